@@ -1,0 +1,17 @@
+"""Diagnostics: what homespec says about a spec, as data; how it is printed lives in `render`."""
+
+from homespec.diagnostics.model import Diagnostic, Finding, Label, Position, Report, Severity, Span
+from homespec.diagnostics.registry import RULES, Rule, rule
+
+__all__ = [
+    "RULES",
+    "Diagnostic",
+    "Finding",
+    "Label",
+    "Position",
+    "Report",
+    "Rule",
+    "Severity",
+    "Span",
+    "rule",
+]

@@ -1,0 +1,107 @@
+"""The data of a diagnostic: spans, labels, findings and the report that collects them.
+
+Every output format is rendered from these objects, so text and JSON can never disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from homespec.diagnostics.registry import Rule
+
+
+class Severity(StrEnum):
+    """How much a diagnostic weighs: errors stop the compiler, warnings do so under `--strict`."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in a text: line and column, both counted from 1, columns in characters."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """The characters from `start` up to, not including, `end` of one file."""
+
+    file: str
+    start: Position
+    end: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A second place that a diagnostic points at, with what is to be seen there."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule's function yields: a diagnostic that does not know its rule yet.
+
+    `label` is the text beside the caret, `related` are further places, `help` is the remedy.
+    """
+
+    span: Span
+    message: str
+    label: str = ""
+    related: tuple[Label, ...] = ()
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """A finding together with the rule that made it."""
+
+    rule: Rule
+    span: Span
+    message: str
+    label: str = ""
+    related: tuple[Label, ...] = ()
+    help: str = ""
+
+    @property
+    def sort_key(self) -> tuple[Span, str, str]:
+        """Order of appearance: by place, then by code."""
+        return (self.span, self.rule.code, self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All diagnostics of one run, sorted, one per span and code; `texts` maps file to its text."""
+
+    diagnostics: tuple[Diagnostic, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> Report:
+        """Sort `diagnostics` and keep the first of each (span, code)."""
+        kept: dict[tuple[Span, str], Diagnostic] = {}
+        for diagnostic in sorted(diagnostics, key=lambda d: d.sort_key):
+            kept.setdefault((diagnostic.span, diagnostic.rule.code), diagnostic)
+        return Report(tuple(kept.values()), dict(texts))
+
+    def count(self, severity: Severity) -> int:
+        """How many diagnostics have this severity."""
+        return sum(d.rule.severity is severity for d in self.diagnostics)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the spec cannot be compiled."""
+        return self.count(Severity.ERROR) > 0
+
+    def merged(self, other: Report) -> Report:
+        """This report and `other` as one."""
+        texts = {**self.texts, **other.texts}
+        return Report.of((*self.diagnostics, *other.diagnostics), texts)

@@ -1,0 +1,59 @@
+"""The registry of rules: a rule is one function, its docstring is its `explain` text."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ParamSpec
+
+from homespec.diagnostics.model import Diagnostic, Finding, Severity
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule's stable number, stable kebab-case name, severity and documentation (markdown)."""
+
+    code: str
+    name: str
+    severity: Severity
+    doc: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of the documentation."""
+        return self.doc.splitlines()[0]
+
+
+RULES: dict[str, Rule] = {}
+"""Every rule by its code; filled when the stages are imported."""
+
+
+def rule(
+    code: str, name: str, severity: Severity = Severity.ERROR
+) -> Callable[[Callable[P, Iterable[Finding]]], Callable[P, list[Diagnostic]]]:
+    """Register a function that yields findings; callers get diagnostics of this rule.
+
+    The docstring must say what is wrong, why it matters and how to mend it: it is printed by
+    `homespec explain` and stands in the documentation as it is.
+    """
+
+    def decorate(find: Callable[P, Iterable[Finding]]) -> Callable[P, list[Diagnostic]]:
+        made = Rule(code, name, severity, inspect.getdoc(find) or "")
+        if code in RULES or any(r.name == name for r in RULES.values()):
+            raise ValueError(f"rule {code} {name} is registered twice")
+        RULES[code] = made
+
+        @functools.wraps(find)
+        def run(*args: P.args, **kwargs: P.kwargs) -> list[Diagnostic]:
+            return [
+                Diagnostic(made, f.span, f.message, f.label, f.related, f.help)
+                for f in find(*args, **kwargs)
+            ]
+
+        return run
+
+    return decorate
