@@ -1,0 +1,166 @@
+"""HS3xx: what the graph proves wrong, before any tensor exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.diagnostics import Diagnostic, Finding, Label, Severity, rule
+from homespec.graph import (
+    ExpertSet,
+    Gate,
+    Graph,
+    Mix,
+    Node,
+    Objective,
+    SelfGate,
+    Tower,
+)
+from homespec.lower.layers import Layer
+from homespec.source import Document
+
+
+def check_structure(graph: Graph, layers: list[Layer], document: Document) -> list[Diagnostic]:
+    """All HS3xx diagnostics; what follows from a gate over nothing is not reported again."""
+    found = [*gate_over_nothing(layers, document), *width_mismatch(graph)]
+    if found:
+        return found
+    return [
+        *unread_expert_set(graph),
+        *dead_parameters(graph),
+        *constant_norm(graph),
+        *one_choice(graph),
+    ]
+
+
+@rule("HS301", "gate-over-nothing")
+def gate_over_nothing(layers: list[Layer], document: Document) -> Iterator[Finding]:
+    """A gate has no expert to mix: no set that it may read has any.
+
+    The hierarchy lets a gate read the sets of its own node, of its ancestors and of what is below
+    it. Where all of these have the count 0, the layer has no state for the node and the tasks below
+    it would skip the layer without anyone having said so.
+    """
+    for layer in layers:
+        for node in layer.outputs:
+            if not layer.visible(node):
+                names = [n.name for n in reversed(node.path)]
+                yield Finding(
+                    document.span(layer.path, key=True),
+                    f"the gate of `{node.name}` in layer `{layer.name}` has no expert to mix",
+                    label=f"no experts at {' or '.join(f'`{n}`' for n in names)}",
+                    help="give one of these nodes at least one expert",
+                )
+
+
+@rule("HS302", "width-mismatch")
+def width_mismatch(graph: Graph) -> Iterator[Finding]:
+    """One gate mixes experts of different widths.
+
+    A gate's output is a weighted sum of expert outputs, which must have one width D (HOME.md section
+    9). Widths are free between layers; within a layer the root's gate usually sees every set.
+    """
+    for mix in graph.of(Mix):
+        sets = [graph[port.node] for port in mix.sets]
+        first, others = sets[0], sets[1:]
+        assert isinstance(first, ExpertSet)
+        for other in others:
+            assert isinstance(other, ExpertSet)
+            if other.width != first.width:
+                yield Finding(
+                    other.span,
+                    f"the gate of `{mix.place}` in layer `{mix.layer}` mixes experts of widths "
+                    f"{first.width} (`{first.place}`) and {other.width} (`{other.place}`)",
+                    label=f"width {other.width}",
+                    related=(Label(first.span, f"width {first.width}"),),
+                    help=f"give both the same `width`, for example {first.width}",
+                )
+
+
+@rule("HS303", "unread-expert-set")
+def unread_expert_set(graph: Graph) -> Iterator[Finding]:
+    """An expert set that no gate reads.
+
+    Its weights would never be used: they cost memory and optimiser state and stay as they were
+    initialised.
+    """
+    for experts in graph.of(ExpertSet):
+        if not graph.readers(experts.name):
+            yield Finding(
+                experts.span,
+                f"no gate reads the experts of `{experts.place}` in layer `{experts.layer}`",
+                label="never read",
+                help="remove the set (count 0), or let its node output a state",
+            )
+
+
+def _has_weights(node: Node) -> bool:
+    if isinstance(node, Gate) and not isinstance(node, SelfGate):
+        return node.choices > 1
+    return isinstance(node, ExpertSet | SelfGate | Tower) or node.kind == "feature_gate"
+
+
+@rule("HS304", "dead-parameters")
+def dead_parameters(graph: Graph) -> Iterator[Finding]:
+    """Parameters that no loss reaches.
+
+    A task of weight 0 contributes nothing to the loss, so whatever serves that task alone never
+    gets a gradient: its tower, its gates, its own experts, and its group's where the group has no
+    other task. Public libraries ship models in which a sixth of all weights is dead in ways like
+    this.
+    """
+    objectives = graph.of(Objective)
+    alive = graph.ancestors([o.name for o in objectives if o.weight > 0])
+    for objective in objectives:
+        if objective.weight > 0:
+            continue
+        names = graph.ancestors([objective.name]) - alive
+        dead = [node.name for node in graph if node.name in names and _has_weights(node)]
+        yield Finding(
+            objective.span,
+            f"task `{objective.task}` has weight 0, so no loss reaches {_listed(dead)}",
+            label="weight 0",
+            help="give it a positive weight, or remove the task from the spec",
+        )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:4])
+    return shown + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+@rule("HS305", "constant-norm")
+def constant_norm(graph: Graph) -> Iterator[Finding]:
+    """Layer norm over a single channel.
+
+    Normalising one number by its own mean and deviation gives 0 whatever the input: the expert is a
+    constant and its weights get no gradient.
+    """
+    for experts in graph.of(ExpertSet):
+        if experts.norm == "layer" and experts.width == 1:
+            yield Finding(
+                experts.span,
+                f"experts of `{experts.place}` in layer `{experts.layer}` have layer norm over one "
+                "channel, which is constantly 0",
+                label="width 1, norm layer",
+                help="use `norm: batch`, or a greater `width`",
+            )
+
+
+@rule("HS306", "one-choice", Severity.WARNING)
+def one_choice(graph: Graph) -> Iterator[Finding]:
+    """A gate over a single expert.
+
+    A softmax over one choice is always 1: there is nothing to learn, so homespec gives such a gate
+    no weights. Usually another expert was meant to be there.
+    """
+    for gate in graph.of(Gate):
+        if gate.choices == 1:
+            (mix,) = graph.readers(gate.name)
+            assert isinstance(mix, Mix)
+            only = graph[mix.sets[0].node]
+            yield Finding(
+                only.span,
+                f"the gate of `{gate.place}` in layer `{gate.layer}` can read one expert only",
+                label=f"the only expert of `{gate.place}`'s gate",
+                help="add experts here or at an ancestor, if a choice was meant",
+            )

@@ -1,0 +1,258 @@
+"""The graph: nodes of a multi-task model and one typed shell over one `networkx.DiGraph`.
+
+A node names the values it reads (`reads`), so edges never disagree with nodes. Node names are the
+logical names of the weights. Every node carries the span of the YAML that caused it.
+Shapes: B batch, V width of the input v, N width of what a node reads, K experts of a set,
+D expert width, L LoRAs, R rank, C choices of a gate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, TypeVar
+
+import networkx as nx
+
+from homespec.diagnostics import Span
+
+INPUT = "input"
+"""Name of the node that concatenates the features into v."""
+
+
+class Port(NamedTuple):
+    """A value: the output of `node`; `index` picks one member's where the node is a batch."""
+
+    node: str
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What all nodes have: a name, the values they read and the YAML that caused them."""
+
+    kind: ClassVar[str] = "node"
+    name: str
+    reads: tuple[Port, ...] = ()
+    span: Span
+
+    def renamed(self, move: Callable[[Port], Port]) -> Node:
+        """This node with every value that it reads replaced by `move(value)`."""
+        return dataclasses.replace(self, reads=tuple(map(move, self.reads)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature(Node):
+    """An input feature -> [B, width]. `source` is id, bucketize or dense."""
+
+    kind: ClassVar[str] = "feature"
+    source: Literal["id", "bucketize", "dense"]
+    column: str
+    width: int
+    rows: int = 0
+    hashed: bool = False
+    boundaries: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input(Node):
+    """The concatenation v of all features -> [B, V]."""
+
+    kind: ClassVar[str] = "input"
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed(Node):
+    """A node of one layer that stands at one node of the task tree."""
+
+    layer: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureGate(Placed):
+    """x [B, N] -> x ⊙ Fea_Gate(x) [B, N] (HOME.md section 4). One LoRA needs no router."""
+
+    kind: ClassVar[str] = "feature_gate"
+    width: int
+    loras: int
+    rank: int
+    mix: Literal["after_sigmoid", "before_sigmoid"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertSet(Placed):
+    """x [B, N] -> K expert outputs [B, D] (HOME.md section 2); `widths` = (N, hidden…, D)."""
+
+    kind: ClassVar[str] = "experts"
+    count: int
+    widths: tuple[int, ...]
+    norm: Literal["batch", "layer", "none"]
+    activation: Literal["swish", "relu", "dice", "none"]
+    hidden_activation: Literal["relu", "swish"]
+    eps: float
+    momentum: float
+
+    @property
+    def width(self) -> int:
+        """Width D of the outputs."""
+        return self.widths[-1]
+
+    @property
+    def last_bias(self) -> bool:
+        """Batch norm removes a bias before it, which would then be a dead parameter."""
+        return self.norm != "batch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate(Placed):
+    """Concatenated states [B, N] -> weights over C experts [B, C]; `widths` = (N, hidden…, C).
+
+    A gate over one expert has the weight 1 and no parameters, unless it is a self gate.
+    """
+
+    kind: ClassVar[str] = "gate"
+    widths: tuple[int, ...]
+    hidden_activation: Literal["relu", "swish"]
+
+    @property
+    def choices(self) -> int:
+        """Number C of experts it weighs."""
+        return self.widths[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfGate(Gate):
+    """A gate over the node's own set (HOME.md section 5): sigmoid if C == 1, else softmax."""
+
+    kind: ClassVar[str] = "self_gate"
+
+
+class Residual(NamedTuple):
+    """A self gate's share in a mixture: the gate's value and the position of its set."""
+
+    gate: Port
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix(Placed):
+    """Gate weights [B, C] and expert sets -> the state [B, D] of a tree node.
+
+    `reads` holds the gate, then the sets in the gate's order, then the self gates; `residuals` says
+    to which set (by position) each self gate belongs. `counts` are the sets' numbers of experts.
+    """
+
+    kind: ClassVar[str] = "state"
+    width: int
+    counts: tuple[int, ...]
+    residual_positions: tuple[int, ...] = ()
+
+    @property
+    def gate(self) -> Port:
+        """The mixture gate."""
+        return self.reads[0]
+
+    @property
+    def sets(self) -> tuple[Port, ...]:
+        """The expert sets, in the gate's order."""
+        return self.reads[1 : 1 + len(self.counts)]
+
+    @property
+    def residuals(self) -> tuple[Residual, ...]:
+        """The self gates and the positions of their sets."""
+        gates = self.reads[1 + len(self.counts) :]
+        return tuple(map(Residual, gates, self.residual_positions))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tower(Node):
+    """The state [B, D] of a task -> its logit [B]; `widths` = (D, hidden…, 1)."""
+
+    kind: ClassVar[str] = "tower"
+    task: str
+    widths: tuple[int, ...]
+    activation: Literal["relu", "swish"]
+    rate: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective(Node):
+    """The loss of a task on its logit: binary cross-entropy with a weight."""
+
+    kind: ClassVar[str] = "objective"
+    task: str
+    label: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(Node):
+    """Nodes of one kind and shape that the generated code evaluates together, in this order."""
+
+    kind: ClassVar[str] = "batch"
+    members: tuple[Node, ...]
+
+    def renamed(self, move: Callable[[Port], Port]) -> Node:
+        """This batch with the values that its members read replaced."""
+        return batch_of(self.name, tuple(m.renamed(move) for m in self.members))
+
+
+def batch_of(name: str, members: tuple[Node, ...]) -> Batch:
+    """A batch that reads what its members read; it points at the first member's YAML."""
+    reads = tuple(dict.fromkeys(port for member in members for port in member.reads))
+    return Batch(name=name, reads=reads, span=members[0].span, members=members)
+
+
+N = TypeVar("N", bound=Node)
+
+
+class Graph:
+    """Nodes by name over a DiGraph whose edges run from a value's producer to its readers."""
+
+    def __init__(self, name: str, nodes: Iterable[Node] = ()) -> None:
+        self.name = name
+        self.digraph: nx.DiGraph[str] = nx.DiGraph()
+        for node in nodes:
+            self.add(node)
+
+    def add(self, node: Node) -> Port:
+        """Add a node whose producers may follow later; return its value."""
+        if node.name in self.digraph and "node" in self.digraph.nodes[node.name]:
+            raise ValueError(f"node {node.name} is there already")
+        self.digraph.add_node(node.name, node=node)
+        for port in node.reads:
+            self.digraph.add_edge(port.node, node.name)
+        return Port(node.name)
+
+    def __getitem__(self, name: str) -> Node:
+        node: Node = self.digraph.nodes[name]["node"]
+        return node
+
+    def __iter__(self) -> Iterator[Node]:
+        """Nodes in dependency order; ties in the order of their adding."""
+        position = {name: i for i, name in enumerate(self.digraph)}
+        return map(
+            self.__getitem__, nx.lexicographical_topological_sort(self.digraph, position.get)
+        )
+
+    def __len__(self) -> int:
+        return len(self.digraph)
+
+    def of(self, kind: type[N]) -> list[N]:
+        """All nodes of exactly this kind, members of batches included, in dependency order."""
+        members = (m for node in self for m in (node.members if isinstance(node, Batch) else [node]))
+        return [node for node in members if type(node) is kind]
+
+    def readers(self, name: str) -> list[Node]:
+        """The nodes that read the value of `name`."""
+        return [self[reader] for reader in self.digraph.successors(name)]
+
+    def ancestors(self, names: Iterable[str]) -> set[str]:
+        """Names of `names` and of everything that they depend on."""
+        found = set(names)
+        for name in names:
+            found |= nx.ancestors(self.digraph, name)
+        return found

@@ -1,0 +1,269 @@
+"""HS2xx: names, references and the task tree, checked before anything is built from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import networkx as nx
+
+from homespec.diagnostics import Diagnostic, Finding, Label, rule
+from homespec.diagnostics.suggest import closest, listing
+from homespec.lower.layers import meta_names
+from homespec.lower.tree import Role, build_tree
+from homespec.schema.models import MetaLayer, Spec
+from homespec.source import Document
+
+MAX_NESTING = 8
+"""Each level of nesting adds a layer; nobody has eight on purpose."""
+
+
+def check_names(spec: Spec, document: Document) -> list[Diagnostic]:
+    """All HS2xx diagnostics; the tree is only looked at once its groups are sound."""
+    found = [
+        *name_clash(spec, document),
+        *unknown_member(spec, document),
+        *repeated_member(spec, document),
+        *in_two_groups(spec, document),
+        *group_cycle(spec, document),
+        *task_without_group(spec, document),
+    ]
+    found = found or nested_too_deep(spec, document)
+    if not found:
+        found = [*layer_list_length(spec, document), *unknown_node(spec, document)]
+    return found
+
+
+def _places(spec: Spec) -> Iterator[tuple[str, int, str]]:
+    """Every (group, index, member) in the order of the file."""
+    for group, members in spec.groups.items():
+        for index, member in enumerate(members):
+            yield group, index, member
+
+
+@rule("HS201", "unknown-member")
+def unknown_member(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A group lists a member that is neither a task nor a group.
+
+    The hierarchy is made of names, so a typo here would take a task out of its group. Every member
+    must be declared under `tasks` or be another key of `groups`.
+
+    ```yaml
+    groups: {watch: [click, finihs]}   # instead of finish
+    tasks: {click: {}, finish: {}}
+    ```
+    """
+    known = [*spec.tasks, *spec.groups]
+    for group, index, member in _places(spec):
+        if member not in known:
+            guess = closest(member, [name for name in known if name != group])
+            yield Finding(
+                document.span(("groups", group, index)),
+                f"group `{group}` lists `{member}`, which is neither a task nor a group",
+                label="not declared",
+                help=f"did you mean `{guess}`?"
+                if guess
+                else f"declare it under `tasks:`; declared are {listing(known)}",
+            )
+
+
+@rule("HS202", "in-two-groups")
+def in_two_groups(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A task or group is a member of two groups.
+
+    The hierarchy mask is derived from the tree: the experts of a group serve the tasks below it and
+    no others. A member of two groups would have two such paths. Keep the membership that says whose
+    behaviour the task resembles; what it shares with other groups it learns through the shared
+    experts.
+    """
+    first: dict[str, tuple[str, int]] = {}
+    for group, index, member in _places(spec):
+        owner, place = first.setdefault(member, (group, index))
+        if owner != group:
+            yield Finding(
+                document.span(("groups", group, index)),
+                f"`{member}` is a member of two groups, `{owner}` and `{group}`",
+                label=f"here in `{group}`",
+                related=(Label(document.span(("groups", owner, place)), f"first in `{owner}`"),),
+                help=f"keep it in one of them; a task of `{group}` reaches the other groups' "
+                "knowledge through the shared experts",
+            )
+
+
+@rule("HS203", "task-without-group")
+def task_without_group(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A task is declared but no group lists it.
+
+    HoME places every task in a group: the group's experts are the middle step between the shared
+    experts and the task's own. A task that was forgotten would silently get less capacity. A task
+    that resembles no other one may have a group of its own.
+    """
+    members = {member for _, _, member in _places(spec)}
+    for task in spec.tasks:
+        if task not in members:
+            yield Finding(
+                document.span(("tasks", task), key=True),
+                f"task `{task}` is in no group",
+                label="declared here",
+                related=(Label(document.span(("groups",), key=True), "no group lists it"),),
+                help=f"add `{task}` to one of {listing(list(spec.groups))}",
+            )
+
+
+@rule("HS204", "group-cycle")
+def group_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
+    """Groups contain each other in a circle.
+
+    A group may list other groups as members, to any depth, but the result must be a tree: a group
+    cannot be its own ancestor. The message prints the path, starting at its first group in the file.
+    """
+    order = {group: i for i, group in enumerate(spec.groups)}
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_edges_from((g, m) for g, _, m in _places(spec) if m in spec.groups)
+    for component in nx.strongly_connected_components(graph):
+        loop = graph.subgraph(component)
+        if loop.number_of_edges() == 0:
+            continue
+        start = min(component, key=order.__getitem__)
+        path = [start, *_way_back(loop, start)]
+        where = [spec.groups[a].index(b) for a, b in zip(path, path[1:], strict=False)]
+        spans = [
+            document.span(("groups", a, i)) for a, i in zip(path[:-1], where, strict=True)
+        ]
+        yield Finding(
+            spans[-1],
+            f"groups form a cycle: {' → '.join(path)}",
+            label=f"closes the cycle back to `{start}`",
+            related=tuple(
+                Label(span, f"`{a}` contains `{b}`")
+                for span, a, b in zip(spans[:-1], path, path[1:], strict=False)
+            ),
+            help=f"remove `{path[-1]}` from `{path[-2]}`: groups must form a tree",
+        )
+
+
+def _way_back(loop: nx.DiGraph[str], start: str) -> list[str]:
+    """The rest of a shortest cycle through `start`."""
+    ways = (nx.shortest_path(loop, after, start) for after in loop.successors(start))
+    shortest: list[str] = min(ways, key=len)
+    return shortest
+
+
+@rule("HS205", "name-clash")
+def name_clash(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A task and a group have the same name.
+
+    Members of groups, exceptions under `nodes:` and the names of weights all speak of tree nodes by
+    one name, so it must be clear which node is meant.
+    """
+    for name in spec.groups:
+        if name in spec.tasks:
+            yield Finding(
+                document.span(("tasks", name), key=True),
+                f"`{name}` is both a task and a group",
+                label="the task",
+                related=(Label(document.span(("groups", name), key=True), "the group"),),
+                help=f"rename one of them, for example the group to `{name}_group`",
+            )
+
+
+@rule("HS206", "repeated-member")
+def repeated_member(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A group lists the same member twice.
+
+    The second mention changes nothing; it is usually a slip for another task that is now missing.
+    """
+    first: dict[tuple[str, str], int] = {}
+    for group, index, member in _places(spec):
+        place = first.setdefault((group, member), index)
+        if place != index:
+            yield Finding(
+                document.span(("groups", group, index)),
+                f"group `{group}` lists `{member}` twice",
+                label="again",
+                related=(Label(document.span(("groups", group, place)), "first here"),),
+                help="remove one of them, or put the task here that was meant",
+            )
+
+
+@rule("HS207", "nested-too-deep")
+def nested_too_deep(spec: Spec, document: Document) -> Iterator[Finding]:
+    """Groups nest deeper than eight levels.
+
+    Every level of nesting adds a layer of experts to the model (HOME.md section 7), so a deep tree
+    is a very deep network. Real products have two or three levels.
+    """
+    depth: dict[str, int] = {}
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(spec.groups)
+    graph.add_edges_from((g, m) for g, _, m in _places(spec) if m in spec.groups)
+    for group in nx.topological_sort(graph):
+        depth[group] = 1 + max((depth[p] for p in graph.predecessors(group)), default=0)
+        if depth[group] == MAX_NESTING + 1:
+            yield Finding(
+                document.span(("groups", group), key=True),
+                f"group `{group}` is nested {depth[group]} levels deep",
+                label=f"at most {MAX_NESTING} are allowed",
+                help="flatten the groups: each level adds a whole layer of experts",
+            )
+
+
+@rule("HS208", "layer-list-length")
+def layer_list_length(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A list of meta layers has not one entry for each level of nesting.
+
+    Groups nested d deep give d meta layers. `meta:` takes one mapping, which holds for all of them,
+    or a list with one entry for each, the first for the layer that reads the features.
+    """
+    names = meta_names(build_tree(spec))
+    for section, given in (("experts", spec.experts.meta), ("gates", spec.gates.meta)):
+        if isinstance(given, tuple) and len(given) != len(names):
+            yield Finding(
+                document.span((section, "meta"), key=True),
+                f"`{section}.meta` lists {len(given)} layers, but the groups make {len(names)}",
+                label=f"layers are {', '.join(names)}",
+                help="give one mapping for all meta layers, or a list of "
+                f"{len(names)} (one for each level of nested groups)",
+            )
+
+
+@rule("HS209", "unknown-node")
+def unknown_node(spec: Spec, document: Document) -> Iterator[Finding]:
+    """`nodes:` makes an exception for a tree node that the layer does not have.
+
+    A meta layer has sets at the root and at the groups down to its depth; the task layer at the
+    root, all groups and all tasks. The root's experts are counted under `shared:`.
+    """
+    for path, layer, known in _layers_given(spec):
+        for name in layer.nodes:
+            if name in known:
+                continue
+            guess = closest(name, known)
+            if name in spec.tasks:
+                remedy = "tasks own experts in the last layer only: move it to `experts.task.nodes`"
+            elif guess:
+                remedy = f"did you mean `{guess}`?"
+            else:
+                remedy = f"nodes of this layer are {listing(known)}"
+            yield Finding(
+                document.span((*path, "nodes", name), key=True),
+                f"layer `{path[1]}` has no node `{name}`",
+                label="no such node in this layer",
+                help=remedy,
+            )
+
+
+def _layers_given(
+    spec: Spec,
+) -> Iterable[tuple[tuple[str | int, ...], MetaLayer, list[str]]]:
+    """Every layer section of the spec with the names that its `nodes:` may use."""
+    root = build_tree(spec)
+    groups = root.of(Role.GROUP)
+    meta = spec.experts.meta
+    if isinstance(meta, tuple):
+        for index, layer in enumerate(meta):
+            known = [g.name for g in groups if g.depth <= index + 1]
+            yield ("experts", "meta", index), layer, known
+    else:
+        yield ("experts", "meta"), meta, [g.name for g in groups]
+    yield ("experts", "task"), spec.experts.task, [n.name for n in root.walk() if n is not root]
+

@@ -1,0 +1,68 @@
+"""The task tree: root, groups (nested by naming a group as a member), tasks as leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from homespec.schema.models import Spec
+from homespec.schema.names import ROOT
+
+
+class Role(StrEnum):
+    """What a node of the task tree is; also the keys under which the spec counts experts."""
+
+    SHARED = "shared"
+    GROUP = "group"
+    TASK = "task"
+
+
+@dataclass(slots=True, eq=False)
+class TreeNode:
+    """A node of the task tree. `depth` is 0 at the root and 1 at the outermost groups."""
+
+    name: str
+    role: Role
+    parent: TreeNode | None = None
+    children: list[TreeNode] = field(default_factory=list)
+
+    @property
+    def path(self) -> list[TreeNode]:
+        """The node and its ancestors, nearest first, the root last."""
+        return [self, *(self.parent.path if self.parent else [])]
+
+    @property
+    def depth(self) -> int:
+        """How many steps below the root the node stands."""
+        return len(self.path) - 1
+
+    def walk(self) -> Iterator[TreeNode]:
+        """The node and its descendants in pre-order, children in the order of the spec."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def of(self, role: Role) -> list[TreeNode]:
+        """The nodes of one role in this subtree, in pre-order."""
+        return [node for node in self.walk() if node.role is role]
+
+
+def build_tree(spec: Spec) -> TreeNode:
+    """The tree of a spec whose groups are known to be sound: no cycle, each member in one group."""
+    members = {member for group in spec.groups.values() for member in group}
+
+    def grow(name: str, parent: TreeNode) -> TreeNode:
+        role = Role.GROUP if name in spec.groups else Role.TASK
+        node = TreeNode(name, role, parent)
+        node.children = [grow(member, node) for member in spec.groups.get(name, ())]
+        return node
+
+    root = TreeNode(ROOT, Role.SHARED)
+    root.children = [grow(name, root) for name in spec.groups if name not in members]
+    return root
+
+
+def nesting(root: TreeNode) -> int:
+    """How deep the groups nest: 1 where no group has a group for member."""
+    return max(node.depth for node in root.of(Role.GROUP))

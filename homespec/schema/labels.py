@@ -1,0 +1,52 @@
+"""Stage 2, schema: the text of a label, parsed: a column, or a column compared with another one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Op = Literal[">=", "<=", ">", "<", "==", "!="]
+
+_COLUMN = r"[^\W\d][\w.]*"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_LABEL = re.compile(
+    rf"\s*(?P<column>{_COLUMN})\s*"
+    rf"(?:(?P<op>>=|<=|==|!=|>|<)\s*(?:(?P<number>{_NUMBER})|(?P<other>{_COLUMN}))\s*)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a task is trained on: `column`, or `column op other`; `other` is a column or a number."""
+
+    column: str
+    op: Op | None = None
+    other: str | float | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the data that the label needs."""
+        return (self.column, self.other) if isinstance(self.other, str) else (self.column,)
+
+    def __str__(self) -> str:
+        """The one spelling that all spellings of this label share."""
+        if self.op is None:
+            return self.column
+        other = repr(self.other).removesuffix(".0") if isinstance(self.other, float) else self.other
+        return f"{self.column} {self.op} {other}"
+
+
+def parse_label(text: str) -> Label:
+    """Parse `is_click`, `comment_stay_time > 0` or `play_time_ms >= duration_ms`.
+
+    Raises ValueError with a reason fit for the user's eyes.
+    """
+    match = _LABEL.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            f"{text!r} is neither a column nor a comparison `column OP column|number`"
+            f" with OP one of {' '.join(get_args(Op))}"
+        )
+    op, number, other = match["op"], match["number"], match["other"]
+    return Label(match["column"], op, float(number) if number else other)

@@ -1,0 +1,364 @@
+"""Stage 2, schema: the language as pydantic models; keys, types and ranges, nothing that needs names.
+
+Every field carries the description that the JSON Schema, the editor and the reference show.
+Defaults are HOME.md's (section 9). A key that is absent where an outer level may give it inherits
+from there: `model_fields_set` tells absent from given, so no field needs a None.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from homespec.schema import labels, names
+
+
+def _check_name(name: str) -> str:
+    if not names.is_identifier(name):
+        raise PydanticCustomError("bad_name", "`{name}` is not a name", {"name": name})
+    if name in names.RESERVED:
+        raise PydanticCustomError("reserved_name", "`{name}` is reserved", {"name": name})
+    return name
+
+
+def _check_label(text: str) -> str:
+    try:
+        labels.parse_label(text)
+    except ValueError as error:
+        raise PydanticCustomError("bad_label", "{reason}", {"reason": str(error)}) from None
+    return text
+
+
+def _check_increasing(boundaries: tuple[float, ...]) -> tuple[float, ...]:
+    for left, right in zip(boundaries, boundaries[1:], strict=False):
+        if not left < right:
+            raise PydanticCustomError(
+                "not_increasing", "{right} follows {left}", {"left": left, "right": right}
+            )
+    return boundaries
+
+
+def _listed(value: Any) -> Any:
+    """YAML gives lists; strict pydantic wants tuples to be tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+M = TypeVar("M", bound=BaseModel)
+
+Name = Annotated[str, AfterValidator(_check_name)]
+Count = Annotated[int, Field(ge=0, le=4096)]
+Width = Annotated[int, Field(ge=1, le=1_048_576)]
+Widths = Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(max_length=16)]
+Rows = Annotated[int, Field(ge=1, le=2_147_483_647)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Boundaries = Annotated[
+    tuple[Finite, ...],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=100_000),
+    AfterValidator(_check_increasing),
+]
+
+
+class Model(BaseModel):
+    """Base of all sections: unknown keys are errors and nothing is coerced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Id(Model):
+    """An identifier or category, looked up in an embedding table."""
+
+    buckets: Rows = Field(default=0)
+    """Hash the id into this many rows (id modulo buckets). Missing ids have a row of their own."""
+    vocab: Rows = Field(default=0)
+    """Ids are 0 to vocab - 1. Missing and unknown ids share a row of their own."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Id:
+        if len(self.model_fields_set) != 1:
+            raise PydanticCustomError("id_kind", "give `buckets` or `vocab`")
+        return self
+
+
+class Feature(Model):
+    """One input feature: exactly one of `id`, `bucketize` and `dense`."""
+
+    id: Id = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which one is set
+    """An id or category: `{buckets: n}` hashes, `{vocab: n}` takes ids below n."""
+    bucketize: Boundaries = ()
+    """A number, cut at these ascending boundaries; each bucket has an embedding, so has missing."""
+    dense: Width = Field(default=0)
+    """A dense vector of this many numbers, taken as it is (missing becomes 0)."""
+    dim: Width = Field(default=0)
+    """Width of the embedding of an `id` or `bucketize` feature."""
+    column: Annotated[str, Field(min_length=1, max_length=200)] = ""
+    """Column of the data that holds the feature. Default: the feature's name."""
+
+    @property
+    def kind(self) -> str:
+        """Which of the three kinds the feature is: id, bucketize or dense."""
+        return next(k for k in ("id", "bucketize", "dense") if k in self.model_fields_set)
+
+    @property
+    def width(self) -> int:
+        """How many columns of the input v the feature takes."""
+        return self.dense if self.kind == "dense" else self.dim
+
+    @property
+    def rows(self) -> int:
+        """Rows of the embedding table; row 0 stands for missing. 0 for a dense feature."""
+        if self.kind == "dense":
+            return 0
+        known = (self.id.buckets or self.id.vocab) if self.kind == "id" else len(self.bucketize) + 1
+        return 1 + known
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Feature:
+        kinds = [k for k in ("id", "bucketize", "dense") if k in self.model_fields_set]
+        if len(kinds) != 1:
+            raise PydanticCustomError("feature_kind", "{kinds}", {"kinds": ", ".join(kinds)})
+        if ("dim" in self.model_fields_set) == (kinds[0] == "dense"):
+            raise PydanticCustomError("feature_dim", "{kind}", {"kind": kinds[0]})
+        return self
+
+
+class Tower(Model):
+    """The MLP from a task's representation to its logit."""
+
+    hidden: Widths = (64,)
+    """Widths of the hidden layers; [] makes the tower one linear layer."""
+    activation: Literal["relu", "swish"] = "relu"
+    """Activation after each hidden layer. The last layer is bare: towers emit logits."""
+
+
+class Task(Model):
+    """One behaviour to predict, a binary label."""
+
+    label: Annotated[str, AfterValidator(_check_label)] = ""
+    """A column of 0 and 1, or a comparison such as `play_time_ms >= duration_ms`. Default: the
+    task's name. Rows in which it is missing do not count in the task's loss."""
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Weight of the task's loss in the sum (HOME.md section 6: equal weights)."""
+    rate: Annotated[float, Field(gt=0, lt=1)] = Field(default=None)  # type: ignore[assignment]
+    """Expected share of positive labels. Used by the design lint, and to start the tower's bias at
+    the task's log-odds. Default: unknown."""
+    tower: Tower = Tower()
+    """What this task's tower has other than `towers` says."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        return {} if value is None else value  # `follow:` alone declares a task with every default
+
+
+class Style(Model):
+    """How experts are built. May stand at every level; the most specific level wins."""
+
+    hidden: Widths = ()
+    """Widths of the experts' hidden layers; [] makes an expert one linear layer."""
+    width: Width = 64
+    """Width D of the experts' outputs. All experts mixed by one gate must agree."""
+    norm: Literal["batch", "layer", "none"] = "batch"
+    """Normalisation of the raw output, per expert (HOME.md section 2: batch, against collapse)."""
+    activation: Literal["swish", "relu", "dice", "none"] = "swish"
+    """Activation after the normalisation."""
+    hidden_activation: Literal["relu", "swish"] = "relu"
+    """Activation after each hidden layer."""
+    norm_eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    """Epsilon of the normalisation and of DICE (torch's default)."""
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Momentum of the running statistics of batch norm and of DICE (torch's default)."""
+
+
+class ExpertSet(Style):
+    """The experts of one tree node, or of one role. An int is short for `{count: int}`."""
+
+    count: Count = 2
+    """How many experts the node owns; 0 for none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        is_int = isinstance(value, int) and not isinstance(value, bool)
+        return {"count": value} if is_int else value
+
+
+class MetaLayer(Style):
+    """Experts of a layer before the last: sets at the root and at the groups."""
+
+    shared: ExpertSet = ExpertSet()
+    """Experts of the root, shared by all tasks."""
+    group: ExpertSet = ExpertSet()
+    """Experts of each group."""
+    nodes: dict[str, ExpertSet] = {}
+    """Exceptions, by name of the group."""
+
+
+class TaskLayer(MetaLayer):
+    """Experts of the last layer: sets at the root, at the groups and at the tasks."""
+
+    task: ExpertSet = ExpertSet()
+    """Experts of each task."""
+    nodes: dict[str, ExpertSet] = {}
+    """Exceptions, by name of the group or task."""
+
+
+def _shape(value: Any) -> str:
+    return "list" if isinstance(value, list | tuple) else "mapping"
+
+
+MetaLayers = Annotated[
+    Annotated[MetaLayer, Tag("mapping")]
+    | Annotated[
+        Annotated[tuple[MetaLayer, ...], BeforeValidator(_listed), Field(min_length=1)],
+        Tag("list"),
+    ],
+    Discriminator(_shape),
+]
+
+
+class Experts(Style):
+    """Experts of all layers (HOME.md sections 2 and 3)."""
+
+    meta: MetaLayers = MetaLayer()
+    """The layers before the last: one mapping for all of them, or a list with one for each."""
+    task: TaskLayer = TaskLayer()
+    """The last layer, whose gates feed the towers."""
+
+
+class Mixture(Model):
+    """The gate that mixes the expert sets which the hierarchy lets it see."""
+
+    hidden: Widths = ()
+    """Widths of hidden layers; [] is one linear layer, as in the paper."""
+    hidden_activation: Literal["relu", "swish"] = "relu"
+    """Activation after each hidden layer."""
+    input: Literal["path", "own"] = "path"
+    """`path`: the states of the node and of its ancestors, concatenated (HoME). `own`: the node's
+    own state alone (PLE)."""
+    gated: bool = False
+    """Whether the gate reads the feature-gated copies of its states instead of the states."""
+
+
+class Toggle(Model):
+    """A gate that can be switched: true and false stand for on and off."""
+
+    enabled: bool = True
+    """Whether there are gates of this kind."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"enabled": value} if isinstance(value, bool) else value
+
+
+class FeatureGate(Toggle):
+    """The LoRA gate on the input of each expert set (HOME.md section 4)."""
+
+    loras: Annotated[int, Field(ge=1, le=256)] = 2
+    """Number L of LoRAs that the gate mixes."""
+    rank: Width | Literal["width/loras"] = 16
+    """Rank r of each LoRA, or `width/loras`: the input's width over L."""
+    mix: Literal["after_sigmoid", "before_sigmoid"] = "after_sigmoid"
+    """Mix the LoRAs after their sigmoids, or mix their logits and take one sigmoid."""
+
+
+class SelfGate(Toggle):
+    """The residual gate on an expert set's own output (HOME.md section 5)."""
+
+    hidden: Widths = ()
+    """Widths of hidden layers; [] is one linear layer."""
+    hidden_activation: Literal["relu", "swish"] = "relu"
+    """Activation after each hidden layer."""
+    input: Literal["ungated", "gated"] = "ungated"
+    """Read the expert set's input before or after its feature gate."""
+    sets: Literal["outputs", "all"] = "outputs"
+    """Which sets have one: those of the nodes that output a state, or every set, the last layer's
+    shared and group sets included."""
+
+
+class LayerGates(Model):
+    """Gates of one layer; what is absent is taken from `gates`."""
+
+    mixture: Mixture = Mixture()
+    """The gates that mix experts."""
+    feature: FeatureGate = FeatureGate()
+    """The gates on the inputs of the expert sets; true, false or a mapping."""
+    self: SelfGate = SelfGate()
+    """The residual gates on the outputs of the expert sets; true, false or a mapping."""
+
+
+MetaGates = Annotated[
+    Annotated[LayerGates, Tag("mapping")]
+    | Annotated[
+        Annotated[tuple[LayerGates, ...], BeforeValidator(_listed), Field(min_length=1)],
+        Tag("list"),
+    ],
+    Discriminator(_shape),
+]
+
+
+class Gates(LayerGates):
+    """Gates of all layers (HOME.md sections 3, 4 and 5)."""
+
+    meta: MetaGates = LayerGates()
+    """What is different before the last layer: one mapping, or a list with one for each layer."""
+    task: LayerGates = LayerGates()
+    """What is different in the last layer."""
+
+
+class Spec(Model):
+    """A homespec specification, language version 1."""
+
+    homespec: Literal[1]
+    """Version of the language."""
+    name: Name
+    """Name of the model."""
+    description: str = ""
+    """What the model is for; it becomes the generated file's docstring."""
+    family: Literal["home"] = "home"
+    """The architecture. This version compiles HoME (Hierarchy of Multi-Gate Experts)."""
+    features: Annotated[dict[Name, Feature], Field(min_length=1)]
+    """Input features by name; v is their concatenation in this order."""
+    groups: Annotated[
+        dict[Name, Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]],
+        Field(min_length=1),
+    ]
+    """Task groups: name to members, which are tasks or other groups. The one source of hierarchy."""
+    tasks: Annotated[dict[Name, Task], Field(min_length=1)]
+    """Tasks by name. Each belongs to exactly one group."""
+    experts: Experts = Experts()
+    """The experts: how many, how wide, how normalised."""
+    gates: Gates = Gates()
+    """The gates: mixture, feature and self."""
+    towers: Tower = Tower()
+    """The towers of all tasks."""
+
+    @model_validator(mode="after")
+    def _own_names(self) -> Spec:
+        """Columns and labels default to the name under which they are declared."""
+        for name, feature in self.features.items():
+            feature.column = feature.column or name
+        for name, task in self.tasks.items():
+            task.label = task.label or name
+        return self
+
+
+def overlay(*levels: BaseModel, to: type[M]) -> M:
+    """Merge the fields that were given at each level, later levels win, into a `to`."""
+    given: dict[str, Any] = {}
+    for level in levels:
+        fields = level.model_fields_set & to.model_fields.keys()
+        given.update({field: getattr(level, field) for field in fields})
+    return to.model_validate(given)

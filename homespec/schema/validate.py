@@ -1,0 +1,80 @@
+"""Stage 2, schema: data -> Spec, and pydantic's errors -> diagnostics at the right characters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from homespec.diagnostics import Diagnostic
+from homespec.schema import rules
+from homespec.schema.models import Spec
+from homespec.source import Document
+
+RULE_OF: dict[str, Callable[[rules.Issue], list[Diagnostic]]] = {
+    "extra_forbidden": rules.unknown_key,
+    "missing": rules.missing_key,
+    "literal_error": rules.unknown_choice,
+    "greater_than": rules.out_of_range,
+    "greater_than_equal": rules.out_of_range,
+    "less_than": rules.out_of_range,
+    "less_than_equal": rules.out_of_range,
+    "finite_number": rules.out_of_range,
+    "too_short": rules.wrong_length,
+    "too_long": rules.wrong_length,
+    "string_too_short": rules.wrong_length,
+    "string_too_long": rules.wrong_length,
+    "bad_name": rules.bad_name,
+    "reserved_name": rules.reserved_name,
+    "bad_label": rules.bad_label,
+    "feature_kind": rules.feature_kind,
+    "feature_dim": rules.feature_dim,
+    "id_kind": rules.id_kind,
+    "not_increasing": rules.not_increasing,
+}
+"""Which rule speaks for an error of pydantic; whatever is not listed is a wrong type."""
+
+
+def validate(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
+    """The Spec of a document, or every violation of the schema at once."""
+    try:
+        return Spec.model_validate(document.data), []
+    except ValidationError as failure:
+        errors = failure.errors(include_url=False)
+    if any(error["loc"] == ("homespec",) for error in errors):  # another version: nothing else counts
+        errors = [error for error in errors if error["loc"] == ("homespec",)]
+        return None, rules.unsupported_version(_issue(document, errors[0]))
+    found = []
+    for error in _without_echoes(errors):
+        found += RULE_OF.get(error["type"], rules.wrong_type)(_issue(document, error))
+    return None, found
+
+
+def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """A union reports once for each alternative: keep the first error of each place."""
+    kept: dict[tuple[Any, ...], ErrorDetails] = {}
+    for error in errors:
+        place = tuple(s for s in error["loc"] if s not in ("int", "constrained-int"))
+        place = place[:-1] if str(place[-1]).startswith("literal[") else place
+        kept.setdefault((place, error["type"] == "extra_forbidden"), error)
+    return list(kept.values())
+
+
+def _issue(document: Document, error: ErrorDetails) -> rules.Issue:
+    loc = error["loc"]
+    on_key = loc[-1] == "[key]"
+    path = document.existing(loc[:-1] if on_key else loc)
+    if error["type"] == "missing":
+        path = document.existing(loc[:-1])
+    return rules.Issue(
+        document=document,
+        path=path,
+        on_key=on_key,
+        kind=error["type"],
+        message=error["msg"],
+        context=error.get("ctx", {}),
+        value=error["input"],
+        wanted=str(loc[-1]),
+    )
