@@ -1,0 +1,37 @@
+"""Stage 1, source: finds comments meant for homespec, which PyYAML drops.
+
+A `#` inside a scalar begins no comment.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from homespec.source.document import Comment
+from homespec.source.lines import LINE_BREAK, Lines
+
+COMMENT = re.compile(r"(?:^|(?<=\s))#[ \t]*homespec:([^\r\n]*)", re.MULTILINE)
+MAX_COMMENTS = 1000
+
+
+def comments(lines: Lines, scalars: Sequence[tuple[int, int]]) -> Iterator[Comment]:
+    """The comments `# homespec: ...` of a text, of which `scalars` gives the offsets of all scalars in order."""
+    starts = [start for start, _ in scalars]
+    for match in islice(COMMENT.finditer(lines.text), MAX_COMMENTS):
+        at = bisect_right(starts, match.start()) - 1
+        if at >= 0 and _content_start(lines.text, *scalars[at]) <= match.start() < scalars[at][1]:
+            continue
+        before = lines.text[lines.start_of_line(match.start()) : match.start()]
+        span = lines.span(match.start(), match.end())
+        yield Comment(span, match.group(1).strip(), alone=not before.strip())
+
+
+def _content_start(text: str, start: int, end: int) -> int:
+    """Where the content of a scalar begins: the first line of a block may have a comment."""
+    if text[start] not in "|>":
+        return start
+    line_break = LINE_BREAK.search(text, start, end)
+    return line_break.end() if line_break else end

@@ -1,0 +1,93 @@
+"""Stage 1, source: the result, a document that knows the place of each of its keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from homespec.diagnostics import Diagnostic, Span
+from homespec.source.lines import Lines
+
+Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | float | bool | None"
+
+
+@dataclass(slots=True)
+class Node:
+    """A value's place in the text: offsets of the value, of its key, and its parts.
+
+    Offsets rather than spans, because only the few that a diagnostic points at become spans.
+    An item of a list has no key; `key_start` and `key_end` are then those of the value.
+    """
+
+    start: int
+    end: int
+    key_start: int
+    key_end: int
+    parts: dict[str | int, Node] = field(default_factory=dict)
+
+    @staticmethod
+    def at(start: int, end: int) -> Node:
+        """A value without a key."""
+        return Node(start, end, start, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment `# homespec: text`, and whether it has its line to itself."""
+
+    span: Span
+    text: str
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One spec file: its text, the data in it and where each part of the data stands.
+
+    `data` is None exactly if a diagnostic is an error. Aliased parts of it are shared objects:
+    do not modify it.
+    """
+
+    lines: Lines
+    data: dict[str, Value] | None
+    root: Node
+    comments: tuple[Comment, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """The name of the file, as the user gave it."""
+        return self.lines.file
+
+    @property
+    def text(self) -> str:
+        """The text; empty where the file could not be read as one."""
+        return self.lines.text
+
+    def span(self, path: Iterable[str | int], key: bool = False) -> Span:
+        """The place of the value (or of the key) at `path`.
+
+        A segment that the document does not have is skipped: pydantic's locations name the
+        members of unions, and what is missing is best shown at the mapping that lacks it. The
+        root's key is the document's first key.
+        """
+        node = self.root
+        for segment in path:
+            node = node.parts.get(segment, node)
+        if key:
+            return self.lines.span(node.key_start, node.key_end)
+        return self.lines.span(node.start, node.end)
+
+    def existing(self, path: Iterable[str | int]) -> tuple[str | int, ...]:
+        """`path` without the segments that the document does not have."""
+        node, found = self.root, []
+        for segment in path:
+            if segment in node.parts:
+                node = node.parts[segment]
+                found.append(segment)
+        return tuple(found)
+
+    def has(self, path: tuple[str | int, ...]) -> bool:
+        """Whether the document has every segment of `path`."""
+        return self.existing(path) == path

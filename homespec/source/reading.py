@@ -1,0 +1,141 @@
+"""Stage 1, source: reads a file within bounds, and drives the walk over its text."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+import yaml
+
+from homespec.diagnostics import Diagnostic, Severity
+from homespec.diagnostics.suggest import closest
+from homespec.source import rules
+from homespec.source.comments import comments
+from homespec.source.document import Document, Node, Value
+from homespec.source.events import events
+from homespec.source.lines import Lines
+from homespec.source.scalars import kind
+from homespec.source.syntax import explain
+from homespec.source.walk import MAX_FINDINGS, Built, Walk
+
+MAX_BYTES = 1024 * 1024
+
+FORBIDDEN = re.compile(
+    "[^\t\n\r -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+    "|[\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
+)
+"""Controls, half characters, line breaks that not all programs see, marks that reorder text."""
+
+
+def read(path: str | os.PathLike[str]) -> Document:
+    """The document in a file; whatever is wrong with the file is a diagnostic of it."""
+    file = os.fspath(path)
+    try:
+        with Path(file).open("rb") as stream:
+            return read_stream(stream, file)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return _failed(file, rules.unreadable_file(file, reason, _remedy(file, error)))
+
+
+def read_stream(stream: BinaryIO, name: str) -> Document:
+    """The document in a binary stream, of which at most 1 MiB is read."""
+    raw = stream.read(MAX_BYTES + 1)
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _failed(name, rules.not_text(name, "it is UTF-16", "save it as UTF-8"))
+    if (at := raw.find(b"\0")) >= 0:
+        found = f"byte {at} is NUL, as in binary files"
+        return _failed(name, rules.not_text(name, found, "pass the spec's YAML file"))
+    if len(raw) > MAX_BYTES:
+        return _failed(name, rules.too_large(rules.beginning(name), "the file", "1 MiB"))
+    try:
+        return parse(raw.decode("utf-8"), name)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        found = f"byte 0x{raw[error.start]:02x} in line {line} is no character"
+        return _failed(name, rules.not_text(name, found, "save the file as UTF-8"))
+
+
+def parse(text: str, name: str = "<text>") -> Document:
+    """The document in `text`; `name` stands for the file in diagnostics."""
+    if len(text) > MAX_BYTES:
+        return _failed(name, rules.too_large(rules.beginning(name), "the text", "1 MiB"))
+    lines = Lines(name, text.removeprefix("\ufeff"))
+    if forbidden := _forbidden_characters(lines):
+        return _failed(name, forbidden, lines)
+    walk = Walk(lines)
+    try:
+        walk.run(events(lines.text))
+    except yaml.MarkedYAMLError as error:
+        walk.diagnostics += explain(error, lines, walk.scalars)
+    else:
+        walk.diagnostics += _check_root(walk, lines)
+    return _document(walk, lines)
+
+
+def _document(walk: Walk, lines: Lines) -> Document:
+    root = walk.root.node if walk.root else Node.at(0, 0)
+    if root.parts:
+        first = next(iter(root.parts.values()))
+        root.key_start, root.key_end = first.key_start, first.key_end
+    return Document(
+        lines,
+        None if _has_error(walk.diagnostics) else _mapping(walk.root),
+        root,
+        tuple(comments(lines, walk.scalars)),
+        tuple(walk.diagnostics),
+    )
+
+
+def _mapping(root: Built | None) -> dict[str, Value] | None:
+    return root.value if root and isinstance(root.value, dict) else None
+
+
+def _has_error(diagnostics: list[Diagnostic]) -> bool:
+    return any(d.rule.severity is Severity.ERROR for d in diagnostics)
+
+
+def _failed(name: str, found: list[Diagnostic], lines: Lines | None = None) -> Document:
+    return Document(lines or Lines(name, ""), None, Node.at(0, 0), (), tuple(found))
+
+
+def _forbidden_characters(lines: Lines) -> list[Diagnostic]:
+    """The first of each forbidden character."""
+    found = []
+    for character in sorted(filter(FORBIDDEN.match, set(lines.text)))[:MAX_FINDINGS]:
+        at = lines.text.index(character)
+        found += rules.forbidden_character(lines.span(at, at + 1), character)
+    return found
+
+
+def _check_root(walk: Walk, lines: Lines) -> list[Diagnostic]:
+    """That there is a document, and that it is a mapping."""
+    root = walk.root
+    if _has_error(walk.diagnostics) or (root and isinstance(root.value, dict)):
+        return []
+    if root is None or root.node.start == root.node.end:
+        return rules.empty_spec(lines.file)
+    span = lines.span(root.node.start, root.node.end)
+    if isinstance(root.value, str) and rules.GLUED.fullmatch(root.value):
+        return rules.missing_space(span, root.value)
+    remedy = "begin with `homespec: 1` and a `name`"
+    return rules.not_a_mapping(span, kind(root.value), remedy)
+
+
+def _remedy(file: str, error: Exception) -> str:
+    """What to do about a file that cannot be read."""
+    if isinstance(error, IsADirectoryError):
+        return "name a file in it"
+    if not isinstance(error, FileNotFoundError):
+        return ""
+    folder, name = os.path.split(file)
+    try:
+        with os.scandir(folder or ".") as entries:
+            names = [entry.name for entry in entries if entry.name.endswith((".yaml", ".yml"))]
+    except OSError:
+        return f"there is no folder `{folder}`"
+    guess = closest(name, sorted(names))
+    return f"did you mean `{Path(folder, guess)}`?" if guess else ""

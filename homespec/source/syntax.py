@@ -1,0 +1,381 @@
+"""Stage 1, source: turns a parser's complaint into what is wrong, where, and how to mend it.
+
+The wordings of libyaml and of PyYAML differ; the patterns below take both, and the text around
+the place says the rest, so that both parsers lead to the same diagnostic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from homespec.diagnostics import Diagnostic, Label, Span
+from homespec.source import rules
+from homespec.source.events import offset
+from homespec.source.lines import Lines
+
+CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( .*)?$", re.MULTILINE)
+DIRECTIVE = re.compile(r"^%.*$", re.MULTILINE)
+WORD = re.compile(r"[\w.-]+")
+COLON = re.compile(r":(\s|$)")
+PAIRS = {"[": "]", "{": "}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a parser said: the problem, its offset, and where what it was reading begins.
+
+    `scalar` is where the last key or value before it begins.
+    """
+
+    lines: Lines
+    problem: str
+    context: str
+    at: int
+    start: int
+    scalar: int
+
+    @property
+    def text(self) -> str:
+        """The whole text of the file."""
+        return self.lines.text
+
+    @property
+    def char(self) -> str:
+        """The character at the problem, empty at the end of the file."""
+        return self.text[self.at : self.at + 1]
+
+    @property
+    def before(self) -> str:
+        """The line of the problem, up to it."""
+        return self.text[self.lines.start_of_line(self.at) : self.at]
+
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing but blanks and line breaks follows."""
+        return not self.text[self.at :].strip()
+
+    def span(self, start: int, end: int | None = None) -> Span:
+        """The span from `start`; without an `end` up to the end of the word there."""
+        if end is None:
+            word = WORD.match(self.text, start)
+            end = word.end() if word else min(start + 1, len(self.text))
+        return self.lines.span(start, end)
+
+    def line_before(self, offset: int) -> int | None:
+        """Offset of the first character of the nearest line above that says something."""
+        above = self.text[: self.lines.start_of_line(offset)]
+        said = [m.start(1) for m in re.finditer(r"^[ ]*([^\s#])", above, re.MULTILINE)]
+        return said[-1] if said else None
+
+
+def explain(
+    error: yaml.MarkedYAMLError, lines: Lines, scalars: Sequence[tuple[int, int]]
+) -> list[Diagnostic]:
+    """The diagnostic for what PyYAML or libyaml could not read, after these scalars."""
+    at = offset(error.problem_mark)
+    start = offset(error.context_mark) if error.context_mark else at
+    last = scalars[-1][0] if scalars else 0
+    complaint = Complaint(lines, error.problem or "", error.context or "", at, start, last)
+    if conflict := CONFLICT.search(lines.text):
+        return _conflict(complaint, conflict)
+    for pattern, describe in DESCRIPTIONS:
+        if pattern.search(complaint.problem):
+            return describe(complaint)
+    return _anything(complaint)
+
+
+def _conflict(c: Complaint, match: re.Match[str]) -> list[Diagnostic]:
+    return rules.yaml_syntax(
+        c.span(*match.span()),
+        "a merge conflict of git was left in the file",
+        remedy="keep one of the two versions and delete the marker lines",
+    )
+
+
+def _no_token(c: Complaint) -> list[Diagnostic]:
+    if c.char == "\t":
+        return _tab(c)
+    return rules.yaml_syntax(
+        c.span(c.at, c.at + 1),
+        f"an unquoted text cannot begin with `{c.char}`",
+        remedy=f"put the text in quotes: {_quoted(c.text, c.at)}",
+    )
+
+
+def _tab(c: Complaint) -> list[Diagnostic]:
+    tabs = re.compile(r"\t+").match(c.text, c.at)
+    return rules.yaml_syntax(
+        c.span(c.at, tabs.end() if tabs else c.at + 1),
+        "a tab is used to indent",
+        "tab",
+        remedy="indent with spaces, two for each level",
+    )
+
+
+def _quote_not_closed(c: Complaint) -> list[Diagnostic]:
+    quote = c.text[c.start]
+    remedy = f"close it with `{quote}`"
+    if quote == "'":
+        remedy += "; an apostrophe inside of it is written twice: ''"
+    return rules.yaml_syntax(
+        c.span(c.start, c.start + 1), "this quote is never closed", "opens here", remedy=remedy
+    )
+
+
+def _bad_escape(c: Complaint) -> list[Diagnostic]:
+    return bad_escape(c.lines, c.text.rfind("\\", 0, c.at + 1))
+
+
+def bad_escape(lines: Lines, at: int) -> list[Diagnostic]:
+    """The diagnostic for the escape at offset `at`, which stands for no character."""
+    sequence = lines.text[at : at + 2].rstrip()
+    return rules.yaml_syntax(
+        lines.span(at, at + len(sequence)),
+        f"`{sequence}` does not begin a valid escape",
+        remedy="write a backslash as `\\\\`, or use single quotes, which know no escapes",
+    )
+
+
+def _block_header(c: Complaint) -> list[Diagnostic]:
+    sign = c.text[c.start]
+    return rules.yaml_syntax(
+        c.span(c.start, c.at + 1),
+        f"`{sign}` begins a block of text, whose lines follow below; more stands behind it here",
+        remedy=f"put the value in quotes: {_quoted(c.text, c.start)}",
+    )
+
+
+def _bad_name(c: Complaint) -> list[Diagnostic]:
+    sign = c.text[c.start]
+    what = {"*": "an alias", "&": "an anchor"}.get(sign, "a tag")
+    return rules.yaml_syntax(
+        c.span(c.start, max(c.at, c.start + 1)),
+        f"`{sign}` begins {what} and needs a name of letters, digits, `-` and `_`",
+        remedy=f"if it is plain text, quote it: {_quoted(c.text, c.start)}",
+    )
+
+
+def _stray_colon(c: Complaint) -> list[Diagnostic]:
+    """`a: b: c`; or a key that continues the value of the line above, being indented deeper."""
+    key = c.before.lstrip(" -")
+    if COLON.search(key):
+        value = c.at - len(key) + COLON.search(key).end()  # type: ignore[union-attr]
+        return rules.yaml_syntax(
+            c.span(c.at, c.at + 1),
+            "a second `: ` in one line",
+            remedy=f"a text with `: ` in it needs quotes: {_quoted(c.text, value)}",
+        )
+    above = c.line_before(c.at)
+    if above is None:
+        return rules.yaml_syntax(
+            c.span(c.at, c.at + 1),
+            "the text before this `:` cannot be a key",
+            remedy="begin each key in a line of its own; a key has at most 1,024 characters",
+        )
+    if glued := re.compile(rules.GLUED.pattern).match(c.text, above):
+        return rules.missing_space(c.span(*glued.span()), glued.group())
+    return _continued(c, c.at - len(key), above)
+
+
+def _continued(c: Complaint, key: int, above: int) -> list[Diagnostic]:
+    """The key at `key` reads as the second line of the text that begins in the line `above`."""
+    word = c.lines.line_at(above).strip()
+    if not COLON.search(word):
+        return _no_colon(c, above, word)
+    return rules.yaml_syntax(
+        c.span(key, c.at),
+        "this line is indented deeper than the one above, which has a value already",
+        "read as part of that value",
+        (Label(c.span(above), "has its value in this line"),),
+        "indent both lines alike",
+    )
+
+
+def _no_colon(c: Complaint, start: int, word: str) -> list[Diagnostic]:
+    if rules.GLUED.fullmatch(word):
+        return rules.missing_space(c.span(start, start + len(word)), word)
+    return rules.yaml_syntax(
+        c.span(start, start + len(word)),
+        "this line is neither a key with a value nor an item of a list",
+        "a colon is missing",
+        remedy=f"write `{word}:` and a value, or `- {word}`" if WORD.fullmatch(word) else "",
+    )
+
+
+def _key_without_colon(c: Complaint) -> list[Diagnostic]:
+    if c.text[c.start] in "[{":
+        return _not_closed(c, c.text[c.start])
+    line = c.lines.line_at(c.start)[c.start - c.lines.start_of_line(c.start) :]
+    return _no_colon(c, c.start, line.split(" #")[0].rstrip())
+
+
+def _stray_dash(c: Complaint) -> list[Diagnostic]:
+    return rules.yaml_syntax(
+        c.span(c.at, c.at + 1),
+        "an item of a list cannot begin in the line of its key",
+        remedy="begin each `- item` in a line of its own, or write `[item, item]`",
+    )
+
+
+def _in_brackets(c: Complaint) -> list[Diagnostic]:
+    """Between brackets, something else than a comma or the closing bracket."""
+    opening = c.text[c.start]
+    if c.char in ("]", "}") and c.char != PAIRS.get(opening):
+        return rules.yaml_syntax(
+            c.span(c.at, c.at + 1),
+            f"`{c.char}` closes a `{opening}`",
+            related=(Label(c.span(c.start, c.start + 1), "opened here"),),
+            remedy=f"write `{PAIRS[opening]}`",
+        )
+    if c.at_end or "\n" in c.text[c.start : c.at]:
+        return _not_closed(c, opening)
+    return rules.yaml_syntax(
+        c.span(c.at),
+        f"expected `,` or `{PAIRS[opening]}`",
+        related=(Label(c.span(c.start, c.start + 1), "opened here"),),
+        remedy="separate items by commas; quote a text that has `: ` or brackets in it",
+    )
+
+
+def _not_closed(c: Complaint, opening: str) -> list[Diagnostic]:
+    word = c.at - len(c.before.lstrip())
+    related = () if c.at_end else (Label(c.span(word, c.at + 1), "this cannot stand in it"),)
+    return rules.yaml_syntax(
+        c.span(c.start, c.start + 1),
+        f"this `{opening}` is never closed",
+        "opens here",
+        related,
+        f"close it with `{PAIRS[opening]}`",
+    )
+
+
+def _no_content(c: Complaint) -> list[Diagnostic]:
+    if c.char in ("]", "}"):
+        return _stray_closing(c)
+    return rules.yaml_syntax(
+        c.span(c.at, c.at + 1),
+        f"expected a value, found `{c.char}`" if c.char else "expected a value",
+        remedy=f"write a value, or quote the text: {_quoted(c.text, c.at)}",
+    )
+
+
+def _stray_closing(c: Complaint) -> list[Diagnostic]:
+    return rules.yaml_syntax(
+        c.span(c.at, c.at + 1),
+        f"this `{c.char}` closes nothing",
+        remedy="delete it, or quote the text that it belongs to",
+    )
+
+
+def _bad_block(c: Complaint) -> list[Diagnostic]:
+    """In a block of keys or of items, a line or a word that is neither."""
+    if c.char in ("]", "}"):
+        return _stray_closing(c)
+    if c.before.strip(" -"):
+        return _more_in_line(c)
+    level = c.start - c.lines.start_of_line(c.start)
+    if len(c.before) == level and "collection" in c.context:
+        return _mixed(c, "a key", "a list", "keys and items cannot be mixed")
+    if len(c.before) == level and c.char == "-":
+        return _mixed(c, "an item of a list", "a mapping", "indent the list below its key")
+    if len(c.before) == level:
+        message = f"expected a key, found `{c.char}`"
+        return rules.yaml_syntax(c.span(c.at), message, remedy="write `key: value`")
+    return _bad_indent(c)
+
+
+def _more_in_line(c: Complaint) -> list[Diagnostic]:
+    after_quote = c.before.rstrip().endswith(("'", '"'))
+    if not after_quote:
+        remedy = "put all of the value in quotes"
+        return rules.yaml_syntax(c.span(c.at), "unexpected text after the value", remedy=remedy)
+    opening = Label(c.span(c.scalar, c.scalar + 1), "this quote was closed before it")
+    return rules.yaml_syntax(
+        c.span(c.at),
+        "unexpected text after the closing quote",
+        related=(opening,),
+        remedy="quote all of it; a quote inside is written twice ('') or escaped (\\\")",
+    )
+
+
+def _mixed(c: Complaint, found: str, inside: str, remedy: str) -> list[Diagnostic]:
+    return rules.yaml_syntax(
+        c.span(c.at),
+        f"{found} in the middle of {inside}",
+        related=(Label(c.span(c.start), f"{inside} begins here"),),
+        remedy=remedy,
+    )
+
+
+def _bad_indent(c: Complaint) -> list[Diagnostic]:
+    blanks = len(c.before)
+    above = c.line_before(c.at)
+    related: tuple[Label, ...] = ()
+    if above is not None:
+        indent = above - c.lines.start_of_line(above)
+        related = (Label(c.span(above), f"is indented by {indent}"),)
+    return rules.yaml_syntax(
+        c.span(c.at),
+        f"this line is indented by {blanks}, like no line above that it could belong to",
+        "unexpected indentation",
+        related,
+        "indent it exactly like its siblings",
+    )
+
+
+def _tag_handle(c: Complaint) -> list[Diagnostic]:
+    tag = re.compile(r"!\S*").match(c.text, c.at)
+    end = tag.end() if tag else c.at + 1
+    return rules.unsupported_tag(c.span(c.at, end), c.text[c.at : end])
+
+
+def _directive(c: Complaint) -> list[Diagnostic]:
+    line = DIRECTIVE.search(c.text)
+    span = c.span(*line.span()) if line else c.span(c.at)
+    return rules.yaml_syntax(span, "this directive is not supported", remedy="delete the line")
+
+
+def _second_document(c: Complaint) -> list[Diagnostic]:
+    if DIRECTIVE.search(c.text, 0, c.at):
+        return _directive(c)
+    return rules.several_documents(c.span(c.at))
+
+
+def _anything(c: Complaint) -> list[Diagnostic]:
+    said = " ".join(part for part in (c.context, c.problem) if part)
+    return rules.yaml_syntax(c.span(c.at), f"not valid YAML: {said}")
+
+
+def _quoted(text: str, start: int) -> str:
+    """The rest of a line in quotes, to show how it is done."""
+    line = re.compile(r"[^\r\n]*").match(text, start)
+    words = (line.group() if line else "").split(" #")[0].rstrip(" ,]}")
+    if "'" in words or '"' in words or not 0 < len(words) <= 40:
+        return "'...'"
+    return f'"{words}"' if "\\" not in words else f"'{words}'"
+
+
+DESCRIPTIONS: tuple[tuple[re.Pattern[str], Callable[[Complaint], list[Diagnostic]]], ...] = tuple(
+    (re.compile(pattern), describe)
+    for pattern, describe in (
+        ("cannot start any token", _no_token),
+        ("tab character", _tab),
+        ("found unexpected (end of stream|document)", _quote_not_closed),
+        ("unknown escape|escape code|hexadecimal|hexdecimal", _bad_escape),
+        ("chomping|comment or line break|indentation indicator", _block_header),
+        ("alphabetic or numeric", _bad_name),
+        ("mapping values are not allowed", _stray_colon),
+        ("sequence entries are not allowed", _stray_dash),
+        ("could not find expected ':'", _key_without_colon),
+        (r"expected ',' or", _in_brackets),
+        ("node content", _no_content),
+        ("undefined tag handle", _tag_handle),
+        ("directive|incompatible", _directive),
+        ("<document start>", _second_document),
+        ("expected <block end>|expected key|expected '-'", _bad_block),
+    )
+)
