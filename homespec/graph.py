@@ -210,10 +210,14 @@ N = TypeVar("N", bound=Node)
 
 
 class Graph:
-    """Nodes by name over a DiGraph whose edges run from a value's producer to its readers."""
+    """Nodes by name over a DiGraph whose edges run from a value's producer to its readers.
 
-    def __init__(self, name: str, nodes: Iterable[Node] = ()) -> None:
+    `span` is the whole spec: nodes that no line of it speaks of, the defaults, point there.
+    """
+
+    def __init__(self, name: str, span: Span, nodes: Iterable[Node] = ()) -> None:
         self.name = name
+        self.span = span
         self.digraph: nx.DiGraph[str] = nx.DiGraph()
         for node in nodes:
             self.add(node)

@@ -19,20 +19,19 @@ from homespec.graph import (
     SelfGate,
     Tower,
 )
-from homespec.lower.layers import Layer, SetPlan, expand_home
-from homespec.lower.tree import Role, TreeNode, build_tree
+from homespec.lower.layers import Layer, SetPlan
+from homespec.lower.tree import Role, TreeNode
 from homespec.schema.models import Spec, overlay
 from homespec.schema.models import Tower as TowerConfig
 from homespec.source import Document
 
 
-def build_graph(spec: Spec, document: Document) -> Graph:
+def build_graph(spec: Spec, root: TreeNode, layers: list[Layer], document: Document) -> Graph:
     """The graph of a spec whose names are sound (`lower.rules`); widths may still disagree."""
-    root = build_tree(spec)
-    graph = Graph(spec.name)
+    graph = Graph(spec.name, document.span(()))
     width = _add_input(graph, spec, document)
     states = {root.name: State(Port(INPUT), width)}
-    for layer in expand_home(spec, root):
+    for layer in layers:
         states = LayerBuilder(graph, document, layer, states).build()
     for task in root.of(Role.TASK):
         if task.name in states:

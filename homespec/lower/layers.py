@@ -52,7 +52,7 @@ class Layer:
         return [self.sets[name] for name in (*above, *below) if name in self.sets]
 
 
-def expand_home(spec: Spec, root: TreeNode) -> list[Layer]:
+def expand(spec: Spec, root: TreeNode) -> list[Layer]:
     """HoME on any tree: one meta layer for each level of nesting, then the task layer."""
     return [*_meta_layers(spec, root), _task_layer(spec, root)]
 

@@ -104,11 +104,14 @@ def _batch(graph: Graph, kind: type, prefix: str, signature: Signature) -> Graph
         return moved.get(port.node, port)
 
     kept = (batches.get(n.name, n) for n in graph if n.name in batches or n.name not in moved)
-    return Graph(graph.name, [node.renamed(move) for node in kept])
+    return Graph(graph.name, graph.span, [node.renamed(move) for node in kept])
 
 
 def _names(prefix: str, buckets: list[list[Node]]) -> list[str]:
-    """Names from the spec: the layer, and the first member where a layer has several batches."""
+    """Names from the spec: the layer, and the first member where a layer has several batches.
+
+    Tables are named by their width.
+    """
     heads = [_layer(prefix, bucket[0]) for bucket in buckets]
     alone = {head for head, group in groupby(sorted(heads)) if len(list(group)) == 1}
     return [
@@ -118,8 +121,10 @@ def _names(prefix: str, buckets: list[list[Node]]) -> list[str]:
 
 
 def _layer(prefix: str, node: Node) -> str:
+    if isinstance(node, Feature):
+        return f"{prefix}_{node.width}"
     return f"{prefix}_{node.layer}" if isinstance(node, Placed) else prefix
 
 
 def _place(node: Node) -> str:
-    return str(node.width) if isinstance(node, Feature) else node.name.rpartition(".")[2]
+    return node.name.rpartition(".")[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 Op = Literal[">=", "<=", ">", "<", "==", "!="]
 
@@ -18,7 +18,7 @@ _LABEL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a task is trained on: `column`, or `column op other`; `other` is a column or a number."""
+    """What a task is trained on: `column`, or `column op other`, other a column or a number."""
 
     column: str
     op: Op | None = None
@@ -48,5 +48,5 @@ def parse_label(text: str) -> Label:
             f"{text!r} is neither a column nor a comparison `column OP column|number`"
             f" with OP one of {' '.join(get_args(Op))}"
         )
-    op, number, other = match["op"], match["number"], match["other"]
-    return Label(match["column"], op, float(number) if number else other)
+    op = cast("Op | None", match["op"])
+    return Label(match["column"], op, float(match["number"]) if match["number"] else match["other"])

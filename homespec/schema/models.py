@@ -97,7 +97,8 @@ class Feature(Model):
     id: Id = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which one is set
     """An id or category: `{buckets: n}` hashes, `{vocab: n}` takes ids below n."""
     bucketize: Boundaries = ()
-    """A number, cut at these ascending boundaries; each bucket has an embedding, so has missing."""
+    """A number, cut at these ascending boundaries (a bucket includes its lower one); each bucket has an
+    embedding, so has missing."""
     dense: Width = Field(default=0)
     """A dense vector of this many numbers, taken as it is (missing becomes 0)."""
     dim: Width = Field(default=0)
@@ -260,6 +261,8 @@ class Toggle(Model):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {"enabled": True, **value}  # who configures a gate wants it on
         return {"enabled": value} if isinstance(value, bool) else value
 
 
@@ -293,9 +296,9 @@ class LayerGates(Model):
 
     mixture: Mixture = Mixture()
     """The gates that mix experts."""
-    feature: FeatureGate = FeatureGate()
+    feature: FeatureGate = FeatureGate.model_construct()
     """The gates on the inputs of the expert sets; true, false or a mapping."""
-    self: SelfGate = SelfGate()
+    self: SelfGate = SelfGate.model_construct()
     """The residual gates on the outputs of the expert sets; true, false or a mapping."""
 
 

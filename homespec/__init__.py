@@ -1,0 +1,24 @@
+"""homespec: a compiler from a validated YAML spec to fast, readable PyTorch ranking models (HoME).
+
+`load`, `validate` and `compile` never import torch; `build` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from homespec.api import SpecError, build, build_module, compile, load, loads, validate
+
+__all__ = ["SpecError", "build", "build_module", "compile", "load", "loads", "validate"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the interface on first use: `import homespec` itself stays instant."""
+    if name not in __all__:
+        raise AttributeError(f"module 'homespec' has no attribute {name!r}")
+    from homespec import api
+
+    return getattr(api, name)

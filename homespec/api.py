@@ -1,0 +1,111 @@
+"""The Python interface: load, validate, compile, build, and the one exception that they raise."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from homespec.compiler import Analysis, Stopped, analyse, generate, validate_document
+from homespec.diagnostics import Report
+from homespec.diagnostics.ignores import apply_ignores
+from homespec.schema import Spec
+from homespec.source import Document, parse, read
+
+if TYPE_CHECKING:
+    import torch
+
+
+class SpecError(Exception):
+    """A spec is wrong. `report` holds the diagnostics; the message is their full text."""
+
+    def __init__(self, report: Report) -> None:
+        from homespec.diagnostics.render import render
+
+        super().__init__("\n" + render(report, "full"))
+        self.report = report
+
+
+class LoadedSpec(Spec):
+    """A spec that remembers its document, so that it can be compiled."""
+
+    _analysis: Analysis
+
+    @property
+    def analysis(self) -> Analysis:
+        """What the compiler found out about the spec."""
+        return self._analysis
+
+
+PathLike = str | os.PathLike[str]
+
+
+def load(path: PathLike) -> LoadedSpec:
+    """Read and check a spec file. Raises SpecError with every diagnostic at once."""
+    return _loaded(read(os.fspath(path)))
+
+
+def loads(text: str, name: str = "<string>") -> LoadedSpec:
+    """Check the text of a spec; `name` stands for the file in messages. Raises SpecError."""
+    return _loaded(parse(text, name))
+
+
+def validate(spec: PathLike) -> Report:
+    """The report on a spec file, warnings included. Never raises for what a spec may contain."""
+    return _report(read(os.fspath(spec)))
+
+
+def compile(spec: PathLike | LoadedSpec, *, optimize: bool = True) -> str:  # noqa: A001
+    """The text of the generated file of a spec. Raises SpecError."""
+    loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
+    return generate(loaded.analysis, named_source(loaded.analysis.document.file), optimize)
+
+
+def build_module(spec: PathLike | LoadedSpec, *, optimize: bool = True) -> ModuleType:
+    """Compile a spec and import the generated source as a Python module. Needs torch."""
+    from homespec.runtime import import_source
+
+    loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
+    return import_source(loaded.name, compile(loaded, optimize=optimize))
+
+
+def build(
+    spec: PathLike | LoadedSpec,
+    *,
+    compile: bool = False,  # noqa: A002
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    optimize: bool = True,
+) -> torch.nn.Module:
+    """Instantiate the model of a spec: features by name -> logits [B] by task. Needs torch.
+
+    `compile` compiles its forward with torch.compile(fullgraph=True); `dtype` is that of weights
+    and arithmetic, while running statistics never get coarser than float32. Raises SpecError.
+    """
+    from homespec.runtime import instantiate
+
+    module = build_module(spec, optimize=optimize)
+    return instantiate(module, compile=compile, dtype=dtype, device=device)
+
+
+def named_source(file: str) -> str:
+    """A spec's path as its generated file names it: `specs/x.yaml` wherever the project lies."""
+    path = Path(file)
+    return f"specs/{path.name}" if path.resolve().parent.name == "specs" else path.name
+
+
+def _report(document: Document) -> Report:
+    found = apply_ignores(document, validate_document(document))
+    return Report.of(found, {document.file: document.text})
+
+
+def _loaded(document: Document) -> LoadedSpec:
+    try:
+        analysis = analyse(document)
+    except Stopped:
+        raise SpecError(_report(document)) from None
+    fields: dict[str, Any] = {n: getattr(analysis.spec, n) for n in analysis.spec.model_fields_set}
+    loaded = LoadedSpec.model_construct(_fields_set=analysis.spec.model_fields_set, **fields)
+    loaded._analysis = analysis
+    return loaded

@@ -1,0 +1,79 @@
+"""The driver: the stages in their order, each of which may stop the line with its diagnostics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homespec.checks import check_design, check_structure
+from homespec.diagnostics import Diagnostic, Severity
+from homespec.graph import Graph
+from homespec.lower import build_graph, build_tree, check_names, expand
+from homespec.lower.layers import Layer
+from homespec.lower.tree import TreeNode
+from homespec.schema import Spec, validate
+from homespec.source import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A sound spec with everything that the stages before the passes found out about it."""
+
+    document: Document
+    spec: Spec
+    root: TreeNode
+    layers: list[Layer]
+    graph: Graph
+    diagnostics: tuple[Diagnostic, ...]
+
+
+class Stopped(Exception):
+    """A stage found errors: the later stages would only report their echoes."""
+
+    def __init__(self, diagnostics: list[Diagnostic]) -> None:
+        super().__init__(f"{len(diagnostics)} diagnostics")
+        self.diagnostics = diagnostics
+
+
+def analyse(document: Document) -> Analysis:
+    """Stages 2 to 4: schema, lower, checks. Raises Stopped with all diagnostics so far."""
+    found = _checked(list(document.diagnostics), [])
+    spec, violations = validate(document)
+    found = _checked(found, violations)
+    assert spec is not None
+    found = _checked(found, check_names(spec, document))
+    root = build_tree(spec)
+    layers = expand(spec, root)
+    graph = build_graph(spec, root, layers, document)
+    found = _checked(found, check_structure(graph, layers, document))
+    found = _checked(found, check_design(spec, root, layers, graph, document))
+    return Analysis(document, spec, root, layers, graph, tuple(found))
+
+
+def generate(analysis: Analysis, file: str, optimize: bool = True) -> str:
+    """Stages 5 and 6: passes, emit. `file` is the spec's path as the generated header names it."""
+    from homespec.emit import emit
+    from homespec.passes import optimise, verify
+
+    graph = analysis.graph
+    if optimize:
+        graph = optimise(graph)
+    else:
+        verify(graph, "lowering")
+    text = analysis.document.text
+    return emit(graph, analysis.spec, analysis.root, text, file, plain=not optimize)
+
+
+def validate_document(document: Document) -> list[Diagnostic]:
+    """Everything that there is to say about a document."""
+    try:
+        return list(analyse(document).diagnostics)
+    except Stopped as stopped:
+        return stopped.diagnostics
+
+
+def _checked(found: list[Diagnostic], more: list[Diagnostic]) -> list[Diagnostic]:
+    """Both lists; raises Stopped if an error is among them."""
+    both = [*found, *more]
+    if any(d.rule.severity is Severity.ERROR for d in both):
+        raise Stopped(both)
+    return both

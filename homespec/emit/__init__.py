@@ -1,0 +1,5 @@
+"""Stage 6, emit: the generated file, a deterministic text; only this stage imports jinja2."""
+
+from homespec.emit.module import emit
+
+__all__ = ["emit"]

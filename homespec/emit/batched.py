@@ -1,0 +1,314 @@
+"""Stage 6, emit: the batches of an optimised graph, one block of generated code for each.
+
+Letters: B batch, V width of v, S sets, K experts a set, D width, O outputs, C choices, T tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from homespec.emit.block import Block, Logical, Variable
+from homespec.emit.layout import Expr, Group, call, flat, literal, sequence
+from homespec.emit.slices import Variables, follows, inputs, part, runs, stacked
+from homespec.graph import (
+    Batch,
+    ExpertSet,
+    FeatureGate,
+    Gate,
+    Mix,
+    Node,
+    Placed,
+    Port,
+    SelfGate,
+    Tower,
+)
+
+N = TypeVar("N", bound=Node)
+ACTIVATIONS = {"relu": "F.relu", "swish": "F.silu"}
+LETTERS = {
+    "feature_gates": ("x", "SBN"),
+    "experts": ("e", "SKBD"),
+    "gates": ("w", "OBC"),
+    "self_gates": ("s", "SBK"),
+    "states": ("z", "OBD"),
+    "towers": ("y", "TB"),
+}
+"""Letter and shape of the variable that holds the value of each kind of batch."""
+
+
+def emit_batch(batch: Batch, variables: dict[str, Variable]) -> Block:
+    """The block of a batch; its variable joins `variables`."""
+    block = EMITTERS[type(batch.members[0])](batch, variables)
+    variables[batch.name] = Variable(variable_name(batch), len(batch.members))
+    return block
+
+
+def emit_single_choice(gate: Gate, variables: dict[str, Variable], like: Expr) -> Block:
+    """A gate over one expert: the weight 1, no weights to learn."""
+    name = f"w_{gate.layer}_{gate.place}_1B1"
+    variables[gate.name] = Variable(name)
+    return Block(gate, forward=[(name, f"{like}.new_ones(1, len({like}), 1)")])
+
+
+def variable_name(batch: Batch) -> str:
+    """The batch's name with the field's letter and the shape: experts_meta -> e_meta_SKBD."""
+    kind = next(kind for kind in LETTERS if batch.name == kind or batch.name.startswith(f"{kind}_"))
+    letter, shape = LETTERS[kind]
+    return f"{letter}{batch.name.removeprefix(kind)}_{shape}"
+
+
+def _members(batch: Batch, kind: type[N]) -> tuple[list[N], N]:
+    members = [m for m in batch.members if isinstance(m, kind)]
+    return members, members[0]
+
+
+def _places(members: list[Any]) -> tuple[str, ...]:
+    return tuple(m.place if isinstance(m, Placed) else m.task for m in members)
+
+
+def _input(batch: Batch, variables: Variables) -> Expr:
+    return inputs([member.reads for member in batch.members], variables)
+
+
+def widths_of(widths: tuple[int, ...]) -> Group:
+    """A tuple of widths as a literal."""
+    return sequence([str(width) for width in widths])
+
+
+def _mlps(count: int, widths: tuple[int, ...], activation: str, last_bias: bool = True) -> Group:
+    options: dict[str, Expr] = {}
+    if len(widths) > 2 and activation != "relu":
+        options["activation"] = ACTIVATIONS[activation]
+    if not last_bias:
+        options["last_bias"] = "False"
+    return call("MLPs", str(count), widths_of(widths), **options)
+
+
+def mlp_logical(
+    tensor: str,
+    pattern: str,
+    axes: tuple[tuple[str, ...] | int, ...],
+    layers: int,
+    last_bias: bool = True,
+) -> list[Logical]:
+    """Logical names of the weights and biases of stacked MLPs."""
+    rows = []
+    for i in range(layers):
+        rows.append(Logical(f"{tensor}.weights.{i}", f"{pattern}.linears.{i}.weight", axes))
+        if last_bias or i < layers - 1:
+            rows.append(Logical(f"{tensor}.biases.{i}", f"{pattern}.linears.{i}.bias", axes))
+    return rows
+
+
+def _feature_gates(batch: Batch, variables: Variables) -> Block:
+    members, first = _members(batch, FeatureGate)
+    places, count = _places(members), len(members)
+    tensor, pattern = f"trunk.{batch.name}", f"feature_gates.{first.layer}.{{}}"
+    options: dict[str, Expr] = {}
+    if first.mix == "before_sigmoid":
+        options["mix_logits"] = "True"
+    make = call(
+        "FeatureGates", str(count), width=str(first.width), loras=str(first.loras),
+        rank=str(first.rank), **options,
+    )  # fmt: skip
+    axes = (places, first.loras)
+    logical = [
+        Logical(f"{tensor}.down", f"{pattern}.loras.{{}}.down.weight", axes),
+        Logical(f"{tensor}.up", f"{pattern}.loras.{{}}.up.weight", axes),
+    ]
+    if first.loras > 1:
+        logical += [
+            Logical(f"{tensor}.router.weights.0", f"{pattern}.router.weight", (places,)),
+            Logical(f"{tensor}.router.biases.0", f"{pattern}.router.bias", (places,)),
+        ]
+    return Block(
+        batch,
+        init=[(f"self.{batch.name}", make)],
+        forward=[(variable_name(batch), call(f"self.{batch.name}", _input(batch, variables)))],
+        logical=logical,
+        uses={"FeatureGates", "MLPs"},
+    )
+
+
+def _experts(batch: Batch, variables: Variables) -> Block:
+    members, first = _members(batch, ExpertSet)
+    axes = (_places(members), first.count)
+    tensor, pattern = f"trunk.{batch.name}", f"experts.{first.layer}.{{}}.{{}}"
+    total = len(members) * first.count
+    finish, logical, uses = _finish(first, total, tensor, pattern, axes)
+    mlps = _mlps(total, first.widths, first.hidden_activation, first.last_bias)
+    make = call("Experts", str(first.count), mlps, *finish)
+    layers = len(first.widths) - 1
+    return Block(
+        batch,
+        init=[(f"self.{batch.name}", make)],
+        forward=[(variable_name(batch), call(f"self.{batch.name}", _input(batch, variables)))],
+        logical=mlp_logical(f"{tensor}.mlps", pattern, axes, layers, first.last_bias) + logical,
+        uses={"Experts", "MLPs", *uses},
+    )
+
+
+def _finish(
+    first: ExpertSet, total: int, tensor: str, pattern: str, axes: tuple[Any, ...]
+) -> tuple[list[Expr], list[Logical], set[str]]:
+    """Norm and activation behind the last Linear: modules, logical names, classes."""
+    statistics = (str(total), str(first.width), literal(first.eps), literal(first.momentum))
+    finish: list[Expr] = []
+    logical: list[Logical] = []
+    uses: set[str] = set()
+
+    def add(cls: str, make: Expr, parts: dict[str, str]) -> None:
+        at = f"{tensor}.finish.{len(finish)}"
+        finish.append(make)
+        logical.extend(
+            Logical(f"{at}.{own}", f"{pattern}.{name}", axes) for own, name in parts.items()
+        )
+        uses.add(cls)
+
+    running = {f"statistics.running_{s}": f"running_{s}" for s in ("mean", "var")}
+    if first.norm == "batch":
+        parts = {"weight": "norm.weight", "bias": "norm.bias"}
+        parts |= {own: f"norm.{name}" for own, name in running.items()}
+        add("BatchNorm", call("BatchNorm", *statistics), parts)
+    elif first.norm == "layer":
+        parts = {"weight": "norm.weight", "bias": "norm.bias"}
+        add("LayerNorm", call("LayerNorm", *statistics[:3]), parts)
+    if first.activation == "dice":
+        parts = {"alpha": "dice.alpha"} | {own: f"dice.{name}" for own, name in running.items()}
+        add("Dice", call("Dice", *statistics), parts)
+    elif first.activation != "none":
+        finish.append("nn.SiLU()" if first.activation == "swish" else "nn.ReLU()")
+    return finish, logical, uses
+
+
+def _gates(batch: Batch, variables: Variables) -> Block:
+    members, first = _members(batch, Gate)
+    self_gate = isinstance(first, SelfGate)
+    kind = "self_gates" if self_gate else "gates"
+    make = _mlps(len(members), first.widths, first.hidden_activation)
+    single = self_gate and first.choices == 1
+    weigh = ".sigmoid()" if single else ".softmax(-1)"
+    read = _input(batch, variables)
+    forward: list[tuple[str, Expr]] = []
+    if len(flat(read)) > 60:  # a long input reads better on a line of its own
+        forward.append(("read_GBN", read))
+        read = "read_GBN"
+    forward.append((variable_name(batch), Group(f"self.{batch.name}", (read,), tail=weigh)))
+    return Block(
+        batch,
+        init=[(f"self.{batch.name}", make)],
+        forward=forward,
+        logical=mlp_logical(
+            f"trunk.{batch.name}",
+            f"{kind}.{first.layer}.{{}}",
+            (_places(members),),
+            len(first.widths) - 1,
+        ),
+        uses={"MLPs"},
+    )
+
+
+def _states(batch: Batch, variables: Variables) -> Block:
+    """A mixture: the gate's weights are split among the sets it reads; one sum for each position."""
+    members, first = _members(batch, Mix)
+    target = variable_name(batch)
+    weights = flat(stacked([m.gate for m in members], variables))
+    terms = _terms(members)
+    names = [weights]
+    forward: list[tuple[str, Expr]] = []
+    if len(terms) > 1:
+        names = [f"w{i}" for i in range(len(terms))]
+        sizes = literal([size for _, size, _ in terms])
+        forward.append((", ".join(names), f"{weights}.split({sizes}, dim=-1)"))
+    sums = []
+    for name, (position, _, span) in zip(names, terms, strict=True):
+        weight = name
+        for i in range(len(first.residual_positions)):
+            if first.residual_positions[i] == position:
+                own = stacked([m.residuals[i].gate for m in members], variables)
+                weight = f"{name} + {flat(own)}"
+        sums.append(_sum(weight, [m.sets[position : position + span] for m in members], variables))
+    forward.append((target, sums[0]))
+    for more in sums[1:]:
+        forward.append((target, replace(more, head=f"{target} + {more.head}")))
+    return Block(batch, forward=forward, uses={"mix"})
+
+
+def _terms(members: list[Mix]) -> list[tuple[int, int, int]]:
+    """(position, columns, sets) of each term. One lone output may read neighbours as one set."""
+    first = members[0]
+    terms: list[tuple[int, int, int]] = []
+    for position, count in enumerate(first.counts):
+        if terms and len(members) == 1 and _joins(first, terms[-1], position):
+            start, columns, span = terms[-1]
+            terms[-1] = (start, columns + count, span + 1)
+        else:
+            terms.append((position, count, 1))
+    return terms
+
+
+def _joins(mix: Mix, term: tuple[int, int, int], position: int) -> bool:
+    """Whether the set at `position` lies behind the term's last and neither has a self gate."""
+    start, _, span = term
+    touched = {start, position} & set(mix.residual_positions)
+    return not touched and follows(mix.sets[start + span - 1], mix.sets[position])
+
+
+def _sum(weight: str, sets: list[tuple[Port, ...]], variables: Variables) -> Group:
+    """`mix(w [O, B, K], e [G, K, B, D])` for one set (or a row of sets) an output."""
+    if len(sets) == 1 and len(sets[0]) > 1:
+        several = part(variables, sets[0][0], sets[0][-1])
+        return call("mix", weight, f"{several}.flatten(0, 1).unsqueeze(0)")
+    found = runs(sets)
+    if len({length for _, length in found}) == 1:
+        return call("mix", weight, stacked([key[0] for key, _ in found], variables, rest=3))
+    pieces: list[Expr] = []
+    start = 0
+    for key, length in found:
+        piece = part(variables, key[0], key[0])
+        weights = f"({weight})" if " " in weight else weight
+        pieces.append(call("mix", f"{weights}[{start}:{start + length}]", piece))
+        start += length
+    return call("torch.cat", sequence(pieces, "[]"))
+
+
+def _towers(batch: Batch, variables: Variables) -> Block:
+    members, first = _members(batch, Tower)
+    make = _mlps(len(members), first.widths, first.activation)
+    read = Group(f"self.{batch.name}", (_input(batch, variables),), tail=".squeeze(-1)")
+    target = variable_name(batch)
+    names = sequence([literal(m.task) for m in members])
+    init: list[tuple[str, Expr]] = [(f"self.{batch.name}", make)]
+    if any(m.rate is not None for m in members):
+        odds = [literal(log_odds(m.rate)) for m in members]
+        init.append(("", call(f"self.{batch.name}.start_at", sequence(odds, "[]"))))
+    return Block(
+        batch,
+        init=init,
+        forward=[
+            (target, read),
+            ("", call("logits.update", call("zip", names, f"{target}.unbind()", strict="True"))),
+        ],
+        logical=mlp_logical(
+            f"trunk.{batch.name}", "towers.{}", (_places(members),), len(first.widths) - 1
+        ),
+        uses={"MLPs"},
+    )
+
+
+def log_odds(rate: float | None) -> float:
+    """Log-odds of a base rate, to four digits; 0 where the rate is unknown."""
+    return 0.0 if rate is None else round(math.log(rate / (1 - rate)), 4)
+
+
+EMITTERS: dict[type[Node], Callable[[Batch, Variables], Block]] = {
+    FeatureGate: _feature_gates,
+    ExpertSet: _experts,
+    Gate: _gates,
+    SelfGate: _gates,
+    Mix: _states,
+    Tower: _towers,
+}

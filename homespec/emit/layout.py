@@ -1,0 +1,84 @@
+"""Layout of generated Python: expressions that break over lines exactly as ruff's formatter would.
+
+What fits stays on one line; what does not is exploded, one argument a line with a trailing comma.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LINE = 100
+INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`head(arg, key=value)`, or a tuple, list or dict where the head is empty."""
+
+    head: str
+    args: tuple[Expr, ...] = ()
+    keywords: tuple[tuple[str, Expr], ...] = ()
+    brackets: str = "()"
+    tail: str = ""
+
+
+Expr = str | Group
+
+
+def call(head: str, *args: Expr, **keywords: Expr) -> Group:
+    """A call of `head`."""
+    return Group(head, args, tuple(keywords.items()))
+
+
+def sequence(items: Sequence[Expr], brackets: str = "()") -> Group:
+    """A tuple, or a list with brackets "[]"."""
+    return Group("", tuple(items), brackets=brackets)
+
+
+def strings(items: Sequence[str]) -> Group:
+    """A tuple of string literals."""
+    return sequence([literal(item) for item in items])
+
+
+def mapping(items: Sequence[tuple[str, Expr]]) -> Group:
+    """A dict with string keys."""
+    return Group("", (), tuple((literal(key), value) for key, value in items), "{}")
+
+
+def literal(value: object) -> str:
+    """A Python literal; strings in double quotes, as the formatter writes them."""
+    if not isinstance(value, str):
+        return repr(value)
+    plain = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain) + '"'
+
+
+def flat(expr: Expr) -> str:
+    """The expression on one line."""
+    if isinstance(expr, str):
+        return expr
+    joint = ": " if expr.brackets == "{}" else "="
+    parts = [flat(a) for a in expr.args]
+    parts += [f"{key}{joint}{flat(value)}" for key, value in expr.keywords]
+    inner = ", ".join(parts)
+    if not expr.head and expr.brackets == "()" and len(parts) == 1:
+        inner += ","
+    return f"{expr.head}{expr.brackets[0]}{inner}{expr.brackets[1]}{expr.tail}"
+
+
+def lay(prefix: str, expr: Expr, depth: int, suffix: str = "") -> str:
+    """`prefix`, the expression and `suffix` at an indentation of `depth` steps."""
+    line = INDENT * depth + prefix + flat(expr) + suffix
+    if len(line) <= LINE or isinstance(expr, str) or not (expr.args or expr.keywords):
+        return line
+    joint = ": " if expr.brackets == "{}" else "="
+    lines = [INDENT * depth + prefix + expr.head + expr.brackets[0]]
+    lines += [lay("", a, depth + 1, ",") for a in expr.args]
+    lines += [lay(key + joint, value, depth + 1, ",") for key, value in expr.keywords]
+    return "\n".join([*lines, INDENT * depth + expr.brackets[1] + expr.tail + suffix])
+
+
+def assign(target: str, expr: Expr, depth: int) -> str:
+    """An assignment, or the bare expression where `target` is empty."""
+    return lay(f"{target} = " if target else "", expr, depth)

@@ -1,0 +1,245 @@
+"""Stage 6, emit: Graph -> the text of one Python file. Templates hold layout, Python decisions."""
+
+from __future__ import annotations
+
+import functools
+import re
+import textwrap
+from collections.abc import Iterable
+
+import jinja2
+
+from homespec.emit.batched import emit_batch, emit_single_choice
+from homespec.emit.block import Block, Logical, Variable
+from homespec.emit.features import emit_features
+from homespec.emit.header import header
+from homespec.emit.layout import (
+    INDENT,
+    Expr,
+    Group,
+    assign,
+    call,
+    lay,
+    literal,
+    mapping,
+    sequence,
+    strings,
+)
+from homespec.emit.plain import emit_node
+from homespec.graph import (
+    INPUT,
+    Batch,
+    ExpertSet,
+    Feature,
+    Gate,
+    Graph,
+    Input,
+    Node,
+    Objective,
+    Placed,
+    Tower,
+)
+from homespec.lower.tree import TreeNode
+from homespec.schema.models import Spec
+
+
+def emit(graph: Graph, spec: Spec, root: TreeNode, text: str, file: str, plain: bool) -> str:
+    """The generated file of a graph: plain as lowered, or optimised by the passes.
+
+    `file` is the path of the spec as the header names it, `text` its contents.
+    """
+    where = _places(graph, file.rpartition("/")[2])
+    features, logical = emit_features(graph, where)
+    blocks = _blocks(graph, plain)
+    logical += [row for block in blocks for row in block.logical]
+    context = {
+        "title": _title(spec),
+        "header": header(text, file, root, graph, plain),
+        "plain": plain,
+        **_constants(graph, spec),
+        "uses": {name for block in blocks for name in block.uses},
+        "features": _template("features.py.jinja").render(features).strip("\n"),
+        "width": features["width"],
+        "trunk_init": _plain_init(blocks, where) if plain else _batched_init(blocks, where),
+        "trunk_forward": _forward(blocks),
+        "normalised": any(
+            s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)
+        ),
+        "cast": _cast(graph, plain),
+        "logical": _logical(logical, plain),
+    }
+    rendered = _template("module.py.jinja").render(context)
+    return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
+
+
+@functools.cache
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("homespec.emit"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  # Python, not HTML; names are checked identifiers
+    )
+    return environment.get_template(name)
+
+
+def _title(spec: Spec) -> str:
+    """The first paragraph of the docstring, made harmless: it is the only free text in the file."""
+    plain = " ".join(spec.description.split()).replace("\\", "/").replace('"', "'")
+    plain = "".join(c for c in plain if c.isprintable())
+    title = f"{spec.name}: {plain}" if plain else f"{spec.name}."
+    return "\n".join(textwrap.wrap(title, 96))
+
+
+def _places(graph: Graph, source: str) -> dict[str, str]:
+    """The lines of the spec that each node comes from; defaults come from none."""
+    places = {}
+    for node in [*graph, *graph.of(Feature)]:
+        members: Iterable[Node] = node.members if isinstance(node, Batch) else (node,)
+        lines = sorted({m.span.start.line for m in members if m.span != graph.span})
+        shown = ", ".join(map(str, lines[:6])) + (", …" if len(lines) > 6 else "")
+        places[node.name] = f"{source}:{shown}" if lines else "default"
+    return places
+
+
+def _constants(graph: Graph, spec: Spec) -> dict[str, str]:
+    objectives = {o.task: o for o in graph.of(Objective)}
+    tasks = [name for name in spec.tasks if name in objectives]
+    return {
+        "tasks": assign("TASKS", strings(tasks), 0),
+        "labels": assign("LABELS", mapping([(t, literal(objectives[t].label)) for t in tasks]), 0),
+        "weights": assign(
+            "WEIGHTS", mapping([(t, literal(objectives[t].weight)) for t in tasks]), 0
+        ),
+    }
+
+
+def _blocks(graph: Graph, plain: bool) -> list[Block]:
+    """Blocks in the order of evaluation, layer by layer."""
+    variables = {INPUT: Variable("x_BV")}
+    blocks = []
+    for node in _by_layer(graph):
+        if plain:
+            blocks.append(emit_node(node, variables))
+        elif isinstance(node, Batch):
+            blocks.append(emit_batch(node, variables))
+        elif isinstance(node, Gate):
+            blocks.append(emit_single_choice(node, variables, "x_BV"))
+    return blocks
+
+
+def _by_layer(graph: Graph) -> list[Node]:
+    """The trunk's nodes in dependency order; features and losses have places of their own."""
+    return [
+        node
+        for node in graph
+        if not isinstance(_first(node), Feature | Input | Objective)
+    ]
+
+
+def _first(node: Node) -> Node:
+    return node.members[0] if isinstance(node, Batch) else node
+
+
+def _layer_of(block: Block) -> str:
+    first = _first(block.node)
+    return f"layer {first.layer}" if isinstance(first, Placed) else "towers"
+
+
+def _batched_init(blocks: list[Block], where: dict[str, str]) -> str:
+    lines = []
+    for block in blocks:
+        if block.init:
+            lines.append(f"{INDENT * 2}# {_comment(block.node, where)}")
+            lines += [assign(target, expr, 2) for target, expr in block.init]
+    return "\n".join(lines)
+
+
+def _comment(node: Node, where: dict[str, str]) -> str:
+    """What is in a batch, in the names of the spec, and where the spec says so."""
+    assert isinstance(node, Batch)
+    names = [m.name.rpartition(".")[2] for m in node.members]
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return f"{shown}  ({where[node.name]})"
+
+
+def _plain_init(blocks: list[Block], where: dict[str, str]) -> str:
+    """Nested ModuleDicts, so that the names of the weights are the logical names."""
+    heads: dict[str, dict[str, list[tuple[str, Expr]]]] = {}
+    for block in blocks:
+        for name, make in block.init:
+            head, *middle, key = name.split(".")
+            heads.setdefault(head, {}).setdefault(".".join(middle), []).append((key, make))
+    lines = []
+    for head, layers in heads.items():
+        if list(layers) == [""]:
+            value: Expr = call("nn.ModuleDict", mapping(layers[""]))
+        else:
+            inner = [(layer, call("nn.ModuleDict", mapping(m))) for layer, m in layers.items()]
+            value = call("nn.ModuleDict", mapping(inner))
+        lines.append(assign(f"self.{head}", value, 2))
+    return "\n".join(lines)
+
+
+def _forward(blocks: list[Block]) -> str:
+    lines: list[str] = []
+    layer = ""
+    for block in blocks:
+        if _layer_of(block) != layer:
+            layer = _layer_of(block)
+            lines += [""] if lines else []
+            lines.append(f"{INDENT * 2}# {layer}")
+        lines += [assign(target, expr, 2) for target, expr in block.forward]
+    return "\n".join(lines)
+
+
+def _cast(graph: Graph, plain: bool) -> str:
+    """A weight of the trunk: dense features come in the data's precision, the trunk wants its own."""
+    if all(feature.rows for feature in graph.of(Feature)):
+        return ""
+    if plain:
+        return f'towers["{graph.of(Tower)[0].task}"].linears[0].weight'
+    towers = next(n.name for n in graph if isinstance(_first(n), Tower))
+    return f"{towers}.weights[0]"
+
+
+def _logical(rows: list[Logical], plain: bool) -> str:
+    if plain:
+        return _template("plain_logical.py.jinja").render().strip("\n")
+    lists = _named_lists(rows)
+    lines = [assign(name, strings(names), 0) for names, name in lists.items()]
+    table = Group("", tuple(_logical_row(row, lists) for row in rows))
+    note = "# Tensor of the model, logical names of its parts, what fills the braces along axis 0."
+    text = "\n".join([*lines, note, _exploded("LOGICAL = ", table)])
+    return _template("logical.py.jinja").render(table=text).strip("\n")
+
+
+def _named_lists(rows: list[Logical]) -> dict[tuple[str, ...], str]:
+    """Names for the lists of tree nodes that many rows share."""
+    found: dict[tuple[str, ...], str] = {}
+    for row in rows:
+        for axis in row.axes:
+            if isinstance(axis, tuple) and not row.rows:
+                batch = row.tensor.split(".")[1]
+                found.setdefault(axis, batch.replace("feature_gates", "sets").upper())
+    return found
+
+
+def _logical_row(row: Logical, lists: dict[tuple[str, ...], str]) -> Expr:
+    parts: list[Expr] = [literal(row.tensor), literal(row.pattern)]
+    for axis in row.axes:
+        if row.rows and isinstance(axis, tuple):
+            sizes = [str(size) for size in row.rows]
+            parts.append(mapping(list(zip(axis, sizes, strict=True))))
+        elif isinstance(axis, tuple):
+            parts.append(lists[axis])
+        else:
+            parts.append(f"range({axis})")
+    return sequence(parts)
+
+
+def _exploded(prefix: str, group: Group) -> str:
+    """A tuple with one entry a line, however short."""
+    return "\n".join([f"{prefix}(", *(lay("", a, 1, ",") for a in group.args), ")"])

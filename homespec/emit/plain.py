@@ -1,0 +1,121 @@
+"""Stage 6, emit: the nodes of an unoptimised graph, a line of code for each: the readable twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from homespec.emit.batched import ACTIVATIONS, log_odds, widths_of
+from homespec.emit.block import Block, Variable
+from homespec.emit.layout import Expr, Group, call, flat, literal, sequence
+from homespec.graph import (
+    ExpertSet,
+    FeatureGate,
+    Gate,
+    Mix,
+    Node,
+    Placed,
+    Port,
+    SelfGate,
+    Tower,
+)
+
+Variables = dict[str, Variable]
+LETTERS = {"feature_gate": "x", "experts": "e", "gate": "w", "self_gate": "s", "state": "z"}
+
+
+def emit_node(node: Node, variables: Variables) -> Block:
+    """The block of one node; its variable joins `variables`."""
+    block = EMITTERS[type(node)](node, variables)
+    variables[node.name] = Variable(_variable(node))
+    return block
+
+
+def _variable(node: Node) -> str:
+    if isinstance(node, Placed):
+        return f"{LETTERS[node.kind]}_{node.layer}_{node.place}"
+    return f"y_{node.name.removeprefix('towers.')}"
+
+
+def module_path(node: Node) -> str:
+    """Where the module stands: `experts.meta.watch` -> `self.experts["meta"]["watch"]`."""
+    head, *keys = node.name.split(".")
+    return f"self.{head}" + "".join(f"[{literal(key)}]" for key in keys)
+
+
+def _read(ports: tuple[Port, ...], variables: Variables) -> Expr:
+    names: list[Expr] = [variables[port.node].name for port in ports]
+    return names[0] if len(names) == 1 else call("torch.cat", sequence(names, "[]"), dim="-1")
+
+
+def _feature_gate(node: FeatureGate, variables: Variables) -> Block:
+    options: dict[str, Expr] = {"mix_logits": "True"} if node.mix == "before_sigmoid" else {}
+    make = call("FeatureGate", str(node.width), str(node.loras), str(node.rank), **options)
+    use = call(module_path(node), _read(node.reads, variables))
+    return Block(
+        node, [(node.name, make)], [(_variable(node), use)], uses={"FeatureGate"}
+    )
+
+
+def _mlp(widths: tuple[int, ...], activation: str) -> Expr:
+    options: dict[str, Expr] = {}
+    if len(widths) > 2 and activation != "relu":
+        options["activation"] = ACTIVATIONS[activation]
+    return call("MLP", widths_of(widths), **options)
+
+
+def _experts(node: ExpertSet, variables: Variables) -> Block:
+    options: dict[str, Expr] = {}
+    if node.norm != "batch":
+        options["norm"] = literal(node.norm)
+    if node.activation != "swish":
+        options["activation"] = literal(node.activation)
+    if len(node.widths) > 2 and node.hidden_activation != "relu":
+        options["hidden"] = ACTIVATIONS[node.hidden_activation]
+    if (node.eps, node.momentum) != (1e-5, 0.1):
+        options |= {"eps": literal(node.eps), "momentum": literal(node.momentum)}
+    many = call("experts", str(node.count), widths_of(node.widths), **options)
+    use = call("each", module_path(node), _read(node.reads, variables))
+    uses = {"Dice"} if node.activation == "dice" else set()
+    if node.norm == "batch" or node.activation == "dice":
+        uses.add("BatchNorm")
+    return Block(node, [(node.name, many)], [(_variable(node), use)], uses=uses)
+
+
+def _gate(node: Gate, variables: Variables) -> Block:
+    if node.choices == 1 and not isinstance(node, SelfGate):
+        return Block(node, forward=[(_variable(node), "x_BV.new_ones(len(x_BV), 1)")])
+    weigh = ".sigmoid()" if node.choices == 1 else ".softmax(-1)"
+    use = Group(module_path(node), (_read(node.reads, variables),), tail=weigh)
+    make = _mlp(node.widths, node.hidden_activation)
+    return Block(node, [(node.name, make)], [(_variable(node), use)])
+
+
+def _mix(node: Mix, variables: Variables) -> Block:
+    sets = [variables[port.node].name for port in node.sets]
+    experts: Expr = sequence([f"*{name}" for name in sets], "[]") if len(sets) > 1 else sets[0]
+    target = _variable(node)
+    forward: list[tuple[str, Expr]] = [
+        (target, call("mix", variables[node.gate.node].name, experts))
+    ]
+    for gate, position in node.residuals:
+        own = call(f"{target} + mix", variables[gate.node].name, sets[position])
+        forward.append((target, own))
+    return Block(node, forward=forward)
+
+
+def _tower(node: Tower, variables: Variables) -> Block:
+    make = _mlp(node.widths, node.activation)
+    if node.rate is not None:
+        make = f"{flat(make)}.start_at({literal(log_odds(node.rate))})"
+    use = f"{module_path(node)}({variables[node.reads[0].node].name}).squeeze(-1)"
+    return Block(node, [(node.name, make)], [(f"logits[{literal(node.task)}]", use)])
+
+
+EMITTERS: dict[type[Node], Callable[..., Block]] = {
+    FeatureGate: _feature_gate,
+    ExpertSet: _experts,
+    Gate: _gate,
+    SelfGate: _gate,
+    Mix: _mix,
+    Tower: _tower,
+}

@@ -1,0 +1,77 @@
+"""Stage 7, runtime: the generated source as a real Python module, and the model from it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from importlib.abc import InspectLoader
+from types import ModuleType
+from typing import Any
+
+import torch
+
+
+class SourceLoader(InspectLoader):
+    """Imports a text: tracebacks, pdb and compile logs find its lines through `get_source`."""
+
+    def __init__(self, source: str, file: str) -> None:
+        self.source = source
+        self.file = file
+
+    def get_source(self, fullname: str) -> str:
+        """The text itself."""
+        return self.source
+
+    def get_code(self, fullname: str) -> Any:
+        """The text compiled under its file name."""
+        return self.source_to_code(self.source, self.file)
+
+    def is_package(self, fullname: str) -> bool:
+        """Generated files are plain modules."""
+        return False
+
+
+def import_source(name: str, source: str) -> ModuleType:
+    """Import generated source under a name made of the model's and its content's hash."""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:12]
+    full = f"homespec_generated_{name}_{digest}"
+    if full in sys.modules:
+        return sys.modules[full]
+    file = f"<homespec {name} {digest}>"
+    loader = SourceLoader(source, file)
+    spec = importlib.util.spec_from_loader(full, loader, origin=file)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    module.__file__ = file
+    sys.modules[full] = module
+    loader.exec_module(module)
+    return module
+
+
+def instantiate(
+    module: ModuleType,
+    *,
+    compile: bool = False,  # noqa: A002
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> torch.nn.Module:
+    """The Model of a generated module; see `homespec.build` for the options."""
+    model: torch.nn.Module = module.Model()
+    if dtype is not None:
+        _cast(model, dtype)
+    if device is not None:
+        model = model.to(device)
+    if compile:
+        # the bare forward, so that hooks such as the check of the batch size run outside
+        model.forward = torch.compile(model.forward, fullgraph=True, dynamic=True)  # type: ignore[method-assign]
+    return model
+
+
+def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Cast the weights; running statistics follow only to a finer type than float32."""
+    if torch.finfo(dtype).bits > 32:
+        model.to(dtype)
+        return
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
