@@ -13,12 +13,12 @@ from itertools import islice
 from homespec.source.document import Comment
 from homespec.source.lines import LINE_BREAK, Lines
 
-COMMENT = re.compile(r"(?:^|(?<=\s))#[ \t]*homespec:([^\r\n]*)", re.MULTILINE)
+COMMENT = re.compile(r"(?:^|(?<=\s))#[ \t]*homespec:[^\r\n]*", re.MULTILINE)
 MAX_COMMENTS = 1000
 
 
 def comments(lines: Lines, scalars: Sequence[tuple[int, int]]) -> Iterator[Comment]:
-    """The comments `# homespec: ...` of a text, of which `scalars` gives the offsets of all scalars in order."""
+    """The comments `# homespec: ...` of a text; `scalars` are the offsets of all its scalars."""
     starts = [start for start, _ in scalars]
     for match in islice(COMMENT.finditer(lines.text), MAX_COMMENTS):
         at = bisect_right(starts, match.start()) - 1
@@ -26,7 +26,7 @@ def comments(lines: Lines, scalars: Sequence[tuple[int, int]]) -> Iterator[Comme
             continue
         before = lines.text[lines.start_of_line(match.start()) : match.start()]
         span = lines.span(match.start(), match.end())
-        yield Comment(span, match.group(1).strip(), alone=not before.strip())
+        yield Comment(span, match.group(), alone=not before.strip())
 
 
 def _content_start(text: str, start: int, end: int) -> int:

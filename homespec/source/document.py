@@ -34,7 +34,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment `# homespec: text`, and whether it has its line to itself."""
+    """A comment `# homespec: ...` as it is written, and whether it has its line to itself."""
 
     span: Span
     text: str

@@ -26,7 +26,8 @@ class PureParser(Reader, Scanner, Parser):
     def get_event(self) -> yaml.Event | None:
         """The next event; an escape for no character is an error of ours, not of `chr`."""
         try:
-            return super().get_event()
+            event: yaml.Event | None = super().get_event()  # type: ignore[no-untyped-call]
+            return event
         except (OverflowError, ValueError):
             mark = self.get_mark()
             raise ScannerError(None, None, "found unknown escape character", mark) from None

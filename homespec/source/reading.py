@@ -12,7 +12,7 @@ import yaml
 
 from homespec.diagnostics import Diagnostic, Severity
 from homespec.diagnostics.suggest import closest
-from homespec.source import rules
+from homespec.source import rules, yaml_rules
 from homespec.source.comments import comments
 from homespec.source.document import Document, Node, Value
 from homespec.source.events import events
@@ -119,8 +119,8 @@ def _check_root(walk: Walk, lines: Lines) -> list[Diagnostic]:
     if root is None or root.node.start == root.node.end:
         return rules.empty_spec(lines.file)
     span = lines.span(root.node.start, root.node.end)
-    if isinstance(root.value, str) and rules.GLUED.fullmatch(root.value):
-        return rules.missing_space(span, root.value)
+    if isinstance(root.value, str) and yaml_rules.GLUED.fullmatch(root.value):
+        return yaml_rules.missing_space(span, root.value)
     remedy = "begin with `homespec: 1` and a `name`"
     return rules.not_a_mapping(span, kind(root.value), remedy)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import yaml
 
 from homespec.diagnostics import Diagnostic, Label, Span
-from homespec.source import rules
+from homespec.source import rules, yaml_rules
 from homespec.source.events import offset
 from homespec.source.lines import Lines
 
@@ -89,7 +89,7 @@ def explain(
 
 
 def _conflict(c: Complaint, match: re.Match[str]) -> list[Diagnostic]:
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(*match.span()),
         "a merge conflict of git was left in the file",
         remedy="keep one of the two versions and delete the marker lines",
@@ -99,7 +99,7 @@ def _conflict(c: Complaint, match: re.Match[str]) -> list[Diagnostic]:
 def _no_token(c: Complaint) -> list[Diagnostic]:
     if c.char == "\t":
         return _tab(c)
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.at, c.at + 1),
         f"an unquoted text cannot begin with `{c.char}`",
         remedy=f"put the text in quotes: {_quoted(c.text, c.at)}",
@@ -108,7 +108,7 @@ def _no_token(c: Complaint) -> list[Diagnostic]:
 
 def _tab(c: Complaint) -> list[Diagnostic]:
     tabs = re.compile(r"\t+").match(c.text, c.at)
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.at, tabs.end() if tabs else c.at + 1),
         "a tab is used to indent",
         "tab",
@@ -121,7 +121,7 @@ def _quote_not_closed(c: Complaint) -> list[Diagnostic]:
     remedy = f"close it with `{quote}`"
     if quote == "'":
         remedy += "; an apostrophe inside of it is written twice: ''"
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.start, c.start + 1), "this quote is never closed", "opens here", remedy=remedy
     )
 
@@ -133,7 +133,7 @@ def _bad_escape(c: Complaint) -> list[Diagnostic]:
 def bad_escape(lines: Lines, at: int) -> list[Diagnostic]:
     """The diagnostic for the escape at offset `at`, which stands for no character."""
     sequence = lines.text[at : at + 2].rstrip()
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         lines.span(at, at + len(sequence)),
         f"`{sequence}` does not begin a valid escape",
         remedy="write a backslash as `\\\\`, or use single quotes, which know no escapes",
@@ -142,7 +142,7 @@ def bad_escape(lines: Lines, at: int) -> list[Diagnostic]:
 
 def _block_header(c: Complaint) -> list[Diagnostic]:
     sign = c.text[c.start]
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.start, c.at + 1),
         f"`{sign}` begins a block of text, whose lines follow below; more stands behind it here",
         remedy=f"put the value in quotes: {_quoted(c.text, c.start)}",
@@ -152,7 +152,7 @@ def _block_header(c: Complaint) -> list[Diagnostic]:
 def _bad_name(c: Complaint) -> list[Diagnostic]:
     sign = c.text[c.start]
     what = {"*": "an alias", "&": "an anchor"}.get(sign, "a tag")
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.start, max(c.at, c.start + 1)),
         f"`{sign}` begins {what} and needs a name of letters, digits, `-` and `_`",
         remedy=f"if it is plain text, quote it: {_quoted(c.text, c.start)}",
@@ -164,20 +164,20 @@ def _stray_colon(c: Complaint) -> list[Diagnostic]:
     key = c.before.lstrip(" -")
     if COLON.search(key):
         value = c.at - len(key) + COLON.search(key).end()  # type: ignore[union-attr]
-        return rules.yaml_syntax(
+        return yaml_rules.yaml_syntax(
             c.span(c.at, c.at + 1),
             "a second `: ` in one line",
             remedy=f"a text with `: ` in it needs quotes: {_quoted(c.text, value)}",
         )
     above = c.line_before(c.at)
     if above is None:
-        return rules.yaml_syntax(
+        return yaml_rules.yaml_syntax(
             c.span(c.at, c.at + 1),
             "the text before this `:` cannot be a key",
             remedy="begin each key in a line of its own; a key has at most 1,024 characters",
         )
-    if glued := re.compile(rules.GLUED.pattern).match(c.text, above):
-        return rules.missing_space(c.span(*glued.span()), glued.group())
+    if glued := re.compile(yaml_rules.GLUED.pattern).match(c.text, above):
+        return yaml_rules.missing_space(c.span(*glued.span()), glued.group())
     return _continued(c, c.at - len(key), above)
 
 
@@ -186,7 +186,7 @@ def _continued(c: Complaint, key: int, above: int) -> list[Diagnostic]:
     word = c.lines.line_at(above).strip()
     if not COLON.search(word):
         return _no_colon(c, above, word)
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(key, c.at),
         "this line is indented deeper than the one above, which has a value already",
         "read as part of that value",
@@ -196,9 +196,9 @@ def _continued(c: Complaint, key: int, above: int) -> list[Diagnostic]:
 
 
 def _no_colon(c: Complaint, start: int, word: str) -> list[Diagnostic]:
-    if rules.GLUED.fullmatch(word):
-        return rules.missing_space(c.span(start, start + len(word)), word)
-    return rules.yaml_syntax(
+    if yaml_rules.GLUED.fullmatch(word):
+        return yaml_rules.missing_space(c.span(start, start + len(word)), word)
+    return yaml_rules.yaml_syntax(
         c.span(start, start + len(word)),
         "this line is neither a key with a value nor an item of a list",
         "a colon is missing",
@@ -214,7 +214,7 @@ def _key_without_colon(c: Complaint) -> list[Diagnostic]:
 
 
 def _stray_dash(c: Complaint) -> list[Diagnostic]:
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.at, c.at + 1),
         "an item of a list cannot begin in the line of its key",
         remedy="begin each `- item` in a line of its own, or write `[item, item]`",
@@ -225,7 +225,7 @@ def _in_brackets(c: Complaint) -> list[Diagnostic]:
     """Between brackets, something else than a comma or the closing bracket."""
     opening = c.text[c.start]
     if c.char in ("]", "}") and c.char != PAIRS.get(opening):
-        return rules.yaml_syntax(
+        return yaml_rules.yaml_syntax(
             c.span(c.at, c.at + 1),
             f"`{c.char}` closes a `{opening}`",
             related=(Label(c.span(c.start, c.start + 1), "opened here"),),
@@ -233,7 +233,7 @@ def _in_brackets(c: Complaint) -> list[Diagnostic]:
         )
     if c.at_end or "\n" in c.text[c.start : c.at]:
         return _not_closed(c, opening)
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.at),
         f"expected `,` or `{PAIRS[opening]}`",
         related=(Label(c.span(c.start, c.start + 1), "opened here"),),
@@ -244,7 +244,7 @@ def _in_brackets(c: Complaint) -> list[Diagnostic]:
 def _not_closed(c: Complaint, opening: str) -> list[Diagnostic]:
     word = c.at - len(c.before.lstrip())
     related = () if c.at_end else (Label(c.span(word, c.at + 1), "this cannot stand in it"),)
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.start, c.start + 1),
         f"this `{opening}` is never closed",
         "opens here",
@@ -256,7 +256,7 @@ def _not_closed(c: Complaint, opening: str) -> list[Diagnostic]:
 def _no_content(c: Complaint) -> list[Diagnostic]:
     if c.char in ("]", "}"):
         return _stray_closing(c)
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.at, c.at + 1),
         f"expected a value, found `{c.char}`" if c.char else "expected a value",
         remedy=f"write a value, or quote the text: {_quoted(c.text, c.at)}",
@@ -264,7 +264,7 @@ def _no_content(c: Complaint) -> list[Diagnostic]:
 
 
 def _stray_closing(c: Complaint) -> list[Diagnostic]:
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.at, c.at + 1),
         f"this `{c.char}` closes nothing",
         remedy="delete it, or quote the text that it belongs to",
@@ -284,7 +284,7 @@ def _bad_block(c: Complaint) -> list[Diagnostic]:
         return _mixed(c, "an item of a list", "a mapping", "indent the list below its key")
     if len(c.before) == level:
         message = f"expected a key, found `{c.char}`"
-        return rules.yaml_syntax(c.span(c.at), message, remedy="write `key: value`")
+        return yaml_rules.yaml_syntax(c.span(c.at), message, remedy="write `key: value`")
     return _bad_indent(c)
 
 
@@ -292,9 +292,11 @@ def _more_in_line(c: Complaint) -> list[Diagnostic]:
     after_quote = c.before.rstrip().endswith(("'", '"'))
     if not after_quote:
         remedy = "put all of the value in quotes"
-        return rules.yaml_syntax(c.span(c.at), "unexpected text after the value", remedy=remedy)
+        return yaml_rules.yaml_syntax(
+            c.span(c.at), "unexpected text after the value", remedy=remedy
+        )
     opening = Label(c.span(c.scalar, c.scalar + 1), "this quote was closed before it")
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.at),
         "unexpected text after the closing quote",
         related=(opening,),
@@ -303,7 +305,7 @@ def _more_in_line(c: Complaint) -> list[Diagnostic]:
 
 
 def _mixed(c: Complaint, found: str, inside: str, remedy: str) -> list[Diagnostic]:
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.at),
         f"{found} in the middle of {inside}",
         related=(Label(c.span(c.start), f"{inside} begins here"),),
@@ -318,7 +320,7 @@ def _bad_indent(c: Complaint) -> list[Diagnostic]:
     if above is not None:
         indent = above - c.lines.start_of_line(above)
         related = (Label(c.span(above), f"is indented by {indent}"),)
-    return rules.yaml_syntax(
+    return yaml_rules.yaml_syntax(
         c.span(c.at),
         f"this line is indented by {blanks}, like no line above that it could belong to",
         "unexpected indentation",
@@ -330,13 +332,13 @@ def _bad_indent(c: Complaint) -> list[Diagnostic]:
 def _tag_handle(c: Complaint) -> list[Diagnostic]:
     tag = re.compile(r"!\S*").match(c.text, c.at)
     end = tag.end() if tag else c.at + 1
-    return rules.unsupported_tag(c.span(c.at, end), c.text[c.at : end])
+    return yaml_rules.unsupported_tag(c.span(c.at, end), c.text[c.at : end])
 
 
 def _directive(c: Complaint) -> list[Diagnostic]:
     line = DIRECTIVE.search(c.text)
     span = c.span(*line.span()) if line else c.span(c.at)
-    return rules.yaml_syntax(span, "this directive is not supported", remedy="delete the line")
+    return yaml_rules.yaml_syntax(span, "this directive is not supported", remedy="delete the line")
 
 
 def _second_document(c: Complaint) -> list[Diagnostic]:
@@ -347,7 +349,7 @@ def _second_document(c: Complaint) -> list[Diagnostic]:
 
 def _anything(c: Complaint) -> list[Diagnostic]:
     said = " ".join(part for part in (c.context, c.problem) if part)
-    return rules.yaml_syntax(c.span(c.at), f"not valid YAML: {said}")
+    return yaml_rules.yaml_syntax(c.span(c.at), f"not valid YAML: {said}")
 
 
 def _quoted(text: str, start: int) -> str:

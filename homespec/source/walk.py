@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from homespec.diagnostics import Diagnostic, Span
-from homespec.source import rules
+from homespec.source import rules, yaml_rules
 from homespec.source.document import Node, Value
 from homespec.source.events import offset
 from homespec.source.lines import Lines
@@ -128,7 +128,7 @@ class Walk:
         elif HALF.search(value) and (escape := HALF_ESCAPE.search(self.lines.text, start, end)):
             found = bad_escape(self.lines, escape.start())
         elif plain and self._is_glued_entry(value, start):
-            found = rules.missing_space(self._span(start, end), value)
+            found = yaml_rules.missing_space(self._span(start, end), value)
         else:
             return
         self.diagnostics += found
@@ -136,7 +136,12 @@ class Walk:
     def _is_glued_entry(self, value: str, start: int) -> bool:
         """Whether `key:value` stands on a line of its own, where a mapping was meant."""
         parent = self._stack[-1] if self._stack else None
-        if parent is None or parent.flow or parent.key is None or not rules.GLUED.fullmatch(value):
+        if (
+            parent is None
+            or parent.flow
+            or parent.key is None
+            or not yaml_rules.GLUED.fullmatch(value)
+        ):
             return False
         return self.lines.start_of_line(start) > parent.key.node.end
 
@@ -170,10 +175,12 @@ class Walk:
         target = self._anchors.get(name)
         built = Built(None, Node.at(start, end), unknown=True)
         if target is None:
-            self.diagnostics += rules.unknown_alias(self._span(start, end), name, self._anchors)
+            self.diagnostics += yaml_rules.unknown_alias(
+                self._span(start, end), name, self._anchors
+            )
         elif isinstance(target, Open):
             anchor = self._span(target.node.start, target.node.start + 1)
-            self.diagnostics += rules.alias_cycle(self._span(start, end), name, anchor)
+            self.diagnostics += yaml_rules.alias_cycle(self._span(start, end), name, anchor)
         else:
             self._expand(target.count, start, end, alias=True)
             if len(self._stack) + target.height > MAX_DEPTH:
@@ -214,7 +221,7 @@ class Walk:
         if not isinstance(key.value, str):
             if not key.unknown:
                 span = self._span(node.start, node.end)
-                self.diagnostics += rules.key_not_string(span, *_odd_key(key, self.lines))
+                self.diagnostics += yaml_rules.key_not_string(span, *_odd_key(key, self.lines))
             return
         if plain:
             self._check_plain_key(key.value, node)
@@ -222,11 +229,11 @@ class Walk:
         if first is not node:
             place = self._span(first.start, first.end)
             span = self._span(node.start, node.end)
-            self.diagnostics += rules.duplicate_key(span, key.value, place)
+            self.diagnostics += yaml_rules.duplicate_key(span, key.value, place)
 
     def _check_plain_key(self, key: str, node: Node) -> None:
-        if rules.GLUED.match(key):
-            self.diagnostics += rules.missing_space(self._span(node.start, node.end), key)
+        if yaml_rules.GLUED.match(key):
+            self.diagnostics += yaml_rules.missing_space(self._span(node.start, node.end), key)
         elif odd := MISLEADING.search(self.lines.text, node.start, node.end):
             place = self._span(odd.start(), odd.end())
             self.diagnostics += rules.forbidden_character(place, odd.group())
@@ -236,7 +243,7 @@ class Walk:
             return
         written = re.compile(r"!\S*").search(self.lines.text, max(0, start))
         span = self._span(written.start(), written.end()) if written else self._span(start, start)
-        self.diagnostics += rules.unsupported_tag(span, written.group() if written else tag)
+        self.diagnostics += yaml_rules.unsupported_tag(span, written.group() if written else tag)
 
     def _expand(self, count: int, start: int, end: int, alias: bool) -> None:
         """Count values, those behind aliases each time that they are repeated."""
@@ -245,14 +252,14 @@ class Walk:
             return
         span = self._span(start, end)
         self.diagnostics += (
-            rules.alias_bomb(span, MAX_VALUES)
+            yaml_rules.alias_bomb(span, MAX_VALUES)
             if alias
             else rules.too_large(span, "the file", f"{MAX_VALUES:,} values")
         )
         raise PastLimitError
 
     def _too_deep(self, start: int, end: int) -> None:
-        self.diagnostics += rules.too_deep(self._span(start, end), MAX_DEPTH)
+        self.diagnostics += yaml_rules.too_deep(self._span(start, end), MAX_DEPTH)
         raise PastLimitError
 
     def _place_of_nothing(self, start: int) -> tuple[int, int]:

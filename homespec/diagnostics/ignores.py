@@ -1,0 +1,186 @@
+"""Diagnostics: `# homespec: ignore[rule] reason` takes warnings back, and is checked itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from homespec.diagnostics.catalogue import find_rule, nearest_rule
+from homespec.diagnostics.model import Diagnostic, Finding, Position, Severity, Span
+from homespec.diagnostics.registry import Rule, rule
+
+if TYPE_CHECKING:
+    from homespec.source import Comment, Document
+
+IGNORE = re.compile(r"#[ \t]*homespec:[ \t]*ignore[ \t]*\[([^\]]*)\]")
+NAME = re.compile(r"[^\s,]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """One name between the brackets of a comment, and the line whose warnings it takes back."""
+
+    word: str
+    rule: Rule | None
+    span: Span
+    line: int
+
+    def covers(self, diagnostic: Diagnostic) -> bool:
+        """Whether this takes `diagnostic` back."""
+        return diagnostic.rule is self.rule and diagnostic.span.start.line == self.line
+
+
+def apply(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """`diagnostics` without the warnings that the document ignores, and with its wrong ignores.
+
+    An ignore counts as unused only if there is no error: an error keeps later stages from
+    running, and their warnings from being found.
+    """
+    left = list(diagnostics)
+    found: list[Diagnostic] = []
+    complete = not any(d.rule.severity is Severity.ERROR for d in left)
+    for comment in document.comments:
+        ignores = list(_ignores(comment, document))
+        if not ignores:
+            found += unknown_ignore(comment.span, "")
+        for ignore in ignores:
+            found += _check(ignore, left, complete)
+    ignores = [ignore for comment in document.comments for ignore in _ignores(comment, document)]
+    return [d for d in left if not _is_ignored(d, ignores)] + found
+
+
+def _is_ignored(diagnostic: Diagnostic, ignores: list[Ignore]) -> bool:
+    if diagnostic.rule.severity is Severity.ERROR:
+        return False
+    return any(ignore.covers(diagnostic) for ignore in ignores)
+
+
+def _check(ignore: Ignore, diagnostics: list[Diagnostic], complete: bool) -> list[Diagnostic]:
+    """What is wrong with an ignore itself."""
+    if ignore.rule is None:
+        return unknown_ignore(ignore.span, ignore.word)
+    if ignore.rule.severity is Severity.ERROR:
+        return ignored_error(ignore.span, ignore.rule)
+    if complete and not any(map(ignore.covers, diagnostics)):
+        return unused_ignore(ignore.span, ignore.rule, ignore.line)
+    return []
+
+
+def _ignores(comment: Comment, document: Document) -> Iterator[Ignore]:
+    match = IGNORE.match(comment.text)
+    if not match:
+        return
+    line = _line_below(comment, document) if comment.alone else comment.span.start.line
+    for name in NAME.finditer(comment.text, match.start(1), match.end(1)):
+        start = comment.span.start
+        first = Position(start.line, start.column + name.start())
+        last = Position(start.line, start.column + name.end())
+        span = Span(document.file, first, last)
+        yield Ignore(name.group(), find_rule(name.group()), span, line)
+
+
+def _line_below(comment: Comment, document: Document) -> int:
+    """The first line below a comment that is no comment itself."""
+    starts = document.lines.starts
+    line = comment.span.start.line + 1
+    while line < len(starts) and document.text.startswith(
+        "#", _first(document.text, starts[line - 1])
+    ):
+        line += 1
+    return line
+
+
+def _first(text: str, start: int) -> int:
+    """The offset of the first character from `start` that is no blank."""
+    blanks = re.compile(r"[ \t]*").match(text, start)
+    return blanks.end() if blanks else start
+
+
+@rule("HS017", "unknown-ignore", Severity.WARNING)
+def unknown_ignore(span: Span, word: str) -> Iterator[Finding]:
+    """A comment for homespec names no rule that exists.
+
+    It takes nothing back, though whoever wrote it thinks so. The form is
+    `# homespec: ignore[rule-name] reason`, with names or codes of rules, separated by commas;
+    `homespec explain --all` lists them.
+
+    Bad:
+
+    ```yaml
+    tasks:
+      follow: {}  # homespec: ignore[group-of-on-task] launched last week
+    ```
+
+    Good:
+
+    ```yaml
+    tasks:
+      follow: {}  # homespec: ignore[group-of-one-task] launched last week
+    ```
+    """
+    if not word:
+        form = "write `# homespec: ignore[rule-name] reason`"
+        yield Finding(span, "this comment for homespec is not understood", help=form)
+        return
+    guess = nearest_rule(word)
+    remedy = f"did you mean `{guess}`?" if guess else "`homespec explain --all` lists the rules"
+    yield Finding(span, f"there is no rule `{word}` to ignore", help=remedy)
+
+
+@rule("HS018", "unused-ignore", Severity.WARNING)
+def unused_ignore(span: Span, ignored: Rule, line: int) -> Iterator[Finding]:
+    """A comment ignores a warning that is not there.
+
+    The spec was mended, or the comment stands in the wrong line. Left behind, it would hide
+    the warning when it comes back. A comment counts for its own line or, standing alone, for
+    the line below. Delete it or move it to the line of the warning.
+
+    Bad, if the line gives no such warning:
+
+    ```yaml
+    groups:
+      watch: [long_view, finish]  # homespec: ignore[group-of-one-task]
+    ```
+
+    Good:
+
+    ```yaml
+    groups:
+      watch: [long_view, finish]
+    ```
+    """
+    yield Finding(
+        span,
+        f"line {line} has no warning `{ignored.name}` to ignore",
+        help="delete the comment, or move it to the line of the warning",
+    )
+
+
+@rule("HS019", "ignored-error", Severity.WARNING)
+def ignored_error(span: Span, ignored: Rule) -> Iterator[Finding]:
+    """A comment tries to ignore an error.
+
+    Warnings are advice and can be declined; behind an error there is no meaning of the spec
+    that could be compiled. The error stays. Mend it and delete the comment.
+
+    Bad:
+
+    ```yaml
+    groups:
+      watch: [finihs]  # homespec: ignore[unknown-member]
+    ```
+
+    Good:
+
+    ```yaml
+    groups:
+      watch: [finish]
+    ```
+    """
+    yield Finding(
+        span,
+        f"`{ignored.name}` is an error and cannot be ignored",
+        help="mend the error and delete the comment",
+    )

@@ -1,0 +1,36 @@
+"""Diagnostics: the format `github`, workflow commands that annotate the lines of a pull request."""
+
+from __future__ import annotations
+
+from homespec.diagnostics.model import Diagnostic, Report
+from homespec.diagnostics.render.place import described, relative
+from homespec.diagnostics.render.text import printable
+
+
+def render(report: Report, color: bool = False) -> str:
+    """A command `::error file=...::message` for each diagnostic."""
+    return "".join(f"{_command(diagnostic)}\n" for diagnostic in report.diagnostics)
+
+
+def _command(diagnostic: Diagnostic) -> str:
+    rule, span = diagnostic.rule, diagnostic.span
+    properties = {
+        "file": relative(span.file),
+        "line": span.start.line,
+        "endLine": span.end.line,
+        "col": span.start.column,
+    }
+    if span.end.line == span.start.line:  # else GitHub takes no columns at the end
+        properties["endColumn"] = span.end.column
+    properties["title"] = f"{rule.code} {rule.name}"
+    pairs = ",".join(f"{key}={_property(str(value))}" for key, value in properties.items())
+    text = "\n".join(map(printable, described(diagnostic).split("\n")))
+    return f"::{rule.severity} {pairs}::{_data(text)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(printable(text)).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,28 @@
+"""Diagnostics: the format `gitlab`, a code quality report for the merge request's widget."""
+
+from __future__ import annotations
+
+import json
+
+from homespec.diagnostics.model import Report, Severity
+from homespec.diagnostics.render.place import described, fingerprints, relative
+
+SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor"}
+
+
+def render(report: Report, color: bool = False) -> str:
+    """A list of issues; an empty one says that all is well."""
+    issues = [
+        {
+            "description": described(diagnostic),
+            "check_name": f"{diagnostic.rule.code} {diagnostic.rule.name}",
+            "fingerprint": fingerprint,
+            "severity": SEVERITIES[diagnostic.rule.severity],
+            "location": {
+                "path": relative(diagnostic.span.file),
+                "lines": {"begin": diagnostic.span.start.line, "end": diagnostic.span.end.line},
+            },
+        }
+        for diagnostic, fingerprint in fingerprints(report)
+    ]
+    return json.dumps(issues, indent=2) + "\n"

@@ -1,0 +1,52 @@
+"""Diagnostics: the format `json`, a versioned object with all that the report knows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from homespec.diagnostics.model import Diagnostic, Position, Report, Severity, Span
+
+VERSION = 1
+"""Rises when a key changes its meaning or goes away; new keys may come at any time."""
+
+
+def render(report: Report, color: bool = False) -> str:
+    """The report as JSON, in ASCII."""
+    return json.dumps(as_dict(report), indent=2) + "\n"
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """The report as plain data; lines and columns count from 1, `end` is exclusive."""
+    return {
+        "version": VERSION,
+        "summary": {
+            "errors": report.count(Severity.ERROR),
+            "warnings": report.count(Severity.WARNING),
+            "files": len({diagnostic.span.file for diagnostic in report.diagnostics}),
+        },
+        "diagnostics": [_diagnostic(diagnostic) for diagnostic in report.diagnostics],
+    }
+
+
+def _diagnostic(diagnostic: Diagnostic) -> dict[str, Any]:
+    return {
+        "code": diagnostic.rule.code,
+        "name": diagnostic.rule.name,
+        "severity": str(diagnostic.rule.severity),
+        "message": diagnostic.message,
+        "label": diagnostic.label,
+        "help": diagnostic.help,
+        "span": _span(diagnostic.span),
+        "related": [
+            {"text": label.text, "span": _span(label.span)} for label in diagnostic.related
+        ],
+    }
+
+
+def _span(span: Span) -> dict[str, Any]:
+    return {"file": span.file, "start": _position(span.start), "end": _position(span.end)}
+
+
+def _position(position: Position) -> dict[str, int]:
+    return {"line": position.line, "column": position.column}

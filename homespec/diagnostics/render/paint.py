@@ -1,0 +1,27 @@
+"""Diagnostics: colours by role; without colours the text is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Paint = Callable[[str, str], str]
+"""Takes a text and its role: error, warning, place, note, strong, or "" for none."""
+
+COLORS = {
+    "error": "bright_red",
+    "warning": "bright_yellow",
+    "place": "bright_blue",
+    "note": "bright_cyan",
+    "strong": None,
+}
+
+
+def painter(color: bool) -> Paint:
+    """The painter for a stream with or without colours."""
+    return _style if color else lambda text, _: text
+
+
+def _style(text: str, role: str) -> str:
+    import click
+
+    return click.style(text, fg=COLORS[role], bold=True) if role and text else text

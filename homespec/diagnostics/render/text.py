@@ -1,0 +1,43 @@
+"""Diagnostics: text as a terminal shows it, without the characters that would steer it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+TAB = "    "
+JOINERS = "\u200c\u200d"
+UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def shown(char: str) -> str:
+    """What stands for a character of a file: pictures for controls, spaces for a tab."""
+    if " " <= char <= "~":
+        return char
+    if char == "\t":
+        return TAB
+    if char < " ":
+        return chr(0x2400 + ord(char))
+    if char in JOINERS or unicodedata.category(char) not in UNSAFE:
+        return char
+    return "\N{REPLACEMENT CHARACTER}"
+
+
+def printable(text: str) -> str:
+    """A message in one line, safe for terminals."""
+    return text if text.isascii() and text.isprintable() else "".join(map(shown, text))
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal a text takes: wide characters two, combining ones none."""
+    return len(text) if text.isascii() else sum(map(_width, text))
+
+
+def _width(char: str) -> int:
+    if char in JOINERS or unicodedata.category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def count(number: int, noun: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,263 @@
+"""Stage 1, source: the rules HS005 to HS013, on YAML and on the part of it that specs use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from homespec.diagnostics import Finding, Label, Span, rule
+from homespec.diagnostics.suggest import closest
+
+GLUED = re.compile(r"\w[\w.-]*:\S+")
+"""A key and a value without a blank between them."""
+
+
+@rule("HS005", "yaml-syntax")
+def yaml_syntax(
+    span: Span, message: str, label: str = "", related: tuple[Label, ...] = (), remedy: str = ""
+) -> Iterator[Finding]:
+    """The file is not valid YAML.
+
+    Nothing after such a place can be read for sure, so only the first is reported. The usual
+    causes: a tab where spaces belong, a line that is indented unlike its siblings, a bracket
+    or quote that is never closed, a text with `: ` or ` #` in it that needs quotes.
+
+    Bad:
+
+    ```yaml
+    groups:
+      watch: [long_view, finish
+      social: [like, follow]
+    ```
+
+    Good:
+
+    ```yaml
+    groups:
+      watch: [long_view, finish]
+      social: [like, follow]
+    ```
+    """
+    yield Finding(span, message, label, related, remedy)
+
+
+@rule("HS006", "missing-space")
+def missing_space(span: Span, word: str) -> Iterator[Finding]:
+    """The blank after the colon is missing.
+
+    YAML takes `dim:16` for one word, not for the key `dim` with the value 16. Put a blank
+    after the colon. A key that really has a colon in it is written in quotes.
+
+    Bad:
+
+    ```yaml
+    user_id: {id: {vocab: 100}, dim:16}
+    ```
+
+    Good:
+
+    ```yaml
+    user_id: {id: {vocab: 100}, dim: 16}
+    ```
+    """
+    key, value = word.split(":", 1)
+    shown = value if len(value) < 40 and not set(value) & set("[]{}") else "..."
+    yield Finding(
+        span,
+        f"there is no blank after the colon of `{key}:`",
+        "read as one word",
+        help=f"write `{key}: {shown}`",
+    )
+
+
+@rule("HS007", "duplicate-key")
+def duplicate_key(span: Span, key: str, first: Span) -> Iterator[Finding]:
+    """A key stands twice in one mapping.
+
+    Most YAML parsers silently keep the last of the two, so the first looks as if it were in
+    force but is not. Delete one of them, rename it, or join their values.
+
+    Bad:
+
+    ```yaml
+    groups:
+      watch: [long_view]
+      watch: [finish]
+    ```
+
+    Good:
+
+    ```yaml
+    groups:
+      watch: [long_view, finish]
+    ```
+    """
+    yield Finding(
+        span,
+        f"key `{key}` stands twice in this mapping",
+        "here again",
+        (Label(first, "first here"),),
+        "delete or rename one of them",
+    )
+
+
+@rule("HS008", "key-not-string")
+def key_not_string(span: Span, found: str, remedy: str) -> Iterator[Finding]:
+    """A key is not text.
+
+    All keys of a spec are names. Unquoted, `1`, `true` and `null` are a number, a truth value
+    and nothing; `{{ x }}` is a mapping as a key of a mapping, because specs know no templates.
+    Put a name in quotes if it looks like something else.
+
+    Bad:
+
+    ```yaml
+    tasks:
+      true: {label: is_true}
+    ```
+
+    Good:
+
+    ```yaml
+    tasks:
+      "true": {label: is_true}
+    ```
+    """
+    yield Finding(span, f"a key must be text, this one is {found}", help=remedy)
+
+
+@rule("HS009", "too-deep")
+def too_deep(span: Span, limit: int) -> Iterator[Finding]:
+    """Mappings and lists are nested too deeply.
+
+    A spec nests about six levels deep; more than 64 are a mistake, often of a program that
+    writes YAML, or an attack on the parser. Aliases count with what they stand for. Groups
+    nest by name, not by indentation.
+
+    Bad:
+
+    ```yaml
+    watch: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[
+    ```
+
+    Good:
+
+    ```yaml
+    groups: {watch: [long_view, finish], interaction: [watch, like]}
+    ```
+    """
+    yield Finding(span, f"more than {limit} levels of mappings and lists", "one level too many")
+
+
+@rule("HS010", "unknown-alias")
+def unknown_alias(span: Span, name: str, anchors: Iterable[str]) -> Iterator[Finding]:
+    """An alias names an anchor that does not stand before it.
+
+    In YAML `*name` repeats the value that was marked with `&name` further up. There is no such
+    mark. Correct the name, move the anchor before the alias, or, if the text just begins with
+    a star, put it in quotes.
+
+    Bad:
+
+    ```yaml
+    experts:
+      meta: &small {count: 2}
+      task: *smal
+    ```
+
+    Good:
+
+    ```yaml
+    experts:
+      meta: &small {count: 2}
+      task: *small
+    ```
+    """
+    guess = closest(name, anchors)
+    remedy = f"did you mean `*{guess}`?" if guess else f'if it is plain text, quote it: "*{name}"'
+    yield Finding(span, f"no anchor `&{name}` stands before this alias", help=remedy)
+
+
+@rule("HS011", "alias-cycle")
+def alias_cycle(span: Span, name: str, anchor: Span) -> Iterator[Finding]:
+    """An alias stands inside the very value that it repeats.
+
+    The value would contain itself and never end. Move the alias out of the anchored value, or
+    write the inner value out.
+
+    Bad:
+
+    ```yaml
+    groups: &all
+      watch: *all
+    ```
+
+    Good:
+
+    ```yaml
+    groups:
+      watch: [long_view, finish]
+    ```
+    """
+    yield Finding(
+        span,
+        f"alias `*{name}` stands inside the value that it repeats",
+        "would contain itself",
+        (Label(anchor, "the anchored value begins here"),),
+        "write the inner value out",
+    )
+
+
+@rule("HS012", "alias-bomb")
+def alias_bomb(span: Span, limit: int) -> Iterator[Finding]:
+    """Aliases blow a small file up into an enormous one.
+
+    Aliases of aliases multiply: ten lines can stand for a billion values ("billion laughs").
+    With every alias written out a spec may have 50,000 values. Use aliases for single values
+    that repeat, and the defaults of `experts`, `gates` and `towers` for what all tasks share.
+
+    Bad:
+
+    ```yaml
+    a: &a [x, x, x, x, x, x, x, x, x]
+    b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]
+    c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]
+    ```
+
+    Good:
+
+    ```yaml
+    towers: {hidden: [64]}
+    ```
+    """
+    yield Finding(
+        span,
+        f"with aliases written out, the file has more than {limit:,} values",
+        "this alias goes over the limit",
+        help="write the values out, or use a default that all tasks share",
+    )
+
+
+@rule("HS013", "unsupported-tag")
+def unsupported_tag(span: Span, tag: str) -> Iterator[Finding]:
+    """A value has an explicit tag, such as `!!str` or `!!python/object`.
+
+    Tags tell a YAML parser to build special objects, in some parsers any Python object: a
+    well-known way to run code out of a configuration file. Specs need none. Delete the tag; to
+    keep a number as text, quote it.
+
+    Bad:
+
+    ```yaml
+    name: !!str 2024
+    ```
+
+    Good:
+
+    ```yaml
+    name: "2024"
+    ```
+    """
+    yield Finding(
+        span, f"tag `{tag}` is not supported", help="delete the tag; to make a value text, quote it"
+    )
