@@ -32,7 +32,7 @@ class Ignore:
         return diagnostic.rule is self.rule and diagnostic.span.start.line == self.line
 
 
-def apply(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+def apply_ignores(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     """`diagnostics` without the warnings that the document ignores, and with its wrong ignores.
 
     An ignore counts as unused only if there is no error: an error keeps later stages from

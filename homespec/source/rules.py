@@ -74,7 +74,8 @@ def forbidden_character(span: Span, character: str) -> Iterator[Finding]:
     ```
     """
     code = f"U+{ord(character):04X}"
-    name = unicodedata.name(character, "control character").lower()
+    unnamed = "tab" if character == "\t" else "control character"
+    name = unicodedata.name(character, unnamed).lower()
     width = 4 if ord(character) < 0x10000 else 8
     escape = f"\\{'u' if width == 4 else 'U'}{ord(character):0{width}x}"
     yield Finding(

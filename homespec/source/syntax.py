@@ -83,7 +83,7 @@ def explain(
     if conflict := CONFLICT.search(lines.text):
         return _conflict(complaint, conflict)
     for pattern, describe in DESCRIPTIONS:
-        if pattern.search(complaint.problem):
+        if pattern.search(f"{complaint.context}: {complaint.problem}"):
             return describe(complaint)
     return _anything(complaint)
 
@@ -143,7 +143,7 @@ def bad_escape(lines: Lines, at: int) -> list[Diagnostic]:
 def _block_header(c: Complaint) -> list[Diagnostic]:
     sign = c.text[c.start]
     return yaml_rules.yaml_syntax(
-        c.span(c.start, c.at + 1),
+        c.span(c.start, c.start + 1),
         f"`{sign}` begins a block of text, whose lines follow below; more stands behind it here",
         remedy=f"put the value in quotes: {_quoted(c.text, c.start)}",
     )
@@ -211,6 +211,20 @@ def _key_without_colon(c: Complaint) -> list[Diagnostic]:
         return _not_closed(c, c.text[c.start])
     line = c.lines.line_at(c.start)[c.start - c.lines.start_of_line(c.start) :]
     return _no_colon(c, c.start, line.split(" #")[0].rstrip())
+
+
+def _glued_in_brackets(c: Complaint) -> list[Diagnostic]:
+    """`{tower:{hidden: 3}}` or `{tower:}`."""
+    word = re.search(r"[^\s,\[\]{}]*$", c.before)
+    start = c.at - len(word.group()) if word else c.at
+    after = c.text[c.at + 1 : c.at + 2]
+    if after in PAIRS:
+        return yaml_rules.missing_space(c.span(start, c.at + 2), c.text[start : c.at + 2])
+    return yaml_rules.yaml_syntax(
+        c.span(start, c.at + 1),
+        f"after `{c.text[start : c.at]}:` a value is missing",
+        remedy="write a value, and a blank between it and the colon",
+    )
 
 
 def _stray_dash(c: Complaint) -> list[Diagnostic]:
@@ -329,10 +343,10 @@ def _bad_indent(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _tag_handle(c: Complaint) -> list[Diagnostic]:
-    tag = re.compile(r"!\S*").match(c.text, c.at)
-    end = tag.end() if tag else c.at + 1
-    return yaml_rules.unsupported_tag(c.span(c.at, end), c.text[c.at : end])
+def _tag(c: Complaint) -> list[Diagnostic]:
+    tag = re.compile(r"![^\s\[\]{},]*").match(c.text, c.start)
+    end = tag.end() if tag else c.start + 1
+    return yaml_rules.unsupported_tag(c.span(c.start, end), c.text[c.start : end])
 
 
 def _directive(c: Complaint) -> list[Diagnostic]:
@@ -364,19 +378,21 @@ def _quoted(text: str, start: int) -> str:
 DESCRIPTIONS: tuple[tuple[re.Pattern[str], Callable[[Complaint], list[Diagnostic]]], ...] = tuple(
     (re.compile(pattern), describe)
     for pattern, describe in (
+        ("directive|incompatible", _directive),
+        ("scanning a tag|parsing a tag|tag handle", _tag),
         ("cannot start any token", _no_token),
         ("tab character", _tab),
         ("found unexpected (end of stream|document)", _quote_not_closed),
         ("unknown escape|escape code|hexadecimal|hexdecimal", _bad_escape),
-        ("chomping|comment or line break|indentation indicator", _block_header),
+        ("chomping|comment or (a )?line break|indentation indicator", _block_header),
         ("alphabetic or numeric", _bad_name),
         ("mapping values are not allowed", _stray_colon),
+        ("mapping keys are not allowed", _no_content),
+        ("found unexpected ':'", _glued_in_brackets),
         ("sequence entries are not allowed", _stray_dash),
         ("could not find expected ':'", _key_without_colon),
         (r"expected ',' or", _in_brackets),
         ("node content", _no_content),
-        ("undefined tag handle", _tag_handle),
-        ("directive|incompatible", _directive),
         ("<document start>", _second_document),
         ("expected <block end>|expected key|expected '-'", _bad_block),
     )

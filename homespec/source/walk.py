@@ -232,7 +232,11 @@ class Walk:
             self.diagnostics += yaml_rules.duplicate_key(span, key.value, place)
 
     def _check_plain_key(self, key: str, node: Node) -> None:
-        if yaml_rules.GLUED.match(key):
+        glued = self.lines.text[node.start : node.end + 2]
+        if glued.endswith((":{", ":[")):  # which libyaml refuses and PyYAML takes
+            span = self._span(node.start, node.end + 2)
+            self.diagnostics += yaml_rules.missing_space(span, glued)
+        elif yaml_rules.GLUED.match(key):
             self.diagnostics += yaml_rules.missing_space(self._span(node.start, node.end), key)
         elif odd := MISLEADING.search(self.lines.text, node.start, node.end):
             place = self._span(odd.start(), odd.end())

@@ -1,0 +1,1 @@
+"""Command line: a verb is a file of this folder; only this package picks exit codes."""

@@ -1,0 +1,135 @@
+"""Command line: the program `homespec`, which imports a verb only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from homespec.cli.exits import BROKEN_PIPE, FINDINGS, INTERRUPTED, OK, TROUBLE
+
+VERBS = {
+    "validate": "Check specs and report every mistake at once.",
+    "compile": "Write the PyTorch file of a spec.",
+    "show": "Print the model of a spec: layers, experts, gates, sizes.",
+    "graph": "Draw the hierarchy of a spec.",
+    "explain": "Print the documentation of a rule.",
+    "schema": "Print the JSON Schema of specs, for editors.",
+    "new": "Write a first spec.",
+    "train": "Train the model of a spec and measure it.",
+}
+"""Each verb and its help: `homespec --help` imports none of them."""
+
+
+class Verbs(click.Group):
+    """The verbs whose file is there."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs, in the order in which one meets them."""
+        return [verb for verb in VERBS if importlib.util.find_spec(f"homespec.cli.{verb}")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"homespec.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; suggest another one for one that is not there."""
+        verb = args[0]
+        if not verb.startswith("-") and verb not in self.list_commands(ctx):
+            from homespec.diagnostics.suggest import closest
+
+            guess = closest(verb, self.list_commands(ctx))
+            hint = f" Did you mean `{guess}`?" if guess else ""
+            ctx.fail(f"There is no verb `{verb}`.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, VERBS[verb]) for verb in self.list_commands(ctx)])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from homespec import __version__
+
+        click.echo(f"homespec {__version__}")
+        ctx.exit()
+
+
+@click.command(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 clean, 1 findings, 2 wrong usage or an internal error.",
+    subcommand_metavar="VERB [ARGS]...",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def cli() -> None:
+    """Check YAML specs of multi-task ranking models and compile them to PyTorch."""
+
+
+def main() -> NoReturn:
+    """Run the program and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a character still shows the rest
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:  # as when piped into `head`: nobody reads on, so end quietly
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = BROKEN_PIPE
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of what the arguments ask for."""
+    try:
+        result = cli.main(prog_name="homespec", standalone_mode=False)
+        return result if isinstance(result, int) else OK
+    except click.ClickException as error:
+        error.show()
+        return TROUBLE
+    except click.Abort:
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Report the findings in a spec that a verb needs, or a mistake of ours."""
+    report = getattr(error, "report", None)
+    if report is not None:
+        from homespec.cli.output import print_report
+
+        print_report(report, "full", err=True)
+        return FINDINGS
+    if os.environ.get("HOMESPEC_TRACEBACK"):
+        raise error
+    kind = type(error).__name__
+    click.echo(
+        f"homespec: internal error: {kind}: {error}\n"
+        "This is a mistake in homespec, not in your spec. Please report it together with the\n"
+        "spec and the traceback, which HOMESPEC_TRACEBACK=1 shows.",
+        err=True,
+    )
+    return TROUBLE

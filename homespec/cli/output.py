@@ -1,0 +1,44 @@
+"""Command line: prints reports; the options that all verbs with reports share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from homespec.cli.exits import FINDINGS, OK
+from homespec.diagnostics import Report
+from homespec.diagnostics.render import FORMATS, automatic, render
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice([*FORMATS, "auto"]),
+    default="auto",
+    show_default=True,
+    help="How to print; auto is github in GitHub Actions, else full.",
+)
+strict_option = click.option("--strict", is_flag=True, help="Let warnings fail, too.")
+
+
+def print_report(report: Report, output_format: str = "auto", err: bool = False) -> None:
+    """Print a report to stdout, or to stderr where stdout carries the result of the verb."""
+    chosen = automatic() if output_format == "auto" else output_format
+    color = has_color(err)
+    click.echo(render(report, chosen, color), nl=False, err=err, color=color)
+
+
+def exit_code(report: Report, strict: bool = False) -> int:
+    """The exit code that a report asks for."""
+    return FINDINGS if report.has_errors or (strict and report.diagnostics) else OK
+
+
+def has_color(err: bool = False) -> bool:
+    """Whether to print colours: on a terminal, unless NO_COLOR is set."""
+    stream = sys.stderr if err else sys.stdout
+    return stream.isatty() and not os.environ.get("NO_COLOR")

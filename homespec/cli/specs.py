@@ -1,0 +1,63 @@
+"""Command line: finds and checks the spec files that the arguments name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+
+import click
+
+from homespec.diagnostics import Diagnostic, Report
+from homespec.diagnostics.ignores import apply_ignores
+from homespec.source import Document, read, read_stream
+
+SUFFIXES = (".yaml", ".yml")
+STDIN = "<stdin>"
+
+
+def check(documents: Iterable[Document]) -> Report:
+    """The report on documents: what the stages say about them, less what they ignore."""
+    from homespec.compiler import validate_document
+
+    found: list[Diagnostic] = []
+    texts: dict[str, str] = {}
+    for document in documents:
+        found += apply_ignores(document, validate_document(document))
+        texts[document.file] = document.text
+    return Report.of(found, texts)
+
+
+def documents(paths: Iterable[str]) -> Iterator[Document]:
+    """The documents of files, of `-` and of all specs in folders; each file once."""
+    files = [file for path in paths for file in _files(path)]
+    for path in dict.fromkeys(files):
+        yield read_stream(sys.stdin.buffer, STDIN) if path == "-" else read(path)
+
+
+def _files(path: str) -> Iterator[str]:
+    if path == "-" or not os.path.isdir(path):  # noqa: PTH112  # paths stay as they were given
+        yield path
+        return
+    try:
+        files = sorted(os.path.normpath(file) for file in specs_in(path))
+    except OSError as error:
+        raise click.UsageError(f"Cannot list `{error.filename}`: {error.strerror}.") from None
+    if not files:
+        raise click.UsageError(f"There is no *.yaml or *.yml file in the folder `{path}`.")
+    yield from files
+
+
+def specs_in(folder: str) -> Iterator[str]:
+    """The spec files below a folder, but none in hidden folders or behind symbolic links.
+
+    A link could lead out of a pull request to files that are nobody's business.
+    """
+    folders = [folder]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    folders.append(entry.path)
+                elif entry.name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
+                    yield entry.path
