@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from homespec.api import SpecError, build, build_module, compile, load, loads, validate
+    from homespec.api import (
+        SpecError,
+        build,
+        build_module,
+        compile,  # noqa: A004
+        load,
+        loads,
+        validate,
+    )
 
 __all__ = ["SpecError", "build", "build_module", "compile", "load", "loads", "validate"]
 

@@ -26,7 +26,7 @@ class Analysis:
     diagnostics: tuple[Diagnostic, ...]
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818  # not an error of ours: the user's spec has some
     """A stage found errors: the later stages would only report their echoes."""
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:

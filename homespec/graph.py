@@ -22,10 +22,10 @@ INPUT = "input"
 
 
 class Port(NamedTuple):
-    """A value: the output of `node`; `index` picks one member's where the node is a batch."""
+    """A value: the output of `node`; `member` picks one of them where the node is a batch."""
 
     node: str
-    index: int | None = None
+    member: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,8 +247,8 @@ class Graph:
 
     def of(self, kind: type[N]) -> list[N]:
         """All nodes of exactly this kind, members of batches included, in dependency order."""
-        members = (m for node in self for m in (node.members if isinstance(node, Batch) else [node]))
-        return [node for node in members if type(node) is kind]
+        groups = (node.members if isinstance(node, Batch) else (node,) for node in self)
+        return [node for group in groups for node in group if type(node) is kind]
 
     def readers(self, name: str) -> list[Node]:
         """The nodes that read the value of `name`."""

@@ -64,7 +64,7 @@ def instantiate(
         model = model.to(device)
     if compile:
         # the bare forward, so that hooks such as the check of the batch size run outside
-        model.forward = torch.compile(model.forward, fullgraph=True, dynamic=True)  # type: ignore[method-assign]
+        model.forward = torch.compile(model.forward, fullgraph=True, dynamic=True)
     return model
 
 

@@ -19,7 +19,7 @@ SPARSE_RATE = 0.01
 """Below this share of positives a task counts as sparse. homespec's own choice."""
 
 RATE_SPREAD = 100.0
-"""Base rates within one group that differ by more than this factor are far apart. Our own choice."""
+"""Base rates in one group that differ by more than this factor are far apart. Our own choice."""
 
 
 def check_design(
@@ -145,9 +145,9 @@ def single_group(root: TreeNode, document: Document) -> Iterator[Finding]:
 def one_task_group(root: TreeNode, document: Document) -> Iterator[Finding]:
     """A group of one task.
 
-    Group experts are there to be shared by similar tasks. With one task they are merely more experts
-    of that task, behind another gate. Sometimes that is what one wants, for a task that resembles
-    no other: then ignore the rule with a reason.
+    Group experts are there to be shared by similar tasks. With one task they are merely more
+    experts of that task, behind another gate. Sometimes that is what one wants, for a task that
+    resembles no other: then ignore the rule with a reason.
     """
     for group in root.of(Role.GROUP):
         if len(group.children) == 1 and group.children[0].role is Role.TASK:
@@ -198,8 +198,8 @@ def no_underfitting_gates(layers: list[Layer], document: Document) -> Iterator[F
 def rank_not_low(graph: Graph) -> Iterator[Finding]:
     """A LoRA whose rank is no longer low.
 
-    A LoRA of rank r on a width n costs 2 n r weights, a full matrix n². From r = n/2 on the low-rank
-    form saves nothing.
+    A LoRA of rank r on a width n costs 2 n r weights, a full matrix n². From r = n/2 on the
+    low-rank form saves nothing.
     """
     for gate in graph.of(FeatureGate):
         if 2 * gate.rank > gate.width:

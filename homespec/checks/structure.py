@@ -56,8 +56,8 @@ def gate_over_nothing(layers: list[Layer], document: Document) -> Iterator[Findi
 def width_mismatch(graph: Graph) -> Iterator[Finding]:
     """One gate mixes experts of different widths.
 
-    A gate's output is a weighted sum of expert outputs, which must have one width D (HOME.md section
-    9). Widths are free between layers; within a layer the root's gate usually sees every set.
+    A gate's output is a weighted sum of expert outputs, which must have one width D (HOME.md
+    section 9). Widths are free between layers; within one, the root's gate usually sees all sets.
     """
     for mix in graph.of(Mix):
         sets = [graph[port.node] for port in mix.sets]

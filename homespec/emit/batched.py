@@ -212,7 +212,7 @@ def _gates(batch: Batch, variables: Variables) -> Block:
 
 
 def _states(batch: Batch, variables: Variables) -> Block:
-    """A mixture: the gate's weights are split among the sets it reads; one sum for each position."""
+    """A mixture: the gate's weights are split among the sets it reads, one sum for each."""
     members, first = _members(batch, Mix)
     target = variable_name(batch)
     weights = flat(stacked([m.gate for m in members], variables))

@@ -55,7 +55,7 @@ def _input_order(graph: Graph) -> list[str]:
     names = []
     for port in graph[INPUT].reads:
         node = graph[port.node]
-        member = node.members[port.index or 0] if isinstance(node, Batch) else node
+        member = node.members[port.member or 0] if isinstance(node, Batch) else node
         names.append(member.name)
     return names
 
@@ -116,4 +116,3 @@ def _part(feature: Feature, plain: bool) -> Expr:
 
 def _returned(whole: Expr) -> str:
     return assign("", whole, 2).replace(" " * 8, " " * 8 + "return ", 1)
-

@@ -51,7 +51,8 @@ def literal(value: object) -> str:
     if not isinstance(value, str):
         return repr(value)
     plain = value.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain) + '"'
+    safe = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
+    return f'"{"".join(safe)}"'
 
 
 def flat(expr: Expr) -> str:

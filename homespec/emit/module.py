@@ -62,9 +62,7 @@ def emit(graph: Graph, spec: Spec, root: TreeNode, text: str, file: str, plain: 
         "width": features["width"],
         "trunk_init": _plain_init(blocks, where) if plain else _batched_init(blocks, where),
         "trunk_forward": _forward(blocks),
-        "normalised": any(
-            s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)
-        ),
+        "normalised": any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)),
         "cast": _cast(graph, plain),
         "logical": _logical(logical, plain),
     }
@@ -132,11 +130,7 @@ def _blocks(graph: Graph, plain: bool) -> list[Block]:
 
 def _by_layer(graph: Graph) -> list[Node]:
     """The trunk's nodes in dependency order; features and losses have places of their own."""
-    return [
-        node
-        for node in graph
-        if not isinstance(_first(node), Feature | Input | Objective)
-    ]
+    return [node for node in graph if not isinstance(_first(node), Feature | Input | Objective)]
 
 
 def _first(node: Node) -> Node:
@@ -196,7 +190,7 @@ def _forward(blocks: list[Block]) -> str:
 
 
 def _cast(graph: Graph, plain: bool) -> str:
-    """A weight of the trunk: dense features come in the data's precision, the trunk wants its own."""
+    """A weight of the trunk, whose precision dense features must be brought to."""
     if all(feature.rows for feature in graph.of(Feature)):
         return ""
     if plain:

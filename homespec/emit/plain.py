@@ -51,9 +51,7 @@ def _feature_gate(node: FeatureGate, variables: Variables) -> Block:
     options: dict[str, Expr] = {"mix_logits": "True"} if node.mix == "before_sigmoid" else {}
     make = call("FeatureGate", str(node.width), str(node.loras), str(node.rank), **options)
     use = call(module_path(node), _read(node.reads, variables))
-    return Block(
-        node, [(node.name, make)], [(_variable(node), use)], uses={"FeatureGate"}
-    )
+    return Block(node, [(node.name, make)], [(_variable(node), use)], uses={"FeatureGate"})
 
 
 def _mlp(widths: tuple[int, ...], activation: str) -> Expr:

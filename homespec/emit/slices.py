@@ -49,11 +49,11 @@ def part(variables: Variables, first: Port, last: Port) -> str:
     variable = variables[first.node]
     if first.node == INPUT:
         return f"{variable.name}.unsqueeze(0)"
-    if first.index is None or last.index is None:
+    if first.member is None or last.member is None:
         return variable.name
-    if first.index == 0 and last.index == variable.size - 1:
+    if first.member == 0 and last.member == variable.size - 1:
         return variable.name
-    return f"{variable.name}[{first.index}:{last.index + 1}]"
+    return f"{variable.name}[{first.member}:{last.member + 1}]"
 
 
 def _repeats(ports: Sequence[Port]) -> list[tuple[Port, int]]:
@@ -76,7 +76,6 @@ def _merge(ports: Sequence[Port], variables: Variables) -> Expr | None:
 
 def follows(left: Port, right: Port) -> bool:
     """Whether `right` is the next member of the same batch."""
-    if left.index is None or right.index is None:
+    if left.member is None or right.member is None:
         return False
-    return left.node == right.node and left.index + 1 == right.index
-
+    return left.node == right.node and left.member + 1 == right.member

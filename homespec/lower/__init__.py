@@ -1,4 +1,4 @@
-"""Stage 3, lower: Spec -> Graph. Names are checked, the tree grown, the family expanded by the law."""
+"""Stage 3, lower: Spec -> Graph: names checked, the tree grown, the family expanded by the law."""
 
 from homespec.lower.build import build_graph
 from homespec.lower.layers import expand

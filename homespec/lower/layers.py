@@ -27,7 +27,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class SetPlan:
-    """The expert set of one tree node: its resolved style and the place in the spec that says so."""
+    """The expert set of a tree node: its resolved style, and the place in the spec that says so."""
 
     node: TreeNode
     experts: ExpertSet
@@ -46,7 +46,7 @@ class Layer:
     gates_path: Path
 
     def visible(self, node: TreeNode) -> list[SetPlan]:
-        """The sets on one root-to-leaf path with `node`: from the root down to it, then below it."""
+        """The sets on one root-to-leaf path with `node`: from the root to it, then below it."""
         above = [n.name for n in reversed(node.path)]
         below = [n.name for n in node.walk() if n is not node]
         return [self.sets[name] for name in (*above, *below) if name in self.sets]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import networkx as nx
 
@@ -52,7 +53,7 @@ def unknown_member(spec: Spec, document: Document) -> Iterator[Finding]:
     tasks: {click: {}, finish: {}}
     ```
     """
-    known = [*spec.tasks, *spec.groups]
+    known = {**spec.tasks, **spec.groups}
     for group, index, member in _places(spec):
         if member not in known:
             guess = closest(member, [name for name in known if name != group])
@@ -62,7 +63,7 @@ def unknown_member(spec: Spec, document: Document) -> Iterator[Finding]:
                 label="not declared",
                 help=f"did you mean `{guess}`?"
                 if guess
-                else f"declare it under `tasks:`; declared are {listing(known)}",
+                else f"declare it under `tasks:`; declared are {listing(list(known))}",
             )
 
 
@@ -114,7 +115,8 @@ def group_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
     """Groups contain each other in a circle.
 
     A group may list other groups as members, to any depth, but the result must be a tree: a group
-    cannot be its own ancestor. The message prints the path, starting at its first group in the file.
+    cannot be its own ancestor. The message prints the path, starting at its first group in the
+    file.
     """
     order = {group: i for i, group in enumerate(spec.groups)}
     graph: nx.DiGraph[str] = nx.DiGraph()
@@ -125,17 +127,15 @@ def group_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
             continue
         start = min(component, key=order.__getitem__)
         path = [start, *_way_back(loop, start)]
-        where = [spec.groups[a].index(b) for a, b in zip(path, path[1:], strict=False)]
-        spans = [
-            document.span(("groups", a, i)) for a, i in zip(path[:-1], where, strict=True)
-        ]
+        where = [spec.groups[a].index(b) for a, b in pairwise(path)]
+        spans = [document.span(("groups", a, i)) for a, i in zip(path[:-1], where, strict=True)]
         yield Finding(
             spans[-1],
             f"groups form a cycle: {' → '.join(path)}",
             label=f"closes the cycle back to `{start}`",
             related=tuple(
                 Label(span, f"`{a}` contains `{b}`")
-                for span, a, b in zip(spans[:-1], path, path[1:], strict=False)
+                for span, (a, b) in zip(spans, pairwise(path[:-1]), strict=False)
             ),
             help=f"remove `{path[-1]}` from `{path[-2]}`: groups must form a tree",
         )
@@ -266,4 +266,3 @@ def _layers_given(
     else:
         yield ("experts", "meta"), meta, [g.name for g in groups]
     yield ("experts", "task"), spec.experts.task, [n.name for n in root.walk() if n is not root]
-

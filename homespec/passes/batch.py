@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from itertools import groupby
+from typing import TypeVar
 
 from homespec.graph import (
     ExpertSet,
@@ -28,7 +29,7 @@ from homespec.graph import (
     batch_of,
 )
 
-Signature = Callable[[Node], Hashable]
+N = TypeVar("N", bound=Node)
 
 
 def batch_features(graph: Graph) -> Graph:
@@ -83,10 +84,10 @@ def batch_towers(graph: Graph) -> Graph:
     return _batch(graph, Tower, "towers", lambda n: (n.widths, n.activation))
 
 
-def _batch(graph: Graph, kind: type, prefix: str, signature: Signature) -> Graph:
+def _batch(graph: Graph, kind: type[N], prefix: str, signature: Callable[[N], Hashable]) -> Graph:
     """Replace the nodes of `kind` by one batch for each signature; None leaves a node alone."""
     members = [node for node in graph.of(kind) if signature(node) is not None]
-    buckets: dict[Hashable, list[Node]] = {}
+    buckets: dict[Hashable, list[N]] = {}
     for node in members:
         buckets.setdefault(signature(node), []).append(node)
     names = _names(prefix, list(buckets.values()))
@@ -107,7 +108,7 @@ def _batch(graph: Graph, kind: type, prefix: str, signature: Signature) -> Graph
     return Graph(graph.name, graph.span, [node.renamed(move) for node in kept])
 
 
-def _names(prefix: str, buckets: list[list[Node]]) -> list[str]:
+def _names(prefix: str, buckets: list[list[N]]) -> list[str]:
     """Names from the spec: the layer, and the first member where a layer has several batches.
 
     Tables are named by their width.

@@ -7,14 +7,14 @@ import networkx as nx
 from homespec.graph import Batch, Graph, Mix, Node, Port
 
 
-class BrokenGraph(AssertionError):
+class BrokenGraphError(AssertionError):
     """A pass left an invalid graph: a bug of homespec, never of the spec."""
 
 
 def verify(graph: Graph, after: str) -> None:
-    """Raise BrokenGraph if a value has no producer, a batch no such member, or values form a cycle."""
+    """Raise BrokenGraphError for values without a producer or member, and for cycles."""
     if not nx.is_directed_acyclic_graph(graph.digraph):
-        raise BrokenGraph(f"after {after}: cycle {nx.find_cycle(graph.digraph)}")
+        raise BrokenGraphError(f"after {after}: cycle {nx.find_cycle(graph.digraph)}")
     for node in graph:
         for member in node.members if isinstance(node, Batch) else (node,):
             for port in member.reads:
@@ -24,16 +24,18 @@ def verify(graph: Graph, after: str) -> None:
 
 def _check_port(graph: Graph, reader: Node, port: Port, after: str) -> None:
     if "node" not in graph.digraph.nodes[port.node]:
-        raise BrokenGraph(f"after {after}: {reader.name} reads {port.node}, which nobody makes")
+        raise BrokenGraphError(
+            f"after {after}: {reader.name} reads {port.node}, which nobody makes"
+        )
     producer = graph[port.node]
     size = len(producer.members) if isinstance(producer, Batch) else None
-    sound = port.index is None if size is None else port.index in range(size)
+    sound = port.member is None if size is None else port.member in range(size)
     if not sound:
-        raise BrokenGraph(f"after {after}: {reader.name} reads {port}, of {size} members")
+        raise BrokenGraphError(f"after {after}: {reader.name} reads {port}, of {size} members")
 
 
 def _check_mix(node: Node, after: str) -> None:
     if isinstance(node, Mix) and len(node.reads) != 1 + len(node.counts) + len(
         node.residual_positions
     ):
-        raise BrokenGraph(f"after {after}: {node.name} reads {node.reads}")
+        raise BrokenGraphError(f"after {after}: {node.name} reads {node.reads}")

@@ -1,4 +1,4 @@
-"""Stage 2, schema: the language as pydantic models; keys, types and ranges, nothing that needs names.
+"""Stage 2, schema: the language as pydantic models; keys, types and ranges.
 
 Every field carries the description that the JSON Schema, the editor and the reference show.
 Defaults are HOME.md's (section 9). A key that is absent where an outer level may give it inherits
@@ -7,6 +7,7 @@ from there: `model_fields_set` tells absent from given, so no field needs a None
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -41,7 +42,7 @@ def _check_label(text: str) -> str:
 
 
 def _check_increasing(boundaries: tuple[float, ...]) -> tuple[float, ...]:
-    for left, right in zip(boundaries, boundaries[1:], strict=False):
+    for left, right in pairwise(boundaries):
         if not left < right:
             raise PydanticCustomError(
                 "not_increasing", "{right} follows {left}", {"left": left, "right": right}
@@ -97,8 +98,8 @@ class Feature(Model):
     id: Id = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which one is set
     """An id or category: `{buckets: n}` hashes, `{vocab: n}` takes ids below n."""
     bucketize: Boundaries = ()
-    """A number, cut at these ascending boundaries (a bucket includes its lower one); each bucket has an
-    embedding, so has missing."""
+    """A number, cut at these ascending boundaries (a bucket includes its lower one). Each bucket
+    has an embedding, so has missing."""
     dense: Width = Field(default=0)
     """A dense vector of this many numbers, taken as it is (missing becomes 0)."""
     dim: Width = Field(default=0)
@@ -107,9 +108,11 @@ class Feature(Model):
     """Column of the data that holds the feature. Default: the feature's name."""
 
     @property
-    def kind(self) -> str:
-        """Which of the three kinds the feature is: id, bucketize or dense."""
-        return next(k for k in ("id", "bucketize", "dense") if k in self.model_fields_set)
+    def kind(self) -> Literal["id", "bucketize", "dense"]:
+        """Which of the three kinds the feature is."""
+        if "id" in self.model_fields_set:
+            return "id"
+        return "bucketize" if "bucketize" in self.model_fields_set else "dense"
 
     @property
     def width(self) -> int:
@@ -338,7 +341,7 @@ class Spec(Model):
         dict[Name, Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]],
         Field(min_length=1),
     ]
-    """Task groups: name to members, which are tasks or other groups. The one source of hierarchy."""
+    """Task groups: name to members, tasks or other groups. The one source of hierarchy."""
     tasks: Annotated[dict[Name, Task], Field(min_length=1)]
     """Tasks by name. Each belongs to exactly one group."""
     experts: Experts = Experts()

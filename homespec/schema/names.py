@@ -15,10 +15,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 ROOT = "shared"
 """The name of the task tree's root: its experts are the ones that every task shares."""
 
-RESERVED = frozenset(
-    # the language's own words for tree nodes and layers
-    f"{ROOT} group task meta nodes input "
-    # attributes of torch.nn.Module, ModuleDict and ParameterDict: such a key cannot be a submodule
+TORCH_ATTRIBUTES = (
     "T_destination add_module append apply bfloat16 buffers call_super_init children clear compile "
     "copy cpu cuda double dump_patches eval extend extra_repr float forward fromkeys get "
     "get_buffer get_extra_state get_parameter get_submodule half insert ipu items keys "
@@ -28,8 +25,11 @@ RESERVED = frozenset(
     "register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module "
     "register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ "
     "set_extra_state set_submodule setdefault share_memory state_dict to to_empty train training "
-    "type update values xpu zero_grad".split()
+    "type update values xpu zero_grad"
 )
+"""Attributes of torch.nn.Module, ModuleDict and ParameterDict: such a key cannot be a submodule."""
+
+RESERVED = frozenset({ROOT, *TORCH_ATTRIBUTES.split()})
 
 
 def is_identifier(name: str) -> bool:

@@ -19,7 +19,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One pydantic error, placed in the document. `path` exists there; `wanted` is its last word."""
+    """One pydantic error, placed in the document: `path` exists there, `wanted` is its end."""
 
     document: Document
     path: Path
@@ -148,6 +148,9 @@ def wrong_type(issue: Issue) -> Iterator[Finding]:
     )
 
 
+YES_AND_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
+
+
 def _retyped(value: Any, wanted: str) -> str:
     """The remedy for the usual slips of type."""
     if value is None:
@@ -157,10 +160,9 @@ def _retyped(value: Any, wanted: str) -> str:
             return f"remove the quotes: {value}"
         if re.fullmatch(r"[\d_]+", value):
             return f"write it without underscores: {value.replace('_', '')}"
-    if isinstance(value, str) and wanted == "true or false":
-        if value.lower() in ("yes", "on", "no", "off", "true", "false"):
-            word = "true" if value.lower() in ("yes", "on", "true") else "false"
-            return f"write `{word}`; in YAML 1.2 `{value}` is a string"
+    if wanted == "true or false" and str(value).lower() in YES_AND_NO:
+        word = str(YES_AND_NO[str(value).lower()]).lower()
+        return f"write `{word}`; in YAML 1.2 `{value}` is a string"
     if wanted == "a list" and not isinstance(value, dict):
         return f"write it as a list: [{value}]"
     if wanted == "a string" and not isinstance(value, dict | list):
@@ -280,6 +282,9 @@ def _better_name(name: str) -> str:
     return f"use letters, digits and `_`, for example `{plain or 'name'}`"
 
 
+KINDS = {"features": "feature", "groups": "group", "tasks": "task"}
+
+
 @rule("HS109", "reserved-name")
 def reserved_name(issue: Issue) -> Iterator[Finding]:
     """A name means something else already.
@@ -294,9 +299,7 @@ def reserved_name(issue: Issue) -> Iterator[Finding]:
         issue.span,
         f"`{name}` is reserved: it is {taken}",
         label="reserved",
-        help=f"rename it, for example to `{name}_{'feature' if 'features' in issue.path else 'task'}`"
-        if "groups" not in issue.path
-        else f"rename it, for example to `{name}_group`",
+        help=f"rename it, for example to `{name}_{KINDS.get(str(issue.path[0]), 'model')}`",
     )
 
 

@@ -43,7 +43,7 @@ def validate(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
         return Spec.model_validate(document.data), []
     except ValidationError as failure:
         errors = failure.errors(include_url=False)
-    if any(error["loc"] == ("homespec",) for error in errors):  # another version: nothing else counts
+    if any(error["loc"] == ("homespec",) for error in errors):  # nothing else counts then
         errors = [error for error in errors if error["loc"] == ("homespec",)]
         return None, rules.unsupported_version(_issue(document, errors[0]))
     found = []
