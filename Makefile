@@ -1,0 +1,88 @@
+# The two commands of the README are `make demo` and `make test`; both set up what they need.
+
+PYTHON ?= python3
+VENV ?= .venv
+# The build of torch to install. Another one, for example of a CUDA index that pip knows: make TORCH=torch
+TORCH ?= torch==2.13.0
+# A folder with the real KuaiRand-Pure files; empty: the synthetic generator.
+DATA ?=
+SEED ?= 0
+
+BIN := $(VENV)/bin
+CACHE := .cache
+
+.PHONY: help demo test lint types fresh pytest golden format clean
+
+help:
+	@echo "make demo [DATA=folder]  validate, compile and train specs/kuairand.yaml, print a table"
+	@echo "make test                everything that CI checks"
+	@echo "make format              format and fix the code"
+	@echo "make golden              accept the present outputs as the expected ones"
+	@echo "make clean               remove the environment and everything made by these commands"
+
+# ---------------------------------------------------------------- environment
+
+# Debian keeps the parts of Python that make environments and extensions in packages of their own.
+DEBIAN := python3-venv python3-dev g++
+
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV) || \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  echo "make: this Python cannot make environments; installing $(DEBIAN)" && \
+	  apt-get update -qq && apt-get install -y -qq $(DEBIAN) && \
+	  $(PYTHON) -m venv --clear $(VENV); } || \
+	{ rm -rf $(VENV); echo "make: $(PYTHON) cannot make a virtual environment." \
+	  "On Debian: apt-get install $(DEBIAN). Another Python: make PYTHON=python3.12"; exit 2; }
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+# ---------------------------------------------------------------- demo
+
+demo: $(VENV)/.installed
+ifeq ($(strip $(DATA)),)
+	$(BIN)/python -m homespec.data.synth $(CACHE)/synthetic --seed $(SEED)
+	$(BIN)/python -m homespec.data.kuairand $(CACHE)/synthetic $(CACHE)/demo-synthetic
+	$(MAKE) --no-print-directory demo-train PREPARED=$(CACHE)/demo-synthetic
+else
+	$(BIN)/python -m homespec.data.kuairand "$(DATA)" $(CACHE)/demo-real
+	$(MAKE) --no-print-directory demo-train PREPARED=$(CACHE)/demo-real
+endif
+
+.PHONY: demo-train
+demo-train:
+	$(BIN)/homespec validate specs/kuairand.yaml
+	$(BIN)/homespec compile specs/kuairand.yaml
+	$(BIN)/homespec train specs/kuairand.yaml --data $(PREPARED) --seed $(SEED)
+
+# ---------------------------------------------------------------- checks
+
+test: lint types fresh pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+fresh: $(VENV)/.installed
+	$(BIN)/homespec schema --check
+	$(BIN)/homespec validate --strict specs
+	$(BIN)/homespec compile --check specs
+
+# One thread for each of the two workers: small tensors gain nothing from more.
+pytest: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
+
+golden: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --update-golden tests/rules tests/diagnostics tests/cli tests/analysis
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(CACHE) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
