@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 MAX_LENGTH = 64
 MAX_CANDIDATES = 500
+MAX_COMPARED = 20
 MAX_TYPOS = 3
 """Bounds that keep suggestions instant for names made up to make them slow."""
 
@@ -18,10 +19,13 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
     the same words in another order, then one that `name` shortens or lengthens. Among equals
     the first candidate wins.
     """
-    few = islice(candidates, MAX_CANDIDATES)
-    distances = {candidate: _distance(name, candidate) for candidate in few}
-    near = [candidate for candidate, distance in distances.items() if distance is not None]
-    return min(near, key=lambda candidate: distances[candidate] or 0.0, default=None)
+    if len(name) > MAX_LENGTH:
+        return None
+    known = [c for c in islice(candidates, MAX_CANDIDATES) if c != name and len(c) <= MAX_LENGTH]
+    distances = {c: distance for c in known if (distance := _likeness(name, c)) is not None}
+    for candidate, typos in _typos(name, known):
+        distances[candidate] = min(typos, distances.get(candidate, typos))
+    return min(distances, key=lambda c: (distances[c], known.index(c)), default=None)
 
 
 def listing(names: Iterable[str], limit: int = 8) -> str:
@@ -34,23 +38,36 @@ def listing(names: Iterable[str], limit: int = 8) -> str:
     return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
-def _distance(name: str, candidate: str) -> float | None:
-    """How far apart two names are, None for too far."""
-    if name == candidate or max(len(name), len(candidate)) > MAX_LENGTH:
-        return None
+def _likeness(name: str, candidate: str) -> int | None:
+    """A distance between names that are alike as a whole, None for others."""
     ours, theirs = _folded(name), _folded(candidate)
     if ours == theirs:
-        return 0.0
-    shorter = min(len(ours), len(theirs))
-    limit = min(max(1, (shorter + 1) // 3), shorter - 1, MAX_TYPOS)
-    typos = edits(ours, theirs, limit)
-    if typos <= limit:
-        return float(typos)
+        return 0
     if sorted(_words(name)) == sorted(_words(candidate)):
-        return 4.0
+        return MAX_TYPOS + 1
+    shorter = min(len(ours), len(theirs))
     if shorter >= 3 and (ours.startswith(theirs) or theirs.startswith(ours)):
-        return 5.0
-    return 6.0 if shorter >= 4 and (ours.endswith(theirs) or theirs.endswith(ours)) else None
+        return MAX_TYPOS + 2
+    if shorter >= 4 and (ours.endswith(theirs) or theirs.endswith(ours)):
+        return MAX_TYPOS + 3
+    return None
+
+
+def _typos(name: str, candidates: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Candidates that differ by few letters, with their number; the likeliest are compared."""
+    ours = _folded(name)
+    likely = []
+    for candidate in candidates:
+        theirs = _folded(candidate)
+        shorter = min(len(ours), len(theirs))
+        limit = min(max(1, (shorter + 1) // 3), shorter - 1, MAX_TYPOS)
+        absent = sum(max(0, ours.count(c) - theirs.count(c)) for c in set(ours))
+        if absent <= limit:
+            likely.append((absent, candidate, theirs, limit))
+    likely.sort(key=lambda found: found[0])
+    for _, candidate, theirs, limit in likely[:MAX_COMPARED]:
+        if (typos := edits(ours, theirs, limit)) <= limit:
+            yield candidate, typos
 
 
 def _folded(name: str) -> str:
@@ -64,20 +81,23 @@ def _words(name: str) -> list[str]:
 def edits(a: str, b: str, limit: int) -> int:
     """Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`.
 
-    Gives up and returns `limit + 1` once they are more than `limit`.
+    Gives up and returns `limit + 1` once they are more than `limit`; so only the letters that
+    lie at most `limit` places apart have to be compared.
     """
+    far = limit + 1
     if abs(len(a) - len(b)) > limit:
-        return limit + 1
+        return far
     before: list[int] = []
-    last = list(range(len(b) + 1))
+    last = [min(j, far) for j in range(len(b) + 1)]
     for i, letter in enumerate(a, start=1):
-        row = [i]
-        for j, other in enumerate(b, start=1):
-            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+        row = [far] * (len(b) + 1)
+        row[0] = min(i, far)
+        for j in range(max(1, i - limit), min(len(b), i + limit) + 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != b[j - 1]))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == b[j - 1]:
                 cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        if min(row) > limit:
-            return limit + 1
+            row[j] = min(cost, far)
+        if min(row) == far:
+            return far
         before, last = last, row
-    return min(last[-1], limit + 1)
+    return last[-1]

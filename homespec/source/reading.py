@@ -119,8 +119,8 @@ def _check_root(walk: Walk, lines: Lines) -> list[Diagnostic]:
     if root is None or root.node.start == root.node.end:
         return rules.empty_spec(lines.file)
     span = lines.span(root.node.start, root.node.end)
-    if isinstance(root.value, str) and yaml_rules.GLUED.fullmatch(root.value):
-        return yaml_rules.missing_space(span, root.value)
+    if yaml_rules.GLUED.fullmatch(lines.text, root.node.start, root.node.end):
+        return yaml_rules.missing_space(span, str(root.value))
     remedy = "begin with `homespec: 1` and a `name`"
     return rules.not_a_mapping(span, kind(root.value), remedy)
 

@@ -8,68 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import yaml
 
-from homespec.diagnostics import Diagnostic, Label, Span
+from homespec.diagnostics import Diagnostic, Label
 from homespec.source import rules, yaml_rules
+from homespec.source.complaint import WORD, Complaint
 from homespec.source.events import offset
 from homespec.source.lines import Lines
 
-CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( .*)?$", re.MULTILINE)
+CONFLICT = re.compile(r"^(<{7}|>{7}) .*$", re.MULTILINE)
 DIRECTIVE = re.compile(r"^%.*$", re.MULTILINE)
-WORD = re.compile(r"[\w.-]+")
 COLON = re.compile(r":(\s|$)")
+QUOTES = ("'", '"')
 PAIRS = {"[": "]", "{": "}"}
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """What a parser said: the problem, its offset, and where what it was reading begins.
-
-    `scalar` is where the last key or value before it begins.
-    """
-
-    lines: Lines
-    problem: str
-    context: str
-    at: int
-    start: int
-    scalar: int
-
-    @property
-    def text(self) -> str:
-        """The whole text of the file."""
-        return self.lines.text
-
-    @property
-    def char(self) -> str:
-        """The character at the problem, empty at the end of the file."""
-        return self.text[self.at : self.at + 1]
-
-    @property
-    def before(self) -> str:
-        """The line of the problem, up to it."""
-        return self.text[self.lines.start_of_line(self.at) : self.at]
-
-    @property
-    def at_end(self) -> bool:
-        """Whether nothing but blanks and line breaks follows."""
-        return not self.text[self.at :].strip()
-
-    def span(self, start: int, end: int | None = None) -> Span:
-        """The span from `start`; without an `end` up to the end of the word there."""
-        if end is None:
-            word = WORD.match(self.text, start)
-            end = word.end() if word else min(start + 1, len(self.text))
-        return self.lines.span(start, end)
-
-    def line_before(self, offset: int) -> int | None:
-        """Offset of the first character of the nearest line above that says something."""
-        above = self.text[: self.lines.start_of_line(offset)]
-        said = [m.start(1) for m in re.finditer(r"^[ ]*([^\s#])", above, re.MULTILINE)]
-        return said[-1] if said else None
 
 
 def explain(
@@ -142,6 +94,8 @@ def bad_escape(lines: Lines, at: int) -> list[Diagnostic]:
 
 def _block_header(c: Complaint) -> list[Diagnostic]:
     sign = c.text[c.start]
+    if c.text[: c.start].rstrip(" ").endswith(QUOTES):
+        return _after_quote(c, c.start)
     return yaml_rules.yaml_syntax(
         c.span(c.start, c.start + 1),
         f"`{sign}` begins a block of text, whose lines follow below; more stands behind it here",
@@ -172,7 +126,7 @@ def _stray_colon(c: Complaint) -> list[Diagnostic]:
     above = c.line_before(c.at)
     if above is None:
         return yaml_rules.yaml_syntax(
-            c.span(c.at, c.at + 1),
+            c.span(c.at),
             "the text before this `:` cannot be a key",
             remedy="begin each key in a line of its own; a key has at most 1,024 characters",
         )
@@ -273,7 +227,9 @@ def _no_content(c: Complaint) -> list[Diagnostic]:
     return yaml_rules.yaml_syntax(
         c.span(c.at, c.at + 1),
         f"expected a value, found `{c.char}`" if c.char else "expected a value",
-        remedy=f"write a value, or quote the text: {_quoted(c.text, c.at)}",
+        remedy="delete the comma, or write a value before it"
+        if c.char == ","
+        else f"write a value, or quote the text: {_quoted(c.text, c.at)}",
     )
 
 
@@ -303,17 +259,17 @@ def _bad_block(c: Complaint) -> list[Diagnostic]:
 
 
 def _more_in_line(c: Complaint) -> list[Diagnostic]:
-    after_quote = c.before.rstrip().endswith(("'", '"'))
-    if not after_quote:
-        remedy = "put all of the value in quotes"
-        return yaml_rules.yaml_syntax(
-            c.span(c.at), "unexpected text after the value", remedy=remedy
-        )
-    opening = Label(c.span(c.scalar, c.scalar + 1), "this quote was closed before it")
+    if c.before.rstrip().endswith(QUOTES):
+        return _after_quote(c, c.at)
+    remedy = "put all of the value in quotes"
+    return yaml_rules.yaml_syntax(c.span(c.at), "unexpected text after the value", remedy=remedy)
+
+
+def _after_quote(c: Complaint, at: int) -> list[Diagnostic]:
     return yaml_rules.yaml_syntax(
-        c.span(c.at),
+        c.span(at),
         "unexpected text after the closing quote",
-        related=(opening,),
+        related=(Label(c.span(c.scalar, c.scalar + 1), "this quote was closed before it"),),
         remedy="quote all of it; a quote inside is written twice ('') or escaped (\\\")",
     )
 
