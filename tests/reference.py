@@ -1,0 +1,352 @@
+"""Oracle, second half: HoME written from HOME.md; one module per expert, python loops, float64.
+
+Deliberately naive, and without homespec: `Reference(spec)` takes the plain dict of a spec (language
+v1). Sections are those of HOME.md.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from reference_plan import SHARED, TOWERS, Plan, plans
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+ACTIVATIONS = {"relu": torch.relu, "swish": lambda u: u * torch.sigmoid(u), "none": lambda u: u}
+
+
+class BatchNorm(nn.Module):
+    """Per channel over the batch (section 2).
+
+    Normalises by the biased variance; the running average takes the unbiased one.
+    """
+
+    def __init__(self, width: int, eps: float, momentum: float, affine: bool) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(width)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(width)) if affine else None
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
+
+    def forward(self, s: Tensor) -> Tensor:
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            batch = len(s)
+            mean = s.sum(0) / batch
+            var = ((s - mean) ** 2).sum(0) / batch
+            with torch.no_grad():
+                unbiased = var * batch / (batch - 1)
+                self.running_mean += self.momentum * (mean - self.running_mean)
+                self.running_var += self.momentum * (unbiased - self.running_var)
+        normal = (s - mean) / torch.sqrt(var + self.eps)
+        return normal if self.weight is None else self.weight * normal + self.bias
+
+
+class LayerNorm(nn.Module):
+    """Per sample over the channels, affine."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, s: Tensor) -> Tensor:
+        centred = s - s.mean(1, keepdim=True)
+        var = (centred**2).mean(1, keepdim=True)
+        return self.weight * centred / torch.sqrt(var + self.eps) + self.bias
+
+
+class Dice(BatchNorm):
+    """f(s) = p s + (1 - p) alpha s, p = sigmoid(BN(s)) without affine, alpha from 0 (section 8)."""
+
+    def __init__(self, width: int, eps: float, momentum: float) -> None:
+        super().__init__(width, eps, momentum, affine=False)
+        self.alpha = nn.Parameter(torch.zeros(width))
+
+    def forward(self, s: Tensor) -> Tensor:
+        p = torch.sigmoid(super().forward(s))
+        return p * s + (1 - p) * self.alpha * s
+
+
+class Mlp(nn.Module):
+    """Hidden Linears with an activation, the last one bare."""
+
+    def __init__(
+        self, n: int, hidden: list[int], out: int, activation: str, last_bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]
+        self.linears = nn.ModuleList()
+        for width in hidden:
+            self.linears.append(nn.Linear(n, width))
+            n = width
+        self.linears.append(nn.Linear(n, out, bias=last_bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for linear in self.linears[:-1]:
+            x = self.activation(linear(x))
+        return self.linears[-1](x)
+
+
+class Expert(nn.Module):
+    """activation(norm(MLP_E(x))), [B, n] -> [B, D] (section 2)."""
+
+    def __init__(self, n: int, options: dict[str, Any]) -> None:
+        super().__init__()
+        width, eps, momentum = options["width"], options["norm_eps"], options["norm_momentum"]
+        last_bias = options["norm"] != "batch"  # BatchNorm would take it away again
+        mlp = Mlp(n, options["hidden"], width, options["hidden_activation"], last_bias)
+        self.linears, self.mlp = mlp.linears, mlp.forward
+        self.norm = nn.Identity()
+        if options["norm"] == "batch":
+            self.norm = BatchNorm(width, eps, momentum, affine=True)
+        if options["norm"] == "layer":
+            self.norm = LayerNorm(width, eps)
+        if options["activation"] == "dice":
+            self.dice = self.activation = Dice(width, eps, momentum)
+        else:
+            self.activation = ACTIVATIONS[options["activation"]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.norm(self.mlp(x)))
+
+
+class Lora(nn.Module):
+    """x B A, B [n, r], A [r, n] zero at first, no bias (section 4)."""
+
+    def __init__(self, n: int, rank: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(n, rank, bias=False)
+        self.up = nn.Linear(rank, n, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.down(x))
+
+
+class FeatureGate(nn.Module):
+    """Fea_Gate(x) [B, n] -> [B, n], values in (0, 2) (section 4)."""
+
+    def __init__(self, n: int, options: dict[str, Any]) -> None:
+        super().__init__()
+        count, rank, self.mix = options["loras"], options["rank"], options["mix"]
+        if rank == "width/loras":
+            rank = max(1, n // count)
+        self.loras = nn.ModuleList(Lora(n, rank) for _ in range(count))
+        self.router = nn.Linear(n, count) if count > 1 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = torch.ones(len(x), 1, dtype=x.dtype)
+        if self.router is not None:
+            weights = torch.softmax(self.router(x), 1)
+        logits = [lora(x) for lora in self.loras]
+        if self.mix == "before_sigmoid":
+            return 2 * torch.sigmoid(weighted_sum(weights, logits))
+        return weighted_sum(weights, [2 * torch.sigmoid(logit) for logit in logits])
+
+
+def gate(n: int, options: dict[str, Any], out: int) -> Mlp:
+    """The logits of a mixture gate or of a self gate."""
+    return Mlp(n, options["hidden"], out, options["hidden_activation"])
+
+
+def weighted_sum(g: Tensor, values: list[Tensor]) -> Tensor:
+    """Sum(g, {e_j}) = sum_j g[:, j, None] * e_j (section 1)."""
+    total = torch.zeros_like(values[0])
+    for j, value in enumerate(values):
+        total = total + g[:, j, None] * value
+    return total
+
+
+class Layer(nn.Module):
+    """One layer, {node: state [B, n]} -> {node: state [B, D]} (sections 3, 4, 5 and 7)."""
+
+    def __init__(self, plan: Plan, widths: dict[str, int]) -> None:
+        super().__init__()
+        self.plan = plan
+        self.mixture, self.feature, self.self_gate = map(plan.gate, ("mixture", "feature", "self"))
+        self.parts: dict[str, nn.Module] = {}  # by logical name
+        self.widths: dict[str, int] = {}  # of the states that the layer outputs
+        for node in plan.sets:
+            self.add_set(node, widths[plan.source(node)])
+        for node in plan.outputs:
+            visible = [plan.expert(m) for m in plan.visible(node)]
+            self.widths[node] = visible[0]["width"]
+            experts = sum(options["count"] for options in visible)
+            if experts > 1:  # a choice of one needs no gate
+                n = sum(widths[m] for m in plan.gate_states(node))
+                self.parts[self.name("gates", node)] = gate(n, self.mixture, experts)
+        self.registered = nn.ModuleList(self.parts.values())
+
+    def name(self, kind: str, node: str) -> str:
+        return f"{kind}.{self.plan.name}.{node}"
+
+    def add_set(self, node: str, n: int) -> None:
+        """The experts of a node, its feature gate and its self gate; the set's input is [B, n]."""
+        options, outputs = self.plan.expert(node), self.plan.outputs
+        for k in range(options["count"]):
+            self.parts[self.name("experts", node) + f".{k}"] = Expert(n, options)
+        if self.feature:
+            self.parts[self.name("feature_gates", node)] = FeatureGate(n, self.feature)
+        if self.self_gate and (node in outputs or self.self_gate["sets"] == "all"):
+            own_gate = gate(n, self.self_gate, options["count"])
+            self.parts[self.name("self_gates", node)] = own_gate
+
+    def forward(self, states: dict[str, Tensor]) -> dict[str, Tensor]:
+        plan, outputs = self.plan, {}
+        reads = {m: states[plan.source(m)] for m in plan.sets}
+        gated = {m: self.feature_gated(m, x) for m, x in reads.items()}
+        experts = {m: self.experts(m, x) for m, x in gated.items()}  # once per sample (section 3)
+        residuals = {m: self.residual(m, reads[m], gated[m], experts[m]) for m in plan.sets}
+        for node in plan.outputs:
+            visible = plan.visible(node)
+            values = [e for m in visible for e in experts[m]]
+            outputs[node] = weighted_sum(self.weights(node, states, gated, len(values)), values)
+            for m in visible:  # its own residual, and those of sets that are no outputs themselves
+                if m == node or m not in plan.outputs:
+                    outputs[node] = outputs[node] + residuals[m]
+        return outputs
+
+    def feature_gated(self, node: str, x: Tensor) -> Tensor:
+        """The set's input x * Fea_Gate(x); x itself where feature gates are off (section 4)."""
+        return x * self.parts[self.name("feature_gates", node)](x) if self.feature else x
+
+    def experts(self, node: str, x: Tensor) -> list[Tensor]:
+        count = self.plan.expert(node)["count"]
+        return [self.parts[self.name("experts", node) + f".{k}"](x) for k in range(count)]
+
+    def residual(self, node: str, x: Tensor, gated: Tensor, experts: list[Tensor]) -> Tensor:
+        """Sum(SG(x), own experts), SG a sigmoid if there is one, else softmax (section 5)."""
+        name = self.name("self_gates", node)
+        if name not in self.parts:
+            return torch.zeros_like(experts[0])
+        logits = self.parts[name](gated if self.self_gate["input"] == "gated" else x)
+        weights = torch.sigmoid(logits) if len(experts) == 1 else torch.softmax(logits, 1)
+        return weighted_sum(weights, experts)
+
+    def weights(
+        self, node: str, states: dict[str, Tensor], gated: dict[str, Tensor], experts: int
+    ) -> Tensor:
+        """G_node [B, experts]: softmax of a Linear (section 3), 1 where there is no choice."""
+        if experts == 1:
+            return torch.ones(len(states[SHARED]), 1).double()
+        taken = []
+        for m in self.plan.gate_states(node):
+            reader = self.plan.gated_by(node, m) if self.mixture["gated"] else None
+            taken.append(states[m] if reader is None else gated[reader])
+        return torch.softmax(self.parts[self.name("gates", node)](torch.cat(taken, 1)), 1)
+
+
+# ---------------------------------------------------------------- features, raw -> v (section 1)
+
+
+class Feature(nn.Module):
+    """One feature; row 0 of a table is for a missing value."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.spec = spec
+        if "dense" in spec:
+            self.width = spec["dense"]
+            return
+        if "id" in spec:
+            rows = spec["id"].get("vocab") or spec["id"].get("buckets")
+        else:
+            rows = len(spec["bucketize"]) + 1
+        self.width = spec["dim"]
+        self.weight = nn.Parameter(torch.randn(1 + rows, self.width))
+
+    def row(self, value: float) -> int:
+        if "bucketize" in self.spec:  # buckets are closed on the left: [b_i, b_i+1)
+            return 0 if math.isnan(value) else 1 + sum(b <= value for b in self.spec["bucketize"])
+        if value < 0:
+            return 0
+        if "buckets" in self.spec["id"]:
+            return 1 + value % self.spec["id"]["buckets"]
+        return 1 + value if value < self.spec["id"]["vocab"] else 0
+
+    def forward(self, values: Tensor) -> Tensor:
+        if "dense" in self.spec:
+            return torch.where(torch.isnan(values), 0.0, values).double()
+        return torch.stack([self.weight[self.row(value)] for value in values.tolist()])
+
+
+# ---------------------------------------------------------------- the model
+
+
+class Reference(nn.Module):
+    """HoME for the plain dict of a spec: features -> logits by task."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.tasks = {task: options or {} for task, options in spec["tasks"].items()}
+        self.features = {name: Feature(options) for name, options in spec["features"].items()}
+        widths = {SHARED: sum(feature.width for feature in self.features.values())}
+        self.layers: list[Layer] = []
+        for plan in plans(spec):
+            self.layers.append(Layer(plan, widths))
+            widths = self.layers[-1].widths
+        self.towers = {task: self.tower(task, widths[task]) for task in self.tasks}
+        self.parts: dict[str, nn.Module] = {}  # by logical name
+        self.parts |= {f"features.{name}": part for name, part in self.features.items()}
+        for layer in self.layers:
+            self.parts |= layer.parts
+        self.parts |= {f"towers.{task}": part for task, part in self.towers.items()}
+        self.registered = nn.ModuleList(self.parts.values())
+        self.double()
+
+    def tower(self, task: str, n: int) -> Mlp:
+        given = self.tasks[task]
+        options = TOWERS | self.spec.get("towers", {}) | given.get("tower", {})
+        tower = Mlp(n, options["hidden"], 1, options["activation"])
+        if "rate" in given:  # starts out predicting the expected rate
+            nn.init.constant_(tower.linears[-1].bias, math.log(given["rate"] / (1 - given["rate"])))
+        return tower
+
+    def v(self, features: dict[str, Tensor]) -> Tensor:
+        """Raw features by feature name -> v [B, V], in the spec's order."""
+        return torch.cat([part(features[name]) for name, part in self.features.items()], 1)
+
+    def trunk(self, v: Tensor) -> dict[str, Tensor]:
+        """v [B, V] -> logits [B] by task."""
+        states = {SHARED: v}
+        for layer in self.layers:
+            states = layer(states)
+        return {task: tower(states[task])[:, 0] for task, tower in self.towers.items()}
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.trunk(self.v(features))
+
+    def losses(self, logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Per task: mean cross-entropy over its observed samples, 0 without any (section 6)."""
+        losses = {}
+        for task in self.tasks:
+            observed = ~torch.isnan(labels[task])
+            x, y = logits[task][observed], labels[task][observed]
+            entropy = -(y * logsigmoid(x) + (1 - y) * logsigmoid(-x))
+            losses[task] = entropy.sum() / max(1, len(x))
+        return losses
+
+    def loss(self, logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
+        losses = self.losses(logits, labels)
+        return sum(options.get("weight", 1.0) * losses[t] for t, options in self.tasks.items())
+
+    def logical_state(self) -> dict[str, Tensor]:
+        """Every parameter and buffer by its logical name; the tensors themselves, not copies."""
+        state = {}
+        for prefix, part in self.parts.items():
+            for name, tensor in [*part.named_parameters(), *part.named_buffers()]:
+                state[f"{prefix}.{name}"] = tensor
+        return state
+
+    @torch.no_grad()
+    def load_logical_state(self, state: dict[str, Tensor]) -> None:
+        own = self.logical_state()
+        assert own.keys() == state.keys()
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
