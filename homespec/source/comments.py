@@ -24,9 +24,9 @@ def comments(lines: Lines, scalars: Sequence[tuple[int, int]]) -> Iterator[Comme
         at = bisect_right(starts, match.start()) - 1
         if at >= 0 and _content_start(lines.text, *scalars[at]) <= match.start() < scalars[at][1]:
             continue
-        before = lines.text[lines.start_of_line(match.start()) : match.start()]
+        before = lines.text[lines.start_of_line(match.start()) : match.start()].strip()
         span = lines.span(match.start(), match.end())
-        yield Comment(span, match.group(), alone=not before.strip())
+        yield Comment(span, match.group(), alone=not before or before[0] == "#")
 
 
 def _content_start(text: str, start: int, end: int) -> int:

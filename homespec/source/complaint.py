@@ -15,7 +15,8 @@ WORD = re.compile(r"[\w.-]+")
 class Complaint:
     """What a parser said: the problem, its offset, and where what it was reading begins.
 
-    `scalar` is where the last key or value before it begins.
+    `scalar` is where the last key or value before it begins, `bracket` where the innermost
+    bracket stands that is still open.
     """
 
     lines: Lines
@@ -24,6 +25,7 @@ class Complaint:
     at: int
     start: int
     scalar: int
+    bracket: int | None
 
     @property
     def text(self) -> str:

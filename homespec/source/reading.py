@@ -70,7 +70,7 @@ def parse(text: str, name: str = "<text>") -> Document:
     try:
         walk.run(events(lines.text))
     except yaml.MarkedYAMLError as error:
-        walk.diagnostics += explain(error, lines, walk.scalars)
+        walk.diagnostics += explain(error, lines, walk.last_scalar, walk.open_bracket)
     else:
         walk.diagnostics += _check_root(walk, lines)
     return _document(walk, lines)

@@ -106,7 +106,9 @@ def too_large(span: Span, what: str, limit: str) -> Iterator[Finding]:
     description: see docs/ranking.md
     ```
     """
-    yield Finding(span, f"{what} is too large: the limit is {limit}", help="")
+    yield Finding(
+        span, f"{what} is too large: the limit is {limit}", help="keep data in files of its own"
+    )
 
 
 @rule("HS014", "several-documents")

@@ -7,7 +7,8 @@ the place says the rest, so that both parsers lead to the same diagnostic.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 import yaml
 
@@ -25,13 +26,16 @@ PAIRS = {"[": "]", "{": "}"}
 
 
 def explain(
-    error: yaml.MarkedYAMLError, lines: Lines, scalars: Sequence[tuple[int, int]]
+    error: yaml.MarkedYAMLError, lines: Lines, scalar: int, bracket: int | None
 ) -> list[Diagnostic]:
-    """The diagnostic for what PyYAML or libyaml could not read, after these scalars."""
+    """The diagnostic for what PyYAML or libyaml could not read.
+
+    `scalar` and `bracket` are the offsets of the last scalar and of the innermost open bracket.
+    """
     at = offset(error.problem_mark)
     start = offset(error.context_mark) if error.context_mark else at
-    last = scalars[-1][0] if scalars else 0
-    complaint = Complaint(lines, error.problem or "", error.context or "", at, start, last)
+    said = error.problem or "", error.context or ""
+    complaint = Complaint(lines, *said, at, start, scalar, bracket)
     if conflict := CONFLICT.search(lines.text):
         return _conflict(complaint, conflict)
     for pattern, describe in DESCRIPTIONS:
@@ -224,6 +228,8 @@ def _not_closed(c: Complaint, opening: str) -> list[Diagnostic]:
 def _no_content(c: Complaint) -> list[Diagnostic]:
     if c.char in ("]", "}"):
         return _stray_closing(c)
+    if c.at_end and c.bracket is not None:
+        return _not_closed(replace(c, start=c.bracket), c.text[c.bracket])
     return yaml_rules.yaml_syntax(
         c.span(c.at, c.at + 1),
         f"expected a value, found `{c.char}`" if c.char else "expected a value",

@@ -84,6 +84,16 @@ class Walk:
         except PastLimitError:
             pass
 
+    @property
+    def last_scalar(self) -> int:
+        """Where the last key or value begins."""
+        return self.scalars[-1][0] if self.scalars else 0
+
+    @property
+    def open_bracket(self) -> int | None:
+        """Where the innermost bracket stands that is still to be closed."""
+        return next((o.node.start for o in reversed(self._stack) if o.flow), None)
+
     def _take(self, event: yaml.Event) -> None:
         start, end = offset(event.start_mark), offset(event.end_mark)
         if isinstance(event, yaml.ScalarEvent):
@@ -179,7 +189,8 @@ class Walk:
                 self._span(start, end), name, self._anchors
             )
         elif isinstance(target, Open):
-            anchor = self._span(target.node.start, target.node.start + 1)
+            at = self.lines.text.rfind(f"&{name}", 0, start)
+            anchor = self._span(at, at + 1 + len(name))
             self.diagnostics += yaml_rules.alias_cycle(self._span(start, end), name, anchor)
         else:
             self._expand(target.count, start, end, alias=True)

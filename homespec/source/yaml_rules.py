@@ -146,7 +146,12 @@ def too_deep(span: Span, limit: int) -> Iterator[Finding]:
     groups: {watch: [long_view, finish], interaction: [watch, like]}
     ```
     """
-    yield Finding(span, f"more than {limit} levels of mappings and lists", "one level too many")
+    yield Finding(
+        span,
+        f"more than {limit} levels of mappings and lists",
+        "one level too many",
+        help="groups nest by name: list the inner group's name in the outer group",
+    )
 
 
 @rule("HS010", "unknown-alias")

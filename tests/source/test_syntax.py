@@ -28,6 +28,7 @@ MISTAKES = {
     "bracket not closed": "groups:\n  watch: [click, like\n  social: [follow]\n",
     "brace not closed": "tasks:\n  click: {label: x\n  like: {}\n",
     "bracket not closed at end": "groups: {watch: [click, like\n",
+    "bracket only": "groups: [\n",
     "wrong bracket": "groups: {watch: [click, like}\n",
     "bracket too many": "watch: [click]]\n",
     "brace too many": "click: {}}\n",

@@ -1,0 +1,115 @@
+"""Comments take warnings back, but not errors, and are checked themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from homespec.diagnostics import Diagnostic, Finding
+from homespec.diagnostics.catalogue import all_rules
+from homespec.diagnostics.ignores import apply_ignores
+from homespec.source import Document, parse
+
+RULES = {rule.name: rule for rule in all_rules().values()}
+WARNING = "one-choice"
+OTHER = "relu-without-norm"
+ERROR = "unknown-member"
+
+
+def at(document: Document, key: str, rule: str = WARNING) -> Diagnostic:
+    finding = Finding(document.span((key,), key=True), "made up")
+    return Diagnostic(RULES[rule], finding.span, finding.message)
+
+
+def left(text: str, *found: tuple[str, str]) -> list[tuple[str, int]]:
+    """What is left of made-up warnings (key, rule): name and line."""
+    document = parse(text, "x.yaml")
+    assert not document.diagnostics
+    diagnostics = apply_ignores(document, [at(document, key, rule) for key, rule in found])
+    return [(d.rule.name, d.span.start.line) for d in diagnostics]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# homespec: ignore[one-choice]",
+        "# homespec: ignore[HS306] because",
+        "# homespec: ignore[ hs306 , one_choice ]",
+        "#homespec:ignore[one-choice]",
+        "# why it is so # homespec: ignore[one-choice]",
+    ],
+)
+def test_same_line_and_line_above(comment: str) -> None:
+    assert left(f"a: 1  {comment}\n", ("a", WARNING)) == []
+    assert left(f"{comment}\na: 1\n", ("a", WARNING)) == []
+    assert left(f"b: 1\n  {comment}\na: 1\n", ("a", WARNING)) == []
+
+
+def test_several_comments_above() -> None:
+    text = (
+        "# homespec: ignore[one-choice] first\n# some words\n"
+        "# homespec: ignore[relu-without-norm] second\na: 1\n"
+    )
+    assert left(text, ("a", WARNING), ("a", OTHER)) == []
+
+
+def test_several_rules_in_one_comment() -> None:
+    text = "a: 1 # homespec: ignore[one-choice, relu-without-norm]\n"
+    assert left(text, ("a", WARNING), ("a", OTHER)) == []
+
+
+def test_other_rule_and_other_line_stay() -> None:
+    text = "a: 1 # homespec: ignore[one-choice]\nb: 2\n"
+    assert left(text, ("a", WARNING), ("a", OTHER), ("b", WARNING)) == [(OTHER, 1), (WARNING, 2)]
+
+
+def test_blank_line_parts_a_comment_from_what_follows() -> None:
+    text = "# homespec: ignore[one-choice]\n\na: 1\n"
+    assert left(text, ("a", WARNING)) == [(WARNING, 3), ("unused-ignore", 1)]
+
+
+def test_comment_behind_a_value_counts_for_its_own_line_only() -> None:
+    text = "a: 1 # homespec: ignore[one-choice]\nb: 2\n"
+    assert left(text, ("b", WARNING)) == [(WARNING, 2), ("unused-ignore", 1)]
+
+
+def test_unused() -> None:
+    assert left("a: 1 # homespec: ignore[one-choice]\n") == [("unused-ignore", 1)]
+
+
+def test_unused_is_not_known_if_stages_did_not_run() -> None:
+    text = "a: 1 # homespec: ignore[one-choice]\nb: 1\n"
+    assert left(text, ("b", ERROR)) == [(ERROR, 2)]
+
+
+def test_error_stays() -> None:
+    text = "a: 1 # homespec: ignore[unknown-member]\n"
+    assert left(text, ("a", ERROR)) == [(ERROR, 1), ("ignored-error", 1)]
+    assert left(text) == [("ignored-error", 1)]
+
+
+def test_unknown_rule_has_a_suggestion_and_a_caret() -> None:
+    document = parse("a: 1 # homespec: ignore[one-choise, HS30, hidden]\n", "x")
+    names, code, nothing = apply_ignores(document, [])
+    assert names.help == "did you mean `one-choice`?"
+    assert (names.span.start.column, names.span.end.column) == (25, 35)
+    assert code.help.startswith("did you mean `HS30")
+    assert nothing.help == "`homespec explain --all` lists the rules"
+
+
+@pytest.mark.parametrize(
+    "comment", ["ignore", "ignore[]", "ignore one-choice", "ingore[one-choice]", "", "ignore["]
+)
+def test_comment_that_is_not_understood(comment: str) -> None:
+    assert left(f"a: 1 # homespec: {comment}\n", ("a", WARNING)) == [
+        (WARNING, 1),
+        ("unknown-ignore", 1),
+    ]
+
+
+def test_text_is_no_comment() -> None:
+    for text in (
+        "a: '# homespec: ignore[one-choice]'\n",
+        "a: |\n  # homespec: ignore[one-choice]\n",
+        "a: x#homespec: ignore[one-choice]\n".replace(": i", ":i"),
+    ):
+        assert left(text, ("a", WARNING)) == [(WARNING, 1)]
