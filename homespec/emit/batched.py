@@ -226,15 +226,26 @@ def _states(batch: Batch, variables: Variables) -> Block:
     sums = []
     for name, (position, _, span) in zip(names, terms, strict=True):
         weight = name
-        for i in range(len(first.residual_positions)):
-            if first.residual_positions[i] == position:
-                own = stacked([m.residuals[i].gate for m in members], variables)
-                weight = f"{name} + {flat(own)}"
+        if position in first.residual_positions:
+            own = stacked([_self_gate(m, position) for m in members], variables)
+            weight = name if len(terms) > 1 else "w0"
+            forward.append((weight, _plus(name, own)))
         sums.append(_sum(weight, [m.sets[position : position + span] for m in members], variables))
     forward.append((target, sums[0]))
-    for more in sums[1:]:
-        forward.append((target, replace(more, head=f"{target} + {more.head}")))
+    forward += [(target, _plus(target, more)) for more in sums[1:]]
     return Block(batch, forward=forward, uses={"mix"})
+
+
+def _self_gate(mix: Mix, position: int) -> Port:
+    """The self gate on the set at `position`: its weights simply add to the mixture gate's."""
+    return next(gate for gate, at in mix.residuals if at == position)
+
+
+def _plus(left: str, right: Expr) -> Expr:
+    """`left + right`, which may still break inside `right`."""
+    if isinstance(right, str):
+        return f"{left} + {right}"
+    return replace(right, head=f"{left} + {right.head}")
 
 
 def _terms(members: list[Mix]) -> list[tuple[int, int, int]]:
@@ -269,8 +280,7 @@ def _sum(weight: str, sets: list[tuple[Port, ...]], variables: Variables) -> Gro
     start = 0
     for key, length in found:
         piece = part(variables, key[0], key[0])
-        weights = f"({weight})" if " " in weight else weight
-        pieces.append(call("mix", f"{weights}[{start}:{start + length}]", piece))
+        pieces.append(call("mix", f"{weight}[{start}:{start + length}]", piece))
         start += length
     return call("torch.cat", sequence(pieces, "[]"))
 

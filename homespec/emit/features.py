@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from homespec.emit.block import Logical
-from homespec.emit.layout import Expr, assign, call, literal, sequence
+from homespec.emit.layout import Expr, assign, call, lay, literal, sequence
 from homespec.graph import INPUT, Batch, Feature, Graph
 
 
@@ -39,7 +39,7 @@ def emit_features(graph: Graph, where: dict[str, str]) -> tuple[dict[str, Any], 
         )
     parts = [_part(feature, plain) for feature in order]
     whole: Expr = parts[0] if len(parts) == 1 else call("torch.cat", sequence(parts, "[]"), dim="1")
-    lines = [assign(t, e, 2) for t, e in forward] + [_returned(whole)]
+    lines = [assign(t, e, 2) for t, e in forward] + [lay("return ", whole, 2)]
     context = {
         "plain": plain,
         "width": sum(f.width for f in order),
@@ -112,7 +112,3 @@ def _part(feature: Feature, plain: bool) -> Expr:
     if plain:
         return f"self.{_short(feature)}(features[{name}])"
     return f"table_{feature.width}[{name}]"
-
-
-def _returned(whole: Expr) -> str:
-    return assign("", whole, 2).replace(" " * 8, " " * 8 + "return ", 1)

@@ -13,6 +13,9 @@ class BrokenGraphError(AssertionError):
 
 def verify(graph: Graph, after: str) -> None:
     """Raise BrokenGraphError for values without a producer or member, and for cycles."""
+    ghosts = [name for name, data in graph.digraph.nodes(data=True) if "node" not in data]
+    if ghosts:
+        raise BrokenGraphError(f"after {after}: values are read that nobody makes: {ghosts}")
     if not nx.is_directed_acyclic_graph(graph.digraph):
         raise BrokenGraphError(f"after {after}: cycle {nx.find_cycle(graph.digraph)}")
     for node in graph:
@@ -23,10 +26,6 @@ def verify(graph: Graph, after: str) -> None:
 
 
 def _check_port(graph: Graph, reader: Node, port: Port, after: str) -> None:
-    if "node" not in graph.digraph.nodes[port.node]:
-        raise BrokenGraphError(
-            f"after {after}: {reader.name} reads {port.node}, which nobody makes"
-        )
     producer = graph[port.node]
     size = len(producer.members) if isinstance(producer, Batch) else None
     sound = port.member is None if size is None else port.member in range(size)

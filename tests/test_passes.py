@@ -1,0 +1,142 @@
+"""Passes: what each does to a small graph, that it keeps the model, and that the verifier bites."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+import yaml
+from hierarchies import Spec, random_features, random_spec
+
+import homespec
+from homespec.emit import emit
+from homespec.graph import Batch, ExpertSet, Graph, Mix, Node, Port
+from homespec.passes import PASSES, optimise, verify
+from homespec.passes.verify import BrokenGraphError
+from homespec.runtime import import_source
+
+TEXT = """\
+homespec: 1
+name: small
+features: {asr: {dense: 4}}
+groups: {watch: [click, finish], interaction: [like]}
+tasks: {click: {}, finish: {}, like: {}}
+experts: {meta: {nodes: {interaction: 3}}}
+"""
+
+
+@pytest.fixture
+def graph() -> Graph:
+    return homespec.loads(TEXT).analysis.graph
+
+
+def members(graph: Graph) -> dict[str, list[str]]:
+    return {n.name: [m.name for m in n.members] for n in graph if isinstance(n, Batch)}
+
+
+def test_experts_of_one_shape_become_one_batch(graph: Graph) -> None:
+    assert members(PASSES["batch-experts"](graph)) == {
+        "experts_meta_shared": ["experts.meta.shared", "experts.meta.watch"],
+        "experts_meta_interaction": ["experts.meta.interaction"],
+        "experts_task": [f"experts.task.{n}" for n in ("shared", "watch", "click", "finish")]
+        + ["experts.task.interaction", "experts.task.like"],
+    }
+
+
+def test_readers_follow_into_the_batch(graph: Graph) -> None:
+    batched = PASSES["batch-experts"](graph)
+    (watch,) = (m for m in batched.of(Mix) if m.name == "states.meta.watch")
+    assert watch.sets == (Port("experts_meta_shared", 0), Port("experts_meta_shared", 1))
+
+
+def test_a_pass_does_not_touch_its_input(graph: Graph) -> None:
+    before = {node.name: node for node in graph}
+    optimise(graph)
+    assert {node.name: node for node in graph} == before
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_logical_nodes_survive(seed: int) -> None:
+    """Batches hold exactly the nodes that there were: nothing is lost, doubled or renamed."""
+    graph = load(random_spec(seed)).analysis.graph
+
+    def names(of: Graph) -> list[str]:
+        groups = (n.members if isinstance(n, Batch) else (n,) for n in of)
+        return sorted(node.name for group in groups for node in group)
+
+    assert names(optimise(graph)) == names(graph)
+
+
+def load(spec: Spec) -> homespec.api.LoadedSpec:
+    return homespec.loads(yaml.safe_dump(spec, sort_keys=False))
+
+
+@pytest.mark.parametrize("count", range(1, len(PASSES) + 1))
+@pytest.mark.parametrize("seed", [2, 4])
+def test_the_verifier_accepts_every_prefix(seed: int, count: int) -> None:
+    graph = load(random_spec(seed)).analysis.graph
+    for name in list(PASSES)[:count]:
+        graph = PASSES[name](graph)
+        verify(graph, name)
+
+
+def test_optimised_and_plain_agree_for_industrial_sizes() -> None:
+    """Many tasks and groups of unequal size: every kind of slice, run and expand is there."""
+    spec = random_spec(3)
+    spec["groups"] = {"a": ["t0"], "b": ["t1", "t2", "c"], "c": ["t3", "t4"], "d": ["t5"]}
+    spec["tasks"] = {f"t{i}": {} for i in range(6)}
+    spec.pop("experts", None)
+    spec.pop("gates", None)
+    spec["experts"] = {"width": 4, "task": {"nodes": {"t4": 0, "t2": 3}}}
+    loaded = load(spec)
+    modules = [homespec.build_module(loaded, optimize=o) for o in (True, False)]
+    models = [module.Model().double() for module in modules]
+    modules[1].load_logical_state(models[1], modules[0].logical_state(models[0]))
+    features = random_features(spec, 8, torch.Generator().manual_seed(0))
+    batched, plain = (model(features) for model in models)
+    for task in plain:
+        torch.testing.assert_close(batched[task], plain[task], rtol=1e-10, atol=1e-10)
+
+
+def broken(graph: Graph, name: str, **changes: object) -> Graph:
+    def change(node: Node) -> Node:
+        return dataclasses.replace(node, **changes) if node.name == name else node
+
+    return Graph(graph.name, graph.span, [change(node) for node in graph])
+
+
+def test_the_verifier_finds_a_missing_producer(graph: Graph) -> None:
+    with pytest.raises(BrokenGraphError, match="nobody makes"):
+        verify(broken(graph, "experts.meta.watch", reads=(Port("nowhere"),)), "a test")
+
+
+def test_the_verifier_finds_a_cycle(graph: Graph) -> None:
+    with pytest.raises(BrokenGraphError, match="cycle"):
+        verify(broken(graph, "experts.meta.watch", reads=(Port("states.meta.watch"),)), "a test")
+
+
+def test_the_verifier_finds_a_member_that_is_not_there(graph: Graph) -> None:
+    batched = PASSES["batch-experts"](graph)
+    (mix,) = (m for m in batched.of(Mix) if m.name == "states.meta.watch")
+    reads = (mix.gate, Port("experts_meta_shared", 5), *mix.reads[2:])
+    with pytest.raises(BrokenGraphError, match="of 2 members"):
+        verify(broken(batched, mix.name, reads=reads), "a test")
+
+
+def test_the_verifier_finds_a_mixture_of_the_wrong_length(graph: Graph) -> None:
+    (mix,) = (m for m in graph.of(Mix) if m.name == "states.meta.watch")
+    with pytest.raises(BrokenGraphError, match="reads"):
+        verify(broken(graph, mix.name, reads=mix.reads[:-1]), "a test")
+
+
+def test_emit_needs_no_document(graph: Graph) -> None:
+    """The text is a function of graph, spec and tree alone: the same twice."""
+    analysis = homespec.loads(TEXT).analysis
+    texts = [
+        emit(optimise(analysis.graph), analysis.spec, analysis.root, TEXT, "x.yaml", plain=False)
+        for _ in range(2)
+    ]
+    assert texts[0] == texts[1]
+    assert import_source("again", texts[0]) is import_source("again", texts[1])
+    assert len(graph.of(ExpertSet)) == 9

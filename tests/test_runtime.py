@@ -1,0 +1,167 @@
+"""Runtime: a real module with readable tracebacks, torch.compile without breaks or recompiles."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hierarchies import Spec, random_features, random_labels, random_spec
+from torch._dynamo.testing import CompileCounterWithBackend
+
+import homespec
+from homespec.runtime import instantiate
+from homespec.train.compiling import obstacle
+
+SPECS = sorted((Path(__file__).resolve().parent.parent / "specs").glob("*.yaml"))
+
+
+def load(seed: int) -> tuple[Spec, homespec.api.LoadedSpec]:
+    spec = random_spec(seed)
+    return spec, homespec.loads(yaml.safe_dump(spec, sort_keys=False))
+
+
+def float_features(spec: Spec, batch: int) -> dict[str, torch.Tensor]:
+    drawn = random_features(spec, batch, torch.Generator().manual_seed(batch))
+    return {name: t.float() if t.is_floating_point() else t for name, t in drawn.items()}
+
+
+@pytest.fixture(autouse=True)
+def fresh_dynamo() -> None:
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_graph_serves_every_batch_size(seed: int) -> None:
+    """fullgraph=True: a graph break would raise. A second batch size compiles nothing anew."""
+    spec, loaded = load(seed)
+    model = homespec.build(loaded)
+    counter = CompileCounterWithBackend("eager")
+    forward = torch.compile(model.forward, backend=counter, fullgraph=True, dynamic=True)
+    for batch in (16, 24, 7):
+        forward(float_features(spec, batch))
+    assert counter.frame_count == 1
+
+
+@pytest.mark.compiles
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
+def test_inductor_agrees_with_eager() -> None:
+    spec, loaded = load(5)
+    models = [homespec.build(loaded, compile=True), homespec.build(loaded)]
+    module = sys.modules[type(models[0]).__module__]
+    module.load_logical_state(models[1], module.logical_state(models[0]))
+    compiles = []
+    for batch in (16, 24):
+        features = float_features(spec, batch)
+        labels = random_labels(spec, batch, torch.Generator().manual_seed(0))
+        for model in models:
+            model.zero_grad()
+            module.loss(model(features), labels).backward()
+        for (name, ours), theirs in zip(
+            models[0].named_parameters(), models[1].parameters(), strict=True
+        ):
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=2e-3, atol=2e-5, msg=name)
+        compiles.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert compiles[0] == compiles[1]
+    with pytest.raises(ValueError, match="at least 2 rows"):
+        models[0](float_features(spec, 1))
+
+
+def norms(spec: Spec) -> set[str]:
+    text = yaml.safe_dump(spec)
+    return {norm for norm in ("batch", "layer", "none", "dice") if norm in text}
+
+
+def test_a_batch_of_one_trains_only_without_batch_norm() -> None:
+    text = """
+homespec: 1
+name: small
+features: {asr: {dense: 4}}
+groups: {watch: [click, finish]}
+tasks: {click: {}, finish: {}}
+experts: {norm: NORM}
+"""
+    one = {"asr": torch.randn(1, 4)}
+    batch = homespec.build(homespec.loads(text.replace("NORM", "batch")))
+    with pytest.raises(ValueError, match="at least 2 rows"):
+        batch(one)
+    assert batch.eval()(one)["click"].shape == (1,)
+    assert homespec.build(homespec.loads(text.replace("NORM", "layer")))(one)["click"].isfinite()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_dtype_is_that_of_the_weights(dtype: torch.dtype) -> None:
+    spec, loaded = load(5)
+    model = homespec.build(loaded, dtype=dtype)
+    assert {p.dtype for p in model.parameters()} == {dtype}
+    statistics = {b.dtype for n, b in model.named_buffers() if ".running_" in n}
+    assert statistics <= {torch.float32 if dtype is torch.bfloat16 else torch.float64}
+    logits = model(float_features(spec, 8))
+    assert {logit.dtype for logit in logits.values()} == {dtype}
+    labels = random_labels(spec, 8, torch.Generator().manual_seed(0))
+    module = sys.modules[type(model).__module__]
+    module.loss(logits, labels).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_bfloat16_statistics_stay_precise() -> None:
+    """Running statistics of a bf16 model move by less than bf16 could tell."""
+    text = """
+homespec: 1
+name: small
+features: {asr: {dense: 4}}
+groups: {watch: [click, finish]}
+tasks: {click: {}, finish: {}}
+experts: {norm_momentum: 0.0001}
+"""
+    model = homespec.build(homespec.loads(text), dtype=torch.bfloat16)
+    model({"asr": torch.randn(64, 4)})
+    moved = [b for n, b in model.named_buffers() if n.endswith("running_var")]
+    assert all((b != 1).any() and (b - 1).abs().max() < 1e-3 for b in moved)
+
+
+def test_tracebacks_and_sources_show_generated_lines() -> None:
+    _, loaded = load(0)
+    model = homespec.build(loaded)
+    try:
+        model({})
+    except KeyError as error:
+        frames = traceback.extract_tb(error.__traceback__)
+    generated = [frame for frame in frames if frame.filename.startswith("<homespec")]
+    assert generated
+    assert all(frame.line and frame.line.strip() for frame in generated)
+    assert "class Model" in inspect.getsource(type(model))
+    linecache.checkcache()
+    assert linecache.getline(generated[0].filename, generated[0].lineno or 0).strip()
+
+
+def test_modules_are_shared_by_content() -> None:
+    _, loaded = load(0)
+    assert homespec.build_module(loaded) is homespec.build_module(loaded)
+    assert homespec.build_module(loaded) is not homespec.build_module(loaded, optimize=False)
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_shipped_specs_run_and_train(path: Path) -> None:
+    loaded = homespec.load(path)
+    module = homespec.build_module(loaded)
+    model = instantiate(module, device="cpu")
+    features: dict[str, Any] = {}
+    for name, feature in loaded.features.items():
+        if feature.kind == "id":
+            features[name] = torch.randint(-1, 50, (16,))
+        elif feature.kind == "bucketize":
+            features[name] = torch.rand(16) * 1000
+        else:
+            features[name] = torch.randn(16, feature.dense)
+    labels = {task: (torch.rand(16) < 0.5).float() for task in module.TASKS}
+    module.loss(model(features), labels).backward()
+    assert all(p.grad is not None for p in model.parameters())
