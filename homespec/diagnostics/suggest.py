@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
+
+SEPARATORS = re.compile(r"[-_ .]")
 
 MAX_LENGTH = 64
 MAX_CANDIDATES = 500
@@ -43,7 +47,7 @@ def _likeness(name: str, candidate: str) -> int | None:
     ours, theirs = _folded(name), _folded(candidate)
     if ours == theirs:
         return 0
-    if sorted(_words(name)) == sorted(_words(candidate)):
+    if len(ours) == len(theirs) and _words(name) == _words(candidate):
         return MAX_TYPOS + 1
     shorter = min(len(ours), len(theirs))
     if shorter >= 3 and (ours.startswith(theirs) or theirs.startswith(ours)):
@@ -56,12 +60,15 @@ def _likeness(name: str, candidate: str) -> int | None:
 def _typos(name: str, candidates: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Candidates that differ by few letters, with their number; the likeliest are compared."""
     ours = _folded(name)
+    letters = [(letter, ours.count(letter)) for letter in set(ours)]
     likely = []
     for candidate in candidates:
         theirs = _folded(candidate)
+        if abs(len(ours) - len(theirs)) > MAX_TYPOS:
+            continue
         shorter = min(len(ours), len(theirs))
         limit = min(max(1, (shorter + 1) // 3), shorter - 1, MAX_TYPOS)
-        absent = sum(max(0, ours.count(c) - theirs.count(c)) for c in set(ours))
+        absent = sum(max(0, number - theirs.count(letter)) for letter, number in letters)
         if absent <= limit:
             likely.append((absent, candidate, theirs, limit))
     likely.sort(key=lambda found: found[0])
@@ -70,12 +77,14 @@ def _typos(name: str, candidates: Iterable[str]) -> Iterator[tuple[str, int]]:
             yield candidate, typos
 
 
+@lru_cache(maxsize=2 * MAX_CANDIDATES)
 def _folded(name: str) -> str:
-    return "".join(_words(name))
+    """The letters of a name without case and separators."""
+    return SEPARATORS.sub("", name).casefold()
 
 
 def _words(name: str) -> list[str]:
-    return name.casefold().replace("-", "_").replace(" ", "_").replace(".", "_").split("_")
+    return sorted(SEPARATORS.split(name.casefold()))
 
 
 def edits(a: str, b: str, limit: int) -> int:
