@@ -1,0 +1,227 @@
+"""Data: from KuaiRand's CSV files to one row per impression, split by time.
+
+    python -m homespec.data.kuairand DIR OUT
+
+Reads log_standard_*.csv, user_features_*.csv and video_features_basic_*.csv (also .csv.gz) of DIR,
+the real ones or those of `homespec.data.synth`, and writes OUT/train.parquet (dates up to 2 May
+2022) and OUT/valid.parquet (later ones), whole or not at all.
+
+Rates of users and videos come from history_before_4_25.csv, which ends before the log begins (null
+where there is no history). The published statistics files average over later days: they leak.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import click
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from homespec.cli.failure import exit_2_on
+from homespec.data import DataError
+from homespec.data.files import digest, replacing
+
+VERSION = 1
+"""Counts the meanings of prepared files; a change makes the old ones stale."""
+
+VALID_FROM = 20220503
+HISTORY_FILE = "history_before_4_25.csv"
+HISTORY_END = 20220425
+MISSING_CODE = -124
+IMPRESSION = ("user_id", "video_id", "time_ms")
+"""What identifies an impression: the log repeats some of them."""
+
+TEXT_COLUMNS = (
+    "user_active_degree", "follow_user_num_range", "fans_user_num_range", "friend_user_num_range",
+    "register_days_range", "video_type", "upload_dt", "upload_type", "tag",
+)  # fmt: skip
+"""Columns that stay text even in a file in which all of their values look like numbers."""
+
+PRIOR_KEYS = ("user_id", "video_id")
+PRIOR_LABELS = {"long_view": "long_view", "like": "is_like"}
+"""The behaviours of which there are prior rates, and their columns in the history."""
+PSEUDO_VIEWS = 10.0
+"""A prior rate counts this many more views, with the rate of all: few views prove little."""
+
+BAYES_FILE = "bayes.json"
+STAMP_FILE = "prepared.json"
+
+
+def prepare(source: Path, out: Path) -> bool:
+    """Prepare the files of `source` into `out`; False if they were up to date.
+
+    Raises DataError if a file or column is missing or a split is empty.
+    """
+    logs = _find(source, "log_standard_*.csv")
+    users, videos = (
+        _find(source, name) for name in ("user_features_*.csv", "video_features_basic_*.csv")
+    )
+    history = _matching(source, HISTORY_FILE)
+    bayes = _matching(source, BAYES_FILE)
+    sources = digest([*logs, *users, *videos, *history, *bayes])
+    stamp = json.dumps({"version": VERSION, "sources": sources}, indent=2) + "\n"
+    if _up_to_date(out, stamp):
+        return False
+
+    log = deduplicated(_read_all(logs, (*IMPRESSION, "date")))
+    table = joined(log, _features(users, "user_id"), "user_id")
+    table = joined(table, _features(videos, "video_id"), "video_id")
+    table = with_priors(table, history)
+    train, valid = split(table)
+    names = ["train.parquet", "valid.parquet", *(p.name for p in bayes), STAMP_FILE]
+    with replacing(*(out / name for name in names)) as (train_at, valid_at, *bayes_at, stamp_at):
+        pq.write_table(train, train_at, compression="zstd")
+        pq.write_table(valid, valid_at, compression="zstd")
+        for copy_from, copy_to in zip(bayes, bayes_at, strict=True):
+            shutil.copyfile(copy_from, copy_to)
+        stamp_at.write_text(stamp)
+    if not bayes:  # one of an earlier source would speak of other rows
+        (out / BAYES_FILE).unlink(missing_ok=True)
+    return True
+
+
+def deduplicated(log: pa.Table) -> pa.Table:
+    """The first row of each impression, in the order of the log."""
+    numbered = log.append_column("row", pa.array(np.arange(log.num_rows)))
+    firsts = numbered.group_by(list(IMPRESSION)).aggregate([("row", "min")])["row_min"]
+    return log.take(np.sort(firsts.to_numpy()))
+
+
+def joined(table: pa.Table, features: pa.Table, key: str) -> pa.Table:
+    """Left join that keeps the order of `table`; a key without features gets nulls."""
+    rows = pc.index_in(table[key], features[key].combine_chunks())
+    for name in features.drop_columns(key).column_names:
+        table = table.append_column(name, features[name].take(rows))
+    return table
+
+
+def with_priors(table: pa.Table, history: list[Path]) -> pa.Table:
+    """What users and videos did before the log begins: views and smoothed rates, null if unknown.
+
+    Adds `user_prior_views`, `user_prior_long_view`, `user_prior_like`, and the same for videos.
+    """
+    if not history:
+        return _with_nulls(table)
+    if pc.min(table["date"]).as_py() < HISTORY_END:
+        raise DataError(
+            f"the log reaches before {HISTORY_END}, so {history[0]} overlaps it and would leak"
+            " labels: remove one of the two"
+        )
+    views = _read_all(history, ("user_id", "video_id", "long_view", "is_like"))
+    for key in PRIOR_KEYS:
+        table = joined(table, _prior(views, key), key)
+    return table
+
+
+def _with_nulls(table: pa.Table) -> pa.Table:
+    nothing = pa.nulls(table.num_rows, pa.float64())
+    for key, measure in itertools.product(PRIOR_KEYS, ("views", *PRIOR_LABELS)):
+        table = table.append_column(_prior_name(key, measure), nothing)
+    return table
+
+
+def _prior(views: pa.Table, key: str) -> pa.Table:
+    """Per user or video its views and its rates, drawn towards the rate of all of them."""
+    sums = views.group_by(key).aggregate(
+        [(c, "sum") for c in PRIOR_LABELS.values()] + [([], "count_all")]
+    )
+    count = sums["count_all"].cast(pa.float64())
+    columns = {key: sums[key], _prior_name(key, "views"): count}
+    for measure, label in PRIOR_LABELS.items():
+        pseudo = pc.mean(views[label]).as_py() * PSEUDO_VIEWS
+        rate = pc.divide(pc.add(sums[f"{label}_sum"], pseudo), pc.add(count, PSEUDO_VIEWS))
+        columns[_prior_name(key, measure)] = rate
+    return pa.table(columns)
+
+
+def _prior_name(key: str, measure: str) -> str:
+    return f"{key.removesuffix('_id')}_prior_{measure}"
+
+
+def split(table: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The impressions before and from `VALID_FROM`."""
+    later = pc.greater_equal(table["date"], VALID_FROM)
+    parts = table.filter(pc.invert(later)), table.filter(later)
+    if not all(part.num_rows for part in parts):
+        dates = pc.min_max(table["date"]).as_py()
+        raise DataError(
+            f"the log's dates, {dates['min']} to {dates['max']}, leave one side of the split empty:"
+            f" it needs dates before {VALID_FROM} (train) and from then on (valid)"
+        )
+    return parts
+
+
+def _features(paths: list[Path], key: str) -> pa.Table:
+    """Side features: whole numbers as integers, codes of missing as nulls."""
+    table = _read_all(paths, (key,))
+    return pa.table({name: _clean(table[name]) for name in table.column_names})
+
+
+def _clean(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_floating(column.type) and pc.all(pc.equal(pc.floor(column), column)).as_py():
+        column = column.cast(pa.int64())  # a column of integers with gaps is written 1.0, 2.0
+    if pa.types.is_integer(column.type):
+        return pc.if_else(pc.equal(column, MISSING_CODE), None, column)
+    return column
+
+
+def _read_all(paths: list[Path], needed: tuple[str, ...]) -> pa.Table:
+    return pa.concat_tables([_read(p, needed) for p in paths], promote_options="permissive")
+
+
+def _read(path: Path, needed: tuple[str, ...]) -> pa.Table:
+    types = dict.fromkeys(TEXT_COLUMNS, pa.string())
+    options = pa.csv.ConvertOptions(
+        column_types=types, strings_can_be_null=True, null_values=["", "NULL", "NaN", "nan"]
+    )
+    try:
+        table = pa.csv.read_csv(path, convert_options=options)
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path} cannot be read as CSV ({reason}); fetch it again") from None
+    missing = [name for name in needed if name not in table.column_names]
+    if missing:
+        raise DataError(f"{path} lacks the column {missing[0]}: is it KuaiRand's file?")
+    return table
+
+
+def _find(source: Path, pattern: str) -> list[Path]:
+    found = _matching(source, pattern)
+    if not found:
+        raise DataError(
+            f"{source} holds no {pattern}: give the folder of KuaiRand's CSV files, or make one"
+            " with `python -m homespec.data.synth DIR`"
+        )
+    return found
+
+
+def _matching(source: Path, pattern: str) -> list[Path]:
+    return sorted([*source.glob(pattern), *source.glob(f"{pattern}.gz")])
+
+
+def _up_to_date(out: Path, stamp: str) -> bool:
+    at = out / STAMP_FILE
+    parts = (out / "train.parquet", out / "valid.parquet")
+    return at.is_file() and at.read_text() == stamp and all(p.is_file() for p in parts)
+
+
+@click.command()
+@click.argument("source", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+def main(source: Path, out: Path) -> None:
+    """Join the CSV files of DIR and split them by time into OUT/train.parquet and valid.parquet."""
+    with exit_2_on(DataError):
+        made = prepare(source, out)
+    rows = [f"{pq.read_metadata(out / f'{s}.parquet').num_rows:,} {s}" for s in ("train", "valid")]
+    click.echo(f"{out}: {' and '.join(rows)} rows {'written' if made else 'are up to date'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Training: a spec and a folder of prepared data -> weights, metrics and a table."""

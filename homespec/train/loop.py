@@ -1,0 +1,131 @@
+"""Training: the optimisation step and the evaluation of a built model, for Lightning's Trainer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+import lightning.pytorch as lightning
+import torch
+from torch import Tensor, nn
+
+from homespec.data.batches import Batch, InOrder, Shuffled
+from homespec.data.reader import Examples
+from homespec.train import metrics
+
+Step = Callable[[dict[str, Tensor], dict[str, Tensor]], tuple[Tensor, Tensor]]
+
+
+class Training(lightning.LightningModule):
+    """Adam on the weighted sum of the tasks' losses; after each epoch the AUC on held-out rows.
+
+    `code` is the generated Python module that `model` comes from. Only the training step is
+    compiled: evaluation is too short to pay for a graph of its own.
+    """
+
+    step_losses: list[Tensor]
+    """The tasks' losses [T] of every step."""
+    auc_by_epoch: list[dict[str, float]]
+
+    def __init__(self, model: nn.Module, code: ModuleType, lr: float, compiled: bool) -> None:
+        """Take over `model`, to be trained at learning rate `lr`."""
+        super().__init__()
+        self.model = model
+        self.tasks: tuple[str, ...] = code.TASKS
+        self.lr = lr
+        self.step: Step = step_of(model, code)
+        if compiled:
+            self.step = torch.compile(self.step, fullgraph=True, dynamic=False)
+        self.step_losses = []
+        self.auc_by_epoch = []
+        self.timer = Timer()
+        self._predicted: list[tuple[Tensor, Tensor]] = []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam, with one kernel for all parameters."""
+        return torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        loss, losses_T = self.step(batch.features, batch.labels)
+        self.step_losses.append(losses_T.detach())
+        self.log("loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Predict one batch."""
+        logits = self.model(batch.features)
+        both = [torch.stack([d[t].float() for t in self.tasks]) for d in (logits, batch.labels)]
+        self._predicted.append((both[0].cpu(), both[1].cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Measure the AUC of each task on the predictions of all batches."""
+        scores, labels = zip(*self._predicted, strict=True)
+        aucs = map(metrics.auc, torch.cat(scores, 1).numpy(), torch.cat(labels, 1).numpy())
+        self._predicted.clear()
+        self.auc_by_epoch.append(dict(zip(self.tasks, aucs, strict=True)))
+
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        """Start the clock after an epoch's first step, which may compile."""
+        if batch_idx == 0:
+            self._synchronise()
+            self.timer.start()
+
+    def on_validation_start(self) -> None:
+        """Stop the clock: the epoch's steps are done."""
+        self._synchronise()
+        self.timer.stop(steps=int(self.trainer.num_training_batches) - 1)
+
+    def _synchronise(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def step_of(model: nn.Module, code: ModuleType) -> Step:
+    """A function of features and labels to the loss [] and the tasks' own losses [T]."""
+
+    def step(features: dict[str, Tensor], labels: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        logits = model(features)
+        losses = code.losses(logits, labels)
+        return code.loss(logits, labels), torch.stack([losses[task] for task in code.TASKS])
+
+    return step
+
+
+@dataclass
+class Timer:
+    """Seconds that steps took, over all epochs."""
+
+    seconds: float = 0.0
+    steps: int = 0
+    _started: float = 0.0
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._started = time.perf_counter()
+
+    def stop(self, steps: int) -> None:
+        """Add the time since `start`, in which there were `steps` steps."""
+        self.seconds += time.perf_counter() - self._started
+        self.steps += steps
+
+
+class Rows(lightning.LightningDataModule):
+    """The rows to train on, in a new order each epoch, and those held out."""
+
+    def __init__(self, train: Examples, valid: Examples, batch_size: int, seed: int) -> None:
+        """Batch the rows in `batch_size`; seed and epoch make the order."""
+        super().__init__()
+        self.train, self.valid = train, valid
+        self.batch_size, self.seed = batch_size, seed
+
+    def train_dataloader(self) -> Shuffled:
+        """The batches of the current epoch; the Trainer must ask anew each epoch."""
+        assert self.trainer is not None
+        return Shuffled(self.train, self.batch_size, self.seed, self.trainer.current_epoch)
+
+    def val_dataloader(self) -> InOrder:
+        """The batches of the held-out rows."""
+        return InOrder(self.valid, self.batch_size)

@@ -1,0 +1,29 @@
+"""Training: the measures of predictions. Needs numpy only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def auc(score: Array, positive: Array) -> float:
+    """The exact area under the ROC curve: the chance that a positive row scores above a negative.
+
+    Both [N]; ties count half. `positive` is a label 0 or 1, and a row whose label is NaN does not
+    count; or the probability of being positive, which gives the AUC to expect (over pairs i != j,
+    weighted by P(i positive and j negative)). NaN if there is no pair, as with one class only.
+    """
+    observed = ~np.isnan(positive)
+    positive = positive[observed].astype(np.float64)
+    _, rank = np.unique(score[observed], return_inverse=True)
+    positives = np.bincount(rank, positive)
+    negatives = np.bincount(rank, 1 - positive)
+    below = np.cumsum(negatives) - negatives
+    itself = (positive * (1 - positive)).sum()
+    won = (positives * (below + negatives / 2)).sum() - itself / 2
+    pairs = positives.sum() * negatives.sum() - itself
+    return float(won / pairs) if pairs > 0 else float("nan")
