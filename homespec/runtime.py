@@ -38,7 +38,7 @@ def import_source(name: str, source: str) -> ModuleType:
     full = f"homespec_generated_{name}_{digest}"
     if full in sys.modules:
         return sys.modules[full]
-    file = f"<homespec {name} {digest}>"
+    file = f"homespec-generated/{name}_{digest}.py"  # no file, but linecache asks the loader for it
     loader = SourceLoader(source, file)
     spec = importlib.util.spec_from_loader(full, loader, origin=file)
     assert spec is not None

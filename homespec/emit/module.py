@@ -106,6 +106,7 @@ def _constants(graph: Graph, spec: Spec) -> dict[str, str]:
     objectives = {o.task: o for o in graph.of(Objective)}
     tasks = [name for name in spec.tasks if name in objectives]
     return {
+        "names": assign("FEATURES", strings(list(spec.features)), 0),
         "tasks": assign("TASKS", strings(tasks), 0),
         "labels": assign("LABELS", mapping([(t, literal(objectives[t].label)) for t in tasks]), 0),
         "weights": assign(
