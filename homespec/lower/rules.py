@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from homespec.diagnostics import Diagnostic, Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
@@ -13,6 +13,9 @@ from homespec.lower.layers import meta_names
 from homespec.lower.tree import Role, build_tree
 from homespec.schema.models import MetaLayer, Spec
 from homespec.source import Document
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 MAX_NESTING = 8
 """Each level of nesting adds a layer; nobody has eight on purpose."""
@@ -118,6 +121,12 @@ def group_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
     cannot be its own ancestor. The message prints the path, starting at its first group in the
     file.
     """
+    try:
+        _outermost_first(spec)
+        return
+    except CycleError:
+        import networkx as nx  # slow to import, and only needed to show the way round
+
     order = {group: i for i, group in enumerate(spec.groups)}
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_edges_from((g, m) for g, _, m in _places(spec) if m in spec.groups)
@@ -141,8 +150,19 @@ def group_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
         )
 
 
+def _outermost_first(spec: Spec) -> list[str]:
+    """The groups, each behind those that contain it. Raises CycleError."""
+    order: TopologicalSorter[str] = TopologicalSorter({group: () for group in spec.groups})
+    for group, _, member in _places(spec):
+        if member in spec.groups:
+            order.add(member, group)
+    return list(order.static_order())
+
+
 def _way_back(loop: nx.DiGraph[str], start: str) -> list[str]:
     """The rest of a shortest cycle through `start`."""
+    import networkx as nx
+
     ways = (nx.shortest_path(loop, after, start) for after in loop.successors(start))
     shortest: list[str] = min(ways, key=len)
     return shortest
@@ -192,12 +212,10 @@ def nested_too_deep(spec: Spec, document: Document) -> Iterator[Finding]:
     Every level of nesting adds a layer of experts to the model (HOME.md section 7), so a deep tree
     is a very deep network. Real products have two or three levels.
     """
+    parent = {member: group for group, _, member in _places(spec)}
     depth: dict[str, int] = {}
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(spec.groups)
-    graph.add_edges_from((g, m) for g, _, m in _places(spec) if m in spec.groups)
-    for group in nx.topological_sort(graph):
-        depth[group] = 1 + max((depth[p] for p in graph.predecessors(group)), default=0)
+    for group in _outermost_first(spec):
+        depth[group] = 1 + depth.get(parent.get(group, ""), 0)
         if depth[group] == MAX_NESTING + 1:
             yield Finding(
                 document.span(("groups", group), key=True),

@@ -13,7 +13,7 @@ class BrokenGraphError(AssertionError):
 
 def verify(graph: Graph, after: str) -> None:
     """Raise BrokenGraphError for values without a producer or member, and for cycles."""
-    ghosts = [name for name, data in graph.digraph.nodes(data=True) if "node" not in data]
+    ghosts = [name for name in graph.digraph if name not in graph]
     if ghosts:
         raise BrokenGraphError(f"after {after}: values are read that nobody makes: {ghosts}")
     if not nx.is_directed_acyclic_graph(graph.digraph):

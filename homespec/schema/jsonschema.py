@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import inspect
 import json
+from itertools import pairwise
 from typing import Any
 
+from homespec.schema import models
 from homespec.schema.models import Spec
 
 SHORTHANDS: dict[str, dict[str, Any]] = {
@@ -24,6 +28,10 @@ INHERITING = ("MetaLayer", "TaskLayer", "ExpertSet", "LayerGates")
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of version 1, with the shorthands as alternatives."""
     schema = Spec.model_json_schema()
+    described = descriptions()
+    for name, section in [("Spec", schema), *schema["$defs"].items()]:
+        for field, value in section["properties"].items():
+            value["description"] = _description(described, name, field)
     for name in INHERITING:
         for field in schema["$defs"][name]["properties"].values():
             field.pop("default", None)
@@ -38,6 +46,26 @@ def json_schema() -> dict[str, Any]:
         "title": "homespec, language version 1",
     }
     return {**head, **{key: schema[key] for key in schema if key != "title"}}
+
+
+@functools.cache
+def descriptions() -> dict[str, dict[str, str]]:
+    """Section -> field -> the docstring under the field in the models' source."""
+    found: dict[str, dict[str, str]] = {}
+    for section in ast.parse(inspect.getsource(models)).body:
+        if isinstance(section, ast.ClassDef):
+            found[section.name] = {}
+            for field, text in pairwise(section.body):
+                if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                    docstring = inspect.cleandoc(ast.literal_eval(text.value))
+                    found[section.name][ast.unparse(field.target)] = " ".join(docstring.split())
+    return found
+
+
+def _description(described: dict[str, dict[str, str]], name: str, field: str) -> str:
+    """The description of a field in its section or in the section that it inherits from."""
+    sections = [section.__name__ for section in getattr(models, name).__mro__]
+    return next(described[s][field] for s in sections if field in described.get(s, {}))
 
 
 def schema_text() -> str:

@@ -1,6 +1,7 @@
 """Stage 2, schema: the language as pydantic models; keys, types and ranges.
 
-Every field carries the description that the JSON Schema, the editor and the reference show.
+The docstring under a field is the description that the JSON Schema, the editor and the reference
+show.
 Defaults are HOME.md's (section 9). A key that is absent where an outer level may give it inherits
 from there: `model_fields_set` tells absent from given, so no field needs a None.
 """
@@ -60,13 +61,13 @@ M = TypeVar("M", bound=BaseModel)
 Name = Annotated[str, AfterValidator(_check_name)]
 Count = Annotated[int, Field(ge=0, le=4096)]
 Width = Annotated[int, Field(ge=1, le=1_048_576)]
-Widths = Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(max_length=16)]
+Widths = Annotated[tuple[Width, ...], Field(max_length=16), BeforeValidator(_listed)]
 Rows = Annotated[int, Field(ge=1, le=2_147_483_647)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Boundaries = Annotated[
     tuple[Finite, ...],
-    BeforeValidator(_listed),
     Field(min_length=1, max_length=100_000),
+    BeforeValidator(_listed),
     AfterValidator(_check_increasing),
 ]
 
@@ -74,7 +75,8 @@ Boundaries = Annotated[
 class Model(BaseModel):
     """Base of all sections: unknown keys are errors and nothing is coerced."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    # Built on first use, and docstrings read by `jsonschema` alone: both double the import's time.
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class Id(Model):
@@ -225,7 +227,7 @@ def _shape(value: Any) -> str:
 MetaLayers = Annotated[
     Annotated[MetaLayer, Tag("mapping")]
     | Annotated[
-        Annotated[tuple[MetaLayer, ...], BeforeValidator(_listed), Field(min_length=1)],
+        Annotated[tuple[MetaLayer, ...], Field(min_length=1), BeforeValidator(_listed)],
         Tag("list"),
     ],
     Discriminator(_shape),
@@ -308,7 +310,7 @@ class LayerGates(Model):
 MetaGates = Annotated[
     Annotated[LayerGates, Tag("mapping")]
     | Annotated[
-        Annotated[tuple[LayerGates, ...], BeforeValidator(_listed), Field(min_length=1)],
+        Annotated[tuple[LayerGates, ...], Field(min_length=1), BeforeValidator(_listed)],
         Tag("list"),
     ],
     Discriminator(_shape),
@@ -338,7 +340,7 @@ class Spec(Model):
     features: Annotated[dict[Name, Feature], Field(min_length=1)]
     """Input features by name; v is their concatenation in this order."""
     groups: Annotated[
-        dict[Name, Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]],
+        dict[Name, Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]],
         Field(min_length=1),
     ]
     """Task groups: name to members, tasks or other groups. The one source of hierarchy."""
