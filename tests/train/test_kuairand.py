@@ -1,0 +1,204 @@
+"""Preparation: join, duplicates, missing values, split, whole or nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from homespec.data import DataError, kuairand
+from homespec.data.kuairand import prepare
+
+LOG = """\
+user_id,video_id,date,hourmin,time_ms,is_click
+7,1,20220502,100,11,1
+8,2,20220502,200,12,0
+7,1,20220502,100,11,1
+9,3,20220503,300,13,1
+7,1,20220503,100,14,0
+"""
+USERS = """\
+user_id,is_live_streamer,onehot_feat4,follow_user_num_range
+8,-124,,0
+7,1,3.0,"(0,10]"
+"""
+VIDEOS = """\
+video_id,video_duration,ratio,tag
+3,5000.0,0.5,12
+2,,1.5,""
+1,87433.0,1.0,39
+"""
+HISTORY = """\
+user_id,video_id,pos,long_view,is_like
+7,1,0,1,0
+7,2,1,1,1
+5,1,0,0,0
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The files of a very small log."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "log_standard_4_25_to_5_04_pure.csv").write_text(LOG)
+    (folder / "user_features_pure.csv").write_text(USERS)
+    (folder / "video_features_basic_pure.csv").write_text(VIDEOS)
+    return folder
+
+
+def tables(out: Path) -> tuple[pa.Table, pa.Table]:
+    return pq.read_table(out / "train.parquet"), pq.read_table(out / "valid.parquet")
+
+
+def test_split_by_date_without_duplicates_in_order(source: Path, tmp_path: Path) -> None:
+    assert prepare(source, tmp_path / "out")
+    train, valid = tables(tmp_path / "out")
+    assert train["time_ms"].to_pylist() == [11, 12]
+    assert valid["time_ms"].to_pylist() == [13, 14]
+    assert train.schema == valid.schema
+
+
+def test_joined_features_and_missing_values(source: Path, tmp_path: Path) -> None:
+    prepare(source, tmp_path / "out")
+    table = pa.concat_tables(tables(tmp_path / "out")).to_pydict()
+    assert table["user_id"] == [7, 8, 9, 7]
+    assert table["is_live_streamer"] == [1, None, None, 1]  # -124; user 9 has no features
+    assert table["onehot_feat4"] == [3, None, None, 3]
+    assert table["follow_user_num_range"] == ["(0,10]", "0", None, "(0,10]"]
+    assert table["video_duration"] == [87433, None, 5000, 87433]
+    assert table["ratio"] == [1.0, 1.5, 0.5, 1.0]
+    assert table["tag"] == ["39", None, "12", "39"]  # text, though it looks like numbers
+    types = {field.name: field.type for field in tables(tmp_path / "out")[0].schema}
+    assert types["onehot_feat4"] == types["video_duration"] == pa.int64()
+    assert types["ratio"] == pa.float64()
+
+
+def test_priors_come_from_the_history(source: Path, tmp_path: Path) -> None:
+    prepare(source, tmp_path / "without")
+    (source / "history_before_4_25.csv").write_text(HISTORY)
+    prepare(source, tmp_path / "with")
+    without, train = (tables(tmp_path / name)[0] for name in ("without", "with"))
+    assert without.schema.equals(train.schema)
+    assert without["user_prior_like"].null_count == len(without)
+    assert train["user_prior_views"].to_pylist() == [2, None]
+    assert train["video_prior_views"].to_pylist() == [2, 1]
+    smoothed = [(2 + 10 * 2 / 3) / 12, None]
+    assert train["user_prior_long_view"].to_pylist() == pytest.approx(smoothed)
+    assert train["video_prior_like"].to_pylist() == pytest.approx([10 / 3 / 12, (1 + 10 / 3) / 11])
+
+
+def test_a_history_that_overlaps_the_log_is_refused(source: Path, tmp_path: Path) -> None:
+    (source / "history_before_4_25.csv").write_text(HISTORY)
+    (source / "log_standard_4_08_to_4_21_pure.csv").write_text(LOG.replace("0220502", "0220408"))
+    with pytest.raises(DataError, match="would leak"):
+        prepare(source, tmp_path / "out")
+
+
+def test_what_is_up_to_date_is_left_alone(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (source / "bayes.json").write_text("{}")
+    assert prepare(source, out)
+    before = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    assert set(before) == {"train.parquet", "valid.parquet", "prepared.json", "bayes.json"}
+    assert not prepare(source, out)
+    assert {p.name: p.stat().st_mtime_ns for p in out.iterdir()} == before
+    (source / "bayes.json").unlink()
+    assert prepare(source, out)
+    assert not (out / "bayes.json").exists()
+    (out / "valid.parquet").unlink()
+    assert prepare(source, out)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError("no space left")])
+def test_an_interrupted_preparation_leaves_nothing(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException
+) -> None:
+    written: list[Path] = []
+
+    def interrupted(table: pa.Table, path: Path, **options: object) -> None:
+        written.append(Path(path))
+        Path(path).write_bytes(b"half a file")
+        if len(written) == 2:
+            raise stop
+
+    monkeypatch.setattr(kuairand.pq, "write_table", interrupted)
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        prepare(source, tmp_path / "out")
+    assert len(written) == 2
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_interrupted_preparation_leaves_the_old_files(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(source, tmp_path / "out")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    (source / "user_features_pure.csv").write_text(USERS.replace("-124", "0"))
+    monkeypatch.setattr(kuairand.pq, "write_table", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare(source, tmp_path / "out")
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from homespec.data import kuairand
+def killed(table, path, **options):
+    Path(path).write_bytes(b"half a file")
+    if "valid" in str(path):
+        os.kill(os.getpid(), signal.SIGKILL)
+kuairand.pq.write_table = killed
+kuairand.prepare(*map(Path, sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_killed_preparation_leaves_nothing_under_a_name_that_counts(
+    source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", KILLED, str(source), str(out)]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert all(path.name.startswith(".") for path in out.iterdir())
+    assert prepare(source, out)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("user_features_pure.csv", None, r"holds no user_features_\*\.csv: give the folder"),
+        ("video_features_basic_pure.csv", "a,b\n1,2\n", "lacks the column video_id"),
+        ("log_standard_4_25_to_5_04_pure.csv", "a,b\n1\n", "cannot be read as CSV"),
+        ("log_standard_4_25_to_5_04_pure.csv", LOG.replace("0220503", "0220502"), "side of the"),
+    ],
+)  # fmt: skip
+def test_bad_sources(
+    source: Path, tmp_path: Path, file: str, text: str | None, message: str
+) -> None:
+    (source / file).unlink()
+    if text is not None:
+        (source / file).write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        prepare(source, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_command(source: Path, tmp_path: Path) -> None:
+    arguments = [str(source), str(tmp_path / "out")]
+    first, second = (CliRunner().invoke(kuairand.main, arguments) for _ in range(2))
+    assert "2 train and 2 valid rows written" in first.output
+    assert "up to date" in second.output
+    shutil.rmtree(source)
+    gone = CliRunner().invoke(kuairand.main, arguments)
+    assert gone.exit_code == 2
+    assert gone.output.startswith("error: ")
+    assert gone.output.count("\n") == 1

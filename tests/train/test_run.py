@@ -1,0 +1,231 @@
+"""Training runs: they learn, repeat, and leave whole files; the command line says what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import safetensors.torch
+import torch
+
+import homespec
+from homespec.api import LoadedSpec
+from homespec.cli.main import main
+from homespec.data import DataError, kuairand, synth
+from homespec.data.reader import read_examples
+from homespec.train import compiling, metrics, run, table
+from homespec.train.compiling import decide, obstacle
+from homespec.train.run import Settings
+
+EAGER = Settings(batch_size=256, lr=1e-2, compile=False)
+
+
+@pytest.fixture(scope="module")
+def data(log: synth.Log, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared synthetic log."""
+    folder = tmp_path_factory.mktemp("data")
+    synth.write(log, folder / "log")
+    kuairand.prepare(folder / "log", folder / "prepared")
+    return folder / "prepared"
+
+
+@pytest.fixture(scope="module")
+def trained(small: LoadedSpec, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A training run: its result, what it said, its folder."""
+    out = tmp_path_factory.mktemp("run")
+    said: list[str] = []
+    result = run.train(small, data, out, EAGER, said.append)
+    return result, said, out
+
+
+def test_it_learns(trained: Any) -> None:
+    result, said, _ = trained
+    for task in result.tasks.values():
+        assert task.loss_last < task.loss_first
+    for name in ("click", "finish"):
+        task = result.tasks[name]
+        assert task.auc < task.bayes_auc + 0.02
+        assert task.auc > 0.6
+    assert result.tasks["click"].rate == pytest.approx(0.45, abs=0.03)
+    assert result.rows_train + result.rows_valid == 12_000
+    left_out = result.rows_train % 256
+    assert f"leaves out {left_out} rows that do not fill a batch of 256" in said[0]
+    assert said[1] == "training in eager mode, as asked"
+
+
+def test_files(trained: Any, small: LoadedSpec) -> None:
+    result, _, out = trained
+    assert {p.name for p in out.iterdir()} == {"model.safetensors", "metrics.json", "losses.csv"}
+    written = json.loads((out / "metrics.json").read_text())
+    assert written["tasks"]["click"]["auc"] == result.tasks["click"].auc
+    assert written["settings"]["lr"] == 1e-2
+    with (out / "losses.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == result.rows_train // 256
+    first = [float(row["click"]) for row in rows[: math.ceil(len(rows) / 10)]]
+    assert sum(first) / len(first) == pytest.approx(result.tasks["click"].loss_first, rel=1e-4)
+
+
+def test_weights_by_logical_names_give_the_trained_model(
+    trained: Any, small: LoadedSpec, data: Path
+) -> None:
+    result, _, out = trained
+    state = safetensors.torch.load_file(out / "model.safetensors")
+    assert "towers.click.linears.0.weight" in state
+    code, model = homespec.build_module(small), homespec.build(small)
+    assert state.keys() == code.logical_state(model).keys()
+    code.load_logical_state(model, state)
+    valid = read_examples(small, data / "valid.parquet")
+    with torch.no_grad():
+        logits = model.eval()(valid.features)
+    auc = metrics.auc(logits["click"].numpy(), valid.labels["click"].numpy())
+    assert auc == pytest.approx(result.tasks["click"].auc, abs=1e-6)
+
+
+def test_the_same_seed_gives_the_same_weights(
+    small: LoadedSpec, data: Path, tmp_path: Path
+) -> None:
+    settings = Settings(batch_size=256, compile=False, limit_rows=1000)
+    weights = []
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        run.train(small, data, tmp_path / name, Settings(**vars(settings) | {"seed": seed}), print)
+        weights.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_epochs_and_bf16(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
+    settings = Settings(2, 256, precision="bf16", compile=False, limit_rows=1000)
+    result = run.train(small, data, tmp_path, settings, print)
+    assert len((tmp_path / "losses.csv").read_text().splitlines()) == 1 + 2 * 3
+    assert all(math.isfinite(task.loss_last) for task in result.tasks.values())
+    state = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    assert {tensor.dtype for tensor in state.values()} <= {torch.float32, torch.int64}
+
+
+def test_too_few_rows(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="fewer than one batch of 256: give a smaller --batch-size"):
+        run.train(small, data, tmp_path, Settings(batch_size=256, limit_rows=100), print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_write_keeps_the_old_files(
+    trained: Any, small: LoadedSpec, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, out = trained
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    monkeypatch.setattr(run.json, "dumps", lambda *args, **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.train(small, data, out, Settings(batch_size=256, compile=False, limit_rows=512), print)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+
+
+def test_table(trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    result, _, out = trained
+    table.show(result, out)
+    printed = capsys.readouterr().out
+    assert "best AUC" in printed
+    assert "first and the last tenth" in printed
+    assert f"{result.tasks['click'].auc:.4f}" in printed
+    assert "rows/s" in printed
+    unknown = {
+        name: run.TaskResult(task.rate, task.loss_first, task.loss_last, math.nan, math.nan)
+        for name, task in result.tasks.items()
+    }
+    table.show(run.Result(**vars(result) | {"tasks": unknown}), out)
+    printed = capsys.readouterr().out
+    assert "best AUC" not in printed
+    assert "–" in printed
+
+
+def test_a_task_without_positives_or_bayes(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        rows = pq.read_table(data / f"{split}.parquet").slice(0, 600)
+        position = rows.column_names.index("is_like")
+        none = rows["user_id"].combine_chunks().is_null()  # all false
+        pq.write_table(rows.set_column(position, "is_like", none), tmp_path / f"{split}.parquet")
+    result = run.train(small, tmp_path, tmp_path, Settings(batch_size=256, compile=False), print)
+    assert math.isnan(result.tasks["like"].auc)
+    assert json.loads((tmp_path / "metrics.json").read_text())["tasks"]["like"]["auc"] is None
+
+
+def homespec_train(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of `homespec train ARGUMENTS`."""
+    monkeypatch.setattr(sys, "argv", ["homespec", "train", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(str(stopped.value.code))
+
+
+def test_command_line(
+    small_file: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(small_file.parent)
+    options = ("--no-compile", "--batch-size", 256)
+    assert homespec_train(monkeypatch, small_file, "--data", data, *options) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert "epoch 1/1  step 37/37" in out
+    assert "model.safetensors, metrics.json, losses.csv are in runs/small" in out
+    assert Path("runs/small/model.safetensors").is_file()
+
+
+def test_command_line_says_what_is_wrong(
+    small_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert homespec_train(monkeypatch, small_file, "--data", tmp_path / "no") == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {tmp_path}/no/train.parquet does not exist; make it with")
+    assert err.count("\n") == 1
+    small_file.write_text(small_file.read_text().replace("is_like", "is like"))
+    assert homespec_train(monkeypatch, small_file, "--data", tmp_path) == 1
+    assert "error[HS" in capfd.readouterr().err
+
+
+def test_compiling_is_decided_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    compiles, why = decide(None)
+    assert not compiles
+    assert "there is no C++ compiler `no-such-compiler`: install it, or name yours in CXX" in why
+    assert decide(True)[0]
+    assert not decide(False)[0]
+    monkeypatch.setenv("CXX", sys.executable)
+    monkeypatch.setattr(compiling.sysconfig, "get_path", lambda _: "/nowhere")
+    assert "Python.h is missing: install Python's headers" in decide(None)[1]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert decide(None)[0]
+
+
+TINY = """\
+homespec: 1
+name: tiny
+features: {user_id: {id: {buckets: 100}, dim: 8}}
+groups: {g: [click, like]}
+tasks: {click: {label: is_click}, like: {label: is_like}}
+experts: {width: 8, meta: {shared: 1, group: 1}, task: {shared: 1, group: 0, task: 1}}
+gates: {feature: false, self: false}
+"""
+
+
+@pytest.mark.compiles
+@pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+def test_compiled_training_is_eager_training(data: Path, tmp_path: Path) -> None:
+    tiny = homespec.loads(TINY)
+    losses = []
+    for compiled in (False, True):
+        settings = Settings(batch_size=256, compile=compiled, limit_rows=1100)
+        result = run.train(tiny, data, tmp_path, settings, print)
+        assert result.compiled is compiled
+        losses.append([task.loss_last for task in result.tasks.values()])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
