@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +56,8 @@ def validate(spec: PathLike) -> Report:
 
 def compile(spec: PathLike | LoadedSpec, *, optimize: bool = True) -> str:  # noqa: A001
     """The text of the generated file of a spec. Raises SpecError."""
+    from homespec.outputs import named_source
+
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
     return generate(loaded.analysis, named_source(loaded.analysis.document.file), optimize)
 
@@ -86,12 +87,6 @@ def build(
 
     module = build_module(spec, optimize=optimize)
     return instantiate(module, compile=compile, dtype=dtype, device=device)
-
-
-def named_source(file: str) -> str:
-    """A spec's path as its generated file names it: `specs/x.yaml` wherever the project lies."""
-    path = Path(file)
-    return f"specs/{path.name}" if path.resolve().parent.name == "specs" else path.name
 
 
 def _report(document: Document) -> Report:

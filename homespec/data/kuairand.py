@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 
 from homespec.cli.failure import exit_2_on
 from homespec.data import DataError
-from homespec.data.files import digest, replacing
+from homespec.data.files import digest
+from homespec.writing import replacing
 
 VERSION = 1
 """Counts the meanings of prepared files; a change makes the old ones stale."""

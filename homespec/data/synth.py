@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.csv
 
 from homespec.data import world
-from homespec.data.files import replacing
 from homespec.data.world import Array, Table
 from homespec.train import metrics
+from homespec.writing import replacing
 
 LOG_FILE = "log_standard_4_25_to_5_04_pure.csv.gz"
 USERS_FILE = "user_features_pure.csv"

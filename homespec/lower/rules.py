@@ -152,7 +152,7 @@ def group_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
 
 def _outermost_first(spec: Spec) -> list[str]:
     """The groups, each behind those that contain it. Raises CycleError."""
-    order: TopologicalSorter[str] = TopologicalSorter({group: () for group in spec.groups})
+    order: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(spec.groups, ()))
     for group, _, member in _places(spec):
         if member in spec.groups:
             order.add(member, group)

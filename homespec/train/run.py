@@ -21,12 +21,12 @@ from torch import Tensor
 
 import homespec
 from homespec.data import DataError
-from homespec.data.files import replacing
 from homespec.data.reader import Examples, read_examples
 from homespec.schema.labels import parse_label
 from homespec.train.compiling import decide
 from homespec.train.loop import Rows, Training
 from homespec.train.progress import PlainProgress
+from homespec.writing import replacing
 
 if TYPE_CHECKING:
     from homespec.api import LoadedSpec

@@ -1,0 +1,187 @@
+"""Command line: `homespec compile`, which writes the generated files of specs, all or none."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from homespec.cli.exits import FINDINGS, OK
+from homespec.cli.output import has_color, print_report
+from homespec.cli.specs import STDIN, documents
+from homespec.compiler import Analysis
+from homespec.diagnostics import Report
+from homespec.outputs import Output, State, head_of, orphans, output_of, target_of
+from homespec.writing import write_texts
+
+REMEDIES = {
+    State.MISSING: "run `homespec compile {spec}`",
+    State.STALE: "run `homespec compile {spec}`",
+    State.OTHER_VERSION: "run `homespec compile {spec}`",
+    State.EDITED: "put the change into the spec and run `homespec compile {spec}`, which drops it",
+    State.FOREIGN: "move it away: homespec overwrites only what it has made",
+    State.ORPHAN: "delete it, or bring its spec back",
+}
+
+
+@click.command(name="compile", short_help="Write the PyTorch file of a spec.")
+@click.argument("paths", nargs=-1, required=True, metavar="SPEC…")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not fresh.")
+@click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
+@click.option("--stdout", is_flag=True, help="Print the code in place of writing it.")
+@click.option(
+    "--no-optimize", is_flag=True, help="One module for each expert: the readable twin, x_plain.py."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the generated files. Default: `generated` beside `specs`.",
+)
+def compile(  # noqa: A001
+    paths: tuple[str, ...],
+    check: bool,
+    diff: bool,
+    stdout: bool,
+    no_optimize: bool,
+    output: Path | None,
+) -> int:
+    """Compile the specs in SPEC…: files, folders (all *.yaml and *.yml below) or - for stdin.
+
+    `specs/x.yaml` becomes `generated/x.py`. Nothing is written if any spec has an error.
+    """
+    if check + diff + stdout > 1:
+        raise click.UsageError("--check, --diff and --stdout exclude each other.")
+    analyses = _analyses(paths)
+    if analyses is None:
+        return FINDINGS
+    if not stdout and any(a.document.file == STDIN for a in analyses):
+        raise click.UsageError("A spec from stdin has no file name: add --stdout.")
+    if stdout:
+        _print_code(analyses, not no_optimize)
+        return OK
+    outputs = dict(_outputs(analyses, output, no_optimize, twins=check or diff))
+    if diff:
+        return _show_diff(outputs)
+    return _check(outputs) if check else _write(outputs)
+
+
+def _analyses(paths: tuple[str, ...]) -> list[Analysis] | None:
+    """The sound specs; None if one is not. What there is to say of them goes to stderr."""
+    from homespec.compiler import Stopped, analyse
+    from homespec.diagnostics.ignores import apply_ignores
+
+    analyses, found, texts = [], [], {}
+    for document in documents(paths):
+        texts[document.file] = document.text
+        try:
+            analysis = analyse(document)
+        except Stopped as stopped:
+            found += apply_ignores(document, stopped.diagnostics)
+        else:
+            analyses.append(analysis)
+            found += apply_ignores(document, analysis.diagnostics)
+    report = Report.of(found, texts)
+    if report.diagnostics:
+        print_report(report, err=True)
+    return None if report.has_errors else analyses
+
+
+def _print_code(analyses: list[Analysis], optimize: bool) -> None:
+    from homespec.compiler import generate
+    from homespec.outputs import named_source
+
+    for analysis in analyses:
+        source = named_source(analysis.document.file)
+        click.echo(generate(analysis, source, optimize), nl=False)
+
+
+def _outputs(
+    analyses: list[Analysis], folder: Path | None, no_optimize: bool, twins: bool
+) -> Iterator[tuple[str, Output]]:
+    """Each spec's path and generated file; with `twins` also the unoptimised ones that are there.
+
+    Raises UsageError if a file name cannot be imported or two specs share one.
+    """
+    owners: dict[Path, str] = {}
+    for analysis in analyses:
+        file = analysis.document.file
+        try:
+            wanted = [not no_optimize]
+            plain = target_of(file, folder, optimize=False)
+            if twins and not no_optimize and plain.is_file() and head_of(plain):
+                wanted.append(False)
+            for optimize in wanted:
+                output = output_of(analysis, folder, optimize)
+                other = owners.setdefault(output.path.resolve(), file)
+                if other != file:
+                    raise ValueError(f"{other} and {file} would both become {output.path}")
+                yield file + ("" if optimize else " --no-optimize"), output
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
+
+def _check(outputs: dict[str, Output]) -> int:
+    """Report every file that is not fresh, and files whose specs are gone."""
+    findings = [(o.path, o.state, spec) for spec, o in outputs.items()]
+    findings = [finding for finding in findings if finding[1] is not State.FRESH]
+    lost = orphans(o.path.parent for o in outputs.values())
+    findings += [(path, State.ORPHAN, "") for path in lost]
+    for path, state, spec in findings:
+        click.echo(f"{_shown(path)} {state}\n  help: {REMEDIES[state].format(spec=spec)}")
+    if not findings:
+        click.echo(f"{_count(len(outputs))} fresh", err=True)
+    return FINDINGS if findings else OK
+
+
+def _write(outputs: dict[str, Output]) -> int:
+    foreign = [o.path for o in outputs.values() if o.state is State.FOREIGN]
+    if foreign:
+        raise click.ClickException(
+            f"{_shown(foreign[0])} {State.FOREIGN}; {REMEDIES[State.FOREIGN]}. Nothing was written."
+        )
+    try:
+        written = set(write_texts({o.path: o.text for o in outputs.values()}))
+    except OSError as error:
+        raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from None
+    for output in outputs.values():
+        verb = "wrote" if output.path in written else "fresh"
+        click.echo(f"{verb} {_shown(output.path)}")
+    return OK
+
+
+def _show_diff(outputs: dict[str, Output]) -> int:
+    """Print what compiling would change."""
+    lines: list[str] = []
+    for output in outputs.values():
+        name = _shown(output.path)
+        old = output.path.read_text("utf-8", "replace") if output.path.is_file() else ""
+        lines += difflib.unified_diff(
+            old.splitlines(keepends=True),
+            output.text.splitlines(keepends=True),
+            f"{name} (now)",
+            f"{name} (compiled)",
+        )
+    for line in lines:
+        click.secho(line, fg=_color(line), nl=not line.endswith("\n"), color=has_color())
+    return FINDINGS if lines else OK
+
+
+def _color(line: str) -> str | None:
+    if line.startswith(("+++", "---")):
+        return None
+    return {"+": "green", "-": "red", "@": "cyan"}.get(line[0])
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    try:
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
+def _count(files: int) -> str:
+    return f"{files} {'file' if files == 1 else 'files'}"

@@ -1,0 +1,51 @@
+"""Command line: `homespec schema`, the JSON Schema that editors complete and check specs with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from homespec.cli.exits import FINDINGS, OK
+from homespec.writing import holds, write_texts
+
+DEFAULT = Path("schemas/homespec-v1.schema.json")
+
+
+@click.command(short_help="Print the JSON Schema of specs, for editors.")
+@click.option(
+    "--check", is_flag=True, help=f"Exit with 1 if the file (default: {DEFAULT}) is not fresh."
+)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file."
+)
+def schema(check: bool, output: Path | None) -> int:
+    """Print the JSON Schema of the language, generated from the compiler's own models.
+
+    The first line of a spec tells an editor where it lies:
+
+      # yaml-language-server: $schema=../schemas/homespec-v1.schema.json
+    """
+    from homespec.schema.jsonschema import schema_text
+
+    text = schema_text()
+    if check:
+        return _check(output or DEFAULT, text)
+    if output is None:
+        click.echo(text, nl=False)
+        return OK
+    try:
+        written = write_texts({output: text})
+    except OSError as error:
+        raise click.ClickException(f"cannot write {output}: {error.strerror}") from None
+    click.echo(f"{'wrote' if written else 'fresh'} {output}")
+    return OK
+
+
+def _check(file: Path, text: str) -> int:
+    if holds(file, text):
+        click.echo(f"{file} is fresh", err=True)
+        return OK
+    state = "is stale" if file.is_file() else "is missing"
+    click.echo(f"{file} {state}\n  help: run `homespec schema -o {file}`")
+    return FINDINGS
