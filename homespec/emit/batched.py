@@ -5,7 +5,6 @@ Letters: B batch, V width of v, S sets, K experts a set, D width, O outputs, C c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -290,11 +289,11 @@ def _towers(batch: Batch, variables: Variables) -> Block:
     make = _mlps(len(members), first.widths, first.activation)
     read = Group(f"self.{batch.name}", (_input(batch, variables),), tail=".squeeze(-1)")
     target = variable_name(batch)
-    names = sequence([literal(m.task) for m in members])
+    names = batch.name.upper()
     init: list[tuple[str, Expr]] = [(f"self.{batch.name}", make)]
     if any(m.rate is not None for m in members):
-        odds = [literal(log_odds(m.rate)) for m in members]
-        init.append(("", call(f"self.{batch.name}.start_at", sequence(odds, "[]"))))
+        rates = f"[RATES.get(task, 0.5) for task in {names}]"
+        init.append(("", call(f"self.{batch.name}.start_at", rates)))
     return Block(
         batch,
         init=init,
@@ -307,11 +306,6 @@ def _towers(batch: Batch, variables: Variables) -> Block:
         ),
         uses={"MLPs"},
     )
-
-
-def log_odds(rate: float | None) -> float:
-    """Log-odds of a base rate, to four digits; 0 where the rate is unknown."""
-    return 0.0 if rate is None else round(math.log(rate / (1 - rate)), 4)
 
 
 EMITTERS: dict[type[Node], Callable[[Batch, Variables], Block]] = {

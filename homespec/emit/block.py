@@ -10,16 +10,16 @@ from homespec.graph import Node
 
 @dataclass(frozen=True, slots=True)
 class Logical:
-    """One tensor of the model and the logical names of its parts.
+    """One tensor of the model and the logical names of its parts, which lie along its first axis.
 
-    `axes` fill the braces of `pattern` in turn: names, or a number for 0, 1, …; the parts lie along
-    the tensor's first axis. `rows` gives the parts' sizes where these are not one each.
+    `axes` fill the braces of `pattern` in turn: names, or a number for 0, 1, …. `table` is the
+    constant that gives the parts' names and sizes where these are not one each.
     """
 
     tensor: str
     pattern: str
     axes: tuple[tuple[str, ...] | int, ...] = ()
-    rows: tuple[int, ...] = ()
+    table: str = ""
 
 
 @dataclass(slots=True)

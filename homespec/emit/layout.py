@@ -80,6 +80,23 @@ def lay(prefix: str, expr: Expr, depth: int, suffix: str = "") -> str:
     return "\n".join([*lines, INDENT * depth + expr.brackets[1] + expr.tail + suffix])
 
 
+def packed(target: str, expr: Group) -> str:
+    """An assignment with as many entries a line as fit: for constants, where `fmt: off` stands."""
+    line = f"{target} = {flat(expr)}"
+    if len(line) <= LINE:
+        return line
+    joint = ": " if expr.brackets == "{}" else "="
+    entries = [flat(a) for a in expr.args]
+    entries += [f"{key}{joint}{flat(value)}" for key, value in expr.keywords]
+    lines = [INDENT]
+    for entry in entries:
+        if len(lines[-1]) + len(entry) + 2 > LINE:
+            lines.append(INDENT)
+        lines[-1] += f"{entry}, "
+    body = [line.rstrip() for line in lines]
+    return "\n".join([f"{target} = {expr.brackets[0]}", *body, expr.brackets[1]])
+
+
 def assign(target: str, expr: Expr, depth: int) -> str:
     """An assignment, or the bare expression where `target` is empty."""
     return lay(f"{target} = " if target else "", expr, depth)

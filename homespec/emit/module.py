@@ -15,6 +15,7 @@ from homespec.emit.features import emit_features
 from homespec.emit.header import header
 from homespec.emit.layout import (
     INDENT,
+    LINE,
     Expr,
     Group,
     assign,
@@ -22,6 +23,7 @@ from homespec.emit.layout import (
     lay,
     literal,
     mapping,
+    packed,
     sequence,
     strings,
 )
@@ -64,6 +66,7 @@ def emit(graph: Graph, spec: Spec, root: TreeNode, text: str, file: str, plain: 
         "trunk_forward": _forward(blocks),
         "normalised": any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)),
         "cast": _cast(graph, plain),
+        "lists": _lists(logical),
         "logical": _logical(logical, plain),
     }
     rendered = _template("module.py.jinja").render(context)
@@ -105,13 +108,13 @@ def _places(graph: Graph, source: str) -> dict[str, str]:
 def _constants(graph: Graph, spec: Spec) -> dict[str, str]:
     objectives = {o.task: o for o in graph.of(Objective)}
     tasks = [name for name in spec.tasks if name in objectives]
+    rates = [(t.task, literal(t.rate)) for t in graph.of(Tower) if t.rate is not None]
     return {
-        "names": assign("FEATURES", strings(list(spec.features)), 0),
-        "tasks": assign("TASKS", strings(tasks), 0),
-        "labels": assign("LABELS", mapping([(t, literal(objectives[t].label)) for t in tasks]), 0),
-        "weights": assign(
-            "WEIGHTS", mapping([(t, literal(objectives[t].weight)) for t in tasks]), 0
-        ),
+        "names": packed("FEATURES", strings(list(spec.features))),
+        "tasks": packed("TASKS", strings(tasks)),
+        "labels": packed("LABELS", mapping([(t, literal(objectives[t].label)) for t in tasks])),
+        "rates": packed("RATES", mapping(rates)) if rates else "",
+        "weights": packed("WEIGHTS", mapping([(t, literal(objectives[t].weight)) for t in tasks])),
     }
 
 
@@ -156,7 +159,11 @@ def _comment(node: Node, where: dict[str, str]) -> str:
     """What is in a batch, in the names of the spec, and where the spec says so."""
     assert isinstance(node, Batch)
     names = [m.name.rpartition(".")[2] for m in node.members]
-    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    room = LINE - 30 - len(where[node.name])
+    shown = ", ".join(names)
+    if len(shown) > room:
+        few = shown[: room - 10].rpartition(", ")[0]
+        shown = f"{few} and {len(names) - 1 - few.count(',')} more"
     return f"{shown}  ({where[node.name]})"
 
 
@@ -203,35 +210,35 @@ def _cast(graph: Graph, plain: bool) -> str:
 def _logical(rows: list[Logical], plain: bool) -> str:
     if plain:
         return _template("plain_logical.py.jinja").render().strip("\n")
-    lists = _named_lists(rows)
-    lines = [assign(name, strings(names), 0) for names, name in lists.items()]
-    table = Group("", tuple(_logical_row(row, lists) for row in rows))
-    note = "# Tensor of the model, logical names of its parts, what fills the braces along axis 0."
-    text = "\n".join([*lines, note, _exploded("LOGICAL = ", table)])
+    table = Group("", tuple(_logical_row(row) for row in rows))
+    text = _exploded("LOGICAL = ", table)
     return _template("logical.py.jinja").render(table=text).strip("\n")
 
 
-def _named_lists(rows: list[Logical]) -> dict[tuple[str, ...], str]:
-    """Names for the lists of tree nodes that many rows share."""
-    found: dict[tuple[str, ...], str] = {}
+def _lists(rows: list[Logical]) -> str:
+    """The constants that name the members of each batch."""
+    found: dict[str, tuple[str, ...]] = {}
     for row in rows:
         for axis in row.axes:
-            if isinstance(axis, tuple) and not row.rows:
-                batch = row.tensor.split(".")[1]
-                found.setdefault(axis, batch.replace("feature_gates", "sets").upper())
-    return found
+            if isinstance(axis, tuple):
+                found[_list_name(row)] = axis
+    equal: dict[tuple[str, ...], list[str]] = {}
+    for name, axis in found.items():
+        equal.setdefault(axis, []).append(name)
+    return "\n".join(packed(" = ".join(names), strings(axis)) for axis, names in equal.items())
 
 
-def _logical_row(row: Logical, lists: dict[tuple[str, ...], str]) -> Expr:
+def _list_name(row: Logical) -> str:
+    """The name of a batch in capitals, as the constant that lists its members is called."""
+    return row.tensor.split(".")[1].upper()
+
+
+def _logical_row(row: Logical) -> Expr:
     parts: list[Expr] = [literal(row.tensor), literal(row.pattern)]
+    if row.table:
+        parts.append(row.table)
     for axis in row.axes:
-        if row.rows and isinstance(axis, tuple):
-            sizes = [str(size) for size in row.rows]
-            parts.append(mapping(list(zip(axis, sizes, strict=True))))
-        elif isinstance(axis, tuple):
-            parts.append(lists[axis])
-        else:
-            parts.append(f"range({axis})")
+        parts.append(_list_name(row) if isinstance(axis, tuple) else f"range({axis})")
     return sequence(parts)
 
 

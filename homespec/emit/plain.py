@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from homespec.emit.batched import ACTIVATIONS, log_odds, widths_of
+from homespec.emit.batched import ACTIVATIONS, widths_of
 from homespec.emit.block import Block, Variable
 from homespec.emit.layout import Expr, Group, call, flat, literal, sequence
 from homespec.graph import (
@@ -104,7 +104,7 @@ def _mix(node: Mix, variables: Variables) -> Block:
 def _tower(node: Tower, variables: Variables) -> Block:
     make = _mlp(node.widths, node.activation)
     if node.rate is not None:
-        make = f"{flat(make)}.start_at({literal(log_odds(node.rate))})"
+        make = f"{flat(make)}.start_at(RATES[{literal(node.task)}])"
     use = f"{module_path(node)}({variables[node.reads[0].node].name}).squeeze(-1)"
     return Block(node, [(node.name, make)], [(f"logits[{literal(node.task)}]", use)])
 
