@@ -7,7 +7,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from homespec.compiler import Analysis, Stopped, analyse, generate, validate_document
-from homespec.diagnostics import Report, ignores
+from homespec.diagnostics import Report
+from homespec.diagnostics.ignores import apply_ignores
 from homespec.schema import Spec
 from homespec.source import Document, parse, read
 
@@ -90,7 +91,7 @@ def build(
 
 
 def _report(document: Document) -> Report:
-    found = ignores.apply(document, validate_document(document))
+    found = apply_ignores(document, validate_document(document))
     return Report.of(found, {document.file: document.text})
 
 

@@ -225,7 +225,16 @@ def _lists(rows: list[Logical]) -> str:
     equal: dict[tuple[str, ...], list[str]] = {}
     for name, axis in found.items():
         equal.setdefault(axis, []).append(name)
-    return "\n".join(packed(" = ".join(names), strings(axis)) for axis, names in equal.items())
+    return "\n".join(_equal_lists(names, axis) for axis, names in equal.items())
+
+
+def _equal_lists(names: list[str], axis: tuple[str, ...]) -> str:
+    """One assignment to all names, or one after the other where they fill the line."""
+    together = " = ".join(names)
+    if len(together) < LINE - 10:
+        return packed(together, strings(axis))
+    others = [f"{name} = {names[0]}" for name in names[1:]]
+    return "\n".join([packed(names[0], strings(axis)), *others])
 
 
 def _list_name(row: Logical) -> str:
