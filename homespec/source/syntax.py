@@ -156,11 +156,12 @@ def _continued(c: Complaint, key: int, above: int) -> list[Diagnostic]:
 def _no_colon(c: Complaint, start: int, word: str) -> list[Diagnostic]:
     if yaml_rules.GLUED.fullmatch(word):
         return yaml_rules.missing_space(c.span(start, start + len(word)), word)
+    shown = word if WORD.fullmatch(word) else "key"
     return yaml_rules.yaml_syntax(
         c.span(start, start + len(word)),
         "this line is neither a key with a value nor an item of a list",
         "a colon is missing",
-        remedy=f"write `{word}:` and a value, or `- {word}`" if WORD.fullmatch(word) else "",
+        remedy=f"write `{shown}:` and a value, or `- {shown}`",
     )
 
 
