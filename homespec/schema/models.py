@@ -159,7 +159,7 @@ class Task(Model):
     rate: Annotated[float, Field(gt=0, lt=1)] = Field(default=None)  # type: ignore[assignment]
     """Expected share of positive labels. Used by the design lint, and to start the tower's bias at
     the task's log-odds. Default: unknown."""
-    tower: Tower = Tower()
+    tower: Tower = Field(default_factory=Tower.model_construct)
     """What this task's tower has other than `towers` says."""
 
     @model_validator(mode="before")
@@ -203,9 +203,9 @@ class ExpertSet(Style):
 class MetaLayer(Style):
     """Experts of a layer before the last: sets at the root and at the groups."""
 
-    shared: ExpertSet = ExpertSet()
+    shared: ExpertSet = Field(default_factory=ExpertSet.model_construct)
     """Experts of the root, shared by all tasks."""
-    group: ExpertSet = ExpertSet()
+    group: ExpertSet = Field(default_factory=ExpertSet.model_construct)
     """Experts of each group."""
     nodes: dict[str, ExpertSet] = {}
     """Exceptions, by name of the group."""
@@ -214,7 +214,7 @@ class MetaLayer(Style):
 class TaskLayer(MetaLayer):
     """Experts of the last layer: sets at the root, at the groups and at the tasks."""
 
-    task: ExpertSet = ExpertSet()
+    task: ExpertSet = Field(default_factory=ExpertSet.model_construct)
     """Experts of each task."""
     nodes: dict[str, ExpertSet] = {}
     """Exceptions, by name of the group or task."""
@@ -237,9 +237,9 @@ MetaLayers = Annotated[
 class Experts(Style):
     """Experts of all layers (HOME.md sections 2 and 3)."""
 
-    meta: MetaLayers = MetaLayer()
+    meta: MetaLayers = Field(default_factory=MetaLayer.model_construct)
     """The layers before the last: one mapping for all of them, or a list with one for each."""
-    task: TaskLayer = TaskLayer()
+    task: TaskLayer = Field(default_factory=TaskLayer.model_construct)
     """The last layer, whose gates feed the towers."""
 
 
@@ -299,11 +299,11 @@ class SelfGate(Toggle):
 class LayerGates(Model):
     """Gates of one layer; what is absent is taken from `gates`."""
 
-    mixture: Mixture = Mixture()
+    mixture: Mixture = Field(default_factory=Mixture.model_construct)
     """The gates that mix experts."""
-    feature: FeatureGate = FeatureGate.model_construct()
+    feature: FeatureGate = Field(default_factory=FeatureGate.model_construct)
     """The gates on the inputs of the expert sets; true, false or a mapping."""
-    self: SelfGate = SelfGate.model_construct()
+    self: SelfGate = Field(default_factory=SelfGate.model_construct)
     """The residual gates on the outputs of the expert sets; true, false or a mapping."""
 
 
@@ -320,9 +320,9 @@ MetaGates = Annotated[
 class Gates(LayerGates):
     """Gates of all layers (HOME.md sections 3, 4 and 5)."""
 
-    meta: MetaGates = LayerGates()
+    meta: MetaGates = Field(default_factory=LayerGates.model_construct)
     """What is different before the last layer: one mapping, or a list with one for each layer."""
-    task: LayerGates = LayerGates()
+    task: LayerGates = Field(default_factory=LayerGates.model_construct)
     """What is different in the last layer."""
 
 
@@ -346,11 +346,11 @@ class Spec(Model):
     """Task groups: name to members, tasks or other groups. The one source of hierarchy."""
     tasks: Annotated[dict[Name, Task], Field(min_length=1)]
     """Tasks by name. Each belongs to exactly one group."""
-    experts: Experts = Experts()
+    experts: Experts = Field(default_factory=Experts.model_construct)
     """The experts: how many, how wide, how normalised."""
-    gates: Gates = Gates()
+    gates: Gates = Field(default_factory=Gates.model_construct)
     """The gates: mixture, feature and self."""
-    towers: Tower = Tower()
+    towers: Tower = Field(default_factory=Tower.model_construct)
     """The towers of all tasks."""
 
     @model_validator(mode="after")
@@ -369,4 +369,4 @@ def overlay(*levels: BaseModel, to: type[M]) -> M:
     for level in levels:
         fields = level.model_fields_set & to.model_fields.keys()
         given.update({field: getattr(level, field) for field in fields})
-    return to.model_validate(given)
+    return to.model_construct(set(given), **given)  # all of it has been validated
