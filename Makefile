@@ -72,13 +72,14 @@ fresh: $(VENV)/.installed
 	$(BIN)/homespec schema --check
 	$(BIN)/homespec validate --strict specs
 	$(BIN)/homespec compile --check specs
+	$(BIN)/python -m homespec.reference --check
 
 # One thread for each of the two workers: small tensors gain nothing from more.
 pytest: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
 golden: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q --update-golden tests/rules tests/diagnostics tests/cli tests/analysis
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --update-golden tests/rules tests/diagnostics tests/cli tests/analysis tests/test_readme.py
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

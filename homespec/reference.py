@@ -1,0 +1,247 @@
+"""The reference: writes the parts of the documentation that the code knows best.
+
+A page holds prose and blocks between `<!-- generated: NAME -->` and `<!-- end -->`; this module
+fills the blocks. Run it in the project's root: `python -m homespec.reference [--check]`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from homespec.cli.exits import FINDINGS, OK
+from homespec.diagnostics import Rule
+from homespec.diagnostics.catalogue import all_rules
+from homespec.schema.jsonschema import INHERITING, json_schema
+from homespec.writing import holds, write_texts
+
+PAGES = ("README.md", "docs/language.md", "docs/rules.md")
+BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+COMMAND = "python -m homespec.reference"
+
+STAGES = {
+    "HS0": ("source", "reading the file"),
+    "HS1": ("schema", "keys, types and ranges"),
+    "HS2": ("lower", "names, references and the task tree"),
+    "HS3": ("checks", "widths, reachability, dead parameters"),
+    "HS4": ("checks", "design lint: what compiles but invites HoME's anomalies"),
+}
+"""The first digit of a rule's code -> the stage that looks, and what it looks at."""
+
+
+# ---------------------------------------------------------------- rules
+
+
+def rule_stages() -> str:
+    """A table of the stages that report, with the number of their rules."""
+    rows = ["| codes | stage | looks at | rules |", "|---|---|---|---:|"]
+    for digit, (stage, subject) in STAGES.items():
+        rows.append(f"| `{digit}xx` | {stage} | {subject} | {len(_rules_of(digit))} |")
+    return _lines(rows)
+
+
+def rule_table() -> str:
+    """A line for each rule, linked to its text."""
+    rows = ["| code | name | severity | what it says |", "|---|---|---|---|"]
+    for rule in all_rules().values():
+        link = f"[{rule.code}](#{_anchor(rule)})"
+        rows.append(f"| {link} | `{rule.name}` | {rule.severity} | {_cell(rule.summary)} |")
+    return _lines(rows)
+
+
+def rule_texts() -> str:
+    """The full text of each rule, by stage."""
+    parts = []
+    for digit, (stage, subject) in STAGES.items():
+        parts.append(f"## {digit}xx, {stage}: {subject}\n")
+        for rule in _rules_of(digit):
+            parts.append(f"### {rule.code} {rule.name}\n\n*{rule.severity}* {rule.doc}\n")
+    return "\n".join(["", *parts])
+
+
+def _rules_of(digit: str) -> list[Rule]:
+    return [rule for code, rule in all_rules().items() if code.startswith(digit)]
+
+
+def _anchor(rule: Rule) -> str:
+    return f"{rule.code}-{rule.name}".lower()
+
+
+# ---------------------------------------------------------------- language
+
+
+def language_sections() -> str:
+    """A heading, the places and the keys of each section of the language, outermost first."""
+    parts = [_section(name, places) for name, places in _sections().items()]
+    return "\n".join(["", *parts])
+
+
+def _sections() -> dict[str, list[str]]:
+    """Section -> where it may stand in a spec, in the order in which one meets them."""
+    found: dict[str, list[str]] = {"Spec": []}
+    waiting = [("Spec", "")]
+    while waiting:
+        section, place = waiting.pop(0)
+        for key, value in _mapping(section)["properties"].items():
+            for below, name in _references(value, f"{place}.{key}" if place else key):
+                places = found.setdefault(name, [])
+                if below not in places:
+                    places.append(below)
+                    waiting.append((name, below))
+    return found
+
+
+def _references(value: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    """Where the value of a key holds sections, and which."""
+    if "$ref" in value:
+        yield place, _referred(value)
+    if isinstance(value.get("additionalProperties"), dict):
+        yield from _references(value["additionalProperties"], f"{place}.NAME")
+    if "items" in value:
+        yield from _references(value["items"], place)
+    for choice in chain(value.get("anyOf", ()), value.get("oneOf", ())):
+        yield from _references(choice, place)
+
+
+def _section(name: str, places: list[str]) -> str:
+    mapping = _mapping(name)
+    head = [f"## {name}", "", json_schema()["$defs"].get(name, mapping).get("description", "")]
+    if places:
+        head += ["", "At " + ", ".join(f"`{place}`" for place in places) + "."]
+    styles = [key for key in mapping["properties"] if name != "Experts" and _is_style(key, name)]
+    if styles:
+        keys = ", ".join(f"`{key}`" for key in styles)
+        head += ["", f"Takes {keys} as in [Experts](#experts)."]
+    rows = ["", "| key | takes | default | meaning |", "|---|---|---|---|"]
+    for key, value in mapping["properties"].items():
+        if key not in styles:
+            cells = (_takes(value), _default(name, key, value), value.get("description", ""))
+            rows.append(f"| `{key}` | " + " | ".join(map(_cell, cells)) + " |")
+    return _lines([*head, *rows])
+
+
+def _is_style(key: str, section: str) -> bool:
+    """Whether a key of an inheriting section is one of those that `experts` gives to all."""
+    styles = set(_mapping("Experts")["properties"]) - {"meta", "task"}
+    return section in INHERITING and key in styles
+
+
+def _mapping(section: str) -> dict[str, Any]:
+    """The schema of a section in its long form, a mapping."""
+    schema = json_schema()
+    found = schema if section == "Spec" else schema["$defs"][section]
+    alternatives: list[dict[str, Any]] = found.get("anyOf", [found])
+    return next(a for a in alternatives if "properties" in a)
+
+
+def _default(section: str, key: str, value: dict[str, Any]) -> str:
+    if key in _mapping(section).get("required", ()):
+        return "**required**"
+    default = value.get("default")
+    is_absence = default in (None, "") or isinstance(default, dict) or _is_outside(default, value)
+    return "" if is_absence else f"`{_yaml(default)}`"
+
+
+def _is_outside(default: Any, value: dict[str, Any]) -> bool:
+    """Whether a default stands for absence, since nobody could write it."""
+    if isinstance(default, list):
+        return len(default) < int(value.get("minItems", 0))
+    lowest: float = value.get("minimum", -math.inf)
+    return isinstance(default, int) and default < lowest
+
+
+def _yaml(default: Any) -> str:
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _takes(value: dict[str, Any]) -> str:
+    """What a key takes, in words."""
+    if "$ref" in value:
+        name = _referred(value)
+        return f"[{name}](#{name.lower()})"
+    if "const" in value:
+        return f"`{value['const']}`"
+    if "enum" in value:
+        return " or ".join(f"`{choice}`" for choice in value["enum"])
+    for alternatives in ("anyOf", "oneOf"):
+        if alternatives in value:
+            return " or ".join(_takes(choice) for choice in value[alternatives])
+    return _plain(value)
+
+
+def _plain(value: dict[str, Any]) -> str:
+    if value["type"] == "array":
+        return f"list of {_takes(value['items'])}"
+    if value["type"] == "object":
+        return f"mapping of names to {_takes(value['additionalProperties'])}"
+    words = {"integer": "int", "number": "number", "boolean": "true or false", "string": "text"}
+    return words[value["type"]] + _range(value)
+
+
+def _range(value: dict[str, Any]) -> str:
+    low, high = value.get("minimum"), value.get("maximum")
+    if low is not None and high is not None:
+        return f" {low} to {high}"
+    signs = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+    limits = [f"{sign} {value[key]}" for key, sign in signs.items() if key in value]
+    return " " + ", ".join(limits) if limits else ""
+
+
+def _referred(value: dict[str, Any]) -> str:
+    reference: str = value["$ref"]
+    return reference.removeprefix("#/$defs/")
+
+
+# ---------------------------------------------------------------- pages
+
+
+def verb_table() -> str:
+    """A line for each verb of the command line."""
+    from homespec.cli.main import VERBS
+
+    return _lines(["| verb | does |", "|---|---|", *(f"| `{v}` | {h} |" for v, h in VERBS.items())])
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "verbs": verb_table,
+    "rule-stages": rule_stages,
+    "rule-table": rule_table,
+    "rule-texts": rule_texts,
+    "language": language_sections,
+}
+"""What may be generated into a page, by the name in its marker."""
+
+
+def filled(page: str) -> str:
+    """A page with its blocks as they should be."""
+    return BLOCK.sub(lambda match: match[1] + BLOCKS[match[2]]() + match[3], page)
+
+
+def main(arguments: list[str]) -> int:
+    """Write all pages, or with --check say which are stale; returns the exit code."""
+    texts = {Path(page): filled(Path(page).read_text("utf-8")) for page in PAGES}
+    if "--check" in arguments:
+        stale = [path for path, text in texts.items() if not holds(path, text)]
+        for path in stale:
+            print(f"{path} is stale\n  help: run `{COMMAND}`")
+        return FINDINGS if stale else OK
+    for path in write_texts(texts):
+        print(f"wrote {path}")
+    return OK
+
+
+def _lines(lines: list[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
