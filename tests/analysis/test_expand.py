@@ -1,0 +1,115 @@
+"""Expanded specs: valid, the same graph, and every value with the line that gives it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from hierarchies import Spec, random_spec, specs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import homespec
+from homespec.analysis.expand import expanded
+from homespec.analysis.yaml_text import COMMENTS, Line, flow, write
+from homespec.api import LoadedSpec
+from homespec.diagnostics import Position, Span
+from homespec.graph import Node
+from homespec.source import parse
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "specs").glob("*.yaml"))
+NOWHERE = Span("", Position(1, 1), Position(1, 1))
+
+
+def nodes(loaded: LoadedSpec) -> list[Node]:
+    """The graph without its spans."""
+    return [dataclasses.replace(node, span=NOWHERE) for node in loaded.analysis.graph]
+
+
+def check(loaded: LoadedSpec) -> LoadedSpec:
+    again = homespec.loads(expanded(loaded.analysis))
+    assert nodes(again) == nodes(loaded)
+    return again
+
+
+def from_data(spec: Spec) -> LoadedSpec:
+    return homespec.loads(yaml.safe_dump(spec, sort_keys=False))
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_same_graph(seed: int) -> None:
+    check(from_data(random_spec(seed)))
+
+
+@settings(max_examples=50)
+@given(spec=specs())
+def test_same_graph_drawn(spec: Spec) -> None:
+    check(from_data(spec))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_shipped_specs(path: Path, tmp_path: Path) -> None:
+    loaded = homespec.load(path)
+    again = check(loaded)
+    assert again.model_dump(include={"description"}) == loaded.model_dump(include={"description"})
+    (tmp_path / path.name).write_text(expanded(loaded.analysis))
+    assert homespec.validate(tmp_path / path.name).diagnostics == ()
+
+
+def values(text: str) -> list[str]:
+    """The lines without their comments."""
+    return [line.split("  # ")[0].rstrip() for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_twice_says_nothing_new(seed: int) -> None:
+    once = expanded(from_data(random_spec(seed)).analysis)
+    twice = expanded(homespec.loads(once).analysis)
+    assert values(once) == values(twice)
+    shown = [line for line in twice.splitlines() if "default" in line.split("  # ")[-1]]
+    assert all("rate: unknown" in line for line in shown)
+
+
+def test_every_origin(golden: Callable[[Path, str], None]) -> None:
+    """Short forms, inheritance at every level, exceptions, switches, and what is nowhere given."""
+    spec = homespec.load(Path(__file__).parent / "origins.yaml")
+    text = expanded(spec.analysis).replace(str(Path(__file__).parent) + "/", "")
+    golden(Path(__file__).parent / "origins.out", text)
+
+
+def read(text: str) -> object:
+    document = parse(f"value: {text}\n", "x.yaml")
+    assert document.data is not None, document.diagnostics
+    return document.data["value"]
+
+
+plain = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+written = st.one_of(
+    plain,
+    st.integers(-(10**20), 10**20),
+    st.booleans(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["on", "null", "1e3", "0x1f", "- a", "a: b", "a #b", "", "~", "a >= b", ".5"]),
+)
+
+
+@settings(max_examples=500)
+@given(value=st.one_of(written, st.lists(written, max_size=5)))
+def test_values_are_read_back(value: object) -> None:
+    assert read(flow(value)) == value
+
+
+@given(value=st.one_of(plain.map(lambda t: t * 9), st.lists(st.integers(), max_size=60)))
+def test_long_values_are_read_back(value: object) -> None:
+    text = "\n".join(write([Line("value", value, "line 1")]))
+    document = parse(text, "x.yaml")
+    assert document.data == {"value": value}
+
+
+def test_comments_stand_below_each_other() -> None:
+    lines = list(write([Line("a", 1, "one"), Line("hidden", [1, 2], "two")]))
+    assert [line.index("#") for line in lines] == [COMMENTS + 2] * 2
