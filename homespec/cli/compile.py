@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
+from homespec.cli.analyses import analyses
 from homespec.cli.exits import FINDINGS, OK
-from homespec.cli.output import has_color, print_report
-from homespec.cli.specs import STDIN, documents
+from homespec.cli.output import has_color
+from homespec.cli.specs import STDIN
 from homespec.compiler import Analysis
-from homespec.diagnostics import Report
 from homespec.outputs import Output, State, head_of, orphans, output_of, target_of
 from homespec.writing import write_texts
 
@@ -54,59 +54,38 @@ def compile(  # noqa: A001
     """
     if check + diff + stdout > 1:
         raise click.UsageError("--check, --diff and --stdout exclude each other.")
-    analyses = _analyses(paths)
-    if analyses is None:
+    sound = analyses(paths)
+    if sound is None:
         return FINDINGS
-    if not stdout and any(a.document.file == STDIN for a in analyses):
+    if not stdout and any(a.document.file == STDIN for a in sound):
         raise click.UsageError("A spec from stdin has no file name: add --stdout.")
     if stdout:
-        _print_code(analyses, not no_optimize)
+        _print_code(sound, not no_optimize)
         return OK
-    outputs = dict(_outputs(analyses, output, no_optimize, twins=check or diff))
+    outputs = dict(_outputs(sound, output, no_optimize, twins=check or diff))
     if diff:
         return _show_diff(outputs)
     return _check(outputs) if check else _write(outputs)
 
 
-def _analyses(paths: tuple[str, ...]) -> list[Analysis] | None:
-    """The sound specs; None if one is not. What there is to say of them goes to stderr."""
-    from homespec.compiler import Stopped, analyse
-    from homespec.diagnostics.ignores import apply_ignores
-
-    analyses, found, texts = [], [], {}
-    for document in documents(paths):
-        texts[document.file] = document.text
-        try:
-            analysis = analyse(document)
-        except Stopped as stopped:
-            found += apply_ignores(document, stopped.diagnostics)
-        else:
-            analyses.append(analysis)
-            found += apply_ignores(document, analysis.diagnostics)
-    report = Report.of(found, texts)
-    if report.diagnostics:
-        print_report(report, err=True)
-    return None if report.has_errors else analyses
-
-
-def _print_code(analyses: list[Analysis], optimize: bool) -> None:
+def _print_code(sound: list[Analysis], optimize: bool) -> None:
     from homespec.compiler import generate
     from homespec.outputs import named_source
 
-    for analysis in analyses:
+    for analysis in sound:
         source = named_source(analysis.document.file)
         click.echo(generate(analysis, source, optimize), nl=False)
 
 
 def _outputs(
-    analyses: list[Analysis], folder: Path | None, no_optimize: bool, twins: bool
+    sound: list[Analysis], folder: Path | None, no_optimize: bool, twins: bool
 ) -> Iterator[tuple[str, Output]]:
     """Each spec's path and generated file; with `twins` also the unoptimised ones that are there.
 
     Raises UsageError if a file name cannot be imported or two specs share one.
     """
     owners: dict[Path, str] = {}
-    for analysis in analyses:
+    for analysis in sound:
         file = analysis.document.file
         try:
             wanted = [not no_optimize]

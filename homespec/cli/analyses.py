@@ -1,0 +1,41 @@
+"""Command line: the sound specs that a verb works on; what is wrong with them goes to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from homespec.cli.output import print_report
+from homespec.cli.specs import documents
+from homespec.compiler import Analysis, Stopped, analyse
+from homespec.diagnostics import Report
+from homespec.diagnostics.ignores import apply_ignores
+
+
+def analyses(paths: Iterable[str], warnings: bool = True) -> list[Analysis] | None:
+    """All specs of `paths`, or None if one has an error. Reports errors, by choice warnings too."""
+    sound, found, texts = [], [], {}
+    for document in documents(paths):
+        texts[document.file] = document.text
+        try:
+            analysis = analyse(document)
+        except Stopped as stopped:
+            found += apply_ignores(document, stopped.diagnostics)
+        else:
+            sound.append(analysis)
+            found += apply_ignores(document, analysis.diagnostics)
+    report = Report.of(found, texts)
+    if report.has_errors or (warnings and report.diagnostics):
+        print_report(report, err=True)
+    return None if report.has_errors else sound
+
+
+def one_analysis(path: str) -> Analysis | None:
+    """The spec of a file or of stdin, or None if it has errors. Its warnings are not reported."""
+    sound = analyses([path], warnings=False)
+    if sound is None:
+        return None
+    if len(sound) > 1:
+        raise click.UsageError(f"`{path}` holds {len(sound)} specs: name one of them.")
+    return sound[0]

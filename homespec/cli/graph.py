@@ -1,0 +1,36 @@
+"""Command line: `homespec graph`, the graph that the compiler makes of a spec."""
+
+from __future__ import annotations
+
+import click
+
+from homespec.cli.analyses import one_analysis
+from homespec.cli.exits import FINDINGS, OK
+
+
+@click.command(short_help="Draw the hierarchy of a spec.")
+@click.argument("spec")
+@click.option(
+    "-f",
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "mermaid", "dot", "json"]),
+    default="text",
+    show_default=True,
+    help="text and json have every node; mermaid and dot draw sets, states and towers.",
+)
+@click.option("--optimized", is_flag=True, help="As it is after the passes, in batches.")
+def graph(spec: str, output_format: str, optimized: bool) -> int:
+    """Print the graph of SPEC, a file or - for stdin."""
+    from homespec.drawing import FORMATS
+
+    analysis = one_analysis(spec)
+    if analysis is None:
+        return FINDINGS
+    nodes = analysis.graph
+    if optimized:
+        from homespec.passes import optimise
+
+        nodes = optimise(nodes)
+    click.echo(FORMATS[output_format](nodes), nl=False)
+    return OK

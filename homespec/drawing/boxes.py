@@ -1,0 +1,139 @@
+"""What the pictures of a graph show: boxes by layer and arrows between them.
+
+A picture of every node is unreadable, so features are counted in the box of the input, feature
+gates belong to the expert sets that read them, gates and self gates to the states they weigh,
+and objectives to nobody. A gate's own input is a weak arrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from homespec.graph import (
+    Batch,
+    ExpertSet,
+    Feature,
+    FeatureGate,
+    Gate,
+    Graph,
+    Input,
+    Mix,
+    Node,
+    Placed,
+    SelfGate,
+    Tower,
+)
+
+BOXES = (Input, ExpertSet, Mix, Tower)
+GATES = (Gate, SelfGate)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A node of a picture: `kind` is input, experts, state or tower; `lines` are its label."""
+
+    name: str
+    kind: str
+    layer: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """From the box that makes a value to the box that reads it; weak if only a gate does."""
+
+    start: str
+    end: str
+    weak: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Boxes in dependency order, and the arrows between them."""
+
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+
+    @property
+    def layers(self) -> dict[str, list[Box]]:
+        """The boxes by layer, in the order of the layers; the input and towers have layer ""."""
+        found: dict[str, list[Box]] = {}
+        for box in self.boxes:
+            found.setdefault(box.layer, []).append(box)
+        return found
+
+
+def picture(graph: Graph) -> Picture:
+    """The picture of a graph, optimised or not."""
+    nodes = [node for node in graph if type(_first(node)) in BOXES]
+    boxes = tuple(_box(graph, node) for node in nodes)
+    arrows = dict.fromkeys(arrow for node in nodes for arrow in _arrows(graph, node))
+    return Picture(boxes, tuple(a for a in arrows if not (a.weak and _strong(a) in arrows)))
+
+
+def _first(node: Node) -> Node:
+    """A node, or the first member of a batch, which stands for its kind."""
+    return node.members[0] if isinstance(node, Batch) else node
+
+
+def _strong(arrow: Arrow) -> Arrow:
+    return Arrow(arrow.start, arrow.end)
+
+
+def _arrows(graph: Graph, node: Node) -> Iterator[Arrow]:
+    for start, weak in _makers(graph, node, weak=False):
+        yield Arrow(start, node.name, weak)
+
+
+def _makers(graph: Graph, node: Node, weak: bool) -> Iterator[tuple[str, bool]]:
+    """The boxes that a node reads, through nodes that are no boxes, and whether through a gate."""
+    for name in dict.fromkeys(port.node for port in node.reads):
+        maker = graph[name]
+        kind = type(_first(maker))
+        if kind in BOXES:
+            yield name, weak
+        elif kind is not Feature:
+            yield from _makers(graph, maker, weak or kind in GATES)
+
+
+def _box(graph: Graph, node: Node) -> Box:
+    first = _first(node)
+    layer = first.layer if isinstance(first, Placed) else ""
+    return Box(node.name, first.kind, layer, (_title(node), *_details(graph, node)))
+
+
+def _title(node: Node) -> str:
+    """The place in the tree, or the places of all members."""
+    members = node.members if isinstance(node, Batch) else (node,)
+    return ", ".join(member.name.rpartition(".")[2] for member in members)
+
+
+def _details(graph: Graph, node: Node) -> Iterator[str]:
+    first = _first(node)
+    match first:
+        case Input():
+            yield f"{_count(len(graph.of(Feature)), 'feature')}, width {first.width}"
+        case ExpertSet():
+            each = " each" if isinstance(node, Batch) and len(node.members) > 1 else ""
+            yield f"{_count(first.count, 'expert')}{each}, {_arrow(first.widths)}"
+            yield from _feature_gate(graph, node)
+        case Mix():
+            gates = "gate and self gate" if first.residual_positions else "gate"
+            yield f"{gates}, width {first.width}"
+        case Tower():
+            yield f"tower, {_arrow(first.widths)}"
+
+
+def _feature_gate(graph: Graph, node: Node) -> Iterator[str]:
+    maker = _first(graph[node.reads[0].node])
+    if isinstance(maker, FeatureGate):
+        yield f"feature gate: {_count(maker.loras, 'LoRA')} of rank {maker.rank}"
+
+
+def _arrow(widths: tuple[int, ...]) -> str:
+    return "→".join(map(str, widths))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

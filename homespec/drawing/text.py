@@ -1,0 +1,54 @@
+"""The graph as text, a node a line: `name = kind(attributes) <- values it reads`.
+
+The members of a batch stand indented below it; `experts_meta[1]` is the value of its second one.
+No spans: what the same text says is the same model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from homespec.analysis.yaml_text import flow
+from homespec.graph import Batch, Graph, Node, Port
+
+IN_THE_NAME = ("name", "layer", "place", "task")
+"""Fields that a node's name says already."""
+
+
+def as_text(graph: Graph) -> str:
+    """One line for each node, in dependency order."""
+    return "".join(f"{line}\n" for node in graph for line in _lines(node))
+
+
+def _lines(node: Node) -> Iterator[str]:
+    if isinstance(node, Batch):
+        yield f"{node.name} = batch"
+        for member in node.members:
+            yield f"  {_line(member)}"
+    else:
+        yield _line(node)
+
+
+def _line(node: Node) -> str:
+    inside = ", ".join(f"{key}={_value(v)}" for key, v in attributes(node).items())
+    reads = ", ".join(map(port_name, node.reads))
+    return f"{node.name} = {node.kind}({inside})" + (f" <- {reads}" if reads else "")
+
+
+def attributes(node: Node) -> dict[str, Any]:
+    """What a node is, apart from its name, place, reads and members."""
+    skipped = (*IN_THE_NAME, "reads", "span", "members")
+    fields = [f.name for f in dataclasses.fields(node) if f.name not in skipped]
+    return {field: getattr(node, field) for field in fields}
+
+
+def port_name(port: Port) -> str:
+    """`experts.meta.watch`, or `experts_meta[1]` for a member of a batch."""
+    return port.node if port.member is None else f"{port.node}[{port.member}]"
+
+
+def _value(value: object) -> str:
+    """As a spec writes it; `none` for what is not given."""
+    return "none" if value is None else flow(value)
