@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from homespec.checks import check_design, check_structure
+from homespec.checks import check_design, check_layers, check_structure
 from homespec.diagnostics import Diagnostic, Severity
 from homespec.graph import Graph
 from homespec.lower import build_graph, build_tree, check_names, expand
@@ -43,8 +43,9 @@ def analyse(document: Document) -> Analysis:
     found = _checked(found, check_names(spec, document))
     root = build_tree(spec)
     layers = expand(spec, root)
+    found = _checked(found, check_layers(layers, document))
     graph = build_graph(spec, root, layers, document)
-    found = _checked(found, check_structure(graph, layers, document))
+    found = _checked(found, check_structure(graph))
     found = _checked(found, check_design(spec, root, layers, graph, document))
     return Analysis(document, spec, root, layers, graph, tuple(found))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, rule
 from homespec.graph import (
     ExpertSet,
+    FeatureGate,
     Gate,
     Graph,
     Mix,
@@ -19,13 +20,14 @@ from homespec.lower.layers import Layer
 from homespec.source import Document
 
 
-def check_structure(graph: Graph, layers: list[Layer], document: Document) -> list[Diagnostic]:
-    """All HS3xx diagnostics; what follows from a gate over nothing is not reported again."""
-    found = [*gate_over_nothing(layers, document), *width_mismatch(graph)]
-    if found:
-        return found
-    return [
-        *unread_expert_set(graph),
+def check_layers(layers: list[Layer], document: Document) -> list[Diagnostic]:
+    """What must hold before there can be a graph: every output has something to mix."""
+    return gate_over_nothing(layers, document)
+
+
+def check_structure(graph: Graph) -> list[Diagnostic]:
+    """What the graph shows; where widths disagree nothing else counts."""
+    return width_mismatch(graph) or [
         *dead_parameters(graph),
         *constant_norm(graph),
         *one_choice(graph),
@@ -76,50 +78,53 @@ def width_mismatch(graph: Graph) -> Iterator[Finding]:
                 )
 
 
-@rule("HS303", "unread-expert-set")
-def unread_expert_set(graph: Graph) -> Iterator[Finding]:
-    """An expert set that no gate reads.
-
-    Its weights would never be used: they cost memory and optimiser state and stay as they were
-    initialised.
-    """
-    for experts in graph.of(ExpertSet):
-        if not graph.readers(experts.name):
-            yield Finding(
-                experts.span,
-                f"no gate reads the experts of `{experts.place}` in layer `{experts.layer}`",
-                label="never read",
-                help="remove the set (count 0), or let its node output a state",
-            )
-
-
 def _has_weights(node: Node) -> bool:
     if isinstance(node, Gate) and not isinstance(node, SelfGate):
         return node.choices > 1
-    return isinstance(node, ExpertSet | SelfGate | Tower) or node.kind == "feature_gate"
+    return isinstance(node, ExpertSet | SelfGate | FeatureGate | Tower)
 
 
-@rule("HS304", "dead-parameters")
+@rule("HS303", "dead-parameters")
 def dead_parameters(graph: Graph) -> Iterator[Finding]:
     """Parameters that no loss reaches.
 
     A task of weight 0 contributes nothing to the loss, so whatever serves that task alone never
     gets a gradient: its tower, its gates, its own experts, and its group's where the group has no
-    other task. Public libraries ship models in which a sixth of all weights is dead in ways like
-    this.
+    other task. A state that nothing reads is dead in the same way, such as the shared state of a
+    layer whose next layer has no shared experts and whose gates read their own state alone. Public
+    libraries ship models in which a sixth of all weights is dead in ways like these.
     """
     objectives = graph.of(Objective)
     alive = graph.ancestors([o.name for o in objectives if o.weight > 0])
+    named: set[str] = set()
     for objective in objectives:
-        if objective.weight > 0:
+        if objective.weight == 0:
+            names = graph.ancestors([objective.name]) - alive
+            named |= names
+            yield Finding(
+                objective.span,
+                f"task `{objective.task}` has weight 0, so no loss reaches "
+                f"{_listed([n.name for n in graph if n.name in names and _has_weights(n)])}",
+                label="weight 0",
+                help="give it a positive weight, or remove the task from the spec",
+            )
+    yield from _unread_states(graph, alive | named)
+
+
+def _unread_states(graph: Graph, known: set[str]) -> Iterator[Finding]:
+    """States that no later layer reads, with what is dead because of that."""
+    for mix in graph.of(Mix):
+        if mix.name in known or graph.readers(mix.name):
             continue
-        names = graph.ancestors([objective.name]) - alive
-        dead = [node.name for node in graph if node.name in names and _has_weights(node)]
+        names = graph.ancestors([mix.name]) - known
+        dead = [n.name for n in graph if n.name in names and _has_weights(n)]
         yield Finding(
-            objective.span,
-            f"task `{objective.task}` has weight 0, so no loss reaches {_listed(dead)}",
-            label="weight 0",
-            help="give it a positive weight, or remove the task from the spec",
+            mix.span,
+            f"nothing reads the state of `{mix.place}` that layer `{mix.layer}` makes, so no loss "
+            f"reaches {_listed(dead)}",
+            label="makes a state that is never read",
+            help=f"give `{mix.place}` experts in the next layer, or let the gates there read the "
+            "whole path (`gates.mixture.input: path`)",
         )
 
 
@@ -128,7 +133,7 @@ def _listed(names: list[str]) -> str:
     return shown + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-@rule("HS305", "constant-norm")
+@rule("HS304", "constant-norm")
 def constant_norm(graph: Graph) -> Iterator[Finding]:
     """Layer norm over a single channel.
 
@@ -146,7 +151,7 @@ def constant_norm(graph: Graph) -> Iterator[Finding]:
             )
 
 
-@rule("HS306", "one-choice", Severity.WARNING)
+@rule("HS305", "one-choice", Severity.WARNING)
 def one_choice(graph: Graph) -> Iterator[Finding]:
     """A gate over a single expert.
 

@@ -72,9 +72,9 @@ class Diagnostic:
     help: str = ""
 
     @property
-    def sort_key(self) -> tuple[Span, str, str]:
-        """Order of appearance: by place, then by code."""
-        return (self.span, self.rule.code, self.message)
+    def sort_key(self) -> tuple[Span, str]:
+        """Order of appearance: by place, then by code; equals stay as they were found."""
+        return (self.span, self.rule.code)
 
 
 @dataclass(frozen=True, slots=True)

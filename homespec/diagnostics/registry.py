@@ -5,12 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import ParamSpec
 
 from homespec.diagnostics.model import Diagnostic, Finding, Severity
 
 P = ParamSpec("P")
+
+MOST = 50
+"""So many findings of one rule are reported: a file made to have more is answered at once, too."""
+
+REST = "further findings of this rule are not reported"
+"""What the last of them says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +56,12 @@ def rule(
 
         @functools.wraps(find)
         def run(*args: P.args, **kwargs: P.kwargs) -> list[Diagnostic]:
+            findings = list(islice(find(*args, **kwargs), MOST))
+            if len(findings) == MOST:
+                last = findings[-1]
+                findings[-1] = replace(last, help=f"{last.help} ({REST})".strip())
             return [
-                Diagnostic(made, f.span, f.message, f.label, f.related, f.help)
-                for f in find(*args, **kwargs)
+                Diagnostic(made, f.span, f.message, f.label, f.related, f.help) for f in findings
             ]
 
         return run

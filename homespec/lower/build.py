@@ -27,15 +27,14 @@ from homespec.source import Document
 
 
 def build_graph(spec: Spec, root: TreeNode, layers: list[Layer], document: Document) -> Graph:
-    """The graph of a spec whose names are sound (`lower.rules`); widths may still disagree."""
+    """The graph of a spec with sound names and layers; widths may still disagree."""
     graph = Graph(spec.name, document.span(()))
     width = _add_input(graph, spec, document)
     states = {root.name: State(Port(INPUT), width)}
     for layer in layers:
         states = LayerBuilder(graph, document, layer, states).build()
     for task in root.of(Role.TASK):
-        if task.name in states:
-            _add_tower(graph, spec, document, task.name, states[task.name])
+        _add_tower(graph, spec, document, task.name, states[task.name])
     return graph
 
 
@@ -67,8 +66,7 @@ class LayerBuilder:
             for name, plan in self.layer.sets.items():
                 if name not in outputs:
                     self._add_self_gate(plan)
-        mixed = {node.name: self._add_mixture(node) for node in self.layer.outputs}
-        return {name: state for name, state in mixed.items() if state is not None}
+        return {node.name: self._add_mixture(node) for node in self.layer.outputs}
 
     def _name(self, kind: str, place: str) -> str:
         return f"{kind}.{self.layer.name}.{place}"
@@ -163,10 +161,8 @@ class LayerBuilder:
         sources = list(found.values())
         return sources[:1] if gate.input == "own" else sources
 
-    def _add_mixture(self, node: TreeNode) -> State | None:
+    def _add_mixture(self, node: TreeNode) -> State:
         visible = self.layer.visible(node)
-        if not visible:
-            return None  # the check `gate-over-nothing` reports it
         gate = self._add_gate(node, visible)
         residuals = self._residuals(node, visible)
         width = visible[0].experts.width

@@ -17,14 +17,16 @@ from homespec.source import Document
 if TYPE_CHECKING:
     import networkx as nx
 
+MANY = 20
+"""So many typos are compared with all names; behind them, looking for what was meant is no help."""
+
 MAX_NESTING = 8
 """Each level of nesting adds a layer; nobody has eight on purpose."""
 
 
 def check_names(spec: Spec, document: Document) -> list[Diagnostic]:
     """All HS2xx diagnostics; the tree is only looked at once its groups are sound."""
-    found = [
-        *name_clash(spec, document),
+    found = name_clash(spec, document) or [
         *unknown_member(spec, document),
         *repeated_member(spec, document),
         *in_two_groups(spec, document),
@@ -44,6 +46,11 @@ def _places(spec: Spec) -> Iterator[tuple[str, int, str]]:
             yield group, index, member
 
 
+def _meant(spec: Spec, group: str, member: str) -> str | None:
+    """The task or group that a misspelt member of `group` means."""
+    return closest(member, [name for name in (*spec.tasks, *spec.groups) if name != group])
+
+
 @rule("HS201", "unknown-member")
 def unknown_member(spec: Spec, document: Document) -> Iterator[Finding]:
     """A group lists a member that is neither a task nor a group.
@@ -59,7 +66,7 @@ def unknown_member(spec: Spec, document: Document) -> Iterator[Finding]:
     known = {**spec.tasks, **spec.groups}
     for group, index, member in _places(spec):
         if member not in known:
-            guess = closest(member, [name for name in known if name != group])
+            guess = _meant(spec, group, member)
             yield Finding(
                 document.span(("groups", group, index)),
                 f"group `{group}` lists `{member}`, which is neither a task nor a group",
@@ -102,8 +109,11 @@ def task_without_group(spec: Spec, document: Document) -> Iterator[Finding]:
     that resembles no other one may have a group of its own.
     """
     members = {member for _, _, member in _places(spec)}
+    known = {**spec.tasks, **spec.groups}
+    typos = [(group, member) for group, _, member in _places(spec) if member not in known]
+    meant = {_meant(spec, group, member) for group, member in typos[:MANY]}  # one mistake, not two
     for task in spec.tasks:
-        if task not in members:
+        if task not in members and task not in meant:
             yield Finding(
                 document.span(("tasks", task), key=True),
                 f"task `{task}` is in no group",

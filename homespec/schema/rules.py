@@ -138,7 +138,7 @@ def wrong_type(issue: Issue) -> Iterator[Finding]:
     YAML 1.2 decides types: `1e-3` is a number, `on` and `yes` are strings, `"3"` in quotes is a
     string, `true` is a boolean, an empty value is null.
     """
-    wanted = WANTED_TYPES.get(issue.kind, "something else")
+    wanted = _shorthand(issue) or WANTED_TYPES.get(issue.kind, "something else")
     found = type_name(issue.value)
     yield Finding(
         issue.span,
@@ -148,6 +148,22 @@ def wrong_type(issue: Issue) -> Iterator[Finding]:
     )
 
 
+SWITCHES = ("self", "feature")
+COUNTS = ("shared", "group", "task")
+
+
+def _shorthand(issue: Issue) -> str | None:
+    """What a section may be besides a mapping."""
+    if not issue.kind.startswith("model_") or len(issue.path) < 2:
+        return None
+    if issue.path[0] == "gates" and issue.path[-1] in SWITCHES:
+        return "true, false or a mapping"
+    counted = issue.path[-1] in COUNTS or issue.path[-2] == "nodes"
+    if issue.path[0] == "experts" and len(issue.path) > 2 and counted:
+        return "an integer or a mapping"
+    return None
+
+
 YES_AND_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 
 
@@ -155,12 +171,12 @@ def _retyped(value: Any, wanted: str) -> str:
     """The remedy for the usual slips of type."""
     if value is None:
         return "give it a value, or remove the key to take the default"
-    if isinstance(value, str) and wanted in ("an integer", "a number"):
+    if isinstance(value, str) and wanted.startswith(("an integer", "a number")):
         if re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value):
             return f"remove the quotes: {value}"
         if re.fullmatch(r"[\d_]+", value):
             return f"write it without underscores: {value.replace('_', '')}"
-    if wanted == "true or false" and str(value).lower() in YES_AND_NO:
+    if wanted.startswith("true") and str(value).lower() in YES_AND_NO:
         word = str(YES_AND_NO[str(value).lower()]).lower()
         return f"write `{word}`; in YAML 1.2 `{value}` is a string"
     if wanted == "a list" and not isinstance(value, dict):
@@ -188,7 +204,11 @@ def out_of_range(issue: Issue) -> Iterator[Finding]:
 
 @rule("HS105", "unknown-choice")
 def unknown_choice(issue: Issue) -> Iterator[Finding]:
-    """A value is not one of the words that the key takes."""
+    """A value is not one of the words that the key takes.
+
+    Norms are batch, layer and none; activations swish, relu, dice and none; a gate's `input` is
+    `path` or `own`. The message lists the words of the key at hand.
+    """
     choices = re.findall(r"'([^']*)'", str(issue.context.get("expected", "")))
     guess = closest(str(issue.value), choices)
     yield Finding(
@@ -275,6 +295,8 @@ def _name_trouble(name: str) -> str:
 
 
 def _better_name(name: str) -> str:
+    if not name.isascii():
+        return "type it anew in ASCII letters, digits and `_`"
     plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")[:63]
     if keyword.iskeyword(plain):
         plain += "_"
@@ -371,7 +393,7 @@ def not_increasing(issue: Issue) -> Iterator[Finding]:
     A boundary that equals or undercuts the one before it would make a bucket that no value reaches:
     a row of the table that is never trained.
     """
-    left, right = issue.context["left"], issue.context["right"]
+    left, right = float(issue.context["left"]), float(issue.context["right"])
     index = next(
         i
         for i, pair in enumerate(zip(issue.value, issue.value[1:], strict=False))
@@ -379,7 +401,7 @@ def not_increasing(issue: Issue) -> Iterator[Finding]:
     )
     yield Finding(
         issue.document.span((*issue.path, index + 1)),
-        f"boundaries must ascend, but {shown(right)} follows {shown(left)}",
+        f"boundaries must ascend, but {right:g} follows {left:g}",
         label="not greater than the one before",
         help="sort the boundaries and remove repetitions",
     )

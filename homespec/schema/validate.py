@@ -13,6 +13,9 @@ from homespec.schema import rules
 from homespec.schema.models import Spec
 from homespec.source import Document
 
+MOST = 200
+"""So many violations are reported; who has more has another problem."""
+
 RULE_OF: dict[str, Callable[[rules.Issue], list[Diagnostic]]] = {
     "extra_forbidden": rules.unknown_key,
     "missing": rules.missing_key,
@@ -47,7 +50,7 @@ def validate(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
         errors = [error for error in errors if error["loc"] == ("homespec",)]
         return None, rules.unsupported_version(_issue(document, errors[0]))
     found = []
-    for error in _without_echoes(errors):
+    for error in _without_echoes(errors)[:MOST]:
         found += RULE_OF.get(error["type"], rules.wrong_type)(_issue(document, error))
     return None, found
 
