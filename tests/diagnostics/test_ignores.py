@@ -32,8 +32,8 @@ def left(text: str, *found: tuple[str, str]) -> list[tuple[str, int]]:
     "comment",
     [
         "# homespec: ignore[one-choice]",
-        "# homespec: ignore[HS306] because",
-        "# homespec: ignore[ hs306 , one_choice ]",
+        "# homespec: ignore[HS305] because",
+        "# homespec: ignore[ hs305 , one_choice ]",
         "#homespec:ignore[one-choice]",
         "# why it is so # homespec: ignore[one-choice]",
     ],
