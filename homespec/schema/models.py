@@ -58,6 +58,9 @@ def _listed(value: Any) -> Any:
 
 M = TypeVar("M", bound=BaseModel)
 
+MANY = 1024
+"""So many features, groups and tasks a spec may have: products have dozens of tasks."""
+
 Name = Annotated[str, AfterValidator(_check_name)]
 Count = Annotated[int, Field(ge=0, le=4096)]
 Width = Annotated[int, Field(ge=1, le=1_048_576)]
@@ -337,14 +340,14 @@ class Spec(Model):
     """What the model is for; it becomes the generated file's docstring."""
     family: Literal["home"] = "home"
     """The architecture. This version compiles HoME (Hierarchy of Multi-Gate Experts)."""
-    features: Annotated[dict[Name, Feature], Field(min_length=1)]
+    features: Annotated[dict[Name, Feature], Field(min_length=1, max_length=MANY)]
     """Input features by name; v is their concatenation in this order."""
     groups: Annotated[
         dict[Name, Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]],
-        Field(min_length=1),
+        Field(min_length=1, max_length=MANY),
     ]
     """Task groups: name to members, tasks or other groups. The one source of hierarchy."""
-    tasks: Annotated[dict[Name, Task], Field(min_length=1)]
+    tasks: Annotated[dict[Name, Task], Field(min_length=1, max_length=MANY)]
     """Tasks by name. Each belongs to exactly one group."""
     experts: Experts = Field(default_factory=Experts.model_construct)
     """The experts: how many, how wide, how normalised."""
