@@ -42,6 +42,11 @@ def commands(block: str) -> Iterator[tuple[str, str]]:
         yield command, output
 
 
+def stripped(text: str) -> str:
+    """The text without blanks at the ends of lines, which nobody sees and editors remove."""
+    return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
+
+
 def matches(shown: str, printed: str) -> bool:
     parts = [re.escape(part) for part in re.split(r"^\.\.\.\n", shown, flags=re.MULTILINE)]
     return re.fullmatch(r"(?:.*\n)*".join(parts), printed) is not None
@@ -66,7 +71,7 @@ def console(text: str, folder: Path) -> str:
     """A console block with the output that its commands have now."""
     parts = []
     for command, shown in commands(text):
-        printed = run(["bash", "-c", command], folder)
+        printed = stripped(run(["bash", "-c", command], folder))
         parts.append(f"$ {command}\n{shown if matches(shown, printed) else printed}")
     return "".join(parts)
 
@@ -79,7 +84,7 @@ def followed(page: str, folder: Path) -> str:
         if block.language == "console":
             text = console(text, folder)
         elif block.language == "text" and printed is not None:
-            text = printed
+            text = stripped(printed)
         elif block.language == "yaml" and (named := re.match(r"# (\S+\.yaml)\n", text)):
             (folder / named[1]).write_text(text)
         printed = run([sys.executable, "-c", text], folder) if block.language == "python" else None
