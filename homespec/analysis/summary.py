@@ -1,0 +1,219 @@
+"""The model of a spec at a glance: what stands where, what it reads, what it costs.
+
+Every cost of the graph is in exactly one row: feature gates and self gates belong to the set that
+they gate, mixture gates to the state that they make.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from homespec.analysis.costs import Cost, cost_of
+from homespec.compiler import Analysis
+from homespec.graph import (
+    INPUT,
+    ExpertSet,
+    Feature,
+    FeatureGate,
+    Gate,
+    Graph,
+    Input,
+    Mix,
+    Node,
+    Port,
+    SelfGate,
+    Tower,
+)
+from homespec.lower.tree import Role, TreeNode
+
+PARTS: dict[str, type[Node]] = {
+    "embeddings": Feature,
+    "feature gates": FeatureGate,
+    "experts": ExpertSet,
+    "gates": Gate,
+    "self gates": SelfGate,
+    "towers": Tower,
+}
+"""What the total is the sum of."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRow:
+    """An input feature; `rows` is the length of its embedding table, 0 for a dense feature."""
+
+    name: str
+    column: str
+    kind: str
+    rows: int
+    width: int
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureGateInfo:
+    """The feature gate of a set."""
+
+    loras: int
+    rank: int
+    mix: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetRow:
+    """The expert set of a tree node with the gates on its input and output."""
+
+    node: str
+    count: int
+    widths: tuple[int, ...]
+    hidden_activation: str
+    norm: str
+    activation: str
+    reads: str
+    feature_gate: FeatureGateInfo | None
+    self_gate: tuple[int, ...] | None
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """The state of a tree node: the sets that its gate mixes with their numbers of experts, what
+    the gate reads, and the sets whose self gates add to it."""
+
+    node: str
+    width: int
+    mixes: dict[str, int]
+    gate: tuple[int, ...]
+    gate_reads: tuple[str, ...]
+    self_gates: tuple[str, ...]
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """The expert sets and states of one layer."""
+
+    name: str
+    sets: tuple[SetRow, ...]
+    states: tuple[StateRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TowerRow:
+    """A task with its tower."""
+
+    task: str
+    label: str
+    weight: float
+    rate: float | None
+    widths: tuple[int, ...]
+    activation: str
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A whole model; `width` is that of the input v, `parts` are the costs by kind of node."""
+
+    name: str
+    family: str
+    description: str
+    tree: dict[str, Any]
+    width: int
+    features: tuple[FeatureRow, ...]
+    layers: tuple[LayerSummary, ...]
+    towers: tuple[TowerRow, ...]
+    parts: dict[str, Cost]
+    total: Cost
+
+
+def summarise(analysis: Analysis) -> Summary:
+    """The summary of a sound spec."""
+    spec, graph = analysis.spec, analysis.graph
+    (v,) = graph.of(Input)
+    return Summary(
+        name=spec.name,
+        family=spec.family,
+        description=spec.description,
+        tree=_members(analysis.root),
+        width=v.width,
+        features=tuple(map(_feature, graph.of(Feature))),
+        layers=tuple(_layer(graph, layer.name) for layer in analysis.layers),
+        towers=tuple(_tower(analysis, tower) for tower in graph.of(Tower)),
+        parts={part: cost_of(graph.of(kind)) for part, kind in PARTS.items()},
+        total=cost_of(graph),
+    )
+
+
+def _members(node: TreeNode) -> dict[str, Any]:
+    """Groups map to their members, tasks to nothing."""
+    return {
+        child.name: None if child.role is Role.TASK else _members(child) for child in node.children
+    }
+
+
+def _feature(node: Feature) -> FeatureRow:
+    kind = "hashed id" if node.hashed else node.source
+    name = node.name.removeprefix("features.")
+    return FeatureRow(name, node.column, kind, node.rows, node.width, cost_of([node]))
+
+
+def _layer(graph: Graph, layer: str) -> LayerSummary:
+    sets = tuple(_set(graph, node) for node in graph.of(ExpertSet) if node.layer == layer)
+    states = tuple(_state(graph, node) for node in graph.of(Mix) if node.layer == layer)
+    return LayerSummary(layer, sets, states)
+
+
+def _set(graph: Graph, node: ExpertSet) -> SetRow:
+    maker = graph[node.reads[0].node]
+    gate = maker if isinstance(maker, FeatureGate) else None
+    here = (node.layer, node.place)
+    own = next((g for g in graph.of(SelfGate) if (g.layer, g.place) == here), None)
+    return SetRow(
+        node=node.place,
+        count=node.count,
+        widths=node.widths,
+        hidden_activation=node.hidden_activation,
+        norm=node.norm,
+        activation=node.activation,
+        reads=state_name((gate or node).reads[0]),
+        feature_gate=FeatureGateInfo(gate.loras, gate.rank, gate.mix) if gate else None,
+        self_gate=own.widths if own else None,
+        cost=cost_of(part for part in (node, gate, own) if part),
+    )
+
+
+def _state(graph: Graph, node: Mix) -> StateRow:
+    gate = graph[node.gate.node]
+    assert isinstance(gate, Gate)
+    places = [port.node.rpartition(".")[2] for port in node.sets]
+    return StateRow(
+        node=node.place,
+        width=node.width,
+        mixes=dict(zip(places, node.counts, strict=True)),
+        gate=gate.widths if gate.choices > 1 else (),
+        gate_reads=tuple(map(state_name, gate.reads)),
+        self_gates=tuple(places[residual.position] for residual in node.residuals),
+        cost=cost_of([gate]),
+    )
+
+
+def state_name(port: Port) -> str:
+    """What a gate or set reads, in short: v, a tree node's state, or the gated copy of it."""
+    if port.node == INPUT:
+        return "v"
+    kind, *_, place = port.node.split(".")
+    return f"{place} (gated)" if kind == "feature_gates" else place
+
+
+def _tower(analysis: Analysis, node: Tower) -> TowerRow:
+    task = analysis.spec.tasks[node.task]
+    return TowerRow(
+        task=node.task,
+        label=task.label,
+        weight=task.weight,
+        rate=node.rate,
+        widths=node.widths,
+        activation=node.activation,
+        cost=cost_of([node]),
+    )
