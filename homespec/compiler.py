@@ -43,7 +43,7 @@ def analyse(document: Document) -> Analysis:
     found = _checked(found, check_names(spec, document))
     root = build_tree(spec)
     layers = expand(spec, root)
-    found = _checked(found, check_layers(layers, document))
+    found = _checked(found, check_layers(root, layers, document))
     graph = build_graph(spec, root, layers, document)
     found = _checked(found, check_structure(graph))
     found = _checked(found, check_design(spec, root, layers, graph, document))

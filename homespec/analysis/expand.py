@@ -1,7 +1,8 @@
-"""The whole spec with every default written out, and for each value the line that gives it.
+"""The whole spec in its explicit form, and for each value the line that gives it.
 
-The result is itself a valid spec, and its graph is the same. Experts are told node by node and
-gates layer by layer, so nothing is inherited any more.
+The family is written out as layers, every default is told. The result is itself a valid spec, and
+its graph is the same. Experts are told node by node and gates layer by layer, so nothing is
+inherited any more.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import Any
 
 from homespec.analysis.yaml_text import Entry, Line, Section, write
 from homespec.compiler import Analysis
-from homespec.lower.layers import Layer, Path
-from homespec.lower.tree import Role, TreeNode
-from homespec.schema.models import ExpertSet, Feature, Style, Task, overlay
+from homespec.lower.families import Family, family_of
+from homespec.lower.layers import Layer, Path, SetPlan
+from homespec.schema.models import Feature, Style, Task, overlay
 from homespec.schema.models import Tower as TowerConfig
 from homespec.source import Document
 
+DEFAULT = "default"
 MODELINE = "# yaml-language-server:"
 SHORT = {"count": (int,), "enabled": (bool, dict)}
 """Keys that a section gives without naming them: `shared: 4`, `self: true`, `feature: {…}`."""
@@ -34,19 +36,14 @@ def expanded(analysis: Analysis) -> str:
 
 def _spec(analysis: Analysis) -> Iterator[Entry]:
     spec, document = analysis.spec, analysis.document
-    for key in ("homespec", "name", "description", "family"):
+    for key in ("homespec", "name", "description"):
         yield _line(document, key, getattr(spec, key), [()])
     yield Section("features", [_feature(document, n, f) for n, f in spec.features.items()])
     groups = spec.groups.items()
     yield Section("groups", [_line(document, n, members, [("groups",)]) for n, members in groups])
     yield Section("tasks", [_task(analysis, name, task) for name, task in spec.tasks.items()])
-    *meta, task_layer = analysis.layers
-    experts = [Section(layer.name, _experts(analysis, layer)) for layer in meta]
-    last = Section("task", _experts(analysis, task_layer))
-    yield Section("experts", [Section("meta", experts, is_list=True), last])
-    gates = [Section(layer.name, _gates(document, layer)) for layer in meta]
-    last = Section("task", _gates(document, task_layer))
-    yield Section("gates", [Section("meta", gates, is_list=True), last])
+    layers = [_layer(analysis, i, layer) for i, layer in enumerate(analysis.layers)]
+    yield Section("layers", layers, is_list=True)
 
 
 def _feature(document: Document, name: str, feature: Feature) -> Section:
@@ -76,44 +73,65 @@ def _task(analysis: Analysis, name: str, task: Task) -> Section:
     return Section(name, [*lines, Section("tower", parts)])
 
 
-def _experts(analysis: Analysis, layer: Layer) -> list[Entry]:
-    """The root's set under `shared`, all other ones under `nodes`."""
-    root = analysis.root
-    nodes = list(root.walk()) if layer.name == Role.TASK else layer.outputs
-    parts = [_set(analysis.document, layer, node) for node in nodes]
-    return [parts[0], Section("nodes", parts[1:])]
+def _layer(analysis: Analysis, index: int, layer: Layer) -> Section:
+    """A layer: the nodes that own experts, those that it puts out a state for, its gates."""
+    document, family = analysis.document, family_of(analysis.spec)
+    origin = f"family {analysis.spec.family}" if family else DEFAULT
+    path: Path = ("layers", index)
+    outputs = [node.name for node in layer.outputs]
+    return Section(
+        layer.name,
+        [
+            _line(document, "name", layer.name, [path]),
+            _line(document, "outputs", outputs, [path], origin),
+            Section("experts", [_set(document, p, family, origin) for p in layer.sets.values()]),
+            Section("gates", _gates(document, layer, family, origin)),
+        ],
+    )
 
 
-def _set(document: Document, layer: Layer, node: TreeNode) -> Section:
-    """The experts of a node; of a set that is not there, only that its count is 0."""
-    role: Path = (*layer.path, node.role.value)
-    own: Path = (*layer.path, "nodes", node.name)
-    sections: list[Path] = [own, role, layer.path, ("experts",)]
-    plan = layer.sets.get(node.name)
-    experts = plan.experts if plan else ExpertSet(count=0)
-    keys = ("count", *Style.model_fields) if plan else ("count",)
-    lines = [_line(document, key, getattr(experts, key), sections) for key in keys]
-    return Section(node.name, lines)
+def _set(document: Document, plan: SetPlan, family: Family | None, origin: str) -> Section:
+    """The experts of a node; what the family gives by default is its own."""
+    published = family.experts.model_fields_set if family else set()
+    lines: list[Entry] = []
+    for key in ("count", "inputs", *Style.model_fields):
+        value = getattr(plan.experts, key)
+        own = key in published or value == "each"
+        lines.append(_line(document, key, value, plan.sections, origin if own else DEFAULT))
+    return Section(plan.node.name, lines)
 
 
-def _gates(document: Document, layer: Layer) -> list[Entry]:
+def _gates(document: Document, layer: Layer, family: Family | None, origin: str) -> list[Entry]:
     """The three kinds of gates of a layer; of a kind that is off, only that."""
     sections = []
     for kind in ("mixture", "feature", "self"):
         gate = getattr(layer.gates, kind)
-        paths: list[Path] = [(*layer.gates_path, kind), ("gates", kind)]
+        paths: list[Path] = [(*path, kind) for path in layer.gate_sections]
         keys = list(type(gate).model_fields)
         if not getattr(gate, "enabled", True):
             keys = ["enabled"]
-        lines = [_line(document, key, getattr(gate, key), paths) for key in keys]
+        published = getattr(family.gates, kind).model_fields_set if family else set()
+        lines = [
+            _line(document, key, getattr(gate, key), paths, origin if key in published else DEFAULT)
+            for key in keys
+        ]
         sections.append(Section(kind, lines))
     return list(sections)
 
 
-def _line(document: Document, key: str, value: Any, sections: Iterable[Path]) -> Line:
-    """A key with its value; `sections` are those that may give it, the most specific first."""
+def _line(
+    document: Document,
+    key: str,
+    value: Any,
+    sections: Iterable[Path],
+    otherwise: str = DEFAULT,
+) -> Line:
+    """A key with its value; `sections` are those that may give it, the most specific first.
+
+    `otherwise` says where the value comes from if no line gives it.
+    """
     path = next((p for section in sections for p in _giving(document, section, key)), None)
-    origin = "default" if path is None else f"line {document.span(path).start.line}"
+    origin = otherwise if path is None else f"line {document.span(path).start.line}"
     return Line(key, value, origin)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, rule
-from homespec.graph import ExpertSet, FeatureGate, Graph
-from homespec.lower.layers import Layer
+from homespec.graph import ExpertSet, FeatureGate, Gate, Graph, Mix
+from homespec.lower.layers import Layer, Path, span_of
 from homespec.lower.tree import Role, TreeNode
 from homespec.schema.labels import parse_label
 from homespec.schema.models import Spec
+from homespec.schema.names import ROOT
 from homespec.source import Document
 
 SPARSE_RATE = 0.01
@@ -26,15 +27,16 @@ def check_design(
     spec: Spec, root: TreeNode, layers: list[Layer], graph: Graph, document: Document
 ) -> list[Diagnostic]:
     """All HS4xx diagnostics of a spec whose graph is sound."""
+    is_home = spec.family == "home" and not spec.topology
     return [
         *relu_without_norm(graph),
         *unnormalised_experts(graph),
-        *experts_not_home(graph),
+        *(experts_not_home(graph) if is_home else ()),
         *no_shared_experts(layers, document),
         *single_group(root, document),
         *one_task_group(root, document),
-        *sparse_without_own(spec, layers, document),
-        *no_underfitting_gates(layers, document),
+        *(sparse_without_own(spec, layers, document) if _tasks_own(spec) else ()),
+        *(no_underfitting_gates(layers, document) if is_home else ()),
         *rank_not_low(graph),
         *label_leak(spec, document),
         *repeated_label(spec, document),
@@ -42,6 +44,11 @@ def check_design(
         *self_gate_without_set(layers, document),
         *wide_table(spec, document),
     ]
+
+
+def _tasks_own(spec: Spec) -> bool:
+    """Whether tasks have experts of their own: in MMoE they have none by definition."""
+    return bool(spec.topology) or spec.family in ("home", "ple", "cgc")
 
 
 @rule("HS401", "relu-without-norm", Severity.WARNING)
@@ -52,7 +59,7 @@ def relu_without_norm(graph: Graph) -> Iterator[Finding]:
     than 90 % zeros (the paper's figure), so that gates cannot compare them and one expert takes
     all. HoME's remedy is batch norm and Swish on every expert's output (HOME.md section 2).
     """
-    for experts in graph.of(ExpertSet):
+    for experts in _compared(graph):
         if experts.norm == "none" and experts.activation == "relu":
             yield Finding(
                 experts.span,
@@ -63,6 +70,13 @@ def relu_without_norm(graph: Graph) -> Iterator[Finding]:
             )
 
 
+def _compared(graph: Graph) -> list[ExpertSet]:
+    """The sets between whose experts some gate chooses."""
+    gates = {gate.name for gate in graph.of(Gate) if gate.choices > 1}
+    mixed = {port.node for mix in graph.of(Mix) if mix.gate.node in gates for port in mix.sets}
+    return [experts for experts in graph.of(ExpertSet) if experts.name in mixed]
+
+
 @rule("HS402", "unnormalised-experts", Severity.WARNING)
 def unnormalised_experts(graph: Graph) -> Iterator[Finding]:
     """Experts without normalisation cannot be compared by a gate.
@@ -71,7 +85,7 @@ def unnormalised_experts(graph: Graph) -> Iterator[Finding]:
     choice follows the scale: expert collapse. DICE does not cure it: it scales with its input
     (HOME.md section 2).
     """
-    for experts in graph.of(ExpertSet):
+    for experts in _compared(graph):
         if experts.norm == "none" and experts.activation != "relu":
             yield Finding(
                 experts.span,
@@ -111,9 +125,9 @@ def no_shared_experts(layers: list[Layer], document: Document) -> Iterator[Findi
     hides one group's experts from the other groups' tasks.
     """
     for layer in layers:
-        if layer.outputs[0].path[-1].name not in layer.sets:
+        if ROOT not in layer.sets:
             yield Finding(
-                document.span(layer.path, key=True),
+                span_of(document, layer.sections, key=True),
                 f"layer `{layer.name}` has no shared experts: its groups share nothing",
                 label="shared: 0",
                 help="give the root at least one expert: `shared: 2`",
@@ -291,12 +305,17 @@ def self_gate_without_set(layers: list[Layer], document: Document) -> Iterator[F
         for node in layer.outputs:
             if layer.gates.self.enabled and node.name not in layer.sets:
                 yield Finding(
-                    document.span((*layer.path, node.role.value), key=True),
+                    span_of(document, _of_node(layer, node), key=True),
                     f"`{node.name}` has no experts in layer `{layer.name}`, so no self gate",
                     label="count 0",
                     help="give it an expert, or switch self gates off in this layer",
                 )
                 break
+
+
+def _of_node(layer: Layer, node: TreeNode) -> tuple[Path, ...]:
+    """Where the spec speaks of a node's role in a layer."""
+    return (*((*path, node.role.value) for path in layer.sections[:2]), *layer.sections)
 
 
 @rule("HS414", "wide-table", Severity.WARNING)

@@ -1,4 +1,4 @@
-"""HS3xx: what the graph proves wrong, before any tensor exists."""
+"""HS302 to HS306: what the graph proves wrong, before any tensor exists."""
 
 from __future__ import annotations
 
@@ -16,42 +16,16 @@ from homespec.graph import (
     SelfGate,
     Tower,
 )
-from homespec.lower.layers import Layer
-from homespec.source import Document
-
-
-def check_layers(layers: list[Layer], document: Document) -> list[Diagnostic]:
-    """What must hold before there can be a graph: every output has something to mix."""
-    return gate_over_nothing(layers, document)
 
 
 def check_structure(graph: Graph) -> list[Diagnostic]:
     """What the graph shows; where widths disagree nothing else counts."""
     return width_mismatch(graph) or [
         *dead_parameters(graph),
+        *unread_experts(graph),
         *constant_norm(graph),
         *one_choice(graph),
     ]
-
-
-@rule("HS301", "gate-over-nothing")
-def gate_over_nothing(layers: list[Layer], document: Document) -> Iterator[Finding]:
-    """A gate has no expert to mix: no set that it may read has any.
-
-    The hierarchy lets a gate read the sets of its own node, of its ancestors and of what is below
-    it. Where all of these have the count 0, the layer has no state for the node and the tasks below
-    it would skip the layer without anyone having said so.
-    """
-    for layer in layers:
-        for node in layer.outputs:
-            if not layer.visible(node):
-                names = [n.name for n in reversed(node.path)]
-                yield Finding(
-                    document.span(layer.path, key=True),
-                    f"the gate of `{node.name}` in layer `{layer.name}` has no expert to mix",
-                    label=f"no experts at {' or '.join(f'`{n}`' for n in names)}",
-                    help="give one of these nodes at least one expert",
-                )
 
 
 @rule("HS302", "width-mismatch")
@@ -131,6 +105,25 @@ def _unread_states(graph: Graph, known: set[str]) -> Iterator[Finding]:
 def _listed(names: list[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:4])
     return shown + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+@rule("HS306", "unread-experts")
+def unread_experts(graph: Graph) -> Iterator[Finding]:
+    """An expert set that no gate reads.
+
+    A gate reads the sets on one root-to-leaf path with its node. Experts at a node that stands on
+    no path with any output of their layer are never mixed into anything: no loss reaches them.
+    """
+    for experts in graph.of(ExpertSet):
+        if not graph.readers(experts.name):
+            outputs = [mix.place for mix in graph.of(Mix) if mix.layer == experts.layer]
+            yield Finding(
+                experts.span,
+                f"no gate reads the experts of `{experts.place}` in layer `{experts.layer}`",
+                label=f"on no path with an output ({_listed(outputs)})",
+                help=f"remove them, or put `{experts.place}`, or a node above or below it, among "
+                "the layer's `outputs`",
+            )
 
 
 @rule("HS304", "constant-norm")

@@ -22,7 +22,7 @@ def spec_hash(text: str) -> str:
     return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
 
 
-def header(text: str, source: str, root: TreeNode, graph: Graph, plain: bool) -> str:
+def header(title: str, text: str, source: str, root: TreeNode, graph: Graph, plain: bool) -> str:
     """The docstring behind the title; nothing in it depends on the machine or the time."""
     option = " --no-optimize" if plain else ""
     form = "one module for each expert: the readable twin" if plain else "experts batched"
@@ -37,7 +37,7 @@ def header(text: str, source: str, root: TreeNode, graph: Graph, plain: bool) ->
             f"    homespec compile{option} {source}",
             f"spec sha256: {spec_hash(text)}",
             "",
-            f"HoME: {len(tasks)} tasks in {len(root.of(Role.GROUP))} groups, {layers} layers, "
+            f"{title}: {len(tasks)} tasks in {len(root.of(Role.GROUP))} groups, {layers} layers, "
             f"{sum(experts.count for experts in sets)} experts; {form}.",
             "",
             *drawing(root),
@@ -49,7 +49,8 @@ def header(text: str, source: str, root: TreeNode, graph: Graph, plain: bool) ->
 
 def drawing(node: TreeNode, lead: str = "    ") -> list[str]:
     """The task tree as text, tasks of a group on the group's line."""
-    lines = [lead + node.name]
+    names = [child.name for child in node.children if child.role is Role.TASK]
+    lines = _wrapped(lead + node.name + (": " if names else ""), names, lead)
     _draw(node, lead, lines)
     return lines
 

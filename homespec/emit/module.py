@@ -41,6 +41,7 @@ from homespec.graph import (
     Placed,
     Tower,
 )
+from homespec.lower.families import title_of
 from homespec.lower.tree import TreeNode
 from homespec.schema.models import Spec
 
@@ -56,7 +57,7 @@ def emit(graph: Graph, spec: Spec, root: TreeNode, text: str, file: str, plain: 
     logical += [row for block in blocks for row in block.logical]
     context = {
         "title": _title(spec),
-        "header": header(text, file, root, graph, plain),
+        "header": header(title_of(spec), text, file, root, graph, plain),
         "plain": plain,
         **_constants(graph, spec),
         "uses": {name for block in blocks for name in block.uses},

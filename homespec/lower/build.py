@@ -19,7 +19,7 @@ from homespec.graph import (
     SelfGate,
     Tower,
 )
-from homespec.lower.layers import Layer, SetPlan
+from homespec.lower.layers import Layer, SetPlan, span_of, states_each
 from homespec.lower.tree import Role, TreeNode
 from homespec.schema.models import Spec, overlay
 from homespec.schema.models import Tower as TowerConfig
@@ -30,32 +30,49 @@ def build_graph(spec: Spec, root: TreeNode, layers: list[Layer], document: Docum
     """The graph of a spec with sound names and layers; widths may still disagree."""
     graph = Graph(spec.name, document.span(()))
     width = _add_input(graph, spec, document)
-    states = {root.name: State(Port(INPUT), width)}
-    for layer in layers:
-        states = LayerBuilder(graph, document, layer, states).build()
+    v = State((Port(INPUT),), width)
+    states = {root.name: v}
+    for layer, several in zip(layers, states_each(layers), strict=True):
+        states = LayerBuilder(graph, document, layer, states, v, several).build()
     for task in root.of(Role.TASK):
-        _add_tower(graph, spec, document, task.name, states[task.name])
+        state = next(states[node.name] for node in task.path if node.name in states)
+        _add_tower(graph, spec, document, task.name, state)
     return graph
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A representation R_k of a tree node: its value and width."""
+    """The representation R_k of a tree node, each value of it of this width.
 
-    port: Port
+    It is several values where the experts of the next layer read one each.
+    """
+
+    ports: tuple[Port, ...]
     width: int
+
+    @property
+    def total(self) -> int:
+        """Width of the values' concatenation."""
+        return self.width * len(self.ports)
 
 
 @dataclass(slots=True)
 class LayerBuilder:
-    """Adds one layer to the graph. `states` are the representations R_{k-1} by tree node."""
+    """Adds one layer to the graph. `states` are the representations R_{k-1} by tree node.
+
+    `v` is R_0, `several` says for which nodes to put out several values, and how many.
+    """
 
     graph: Graph
     document: Document
     layer: Layer
     states: dict[str, State]
+    v: State
+    several: dict[str, int]
     fed: dict[str, State] = field(default_factory=dict)
     """What each set reads: its state, feature-gated where such gates are on."""
+    self_gates: dict[str, Port] = field(default_factory=dict)
+    """The self gates by the node of their set."""
 
     def build(self) -> dict[str, State]:
         """Add gates, sets and mixtures; return the layer's own states R_k."""
@@ -66,7 +83,7 @@ class LayerBuilder:
             for name, plan in self.layer.sets.items():
                 if name not in outputs:
                     self._add_self_gate(plan)
-        return {node.name: self._add_mixture(node) for node in self.layer.outputs}
+        return {node.name: self._add_states(node) for node in self.layer.outputs}
 
     def _name(self, kind: str, place: str) -> str:
         return f"{kind}.{self.layer.name}.{place}"
@@ -77,13 +94,13 @@ class LayerBuilder:
 
     def _add_set(self, plan: SetPlan) -> None:
         source = self._state_of(plan.node)
-        self.fed[plan.node.name] = fed = self._add_feature_gate(plan, source)
+        self.fed[plan.node.name] = fed = self._add_feature_gates(plan, source)
         experts = plan.experts
         self.graph.add(
             ExpertSet(
                 name=self._name("experts", plan.node.name),
-                reads=(fed.port,),
-                span=self.document.span(plan.path),
+                reads=fed.ports,
+                span=span_of(self.document, plan.sections),
                 layer=self.layer.name,
                 place=plan.node.name,
                 count=experts.count,
@@ -96,55 +113,63 @@ class LayerBuilder:
             )
         )
 
-    def _add_feature_gate(self, plan: SetPlan, source: State) -> State:
-        gate = self.layer.gates.feature
-        if not gate.enabled:
+    def _add_feature_gates(self, plan: SetPlan, source: State) -> State:
+        """One gate before the set; where its experts read a state each, one before each."""
+        if not self.layer.gates.feature.enabled:
             return source
-        whole = max(1, source.width // gate.loras)
-        port = self.graph.add(
+        places = _places(plan.node.name, len(source.ports) if len(source.ports) > 1 else 0)
+        ports = [
+            self._add_feature_gate(place, port, source.width)
+            for place, port in zip(places, source.ports, strict=True)
+        ]
+        return State(tuple(ports), source.width)
+
+    def _add_feature_gate(self, place: str, source: Port, width: int) -> Port:
+        gate = self.layer.gates.feature
+        whole = max(1, width // gate.loras)
+        return self.graph.add(
             FeatureGate(
-                name=self._name("feature_gates", plan.node.name),
-                reads=(source.port,),
+                name=self._name("feature_gates", place),
+                reads=(source,),
                 span=self._gate_span("feature"),
                 layer=self.layer.name,
-                place=plan.node.name,
-                width=source.width,
+                place=place,
+                width=width,
                 loras=gate.loras,
                 rank=whole if gate.rank == "width/loras" else gate.rank,
                 mix=gate.mix,
             )
         )
-        return State(port, source.width)
 
-    def _add_self_gate(self, plan: SetPlan) -> Port:
+    def _add_self_gate(self, plan: SetPlan) -> None:
         gate = self.layer.gates.self
         place = plan.node.name
         source = self.fed[place] if gate.input == "gated" else self._state_of(plan.node)
-        return self.graph.add(
+        self.self_gates[place] = self.graph.add(
             SelfGate(
                 name=self._name("self_gates", place),
-                reads=(source.port,),
+                reads=source.ports,
                 span=self._gate_span("self"),
                 layer=self.layer.name,
                 place=place,
-                widths=(source.width, *gate.hidden, plan.experts.count),
+                widths=(source.total, *gate.hidden, plan.experts.count),
                 hidden_activation=gate.hidden_activation,
             )
         )
 
-    def _add_gate(self, node: TreeNode, visible: list[SetPlan]) -> Port:
+    def _add_gate(self, node: TreeNode, place: str, visible: list[SetPlan]) -> Port:
         gate = self.layer.gates.mixture
         choices = sum(plan.experts.count for plan in visible)
         sources = self._gate_input(node) if choices > 1 else []
         hidden = gate.hidden if choices > 1 else ()
         return self.graph.add(
             Gate(
-                name=self._name("gates", node.name),
-                reads=tuple(source.port for source in sources),
+                name=self._name("gates", place),
+                reads=tuple(port for source in sources for port in source.ports),
                 span=self._gate_span("mixture"),
                 layer=self.layer.name,
-                place=node.name,
-                widths=(sum(source.width for source in sources), *hidden, choices),
+                place=place,
+                widths=(sum(source.total for source in sources), *hidden, choices),
                 hidden_activation=gate.hidden_activation,
             )
         )
@@ -152,37 +177,45 @@ class LayerBuilder:
     def _gate_input(self, node: TreeNode) -> list[State]:
         """The distinct states along the node's path, nearest first; gated copies by option."""
         gate = self.layer.gates.mixture
-        found: dict[Port, State] = {}
+        if gate.input == "v" and self.v not in self.states.values():
+            return [self.v]
+        found: dict[State, State] = {}
         for step in node.path:
+            if not any(n.name in self.states for n in step.path):
+                break  # a free topology may leave the root without a state
             state = self._state_of(step)
             copy = self.fed.get(step.name, state) if gate.gated else state
-            if state.port not in found or (gate.gated and found[state.port] == state):
-                found[state.port] = copy
+            if state not in found or (gate.gated and found[state] == state):
+                found[state] = copy
         sources = list(found.values())
-        return sources[:1] if gate.input == "own" else sources
+        return sources if gate.input == "path" else sources[:1]
 
-    def _add_mixture(self, node: TreeNode) -> State:
+    def _add_states(self, node: TreeNode) -> State:
+        """The node's state, or one for each expert that reads its own."""
+        places = _places(node.name, self.several.get(node.name, 0))
+        ports = tuple(self._add_mixture(node, place) for place in places)
+        return State(ports, self.layer.visible(node)[0].experts.width)
+
+    def _add_mixture(self, node: TreeNode, place: str) -> Port:
         visible = self.layer.visible(node)
-        gate = self._add_gate(node, visible)
+        gate = self._add_gate(node, place, visible)
         residuals = self._residuals(node, visible)
-        width = visible[0].experts.width
-        port = self.graph.add(
+        return self.graph.add(
             Mix(
-                name=self._name("states", node.name),
+                name=self._name("states", place),
                 reads=(
                     gate,
                     *(Port(self._name("experts", plan.node.name)) for plan in visible),
                     *residuals.values(),
                 ),
-                span=self.document.span(self.layer.path),
+                span=span_of(self.document, self.layer.sections),
                 layer=self.layer.name,
-                place=node.name,
-                width=width,
+                place=place,
+                width=visible[0].experts.width,
                 counts=tuple(plan.experts.count for plan in visible),
                 residual_positions=tuple(residuals),
             )
         )
-        return State(port, width)
 
     def _residuals(self, node: TreeNode, visible: list[SetPlan]) -> dict[int, Port]:
         """Self gates by position of their set: the node's own, and by option the non-outputs'."""
@@ -193,16 +226,21 @@ class LayerBuilder:
         found: dict[int, Port] = {}
         for position, plan in enumerate(visible):
             place = plan.node.name
-            if place == node.name:
-                found[position] = self._add_self_gate(plan)
-            elif gate.sets == "all" and place not in outputs:
-                found[position] = Port(self._name("self_gates", place))
+            if place == node.name and place not in self.self_gates:
+                self._add_self_gate(plan)
+            if place == node.name or (gate.sets == "all" and place not in outputs):
+                found[position] = self.self_gates[place]
         return found
 
     def _gate_span(self, kind: str) -> Span:
         """The most specific place in the spec that speaks of this kind of gate."""
-        own = (*self.layer.gates_path, kind)
-        return self.document.span(own if self.document.has(own) else ("gates", kind))
+        sections = tuple((*path, kind) for path in self.layer.gate_sections)
+        return span_of(self.document, (*sections, *self.layer.sections[-1:]))
+
+
+def _places(node: str, several: int) -> list[str]:
+    """The node, or `node.0`, `node.1`, … where it stands for several values."""
+    return [f"{node}.{index}" for index in range(several)] if several else [node]
 
 
 def _add_input(graph: Graph, spec: Spec, document: Document) -> int:
@@ -235,7 +273,7 @@ def _add_tower(graph: Graph, spec: Spec, document: Document, name: str, state: S
     port = graph.add(
         Tower(
             name=f"towers.{name}",
-            reads=(state.port,),
+            reads=state.ports,
             span=span,
             task=name,
             widths=(state.width, *tower.hidden, 1),

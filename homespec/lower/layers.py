@@ -10,114 +10,182 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from homespec.lower.tree import Role, TreeNode, nesting
+from homespec.diagnostics import Span
+from homespec.lower.families import Family, Topology, depth_of, family_of
+from homespec.lower.tree import TreeNode
+from homespec.schema import models
 from homespec.schema.models import (
     ExpertSet,
     FeatureGate,
+    LayerExperts,
     LayerGates,
-    MetaLayer,
     Mixture,
     SelfGate,
     Spec,
+    Style,
     overlay,
 )
+from homespec.source import Document
 
 Path = tuple[str | int, ...]
 
 
+def span_of(document: Document, sections: tuple[Path, ...], key: bool = False) -> Span:
+    """The first of the sections that the document has; the whole spec if it has none."""
+    return document.span(next((path for path in sections if document.has(path)), ()), key)
+
+
 @dataclass(frozen=True, slots=True)
 class SetPlan:
-    """The expert set of a tree node: its resolved style, and the place in the spec that says so."""
+    """The expert set of a tree node: how its experts are built.
+
+    `sections` are the places that may say so, the most specific first.
+    """
 
     node: TreeNode
     experts: ExpertSet
-    path: Path
+    sections: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer: the sets S_k, the outputs O_k, and the resolved gates."""
+    """One layer: the sets S_k, the outputs O_k, and the resolved gates.
+
+    `sections` are the places that may speak of its experts, `gate_sections` of its gates, the most
+    specific first.
+    """
 
     name: str
     sets: dict[str, SetPlan]
     outputs: tuple[TreeNode, ...]
     gates: LayerGates
-    path: Path
-    gates_path: Path
+    sections: tuple[Path, ...]
+    gate_sections: tuple[Path, ...]
 
     def visible(self, node: TreeNode) -> list[SetPlan]:
-        """The sets on one root-to-leaf path with `node`: from the root to it, then below it."""
+        """The sets that the gate of `node` may mix, from the root downwards.
+
+        Those on one root-to-leaf path with it: its ancestors', its own, those below it. Without the
+        mask, all.
+        """
         above = [n.name for n in reversed(node.path)]
         below = [n.name for n in node.walk() if n is not node]
-        return [self.sets[name] for name in (*above, *below) if name in self.sets]
+        names = (*above, *below) if self.gates.mixture.sees == "path" else self.sets
+        return [self.sets[name] for name in names if name in self.sets]
 
 
 def expand(spec: Spec, root: TreeNode) -> list[Layer]:
-    """HoME on any tree: one meta layer for each level of nesting, then the task layer."""
-    return [*_meta_layers(spec, root), _task_layer(spec, root)]
-
-
-def meta_names(root: TreeNode) -> list[str]:
-    """Names of the layers before the last: meta, meta2, …"""
-    return ["meta" if depth == 1 else f"meta{depth}" for depth in range(1, nesting(root) + 1)]
-
-
-def _meta_layers(spec: Spec, root: TreeNode) -> Iterator[Layer]:
-    """Meta layer k has sets and outputs at the root and at all groups of depth k and less."""
-    for depth, name in enumerate(meta_names(root), start=1):
-        given, path = _of_layer(spec.experts.meta, "experts", depth)
-        gates, gates_path = _of_layer(spec.gates.meta, "gates", depth)
-        nodes = [n for n in root.walk() if n.role is not Role.TASK and n.depth <= depth]
-        yield Layer(
-            name,
-            _sets(spec, given, path, nodes),
-            tuple(nodes),
-            _merged_gates(spec, gates),
-            path,
-            gates_path,
+    """The layers of a family on the spec's tree, or those that the spec gives by hand."""
+    family = family_of(spec)
+    if family is None:
+        nodes = {node.name: node for node in root.walk()}
+        return [_given_layer(spec, index, nodes) for index in range(len(spec.topology))]
+    topologies = family.topologies(root, depth_of(spec, root))
+    return [
+        _family_layer(spec, family, topology, name, index)
+        for index, (name, topology) in enumerate(
+            zip(layer_names(depth_of(spec, root)), topologies, strict=True)
         )
+    ]
 
 
-def _task_layer(spec: Spec, root: TreeNode) -> Layer:
-    path: Path = ("experts", "task")
+def layer_names(layers: int) -> list[str]:
+    """Names of layers that have none of their own: meta, meta2, … and, last, task."""
+    return [*("meta" if i == 1 else f"meta{i}" for i in range(1, layers)), "task"]
+
+
+def names_of(spec: Spec, root: TreeNode) -> list[str]:
+    """The names of a spec's layers."""
+    defaults = layer_names(depth_of(spec, root))
+    given = [layer.name for layer in spec.topology] or defaults
+    return [name or default for name, default in zip(given, defaults, strict=True)]
+
+
+def _family_layer(spec: Spec, family: Family, topology: Topology, name: str, index: int) -> Layer:
+    """A family's layer: `experts.all` and `.meta` or `.task` say how its experts are built."""
+    scopes = [(spec.experts.all, ("experts", "all")), _scope("experts", spec.experts, name, index)]
+    gates, gates_path = _scope("gates", spec.gates, name, index)
+    levels = [family.experts, spec.experts]
+    each = family.state_each and index > 0
+    plans = [_family_set(node, levels, scopes, each) for node in topology.sets]
     return Layer(
-        "task",
-        _sets(spec, spec.experts.task, path, list(root.walk())),
-        tuple(root.of(Role.TASK)),
-        _merged_gates(spec, spec.gates.task),
-        path,
-        ("gates", "task"),
+        name,
+        {plan.node.name: plan for plan in plans if plan.experts.count > 0},
+        topology.outputs,
+        _merged_gates(family.gates, spec.gates, gates),
+        (scopes[1][1], ("experts", "all"), ("experts",), ("family",)),
+        (gates_path, ("gates",)),
     )
 
 
-def _of_layer(given: object, section: str, depth: int) -> tuple[object, Path]:
-    """The entry of one meta layer: the mapping that holds for all, or the list's own."""
-    if isinstance(given, tuple):
-        return given[depth - 1], (section, "meta", depth - 1)
-    return given, (section, "meta")
+def _scope(section: str, given: object, name: str, index: int) -> tuple[object, Path]:
+    """What the spec says of one layer: `task` for the last, else `meta`, or its part of a list."""
+    if name == "task":
+        return getattr(given, name), (section, name)
+    meta = getattr(given, "meta")  # noqa: B009  # the attribute of two types
+    if isinstance(meta, tuple):
+        return meta[index], (section, "meta", index)
+    return meta, (section, "meta")
 
 
-def _sets(spec: Spec, given: object, path: Path, nodes: list[TreeNode]) -> dict[str, SetPlan]:
-    assert isinstance(given, MetaLayer)
-    plans = [_set_of(spec, given, path, node) for node in nodes]
-    return {plan.node.name: plan for plan in plans if plan.experts.count > 0}
+def _family_set(
+    node: TreeNode,
+    levels: list[Style],
+    scopes: list[tuple[object, Path]],
+    each: bool,
+) -> SetPlan:
+    """Resolve one node's experts: the family, `experts`, then by scope its style, role and node."""
+    found: list[models.Model] = [*levels]
+    if each:
+        found.insert(1, ExpertSet(inputs="each"))
+    sections: list[Path] = [("family",), ("experts",)]
+    for scope, path in scopes:
+        assert isinstance(scope, LayerExperts)
+        found += [scope, getattr(scope, node.role.value)]
+        sections += [path, (*path, node.role.value)]
+        if node.name in scope.nodes:
+            found.append(scope.nodes[node.name])
+            sections.append((*path, "nodes", node.name))
+    return SetPlan(node, overlay(*found, to=ExpertSet), tuple(reversed(sections)))
 
 
-def _set_of(spec: Spec, layer: MetaLayer, path: Path, node: TreeNode) -> SetPlan:
-    """Resolve one node's experts: spec-wide style, layer, role, then the node's own exception."""
-    role: ExpertSet = getattr(layer, node.role.value)
-    levels = [spec.experts, layer, role]
-    where = (*path, node.role.value)
-    if node.name in layer.nodes:
-        levels.append(layer.nodes[node.name])
-        where = (*path, "nodes", node.name)
-    return SetPlan(node, overlay(*levels, to=ExpertSet), where)
+def _given_layer(spec: Spec, index: int, nodes: dict[str, TreeNode]) -> Layer:
+    """A layer as the spec gives it, its sets in the order of the tree."""
+    given = spec.topology[index]
+    path: Path = ("layers", index)
+    sections = (path, ("experts",))
+    sets = {}
+    for name in sorted(given.experts, key=list(nodes).index):
+        experts = overlay(spec.experts, given, given.experts[name], to=ExpertSet)
+        own: Path = (*path, "experts", name)
+        if experts.count > 0:
+            sets[name] = SetPlan(nodes[name], experts, (own, *sections))
+    return Layer(
+        given.name or layer_names(len(spec.topology))[index],
+        sets,
+        tuple(nodes[name] for name in nodes if name in given.outputs),
+        _merged_gates(spec.gates, given.gates),
+        sections,
+        ((*path, "gates"), ("gates",)),
+    )
 
 
-def _merged_gates(spec: Spec, given: object) -> LayerGates:
-    assert isinstance(given, LayerGates)
+def _merged_gates(*levels: object) -> LayerGates:
+    def merged(kind: str, to: type[models.M]) -> models.M:
+        return overlay(*(getattr(level, kind) for level in levels), to=to)
+
     return LayerGates(
-        mixture=overlay(spec.gates.mixture, given.mixture, to=Mixture),
-        feature=overlay(spec.gates.feature, given.feature, to=FeatureGate),
-        self=overlay(spec.gates.self, given.self, to=SelfGate),
+        mixture=merged("mixture", Mixture),
+        feature=merged("feature", FeatureGate),
+        self=merged("self", SelfGate),
     )
+
+
+def states_each(layers: list[Layer]) -> Iterator[dict[str, int]]:
+    """For each layer the nodes that put out several states, with how many.
+
+    One for each expert of the node's set in the next layer, if those experts read a state each.
+    """
+    for after in (*layers[1:], None):
+        sets = after.sets.values() if after else ()
+        yield {p.node.name: p.experts.count for p in sets if p.experts.inputs == "each"}

@@ -1,17 +1,16 @@
-"""HS2xx: names, references and the task tree, checked before anything is built from them."""
+"""HS201 to HS207: names, references and the task tree, checked before it is grown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from homespec.diagnostics import Diagnostic, Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
-from homespec.lower.layers import meta_names
-from homespec.lower.tree import Role, build_tree
-from homespec.schema.models import MetaLayer, Spec
+from homespec.lower.topology_rules import check_topology
+from homespec.schema.models import Spec
 from homespec.source import Document
 
 if TYPE_CHECKING:
@@ -34,9 +33,7 @@ def check_names(spec: Spec, document: Document) -> list[Diagnostic]:
         *task_without_group(spec, document),
     ]
     found = found or nested_too_deep(spec, document)
-    if not found:
-        found = [*layer_list_length(spec, document), *unknown_node(spec, document)]
-    return found
+    return found or check_topology(spec, document)
 
 
 def _places(spec: Spec) -> Iterator[tuple[str, int, str]]:
@@ -106,10 +103,22 @@ def task_without_group(spec: Spec, document: Document) -> Iterator[Finding]:
 
     HoME places every task in a group: the group's experts are the middle step between the shared
     experts and the task's own. A task that was forgotten would silently get less capacity. A task
-    that resembles no other one may have a group of its own.
+    that resembles no other one may have a group of its own. Other families may do without groups,
+    but where there are some, every task has one.
     """
     members = {member for _, _, member in _places(spec)}
+    if spec.topology or (not spec.groups and spec.family != "home"):
+        return  # a free topology may have tasks directly below the root
     known = {**spec.tasks, **spec.groups}
+    if not spec.groups:
+        yield Finding(
+            document.span(("tasks",), key=True),
+            "HoME needs task groups, and the spec has no `groups`",
+            label="in no group",
+            help="add `groups:`, each with the tasks that behave alike; families without groups "
+            "are ple, cgc, mmoe, ml_mmoe, moe and shared_bottom",
+        )
+        return
     typos = [(group, member) for group, _, member in _places(spec) if member not in known]
     meant = {_meant(spec, group, member) for group, member in typos[:MANY]}  # one mistake, not two
     for task in spec.tasks:
@@ -233,64 +242,3 @@ def nested_too_deep(spec: Spec, document: Document) -> Iterator[Finding]:
                 label=f"at most {MAX_NESTING} are allowed",
                 help="flatten the groups: each level adds a whole layer of experts",
             )
-
-
-@rule("HS208", "layer-list-length")
-def layer_list_length(spec: Spec, document: Document) -> Iterator[Finding]:
-    """A list of meta layers has not one entry for each level of nesting.
-
-    Groups nested d deep give d meta layers. `meta:` takes one mapping, which holds for all of them,
-    or a list with one entry for each, the first for the layer that reads the features.
-    """
-    names = meta_names(build_tree(spec))
-    for section, given in (("experts", spec.experts.meta), ("gates", spec.gates.meta)):
-        if isinstance(given, tuple) and len(given) != len(names):
-            yield Finding(
-                document.span((section, "meta"), key=True),
-                f"`{section}.meta` lists {len(given)} layers, but the groups make {len(names)}",
-                label=f"layers are {', '.join(names)}",
-                help="give one mapping for all meta layers, or a list of "
-                f"{len(names)} (one for each level of nested groups)",
-            )
-
-
-@rule("HS209", "unknown-node")
-def unknown_node(spec: Spec, document: Document) -> Iterator[Finding]:
-    """`nodes:` makes an exception for a tree node that the layer does not have.
-
-    A meta layer has sets at the root and at the groups down to its depth; the task layer at the
-    root, all groups and all tasks. The root's experts are counted under `shared:`.
-    """
-    for path, layer, known in _layers_given(spec):
-        for name in layer.nodes:
-            if name in known:
-                continue
-            guess = closest(name, known)
-            if name in spec.tasks:
-                remedy = "tasks own experts in the last layer only: move it to `experts.task.nodes`"
-            elif guess:
-                remedy = f"did you mean `{guess}`?"
-            else:
-                remedy = f"nodes of this layer are {listing(known)}"
-            yield Finding(
-                document.span((*path, "nodes", name), key=True),
-                f"layer `{path[1]}` has no node `{name}`",
-                label="no such node in this layer",
-                help=remedy,
-            )
-
-
-def _layers_given(
-    spec: Spec,
-) -> Iterable[tuple[tuple[str | int, ...], MetaLayer, list[str]]]:
-    """Every layer section of the spec with the names that its `nodes:` may use."""
-    root = build_tree(spec)
-    groups = root.of(Role.GROUP)
-    meta = spec.experts.meta
-    if isinstance(meta, tuple):
-        for index, layer in enumerate(meta):
-            known = [g.name for g in groups if g.depth <= index + 1]
-            yield ("experts", "meta", index), layer, known
-    else:
-        yield ("experts", "meta"), meta, [g.name for g in groups]
-    yield ("experts", "task"), spec.experts.task, [n.name for n in root.walk() if n is not root]

@@ -49,7 +49,10 @@ class TreeNode:
 
 
 def build_tree(spec: Spec) -> TreeNode:
-    """The tree of a spec whose groups are known to be sound: no cycle, each member in one group."""
+    """The tree of a spec whose groups are known to be sound: no cycle, each member in one group.
+
+    What no group lists stands directly below the root.
+    """
     members = {member for group in spec.groups.values() for member in group}
 
     def grow(name: str, parent: TreeNode) -> TreeNode:
@@ -59,10 +62,11 @@ def build_tree(spec: Spec) -> TreeNode:
         return node
 
     root = TreeNode(ROOT, Role.SHARED)
-    root.children = [grow(name, root) for name in spec.groups if name not in members]
+    outermost = [name for name in (*spec.groups, *spec.tasks) if name not in members]
+    root.children = [grow(name, root) for name in outermost]
     return root
 
 
 def nesting(root: TreeNode) -> int:
-    """How deep the groups nest: 1 where no group has a group for member."""
-    return max(node.depth for node in root.of(Role.GROUP))
+    """How deep the groups nest: 1 where no group has a group for member, 0 without groups."""
+    return max((node.depth for node in root.of(Role.GROUP)), default=0)

@@ -51,6 +51,9 @@ def _check_increasing(boundaries: tuple[float, ...]) -> tuple[float, ...]:
     return boundaries
 
 
+Family = Literal["home", "ple", "cgc", "mmoe", "ml_mmoe", "moe", "shared_bottom"]
+
+
 def _listed(value: Any) -> Any:
     """YAML gives lists; strict pydantic wants tuples to be tuples."""
     return tuple(value) if isinstance(value, list) else value
@@ -195,6 +198,9 @@ class ExpertSet(Style):
 
     count: Count = 2
     """How many experts the node owns; 0 for none."""
+    inputs: Literal["one", "each"] = "one"
+    """`one`: all experts read the node's state. `each`: every expert reads a state of its own,
+    which a gate of its own in the layer before puts out for it (ML-MMoE)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -203,20 +209,13 @@ class ExpertSet(Style):
         return {"count": value} if is_int else value
 
 
-class MetaLayer(Style):
-    """Experts of a layer before the last: sets at the root and at the groups."""
+class LayerExperts(Style):
+    """Experts of some layers, by role in the tree. Applies where the layer has sets of the role."""
 
     shared: ExpertSet = Field(default_factory=ExpertSet.model_construct)
     """Experts of the root, shared by all tasks."""
     group: ExpertSet = Field(default_factory=ExpertSet.model_construct)
     """Experts of each group."""
-    nodes: dict[str, ExpertSet] = {}
-    """Exceptions, by name of the group."""
-
-
-class TaskLayer(MetaLayer):
-    """Experts of the last layer: sets at the root, at the groups and at the tasks."""
-
     task: ExpertSet = Field(default_factory=ExpertSet.model_construct)
     """Experts of each task."""
     nodes: dict[str, ExpertSet] = {}
@@ -227,10 +226,10 @@ def _shape(value: Any) -> str:
     return "list" if isinstance(value, list | tuple) else "mapping"
 
 
-MetaLayers = Annotated[
-    Annotated[MetaLayer, Tag("mapping")]
+MetaExperts = Annotated[
+    Annotated[LayerExperts, Tag("mapping")]
     | Annotated[
-        Annotated[tuple[MetaLayer, ...], Field(min_length=1), BeforeValidator(_listed)],
+        Annotated[tuple[LayerExperts, ...], Field(min_length=1), BeforeValidator(_listed)],
         Tag("list"),
     ],
     Discriminator(_shape),
@@ -240,9 +239,11 @@ MetaLayers = Annotated[
 class Experts(Style):
     """Experts of all layers (HOME.md sections 2 and 3)."""
 
-    meta: MetaLayers = Field(default_factory=MetaLayer.model_construct)
+    all: LayerExperts = Field(default_factory=LayerExperts.model_construct)
+    """Every layer; what `meta` and `task` say goes before it."""
+    meta: MetaExperts = Field(default_factory=LayerExperts.model_construct)
     """The layers before the last: one mapping for all of them, or a list with one for each."""
-    task: TaskLayer = Field(default_factory=TaskLayer.model_construct)
+    task: LayerExperts = Field(default_factory=LayerExperts.model_construct)
     """The last layer, whose gates feed the towers."""
 
 
@@ -253,9 +254,11 @@ class Mixture(Model):
     """Widths of hidden layers; [] is one linear layer, as in the paper."""
     hidden_activation: Literal["relu", "swish"] = "relu"
     """Activation after each hidden layer."""
-    input: Literal["path", "own"] = "path"
+    input: Literal["path", "own", "v"] = "path"
     """`path`: the states of the node and of its ancestors, concatenated (HoME). `own`: the node's
-    own state alone (PLE)."""
+    own state alone (PLE). `v`: the features, in every layer (ML-MMoE)."""
+    sees: Literal["path", "all"] = "path"
+    """`path`: the hierarchy mask, sets on one root-to-leaf path with the node. `all`: no mask."""
     gated: bool = False
     """Whether the gate reads the feature-gated copies of its states instead of the states."""
 
@@ -329,6 +332,31 @@ class Gates(LayerGates):
     """What is different in the last layer."""
 
 
+class Layer(Style):
+    """One layer of a free topology: which nodes of the tree own experts, and which have a state."""
+
+    name: Annotated[Name, Field(pattern="^[A-Za-z][A-Za-z0-9]*$")] = ""
+    """Part of the names of weights; letters and digits. Default: meta, meta2, … and task."""
+    experts: Annotated[dict[str, ExpertSet], Field(min_length=1)]
+    """The nodes that own experts: `shared` (the root), groups and tasks."""
+    outputs: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]
+    """The nodes for which the layer puts out a state. Towers read the state of their task, or of
+    the nearest group above it that has one."""
+    gates: LayerGates = Field(default_factory=LayerGates.model_construct)
+    """What is different from `gates` in this layer."""
+
+
+LayerCount = Annotated[int, Field(ge=1, le=16)]
+Layers = Annotated[
+    Annotated[LayerCount, Tag("int")]
+    | Annotated[
+        Annotated[tuple[Layer, ...], Field(min_length=1, max_length=16), BeforeValidator(_listed)],
+        Tag("list"),
+    ],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "int"),
+]
+
+
 class Spec(Model):
     """A homespec specification, language version 1."""
 
@@ -338,23 +366,33 @@ class Spec(Model):
     """Name of the model."""
     description: str = ""
     """What the model is for; it becomes the generated file's docstring."""
-    family: Literal["home"] = "home"
-    """The architecture. This version compiles HoME (Hierarchy of Multi-Gate Experts)."""
+    family: Family = "home"
+    """The architecture: it says which nodes of the task tree own experts and have states, and how
+    experts are built where `experts` does not (HOME.md section 7)."""
+    layers: Layers = Field(default=None)  # type: ignore[assignment]  # absent: the family's number
+    """How many layers (families home, ple and ml_mmoe), or the layers themselves: a topology of
+    your own in place of a family's."""
     features: Annotated[dict[Name, Feature], Field(min_length=1, max_length=MANY)]
     """Input features by name; v is their concatenation in this order."""
     groups: Annotated[
         dict[Name, Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]],
-        Field(min_length=1, max_length=MANY),
-    ]
-    """Task groups: name to members, tasks or other groups. The one source of hierarchy."""
+        Field(max_length=MANY),
+    ] = {}
+    """Task groups: name to members, tasks or other groups. The one source of hierarchy. HoME needs
+    them; other families may go without."""
     tasks: Annotated[dict[Name, Task], Field(min_length=1, max_length=MANY)]
-    """Tasks by name. Each belongs to exactly one group."""
+    """Tasks by name. Each belongs to one group, if there are any."""
     experts: Experts = Field(default_factory=Experts.model_construct)
     """The experts: how many, how wide, how normalised."""
     gates: Gates = Field(default_factory=Gates.model_construct)
     """The gates: mixture, feature and self."""
     towers: Tower = Field(default_factory=Tower.model_construct)
     """The towers of all tasks."""
+
+    @property
+    def topology(self) -> tuple[Layer, ...]:
+        """The layers that the spec gives by hand; none where a family gives them."""
+        return self.layers if isinstance(self.layers, tuple) else ()
 
     @model_validator(mode="after")
     def _own_names(self) -> Spec:

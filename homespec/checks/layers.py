@@ -1,0 +1,128 @@
+"""HS301, HS307 and HS308: what must hold before layers can become a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.diagnostics import Diagnostic, Finding, Label, rule
+from homespec.lower.layers import Layer, span_of, states_each
+from homespec.lower.tree import Role, TreeNode
+from homespec.source import Document
+
+
+def check_layers(root: TreeNode, layers: list[Layer], document: Document) -> list[Diagnostic]:
+    """Every gate has something to mix, every set and tower has one state to read."""
+    return [
+        *gate_over_nothing(layers, document),
+        *no_state(root, layers, document),
+        *many_states(root, layers, document),
+    ]
+
+
+@rule("HS301", "gate-over-nothing")
+def gate_over_nothing(layers: list[Layer], document: Document) -> Iterator[Finding]:
+    """A gate has no expert to mix: no set that it may read has any.
+
+    The hierarchy lets a gate read the sets of its own node, of its ancestors and of what is below
+    it. Where all of these have the count 0, the layer has no state for the node and the tasks below
+    it would skip the layer without anyone having said so.
+    """
+    for layer in layers:
+        for node in layer.outputs:
+            if not layer.visible(node):
+                names = [n.name for n in reversed(node.path)]
+                yield Finding(
+                    span_of(document, layer.sections, key=True),
+                    f"the gate of `{node.name}` in layer `{layer.name}` has no expert to mix",
+                    label=f"no experts at {' or '.join(f'`{n}`' for n in names)}",
+                    help="give one of these nodes at least one expert",
+                )
+
+
+@rule("HS307", "no-state")
+def no_state(root: TreeNode, layers: list[Layer], document: Document) -> Iterator[Finding]:
+    """An expert set or a tower has no state to read.
+
+    Both read the state that the layer before put out for their node, or for the nearest group
+    above it, at last the root (HOME.md section 7). Where the layer before has no output on that
+    way, there is nothing to read.
+    """
+    outputs = [root.name]
+    for before, layer in zip((None, *layers), layers, strict=False):
+        for plan in layer.sets.values():
+            if not _reads(plan.node, outputs) and before:
+                yield Finding(
+                    span_of(document, plan.sections, key=True),
+                    f"the experts of `{plan.node.name}` in layer `{layer.name}` have no state to "
+                    f"read: layer `{before.name}` puts out none for {_way(plan.node)}",
+                    label="reads nothing",
+                    related=(_outputs_label(before, document),),
+                    help=f"add `{plan.node.name}` or a node above it to the `outputs` of "
+                    f"`{before.name}`",
+                )
+        outputs = [node.name for node in layer.outputs]
+    for task in root.of(Role.TASK):
+        if not _reads(task, outputs):
+            yield Finding(
+                document.span(("tasks", task.name), key=True),
+                f"the tower of `{task.name}` has no state to read: the last layer puts out none "
+                f"for {_way(task)}",
+                label="reads nothing",
+                related=(_outputs_label(layers[-1], document),),
+                help=f"add `{task.name}` or a node above it to the `outputs` of "
+                f"`{layers[-1].name}`",
+            )
+
+
+@rule("HS308", "many-states")
+def many_states(root: TreeNode, layers: list[Layer], document: Document) -> Iterator[Finding]:
+    """An expert set reads a node that has several states, or should have several and has not.
+
+    With `inputs: each` a node has one state for each of its experts in the next layer (ML-MMoE).
+    Only those experts can read them: another set would not know which to take. And the layer before
+    must put out states for this very node; the first layer has but the features to read.
+    """
+    before: dict[str, int] = {}
+    outputs = [root.name]
+    for index, (layer, after) in enumerate(zip(layers, states_each(layers), strict=True)):
+        for plan in layer.sets.values():
+            node = plan.node
+            each = plan.experts.inputs == "each"
+            source = _reads(node, outputs)
+            if each and (index == 0 or source != node.name):
+                yield Finding(
+                    span_of(document, plan.sections),
+                    f"the experts of `{node.name}` in layer `{layer.name}` read a state each, but "
+                    + ("the first layer reads the features" if index == 0 else "have none"),
+                    label="inputs: each",
+                    help="leave out `inputs: each`"
+                    if index == 0
+                    else f"add `{node.name}` to the `outputs` of the layer before",
+                )
+            elif not each and source in before:
+                yield Finding(
+                    span_of(document, plan.sections),
+                    f"the experts of `{node.name}` in layer `{layer.name}` read the state of "
+                    f"`{source}`, which has {before[source]}: one for each of its experts",
+                    label="which of them?",
+                    help=f"put out a state for `{node.name}` in the layer before, or leave out "
+                    f"`inputs: each` at `{source}`",
+                )
+        outputs = [node.name for node in layer.outputs]
+        before = {name: count for name, count in after.items() if name in outputs}
+
+
+def _reads(node: TreeNode, outputs: list[str]) -> str:
+    """The node at whose state a set at `node` looks; empty if there is none."""
+    return next((n.name for n in node.path if n.name in outputs), "")
+
+
+def _way(node: TreeNode) -> str:
+    return " or ".join(f"`{n.name}`" for n in node.path)
+
+
+def _outputs_label(layer: Layer, document: Document) -> Label:
+    names = ", ".join(node.name for node in layer.outputs)
+    place = (*layer.sections[0], "outputs")
+    sections = (place, *layer.sections)
+    return Label(span_of(document, sections, key=not document.has(place)), f"puts out {names}")

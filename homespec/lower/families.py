@@ -1,0 +1,129 @@
+"""The families as sugar on the law (HOME.md section 7): who owns experts and who has a state.
+
+A family is a few lines of tree nodes and the style of its experts as published. Everything else,
+the mask included, follows from the law in `layers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from homespec.lower.tree import Role, TreeNode, nesting
+from homespec.schema.models import ExpertSet, FeatureGate, LayerGates, M, Mixture, SelfGate, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """One layer in terms of the tree: the nodes S_k with expert sets, the nodes O_k with states."""
+
+    sets: tuple[TreeNode, ...]
+    outputs: tuple[TreeNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A family: its title, its layers on a tree, and how its experts and gates are by default.
+
+    `stacks` is the usual number of layers, None where the family has one layer by definition; HoME
+    has one more than its groups nest deep.
+    """
+
+    title: str
+    topologies: Callable[[TreeNode, int], Iterator[Topology]]
+    stacks: int | None
+    experts: ExpertSet
+    gates: LayerGates
+    state_each: bool = False
+    """Whether experts behind the first layer read a state each (ML-MMoE)."""
+
+
+def family_of(spec: Spec) -> Family | None:
+    """The family of a spec; None for a topology given by hand."""
+    return None if spec.topology else FAMILIES[spec.family]
+
+
+def title_of(spec: Spec) -> str:
+    """What the architecture is called."""
+    family = family_of(spec)
+    return family.title if family else "Free topology"
+
+
+def depth_of(spec: Spec, root: TreeNode) -> int:
+    """How many layers the model has."""
+    if spec.topology:
+        return len(spec.topology)
+    if isinstance(spec.layers, int):
+        return spec.layers
+    return nesting(root) + 1 if spec.family == "home" else FAMILIES[spec.family].stacks or 1
+
+
+def _home(root: TreeNode, layers: int) -> Iterator[Topology]:
+    """Meta layers descend one level of groups each; the last of them has all groups."""
+    skip = max(0, nesting(root) - (layers - 1))
+    for level in range(1, layers):
+        nodes = tuple(node for node in _inner(root) if node.depth <= level + skip)
+        yield Topology(nodes, nodes)
+    yield Topology(tuple(root.walk()), _tasks(root))
+
+
+def _ple(root: TreeNode, layers: int) -> Iterator[Topology]:
+    """Every node has experts and a state; in the last layer (CGC) only the tasks have states."""
+    nodes = tuple(root.walk())
+    for _ in range(layers - 1):
+        yield Topology(nodes, nodes)
+    yield Topology(nodes, _tasks(root))
+
+
+def _mmoe(root: TreeNode, layers: int) -> Iterator[Topology]:
+    """The root (and groups, if any) own the experts, every task has a gate; stacked: ML-MMoE."""
+    nodes = tuple(_inner(root))
+    for _ in range(layers - 1):
+        yield Topology(nodes, nodes)
+    yield Topology(nodes, _tasks(root))
+
+
+def _moe(root: TreeNode, layers: int) -> Iterator[Topology]:
+    """One set and one state at the root, which all towers read."""
+    yield Topology((root,), (root,))
+
+
+def _inner(root: TreeNode) -> list[TreeNode]:
+    """The root and the groups."""
+    return [node for node in root.walk() if node.role is not Role.TASK]
+
+
+def _tasks(root: TreeNode) -> tuple[TreeNode, ...]:
+    return tuple(root.of(Role.TASK))
+
+
+def _with(to: type[M], **given: object) -> M:
+    """A section of a spec that gives these keys."""
+    return to.model_construct(set(given), **given)
+
+
+def _bare(gate_input: str) -> LayerGates:
+    """Mixture gates alone."""
+    return _with(
+        LayerGates,
+        mixture=_with(Mixture, input=gate_input),
+        feature=_with(FeatureGate, enabled=False),
+        self=_with(SelfGate, enabled=False),
+    )
+
+
+RELU = _with(ExpertSet, norm="none", activation="relu")
+"""An expert as published before HoME: an MLP with ReLU behind every layer, the last included."""
+
+ONE = _with(ExpertSet, norm="none", activation="relu", count=1)
+
+FAMILIES = {
+    "home": Family("HoME", _home, 2, _with(ExpertSet), LayerGates.model_construct()),
+    "ple": Family("PLE", _ple, 2, RELU, _bare("own")),
+    "cgc": Family("CGC", _ple, None, RELU, _bare("own")),
+    "mmoe": Family("MMoE", _mmoe, None, RELU, _bare("own")),
+    "ml_mmoe": Family("ML-MMoE", _mmoe, 2, RELU, _bare("v"), state_each=True),
+    "moe": Family("MoE with one gate", _moe, None, RELU, _bare("own")),
+    "shared_bottom": Family("Shared-Bottom", _moe, None, ONE, _bare("own")),
+}
+"""As defined by: MMoE Ma et al. 2018; CGC and PLE Tang et al. 2020; HoME Wang et al. 2025."""
