@@ -67,10 +67,19 @@ class Input(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed(Node):
-    """A node of one layer that stands at one node of the task tree."""
+    """A node of one layer that stands at one node of the task tree.
+
+    `place` is that node's name, or `name.0`, `name.1`, … where it has several states.
+    """
 
     layer: str
     place: str
+
+    @property
+    def identifier(self) -> str:
+        """`place` as part of an identifier that no other place shares: names start with letters."""
+        name, _, index = self.place.partition(".")
+        return f"{index}_{name}" if index else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +95,10 @@ class FeatureGate(Placed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertSet(Placed):
-    """x [B, N] -> K expert outputs [B, D] (HOME.md section 2); `widths` = (N, hidden…, D)."""
+    """x [B, N] -> K expert outputs [B, D] (HOME.md section 2); `widths` = (N, hidden…, D).
+
+    All experts read one value, or, if there are K, each its own.
+    """
 
     kind: ClassVar[str] = "experts"
     count: int
@@ -277,6 +289,13 @@ class Graph:
         """All nodes of exactly this kind, members of batches included, in dependency order."""
         groups = (node.members if isinstance(node, Batch) else (node,) for node in self)
         return [node for group in groups for node in group if type(node) is kind]
+
+    def width_of(self, port: Port) -> int:
+        """Width of the value of a feature gate, a mixture or the input."""
+        node = self[port.node]
+        node = node.members[port.member or 0] if isinstance(node, Batch) else node
+        assert isinstance(node, Input | FeatureGate | Mix)
+        return node.width
 
     def readers(self, name: str) -> list[Node]:
         """The nodes that read the value of `name`."""

@@ -29,7 +29,7 @@ def check_design(
     """All HS4xx diagnostics of a spec whose graph is sound."""
     is_home = spec.family == "home" and not spec.topology
     return [
-        *relu_without_norm(graph),
+        *relu_without_norm(spec, layers, graph, document),
         *unnormalised_experts(graph),
         *(experts_not_home(graph) if is_home else ()),
         *no_shared_experts(layers, document),
@@ -52,22 +52,34 @@ def _tasks_own(spec: Spec) -> bool:
 
 
 @rule("HS401", "relu-without-norm", Severity.WARNING)
-def relu_without_norm(graph: Graph) -> Iterator[Finding]:
+def relu_without_norm(
+    spec: Spec, layers: list[Layer], graph: Graph, document: Document
+) -> Iterator[Finding]:
     """ReLU experts without normalisation invite expert collapse.
 
     HoME's first anomaly: experts whose outputs have different scales, and ReLU experts with more
     than 90 % zeros (the paper's figure), so that gates cannot compare them and one expert takes
-    all. HoME's remedy is batch norm and Swish on every expert's output (HOME.md section 2).
+    all. HoME's remedy is batch norm and Swish on every expert's output (HOME.md section 2). The
+    older families were published with such experts; where they shall stay so, ignore the rule.
     """
+    plans = {(layer.name, name): plan for layer in layers for name, plan in layer.sets.items()}
     for experts in _compared(graph):
-        if experts.norm == "none" and experts.activation == "relu":
-            yield Finding(
-                experts.span,
-                f"experts of `{experts.place}` in layer `{experts.layer}` end in ReLU without a "
-                "norm: they tend to collapse to zeros",
-                label="norm none, activation relu",
-                help="use `norm: batch` and `activation: swish`",
+        if experts.norm != "none" or experts.activation != "relu":
+            continue
+        sections = plans[experts.layer, experts.place].sections
+        given = any(document.has((*s, key)) for s in sections for key in ("norm", "activation"))
+        yield Finding(
+            experts.span if given else document.span(("family",)),
+            (
+                f"experts of `{experts.place}` in layer `{experts.layer}` end"
+                if given
+                else f"the experts of family `{spec.family}`, as published, end"
             )
+            + " in ReLU without a norm: they tend to collapse to zeros",
+            label="norm none, activation relu",
+            help="use `norm: batch` and `activation: swish`"
+            + ("" if given else " under `experts`, or ignore this rule"),
+        )
 
 
 def _compared(graph: Graph) -> list[ExpertSet]:

@@ -47,7 +47,7 @@ def emit_batch(batch: Batch, variables: dict[str, Variable]) -> Block:
 
 def emit_single_choice(gate: Gate, variables: dict[str, Variable], like: Expr) -> Block:
     """A gate over one expert: the weight 1, no weights to learn."""
-    name = f"w_{gate.layer}_{gate.place}_1B1"
+    name = f"w_{gate.layer}_{gate.identifier}_1B1"
     variables[gate.name] = Variable(name)
     return Block(gate, forward=[(name, f"{like}.new_ones(1, len({like}), 1)")])
 
@@ -141,13 +141,19 @@ def _experts(batch: Batch, variables: Variables) -> Block:
     mlps = _mlps(total, first.widths, first.hidden_activation, first.last_bias)
     make = call("Experts", str(first.count), mlps, *finish)
     layers = len(first.widths) - 1
+    read = inputs([reads for m in members for reads in _each(m)], variables)
     return Block(
         batch,
         init=[(f"self.{batch.name}", make)],
-        forward=[(variable_name(batch), call(f"self.{batch.name}", _input(batch, variables)))],
+        forward=[(variable_name(batch), call(f"self.{batch.name}", read))],
         logical=mlp_logical(f"{tensor}.mlps", pattern, axes, layers, first.last_bias) + logical,
         uses={"Experts", "MLPs", *uses},
     )
+
+
+def _each(experts: ExpertSet) -> list[tuple[Port, ...]]:
+    """What the experts of a set read: all of them one value, or each its own."""
+    return [(port,) for port in experts.reads]
 
 
 def _finish(

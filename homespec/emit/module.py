@@ -6,6 +6,7 @@ import functools
 import re
 import textwrap
 from collections.abc import Iterable
+from typing import Any
 
 import jinja2
 
@@ -159,7 +160,7 @@ def _batched_init(blocks: list[Block], where: dict[str, str]) -> str:
 def _comment(node: Node, where: dict[str, str]) -> str:
     """What is in a batch, in the names of the spec, and where the spec says so."""
     assert isinstance(node, Batch)
-    names = [m.name.rpartition(".")[2] for m in node.members]
+    names = [m.place if isinstance(m, Placed) else m.name.rpartition(".")[2] for m in node.members]
     room = LINE - 30 - len(where[node.name])
     shown = ", ".join(names)
     if len(shown) > room:
@@ -170,20 +171,21 @@ def _comment(node: Node, where: dict[str, str]) -> str:
 
 def _plain_init(blocks: list[Block], where: dict[str, str]) -> str:
     """Nested ModuleDicts, so that the names of the weights are the logical names."""
-    heads: dict[str, dict[str, list[tuple[str, Expr]]]] = {}
+    tree: dict[str, Any] = {}
     for block in blocks:
         for name, make in block.init:
-            head, *middle, key = name.split(".")
-            heads.setdefault(head, {}).setdefault(".".join(middle), []).append((key, make))
-    lines = []
-    for head, layers in heads.items():
-        if list(layers) == [""]:
-            value: Expr = call("nn.ModuleDict", mapping(layers[""]))
-        else:
-            inner = [(layer, call("nn.ModuleDict", mapping(m))) for layer, m in layers.items()]
-            value = call("nn.ModuleDict", mapping(inner))
-        lines.append(assign(f"self.{head}", value, 2))
-    return "\n".join(lines)
+            *path, key = name.split(".")
+            place = tree
+            for step in path:
+                place = place.setdefault(step, {})
+            place[key] = make
+    return "\n".join(assign(f"self.{head}", _module_dict(m), 2) for head, m in tree.items())
+
+
+def _module_dict(modules: dict[str, Any] | Expr) -> Expr:
+    if not isinstance(modules, dict):
+        return modules
+    return call("nn.ModuleDict", mapping([(k, _module_dict(m)) for k, m in modules.items()]))
 
 
 def _forward(blocks: list[Block]) -> str:

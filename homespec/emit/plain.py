@@ -32,7 +32,7 @@ def emit_node(node: Node, variables: Variables) -> Block:
 
 def _variable(node: Node) -> str:
     if isinstance(node, Placed):
-        return f"{LETTERS[node.kind]}_{node.layer}_{node.place}"
+        return f"{LETTERS[node.kind]}_{node.layer}_{node.identifier}"
     return f"y_{node.name.removeprefix('towers.')}"
 
 
@@ -72,10 +72,16 @@ def _experts(node: ExpertSet, variables: Variables) -> Block:
     if (node.eps, node.momentum) != (1e-5, 0.1):
         options |= {"eps": literal(node.eps), "momentum": literal(node.momentum)}
     many = call("experts", str(node.count), widths_of(node.widths), **options)
-    use = call("each", module_path(node), _read(node.reads, variables))
+    if len(node.reads) > 1:
+        own = sequence([variables[port.node].name for port in node.reads], "[]")
+        use = call("each_its_own", module_path(node), own)
+    else:
+        use = call("each", module_path(node), _read(node.reads, variables))
     uses = {"Dice"} if node.activation == "dice" else set()
     if node.norm == "batch" or node.activation == "dice":
         uses.add("BatchNorm")
+    if len(node.reads) > 1:
+        uses.add("each_its_own")
     return Block(node, [(node.name, many)], [(_variable(node), use)], uses=uses)
 
 

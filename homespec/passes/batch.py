@@ -45,13 +45,16 @@ def batch_feature_gates(graph: Graph) -> Graph:
 
 
 def batch_experts(graph: Graph) -> Graph:
-    """Expert sets of one layer, count and style become one stack of experts."""
+    """Expert sets of one layer, count and style become one stack of experts.
+
+    Sets whose experts read a value each stay apart from those that read one.
+    """
     return _batch(
         graph,
         ExpertSet,
         "experts",
         lambda n: (
-            *(n.layer, n.widths, n.count, n.norm, n.activation),
+            *(n.layer, n.widths, n.count, len(n.reads), n.norm, n.activation),
             *(n.hidden_activation, n.eps, n.momentum),
         ),
     )
@@ -59,17 +62,18 @@ def batch_experts(graph: Graph) -> Graph:
 
 def batch_gates(graph: Graph) -> Graph:
     """Mixture gates of one layer and shape become one. A gate over one expert has no weights."""
-    return _batch(
-        graph,
-        Gate,
-        "gates",
-        lambda n: (n.layer, n.widths, n.hidden_activation) if n.choices > 1 else None,
-    )
+    return _batch(graph, Gate, "gates", lambda n: _gate_shape(graph, n) if n.choices > 1 else None)
 
 
 def batch_self_gates(graph: Graph) -> Graph:
     """Self gates of one layer and shape become one."""
-    return _batch(graph, SelfGate, "self_gates", lambda n: (n.layer, n.widths, n.hidden_activation))
+    return _batch(graph, SelfGate, "self_gates", lambda n: _gate_shape(graph, n))
+
+
+def _gate_shape(graph: Graph, gate: Gate) -> Hashable:
+    """Gates that read states of different widths stay apart, even where the sums agree."""
+    reads = tuple(map(graph.width_of, gate.reads))
+    return (gate.layer, gate.widths, gate.hidden_activation, reads)
 
 
 def batch_mixtures(graph: Graph) -> Graph:
@@ -128,4 +132,4 @@ def _layer(prefix: str, node: Node) -> str:
 
 
 def _place(node: Node) -> str:
-    return node.name.rpartition(".")[2]
+    return node.identifier if isinstance(node, Placed) else node.name.rpartition(".")[2]

@@ -20,7 +20,7 @@ SHORTHANDS: dict[str, dict[str, Any]] = {
 }
 """What a section may be written as instead of a mapping."""
 
-INHERITING = ("MetaLayer", "TaskLayer", "ExpertSet", "LayerGates")
+INHERITING = ("LayerExperts", "Layer", "ExpertSet", "LayerGates")
 """Sections whose absent keys are taken from an outer level: they have no defaults of their own."""
 
 
