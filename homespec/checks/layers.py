@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
-from homespec.diagnostics import Diagnostic, Finding, Label, rule
+from homespec.diagnostics import Diagnostic, Finding, Label, Span, rule
 from homespec.lower.layers import Layer, span_of, states_each
 from homespec.lower.tree import Role, TreeNode
 from homespec.source import Document
@@ -41,37 +42,42 @@ def gate_over_nothing(layers: list[Layer], document: Document) -> Iterator[Findi
 
 @rule("HS307", "no-state")
 def no_state(root: TreeNode, layers: list[Layer], document: Document) -> Iterator[Finding]:
-    """An expert set or a tower has no state to read.
+    """An expert set, a gate or a tower has no state to read.
 
-    Both read the state that the layer before put out for their node, or for the nearest group
-    above it, at last the root (HOME.md section 7). Where the layer before has no output on that
-    way, there is nothing to read.
+    All of them read the state that the layer before put out for their node, or for the nearest
+    group above it, at last the root (HOME.md section 7). Where the layer before has no output on
+    that way, there is nothing to read.
     """
-    outputs = [root.name]
-    for before, layer in zip((None, *layers), layers, strict=False):
+    for before, layer in pairwise(layers):
+        outputs = [node.name for node in before.outputs]
         for plan in layer.sets.values():
-            if not _reads(plan.node, outputs) and before:
-                yield Finding(
-                    span_of(document, plan.sections, key=True),
-                    f"the experts of `{plan.node.name}` in layer `{layer.name}` have no state to "
-                    f"read: layer `{before.name}` puts out none for {_way(plan.node)}",
-                    label="reads nothing",
-                    related=(_outputs_label(before, document),),
-                    help=f"add `{plan.node.name}` or a node above it to the `outputs` of "
-                    f"`{before.name}`",
-                )
-        outputs = [node.name for node in layer.outputs]
+            if not _reads(plan.node, outputs):
+                span = span_of(document, plan.sections, key=True)
+                what = f"the experts of `{plan.node.name}` in layer `{layer.name}`"
+                yield _no_state(span, what, plan.node, before, document)
+        for node in layer.outputs:
+            from_v = layer.gates.mixture.input == "v"
+            if node.name not in layer.sets and not from_v and not _reads(node, outputs):
+                span = _outputs_label(layer, document).span
+                what = f"the gate of `{node.name}` in layer `{layer.name}`"
+                yield _no_state(span, what, node, before, document)
+    outputs = [node.name for node in layers[-1].outputs]
     for task in root.of(Role.TASK):
         if not _reads(task, outputs):
-            yield Finding(
-                document.span(("tasks", task.name), key=True),
-                f"the tower of `{task.name}` has no state to read: the last layer puts out none "
-                f"for {_way(task)}",
-                label="reads nothing",
-                related=(_outputs_label(layers[-1], document),),
-                help=f"add `{task.name}` or a node above it to the `outputs` of "
-                f"`{layers[-1].name}`",
-            )
+            span = document.span(("tasks", task.name), key=True)
+            yield _no_state(span, f"the tower of `{task.name}`", task, layers[-1], document)
+
+
+def _no_state(span: Span, what: str, node: TreeNode, before: Layer, document: Document) -> Finding:
+    way = " or ".join(f"`{n.name}`" for n in node.path)
+    return Finding(
+        span,
+        f"{what} {'have' if 'experts' in what else 'has'} no state to read: "
+        f"layer `{before.name}` puts out none for {way}",
+        label="reads nothing",
+        related=(_outputs_label(before, document),),
+        help=f"add {way} to the `outputs` of `{before.name}`",
+    )
 
 
 @rule("HS308", "many-states")
@@ -115,10 +121,6 @@ def many_states(root: TreeNode, layers: list[Layer], document: Document) -> Iter
 def _reads(node: TreeNode, outputs: list[str]) -> str:
     """The node at whose state a set at `node` looks; empty if there is none."""
     return next((n.name for n in node.path if n.name in outputs), "")
-
-
-def _way(node: TreeNode) -> str:
-    return " or ".join(f"`{n.name}`" for n in node.path)
 
 
 def _outputs_label(layer: Layer, document: Document) -> Label:

@@ -16,6 +16,7 @@ from homespec.graph import (
     SelfGate,
     Tower,
 )
+from homespec.schema.names import ROOT
 
 
 def check_structure(graph: Graph) -> list[Diagnostic]:
@@ -149,10 +150,11 @@ def one_choice(graph: Graph) -> Iterator[Finding]:
     """A gate over a single expert.
 
     A softmax over one choice is always 1: there is nothing to learn, so homespec gives such a gate
-    no weights. Usually another expert was meant to be there.
+    no weights. Usually another expert was meant to be there. Where all tasks share one bottom, the
+    root's single expert is the design and nothing is said.
     """
     for gate in graph.of(Gate):
-        if gate.choices == 1:
+        if gate.choices == 1 and gate.place != ROOT:
             (mix,) = graph.readers(gate.name)
             assert isinstance(mix, Mix)
             only = graph[mix.sets[0].node]

@@ -51,12 +51,16 @@ def layer_list_length(spec: Spec, root: TreeNode, document: Document) -> Iterato
         if isinstance(given, tuple) and len(given) != len(names):
             yield Finding(
                 document.span((section, "meta"), key=True),
-                f"`{section}.meta` lists {len(given)} layers, but {len(names)} "
-                f"{'stands' if len(names) == 1 else 'stand'} before the last",
+                f"`{section}.meta` lists {_layers(len(given))}, but the model has "
+                f"{_layers(len(names))} before the last",
                 label=f"layers are {', '.join(names)}" if names else "there is only the last layer",
                 help="give one mapping for all meta layers"
                 + (f", or a list of {len(names)}" if names else ", or leave it out"),
             )
+
+
+def _layers(number: int) -> str:
+    return f"{number or 'no'} layer{'' if number == 1 else 's'}"
 
 
 @rule("HS209", "unknown-node")
