@@ -25,7 +25,7 @@ from homespec.graph import (
     SelfGate,
     Tower,
 )
-from homespec.lower.families import family_of
+from homespec.lower.families import title_of
 from homespec.lower.tree import Role, TreeNode
 
 PARTS: dict[str, type[Node]] = {
@@ -134,7 +134,7 @@ def summarise(analysis: Analysis) -> Summary:
     (v,) = graph.of(Input)
     return Summary(
         name=spec.name,
-        family=spec.family if family_of(spec) else "free topology",
+        family=title_of(spec),
         description=spec.description,
         tree=_members(analysis.root),
         width=v.width,
