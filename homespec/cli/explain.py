@@ -1,23 +1,42 @@
-"""Command line: `homespec explain`, the documentation of the rules."""
+"""Command line: `homespec explain`, the documentation of the rules, or a model in words."""
 
 from __future__ import annotations
 
 import click
 
+from homespec.cli.analyses import one_analysis
+from homespec.cli.exits import FINDINGS, OK
 from homespec.cli.output import has_color
 from homespec.diagnostics import Rule
 from homespec.diagnostics.catalogue import all_rules, find_rule, nearest_rule
 from homespec.diagnostics.render.paint import painter
 
 
-@click.command(short_help="Print the documentation of a rule.")
+@click.command(short_help="Print the documentation of a rule, or say what a model is.")
 @click.argument("rule", required=False)
 @click.option("--all", "everything", is_flag=True, help="List all rules.")
-def explain(rule: str | None, everything: bool) -> None:
-    """Explain the rule with this code (HS201) or name (unknown-member)."""
-    if everything == (rule is not None):
-        raise click.UsageError("Name a rule, or list them with --all.")
+@click.option("--spec", help="Say which published model this spec is, and what its gates read.")
+def explain(rule: str | None, everything: bool, spec: str | None) -> int:
+    """Explain the rule with this code (HS201) or name (unknown-member), or a spec's model."""
+    if [rule is not None, everything, spec is not None].count(True) != 1:
+        raise click.UsageError("Name a rule, list them with --all, or give a spec with --spec.")
+    if spec is not None:
+        return _model(spec)
     click.echo(_listing() if rule is None else _explained(_found(rule)), nl=False)
+    return OK
+
+
+def _model(path: str) -> int:
+    analysis = one_analysis(path)
+    if analysis is None:
+        return FINDINGS
+    from homespec.analysis.likeness import gates_in_words, in_words, likeness
+
+    like = likeness(analysis.graph, analysis.root)
+    click.echo(in_words(analysis.spec.name, like, analysis.root))
+    for line in gates_in_words(analysis.graph):
+        click.echo(line)
+    return OK
 
 
 def _found(word: str) -> Rule:

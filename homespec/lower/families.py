@@ -119,11 +119,11 @@ ONE = _with(ExpertSet, norm="none", activation="relu", count=1)
 
 FAMILIES = {
     "home": Family("HoME", _home, 2, _with(ExpertSet), LayerGates.model_construct()),
-    "ple": Family("PLE", _ple, 2, RELU, _bare("own")),
     "cgc": Family("CGC", _ple, None, RELU, _bare("own")),
+    "ple": Family("PLE", _ple, 2, RELU, _bare("own")),
     "mmoe": Family("MMoE", _mmoe, None, RELU, _bare("own")),
     "ml_mmoe": Family("ML-MMoE", _mmoe, 2, RELU, _bare("v"), state_each=True),
-    "moe": Family("MoE with one gate", _moe, None, RELU, _bare("own")),
     "shared_bottom": Family("Shared-Bottom", _moe, None, ONE, _bare("own")),
+    "moe": Family("MoE with one gate", _moe, None, RELU, _bare("own")),
 }
 """As defined by: MMoE Ma et al. 2018; CGC and PLE Tang et al. 2020; HoME Wang et al. 2025."""
