@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from homespec.compiler import Analysis, Stopped, analyse, generate, validate_document
 from homespec.diagnostics import Report
-from homespec.diagnostics.ignores import apply_ignores
 from homespec.schema import Spec
-from homespec.source import Document, parse, read
+from homespec.source import Document, compose, parse, read
 
 if TYPE_CHECKING:
     import torch
@@ -40,19 +40,23 @@ class LoadedSpec(Spec):
 PathLike = str | os.PathLike[str]
 
 
-def load(path: PathLike) -> LoadedSpec:
-    """Read and check a spec file. Raises SpecError with every diagnostic at once."""
-    return _loaded(read(os.fspath(path)))
+def load(path: PathLike, overrides: Iterable[str] = ()) -> LoadedSpec:
+    """Read and check a spec file with what it extends. Raises SpecError with every diagnostic.
+
+    `overrides` are changes as `--set` takes them, such as `gates.self=false`; ValueError for one
+    that is not of that form.
+    """
+    return _loaded(compose(read(os.fspath(path)), overrides))
 
 
-def loads(text: str, name: str = "<string>") -> LoadedSpec:
+def loads(text: str, name: str = "<string>", overrides: Iterable[str] = ()) -> LoadedSpec:
     """Check the text of a spec; `name` stands for the file in messages. Raises SpecError."""
-    return _loaded(parse(text, name))
+    return _loaded(compose(parse(text, name), overrides))
 
 
-def validate(spec: PathLike) -> Report:
+def validate(spec: PathLike, overrides: Iterable[str] = ()) -> Report:
     """The report on a spec file, warnings included. Never raises for what a spec may contain."""
-    return _report(read(os.fspath(spec)))
+    return _report(compose(read(os.fspath(spec)), overrides))
 
 
 def compile(spec: PathLike | LoadedSpec, *, optimize: bool = True) -> str:  # noqa: A001
@@ -91,8 +95,7 @@ def build(
 
 
 def _report(document: Document) -> Report:
-    found = apply_ignores(document, validate_document(document))
-    return Report.of(found, {document.file: document.text})
+    return Report.of(validate_document(document), document.texts)
 
 
 def _loaded(document: Document) -> LoadedSpec:

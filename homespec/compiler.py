@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from homespec.checks import check_design, check_layers, check_structure
 from homespec.diagnostics import Diagnostic, Severity
+from homespec.diagnostics.ignores import apply_ignores
 from homespec.graph import Graph
 from homespec.lower import build_graph, build_tree, check_names, expand
 from homespec.lower.layers import Layer
 from homespec.lower.tree import TreeNode
 from homespec.schema import Spec, validate
-from homespec.source import Document
+from homespec.source import Document, with_provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +62,21 @@ def generate(analysis: Analysis, file: str, optimize: bool = True) -> str:
         graph = optimise(graph)
     else:
         verify(graph, "lowering")
-    text = analysis.document.text
-    return emit(graph, analysis.spec, analysis.root, text, file, plain=not optimize)
+    document = analysis.document
+    return emit(graph, analysis.spec, analysis.root, document, file, plain=not optimize)
 
 
 def validate_document(document: Document) -> list[Diagnostic]:
-    """Everything that there is to say about a document."""
+    """Everything that there is to say about a document, but for what it ignores."""
     try:
-        return list(analyse(document).diagnostics)
+        return told(document, analyse(document).diagnostics)
     except Stopped as stopped:
-        return stopped.diagnostics
+        return told(document, stopped.diagnostics)
+
+
+def told(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """The diagnostics as a user gets them: without what is ignored, with the way to bases."""
+    return with_provenance(document, apply_ignores(document, diagnostics))
 
 
 def _checked(found: list[Diagnostic], more: list[Diagnostic]) -> list[Diagnostic]:

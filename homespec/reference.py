@@ -127,7 +127,7 @@ def _section(name: str, places: list[str]) -> str:
 
 def _is_style(key: str, section: str) -> bool:
     """Whether a key of an inheriting section is one of those that `experts` gives to all."""
-    styles = set(_mapping("Experts")["properties"]) - {"meta", "task"}
+    styles = set(_mapping("Experts")["properties"]) - {"all", "meta", "task"}
     return section in INHERITING and key in styles
 
 
@@ -135,12 +135,19 @@ def _mapping(section: str) -> dict[str, Any]:
     """The schema of a section in its long form, a mapping."""
     schema = json_schema()
     found = schema if section == "Spec" else schema["$defs"][section]
-    alternatives: list[dict[str, Any]] = found.get("anyOf", [found])
+    alternatives: list[dict[str, Any]] = [found, *found.get("anyOf", ())]
     return next(a for a in alternatives if "properties" in a)
 
 
+def _required(section: str) -> list[str]:
+    """The keys that must be there; of a spec, where it extends no other one."""
+    mapping = _mapping(section)
+    alternatives = [mapping, *mapping.get("anyOf", ())]
+    return next((a["required"] for a in alternatives if "required" in a), [])
+
+
 def _default(section: str, key: str, value: dict[str, Any]) -> str:
-    if key in _mapping(section).get("required", ()):
+    if key in _required(section):
         return "**required**"
     default = value.get("default")
     is_absence = default in (None, "") or isinstance(default, dict) or _is_outside(default, value)

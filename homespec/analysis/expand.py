@@ -131,8 +131,16 @@ def _line(
     `otherwise` says where the value comes from if no line gives it.
     """
     path = next((p for section in sections for p in _giving(document, section, key)), None)
-    origin = otherwise if path is None else f"line {document.span(path).start.line}"
+    origin = otherwise if path is None else _place(document, path)
     return Line(key, value, origin)
+
+
+def _place(document: Document, path: Path) -> str:
+    """The line of a value; with its file if the spec only extends that."""
+    span = document.span(path)
+    if span.file == document.file:
+        return f"line {span.start.line}"
+    return f"{span.file}:{span.start.line}"
 
 
 def _giving(document: Document, section: Path, key: str) -> Iterator[Path]:

@@ -8,32 +8,34 @@ import click
 
 from homespec.cli.output import print_report
 from homespec.cli.specs import documents
-from homespec.compiler import Analysis, Stopped, analyse
+from homespec.compiler import Analysis, Stopped, analyse, told
 from homespec.diagnostics import Report
-from homespec.diagnostics.ignores import apply_ignores
 
 
-def analyses(paths: Iterable[str], warnings: bool = True) -> list[Analysis] | None:
+def analyses(
+    paths: Iterable[str], flags: tuple[str, ...] = (), warnings: bool = True
+) -> list[Analysis] | None:
     """All specs of `paths`, or None if one has an error. Reports errors, by choice warnings too."""
-    sound, found, texts = [], [], {}
-    for document in documents(paths):
-        texts[document.file] = document.text
+    sound, found = [], []
+    texts: dict[str, str] = {}
+    for document in documents(paths, flags):
+        texts |= document.texts
         try:
             analysis = analyse(document)
         except Stopped as stopped:
-            found += apply_ignores(document, stopped.diagnostics)
+            found += told(document, stopped.diagnostics)
         else:
             sound.append(analysis)
-            found += apply_ignores(document, analysis.diagnostics)
+            found += told(document, analysis.diagnostics)
     report = Report.of(found, texts)
     if report.has_errors or (warnings and report.diagnostics):
         print_report(report, err=True)
     return None if report.has_errors else sound
 
 
-def one_analysis(path: str) -> Analysis | None:
+def one_analysis(path: str, flags: tuple[str, ...] = ()) -> Analysis | None:
     """The spec of a file or of stdin, or None if it has errors. Its warnings are not reported."""
-    sound = analyses([path], warnings=False)
+    sound = analyses([path], flags, warnings=False)
     if sound is None:
         return None
     if len(sound) > 1:

@@ -11,7 +11,7 @@ import click
 from homespec.cli.analyses import analyses
 from homespec.cli.exits import FINDINGS, OK
 from homespec.cli.output import has_color
-from homespec.cli.specs import STDIN
+from homespec.cli.specs import STDIN, set_option
 from homespec.compiler import Analysis
 from homespec.outputs import Output, State, head_of, orphans, output_of, target_of
 from homespec.writing import write_texts
@@ -28,6 +28,7 @@ REMEDIES = {
 
 @click.command(name="compile", short_help="Write the PyTorch file of a spec.")
 @click.argument("paths", nargs=-1, required=True, metavar="SPEC…")
+@set_option
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not fresh.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
 @click.option("--stdout", is_flag=True, help="Print the code in place of writing it.")
@@ -42,6 +43,7 @@ REMEDIES = {
 )
 def compile(  # noqa: A001
     paths: tuple[str, ...],
+    flags: tuple[str, ...],
     check: bool,
     diff: bool,
     stdout: bool,
@@ -54,7 +56,7 @@ def compile(  # noqa: A001
     """
     if check + diff + stdout > 1:
         raise click.UsageError("--check, --diff and --stdout exclude each other.")
-    sound = analyses(paths)
+    sound = analyses(paths, flags)
     if sound is None:
         return FINDINGS
     if not stdout and any(a.document.file == STDIN for a in sound):

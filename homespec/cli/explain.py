@@ -7,6 +7,7 @@ import click
 from homespec.cli.analyses import one_analysis
 from homespec.cli.exits import FINDINGS, OK
 from homespec.cli.output import has_color
+from homespec.cli.specs import set_option
 from homespec.diagnostics import Rule
 from homespec.diagnostics.catalogue import all_rules, find_rule, nearest_rule
 from homespec.diagnostics.render.paint import painter
@@ -16,18 +17,19 @@ from homespec.diagnostics.render.paint import painter
 @click.argument("rule", required=False)
 @click.option("--all", "everything", is_flag=True, help="List all rules.")
 @click.option("--spec", help="Say which published model this spec is, and what its gates read.")
-def explain(rule: str | None, everything: bool, spec: str | None) -> int:
+@set_option
+def explain(rule: str | None, everything: bool, spec: str | None, flags: tuple[str, ...]) -> int:
     """Explain the rule with this code (HS201) or name (unknown-member), or a spec's model."""
     if [rule is not None, everything, spec is not None].count(True) != 1:
         raise click.UsageError("Name a rule, list them with --all, or give a spec with --spec.")
     if spec is not None:
-        return _model(spec)
+        return _model(spec, flags)
     click.echo(_listing() if rule is None else _explained(_found(rule)), nl=False)
     return OK
 
 
-def _model(path: str) -> int:
-    analysis = one_analysis(path)
+def _model(path: str, flags: tuple[str, ...]) -> int:
+    analysis = one_analysis(path, flags)
     if analysis is None:
         return FINDINGS
     from homespec.analysis.likeness import gates_in_words, in_words, likeness

@@ -12,11 +12,13 @@ import click
 from homespec.cli.analyses import one_analysis
 from homespec.cli.exits import FINDINGS, OK
 from homespec.cli.output import has_color
+from homespec.cli.specs import set_option
 from homespec.compiler import Analysis
 
 
 @click.command(short_help="Print the model of a spec: layers, experts, gates, sizes.")
 @click.argument("spec")
+@set_option
 @click.option(
     "--expanded", is_flag=True, help="Print the spec with every default and where it comes from."
 )
@@ -28,14 +30,14 @@ from homespec.compiler import Analysis
     show_default=True,
     help="How to print the tables.",
 )
-def show(spec: str, expanded: bool, output_format: str) -> int:
+def show(spec: str, flags: tuple[str, ...], expanded: bool, output_format: str) -> int:
     """Print what the model of SPEC (a file or - for stdin) is made of and what it costs.
 
     FLOPs are those of the matrix products of one sample's forward pass, as torch counts them.
     """
     if expanded and output_format == "json":
         raise click.UsageError("--expanded prints YAML: leave out --format json.")
-    analysis = one_analysis(spec)
+    analysis = one_analysis(spec, flags)
     if analysis is None:
         return FINDINGS
     if expanded:

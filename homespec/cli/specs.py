@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from homespec.diagnostics import Diagnostic, Report
-from homespec.diagnostics.ignores import apply_ignores
-from homespec.source import Document, read, read_stream
+from homespec.source import Document, check_flag, compose, read, read_stream
 
 SUFFIXES = (".yaml", ".yml")
 STDIN = "<stdin>"
@@ -23,16 +22,39 @@ def check(documents: Iterable[Document]) -> Report:
     found: list[Diagnostic] = []
     texts: dict[str, str] = {}
     for document in documents:
-        found += apply_ignores(document, validate_document(document))
-        texts[document.file] = document.text
+        found += validate_document(document)
+        texts |= document.texts
     return Report.of(found, texts)
 
 
-def documents(paths: Iterable[str]) -> Iterator[Document]:
-    """The documents of files, of `-` and of all specs in folders; each file once."""
+def _checked_flags(
+    _context: click.Context, _option: click.Parameter, flags: tuple[str, ...]
+) -> tuple[str, ...]:
+    try:
+        return tuple(map(check_flag, flags))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
+set_option = click.option(
+    "--set",
+    "flags",
+    multiple=True,
+    metavar="PATH=VALUE",
+    callback=_checked_flags,
+    help="Change a value of the spec, such as gates.self=false. May be repeated.",
+)
+
+
+def documents(paths: Iterable[str], flags: tuple[str, ...] = ()) -> Iterator[Document]:
+    """The documents of files, of `-` and of all specs in folders; each file once.
+
+    They are composed of what they extend and of `--set` flags.
+    """
     files = [file for path in paths for file in _files(path)]
     for path in dict.fromkeys(files):
-        yield read_stream(sys.stdin.buffer, STDIN) if path == "-" else read(path)
+        document = read_stream(sys.stdin.buffer, STDIN) if path == "-" else read(path)
+        yield compose(document, flags)
 
 
 def _files(path: str) -> Iterator[str]:

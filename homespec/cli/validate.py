@@ -5,22 +5,26 @@ from __future__ import annotations
 import click
 
 from homespec.cli.output import exit_code, format_option, print_report, strict_option
-from homespec.cli.specs import check, documents
+from homespec.cli.specs import check, documents, set_option
 
 
 @click.command(short_help="Check specs and report every mistake at once.")
 @click.argument("paths", nargs=-1, required=True)
+@set_option
 @format_option
 @strict_option
 @click.option("-q", "--quiet", is_flag=True, help="Do not say how many files are clean.")
-def validate(paths: tuple[str, ...], output_format: str, strict: bool, quiet: bool) -> int:
+def validate(
+    paths: tuple[str, ...], flags: tuple[str, ...], output_format: str, strict: bool, quiet: bool
+) -> int:
     """Check the specs in PATHS: files, folders (all *.yaml and *.yml below) or - for stdin.
 
     Exits with 0 if there are no errors, with 1 if there are.
     """
-    report = check(documents(paths))
+    sources = list(documents(paths, flags))
+    report = check(sources)
     print_report(report, output_format)
     if not report.diagnostics and not quiet:
-        files = len(report.texts)
+        files = len(sources)
         click.echo(f"{files} {'file' if files == 1 else 'files'} checked, nothing found", err=True)
     return exit_code(report, strict)

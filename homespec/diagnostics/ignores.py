@@ -20,23 +20,33 @@ NAME = re.compile(r"[^\s,]+")
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """One name between the brackets of a comment, and the line whose warnings it takes back."""
+    """One name between the brackets of a comment, and the line whose warnings it takes back.
+
+    The line is one of the file in which the comment stands.
+    """
 
     word: str
     rule: Rule | None
     span: Span
     line: int
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """The file and the line."""
+        return self.span.file, self.line
+
     def covers(self, diagnostic: Diagnostic) -> bool:
         """Whether this takes `diagnostic` back."""
-        return diagnostic.rule is self.rule and diagnostic.span.start.line == self.line
+        start = diagnostic.span.start.line
+        return diagnostic.rule is self.rule and (diagnostic.span.file, start) == self.place
 
 
 def apply_ignores(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     """`diagnostics` without the warnings that the document ignores, and with its wrong ignores.
 
     An ignore counts as unused only if there is no error: an error keeps later stages from
-    running, and their warnings from being found.
+    running, and their warnings from being found. Comments in a file that the document extends hold,
+    too; whether they are of use is a matter of that file alone.
     """
     left = list(diagnostics)
     found: list[Diagnostic] = []
@@ -47,7 +57,10 @@ def apply_ignores(document: Document, diagnostics: Iterable[Diagnostic]) -> list
             found += unknown_ignore(comment.span, "")
         for ignore in ignores:
             found += _check(ignore, left, complete)
-    ignores = [ignore for comment in document.comments for ignore in _ignores(comment, document)]
+    sources = (document, *document.bases)
+    ignores = [
+        i for source in sources for comment in source.comments for i in _ignores(comment, source)
+    ]
     return [d for d in left if not _is_ignored(d, ignores)] + found
 
 

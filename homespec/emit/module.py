@@ -45,20 +45,23 @@ from homespec.graph import (
 from homespec.lower.families import title_of
 from homespec.lower.tree import TreeNode
 from homespec.schema.models import Spec
+from homespec.source import Document
 
 
-def emit(graph: Graph, spec: Spec, root: TreeNode, text: str, file: str, plain: bool) -> str:
+def emit(
+    graph: Graph, spec: Spec, root: TreeNode, document: Document, file: str, plain: bool
+) -> str:
     """The generated file of a graph: plain as lowered, or optimised by the passes.
 
-    `file` is the path of the spec as the header names it, `text` its contents.
+    `file` is the path of the spec as the header names it, `document` its contents.
     """
-    where = _places(graph, file.rpartition("/")[2])
+    where = _places(graph, document)
     features, logical = emit_features(graph, where)
     blocks = _blocks(graph, plain)
     logical += [row for block in blocks for row in block.logical]
     context = {
         "title": _title(spec),
-        "header": header(title_of(spec), text, file, root, graph, plain),
+        "header": header(title_of(spec), document, file, root, graph, plain),
         "plain": plain,
         **_constants(graph, spec),
         "uses": {name for block in blocks for name in block.uses},
@@ -96,15 +99,21 @@ def _title(spec: Spec) -> str:
     return "\n".join(textwrap.wrap(title, 96))
 
 
-def _places(graph: Graph, source: str) -> dict[str, str]:
-    """The lines of the spec that each node comes from; defaults come from none."""
+def _places(graph: Graph, document: Document) -> dict[str, str]:
+    """The lines of the spec, and of what it extends, that each node comes from; defaults: none."""
     places = {}
     for node in [*graph, *graph.of(Feature)]:
         members: Iterable[Node] = node.members if isinstance(node, Batch) else (node,)
-        lines = sorted({m.span.start.line for m in members if m.span != graph.span})
-        shown = ", ".join(map(str, lines[:6])) + (", …" if len(lines) > 6 else "")
-        places[node.name] = f"{source}:{shown}" if lines else "default"
+        spans = {m.span for m in members if m.span != graph.span}
+        files = [file for file in document.texts if any(s.file == file for s in spans)]
+        shown = (_lines(f, {s.start.line for s in spans if s.file == f}) for f in files)
+        places[node.name] = ", ".join(shown) or "default"
     return places
+
+
+def _lines(file: str, lines: set[int]) -> str:
+    shown = ", ".join(map(str, sorted(lines)[:6])) + (", …" if len(lines) > 6 else "")
+    return f"{file.rpartition('/')[2]}:{shown}"
 
 
 def _constants(graph: Graph, spec: Spec) -> dict[str, str]:

@@ -41,11 +41,18 @@ def json_schema() -> dict[str, Any]:
             "description": full.pop("description", ""),
             "anyOf": [short, full],
         }
+    _relax(schema)
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "homespec, language version 1",
     }
     return {**head, **{key: schema[key] for key in schema if key != "title"}}
+
+
+def _relax(schema: dict[str, Any]) -> None:
+    """A spec that extends another one may leave out whatever that one says."""
+    required = schema.pop("required")
+    schema["anyOf"] = [{"required": required}, {"required": ["extends"]}]
 
 
 @functools.cache
@@ -95,4 +102,6 @@ def _resolved(place: dict[str, Any]) -> list[dict[str, Any]]:
         name = place["$ref"].removeprefix("#/$defs/")
         return _resolved(json_schema()["$defs"][name])
     alternatives = [*place.get("anyOf", ()), *place.get("oneOf", ())]
+    if "properties" in place:  # the alternatives only say what is required
+        return [place]
     return [deeper for a in alternatives for deeper in _resolved(a)] or [place]

@@ -364,6 +364,8 @@ class Spec(Model):
     """Version of the language."""
     name: Name
     """Name of the model."""
+    extends: str = ""
+    """Another spec, by its path relative to this one. This one is laid over it, key by key."""
     description: str = ""
     """What the model is for; it becomes the generated file's docstring."""
     family: Family = "home"

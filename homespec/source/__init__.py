@@ -1,6 +1,20 @@
 """Stage 1, source: turns the text of a spec into plain data and the spans of all its parts."""
 
-from homespec.source.document import Comment, Document, Node, Value
+from homespec.source.compose import compose, with_provenance
+from homespec.source.document import FLAG, Comment, Document, Node, Value
+from homespec.source.flags import check_flag
 from homespec.source.reading import parse, read, read_stream
 
-__all__ = ["Comment", "Document", "Node", "Value", "parse", "read", "read_stream"]
+__all__ = [
+    "FLAG",
+    "Comment",
+    "Document",
+    "Node",
+    "Value",
+    "check_flag",
+    "compose",
+    "parse",
+    "read",
+    "read_stream",
+    "with_provenance",
+]

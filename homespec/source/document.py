@@ -9,6 +9,9 @@ from typing import TypeAlias
 from homespec.diagnostics import Diagnostic, Span
 from homespec.source.lines import Lines
 
+FLAG = "--set"
+"""What stands for the file in spans of values that a flag of the command line gives."""
+
 Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | float | bool | None"
 
 
@@ -20,6 +23,7 @@ class Node:
     An item of a list has no key; `key_start` and `key_end` are then those of the value.
     """
 
+    lines: Lines = field(repr=False, compare=False)
     start: int
     end: int
     key_start: int
@@ -27,9 +31,9 @@ class Node:
     parts: dict[str | int, Node] = field(default_factory=dict)
 
     @staticmethod
-    def at(start: int, end: int) -> Node:
+    def at(lines: Lines, start: int, end: int) -> Node:
         """A value without a key."""
-        return Node(start, end, start, end)
+        return Node(lines, start, end, start, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Document:
     """One spec file: its text, the data in it and where each part of the data stands.
 
     `data` is None exactly if a diagnostic is an error. Aliased parts of it are shared objects:
-    do not modify it.
+    do not modify it. `bases` are the files that it extends, nearest first, and `flags` the changes
+    that the command line makes to it; `data` and `root` then hold all of them.
     """
 
     lines: Lines
@@ -54,6 +59,8 @@ class Document:
     root: Node
     comments: tuple[Comment, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
+    bases: tuple[Document, ...] = ()
+    flags: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -64,6 +71,12 @@ class Document:
     def text(self) -> str:
         """The text; empty where the file could not be read as one."""
         return self.lines.text
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The text of each file that the document is made of, its own first."""
+        found = {source.file: source.text for source in (self, *self.bases)}
+        return {**found, FLAG: "\n".join(self.flags)} if self.flags else found
 
     def span(self, path: Iterable[str | int], key: bool = False) -> Span:
         """The place of the value (or of the key) at `path`.
@@ -76,8 +89,8 @@ class Document:
         for segment in path:
             node = node.parts.get(segment, node)
         if key:
-            return self.lines.span(node.key_start, node.key_end)
-        return self.lines.span(node.start, node.end)
+            return node.lines.span(node.key_start, node.key_end)
+        return node.lines.span(node.start, node.end)
 
     def existing(self, path: Iterable[str | int]) -> tuple[str | int, ...]:
         """`path` without the segments that the document does not have."""

@@ -77,7 +77,7 @@ def parse(text: str, name: str = "<text>") -> Document:
 
 
 def _document(walk: Walk, lines: Lines) -> Document:
-    root = walk.root.node if walk.root else Node.at(0, 0)
+    root = walk.root.node if walk.root else Node.at(lines, 0, 0)
     if root.parts:
         first = next(iter(root.parts.values()))
         root.key_start, root.key_end = first.key_start, first.key_end
@@ -99,7 +99,8 @@ def _has_error(diagnostics: list[Diagnostic]) -> bool:
 
 
 def _failed(name: str, found: list[Diagnostic], lines: Lines | None = None) -> Document:
-    return Document(lines or Lines(name, ""), None, Node.at(0, 0), (), tuple(found))
+    lines = lines or Lines(name, "")
+    return Document(lines, None, Node.at(lines, 0, 0), (), tuple(found))
 
 
 def _forbidden_characters(lines: Lines) -> list[Diagnostic]:

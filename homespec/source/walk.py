@@ -123,7 +123,7 @@ class Walk:
         else:
             self.scalars.append((start, end))
         value = resolve(event.value) if plain else event.value
-        built = Built(value, Node.at(start, end))
+        built = Built(value, Node.at(self.lines, start, end))
         if event.anchor is not None:
             self._anchors[event.anchor] = built
         self._add(built, plain)
@@ -164,7 +164,7 @@ class Walk:
             self._too_deep(start, start + 1)
         opened = Open(
             {} if isinstance(event, yaml.MappingStartEvent) else [],
-            Node.at(start, end),
+            Node.at(self.lines, start, end),
             event.anchor,
             bool(event.flow_style),
         )
@@ -183,7 +183,7 @@ class Walk:
 
     def _alias(self, name: str, start: int, end: int) -> None:
         target = self._anchors.get(name)
-        built = Built(None, Node.at(start, end), unknown=True)
+        built = Built(None, Node.at(self.lines, start, end), unknown=True)
         if target is None:
             self.diagnostics += yaml_rules.unknown_alias(
                 self._span(start, end), name, self._anchors
@@ -196,7 +196,7 @@ class Walk:
             self._expand(target.count, start, end, alias=True)
             if len(self._stack) + target.height > MAX_DEPTH:
                 self._too_deep(start, end)
-            node = Node(start, end, start, end, target.node.parts)
+            node = Node(self.lines, start, end, start, end, target.node.parts)
             built = Built(target.value, node, target.count, target.height)
         self._add(built)
 

@@ -26,6 +26,7 @@ NOT_A_YAML_FILE = {
     "HS001": "tests/source/test_reading.py: the file is missing",
     "HS002": "tests/source/test_reading.py: the file is no text",
     "HS004": "tests/source/test_reading.py: the file has more than 1 MiB",
+    "HS022": "tests/source/test_compose.py: a flag of the command line",
 }
 """Rules that no small text file can break, and where they are tested instead."""
 

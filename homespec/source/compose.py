@@ -1,0 +1,105 @@
+"""Stage 1, source: a document together with the files that it extends."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from homespec.diagnostics import Diagnostic, Label
+from homespec.source import compose_rules as rules
+from homespec.source.document import Document
+from homespec.source.flags import with_flags
+from homespec.source.merge import merged
+from homespec.source.reading import read
+
+MAX_CHAIN = 8
+SUFFIXES = (".yaml", ".yml")
+
+
+def compose(document: Document, flags: Iterable[str] = ()) -> Document:
+    """The document laid over what it extends, and `--set` flags laid over both.
+
+    What is wrong with a base is a diagnostic of the whole. Raises ValueError for a flag that has no
+    form `PATH=VALUE`.
+    """
+    return with_flags(_extended(document, [_identity(document.file)]), tuple(flags))
+
+
+def _identity(file: str) -> str:
+    return os.path.realpath(file)
+
+
+def _extended(document: Document, chain: list[str]) -> Document:
+    """`chain` are the files on the way to this document, itself included."""
+    name = (document.data or {}).get("extends")
+    if not isinstance(name, str):  # absent, or the schema says that it is no text
+        return document
+    found, base = _base(document, name, chain)
+    if base is None or base.data is None or document.data is None:
+        below = [_extends_here(document, d) for d in base.diagnostics] if base else []
+        diagnostics = (*document.diagnostics, *found, *below)
+        bases = (base, *base.bases) if base else ()
+        return dataclasses.replace(document, data=None, diagnostics=diagnostics, bases=bases)
+    data, root = merged(base.data, document.data, base.root, document.root, ())
+    assert isinstance(data, dict)
+    warnings = (*document.diagnostics, *(_extends_here(document, d) for d in base.diagnostics))
+    bases = (dataclasses.replace(base, bases=()), *base.bases)
+    return dataclasses.replace(document, data=data, root=root, diagnostics=warnings, bases=bases)
+
+
+def _base(
+    document: Document, name: str, chain: list[str]
+) -> tuple[list[Diagnostic], Document | None]:
+    """The base, composed itself; or why there is none."""
+    span = document.span(("extends",))
+    reason, remedy = _refusal(name)
+    if reason:
+        return rules.bad_base(span, name, reason, remedy), None
+    path = os.path.normpath(os.path.join(os.path.dirname(document.file), name))  # noqa: PTH118, PTH120
+    real = _identity(path)
+    if not real.endswith(SUFFIXES):
+        reason, remedy = "it is a link to another kind of file", "name the YAML file itself"
+        return rules.bad_base(span, name, reason, remedy), None
+    if real in chain:
+        files = [os.path.relpath(file) for file in (*chain[chain.index(real) :], real)]
+        return rules.extends_cycle(span, files), None
+    if len(chain) > MAX_CHAIN:
+        reason = f"more than {MAX_CHAIN} files extend each other"
+        return rules.bad_base(span, name, reason, "merge some of them"), None
+    base = read(path)
+    for diagnostic in base.diagnostics:
+        if diagnostic.rule.code == "HS001":
+            reason = diagnostic.message.partition(": ")[2]
+            return rules.bad_base(span, name, reason, diagnostic.help), None
+    return [], _extended(base, [*chain, real])
+
+
+def _refusal(name: str) -> tuple[str, str]:
+    """Why a name of a base is refused, whatever stands there, and what to do."""
+    if not name.isprintable() or "\\" in name:
+        return "its name has characters that names of specs do not have", "use letters and `/`"
+    if Path(name).is_absolute():
+        return "its path is absolute", "name it relative to this file, such as `../base.yaml`"
+    if not name.endswith(SUFFIXES):
+        return "a base is a .yaml or .yml file", "name the spec that this one changes"
+    return "", ""
+
+
+def _extends_here(document: Document, diagnostic: Diagnostic) -> Diagnostic:
+    """A diagnostic about a base, with the place that pulls the base in."""
+    label = Label(document.span(("extends",)), "extended here")
+    return dataclasses.replace(diagnostic, related=(*diagnostic.related, label))
+
+
+def with_provenance(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Diagnostics whose place is in a base also show where the base is pulled in."""
+    bases = {base.file for base in document.bases}
+    mine = document.span(("extends",)).file == document.file
+    return [
+        _extends_here(document, d)
+        if d.span.file in bases and mine and not any(m.text == "extended here" for m in d.related)
+        else d
+        for d in diagnostics
+    ]

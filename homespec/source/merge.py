@@ -1,0 +1,56 @@
+"""Stage 1, source: lays one document's data over another's, key by key, with all places kept."""
+
+from __future__ import annotations
+
+from homespec.source.document import Node, Value
+
+Path = tuple[str, ...]
+
+
+def merged(below: Value, above: Value, under: Node, over: Node, path: Path) -> tuple[Value, Node]:
+    """The data at `path` of two documents as one, and its places.
+
+    Mappings merge key by key; anything else of the upper document replaces what is below. The keys
+    of the lower one come first. Neither document is changed.
+    """
+    below, under, above, over = _long_forms(below, under, above, over, path)
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above, over
+    data = dict(below)
+    parts = dict(under.parts)
+    for key, value in above.items():
+        if key in below:
+            data[key], parts[key] = merged(
+                below[key], value, under.parts[key], over.parts[key], (*path, key)
+            )
+        else:
+            data[key], parts[key] = value, over.parts[key]
+    node = Node(over.lines, over.start, over.end, over.key_start, over.key_end, parts)
+    return data, node
+
+
+def _long_forms(
+    below: Value, under: Node, above: Value, over: Node, path: Path
+) -> tuple[Value, Node, Value, Node]:
+    """Where a short form meets a mapping, `4` becomes `{count: 4}`, `false` `{enabled: false}`.
+
+    A mapping over true or false stays as it is: who configures a gate wants it on.
+    """
+    if path[:1] in (("experts",), ("layers",)):
+        if _is_count(below) and isinstance(above, dict):
+            below, under = {"count": below}, _with_part(under, "count")
+        elif _is_count(above) and isinstance(below, dict):
+            above, over = {"count": above}, _with_part(over, "count")
+    is_gate = path[:1] == ("gates",) and path[-1] in ("feature", "self")
+    if is_gate and isinstance(above, bool) and isinstance(below, dict):
+        above, over = {"enabled": above}, _with_part(over, "enabled")
+    return below, under, above, over
+
+
+def _is_count(value: Value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _with_part(node: Node, key: str) -> Node:
+    """The place of a mapping whose only value stands where the short form does."""
+    return Node(node.lines, node.start, node.end, node.key_start, node.key_end, {key: node})
