@@ -221,13 +221,18 @@ def bucket_rows(x_B, boundaries):
 
 
 def hash_rows(ids_B, buckets):
-    """Ids -> rows of their table: 0 for missing (negative), else 1 + id modulo buckets."""
-    return torch.where(ids_B < 0, 0, 1 + ids_B.remainder(buckets))
+    """Ids -> rows of their table: 0 for missing (-1), else 1 + id modulo buckets."""
+    return torch.where(ids_B == -1, 0, 1 + ids_B.remainder(buckets))
 
 
 def known_rows(ids_B, vocab):
     """Ids -> rows of their table: 0 for missing and unknown, else 1 + id."""
     return torch.where((ids_B < 0) | (ids_B >= vocab), 0, 1 + ids_B)
+
+
+def no_nan(x_BN):
+    """Missing numbers of a dense feature become 0."""
+    return x_BN.where(~x_BN.isnan(), 0.0)
 
 
 class Table(nn.Module):
@@ -393,11 +398,9 @@ class Features(nn.Module):
         parts = {
             **self.table_32(rows),
             **self.table_8(rows),
-            "text_embedding": features["text_embedding"].nan_to_num(nan=0.0),  # industrial.yaml:58
-            # industrial.yaml:59
-            "speech_embedding": features["speech_embedding"].nan_to_num(nan=0.0),
-            # industrial.yaml:60
-            "video_embedding": features["video_embedding"].nan_to_num(nan=0.0),
+            "text_embedding": no_nan(features["text_embedding"]),  # industrial.yaml:58
+            "speech_embedding": no_nan(features["speech_embedding"]),  # industrial.yaml:59
+            "video_embedding": no_nan(features["video_embedding"]),  # industrial.yaml:60
         }
         return torch.cat([parts[name] for name in FEATURES], dim=1)
 
@@ -416,11 +419,11 @@ class Trunk(nn.Module):
             BatchNorm(10, 256, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # shared  (industrial.yaml:100)
+        # shared  (default)
         self.gates_meta_shared = MLPs(1, (2048, 10))
-        # shared, watch, interaction, social, negative  (industrial.yaml:100)
+        # shared, watch, interaction, social, negative  (default)
         self.self_gates_meta = MLPs(5, (2048, 2))
-        # watch, interaction, social, negative  (industrial.yaml:100)
+        # watch, interaction, social, negative  (default)
         self.gates_meta_watch = MLPs(4, (2048, 4))
         # shared, watch, click, effective_view and 25 more  (industrial.yaml:100)
         self.feature_gates_task = FeatureGates(29, width=256, loras=2, rank=32)
@@ -431,9 +434,9 @@ class Trunk(nn.Module):
             BatchNorm(58, 256, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # click, effective_view, long_view and 21 more  (industrial.yaml:100)
+        # click, effective_view, long_view, finish, replay and 19 more  (default)
         self.gates_task = MLPs(24, (512, 6))
-        # click, effective_view, long_view and 21 more  (industrial.yaml:100)
+        # click, effective_view, long_view, finish, replay and 19 more  (default)
         self.self_gates_task = MLPs(24, (256, 2))
         # click and 23 more  (industrial.yaml:69, 70, 71, 72, 73, 74, …)
         self.towers = MLPs(24, (256, 128, 1))
@@ -524,23 +527,23 @@ class Model(nn.Module):
         super().__init__()
         self.features = Features()
         self.trunk = Trunk()
-        self.register_forward_pre_hook(check_inputs)
+        self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 
     def forward(self, features):
         weight = self.trunk.towers.weights[0]
         return self.trunk(self.features(features).to(weight.dtype))
 
 
-def check_inputs(model, inputs):
-    """Raise ValueError if features are missing, or for a batch of one in training.
+def check_inputs(model, args, kwargs):
+    """Raise ValueError if features are missing, or in training for a batch of less than two rows.
 
     One row has no variance to normalise by.
     """
-    (features,) = inputs
+    features = args[0] if args else kwargs["features"]
     missing = [name for name in FEATURES if name not in features]
     if missing:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    if model.training and any(len(column) == 1 for column in features.values()):
+    if model.training and any(len(column) < 2 for column in features.values()):
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 
 
@@ -550,7 +553,10 @@ def losses(logits, labels):
     logits, labels: task -> [B]; a label is 0, 1 or NaN for not observed. -> task -> scalar.
     """
     labels_TB = torch.stack([labels[task] for task in TASKS])
-    logits_TB = torch.stack([logits[task] for task in TASKS]).to(labels_TB.dtype)
+    logits_TB = torch.stack([logits[task] for task in TASKS])
+    finest = torch.promote_types(logits_TB.dtype, labels_TB.dtype)
+    finest = torch.promote_types(finest, torch.float32)
+    labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
     seen_TB = ~labels_TB.isnan()
     each_TB = F.binary_cross_entropy_with_logits(
         logits_TB, labels_TB.where(seen_TB, 0.0), reduction="none"

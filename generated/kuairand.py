@@ -199,8 +199,8 @@ def bucket_rows(x_B, boundaries):
 
 
 def hash_rows(ids_B, buckets):
-    """Ids -> rows of their table: 0 for missing (negative), else 1 + id modulo buckets."""
-    return torch.where(ids_B < 0, 0, 1 + ids_B.remainder(buckets))
+    """Ids -> rows of their table: 0 for missing (-1), else 1 + id modulo buckets."""
+    return torch.where(ids_B == -1, 0, 1 + ids_B.remainder(buckets))
 
 
 def known_rows(ids_B, vocab):
@@ -369,11 +369,11 @@ class Trunk(nn.Module):
             BatchNorm(6, 64, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # shared  (kuairand.yaml:76)
+        # shared  (kuairand.yaml:8)
         self.gates_meta_shared = MLPs(1, (244, 6))
         # shared, watch, interaction  (kuairand.yaml:77)
         self.self_gates_meta = MLPs(3, (244, 2))
-        # watch, interaction  (kuairand.yaml:76)
+        # watch, interaction  (kuairand.yaml:8)
         self.gates_meta_watch = MLPs(2, (244, 4))
         # shared, watch, click, long_view, finish and 8 more  (kuairand.yaml:76)
         self.feature_gates_task = FeatureGates(13, width=64, loras=2, rank=8)
@@ -384,7 +384,7 @@ class Trunk(nn.Module):
             BatchNorm(13, 64, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # click, long_view, finish, like and 6 more  (kuairand.yaml:76)
+        # click, long_view, finish, like and 6 more  (kuairand.yaml:8)
         self.gates_task = MLPs(10, (128, 3))
         # click, long_view, finish, like and 6 more  (kuairand.yaml:77)
         self.self_gates_task = MLPs(10, (64, 1))
@@ -458,22 +458,22 @@ class Model(nn.Module):
         super().__init__()
         self.features = Features()
         self.trunk = Trunk()
-        self.register_forward_pre_hook(check_inputs)
+        self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 
     def forward(self, features):
         return self.trunk(self.features(features))
 
 
-def check_inputs(model, inputs):
-    """Raise ValueError if features are missing, or for a batch of one in training.
+def check_inputs(model, args, kwargs):
+    """Raise ValueError if features are missing, or in training for a batch of less than two rows.
 
     One row has no variance to normalise by.
     """
-    (features,) = inputs
+    features = args[0] if args else kwargs["features"]
     missing = [name for name in FEATURES if name not in features]
     if missing:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    if model.training and any(len(column) == 1 for column in features.values()):
+    if model.training and any(len(column) < 2 for column in features.values()):
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 
 
@@ -483,7 +483,10 @@ def losses(logits, labels):
     logits, labels: task -> [B]; a label is 0, 1 or NaN for not observed. -> task -> scalar.
     """
     labels_TB = torch.stack([labels[task] for task in TASKS])
-    logits_TB = torch.stack([logits[task] for task in TASKS]).to(labels_TB.dtype)
+    logits_TB = torch.stack([logits[task] for task in TASKS])
+    finest = torch.promote_types(logits_TB.dtype, labels_TB.dtype)
+    finest = torch.promote_types(finest, torch.float32)
+    labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
     seen_TB = ~labels_TB.isnan()
     each_TB = F.binary_cross_entropy_with_logits(
         logits_TB, labels_TB.where(seen_TB, 0.0), reduction="none"

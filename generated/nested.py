@@ -196,13 +196,18 @@ def bucket_rows(x_B, boundaries):
 
 
 def hash_rows(ids_B, buckets):
-    """Ids -> rows of their table: 0 for missing (negative), else 1 + id modulo buckets."""
-    return torch.where(ids_B < 0, 0, 1 + ids_B.remainder(buckets))
+    """Ids -> rows of their table: 0 for missing (-1), else 1 + id modulo buckets."""
+    return torch.where(ids_B == -1, 0, 1 + ids_B.remainder(buckets))
 
 
 def known_rows(ids_B, vocab):
     """Ids -> rows of their table: 0 for missing and unknown, else 1 + id."""
     return torch.where((ids_B < 0) | (ids_B >= vocab), 0, 1 + ids_B)
+
+
+def no_nan(x_BN):
+    """Missing numbers of a dense feature become 0."""
+    return x_BN.where(~x_BN.isnan(), 0.0)
 
 
 class Table(nn.Module):
@@ -265,7 +270,7 @@ class Features(nn.Module):
             **self.table_16(rows),
             **self.table_8(rows),
             **self.table_4(rows),
-            "asr": features["asr"].nan_to_num(nan=0.0),  # nested.yaml:12
+            "asr": no_nan(features["asr"]),  # nested.yaml:12
         }
         return torch.cat([parts[name] for name in FEATURES], dim=1)
 
@@ -291,15 +296,15 @@ class Trunk(nn.Module):
             BatchNorm(2, 64, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # shared  (nested.yaml:38)
+        # shared  (default)
         self.gates_meta_shared = MLPs(1, (76, 8))
-        # shared, interaction  (nested.yaml:38)
+        # shared, interaction  (default)
         self.self_gates_meta_shared = MLPs(2, (76, 3))
-        # watch  (nested.yaml:38)
+        # watch  (default)
         self.gates_meta_watch = MLPs(1, (76, 5))
-        # watch  (nested.yaml:38)
+        # watch  (default)
         self.self_gates_meta_watch = MLPs(1, (76, 2))
-        # interaction  (nested.yaml:38)
+        # interaction  (default)
         self.gates_meta_interaction = MLPs(1, (76, 6))
         # shared, watch, interaction, social, feedback  (nested.yaml:38)
         self.feature_gates_meta2 = FeatureGates(5, width=64, loras=2, rank=8)
@@ -310,15 +315,15 @@ class Trunk(nn.Module):
             BatchNorm(10, 48, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # shared  (nested.yaml:38)
+        # shared  (default)
         self.gates_meta2_shared = MLPs(1, (64, 10))
-        # shared, watch, interaction, social, feedback  (nested.yaml:38)
+        # shared, watch, interaction, social, feedback  (default)
         self.self_gates_meta2 = MLPs(5, (64, 2))
-        # watch  (nested.yaml:38)
+        # watch  (default)
         self.gates_meta2_watch = MLPs(1, (128, 4))
-        # interaction  (nested.yaml:38)
+        # interaction  (default)
         self.gates_meta2_interaction = MLPs(1, (128, 8))
-        # social, feedback  (nested.yaml:38)
+        # social, feedback  (default)
         self.gates_meta2_social = MLPs(2, (128, 6))
         # shared, watch, click, long_view, finish and 9 more  (nested.yaml:39)
         self.feature_gates_task = FeatureGates(14, width=48, loras=2, rank=4)
@@ -329,11 +334,11 @@ class Trunk(nn.Module):
             BatchNorm(14, 32, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # click, long_view, finish  (nested.yaml:38)
+        # click, long_view, finish  (default)
         self.gates_task_click = MLPs(3, (96, 3))
-        # click, long_view, finish, follow, repost and 4 more  (nested.yaml:38)
+        # click, long_view, finish, follow, repost, comment and 3 more  (default)
         self.self_gates_task = MLPs(9, (48, 1))
-        # follow, repost, comment, like, collect, hate  (nested.yaml:38)
+        # follow, repost, comment, like, collect, hate  (default)
         self.gates_task_follow = MLPs(6, (144, 4))
         # click, long_view and 7 more  (nested.yaml:21, 22, 23, 24, 25, 26, …)
         self.towers = MLPs(9, (32, 32, 1))
@@ -467,23 +472,23 @@ class Model(nn.Module):
         super().__init__()
         self.features = Features()
         self.trunk = Trunk()
-        self.register_forward_pre_hook(check_inputs)
+        self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 
     def forward(self, features):
         weight = self.trunk.towers.weights[0]
         return self.trunk(self.features(features).to(weight.dtype))
 
 
-def check_inputs(model, inputs):
-    """Raise ValueError if features are missing, or for a batch of one in training.
+def check_inputs(model, args, kwargs):
+    """Raise ValueError if features are missing, or in training for a batch of less than two rows.
 
     One row has no variance to normalise by.
     """
-    (features,) = inputs
+    features = args[0] if args else kwargs["features"]
     missing = [name for name in FEATURES if name not in features]
     if missing:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    if model.training and any(len(column) == 1 for column in features.values()):
+    if model.training and any(len(column) < 2 for column in features.values()):
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 
 
@@ -493,7 +498,10 @@ def losses(logits, labels):
     logits, labels: task -> [B]; a label is 0, 1 or NaN for not observed. -> task -> scalar.
     """
     labels_TB = torch.stack([labels[task] for task in TASKS])
-    logits_TB = torch.stack([logits[task] for task in TASKS]).to(labels_TB.dtype)
+    logits_TB = torch.stack([logits[task] for task in TASKS])
+    finest = torch.promote_types(logits_TB.dtype, labels_TB.dtype)
+    finest = torch.promote_types(finest, torch.float32)
+    labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
     seen_TB = ~labels_TB.isnan()
     each_TB = F.binary_cross_entropy_with_logits(
         logits_TB, labels_TB.where(seen_TB, 0.0), reduction="none"

@@ -165,8 +165,8 @@ def mix(w_OBK, e_GKBD):
 
 
 def hash_rows(ids_B, buckets):
-    """Ids -> rows of their table: 0 for missing (negative), else 1 + id modulo buckets."""
-    return torch.where(ids_B < 0, 0, 1 + ids_B.remainder(buckets))
+    """Ids -> rows of their table: 0 for missing (-1), else 1 + id modulo buckets."""
+    return torch.where(ids_B == -1, 0, 1 + ids_B.remainder(buckets))
 
 
 class Table(nn.Module):
@@ -300,22 +300,22 @@ class Model(nn.Module):
         super().__init__()
         self.features = Features()
         self.trunk = Trunk()
-        self.register_forward_pre_hook(check_inputs)
+        self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 
     def forward(self, features):
         return self.trunk(self.features(features))
 
 
-def check_inputs(model, inputs):
-    """Raise ValueError if features are missing, or for a batch of one in training.
+def check_inputs(model, args, kwargs):
+    """Raise ValueError if features are missing, or in training for a batch of less than two rows.
 
     One row has no variance to normalise by.
     """
-    (features,) = inputs
+    features = args[0] if args else kwargs["features"]
     missing = [name for name in FEATURES if name not in features]
     if missing:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    if model.training and any(len(column) == 1 for column in features.values()):
+    if model.training and any(len(column) < 2 for column in features.values()):
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 
 
@@ -325,7 +325,10 @@ def losses(logits, labels):
     logits, labels: task -> [B]; a label is 0, 1 or NaN for not observed. -> task -> scalar.
     """
     labels_TB = torch.stack([labels[task] for task in TASKS])
-    logits_TB = torch.stack([logits[task] for task in TASKS]).to(labels_TB.dtype)
+    logits_TB = torch.stack([logits[task] for task in TASKS])
+    finest = torch.promote_types(logits_TB.dtype, labels_TB.dtype)
+    finest = torch.promote_types(finest, torch.float32)
+    labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
     seen_TB = ~labels_TB.isnan()
     each_TB = F.binary_cross_entropy_with_logits(
         logits_TB, labels_TB.where(seen_TB, 0.0), reduction="none"

@@ -30,3 +30,8 @@ def __getattr__(name: str) -> object:
     from homespec import api
 
     return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    """The interface, for completion."""
+    return sorted([*globals(), *__all__])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from homespec import __version__
 from homespec.compiler import Analysis, generate
+from homespec.emit.header import harmless
 from homespec.schema.names import is_identifier
 from homespec.writing import holds
 
@@ -23,6 +24,10 @@ HEAD = re.compile(
     r"spec sha256: (?P<digest>[0-9a-f]{64})\n"
 )
 """The lines by which a generated file is known, also one whose spec is gone."""
+
+
+HEAD_BYTES = 256 * 1024
+"""Enough for a docstring with the longest description and flags."""
 
 
 class State(StrEnum):
@@ -64,14 +69,15 @@ class Output:
 def head_of(path: Path) -> re.Match[str] | None:
     """The head of a generated file; None for any other file."""
     with path.open("rb") as file:
-        return HEAD.search(file.read(8192).decode(errors="replace"))
+        return HEAD.search(file.read(HEAD_BYTES).decode(errors="replace"))
 
 
 def named_source(file: str) -> str:
     """A spec's path as its generated file names it: `specs/x.yaml` wherever the project lies."""
     path = Path(file)
     root = _specs_folder(path)
-    return f"{SPECS}/{path.resolve().relative_to(root).as_posix()}" if root else path.name
+    name = f"{SPECS}/{path.resolve().relative_to(root).as_posix()}" if root else path.name
+    return harmless(name)
 
 
 def _specs_folder(path: Path) -> Path | None:

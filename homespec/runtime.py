@@ -57,6 +57,8 @@ def instantiate(
     device: torch.device | str | None = None,
 ) -> torch.nn.Module:
     """The Model of a generated module; see `homespec.build` for the options."""
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise TypeError(f"dtype must be a torch.dtype such as torch.bfloat16, not {dtype!r}")
     model: torch.nn.Module = module.Model()
     if dtype is not None:
         _cast(model, dtype)

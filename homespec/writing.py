@@ -21,10 +21,17 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
     try:
         yield temporary
         for source, target in zip(temporary, paths, strict=True):
+            source.chmod(0o666 & ~_umask())  # some writers make files that only they can read
             source.replace(target)
     finally:
         for source in temporary:
             source.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write_texts(texts: dict[Path, str]) -> list[Path]:

@@ -263,11 +263,9 @@ class Feature(nn.Module):
     def row(self, value: float) -> int:
         if "bucketize" in self.spec:  # buckets are closed on the left: [b_i, b_i+1)
             return 0 if math.isnan(value) else 1 + sum(b <= value for b in self.spec["bucketize"])
-        if value < 0:
-            return 0
         if "buckets" in self.spec["id"]:
-            return 1 + value % self.spec["id"]["buckets"]
-        return 1 + value if value < self.spec["id"]["vocab"] else 0
+            return 0 if value == -1 else 1 + value % self.spec["id"]["buckets"]
+        return 1 + value if 0 <= value < self.spec["id"]["vocab"] else 0
 
     def forward(self, values: Tensor) -> Tensor:
         if "dense" in self.spec:

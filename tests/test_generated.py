@@ -127,8 +127,10 @@ def test_blocks_name_the_lines_of_the_spec() -> None:
     assert "small.yaml:" in tower_line
     number = 1 + lines.index("gates: {feature: {loras: 2, rank: 2}}")
     assert f"(small.yaml:{number})\n        self.feature_gates_meta" in text
-    assert "(default)" not in text
-    assert "(default)" in generated(SMALL.replace(lines[number - 1], ""))
+    assert "(default)\n        self.feature_gates_meta" not in text
+    assert "(default)\n        self.feature_gates_meta" in generated(
+        SMALL.replace(lines[number - 1], "")
+    )
 
 
 def test_description_cannot_break_out_of_the_docstring() -> None:

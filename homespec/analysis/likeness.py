@@ -48,6 +48,8 @@ class Likeness:
     family: str
     layers: int
     differences: tuple[Difference, ...]
+    grouped: bool = True
+    """Whether task groups take part, as they do in HoME."""
 
 
 @dataclass(slots=True)
@@ -91,24 +93,34 @@ def likeness(graph: Graph, root: TreeNode) -> Likeness:
     layers = seen_layers(graph)
     found = []
     for key, family in FAMILIES.items():
-        if family.stacks is not None or len(layers) == 1:
-            differences = tuple(_differences(graph, root, layers, family))
-            found.append(Likeness(key, len(layers), differences))
-    return min(found, key=lambda like: len(like.differences))
+        if family.stacks is None and len(layers) > 1:
+            continue
+        for grouped in (False, True) if key != "home" and root.of(Role.GROUP) else (True,):
+            differences = tuple(_differences(graph, root, layers, family, grouped))
+            found.append(Likeness(key, len(layers), differences, grouped))
+    return min(found, key=lambda like: sum(max(1, len(d.places)) for d in like.differences))
 
 
 def _differences(
-    graph: Graph, root: TreeNode, layers: list[SeenLayer], family: Family
+    graph: Graph, root: TreeNode, layers: list[SeenLayer], family: Family, grouped: bool
 ) -> Iterator[Difference]:
     before: dict[str, list[Port]] = {root.name: [Port(INPUT)]}
     for index, topology in enumerate(family.topologies(root, len(layers))):
         layer = layers[index]
-        yield from _topology(layer, topology)
+        expected = topology if grouped else _without_groups(topology)
+        yield from _topology(layer, expected)
         yield from _experts(layer, family, each=family.state_each and index > 0)
         yield from _feature_gates(layer, family)
-        yield from _self_gates(graph, layer, topology, family)
+        yield from _self_gates(graph, layer, expected, family)
         yield from _GateReader(graph, layer, root, before).differences(family)
         before = {n: [Port(mix.name) for mix in mixes] for n, mixes in layer.states.items()}
+
+
+def _without_groups(topology: Topology) -> Topology:
+    """The layer as published, where families other than HoME know no groups."""
+    sets = tuple(node for node in topology.sets if node.role is not Role.GROUP)
+    outputs = tuple(node for node in topology.outputs if node.role is not Role.GROUP)
+    return Topology(sets, outputs)
 
 
 def _topology(layer: SeenLayer, topology: Topology) -> Iterator[Difference]:
@@ -257,12 +269,16 @@ def in_words(name: str, like: Likeness, root: TreeNode) -> str:
     layers = f"{like.layers} layer{'' if like.layers == 1 else 's'}"
     groups, tasks = len(root.of(Role.GROUP)), len(root.of(Role.TASK))
     size = f"{layers}, {tasks} tasks" + (f" in {groups} groups" if groups else "")
-    if like.family == "home" and (nesting(root) > 1 or like.layers != nesting(root) + 1):
-        title += f" on groups nested {nesting(root)} deep"
-    elif like.family not in ("home", "moe", "shared_bottom") and groups:
-        title += " with task groups"
+    published = "as published"
+    if like.family == "home" and like.layers != nesting(root) + 1:
+        published = f"with {layers} where it has {nesting(root) + 1}"
+    elif like.family == "home" and nesting(root) > 1:
+        published = f"on groups nested {nesting(root)} deep"
+    elif like.grouped and like.family not in ("home", "moe", "shared_bottom") and groups:
+        published = "with task groups"
     if not like.differences:
-        return f"{name} equals {title}, as published: {size}.\n"
+        return f"{name} equals {title}, {published}: {size}.\n"
+    title += "" if published == "as published" else f" {published}"
     lines = [f"{name} is {title} ({size}), but:"]
     lines += [f"  - {text}" for text in _told(like)]
     return "\n".join(lines) + "\n"

@@ -177,7 +177,7 @@ def _set(graph: Graph, node: ExpertSet) -> SetRow:
         hidden_activation=node.hidden_activation,
         norm=node.norm,
         activation=node.activation,
-        reads=state_name((gate or node).reads[0]),
+        reads=", ".join(_read(graph, port) for port in node.reads),
         feature_gate=FeatureGateInfo(gate.loras, gate.rank, gate.mix) if gate else None,
         self_gate=own.widths if own else None,
         cost=cost_of(part for part in (node, gate, own) if part),
@@ -199,11 +199,17 @@ def _state(graph: Graph, node: Mix) -> StateRow:
     )
 
 
+def _read(graph: Graph, port: Port) -> str:
+    """What an expert reads, without the feature gate before it."""
+    maker = graph[port.node]
+    return state_name(maker.reads[0] if isinstance(maker, FeatureGate) else port)
+
+
 def state_name(port: Port) -> str:
     """What a gate or set reads, in short: v, a tree node's state, or the gated copy of it."""
     if port.node == INPUT:
         return "v"
-    kind, *_, place = port.node.split(".")
+    kind, _, place = port.node.split(".", 2)
     return f"{place} (gated)" if kind == "feature_gates" else place
 
 

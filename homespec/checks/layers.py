@@ -13,11 +13,44 @@ from homespec.source import Document
 
 def check_layers(root: TreeNode, layers: list[Layer], document: Document) -> list[Diagnostic]:
     """Every gate has something to mix, every set and tower has one state to read."""
-    return [
+    return too_big(layers, document) or [
         *gate_over_nothing(layers, document),
         *no_state(root, layers, document),
         *many_states(root, layers, document),
     ]
+
+
+MOST_SETS = 20_000
+"""So many expert sets, gates and states a model may have together. Products have hundreds."""
+
+MOST_READS = 200_000
+"""So many times a gate may read a set."""
+
+
+@rule("HS309", "too-big")
+def too_big(layers: list[Layer], document: Document) -> Iterator[Finding]:
+    """The model has far more expert sets and gates than any product needs.
+
+    A slip of the finger, or somebody who wants to keep the compiler busy: it would take minutes to
+    compile and would not fit into memory. At most 20,000 sets and gates, and 200,000 places where a
+    gate reads a set, are allowed.
+    """
+    parts = reads = 0
+    for layer, several in zip(layers, states_each(layers), strict=True):
+        gates = sum(several.get(node.name, 1) for node in layer.outputs)
+        parts += len(layer.sets) + 2 * gates
+        if layer.gates.mixture.sees == "all":
+            reads += gates * len(layer.sets)
+        elif parts <= MOST_SETS:
+            seen = ((several.get(n.name, 1), len(layer.visible(n))) for n in layer.outputs)
+            reads += sum(states * sets for states, sets in seen)
+    if parts > MOST_SETS or reads > MOST_READS:
+        yield Finding(
+            span_of(document, layers[0].sections, key=True),
+            f"the model would have {parts:,} sets and gates that read {reads:,} sets",
+            label=f"at most {MOST_SETS:,} and {MOST_READS:,} are allowed",
+            help="use fewer tasks, layers or experts",
+        )
 
 
 @rule("HS301", "gate-over-nothing")

@@ -141,7 +141,7 @@ def no_shared_experts(layers: list[Layer], document: Document) -> Iterator[Findi
             yield Finding(
                 span_of(document, layer.sections, key=True),
                 f"layer `{layer.name}` has no shared experts: its groups share nothing",
-                label="shared: 0",
+                label="no shared experts",
                 help="give the root at least one expert: `shared: 2`",
             )
 
@@ -199,7 +199,9 @@ def sparse_without_own(spec: Spec, layers: list[Layer], document: Document) -> I
                 document.span(("tasks", name), key=True),
                 f"task `{name}` is sparse (rate {task.rate:g}) and has no experts of its own",
                 label="underfits easily",
-                help=f"add `experts.task.nodes: {{{name}: 1}}`",
+                help=f"add `{name}: 1` to the `experts` of the last layer"
+                if spec.topology
+                else f"add `experts.task.nodes: {{{name}: 1}}`",
             )
 
 
@@ -319,7 +321,7 @@ def self_gate_without_set(layers: list[Layer], document: Document) -> Iterator[F
                 yield Finding(
                     span_of(document, _of_node(layer, node), key=True),
                     f"`{node.name}` has no experts in layer `{layer.name}`, so no self gate",
-                    label="count 0",
+                    label="no experts",
                     help="give it an expert, or switch self gates off in this layer",
                 )
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,7 +100,8 @@ def _outputs(
                 other = owners.setdefault(output.path.resolve(), file)
                 if other != file:
                     raise ValueError(f"{other} and {file} would both become {output.path}")
-                yield file + ("" if optimize else " --no-optimize"), output
+                flags = "".join(f" --set {shlex.quote(flag)}" for flag in analysis.document.flags)
+                yield file + ("" if optimize else " --no-optimize") + flags, output
         except ValueError as error:
             raise click.UsageError(str(error)) from None
 

@@ -50,10 +50,15 @@ towers: {{hidden: [32]}}
 @click.option("--force", is_flag=True, help="Overwrite a spec that is there.")
 def new(name: str, force: bool) -> int:
     """Write specs/NAME.yaml, a small commented spec that validates as it is."""
-    from homespec.schema.names import is_identifier
+    from homespec.schema.names import RESERVED, is_identifier
 
     if not is_identifier(name):
-        raise click.UsageError(f"`{name}` is no name: use letters, digits and `_`.")
+        raise click.UsageError(
+            f"`{name}` is no name: use letters, digits and `_`, begin with a letter, and no "
+            "word of Python such as `class`."
+        )
+    if name in RESERVED:
+        raise click.UsageError(f"`{name}` means something else already: choose another name.")
     path = Path("specs") / f"{name}.yaml"
     if path.exists() and not force:
         raise click.ClickException(f"{path} is there already; --force overwrites it")

@@ -73,7 +73,8 @@ def _files(path: str) -> Iterator[str]:
 def specs_in(folder: str) -> Iterator[str]:
     """The spec files below a folder, but none in hidden folders or behind symbolic links.
 
-    A link could lead out of a pull request to files that are nobody's business.
+    A link could lead out of a pull request to files that are nobody's business. Names that begin
+    with `_` are those of bases, which need not be complete.
     """
     folders = [folder]
     while folders:
@@ -81,5 +82,9 @@ def specs_in(folder: str) -> Iterator[str]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                     folders.append(entry.path)
-                elif entry.name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
+                elif _is_spec(entry.name) and entry.is_file(follow_symlinks=False):
                     yield entry.path
+
+
+def _is_spec(name: str) -> bool:
+    return name.endswith(SUFFIXES) and not name.startswith("_")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from homespec.cli.specs import set_option
+
 
 @click.command(short_help="Train the model of a spec and measure it.")
 @click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@set_option
 @click.option(
     "--data", required=True, type=click.Path(file_okay=False, path_type=Path),
     help="Folder with train.parquet and valid.parquet.",
@@ -38,6 +42,7 @@ import click
 @click.option("--limit-rows", type=click.IntRange(2), help="Use the first rows only.")
 def train(
     spec: Path,
+    flags: tuple[str, ...],
     data: Path,
     out: Path | None,
     compiled: bool | None,
@@ -57,9 +62,21 @@ def train(
     from homespec.data import DataError
     from homespec.train import run, table
 
-    parsed = homespec.load(spec)
+    parsed = homespec.load(spec, flags)
     settings = run.Settings(epochs, batch_size, lr, seed, precision, compiled, limit_rows)
     out = out or Path("runs", parsed.name)
-    with exit_2_on(DataError):
-        result = run.train(parsed, data, out, settings, click.echo)
+    _check_writable(out)
+    try:
+        with exit_2_on(DataError):
+            result = run.train(parsed, data, out, settings, click.echo)
+    except KeyboardInterrupt:
+        click.echo("interrupted; nothing was written", err=True)
+        raise click.Abort from None
     table.show(result, out)
+
+
+def _check_writable(out: Path) -> None:
+    """Raise UsageError before the long work if its result could not be written."""
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise click.UsageError(f"Cannot write to `{out}`: `{there}` is no folder to write to.")

@@ -68,13 +68,13 @@ def read_examples(spec: Spec, path: Path, limit: int | None = None) -> Examples:
 def _open(path: Path) -> pa.dataset.Dataset:
     if not path.exists():
         raise DataError(
-            f"{path} does not exist; make it with `python -m homespec.data.kuairand DIR"
-            f" {path.parent}`, or name another folder with --data"
+            f"{path} does not exist; --data takes a folder with train.parquet and valid.parquet"
+            " (for KuaiRand, `python -m homespec.data.kuairand` makes one)"
         )
     try:
         return pa.dataset.dataset(path, format="parquet")
     except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0][:200]
         raise DataError(f"{path} is not a parquet file ({reason}); prepare it again") from None
 
 
@@ -121,8 +121,9 @@ def _ids(who: str, name: str, column: Column) -> Tensor:
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column = _hashed(column)
-    elif pa.types.is_uint64(kind):  # the upper half has no place in int64
-        column = pc.bit_wise_and(column, pa.scalar(INT63, kind))
+    elif pa.types.is_uint64(kind):  # the same 64 bits, as a tensor of int64 holds them
+        bits = column.fill_null(2**64 - 1).to_numpy(zero_copy_only=False)
+        return torch.from_numpy(bits.view(np.int64).copy())
     elif not (pa.types.is_primitive(kind) or pa.types.is_null(kind)) or pa.types.is_temporal(kind):
         raise DataError(f"{who}: the column `{name}` is {kind}; ids are integers or text")
     try:
@@ -161,9 +162,16 @@ def _vectors(who: str, feature: Feature, column: Column) -> Tensor:
     lengths = pc.list_value_length(column)
     wrong = pc.filter(lengths, pc.not_equal(lengths, n))
     if len(wrong):
-        raise DataError(f"{who}: `{name}` has lists of {wrong[0]} numbers; the spec says {n}")
+        raise DataError(
+            f"{who}: `{name}` has a list of {wrong[0]} numbers, but the spec says {n} for every row"
+        )
     vectors = torch.full((len(column), n), float("nan"))
-    vectors[_tensor(column.is_valid())] = _numbers(who, name, column.flatten()).reshape(-1, n)
+    numbers = _numbers(who, name, column.flatten())
+    if numbers.isinf().any():
+        raise DataError(
+            f"{who}: `{name}` holds a number that is infinite, or too large for float32"
+        )
+    vectors[_tensor(column.is_valid())] = numbers.reshape(-1, n)
     return vectors
 
 
@@ -180,6 +188,9 @@ _OPS: dict[str, Callable[..., Column]] = {
 def _label(who: str, label: Label, batch: pa.RecordBatch) -> Tensor:
     """Labels float32 [N]: 0, 1, or NaN where a column that the label needs is missing."""
     values = [_without_nan(_decoded(batch[name])) for name in label.columns]
+    for name, column in zip(label.columns, values, strict=True):
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            raise DataError(f"{who}: the column `{name}` holds text; labels are numbers")
     if label.op is not None:
         right = values[1] if isinstance(label.other, str) else label.other
         try:

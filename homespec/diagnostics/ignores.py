@@ -130,7 +130,7 @@ def unknown_ignore(span: Span, word: str) -> Iterator[Finding]:
 
     ```yaml
     tasks:
-      follow: {}  # homespec: ignore[group-of-one-task] launched last week
+      follow: {}  # homespec: ignore[one-task-group] launched last week
     ```
     """
     if not word:
@@ -154,7 +154,7 @@ def unused_ignore(span: Span, ignored: Rule, line: int) -> Iterator[Finding]:
 
     ```yaml
     groups:
-      watch: [long_view, finish]  # homespec: ignore[group-of-one-task]
+      watch: [long_view, finish]  # homespec: ignore[one-task-group]
     ```
 
     Good:

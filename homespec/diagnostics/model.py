@@ -6,7 +6,7 @@ Every output format is rendered from these objects, so text and JSON can never d
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,15 @@ class Diagnostic:
         return (self.span, self.rule.code)
 
 
+def _first(here: list[Diagnostic]) -> Diagnostic:
+    """The first of several with one place and code; its help says what it stands for."""
+    first, more = here[0], len(here) - 1
+    if not more:
+        return first
+    rest = f"{more} more of this kind {'has' if more == 1 else 'have'} the same place"
+    return replace(first, help=f"{first.help} ({rest})" if first.help else rest)
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """All diagnostics of one run, sorted, one per span and code; `texts` maps file to its text."""
@@ -86,11 +95,12 @@ class Report:
 
     @staticmethod
     def of(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> Report:
-        """Sort `diagnostics` and keep the first of each (span, code)."""
-        kept: dict[tuple[Span, str], Diagnostic] = {}
+        """Sort `diagnostics`, keep the first of each (span, code), say how many more there are."""
+        found: dict[tuple[Span, str], dict[str, Diagnostic]] = {}
         for diagnostic in sorted(diagnostics, key=lambda d: d.sort_key):
-            kept.setdefault((diagnostic.span, diagnostic.rule.code), diagnostic)
-        return Report(tuple(kept.values()), dict(texts))
+            here = found.setdefault((diagnostic.span, diagnostic.rule.code), {})
+            here.setdefault(diagnostic.message, diagnostic)
+        return Report(tuple(_first(list(here.values())) for here in found.values()), dict(texts))
 
     def count(self, severity: Severity) -> int:
         """How many diagnostics have this severity."""

@@ -32,7 +32,7 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
     return min(distances, key=lambda c: (distances[c], known.index(c)), default=None)
 
 
-def listing(names: Iterable[str], limit: int = 8) -> str:
+def listing(names: Iterable[str], limit: int = 14) -> str:
     """Names for a sentence: `` `a`, `b` and `c` ``; of more than `limit` only the first ones."""
     quoted = [f"`{name}`" for name in names]
     if len(quoted) > limit:

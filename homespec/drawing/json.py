@@ -22,6 +22,7 @@ def _node(node: Node) -> dict[str, Any]:
         "name": node.name,
         "kind": node.kind,
         **placed,
+        "file": node.span.file,
         "line": node.span.start.line,
         "reads": [port_name(port) for port in node.reads],
         **attributes(node),

@@ -24,7 +24,9 @@ def emit_features(graph: Graph, where: dict[str, str]) -> tuple[dict[str, Any], 
     context = {
         "plain": plain,
         "width": sum(feature.width for feature in order),
-        "uses": {_rows_of(f) for f in looked_up} | ({"Table"} if tables else set()),
+        "uses": {_rows_of(f) for f in looked_up}
+        | ({"Table"} if tables else set())
+        | ({"no_nan"} if any(f.source == "dense" for f in order) else set()),
         "boundaries": [_packed(f) for f in order if f.boundaries],
         "sizes": [packed(table.name.upper(), _sizes(table)) for table in tables],
         "tables": [(table.name, _members(table)[0].width) for table in tables],
@@ -122,5 +124,5 @@ def _part(feature: Feature) -> Expr:
     """A feature's share of v, where no common table has it."""
     name = literal(_short(feature))
     if feature.source == "dense":
-        return Group(f"features[{name}].nan_to_num", keywords=(("nan", "0.0"),))
+        return call("no_nan", f"features[{name}]")
     return call(f"self.{_short(feature)}", f"features[{name}]")

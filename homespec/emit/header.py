@@ -25,6 +25,11 @@ def spec_hash(document: Document) -> str:
     return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
 
 
+def harmless(name: str) -> str:
+    """A file's name as it may stand in comments and docstrings of generated code."""
+    return "".join(c if c.isprintable() and c not in "\\\"'" else "_" for c in name)
+
+
 def command(document: Document, source: str, plain: bool) -> str:
     """The command that makes the generated file, to stand in a docstring."""
     flags = [f" --set {shlex.quote(flag)}" for flag in document.flags]

@@ -13,7 +13,7 @@ import jinja2
 from homespec.emit.batched import emit_batch, emit_single_choice
 from homespec.emit.block import Block, Logical, Variable
 from homespec.emit.features import emit_features
-from homespec.emit.header import header
+from homespec.emit.header import harmless, header
 from homespec.emit.layout import (
     INDENT,
     LINE,
@@ -113,7 +113,7 @@ def _places(graph: Graph, document: Document) -> dict[str, str]:
 
 def _lines(file: str, lines: set[int]) -> str:
     shown = ", ".join(map(str, sorted(lines)[:6])) + (", …" if len(lines) > 6 else "")
-    return f"{file.rpartition('/')[2]}:{shown}"
+    return f"{harmless(file.rpartition('/')[2])}:{shown}"
 
 
 def _constants(graph: Graph, spec: Spec) -> dict[str, str]:

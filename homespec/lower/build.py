@@ -235,7 +235,7 @@ class LayerBuilder:
     def _gate_span(self, kind: str) -> Span:
         """The most specific place in the spec that speaks of this kind of gate."""
         sections = tuple((*path, kind) for path in self.layer.gate_sections)
-        return span_of(self.document, (*sections, ("gates",), *self.layer.sections[-1:]))
+        return span_of(self.document, (*sections, ("family",)))
 
 
 def _places(node: str, several: int) -> list[str]:

@@ -86,7 +86,7 @@ def in_two_groups(spec: Spec, document: Document) -> Iterator[Finding]:
     first: dict[str, tuple[str, int]] = {}
     for group, index, member in _places(spec):
         owner, place = first.setdefault(member, (group, index))
-        if owner != group:
+        if owner != group and member not in (owner, group):  # a group in itself is a cycle
             yield Finding(
                 document.span(("groups", group, index)),
                 f"`{member}` is a member of two groups, `{owner}` and `{group}`",

@@ -84,8 +84,10 @@ def unknown_node(spec: Spec, root: TreeNode, document: Document) -> Iterator[Fin
 
 def _meant(spec: Spec, name: str, known: list[str], path: Path) -> str:
     guess = closest(name, known)
-    if name in spec.tasks and path[:2] == ("experts", "meta"):
+    if name in spec.tasks and path[:2] == ("experts", "meta") and spec.family == "home":
         return "tasks own experts in the last layer only: move it to `experts.task.nodes`"
+    if not known:
+        return f"in family `{spec.family}` the root alone owns experts: write `shared:`"
     return f"did you mean `{guess}`?" if guess else f"nodes of this layer are {listing(known)}"
 
 

@@ -10,6 +10,11 @@ Op = Literal[">=", "<=", ">", "<", "==", "!="]
 
 _COLUMN = r"[^\W\d][\w.]*"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+CONSTANTS = ("true", "false", "null", "none", "nan")
+"""Words that would pass for columns, though nobody means one."""
+
+_SLIPS = {"=>": ">=", "=<": "<=", "<>": "!=", "=": "=="}
+
 _LABEL = re.compile(
     rf"\s*(?P<column>{_COLUMN})\s*"
     rf"(?:(?P<op>>=|<=|==|!=|>|<)\s*(?:(?P<number>{_NUMBER})|(?P<other>{_COLUMN}))\s*)?"
@@ -44,9 +49,24 @@ def parse_label(text: str) -> Label:
     """
     match = _LABEL.fullmatch(text)
     if match is None:
-        raise ValueError(
-            f"{text!r} is neither a column nor a comparison `column OP column|number`"
-            f" with OP one of {' '.join(get_args(Op))}"
-        )
+        raise ValueError(_reason(text))
+    for word in (match["column"], match["other"] or ""):
+        if word.lower() in CONSTANTS:
+            raise ValueError(f"`{word}` is no column; labels are 0 and 1, so `is_click` is enough")
     op = cast("Op | None", match["op"])
     return Label(match["column"], op, float(match["number"]) if match["number"] else match["other"])
+
+
+def _reason(text: str) -> str:
+    """Why a text is no label; for the usual slips what was meant."""
+    for slip, meant in _SLIPS.items():
+        if slip in text and _LABEL.fullmatch(text.replace(slip, meant)):
+            return f"{text!r} has no known comparison; write `{text.replace(slip, meant)}`"
+    if re.search(r"\b(and|or|not)\b|&|\|", text):
+        return f"{text!r} combines conditions; compute such a column when you prepare the data"
+    if re.fullmatch(rf"\s*{_NUMBER}\s*(>=|<=|==|!=|>|<)\s*{_COLUMN}\s*", text):
+        return f"{text!r} begins with a number; put the column first"
+    return (
+        f"{text!r} is neither a column nor a comparison `column OP column|number`"
+        f" with OP one of {' '.join(get_args(Op))}"
+    )

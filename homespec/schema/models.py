@@ -34,6 +34,13 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _check_layer_name(name: str) -> str:
+    """Variables of generated code are called `z_LAYER_NODE`: without `_` in it they stay apart."""
+    if "_" in name:
+        raise PydanticCustomError("bad_name", "`{name}` has an underscore", {"name": name})
+    return name
+
+
 def _check_label(text: str) -> str:
     try:
         labels.parse_label(text)
@@ -51,6 +58,11 @@ def _check_increasing(boundaries: tuple[float, ...]) -> tuple[float, ...]:
     return boundaries
 
 
+def _no_float(value: Any) -> Any:
+    """Python takes 1.0 and true for 1; a version is an integer."""
+    return value if type(value) is int else str(value)
+
+
 Family = Literal["home", "ple", "cgc", "mmoe", "ml_mmoe", "moe", "shared_bottom"]
 
 
@@ -65,6 +77,11 @@ MANY = 1024
 """So many features, groups and tasks a spec may have: products have dozens of tasks."""
 
 Name = Annotated[str, AfterValidator(_check_name)]
+LayerName = Annotated[
+    Name,
+    AfterValidator(_check_layer_name),
+    Field(json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9]{0,62}$"}),
+]
 Count = Annotated[int, Field(ge=0, le=4096)]
 Width = Annotated[int, Field(ge=1, le=1_048_576)]
 Widths = Annotated[tuple[Width, ...], Field(max_length=16), BeforeValidator(_listed)]
@@ -89,7 +106,8 @@ class Id(Model):
     """An identifier or category, looked up in an embedding table."""
 
     buckets: Rows = Field(default=0)
-    """Hash the id into this many rows (id modulo buckets). Missing ids have a row of their own."""
+    """Hash the id into this many rows: any 64-bit integer modulo buckets. Missing ids (-1 in
+    tensors, null in files) have a row of their own."""
     vocab: Rows = Field(default=0)
     """Ids are 0 to vocab - 1. Missing and unknown ids share a row of their own."""
 
@@ -335,7 +353,7 @@ class Gates(LayerGates):
 class Layer(Style):
     """One layer of a free topology: which nodes of the tree own experts, and which have a state."""
 
-    name: Annotated[Name, Field(pattern="^[A-Za-z][A-Za-z0-9]*$")] = ""
+    name: LayerName = ""
     """Part of the names of weights; letters and digits. Default: meta, meta2, … and task."""
     experts: Annotated[dict[str, ExpertSet], Field(min_length=1)]
     """The nodes that own experts: `shared` (the root), groups and tasks."""
@@ -360,13 +378,13 @@ Layers = Annotated[
 class Spec(Model):
     """A homespec specification, language version 1."""
 
-    homespec: Literal[1]
+    homespec: Annotated[Literal[1], BeforeValidator(_no_float)]
     """Version of the language."""
     name: Name
     """Name of the model."""
     extends: str = ""
     """Another spec, by its path relative to this one. This one is laid over it, key by key."""
-    description: str = ""
+    description: Annotated[str, Field(max_length=4000)] = ""
     """What the model is for; it becomes the generated file's docstring."""
     family: Family = "home"
     """The architecture: it says which nodes of the task tree own experts and have states, and how

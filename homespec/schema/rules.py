@@ -11,7 +11,7 @@ from typing import Any
 from homespec.diagnostics import Finding, Span, rule
 from homespec.diagnostics.suggest import closest, listing
 from homespec.schema.jsonschema import keys_at
-from homespec.schema.names import ROOT
+from homespec.schema.names import ROOT, is_identifier
 from homespec.source import Document
 
 Path = tuple[str | int, ...]
@@ -99,22 +99,26 @@ def _place(path: Path) -> str:
 def missing_key(issue: Issue) -> Iterator[Finding]:
     """A required key is absent.
 
-    A spec needs `homespec` (the language version), `name`, `features`, `groups` and `tasks`;
-    everything else has a default.
+    A spec needs `homespec` (the language version), `name`, `features` and `tasks`, HoME needs
+    `groups`; everything else has a default. A spec that extends another one has that one's keys.
     """
-    example = {
-        "homespec": "homespec: 1",
-        "name": "name: my_model",
-        "features": "features: {user_id: {id: {buckets: 1000}, dim: 16}}",
-        "groups": "groups: {watch: [click, long_view]}",
-        "tasks": "tasks: {click: {label: is_click}, long_view: {}}",
-    }.get(issue.wanted, f"{issue.wanted}: …")
+    wanted = issue.wanted.split(", ")
     yield Finding(
         issue.key_span,
-        f"{_place(issue.path)} lacks the key `{issue.wanted}`",
-        label=f"needs `{issue.wanted}`",
-        help=f"add `{example}`",
+        f"{_place(issue.path)} lacks the key{'s' if len(wanted) > 1 else ''} {listing(wanted)}",
+        label=f"needs {listing(wanted)}",
+        help="add " + " and ".join(f"`{EXAMPLES.get(key, f'{key}: …')}`" for key in wanted),
     )
+
+
+EXAMPLES = {
+    "homespec": "homespec: 1",
+    "name": "name: my_model",
+    "features": "features: {user_id: {id: {buckets: 1000}, dim: 16}}",
+    "tasks": "tasks: {click: {label: is_click}, long_view: {}}",
+    "outputs": "outputs: [shared]",
+    "experts": "experts: {shared: 2}",
+}
 
 
 WANTED_TYPES = {
@@ -144,7 +148,7 @@ def wrong_type(issue: Issue) -> Iterator[Finding]:
         issue.span,
         f"`{issue.where}` must be {wanted}, not {found}",
         label=f"expected {wanted}",
-        help=_retyped(issue.value, wanted),
+        help=_special(issue) or _retyped(issue.value, wanted, issue.path in REQUIRED),
     )
 
 
@@ -167,10 +171,34 @@ def _shorthand(issue: Issue) -> str | None:
 YES_AND_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 
 
-def _retyped(value: Any, wanted: str) -> str:
+REQUIRED = [("name",), ("features",), ("tasks",)]
+"""What may be empty but not left out."""
+
+
+def _special(issue: Issue) -> str:
+    """The remedy where the place tells what was meant."""
+    path, value = issue.path, issue.value
+    if path[-1] == "id" and isinstance(value, int):
+        return f"write {{vocab: {value}}} for ids below {value}, or {{buckets: {value}}} to hash"
+    if path[0] == "groups" and len(path) == 2 and isinstance(value, dict):
+        return f"list the names of its members: [{', '.join(map(str, value))}]"
+    if path[0] == "groups" and len(path) == 3 and isinstance(value, dict | list):
+        return "declare this group under `groups:`, too, and put its name here"
+    if path[0] == "groups" and value is None:
+        return "list its members, or remove the group"
+    if path[-1] == "rate" and (match := re.fullmatch(r"\s*([\d.]+)\s*%", str(value))):
+        return f"write a share, {float(match[1]) / 100:g}"
+    if issue.kind in ("int_from_float", "int_type") and isinstance(value, float):
+        return f"write {int(value)}" if value.is_integer() else "write a whole number"
+    if issue.kind == "int_type" and isinstance(value, list) and len(value) == 1:
+        return f"write {value[0]} without brackets"
+    return ""
+
+
+def _retyped(value: Any, wanted: str, required: bool) -> str:
     """The remedy for the usual slips of type."""
     if value is None:
-        return "give it a value, or remove the key to take the default"
+        return "give it a value" + ("" if required else ", or remove the key to take the default")
     if isinstance(value, str) and wanted.startswith(("an integer", "a number")):
         if re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value):
             return f"remove the quotes: {value}"
@@ -271,6 +299,14 @@ def bad_name(issue: Issue) -> Iterator[Finding]:
     keyword of Python. Letters of other scripts that merely look like ASCII ones are refused.
     """
     name = str(issue.path[-1] if issue.on_key else issue.value)
+    if issue.path[0] == "layers" and is_identifier(name):
+        yield Finding(
+            issue.span,
+            f"{shown(name)} cannot be the name of a layer: it has an underscore",
+            label="letters and digits only",
+            help=f"use `{name.replace('_', '')}`: names such as `z_LAYER_NODE` then stay apart",
+        )
+        return
     yield Finding(
         issue.span,
         f"{shown(name)} cannot be a name: {_name_trouble(name)}",
@@ -366,10 +402,12 @@ def feature_dim(issue: Issue) -> Iterator[Finding]:
     """
     kind = issue.context["kind"]
     if kind == "dense":
-        message, help_ = "is dense and has no embedding", "remove `dim`"
+        span = issue.document.span((*issue.path, "dim"), key=True)
+        message = f"`{issue.where}` is dense and has no embedding"
+        yield Finding(span, message, label="no embedding, no `dim`", help="remove `dim`")
     else:
-        message, help_ = f"is `{kind}` and needs the width of its embedding", "add `dim: 16`"
-    yield Finding(issue.key_span, f"`{issue.where}` {message}", label="see `dim`", help=help_)
+        message = f"`{issue.where}` is `{kind}` and needs the width of its embedding"
+        yield Finding(issue.key_span, message, label="needs `dim`", help="add `dim: 16`")
 
 
 @rule("HS113", "id-kind")

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from homespec.diagnostics import Diagnostic
 from homespec.schema import rules
+from homespec.schema.indentation import indentation_slips
 from homespec.schema.models import Spec
 from homespec.source import Document
 
@@ -49,7 +50,7 @@ def validate(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
     if any(error["loc"] == ("homespec",) for error in errors):  # nothing else counts then
         errors = [error for error in errors if error["loc"] == ("homespec",)]
         return None, rules.unsupported_version(_issue(document, errors[0]))
-    found = []
+    found, errors = indentation_slips(document, errors)
     for error in _without_echoes(errors)[:MOST]:
         found += RULE_OF.get(error["type"], rules.wrong_type)(_issue(document, error))
     return None, found
@@ -59,10 +60,32 @@ def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
     """A union reports once for each alternative: keep the first error of each place."""
     kept: dict[tuple[Any, ...], ErrorDetails] = {}
     for error in errors:
+        if error["type"] == "too_short" and any(_is_inside(e["loc"], error["loc"]) for e in errors):
+            continue  # pydantic counts the entries that are sound
         place = tuple(s for s in error["loc"] if s not in ("int", "constrained-int"))
         place = place[:-1] if str(place[-1]).startswith("literal[") else place
         kept.setdefault((place, error["type"] == "extra_forbidden"), error)
-    return list(kept.values())
+    return _missing_together(list(kept.values()))
+
+
+def _missing_together(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """The keys that one mapping lacks, told at once."""
+    first: dict[tuple[int | str, ...], ErrorDetails] = {}
+    left = []
+    for error in errors:
+        parent = error["loc"][:-1]
+        if error["type"] == "missing" and parent in first:
+            wanted = f"{first[parent]['loc'][-1]}, {error['loc'][-1]}"
+            first[parent]["loc"] = (*parent, wanted)
+            continue
+        if error["type"] == "missing":
+            first[parent] = error
+        left.append(error)
+    return left
+
+
+def _is_inside(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
 
 
 def _issue(document: Document, error: ErrorDetails) -> rules.Issue:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -65,15 +66,31 @@ def _base(
     if real in chain:
         files = [os.path.relpath(file) for file in (*chain[chain.index(real) :], real)]
         return rules.extends_cycle(span, files), None
-    if len(chain) > MAX_CHAIN:
-        reason = f"more than {MAX_CHAIN} files extend each other"
+    if len(chain) >= MAX_CHAIN:
+        reason = f"the chain of bases is longer than {MAX_CHAIN} files"
         return rules.bad_base(span, name, reason, "merge some of them"), None
+    if os.path.exists(real) and not os.path.isfile(real):  # noqa: PTH110, PTH113  # a pipe would wait
+        return rules.bad_base(span, name, "it is no regular file", "name a YAML file"), None
     base = read(path)
     for diagnostic in base.diagnostics:
         if diagnostic.rule.code == "HS001":
             reason = diagnostic.message.partition(": ")[2]
-            return rules.bad_base(span, name, reason, diagnostic.help), None
-    return [], _extended(base, [*chain, real])
+            return rules.bad_base(span, name, reason, _relative(diagnostic.help, document)), None
+    base = _extended(base, [*chain, real])
+    versions = [d.data.get("homespec") for d in (base, document) if d.data]
+    if None not in versions and len(set(map(repr, versions))) > 1:
+        reason = f"it is written in version {versions[0]} of the language"
+        return rules.bad_base(span, name, reason, "use one version in both"), None
+    return [], base
+
+
+def _relative(remedy: str, document: Document) -> str:
+    """`did you mean ...?` with the path as the document would write it."""
+    match = re.fullmatch(r"did you mean `(.*)`\?", remedy)
+    if not match or _identity(match[1]) == _identity(document.file):
+        return ""
+    here = os.path.dirname(document.file) or "."  # noqa: PTH120
+    return f"did you mean `{os.path.relpath(match[1], here)}`?"
 
 
 def _refusal(name: str) -> tuple[str, str]:

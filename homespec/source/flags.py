@@ -23,11 +23,18 @@ from homespec.source.walk import Walk
 FORM = re.compile(r"(?P<path>[^\s=.]+(\.[^\s=.]+)*)=(?P<value>.*)")
 
 
+LONGEST = 1000
+DEEPEST = 16
+"""So many names a path has at most: the language is not that deep."""
+
+
 def check_flag(flag: str) -> str:
     """The flag itself. Raises ValueError if it has no form `PATH=VALUE`."""
     if not flag.isprintable():
         raise ValueError("it has characters that cannot be seen")
-    if not FORM.fullmatch(flag):
+    if len(flag) > LONGEST:
+        raise ValueError(f"it is longer than {LONGEST} characters: put it into a file that extends")
+    if not FORM.fullmatch(flag) or flag.partition("=")[0].count(".") >= DEEPEST:
         raise ValueError(f"`{flag}` is not of the form PATH=VALUE, such as gates.self=false")
     if flag.startswith("extends="):
         raise ValueError("`extends` says what a file is made of: set it in the file")
@@ -111,14 +118,15 @@ def _laid(
     inner = (*path, step.name)
     if isinstance(below, dict) and step.name in below:
         above, over = _laid(below[step.name], under.parts[step.name], rest, value, node, inner)
-        parts = {**under.parts, step.name: _keyed(over, step)}
-        return {**below, step.name: above}, dataclasses.replace(under, parts=parts)
-    above, over = value, node
-    if rest:
+    elif rest:
         above, over = _laid({}, dataclasses.replace(node, parts={}), rest, value, node, inner)
-    alone = Node(
-        node.lines, node.start, node.end, step.start, step.end, {step.name: _keyed(over, step)}
-    )
+    else:
+        above, over = value, node
+    over = _keyed(over, step)
+    if isinstance(below, dict):
+        parts = {**under.parts, step.name: over}
+        return {**below, step.name: above}, dataclasses.replace(under, parts=parts)
+    alone = Node(node.lines, node.start, node.end, step.start, step.end, {step.name: over})
     return merged(below, {step.name: above}, under, alone, path)
 
 
@@ -131,7 +139,7 @@ def _laid_in_list(
     node: Node,
     path: tuple[str, ...],
 ) -> tuple[Value, Node]:
-    index = int(step.name) if step.name.isascii() and step.name.isdigit() else -1
+    index = int(step.name) if re.fullmatch("[0-9]{1,6}", step.name) else -1
     if not 0 <= index < len(below):
         raise LookupError(step, f"it has {len(below)} items")
     item, place = _laid(below[index], under.parts[index], rest, value, node, (*path, step.name))

@@ -14,7 +14,7 @@ def merged(below: Value, above: Value, under: Node, over: Node, path: Path) -> t
     of the lower one come first. Neither document is changed.
     """
     below, under, above, over = _long_forms(below, under, above, over, path)
-    if not (isinstance(below, dict) and isinstance(above, dict)):
+    if not (isinstance(below, dict) and isinstance(above, dict)) or _other_kind(below, above, path):
         return above, over
     data = dict(below)
     parts = dict(under.parts)
@@ -27,6 +27,15 @@ def merged(below: Value, above: Value, under: Node, over: Node, path: Path) -> t
             data[key], parts[key] = value, over.parts[key]
     node = Node(over.lines, over.start, over.end, over.key_start, over.key_end, parts)
     return data, node
+
+
+def _other_kind(below: dict[str, Value], above: dict[str, Value], path: Path) -> bool:
+    """A feature, or an id, of another kind takes the place of the one below."""
+    kinds: tuple[str, ...] = ()
+    if path[:1] == ("features",):
+        kinds = {2: ("id", "bucketize", "dense"), 3: ("buckets", "vocab")}.get(len(path), ())
+    said, was = above.keys() & set(kinds), below.keys() & set(kinds)
+    return bool(said and was and said != was)
 
 
 def _long_forms(

@@ -11,9 +11,13 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor, nn
 
+from homespec.data import DataError
 from homespec.data.batches import Batch, InOrder, Shuffled
 from homespec.data.reader import Examples
 from homespec.train import metrics
+
+CHECK_EVERY = 50
+"""Steps between looks at the losses: each look waits for the device."""
 
 Step = Callable[[dict[str, Tensor], dict[str, Tensor]], tuple[Tensor, Tensor]]
 
@@ -54,6 +58,18 @@ class Training(lightning.LightningModule):
         self.log("loss", loss.detach(), prog_bar=True)
         return loss
 
+    def check_finite(self, steps: int) -> None:
+        """Raise DataError if a loss of the last `steps` steps is not finite; names the tasks."""
+        losses_ST = torch.stack(self.step_losses[-steps:])
+        bad_ST = ~losses_ST.isfinite()
+        if bad_ST.any():
+            step = len(self.step_losses) - len(losses_ST) + int(bad_ST.any(1).nonzero()[0]) + 1
+            tasks = [t for t, bad in zip(self.tasks, bad_ST.any(0).tolist(), strict=True) if bad]
+            raise DataError(
+                f"the loss of {', '.join(tasks)} is no longer finite from step {step} on: try a "
+                "smaller --lr, and look for very large numbers in the data. Nothing was written"
+            )
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict one batch."""
         logits = self.model(batch.features)
@@ -72,10 +88,13 @@ class Training(lightning.LightningModule):
         if batch_idx == 0:
             self._synchronise()
             self.timer.start()
+        elif batch_idx % CHECK_EVERY == 0:
+            self.check_finite(CHECK_EVERY)
 
     def on_validation_start(self) -> None:
         """Stop the clock: the epoch's steps are done."""
         self._synchronise()
+        self.check_finite(CHECK_EVERY)
         self.timer.stop(steps=int(self.trainer.num_training_batches) - 1)
 
     def _synchronise(self) -> None:

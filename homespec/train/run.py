@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 import homespec
+from homespec import __version__
 from homespec.data import DataError
 from homespec.data.reader import Examples, read_examples
+from homespec.emit.header import spec_hash
 from homespec.schema.labels import parse_label
 from homespec.train.compiling import decide
 from homespec.train.loop import Rows, Training
@@ -78,6 +80,7 @@ class Result:
     """What a training run came to."""
 
     spec: str
+    spec_sha256: str
     settings: Settings
     compiled: bool
     tasks: dict[str, TaskResult]
@@ -103,11 +106,15 @@ def train(spec: LoadedSpec, data: Path, out: Path, settings: Settings, say: Say)
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # Lightning 2.6, torch 2.13
-        _trainer(settings).fit(training, datamodule=rows)
+        try:
+            _trainer(settings).fit(training, datamodule=rows)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
     seconds = time.perf_counter() - started
     timer = training.timer
     result = Result(
         spec=spec.name,
+        spec_sha256=spec_hash(spec.analysis.document),
         settings=settings,
         compiled=compiled,
         tasks=_task_results(spec, data, training, rows.train),
@@ -189,13 +196,19 @@ def write(result: Result, training: Training, state: dict[str, Tensor], out: Pat
     copies = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
     names = (WEIGHTS_FILE, METRICS_FILE, LOSSES_FILE)
     with replacing(*(out / name for name in names)) as (weights_at, metrics_at, losses_at):
-        safetensors.torch.save_file(copies, weights_at, metadata={"spec": result.spec})
+        safetensors.torch.save_file(copies, weights_at, metadata=_metadata(result))
         metrics_at.write_text(json.dumps(_without_nan(asdict(result)), indent=2) + "\n")
         with losses_at.open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["step", *training.tasks])
             for step, losses_T in enumerate(torch.stack(training.step_losses).tolist(), start=1):
                 table.writerow([step, *(f"{loss:.6g}" for loss in losses_T)])
+
+
+def _metadata(result: Result) -> dict[str, str]:
+    """What tells the weights of one model from those of another."""
+    about = {"spec": result.spec, "spec_sha256": result.spec_sha256, "homespec": __version__}
+    return {"about": json.dumps(about)}  # one key: the format does not keep their order
 
 
 def _without_nan(value: object) -> object:

@@ -110,4 +110,4 @@ def test_listing() -> None:
     assert listing(["a", "b"]) == "`a` and `b`"
     assert listing("abc") == "`a`, `b` and `c`"
     assert listing("abcdefgh") == "`a`, `b`, `c`, `d`, `e`, `f`, `g` and `h`"
-    assert listing("abcdefghi") == "`a`, `b`, `c`, `d`, `e`, `f`, `g` and 2 more"
+    assert listing("abcdefghi", 8) == "`a`, `b`, `c`, `d`, `e`, `f`, `g` and 2 more"

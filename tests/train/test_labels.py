@@ -27,8 +27,25 @@ def test_parse(text: str, label: Label, spelling: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a b", "1 < a", "a > ", "a = 1", "a > b > c", "a > 0 and b", "f(a)", "a > 'x'", "a-b"],
+    ["", "a b", "a > ", "a > b > c", "f(a)", "a > 'x'", "a-b"],
 )
 def test_what_is_no_label(text: str) -> None:
     with pytest.raises(ValueError, match="neither a column nor a comparison"):
+        parse_label(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("1 < a", "put the column first"),
+        ("a = 1", "write `a == 1`"),
+        ("a => 1", "write `a >= 1`"),
+        ("a > 0 and b", "combines conditions"),
+        ("a > 0 | b", "combines conditions"),
+        ("is_click == true", "`true` is no column"),
+        ("False", "`False` is no column"),
+    ],
+)
+def test_slips(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         parse_label(text)

@@ -184,7 +184,9 @@ def test_command_line_says_what_is_wrong(
     assert homespec_train(monkeypatch, small_file, "--data", tmp_path / "no") == 2
     out, err = capfd.readouterr()
     assert out == ""
-    assert err.startswith(f"error: {tmp_path}/no/train.parquet does not exist; make it with")
+    assert err.startswith(
+        f"error: {tmp_path}/no/train.parquet does not exist; --data takes a folder"
+    )
     assert err.count("\n") == 1
     small_file.write_text(small_file.read_text().replace("is_like", "is like"))
     assert homespec_train(monkeypatch, small_file, "--data", tmp_path) == 1
