@@ -121,10 +121,8 @@ def test_header_names_hash_and_command() -> None:
 def test_blocks_name_the_lines_of_the_spec() -> None:
     text = generated(SMALL)
     lines = SMALL.splitlines()
-    tower_line = next(
-        line for line in text.splitlines() if "click, finish, like, follow  (" in line
-    )
-    assert "small.yaml:" in tower_line
+    tower = text.partition("        self.towers = MLPs(")[0].splitlines()[-1]
+    assert tower.startswith("        # click, finish, like, follow  (small.yaml:")
     number = 1 + lines.index("gates: {feature: {loras: 2, rank: 2}}")
     assert f"(small.yaml:{number})\n        self.feature_gates_meta" in text
     assert "(default)\n        self.feature_gates_meta" not in text

@@ -15,6 +15,7 @@ from homespec.graph import Batch, ExpertSet, Graph, Mix, Node, Port
 from homespec.passes import PASSES, optimise, verify
 from homespec.passes.verify import BrokenGraphError
 from homespec.runtime import import_source
+from homespec.source import parse
 
 TEXT = """\
 homespec: 1
@@ -130,11 +131,18 @@ def test_the_verifier_finds_a_mixture_of_the_wrong_length(graph: Graph) -> None:
         verify(broken(graph, mix.name, reads=mix.reads[:-1]), "a test")
 
 
-def test_emit_needs_no_document(graph: Graph) -> None:
-    """The text is a function of graph, spec and tree alone: the same twice."""
+def test_emit_is_a_function(graph: Graph) -> None:
+    """The text is one of graph, spec, tree and document alone: the same twice."""
     analysis = homespec.loads(TEXT).analysis
     texts = [
-        emit(optimise(analysis.graph), analysis.spec, analysis.root, TEXT, "x.yaml", plain=False)
+        emit(
+            optimise(analysis.graph),
+            analysis.spec,
+            analysis.root,
+            parse(TEXT, "x.yaml"),
+            "x.yaml",
+            plain=False,
+        )
         for _ in range(2)
     ]
     assert texts[0] == texts[1]

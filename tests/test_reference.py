@@ -74,7 +74,7 @@ def test_features() -> None:
     assert [len(table) for table in rows.values()] == [4, 5, 4]
     raw = {
         "tab": torch.tensor([-1, 0, 2, 3]),
-        "user": torch.tensor([-5, 3, 4, 11]),
+        "user": torch.tensor([-1, 3, 4, -5]),
         "time": torch.tensor([math.nan, 0.0, 1.0, 9.0]),
         "text": torch.tensor([[math.nan, 1.0], [2.0, 3.0], [0.0, 0.0], [4.0, math.nan]]),
     }

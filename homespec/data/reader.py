@@ -188,9 +188,8 @@ _OPS: dict[str, Callable[..., Column]] = {
 def _label(who: str, label: Label, batch: pa.RecordBatch) -> Tensor:
     """Labels float32 [N]: 0, 1, or NaN where a column that the label needs is missing."""
     values = [_without_nan(_decoded(batch[name])) for name in label.columns]
-    for name, column in zip(label.columns, values, strict=True):
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            raise DataError(f"{who}: the column `{name}` holds text; labels are numbers")
+    if label.op is None and pa.types.is_string(values[0].type):
+        raise DataError(f"{who}: the column `{label.column}` holds text; labels are numbers")
     if label.op is not None:
         right = values[1] if isinstance(label.other, str) else label.other
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -107,10 +108,10 @@ def test_chain() -> None:
     for i in range(12):
         names.append(f"c{i}.yaml")
         Path(names[-1]).write_text(f"extends: {names[-2]}\nname: c{i}\n")
-    good = compose(read(names[8]))
-    assert data(good)["name"] == "c7"
-    assert list(good.texts) == names[8::-1]
-    too_long = compose(read(names[9]))
+    good = compose(read(names[7]))
+    assert data(good)["name"] == "c6"
+    assert list(good.texts) == names[7::-1]
+    too_long = compose(read(names[8]))
     assert [d.rule.name for d in too_long.diagnostics] == ["bad-base"]
 
 
@@ -173,6 +174,41 @@ def test_expanded_says_which_file() -> None:
     assert "hidden: [8] # --set:1" in lines
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_pipe_is_no_base() -> None:
+    os.mkfifo("pipe.yaml")
+    Path("spec.yaml").write_text("extends: pipe.yaml\n")
+    (found,) = compose(read("spec.yaml")).diagnostics
+    assert "no regular file" in found.message
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_missing_base_is_suggested_from_where_the_spec_stands() -> None:
+    Path("specs").mkdir()
+    Path("specs/spec.yaml").write_text("extends: ../bsae.yaml\n")
+    (found,) = compose(read("specs/spec.yaml")).diagnostics
+    assert found.help == "did you mean `../base.yaml`?"
+    Path("bsae.yaml").write_text("homespec: 2\n")
+    Path("specs/spec.yaml").write_text("homespec: 1\nextends: ../bsae.yaml\n")
+    (found,) = compose(read("specs/spec.yaml")).diagnostics
+    assert "written in version 2" in found.message
+
+
+@pytest.mark.usefixtures("folder")
+def test_another_kind_of_feature_replaces_the_one_below() -> None:
+    whole = data(child("features: {user_id: {dense: 8}, asr: {dense: 32}}\n"))
+    assert whole["features"] == {"user_id": {"dense": 8}, "asr": {"dense": 32}}
+    whole = data(child("features: {user_id: {id: {vocab: 9}}}\n"))
+    assert whole["features"]["user_id"] == {"id": {"vocab": 9}, "dim": 16}
+
+
+def test_folders_leave_out_bases(folder: Path) -> None:
+    (folder / "_part.yaml").write_text("homespec: 1\n")
+    (folder / "spec.yaml").write_text("extends: _part.yaml\n" + BASE)
+    code, result = run("validate", str(folder))
+    assert (code, result.stderr) == (0, "2 files checked, nothing found\n")
+
+
 # ---------------------------------------------------------------- flags
 
 
@@ -227,9 +263,11 @@ def test_flags_of_no_form(flag: str) -> None:
     assert "PATH=VALUE" in result.stderr
 
 
-@pytest.mark.parametrize("flag", ["a=\n", "extends=x.yaml", "a=\x1b[31m"])
+@pytest.mark.parametrize(
+    "flag", ["a=\n", "extends=x.yaml", "a=\x1b[31m", "a=" + 999 * "9", "a" + 20 * ".a" + "=1"]
+)
 def test_refused_flags(flag: str) -> None:
-    with pytest.raises(ValueError, match=r"characters|in the file"):
+    with pytest.raises(ValueError, match=r"characters|in the file|PATH"):
         flagged(flag)
 
 
@@ -267,6 +305,13 @@ def test_the_header_names_the_flags() -> None:
     assert run("compile", "--check", "base.yaml", *flags)[0] == 0
     code, result = run("compile", "--check", "base.yaml")
     assert (code, "stale" in result.stdout) == (1, True)
+
+
+def test_flags_leave_other_places_alone() -> None:
+    document = flagged("towers.hidden=[8]", "experts.task.shared=3")
+    assert document.span(()).file == "base.yaml"
+    assert document.span(("experts",)).file == "base.yaml"
+    assert document.span(("experts", "task", "shared")).file == FLAG
 
 
 def test_the_same_from_python() -> None:
