@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 from hypothesis import strategies as st
-from reference_plan import SHARED, Plan, Tree, plans
+from reference_plan import SHARED, FamilyPlan, GivenPlan, Plan, Tree, plans
 from torch import Tensor
 
 Spec = dict[str, Any]
@@ -189,20 +189,19 @@ def draw_experts(rng: random.Random, tree: Tree) -> Spec:
     return experts
 
 
-def widen(rng: random.Random, plan: Plan) -> None:
+def widen(rng: random.Random, plan: FamilyPlan) -> None:
     """Give the sets of the task layer a width by top group, where no shared set forbids it."""
     tree = plan.tree
     if plan.expert(SHARED)["count"] > 0:
         return
-    nodes = plan.section("experts").setdefault("nodes", {})
     for top in tree.children[SHARED]:
         width = rng.choice([3, 5, 7])
         for node in [top, *tree.below(top)]:
-            given = nodes.get(node, {})
-            nodes[node] = {
-                **({"count": given} if isinstance(given, int) else given),
-                "width": width,
-            }
+            if node in plan.candidates:
+                section, key = place_of(plan.spec, plan, node)
+                given = section.get(key, {})
+                own = {"count": given} if isinstance(given, int) else given
+                section[key] = {**own, "width": width}
 
 
 # ---------------------------------------------------------------- gates
@@ -291,12 +290,22 @@ def is_read(after: Plan, node: str) -> bool:
 
 def add_expert(spec: Spec, plan: Plan, node: str) -> None:
     """One more expert for `node` in a layer (in all meta layers, if they share one mapping)."""
+    if isinstance(plan, FamilyPlan) and node not in plan.candidates:
+        node = SHARED  # tasks of MMoE own none
     count = plan.expert(node)["count"] + 1
-    section = plan.section("experts")
-    if node != SHARED:
-        section = section.setdefault("nodes", {})
-    given = section.get(node, {})
-    section[node] = {**given, "count": count} if isinstance(given, dict) else count
+    section, key = place_of(spec, plan, node)
+    given = section.get(key, {})
+    section[key] = {**given, "count": count} if isinstance(given, dict) else count
+
+
+def place_of(spec: Spec, plan: Plan, node: str) -> tuple[Spec, str]:
+    """The most specific section that may speak of a node's experts, and the key for it there."""
+    if isinstance(plan, GivenPlan):
+        return plan.given["experts"], node
+    section = spec.setdefault("experts", {}).setdefault(plan.kind, {})
+    if isinstance(section, list):
+        section = section[plan.index]
+    return (section, SHARED) if node == SHARED else (section.setdefault("nodes", {}), node)
 
 
 # ---------------------------------------------------------------- data and weights
@@ -309,6 +318,7 @@ def random_features(spec: Spec, batch: int, generator: torch.Generator) -> dict[
         if "id" in feature:
             rows = feature["id"].get("vocab") or feature["id"]["buckets"]
             features[name] = torch.randint(-2, rows + 3, (batch,), generator=generator)
+            features[name][:2] = torch.tensor([0, -1])  # known and missing: never a constant batch
             continue
         shape = (batch, feature["dense"]) if "dense" in feature else (batch,)
         values = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)

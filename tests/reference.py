@@ -1,4 +1,4 @@
-"""Oracle, second half: HoME written from HOME.md; one module per expert, python loops, float64.
+"""Oracle, second half: the law written from HOME.md; one module per expert, python loops, float64.
 
 Deliberately naive, and without homespec: `Reference(spec)` takes the plain dict of a spec (language
 v1). Sections are those of HOME.md.
@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 import torch
-from reference_plan import SHARED, TOWERS, Plan, plans
+from reference_plan import SHARED, TOWERS, Plan, Tree, plans
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
@@ -163,40 +163,58 @@ def weighted_sum(g: Tensor, values: list[Tensor]) -> Tensor:
 
 
 class Layer(nn.Module):
-    """One layer, {node: state [B, n]} -> {node: state [B, D]} (sections 3, 4, 5 and 7)."""
+    """One layer, {node: states, each [B, n]} -> {node: states, each [B, D]} (sections 3 to 5, 7).
 
-    def __init__(self, plan: Plan, widths: dict[str, int]) -> None:
+    A node has one state, or one for each expert that reads its own (ML-MMoE). `widths` are those of
+    a node's states put together, `counts` how many there are, `v` the width of the features.
+    """
+
+    def __init__(self, plan: Plan, widths: dict[str, int], counts: dict[str, int], v: int) -> None:
         super().__init__()
         self.plan = plan
         self.mixture, self.feature, self.self_gate = map(plan.gate, ("mixture", "feature", "self"))
         self.parts: dict[str, nn.Module] = {}  # by logical name
+        self.counts = {node: plan.several.get(node, 1) for node in plan.outputs}
         self.widths: dict[str, int] = {}  # of the states that the layer outputs
         for node in plan.sets:
-            self.add_set(node, widths[plan.source(node)])
+            source = plan.source(node)
+            self.add_set(node, widths[source] // counts[source], widths[source])
         for node in plan.outputs:
             visible = [plan.expert(m) for m in plan.visible(node)]
-            self.widths[node] = visible[0]["width"]
+            self.widths[node] = visible[0]["width"] * self.counts[node]
             experts = sum(options["count"] for options in visible)
             if experts > 1:  # a choice of one needs no gate
-                n = sum(widths[m] for m in plan.gate_states(node))
-                self.parts[self.name("gates", node)] = gate(n, self.mixture, experts)
+                n = sum(widths[m] for m in plan.gate_states(node)) or v
+                for place in self.places(node):
+                    self.parts[self.name("gates", place)] = gate(n, self.mixture, experts)
         self.registered = nn.ModuleList(self.parts.values())
 
     def name(self, kind: str, node: str) -> str:
         return f"{kind}.{self.plan.name}.{node}"
 
-    def add_set(self, node: str, n: int) -> None:
-        """The experts of a node, its feature gate and its self gate; the set's input is [B, n]."""
+    def places(self, node: str) -> list[str]:
+        """The names of a node's states: the node, or node.0, node.1, … for the next's experts."""
+        several = self.plan.several.get(node)
+        return [node] if several is None else [f"{node}.{k}" for k in range(several)]
+
+    def feature_places(self, node: str) -> list[str]:
+        """The names of the feature gates before a set: one for each state that it reads."""
+        count = self.plan.expert(node)["count"]
+        return [f"{node}.{k}" for k in range(count)] if self.plan.reads_each(node) else [node]
+
+    def add_set(self, node: str, n: int, whole: int) -> None:
+        """The experts of a node, reading [B, n]; its feature gates; its self gate, [B, whole]."""
         options, outputs = self.plan.expert(node), self.plan.outputs
         for k in range(options["count"]):
             self.parts[self.name("experts", node) + f".{k}"] = Expert(n, options)
         if self.feature:
-            self.parts[self.name("feature_gates", node)] = FeatureGate(n, self.feature)
+            for place in self.feature_places(node):
+                self.parts[self.name("feature_gates", place)] = FeatureGate(n, self.feature)
         if self.self_gate and (node in outputs or self.self_gate["sets"] == "all"):
-            own_gate = gate(n, self.self_gate, options["count"])
+            own_gate = gate(whole, self.self_gate, options["count"])
             self.parts[self.name("self_gates", node)] = own_gate
 
-    def forward(self, states: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, states: dict[str, list[Tensor]], v: Tensor) -> dict[str, list[Tensor]]:
         plan, outputs = self.plan, {}
         reads = {m: states[plan.source(m)] for m in plan.sets}
         gated = {m: self.feature_gated(m, x) for m, x in reads.items()}
@@ -205,40 +223,60 @@ class Layer(nn.Module):
         for node in plan.outputs:
             visible = plan.visible(node)
             values = [e for m in visible for e in experts[m]]
-            outputs[node] = weighted_sum(self.weights(node, states, gated, len(values)), values)
-            for m in visible:  # its own residual, and those of sets that are no outputs themselves
-                if m == node or m not in plan.outputs:
-                    outputs[node] = outputs[node] + residuals[m]
+            # Its own residual, and those of sets that are no outputs themselves.
+            added = [residuals[m] for m in visible if m == node or m not in plan.outputs]
+            read = self.gate_input(node, states, gated, v) if len(values) > 1 else v
+            outputs[node] = []
+            for place in self.places(node):
+                mixed = weighted_sum(self.weights(place, read, len(values)), values)
+                outputs[node].append(mixed + sum(added))
         return outputs
 
-    def feature_gated(self, node: str, x: Tensor) -> Tensor:
-        """The set's input x * Fea_Gate(x); x itself where feature gates are off (section 4)."""
-        return x * self.parts[self.name("feature_gates", node)](x) if self.feature else x
+    def feature_gated(self, node: str, reads: list[Tensor]) -> list[Tensor]:
+        """The set's inputs x * Fea_Gate(x); x itself where feature gates are off (section 4)."""
+        if not self.feature:
+            return reads
+        gates = [self.parts[self.name("feature_gates", p)] for p in self.feature_places(node)]
+        return [x * feature_gate(x) for feature_gate, x in zip(gates, reads, strict=True)]
 
-    def experts(self, node: str, x: Tensor) -> list[Tensor]:
+    def experts(self, node: str, reads: list[Tensor]) -> list[Tensor]:
+        """The outputs of a node's experts, each of which reads its own state or all the one."""
         count = self.plan.expert(node)["count"]
-        return [self.parts[self.name("experts", node) + f".{k}"](x) for k in range(count)]
+        own = reads if self.plan.reads_each(node) else reads * count
+        assert len(own) == count
+        return [self.parts[self.name("experts", node) + f".{k}"](x) for k, x in enumerate(own)]
 
-    def residual(self, node: str, x: Tensor, gated: Tensor, experts: list[Tensor]) -> Tensor:
+    def residual(
+        self, node: str, reads: list[Tensor], gated: list[Tensor], experts: list[Tensor]
+    ) -> Tensor:
         """Sum(SG(x), own experts), SG a sigmoid if there is one, else softmax (section 5)."""
         name = self.name("self_gates", node)
         if name not in self.parts:
             return torch.zeros_like(experts[0])
-        logits = self.parts[name](gated if self.self_gate["input"] == "gated" else x)
+        taken = gated if self.self_gate["input"] == "gated" else reads
+        logits = self.parts[name](torch.cat(taken, 1))
         weights = torch.sigmoid(logits) if len(experts) == 1 else torch.softmax(logits, 1)
         return weighted_sum(weights, experts)
 
-    def weights(
-        self, node: str, states: dict[str, Tensor], gated: dict[str, Tensor], experts: int
+    def gate_input(
+        self,
+        node: str,
+        states: dict[str, list[Tensor]],
+        gated: dict[str, list[Tensor]],
+        v: Tensor,
     ) -> Tensor:
-        """G_node [B, experts]: softmax of a Linear (section 3), 1 where there is no choice."""
-        if experts == 1:
-            return torch.ones(len(states[SHARED]), 1).double()
-        taken = []
+        """What the gate of a node reads: its states, or their feature-gated copies, or v."""
+        taken: list[Tensor] = []
         for m in self.plan.gate_states(node):
             reader = self.plan.gated_by(node, m) if self.mixture["gated"] else None
-            taken.append(states[m] if reader is None else gated[reader])
-        return torch.softmax(self.parts[self.name("gates", node)](torch.cat(taken, 1)), 1)
+            taken += states[m] if reader is None else gated[reader]
+        return torch.cat(taken, 1) if taken else v
+
+    def weights(self, place: str, x: Tensor, experts: int) -> Tensor:
+        """G [B, experts]: softmax of a Linear (section 3), 1 where there is no choice."""
+        if experts == 1:
+            return torch.ones(len(x), 1).double()
+        return torch.softmax(self.parts[self.name("gates", place)](x), 1)
 
 
 # ---------------------------------------------------------------- features, raw -> v (section 1)
@@ -277,19 +315,22 @@ class Feature(nn.Module):
 
 
 class Reference(nn.Module):
-    """HoME for the plain dict of a spec: features -> logits by task."""
+    """The model for the plain dict of a spec: features -> logits by task."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
         self.spec = spec
         self.tasks = {task: options or {} for task, options in spec["tasks"].items()}
         self.features = {name: Feature(options) for name, options in spec["features"].items()}
-        widths = {SHARED: sum(feature.width for feature in self.features.values())}
+        v = sum(feature.width for feature in self.features.values())
+        widths, counts = {SHARED: v}, {SHARED: 1}
         self.layers: list[Layer] = []
         for plan in plans(spec):
-            self.layers.append(Layer(plan, widths))
-            widths = self.layers[-1].widths
-        self.towers = {task: self.tower(task, widths[task]) for task in self.tasks}
+            self.layers.append(Layer(plan, widths, counts, v))
+            widths, counts = self.layers[-1].widths, self.layers[-1].counts
+        tree = Tree(spec)
+        self.read = {task: tree.nearest(task, list(widths)) for task in self.tasks}
+        self.towers = {task: self.tower(task, widths[self.read[task]]) for task in self.tasks}
         self.parts: dict[str, nn.Module] = {}  # by logical name
         self.parts |= {f"features.{name}": part for name, part in self.features.items()}
         for layer in self.layers:
@@ -312,10 +353,10 @@ class Reference(nn.Module):
 
     def trunk(self, v: Tensor) -> dict[str, Tensor]:
         """v [B, V] -> logits [B] by task."""
-        states = {SHARED: v}
+        states = {SHARED: [v]}
         for layer in self.layers:
-            states = layer(states)
-        return {task: tower(states[task])[:, 0] for task, tower in self.towers.items()}
+            states = layer(states, v)
+        return {t: tower(states[self.read[t]][0])[:, 0] for t, tower in self.towers.items()}
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return self.trunk(self.v(features))

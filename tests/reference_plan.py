@@ -5,6 +5,8 @@ Task tree, layers, options and the hierarchy mask (HOME.md section 7). No tensor
 
 from __future__ import annotations
 
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 SHARED = "shared"  # the root's name
@@ -19,24 +21,37 @@ STYLE: dict[str, Any] = {
     "norm_momentum": 0.1,
 }
 GATES: dict[str, dict[str, Any]] = {
-    "mixture": {"hidden": [], "hidden_activation": "relu", "input": "path", "gated": False},
+    "mixture": {
+        "hidden": [],
+        "hidden_activation": "relu",
+        "input": "path",
+        "sees": "path",
+        "gated": False,
+    },
     "feature": {"loras": 2, "rank": 16, "mix": "after_sigmoid"},
     "self": {"hidden": [], "hidden_activation": "relu", "input": "ungated", "sets": "outputs"},
 }
 TOWERS: dict[str, Any] = {"hidden": [64], "activation": "relu"}
-COUNT = 2
+SETS: dict[str, Any] = {"count": 2, "inputs": "one"}
+
+# The families other than HoME as published: ReLU behind every layer, mixture gates alone.
+RELU = {"norm": "none", "activation": "relu"}
+STACKED = {"home": None, "ple": 2, "ml_mmoe": 2}  # usual number of layers; the others have one
 
 
 class Tree:
     """The task tree: root, groups (they may nest), tasks as leaves."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        self.groups: dict[str, list[str]] = spec["groups"]
+        self.groups: dict[str, list[str]] = spec.get("groups", {})
         self.tasks = list(spec["tasks"])
         members = [m for group in self.groups.values() for m in group]
-        top_groups = [g for g in self.groups if g not in members]
-        self.children = {SHARED: top_groups, **self.groups, **{t: [] for t in self.tasks}}
+        outermost = [n for n in [*self.groups, *self.tasks] if n not in members]
+        self.children = {SHARED: outermost, **self.groups, **{t: [] for t in self.tasks}}
         self.nodes = [SHARED, *self.below(SHARED)]
+        self.inner = [n for n in self.nodes if n not in self.tasks]
+        self.leaves = [n for n in self.nodes if n in self.tasks]
+        self.nesting = max((self.depth(g) for g in self.groups), default=0)
 
     def below(self, node: str) -> list[str]:
         """Every descendant of a node, in pre-order."""
@@ -62,45 +77,50 @@ class Tree:
         return [m for m in self.path(node) if m in states][-1]
 
 
+def short(given: Any) -> dict[str, Any]:
+    """An expert set as a mapping; an int is short for its count."""
+    return {"count": given} if isinstance(given, int) else given
+
+
 class Plan:
-    """One layer: which nodes own expert sets, which it outputs, which states it reads."""
+    """One layer: which nodes own expert sets, which it outputs, which states it reads.
+
+    `candidates` are the nodes that may own experts, `inputs` those with a state in the layer
+    before. `several` says which outputs are several values, one for each expert that reads them.
+    """
+
+    name: str
+    candidates: list[str]
+    outputs: list[str]
 
     def __init__(self, spec: dict[str, Any], tree: Tree, index: int, inputs: list[str]) -> None:
         self.spec, self.tree, self.index, self.inputs = spec, tree, index, inputs
-        depths = max(tree.depth(g) for g in tree.groups)
-        self.kind = "meta" if index < depths else "task"
-        groups = [n for n in tree.nodes if n in tree.groups]
-        if self.kind == "meta":
-            self.name = "meta" if index == 0 else f"meta{index + 1}"
-            self.candidates = [SHARED] + [g for g in groups if tree.depth(g) <= index + 1]
-            self.outputs = self.candidates
-        else:
-            self.name = "task"
-            self.candidates = tree.nodes
-            self.outputs = [n for n in tree.nodes if n in tree.tasks]
-        self.sets = [n for n in self.candidates if self.expert(n)["count"] > 0]
+        self.several: dict[str, int] = {}
 
-    def section(self, name: str) -> dict[str, Any]:
-        """What the spec says of this layer under `experts` or `gates`."""
-        given = self.spec.get(name, {}).get(self.kind, {})
-        return given[self.index] if isinstance(given, list) else given
+    @cached_property
+    def sets(self) -> list[str]:
+        """The candidates that own experts, in the order of the tree."""
+        return [n for n in self.candidates if self.expert(n)["count"] > 0]
+
+    def expert_levels(self, node: str) -> list[Any]:
+        """What the spec says of a node's experts, the most general first."""
+        raise NotImplementedError
+
+    def gate_levels(self) -> list[dict[str, Any]]:
+        """What the spec says of the layer's gates, the most general first."""
+        raise NotImplementedError
 
     def expert(self, node: str) -> dict[str, Any]:
         """Style and count of a node's expert set: key by key, the most specific place wins."""
-        options = {**STYLE, "count": COUNT}
-        layer = self.section("experts")
-        role = layer.get(self.tree.role(node), {})
-        own = layer.get("nodes", {}).get(node, {})
-        for given in (self.spec.get("experts", {}), layer, role, own):
-            if isinstance(given, int):
-                given = {"count": given}
+        options = {**STYLE, **SETS}
+        for given in map(short, self.expert_levels(node)):
             options |= {k: v for k, v in given.items() if k in options}
         return options
 
     def gate(self, kind: str) -> dict[str, Any] | None:
         """The options of this layer's gates of a kind; None where they are switched off."""
         options, on = dict(GATES[kind]), True
-        for place in (self.spec.get("gates", {}), self.section("gates")):
+        for place in self.gate_levels():
             given = place.get(kind)
             if isinstance(given, bool):
                 on = given
@@ -110,17 +130,29 @@ class Plan:
 
     def visible(self, node: str) -> list[str]:
         """The sets that `node` may mix: the hierarchy mask. Down the path, then descendants."""
+        if self.gate("mixture")["sees"] == "all":
+            return self.sets
         return [m for m in [*self.tree.path(node), *self.tree.below(node)] if m in self.sets]
 
     def source(self, node: str) -> str:
         """The node whose state the set at `node` reads."""
         return self.tree.nearest(node, self.inputs)
 
+    def reads_each(self, node: str) -> bool:
+        """Whether every expert of `node` reads a state of its own (ML-MMoE)."""
+        return self.expert(node)["inputs"] == "each"
+
     def gate_states(self, node: str) -> list[str]:
-        """The states that the gate of `node` reads: its path's, nearest first, or only that."""
-        if self.gate("mixture")["input"] == "own":
-            return [self.source(node)]
-        return [m for m in reversed(self.tree.path(node)) if m in self.inputs]
+        """The states that the gate of `node` reads: its path's, nearest first, or only that.
+
+        None behind the first layer where gates read the features.
+        """
+        taken = self.gate("mixture")["input"]
+        if taken == "v" and self.index > 0:
+            return []
+        if taken == "path":
+            return [m for m in reversed(self.tree.path(node)) if m in self.inputs]
+        return [self.source(node)]
 
     def gated_by(self, node: str, state: str) -> str | None:
         """`gated: true`: the deepest set on the path that reads `state` lends its copy."""
@@ -128,11 +160,94 @@ class Plan:
         return readers[-1] if readers else None
 
 
+class FamilyPlan(Plan):
+    """A layer of a family, with the nodes S_k and O_k of HOME.md's table."""
+
+    def __init__(
+        self, spec: dict[str, Any], tree: Tree, index: int, inputs: list[str], layers: int
+    ) -> None:
+        super().__init__(spec, tree, index, inputs)
+        self.family = spec.get("family", "home")
+        self.kind = "task" if index == layers - 1 else "meta"
+        self.name = "task" if self.kind == "task" else f"meta{index + 1}" if index else "meta"
+        self.candidates, self.outputs = self.nodes(layers)
+
+    def nodes(self, layers: int) -> tuple[list[str], list[str]]:
+        """S_k and O_k."""
+        tree, last = self.tree, self.kind == "task"
+        if self.family in ("moe", "shared_bottom"):
+            return [SHARED], [SHARED]
+        if self.family == "home" and not last:
+            # One level of groups more with each layer, such that the last meta layer has all.
+            deepest = self.index + 1 + max(0, tree.nesting - (layers - 1))
+            inner = [n for n in tree.inner if tree.depth(n) <= deepest]
+            return inner, inner
+        own = tree.inner if self.family in ("mmoe", "ml_mmoe") else tree.nodes
+        return own, tree.leaves if last else own
+
+    def section(self, name: str) -> dict[str, Any]:
+        """What the spec says of this layer under `experts` or `gates`."""
+        given = self.spec.get(name, {}).get(self.kind, {})
+        return given[self.index] if isinstance(given, list) else given
+
+    def expert_levels(self, node: str) -> list[Any]:
+        experts = self.spec.get("experts", {})
+        levels = [{} if self.family == "home" else RELU]
+        if self.family == "shared_bottom":
+            levels.append({"count": 1})
+        if self.family == "ml_mmoe" and self.index > 0:
+            levels.append({"inputs": "each"})
+        levels.append(experts)
+        for scope in (experts.get("all", {}), self.section("experts")):
+            role, own = scope.get(self.tree.role(node), {}), scope.get("nodes", {}).get(node, {})
+            levels += [scope, role, own]
+        return levels
+
+    def gate_levels(self) -> list[dict[str, Any]]:
+        published: dict[str, Any] = {}
+        if self.family != "home":
+            source = "v" if self.family == "ml_mmoe" else "own"
+            published = {"mixture": {"input": source}, "feature": False, "self": False}
+        return [published, self.spec.get("gates", {}), self.section("gates")]
+
+
+class GivenPlan(Plan):
+    """A layer of a free topology, as the spec gives it."""
+
+    def __init__(self, spec: dict[str, Any], tree: Tree, index: int, inputs: list[str]) -> None:
+        super().__init__(spec, tree, index, inputs)
+        self.given: dict[str, Any] = spec["layers"][index]
+        last = index == len(spec["layers"]) - 1
+        usual = "task" if last else f"meta{index + 1}" if index else "meta"
+        self.name = self.given.get("name", usual)
+
+    @property
+    def candidates(self) -> list[str]:
+        return [n for n in self.tree.nodes if n in self.given["experts"]]
+
+    @property
+    def outputs(self) -> list[str]:
+        return [n for n in self.tree.nodes if n in self.given["outputs"]]
+
+    def expert_levels(self, node: str) -> list[Any]:
+        return [self.spec.get("experts", {}), self.given, self.given["experts"].get(node, 0)]
+
+    def gate_levels(self) -> list[dict[str, Any]]:
+        return [self.spec.get("gates", {}), self.given.get("gates", {})]
+
+
 def plans(spec: dict[str, Any]) -> list[Plan]:
-    """The layers in order: one meta layer per level of nesting, then the task layer."""
+    """The layers in order."""
     tree = Tree(spec)
+    given = spec.get("layers", STACKED.get(spec.get("family", "home"), 1) or tree.nesting + 1)
     layers: list[Plan] = []
-    for index in range(max(tree.depth(g) for g in tree.groups) + 1):
+    for index in range(given if isinstance(given, int) else len(given)):
         inputs = layers[-1].outputs if layers else [SHARED]
-        layers.append(Plan(spec, tree, index, inputs))
+        if isinstance(given, int):
+            layers.append(FamilyPlan(spec, tree, index, inputs, given))
+        else:
+            layers.append(GivenPlan(spec, tree, index, inputs))
+    for plan, after in pairwise(layers):
+        each = [n for n in after.sets if after.reads_each(n)]
+        plan.several = {n: after.expert(n)["count"] for n in each}
     return layers

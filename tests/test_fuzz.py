@@ -16,6 +16,7 @@ import yaml
 from hierarchies import random_spec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from topologies import random_family, random_topology
 
 import homespec
 from homespec.compiler import analyse, validate_document
@@ -27,8 +28,23 @@ from homespec.source import parse
 HOSTILE: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 3, 10**400, 1e308, 0.5, float("nan"), float("inf")),
     *("", "on", "1", "1e-3", "import os", "__init__", "forward", "shared", "сlick", "a" * 1000),
-    *("batch", "width/loras", "own", "gated", "\u202e", "x >= 1", "__import__('os')"),
+    *(
+        "batch",
+        "width/loras",
+        "own",
+        "gated",
+        "each",
+        "all",
+        "v",
+        "ml_mmoe",
+        "moe",
+        "like",
+        "\u202e",
+        "x >= 1",
+        "__import__('os')",
+    ),
     *([], {}, [[]], [1, "a", None], {"count": 1}, {"hidden": [4]}, {"nodes": {"click": 1}}),
+    *([{"outputs": ["shared"], "experts": {"shared": 2}}], ["shared"], {"shared": 3}),
 ]
 CHARACTERS = [*":{}[],#&*!|>'\"%@`\t\n -?", "\r\n", "é", "\u2028", "\x00", "\ufeff", "<<: *a"]
 
@@ -138,7 +154,7 @@ def run_once(text: str, seed: int, optimize: bool) -> None:
 @given(seed=st.integers(0, 2**32))
 def test_mutated_specs(seed: int) -> None:
     rng = random.Random(seed)
-    spec = random_spec(rng.randrange(500))
+    spec = rng.choice([random_spec, random_family, random_topology])(rng.randrange(500))
     mutate = mutate_text if rng.random() < 0.34 else mutate_data
     text = mutate(spec, rng)
     report = check_report(text)

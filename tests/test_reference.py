@@ -56,6 +56,12 @@ def inputs(batch: int = 12, seed: int = 1) -> Tensor:
     return torch.randn(batch, V, generator=torch.Generator().manual_seed(seed)).double()
 
 
+def step(model: Reference, index: int, states: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What one layer of a model whose nodes have one state each makes of these states."""
+    found = model.layers[index]({node: [x] for node, x in states.items()}, states["shared"])
+    return {node: x for node, (x,) in found.items()}
+
+
 def test_the_oracle_shares_no_code_with_homespec() -> None:
     for name in ("reference.py", "reference_plan.py"):
         lines = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
@@ -212,7 +218,7 @@ def test_gated_options_change_what_the_gates_read() -> None:
     for name, tensor in gated.logical_state().items():
         if name.startswith(("gates.meta", "self_gates.meta")) and name.endswith("weight"):
             tensor.data /= 2  # undoes the doubling of what they read
-    z, z_gated = model.layers[0]({"shared": x}), gated.layers[0]({"shared": x})
+    z, z_gated = step(model, 0, {"shared": x}), step(gated, 0, {"shared": x})
     torch.testing.assert_close(z_gated, z)
 
 
@@ -227,7 +233,7 @@ def test_self_gates_of_all_sets_add_one_residual_per_visible_set() -> None:
     state = more.logical_state()
     model.load_logical_state({n: t for n, t in state.items() if n in model.logical_state()})
     states = {n: torch.randn(12, 4).double() for n in ("shared", "watch", "interaction")}
-    few, many = model.eval().layers[1](states), more.eval().layers[1](states)
+    few, many = step(model.eval(), 1, states), step(more.eval(), 1, states)
 
     def expert(node: str, k: int) -> Tensor:
         read = states[node]
@@ -247,7 +253,7 @@ def test_a_single_visible_expert_needs_no_gate() -> None:
     model = randomised(home(experts={**experts, "norm": "none"}, gates={"self": False}))
     assert not [n for n in model.parts if n.startswith("gates.meta")]
     x = inputs()
-    z = model.layers[0]({"shared": x})
+    z = step(model, 0, {"shared": x})
     only = model.parts["experts.meta.shared.0"](x * model.parts["feature_gates.meta.shared"](x))
     for state in z.values():
         torch.testing.assert_close(state, only)

@@ -117,7 +117,8 @@ class LayerBuilder:
         """One gate before the set; where its experts read a state each, one before each."""
         if not self.layer.gates.feature.enabled:
             return source
-        places = _places(plan.node.name, len(source.ports) if len(source.ports) > 1 else 0)
+        each = plan.experts.inputs == "each"
+        places = _places(plan.node.name, len(source.ports) if each else 0)
         ports = [
             self._add_feature_gate(place, port, source.width)
             for place, port in zip(places, source.ports, strict=True)
