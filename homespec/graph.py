@@ -193,13 +193,29 @@ class Tower(Node):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Product(Node):
+    """The logits [B] of `factors` -> the logit [B] of the product of their probabilities."""
+
+    kind: ClassVar[str] = "product"
+    task: str
+    factors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Objective(Node):
-    """The loss of a task on its logit: binary cross-entropy with a weight."""
+    """The loss of a task on its logit, with a weight (HOME.md section 6).
+
+    Binary cross-entropy; for a regression `loss` on label and logit in units of `scale`. `where`
+    names the task whose label must be 1 in the rows that count.
+    """
 
     kind: ClassVar[str] = "objective"
     task: str
     label: str
     weight: float
+    loss: Literal["binary", "squared", "absolute", "huber"] = "binary"
+    scale: float = 1.0
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

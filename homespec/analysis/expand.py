@@ -63,14 +63,23 @@ def _feature(document: Document, name: str, feature: Feature) -> Section:
 def _task(analysis: Analysis, name: str, task: Task) -> Section:
     document = analysis.document
     path = ("tasks", name)
-    lines: list[Entry] = [
-        _line(document, key, getattr(task, key), [path]) for key in ("label", "weight", "rate")
-    ]
+    lines: list[Entry] = [_line(document, key, getattr(task, key), [path]) for key in _keys(task)]
+    if task.product:
+        return Section(name, lines)
     tower = overlay(analysis.spec.towers, task.tower, to=TowerConfig)
     sections: list[Path] = [(*path, "tower"), ("towers",)]
     keys = TowerConfig.model_fields
     parts = [_line(document, key, getattr(tower, key), sections) for key in keys]
     return Section(name, [*lines, Section("tower", parts)])
+
+
+def _keys(task: Task) -> list[str]:
+    """The keys that say something about a task of its kind."""
+    keys = ["label", "weight"] if task.product else ["kind", "label", "weight"]
+    keys += ["where"] if task.where else []
+    if task.product:
+        return [*keys, "product"]
+    return [*keys, "loss", "scale"] if task.kind == "regression" else [*keys, "rate"]
 
 
 def _layer(analysis: Analysis, index: int, layer: Layer) -> Section:

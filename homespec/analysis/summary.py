@@ -22,6 +22,7 @@ from homespec.graph import (
     Mix,
     Node,
     Port,
+    Product,
     SelfGate,
     Tower,
 )
@@ -104,12 +105,24 @@ class TowerRow:
     """A task with its tower."""
 
     task: str
+    kind: str
     label: str
+    where: str
     weight: float
     rate: float | None
     widths: tuple[int, ...]
     activation: str
     cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRow:
+    """A task whose probability is that of its factors multiplied."""
+
+    task: str
+    label: str
+    weight: float
+    factors: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +137,7 @@ class Summary:
     features: tuple[FeatureRow, ...]
     layers: tuple[LayerSummary, ...]
     towers: tuple[TowerRow, ...]
+    products: tuple[ProductRow, ...]
     parts: dict[str, Cost]
     total: Cost
 
@@ -141,6 +155,7 @@ def summarise(analysis: Analysis) -> Summary:
         features=tuple(map(_feature, graph.of(Feature))),
         layers=tuple(_layer(graph, layer.name) for layer in analysis.layers),
         towers=tuple(_tower(analysis, tower) for tower in graph.of(Tower)),
+        products=tuple(_product(analysis, product) for product in graph.of(Product)),
         parts={part: cost_of(graph.of(kind)) for part, kind in PARTS.items()},
         total=cost_of(graph),
     )
@@ -217,10 +232,17 @@ def _tower(analysis: Analysis, node: Tower) -> TowerRow:
     task = analysis.spec.tasks[node.task]
     return TowerRow(
         task=node.task,
+        kind=task.kind,
         label=task.label,
+        where=task.where,
         weight=task.weight,
         rate=node.rate,
         widths=node.widths,
         activation=node.activation,
         cost=cost_of([node]),
     )
+
+
+def _product(analysis: Analysis, node: Product) -> ProductRow:
+    task = analysis.spec.tasks[node.task]
+    return ProductRow(node.task, task.label, task.weight, node.factors)

@@ -194,7 +194,8 @@ def sparse_without_own(spec: Spec, layers: list[Layer], document: Document) -> I
     that fits. An expert of its own keeps a place that only this task's gradient reaches.
     """
     for name, task in spec.tasks.items():
-        if task.rate is not None and task.rate < SPARSE_RATE and name not in layers[-1].sets:
+        sparse = task.rate is not None and task.rate < SPARSE_RATE
+        if sparse and name not in layers[-1].sets:
             yield Finding(
                 document.span(("tasks", name), key=True),
                 f"task `{name}` is sparse (rate {task.rate:g}) and has no experts of its own",
@@ -268,9 +269,9 @@ def repeated_label(spec: Spec, document: Document) -> Iterator[Finding]:
     They would learn the same thing with twice the weight; usually one was copied from the other and
     its label forgotten.
     """
-    first: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}
     for name, task in spec.tasks.items():
-        other = first.setdefault(str(parse_label(task.label)), name)
+        other = first.setdefault((str(parse_label(task.label)), task.where), name)
         if other != name:
             yield Finding(
                 document.span(("tasks", name), key=True),

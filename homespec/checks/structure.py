@@ -76,6 +76,8 @@ def dead_parameters(graph: Graph) -> Iterator[Finding]:
         if objective.weight == 0:
             names = graph.ancestors([objective.name]) - alive
             named |= names
+            if not any(_has_weights(graph[name]) for name in names):
+                continue  # another task's loss trains it, as a product trains its factors
             yield Finding(
                 objective.span,
                 f"task `{objective.task}` has weight 0, so no loss reaches "

@@ -14,6 +14,7 @@ from homespec.analysis.costs import Cost
 from homespec.analysis.summary import (
     FeatureRow,
     LayerSummary,
+    ProductRow,
     SetRow,
     StateRow,
     Summary,
@@ -55,13 +56,15 @@ def _tables(summary: Summary) -> Iterator[Table]:
         yield _sets(layer)
         yield _states(layer)
     yield _towers(summary.towers)
+    if summary.products:
+        yield _products(summary.products)
     yield _totals(summary)
 
 
 def _head(summary: Summary) -> Iterator[RenderableType]:
     sets = [row for layer in summary.layers for row in layer.sets]
     counts = [
-        f"{len(summary.towers)} tasks",
+        f"{len(summary.towers) + len(summary.products)} tasks",
         f"{len(summary.layers)} layers",
         f"{sum(row.count for row in sets)} experts",
         f"{summary.total.parameters:,} parameters",
@@ -181,13 +184,27 @@ def _towers(rows: Iterable[TowerRow]) -> Table:
         rate = "–" if row.rate is None else f"{row.rate:g}"
         table.add_row(
             row.task,
-            escape(row.label),
+            escape(_label(row)),
             f"{row.weight:g}",
             rate,
             _arrow(row.widths),
             row.activation if len(row.widths) > 2 else "–",
             *_cost(row.cost),
         )
+    return table
+
+
+def _label(row: TowerRow) -> str:
+    """What a task is trained on."""
+    label = f"{row.label} (a number)" if row.kind == "regression" else row.label
+    return f"{label} where {row.where}" if row.where else label
+
+
+def _products(rows: Iterable[ProductRow]) -> Table:
+    table = _table("Products", "task", "label", "weight#", "factors")
+    for row in rows:
+        factors = " × ".join(row.factors)
+        table.add_row(row.task, escape(row.label), f"{row.weight:g}", factors, "0", "0")
     return table
 
 

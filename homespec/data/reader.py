@@ -33,7 +33,8 @@ class Examples:
     """Rows as tensors.
 
     Features by name: `id` int64 [N] with -1 for missing; `bucketize` float32 [N] and `dense: n`
-    float32 [N, n] with NaN for missing. Labels by task: float32 [N], 0, 1 or NaN.
+    float32 [N, n] with NaN for missing. Labels by task: float32 [N], 0, 1 or NaN; numbers of
+    regressions.
     """
 
     features: dict[str, Tensor]
@@ -103,7 +104,10 @@ def _convert(spec: Spec, labels: dict[str, Label], batch: pa.RecordBatch) -> Exa
         name: _feature(f"feature `{name}`", feature, batch[feature.column])
         for name, feature in spec.features.items()
     }
-    found = {task: _label(f"task `{task}`", label, batch) for task, label in labels.items()}
+    found = {
+        task: _label(f"task `{task}`", label, batch, spec.tasks[task].kind == "binary")
+        for task, label in labels.items()
+    }
     return Examples(features, found)
 
 
@@ -185,8 +189,8 @@ _OPS: dict[str, Callable[..., Column]] = {
 }
 
 
-def _label(who: str, label: Label, batch: pa.RecordBatch) -> Tensor:
-    """Labels float32 [N]: 0, 1, or NaN where a column that the label needs is missing."""
+def _label(who: str, label: Label, batch: pa.RecordBatch, binary: bool) -> Tensor:
+    """Labels float32 [N]: 0, 1 (numbers for a regression), NaN where a column is missing."""
     values = [_without_nan(_decoded(batch[name])) for name in label.columns]
     if label.op is None and pa.types.is_string(values[0].type):
         raise DataError(f"{who}: the column `{label.column}` holds text; labels are numbers")
@@ -198,11 +202,16 @@ def _label(who: str, label: Label, batch: pa.RecordBatch) -> Tensor:
             kinds = " and ".join(f"`{n}` is {batch[n].type}" for n in label.columns)
             raise DataError(f"{who}: cannot evaluate `{label}`: {kinds}") from None
     labels = _numbers(who, label.column, values[0])
+    if not binary:
+        if labels.isinf().any():
+            raise DataError(f"{who}: its label `{label.column}` holds an infinite number")
+        return labels
     bad = labels[~((labels == 0) | (labels == 1) | labels.isnan())]
     if len(bad):
         raise DataError(
             f"{who}: its label `{label.column}` holds {bad[0]:g}, but labels are 0 or 1;"
-            f" if more is meant to be positive, write `label: {label.column} > 0`"
+            f" if more is meant to be positive, write `label: {label.column} > 0`;"
+            " if the number itself is meant, `kind: regression`"
         )
     return labels
 

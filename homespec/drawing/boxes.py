@@ -21,17 +21,18 @@ from homespec.graph import (
     Mix,
     Node,
     Placed,
+    Product,
     SelfGate,
     Tower,
 )
 
-BOXES = (Input, ExpertSet, Mix, Tower)
+BOXES = (Input, ExpertSet, Mix, Tower, Product)
 GATES = (Gate, SelfGate)
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A node of a picture: `kind` is input, experts, state or tower; `lines` are its label."""
+    """A node of a picture: `kind` is input, experts, state, tower, product."""
 
     name: str
     kind: str
@@ -123,6 +124,8 @@ def _details(graph: Graph, node: Node) -> Iterator[str]:
             yield f"{gates}, width {first.width}"
         case Tower():
             yield f"tower, {_arrow(first.widths)}"
+        case Product():
+            yield "product of probabilities"
 
 
 def _feature_gate(graph: Graph, node: Node) -> Iterator[str]:

@@ -10,6 +10,7 @@ STYLES = {
     "experts": 'shape=box, style=filled, fillcolor="#dbeafe"',
     "state": 'shape=box, style="rounded,filled", fillcolor="#fef3c7"',
     "tower": "shape=trapezium",
+    "product": "shape=circle",
 }
 
 

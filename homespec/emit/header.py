@@ -6,7 +6,7 @@ import hashlib
 import shlex
 
 from homespec import __version__
-from homespec.graph import ExpertSet, Graph, Input
+from homespec.graph import ExpertSet, Graph, Input, Objective, Product
 from homespec.lower.tree import Role, TreeNode
 from homespec.source import Document
 
@@ -45,7 +45,7 @@ def header(
     sets = graph.of(ExpertSet)
     (v,) = graph.of(Input)
     width = v.width
-    tasks = root.of(Role.TASK)
+    tasks = graph.of(Objective)
     layers = len({experts.layer for experts in sets})
     return "\n".join(
         [
@@ -57,6 +57,7 @@ def header(
             f"{sum(experts.count for experts in sets)} experts; {form}.",
             "",
             *drawing(root),
+            *(f"    {p.task} = {' x '.join(p.factors)}" for p in graph.of(Product)),
             "",
             *LEGEND.format(width=width).splitlines(),
         ]

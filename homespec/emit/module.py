@@ -40,6 +40,7 @@ from homespec.graph import (
     Node,
     Objective,
     Placed,
+    Product,
     Tower,
 )
 from homespec.lower.families import title_of
@@ -76,6 +77,14 @@ def emit(
     }
     rendered = _template("module.py.jinja").render(context)
     return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
+
+
+LOSSES = {
+    "binary": "F.binary_cross_entropy_with_logits",
+    "squared": "F.mse_loss",
+    "absolute": "F.l1_loss",
+    "huber": "F.huber_loss",
+}
 
 
 @functools.cache
@@ -125,7 +134,27 @@ def _constants(graph: Graph, spec: Spec) -> dict[str, str]:
         "tasks": packed("TASKS", strings(tasks)),
         "labels": packed("LABELS", mapping([(t, literal(objectives[t].label)) for t in tasks])),
         "rates": packed("RATES", mapping(rates)) if rates else "",
+        **_label_graph([objectives[t] for t in tasks]),
         "weights": packed("WEIGHTS", mapping([(t, literal(objectives[t].weight)) for t in tasks])),
+    }
+
+
+def _label_graph(objectives: list[Objective]) -> dict[str, Any]:
+    """Sample spaces, and which losses there are but the binary one; empty where there are none."""
+    where = [(o.task, literal(o.where)) for o in objectives if o.where]
+    scales = [(o.task, literal(o.scale)) for o in objectives if o.scale != 1.0]
+    kinds = {o.loss for o in objectives}
+    by_loss = {loss: [o.task for o in objectives if o.loss == loss] for loss in LOSSES}
+    return {
+        "where": packed("WHERE", mapping(where)) if where else "",
+        "scales": packed("SCALES", mapping(scales)) if scales else "",
+        "losses": [
+            (packed(loss.upper(), strings(names)), loss.upper(), LOSSES[loss])
+            for loss, names in by_loss.items()
+            if names
+        ]
+        if kinds != {"binary"}
+        else [],
     }
 
 
@@ -134,13 +163,22 @@ def _blocks(graph: Graph, plain: bool) -> list[Block]:
     variables = {INPUT: Variable("x_BV")}
     blocks = []
     for node in _by_layer(graph):
-        if plain:
+        if isinstance(node, Product):
+            blocks.append(_product(node))
+        elif plain:
             blocks.append(emit_node(node, variables))
         elif isinstance(node, Batch):
             blocks.append(emit_batch(node, variables))
         elif isinstance(node, Gate):
             blocks.append(emit_single_choice(node, variables, "x_BV"))
     return blocks
+
+
+def _product(node: Product) -> Block:
+    """`logits["ctcvr"]` from the logits of its factors."""
+    factors = [f"logits[{literal(factor)}]" for factor in node.factors]
+    target = f"logits[{literal(node.task)}]"
+    return Block(node, forward=[(target, call("product_logit", *factors))], uses={"product_logit"})
 
 
 def _by_layer(graph: Graph) -> list[Node]:
@@ -154,7 +192,9 @@ def _first(node: Node) -> Node:
 
 def _layer_of(block: Block) -> str:
     first = _first(block.node)
-    return f"layer {first.layer}" if isinstance(first, Placed) else "towers"
+    if isinstance(first, Placed):
+        return f"layer {first.layer}"
+    return "products" if isinstance(first, Product) else "towers"
 
 
 def _batched_init(blocks: list[Block], where: dict[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 
 from homespec.diagnostics import Span
 from homespec.graph import (
@@ -16,6 +17,7 @@ from homespec.graph import (
     Mix,
     Objective,
     Port,
+    Product,
     SelfGate,
     Tower,
 )
@@ -37,6 +39,7 @@ def build_graph(spec: Spec, root: TreeNode, layers: list[Layer], document: Docum
     for task in root.of(Role.TASK):
         state = next(states[node.name] for node in task.path if node.name in states)
         _add_tower(graph, spec, document, task.name, state)
+    _add_products(graph, spec, document)
     return graph
 
 
@@ -282,6 +285,28 @@ def _add_tower(graph: Graph, spec: Spec, document: Document, name: str, state: S
             rate=task.rate,
         )
     )
+    _add_objective(graph, spec, span, name, port)
+
+
+def _add_products(graph: Graph, spec: Spec, document: Document) -> None:
+    """Products of tasks, each behind those that are its factors."""
+    products = {name: task.product for name, task in spec.tasks.items() if task.product}
+    for name in TopologicalSorter(products).static_order():
+        if name not in products:
+            continue
+        span = document.span(("tasks", name))
+        kinds = (("products" if factor in products else "towers") for factor in products[name])
+        reads = tuple(Port(f"{k}.{f}") for k, f in zip(kinds, products[name], strict=True))
+        port = graph.add(
+            Product(
+                name=f"products.{name}", reads=reads, span=span, task=name, factors=products[name]
+            )
+        )
+        _add_objective(graph, spec, span, name, port)
+
+
+def _add_objective(graph: Graph, spec: Spec, span: Span, name: str, port: Port) -> None:
+    task = spec.tasks[name]
     graph.add(
         Objective(
             name=f"objectives.{name}",
@@ -290,5 +315,8 @@ def _add_tower(graph: Graph, spec: Spec, document: Document, name: str, state: S
             task=name,
             label=task.label,
             weight=task.weight,
+            loss=task.loss if task.kind == "regression" else "binary",
+            scale=task.scale,
+            where=task.where,
         )
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from homespec.diagnostics import Diagnostic, Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
+from homespec.lower.label_rules import check_labels
 from homespec.lower.topology_rules import check_topology
 from homespec.schema.models import Spec
 from homespec.source import Document
@@ -31,6 +32,7 @@ def check_names(spec: Spec, document: Document) -> list[Diagnostic]:
         *in_two_groups(spec, document),
         *group_cycle(spec, document),
         *task_without_group(spec, document),
+        *check_labels(spec, document),
     ]
     found = found or nested_too_deep(spec, document)
     return found or check_topology(spec, document)
@@ -122,6 +124,8 @@ def task_without_group(spec: Spec, document: Document) -> Iterator[Finding]:
     typos = [(group, member) for group, _, member in _places(spec) if member not in known]
     meant = {_meant(spec, group, member) for group, member in typos[:MANY]}  # one mistake, not two
     for task in spec.tasks:
+        if spec.tasks[task].product:
+            continue
         if task not in members and task not in meant:
             yield Finding(
                 document.span(("tasks", task), key=True),

@@ -51,7 +51,7 @@ class TreeNode:
 def build_tree(spec: Spec) -> TreeNode:
     """The tree of a spec whose groups are known to be sound: no cycle, each member in one group.
 
-    What no group lists stands directly below the root.
+    What no group lists stands directly below the root; products of tasks stand nowhere.
     """
     members = {member for group in spec.groups.values() for member in group}
 
@@ -62,7 +62,8 @@ def build_tree(spec: Spec) -> TreeNode:
         return node
 
     root = TreeNode(ROOT, Role.SHARED)
-    outermost = [name for name in (*spec.groups, *spec.tasks) if name not in members]
+    towered = [name for name, task in spec.tasks.items() if not task.product]
+    outermost = [name for name in (*spec.groups, *towered) if name not in members]
     root.children = [grow(name, root) for name in outermost]
     return root
 

@@ -173,11 +173,25 @@ class Tower(Model):
 
 
 class Task(Model):
-    """One behaviour to predict, a binary label."""
+    """One behaviour to predict."""
+
+    kind: Literal["binary", "regression"] = "binary"
+    """`binary`: a label 0 or 1, the tower puts out its logit. `regression`: a number such as a
+    watch time, the tower puts out its estimate in units of `scale`."""
 
     label: Annotated[str, AfterValidator(_check_label)] = ""
     """A column of 0 and 1, or a comparison such as `play_time_ms >= duration_ms`. Default: the
     task's name. Rows in which it is missing do not count in the task's loss."""
+    where: str = ""
+    """A binary task: only rows in which its label is 1 are the task's samples, in training and in
+    evaluation. Default: all rows."""
+    product: Annotated[tuple[str, ...], Field(min_length=2), BeforeValidator(_listed)] = ()
+    """Binary tasks whose probabilities multiply to this task's (ESMM: ctcvr = ctr * cvr). Such a
+    task has no tower and stands in no group."""
+    loss: Literal["squared", "absolute", "huber"] = "squared"
+    """Loss of a regression, on label and estimate in units of `scale`."""
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Unit of a regression: 60000 trains on minutes if the label is in milliseconds."""
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """Weight of the task's loss in the sum (HOME.md section 6: equal weights)."""
     rate: Annotated[float, Field(gt=0, lt=1)] = Field(default=None)  # type: ignore[assignment]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -19,11 +19,12 @@ from homespec.train import metrics
 CHECK_EVERY = 50
 """Steps between looks at the losses: each look waits for the device."""
 
+Observe = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 Step = Callable[[dict[str, Tensor], dict[str, Tensor]], tuple[Tensor, Tensor]]
 
 
 class Training(lightning.LightningModule):
-    """Adam on the weighted sum of the tasks' losses; after each epoch the AUC on held-out rows.
+    """Adam on the weighted sum of the tasks' losses; after each epoch measures on held-out rows.
 
     `code` is the generated Python module that `model` comes from. Only the training step is
     compiled: evaluation is too short to pay for a graph of its own.
@@ -31,19 +32,30 @@ class Training(lightning.LightningModule):
 
     step_losses: list[Tensor]
     """The tasks' losses [T] of every step."""
-    auc_by_epoch: list[dict[str, float]]
+    measured_by_epoch: list[dict[str, dict[str, float]]]
+    """By epoch and task: `auc`, or `mae` and `rmse` of a regression."""
 
-    def __init__(self, model: nn.Module, code: ModuleType, lr: float, compiled: bool) -> None:
-        """Take over `model`, to be trained at learning rate `lr`."""
+    def __init__(
+        self,
+        model: nn.Module,
+        code: ModuleType,
+        kinds: Mapping[str, str],
+        lr: float,
+        compiled: bool,
+    ) -> None:
+        """Take over `model`, to be trained at learning rate `lr`, with the kinds of its tasks."""
         super().__init__()
         self.model = model
         self.tasks: tuple[str, ...] = code.TASKS
+        self.kinds = kinds
+        self.scales: dict[str, float] = getattr(code, "SCALES", {})
+        self.observed: Observe = getattr(code, "observed", dict)
         self.lr = lr
         self.step: Step = step_of(model, code)
         if compiled:
             self.step = torch.compile(self.step, fullgraph=True, dynamic=False)
         self.step_losses = []
-        self.auc_by_epoch = []
+        self.measured_by_epoch = []
         self.timer = Timer()
         self._predicted: list[tuple[Tensor, Tensor]] = []
 
@@ -73,15 +85,25 @@ class Training(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict one batch."""
         logits = self.model(batch.features)
-        both = [torch.stack([d[t].float() for t in self.tasks]) for d in (logits, batch.labels)]
+        labels = self.observed(batch.labels)
+        both = [torch.stack([d[t].float() for t in self.tasks]) for d in (logits, labels)]
         self._predicted.append((both[0].cpu(), both[1].cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        """Measure the AUC of each task on the predictions of all batches."""
-        scores, labels = zip(*self._predicted, strict=True)
-        aucs = map(metrics.auc, torch.cat(scores, 1).numpy(), torch.cat(labels, 1).numpy())
+        """Measure each task on the predictions of all batches."""
+        scores, labels = (torch.cat(part, 1) for part in zip(*self._predicted, strict=True))
         self._predicted.clear()
-        self.auc_by_epoch.append(dict(zip(self.tasks, aucs, strict=True)))
+        measured = {}
+        for task, score, label in zip(self.tasks, scores, labels, strict=True):
+            if self.kinds[task] == "binary":
+                measured[task] = {"auc": metrics.auc(score.numpy(), label.numpy())}
+            else:
+                estimate = (score * self.scales.get(task, 1.0)).numpy()
+                measured[task] = {
+                    "mae": metrics.mean_absolute_error(estimate, label.numpy()),
+                    "rmse": metrics.root_mean_square_error(estimate, label.numpy()),
+                }
+        self.measured_by_epoch.append(measured)
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         """Start the clock after an epoch's first step, which may compile."""

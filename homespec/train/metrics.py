@@ -27,3 +27,15 @@ def auc(score: Array, positive: Array) -> float:
     won = (positives * (below + negatives / 2)).sum() - itself / 2
     pairs = positives.sum() * negatives.sum() - itself
     return float(won / pairs) if pairs > 0 else float("nan")
+
+
+def mean_absolute_error(estimate: Array, label: Array) -> float:
+    """The mean of |estimate - label| over rows whose label is not NaN; both [N]. NaN if none."""
+    errors = (estimate - label)[~np.isnan(label)]
+    return float(np.abs(errors).mean(dtype=np.float64)) if len(errors) else float("nan")
+
+
+def root_mean_square_error(estimate: Array, label: Array) -> float:
+    """The root of the mean square of estimate - label over rows whose label is not NaN."""
+    errors = (estimate - label)[~np.isnan(label)].astype(np.float64)
+    return float(np.sqrt(np.square(errors).mean())) if len(errors) else float("nan")

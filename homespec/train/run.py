@@ -32,7 +32,7 @@ from homespec.writing import replacing
 
 if TYPE_CHECKING:
     from homespec.api import LoadedSpec
-    from homespec.schema.models import Spec
+    from homespec.schema.models import Spec, Task
 
 WEIGHTS_FILE, METRICS_FILE, LOSSES_FILE = "model.safetensors", "metrics.json", "losses.csv"
 BAYES_FILE = "bayes.json"
@@ -63,8 +63,10 @@ class Settings:
 class TaskResult:
     """What training did to one task. NaN where there is nothing to measure."""
 
+    kind: str
+    """binary or regression."""
     rate: float
-    """Share of positives among the labelled training rows."""
+    """Mean label of the task's training rows: for a binary task the share of positives."""
     loss_first: float
     """Mean over the first tenth of the steps."""
     loss_last: float
@@ -73,6 +75,10 @@ class TaskResult:
     """On the held-out rows."""
     bayes_auc: float
     """The best AUC to expect there, where the data's generator knows it."""
+    mae: float = math.nan
+    """Mean absolute error of a regression on the held-out rows, in the label's units."""
+    rmse: float = math.nan
+    """Root mean square error of a regression there."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,8 @@ def train(spec: LoadedSpec, data: Path, out: Path, settings: Settings, say: Say)
     code, model = homespec.build_module(spec), homespec.build(spec)
     compiled, how = decide(settings.compile)
     say(how)
-    training = Training(model, code, settings.lr, compiled)
+    kinds = {name: task.kind for name, task in spec.tasks.items()}
+    training = Training(model, code, kinds, settings.lr, compiled)
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # Lightning 2.6, torch 2.13
@@ -171,16 +178,28 @@ def _task_results(
     losses_TS = torch.stack(training.step_losses).cpu().T
     tenth = math.ceil(losses_TS.shape[1] / 10)
     bayes = read_bayes(data / BAYES_FILE)
+    labels = training.observed(train.labels)
     results = {}
     for task, losses_S in zip(training.tasks, losses_TS, strict=True):
+        measured = training.measured_by_epoch[-1][task]
         results[task] = TaskResult(
-            rate=float(train.labels[task].nanmean()),
+            kind=training.kinds[task],
+            rate=float(labels[task].nanmean()),
             loss_first=float(losses_S[:tenth].mean()),
             loss_last=float(losses_S[-tenth:].mean()),
-            auc=training.auc_by_epoch[-1][task],
-            bayes_auc=bayes.get(str(parse_label(spec.tasks[task].label)), math.nan),
+            auc=measured.get("auc", math.nan),
+            bayes_auc=_best(spec.tasks[task], bayes),
+            mae=measured.get("mae", math.nan),
+            rmse=measured.get("rmse", math.nan),
         )
     return results
+
+
+def _best(task: Task, bayes: dict[str, float]) -> float:
+    """The best AUC that the data's generator knows: for binary labels over all rows."""
+    if task.where or task.kind != "binary":
+        return math.nan
+    return bayes.get(str(parse_label(task.label)), math.nan)
 
 
 def read_bayes(path: Path) -> dict[str, float]:

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from homespec.train.run import LOSSES_FILE, METRICS_FILE, WEIGHTS_FILE, Result
+from homespec.train.run import LOSSES_FILE, METRICS_FILE, WEIGHTS_FILE, Result, TaskResult
 
 LOSSES_NOTE = "Losses are means over the first and the last tenth of the steps."
 BEST_NOTE = (
@@ -21,6 +21,8 @@ def show(result: Result, out: Path) -> None:
     """Print the result; `out` is where its files are."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(table(result))
+    if _of(result, "regression"):
+        console.print(regressions(result))
     notes = [LOSSES_NOTE, BEST_NOTE] if _knows_best(result) else [LOSSES_NOTE]
     console.print("\n".join([*notes, *summary(result, out)]), markup=False)
 
@@ -34,12 +36,29 @@ def table(result: Result) -> Table:
     made.add_column(result.spec, no_wrap=True)
     for name in columns:
         made.add_column(name, justify="right", no_wrap=True)
-    for name, task in result.tasks.items():
+    for name, task in _of(result, "binary").items():
         numbers = [task.loss_first, task.loss_last, task.auc]
         if _knows_best(result):
             numbers += [task.bayes_auc, task.bayes_auc - task.auc]
         made.add_row(name, f"{task.rate:.2%}", *map(_number, numbers))
     return made
+
+
+def regressions(result: Result) -> Table:
+    """A line per regression; label, MAE and RMSE are in the units of the data."""
+    made = Table(box=box.SIMPLE_HEAD)
+    made.add_column("regression", no_wrap=True)
+    for name in ("mean label", "first loss", "last loss", "MAE", "RMSE"):
+        made.add_column(name, justify="right", no_wrap=True)
+    for name, task in _of(result, "regression").items():
+        errors = (f"{value:,.5g}" for value in (task.mae, task.rmse))
+        losses = map(_number, (task.loss_first, task.loss_last))
+        made.add_row(name, f"{task.rate:,.5g}", *losses, *errors)
+    return made
+
+
+def _of(result: Result, kind: str) -> dict[str, TaskResult]:
+    return {name: task for name, task in result.tasks.items() if task.kind == kind}
 
 
 def summary(result: Result, out: Path) -> list[str]:

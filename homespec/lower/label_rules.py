@@ -1,0 +1,170 @@
+"""HS216 to HS219: how tasks hang together by their labels: sample spaces and products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+
+from homespec.diagnostics import Diagnostic, Finding, Label, rule
+from homespec.diagnostics.suggest import closest, listing
+from homespec.schema.labels import parse_label
+from homespec.schema.models import Spec
+from homespec.source import Document
+
+Path = tuple[str | int, ...]
+
+
+def check_labels(spec: Spec, document: Document) -> list[Diagnostic]:
+    """The diagnostics of the label graph; cycles only once all names are known."""
+    unknown = unknown_task(spec, document)
+    return [
+        *(unknown or task_cycle(spec, document)),
+        *product_task(spec, document),
+        *label_kind(spec, document),
+    ]
+
+
+def _mentions(spec: Spec) -> Iterator[tuple[str, Path, str]]:
+    """(task, place, other task) wherever a task names another one."""
+    for name, task in spec.tasks.items():
+        if task.where:
+            yield name, ("tasks", name, "where"), task.where
+        for index, factor in enumerate(task.product):
+            yield name, ("tasks", name, "product", index), factor
+
+
+@rule("HS216", "unknown-task")
+def unknown_task(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A task names another task that is not declared.
+
+    `where` and `product` speak of tasks by the names that these have under `tasks`, not of columns
+    of the data.
+    """
+    for _, path, other in _mentions(spec):
+        if other not in spec.tasks:
+            guess = closest(other, list(spec.tasks))
+            yield Finding(
+                document.span(path),
+                f"`{path[1]}` names the task `{other}`, which is not declared",
+                label="not declared",
+                help=f"did you mean `{guess}`?" if guess else f"tasks are {listing(spec.tasks)}",
+            )
+
+
+@rule("HS217", "task-cycle")
+def task_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
+    """Tasks hang on each other in a circle.
+
+    A sample space is made of another task's label, a product of other tasks' probabilities. A task
+    can be neither its own condition nor its own factor, not even by way of others.
+    """
+    order: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(spec.tasks, ()))
+    places: dict[tuple[str, str], Path] = {}
+    for name, path, other in _mentions(spec):
+        order.add(name, other)
+        places.setdefault((name, other), path)
+    try:
+        order.prepare()
+    except CycleError as error:
+        cycle = _from_first(error.args[1][::-1], list(spec.tasks))
+        steps = [document.span(places[step]) for step in pairwise(cycle)]
+        yield Finding(
+            steps[-1],
+            f"tasks form a cycle: {' → '.join(cycle)}",
+            label=f"closes the cycle back to `{cycle[0]}`",
+            related=tuple(
+                Label(span, f"`{a}` needs `{b}`")
+                for span, (a, b) in zip(steps[:-1], pairwise(cycle), strict=False)
+            ),
+            help="remove one of these mentions",
+        )
+
+
+def _from_first(cycle: list[str], order: list[str]) -> list[str]:
+    """The cycle, which begins and ends with one name, from its first task in the file."""
+    start = min(range(len(cycle) - 1), key=lambda i: order.index(cycle[i]))
+    return [*cycle[start:-1], *cycle[:start], cycle[start]]
+
+
+@rule("HS218", "product-task")
+def product_task(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A product of tasks is declared as if it had a tower, or of factors that do not fit.
+
+    The probability of a product is that of its factors multiplied, as in ESMM: ctcvr = ctr * cvr.
+    It has no tower, so it stands in no group and takes no `tower`, no `rate` and no `kind`. Its
+    factors are binary tasks, each named once.
+    """
+    groups = {member: group for group, members in spec.groups.items() for member in members}
+    for name, task in spec.tasks.items():
+        if not task.product:
+            continue
+        if name in groups:
+            index = spec.groups[groups[name]].index(name)
+            yield Finding(
+                document.span(("groups", groups[name], index)),
+                f"`{name}` is a product of tasks and has no place in a group",
+                label="a product",
+                help=f"remove it from `{groups[name]}`; its factors stand in groups",
+            )
+        for key in ("tower", "rate", "kind", "loss", "scale"):
+            if key in task.model_fields_set and (key, task.kind) != ("kind", "binary"):
+                yield Finding(
+                    document.span(("tasks", name, key), key=True),
+                    f"`{name}` is a product of tasks and takes no `{key}`",
+                    label="a product has no tower",
+                    help=f"remove `{key}`",
+                )
+        for index, factor in enumerate(task.product):
+            span = document.span(("tasks", name, "product", index))
+            if factor in task.product[:index]:
+                yield Finding(
+                    span, f"`{factor}` is a factor twice", label="again", help="remove it"
+                )
+            elif factor in spec.tasks and spec.tasks[factor].kind != "binary":
+                yield Finding(
+                    span,
+                    f"`{factor}` is a regression, which has no probability",
+                    label="not binary",
+                    help="name binary tasks",
+                )
+
+
+@rule("HS219", "label-kind")
+def label_kind(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A task says something that its kind of label does not have.
+
+    `loss` and `scale` belong to a regression, `rate` to a binary task. The label of a regression is
+    a column of numbers, not a comparison. `where` names a binary task, since it asks whether that
+    task's label is 1.
+    """
+    for name, task in spec.tasks.items():
+        alien = ("rate",) if task.kind == "regression" else ("loss", "scale")
+        for key in alien:
+            if key in task.model_fields_set and not task.product:
+                yield Finding(
+                    document.span(("tasks", name, key), key=True),
+                    f"`{name}` is {_article(task.kind)} and takes no `{key}`",
+                    label=f"{task.kind} task",
+                    help=f"remove `{key}`"
+                    + ("" if key == "rate" else ", or write `kind: regression`"),
+                )
+        if task.kind == "regression" and parse_label(task.label).op is not None:
+            yield Finding(
+                document.span(("tasks", name, "label")),
+                f"`{name}` is a regression, and its label is a comparison",
+                label="0 or 1",
+                help="name the column of numbers, or leave out `kind: regression`",
+            )
+        parent = spec.tasks.get(task.where)
+        if parent is not None and parent.kind != "binary":
+            yield Finding(
+                document.span(("tasks", name, "where")),
+                f"`{task.where}` is a regression, whose label is not 0 or 1",
+                label="not binary",
+                help="name a binary task; one with a comparison as its label can ask for a number",
+            )
+
+
+def _article(kind: str) -> str:
+    return f"a {kind}" if kind == "regression" else "a binary task"
