@@ -44,6 +44,11 @@ def random_topology(seed: int) -> Spec:
     return draw_topology(random.Random(seed))
 
 
+def random_unmended(seed: int) -> Spec:
+    """Layers by hand as they were drawn: some states may be read by nobody."""
+    return draw_topology(random.Random(seed), mend=False)
+
+
 def topologies() -> st.SearchStrategy[Spec]:
     """Both kinds; they shrink as `hierarchies.specs` do."""
     drawn = [st.randoms(use_true_random=False).map(draw) for draw in (draw_topology, draw_family)]
@@ -125,7 +130,7 @@ def draw_free_kinds(rng: random.Random, probability: float) -> Spec:
 # ---------------------------------------------------------------- layers by hand
 
 
-def draw_topology(rng: random.Random) -> Spec:
+def draw_topology(rng: random.Random, mend: bool = True) -> Spec:
     spec = draw_frame(rng, *draw_free_tree(rng))
     spec["experts"] = draw_style(rng, 0.2)
     if maybe(rng, 0.7):
@@ -139,9 +144,12 @@ def draw_topology(rng: random.Random) -> Spec:
         if maybe(rng, 0.3):
             spec["layers"][-1]["name"] = rng.choice(["bottom", "extract", "L"]) + str(index)
         plan = plans(spec)[-1]
-        drop_unread(plan)
+        for node in plan.outputs:
+            if not plan.visible(node):
+                plan.given["experts"][node] = 1
         inputs = plan.outputs
-    repair(spec)
+    if mend:
+        repair(spec)
     for plan in plans(spec)[1:]:
         draw_each(rng, plan)
     for plan in plans(spec):
@@ -176,13 +184,6 @@ def draw_given(rng: random.Random, tree: Tree, inputs: list[str], last: bool) ->
         "experts": experts or {outputs[0]: 1},
     }
     return layer | ({"gates": draw_free_kinds(rng, 0.5)} if maybe(rng) else {})
-
-
-def drop_unread(plan: Any) -> None:
-    """Take away expert sets that no gate sees; a layer keeps one."""
-    read = {m for n in plan.outputs for m in plan.visible(n)}
-    kept = {n: given for n, given in plan.given["experts"].items() if n in read}
-    plan.given["experts"] = kept or {plan.outputs[0]: 1}
 
 
 def draw_each(rng: random.Random, plan: Any) -> None:

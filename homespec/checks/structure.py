@@ -89,19 +89,22 @@ def dead_parameters(graph: Graph) -> Iterator[Finding]:
 
 
 def _unread_states(graph: Graph, known: set[str]) -> Iterator[Finding]:
-    """States that no later layer reads, with what is dead because of that."""
+    """States that no later layer reads, layer by layer, with what is dead because of that."""
+    layers: dict[str, list[Mix]] = {}
     for mix in graph.of(Mix):
-        if mix.name in known or graph.readers(mix.name):
-            continue
-        names = graph.ancestors([mix.name]) - known
+        if mix.name not in known and not graph.readers(mix.name):
+            layers.setdefault(mix.layer, []).append(mix)
+    for layer, unread in layers.items():
+        names = graph.ancestors([mix.name for mix in unread]) - known
         dead = [n.name for n in graph if n.name in names and _has_weights(n)]
+        places, one = _listed([mix.place for mix in unread]), len(unread) == 1
         yield Finding(
-            mix.span,
-            f"nothing reads the state of `{mix.place}` that layer `{mix.layer}` makes, so no loss "
-            f"reaches {_listed(dead)}",
-            label="makes a state that is never read",
-            help=f"give `{mix.place}` experts in the next layer, or let the gates there read the "
-            "whole path (`gates.mixture.input: path`)",
+            unread[0].span,
+            f"nothing reads the {'state' if one else 'states'} of {places} that layer `{layer}` "
+            f"makes, so no loss reaches {_listed(dead)}",
+            label=f"makes {'a state that is' if one else 'states that are'} never read",
+            help=f"give {places if one else 'them'} experts in the next layer, or let the gates "
+            "there read the whole path (`gates.mixture.input: path`)",
         )
 
 

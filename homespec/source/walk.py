@@ -91,8 +91,12 @@ class Walk:
 
     @property
     def open_bracket(self) -> int | None:
-        """Where the innermost bracket stands that is still to be closed."""
-        return next((o.node.start for o in reversed(self._stack) if o.flow), None)
+        """Where the innermost bracket stands that is still to be closed.
+
+        A key in a list, as in `[a: 1]`, begins a mapping that has none.
+        """
+        starts = (o.node.start for o in reversed(self._stack) if o.flow)
+        return next((start for start in starts if self.lines.text[start] in "[{"), None)
 
     def _take(self, event: yaml.Event) -> None:
         start, end = offset(event.start_mark), offset(event.end_mark)

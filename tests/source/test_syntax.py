@@ -29,6 +29,7 @@ MISTAKES = {
     "brace not closed": "tasks:\n  click: {label: x\n  like: {}\n",
     "bracket not closed at end": "groups: {watch: [click, like\n",
     "bracket only": "groups: [\n",
+    "bracket around a key": "groups: {watch: [click: [like], follow:\n",
     "wrong bracket": "groups: {watch: [click, like}\n",
     "bracket too many": "watch: [click]]\n",
     "brace too many": "click: {}}\n",
