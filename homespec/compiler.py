@@ -47,7 +47,7 @@ def analyse(document: Document) -> Analysis:
     layers = expand(spec, root)
     found = _checked(found, check_layers(root, layers, document))
     graph = build_graph(spec, root, layers, document)
-    found = _checked(found, check_structure(graph))
+    found = _checked(found, check_structure(graph, layers, document))
     found = _checked(found, check_design(spec, root, layers, graph, document))
     return Analysis(document, spec, root, layers, graph, tuple(found))
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from homespec.diagnostics import Diagnostic, Finding, Label, Severity, rule
+from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
 from homespec.graph import ExpertSet, FeatureGate, Gate, Graph, Mix
-from homespec.lower.layers import Layer, Path, span_of
+from homespec.lower.layers import Layer, Path, key_span, span_of
 from homespec.lower.tree import Role, TreeNode
 from homespec.schema.labels import parse_label
 from homespec.schema.models import Spec
@@ -30,8 +30,8 @@ def check_design(
     is_home = spec.family == "home" and not spec.topology
     return [
         *relu_without_norm(spec, layers, graph, document),
-        *unnormalised_experts(graph),
-        *(experts_not_home(graph) if is_home else ()),
+        *unnormalised_experts(layers, graph, document),
+        *(experts_not_home(layers, graph, document) if is_home else ()),
         *no_shared_experts(layers, document),
         *single_group(root, document),
         *one_task_group(root, document),
@@ -62,24 +62,30 @@ def relu_without_norm(
     all. HoME's remedy is batch norm and Swish on every expert's output (HOME.md section 2). The
     older families were published with such experts; where they shall stay so, ignore the rule.
     """
-    plans = {(layer.name, name): plan for layer in layers for name, plan in layer.sets.items()}
     for experts in _compared(graph):
         if experts.norm != "none" or experts.activation != "relu":
             continue
-        sections = plans[experts.layer, experts.place].sections
-        given = any(document.has((*s, key)) for s in sections for key in ("norm", "activation"))
+        span = _style_span(experts, layers, document)
         yield Finding(
-            experts.span if given else document.span(("family",)),
+            span or document.span(("family",)),
             (
                 f"experts of `{experts.place}` in layer `{experts.layer}` end"
-                if given
+                if span
                 else f"the experts of family `{spec.family}`, as published, end"
             )
             + " in ReLU without a norm: they tend to collapse to zeros",
             label="norm none, activation relu",
             help="use `norm: batch` and `activation: swish`"
-            + ("" if given else " under `experts`, or ignore this rule"),
+            + ("" if span else " under `experts`, or ignore this rule"),
         )
+
+
+def _style_span(experts: ExpertSet, layers: list[Layer], document: Document) -> Span | None:
+    """What says that a set has its norm, or else its activation; None if no line does."""
+    layer = next(layer for layer in layers if layer.name == experts.layer)
+    sections = layer.sets[experts.place].sections
+    norm = key_span(document, sections, ("norm",))
+    return norm or key_span(document, sections, ("activation",))
 
 
 def _compared(graph: Graph) -> list[ExpertSet]:
@@ -90,7 +96,9 @@ def _compared(graph: Graph) -> list[ExpertSet]:
 
 
 @rule("HS402", "unnormalised-experts", Severity.WARNING)
-def unnormalised_experts(graph: Graph) -> Iterator[Finding]:
+def unnormalised_experts(
+    layers: list[Layer], graph: Graph, document: Document
+) -> Iterator[Finding]:
     """Experts without normalisation cannot be compared by a gate.
 
     Without a norm the scale of an expert's output follows the scale of its weights, and the gate's
@@ -100,7 +108,7 @@ def unnormalised_experts(graph: Graph) -> Iterator[Finding]:
     for experts in _compared(graph):
         if experts.norm == "none" and experts.activation != "relu":
             yield Finding(
-                experts.span,
+                _style_span(experts, layers, document) or experts.span,
                 f"experts of `{experts.place}` in layer `{experts.layer}` have no norm: the gates "
                 "compare outputs of different scales",
                 label="norm none",
@@ -109,7 +117,7 @@ def unnormalised_experts(graph: Graph) -> Iterator[Finding]:
 
 
 @rule("HS403", "experts-not-home", Severity.WARNING)
-def experts_not_home(graph: Graph) -> Iterator[Finding]:
+def experts_not_home(layers: list[Layer], graph: Graph, document: Document) -> Iterator[Finding]:
     """Normalised experts that are not HoME's.
 
     HoME's expert is Swish(BatchNorm(MLP)) (HOME.md section 2): every expert then starts with output
@@ -121,7 +129,7 @@ def experts_not_home(graph: Graph) -> Iterator[Finding]:
         style = (experts.norm, experts.activation)
         if experts.norm != "none" and style != ("batch", "swish"):
             yield Finding(
-                experts.span,
+                _style_span(experts, layers, document) or experts.span,
                 f"experts of `{experts.place}` in layer `{experts.layer}` have norm {style[0]} and "
                 f"activation {style[1]}; HoME's have norm batch and activation swish",
                 label="not HoME's expert",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from homespec.diagnostics import Diagnostic, Finding, Label, Severity, rule
+from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
 from homespec.graph import (
     ExpertSet,
     FeatureGate,
@@ -16,12 +16,14 @@ from homespec.graph import (
     SelfGate,
     Tower,
 )
+from homespec.lower.layers import Layer, key_span
 from homespec.schema.names import ROOT
+from homespec.source import Document
 
 
-def check_structure(graph: Graph) -> list[Diagnostic]:
+def check_structure(graph: Graph, layers: list[Layer], document: Document) -> list[Diagnostic]:
     """What the graph shows; where widths disagree nothing else counts."""
-    return width_mismatch(graph) or [
+    return width_mismatch(graph, layers, document) or [
         *dead_parameters(graph),
         *unread_experts(graph),
         *constant_norm(graph),
@@ -30,7 +32,7 @@ def check_structure(graph: Graph) -> list[Diagnostic]:
 
 
 @rule("HS302", "width-mismatch")
-def width_mismatch(graph: Graph) -> Iterator[Finding]:
+def width_mismatch(graph: Graph, layers: list[Layer], document: Document) -> Iterator[Finding]:
     """One gate mixes experts of different widths.
 
     A gate's output is a weighted sum of expert outputs, which must have one width D (HOME.md
@@ -44,13 +46,20 @@ def width_mismatch(graph: Graph) -> Iterator[Finding]:
             assert isinstance(other, ExpertSet)
             if other.width != first.width:
                 yield Finding(
-                    other.span,
+                    _width_span(other, layers, document),
                     f"the gate of `{mix.place}` in layer `{mix.layer}` mixes experts of widths "
                     f"{first.width} (`{first.place}`) and {other.width} (`{other.place}`)",
                     label=f"width {other.width}",
-                    related=(Label(first.span, f"width {first.width}"),),
+                    related=(Label(_width_span(first, layers, document), f"width {first.width}"),),
                     help=f"give both the same `width`, for example {first.width}",
                 )
+
+
+def _width_span(experts: ExpertSet, layers: list[Layer], document: Document) -> Span:
+    """What says how wide the experts of a set are."""
+    layer = next(layer for layer in layers if layer.name == experts.layer)
+    sections = layer.sets[experts.place].sections
+    return key_span(document, sections, ("width",)) or experts.span
 
 
 def _has_weights(node: Node) -> bool:

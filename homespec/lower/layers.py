@@ -35,6 +35,13 @@ def span_of(document: Document, sections: tuple[Path, ...], key: bool = False) -
     return document.span(next((path for path in sections if document.has(path)), ()), key)
 
 
+def key_span(document: Document, sections: tuple[Path, ...], keys: tuple[str, ...]) -> Span | None:
+    """The value of the first of the keys that the most specific of the sections gives, if any."""
+    paths = ((*section, key) for section in sections for key in keys)
+    found = next((path for path in paths if document.has(path)), None)
+    return document.span(found) if found else None
+
+
 @dataclass(frozen=True, slots=True)
 class SetPlan:
     """The expert set of a tree node: how its experts are built.

@@ -123,6 +123,10 @@ def _laid(
     else:
         above, over = value, node
     over = _keyed(over, step)
+    if isinstance(below, dict) and above is None and step.name in below:  # null takes it away
+        data = {key: item for key, item in below.items() if key != step.name}
+        parts = {key: part for key, part in under.parts.items() if key != step.name}
+        return data, dataclasses.replace(under, parts=parts)
     if isinstance(below, dict):
         parts = {**under.parts, step.name: over}
         return {**below, step.name: above}, dataclasses.replace(under, parts=parts)

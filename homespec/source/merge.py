@@ -10,8 +10,8 @@ Path = tuple[str, ...]
 def merged(below: Value, above: Value, under: Node, over: Node, path: Path) -> tuple[Value, Node]:
     """The data at `path` of two documents as one, and its places.
 
-    Mappings merge key by key; anything else of the upper document replaces what is below. The keys
-    of the lower one come first. Neither document is changed.
+    Mappings merge key by key; null takes a key of the lower one away; anything else of the upper
+    document replaces what is below. The keys of the lower one come first. Neither is changed.
     """
     below, under, above, over = _long_forms(below, under, above, over, path)
     if not (isinstance(below, dict) and isinstance(above, dict)) or _other_kind(below, above, path):
@@ -19,7 +19,9 @@ def merged(below: Value, above: Value, under: Node, over: Node, path: Path) -> t
     data = dict(below)
     parts = dict(under.parts)
     for key, value in above.items():
-        if key in below:
+        if key in below and value is None:
+            del data[key], parts[key]
+        elif key in below:
             data[key], parts[key] = merged(
                 below[key], value, under.parts[key], over.parts[key], (*path, key)
             )

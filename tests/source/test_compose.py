@@ -202,6 +202,16 @@ def test_another_kind_of_feature_replaces_the_one_below() -> None:
     assert whole["features"]["user_id"] == {"id": {"vocab": 9}, "dim": 16}
 
 
+@pytest.mark.usefixtures("folder")
+def test_null_takes_away() -> None:
+    whole = data(child("gates:\ngroups: {social: null}\ntasks: {like: null, new: null}\n"))
+    assert "gates" not in whole
+    assert list(whole["groups"]) == ["watch"]
+    assert whole["tasks"] == {"click": {}, "long_view": {}, "follow": {}, "new": None}
+    assert "gates" not in data(flagged("gates="))
+    assert data(flagged("experts.meta="))["experts"] == {"width": 32}
+
+
 def test_folders_leave_out_bases(folder: Path) -> None:
     (folder / "_part.yaml").write_text("homespec: 1\n")
     (folder / "spec.yaml").write_text("extends: _part.yaml\n" + BASE)
@@ -229,7 +239,7 @@ def flagged(*flags: str) -> Document:
         ("tasks.like={rate: 0.1}", ("tasks", "like"), {"rate": 0.1}),
         ("groups.watch.1=click", ("groups", "watch"), ["click", "click"]),
         ("description=a = b", ("description",), "a = b"),
-        ("description=", ("description",), None),
+        ("tasks.new=", ("tasks", "new"), None),
         ("description='x'", ("description",), "x"),
     ],
 )

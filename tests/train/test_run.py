@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -134,7 +135,7 @@ def test_table(trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{result.tasks['click'].auc:.4f}" in printed
     assert "rows/s" in printed
     unknown = {
-        name: run.TaskResult(task.rate, task.loss_first, task.loss_last, math.nan, math.nan)
+        name: dataclasses.replace(task, auc=math.nan, bayes_auc=math.nan)
         for name, task in result.tasks.items()
     }
     table.show(run.Result(**vars(result) | {"tasks": unknown}), out)
