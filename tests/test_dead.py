@@ -17,7 +17,7 @@ import homespec
 torch.set_num_threads(1)
 
 FIXTURES = Path(__file__).parent / "rules" / "err"
-DRAWN = [random_unmended(seed) for seed in range(50)]
+DRAWN = [random_unmended(seed) for seed in range(40)]
 
 
 def said_dead(spec: Spec) -> tuple[set[str], bool]:
@@ -55,7 +55,7 @@ def test_said_dead_is_what_gets_no_gradient(spec: Spec) -> None:
 
 def test_some_drawn_specs_have_dead_parameters_and_some_have_none() -> None:
     dead = sum(bool(said_dead(spec)[0]) for spec in DRAWN)
-    assert 10 < dead < 40
+    assert 8 < dead < 32
 
 
 def test_experts_that_no_gate_reads_get_no_gradient() -> None:

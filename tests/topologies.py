@@ -135,7 +135,7 @@ def draw_topology(rng: random.Random, mend: bool = True) -> Spec:
     spec["experts"] = draw_style(rng, 0.2)
     if maybe(rng, 0.7):
         spec["gates"] = draw_free_kinds(rng, 0.6)
-    depth = rng.choice([2, 1, 3, 4])
+    depth = rng.choice([2, 1, 2, 3, 1, 4])
     spec["layers"] = []
     inputs = [SHARED]
     for index in range(depth):
@@ -177,7 +177,7 @@ def draw_given(rng: random.Random, tree: Tree, inputs: list[str], last: bool) ->
         outputs = list(dict.fromkeys(tree.nearest(t, chosen) for t in tree.leaves))
     else:
         outputs = [n for n in readable if n in chosen or maybe(rng, 0.3)]
-    experts = {n: draw_set(rng) for n in readable if maybe(rng, 0.6)}
+    experts = {n: draw_set(rng) for n in readable if maybe(rng)}
     layer: Spec = {
         **draw_style(rng, 0.1),
         "outputs": rng.sample(outputs, len(outputs)),
