@@ -95,7 +95,8 @@ def likeness(graph: Graph, root: TreeNode) -> Likeness:
     for key, family in FAMILIES.items():
         if family.stacks is None and len(layers) > 1:
             continue
-        for grouped in (False, True) if key != "home" and root.of(Role.GROUP) else (True,):
+        grouped_too = bool(root.of(Role.GROUP))
+        for grouped in (False, True) if grouped_too and key != "home" else (grouped_too,):
             differences = tuple(_differences(graph, root, layers, family, grouped))
             found.append(Likeness(key, len(layers), differences, grouped))
     return min(found, key=lambda like: sum(max(1, len(d.places)) for d in like.differences))
