@@ -9,7 +9,7 @@ import json
 from itertools import pairwise
 from typing import Any
 
-from homespec.schema import models
+from homespec.schema import base, experts, gates, inputs, models, tasks
 from homespec.schema.models import Spec
 
 SHORTHANDS: dict[str, dict[str, Any]] = {
@@ -59,7 +59,8 @@ def _relax(schema: dict[str, Any]) -> None:
 def descriptions() -> dict[str, dict[str, str]]:
     """Section -> field -> the docstring under the field in the models' source."""
     found: dict[str, dict[str, str]] = {}
-    for section in ast.parse(inspect.getsource(models)).body:
+    sources = map(inspect.getsource, (base, inputs, tasks, experts, gates, models))
+    for section in [part for source in sources for part in ast.parse(source).body]:
         if isinstance(section, ast.ClassDef):
             found[section.name] = {}
             for field, text in pairwise(section.body):

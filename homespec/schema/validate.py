@@ -9,15 +9,16 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from homespec.diagnostics import Diagnostic
-from homespec.schema import rules
+from homespec.schema import entry_rules, rules
 from homespec.schema.indentation import indentation_slips
+from homespec.schema.issue import Issue
 from homespec.schema.models import Spec
 from homespec.source import Document
 
 MOST = 200
 """So many violations are reported; who has more has another problem."""
 
-RULE_OF: dict[str, Callable[[rules.Issue], list[Diagnostic]]] = {
+RULE_OF: dict[str, Callable[[Issue], list[Diagnostic]]] = {
     "extra_forbidden": rules.unknown_key,
     "missing": rules.missing_key,
     "literal_error": rules.unknown_choice,
@@ -30,13 +31,13 @@ RULE_OF: dict[str, Callable[[rules.Issue], list[Diagnostic]]] = {
     "too_long": rules.wrong_length,
     "string_too_short": rules.wrong_length,
     "string_too_long": rules.wrong_length,
-    "bad_name": rules.bad_name,
-    "reserved_name": rules.reserved_name,
-    "bad_label": rules.bad_label,
-    "feature_kind": rules.feature_kind,
-    "feature_dim": rules.feature_dim,
-    "id_kind": rules.id_kind,
-    "not_increasing": rules.not_increasing,
+    "bad_name": entry_rules.bad_name,
+    "reserved_name": entry_rules.reserved_name,
+    "bad_label": entry_rules.bad_label,
+    "feature_kind": entry_rules.feature_kind,
+    "feature_dim": entry_rules.feature_dim,
+    "id_kind": entry_rules.id_kind,
+    "not_increasing": entry_rules.not_increasing,
 }
 """Which rule speaks for an error of pydantic; whatever is not listed is a wrong type."""
 
@@ -88,13 +89,13 @@ def _is_inside(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bo
     return len(place) > len(outer) and place[: len(outer)] == outer
 
 
-def _issue(document: Document, error: ErrorDetails) -> rules.Issue:
+def _issue(document: Document, error: ErrorDetails) -> Issue:
     loc = error["loc"]
     on_key = loc[-1] == "[key]"
     path = document.existing(loc[:-1] if on_key else loc)
     if error["type"] == "missing":
         path = document.existing(loc[:-1])
-    return rules.Issue(
+    return Issue(
         document=document,
         path=path,
         on_key=on_key,

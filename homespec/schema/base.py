@@ -1,0 +1,100 @@
+"""Stage 2, schema: what all sections of the language are made of.
+
+A key that is absent where an outer level may give it inherits from there: `model_fields_set` tells
+absent from given, so no field needs a None.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from homespec.schema import labels, names
+
+
+def check_name(name: str) -> str:
+    """A name that may become an identifier, a key of a checkpoint and the name of a file."""
+    if not names.is_identifier(name):
+        raise PydanticCustomError("bad_name", "`{name}` is not a name", {"name": name})
+    if name in names.RESERVED:
+        raise PydanticCustomError("reserved_name", "`{name}` is reserved", {"name": name})
+    return name
+
+
+def check_layer_name(name: str) -> str:
+    """Variables of generated code are called `z_LAYER_NODE`: without `_` in it they stay apart."""
+    if "_" in name:
+        raise PydanticCustomError("bad_name", "`{name}` has an underscore", {"name": name})
+    return name
+
+
+def check_label(text: str) -> str:
+    """A text that is a label: a column, or a comparison."""
+    try:
+        labels.parse_label(text)
+    except ValueError as error:
+        raise PydanticCustomError("bad_label", "{reason}", {"reason": str(error)}) from None
+    return text
+
+
+def check_increasing(boundaries: tuple[float, ...]) -> tuple[float, ...]:
+    """Boundaries each of which is greater than the one before."""
+    for left, right in pairwise(boundaries):
+        if not left < right:
+            raise PydanticCustomError(
+                "not_increasing", "{right} follows {left}", {"left": left, "right": right}
+            )
+    return boundaries
+
+
+def listed(value: Any) -> Any:
+    """YAML gives lists; strict pydantic wants tuples to be tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+M = TypeVar("M", bound=BaseModel)
+
+MANY = 1024
+"""So many features, groups and tasks a spec may have: products have dozens of tasks."""
+
+Name = Annotated[str, AfterValidator(check_name)]
+LayerName = Annotated[
+    Name,
+    AfterValidator(check_layer_name),
+    Field(json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9]{0,62}$"}),
+]
+Count = Annotated[int, Field(ge=0, le=4096)]
+Width = Annotated[int, Field(ge=1, le=1_048_576)]
+Widths = Annotated[tuple[Width, ...], Field(max_length=16), BeforeValidator(listed)]
+Rows = Annotated[int, Field(ge=1, le=2_147_483_647)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Boundaries = Annotated[
+    tuple[Finite, ...],
+    Field(min_length=1, max_length=100_000),
+    BeforeValidator(listed),
+    AfterValidator(check_increasing),
+]
+
+
+class Model(BaseModel):
+    """Base of all sections: unknown keys are errors and nothing is coerced."""
+
+    # Built on first use, and docstrings read by `jsonschema` alone: both double the import's time.
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
+
+
+def shape_of(value: Any) -> str:
+    """Which alternative of "one mapping, or a list of them" a value is meant to be."""
+    return "list" if isinstance(value, list | tuple) else "mapping"
+
+
+def overlay(*levels: BaseModel, to: type[M]) -> M:
+    """Merge the fields that were given at each level, later levels win, into a `to`."""
+    given: dict[str, Any] = {}
+    for level in levels:
+        fields = level.model_fields_set & to.model_fields.keys()
+        given.update({field: getattr(level, field) for field in fields})
+    return to.model_construct(set(given), **given)  # all of it has been validated

@@ -1,0 +1,166 @@
+"""HS108 to HS114: names, labels and features, entries that have a form of their own."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator
+
+from homespec.diagnostics import Finding, rule
+from homespec.schema.issue import Issue, shown
+from homespec.schema.names import ROOT, is_identifier
+
+
+@rule("HS108", "bad-name")
+def bad_name(issue: Issue) -> Iterator[Finding]:
+    """A name is not a plain identifier.
+
+    Names become identifiers in the generated code, keys of checkpoints and names of files, so they
+    are ASCII letters, digits and `_`, begin with a letter, have at most 63 characters and are no
+    keyword of Python. Letters of other scripts that merely look like ASCII ones are refused.
+    """
+    name = str(issue.path[-1] if issue.on_key else issue.value)
+    if issue.path[0] == "layers" and is_identifier(name):
+        yield Finding(
+            issue.span,
+            f"{shown(name)} cannot be the name of a layer: it has an underscore",
+            label="letters and digits only",
+            help=f"use `{name.replace('_', '')}`: names such as `z_LAYER_NODE` then stay apart",
+        )
+        return
+    yield Finding(
+        issue.span,
+        f"{shown(name)} cannot be a name: {_name_trouble(name)}",
+        label="not an identifier",
+        help=_better_name(name),
+    )
+
+
+def _name_trouble(name: str) -> str:
+    foreign = next((c for c in name if not c.isascii()), None)
+    if not name:
+        return "it is empty"
+    if foreign is not None:
+        return f"U+{ord(foreign):04X} is not an ASCII letter"
+    if keyword.iskeyword(name):
+        return "it is a keyword of Python"
+    if len(name) > 63:
+        return f"it has {len(name)} characters, 63 are allowed"
+    if not name[0].isalpha():
+        return "it does not begin with a letter"
+    return "it may have only letters, digits and `_`"
+
+
+def _better_name(name: str) -> str:
+    if not name.isascii():
+        return "type it anew in ASCII letters, digits and `_`"
+    plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")[:63]
+    if keyword.iskeyword(plain):
+        plain += "_"
+    plain = f"n{plain}" if plain[:1].isdigit() else plain
+    return f"use letters, digits and `_`, for example `{plain or 'name'}`"
+
+
+KINDS = {"features": "feature", "groups": "group", "tasks": "task"}
+
+
+@rule("HS109", "reserved-name")
+def reserved_name(issue: Issue) -> Iterator[Finding]:
+    """A name means something else already.
+
+    `shared` is the root of the task tree, and names such as `forward`, `train` or `items` are
+    attributes of the torch modules whose children the tasks, groups and features become: torch
+    refuses a submodule of that name, or the attribute would be lost.
+    """
+    name = str(issue.path[-1] if issue.on_key else issue.value)
+    taken = "the root of the task tree" if name == ROOT else "taken by the language or by torch"
+    yield Finding(
+        issue.span,
+        f"`{name}` is reserved: it is {taken}",
+        label="reserved",
+        help=f"rename it, for example to `{name}_{KINDS.get(str(issue.path[0]), 'model')}`",
+    )
+
+
+@rule("HS110", "bad-label")
+def bad_label(issue: Issue) -> Iterator[Finding]:
+    """A label is neither a column nor a simple comparison.
+
+    A label is the name of a column of 0 and 1, or a comparison of a column with a number or with
+    another column: `play_time_ms >= duration_ms`. It is parsed, never evaluated as code.
+    """
+    yield Finding(
+        issue.span,
+        f"`{issue.where}` is no label: {issue.message}",
+        label="not a column or comparison",
+        help="write a column (`is_like`) or a comparison (`comment_stay_time > 0`)",
+    )
+
+
+@rule("HS111", "feature-kind")
+def feature_kind(issue: Issue) -> Iterator[Finding]:
+    """A feature has no kind, or several.
+
+    Each feature is exactly one of `id` (embedding of an identifier or category), `bucketize`
+    (embedding of a number's bucket) and `dense` (a vector of numbers taken as it is).
+    """
+    kinds = str(issue.context["kinds"])
+    yield Finding(
+        issue.key_span,
+        f"`{issue.where}` " + (f"is {kinds} at once" if kinds else "does not say what it is"),
+        label="one kind is needed",
+        help="give exactly one of `id: {buckets: n}`, `id: {vocab: n}`, "
+        "`bucketize: [b1, b2]`, `dense: n`",
+    )
+
+
+@rule("HS112", "feature-dim")
+def feature_dim(issue: Issue) -> Iterator[Finding]:
+    """A feature has an embedding without a width, or a width without an embedding.
+
+    `id` and `bucketize` features are looked up in a table and need `dim`, the width of its rows. A
+    `dense` feature is its own vector and has none.
+    """
+    kind = issue.context["kind"]
+    if kind == "dense":
+        span = issue.document.span((*issue.path, "dim"), key=True)
+        message = f"`{issue.where}` is dense and has no embedding"
+        yield Finding(span, message, label="no embedding, no `dim`", help="remove `dim`")
+    else:
+        message = f"`{issue.where}` is `{kind}` and needs the width of its embedding"
+        yield Finding(issue.key_span, message, label="needs `dim`", help="add `dim: 16`")
+
+
+@rule("HS113", "id-kind")
+def id_kind(issue: Issue) -> Iterator[Finding]:
+    """An id does not say how it becomes a row, or says it twice.
+
+    `buckets: n` hashes any id into n rows; `vocab: n` takes the ids 0 to n - 1 as rows.
+    """
+    yield Finding(
+        issue.key_span,
+        f"`{issue.where}` must have exactly one of `buckets` and `vocab`",
+        label="one of both",
+        help="`{buckets: n}` hashes into n rows, `{vocab: n}` takes ids 0 to n - 1",
+    )
+
+
+@rule("HS114", "not-increasing")
+def not_increasing(issue: Issue) -> Iterator[Finding]:
+    """The boundaries of a bucketised number do not ascend.
+
+    A boundary that equals or undercuts the one before it would make a bucket that no value reaches:
+    a row of the table that is never trained.
+    """
+    left, right = float(issue.context["left"]), float(issue.context["right"])
+    index = next(
+        i
+        for i, pair in enumerate(zip(issue.value, issue.value[1:], strict=False))
+        if pair == (left, right)
+    )
+    yield Finding(
+        issue.document.span((*issue.path, index + 1)),
+        f"boundaries must ascend, but {right:g} follows {left:g}",
+        label="not greater than the one before",
+        help="sort the boundaries and remove repetitions",
+    )

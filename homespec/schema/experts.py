@@ -1,0 +1,78 @@
+"""Stage 2, schema: the experts, by layer, role and node."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from homespec.schema.base import Count, Model, Width, Widths, listed, shape_of
+
+
+class Style(Model):
+    """How experts are built. May stand at every level; the most specific level wins."""
+
+    hidden: Widths = ()
+    """Widths of the experts' hidden layers; [] makes an expert one linear layer."""
+    width: Width = 64
+    """Width D of the experts' outputs. All experts mixed by one gate must agree."""
+    norm: Literal["batch", "layer", "none"] = "batch"
+    """Normalisation of the raw output, per expert (HOME.md section 2: batch, against collapse)."""
+    activation: Literal["swish", "relu", "dice", "none"] = "swish"
+    """Activation after the normalisation."""
+    hidden_activation: Literal["relu", "swish"] = "relu"
+    """Activation after each hidden layer."""
+    norm_eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    """Epsilon of the normalisation and of DICE (torch's default)."""
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Momentum of the running statistics of batch norm and of DICE (torch's default)."""
+
+
+class ExpertSet(Style):
+    """The experts of one tree node, or of one role. An int is short for `{count: int}`."""
+
+    count: Count = 2
+    """How many experts the node owns; 0 for none."""
+    inputs: Literal["one", "each"] = "one"
+    """`one`: all experts read the node's state. `each`: every expert reads a state of its own,
+    which a gate of its own in the layer before puts out for it (ML-MMoE)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        is_int = isinstance(value, int) and not isinstance(value, bool)
+        return {"count": value} if is_int else value
+
+
+class LayerExperts(Style):
+    """Experts of some layers, by role in the tree. Applies where the layer has sets of the role."""
+
+    shared: ExpertSet = Field(default_factory=ExpertSet.model_construct)
+    """Experts of the root, shared by all tasks."""
+    group: ExpertSet = Field(default_factory=ExpertSet.model_construct)
+    """Experts of each group."""
+    task: ExpertSet = Field(default_factory=ExpertSet.model_construct)
+    """Experts of each task."""
+    nodes: dict[str, ExpertSet] = Field(default={})
+    """Exceptions, by name of the group or task."""
+
+
+MetaExperts = Annotated[
+    Annotated[LayerExperts, Tag("mapping")]
+    | Annotated[
+        Annotated[tuple[LayerExperts, ...], Field(min_length=1), BeforeValidator(listed)],
+        Tag("list"),
+    ],
+    Discriminator(shape_of),
+]
+
+
+class Experts(Style):
+    """Experts of all layers (HOME.md sections 2 and 3)."""
+
+    all: LayerExperts = Field(default_factory=LayerExperts.model_construct)
+    """Every layer; what `meta` and `task` say goes before it."""
+    meta: MetaExperts = Field(default_factory=LayerExperts.model_construct)
+    """The layers before the last: one mapping for all of them, or a list with one for each."""
+    task: LayerExperts = Field(default_factory=LayerExperts.model_construct)
+    """The last layer, whose gates feed the towers."""

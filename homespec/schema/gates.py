@@ -1,0 +1,94 @@
+"""Stage 2, schema: the mixture, feature and self gates."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from homespec.schema.base import Model, Width, Widths, listed, shape_of
+
+
+class Mixture(Model):
+    """The gate that mixes the expert sets which the hierarchy lets it see."""
+
+    hidden: Widths = ()
+    """Widths of hidden layers; [] is one linear layer, as in the paper."""
+    hidden_activation: Literal["relu", "swish"] = "relu"
+    """Activation after each hidden layer."""
+    input: Literal["path", "own", "v"] = "path"
+    """`path`: the states of the node and of its ancestors, concatenated (HoME). `own`: the node's
+    own state alone (PLE). `v`: the features, in every layer (ML-MMoE)."""
+    sees: Literal["path", "all"] = "path"
+    """`path`: the hierarchy mask, sets on one root-to-leaf path with the node. `all`: no mask."""
+    gated: bool = False
+    """Whether the gate reads the feature-gated copies of its states instead of the states."""
+
+
+class Toggle(Model):
+    """A gate that can be switched: true and false stand for on and off."""
+
+    enabled: bool = True
+    """Whether there are gates of this kind."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {"enabled": True, **value}  # who configures a gate wants it on
+        return {"enabled": value} if isinstance(value, bool) else value
+
+
+class FeatureGate(Toggle):
+    """The LoRA gate on the input of each expert set (HOME.md section 4)."""
+
+    loras: Annotated[int, Field(ge=1, le=256)] = 2
+    """Number L of LoRAs that the gate mixes."""
+    rank: Width | Literal["width/loras"] = 16
+    """Rank r of each LoRA, or `width/loras`: the input's width over L."""
+    mix: Literal["after_sigmoid", "before_sigmoid"] = "after_sigmoid"
+    """Mix the LoRAs after their sigmoids, or mix their logits and take one sigmoid."""
+
+
+class SelfGate(Toggle):
+    """The residual gate on an expert set's own output (HOME.md section 5)."""
+
+    hidden: Widths = ()
+    """Widths of hidden layers; [] is one linear layer."""
+    hidden_activation: Literal["relu", "swish"] = "relu"
+    """Activation after each hidden layer."""
+    input: Literal["ungated", "gated"] = "ungated"
+    """Read the expert set's input before or after its feature gate."""
+    sets: Literal["outputs", "all"] = "outputs"
+    """Which sets have one: those of the nodes that output a state, or every set, the last layer's
+    shared and group sets included."""
+
+
+class LayerGates(Model):
+    """Gates of one layer; what is absent is taken from `gates`."""
+
+    mixture: Mixture = Field(default_factory=Mixture.model_construct)
+    """The gates that mix experts."""
+    feature: FeatureGate = Field(default_factory=FeatureGate.model_construct)
+    """The gates on the inputs of the expert sets; true, false or a mapping."""
+    self: SelfGate = Field(default_factory=SelfGate.model_construct)
+    """The residual gates on the outputs of the expert sets; true, false or a mapping."""
+
+
+MetaGates = Annotated[
+    Annotated[LayerGates, Tag("mapping")]
+    | Annotated[
+        Annotated[tuple[LayerGates, ...], Field(min_length=1), BeforeValidator(listed)],
+        Tag("list"),
+    ],
+    Discriminator(shape_of),
+]
+
+
+class Gates(LayerGates):
+    """Gates of all layers (HOME.md sections 3, 4 and 5)."""
+
+    meta: MetaGates = Field(default_factory=LayerGates.model_construct)
+    """What is different before the last layer: one mapping, or a list with one for each layer."""
+    task: LayerGates = Field(default_factory=LayerGates.model_construct)
+    """What is different in the last layer."""

@@ -1,0 +1,67 @@
+"""Stage 2, schema: one complaint of pydantic, with its place, as the rules get it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from homespec.diagnostics import Span
+from homespec.source import Document
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One pydantic error, placed in the document: `path` exists there, `wanted` is its end."""
+
+    document: Document
+    path: Path
+    on_key: bool
+    kind: str
+    message: str
+    context: dict[str, Any]
+    value: Any
+    wanted: str
+
+    @property
+    def span(self) -> Span:
+        """The key or the value that is wrong."""
+        return self.document.span(self.path, key=self.on_key)
+
+    @property
+    def key_span(self) -> Span:
+        """The key of the value that is wrong; the document itself at the top."""
+        return self.document.span(self.path, key=bool(self.path))
+
+    @property
+    def where(self) -> str:
+        """The place in words: `experts.meta.shared`."""
+        return dotted(self.path)
+
+
+def dotted(path: Path) -> str:
+    """A path as a reader writes it: `groups.watch[0]`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".") or "the spec"
+
+
+def shown(value: Any) -> str:
+    """A value in a message, cut to a readable length."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 40 else text[:37] + "…"
+
+
+def type_name(value: Any) -> str:
+    """What YAML calls the type of a value."""
+    names = {
+        bool: "a boolean",
+        int: "an integer",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        tuple: "a list",
+        dict: "a mapping",
+        type(None): "nothing",
+    }
+    return names.get(type(value), type(value).__name__)

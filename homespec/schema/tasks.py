@@ -1,0 +1,52 @@
+"""Stage 2, schema: the tasks, what they are trained on, and their towers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from homespec.schema.base import Model, Widths, check_label, listed
+
+
+class Tower(Model):
+    """The MLP from a task's representation to its logit."""
+
+    hidden: Widths = (64,)
+    """Widths of the hidden layers; [] makes the tower one linear layer."""
+    activation: Literal["relu", "swish"] = "relu"
+    """Activation after each hidden layer. The last layer is bare: towers emit logits."""
+
+
+class Task(Model):
+    """One behaviour to predict."""
+
+    kind: Literal["binary", "regression"] = "binary"
+    """`binary`: a label 0 or 1, the tower puts out its logit. `regression`: a number such as a
+    watch time, the tower puts out its estimate in units of `scale`."""
+
+    label: Annotated[str, AfterValidator(check_label)] = ""
+    """A column of 0 and 1, or a comparison such as `play_time_ms >= duration_ms`. Default: the
+    task's name. Rows in which it is missing do not count in the task's loss."""
+    where: str = ""
+    """A binary task: only rows in which its label is 1 are the task's samples, in training and in
+    evaluation. Default: all rows."""
+    product: Annotated[tuple[str, ...], Field(min_length=2), BeforeValidator(listed)] = ()
+    """Binary tasks whose probabilities multiply to this task's (ESMM: ctcvr = ctr * cvr). Such a
+    task has no tower and stands in no group."""
+    loss: Literal["squared", "absolute", "huber"] = "squared"
+    """Loss of a regression, on label and estimate in units of `scale`."""
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Unit of a regression: 60000 trains on minutes if the label is in milliseconds."""
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Weight of the task's loss in the sum (HOME.md section 6: equal weights)."""
+    rate: Annotated[float, Field(gt=0, lt=1)] = Field(default=None)  # type: ignore[assignment]
+    """Expected share of positive labels. Used by the design lint, and to start the tower's bias at
+    the task's log-odds. Default: unknown."""
+    tower: Tower = Field(default_factory=Tower.model_construct)
+    """What this task's tower has other than `towers` says."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        return {} if value is None else value  # `follow:` alone declares a task with every default
