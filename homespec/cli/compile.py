@@ -65,10 +65,14 @@ def compile(  # noqa: A001
     if stdout:
         _print_code(sound, not no_optimize)
         return OK
-    outputs = dict(_outputs(sound, output, no_optimize, twins=check or diff))
-    if diff:
-        return _show_diff(outputs)
-    return _check(outputs) if check else _write(outputs)
+    try:
+        outputs = dict(_outputs(sound, output, no_optimize, twins=check or diff))
+        if diff:
+            return _show_diff(outputs)
+        return _check(outputs) if check else _write(outputs)
+    except OSError as error:
+        file = error.filename2 or error.filename
+        raise click.ClickException(f"cannot use {file}: {error.strerror}") from None
 
 
 def _print_code(sound: list[Analysis], optimize: bool) -> None:
@@ -125,10 +129,7 @@ def _write(outputs: dict[str, Output]) -> int:
         raise click.ClickException(
             f"{_shown(foreign[0])} {State.FOREIGN}; {REMEDIES[State.FOREIGN]}. Nothing was written."
         )
-    try:
-        written = set(write_texts({o.path: o.text for o in outputs.values()}))
-    except OSError as error:
-        raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from None
+    written = set(write_texts({o.path: o.text for o in outputs.values()}))
     for output in outputs.values():
         verb = "wrote" if output.path in written else "fresh"
         click.echo(f"{verb} {_shown(output.path)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from homespec.diagnostics.catalogue import find_rule, nearest_rule
@@ -14,8 +15,10 @@ from homespec.diagnostics.registry import Rule, rule
 if TYPE_CHECKING:
     from homespec.source import Comment, Document
 
-IGNORE = re.compile(r"#[ \t]*homespec:[ \t]*ignore[ \t]*\[([^\]]*)\]")
+IGNORE = re.compile(r"#[ \t]*homespec:[ \t]*ignore[ \t]*\[([^\]]*)\]", re.IGNORECASE)
 NAME = re.compile(r"[^\s,]+")
+MOST = 200
+"""So many ignores are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +54,14 @@ def apply_ignores(document: Document, diagnostics: Iterable[Diagnostic]) -> list
     left = list(diagnostics)
     found: list[Diagnostic] = []
     complete = not any(d.rule.severity is Severity.ERROR for d in left)
-    for comment in document.comments:
-        ignores = list(_ignores(comment, document))
-        if not ignores:
+    own = list(_ignores(document))
+    for ignore in own:
+        found += _check(ignore, left, complete)
+    for comment in document.comments[:MOST]:
+        if not any(_words(comment)):
             found += unknown_ignore(comment.span, "")
-        for ignore in ignores:
-            found += _check(ignore, left, complete)
-    sources = (document, *document.bases)
-    ignores = [
-        i for source in sources for comment in source.comments for i in _ignores(comment, source)
-    ]
-    return [d for d in left if not _is_ignored(d, ignores)] + found
+    below = [ignore for base in document.bases for ignore in _ignores(base)]
+    return [d for d in left if not _is_ignored(d, [*own, *below])] + found
 
 
 def _is_ignored(diagnostic: Diagnostic, ignores: list[Ignore]) -> bool:
@@ -81,12 +81,12 @@ def _check(ignore: Ignore, diagnostics: list[Diagnostic], complete: bool) -> lis
     return []
 
 
-def _ignores(comment: Comment, document: Document) -> Iterator[Ignore]:
-    match = IGNORE.match(comment.text)
-    if not match:
-        return
-    line = _line_below(comment, document) if comment.alone else comment.span.start.line
-    for name in NAME.finditer(comment.text, match.start(1), match.end(1)):
+def _ignores(document: Document) -> Iterator[Ignore]:
+    """All that a document ignores; who writes hundreds of them has another problem."""
+    lines = _Lines(document)
+    words = (word for comment in document.comments[:MOST] for word in _words(comment))
+    for comment, name in islice(words, MOST):
+        line = lines.below(comment) if comment.alone else comment.span.start.line
         start = comment.span.start
         first = Position(start.line, start.column + name.start())
         last = Position(start.line, start.column + name.end())
@@ -94,15 +94,31 @@ def _ignores(comment: Comment, document: Document) -> Iterator[Ignore]:
         yield Ignore(name.group(), find_rule(name.group()), span, line)
 
 
-def _line_below(comment: Comment, document: Document) -> int:
-    """The first line below a comment that is no comment itself."""
-    starts = document.lines.starts
-    line = comment.span.start.line + 1
-    while line < len(starts) and document.text.startswith(
-        "#", _first(document.text, starts[line - 1])
-    ):
-        line += 1
-    return line
+def _words(comment: Comment) -> Iterator[tuple[Comment, re.Match[str]]]:
+    match = IGNORE.match(comment.text)
+    if match:
+        for name in NAME.finditer(comment.text, match.start(1), match.end(1)):
+            yield comment, name
+
+
+class _Lines:
+    """Finds the lines that comments speak of; looks at each line once."""
+
+    def __init__(self, document: Document) -> None:
+        self.text, self.starts = document.text, document.lines.starts
+        self.known: dict[int, int] = {}
+
+    def below(self, comment: Comment) -> int:
+        """The first line below a comment that is no comment itself."""
+        line = first = comment.span.start.line + 1
+        while line not in self.known and line < len(self.starts) and self._is_comment(line):
+            line += 1
+        found = self.known.get(line, line)
+        self.known.update(dict.fromkeys(range(first, line + 1), found))
+        return found
+
+    def _is_comment(self, line: int) -> bool:
+        return self.text.startswith("#", _first(self.text, self.starts[line - 1]))
 
 
 def _first(text: str, start: int) -> int:

@@ -193,20 +193,29 @@ def _way_back(loop: nx.DiGraph[str], start: str) -> list[str]:
 
 @rule("HS205", "name-clash")
 def name_clash(spec: Spec, document: Document) -> Iterator[Finding]:
-    """A task and a group have the same name.
+    """A task and a group have the same name, or two of them names that differ in case only.
 
     Members of groups, exceptions under `nodes:` and the names of weights all speak of tree nodes by
-    one name, so it must be clear which node is meant.
+    one name, so it must be clear which node is meant; constants in generated code are in capitals.
     """
-    for name in spec.groups:
-        if name in spec.tasks:
-            yield Finding(
-                document.span(("tasks", name), key=True),
-                f"`{name}` is both a task and a group",
-                label="the task",
-                related=(Label(document.span(("groups", name), key=True), "the group"),),
-                help=f"rename one of them, for example the group to `{name}_group`",
-            )
+    places = [("groups", name) for name in spec.groups] + [("tasks", name) for name in spec.tasks]
+    first: dict[str, tuple[str, str]] = {}
+    for section, name in places:
+        other = first.setdefault(name.lower(), (section, name))
+        if other == (section, name):
+            continue
+        same = other[1] == name
+        yield Finding(
+            document.span((section, name), key=True),
+            f"`{name}` is both a task and a group"
+            if same
+            else f"`{other[1]}` and `{name}` differ in case only",
+            label=f"the {section[:-1]}",
+            related=(Label(document.span(other, key=True), f"the {other[0][:-1]}"),),
+            help=f"rename one of them, for example the group to `{name}_group`"
+            if same
+            else "rename one of them",
+        )
 
 
 @rule("HS206", "repeated-member")

@@ -185,12 +185,12 @@ def repeated_output(spec: Spec, document: Document) -> Iterator[Finding]:
 
 @rule("HS213", "repeated-layer")
 def repeated_layer(spec: Spec, root: TreeNode, document: Document) -> Iterator[Finding]:
-    """Two layers have the same name.
+    """Two layers have the same name, or names that differ in case only.
 
     Weights are named by their layer, so it must be clear which one is meant. Layers without a name
     are called meta, meta2, … and the last one task.
     """
-    names = names_of(spec, root)
+    names = [name.lower() for name in names_of(spec, root)]
     for name, times in Counter(names).items():
         if times > 1:
             first, second = [i for i, other in enumerate(names) if other == name][:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
@@ -9,16 +10,17 @@ from typing import Literal, cast, get_args
 Op = Literal[">=", "<=", ">", "<", "==", "!="]
 
 _COLUMN = r"[^\W\d][\w.]*"
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 CONSTANTS = ("true", "false", "null", "none", "nan")
 """Words that would pass for columns, though nobody means one."""
 
 _SLIPS = {"=>": ">=", "=<": "<=", "<>": "!=", "=": "=="}
 
 _LABEL = re.compile(
-    rf"\s*(?P<column>{_COLUMN})\s*"
-    rf"(?:(?P<op>>=|<=|==|!=|>|<)\s*(?:(?P<number>{_NUMBER})|(?P<other>{_COLUMN}))\s*)?"
+    rf"[ \t]*(?P<column>{_COLUMN})[ \t]*"
+    rf"(?:(?P<op>>=|<=|==|!=|>|<)[ \t]*(?:(?P<number>{_NUMBER})|(?P<other>{_COLUMN}))[ \t]*)?"
 )
+LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,13 @@ def parse_label(text: str) -> Label:
 
     Raises ValueError with a reason fit for the user's eyes.
     """
+    if len(text) > LONGEST:
+        raise ValueError(f"it has {len(text)} characters, {LONGEST} are allowed")
     match = _LABEL.fullmatch(text)
     if match is None:
         raise ValueError(_reason(text))
+    if match["number"] and math.isinf(float(match["number"])):
+        raise ValueError(f"{match['number']} is too large for a number")
     for word in (match["column"], match["other"] or ""):
         if word.lower() in CONSTANTS:
             raise ValueError(f"`{word}` is no column; labels are 0 and 1, so `is_click` is enough")

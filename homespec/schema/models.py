@@ -37,6 +37,7 @@ __all__ = [
     "overlay",
 ]  # fmt: skip
 
+Member = Annotated[str, Field(max_length=200)]
 Family = Literal["home", "ple", "cgc", "mmoe", "ml_mmoe", "moe", "shared_bottom"]
 
 
@@ -90,7 +91,7 @@ class Spec(Model):
     features: Annotated[dict[Name, Feature], Field(min_length=1, max_length=MANY)]
     """Input features by name; v is their concatenation in this order."""
     groups: Annotated[
-        dict[Name, Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(listed)]],
+        dict[Name, Annotated[tuple[Member, ...], Field(min_length=1), BeforeValidator(listed)]],
         Field(max_length=MANY),
     ] = Field(default={})
     """Task groups: name to members, tasks or other groups. The one source of hierarchy. HoME needs

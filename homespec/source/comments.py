@@ -13,7 +13,7 @@ from itertools import islice
 from homespec.source.document import Comment
 from homespec.source.lines import LINE_BREAK, Lines
 
-COMMENT = re.compile(r"(?:^|(?<=\s))#[ \t]*homespec:[^\r\n]*", re.MULTILINE)
+COMMENT = re.compile(r"(?:^|(?<=[\s#]))#[ \t]*homespec:[^\r\n]*", re.MULTILINE | re.IGNORECASE)
 MAX_COMMENTS = 1000
 
 

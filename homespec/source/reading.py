@@ -34,6 +34,8 @@ def read(path: str | os.PathLike[str]) -> Document:
     """The document in a file; whatever is wrong with the file is a diagnostic of it."""
     file = os.fspath(path)
     try:
+        if Path(file).is_fifo() and not file.startswith(("/dev/", "/proc/")):  # it may never end
+            return _failed(file, rules.unreadable_file(file, "it is a pipe", "pass a file, or -"))
         with Path(file).open("rb") as stream:
             return read_stream(stream, file)
     except (OSError, ValueError) as error:

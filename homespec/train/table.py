@@ -40,7 +40,8 @@ def table(result: Result) -> Table:
         numbers = [task.loss_first, task.loss_last, task.auc]
         if _knows_best(result):
             numbers += [task.bayes_auc, task.bayes_auc - task.auc]
-        made.add_row(name, f"{task.rate:.2%}", *map(_number, numbers))
+        rate = "–" if math.isnan(task.rate) else f"{task.rate:.2%}"
+        made.add_row(name, rate, *map(_number, numbers))
     return made
 
 
