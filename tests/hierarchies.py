@@ -318,7 +318,7 @@ def random_features(spec: Spec, batch: int, generator: torch.Generator) -> dict[
         if "id" in feature:
             rows = feature["id"].get("vocab") or feature["id"]["buckets"]
             features[name] = torch.randint(-2, rows + 3, (batch,), generator=generator)
-            features[name][:2] = torch.tensor([0, -1])  # known and missing: never a constant batch
+            features[name][:2] = torch.tensor([0, -1])[:batch]  # known, missing: not all the same
             continue
         shape = (batch, feature["dense"]) if "dense" in feature else (batch,)
         values = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)

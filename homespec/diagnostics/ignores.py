@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 IGNORE = re.compile(r"#[ \t]*homespec:[ \t]*ignore[ \t]*\[([^\]]*)\]", re.IGNORECASE)
 NAME = re.compile(r"[^\s,]+")
+COMMENTS = re.compile(r"(?:[ \t]*#[^\r\n]*(?:\r\n|\r|\n))*")
 MOST = 200
 """So many ignores are looked at."""
 
@@ -102,29 +103,24 @@ def _words(comment: Comment) -> Iterator[tuple[Comment, re.Match[str]]]:
 
 
 class _Lines:
-    """Finds the lines that comments speak of; looks at each line once."""
+    """Finds the lines that comments speak of; looks at each block of comments once."""
 
     def __init__(self, document: Document) -> None:
-        self.text, self.starts = document.text, document.lines.starts
-        self.known: dict[int, int] = {}
+        self.lines = document.lines
+        self.block, self.line = range(0), 0
 
     def below(self, comment: Comment) -> int:
         """The first line below a comment that is no comment itself."""
-        line = first = comment.span.start.line + 1
-        while line not in self.known and line < len(self.starts) and self._is_comment(line):
-            line += 1
-        found = self.known.get(line, line)
-        self.known.update(dict.fromkeys(range(first, line + 1), found))
-        return found
-
-    def _is_comment(self, line: int) -> bool:
-        return self.text.startswith("#", _first(self.text, self.starts[line - 1]))
-
-
-def _first(text: str, start: int) -> int:
-    """The offset of the first character from `start` that is no blank."""
-    blanks = re.compile(r"[ \t]*").match(text, start)
-    return blanks.end() if blanks else start
+        number = comment.span.start.line + 1
+        if number not in self.block:
+            starts = self.lines.starts
+            if number > len(starts):
+                return number
+            start = starts[number - 1]
+            match = COMMENTS.match(self.lines.text, start)
+            self.line = self.lines.position(match.end() if match else start).line
+            self.block = range(number, self.line + 1)
+        return self.line
 
 
 @rule("HS017", "unknown-ignore", Severity.WARNING)
@@ -153,6 +149,7 @@ def unknown_ignore(span: Span, word: str) -> Iterator[Finding]:
         form = "write `# homespec: ignore[rule-name] reason`"
         yield Finding(span, "this comment for homespec is not understood", help=form)
         return
+    word = word if len(word) <= 60 else f"{word[:60]}…"
     guess = nearest_rule(word)
     remedy = f"did you mean `{guess}`?" if guess else "`homespec explain --all` lists the rules"
     yield Finding(span, f"there is no rule `{word}` to ignore", help=remedy)
