@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -87,6 +88,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the program and exit with its code."""
+    gc.disable()  # a run is too short for garbage to matter; training turns it on again
     # Strangers' specs are no business of plugins, and looking for some takes 30 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     for stream in (sys.stdout, sys.stderr):
@@ -98,6 +100,14 @@ def main() -> NoReturn:
     except BrokenPipeError:  # as when piped into `head`: nobody reads on, so end quietly
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = BROKEN_PIPE
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit. Taking apart what was imported is a tenth of a short run: the system is faster."""
+    if "torch" not in sys.modules:
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

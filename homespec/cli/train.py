@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def train(
 
     Writes weights by logical names, metrics and the losses of every step to the folder OUT.
     """
+    gc.enable()
     import homespec
     from homespec.cli.failure import exit_2_on
     from homespec.data import DataError

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from homespec.diagnostics.registry import RULES, Rule
 from homespec.diagnostics.suggest import closest
 
+MODULES = ("homespec.compiler", "homespec.schema.violations", "homespec.diagnostics.ignores")
+"""Who imports them has imported every file with rules."""
+
 
 def all_rules() -> Mapping[str, Rule]:
     """Every rule by its code, sorted; imports the stages that declare them."""
-    for module in ("homespec.compiler", "homespec.diagnostics.ignores"):
+    for module in MODULES:
         importlib.import_module(module)
     return dict(sorted(RULES.items()))
 

@@ -17,7 +17,6 @@ from homespec.source.document import FLAG, Document, Node, Value
 from homespec.source.events import events
 from homespec.source.lines import Lines
 from homespec.source.merge import merged
-from homespec.source.syntax import explain
 from homespec.source.walk import Walk
 
 FORM = re.compile(r"(?P<path>[^\s=.]+(\.[^\s=.]+)*)=(?P<value>.*)")
@@ -78,6 +77,8 @@ def _value(
     try:
         walk.run(events(text))
     except yaml.MarkedYAMLError as error:
+        from homespec.source.syntax import explain
+
         walk.diagnostics += explain(error, walk.lines, walk.last_scalar, walk.open_bracket)
     if any(d.rule.severity is Severity.ERROR for d in walk.diagnostics):
         return None, walk.diagnostics

@@ -18,7 +18,6 @@ from homespec.source.document import Document, Node, Value
 from homespec.source.events import events
 from homespec.source.lines import Lines
 from homespec.source.scalars import kind
-from homespec.source.syntax import explain
 from homespec.source.walk import MAX_FINDINGS, Built, Walk
 
 MAX_BYTES = 1024 * 1024
@@ -72,6 +71,8 @@ def parse(text: str, name: str = "<text>") -> Document:
     try:
         walk.run(events(lines.text))
     except yaml.MarkedYAMLError as error:
+        from homespec.source.syntax import explain
+
         walk.diagnostics += explain(error, lines, walk.last_scalar, walk.open_bracket)
     else:
         walk.diagnostics += _check_root(walk, lines)

@@ -1,0 +1,101 @@
+"""Stage 2, schema: pydantic's errors -> diagnostics at the right characters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from homespec.diagnostics import Diagnostic
+from homespec.schema import entry_rules, rules
+from homespec.schema.indentation import indentation_slips
+from homespec.schema.issue import Issue
+from homespec.source import Document
+
+MOST = 200
+"""So many violations are reported; who has more has another problem."""
+
+RULE_OF: dict[str, Callable[[Issue], list[Diagnostic]]] = {
+    "extra_forbidden": rules.unknown_key,
+    "missing": rules.missing_key,
+    "literal_error": rules.unknown_choice,
+    "greater_than": rules.out_of_range,
+    "greater_than_equal": rules.out_of_range,
+    "less_than": rules.out_of_range,
+    "less_than_equal": rules.out_of_range,
+    "finite_number": rules.out_of_range,
+    "too_short": rules.wrong_length,
+    "too_long": rules.wrong_length,
+    "string_too_short": rules.wrong_length,
+    "string_too_long": rules.wrong_length,
+    "bad_name": entry_rules.bad_name,
+    "reserved_name": entry_rules.reserved_name,
+    "bad_label": entry_rules.bad_label,
+    "feature_kind": entry_rules.feature_kind,
+    "feature_dim": entry_rules.feature_dim,
+    "id_kind": entry_rules.id_kind,
+    "not_increasing": entry_rules.not_increasing,
+}
+"""Which rule speaks for an error of pydantic; whatever is not listed is a wrong type."""
+
+
+def violations(document: Document, errors: list[ErrorDetails]) -> list[Diagnostic]:
+    """A diagnostic for each error of pydantic, without echoes."""
+    if any(error["loc"] == ("homespec",) for error in errors):  # nothing else counts then
+        errors = [error for error in errors if error["loc"] == ("homespec",)]
+        return rules.unsupported_version(_issue(document, errors[0]))
+    found, errors = indentation_slips(document, errors)
+    for error in _without_echoes(errors)[:MOST]:
+        found += RULE_OF.get(error["type"], rules.wrong_type)(_issue(document, error))
+    return found
+
+
+def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """A union reports once for each alternative: keep the first error of each place."""
+    kept: dict[tuple[Any, ...], ErrorDetails] = {}
+    for error in errors:
+        if error["type"] == "too_short" and any(_is_inside(e["loc"], error["loc"]) for e in errors):
+            continue  # pydantic counts the entries that are sound
+        place = tuple(s for s in error["loc"] if s not in ("int", "constrained-int"))
+        place = place[:-1] if str(place[-1]).startswith("literal[") else place
+        kept.setdefault((place, error["type"] == "extra_forbidden"), error)
+    return _missing_together(list(kept.values()))
+
+
+def _missing_together(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """The keys that one mapping lacks, told at once."""
+    first: dict[tuple[int | str, ...], ErrorDetails] = {}
+    left = []
+    for error in errors:
+        parent = error["loc"][:-1]
+        if error["type"] == "missing" and parent in first:
+            wanted = f"{first[parent]['loc'][-1]}, {error['loc'][-1]}"
+            first[parent]["loc"] = (*parent, wanted)
+            continue
+        if error["type"] == "missing":
+            first[parent] = error
+        left.append(error)
+    return left
+
+
+def _is_inside(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
+
+
+def _issue(document: Document, error: ErrorDetails) -> Issue:
+    loc = error["loc"]
+    on_key = loc[-1] == "[key]"
+    path = document.existing(loc[:-1] if on_key else loc)
+    if error["type"] == "missing":
+        path = document.existing(loc[:-1])
+    return Issue(
+        document=document,
+        path=path,
+        on_key=on_key,
+        kind=error["type"],
+        message=error["msg"],
+        context=error.get("ctx", {}),
+        value=error["input"],
+        wanted=str(loc[-1]),
+    )
