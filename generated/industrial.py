@@ -33,6 +33,7 @@ FEATURES = (
     "user_ctr", "user_like_rate", "user_watch_hours", "user_days", "user_fans", "user_follows",
     "session_depth", "minutes_since_last", "text_embedding", "speech_embedding", "video_embedding",
 )
+DENSE = {"text_embedding": 256, "speech_embedding": 192, "video_embedding": 512}
 TASKS = (
     "click", "effective_view", "long_view", "finish", "replay", "slide_away", "watch_5s",
     "watch_18s", "like", "collect", "comment", "comment_stay", "comment_like", "download",
@@ -209,7 +210,10 @@ class FeatureGates(nn.Module):
 
 
 def mix(w_OBK, e_GKBD):
-    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs."""
+    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs.
+
+    A self gate is a second mixture of the same experts: its weights add to the gate's before.
+    """
     w_GOKB1 = w_OBK.unflatten(0, (e_GKBD.shape[0], -1)).transpose(2, 3).unsqueeze(-1)
     return (w_GOKB1 * e_GKBD.unsqueeze(1)).sum(2).flatten(0, 1)
 
@@ -449,15 +453,18 @@ class Trunk(nn.Module):
         e_meta_SKBD = self.experts_meta(x_meta_SBN)
         w_meta_shared_OBC = self.gates_meta_shared(x_BV.unsqueeze(0)).softmax(-1)
         s_meta_SBK = self.self_gates_meta(x_BV.unsqueeze(0)).softmax(-1)
-        w0, w1 = w_meta_shared_OBC.split([2, 8], dim=-1)
-        w0 = w0 + s_meta_SBK[0:1]
-        z_meta_shared_OBD = mix(w0, e_meta_SKBD[0:1])
-        z_meta_shared_OBD = z_meta_shared_OBD + mix(w1, e_meta_SKBD[1:5].flatten(0, 1).unsqueeze(0))
+        w0_OBK, w1_OBK = w_meta_shared_OBC.split([2, 8], dim=-1)
+        w0_OBK = w0_OBK + s_meta_SBK[0:1]
+        z_meta_shared_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
+        z_meta_shared_OBD = z_meta_shared_OBD + mix(
+            w1_OBK,
+            e_meta_SKBD[1:5].flatten(0, 1).unsqueeze(0),
+        )
         w_meta_watch_OBC = self.gates_meta_watch(x_BV.unsqueeze(0)).softmax(-1)
-        w0, w1 = w_meta_watch_OBC.split([2, 2], dim=-1)
-        w1 = w1 + s_meta_SBK[1:5]
-        z_meta_watch_OBD = mix(w0, e_meta_SKBD[0:1])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1, e_meta_SKBD[1:5])
+        w0_OBK, w1_OBK = w_meta_watch_OBC.split([2, 2], dim=-1)
+        w1_OBK = w1_OBK + s_meta_SBK[1:5]
+        z_meta_watch_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
+        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta_SKBD[1:5])
 
         # layer task
         x_task_SBN = self.feature_gates_task(
@@ -496,19 +503,19 @@ class Trunk(nn.Module):
             ],
         )
         s_task_SBK = self.self_gates_task(read_GBN).softmax(-1)
-        w0, w1, w2 = w_task_OBC.split([2, 2, 2], dim=-1)
-        w2 = w2 + s_task_SBK
-        z_task_OBD = mix(w0, e_task_SKBD[0:1])
+        w0_OBK, w1_OBK, w2_OBK = w_task_OBC.split([2, 2, 2], dim=-1)
+        w2_OBK = w2_OBK + s_task_SBK
+        z_task_OBD = mix(w0_OBK, e_task_SKBD[0:1])
         z_task_OBD = z_task_OBD + torch.cat(
             [
-                mix(w1[0:8], e_task_SKBD[1:2]),
-                mix(w1[8:14], e_task_SKBD[10:11]),
-                mix(w1[14:20], e_task_SKBD[17:18]),
-                mix(w1[20:24], e_task_SKBD[24:25]),
+                mix(w1_OBK[0:8], e_task_SKBD[1:2]),
+                mix(w1_OBK[8:14], e_task_SKBD[10:11]),
+                mix(w1_OBK[14:20], e_task_SKBD[17:18]),
+                mix(w1_OBK[20:24], e_task_SKBD[24:25]),
             ],
         )
         z_task_OBD = z_task_OBD + mix(
-            w2,
+            w2_OBK,
             torch.cat(
                 [e_task_SKBD[2:10], e_task_SKBD[11:17], e_task_SKBD[18:24], e_task_SKBD[25:29]],
             ),
@@ -535,7 +542,7 @@ class Model(nn.Module):
 
 
 def check_inputs(model, args, kwargs):
-    """Raise ValueError if features are missing, or in training for a batch of less than two rows.
+    """Raise ValueError for features missing or misshapen, in training for less than two rows.
 
     One row has no variance to normalise by.
     """
@@ -543,6 +550,9 @@ def check_inputs(model, args, kwargs):
     missing = [name for name in FEATURES if name not in features]
     if missing:
         raise ValueError(f"features missing: {', '.join(missing)}")
+    for name, width in DENSE.items():
+        if features[name].shape[1:] != (width,):
+            raise ValueError(f"{name} must be [B, {width}], not {list(features[name].shape)}")
     if model.training and any(len(column) < 2 for column in features.values()):
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 

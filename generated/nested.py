@@ -24,6 +24,7 @@ from torch import nn
 
 # fmt: off
 FEATURES = ("user_id", "video_id", "tab", "duration_ms", "asr")
+DENSE = {"asr": 32}
 TASKS = ("click", "long_view", "finish", "follow", "repost", "comment", "like", "collect", "hate")
 LABELS = {
     "click": "is_click", "long_view": "long_view", "finish": "play_time_ms >= duration_ms",
@@ -184,7 +185,10 @@ class FeatureGates(nn.Module):
 
 
 def mix(w_OBK, e_GKBD):
-    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs."""
+    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs.
+
+    A self gate is a second mixture of the same experts: its weights add to the gate's before.
+    """
     w_GOKB1 = w_OBK.unflatten(0, (e_GKBD.shape[0], -1)).transpose(2, 3).unsqueeze(-1)
     return (w_GOKB1 * e_GKBD.unsqueeze(1)).sum(2).flatten(0, 1)
 
@@ -352,22 +356,22 @@ class Trunk(nn.Module):
         e_meta_watch_SKBD = self.experts_meta_watch(x_meta_SBN[1:2])
         w_meta_shared_OBC = self.gates_meta_shared(x_BV.unsqueeze(0)).softmax(-1)
         s_meta_shared_SBK = self.self_gates_meta_shared(x_BV.unsqueeze(0)).softmax(-1)
-        w0, w1, w2 = w_meta_shared_OBC.split([3, 2, 3], dim=-1)
-        w0 = w0 + s_meta_shared_SBK[0:1]
-        z_meta_shared_OBD = mix(w0, e_meta_shared_SKBD[0:1])
-        z_meta_shared_OBD = z_meta_shared_OBD + mix(w1, e_meta_watch_SKBD)
-        z_meta_shared_OBD = z_meta_shared_OBD + mix(w2, e_meta_shared_SKBD[1:2])
+        w0_OBK, w1_OBK, w2_OBK = w_meta_shared_OBC.split([3, 2, 3], dim=-1)
+        w0_OBK = w0_OBK + s_meta_shared_SBK[0:1]
+        z_meta_shared_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
+        z_meta_shared_OBD = z_meta_shared_OBD + mix(w1_OBK, e_meta_watch_SKBD)
+        z_meta_shared_OBD = z_meta_shared_OBD + mix(w2_OBK, e_meta_shared_SKBD[1:2])
         w_meta_watch_OBC = self.gates_meta_watch(x_BV.unsqueeze(0)).softmax(-1)
         s_meta_watch_SBK = self.self_gates_meta_watch(x_BV.unsqueeze(0)).softmax(-1)
-        w0, w1 = w_meta_watch_OBC.split([3, 2], dim=-1)
-        w1 = w1 + s_meta_watch_SBK
-        z_meta_watch_OBD = mix(w0, e_meta_shared_SKBD[0:1])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1, e_meta_watch_SKBD)
+        w0_OBK, w1_OBK = w_meta_watch_OBC.split([3, 2], dim=-1)
+        w1_OBK = w1_OBK + s_meta_watch_SBK
+        z_meta_watch_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
+        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta_watch_SKBD)
         w_meta_interaction_OBC = self.gates_meta_interaction(x_BV.unsqueeze(0)).softmax(-1)
-        w0, w1 = w_meta_interaction_OBC.split([3, 3], dim=-1)
-        w1 = w1 + s_meta_shared_SBK[1:2]
-        z_meta_interaction_OBD = mix(w0, e_meta_shared_SKBD[0:1])
-        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1, e_meta_shared_SKBD[1:2])
+        w0_OBK, w1_OBK = w_meta_interaction_OBC.split([3, 3], dim=-1)
+        w1_OBK = w1_OBK + s_meta_shared_SBK[1:2]
+        z_meta_interaction_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
+        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1_OBK, e_meta_shared_SKBD[1:2])
 
         # layer meta2
         x_meta2_SBN = self.feature_gates_meta2(
@@ -381,37 +385,37 @@ class Trunk(nn.Module):
             [z_meta_shared_OBD, z_meta_watch_OBD, z_meta_interaction_OBD.expand(3, -1, -1)],
         )
         s_meta2_SBK = self.self_gates_meta2(read_GBN).softmax(-1)
-        w0, w1 = w_meta2_shared_OBC.split([2, 8], dim=-1)
-        w0 = w0 + s_meta2_SBK[0:1]
-        z_meta2_shared_OBD = mix(w0, e_meta2_SKBD[0:1])
+        w0_OBK, w1_OBK = w_meta2_shared_OBC.split([2, 8], dim=-1)
+        w0_OBK = w0_OBK + s_meta2_SBK[0:1]
+        z_meta2_shared_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
         z_meta2_shared_OBD = z_meta2_shared_OBD + mix(
-            w1,
+            w1_OBK,
             e_meta2_SKBD[1:5].flatten(0, 1).unsqueeze(0),
         )
         w_meta2_watch_OBC = self.gates_meta2_watch(
             torch.cat([z_meta_watch_OBD, z_meta_shared_OBD], dim=-1),
         ).softmax(-1)
-        w0, w1 = w_meta2_watch_OBC.split([2, 2], dim=-1)
-        w1 = w1 + s_meta2_SBK[1:2]
-        z_meta2_watch_OBD = mix(w0, e_meta2_SKBD[0:1])
-        z_meta2_watch_OBD = z_meta2_watch_OBD + mix(w1, e_meta2_SKBD[1:2])
+        w0_OBK, w1_OBK = w_meta2_watch_OBC.split([2, 2], dim=-1)
+        w1_OBK = w1_OBK + s_meta2_SBK[1:2]
+        z_meta2_watch_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
+        z_meta2_watch_OBD = z_meta2_watch_OBD + mix(w1_OBK, e_meta2_SKBD[1:2])
         read_GBN = torch.cat([z_meta_interaction_OBD, z_meta_shared_OBD], dim=-1)
         w_meta2_interaction_OBC = self.gates_meta2_interaction(read_GBN).softmax(-1)
-        w0, w1, w2 = w_meta2_interaction_OBC.split([2, 2, 4], dim=-1)
-        w1 = w1 + s_meta2_SBK[2:3]
-        z_meta2_interaction_OBD = mix(w0, e_meta2_SKBD[0:1])
-        z_meta2_interaction_OBD = z_meta2_interaction_OBD + mix(w1, e_meta2_SKBD[2:3])
+        w0_OBK, w1_OBK, w2_OBK = w_meta2_interaction_OBC.split([2, 2, 4], dim=-1)
+        w1_OBK = w1_OBK + s_meta2_SBK[2:3]
+        z_meta2_interaction_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
+        z_meta2_interaction_OBD = z_meta2_interaction_OBD + mix(w1_OBK, e_meta2_SKBD[2:3])
         z_meta2_interaction_OBD = z_meta2_interaction_OBD + mix(
-            w2,
+            w2_OBK,
             e_meta2_SKBD[3:5].flatten(0, 1).unsqueeze(0),
         )
         read_GBN = torch.cat([z_meta_interaction_OBD, z_meta_shared_OBD], dim=-1)
         w_meta2_social_OBC = self.gates_meta2_social(read_GBN).softmax(-1)
-        w0, w1, w2 = w_meta2_social_OBC.split([2, 2, 2], dim=-1)
-        w2 = w2 + s_meta2_SBK[3:5]
-        z_meta2_social_OBD = mix(w0, e_meta2_SKBD[0:1])
-        z_meta2_social_OBD = z_meta2_social_OBD + mix(w1, e_meta2_SKBD[2:3])
-        z_meta2_social_OBD = z_meta2_social_OBD + mix(w2, e_meta2_SKBD[3:5])
+        w0_OBK, w1_OBK, w2_OBK = w_meta2_social_OBC.split([2, 2, 2], dim=-1)
+        w2_OBK = w2_OBK + s_meta2_SBK[3:5]
+        z_meta2_social_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
+        z_meta2_social_OBD = z_meta2_social_OBD + mix(w1_OBK, e_meta2_SKBD[2:3])
+        z_meta2_social_OBD = z_meta2_social_OBD + mix(w2_OBK, e_meta2_SKBD[3:5])
 
         # layer task
         x_task_SBN = self.feature_gates_task(
@@ -432,11 +436,11 @@ class Trunk(nn.Module):
         s_task_SBK = self.self_gates_task(
             torch.cat([z_meta2_watch_OBD, z_meta2_social_OBD]),
         ).sigmoid()
-        w0, w1, w2 = w_task_click_OBC.split([1, 1, 1], dim=-1)
-        w2 = w2 + s_task_SBK[0:3]
-        z_task_click_OBD = mix(w0, e_task_SKBD[0:1])
-        z_task_click_OBD = z_task_click_OBD + mix(w1, e_task_SKBD[1:2])
-        z_task_click_OBD = z_task_click_OBD + mix(w2, e_task_SKBD[2:5])
+        w0_OBK, w1_OBK, w2_OBK = w_task_click_OBC.split([1, 1, 1], dim=-1)
+        w2_OBK = w2_OBK + s_task_SBK[0:3]
+        z_task_click_OBD = mix(w0_OBK, e_task_SKBD[0:1])
+        z_task_click_OBD = z_task_click_OBD + mix(w1_OBK, e_task_SKBD[1:2])
+        z_task_click_OBD = z_task_click_OBD + mix(w2_OBK, e_task_SKBD[2:5])
         read_GBN = torch.cat(
             [
                 z_meta2_social_OBD,
@@ -446,16 +450,16 @@ class Trunk(nn.Module):
             dim=-1,
         )
         w_task_follow_OBC = self.gates_task_follow(read_GBN).softmax(-1)
-        w0, w1, w2, w3 = w_task_follow_OBC.split([1, 1, 1, 1], dim=-1)
-        w3 = w3 + s_task_SBK[3:9]
-        z_task_follow_OBD = mix(w0, e_task_SKBD[0:1])
-        z_task_follow_OBD = z_task_follow_OBD + mix(w1, e_task_SKBD[5:6])
+        w0_OBK, w1_OBK, w2_OBK, w3_OBK = w_task_follow_OBC.split([1, 1, 1, 1], dim=-1)
+        w3_OBK = w3_OBK + s_task_SBK[3:9]
+        z_task_follow_OBD = mix(w0_OBK, e_task_SKBD[0:1])
+        z_task_follow_OBD = z_task_follow_OBD + mix(w1_OBK, e_task_SKBD[5:6])
         z_task_follow_OBD = z_task_follow_OBD + mix(
-            w2,
+            w2_OBK,
             torch.cat([e_task_SKBD[6:7], e_task_SKBD[10:11]]),
         )
         z_task_follow_OBD = z_task_follow_OBD + mix(
-            w3,
+            w3_OBK,
             torch.cat([e_task_SKBD[7:10], e_task_SKBD[11:14]]),
         )
 
@@ -480,7 +484,7 @@ class Model(nn.Module):
 
 
 def check_inputs(model, args, kwargs):
-    """Raise ValueError if features are missing, or in training for a batch of less than two rows.
+    """Raise ValueError for features missing or misshapen, in training for less than two rows.
 
     One row has no variance to normalise by.
     """
@@ -488,6 +492,9 @@ def check_inputs(model, args, kwargs):
     missing = [name for name in FEATURES if name not in features]
     if missing:
         raise ValueError(f"features missing: {', '.join(missing)}")
+    for name, width in DENSE.items():
+        if features[name].shape[1:] != (width,):
+            raise ValueError(f"{name} must be [B, {width}], not {list(features[name].shape)}")
     if model.training and any(len(column) < 2 for column in features.values()):
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 

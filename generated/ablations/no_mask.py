@@ -187,7 +187,10 @@ class FeatureGates(nn.Module):
 
 
 def mix(w_OBK, e_GKBD):
-    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs."""
+    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs.
+
+    A self gate is a second mixture of the same experts: its weights add to the gate's before.
+    """
     w_GOKB1 = w_OBK.unflatten(0, (e_GKBD.shape[0], -1)).transpose(2, 3).unsqueeze(-1)
     return (w_GOKB1 * e_GKBD.unsqueeze(1)).sum(2).flatten(0, 1)
 
@@ -397,19 +400,22 @@ class Trunk(nn.Module):
         e_meta_SKBD = self.experts_meta(x_meta_SBN)
         w_meta_OBC = self.gates_meta(x_BV.unsqueeze(0)).softmax(-1)
         s_meta_SBK = self.self_gates_meta(x_BV.unsqueeze(0)).softmax(-1)
-        w0, w1 = w_meta_OBC[0:1].split([2, 4], dim=-1)
-        w0 = w0 + s_meta_SBK[0:1]
-        z_meta_shared_OBD = mix(w0, e_meta_SKBD[0:1])
-        z_meta_shared_OBD = z_meta_shared_OBD + mix(w1, e_meta_SKBD[1:3].flatten(0, 1).unsqueeze(0))
-        w0, w1, w2 = w_meta_OBC[1:2].split([2, 2, 2], dim=-1)
-        w1 = w1 + s_meta_SBK[1:2]
-        z_meta_watch_OBD = mix(w0, e_meta_SKBD[0:1])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1, e_meta_SKBD[1:2])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w2, e_meta_SKBD[2:3])
-        w0, w1 = w_meta_OBC[2:3].split([4, 2], dim=-1)
-        w1 = w1 + s_meta_SBK[2:3]
-        z_meta_interaction_OBD = mix(w0, e_meta_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1, e_meta_SKBD[2:3])
+        w0_OBK, w1_OBK = w_meta_OBC[0:1].split([2, 4], dim=-1)
+        w0_OBK = w0_OBK + s_meta_SBK[0:1]
+        z_meta_shared_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
+        z_meta_shared_OBD = z_meta_shared_OBD + mix(
+            w1_OBK,
+            e_meta_SKBD[1:3].flatten(0, 1).unsqueeze(0),
+        )
+        w0_OBK, w1_OBK, w2_OBK = w_meta_OBC[1:2].split([2, 2, 2], dim=-1)
+        w1_OBK = w1_OBK + s_meta_SBK[1:2]
+        z_meta_watch_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
+        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta_SKBD[1:2])
+        z_meta_watch_OBD = z_meta_watch_OBD + mix(w2_OBK, e_meta_SKBD[2:3])
+        w0_OBK, w1_OBK = w_meta_OBC[2:3].split([4, 2], dim=-1)
+        w1_OBK = w1_OBK + s_meta_SBK[2:3]
+        z_meta_interaction_OBD = mix(w0_OBK, e_meta_SKBD[0:2].flatten(0, 1).unsqueeze(0))
+        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1_OBK, e_meta_SKBD[2:3])
 
         # layer task
         x_task_SBN = self.feature_gates_task(
@@ -436,73 +442,79 @@ class Trunk(nn.Module):
             [z_meta_watch_OBD.expand(3, -1, -1), z_meta_interaction_OBD.expand(7, -1, -1)],
         )
         s_task_SBK = self.self_gates_task(read_GBN).sigmoid()
-        w0, w1, w2 = w_task_OBC[0:1].split([2, 1, 10], dim=-1)
-        w1 = w1 + s_task_SBK[0:1]
-        z_task_click_OBD = mix(w0, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_click_OBD = z_task_click_OBD + mix(w1, e_task_SKBD[2:3])
-        z_task_click_OBD = z_task_click_OBD + mix(w2, e_task_SKBD[3:13].flatten(0, 1).unsqueeze(0))
-        w0, w1, w2 = w_task_OBC[1:2].split([3, 1, 9], dim=-1)
-        w1 = w1 + s_task_SBK[1:2]
-        z_task_long_view_OBD = mix(w0, e_task_SKBD[0:3].flatten(0, 1).unsqueeze(0))
-        z_task_long_view_OBD = z_task_long_view_OBD + mix(w1, e_task_SKBD[3:4])
+        w0_OBK, w1_OBK, w2_OBK = w_task_OBC[0:1].split([2, 1, 10], dim=-1)
+        w1_OBK = w1_OBK + s_task_SBK[0:1]
+        z_task_click_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_click_OBD = z_task_click_OBD + mix(w1_OBK, e_task_SKBD[2:3])
+        z_task_click_OBD = z_task_click_OBD + mix(
+            w2_OBK,
+            e_task_SKBD[3:13].flatten(0, 1).unsqueeze(0),
+        )
+        w0_OBK, w1_OBK, w2_OBK = w_task_OBC[1:2].split([3, 1, 9], dim=-1)
+        w1_OBK = w1_OBK + s_task_SBK[1:2]
+        z_task_long_view_OBD = mix(w0_OBK, e_task_SKBD[0:3].flatten(0, 1).unsqueeze(0))
+        z_task_long_view_OBD = z_task_long_view_OBD + mix(w1_OBK, e_task_SKBD[3:4])
         z_task_long_view_OBD = z_task_long_view_OBD + mix(
-            w2,
+            w2_OBK,
             e_task_SKBD[4:13].flatten(0, 1).unsqueeze(0),
         )
-        w0, w1, w2 = w_task_OBC[2:3].split([4, 1, 8], dim=-1)
-        w1 = w1 + s_task_SBK[2:3]
-        z_task_finish_OBD = mix(w0, e_task_SKBD[0:4].flatten(0, 1).unsqueeze(0))
-        z_task_finish_OBD = z_task_finish_OBD + mix(w1, e_task_SKBD[4:5])
+        w0_OBK, w1_OBK, w2_OBK = w_task_OBC[2:3].split([4, 1, 8], dim=-1)
+        w1_OBK = w1_OBK + s_task_SBK[2:3]
+        z_task_finish_OBD = mix(w0_OBK, e_task_SKBD[0:4].flatten(0, 1).unsqueeze(0))
+        z_task_finish_OBD = z_task_finish_OBD + mix(w1_OBK, e_task_SKBD[4:5])
         z_task_finish_OBD = z_task_finish_OBD + mix(
-            w2,
+            w2_OBK,
             e_task_SKBD[5:13].flatten(0, 1).unsqueeze(0),
         )
-        w0, w1, w2 = w_task_OBC[3:4].split([6, 1, 6], dim=-1)
-        w1 = w1 + s_task_SBK[3:4]
-        z_task_like_OBD = mix(w0, e_task_SKBD[0:6].flatten(0, 1).unsqueeze(0))
-        z_task_like_OBD = z_task_like_OBD + mix(w1, e_task_SKBD[6:7])
-        z_task_like_OBD = z_task_like_OBD + mix(w2, e_task_SKBD[7:13].flatten(0, 1).unsqueeze(0))
-        w0, w1, w2 = w_task_OBC[4:5].split([7, 1, 5], dim=-1)
-        w1 = w1 + s_task_SBK[4:5]
-        z_task_profile_enter_OBD = mix(w0, e_task_SKBD[0:7].flatten(0, 1).unsqueeze(0))
-        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(w1, e_task_SKBD[7:8])
+        w0_OBK, w1_OBK, w2_OBK = w_task_OBC[3:4].split([6, 1, 6], dim=-1)
+        w1_OBK = w1_OBK + s_task_SBK[3:4]
+        z_task_like_OBD = mix(w0_OBK, e_task_SKBD[0:6].flatten(0, 1).unsqueeze(0))
+        z_task_like_OBD = z_task_like_OBD + mix(w1_OBK, e_task_SKBD[6:7])
+        z_task_like_OBD = z_task_like_OBD + mix(
+            w2_OBK,
+            e_task_SKBD[7:13].flatten(0, 1).unsqueeze(0),
+        )
+        w0_OBK, w1_OBK, w2_OBK = w_task_OBC[4:5].split([7, 1, 5], dim=-1)
+        w1_OBK = w1_OBK + s_task_SBK[4:5]
+        z_task_profile_enter_OBD = mix(w0_OBK, e_task_SKBD[0:7].flatten(0, 1).unsqueeze(0))
+        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(w1_OBK, e_task_SKBD[7:8])
         z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(
-            w2,
+            w2_OBK,
             e_task_SKBD[8:13].flatten(0, 1).unsqueeze(0),
         )
-        w0, w1, w2 = w_task_OBC[5:6].split([8, 1, 4], dim=-1)
-        w1 = w1 + s_task_SBK[5:6]
-        z_task_comment_stay_OBD = mix(w0, e_task_SKBD[0:8].flatten(0, 1).unsqueeze(0))
-        z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(w1, e_task_SKBD[8:9])
+        w0_OBK, w1_OBK, w2_OBK = w_task_OBC[5:6].split([8, 1, 4], dim=-1)
+        w1_OBK = w1_OBK + s_task_SBK[5:6]
+        z_task_comment_stay_OBD = mix(w0_OBK, e_task_SKBD[0:8].flatten(0, 1).unsqueeze(0))
+        z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(w1_OBK, e_task_SKBD[8:9])
         z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(
-            w2,
+            w2_OBK,
             e_task_SKBD[9:13].flatten(0, 1).unsqueeze(0),
         )
-        w0, w1, w2 = w_task_OBC[6:7].split([9, 1, 3], dim=-1)
-        w1 = w1 + s_task_SBK[6:7]
-        z_task_comment_OBD = mix(w0, e_task_SKBD[0:9].flatten(0, 1).unsqueeze(0))
-        z_task_comment_OBD = z_task_comment_OBD + mix(w1, e_task_SKBD[9:10])
+        w0_OBK, w1_OBK, w2_OBK = w_task_OBC[6:7].split([9, 1, 3], dim=-1)
+        w1_OBK = w1_OBK + s_task_SBK[6:7]
+        z_task_comment_OBD = mix(w0_OBK, e_task_SKBD[0:9].flatten(0, 1).unsqueeze(0))
+        z_task_comment_OBD = z_task_comment_OBD + mix(w1_OBK, e_task_SKBD[9:10])
         z_task_comment_OBD = z_task_comment_OBD + mix(
-            w2,
+            w2_OBK,
             e_task_SKBD[10:13].flatten(0, 1).unsqueeze(0),
         )
-        w0, w1, w2 = w_task_OBC[7:8].split([10, 1, 2], dim=-1)
-        w1 = w1 + s_task_SBK[7:8]
-        z_task_follow_OBD = mix(w0, e_task_SKBD[0:10].flatten(0, 1).unsqueeze(0))
-        z_task_follow_OBD = z_task_follow_OBD + mix(w1, e_task_SKBD[10:11])
+        w0_OBK, w1_OBK, w2_OBK = w_task_OBC[7:8].split([10, 1, 2], dim=-1)
+        w1_OBK = w1_OBK + s_task_SBK[7:8]
+        z_task_follow_OBD = mix(w0_OBK, e_task_SKBD[0:10].flatten(0, 1).unsqueeze(0))
+        z_task_follow_OBD = z_task_follow_OBD + mix(w1_OBK, e_task_SKBD[10:11])
         z_task_follow_OBD = z_task_follow_OBD + mix(
-            w2,
+            w2_OBK,
             e_task_SKBD[11:13].flatten(0, 1).unsqueeze(0),
         )
-        w0, w1, w2 = w_task_OBC[8:9].split([11, 1, 1], dim=-1)
-        w1 = w1 + s_task_SBK[8:9]
-        z_task_repost_OBD = mix(w0, e_task_SKBD[0:11].flatten(0, 1).unsqueeze(0))
-        z_task_repost_OBD = z_task_repost_OBD + mix(w1, e_task_SKBD[11:12])
-        z_task_repost_OBD = z_task_repost_OBD + mix(w2, e_task_SKBD[12:13])
-        w0, w1 = w_task_OBC[9:10].split([12, 1], dim=-1)
-        w1 = w1 + s_task_SBK[9:10]
-        z_task_hate_OBD = mix(w0, e_task_SKBD[0:12].flatten(0, 1).unsqueeze(0))
-        z_task_hate_OBD = z_task_hate_OBD + mix(w1, e_task_SKBD[12:13])
+        w0_OBK, w1_OBK, w2_OBK = w_task_OBC[8:9].split([11, 1, 1], dim=-1)
+        w1_OBK = w1_OBK + s_task_SBK[8:9]
+        z_task_repost_OBD = mix(w0_OBK, e_task_SKBD[0:11].flatten(0, 1).unsqueeze(0))
+        z_task_repost_OBD = z_task_repost_OBD + mix(w1_OBK, e_task_SKBD[11:12])
+        z_task_repost_OBD = z_task_repost_OBD + mix(w2_OBK, e_task_SKBD[12:13])
+        w0_OBK, w1_OBK = w_task_OBC[9:10].split([12, 1], dim=-1)
+        w1_OBK = w1_OBK + s_task_SBK[9:10]
+        z_task_hate_OBD = mix(w0_OBK, e_task_SKBD[0:12].flatten(0, 1).unsqueeze(0))
+        z_task_hate_OBD = z_task_hate_OBD + mix(w1_OBK, e_task_SKBD[12:13])
 
         # towers
         y_TB = self.towers(
@@ -539,7 +551,7 @@ class Model(nn.Module):
 
 
 def check_inputs(model, args, kwargs):
-    """Raise ValueError if features are missing, or in training for a batch of less than two rows.
+    """Raise ValueError for features missing or misshapen, in training for less than two rows.
 
     One row has no variance to normalise by.
     """

@@ -187,7 +187,10 @@ class FeatureGates(nn.Module):
 
 
 def mix(w_OBK, e_GKBD):
-    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs."""
+    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs.
+
+    A self gate is a second mixture of the same experts: its weights add to the gate's before.
+    """
     w_GOKB1 = w_OBK.unflatten(0, (e_GKBD.shape[0], -1)).transpose(2, 3).unsqueeze(-1)
     return (w_GOKB1 * e_GKBD.unsqueeze(1)).sum(2).flatten(0, 1)
 
@@ -396,9 +399,9 @@ class Trunk(nn.Module):
         w_meta_shared_OBC = self.gates_meta_shared(x_BV.unsqueeze(0)).softmax(-1)
         z_meta_shared_OBD = mix(w_meta_shared_OBC, e_meta_SKBD.flatten(0, 1).unsqueeze(0))
         w_meta_watch_OBC = self.gates_meta_watch(x_BV.unsqueeze(0)).softmax(-1)
-        w0, w1 = w_meta_watch_OBC.split([2, 2], dim=-1)
-        z_meta_watch_OBD = mix(w0, e_meta_SKBD[0:1])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1, e_meta_SKBD[1:3])
+        w0_OBK, w1_OBK = w_meta_watch_OBC.split([2, 2], dim=-1)
+        z_meta_watch_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
+        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta_SKBD[1:3])
 
         # layer task
         x_task_SBN = self.feature_gates_task(
@@ -424,12 +427,12 @@ class Trunk(nn.Module):
             dim=-1,
         )
         w_task_OBC = self.gates_task(read_GBN).softmax(-1)
-        w0, w1, w2 = w_task_OBC.split([1, 1, 1], dim=-1)
-        z_task_OBD = mix(w0, e_task_SKBD[0:1])
+        w0_OBK, w1_OBK, w2_OBK = w_task_OBC.split([1, 1, 1], dim=-1)
+        z_task_OBD = mix(w0_OBK, e_task_SKBD[0:1])
         z_task_OBD = z_task_OBD + torch.cat(
-            [mix(w1[0:3], e_task_SKBD[1:2]), mix(w1[3:10], e_task_SKBD[5:6])],
+            [mix(w1_OBK[0:3], e_task_SKBD[1:2]), mix(w1_OBK[3:10], e_task_SKBD[5:6])],
         )
-        z_task_OBD = z_task_OBD + mix(w2, torch.cat([e_task_SKBD[2:5], e_task_SKBD[6:13]]))
+        z_task_OBD = z_task_OBD + mix(w2_OBK, torch.cat([e_task_SKBD[2:5], e_task_SKBD[6:13]]))
 
         # towers
         y_TB = self.towers(z_task_OBD).squeeze(-1)
@@ -451,7 +454,7 @@ class Model(nn.Module):
 
 
 def check_inputs(model, args, kwargs):
-    """Raise ValueError if features are missing, or in training for a batch of less than two rows.
+    """Raise ValueError for features missing or misshapen, in training for less than two rows.
 
     One row has no variance to normalise by.
     """

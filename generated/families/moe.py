@@ -104,7 +104,10 @@ class Experts(nn.Module):
 
 
 def mix(w_OBK, e_GKBD):
-    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs."""
+    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs.
+
+    A self gate is a second mixture of the same experts: its weights add to the gate's before.
+    """
     w_GOKB1 = w_OBK.unflatten(0, (e_GKBD.shape[0], -1)).transpose(2, 3).unsqueeze(-1)
     return (w_GOKB1 * e_GKBD.unsqueeze(1)).sum(2).flatten(0, 1)
 
@@ -312,7 +315,7 @@ class Model(nn.Module):
 
 
 def check_inputs(model, args, kwargs):
-    """Raise ValueError if features are missing."""
+    """Raise ValueError for features missing or misshapen."""
     features = args[0] if args else kwargs["features"]
     missing = [name for name in FEATURES if name not in features]
     if missing:

@@ -104,7 +104,10 @@ class Experts(nn.Module):
 
 
 def mix(w_OBK, e_GKBD):
-    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs."""
+    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs.
+
+    A self gate is a second mixture of the same experts: its weights add to the gate's before.
+    """
     w_GOKB1 = w_OBK.unflatten(0, (e_GKBD.shape[0], -1)).transpose(2, 3).unsqueeze(-1)
     return (w_GOKB1 * e_GKBD.unsqueeze(1)).sum(2).flatten(0, 1)
 
@@ -301,24 +304,24 @@ class Trunk(nn.Module):
         e_meta_shared_SKBD = self.experts_meta_shared(x_BV.unsqueeze(0))
         e_meta_click_SKBD = self.experts_meta_click(x_BV.unsqueeze(0))
         w_meta_shared_OBC = self.gates_meta_shared(x_BV.unsqueeze(0)).softmax(-1)
-        w0, w1 = w_meta_shared_OBC.split([4, 10], dim=-1)
-        z_meta_shared_OBD = mix(w0, e_meta_shared_SKBD)
+        w0_OBK, w1_OBK = w_meta_shared_OBC.split([4, 10], dim=-1)
+        z_meta_shared_OBD = mix(w0_OBK, e_meta_shared_SKBD)
         z_meta_shared_OBD = z_meta_shared_OBD + mix(
-            w1,
+            w1_OBK,
             e_meta_click_SKBD.flatten(0, 1).unsqueeze(0),
         )
         w_meta_click_OBC = self.gates_meta_click(x_BV.unsqueeze(0)).softmax(-1)
-        w0, w1 = w_meta_click_OBC.split([4, 1], dim=-1)
-        z_meta_click_OBD = mix(w0, e_meta_shared_SKBD)
-        z_meta_click_OBD = z_meta_click_OBD + mix(w1, e_meta_click_SKBD)
+        w0_OBK, w1_OBK = w_meta_click_OBC.split([4, 1], dim=-1)
+        z_meta_click_OBD = mix(w0_OBK, e_meta_shared_SKBD)
+        z_meta_click_OBD = z_meta_click_OBD + mix(w1_OBK, e_meta_click_SKBD)
 
         # layer task
         e_task_shared_SKBD = self.experts_task_shared(z_meta_shared_OBD)
         e_task_click_SKBD = self.experts_task_click(z_meta_click_OBD)
         w_task_OBC = self.gates_task(z_meta_click_OBD).softmax(-1)
-        w0, w1 = w_task_OBC.split([4, 1], dim=-1)
-        z_task_OBD = mix(w0, e_task_shared_SKBD)
-        z_task_OBD = z_task_OBD + mix(w1, e_task_click_SKBD)
+        w0_OBK, w1_OBK = w_task_OBC.split([4, 1], dim=-1)
+        z_task_OBD = mix(w0_OBK, e_task_shared_SKBD)
+        z_task_OBD = z_task_OBD + mix(w1_OBK, e_task_click_SKBD)
 
         # towers
         y_TB = self.towers(z_task_OBD).squeeze(-1)
@@ -340,7 +343,7 @@ class Model(nn.Module):
 
 
 def check_inputs(model, args, kwargs):
-    """Raise ValueError if features are missing."""
+    """Raise ValueError for features missing or misshapen."""
     features = args[0] if args else kwargs["features"]
     missing = [name for name in FEATURES if name not in features]
     if missing:

@@ -70,6 +70,8 @@ def compile(  # noqa: A001
         if diff:
             return _show_diff(outputs)
         return _check(outputs) if check else _write(outputs)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         file = error.filename2 or error.filename
         raise click.ClickException(f"cannot use {file}: {error.strerror}") from None

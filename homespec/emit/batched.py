@@ -220,12 +220,17 @@ def _states(batch: Batch, variables: Variables) -> Block:
     """A mixture: the gate's weights are split among the sets it reads, one sum for each."""
     members, first = _members(batch, Mix)
     target = variable_name(batch)
-    weights = flat(stacked([m.gate for m in members], variables))
+    whole = stacked([m.gate for m in members], variables)
+    weights = flat(whole)
     terms = _terms(members)
     names = [weights]
     forward: list[tuple[str, Expr]] = []
+    if isinstance(whole, Group):
+        forward.append(("w_OBC", whole))
+        weights = "w_OBC"
+        names = [weights]
     if len(terms) > 1:
-        names = [f"w{i}" for i in range(len(terms))]
+        names = [f"w{i}_OBK" for i in range(len(terms))]
         sizes = literal([size for _, size, _ in terms])
         forward.append((", ".join(names), f"{weights}.split({sizes}, dim=-1)"))
     sums = []
@@ -233,7 +238,7 @@ def _states(batch: Batch, variables: Variables) -> Block:
         weight = name
         if position in first.residual_positions:
             own = stacked([_self_gate(m, position) for m in members], variables)
-            weight = name if len(terms) > 1 else "w0"
+            weight = name if len(terms) > 1 else "w0_OBK"
             forward.append((weight, _plus(name, own)))
         sums.append(_sum(weight, [m.sets[position : position + span] for m in members], variables))
     forward.append((target, sums[0]))

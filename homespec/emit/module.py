@@ -128,9 +128,11 @@ def _lines(file: str, lines: set[int]) -> str:
 def _constants(graph: Graph, spec: Spec) -> dict[str, str]:
     objectives = {o.task: o for o in graph.of(Objective)}
     tasks = [name for name in spec.tasks if name in objectives]
+    dense = [(n, str(f.dense)) for n, f in spec.features.items() if f.kind == "dense"]
     rates = [(t.task, literal(t.rate)) for t in graph.of(Tower) if t.rate is not None]
     return {
         "names": packed("FEATURES", strings(list(spec.features))),
+        "dense": packed("DENSE", mapping(dense)) if dense else "",
         "tasks": packed("TASKS", strings(tasks)),
         "labels": packed("LABELS", mapping([(t, literal(objectives[t].label)) for t in tasks])),
         "rates": packed("RATES", mapping(rates)) if rates else "",

@@ -32,8 +32,14 @@ def drawn(seed: int, layout: str) -> Graph:
 
 @Layout
 @pytest.mark.parametrize("form", FORMATS)
-def test_golden(form: str, layout: str, golden: Callable[[Path, str], None]) -> None:
-    graph = LAYOUTS[layout](homespec.load(HERE / "origins.yaml").analysis.graph)
+def test_golden(
+    form: str,
+    layout: str,
+    golden: Callable[[Path, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(HERE)
+    graph = LAYOUTS[layout](homespec.load("origins.yaml").analysis.graph)
     golden(HERE / "drawings" / f"origins.{layout}.{form}", FORMATS[form](graph))
 
 
