@@ -69,11 +69,13 @@ class Input(Node):
 class Placed(Node):
     """A node of one layer that stands at one node of the task tree.
 
-    `place` is that node's name, or `name.0`, `name.1`, … where it has several states.
+    `place` is that node's name, or `name.0`, `name.1`, … where it has several states. `level` is
+    how deep it stands: groups by their depth, all tasks below the deepest group.
     """
 
     layer: str
     place: str
+    level: int = 0
 
     @property
     def identifier(self) -> str:
@@ -84,7 +86,10 @@ class Placed(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureGate(Placed):
-    """x [B, N] -> x ⊙ Fea_Gate(x) [B, N] (HOME.md section 4). One LoRA needs no router."""
+    """x [B, N] -> x ⊙ Fea_Gate(x) [B, N] (HOME.md section 4). One LoRA needs no router.
+
+    It reads x; in an optimised graph also the projection that makes its low ranks and its router.
+    """
 
     kind: ClassVar[str] = "feature_gate"
     width: int
@@ -124,7 +129,8 @@ class ExpertSet(Placed):
 class Gate(Placed):
     """Concatenated states [B, N] -> weights over C experts [B, C]; `widths` = (N, hidden…, C).
 
-    A gate over one expert has the weight 1 and no parameters, unless it is a self gate.
+    A gate over one expert has the weight 1 and no parameters, unless it is a self gate. In an
+    optimised graph a gate of one Linear reads the projection that this Linear is a part of.
     """
 
     kind: ClassVar[str] = "gate"
@@ -142,6 +148,33 @@ class SelfGate(Gate):
     """A gate over the node's own set (HOME.md section 5): sigmoid if C == 1, else softmax."""
 
     kind: ClassVar[str] = "self_gate"
+
+
+class Section(NamedTuple):
+    """Columns of a projection: those of `nodes`, `width` for each, that are read for one purpose.
+
+    `purpose` is down (without a bias), router, gate or self_gate. `loras` is how many matrices a
+    node's columns belong to.
+    """
+
+    purpose: str
+    nodes: tuple[str, ...]
+    width: int
+    loras: int = 1
+
+    @property
+    def columns(self) -> int:
+        """All columns."""
+        return len(self.nodes) * self.width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection(Placed):
+    """All Linears of gates that read one value x [B, N] as one: -> [B, columns of all sections]."""
+
+    kind: ClassVar[str] = "projection"
+    width: int
+    sections: tuple[Section, ...]
 
 
 class Residual(NamedTuple):
@@ -312,6 +345,11 @@ class Graph:
         node = node.members[port.member or 0] if isinstance(node, Batch) else node
         assert isinstance(node, Input | FeatureGate | Mix)
         return node.width
+
+    def is_projected(self, node: Node) -> bool:
+        """Whether a projection makes what a gate reads, or what a feature gate routes by."""
+        last = self[node.reads[-1].node] if node.reads else node
+        return isinstance(last.members[0] if isinstance(last, Batch) else last, Projection)
 
     def readers(self, name: str) -> list[Node]:
         """The nodes that read the value of `name`."""

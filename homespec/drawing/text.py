@@ -13,8 +13,8 @@ from typing import Any
 from homespec.analysis.yaml_text import flow
 from homespec.graph import Batch, Graph, Node, Port
 
-IN_THE_NAME = ("name", "layer", "place", "task")
-"""Fields that a node's name says already."""
+IN_THE_NAME = ("name", "layer", "place", "level", "task")
+"""Fields that a node's name and place in the tree say already."""
 
 
 def as_text(graph: Graph) -> str:

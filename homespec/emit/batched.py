@@ -5,13 +5,14 @@ Letters: B batch, V width of v, S sets, K experts a set, D width, O outputs, C c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from homespec.emit.block import Block, Logical, Variable
+from homespec.emit.block import Block, Columns, Logical, Scope, Variable
 from homespec.emit.layout import Expr, Group, call, flat, literal, sequence
-from homespec.emit.slices import Variables, follows, inputs, part, runs, stacked
+from homespec.emit.slices import follows, heads, inputs, part, runs, stacked
 from homespec.graph import (
     Batch,
     ExpertSet,
@@ -21,6 +22,8 @@ from homespec.graph import (
     Node,
     Placed,
     Port,
+    Projection,
+    Section,
     SelfGate,
     Tower,
 )
@@ -38,14 +41,18 @@ LETTERS = {
 """Letter and shape of the variable that holds the value of each kind of batch."""
 
 
-def emit_batch(batch: Batch, variables: dict[str, Variable]) -> Block:
+def emit_batch(batch: Batch, variables: Scope) -> Block:
     """The block of a batch; its variable joins `variables`."""
     block = EMITTERS[type(batch.members[0])](batch, variables)
-    variables[batch.name] = Variable(variable_name(batch), len(batch.members))
+    if not isinstance(batch.members[0], Projection):
+        variable = variables.add(batch.name, variable_name(batch), len(batch.members))
+        if variable.cuts:
+            split = f"{variable.name}.split({literal(list(variable.cuts))})"
+            block.forward.append((variable.parts, split))
     return block
 
 
-def emit_single_choice(gate: Gate, variables: dict[str, Variable], like: Expr) -> Block:
+def emit_single_choice(gate: Gate, variables: Scope, like: Expr) -> Block:
     """A gate over one expert: the weight 1, no weights to learn."""
     name = f"w_{gate.layer}_{gate.identifier}_1B1"
     variables[gate.name] = Variable(name)
@@ -68,7 +75,7 @@ def _places(members: list[Any]) -> tuple[str, ...]:
     return tuple(m.place if isinstance(m, Placed) else m.task for m in members)
 
 
-def _input(batch: Batch, variables: Variables) -> Expr:
+def _input(batch: Batch, variables: Scope) -> Expr:
     return inputs([member.reads for member in batch.members], variables)
 
 
@@ -102,10 +109,88 @@ def mlp_logical(
     return rows
 
 
-def _feature_gates(batch: Batch, variables: Variables) -> Block:
+def _projections(batch: Batch, variables: Scope) -> Block:
+    """One wide GEMM for each value, and its columns as variables by purpose."""
+    members, first = _members(batch, Projection)
+    tensor = f"trunk.{batch.name}"
+    suffix = batch.name.removeprefix("projections_")
+    names = _section_names(first, suffix, variables)
+    logical: list[Logical] = []
+    bare = biased = 0
+    for position, (section, name) in enumerate(zip(first.sections, names, strict=True)):
+        nodes = [node for m in members for node in m.sections[position].nodes]
+        for place, node in enumerate(nodes):
+            group, index = divmod(place, len(section.nodes))
+            key = (section.purpose, node)
+            size = len(members)
+            variables.columns[key] = Columns(name, size, len(section.nodes), group, index)
+        constant = name.removesuffix("_GBC").upper()
+        weights, biases = _section_logical(section, nodes)
+        rows = (bare + biased, bare + biased + section.columns)
+        logical.append(replace(weights, tensor=f"{tensor}.weight", rows=rows, names=constant))
+        if biases is None:
+            bare += section.columns
+        else:
+            rows = (biased, biased + section.columns)
+            logical.append(replace(biases, tensor=f"{tensor}.bias", rows=rows, names=constant))
+            biased += section.columns
+    without = [s.columns for s in first.sections if s.purpose == "down"]
+    having = [s.columns for s in first.sections if s.purpose != "down"]
+    make = call(
+        "Projections", str(len(members)), str(first.width), literal(without), literal(having)
+    )
+    read = _input(batch, variables)
+    forward: list[tuple[str, Expr]] = []
+    if len(flat(read)) > 60:  # a long input reads better on a line of its own
+        forward.append(("read_GBN", read))
+        read = "read_GBN"
+    own = call(f"self.{batch.name}", read)
+    if len(names) == 1:
+        forward.append((names[0], _then(own, "[0]")))
+    elif len(", ".join(names)) < 60:
+        forward.append((", ".join(names), own))
+    else:
+        forward.append(("columns", own))
+        forward += [(name, f"columns[{i}]") for i, name in enumerate(names)]
+    return Block(
+        batch,
+        init=[(f"self.{batch.name}", make)],
+        forward=forward,
+        logical=logical,
+        uses={"Projections"},
+    )
+
+
+COLUMN_NAMES = {"down": "low", "router": "router", "gate": "logits", "self_gate": "own"}
+"""The variables of a projection's columns by purpose."""
+
+
+def _section_names(first: Projection, suffix: str, scope: Scope) -> list[str]:
+    """low_meta_GBC, …; with the section's first node where there are several of one purpose."""
+    several = Counter(section.purpose for section in first.sections)
+    names = []
+    for section in first.sections:
+        name = f"{COLUMN_NAMES[section.purpose]}_{suffix}"
+        if several[section.purpose] > 1:
+            name += "_of_" + section.nodes[0].split(".", 2)[2].replace(".", "_")
+        names.append(scope.fresh(name) + "_GBC")
+    return names
+
+
+def _section_logical(section: Section, nodes: list[str]) -> tuple[Logical, Logical | None]:
+    """Logical names of the weights and the biases of nodes that are rows of a projection."""
+    kind, layer, _ = nodes[0].split(".", 2)
+    places = tuple(node.split(".", 2)[2] for node in nodes)
+    stem = f"{kind}.{layer}.{{}}"
+    if section.purpose == "down":
+        return Logical("", f"{stem}.loras.{{}}.down.weight", (places, section.loras)), None
+    part = f"{stem}.router" if section.purpose == "router" else f"{stem}.linears.0"
+    return Logical("", f"{part}.weight", (places,)), Logical("", f"{part}.bias", (places,))
+
+
+def _feature_gates(batch: Batch, variables: Scope) -> Block:
     members, first = _members(batch, FeatureGate)
     places, count = _places(members), len(members)
-    tensor, pattern = f"trunk.{batch.name}", f"feature_gates.{first.layer}.{{}}"
     options: dict[str, Expr] = {}
     if first.mix == "before_sigmoid":
         options["mix_logits"] = "True"
@@ -113,26 +198,23 @@ def _feature_gates(batch: Batch, variables: Variables) -> Block:
         "FeatureGates", str(count), width=str(first.width), loras=str(first.loras),
         rank=str(first.rank), **options,
     )  # fmt: skip
-    axes = (places, first.loras)
-    logical = [
-        Logical(f"{tensor}.down", f"{pattern}.loras.{{}}.down.weight", axes),
-        Logical(f"{tensor}.up", f"{pattern}.loras.{{}}.up.weight", axes),
-    ]
-    if first.loras > 1:
-        logical += [
-            Logical(f"{tensor}.router.weights.0", f"{pattern}.router.weight", (places,)),
-            Logical(f"{tensor}.router.biases.0", f"{pattern}.router.bias", (places,)),
-        ]
+    up = f"feature_gates.{first.layer}.{{}}.loras.{{}}.up.weight"
+    read = inputs([m.reads[:1] for m in members], variables)
+    if len({m.reads[0] for m in members}) > 1:
+        read = stacked([m.reads[0] for m in members], variables)
+    purposes = ("down", "router") if first.loras > 1 else ("down",)
+    columns = [heads([(p, m.name) for m in members], variables) for p in purposes]
+    use = call(f"self.{batch.name}", read, *columns)
     return Block(
         batch,
         init=[(f"self.{batch.name}", make)],
-        forward=[(variable_name(batch), call(f"self.{batch.name}", _input(batch, variables)))],
-        logical=logical,
-        uses={"FeatureGates", "MLPs"},
+        forward=[(variable_name(batch), use)],
+        logical=[Logical(f"trunk.{batch.name}.up", up, (places, first.loras))],
+        uses={"FeatureGates"},
     )
 
 
-def _experts(batch: Batch, variables: Variables) -> Block:
+def _experts(batch: Batch, variables: Scope) -> Block:
     members, first = _members(batch, ExpertSet)
     axes = (_places(members), first.count)
     tensor, pattern = f"trunk.{batch.name}", f"experts.{first.layer}.{{}}.{{}}"
@@ -189,13 +271,29 @@ def _finish(
     return finish, logical, uses
 
 
-def _gates(batch: Batch, variables: Variables) -> Block:
+def _gates(batch: Batch, variables: Scope) -> Block:
     members, first = _members(batch, Gate)
     self_gate = isinstance(first, SelfGate)
-    kind = "self_gates" if self_gate else "gates"
-    make = _mlps(len(members), first.widths, first.hidden_activation)
     single = self_gate and first.choices == 1
     weigh = ".sigmoid()" if single else ".softmax(-1)"
+    purpose = "self_gate" if self_gate else "gate"
+    target = variable_name(batch)
+    if (purpose, first.name) in variables.columns:
+        logits = heads([(purpose, m.name) for m in members], variables)
+        return Block(batch, forward=[(target, _then(logits, weigh))])
+    return _deep_gates(batch, members, variables, weigh)
+
+
+def _then(expr: Expr, tail: str) -> Expr:
+    """`expr.tail()`."""
+    return expr + tail if isinstance(expr, str) else replace(expr, tail=expr.tail + tail)
+
+
+def _deep_gates(batch: Batch, members: list[Gate], variables: Scope, weigh: str) -> Block:
+    """Gates with hidden layers are MLPs of their own."""
+    first = members[0]
+    kind = "self_gates" if isinstance(first, SelfGate) else "gates"
+    make = _mlps(len(members), first.widths, first.hidden_activation)
     read = _input(batch, variables)
     forward: list[tuple[str, Expr]] = []
     if len(flat(read)) > 60:  # a long input reads better on a line of its own
@@ -216,7 +314,7 @@ def _gates(batch: Batch, variables: Variables) -> Block:
     )
 
 
-def _states(batch: Batch, variables: Variables) -> Block:
+def _states(batch: Batch, variables: Scope) -> Block:
     """A mixture: the gate's weights are split among the sets it reads, one sum for each."""
     members, first = _members(batch, Mix)
     target = variable_name(batch)
@@ -243,7 +341,8 @@ def _states(batch: Batch, variables: Variables) -> Block:
         sums.append(_sum(weight, [m.sets[position : position + span] for m in members], variables))
     forward.append((target, sums[0]))
     forward += [(target, _plus(target, more)) for more in sums[1:]]
-    return Block(batch, forward=forward, uses={"mix"})
+    each = any("mix_each" in flat(expr) for _, expr in forward)
+    return Block(batch, forward=forward, uses={"mix", "mix_each"} if each else {"mix"})
 
 
 def _self_gate(mix: Mix, position: int) -> Port:
@@ -278,24 +377,20 @@ def _joins(mix: Mix, term: tuple[int, int, int], position: int) -> bool:
     return not touched and follows(mix.sets[start + span - 1], mix.sets[position])
 
 
-def _sum(weight: str, sets: list[tuple[Port, ...]], variables: Variables) -> Group:
+def _sum(weight: str, sets: list[tuple[Port, ...]], variables: Scope) -> Group:
     """`mix(w [O, B, K], e [G, K, B, D])` for one set (or a row of sets) an output."""
     if len(sets) == 1 and len(sets[0]) > 1:
         several = part(variables, sets[0][0], sets[0][-1])
         return call("mix", weight, f"{several}.flatten(0, 1).unsqueeze(0)")
     found = runs(sets)
-    if len({length for _, length in found}) == 1:
-        return call("mix", weight, stacked([key[0] for key, _ in found], variables, rest=3))
-    pieces: list[Expr] = []
-    start = 0
-    for key, length in found:
-        piece = part(variables, key[0], key[0])
-        pieces.append(call("mix", f"{weight}[{start}:{start + length}]", piece))
-        start += length
-    return call("torch.cat", sequence(pieces, "[]"))
+    experts = stacked([key[0] for key, _ in found], variables, rest=3)
+    outputs = [length for _, length in found]
+    if len(set(outputs)) == 1:
+        return call("mix", weight, experts)
+    return call("mix_each", weight, experts, literal(outputs))
 
 
-def _towers(batch: Batch, variables: Variables) -> Block:
+def _towers(batch: Batch, variables: Scope) -> Block:
     members, first = _members(batch, Tower)
     make = _mlps(len(members), first.widths, first.activation)
     read = Group(f"self.{batch.name}", (_input(batch, variables),), tail=".squeeze(-1)")
@@ -319,7 +414,8 @@ def _towers(batch: Batch, variables: Variables) -> Block:
     )
 
 
-EMITTERS: dict[type[Node], Callable[[Batch, Variables], Block]] = {
+EMITTERS: dict[type[Node], Callable[[Batch, Scope], Block]] = {
+    Projection: _projections,
     FeatureGate: _feature_gates,
     ExpertSet: _experts,
     Gate: _gates,

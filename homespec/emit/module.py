@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 
 from homespec.emit.batched import emit_batch, emit_single_choice
-from homespec.emit.block import Block, Logical, Variable
+from homespec.emit.block import Block, Logical, Scope, Variable
 from homespec.emit.features import emit_features
 from homespec.emit.header import harmless, header
 from homespec.emit.layout import (
@@ -161,18 +161,33 @@ def _label_graph(objectives: list[Objective]) -> dict[str, Any]:
 
 
 def _blocks(graph: Graph, plain: bool) -> list[Block]:
-    """Blocks in the order of evaluation, layer by layer."""
+    """Blocks in the order of evaluation, layer by layer.
+
+    Batched ones are made twice: what the first run slices is split once in the second.
+    """
+    if plain:
+        return _plain_blocks(graph)
+    scope = Scope()
+    _batched_blocks(graph, scope)
+    return _batched_blocks(graph, Scope(scope.wanted()))
+
+
+def _plain_blocks(graph: Graph) -> list[Block]:
     variables = {INPUT: Variable("x_BV")}
+    nodes = _by_layer(graph)
+    return [_product(n) if isinstance(n, Product) else emit_node(n, variables) for n in nodes]
+
+
+def _batched_blocks(graph: Graph, scope: Scope) -> list[Block]:
+    scope[INPUT] = Variable("x_BV")
     blocks = []
     for node in _by_layer(graph):
         if isinstance(node, Product):
             blocks.append(_product(node))
-        elif plain:
-            blocks.append(emit_node(node, variables))
         elif isinstance(node, Batch):
-            blocks.append(emit_batch(node, variables))
+            blocks.append(emit_batch(node, scope))
         elif isinstance(node, Gate):
-            blocks.append(emit_single_choice(node, variables, "x_BV"))
+            blocks.append(emit_single_choice(node, scope, "x_BV"))
     return blocks
 
 
@@ -293,7 +308,7 @@ def _equal_lists(names: list[str], axis: tuple[str, ...]) -> str:
 
 def _list_name(row: Logical) -> str:
     """The name of a batch in capitals, as the constant that lists its members is called."""
-    return row.tensor.split(".")[1].upper()
+    return row.names or row.tensor.split(".")[1].upper()
 
 
 def _logical_row(row: Logical) -> Expr:
@@ -302,6 +317,8 @@ def _logical_row(row: Logical) -> Expr:
         parts.append(row.table)
     for axis in row.axes:
         parts.append(_list_name(row) if isinstance(axis, tuple) else f"range({axis})")
+    if row.rows:
+        parts.append(f"slice({row.rows[0]}, {row.rows[1]})")
     return sequence(parts)
 
 

@@ -7,14 +7,14 @@ let each of G inputs serve M/G members, one wide GEMM each. Unequal runs are exp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+import dataclasses
+from collections.abc import Sequence
+from itertools import accumulate, groupby
 
-from homespec.emit.block import Variable
+from homespec.emit.block import Columns, Scope
 from homespec.emit.layout import Expr, call, sequence
 from homespec.graph import INPUT, Port
 
-Variables = Mapping[str, Variable]
 Reads = tuple[Port, ...]
 
 
@@ -23,7 +23,7 @@ def runs(reads: Sequence[Reads]) -> list[tuple[Reads, int]]:
     return [(key, len(list(group))) for key, group in groupby(reads)]
 
 
-def inputs(reads: Sequence[Reads], variables: Variables) -> Expr:
+def inputs(reads: Sequence[Reads], variables: Scope) -> Expr:
     """The input [G, B, N] of a batch whose members read `reads`, G dividing their number."""
     found = runs(reads)
     equal = len({length for _, length in found}) == 1
@@ -32,46 +32,83 @@ def inputs(reads: Sequence[Reads], variables: Variables) -> Expr:
     return parts[0] if len(parts) == 1 else call("torch.cat", sequence(parts, "[]"), dim="-1")
 
 
-def stacked(ports: Sequence[Port], variables: Variables, rest: int = 2) -> Expr:
+def stacked(ports: Sequence[Port], variables: Scope, rest: int = 2) -> Expr:
     """The values of `ports` along a new first axis; `rest` counts the axes behind it."""
     pieces: list[Expr] = []
-    for port, length in _repeats(ports):
-        piece = part(variables, port, port)
-        pieces.append(f"{piece}.expand({length}{', -1' * rest})" if length > 1 else piece)
-    merged = _merge(ports, variables)
-    if merged is not None:
-        return merged
+    for first, last, times in _repeated_slices(ports):
+        piece = part(variables, first, last)
+        if times > 1 and first == last:
+            piece = f"{piece}.expand({times}{', -1' * rest})"
+        elif times > 1:
+            piece = f"{piece}.repeat_interleave({times}, 0)"
+        pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else call("torch.cat", sequence(pieces, "[]"))
 
 
-def part(variables: Variables, first: Port, last: Port) -> str:
+def part(variables: Scope, first: Port, last: Port) -> str:
     """The slice of a batched value from member `first` to member `last`; all of it bare."""
     variable = variables[first.node]
     if first.node == INPUT:
         return f"{variable.name}.unsqueeze(0)"
     if first.member is None or last.member is None:
         return variable.name
-    if first.member == 0 and last.member == variable.size - 1:
+    start, stop = first.member, last.member + 1
+    if (start, stop) == (0, variable.size):
         return variable.name
-    return f"{variable.name}[{first.member}:{last.member + 1}]"
+    variables.asked.setdefault(first.node, set()).add((start, stop))
+    ends = list(accumulate(variable.cuts, initial=0))
+    if start in ends and stop in ends and ends.index(stop) == ends.index(start) + 1:
+        return f"{variable.parts}[{ends.index(start)}]"
+    return f"{variable.name}[{start}:{stop}]"
 
 
-def _repeats(ports: Sequence[Port]) -> list[tuple[Port, int]]:
-    return [(port, len(list(group))) for port, group in groupby(ports)]
+def heads(nodes: Sequence[tuple[str, str]], scope: Scope) -> Expr:
+    """What projections made for nodes, below each other: [nodes, B, columns of one].
 
-
-def _merge(ports: Sequence[Port], variables: Variables) -> Expr | None:
-    """Ascending members as few slices; None where a member repeats."""
-    slices: list[tuple[Port, Port]] = []
-    for port, length in _repeats(ports):
-        if length > 1:
-            return None
-        if slices and follows(slices[-1][1], port):
-            slices[-1] = (slices[-1][0], port)
-        else:
-            slices.append((port, port))
-    pieces: list[Expr] = [part(variables, first, last) for first, last in slices]
+    `nodes` are keys of `scope.columns`. Where they are all nodes of neighbouring groups, these need
+    no slices.
+    """
+    waiting = [scope.columns[node] for node in nodes]
+    pieces: list[Expr] = []
+    while waiting:
+        whole = _whole_groups(waiting)
+        first = waiting[0]
+        groups = max(whole, 1)
+        read = first.variable
+        if groups < first.size:
+            read += f"[{first.group}:{first.group + groups}]"
+        piece = f"apart({read}, {groups * first.each})" if first.each > 1 else read
+        if not whole:
+            piece += f"[{first.index}:{first.index + 1}]"
+        pieces.append(piece)
+        del waiting[: whole * first.each or 1]
     return pieces[0] if len(pieces) == 1 else call("torch.cat", sequence(pieces, "[]"))
+
+
+def _whole_groups(waiting: list[Columns]) -> int:
+    """How many neighbouring groups the columns begin with, each with all of its nodes in order."""
+    first = waiting[0]
+    count = 0
+    for start in range(0, len(waiting), first.each):
+        wanted = [
+            dataclasses.replace(first, group=first.group + count, index=i) for i in range(first.each)
+        ]
+        if waiting[start : start + first.each] != wanted:
+            break
+        count += 1
+    return count
+
+
+def _repeated_slices(ports: Sequence[Port]) -> list[tuple[Port, Port, int]]:
+    """Ports as slices of neighbouring members, each member of which is repeated equally often."""
+    slices: list[tuple[Port, Port, int]] = []
+    for port, group in groupby(ports):
+        times = len(list(group))
+        if slices and slices[-1][2] == times and follows(slices[-1][1], port):
+            slices[-1] = (slices[-1][0], port, times)
+        else:
+            slices.append((port, port, times))
+    return slices
 
 
 def follows(left: Port, right: Port) -> bool:

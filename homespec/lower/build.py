@@ -22,7 +22,7 @@ from homespec.graph import (
     Tower,
 )
 from homespec.lower.layers import Layer, SetPlan, span_of, states_each
-from homespec.lower.tree import Role, TreeNode
+from homespec.lower.tree import Role, TreeNode, nesting
 from homespec.schema.models import Spec, overlay
 from homespec.schema.models import Tower as TowerConfig
 from homespec.source import Document
@@ -34,8 +34,9 @@ def build_graph(spec: Spec, root: TreeNode, layers: list[Layer], document: Docum
     width = _add_input(graph, spec, document)
     v = State((Port(INPUT),), width)
     states = {root.name: v}
+    depth = nesting(root) + 1
     for layer, several in zip(layers, states_each(layers), strict=True):
-        states = LayerBuilder(graph, document, layer, states, v, several).build()
+        states = LayerBuilder(graph, document, layer, states, v, several, depth).build()
     for task in root.of(Role.TASK):
         state = next(states[node.name] for node in task.path if node.name in states)
         _add_tower(graph, spec, document, task.name, state)
@@ -63,7 +64,8 @@ class State:
 class LayerBuilder:
     """Adds one layer to the graph. `states` are the representations R_{k-1} by tree node.
 
-    `v` is R_0, `several` says for which nodes to put out several values, and how many.
+    `v` is R_0, `several` says for which nodes to put out several values, and how many; `depth` is
+    the level of the tasks.
     """
 
     graph: Graph
@@ -72,6 +74,7 @@ class LayerBuilder:
     states: dict[str, State]
     v: State
     several: dict[str, int]
+    depth: int
     fed: dict[str, State] = field(default_factory=dict)
     """What each set reads: its state, feature-gated where such gates are on."""
     self_gates: dict[str, Port] = field(default_factory=dict)
@@ -91,6 +94,9 @@ class LayerBuilder:
     def _name(self, kind: str, place: str) -> str:
         return f"{kind}.{self.layer.name}.{place}"
 
+    def _level(self, node: TreeNode) -> int:
+        return self.depth if node.role is Role.TASK else node.depth
+
     def _state_of(self, node: TreeNode) -> State:
         """R_{k-1} at the nearest ancestor-or-self that has one."""
         return next(self.states[n.name] for n in node.path if n.name in self.states)
@@ -106,6 +112,7 @@ class LayerBuilder:
                 span=span_of(self.document, plan.sections),
                 layer=self.layer.name,
                 place=plan.node.name,
+                level=self._level(plan.node),
                 count=experts.count,
                 widths=(fed.width, *experts.hidden, experts.width),
                 norm=experts.norm,
@@ -123,12 +130,14 @@ class LayerBuilder:
         each = plan.experts.inputs == "each"
         places = _places(plan.node.name, len(source.ports) if each else 0)
         ports = [
-            self._add_feature_gate(place, port, source.width)
+            self._add_feature_gate(plan.node, place, port, source.width)
             for place, port in zip(places, source.ports, strict=True)
         ]
         return State(tuple(ports), source.width)
 
-    def _add_feature_gate(self, place: str, source: Port, width: int) -> Port:
+    def _add_feature_gate(
+        self, node: TreeNode, place: str, source: Port, width: int
+    ) -> Port:
         gate = self.layer.gates.feature
         whole = max(1, width // gate.loras)
         return self.graph.add(
@@ -138,6 +147,7 @@ class LayerBuilder:
                 span=self._gate_span("feature"),
                 layer=self.layer.name,
                 place=place,
+                level=self._level(node),
                 width=width,
                 loras=gate.loras,
                 rank=whole if gate.rank == "width/loras" else gate.rank,
@@ -156,6 +166,7 @@ class LayerBuilder:
                 span=self._gate_span("self"),
                 layer=self.layer.name,
                 place=place,
+                level=self._level(plan.node),
                 widths=(source.total, *gate.hidden, plan.experts.count),
                 hidden_activation=gate.hidden_activation,
             )
@@ -173,6 +184,7 @@ class LayerBuilder:
                 span=self._gate_span("mixture"),
                 layer=self.layer.name,
                 place=place,
+                level=self._level(node),
                 widths=(sum(source.total for source in sources), *hidden, choices),
                 hidden_activation=gate.hidden_activation,
             )
@@ -215,6 +227,7 @@ class LayerBuilder:
                 span=span_of(self.document, self.layer.sections),
                 layer=self.layer.name,
                 place=place,
+                level=self._level(node),
                 width=visible[0].experts.width,
                 counts=tuple(plan.experts.count for plan in visible),
                 residual_positions=tuple(residuals),

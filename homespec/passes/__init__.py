@@ -9,15 +9,19 @@ from homespec.passes.batch import (
     batch_features,
     batch_gates,
     batch_mixtures,
+    batch_projections,
     batch_self_gates,
     batch_towers,
 )
+from homespec.passes.project import project
 from homespec.passes.verify import verify
 
 Pass = Callable[[Graph], Graph]
 
 PASSES: dict[str, Pass] = {
     "batch-features": batch_features,
+    "project": project,
+    "batch-projections": batch_projections,
     "batch-feature-gates": batch_feature_gates,
     "batch-experts": batch_experts,
     "batch-gates": batch_gates,

@@ -5,7 +5,8 @@ after:   experts_meta = Batch(experts.meta.shared, experts.meta.watch)
 
 Readers then read `Port("experts_meta", 1)` in place of `Port("experts.meta.watch")`. Nodes of one
 layer and kind never depend on each other, so the result has no cycle. A batch is layout, not
-meaning: its members keep their logical names.
+meaning: its members keep their logical names. Members lie level by level of the task tree, so that
+what a mixture reads (the shared set, those of groups, those of tasks) is one slice each.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from homespec.graph import (
     Node,
     Placed,
     Port,
+    Projection,
     SelfGate,
     Tower,
     batch_of,
@@ -60,6 +62,16 @@ def batch_experts(graph: Graph) -> Graph:
     )
 
 
+def batch_projections(graph: Graph) -> Graph:
+    """Projections of one layer and shape become one: one batched GEMM for equal groups."""
+
+    def shape(node: Projection) -> Hashable:
+        sections = tuple((s.purpose, len(s.nodes), s.width, s.loras) for s in node.sections)
+        return (node.layer, tuple(map(graph.width_of, node.reads)), sections)
+
+    return _batch(graph, Projection, "projections", shape)
+
+
 def batch_gates(graph: Graph) -> Graph:
     """Mixture gates of one layer and shape become one. A gate over one expert has no weights."""
     return _batch(graph, Gate, "gates", lambda n: _gate_shape(graph, n) if n.choices > 1 else None)
@@ -71,7 +83,9 @@ def batch_self_gates(graph: Graph) -> Graph:
 
 
 def _gate_shape(graph: Graph, gate: Gate) -> Hashable:
-    """Gates that read states of different widths stay apart, even where the sums agree."""
+    """Gates that read states of different widths stay apart, unless projections read for them."""
+    if graph.is_projected(gate):
+        return (gate.layer, gate.choices)
     reads = tuple(map(graph.width_of, gate.reads))
     return (gate.layer, gate.widths, gate.hidden_activation, reads)
 
@@ -91,6 +105,7 @@ def batch_towers(graph: Graph) -> Graph:
 def _batch(graph: Graph, kind: type[N], prefix: str, signature: Callable[[N], Hashable]) -> Graph:
     """Replace the nodes of `kind` by one batch for each signature; None leaves a node alone."""
     members = [node for node in graph.of(kind) if signature(node) is not None]
+    members.sort(key=lambda node: node.level if isinstance(node, Placed) else 0)
     buckets: dict[Hashable, list[N]] = {}
     for node in members:
         buckets.setdefault(signature(node), []).append(node)

@@ -1,0 +1,123 @@
+"""Projecting: all Linears of gates that read one value become one wide Linear, a `Projection`.
+
+before:  feature_gates.meta.watch <- input          gates.meta.watch <- input
+after:   projections.meta.input <- input            one GEMM for both
+         feature_gates.meta.watch <- input, projections.meta.input
+         gates.meta.watch <- projections.meta.input
+
+A projection is layout, not meaning: the gates keep their logical names and weights. Gates with
+hidden layers stay as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import NamedTuple
+
+from homespec.graph import FeatureGate, Gate, Graph, Node, Placed, Port, Projection, Section, SelfGate
+
+PURPOSES = ("down", "router", "gate", "self_gate")
+"""What columns are for, in the order in which they lie: those without a bias first."""
+
+Value = tuple[Port, ...]
+Consumer = tuple[str, str, int, int]
+
+
+class Part(NamedTuple):
+    """The columns of a projection that one node reads for one purpose."""
+
+    node: Placed
+    value: Value
+    purpose: str
+    width: int
+    loras: int = 1
+
+    @property
+    def consumer(self) -> Consumer:
+        """What is read together: parts of one consumer and level lie side by side."""
+        return (self.purpose, self.node.layer, self.width, self.loras)
+
+
+def project(graph: Graph) -> Graph:
+    """One projection for each value that gates read, in front of the first of them."""
+    parts = [part for node in graph for part in parts_of(node)]
+    values: dict[Value, list[Part]] = {}
+    for part in parts:
+        values.setdefault(part.value, []).append(part)
+    sources = Counter(consumer for found in values.values() for consumer in {p.consumer for p in found})
+    names: dict[Value, str] = {}
+    nodes: list[Node] = []
+    for node in graph:
+        read = parts_of(node)
+        if not read:
+            nodes.append(node)
+            continue
+        value = read[0].value
+        if value not in names:
+            projection = _projection(graph, value, values[value], sources, set(names.values()))
+            names[value] = projection.name
+            nodes.append(projection)
+        port = Port(names[value])
+        reads = (*node.reads, port) if isinstance(node, FeatureGate) else (port,)
+        nodes.append(dataclasses.replace(node, reads=reads))
+    return Graph(graph.name, graph.span, nodes)
+
+
+def parts_of(node: Node) -> list[Part]:
+    """The Linears of a node that can be a part of a projection, as columns."""
+    if isinstance(node, FeatureGate):
+        down = Part(node, node.reads, "down", node.loras * node.rank, node.loras)
+        router = Part(node, node.reads, "router", node.loras)
+        return [down, router] if node.loras > 1 else [down]
+    if isinstance(node, Gate) and len(node.widths) == 2:
+        if isinstance(node, SelfGate):
+            return [Part(node, node.reads, "self_gate", node.choices)]
+        if node.choices > 1:
+            return [Part(node, node.reads, "gate", node.choices)]
+    return []
+
+
+def _projection(
+    graph: Graph,
+    value: Value,
+    parts: list[Part],
+    sources: Counter[Consumer],
+    taken: set[str],
+) -> Projection:
+    first = parts[0].node
+    place = "_".join(_place(graph, port) for port in value)
+    while f"projections.{first.layer}.{place}" in taken:
+        place += "_"
+    return Projection(
+        name=f"projections.{first.layer}.{place}",
+        reads=value,
+        span=first.span,
+        layer=first.layer,
+        place=place,
+        level=first.level,
+        width=sum(graph.width_of(port) for port in value),
+        sections=_sections(parts, sources),
+    )
+
+
+def _place(graph: Graph, port: Port) -> str:
+    node = graph[port.node]
+    return node.identifier if isinstance(node, Placed) else node.name
+
+
+def _sections(parts: list[Part], sources: Counter[Consumer]) -> tuple[Section, ...]:
+    """Sections by purpose, consumer and level of the tree.
+
+    Batches are in the order of the levels. Where a consumer has this projection alone, its levels
+    need not be told apart.
+    """
+    found: dict[tuple[Consumer, int], list[str]] = {}
+    for part in sorted(parts, key=lambda p: p.node.level):
+        level = part.node.level if sources[part.consumer] > 1 else 0
+        found.setdefault((part.consumer, level), []).append(part.node.name)
+    ordered = sorted(found.items(), key=lambda item: PURPOSES.index(item[0][0][0]))
+    return tuple(
+        Section(purpose, tuple(nodes), width, loras)
+        for ((purpose, _, width, loras), _), nodes in ordered
+    )
