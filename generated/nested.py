@@ -41,25 +41,53 @@ RATES = {
 }
 
 # Which nodes of the task tree lie along the first axis of each batch.
-FEATURE_GATES_META = ("shared", "watch", "interaction")
-EXPERTS_META_SHARED = SELF_GATES_META_SHARED = ("shared", "interaction")
-EXPERTS_META_WATCH = GATES_META_WATCH = SELF_GATES_META_WATCH = GATES_META2_WATCH = ("watch",)
-GATES_META_SHARED = GATES_META2_SHARED = ("shared",)
-GATES_META_INTERACTION = GATES_META2_INTERACTION = ("interaction",)
-FEATURE_GATES_META2 = EXPERTS_META2 = SELF_GATES_META2 = (
-    "shared", "watch", "interaction", "social", "feedback",
+LOW_META = ROUTER_META = FEATURE_GATES_META = ("shared", "watch", "interaction")
+LOGITS_META_OF_SHARED = ("shared",)
+LOW_META2_SHARED = LOGITS_META_OF_SHARED
+ROUTER_META2_SHARED = LOGITS_META_OF_SHARED
+LOGITS_META2_SHARED = LOGITS_META_OF_SHARED
+OWN_META2_SHARED = LOGITS_META_OF_SHARED
+LOGITS_META_OF_WATCH = ("watch",)
+OWN_META_OF_WATCH = LOGITS_META_OF_WATCH
+EXPERTS_META_WATCH = LOGITS_META_OF_WATCH
+LOW_META2_WATCH = LOGITS_META_OF_WATCH
+ROUTER_META2_WATCH = LOGITS_META_OF_WATCH
+OWN_META2_WATCH = LOGITS_META_OF_WATCH
+LOGITS_META2_WATCH_SHARED = LOGITS_META_OF_WATCH
+LOGITS_META_OF_INTERACTION = ("interaction",)
+LOW_META2_INTERACTION_OF_INTERACTION = LOGITS_META_OF_INTERACTION
+ROUTER_META2_INTERACTION_OF_INTERACTION = LOGITS_META_OF_INTERACTION
+OWN_META2_INTERACTION_OF_INTERACTION = LOGITS_META_OF_INTERACTION
+LOGITS_META2_INTERACTION_SHARED_OF_INTERACTION = LOGITS_META_OF_INTERACTION
+OWN_META_OF_SHARED = EXPERTS_META_SHARED = LOW_TASK_SHARED = ROUTER_TASK_SHARED = (
+    "shared", "interaction",
 )
-GATES_META2_SOCIAL = ("social", "feedback")
-FEATURE_GATES_TASK = EXPERTS_TASK = (
-    "shared", "watch", "click", "long_view", "finish", "interaction", "social", "follow", "repost",
-    "comment", "feedback", "like", "collect", "hate",
-)
-GATES_TASK_CLICK = ("click", "long_view", "finish")
-SELF_GATES_TASK = TOWERS = (
+LOW_META2_INTERACTION_OF_SOCIAL = ("social", "feedback")
+ROUTER_META2_INTERACTION_OF_SOCIAL = LOW_META2_INTERACTION_OF_SOCIAL
+OWN_META2_INTERACTION_OF_SOCIAL = LOW_META2_INTERACTION_OF_SOCIAL
+LOGITS_META2_INTERACTION_SHARED_OF_SOCIAL = LOW_META2_INTERACTION_OF_SOCIAL
+FEATURE_GATES_META2 = EXPERTS_META2 = ("shared", "watch", "interaction", "social", "feedback")
+LOW_TASK_WATCH_OF_WATCH = ROUTER_TASK_WATCH_OF_WATCH = ("watch", "social", "feedback")
+LOW_TASK_WATCH_OF_CLICK = ROUTER_TASK_WATCH_OF_CLICK = OWN_TASK_WATCH = TOWERS = (
     "click", "long_view", "finish", "follow", "repost", "comment", "like", "collect", "hate",
 )
-GATES_TASK_FOLLOW = ("follow", "repost", "comment", "like", "collect", "hate")
+FEATURE_GATES_TASK = EXPERTS_TASK = (
+    "shared", "watch", "interaction", "social", "feedback", "click", "long_view", "finish",
+    "follow", "repost", "comment", "like", "collect", "hate",
+)
+LOGITS_TASK_WATCH_SHARED = ("click", "long_view", "finish")
+LOGITS_TASK_SOCIAL_INTERACTION_SHARED = ("follow", "repost", "comment", "like", "collect", "hate")
 # fmt: on
+
+
+def apart(u_ABC, count):
+    """What lies side by side below each other: [A, B, count/A * C] -> [count, B, C]."""
+    return u_ABC.unflatten(2, (count // len(u_ABC), -1)).transpose(1, 2).flatten(0, 1)
+
+
+def as_wide(p_MD, u_ABC):
+    """Parameters or statistics of M experts [M, D] as they lie in u: [A, 1, C]."""
+    return p_MD.view(len(u_ABC), 1, -1)
 
 
 class MLPs(nn.Module):
@@ -85,20 +113,25 @@ class MLPs(nn.Module):
             self.biases[-1].copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
     def forward(self, x_GBN):
-        G, B, N = x_GBN.shape
-        M, H, _ = self.weights[0].shape
-        wide = torch.bmm(x_GBN, self.weights[0].view(G, -1, N).mT)  # [G, B, M/G * H]
-        u_MBH = wide.view(G, B, M // G, H).transpose(1, 2).reshape(M, B, H)
+        return apart(self.wide(x_GBN), len(self.weights[0]))
+
+    def wide(self, x_GBN):
+        """x [G, B, N] -> [A, B, M/A * out], where A is G behind one layer and M behind several."""
+        u_ABC = torch.bmm(x_GBN, self.weights[0].view(len(x_GBN), -1, x_GBN.shape[-1]).mT)
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u_MBH = torch.bmm(self.activation(u_MBH), weight.mT)
+                u_ABC = torch.bmm(self.activation(apart(u_ABC, len(weight))), weight.mT)
             if i < len(self.biases):
-                u_MBH = u_MBH + self.biases[i].unsqueeze(1)
-        return u_MBH
+                u_ABC = u_ABC + as_wide(self.biases[i], u_ABC)
+        return u_ABC
 
 
 class Experts(nn.Module):
-    """S expert sets of K experts each: x [G, B, N] -> e [S, K, B, D]; then norm and activation."""
+    """S expert sets of K experts each: x [G, B, N] -> e [S, K, B, D]; then norm and activation.
+
+    These work on [A, B, C], the layout in which the last GEMM leaves its results: M = S * K experts
+    of width D, each by itself (A = M) or those of one input side by side.
+    """
 
     def __init__(self, experts, mlps, *finish):
         super().__init__()
@@ -107,11 +140,12 @@ class Experts(nn.Module):
         self.finish = nn.Sequential(*finish)
 
     def forward(self, x_GBN):
-        return self.finish(self.mlps(x_GBN)).unflatten(0, (-1, self.experts))
+        u_ABC = self.finish(self.mlps.wide(x_GBN))
+        return apart(u_ABC, len(self.mlps.weights[-1])).unflatten(0, (-1, self.experts))
 
 
 class RunningStatistics(nn.Module):
-    """Mean and variance over the batch, per expert and channel: u [M, B, D] -> two of [M, 1, D].
+    """Mean and variance over the batch, per expert and channel: u [A, B, C] -> two of [A, 1, C].
 
     In training those of the batch, in eval the running ones. They keep their own precision.
     """
@@ -122,20 +156,20 @@ class RunningStatistics(nn.Module):
         self.register_buffer("running_mean", torch.zeros(count, width))
         self.register_buffer("running_var", torch.ones(count, width))
 
-    def forward(self, u_MBD):
+    def forward(self, u_ABC):
         if not self.training:
-            return self.running_mean.unsqueeze(1), self.running_var.unsqueeze(1)
-        var, mean = torch.var_mean(u_MBD, dim=1, correction=0, keepdim=True)
-        batch = u_MBD.shape[1]
+            return as_wide(self.running_mean, u_ABC), as_wide(self.running_var, u_ABC)
+        var, mean = torch.var_mean(u_ABC, dim=1, correction=0, keepdim=True)
+        batch = u_ABC.shape[1]
         with torch.no_grad():
-            unbiased = var.squeeze(1) * (batch / (batch - 1))
-            self.running_mean.lerp_(mean.squeeze(1), self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
+            unbiased = var * (batch / (batch - 1))
+            self.running_mean.lerp_(mean.view_as(self.running_mean), self.momentum)
+            self.running_var.lerp_(unbiased.view_as(self.running_var), self.momentum)
         return mean, var
 
 
 class BatchNorm(nn.Module):
-    """Batch norm of M experts, each by its own statistics: u [M, B, D] -> [M, B, D]."""
+    """Batch norm of M experts, each by its own statistics: u [A, B, C] -> [A, B, C]."""
 
     def __init__(self, count, width, eps, momentum):
         super().__init__()
@@ -144,44 +178,61 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(count, width))
         self.statistics = RunningStatistics(count, width, momentum)
 
-    def forward(self, u_MBD):
-        exact = u_MBD.to(self.statistics.running_mean.dtype)
+    def forward(self, u_ABC):
+        exact = u_ABC.to(self.statistics.running_mean.dtype)
         mean, var = self.statistics(exact)
-        scale = self.weight.unsqueeze(1) * (var + self.eps).rsqrt()
-        return ((exact - mean) * scale + self.bias.unsqueeze(1)).to(u_MBD.dtype)
+        scale = as_wide(self.weight, u_ABC) * (var + self.eps).rsqrt()
+        return ((exact - mean) * scale + as_wide(self.bias, u_ABC)).to(u_ABC.dtype)
+
+
+class Projections(nn.Module):
+    """All Linears of gates that read a value as one: x [G, B, N] -> a tuple of [G, B, columns].
+
+    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of columns: the low
+    ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
+    """
+
+    def __init__(self, count, width, bare, biased):
+        super().__init__()
+        self.bare, self.biased = bare, biased
+        columns, biases, bound = sum(bare) + sum(biased), sum(biased), width**-0.5
+        self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
+        self.bias = (
+            nn.Parameter(torch.empty(count, biases).uniform_(-bound, bound)) if biased else None
+        )
+
+    def forward(self, x_GBN):
+        columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)
+        if not self.biased:
+            return columns
+        biases = self.bias.unsqueeze(1).split(self.biased, dim=2)
+        logits = columns[len(self.bare) :]
+        return (*columns[: len(self.bare)], *map(torch.add, logits, biases))
 
 
 class FeatureGates(nn.Module):
-    """S feature gates: x [G, B, N] -> the gated copies x ⊙ Fea_Gate(x) [S, B, N].
+    """S feature gates: x [S or 1, B, N] -> the gated copies x ⊙ Fea_Gate(x) [S, B, N].
 
-    Fea_Gate mixes L LoRAs 2 sigmoid((x down) up), each centred on 1; `up` starts at 0, so the gate
-    starts at exactly 1. Each of the G inputs serves S/G gates.
+    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate starts
+    at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come from the
+    projections.
     """
 
     def __init__(self, count, width, loras, rank, mix_logits=False):
         super().__init__()
         self.count = count
         self.mix_logits = mix_logits
-        bound = width**-0.5
-        self.down = nn.Parameter(torch.empty(count * loras, rank, width).uniform_(-bound, bound))
         self.up = nn.Parameter(torch.zeros(count * loras, width, rank))
-        self.router = MLPs(count, (width, loras)) if loras > 1 else None
 
-    def forward(self, x_GBN):
-        G, B, N = x_GBN.shape
-        M, R, _ = self.down.shape  # M = S * L
-        low = torch.bmm(x_GBN, self.down.view(G, -1, N).mT)  # [G, B, M/G * R]
-        low_MBR = low.view(G, B, M // G, R).transpose(1, 2).reshape(M, B, R)
+    def forward(self, x_SBN, low_SBC, router_SBL=None):
+        low_MBR = apart(low_SBC, len(self.up))  # M = S * L
         logits_SLBN = torch.bmm(low_MBR, self.up.mT).unflatten(0, (self.count, -1))
-        if self.router is None:
-            gate_SBN = 2 * logits_SLBN.squeeze(1).sigmoid()
-        else:
-            p_SLB1 = self.router(x_GBN).softmax(-1).transpose(1, 2).unsqueeze(-1)
-            if self.mix_logits:
-                gate_SBN = 2 * (p_SLB1 * logits_SLBN).sum(1).sigmoid()
-            else:
-                gate_SBN = (p_SLB1 * (2 * logits_SLBN.sigmoid())).sum(1)
-        return (gate_SBN.unflatten(0, (G, -1)) * x_GBN.unsqueeze(1)).flatten(0, 1)
+        if router_SBL is None:
+            return x_SBN * 2 * logits_SLBN.squeeze(1).sigmoid()
+        p_SLB1 = router_SBL.softmax(-1).transpose(1, 2).unsqueeze(-1)
+        if self.mix_logits:
+            return x_SBN * 2 * (p_SLB1 * logits_SLBN).sum(1).sigmoid()
+        return x_SBN * (p_SLB1 * (2 * logits_SLBN.sigmoid())).sum(1)
 
 
 def mix(w_OBK, e_GKBD):
@@ -284,6 +335,8 @@ class Trunk(nn.Module):
 
     def __init__(self):
         super().__init__()
+        # input  (nested.yaml:38)
+        self.projections_meta = Projections(1, 76, [48], [6, 8, 5, 6, 6, 2])
         # shared, watch, interaction  (nested.yaml:38)
         self.feature_gates_meta = FeatureGates(3, width=76, loras=2, rank=8)
         # shared, interaction  (nested.yaml:34)
@@ -300,16 +353,12 @@ class Trunk(nn.Module):
             BatchNorm(2, 64, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # shared  (default)
-        self.gates_meta_shared = MLPs(1, (76, 8))
-        # shared, interaction  (default)
-        self.self_gates_meta_shared = MLPs(2, (76, 3))
-        # watch  (default)
-        self.gates_meta_watch = MLPs(1, (76, 5))
-        # watch  (default)
-        self.self_gates_meta_watch = MLPs(1, (76, 2))
-        # interaction  (default)
-        self.gates_meta_interaction = MLPs(1, (76, 6))
+        # shared  (nested.yaml:38)
+        self.projections_meta2_shared = Projections(1, 64, [16], [2, 10, 2])
+        # watch  (nested.yaml:38)
+        self.projections_meta2_watch = Projections(1, 64, [16], [2, 2])
+        # interaction  (nested.yaml:38)
+        self.projections_meta2_interaction = Projections(1, 64, [16, 32], [2, 4, 2, 4])
         # shared, watch, interaction, social, feedback  (nested.yaml:38)
         self.feature_gates_meta2 = FeatureGates(5, width=64, loras=2, rank=8)
         # shared, watch, interaction, social, feedback  (nested.yaml:35)
@@ -319,31 +368,27 @@ class Trunk(nn.Module):
             BatchNorm(10, 48, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # shared  (default)
-        self.gates_meta2_shared = MLPs(1, (64, 10))
-        # shared, watch, interaction, social, feedback  (default)
-        self.self_gates_meta2 = MLPs(5, (64, 2))
-        # watch  (default)
-        self.gates_meta2_watch = MLPs(1, (128, 4))
-        # interaction  (default)
-        self.gates_meta2_interaction = MLPs(1, (128, 8))
-        # social, feedback  (default)
-        self.gates_meta2_social = MLPs(2, (128, 6))
-        # shared, watch, click, long_view, finish and 9 more  (nested.yaml:39)
+        # watch_shared  (default)
+        self.projections_meta2_watch_shared = Projections(1, 128, [], [4])
+        # interaction_shared  (default)
+        self.projections_meta2_interaction_shared = Projections(1, 128, [], [8, 12])
+        # shared, interaction  (nested.yaml:39)
+        self.projections_task_shared = Projections(2, 48, [8], [2])
+        # watch, social, feedback  (nested.yaml:39)
+        self.projections_task_watch = Projections(3, 48, [8, 24], [2, 6, 3])
+        # shared, watch, interaction, social, feedback and 9 more  (nested.yaml:39)
         self.feature_gates_task = FeatureGates(14, width=48, loras=2, rank=4)
-        # shared, watch, click, long_view, finish and 9 more  (nested.yaml:36)
+        # shared, watch, interaction, social, feedback and 9 more  (nested.yaml:36)
         self.experts_task = Experts(
             1,
             MLPs(14, (48, 64, 32), last_bias=False),
             BatchNorm(14, 32, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # click, long_view, finish  (default)
-        self.gates_task_click = MLPs(3, (96, 3))
-        # click, long_view, finish, follow, repost, comment and 3 more  (default)
-        self.self_gates_task = MLPs(9, (48, 1))
-        # follow, repost, comment, like, collect, hate  (default)
-        self.gates_task_follow = MLPs(6, (144, 4))
+        # watch_shared  (default)
+        self.projections_task_watch_shared = Projections(1, 96, [], [9])
+        # social_interaction_shared, feedback_interaction_shared  (default)
+        self.projections_task_social_interaction_shared = Projections(2, 144, [], [12])
         # click, long_view and 7 more  (nested.yaml:21, 22, 23, 24, 25, 26, …)
         self.towers = MLPs(9, (32, 32, 1))
         self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
@@ -351,96 +396,181 @@ class Trunk(nn.Module):
     def forward(self, x_BV):
         logits = {}
         # layer meta
-        x_meta_SBN = self.feature_gates_meta(x_BV.unsqueeze(0))
-        e_meta_shared_SKBD = self.experts_meta_shared(torch.cat([x_meta_SBN[0:1], x_meta_SBN[2:3]]))
-        e_meta_watch_SKBD = self.experts_meta_watch(x_meta_SBN[1:2])
-        w_meta_shared_OBC = self.gates_meta_shared(x_BV.unsqueeze(0)).softmax(-1)
-        s_meta_shared_SBK = self.self_gates_meta_shared(x_BV.unsqueeze(0)).softmax(-1)
+        columns = self.projections_meta(x_BV.unsqueeze(0))
+        low_meta_GBC = columns[0]
+        router_meta_GBC = columns[1]
+        logits_meta_of_shared_GBC = columns[2]
+        logits_meta_of_watch_GBC = columns[3]
+        logits_meta_of_interaction_GBC = columns[4]
+        own_meta_of_shared_GBC = columns[5]
+        own_meta_of_watch_GBC = columns[6]
+        x_meta_SBN = self.feature_gates_meta(
+            x_BV.unsqueeze(0),
+            apart(low_meta_GBC, 3),
+            apart(router_meta_GBC, 3),
+        )
+        x_meta = x_meta_SBN.split([1, 1, 1])
+        e_meta_shared_SKBD = self.experts_meta_shared(torch.cat([x_meta[0], x_meta[2]]))
+        e_meta_shared = e_meta_shared_SKBD.split([1, 1])
+        e_meta_watch_SKBD = self.experts_meta_watch(x_meta[1])
+        w_meta_shared_OBC = logits_meta_of_shared_GBC.softmax(-1)
+        s_meta_shared_SBK = apart(own_meta_of_shared_GBC, 2).softmax(-1)
+        s_meta_shared = s_meta_shared_SBK.split([1, 1])
         w0_OBK, w1_OBK, w2_OBK = w_meta_shared_OBC.split([3, 2, 3], dim=-1)
-        w0_OBK = w0_OBK + s_meta_shared_SBK[0:1]
-        z_meta_shared_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
+        w0_OBK = w0_OBK + s_meta_shared[0]
+        z_meta_shared_OBD = mix(w0_OBK, e_meta_shared[0])
         z_meta_shared_OBD = z_meta_shared_OBD + mix(w1_OBK, e_meta_watch_SKBD)
-        z_meta_shared_OBD = z_meta_shared_OBD + mix(w2_OBK, e_meta_shared_SKBD[1:2])
-        w_meta_watch_OBC = self.gates_meta_watch(x_BV.unsqueeze(0)).softmax(-1)
-        s_meta_watch_SBK = self.self_gates_meta_watch(x_BV.unsqueeze(0)).softmax(-1)
+        z_meta_shared_OBD = z_meta_shared_OBD + mix(w2_OBK, e_meta_shared[1])
+        w_meta_watch_OBC = logits_meta_of_watch_GBC.softmax(-1)
+        s_meta_watch_SBK = own_meta_of_watch_GBC.softmax(-1)
         w0_OBK, w1_OBK = w_meta_watch_OBC.split([3, 2], dim=-1)
         w1_OBK = w1_OBK + s_meta_watch_SBK
-        z_meta_watch_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
+        z_meta_watch_OBD = mix(w0_OBK, e_meta_shared[0])
         z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta_watch_SKBD)
-        w_meta_interaction_OBC = self.gates_meta_interaction(x_BV.unsqueeze(0)).softmax(-1)
+        w_meta_interaction_OBC = logits_meta_of_interaction_GBC.softmax(-1)
         w0_OBK, w1_OBK = w_meta_interaction_OBC.split([3, 3], dim=-1)
-        w1_OBK = w1_OBK + s_meta_shared_SBK[1:2]
-        z_meta_interaction_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
-        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1_OBK, e_meta_shared_SKBD[1:2])
+        w1_OBK = w1_OBK + s_meta_shared[1]
+        z_meta_interaction_OBD = mix(w0_OBK, e_meta_shared[0])
+        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1_OBK, e_meta_shared[1])
 
         # layer meta2
+        columns = self.projections_meta2_shared(z_meta_shared_OBD)
+        low_meta2_shared_GBC = columns[0]
+        router_meta2_shared_GBC = columns[1]
+        logits_meta2_shared_GBC = columns[2]
+        own_meta2_shared_GBC = columns[3]
+        columns = self.projections_meta2_watch(z_meta_watch_OBD)
+        low_meta2_watch_GBC = columns[0]
+        router_meta2_watch_GBC = columns[1]
+        own_meta2_watch_GBC = columns[2]
+        columns = self.projections_meta2_interaction(z_meta_interaction_OBD)
+        low_meta2_interaction_of_interaction_GBC = columns[0]
+        low_meta2_interaction_of_social_GBC = columns[1]
+        router_meta2_interaction_of_interaction_GBC = columns[2]
+        router_meta2_interaction_of_social_GBC = columns[3]
+        own_meta2_interaction_of_interaction_GBC = columns[4]
+        own_meta2_interaction_of_social_GBC = columns[5]
         x_meta2_SBN = self.feature_gates_meta2(
             torch.cat(
                 [z_meta_shared_OBD, z_meta_watch_OBD, z_meta_interaction_OBD.expand(3, -1, -1)],
             ),
+            torch.cat(
+                [
+                    low_meta2_shared_GBC,
+                    low_meta2_watch_GBC,
+                    low_meta2_interaction_of_interaction_GBC,
+                    apart(low_meta2_interaction_of_social_GBC, 2),
+                ],
+            ),
+            torch.cat(
+                [
+                    router_meta2_shared_GBC,
+                    router_meta2_watch_GBC,
+                    router_meta2_interaction_of_interaction_GBC,
+                    apart(router_meta2_interaction_of_social_GBC, 2),
+                ],
+            ),
         )
         e_meta2_SKBD = self.experts_meta2(x_meta2_SBN)
-        w_meta2_shared_OBC = self.gates_meta2_shared(z_meta_shared_OBD).softmax(-1)
-        read_GBN = torch.cat(
-            [z_meta_shared_OBD, z_meta_watch_OBD, z_meta_interaction_OBD.expand(3, -1, -1)],
-        )
-        s_meta2_SBK = self.self_gates_meta2(read_GBN).softmax(-1)
+        e_meta2 = e_meta2_SKBD.split([1, 1, 1, 2])
+        w_meta2_shared_OBC = logits_meta2_shared_GBC.softmax(-1)
+        s_meta2_SBK = torch.cat(
+            [
+                own_meta2_shared_GBC,
+                own_meta2_watch_GBC,
+                own_meta2_interaction_of_interaction_GBC,
+                apart(own_meta2_interaction_of_social_GBC, 2),
+            ],
+        ).softmax(-1)
+        s_meta2 = s_meta2_SBK.split([1, 1, 1, 2])
         w0_OBK, w1_OBK = w_meta2_shared_OBC.split([2, 8], dim=-1)
-        w0_OBK = w0_OBK + s_meta2_SBK[0:1]
-        z_meta2_shared_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
+        w0_OBK = w0_OBK + s_meta2[0]
+        z_meta2_shared_OBD = mix(w0_OBK, e_meta2[0])
         z_meta2_shared_OBD = z_meta2_shared_OBD + mix(
             w1_OBK,
             e_meta2_SKBD[1:5].flatten(0, 1).unsqueeze(0),
         )
-        w_meta2_watch_OBC = self.gates_meta2_watch(
+        logits_meta2_watch_shared_GBC = self.projections_meta2_watch_shared(
             torch.cat([z_meta_watch_OBD, z_meta_shared_OBD], dim=-1),
-        ).softmax(-1)
+        )[0]
+        w_meta2_watch_OBC = logits_meta2_watch_shared_GBC.softmax(-1)
         w0_OBK, w1_OBK = w_meta2_watch_OBC.split([2, 2], dim=-1)
-        w1_OBK = w1_OBK + s_meta2_SBK[1:2]
-        z_meta2_watch_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
-        z_meta2_watch_OBD = z_meta2_watch_OBD + mix(w1_OBK, e_meta2_SKBD[1:2])
+        w1_OBK = w1_OBK + s_meta2[1]
+        z_meta2_watch_OBD = mix(w0_OBK, e_meta2[0])
+        z_meta2_watch_OBD = z_meta2_watch_OBD + mix(w1_OBK, e_meta2[1])
         read_GBN = torch.cat([z_meta_interaction_OBD, z_meta_shared_OBD], dim=-1)
-        w_meta2_interaction_OBC = self.gates_meta2_interaction(read_GBN).softmax(-1)
+        columns = self.projections_meta2_interaction_shared(read_GBN)
+        logits_meta2_interaction_shared_of_interaction_GBC = columns[0]
+        logits_meta2_interaction_shared_of_social_GBC = columns[1]
+        w_meta2_interaction_OBC = logits_meta2_interaction_shared_of_interaction_GBC.softmax(-1)
         w0_OBK, w1_OBK, w2_OBK = w_meta2_interaction_OBC.split([2, 2, 4], dim=-1)
-        w1_OBK = w1_OBK + s_meta2_SBK[2:3]
-        z_meta2_interaction_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
-        z_meta2_interaction_OBD = z_meta2_interaction_OBD + mix(w1_OBK, e_meta2_SKBD[2:3])
+        w1_OBK = w1_OBK + s_meta2[2]
+        z_meta2_interaction_OBD = mix(w0_OBK, e_meta2[0])
+        z_meta2_interaction_OBD = z_meta2_interaction_OBD + mix(w1_OBK, e_meta2[2])
         z_meta2_interaction_OBD = z_meta2_interaction_OBD + mix(
             w2_OBK,
-            e_meta2_SKBD[3:5].flatten(0, 1).unsqueeze(0),
+            e_meta2[3].flatten(0, 1).unsqueeze(0),
         )
-        read_GBN = torch.cat([z_meta_interaction_OBD, z_meta_shared_OBD], dim=-1)
-        w_meta2_social_OBC = self.gates_meta2_social(read_GBN).softmax(-1)
+        w_meta2_social_OBC = apart(logits_meta2_interaction_shared_of_social_GBC, 2).softmax(-1)
         w0_OBK, w1_OBK, w2_OBK = w_meta2_social_OBC.split([2, 2, 2], dim=-1)
-        w2_OBK = w2_OBK + s_meta2_SBK[3:5]
-        z_meta2_social_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
-        z_meta2_social_OBD = z_meta2_social_OBD + mix(w1_OBK, e_meta2_SKBD[2:3])
-        z_meta2_social_OBD = z_meta2_social_OBD + mix(w2_OBK, e_meta2_SKBD[3:5])
+        w2_OBK = w2_OBK + s_meta2[3]
+        z_meta2_social_OBD = mix(w0_OBK, e_meta2[0])
+        z_meta2_social_OBD = z_meta2_social_OBD + mix(w1_OBK, e_meta2[2])
+        z_meta2_social_OBD = z_meta2_social_OBD + mix(w2_OBK, e_meta2[3])
 
         # layer task
+        low_task_shared_GBC, router_task_shared_GBC = self.projections_task_shared(
+            torch.cat([z_meta2_shared_OBD, z_meta2_interaction_OBD]),
+        )
+        columns = self.projections_task_watch(torch.cat([z_meta2_watch_OBD, z_meta2_social_OBD]))
+        low_task_watch_of_watch_GBC = columns[0]
+        low_task_watch_of_click_GBC = columns[1]
+        router_task_watch_of_watch_GBC = columns[2]
+        router_task_watch_of_click_GBC = columns[3]
+        own_task_watch_GBC = columns[4]
         x_task_SBN = self.feature_gates_task(
             torch.cat(
                 [
                     z_meta2_shared_OBD,
-                    z_meta2_watch_OBD.expand(4, -1, -1),
+                    z_meta2_watch_OBD,
                     z_meta2_interaction_OBD,
-                    z_meta2_social_OBD[0:1].expand(4, -1, -1),
-                    z_meta2_social_OBD[1:2].expand(4, -1, -1),
+                    z_meta2_social_OBD,
+                    z_meta2_watch_OBD.expand(3, -1, -1),
+                    z_meta2_social_OBD.repeat_interleave(3, 0),
+                ],
+            ),
+            torch.cat(
+                [
+                    low_task_shared_GBC[0:1],
+                    low_task_watch_of_watch_GBC[0:1],
+                    low_task_shared_GBC[1:2],
+                    low_task_watch_of_watch_GBC[1:3],
+                    apart(low_task_watch_of_click_GBC, 9),
+                ],
+            ),
+            torch.cat(
+                [
+                    router_task_shared_GBC[0:1],
+                    router_task_watch_of_watch_GBC[0:1],
+                    router_task_shared_GBC[1:2],
+                    router_task_watch_of_watch_GBC[1:3],
+                    apart(router_task_watch_of_click_GBC, 9),
                 ],
             ),
         )
         e_task_SKBD = self.experts_task(x_task_SBN)
-        w_task_click_OBC = self.gates_task_click(
+        e_task = e_task_SKBD.split([1, 1, 1, 2, 3, 6])
+        logits_task_watch_shared_GBC = self.projections_task_watch_shared(
             torch.cat([z_meta2_watch_OBD, z_meta2_shared_OBD], dim=-1),
-        ).softmax(-1)
-        s_task_SBK = self.self_gates_task(
-            torch.cat([z_meta2_watch_OBD, z_meta2_social_OBD]),
-        ).sigmoid()
+        )[0]
+        w_task_click_OBC = apart(logits_task_watch_shared_GBC, 3).softmax(-1)
+        s_task_SBK = apart(own_task_watch_GBC, 9).sigmoid()
+        s_task = s_task_SBK.split([3, 6])
         w0_OBK, w1_OBK, w2_OBK = w_task_click_OBC.split([1, 1, 1], dim=-1)
-        w2_OBK = w2_OBK + s_task_SBK[0:3]
-        z_task_click_OBD = mix(w0_OBK, e_task_SKBD[0:1])
-        z_task_click_OBD = z_task_click_OBD + mix(w1_OBK, e_task_SKBD[1:2])
-        z_task_click_OBD = z_task_click_OBD + mix(w2_OBK, e_task_SKBD[2:5])
+        w2_OBK = w2_OBK + s_task[0]
+        z_task_click_OBD = mix(w0_OBK, e_task[0])
+        z_task_click_OBD = z_task_click_OBD + mix(w1_OBK, e_task[1])
+        z_task_click_OBD = z_task_click_OBD + mix(w2_OBK, e_task[4])
         read_GBN = torch.cat(
             [
                 z_meta2_social_OBD,
@@ -449,19 +579,16 @@ class Trunk(nn.Module):
             ],
             dim=-1,
         )
-        w_task_follow_OBC = self.gates_task_follow(read_GBN).softmax(-1)
+        logits_task_social_interaction_shared_GBC = self.projections_task_social_interaction_shared(
+            read_GBN,
+        )[0]
+        w_task_follow_OBC = apart(logits_task_social_interaction_shared_GBC, 6).softmax(-1)
         w0_OBK, w1_OBK, w2_OBK, w3_OBK = w_task_follow_OBC.split([1, 1, 1, 1], dim=-1)
-        w3_OBK = w3_OBK + s_task_SBK[3:9]
-        z_task_follow_OBD = mix(w0_OBK, e_task_SKBD[0:1])
-        z_task_follow_OBD = z_task_follow_OBD + mix(w1_OBK, e_task_SKBD[5:6])
-        z_task_follow_OBD = z_task_follow_OBD + mix(
-            w2_OBK,
-            torch.cat([e_task_SKBD[6:7], e_task_SKBD[10:11]]),
-        )
-        z_task_follow_OBD = z_task_follow_OBD + mix(
-            w3_OBK,
-            torch.cat([e_task_SKBD[7:10], e_task_SKBD[11:14]]),
-        )
+        w3_OBK = w3_OBK + s_task[1]
+        z_task_follow_OBD = mix(w0_OBK, e_task[0])
+        z_task_follow_OBD = z_task_follow_OBD + mix(w1_OBK, e_task[2])
+        z_task_follow_OBD = z_task_follow_OBD + mix(w2_OBK, e_task[3])
+        z_task_follow_OBD = z_task_follow_OBD + mix(w3_OBK, e_task[5])
 
         # towers
         y_TB = self.towers(torch.cat([z_task_click_OBD, z_task_follow_OBD])).squeeze(-1)
@@ -513,14 +640,16 @@ def losses(logits, labels):
     each_TB = F.binary_cross_entropy_with_logits(
         logits_TB, labels_TB.where(seen_TB, 0.0), reduction="none"
     )
-    total_T = each_TB.where(seen_TB, 0.0).sum(1)
-    return dict(zip(TASKS, (total_T / seen_TB.sum(1).clamp(min=1)).unbind(), strict=True))
+    loss_T = each_TB.where(seen_TB, 0.0).sum(1) / seen_TB.sum(1).clamp(min=1)
+    return dict(zip(TASKS, loss_T.unbind(), strict=True))
 
 
 def loss(logits, labels):
     """The weighted sum of all tasks' losses, a scalar."""
-    each = losses(logits, labels)
-    return sum(WEIGHTS[task] * each[task] for task in TASKS)
+    by_weight = {}
+    for task, each in losses(logits, labels).items():
+        by_weight.setdefault(WEIGHTS[task], []).append(each)
+    return sum(weight * torch.stack(each).sum() for weight, each in by_weight.items())
 
 
 # Tensor of the model, logical names of its parts, what fills the braces along its first axis.
@@ -529,26 +658,84 @@ LOGICAL = (
     ("features.table_8.weight", "features.{}.weight", TABLE_8),
     ("features.table_4.weight", "features.{}.weight", TABLE_4),
     (
-        "trunk.feature_gates_meta.down",
+        "trunk.projections_meta.weight",
         "feature_gates.meta.{}.loras.{}.down.weight",
-        FEATURE_GATES_META,
+        LOW_META,
         range(2),
+        slice(0, 48),
+    ),
+    (
+        "trunk.projections_meta.weight",
+        "feature_gates.meta.{}.router.weight",
+        ROUTER_META,
+        slice(48, 54),
+    ),
+    ("trunk.projections_meta.bias", "feature_gates.meta.{}.router.bias", ROUTER_META, slice(0, 6)),
+    (
+        "trunk.projections_meta.weight",
+        "gates.meta.{}.linears.0.weight",
+        LOGITS_META_OF_SHARED,
+        slice(54, 62),
+    ),
+    (
+        "trunk.projections_meta.bias",
+        "gates.meta.{}.linears.0.bias",
+        LOGITS_META_OF_SHARED,
+        slice(6, 14),
+    ),
+    (
+        "trunk.projections_meta.weight",
+        "gates.meta.{}.linears.0.weight",
+        LOGITS_META_OF_WATCH,
+        slice(62, 67),
+    ),
+    (
+        "trunk.projections_meta.bias",
+        "gates.meta.{}.linears.0.bias",
+        LOGITS_META_OF_WATCH,
+        slice(14, 19),
+    ),
+    (
+        "trunk.projections_meta.weight",
+        "gates.meta.{}.linears.0.weight",
+        LOGITS_META_OF_INTERACTION,
+        slice(67, 73),
+    ),
+    (
+        "trunk.projections_meta.bias",
+        "gates.meta.{}.linears.0.bias",
+        LOGITS_META_OF_INTERACTION,
+        slice(19, 25),
+    ),
+    (
+        "trunk.projections_meta.weight",
+        "self_gates.meta.{}.linears.0.weight",
+        OWN_META_OF_SHARED,
+        slice(73, 79),
+    ),
+    (
+        "trunk.projections_meta.bias",
+        "self_gates.meta.{}.linears.0.bias",
+        OWN_META_OF_SHARED,
+        slice(25, 31),
+    ),
+    (
+        "trunk.projections_meta.weight",
+        "self_gates.meta.{}.linears.0.weight",
+        OWN_META_OF_WATCH,
+        slice(79, 81),
+    ),
+    (
+        "trunk.projections_meta.bias",
+        "self_gates.meta.{}.linears.0.bias",
+        OWN_META_OF_WATCH,
+        slice(31, 33),
     ),
     (
         "trunk.feature_gates_meta.up",
         "feature_gates.meta.{}.loras.{}.up.weight",
         FEATURE_GATES_META,
         range(2),
-    ),
-    (
-        "trunk.feature_gates_meta.router.weights.0",
-        "feature_gates.meta.{}.router.weight",
-        FEATURE_GATES_META,
-    ),
-    (
-        "trunk.feature_gates_meta.router.biases.0",
-        "feature_gates.meta.{}.router.bias",
-        FEATURE_GATES_META,
     ),
     (
         "trunk.experts_meta_shared.mlps.weights.0",
@@ -634,61 +821,147 @@ LOGICAL = (
         EXPERTS_META_WATCH,
         range(2),
     ),
-    ("trunk.gates_meta_shared.weights.0", "gates.meta.{}.linears.0.weight", GATES_META_SHARED),
-    ("trunk.gates_meta_shared.biases.0", "gates.meta.{}.linears.0.bias", GATES_META_SHARED),
     (
-        "trunk.self_gates_meta_shared.weights.0",
-        "self_gates.meta.{}.linears.0.weight",
-        SELF_GATES_META_SHARED,
-    ),
-    (
-        "trunk.self_gates_meta_shared.biases.0",
-        "self_gates.meta.{}.linears.0.bias",
-        SELF_GATES_META_SHARED,
-    ),
-    ("trunk.gates_meta_watch.weights.0", "gates.meta.{}.linears.0.weight", GATES_META_WATCH),
-    ("trunk.gates_meta_watch.biases.0", "gates.meta.{}.linears.0.bias", GATES_META_WATCH),
-    (
-        "trunk.self_gates_meta_watch.weights.0",
-        "self_gates.meta.{}.linears.0.weight",
-        SELF_GATES_META_WATCH,
-    ),
-    (
-        "trunk.self_gates_meta_watch.biases.0",
-        "self_gates.meta.{}.linears.0.bias",
-        SELF_GATES_META_WATCH,
-    ),
-    (
-        "trunk.gates_meta_interaction.weights.0",
-        "gates.meta.{}.linears.0.weight",
-        GATES_META_INTERACTION,
-    ),
-    (
-        "trunk.gates_meta_interaction.biases.0",
-        "gates.meta.{}.linears.0.bias",
-        GATES_META_INTERACTION,
-    ),
-    (
-        "trunk.feature_gates_meta2.down",
+        "trunk.projections_meta2_shared.weight",
         "feature_gates.meta2.{}.loras.{}.down.weight",
-        FEATURE_GATES_META2,
+        LOW_META2_SHARED,
         range(2),
+        slice(0, 16),
+    ),
+    (
+        "trunk.projections_meta2_shared.weight",
+        "feature_gates.meta2.{}.router.weight",
+        ROUTER_META2_SHARED,
+        slice(16, 18),
+    ),
+    (
+        "trunk.projections_meta2_shared.bias",
+        "feature_gates.meta2.{}.router.bias",
+        ROUTER_META2_SHARED,
+        slice(0, 2),
+    ),
+    (
+        "trunk.projections_meta2_shared.weight",
+        "gates.meta2.{}.linears.0.weight",
+        LOGITS_META2_SHARED,
+        slice(18, 28),
+    ),
+    (
+        "trunk.projections_meta2_shared.bias",
+        "gates.meta2.{}.linears.0.bias",
+        LOGITS_META2_SHARED,
+        slice(2, 12),
+    ),
+    (
+        "trunk.projections_meta2_shared.weight",
+        "self_gates.meta2.{}.linears.0.weight",
+        OWN_META2_SHARED,
+        slice(28, 30),
+    ),
+    (
+        "trunk.projections_meta2_shared.bias",
+        "self_gates.meta2.{}.linears.0.bias",
+        OWN_META2_SHARED,
+        slice(12, 14),
+    ),
+    (
+        "trunk.projections_meta2_watch.weight",
+        "feature_gates.meta2.{}.loras.{}.down.weight",
+        LOW_META2_WATCH,
+        range(2),
+        slice(0, 16),
+    ),
+    (
+        "trunk.projections_meta2_watch.weight",
+        "feature_gates.meta2.{}.router.weight",
+        ROUTER_META2_WATCH,
+        slice(16, 18),
+    ),
+    (
+        "trunk.projections_meta2_watch.bias",
+        "feature_gates.meta2.{}.router.bias",
+        ROUTER_META2_WATCH,
+        slice(0, 2),
+    ),
+    (
+        "trunk.projections_meta2_watch.weight",
+        "self_gates.meta2.{}.linears.0.weight",
+        OWN_META2_WATCH,
+        slice(18, 20),
+    ),
+    (
+        "trunk.projections_meta2_watch.bias",
+        "self_gates.meta2.{}.linears.0.bias",
+        OWN_META2_WATCH,
+        slice(2, 4),
+    ),
+    (
+        "trunk.projections_meta2_interaction.weight",
+        "feature_gates.meta2.{}.loras.{}.down.weight",
+        LOW_META2_INTERACTION_OF_INTERACTION,
+        range(2),
+        slice(0, 16),
+    ),
+    (
+        "trunk.projections_meta2_interaction.weight",
+        "feature_gates.meta2.{}.loras.{}.down.weight",
+        LOW_META2_INTERACTION_OF_SOCIAL,
+        range(2),
+        slice(16, 48),
+    ),
+    (
+        "trunk.projections_meta2_interaction.weight",
+        "feature_gates.meta2.{}.router.weight",
+        ROUTER_META2_INTERACTION_OF_INTERACTION,
+        slice(48, 50),
+    ),
+    (
+        "trunk.projections_meta2_interaction.bias",
+        "feature_gates.meta2.{}.router.bias",
+        ROUTER_META2_INTERACTION_OF_INTERACTION,
+        slice(0, 2),
+    ),
+    (
+        "trunk.projections_meta2_interaction.weight",
+        "feature_gates.meta2.{}.router.weight",
+        ROUTER_META2_INTERACTION_OF_SOCIAL,
+        slice(50, 54),
+    ),
+    (
+        "trunk.projections_meta2_interaction.bias",
+        "feature_gates.meta2.{}.router.bias",
+        ROUTER_META2_INTERACTION_OF_SOCIAL,
+        slice(2, 6),
+    ),
+    (
+        "trunk.projections_meta2_interaction.weight",
+        "self_gates.meta2.{}.linears.0.weight",
+        OWN_META2_INTERACTION_OF_INTERACTION,
+        slice(54, 56),
+    ),
+    (
+        "trunk.projections_meta2_interaction.bias",
+        "self_gates.meta2.{}.linears.0.bias",
+        OWN_META2_INTERACTION_OF_INTERACTION,
+        slice(6, 8),
+    ),
+    (
+        "trunk.projections_meta2_interaction.weight",
+        "self_gates.meta2.{}.linears.0.weight",
+        OWN_META2_INTERACTION_OF_SOCIAL,
+        slice(56, 60),
+    ),
+    (
+        "trunk.projections_meta2_interaction.bias",
+        "self_gates.meta2.{}.linears.0.bias",
+        OWN_META2_INTERACTION_OF_SOCIAL,
+        slice(8, 12),
     ),
     (
         "trunk.feature_gates_meta2.up",
         "feature_gates.meta2.{}.loras.{}.up.weight",
         FEATURE_GATES_META2,
         range(2),
-    ),
-    (
-        "trunk.feature_gates_meta2.router.weights.0",
-        "feature_gates.meta2.{}.router.weight",
-        FEATURE_GATES_META2,
-    ),
-    (
-        "trunk.feature_gates_meta2.router.biases.0",
-        "feature_gates.meta2.{}.router.bias",
-        FEATURE_GATES_META2,
     ),
     (
         "trunk.experts_meta2.mlps.weights.0",
@@ -727,45 +1000,116 @@ LOGICAL = (
         EXPERTS_META2,
         range(2),
     ),
-    ("trunk.gates_meta2_shared.weights.0", "gates.meta2.{}.linears.0.weight", GATES_META2_SHARED),
-    ("trunk.gates_meta2_shared.biases.0", "gates.meta2.{}.linears.0.bias", GATES_META2_SHARED),
-    ("trunk.self_gates_meta2.weights.0", "self_gates.meta2.{}.linears.0.weight", SELF_GATES_META2),
-    ("trunk.self_gates_meta2.biases.0", "self_gates.meta2.{}.linears.0.bias", SELF_GATES_META2),
-    ("trunk.gates_meta2_watch.weights.0", "gates.meta2.{}.linears.0.weight", GATES_META2_WATCH),
-    ("trunk.gates_meta2_watch.biases.0", "gates.meta2.{}.linears.0.bias", GATES_META2_WATCH),
     (
-        "trunk.gates_meta2_interaction.weights.0",
+        "trunk.projections_meta2_watch_shared.weight",
         "gates.meta2.{}.linears.0.weight",
-        GATES_META2_INTERACTION,
+        LOGITS_META2_WATCH_SHARED,
+        slice(0, 4),
     ),
     (
-        "trunk.gates_meta2_interaction.biases.0",
+        "trunk.projections_meta2_watch_shared.bias",
         "gates.meta2.{}.linears.0.bias",
-        GATES_META2_INTERACTION,
+        LOGITS_META2_WATCH_SHARED,
+        slice(0, 4),
     ),
-    ("trunk.gates_meta2_social.weights.0", "gates.meta2.{}.linears.0.weight", GATES_META2_SOCIAL),
-    ("trunk.gates_meta2_social.biases.0", "gates.meta2.{}.linears.0.bias", GATES_META2_SOCIAL),
     (
-        "trunk.feature_gates_task.down",
+        "trunk.projections_meta2_interaction_shared.weight",
+        "gates.meta2.{}.linears.0.weight",
+        LOGITS_META2_INTERACTION_SHARED_OF_INTERACTION,
+        slice(0, 8),
+    ),
+    (
+        "trunk.projections_meta2_interaction_shared.bias",
+        "gates.meta2.{}.linears.0.bias",
+        LOGITS_META2_INTERACTION_SHARED_OF_INTERACTION,
+        slice(0, 8),
+    ),
+    (
+        "trunk.projections_meta2_interaction_shared.weight",
+        "gates.meta2.{}.linears.0.weight",
+        LOGITS_META2_INTERACTION_SHARED_OF_SOCIAL,
+        slice(8, 20),
+    ),
+    (
+        "trunk.projections_meta2_interaction_shared.bias",
+        "gates.meta2.{}.linears.0.bias",
+        LOGITS_META2_INTERACTION_SHARED_OF_SOCIAL,
+        slice(8, 20),
+    ),
+    (
+        "trunk.projections_task_shared.weight",
         "feature_gates.task.{}.loras.{}.down.weight",
-        FEATURE_GATES_TASK,
+        LOW_TASK_SHARED,
         range(2),
+        slice(0, 8),
+    ),
+    (
+        "trunk.projections_task_shared.weight",
+        "feature_gates.task.{}.router.weight",
+        ROUTER_TASK_SHARED,
+        slice(8, 10),
+    ),
+    (
+        "trunk.projections_task_shared.bias",
+        "feature_gates.task.{}.router.bias",
+        ROUTER_TASK_SHARED,
+        slice(0, 2),
+    ),
+    (
+        "trunk.projections_task_watch.weight",
+        "feature_gates.task.{}.loras.{}.down.weight",
+        LOW_TASK_WATCH_OF_WATCH,
+        range(2),
+        slice(0, 8),
+    ),
+    (
+        "trunk.projections_task_watch.weight",
+        "feature_gates.task.{}.loras.{}.down.weight",
+        LOW_TASK_WATCH_OF_CLICK,
+        range(2),
+        slice(8, 32),
+    ),
+    (
+        "trunk.projections_task_watch.weight",
+        "feature_gates.task.{}.router.weight",
+        ROUTER_TASK_WATCH_OF_WATCH,
+        slice(32, 34),
+    ),
+    (
+        "trunk.projections_task_watch.bias",
+        "feature_gates.task.{}.router.bias",
+        ROUTER_TASK_WATCH_OF_WATCH,
+        slice(0, 2),
+    ),
+    (
+        "trunk.projections_task_watch.weight",
+        "feature_gates.task.{}.router.weight",
+        ROUTER_TASK_WATCH_OF_CLICK,
+        slice(34, 40),
+    ),
+    (
+        "trunk.projections_task_watch.bias",
+        "feature_gates.task.{}.router.bias",
+        ROUTER_TASK_WATCH_OF_CLICK,
+        slice(2, 8),
+    ),
+    (
+        "trunk.projections_task_watch.weight",
+        "self_gates.task.{}.linears.0.weight",
+        OWN_TASK_WATCH,
+        slice(40, 43),
+    ),
+    (
+        "trunk.projections_task_watch.bias",
+        "self_gates.task.{}.linears.0.bias",
+        OWN_TASK_WATCH,
+        slice(8, 11),
     ),
     (
         "trunk.feature_gates_task.up",
         "feature_gates.task.{}.loras.{}.up.weight",
         FEATURE_GATES_TASK,
         range(2),
-    ),
-    (
-        "trunk.feature_gates_task.router.weights.0",
-        "feature_gates.task.{}.router.weight",
-        FEATURE_GATES_TASK,
-    ),
-    (
-        "trunk.feature_gates_task.router.biases.0",
-        "feature_gates.task.{}.router.bias",
-        FEATURE_GATES_TASK,
     ),
     (
         "trunk.experts_task.mlps.weights.0",
@@ -804,12 +1148,30 @@ LOGICAL = (
         EXPERTS_TASK,
         range(1),
     ),
-    ("trunk.gates_task_click.weights.0", "gates.task.{}.linears.0.weight", GATES_TASK_CLICK),
-    ("trunk.gates_task_click.biases.0", "gates.task.{}.linears.0.bias", GATES_TASK_CLICK),
-    ("trunk.self_gates_task.weights.0", "self_gates.task.{}.linears.0.weight", SELF_GATES_TASK),
-    ("trunk.self_gates_task.biases.0", "self_gates.task.{}.linears.0.bias", SELF_GATES_TASK),
-    ("trunk.gates_task_follow.weights.0", "gates.task.{}.linears.0.weight", GATES_TASK_FOLLOW),
-    ("trunk.gates_task_follow.biases.0", "gates.task.{}.linears.0.bias", GATES_TASK_FOLLOW),
+    (
+        "trunk.projections_task_watch_shared.weight",
+        "gates.task.{}.linears.0.weight",
+        LOGITS_TASK_WATCH_SHARED,
+        slice(0, 9),
+    ),
+    (
+        "trunk.projections_task_watch_shared.bias",
+        "gates.task.{}.linears.0.bias",
+        LOGITS_TASK_WATCH_SHARED,
+        slice(0, 9),
+    ),
+    (
+        "trunk.projections_task_social_interaction_shared.weight",
+        "gates.task.{}.linears.0.weight",
+        LOGITS_TASK_SOCIAL_INTERACTION_SHARED,
+        slice(0, 12),
+    ),
+    (
+        "trunk.projections_task_social_interaction_shared.bias",
+        "gates.task.{}.linears.0.bias",
+        LOGITS_TASK_SOCIAL_INTERACTION_SHARED,
+        slice(0, 12),
+    ),
     ("trunk.towers.weights.0", "towers.{}.linears.0.weight", TOWERS),
     ("trunk.towers.biases.0", "towers.{}.linears.0.bias", TOWERS),
     ("trunk.towers.weights.1", "towers.{}.linears.1.weight", TOWERS),
@@ -827,10 +1189,14 @@ def logical_views(tensors):
             names = [pattern.format(name) for name in axes[0]]
             parts = tensors[tensor].split(list(axes[0].values()))
         else:
+            rows = axes.pop() if isinstance(axes[-1], slice) else None
             names = [pattern]
             for axis in axes:
                 names = [name.replace("{}", str(step), 1) for name in names for step in axis]
             parts = tensors[tensor].unbind()
+            if rows:  # some rows of each matrix, equally many for each name
+                share = len(names) // len(parts)
+                parts = [part for matrix in parts for part in matrix[rows].chunk(share)]
         views.update(zip(names, parts, strict=True))
     return views
 

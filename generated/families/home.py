@@ -48,18 +48,42 @@ RATES = {
 }
 
 # Which nodes of the task tree lie along the first axis of each batch.
-FEATURE_GATES_META = EXPERTS_META = SELF_GATES_META = ("shared", "watch", "interaction")
-GATES_META_SHARED = ("shared",)
-GATES_META_WATCH = ("watch", "interaction")
+LOW_META = ROUTER_META = OWN_META = FEATURE_GATES_META = EXPERTS_META = (
+    "shared", "watch", "interaction",
+)
+LOGITS_META_OF_SHARED = LOW_TASK_SHARED = ROUTER_TASK_SHARED = ("shared",)
+LOGITS_META_OF_WATCH = ("watch", "interaction")
+LOW_TASK_WATCH_OF_WATCH = ROUTER_TASK_WATCH_OF_WATCH = ("watch",)
+LOW_TASK_WATCH_OF_CLICK = ("click", "long_view", "finish")
+ROUTER_TASK_WATCH_OF_CLICK = LOW_TASK_WATCH_OF_CLICK
+OWN_TASK_WATCH = LOW_TASK_WATCH_OF_CLICK
+LOGITS_TASK_WATCH_SHARED = LOW_TASK_WATCH_OF_CLICK
+LOW_TASK_INTERACTION_OF_INTERACTION = ROUTER_TASK_INTERACTION_OF_INTERACTION = ("interaction",)
+LOW_TASK_INTERACTION_OF_LIKE = (
+    "like", "profile_enter", "comment_stay", "comment", "follow", "repost", "hate",
+)
+ROUTER_TASK_INTERACTION_OF_LIKE = LOW_TASK_INTERACTION_OF_LIKE
+OWN_TASK_INTERACTION = LOW_TASK_INTERACTION_OF_LIKE
+LOGITS_TASK_INTERACTION_SHARED = LOW_TASK_INTERACTION_OF_LIKE
 FEATURE_GATES_TASK = EXPERTS_TASK = (
-    "shared", "watch", "click", "long_view", "finish", "interaction", "like", "profile_enter",
+    "shared", "watch", "interaction", "click", "long_view", "finish", "like", "profile_enter",
     "comment_stay", "comment", "follow", "repost", "hate",
 )
-GATES_TASK = SELF_GATES_TASK = TOWERS = (
+TOWERS = (
     "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
     "repost", "hate",
 )
 # fmt: on
+
+
+def apart(u_ABC, count):
+    """What lies side by side below each other: [A, B, count/A * C] -> [count, B, C]."""
+    return u_ABC.unflatten(2, (count // len(u_ABC), -1)).transpose(1, 2).flatten(0, 1)
+
+
+def as_wide(p_MD, u_ABC):
+    """Parameters or statistics of M experts [M, D] as they lie in u: [A, 1, C]."""
+    return p_MD.view(len(u_ABC), 1, -1)
 
 
 class MLPs(nn.Module):
@@ -85,20 +109,25 @@ class MLPs(nn.Module):
             self.biases[-1].copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
     def forward(self, x_GBN):
-        G, B, N = x_GBN.shape
-        M, H, _ = self.weights[0].shape
-        wide = torch.bmm(x_GBN, self.weights[0].view(G, -1, N).mT)  # [G, B, M/G * H]
-        u_MBH = wide.view(G, B, M // G, H).transpose(1, 2).reshape(M, B, H)
+        return apart(self.wide(x_GBN), len(self.weights[0]))
+
+    def wide(self, x_GBN):
+        """x [G, B, N] -> [A, B, M/A * out], where A is G behind one layer and M behind several."""
+        u_ABC = torch.bmm(x_GBN, self.weights[0].view(len(x_GBN), -1, x_GBN.shape[-1]).mT)
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u_MBH = torch.bmm(self.activation(u_MBH), weight.mT)
+                u_ABC = torch.bmm(self.activation(apart(u_ABC, len(weight))), weight.mT)
             if i < len(self.biases):
-                u_MBH = u_MBH + self.biases[i].unsqueeze(1)
-        return u_MBH
+                u_ABC = u_ABC + as_wide(self.biases[i], u_ABC)
+        return u_ABC
 
 
 class Experts(nn.Module):
-    """S expert sets of K experts each: x [G, B, N] -> e [S, K, B, D]; then norm and activation."""
+    """S expert sets of K experts each: x [G, B, N] -> e [S, K, B, D]; then norm and activation.
+
+    These work on [A, B, C], the layout in which the last GEMM leaves its results: M = S * K experts
+    of width D, each by itself (A = M) or those of one input side by side.
+    """
 
     def __init__(self, experts, mlps, *finish):
         super().__init__()
@@ -107,11 +136,12 @@ class Experts(nn.Module):
         self.finish = nn.Sequential(*finish)
 
     def forward(self, x_GBN):
-        return self.finish(self.mlps(x_GBN)).unflatten(0, (-1, self.experts))
+        u_ABC = self.finish(self.mlps.wide(x_GBN))
+        return apart(u_ABC, len(self.mlps.weights[-1])).unflatten(0, (-1, self.experts))
 
 
 class RunningStatistics(nn.Module):
-    """Mean and variance over the batch, per expert and channel: u [M, B, D] -> two of [M, 1, D].
+    """Mean and variance over the batch, per expert and channel: u [A, B, C] -> two of [A, 1, C].
 
     In training those of the batch, in eval the running ones. They keep their own precision.
     """
@@ -122,20 +152,20 @@ class RunningStatistics(nn.Module):
         self.register_buffer("running_mean", torch.zeros(count, width))
         self.register_buffer("running_var", torch.ones(count, width))
 
-    def forward(self, u_MBD):
+    def forward(self, u_ABC):
         if not self.training:
-            return self.running_mean.unsqueeze(1), self.running_var.unsqueeze(1)
-        var, mean = torch.var_mean(u_MBD, dim=1, correction=0, keepdim=True)
-        batch = u_MBD.shape[1]
+            return as_wide(self.running_mean, u_ABC), as_wide(self.running_var, u_ABC)
+        var, mean = torch.var_mean(u_ABC, dim=1, correction=0, keepdim=True)
+        batch = u_ABC.shape[1]
         with torch.no_grad():
-            unbiased = var.squeeze(1) * (batch / (batch - 1))
-            self.running_mean.lerp_(mean.squeeze(1), self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
+            unbiased = var * (batch / (batch - 1))
+            self.running_mean.lerp_(mean.view_as(self.running_mean), self.momentum)
+            self.running_var.lerp_(unbiased.view_as(self.running_var), self.momentum)
         return mean, var
 
 
 class BatchNorm(nn.Module):
-    """Batch norm of M experts, each by its own statistics: u [M, B, D] -> [M, B, D]."""
+    """Batch norm of M experts, each by its own statistics: u [A, B, C] -> [A, B, C]."""
 
     def __init__(self, count, width, eps, momentum):
         super().__init__()
@@ -144,44 +174,61 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(count, width))
         self.statistics = RunningStatistics(count, width, momentum)
 
-    def forward(self, u_MBD):
-        exact = u_MBD.to(self.statistics.running_mean.dtype)
+    def forward(self, u_ABC):
+        exact = u_ABC.to(self.statistics.running_mean.dtype)
         mean, var = self.statistics(exact)
-        scale = self.weight.unsqueeze(1) * (var + self.eps).rsqrt()
-        return ((exact - mean) * scale + self.bias.unsqueeze(1)).to(u_MBD.dtype)
+        scale = as_wide(self.weight, u_ABC) * (var + self.eps).rsqrt()
+        return ((exact - mean) * scale + as_wide(self.bias, u_ABC)).to(u_ABC.dtype)
+
+
+class Projections(nn.Module):
+    """All Linears of gates that read a value as one: x [G, B, N] -> a tuple of [G, B, columns].
+
+    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of columns: the low
+    ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
+    """
+
+    def __init__(self, count, width, bare, biased):
+        super().__init__()
+        self.bare, self.biased = bare, biased
+        columns, biases, bound = sum(bare) + sum(biased), sum(biased), width**-0.5
+        self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
+        self.bias = (
+            nn.Parameter(torch.empty(count, biases).uniform_(-bound, bound)) if biased else None
+        )
+
+    def forward(self, x_GBN):
+        columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)
+        if not self.biased:
+            return columns
+        biases = self.bias.unsqueeze(1).split(self.biased, dim=2)
+        logits = columns[len(self.bare) :]
+        return (*columns[: len(self.bare)], *map(torch.add, logits, biases))
 
 
 class FeatureGates(nn.Module):
-    """S feature gates: x [G, B, N] -> the gated copies x ⊙ Fea_Gate(x) [S, B, N].
+    """S feature gates: x [S or 1, B, N] -> the gated copies x ⊙ Fea_Gate(x) [S, B, N].
 
-    Fea_Gate mixes L LoRAs 2 sigmoid((x down) up), each centred on 1; `up` starts at 0, so the gate
-    starts at exactly 1. Each of the G inputs serves S/G gates.
+    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate starts
+    at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come from the
+    projections.
     """
 
     def __init__(self, count, width, loras, rank, mix_logits=False):
         super().__init__()
         self.count = count
         self.mix_logits = mix_logits
-        bound = width**-0.5
-        self.down = nn.Parameter(torch.empty(count * loras, rank, width).uniform_(-bound, bound))
         self.up = nn.Parameter(torch.zeros(count * loras, width, rank))
-        self.router = MLPs(count, (width, loras)) if loras > 1 else None
 
-    def forward(self, x_GBN):
-        G, B, N = x_GBN.shape
-        M, R, _ = self.down.shape  # M = S * L
-        low = torch.bmm(x_GBN, self.down.view(G, -1, N).mT)  # [G, B, M/G * R]
-        low_MBR = low.view(G, B, M // G, R).transpose(1, 2).reshape(M, B, R)
+    def forward(self, x_SBN, low_SBC, router_SBL=None):
+        low_MBR = apart(low_SBC, len(self.up))  # M = S * L
         logits_SLBN = torch.bmm(low_MBR, self.up.mT).unflatten(0, (self.count, -1))
-        if self.router is None:
-            gate_SBN = 2 * logits_SLBN.squeeze(1).sigmoid()
-        else:
-            p_SLB1 = self.router(x_GBN).softmax(-1).transpose(1, 2).unsqueeze(-1)
-            if self.mix_logits:
-                gate_SBN = 2 * (p_SLB1 * logits_SLBN).sum(1).sigmoid()
-            else:
-                gate_SBN = (p_SLB1 * (2 * logits_SLBN.sigmoid())).sum(1)
-        return (gate_SBN.unflatten(0, (G, -1)) * x_GBN.unsqueeze(1)).flatten(0, 1)
+        if router_SBL is None:
+            return x_SBN * 2 * logits_SLBN.squeeze(1).sigmoid()
+        p_SLB1 = router_SBL.softmax(-1).transpose(1, 2).unsqueeze(-1)
+        if self.mix_logits:
+            return x_SBN * 2 * (p_SLB1 * logits_SLBN).sum(1).sigmoid()
+        return x_SBN * (p_SLB1 * (2 * logits_SLBN.sigmoid())).sum(1)
 
 
 def mix(w_OBK, e_GKBD):
@@ -191,6 +238,12 @@ def mix(w_OBK, e_GKBD):
     """
     w_GOKB1 = w_OBK.unflatten(0, (e_GKBD.shape[0], -1)).transpose(2, 3).unsqueeze(-1)
     return (w_GOKB1 * e_GKBD.unsqueeze(1)).sum(2).flatten(0, 1)
+
+
+def mix_each(w_OBK, e_GKBD, outputs):
+    """Like `mix`, where set g serves as many of the outputs as `outputs` says."""
+    pairs = zip(w_OBK.split(outputs), e_GKBD.split(1), strict=True)
+    return torch.cat([mix(w_OBK, e_GKBD) for w_OBK, e_GKBD in pairs])
 
 
 def bucket_rows(x_B, boundaries):
@@ -361,6 +414,8 @@ class Trunk(nn.Module):
 
     def __init__(self):
         super().__init__()
+        # input  (kuairand.yaml:76)
+        self.projections_meta = Projections(1, 244, [48], [6, 6, 8, 6])
         # shared, watch, interaction  (kuairand.yaml:76)
         self.feature_gates_meta = FeatureGates(3, width=244, loras=2, rank=8)
         # shared, watch, interaction  (kuairand.yaml:73)
@@ -370,25 +425,25 @@ class Trunk(nn.Module):
             BatchNorm(6, 64, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # shared  (kuairand.yaml:8)
-        self.gates_meta_shared = MLPs(1, (244, 6))
-        # shared, watch, interaction  (kuairand.yaml:77)
-        self.self_gates_meta = MLPs(3, (244, 2))
-        # watch, interaction  (kuairand.yaml:8)
-        self.gates_meta_watch = MLPs(2, (244, 4))
-        # shared, watch, click, long_view, finish and 8 more  (kuairand.yaml:76)
+        # shared  (kuairand.yaml:76)
+        self.projections_task_shared = Projections(1, 64, [16], [2])
+        # watch  (kuairand.yaml:76)
+        self.projections_task_watch = Projections(1, 64, [16, 48], [2, 6, 3])
+        # interaction  (kuairand.yaml:76)
+        self.projections_task_interaction = Projections(1, 64, [16, 112], [2, 14, 7])
+        # shared, watch, interaction, click and 9 more  (kuairand.yaml:76)
         self.feature_gates_task = FeatureGates(13, width=64, loras=2, rank=8)
-        # shared, watch, click, long_view, finish and 8 more  (kuairand.yaml:74)
+        # shared, watch, interaction, click and 9 more  (kuairand.yaml:74)
         self.experts_task = Experts(
             1,
             MLPs(13, (64, 128, 64), last_bias=False),
             BatchNorm(13, 64, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # click, long_view, finish, like and 6 more  (kuairand.yaml:8)
-        self.gates_task = MLPs(10, (128, 3))
-        # click, long_view, finish, like and 6 more  (kuairand.yaml:77)
-        self.self_gates_task = MLPs(10, (64, 1))
+        # watch_shared  (kuairand.yaml:8)
+        self.projections_task_watch_shared = Projections(1, 128, [], [9])
+        # interaction_shared  (kuairand.yaml:8)
+        self.projections_task_interaction_shared = Projections(1, 128, [], [21])
         # click, long_view and 8 more  (kuairand.yaml:59, 60, 61, 62, 63, 64, …)
         self.towers = MLPs(10, (64, 32, 1))
         self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
@@ -396,58 +451,96 @@ class Trunk(nn.Module):
     def forward(self, x_BV):
         logits = {}
         # layer meta
-        x_meta_SBN = self.feature_gates_meta(x_BV.unsqueeze(0))
-        e_meta_SKBD = self.experts_meta(x_meta_SBN)
-        w_meta_shared_OBC = self.gates_meta_shared(x_BV.unsqueeze(0)).softmax(-1)
-        s_meta_SBK = self.self_gates_meta(x_BV.unsqueeze(0)).softmax(-1)
-        w0_OBK, w1_OBK = w_meta_shared_OBC.split([2, 4], dim=-1)
-        w0_OBK = w0_OBK + s_meta_SBK[0:1]
-        z_meta_shared_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
-        z_meta_shared_OBD = z_meta_shared_OBD + mix(
-            w1_OBK,
-            e_meta_SKBD[1:3].flatten(0, 1).unsqueeze(0),
+        columns = self.projections_meta(x_BV.unsqueeze(0))
+        low_meta_GBC = columns[0]
+        router_meta_GBC = columns[1]
+        logits_meta_of_shared_GBC = columns[2]
+        logits_meta_of_watch_GBC = columns[3]
+        own_meta_GBC = columns[4]
+        x_meta_SBN = self.feature_gates_meta(
+            x_BV.unsqueeze(0),
+            apart(low_meta_GBC, 3),
+            apart(router_meta_GBC, 3),
         )
-        w_meta_watch_OBC = self.gates_meta_watch(x_BV.unsqueeze(0)).softmax(-1)
+        e_meta_SKBD = self.experts_meta(x_meta_SBN)
+        e_meta = e_meta_SKBD.split([1, 2])
+        w_meta_shared_OBC = logits_meta_of_shared_GBC.softmax(-1)
+        s_meta_SBK = apart(own_meta_GBC, 3).softmax(-1)
+        s_meta = s_meta_SBK.split([1, 2])
+        w0_OBK, w1_OBK = w_meta_shared_OBC.split([2, 4], dim=-1)
+        w0_OBK = w0_OBK + s_meta[0]
+        z_meta_shared_OBD = mix(w0_OBK, e_meta[0])
+        z_meta_shared_OBD = z_meta_shared_OBD + mix(w1_OBK, e_meta[1].flatten(0, 1).unsqueeze(0))
+        w_meta_watch_OBC = apart(logits_meta_of_watch_GBC, 2).softmax(-1)
         w0_OBK, w1_OBK = w_meta_watch_OBC.split([2, 2], dim=-1)
-        w1_OBK = w1_OBK + s_meta_SBK[1:3]
-        z_meta_watch_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta_SKBD[1:3])
+        w1_OBK = w1_OBK + s_meta[1]
+        z_meta_watch_OBD = mix(w0_OBK, e_meta[0])
+        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta[1])
+        z_meta_watch = z_meta_watch_OBD.split([1, 1])
 
         # layer task
+        low_task_shared_GBC, router_task_shared_GBC = self.projections_task_shared(
+            z_meta_shared_OBD,
+        )
+        columns = self.projections_task_watch(z_meta_watch[0])
+        low_task_watch_of_watch_GBC = columns[0]
+        low_task_watch_of_click_GBC = columns[1]
+        router_task_watch_of_watch_GBC = columns[2]
+        router_task_watch_of_click_GBC = columns[3]
+        own_task_watch_GBC = columns[4]
+        columns = self.projections_task_interaction(z_meta_watch[1])
+        low_task_interaction_of_interaction_GBC = columns[0]
+        low_task_interaction_of_like_GBC = columns[1]
+        router_task_interaction_of_interaction_GBC = columns[2]
+        router_task_interaction_of_like_GBC = columns[3]
+        own_task_interaction_GBC = columns[4]
         x_task_SBN = self.feature_gates_task(
             torch.cat(
                 [
                     z_meta_shared_OBD,
-                    z_meta_watch_OBD[0:1].expand(4, -1, -1),
-                    z_meta_watch_OBD[1:2].expand(8, -1, -1),
+                    z_meta_watch_OBD,
+                    z_meta_watch[0].expand(3, -1, -1),
+                    z_meta_watch[1].expand(7, -1, -1),
+                ],
+            ),
+            torch.cat(
+                [
+                    low_task_shared_GBC,
+                    low_task_watch_of_watch_GBC,
+                    low_task_interaction_of_interaction_GBC,
+                    apart(low_task_watch_of_click_GBC, 3),
+                    apart(low_task_interaction_of_like_GBC, 7),
+                ],
+            ),
+            torch.cat(
+                [
+                    router_task_shared_GBC,
+                    router_task_watch_of_watch_GBC,
+                    router_task_interaction_of_interaction_GBC,
+                    apart(router_task_watch_of_click_GBC, 3),
+                    apart(router_task_interaction_of_like_GBC, 7),
                 ],
             ),
         )
         e_task_SKBD = self.experts_task(x_task_SBN)
-        read_GBN = torch.cat(
-            [
-                torch.cat(
-                    [
-                        z_meta_watch_OBD[0:1].expand(3, -1, -1),
-                        z_meta_watch_OBD[1:2].expand(7, -1, -1),
-                    ],
-                ),
-                z_meta_shared_OBD.expand(10, -1, -1),
-            ],
-            dim=-1,
-        )
-        w_task_OBC = self.gates_task(read_GBN).softmax(-1)
-        read_GBN = torch.cat(
-            [z_meta_watch_OBD[0:1].expand(3, -1, -1), z_meta_watch_OBD[1:2].expand(7, -1, -1)],
-        )
-        s_task_SBK = self.self_gates_task(read_GBN).sigmoid()
+        e_task = e_task_SKBD.split([1, 2, 10])
+        logits_task_watch_shared_GBC = self.projections_task_watch_shared(
+            torch.cat([z_meta_watch[0], z_meta_shared_OBD], dim=-1),
+        )[0]
+        s_task_SBK = torch.cat(
+            [apart(own_task_watch_GBC, 3), apart(own_task_interaction_GBC, 7)],
+        ).sigmoid()
+        logits_task_interaction_shared_GBC = self.projections_task_interaction_shared(
+            torch.cat([z_meta_watch[1], z_meta_shared_OBD], dim=-1),
+        )[0]
+        w_task_OBC = torch.cat(
+            [apart(logits_task_watch_shared_GBC, 3), apart(logits_task_interaction_shared_GBC, 7)],
+        ).softmax(-1)
         w0_OBK, w1_OBK, w2_OBK = w_task_OBC.split([1, 1, 1], dim=-1)
         w2_OBK = w2_OBK + s_task_SBK
-        z_task_OBD = mix(w0_OBK, e_task_SKBD[0:1])
-        z_task_OBD = z_task_OBD + torch.cat(
-            [mix(w1_OBK[0:3], e_task_SKBD[1:2]), mix(w1_OBK[3:10], e_task_SKBD[5:6])],
-        )
-        z_task_OBD = z_task_OBD + mix(w2_OBK, torch.cat([e_task_SKBD[2:5], e_task_SKBD[6:13]]))
+        z_task_OBD = mix(w0_OBK, e_task[0])
+        z_task_OBD = z_task_OBD + mix_each(w1_OBK, e_task[1], [3, 7])
+        z_task_OBD = z_task_OBD + mix(w2_OBK, e_task[2])
 
         # towers
         y_TB = self.towers(z_task_OBD).squeeze(-1)
@@ -495,14 +588,16 @@ def losses(logits, labels):
     each_TB = F.binary_cross_entropy_with_logits(
         logits_TB, labels_TB.where(seen_TB, 0.0), reduction="none"
     )
-    total_T = each_TB.where(seen_TB, 0.0).sum(1)
-    return dict(zip(TASKS, (total_T / seen_TB.sum(1).clamp(min=1)).unbind(), strict=True))
+    loss_T = each_TB.where(seen_TB, 0.0).sum(1) / seen_TB.sum(1).clamp(min=1)
+    return dict(zip(TASKS, loss_T.unbind(), strict=True))
 
 
 def loss(logits, labels):
     """The weighted sum of all tasks' losses, a scalar."""
-    each = losses(logits, labels)
-    return sum(WEIGHTS[task] * each[task] for task in TASKS)
+    by_weight = {}
+    for task, each in losses(logits, labels).items():
+        by_weight.setdefault(WEIGHTS[task], []).append(each)
+    return sum(weight * torch.stack(each).sum() for weight, each in by_weight.items())
 
 
 # Tensor of the model, logical names of its parts, what fills the braces along its first axis.
@@ -511,26 +606,55 @@ LOGICAL = (
     ("features.table_8.weight", "features.{}.weight", TABLE_8),
     ("features.table_4.weight", "features.{}.weight", TABLE_4),
     (
-        "trunk.feature_gates_meta.down",
+        "trunk.projections_meta.weight",
         "feature_gates.meta.{}.loras.{}.down.weight",
-        FEATURE_GATES_META,
+        LOW_META,
         range(2),
+        slice(0, 48),
     ),
+    (
+        "trunk.projections_meta.weight",
+        "feature_gates.meta.{}.router.weight",
+        ROUTER_META,
+        slice(48, 54),
+    ),
+    ("trunk.projections_meta.bias", "feature_gates.meta.{}.router.bias", ROUTER_META, slice(0, 6)),
+    (
+        "trunk.projections_meta.weight",
+        "gates.meta.{}.linears.0.weight",
+        LOGITS_META_OF_SHARED,
+        slice(54, 60),
+    ),
+    (
+        "trunk.projections_meta.bias",
+        "gates.meta.{}.linears.0.bias",
+        LOGITS_META_OF_SHARED,
+        slice(6, 12),
+    ),
+    (
+        "trunk.projections_meta.weight",
+        "gates.meta.{}.linears.0.weight",
+        LOGITS_META_OF_WATCH,
+        slice(60, 68),
+    ),
+    (
+        "trunk.projections_meta.bias",
+        "gates.meta.{}.linears.0.bias",
+        LOGITS_META_OF_WATCH,
+        slice(12, 20),
+    ),
+    (
+        "trunk.projections_meta.weight",
+        "self_gates.meta.{}.linears.0.weight",
+        OWN_META,
+        slice(68, 74),
+    ),
+    ("trunk.projections_meta.bias", "self_gates.meta.{}.linears.0.bias", OWN_META, slice(20, 26)),
     (
         "trunk.feature_gates_meta.up",
         "feature_gates.meta.{}.loras.{}.up.weight",
         FEATURE_GATES_META,
         range(2),
-    ),
-    (
-        "trunk.feature_gates_meta.router.weights.0",
-        "feature_gates.meta.{}.router.weight",
-        FEATURE_GATES_META,
-    ),
-    (
-        "trunk.feature_gates_meta.router.biases.0",
-        "feature_gates.meta.{}.router.bias",
-        FEATURE_GATES_META,
     ),
     (
         "trunk.experts_meta.mlps.weights.0",
@@ -569,33 +693,130 @@ LOGICAL = (
         EXPERTS_META,
         range(2),
     ),
-    ("trunk.gates_meta_shared.weights.0", "gates.meta.{}.linears.0.weight", GATES_META_SHARED),
-    ("trunk.gates_meta_shared.biases.0", "gates.meta.{}.linears.0.bias", GATES_META_SHARED),
-    ("trunk.self_gates_meta.weights.0", "self_gates.meta.{}.linears.0.weight", SELF_GATES_META),
-    ("trunk.self_gates_meta.biases.0", "self_gates.meta.{}.linears.0.bias", SELF_GATES_META),
-    ("trunk.gates_meta_watch.weights.0", "gates.meta.{}.linears.0.weight", GATES_META_WATCH),
-    ("trunk.gates_meta_watch.biases.0", "gates.meta.{}.linears.0.bias", GATES_META_WATCH),
     (
-        "trunk.feature_gates_task.down",
+        "trunk.projections_task_shared.weight",
         "feature_gates.task.{}.loras.{}.down.weight",
-        FEATURE_GATES_TASK,
+        LOW_TASK_SHARED,
         range(2),
+        slice(0, 16),
+    ),
+    (
+        "trunk.projections_task_shared.weight",
+        "feature_gates.task.{}.router.weight",
+        ROUTER_TASK_SHARED,
+        slice(16, 18),
+    ),
+    (
+        "trunk.projections_task_shared.bias",
+        "feature_gates.task.{}.router.bias",
+        ROUTER_TASK_SHARED,
+        slice(0, 2),
+    ),
+    (
+        "trunk.projections_task_watch.weight",
+        "feature_gates.task.{}.loras.{}.down.weight",
+        LOW_TASK_WATCH_OF_WATCH,
+        range(2),
+        slice(0, 16),
+    ),
+    (
+        "trunk.projections_task_watch.weight",
+        "feature_gates.task.{}.loras.{}.down.weight",
+        LOW_TASK_WATCH_OF_CLICK,
+        range(2),
+        slice(16, 64),
+    ),
+    (
+        "trunk.projections_task_watch.weight",
+        "feature_gates.task.{}.router.weight",
+        ROUTER_TASK_WATCH_OF_WATCH,
+        slice(64, 66),
+    ),
+    (
+        "trunk.projections_task_watch.bias",
+        "feature_gates.task.{}.router.bias",
+        ROUTER_TASK_WATCH_OF_WATCH,
+        slice(0, 2),
+    ),
+    (
+        "trunk.projections_task_watch.weight",
+        "feature_gates.task.{}.router.weight",
+        ROUTER_TASK_WATCH_OF_CLICK,
+        slice(66, 72),
+    ),
+    (
+        "trunk.projections_task_watch.bias",
+        "feature_gates.task.{}.router.bias",
+        ROUTER_TASK_WATCH_OF_CLICK,
+        slice(2, 8),
+    ),
+    (
+        "trunk.projections_task_watch.weight",
+        "self_gates.task.{}.linears.0.weight",
+        OWN_TASK_WATCH,
+        slice(72, 75),
+    ),
+    (
+        "trunk.projections_task_watch.bias",
+        "self_gates.task.{}.linears.0.bias",
+        OWN_TASK_WATCH,
+        slice(8, 11),
+    ),
+    (
+        "trunk.projections_task_interaction.weight",
+        "feature_gates.task.{}.loras.{}.down.weight",
+        LOW_TASK_INTERACTION_OF_INTERACTION,
+        range(2),
+        slice(0, 16),
+    ),
+    (
+        "trunk.projections_task_interaction.weight",
+        "feature_gates.task.{}.loras.{}.down.weight",
+        LOW_TASK_INTERACTION_OF_LIKE,
+        range(2),
+        slice(16, 128),
+    ),
+    (
+        "trunk.projections_task_interaction.weight",
+        "feature_gates.task.{}.router.weight",
+        ROUTER_TASK_INTERACTION_OF_INTERACTION,
+        slice(128, 130),
+    ),
+    (
+        "trunk.projections_task_interaction.bias",
+        "feature_gates.task.{}.router.bias",
+        ROUTER_TASK_INTERACTION_OF_INTERACTION,
+        slice(0, 2),
+    ),
+    (
+        "trunk.projections_task_interaction.weight",
+        "feature_gates.task.{}.router.weight",
+        ROUTER_TASK_INTERACTION_OF_LIKE,
+        slice(130, 144),
+    ),
+    (
+        "trunk.projections_task_interaction.bias",
+        "feature_gates.task.{}.router.bias",
+        ROUTER_TASK_INTERACTION_OF_LIKE,
+        slice(2, 16),
+    ),
+    (
+        "trunk.projections_task_interaction.weight",
+        "self_gates.task.{}.linears.0.weight",
+        OWN_TASK_INTERACTION,
+        slice(144, 151),
+    ),
+    (
+        "trunk.projections_task_interaction.bias",
+        "self_gates.task.{}.linears.0.bias",
+        OWN_TASK_INTERACTION,
+        slice(16, 23),
     ),
     (
         "trunk.feature_gates_task.up",
         "feature_gates.task.{}.loras.{}.up.weight",
         FEATURE_GATES_TASK,
         range(2),
-    ),
-    (
-        "trunk.feature_gates_task.router.weights.0",
-        "feature_gates.task.{}.router.weight",
-        FEATURE_GATES_TASK,
-    ),
-    (
-        "trunk.feature_gates_task.router.biases.0",
-        "feature_gates.task.{}.router.bias",
-        FEATURE_GATES_TASK,
     ),
     (
         "trunk.experts_task.mlps.weights.0",
@@ -634,10 +855,30 @@ LOGICAL = (
         EXPERTS_TASK,
         range(1),
     ),
-    ("trunk.gates_task.weights.0", "gates.task.{}.linears.0.weight", GATES_TASK),
-    ("trunk.gates_task.biases.0", "gates.task.{}.linears.0.bias", GATES_TASK),
-    ("trunk.self_gates_task.weights.0", "self_gates.task.{}.linears.0.weight", SELF_GATES_TASK),
-    ("trunk.self_gates_task.biases.0", "self_gates.task.{}.linears.0.bias", SELF_GATES_TASK),
+    (
+        "trunk.projections_task_watch_shared.weight",
+        "gates.task.{}.linears.0.weight",
+        LOGITS_TASK_WATCH_SHARED,
+        slice(0, 9),
+    ),
+    (
+        "trunk.projections_task_watch_shared.bias",
+        "gates.task.{}.linears.0.bias",
+        LOGITS_TASK_WATCH_SHARED,
+        slice(0, 9),
+    ),
+    (
+        "trunk.projections_task_interaction_shared.weight",
+        "gates.task.{}.linears.0.weight",
+        LOGITS_TASK_INTERACTION_SHARED,
+        slice(0, 21),
+    ),
+    (
+        "trunk.projections_task_interaction_shared.bias",
+        "gates.task.{}.linears.0.bias",
+        LOGITS_TASK_INTERACTION_SHARED,
+        slice(0, 21),
+    ),
     ("trunk.towers.weights.0", "towers.{}.linears.0.weight", TOWERS),
     ("trunk.towers.biases.0", "towers.{}.linears.0.bias", TOWERS),
     ("trunk.towers.weights.1", "towers.{}.linears.1.weight", TOWERS),
@@ -655,10 +896,14 @@ def logical_views(tensors):
             names = [pattern.format(name) for name in axes[0]]
             parts = tensors[tensor].split(list(axes[0].values()))
         else:
+            rows = axes.pop() if isinstance(axes[-1], slice) else None
             names = [pattern]
             for axis in axes:
                 names = [name.replace("{}", str(step), 1) for name in names for step in axis]
             parts = tensors[tensor].unbind()
+            if rows:  # some rows of each matrix, equally many for each name
+                share = len(names) // len(parts)
+                parts = [part for matrix in parts for part in matrix[rows].chunk(share)]
         views.update(zip(names, parts, strict=True))
     return views
 

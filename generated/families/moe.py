@@ -47,12 +47,22 @@ RATES = {
 }
 
 # Which nodes of the task tree lie along the first axis of each batch.
-EXPERTS_TASK = GATES_TASK = ("shared",)
+EXPERTS_TASK = LOGITS_TASK = ("shared",)
 TOWERS = (
     "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
     "repost", "hate",
 )
 # fmt: on
+
+
+def apart(u_ABC, count):
+    """What lies side by side below each other: [A, B, count/A * C] -> [count, B, C]."""
+    return u_ABC.unflatten(2, (count // len(u_ABC), -1)).transpose(1, 2).flatten(0, 1)
+
+
+def as_wide(p_MD, u_ABC):
+    """Parameters or statistics of M experts [M, D] as they lie in u: [A, 1, C]."""
+    return p_MD.view(len(u_ABC), 1, -1)
 
 
 class MLPs(nn.Module):
@@ -78,20 +88,25 @@ class MLPs(nn.Module):
             self.biases[-1].copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
     def forward(self, x_GBN):
-        G, B, N = x_GBN.shape
-        M, H, _ = self.weights[0].shape
-        wide = torch.bmm(x_GBN, self.weights[0].view(G, -1, N).mT)  # [G, B, M/G * H]
-        u_MBH = wide.view(G, B, M // G, H).transpose(1, 2).reshape(M, B, H)
+        return apart(self.wide(x_GBN), len(self.weights[0]))
+
+    def wide(self, x_GBN):
+        """x [G, B, N] -> [A, B, M/A * out], where A is G behind one layer and M behind several."""
+        u_ABC = torch.bmm(x_GBN, self.weights[0].view(len(x_GBN), -1, x_GBN.shape[-1]).mT)
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u_MBH = torch.bmm(self.activation(u_MBH), weight.mT)
+                u_ABC = torch.bmm(self.activation(apart(u_ABC, len(weight))), weight.mT)
             if i < len(self.biases):
-                u_MBH = u_MBH + self.biases[i].unsqueeze(1)
-        return u_MBH
+                u_ABC = u_ABC + as_wide(self.biases[i], u_ABC)
+        return u_ABC
 
 
 class Experts(nn.Module):
-    """S expert sets of K experts each: x [G, B, N] -> e [S, K, B, D]; then norm and activation."""
+    """S expert sets of K experts each: x [G, B, N] -> e [S, K, B, D]; then norm and activation.
+
+    These work on [A, B, C], the layout in which the last GEMM leaves its results: M = S * K experts
+    of width D, each by itself (A = M) or those of one input side by side.
+    """
 
     def __init__(self, experts, mlps, *finish):
         super().__init__()
@@ -100,7 +115,33 @@ class Experts(nn.Module):
         self.finish = nn.Sequential(*finish)
 
     def forward(self, x_GBN):
-        return self.finish(self.mlps(x_GBN)).unflatten(0, (-1, self.experts))
+        u_ABC = self.finish(self.mlps.wide(x_GBN))
+        return apart(u_ABC, len(self.mlps.weights[-1])).unflatten(0, (-1, self.experts))
+
+
+class Projections(nn.Module):
+    """All Linears of gates that read a value as one: x [G, B, N] -> a tuple of [G, B, columns].
+
+    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of columns: the low
+    ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
+    """
+
+    def __init__(self, count, width, bare, biased):
+        super().__init__()
+        self.bare, self.biased = bare, biased
+        columns, biases, bound = sum(bare) + sum(biased), sum(biased), width**-0.5
+        self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
+        self.bias = (
+            nn.Parameter(torch.empty(count, biases).uniform_(-bound, bound)) if biased else None
+        )
+
+    def forward(self, x_GBN):
+        columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)
+        if not self.biased:
+            return columns
+        biases = self.bias.unsqueeze(1).split(self.biased, dim=2)
+        logits = columns[len(self.bare) :]
+        return (*columns[: len(self.bare)], *map(torch.add, logits, biases))
 
 
 def mix(w_OBK, e_GKBD):
@@ -282,8 +323,8 @@ class Trunk(nn.Module):
         super().__init__()
         # shared  (moe.yaml:9)
         self.experts_task = Experts(8, MLPs(8, (244, 128, 64)), nn.ReLU())
-        # shared  (moe.yaml:6)
-        self.gates_task = MLPs(1, (244, 8))
+        # input  (moe.yaml:6)
+        self.projections_task = Projections(1, 244, [], [8])
         # click, long_view and 8 more  (kuairand.yaml:59, 60, 61, 62, 63, 64, …)
         self.towers = MLPs(10, (64, 32, 1))
         self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
@@ -292,7 +333,8 @@ class Trunk(nn.Module):
         logits = {}
         # layer task
         e_task_SKBD = self.experts_task(x_BV.unsqueeze(0))
-        w_task_OBC = self.gates_task(x_BV.unsqueeze(0)).softmax(-1)
+        logits_task_GBC = self.projections_task(x_BV.unsqueeze(0))[0]
+        w_task_OBC = logits_task_GBC.softmax(-1)
         z_task_OBD = mix(w_task_OBC, e_task_SKBD)
 
         # towers
@@ -336,14 +378,16 @@ def losses(logits, labels):
     each_TB = F.binary_cross_entropy_with_logits(
         logits_TB, labels_TB.where(seen_TB, 0.0), reduction="none"
     )
-    total_T = each_TB.where(seen_TB, 0.0).sum(1)
-    return dict(zip(TASKS, (total_T / seen_TB.sum(1).clamp(min=1)).unbind(), strict=True))
+    loss_T = each_TB.where(seen_TB, 0.0).sum(1) / seen_TB.sum(1).clamp(min=1)
+    return dict(zip(TASKS, loss_T.unbind(), strict=True))
 
 
 def loss(logits, labels):
     """The weighted sum of all tasks' losses, a scalar."""
-    each = losses(logits, labels)
-    return sum(WEIGHTS[task] * each[task] for task in TASKS)
+    by_weight = {}
+    for task, each in losses(logits, labels).items():
+        by_weight.setdefault(WEIGHTS[task], []).append(each)
+    return sum(weight * torch.stack(each).sum() for weight, each in by_weight.items())
 
 
 # Tensor of the model, logical names of its parts, what fills the braces along its first axis.
@@ -375,8 +419,8 @@ LOGICAL = (
         EXPERTS_TASK,
         range(8),
     ),
-    ("trunk.gates_task.weights.0", "gates.task.{}.linears.0.weight", GATES_TASK),
-    ("trunk.gates_task.biases.0", "gates.task.{}.linears.0.bias", GATES_TASK),
+    ("trunk.projections_task.weight", "gates.task.{}.linears.0.weight", LOGITS_TASK, slice(0, 8)),
+    ("trunk.projections_task.bias", "gates.task.{}.linears.0.bias", LOGITS_TASK, slice(0, 8)),
     ("trunk.towers.weights.0", "towers.{}.linears.0.weight", TOWERS),
     ("trunk.towers.biases.0", "towers.{}.linears.0.bias", TOWERS),
     ("trunk.towers.weights.1", "towers.{}.linears.1.weight", TOWERS),
@@ -394,10 +438,14 @@ def logical_views(tensors):
             names = [pattern.format(name) for name in axes[0]]
             parts = tensors[tensor].split(list(axes[0].values()))
         else:
+            rows = axes.pop() if isinstance(axes[-1], slice) else None
             names = [pattern]
             for axis in axes:
                 names = [name.replace("{}", str(step), 1) for name in names for step in axis]
             parts = tensors[tensor].unbind()
+            if rows:  # some rows of each matrix, equally many for each name
+                share = len(names) // len(parts)
+                parts = [part for matrix in parts for part in matrix[rows].chunk(share)]
         views.update(zip(names, parts, strict=True))
     return views
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from homespec.emit.layout import Expr
 from homespec.graph import Node
@@ -99,5 +100,5 @@ class Scope(dict[str, Variable]):
         found = {}
         for node, slices in self.asked.items():
             ends = sorted({0, self[node].size} | {end for pair in slices for end in pair})
-            found[node] = tuple(b - a for a, b in zip(ends, ends[1:], strict=False))
+            found[node] = tuple(b - a for a, b in pairwise(ends))
         return found

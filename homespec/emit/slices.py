@@ -87,13 +87,12 @@ def heads(nodes: Sequence[tuple[str, str]], scope: Scope) -> Expr:
 
 def _whole_groups(waiting: list[Columns]) -> int:
     """How many neighbouring groups the columns begin with, each with all of its nodes in order."""
-    first = waiting[0]
+    first, each = waiting[0], waiting[0].each
     count = 0
-    for start in range(0, len(waiting), first.each):
-        wanted = [
-            dataclasses.replace(first, group=first.group + count, index=i) for i in range(first.each)
-        ]
-        if waiting[start : start + first.each] != wanted:
+    for start in range(0, len(waiting), each):
+        group = first.group + count
+        wanted = [dataclasses.replace(first, group=group, index=i) for i in range(each)]
+        if waiting[start : start + each] != wanted:
             break
         count += 1
     return count

@@ -135,9 +135,7 @@ class LayerBuilder:
         ]
         return State(tuple(ports), source.width)
 
-    def _add_feature_gate(
-        self, node: TreeNode, place: str, source: Port, width: int
-    ) -> Port:
+    def _add_feature_gate(self, node: TreeNode, place: str, source: Port, width: int) -> Port:
         gate = self.layer.gates.feature
         whole = max(1, width // gate.loras)
         return self.graph.add(

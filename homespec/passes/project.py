@@ -15,7 +15,17 @@ import dataclasses
 from collections import Counter
 from typing import NamedTuple
 
-from homespec.graph import FeatureGate, Gate, Graph, Node, Placed, Port, Projection, Section, SelfGate
+from homespec.graph import (
+    FeatureGate,
+    Gate,
+    Graph,
+    Node,
+    Placed,
+    Port,
+    Projection,
+    Section,
+    SelfGate,
+)
 
 PURPOSES = ("down", "router", "gate", "self_gate")
 """What columns are for, in the order in which they lie: those without a bias first."""
@@ -45,7 +55,9 @@ def project(graph: Graph) -> Graph:
     values: dict[Value, list[Part]] = {}
     for part in parts:
         values.setdefault(part.value, []).append(part)
-    sources = Counter(consumer for found in values.values() for consumer in {p.consumer for p in found})
+    sources = Counter(
+        consumer for found in values.values() for consumer in {p.consumer for p in found}
+    )
     names: dict[Value, str] = {}
     nodes: list[Node] = []
     for node in graph:
