@@ -97,14 +97,15 @@ class FeatureGate(Placed):
 class ExpertSet(Placed):
     """x [B, N] -> K expert outputs [B, D] (HOME.md section 2); `widths` = (N, hidden…, D).
 
-    All experts read one value, or, if there are K, each its own.
+    All experts read one value, or, if there are K, each its own. What is `folded` has its running
+    statistics in the weights: a set for inference.
     """
 
     kind: ClassVar[str] = "experts"
     count: int
     widths: tuple[int, ...]
-    norm: Literal["batch", "layer", "none"]
-    activation: Literal["swish", "relu", "dice", "none"]
+    norm: Literal["batch", "layer", "none", "folded"]
+    activation: Literal["swish", "relu", "dice", "none", "folded_dice"]
     hidden_activation: Literal["relu", "swish"]
     eps: float
     momentum: float

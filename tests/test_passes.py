@@ -141,7 +141,6 @@ def test_emit_is_a_function(graph: Graph) -> None:
             analysis.root,
             parse(TEXT, "x.yaml"),
             "x.yaml",
-            plain=False,
         )
         for _ in range(2)
     ]

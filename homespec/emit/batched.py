@@ -184,6 +184,9 @@ def _finish(
     if first.activation == "dice":
         parts = {"alpha": "dice.alpha"} | {own: f"dice.{name}" for own, name in running.items()}
         add("Dice", call("Dice", *statistics), parts)
+    elif first.activation == "folded_dice":
+        parts = {own: f"dice.{own}" for own in ("alpha", "scale", "shift")}
+        add("FoldedDice", call("FoldedDice", *statistics[:2]), parts)
     elif first.activation != "none":
         finish.append("nn.SiLU()" if first.activation == "swish" else "nn.ReLU()")
     return finish, logical, uses
