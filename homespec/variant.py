@@ -112,9 +112,8 @@ def _known(what: str, name: str, names: Iterable[str]) -> None:
     guess = closest(name, known)
     hint = f" Did you mean `{guess}`?" if guess else ""
     plural = {"pass": "passes"}.get(what, f"{what}s")
-    raise UnknownNameError(
-        f"there is no {what} `{name}`.{hint} The {plural} are {listing(known, 100)}"
-    )
+    there = f"The {plural} are {listing(known, 100)}" if known else f"There are no {plural} here"
+    raise UnknownNameError(f"there is no {what} `{name}`.{hint} {there}")
 
 
 def check_pass(name: str, passes: Iterable[str]) -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import sys
 
 import pytest
 import torch
 import yaml
 from hierarchies import Spec, random_features, random_spec
+from parity import compare
+from reference import Reference
+from topologies import random_family, random_topology
 
 import homespec
 from homespec.emit import emit
-from homespec.graph import Batch, ExpertSet, Graph, Mix, Node, Port
-from homespec.passes import PASSES, optimise, verify
+from homespec.graph import Batch, ExpertSet, Graph, Mix, Node, Objective, Port, Tower
+from homespec.passes import PASSES, Pass, Step, compiled, optimise, verify
+from homespec.passes.inference import drop_training, fold_batch_norm
+from homespec.passes.prune import prune
 from homespec.passes.verify import BrokenGraphError
 from homespec.runtime import import_source
 from homespec.source import parse
+from homespec.variant import variant
 
 TEXT = """\
 homespec: 1
@@ -98,6 +106,91 @@ def test_optimised_and_plain_agree_for_industrial_sizes() -> None:
     batched, plain = (model(features) for model in models)
     for task in plain:
         torch.testing.assert_close(batched[task], plain[task], rtol=1e-10, atol=1e-10)
+
+
+DRAWS = (random_spec, random_family, random_topology)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("skipped", PASSES)
+def test_each_pass_can_be_switched_off(skipped: str, seed: int) -> None:
+    """Outputs, gradients and running statistics stay what they were, to 1e-10 in float64."""
+    spec = DRAWS[seed % len(DRAWS)](seed)
+    compare(spec, Reference(spec), seed, ["optimised"], skip_passes=[skipped])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_passes_can_be_switched_off(seed: int) -> None:
+    spec = DRAWS[seed](seed)
+    compare(spec, Reference(spec), seed, ["optimised"], skip_passes=PASSES)
+
+
+def test_a_batching_pass_that_is_skipped_makes_batches_of_one(graph: Graph) -> None:
+    skipped = compiled(graph, variant(skip=["batch-experts", "batch-towers"]))
+    found = members(skipped)
+    assert found["experts_meta_watch"] == ["experts.meta.watch"]
+    assert found["towers_like"] == ["towers.like"]
+    assert len(found["gates_task_click"]) == 2
+    assert all(len(batch) == 1 for name, batch in found.items() if name.startswith("experts"))
+
+
+def test_names_of_batches_of_one_never_meet() -> None:
+    """A layer `a` with a group `b_c`, a layer `a_b` with a group `c`."""
+    text = """
+homespec: 1
+name: small
+features: {asr: {dense: 4}}
+groups: {b_c: [x], c: [y]}
+tasks: {x: {}, y: {}}
+layers:
+  a: {experts: {b_c: 1, c: 2}, outputs: [b_c, c]}
+  a_b: {experts: {b_c: 1, c: 2, shared: 1}, outputs: [b_c, c]}
+"""
+    spec = yaml.safe_load(text)
+    compare(spec, Reference(spec), 0, ["optimised"], skip_passes=PASSES)
+
+
+def test_prune_keeps_every_set_that_a_kept_gate_weighs(graph: Graph) -> None:
+    pruned = prune(graph, ["like"])
+    assert {t.name for t in pruned.of(Tower)} == {"towers.like"}
+    assert {o.name for o in pruned.of(Objective)} == {"objectives.like"}
+    assert "experts.meta.watch" in pruned  # the root's gate weighs it
+    assert "experts.task.watch" not in pruned
+    assert all(mix == graph[mix.name] for mix in pruned.of(Mix))
+
+
+def test_prune_for_all_tasks_keeps_the_graph(graph: Graph) -> None:
+    assert list(prune(graph, ["click", "finish", "like"])) == list(graph)
+
+
+def test_drop_training_leaves_towers_without_objectives(graph: Graph) -> None:
+    dropped = drop_training(graph)
+    assert not dropped.of(Objective)
+    assert len(dropped.of(Tower)) == 3
+
+
+def test_fold_batch_norm_gives_the_last_linear_a_bias(graph: Graph) -> None:
+    assert {s.norm for s in graph.of(ExpertSet)} == {"batch"}
+    folded = fold_batch_norm(graph).of(ExpertSet)
+    assert all(s.norm == "folded" and s.last_bias for s in folded)
+
+
+def test_steps_tell_what_each_pass_did(graph: Graph) -> None:
+    steps: list[Step] = []
+    compiled(graph, variant(tasks=["like"], mode="inference"), steps.append)
+    assert [s.name for s in steps] == ["prune", "drop-training", "fold-batch-norm", *PASSES]
+    assert all(a.after is b.before for a, b in itertools.pairwise(steps))
+    assert len(steps[0].after) < len(steps[0].before)
+
+
+@pytest.mark.parametrize(
+    "run", [prune, drop_training, fold_batch_norm, *PASSES.values()], ids=lambda run: run.__name__
+)
+def test_each_pass_says_what_it_does(run: Pass) -> None:
+    """In its own docstring or in that of its file, by an example."""
+    texts = (run.__doc__ or "") + (sys.modules[run.__module__].__doc__ or "")
+    assert "before:" in texts
+    assert "after:" in texts
 
 
 def broken(graph: Graph, name: str, **changes: object) -> Graph:
