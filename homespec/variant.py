@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from homespec.diagnostics.suggest import closest, listing
-
 Mode = Literal["training", "inference"]
 
 
@@ -109,6 +107,8 @@ def _known(what: str, name: str, names: Iterable[str]) -> None:
     known = list(names)
     if name in known:
         return
+    from homespec.diagnostics.suggest import closest, listing
+
     guess = closest(name, known)
     hint = f" Did you mean `{guess}`?" if guess else ""
     plural = {"pass": "passes"}.get(what, f"{what}s")

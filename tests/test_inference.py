@@ -88,7 +88,7 @@ def test_float32_agrees_to_its_rounding(kind: str, seed: int) -> None:
     drawn = random_features(spec, BATCH, torch.Generator().manual_seed(seed))
     features = {name: t.float() if t.is_floating_point() else t for name, t in drawn.items()}
     full, _, model, _ = both(spec, seed, torch.float32, mode="inference")
-    assert_equal(model(features), full(features), 2e-4)
+    assert_equal(model(features), full(features), 1e-5)
 
 
 @pytest.mark.parametrize("seed", range(12))

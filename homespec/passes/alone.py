@@ -30,16 +30,11 @@ def alone(run: Callable[[Graph], Graph]) -> Callable[[Graph], Graph]:
 
 
 def _split(graph: Graph, batches: dict[str, Batch]) -> Graph:
-    taken = {node.name for node in graph} - batches.keys()
-    heads = {_head(member) for batch in batches.values() for member in batch.members}
-    names: dict[Port, str] = {}
-    for batch in batches.values():
-        for index, member in enumerate(batch.members):
-            name = _name(batch, member)
-            while name in taken or name in heads:
-                name += "_"
-            taken.add(name)
-            names[Port(batch.name, index)] = name
+    names = {
+        Port(batch.name, index): _name(member)
+        for batch in batches.values()
+        for index, member in enumerate(batch.members)
+    }
 
     def move(port: Port) -> Port:
         return Port(names[port], 0) if port in names else port
@@ -49,21 +44,18 @@ def _split(graph: Graph, batches: dict[str, Batch]) -> Graph:
             if node.name not in batches:
                 yield node
                 continue
-            for index, member in enumerate(batches[node.name].members):
-                yield batch_of(names[Port(node.name, index)], (member,))
+            for member in batches[node.name].members:
+                yield batch_of(_name(member), (member,))
 
     return Graph(graph.name, graph.span, [node.renamed(move) for node in nodes()])
 
 
-def _head(member: Node) -> str:
-    """What the name of a batch of a whole layer would be."""
-    return f"{member.name.partition('.')[0]}_{member.layer}" if isinstance(member, Placed) else ""
+def _name(member: Node) -> str:
+    """The name of a batch of one: `experts_meta_watch`, `towers_like`, `table_16_user_id`.
 
-
-def _name(batch: Batch, member: Node) -> str:
-    """The name of a batch of one: `experts_meta_watch`, `towers_like`, `table_16_user_id`."""
-    kind = member.name.partition(".")[0]
+    No other batch has it: names of layers have no underscores.
+    """
+    kind, _, own = member.name.partition(".")
     if isinstance(member, Placed):
         return f"{kind}_{member.layer}_{member.identifier}"
-    own = member.name.rpartition(".")[2]
     return f"table_{member.width}_{own}" if isinstance(member, Feature) else f"{kind}_{own}"
