@@ -16,10 +16,11 @@ from topologies import random_family, random_topology
 
 import homespec
 from homespec.emit import emit
-from homespec.graph import Batch, ExpertSet, Graph, Mix, Node, Objective, Port, Tower
+from homespec.graph import Batch, ExpertSet, Gate, Graph, Mix, Node, Objective, Port, Tower
 from homespec.passes import PASSES, Pass, Step, compiled, optimise, verify
 from homespec.passes.inference import drop_training, fold_batch_norm
 from homespec.passes.prune import prune
+from homespec.passes.trivial import drop_trivial_gates
 from homespec.passes.verify import BrokenGraphError
 from homespec.runtime import import_source
 from homespec.source import parse
@@ -67,14 +68,18 @@ def test_a_pass_does_not_touch_its_input(graph: Graph) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_logical_nodes_survive(seed: int) -> None:
-    """Batches hold exactly the nodes that there were: nothing is lost, doubled or renamed."""
+    """Batches hold exactly the nodes that there were: nothing is lost, doubled or renamed.
+
+    Only gates over one expert go.
+    """
     graph = load(random_spec(seed)).analysis.graph
 
     def names(of: Graph) -> list[str]:
         groups = (n.members if isinstance(n, Batch) else (n,) for n in of)
         return sorted(node.name for group in groups for node in group)
 
-    assert names(optimise(graph)) == names(graph)
+    trivial = {gate.name for gate in graph.of(Gate) if gate.choices == 1}
+    assert names(optimise(graph)) == [name for name in names(graph) if name not in trivial]
 
 
 def load(spec: Spec) -> homespec.api.LoadedSpec:
@@ -145,6 +150,20 @@ def test_prune_keeps_every_set_that_a_kept_gate_weighs(graph: Graph) -> None:
 
 def test_prune_for_all_tasks_keeps_the_graph(graph: Graph) -> None:
     assert list(prune(graph, ["click", "finish", "like"])) == list(graph)
+
+
+def test_a_mixture_of_one_expert_reads_no_gate() -> None:
+    text = TEXT.replace("experts:", "family: shared_bottom\nexperts:")
+    text = text.replace("experts: {meta: {nodes: {interaction: 3}}}", "gates: {self: true}")
+    graph = homespec.loads(text).analysis.graph
+    dropped = drop_trivial_gates(graph)
+    assert [mix.gated for mix in graph.of(Mix)] == [True]
+    (mix,) = dropped.of(Mix)
+    assert not mix.gated
+    assert mix.sets == (Port("experts.task.shared"),)
+    assert [residual.position for residual in mix.residuals] == [0]
+    assert not dropped.of(Gate)
+    assert "new_ones" not in homespec.compile(homespec.loads(text))
 
 
 def test_drop_training_leaves_towers_without_objectives(graph: Graph) -> None:

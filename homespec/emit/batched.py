@@ -223,6 +223,8 @@ def _states(batch: Batch, variables: Variables) -> Block:
     """A mixture: the gate's weights are split among the sets it reads, one sum for each."""
     members, first = _members(batch, Mix)
     target = variable_name(batch)
+    if not first.gated:
+        return Block(batch, forward=_ungated(target, members, variables), uses={"mix"})
     whole = stacked([m.gate for m in members], variables)
     weights = flat(whole)
     terms = _terms(members)
@@ -247,6 +249,19 @@ def _states(batch: Batch, variables: Variables) -> Block:
     forward.append((target, sums[0]))
     forward += [(target, _plus(target, more)) for more in sums[1:]]
     return Block(batch, forward=forward, uses={"mix"})
+
+
+def _ungated(target: str, members: list[Mix], variables: Variables) -> list[tuple[str, Expr]]:
+    """The state is the one expert that there is, with a self gate 1 + its weight times that."""
+    sets = [m.sets for m in members]
+    if members[0].residual_positions:
+        weight = _plus("1", stacked([_self_gate(m, 0) for m in members], variables))
+        return [("w_OBK", weight), (target, _sum("w_OBK", sets, variables))]
+    experts = stacked([port for (port,) in sets], variables, rest=3)
+    flatten = ".flatten(0, 1)"
+    if isinstance(experts, str):
+        return [(target, experts + flatten)]
+    return [(target, replace(experts, tail=flatten))]
 
 
 def _self_gate(mix: Mix, position: int) -> Port:

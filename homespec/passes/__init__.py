@@ -13,10 +13,12 @@ from homespec.passes.batch import (
     batch_towers,
 )
 from homespec.passes.pipeline import Pass, Step, pipeline, run
+from homespec.passes.trivial import drop_trivial_gates
 from homespec.passes.verify import verify
 from homespec.variant import Variant
 
 PASSES: dict[str, Pass] = {
+    "drop-trivial-gates": drop_trivial_gates,
     "batch-features": batch_features,
     "batch-feature-gates": batch_feature_gates,
     "batch-experts": batch_experts,

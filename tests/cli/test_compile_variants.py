@@ -118,7 +118,7 @@ def test_names_of_variants_are_taken(project: Path, name: str) -> None:
         (["--tasks", "like,x"], "The tasks are `click`, `finish`, `like` and `follow`"),
         (["--tasks", ""], "no task is asked for"),
         (["--skip-pass", "batch-expert"], "Did you mean `batch-experts`"),
-        (["--print-after", "nothing"], "The passes are `batch-features`"),
+        (["--print-after", "nothing"], "The passes are `drop-trivial-gates`"),
         (["--print-after", "prune"], "there is no pass `prune`"),
         (["--mode", "inferense"], "is not one of 'training', 'inference'"),
     ],
