@@ -79,7 +79,7 @@ LOW_TASK_WATCH_OF_CLICK = (
 )
 ROUTER_TASK_WATCH_OF_CLICK = LOW_TASK_WATCH_OF_CLICK
 OWN_TASK_WATCH = LOW_TASK_WATCH_OF_CLICK
-LOGITS_TASK_WATCH_SHARED = LOW_TASK_WATCH_OF_CLICK
+LOGITS_TASK_WATCH_PATH = LOW_TASK_WATCH_OF_CLICK
 LOW_TASK_INTERACTION_OF_INTERACTION = ROUTER_TASK_INTERACTION_OF_INTERACTION = (
     "interaction", "social",
 )
@@ -89,12 +89,12 @@ LOW_TASK_INTERACTION_OF_LIKE = (
 )
 ROUTER_TASK_INTERACTION_OF_LIKE = LOW_TASK_INTERACTION_OF_LIKE
 OWN_TASK_INTERACTION = LOW_TASK_INTERACTION_OF_LIKE
-LOGITS_TASK_INTERACTION_SHARED = LOW_TASK_INTERACTION_OF_LIKE
+LOGITS_TASK_INTERACTION_PATH = LOW_TASK_INTERACTION_OF_LIKE
 LOW_TASK_NEGATIVE_OF_NEGATIVE = ROUTER_TASK_NEGATIVE_OF_NEGATIVE = ("negative",)
 LOW_TASK_NEGATIVE_OF_HATE = ("hate", "report", "unfollow", "exit_app")
 ROUTER_TASK_NEGATIVE_OF_HATE = LOW_TASK_NEGATIVE_OF_HATE
 OWN_TASK_NEGATIVE = LOW_TASK_NEGATIVE_OF_HATE
-LOGITS_TASK_NEGATIVE_SHARED = LOW_TASK_NEGATIVE_OF_HATE
+LOGITS_TASK_NEGATIVE_PATH = LOW_TASK_NEGATIVE_OF_HATE
 FEATURE_GATES_TASK = EXPERTS_TASK = (
     "shared", "watch", "interaction", "social", "negative", "click", "effective_view", "long_view",
     "finish", "replay", "slide_away", "watch_5s", "watch_18s", "like", "collect", "comment",
@@ -225,11 +225,11 @@ class Projections(nn.Module):
     def __init__(self, count, width, bare, biased):
         super().__init__()
         self.bare, self.biased = bare, biased
-        columns, biases, bound = sum(bare) + sum(biased), sum(biased), width**-0.5
+        columns, bound = sum(bare) + sum(biased), width**-0.5
         self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
-        self.bias = (
-            nn.Parameter(torch.empty(count, biases).uniform_(-bound, bound)) if biased else None
-        )
+        self.bias = None
+        if biased:
+            self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
     def forward(self, x_GBN):
         columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)
@@ -243,9 +243,9 @@ class Projections(nn.Module):
 class FeatureGates(nn.Module):
     """S feature gates: x [S or 1, B, N] -> the gated copies x ⊙ Fea_Gate(x) [S, B, N].
 
-    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate starts
-    at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come from the
-    projections.
+    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate
+    starts at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come
+    from the projections.
     """
 
     def __init__(self, count, width, loras, rank, mix_logits=False):
@@ -504,12 +504,12 @@ class Trunk(nn.Module):
             BatchNorm(58, 256, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # watch_shared  (default)
-        self.projections_task_watch_shared = Projections(1, 512, [], [48])
-        # interaction_shared, social_shared  (default)
-        self.projections_task_interaction_shared = Projections(2, 512, [], [36])
-        # negative_shared  (default)
-        self.projections_task_negative_shared = Projections(1, 512, [], [24])
+        # watch_path  (default)
+        self.projections_task_watch_path = Projections(1, 512, [], [48])
+        # interaction_path, social_path  (default)
+        self.projections_task_interaction_path = Projections(2, 512, [], [36])
+        # negative_path  (default)
+        self.projections_task_negative_path = Projections(1, 512, [], [24])
         # click and 23 more  (industrial.yaml:69, 70, 71, 72, 73, 74, …)
         self.towers = MLPs(24, (256, 128, 1))
         self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
@@ -601,7 +601,7 @@ class Trunk(nn.Module):
         )
         e_task_SKBD = self.experts_task(x_task_SBN)
         e_task = e_task_SKBD.split([1, 4, 24])
-        logits_task_watch_shared_GBC = self.projections_task_watch_shared(
+        logits_task_watch_path_GBC = self.projections_task_watch_path(
             torch.cat([z_meta_watch[0], z_meta_shared_OBD], dim=-1),
         )[0]
         s_task_SBK = torch.cat(
@@ -612,15 +612,15 @@ class Trunk(nn.Module):
             ],
         ).softmax(-1)
         read_GBN = torch.cat([z_meta_watch[1], z_meta_shared_OBD.expand(2, -1, -1)], dim=-1)
-        logits_task_interaction_shared_GBC = self.projections_task_interaction_shared(read_GBN)[0]
-        logits_task_negative_shared_GBC = self.projections_task_negative_shared(
+        logits_task_interaction_path_GBC = self.projections_task_interaction_path(read_GBN)[0]
+        logits_task_negative_path_GBC = self.projections_task_negative_path(
             torch.cat([z_meta_watch[2], z_meta_shared_OBD], dim=-1),
         )[0]
         w_task_OBC = torch.cat(
             [
-                apart(logits_task_watch_shared_GBC, 8),
-                apart(logits_task_interaction_shared_GBC, 12),
-                apart(logits_task_negative_shared_GBC, 4),
+                apart(logits_task_watch_path_GBC, 8),
+                apart(logits_task_interaction_path_GBC, 12),
+                apart(logits_task_negative_path_GBC, 4),
             ],
         ).softmax(-1)
         w0_OBK, w1_OBK, w2_OBK = w_task_OBC.split([2, 2, 2], dim=-1)
@@ -996,39 +996,39 @@ LOGICAL = (
         range(2),
     ),
     (
-        "trunk.projections_task_watch_shared.weight",
+        "trunk.projections_task_watch_path.weight",
         "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_WATCH_SHARED,
+        LOGITS_TASK_WATCH_PATH,
         slice(0, 48),
     ),
     (
-        "trunk.projections_task_watch_shared.bias",
+        "trunk.projections_task_watch_path.bias",
         "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_WATCH_SHARED,
+        LOGITS_TASK_WATCH_PATH,
         slice(0, 48),
     ),
     (
-        "trunk.projections_task_interaction_shared.weight",
+        "trunk.projections_task_interaction_path.weight",
         "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_INTERACTION_SHARED,
+        LOGITS_TASK_INTERACTION_PATH,
         slice(0, 36),
     ),
     (
-        "trunk.projections_task_interaction_shared.bias",
+        "trunk.projections_task_interaction_path.bias",
         "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_INTERACTION_SHARED,
+        LOGITS_TASK_INTERACTION_PATH,
         slice(0, 36),
     ),
     (
-        "trunk.projections_task_negative_shared.weight",
+        "trunk.projections_task_negative_path.weight",
         "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_NEGATIVE_SHARED,
+        LOGITS_TASK_NEGATIVE_PATH,
         slice(0, 24),
     ),
     (
-        "trunk.projections_task_negative_shared.bias",
+        "trunk.projections_task_negative_path.bias",
         "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_NEGATIVE_SHARED,
+        LOGITS_TASK_NEGATIVE_PATH,
         slice(0, 24),
     ),
     ("trunk.towers.weights.0", "towers.{}.linears.0.weight", TOWERS),

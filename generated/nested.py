@@ -53,19 +53,19 @@ EXPERTS_META_WATCH = LOGITS_META_OF_WATCH
 LOW_META2_WATCH = LOGITS_META_OF_WATCH
 ROUTER_META2_WATCH = LOGITS_META_OF_WATCH
 OWN_META2_WATCH = LOGITS_META_OF_WATCH
-LOGITS_META2_WATCH_SHARED = LOGITS_META_OF_WATCH
+LOGITS_META2_WATCH_PATH = LOGITS_META_OF_WATCH
 LOGITS_META_OF_INTERACTION = ("interaction",)
 LOW_META2_INTERACTION_OF_INTERACTION = LOGITS_META_OF_INTERACTION
 ROUTER_META2_INTERACTION_OF_INTERACTION = LOGITS_META_OF_INTERACTION
 OWN_META2_INTERACTION_OF_INTERACTION = LOGITS_META_OF_INTERACTION
-LOGITS_META2_INTERACTION_SHARED_OF_INTERACTION = LOGITS_META_OF_INTERACTION
+LOGITS_META2_INTERACTION_PATH_OF_INTERACTION = LOGITS_META_OF_INTERACTION
 OWN_META_OF_SHARED = EXPERTS_META_SHARED = LOW_TASK_SHARED = ROUTER_TASK_SHARED = (
     "shared", "interaction",
 )
 LOW_META2_INTERACTION_OF_SOCIAL = ("social", "feedback")
 ROUTER_META2_INTERACTION_OF_SOCIAL = LOW_META2_INTERACTION_OF_SOCIAL
 OWN_META2_INTERACTION_OF_SOCIAL = LOW_META2_INTERACTION_OF_SOCIAL
-LOGITS_META2_INTERACTION_SHARED_OF_SOCIAL = LOW_META2_INTERACTION_OF_SOCIAL
+LOGITS_META2_INTERACTION_PATH_OF_SOCIAL = LOW_META2_INTERACTION_OF_SOCIAL
 FEATURE_GATES_META2 = EXPERTS_META2 = ("shared", "watch", "interaction", "social", "feedback")
 LOW_TASK_WATCH_OF_WATCH = ROUTER_TASK_WATCH_OF_WATCH = ("watch", "social", "feedback")
 LOW_TASK_WATCH_OF_CLICK = ROUTER_TASK_WATCH_OF_CLICK = OWN_TASK_WATCH = TOWERS = (
@@ -75,8 +75,8 @@ FEATURE_GATES_TASK = EXPERTS_TASK = (
     "shared", "watch", "interaction", "social", "feedback", "click", "long_view", "finish",
     "follow", "repost", "comment", "like", "collect", "hate",
 )
-LOGITS_TASK_WATCH_SHARED = ("click", "long_view", "finish")
-LOGITS_TASK_SOCIAL_INTERACTION_SHARED = ("follow", "repost", "comment", "like", "collect", "hate")
+LOGITS_TASK_WATCH_PATH = ("click", "long_view", "finish")
+LOGITS_TASK_SOCIAL_PATH = ("follow", "repost", "comment", "like", "collect", "hate")
 # fmt: on
 
 
@@ -195,11 +195,11 @@ class Projections(nn.Module):
     def __init__(self, count, width, bare, biased):
         super().__init__()
         self.bare, self.biased = bare, biased
-        columns, biases, bound = sum(bare) + sum(biased), sum(biased), width**-0.5
+        columns, bound = sum(bare) + sum(biased), width**-0.5
         self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
-        self.bias = (
-            nn.Parameter(torch.empty(count, biases).uniform_(-bound, bound)) if biased else None
-        )
+        self.bias = None
+        if biased:
+            self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
     def forward(self, x_GBN):
         columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)
@@ -213,9 +213,9 @@ class Projections(nn.Module):
 class FeatureGates(nn.Module):
     """S feature gates: x [S or 1, B, N] -> the gated copies x ⊙ Fea_Gate(x) [S, B, N].
 
-    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate starts
-    at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come from the
-    projections.
+    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate
+    starts at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come
+    from the projections.
     """
 
     def __init__(self, count, width, loras, rank, mix_logits=False):
@@ -368,10 +368,10 @@ class Trunk(nn.Module):
             BatchNorm(10, 48, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # watch_shared  (default)
-        self.projections_meta2_watch_shared = Projections(1, 128, [], [4])
-        # interaction_shared  (default)
-        self.projections_meta2_interaction_shared = Projections(1, 128, [], [8, 12])
+        # watch_path  (default)
+        self.projections_meta2_watch_path = Projections(1, 128, [], [4])
+        # interaction_path  (default)
+        self.projections_meta2_interaction_path = Projections(1, 128, [], [8, 12])
         # shared, interaction  (nested.yaml:39)
         self.projections_task_shared = Projections(2, 48, [8], [2])
         # watch, social, feedback  (nested.yaml:39)
@@ -385,10 +385,10 @@ class Trunk(nn.Module):
             BatchNorm(14, 32, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # watch_shared  (default)
-        self.projections_task_watch_shared = Projections(1, 96, [], [9])
-        # social_interaction_shared, feedback_interaction_shared  (default)
-        self.projections_task_social_interaction_shared = Projections(2, 144, [], [12])
+        # watch_path  (default)
+        self.projections_task_watch_path = Projections(1, 96, [], [9])
+        # social_path, feedback_path  (default)
+        self.projections_task_social_path = Projections(2, 144, [], [12])
         # click, long_view and 7 more  (nested.yaml:21, 22, 23, 24, 25, 26, …)
         self.towers = MLPs(9, (32, 32, 1))
         self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
@@ -490,19 +490,19 @@ class Trunk(nn.Module):
             w1_OBK,
             e_meta2_SKBD[1:5].flatten(0, 1).unsqueeze(0),
         )
-        logits_meta2_watch_shared_GBC = self.projections_meta2_watch_shared(
+        logits_meta2_watch_path_GBC = self.projections_meta2_watch_path(
             torch.cat([z_meta_watch_OBD, z_meta_shared_OBD], dim=-1),
         )[0]
-        w_meta2_watch_OBC = logits_meta2_watch_shared_GBC.softmax(-1)
+        w_meta2_watch_OBC = logits_meta2_watch_path_GBC.softmax(-1)
         w0_OBK, w1_OBK = w_meta2_watch_OBC.split([2, 2], dim=-1)
         w1_OBK = w1_OBK + s_meta2[1]
         z_meta2_watch_OBD = mix(w0_OBK, e_meta2[0])
         z_meta2_watch_OBD = z_meta2_watch_OBD + mix(w1_OBK, e_meta2[1])
         read_GBN = torch.cat([z_meta_interaction_OBD, z_meta_shared_OBD], dim=-1)
-        columns = self.projections_meta2_interaction_shared(read_GBN)
-        logits_meta2_interaction_shared_of_interaction_GBC = columns[0]
-        logits_meta2_interaction_shared_of_social_GBC = columns[1]
-        w_meta2_interaction_OBC = logits_meta2_interaction_shared_of_interaction_GBC.softmax(-1)
+        columns = self.projections_meta2_interaction_path(read_GBN)
+        logits_meta2_interaction_path_of_interaction_GBC = columns[0]
+        logits_meta2_interaction_path_of_social_GBC = columns[1]
+        w_meta2_interaction_OBC = logits_meta2_interaction_path_of_interaction_GBC.softmax(-1)
         w0_OBK, w1_OBK, w2_OBK = w_meta2_interaction_OBC.split([2, 2, 4], dim=-1)
         w1_OBK = w1_OBK + s_meta2[2]
         z_meta2_interaction_OBD = mix(w0_OBK, e_meta2[0])
@@ -511,7 +511,7 @@ class Trunk(nn.Module):
             w2_OBK,
             e_meta2[3].flatten(0, 1).unsqueeze(0),
         )
-        w_meta2_social_OBC = apart(logits_meta2_interaction_shared_of_social_GBC, 2).softmax(-1)
+        w_meta2_social_OBC = apart(logits_meta2_interaction_path_of_social_GBC, 2).softmax(-1)
         w0_OBK, w1_OBK, w2_OBK = w_meta2_social_OBC.split([2, 2, 2], dim=-1)
         w2_OBK = w2_OBK + s_meta2[3]
         z_meta2_social_OBD = mix(w0_OBK, e_meta2[0])
@@ -560,10 +560,10 @@ class Trunk(nn.Module):
         )
         e_task_SKBD = self.experts_task(x_task_SBN)
         e_task = e_task_SKBD.split([1, 1, 1, 2, 3, 6])
-        logits_task_watch_shared_GBC = self.projections_task_watch_shared(
+        logits_task_watch_path_GBC = self.projections_task_watch_path(
             torch.cat([z_meta2_watch_OBD, z_meta2_shared_OBD], dim=-1),
         )[0]
-        w_task_click_OBC = apart(logits_task_watch_shared_GBC, 3).softmax(-1)
+        w_task_click_OBC = apart(logits_task_watch_path_GBC, 3).softmax(-1)
         s_task_SBK = apart(own_task_watch_GBC, 9).sigmoid()
         s_task = s_task_SBK.split([3, 6])
         w0_OBK, w1_OBK, w2_OBK = w_task_click_OBC.split([1, 1, 1], dim=-1)
@@ -579,10 +579,8 @@ class Trunk(nn.Module):
             ],
             dim=-1,
         )
-        logits_task_social_interaction_shared_GBC = self.projections_task_social_interaction_shared(
-            read_GBN,
-        )[0]
-        w_task_follow_OBC = apart(logits_task_social_interaction_shared_GBC, 6).softmax(-1)
+        logits_task_social_path_GBC = self.projections_task_social_path(read_GBN)[0]
+        w_task_follow_OBC = apart(logits_task_social_path_GBC, 6).softmax(-1)
         w0_OBK, w1_OBK, w2_OBK, w3_OBK = w_task_follow_OBC.split([1, 1, 1, 1], dim=-1)
         w3_OBK = w3_OBK + s_task[1]
         z_task_follow_OBD = mix(w0_OBK, e_task[0])
@@ -1001,39 +999,39 @@ LOGICAL = (
         range(2),
     ),
     (
-        "trunk.projections_meta2_watch_shared.weight",
+        "trunk.projections_meta2_watch_path.weight",
         "gates.meta2.{}.linears.0.weight",
-        LOGITS_META2_WATCH_SHARED,
+        LOGITS_META2_WATCH_PATH,
         slice(0, 4),
     ),
     (
-        "trunk.projections_meta2_watch_shared.bias",
+        "trunk.projections_meta2_watch_path.bias",
         "gates.meta2.{}.linears.0.bias",
-        LOGITS_META2_WATCH_SHARED,
+        LOGITS_META2_WATCH_PATH,
         slice(0, 4),
     ),
     (
-        "trunk.projections_meta2_interaction_shared.weight",
+        "trunk.projections_meta2_interaction_path.weight",
         "gates.meta2.{}.linears.0.weight",
-        LOGITS_META2_INTERACTION_SHARED_OF_INTERACTION,
+        LOGITS_META2_INTERACTION_PATH_OF_INTERACTION,
         slice(0, 8),
     ),
     (
-        "trunk.projections_meta2_interaction_shared.bias",
+        "trunk.projections_meta2_interaction_path.bias",
         "gates.meta2.{}.linears.0.bias",
-        LOGITS_META2_INTERACTION_SHARED_OF_INTERACTION,
+        LOGITS_META2_INTERACTION_PATH_OF_INTERACTION,
         slice(0, 8),
     ),
     (
-        "trunk.projections_meta2_interaction_shared.weight",
+        "trunk.projections_meta2_interaction_path.weight",
         "gates.meta2.{}.linears.0.weight",
-        LOGITS_META2_INTERACTION_SHARED_OF_SOCIAL,
+        LOGITS_META2_INTERACTION_PATH_OF_SOCIAL,
         slice(8, 20),
     ),
     (
-        "trunk.projections_meta2_interaction_shared.bias",
+        "trunk.projections_meta2_interaction_path.bias",
         "gates.meta2.{}.linears.0.bias",
-        LOGITS_META2_INTERACTION_SHARED_OF_SOCIAL,
+        LOGITS_META2_INTERACTION_PATH_OF_SOCIAL,
         slice(8, 20),
     ),
     (
@@ -1149,27 +1147,27 @@ LOGICAL = (
         range(1),
     ),
     (
-        "trunk.projections_task_watch_shared.weight",
+        "trunk.projections_task_watch_path.weight",
         "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_WATCH_SHARED,
+        LOGITS_TASK_WATCH_PATH,
         slice(0, 9),
     ),
     (
-        "trunk.projections_task_watch_shared.bias",
+        "trunk.projections_task_watch_path.bias",
         "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_WATCH_SHARED,
+        LOGITS_TASK_WATCH_PATH,
         slice(0, 9),
     ),
     (
-        "trunk.projections_task_social_interaction_shared.weight",
+        "trunk.projections_task_social_path.weight",
         "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_SOCIAL_INTERACTION_SHARED,
+        LOGITS_TASK_SOCIAL_PATH,
         slice(0, 12),
     ),
     (
-        "trunk.projections_task_social_interaction_shared.bias",
+        "trunk.projections_task_social_path.bias",
         "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_SOCIAL_INTERACTION_SHARED,
+        LOGITS_TASK_SOCIAL_PATH,
         slice(0, 12),
     ),
     ("trunk.towers.weights.0", "towers.{}.linears.0.weight", TOWERS),

@@ -36,7 +36,7 @@ LOGITS_META_OF_WATCH = LOW_TASK_WATCH_OF_WATCH = ROUTER_TASK_WATCH_OF_WATCH = (
 LOW_TASK_WATCH_OF_CLICK = ("click", "long_view", "like", "comment")
 ROUTER_TASK_WATCH_OF_CLICK = LOW_TASK_WATCH_OF_CLICK
 OWN_TASK_WATCH = LOW_TASK_WATCH_OF_CLICK
-LOGITS_TASK_WATCH_SHARED = LOW_TASK_WATCH_OF_CLICK
+LOGITS_TASK_WATCH_PATH = LOW_TASK_WATCH_OF_CLICK
 TOWERS = LOW_TASK_WATCH_OF_CLICK
 FEATURE_GATES_TASK = EXPERTS_TASK = (
     "shared", "watch", "interaction", "click", "long_view", "like", "comment",
@@ -159,11 +159,11 @@ class Projections(nn.Module):
     def __init__(self, count, width, bare, biased):
         super().__init__()
         self.bare, self.biased = bare, biased
-        columns, biases, bound = sum(bare) + sum(biased), sum(biased), width**-0.5
+        columns, bound = sum(bare) + sum(biased), width**-0.5
         self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
-        self.bias = (
-            nn.Parameter(torch.empty(count, biases).uniform_(-bound, bound)) if biased else None
-        )
+        self.bias = None
+        if biased:
+            self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
     def forward(self, x_GBN):
         columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)
@@ -177,9 +177,9 @@ class Projections(nn.Module):
 class FeatureGates(nn.Module):
     """S feature gates: x [S or 1, B, N] -> the gated copies x ⊙ Fea_Gate(x) [S, B, N].
 
-    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate starts
-    at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come from the
-    projections.
+    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate
+    starts at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come
+    from the projections.
     """
 
     def __init__(self, count, width, loras, rank, mix_logits=False):
@@ -287,8 +287,8 @@ class Trunk(nn.Module):
             BatchNorm(14, 64, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # watch_shared, interaction_shared  (default)
-        self.projections_task_watch_shared = Projections(2, 128, [], [12])
+        # watch_path, interaction_path  (default)
+        self.projections_task_watch_path = Projections(2, 128, [], [12])
         # click, long_view, like, comment  (quickstart.yaml:10)
         self.towers = MLPs(4, (64, 64, 1))
 
@@ -353,8 +353,8 @@ class Trunk(nn.Module):
         e_task_SKBD = self.experts_task(x_task_SBN)
         e_task = e_task_SKBD.split([1, 2, 4])
         read_GBN = torch.cat([z_meta_watch_OBD, z_meta_shared_OBD.expand(2, -1, -1)], dim=-1)
-        logits_task_watch_shared_GBC = self.projections_task_watch_shared(read_GBN)[0]
-        w_task_OBC = apart(logits_task_watch_shared_GBC, 4).softmax(-1)
+        logits_task_watch_path_GBC = self.projections_task_watch_path(read_GBN)[0]
+        w_task_OBC = apart(logits_task_watch_path_GBC, 4).softmax(-1)
         s_task_SBK = apart(own_task_watch_GBC, 4).softmax(-1)
         w0_OBK, w1_OBK, w2_OBK = w_task_OBC.split([2, 2, 2], dim=-1)
         w2_OBK = w2_OBK + s_task_SBK
@@ -600,15 +600,15 @@ LOGICAL = (
         range(2),
     ),
     (
-        "trunk.projections_task_watch_shared.weight",
+        "trunk.projections_task_watch_path.weight",
         "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_WATCH_SHARED,
+        LOGITS_TASK_WATCH_PATH,
         slice(0, 12),
     ),
     (
-        "trunk.projections_task_watch_shared.bias",
+        "trunk.projections_task_watch_path.bias",
         "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_WATCH_SHARED,
+        LOGITS_TASK_WATCH_PATH,
         slice(0, 12),
     ),
     ("trunk.towers.weights.0", "towers.{}.linears.0.weight", TOWERS),

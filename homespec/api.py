@@ -11,6 +11,7 @@ from homespec.compiler import Analysis, Stopped, analyse, generate, validate_doc
 from homespec.diagnostics import Report
 from homespec.schema import Spec
 from homespec.source import Document, compose, parse, read
+from homespec.variant import Mode
 
 if TYPE_CHECKING:
     import torch
@@ -59,20 +60,45 @@ def validate(spec: PathLike, overrides: Iterable[str] = ()) -> Report:
     return _report(compose(read(os.fspath(spec)), overrides))
 
 
-def compile(spec: PathLike | LoadedSpec, *, optimize: bool = True) -> str:  # noqa: A001
-    """The text of the generated file of a spec. Raises SpecError."""
+def compile(  # noqa: A001
+    spec: PathLike | LoadedSpec,
+    *,
+    optimize: bool = True,
+    mode: Mode = "training",
+    tasks: Iterable[str] | None = None,
+    skip_passes: Iterable[str] = (),
+) -> str:
+    """The text of the generated file of a spec. Raises SpecError.
+
+    `mode="inference"` drops what only training needs and folds batch norm into the weights;
+    `tasks` keeps only what these tasks need; without `optimize`, each expert is a module of its
+    own. ValueError for a mode, task or pass that is not there.
+    """
     from homespec.outputs import named_source
+    from homespec.variant import variant
 
+    wanted = variant(optimize=optimize, mode=mode, tasks=tasks, skip=skip_passes)
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
-    return generate(loaded.analysis, named_source(loaded.analysis.document.file), optimize)
+    return generate(loaded.analysis, named_source(loaded.analysis.document.file), wanted)
 
 
-def build_module(spec: PathLike | LoadedSpec, *, optimize: bool = True) -> ModuleType:
-    """Compile a spec and import the generated source as a Python module. Needs torch."""
+def build_module(
+    spec: PathLike | LoadedSpec,
+    *,
+    optimize: bool = True,
+    mode: Mode = "training",
+    tasks: Iterable[str] | None = None,
+    skip_passes: Iterable[str] = (),
+) -> ModuleType:
+    """Compile a spec and import the generated source as a Python module. Needs torch.
+
+    The options are those of `compile`.
+    """
     from homespec.runtime import import_source
 
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
-    return import_source(loaded.name, compile(loaded, optimize=optimize))
+    text = compile(loaded, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes)
+    return import_source(loaded.name, text)
 
 
 def build(
@@ -82,15 +108,19 @@ def build(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     optimize: bool = True,
+    mode: Mode = "training",
+    tasks: Iterable[str] | None = None,
+    skip_passes: Iterable[str] = (),
 ) -> torch.nn.Module:
     """Instantiate the model of a spec: features by name -> logits [B] by task. Needs torch.
 
     `compile` compiles its forward with torch.compile(fullgraph=True); `dtype` is that of weights
-    and arithmetic, while running statistics never get coarser than float32. Raises SpecError.
+    and arithmetic, while running statistics never get coarser than float32. The other options are
+    those of `homespec.compile`. Raises SpecError.
     """
     from homespec.runtime import instantiate
 
-    module = build_module(spec, optimize=optimize)
+    module = build_module(spec, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes)
     return instantiate(module, compile=compile, dtype=dtype, device=device)
 
 

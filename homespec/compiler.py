@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from homespec.checks import check_design, check_layers, check_structure
 from homespec.diagnostics import Diagnostic, Severity
@@ -14,6 +15,10 @@ from homespec.lower.layers import Layer
 from homespec.lower.tree import TreeNode
 from homespec.schema import Spec, validate
 from homespec.source import Document, with_provenance
+from homespec.variant import DEFAULT, Variant
+
+if TYPE_CHECKING:
+    from homespec.passes import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +57,22 @@ def analyse(document: Document) -> Analysis:
     return Analysis(document, spec, root, layers, graph, tuple(found))
 
 
-def generate(analysis: Analysis, file: str, optimize: bool = True) -> str:
-    """Stages 5 and 6: passes, emit. `file` is the spec's path as the generated header names it."""
-    from homespec.emit import emit
-    from homespec.passes import optimise, verify
+def generate(
+    analysis: Analysis,
+    file: str,
+    variant: Variant = DEFAULT,
+    watch: Callable[[Step], None] | None = None,
+) -> str:
+    """Stages 5 and 6: passes, emit. `file` is the spec's path as the generated header names it.
 
-    graph = analysis.graph
-    if optimize:
-        graph = optimise(graph)
-    else:
-        verify(graph, "lowering")
-    document = analysis.document
-    return emit(graph, analysis.spec, analysis.root, document, file, plain=not optimize)
+    `watch` is told of each pass. Raises UnknownNameError for tasks and passes that are not there.
+    """
+    from homespec.emit import emit
+    from homespec.passes import compiled
+
+    variant = variant.asking(analysis.spec.tasks)
+    graph = compiled(analysis.graph, variant, watch)
+    return emit(graph, analysis.spec, analysis.root, analysis.document, file, variant)
 
 
 def validate_document(document: Document) -> list[Diagnostic]:

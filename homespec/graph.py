@@ -102,14 +102,15 @@ class FeatureGate(Placed):
 class ExpertSet(Placed):
     """x [B, N] -> K expert outputs [B, D] (HOME.md section 2); `widths` = (N, hidden…, D).
 
-    All experts read one value, or, if there are K, each its own.
+    All experts read one value, or, if there are K, each its own. What is `folded` has its running
+    statistics in the weights: a set for inference.
     """
 
     kind: ClassVar[str] = "experts"
     count: int
     widths: tuple[int, ...]
-    norm: Literal["batch", "layer", "none"]
-    activation: Literal["swish", "relu", "dice", "none"]
+    norm: Literal["batch", "layer", "none", "folded"]
+    activation: Literal["swish", "relu", "dice", "none", "folded_dice"]
     hidden_activation: Literal["relu", "swish"]
     eps: float
     momentum: float
@@ -190,12 +191,18 @@ class Mix(Placed):
 
     `reads` holds the gate, then the sets in the gate's order, then the self gates; `residuals` says
     to which set (by position) each self gate belongs. `counts` are the sets' numbers of experts.
+    A mixture of one expert may read no gate: its weight is 1.
     """
 
     kind: ClassVar[str] = "state"
     width: int
     counts: tuple[int, ...]
     residual_positions: tuple[int, ...] = ()
+
+    @property
+    def gated(self) -> bool:
+        """Whether it reads a mixture gate."""
+        return len(self.reads) > len(self.counts) + len(self.residual_positions)
 
     @property
     def gate(self) -> Port:
@@ -205,12 +212,12 @@ class Mix(Placed):
     @property
     def sets(self) -> tuple[Port, ...]:
         """The expert sets, in the gate's order."""
-        return self.reads[1 : 1 + len(self.counts)]
+        return self.reads[self.gated :][: len(self.counts)]
 
     @property
     def residuals(self) -> tuple[Residual, ...]:
         """The self gates and the positions of their sets."""
-        gates = self.reads[1 + len(self.counts) :]
+        gates = self.reads[self.gated + len(self.counts) :]
         return tuple(map(Residual, gates, self.residual_positions))
 
 

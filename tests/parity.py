@@ -7,6 +7,7 @@ a transposed matrix shows too.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -30,9 +31,10 @@ def load(spec: Spec) -> Any:
     return homespec.loads(yaml.safe_dump(spec, sort_keys=False))
 
 
-def build(loaded: Any, layout: str) -> tuple[nn.Module, ModuleType]:
+def build(loaded: Any, layout: str, **options: Any) -> tuple[nn.Module, ModuleType]:
     """The generated model of a spec in float64, and the Python module it comes from."""
-    model = homespec.build(loaded, dtype=torch.float64, optimize=LAYOUTS[layout])
+    optimize = LAYOUTS.get(layout, True)
+    model = homespec.build(loaded, dtype=torch.float64, optimize=optimize, **options)
     return model, sys.modules[type(model).__module__]
 
 
@@ -90,8 +92,10 @@ def assert_close(what: str, found: dict[str, Tensor], expected: dict[str, Tensor
     pytest.fail(f"{what}: differs by {wrong}")
 
 
-def compare(spec: Spec, oracle: Any, seed: int) -> None:
-    """Both layouts of a spec against an oracle, on one batch.
+def compare(
+    spec: Spec, oracle: Any, seed: int, layouts: Iterable[str] = LAYOUTS, **options: Any
+) -> None:
+    """Both layouts of a spec, or others with options, against an oracle, on one batch.
 
     The oracle has the methods of `reference.Reference`; its `logical_state` names its tensors.
     """
@@ -110,8 +114,8 @@ def compare(spec: Spec, oracle: Any, seed: int) -> None:
     )
     expected = observe(oracle, functions, features, labels)
     loaded = load(spec)
-    for layout in LAYOUTS:
-        model, module = build(loaded, layout)
+    for layout in layouts:
+        model, module = build(loaded, layout, **options)
         assert set(module.TASKS) == set(spec["tasks"])
         module.load_logical_state(model, weights)
         assert_close(f"{layout}: loaded", module.logical_state(model), weights)

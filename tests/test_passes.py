@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import sys
 
 import pytest
 import torch
 import yaml
 from hierarchies import Spec, random_features, random_spec
+from parity import compare
+from reference import Reference
+from topologies import random_family, random_topology
 
 import homespec
 from homespec.emit import emit
-from homespec.graph import Batch, ExpertSet, Graph, Mix, Node, Port
-from homespec.passes import PASSES, optimise, verify
+from homespec.graph import Batch, ExpertSet, Gate, Graph, Mix, Node, Objective, Port, Tower
+from homespec.passes import PASSES, Pass, Step, compiled, optimise, verify
+from homespec.passes.inference import drop_training, fold_batch_norm
+from homespec.passes.prune import prune
+from homespec.passes.trivial import drop_trivial_gates
 from homespec.passes.verify import BrokenGraphError
 from homespec.runtime import import_source
 from homespec.source import parse
+from homespec.variant import variant
 
 TEXT = """\
 homespec: 1
@@ -59,14 +68,19 @@ def test_a_pass_does_not_touch_its_input(graph: Graph) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_logical_nodes_survive(seed: int) -> None:
-    """Batches hold exactly the nodes that there were: nothing is lost, doubled or renamed."""
+    """Batches hold exactly the nodes that there were: nothing is lost, doubled or renamed.
+
+    Only gates over one expert go, and only projections come.
+    """
     graph = load(random_spec(seed)).analysis.graph
 
     def names(of: Graph) -> list[str]:
         groups = (n.members if isinstance(n, Batch) else (n,) for n in of)
-        return sorted(node.name for group in groups for node in group)
+        nodes = (node for group in groups for node in group)
+        return sorted(node.name for node in nodes if not isinstance(node, Projection))
 
-    assert names(optimise(graph)) == names(graph)
+    trivial = {gate.name for gate in graph.of(Gate) if gate.choices == 1}
+    assert names(optimise(graph)) == [name for name in names(graph) if name not in trivial]
 
 
 def load(spec: Spec) -> homespec.api.LoadedSpec:
@@ -98,6 +112,89 @@ def test_optimised_and_plain_agree_for_industrial_sizes() -> None:
     batched, plain = (model(features) for model in models)
     for task in plain:
         torch.testing.assert_close(batched[task], plain[task], rtol=1e-10, atol=1e-10)
+
+
+DRAWS = (random_spec, random_family, random_topology)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("skipped", PASSES)
+def test_each_pass_can_be_switched_off(skipped: str, seed: int) -> None:
+    """Outputs, gradients and running statistics stay what they were, to 1e-10 in float64."""
+    spec = DRAWS[seed % len(DRAWS)](seed)
+    compare(spec, Reference(spec), seed, ["optimised"], skip_passes=[skipped])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_passes_can_be_switched_off(seed: int) -> None:
+    spec = DRAWS[seed](seed)
+    compare(spec, Reference(spec), seed, ["optimised"], skip_passes=PASSES)
+
+
+def test_a_batching_pass_that_is_skipped_makes_batches_of_one(graph: Graph) -> None:
+    skipped = compiled(graph, variant(skip=["batch-experts", "batch-towers"]))
+    found = members(skipped)
+    assert found["experts_meta_watch"] == ["experts.meta.watch"]
+    assert found["towers_like"] == ["towers.like"]
+    assert len(found["gates_task"]) == 3
+    assert all(len(batch) == 1 for name, batch in found.items() if name.startswith("experts"))
+
+
+def test_prune_keeps_every_set_that_a_kept_gate_weighs(graph: Graph) -> None:
+    pruned = prune(graph, ["like"])
+    assert {t.name for t in pruned.of(Tower)} == {"towers.like"}
+    assert {o.name for o in pruned.of(Objective)} == {"objectives.like"}
+    assert "experts.meta.watch" in pruned  # the root's gate weighs it
+    assert "experts.task.watch" not in pruned
+    assert all(mix == graph[mix.name] for mix in pruned.of(Mix))
+
+
+def test_prune_for_all_tasks_keeps_the_graph(graph: Graph) -> None:
+    assert list(prune(graph, ["click", "finish", "like"])) == list(graph)
+
+
+def test_a_mixture_of_one_expert_reads_no_gate() -> None:
+    text = TEXT.replace("experts:", "family: shared_bottom\nexperts:")
+    text = text.replace("experts: {meta: {nodes: {interaction: 3}}}", "gates: {self: true}")
+    graph = homespec.loads(text).analysis.graph
+    dropped = drop_trivial_gates(graph)
+    assert [mix.gated for mix in graph.of(Mix)] == [True]
+    (mix,) = dropped.of(Mix)
+    assert not mix.gated
+    assert mix.sets == (Port("experts.task.shared"),)
+    assert [residual.position for residual in mix.residuals] == [0]
+    assert not dropped.of(Gate)
+    assert "new_ones" not in homespec.compile(homespec.loads(text))
+
+
+def test_drop_training_leaves_towers_without_objectives(graph: Graph) -> None:
+    dropped = drop_training(graph)
+    assert not dropped.of(Objective)
+    assert len(dropped.of(Tower)) == 3
+
+
+def test_fold_batch_norm_gives_the_last_linear_a_bias(graph: Graph) -> None:
+    assert {s.norm for s in graph.of(ExpertSet)} == {"batch"}
+    folded = fold_batch_norm(graph).of(ExpertSet)
+    assert all(s.norm == "folded" and s.last_bias for s in folded)
+
+
+def test_steps_tell_what_each_pass_did(graph: Graph) -> None:
+    steps: list[Step] = []
+    compiled(graph, variant(tasks=["like"], mode="inference"), steps.append)
+    assert [s.name for s in steps] == ["prune", "drop-training", "fold-batch-norm", *PASSES]
+    assert all(a.after is b.before for a, b in itertools.pairwise(steps))
+    assert len(steps[0].after) < len(steps[0].before)
+
+
+@pytest.mark.parametrize(
+    "run", [prune, drop_training, fold_batch_norm, *PASSES.values()], ids=lambda run: run.__name__
+)
+def test_each_pass_says_what_it_does(run: Pass) -> None:
+    """In its own docstring or in that of its file, by an example."""
+    texts = (run.__doc__ or "") + (sys.modules[run.__module__].__doc__ or "")
+    assert "before:" in texts
+    assert "after:" in texts
 
 
 def broken(graph: Graph, name: str, **changes: object) -> Graph:
@@ -141,7 +238,6 @@ def test_emit_is_a_function(graph: Graph) -> None:
             analysis.root,
             parse(TEXT, "x.yaml"),
             "x.yaml",
-            plain=False,
         )
         for _ in range(2)
     ]

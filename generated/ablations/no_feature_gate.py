@@ -57,8 +57,8 @@ EXPERTS_TASK = (
     "shared", "watch", "interaction", "click", "long_view", "finish", "like", "profile_enter",
     "comment_stay", "comment", "follow", "repost", "hate",
 )
-LOGITS_TASK_WATCH_SHARED = OWN_TASK_WATCH = ("click", "long_view", "finish")
-LOGITS_TASK_INTERACTION_SHARED = OWN_TASK_INTERACTION = (
+LOGITS_TASK_WATCH_PATH = OWN_TASK_WATCH = ("click", "long_view", "finish")
+LOGITS_TASK_INTERACTION_PATH = OWN_TASK_INTERACTION = (
     "like", "profile_enter", "comment_stay", "comment", "follow", "repost", "hate",
 )
 TOWERS = (
@@ -183,11 +183,11 @@ class Projections(nn.Module):
     def __init__(self, count, width, bare, biased):
         super().__init__()
         self.bare, self.biased = bare, biased
-        columns, biases, bound = sum(bare) + sum(biased), sum(biased), width**-0.5
+        columns, bound = sum(bare) + sum(biased), width**-0.5
         self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
-        self.bias = (
-            nn.Parameter(torch.empty(count, biases).uniform_(-bound, bound)) if biased else None
-        )
+        self.bias = None
+        if biased:
+            self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
     def forward(self, x_GBN):
         columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)
@@ -397,12 +397,12 @@ class Trunk(nn.Module):
             BatchNorm(13, 64, 1e-05, 0.1),
             nn.SiLU(),
         )
-        # watch_shared  (kuairand.yaml:8)
-        self.projections_task_watch_shared = Projections(1, 128, [], [9])
+        # watch_path  (kuairand.yaml:8)
+        self.projections_task_watch_path = Projections(1, 128, [], [9])
         # watch  (kuairand.yaml:77)
         self.projections_task_watch = Projections(1, 64, [], [3])
-        # interaction_shared  (kuairand.yaml:8)
-        self.projections_task_interaction_shared = Projections(1, 128, [], [21])
+        # interaction_path  (kuairand.yaml:8)
+        self.projections_task_interaction_path = Projections(1, 128, [], [21])
         # interaction  (kuairand.yaml:77)
         self.projections_task_interaction = Projections(1, 64, [], [7])
         # click, long_view and 8 more  (kuairand.yaml:59, 60, 61, 62, 63, 64, …)
@@ -444,15 +444,15 @@ class Trunk(nn.Module):
             ),
         )
         e_task = e_task_SKBD.split([1, 2, 10])
-        logits_task_watch_shared_GBC = self.projections_task_watch_shared(
+        logits_task_watch_path_GBC = self.projections_task_watch_path(
             torch.cat([z_meta_watch[0], z_meta_shared_OBD], dim=-1),
         )[0]
         own_task_watch_GBC = self.projections_task_watch(z_meta_watch[0])[0]
-        logits_task_interaction_shared_GBC = self.projections_task_interaction_shared(
+        logits_task_interaction_path_GBC = self.projections_task_interaction_path(
             torch.cat([z_meta_watch[1], z_meta_shared_OBD], dim=-1),
         )[0]
         w_task_OBC = torch.cat(
-            [apart(logits_task_watch_shared_GBC, 3), apart(logits_task_interaction_shared_GBC, 7)],
+            [apart(logits_task_watch_path_GBC, 3), apart(logits_task_interaction_path_GBC, 7)],
         ).softmax(-1)
         own_task_interaction_GBC = self.projections_task_interaction(z_meta_watch[1])[0]
         s_task_SBK = torch.cat(
@@ -633,15 +633,15 @@ LOGICAL = (
         range(1),
     ),
     (
-        "trunk.projections_task_watch_shared.weight",
+        "trunk.projections_task_watch_path.weight",
         "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_WATCH_SHARED,
+        LOGITS_TASK_WATCH_PATH,
         slice(0, 9),
     ),
     (
-        "trunk.projections_task_watch_shared.bias",
+        "trunk.projections_task_watch_path.bias",
         "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_WATCH_SHARED,
+        LOGITS_TASK_WATCH_PATH,
         slice(0, 9),
     ),
     (
@@ -657,15 +657,15 @@ LOGICAL = (
         slice(0, 3),
     ),
     (
-        "trunk.projections_task_interaction_shared.weight",
+        "trunk.projections_task_interaction_path.weight",
         "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_INTERACTION_SHARED,
+        LOGITS_TASK_INTERACTION_PATH,
         slice(0, 21),
     ),
     (
-        "trunk.projections_task_interaction_shared.bias",
+        "trunk.projections_task_interaction_path.bias",
         "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_INTERACTION_SHARED,
+        LOGITS_TASK_INTERACTION_PATH,
         slice(0, 21),
     ),
     (

@@ -59,14 +59,14 @@ LOW_TASK_WATCH_OF_WATCH = ROUTER_TASK_WATCH_OF_WATCH = ("watch",)
 LOW_TASK_WATCH_OF_CLICK = ("click", "long_view", "finish")
 ROUTER_TASK_WATCH_OF_CLICK = LOW_TASK_WATCH_OF_CLICK
 OWN_TASK_WATCH = LOW_TASK_WATCH_OF_CLICK
-LOGITS_TASK_WATCH_SHARED = LOW_TASK_WATCH_OF_CLICK
+LOGITS_TASK_WATCH_PATH = LOW_TASK_WATCH_OF_CLICK
 LOW_TASK_INTERACTION_OF_INTERACTION = ROUTER_TASK_INTERACTION_OF_INTERACTION = ("interaction",)
 LOW_TASK_INTERACTION_OF_LIKE = (
     "like", "profile_enter", "comment_stay", "comment", "follow", "repost", "hate",
 )
 ROUTER_TASK_INTERACTION_OF_LIKE = LOW_TASK_INTERACTION_OF_LIKE
 OWN_TASK_INTERACTION = LOW_TASK_INTERACTION_OF_LIKE
-LOGITS_TASK_INTERACTION_SHARED = LOW_TASK_INTERACTION_OF_LIKE
+LOGITS_TASK_INTERACTION_PATH = LOW_TASK_INTERACTION_OF_LIKE
 FEATURE_GATES_TASK = EXPERTS_TASK = (
     "shared", "watch", "interaction", "click", "long_view", "finish", "like", "profile_enter",
     "comment_stay", "comment", "follow", "repost", "hate",
@@ -152,11 +152,11 @@ class Projections(nn.Module):
     def __init__(self, count, width, bare, biased):
         super().__init__()
         self.bare, self.biased = bare, biased
-        columns, biases, bound = sum(bare) + sum(biased), sum(biased), width**-0.5
+        columns, bound = sum(bare) + sum(biased), width**-0.5
         self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
-        self.bias = (
-            nn.Parameter(torch.empty(count, biases).uniform_(-bound, bound)) if biased else None
-        )
+        self.bias = None
+        if biased:
+            self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
     def forward(self, x_GBN):
         columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)
@@ -170,9 +170,9 @@ class Projections(nn.Module):
 class FeatureGates(nn.Module):
     """S feature gates: x [S or 1, B, N] -> the gated copies x ⊙ Fea_Gate(x) [S, B, N].
 
-    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate starts
-    at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come from the
-    projections.
+    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate
+    starts at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come
+    from the projections.
     """
 
     def __init__(self, count, width, loras, rank, mix_logits=False):
@@ -391,10 +391,10 @@ class Trunk(nn.Module):
         self.feature_gates_task = FeatureGates(13, width=64, loras=2, rank=8)
         # shared, watch, interaction, click and 9 more  (kuairand.yaml:74)
         self.experts_task = Experts(1, MLPs(13, (64, 128, 64)), nn.SiLU())
-        # watch_shared  (kuairand.yaml:8)
-        self.projections_task_watch_shared = Projections(1, 128, [], [9])
-        # interaction_shared  (kuairand.yaml:8)
-        self.projections_task_interaction_shared = Projections(1, 128, [], [21])
+        # watch_path  (kuairand.yaml:8)
+        self.projections_task_watch_path = Projections(1, 128, [], [9])
+        # interaction_path  (kuairand.yaml:8)
+        self.projections_task_interaction_path = Projections(1, 128, [], [21])
         # click, long_view and 8 more  (kuairand.yaml:59, 60, 61, 62, 63, 64, …)
         self.towers = MLPs(10, (64, 32, 1))
         self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
@@ -475,17 +475,17 @@ class Trunk(nn.Module):
         )
         e_task_SKBD = self.experts_task(x_task_SBN)
         e_task = e_task_SKBD.split([1, 2, 10])
-        logits_task_watch_shared_GBC = self.projections_task_watch_shared(
+        logits_task_watch_path_GBC = self.projections_task_watch_path(
             torch.cat([z_meta_watch[0], z_meta_shared_OBD], dim=-1),
         )[0]
         s_task_SBK = torch.cat(
             [apart(own_task_watch_GBC, 3), apart(own_task_interaction_GBC, 7)],
         ).sigmoid()
-        logits_task_interaction_shared_GBC = self.projections_task_interaction_shared(
+        logits_task_interaction_path_GBC = self.projections_task_interaction_path(
             torch.cat([z_meta_watch[1], z_meta_shared_OBD], dim=-1),
         )[0]
         w_task_OBC = torch.cat(
-            [apart(logits_task_watch_shared_GBC, 3), apart(logits_task_interaction_shared_GBC, 7)],
+            [apart(logits_task_watch_path_GBC, 3), apart(logits_task_interaction_path_GBC, 7)],
         ).softmax(-1)
         w0_OBK, w1_OBK, w2_OBK = w_task_OBC.split([1, 1, 1], dim=-1)
         w2_OBK = w2_OBK + s_task_SBK
@@ -776,27 +776,27 @@ LOGICAL = (
         range(1),
     ),
     (
-        "trunk.projections_task_watch_shared.weight",
+        "trunk.projections_task_watch_path.weight",
         "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_WATCH_SHARED,
+        LOGITS_TASK_WATCH_PATH,
         slice(0, 9),
     ),
     (
-        "trunk.projections_task_watch_shared.bias",
+        "trunk.projections_task_watch_path.bias",
         "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_WATCH_SHARED,
+        LOGITS_TASK_WATCH_PATH,
         slice(0, 9),
     ),
     (
-        "trunk.projections_task_interaction_shared.weight",
+        "trunk.projections_task_interaction_path.weight",
         "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_INTERACTION_SHARED,
+        LOGITS_TASK_INTERACTION_PATH,
         slice(0, 21),
     ),
     (
-        "trunk.projections_task_interaction_shared.bias",
+        "trunk.projections_task_interaction_path.bias",
         "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_INTERACTION_SHARED,
+        LOGITS_TASK_INTERACTION_PATH,
         slice(0, 21),
     ),
     ("trunk.towers.weights.0", "towers.{}.linears.0.weight", TOWERS),

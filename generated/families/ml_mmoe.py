@@ -133,11 +133,11 @@ class Projections(nn.Module):
     def __init__(self, count, width, bare, biased):
         super().__init__()
         self.bare, self.biased = bare, biased
-        columns, biases, bound = sum(bare) + sum(biased), sum(biased), width**-0.5
+        columns, bound = sum(bare) + sum(biased), width**-0.5
         self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
-        self.bias = (
-            nn.Parameter(torch.empty(count, biases).uniform_(-bound, bound)) if biased else None
-        )
+        self.bias = None
+        if biased:
+            self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
     def forward(self, x_GBN):
         columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)

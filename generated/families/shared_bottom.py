@@ -307,8 +307,7 @@ class Trunk(nn.Module):
         logits = {}
         # layer task
         e_task_SKBD = self.experts_task(x_BV.unsqueeze(0))
-        w_task_shared_1B1 = x_BV.new_ones(1, len(x_BV), 1)
-        z_task_OBD = mix(w_task_shared_1B1, e_task_SKBD)
+        z_task_OBD = e_task_SKBD.flatten(0, 1)
 
         # towers
         y_TB = self.towers(z_task_OBD).squeeze(-1)

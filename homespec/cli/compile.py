@@ -5,16 +5,20 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from homespec.cli.analyses import analyses
 from homespec.cli.exits import FINDINGS, OK
 from homespec.cli.output import has_color
+from homespec.cli.passes import Watch, variant_of, variant_options
 from homespec.cli.specs import STDIN, set_option
 from homespec.compiler import Analysis
-from homespec.outputs import Output, State, head_of, orphans, output_of, target_of
+from homespec.outputs import Output, State, orphans, output_of, twins
+from homespec.variant import UnknownNameError, Variant
 from homespec.writing import write_texts
 
 REMEDIES = {
@@ -36,6 +40,7 @@ REMEDIES = {
 @click.option(
     "--no-optimize", is_flag=True, help="One module for each expert: the readable twin, x_plain.py."
 )
+@variant_options
 @click.option(
     "-o",
     "--output",
@@ -48,25 +53,31 @@ def compile(  # noqa: A001
     check: bool,
     diff: bool,
     stdout: bool,
-    no_optimize: bool,
     output: Path | None,
+    print_after: str | None,
+    time_passes: bool,
+    **asked: Any,
 ) -> int:
     """Compile the specs in SPEC…: files, folders (all *.yaml and *.yml below) or - for stdin.
 
-    `specs/x.yaml` becomes `generated/x.py`. Nothing is written if any spec has an error.
+    `specs/x.yaml` becomes `generated/x.py`, for inference `generated/x_inference.py`, with --tasks
+    `generated/x_pruned.py`. Nothing is written if any spec has an error.
     """
     if check + diff + stdout > 1:
         raise click.UsageError("--check, --diff and --stdout exclude each other.")
+    variant = variant_of(**asked)
     sound = analyses(paths, flags)
     if sound is None:
         return FINDINGS
-    if not stdout and any(a.document.file == STDIN for a in sound):
+    quiet = stdout or print_after is not None
+    if not quiet and any(a.document.file == STDIN for a in sound):
         raise click.UsageError("A spec from stdin has no file name: add --stdout.")
-    if stdout:
-        _print_code(sound, not no_optimize)
-        return OK
+    watch = Watch(print_after, time_passes)
     try:
-        outputs = dict(_outputs(sound, output, no_optimize, twins=check or diff))
+        if quiet:
+            _print_code(sound, variant, watch, stdout and print_after is None)
+            return OK
+        outputs = dict(_outputs(sound, output, variant, watch, beside=check or diff))
         if diff:
             return _show_diff(outputs)
         return _check(outputs) if check else _write(outputs)
@@ -75,41 +86,54 @@ def compile(  # noqa: A001
     except OSError as error:
         file = error.filename2 or error.filename
         raise click.ClickException(f"cannot use {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
 
 
-def _print_code(sound: list[Analysis], optimize: bool) -> None:
+def _print_code(sound: list[Analysis], variant: Variant, watch: Watch, code: bool) -> None:
     from homespec.compiler import generate
     from homespec.outputs import named_source
 
     for analysis in sound:
-        source = named_source(analysis.document.file)
-        click.echo(generate(analysis, source, optimize), nl=False)
+        file = analysis.document.file
+        with _naming(file):
+            text = generate(analysis, named_source(file), variant, watch)
+            watch.done(file)
+        if code:
+            click.echo(text, nl=False)
 
 
 def _outputs(
-    sound: list[Analysis], folder: Path | None, no_optimize: bool, twins: bool
+    sound: list[Analysis], folder: Path | None, variant: Variant, watch: Watch, beside: bool
 ) -> Iterator[tuple[str, Output]]:
-    """Each spec's path and generated file; with `twins` also the unoptimised ones that are there.
+    """Each spec's path and flags, and its generated file; `beside` also variants that are there.
 
-    Raises UsageError if a file name cannot be imported or two specs share one.
+    Raises ValueError if a file name cannot be imported, two specs share one, or a task is unknown.
     """
     owners: dict[Path, str] = {}
     for analysis in sound:
         file = analysis.document.file
-        try:
-            wanted = [not no_optimize]
-            plain = target_of(file, folder, optimize=False)
-            if twins and not no_optimize and plain.is_file() and head_of(plain):
-                wanted.append(False)
-            for optimize in wanted:
-                output = output_of(analysis, folder, optimize)
-                other = owners.setdefault(output.path.resolve(), file)
-                if other != file:
-                    raise ValueError(f"{other} and {file} would both become {output.path}")
-                flags = "".join(f" --set {shlex.quote(flag)}" for flag in analysis.document.flags)
-                yield file + ("" if optimize else " --no-optimize") + flags, output
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
+        asked = "".join(f" {flag}" for flag in variant.flags)
+        with _naming(file):
+            found = [(asked, output_of(analysis, folder, variant, watch))]
+            watch.done(file)
+        if beside and not variant.suffix:
+            found += twins(analysis, folder)
+        for flags, output in found:
+            other = owners.setdefault(output.path.resolve(), file)
+            if other != file:
+                raise ValueError(f"{other} and {file} would both become {output.path}")
+            sets = "".join(f" --set {shlex.quote(flag)}" for flag in analysis.document.flags)
+            yield file + flags + sets, output
+
+
+@contextmanager
+def _naming(file: str) -> Iterator[None]:
+    """Say for which spec a task or pass is unknown."""
+    try:
+        yield
+    except UnknownNameError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def _check(outputs: dict[str, Output]) -> int:

@@ -139,7 +139,8 @@ def _projections(batch: Batch, variables: Scope) -> Block:
     make = call(
         "Projections", str(len(members)), str(first.width), literal(without), literal(having)
     )
-    read = _input(batch, variables)
+    each = [stacked([m.reads[i] for m in members], variables) for i in range(len(first.reads))]
+    read = each[0] if len(each) == 1 else call("torch.cat", sequence(each, "[]"), dim="-1")
     forward: list[tuple[str, Expr]] = []
     if len(flat(read)) > 60:  # a long input reads better on a line of its own
         forward.append(("read_GBN", read))
@@ -266,6 +267,9 @@ def _finish(
     if first.activation == "dice":
         parts = {"alpha": "dice.alpha"} | {own: f"dice.{name}" for own, name in running.items()}
         add("Dice", call("Dice", *statistics), parts)
+    elif first.activation == "folded_dice":
+        parts = {own: f"dice.{own}" for own in ("alpha", "scale", "shift")}
+        add("FoldedDice", call("FoldedDice", *statistics[:2]), parts)
     elif first.activation != "none":
         finish.append("nn.SiLU()" if first.activation == "swish" else "nn.ReLU()")
     return finish, logical, uses
@@ -318,6 +322,8 @@ def _states(batch: Batch, variables: Scope) -> Block:
     """A mixture: the gate's weights are split among the sets it reads, one sum for each."""
     members, first = _members(batch, Mix)
     target = variable_name(batch)
+    if not first.gated:
+        return Block(batch, forward=_ungated(target, members, variables), uses={"mix"})
     whole = stacked([m.gate for m in members], variables)
     weights = flat(whole)
     terms = _terms(members)
@@ -330,7 +336,11 @@ def _states(batch: Batch, variables: Scope) -> Block:
     if len(terms) > 1:
         names = [f"w{i}_OBK" for i in range(len(terms))]
         sizes = literal([size for _, size, _ in terms])
-        forward.append((", ".join(names), f"{weights}.split({sizes}, dim=-1)"))
+        split = call(f"{weights}.split", sizes, dim="-1")
+        forward.append((", ".join(names), split))
+        if len(terms) > 8:  # more names than a line holds
+            names = [f"w_OBK[{i}]" for i in range(len(terms))]
+            forward[-1] = ("w_OBK", call("list", split))
     sums = []
     for name, (position, _, span) in zip(names, terms, strict=True):
         weight = name
@@ -343,6 +353,19 @@ def _states(batch: Batch, variables: Scope) -> Block:
     forward += [(target, _plus(target, more)) for more in sums[1:]]
     each = any("mix_each" in flat(expr) for _, expr in forward)
     return Block(batch, forward=forward, uses={"mix", "mix_each"} if each else {"mix"})
+
+
+def _ungated(target: str, members: list[Mix], variables: Scope) -> list[tuple[str, Expr]]:
+    """The state is the one expert that there is, with a self gate 1 + its weight times that."""
+    sets = [m.sets for m in members]
+    if members[0].residual_positions:
+        weight = _plus("1", stacked([_self_gate(m, 0) for m in members], variables))
+        return [("w_OBK", weight), (target, _sum("w_OBK", sets, variables))]
+    experts = stacked([port for (port,) in sets], variables, rest=3)
+    flatten = ".flatten(0, 1)"
+    if isinstance(experts, str):
+        return [(target, experts + flatten)]
+    return [(target, replace(experts, tail=flatten))]
 
 
 def _self_gate(mix: Mix, position: int) -> Port:

@@ -13,6 +13,7 @@ import jinja2
 from homespec.emit.batched import emit_batch, emit_single_choice
 from homespec.emit.block import Block, Logical, Scope, Variable
 from homespec.emit.features import emit_features
+from homespec.emit.folding import folding
 from homespec.emit.header import harmless, header
 from homespec.emit.layout import (
     INDENT,
@@ -43,37 +44,48 @@ from homespec.graph import (
     Product,
     Tower,
 )
-from homespec.lower.families import title_of
 from homespec.lower.tree import TreeNode
 from homespec.schema.models import Spec
 from homespec.source import Document
+from homespec.variant import DEFAULT, Variant
 
 
 def emit(
-    graph: Graph, spec: Spec, root: TreeNode, document: Document, file: str, plain: bool
+    graph: Graph,
+    spec: Spec,
+    root: TreeNode,
+    document: Document,
+    file: str,
+    variant: Variant = DEFAULT,
 ) -> str:
     """The generated file of a graph: plain as lowered, or optimised by the passes.
 
-    `file` is the path of the spec as the header names it, `document` its contents.
+    `file` is the path of the spec as the header names it, `document` its contents; `variant` says
+    what the passes have made of the graph.
     """
+    plain = not variant.optimize
     where = _places(graph, document)
     features, logical = emit_features(graph, where)
     blocks = _blocks(graph, plain)
     logical += [row for block in blocks for row in block.logical]
     context = {
         "title": _title(spec),
-        "header": header(title_of(spec), document, file, root, graph, plain),
+        "header": header(spec, document, file, root, graph, variant),
         "plain": plain,
-        **_constants(graph, spec),
+        "inference": variant.inference,
+        **_constants(graph, spec, variant),
+        **folding(graph, variant),
         "uses": {name for block in blocks for name in block.uses},
-        "features": _template("features.py.jinja").render(features).strip("\n"),
+        "features": _template("features.py.jinja")
+        .render(inference=variant.inference, **features)
+        .strip("\n"),
         "width": features["width"],
         "trunk_init": _plain_init(blocks, where) if plain else _batched_init(blocks, where),
         "trunk_forward": _forward(blocks),
         "normalised": any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)),
         "cast": _cast(graph, plain),
         "lists": _lists(logical),
-        "logical": _logical(logical, plain),
+        "logical": _logical(logical, variant),
     }
     rendered = _template("module.py.jinja").render(context)
     return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
@@ -125,31 +137,40 @@ def _lines(file: str, lines: set[int]) -> str:
     return f"{harmless(file.rpartition('/')[2])}:{shown}"
 
 
-def _constants(graph: Graph, spec: Spec) -> dict[str, str]:
-    objectives = {o.task: o for o in graph.of(Objective)}
-    tasks = [name for name in spec.tasks if name in objectives]
+def _constants(graph: Graph, spec: Spec, variant: Variant) -> dict[str, Any]:
+    tasks = list(variant.tasks or spec.tasks)
     dense = [(n, str(f.dense)) for n, f in spec.features.items() if f.kind == "dense"]
+    objectives = {o.task: o for o in graph.of(Objective)}
+    scales = [(t, literal(spec.tasks[t].scale)) for t in tasks if spec.tasks[t].scale != 1.0]
     rates = [(t.task, literal(t.rate)) for t in graph.of(Tower) if t.rate is not None]
     return {
         "names": packed("FEATURES", strings(list(spec.features))),
         "dense": packed("DENSE", mapping(dense)) if dense else "",
         "tasks": packed("TASKS", strings(tasks)),
-        "labels": packed("LABELS", mapping([(t, literal(objectives[t].label)) for t in tasks])),
         "rates": packed("RATES", mapping(rates)) if rates else "",
-        **_label_graph([objectives[t] for t in tasks]),
-        "weights": packed("WEIGHTS", mapping([(t, literal(objectives[t].weight)) for t in tasks])),
+        "scales": packed("SCALES", mapping(scales)) if scales else "",
+        **_label_graph([o for t in tasks if (o := objectives.get(t))], spec),
     }
 
 
-def _label_graph(objectives: list[Objective]) -> dict[str, Any]:
-    """Sample spaces, and which losses there are but the binary one; empty where there are none."""
+def _label_graph(objectives: list[Objective], spec: Spec) -> dict[str, Any]:
+    """Labels, sample spaces, and which losses there are but the binary one; empty without any.
+
+    A task's sample space needs the label of its parent, even of one that was pruned away.
+    """
     where = [(o.task, literal(o.where)) for o in objectives if o.where]
-    scales = [(o.task, literal(o.scale)) for o in objectives if o.scale != 1.0]
+    labels = [(o.task, o.label) for o in objectives]
+    known = {o.task for o in objectives}
+    parents = dict.fromkeys(o.where for o in objectives if o.where and o.where not in known)
+    labels += [(parent, spec.tasks[parent].label) for parent in parents]
+    weights = [(o.task, literal(o.weight)) for o in objectives]
     kinds = {o.loss for o in objectives}
     by_loss = {loss: [o.task for o in objectives if o.loss == loss] for loss in LOSSES}
     return {
+        "trained": bool(objectives),
+        "labels": packed("LABELS", mapping([(task, literal(label)) for task, label in labels])),
+        "weights": packed("WEIGHTS", mapping(weights)),
         "where": packed("WHERE", mapping(where)) if where else "",
-        "scales": packed("SCALES", mapping(scales)) if scales else "",
         "losses": [
             (packed(loss.upper(), strings(names)), loss.upper(), LOSSES[loss])
             for loss, names in by_loss.items()
@@ -276,12 +297,13 @@ def _cast(graph: Graph, plain: bool) -> str:
     return f"{towers}.weights[0]"
 
 
-def _logical(rows: list[Logical], plain: bool) -> str:
-    if plain:
-        return _template("plain_logical.py.jinja").render().strip("\n")
+def _logical(rows: list[Logical], variant: Variant) -> str:
+    serving = variant.serving
+    if not variant.optimize:
+        return _template("plain_logical.py.jinja").render(serving=serving).strip("\n")
     table = Group("", tuple(_logical_row(row) for row in rows))
     text = _exploded("LOGICAL = ", table)
-    return _template("logical.py.jinja").render(table=text).strip("\n")
+    return _template("logical.py.jinja").render(table=text, serving=serving).strip("\n")
 
 
 def _lists(rows: list[Logical]) -> str:

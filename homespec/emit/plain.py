@@ -64,9 +64,9 @@ def _mlp(widths: tuple[int, ...], activation: str) -> Expr:
 def _experts(node: ExpertSet, variables: Variables) -> Block:
     options: dict[str, Expr] = {}
     if node.norm != "batch":
-        options["norm"] = literal(node.norm)
+        options["norm"] = literal(node.norm.replace("folded", "none"))
     if node.activation != "swish":
-        options["activation"] = literal(node.activation)
+        options["activation"] = literal(node.activation.removeprefix("folded_"))
     if len(node.widths) > 2 and node.hidden_activation != "relu":
         options["hidden"] = ACTIVATIONS[node.hidden_activation]
     if (node.eps, node.momentum) != (1e-5, 0.1):
@@ -77,7 +77,7 @@ def _experts(node: ExpertSet, variables: Variables) -> Block:
         use = call("each_its_own", module_path(node), own)
     else:
         use = call("each", module_path(node), _read(node.reads, variables))
-    uses = {"Dice"} if node.activation == "dice" else set()
+    uses = {"dice": {"Dice"}, "folded_dice": {"FoldedDice"}}.get(node.activation, set())
     if node.norm == "batch" or node.activation == "dice":
         uses.add("BatchNorm")
     if len(node.reads) > 1:

@@ -13,14 +13,16 @@ from homespec.passes.batch import (
     batch_self_gates,
     batch_towers,
 )
-from homespec.passes.project import project
+from homespec.passes.fuse import fuse_gates
+from homespec.passes.pipeline import Pass, Step, pipeline, run
+from homespec.passes.trivial import drop_trivial_gates
 from homespec.passes.verify import verify
-
-Pass = Callable[[Graph], Graph]
+from homespec.variant import Variant
 
 PASSES: dict[str, Pass] = {
+    "drop-trivial-gates": drop_trivial_gates,
     "batch-features": batch_features,
-    "project": project,
+    "fuse-gates": fuse_gates,
     "batch-projections": batch_projections,
     "batch-feature-gates": batch_feature_gates,
     "batch-experts": batch_experts,
@@ -33,12 +35,13 @@ PASSES: dict[str, Pass] = {
 
 
 def optimise(graph: Graph) -> Graph:
-    """Run all passes; the graph is verified before the first and after each."""
-    verify(graph, "lowering")
-    for name, run in PASSES.items():
-        graph = run(graph)
-        verify(graph, name)
-    return graph
+    """Run all optimising passes; the graph is verified before the first and after each."""
+    return run(graph, PASSES)
 
 
-__all__ = ["PASSES", "Pass", "optimise", "verify"]
+def compiled(graph: Graph, variant: Variant, watch: Callable[[Step], None] | None = None) -> Graph:
+    """The graph of a variant; `watch` is told of each pass. Raises UnknownNameError for `skip`."""
+    return run(graph, pipeline(variant, PASSES), watch)
+
+
+__all__ = ["PASSES", "Pass", "Step", "compiled", "optimise", "pipeline", "verify"]

@@ -34,7 +34,8 @@ def _check_port(graph: Graph, reader: Node, port: Port, after: str) -> None:
 
 
 def _check_mix(node: Node, after: str) -> None:
-    if isinstance(node, Mix) and len(node.reads) != 1 + len(node.counts) + len(
-        node.residual_positions
-    ):
+    if not isinstance(node, Mix):
+        return
+    gates = len(node.reads) - len(node.counts) - len(node.residual_positions)
+    if gates != 1 and (gates, node.counts) != (0, (1,)):
         raise BrokenGraphError(f"after {after}: {node.name} reads {node.reads}")

@@ -1,4 +1,4 @@
-"""Projecting: all Linears of gates that read one value become one wide Linear, a `Projection`.
+"""Fusing: all Linears of gates that read one value become one wide Linear, a `Projection`.
 
 before:  feature_gates.meta.watch <- input          gates.meta.watch <- input
 after:   projections.meta.input <- input            one GEMM for both
@@ -32,6 +32,7 @@ PURPOSES = ("down", "router", "gate", "self_gate")
 
 Value = tuple[Port, ...]
 Consumer = tuple[str, str, int, int]
+Key = tuple[Value, str]
 
 
 class Part(NamedTuple):
@@ -49,31 +50,39 @@ class Part(NamedTuple):
         return (self.purpose, self.node.layer, self.width, self.loras)
 
 
-def project(graph: Graph) -> Graph:
-    """One projection for each value that gates read, in front of the first of them."""
-    parts = [part for node in graph for part in parts_of(node)]
-    values: dict[Value, list[Part]] = {}
-    for part in parts:
-        values.setdefault(part.value, []).append(part)
-    sources = Counter(
-        consumer for found in values.values() for consumer in {p.consumer for p in found}
-    )
-    names: dict[Value, str] = {}
+def fuse_gates(graph: Graph, alone: bool = False) -> Graph:
+    """One projection for each value that gates read, in front of the first of them.
+
+    before:  gates.meta.watch <- input, self_gates.meta.watch <- input
+    after:   projections.meta.input <- input, both gates <- projections.meta.input
+
+    `alone` gives each gate a projection of its own: nothing is fused, but the form is the same.
+    """
+    values: dict[Key, list[Part]] = {}
+    for node in graph:
+        for part in parts_of(node):
+            values.setdefault(_key(part, alone), []).append(part)
+    sources = Counter(c for found in values.values() for c in {part.consumer for part in found})
+    names: dict[Key, str] = {}
     nodes: list[Node] = []
     for node in graph:
         read = parts_of(node)
         if not read:
             nodes.append(node)
             continue
-        value = read[0].value
-        if value not in names:
-            projection = _projection(graph, value, values[value], sources, set(names.values()))
-            names[value] = projection.name
+        key = _key(read[0], alone)
+        if key not in names:
+            projection = _projection(graph, values[key], sources, set(names.values()))
+            names[key] = projection.name
             nodes.append(projection)
-        port = Port(names[value])
+        port = Port(names[key])
         reads = (*node.reads, port) if isinstance(node, FeatureGate) else (port,)
         nodes.append(dataclasses.replace(node, reads=reads))
     return Graph(graph.name, graph.span, nodes)
+
+
+def _key(part: Part, alone: bool) -> Key:
+    return (part.value, part.node.name if alone else "")
 
 
 def parts_of(node: Node) -> list[Part]:
@@ -92,13 +101,12 @@ def parts_of(node: Node) -> list[Part]:
 
 def _projection(
     graph: Graph,
-    value: Value,
     parts: list[Part],
     sources: Counter[Consumer],
     taken: set[str],
 ) -> Projection:
-    first = parts[0].node
-    place = "_".join(_place(graph, port) for port in value)
+    first, value = parts[0].node, parts[0].value
+    place = _place(graph, value[0]) + ("_path" if len(value) > 1 else "")
     while f"projections.{first.layer}.{place}" in taken:
         place += "_"
     return Projection(

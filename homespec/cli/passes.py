@@ -1,0 +1,92 @@
+"""Command line: which variant of a spec is asked for, and what its passes do, shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import click
+
+from homespec.variant import Mode, Variant, check_pass, split_names, variant
+
+if TYPE_CHECKING:
+    from homespec.passes import Step
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OPTIONS = (
+    click.option(
+        "--mode",
+        type=click.Choice(get_args(Mode)),
+        default="training",
+        show_default=True,
+        help="For inference batch norm is folded and what only training needs dropped.",
+    ),
+    click.option(
+        "--tasks",
+        multiple=True,
+        metavar="TASK,…",
+        help="Keep only what these tasks need. May be repeated.",
+    ),
+    click.option(
+        "--skip-pass", "skip", multiple=True, metavar="PASS", help="Switch a pass off. May repeat."
+    ),
+    click.option(
+        "--print-after", metavar="PASS", help="Write nothing; print the graph after a pass."
+    ),
+    click.option("--time-passes", is_flag=True, help="Say on stderr what each pass took and did."),
+)
+
+
+def variant_options(command: F) -> F:
+    """The options that choose a variant or show its passes."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def variant_of(
+    no_optimize: bool, mode: str, tasks: tuple[str, ...], skip: tuple[str, ...]
+) -> Variant:
+    """The variant that options ask for. Raises UsageError."""
+    asked = split_names(tasks) if tasks else None
+    try:
+        return variant(optimize=not no_optimize, mode=mode, tasks=asked, skip=skip)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
+
+
+class Watch:
+    """Prints the graph after a pass, and how long the passes of each spec took."""
+
+    def __init__(self, print_after: str | None, timed: bool) -> None:
+        self.print_after = print_after
+        self.timed = timed
+        self.steps: list[Step] = []
+
+    def __call__(self, step: Step) -> None:
+        """A pass has run."""
+        self.steps.append(step)
+        if step.name == self.print_after:
+            from homespec.drawing import as_text
+
+            click.echo(as_text(step.after), nl=False)
+
+    def done(self, file: str) -> None:
+        """All passes of a spec have run. Raises ValueError if the one to print after is not one."""
+        steps, self.steps = self.steps, []
+        if self.print_after is not None:
+            check_pass(self.print_after, [step.name for step in steps])
+        if self.timed:
+            click.echo(f"{file}\n{times(steps)}", err=True)
+
+
+def times(steps: list[Step]) -> str:
+    """Passes, their milliseconds, and the numbers of nodes before and after them."""
+    rows = [("pass", "ms", "nodes")]
+    for step in steps:
+        nodes = f"{len(step.before)} -> {len(step.after)}"
+        rows.append((step.name, f"{step.seconds * 1e3:.2f}", nodes))
+    rows.append(("all", f"{sum(step.seconds for step in steps) * 1e3:.2f}", ""))
+    wide = max(len(name) for name, _, _ in rows)
+    return "\n".join(f"  {n:<{wide}}  {ms:>8}  {nodes}".rstrip() for n, ms, nodes in rows)

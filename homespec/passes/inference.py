@@ -1,0 +1,47 @@
+"""What training alone needs goes; what is constant then is folded into the weights beside it.
+
+The weights keep their logical names: a file for inference folds them as it loads them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from homespec.graph import ExpertSet, Graph, Node, Objective, Tower
+
+
+def drop_training(graph: Graph) -> Graph:
+    """Objectives go, and the base rates at which towers start.
+
+    before:  towers.click(rate=0.4), objectives.click(label=is_click) <- towers.click
+    after:   towers.click(rate=none)
+    """
+    kept = [node for node in graph if not isinstance(node, Objective)]
+    return Graph(graph.name, graph.span, [_unstarted(node) for node in kept])
+
+
+def _unstarted(node: Node) -> Node:
+    return dataclasses.replace(node, rate=None) if isinstance(node, Tower) else node
+
+
+def fold_batch_norm(graph: Graph) -> Graph:
+    """Batch norm in eval mode is affine: it becomes part of the Linear before it.
+
+    before:  experts.meta.watch = experts(norm=batch, activation=dice)    (last Linear without bias)
+    after:   experts.meta.watch = experts(norm=folded, activation=folded_dice)    (with a bias)
+
+    gamma (W x - mean) / sqrt(var + eps) + beta is W' x + b' with scale = gamma / sqrt(var + eps),
+    W' = scale W and b' = beta - scale mean. Dice stands behind a norm or a bias and keeps u itself
+    beside its normalised form, so its statistics become a scale and a shift of its own.
+    """
+    return Graph(graph.name, graph.span, [_folded(node) for node in graph])
+
+
+def _folded(node: Node) -> Node:
+    if not isinstance(node, ExpertSet):
+        return node
+    return dataclasses.replace(
+        node,
+        norm="folded" if node.norm == "batch" else node.norm,
+        activation="folded_dice" if node.activation == "dice" else node.activation,
+    )

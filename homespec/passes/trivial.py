@@ -1,0 +1,26 @@
+"""Gates with nothing to choose from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from homespec.graph import Gate, Graph, Mix, Node
+
+
+def drop_trivial_gates(graph: Graph) -> Graph:
+    """A gate over one expert has the weight 1: the mixture is that expert, and reads no gate.
+
+    before:  states.task.click = state(counts=[1]) <- gates.task.click, experts.task.shared
+    after:   states.task.click = state(counts=[1]) <- experts.task.shared
+
+    Self gates stay: they scale the expert by a sigmoid.
+    """
+    trivial = {gate.name for gate in graph.of(Gate) if gate.choices == 1}
+    kept = (node for node in graph if node.name not in trivial)
+    return Graph(graph.name, graph.span, [_ungated(node, trivial) for node in kept])
+
+
+def _ungated(node: Node, trivial: set[str]) -> Node:
+    if isinstance(node, Mix) and node.gate.node in trivial:
+        return dataclasses.replace(node, reads=node.reads[1:])
+    return node

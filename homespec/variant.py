@@ -1,0 +1,121 @@
+"""Variants: what a spec may be compiled to, besides the model that is trained.
+
+A variant is written as flags of `homespec compile`; the head of a generated file records them, so
+that the file can be made again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+Mode = Literal["training", "inference"]
+
+
+class UnknownNameError(ValueError):
+    """A task, pass or mode that is not there; the message names those that are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One of the files that a spec compiles to. No `tasks` means all of them."""
+
+    optimize: bool = True
+    mode: Mode = "training"
+    tasks: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+
+    @property
+    def inference(self) -> bool:
+        """Whether nothing is left that only training needs."""
+        return self.mode == "inference"
+
+    @property
+    def serving(self) -> bool:
+        """Whether it loads weights of the whole model, of which it may need but a part."""
+        return self.inference or bool(self.tasks)
+
+    @property
+    def suffix(self) -> str:
+        """What the name of its file ends in, so that variants may lie beside each other."""
+        kind = "_inference" if self.inference else "_pruned" if self.tasks else ""
+        return kind + ("" if self.optimize else "_plain")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags of `homespec compile` that ask for it."""
+        found = [] if self.optimize else ["--no-optimize"]
+        found += [f"--mode {self.mode}"] if self.inference else []
+        found += [f"--tasks {','.join(self.tasks)}"] if self.tasks else []
+        return (*found, *(f"--skip-pass {name}" for name in self.skip))
+
+    def asking(self, known: Iterable[str]) -> Variant:
+        """This variant with its tasks in the order of the spec. Raises UnknownNameError."""
+        tasks = list(known)
+        for name in self.tasks:
+            _known("task", name, tasks)
+        return dataclasses.replace(self, tasks=tuple(t for t in tasks if t in self.tasks))
+
+
+DEFAULT = Variant()
+"""The model that is trained, optimised."""
+
+SUFFIXES = ("_plain", "_inference", "_inference_plain", "_pruned", "_pruned_plain")
+"""The endings of files that lie beside a spec's main one."""
+
+
+def variant(
+    *,
+    optimize: bool = True,
+    mode: str = "training",
+    tasks: Iterable[str] | None = None,
+    skip: Iterable[str] = (),
+) -> Variant:
+    """A variant; `tasks` may be names or one text with commas. Raises ValueError."""
+    asked = split_names([tasks] if isinstance(tasks, str) else tasks or ())
+    if tasks is not None and not asked:
+        raise ValueError("no task is asked for")
+    _known("mode", mode, get_args(Mode))
+    skipped = tuple(dict.fromkeys([skip] if isinstance(skip, str) else skip))
+    return Variant(optimize, cast("Mode", mode), asked, skipped)
+
+
+def split_names(texts: Iterable[str]) -> tuple[str, ...]:
+    """Names that are separated by commas, or in texts of their own; each once."""
+    names = (name.strip() for text in texts for name in text.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def recorded(flags: str) -> Variant:
+    """The variant that the head of a generated file records."""
+    words = iter(flags.split())
+    found: dict[str, list[str]] = {}
+    for word in words:
+        found.setdefault(word, []).append("" if word == "--no-optimize" else next(words, ""))
+    return variant(
+        optimize="--no-optimize" not in found,
+        mode=found.get("--mode", ["training"])[-1],
+        tasks=found.get("--tasks"),
+        skip=found.get("--skip-pass", ()),
+    )
+
+
+def _known(what: str, name: str, names: Iterable[str]) -> None:
+    """Raise UnknownNameError for a name that is not one of `names`."""
+    known = list(names)
+    if name in known:
+        return
+    from homespec.diagnostics.suggest import closest, listing
+
+    guess = closest(name, known)
+    hint = f" Did you mean `{guess}`?" if guess else ""
+    plural = {"pass": "passes"}.get(what, f"{what}s")
+    there = f"The {plural} are {listing(known, 100)}" if known else f"There are no {plural} here"
+    raise UnknownNameError(f"there is no {what} `{name}`.{hint} {there}")
+
+
+def check_pass(name: str, passes: Iterable[str]) -> None:
+    """Raise UnknownNameError for a pass that does not run for this variant."""
+    _known("pass", name, passes)
