@@ -19,19 +19,23 @@ MEASURES = {
     "forward": "forward and loss in training mode, without gradients",
 }
 
+WIDTH = 150
+"""Of the tables, at least: numbers that are cut help nobody."""
+
 NONE = "–"
 """In a cell that has nothing to say."""
 
 NOTES = (
     "Medians over the rounds, each of which runs every variant once; quartiles in parentheses.",
     "×: how many times as fast as that reference, the median of the ratios of rounds.",
-    "Operations are aten's, without views; kernels those of compiled code, aten's included; both of\nforward and backward. Peak memory is that above what a step starts with.",
+    "Operations are aten's, without views; kernels those of compiled code, aten's included.",
+    "Both are those of forward and backward. Peak memory is above what a step starts with.",
 )
 
 
 def show(result: Result) -> None:
     """Print header, tables and notes."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=max(WIDTH, Console().width))
     console.print("\n".join(header(result)), markup=False)
     for case in result.cases:
         for measure in case.times:
