@@ -9,6 +9,11 @@ from pathlib import Path
 import torch
 
 
+def has_gpu() -> bool:
+    """Whether torch finds a GPU of CUDA."""
+    return torch.cuda.is_available()
+
+
 def machine(device: str) -> dict[str, str | int]:
     """The processor with its threads, or the GPU, and the versions that matter."""
     found: dict[str, str | int] = {"cpu": _processor(), "cores": os.cpu_count() or 0}

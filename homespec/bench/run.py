@@ -98,6 +98,8 @@ class _Measurement:
             settings = self.settings
             one = build(self.spec, name, weights, settings.batch, settings.device, self.precision)
             facts = self._facts(name)
+            if VARIANTS[name].compiled:
+                self.say(f"  {name}: compiling")
             before = counting.generated_kernels()
             started = time.perf_counter()
             first = first_step(one)

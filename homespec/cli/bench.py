@@ -134,11 +134,11 @@ def _quiet() -> None:
 
 
 def _device(wanted: str | None) -> str:
-    import torch
+    from homespec.bench.machine import has_gpu
 
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if wanted == "cuda" and not has_gpu():
         raise click.BadParameter("torch finds no GPU here.", param_hint="'--device'")
-    return wanted or ("cuda" if torch.cuda.is_available() else "cpu")
+    return wanted or ("cuda" if has_gpu() else "cpu")
 
 
 def _variants(wanted: tuple[str, ...], device: str) -> tuple[str, ...]:
