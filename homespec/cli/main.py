@@ -22,6 +22,7 @@ VERBS = {
     "schema": "Print the JSON Schema of specs, for editors.",
     "new": "Write a first spec.",
     "train": "Train the model of a spec and measure it.",
+    "bench": "Measure the speed of a spec's code.",
 }
 """Each verb and its help: `homespec --help` imports none of them."""
 

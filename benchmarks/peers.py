@@ -1,0 +1,450 @@
+"""Training steps of MMoE and PLE (two levels): public PyTorch libraries beside homespec.
+
+    pip install torch-rechub deepctr-torch
+    python benchmarks/peers.py --tasks 4,8,16 --json peers.json
+
+A library that is not installed is left out. All models get the same weights by logical name, and
+their float64 outputs on one batch must agree to 1e-9 before float32 is timed, in one process and in
+turns, as `homespec bench` does. Sizes are those of the small sweep: an input of 128, two experts a
+set (MMoE: `--experts`), no hidden layer, width 64, towers with one hidden layer of 64.
+
+What a library has and the papers do not is taken out of its models, which makes them faster:
+
+* torch-rechub: the BatchNorm behind each Linear, the Dropout of rate 0, and its EmbeddingLayer,
+  which for one dense tensor puts out what it gets.
+* deepctr-torch: the Dropout of rate 0 and the regularisation. Its gates have no bias; ours have,
+  which starts at 0. Its PLE computes a gate of the shared node in the last level, too, that nothing
+  reads: that is how it is written and stays. Its check for a newer version at import does not run.
+
+The step is the same for all: forward, a loss per task as the libraries' trainers compute it (binary
+cross-entropy on their probabilities; on logits for ours), backward, torch's fused Adam, zero_grad.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import torch
+import torch.nn.functional as F
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+import homespec
+from homespec.analysis.yaml_text import flow
+from homespec.bench import counting
+from homespec.bench.machine import machine
+from homespec.bench.memory import keep_freed_memory
+from homespec.bench.step import Trainee, model_loss
+from homespec.bench.timing import Spread, interleaved, ratios, spread
+
+WIDTH, INPUT, TOWER, EXPERTS, SEED = 64, 128, 64, 2, 0
+LEVELS = ("meta", "task")
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model's size: `shared` experts of the root; in a PLE also EXPERTS of each task."""
+
+    family: str
+    tasks: tuple[str, ...]
+    shared: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """A Linear of a peer by our logical name; `gate` says that its rows are a gate's."""
+
+    name: str
+    weight: Tensor
+    bias: Tensor | None
+    gate: bool = False
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library: how to build its model of a case, and where its weights are."""
+
+    name: str
+    build: Callable[[Case], nn.Module]
+    parts: Callable[[Any, Case], Iterator[Part]]
+    inputs: Callable[[Tensor], Any] = lambda x: x
+
+
+# ---------------------------------------------------------------- torch-rechub
+
+
+class Given(nn.Module):
+    """In place of an EmbeddingLayer: the input is one dense tensor."""
+
+    def forward(self, inputs: Any, features: Any, squeeze_dim: bool = True) -> Tensor:
+        """The tensor itself."""
+        return inputs["x"]
+
+
+def rechub() -> Peer:
+    """torch-rechub; ImportError if it is not installed."""
+    from torch_rechub.basic.features import DenseFeature
+    from torch_rechub.models import multi_task
+
+    def build(case: Case) -> nn.Module:
+        features, types = [DenseFeature("x", INPUT)], ["classification"] * len(case.tasks)
+        experts, towers = {"dims": [WIDTH]}, [{"dims": [TOWER]}] * len(case.tasks)
+        if case.family == "mmoe":
+            model = multi_task.MMOE(features, types, case.shared, experts, towers)
+        else:
+            counts = (len(LEVELS), EXPERTS, case.shared)
+            model = multi_task.PLE(features, types, *counts, experts, towers)
+        model.embedding = Given()
+        return without(model, nn.BatchNorm1d, nn.Dropout)
+
+    return Peer("torch-rechub", build, rechub_parts, lambda x: {"x": x})
+
+
+def without(model: nn.Module, *kinds: type[nn.Module]) -> nn.Module:
+    """The model with modules of these kinds taken out of sequences, elsewhere doing nothing."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, kinds):
+                setattr(parent, name, nn.Identity())
+        if isinstance(parent, nn.Sequential):
+            kept = [child for child in parent if not isinstance(child, nn.Identity)]
+            parent._modules = {str(index): child for index, child in enumerate(kept)}
+    return model
+
+
+def rechub_parts(model: Any, case: Case) -> Iterator[Part]:
+    """The Linears of their MMOE or PLE."""
+    for task, tower in zip(case.tasks, model.towers, strict=True):
+        yield from rechub_mlp(f"towers.{task}", tower)
+    if case.family == "mmoe":
+        for index, expert in enumerate(model.experts):
+            yield from rechub_mlp(f"experts.task.shared.{index}", expert)
+        for task, gate in zip(case.tasks, model.gates, strict=True):
+            yield from rechub_mlp(f"gates.task.{task}", gate, gate=True)
+        return
+    for name, level in zip(LEVELS, model.cgc_layers, strict=True):
+        for index, expert in enumerate(level.experts_shared):
+            yield from rechub_mlp(f"experts.{name}.shared.{index}", expert)
+        for index, expert in enumerate(level.experts_specific):
+            task, own = divmod(index, EXPERTS)
+            yield from rechub_mlp(f"experts.{name}.{case.tasks[task]}.{own}", expert)
+        for task, gate in zip(case.tasks, level.gates_specific, strict=True):
+            yield from rechub_mlp(f"gates.{name}.{task}", gate, gate=True)
+        if hasattr(level, "gate_shared"):
+            yield from rechub_mlp(f"gates.{name}.shared", level.gate_shared, gate=True)
+
+
+def rechub_mlp(name: str, mlp: Any, gate: bool = False) -> Iterator[Part]:
+    """The Linears of their MLP."""
+    linears = [layer for layer in mlp.mlp if isinstance(layer, nn.Linear)]
+    for index, linear in enumerate(linears):
+        yield Part(f"{name}.linears.{index}", linear.weight, linear.bias, gate)
+
+
+# ---------------------------------------------------------------- deepctr-torch
+
+
+def deepctr() -> Peer:
+    """deepctr-torch; ImportError if it is not installed."""
+    quiet = ModuleType("deepctr_torch.utils")
+    quiet.check_version = lambda version: None  # type: ignore[attr-defined]  # it asks the network
+    sys.modules.setdefault("deepctr_torch.utils", quiet)
+    from deepctr_torch.inputs import DenseFeat
+    from deepctr_torch.models import MMOE, PLE
+
+    def build(case: Case) -> nn.Module:
+        sizes = {
+            "expert_dnn_hidden_units": (WIDTH,),
+            "gate_dnn_hidden_units": (),
+            "tower_dnn_hidden_units": (TOWER,),
+            "task_types": ["binary"] * len(case.tasks),
+            "task_names": list(case.tasks),
+            "l2_reg_linear": 0,
+            "l2_reg_embedding": 0,
+        }
+        features = [DenseFeat("x", INPUT)]
+        if case.family == "mmoe":
+            return without(MMOE(features, num_experts=case.shared, **sizes), nn.Dropout)
+        counts = {"shared_expert_num": case.shared, "specific_expert_num": EXPERTS}
+        return without(PLE(features, num_levels=len(LEVELS), **counts, **sizes), nn.Dropout)
+
+    return Peer("deepctr-torch", build, deepctr_parts)
+
+
+def deepctr_parts(model: Any, case: Case) -> Iterator[Part]:
+    """The Linears of their MMOE or PLE; the last one's bias of a tower is in the output layer."""
+    towers = zip(model.tower_dnn, model.tower_dnn_final_layer, model.out, strict=True)
+    for task, (tower, final, out) in zip(case.tasks, towers, strict=True):
+        yield from deepctr_dnn(f"towers.{task}", tower)
+        yield Part(f"towers.{task}.linears.1", final.weight, out.bias)
+    if case.family == "mmoe":
+        for index, expert in enumerate(model.expert_dnn):
+            yield from deepctr_dnn(f"experts.task.shared.{index}", expert)
+        for task, gate in zip(case.tasks, model.gate_dnn_final_layer, strict=True):
+            yield Part(f"gates.task.{task}.linears.0", gate.weight, None, gate=True)
+        return
+    for depth, name in enumerate(LEVELS):
+        for index, expert in enumerate(model.shared_experts[depth][0]):
+            yield from deepctr_dnn(f"experts.{name}.shared.{index}", expert)
+        gates = model.specific_gate_dnn_final_layer[depth]
+        for task, experts, gate in zip(
+            case.tasks, model.specific_experts[depth], gates, strict=True
+        ):
+            for index, expert in enumerate(experts):
+                yield from deepctr_dnn(f"experts.{name}.{task}.{index}", expert)
+            yield Part(f"gates.{name}.{task}.linears.0", gate.weight, None, gate=True)
+        if name != LEVELS[-1]:
+            gate = model.shared_gate_dnn_final_layer[depth]
+            yield Part(f"gates.{name}.shared.linears.0", gate.weight, None, gate=True)
+
+
+def deepctr_dnn(name: str, dnn: Any) -> Iterator[Part]:
+    """The Linears of their DNN."""
+    for index, linear in enumerate(dnn.linears):
+        yield Part(f"{name}.linears.{index}", linear.weight, linear.bias)
+
+
+# ---------------------------------------------------------------- ours, and equality
+
+
+def our_spec(case: Case) -> homespec.api.LoadedSpec:
+    """The same model in homespec's language."""
+    experts: dict[str, Any] = {"width": WIDTH, "task": {"shared": case.shared}}
+    if case.family == "ple":
+        counts = {"shared": case.shared, "task": EXPERTS}
+        experts = {"width": WIDTH, "meta": counts, "task": counts}
+    spec = {
+        "homespec": 1,
+        "name": case.family,
+        "family": case.family,
+        "features": {"x": {"dense": INPUT}},
+        "tasks": {task: {} for task in case.tasks},
+        "experts": experts,
+        "towers": {"hidden": [TOWER]},
+    }
+    return homespec.loads("".join(f"{key}: {flow(value)}\n" for key, value in spec.items()))
+
+
+def random_weights(spec: homespec.api.LoadedSpec) -> dict[str, Tensor]:
+    """Weights by logical name; biases of gates are 0, since not all peers have them."""
+    torch.manual_seed(SEED)
+    model = homespec.build(spec, optimize=False)
+    state = homespec.build_module(spec, optimize=False).logical_state(model)
+    zero = {n for n in state if n.startswith("gates.") and n.endswith(".bias")}
+    return {n: torch.zeros_like(t) if n in zero else t for n, t in state.items()}
+
+
+@torch.no_grad()
+def load(peer: Peer, model: nn.Module, case: Case, weights: dict[str, Tensor]) -> None:
+    """Copy our weights into a peer's model; every weight of ours must have its place there.
+
+    Gates of a PLE have the rows of the shared experts last in both libraries, ours have them first.
+    """
+    used = set()
+    for part in peer.parts(model, case):
+        roll = -case.shared if part.gate and case.family == "ple" else 0
+        part.weight.copy_(weights[f"{part.name}.weight"].roll(roll, 0))
+        used.add(f"{part.name}.weight")
+        if part.bias is not None:
+            part.bias.copy_(weights[f"{part.name}.bias"].roll(roll, 0))
+        if part.bias is not None or part.gate:
+            used.add(f"{part.name}.bias")
+    assert used == weights.keys(), sorted(used ^ weights.keys())
+
+
+@torch.no_grad()
+def check_outputs(peer: Peer, case: Case, weights: dict[str, Tensor]) -> float:
+    """The greatest difference of probabilities in float64, for both of our layouts."""
+    theirs = peer.build(case)
+    load(peer, theirs, case, weights)
+    torch.manual_seed(SEED)
+    x = torch.randn(64, INPUT, dtype=torch.float64)
+    expected = theirs.double()(peer.inputs(x))
+    spec, worst = our_spec(case), 0.0
+    for optimize in (True, False):
+        code = homespec.build_module(spec, optimize=optimize)
+        model = homespec.build(spec, optimize=optimize, dtype=torch.float64)
+        code.load_logical_state(model, weights)
+        logits = model({"x": x})
+        found = torch.stack([logits[task].sigmoid() for task in case.tasks], dim=1)
+        worst = max(worst, float((found - expected).abs().max()))
+    if not worst <= TOLERANCE:
+        raise click.ClickException(f"{peer.name}'s {case.family} differs from ours by {worst:.1e}")
+    return worst
+
+
+# ---------------------------------------------------------------- measuring
+
+
+@dataclass
+class Measured:
+    """Results of a case. `differences` are those of float64 outputs from ours, by peer."""
+
+    case: Case
+    differences: dict[str, float]
+    operations: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    times: dict[str, list[float]] = field(default_factory=dict)
+
+
+def trainees(
+    case: Case, peers: list[Peer], weights: dict[str, Tensor], rows: int, eager_only: bool
+) -> Iterator[tuple[str, Trainee]]:
+    """All variants, each with a model of its own and the same weights and batch."""
+    modes = {"": None} if eager_only else {"": None, "-compiled": "default"}
+    torch.manual_seed(SEED)
+    x, labels = torch.randn(rows, INPUT), torch.randint(2, (rows, len(case.tasks))).float()
+    for peer in peers:
+        for suffix, mode in modes.items():
+            theirs = peer.build(case).train()
+            load(peer, theirs, case, weights)
+            loss = their_loss(theirs, len(case.tasks))
+            yield (
+                peer.name + suffix,
+                Trainee(theirs, loss, peer.inputs(x), labels, "cpu", mode=mode),
+            )
+    spec = our_spec(case)
+    columns = dict(zip(case.tasks, labels.unbind(1), strict=True))
+    for suffix, mode in modes.items():
+        code, model = homespec.build_module(spec), homespec.build(spec)
+        code.load_logical_state(model, weights)
+        loss = model_loss(model, code.loss)
+        yield "ours" + suffix, Trainee(model, loss, {"x": x}, columns, "cpu", mode=mode)
+
+
+def their_loss(model: nn.Module, tasks: int) -> Callable[[Any, Tensor], Tensor]:
+    """The sum of the tasks' cross-entropies on their probabilities [B, T], task by task."""
+
+    def loss_of(inputs: Any, labels: Tensor) -> Tensor:
+        found = model(inputs)
+        return sum(F.binary_cross_entropy(found[:, i], labels[:, i]) for i in range(tasks))
+
+    return loss_of
+
+
+def measure(case: Case, peers: list[Peer], rows: int, rounds: int, eager_only: bool) -> Measured:
+    """Check outputs, then time training steps in turns."""
+    torch._dynamo.reset()
+    weights = random_weights(our_spec(case))
+    result = Measured(case, {peer.name: check_outputs(peer, case, weights) for peer in peers})
+    actions, losses = {}, {}
+    for name, trainee in trainees(case, peers, weights, rows, eager_only):
+        try:
+            losses[name] = float(trainee.backward().detach())
+        except Exception as error:
+            if trainee.mode is None:
+                raise
+            result.failures[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            continue
+        trainee.optimizer.zero_grad()
+        if trainee.mode is None:
+            result.operations[name] = counting.operations(trainee.backward)
+            trainee.optimizer.zero_grad()
+        say(f"  {name}: {'ready' if trainee.mode is None else 'compiled'}, loss {losses[name]:.6f}")
+        actions[name] = trainee.step
+    if max(losses.values()) - min(losses.values()) > 1e-3 * min(losses.values()):
+        raise click.ClickException(f"float32 losses disagree: {losses}")
+    result.times = interleaved(actions, rounds, "cpu")
+    return result
+
+
+def say(line: str) -> None:
+    """Progress."""
+    click.echo(line, err=True)
+
+
+def table(result: Measured) -> Table:
+    """A line per variant."""
+    made = Table(box=box.SIMPLE_HEAD)
+    made.add_column("variant", no_wrap=True)
+    best = "ours-compiled" if "ours-compiled" in result.times else "ours"
+    for name in ("ms", f"{best} is × as fast", "operations", "difference in float64"):
+        made.add_column(name, justify="right", no_wrap=True)
+    own = {
+        name: ratios({name: times, best: result.times[best]}, name)[best]
+        for name, times in result.times.items()
+    }
+    for name, times in result.times.items():
+        count, differs = result.operations.get(name), result.differences.get(name)
+        made.add_row(
+            name,
+            shown(spread(times)),
+            "–" if name == best else shown(own[name]),
+            "–" if count is None else f"{count:,}",
+            "–" if differs is None else f"{differs:.0e}",
+        )
+    return made
+
+
+def shown(found: Spread) -> str:
+    """Median and quartiles."""
+    return f"{found.median:.2f} ({found.low:.2f}–{found.high:.2f})"
+
+
+def installed() -> list[Peer]:
+    """The libraries that are there."""
+    found = []
+    for make in (rechub, deepctr):
+        with contextlib.suppress(ImportError):
+            found.append(make())
+    return found
+
+
+@click.command()
+@click.option("--tasks", default="4,8,16", show_default=True)
+@click.option("--models", default="mmoe,ple", show_default=True)
+@click.option("--experts", default=8, show_default=True, help="Experts of MMoE.")
+@click.option("--batch", default=512, show_default=True, type=click.IntRange(2))
+@click.option("--rounds", default=30, show_default=True, type=click.IntRange(1))
+@click.option("--eager", is_flag=True, help="Compile nothing.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
+def main(
+    tasks: str,
+    models: str,
+    experts: int,
+    batch: int,
+    rounds: int,
+    eager: bool,
+    json_file: Path | None,
+) -> None:
+    """Print a table for each model and number of tasks."""
+    peers = installed()
+    if not peers:
+        raise click.UsageError("no peer is installed: pip install torch-rechub deepctr-torch")
+    kept, console = keep_freed_memory(), Console(highlight=False, width=120)
+    about = machine("cpu")
+    console.print(
+        f"{about['cpu']}, {about['threads']} threads; torch {about['torch']}; batch {batch},"
+        f" float32, {rounds} rounds, seed {SEED}; freed memory {'' if kept else 'not '}kept"
+    )
+    results = []
+    for family in models.split(","):
+        for count in map(int, tasks.split(",")):
+            say(f"{family}, {count} tasks")
+            names = tuple(f"t{index}" for index in range(count))
+            case = Case(family, names, experts if family == "mmoe" else EXPERTS)
+            results.append(measure(case, peers, batch, rounds, eager))
+            console.print(f"\n{family}, {count} tasks: training step")
+            console.print(table(results[-1]))
+            for name, reason in results[-1].failures.items():
+                console.print(f"{name}: does not compile: {reason}", markup=False)
+    if json_file:
+        cases = [dataclasses.asdict(result) for result in results]
+        settings = {"batch": batch, "rounds": rounds, "seed": SEED, "machine": about}
+        json_file.write_text(json.dumps({**settings, "cases": cases}, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

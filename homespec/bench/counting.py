@@ -1,0 +1,107 @@
+"""Benchmark: operations, kernels and memory of a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+
+FREE = {"_unsafe_view", "_reshape_alias", "detach", "lift_fresh"}
+"""Operations that touch no number although torch does not call them views."""
+
+FREE_BEGINNINGS = ("empty", "new_empty")
+
+
+def is_free(operation: str) -> bool:
+    """Whether an operation of this name (without `aten::`) makes memory or a view, no number."""
+    return operation in FREE or operation.startswith(FREE_BEGINNINGS)
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what reaches the device: views and empty memory do not."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if not func.is_view and not is_free(func.overloadpacket.__name__):
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def operations(action: Callable[[], object]) -> int:
+    """The aten operations of an eager function, its backward included; views do not count."""
+    counter = _Counter()  # type: ignore[no-untyped-call]
+    with counter:
+        action()
+    return int(counter.count)
+
+
+def generated_kernels() -> int:
+    """Kernels that inductor has generated in this process so far, or found in its cache.
+
+    On a CPU a kernel is a nest of loops.
+    """
+    from torch._inductor import metrics
+
+    return int(metrics.generated_kernel_count)
+
+
+def external_kernels(action: Callable[[], object]) -> int:
+    """The aten operations that compiled code calls on a CPU, such as matrix products.
+
+    Those inside of others do not count. Kernels that inductor generated are no operations.
+    """
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        action()
+    return sum(_is_outermost(event) for event in seen.events() or ())
+
+
+VIEWS = {"alias", "as_strided", "expand", "permute", "reshape", "resolve_conj", "select", "slice"}
+VIEWS |= {"split", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view", "view_as"}
+"""Names of views, where a profile gives no more than names."""
+
+
+def _is_outermost(event: Any) -> bool:
+    scope, _, name = event.name.rpartition("::")
+    if scope not in ("aten", "mkldnn", "mkl", "onednn", "inductor") or name in VIEWS:
+        return False
+    above = event.cpu_parent
+    while above is not None:
+        if above.name.startswith(("aten::", "mkldnn::", "mkl::", "onednn::")):
+            return False
+        above = above.cpu_parent
+    return not is_free(name)
+
+
+def cuda_kernels(action: Callable[[], object]) -> int:
+    """Kernels, copies and fills that a function makes the GPU do."""
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        action()
+        torch.cuda.synchronize()
+    gpu = torch.autograd.DeviceType.CUDA  # type: ignore[attr-defined]
+    return sum(event.device_type == gpu for event in seen.events() or ())
+
+
+def peak_memory(action: Callable[[], object], device: str) -> int:
+    """Bytes at the highest point of a call above what is held when it starts."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        held = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        action()
+        torch.cuda.synchronize()
+        return int(torch.cuda.max_memory_allocated() - held)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        action()
+    assert seen.profiler is not None
+    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = highest = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        highest = max(highest, held)
+    return highest

@@ -1,0 +1,106 @@
+"""Benchmark: the matrix products of a model, as a list, from its graph before any pass.
+
+Every Linear of experts, gates, self gates, LoRAs, routers and towers is one product forward and two
+backward: dX, the gradient of what it reads, and dW, that of its weight. The experts that read one
+value are one wide product in their first layer. There is no dX of a value that nothing trains,
+which is v where all features are dense: autograd does not compute it either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from homespec.graph import (
+    INPUT,
+    ExpertSet,
+    Feature,
+    FeatureGate,
+    Gate,
+    Graph,
+    Mix,
+    Node,
+    Port,
+    SelfGate,
+    Tower,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """x [B, inputs] times a weight [outputs, inputs]; `name` is of the first Linear in it."""
+
+    name: str
+    inputs: int
+    outputs: int
+    needs_dx: bool = True
+
+    @property
+    def flops(self) -> int:
+        """Of the forward product, for each sample."""
+        return 2 * self.inputs * self.outputs
+
+    @property
+    def step_flops(self) -> int:
+        """Of all two or three products, for each sample."""
+        return self.flops * (3 if self.needs_dx else 2)
+
+
+def gemms_of(graph: Graph) -> list[Gemm]:
+    """All products of a graph without batches, in its order."""
+    untrained = {Port(INPUT)} if not any(node.rows for node in graph.of(Feature)) else set()
+    found: list[Gemm] = []
+    for node in graph:
+        trained = not set(node.reads) <= untrained
+        found += _gemms(node, trained)
+    return [*found, *_first_layers(graph.of(ExpertSet), untrained)]
+
+
+def _gemms(node: Node, trained: bool) -> Iterator[Gemm]:
+    """The products of a node, without the first layers of experts."""
+    match node:
+        case FeatureGate():
+            if node.loras > 1:
+                yield Gemm(f"{node.name}.router", node.width, node.loras, trained)
+            for index in range(node.loras):
+                lora = f"{node.name}.loras.{index}"
+                yield Gemm(f"{lora}.down", node.width, node.rank, trained)
+                yield Gemm(f"{lora}.up", node.rank, node.width)
+        case ExpertSet():
+            for index in range(node.count):
+                yield from list(_mlp(f"{node.name}.{index}", node.widths, trained))[1:]
+        case SelfGate() | Tower():
+            yield from _mlp(node.name, node.widths, trained)
+        case Gate() if node.choices > 1:
+            yield from _mlp(node.name, node.widths, trained)
+
+
+def _mlp(name: str, widths: tuple[int, ...], trained: bool) -> Iterator[Gemm]:
+    for i, (n_in, n_out) in enumerate(pairwise(widths)):
+        yield Gemm(f"{name}.linears.{i}", n_in, n_out, trained or i > 0)
+
+
+def _first_layers(sets: Iterable[ExpertSet], untrained: set[Port]) -> Iterator[Gemm]:
+    """One wide product for all experts that read one value."""
+    wide: dict[Port, Gemm] = {}
+    for node in sets:
+        ports = node.reads if len(node.reads) > 1 else node.reads * node.count
+        for index, port in enumerate(ports):
+            n_in, n_out = node.widths[:2]
+            name = f"{node.name}.{index}.linears.0"
+            before = wide.get(port, Gemm(name, n_in, 0, port not in untrained))
+            wide[port] = Gemm(before.name, n_in, before.outputs + n_out, before.needs_dx)
+    yield from wide.values()
+
+
+def activation_widths(graph: Graph) -> int:
+    """Numbers for each sample that must exist in memory between the products, forward.
+
+    They are what products put out (of a LoRA only its low-rank side: its mixture of sigmoids need
+    never be written), what feature gates put out, and the states. Norms, activations and mixtures
+    may be fused with what surrounds them.
+    """
+    outputs = sum(gemm.outputs for gemm in gemms_of(graph) if not gemm.name.endswith(".up"))
+    gated = sum(node.width for node in graph.of(FeatureGate))
+    return outputs + gated + sum(node.width for node in graph.of(Mix))

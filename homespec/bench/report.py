@@ -1,0 +1,127 @@
+"""Benchmark: the result as tables, and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from homespec.bench.result import REFERENCES, Case, Facts, Result
+from homespec.bench.timing import Spread
+
+MEASURES = {
+    "step": "training step: forward, loss, backward, fused Adam, zero_grad",
+    "forward": "forward and loss in training mode, without gradients",
+}
+
+WIDTH = 150
+"""Of the tables, at least: numbers that are cut help nobody."""
+
+NONE = "–"
+"""In a cell that has nothing to say."""
+
+NOTES = (
+    "Medians over the rounds, each of which runs every variant once; quartiles in parentheses.",
+    "×: how many times as fast as that reference, the median of the ratios of rounds.",
+    "Operations are aten's, without views; kernels those of compiled code, aten's included.",
+    "Both are those of forward and backward. Peak memory is above what a step starts with.",
+)
+
+
+def show(result: Result) -> None:
+    """Print header, tables and notes."""
+    console = Console(highlight=False, width=max(WIDTH, Console().width))
+    console.print("\n".join(header(result)), markup=False)
+    for case in result.cases:
+        for measure in case.times:
+            console.print()
+            console.print(f"{title(case)}, {MEASURES[measure]}", markup=False)
+            console.print(table(case, measure))
+    console.print()
+    notes = NOTES if result.complete else (*NOTES, "Interrupted: this is what was complete.")
+    console.print("\n".join(notes), markup=False)
+
+
+def header(result: Result) -> Iterator[str]:
+    """What was measured, on what, how."""
+    settings, machine = result.settings, result.machine
+    yield f"{result.spec} ({result.file}), batch {settings.batch}, seed {result.seed}"
+    where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    yield f"{where}; torch {machine['torch']}, Python {machine['python']}"
+    if settings.device == "cpu":
+        kept = "is kept for reuse" if result.keeps_freed_memory else "goes back to the system"
+        yield f"{settings.rounds} rounds; freed memory {kept}, in all variants"
+    else:
+        yield f"{settings.rounds} rounds, timed by CUDA events"
+
+
+def title(case: Case) -> str:
+    """A case in a few words."""
+    return (
+        f"{case.tasks} tasks, {case.precision}, {case.parameters:,} parameters,"
+        f" {case.flops / 1e9:.1f} GFLOP a step"
+    )
+
+
+def table(case: Case, measure: str) -> Table:
+    """A line per variant, with the columns that have something to say."""
+    columns = {
+        name: cells for name, cells in _columns(case, measure) if any(c != NONE for c in cells)
+    }
+    made = Table(box=box.SIMPLE_HEAD)
+    made.add_column("variant", no_wrap=True)
+    for name in columns:
+        made.add_column(name, justify="right", no_wrap=True)
+    for variant, *cells in zip(case.times[measure], *columns.values(), strict=True):
+        made.add_row(variant, *cells)
+    return made
+
+
+def _columns(case: Case, measure: str) -> Iterator[tuple[str, list[str]]]:
+    """Each column's title and its cells, one for each variant."""
+    variants = list(case.times[measure])
+    yield "ms", [_time(spread) for spread in case.spreads(measure).values()]
+    for reference in REFERENCES:
+        found = case.ratios(measure, reference)
+        cells = [f"{found[n].median:.2f}" if found and n != reference else NONE for n in variants]
+        yield f"× {reference}", cells
+    facts = [case.facts.get(name, Facts()) for name in variants]
+    if measure == "forward":
+        yield "operations", [_count(f.forward_operations) for f in facts]
+        return
+    yield "operations", [_count(f.operations) for f in facts]
+    yield "kernels", [_count(f.kernels) for f in facts]
+    yield "peak MB", [_count(f.peak, 1e6, 1) for f in facts]
+    for cache in ("cold", "warm"):
+        seconds = [f.compiling.get(cache) for f in facts]
+        yield f"{cache} s", [f"{s.wall:.1f}" if s else NONE for s in seconds]
+
+
+def _time(found: Spread) -> str:
+    return f"{found.median:.2f} ({found.low:.2f}–{found.high:.2f})"
+
+
+def _count(value: int | None, unit: float = 1, digits: int = 0) -> str:
+    return NONE if value is None else f"{value / unit:,.{digits}f}"
+
+
+def to_json(result: Result) -> str:
+    """Everything, the times of every round included."""
+    data = dataclasses.asdict(result)
+    for case, written in zip(result.cases, data["cases"], strict=True):
+        written["milliseconds"] = _asdicts({m: case.spreads(m) for m in case.times})
+        written["times_as_fast"] = _asdicts(
+            {m: {r: case.ratios(m, r) for r in REFERENCES} for m in case.times}
+        )
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def _asdicts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _asdicts(part) for key, part in value.items()}
+    return dataclasses.asdict(value)

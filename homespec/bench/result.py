@@ -1,0 +1,86 @@
+"""Benchmark: settings and results, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from homespec.bench.compile_time import Seconds
+from homespec.bench.timing import Spread, Times, ratios, spread
+from homespec.bench.variants import FLOOR
+
+REFERENCES = ("naive", "naive-compiled", FLOOR)
+"""What times are compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What to measure. `tasks` empty: the spec with the tasks that it has."""
+
+    batch: int
+    tasks: tuple[int, ...]
+    device: str
+    precisions: tuple[str, ...]
+    rounds: int
+    variants: tuple[str, ...]
+    forward: bool = False
+    compile_time: bool = False
+    memory: bool = False
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of a variant besides its times; None where it was not asked for.
+
+    `operations` are those of aten in an eager forward and backward, views not counted; `kernels`
+    what compiled code launches for the same; `peak` bytes of a step above what lies there before;
+    `first` seconds of the first step in this process, whose caches may be warm.
+    """
+
+    difference: float | None = None
+    operations: int | None = None
+    forward_operations: int | None = None
+    kernels: int | None = None
+    peak: int | None = None
+    first: float | None = None
+    compiling: dict[str, Seconds] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Case:
+    """One size in one precision. `times` holds those of `step` and, if asked for, `forward`.
+
+    `flops` are those of the matrix products of a step; `bytes_ms` what a GPU's floor has on top of
+    its products, which is in its times already.
+    """
+
+    tasks: int
+    precision: str
+    parameters: int
+    flops: int
+    times: dict[str, Times] = field(default_factory=dict)
+    facts: dict[str, Facts] = field(default_factory=dict)
+    bytes_ms: dict[str, float] = field(default_factory=dict)
+
+    def spreads(self, measure: str) -> dict[str, Spread]:
+        """Milliseconds by variant."""
+        return {name: spread(times) for name, times in self.times[measure].items()}
+
+    def ratios(self, measure: str, reference: str) -> dict[str, Spread]:
+        """How many times as fast as the reference each variant is; empty where that is missing."""
+        times = self.times[measure]
+        return ratios(times, reference) if reference in times else {}
+
+
+@dataclass(slots=True)
+class Result:
+    """All that was measured. `complete` is False after Ctrl-C."""
+
+    spec: str
+    file: str
+    seed: int
+    settings: Settings
+    machine: dict[str, Any]
+    keeps_freed_memory: bool
+    cases: list[Case] = field(default_factory=list)
+    complete: bool = True

@@ -1,0 +1,173 @@
+"""Benchmark: measures the variants of a spec, size by size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from homespec.analysis.costs import cost_of
+from homespec.api import LoadedSpec
+from homespec.bench import counting, floor
+from homespec.bench.compile_time import Job, cold_and_warm
+from homespec.bench.gemms import gemms_of
+from homespec.bench.machine import machine
+from homespec.bench.memory import keep_freed_memory
+from homespec.bench.result import Case, Facts, Result, Settings
+from homespec.bench.scaling import scaled, text_of
+from homespec.bench.step import Tensors
+from homespec.bench.timing import Action, Interrupted, interleaved
+from homespec.bench.trainees import SEED, Built, build, check_equal, first_step, weights_of
+from homespec.bench.variants import FLOOR, VARIANTS
+
+Say = Callable[[str], object]
+"""Tells the user how far the work is."""
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+
+def measure(spec: LoadedSpec, settings: Settings, say: Say) -> Result:
+    """Everything that was asked for. Ctrl-C leaves the result with what was complete by then.
+
+    Raises ValueError for a number of tasks that the spec cannot have, Unequal where variants
+    disagree.
+    """
+    sizes = {count: scaled(spec, count) for count in settings.tasks} or {len(spec.tasks): spec}
+    kept = settings.device == "cpu" and keep_freed_memory()
+    file = spec.analysis.document.file
+    result = Result(spec.name, file, SEED, settings, machine(settings.device), kept)
+    try:
+        for count, sized in sizes.items():
+            for precision in settings.precisions:
+                say(f"{count} tasks, {precision}, batch {settings.batch}")
+                _Measurement(sized, precision, settings, say, result).run()
+    except (KeyboardInterrupt, Interrupted):
+        result.complete = False
+    return result
+
+
+class _Measurement:
+    """One size in one precision."""
+
+    def __init__(
+        self, spec: LoadedSpec, precision: str, settings: Settings, say: Say, result: Result
+    ) -> None:
+        self.spec = spec
+        self.precision = precision
+        self.settings = settings
+        self.say = say
+        self.result = result
+        graph = spec.analysis.graph
+        flops = settings.batch * sum(gemm.step_flops for gemm in gemms_of(graph))
+        self.case = Case(len(spec.tasks), precision, cost_of(graph).parameters, flops)
+
+    def run(self) -> None:
+        """Build, check, count, time. The case joins the result as soon as it holds times."""
+        if self.settings.compile_time:
+            self._compile_times()
+        torch._dynamo.reset()
+        weights = weights_of(self.spec)
+        built = self._build(weights)
+        for one in built:
+            self._count(one)
+        self._time(built)
+
+    def _facts(self, name: str) -> Facts:
+        return self.case.facts.setdefault(name, Facts())
+
+    def _names(self) -> list[str]:
+        return [name for name in VARIANTS if name in self.settings.variants]
+
+    def _compile_times(self) -> None:
+        settings = self.settings
+        for name in self._names():
+            if VARIANTS[name].compiled:
+                self.say(f"  {name}: compiling in two processes, without and with a cache")
+                job = Job(
+                    text_of(self.spec), name, settings.batch, settings.device, self.precision,
+                    torch.get_num_threads(),
+                )  # fmt: skip
+                self._facts(name).compiling = cold_and_warm(job)
+
+    def _build(self, weights: Tensors) -> list[Built]:
+        """All variants after their first step, which was the same for all."""
+        found: list[Built] = []
+        expected: Tensors | None = None
+        for name in self._names():
+            settings = self.settings
+            one = build(self.spec, name, weights, settings.batch, settings.device, self.precision)
+            facts = self._facts(name)
+            if VARIANTS[name].compiled:
+                self.say(f"  {name}: compiling")
+            before = counting.generated_kernels()
+            started = time.perf_counter()
+            first = first_step(one)
+            facts.first = time.perf_counter() - started
+            if VARIANTS[name].compiled:
+                facts.kernels = counting.generated_kernels() - before
+                self.say(f"  {name}: compiled in {facts.first:.1f} s")
+            expected = expected or first
+            facts.difference = check_equal(name, first, expected, self.precision)
+            found.append(one)
+        return found
+
+    def _count(self, built: Built) -> None:
+        """Operations of eager code, kernels of compiled code, memory."""
+        facts, trainee = self._facts(built.name), built.trainee
+        trainee.step()  # the optimiser's state is there from now on
+        if not VARIANTS[built.name].compiled:
+            facts.forward_operations = counting.operations(trainee.forward)
+            facts.operations = counting.operations(trainee.backward)
+        if self.settings.device == "cuda":
+            facts.kernels = counting.cuda_kernels(trainee.backward)
+        elif facts.kernels is not None:
+            facts.kernels += counting.external_kernels(trainee.backward)
+        trainee.optimizer.zero_grad()
+        if self.settings.memory:
+            facts.peak = counting.peak_memory(trainee.step, self.settings.device)
+
+    def _time(self, built: list[Built]) -> None:
+        bare = self._floor() if FLOOR in self.settings.variants else None
+        steps: dict[str, Action] = {one.name: one.trainee.step for one in built}
+        forwards: dict[str, Action] = {one.name: one.trainee.forward for one in built}
+        if bare:
+            steps[FLOOR], forwards[FLOOR] = bare.step, bare.forward
+        self._rounds("step", steps)
+        if self.settings.forward:
+            for one in built:
+                if VARIANTS[one.name].compiled:
+                    self.say(f"  {one.name}: compiling the forward pass")
+                    one.trainee.forward()
+            self._rounds("forward", forwards)
+
+    def _floor(self) -> floor.Floor:
+        settings, graph = self.settings, self.spec.analysis.graph
+        dtype = DTYPES[self.precision]
+        if settings.device == "cuda":
+            forward = floor.bytes_moved(graph, settings.batch, dtype) / floor.bandwidth()
+            self.case.bytes_ms = {"forward": forward, "step": 2 * forward}
+        return floor.Floor(gemms_of(graph), settings.batch, settings.device, dtype)
+
+    def _rounds(self, measure: str, actions: dict[str, Action]) -> None:
+        """Time the functions; what was complete at Ctrl-C is kept."""
+        rounds = self.settings.rounds
+
+        def progress(done: int) -> None:
+            if done == rounds or done % max(1, rounds // 4) == 0:
+                self.say(f"  {measure}: round {done} of {rounds}")
+
+        try:
+            self._keep(measure, interleaved(actions, rounds, self.settings.device, progress))
+        except Interrupted as interrupted:
+            if all(interrupted.times.values()):
+                self._keep(measure, interrupted.times)
+            raise
+
+    def _keep(self, measure: str, times: dict[str, list[float]]) -> None:
+        extra = self.case.bytes_ms.get(measure, 0.0)
+        if FLOOR in times:
+            times[FLOOR] = [taken + extra for taken in times[FLOOR]]
+        self.case.times[measure] = times
+        if self.case not in self.result.cases:
+            self.result.cases.append(self.case)

@@ -1,0 +1,391 @@
+"""`homespec bench`: scaled specs, lists of products, counts, equality, and the verb as a whole."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from test_runtime import TINY
+
+import homespec
+from homespec.analysis.costs import cost_of
+from homespec.api import LoadedSpec
+from homespec.bench import counting, report, run, timing
+from homespec.bench.compile_time import Seconds
+from homespec.bench.floor import Floor
+from homespec.bench.gemms import Gemm, activation_widths, gemms_of
+from homespec.bench.inputs import random_features, random_labels
+from homespec.bench.memory import keep_freed_memory
+from homespec.bench.plot import NoPlot
+from homespec.bench.result import Case, Facts, Result, Settings
+from homespec.bench.scaling import scaled, text_of
+from homespec.bench.trainees import Unequal, build, check_equal, first_step, weights_of
+from homespec.bench.variants import VARIANTS
+from homespec.cli.main import cli
+from homespec.train.compiling import obstacle
+
+ROOT = Path(__file__).parents[1]
+SPECS = sorted([*(ROOT / "specs").rglob("*.yaml"), *(ROOT / "benchmarks").rglob("*.yaml")])
+EAGER = ("naive", "ours", "floor")
+
+RELATED = """
+homespec: 1
+name: related
+features: {x: {dense: 8}, id: {id: {vocab: 9}, dim: 4}, n: {bucketize: [1, 5], dim: 2}}
+groups: {watch: [click, stay], buy: [cart, order]}
+tasks:
+  click: {label: is_click, rate: 0.4}
+  stay: {kind: regression, scale: 1000, where: click}
+  cart: {where: click, tower: {hidden: [4]}}
+  order: {}
+  both: {product: [click, order]}
+experts: {width: 8, task: {nodes: {order: 3}}}
+gates: {feature: {rank: 2}}
+"""
+
+FREE = """
+homespec: 1
+name: free
+features: {x: {dense: 8}}
+tasks: {a: {}, b: {}}
+layers:
+  - {experts: {shared: 2, a: 1}, outputs: [shared, a]}
+  - {experts: {shared: 1, a: 1, b: 2}, outputs: [a, b]}
+"""
+
+
+def ids(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def settings(**given: Any) -> Settings:
+    return Settings(**{"batch": 8, "tasks": (), "device": "cpu", "precisions": ("float32",),
+                       "rounds": 2, "variants": EAGER, **given})  # fmt: skip
+
+
+# ---------------------------------------------------------------- scaling
+
+
+@pytest.mark.parametrize("path", SPECS, ids=ids)
+@pytest.mark.parametrize("count", [4, 19])
+def test_any_spec_scales(path: Path, count: int) -> None:
+    spec = homespec.load(path)
+    found = scaled(spec, count)
+    assert len(found.tasks) == count
+    sizes = [len(set(members) & set(found.tasks)) for members in found.groups.values()]
+    held = [size for size in sizes if size]
+    assert not held or max(held) - min(held) <= 1
+    assert found.features == spec.features
+    assert found.family == spec.family
+
+
+def test_scaling_copies_options_and_drops_relations() -> None:
+    found = scaled(homespec.loads(RELATED), 6)
+    assert found.groups == {
+        "watch": ("click", "click_2", "stay"),
+        "buy": ("cart", "cart_2", "order"),
+    }
+    assert found.tasks["click_2"].rate == 0.4
+    assert (found.tasks["click"].label, found.tasks["click_2"].label) == ("is_click", "click_2")
+    assert found.tasks["stay"].kind == "regression"
+    assert found.tasks["cart_2"].tower.hidden == (4,)
+    assert not any(task.where or task.product for task in found.tasks.values())
+    assert found.experts.task.nodes["order"].count == 3
+
+
+def test_scaling_down_keeps_the_first_tasks() -> None:
+    found = scaled(homespec.loads(RELATED), 2)
+    assert found.groups == {"watch": ("click",), "buy": ("cart",)}
+    assert not found.experts.task.nodes
+
+
+def test_scaling_a_free_topology() -> None:
+    found = scaled(homespec.loads(FREE), 3)
+    assert list(found.tasks) == ["a", "a_2", "b"]
+    assert found.topology[0].outputs == ("shared", "a", "a_2")
+    assert found.topology[1].experts["a_2"].count == 1
+
+
+def test_too_few_tasks() -> None:
+    with pytest.raises(ValueError, match="1 tasks are too few: there are 2 groups"):
+        scaled(homespec.loads(RELATED), 1)
+
+
+def test_copies_avoid_names_that_are_there() -> None:
+    spec = homespec.loads(TINY.replace("finish", "Click_2"))
+    assert list(scaled(spec, 4).tasks) == ["click", "click_3", "Click_2", "Click_2_2"]
+
+
+@pytest.mark.parametrize("text", [RELATED, FREE, TINY])
+def test_text_of_a_spec_is_the_spec(text: str) -> None:
+    spec = homespec.loads(text)
+    again = homespec.loads(text_of(spec))
+    assert again.model_dump() == spec.model_dump()
+
+
+# ---------------------------------------------------------------- products
+
+
+@pytest.mark.parametrize("path", SPECS, ids=ids)
+def test_products_cost_what_the_spec_does(path: Path) -> None:
+    graph = homespec.load(path).analysis.graph
+    gemms = gemms_of(graph)
+    assert sum(gemm.flops for gemm in gemms) == cost_of(graph).flops
+    dense = all(feature.kind == "dense" for feature in homespec.load(path).features.values())
+    assert dense == any(not gemm.needs_dx for gemm in gemms)
+    assert activation_widths(graph) > 0
+
+
+def test_experts_that_read_one_value_are_one_product() -> None:
+    text = TINY.replace("width: 8,", "width: 8, hidden: [6],")
+    gemms = {gemm.name: gemm for gemm in gemms_of(homespec.loads(text).analysis.graph)}
+    first = [g for n, g in gemms.items() if n.startswith("experts.") and n.endswith("linears.0")]
+    assert {gemm.outputs for gemm in first} == {12}  # two experts behind one feature gate
+    assert gemms["experts.task.click.1.linears.1"] == Gemm("experts.task.click.1.linears.1", 6, 8)
+    ungated = text.replace("{feature: {rank: 2}}", "{feature: false}")
+    first = [g for g in gemms_of(homespec.loads(ungated).analysis.graph) if g.inputs == 8]
+    meta = next(gemm for gemm in first if gemm.name == "experts.meta.shared.0.linears.0")
+    assert meta.outputs == 2 * 2 * 6  # shared and group
+
+
+def test_floor_runs_every_product() -> None:
+    gemms = [Gemm("a", 3, 5), Gemm("b", 5, 2, needs_dx=False)]
+    floor = Floor(gemms, 4, "cpu", torch.float32)
+    assert [(*left.shape, right.shape[1]) for left, right, _ in floor.all] == [
+        (4, 3, 5), (4, 5, 2), (2, 4, 5), (4, 5, 3), (5, 4, 3),
+    ]  # fmt: skip
+    floor.step()
+    for left, right, out in floor.all:
+        torch.testing.assert_close(out, left @ right)
+
+
+# ---------------------------------------------------------------- counting and timing
+
+
+def test_operations_are_those_that_compute() -> None:
+    x = torch.randn(4, 3, requires_grad=True)
+    assert counting.operations(lambda: x.T.reshape(-1)[:3].unsqueeze(0) + 1) == 2  # a copy, a sum
+    assert counting.operations(lambda: torch.empty(3).view(3, 1).detach()) == 0
+    assert counting.operations(lambda: x.exp().sum().backward()) == 4
+    assert counting.external_kernels(lambda: torch.mm(x, x.t())) == 1
+
+
+@pytest.mark.parametrize("name", ["naive", "ours"])
+def test_operations_of_a_model_do_not_depend_on_its_sizes(name: str) -> None:
+    counts = set()
+    for rows, text in ((8, TINY), (20, TINY.replace("width: 8", "width: 12"))):
+        spec = homespec.loads(text)
+        built = build(spec, name, weights_of(spec), rows, "cpu", "float32")
+        counts.add(counting.operations(built.trainee.backward))
+    assert len(counts) == 1
+
+
+def test_peak_memory() -> None:
+    def action() -> None:
+        first = torch.ones(1000, 250)  # 1 MB
+        second = first + 1
+        del first
+        second.add_(1)
+
+    assert 2_000_000 <= counting.peak_memory(action, "cpu") < 2_100_000
+
+
+def test_rounds_interleave() -> None:
+    calls: list[str] = []
+    actions = {name: (lambda name=name: calls.append(name)) for name in "abc"}
+    times = timing.interleaved(actions, 3, "cpu")
+    assert "".join(calls[9:]) == "abcbcacab"
+    assert {name: len(taken) for name, taken in times.items()} == dict.fromkeys("abc", 3)
+
+
+def test_ctrl_c_keeps_complete_rounds() -> None:
+    def progress(done: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(timing.Interrupted) as caught:
+        timing.interleaved({"a": int, "b": int}, 9, "cpu", progress)
+    assert [len(taken) for taken in caught.value.times.values()] == [2, 2]
+
+
+def test_ratios_are_medians_of_rounds() -> None:
+    found = timing.ratios({"a": [2.0, 4.0, 90.0], "b": [1.0, 2.0, 9.0]}, "a")
+    assert found["b"] == timing.Spread(2.0, 2.0, 6.0)
+    assert timing.spread([3.0]) == timing.Spread(3.0, 3.0, 3.0)
+
+
+def test_freed_memory_is_kept() -> None:
+    assert keep_freed_memory() == (sys.platform == "linux")
+
+
+# ---------------------------------------------------------------- equality
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("text", [RELATED, TINY])
+def test_first_steps_agree(text: str, precision: str) -> None:
+    spec = homespec.loads(text)
+    weights = weights_of(spec)
+    steps = [
+        first_step(build(spec, name, weights, 64, "cpu", precision)) for name in ("naive", "ours")
+    ]
+    check_equal("ours", steps[1], steps[0], precision)
+    wrong = {**steps[1], "towers.click.linears.0.weight": weights["towers.click.linears.0.weight"]}
+    with pytest.raises(Unequal, match="ours computes another first step"):
+        check_equal("ours", wrong, steps[0], precision)
+
+
+def test_random_batches_fit_the_spec() -> None:
+    spec = homespec.loads(RELATED)
+    features = random_features(spec, 5, "cpu")
+    assert {name: tuple(t.shape) for name, t in features.items()} == {
+        "x": (5, 8),
+        "id": (5,),
+        "n": (5,),
+    }
+    assert random_labels(spec, 500, "cpu")["stay"].max() > 100
+
+
+# ---------------------------------------------------------------- the verb
+
+
+def bench(*args: str) -> Any:
+    return CliRunner().invoke(cli, ["bench", *args], standalone_mode=False)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return str(path)
+
+
+def test_end_to_end(tiny: str, tmp_path: Path) -> None:
+    file = tmp_path / "out" / "bench.json"
+    result = bench(tiny, "--batch", "8", "--rounds", "2", "--tasks", "2,4", "--variants",
+                   "floor,ours,naive", "--forward", "--memory", "--precision", "float32",
+                   "--precision", "bf16", "--json", str(file))  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "4 tasks, bf16" in result.stderr
+    assert "× naive" in result.stdout
+    data = json.loads(file.read_text())
+    assert [(c["tasks"], c["precision"]) for c in data["cases"]] == [
+        (2, "float32"), (2, "bf16"), (4, "float32"), (4, "bf16"),
+    ]  # fmt: skip
+    case = data["cases"][2]
+    assert set(case["times"]) == {"step", "forward"}
+    assert {name: len(taken) for name, taken in case["times"]["step"].items()} == {
+        "naive": 2, "ours": 2, "floor": 2,
+    }  # fmt: skip
+    assert case["facts"]["naive"]["operations"] > case["facts"]["ours"]["operations"] > 0
+    assert case["facts"]["ours"]["peak"] > 0
+    assert case["times_as_fast"]["step"]["naive"]["ours"]["median"] > 0
+
+
+def test_json_in_place_of_tables(tiny: str) -> None:
+    result = bench(tiny, "--batch", "4", "--rounds", "1", "--variants", "ours", "--json", "-")
+    assert json.loads(result.stdout)["settings"]["variants"] == ["ours"]
+
+
+def test_ctrl_c_prints_what_is_complete(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = homespec.load(tiny)
+    interleaved = timing.interleaved
+
+    def interrupted(actions: Any, rounds: int, *rest: Any) -> Any:
+        if "second" in stopped:
+            raise timing.Interrupted({name: [] for name in actions})
+        stopped.add("second")
+        return interleaved(actions, rounds, *rest)
+
+    stopped: set[str] = set()
+    monkeypatch.setattr(run, "interleaved", interrupted)
+    result = run.measure(spec, settings(tasks=(2, 4)), lambda line: None)
+    assert not result.complete
+    assert [case.tasks for case in result.cases] == [2]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--tasks", "4,x"], "no list of numbers of tasks"),
+        (["--tasks", "0"], "no list of numbers of tasks"),
+        (["--tasks", "9999"], "no list of numbers of tasks"),
+        (["--variants", "fast"], "`fast` is no variant: use naive, naive-compiled, ours"),
+        (["--variants", "ours-graphs", "--device", "cpu"], "is for --device cuda, not cpu"),
+        (["--variants", "floor"], "a floor needs a variant"),
+        (["--batch", "1"], "'--batch'"),
+        (["--precision", "fp8"], "'--precision'"),
+        (["--json", "{spec}/x.json"], "Cannot write"),
+    ],
+)
+def test_bad_options(tiny: str, args: list[str], said: str) -> None:
+    result = bench(tiny, *(arg.format(spec=tiny) for arg in args))
+    assert said in str(result.exception.format_message())
+
+
+def test_too_few_tasks_for_the_groups(tmp_path: Path) -> None:
+    path = tmp_path / "related.yaml"
+    path.write_text(RELATED)
+    result = bench(str(path), "--tasks", "1", "--variants", "ours")
+    assert "too few" in result.exception.format_message()
+
+
+def made_up() -> Result:
+    """A result with all columns."""
+    result = Result(
+        "x", "x.yaml", 0, settings(), {"cpu": "c", "threads": 2, "torch": "2", "python": "3"}, True
+    )
+    for count in (4, 8):
+        times = {"naive": [4.0, 5.0], "ours-compiled": [1.0, 2.0], "floor": [0.5, 0.6]}
+        compiling = {"cold": Seconds(9.0, 8.0), "warm": Seconds(1.0, 1.0)}
+        facts = {
+            "naive": Facts(0.0, 100, 40),
+            "ours-compiled": Facts(0.0, None, None, 7, 10**6, 3.0, compiling),
+        }
+        result.cases.append(Case(count, "float32", 10, 10**9, {"step": times}, facts))
+    return result
+
+
+def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    report.show(made_up())
+    printed = capsys.readouterr().out
+    assert "4 tasks, float32, 10 parameters, 1.0 GFLOP a step" in printed
+    for column in ("× naive", "× floor", "operations", "kernels", "peak MB", "cold s", "warm s"):
+        assert column in printed
+    assert "× naive-compiled" not in printed
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs homespec[bench]")
+    from homespec.bench.plot import plot
+
+    plot(made_up(), tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from homespec.bench.plot import library
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(NoPlot, match=r"pip install 'homespec\[bench\]'"):
+        library()
+
+
+@pytest.mark.compiles
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
+def test_compiled_variants_agree_and_are_counted() -> None:
+    spec: LoadedSpec = homespec.loads(TINY)
+    chosen = settings(variants=("naive", "ours-compiled"))
+    result = run.measure(spec, chosen, lambda line: None)
+    facts = result.cases[0].facts
+    assert facts["ours-compiled"].kernels
+    assert facts["ours-compiled"].difference < 1e-3
+    assert VARIANTS["ours-compiled"].compiled
