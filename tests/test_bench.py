@@ -389,3 +389,71 @@ def test_compiled_variants_agree_and_are_counted() -> None:
     assert facts["ours-compiled"].kernels
     assert facts["ours-compiled"].difference < 1e-3
     assert VARIANTS["ours-compiled"].compiled
+
+
+# ---------------------------------------------------------------- inference
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_serving_is_measured(batch: int) -> None:
+    """The file for inference puts out what the plain model does in eval mode."""
+    spec = homespec.loads(RELATED)
+    result = run.measure(spec, settings(batch=batch, inference=True), lambda _: None)
+    (case,) = result.cases
+    assert set(case.times) == {"inference"}
+    assert set(case.times["inference"]) == set(EAGER)
+    ours, naive = case.facts["ours"], case.facts["naive"]
+    assert ours.difference is not None
+    assert 0 < ours.difference < 1e-4
+    assert (ours.forward_operations or 0) < (naive.forward_operations or 0)
+
+
+def test_serving_measures_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(RELATED)
+    asked = ["bench", str(tmp_path / "x.yaml"), "--mode", "inference", "--memory"]
+    result = CliRunner().invoke(cli, asked)
+    assert result.exit_code == 2
+    assert "nothing but the forward pass" in result.output
+
+
+def test_training_needs_two_rows(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(RELATED)
+    result = CliRunner().invoke(cli, ["bench", str(tmp_path / "x.yaml"), "--batch", "1"])
+    assert result.exit_code == 2
+    assert "at least 2 rows" in result.output
+
+
+# ---------------------------------------------------------------- operations
+
+
+def operations(spec: LoadedSpec) -> int:
+    one = build(spec, "ours", weights_of(spec), 4, "cpu", "float32")
+    return counting.operations(one.trainee.backward)
+
+
+def test_operations_do_not_depend_on_the_number_of_tasks() -> None:
+    """Forward and backward of the small size: below 300, and as many for 64 tasks as for 4."""
+    spec = homespec.load(ROOT / "benchmarks" / "specs" / "small.yaml")
+    counts = {operations(scaled(spec, tasks)) for tasks in (4, 16, 64)}
+    assert len(counts) == 1
+    assert counts.pop() <= 300
+
+
+def test_operations_do_not_depend_on_the_number_of_groups() -> None:
+    """Groups of one size are one more batch dimension."""
+    spec = """
+homespec: 1
+name: grouped
+features: {x: {dense: 8}}
+groups: {GROUPS}
+tasks: {TASKS}
+experts: {width: 4}
+gates: {feature: {rank: 2}}
+"""
+    counts = set()
+    for groups in (2, 5):
+        members = {f"g{i}": f"[a{i}, b{i}]" for i in range(groups)}
+        text = spec.replace("GROUPS", ", ".join(f"{g}: {m}" for g, m in members.items()))
+        tasks = ", ".join(f"{t}{i}: {{}}" for i in range(groups) for t in "ab")
+        counts.add(operations(homespec.loads(text.replace("TASKS", tasks))))
+    assert len(counts) == 1

@@ -17,6 +17,7 @@ from homespec.bench.timing import Spread
 MEASURES = {
     "step": "training step: forward, loss, backward, fused Adam, zero_grad",
     "forward": "forward and loss in training mode, without gradients",
+    "inference": "forward in eval mode; ours with batch norm folded",
 }
 
 WIDTH = 150
@@ -91,7 +92,7 @@ def _columns(case: Case, measure: str) -> Iterator[tuple[str, list[str]]]:
         cells = [f"{found[n].median:.2f}" if found and n != reference else NONE for n in variants]
         yield f"× {reference}", cells
     facts = [case.facts.get(name, Facts()) for name in variants]
-    if measure == "forward":
+    if measure != "step":
         yield "operations", [_count(f.forward_operations) for f in facts]
         return
     yield "operations", [_count(f.operations) for f in facts]

@@ -26,6 +26,7 @@ class Settings:
     forward: bool = False
     compile_time: bool = False
     memory: bool = False
+    inference: bool = False
 
 
 @dataclass(slots=True)
@@ -48,7 +49,8 @@ class Facts:
 
 @dataclass(slots=True)
 class Case:
-    """One size in one precision. `times` holds those of `step` and, if asked for, `forward`.
+    """One size in one precision. `times` holds those of `step` and, if asked for, `forward`; or
+    those of `inference` alone.
 
     `flops` are those of the matrix products of a step; `bytes_ms` what a GPU's floor has on top of
     its products, which is in its times already.

@@ -16,9 +16,10 @@ from homespec.bench.machine import machine
 from homespec.bench.memory import keep_freed_memory
 from homespec.bench.result import Case, Facts, Result, Settings
 from homespec.bench.scaling import scaled, text_of
+from homespec.bench.serving import TOLERANCE, apart, served, server
 from homespec.bench.step import Tensors
 from homespec.bench.timing import Action, Interrupted, interleaved
-from homespec.bench.trainees import SEED, Built, build, check_equal, first_step, weights_of
+from homespec.bench.trainees import SEED, Built, Unequal, build, check_equal, first_step, weights_of
 from homespec.bench.variants import FLOOR, VARIANTS
 
 Say = Callable[[str], object]
@@ -64,6 +65,9 @@ class _Measurement:
 
     def run(self) -> None:
         """Build, check, count, time. The case joins the result as soon as it holds times."""
+        if self.settings.inference:
+            self._serve()
+            return
         if self.settings.compile_time:
             self._compile_times()
         torch._dynamo.reset()
@@ -127,6 +131,33 @@ class _Measurement:
         if self.settings.memory:
             facts.peak = counting.peak_memory(trainee.step, self.settings.device)
 
+    def _serve(self) -> None:
+        """Time the forward passes of a service."""
+        torch._dynamo.reset()
+        weights, settings = served(weights_of(self.spec)), self.settings
+        actions: dict[str, Action] = {}
+        expected: torch.Tensor | None = None
+        for name in self._names():
+            serve = server(
+                self.spec, name, weights, settings.batch, settings.device, self.precision
+            )
+            facts = self._facts(name)
+            if VARIANTS[name].compiled:
+                self.say(f"  {name}: compiling")
+            found = serve().clone()
+            expected = found if expected is None else expected
+            facts.difference = apart(found, expected)
+            if not facts.difference <= TOLERANCE[self.precision]:
+                raise Unequal(
+                    f"{name} computes other logits: they differ by {facts.difference:.1e}"
+                )
+            if not VARIANTS[name].compiled:
+                facts.forward_operations = counting.operations(serve)
+            actions[name] = serve
+        if FLOOR in settings.variants:
+            actions[FLOOR] = self._floor().forward
+        self._rounds("inference", actions)
+
     def _time(self, built: list[Built]) -> None:
         bare = self._floor() if FLOOR in self.settings.variants else None
         steps: dict[str, Action] = {one.name: one.trainee.step for one in built}
@@ -146,7 +177,7 @@ class _Measurement:
         dtype = DTYPES[self.precision]
         if settings.device == "cuda":
             forward = floor.bytes_moved(graph, settings.batch, dtype) / floor.bandwidth()
-            self.case.bytes_ms = {"forward": forward, "step": 2 * forward}
+            self.case.bytes_ms = {"forward": forward, "inference": forward, "step": 2 * forward}
         return floor.Floor(gemms_of(graph), settings.batch, settings.device, dtype)
 
     def _rounds(self, measure: str, actions: dict[str, Action]) -> None:

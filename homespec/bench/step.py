@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 Tensors = dict[str, Tensor]
 LossOf = Callable[[Any, Any], Tensor]
 """Features and labels -> loss, a scalar."""
+
+F = TypeVar("F", bound=Callable[..., Tensor])
 
 
 @dataclass(slots=True)
@@ -76,7 +78,7 @@ def _nothing() -> AbstractContextManager[object]:
     return contextlib.nullcontext()
 
 
-def compiled(function: LossOf, mode: str) -> LossOf:
+def compiled(function: F, mode: str) -> F:
     """The function under torch.compile, of a fixed shape and without graph breaks.
 
     Dynamo keeps what it compiled by code object and searches it at each call. A copy of the code
@@ -90,8 +92,7 @@ def compiled(function: LossOf, mode: str) -> LossOf:
         function.__defaults__,
         function.__closure__,
     )
-    found: LossOf = torch.compile(own, fullgraph=True, dynamic=False, mode=mode)
-    return found
+    return cast(F, torch.compile(own, fullgraph=True, dynamic=False, mode=mode))
 
 
 def model_loss(model: nn.Module, loss: Callable[[Tensors, Tensors], Tensor]) -> LossOf:

@@ -39,7 +39,11 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @set_option
 @click.option(
-    "--batch", default=512, show_default=True, type=click.IntRange(2), help="Rows of a step."
+    "--batch",
+    default=512,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Rows of a step; training needs two.",
 )
 @click.option(
     "--tasks", callback=_counts, metavar="N,N,…",
@@ -62,6 +66,10 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     "--variants", callback=_names, metavar="NAME,NAME,…",
     help="Of naive, naive-compiled, ours, ours-compiled, floor; on a GPU also naive-graphs and"
     " ours-graphs, which are compiled with CUDA graphs.  [default: all]",
+)  # fmt: skip
+@click.option(
+    "--mode", type=click.Choice(["training", "inference"]), default="training", show_default=True,
+    help="A training step, or a forward pass as a service runs it: batch norm folded.",
 )  # fmt: skip
 @click.option("--forward", is_flag=True, help="Also measure forward and loss without gradients.")
 @click.option("--memory", is_flag=True, help="Also measure the peak memory of a step.")
@@ -86,14 +94,16 @@ def bench(
     precisions: tuple[str, ...],
     rounds: int,
     variants: tuple[str, ...],
+    mode: str,
     forward: bool,
     memory: bool,
     compile_time: bool,
     json_file: Path | None,
     plot_file: Path | None,
 ) -> int:
-    """Measure a training step of SPEC's model on random rows: `naive` (one module for each expert)
-    and `ours`, eager and under torch.compile, beside the bare matrix products (`floor`).
+    """Measure a training step of SPEC's model on random rows, or its forward pass in a service:
+    `naive` (one module for each expert) and `ours`, eager and under torch.compile, beside the bare
+    matrix products (`floor`).
 
     All variants run in one process with the same weights, in turns; their first steps must agree.
     """
@@ -108,13 +118,20 @@ def bench(
     from homespec.bench.trainees import Unequal
     from homespec.cli.failure import exit_2_on
 
+    inference = mode == "inference"
+    if inference and (forward or memory or compile_time):
+        raise click.UsageError("--mode inference measures nothing but the forward pass.")
+    if batch < 2 and not inference:
+        raise click.BadParameter(
+            "training needs batches of at least 2 rows.", param_hint="'--batch'"
+        )
     for file in (json_file, plot_file):
         _check_writable(file)
     loaded = homespec.load(spec, flags)
     device = _device(device)
     settings = Settings(
         batch, tasks, device, tuple(dict.fromkeys(precisions)), rounds,
-        _variants(variants, device), forward, compile_time, memory,
+        _variants(variants, device), forward, compile_time, memory, inference,
     )  # fmt: skip
     with exit_2_on(NoPlot, Unequal):
         if plot_file:

@@ -1,0 +1,74 @@
+"""Benchmark: a forward pass as a service runs it.
+
+`naive` is the plain model of training in eval mode; `ours` is the file for inference
+(`compile --mode inference`), into which batch norm is folded. Both hold the same weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+import homespec
+from homespec.api import LoadedSpec
+from homespec.bench.inputs import random_features
+from homespec.bench.step import Tensors, compiled
+from homespec.bench.trainees import SEED
+from homespec.bench.variants import VARIANTS
+
+Serve = Callable[[], Tensor]
+"""Logits of all tasks for the batch, [T, B]."""
+
+TOLERANCE = {"float32": 1e-4, "bf16": 1e-1}
+"""Greatest difference of a logit between variants, in units of the greatest logit."""
+
+
+def served(weights: Tensors) -> Tensors:
+    """Weights whose running statistics are those of some data, so that folding has work to do."""
+    torch.manual_seed(SEED)
+    found = dict(weights)
+    for name, tensor in weights.items():
+        if name.endswith(".running_mean"):
+            found[name] = torch.randn_like(tensor)
+        elif name.endswith(".running_var"):
+            found[name] = 0.5 + torch.rand_like(tensor)
+    return found
+
+
+def server(
+    spec: LoadedSpec, name: str, weights: Tensors, rows: int, device: str, precision: str
+) -> Serve:
+    """A variant's forward pass on a batch that is the same for all variants."""
+    variant = VARIANTS[name]
+    mode: Literal["training", "inference"] = "inference" if variant.optimize else "training"
+    code: types.ModuleType = homespec.build_module(spec, optimize=variant.optimize, mode=mode)
+    model = homespec.build(spec, optimize=variant.optimize, mode=mode, device=device)
+    code.load_logical_state(model, weights)
+    model.eval()
+    torch.manual_seed(SEED)
+    features = random_features(spec, rows, device)
+
+    def logits_of(features: Any) -> Tensor:
+        return torch.stack([logits.float() for logits in model(features).values()])
+
+    run = compiled(logits_of, variant.mode) if variant.mode else logits_of
+
+    def serve() -> Tensor:
+        if variant.mode == "reduce-overhead":
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        bf16 = precision == "bf16"
+        cast = torch.autocast(device, torch.bfloat16) if bf16 else contextlib.nullcontext()
+        with torch.no_grad(), cast:
+            return run(features)
+
+    return serve
+
+
+def apart(found: Tensor, expected: Tensor) -> float:
+    """The greatest difference of logits, in units of the greatest one."""
+    return float((found - expected).abs().max() / expected.abs().max())
