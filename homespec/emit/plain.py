@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from homespec.emit.batched import ACTIVATIONS, widths_of
 from homespec.emit.block import Block, Variable
 from homespec.emit.layout import Expr, Group, call, flat, literal, sequence
+from homespec.emit.stacks import ACTIVATIONS, widths_of
 from homespec.graph import (
     ExpertSet,
     FeatureGate,
