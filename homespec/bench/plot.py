@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from homespec.bench.result import Case, Result
+from homespec.bench.variants import VARIANTS
 from homespec.writing import replacing
 
 
@@ -73,17 +74,22 @@ def _steps(axes: Any, precision: str, cases: list[Case]) -> None:
 
 
 def _compiling(case: Case) -> dict[tuple[str, str], float]:
-    """Seconds by variant and cache."""
-    return {
+    """Seconds by variant and cache; those of the first steps here where none were asked for."""
+    found = {
         (name, cache): seconds.wall
         for name, facts in case.facts.items()
         for cache, seconds in facts.compiling.items()
+    }
+    return found or {
+        (name, "cache as found"): facts.first
+        for name, facts in case.facts.items()
+        if VARIANTS[name].compiled and facts.first is not None
     }
 
 
 def _compile_times(axes: Any, precision: str, cases: list[Case]) -> None:
     for key in dict.fromkeys(key for case in cases for key in _compiling(case)):
         found = [(c.tasks, _compiling(c)[key]) for c in cases if key in _compiling(c)]
-        style = "-" if key[1] == "cold" else "--"
+        style = "--" if key[1] == "warm" else "-"
         axes.plot(*zip(*found, strict=True), style, marker="o", label=", ".join(key))
     _axes(axes, f"first step under torch.compile, {precision}", "s", cases)
