@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 from hierarchies import random_spec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from topologies import random_family, random_topology
 
@@ -152,6 +152,7 @@ def run_once(text: str, seed: int, optimize: bool) -> None:
 
 @settings(max_examples=500, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
+@example(seed=121134)  # self gates alone over sets that serve unequally many outputs
 def test_mutated_specs(seed: int) -> None:
     rng = random.Random(seed)
     spec = rng.choice([random_spec, random_family, random_topology])(rng.randrange(500))

@@ -113,7 +113,8 @@ def _states(batch: Batch, variables: Scope) -> Block:
     members, first = members_of(batch, Mix)
     target = variable_name(batch)
     if not first.gated:
-        return Block(batch, forward=_ungated(target, members, variables), uses={"mix"})
+        lone = _ungated(target, members, variables)
+        return Block(batch, forward=lone, uses=_mixers(lone))
     whole = stacked([m.gate for m in members], variables)
     weights = flat(whole)
     terms = _terms(members)
@@ -141,8 +142,13 @@ def _states(batch: Batch, variables: Scope) -> Block:
         sums.append(_sum(weight, [m.sets[position : position + span] for m in members], variables))
     forward.append((target, sums[0]))
     forward += [(target, _plus(target, more)) for more in sums[1:]]
-    each = any("mix_each" in flat(expr) for _, expr in forward)
-    return Block(batch, forward=forward, uses={"mix", "mix_each"} if each else {"mix"})
+    return Block(batch, forward=forward, uses=_mixers(forward))
+
+
+def _mixers(forward: list[tuple[str, Expr]]) -> set[str]:
+    """The functions that mix; one is made of the other."""
+    each = any("mix_each(" in flat(expr) for _, expr in forward)
+    return {"mix", "mix_each"} if each else {"mix"}
 
 
 def _ungated(target: str, members: list[Mix], variables: Scope) -> list[tuple[str, Expr]]:
