@@ -200,12 +200,14 @@ class Projections(nn.Module):
             self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
     def forward(self, x_GBN):
-        columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)
+        columns = torch.bmm(x_GBN, self.weight.mT)
         if not self.biased:
-            return columns
-        biases = self.bias.unsqueeze(1).split(self.biased, dim=2)
-        logits = columns[len(self.bare) :]
-        return (*columns[: len(self.bare)], *map(torch.add, logits, biases))
+            return columns.split(self.bare, dim=2)
+        if not self.bare:
+            return (columns + self.bias.unsqueeze(1)).split(self.biased, dim=2)
+        low, logits = columns.split([sum(self.bare), sum(self.biased)], dim=2)
+        logits = logits + self.bias.unsqueeze(1)
+        return (*low.split(self.bare, dim=2), *logits.split(self.biased, dim=2))
 
 
 class FeatureGates(nn.Module):
@@ -244,8 +246,11 @@ def mix(w_OBK, e_GKBD):
 
 def mix_each(w_OBK, e_GKBD, outputs):
     """Like `mix`, where set g serves as many of the outputs as `outputs` says."""
-    pairs = zip(w_OBK.split(outputs), e_GKBD.split(1), strict=True)
-    return torch.cat([mix(w_OBK, e_GKBD) for w_OBK, e_GKBD in pairs])
+    mixed, start = [], 0
+    for g, count in enumerate(outputs):
+        mixed.append(mix(w_OBK[start : start + count], e_GKBD[g : g + 1]))
+        start += count
+    return torch.cat(mixed)
 
 
 def bucket_rows(x_B, boundaries):
@@ -465,32 +470,32 @@ class Trunk(nn.Module):
             apart(router_meta_GBC, 3),
         )
         e_meta_SKBD = self.experts_meta(x_meta_SBN)
-        e_meta = e_meta_SKBD.split([1, 2])
         w_meta_shared_OBC = logits_meta_of_shared_GBC.softmax(-1)
         s_meta_SBK = apart(own_meta_GBC, 3).softmax(-1)
-        s_meta = s_meta_SBK.split([1, 2])
         w0_OBK, w1_OBK = w_meta_shared_OBC.split([2, 4], dim=-1)
-        w0_OBK = w0_OBK + s_meta[0]
-        z_meta_shared_OBD = mix(w0_OBK, e_meta[0])
-        z_meta_shared_OBD = z_meta_shared_OBD + mix(w1_OBK, e_meta[1].flatten(0, 1).unsqueeze(0))
+        w0_OBK = w0_OBK + s_meta_SBK[0:1]
+        z_meta_shared_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
+        z_meta_shared_OBD = z_meta_shared_OBD + mix(
+            w1_OBK,
+            e_meta_SKBD[1:3].flatten(0, 1).unsqueeze(0),
+        )
         w_meta_watch_OBC = apart(logits_meta_of_watch_GBC, 2).softmax(-1)
         w0_OBK, w1_OBK = w_meta_watch_OBC.split([2, 2], dim=-1)
-        w1_OBK = w1_OBK + s_meta[1]
-        z_meta_watch_OBD = mix(w0_OBK, e_meta[0])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta[1])
-        z_meta_watch = z_meta_watch_OBD.split([1, 1])
+        w1_OBK = w1_OBK + s_meta_SBK[1:3]
+        z_meta_watch_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
+        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta_SKBD[1:3])
 
         # layer task
         low_task_shared_GBC, router_task_shared_GBC = self.projections_task_shared(
             z_meta_shared_OBD,
         )
-        columns = self.projections_task_watch(z_meta_watch[0])
+        columns = self.projections_task_watch(z_meta_watch_OBD[0:1])
         low_task_watch_of_watch_GBC = columns[0]
         low_task_watch_of_click_GBC = columns[1]
         router_task_watch_of_watch_GBC = columns[2]
         router_task_watch_of_click_GBC = columns[3]
         own_task_watch_GBC = columns[4]
-        columns = self.projections_task_interaction(z_meta_watch[1])
+        columns = self.projections_task_interaction(z_meta_watch_OBD[1:2])
         low_task_interaction_of_interaction_GBC = columns[0]
         low_task_interaction_of_like_GBC = columns[1]
         router_task_interaction_of_interaction_GBC = columns[2]
@@ -501,8 +506,8 @@ class Trunk(nn.Module):
                 [
                     z_meta_shared_OBD,
                     z_meta_watch_OBD,
-                    z_meta_watch[0].expand(3, -1, -1),
-                    z_meta_watch[1].expand(7, -1, -1),
+                    z_meta_watch_OBD[0:1].expand(3, -1, -1),
+                    z_meta_watch_OBD[1:2].expand(7, -1, -1),
                 ],
             ),
             torch.cat(
@@ -525,24 +530,21 @@ class Trunk(nn.Module):
             ),
         )
         e_task_SKBD = self.experts_task(x_task_SBN)
-        e_task = e_task_SKBD.split([1, 2, 10])
-        logits_task_watch_path_GBC = self.projections_task_watch_path(
-            torch.cat([z_meta_watch[0], z_meta_shared_OBD], dim=-1),
-        )[0]
+        read_GBN = torch.cat([z_meta_watch_OBD[0:1], z_meta_shared_OBD], dim=-1)
+        logits_task_watch_path_GBC = self.projections_task_watch_path(read_GBN)[0]
         s_task_SBK = torch.cat(
             [apart(own_task_watch_GBC, 3), apart(own_task_interaction_GBC, 7)],
         ).sigmoid()
-        logits_task_interaction_path_GBC = self.projections_task_interaction_path(
-            torch.cat([z_meta_watch[1], z_meta_shared_OBD], dim=-1),
-        )[0]
+        read_GBN = torch.cat([z_meta_watch_OBD[1:2], z_meta_shared_OBD], dim=-1)
+        logits_task_interaction_path_GBC = self.projections_task_interaction_path(read_GBN)[0]
         w_task_OBC = torch.cat(
             [apart(logits_task_watch_path_GBC, 3), apart(logits_task_interaction_path_GBC, 7)],
         ).softmax(-1)
         w0_OBK, w1_OBK, w2_OBK = w_task_OBC.split([1, 1, 1], dim=-1)
         w2_OBK = w2_OBK + s_task_SBK
-        z_task_OBD = mix(w0_OBK, e_task[0])
-        z_task_OBD = z_task_OBD + mix_each(w1_OBK, e_task[1], [3, 7])
-        z_task_OBD = z_task_OBD + mix(w2_OBK, e_task[2])
+        z_task_OBD = mix(w0_OBK, e_task_SKBD[0:1])
+        z_task_OBD = z_task_OBD + mix_each(w1_OBK, e_task_SKBD[1:3], [3, 7])
+        z_task_OBD = z_task_OBD + mix(w2_OBK, e_task_SKBD[3:13])
 
         # towers
         y_TB = self.towers(z_task_OBD).squeeze(-1)
@@ -596,10 +598,7 @@ def losses(logits, labels):
 
 def loss(logits, labels):
     """The weighted sum of all tasks' losses, a scalar."""
-    by_weight = {}
-    for task, each in losses(logits, labels).items():
-        by_weight.setdefault(WEIGHTS[task], []).append(each)
-    return sum(weight * torch.stack(each).sum() for weight, each in by_weight.items())
+    return torch.stack(list(losses(logits, labels).values())).sum()  # all weights are 1
 
 
 # Tensor of the model, logical names of its parts, what fills the braces along its first axis.

@@ -202,12 +202,14 @@ class Projections(nn.Module):
             self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
     def forward(self, x_GBN):
-        columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)
+        columns = torch.bmm(x_GBN, self.weight.mT)
         if not self.biased:
-            return columns
-        biases = self.bias.unsqueeze(1).split(self.biased, dim=2)
-        logits = columns[len(self.bare) :]
-        return (*columns[: len(self.bare)], *map(torch.add, logits, biases))
+            return columns.split(self.bare, dim=2)
+        if not self.bare:
+            return (columns + self.bias.unsqueeze(1)).split(self.biased, dim=2)
+        low, logits = columns.split([sum(self.bare), sum(self.biased)], dim=2)
+        logits = logits + self.bias.unsqueeze(1)
+        return (*low.split(self.bare, dim=2), *logits.split(self.biased, dim=2))
 
 
 class FeatureGates(nn.Module):
@@ -409,29 +411,26 @@ class Trunk(nn.Module):
             apart(low_meta_GBC, 3),
             apart(router_meta_GBC, 3),
         )
-        x_meta = x_meta_SBN.split([1, 1, 1])
-        e_meta_shared_SKBD = self.experts_meta_shared(torch.cat([x_meta[0], x_meta[2]]))
-        e_meta_shared = e_meta_shared_SKBD.split([1, 1])
-        e_meta_watch_SKBD = self.experts_meta_watch(x_meta[1])
+        e_meta_shared_SKBD = self.experts_meta_shared(torch.cat([x_meta_SBN[0:1], x_meta_SBN[2:3]]))
+        e_meta_watch_SKBD = self.experts_meta_watch(x_meta_SBN[1:2])
         w_meta_shared_OBC = logits_meta_of_shared_GBC.softmax(-1)
         s_meta_shared_SBK = apart(own_meta_of_shared_GBC, 2).softmax(-1)
-        s_meta_shared = s_meta_shared_SBK.split([1, 1])
         w0_OBK, w1_OBK, w2_OBK = w_meta_shared_OBC.split([3, 2, 3], dim=-1)
-        w0_OBK = w0_OBK + s_meta_shared[0]
-        z_meta_shared_OBD = mix(w0_OBK, e_meta_shared[0])
+        w0_OBK = w0_OBK + s_meta_shared_SBK[0:1]
+        z_meta_shared_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
         z_meta_shared_OBD = z_meta_shared_OBD + mix(w1_OBK, e_meta_watch_SKBD)
-        z_meta_shared_OBD = z_meta_shared_OBD + mix(w2_OBK, e_meta_shared[1])
+        z_meta_shared_OBD = z_meta_shared_OBD + mix(w2_OBK, e_meta_shared_SKBD[1:2])
         w_meta_watch_OBC = logits_meta_of_watch_GBC.softmax(-1)
         s_meta_watch_SBK = own_meta_of_watch_GBC.softmax(-1)
         w0_OBK, w1_OBK = w_meta_watch_OBC.split([3, 2], dim=-1)
         w1_OBK = w1_OBK + s_meta_watch_SBK
-        z_meta_watch_OBD = mix(w0_OBK, e_meta_shared[0])
+        z_meta_watch_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
         z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta_watch_SKBD)
         w_meta_interaction_OBC = logits_meta_of_interaction_GBC.softmax(-1)
         w0_OBK, w1_OBK = w_meta_interaction_OBC.split([3, 3], dim=-1)
-        w1_OBK = w1_OBK + s_meta_shared[1]
-        z_meta_interaction_OBD = mix(w0_OBK, e_meta_shared[0])
-        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1_OBK, e_meta_shared[1])
+        w1_OBK = w1_OBK + s_meta_shared_SBK[1:2]
+        z_meta_interaction_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
+        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1_OBK, e_meta_shared_SKBD[1:2])
 
         # layer meta2
         columns = self.projections_meta2_shared(z_meta_shared_OBD)
@@ -472,7 +471,6 @@ class Trunk(nn.Module):
             ),
         )
         e_meta2_SKBD = self.experts_meta2(x_meta2_SBN)
-        e_meta2 = e_meta2_SKBD.split([1, 1, 1, 2])
         w_meta2_shared_OBC = logits_meta2_shared_GBC.softmax(-1)
         s_meta2_SBK = torch.cat(
             [
@@ -482,10 +480,9 @@ class Trunk(nn.Module):
                 apart(own_meta2_interaction_of_social_GBC, 2),
             ],
         ).softmax(-1)
-        s_meta2 = s_meta2_SBK.split([1, 1, 1, 2])
         w0_OBK, w1_OBK = w_meta2_shared_OBC.split([2, 8], dim=-1)
-        w0_OBK = w0_OBK + s_meta2[0]
-        z_meta2_shared_OBD = mix(w0_OBK, e_meta2[0])
+        w0_OBK = w0_OBK + s_meta2_SBK[0:1]
+        z_meta2_shared_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
         z_meta2_shared_OBD = z_meta2_shared_OBD + mix(
             w1_OBK,
             e_meta2_SKBD[1:5].flatten(0, 1).unsqueeze(0),
@@ -495,28 +492,28 @@ class Trunk(nn.Module):
         )[0]
         w_meta2_watch_OBC = logits_meta2_watch_path_GBC.softmax(-1)
         w0_OBK, w1_OBK = w_meta2_watch_OBC.split([2, 2], dim=-1)
-        w1_OBK = w1_OBK + s_meta2[1]
-        z_meta2_watch_OBD = mix(w0_OBK, e_meta2[0])
-        z_meta2_watch_OBD = z_meta2_watch_OBD + mix(w1_OBK, e_meta2[1])
+        w1_OBK = w1_OBK + s_meta2_SBK[1:2]
+        z_meta2_watch_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
+        z_meta2_watch_OBD = z_meta2_watch_OBD + mix(w1_OBK, e_meta2_SKBD[1:2])
         read_GBN = torch.cat([z_meta_interaction_OBD, z_meta_shared_OBD], dim=-1)
         columns = self.projections_meta2_interaction_path(read_GBN)
         logits_meta2_interaction_path_of_interaction_GBC = columns[0]
         logits_meta2_interaction_path_of_social_GBC = columns[1]
         w_meta2_interaction_OBC = logits_meta2_interaction_path_of_interaction_GBC.softmax(-1)
         w0_OBK, w1_OBK, w2_OBK = w_meta2_interaction_OBC.split([2, 2, 4], dim=-1)
-        w1_OBK = w1_OBK + s_meta2[2]
-        z_meta2_interaction_OBD = mix(w0_OBK, e_meta2[0])
-        z_meta2_interaction_OBD = z_meta2_interaction_OBD + mix(w1_OBK, e_meta2[2])
+        w1_OBK = w1_OBK + s_meta2_SBK[2:3]
+        z_meta2_interaction_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
+        z_meta2_interaction_OBD = z_meta2_interaction_OBD + mix(w1_OBK, e_meta2_SKBD[2:3])
         z_meta2_interaction_OBD = z_meta2_interaction_OBD + mix(
             w2_OBK,
-            e_meta2[3].flatten(0, 1).unsqueeze(0),
+            e_meta2_SKBD[3:5].flatten(0, 1).unsqueeze(0),
         )
         w_meta2_social_OBC = apart(logits_meta2_interaction_path_of_social_GBC, 2).softmax(-1)
         w0_OBK, w1_OBK, w2_OBK = w_meta2_social_OBC.split([2, 2, 2], dim=-1)
-        w2_OBK = w2_OBK + s_meta2[3]
-        z_meta2_social_OBD = mix(w0_OBK, e_meta2[0])
-        z_meta2_social_OBD = z_meta2_social_OBD + mix(w1_OBK, e_meta2[2])
-        z_meta2_social_OBD = z_meta2_social_OBD + mix(w2_OBK, e_meta2[3])
+        w2_OBK = w2_OBK + s_meta2_SBK[3:5]
+        z_meta2_social_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
+        z_meta2_social_OBD = z_meta2_social_OBD + mix(w1_OBK, e_meta2_SKBD[2:3])
+        z_meta2_social_OBD = z_meta2_social_OBD + mix(w2_OBK, e_meta2_SKBD[3:5])
 
         # layer task
         low_task_shared_GBC, router_task_shared_GBC = self.projections_task_shared(
@@ -559,18 +556,16 @@ class Trunk(nn.Module):
             ),
         )
         e_task_SKBD = self.experts_task(x_task_SBN)
-        e_task = e_task_SKBD.split([1, 1, 1, 2, 3, 6])
         logits_task_watch_path_GBC = self.projections_task_watch_path(
             torch.cat([z_meta2_watch_OBD, z_meta2_shared_OBD], dim=-1),
         )[0]
         w_task_click_OBC = apart(logits_task_watch_path_GBC, 3).softmax(-1)
         s_task_SBK = apart(own_task_watch_GBC, 9).sigmoid()
-        s_task = s_task_SBK.split([3, 6])
         w0_OBK, w1_OBK, w2_OBK = w_task_click_OBC.split([1, 1, 1], dim=-1)
-        w2_OBK = w2_OBK + s_task[0]
-        z_task_click_OBD = mix(w0_OBK, e_task[0])
-        z_task_click_OBD = z_task_click_OBD + mix(w1_OBK, e_task[1])
-        z_task_click_OBD = z_task_click_OBD + mix(w2_OBK, e_task[4])
+        w2_OBK = w2_OBK + s_task_SBK[0:3]
+        z_task_click_OBD = mix(w0_OBK, e_task_SKBD[0:1])
+        z_task_click_OBD = z_task_click_OBD + mix(w1_OBK, e_task_SKBD[1:2])
+        z_task_click_OBD = z_task_click_OBD + mix(w2_OBK, e_task_SKBD[5:8])
         read_GBN = torch.cat(
             [
                 z_meta2_social_OBD,
@@ -582,11 +577,11 @@ class Trunk(nn.Module):
         logits_task_social_path_GBC = self.projections_task_social_path(read_GBN)[0]
         w_task_follow_OBC = apart(logits_task_social_path_GBC, 6).softmax(-1)
         w0_OBK, w1_OBK, w2_OBK, w3_OBK = w_task_follow_OBC.split([1, 1, 1, 1], dim=-1)
-        w3_OBK = w3_OBK + s_task[1]
-        z_task_follow_OBD = mix(w0_OBK, e_task[0])
-        z_task_follow_OBD = z_task_follow_OBD + mix(w1_OBK, e_task[2])
-        z_task_follow_OBD = z_task_follow_OBD + mix(w2_OBK, e_task[3])
-        z_task_follow_OBD = z_task_follow_OBD + mix(w3_OBK, e_task[5])
+        w3_OBK = w3_OBK + s_task_SBK[3:9]
+        z_task_follow_OBD = mix(w0_OBK, e_task_SKBD[0:1])
+        z_task_follow_OBD = z_task_follow_OBD + mix(w1_OBK, e_task_SKBD[2:3])
+        z_task_follow_OBD = z_task_follow_OBD + mix(w2_OBK, e_task_SKBD[3:5])
+        z_task_follow_OBD = z_task_follow_OBD + mix(w3_OBK, e_task_SKBD[8:14])
 
         # towers
         y_TB = self.towers(torch.cat([z_task_click_OBD, z_task_follow_OBD])).squeeze(-1)
@@ -644,10 +639,7 @@ def losses(logits, labels):
 
 def loss(logits, labels):
     """The weighted sum of all tasks' losses, a scalar."""
-    by_weight = {}
-    for task, each in losses(logits, labels).items():
-        by_weight.setdefault(WEIGHTS[task], []).append(each)
-    return sum(weight * torch.stack(each).sum() for weight, each in by_weight.items())
+    return torch.stack(list(losses(logits, labels).values())).sum()  # all weights are 1
 
 
 # Tensor of the model, logical names of its parts, what fills the braces along its first axis.

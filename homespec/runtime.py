@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from importlib.abc import InspectLoader
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class SourceLoader(InspectLoader):
@@ -66,8 +69,21 @@ def instantiate(
         model = model.to(device)
     if compile:
         # the bare forward, so that hooks such as the check of the batch size run outside
-        model.forward = torch.compile(model.forward, fullgraph=True, dynamic=True)
+        model.forward = compiled(model.forward, dynamic=True)
     return model
+
+
+def compiled(function: F, dynamic: bool) -> F:
+    """The function under torch.compile, without graph breaks.
+
+    On a CPU inductor of torch 2.13 sometimes computes in place into a concatenation that is still
+    read, and gradients are silently wrong (tests/test_runtime.py): that optimisation stays off.
+    """
+    options: dict[str, Any] | None = None
+    if not torch.cuda.is_available():
+        options = {"inplace_buffers": False}
+    found = torch.compile(function, fullgraph=True, dynamic=dynamic, options=options)
+    return cast(F, found)
 
 
 def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:

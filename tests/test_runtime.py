@@ -29,7 +29,8 @@ experts: {width: 8, meta: {shared: 2, group: 2}, task: {shared: 2, group: 2, tas
 gates: {feature: {rank: 2}}
 towers: {hidden: []}
 """
-SPECS = sorted((Path(__file__).resolve().parent.parent / "specs").glob("*.yaml"))
+ROOT = Path(__file__).resolve().parent.parent
+SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 
 
 def load(seed: int) -> tuple[Spec, homespec.api.LoadedSpec]:
@@ -84,6 +85,40 @@ def test_inductor_agrees_with_eager() -> None:
     assert compiles[0] == compiles[1]
     with pytest.raises(ValueError, match="at least 2 rows"):
         models[0](float_features(spec, 1))
+
+
+@pytest.mark.compiles
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
+def test_inductor_keeps_gradients_of_wide_batches() -> None:
+    """With its default options, as users of a generated file compile it.
+
+    At this size inductor of torch 2.13 computes in place into a concatenation that is still read,
+    where experts are `split`: the gradients of shared and group sets are then lost.
+    """
+    loaded = homespec.load(ROOT / "benchmarks" / "specs" / "public.yaml")
+    module = homespec.build_module(loaded)
+    torch.manual_seed(0)
+    model = homespec.build(loaded)
+    for parameter in model.parameters():
+        if not parameter.any():  # feature gates start as nothing
+            torch.nn.init.normal_(parameter, std=0.1)
+    features = {"x": torch.randn(2048, 256)}
+    labels = {task: torch.randint(2, (2048,)).float() for task in module.TASKS}
+
+    def loss_of(features: dict[str, torch.Tensor], labels: dict[str, torch.Tensor]) -> torch.Tensor:
+        loss: torch.Tensor = module.loss(model(features), labels)
+        return loss
+
+    loss_of(features, labels).backward()
+    expected = {name: p.grad for name, p in model.named_parameters()}
+    model.zero_grad()
+    torch.compile(loss_of, fullgraph=True, dynamic=False)(features, labels).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        wrong = (parameter.grad - expected[name]).norm() / expected[name].norm()
+        assert wrong < 1e-3, name
 
 
 def test_a_batch_of_one_trains_only_without_batch_norm() -> None:

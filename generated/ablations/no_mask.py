@@ -199,12 +199,14 @@ class Projections(nn.Module):
             self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
     def forward(self, x_GBN):
-        columns = torch.bmm(x_GBN, self.weight.mT).split([*self.bare, *self.biased], dim=2)
+        columns = torch.bmm(x_GBN, self.weight.mT)
         if not self.biased:
-            return columns
-        biases = self.bias.unsqueeze(1).split(self.biased, dim=2)
-        logits = columns[len(self.bare) :]
-        return (*columns[: len(self.bare)], *map(torch.add, logits, biases))
+            return columns.split(self.bare, dim=2)
+        if not self.bare:
+            return (columns + self.bias.unsqueeze(1)).split(self.biased, dim=2)
+        low, logits = columns.split([sum(self.bare), sum(self.biased)], dim=2)
+        logits = logits + self.bias.unsqueeze(1)
+        return (*low.split(self.bare, dim=2), *logits.split(self.biased, dim=2))
 
 
 class FeatureGates(nn.Module):
@@ -457,27 +459,24 @@ class Trunk(nn.Module):
             apart(router_meta_GBC, 3),
         )
         e_meta_SKBD = self.experts_meta(x_meta_SBN)
-        e_meta = e_meta_SKBD.split([1, 1, 1])
         w_meta_OBC = apart(logits_meta_GBC, 3).softmax(-1)
-        w_meta = w_meta_OBC.split([1, 1, 1])
         s_meta_SBK = apart(own_meta_GBC, 3).softmax(-1)
-        s_meta = s_meta_SBK.split([1, 1, 1])
-        w0_OBK, w1_OBK = w_meta[0].split([2, 4], dim=-1)
-        w0_OBK = w0_OBK + s_meta[0]
-        z_meta_shared_OBD = mix(w0_OBK, e_meta[0])
+        w0_OBK, w1_OBK = w_meta_OBC[0:1].split([2, 4], dim=-1)
+        w0_OBK = w0_OBK + s_meta_SBK[0:1]
+        z_meta_shared_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
         z_meta_shared_OBD = z_meta_shared_OBD + mix(
             w1_OBK,
             e_meta_SKBD[1:3].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK = w_meta[1].split([2, 2, 2], dim=-1)
-        w1_OBK = w1_OBK + s_meta[1]
-        z_meta_watch_OBD = mix(w0_OBK, e_meta[0])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta[1])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w2_OBK, e_meta[2])
-        w0_OBK, w1_OBK = w_meta[2].split([4, 2], dim=-1)
-        w1_OBK = w1_OBK + s_meta[2]
+        w0_OBK, w1_OBK, w2_OBK = w_meta_OBC[1:2].split([2, 2, 2], dim=-1)
+        w1_OBK = w1_OBK + s_meta_SBK[1:2]
+        z_meta_watch_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
+        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta_SKBD[1:2])
+        z_meta_watch_OBD = z_meta_watch_OBD + mix(w2_OBK, e_meta_SKBD[2:3])
+        w0_OBK, w1_OBK = w_meta_OBC[2:3].split([4, 2], dim=-1)
+        w1_OBK = w1_OBK + s_meta_SBK[2:3]
         z_meta_interaction_OBD = mix(w0_OBK, e_meta_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1_OBK, e_meta[2])
+        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1_OBK, e_meta_SKBD[2:3])
 
         # layer task
         low_task_shared_GBC, router_task_shared_GBC = self.projections_task_shared(
@@ -525,156 +524,171 @@ class Trunk(nn.Module):
             ),
         )
         e_task_SKBD = self.experts_task(x_task_SBN)
-        e_task = e_task_SKBD.split([2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
         logits_task_watch_path_GBC = self.projections_task_watch_path(
             torch.cat([z_meta_watch_OBD, z_meta_shared_OBD], dim=-1),
         )[0]
         s_task_SBK = torch.cat(
             [apart(own_task_watch_GBC, 3), apart(own_task_interaction_GBC, 7)],
         ).sigmoid()
-        s_task = s_task_SBK.split([1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
         read_GBN = torch.cat([z_meta_interaction_OBD, z_meta_shared_OBD], dim=-1)
         logits_task_interaction_path_GBC = self.projections_task_interaction_path(read_GBN)[0]
         w_task_OBC = torch.cat(
             [apart(logits_task_watch_path_GBC, 3), apart(logits_task_interaction_path_GBC, 7)],
         ).softmax(-1)
-        w_task = w_task_OBC.split([1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task[0].split([2, 1, 2, 1, 7], dim=-1)
-        w1_OBK = w1_OBK + s_task[0]
-        z_task_click_OBD = mix(w0_OBK, e_task[0].flatten(0, 1).unsqueeze(0))
-        z_task_click_OBD = z_task_click_OBD + mix(w1_OBK, e_task[2])
+        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task_OBC[0:1].split([2, 1, 2, 1, 7], dim=-1)
+        w1_OBK = w1_OBK + s_task_SBK[0:1]
+        z_task_click_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_click_OBD = z_task_click_OBD + mix(w1_OBK, e_task_SKBD[3:4])
         z_task_click_OBD = z_task_click_OBD + mix(
             w2_OBK,
             e_task_SKBD[4:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_click_OBD = z_task_click_OBD + mix(w3_OBK, e_task[1])
+        z_task_click_OBD = z_task_click_OBD + mix(w3_OBK, e_task_SKBD[2:3])
         z_task_click_OBD = z_task_click_OBD + mix(
             w4_OBK,
             e_task_SKBD[6:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task[1].split([2, 1, 1, 1, 1, 7], dim=-1)
-        w2_OBK = w2_OBK + s_task[1]
-        z_task_long_view_OBD = mix(w0_OBK, e_task[0].flatten(0, 1).unsqueeze(0))
-        z_task_long_view_OBD = z_task_long_view_OBD + mix(w1_OBK, e_task[2])
-        z_task_long_view_OBD = z_task_long_view_OBD + mix(w2_OBK, e_task[3])
-        z_task_long_view_OBD = z_task_long_view_OBD + mix(w3_OBK, e_task[4])
-        z_task_long_view_OBD = z_task_long_view_OBD + mix(w4_OBK, e_task[1])
+        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[1:2].split(
+            [2, 1, 1, 1, 1, 7],
+            dim=-1,
+        )
+        w2_OBK = w2_OBK + s_task_SBK[1:2]
+        z_task_long_view_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_long_view_OBD = z_task_long_view_OBD + mix(w1_OBK, e_task_SKBD[3:4])
+        z_task_long_view_OBD = z_task_long_view_OBD + mix(w2_OBK, e_task_SKBD[4:5])
+        z_task_long_view_OBD = z_task_long_view_OBD + mix(w3_OBK, e_task_SKBD[5:6])
+        z_task_long_view_OBD = z_task_long_view_OBD + mix(w4_OBK, e_task_SKBD[2:3])
         z_task_long_view_OBD = z_task_long_view_OBD + mix(
             w5_OBK,
             e_task_SKBD[6:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task[2].split([2, 2, 1, 1, 7], dim=-1)
-        w2_OBK = w2_OBK + s_task[2]
-        z_task_finish_OBD = mix(w0_OBK, e_task[0].flatten(0, 1).unsqueeze(0))
+        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task_OBC[2:3].split([2, 2, 1, 1, 7], dim=-1)
+        w2_OBK = w2_OBK + s_task_SBK[2:3]
+        z_task_finish_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
         z_task_finish_OBD = z_task_finish_OBD + mix(
             w1_OBK,
             e_task_SKBD[3:5].flatten(0, 1).unsqueeze(0),
         )
-        z_task_finish_OBD = z_task_finish_OBD + mix(w2_OBK, e_task[4])
-        z_task_finish_OBD = z_task_finish_OBD + mix(w3_OBK, e_task[1])
+        z_task_finish_OBD = z_task_finish_OBD + mix(w2_OBK, e_task_SKBD[5:6])
+        z_task_finish_OBD = z_task_finish_OBD + mix(w3_OBK, e_task_SKBD[2:3])
         z_task_finish_OBD = z_task_finish_OBD + mix(
             w4_OBK,
             e_task_SKBD[6:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task[3].split([2, 3, 1, 1, 6], dim=-1)
-        w3_OBK = w3_OBK + s_task[3]
-        z_task_like_OBD = mix(w0_OBK, e_task[0].flatten(0, 1).unsqueeze(0))
+        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task_OBC[3:4].split([2, 3, 1, 1, 6], dim=-1)
+        w3_OBK = w3_OBK + s_task_SBK[3:4]
+        z_task_like_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
         z_task_like_OBD = z_task_like_OBD + mix(w1_OBK, e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0))
-        z_task_like_OBD = z_task_like_OBD + mix(w2_OBK, e_task[1])
-        z_task_like_OBD = z_task_like_OBD + mix(w3_OBK, e_task[5])
+        z_task_like_OBD = z_task_like_OBD + mix(w2_OBK, e_task_SKBD[2:3])
+        z_task_like_OBD = z_task_like_OBD + mix(w3_OBK, e_task_SKBD[6:7])
         z_task_like_OBD = z_task_like_OBD + mix(
             w4_OBK,
             e_task_SKBD[7:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task[4].split([2, 3, 1, 1, 1, 5], dim=-1)
-        w4_OBK = w4_OBK + s_task[4]
-        z_task_profile_enter_OBD = mix(w0_OBK, e_task[0].flatten(0, 1).unsqueeze(0))
+        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[4:5].split(
+            [2, 3, 1, 1, 1, 5],
+            dim=-1,
+        )
+        w4_OBK = w4_OBK + s_task_SBK[4:5]
+        z_task_profile_enter_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
         z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(
             w1_OBK,
             e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(w2_OBK, e_task[1])
-        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(w3_OBK, e_task[5])
-        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(w4_OBK, e_task[6])
+        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(w2_OBK, e_task_SKBD[2:3])
+        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(w3_OBK, e_task_SKBD[6:7])
+        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(w4_OBK, e_task_SKBD[7:8])
         z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(
             w5_OBK,
             e_task_SKBD[8:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task[5].split([2, 3, 1, 2, 1, 4], dim=-1)
-        w4_OBK = w4_OBK + s_task[5]
-        z_task_comment_stay_OBD = mix(w0_OBK, e_task[0].flatten(0, 1).unsqueeze(0))
+        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[5:6].split(
+            [2, 3, 1, 2, 1, 4],
+            dim=-1,
+        )
+        w4_OBK = w4_OBK + s_task_SBK[5:6]
+        z_task_comment_stay_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
         z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(
             w1_OBK,
             e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(w2_OBK, e_task[1])
+        z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(w2_OBK, e_task_SKBD[2:3])
         z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(
             w3_OBK,
             e_task_SKBD[6:8].flatten(0, 1).unsqueeze(0),
         )
-        z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(w4_OBK, e_task[7])
+        z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(w4_OBK, e_task_SKBD[8:9])
         z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(
             w5_OBK,
             e_task_SKBD[9:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task[6].split([2, 3, 1, 3, 1, 3], dim=-1)
-        w4_OBK = w4_OBK + s_task[6]
-        z_task_comment_OBD = mix(w0_OBK, e_task[0].flatten(0, 1).unsqueeze(0))
+        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[6:7].split(
+            [2, 3, 1, 3, 1, 3],
+            dim=-1,
+        )
+        w4_OBK = w4_OBK + s_task_SBK[6:7]
+        z_task_comment_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
         z_task_comment_OBD = z_task_comment_OBD + mix(
             w1_OBK,
             e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_comment_OBD = z_task_comment_OBD + mix(w2_OBK, e_task[1])
+        z_task_comment_OBD = z_task_comment_OBD + mix(w2_OBK, e_task_SKBD[2:3])
         z_task_comment_OBD = z_task_comment_OBD + mix(
             w3_OBK,
             e_task_SKBD[6:9].flatten(0, 1).unsqueeze(0),
         )
-        z_task_comment_OBD = z_task_comment_OBD + mix(w4_OBK, e_task[8])
+        z_task_comment_OBD = z_task_comment_OBD + mix(w4_OBK, e_task_SKBD[9:10])
         z_task_comment_OBD = z_task_comment_OBD + mix(
             w5_OBK,
             e_task_SKBD[10:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task[7].split([2, 3, 1, 4, 1, 2], dim=-1)
-        w4_OBK = w4_OBK + s_task[7]
-        z_task_follow_OBD = mix(w0_OBK, e_task[0].flatten(0, 1).unsqueeze(0))
+        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[7:8].split(
+            [2, 3, 1, 4, 1, 2],
+            dim=-1,
+        )
+        w4_OBK = w4_OBK + s_task_SBK[7:8]
+        z_task_follow_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
         z_task_follow_OBD = z_task_follow_OBD + mix(
             w1_OBK,
             e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_follow_OBD = z_task_follow_OBD + mix(w2_OBK, e_task[1])
+        z_task_follow_OBD = z_task_follow_OBD + mix(w2_OBK, e_task_SKBD[2:3])
         z_task_follow_OBD = z_task_follow_OBD + mix(
             w3_OBK,
             e_task_SKBD[6:10].flatten(0, 1).unsqueeze(0),
         )
-        z_task_follow_OBD = z_task_follow_OBD + mix(w4_OBK, e_task[9])
+        z_task_follow_OBD = z_task_follow_OBD + mix(w4_OBK, e_task_SKBD[10:11])
         z_task_follow_OBD = z_task_follow_OBD + mix(
             w5_OBK,
             e_task_SKBD[11:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task[8].split([2, 3, 1, 5, 1, 1], dim=-1)
-        w4_OBK = w4_OBK + s_task[8]
-        z_task_repost_OBD = mix(w0_OBK, e_task[0].flatten(0, 1).unsqueeze(0))
+        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[8:9].split(
+            [2, 3, 1, 5, 1, 1],
+            dim=-1,
+        )
+        w4_OBK = w4_OBK + s_task_SBK[8:9]
+        z_task_repost_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
         z_task_repost_OBD = z_task_repost_OBD + mix(
             w1_OBK,
             e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_repost_OBD = z_task_repost_OBD + mix(w2_OBK, e_task[1])
+        z_task_repost_OBD = z_task_repost_OBD + mix(w2_OBK, e_task_SKBD[2:3])
         z_task_repost_OBD = z_task_repost_OBD + mix(
             w3_OBK,
             e_task_SKBD[6:11].flatten(0, 1).unsqueeze(0),
         )
-        z_task_repost_OBD = z_task_repost_OBD + mix(w4_OBK, e_task[10])
-        z_task_repost_OBD = z_task_repost_OBD + mix(w5_OBK, e_task[11])
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task[9].split([2, 3, 1, 6, 1], dim=-1)
-        w4_OBK = w4_OBK + s_task[9]
-        z_task_hate_OBD = mix(w0_OBK, e_task[0].flatten(0, 1).unsqueeze(0))
+        z_task_repost_OBD = z_task_repost_OBD + mix(w4_OBK, e_task_SKBD[11:12])
+        z_task_repost_OBD = z_task_repost_OBD + mix(w5_OBK, e_task_SKBD[12:13])
+        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task_OBC[9:10].split([2, 3, 1, 6, 1], dim=-1)
+        w4_OBK = w4_OBK + s_task_SBK[9:10]
+        z_task_hate_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
         z_task_hate_OBD = z_task_hate_OBD + mix(w1_OBK, e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0))
-        z_task_hate_OBD = z_task_hate_OBD + mix(w2_OBK, e_task[1])
+        z_task_hate_OBD = z_task_hate_OBD + mix(w2_OBK, e_task_SKBD[2:3])
         z_task_hate_OBD = z_task_hate_OBD + mix(
             w3_OBK,
             e_task_SKBD[6:12].flatten(0, 1).unsqueeze(0),
         )
-        z_task_hate_OBD = z_task_hate_OBD + mix(w4_OBK, e_task[11])
+        z_task_hate_OBD = z_task_hate_OBD + mix(w4_OBK, e_task_SKBD[12:13])
 
         # towers
         y_TB = self.towers(
@@ -743,10 +757,7 @@ def losses(logits, labels):
 
 def loss(logits, labels):
     """The weighted sum of all tasks' losses, a scalar."""
-    by_weight = {}
-    for task, each in losses(logits, labels).items():
-        by_weight.setdefault(WEIGHTS[task], []).append(each)
-    return sum(weight * torch.stack(each).sum() for weight, each in by_weight.items())
+    return torch.stack(list(losses(logits, labels).values())).sum()  # all weights are 1
 
 
 # Tensor of the model, logical names of its parts, what fills the braces along its first axis.

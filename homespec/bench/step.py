@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from homespec import runtime
+
 Tensors = dict[str, Tensor]
 LossOf = Callable[[Any, Any], Tensor]
 """Features and labels -> loss, a scalar."""
@@ -92,6 +94,8 @@ def compiled(function: F, mode: str) -> F:
         function.__defaults__,
         function.__closure__,
     )
+    if mode == "default":
+        return runtime.compiled(cast(F, own), dynamic=False)
     return cast(F, torch.compile(own, fullgraph=True, dynamic=False, mode=mode))
 
 

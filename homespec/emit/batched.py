@@ -34,10 +34,7 @@ def emit_batch(batch: Batch, variables: Scope) -> Block:
     """The block of a batch; its variable joins `variables`."""
     block = EMITTERS[type(batch.members[0])](batch, variables)
     if not isinstance(batch.members[0], Projection):
-        variable = variables.add(batch.name, variable_name(batch), len(batch.members))
-        if variable.cuts:
-            split = f"{variable.name}.split({literal(list(variable.cuts))})"
-            block.forward.append((variable.parts, split))
+        variables[batch.name] = Variable(variable_name(batch), len(batch.members))
     return block
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from homespec.emit.layout import Expr
 from homespec.graph import Node
@@ -41,19 +39,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """The variable that holds a node's value, and how many members lie along its first axis.
-
-    `cuts` are the sizes of the parts into which it is split for its readers, if it is.
-    """
+    """The variable that holds a node's value, and how many members lie along its first axis."""
 
     name: str
     size: int = 1
-    cuts: tuple[int, ...] = ()
-
-    @property
-    def parts(self) -> str:
-        """The variable that holds the tuple of the parts: e_meta_SKBD -> e_meta."""
-        return self.name.rpartition("_")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +60,11 @@ class Columns:
 
 
 class Scope(dict[str, Variable]):
-    """The variables by node, the columns of projections by node and purpose.
+    """The variables by node, and the columns of projections by purpose and node."""
 
-    `asked` collects which members are read as a slice, so that a second run can split there.
-    """
-
-    def __init__(self, cuts: Mapping[str, tuple[int, ...]] | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.cuts = cuts or {}
         self.columns: dict[tuple[str, str], Columns] = {}
-        self.asked: dict[str, set[tuple[int, int]]] = {}
         self.taken: set[str] = set()
 
     def fresh(self, name: str) -> str:
@@ -89,16 +73,3 @@ class Scope(dict[str, Variable]):
             name += "_"
         self.taken.add(name)
         return name
-
-    def add(self, node: str, name: str, size: int) -> Variable:
-        """A batch's variable, with the parts that are asked of it."""
-        self[node] = Variable(name, size, self.cuts.get(node, ()))
-        return self[node]
-
-    def wanted(self) -> dict[str, tuple[int, ...]]:
-        """The sizes of the parts that all slices asked for are made of, by node."""
-        found = {}
-        for node, slices in self.asked.items():
-            ends = sorted({0, self[node].size} | {end for pair in slices for end in pair})
-            found[node] = tuple(b - a for a, b in pairwise(ends))
-        return found

@@ -170,6 +170,7 @@ def _label_graph(objectives: list[Objective], spec: Spec) -> dict[str, Any]:
         "trained": bool(objectives),
         "labels": packed("LABELS", mapping([(task, literal(label)) for task, label in labels])),
         "weights": packed("WEIGHTS", mapping(weights)),
+        "weighted": any(o.weight != 1 for o in objectives),
         "where": packed("WHERE", mapping(where)) if where else "",
         "losses": [
             (packed(loss.upper(), strings(names)), loss.upper(), LOSSES[loss])
@@ -182,29 +183,15 @@ def _label_graph(objectives: list[Objective], spec: Spec) -> dict[str, Any]:
 
 
 def _blocks(graph: Graph, plain: bool) -> list[Block]:
-    """Blocks in the order of evaluation, layer by layer.
-
-    Batched ones are made twice: what the first run slices is split once in the second.
-    """
-    if plain:
-        return _plain_blocks(graph)
+    """Blocks in the order of evaluation, layer by layer."""
     scope = Scope()
-    _batched_blocks(graph, scope)
-    return _batched_blocks(graph, Scope(scope.wanted()))
-
-
-def _plain_blocks(graph: Graph) -> list[Block]:
-    variables = {INPUT: Variable("x_BV")}
-    nodes = _by_layer(graph)
-    return [_product(n) if isinstance(n, Product) else emit_node(n, variables) for n in nodes]
-
-
-def _batched_blocks(graph: Graph, scope: Scope) -> list[Block]:
     scope[INPUT] = Variable("x_BV")
     blocks = []
     for node in _by_layer(graph):
         if isinstance(node, Product):
             blocks.append(_product(node))
+        elif plain:
+            blocks.append(emit_node(node, scope))
         elif isinstance(node, Batch):
             blocks.append(emit_batch(node, scope))
         elif isinstance(node, Gate):

@@ -3,13 +3,16 @@
 A batch of M members reads M ports. Members that read the same value follow each other, so their
 reads are runs. Where all runs are equally long, the runs' G values are enough: the generated blocks
 let each of G inputs serve M/G members, one wide GEMM each. Unequal runs are expanded.
+
+Values are sliced, never split: inductor of torch 2.13 loses gradients of `split` on a CPU, where it
+writes their concatenation and what is computed from it into one buffer (tests/test_runtime.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from itertools import accumulate, groupby
+from itertools import groupby
 
 from homespec.emit.block import Columns, Scope
 from homespec.emit.layout import Expr, call, sequence
@@ -55,10 +58,6 @@ def part(variables: Scope, first: Port, last: Port) -> str:
     start, stop = first.member, last.member + 1
     if (start, stop) == (0, variable.size):
         return variable.name
-    variables.asked.setdefault(first.node, set()).add((start, stop))
-    ends = list(accumulate(variable.cuts, initial=0))
-    if start in ends and stop in ends and ends.index(stop) == ends.index(start) + 1:
-        return f"{variable.parts}[{ends.index(start)}]"
     return f"{variable.name}[{start}:{stop}]"
 
 

@@ -11,6 +11,7 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor, nn
 
+from homespec import runtime
 from homespec.data import DataError
 from homespec.data.batches import Batch, InOrder, Shuffled
 from homespec.data.reader import Examples
@@ -53,7 +54,7 @@ class Training(lightning.LightningModule):
         self.lr = lr
         self.step: Step = step_of(model, code)
         if compiled:
-            self.step = torch.compile(self.step, fullgraph=True, dynamic=False)
+            self.step = runtime.compiled(self.step, dynamic=False)
         self.step_losses = []
         self.measured_by_epoch = []
         self.timer = Timer()
