@@ -73,6 +73,7 @@ fresh: $(VENV)/.installed
 	$(BIN)/homespec validate --strict specs
 	$(BIN)/homespec compile --check specs
 	$(BIN)/python -m homespec.reference --check
+	$(BIN)/python benchmarks/tables.py --check
 
 # One thread for each of the two workers: small tensors gain nothing from more.
 pytest: $(VENV)/.installed

@@ -1,0 +1,118 @@
+"""Write the tables of docs/performance.md from benchmarks/results/*.json.
+
+    python benchmarks/tables.py [--check]
+
+The files are what `homespec bench --json` and `benchmarks/peers.py --json` wrote; see the page.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from homespec.bench.timing import ratios
+from homespec.writing import holds, write_texts
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PAGE = HERE.parent / "docs" / "performance.md"
+BLOCK = re.compile(r"(<!-- results: ([\w-]+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+"""The names of a file and of what it measured: step, forward, inference or peers."""
+
+REFERENCES = {"naive": "naive", "naive-compiled": "naive compiled", "floor": "floor"}
+
+
+def table(result: dict[str, Any], measure: str) -> Iterator[str]:
+    """A line for each variant of each case; ratios are how many times as fast, with quartiles."""
+    cases = [case for case in result["cases"] if measure in case["milliseconds"]]
+    references = [r for r in REFERENCES if any(r in _ratios(c, measure) for c in cases)]
+    columns = [f"× {REFERENCES[r]}" for r in references]
+    facts = ("operations", "kernels", "peak MB") if measure == "step" else ()
+    head = ["tasks", "", *columns, *facts]
+    yield _row(head)
+    yield _row(["---:", "---", *["---:"] * (len(head) - 2)])
+    for case in cases:
+        for variant in case["milliseconds"][measure]:
+            ratios = [_ratio(_ratios(case, measure).get(r, {}), r, variant) for r in references]
+            found = case["facts"].get(variant, {})
+            yield _row([str(case["tasks"]), variant, *ratios, *(_fact(found, f) for f in facts)])
+
+
+def peers(result: dict[str, Any]) -> Iterator[str]:
+    """A line for each model of each case: how many times as fast ours, compiled, is."""
+    yield _row(["model", "tasks", "", "ours compiled is × as fast", "operations"])
+    yield _row(["---", "---:", "---", "---:", "---:"])
+    for found in result["cases"]:
+        case, times = found["case"], found["times"]
+        for name in times:
+            if name != "ours-compiled":
+                ours = ratios({"ours": times["ours-compiled"], "it": times[name]}, "it")["ours"]
+                ratio = f"{ours.median:.2f} ({ours.low:.2f}–{ours.high:.2f})"
+                count = found["operations"].get(name)
+                tasks = str(len(case["tasks"]))
+                yield _row([case["family"], tasks, name, ratio, f"{count:,}" if count else "–"])
+
+
+def _ratios(case: dict[str, Any], measure: str) -> dict[str, Any]:
+    return {r: found for r, found in case["times_as_fast"][measure].items() if found}
+
+
+def _ratio(found: dict[str, Any], reference: str, variant: str) -> str:
+    if variant not in found:
+        return "–"
+    spread = found[variant]
+    if variant == reference:
+        return "1"
+    return f"{spread['median']:.2f} ({spread['low']:.2f}–{spread['high']:.2f})"
+
+
+def _fact(found: dict[str, Any], name: str) -> str:
+    value = found.get("peak" if name == "peak MB" else name)
+    if value is None:
+        return "–"
+    return f"{value / 1e6:.1f}" if name == "peak MB" else f"{value:,}"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _machine(result: dict[str, Any]) -> str:
+    machine, settings = result["machine"], result.get("settings", result)
+    where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    return (
+        f"{where}; torch {machine['torch']}, Python {machine['python']}; batch"
+        f" {settings['batch']}, {settings['rounds']} rounds, seed {result['seed']}."
+    )
+
+
+def filled(text: str) -> str:
+    """The page with its blocks written anew."""
+
+    def block(match: re.Match[str]) -> str:
+        result = json.loads((RESULTS / f"{match[2]}.json").read_text(encoding="utf-8"))
+        rows = peers(result) if match[3] == "peers" else table(result, match[3])
+        lines = [_machine(result), "", *rows, ""]
+        return match[1] + "\n".join(lines) + match[4]
+
+    return BLOCK.sub(block, text)
+
+
+def main() -> int:
+    """Write the page, or with --check tell whether it is fresh."""
+    text = filled(PAGE.read_text(encoding="utf-8"))
+    if "--check" in sys.argv[1:]:
+        if holds(PAGE, text):
+            return 0
+        print("docs/performance.md is stale; run: python benchmarks/tables.py")
+        return 1
+    write_texts({PAGE: text})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
