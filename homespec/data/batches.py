@@ -35,9 +35,9 @@ def as_batch(arrays: Arrays) -> Batch:
 
 def split(batch: Batch, rows: int) -> list[Batch]:
     """Batches of so many rows each, which share its memory."""
-    features = {name: column.split(rows) for name, column in batch.features.items()}
-    labels = {task: column.split(rows) for task, column in batch.labels.items()}
-    users = None if batch.users is None else batch.users.split(rows)
+    features = {name: torch.split(column, rows) for name, column in batch.features.items()}
+    labels = {task: torch.split(column, rows) for task, column in batch.labels.items()}
+    users = None if batch.users is None else torch.split(batch.users, rows)
     count = len(next(iter(features.values())))
     return [
         Batch(

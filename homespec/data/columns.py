@@ -270,7 +270,7 @@ def decoded(column: Column) -> Column:
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a type is text."""
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _without_nan(column: Column) -> Column:

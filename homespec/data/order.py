@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -98,7 +99,7 @@ class Order:
         per_window = max(1, (self.shuffle if self.shuffled else IN_ORDER) // self.batch_size)
         count = -(-self.batches // per_window)
         bounds = [w * self.batches // count for w in range(count)] + [self.batches]
-        for number, (first, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for number, (first, end) in enumerate(pairwise(bounds)):
             if end > start:
                 yield self._window(number, first, end)
 

@@ -110,7 +110,7 @@ class Source:
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
         """The parts that can be read alone, in order; CSV files are read once to count rows."""
-        found, left = [], self.limit
+        left, found = self.limit, list[Chunk]()
         for chunk in (chunk for file in self.files for chunk in file.chunks() if chunk.rows):
             if left is not None and chunk.rows >= left:
                 return (*found, replace(chunk, rows=left))
@@ -152,7 +152,7 @@ class Source:
         return found
 
     def missing(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Columns of `wanted` (column -> who wants it) that no file has, with a suggestion or ''."""
+        """Columns of `wanted` (column -> who wants it) that no file has, each with a suggestion."""
         present = list(dict.fromkeys(c for file in self.files for c in file.types))
         lacking = [c for c in wanted if c not in present]
         return {column: closest(column, present) or "" for column in lacking}
@@ -221,9 +221,7 @@ def _open_parquet(path: Path) -> File:
         schema = fragment.physical_schema
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0][:200]
-        raise DataError(
-            f"{path} is not a parquet file ({reason}); make or fetch it again"
-        ) from None
+        raise DataError(f"{path} is not a parquet file ({reason}); make it again") from None
     return File(
         path, "parquet", _unique(path, zip(schema.names, schema.types, strict=True)), fragment
     )

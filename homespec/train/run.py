@@ -146,8 +146,8 @@ def _read(spec: Spec, data: Path, settings: Settings, say: Say) -> Rows:
     train, valid = locate([data])
     if valid is None:
         raise DataError(f"{data} holds no valid.parquet: the rows to measure on")
-    rows = Rows(spec, *(_held(spec, source.first(settings.limit_rows)) for source in (train, valid)),
-                batch_size=settings.batch_size, seed=settings.seed)  # fmt: skip
+    train, valid = (source.first(settings.limit_rows) for source in (train, valid))
+    rows = Rows(spec, _held(spec, train), _held(spec, valid), settings.batch_size, settings.seed)
     if rows.train.rows < settings.batch_size:
         raise DataError(
             f"{train} has {rows.train.rows} rows, fewer than one batch of"

@@ -1,4 +1,4 @@
-"""Columns to arrays: ids, numbers, vectors, labels, sequences; what is said of those that will not do."""
+"""Columns to arrays: ids, numbers, vectors, labels, sequences; what is said of other ones."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_label_is_0_or_1(parquet: Write) -> None:
     ):
         read(parquet, f"f: {{{ID}}}", "s", s=["yes"], f=[1])
     with pytest.raises(
-        DataError, match="task `t`: .* holds the text 'yes', not numbers; cannot evaluate `s > 3`"
+        DataError, match=r"task `t`: .* the text 'yes', not numbers; cannot evaluate `s > 3`"
     ):
         read(parquet, f"f: {{{ID}}}", "s > 3", s=["yes"], f=[1])
 

@@ -318,11 +318,10 @@ def test_prefetching_passes_errors_on_and_stops_when_left() -> None:
         yield from range(3)
         raise KeyError("x")
 
-    found = []
+    broken = prefetched(items())
+    assert [next(broken), next(broken), next(broken)] == [0, 1, 2]
     with pytest.raises(KeyError, match="x"):
-        for item in prefetched(items()):
-            found.append(item)
-    assert found == [0, 1, 2]
+        next(broken)
     before = threading.active_count()
     endless = prefetched(iter(int, 1))
     assert next(endless) == 0
