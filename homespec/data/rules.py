@@ -236,7 +236,7 @@ def unknown_ids(data: Data) -> Iterator[Finding]:
                 f" `{feature.tensor.column}` are beyond the vocabulary, such as"
                 f" {feature.unknown_example}",
                 label=f"ids 0 to {vocab - 1}",
-                help=f"the largest is {feature.high:.0f}: write `vocab: {int(feature.high) + 1}`"
+                help=f"the largest is {feature.high}: write `vocab: {int(feature.high) + 1}`"
                 if vocab <= feature.high < 10 * vocab
                 else "use `buckets` to hash them, or number them anew",
             )

@@ -228,6 +228,13 @@ def test_measures_do_not_depend_on_slabs(tmp_path: Path, monkeypatch: pytest.Mon
     assert parts == whole
 
 
+def test_large_ids_are_told_apart(tmp_path: Path) -> None:
+    ids = [2**62, 2**62 + 1] * 500  # equal as floats
+    assert check(measured(tmp_path, columns(user=ids))) == []
+    (found,) = check(measured(tmp_path, columns(user=[2**62] * ROWS)))
+    assert (found.rule.code, "has one id in every row" in found.message) == ("HS506", True)
+
+
 def test_distinct_values_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     distinct = Distinct()
     assert distinct.count_new(np.array([1, 1])) == 2
