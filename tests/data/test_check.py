@@ -19,10 +19,11 @@ from click.testing import CliRunner
 import homespec
 from homespec.cli.main import cli
 from homespec.data import profile as profiles
+from homespec.data.checked import Data
 from homespec.data.distinct import Distinct, RowHashes
 from homespec.data.plan import Plan
 from homespec.data.profile import Profile, profile
-from homespec.data.rules import Data, check
+from homespec.data.rules import check
 from homespec.data.source import open_source
 from homespec.diagnostics.catalogue import all_rules
 from homespec.schema.tensors import InputTensor
