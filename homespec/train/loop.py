@@ -13,8 +13,11 @@ from torch import Tensor, nn
 
 from homespec import runtime
 from homespec.data import DataError
-from homespec.data.batches import Batch, InOrder, Shuffled
-from homespec.data.reader import Examples
+from homespec.data.batches import Batch
+from homespec.data.plan import Arrays
+from homespec.data.source import Source
+from homespec.data.stream import Stream
+from homespec.schema.models import Spec
 from homespec.train import metrics
 
 CHECK_EVERY = 50
@@ -157,17 +160,28 @@ class Timer:
 class Rows(lightning.LightningDataModule):
     """The rows to train on, in a new order each epoch, and those held out."""
 
-    def __init__(self, train: Examples, valid: Examples, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        train: tuple[Source, Arrays],
+        valid: tuple[Source, Arrays],
+        batch_size: int,
+        seed: int,
+    ) -> None:
         """Batch the rows in `batch_size`; seed and epoch make the order."""
         super().__init__()
-        self.train, self.valid = train, valid
-        self.batch_size, self.seed = batch_size, seed
+        self.spec, self.batch_size, self.seed = spec, batch_size, seed
+        self.train, self.held = train
+        self.valid, self._held_out = valid
 
-    def train_dataloader(self) -> Shuffled:
+    def train_dataloader(self) -> Stream:
         """The batches of the current epoch; the Trainer must ask anew each epoch."""
         assert self.trainer is not None
-        return Shuffled(self.train, self.batch_size, self.seed, self.trainer.current_epoch)
+        return Stream(
+            self.spec, self.train, self.batch_size, held=self.held,
+            seed=self.seed, epoch=self.trainer.current_epoch,
+        )  # fmt: skip
 
-    def val_dataloader(self) -> InOrder:
+    def val_dataloader(self) -> Stream:
         """The batches of the held-out rows."""
-        return InOrder(self.valid, self.batch_size)
+        return Stream(self.spec, self.valid, self.batch_size, held=self._held_out, training=False)

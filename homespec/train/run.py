@@ -22,7 +22,10 @@ from torch import Tensor
 import homespec
 from homespec import __version__
 from homespec.data import DataError
-from homespec.data.reader import Examples, read_examples
+from homespec.data.batches import as_batch
+from homespec.data.held import hold
+from homespec.data.plan import Arrays
+from homespec.data.source import Source, locate
 from homespec.emit.header import spec_hash
 from homespec.schema.labels import parse_label
 from homespec.train.compiling import decide
@@ -124,7 +127,7 @@ def train(spec: LoadedSpec, data: Path, out: Path, settings: Settings, say: Say)
         spec_sha256=spec_hash(spec.analysis.document),
         settings=settings,
         compiled=compiled,
-        tasks=_task_results(spec, data, training, rows.train),
+        tasks=_task_results(spec, data, training, rows.held),
         rows_train=rows.train.rows,
         rows_valid=rows.valid.rows,
         rows_per_second=_ratio(timer.steps * settings.batch_size, timer.seconds),
@@ -140,19 +143,28 @@ def _ratio(rows: int, seconds: float) -> float:
 
 
 def _read(spec: Spec, data: Path, settings: Settings, say: Say) -> Rows:
-    train = read_examples(spec, data / "train.parquet", settings.limit_rows)
-    valid = read_examples(spec, data / "valid.parquet", settings.limit_rows)
-    if train.rows < settings.batch_size:
+    train, valid = locate([data])
+    if valid is None:
+        raise DataError(f"{data} holds no valid.parquet: the rows to measure on")
+    train, valid = (source.first(settings.limit_rows) for source in (train, valid))
+    rows = Rows(spec, _held(spec, train), _held(spec, valid), settings.batch_size, settings.seed)
+    if rows.train.rows < settings.batch_size:
         raise DataError(
-            f"{data / 'train.parquet'} has {train.rows} rows, fewer than one batch of"
+            f"{train} has {rows.train.rows} rows, fewer than one batch of"
             f" {settings.batch_size}: give a smaller --batch-size"
         )
-    dropped = train.rows % settings.batch_size
+    dropped = rows.train.rows % settings.batch_size
     say(
-        f"{train.rows:,} rows to train on, {valid.rows:,} held out; each epoch leaves out {dropped}"
-        f" rows that do not fill a batch of {settings.batch_size}"
+        f"{rows.train.rows:,} rows to train on, {rows.valid.rows:,} held out; each epoch leaves out"
+        f" {dropped} rows that do not fill a batch of {settings.batch_size}"
     )
-    return Rows(train, valid, settings.batch_size, settings.seed)
+    return rows
+
+
+def _held(spec: Spec, source: Source) -> tuple[Source, Arrays]:
+    held = hold(spec, source, limit=math.inf)
+    assert held is not None
+    return source, held
 
 
 def _trainer(settings: Settings) -> lightning.Trainer:
@@ -173,12 +185,12 @@ def _trainer(settings: Settings) -> lightning.Trainer:
 
 
 def _task_results(
-    spec: Spec, data: Path, training: Training, train: Examples
+    spec: Spec, data: Path, training: Training, train: Arrays
 ) -> dict[str, TaskResult]:
     losses_TS = torch.stack(training.step_losses).cpu().T
     tenth = math.ceil(losses_TS.shape[1] / 10)
     bayes = read_bayes(data / BAYES_FILE)
-    labels = training.observed(train.labels)
+    labels = training.observed(as_batch(train).labels)
     results = {}
     for task, losses_S in zip(training.tasks, losses_TS, strict=True):
         measured = training.measured_by_epoch[-1][task]

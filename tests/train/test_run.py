@@ -19,7 +19,9 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.cli.main import main
 from homespec.data import DataError, kuairand, synth
-from homespec.data.reader import read_examples
+from homespec.data.batches import as_batch
+from homespec.data.held import hold
+from homespec.data.source import open_source
 from homespec.train import compiling, metrics, run, table
 from homespec.train.compiling import decide, obstacle
 from homespec.train.run import Settings
@@ -82,7 +84,9 @@ def test_weights_by_logical_names_give_the_trained_model(
     code, model = homespec.build_module(small), homespec.build(small)
     assert state.keys() == code.logical_state(model).keys()
     code.load_logical_state(model, state)
-    valid = read_examples(small, data / "valid.parquet")
+    held = hold(small, open_source([data / "valid.parquet"]))
+    assert held is not None
+    valid = as_batch(held)
     with torch.no_grad():
         logits = model.eval()(valid.features)
     auc = metrics.auc(logits["click"].numpy(), valid.labels["click"].numpy())
@@ -186,7 +190,7 @@ def test_command_line_says_what_is_wrong(
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith(
-        f"error: {tmp_path}/no/train.parquet does not exist; --data takes a folder"
+        f"error: {tmp_path}/no does not exist; --data takes files, or a folder with train.parquet"
     )
     assert err.count("\n") == 1
     small_file.write_text(small_file.read_text().replace("is_like", "is like"))

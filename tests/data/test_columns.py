@@ -1,4 +1,4 @@
-"""The reader: columns to tensors, and what it says of columns that will not do."""
+"""Columns to arrays: ids, numbers, vectors, labels, sequences; what is said of other ones."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 import homespec
 from homespec.api import LoadedSpec
 from homespec.data import DataError
-from homespec.data.reader import Examples, read_examples, text_id
+from homespec.data.batches import Batch, as_batch
+from homespec.data.columns import as_lists, events, text_id
+from homespec.data.held import hold
+from homespec.data.source import open_source
+from homespec.schema.tensors import InputTensor
 
 Write = Callable[..., Path]
 NAN = float("nan")
@@ -27,9 +33,27 @@ def spec(features: str, label: str = "y") -> LoadedSpec:
     )
 
 
-def read(parquet: Write, features: str, label: str = "y", **columns: Any) -> Examples:
+@pytest.fixture
+def parquet(tmp_path: Path) -> Write:
+    """Writes columns to a parquet file."""
+
+    def write(**columns: Any) -> Path:
+        path = tmp_path / "train.parquet"
+        pq.write_table(pa.table(columns), path)
+        return path
+
+    return write
+
+
+def read_file(loaded: LoadedSpec, path: Path, limit: int | None = None) -> Batch:
+    held = hold(loaded, open_source([path]).first(limit))
+    assert held is not None
+    return as_batch(held)
+
+
+def read(parquet: Write, features: str, label: str = "y", **columns: Any) -> Batch:
     rows = len(next(iter(columns.values())))
-    return read_examples(spec(features, label), parquet(**({"y": [0] * rows} | columns)))
+    return read_file(spec(features, label), parquet(**({"y": [0] * rows} | columns)))
 
 
 def read_one(parquet: Write, kind: str, values: Any) -> torch.Tensor:
@@ -85,7 +109,7 @@ def test_numbers(parquet: Write, values: Any) -> None:
 
 
 def test_text_is_no_number(parquet: Write) -> None:
-    with pytest.raises(DataError, match="the column `f` is string, not numbers"):
+    with pytest.raises(DataError, match="the column `f` holds the text 'a', not numbers"):
         read_one(parquet, NUMBER, ["a"])
 
 
@@ -128,9 +152,13 @@ def test_labels(parquet: Write, label: str, labels: list[float], boolean: bool) 
 def test_a_label_is_0_or_1(parquet: Write) -> None:
     with pytest.raises(DataError, match="task `t`: its label `y` holds 3, but labels are 0 or 1"):
         read(parquet, f"f: {{{ID}}}", y=[0, 1, 3], f=[1, 2, 3])
-    with pytest.raises(DataError, match="task `t`: the column `s` holds text; labels are numbers"):
+    with pytest.raises(
+        DataError, match="the column `s` holds the text 'yes', not numbers; labels are"
+    ):
         read(parquet, f"f: {{{ID}}}", "s", s=["yes"], f=[1])
-    with pytest.raises(DataError, match="task `t`: cannot evaluate `s > 3`: `s` is string"):
+    with pytest.raises(
+        DataError, match=r"task `t`: .* the text 'yes', not numbers; cannot evaluate `s > 3`"
+    ):
         read(parquet, f"f: {{{ID}}}", "s > 3", s=["yes"], f=[1])
 
 
@@ -138,7 +166,7 @@ def test_all_missing_columns_at_once_with_suggestions(parquet: Write) -> None:
     path = parquet(user_id=[1], is_click=[0])
     wanted = spec(f"user: {{{ID}, column: user_ids}}, tab: {{{ID}}}", "is_clik > other")
     with pytest.raises(DataError) as caught:
-        read_examples(wanted, path)
+        read_file(wanted, path)
     message = str(caught.value)
     assert "feature `user` wants the column `user_ids` (did you mean `user_id`?)" in message
     assert "feature `tab` wants the column `tab`;" in message
@@ -147,27 +175,110 @@ def test_all_missing_columns_at_once_with_suggestions(parquet: Write) -> None:
     assert "\n" not in message
 
 
-def test_files_that_are_not_there_or_not_parquet(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"does not exist; --data takes a folder"):
-        read_examples(spec(f"f: {{{ID}}}"), tmp_path / "train.parquet")
-    (tmp_path / "train.parquet").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="is not a parquet file"):
-        read_examples(spec(f"f: {{{ID}}}"), tmp_path / "train.parquet")
-
-
-def test_no_rows(parquet: Write) -> None:
-    with pytest.raises(DataError, match="has no rows"):
-        read(parquet, f"f: {{{ID}}}", f=pa.array([], pa.int64()))
-
-
 def test_many_scans_limits_and_shared_columns(parquet: Write) -> None:
     rows = 70_000
     path = parquet(f=list(range(rows)), y=[0] * rows)
     twice = spec(f"a: {{{ID}, column: f}}, b: {{{NUMBER}, column: f}}")
-    found = read_examples(twice, path)
-    assert found.rows == rows
+    found = read_file(twice, path)
+    assert len(found.labels["t"]) == rows
     assert found.features["a"].equal(torch.arange(rows))
     assert found.features["b"].equal(torch.arange(rows).float())
-    few = read_examples(twice, path, limit=10)
+    few = read_file(twice, path, limit=10)
     assert few.features["a"].tolist() == list(range(10))
     assert math.isclose(float(few.labels["t"].sum()), 0)
+
+
+# ---------------------------------------------------------------- text that spells something
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("39", 39), ("39.0", 39), (" 7 ", 7), ("-1", -1), ("0", 0), ("9223372036854775807", 2**63 - 1),
+     ("18446744073709551615", -1)],
+)  # fmt: skip
+def test_text_that_spells_a_whole_number_is_that_number(text: str, number: int) -> None:
+    assert text_id(text) == number
+
+
+@pytest.mark.parametrize("text", ["007", "1.5", "1e3", "", "12,45", "99999999999999999999", "٣"])
+def test_other_text_is_hashed(text: str) -> None:
+    assert text_id(text) > 2**32
+
+
+def test_ids_mean_the_same_as_text_and_as_numbers(parquet: Write) -> None:
+    assert read_one(parquet, ID, ["5", "71", None]).tolist() == [5, 71, -1]
+    assert read_one(parquet, ID, [5, 71, None]).tolist() == [5, 71, -1]
+
+
+def test_numbers_and_labels_of_text(parquet: Write) -> None:
+    numbers = read_one(parquet, NUMBER, ["1", " 2.5", None, "-1e3"])
+    assert numbers.nan_to_num(99).tolist() == [1, 2.5, 99, -1000]
+    labels = read(parquet, f"f: {{{ID}}}", y=["True", "false", None, "1"], f=[1, 2, 3, 4]).labels
+    assert labels["t"].nan_to_num(9).tolist() == [1, 0, 9, 1]
+    found = read(parquet, f"f: {{{ID}}}", "y > 10", y=["9", "11"], f=[1, 2]).labels["t"]
+    assert found.tolist() == [0, 1]
+
+
+def test_vectors_of_text(parquet: Write) -> None:
+    found = read_one(parquet, "dense: 2", ["1 2", "[3.5, 4]", None])
+    assert found.nan_to_num(99).tolist() == [[1, 2], [3.5, 4], [99, 99]]
+
+
+# ---------------------------------------------------------------- sequences
+
+
+def sequence(kind: Any, column: Any, length: int = 3, width: int = 0) -> list[Any]:
+    tensor = InputTensor("h.f", "h", "f", kind, width=width, length=length)
+    found = events(tensor, as_lists("feature `h`", "f", column))
+    return np.nan_to_num(found, nan=99).tolist()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.list_(pa.int64()),
+        pa.large_list(pa.int32()),
+        pa.list_(pa.float64()),
+        pa.list_(pa.string()),
+    ],
+)
+def test_the_latest_events_of_a_sequence_oldest_first(kind: pa.DataType) -> None:
+    lists = pa.array([[1, 2], None, [], [1, 2, 3, 4, 5], [None, 7]], pa.list_(pa.int64()))
+    expected = [[1, 2, -1], [-1, -1, -1], [-1, -1, -1], [3, 4, 5], [-1, 7, -1]]
+    assert sequence("id", lists.cast(kind)) == expected
+    assert sequence("id", lists.cast(kind)[1:]) == expected[1:]  # a slice has an offset
+
+
+def test_null_lists_over_values_that_are_there() -> None:
+    lists = pa.ListArray.from_arrays(
+        pa.array([0, 2, 4], pa.int32()), pa.array([1, 2, 3, 4]), mask=pa.array([True, False])
+    )
+    assert sequence("id", lists) == [[-1, -1, -1], [3, 4, -1]]
+
+
+def test_sequences_of_other_kinds() -> None:
+    assert sequence("number", pa.array([[0.5], None, [1, None]])) == [
+        [0.5, 99, 99], [99, 99, 99], [1, 99, 99],
+    ]  # fmt: skip
+    vectors = pa.array([[[1, 2]], None, [[1, 2], [3, 4], None, [5, 6]]])
+    assert sequence("vector", vectors, 3, 2) == [
+        [[1, 2], [99, 99], [99, 99]], [[99, 99]] * 3, [[3, 4], [99, 99], [5, 6]],
+    ]  # fmt: skip
+    assert sequence("id", pa.array([["a"], ["b", "1"]]), 2) == [
+        [text_id("a"), -1], [text_id("b"), 1],
+    ]  # fmt: skip
+    fixed = pa.array([[1, 2], None], pa.list_(pa.int64(), 2))
+    assert sequence("id", fixed) == [[1, 2, -1], [-1, -1, -1]]
+    assert sequence("id", pa.nulls(2), 1) == [[-1], [-1]]
+
+
+def test_sequences_of_text_cells() -> None:
+    cells = pa.array(["1 2", "[3, 4, 5, 6]", "", None, "[]", '["a", "null"]', "7"])
+    assert sequence("id", cells) == [
+        [1, 2, -1], [4, 5, 6], [-1] * 3, [-1] * 3, [-1] * 3, [text_id("a"), -1, -1], [7, -1, -1],
+    ]  # fmt: skip
+
+
+def test_what_is_no_sequence() -> None:
+    with pytest.raises(DataError, match="feature `h`: the column `f` is int64, not lists"):
+        sequence("id", pa.array([1]))

@@ -1,0 +1,289 @@
+"""Data: columns of arrow -> arrays of the kinds that features and labels ask for. No torch.
+
+Text that spells a whole number is this number wherever an id or a number is wanted, so that a
+column means the same in CSV, which has no types, and in parquet. Other text is an id by its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from homespec.data import DataError
+from homespec.data.source import NULLS
+from homespec.schema.labels import Label
+from homespec.schema.tensors import InputTensor
+
+Array: TypeAlias = npt.NDArray[Any]
+Column: TypeAlias = "pa.Array"
+
+INT63 = 2**63 - 1
+WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]{0,19}))(?:\.0*)?")
+"""A whole number as programs write one; 007 is text."""
+
+
+def values(tensor: InputTensor, column: Column) -> Array:
+    """A feature's values, one for each row: int64 [N], float32 [N] or float32 [N, width]."""
+    who = f"feature `{tensor.feature}`"
+    if tensor.kind == "id":
+        return ids(who, tensor.column, column)
+    if tensor.kind == "vector":
+        return vectors(who, tensor.column, column, tensor.width)
+    return numbers(who, tensor.column, column)
+
+
+def events(tensor: InputTensor, lists: Column) -> Array:
+    """A field of a sequence [N, length] or [N, length, width]: the latest events, oldest first.
+
+    The places behind them are missing values. A null list has no events.
+    """
+    sizes = lengths(lists)
+    kept = np.minimum(sizes, tensor.length)
+    found = values(tensor, lists.flatten() if (kept == sizes).all() else _latest(lists, kept))
+    shape = (len(lists), tensor.length, *found.shape[1:])
+    out = np.full(shape, missing(tensor), found.dtype)
+    out[np.arange(tensor.length) < kept[:, None]] = found
+    return out
+
+
+def _latest(lists: Column, kept: Array) -> Column:
+    """The last elements of each list, `kept` [N] of them, one list after the other."""
+    begins = np.asarray(lists.offsets)[1:] - kept
+    place = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
+    return lists.values.take(pa.array(np.repeat(begins, kept) + place))
+
+
+def missing(tensor: InputTensor) -> float:
+    """What stands for a missing value."""
+    return -1 if tensor.kind == "id" else float("nan")
+
+
+def lengths(lists: Column) -> Array:
+    """The number of elements of each list, 0 for null: int64 [N]."""
+    offsets = np.asarray(lists.offsets).astype(np.int64)
+    present: Array = np.diff(offsets) * np.asarray(lists.is_valid())
+    return present
+
+
+def as_lists(who: str, name: str, column: Column) -> pa.ListArray:
+    """A column of lists; text such as `1 2 3` or `[1, 2, 3]` is taken apart."""
+    column = decoded(column)
+    kind = column.type
+    if is_text(kind):
+        return _split(column)
+    if pa.types.is_null(kind):
+        return pa.nulls(len(column), pa.list_(pa.null()))
+    if pa.types.is_fixed_size_list(kind):
+        column = column.cast(pa.list_(kind.value_type))
+    if not isinstance(column, pa.ListArray | pa.LargeListArray):
+        raise DataError(f"{who}: the column `{name}` is {kind}, not lists")
+    return column
+
+
+def _split(texts: Column) -> pa.ListArray:
+    """Lists of the words of each text; brackets, commas and quotes separate, too."""
+    bare = pc.utf8_trim(pc.replace_substring_regex(texts, r"""[\[\](),;"'\s]+""", " "), " ")
+    lists = pc.split_pattern(bare, " ")
+    words = lists.values
+    words = pc.if_else(pc.is_in(words, pa.array([*NULLS, "None"])), None, words)
+    empty = np.asarray(pc.fill_null(pc.equal(bare, ""), False))
+    if not empty.any():
+        return pa.ListArray.from_arrays(lists.offsets, words, mask=lists.is_null())
+    kept = np.ones(len(words), bool)  # what is empty was split into one empty word
+    kept[np.asarray(lists.offsets)[:-1][empty]] = False
+    offsets = np.concatenate([[0], np.cumsum(lengths(lists) - empty)])
+    shorter = words.filter(pa.array(kept))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), shorter, mask=lists.is_null())
+
+
+def ids(who: str, name: str, column: Column) -> Array:
+    """Ids int64 [N]: whole numbers as they are, other text hashed, missing -1."""
+    column = decoded(column)
+    kind = column.type
+    if is_text(kind):
+        column = _text_ids(column)
+    elif pa.types.is_uint64(kind):  # the same 64 bits, as a tensor of int64 holds them
+        return _array(column.fill_null(2**64 - 1)).view(np.int64)
+    elif not (pa.types.is_primitive(kind) or pa.types.is_null(kind)) or pa.types.is_temporal(kind):
+        raise DataError(f"{who}: the column `{name}` is {kind}; ids are integers or text")
+    try:
+        found = _without_nan(column).cast(pa.int64())
+    except pa.ArrowInvalid:
+        raise DataError(f"{who}: the column `{name}` is no id, it has fractions") from None
+    return _array(found.fill_null(-1))
+
+
+def _text_ids(column: Column) -> Column:
+    encoded = column.dictionary_encode()
+    found = [text_id(text) for text in encoded.dictionary.to_pylist()]
+    return pa.array(found, pa.int64()).take(encoded.indices)
+
+
+@lru_cache(maxsize=2**16)
+def text_id(text: str) -> int:
+    """The id of a text: the whole number that it spells, else a hash, the same on any machine.
+
+    The hash is 0 to 2**63 - 1, BLAKE2b of the UTF-8 bytes. Numbers from 2**63 on wrap around, as
+    those of an unsigned column do.
+    """
+    whole = WHOLE.fullmatch(text.strip())
+    if whole and -(2**63) <= (number := int(whole[1])) < 2**64:
+        return number - 2**64 if number > INT63 else number
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) & INT63
+
+
+def numbers(who: str, name: str, column: Column) -> Array:
+    """Numbers float32 [N], missing NaN."""
+    try:
+        found = _numeric(who, name, decoded(column)).cast(pa.float32(), safe=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(f"{who}: the column `{name}` is {column.type}, not numbers") from None
+    return _array(found.fill_null(float("nan")))
+
+
+def _numeric(who: str, name: str, column: Column) -> Column:
+    """Text as the numbers (or true and false) that it spells; other columns as they are."""
+    if pa.types.is_null(column.type):
+        return column.cast(pa.float64())
+    if not is_text(column.type):
+        return column
+    try:
+        return _spelled(column)
+    except pa.ArrowInvalid:
+        wrong = next(text for text in column.to_pylist() if not _is_number(text))
+    raise DataError(f"{who}: the column `{name}` holds the text {wrong[:40]!r}, not numbers")
+
+
+def _spelled(column: Column) -> Column:
+    bare = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+    words = pc.replace_substring_regex(bare, "^true$", "1")
+    return pc.replace_substring_regex(words, "^false$", "0").cast(pa.float64())
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        _spelled(pa.array([text], pa.string()))
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def vectors(who: str, name: str, column: Column, width: int) -> Array:
+    """Vectors float32 [N, width], a missing vector or element NaN."""
+    column = decoded(column)
+    if is_text(column.type):
+        column = _split(column)
+    if not isinstance(column, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+        if pa.types.is_null(column.type):
+            return np.full((len(column), width), np.nan, np.float32)
+        raise DataError(
+            f"{who}: the column `{name}` is {column.type}, not lists of {width} numbers"
+        )
+    sizes = pc.list_value_length(column)
+    wrong = pc.filter(sizes, pc.not_equal(sizes, width))
+    if len(wrong):
+        raise DataError(
+            f"{who}: `{name}` has a list of {wrong[0]} numbers, but the spec says {width} for every"
+            " row"
+        )
+    found = numbers(who, name, column.flatten())
+    if np.isinf(found).any():
+        raise DataError(
+            f"{who}: `{name}` holds a number that is infinite, or too large for float32"
+        )
+    out = np.full((len(column), width), np.nan, np.float32)
+    out[np.asarray(column.is_valid())] = found.reshape(-1, width)
+    return out
+
+
+_OPS: dict[str, Callable[..., Column]] = {
+    ">=": pc.greater_equal,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    "<": pc.less,
+    "==": pc.equal,
+    "!=": pc.not_equal,
+}
+
+
+def labels(who: str, label: Label, batch: pa.Table, binary: bool) -> Array:
+    """Labels float32 [N]: 0, 1 (numbers for a regression), NaN where a column is missing.
+
+    Raises DataError where a binary label is anything else.
+    """
+    found = raw_labels(who, label, batch)
+    if not binary:
+        if np.isinf(found).any():
+            raise DataError(f"{who}: its label `{label.column}` holds an infinite number")
+        return found
+    bad = found[not_binary(found)]
+    if len(bad):
+        raise DataError(
+            f"{who}: its label `{label.column}` holds {bad[0]:g}, but labels are 0 or 1;"
+            f" if more is meant to be positive, write `label: {label.column} > 0`;"
+            " if the number itself is meant, `kind: regression`"
+        )
+    return found
+
+
+def not_binary(labels: Array) -> Array:
+    """Which labels are neither 0 nor 1 nor missing: bool [N]."""
+    wrong: Array = ~((labels == 0) | (labels == 1) | np.isnan(labels))
+    return wrong
+
+
+def raw_labels(who: str, label: Label, batch: pa.Table) -> Array:
+    """What a label's column or comparison gives, whatever it is: float32 [N]."""
+    given = [_without_nan(decoded(as_array(batch[name]))) for name in label.columns]
+    try:
+        columns = [_numeric(who, name, c) for name, c in zip(label.columns, given, strict=True)]
+    except DataError as error:
+        what = "labels are numbers" if label.op is None else f"cannot evaluate `{label}`"
+        raise DataError(f"{error}; {what}") from None
+    if label.op is None:
+        return numbers(who, label.column, columns[0])
+    right = columns[1] if isinstance(label.other, str) else label.other
+    try:
+        compared = _OPS[label.op](columns[0], right)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        kinds = " and ".join(f"`{n}` is {batch[n].type}" for n in label.columns)
+        raise DataError(f"{who}: cannot evaluate `{label}`: {kinds}") from None
+    return numbers(who, label.column, compared)
+
+
+def as_array(column: Column | pa.ChunkedArray) -> Column:
+    """A column of a table in one piece."""
+    if isinstance(column, pa.ChunkedArray):
+        return column.combine_chunks()
+    return column
+
+
+def decoded(column: Column) -> Column:
+    """Dictionaries as their values, booleans as 0 and 1."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    return column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _without_nan(column: Column) -> Column:
+    """NaN is a way to write missing; comparisons would take it for a number."""
+    if pa.types.is_floating(column.type):
+        return pc.if_else(pc.is_nan(column), None, column)
+    return column
+
+
+def _array(column: Column) -> Array:
+    return np.array(column.to_numpy(zero_copy_only=False))

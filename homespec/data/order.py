@@ -1,0 +1,123 @@
+"""Data: which rows make which batch of which rank, from seed and epoch alone. Needs numpy only.
+
+The chunks of the files are put into a random order, and cut into windows of as many rows as the
+buffer holds; each window is shuffled exactly. The order does not depend on how rows are fetched,
+so it is the same from files and from memory, with workers and without, resumed or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from homespec.data.columns import Array
+
+IN_ORDER = 65_536
+"""Rows of a window that is not shuffled."""
+
+
+class Window(NamedTuple):
+    """Places `low` to `high` of the sequence of chunks, and the batches that they make."""
+
+    first: int
+    """The number of the first batch."""
+    end: int
+    """The number behind the last one."""
+    low: int
+    high: int
+    picks: Array
+    """Places of the rows of its batches, one batch after the other; in evaluation there may be
+    fewer than the batches have room for."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """The batches of one rank in one epoch."""
+
+    chunk_rows: tuple[int, ...]
+    batch_size: int
+    seed: int = 0
+    epoch: int = 0
+    shuffle: int = 0
+    """Rows of the buffer; 0 keeps the order of the files."""
+    rank: int = 0
+    world: int = 1
+    training: bool = True
+    """Only full batches, as many for each rank; else every row once, the last batch ragged."""
+
+    @property
+    def rows(self) -> int:
+        """The rows of all ranks."""
+        return sum(self.chunk_rows)
+
+    @property
+    def batches(self) -> int:
+        """The batches of each rank."""
+        together = self.batch_size * self.world
+        return self.rows // together if self.training else -(-self.rows // together)
+
+    @property
+    def left_out(self) -> int:
+        """The rows that this epoch leaves out; other ones each epoch where it is shuffled."""
+        return self.rows - self.batches * self.batch_size * self.world if self.training else 0
+
+    @property
+    def shuffled(self) -> bool:
+        """Whether rows are in random order."""
+        return self.training and self.shuffle > 0
+
+    @cached_property
+    def chunks(self) -> Array:
+        """The numbers of the chunks in the order of this epoch."""
+        count = len(self.chunk_rows)
+        if not self.shuffled:
+            return np.arange(count)
+        return np.random.default_rng([self.seed, self.epoch]).permutation(count)
+
+    @cached_property
+    def ends(self) -> Array:
+        """The places at which the chunks of the sequence end."""
+        return np.cumsum(np.array(self.chunk_rows, np.int64)[self.chunks])
+
+    def rows_at(self, places: Array) -> Array:
+        """The numbers, in the order of the files, of the rows at places of the sequence."""
+        sizes = np.array(self.chunk_rows, np.int64)
+        starts = np.cumsum(sizes) - sizes
+        chunk = np.searchsorted(self.ends, places, side="right")
+        return places + (starts[self.chunks] - (self.ends - sizes[self.chunks]))[chunk]
+
+    def windows(self, start: int = 0) -> Iterator[Window]:
+        """The windows from the one with batch `start` on."""
+        if self.shuffled and self.rows <= self.shuffle:
+            yield self._whole()
+            return
+        per_window = max(1, (self.shuffle if self.shuffled else IN_ORDER) // self.batch_size)
+        count = -(-self.batches // per_window)
+        bounds = [w * self.batches // count for w in range(count)] + [self.batches]
+        for number, (first, end) in enumerate(pairwise(bounds)):
+            if end > start:
+                yield self._window(number, first, end)
+
+    def _whole(self) -> Window:
+        """The one window of data that the buffer holds: shuffled exactly, then dealt to ranks."""
+        places = np.random.default_rng([self.seed, self.epoch, 1]).permutation(self.rows)
+        mine = self.batches * self.batch_size
+        return Window(0, self.batches, 0, self.rows, places[self.rank * mine :][:mine])
+
+    def _window(self, number: int, first: int, end: int) -> Window:
+        begin = self.rank * self.batches
+        low, high = ((begin + batch) * self.batch_size for batch in (first, end))
+        taken = high - low
+        if self.training and begin + end == self.batches * self.world and self.shuffled:
+            high = self.rows  # what does not fill a batch is drawn from the last window
+        low, high = min(low, self.rows), min(high, self.rows)
+        places = np.arange(low, high)
+        if self.shuffled:
+            seed = [self.seed, self.epoch, 2, self.rank, number]
+            places = np.random.default_rng(seed).permutation(places)
+        return Window(first, end, low, high, places[:taken])

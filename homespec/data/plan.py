@@ -1,0 +1,128 @@
+"""Data: what a spec reads of its data, and a table of it -> arrays. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from homespec.data import DataError, columns
+from homespec.data.columns import Array
+from homespec.schema.labels import Label, parse_label
+from homespec.schema.tensors import InputTensor, input_tensors
+
+if TYPE_CHECKING:
+    from homespec.schema.models import Spec
+
+
+class Arrays(NamedTuple):
+    """Rows as arrays: features by the name of their tensor, labels by task, ids of users."""
+
+    features: dict[str, Array]
+    labels: dict[str, Array]
+    users: Array | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tensors, labels and users that a spec's training takes from its data."""
+
+    tensors: tuple[InputTensor, ...]
+    labels: dict[str, Label]
+    binary: frozenset[str]
+    """Tasks whose labels are 0 and 1."""
+    users: str | None = None
+    """The column that says whose impression a row is."""
+
+    @classmethod
+    def of(cls, spec: Spec, users: str | None = None) -> Plan:
+        """The plan of a spec."""
+        return cls(
+            input_tensors(spec),
+            {task: parse_label(spec.tasks[task].label) for task in spec.tasks},
+            frozenset(name for name, task in spec.tasks.items() if task.kind == "binary"),
+            users,
+        )
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The columns to read, each with who wants it."""
+        found: dict[str, str] = {}
+        for tensor in self.tensors:
+            found.setdefault(tensor.column, f"feature `{tensor.feature}`")
+        for task, label in self.labels.items():
+            for column in label.columns:
+                found.setdefault(column, f"task `{task}`")
+        if self.users is not None:
+            found.setdefault(self.users, "the metric by user")
+        return found
+
+    @property
+    def bytes_per_row(self) -> int:
+        """What a row takes as tensors, in bytes."""
+        sizes = (
+            (8 if t.kind == "id" else 4) * (t.width or 1) * (t.length or 1) for t in self.tensors
+        )
+        return sum(sizes) + 4 * len(self.labels) + 8 * (self.users is not None)
+
+    def convert(self, table: pa.Table) -> Arrays:
+        """The arrays of a table that has the columns. Raises DataError that names the column."""
+        return Arrays(
+            {tensor.name: array for tensor, array in self._features(table)},
+            {
+                task: columns.labels(f"task `{task}`", label, table, task in self.binary)
+                for task, label in self.labels.items()
+            },
+            None if self.users is None else user_ids(self.users, table),
+        )
+
+    def _features(self, table: pa.Table) -> Iterator[tuple[InputTensor, Array]]:
+        for _, fields in groupby(self.tensors, key=lambda tensor: tensor.feature):
+            before: tuple[InputTensor, Array] | None = None
+            for tensor in fields:
+                column = columns.as_array(table[tensor.column])
+                if not tensor.length:
+                    yield tensor, columns.values(tensor, column)
+                    continue
+                lists = columns.as_lists(f"feature `{tensor.feature}`", tensor.column, column)
+                sizes = columns.lengths(lists)
+                if before is not None:
+                    check_even(before[0], before[1], tensor, sizes)
+                before = tensor, sizes
+                yield tensor, columns.events(tensor, lists)
+
+
+def user_ids(column: str, table: pa.Table) -> Array:
+    """The ids of the users of a table, int64 [N]: those that a feature would have."""
+    return columns.ids("users", column, columns.as_array(table[column]))
+
+
+def check_even(one: InputTensor, sizes: Array, other: InputTensor, others: Array) -> None:
+    """Raise DataError if two fields of one sequence have lists of different lengths in a row."""
+    uneven = np.flatnonzero(sizes != others)
+    if len(uneven):
+        row = uneven[0]
+        raise DataError(
+            f"feature `{one.feature}`: a row has {sizes[row]} events in `{one.column}` and"
+            f" {others[row]} in `{other.column}`; the fields of a sequence are of one length"
+        )
+
+
+def padded(arrays: Arrays, plan: Plan, rows: int) -> Arrays:
+    """The rows and behind them rows of missing values, `rows` in all."""
+    kinds = {tensor.name: columns.missing(tensor) for tensor in plan.tensors}
+    return Arrays(
+        {name: _filled(array, rows, kinds[name]) for name, array in arrays.features.items()},
+        {task: _filled(array, rows, float("nan")) for task, array in arrays.labels.items()},
+        None if arrays.users is None else _filled(arrays.users, rows, -1),
+    )
+
+
+def _filled(array: Array, rows: int, value: float) -> Array:
+    out = np.full((rows, *array.shape[1:]), value, array.dtype)
+    out[: len(array)] = array
+    return out

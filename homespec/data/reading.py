@@ -1,0 +1,56 @@
+"""Data: stretches of a sequence of chunks -> tables; each chunk is read once. No torch."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import pyarrow as pa
+
+from homespec.data.source import Chunk
+
+
+class Reader:
+    """Reads stretches of a sequence of chunks; cheap where they ascend, right anyhow."""
+
+    def __init__(self, chunks: Sequence[Chunk], schema: pa.Schema, threads: bool = True) -> None:
+        """Read the columns of `schema`; without `threads` in this thread alone."""
+        self.chunks, self.schema, self.threads = chunks, schema, threads
+        self._ends = list(accumulate(chunk.rows for chunk in chunks))
+        self._at = 0
+        self._chunk = -1
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._rest: pa.RecordBatch | None = None
+
+    def table(self, low: int, high: int) -> pa.Table:
+        """Rows `low` to `high` of the sequence. Raises DataError for a broken file."""
+        self._seek(low)
+        parts = []
+        while self._at < high:
+            batch = self._next()
+            skipped = max(0, low - self._at)
+            part = batch.slice(skipped, high - self._at - skipped)
+            taken = skipped + part.num_rows
+            self._at += taken
+            self._rest = batch.slice(taken) if taken < batch.num_rows else None
+            if part.num_rows:
+                parts.append(part)
+        return pa.Table.from_batches(parts, self.schema)
+
+    def _seek(self, place: int) -> None:
+        """Go on where we are if that is in the right chunk, else at the right chunk's start."""
+        number = bisect_right(self._ends, place)
+        if self._chunk != number or self._at > place:
+            self._at, self._chunk, self._rest = [0, *self._ends][number], number - 1, None
+            self._batches = iter(())
+
+    def _next(self) -> pa.RecordBatch:
+        if self._rest is not None:
+            return self._rest
+        batch = next(self._batches, None)
+        while batch is None:
+            self._chunk += 1
+            self._batches = self.chunks[self._chunk].batches(self.schema, self.threads)
+            batch = next(self._batches, None)
+        return batch

@@ -1,0 +1,284 @@
+"""Data: files and folders of parquet or CSV -> one source of rows, in parts that can be read alone.
+
+CSV has no types: every column of it is text, and is read as what the spec needs (see `columns`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset as ds
+import pyarrow.fs
+
+from homespec.data import DataError
+from homespec.diagnostics.suggest import closest
+
+SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv"}
+NULLS = ("", "NULL", "null", "NaN", "nan")
+"""What a cell of CSV may hold to say that its value is missing."""
+SCAN_ROWS = 16_384
+"""Rows of the batches in which files are decoded."""
+
+LOCAL = pyarrow.fs.LocalFileSystem()
+PARQUET = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
+CSV = ds.CsvFileFormat(
+    default_fragment_scan_options=ds.CsvFragmentScanOptions(
+        convert_options=pa.csv.ConvertOptions(strings_can_be_null=True, null_values=list(NULLS))
+    )
+)
+
+
+@dataclass(frozen=True)
+class File:
+    """One file: its columns with their types, and the means to read it."""
+
+    path: Path
+    format: Literal["parquet", "csv"]
+    types: Mapping[str, pa.DataType]
+    fragment: ds.Fragment
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The row groups of a parquet file; of CSV, where rows have to be counted, the file."""
+        with _naming(self.path):
+            if self.format == "csv":
+                yield Chunk(self, None, self.fragment.count_rows())
+            else:
+                for group in self.fragment.row_groups:
+                    yield Chunk(self, group.id, group.num_rows)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows that lie together in one file and can be read without those before them."""
+
+    file: File
+    group: int | None
+    rows: int
+
+    def batches(self, schema: pa.Schema, threads: bool = True) -> Iterator[pa.RecordBatch]:
+        """The columns of `schema`, in batches. Raises DataError that names a broken file."""
+        fragment, left = self.file.fragment, self.rows
+        with _naming(self.file.path):
+            if self.group is not None:
+                fragment = fragment.subset(row_group_ids=[self.group])
+            for batch in fragment.to_batches(
+                schema=schema, columns=schema.names, batch_size=SCAN_ROWS, batch_readahead=4,
+                use_threads=threads,
+            ):  # fmt: skip
+                part = batch.slice(0, left)
+                left -= part.num_rows
+                if part.num_rows:
+                    yield part
+                if not left:
+                    return
+        raise DataError(f"{self.file.path} has fewer rows than when it was opened: start again")
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of pyarrow as one line about the file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise DataError(f"{path} is broken ({reason}); make or fetch it again") from None
+
+
+class Source:
+    """The rows of one or more files, in the order of the files."""
+
+    def __init__(self, files: Sequence[File], limit: int | None = None) -> None:
+        """Take over files of one format; `limit` keeps the first rows only."""
+        self.files = tuple(files)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        """How messages call it."""
+        more = len(self.files) - 1
+        first = str(self.files[0].path)
+        return f"{first} and {more} more {'file' if more == 1 else 'files'}" if more else first
+
+    @cached_property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """The parts that can be read alone, in order; CSV files are read once to count rows."""
+        left, found = self.limit, list[Chunk]()
+        for chunk in (chunk for file in self.files for chunk in file.chunks() if chunk.rows):
+            if left is not None and chunk.rows >= left:
+                return (*found, replace(chunk, rows=left))
+            found.append(chunk)
+            left = None if left is None else left - chunk.rows
+        return tuple(found)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return sum(chunk.rows for chunk in self.chunks)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that every file has, in the order of the first."""
+        return tuple(c for c in self.files[0].types if all(c in f.types for f in self.files))
+
+    def first(self, rows: int | None) -> Source:
+        """The first rows alone; all for None."""
+        return self if rows is None else Source(self.files, rows)
+
+    def type_of(self, column: str) -> pa.DataType:
+        """The type of a column in all files; text for CSV.
+
+        Raises DataError that names the first file without it, or of a type that does not fit.
+        """
+        found: pa.DataType = None
+        for file in self.files:
+            if column not in file.types:
+                raise DataError(f"{file.path} lacks the column `{column}`, which other files have")
+            kind = _decoded(file.types[column])
+            found = kind if found is None else _common(found, kind)
+            if found is None:
+                raise DataError(
+                    f"{file.path}: its column `{column}` is {kind}, but"
+                    f" {_decoded(self.files[0].types[column])} in {self.files[0].path}: write the"
+                    " files with one type"
+                )
+        return found
+
+    def missing(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Columns of `wanted` (column -> who wants it) that no file has, each with a suggestion."""
+        present = list(dict.fromkeys(c for file in self.files for c in file.types))
+        lacking = [c for c in wanted if c not in present]
+        return {column: closest(column, present) or "" for column in lacking}
+
+    def schema(self, wanted: Mapping[str, str]) -> pa.Schema:
+        """The types of the columns of `wanted` (column -> who wants it).
+
+        Raises DataError that names every missing one, or a file that differs from the others.
+        """
+        missing = [
+            f"{wanted[column]} wants the column `{column}`"
+            + (f" (did you mean `{close}`?)" if close else "")
+            for column, close in self.missing(wanted).items()
+        ]
+        if missing:
+            raise DataError(f"{self} lacks columns of the spec: {'; '.join(missing)}")
+        return pa.schema([(column, self.type_of(column)) for column in wanted])
+
+
+def open_source(paths: Sequence[Path]) -> Source:
+    """The rows of files (.parquet, .csv, .csv.gz) and of all such files in folders.
+
+    Folders are searched through, in the order of names; names that begin with `.` or `_` do not
+    count. Raises DataError if there is nothing, if formats are mixed, or for a broken file.
+    """
+    files = [_open(file) for path in paths for file in _files(path)]
+    if len({file.format for file in files}) > 1:
+        one, other = files[0], next(f for f in files if f.format != files[0].format)
+        raise DataError(f"{one.path} and {other.path} are of two formats: give files of one")
+    return Source(files)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.rglob("*") if format_of(p) and _counts(p.relative_to(path)))
+    if not found:
+        raise DataError(f"the folder {path} holds no .parquet, .csv or .csv.gz file")
+    return found
+
+
+def _counts(inside: Path) -> bool:
+    return not any(part.startswith((".", "_")) for part in inside.parts)
+
+
+def format_of(path: Path) -> str | None:
+    """`parquet` or `csv` by the name of a file, None for other names."""
+    name = path.name.lower()
+    return next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
+
+
+def _open(path: Path) -> File:
+    kind = format_of(path)
+    if kind == "parquet":
+        return _open_parquet(path)
+    if kind == "csv":
+        return _open_csv(path)
+    raise DataError(f"{path} is neither .parquet nor .csv nor .csv.gz")
+
+
+def _open_parquet(path: Path) -> File:
+    fragment = PARQUET.make_fragment(str(path), LOCAL)
+    try:
+        schema = fragment.physical_schema
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise DataError(f"{path} is not a parquet file ({reason}); make it again") from None
+    return File(
+        path, "parquet", _unique(path, zip(schema.names, schema.types, strict=True)), fragment
+    )
+
+
+def _open_csv(path: Path) -> File:
+    fragment = CSV.make_fragment(str(path), LOCAL)
+    with _naming(path):
+        names = fragment.physical_schema.names
+    return File(path, "csv", _unique(path, ((name, pa.string()) for name in names)), fragment)
+
+
+def _unique(path: Path, types: Iterable[tuple[str, pa.DataType]]) -> dict[str, pa.DataType]:
+    found: dict[str, pa.DataType] = {}
+    for name, kind in types:
+        if name in found:
+            raise DataError(f"{path} has two columns `{name}`")
+        found[name] = kind
+    return found
+
+
+def _decoded(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The type that holds the values of both; None where there is none."""
+    if one == other:
+        return one
+    schemas = [pa.schema([("c", kind)]) for kind in (one, other)]
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive").field("c").type
+    except pa.ArrowException:
+        return None
+
+
+def locate(data: Sequence[Path], valid: Sequence[Path] = ()) -> tuple[Source, Source | None]:
+    """The rows to train on and those held out, or None.
+
+    One folder that holds `train` and perhaps `valid` (as .parquet, .csv, .csv.gz or folders) gives
+    both; `valid` given by name goes before. Other files and folders are taken as they are. Raises
+    DataError.
+    """
+    if len(data) == 1 and data[0].is_dir() and (train := _split(data[0], "train")) is not None:
+        held_out = _split(data[0], "valid")
+        data, valid = [train], valid or ([] if held_out is None else [held_out])
+    if len(data) == 1 and not data[0].exists():
+        raise DataError(
+            f"{data[0]} does not exist; --data takes files, or a folder with train.parquet and"
+            " valid.parquet (for KuaiRand, `python -m homespec.data.kuairand` makes one)"
+        )
+    return open_source(data), open_source(valid) if valid else None
+
+
+def _split(folder: Path, name: str) -> Path | None:
+    """The file or folder of one split."""
+    found = [p for p in (folder / f"{name}{end}" for end in ("", *SUFFIXES)) if p.exists()]
+    if len(found) > 1:
+        raise DataError(f"{found[0]} and {found[1]} are both there: which is meant? Name it")
+    return found[0] if found else None

@@ -1,0 +1,204 @@
+"""Sources: files and folders of parquet and CSV; errors name the file."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from homespec.data import DataError
+from homespec.data.source import Source, locate, open_source
+
+WANTED = {"a": "feature `a`", "s": "feature `s`"}
+
+
+def table(low: int, high: int, **columns: Any) -> pa.Table:
+    return pa.table({"a": range(low, high), "s": [f"t{i}" for i in range(low, high)], **columns})
+
+
+def write(path: Path, rows: pa.Table, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows, path, **options)
+    return path
+
+
+def rows_of(source: Source) -> list[int]:
+    schema = source.schema(WANTED)
+    batches = [b for chunk in source.chunks for b in chunk.batches(schema)]
+    return [int(a) for b in batches for a in b["a"].to_pylist()]
+
+
+def test_row_groups_of_files_of_folders(tmp_path: Path) -> None:
+    write(tmp_path / "d" / "b.parquet", table(10, 15), row_group_size=2)
+    write(tmp_path / "d" / "x" / "c.parquet", table(15, 18))
+    write(tmp_path / "d" / "_temporary" / "e.parquet", table(90, 99))
+    write(tmp_path / "d" / ".hidden.parquet", table(90, 99))
+    (tmp_path / "d" / "_SUCCESS").touch()
+    (tmp_path / "d" / "prepared.json").write_text("{}")
+    source = open_source([write(tmp_path / "a.parquet", table(0, 10)), tmp_path / "d"])
+    assert [chunk.rows for chunk in source.chunks] == [10, 2, 2, 1, 3]
+    assert source.rows == 18
+    assert rows_of(source) == list(range(18))
+    assert str(source) == f"{tmp_path}/a.parquet and 2 more files"
+    assert source.columns == ("a", "s")
+    assert rows_of(pickle.loads(pickle.dumps(source))) == list(range(18))  # for worker processes
+
+
+@pytest.mark.parametrize("rows", [0, 1, 10, 11, 13, 99])
+def test_the_first_rows(tmp_path: Path, rows: int) -> None:
+    write(tmp_path / "b.parquet", table(10, 15), row_group_size=2)
+    source = open_source([write(tmp_path / "a.parquet", table(0, 10)), tmp_path / "b.parquet"])
+    assert source.first(rows).rows == min(rows, 15)
+    assert rows_of(source.first(rows)) == list(range(min(rows, 15)))
+    assert source.first(None) is source
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_csv(tmp_path: Path, name: str) -> None:
+    text = 'a,s,l\n1,007,"1 2"\n2,,\n3,"x, y",[]\n4,NULL,nan\n'
+    opener = gzip.open if name.endswith("gz") else open
+    with opener(tmp_path / name, "wt") as file:
+        file.write(text)
+    source = open_source([tmp_path / name])
+    assert source.rows == 4
+    assert [chunk.rows for chunk in source.chunks] == [4]
+    (batch,) = source.chunks[0].batches(source.schema(dict.fromkeys("sla", "x")))
+    assert batch.to_pydict() == {
+        "s": ["007", None, "x, y", None],  # text that looks like a number stays as it is
+        "l": ["1 2", None, "[]", None],
+        "a": ["1", "2", "3", "4"],
+    }
+
+
+def test_csv_of_many_blocks_in_order(tmp_path: Path) -> None:
+    rows = 200_000  # above 2 MB; a block has 1 MB
+    lines = "".join(f"{i},x{i}\n" for i in range(rows))
+    (tmp_path / "a.csv").write_text("a,s\n" + lines)
+    source = open_source([tmp_path / "a.csv"])
+    assert source.rows == rows
+    assert rows_of(source) == list(range(rows))
+
+
+def test_columns_of_files_are_brought_together(tmp_path: Path) -> None:
+    write(tmp_path / "1.parquet", pa.table({"a": pa.array([1], pa.int16()), "s": pa.nulls(1)}))
+    write(tmp_path / "2.parquet", pa.table({"s": pa.array(["x"]).dictionary_encode(), "a": [2.0]}))
+    write(tmp_path / "3.parquet", pa.table({"a": [3], "s": ["y"], "more": [1]}))
+    source = open_source([tmp_path])
+    assert source.type_of("a") == pa.float64()
+    assert source.type_of("s") == pa.string()
+    assert source.columns == ("a", "s")
+    assert rows_of(source) == [1, 2, 3]
+
+
+def test_a_file_that_differs_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "1.parquet", table(0, 3))
+    write(tmp_path / "2.parquet", pa.table({"a": ["x"], "s": ["x"]}))
+    source = open_source([tmp_path])
+    with pytest.raises(DataError, match=r"2.parquet: its column `a` is string, but int64 in .*1.p"):
+        source.schema(WANTED)
+    assert source.schema({"s": "feature `s`"}).names == ["s"]  # what nobody wants may differ
+    write(tmp_path / "2.parquet", pa.table({"s": ["x"]}))
+    with pytest.raises(DataError, match=r"2.parquet lacks the column `a`, which other files have"):
+        open_source([tmp_path]).schema(WANTED)
+
+
+def test_missing_columns_all_at_once(tmp_path: Path) -> None:
+    source = open_source([write(tmp_path / "a.parquet", table(0, 3))])
+    with pytest.raises(DataError) as caught:
+        source.schema({"S_": "feature `x`", "s": "feature `s`", "zzz": "task `t`"})
+    assert str(caught.value) == (
+        f"{tmp_path}/a.parquet lacks columns of the spec: feature `x` wants the column `S_`"
+        " (did you mean `s`?); task `t` wants the column `zzz`"
+    )
+
+
+@pytest.mark.parametrize("checksum", [False, True])
+def test_a_broken_file_in_the_middle_is_named_when_it_is_read(
+    tmp_path: Path, checksum: bool
+) -> None:
+    for number in range(3):
+        write(tmp_path / f"{number}.parquet", table(0, 5000), write_page_checksum=checksum)
+    path = tmp_path / "1.parquet"
+    content = bytearray(path.read_bytes())
+    if checksum:
+        content[2000] ^= 1  # one bit of the values
+    else:
+        content[4:4000] = b"\xff" * 3996  # data pages with their heads; the footer is whole
+    path.write_bytes(content)
+    source = open_source([tmp_path])
+    assert source.rows == 15_000
+    with pytest.raises(DataError, match=r"/1\.parquet is broken \(.*make or fetch it again") as one:
+        rows_of(source)
+    assert "\n" not in str(one.value)
+    path.write_bytes(content[:-100])
+    with pytest.raises(DataError, match=r"/1\.parquet is not a parquet file"):
+        open_source([tmp_path])
+
+
+def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,s\n1,x\n2,y\n")
+    source = open_source([tmp_path / "a.csv"])
+    assert source.rows == 2
+    (tmp_path / "a.csv").write_text("a,s\n1,x\n")
+    with pytest.raises(DataError, match=r"a.csv has fewer rows than when it was opened"):
+        rows_of(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.parquet", b"a,b\n1,2\n", "a.parquet is not a parquet file"),
+        ("a.txt", b"a\n1\n", r"a.txt is neither .parquet nor .csv nor .csv.gz"),
+        ("a.csv", b"", r"a.csv is broken \(.*[Ee]mpty"),
+        ("a.csv", b"a,b,a\n1,2,3\n", r"a.csv is broken \(.*multiple columns named a"),
+        ("a.csv.gz", b"a,b\n1,2\n", r"a.csv.gz is broken \("),
+        ("a.csv", b"a,s\n1,2\n1\n", r"a.csv is broken \(.*[Ee]xpected 2 columns, got 1"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        rows_of(open_source([tmp_path / name]))
+    assert "\n" not in str(caught.value)
+
+
+def test_folders_and_formats(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="x does not exist"):
+        open_source([tmp_path / "x"])
+    with pytest.raises(DataError, match=r"holds no \.parquet, \.csv or \.csv\.gz file"):
+        open_source([tmp_path])
+    write(tmp_path / "a.parquet", table(0, 1))
+    (tmp_path / "b.csv").write_text("a\n1\n")
+    with pytest.raises(DataError, match=r"a\.parquet and .*b\.csv are of two formats"):
+        open_source([tmp_path])
+
+
+def test_locate(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no does not exist; --data takes files, or a folder"):
+        locate([tmp_path / "no"])
+    train = write(tmp_path / "one" / "train.parquet", table(0, 3))
+    source, valid = locate([tmp_path / "one"])
+    assert (source.rows, valid) == (3, None)
+    (tmp_path / "one" / "valid.csv").write_text("a,s\n1,x\n")
+    source, valid = locate([tmp_path / "one"])
+    assert valid is not None
+    assert (source.rows, valid.rows) == (3, 1)
+    source, valid = locate([tmp_path / "one"], [train, train])
+    assert valid is not None
+    assert (source.rows, valid.rows) == (3, 6)
+    assert locate([train, train])[0].rows == 6
+    write(tmp_path / "two" / "train" / "1.parquet", table(0, 3))
+    write(tmp_path / "two" / "train" / "2.parquet", table(0, 3))
+    write(tmp_path / "two" / "valid" / "1.parquet", table(0, 2))
+    source, valid = locate([tmp_path / "two"])
+    assert valid is not None
+    assert (source.rows, valid.rows) == (6, 2)
+    assert locate([tmp_path / "two" / "train"])[0].rows == 6  # a folder of files
+    write(tmp_path / "two" / "train.parquet", table(0, 3))
+    with pytest.raises(DataError, match=r"train and .*train\.parquet are both there"):
+        locate([tmp_path / "two"])
