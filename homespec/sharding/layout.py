@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from homespec.api import LoadedSpec, PathLike, build_module, load
-from homespec.graph import INPUT, Feature, Graph, Input
+from homespec.graph import INPUT, Feature, Graph
 
 KINDS = ("id", "bucketize", "dense")
 """The kinds of features that can be sharded: one row of one table for each example, or numbers."""
@@ -68,8 +68,6 @@ def _features(graph: Graph) -> Iterable[Feature]:
         if not isinstance(node, Feature):
             raise UnshardableError(_message(node.name.partition(".")[2], f"is a {node.kind}"))
         yield node
-    (whole,) = graph.of(Input)
-    assert whole.width == sum(graph[port.node].width for port in graph[INPUT].reads)
 
 
 def _check_names(found: Layout) -> None:

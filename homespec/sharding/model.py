@@ -18,9 +18,7 @@ INITIAL_STD = 0.05
 """The standard deviation of new embeddings, as in generated files."""
 
 
-def build(
-    spec: PathLike | LoadedSpec, *, tables: torch.device | str = "meta"
-) -> ShardableModel:
+def build(spec: PathLike | LoadedSpec, *, tables: torch.device | str = "meta") -> ShardableModel:
     """The model of a spec in the form that `shard` takes. Raises SpecError, UnshardableError.
 
     `tables` is the device on which the tables are made. On the default they take no memory until
@@ -69,7 +67,7 @@ class Concatenation(nn.Module):
     def forward(self, embedded: KeyedTensor, dense_BN: Tensor) -> Tensor:
         """As the class says."""
         parts = embedded.to_dict()
-        numbers = dense_BN.to(embedded.values().dtype).split(self.widths, dim=1)
+        numbers = torch.split(dense_BN.to(embedded.values().dtype), self.widths, dim=1)
         parts |= dict(zip(self.dense, numbers, strict=True))
         return torch.cat([parts[name] for name in self.order], dim=1)
 

@@ -72,9 +72,7 @@ class Rows(nn.Module):
         rows = [find(features[name]) for name, find in self.finders.items()]
         values = torch.cat(rows)
         ones = torch.ones_like(values, dtype=torch.int32)
-        keyed = KeyedJaggedTensor(
-            list(self.finders), values, lengths=ones, stride=len(rows[0])
-        )
+        keyed = KeyedJaggedTensor(list(self.finders), values, lengths=ones, stride=len(rows[0]))
         return Inputs(keyed, self._numbers(features, rows[0]), dict(labels or {}))
 
     def _numbers(self, features: Mapping[str, Tensor], rows_B: Tensor) -> Tensor:

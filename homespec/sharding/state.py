@@ -5,12 +5,12 @@ The names and shapes are those of the single-process model, so a checkpoint serv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed._shard.sharded_tensor import ShardedTensor
+from torch.distributed._shard.sharded_tensor.api import ShardedTensor
 from torchrec.distributed.model_parallel import get_unwrapped_module
 
 from homespec.sharding.model import ShardableModel
@@ -50,8 +50,10 @@ def load_logical_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """
     bare = _bare(model)
     views = _dense_views(bare)
-    shapes = {LOGICAL_TABLE.format(name): shape for name, shape in bare.shapes.items()}
-    shapes |= {name: tuple(view.shape) for name, view in views.items()}
+    shapes: dict[str, tuple[int, ...]] = {
+        **{LOGICAL_TABLE.format(name): shape for name, shape in bare.shapes.items()},
+        **{name: tuple(view.shape) for name, view in views.items()},
+    }
     if shapes.keys() != state.keys():
         raise KeyError(
             f"missing {sorted(shapes.keys() - state.keys())},"
@@ -116,20 +118,28 @@ def _gathered(table: ShardedTensor) -> Tensor | None:
     dtype = table.metadata().tensor_properties.dtype
     own = {tuple(s.metadata.shard_offsets): s.tensor.detach() for s in table.local_shards()}
     whole = torch.empty(table.metadata().size, dtype=dtype) if rank == 0 else None
+    for owner, (top, left), (start, stop), columns in _pieces(table):
+        if rank == owner:
+            piece = own[top, left][start:stop].contiguous()
+            if owner != 0:
+                dist.send(piece, dst=0)
+        elif rank == 0:
+            piece = torch.empty(stop - start, columns, dtype=dtype, device=device)
+            dist.recv(piece, src=owner)
+        if whole is not None:
+            whole[top + start : top + stop, left : left + columns] = piece
+    return whole
+
+
+Pair = tuple[int, int]
+
+
+def _pieces(table: ShardedTensor) -> Iterator[tuple[int, Pair, Pair, int]]:
+    """Of each part of a table a few rows at a time: owner, offsets, rows of the part, columns."""
     for part in table.metadata().shards_metadata:
-        top, left = part.shard_offsets
-        rows, columns = part.shard_sizes
-        owner = part.placement.rank()
+        assert part.placement is not None
+        (top, left), (rows, columns) = part.shard_offsets, part.shard_sizes
         step = max(1, CHUNK // max(1, columns))
         for start in range(0, rows, step):
             stop = min(start + step, rows)
-            if rank == owner:
-                chunk = own[top, left][start:stop].contiguous()
-                if owner != 0:
-                    dist.send(chunk, dst=0)
-            elif rank == 0:
-                chunk = torch.empty(stop - start, columns, dtype=dtype, device=device)
-                dist.recv(chunk, src=owner)
-            if whole is not None:
-                whole[top + start : top + stop, left : left + columns] = chunk
-    return whole
+            yield part.placement.rank(), (top, left), (start, stop), columns

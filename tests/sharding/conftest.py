@@ -6,24 +6,13 @@ import warnings
 
 import pytest
 
-NEEDED = "needs TorchRec and its kernels for this torch: `make .venv/.torchrec` (docs/sharding.md)"
 
-
-def why_not() -> str:
-    """Why TorchRec cannot be imported; empty where it can."""
+@pytest.fixture(scope="session", autouse=True)
+def torchrec() -> None:
+    """Import it once, without its warnings about kernels that a CPU lacks."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own, of kernels that a CPU lacks
+        warnings.simplefilter("ignore")
         try:
             import homespec.sharding  # noqa: F401
         except ImportError as error:
-            return f"{NEEDED}: {error}"
-    return ""
-
-
-REASON = why_not()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if REASON and item.get_closest_marker("sharding"):
-            item.add_marker(pytest.mark.skip(reason=REASON))
+            pytest.skip(f"pip install --no-deps -r tests/sharding/requirements.txt: {error}")

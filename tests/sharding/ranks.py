@@ -134,6 +134,7 @@ def initial(folder: Path) -> dict[str, torch.Tensor]:
 
 def main(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
+    sharding.state.CHUNK = 100  # several messages for a table
     torch.manual_seed(rank)  # ranks agree on nothing that they do not tell each other
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD
