@@ -137,9 +137,10 @@ Pair = tuple[int, int]
 def _pieces(table: ShardedTensor) -> Iterator[tuple[int, Pair, Pair, int]]:
     """Of each part of a table a few rows at a time: owner, offsets, rows of the part, columns."""
     for part in table.metadata().shards_metadata:
-        assert part.placement is not None
+        owner = part.placement.rank() if part.placement else None
+        assert owner is not None
         (top, left), (rows, columns) = part.shard_offsets, part.shard_sizes
         step = max(1, CHUNK // max(1, columns))
         for start in range(0, rows, step):
             stop = min(start + step, rows)
-            yield part.placement.rank(), (top, left), (start, stop), columns
+            yield owner, (top, left), (start, stop), columns
