@@ -39,6 +39,13 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@
 
+# For the tests of sharded tables, which are skipped where there is no such package.
+SHARDING := tests/sharding/requirements.txt
+
+$(VENV)/.torchrec: $(SHARDING) $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(SHARDING) \
+	&& touch $@ || echo "make: no TorchRec for this Python; the tests of sharding are skipped"
+
 # ---------------------------------------------------------------- demo
 
 demo: $(VENV)/.installed
@@ -76,7 +83,7 @@ fresh: $(VENV)/.installed
 	$(BIN)/python benchmarks/tables.py --check
 
 # One thread for each of the two workers: small tensors gain nothing from more.
-pytest: $(VENV)/.installed
+pytest: $(VENV)/.installed $(VENV)/.torchrec
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
 golden: $(VENV)/.installed

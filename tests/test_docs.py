@@ -85,10 +85,11 @@ HOMES = {
     "pydantic_core": ("schema/",),
     "jinja2": ("emit/",),
     "networkx": ("graph.py", "lower/", "passes/", "checks/", "analysis/"),
-    "torch": ("runtime.py", "train/", "data/stream.py", "data/batches.py", "bench/"),
+    "torch": ("runtime.py", "train/", "data/stream.py", "data/batches.py", "bench/", "sharding/"),
+    "torchrec": ("sharding/",),
     "matplotlib": ("bench/",),
     "lightning": ("train/",),
-    "safetensors": ("train/",),
+    "safetensors": ("train/", "sharding/"),
     "pyarrow": ("train/", "data/"),
     "numpy": ("train/", "data/"),
 }

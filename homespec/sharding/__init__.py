@@ -1,0 +1,40 @@
+"""Sharding: the tables of a spec spread over many devices by TorchRec, its trunk copied to each.
+
+Needs `homespec[torchrec]`; docs/sharding.md shows a whole training script.
+"""
+
+try:
+    import torchrec
+except ImportError as error:
+    raise ImportError(
+        f"homespec.sharding needs TorchRec ({error}): pip install 'homespec[torchrec]', or without"
+        " a GPU as docs/sharding.md says"
+    ) from error
+import torch
+
+if not hasattr(torch.ops.fbgemm, "permute_2D_sparse_data"):
+    raise ImportError(
+        f"the kernels of TorchRec do not load beside torch {torch.__version__}: fbgemm-gpu 1.X, or"
+        " fbgemm-gpu-cpu 1.X, goes with torchrec 1.X and torch 2.(X+5)"
+    )
+
+from homespec.sharding.layout import UnshardableError
+from homespec.sharding.model import ShardableModel, build
+from homespec.sharding.parallel import dense_parameters, plan, shard
+from homespec.sharding.rows import Inputs, Rows
+from homespec.sharding.state import average_statistics, load_logical_state, logical_state
+
+__all__ = [
+    "Inputs",
+    "Rows",
+    "ShardableModel",
+    "UnshardableError",
+    "average_statistics",
+    "build",
+    "dense_parameters",
+    "load_logical_state",
+    "logical_state",
+    "plan",
+    "shard",
+    "torchrec",
+]

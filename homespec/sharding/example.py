@@ -1,0 +1,101 @@
+"""Sharding: an example of training, to be copied and changed; run it under torchrun.
+
+    torchrun --nproc-per-node 2 -m homespec.sharding.example SPEC --data FOLDER --out FILE
+
+Each process trains on its part of every batch of FOLDER/train.parquet, on its GPU under NCCL or on
+the CPU under gloo; rank 0 writes the weights by logical name to FILE, from which the single-process
+model can be loaded as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import safetensors.torch
+import torch
+import torch.distributed as dist
+
+import homespec
+from homespec import sharding
+from homespec.api import LoadedSpec
+from homespec.data.batches import Batch
+from homespec.data.source import locate
+from homespec.data.stream import Stream
+from homespec.sharding.parallel import TABLE_LR, device_of_rank
+from homespec.writing import replacing
+
+REPORT_EVERY = 50
+"""Steps between two lines of progress."""
+
+
+def batches(spec: LoadedSpec, data: Path, size: int, seed: int) -> Iterator[Batch]:
+    """This rank's batches of one epoch, of `size` examples over all ranks."""
+    rank, world = dist.get_rank(), dist.get_world_size()
+    return iter(Stream(spec, locate([data])[0], size // world, seed=seed, rank=rank, world=world))
+
+
+def train(
+    spec: LoadedSpec, data: Path, *, batch_size: int, lr: float, table_lr: float, seed: int
+) -> dict[str, torch.Tensor]:
+    """One epoch; the state by logical name on rank 0, nothing elsewhere."""
+    torch.manual_seed(seed + dist.get_rank())
+    device = device_of_rank()
+    model = sharding.shard(sharding.build(spec), lr=table_lr)
+    rows, code = sharding.Rows(spec).to(device), homespec.build_module(spec)
+    optimizer = torch.optim.Adam(sharding.dense_parameters(model).values(), lr=lr)
+    total = torch.zeros((), device=device)
+    for step, batch in enumerate(batches(spec, data, batch_size, seed), start=1):
+        features = {name: tensor.to(device) for name, tensor in batch.features.items()}
+        labels = {task: label.to(device) for task, label in batch.labels.items()}
+        loss = code.loss(model(rows(features)), labels)
+        optimizer.zero_grad()
+        loss.backward()  # which updates the tables, too
+        optimizer.step()
+        total += loss.detach()
+        if step % REPORT_EVERY == 0:
+            report(step, total / REPORT_EVERY)
+            total.zero_()
+    return sharding.logical_state(model)
+
+
+def report(step: int, loss: torch.Tensor) -> None:
+    """Print the mean over the ranks; collective."""
+    dist.all_reduce(loss)
+    if dist.get_rank() == 0:
+        click.echo(f"step {step}: loss {loss.item() / dist.get_world_size():.4f}")
+
+
+@click.command(short_help="Train a spec with sharded tables.")
+@click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--data", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--batch-size", default=1024, show_default=True, type=click.IntRange(2))
+@click.option("--lr", default=3e-3, show_default=True, help="Of Adam, for the trunk.")
+@click.option("--table-lr", default=TABLE_LR, show_default=True, help="Of row-wise Adagrad.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+def main(
+    spec: Path, data: Path, out: Path, batch_size: int, lr: float, table_lr: float, seed: int
+) -> None:
+    """Train SPEC for one epoch with its tables sharded over all processes."""
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        device = device_of_rank()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        if batch_size % dist.get_world_size():
+            raise click.UsageError("--batch-size must be a multiple of the number of processes.")
+        state = train(
+            homespec.load(spec), data, batch_size=batch_size, lr=lr, table_lr=table_lr, seed=seed
+        )
+        if state:
+            with replacing(out) as (temporary,):
+                safetensors.torch.save_file(state, temporary)
+            click.echo(f"wrote {out}")
+    finally:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

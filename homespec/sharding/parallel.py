@@ -1,0 +1,119 @@
+"""Sharding: which device holds which table, and the model spread over the devices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.optim.apply_optimizer_in_backward import (
+    _apply_optimizer_in_backward as apply_in_backward,
+)
+from torchrec.distributed import DistributedModelParallel
+from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
+from torchrec.distributed.planner import EmbeddingShardingPlanner, ParameterConstraints, Topology
+from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
+from torchrec.distributed.planner.types import KernelConfig, TopologyFactory, TrainerConfig
+from torchrec.distributed.types import ShardingPlan, ShardingType
+from torchrec.optim import RowWiseAdagrad
+from torchrec.optim.optimizers import in_backward_optimizer_filter
+
+from homespec.sharding.model import ShardableModel
+
+TABLE_LR = 0.05
+"""Learning rate of the tables' row-wise Adagrad; docs/sharding.md has what it was chosen by."""
+
+TABLE_EPS = 1e-8
+"""What is added to its denominator, as in the fused kernel's own default."""
+
+RESERVED = 0.15
+"""Share of a device's memory that the planner leaves to all but tables: TorchRec's own default."""
+
+
+def device_of_rank() -> torch.device:
+    """This process's GPU, by LOCAL_RANK as torchrun sets it; the CPU under gloo."""
+    if dist.get_backend() == "gloo":
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+
+
+def plan(
+    model: ShardableModel, constraints: Mapping[str, ParameterConstraints] | None = None
+) -> ShardingPlan:
+    """Which device holds which part of which table, as TorchRec's planner finds it; collective.
+
+    `constraints` are TorchRec's, by feature. Tables without one may be split in every way that the
+    device can do, but are never copied to all devices: copies are not updated in the backward.
+    KeyError for a feature that has no table.
+    """
+    device = device_of_rank()
+    asked = dict(constraints or {})
+    unknown = sorted(asked.keys() - model.shapes.keys())
+    if unknown:
+        known = ", ".join(model.shapes)
+        raise KeyError(f"no table of {', '.join(unknown)}; the tables are {known}")
+    default = ParameterConstraints(sharding_types=splits(device))
+    planner = EmbeddingShardingPlanner(
+        topology=_topology(device),
+        storage_reservation=FixedPercentageStorageReservation(RESERVED),
+        constraints={name: asked.get(name, default) for name in model.shapes},
+    )
+    return planner.collective_plan(model, [EmbeddingBagCollectionSharder()], dist.group.WORLD)
+
+
+def _topology(device: torch.device) -> Topology:
+    world, cuda = dist.get_world_size(), device.type == "cuda"
+    return TopologyFactory.create_topology(
+        TrainerConfig(
+            world_size=world,
+            local_world_size=int(os.environ.get("LOCAL_WORLD_SIZE", world)),
+            hbm_cap_bytes=torch.cuda.get_device_properties(device).total_memory if cuda else None,
+        ),
+        kernel_config=KernelConfig(compute_device=device.type),
+    )
+
+
+def splits(device: torch.device) -> list[str]:
+    """TorchRec's ways to split a table: by table, column, row. gloo cannot do rows."""
+    types = [ShardingType.TABLE_WISE, ShardingType.COLUMN_WISE]
+    if device.type != "cpu":
+        types += [
+            ShardingType.ROW_WISE,
+            ShardingType.TABLE_ROW_WISE,
+            ShardingType.TABLE_COLUMN_WISE,
+        ]
+    return [kind.value for kind in types]
+
+
+def shard(
+    model: ShardableModel,
+    sharding_plan: ShardingPlan | None = None,
+    *,
+    optimizer: type[torch.optim.Optimizer] = RowWiseAdagrad,
+    **options: float,
+) -> DistributedModelParallel:
+    """Spread the tables over all processes and copy the trunk to each, under DDP; collective.
+
+    The tables' optimizer runs in the backward, fused with their gradients: by default row-wise
+    Adagrad with TABLE_LR and TABLE_EPS; `options` are the optimizer's. What `dense_parameters`
+    returns is left for an optimizer of your own. Tables start anew: load a state afterwards.
+    Takes over `model`. Needs an initialised process group (RuntimeError).
+    """
+    if not dist.is_initialized():
+        raise RuntimeError("call torch.distributed.init_process_group before sharding")
+    if optimizer is RowWiseAdagrad:
+        options = {"lr": TABLE_LR, "eps": TABLE_EPS, **options}
+    apply_in_backward(optimizer, model.features.parameters(), options, register_hook=False)
+    return DistributedModelParallel(
+        module=model,
+        device=device_of_rank(),
+        plan=sharding_plan or plan(model),
+        sharders=[EmbeddingBagCollectionSharder()],
+    )
+
+
+def dense_parameters(model: DistributedModelParallel) -> dict[str, nn.Parameter]:
+    """By name, the parameters that no optimizer updates in the backward: those of the trunk."""
+    return dict(in_backward_optimizer_filter(model.named_parameters()))

@@ -1,0 +1,146 @@
+"""Sharding: weights by logical name out of a sharded model and into one.
+
+The names and shapes are those of the single-process model, so a checkpoint serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed._shard.sharded_tensor.api import ShardedTensor
+from torchrec.distributed.model_parallel import get_unwrapped_module
+
+from homespec.sharding.model import ShardableModel
+from homespec.sharding.parallel import device_of_rank
+
+CHUNK = 1 << 24
+"""Numbers that are sent at a time."""
+
+TABLE = "embedding_bags.{}.weight"
+LOGICAL_TABLE = "features.{}.weight"
+
+
+def logical_state(model: nn.Module) -> dict[str, Tensor]:
+    """All weights and running statistics by logical name, on rank 0's CPU; collective.
+
+    The other ranks get an empty dict. Running statistics are averaged first.
+    """
+    average_statistics(model)
+    bare = _bare(model)
+    first = _rank() == 0
+    state = {}
+    for name, table in _tables(bare).items():
+        whole = _gathered(table) if isinstance(table, ShardedTensor) else table
+        if first:
+            assert whole is not None
+            state[name] = whole.detach().cpu().clone()
+    if first:
+        state |= {name: value.cpu().clone() for name, value in _dense_views(bare).items()}
+    return state
+
+
+def load_logical_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copy weights and statistics by logical name into the model, on each rank its part.
+
+    Every rank passes the same whole state. Raises KeyError that names what is missing or unknown,
+    and ValueError for another shape; the model is then unchanged.
+    """
+    bare = _bare(model)
+    views = _dense_views(bare)
+    shapes: dict[str, tuple[int, ...]] = {
+        **{LOGICAL_TABLE.format(name): shape for name, shape in bare.shapes.items()},
+        **{name: tuple(view.shape) for name, view in views.items()},
+    }
+    if shapes.keys() != state.keys():
+        raise KeyError(
+            f"missing {sorted(shapes.keys() - state.keys())},"
+            f" unknown {sorted(state.keys() - shapes.keys())}"
+        )
+    for name, shape in shapes.items():
+        if shape != tuple(state[name].shape):
+            raise ValueError(f"{name} is {shape}, not {tuple(state[name].shape)}")
+    for name, view in views.items():
+        view.copy_(state[name])
+    whole = {TABLE.format(name): state[LOGICAL_TABLE.format(name)] for name in bare.shapes}
+    bare.features.load_state_dict(whole)  # which takes each rank's part of them
+
+
+def average_statistics(model: nn.Module) -> None:
+    """Give all ranks the mean of their running statistics; collective.
+
+    Each rank normalises by its own rows, as under DDP, and so keeps its own statistics. Their mean
+    is that of all rows, where ranks have batches of one size; the variance lacks the part between
+    ranks, which is 1/B of it.
+    """
+    if not dist.is_initialized():
+        return
+    for buffer in _statistics(_bare(model)):
+        dist.all_reduce(buffer)
+        buffer /= dist.get_world_size()
+
+
+def _bare(model: nn.Module) -> ShardableModel:
+    bare = get_unwrapped_module(model)
+    assert isinstance(bare, ShardableModel), type(bare)
+    return bare
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _tables(bare: ShardableModel) -> dict[str, Tensor]:
+    """The tables by logical name; those that are split are ShardedTensors."""
+    state = bare.features.state_dict()
+    return {LOGICAL_TABLE.format(name): state[TABLE.format(name)] for name in bare.shapes}
+
+
+def _dense_views(bare: ShardableModel) -> dict[str, Tensor]:
+    """Views of the trunk's weights and statistics by logical name."""
+    tensors = dict(bare.trunk.named_parameters()) | dict(bare.trunk.named_buffers())
+    named = {f"trunk.{name}": tensor.detach() for name, tensor in tensors.items()}
+    views: dict[str, Tensor] = bare.logical_views(named)
+    return views
+
+
+def _statistics(bare: ShardableModel) -> list[Tensor]:
+    """The running statistics: what the trunk keeps that is not learned."""
+    kept = bare.trunk.state_dict().keys() - dict(bare.trunk.named_parameters()).keys()
+    return [buffer for name, buffer in sorted(bare.trunk.named_buffers()) if name in kept]
+
+
+def _gathered(table: ShardedTensor) -> Tensor | None:
+    """The whole table on rank 0's CPU, None elsewhere; it need not fit on a device."""
+    rank, device = dist.get_rank(), device_of_rank()
+    dtype = table.metadata().tensor_properties.dtype
+    own = {tuple(s.metadata.shard_offsets): s.tensor.detach() for s in table.local_shards()}
+    whole = torch.empty(table.metadata().size, dtype=dtype) if rank == 0 else None
+    for owner, (top, left), (start, stop), columns in _pieces(table):
+        if rank == owner:
+            piece = own[top, left][start:stop].contiguous()
+            if owner != 0:
+                dist.send(piece, dst=0)
+        elif rank == 0:
+            piece = torch.empty(stop - start, columns, dtype=dtype, device=device)
+            dist.recv(piece, src=owner)
+        if whole is not None:
+            whole[top + start : top + stop, left : left + columns] = piece
+    return whole
+
+
+Pair = tuple[int, int]
+
+
+def _pieces(table: ShardedTensor) -> Iterator[tuple[int, Pair, Pair, int]]:
+    """Of each part of a table a few rows at a time: owner, offsets, rows of the part, columns."""
+    for part in table.metadata().shards_metadata:
+        owner = part.placement.rank() if part.placement else None
+        assert owner is not None
+        (top, left), (rows, columns) = part.shard_offsets, part.shard_sizes
+        step = max(1, CHUNK // max(1, columns))
+        for start in range(0, rows, step):
+            stop = min(start + step, rows)
+            yield owner, (top, left), (start, stop), columns
