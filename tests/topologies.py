@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from event_specs import add_sequences
 from hierarchies import (
     TASKS,
     Spec,
@@ -58,6 +59,8 @@ def topologies() -> st.SearchStrategy[Spec]:
 def draw_frame(rng: random.Random, groups: dict[str, list[str]], tasks: list[str]) -> Spec:
     """What a spec has besides its layers."""
     spec: Spec = {"homespec": 1, "name": "drawn", "features": draw_features(rng)}
+    if maybe(rng, 0.2):
+        add_sequences(rng, spec, most=1)
     if groups:
         spec["groups"] = groups
     spec["tasks"] = {task: draw_task(rng, task) for task in tasks}
