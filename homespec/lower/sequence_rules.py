@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from homespec.diagnostics import Diagnostic, Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
-from homespec.lower.sequences import attention_width
 from homespec.schema.models import Sequence, Spec
 from homespec.source import Document
 
@@ -15,16 +14,16 @@ EMBEDDED = ("id", "bucketize")
 
 
 def check_sequences(spec: Spec, document: Document) -> list[Diagnostic]:
-    """All diagnostics of sequences; widths only once the fields are sound."""
-    found = [
+    """All diagnostics of sequences."""
+    return [
         *unknown_event_field(spec, document),
         *not_a_field(spec, document),
         *repeated_field(spec, document),
         *search_field(spec, document),
         *unknown_event_column(spec, document),
         *top_of_too_few(spec, document),
+        *indivisible_heads(spec, document),
     ]
-    return found or [*indivisible_heads(spec, document)]
 
 
 def _sequences(spec: Spec) -> Iterator[tuple[str, Sequence]]:
@@ -187,24 +186,18 @@ def top_of_too_few(spec: Spec, document: Document) -> Iterator[Finding]:
 def indivisible_heads(spec: Spec, document: Document) -> Iterator[Finding]:
     """The width of an attention does not divide by its heads.
 
-    Every head gets the same share of `width`, which is the candidate's width (that of all fields of
-    `of`) where it is not given.
+    Every head gets the same share of `width`. Where it is not given, it is the candidate's width
+    (that of all fields of `of`), rounded up to a multiple of `heads`.
     """
     for name, sequence in _sequences(spec):
         kind = sequence.encoder.kind
         if kind not in ("sim", "twin"):
             continue
-        heads = getattr(sequence.encoder, kind).heads
-        query = sum(spec.features[field].dim for field in sequence.of)
-        width = attention_width(sequence.encoder, query)
+        options = getattr(sequence.encoder, kind)
+        width, heads = options.width, options.heads
         if width % heads:
-            place = next(
-                (p for key in ("width", "heads")
-                 if document.has(p := _path(name, "encoder", kind, key))),
-                _path(name, "encoder"),
-            )  # fmt: skip
             yield Finding(
-                document.span(place),
+                document.span(_path(name, "encoder", kind, "width")),
                 f"`{name}` divides a width of {width} by {heads} heads",
                 label=f"{width} / {heads} is no whole number",
                 help=f"use `width: {-(-width // heads) * heads}`, or another number of `heads`",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from homespec import sequences as nodes
 from homespec.diagnostics import Span
 from homespec.graph import Feature, Graph, Port
-from homespec.schema.models import Encoder, Sequence, Spec
+from homespec.schema.models import Encoder, Sequence, Sim, Spec, Twin
 from homespec.schema.sequences import EventField
 from homespec.schema.tensors import event_column, event_key
 from homespec.source import Document
@@ -34,10 +36,9 @@ def add_sequence(graph: Graph, spec: Spec, document: Document, name: str) -> nod
     return node
 
 
-def attention_width(encoder: Encoder, query: int) -> int:
-    """Width of all heads of SIM or TWIN together: the option, or the candidate's width."""
-    options = encoder.sim if encoder.kind == "sim" else encoder.twin
-    return options.width or query
+def _attention_width(options: Sim | Twin, query: int) -> int:
+    """Width of all heads together: the option, or the candidate's width, made divisible."""
+    return options.width or math.ceil(query / options.heads) * options.heads
 
 
 def _shared(spec: Spec, name: str, field: str) -> nodes.EventField:
@@ -75,7 +76,7 @@ def _encoder(encoder: Encoder, query: int, event: int) -> nodes.Encoder:
             return nodes.Dien(encoder.dien.width or event)
         case "sim":
             sim = encoder.sim
-            return nodes.Sim(sim.by, sim.top, sim.heads, attention_width(encoder, query))
+            return nodes.Sim(sim.by, sim.top, sim.heads, _attention_width(sim, query))
         case "twin":
             twin = encoder.twin
-            return nodes.Twin(twin.top, twin.heads, attention_width(encoder, query))
+            return nodes.Twin(twin.top, twin.heads, _attention_width(twin, query))

@@ -66,7 +66,8 @@ class Sim(Model):
     heads: Heads = 2
     """Heads of the attention; the output is an event's width for each."""
     width: Width = Field(default=0)
-    """Width of all heads' queries and keys together. Default: the candidate's width."""
+    """Width of all heads' queries and keys together. Default: the candidate's width, rounded up to
+    a multiple of `heads`."""
 
     @model_validator(mode="after")
     def _by(self) -> Sim:
@@ -84,7 +85,7 @@ class Twin(Model):
     """Heads of the attention (4 in the paper)."""
     width: Width = Field(default=0)
     """Width of all heads' queries, keys and values together, and of the output. Default: the
-    candidate's width."""
+    candidate's width, rounded up to a multiple of `heads`."""
 
 
 class Encoder(Model):
