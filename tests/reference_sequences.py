@@ -7,7 +7,7 @@ are made of each event, attention units read their whole input, searches sort Py
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import torch
@@ -156,7 +156,8 @@ class Sim(nn.Module):
 
     def __init__(self, q: int, e: int, options: dict[str, Any]) -> None:
         super().__init__()
-        self.heads, width = options.get("heads", 2), options.get("width", q)
+        self.heads = options.get("heads", 2)
+        width = options.get("width", next(n for n in count(q) if n % self.heads == 0))
         self.query = nn.Linear(q, width, bias=False)
         self.key = nn.Linear(e, width, bias=False)
         self.width = self.heads * e
@@ -181,7 +182,8 @@ class Twin(nn.Module):
 
     def __init__(self, q: int, e: int, options: dict[str, Any]) -> None:
         super().__init__()
-        self.heads, self.width = options.get("heads", 4), options.get("width", q)
+        self.heads = options.get("heads", 4)
+        self.width = options.get("width", next(n for n in count(q) if n % self.heads == 0))
         self.query = nn.Linear(q, self.width, bias=False)
         self.key = nn.Linear(q, self.width, bias=False)
         if e > q:

@@ -82,7 +82,7 @@ class Twin(Model):
     top: Events = 100
     """How many events the first stage keeps at most (100 in the paper)."""
     heads: Heads = 4
-    """Heads of the attention (4 in the paper)."""
+    """Heads of the attention."""
     width: Width = Field(default=0)
     """Width of all heads' queries, keys and values together, and of the output. Default: the
     candidate's width, rounded up to a multiple of `heads`."""
