@@ -64,7 +64,7 @@ def draw(rng: random.Random) -> Spec:
     repair(spec)
     if maybe(rng, 0.8):
         widen(rng, plans(spec)[-1])
-    if maybe(rng, 0.3):
+    if maybe(rng, 0.2):
         add_sequences(rng, spec)
     return spec
 

@@ -59,8 +59,6 @@ def topologies() -> st.SearchStrategy[Spec]:
 def draw_frame(rng: random.Random, groups: dict[str, list[str]], tasks: list[str]) -> Spec:
     """What a spec has besides its layers."""
     spec: Spec = {"homespec": 1, "name": "drawn", "features": draw_features(rng)}
-    if maybe(rng, 0.2):
-        add_sequences(rng, spec, most=1)
     if groups:
         spec["groups"] = groups
     spec["tasks"] = {task: draw_task(rng, task) for task in tasks}
@@ -92,6 +90,8 @@ def draw_family(rng: random.Random) -> Spec:
     last = plans(spec)[-1]
     if maybe(rng) and last.outputs != [SHARED] and last.gate("mixture")["sees"] == "path":
         widen(rng, last)
+    if maybe(rng, 0.2):
+        add_sequences(rng, spec, most=1)
     return spec
 
 
@@ -157,6 +157,8 @@ def draw_topology(rng: random.Random, mend: bool = True) -> Spec:
         draw_each(rng, plan)
     for plan in plans(spec):
         draw_widths(rng, plan)
+    if maybe(rng, 0.2):
+        add_sequences(rng, spec, most=1)
     return spec
 
 

@@ -95,6 +95,8 @@ class Events:
         }
         if not self.plain:
             entries = [(node.short, make) for node, make in makes.items()]
+            if not entries:
+                return []
             return [assign("self.encoders", call("nn.ModuleDict", mapping(entries)), 2)]
         lines = []
         for node in self.all:
