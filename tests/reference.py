@@ -355,11 +355,8 @@ class Reference(nn.Module):
 
     def v(self, features: dict[str, Tensor]) -> Tensor:
         """Raw features by feature name -> v [B, V], in the spec's order."""
-        parts = [
-            part(features) if isinstance(part, Sequence) else part(features[name])
-            for name, part in self.features.items()
-        ]
-        return torch.cat(parts, 1)
+        raw = {name: features.get(name, features) for name in self.features}  # all for a sequence
+        return torch.cat([part(raw[name]) for name, part in self.features.items()], 1)
 
     def trunk(self, v: Tensor) -> dict[str, Tensor]:
         """v [B, V] -> logits [B] by task."""
