@@ -123,7 +123,7 @@ def _section(name: str, places: list[str]) -> str:
         if key not in styles:
             cells = (_takes(value), _default(name, key, value), value.get("description", ""))
             rows.append(f"| `{key}` | " + " | ".join(map(_cell, cells)) + " |")
-    return _lines([*head, *rows])
+    return _lines([*head, *(rows if mapping["properties"] else [])])
 
 
 def _is_style(key: str, section: str) -> bool:

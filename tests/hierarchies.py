@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from event_specs import add_sequences, random_events
 from hypothesis import strategies as st
 from reference_plan import SHARED, FamilyPlan, GivenPlan, Plan, Tree, plans
 from torch import Tensor
@@ -63,6 +64,8 @@ def draw(rng: random.Random) -> Spec:
     repair(spec)
     if maybe(rng, 0.8):
         widen(rng, plans(spec)[-1])
+    if maybe(rng, 0.2):
+        add_sequences(rng, spec)
     return spec
 
 
@@ -315,6 +318,8 @@ def random_features(spec: Spec, batch: int, generator: torch.Generator) -> dict[
     """Raw values by feature name: known, unknown and missing ones, and values on a boundary."""
     features = {}
     for name, feature in spec["features"].items():
+        if "sequence" in feature:
+            continue
         if "id" in feature:
             rows = feature["id"].get("vocab") or feature["id"]["buckets"]
             features[name] = torch.randint(-2, rows + 3, (batch,), generator=generator)
@@ -326,7 +331,7 @@ def random_features(spec: Spec, batch: int, generator: torch.Generator) -> dict[
         if "bucketize" in feature:
             values[0] = feature["bucketize"][-1]
         features[name] = values.masked_fill(missing, torch.nan)
-    return features
+    return features | random_events(spec, features, batch, generator)
 
 
 def random_labels(

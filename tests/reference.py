@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from reference_plan import SHARED, TOWERS, Plan, Tree, plans
+from reference_sequences import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
@@ -321,7 +322,12 @@ class Reference(nn.Module):
         super().__init__()
         self.spec = spec
         self.tasks = {task: options or {} for task, options in spec["tasks"].items()}
-        self.features = {name: Feature(options) for name, options in spec["features"].items()}
+        given = spec["features"]
+        fields = {name: Feature(f) for name, f in given.items() if "sequence" not in f}
+        self.features = {
+            name: fields.get(name) or Sequence(name, feature["sequence"], fields, Feature)
+            for name, feature in given.items()
+        }
         v = sum(feature.width for feature in self.features.values())
         widths, counts = {SHARED: v}, {SHARED: 1}
         self.layers: list[Layer] = []
@@ -349,7 +355,8 @@ class Reference(nn.Module):
 
     def v(self, features: dict[str, Tensor]) -> Tensor:
         """Raw features by feature name -> v [B, V], in the spec's order."""
-        return torch.cat([part(features[name]) for name, part in self.features.items()], 1)
+        raw = {name: features.get(name, features) for name in self.features}  # all for a sequence
+        return torch.cat([part(raw[name]) for name, part in self.features.items()], 1)
 
     def trunk(self, v: Tensor) -> dict[str, Tensor]:
         """v [B, V] -> logits [B] by task."""

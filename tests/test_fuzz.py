@@ -22,7 +22,9 @@ import homespec
 from homespec.compiler import analyse, validate_document
 from homespec.diagnostics import Report, Severity
 from homespec.diagnostics.render import FORMATS, render
-from homespec.graph import ExpertSet
+from homespec.graph import ExpertSet, Feature
+from homespec.schema.tensors import input_tensors
+from homespec.sequences import Sequence
 from homespec.source import parse
 
 HOSTILE: list[Any] = [
@@ -131,16 +133,21 @@ def run_once(text: str, seed: int, optimize: bool) -> None:
     """One training step on random data."""
     spec = homespec.loads(text, "fuzz.yaml")
     generator = torch.Generator().manual_seed(seed)
+    tables = [node for node in spec.analysis.graph.of(Feature) if node.rows]
+    sequences = spec.analysis.graph.of(Sequence)
+    if any(t.rows > 1_000_000 or t.width > 4096 for t in tables):
+        return
+    if any(node.max_len > 100 or node.width > 4096 for node in sequences):
+        return
     features = {}
-    for name, feature in spec.features.items():
-        if feature.rows > 1_000_000 or feature.width > 4096:
-            return
-        if feature.kind == "id":
-            features[name] = torch.randint(-1, 1000, (8,), generator=generator)
-        elif feature.kind == "bucketize":
-            features[name] = torch.randn(8, generator=generator)
+    for tensor in input_tensors(spec):
+        shape = (8, tensor.length) if tensor.length else (8,)
+        if tensor.kind == "id":
+            features[tensor.name] = torch.randint(-1, 1000, shape, generator=generator)
+        elif tensor.kind == "number":
+            features[tensor.name] = torch.randn(shape, generator=generator)
         else:
-            features[name] = torch.randn(8, feature.dense, generator=generator)
+            features[tensor.name] = torch.randn(8, tensor.width, generator=generator)
     model = homespec.build(spec, optimize=optimize)
     module = sys.modules[type(model).__module__]
     labels = {t: torch.randint(0, 2, (8,), generator=generator).float() for t in module.TASKS}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from event_specs import add_sequences
 from hierarchies import (
     TASKS,
     Spec,
@@ -89,6 +90,8 @@ def draw_family(rng: random.Random) -> Spec:
     last = plans(spec)[-1]
     if maybe(rng) and last.outputs != [SHARED] and last.gate("mixture")["sees"] == "path":
         widen(rng, last)
+    if maybe(rng, 0.2):
+        add_sequences(rng, spec, most=1)
     return spec
 
 
@@ -154,6 +157,8 @@ def draw_topology(rng: random.Random, mend: bool = True) -> Spec:
         draw_each(rng, plan)
     for plan in plans(spec):
         draw_widths(rng, plan)
+    if maybe(rng, 0.2):
+        add_sequences(rng, spec, most=1)
     return spec
 
 

@@ -12,12 +12,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from homespec.analysis.sequence_costs import parameters_of, products_of
 from homespec.graph import Batch, ExpertSet, Feature, FeatureGate, Gate, Node, SelfGate, Tower
+from homespec.sequences import Sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A parameter by logical name. `multiplied` if a sample is multiplied with it as a matrix."""
+    """A parameter by logical name. `multiplied` if a sample is multiplied with it once as a matrix.
+
+    Those of sequences are multiplied with events: `sequence_costs.products_of`.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -37,11 +42,12 @@ class Cost:
 
 def cost_of(nodes: Iterable[Node]) -> Cost:
     """The cost of nodes together."""
+    nodes = list(nodes)
     weights = [weight for node in nodes for weight in weights_of(node)]
-    return Cost(
-        parameters=sum(math.prod(weight.shape) for weight in weights),
-        flops=sum(2 * math.prod(weight.shape) for weight in weights if weight.multiplied),
-    )
+    flops = sum(2 * math.prod(weight.shape) for weight in weights if weight.multiplied)
+    sequences = [node for node in nodes if isinstance(node, Sequence)]
+    flops += sum(product.flops for node in sequences for product in products_of(node))
+    return Cost(sum(math.prod(weight.shape) for weight in weights), flops)
 
 
 def weights_of(node: Node) -> Iterator[Weight]:
@@ -52,6 +58,9 @@ def weights_of(node: Node) -> Iterator[Weight]:
                 yield from weights_of(member)
         case Feature() if node.rows:
             yield Weight(f"{node.name}.weight", (node.rows, node.width))
+        case Sequence():
+            for name, shape in parameters_of(node):
+                yield Weight(name, shape)
         case FeatureGate():
             yield from _feature_gate(node)
         case ExpertSet():

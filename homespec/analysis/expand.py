@@ -14,8 +14,10 @@ from homespec.analysis.yaml_text import Entry, Line, Section, write
 from homespec.compiler import Analysis
 from homespec.lower.families import Family, family_of
 from homespec.lower.layers import Layer, Path, SetPlan
-from homespec.schema.models import Feature, Style, Task, overlay
+from homespec.schema.models import Encoder, Feature, Sequence, Style, Task, overlay
 from homespec.schema.models import Tower as TowerConfig
+from homespec.schema.tensors import event_column
+from homespec.sequences import Sequence as SequenceNode
 from homespec.source import Document
 
 DEFAULT = "default"
@@ -38,7 +40,7 @@ def _spec(analysis: Analysis) -> Iterator[Entry]:
     spec, document = analysis.spec, analysis.document
     for key in ("homespec", "name", "description"):
         yield _line(document, key, getattr(spec, key), [()])
-    yield Section("features", [_feature(document, n, f) for n, f in spec.features.items()])
+    yield Section("features", [_feature(analysis, n, f) for n, f in spec.features.items()])
     groups = spec.groups.items()
     yield Section("groups", [_line(document, n, members, [("groups",)]) for n, members in groups])
     yield Section("tasks", [_task(analysis, name, task) for name, task in spec.tasks.items()])
@@ -46,8 +48,10 @@ def _spec(analysis: Analysis) -> Iterator[Entry]:
     yield Section("layers", layers, is_list=True)
 
 
-def _feature(document: Document, name: str, feature: Feature) -> Section:
-    kind = feature.kind
+def _feature(analysis: Analysis, name: str, feature: Feature) -> Section:
+    document, kind = analysis.document, feature.kind
+    if kind == "sequence":
+        return Section(name, [_sequence(analysis, name, feature.sequence)])
     value = getattr(feature, kind)
     values: dict[str, Any] = {
         kind: value.model_dump(include=value.model_fields_set) if kind == "id" else value,
@@ -58,6 +62,39 @@ def _feature(document: Document, name: str, feature: Feature) -> Section:
         del values["dim"]
     path = ("features", name)
     return Section(name, [_line(document, key, v, [path]) for key, v in values.items()])
+
+
+def _sequence(analysis: Analysis, name: str, sequence: Sequence) -> Section:
+    """A sequence with all of its encoder's options and all columns."""
+    document, path = analysis.document, ("features", name, "sequence")
+    own = {field: value.model_dump(exclude_unset=True) for field, value in sequence.with_.items()}
+    entries: list[Entry] = [_line(document, "of", sequence.of, [path])]
+    if own:
+        lines = [_line(document, field, value, [(*path, "with")]) for field, value in own.items()]
+        entries.append(Section("with", lines))
+    entries.append(_line(document, "max_len", sequence.max_len, [path]))
+    entries.append(_encoder(analysis, name, sequence.encoder))
+    columns = [(field, event_column(name, sequence, field)) for field in sequence.fields]
+    lines = [_line(document, field, column, [(*path, "columns")]) for field, column in columns]
+    return Section("sequence", [*entries, Section("columns", lines)])
+
+
+def _encoder(analysis: Analysis, name: str, encoder: Encoder) -> Entry:
+    document, path = analysis.document, ("features", name, "sequence")
+    if encoder.kind == "mean":
+        return _line(document, "encoder", "mean", [path])
+    node = analysis.graph[f"features.{name}"]
+    assert isinstance(node, SequenceNode)
+    options = getattr(encoder, encoder.kind)
+    values = {key: getattr(options, key) for key in type(options).model_fields}
+    if "width" in values:  # not given: that of an event, or of the candidate
+        values["width"] = getattr(node.encoder, "width", 0)
+    lines = [
+        _line(document, key, value, [(*path, "encoder", encoder.kind)])
+        for key, value in values.items()
+        if key != "by" or value
+    ]
+    return Section("encoder", [Section(encoder.kind, lines)])
 
 
 def _task(analysis: Analysis, name: str, task: Task) -> Section:

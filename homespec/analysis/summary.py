@@ -28,9 +28,11 @@ from homespec.graph import (
 )
 from homespec.lower.families import title_of
 from homespec.lower.tree import Role, TreeNode
+from homespec.sequences import Sequence
 
 PARTS: dict[str, type[Node]] = {
     "embeddings": Feature,
+    "sequences": Sequence,
     "feature gates": FeatureGate,
     "experts": ExpertSet,
     "gates": Gate,
@@ -152,11 +154,15 @@ def summarise(analysis: Analysis) -> Summary:
         description=spec.description,
         tree=_members(analysis.root),
         width=v.width,
-        features=tuple(map(_feature, graph.of(Feature))),
+        features=(*map(_feature, graph.of(Feature)), *map(_sequence, graph.of(Sequence))),
         layers=tuple(_layer(graph, layer.name) for layer in analysis.layers),
         towers=tuple(_tower(analysis, tower) for tower in graph.of(Tower)),
         products=tuple(_product(analysis, product) for product in graph.of(Product)),
-        parts={part: cost_of(graph.of(kind)) for part, kind in PARTS.items()},
+        parts={
+            part: cost_of(graph.of(kind))
+            for part, kind in PARTS.items()
+            if kind is not Sequence or graph.of(Sequence)
+        },
         total=cost_of(graph),
     )
 
@@ -172,6 +178,13 @@ def _feature(node: Feature) -> FeatureRow:
     kind = "hashed id" if node.hashed else node.source
     name = node.name.removeprefix("features.")
     return FeatureRow(name, node.column, kind, node.rows, node.width, cost_of([node]))
+
+
+def _sequence(node: Sequence) -> FeatureRow:
+    """A sequence has the tables of its fields; its cost is that of its encoder."""
+    kind = f"{type(node.encoder).__name__.lower()} of {node.max_len} events"
+    columns = ", ".join(field.name for field in node.fields)
+    return FeatureRow(node.short, columns, kind, 0, node.width, cost_of([node]))
 
 
 def _layer(graph: Graph, layer: str) -> LayerSummary:

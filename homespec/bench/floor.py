@@ -41,6 +41,7 @@ class Floor:
 
 
 def _forward(gemm: Gemm, rows: int, device: str, dtype: torch.dtype) -> Product:
+    rows *= gemm.rows
     x = torch.randn(rows, gemm.inputs, device=device, dtype=dtype)
     weight = torch.randn(gemm.outputs, gemm.inputs, device=device, dtype=dtype)
     return x, weight.T, x.new_empty(rows, gemm.outputs)
@@ -48,6 +49,7 @@ def _forward(gemm: Gemm, rows: int, device: str, dtype: torch.dtype) -> Product:
 
 def _backward(gemm: Gemm, rows: int, device: str, dtype: torch.dtype) -> list[Product]:
     """dX, where it is needed, and dW."""
+    rows *= gemm.rows
     dy = torch.randn(rows, gemm.outputs, device=device, dtype=dtype)
     x = torch.randn(rows, gemm.inputs, device=device, dtype=dtype)
     weight = torch.randn(gemm.outputs, gemm.inputs, device=device, dtype=dtype)

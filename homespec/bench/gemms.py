@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from homespec.analysis.sequence_costs import products_of
 from homespec.graph import (
     INPUT,
     ExpertSet,
@@ -25,21 +26,27 @@ from homespec.graph import (
     SelfGate,
     Tower,
 )
+from homespec.sequences import Sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Gemm:
-    """x [B, inputs] times a weight [outputs, inputs]; `name` is of the first Linear in it."""
+    """x [B, inputs] times a weight [outputs, inputs]; `name` is of the first Linear in it.
+
+    `rows` of x belong to a sample where it is multiplied with events; an attention's products of
+    events with each other are taken for such a one, too.
+    """
 
     name: str
     inputs: int
     outputs: int
     needs_dx: bool = True
+    rows: int = 1
 
     @property
     def flops(self) -> int:
         """Of the forward product, for each sample."""
-        return 2 * self.inputs * self.outputs
+        return 2 * self.inputs * self.outputs * self.rows
 
     @property
     def step_flops(self) -> int:
@@ -49,7 +56,8 @@ class Gemm:
 
 def gemms_of(graph: Graph) -> list[Gemm]:
     """All products of a graph without batches, in its order."""
-    untrained = {Port(INPUT)} if not any(node.rows for node in graph.of(Feature)) else set()
+    embedded = any(node.rows for node in graph.of(Feature))
+    untrained = set() if embedded else {Port(INPUT)}
     found: list[Gemm] = []
     for node in graph:
         trained = not set(node.reads) <= untrained
@@ -60,6 +68,9 @@ def gemms_of(graph: Graph) -> list[Gemm]:
 def _gemms(node: Node, trained: bool) -> Iterator[Gemm]:
     """The products of a node, without the first layers of experts."""
     match node:
+        case Sequence():
+            for product in products_of(node):
+                yield Gemm(product.name, product.inputs, product.outputs, rows=product.rows)
         case FeatureGate():
             if node.loras > 1:
                 yield Gemm(f"{node.name}.router", node.width, node.loras, trained)
@@ -101,6 +112,7 @@ def activation_widths(graph: Graph) -> int:
     never be written), what feature gates put out, and the states. Norms, activations and mixtures
     may be fused with what surrounds them.
     """
-    outputs = sum(gemm.outputs for gemm in gemms_of(graph) if not gemm.name.endswith(".up"))
+    gemms = gemms_of(graph)
+    outputs = sum(gemm.outputs * gemm.rows for gemm in gemms if not gemm.name.endswith(".up"))
     gated = sum(node.width for node in graph.of(FeatureGate))
     return outputs + gated + sum(node.width for node in graph.of(Mix))

@@ -6,20 +6,40 @@ import torch
 from torch import Tensor
 
 from homespec.schema import Spec
+from homespec.schema.models import EventField, Feature
+from homespec.schema.tensors import InputTensor, input_tensors
 
 
 def random_features(spec: Spec, rows: int, device: str) -> dict[str, Tensor]:
-    """Features by name: ids int64 [rows], numbers [rows], dense vectors [rows, n]."""
+    """Features by name: ids int64 [rows], numbers [rows], dense vectors [rows, n].
+
+    Fields of events are [rows, length], all of them there: the most work that there can be.
+    """
     features = {}
-    for name, feature in spec.features.items():
-        if feature.kind == "id":
-            features[name] = torch.randint(feature.rows - 1, (rows,))
-        elif feature.kind == "bucketize":
-            low, high = feature.bucketize[0], feature.bucketize[-1]
-            features[name] = torch.rand(rows) * (high - low) * 1.2 + low
+    for tensor in input_tensors(spec):
+        shape = (rows, tensor.length) if tensor.length else (rows,)
+        if tensor.kind == "id":
+            features[tensor.name] = torch.randint(_ids(spec, tensor), shape)
+        elif tensor.kind == "number":
+            boundaries = _field(spec, tensor).bucketize
+            low, high = boundaries[0], boundaries[-1]
+            features[tensor.name] = torch.rand(shape) * (high - low) * 1.2 + low
         else:
-            features[name] = torch.randn(rows, feature.dense)
+            features[tensor.name] = torch.randn(rows, tensor.width)
     return {name: column.to(device) for name, column in features.items()}
+
+
+def _ids(spec: Spec, tensor: InputTensor) -> int:
+    """How many different ids there are: as many as the table has rows for."""
+    return _field(spec, tensor).rows - 1
+
+
+def _field(spec: Spec, tensor: InputTensor) -> Feature | EventField:
+    """What the spec says of the values of a tensor."""
+    if not tensor.length:
+        return spec.features[tensor.name]
+    field = tensor.name.removeprefix(f"{tensor.feature}.")
+    return spec.features[tensor.feature].sequence.with_.get(field) or spec.features[field]
 
 
 def random_labels(spec: Spec, rows: int, device: str) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from homespec.checks.sequences import long_recurrence
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
 from homespec.graph import ExpertSet, FeatureGate, Gate, Graph, Mix
 from homespec.lower.layers import Layer, Path, key_span, span_of
@@ -43,6 +44,7 @@ def check_design(
         *rates_far_apart(spec, root, document),
         *self_gate_without_set(layers, document),
         *wide_table(spec, document),
+        *long_recurrence(graph, document),
     ]
 
 
@@ -349,7 +351,7 @@ def wide_table(spec: Spec, document: Document) -> Iterator[Finding]:
     GEMM time, and no information.
     """
     for name, feature in spec.features.items():
-        if feature.kind != "dense" and feature.dim > max(feature.rows, 4):
+        if feature.rows and feature.dim > max(feature.rows, 4):
             yield Finding(
                 document.span(("features", name), key=True),
                 f"feature `{name}` has {feature.rows} rows and an embedding of width {feature.dim}",

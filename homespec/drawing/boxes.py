@@ -25,6 +25,7 @@ from homespec.graph import (
     SelfGate,
     Tower,
 )
+from homespec.sequences import Sequence
 
 BOXES = (Input, ExpertSet, Mix, Tower, Product)
 GATES = (Gate, SelfGate)
@@ -114,7 +115,10 @@ def _details(graph: Graph, node: Node) -> Iterator[str]:
     first = _first(node)
     match first:
         case Input():
-            yield f"{_count(len(graph.of(Feature)), 'feature')}, width {first.width}"
+            yield f"{_count(len(first.reads), 'feature')}, width {first.width}"
+            for sequence in graph.of(Sequence):
+                encoder = type(sequence.encoder).__name__
+                yield f"{sequence.short}: {encoder} of {_count(sequence.max_len, 'event')}"
         case ExpertSet():
             each = " each" if isinstance(node, Batch) and len(node.members) > 1 else ""
             yield f"{_count(first.count, 'expert')}{each}, {_arrow(first.widths)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -12,7 +13,12 @@ from homespec.graph import Batch, Graph, Node, Placed
 def as_json(graph: Graph) -> str:
     """`{"name": …, "nodes": [{"name", "kind", "layer"?, "reads", "line", attributes…}, …]}`."""
     data = {"name": graph.name, "nodes": [_node(node) for node in graph]}
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(data, indent=2, ensure_ascii=False, default=_options) + "\n"
+
+
+def _options(encoder: Any) -> dict[str, Any]:
+    """The encoder of a sequence."""
+    return {"kind": type(encoder).__name__.lower(), **dataclasses.asdict(encoder)}
 
 
 def _node(node: Node) -> dict[str, Any]:

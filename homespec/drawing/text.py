@@ -51,4 +51,8 @@ def port_name(port: Port) -> str:
 
 def _value(value: object) -> str:
     """As a spec writes it; `none` for what is not given."""
+    if dataclasses.is_dataclass(value):
+        options = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        inside = ", ".join(f"{key}={_value(each)}" for key, each in options)
+        return f"{type(value).__name__.lower()}({inside})"
     return "none" if value is None else flow(value)

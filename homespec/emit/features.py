@@ -6,37 +6,61 @@ import textwrap
 from typing import Any
 
 from homespec.emit.block import Logical
-from homespec.emit.layout import INDENT, LINE, Expr, Group, call, lay, literal, mapping, packed
-from homespec.graph import INPUT, Batch, Feature, Graph
+from homespec.emit.layout import (
+    INDENT,
+    LINE,
+    Expr,
+    Group,
+    assign,
+    call,
+    lay,
+    literal,
+    mapping,
+    packed,
+)
+from homespec.emit.sequences import Events
+from homespec.graph import INPUT, Batch, Feature, Graph, Input
 
 
-def emit_features(graph: Graph, where: dict[str, str]) -> tuple[dict[str, Any], list[Logical]]:
-    """What `features.py.jinja` needs, and the logical names of the tables.
+def emit_features(
+    graph: Graph, where: dict[str, str], inference: bool
+) -> tuple[dict[str, Any], list[Logical]]:
+    """What `features.py.jinja` needs, and the logical names of the tables and of encoders.
 
     `where` gives the line of the spec for each node.
     """
     features = {f.name: f for f in graph.of(Feature)}
-    order = [features[name] for name in _input_order(graph)]
+    order = [features[name] for name in _input_order(graph) if name in features]
     tables = [n for n in graph if isinstance(n, Batch) and isinstance(n.members[0], Feature)]
     plain = not tables and any(f.rows for f in order)
+    events = Events(graph, plain, inference)
+    owned = [feature for name, feature in features.items() if name in events.own]
+    keys = _boundary_keys([*order, *owned])
     looked_up = [feature for feature in order if feature.rows]
     whole = order if plain else [feature for feature in order if not feature.rows]
+    values = [(feature, _short(feature)) for feature in looked_up]
+    values += [(feature, key) for key, feature in events.look_ups.items()]
+    wholes = [(feature, _short(feature)) for feature in whole]
+    wholes += [(feature, key) for key, feature in events.look_ups.items() if plain]
     context = {
         "plain": plain,
-        "width": sum(feature.width for feature in order),
-        "uses": {_rows_of(f) for f in looked_up}
+        "width": sum(node.width for node in graph.of(Input)),
+        "uses": {_rows_of(f) for f in [*looked_up, *owned]}
         | ({"Table"} if tables else set())
         | ({"no_nan"} if any(f.source == "dense" for f in order) else set()),
-        "boundaries": [_packed(f) for f in order if f.boundaries],
+        "boundaries": [_packed(f, keys) for f in [*order, *owned] if f.boundaries],
         "sizes": [packed(table.name.upper(), _sizes(table)) for table in tables],
-        "tables": [(table.name, _members(table)[0].width) for table in tables],
+        "tables": [_table(table, events) for table in tables],
         "embeddings": [
-            _noted(f"self.{_short(f)} = ", _embedding(f), 2, where[f.name]) for f in looked_up
+            _noted(f"self.{_short(f)} = ", _embedding(f, keys), 2, where[f.name]) for f in looked_up
         ],
-        "rows": [_entry(f, _row(f), where[f.name]) for f in looked_up],
-        "parts": [_entry(f, _part(f), where[f.name]) for f in whole],
+        "rows": [_entry(key, _row(f, key, keys), where[f.name]) for f, key in values],
+        "parts": [_entry(key, _part(f, key, events), where[f.name]) for f, key in wholes],
+        **events.context(
+            lambda f, key: _looked_up(f, key, graph, events, keys), lambda f: _embedding(f, keys)
+        ),
     }
-    return context, [_logical(table) for table in tables]
+    return context, [*map(_logical, tables), *(events.logical if tables else [])]
 
 
 def _input_order(graph: Graph) -> list[str]:
@@ -53,6 +77,26 @@ def _short(feature: Feature) -> str:
     return feature.name.removeprefix("features.")
 
 
+def _boundary_keys(features: list[Feature]) -> dict[str, str]:
+    """What the boundaries of a feature are called, by its node: its name, made an identifier."""
+    keys: dict[str, str] = {}
+    for feature in features:
+        key = _short(feature).replace(".", "_")
+        while key in keys.values():
+            key += "_"
+        keys[feature.name] = key
+    return keys
+
+
+def _table(table: Batch, events: Events) -> tuple[str, str]:
+    """The name of a table and what makes it."""
+    members = _members(table)
+    make = call("Table", str(members[0].width), table.name.upper())
+    if events.all:
+        make = call("Table", *make.args, events.shared(m.name for m in members))
+    return table.name, assign(f"self.{table.name}", make, 2)
+
+
 def _members(table: Batch) -> list[Feature]:
     return [member for member in table.members if isinstance(member, Feature)]
 
@@ -66,11 +110,11 @@ def _logical(table: Batch) -> Logical:
     return Logical(f"features.{table.name}.weight", "features.{}.weight", table=table.name.upper())
 
 
-def _packed(feature: Feature) -> str:
+def _packed(feature: Feature, keys: dict[str, str]) -> str:
     """An entry of BOUNDARIES, as many numbers a line as fit."""
     numbers = ", ".join(f"{boundary:g}" if _is_short(boundary) else repr(float(boundary))
                         for boundary in feature.boundaries)  # fmt: skip
-    start = f"{INDENT}{literal(_short(feature))}: ["
+    start = f"{INDENT}{literal(keys[feature.name])}: ["
     return textwrap.fill(
         f"{numbers}],", 100, initial_indent=start, subsequent_indent=" " * len(start)
     )
@@ -88,14 +132,9 @@ def _rows_of(feature: Feature) -> str:
     return "hash_rows" if feature.hashed else "known_rows"
 
 
-def _entry(feature: Feature, value: Expr, place: str) -> str:
+def _entry(key: str, value: Expr, place: str) -> str:
     """An entry of a dict by feature, with the line of the spec that asks for it."""
-    return _noted(f"{literal(_short(feature))}: ", value, 3, place, ",")
-
-
-def _module(feature: Feature, place: str) -> str:
-    """The plain form's module of a feature."""
-    return _noted(f"self.{_short(feature)} = ", _embedding(feature), 2, place)
+    return _noted(f"{literal(key)}: ", value, 3, place, ",")
 
 
 def _noted(prefix: str, value: Expr, depth: int, place: str, suffix: str = "") -> str:
@@ -105,24 +144,36 @@ def _noted(prefix: str, value: Expr, depth: int, place: str, suffix: str = "") -
     return behind if len(behind) <= LINE else f"{INDENT * depth}# {place}\n{text}"
 
 
-def _row(feature: Feature) -> Expr:
+def _row(feature: Feature, key: str, keys: dict[str, str]) -> Expr:
     """The row of each value, an index into the feature's part of its table."""
-    name = literal(_short(feature))
-    by = f"self.{_short(feature)}_boundaries" if feature.boundaries else str(feature.rows - 1)
-    return call(_rows_of(feature), f"features[{name}]", by)
+    by = f"self.{keys[feature.name]}_boundaries" if feature.boundaries else str(feature.rows - 1)
+    return call(_rows_of(feature), f"features[{literal(key)}]", by)
 
 
-def _embedding(feature: Feature) -> Expr:
+def _embedding(feature: Feature, keys: dict[str, str]) -> Expr:
     """The plain form's module: one embedding for each feature."""
     if feature.source == "bucketize":
-        return call("Bucketized", f"BOUNDARIES[{literal(_short(feature))}]", str(feature.width))
+        boundaries = f"BOUNDARIES[{literal(keys[feature.name])}]"
+        return call("Bucketized", boundaries, str(feature.width))
     kind = "Hashed" if feature.hashed else "Known"
     return call(kind, str(feature.rows - 1), str(feature.width))
 
 
-def _part(feature: Feature) -> Expr:
-    """A feature's share of v, where no common table has it."""
-    name = literal(_short(feature))
+def _part(feature: Feature, key: str, events: Events) -> Expr:
+    """A feature's share of v, or a field of events, where no common table has it."""
     if feature.source == "dense":
-        return call("no_nan", f"features[{name}]")
-    return call(f"self.{_short(feature)}", f"features[{name}]")
+        return call("no_nan", f"features[{literal(key)}]")
+    if feature.name in events.own:  # `self.history["long_view"]`
+        sequence, _, field = _short(feature).partition(".")
+        return call(f"self.{sequence}[{literal(field)}]", f"features[{literal(key)}]")
+    return call(f"self.{_short(feature)}", f"features[{literal(key)}]")
+
+
+def _looked_up(
+    feature: Feature, key: str, graph: Graph, events: Events, keys: dict[str, str]
+) -> Expr:
+    """The embeddings of values outside of the common look-up."""
+    if events.plain:
+        return _part(feature, key, events)
+    table = next(n for n in graph if isinstance(n, Batch) and feature in n.members)
+    return call(f"self.{table.name}.peek", literal(_short(feature)), _row(feature, key, keys))

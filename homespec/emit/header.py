@@ -10,6 +10,7 @@ from homespec.graph import ExpertSet, Graph, Input, Product
 from homespec.lower.families import title_of
 from homespec.lower.tree import Role, TreeNode
 from homespec.schema.models import Spec
+from homespec.sequences import Sequence
 from homespec.source import Document
 from homespec.variant import Variant
 
@@ -20,6 +21,11 @@ LEGEND = """\
 Shapes stand at the end of names: B batch, V width of v ({width}), N width of an input, G inputs of
 a batch, S expert sets, K experts of a set, D expert width, O outputs of a layer, C choices of a
 gate, T tasks, L LoRAs, R rank, H hidden width, M matrices stacked in one tensor."""
+
+
+EVENTS_LEGEND = """\
+Of sequences: L events, K those that a search finds, E width of an event, Q that of what it has in
+common with the candidate, W that of the rest, A heads of an attention."""
 
 
 def spec_hash(document: Document) -> str:
@@ -68,6 +74,7 @@ def header(
             *(f"    {p.task} = {' x '.join(p.factors)}" for p in graph.of(Product)),
             "",
             *LEGEND.format(width=width).splitlines(),
+            *(EVENTS_LEGEND.splitlines() if graph.of(Sequence) else ()),
         ]
     )
 

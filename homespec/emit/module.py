@@ -46,6 +46,8 @@ from homespec.graph import (
 )
 from homespec.lower.tree import TreeNode
 from homespec.schema.models import Spec
+from homespec.schema.tensors import input_tensors
+from homespec.sequences import Sequence
 from homespec.source import Document
 from homespec.variant import DEFAULT, Variant
 
@@ -65,7 +67,7 @@ def emit(
     """
     plain = not variant.optimize
     where = _places(graph, document)
-    features, logical = emit_features(graph, where)
+    features, logical = emit_features(graph, where, variant.inference)
     blocks = _blocks(graph, plain)
     logical += [row for block in blocks for row in block.logical]
     context = {
@@ -90,6 +92,9 @@ def emit(
     rendered = _template("module.py.jinja").render(context)
     return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
 
+
+APART = (Feature, Sequence, Input, Objective)
+"""Nodes that are no part of the trunk."""
 
 LOSSES = {
     "binary": "F.binary_cross_entropy_with_logits",
@@ -144,12 +149,24 @@ def _constants(graph: Graph, spec: Spec, variant: Variant) -> dict[str, Any]:
     scales = [(t, literal(spec.tasks[t].scale)) for t in tasks if spec.tasks[t].scale != 1.0]
     rates = [(t.task, literal(t.rate)) for t in graph.of(Tower) if t.rate is not None]
     return {
-        "names": packed("FEATURES", strings(list(spec.features))),
+        **_input_names(spec),
         "dense": packed("DENSE", mapping(dense)) if dense else "",
         "tasks": packed("TASKS", strings(tasks)),
         "rates": packed("RATES", mapping(rates)) if rates else "",
         "scales": packed("SCALES", mapping(scales)) if scales else "",
         **_label_graph([o for t in tasks if (o := objectives.get(t))], spec),
+    }
+
+
+def _input_names(spec: Spec) -> dict[str, str]:
+    """The constants that name what the model takes, and of events how many there are."""
+    tensors = input_tensors(spec)
+    events = [(tensor.name, str(tensor.length)) for tensor in tensors if tensor.length]
+    parts = packed("PARTS", strings(list(spec.features)))
+    return {
+        "names": packed("FEATURES", strings([tensor.name for tensor in tensors])),
+        "events": packed("EVENTS", mapping(events)) if events else "",
+        "parts": parts if events else "",
     }
 
 
@@ -208,7 +225,7 @@ def _product(node: Product) -> Block:
 
 def _by_layer(graph: Graph) -> list[Node]:
     """The trunk's nodes in dependency order; features and losses have places of their own."""
-    return [node for node in graph if not isinstance(_first(node), Feature | Input | Objective)]
+    return [node for node in graph if not isinstance(_first(node), APART)]
 
 
 def _first(node: Node) -> Node:
@@ -290,7 +307,9 @@ def _logical(rows: list[Logical], variant: Variant) -> str:
         return _template("plain_logical.py.jinja").render(serving=serving).strip("\n")
     table = Group("", tuple(_logical_row(row) for row in rows))
     text = _exploded("LOGICAL = ", table)
-    return _template("logical.py.jinja").render(table=text, serving=serving).strip("\n")
+    whole = any(not row.axes and not row.table for row in rows)
+    template = _template("logical.py.jinja")
+    return template.render(table=text, serving=serving, whole=whole).strip("\n")
 
 
 def _lists(rows: list[Logical]) -> str:

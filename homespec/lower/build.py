@@ -22,7 +22,9 @@ from homespec.graph import (
     Tower,
 )
 from homespec.lower.layers import Layer, SetPlan, span_of, states_each
+from homespec.lower.sequences import add_sequence
 from homespec.lower.tree import Role, TreeNode, nesting
+from homespec.schema.models import Feature as FeatureConfig
 from homespec.schema.models import Spec, overlay
 from homespec.schema.models import Tower as TowerConfig
 from homespec.source import Document
@@ -259,26 +261,33 @@ def _places(node: str, several: int) -> list[str]:
 
 
 def _add_input(graph: Graph, spec: Spec, document: Document) -> int:
-    ports = []
-    for name, feature in spec.features.items():
-        ports.append(
-            graph.add(
-                Feature(
-                    name=f"features.{name}",
-                    span=document.span(("features", name)),
-                    source=feature.kind,
-                    column=feature.column,
-                    width=feature.width,
-                    rows=feature.rows,
-                    hashed=feature.kind == "id" and "buckets" in feature.id.model_fields_set,
-                    boundaries=feature.bucketize,
-                )
+    width = 0
+    for name, feature in _before_sequences(spec):
+        if feature.kind == "sequence":
+            width += add_sequence(graph, spec, document, name).width
+            continue
+        width += feature.width
+        graph.add(
+            Feature(
+                name=f"features.{name}",
+                span=document.span(("features", name)),
+                source=feature.kind,
+                column=feature.column,
+                width=feature.width,
+                rows=feature.rows,
+                hashed=feature.kind == "id" and "buckets" in feature.id.model_fields_set,
+                boundaries=feature.bucketize,
             )
         )
-    width = sum(feature.width for feature in spec.features.values())
     span = document.span(("features",))
-    graph.add(Input(name=INPUT, reads=tuple(ports), span=span, width=width))
+    ports = tuple(Port(f"features.{name}") for name in spec.features)
+    graph.add(Input(name=INPUT, reads=ports, span=span, width=width))
     return width
+
+
+def _before_sequences(spec: Spec) -> list[tuple[str, FeatureConfig]]:
+    """The features, those first in whose tables sequences look."""
+    return sorted(spec.features.items(), key=lambda item: item[1].kind == "sequence")
 
 
 def _add_tower(graph: Graph, spec: Spec, document: Document, name: str, state: State) -> None:

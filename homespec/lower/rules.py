@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from homespec.diagnostics import Diagnostic, Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
 from homespec.lower.label_rules import check_labels
+from homespec.lower.sequence_rules import check_sequences
 from homespec.lower.topology_rules import check_topology
 from homespec.schema.models import Spec
 from homespec.source import Document
@@ -33,6 +34,7 @@ def check_names(spec: Spec, document: Document) -> list[Diagnostic]:
         *group_cycle(spec, document),
         *task_without_group(spec, document),
         *check_labels(spec, document),
+        *check_sequences(spec, document),
     ]
     found = found or nested_too_deep(spec, document)
     return found or check_topology(spec, document)

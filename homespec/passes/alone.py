@@ -58,4 +58,8 @@ def _name(member: Node) -> str:
     kind, _, own = member.name.partition(".")
     if isinstance(member, Placed):
         return f"{kind}_{member.layer}_{member.identifier}"
-    return f"table_{member.width}_{own}" if isinstance(member, Feature) else f"{kind}_{own}"
+    if isinstance(member, Feature):
+        sequence, dot, field = own.partition(".")
+        own = f"{len(sequence)}_{sequence}_{field}" if dot else own  # names begin with letters
+        return f"table_{member.width}_{own}"
+    return f"{kind}_{own}"

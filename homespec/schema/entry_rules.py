@@ -102,15 +102,17 @@ def feature_kind(issue: Issue) -> Iterator[Finding]:
     """A feature has no kind, or several.
 
     Each feature is exactly one of `id` (embedding of an identifier or category), `bucketize`
-    (embedding of a number's bucket) and `dense` (a vector of numbers taken as it is).
+    (embedding of a number's bucket), `dense` (a vector of numbers taken as it is) and `sequence`
+    (past events). What only the events of a sequence have is `id` or `bucketize`.
     """
     kinds = str(issue.context["kinds"])
+    more = "" if "with" in issue.path else ", `dense: n`, `sequence: {…}`"
     yield Finding(
         issue.key_span,
         f"`{issue.where}` " + (f"is {kinds} at once" if kinds else "does not say what it is"),
         label="one kind is needed",
         help="give exactly one of `id: {buckets: n}`, `id: {vocab: n}`, "
-        "`bucketize: [b1, b2]`, `dense: n`",
+        f"`bucketize: [b1, b2]`{more}",
     )
 
 
@@ -119,12 +121,13 @@ def feature_dim(issue: Issue) -> Iterator[Finding]:
     """A feature has an embedding without a width, or a width without an embedding.
 
     `id` and `bucketize` features are looked up in a table and need `dim`, the width of its rows. A
-    `dense` feature is its own vector and has none.
+    `dense` feature is its own vector and has none, and the fields of a `sequence` have their own.
     """
     kind = issue.context["kind"]
-    if kind == "dense":
+    if kind in ("dense", "sequence"):
         span = issue.document.span((*issue.path, "dim"), key=True)
-        message = f"`{issue.where}` is dense and has no embedding"
+        what = "dense" if kind == "dense" else "a sequence"
+        message = f"`{issue.where}` is {what} and has no embedding"
         yield Finding(span, message, label="no embedding, no `dim`", help="remove `dim`")
     else:
         message = f"`{issue.where}` is `{kind}` and needs the width of its embedding"

@@ -7,27 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from homespec.schema.base import Boundaries, Model, Rows, Width
+from homespec.schema.base import Boundaries, Model, Width
+from homespec.schema.ids import Id
+from homespec.schema.sequences import Sequence
 
-
-class Id(Model):
-    """An identifier or category, looked up in an embedding table."""
-
-    buckets: Rows = Field(default=0)
-    """Hash the id into this many rows: any 64-bit integer modulo buckets. Missing ids (-1 in
-    tensors, null in files) have a row of their own."""
-    vocab: Rows = Field(default=0)
-    """Ids are 0 to vocab - 1. Missing and unknown ids share a row of their own."""
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Id:
-        if len(self.model_fields_set) != 1:
-            raise PydanticCustomError("id_kind", "give `buckets` or `vocab`")
-        return self
+KINDS: tuple[Literal["id", "bucketize", "dense", "sequence"], ...]
+KINDS = ("id", "bucketize", "dense", "sequence")
 
 
 class Feature(Model):
-    """One input feature: exactly one of `id`, `bucketize` and `dense`."""
+    """One input feature: exactly one of `id`, `bucketize`, `dense` and `sequence`."""
 
     id: Id = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which one is set
     """An id or category: `{buckets: n}` hashes, `{vocab: n}` takes ids below n."""
@@ -36,36 +25,42 @@ class Feature(Model):
     has an embedding, so has missing."""
     dense: Width = Field(default=0)
     """A dense vector of this many numbers, taken as it is (missing becomes 0)."""
+    sequence: Sequence = Field(default=None)  # type: ignore[assignment]  # absent, like `id`
+    """Past events, summarised by attention to the candidate (docs/sequences.md)."""
     dim: Width = Field(default=0)
     """Width of the embedding of an `id` or `bucketize` feature."""
     column: Annotated[str, Field(min_length=1, max_length=200)] = ""
-    """Column of the data that holds the feature. Default: the feature's name."""
+    """Column of the data that holds the feature. Default: the feature's name. A sequence has
+    `columns` instead."""
 
     @property
-    def kind(self) -> Literal["id", "bucketize", "dense"]:
-        """Which of the three kinds the feature is."""
-        if "id" in self.model_fields_set:
-            return "id"
-        return "bucketize" if "bucketize" in self.model_fields_set else "dense"
+    def kind(self) -> Literal["id", "bucketize", "dense", "sequence"]:
+        """Which of the four kinds the feature is."""
+        for kind in KINDS:
+            if kind in self.model_fields_set:
+                return kind
+        return "dense"
 
     @property
     def width(self) -> int:
-        """How many columns of the input v the feature takes."""
+        """How many columns of the input v the feature takes; 0 for a sequence: its encoder says."""
         return self.dense if self.kind == "dense" else self.dim
 
     @property
     def rows(self) -> int:
-        """Rows of the embedding table; row 0 stands for missing. 0 for a dense feature."""
-        if self.kind == "dense":
+        """Rows of the embedding table; row 0 stands for missing. 0 where there is none."""
+        if self.kind in ("dense", "sequence"):
             return 0
         known = (self.id.buckets or self.id.vocab) if self.kind == "id" else len(self.bucketize) + 1
         return 1 + known
 
     @model_validator(mode="after")
     def _one_kind(self) -> Feature:
-        kinds = [k for k in ("id", "bucketize", "dense") if k in self.model_fields_set]
+        kinds = [kind for kind in KINDS if kind in self.model_fields_set]
         if len(kinds) != 1:
             raise PydanticCustomError("feature_kind", "{kinds}", {"kinds": ", ".join(kinds)})
-        if ("dim" in self.model_fields_set) == (kinds[0] == "dense"):
+        if ("dim" in self.model_fields_set) == (kinds[0] in ("dense", "sequence")):
             raise PydanticCustomError("feature_dim", "{kind}", {"kind": kinds[0]})
+        if kinds[0] == "sequence" and self.column:
+            raise PydanticCustomError("sequence_column", "a sequence has `columns`")
         return self

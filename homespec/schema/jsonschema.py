@@ -9,10 +9,11 @@ import json
 from itertools import pairwise
 from typing import Any
 
-from homespec.schema import base, experts, gates, inputs, models, tasks
+from homespec.schema import base, experts, gates, ids, inputs, models, sequences, tasks
 from homespec.schema.models import Spec
 
 SHORTHANDS: dict[str, dict[str, Any]] = {
+    "Encoder": {"enum": list(sequences.KINDS)},
     "ExpertSet": {"type": "integer", "minimum": 0, "maximum": 4096},
     "FeatureGate": {"type": "boolean"},
     "SelfGate": {"type": "boolean"},
@@ -59,14 +60,16 @@ def _relax(schema: dict[str, Any]) -> None:
 def descriptions() -> dict[str, dict[str, str]]:
     """Section -> field -> the docstring under the field in the models' source."""
     found: dict[str, dict[str, str]] = {}
-    sources = map(inspect.getsource, (base, inputs, tasks, experts, gates, models))
+    modules = (base, ids, inputs, sequences, tasks, experts, gates, models)
+    sources = map(inspect.getsource, modules)
     for section in [part for source in sources for part in ast.parse(source).body]:
         if isinstance(section, ast.ClassDef):
             found[section.name] = {}
             for field, text in pairwise(section.body):
                 if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
                     docstring = inspect.cleandoc(ast.literal_eval(text.value))
-                    found[section.name][ast.unparse(field.target)] = " ".join(docstring.split())
+                    name = ast.unparse(field.target).removesuffix("_")  # `with_` stands for `with`
+                    found[section.name][name] = " ".join(docstring.split())
     return found
 
 

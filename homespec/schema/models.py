@@ -13,10 +13,16 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from homespec.schema.base import MANY, LayerName, M, Model, Name, listed, overlay
 from homespec.schema.experts import Experts, ExpertSet, LayerExperts, Style
 from homespec.schema.gates import FeatureGate, Gates, LayerGates, Mixture, SelfGate
-from homespec.schema.inputs import Feature, Id
+from homespec.schema.ids import Id
+from homespec.schema.inputs import Feature
+from homespec.schema.sequences import Dien, Din, Encoder, EventField, Mean, Sequence, Sim, Twin
 from homespec.schema.tasks import Task, Tower
 
 __all__ = [
+    "Dien",
+    "Din",
+    "Encoder",
+    "EventField",
     "ExpertSet",
     "Experts",
     "Feature",
@@ -27,13 +33,17 @@ __all__ = [
     "LayerExperts",
     "LayerGates",
     "M",
+    "Mean",
     "Mixture",
     "Model",
     "SelfGate",
+    "Sequence",
+    "Sim",
     "Spec",
     "Style",
     "Task",
     "Tower",
+    "Twin",
     "overlay",
 ]  # fmt: skip
 
@@ -114,7 +124,8 @@ class Spec(Model):
     def _own_names(self) -> Spec:
         """Columns and labels default to the name under which they are declared."""
         for name, feature in self.features.items():
-            feature.column = feature.column or name
+            if feature.kind != "sequence":  # the columns of its fields: `input_tensors`
+                feature.column = feature.column or name
         for name, task in self.tasks.items():
             task.label = task.label or name
         return self

@@ -57,6 +57,9 @@ EXAMPLES = {
     "tasks": "tasks: {click: {label: is_click}, long_view: {}}",
     "outputs": "outputs: [shared]",
     "experts": "experts: {shared: 2}",
+    "of": "of: [video_id]",
+    "max_len": "max_len: 50",
+    "encoder": "encoder: din",
 }
 
 
@@ -99,6 +102,8 @@ def _shorthand(issue: Issue) -> str | None:
     """What a section may be besides a mapping."""
     if not issue.kind.startswith("model_") or len(issue.path) < 2:
         return None
+    if issue.path[-1] == "encoder":
+        return "the name of an encoder or a mapping"
     if issue.path[0] == "gates" and issue.path[-1] in SWITCHES:
         return "true, false or a mapping"
     counted = issue.path[-1] in COUNTS or issue.path[-2] == "nodes"

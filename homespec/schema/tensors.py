@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from homespec.schema.models import Spec
+from homespec.schema.models import Sequence, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,25 @@ class InputTensor:
 
 
 def input_tensors(spec: Spec) -> tuple[InputTensor, ...]:
-    """The tensors in the order of the features."""
-    return tuple(_tensor(spec, name) for name in spec.features)
+    """The tensors in the order of the features; a sequence has one for each field."""
+    return tuple(tensor for name in spec.features for tensor in _tensors(spec, name))
+
+
+def event_key(sequence: str, field: str) -> str:
+    """The key of the tensor of a field; names have no dots, so no other tensor has it."""
+    return f"{sequence}.{field}"
+
+
+def event_column(name: str, sequence: Sequence, field: str) -> str:
+    """The column of a field of the sequence `name`."""
+    return sequence.columns.get(field, f"{name}_{field}")
+
+
+def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
+    if spec.features[name].kind == "sequence":
+        yield from _events(spec, name, spec.features[name].sequence)
+    else:
+        yield _tensor(spec, name)
 
 
 def _tensor(spec: Spec, name: str) -> InputTensor:
@@ -44,3 +62,21 @@ def _tensor(spec: Spec, name: str) -> InputTensor:
     if feature.kind == "dense":
         return InputTensor(name, name, feature.column, "vector", width=feature.dense)
     return InputTensor(name, name, feature.column, "number")
+
+
+def _events(spec: Spec, name: str, sequence: Sequence) -> Iterator[InputTensor]:
+    for field in sequence.fields:
+        if field in sequence.of:  # as the candidate has it
+            like = _tensor(spec, field)
+        else:
+            own = sequence.with_[field]
+            is_id = own.kind == "id"
+            vocab = own.id.vocab if is_id else 0
+            like = InputTensor("", "", "", "id" if is_id else "number", vocab=vocab)
+        yield replace(
+            like,
+            name=event_key(name, field),
+            feature=name,
+            column=event_column(name, sequence, field),
+            length=sequence.max_len,
+        )

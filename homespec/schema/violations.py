@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from homespec.diagnostics import Diagnostic
-from homespec.schema import entry_rules, rules
+from homespec.schema import entry_rules, rules, sequence_rules
 from homespec.schema.indentation import indentation_slips
 from homespec.schema.issue import Issue
 from homespec.source import Document
@@ -36,6 +36,9 @@ RULE_OF: dict[str, Callable[[Issue], list[Diagnostic]]] = {
     "feature_dim": entry_rules.feature_dim,
     "id_kind": entry_rules.id_kind,
     "not_increasing": entry_rules.not_increasing,
+    "encoder_kind": sequence_rules.encoder_kind,
+    "search_by": sequence_rules.search_by,
+    "sequence_column": sequence_rules.sequence_column,
 }
 """Which rule speaks for an error of pydantic; whatever is not listed is a wrong type."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from homespec.source.document import Node, Value
 
 Path = tuple[str, ...]
+ENCODERS = ("mean", "din", "dien", "sim", "twin")
 
 
 def merged(below: Value, above: Value, under: Node, over: Node, path: Path) -> tuple[Value, Node]:
@@ -32,12 +33,21 @@ def merged(below: Value, above: Value, under: Node, over: Node, path: Path) -> t
 
 
 def _other_kind(below: dict[str, Value], above: dict[str, Value], path: Path) -> bool:
-    """A feature, or an id, of another kind takes the place of the one below."""
+    """A feature, an id or an encoder of another kind takes the place of the one below."""
     kinds: tuple[str, ...] = ()
     if path[:1] == ("features",):
-        kinds = {2: ("id", "bucketize", "dense"), 3: ("buckets", "vocab")}.get(len(path), ())
+        kinds = _kinds(path)
     said, was = above.keys() & set(kinds), below.keys() & set(kinds)
     return bool(said and was and said != was)
+
+
+def _kinds(path: Path) -> tuple[str, ...]:
+    """The keys of which a feature, an id, or the encoder of a sequence has exactly one."""
+    if len(path) == 2 or (len(path) == 5 and path[2:4] == ("sequence", "with")):
+        return ("id", "bucketize", "dense", "sequence")
+    if len(path) in (3, 6) and path[-1] == "id":
+        return ("buckets", "vocab")
+    return ENCODERS if path[2:] == ("sequence", "encoder") else ()
 
 
 def _long_forms(

@@ -88,7 +88,7 @@ def test_error_stays() -> None:
 
 
 def test_unknown_rule_has_a_suggestion_and_a_caret() -> None:
-    document = parse("a: 1 # homespec: ignore[one-choise, HS30, hidden]\n", "x")
+    document = parse("a: 1 # homespec: ignore[one-choise, HS350, hidden]\n", "x")
     names, code, nothing = apply_ignores(document, [])
     assert names.help == "did you mean `one-choice`?"
     assert (names.span.start.column, names.span.end.column) == (25, 35)

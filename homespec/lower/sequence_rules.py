@@ -1,0 +1,204 @@
+"""HS230 to HS236: what a sequence may be a sequence of, and what its encoder can do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.diagnostics import Diagnostic, Finding, Label, rule
+from homespec.diagnostics.suggest import closest, listing
+from homespec.schema.models import Sequence, Spec
+from homespec.source import Document
+
+EMBEDDED = ("id", "bucketize")
+"""The kinds of features that are looked up in a table."""
+
+
+def check_sequences(spec: Spec, document: Document) -> list[Diagnostic]:
+    """All diagnostics of sequences."""
+    return [
+        *unknown_event_field(spec, document),
+        *not_a_field(spec, document),
+        *repeated_field(spec, document),
+        *search_field(spec, document),
+        *unknown_event_column(spec, document),
+        *top_of_too_few(spec, document),
+        *indivisible_heads(spec, document),
+    ]
+
+
+def _sequences(spec: Spec) -> Iterator[tuple[str, Sequence]]:
+    for name, feature in spec.features.items():
+        if feature.kind == "sequence":
+            yield name, feature.sequence
+
+
+def _path(name: str, *more: str | int) -> tuple[str | int, ...]:
+    return ("features", name, "sequence", *more)
+
+
+def _candidates(spec: Spec) -> list[str]:
+    """The features that an event can share with the candidate."""
+    return [name for name, feature in spec.features.items() if feature.kind in EMBEDDED]
+
+
+@rule("HS230", "unknown-event-field")
+def unknown_event_field(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A sequence is `of` a feature that is not declared.
+
+    `of` names features of the candidate: an event has the same fields, looked up in the same
+    tables. What only events have is declared under `with`.
+    """
+    for name, sequence in _sequences(spec):
+        for index, field in enumerate(sequence.of):
+            if field not in spec.features:
+                guess = closest(field, _candidates(spec))
+                yield Finding(
+                    document.span(_path(name, "of", index)),
+                    f"`{name}` is a sequence of `{field}`, which is not a feature",
+                    label="not declared",
+                    help=f"did you mean `{guess}`?"
+                    if guess
+                    else f"declare it under `features`, or under `with` of `{name}` if the "
+                    "candidate has none",
+                )
+
+
+@rule("HS231", "not-a-field")
+def not_a_field(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A sequence is `of` a dense feature or of a sequence.
+
+    A field of an event is an id or a bucketised number, which have tables to look it up in. A
+    sequence cannot be made of another sequence, nor of itself.
+    """
+    for name, sequence in _sequences(spec):
+        for index, field in enumerate(sequence.of):
+            if field in spec.features and spec.features[field].kind not in EMBEDDED:
+                kind = spec.features[field].kind
+                what = "itself" if field == name else f"`{field}`, a {kind} feature"
+                yield Finding(
+                    document.span(_path(name, "of", index)),
+                    f"`{name}` is a sequence of {what.replace('a sequence feature', 'a sequence')}",
+                    label="neither id nor bucketize",
+                    related=()
+                    if field == name
+                    else (Label(document.span(("features", field), key=True), "declared here"),),
+                    help=f"fields can be {listing(_candidates(spec))}",
+                )
+
+
+@rule("HS232", "repeated-field")
+def repeated_field(spec: Spec, document: Document) -> Iterator[Finding]:
+    """Two fields of an event have the same name.
+
+    A feature stands twice in `of`, or `with` declares a field under the name of one of them. The
+    tensors `history.video_id` and the names of weights go by these names.
+    """
+    for name, sequence in _sequences(spec):
+        for index, field in enumerate(sequence.of):
+            if field in sequence.of[:index]:
+                yield Finding(
+                    document.span(_path(name, "of", index)),
+                    f"`{name}` is a sequence of `{field}` twice",
+                    label="again",
+                    help="remove it",
+                )
+        for field in sequence.with_:
+            if field in sequence.of:
+                first = document.span(_path(name, "of", sequence.of.index(field)))
+                yield Finding(
+                    document.span(_path(name, "with", field), key=True),
+                    f"`{name}` has two fields called `{field}`",
+                    label="under `with`",
+                    related=(Label(first, "under `of`"),),
+                    help="rename the one under `with`; `columns` says which column it reads",
+                )
+
+
+@rule("HS233", "search-field")
+def search_field(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A hard search compares what events and candidate do not both have, or what is no id.
+
+    `by` names a field of `of`: the search keeps the events where it equals the candidate's.
+    """
+    for name, sequence in _sequences(spec):
+        by = sequence.encoder.sim.by if sequence.encoder.kind == "sim" else ""
+        ids = [f for f in sequence.of if f in spec.features and spec.features[f].kind == "id"]
+        if by and by not in ids:
+            reason = "is no id" if by in sequence.of else "is not among the fields of `of`"
+            guess = closest(by, ids)
+            yield Finding(
+                document.span(_path(name, "encoder", "sim", "by")),
+                f"`{name}` searches by `{by}`, which {reason}",
+                label="cannot be compared",
+                help=f"did you mean `{guess}`?"
+                if guess
+                else f"it can be {listing(ids)}"
+                if ids
+                else "put an id, such as the category, among the fields of `of`",
+            )
+
+
+@rule("HS234", "unknown-event-column")
+def unknown_event_column(spec: Spec, document: Document) -> Iterator[Finding]:
+    """`columns` names a field that events do not have.
+
+    Its keys are the fields of the sequence, those of `of` and of `with`; its values are columns.
+    """
+    for name, sequence in _sequences(spec):
+        for field in sequence.columns:
+            if field not in sequence.fields:
+                guess = closest(field, list(sequence.fields))
+                yield Finding(
+                    document.span(_path(name, "columns", field), key=True),
+                    f"`{name}` has a column for `{field}`, which is no field of it",
+                    label="no field",
+                    help=f"did you mean `{guess}`?"
+                    if guess
+                    else f"fields are {listing(sequence.fields)}",
+                )
+
+
+@rule("HS235", "top-of-too-few")
+def top_of_too_few(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A search keeps more events than there are.
+
+    The first stage of SIM and TWIN picks `top` of `max_len` events. With as many or more there is
+    nothing to search: `din`, or a greater `max_len`, is what was meant.
+    """
+    for name, sequence in _sequences(spec):
+        kind = sequence.encoder.kind
+        if kind not in ("sim", "twin"):
+            continue
+        top = getattr(sequence.encoder, kind).top
+        if top > sequence.max_len:
+            place = _path(name, "encoder", kind, "top")
+            place = place if document.has(place) else _path(name, "encoder")
+            yield Finding(
+                document.span(place),
+                f"`{name}` keeps the best {top} of {sequence.max_len} events",
+                label=f"`top` is {top}",
+                related=(Label(document.span(_path(name, "max_len")), "so many there are"),),
+                help=f"give a `top` of at most {sequence.max_len}, or a greater `max_len`",
+            )
+
+
+@rule("HS236", "indivisible-heads")
+def indivisible_heads(spec: Spec, document: Document) -> Iterator[Finding]:
+    """The width of an attention does not divide by its heads.
+
+    Every head gets the same share of `width`. Where it is not given, it is the candidate's width
+    (that of all fields of `of`), rounded up to a multiple of `heads`.
+    """
+    for name, sequence in _sequences(spec):
+        kind = sequence.encoder.kind
+        if kind not in ("sim", "twin"):
+            continue
+        options = getattr(sequence.encoder, kind)
+        width, heads = options.width, options.heads
+        if width % heads:
+            yield Finding(
+                document.span(_path(name, "encoder", kind, "width")),
+                f"`{name}` divides a width of {width} by {heads} heads",
+                label=f"{width} / {heads} is no whole number",
+                help=f"use `width: {-(-width // heads) * heads}`, or another number of `heads`",
+            )

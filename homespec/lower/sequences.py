@@ -1,0 +1,82 @@
+"""Stage 3, lower: a sequence feature becomes a node, and tables of what only events have."""
+
+from __future__ import annotations
+
+import math
+
+from homespec import sequences as nodes
+from homespec.diagnostics import Span
+from homespec.graph import Feature, Graph, Port
+from homespec.schema.models import Encoder, Sequence, Sim, Spec, Twin
+from homespec.schema.sequences import EventField
+from homespec.schema.tensors import event_column, event_key
+from homespec.source import Document
+
+
+def add_sequence(graph: Graph, spec: Spec, document: Document, name: str) -> nodes.Sequence:
+    """The node of a sequence; the features that it shares with the candidate follow or precede."""
+    sequence = spec.features[name].sequence
+    path = ("features", name, "sequence", "with")
+    for field, own in sequence.with_.items():
+        graph.add(_table(name, sequence, field, own, document.span((*path, field))))
+    fields = [_shared(spec, name, field) for field in sequence.of]
+    fields += [_own(name, field, own) for field, own in sequence.with_.items()]
+    query = sum(field.width for field in fields[: len(sequence.of)])
+    event = sum(field.width for field in fields)
+    node = nodes.Sequence(
+        name=f"features.{name}",
+        reads=tuple(Port(field.table) for field in fields),
+        span=document.span(("features", name)),
+        fields=tuple(fields),
+        shared=len(sequence.of),
+        max_len=sequence.max_len,
+        encoder=_encoder(sequence.encoder, query, event),
+    )
+    graph.add(node)
+    return node
+
+
+def _attention_width(options: Sim | Twin, query: int) -> int:
+    """Width of all heads together: the option, or the candidate's width, made divisible."""
+    return options.width or math.ceil(query / options.heads) * options.heads
+
+
+def _shared(spec: Spec, name: str, field: str) -> nodes.EventField:
+    table = f"features.{field}"
+    return nodes.EventField(field, event_key(name, field), table, spec.features[field].dim)
+
+
+def _own(name: str, field: str, own: EventField) -> nodes.EventField:
+    key = event_key(name, field)
+    return nodes.EventField(field, key, f"features.{key}", own.dim)
+
+
+def _table(name: str, sequence: Sequence, field: str, own: EventField, span: Span) -> Feature:
+    return Feature(
+        name=f"features.{event_key(name, field)}",
+        span=span,
+        source=own.kind,
+        column=event_column(name, sequence, field),
+        width=own.dim,
+        rows=own.rows,
+        hashed=own.kind == "id" and bool(own.id.buckets),
+        boundaries=own.bucketize,
+    )
+
+
+def _encoder(encoder: Encoder, query: int, event: int) -> nodes.Encoder:
+    match encoder.kind:
+        case "mean":
+            return nodes.Mean()
+        case "din":
+            din = encoder.din
+            statistics = (din.norm_eps, din.norm_momentum)
+            return nodes.Din(din.hidden, din.activation, din.softmax, *statistics)
+        case "dien":
+            return nodes.Dien(encoder.dien.width or event)
+        case "sim":
+            sim = encoder.sim
+            return nodes.Sim(sim.by, sim.top, sim.heads, _attention_width(sim, query))
+        case "twin":
+            twin = encoder.twin
+            return nodes.Twin(twin.top, twin.heads, _attention_width(twin, query))

@@ -1,0 +1,189 @@
+"""Stage 2, schema: sequences of past events, and the encoders that summarise them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+from homespec.schema.base import Boundaries, Model, Name, Width, Widths, check_name, listed
+from homespec.schema.ids import Id
+
+EncoderKind = Literal["mean", "din", "dien", "sim", "twin"]
+KINDS: tuple[str, ...] = get_args(EncoderKind)
+OWN_NAME = "encoder"
+"""What the encoder's weights are called below the sequence: no field may be called so."""
+
+Events = Annotated[int, Field(ge=2, le=100_000)]
+Heads = Annotated[int, Field(ge=1, le=64)]
+
+
+def check_field_name(name: str) -> str:
+    """A name of a field that only events have."""
+    if check_name(name) == OWN_NAME:
+        raise PydanticCustomError("reserved_name", "`{name}` is reserved", {"name": name})
+    return name
+
+
+class Mean(Model):
+    """The mean of the events: no weights, no order."""
+
+
+class Din(Model):
+    """DIN: each event weighed by an attention unit that compares it with the candidate."""
+
+    hidden: Widths = (36,)
+    """Widths of the attention unit's hidden layers."""
+    activation: Literal["dice", "relu", "swish"] = "dice"
+    """Activation after each hidden layer. DICE takes its statistics over existing events."""
+    softmax: bool = False
+    """Whether the weights are normalised to sum up to 1. In the paper they are not, so that the
+    strength of an interest counts."""
+    norm_eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    """Epsilon of DICE."""
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Momentum of DICE's running statistics."""
+
+
+class Dien(Model):
+    """DIEN: a GRU over the events, then one whose steps the candidate's attention scales."""
+
+    width: Width = Field(default=0)
+    """Width of the states of both GRUs, and of the output. Default: an event's width."""
+
+
+class Sim(Model):
+    """SIM: search the events that matter for the candidate, then multi-head target attention."""
+
+    search: Literal["hard", "soft"] = "soft"
+    """`hard`: the latest events whose `by` equals the candidate's. `soft`: the events whose
+    embeddings have the greatest inner product with the candidate's."""
+    by: str = ""
+    """The id among the fields of `of` that a hard search compares, such as the category."""
+    top: Events = 20
+    """How many events the search keeps at most."""
+    heads: Heads = 2
+    """Heads of the attention; the output is an event's width for each."""
+    width: Width = Field(default=0)
+    """Width of all heads' queries and keys together. Default: the candidate's width, rounded up to
+    a multiple of `heads`."""
+
+    @model_validator(mode="after")
+    def _by(self) -> Sim:
+        if (self.search == "hard") != bool(self.by):
+            raise PydanticCustomError("search_by", "{search}", {"search": self.search})
+        return self
+
+
+class Twin(Model):
+    """TWIN: one target attention scores all events, and weighs the best of them."""
+
+    top: Events = 100
+    """How many events the first stage keeps at most (100 in the paper)."""
+    heads: Heads = 4
+    """Heads of the attention."""
+    width: Width = Field(default=0)
+    """Width of all heads' queries, keys and values together, and of the output. Default: the
+    candidate's width, rounded up to a multiple of `heads`."""
+
+
+class Encoder(Model):
+    """How events become one vector: exactly one of these, or its bare name for its defaults."""
+
+    mean: Mean = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which is set
+    """The mean of the events; zeros without any."""
+    din: Din = Field(default=None)  # type: ignore[assignment]
+    """Deep Interest Network (Zhou et al. 2018): target attention with DICE."""
+    dien: Dien = Field(default=None)  # type: ignore[assignment]
+    """Deep Interest Evolution Network (Zhou et al. 2019): a GRU, then one with attentional update
+    gate. Its steps are unrolled, so it is meant for short sequences."""
+    sim: Sim = Field(default=None)  # type: ignore[assignment]
+    """Search-based Interest Model (Pi et al. 2020): search, then attention. For long sequences."""
+    twin: Twin = Field(default=None)  # type: ignore[assignment]
+    """Two-stage Interest Network (Chang et al. 2023): one attention searches and weighs. For long
+    sequences."""
+
+    @property
+    def kind(self) -> EncoderKind:
+        """Which of them it is."""
+        (kind,) = self.model_fields_set
+        return kind  # type: ignore[return-value]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in KINDS:
+                expected = ", ".join(f"'{kind}'" for kind in KINDS)
+                raise PydanticKnownError("literal_error", {"expected": expected})
+            return {value: {}}
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Encoder:
+        if len(self.model_fields_set) != 1:
+            kinds = ", ".join(kind for kind in KINDS if kind in self.model_fields_set)
+            raise PydanticCustomError("encoder_kind", "{kinds}", {"kinds": kinds})
+        return self
+
+
+class EventField(Model):
+    """A field that events have and candidates do not, such as how long a video was watched."""
+
+    id: Id = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which one is set
+    """An id or category."""
+    bucketize: Boundaries = ()
+    """A number, cut at these ascending boundaries."""
+    dim: Width = Field(default=0)
+    """Width of its embedding."""
+
+    @property
+    def kind(self) -> Literal["id", "bucketize"]:
+        """Which of both it is."""
+        return "id" if "id" in self.model_fields_set else "bucketize"
+
+    @property
+    def rows(self) -> int:
+        """Rows of its table; row 0 stands for missing."""
+        known = (self.id.buckets or self.id.vocab) if self.kind == "id" else len(self.bucketize) + 1
+        return 1 + known
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> EventField:
+        kinds = [kind for kind in ("id", "bucketize") if kind in self.model_fields_set]
+        if len(kinds) != 1:
+            raise PydanticCustomError("feature_kind", "{kinds}", {"kinds": ", ".join(kinds)})
+        if "dim" not in self.model_fields_set:
+            raise PydanticCustomError("feature_dim", "{kind}", {"kind": kinds[0]})
+        return self
+
+
+FieldName = Annotated[Name, BeforeValidator(check_field_name)]
+
+
+class Sequence(Model):
+    """Past events of the user, summarised for the candidate."""
+
+    of: Annotated[tuple[str, ...], Field(min_length=1, max_length=64), BeforeValidator(listed)]
+    """Features of the candidate that an event has, too. They are looked up in the same tables, and
+    the candidate's own embeddings are the query. An event is there if its first field is."""
+    with_: Annotated[dict[FieldName, EventField], Field(max_length=64, alias="with")] = Field(
+        default={}
+    )
+    """What only events have, by name, each with a table of its own."""
+    max_len: Events
+    """How many events are kept, the latest."""
+    encoder: Encoder
+    """How the events become one vector: `mean`, `din`, `dien`, `sim` or `twin`, or a mapping from
+    one of these to its options."""
+    columns: Annotated[
+        dict[str, Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=128)
+    ] = Field(default={})
+    """Columns of the data by field, each with a list of values for each row, oldest first. Default:
+    the name of the sequence, `_`, the name of the field."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """All fields of an event, those of the candidate first."""
+        return (*self.of, *self.with_)

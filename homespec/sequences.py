@@ -1,0 +1,116 @@
+"""The graph: the node of a sequence of events, and what its encoder is made of.
+
+Shapes: B batch, L events (`max_len`), K events behind a search (`top`), Q width of the candidate's
+embeddings (the query), E width of an event, H heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+from homespec.graph import Node
+
+
+class EventField(NamedTuple):
+    """A field of an event: its tensor, the feature in whose table it is looked up, its width."""
+
+    name: str
+    key: str
+    """Its key in the dict of features: `history.video_id`."""
+    table: str
+    """Name of the feature's node; what only events have is a feature of its own."""
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The mean -> [B, E]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Din:
+    """Target attention by an MLP of these hidden widths -> [B, E]."""
+
+    hidden: tuple[int, ...]
+    activation: Literal["dice", "relu", "swish"]
+    softmax: bool
+    eps: float
+    momentum: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dien:
+    """A GRU and one with attentional update gate, with states of this width -> [B, width]."""
+
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sim:
+    """Search and multi-head target attention -> [B, heads * E].
+
+    `by` is the field that a hard search compares, "" for a soft search.
+    """
+
+    by: str
+    top: int
+    heads: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """The same target attention searches and weighs -> [B, width]."""
+
+    top: int
+    heads: int
+    width: int
+
+
+Encoder = Mean | Din | Dien | Sim | Twin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequence(Node):
+    """Events and the candidate -> [B, width]. It reads the features in whose tables it looks.
+
+    `fields` are those of an event; the first `shared` of them are the candidate's, too.
+    """
+
+    kind: ClassVar[str] = "sequence"
+    fields: tuple[EventField, ...]
+    shared: int
+    max_len: int
+    encoder: Encoder
+
+    @property
+    def short(self) -> str:
+        """The name of the feature."""
+        return self.name.removeprefix("features.")
+
+    @property
+    def query_width(self) -> int:
+        """Width Q of the candidate's embeddings."""
+        return sum(field.width for field in self.fields[: self.shared])
+
+    @property
+    def event_width(self) -> int:
+        """Width E of an event."""
+        return sum(field.width for field in self.fields)
+
+    @property
+    def events(self) -> int:
+        """How many events the encoder weighs: what a search leaves, or all."""
+        return self.encoder.top if isinstance(self.encoder, Sim | Twin) else self.max_len
+
+    @property
+    def width(self) -> int:
+        """Width of what the encoder puts out."""
+        match self.encoder:
+            case Mean() | Din():
+                return self.event_width
+            case Sim(heads=heads):
+                return heads * self.event_width
+            case Dien(width=width) | Twin(width=width):
+                return width
