@@ -10,7 +10,7 @@ from homespec.sequences import Dien, Sequence
 from homespec.source import Document
 
 MOST_STEPS = 64
-"""Above, unrolled recurrences compile for minutes (docs/sequences.md)."""
+"""homespec's own threshold: each step is code of its own, forward and backward."""
 
 
 @rule("HS420", "long-recurrence", Severity.WARNING)
