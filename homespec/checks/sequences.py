@@ -9,7 +9,7 @@ from homespec.graph import Graph
 from homespec.sequences import Dien, Sequence
 from homespec.source import Document
 
-MOST_STEPS = 64
+MOST_STEPS = 32
 """homespec's own threshold: each step is code of its own, forward and backward."""
 
 
