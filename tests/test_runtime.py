@@ -7,7 +7,6 @@ import linecache
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from hierarchies import Spec, random_features, random_labels, random_spec
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import homespec
+from homespec.bench import inputs
 from homespec.runtime import instantiate
 from homespec.train.compiling import obstacle
 
@@ -194,14 +194,7 @@ def test_shipped_specs_run_and_train(path: Path) -> None:
     loaded = homespec.load(path)
     module = homespec.build_module(loaded)
     model = instantiate(module, device="cpu")
-    features: dict[str, Any] = {}
-    for name, feature in loaded.features.items():
-        if feature.kind == "id":
-            features[name] = torch.randint(-1, 50, (16,))
-        elif feature.kind == "bucketize":
-            features[name] = torch.rand(16) * 1000
-        else:
-            features[name] = torch.randn(16, feature.dense)
+    features = inputs.random_features(loaded, 16, "cpu")
     labels = {task: (torch.rand(16) < 0.5).float() for task in module.TASKS}
     module.loss(model(features), labels).backward()
     assert all(p.grad is not None for p in model.parameters())
