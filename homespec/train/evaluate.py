@@ -1,0 +1,120 @@
+"""Training: predictions on the held-out rows -> what each task's metrics are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from homespec.data.batches import Batch
+from homespec.schema.models import Spec
+from homespec.train import RunError, metrics
+
+Measured = dict[str, dict[str, float]]
+"""By task and metric."""
+
+HIGHER = {"auc": True, "gauc": True, "logloss": False, "mae": False, "rmse": False}
+"""The metrics that can say which epoch is best; whether more of them is better."""
+
+
+@dataclass
+class Predictions:
+    """Collects scores, labels and users of one pass over the held-out rows, on the CPU."""
+
+    tasks: tuple[str, ...]
+    observed: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    """Labels by task -> those of each task's own samples."""
+    _parts: list[tuple[Tensor, Tensor, Tensor | None]] = field(default_factory=list)
+
+    def add(self, batch: Batch, logits: dict[str, Tensor]) -> None:
+        """The predictions of one batch."""
+        labels = self.observed(batch.labels)
+        scores_TB, labels_TB = (
+            torch.stack([values[task].float() for task in self.tasks]).cpu()
+            for values in (logits, labels)
+        )
+        self._parts.append((scores_TB, labels_TB, batch.users))
+
+    def take(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Scores [T, N], labels [T, N] and users [N] of all batches; begins anew."""
+        scores, labels, users = zip(*self._parts, strict=True)
+        self._parts.clear()
+        joined = None if users[0] is None else torch.cat([u.cpu() for u in users])
+        return torch.cat(scores, 1), torch.cat(labels, 1), joined
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured of the tasks of a spec."""
+
+    kinds: Mapping[str, str]
+    scales: Mapping[str, float]
+    weights: Mapping[str, float]
+
+    @classmethod
+    def of(cls, spec: Spec, code: ModuleType) -> Measures:
+        """The measures of a spec and its generated code."""
+        return cls(
+            {name: task.kind for name, task in spec.tasks.items()},
+            getattr(code, "SCALES", {}),
+            {name: task.weight for name, task in spec.tasks.items()},
+        )
+
+    def measured(
+        self, tasks: tuple[str, ...], scores_TN: Tensor, labels_TN: Tensor, users: Tensor | None
+    ) -> Measured:
+        """The metrics of each task."""
+        found = {}
+        for task, score_N, label_N in zip(tasks, scores_TN, labels_TN, strict=True):
+            if self.kinds[task] == "binary":
+                found[task] = metrics.binary(
+                    score_N.numpy(), label_N.numpy(), None if users is None else users.numpy()
+                )
+            else:
+                estimate_N = score_N * self.scales.get(task, 1.0)
+                found[task] = metrics.regression(estimate_N.numpy(), label_N.numpy())
+        return found
+
+    def monitor(self, wanted: str | None) -> Monitor:
+        """The metric of this name, or by default AUC. Raises RunError if no task has it."""
+        kinds = set(self.kinds.values())
+        name = wanted or ("auc" if "binary" in kinds else "mae")
+        metric, _, task = name.partition("/")
+        of = "regression" if metric in ("mae", "rmse") else "binary"
+        tasks = [t for t, kind in self.kinds.items() if kind == of]
+        if metric not in HIGHER or not tasks or (task and task not in tasks):
+            raise RunError(
+                f"--monitor {name} is no metric of this spec: give one of {', '.join(HIGHER)},"
+                " perhaps with a slash and a task, such as auc/" + next(iter(self.kinds))
+            )
+        return Monitor(name, metric, {t: self.weights[t] for t in ([task] if task else tasks)})
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """One number for an epoch: the mean of a metric over tasks, by the weights of their losses."""
+
+    name: str
+    metric: str
+    weights: Mapping[str, float]
+
+    def value(self, measured: Measured) -> float:
+        """The mean over the tasks that have the metric; NaN if none has."""
+        found = {t: measured[t].get(self.metric, math.nan) for t in self.weights}
+        known = {t: v for t, v in found.items() if not math.isnan(v)}
+        total = sum(self.weights[t] for t in known)
+        if not known:
+            return math.nan
+        if not total:
+            return sum(known.values()) / len(known)
+        return sum(self.weights[t] * v for t, v in known.items()) / total
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether a value is better than another; anything is better than NaN."""
+        if math.isnan(value) or math.isnan(than):
+            return math.isnan(than) and not math.isnan(value)
+        return value > than if HIGHER[self.metric] else value < than
