@@ -21,10 +21,15 @@ VERBS = {
     "explain": "Print the documentation of a rule.",
     "schema": "Print the JSON Schema of specs, for editors.",
     "new": "Write a first spec.",
+    "check-data": "Check data against a spec, without torch.",
     "train": "Train the model of a spec and measure it.",
     "bench": "Measure the speed of a spec's code.",
 }
 """Each verb and its help: `homespec --help` imports none of them."""
+
+
+def _module(verb: str) -> str:
+    return f"homespec.cli.{verb.replace('-', '_')}"
 
 
 class Verbs(click.Group):
@@ -32,14 +37,14 @@ class Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All verbs, in the order in which one meets them."""
-        return [verb for verb in VERBS if importlib.util.find_spec(f"homespec.cli.{verb}")]
+        return [verb for verb in VERBS if importlib.util.find_spec(_module(verb))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one verb."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"homespec.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        module = importlib.import_module(_module(cmd_name))
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def resolve_command(

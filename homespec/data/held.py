@@ -1,4 +1,4 @@
-"""Data: all rows of a source as tensors in memory, where they fit: converted once, not each epoch."""
+"""Data: all rows of a source in memory, where they fit: converted once, not each epoch."""
 
 from __future__ import annotations
 

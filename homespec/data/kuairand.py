@@ -6,8 +6,9 @@ Reads log_standard_*.csv, user_features_*.csv and video_features_basic_*.csv (al
 the real ones or those of `homespec.data.synth`, and writes OUT/train.parquet (dates up to 2 May
 2022) and OUT/valid.parquet (later ones), whole or not at all.
 
-Rates of users and videos come from history_before_4_25.csv, which ends before the log begins (null
-where there is no history). The published statistics files average over later days: they leak.
+Rates of users and videos, and what each user saw last (`homespec.data.history`), come from
+history_before_4_25.csv, which ends before the log begins (null where there is no history). The
+published statistics files average over later days: they leak.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ import pyarrow.parquet as pq
 from homespec.cli.failure import exit_2_on
 from homespec.data import DataError
 from homespec.data.files import digest
+from homespec.data.history import FIRST_TAG, OF_EVENTS, first_tag, with_histories
 from homespec.writing import replacing
 
-VERSION = 1
+VERSION = 2
 """Counts the meanings of prepared files; a change makes the old ones stale."""
 
 VALID_FROM = 20220503
@@ -54,9 +56,15 @@ PSEUDO_VIEWS = 10.0
 BAYES_FILE = "bayes.json"
 STAMP_FILE = "prepared.json"
 
+EVENT_COLUMNS = ["user_id", "date", "pos", *OF_EVENTS]
+ROW_GROUP = 16_384
+"""Rows that a training on files larger than its buffer reads in one piece."""
 
-def prepare(source: Path, out: Path) -> bool:
+
+def prepare(source: Path, out: Path, log_days: bool = False) -> bool:
     """Prepare the files of `source` into `out`; False if they were up to date.
+
+    `log_days` lets the lists of earlier events go on into the log (`with_events`).
 
     Raises DataError if a file or column is missing or a split is empty.
     """
@@ -67,25 +75,34 @@ def prepare(source: Path, out: Path) -> bool:
     history = _matching(source, HISTORY_FILE)
     bayes = _matching(source, BAYES_FILE)
     sources = digest([*logs, *users, *videos, *history, *bayes])
-    stamp = json.dumps({"version": VERSION, "sources": sources}, indent=2) + "\n"
+    stamp = (
+        json.dumps({"version": VERSION, "log_days": log_days, "sources": sources}, indent=2) + "\n"
+    )
     if _up_to_date(out, stamp):
         return False
 
     log = deduplicated(_read_all(logs, (*IMPRESSION, "date")))
+    about_videos = with_first_tag(_features(videos, "video_id"))
     table = joined(log, _features(users, "user_id"), "user_id")
-    table = joined(table, _features(videos, "video_id"), "video_id")
-    table = with_priors(table, history)
+    table = joined(table, about_videos, "video_id")
+    table = with_events(with_priors(table, history), history, about_videos, log_days)
     train, valid = split(table)
     names = ["train.parquet", "valid.parquet", *(p.name for p in bayes), STAMP_FILE]
     with replacing(*(out / name for name in names)) as (train_at, valid_at, *bayes_at, stamp_at):
-        pq.write_table(train, train_at, compression="zstd")
-        pq.write_table(valid, valid_at, compression="zstd")
+        _write(train, train_at)
+        _write(valid, valid_at)
         for copy_from, copy_to in zip(bayes, bayes_at, strict=True):
             shutil.copyfile(copy_from, copy_to)
         stamp_at.write_text(stamp)
     if not bayes:  # one of an earlier source would speak of other rows
         (out / BAYES_FILE).unlink(missing_ok=True)
     return True
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    pq.write_table(
+        table, path, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True
+    )
 
 
 def deduplicated(log: pa.Table) -> pa.Table:
@@ -126,6 +143,41 @@ def _with_nulls(table: pa.Table) -> pa.Table:
     for key, measure in itertools.product(PRIOR_KEYS, ("views", *PRIOR_LABELS)):
         table = table.append_column(_prior_name(key, measure), nothing)
     return table
+
+
+def with_first_tag(videos: pa.Table) -> pa.Table:
+    """The videos with the first of their tags, which events of a history have, too."""
+    if "tag" not in videos.column_names:
+        return videos
+    return videos.append_column(FIRST_TAG, first_tag(videos["tag"]))
+
+
+def with_events(
+    table: pa.Table, history: list[Path], videos: pa.Table, log_days: bool = False
+) -> pa.Table:
+    """What each user saw before, as lists `history_*`, oldest first; null if nothing.
+
+    That is what lies before the log; with `log_days` also the log's days before that of the
+    impression, but none from `VALID_FROM` on: no label of a held-out row becomes an input.
+    """
+    parts = []
+    if history:
+        views = _read_all(history, ("user_id", "video_id", "pos", "long_view", "is_like"))
+        parts.append(_events(views, views["pos"], pa.nulls(len(views), pa.int64()).fill_null(0)))
+    if log_days:
+        missing = [name for name in OF_EVENTS if name not in table.column_names]
+        if missing:
+            raise DataError(f"the log lacks the column {missing[0]}, which --log-days needs")
+        parts.append(_events(table, table["time_ms"], table["date"]))
+    dates = table["date"].to_numpy()
+    until = np.minimum(dates, VALID_FROM) if log_days else np.ones(len(dates), np.int64)
+    nothing = pa.table({name: pa.array([], pa.int64()) for name in EVENT_COLUMNS})
+    return with_histories(table, pa.concat_tables([*parts, nothing]), videos, until)
+
+
+def _events(views: pa.Table, pos: pa.ChunkedArray, date: pa.ChunkedArray) -> pa.Table:
+    columns = {name: views[name].cast(pa.int64()) for name in ("user_id", *OF_EVENTS)}
+    return pa.table(columns | {"pos": pos, "date": date}).select(EVENT_COLUMNS)
 
 
 def _prior(views: pa.Table, key: str) -> pa.Table:
@@ -216,10 +268,14 @@ def _up_to_date(out: Path, stamp: str) -> bool:
 @click.command()
 @click.argument("source", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-def main(source: Path, out: Path) -> None:
+@click.option(
+    "--log-days", is_flag=True,
+    help="Let the lists of earlier events go on with the log's days before each impression.",
+)  # fmt: skip
+def main(source: Path, out: Path, log_days: bool) -> None:
     """Join the CSV files of DIR and split them by time into OUT/train.parquet and valid.parquet."""
     with exit_2_on(DataError):
-        made = prepare(source, out)
+        made = prepare(source, out, log_days)
     rows = [f"{pq.read_metadata(out / f'{s}.parquet').num_rows:,} {s}" for s in ("train", "valid")]
     click.echo(f"{out}: {' and '.join(rows)} rows {'written' if made else 'are up to date'}")
 

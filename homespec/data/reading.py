@@ -1,4 +1,4 @@
-"""Data: places in the sequence of chunks -> tables, reading forward and each chunk once. No torch."""
+"""Data: stretches of a sequence of chunks -> tables; each chunk is read once. No torch."""
 
 from __future__ import annotations
 

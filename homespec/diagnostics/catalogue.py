@@ -8,7 +8,12 @@ from collections.abc import Mapping
 from homespec.diagnostics.registry import RULES, Rule
 from homespec.diagnostics.suggest import closest
 
-MODULES = ("homespec.compiler", "homespec.schema.violations", "homespec.diagnostics.ignores")
+MODULES = (
+    "homespec.compiler",
+    "homespec.schema.violations",
+    "homespec.diagnostics.ignores",
+    "homespec.data.rules",
+)
 """Who imports them has imported every file with rules."""
 
 

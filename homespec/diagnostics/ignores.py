@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 IGNORE = re.compile(r"#[ \t]*homespec:[ \t]*ignore[ \t]*\[([^\]]*)\]", re.IGNORECASE)
 NAME = re.compile(r"[^\s,]+")
 COMMENTS = re.compile(r"(?:[ \t]*#[^\r\n]*(?:\r\n|\r|\n))*")
+OF_DATA = "HS5"
+"""Rules that look at data, not at specs alone: whether they have something to say is not known."""
 MOST = 200
 """So many ignores are looked at."""
 
@@ -77,6 +79,8 @@ def _check(ignore: Ignore, diagnostics: list[Diagnostic], complete: bool) -> lis
         return unknown_ignore(ignore.span, ignore.word)
     if ignore.rule.severity is Severity.ERROR:
         return ignored_error(ignore.span, ignore.rule)
+    if ignore.rule.code.startswith(OF_DATA):
+        return []
     if complete and not any(map(ignore.covers, diagnostics)):
         return unused_ignore(ignore.span, ignore.rule, ignore.line)
     return []

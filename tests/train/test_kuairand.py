@@ -94,6 +94,81 @@ def test_priors_come_from_the_history(source: Path, tmp_path: Path) -> None:
     assert train["video_prior_like"].to_pylist() == pytest.approx([10 / 3 / 12, (1 + 10 / 3) / 11])
 
 
+EVENTS = HISTORY.replace("7,2,1,1,1", "7,3,3,0,0\n7,2,1,1,1\n7,9,2,1,0")
+LOG_WITH_VIEWS = """\
+user_id,video_id,date,hourmin,time_ms,is_click,long_view,is_like
+7,1,20220501,100,11,1,1,0
+7,2,20220501,100,12,1,0,1
+8,2,20220502,200,13,0,0,0
+7,3,20220502,100,14,1,1,1
+9,3,20220503,300,15,1,1,0
+7,1,20220503,100,16,0,0,0
+7,2,20220504,100,17,0,0,0
+"""
+
+
+def events(out: Path, column: str) -> list[list[int | str | None] | None]:
+    found: list[list[int | str | None] | None] = []
+    for part in tables(out):
+        found += part[f"history_{column}"].to_pylist()
+    return found
+
+
+def test_events_of_the_history_in_their_order(source: Path, tmp_path: Path) -> None:
+    (source / "video_features_basic_pure.csv").write_text(
+        'video_id,author_id,tag\n3,30,"12,5"\n2,20,\n1,10,39\n'
+    )
+    (source / "history_before_4_25.csv").write_text(EVENTS)
+    prepare(source, tmp_path / "out")
+    out = tmp_path / "out"
+    assert events(out, "video_id") == [[1, 2, 9, 3], None, None, [1, 2, 9, 3]]  # users 7 8 9 7
+    assert events(out, "long_view")[0] == [1, 1, 1, 0]
+    assert events(out, "is_like")[0] == [0, 1, 0, 0]
+    assert events(out, "author_id")[0] == [10, 20, None, 30]  # video 9 is unknown
+    assert events(out, "tag")[0] == ["39", None, None, "12"]  # the first one
+    train, valid = tables(out)
+    assert [*train["first_tag"].to_pylist(), *valid["first_tag"].to_pylist()] == [
+        "39", None, "12", "39",
+    ]  # fmt: skip
+    (source / "history_before_4_25.csv").unlink()
+    prepare(source, tmp_path / "without")
+    assert tables(tmp_path / "without")[0].schema.equals(train.schema)
+    assert events(tmp_path / "without", "tag") == [None] * 4
+
+
+def test_at_most_fifty_events_the_latest(source: Path, tmp_path: Path) -> None:
+    rows = "".join(f"7,{pos},{pos},0,0\n" for pos in range(70))
+    (source / "history_before_4_25.csv").write_text(
+        "user_id,video_id,pos,long_view,is_like\n" + rows
+    )
+    prepare(source, tmp_path / "out")
+    assert events(tmp_path / "out", "video_id")[0] == list(range(20, 70))
+
+
+def test_days_of_the_log_are_an_option(source: Path, tmp_path: Path) -> None:
+    """Only days before the impression's own, none of the held-out days."""
+    (source / "log_standard_4_25_to_5_04_pure.csv").write_text(LOG_WITH_VIEWS)
+    (source / "history_before_4_25.csv").write_text(
+        "user_id,video_id,pos,long_view,is_like\n7,5,0,0,0\n"
+    )
+    out = tmp_path / "out"
+    assert prepare(source, out)
+    assert events(out, "video_id") == [[5], [5], None, [5], None, [5], [5]]
+    assert prepare(source, out, log_days=True)
+    assert events(out, "video_id") == [
+        [5], [5], None, [5, 1, 2],  # user 7 on 1 May, twice; user 8; user 7 on 2 May
+        None, [5, 1, 2, 3], [5, 1, 2, 3],  # user 9; user 7 on 3 and 4 May
+    ]  # fmt: skip
+    assert events(out, "is_like")[-1] == [0, 0, 1, 1]
+    assert not prepare(source, out, log_days=True)
+    (source / "history_before_4_25.csv").unlink()
+    assert prepare(source, out, log_days=True)
+    assert events(out, "video_id")[3:] == [[1, 2], None, [1, 2, 3], [1, 2, 3]]
+    (source / "log_standard_4_25_to_5_04_pure.csv").write_text(LOG)
+    with pytest.raises(DataError, match="lacks the column long_view, which --log-days needs"):
+        prepare(source, out, log_days=True)
+
+
 def test_a_history_that_overlaps_the_log_is_refused(source: Path, tmp_path: Path) -> None:
     (source / "history_before_4_25.csv").write_text(HISTORY)
     (source / "log_standard_4_08_to_4_21_pure.csv").write_text(LOG.replace("0220502", "0220408"))

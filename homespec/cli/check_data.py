@@ -1,0 +1,93 @@
+"""Command line: `homespec check-data`, a spec against its files, without torch."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from homespec.cli.analyses import one_analysis
+from homespec.cli.exits import FINDINGS
+from homespec.cli.failure import exit_2_on
+from homespec.cli.output import exit_code, format_option, has_color, print_report, strict_option
+from homespec.cli.specs import set_option
+from homespec.diagnostics import Report
+
+if TYPE_CHECKING:
+    from homespec.compiler import Analysis
+    from homespec.data.rules import Data
+
+WITH_TABLES = ("full", "concise")
+PATHS = click.Path(path_type=Path)
+
+
+@click.command(name="check-data", short_help="Check data against a spec.")
+@click.argument("spec")
+@click.argument("data", nargs=-1, required=True, type=PATHS)
+@click.option(
+    "--valid", multiple=True, type=PATHS,
+    help="File or folder of held-out rows. May be repeated.  [default: `valid` of the folder DATA]",
+)  # fmt: skip
+@set_option
+@format_option
+@strict_option
+def check_data(
+    spec: str,
+    data: tuple[Path, ...],
+    valid: tuple[Path, ...],
+    flags: tuple[str, ...],
+    output_format: str,
+    strict: bool,
+) -> int:
+    """Check the files DATA (parquet, csv, csv.gz or folders of them) against SPEC.
+
+    A folder may hold train and valid, as files or folders. Prints a table of features and tasks,
+    and what is wrong or suspicious. Reads everything once. Exits with 1 if there are errors.
+    """
+    gc.enable()
+    analysis = one_analysis(spec, flags)
+    if analysis is None:
+        return FINDINGS
+    try:
+        import homespec.data.profile  # noqa: F401
+    except ImportError as error:
+        raise click.UsageError(f"{error.name} is missing: pip install 'homespec[data]'.") from None
+    from homespec.data import DataError
+    from homespec.diagnostics.render import automatic
+
+    with exit_2_on(DataError):
+        measured = _measured(analysis, data, valid)
+    chosen = automatic() if output_format == "auto" else output_format
+    if chosen in WITH_TABLES:
+        from homespec.cli.data_tables import tables
+
+        click.echo(tables(measured, has_color()), nl=False, color=has_color())
+    report = _report(analysis, measured)
+    print_report(report, chosen)
+    return exit_code(report, strict)
+
+
+def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...]) -> Data:
+    from homespec.data import DataError
+    from homespec.data.profile import profile
+    from homespec.data.rules import Data
+    from homespec.data.source import locate
+
+    train, held_out = locate(data, valid)
+    if not train.rows:
+        raise DataError(f"{train} has no rows")
+    known = profile(analysis.spec, train)
+    unknown = None if held_out is None else profile(analysis.spec, held_out, known)
+    return Data(analysis.spec, analysis.document, known, unknown)
+
+
+def _report(analysis: Analysis, data: Data) -> Report:
+    """What the data rules say; what comments ignore is left away."""
+    from homespec.compiler import told
+    from homespec.data.rules import check
+
+    document = analysis.document
+    found = told(document, [*analysis.diagnostics, *check(data)])
+    return Report.of((d for d in found if d.rule.code.startswith("HS5")), document.texts)

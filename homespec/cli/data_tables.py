@@ -1,0 +1,103 @@
+"""Command line: what data holds, as tables of features and tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from homespec.cli.tables import WIDTH
+
+if TYPE_CHECKING:
+    from homespec.data.profile import FeatureProfile, TaskProfile
+    from homespec.data.rules import Data
+
+
+def tables(data: Data, color: bool) -> str:
+    """The tables as text."""
+    console = Console(
+        width=WIDTH, highlight=False, emoji=False, force_terminal=color,
+        color_system="standard" if color else None,
+    )  # fmt: skip
+    with console.capture() as capture:
+        for part in data.profiles:
+            console.print(f"{part.rows:,} rows in {part.name}", markup=False, soft_wrap=True)
+        console.print(_features(data))
+        console.print(_tasks(data))
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        justify = "right" if column.endswith("#") else "left"
+        table.add_column(column.rstrip("#"), justify=justify, no_wrap=number == 0)  # type: ignore[arg-type]
+    return table
+
+
+def _features(data: Data) -> Table:
+    both = data.valid is not None
+    table = _table(
+        "feature", "column", "kind", "missing#", *(["missing, valid#"] if both else []),
+        "ids#", *(["unseen in train#"] if both else []), "range or length#",
+    )  # fmt: skip
+    for name, train in data.train.features.items():
+        valid = data.valid.features[name] if data.valid else None
+        column = train.tensor.column
+        shown = "" if column == name else escape(column)
+        table.add_row(escape(name), shown, *_feature(train, valid))
+    return table
+
+
+def _feature(train: FeatureProfile, valid: FeatureProfile | None) -> Iterator[str]:
+    yield train.tensor.kind + (" sequence" if train.tensor.length else "")
+    yield _share(train.absent, train.rows)
+    if valid is not None:
+        yield _share(valid.absent, valid.rows)
+    is_id = train.tensor.kind == "id" and not train.problem
+    full = train.distinct.full
+    yield f"{'more than ' if full else ''}{len(train.distinct):,}" if is_id else "–"
+    if valid is not None:
+        yield _share(valid.unseen, valid.values) if is_id else "–"
+    yield _extent(train)
+
+
+def _extent(feature: FeatureProfile) -> str:
+    if feature.problem:
+        return "missing" if feature.problem == "missing" else "unusable"
+    if feature.tensor.length:
+        return f"up to {feature.longest:,}; {feature.values / max(1, feature.rows):.1f} on average"
+    if not feature.values or (feature.tensor.kind == "id" and not feature.tensor.vocab):
+        return "–"
+    return f"{feature.low:.4g} to {feature.high:.4g}"
+
+
+def _tasks(data: Data) -> Table:
+    both = data.valid is not None
+    table = _table(
+        "task", "label", "samples#", "missing#", "positive#", "rate#",
+        *(["rate, valid#"] if both else []), "rate in the spec#",
+    )  # fmt: skip
+    for name, train in data.train.tasks.items():
+        task = data.spec.tasks[name]
+        label = train.label + (f" where {task.where}" if task.where else "")
+        valid = [_rate(data.valid.tasks[name])] if data.valid else []
+        positive = f"{train.total:,.0f}" if task.kind == "binary" else "–"
+        table.add_row(
+            escape(name), escape(label), f"{train.samples:,}", _share(train.missing, train.rows),
+            positive, _rate(train), *valid, f"{task.rate:g}" if task.rate else "–",
+        )  # fmt: skip
+    return table
+
+
+def _rate(task: TaskProfile) -> str:
+    return "–" if math.isnan(task.rate) else f"{task.rate:.4g}"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f}%" if whole else "–"

@@ -1,0 +1,364 @@
+"""check-data: each rule finds what it is there for, and is silent on the mended twin."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+import homespec
+from homespec.cli.main import cli
+from homespec.data import profile as profiles
+from homespec.data.distinct import Distinct, RowHashes
+from homespec.data.plan import Plan
+from homespec.data.profile import Profile, profile
+from homespec.data.rules import Data, check
+from homespec.data.source import open_source
+from homespec.diagnostics.catalogue import all_rules
+from homespec.schema.tensors import InputTensor
+
+ROOT = Path(__file__).parents[2]
+ROWS = 1000
+SPEC = """\
+homespec: 1
+name: s
+features:
+  user: {id: {buckets: 1000}, dim: 4}
+  tab: {id: {vocab: 5}, dim: 4}
+  time: {column: seconds, bucketize: [1, 2], dim: 4}
+  vector: {dense: 2}
+groups: {g: [click, buy, minutes]}
+tasks:
+  click: {label: is_click, rate: 0.5}
+  buy: {where: click, label: amount > 0}
+  minutes: {kind: regression}
+"""
+
+
+def columns(**changes: Any) -> dict[str, Any]:
+    """Columns on which nothing is to be said, with changes."""
+    random = np.random.default_rng(0)
+    click = random.integers(0, 2, ROWS)
+    return {
+        "user": [f"u{i}" for i in random.integers(0, 50, ROWS)],
+        "tab": random.integers(0, 5, ROWS),
+        "seconds": random.random(ROWS),
+        "vector": [[float(i), 1.0] for i in range(ROWS)],
+        "is_click": click,
+        "amount": click * random.integers(0, 3, ROWS),
+        "minutes": random.random(ROWS),
+    } | changes
+
+
+BASE = columns()
+
+
+@dataclass
+class Case:
+    """Columns that break a rule, and how its message goes on; `valid` breaks held-out rows."""
+
+    changes: dict[str, Any]
+    message: str
+    line: int
+    """Of the place in the spec."""
+    valid: dict[str, Any] | None = None
+    drop: tuple[str, ...] = ()
+    more: tuple[str, ...] = field(default_factory=tuple)
+    """Other rules that have to speak, too."""
+
+
+def some(column: str, count: int, value: Any) -> Any:
+    """The column with another value in its first rows."""
+    return np.array([value] * count + list(BASE[column])[count:])
+
+
+CASES = {
+    "HS501": Case({"second": BASE["seconds"]}, "no column `seconds`", 6, drop=("seconds",)),
+    "HS502": Case({"vector": [[1.0]] * ROWS}, "list of 1 numbers, but the spec says 2", 7),
+    "HS503": Case({"is_click": some("is_click", 3, 7)},
+                  "label of `click` is 7, not 0 or 1, in 3 of 1,000 (0.30%) rows", 10),
+    "HS504": Case({"tab": some("tab", 20, 6)},
+                  "20 of 1,000 (2.0%) ids of `tab` are beyond the vocabulary, such as 6", 5),
+    "HS505": Case({"amount": [1] * 10 + [0] * 990, "is_click": [0, 1] * 500},
+                  "`buy` is 1 but `click` is 0 in 5 of 1,000 (0.50%) rows", 11),
+    "HS506": Case({"seconds": [3.0] * ROWS}, "`seconds` is 3 in every row", 6),
+    "HS507": Case({"seconds": [None] * 501 + [1.0, 2.0] * 250 + [None] * -1},
+                  "`seconds` is missing in 501 of 1,001", 6),
+    "HS508": Case({"is_click": [1] * 200 + [0] * 800, "amount": [1, 0] * 100 + [0] * 800},
+                  "the rate of `click` is 0.2, not 0.5", 10),
+    "HS509": Case({"amount": [0] * ROWS}, "the label of `buy` is 0 in all", 11),
+    "HS511": Case({}, "the rate of `buy` is 0.", 11, valid={"amount": BASE["amount"] > 1}),
+    "HS512": Case({}, "200 of 1,000 (20%) ids of `user` do not occur in", 4,
+                  valid={"user": some("user", 200, "new")}),
+}  # fmt: skip
+CASES["HS507"].changes["seconds"] = [None] * 501 + list(BASE["seconds"])[501:]
+CASES["HS507"].message = "`seconds` is missing in 501 of 1,000 (50%) rows"
+
+
+def write(path: Path, data: dict[str, Any]) -> Path:
+    pq.write_table(pa.table(data), path)
+    return path
+
+
+def measured(tmp_path: Path, train: dict[str, Any], valid: dict[str, Any] | None = None) -> Data:
+    loaded = homespec.loads(SPEC)
+    known = profile(loaded, open_source([write(tmp_path / "train.parquet", train)]))
+    held_out = None
+    if valid is not None:
+        held_out = profile(loaded, open_source([write(tmp_path / "valid.parquet", valid)]), known)
+    return Data(loaded, loaded.analysis.document, known, held_out)
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_each_rule(tmp_path: Path, code: str) -> None:
+    case = CASES[code]
+    train = {k: v for k, v in columns(**case.changes).items() if k not in case.drop}
+    valid = columns(**case.valid) if case.valid else None
+    found = check(measured(tmp_path, train, valid))
+    assert [d.rule.code for d in found] == [code]
+    assert case.message in found[0].message
+    part = "valid" if case.valid else "train"
+    assert f"{tmp_path}/{part}.parquet" in found[0].message
+    assert found[0].span.start.line == case.line
+    assert found[0].help
+
+
+def test_nothing_to_say(tmp_path: Path) -> None:
+    assert check(measured(tmp_path, columns(), columns())) == []
+
+
+def test_every_rule_of_data_is_tested() -> None:
+    of_data = {code for code in all_rules() if code.startswith("HS5")}
+    assert of_data == CASES.keys() | {"HS510", "HS513"}
+
+
+def test_repeated_rows(tmp_path: Path) -> None:
+    def twice(rows: int) -> dict[str, Any]:
+        return {name: [*list(v)[:rows], *v] for name, v in columns().items()}
+
+    assert check(measured(tmp_path, twice(10))) == []
+    (found,) = check(measured(tmp_path, twice(20)))
+    assert found.rule.code == "HS513"
+    assert "20 of 1,020 (2.0%) rows repeat another one" in found.message
+
+
+@pytest.fixture
+def sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The spec has a sequence of at most three events with two fields."""
+    of = Plan.of
+
+    def with_sequence(spec: Any, users: str | None = None) -> Plan:
+        plan = of(spec, users)
+        fields = tuple(
+            InputTensor(f"user.{name}", "user", name, kind, length=3)
+            for name, kind in (("videos", "id"), ("weights", "number"))
+        )  # fmt: skip
+        return Plan((*plan.tensors, *fields), plan.labels, plan.binary)
+
+    monkeypatch.setattr(profiles.Plan, "of", with_sequence)
+
+
+@pytest.mark.usefixtures("sequences")
+def test_sequences(tmp_path: Path) -> None:
+    def lists(sizes: list[int]) -> dict[str, Any]:
+        videos = [None if size == 0 else list(range(size)) for size in sizes]
+        weights = [None if size == 0 else [size / 2] * size for size in sizes]
+        return columns(videos=videos, weights=weights)
+
+    assert check(measured(tmp_path, lists([4] * 100 + [3] * 850 + [0] * 50))) == []
+    data = measured(tmp_path, lists([4] * 100 + [9] + [3] * 800 + [0] * 99))
+    found = check(data)
+    assert [d.rule.code for d in found] == ["HS510", "HS510"]
+    assert (
+        "101 of 1,000 (10%) rows have more than 3 events in `videos`, up to 9" in found[0].message
+    )
+    feature = data.train.features["user.videos"]
+    assert (feature.rows, feature.absent, feature.values) == (1000, 99, 400 + 9 + 2400)
+    assert len(feature.distinct) == 9
+    uneven = lists([2] * ROWS) | {"weights": [[1.0]] * ROWS}
+    (found_one,) = check(measured(tmp_path, uneven))
+    assert found_one.rule.code == "HS502"
+    assert "2 events in `videos` and 1 in `weights`" in found_one.message
+
+
+def test_all_at_once(tmp_path: Path) -> None:
+    """One broken column does not hide what is wrong with the others."""
+    train = columns(user=[1.5] * ROWS, is_click=[2] * ROWS, seconds=["x"] * ROWS)
+    del train["minutes"]
+    found = check(measured(tmp_path, train))
+    assert [d.rule.code for d in found] == ["HS501", "HS502", "HS502", "HS503"]
+    assert "the column `user` is no id, it has fractions" in found[1].message
+
+
+def test_a_product_presupposes_its_factors(tmp_path: Path) -> None:
+    loaded = homespec.loads(
+        "homespec: 1\nname: s\nfeatures: {f: {id: {buckets: 9}, dim: 4}}\ngroups: {g: [a, b]}\n"
+        "tasks: {a: {}, b: {where: a}, ab: {product: [a, b]}}\n"
+    )
+    rows = {"f": [1, 2, 3, 4], "a": [1, 1, 0, 0], "b": [0, 1, 0, 0], "ab": [0, 1, 1, 0]}
+    known = profile(loaded, open_source([write(tmp_path / "a.parquet", rows)]))
+    assert known.tasks["b"].orphans == {"a": 0}
+    assert known.tasks["ab"].orphans == {"a": 1, "b": 1}
+    assert (known.tasks["b"].samples, known.tasks["b"].rate) == (2, 0.5)
+
+
+def test_measures_do_not_depend_on_slabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def numbers(part: Profile) -> list[Any]:
+        features = [vars(f) | {"distinct": len(f.distinct)} for f in part.features.values()]
+        return [part.rows, part.duplicates, features, [vars(t) for t in part.tasks.values()]]
+
+    train = columns(tab=some("tab", 20, 6), seconds=[None, *list(BASE["seconds"])[1:]])
+    train = {name: [*v, *v] for name, v in train.items()}
+    whole = numbers(measured(tmp_path, train).train)
+    assert whole[1] == ROWS
+    monkeypatch.setattr(profiles, "SLAB_ROWS", 77)
+    parts = numbers(measured(tmp_path, train).train)
+    for one, other in zip(parts[3], whole[3], strict=True):
+        assert one.pop("total") == pytest.approx(other.pop("total"))
+    assert parts == whole
+
+
+def test_distinct_values_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    distinct = Distinct()
+    assert distinct.count_new(np.array([1, 1])) == 2
+    distinct.add(np.array([3, 1, 3]))
+    distinct.add(np.array([2**62]))
+    assert len(distinct) == 3
+    assert distinct.count_new(np.array([1, 2, 2, 2**62, 2**63 - 1])) == 3
+    monkeypatch.setattr("homespec.data.distinct.MOST", 2)
+    distinct.add(np.array([9]))
+    assert len(distinct) == 4
+    assert distinct.full
+    assert distinct.count_new(np.array([77])) == 0  # it cannot be told
+    hashes = RowHashes()
+    for _ in range(3):
+        hashes.start(2)
+        hashes.add(np.zeros(2, np.int64))
+    assert hashes.repeated() == 0  # nor this
+
+
+# ---------------------------------------------------------------- command line
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text(SPEC)
+    return tmp_path
+
+
+def invoke(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(
+        cli, ["check-data", *arguments], standalone_mode=False, catch_exceptions=False
+    )
+    return result.return_value or 0, result.stdout
+
+
+def test_command(folder: Path) -> None:
+    write(folder / "train.parquet", columns())
+    write(folder / "valid.parquet", columns(tab=some("tab", 20, 6)))
+    code, printed = invoke("s.yaml", ".")
+    assert code == 0
+    assert "1,000 rows in train.parquet" in printed
+    assert "warning[HS504] unknown-ids: valid.parquet: 20 of 1,000 (2.0%) ids of `tab`" in printed
+    assert " --> s.yaml:5:21\n" in printed
+    assert printed.endswith("1 warning in 1 file\n")
+    rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:3] == "  t"}
+    assert rows["tab"] == ["id", "0.00%", "0.00%", "5", "2.00%", "0", "to", "4"]
+    assert invoke("s.yaml", ".", "--strict")[0] == 1
+    code, printed = invoke("s.yaml", "train.parquet", "--strict")
+    assert code == 0
+    assert "HS5" not in printed
+    broken = columns(is_click=[5] * ROWS)
+    write(folder / "train.parquet", broken)
+    assert invoke("s.yaml", "train.parquet", "--valid", "valid.parquet")[0] == 1
+
+
+def test_machine_formats_print_the_report_alone(folder: Path) -> None:
+    write(folder / "a.parquet", columns(tab=some("tab", 20, 6)))
+    _, printed = invoke("s.yaml", "a.parquet", "--format", "json")
+    (found,) = json.loads(printed)["diagnostics"]
+    assert (found["code"], found["span"]["file"]) == ("HS504", "s.yaml")
+    _, printed = invoke("s.yaml", "a.parquet", "--format", "github")
+    assert printed.startswith("::warning file=s.yaml,line=5,")
+
+
+def test_csv(folder: Path) -> None:
+    import pyarrow.csv
+
+    data = pa.table(columns(vector=["0 1"] * 500 + ["[2, 3]"] * 500))
+    pyarrow.csv.write_csv(data, folder / "a.csv")
+    assert invoke("s.yaml", "a.csv", "--strict")[0] == 0
+
+
+def test_ignored(folder: Path) -> None:
+    write(folder / "a.parquet", columns(tab=some("tab", 20, 6)))
+    (folder / "s.yaml").write_text(
+        SPEC.replace("  tab:", "  # homespec: ignore[unknown-ids] two new tabs\n  tab:")
+    )
+    code, printed = invoke("s.yaml", "a.parquet", "--strict")
+    assert (code, "HS504" in printed) == (0, False)
+    result = CliRunner().invoke(cli, ["validate", "s.yaml"], standalone_mode=False)
+    assert "HS018" not in result.stdout  # `validate` cannot tell whether it is of use
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["s.yaml", "no.parquet"], 2, "error: no.parquet does not exist"),
+        (["s.yaml", "broken.parquet"], 2, "error: broken.parquet is not a parquet file"),
+        (["s.yaml", "empty.csv"], 2, "error: empty.csv has no rows"),
+        (["s.yaml"], 2, "Missing argument"),
+        (["bad.yaml", "a.parquet"], 1, "error[HS102]"),
+    ],
+)
+def test_exit_codes(folder: Path, arguments: list[str], code: int, message: str) -> None:
+    (folder / "broken.parquet").write_text("PAR1")
+    (folder / "empty.csv").write_text("a,b\n")
+    (folder / "bad.yaml").write_text("homespec: 1\nname: s\n")
+    result = run(folder, *arguments)
+    assert (result.returncode, message in result.stderr) == (code, True), result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def run(folder: Path, *arguments: str, script: str = "") -> subprocess.CompletedProcess[str]:
+    command = ["-c", script, *arguments] if script else ["-m", "homespec", "check-data", *arguments]
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, capture_output=True, encoding="utf-8", check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+BLOCKED = """
+import sys
+blocked = sys.argv[1].split(",")
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ImportError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+from homespec.cli.main import cli, main
+sys.argv = ["homespec", "check-data", *sys.argv[2:]]
+main()
+"""
+
+
+def test_it_needs_neither_torch_nor_lightning(folder: Path) -> None:
+    write(folder / "a.parquet", columns())
+    result = run(folder, "torch,lightning", "s.yaml", "a.parquet", script=BLOCKED)
+    assert result.returncode == 0, result.stderr
+    result = run(folder, "pyarrow", "s.yaml", "a.parquet", script=BLOCKED)
+    assert result.returncode == 2
+    assert "pyarrow is missing: pip install 'homespec[data]'" in result.stderr
