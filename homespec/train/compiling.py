@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch._logging
 from torch._dynamo.utils import counters
+from torch._logging._internal import getArtifactLogger, set_logs
 
 
 def obstacle() -> str | None:
@@ -47,8 +47,8 @@ class Compilations(logging.Handler):
         super().__init__()
         self._say = say
         self._before = _graphs()
-        torch._logging.set_logs(recompiles=True)
-        self._logger = torch._logging.getArtifactLogger("torch._dynamo.guards", "recompiles")
+        set_logs(recompiles=True)
+        self._logger = getArtifactLogger("torch._dynamo.guards", "recompiles")
         self._logger.addHandler(self)
         self._logger.propagate = "TORCH_LOGS" in os.environ
 

@@ -13,12 +13,10 @@ from torch import Tensor
 from homespec.data.batches import Batch
 from homespec.schema.models import Spec
 from homespec.train import RunError, metrics
+from homespec.train.metrics import HIGHER_IS_BETTER
 
 Measured = dict[str, dict[str, float]]
 """By task and metric."""
-
-HIGHER = {"auc": True, "gauc": True, "logloss": False, "mae": False, "rmse": False}
-"""The metrics that can say which epoch is best; whether more of them is better."""
 
 
 @dataclass
@@ -70,13 +68,10 @@ class Measures:
         """The metrics of each task."""
         found = {}
         for task, score_N, label_N in zip(tasks, scores_TN, labels_TN, strict=True):
-            if self.kinds[task] == "binary":
-                found[task] = metrics.binary(
-                    score_N.numpy(), label_N.numpy(), None if users is None else users.numpy()
-                )
-            else:
-                estimate_N = score_N * self.scales.get(task, 1.0)
-                found[task] = metrics.regression(estimate_N.numpy(), label_N.numpy())
+            found[task] = {"rate": float(label_N.double().nanmean())} | metrics.measure(
+                self.kinds[task], score_N.numpy(), label_N.numpy(),
+                None if users is None else users.numpy(), self.scales.get(task, 1.0),
+            )  # fmt: skip
         return found
 
     def monitor(self, wanted: str | None) -> Monitor:
@@ -86,10 +81,11 @@ class Measures:
         metric, _, task = name.partition("/")
         of = "regression" if metric in ("mae", "rmse") else "binary"
         tasks = [t for t, kind in self.kinds.items() if kind == of]
-        if metric not in HIGHER or not tasks or (task and task not in tasks):
+        if metric not in HIGHER_IS_BETTER or not tasks or (task and task not in tasks):
             raise RunError(
-                f"--monitor {name} is no metric of this spec: give one of {', '.join(HIGHER)},"
-                " perhaps with a slash and a task, such as auc/" + next(iter(self.kinds))
+                f"--monitor {name} is no metric of this spec: give one of"
+                f" {', '.join(HIGHER_IS_BETTER)}, perhaps with a slash and a task, such as"
+                f" auc/{next(iter(self.kinds))}"
             )
         return Monitor(name, metric, {t: self.weights[t] for t in ([task] if task else tasks)})
 
@@ -104,17 +100,11 @@ class Monitor:
 
     def value(self, measured: Measured) -> float:
         """The mean over the tasks that have the metric; NaN if none has."""
-        found = {t: measured[t].get(self.metric, math.nan) for t in self.weights}
-        known = {t: v for t, v in found.items() if not math.isnan(v)}
-        total = sum(self.weights[t] for t in known)
-        if not known:
-            return math.nan
-        if not total:
-            return sum(known.values()) / len(known)
-        return sum(self.weights[t] * v for t, v in known.items()) / total
+        own = {task: measured[task] for task in self.weights}
+        return metrics.weighted(own, self.metric, self.weights)
 
     def better(self, value: float, than: float) -> bool:
         """Whether a value is better than another; anything is better than NaN."""
         if math.isnan(value) or math.isnan(than):
             return math.isnan(than) and not math.isnan(value)
-        return value > than if HIGHER[self.metric] else value < than
+        return value > than if HIGHER_IS_BETTER[self.metric] else value < than

@@ -19,7 +19,7 @@ Optimizers = Iterable[torch.optim.Optimizer]
 
 def moments(code: ModuleType, model: nn.Module, optimizers: Optimizers) -> dict[str, Tensor]:
     """The state of the optimisers as `MOMENT/LOGICAL NAME` -> copy on the CPU."""
-    names = _names(model)
+    names = names_of(model)
     found: dict[str, Tensor] = {}
     for optimizer in optimizers:
         for parameter, state in optimizer.state.items():
@@ -37,7 +37,7 @@ def load_moments(
 ) -> None:
     """Give the optimisers the state that `moments` took, whatever the batching was then."""
     kinds = sorted({key.partition("/")[0] for key in stored})
-    names = _names(model)
+    names = names_of(model)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
@@ -51,7 +51,8 @@ def load_moments(
                     optimizer.state[parameter] = _placed(state, parameter, group)
 
 
-def _names(model: nn.Module) -> dict[nn.Parameter, str]:
+def names_of(model: nn.Module) -> dict[Tensor, str]:
+    """The parameters of a model with their names in it."""
     return {parameter: name for name, parameter in model.named_parameters()}
 
 

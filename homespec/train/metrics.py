@@ -178,20 +178,3 @@ def root_mean_square_error(estimate: Array, label: Array) -> float:
     """The root of the mean square of estimate - label."""
     errors = (estimate - label)[~np.isnan(label)].astype(np.float64)
     return float(np.sqrt(np.square(errors).mean())) if len(errors) else float("nan")
-
-
-def binary(score: Array, label: Array, users: Array | None) -> dict[str, float]:
-    """The metrics of logits of a binary task; both [N], label NaN where not observed."""
-    return {
-        "rate": float(np.nanmean(label)) if (~np.isnan(label)).any() else float("nan"),
-        "auc": auc(score, label),
-    }
-
-
-def regression(estimate: Array, label: Array) -> dict[str, float]:
-    """The metrics of estimates of a regression; both [N], label NaN where not observed."""
-    return {
-        "rate": float(np.nanmean(label)) if (~np.isnan(label)).any() else float("nan"),
-        "mae": mean_absolute_error(estimate, label),
-        "rmse": root_mean_square_error(estimate, label),
-    }

@@ -16,9 +16,10 @@ class PlainProgress(lightning.Callback):
     """Prints the loss a few times an epoch."""
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, training: Any, *args: Any, **kwargs: Any
+        self, trainer: lightning.Trainer, pl_module: Any, *args: Any, **kwargs: Any
     ) -> None:
         """Print when another fifth of the epoch is done."""
+        training = pl_module
         steps = _steps(trainer, training)
         done = training.at.batch
         if done * LINES_PER_EPOCH // steps > (done - 1) * LINES_PER_EPOCH // steps:
@@ -40,12 +41,13 @@ class Bar(TQDMProgressBar):
         epoch = f"epoch {training.at.epoch + 1}/{training.settings.epochs}"
         self.train_progress_bar.set_description(epoch)
 
-    def get_metrics(self, trainer: lightning.Trainer, training: Any) -> dict[str, Any]:
+    def get_metrics(self, trainer: lightning.Trainer, pl_module: Any) -> dict[str, Any]:
         """The loss of the last batch."""
-        return {"loss": f"{float(training.loss):.4f}"} if training.loss is not None else {}
+        loss = pl_module.loss
+        return {} if loss is None else {"loss": f"{float(loss):.4f}"}
 
 
 def _steps(trainer: lightning.Trainer, training: Any) -> int:
     """The batches of the epoch, with those that an earlier process did."""
-    done = training.at.batch - trainer.fit_loop.batch_idx - 1
-    return int(trainer.num_training_batches) + done
+    before = int(training.at.batch) - trainer.fit_loop.batch_idx - 1
+    return int(trainer.num_training_batches) + before

@@ -84,9 +84,11 @@ class Rows:
         return rows._held()
 
     def _first(self) -> Rows:
-        limit = self.settings.limit_rows
-        parts = (Part(part.source.first(limit), None) for part in (self.train, self.valid))
-        return replace(self, **dict(zip(("train", "valid"), parts, strict=True)))
+        train, valid = (
+            Part(part.source.first(self.settings.limit_rows), None)
+            for part in (self.train, self.valid)
+        )
+        return replace(self, train=train, valid=valid)
 
     def _held(self) -> Rows:
         valid = hold(self.spec, self.valid.source, self.settings.gauc_by, CACHE_BYTES)

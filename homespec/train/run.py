@@ -176,6 +176,7 @@ def _trainer(
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         logger=_loggers(out, step),
+        log_every_n_steps=1,  # we log by ourselves; a larger number makes it warn of short epochs
         enable_checkpointing=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

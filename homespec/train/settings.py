@@ -81,6 +81,8 @@ def changes(before: Settings, now: Settings) -> Iterator[str]:
 
 
 def _told(name: str, value: object) -> str:
-    if value is None or isinstance(value, bool):
-        return f"{'no ' if not value else ''}{flag(name)}"
+    if isinstance(value, bool):
+        return flag(name if value else f"no_{name}")
+    if value is None:
+        return f"no {flag(name)}"
     return f"{flag(name)} {value}"
