@@ -24,8 +24,9 @@ from homespec.schema.models import Spec
 from homespec.train import RunError
 from homespec.train.settings import Settings
 
-TAIL_BYTES = 65_536
-"""Of a file these last bytes count as its mark; parquet has its statistics there."""
+TAIL_BYTES = 1024
+"""Of a CSV file these last bytes count as its mark, of a parquet file its footer: there it has its
+statistics."""
 
 Mark = list[list[Any]]
 
@@ -50,7 +51,11 @@ class Part:
 def _mark(file: File, rows: int) -> list[Any]:
     size = file.path.stat().st_size
     with file.path.open("rb") as content:
-        content.seek(max(0, size - TAIL_BYTES))
+        tail = TAIL_BYTES
+        if file.format == "parquet":  # it ends in the length of the footer and a magic number
+            content.seek(size - 8)
+            tail = 8 + int.from_bytes(content.read(4), "little")
+        content.seek(max(0, size - tail))
         end = hashlib.sha256(content.read()).hexdigest()
     return [file.path.name, size, rows, end]
 

@@ -15,7 +15,9 @@ from homespec.train.checkpoint import WEIGHTS_FILE
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.result import METRICS_FILE, Result, TaskResult
 
-LOSSES_NOTE = "Train loss is the mean over the last tenth of the steps; all else is on held-out rows."
+LOSSES_NOTE = (
+    "Train loss is the mean over the last tenth of the steps; all else is of held-out rows."
+)
 BEST_NOTE = (
     "Best AUC is what the true probabilities expect; where positives are few, chance can beat it."
 )

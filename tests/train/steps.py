@@ -1,6 +1,6 @@
 """A training run in a process of its own that dies at a given moment, for test_resume.py.
 
-    python steps.py DATA OUT MOMENT [compiled]
+python steps.py DATA OUT MOMENT [compiled]
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from small_spec import SMALL
+
 import homespec
 from homespec.train import checkpoint, keeper, loop, run
 from homespec.train.settings import Settings
-from small_spec import SMALL
 
 SETTINGS = Settings(
     epochs=3, batch_size=128, lr=1e-2, warmup_steps=9, clip=5.0, limit_rows=1500, compile=False,
