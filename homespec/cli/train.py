@@ -130,14 +130,15 @@ POSITIVE = click.FloatRange(0, min_open=True)
     LEARNING,
     "--table-optimizer",
     default="adam",
-    type=click.Choice(["adam"]),
-    help="Of embedding tables.",
+    type=click.Choice(["adam", "adagrad"]),
+    help="Of embedding tables; adagrad touches only the rows of a batch.",
 )
+@option(LEARNING, "--table-lr", default=0.02, type=POSITIVE, help="Learning rate of that adagrad.")
 @option(
     LEARNING,
     "--weighting",
     default="fixed",
-    type=click.Choice(["fixed"]),
+    type=click.Choice(["fixed", "uncertainty", "gradnorm", "pcgrad", "cagrad"]),
     help="How the tasks' losses become one gradient.",
 )
 @option(

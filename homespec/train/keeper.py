@@ -14,7 +14,6 @@ from torch import Tensor
 from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint, Json
 from homespec.train.evaluate import Monitor
-from homespec.train.logical import load_moments, moments
 from homespec.train.loop import Position, Training
 from homespec.train.losses import means
 
@@ -105,7 +104,7 @@ class Keeper(lightning.Callback):
                 f"the weights {bad[0]} and {len(bad) - 1} more are not finite at epoch"
                 f" {training.at.epoch + 1}, step {training.at.step}: try a smaller --lr or --clip 1"
             )
-        optimizer = moments(training.code, training.model, training.optimisers) | random_states()
+        optimizer = training.learner.stored() | random_states()
         known = {"at": asdict(training.at), "history": asdict(self.history)}
         return Checkpoint(weights, optimizer, {**self.about, **known})
 
@@ -113,9 +112,9 @@ class Keeper(lightning.Callback):
         """Make the run what it was when `kept` was taken."""
         training.code.load_logical_state(training.model, kept.weights)
         stored = {k: v for k, v in kept.optimizer.items() if not k.startswith(RANDOM)}
-        load_moments(training.code, training.model, training.optimisers, stored)
-        set_random_states(kept.optimizer)
         training.at = Position(**kept.state["at"])
+        training.learner.load(stored, training.at.step)
+        set_random_states(kept.optimizer)
         self.history = History.of(kept.state["history"])
 
 

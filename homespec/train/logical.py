@@ -12,32 +12,37 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 Optimizers = Iterable[torch.optim.Optimizer]
 
 
-def moments(code: ModuleType, model: nn.Module, optimizers: Optimizers) -> dict[str, Tensor]:
-    """The state of the optimisers as `MOMENT/LOGICAL NAME` -> copy on the CPU."""
-    names = names_of(model)
+def moments(
+    code: ModuleType, names: Mapping[Tensor, str], optimizers: Optimizers
+) -> dict[str, Tensor]:
+    """The state of the optimisers as `MOMENT/LOGICAL NAME` -> copy on the CPU.
+
+    `names` are those of parameters in the model; one of no model keeps its name.
+    """
     found: dict[str, Tensor] = {}
     for optimizer in optimizers:
         for parameter, state in optimizer.state.items():
             for moment, value in state.items():
                 spread = value.expand(parameter.shape) if value.dim() == 0 else value
-                views = code.logical_views({names[parameter]: spread.detach()})
-                for name, view in views.items():
+                for name, view in _views(code, names[parameter], spread.detach()).items():
                     one = view.flatten()[0] if value.dim() == 0 else view
                     found[f"{moment}/{name}"] = one.cpu().clone().contiguous()
     return found
 
 
 def load_moments(
-    code: ModuleType, model: nn.Module, optimizers: Optimizers, stored: Mapping[str, Tensor]
+    code: ModuleType,
+    names: Mapping[Tensor, str],
+    optimizers: Optimizers,
+    stored: Mapping[str, Tensor],
 ) -> None:
     """Give the optimisers the state that `moments` took, whatever the batching was then."""
     kinds = sorted({key.partition("/")[0] for key in stored})
-    names = names_of(model)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
@@ -51,16 +56,17 @@ def load_moments(
                     optimizer.state[parameter] = _placed(state, parameter, group)
 
 
-def names_of(model: nn.Module) -> dict[Tensor, str]:
-    """The parameters of a model with their names in it."""
-    return {parameter: name for name, parameter in model.named_parameters()}
+def _views(code: ModuleType, name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """The logical parts of a tensor of the model."""
+    views: dict[str, Tensor] = code.logical_views({name: tensor})
+    return views or {name: tensor}
 
 
 def _joined(
     code: ModuleType, name: str, parameter: Tensor, kind: str, stored: Mapping[str, Tensor]
 ) -> Tensor | None:
     """One moment of a parameter, put together from those of its logical parts."""
-    parts = code.logical_views({name: parameter.detach()})
+    parts = _views(code, name, parameter.detach())
     pieces = {part: stored[key] for part in parts if (key := f"{kind}/{part}") in stored}
     if not pieces:
         return None
@@ -70,7 +76,7 @@ def _joined(
     same = first.shape == parts[first_name].shape
     shape = parameter.shape if same else (len(parameter), *first.shape[1:])
     whole = torch.zeros(shape, dtype=first.dtype)
-    views = code.logical_views({name: whole})
+    views = _views(code, name, whole)
     for part, piece in pieces.items():
         views[part].copy_(piece)
     return whole

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,10 +13,10 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor, nn
 
-from homespec import runtime
 from homespec.data.batches import Batch
 from homespec.train import RunError
 from homespec.train.evaluate import Measured, Measures, Predictions
+from homespec.train.learner import Learner
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.losses import Losses
 from homespec.train.rows import Rows
@@ -26,8 +25,6 @@ from homespec.train.settings import Settings
 CHECK_EVERY = 50
 """Steps between looks at the losses: each look waits for the device."""
 BAD_BATCH_FILE = "bad_batch.csv"
-
-Step = Callable[[dict[str, Tensor], dict[str, Tensor]], tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -68,10 +65,9 @@ class Training(lightning.LightningModule):
         self.tasks: tuple[str, ...] = code.TASKS
         self.measures, self.rows, self.out = measures, rows, out
         self.at = Position()
-        self.optimisers = optimisers_of(model, settings)
         self.compiled = compiled
-        step = step_of(model, code)
-        self.step: Step = runtime.compiled(step, dynamic=False) if compiled else step
+        self.learner = Learner(model, code, measures.kinds, settings, compiled)
+        self.weighting = self.learner.weighting  # here Lightning moves it to the device
         self.losses = Losses(self.tasks, out / LOSSES_FILE)
         self.predictions = Predictions(self.tasks, getattr(code, "observed", dict))
         self.measured = {}
@@ -80,21 +76,12 @@ class Training(lightning.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """The optimisers; they are stepped by hand."""
-        return list(self.optimisers)
+        return list(self.learner.optimizers)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Learn from one batch."""
-        loss, losses_T = self.step(batch.features, batch.labels)
-        self.manual_backward(loss)
-        if self.settings.clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = warmed(self.settings, self.at.step)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+        self.loss, losses_T = self.learner.learn(batch)
         self.losses.add(losses_T)
-        self.loss = loss.detach()
         self.at.step += 1
         self.at.batch += 1
         if self.at.batch % CHECK_EVERY == 0:
@@ -157,28 +144,6 @@ class Training(lightning.LightningModule):
     def _synchronise(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-def optimisers_of(model: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
-    """Adam, with one kernel for all parameters."""
-    return [torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)]
-
-
-def warmed(settings: Settings, step: int) -> float:
-    """The learning rate of a step."""
-    warm = settings.warmup_steps
-    return settings.lr * (min(1.0, (step + 1) / warm) if warm else 1.0)
-
-
-def step_of(model: nn.Module, code: ModuleType) -> Step:
-    """A function of features and labels to the loss [] and the tasks' own losses [T]."""
-
-    def step(features: dict[str, Tensor], labels: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        logits = model(features)
-        losses = code.losses(logits, labels)
-        return code.loss(logits, labels), torch.stack([losses[task] for task in code.TASKS])
-
-    return step
 
 
 @dataclass

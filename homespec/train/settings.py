@@ -26,6 +26,9 @@ class Settings:
     """The norm to which gradients are clipped."""
     optimizer: str = "adam"
     table_optimizer: str = "adam"
+    """adam: as one of all weights; adagrad: of the rows of a batch alone, an accumulator a row."""
+    table_lr: float = 0.02
+    """The learning rate of adagrad for tables."""
     weighting: str = "fixed"
     seed: int = 0
     precision: str = "float32"

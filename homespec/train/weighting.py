@@ -36,3 +36,26 @@ class Weighting(nn.Module):
     def current(self) -> dict[str, float]:
         """The weights of the last step by task."""
         raise NotImplementedError
+
+
+class Fixed(Weighting):
+    """The weights of the spec."""
+
+    def __init__(self, code, weights):  # type: ignore
+        super().__init__()
+        self.tasks = code.TASKS
+        self.register_buffer(
+            "w", __import__("torch").tensor([weights[t] for t in code.TASKS]), persistent=False
+        )
+
+    def several_passes(self):  # type: ignore
+        return __import__("contextlib").nullcontext()
+
+    def backward(self, losses_T, leaves):  # type: ignore
+        total = (losses_T * self.w).sum()
+        total.backward()
+        return total.detach()
+
+
+def weighting_of(kind, code, weights, kinds):  # type: ignore
+    return Fixed(code, weights)

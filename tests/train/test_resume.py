@@ -110,14 +110,15 @@ def test_moments_outlive_another_batching(small: LoadedSpec, first: bool) -> Non
     for optimize in (first, not first):
         code = homespec.build_module(small, optimize=optimize)
         model = homespec.build(small, optimize=optimize)
+        names = {parameter: name for name, parameter in model.named_parameters()}
         adam = torch.optim.Adam(model.parameters(), fused=True)
         if stored:
-            load_moments(code, model, [adam], stored[0])
+            load_moments(code, names, [adam], stored[0])
         else:
             for parameter in model.parameters():
                 parameter.grad = torch.randn_like(parameter)
             adam.step()
-        stored.append(moments(code, model, [adam]))
+        stored.append(moments(code, names, [adam]))
     one, other = stored
     assert "exp_avg_sq/towers.click.linears.0.weight" in one
     assert one["step/features.user_id.weight"] == 1
