@@ -165,7 +165,7 @@ def sigmoid(logit: Array) -> Array:
     """Probabilities of logits, float64, without overflow."""
     z = logit.astype(np.float64)
     small = np.exp(-np.abs(z))
-    return np.where(z < 0, small, 1.0) / (1 + small)
+    return np.asarray(np.where(z < 0, small, 1.0) / (1 + small))
 
 
 def mean_absolute_error(estimate: Array, label: Array) -> float:
