@@ -85,7 +85,7 @@ HOMES = {
     "pydantic_core": ("schema/",),
     "jinja2": ("emit/",),
     "networkx": ("graph.py", "lower/", "passes/", "checks/", "analysis/"),
-    "torch": ("runtime.py", "train/", "data/", "bench/"),
+    "torch": ("runtime.py", "train/", "data/stream.py", "data/batches.py", "bench/"),
     "matplotlib": ("bench/",),
     "lightning": ("train/",),
     "safetensors": ("train/",),

@@ -129,7 +129,7 @@ def test_make_targets_exist() -> None:
 
 def test_shell_blocks_name_real_verbs_and_options() -> None:
     text = "\n".join(b.text for b in blocks(README.read_text("utf-8")) if b.language == "sh")
-    for verb, rest in re.findall(r"^homespec (\w+)(.*)", text, re.MULTILINE):
+    for verb, rest in re.findall(r"^homespec ([\w-]+)(.*)", text, re.MULTILINE):
         help_text = run(["homespec", verb, "--help"], ROOT)
         for option in re.findall(r"--[\w-]+", rest):
             assert option in help_text, f"homespec {verb} has no {option}"

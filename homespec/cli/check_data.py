@@ -17,7 +17,7 @@ from homespec.diagnostics import Report
 
 if TYPE_CHECKING:
     from homespec.compiler import Analysis
-    from homespec.data.rules import Data
+    from homespec.data.checked import Data
 
 WITH_TABLES = ("full", "concise")
 PATHS = click.Path(path_type=Path)
@@ -71,8 +71,8 @@ def check_data(
 
 def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...]) -> Data:
     from homespec.data import DataError
+    from homespec.data.checked import Data
     from homespec.data.profile import profile
-    from homespec.data.rules import Data
     from homespec.data.source import locate
 
     train, held_out = locate(data, valid)

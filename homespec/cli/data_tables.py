@@ -14,8 +14,8 @@ from rich.table import Table
 from homespec.cli.tables import WIDTH
 
 if TYPE_CHECKING:
+    from homespec.data.checked import Data
     from homespec.data.profile import FeatureProfile, TaskProfile
-    from homespec.data.rules import Data
 
 
 def tables(data: Data, color: bool) -> str:

@@ -45,15 +45,20 @@ def events(tensor: InputTensor, lists: Column) -> Array:
 
     The places behind them are missing values. A null list has no events.
     """
-    ends = np.asarray(lists.offsets)[1:]
-    kept = np.minimum(lengths(lists), tensor.length)
-    row = np.repeat(np.arange(len(lists)), kept)
-    place = np.arange(len(row)) - np.repeat(np.cumsum(kept) - kept, kept)
-    found = values(tensor, lists.values.take(pa.array(np.repeat(ends - kept, kept) + place)))
+    sizes = lengths(lists)
+    kept = np.minimum(sizes, tensor.length)
+    found = values(tensor, lists.flatten() if (kept == sizes).all() else _latest(lists, kept))
     shape = (len(lists), tensor.length, *found.shape[1:])
     out = np.full(shape, missing(tensor), found.dtype)
-    out[row, place] = found
+    out[np.arange(tensor.length) < kept[:, None]] = found
     return out
+
+
+def _latest(lists: Column, kept: Array) -> Column:
+    """The last elements of each list, `kept` [N] of them, one list after the other."""
+    begins = np.asarray(lists.offsets)[1:] - kept
+    place = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
+    return lists.values.take(pa.array(np.repeat(begins, kept) + place))
 
 
 def missing(tensor: InputTensor) -> float:

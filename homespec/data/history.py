@@ -25,8 +25,12 @@ DAY = 10**9
 
 
 def first_tag(tags: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The first of tags written `39,68`; null where there is none."""
-    return pc.replace_substring_regex(tags, ",.*", "")
+    """The first of tags written `39,68`, as a number if all are; null where there is none."""
+    first = pc.replace_substring_regex(tags, ",.*", "")
+    try:
+        return first.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return first
 
 
 def with_histories(table: pa.Table, views: pa.Table, videos: pa.Table, until: Array) -> pa.Table:

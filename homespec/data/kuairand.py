@@ -56,7 +56,10 @@ PSEUDO_VIEWS = 10.0
 BAYES_FILE = "bayes.json"
 STAMP_FILE = "prepared.json"
 
-EVENT_COLUMNS = ["user_id", "date", "pos", *OF_EVENTS]
+EVENTS = pa.schema(
+    [(name, pa.int64()) for name in ("user_id", "date", "pos", "video_id")]
+    + [(name, pa.int8()) for name in ("long_view", "is_like")]
+)
 ROW_GROUP = 16_384
 """Rows that a training on files larger than its buffer reads in one piece."""
 
@@ -171,13 +174,13 @@ def with_events(
         parts.append(_events(table, table["time_ms"], table["date"]))
     dates = table["date"].to_numpy()
     until = np.minimum(dates, VALID_FROM) if log_days else np.ones(len(dates), np.int64)
-    nothing = pa.table({name: pa.array([], pa.int64()) for name in EVENT_COLUMNS})
-    return with_histories(table, pa.concat_tables([*parts, nothing]), videos, until)
+    events = pa.concat_tables([*parts, EVENTS.empty_table()])
+    return with_histories(table, events, videos, until)
 
 
 def _events(views: pa.Table, pos: pa.ChunkedArray, date: pa.ChunkedArray) -> pa.Table:
-    columns = {name: views[name].cast(pa.int64()) for name in ("user_id", *OF_EVENTS)}
-    return pa.table(columns | {"pos": pos, "date": date}).select(EVENT_COLUMNS)
+    columns = {name: views[name] for name in ("user_id", *OF_EVENTS)}
+    return pa.table(columns | {"pos": pos, "date": date}).select(EVENTS.names).cast(EVENTS)
 
 
 def _prior(views: pa.Table, key: str) -> pa.Table:

@@ -63,8 +63,8 @@ class FeatureProfile:
         self.values += len(present)
         if not len(present):
             return
-        self.low = min(self.low, float(present.min()))
-        self.high = max(self.high, float(present.max()))
+        self.low = min(self.low, present.min().item())
+        self.high = max(self.high, present.max().item())
         if is_id:
             self._add_ids(present, known)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import pyarrow as pa
 
@@ -15,6 +17,7 @@ class Reader:
     def __init__(self, chunks: Sequence[Chunk], schema: pa.Schema, threads: bool = True) -> None:
         """Read the columns of `schema`; without `threads` in this thread alone."""
         self.chunks, self.schema, self.threads = chunks, schema, threads
+        self._ends = list(accumulate(chunk.rows for chunk in chunks))
         self._at = 0
         self._chunk = -1
         self._batches: Iterator[pa.RecordBatch] = iter(())
@@ -37,12 +40,9 @@ class Reader:
 
     def _seek(self, place: int) -> None:
         """Go on where we are if that is in the right chunk, else at the right chunk's start."""
-        start, number = 0, 0
-        while number < len(self.chunks) - 1 and start + self.chunks[number].rows <= place:
-            start += self.chunks[number].rows
-            number += 1
+        number = bisect_right(self._ends, place)
         if self._chunk != number or self._at > place:
-            self._at, self._chunk, self._rest = start, number - 1, None
+            self._at, self._chunk, self._rest = [0, *self._ends][number], number - 1, None
             self._batches = iter(())
 
     def _next(self) -> pa.RecordBatch:

@@ -96,14 +96,14 @@ class Stream(IterableDataset[Batch]):
         fetch = self._from_files(threads) if self.held is None else self._from_memory
         at_once = max(1, SLAB_ROWS // self.batch_size)
         for window in self.order.windows(self.start):
-            mine = [n for n in numbers if window.first <= n < window.end]
+            mine = _between(numbers, window.first, window.end)
             if not mine:
                 continue
             rows = fetch(window)
             for low, high in pairwise([*range(0, len(mine), at_once), len(mine)]):
                 yield as_batch(self._slab(window, mine[low:high], rows))
 
-    def _slab(self, window: Window, numbers: list[int], rows: Callable[[Array], Arrays]) -> Arrays:
+    def _slab(self, window: Window, numbers: range, rows: Callable[[Array], Arrays]) -> Arrays:
         size = self.batch_size
         starts = [(number - window.first) * size for number in numbers]
         picks = np.concatenate([window.picks[start : start + size] for start in starts])
@@ -138,6 +138,13 @@ class Stream(IterableDataset[Batch]):
             )
 
         return rows
+
+
+def _between(numbers: range, low: int, high: int) -> range:
+    """Those of the numbers that are at least `low` and below `high`."""
+    skipped = max(0, -(-(low - numbers.start) // numbers.step))
+    first = numbers.start + skipped * numbers.step
+    return range(first, min(high, numbers.stop), numbers.step)
 
 
 def _copied(batch: Batch) -> Batch:

@@ -19,10 +19,11 @@ from click.testing import CliRunner
 import homespec
 from homespec.cli.main import cli
 from homespec.data import profile as profiles
+from homespec.data.checked import Data
 from homespec.data.distinct import Distinct, RowHashes
 from homespec.data.plan import Plan
 from homespec.data.profile import Profile, profile
-from homespec.data.rules import Data, check
+from homespec.data.rules import check
 from homespec.data.source import open_source
 from homespec.diagnostics.catalogue import all_rules
 from homespec.schema.tensors import InputTensor
@@ -226,6 +227,13 @@ def test_measures_do_not_depend_on_slabs(tmp_path: Path, monkeypatch: pytest.Mon
     for one, other in zip(parts[3], whole[3], strict=True):
         assert one.pop("total") == pytest.approx(other.pop("total"))
     assert parts == whole
+
+
+def test_large_ids_are_told_apart(tmp_path: Path) -> None:
+    ids = [2**62, 2**62 + 1] * 500  # equal as floats
+    assert check(measured(tmp_path, columns(user=ids))) == []
+    (found,) = check(measured(tmp_path, columns(user=[2**62] * ROWS)))
+    assert (found.rule.code, "has one id in every row" in found.message) == ("HS506", True)
 
 
 def test_distinct_values_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:

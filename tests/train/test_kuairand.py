@@ -125,10 +125,10 @@ def test_events_of_the_history_in_their_order(source: Path, tmp_path: Path) -> N
     assert events(out, "long_view")[0] == [1, 1, 1, 0]
     assert events(out, "is_like")[0] == [0, 1, 0, 0]
     assert events(out, "author_id")[0] == [10, 20, None, 30]  # video 9 is unknown
-    assert events(out, "tag")[0] == ["39", None, None, "12"]  # the first one
+    assert events(out, "tag")[0] == [39, None, None, 12]  # the first one
     train, valid = tables(out)
     assert [*train["first_tag"].to_pylist(), *valid["first_tag"].to_pylist()] == [
-        "39", None, "12", "39",
+        39, None, 12, 39,
     ]  # fmt: skip
     (source / "history_before_4_25.csv").unlink()
     prepare(source, tmp_path / "without")
