@@ -116,7 +116,7 @@ POSITIVE = click.FloatRange(0, min_open=True)
     "--weight-decay",
     default=0.0,
     type=click.FloatRange(0),
-    help="Decoupled, of --optimizer adamw.",
+    help="Of matrices: decoupled with adamw, in the gradient with adam.",
 )
 @option(LEARNING, "--clip", type=POSITIVE, help="Clip gradients to this norm.")
 @option(

@@ -14,6 +14,7 @@ from homespec.data.batches import Batch
 from homespec.schema.models import Spec
 from homespec.train import RunError, metrics
 from homespec.train.metrics import HIGHER_IS_BETTER
+from homespec.train.settings import Settings
 
 Measured = dict[str, dict[str, float]]
 """By task and metric."""
@@ -74,10 +75,10 @@ class Measures:
             )  # fmt: skip
         return found
 
-    def monitor(self, wanted: str | None) -> Monitor:
-        """The metric of this name, or by default AUC. Raises RunError if no task has it."""
+    def monitor(self, settings: Settings) -> Monitor:
+        """The metric to compare epochs by. Raises RunError if no task has it."""
         kinds = set(self.kinds.values())
-        name = wanted or ("auc" if "binary" in kinds else "mae")
+        name = settings.monitor or ("auc" if "binary" in kinds else "mae")
         metric, _, task = name.partition("/")
         of = "regression" if metric in ("mae", "rmse") else "binary"
         tasks = [t for t, kind in self.kinds.items() if kind == of]
@@ -87,6 +88,8 @@ class Measures:
                 f" {', '.join(HIGHER_IS_BETTER)}, perhaps with a slash and a task, such as"
                 f" auc/{next(iter(self.kinds))}"
             )
+        if metric == "gauc" and settings.gauc_by is None:
+            raise RunError("--monitor gauc needs the column of users: give --gauc-by COLUMN")
         return Monitor(name, metric, {t: self.weights[t] for t in ([task] if task else tasks)})
 
 

@@ -40,6 +40,11 @@ def found(
     last = out / FOLDER / LAST
     there = (out / FOLDER).is_dir() and checkpoint.recover(last)
     if resume:
+        if not there and (out / WEIGHTS_FILE).exists():
+            raise RunError(
+                f"{out} holds the weights of a run, but no checkpoint to resume from: --overwrite"
+                " starts anew in its place, and another --out leaves it alone"
+            )
         if not there:
             say(f"{out} holds no checkpoint to resume from: training from the start")
         return checkpoint.read(last) if there else None

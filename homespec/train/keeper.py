@@ -30,10 +30,8 @@ class History:
     """Its monitor."""
     waited: int = 0
     """Epochs since then."""
-    stopped: bool = False
-    """Whether patience has run out."""
 
-    def add(self, entry: Json, monitor: Monitor, patience: int | None) -> bool:
+    def add(self, entry: Json, monitor: Monitor) -> bool:
         """Take in an epoch; whether it is the best so far."""
         self.epochs.append(entry)
         best = not self.best or monitor.better(entry["monitor"], self.value)
@@ -41,8 +39,11 @@ class History:
             self.best, self.value, self.waited = entry["epoch"], entry["monitor"], 0
         else:
             self.waited += 1
-        self.stopped = patience is not None and self.waited >= patience
         return best
+
+    def over(self, patience: int | None) -> bool:
+        """Whether patience has run out."""
+        return patience is not None and self.waited >= patience
 
     @classmethod
     def of(cls, stored: Json) -> History:
@@ -80,9 +81,9 @@ class Keeper(lightning.Callback):
             "monitor": self.monitor.value(training.measured),
         }
         training.record(logged(entry))
-        best = self.history.add(entry, self.monitor, training.settings.patience)
+        best = self.history.add(entry, self.monitor)
         training.at = Position(at.epoch + 1, 0, at.step)
-        trainer.should_stop = trainer.should_stop or self.history.stopped
+        trainer.should_stop = self.history.over(training.settings.patience)
         self.save(training, best)
 
     def save(self, training: Training, best: bool = False) -> None:

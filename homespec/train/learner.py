@@ -48,7 +48,8 @@ class Learner:
     def _sparse(self) -> SparseTables:
         if not self.settings.optimize:
             raise RunError(
-                "--no-optimize has tables of its own: train it with --table-optimizer adam"
+                f"--table-optimizer {self.settings.table_optimizer} is for optimised code: leave"
+                " --no-optimize out, or train with --table-optimizer adam"
             )
         return SparseTables(self.model)
 

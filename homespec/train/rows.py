@@ -183,9 +183,14 @@ class Batches:
             yield from self.stream
         else:
             pin = torch.cuda.is_available()
-            yield from DataLoader(
+            loader = DataLoader(
                 self.stream, batch_size=None, num_workers=self.workers, pin_memory=pin
             )
+            try:
+                yield from loader
+            except DataError as error:  # torch puts the worker's traceback in front
+                told = str(error).rpartition(f"{DataError.__name__}: ")[2]
+                raise DataError(told.strip()) from None
 
 
 class Loaders(lightning.LightningDataModule):

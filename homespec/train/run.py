@@ -119,7 +119,7 @@ def _built(
     say(how)
     measures = Measures.of(spec, code)
     training = Training(model, code, measures, settings, rows, place.out, compiled)
-    return training, Keeper(place.out, about, measures.monitor(settings.monitor))
+    return training, Keeper(place.out, about, measures.monitor(settings))
 
 
 def _fit(training: Training, keeper: Keeper, out: Path, say: Say) -> int:
@@ -128,7 +128,7 @@ def _fit(training: Training, keeper: Keeper, out: Path, say: Say) -> int:
     settings, at = training.settings, training.at
     with _said_how_to_go_on(out):
         training.losses.open(at.step)
-        if at.epoch < settings.epochs and not keeper.history.stopped:
+        if at.epoch < settings.epochs and not keeper.history.over(settings.patience):
             with warnings.catch_warnings():
                 # Lightning 2.6, torch 2.13
                 warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)

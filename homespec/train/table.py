@@ -103,7 +103,11 @@ def _epochs(result: Result) -> list[str]:
     history, epochs = result.history, len(result.history.epochs)
     if epochs == 1:
         return []
-    stopped = f"; stopped, since {history.waited} did no better" if history.stopped else ""
+    stopped = (
+        f"; stopped, since {history.waited} did no better"
+        if history.over(result.settings.patience)
+        else ""
+    )
     number = _number(history.value)
     return [
         f"Epoch {history.best} of {epochs} is the best by {result.monitor} ({number}){stopped}:"

@@ -160,6 +160,20 @@ def test_unknown_monitor(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
         with pytest.raises(RunError, match=f"--monitor {name} is no metric of this spec: give one"):
             go(small, data, tmp_path, monitor=name)
 
+    with pytest.raises(RunError, match="--monitor gauc needs the column of users: give --gauc-by"):
+        go(small, data, tmp_path, monitor="gauc")
+
+
+def test_resuming_where_nothing_is(small: LoadedSpec, data: Path, copied: Path) -> None:
+    said: list[str] = []
+    go(small, data, copied / "new", said.append, resume=True, epochs=1)
+    assert said[0].endswith("new holds no checkpoint to resume from: training from the start")
+    shutil.rmtree(copied / "checkpoints")
+    before = content(copied)
+    with pytest.raises(RunError, match="the weights of a run, but no checkpoint to resume from"):
+        go(small, data, copied, resume=True)
+    assert content(copied) == before
+
 
 # ---------------------------------------------------------------- what goes wrong
 
@@ -276,8 +290,9 @@ def test_from_files_as_from_memory(
     assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_file_that_breaks_while_it_is_read(
-    small: LoadedSpec, streamed: Path, tmp_path: Path
+    small: LoadedSpec, streamed: Path, tmp_path: Path, workers: int
 ) -> None:
     """A part that comes tenth is garbage; the footer is not."""
     path = streamed / "train.parquet"
@@ -289,13 +304,14 @@ def test_a_file_that_breaks_while_it_is_read(
     path.write_bytes(good[:begin] + bytes(200) + good[begin + 200 :])
     out = tmp_path / "run"
     with pytest.raises(DataError) as stopped:
-        go(small, streamed, out, shuffle_rows=256)
+        go(small, streamed, out, shuffle_rows=256, workers=workers)
     message = str(stopped.value)
     assert message.startswith(f"{path} is broken (")
     assert ", in epoch 1 of 2 is intact: --resume goes on from it" in message
+    assert "\n" not in message
     assert step_of_last(out) in (4, 8)
     path.write_bytes(good)
-    go(small, streamed, out, shuffle_rows=256, resume=True)
+    go(small, streamed, out, shuffle_rows=256, workers=workers, resume=True)
     go(small, streamed, tmp_path / "other", shuffle_rows=256)
     one, other = (p / "model.safetensors" for p in (out, tmp_path / "other"))
     assert one.read_bytes() == other.read_bytes()
