@@ -16,6 +16,7 @@ from homespec.train.optimizers import RowwiseAdagrad, dense_optimizer, schedule
 from homespec.train.settings import Settings
 from homespec.train.tables import SparseTables
 from homespec.train.weighting import weighting_of
+from homespec.train.weighting.gradnorm import last_shared
 
 Step = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
 WEIGHTING = "weighting"
@@ -38,8 +39,13 @@ class Learner:
     ) -> None:
         """Take over `model`, whose tasks are of these kinds."""
         self.model, self.code, self.settings = model, code, settings
-        self.weighting = weighting_of(settings.weighting, code, code.WEIGHTS, kinds)
+        weights = {task: code.WEIGHTS[task] for task in code.TASKS}
+        self.weighting = weighting_of(settings.weighting, weights, kinds, code.logical_views)
         self.tables = self._sparse() if settings.table_optimizer != "adam" else None
+        self._trained: dict[str, Tensor] = {
+            name: p for name, p in model.named_parameters() if p.requires_grad
+        }
+        self._check_shared()
         self.optimizers = self._optimizers()
         self.schedules = [schedule(each, settings.warmup_steps) for each in self.optimizers]
         step = step_of(model, code)
@@ -53,12 +59,18 @@ class Learner:
             )
         return SparseTables(self.model)
 
+    def _check_shared(self) -> None:
+        if self.settings.weighting == "gradnorm":
+            try:
+                last_shared(self.leaves, self.code.logical_views)
+            except ValueError as error:
+                raise RunError(f"{error}: take another --weighting") from None
+
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         settings = self.settings
-        own = list(self.weighting.parameters())
         dense = dense_optimizer(
             settings.optimizer, self.model, self.code.logical_views, settings.lr,
-            settings.weight_decay, [{"params": own, "weight_decay": 0.0}] if own else [],
+            settings.weight_decay, self.weighting.groups(),
         )  # fmt: skip
         if self.tables is None:
             return [dense]
@@ -73,7 +85,8 @@ class Learner:
             losses_T = self.step(batch.features, batch.labels)
         with torch.autocast(losses_T.device.type, enabled=False):  # it is for the forward alone
             leaves = self.leaves
-            loss = self.weighting.backward(losses_T, leaves)
+            rows = self.tables.rows if self.tables else None
+            loss = self.weighting.backward(losses_T, leaves, rows)
             if self.settings.clip is not None:
                 nn.utils.clip_grad_norm_(leaves.values(), self.settings.clip)
             if self.tables:
@@ -87,8 +100,7 @@ class Learner:
     @property
     def leaves(self) -> dict[str, Tensor]:
         """What gets a gradient: parameters by name, and what was looked up in sparse tables."""
-        found = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-        return found | (self.tables.leaves if self.tables else {})
+        return self._trained | (self.tables.leaves if self.tables else {})
 
     def stored(self) -> dict[str, Tensor]:
         """Moments by logical name, and what the weighting has learned: copies on the CPU."""
@@ -111,8 +123,8 @@ class Learner:
     @property
     def names(self) -> dict[Tensor, str]:
         """The names of all parameters that optimisers step."""
-        own = {p: f"{WEIGHTING}.{name}" for name, p in self.weighting.named_parameters()}
-        return {p: name for name, p in self.model.named_parameters()} | own
+        found: dict[Tensor, str] = {p: name for name, p in self.model.named_parameters()}
+        return found | {p: f"{WEIGHTING}.{n}" for n, p in self.weighting.named_parameters()}
 
 
 def step_of(model: nn.Module, code: ModuleType) -> Step:

@@ -100,7 +100,11 @@ class Training(lightning.LightningModule):
             ]
             self._not_finite(bad, len(losses_ST) - first)
         means = dict(zip(self.tasks, losses_ST.mean(0).tolist(), strict=True))
-        self.record({f"loss/{task}": mean for task, mean in means.items()})
+        weights = self.weighting.current() if self.loggers else {}
+        self.record(
+            {f"loss/{task}": mean for task, mean in means.items()}
+            | {f"weight/{task}": weight for task, weight in weights.items()}
+        )
 
     def _not_finite(self, tasks: list[str], ago: int) -> None:
         """Say which batch it was, and list its rows."""

@@ -103,6 +103,34 @@ def test_a_run_goes_on_in_another_form(
     assert one == pytest.approx(other, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("weighting", "table_optimizer", "optimizer"),
+    [("uncertainty", "adagrad", "adamw"), ("gradnorm", "adam", "adam"),
+     ("pcgrad", "adagrad", "adam"), ("cagrad", "adam", "adamw")],
+)  # fmt: skip
+def test_all_that_learns_goes_on(
+    small: LoadedSpec, data: Path, tmp_path: Path, weighting: str, table_optimizer: str,
+    optimizer: str,
+) -> None:  # fmt: skip
+    """Also what draws random numbers (pcgrad) and what remembers the first batch (gradnorm)."""
+    if weighting in ("pcgrad", "cagrad"):
+        pytest.importorskip("torchjd")
+    if weighting == "cagrad":
+        pytest.importorskip("cvxpy")
+    settings = dataclasses.replace(
+        SETTINGS, epochs=2, limit_rows=700, weighting=weighting, table_optimizer=table_optimizer,
+        optimizer=optimizer, weight_decay=0.01,
+    )  # fmt: skip
+    run.train(small, run.Place([data], tmp_path / "a"), settings, print)
+    once = dataclasses.replace(settings, epochs=1)
+    run.train(small, run.Place([data], tmp_path / "b"), once, print)
+    run.train(small, run.Place([data], tmp_path / "b", resume=True), settings, print)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    state = checkpoint.read(tmp_path / "a" / "checkpoints" / "last").optimizer
+    assert ("sum/features.user_id.weight" in state) == (table_optimizer == "adagrad")
+    assert any(name.startswith("weighting/") for name in state)
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_moments_outlive_another_batching(small: LoadedSpec, first: bool) -> None:
     """What one form stores, the other one loads and stores again, bit by bit."""

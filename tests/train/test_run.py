@@ -189,6 +189,44 @@ def test_command_line(
     assert Path("runs/small/model.safetensors").is_file()
 
 
+def test_command_line_resumes(
+    small_file: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Settings are those that the run was started with, unless a flag gives others."""
+    monkeypatch.chdir(small_file.parent)
+    given = (small_file, "--data", data, "--out", "r")
+    first = ("--batch-size", 128, "--limit-rows", 400, "--lr", "0.01", "--no-compile")
+    assert homespec_train(monkeypatch, *given, *first) == 0
+    assert homespec_train(monkeypatch, *given) == 2
+    assert (
+        "r holds a run, at step 3, after epoch 1 of 1: --resume goes on" in capfd.readouterr().err
+    )
+    assert homespec_train(monkeypatch, *given, "--resume", "--epochs", 2) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert "resumed with --epochs 2 in place of --epochs 1\n" in out
+    assert "resumed at step 3, after epoch 1 of 1\n" in out
+    assert "epoch 2/2  step 3/3" in out
+    assert "Epoch 2 of 2 is the best" in out or "Epoch 1 of 2 is the best" in out
+    assert homespec_train(monkeypatch, *given, "--resume", "--batch-size", 64) == 2
+    assert "started with --batch-size 128, not --batch-size 64: resume" in capfd.readouterr().err
+    assert homespec_train(monkeypatch, *given, "--resume", "--overwrite") == 2
+    assert "give one" in capfd.readouterr().err
+    written = json.loads(Path("r/settings.json").read_text())
+    assert written["settings"]["lr"] == 0.01
+    assert written["settings"]["epochs"] == 2
+
+
+def test_help_is_in_groups(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert homespec_train(monkeypatch, "--help") == 0
+    printed = capfd.readouterr().out
+    headings = [line for line in printed.splitlines() if line.endswith(":") and line[0] != " "]
+    assert headings == ["Model:", "Data:", "Learning:", "Machine:", "Run:"]
+    assert printed.index("--data") < printed.index("--lr") < printed.index("--resume")
+
+
 def test_command_line_says_what_is_wrong(
     small_file: Path,
     tmp_path: Path,
