@@ -129,7 +129,8 @@ def _update(weight_RE: Tensor, grad: Tensor, sum_R: Tensor, group: Mapping[str, 
 
 def _steps(sum_R: Tensor, group: Mapping[str, Any]) -> Tensor:
     """What a gradient is multiplied by, [R, 1]."""
-    return (-group["lr"] / (sum_R.sqrt() + group["eps"])).unsqueeze(1)
+    steps_R: Tensor = -group["lr"] / (sum_R.sqrt() + group["eps"])
+    return steps_R.unsqueeze(1)
 
 
 # ---------------------------------------------------------------- learning rate
