@@ -228,7 +228,7 @@ def train(
             settings = _settings(ctx, out if resume else None, given)
             result = run.train(parsed, place, settings, click.echo)
     except KeyboardInterrupt as interrupted:
-        click.echo(f"interrupted. {interrupted}", err=True)
+        click.echo(f"interrupted. {interrupted}".strip(), err=True)
         raise click.Abort from None
     table.show(result, out)
 

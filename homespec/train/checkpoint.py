@@ -75,22 +75,34 @@ def write(checkpoint: Checkpoint, folder: Path) -> None:
 
 def read(folder: Path) -> Checkpoint:
     """The checkpoint of a folder. Raises RunError if it is not one, or of another version."""
-    try:
-        state = json.loads((folder / STATE_FILE).read_text())
+    with _reading(folder):
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
         optimizer = safetensors.torch.load_file(folder / OPTIMIZER_FILE)
+    return Checkpoint(weights, optimizer, read_state(folder))
+
+
+def read_state(folder: Path) -> Json:
+    """What a checkpoint holds besides tensors. Raises RunError as `read` does."""
+    with _reading(folder):
+        state: Json = json.loads((folder / STATE_FILE).read_text())
+    if not isinstance(state, dict) or state.get("version") != VERSION:
+        raise RunError(
+            f"the checkpoint {folder} is not of this version of homespec: resume it with the"
+            " version that wrote it, or start again in another --out"
+        )
+    return state
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0][:200]
         raise RunError(
             f"the checkpoint {folder} cannot be read ({reason}): remove it and start again,"
             " or bring it back from a copy"
         ) from None
-    if not isinstance(state, dict) or state.get("version") != VERSION:
-        raise RunError(
-            f"the checkpoint {folder} is not of this version of homespec: resume it with the"
-            " version that wrote it, or start again in another --out"
-        )
-    return Checkpoint(weights, optimizer, state)
 
 
 def recover(folder: Path) -> bool:

@@ -57,8 +57,7 @@ def found(
 
 
 def _how_far(last: Path) -> str:
-    kept = checkpoint.read(last).state
-    return f", {told(kept)}"
+    return f", {told(checkpoint.read_state(last))}"
 
 
 def told(state: checkpoint.Json) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint, Json
 from homespec.train.evaluate import Monitor
+from homespec.train.logical import copied
 from homespec.train.loop import Position, Training
 from homespec.train.losses import means
 
@@ -98,7 +99,7 @@ class Keeper(lightning.Callback):
     def taken(self, training: Training) -> Checkpoint:
         """Copies of all that the run is. Raises RunError if a weight is not finite."""
         state = training.code.logical_state(training.model)
-        weights = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+        weights = {name: copied(value) for name, value in state.items()}
         bad = [n for n, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
         if bad:
             raise RunError(

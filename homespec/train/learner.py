@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from homespec import runtime
 from homespec.data.batches import Batch
 from homespec.train import RunError
-from homespec.train.logical import load_moments, moments
+from homespec.train.logical import copied, load_moments, moments
 from homespec.train.optimizers import RowwiseAdagrad, dense_optimizer, schedule
 from homespec.train.settings import Settings
 from homespec.train.tables import SparseTables
@@ -104,7 +104,7 @@ class Learner:
 
     def stored(self) -> dict[str, Tensor]:
         """Moments by logical name, and what the weighting has learned: copies on the CPU."""
-        own = {f"{WEIGHTING}/{n}": t.cpu().clone() for n, t in self.weighting.state_dict().items()}
+        own = {f"{WEIGHTING}/{n}": copied(t) for n, t in self.weighting.state_dict().items()}
         return own | moments(self.code, self.names, self.optimizers)
 
     def load(self, stored: Mapping[str, Tensor], step: int) -> None:

@@ -31,7 +31,7 @@ def moments(
                 spread = value.expand(parameter.shape) if value.dim() == 0 else value
                 for name, view in _views(code, names[parameter], spread.detach()).items():
                     one = view.flatten()[0] if value.dim() == 0 else view
-                    found[f"{moment}/{name}"] = one.cpu().clone().contiguous()
+                    found[f"{moment}/{name}"] = copied(one)
     return found
 
 
@@ -54,6 +54,11 @@ def load_moments(
                 }
                 if state:
                     optimizer.state[parameter] = _placed(state, parameter, group)
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """A tensor of its own memory on the CPU."""
+    return tensor.detach().to("cpu", copy=True).contiguous()
 
 
 def _views(code: ModuleType, name: str, tensor: Tensor) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from homespec.data.batches import Batch
 from homespec.train import RunError
+from homespec.train.checkpoint import writing
 from homespec.train.evaluate import Measured, Measures, Predictions
 from homespec.train.learner import Learner
 from homespec.train.losses import FILE as LOSSES_FILE
@@ -110,7 +111,7 @@ class Training(lightning.LightningModule):
         """Say which batch it was, and list its rows."""
         at, batch = self.at, self.at.batch - ago
         path = self.out / BAD_BATCH_FILE
-        with path.open("w", newline="") as file:
+        with writing(path), path.open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["file", "row"])
             table.writerows(self.rows.of_batch(at.epoch, batch))

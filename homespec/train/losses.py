@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from homespec.train.checkpoint import sync, writing
+from homespec.writing import replacing
 
 FILE = "losses.csv"
 
@@ -32,8 +33,9 @@ class Losses:
         self._waiting.clear()
         self._step = step
         kept = rows_until(self.path, step) if step else []
-        with writing(self.path), self.path.open("w", newline="") as file:
-            file.write(_line(["step", *self.tasks]) + "".join(kept))
+        text = _line(["step", *self.tasks]) + "".join(kept)
+        with writing(self.path), replacing(self.path) as (new,):
+            new.write_bytes(text.encode())
 
     def add(self, losses_T: Tensor) -> None:
         """The losses [T] of the next step."""

@@ -158,8 +158,8 @@ def _way_on(out: Path) -> str:
     last = out / FOLDER / LAST
     if not checkpoint.recover(last):
         return "There is no checkpoint yet"
-    state = checkpoint.read(last).state
-    return f"The checkpoint {folder.told(state)} is intact: --resume goes on from it"
+    where = folder.told(checkpoint.read_state(last))
+    return f"The checkpoint {where} is intact: --resume goes on from it"
 
 
 def _trainer(

@@ -17,12 +17,13 @@ import torch
 
 import homespec
 from homespec.api import LoadedSpec
+from homespec.cli import train as cli_train
 from homespec.cli.main import main
 from homespec.data import DataError
 from homespec.data.batches import as_batch
 from homespec.data.held import hold
 from homespec.data.source import open_source
-from homespec.train import compiling, metrics, result, run, table
+from homespec.train import compiling, metrics, optimizers, result, run, table, weighting
 from homespec.train.compiling import decide, obstacle
 from homespec.train.result import Result
 from homespec.train.settings import Settings
@@ -224,7 +225,19 @@ def test_help_is_in_groups(
     printed = capfd.readouterr().out
     headings = [line for line in printed.splitlines() if line.endswith(":") and line[0] != " "]
     assert headings == ["Model:", "Data:", "Learning:", "Machine:", "Run:"]
-    assert printed.index("--data") < printed.index("--lr") < printed.index("--resume")
+    assert printed.index(" --data ") < printed.index(" --lr ") < printed.index(" --resume ")
+
+
+def test_choices_of_the_command_line_are_all_that_there_are() -> None:
+    """The command line spells them out, since it imports no torch."""
+    choices = {p.name: p.type.choices for p in cli_train.train.params if hasattr(p.type, "choices")}
+    assert tuple(choices["weighting"]) == weighting.METHODS
+    assert tuple(choices["optimizer"]) == optimizers.DENSE
+    assert tuple(choices["table_optimizer"]) == optimizers.TABLES
+    assert set(choices["precision"]) == set(run.PRECISIONS)
+    defaults = {p.name: p.default for p in cli_train.train.params}
+    for name, value in vars(Settings()).items():
+        assert defaults[name] == value, name
 
 
 def test_command_line_says_what_is_wrong(
