@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from homespec.train import RunError, checkpoint
-from homespec.train.checkpoint import FOLDER, LAST, WEIGHTS_FILE, Checkpoint
+from homespec.train.checkpoint import BEST, FOLDER, LAST, WEIGHTS_FILE, Checkpoint
 from homespec.train.loop import BAD_BATCH_FILE
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.result import METRICS_FILE, SETTINGS_FILE
@@ -39,6 +39,7 @@ def found(
     """
     last = out / FOLDER / LAST
     there = (out / FOLDER).is_dir() and checkpoint.recover(last)
+    checkpoint.recover(out / FOLDER / BEST)
     if resume:
         if not there and (out / WEIGHTS_FILE).exists():
             raise RunError(

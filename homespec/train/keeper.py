@@ -88,13 +88,16 @@ class Keeper(lightning.Callback):
         self.save(training, best)
 
     def save(self, training: Training, best: bool = False) -> None:
-        """Write the checkpoint `last`, and before it `best` if asked to."""
+        """Write the checkpoint `last`, and behind it `best` if it is that, too."""
         training.look()
         training.losses.sync()
         taken = self.taken(training)
-        if best:  # first: if the process dies in between, the epoch is done again
-            checkpoint.write(Checkpoint(taken.weights, {}, taken.state), self.folder / BEST)
         checkpoint.write(taken, self.folder / LAST)
+        if best:  # if the process dies before, `restore` does it
+            self._save_best(taken)
+
+    def _save_best(self, taken: Checkpoint) -> None:
+        checkpoint.write(Checkpoint(taken.weights, {}, taken.state), self.folder / BEST)
 
     def taken(self, training: Training) -> Checkpoint:
         """Copies of all that the run is. Raises RunError if a weight is not finite."""
@@ -118,6 +121,11 @@ class Keeper(lightning.Callback):
         training.learner.load(stored, training.at.step)
         set_random_states(kept.optimizer)
         self.history = History.of(kept.state["history"])
+        best = self.folder / BEST
+        if self.history.best == training.at.epoch and training.at.batch == 0 < training.at.epoch:
+            there = checkpoint.recover(best)
+            if not there or checkpoint.read_state(best)["at"] != kept.state["at"]:
+                self._save_best(kept)
 
 
 def logged(entry: Json) -> dict[str, float]:

@@ -52,7 +52,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "when the old checkpoint is aside": lambda: after(Path, "rename", 1),
     "when the new checkpoint is in place": lambda: after(Path, "rename", 3),
     "while it measures": lambda: after(loop.Training, "validation_step", 2),
-    "between best and last": lambda: after(checkpoint, "write", 1),
+    "between last and best": lambda: after(checkpoint, "write", 1),
     "between epochs": lambda: after(keeper.Keeper, "on_train_epoch_end", 1),
     "between checkpoints": lambda: after(loop.Training, "training_step", 7),
     "after the last epoch": lambda: after(run, "_fit", 1),

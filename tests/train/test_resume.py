@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_killed_again_and_again(uninterrupted: Path, data: Path, tmp_path: Path)
             done.append(checkpoint.read(last).state["at"]["step"])
         else:
             done.append(0)
-    assert done == [0, 4, 4, 8, 8, 8, 11, 16, 33, 33]
+    assert done == [0, 4, 4, 8, 8, 11, 22, 28, 33, 33]
     assert_same_run(tmp_path, uninterrupted)
 
 
@@ -152,3 +153,21 @@ def test_moments_outlive_another_batching(small: LoadedSpec, first: bool) -> Non
     assert one["step/features.user_id.weight"] == 1
     assert one.keys() == other.keys()
     assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_best_is_written_again_where_it_is_missing_or_stale(
+    small: LoadedSpec, data: Path, tmp_path: Path
+) -> None:
+    """As after a death between `last` and `best`."""
+    once = dataclasses.replace(SETTINGS, epochs=1)
+    run.train(small, run.Place([data], tmp_path), once, print)
+    folder = tmp_path / "checkpoints" / "best"
+    wanted, weights = kept(tmp_path, "best"), (tmp_path / "model.safetensors").read_bytes()
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps(state | {"at": {"epoch": 0}}))
+    (folder / "model.safetensors").write_bytes((folder / "optimizer.safetensors").read_bytes())
+    for _ in range(2):
+        run.train(small, run.Place([data], tmp_path, resume=True), once, print)
+        assert kept(tmp_path, "best") == wanted
+        assert (tmp_path / "model.safetensors").read_bytes() == weights
+        shutil.rmtree(folder)
