@@ -228,14 +228,14 @@ def test_help_is_in_groups(
     assert printed.index(" --data ") < printed.index(" --lr ") < printed.index(" --resume ")
 
 
-def test_choices_of_the_command_line_are_all_that_there_are() -> None:
+def test_choices_of_the_command_line_are_all_that_there_are(small_file: Path) -> None:
     """The command line spells them out, since it imports no torch."""
     choices = {p.name: p.type.choices for p in cli_train.train.params if hasattr(p.type, "choices")}
     assert tuple(choices["weighting"]) == weighting.METHODS
     assert tuple(choices["optimizer"]) == optimizers.DENSE
     assert tuple(choices["table_optimizer"]) == optimizers.TABLES
     assert set(choices["precision"]) == set(run.PRECISIONS)
-    defaults = {p.name: p.default for p in cli_train.train.params}
+    defaults = cli_train.train.make_context("train", [str(small_file), "--data", "d"]).params
     for name, value in vars(Settings()).items():
         assert defaults[name] == value, name
 
