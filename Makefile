@@ -62,7 +62,7 @@ endif
 demo-train:
 	$(BIN)/homespec validate specs/kuairand.yaml
 	$(BIN)/homespec compile specs/kuairand.yaml
-	$(BIN)/homespec train specs/kuairand.yaml --data $(PREPARED) --seed $(SEED)
+	$(BIN)/homespec train specs/kuairand.yaml --data $(PREPARED) --seed $(SEED) --overwrite
 
 # ---------------------------------------------------------------- checks
 

@@ -4,77 +4,245 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from homespec.cli.specs import set_option
 
+if TYPE_CHECKING:
+    from homespec.train.settings import Settings
 
-@click.command(short_help="Train the model of a spec and measure it.")
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Grouped(click.Command):
+    """A command whose help shows its options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each group under its heading."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                groups.setdefault(getattr(parameter, "group", MODEL), []).append(record)
+        for name, records in groups.items():
+            with formatter.section(name):
+                formatter.write_dl(records)
+
+
+class Option(click.Option):
+    """An option of a group."""
+
+    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+def option(group: str, *names: str, **kwargs: Any) -> Decorator:
+    """An option of a group; its default is shown."""
+    kwargs.setdefault("show_default", kwargs.get("default") is not None)
+    return click.option(*names, cls=Option, group=group, **kwargs)
+
+
+PATHS = click.Path(path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+MODEL, DATA, LEARNING, MACHINE, RUN = "Model", "Data", "Learning", "Machine", "Run"
+POSITIVE = click.FloatRange(0, min_open=True)
+
+
+@click.command(cls=Grouped, short_help="Train the model of a spec and measure it.")
 @click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @set_option
-@click.option(
-    "--data", required=True, type=click.Path(file_okay=False, path_type=Path),
-    help="Folder with train.parquet and valid.parquet.",
-)  # fmt: skip
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for weights and metrics.  [default: runs/NAME OF THE SPEC]",
-)  # fmt: skip
-@click.option("--epochs", default=1, show_default=True, type=click.IntRange(1))
-@click.option("--batch-size", default=1024, show_default=True, type=click.IntRange(2))
-@click.option(
-    "--lr", default=3e-3, show_default=True, type=click.FloatRange(0, min_open=True),
-    help="Learning rate of Adam.",
-)  # fmt: skip
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1),
+@option(
+    MODEL,
+    "--optimize/--no-optimize",
+    default=True,
+    show_default=False,
+    help="--no-optimize trains the readable twin: one module for each expert.",
+)
+@option(
+    DATA,
+    "--data",
+    required=True,
+    multiple=True,
+    type=PATHS,
+    help="Files (.parquet, .csv, .csv.gz) or folders of them; or one folder that holds `train`"
+    " and `valid`. May be repeated.",
+)
+@option(
+    DATA,
+    "--valid",
+    multiple=True,
+    type=PATHS,
+    help="The rows to measure on, likewise.  [default: `valid` of the folder]",
+)
+@option(
+    DATA,
+    "--batch-size",
+    default=1024,
+    type=click.IntRange(2),
+    help="Rows of a batch; in training, rows that do not fill the last one are left out.",
+)
+@option(
+    DATA,
+    "--shuffle-rows",
+    default=262_144,
+    type=click.IntRange(0),
+    help="Rows of the buffer in which rows are shuffled; 0 keeps the order of the files.",
+)
+@option(DATA, "--limit-rows", type=click.IntRange(2), help="Use the first rows only.")
+@option(
+    DATA,
+    "--workers",
+    default=0,
+    type=click.IntRange(0),
+    help="Processes that read rows which do not fit into memory; 0: a thread.",
+)
+@option(LEARNING, "--epochs", default=1, type=click.IntRange(1), help="Passes over the rows.")
+@option(LEARNING, "--lr", default=3e-3, type=POSITIVE, help="Learning rate.")
+@option(
+    LEARNING,
+    "--warmup-steps",
+    default=0,
+    type=click.IntRange(0),
+    help="Steps over which the learning rate rises from 0.",
+)
+@option(
+    LEARNING,
+    "--weight-decay",
+    default=0.0,
+    type=click.FloatRange(0),
+    help="Of matrices: decoupled with adamw, in the gradient with adam.",
+)
+@option(LEARNING, "--clip", type=POSITIVE, help="Clip gradients to this norm.")
+@option(
+    LEARNING,
+    "--optimizer",
+    default="adam",
+    type=click.Choice(["adam", "adamw"]),
+    help="Of all weights but embedding tables.",
+)
+@option(
+    LEARNING,
+    "--table-optimizer",
+    default="adam",
+    type=click.Choice(["adam", "adagrad"]),
+    help="Of embedding tables; adagrad touches only the rows of a batch.",
+)
+@option(LEARNING, "--table-lr", default=0.02, type=POSITIVE, help="Learning rate of that adagrad.")
+@option(
+    LEARNING,
+    "--weighting",
+    default="fixed",
+    type=click.Choice(["fixed", "uncertainty", "gradnorm", "pcgrad", "cagrad"]),
+    help="How the tasks' losses become one gradient.",
+)
+@option(
+    LEARNING,
+    "--seed",
+    default=0,
+    type=click.IntRange(0, 2**32 - 1),
     help="Of the weights and of the order.",
-)  # fmt: skip
-@click.option(
-    "--precision", default="float32", show_default=True, type=click.Choice(["float32", "bf16"]),
+)
+@option(
+    MACHINE,
+    "--precision",
+    default="float32",
+    type=click.Choice(["float32", "bf16"]),
     help="bf16 computes in bfloat16 and keeps weights in float32.",
-)  # fmt: skip
-@click.option(
-    "--compile/--no-compile", "compiled", default=None,
+)
+@option(
+    MACHINE,
+    "--compile/--no-compile",
+    "compile",
+    default=None,
     help="Use torch.compile.  [default: where it can work]",
-)  # fmt: skip
-@click.option("--limit-rows", type=click.IntRange(2), help="Use the first rows only.")
+)
+@option(RUN, "--out", type=FOLDER, help="Folder of the run.  [default: runs/NAME OF THE SPEC]")
+@option(RUN, "--gauc-by", metavar="COLUMN", help="Measure GAUC, too: by the users in this column.")
+@option(
+    RUN,
+    "--monitor",
+    metavar="METRIC[/TASK]",
+    help="auc, gauc, logloss, mae or rmse: which epoch is best. Of tasks it is the mean by the"
+    " weights of their losses.  [default: auc]",
+)
+@option(
+    RUN,
+    "--patience",
+    type=click.IntRange(1),
+    help="Stop after so many epochs that were not the best.",
+)
+@option(
+    RUN,
+    "--checkpoint-every",
+    metavar="STEPS",
+    default=2000,
+    type=click.IntRange(0),
+    help="Besides after each epoch; 0: not.",
+)
+@option(
+    RUN,
+    "--resume",
+    is_flag=True,
+    show_default=False,
+    help="Go on from the last checkpoint in OUT, with its settings where no flag gives others.",
+)
+@option(RUN, "--overwrite", is_flag=True, show_default=False, help="Start anew where a run is.")
+@click.pass_context
 def train(
+    ctx: click.Context,
+    /,
     spec: Path,
     flags: tuple[str, ...],
-    data: Path,
+    data: tuple[Path, ...],
+    valid: tuple[Path, ...],
     out: Path | None,
-    compiled: bool | None,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    seed: int,
-    precision: str,
-    limit_rows: int | None,
+    resume: bool,
+    overwrite: bool,
+    **given: Any,
 ) -> None:
-    """Train the model of SPEC on DATA/train.parquet and measure it on DATA/valid.parquet.
+    """Train the model of SPEC and measure it on rows held out.
 
-    Writes weights by logical names, metrics and the losses of every step to the folder OUT.
+    Leaves checkpoints, weights by logical names, metrics and the losses of every step in the folder
+    OUT. A run that was stopped goes on with --resume.
     """
+    if resume and overwrite:
+        raise click.UsageError("--resume goes on with a run, --overwrite starts anew: give one.")
     gc.enable()
     import homespec
     from homespec.cli.failure import exit_2_on
     from homespec.data import DataError
-    from homespec.train import run, table
+    from homespec.train import RunError, run, table
 
     parsed = homespec.load(spec, flags)
-    settings = run.Settings(epochs, batch_size, lr, seed, precision, compiled, limit_rows)
     out = out or Path("runs", parsed.name)
     _check_writable(out)
+    place = run.Place(data, out, valid, resume, overwrite)
     try:
-        with exit_2_on(DataError):
-            result = run.train(parsed, data, out, settings, click.echo)
-    except KeyboardInterrupt:
-        click.echo("interrupted; nothing was written", err=True)
+        with exit_2_on(DataError, RunError):
+            settings = _settings(ctx, out if resume else None, given)
+            result = run.train(parsed, place, settings, click.echo)
+    except KeyboardInterrupt as interrupted:
+        click.echo(f"interrupted. {interrupted}".strip(), err=True)
         raise click.Abort from None
     table.show(result, out)
+
+
+def _settings(ctx: click.Context, resumed: Path | None, given: dict[str, Any]) -> Settings:
+    """What the flags say; of a run that goes on, what it was started with where they are silent."""
+    from homespec.train.folder import stored_settings
+    from homespec.train.settings import Settings
+
+    stored = stored_settings(resumed) if resumed else None
+    if stored is None:
+        return Settings(**given)
+    silent = {n for n in given if ctx.get_parameter_source(n) is ParameterSource.DEFAULT}
+    return Settings(**{n: getattr(stored, n) if n in silent else v for n, v in given.items()})
 
 
 def _check_writable(out: Path) -> None:

@@ -1,14 +1,18 @@
-"""Training: whether torch.compile can work on this machine, and what to do if not."""
+"""Training: whether torch.compile can work on this machine, and how often it did its work."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch._dynamo.utils import counters
+from torch._logging._internal import getArtifactLogger, set_logs
 
 
 def obstacle() -> str | None:
@@ -33,3 +37,36 @@ def decide(wanted: bool | None) -> tuple[bool, str]:
     if why_not is None or wanted:
         return True, "training compiled: the first step takes a while (--no-compile starts at once)"
     return False, f"training in eager mode, which is slower: {why_not}"
+
+
+class Compilations(logging.Handler):
+    """Counts the graphs that torch.compile makes, and tells why it makes one anew."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """Count from here on; `say` gets a line for each recompilation."""
+        super().__init__()
+        self._say = say
+        self._before = _graphs()
+        set_logs(recompiles=True)
+        self._logger = getArtifactLogger("torch._dynamo.guards", "recompiles")
+        self._logger.addHandler(self)
+        self._logger.propagate = "TORCH_LOGS" in os.environ
+
+    @property
+    def count(self) -> int:
+        """The graphs since then: of a step with static shapes there should be one."""
+        return _graphs() - self._before
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Report a recompilation with the guard that failed."""
+        reason = record.getMessage().rpartition("- ")[2].strip()
+        self._say(f"warning: the training step is compiled once more: {reason}")
+
+    def close(self) -> None:
+        """Stop to listen."""
+        self._logger.removeHandler(self)
+        super().close()
+
+
+def _graphs() -> int:
+    return int(counters["stats"]["unique_graphs"])

@@ -3,58 +3,82 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
-from homespec.train.run import LOSSES_FILE, METRICS_FILE, WEIGHTS_FILE, Result, TaskResult
+from homespec.train.checkpoint import WEIGHTS_FILE
+from homespec.train.losses import FILE as LOSSES_FILE
+from homespec.train.result import METRICS_FILE, Result, TaskResult
 
-LOSSES_NOTE = "Losses are means over the first and the last tenth of the steps."
+LOSSES_NOTE = (
+    "Train loss is the mean over the last tenth of the steps; all else is of held-out rows."
+)
 BEST_NOTE = (
     "Best AUC is what the true probabilities expect; where positives are few, chance can beat it."
 )
+Column = tuple[str, Callable[[TaskResult], str]]
 
 
 def show(result: Result, out: Path) -> None:
     """Print the result; `out` is where its files are."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(table(result))
-    if _of(result, "regression"):
-        console.print(regressions(result))
-    notes = [LOSSES_NOTE, BEST_NOTE] if _knows_best(result) else [LOSSES_NOTE]
+    made = [table(result)] if _of(result, "binary") else []
+    made += [regressions(result)] if _of(result, "regression") else []
+    for each in made:  # a number cut short is worse than a line too long
+        width = Measurement.get(Console(width=500), console.options.update(width=500), each).maximum
+        console.print(each, width=width)
+    notes = [LOSSES_NOTE, BEST_NOTE] if _knows(result, "bayes_auc") else [LOSSES_NOTE]
     console.print("\n".join([*notes, *summary(result, out)]), markup=False)
 
 
 def table(result: Result) -> Table:
-    """A line per task; the last two columns only where the best AUC is known."""
-    made = Table(box=box.SIMPLE_HEAD)
-    columns = ["rate", "first loss", "last loss", "AUC"]
-    if _knows_best(result):
-        columns += ["best AUC", "gap"]
-    made.add_column(result.spec, no_wrap=True)
-    for name in columns:
-        made.add_column(name, justify="right", no_wrap=True)
-    for name, task in _of(result, "binary").items():
-        numbers = [task.loss_first, task.loss_last, task.auc]
-        if _knows_best(result):
-            numbers += [task.bayes_auc, task.bayes_auc - task.auc]
-        rate = "–" if math.isnan(task.rate) else f"{task.rate:.2%}"
-        made.add_row(name, rate, *map(_number, numbers))
-    return made
+    """A line per binary task; GAUC and the best AUC only where they are known."""
+    columns: list[Column] = [
+        ("rate", lambda t: "–" if math.isnan(t.rate) else f"{t.rate:.2%}"),
+        *map(_plain, ("loss_last", "auc")),
+    ]
+    if _knows(result, "gauc"):
+        columns.append(_plain("gauc"))
+    if _knows(result, "bayes_auc"):
+        columns.append(_plain("bayes_auc"))
+    columns += [_plain("logloss"), ("PCOC", lambda t: _number(t.pcoc, 3))]
+    return _made(result.spec, columns, _of(result, "binary"))
 
 
 def regressions(result: Result) -> Table:
     """A line per regression; label, MAE and RMSE are in the units of the data."""
-    made = Table(box=box.SIMPLE_HEAD)
-    made.add_column("regression", no_wrap=True)
-    for name in ("mean label", "first loss", "last loss", "MAE", "RMSE"):
+    columns: list[Column] = [
+        ("mean label", lambda t: f"{t.rate:,.5g}"),
+        _plain("loss_last"),
+        ("MAE", lambda t: f"{t.mae:,.5g}"),
+        ("RMSE", lambda t: f"{t.rmse:,.5g}"),
+        ("PCOC", lambda t: _number(t.pcoc, 3)),
+    ]
+    return _made("regression", columns, _of(result, "regression"))
+
+
+TITLES = {
+    "loss_last": "train loss", "auc": "AUC", "gauc": "GAUC", "bayes_auc": "best AUC",
+    "logloss": "logloss",
+}  # fmt: skip
+
+
+def _plain(name: str) -> Column:
+    return TITLES[name], lambda task: _number(getattr(task, name))
+
+
+def _made(title: str, columns: Sequence[Column], tasks: dict[str, TaskResult]) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True)
+    made.add_column(title, no_wrap=True)
+    for name, _ in columns:
         made.add_column(name, justify="right", no_wrap=True)
-    for name, task in _of(result, "regression").items():
-        errors = (f"{value:,.5g}" for value in (task.mae, task.rmse))
-        losses = map(_number, (task.loss_first, task.loss_last))
-        made.add_row(name, f"{task.rate:,.5g}", *losses, *errors)
+    for name, task in tasks.items():
+        made.add_row(name, *(told(task) for _, told in columns))
     return made
 
 
@@ -63,19 +87,37 @@ def _of(result: Result, kind: str) -> dict[str, TaskResult]:
 
 
 def summary(result: Result, out: Path) -> list[str]:
-    """Lines on speed, size and where the files are."""
+    """Lines on the best epoch, speed, size and where the files are."""
     speed = f"{result.rows_per_second:,.0f} rows/s after the first step, "
     files = ", ".join((WEIGHTS_FILE, METRICS_FILE, LOSSES_FILE))
     return [
+        *_epochs(result),
         f"{result.parameters:,} parameters; {'' if math.isnan(result.rows_per_second) else speed}"
         f"{result.seconds:.0f} s in all",
         f"{files} are in {out}",
     ]
 
 
-def _knows_best(result: Result) -> bool:
-    return any(not math.isnan(task.bayes_auc) for task in result.tasks.values())
+def _epochs(result: Result) -> list[str]:
+    """Which epoch the metrics and weights are of, if there were several."""
+    history, epochs = result.history, len(result.history.epochs)
+    if epochs == 1:
+        return []
+    stopped = (
+        f"; stopped, since {history.waited} did no better"
+        if history.over(result.settings.patience)
+        else ""
+    )
+    number = _number(history.value)
+    return [
+        f"Epoch {history.best} of {epochs} is the best by {result.monitor} ({number}){stopped}:"
+        f" {WEIGHTS_FILE} and the metrics are its own."
+    ]
 
 
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.4f}"
+def _knows(result: Result, metric: str) -> bool:
+    return any(not math.isnan(getattr(task, metric)) for task in result.tasks.values())
+
+
+def _number(value: float, digits: int = 4) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"

@@ -9,31 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from small_spec import SMALL
 
 import homespec
 from homespec.api import LoadedSpec
-from homespec.data import synth
-
-SMALL = """\
-homespec: 1
-name: small
-features:
-  user_id: {id: {buckets: 1000}, dim: 8}
-  video_id: {id: {buckets: 1000}, dim: 8}
-  tag: {id: {buckets: 1000}, dim: 8}
-  tab: {id: {vocab: 15}, dim: 8}
-  duration_ms: {bucketize: [10000, 18000, 30000, 60000, 120000], dim: 8}
-groups:
-  watch: [click, finish]
-  interaction: [like, comment_stay]
-tasks:
-  click: {label: is_click}
-  finish: {label: play_time_ms >= duration_ms}
-  like: {label: is_like}
-  comment_stay: {label: comment_stay_time > 0}
-experts: {width: 16, meta: {shared: 1, group: 1}, task: {shared: 1, group: 1, task: 1}}
-gates: {feature: {loras: 1, rank: 4}}
-"""
+from homespec.data import kuairand, synth
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +34,15 @@ def small_file(tmp_path: Path) -> Path:
 def log() -> synth.Log:
     """A small synthetic log."""
     return synth.generate(seed=0, rows=12_000)
+
+
+@pytest.fixture(scope="session")
+def data(log: synth.Log, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared synthetic log."""
+    folder = tmp_path_factory.mktemp("data")
+    synth.write(log, folder / "log")
+    kuairand.prepare(folder / "log", folder / "prepared")
+    return folder / "prepared"
 
 
 @pytest.fixture

@@ -17,25 +17,23 @@ import torch
 
 import homespec
 from homespec.api import LoadedSpec
+from homespec.cli import train as cli_train
 from homespec.cli.main import main
-from homespec.data import DataError, kuairand, synth
+from homespec.data import DataError
 from homespec.data.batches import as_batch
 from homespec.data.held import hold
 from homespec.data.source import open_source
-from homespec.train import compiling, metrics, run, table
+from homespec.train import compiling, metrics, optimizers, result, run, table, weighting
 from homespec.train.compiling import decide, obstacle
-from homespec.train.run import Settings
+from homespec.train.result import Result
+from homespec.train.settings import Settings
 
 EAGER = Settings(batch_size=256, lr=1e-2, compile=False)
 
 
-@pytest.fixture(scope="module")
-def data(log: synth.Log, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared synthetic log."""
-    folder = tmp_path_factory.mktemp("data")
-    synth.write(log, folder / "log")
-    kuairand.prepare(folder / "log", folder / "prepared")
-    return folder / "prepared"
+def train(spec: LoadedSpec, data: Path, out: Path, settings: Settings, say: Any = print) -> Any:
+    """Train in place of what was trained there before."""
+    return run.train(spec, run.Place([data], out, overwrite=True), settings, say)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def trained(small: LoadedSpec, data: Path, tmp_path_factory: pytest.TempPathFact
     """A training run: its result, what it said, its folder."""
     out = tmp_path_factory.mktemp("run")
     said: list[str] = []
-    result = run.train(small, data, out, EAGER, said.append)
+    result = train(small, data, out, EAGER, said.append)
     return result, said, out
 
 
@@ -64,7 +62,8 @@ def test_it_learns(trained: Any) -> None:
 
 def test_files(trained: Any, small: LoadedSpec) -> None:
     result, _, out = trained
-    assert {p.name for p in out.iterdir()} == {"model.safetensors", "metrics.json", "losses.csv"}
+    names = {"model.safetensors", "metrics.json", "losses.csv", "settings.json", "checkpoints"}
+    assert {p.name for p in out.iterdir()} - {"tensorboard"} == names
     written = json.loads((out / "metrics.json").read_text())
     assert written["tasks"]["click"]["auc"] == result.tasks["click"].auc
     assert written["settings"]["lr"] == 1e-2
@@ -99,14 +98,14 @@ def test_the_same_seed_gives_the_same_weights(
     settings = Settings(batch_size=256, compile=False, limit_rows=1000)
     weights = []
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
-        run.train(small, data, tmp_path / name, Settings(**vars(settings) | {"seed": seed}), print)
+        train(small, data, tmp_path / name, Settings(**vars(settings) | {"seed": seed}), print)
         weights.append((tmp_path / name / "model.safetensors").read_bytes())
     assert weights[0] == weights[1] != weights[2]
 
 
 def test_epochs_and_bf16(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
     settings = Settings(2, 256, precision="bf16", compile=False, limit_rows=1000)
-    result = run.train(small, data, tmp_path, settings, print)
+    result = train(small, data, tmp_path, settings)
     assert len((tmp_path / "losses.csv").read_text().splitlines()) == 1 + 2 * 3
     assert all(math.isfinite(task.loss_last) for task in result.tasks.values())
     state = safetensors.torch.load_file(tmp_path / "model.safetensors")
@@ -115,19 +114,30 @@ def test_epochs_and_bf16(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
 
 def test_too_few_rows(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="fewer than one batch of 256: give a smaller --batch-size"):
-        run.train(small, data, tmp_path, Settings(batch_size=256, limit_rows=100), print)
+        train(small, data, tmp_path, Settings(batch_size=256, limit_rows=100), print)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_write_keeps_the_old_files(
-    trained: Any, small: LoadedSpec, data: Path, monkeypatch: pytest.MonkeyPatch
+def test_results_are_written_together(
+    small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, _, out = trained
-    before = {p.name: p.read_bytes() for p in out.iterdir()}
-    monkeypatch.setattr(run.json, "dumps", lambda *args, **options: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run.train(small, data, out, Settings(batch_size=256, compile=False, limit_rows=512), print)
-    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    settings = Settings(batch_size=256, compile=False, limit_rows=512)
+    with monkeypatch.context() as patched:
+        patched.setattr(result, "as_json", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(small, data, tmp_path, settings)
+    assert {p.name for p in tmp_path.iterdir()} - {"tensorboard"} == {
+        "checkpoints", "losses.csv", "settings.json",
+    }  # fmt: skip
+
+
+def test_tensorboard(trained: Any) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    result, _, out = trained
+    found = events.EventAccumulator(str(out / "tensorboard")).Reload()
+    (auc,) = found.Scalars("auc/click")
+    assert (auc.step, auc.value) == (37, pytest.approx(result.tasks["click"].auc))
+    assert [event.step for event in found.Scalars("loss/like")] == [37]
 
 
 def test_table(trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,14 +145,14 @@ def test_table(trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
     table.show(result, out)
     printed = capsys.readouterr().out
     assert "best AUC" in printed
-    assert "first and the last tenth" in printed
+    assert "the last tenth of the steps" in printed
     assert f"{result.tasks['click'].auc:.4f}" in printed
     assert "rows/s" in printed
     unknown = {
         name: dataclasses.replace(task, auc=math.nan, bayes_auc=math.nan)
         for name, task in result.tasks.items()
     }
-    table.show(run.Result(**vars(result) | {"tasks": unknown}), out)
+    table.show(Result(**vars(result) | {"tasks": unknown}), out)
     printed = capsys.readouterr().out
     assert "best AUC" not in printed
     assert "–" in printed
@@ -154,7 +164,7 @@ def test_a_task_without_positives_or_bayes(small: LoadedSpec, data: Path, tmp_pa
         position = rows.column_names.index("is_like")
         none = rows["user_id"].combine_chunks().is_null()  # all false
         pq.write_table(rows.set_column(position, "is_like", none), tmp_path / f"{split}.parquet")
-    result = run.train(small, tmp_path, tmp_path, Settings(batch_size=256, compile=False), print)
+    result = train(small, tmp_path, tmp_path, Settings(batch_size=256, compile=False), print)
     assert math.isnan(result.tasks["like"].auc)
     assert json.loads((tmp_path / "metrics.json").read_text())["tasks"]["like"]["auc"] is None
 
@@ -178,6 +188,56 @@ def test_command_line(
     assert "epoch 1/1  step 37/37" in out
     assert "model.safetensors, metrics.json, losses.csv are in runs/small" in out
     assert Path("runs/small/model.safetensors").is_file()
+
+
+def test_command_line_resumes(
+    small_file: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Settings are those that the run was started with, unless a flag gives others."""
+    monkeypatch.chdir(small_file.parent)
+    given = (small_file, "--data", data, "--out", "r")
+    first = ("--batch-size", 128, "--limit-rows", 400, "--lr", "0.01", "--no-compile")
+    assert homespec_train(monkeypatch, *given, *first) == 0
+    assert homespec_train(monkeypatch, *given) == 2
+    assert (
+        "r holds a run, at step 3, after epoch 1 of 1: --resume goes on" in capfd.readouterr().err
+    )
+    assert homespec_train(monkeypatch, *given, "--resume", "--epochs", 2) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert "resumed with --epochs 2 in place of --epochs 1\n" in out
+    assert "resumed at step 3, after epoch 1 of 1\n" in out
+    assert "epoch 2/2  step 3/3" in out
+    assert "Epoch 2 of 2 is the best" in out or "Epoch 1 of 2 is the best" in out
+    assert homespec_train(monkeypatch, *given, "--resume", "--batch-size", 64) == 2
+    assert "started with --batch-size 128, not --batch-size 64: resume" in capfd.readouterr().err
+    assert homespec_train(monkeypatch, *given, "--resume", "--overwrite") == 2
+    assert "give one" in capfd.readouterr().err
+    written = json.loads(Path("r/settings.json").read_text())
+    assert written["settings"]["lr"] == 0.01
+    assert written["settings"]["epochs"] == 2
+
+
+def test_help_is_in_groups(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert homespec_train(monkeypatch, "--help") == 0
+    printed = capfd.readouterr().out
+    headings = [line for line in printed.splitlines() if line.endswith(":") and line[0] != " "]
+    assert headings == ["Model:", "Data:", "Learning:", "Machine:", "Run:"]
+    assert printed.index(" --data ") < printed.index(" --lr ") < printed.index(" --resume ")
+
+
+def test_choices_of_the_command_line_are_all_that_there_are(small_file: Path) -> None:
+    """The command line spells them out, since it imports no torch."""
+    choices = {p.name: p.type.choices for p in cli_train.train.params if hasattr(p.type, "choices")}
+    assert tuple(choices["weighting"]) == weighting.METHODS
+    assert tuple(choices["optimizer"]) == optimizers.DENSE
+    assert tuple(choices["table_optimizer"]) == optimizers.TABLES
+    assert set(choices["precision"]) == set(run.PRECISIONS)
+    defaults = cli_train.train.make_context("train", [str(small_file), "--data", "d"]).params
+    for name, value in vars(Settings()).items():
+        assert defaults[name] == value, name
 
 
 def test_command_line_says_what_is_wrong(
@@ -232,7 +292,7 @@ def test_compiled_training_is_eager_training(data: Path, tmp_path: Path) -> None
     losses = []
     for compiled in (False, True):
         settings = Settings(batch_size=256, compile=compiled, limit_rows=1100)
-        result = run.train(tiny, data, tmp_path, settings, print)
+        result = train(tiny, data, tmp_path, settings, print)
         assert result.compiled is compiled
         losses.append([task.loss_last for task in result.tasks.values()])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)

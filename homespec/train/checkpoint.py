@@ -1,0 +1,150 @@
+"""Training: a checkpoint as a folder of safetensors and JSON, written whole or not at all.
+
+    last/model.safetensors      weights and running statistics by logical name
+    last/optimizer.safetensors  moments by logical name, states of random generators
+    last/state.json             everything else: spec, settings, position, history
+
+Nothing is pickled. A new checkpoint is complete on the disk before it takes the place of the one
+before, which is put aside for that moment: whenever the process dies, one of the two is there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from homespec.train import RunError
+
+FOLDER, LAST, BEST = "checkpoints", "last", "best"
+WEIGHTS_FILE, OPTIMIZER_FILE, STATE_FILE = (
+    "model.safetensors", "optimizer.safetensors", "state.json",
+)  # fmt: skip
+VERSION = 1
+"""Counts the meanings of state.json; a change makes old checkpoints unreadable."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights by logical name, what the optimiser knows, and the rest as JSON."""
+
+    weights: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    state: Json
+
+
+def write(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write to `folder`, in place of what is there. Raises RunError if that fails.
+
+    After an error, and after the death of the process at any moment, the old one is there.
+    """
+    new, old = _beside(folder)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        recover(folder)
+        new.mkdir()
+        try:
+            safetensors.torch.save_file(dict(checkpoint.weights), new / WEIGHTS_FILE)
+            safetensors.torch.save_file(dict(checkpoint.optimizer), new / OPTIMIZER_FILE)
+            state = {"version": VERSION, **checkpoint.state}
+            (new / STATE_FILE).write_text(json.dumps(without_nan(state), indent=1) + "\n")
+            for path in (*new.iterdir(), new):
+                path.chmod(0o755 if path.is_dir() else 0o644)
+                sync(path)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)  # on a full disk its room is needed
+            raise
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        sync(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def read(folder: Path) -> Checkpoint:
+    """The checkpoint of a folder. Raises RunError if it is not one, or of another version."""
+    with _reading(folder):
+        weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+        optimizer = safetensors.torch.load_file(folder / OPTIMIZER_FILE)
+    return Checkpoint(weights, optimizer, read_state(folder))
+
+
+def read_state(folder: Path) -> Json:
+    """What a checkpoint holds besides tensors. Raises RunError as `read` does."""
+    with _reading(folder):
+        state: Json = json.loads((folder / STATE_FILE).read_text())
+    if not isinstance(state, dict) or state.get("version") != VERSION:
+        raise RunError(
+            f"the checkpoint {folder} is not of this version of homespec: resume it with the"
+            " version that wrote it, or start again in another --out"
+        )
+    return state
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise RunError(
+            f"the checkpoint {folder} cannot be read ({reason}): remove it and start again,"
+            " or bring it back from a copy"
+        ) from None
+
+
+def recover(folder: Path) -> bool:
+    """Clear up behind a process that died while it wrote; whether there is a checkpoint."""
+    new, old = _beside(folder)
+    if new.exists():
+        shutil.rmtree(new)
+    if old.exists():
+        if folder.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(folder)
+    return folder.exists()
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    return folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or the entries of a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Errors of the file system as one line about what could not be written."""
+    try:
+        yield
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rpartition("error: ")[2]
+        raise RunError(f"{path} cannot be written ({reason})") from None
+
+
+def without_nan(value: object) -> object:
+    """NaN is no JSON: null takes its place."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,113 @@
+"""Training: predictions on the held-out rows -> what each task's metrics are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from homespec.data.batches import Batch
+from homespec.schema.models import Spec
+from homespec.train import RunError, metrics
+from homespec.train.metrics import HIGHER_IS_BETTER
+from homespec.train.settings import Settings
+
+Measured = dict[str, dict[str, float]]
+"""By task and metric."""
+
+
+@dataclass
+class Predictions:
+    """Collects scores, labels and users of one pass over the held-out rows, on the CPU."""
+
+    tasks: tuple[str, ...]
+    observed: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    """Labels by task -> those of each task's own samples."""
+    _parts: list[tuple[Tensor, Tensor, Tensor | None]] = field(default_factory=list)
+
+    def add(self, batch: Batch, logits: dict[str, Tensor]) -> None:
+        """The predictions of one batch."""
+        labels = self.observed(batch.labels)
+        scores_TB, labels_TB = (
+            torch.stack([values[task].float() for task in self.tasks]).cpu()
+            for values in (logits, labels)
+        )
+        self._parts.append((scores_TB, labels_TB, batch.users))
+
+    def take(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Scores [T, N], labels [T, N] and users [N] of all batches; begins anew."""
+        scores, labels, users = zip(*self._parts, strict=True)
+        self._parts.clear()
+        joined = None if users[0] is None else torch.cat([u.cpu() for u in users])
+        return torch.cat(scores, 1), torch.cat(labels, 1), joined
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured of the tasks of a spec."""
+
+    kinds: Mapping[str, str]
+    scales: Mapping[str, float]
+    weights: Mapping[str, float]
+
+    @classmethod
+    def of(cls, spec: Spec, code: ModuleType) -> Measures:
+        """The measures of a spec and its generated code."""
+        return cls(
+            {name: task.kind for name, task in spec.tasks.items()},
+            getattr(code, "SCALES", {}),
+            {name: task.weight for name, task in spec.tasks.items()},
+        )
+
+    def measured(
+        self, tasks: tuple[str, ...], scores_TN: Tensor, labels_TN: Tensor, users: Tensor | None
+    ) -> Measured:
+        """The metrics of each task."""
+        found = {}
+        for task, score_N, label_N in zip(tasks, scores_TN, labels_TN, strict=True):
+            found[task] = {"rate": float(label_N.double().nanmean())} | metrics.measure(
+                self.kinds[task], score_N.numpy(), label_N.numpy(),
+                None if users is None else users.numpy(), self.scales.get(task, 1.0),
+            )  # fmt: skip
+        return found
+
+    def monitor(self, settings: Settings) -> Monitor:
+        """The metric to compare epochs by. Raises RunError if no task has it."""
+        kinds = set(self.kinds.values())
+        name = settings.monitor or ("auc" if "binary" in kinds else "mae")
+        metric, _, task = name.partition("/")
+        of = "regression" if metric in ("mae", "rmse") else "binary"
+        tasks = [t for t, kind in self.kinds.items() if kind == of]
+        if metric not in HIGHER_IS_BETTER or not tasks or (task and task not in tasks):
+            raise RunError(
+                f"--monitor {name} is no metric of this spec: give one of"
+                f" {', '.join(HIGHER_IS_BETTER)}, perhaps with a slash and a task, such as"
+                f" auc/{next(iter(self.kinds))}"
+            )
+        if metric == "gauc" and settings.gauc_by is None:
+            raise RunError("--monitor gauc needs the column of users: give --gauc-by COLUMN")
+        return Monitor(name, metric, {t: self.weights[t] for t in ([task] if task else tasks)})
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """One number for an epoch: the mean of a metric over tasks, by the weights of their losses."""
+
+    name: str
+    metric: str
+    weights: Mapping[str, float]
+
+    def value(self, measured: Measured) -> float:
+        """The mean over the tasks that have the metric; NaN if none has."""
+        own = {task: measured[task] for task in self.weights}
+        return metrics.weighted(own, self.metric, self.weights)
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether a value is better than another; anything is better than NaN."""
+        if math.isnan(value) or math.isnan(than):
+            return math.isnan(than) and not math.isnan(value)
+        return value > than if HIGHER_IS_BETTER[self.metric] else value < than

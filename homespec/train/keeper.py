@@ -1,0 +1,157 @@
+"""Training: when checkpoints are written, what they hold, and when training stops early."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from torch import Tensor
+
+from homespec.train import RunError, checkpoint
+from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint, Json
+from homespec.train.evaluate import Monitor
+from homespec.train.logical import copied
+from homespec.train.loop import Position, Training
+from homespec.train.losses import means
+
+
+@dataclass
+class History:
+    """What came of the epochs so far."""
+
+    epochs: list[Json] = field(default_factory=list)
+    """By epoch: its number from 1, steps so far, mean loss and metrics by task, the monitor."""
+    best: int = 0
+    """The number of the best epoch; 0: none yet."""
+    value: float = math.nan
+    """Its monitor."""
+    waited: int = 0
+    """Epochs since then."""
+
+    def add(self, entry: Json, monitor: Monitor) -> bool:
+        """Take in an epoch; whether it is the best so far."""
+        self.epochs.append(entry)
+        best = not self.best or monitor.better(entry["monitor"], self.value)
+        if best:
+            self.best, self.value, self.waited = entry["epoch"], entry["monitor"], 0
+        else:
+            self.waited += 1
+        return best
+
+    def over(self, patience: int | None) -> bool:
+        """Whether patience has run out."""
+        return patience is not None and self.waited >= patience
+
+    @classmethod
+    def of(cls, stored: Json) -> History:
+        """The history that a checkpoint holds; there is no NaN in JSON."""
+        value = stored["value"]
+        return cls(**{**stored, "value": math.nan if value is None else value})
+
+
+class Keeper(lightning.Callback):
+    """Writes `last` every few steps and after each epoch, `best` after the best epoch so far."""
+
+    def __init__(self, out: Path, about: Json, monitor: Monitor) -> None:
+        """`about` tells whose checkpoints they are: spec, settings, data."""
+        self.folder, self.about, self.monitor = out / FOLDER, about, monitor
+        self.history = History()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, training: Any, outputs: object, batch: Any, batch_idx: int
+    ) -> None:
+        """A checkpoint every few steps; not at the end of an epoch, which has its own."""
+        every = training.settings.checkpoint_every
+        last = trainer.fit_loop.batch_idx + 1 >= trainer.num_training_batches
+        if every and training.at.step % every == 0 and not last:
+            self.save(training)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, training: Any) -> None:
+        """Take in the epoch, which has been measured, and keep it."""
+        at = training.at
+        before = self.history.epochs[-1]["step"] if self.history.epochs else 0
+        entry = {
+            "epoch": at.epoch + 1,
+            "step": at.step,
+            "losses": means(training.losses.path, before + 1, at.step),
+            "tasks": training.measured,
+            "monitor": self.monitor.value(training.measured),
+        }
+        training.record(logged(entry))
+        best = self.history.add(entry, self.monitor)
+        training.at = Position(at.epoch + 1, 0, at.step)
+        trainer.should_stop = self.history.over(training.settings.patience)
+        self.save(training, best)
+
+    def save(self, training: Training, best: bool = False) -> None:
+        """Write the checkpoint `last`, and behind it `best` if it is that, too."""
+        training.look()
+        training.losses.sync()
+        taken = self.taken(training)
+        checkpoint.write(taken, self.folder / LAST)
+        if best:  # if the process dies before, `restore` does it
+            self._save_best(taken)
+
+    def _save_best(self, taken: Checkpoint) -> None:
+        checkpoint.write(Checkpoint(taken.weights, {}, taken.state), self.folder / BEST)
+
+    def taken(self, training: Training) -> Checkpoint:
+        """Copies of all that the run is. Raises RunError if a weight is not finite."""
+        state = training.code.logical_state(training.model)
+        weights = {name: copied(value) for name, value in state.items()}
+        bad = [n for n, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
+        if bad:
+            raise RunError(
+                f"the weights {bad[0]} and {len(bad) - 1} more are not finite at epoch"
+                f" {training.at.epoch + 1}, step {training.at.step}: try a smaller --lr or --clip 1"
+            )
+        optimizer = training.learner.stored() | random_states()
+        known = {"at": asdict(training.at), "history": asdict(self.history)}
+        return Checkpoint(weights, optimizer, {**self.about, **known})
+
+    def restore(self, training: Training, kept: Checkpoint) -> None:
+        """Make the run what it was when `kept` was taken."""
+        training.code.load_logical_state(training.model, kept.weights)
+        stored = {k: v for k, v in kept.optimizer.items() if not k.startswith(RANDOM)}
+        training.at = Position(**kept.state["at"])
+        training.learner.load(stored, training.at.step)
+        set_random_states(kept.optimizer)
+        self.history = History.of(kept.state["history"])
+        best = self.folder / BEST
+        if self.history.best == training.at.epoch and training.at.batch == 0 < training.at.epoch:
+            there = checkpoint.recover(best)
+            if not there or checkpoint.read_state(best)["at"] != kept.state["at"]:
+                self._save_best(kept)
+
+
+def logged(entry: Json) -> dict[str, float]:
+    """The numbers of an epoch as the loggers have them."""
+    return {"monitor": entry["monitor"]} | {
+        f"{metric}/{task}": value
+        for task, measured in entry["tasks"].items()
+        for metric, value in measured.items()
+    }
+
+
+RANDOM = "random/"
+
+
+def random_states() -> dict[str, Tensor]:
+    """The states of torch's random generators; nothing else draws numbers in training."""
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {f"{RANDOM}cpu": torch.get_rng_state()} | {
+        f"{RANDOM}cuda.{number}": state for number, state in enumerate(devices)
+    }
+
+
+def set_random_states(stored: Any) -> None:
+    """Set those generators that there are."""
+    torch.set_rng_state(stored[f"{RANDOM}cpu"])
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            if (state := stored.get(f"{RANDOM}cuda.{number}")) is not None:
+                torch.cuda.set_rng_state(state, number)

@@ -1,0 +1,137 @@
+"""Training: what one batch does to the weights: losses, one gradient of them, clipped, a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from homespec import runtime
+from homespec.data.batches import Batch
+from homespec.train import RunError
+from homespec.train.logical import copied, load_moments, moments
+from homespec.train.optimizers import RowwiseAdagrad, dense_optimizer, schedule
+from homespec.train.settings import Settings
+from homespec.train.tables import SparseTables
+from homespec.train.weighting import weighting_of
+from homespec.train.weighting.gradnorm import last_shared
+
+Step = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
+WEIGHTING = "weighting"
+
+
+class Learner:
+    """The optimisers of a model, and how the losses of its tasks become one gradient.
+
+    `code` is the generated Python module that `model` comes from. Forward and losses are one graph
+    for torch.compile.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        code: ModuleType,
+        kinds: Mapping[str, str],
+        settings: Settings,
+        compiled: bool,
+    ) -> None:
+        """Take over `model`, whose tasks are of these kinds."""
+        self.model, self.code, self.settings = model, code, settings
+        weights = {task: code.WEIGHTS[task] for task in code.TASKS}
+        self.weighting = weighting_of(settings.weighting, weights, kinds, code.logical_views)
+        self.tables = self._sparse() if settings.table_optimizer != "adam" else None
+        self._trained: dict[str, Tensor] = {
+            name: p for name, p in model.named_parameters() if p.requires_grad
+        }
+        self._check_shared()
+        self.optimizers = self._optimizers()
+        self.schedules = [schedule(each, settings.warmup_steps) for each in self.optimizers]
+        step = step_of(model, code)
+        self.step: Step = runtime.compiled(step, dynamic=False) if compiled else step
+
+    def _sparse(self) -> SparseTables:
+        if not self.settings.optimize:
+            raise RunError(
+                f"--table-optimizer {self.settings.table_optimizer} is for optimised code: leave"
+                " --no-optimize out, or train with --table-optimizer adam"
+            )
+        return SparseTables(self.model)
+
+    def _check_shared(self) -> None:
+        if self.settings.weighting == "gradnorm":
+            try:
+                last_shared(self.leaves, self.code.logical_views)
+            except ValueError as error:
+                raise RunError(f"{error}: take another --weighting") from None
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        settings = self.settings
+        dense = dense_optimizer(
+            settings.optimizer, self.model, self.code.logical_views, settings.lr,
+            settings.weight_decay, self.weighting.groups(),
+        )  # fmt: skip
+        if self.tables is None:
+            return [dense]
+        weights = [t.get_parameter("weight") for t in self.tables.tables.values()]
+        return [dense, RowwiseAdagrad(weights, settings.table_lr)]
+
+    def learn(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Take one step; the loss [] and the tasks' own losses [T]."""
+        if self.tables:
+            self.tables.fit(batch.features)
+        with self.weighting.several_passes():
+            losses_T = self.step(batch.features, batch.labels)
+        with torch.autocast(losses_T.device.type, enabled=False):  # it is for the forward alone
+            leaves = self.leaves
+            rows = self.tables.rows if self.tables else None
+            loss = self.weighting.backward(losses_T, leaves, rows)
+            if self.settings.clip is not None:
+                nn.utils.clip_grad_norm_(leaves.values(), self.settings.clip)
+            if self.tables:
+                self.tables.collect()
+            for optimizer, scheduled in zip(self.optimizers, self.schedules, strict=True):
+                optimizer.step()
+                optimizer.zero_grad()
+                scheduled.step()
+        return loss.detach(), losses_T.detach()
+
+    @property
+    def leaves(self) -> dict[str, Tensor]:
+        """What gets a gradient: parameters by name, and what was looked up in sparse tables."""
+        return self._trained | (self.tables.leaves if self.tables else {})
+
+    def stored(self) -> dict[str, Tensor]:
+        """Moments by logical name, and what the weighting has learned: copies on the CPU."""
+        own = {f"{WEIGHTING}/{n}": copied(t) for n, t in self.weighting.state_dict().items()}
+        return own | moments(self.code, self.names, self.optimizers)
+
+    def load(self, stored: Mapping[str, Tensor], step: int) -> None:
+        """Go on from what `stored` gave after `step` steps."""
+        start = f"{WEIGHTING}/"
+        own = {k.removeprefix(start): t for k, t in stored.items() if k.startswith(start)}
+        self.weighting.load_state_dict(own)
+        load_moments(self.code, self.names, self.optimizers, stored)
+        for scheduled in self.schedules:
+            scheduled.last_epoch = step
+            factor = scheduled.lr_lambdas[0](step)
+            groups = zip(scheduled.optimizer.param_groups, scheduled.base_lrs, strict=True)
+            for group, lr in groups:
+                group["lr"] = lr * factor
+
+    @property
+    def names(self) -> dict[Tensor, str]:
+        """The names of all parameters that optimisers step."""
+        found: dict[Tensor, str] = {p: name for name, p in self.model.named_parameters()}
+        return found | {p: f"{WEIGHTING}.{n}" for n, p in self.weighting.named_parameters()}
+
+
+def step_of(model: nn.Module, code: ModuleType) -> Step:
+    """A function of features and labels to the tasks' own losses [T]."""
+
+    def step(features: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
+        losses = code.losses(model(features), labels)
+        return torch.stack([losses[task] for task in code.TASKS])
+
+    return step

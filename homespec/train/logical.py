@@ -1,0 +1,98 @@
+"""Training: the moments of optimisers by the logical names of the weights they belong to.
+
+Weights that the optimised code holds in one tensor have moments of their own here, so a checkpoint
+outlives another batching. A moment has the shape of its weight, or a value for each of its rows,
+or one value for all of it, such as the number of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Optimizers = Iterable[torch.optim.Optimizer]
+
+
+def moments(
+    code: ModuleType, names: Mapping[Tensor, str], optimizers: Optimizers
+) -> dict[str, Tensor]:
+    """The state of the optimisers as `MOMENT/LOGICAL NAME` -> copy on the CPU.
+
+    `names` are those of parameters in the model; one of no model keeps its name.
+    """
+    found: dict[str, Tensor] = {}
+    for optimizer in optimizers:
+        for parameter, state in optimizer.state.items():
+            for moment, value in state.items():
+                spread = value.expand(parameter.shape) if value.dim() == 0 else value
+                for name, view in _views(code, names[parameter], spread.detach()).items():
+                    one = view.flatten()[0] if value.dim() == 0 else view
+                    found[f"{moment}/{name}"] = copied(one)
+    return found
+
+
+def load_moments(
+    code: ModuleType,
+    names: Mapping[Tensor, str],
+    optimizers: Optimizers,
+    stored: Mapping[str, Tensor],
+) -> None:
+    """Give the optimisers the state that `moments` took, whatever the batching was then."""
+    kinds = sorted({key.partition("/")[0] for key in stored})
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                state = {
+                    kind: value
+                    for kind in kinds
+                    if (value := _joined(code, names[parameter], parameter, kind, stored))
+                    is not None
+                }
+                if state:
+                    optimizer.state[parameter] = _placed(state, parameter, group)
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """A tensor of its own memory on the CPU."""
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def _views(code: ModuleType, name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """The logical parts of a tensor of the model."""
+    views: dict[str, Tensor] = code.logical_views({name: tensor})
+    return views or {name: tensor}
+
+
+def _joined(
+    code: ModuleType, name: str, parameter: Tensor, kind: str, stored: Mapping[str, Tensor]
+) -> Tensor | None:
+    """One moment of a parameter, put together from those of its logical parts."""
+    parts = _views(code, name, parameter.detach())
+    pieces = {part: stored[key] for part in parts if (key := f"{kind}/{part}") in stored}
+    if not pieces:
+        return None
+    first_name, first = next(iter(pieces.items()))
+    if first.dim() == 0:
+        return torch.stack(list(pieces.values())).max()
+    same = first.shape == parts[first_name].shape
+    shape = parameter.shape if same else (len(parameter), *first.shape[1:])
+    whole = torch.zeros(shape, dtype=first.dtype)
+    views = _views(code, name, whole)
+    for part, piece in pieces.items():
+        views[part].copy_(piece)
+    return whole
+
+
+def _placed(
+    state: dict[str, Tensor], parameter: Tensor, group: dict[str, Any]
+) -> dict[str, Tensor]:
+    """Moments on the device of their parameter; the count of steps where the optimiser wants it."""
+    with_parameter = bool(group.get("fused") or group.get("capturable"))
+    return {
+        kind: value if kind == "step" and not with_parameter else value.to(parameter.device)
+        for kind, value in state.items()
+    }

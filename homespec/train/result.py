@@ -1,0 +1,135 @@
+"""Training: what a run came to, from its checkpoints, and the files that tell of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+
+from homespec import __version__
+from homespec.schema.labels import parse_label
+from homespec.train import checkpoint
+from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE, without_nan
+from homespec.train.keeper import History
+from homespec.train.losses import means
+from homespec.train.settings import Settings
+from homespec.writing import replacing
+
+if TYPE_CHECKING:
+    from homespec.schema.models import Spec, Task
+
+METRICS_FILE, SETTINGS_FILE = "metrics.json", "settings.json"
+BAYES_FILE = "bayes.json"
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What training did to one task. NaN where there is nothing to measure."""
+
+    kind: str
+    """binary or regression."""
+    loss_first: float
+    """Mean over the first tenth of the steps."""
+    loss_last: float
+    """Mean over the last tenth of the steps."""
+    rate: float = math.nan
+    """Mean label of the held-out rows: for a binary task the share of positives."""
+    auc: float = math.nan
+    """On the held-out rows, as all that follows."""
+    gauc: float = math.nan
+    logloss: float = math.nan
+    pcoc: float = math.nan
+    """Mean prediction by mean label."""
+    bayes_auc: float = math.nan
+    """The best AUC to expect there, where the data's generator knows it."""
+    mae: float = math.nan
+    """Mean absolute error of a regression, in the label's units."""
+    rmse: float = math.nan
+    """Root mean square error of a regression."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training run came to."""
+
+    spec: str
+    spec_sha256: str
+    settings: Settings
+    compiled: bool
+    compilations: int
+    """Graphs that torch.compile made in this process."""
+    tasks: dict[str, TaskResult]
+    """After the best epoch."""
+    monitor: str
+    history: History
+    rows_train: int
+    rows_valid: int
+    rows_per_second: float
+    seconds: float
+    """Of this process."""
+    parameters: int
+
+
+def task_results(
+    spec: Spec, history: History, losses: Path, bayes: dict[str, float]
+) -> dict[str, TaskResult]:
+    """The metrics of the best epoch, and how losses went."""
+    steps = history.epochs[-1]["step"]
+    tenth = math.ceil(steps / 10)
+    first, last = means(losses, 1, tenth), means(losses, steps - tenth + 1, steps)
+    best = history.epochs[history.best - 1]["tasks"]
+    return {
+        name: TaskResult(
+            kind=task.kind,
+            loss_first=first[name],
+            loss_last=last[name],
+            bayes_auc=_best(task, bayes),
+            **{metric: _number(value) for metric, value in best[name].items()},
+        )
+        for name, task in spec.tasks.items()
+    }
+
+
+def _number(stored: float | None) -> float:
+    return math.nan if stored is None else stored
+
+
+def _best(task: Task, bayes: dict[str, float]) -> float:
+    """The best AUC that the data's generator knows: for binary labels over all rows."""
+    if task.where or task.kind != "binary":
+        return math.nan
+    return bayes.get(str(parse_label(task.label)), math.nan)
+
+
+def read_bayes(path: Path) -> dict[str, float]:
+    """The best AUC to expect, by label in its one spelling; empty if the file is not there."""
+    if not path.is_file():
+        return {}
+    by_label = json.loads(path.read_text())["auc"]
+    return {str(parse_label(label)): value for label, value in by_label.items()}
+
+
+def write(result: Result, out: Path) -> None:
+    """Write the weights of the best epoch and all metrics to the folder `out`, all or none."""
+    weights = checkpoint.read(out / FOLDER / BEST).weights
+    with checkpoint.writing(out), replacing(out / WEIGHTS_FILE, out / METRICS_FILE) as paths:
+        safetensors.torch.save_file(dict(weights), paths[0], metadata=_metadata(result))
+        paths[1].write_text(json.dumps(as_json(result), indent=2) + "\n")
+
+
+def as_json(result: Result) -> Any:
+    """What metrics.json holds."""
+    found = asdict(result)
+    history = found.pop("history")
+    found |= {"best_epoch": history["best"], "history": history["epochs"]}
+    return without_nan(found)
+
+
+def _metadata(result: Result) -> dict[str, str]:
+    """What tells the weights of one model from those of another."""
+    about = {"spec": result.spec, "spec_sha256": result.spec_sha256, "homespec": __version__}
+    return {"about": json.dumps(about)}  # one key: the format does not keep their order

@@ -1,0 +1,91 @@
+"""Training: how to train, and which of it a run may change when it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from homespec.train import RunError
+
+SHUFFLE_ROWS = 262_144
+CHECKPOINT_EVERY = 2000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. The flags of `homespec train` have the same names and say more."""
+
+    epochs: int = 1
+    batch_size: int = 1024
+    lr: float = 3e-3
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    clip: float | None = None
+    """The norm to which gradients are clipped."""
+    optimizer: str = "adam"
+    table_optimizer: str = "adam"
+    """adam: as one of all weights; adagrad: of the rows of a batch alone, an accumulator a row."""
+    table_lr: float = 0.02
+    """The learning rate of adagrad for tables."""
+    weighting: str = "fixed"
+    seed: int = 0
+    precision: str = "float32"
+    compile: bool | None = None
+    """None: where it can work."""
+    optimize: bool = True
+    """False trains the readable twin: one module for each expert."""
+    workers: int = 0
+    shuffle_rows: int = SHUFFLE_ROWS
+    """Rows of the buffer in which rows are shuffled; 0 keeps the order of the files."""
+    limit_rows: int | None = None
+    """Use the first rows only."""
+    gauc_by: str | None = None
+    """The column of users, for GAUC."""
+    monitor: str | None = None
+    """The metric that says which epoch is best. None: AUC if there is a binary task, else MAE."""
+    patience: int | None = None
+    """Stop after so many epochs in a row that were not the best. None: never."""
+    checkpoint_every: int = CHECKPOINT_EVERY
+    """Steps between checkpoints inside an epoch; 0: only at the end of each epoch."""
+
+
+FIXED = (
+    "batch_size", "seed", "shuffle_rows", "limit_rows", "optimizer", "table_optimizer",
+    "weighting", "gauc_by", "monitor",
+)  # fmt: skip
+"""What a checkpoint's position, moments and history depend on; the rest may change on resuming."""
+
+
+def flag(name: str) -> str:
+    """How the command line calls a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def from_json(stored: Mapping[str, Any]) -> Settings:
+    """The settings of a run folder; what it does not know has its default."""
+    known = {field.name for field in dataclasses.fields(Settings)}
+    return Settings(**{name: value for name, value in stored.items() if name in known})
+
+
+def changes(before: Settings, now: Settings) -> Iterator[str]:
+    """What may change and does, as lines for the user. Raises RunError for what may not."""
+    for name in (field.name for field in dataclasses.fields(Settings)):
+        old, new = getattr(before, name), getattr(now, name)
+        if old == new:
+            continue
+        if name in FIXED:
+            raise RunError(
+                f"the run was started with {_told(name, old)}, not {_told(name, new)}: resume it"
+                " with the same, or start another run in another --out"
+            )
+        yield f"{_told(name, new)} in place of {_told(name, old)}"
+
+
+def _told(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return flag(name if value else f"no_{name}")
+    if value is None:
+        return f"no {flag(name)}"
+    return f"{flag(name)} {value}"

@@ -1,0 +1,130 @@
+"""Training: gradients of embedding tables for the rows of a batch alone, eager and compiled.
+
+A table's dense gradient is as large as the table, and nearly all of it zero. Here the tables'
+weights take no part in differentiation. What was looked up does: a forward hook adds a leaf of
+zeros to it, whose gradient is that of the look-up, and remembers the rows. Afterwards both become a
+sparse gradient of the weight, for any optimiser that takes one. All shapes are fixed, so the step
+stays one graph for torch.compile, which folds the addition away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from homespec.train.ranks import gathered
+
+Features = Mapping[str, Tensor]
+
+
+def tables_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The generated `Table`s of a model by name: merged embeddings of features of one width."""
+    return {name: m for name, m in model.named_modules() if type(m).__name__ == "Table"}
+
+
+class SparseTables:
+    """Takes the tables of a model over. For each step:
+
+        tables.fit(features)
+        losses_T = step(features, labels)       # eager or compiled
+        ...                                     # differentiate with respect to tables.leaves, too
+        tables.collect()                        # weight.grad of each table, sparse
+
+    Only look-ups in training mode with gradients on are differentiated.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Freeze the tables' weights and watch their look-ups."""
+        self.features: nn.Module = model.get_submodule("features")
+        self.tables = tables_of(model)
+        self.leaves: dict[str, Tensor] = {}
+        """By `TABLE/FEATURE`: zeros of the shape of a look-up [..., E]."""
+        self.rows: dict[str, Tensor] = {}
+        """By `TABLE/FEATURE`: the rows of the table that the last step looked up, int64 [...]."""
+        self._shapes: dict[str, torch.Size] = {}
+        self._measuring = False
+        for name, table in self.tables.items():
+            table.get_parameter("weight").requires_grad_(False)
+            table.register_forward_hook(self._hook(name))
+
+    def fit(self, features: Features) -> None:
+        """Make leaves for look-ups of this shape, unless those that are there fit."""
+        shapes = {name: column.shape for name, column in features.items()}
+        if shapes == self._shapes:
+            return
+        training = self.features.training
+        self.leaves.clear()
+        self.rows.clear()
+        self._measuring = True
+        try:
+            with torch.no_grad():
+                self.features.eval()(features)  # running statistics stay as they are
+        finally:
+            self._measuring = False
+            self.features.train(training)
+        self._shapes = shapes
+
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, dict[str, Tensor]], Any]:
+        """What follows a table's forward: rows by feature -> embeddings by feature."""
+
+        def hook(table: nn.Module, args: Any, found: dict[str, Tensor]) -> Any:
+            if self._measuring:
+                self._measure(name, table, args[0], found)
+            if not (torch.is_grad_enabled() and table.training):
+                return None
+            for feature in found:
+                self.rows[f"{name}/{feature}"] = args[0][feature] + start_of(table, feature)
+            return {f: each + self.leaves[f"{name}/{f}"] for f, each in found.items()}
+
+        return hook
+
+    def _measure(
+        self, name: str, table: nn.Module, rows: Mapping[str, Tensor], found: dict[str, Tensor]
+    ) -> None:
+        weight = table.get_parameter("weight")
+        for feature, each in found.items():
+            own = rows[feature] + start_of(table, feature)
+            if not torch.equal(weight[own], each):
+                raise AssertionError(f"{name} puts out for {feature} what is not in these rows")
+            self.rows[f"{name}/{feature}"] = own
+            self.leaves[f"{name}/{feature}"] = torch.zeros_like(each, requires_grad=True)
+
+    def collect(self) -> None:
+        """Turn the leaves' gradients into a sparse one of each table's weight; averaged over ranks.
+
+        A row that was looked up more than once stands there more than once: `coalesce` sums them.
+        """
+        for name, table in self.tables.items():
+            weight = table.get_parameter("weight")
+            keys = [key for key in self.leaves if key.rpartition("/")[0] == name]
+            rows, grads = [], []
+            for key in keys:
+                grad = self.leaves[key].grad
+                if grad is not None:
+                    rows.append(self.rows[key].flatten())
+                    grads.append(grad.view(-1, weight.shape[1]))
+                self.leaves[key].grad = None
+            if rows:
+                weight.grad = sparse(torch.cat(rows), torch.cat(grads), weight.shape)
+
+
+def sparse(rows_N: Tensor, grads_NE: Tensor, shape: torch.Size) -> Tensor:
+    """A sparse gradient of a table of this shape, the mean over all ranks of a process group."""
+    (rows_N, grads_NE), ranks = gathered(rows_N, grads_NE)
+    return torch.sparse_coo_tensor(
+        rows_N.unsqueeze(0), grads_NE / ranks if ranks > 1 else grads_NE, shape,
+        check_invariants=False,
+    )  # fmt: skip
+
+
+def start_of(table: nn.Module, feature: str) -> Tensor | int:
+    """The row at which a feature's part of its table begins."""
+    starts: Any = table.starts
+    if isinstance(starts, dict):
+        return int(starts[feature])
+    names: Any = table.names
+    start: Tensor = starts[names.index(feature)]
+    return start

@@ -1,0 +1,74 @@
+"""Training: what all ways to make one gradient of the tasks' losses have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+Tensors = Mapping[str, Tensor]
+
+
+class Weighting(nn.Module):
+    """Makes one gradient of the tasks' losses. A step is
+
+        with weighting.several_passes():
+            losses_T = step(features, labels)          # eager or compiled
+        total = weighting.backward(losses_T, leaves, rows)
+
+    where `leaves` are the tensors to be trained by name: the model's parameters that ask for a
+    gradient, and those of `SparseTables`, whose `rows` go along. Its own parameters, where it
+    learns weights, belong into the dense optimiser as `groups` says.
+
+    With several processes all calls are collective and leave the same weights in each of them.
+    """
+
+    prior_T: Tensor
+    """The weights of the spec."""
+    last_T: Tensor
+    """The weights of the last step."""
+    lr: float | None = None
+    """The learning rate of learned weights; None: that of the model."""
+    passes_many: bool = False
+    """Whether the graph of the losses is differentiated more than once."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        """For tasks, in the order of the losses, with the weights of the spec."""
+        super().__init__()
+        self.tasks = tuple(weights)
+        prior_T = torch.tensor(list(weights.values()))
+        self.register_buffer("prior_T", prior_T, persistent=False)
+        self.register_buffer("last_T", prior_T.clone())
+
+    def several_passes(self) -> AbstractContextManager[object]:
+        """What the step must run within: torch.compile then keeps what later passes read.
+
+        By default the first backward pass of a compiled graph may write over its inputs.
+        """
+        if not self.passes_many:
+            return nullcontext()
+        found: AbstractContextManager[object] = torch._functorch.config.patch(donated_buffer=False)
+        return found
+
+    def groups(self) -> list[dict[str, object]]:
+        """Parameter groups for the dense optimiser: none, or the learned weights, without decay."""
+        learned = list(self.parameters())
+        rate = {} if self.lr is None else {"lr": self.lr}
+        return [{"params": learned, "weight_decay": 0.0, **rate}] if learned else []
+
+    def backward(self, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None) -> Tensor:
+        """Add to `.grad` of the leaves and of the learned weights; the total loss [], to log.
+
+        The losses must come from one forward pass. `rows` are the table rows of those leaves that
+        are look-ups, by the same names.
+        """
+        raise NotImplementedError
+
+    def current(self) -> dict[str, float]:
+        """The weights of the last step by task; waits for the device."""
+        return dict(zip(self.tasks, self.last_T.tolist(), strict=True))
+
+    def _remember(self, weights_T: Tensor) -> None:
+        self.last_T.copy_(weights_T.detach())

@@ -1,0 +1,96 @@
+"""Training: GradNorm, weights by which all tasks pull at the shared weights alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from homespec.train.ranks import mean
+from homespec.train.weighting.base import Tensors, Weighting
+
+Views = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
+SHARED = re.compile(r"experts\.(?P<layer>\w+)\.shared\.\w+\.linears\.(?P<linear>\d+)\.weight")
+
+
+class GradNorm(Weighting):
+    """Moves the weights so that slower tasks get larger gradients.
+
+        G_t = |gradient of w_t L_t on W|     r_t = (L_t / L_t(0)) over its mean
+        learns w from: the sum of |G_t - mean(G) r_t^alpha|, the target taken as a constant
+
+    W is the last Linear of the root's experts in the last layer where the root has some: the last
+    weights that all tasks read. L_t(0) is a task's loss in the first batch that has labels of it.
+    Weights are sum(w of the spec) * softmax(theta), so they stay positive and keep their sum, for
+    which the paper divides after each step; they start at the spec's. One backward pass of the
+    whole model, and one to W for each task (a compiled step always goes all the way).
+    Source: Chen et al., *GradNorm*, ICML 2018; its alpha 1.5 and learning rate 0.025.
+    """
+
+    lr = 0.025
+    passes_many = True
+    first_T: Tensor
+    """Each task's first loss; 0 where there was no label yet."""
+
+    def __init__(self, weights: Mapping[str, float], views: Views, alpha: float = 1.5) -> None:
+        """`views` is the generated `logical_views`."""
+        super().__init__(weights)
+        self.views, self.alpha = views, alpha
+        self.theta_T = nn.Parameter(self.prior_T.log())
+        self.register_buffer("first_T", torch.zeros(len(self.tasks)))
+
+    def weights(self) -> Tensor:
+        """The present weights [T]."""
+        return self.prior_T.sum() * self.theta_T.softmax(0)
+
+    def backward(self, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None) -> Tensor:
+        """The gradient of the weighted sum, and that of the weights."""
+        weights_T = self.weights()
+        norms_T = self._norms(losses_T, leaves)
+        total = (weights_T.detach().to(losses_T.dtype) * losses_T).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        self._learn(weights_T, norms_T, mean(losses_T.detach().to(weights_T.dtype)))
+        self._remember(weights_T)
+        return total.detach()
+
+    def _learn(self, weights_T: Tensor, norms_T: Tensor, losses_T: Tensor) -> None:
+        self.first_T.copy_(torch.where(self.first_T > 0, self.first_T, losses_T))
+        ratio_T = torch.where(losses_T > 0, losses_T / self.first_T, 1.0)
+        pull_T = weights_T * norms_T
+        target_T = (pull_T.mean() * (ratio_T / ratio_T.mean()) ** self.alpha).detach()
+        (pull_T - target_T).abs().sum().backward()  # type: ignore[no-untyped-call]
+
+    def _norms(self, losses_T: Tensor, leaves: Tensors) -> Tensor:
+        """The norm of each loss's gradient on W [T]."""
+        names = last_shared(leaves, self.views)
+        tensors = {name: leaves[name] for name in {tensor for tensor, _ in names}}
+        norms = []
+        for loss in losses_T.unbind():
+            grads = torch.autograd.grad(
+                loss, list(tensors.values()), retain_graph=True, materialize_grads=True
+            )
+            views = self.views({n: mean(g) for n, g in zip(tensors, grads, strict=True)})
+            squares = torch.stack([views[part].float().square().sum() for _, part in names])
+            norms.append(squares.sum().sqrt())
+        return torch.stack(norms)
+
+
+def last_shared(leaves: Tensors, views: Views) -> list[tuple[str, str]]:
+    """Tensors with the logical names of their parts that make up W.
+
+    Raises ValueError if the root owns no experts.
+    """
+    found = [
+        ((match["layer"], match["linear"]), (name, part))
+        for name, leaf in leaves.items()
+        if "/" not in name  # a look-up
+        for part in views({name: leaf.detach()})
+        if (match := SHARED.fullmatch(part))
+    ]
+    if not found:
+        raise ValueError("gradnorm needs experts that all tasks share, and the root owns none")
+    layers = [key[0] for key, _ in found]
+    last = max((key for key, _ in found if key[0] == layers[-1]), key=lambda key: int(key[1]))
+    return [names for key, names in found if key == last]

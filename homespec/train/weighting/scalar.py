@@ -1,0 +1,51 @@
+"""Training: weighted sums of losses: with the spec's weights, or by learned uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from homespec.train.weighting.base import Tensors, Weighting
+
+
+class Fixed(Weighting):
+    """The sum of w_t L_t with the weights of the spec."""
+
+    def backward(self, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None) -> Tensor:
+        """One backward pass of the weighted sum."""
+        total = (self.prior_T.to(losses_T.dtype) * losses_T).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total.detach()
+
+
+class Uncertainty(Weighting):
+    """Weights from the noise that each task is learned to have; one backward pass.
+
+        sum of w_t (a_t exp(-s_t) L_t + s_t / 2)        s_t = log sigma_t², learned from 0
+
+    a is 1/2 for a regression (a Gaussian likelihood of variance sigma²) and 1 for a binary task
+    (the paper's approximation for logits divided by sigma²). At its optimum exp(s_t) = 2 a_t L_t.
+    The spec's weight stands before the whole term: inside it s_t would only undo it. A task of
+    which the batch has no label (its loss is 0) is left out, lest its s_t fall for nothing.
+    Source: Kendall et al., *Multi-Task Learning Using Uncertainty to Weigh Losses*, CVPR 2018.
+    """
+
+    half_T: Tensor
+
+    def __init__(self, weights: Mapping[str, float], kinds: Mapping[str, str]) -> None:
+        super().__init__(weights)
+        half_T = torch.tensor([0.5 if kinds[t] == "regression" else 1.0 for t in self.tasks])
+        self.register_buffer("half_T", half_T, persistent=False)
+        self.log_variance_T = nn.Parameter(torch.zeros(len(self.tasks)))
+
+    def backward(self, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None) -> Tensor:
+        """One backward pass, of the log-variances, too."""
+        s_T = self.log_variance_T
+        weights_T = self.prior_T * self.half_T * torch.exp(-s_T)
+        terms_T = weights_T * losses_T + self.prior_T * s_T / 2
+        total = terms_T.where(losses_T > 0, 0.0).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        self._remember(weights_T)
+        return total.detach()

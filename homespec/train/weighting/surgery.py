@@ -1,0 +1,162 @@
+"""Training: PCGrad and CAGrad, which resolve conflicts between the tasks' gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from homespec.train import RunError
+from homespec.train.ranks import gathered, mean
+from homespec.train.weighting.base import Tensors, Weighting
+
+WeightsOf = Callable[[Tensor], Tensor]
+"""A Gramian of gradients [T, T] -> their weights [T]."""
+
+
+class Surgery(Weighting):
+    """Combines the tasks' gradients g_t on what they share, by weights that torchjd finds.
+
+    Shared is an element of a tensor where the gradients of two tasks or more are not zero, so that
+    batched tensors need no further knowledge of what is whose. Conflicts are measured there, over
+    all tensors and tables as one vector; what only one task reads gets that task's own gradient.
+    One backward pass for each task, and memory for all their gradients.
+    """
+
+    passes_many = True
+
+    def __init__(self, weights: Mapping[str, float], weights_of: WeightsOf) -> None:
+        """`weights_of` stands for the method."""
+        super().__init__(weights)
+        self.weights_of = weights_of
+
+    def backward(self, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None) -> Tensor:
+        """A pass for each task, then the combination."""
+        from torchjd.autojac import jac
+
+        weighted_T = self.prior_T.to(losses_T.dtype) * losses_T
+        found = jac([weighted_T], inputs=list(leaves.values()), parallel_chunk_size=1)
+        parts = list(_parts(dict(zip(leaves, found, strict=True)), rows or {}))
+        gramian_TT = torch.stack([part.gramian() for part in parts]).sum(0)
+        weights_T = torch.ones_like(self.prior_T)
+        if gramian_TT.any() and gramian_TT.isfinite().all():  # NaN is found by who reads losses
+            weights_T = self.weights_of(gramian_TT).to(self.prior_T)
+        for part in parts:
+            for name, grad in part.combined(weights_T):
+                leaf = leaves[name]
+                leaf.grad = grad if leaf.grad is None else leaf.grad + grad
+        self._remember(weights_T * self.prior_T)
+        return weighted_T.detach().sum()
+
+
+class Dense:
+    """The tasks' gradients of one tensor, [T, ...]; the mean over all processes."""
+
+    def __init__(self, name: str, jacobian_T: Tensor) -> None:
+        self.name, self.jacobian_T = name, mean(jacobian_T)
+        self.shared = _shared(self.jacobian_T)
+
+    def gramian(self) -> Tensor:
+        """The inner products of the tasks' gradients where they are shared, [T, T]."""
+        return _products(self.jacobian_T, self.shared)
+
+    def combined(self, weights_T: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The gradient by the name of its leaf."""
+        yield self.name, _combined(self.jacobian_T, self.shared, weights_T)
+
+
+class LookedUp:
+    """The tasks' gradients of the look-ups of one table, summed by row and over all processes."""
+
+    def __init__(self, jacobians: dict[str, Tensor], rows: Tensors) -> None:
+        self.jacobians = jacobians
+        width = next(iter(jacobians.values())).shape[-1]
+        flat = [j.flatten(1, -2).transpose(0, 1) for j in jacobians.values()]  # [N, T, E]
+        own_NTE, rows_N = torch.cat(flat), torch.cat([rows[name].flatten() for name in jacobians])
+        (all_NTE, all_N), ranks = gathered(own_NTE, rows_N)
+        found_U, at_N = torch.unique(all_N, return_inverse=True)
+        sums_UTE = own_NTE.new_zeros(len(found_U), own_NTE.shape[1], width)
+        self.sums_TUE = sums_UTE.index_add_(0, at_N, all_NTE / ranks).transpose(0, 1)
+        self.shared = _shared(self.sums_TUE)
+        self.own_at = torch.searchsorted(found_U, rows_N)
+
+    def gramian(self) -> Tensor:
+        """The inner products of the tasks' gradients where they are shared, [T, T]."""
+        return _products(self.sums_TUE, self.shared)
+
+    def combined(self, weights_T: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The gradient of each look-up of this process by the name of its leaf."""
+        shared_NE, start = self.shared[self.own_at], 0
+        for name, jacobian_T in self.jacobians.items():
+            shape = jacobian_T.shape[1:]
+            end = start + shape[:-1].numel()
+            yield name, _combined(jacobian_T, shared_NE[start:end].view(shape), weights_T)
+            start = end
+
+
+def _parts(jacobians: dict[str, Tensor], rows: Tensors) -> Iterator[Dense | LookedUp]:
+    tables: dict[str, dict[str, Tensor]] = {}
+    for name, jacobian in jacobians.items():
+        if name in rows:
+            tables.setdefault(name.rpartition("/")[0], {})[name] = jacobian
+        else:
+            yield Dense(name, jacobian)
+    for table in tables.values():
+        yield LookedUp(table, rows)
+
+
+def _shared(jacobian_T: Tensor) -> Tensor:
+    return (jacobian_T != 0).sum(0) > 1
+
+
+def _products(jacobian_T: Tensor, shared: Tensor) -> Tensor:
+    all_TP = (jacobian_T * shared).flatten(1).double()
+    return all_TP @ all_TP.T
+
+
+def _combined(jacobian_T: Tensor, shared: Tensor, weights_T: Tensor) -> Tensor:
+    weighted = torch.tensordot(weights_T.to(jacobian_T.dtype), jacobian_T, dims=1)
+    return torch.where(shared, weighted, jacobian_T.sum(0))
+
+
+# ---------------------------------------------------------------- methods
+
+
+def pcgrad() -> WeightsOf:
+    """Each gradient loses its part along every other one that it conflicts with, in random order.
+
+    From torch's own random numbers. Source: Yu et al., *Gradient Surgery for Multi-Task Learning*,
+    NeurIPS 2020, algorithm 1.
+    """
+    return cast(WeightsOf, _aggregation("pcgrad").PCGradWeighting())
+
+
+def cagrad(c: float = 0.5) -> WeightsOf:
+    """The gradient within c |g| of the plain sum g by which the task worst off gains most.
+
+    The paper's is around the mean of the gradients; here it is T times that, so that learning rate
+    and clipping mean what they do with the other methods. Source: Liu et al., *Conflict-Averse
+    Gradient Descent for Multi-task Learning*, NeurIPS 2021; solved by cvxpy.
+    """
+    try:
+        weights_of = _aggregation("cagrad").CAGradWeighting(c=c)
+    except ImportError:
+        raise RunError(_INSTALL.format("cagrad")) from None
+
+    def scaled(gramian_TT: Tensor) -> Tensor:
+        return cast(Tensor, weights_of(gramian_TT)) * len(gramian_TT)
+
+    return scaled
+
+
+_INSTALL = "--weighting {} needs torchjd and its solver: pip install 'homespec[balance]'"
+
+
+def _aggregation(method: str) -> Any:
+    try:
+        import torchjd.aggregation
+    except ImportError:
+        raise RunError(_INSTALL.format(method)) from None
+    return torchjd.aggregation

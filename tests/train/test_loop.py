@@ -1,0 +1,210 @@
+"""Inside a run: which epoch is best, when it stops, what the optimisers get, how it compiles."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+import homespec
+from homespec.api import LoadedSpec
+from homespec.data.batches import Batch
+from homespec.train import RunError, evaluate, run, table
+from homespec.train.compiling import Compilations
+from homespec.train.evaluate import Monitor
+from homespec.train.keeper import History
+from homespec.train.learner import Learner
+from homespec.train.losses import Losses, means
+from homespec.train.settings import Settings
+
+SHORT = Settings(epochs=9, batch_size=128, limit_rows=400, compile=False)
+
+
+def test_the_best_epoch() -> None:
+    up, down = (Monitor(name, name, {"t": 1.0}) for name in ("auc", "logloss"))
+    for monitor, best in ((up, [1, 1, 3, 3, 3]), (down, [1, 2, 2, 2, 2])):
+        history, found = History(), []
+        for epoch, value in enumerate([0.5, 0.4, 0.6, 0.6, math.nan], start=1):
+            history.add({"epoch": epoch, "monitor": value}, monitor)
+            found.append(history.best)
+        assert found == best
+        assert history.waited == 5 - best[-1]
+        assert history.over(5 - best[-1])
+        assert not history.over(6 - best[-1])
+        assert not history.over(None)
+    history = History()
+    for epoch, value in enumerate([math.nan, math.nan, 0.4], start=1):
+        history.add({"epoch": epoch, "monitor": value}, up)
+    assert history.best == 3
+
+
+def test_the_monitor_weighs_tasks(small: LoadedSpec) -> None:
+    heavy = homespec.loads(TASKS)
+    measures = evaluate.Measures.of(heavy, homespec.build_module(heavy))
+    measured = {"click": {"auc": 0.5}, "like": {"auc": 0.8}, "watch": {"mae": 2.0}}
+    assert measures.monitor(Settings()).value(measured) == pytest.approx((0.5 + 3 * 0.8) / 4)
+    assert measures.monitor(Settings(monitor="auc/click")).value(measured) == 0.5
+    assert measures.monitor(Settings(monitor="mae")).value(measured) == 2
+    assert not measures.monitor(Settings(monitor="mae")).better(3.0, 2.0)
+
+
+TASKS = """\
+homespec: 1
+name: tasks
+features: {user_id: {id: {buckets: 100}, dim: 8}, tab: {id: {vocab: 9}, dim: 8}}
+groups: {g: [click, like, watch]}
+tasks:
+  click: {label: is_click}
+  like: {label: is_like, weight: 3.0}
+  watch: {label: play_time_ms, kind: regression, scale: 1000}
+experts: {width: 8, meta: {shared: 1, group: 1}, task: {shared: 1, group: 0, task: 1}}
+gates: {feature: false, self: false}
+"""
+
+
+def test_it_stops_early_and_keeps_the_best(
+    small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    values = iter([0.5, 0.7, 0.6, 0.65, 0.9])
+    monkeypatch.setattr(Monitor, "value", lambda self, measured: next(values))
+    place = run.Place([data], tmp_path)
+    result = run.train(small, place, dataclasses.replace(SHORT, patience=2), print)
+    assert [entry["monitor"] for entry in result.history.epochs] == [0.5, 0.7, 0.6, 0.65]
+    assert result.history.best == 2
+    second = result.history.epochs[1]["tasks"]
+    assert result.tasks["click"].auc == second["click"]["auc"]
+    best, last = (tmp_path / "checkpoints" / name / "model.safetensors" for name in BOTH)
+    weights = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    assert all(value.equal(weights[k]) for k, value in safetensors.torch.load_file(best).items())
+    assert best.read_bytes() != last.read_bytes()
+    table.show(result, tmp_path)
+    assert (
+        "Epoch 2 of 4 is the best by auc (0.7000); stopped, since 2 did no better:"
+        in capsys.readouterr().out
+    )
+    again = dataclasses.replace(place, resume=True)
+    patient = dataclasses.replace(SHORT, patience=3, epochs=5)
+    assert run.train(small, again, patient, print).history.best == 5
+
+
+BOTH = ("best", "last")
+
+
+@pytest.fixture
+def batch() -> Batch:
+    torch.manual_seed(0)
+    features = {"user_id": torch.arange(32), "tab": torch.arange(32) % 9}
+    labels = {name: (torch.rand(32) < 0.5).float() for name in ("click", "like")}
+    return Batch(features, labels | {"watch": torch.rand(32) * 5000})
+
+
+def learner(**changed: Any) -> Learner:
+    torch.manual_seed(1)
+    spec = homespec.loads(TASKS)
+    kinds = {name: task.kind for name, task in spec.tasks.items()}
+    model, code = homespec.build(spec), homespec.build_module(spec)
+    return Learner(model, code, kinds, Settings(**changed), compiled=False)
+
+
+def test_warm_up(batch: Batch) -> None:
+    """Adam's first step moves every weight that has a gradient by the learning rate."""
+    one = learner(lr=0.1, warmup_steps=4)
+    bias = one.model.get_parameter("trunk.towers.biases.1")
+    before = bias.detach().clone()
+    one.learn(batch)
+    assert (bias - before).abs().detach() == pytest.approx(0.1 / 4, rel=1e-3)
+    rates = [one.optimizers[0].param_groups[0]["lr"] for _ in range(5) if one.learn(batch)]
+    assert rates == pytest.approx([0.075, 0.1, 0.1, 0.1, 0.1])
+    other = learner(lr=0.2, warmup_steps=4)
+    other.load(one.stored(), 2)
+    assert other.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.15)
+
+
+def test_clipping(batch: Batch) -> None:
+    """What the optimiser gets has the norm asked for, of sparse tables, too."""
+    for table_optimizer in ("adam", "adagrad"):
+        one = learner(clip=1e-3, table_optimizer=table_optimizer)
+        norms: list[float] = []
+        for optimizer in one.optimizers:
+            optimizer.register_step_pre_hook(partial(noted, norms))
+        one.learn(batch)
+        assert len(norms) == len(one.optimizers)
+        assert sum(norms) == pytest.approx(1e-6, rel=0.3 if table_optimizer == "adagrad" else 1e-3)
+
+
+def noted(norms: list[float], optimizer: torch.optim.Optimizer, *_: object) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    grads = [p.grad.to_dense() for p in parameters if p.grad is not None]
+    norms.append(sum(float(grad.square().sum()) for grad in grads))
+
+
+def test_sparse_tables_are_stored_and_loaded(batch: Batch) -> None:
+    one, other = (learner(table_optimizer="adagrad", seed=n) for n in (0, 1))
+    for _ in range(3):
+        one.learn(batch)
+    stored = one.stored()
+    assert stored["sum/features.user_id.weight"].shape == (101,)
+    other.load(stored, 3)
+    other.code.load_logical_state(other.model, one.code.logical_state(one.model))
+    for each in (one, other):
+        each.learn(batch)
+    ours, theirs = (each.code.logical_state(each.model) for each in (one, other))
+    assert all(ours[name].equal(theirs[name]) for name in ours)
+    with pytest.raises(RunError, match="leave --no-optimize out"):
+        learner(table_optimizer="adagrad", optimize=False)
+
+
+def test_recompilations_are_counted_with_their_reasons() -> None:
+    said: list[str] = []
+    compilations = Compilations(said.append)
+    doubled = torch.compile(lambda x_B: x_B * 2, backend="eager", dynamic=False)
+    doubled(torch.ones(3))
+    assert (compilations.count, said) == (1, [])
+    doubled(torch.ones(4))
+    assert compilations.count == 2
+    (line,) = said
+    assert line.startswith("warning: the training step is compiled once more: ")
+    assert "size mismatch at index 0. expected 3, actual 4" in line
+    compilations.close()
+    doubled(torch.ones(5))
+    assert len(said) == 1
+
+
+def test_losses_go_on_where_they_were(tmp_path: Path) -> None:
+    losses = Losses(("a", "b"), tmp_path / "losses.csv")
+    losses.open(0)
+    for step in range(1, 6):
+        losses.add(torch.tensor([step, 0.5]))
+    assert losses.look() is not None
+    assert losses.look() is None
+    with losses.path.open("a") as file:
+        file.write("6,6.0")  # a line that was not finished
+    losses.open(3)
+    losses.add(torch.tensor([9.0, 0.5]))
+    losses.look()
+    assert losses.path.read_text().splitlines() == ["step,a,b", "1,1,0.5", "2,2,0.5", "3,3,0.5",
+                                                    "4,9,0.5"]  # fmt: skip
+    assert means(losses.path, 2, 4) == {"a": pytest.approx(14 / 3), "b": 0.5}
+    assert math.isnan(means(losses.path, 7, 9)["a"])
+
+
+def test_the_bar_counts_epochs_of_the_run(
+    small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for epochs, resume in ((1, False), (2, True)):
+        settings = dataclasses.replace(SHORT, epochs=epochs)
+        run.train(small, run.Place([data], tmp_path, resume=resume), settings, lambda line: None)
+    printed = capsys.readouterr().out
+    assert "epoch 1/1: 100%" in printed
+    assert "epoch 2/2: 100%" in printed
+    assert "loss=" in printed

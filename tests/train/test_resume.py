@@ -1,0 +1,173 @@
+"""A run that dies, at whatever moment, and is resumed ends as one that was never stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import steps
+import torch
+from steps import MOMENTS, SETTINGS
+
+import homespec
+from homespec.api import LoadedSpec
+from homespec.train import checkpoint, run
+from homespec.train.compiling import obstacle
+from homespec.train.logical import load_moments, moments
+from homespec.train.losses import means
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(small: LoadedSpec, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing stopped."""
+    out = tmp_path_factory.mktemp("uninterrupted")
+    run.train(small, run.Place([data], out), SETTINGS, print)
+    return out
+
+
+def until(moment: str, data: Path, out: Path, *more: str) -> tuple[int, str]:
+    """Train in a process until the moment; its exit code and what it printed."""
+    command = [sys.executable, steps.__file__, data, out, moment, *more]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    print(done.stdout, done.stderr)
+    return done.returncode, done.stdout
+
+
+def kept(out: Path, name: str = "last") -> dict[str, Any]:
+    """All of a checkpoint but when and by what command it was made."""
+    folder = out / "checkpoints" / name
+    state = json.loads((folder / "state.json").read_text())
+    return {
+        "weights": (folder / "model.safetensors").read_bytes(),
+        "moments": (folder / "optimizer.safetensors").read_bytes(),
+        "state": {key: state[key] for key in ("at", "history", "model", "data")},
+    }
+
+
+def assert_same_run(out: Path, other: Path) -> None:
+    for name in ("last", "best"):
+        assert kept(out, name) == kept(other, name)
+    for file in ("model.safetensors", "losses.csv"):
+        assert (out / file).read_bytes() == (other / file).read_bytes()
+    measured, wanted = (json.loads((p / "metrics.json").read_text()) for p in (out, other))
+    for key in ("tasks", "history", "best_epoch"):
+        assert measured[key] == wanted[key]
+
+
+@pytest.mark.timeout(900)
+def test_killed_again_and_again(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
+    done = []
+    for moment in MOMENTS:
+        code, said = until(moment, data, tmp_path)
+        assert code == (0 if moment == "never" else -signal.SIGKILL), moment
+        assert ("training from the start" in said) == (len(done) < 2), moment
+        last = tmp_path / "checkpoints" / "last"
+        if checkpoint.recover(last):
+            done.append(checkpoint.read(last).state["at"]["step"])
+        else:
+            done.append(0)
+    assert done == [0, 4, 4, 8, 8, 11, 22, 28, 33, 33]
+    assert_same_run(tmp_path, uninterrupted)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.compiles
+@pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
+def test_killed_when_compiled(data: Path, tmp_path: Path) -> None:
+    outs = tmp_path / "killed", tmp_path / "not"
+    assert until("between checkpoints", data, outs[0], "compiled")[0] == -signal.SIGKILL
+    for out in outs:
+        code, said = until("never", data, out, "compiled")
+        assert code == 0
+        assert "the training step was compiled once" in said
+        assert "compiled once more" not in said
+    assert_same_run(*outs)
+
+
+def test_a_run_goes_on_in_another_form(
+    small: LoadedSpec, data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    """Batched, then one module for each expert: the same moments, so nearly the same losses."""
+    run.train(small, run.Place([data], tmp_path), dataclasses.replace(SETTINGS, epochs=1), print)
+    said: list[str] = []
+    place = run.Place([data], tmp_path, resume=True)
+    run.train(small, place, dataclasses.replace(SETTINGS, optimize=False), said.append)
+    assert "resumed with --no-optimize in place of --optimize" in said
+    one, other = (means(p / "losses.csv", 12, 33) for p in (tmp_path, uninterrupted))
+    assert one == pytest.approx(other, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "table_optimizer", "optimizer"),
+    [("uncertainty", "adagrad", "adamw"), ("gradnorm", "adam", "adam"),
+     ("pcgrad", "adagrad", "adam"), ("cagrad", "adam", "adamw")],
+)  # fmt: skip
+def test_all_that_learns_goes_on(
+    small: LoadedSpec, data: Path, tmp_path: Path, weighting: str, table_optimizer: str,
+    optimizer: str,
+) -> None:  # fmt: skip
+    """Also what draws random numbers (pcgrad) and what remembers the first batch (gradnorm)."""
+    if weighting in ("pcgrad", "cagrad"):
+        pytest.importorskip("torchjd")
+    if weighting == "cagrad":
+        pytest.importorskip("cvxpy")
+    settings = dataclasses.replace(
+        SETTINGS, epochs=2, limit_rows=700, weighting=weighting, table_optimizer=table_optimizer,
+        optimizer=optimizer, weight_decay=0.01,
+    )  # fmt: skip
+    run.train(small, run.Place([data], tmp_path / "a"), settings, print)
+    once = dataclasses.replace(settings, epochs=1)
+    run.train(small, run.Place([data], tmp_path / "b"), once, print)
+    run.train(small, run.Place([data], tmp_path / "b", resume=True), settings, print)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    state = checkpoint.read(tmp_path / "a" / "checkpoints" / "last").optimizer
+    assert ("sum/features.user_id.weight" in state) == (table_optimizer == "adagrad")
+    assert any(name.startswith("weighting/") for name in state)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_moments_outlive_another_batching(small: LoadedSpec, first: bool) -> None:
+    """What one form stores, the other one loads and stores again, bit by bit."""
+    stored: list[dict[str, torch.Tensor]] = []
+    for optimize in (first, not first):
+        code = homespec.build_module(small, optimize=optimize)
+        model = homespec.build(small, optimize=optimize)
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        adam = torch.optim.Adam(model.parameters(), fused=True)
+        if stored:
+            load_moments(code, names, [adam], stored[0])
+        else:
+            for parameter in model.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            adam.step()
+        stored.append(moments(code, names, [adam]))
+    one, other = stored
+    assert "exp_avg_sq/towers.click.linears.0.weight" in one
+    assert one["step/features.user_id.weight"] == 1
+    assert one.keys() == other.keys()
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_best_is_written_again_where_it_is_missing_or_stale(
+    small: LoadedSpec, data: Path, tmp_path: Path
+) -> None:
+    """As after a death between `last` and `best`."""
+    once = dataclasses.replace(SETTINGS, epochs=1)
+    run.train(small, run.Place([data], tmp_path), once, print)
+    folder = tmp_path / "checkpoints" / "best"
+    wanted, weights = kept(tmp_path, "best"), (tmp_path / "model.safetensors").read_bytes()
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps(state | {"at": {"epoch": 0}}))
+    (folder / "model.safetensors").write_bytes((folder / "optimizer.safetensors").read_bytes())
+    for _ in range(2):
+        run.train(small, run.Place([data], tmp_path, resume=True), once, print)
+        assert kept(tmp_path, "best") == wanted
+        assert (tmp_path / "model.safetensors").read_bytes() == weights
+        shutil.rmtree(folder)

@@ -1,0 +1,324 @@
+"""Weightings by hand and by definition; every one trains a small HoME; sparse, compiled, ranks."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import homespec
+from homespec import runtime
+from homespec.api import LoadedSpec
+from homespec.train import RunError
+from homespec.train.compiling import obstacle
+from homespec.train.optimizers import dense_optimizer
+from homespec.train.tables import SparseTables
+from homespec.train.weighting import METHODS, Weighting, weighting_of
+from homespec.train.weighting.gradnorm import last_shared
+
+SURGERY = ("pcgrad", "cagrad")
+
+
+def no_views(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return tensors
+
+
+def x_views(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {"experts.task.shared.0.linears.0.weight": tensors["x"]}
+
+
+def made(method: str, tasks: int, views: Any = no_views, **options: Any) -> Weighting:
+    weights = {f"t{i}": 1.0 for i in range(tasks)}
+    return weighting_of(method, weights, dict.fromkeys(weights, "binary"), views, **options)
+
+
+def combined(method: str, gradients: list[list[float]], **options: Any) -> Tensor:
+    """What a method makes of these gradients of one shared vector."""
+    x = torch.zeros(len(gradients[0]), dtype=torch.float64, requires_grad=True)
+    losses_T = torch.tensor(gradients, dtype=torch.float64) @ x
+    made(method, len(gradients), **options).backward(losses_T, {"x": x})
+    assert x.grad is not None
+    return x.grad
+
+
+# ---------------------------------------------------------------- methods by hand
+
+
+def test_pcgrad_projects_both_of_two_that_conflict() -> None:
+    """(2, 1) and (-1, 1) become (1.5, 1.5) and (-0.6, 1.2), each orthogonal to the other one."""
+    found = combined("pcgrad", [[2.0, 1.0], [-1.0, 1.0]])
+    torch.testing.assert_close(found, torch.tensor([0.9, 2.7], dtype=torch.float64))
+
+
+def test_pcgrad_leaves_gradients_that_agree() -> None:
+    found = combined("pcgrad", [[1.0, 2.0], [2.0, 0.5]])
+    assert found.tolist() == [3.0, 2.5]
+
+
+def test_what_one_task_alone_reads_gets_its_own_gradient() -> None:
+    """The third element belongs to task 0 alone: neither its size nor its gradient takes part."""
+    found = combined("pcgrad", [[1.0, 0.5, 100.0], [-1.0, 1.0, 0.0]])
+    shared = combined("pcgrad", [[1.0, 0.5], [-1.0, 1.0]])
+    torch.testing.assert_close(found, torch.cat([shared, shared.new_tensor([100.0])]))
+    assert shared.tolist() != [0.0, 1.5]
+
+
+def test_cagrad_is_its_definition() -> None:
+    """The best of all directions in the ball around the sum, found by trying them."""
+    gradients, c = [[1.0, 0.2], [-0.6, 0.4]], 0.4
+    g = np.array(gradients)
+    total = g.sum(0)
+    angle, radius = np.meshgrid(np.linspace(0, 2 * math.pi, 2001), np.linspace(0, 1, 201))
+    ball = (
+        np.stack([np.cos(angle), np.sin(angle)], -1)
+        * (radius * c * np.linalg.norm(total))[..., None]
+    )
+    worst = ((total + ball) @ g.T).min(-1)
+    found = combined("cagrad", gradients, c=c).numpy()
+    assert np.linalg.norm(found - total) <= c * np.linalg.norm(total) * 1.001
+    assert (g @ found).min() == pytest.approx(worst.max(), rel=2e-3)
+    assert (g @ total).min() < worst.max() - 0.01
+
+
+def test_cagrad_without_radius_is_the_sum() -> None:
+    found = combined("cagrad", [[1.0, 0.2], [-0.6, 0.4]], c=0.0)
+    torch.testing.assert_close(found, torch.tensor([0.4, 0.6], dtype=torch.float64))
+
+
+def test_uncertainty_finds_the_noise_of_each_task() -> None:
+    """At the optimum exp(s) is twice a binary task's loss and a regression's loss itself."""
+    kinds = {"a": "binary", "b": "regression", "unseen": "binary"}
+    weighting = weighting_of("uncertainty", {"a": 1.0, "b": 3.0, "unseen": 1.0}, kinds, no_views)
+    optimizer = torch.optim.Adam(weighting.groups(), lr=0.05)
+    losses_T = torch.tensor([0.05, 4.0, 0.0], requires_grad=True)
+    for _ in range(800):
+        optimizer.zero_grad()
+        weighting.backward(losses_T, {})
+        optimizer.step()
+    s_T = next(weighting.parameters())
+    expected = [math.log(2 * 0.05), math.log(4.0), 0.0]
+    torch.testing.assert_close(s_T.detach(), torch.tensor(expected), rtol=1e-3, atol=1e-3)
+    expected = {"a": 1 / (2 * 0.05), "b": 3 * 0.5 / 4, "unseen": 1.0}
+    assert weighting.current() == pytest.approx(expected, rel=1e-2)
+
+
+class Two(nn.Module):
+    """Two regressions on one shared Linear, of labels 1 and 20 times as large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.shared, self.heads = nn.Linear(6, 8, bias=False), nn.Linear(8, 2, bias=False)
+
+    def losses(self) -> Tensor:
+        x_BN = torch.randn(256, 6)
+        y_BT = torch.stack([x_BN[:, 0], 20 * x_BN[:, 1]], 1)
+        return (self.heads(self.shared(x_BN)) - y_BT).square().mean(0)
+
+
+def two_views(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {n.replace("shared.", "experts.task.shared.0.linears.0."): t for n, t in tensors.items()}
+
+
+def test_gradnorm_brings_the_pull_of_tasks_into_balance() -> None:
+    """With alpha 0 all pulls are to be equal; unweighted, one is 15 times the other."""
+    model = Two()
+    weighting = made("gradnorm", 2, two_views, alpha=0.0)
+    optimizer = torch.optim.Adam(weighting.groups())  # the model stays as it is
+    leaves = dict(model.named_parameters())
+
+    def pulls() -> list[float]:
+        torch.manual_seed(1)
+        losses_T = model.losses()
+        norms = [
+            torch.autograd.grad(x, model.shared.weight, retain_graph=True)[0].norm()
+            for x in losses_T
+        ]
+        return [float(w * n) for w, n in zip(weighting.current().values(), norms, strict=True)]
+
+    before = pulls()
+    assert before[1] > 10 * before[0]
+    for _ in range(600):
+        optimizer.zero_grad()
+        weighting.backward(model.losses(), leaves)
+        optimizer.step()
+    after = pulls()
+    assert after[1] == pytest.approx(after[0], rel=0.3)
+    assert sum(weighting.current().values()) == pytest.approx(2)
+
+
+def test_gradnorm_favours_what_trains_slower() -> None:
+    """Equal pulls at first; then the loss of task 0 has halved and that of task 1 has not."""
+    x = torch.zeros(2, requires_grad=True)
+    weighting = made("gradnorm", 2, x_views)
+    for scale in (1.0, 0.5):
+        weighting.zero_grad()
+        losses_T = torch.stack([x[0] + scale, x[1] + 1.0])
+        weighting.backward(losses_T, {"x": x})
+    theta_T = next(weighting.parameters())
+    assert theta_T.grad is not None
+    assert theta_T.grad[0] > 0 > theta_T.grad[1]  # descent lowers the weight of task 0
+
+
+def test_gradnorm_reads_the_last_weights_that_all_share(small: LoadedSpec) -> None:
+    for spec, prefix, count in (
+        (small, "experts.task.shared.", 1),
+        (homespec.load("specs/families/ml_mmoe.yaml"), "experts.task.shared.", 8),
+        (homespec.load("specs/nested.yaml"), "experts.task.shared.", None),
+    ):
+        code, model = homespec.build_module(spec), homespec.build(spec)
+        names = {
+            part for _, part in last_shared(dict(model.named_parameters()), code.logical_views)
+        }
+        last = max(
+            int(n.split(".")[-2])
+            for n in code.logical_state(model)
+            if n.startswith(prefix) and "linears" in n
+        )
+        assert all(n.startswith(prefix) and n.endswith(f"linears.{last}.weight") for n in names)
+        assert count is None or len(names) == count
+
+
+def test_gradnorm_without_shared_experts_says_so() -> None:
+    with pytest.raises(ValueError, match="the root owns none"):
+        combined("gradnorm", [[1.0, 2.0]])
+
+
+def test_one_task_is_plain_training() -> None:
+    for method in ("fixed", "pcgrad", "cagrad"):
+        assert combined(method, [[1.0, -2.0]]).tolist() == [1.0, -2.0], method
+    found = combined("gradnorm", [[1.0, -2.0]], views=x_views)
+    assert found.tolist() == [1.0, -2.0]
+
+
+def test_fixed_uses_the_weights_of_the_spec() -> None:
+    losses_T = torch.tensor([2.0, 3.0], requires_grad=True)
+    weighting = weighting_of("fixed", {"a": 1.0, "b": 0.5}, {}, no_views)
+    assert weighting.backward(losses_T, {}) == 3.5
+    assert weighting.current() == {"a": 1.0, "b": 0.5}
+    assert losses_T.grad is not None
+    assert losses_T.grad.tolist() == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("method", SURGERY)
+def test_a_missing_torchjd_is_told_with_its_extra(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def blocked(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("torchjd"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", blocked)
+    with pytest.raises(RunError, match=rf"--weighting {method} .*homespec\[balance\]"):
+        made(method, 2)
+
+
+def test_an_unknown_method_is_refused() -> None:
+    with pytest.raises(ValueError, match="mgda is none of fixed"):
+        made("mgda", 2)
+
+
+# ---------------------------------------------------------------- on a HoME
+
+
+class Bench:
+    """A small HoME with a batch that it can learn by heart."""
+
+    def __init__(
+        self, small: LoadedSpec, method: str, sparse: bool = False, dtype: Any = None
+    ) -> None:
+        torch.manual_seed(0)
+        self.code, self.model = homespec.build_module(small), homespec.build(small, dtype=dtype)
+        self.features = {name: torch.randint(0, 20, (64,)) for name in self.code.FEATURES}
+        self.features["duration_ms"] = torch.rand(64) * 90000
+        self.labels = {
+            t: torch.randint(0, 2, (64,)).to(dtype or torch.float32) for t in self.code.TASKS
+        }
+        kinds = dict.fromkeys(self.code.TASKS, "binary")
+        self.weighting = weighting_of(method, self.code.WEIGHTS, kinds, self.code.logical_views)
+        self.tables = SparseTables(self.model) if sparse else None
+        self.step = self.losses
+
+    def losses(self, features: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack(list(self.code.losses(self.model(features), labels).values()))
+
+    def backward(self) -> Tensor:
+        leaves = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        rows: dict[str, Tensor] = {}
+        if self.tables:
+            self.tables.fit(self.features)
+            leaves |= self.tables.leaves
+            rows = self.tables.rows
+        with self.weighting.several_passes():
+            losses_T = self.step(self.features, self.labels)
+        self.weighting.backward(losses_T, leaves, rows)
+        if self.tables:
+            self.tables.collect()
+        return losses_T.detach()
+
+    def grads(self) -> dict[str, Tensor]:
+        self.backward()
+        found = {n: p.grad for n, p in self.model.named_parameters()}
+        return {n: g.to_dense() if g.is_sparse else g for n, g in found.items() if g is not None}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains(small: LoadedSpec, method: str) -> None:
+    bench = Bench(small, method)
+    also = bench.weighting.groups()
+    optimizer = dense_optimizer("adam", bench.model, bench.code.logical_views, 3e-3, also=also)
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        losses.append(bench.backward())
+        optimizer.step()
+    first, last = torch.stack(losses)[[0, -1]]
+    assert (last < 0.75 * first).all(), (first, last)
+    assert all(math.isfinite(w) and w > 0 for w in bench.weighting.current().values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_sparse_tables_change_no_gradient(small: LoadedSpec, method: str) -> None:
+    found = []
+    for sparse in (False, True):
+        bench = Bench(small, method, sparse, torch.float64)
+        torch.manual_seed(0)  # PCGrad's order
+        found.append(bench.grads())
+    torch.testing.assert_close(found[1], found[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_state_brings_back_the_weights(small: LoadedSpec, method: str) -> None:
+    bench = Bench(small, method)
+    bench.backward()
+    state = {name: value.clone() for name, value in bench.weighting.state_dict().items()}
+    other = Bench(small, method).weighting
+    other.load_state_dict(state)
+    assert other.current() == bench.weighting.current()
+
+
+@pytest.mark.compiles
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
+def test_several_passes_go_through_one_compiled_graph(small: LoadedSpec) -> None:
+    benches = [Bench(small, "pcgrad", sparse=True) for _ in range(2)]
+    benches[1].step = runtime.compiled(benches[1].losses, dynamic=False)
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for seed in range(3):
+        found = []
+        for bench in benches:
+            torch.manual_seed(seed)
+            bench.model.zero_grad()
+            found.append(bench.grads())
+        torch.testing.assert_close(found[1], found[0], rtol=2e-3, atol=2e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before + 1
