@@ -91,6 +91,7 @@ HOMES = {
     "safetensors": ("train/",),
     "pyarrow": ("train/", "data/"),
     "numpy": ("train/", "data/"),
+    "torchjd": ("train/",),
 }
 """The libraries and the places of `homespec/` that may import them."""
 
