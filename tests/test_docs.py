@@ -92,6 +92,7 @@ HOMES = {
     "safetensors": ("train/", "sharding/"),
     "pyarrow": ("train/", "data/"),
     "numpy": ("train/", "data/"),
+    "torchjd": ("train/",),
 }
 """The libraries and the places of `homespec/` that may import them."""
 

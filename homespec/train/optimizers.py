@@ -91,7 +91,7 @@ class RowwiseAdagrad(torch.optim.Optimizer):
     Sources: Duchi et al. 2011; by rows, as in TorchRec and FBGEMM (EXACT_ROWWISE_ADAGRAD).
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float = 0.02, eps: float = 1e-8) -> None:
+    def __init__(self, params: Iterable[Tensor], lr: float = 0.05, eps: float = 1e-8) -> None:
         super().__init__(params, {"lr": lr, "eps": eps})
         for group in self.param_groups:
             for weight in group["params"]:

@@ -27,7 +27,7 @@ class Settings:
     optimizer: str = "adam"
     table_optimizer: str = "adam"
     """adam: as one of all weights; adagrad: of the rows of a batch alone, an accumulator a row."""
-    table_lr: float = 0.02
+    table_lr: float = 0.05
     """The learning rate of adagrad for tables."""
     weighting: str = "fixed"
     seed: int = 0
