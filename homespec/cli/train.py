@@ -133,7 +133,7 @@ POSITIVE = click.FloatRange(0, min_open=True)
     type=click.Choice(["adam", "adagrad"]),
     help="Of embedding tables; adagrad touches only the rows of a batch.",
 )
-@option(LEARNING, "--table-lr", default=0.02, type=POSITIVE, help="Learning rate of that adagrad.")
+@option(LEARNING, "--table-lr", default=0.05, type=POSITIVE, help="Learning rate of that adagrad.")
 @option(
     LEARNING,
     "--weighting",
