@@ -46,7 +46,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature(Node):
-    """An input feature -> [B, width]. `source` is id, bucketize or dense."""
+    """An input feature -> [B, width]. `source` is id, bucketize or dense.
+
+    A dense one has `numbers`, which a Linear brings to `width` if it is `projected`; where it is
+    missing as a whole, a vector may be `learned`.
+    """
 
     kind: ClassVar[str] = "feature"
     source: Literal["id", "bucketize", "dense"]
@@ -55,6 +59,9 @@ class Feature(Node):
     rows: int = 0
     hashed: bool = False
     boundaries: tuple[float, ...] = ()
+    numbers: int = 0
+    projected: bool = False
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,7 +117,10 @@ def draw_feature(rng: random.Random, kind: str) -> Spec:
     column = {"column": "some_column"} if maybe(rng, 0.2) else {}
     dim = rng.choice([2, 3, 4])
     if kind == "dense":
-        return {"dense": rng.choice([2, 1, 5]), **column}
+        own = random.Random(str(rng.getstate()))  # leaves what is drawn later as it was
+        more = {"project": own.choice([1, 3])} if maybe(own, 0.4) else {}
+        more |= {"missing": own.choice(["learned", "zero"])} if maybe(own, 0.5) else {}
+        return {"dense": rng.choice([2, 1, 5]), **more, **column}
     if kind == "bucketize":
         return {
             "bucketize": rng.choice([[0.0], [-1, 0.5, 2], [-2.5, -1, 0, 1]]),
@@ -330,6 +333,8 @@ def random_features(spec: Spec, batch: int, generator: torch.Generator) -> dict[
         missing = torch.rand(shape, generator=generator) < 0.1
         if "bucketize" in feature:
             values[0] = feature["bucketize"][-1]
+        if "dense" in feature:
+            missing[1:2] = True
         features[name] = values.masked_fill(missing, torch.nan)
     return features | random_events(spec, features, batch, generator)
 

@@ -290,7 +290,11 @@ class Feature(nn.Module):
         super().__init__()
         self.spec = spec
         if "dense" in spec:
-            self.width = spec["dense"]
+            self.width = spec.get("project", spec["dense"])
+            if spec.get("missing") == "learned":
+                self.missing = nn.Parameter(torch.randn(spec["dense"]))
+            if "project" in spec:
+                self.projection = nn.Linear(spec["dense"], spec["project"])
             return
         if "id" in spec:
             rows = spec["id"].get("vocab") or spec["id"].get("buckets")
@@ -306,9 +310,16 @@ class Feature(nn.Module):
             return 0 if value == -1 else 1 + value % self.spec["id"]["buckets"]
         return 1 + value if 0 <= value < self.spec["id"]["vocab"] else 0
 
+    def vector(self, x: Tensor) -> Tensor:
+        gone = bool(torch.isnan(x).all())
+        x = torch.where(torch.isnan(x), 0.0, x)
+        if gone and hasattr(self, "missing"):
+            x = self.missing
+        return self.projection(x) if hasattr(self, "projection") else x
+
     def forward(self, values: Tensor) -> Tensor:
         if "dense" in self.spec:
-            return torch.where(torch.isnan(values), 0.0, values).double()
+            return torch.stack([self.vector(value) for value in values.double()])
         return torch.stack([self.weight[self.row(value)] for value in values.tolist()])
 
 

@@ -58,6 +58,8 @@ def weights_of(node: Node) -> Iterator[Weight]:
                 yield from weights_of(member)
         case Feature() if node.rows:
             yield Weight(f"{node.name}.weight", (node.rows, node.width))
+        case Feature():
+            yield from _vector(node)
         case Sequence():
             for name, shape in parameters_of(node):
                 yield Weight(name, shape)
@@ -70,6 +72,13 @@ def weights_of(node: Node) -> Iterator[Weight]:
             yield from _mlp(node.name, node.widths)
         case Gate() if node.choices > 1:
             yield from _mlp(node.name, node.widths)
+
+
+def _vector(node: Feature) -> Iterator[Weight]:
+    if node.learned:
+        yield Weight(f"{node.name}.missing", (node.numbers,))
+    if node.projected:
+        yield from _linear(f"{node.name}.projection", node.numbers, node.width)
 
 
 def _feature_gate(node: FeatureGate) -> Iterator[Weight]:

@@ -60,6 +60,9 @@ def _feature(analysis: Analysis, name: str, feature: Feature) -> Section:
     }
     if kind == "dense":
         del values["dim"]
+        if feature.project:
+            values["project"] = feature.project
+        values["missing"] = feature.missing
     path = ("features", name)
     return Section(name, [_line(document, key, v, [path]) for key, v in values.items()])
 

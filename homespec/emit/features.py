@@ -23,7 +23,7 @@ from homespec.graph import INPUT, Batch, Feature, Graph, Input
 
 
 def emit_features(
-    graph: Graph, where: dict[str, str], inference: bool
+    graph: Graph, where: dict[str, str], plain: bool, inference: bool
 ) -> tuple[dict[str, Any], list[Logical]]:
     """What `features.py.jinja` needs, and the logical names of the tables and of encoders.
 
@@ -32,7 +32,7 @@ def emit_features(
     features = {f.name: f for f in graph.of(Feature)}
     order = [features[name] for name in _input_order(graph) if name in features]
     tables = [n for n in graph if isinstance(n, Batch) and isinstance(n.members[0], Feature)]
-    plain = not tables and any(f.rows for f in order)
+    vectors = [f for f in order if f.projected or f.learned]
     events = Events(graph, plain, inference)
     owned = [feature for name, feature in features.items() if name in events.own]
     keys = _boundary_keys([*order, *owned])
@@ -47,20 +47,26 @@ def emit_features(
         "width": sum(node.width for node in graph.of(Input)),
         "uses": {_rows_of(f) for f in [*looked_up, *owned]}
         | ({"Table"} if tables else set())
-        | ({"no_nan"} if any(f.source == "dense" for f in order) else set()),
+        | ({"no_nan"} if any(f.source == "dense" for f in order) else set())
+        | ({"Vector"} if vectors else set()),
         "boundaries": [_packed(f, keys) for f in [*order, *owned] if f.boundaries],
         "sizes": [packed(table.name.upper(), _sizes(table)) for table in tables],
         "tables": [_table(table, events) for table in tables],
         "embeddings": [
             _noted(f"self.{_short(f)} = ", _embedding(f, keys), 2, where[f.name]) for f in looked_up
         ],
+        "vectors": _vectors(vectors, plain, where),
         "rows": [_entry(key, _row(f, key, keys), where[f.name]) for f, key in values],
         "parts": [_entry(key, _part(f, key, events), where[f.name]) for f, key in wholes],
         **events.context(
             lambda f, key: _looked_up(f, key, graph, events, keys), lambda f: _embedding(f, keys)
         ),
     }
-    return context, [*map(_logical, tables), *(events.logical if tables else [])]
+    return context, [
+        *map(_logical, tables),
+        *(events.logical if tables else []),
+        *(row for feature in vectors for row in _vector_rows(feature)),
+    ]
 
 
 def _input_order(graph: Graph) -> list[str]:
@@ -108,6 +114,27 @@ def _sizes(table: Batch) -> Group:
 def _logical(table: Batch) -> Logical:
     """The parts of a table: one below the other, each as long as its feature's rows."""
     return Logical(f"features.{table.name}.weight", "features.{}.weight", table=table.name.upper())
+
+
+def _vectors(vectors: list[Feature], plain: bool, where: dict[str, str]) -> list[str]:
+    """The modules of dense features: by name in the plain form, where nothing else is by name."""
+    if plain:
+        return [_noted(f"self.{_short(f)} = ", _vector(f), 2, where[f.name]) for f in vectors]
+    modules = mapping([(_short(feature), _vector(feature)) for feature in vectors])
+    return [assign("self.vectors", call("nn.ModuleDict", modules), 2)] if vectors else []
+
+
+def _vector(feature: Feature) -> Expr:
+    options = [f"project={feature.width}"] if feature.projected else []
+    return call("Vector", str(feature.numbers), *options, *["learned=True"] * feature.learned)
+
+
+def _vector_rows(feature: Feature) -> list[Logical]:
+    """The weights of a dense feature in the optimised form, each with its whole name."""
+    names = ["missing"] * feature.learned
+    names += ["projection.weight", "projection.bias"] * feature.projected
+    short = _short(feature)
+    return [Logical(f"features.vectors.{short}.{n}", f"features.{short}.{n}") for n in names]
 
 
 def _packed(feature: Feature, keys: dict[str, str]) -> str:
@@ -161,6 +188,9 @@ def _embedding(feature: Feature, keys: dict[str, str]) -> Expr:
 
 def _part(feature: Feature, key: str, events: Events) -> Expr:
     """A feature's share of v, or a field of events, where no common table has it."""
+    if feature.projected or feature.learned:
+        module = f"self.{_short(feature)}" if events.plain else f"self.vectors[{literal(key)}]"
+        return call(module, f"features[{literal(key)}]")
     if feature.source == "dense":
         return call("no_nan", f"features[{literal(key)}]")
     if feature.name in events.own:  # `self.history["long_view"]`

@@ -67,7 +67,7 @@ def emit(
     """
     plain = not variant.optimize
     where = _places(graph, document)
-    features, logical = emit_features(graph, where, variant.inference)
+    features, logical = emit_features(graph, where, plain, variant.inference)
     blocks = _blocks(graph, plain)
     logical += [row for block in blocks for row in block.logical]
     context = {

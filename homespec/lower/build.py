@@ -277,6 +277,9 @@ def _add_input(graph: Graph, spec: Spec, document: Document) -> int:
                 rows=feature.rows,
                 hashed=feature.kind == "id" and "buckets" in feature.id.model_fields_set,
                 boundaries=feature.bucketize,
+                numbers=feature.dense,
+                projected=feature.project > 0,
+                learned=feature.missing == "learned",
             )
         )
     span = document.span(("features",))

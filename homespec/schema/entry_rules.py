@@ -134,6 +134,22 @@ def feature_dim(issue: Issue) -> Iterator[Finding]:
         yield Finding(issue.key_span, message, label="needs `dim`", help="add `dim: 16`")
 
 
+@rule("HS116", "dense-only")
+def dense_only(issue: Issue) -> Iterator[Finding]:
+    """`project` or `missing` stands at a feature that is no dense vector.
+
+    Both say what becomes of a `dense` vector. What is looked up in a table has the width `dim`, and
+    a row of the table for missing values.
+    """
+    key = issue.context["key"]
+    yield Finding(
+        issue.document.span((*issue.path, key), key=True),
+        f"`{issue.where}` is `{issue.context['kind']}`, but `{key}` is for dense vectors",
+        label="only with `dense`",
+        help=f"remove `{key}`",
+    )
+
+
 @rule("HS113", "id-kind")
 def id_kind(issue: Issue) -> Iterator[Finding]:
     """An id does not say how it becomes a row, or says it twice.

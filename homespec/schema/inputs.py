@@ -24,7 +24,12 @@ class Feature(Model):
     """A number, cut at these ascending boundaries (a bucket includes its lower one). Each bucket
     has an embedding, so has missing."""
     dense: Width = Field(default=0)
-    """A dense vector of this many numbers, taken as it is (missing becomes 0)."""
+    """A dense vector of this many numbers; one that is missing is 0."""
+    project: Width = Field(default=0)
+    """Width to which a Linear brings a `dense` feature. Default: it is taken as it is."""
+    missing: Literal["zero", "learned"] = "zero"
+    """What stands for a `dense` vector that is missing as a whole: zeros, or a vector that is
+    learned. It comes before the projection."""
     sequence: Sequence = Field(default=None)  # type: ignore[assignment]  # absent, like `id`
     """Past events, summarised by attention to the candidate (docs/sequences.md)."""
     dim: Width = Field(default=0)
@@ -44,7 +49,7 @@ class Feature(Model):
     @property
     def width(self) -> int:
         """How many columns of the input v the feature takes; 0 for a sequence: its encoder says."""
-        return self.dense if self.kind == "dense" else self.dim
+        return self.project or self.dense if self.kind == "dense" else self.dim
 
     @property
     def rows(self) -> int:
@@ -61,6 +66,9 @@ class Feature(Model):
             raise PydanticCustomError("feature_kind", "{kinds}", {"kinds": ", ".join(kinds)})
         if ("dim" in self.model_fields_set) == (kinds[0] in ("dense", "sequence")):
             raise PydanticCustomError("feature_dim", "{kind}", {"kind": kinds[0]})
+        for key in ("project", "missing"):
+            if key in self.model_fields_set and kinds[0] != "dense":
+                raise PydanticCustomError("dense_only", "{key}", {"key": key, "kind": kinds[0]})
         if kinds[0] == "sequence" and self.column:
             raise PydanticCustomError("sequence_column", "a sequence has `columns`")
         return self
