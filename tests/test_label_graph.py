@@ -216,8 +216,7 @@ def test_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path)
     result = run.train(
         homespec.loads(SPEC),
-        tmp_path,
-        tmp_path / "out",
+        run.Place([tmp_path], tmp_path / "out"),
         Settings(5, 128, 0.01, compile=False),
         print,
     )

@@ -9,6 +9,7 @@ import torch
 
 import homespec
 from homespec.analysis.likeness import likeness
+from homespec.graph import INPUT, Port
 from homespec.lower.families import FAMILIES
 
 SPECS = Path(__file__).parents[1] / "specs"
@@ -49,7 +50,7 @@ def test_runs(path: Path) -> None:
     torch.manual_seed(0)
     code = homespec.build_module(path)
     model = code.Model()
-    v = torch.randn(64, 244)
+    v = torch.randn(64, homespec.load(path).analysis.graph.width_of(Port(INPUT)))
     logits = model.trunk(v)
     labels = {task: torch.randint(2, (64,)).float() for task in code.TASKS}
     code.loss(logits, labels).backward()
