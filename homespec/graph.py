@@ -46,7 +46,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature(Node):
-    """An input feature -> [B, width]. `source` is id, bucketize or dense."""
+    """An input feature -> [B, width]. `source` is id, bucketize or dense.
+
+    It has a table of `rows`, or is looked up in that of the feature named `table`, which it then
+    reads. The boundaries of a bucketised number are given, or there are `fitted` many, which are
+    fitted to data. A dense vector of `numbers` numbers may be projected, and may have a learned
+    vector for a missing one.
+    """
 
     kind: ClassVar[str] = "feature"
     source: Literal["id", "bucketize", "dense"]
@@ -55,6 +61,26 @@ class Feature(Node):
     rows: int = 0
     hashed: bool = False
     boundaries: tuple[float, ...] = ()
+    fitted: int = 0
+    table: str = ""
+    numbers: int = 0
+    projected: bool = False
+    missing: Literal["zero", "learned"] = "zero"
+
+    @property
+    def short(self) -> str:
+        """The name in the spec."""
+        return self.name.removeprefix("features.")
+
+    @property
+    def owner(self) -> str:
+        """The name of the node that owns the table."""
+        return self.table or self.name
+
+    @property
+    def learns(self) -> bool:
+        """Whether a dense feature has weights."""
+        return self.projected or self.missing == "learned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 from homespec.emit.block import Logical
@@ -20,47 +21,66 @@ from homespec.emit.layout import (
 )
 from homespec.emit.sequences import Events
 from homespec.graph import INPUT, Batch, Feature, Graph, Input
+from homespec.variant import Variant
 
 
 def emit_features(
-    graph: Graph, where: dict[str, str], inference: bool
+    graph: Graph, where: dict[str, str], variant: Variant
 ) -> tuple[dict[str, Any], list[Logical]]:
-    """What `features.py.jinja` needs, and the logical names of the tables and of encoders.
+    """What `features.py.jinja` needs, and the logical names of what features learn.
 
     `where` gives the line of the spec for each node.
     """
     features = {f.name: f for f in graph.of(Feature)}
     order = [features[name] for name in _input_order(graph) if name in features]
     tables = [n for n in graph if isinstance(n, Batch) and isinstance(n.members[0], Feature)]
-    plain = not tables and any(f.rows for f in order)
-    events = Events(graph, plain, inference)
+    plain = not variant.optimize
+    events = Events(graph, plain, variant.inference)
     owned = [feature for name, feature in features.items() if name in events.own]
     keys = _boundary_keys([*order, *owned])
     looked_up = [feature for feature in order if feature.rows]
+    sharing = [feature for feature in order if feature.table]
+    learning = [feature for feature in order if feature.learns]
     whole = order if plain else [feature for feature in order if not feature.rows]
-    values = [(feature, _short(feature)) for feature in looked_up]
+    values = [(feature, feature.short) for feature in looked_up]
     values += [(feature, key) for key, feature in events.look_ups.items()]
-    wholes = [(feature, _short(feature)) for feature in whole]
+    wholes = [(feature, feature.short) for feature in whole]
     wholes += [(feature, key) for key, feature in events.look_ups.items() if plain]
+    embeddings = [(f, _embedding(f, keys)) for f in looked_up if not f.table]
+    embeddings += [(f, _dense(f)) for f in learning]
+    fitted = [f for f in order if f.fitted and not f.table]
     context = {
         "plain": plain,
         "width": sum(node.width for node in graph.of(Input)),
         "uses": {_rows_of(f) for f in [*looked_up, *owned]}
         | ({"Table"} if tables else set())
-        | ({"no_nan"} if any(f.source == "dense" for f in order) else set()),
-        "boundaries": [_packed(f, keys) for f in [*order, *owned] if f.boundaries],
+        | ({"Dense"} if learning else set())
+        | ({"no_nan"} if any(f.source == "dense" and not f.learns for f in order) else set()),
+        "projected": any(f.projected for f in learning),
+        "learned": any(f.missing == "learned" for f in learning),
+        "sharing": bool(sharing),
+        "fitted": packed("FITTED", mapping([(f.short, str(f.fitted)) for f in fitted]))
+        if fitted
+        else "",
+        "boundaries": [_packed(f, keys) for f in [*order, *owned] if f.boundaries and not f.table],
         "sizes": [packed(table.name.upper(), _sizes(table)) for table in tables],
-        "tables": [_table(table, events) for table in tables],
+        "tables": [_table(table, events, sharing) for table in tables],
         "embeddings": [
-            _noted(f"self.{_short(f)} = ", _embedding(f, keys), 2, where[f.name]) for f in looked_up
+            _noted(f"self.{f.short} = ", make, 2, where[f.name])
+            for f, make in sorted(embeddings, key=lambda each: order.index(each[0]))
         ],
+        "dense_modules": [_entry(f.short, _dense(f), where[f.name]) for f in learning],
         "rows": [_entry(key, _row(f, key, keys), where[f.name]) for f, key in values],
         "parts": [_entry(key, _part(f, key, events), where[f.name]) for f, key in wholes],
         **events.context(
             lambda f, key: _looked_up(f, key, graph, events, keys), lambda f: _embedding(f, keys)
         ),
     }
-    return context, [*map(_logical, tables), *(events.logical if tables else [])]
+    if plain:
+        return context, []
+    logical = [*map(_logical, tables), *(_logical_of_fitted(f, keys) for f in fitted)]
+    logical += [row for feature in learning for row in _logical_of_dense(feature)]
+    return context, [*logical, *events.logical]
 
 
 def _input_order(graph: Graph) -> list[str]:
@@ -73,27 +93,27 @@ def _input_order(graph: Graph) -> list[str]:
     return names
 
 
-def _short(feature: Feature) -> str:
-    return feature.name.removeprefix("features.")
-
-
 def _boundary_keys(features: list[Feature]) -> dict[str, str]:
     """What the boundaries of a feature are called, by its node: its name, made an identifier."""
     keys: dict[str, str] = {}
     for feature in features:
-        key = _short(feature).replace(".", "_")
+        key = feature.short.replace(".", "_")
         while key in keys.values():
             key += "_"
         keys[feature.name] = key
     return keys
 
 
-def _table(table: Batch, events: Events) -> tuple[str, str]:
+def _table(table: Batch, events: Events, sharing: list[Feature]) -> tuple[str, str]:
     """The name of a table and what makes it."""
     members = _members(table)
     make = call("Table", str(members[0].width), table.name.upper())
-    if events.all:
-        make = call("Table", *make.args, events.shared(m.name for m in members))
+    if events.all or sharing:
+        held = {member.name: member.short for member in members}
+        pairs = [(f.short, held[f.table]) for f in sharing if f.table in held]
+        pairs += events.shared(held)
+        shared = mapping([(key, literal(part)) for key, part in pairs])
+        make = call("Table", *make.args, shared)
     return table.name, assign(f"self.{table.name}", make, 2)
 
 
@@ -102,12 +122,27 @@ def _members(table: Batch) -> list[Feature]:
 
 
 def _sizes(table: Batch) -> Group:
-    return mapping([(_short(m), str(m.rows)) for m in _members(table)])
+    return mapping([(m.short, str(m.rows)) for m in _members(table)])
 
 
 def _logical(table: Batch) -> Logical:
     """The parts of a table: one below the other, each as long as its feature's rows."""
     return Logical(f"features.{table.name}.weight", "features.{}.weight", table=table.name.upper())
+
+
+def _logical_of_fitted(feature: Feature, keys: dict[str, str]) -> Logical:
+    """Boundaries that are fitted to data are kept with the weights."""
+    return Logical(
+        f"features.{keys[feature.name]}_boundaries", f"features.{feature.short}.boundaries"
+    )
+
+
+def _logical_of_dense(feature: Feature) -> Iterator[Logical]:
+    """What a dense feature learns."""
+    parts = ["missing"] if feature.missing == "learned" else []
+    parts += ["project.weight", "project.bias"] if feature.projected else []
+    for part in parts:
+        yield Logical(f"features.dense.{feature.short}.{part}", f"features.{feature.short}.{part}")
 
 
 def _packed(feature: Feature, keys: dict[str, str]) -> str:
@@ -146,12 +181,16 @@ def _noted(prefix: str, value: Expr, depth: int, place: str, suffix: str = "") -
 
 def _row(feature: Feature, key: str, keys: dict[str, str]) -> Expr:
     """The row of each value, an index into the feature's part of its table."""
-    by = f"self.{keys[feature.name]}_boundaries" if feature.boundaries else str(feature.rows - 1)
+    cut = f"self.{keys[feature.owner]}_boundaries"
+    by = cut if feature.source == "bucketize" else str(feature.rows - 1)
     return call(_rows_of(feature), f"features[{literal(key)}]", by)
 
 
 def _embedding(feature: Feature, keys: dict[str, str]) -> Expr:
-    """The plain form's module: one embedding for each feature."""
+    """The plain form's module: one embedding for each feature with a table."""
+    if feature.fitted:
+        unset = f"[torch.nan] * FITTED[{literal(feature.short)}]"
+        return call("Bucketized", unset, str(feature.width), persistent="True")
     if feature.source == "bucketize":
         boundaries = f"BOUNDARIES[{literal(keys[feature.name])}]"
         return call("Bucketized", boundaries, str(feature.width))
@@ -159,14 +198,24 @@ def _embedding(feature: Feature, keys: dict[str, str]) -> Expr:
     return call(kind, str(feature.rows - 1), str(feature.width))
 
 
+def _dense(feature: Feature) -> Expr:
+    """The module of a dense feature that learns something."""
+    options: dict[str, Expr] = {"project": str(feature.width)} if feature.projected else {}
+    options |= {"learned": "True"} if feature.missing == "learned" else {}
+    return call("Dense", str(feature.numbers), **options)
+
+
 def _part(feature: Feature, key: str, events: Events) -> Expr:
     """A feature's share of v, or a field of events, where no common table has it."""
-    if feature.source == "dense":
+    if feature.learns and not events.plain:
+        return call(f"self.dense[{literal(feature.short)}]", f"features[{literal(key)}]")
+    if feature.source == "dense" and not feature.learns:
         return call("no_nan", f"features[{literal(key)}]")
     if feature.name in events.own:  # `self.history["long_view"]`
-        sequence, _, field = _short(feature).partition(".")
+        sequence, _, field = feature.short.partition(".")
         return call(f"self.{sequence}[{literal(field)}]", f"features[{literal(key)}]")
-    return call(f"self.{_short(feature)}", f"features[{literal(key)}]")
+    owner = feature.owner.removeprefix("features.")
+    return call(f"self.{owner}", f"features[{literal(key)}]")
 
 
 def _looked_up(
@@ -176,4 +225,4 @@ def _looked_up(
     if events.plain:
         return _part(feature, key, events)
     table = next(n for n in graph if isinstance(n, Batch) and feature in n.members)
-    return call(f"self.{table.name}.peek", literal(_short(feature)), _row(feature, key, keys))
+    return call(f"self.{table.name}.peek", literal(feature.short), _row(feature, key, keys))
