@@ -56,8 +56,10 @@ def weights_of(node: Node) -> Iterator[Weight]:
         case Batch():
             for member in node.members:
                 yield from weights_of(member)
-        case Feature() if node.rows:
+        case Feature() if node.rows and not node.table:
             yield Weight(f"{node.name}.weight", (node.rows, node.width))
+        case Feature() if node.learns:
+            yield from _dense(node)
         case Sequence():
             for name, shape in parameters_of(node):
                 yield Weight(name, shape)
@@ -70,6 +72,13 @@ def weights_of(node: Node) -> Iterator[Weight]:
             yield from _mlp(node.name, node.widths)
         case Gate() if node.choices > 1:
             yield from _mlp(node.name, node.widths)
+
+
+def _dense(node: Feature) -> Iterator[Weight]:
+    if node.missing == "learned":
+        yield Weight(f"{node.name}.missing", (node.numbers,))
+    if node.projected:
+        yield from _linear(f"{node.name}.project", node.numbers, node.width)
 
 
 def _feature_gate(node: FeatureGate) -> Iterator[Weight]:

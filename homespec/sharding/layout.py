@@ -77,7 +77,7 @@ def _check_names(found: Layout) -> None:
         if not tensor.startswith("features."):
             continue
         if not (axes and isinstance(axes[0], dict)):
-            raise UnshardableError(_message(tensor.split(".")[1], f"learns `{pattern}`"))
+            raise UnshardableError(_message(pattern.split(".")[1], f"learns `{pattern}`"))
         tables |= axes[0]
     mine = {short(feature): feature.rows for feature in found.looked_up}
     for name in sorted({name for name, _ in tables.items() ^ mine.items()}):
