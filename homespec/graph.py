@@ -49,9 +49,9 @@ class Feature(Node):
     """An input feature -> [B, width]. `source` is id, bucketize or dense.
 
     It has a table of `rows`, or is looked up in that of the feature named `table`, which it then
-    reads. The boundaries of a bucketised number are given, or there are `fitted` many, which are
-    fitted to data. A dense vector of `numbers` numbers may be projected, and may have a learned
-    vector for a missing one.
+    reads. Boundaries are given, or there are `fitted` many, which are fitted to data. A dense one
+    has `numbers`, which a Linear brings to `width` if it is `projected`; where it is missing as a
+    whole, a vector may be `learned`.
     """
 
     kind: ClassVar[str] = "feature"
@@ -61,11 +61,11 @@ class Feature(Node):
     rows: int = 0
     hashed: bool = False
     boundaries: tuple[float, ...] = ()
-    fitted: int = 0
-    table: str = ""
     numbers: int = 0
     projected: bool = False
-    missing: Literal["zero", "learned"] = "zero"
+    learned: bool = False
+    fitted: int = 0
+    table: str = ""
 
     @property
     def short(self) -> str:
@@ -76,11 +76,6 @@ class Feature(Node):
     def owner(self) -> str:
         """The name of the node that owns the table."""
         return self.table or self.name
-
-    @property
-    def learns(self) -> bool:
-        """Whether a dense feature has weights."""
-        return self.projected or self.missing == "learned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,7 +120,10 @@ def draw_feature(rng: random.Random, kind: str) -> Spec:
     column = {"column": "some_column"} if maybe(rng, 0.2) else {}
     dim = rng.choice([2, 3, 4])
     if kind == "dense":
-        return {"dense": rng.choice([2, 1, 5]), **column}
+        own = random.Random(str(rng.getstate()))  # leaves what is drawn later as it was
+        more = {"project": own.choice([1, 3])} if maybe(own, 0.4) else {}
+        more |= {"missing": own.choice(["learned", "zero"])} if maybe(own, 0.5) else {}
+        return {"dense": rng.choice([2, 1, 5]), **more, **column}
     if kind == "bucketize":
         return {
             "bucketize": rng.choice([[0.0], [-1, 0.5, 2], [-2.5, -1, 0, 1]]),

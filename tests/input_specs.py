@@ -1,6 +1,6 @@
-"""Random features of the kinds that build on others: shared tables, fitted boundaries, projections.
+"""Random features of the kinds that build on others: shared tables and fitted boundaries.
 
-`hierarchies` draws features with tables of their own and plain dense vectors; these are added.
+`hierarchies` draws the others; these are added.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def add_inputs(rng: random.Random, spec: Spec) -> None:
     features = spec["features"]
     for i in range(rng.choice([1, 2, 3])):
         owners = [name for name, f in features.items() if "id" in f or "bucketize" in f]
-        kind = rng.choice(["table", "quantiles", "dense", "table"])
+        kind = rng.choice(["table", "quantiles"])
         features[f"{kind}_more_{i}"] = draw_input(rng, kind, owners)
     first, *names = features
     order = [first, *rng.sample(names, len(names))]
@@ -37,15 +37,7 @@ def draw_input(rng: random.Random, kind: str, owners: list[str]) -> Spec:
     if kind == "table":
         column = {"column": "other_column"} if rng.random() < 0.5 else {}
         return {"table": rng.choice(owners), **column}
-    if kind == "quantiles":
-        return {"bucketize": {"quantiles": rng.choice([3, 2, 5])}, "dim": rng.choice([2, 3])}
-    dense: Spec = {"dense": rng.choice([3, 1, 4])}
-    what = rng.choice(["both", "project", "missing"])
-    if what != "missing":
-        dense["project"] = rng.choice([2, 3])
-    if what != "project":
-        dense["missing"] = "learned"
-    return dense
+    return {"bucketize": {"quantiles": rng.choice([3, 2, 5])}, "dim": rng.choice([2, 3])}
 
 
 def random_input(feature: Spec, batch: int, generator: torch.Generator) -> Tensor:
@@ -58,8 +50,8 @@ def random_input(feature: Spec, batch: int, generator: torch.Generator) -> Tenso
     shape = (batch, feature["dense"]) if "dense" in feature else (batch,)
     values = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
     missing = torch.rand(shape, generator=generator) < 0.1
-    if "dense" in feature and len(feature) > 1:
-        missing[1::5] = True  # vectors that are missing as a whole
+    if "dense" in feature:
+        missing[1:2] = True  # a vector that is missing as a whole
     elif isinstance(feature.get("bucketize"), dict):
         values[:4] = torch.tensor([0.0, 0.5, -0.5, 1.0])[:batch]
     elif "bucketize" in feature:

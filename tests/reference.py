@@ -294,7 +294,7 @@ class Feature(nn.Module):
             if spec.get("missing") == "learned":
                 self.missing = nn.Parameter(torch.zeros(spec["dense"]))
             if "project" in spec:
-                self.project = nn.Linear(spec["dense"], spec["project"])
+                self.projection = nn.Linear(spec["dense"], spec["project"])
             return
         if "id" in spec:
             rows = spec["id"].get("vocab") or spec["id"].get("buckets")
@@ -318,20 +318,16 @@ class Feature(nn.Module):
             return 0 if value == -1 else 1 + value % self.spec["id"]["buckets"]
         return 1 + value if 0 <= value < self.spec["id"]["vocab"] else 0
 
-    def dense(self, values: list[float]) -> Tensor:
-        """A vector: as it is, or the one for missing vectors; then projected."""
-        if all(map(math.isnan, values)) and self.spec.get("missing") == "learned":
-            vector = self.missing
-        else:
-            known = [0.0 if math.isnan(value) else value for value in values]
-            vector = torch.tensor(known, dtype=torch.float64)
-        if "project" not in self.spec:
-            return vector
-        return self.project.weight @ vector + self.project.bias
+    def vector(self, x: Tensor) -> Tensor:
+        gone = bool(torch.isnan(x).all())
+        x = torch.where(torch.isnan(x), 0.0, x)
+        if gone and hasattr(self, "missing"):
+            x = self.missing
+        return self.projection(x) if hasattr(self, "projection") else x
 
     def forward(self, values: Tensor) -> Tensor:
         if "dense" in self.spec:
-            return torch.stack([self.dense(vector) for vector in values.tolist()])
+            return torch.stack([self.vector(value) for value in values.double()])
         return torch.stack([self.weight[self.row(value)] for value in values.tolist()])
 
 

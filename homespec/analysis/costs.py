@@ -58,8 +58,8 @@ def weights_of(node: Node) -> Iterator[Weight]:
                 yield from weights_of(member)
         case Feature() if node.rows and not node.table:
             yield Weight(f"{node.name}.weight", (node.rows, node.width))
-        case Feature() if node.learns:
-            yield from _dense(node)
+        case Feature():
+            yield from _vector(node)
         case Sequence():
             for name, shape in parameters_of(node):
                 yield Weight(name, shape)
@@ -74,11 +74,11 @@ def weights_of(node: Node) -> Iterator[Weight]:
             yield from _mlp(node.name, node.widths)
 
 
-def _dense(node: Feature) -> Iterator[Weight]:
-    if node.missing == "learned":
+def _vector(node: Feature) -> Iterator[Weight]:
+    if node.learned:
         yield Weight(f"{node.name}.missing", (node.numbers,))
     if node.projected:
-        yield from _linear(f"{node.name}.project", node.numbers, node.width)
+        yield from _linear(f"{node.name}.projection", node.numbers, node.width)
 
 
 def _feature_gate(node: FeatureGate) -> Iterator[Weight]:

@@ -187,7 +187,7 @@ def _kind(node: Feature) -> str:
         return f"{node.fitted + 1} quantiles"
     if node.source == "dense":
         projected = f"dense {node.numbers}→{node.width}" if node.projected else "dense"
-        return projected + (", learned if missing" if node.missing == "learned" else "")
+        return projected + (", learned if missing" if node.learned else "")
     return "hashed id" if node.hashed else node.source
 
 

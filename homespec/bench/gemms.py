@@ -56,7 +56,7 @@ class Gemm:
 
 def gemms_of(graph: Graph) -> list[Gemm]:
     """All products of a graph without batches, in its order."""
-    embedded = any(node.rows or node.learns for node in graph.of(Feature))
+    embedded = any(node.rows or node.projected or node.learned for node in graph.of(Feature))
     untrained = set() if embedded else {Port(INPUT)}
     found: list[Gemm] = []
     for node in graph:
@@ -69,8 +69,7 @@ def _gemms(node: Node, trained: bool) -> Iterator[Gemm]:
     """The products of a node, without the first layers of experts."""
     match node:
         case Feature() if node.projected:
-            learned = node.missing == "learned"
-            yield Gemm(f"{node.name}.project", node.numbers, node.width, learned)
+            yield Gemm(f"{node.name}.projection", node.numbers, node.width, node.learned)
         case Sequence():
             for product in products_of(node):
                 yield Gemm(product.name, product.inputs, product.outputs, rows=product.rows)

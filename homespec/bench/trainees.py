@@ -47,7 +47,9 @@ def weights_of(spec: LoadedSpec) -> Tensors:
         code.set_boundaries(model, fitted)
     state: Tensors = code.logical_state(model)
     return {
-        name: tensor if tensor.any() or name.endswith(STATISTICS) else 0.1 * torch.randn_like(tensor)
+        name: tensor
+        if tensor.any() or name.endswith(STATISTICS)
+        else 0.1 * torch.randn_like(tensor)
         for name, tensor in state.items()
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from typing import Any
 
 from homespec.emit.block import Logical
@@ -35,29 +34,25 @@ def emit_features(
     order = [features[name] for name in _input_order(graph) if name in features]
     tables = [n for n in graph if isinstance(n, Batch) and isinstance(n.members[0], Feature)]
     plain = not variant.optimize
+    vectors = [feature for feature in order if feature.projected or feature.learned]
     events = Events(graph, plain, variant.inference)
     owned = [feature for name, feature in features.items() if name in events.own]
     keys = _boundary_keys([*order, *owned])
     looked_up = [feature for feature in order if feature.rows]
     sharing = [feature for feature in order if feature.table]
-    learning = [feature for feature in order if feature.learns]
     whole = order if plain else [feature for feature in order if not feature.rows]
     values = [(feature, feature.short) for feature in looked_up]
     values += [(feature, key) for key, feature in events.look_ups.items()]
     wholes = [(feature, feature.short) for feature in whole]
     wholes += [(feature, key) for key, feature in events.look_ups.items() if plain]
-    embeddings = [(f, _embedding(f, keys)) for f in looked_up if not f.table]
-    embeddings += [(f, _dense(f)) for f in learning]
     fitted = [f for f in order if f.fitted and not f.table]
     context = {
         "plain": plain,
         "width": sum(node.width for node in graph.of(Input)),
         "uses": {_rows_of(f) for f in [*looked_up, *owned]}
         | ({"Table"} if tables else set())
-        | ({"Dense"} if learning else set())
-        | ({"no_nan"} if any(f.source == "dense" and not f.learns for f in order) else set()),
-        "projected": any(f.projected for f in learning),
-        "learned": any(f.missing == "learned" for f in learning),
+        | ({"no_nan"} if any(f.source == "dense" for f in order) else set())
+        | ({"Vector"} if vectors else set()),
         "sharing": bool(sharing),
         "fitted": packed("FITTED", mapping([(f.short, str(f.fitted)) for f in fitted]))
         if fitted
@@ -66,10 +61,11 @@ def emit_features(
         "sizes": [packed(table.name.upper(), _sizes(table)) for table in tables],
         "tables": [_table(table, events, sharing) for table in tables],
         "embeddings": [
-            _noted(f"self.{f.short} = ", make, 2, where[f.name])
-            for f, make in sorted(embeddings, key=lambda each: order.index(each[0]))
+            _noted(f"self.{f.short} = ", _embedding(f, keys), 2, where[f.name])
+            for f in looked_up
+            if not f.table
         ],
-        "dense_modules": [_entry(f.short, _dense(f), where[f.name]) for f in learning],
+        "vectors": _vectors(vectors, plain, where),
         "rows": [_entry(key, _row(f, key, keys), where[f.name]) for f, key in values],
         "parts": [_entry(key, _part(f, key, events), where[f.name]) for f, key in wholes],
         **events.context(
@@ -78,9 +74,12 @@ def emit_features(
     }
     if plain:
         return context, []
-    logical = [*map(_logical, tables), *(_logical_of_fitted(f, keys) for f in fitted)]
-    logical += [row for feature in learning for row in _logical_of_dense(feature)]
-    return context, [*logical, *events.logical]
+    return context, [
+        *map(_logical, tables),
+        *(_logical_of_fitted(feature, keys) for feature in fitted),
+        *events.logical,
+        *(row for feature in vectors for row in _vector_rows(feature)),
+    ]
 
 
 def _input_order(graph: Graph) -> list[str]:
@@ -137,12 +136,25 @@ def _logical_of_fitted(feature: Feature, keys: dict[str, str]) -> Logical:
     )
 
 
-def _logical_of_dense(feature: Feature) -> Iterator[Logical]:
-    """What a dense feature learns."""
-    parts = ["missing"] if feature.missing == "learned" else []
-    parts += ["project.weight", "project.bias"] if feature.projected else []
-    for part in parts:
-        yield Logical(f"features.dense.{feature.short}.{part}", f"features.{feature.short}.{part}")
+def _vectors(vectors: list[Feature], plain: bool, where: dict[str, str]) -> list[str]:
+    """The modules of dense features: by name in the plain form, where nothing else is by name."""
+    if plain:
+        return [_noted(f"self.{f.short} = ", _vector(f), 2, where[f.name]) for f in vectors]
+    modules = mapping([(feature.short, _vector(feature)) for feature in vectors])
+    return [assign("self.vectors", call("nn.ModuleDict", modules), 2)] if vectors else []
+
+
+def _vector(feature: Feature) -> Expr:
+    options = [f"project={feature.width}"] if feature.projected else []
+    return call("Vector", str(feature.numbers), *options, *["learned=True"] * feature.learned)
+
+
+def _vector_rows(feature: Feature) -> list[Logical]:
+    """The weights of a dense feature in the optimised form, each with its whole name."""
+    names = ["missing"] * feature.learned
+    names += ["projection.weight", "projection.bias"] * feature.projected
+    short = feature.short
+    return [Logical(f"features.vectors.{short}.{n}", f"features.{short}.{n}") for n in names]
 
 
 def _packed(feature: Feature, keys: dict[str, str]) -> str:
@@ -198,18 +210,12 @@ def _embedding(feature: Feature, keys: dict[str, str]) -> Expr:
     return call(kind, str(feature.rows - 1), str(feature.width))
 
 
-def _dense(feature: Feature) -> Expr:
-    """The module of a dense feature that learns something."""
-    options: dict[str, Expr] = {"project": str(feature.width)} if feature.projected else {}
-    options |= {"learned": "True"} if feature.missing == "learned" else {}
-    return call("Dense", str(feature.numbers), **options)
-
-
 def _part(feature: Feature, key: str, events: Events) -> Expr:
     """A feature's share of v, or a field of events, where no common table has it."""
-    if feature.learns and not events.plain:
-        return call(f"self.dense[{literal(feature.short)}]", f"features[{literal(key)}]")
-    if feature.source == "dense" and not feature.learns:
+    if feature.projected or feature.learned:
+        module = f"self.{feature.short}" if events.plain else f"self.vectors[{literal(key)}]"
+        return call(module, f"features[{literal(key)}]")
+    if feature.source == "dense":
         return call("no_nan", f"features[{literal(key)}]")
     if feature.name in events.own:  # `self.history["long_view"]`
         sequence, _, field = feature.short.partition(".")

@@ -301,10 +301,10 @@ def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Fea
         rows=feature.rows,
         hashed=feature.kind == "id" and bool(feature.id.buckets),
         boundaries=feature.boundaries,
-        fitted=max(0, feature.quantiles - 1),
         numbers=feature.dense,
-        projected=bool(feature.project),
-        missing=feature.missing,
+        projected=feature.project > 0,
+        learned=feature.missing == "learned",
+        fitted=max(0, feature.quantiles - 1),
     )
 
 

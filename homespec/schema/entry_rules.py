@@ -152,21 +152,19 @@ def feature_dim(issue: Issue) -> Iterator[Finding]:
         yield Finding(issue.key_span, message, label="needs `dim`", help="add `dim: 16`")
 
 
-@rule("HS116", "dense-option")
-def dense_option(issue: Issue) -> Iterator[Finding]:
-    """A feature that is not dense has `project` or `missing`.
+@rule("HS116", "dense-only")
+def dense_only(issue: Issue) -> Iterator[Finding]:
+    """`project` or `missing` stands at a feature that is no dense vector.
 
-    Both are for dense vectors: a linear projection, and what takes the place of a vector that is
-    missing as a whole. A table has a row for missing values, which is always learned, and `dim`
-    says how wide it is.
+    Both say what becomes of a `dense` vector. What is looked up in a table has the width `dim`, and
+    a row of the table for missing values.
     """
-    option, kind = str(issue.context["option"]), issue.context["kind"]
+    key = issue.context["key"]
     yield Finding(
-        issue.document.span((*issue.path, option), key=True),
-        f"`{issue.where}` has `{option}`, but is no dense feature: it is of the kind `{kind}`",
-        label="for dense features",
-        help=f"remove `{option}`"
-        + ("; its missing values have a row of their own" if option == "missing" else ""),
+        issue.document.span((*issue.path, key), key=True),
+        f"`{issue.where}` is `{issue.context['kind']}`, but `{key}` is for dense vectors",
+        label="only with `dense`",
+        help=f"remove `{key}`",
     )
 
 

@@ -48,12 +48,12 @@ class Feature(Model):
     boundaries fitted to the data: `{quantiles: n}`. Each bucket has an embedding, so has
     missing."""
     dense: Width = Field(default=0)
-    """A dense vector of this many numbers, taken as it is (`missing` says what becomes of NaN)."""
+    """A dense vector of this many numbers. Single missing numbers become 0."""
     project: Width = Field(default=0)
-    """A dense feature: width of a learned linear projection, with bias. Default: none."""
+    """Width to which a Linear brings a `dense` feature. Default: it is taken as it is."""
     missing: Literal["zero", "learned"] = "zero"
-    """A dense feature: what takes the place of a vector that is missing as a whole, zeros or a
-    learned vector. Single missing numbers become 0."""
+    """What stands for a `dense` vector that is missing as a whole: zeros, or a vector that is
+    learned. It comes before the projection."""
     table: Annotated[str, Field(min_length=1, max_length=200)] = ""
     """Another `id` or `bucketize` feature: values of this one are looked up in its table, with its
     rows and its width."""
@@ -108,10 +108,9 @@ class Feature(Model):
         (kind,) = kinds
         if ("dim" in self.model_fields_set) != (kind in EMBEDDED):
             raise PydanticCustomError("feature_dim", "{kind}", {"kind": kind})
+        for key in OF_DENSE:
+            if key in self.model_fields_set and kind != "dense":
+                raise PydanticCustomError("dense_only", "{key}", {"key": key, "kind": kind})
         if kind == "sequence" and self.column:
             raise PydanticCustomError("sequence_column", "a sequence has `columns`")
-        for option in OF_DENSE:
-            if kind != "dense" and option in self.model_fields_set:
-                context = {"kind": kind, "option": option}
-                raise PydanticCustomError("dense_option", "{option}", context)
         return self

@@ -34,7 +34,7 @@ RULE_OF: dict[str, Callable[[Issue], list[Diagnostic]]] = {
     "bad_label": entry_rules.bad_label,
     "feature_kind": entry_rules.feature_kind,
     "feature_dim": entry_rules.feature_dim,
-    "dense_option": entry_rules.dense_option,
+    "dense_only": entry_rules.dense_only,
     "id_kind": entry_rules.id_kind,
     "not_increasing": entry_rules.not_increasing,
     "encoder_kind": sequence_rules.encoder_kind,

@@ -1,0 +1,125 @@
+"""HoME, its family and its ablations on KuaiRand at equal parameter budget, several seeds each.
+
+    python -m homespec.data.kuairand FOLDER_OF_THE_CSV_FILES .cache/kuairand
+    python benchmarks/kuairand.py .cache/kuairand [--seeds N] [--out runs/kuairand-results]
+
+Trains each model of specs/families and specs/ablations with every seed, all with the same flags
+(FLAGS), writes docs/results.md. The hidden width of the experts is chosen for each model so that it
+has as many parameters as HoME, to 1 %. Runs that are there already are not run again; one that was
+killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import homespec
+from homespec.analysis.costs import cost_of
+from homespec.writing import write_texts
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = ("--epochs", "1", "--lr", "1e-3", "--batch-size", "512", "--gauc-by", "user_id")
+FAMILIES = ("home", "ple", "cgc", "mmoe", "ml_mmoe", "shared_bottom")
+ABLATIONS = ("no_norm", "no_mask", "no_feature_gate", "no_self_gate")
+MODELS = {name: f"specs/families/{name}.yaml" for name in FAMILIES} | {
+    name: f"specs/ablations/{name}.yaml" for name in ABLATIONS
+}
+PAGE = ROOT / "docs" / "results.md"
+BEGIN, END = "<!-- results -->\n", "<!-- end -->"
+
+
+def parameters(path: str, hidden: int | None = None) -> int:
+    """Of the model of a spec, its experts with one hidden layer of this width."""
+    flags = () if hidden is None else (f"experts.hidden=[{hidden}]",)
+    return cost_of(homespec.load(ROOT / path, flags).analysis.graph).parameters
+
+
+def fitting_width(path: str, budget: int) -> int:
+    """The hidden width whose number of parameters comes closest to the budget."""
+    low, high = 8, 8192
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if parameters(path, middle) <= budget else (low, middle)
+    return min((low, high), key=lambda width: abs(parameters(path, width) - budget))
+
+
+def run(name: str, hidden: int, seed: int, data: Path, out: Path) -> dict[str, Any]:
+    """The metrics of one run, from its file if it was done before."""
+    folder = out / f"{name}-{seed}"
+    done = folder / "metrics.json"
+    if not done.is_file():
+        command = [
+            sys.executable, "-m", "homespec", "train", MODELS[name], "--data", str(data),
+            "--set", f"experts.hidden=[{hidden}]", "--seed", str(seed), "--out", str(folder),
+            "--resume", *FLAGS,
+        ]  # fmt: skip
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603
+    found: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
+    return found
+
+
+def table(results: dict[str, list[dict[str, Any]]], metric: str) -> Iterator[str]:
+    """A line for each model: the metric of each task, mean ± standard deviation over seeds."""
+    tasks = list(next(iter(results.values()))[0]["tasks"])
+    yield f"| {metric.upper()} | {' | '.join(tasks)} | mean |"
+    yield f"| --- |{' ---: |' * (len(tasks) + 1)}"
+    for name, runs in results.items():
+        columns = [[run["tasks"][task][metric] for run in runs] for task in tasks]
+        means = [statistics.fmean(row) for row in zip(*columns, strict=True)]
+        yield f"| {name} | {' | '.join(map(_spread, [*columns, means]))} |"
+
+
+def _spread(values: list[float]) -> str:
+    deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
+    return f"{statistics.fmean(values):.4f} ± {deviation:.4f}"
+
+
+def page(results: dict[str, list[dict[str, Any]]], widths: dict[str, int]) -> str:
+    """The page with its block written anew."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    seeds = min(map(len, results.values()))
+    some = next(iter(results.values()))[0]
+    lines = [
+        f"{seeds} seeds each; {some['rows_train']:,} rows to train on, {some['rows_valid']:,}"
+        f" held out; flags: `{' '.join(FLAGS)}`.",
+        "",
+        *table(results, "auc"),
+        "",
+        *table(results, "gauc"),
+        "",
+        "| model | hidden width of the experts | parameters |",
+        "| --- | ---: | ---: |",
+        *(f"| {n} | {widths[n]} | {runs[0]['parameters']:,} |" for n, runs in results.items()),
+        "",
+    ]
+    return before + BEGIN + "\n".join(lines) + END + rest.partition(END)[2]
+
+
+def main() -> None:
+    """Train what is missing, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--out", type=Path, default=Path("runs/kuairand-results"))
+    given = parser.parse_args()
+    budget = parameters(MODELS["home"])
+    widths = {name: fitting_width(MODELS[name], budget) for name in given.models}
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in given.models}
+    for seed in range(given.seeds):  # all models with one seed first: a table as soon as possible
+        for name in given.models:
+            print(f"{name}, seed {seed}", flush=True)
+            results[name].append(run(name, widths[name], seed, given.data, given.out))
+        write_texts({PAGE: page(results, widths)})
+
+
+if __name__ == "__main__":
+    main()
