@@ -48,8 +48,10 @@ class Node:
 class Feature(Node):
     """An input feature -> [B, width]. `source` is id, bucketize or dense.
 
-    A dense one has `numbers`, which a Linear brings to `width` if it is `projected`; where it is
-    missing as a whole, a vector may be `learned`.
+    It has a table of `rows`, or is looked up in that of the feature named `table`, which it then
+    reads. Boundaries are given, or there are `fitted` many, which are fitted to data. A dense one
+    has `numbers`, which a Linear brings to `width` if it is `projected`; where it is missing as a
+    whole, a vector may be `learned`.
     """
 
     kind: ClassVar[str] = "feature"
@@ -62,6 +64,18 @@ class Feature(Node):
     numbers: int = 0
     projected: bool = False
     learned: bool = False
+    fitted: int = 0
+    table: str = ""
+
+    @property
+    def short(self) -> str:
+        """The name in the spec."""
+        return self.name.removeprefix("features.")
+
+    @property
+    def owner(self) -> str:
+        """The name of the node that owns the table."""
+        return self.table or self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,7 +158,8 @@ def _default(section: str, key: str, value: dict[str, Any]) -> str:
 def _is_outside(default: Any, value: dict[str, Any]) -> bool:
     """Whether a default stands for absence, since nobody could write it."""
     if isinstance(default, list):
-        return len(default) < int(value.get("minItems", 0))
+        choices = value.get("oneOf", [value])
+        return any(len(default) < int(choice.get("minItems", 0)) for choice in choices)
     lowest: float = value.get("minimum", -math.inf)
     return isinstance(default, int) and default < lowest
 

@@ -9,6 +9,7 @@ import random
 from typing import Any
 
 import torch
+from input_specs import field_of
 from torch import Tensor
 
 Spec = dict[str, Any]
@@ -16,7 +17,7 @@ Spec = dict[str, Any]
 
 def add_sequences(rng: random.Random, spec: Spec, most: int = 2) -> None:
     """One or several sequences over the embedded features of a spec; there is at least one."""
-    fields = [n for n, f in spec["features"].items() if "id" in f or "bucketize" in f]
+    fields = [n for n, f in spec["features"].items() if {"id", "bucketize", "table"} & f.keys()]
     for i in range(rng.randint(1, most)):
         spec["features"][f"past_{i}"] = {"sequence": draw_sequence(rng, spec, fields)}
 
@@ -33,7 +34,7 @@ def draw_sequence(rng: random.Random, spec: Spec, fields: list[str], kind: str =
             sequence["with"]["delay"] = {"id": {"buckets": 3}, "dim": 2}
         if rng.random() < 0.3:
             sequence["columns"] = {"seen": "was_seen"}
-    ids = [name for name in of if "id" in spec["features"][name]]
+    ids = [name for name in of if "id" in field_of(spec, name)]
     kind = kind or rng.choice(["mean", "din", "dien", "sim", "twin"])
     return {**sequence, "max_len": length, "encoder": draw_encoder(rng, kind, ids, length)}
 
@@ -81,7 +82,7 @@ def random_events(
         like = torch.rand(shape, generator=generator) < 0.4
         for i, field in enumerate([*sequence["of"], *sequence.get("with", {})]):
             shared = field in sequence["of"]
-            options = spec["features"][field] if shared else sequence["with"][field]
+            options = field_of(spec, field) if shared else sequence["with"][field]
             values = random_values(options, shape, generator)
             if shared:
                 values = torch.where(like, features[field].unsqueeze(1), values)

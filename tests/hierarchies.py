@@ -31,6 +31,7 @@ from typing import Any
 import torch
 from event_specs import add_sequences, random_events
 from hypothesis import strategies as st
+from input_specs import add_inputs, field_of, random_boundaries, random_input
 from reference_plan import SHARED, FamilyPlan, GivenPlan, Plan, Tree, plans
 from torch import Tensor
 
@@ -64,6 +65,8 @@ def draw(rng: random.Random) -> Spec:
     repair(spec)
     if maybe(rng, 0.8):
         widen(rng, plans(spec)[-1])
+    if maybe(rng, 0.3):
+        add_inputs(rng, spec)
     if maybe(rng, 0.2):
         add_sequences(rng, spec)
     return spec
@@ -321,21 +324,8 @@ def random_features(spec: Spec, batch: int, generator: torch.Generator) -> dict[
     """Raw values by feature name: known, unknown and missing ones, and values on a boundary."""
     features = {}
     for name, feature in spec["features"].items():
-        if "sequence" in feature:
-            continue
-        if "id" in feature:
-            rows = feature["id"].get("vocab") or feature["id"]["buckets"]
-            features[name] = torch.randint(-2, rows + 3, (batch,), generator=generator)
-            features[name][:2] = torch.tensor([0, -1])[:batch]  # known, missing: not all the same
-            continue
-        shape = (batch, feature["dense"]) if "dense" in feature else (batch,)
-        values = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
-        missing = torch.rand(shape, generator=generator) < 0.1
-        if "bucketize" in feature:
-            values[0] = feature["bucketize"][-1]
-        if "dense" in feature:
-            missing[1:2] = True
-        features[name] = values.masked_fill(missing, torch.nan)
+        if "sequence" not in feature:
+            features[name] = random_input(field_of(spec, name), batch, generator)
     return features | random_events(spec, features, batch, generator)
 
 
@@ -357,7 +347,9 @@ def randomise(state: dict[str, Tensor], generator: torch.Generator) -> dict[str,
     values = {}
     for name, tensor in sorted(state.items()):
         noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-        if name.endswith(("running_var", "norm.weight")):
+        if name.endswith(".boundaries"):
+            values[name] = random_boundaries(noise)
+        elif name.endswith(("running_var", "norm.weight")):
             values[name] = 0.5 + noise.abs()
         elif tensor.dim() == 2 and not name.startswith("features."):
             values[name] = noise / tensor.shape[1] ** 0.5  # keeps the scale of its input

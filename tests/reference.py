@@ -292,20 +292,28 @@ class Feature(nn.Module):
         if "dense" in spec:
             self.width = spec.get("project", spec["dense"])
             if spec.get("missing") == "learned":
-                self.missing = nn.Parameter(torch.randn(spec["dense"]))
+                self.missing = nn.Parameter(torch.zeros(spec["dense"]))
             if "project" in spec:
                 self.projection = nn.Linear(spec["dense"], spec["project"])
             return
         if "id" in spec:
             rows = spec["id"].get("vocab") or spec["id"].get("buckets")
         else:
-            rows = len(spec["bucketize"]) + 1
+            rows = spec["bucketize"].get("quantiles") if self.fitted else len(spec["bucketize"]) + 1
         self.width = spec["dim"]
         self.weight = nn.Parameter(torch.randn(1 + rows, self.width))
+        if self.fitted:
+            self.register_buffer("boundaries", torch.full((rows - 1,), math.nan))
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the boundaries are not in the spec."""
+        return isinstance(self.spec.get("bucketize"), dict)
 
     def row(self, value: float) -> int:
         if "bucketize" in self.spec:  # buckets are closed on the left: [b_i, b_i+1)
-            return 0 if math.isnan(value) else 1 + sum(b <= value for b in self.spec["bucketize"])
+            cuts = self.boundaries.tolist() if self.fitted else self.spec["bucketize"]
+            return 0 if math.isnan(value) else 1 + sum(b <= value for b in cuts)
         if "buckets" in self.spec["id"]:
             return 0 if value == -1 else 1 + value % self.spec["id"]["buckets"]
         return 1 + value if 0 <= value < self.spec["id"]["vocab"] else 0
@@ -334,7 +342,12 @@ class Reference(nn.Module):
         self.spec = spec
         self.tasks = {task: options or {} for task, options in spec["tasks"].items()}
         given = spec["features"]
-        fields = {name: Feature(f) for name, f in given.items() if "sequence" not in f}
+        owners = {
+            name: Feature(f) for name, f in given.items() if not {"sequence", "table"} & f.keys()
+        }
+        fields = {
+            name: owners[f.get("table", name)] for name, f in given.items() if "sequence" not in f
+        }
         self.features = {
             name: fields.get(name) or Sequence(name, feature["sequence"], fields, Feature)
             for name, feature in given.items()
@@ -349,7 +362,8 @@ class Reference(nn.Module):
         self.read = {task: tree.nearest(task, list(widths)) for task in self.tasks}
         self.towers = {task: self.tower(task, widths[self.read[task]]) for task in self.tasks}
         self.parts: dict[str, nn.Module] = {}  # by logical name
-        self.parts |= {f"features.{name}": part for name, part in self.features.items()}
+        own = {name: part for name, part in self.features.items() if "table" not in given[name]}
+        self.parts |= {f"features.{name}": part for name, part in own.items()}
         for layer in self.layers:
             self.parts |= layer.parts
         self.parts |= {f"towers.{task}": part for task, part in self.towers.items()}

@@ -29,6 +29,7 @@ from hierarchies import (
     widen,
 )
 from hypothesis import strategies as st
+from input_specs import add_inputs
 from reference_plan import SHARED, STACKED, Plan, Tree, plans
 
 FAMILIES = ["ple", "mmoe", "cgc", "ml_mmoe", "moe", "shared_bottom", "home"]
@@ -90,6 +91,8 @@ def draw_family(rng: random.Random) -> Spec:
     last = plans(spec)[-1]
     if maybe(rng) and last.outputs != [SHARED] and last.gate("mixture")["sees"] == "path":
         widen(rng, last)
+    if maybe(rng, 0.3):
+        add_inputs(rng, spec)
     if maybe(rng, 0.2):
         add_sequences(rng, spec, most=1)
     return spec
@@ -157,6 +160,8 @@ def draw_topology(rng: random.Random, mend: bool = True) -> Spec:
         draw_each(rng, plan)
     for plan in plans(spec):
         draw_widths(rng, plan)
+    if maybe(rng, 0.3):
+        add_inputs(rng, spec)
     if maybe(rng, 0.2):
         add_sequences(rng, spec, most=1)
     return spec

@@ -56,7 +56,7 @@ def weights_of(node: Node) -> Iterator[Weight]:
         case Batch():
             for member in node.members:
                 yield from weights_of(member)
-        case Feature() if node.rows:
+        case Feature() if node.rows and not node.table:
             yield Weight(f"{node.name}.weight", (node.rows, node.width))
         case Feature():
             yield from _vector(node)

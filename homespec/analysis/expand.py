@@ -14,6 +14,7 @@ from homespec.analysis.yaml_text import Entry, Line, Section, write
 from homespec.compiler import Analysis
 from homespec.lower.families import Family, family_of
 from homespec.lower.layers import Layer, Path, SetPlan
+from homespec.schema.inputs import EMBEDDED
 from homespec.schema.models import Encoder, Feature, Sequence, Style, Task, overlay
 from homespec.schema.models import Tower as TowerConfig
 from homespec.schema.tensors import event_column
@@ -53,16 +54,14 @@ def _feature(analysis: Analysis, name: str, feature: Feature) -> Section:
     if kind == "sequence":
         return Section(name, [_sequence(analysis, name, feature.sequence)])
     value = getattr(feature, kind)
-    values: dict[str, Any] = {
-        kind: value.model_dump(include=value.model_fields_set) if kind == "id" else value,
-        "dim": feature.dim,
-        "column": feature.column,
-    }
+    values: dict[str, Any] = {kind: value}
+    if kind == "id" or feature.quantiles:
+        values = {kind: value.model_dump(include=value.model_fields_set)}
     if kind == "dense":
-        del values["dim"]
-        if feature.project:
-            values["project"] = feature.project
+        values |= {"project": feature.project} if feature.project else {}
         values["missing"] = feature.missing
+    values |= {"dim": feature.dim} if kind in EMBEDDED else {}
+    values["column"] = feature.column
     path = ("features", name)
     return Section(name, [_line(document, key, v, [path]) for key, v in values.items()])
 

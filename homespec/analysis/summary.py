@@ -44,7 +44,7 @@ PARTS: dict[str, type[Node]] = {
 
 @dataclass(frozen=True, slots=True)
 class FeatureRow:
-    """An input feature; `rows` is the length of its embedding table, 0 for a dense feature."""
+    """An input feature; `rows` is the length of its embedding table, 0 if it has none."""
 
     name: str
     column: str
@@ -175,9 +175,20 @@ def _members(node: TreeNode) -> dict[str, Any]:
 
 
 def _feature(node: Feature) -> FeatureRow:
-    kind = "hashed id" if node.hashed else node.source
-    name = node.name.removeprefix("features.")
-    return FeatureRow(name, node.column, kind, node.rows, node.width, cost_of([node]))
+    rows = 0 if node.table else node.rows
+    return FeatureRow(node.short, node.column, _kind(node), rows, node.width, cost_of([node]))
+
+
+def _kind(node: Feature) -> str:
+    """What a feature is, in a word or two."""
+    if node.table:
+        return f"in the table of {node.table.removeprefix('features.')}"
+    if node.fitted:
+        return f"{node.fitted + 1} quantiles"
+    if node.source == "dense":
+        projected = f"dense {node.numbers}→{node.width}" if node.projected else "dense"
+        return projected + (", learned if missing" if node.learned else "")
+    return "hashed id" if node.hashed else node.source
 
 
 def _sequence(node: Sequence) -> FeatureRow:

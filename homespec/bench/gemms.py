@@ -3,7 +3,7 @@
 Every Linear of experts, gates, self gates, LoRAs, routers and towers is one product forward and two
 backward: dX, the gradient of what it reads, and dW, that of its weight. The experts that read one
 value are one wide product in their first layer. There is no dX of a value that nothing trains,
-which is v where all features are dense: autograd does not compute it either.
+which is v where all features are dense as they are: autograd does not compute it either.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Gemm:
 
 def gemms_of(graph: Graph) -> list[Gemm]:
     """All products of a graph without batches, in its order."""
-    embedded = any(node.rows for node in graph.of(Feature))
+    embedded = any(node.rows or node.projected or node.learned for node in graph.of(Feature))
     untrained = set() if embedded else {Port(INPUT)}
     found: list[Gemm] = []
     for node in graph:
@@ -68,6 +68,8 @@ def gemms_of(graph: Graph) -> list[Gemm]:
 def _gemms(node: Node, trained: bool) -> Iterator[Gemm]:
     """The products of a node, without the first layers of experts."""
     match node:
+        case Feature() if node.projected:
+            yield Gemm(f"{node.name}.projection", node.numbers, node.width, node.learned)
         case Sequence():
             for product in products_of(node):
                 yield Gemm(product.name, product.inputs, product.outputs, rows=product.rows)

@@ -21,8 +21,7 @@ def random_features(spec: Spec, rows: int, device: str) -> dict[str, Tensor]:
         if tensor.kind == "id":
             features[tensor.name] = torch.randint(_ids(spec, tensor), shape)
         elif tensor.kind == "number":
-            boundaries = _field(spec, tensor).bucketize
-            low, high = boundaries[0], boundaries[-1]
+            low, high = _range(_field(spec, tensor))
             features[tensor.name] = torch.rand(shape) * (high - low) * 1.2 + low
         else:
             features[tensor.name] = torch.randn(rows, tensor.width)
@@ -37,9 +36,27 @@ def _ids(spec: Spec, tensor: InputTensor) -> int:
 def _field(spec: Spec, tensor: InputTensor) -> Feature | EventField:
     """What the spec says of the values of a tensor."""
     if not tensor.length:
-        return spec.features[tensor.name]
+        return spec.features[spec.owner(tensor.name)]
     field = tensor.name.removeprefix(f"{tensor.feature}.")
-    return spec.features[tensor.feature].sequence.with_.get(field) or spec.features[field]
+    own = spec.features[tensor.feature].sequence.with_.get(field)
+    return own or spec.features[spec.owner(field)]
+
+
+def _range(field: Feature | EventField) -> tuple[float, float]:
+    """The first and the last boundary of a bucketised number."""
+    if isinstance(field, Feature) and field.quantiles:
+        return 0.0, 1.0
+    given = field.boundaries if isinstance(field, Feature) else field.bucketize
+    return given[0], given[-1]
+
+
+def even_boundaries(spec: Spec) -> dict[str, list[float]]:
+    """Boundaries for features that are to be fitted: evenly between 0 and 1."""
+    return {
+        name: [index / feature.quantiles for index in range(1, feature.quantiles)]
+        for name, feature in spec.features.items()
+        if feature.quantiles
+    }
 
 
 def random_labels(spec: Spec, rows: int, device: str) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import homespec
 from homespec.api import LoadedSpec
-from homespec.bench.inputs import random_features, random_labels
+from homespec.bench.inputs import even_boundaries, random_features, random_labels
 from homespec.bench.step import Tensors, Trainee, model_loss
 from homespec.bench.variants import VARIANTS
 
@@ -19,6 +19,10 @@ SEED = 0
 
 TOLERANCE = {"float32": 1e-3, "bf16": 1e-1}
 """Greatest relative difference of loss and of the whole gradient (by its norm) between variants."""
+
+
+STATISTICS = (".running_mean", ".running_var", ".boundaries")
+"""Ends of the logical names of what is no parameter."""
 
 
 class Unequal(Exception):  # noqa: N818  # a finding about the generated code
@@ -38,9 +42,14 @@ def weights_of(spec: LoadedSpec) -> Tensors:
     """Initial weights by logical name; those that start at zero get values, to be compared."""
     torch.manual_seed(SEED)
     code = homespec.build_module(spec, optimize=False)
-    state: Tensors = code.logical_state(homespec.build(spec, optimize=False))
+    model = homespec.build(spec, optimize=False)
+    if fitted := even_boundaries(spec):
+        code.set_boundaries(model, fitted)
+    state: Tensors = code.logical_state(model)
     return {
-        name: tensor if tensor.any() or ".running_" in name else 0.1 * torch.randn_like(tensor)
+        name: tensor
+        if tensor.any() or name.endswith(STATISTICS)
+        else 0.1 * torch.randn_like(tensor)
         for name, tensor in state.items()
     }
 
@@ -77,7 +86,7 @@ def _gradients(model: nn.Module, code: ModuleType) -> Tensors:
         grad = parameter.grad
         parameter.data.copy_(torch.zeros_like(parameter) if grad is None else grad)
     named: Tensors = code.logical_state(model)
-    found = {name: t.clone() for name, t in named.items() if ".running_" not in name}
+    found = {name: t.clone() for name, t in named.items() if not name.endswith(STATISTICS)}
     for name, parameter in model.named_parameters():
         parameter.data.copy_(values[name])
     return found

@@ -20,28 +20,32 @@ from homespec.emit.layout import (
 )
 from homespec.emit.sequences import Events
 from homespec.graph import INPUT, Batch, Feature, Graph, Input
+from homespec.variant import Variant
 
 
 def emit_features(
-    graph: Graph, where: dict[str, str], plain: bool, inference: bool
+    graph: Graph, where: dict[str, str], variant: Variant
 ) -> tuple[dict[str, Any], list[Logical]]:
-    """What `features.py.jinja` needs, and the logical names of the tables and of encoders.
+    """What `features.py.jinja` needs, and the logical names of what features learn.
 
     `where` gives the line of the spec for each node.
     """
     features = {f.name: f for f in graph.of(Feature)}
     order = [features[name] for name in _input_order(graph) if name in features]
     tables = [n for n in graph if isinstance(n, Batch) and isinstance(n.members[0], Feature)]
-    vectors = [f for f in order if f.projected or f.learned]
-    events = Events(graph, plain, inference)
+    plain = not variant.optimize
+    vectors = [feature for feature in order if feature.projected or feature.learned]
+    events = Events(graph, plain, variant.inference)
     owned = [feature for name, feature in features.items() if name in events.own]
     keys = _boundary_keys([*order, *owned])
     looked_up = [feature for feature in order if feature.rows]
+    sharing = [feature for feature in order if feature.table]
     whole = order if plain else [feature for feature in order if not feature.rows]
-    values = [(feature, _short(feature)) for feature in looked_up]
+    values = [(feature, feature.short) for feature in looked_up]
     values += [(feature, key) for key, feature in events.look_ups.items()]
-    wholes = [(feature, _short(feature)) for feature in whole]
+    wholes = [(feature, feature.short) for feature in whole]
     wholes += [(feature, key) for key, feature in events.look_ups.items() if plain]
+    fitted = [f for f in order if f.fitted and not f.table]
     context = {
         "plain": plain,
         "width": sum(node.width for node in graph.of(Input)),
@@ -49,11 +53,17 @@ def emit_features(
         | ({"Table"} if tables else set())
         | ({"no_nan"} if any(f.source == "dense" for f in order) else set())
         | ({"Vector"} if vectors else set()),
-        "boundaries": [_packed(f, keys) for f in [*order, *owned] if f.boundaries],
+        "sharing": bool(sharing),
+        "fitted": packed("FITTED", mapping([(f.short, str(f.fitted)) for f in fitted]))
+        if fitted
+        else "",
+        "boundaries": [_packed(f, keys) for f in [*order, *owned] if f.boundaries and not f.table],
         "sizes": [packed(table.name.upper(), _sizes(table)) for table in tables],
-        "tables": [_table(table, events) for table in tables],
+        "tables": [_table(table, events, sharing) for table in tables],
         "embeddings": [
-            _noted(f"self.{_short(f)} = ", _embedding(f, keys), 2, where[f.name]) for f in looked_up
+            _noted(f"self.{f.short} = ", _embedding(f, keys), 2, where[f.name])
+            for f in looked_up
+            if not f.table
         ],
         "vectors": _vectors(vectors, plain, where),
         "rows": [_entry(key, _row(f, key, keys), where[f.name]) for f, key in values],
@@ -62,9 +72,12 @@ def emit_features(
             lambda f, key: _looked_up(f, key, graph, events, keys), lambda f: _embedding(f, keys)
         ),
     }
+    if plain:
+        return context, []
     return context, [
         *map(_logical, tables),
-        *(events.logical if tables else []),
+        *(_logical_of_fitted(feature, keys) for feature in fitted),
+        *events.logical,
         *(row for feature in vectors for row in _vector_rows(feature)),
     ]
 
@@ -79,27 +92,27 @@ def _input_order(graph: Graph) -> list[str]:
     return names
 
 
-def _short(feature: Feature) -> str:
-    return feature.name.removeprefix("features.")
-
-
 def _boundary_keys(features: list[Feature]) -> dict[str, str]:
     """What the boundaries of a feature are called, by its node: its name, made an identifier."""
     keys: dict[str, str] = {}
     for feature in features:
-        key = _short(feature).replace(".", "_")
+        key = feature.short.replace(".", "_")
         while key in keys.values():
             key += "_"
         keys[feature.name] = key
     return keys
 
 
-def _table(table: Batch, events: Events) -> tuple[str, str]:
+def _table(table: Batch, events: Events, sharing: list[Feature]) -> tuple[str, str]:
     """The name of a table and what makes it."""
     members = _members(table)
     make = call("Table", str(members[0].width), table.name.upper())
-    if events.all:
-        make = call("Table", *make.args, events.shared(m.name for m in members))
+    if events.all or sharing:
+        held = {member.name: member.short for member in members}
+        pairs = [(f.short, held[f.table]) for f in sharing if f.table in held]
+        pairs += events.shared(held)
+        shared = mapping([(key, literal(part)) for key, part in pairs])
+        make = call("Table", *make.args, shared)
     return table.name, assign(f"self.{table.name}", make, 2)
 
 
@@ -108,7 +121,7 @@ def _members(table: Batch) -> list[Feature]:
 
 
 def _sizes(table: Batch) -> Group:
-    return mapping([(_short(m), str(m.rows)) for m in _members(table)])
+    return mapping([(m.short, str(m.rows)) for m in _members(table)])
 
 
 def _logical(table: Batch) -> Logical:
@@ -116,11 +129,18 @@ def _logical(table: Batch) -> Logical:
     return Logical(f"features.{table.name}.weight", "features.{}.weight", table=table.name.upper())
 
 
+def _logical_of_fitted(feature: Feature, keys: dict[str, str]) -> Logical:
+    """Boundaries that are fitted to data are kept with the weights."""
+    return Logical(
+        f"features.{keys[feature.name]}_boundaries", f"features.{feature.short}.boundaries"
+    )
+
+
 def _vectors(vectors: list[Feature], plain: bool, where: dict[str, str]) -> list[str]:
     """The modules of dense features: by name in the plain form, where nothing else is by name."""
     if plain:
-        return [_noted(f"self.{_short(f)} = ", _vector(f), 2, where[f.name]) for f in vectors]
-    modules = mapping([(_short(feature), _vector(feature)) for feature in vectors])
+        return [_noted(f"self.{f.short} = ", _vector(f), 2, where[f.name]) for f in vectors]
+    modules = mapping([(feature.short, _vector(feature)) for feature in vectors])
     return [assign("self.vectors", call("nn.ModuleDict", modules), 2)] if vectors else []
 
 
@@ -133,7 +153,7 @@ def _vector_rows(feature: Feature) -> list[Logical]:
     """The weights of a dense feature in the optimised form, each with its whole name."""
     names = ["missing"] * feature.learned
     names += ["projection.weight", "projection.bias"] * feature.projected
-    short = _short(feature)
+    short = feature.short
     return [Logical(f"features.vectors.{short}.{n}", f"features.{short}.{n}") for n in names]
 
 
@@ -173,12 +193,16 @@ def _noted(prefix: str, value: Expr, depth: int, place: str, suffix: str = "") -
 
 def _row(feature: Feature, key: str, keys: dict[str, str]) -> Expr:
     """The row of each value, an index into the feature's part of its table."""
-    by = f"self.{keys[feature.name]}_boundaries" if feature.boundaries else str(feature.rows - 1)
+    cut = f"self.{keys[feature.owner]}_boundaries"
+    by = cut if feature.source == "bucketize" else str(feature.rows - 1)
     return call(_rows_of(feature), f"features[{literal(key)}]", by)
 
 
 def _embedding(feature: Feature, keys: dict[str, str]) -> Expr:
-    """The plain form's module: one embedding for each feature."""
+    """The plain form's module: one embedding for each feature with a table."""
+    if feature.fitted:
+        unset = f"[torch.nan] * FITTED[{literal(feature.short)}]"
+        return call("Bucketized", unset, str(feature.width), persistent="True")
     if feature.source == "bucketize":
         boundaries = f"BOUNDARIES[{literal(keys[feature.name])}]"
         return call("Bucketized", boundaries, str(feature.width))
@@ -189,14 +213,15 @@ def _embedding(feature: Feature, keys: dict[str, str]) -> Expr:
 def _part(feature: Feature, key: str, events: Events) -> Expr:
     """A feature's share of v, or a field of events, where no common table has it."""
     if feature.projected or feature.learned:
-        module = f"self.{_short(feature)}" if events.plain else f"self.vectors[{literal(key)}]"
+        module = f"self.{feature.short}" if events.plain else f"self.vectors[{literal(key)}]"
         return call(module, f"features[{literal(key)}]")
     if feature.source == "dense":
         return call("no_nan", f"features[{literal(key)}]")
     if feature.name in events.own:  # `self.history["long_view"]`
-        sequence, _, field = _short(feature).partition(".")
+        sequence, _, field = feature.short.partition(".")
         return call(f"self.{sequence}[{literal(field)}]", f"features[{literal(key)}]")
-    return call(f"self.{_short(feature)}", f"features[{literal(key)}]")
+    owner = feature.owner.removeprefix("features.")
+    return call(f"self.{owner}", f"features[{literal(key)}]")
 
 
 def _looked_up(
@@ -206,4 +231,4 @@ def _looked_up(
     if events.plain:
         return _part(feature, key, events)
     table = next(n for n in graph if isinstance(n, Batch) and feature in n.members)
-    return call(f"self.{table.name}.peek", literal(_short(feature)), _row(feature, key, keys))
+    return call(f"self.{table.name}.peek", literal(feature.short), _row(feature, key, keys))

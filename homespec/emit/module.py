@@ -67,7 +67,7 @@ def emit(
     """
     plain = not variant.optimize
     where = _places(graph, document)
-    features, logical = emit_features(graph, where, plain, variant.inference)
+    features, logical = emit_features(graph, where, variant)
     blocks = _blocks(graph, plain)
     logical += [row for block in blocks for row in block.logical]
     context = {
@@ -82,12 +82,13 @@ def emit(
         .render(inference=variant.inference, **features)
         .strip("\n"),
         "width": features["width"],
+        "fitted": features["fitted"],
         "trunk_init": _plain_init(blocks, where) if plain else _batched_init(blocks, where),
         "trunk_forward": _forward(blocks),
         "normalised": any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)),
         "cast": _cast(graph, plain),
         "lists": _lists(logical),
-        "logical": _logical(logical, variant),
+        "logical": _logical(logical, variant, bool(features["fitted"])),
     }
     rendered = _template("module.py.jinja").render(context)
     return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
@@ -301,15 +302,16 @@ def _cast(graph: Graph, plain: bool) -> str:
     return f"{towers}.weights[0]"
 
 
-def _logical(rows: list[Logical], variant: Variant) -> str:
+def _logical(rows: list[Logical], variant: Variant, fitted: bool) -> str:
     serving = variant.serving
     if not variant.optimize:
-        return _template("plain_logical.py.jinja").render(serving=serving).strip("\n")
+        template = _template("plain_logical.py.jinja")
+        return template.render(serving=serving, fitted=fitted).strip("\n")
     table = Group("", tuple(_logical_row(row) for row in rows))
     text = _exploded("LOGICAL = ", table)
     whole = any(not row.axes and not row.table for row in rows)
     template = _template("logical.py.jinja")
-    return template.render(table=text, serving=serving, whole=whole).strip("\n")
+    return template.render(table=text, serving=serving, whole=whole, fitted=fitted).strip("\n")
 
 
 def _lists(rows: list[Logical]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from homespec.emit.block import Logical
@@ -45,11 +45,13 @@ class Events:
         fields = (field for node in self.all for field in node.fields[node.shared :])
         return {field.table for field in fields}
 
-    def shared(self, names: Iterable[str]) -> Expr:
-        """Which fields of events are looked up in the parts of which features of a table."""
-        held = set(names)
-        pairs = [(key, literal(_short(f))) for key, f in self.look_ups.items() if f.name in held]
-        return mapping([(key, part) for key, part in pairs if literal(key) != part])
+    def shared(self, held: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Which fields of events are looked up in the parts of which features of a table.
+
+        `held` are the short names of the features in the table, by those of their nodes.
+        """
+        pairs = [(key, held[f.name]) for key, f in self.look_ups.items() if f.name in held]
+        return [(key, part) for key, part in pairs if key != part]
 
     def context(self, look: Look, embedding: Callable[[Feature], Expr]) -> dict[str, Any]:
         """What the templates need. `embedding` is a plain module for what only events have."""
@@ -224,7 +226,3 @@ def _exists(node: Sequence, first: Feature) -> str:
 
 def _of(key: str) -> str:
     return f"features[{literal(key)}]"
-
-
-def _short(feature: Feature) -> str:
-    return feature.name.removeprefix("features.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
@@ -262,35 +263,49 @@ def _places(node: str, several: int) -> list[str]:
 
 def _add_input(graph: Graph, spec: Spec, document: Document) -> int:
     width = 0
-    for name, feature in _before_sequences(spec):
+    for name, feature in _owners_first(spec):
         if feature.kind == "sequence":
             width += add_sequence(graph, spec, document, name).width
             continue
-        width += feature.width
-        graph.add(
-            Feature(
-                name=f"features.{name}",
-                span=document.span(("features", name)),
-                source=feature.kind,
-                column=feature.column,
-                width=feature.width,
-                rows=feature.rows,
-                hashed=feature.kind == "id" and "buckets" in feature.id.model_fields_set,
-                boundaries=feature.bucketize,
-                numbers=feature.dense,
-                projected=feature.project > 0,
-                learned=feature.missing == "learned",
-            )
-        )
+        node = _feature(graph, name, feature, document.span(("features", name)))
+        width += node.width
+        graph.add(node)
     span = document.span(("features",))
     ports = tuple(Port(f"features.{name}") for name in spec.features)
     graph.add(Input(name=INPUT, reads=ports, span=span, width=width))
     return width
 
 
-def _before_sequences(spec: Spec) -> list[tuple[str, FeatureConfig]]:
-    """The features, those first in whose tables sequences look."""
-    return sorted(spec.features.items(), key=lambda item: item[1].kind == "sequence")
+def _owners_first(spec: Spec) -> list[tuple[str, FeatureConfig]]:
+    """The features, those with a table before those that are looked up in it."""
+    last = ("table", "sequence")
+    return sorted(spec.features.items(), key=lambda item: item[1].kind in last)
+
+
+def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Feature:
+    full = f"features.{name}"
+    if feature.kind == "table":
+        owner = graph[f"features.{feature.table}"]
+        assert isinstance(owner, Feature)
+        return dataclasses.replace(
+            owner, name=full, reads=(Port(owner.name),), span=span, column=feature.column,
+            table=owner.name,
+        )  # fmt: skip
+    assert feature.kind != "sequence"
+    return Feature(
+        name=full,
+        span=span,
+        source=feature.kind,
+        column=feature.column,
+        width=feature.width,
+        rows=feature.rows,
+        hashed=feature.kind == "id" and bool(feature.id.buckets),
+        boundaries=feature.boundaries,
+        numbers=feature.dense,
+        projected=feature.project > 0,
+        learned=feature.missing == "learned",
+        fitted=max(0, feature.quantiles - 1),
+    )
 
 
 def _add_tower(graph: Graph, spec: Spec, document: Document, name: str, state: State) -> None:

@@ -11,6 +11,7 @@ from homespec.diagnostics import Diagnostic, Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
 from homespec.lower.label_rules import check_labels
 from homespec.lower.sequence_rules import check_sequences
+from homespec.lower.table_rules import check_tables
 from homespec.lower.topology_rules import check_topology
 from homespec.schema.models import Spec
 from homespec.source import Document
@@ -34,7 +35,7 @@ def check_names(spec: Spec, document: Document) -> list[Diagnostic]:
         *group_cycle(spec, document),
         *task_without_group(spec, document),
         *check_labels(spec, document),
-        *check_sequences(spec, document),
+        *(check_tables(spec, document) or check_sequences(spec, document)),
     ]
     found = found or nested_too_deep(spec, document)
     return found or check_topology(spec, document)

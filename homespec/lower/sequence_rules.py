@@ -9,7 +9,7 @@ from homespec.diagnostics.suggest import closest, listing
 from homespec.schema.models import Sequence, Spec
 from homespec.source import Document
 
-EMBEDDED = ("id", "bucketize")
+EMBEDDED = ("id", "bucketize", "table")
 """The kinds of features that are looked up in a table."""
 
 
@@ -122,7 +122,8 @@ def search_field(spec: Spec, document: Document) -> Iterator[Finding]:
     """
     for name, sequence in _sequences(spec):
         by = sequence.encoder.sim.by if sequence.encoder.kind == "sim" else ""
-        ids = [f for f in sequence.of if f in spec.features and spec.features[f].kind == "id"]
+        known = [field for field in sequence.of if field in spec.features]
+        ids = [field for field in known if spec.features[spec.owner(field)].kind == "id"]
         if by and by not in ids:
             reason = "is no id" if by in sequence.of else "is not among the fields of `of`"
             guess = closest(by, ids)

@@ -42,8 +42,9 @@ def _attention_width(options: Sim | Twin, query: int) -> int:
 
 
 def _shared(spec: Spec, name: str, field: str) -> nodes.EventField:
-    table = f"features.{field}"
-    return nodes.EventField(field, event_key(name, field), table, spec.features[field].dim)
+    owner = spec.owner(field)
+    dim = spec.features[owner].dim
+    return nodes.EventField(field, event_key(name, field), f"features.{owner}", dim)
 
 
 def _own(name: str, field: str, own: EventField) -> nodes.EventField:

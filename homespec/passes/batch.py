@@ -35,8 +35,11 @@ N = TypeVar("N", bound=Node)
 
 
 def batch_features(graph: Graph) -> Graph:
-    """Embedding tables of one width become one table. Dense features have none."""
-    return _batch(graph, Feature, "table", lambda n: n.width if n.rows else None)
+    """Embedding tables of one width become one table.
+
+    Dense features have none, and a feature that is looked up in another's reads that one's part.
+    """
+    return _batch(graph, Feature, "table", lambda n: n.width if n.rows and not n.table else None)
 
 
 def batch_feature_gates(graph: Graph) -> Graph:

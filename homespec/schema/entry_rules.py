@@ -1,4 +1,4 @@
-"""HS108 to HS114: names, labels and features, entries that have a form of their own."""
+"""HS108 to HS114, HS116: names, labels and features, entries that have a form of their own."""
 
 from __future__ import annotations
 
@@ -102,11 +102,12 @@ def feature_kind(issue: Issue) -> Iterator[Finding]:
     """A feature has no kind, or several.
 
     Each feature is exactly one of `id` (embedding of an identifier or category), `bucketize`
-    (embedding of a number's bucket), `dense` (a vector of numbers taken as it is) and `sequence`
-    (past events). What only the events of a sequence have is `id` or `bucketize`.
+    (embedding of a number's bucket), `dense` (a vector of numbers taken as it is), `table` (looked
+    up in the table of another feature) and `sequence` (past events). What only the events of a
+    sequence have is `id` or `bucketize`.
     """
     kinds = str(issue.context["kinds"])
-    more = "" if "with" in issue.path else ", `dense: n`, `sequence: {…}`"
+    more = "" if "with" in issue.path else ", `dense: n`, `table: feature`, `sequence: {…}`"
     yield Finding(
         issue.key_span,
         f"`{issue.where}` " + (f"is {kinds} at once" if kinds else "does not say what it is"),
@@ -116,19 +117,36 @@ def feature_kind(issue: Issue) -> Iterator[Finding]:
     )
 
 
+NO_DIM = {
+    "dense": (
+        "is dense and has no embedding",
+        "no embedding, no `dim`",
+        "remove `dim`; `project: n` would project the vector to n columns",
+    ),
+    "sequence": ("is a sequence and has no embedding", "no embedding, no `dim`", "remove `dim`"),
+    "table": (
+        "is looked up in another feature's table, whose width it has",
+        "the table has a width already",
+        "remove `dim`, or `table` for a table of its own",
+    ),
+}
+"""Kinds of features without a `dim`: why, the label and the remedy."""
+
+
 @rule("HS112", "feature-dim")
 def feature_dim(issue: Issue) -> Iterator[Finding]:
     """A feature has an embedding without a width, or a width without an embedding.
 
     `id` and `bucketize` features are looked up in a table and need `dim`, the width of its rows. A
-    `dense` feature is its own vector and has none, and the fields of a `sequence` have their own.
+    `dense` feature is its own vector and has none, the fields of a `sequence` have their own, and
+    a `table` that another feature owns has its width from there. The width of a dense feature's
+    projection is `project`.
     """
     kind = issue.context["kind"]
-    if kind in ("dense", "sequence"):
+    if kind in NO_DIM:
         span = issue.document.span((*issue.path, "dim"), key=True)
-        what = "dense" if kind == "dense" else "a sequence"
-        message = f"`{issue.where}` is {what} and has no embedding"
-        yield Finding(span, message, label="no embedding, no `dim`", help="remove `dim`")
+        what, label, remedy = NO_DIM[kind]
+        yield Finding(span, f"`{issue.where}` {what}", label=label, help=remedy)
     else:
         message = f"`{issue.where}` is `{kind}` and needs the width of its embedding"
         yield Finding(issue.key_span, message, label="needs `dim`", help="add `dim: 16`")

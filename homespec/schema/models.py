@@ -14,7 +14,7 @@ from homespec.schema.base import MANY, LayerName, M, Model, Name, listed, overla
 from homespec.schema.experts import Experts, ExpertSet, LayerExperts, Style
 from homespec.schema.gates import FeatureGate, Gates, LayerGates, Mixture, SelfGate
 from homespec.schema.ids import Id
-from homespec.schema.inputs import Feature
+from homespec.schema.inputs import Feature, Quantiles
 from homespec.schema.sequences import Dien, Din, Encoder, EventField, Mean, Sequence, Sim, Twin
 from homespec.schema.tasks import Task, Tower
 
@@ -36,6 +36,7 @@ __all__ = [
     "Mean",
     "Mixture",
     "Model",
+    "Quantiles",
     "SelfGate",
     "Sequence",
     "Sim",
@@ -119,6 +120,10 @@ class Spec(Model):
     def topology(self) -> tuple[Layer, ...]:
         """The layers that the spec gives by hand; none where a family gives them."""
         return self.layers if isinstance(self.layers, tuple) else ()
+
+    def owner(self, name: str) -> str:
+        """The feature in whose table this one is looked up: itself, unless it names another."""
+        return self.features[name].table or name
 
     @model_validator(mode="after")
     def _own_names(self) -> Spec:

@@ -56,12 +56,13 @@ def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
 
 
 def _tensor(spec: Spec, name: str) -> InputTensor:
-    feature = spec.features[name]
-    if feature.kind == "id":
-        return InputTensor(name, name, feature.column, "id", vocab=feature.id.vocab)
-    if feature.kind == "dense":
-        return InputTensor(name, name, feature.column, "vector", width=feature.dense)
-    return InputTensor(name, name, feature.column, "number")
+    """That of a feature which is no sequence. Values looked up in a table are as its owner's."""
+    column, owner = spec.features[name].column, spec.features[spec.owner(name)]
+    if owner.kind == "id":
+        return InputTensor(name, name, column, "id", vocab=owner.id.vocab)
+    if owner.kind == "dense":
+        return InputTensor(name, name, column, "vector", width=owner.dense)
+    return InputTensor(name, name, column, "number")
 
 
 def _events(spec: Spec, name: str, sequence: Sequence) -> Iterator[InputTensor]:

@@ -12,12 +12,22 @@ from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, LAST, WEIGHTS_FILE, Checkpoint
 from homespec.train.loop import BAD_BATCH_FILE
 from homespec.train.losses import FILE as LOSSES_FILE
+from homespec.train.quantiles import FILE as BOUNDARIES_FILE
 from homespec.train.result import METRICS_FILE, SETTINGS_FILE
 from homespec.train.settings import Settings, from_json
 from homespec.writing import write_texts
 
 LOGS = "tensorboard"
-OWN = (WEIGHTS_FILE, METRICS_FILE, SETTINGS_FILE, LOSSES_FILE, BAD_BATCH_FILE, FOLDER, LOGS)
+OWN = (
+    WEIGHTS_FILE,
+    METRICS_FILE,
+    SETTINGS_FILE,
+    LOSSES_FILE,
+    BAD_BATCH_FILE,
+    BOUNDARIES_FILE,
+    FOLDER,
+    LOGS,
+)
 """What a run leaves in its folder, which may hold other things, too."""
 
 

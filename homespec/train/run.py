@@ -25,6 +25,7 @@ from homespec.train import RunError, checkpoint, folder, result
 from homespec.train.checkpoint import FOLDER, LAST, Checkpoint, Json
 from homespec.train.compiling import Compilations, decide
 from homespec.train.evaluate import Measures
+from homespec.train.fitting import check_fitted, set_fitted
 from homespec.train.keeper import Keeper
 from homespec.train.loop import Training
 from homespec.train.progress import Bar, PlainProgress
@@ -79,9 +80,11 @@ def train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resul
     training, keeper = _built(spec, place, settings, rows, about, say)
     if kept:
         keeper.restore(training, kept)
+        check_fitted(training.model, training.code, spec, place.out)
         say(f"resumed {folder.told(kept.state)}")
     else:
         folder.clear(place.out)
+        set_fitted(training.model, training.code, spec, rows.train, place.out, settings.seed, say)
     folder.write_settings(place.out, spec.name, place.data, place.valid, settings)
     graphs = _fit(training, keeper, place.out, say)
     found = _result(spec, place, training, keeper, graphs, time.perf_counter() - started)

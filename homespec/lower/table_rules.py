@@ -1,0 +1,143 @@
+"""HS220 to HS223: features that are looked up in the table of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.diagnostics import Diagnostic, Finding, Label, rule
+from homespec.diagnostics.suggest import closest, listing
+from homespec.schema.inputs import EMBEDDED
+from homespec.schema.models import Spec
+from homespec.source import Document
+
+
+def check_tables(spec: Spec, document: Document) -> list[Diagnostic]:
+    """All diagnostics of shared tables."""
+    return [
+        *unknown_table(spec, document),
+        *feature_without_table(spec, document),
+        *table_cycle(spec, document),
+        *table_of_table(spec, document),
+    ]
+
+
+def _sharing(spec: Spec) -> Iterator[tuple[str, str]]:
+    """Features with `table`, and what it names."""
+    for name, feature in spec.features.items():
+        if feature.kind == "table":
+            yield name, feature.table
+
+
+def _owners(spec: Spec) -> list[str]:
+    return [name for name, feature in spec.features.items() if feature.kind in EMBEDDED]
+
+
+def _others(spec: Spec) -> str:
+    """The help that lists the features with tables."""
+    owners = _owners(spec)
+    if not owners:
+        return "no feature has a table: make this one an `id` or `bucketize` feature itself"
+    return f"features with tables are {listing(owners)}"
+
+
+@rule("HS220", "unknown-table")
+def unknown_table(spec: Spec, document: Document) -> Iterator[Finding]:
+    """`table` names a feature that is not declared.
+
+    `table: video_id` looks a feature up in the table of the feature `video_id`, so that the same
+    thing has the same embedding wherever it comes up: the last video watched and the candidate, a
+    user and the author of a comment.
+    """
+    for name, owner in _sharing(spec):
+        if owner not in spec.features:
+            guess = closest(owner, _owners(spec))
+            yield Finding(
+                document.span(("features", name, "table")),
+                f"`{name}` is looked up in the table of `{owner}`, which is not a feature",
+                label="not declared",
+                help=f"did you mean `{guess}`?" if guess else _others(spec),
+            )
+
+
+@rule("HS221", "feature-without-table")
+def feature_without_table(spec: Spec, document: Document) -> Iterator[Finding]:
+    """`table` names a feature that has no table.
+
+    Tables belong to `id` and `bucketize` features. A dense vector is taken as it is, and a sequence
+    is looked up in the tables of the features that it is `of`.
+    """
+    for name, owner in _sharing(spec):
+        if owner in spec.features and spec.features[owner].kind in ("dense", "sequence"):
+            kind = spec.features[owner].kind
+            what = "dense" if kind == "dense" else "a sequence"
+            yield Finding(
+                document.span(("features", name, "table")),
+                f"`{name}` is looked up in the table of `{owner}`, which is {what} and has none",
+                label="no table",
+                related=(Label(document.span(("features", owner), key=True), "declared here"),),
+                help=_others(spec),
+            )
+
+
+@rule("HS222", "table-of-table")
+def table_of_table(spec: Spec, document: Document) -> Iterator[Finding]:
+    """`table` names a feature that is itself looked up in another one's table.
+
+    A table has one owner, which says how many rows it has, how ids become rows and how wide it is.
+    Every feature that shares it names the owner, so that nobody has to follow a chain.
+    """
+    for name, other in _sharing(spec):
+        way = _way(spec, name)
+        if len(way) > 2 and way[-1] in spec.features and len(set(way)) == len(way):
+            yield Finding(
+                document.span(("features", name, "table")),
+                f"`{name}` is looked up in the table of `{other}`, which has none of its own",
+                label=f"the table is that of `{way[2]}`",
+                related=(Label(document.span(("features", other, "table")), "borrowed here"),),
+                help=f"write `table: {way[-1]}`"
+                if spec.features[way[-1]].kind in EMBEDDED
+                else _others(spec),
+            )
+
+
+@rule("HS223", "table-cycle")
+def table_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
+    """Features are looked up in each other's tables, or one in its own: nobody has a table.
+
+    One of them must be the owner: an `id` or `bucketize` feature with a `dim`, which the others
+    name. The message prints the way round, from its first feature in the file.
+    """
+    told: set[str] = set()
+    for name, _ in _sharing(spec):
+        way = _way(spec, name)
+        if way[-1] != name or name in told:
+            continue
+        told.update(way)
+        loop = " → ".join(way)
+        yield Finding(
+            document.span(("features", way[-2], "table")),
+            f"`{name}` is looked up in its own table"
+            if len(way) == 2
+            else f"features are looked up in each other's tables: {loop}",
+            label="nobody owns a table" if len(way) == 2 else f"leads back to `{name}`",
+            related=tuple(
+                Label(document.span(("features", each, "table")), f"`{each}` has no table")
+                for each in way[:-2]
+            ),
+            help=f"make one of them the owner, for example `{name}: {{id: {{buckets: 100000}}, "
+            "dim: 16}`",
+        )
+
+
+def _way(spec: Spec, name: str) -> list[str]:
+    """The features from `name` on, each the one that the last one names; no step twice.
+
+    It ends in an owner, in a name that is not declared, or where it has been before.
+    """
+    way = [name]
+    while way[-1] in spec.features and spec.features[way[-1]].kind == "table":
+        following = spec.features[way[-1]].table
+        way.append(following)
+        if following in way[:-1]:
+            break
+    return way

@@ -1,0 +1,79 @@
+"""Training: boundaries that a spec leaves to the data, fitted before the first step of a run.
+
+They are written beside the checkpoints and are part of the weights. A run that goes on has them
+from its checkpoint; nothing is ever fitted a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from homespec.data import DataError, columns
+from homespec.data.held import SLAB_ROWS
+from homespec.data.reading import Reader
+from homespec.schema.tensors import input_tensors
+from homespec.train import quantiles
+from homespec.train.quantiles import FILE, Boundaries, Columns
+
+if TYPE_CHECKING:
+    from homespec.schema.models import Spec
+    from homespec.train.rows import Part
+
+
+def set_fitted(
+    model: nn.Module, code: ModuleType, spec: Spec, part: Part, out: Path, seed: int,
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Fit boundaries to the rows to train on, write them to `out` and set them in the model.
+
+    Does nothing for a spec that gives all boundaries. Raises DataError and RunError.
+    """
+    if not quantiles.wanted(spec):
+        return
+    found = quantiles.fit(_batches(spec, part), spec, seed=seed)
+    found.write(out / FILE)
+    code.set_boundaries(model, found.values)
+    names = ", ".join(found.features)
+    say(f"boundaries of {names} are fitted to {found.rows:,} rows and kept in {FILE}")
+
+
+def check_fitted(model: nn.Module, code: ModuleType, spec: Spec, out: Path) -> None:
+    """Raise DataError if the file in `out` has other boundaries than a model that goes on.
+
+    Without a file nothing is compared: the checkpoint has all that the model needs.
+    """
+    path = out / FILE
+    if not quantiles.wanted(spec) or not path.exists():
+        return
+    kept: Boundaries = quantiles.read(path)
+    kept.check(spec, str(path))
+    state = code.logical_state(model)
+    for name, numbers in kept.values.items():
+        if state[f"features.{name}.boundaries"].tolist() != numbers:
+            raise DataError(
+                f"{path} has other boundaries of `{name}` than the checkpoint: bring back the file"
+                " of this run, or remove it; the checkpoint has them, too"
+            )
+
+
+def _batches(spec: Spec, part: Part) -> Iterator[Columns]:
+    """The columns to fit, from memory or from the files."""
+    asked = quantiles.wanted(spec)
+    if part.held is not None:
+        yield {name: part.held.features[name] for name in asked}
+        return
+    tensors = [tensor for tensor in input_tensors(spec) if tensor.name in asked]
+    source = part.source
+    schema = source.schema({tensor.column: f"feature `{tensor.name}`" for tensor in tensors})
+    reader = Reader(source.chunks, schema)
+    for low in range(0, source.rows, SLAB_ROWS):
+        table = reader.table(low, min(low + SLAB_ROWS, source.rows))
+        try:
+            yield {t.name: columns.values(t, columns.as_array(table[t.column])) for t in tensors}
+        except DataError as error:
+            raise DataError(f"{source}: {error}") from None

@@ -1,0 +1,64 @@
+"""Random features of the kinds that build on others: shared tables and fitted boundaries.
+
+`hierarchies` draws the others; these are added.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Spec = dict[str, Any]
+
+
+def field_of(spec: Spec, name: str) -> Spec:
+    """What the spec says of a feature's values: its own options, or those of the table's owner."""
+    feature: Spec = spec["features"][name]
+    return spec["features"][feature["table"]] if "table" in feature else feature
+
+
+def add_inputs(rng: random.Random, spec: Spec) -> None:
+    """One to three features more, anywhere among the others; the first stays the first."""
+    features = spec["features"]
+    for i in range(rng.choice([1, 2, 3])):
+        owners = [name for name, f in features.items() if "id" in f or "bucketize" in f]
+        kind = rng.choice(["table", "quantiles"])
+        features[f"{kind}_more_{i}"] = draw_input(rng, kind, owners)
+    first, *names = features
+    order = [first, *rng.sample(names, len(names))]
+    spec["features"] = {name: features[name] for name in order}
+
+
+def draw_input(rng: random.Random, kind: str, owners: list[str]) -> Spec:
+    """Each choice lists its simplest value first."""
+    if kind == "table":
+        column = {"column": "other_column"} if rng.random() < 0.5 else {}
+        return {"table": rng.choice(owners), **column}
+    return {"bucketize": {"quantiles": rng.choice([3, 2, 5])}, "dim": rng.choice([2, 3])}
+
+
+def random_input(feature: Spec, batch: int, generator: torch.Generator) -> Tensor:
+    """Raw values of a feature: known, unknown and missing ones, and values on a boundary."""
+    if "id" in feature:
+        rows = feature["id"].get("vocab") or feature["id"]["buckets"]
+        ids = torch.randint(-2, rows + 3, (batch,), generator=generator)
+        ids[:2] = torch.tensor([0, -1])[:batch]  # known, missing: not all the same
+        return ids
+    shape = (batch, feature["dense"]) if "dense" in feature else (batch,)
+    values = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    missing = torch.rand(shape, generator=generator) < 0.1
+    if "dense" in feature:
+        missing[1:2] = True  # a vector that is missing as a whole
+    elif isinstance(feature.get("bucketize"), dict):
+        values[:4] = torch.tensor([0.0, 0.5, -0.5, 1.0])[:batch]
+    elif "bucketize" in feature:
+        values[0] = feature["bucketize"][-1]
+    return values.masked_fill(missing, torch.nan)
+
+
+def random_boundaries(noise: Tensor) -> Tensor:
+    """Ascending multiples of a half, some of them equal."""
+    return noise.mul(2).round().sort().values / 2
