@@ -80,7 +80,7 @@ def test_a_sample_is_uniform_over_all_rows() -> None:
 
 
 def test_nothing_to_fit_to() -> None:
-    with pytest.raises(DataError, match="`duration_ms`.*holds no number in 2 rows"):
+    with pytest.raises(DataError, match=r"`duration_ms`.*holds no number in 2 rows"):
         fit([{"duration_ms": np.array([np.nan, np.nan])}], SPEC)
     with pytest.raises(DataError, match="no column of the feature `duration_ms`"):
         fit([{"other": np.array([1.0])}], SPEC)
