@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hierarchies import random_spec
 from input_specs import field_of
 from parity import LAYOUTS, compare
@@ -141,6 +142,35 @@ def test_tables_that_are_not_merged_compute_the_same() -> None:
     compare(spec, Reference(spec), 3, ["optimised"], skip_passes=["batch-features"])
 
 
+def test_as_many_look_ups_as_widths() -> None:
+    """Forward and backward, whatever the number of features; the plain form has one for each."""
+    widths = [4, 8, 16]
+    features = {f"f{i}": {"id": {"buckets": 50}, "dim": widths[i % 3]} for i in range(36)}
+    features |= {f"g{i}": {"table": f"f{i}"} for i in range(4)}
+    spec = {
+        "homespec": 1, "name": "wide", "features": features, "family": "shared_bottom",
+        "tasks": {"a": {}, "b": {}},
+    }  # fmt: skip
+    text, ids = yaml.safe_dump(spec), {name: torch.arange(8) for name in features}
+    for layout, wanted in (("optimised", 3), ("plain", 40)):
+        with Operations() as seen:
+            made(layout, text)[0].features(ids).sum().backward()
+        assert seen.found.count("aten.embedding.default") == wanted
+        assert seen.found.count("aten.embedding_dense_backward.default") == wanted
+
+
+class Operations(TorchDispatchMode):
+    """The names of all operations, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
 def test_random_specs_have_all_of_it() -> None:
     seen = set()
     for draw in (random_spec, random_family, random_topology):
@@ -210,18 +240,8 @@ def test_wrong_boundaries_are_refused_and_leave_the_model(layout: str) -> None:
 @layouts
 def test_the_check_reads_no_tensor(layout: str) -> None:
     """On a GPU that would wait for the device in each step."""
-
-    class Reads(TorchDispatchMode):
-        found: list[str] = []  # noqa: RUF012
-
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            self.found.append(str(func))
-            return func(*args, **(kwargs or {}))
-
     model, _ = ready(layout)
-    with Reads() as reads:
+    with Operations() as reads:
         model(FEATURES)
     assert "aten.embedding.default" in reads.found
     assert not [op for op in reads.found if "_local_scalar_dense" in op or "nonzero" in op]
