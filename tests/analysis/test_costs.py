@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import homespec
 from homespec.analysis.costs import Cost, cost_of, weights_of
+from homespec.bench.inputs import even_boundaries
 
 SPECS = Path(__file__).parents[2] / "specs"
 BATCH = 5
@@ -31,7 +32,10 @@ def check(spec: dict[str, Any], optimize: bool) -> None:
     loaded = homespec.loads(yaml.safe_dump(spec, sort_keys=False))
     graph = loaded.analysis.graph
     model = homespec.build(loaded, optimize=optimize, dtype=torch.float32).eval()
-    state = sys.modules[type(model).__module__].logical_state(model)
+    code = sys.modules[type(model).__module__]
+    if fitted := even_boundaries(loaded):
+        code.set_boundaries(model, fitted)
+    state = code.logical_state(model)
 
     found = {weight.name: weight.shape for node in graph for weight in weights_of(node)}
     buffers = {name for name in state if ".running_" in name or name.endswith(".boundaries")}
