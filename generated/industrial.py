@@ -320,8 +320,8 @@ class Table(nn.Module):
         self.weight = nn.Parameter(torch.empty(int(ends[-1]), width).normal_(std=0.05))
 
     def forward(self, rows):
-        rows_BF = torch.stack([rows[name] for name in self.names], dim=1) + self.starts
-        return dict(zip(self.names, F.embedding(rows_BF, self.weight).unbind(1), strict=True))
+        rows_FB = torch.stack([rows[name] for name in self.names]) + self.starts.unsqueeze(1)
+        return dict(zip(self.names, F.embedding(rows_FB, self.weight).unbind(), strict=True))
 
 
 # The lower ends of the buckets of numbers; what is below the first one is in a bucket, too.
