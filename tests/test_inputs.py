@@ -24,6 +24,7 @@ from homespec.bench.gemms import gemms_of
 from homespec.bench.trainees import build
 from homespec.bench.trainees import weights_of as bench_weights
 from homespec.schema.tensors import InputTensor, input_tensors
+from homespec.train.compiling import obstacle
 
 torch.set_num_threads(1)
 
@@ -334,3 +335,22 @@ def test_bench_gives_boundaries() -> None:
     assert weights["features.days.boundaries"].tolist() == [0.25, 0.5, 0.75]
     built = build(spec, "ours", weights, 8, "cpu", "float32")
     assert built.trainee.backward().isfinite()
+
+
+@pytest.mark.compiles
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
+def test_compiled_it_computes_the_same() -> None:
+    loaded = homespec.loads(TEXT)
+    code = homespec.build_module(loaded)
+    eager, compiled = homespec.build(loaded), homespec.build(loaded, compile=True)
+    with pytest.raises(ValueError, match="boundaries of days are not known"):
+        compiled(FEATURES)
+    code.set_boundaries(eager, BOUNDARIES)
+    code.load_logical_state(compiled, code.logical_state(eager))
+    labels = {task: torch.tensor([0.0, 1, 1, 0, 1, 0]) for task in code.TASKS}
+    for model in (eager, compiled):
+        code.loss(model(FEATURES), labels).backward()
+    for one, other in zip(eager.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
