@@ -170,8 +170,7 @@ experts: {norm_momentum: 0.0001}
 
 
 def test_tracebacks_and_sources_show_generated_lines() -> None:
-    _, loaded = load(0)
-    model = homespec.build(loaded)
+    model = homespec.build(homespec.loads(TINY))
     with pytest.raises(ValueError, match="features missing: ") as caught:
         model({})
     frames = traceback.extract_tb(caught.value.__traceback__)
