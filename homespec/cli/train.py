@@ -113,6 +113,13 @@ POSITIVE = click.FloatRange(0, min_open=True)
 )
 @option(
     LEARNING,
+    "--schedule",
+    default="constant",
+    type=click.Choice(["constant", "cosine", "linear"]),
+    help="Of the learning rate behind the warm-up: cosine and linear fall to 0 at the end.",
+)
+@option(
+    LEARNING,
     "--weight-decay",
     default=0.0,
     type=click.FloatRange(0),

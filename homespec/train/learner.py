@@ -36,8 +36,9 @@ class Learner:
         kinds: Mapping[str, str],
         settings: Settings,
         compiled: bool,
+        steps: int,
     ) -> None:
-        """Take over `model`, whose tasks are of these kinds."""
+        """Take over `model`, whose tasks are of these kinds, for so many steps in all epochs."""
         self.model, self.code, self.settings = model, code, settings
         weights = {task: code.WEIGHTS[task] for task in code.TASKS}
         self.weighting = weighting_of(settings.weighting, weights, kinds, code.logical_views)
@@ -47,7 +48,11 @@ class Learner:
         }
         self._check_shared()
         self.optimizers = self._optimizers()
-        self.schedules = [schedule(each, settings.warmup_steps) for each in self.optimizers]
+        self._check_schedule(steps)
+        self.schedules = [
+            schedule(each, settings.warmup_steps, steps, settings.schedule)
+            for each in self.optimizers
+        ]
         step = step_of(model, code)
         self.step: Step = runtime.compiled(step, dynamic=False) if compiled else step
 
@@ -65,6 +70,14 @@ class Learner:
                 last_shared(self.leaves, self.code.logical_views)
             except ValueError as error:
                 raise RunError(f"{error}: take another --weighting") from None
+
+    def _check_schedule(self, steps: int) -> None:
+        warmup = self.settings.warmup_steps
+        if self.settings.schedule != "constant" and steps <= warmup:
+            raise RunError(
+                f"--schedule {self.settings.schedule} has nothing left to fall over: the run has"
+                f" {steps} steps, --warmup-steps {warmup}; warm up for fewer"
+            )
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         settings = self.settings

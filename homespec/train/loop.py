@@ -67,7 +67,8 @@ class Training(lightning.LightningModule):
         self.measures, self.rows, self.out = measures, rows, out
         self.at = Position()
         self.compiled = compiled
-        self.learner = Learner(model, code, measures.kinds, settings, compiled)
+        steps = settings.epochs * len(rows.training(epoch=0))
+        self.learner = Learner(model, code, measures.kinds, settings, compiled, steps)
         self.weighting = self.learner.weighting  # here Lightning moves it to the device
         self.losses = Losses(self.tasks, out / LOSSES_FILE)
         self.predictions = Predictions(self.tasks, getattr(code, "observed", dict))

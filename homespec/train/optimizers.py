@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -140,9 +140,9 @@ def schedule(
     optimizer: torch.optim.Optimizer,
     warmup: int = 0,
     total: int | None = None,
-    shape: Literal["constant", "cosine", "linear"] = "constant",
+    shape: str = "constant",
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Warm-up over the first `warmup` steps, then the `shape` down to 0 behind step `total`.
+    """Warm-up over the first `warmup` steps, then a shape of SHAPES, at 0 behind step `total`.
 
     To be stepped after every optimisation step; its state is JSON. Raises ValueError if a shape
     that falls has no end behind the warm-up.

@@ -22,6 +22,8 @@ class Settings:
     lr: float = 3e-3
     weight_decay: float = 0.0
     warmup_steps: int = 0
+    schedule: str = "constant"
+    """constant, or a cosine or line down to 0 at the end of the last epoch."""
     clip: float | None = None
     """The norm to which gradients are clipped."""
     optimizer: str = "adam"

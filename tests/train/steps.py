@@ -24,6 +24,8 @@ SETTINGS = Settings(
     checkpoint_every=4, gauc_by="user_id", patience=5, optimizer="adam",
 )  # fmt: skip
 """Eleven steps an epoch, and a checkpoint after every fourth step."""
+COMPILED = dataclasses.replace(SETTINGS, compile=True, schedule="cosine")
+"""Also with a learning rate that falls."""
 
 
 def die() -> None:
@@ -65,7 +67,7 @@ def main(data: str, out: str, moment: str, *more: str) -> None:
     """Train until the moment comes."""
     MOMENTS[moment]()
     place = run.Place([Path(data)], Path(out), resume=True)
-    settings = dataclasses.replace(SETTINGS, compile="compiled" in more)
+    settings = COMPILED if "compiled" in more else SETTINGS
     run.train(homespec.loads(SMALL), place, settings, print)
 
 

@@ -106,12 +106,12 @@ def batch() -> Batch:
     return Batch(features, labels | {"watch": torch.rand(32) * 5000})
 
 
-def learner(**changed: Any) -> Learner:
+def learner(steps: int = 8, **changed: Any) -> Learner:
     torch.manual_seed(1)
     spec = homespec.loads(TASKS)
     kinds = {name: task.kind for name, task in spec.tasks.items()}
     model, code = homespec.build(spec), homespec.build_module(spec)
-    return Learner(model, code, kinds, Settings(**changed), compiled=False)
+    return Learner(model, code, kinds, Settings(**changed), False, steps)
 
 
 def test_warm_up(batch: Batch) -> None:
@@ -126,6 +126,15 @@ def test_warm_up(batch: Batch) -> None:
     other = learner(lr=0.2, warmup_steps=4)
     other.load(one.stored(), 2)
     assert other.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.15)
+
+
+def test_the_schedule_ends_with_the_run(batch: Batch) -> None:
+    """The last of 6 steps, 2 of them warm-up, still moves; behind it the rate would be 0."""
+    one = learner(6, lr=0.1, warmup_steps=2, schedule="linear")
+    rates = [one.optimizers[0].param_groups[0]["lr"] for _ in range(6) if one.learn(batch)]
+    assert rates == pytest.approx([0.1, 0.1, 0.075, 0.05, 0.025, 0.0])  # after each step
+    with pytest.raises(RunError, match="6 steps, --warmup-steps 6"):
+        learner(6, warmup_steps=6, schedule="cosine")
 
 
 def test_clipping(batch: Batch) -> None:
