@@ -264,7 +264,7 @@ def known_rows(ids_B, vocab):
 
 def no_nan(x_BN):
     """Missing numbers of a dense feature become 0."""
-    return x_BN.where(~x_BN.isnan(), 0.0)
+    return x_BN.masked_fill(x_BN.isnan(), 0.0)
 
 
 class Table(nn.Module):
@@ -629,11 +629,11 @@ def losses(logits, labels):
     finest = torch.promote_types(logits_TB.dtype, labels_TB.dtype)
     finest = torch.promote_types(finest, torch.float32)
     labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
-    seen_TB = ~labels_TB.isnan()
+    gone_TB = labels_TB.isnan()
     each_TB = F.binary_cross_entropy_with_logits(
-        logits_TB, labels_TB.where(seen_TB, 0.0), reduction="none"
+        logits_TB, labels_TB.masked_fill(gone_TB, 0.0), reduction="none"
     )
-    loss_T = each_TB.where(seen_TB, 0.0).sum(1) / seen_TB.sum(1).clamp(min=1)
+    loss_T = each_TB.masked_fill(gone_TB, 0.0).sum(1) / (~gone_TB).sum(1).clamp(min=1)
     return dict(zip(TASKS, loss_T.unbind(), strict=True))
 
 

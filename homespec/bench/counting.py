@@ -9,7 +9,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-FREE = {"_unsafe_view", "_reshape_alias", "detach", "lift_fresh"}
+FREE = {"_unsafe_view", "_reshape_alias", "detach", "lift_fresh", "promote_types"}
 """Operations that touch no number although torch does not call them views."""
 
 FREE_BEGINNINGS = ("empty", "new_empty")

@@ -6,9 +6,10 @@ Reads log_standard_*.csv, user_features_*.csv and video_features_basic_*.csv (al
 the real ones or those of `homespec.data.synth`, and writes OUT/train.parquet (dates up to 2 May
 2022) and OUT/valid.parquet (later ones), whole or not at all.
 
-Rates of users and videos, and what each user saw last (`homespec.data.history`), come from
-history_before_4_25.csv, which ends before the log begins (null where there is no history). The
-published statistics files average over later days: they leak.
+Prior rates of users and videos, and what each user saw last (`homespec.data.history`), come from
+history_before_4_25.csv, which ends before the log begins (null where there is no history). Past
+rates (`homespec.data.past`) come from the log's days before that of the impression. The published
+statistics files average over later days: they leak.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from homespec.cli.failure import exit_2_on
 from homespec.data import DataError
 from homespec.data.files import digest
 from homespec.data.history import FIRST_TAG, OF_EVENTS, first_tag, with_histories
+from homespec.data.past import with_pasts
 from homespec.writing import replacing
 
-VERSION = 2
+VERSION = 3
 """Counts the meanings of prepared files; a change makes the old ones stale."""
 
 VALID_FROM = 20220503
@@ -88,7 +90,8 @@ def prepare(source: Path, out: Path, log_days: bool = False) -> bool:
     about_videos = with_first_tag(_features(videos, "video_id"))
     table = joined(log, _features(users, "user_id"), "user_id")
     table = joined(table, about_videos, "video_id")
-    table = with_events(with_priors(table, history), history, about_videos, log_days)
+    table = with_pasts(with_priors(table, history), VALID_FROM)
+    table = with_events(table, history, about_videos, log_days)
     train, valid = split(table)
     names = ["train.parquet", "valid.parquet", *(p.name for p in bayes), STAMP_FILE]
     with replacing(*(out / name for name in names)) as (train_at, valid_at, *bayes_at, stamp_at):
