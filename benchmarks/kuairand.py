@@ -25,7 +25,7 @@ from homespec.analysis.costs import cost_of
 from homespec.writing import write_texts
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = ("--epochs", "1", "--gauc-by", "user_id")
+FLAGS = ("--epochs", "1", "--lr", "5e-3", "--schedule", "cosine", "--gauc-by", "user_id")
 FAMILIES = ("home", "ple", "cgc", "mmoe", "ml_mmoe", "shared_bottom")
 ABLATIONS = ("no_norm", "no_mask", "no_feature_gate", "no_self_gate")
 MODELS = {name: f"specs/families/{name}.yaml" for name in FAMILIES} | {
