@@ -40,7 +40,7 @@ def _kind(graph: Graph, field: EventField) -> str:
     """Where a field that only events have is looked up."""
     table = graph[field.table]
     assert isinstance(table, Feature)
-    if field.table != f"features.{field.key}":
+    if table.short != field.key:
         return f"in the table of {table.short}"
     return "in tables of their own"
 
