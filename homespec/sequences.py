@@ -75,7 +75,8 @@ Encoder = Mean | Din | Dien | Sim | Twin
 class Sequence(Node):
     """Events and the candidate -> [B, width]. It reads the features in whose tables it looks.
 
-    `fields` are those of an event; the first `shared` of them are the candidate's, too.
+    `fields` are those of an event; the first `shared` of them are the candidate's, too. The others
+    have tables of their own, or are looked up in that of a feature, too.
     """
 
     kind: ClassVar[str] = "sequence"
@@ -88,6 +89,11 @@ class Sequence(Node):
     def short(self) -> str:
         """The name of the feature."""
         return self.name.removeprefix("features.")
+
+    @property
+    def own(self) -> tuple[EventField, ...]:
+        """The fields with tables that only events have."""
+        return tuple(field for field in self.fields if field.table == f"features.{field.key}")
 
     @property
     def query_width(self) -> int:

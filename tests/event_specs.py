@@ -29,6 +29,8 @@ def draw_sequence(rng: random.Random, spec: Spec, fields: list[str], kind: str =
     sequence: Spec = {"of": of}
     if rng.random() < 0.5:
         own = [{"id": {"vocab": 2}, "dim": 2}, {"bucketize": [0.5], "dim": 3}]
+        owners = [name for name in fields if "table" not in spec["features"][name]]
+        own += [{"bucketize": {"quantiles": 3}, "dim": 2}, {"table": rng.choice(owners)}]
         sequence["with"] = {"seen": rng.choice(own)}
         if rng.random() < 0.3:
             sequence["with"]["delay"] = {"id": {"buckets": 3}, "dim": 2}
@@ -83,6 +85,7 @@ def random_events(
         for i, field in enumerate([*sequence["of"], *sequence.get("with", {})]):
             shared = field in sequence["of"]
             options = field_of(spec, field) if shared else sequence["with"][field]
+            options = field_of(spec, options["table"]) if "table" in options else options
             values = random_values(options, shape, generator)
             if shared:
                 values = torch.where(like, features[field].unsqueeze(1), values)

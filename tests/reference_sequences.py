@@ -241,11 +241,14 @@ class Sequence(nn.Module):
         super().__init__()
         self.name, self.of = name, spec["of"]
         self.shared = [fields[f] for f in self.of]  # a list: their weights are the candidate's
-        self.own = list(spec.get("with", {}))
-        for own, options in spec.get("with", {}).items():
-            self.add_module(own, field(options))
+        given = spec.get("with", {})
+        own = {n: field(options) for n, options in given.items() if "table" not in options}
+        for n, part in own.items():
+            self.add_module(n, part)
+        # What is looked up in the table of a feature has no weights of its own.
+        self.more = {n: own[n] if n in own else fields[given[n]["table"]] for n in given}
         q = sum(f.width for f in self.shared)
-        e = q + sum(options["dim"] for options in spec.get("with", {}).values())
+        e = q + sum(f.width for f in self.more.values())
         kind, self.options = options_of(spec["encoder"])
         self.kind = kind
         self.encoder = ENCODERS[kind](q, e, self.options)
@@ -266,7 +269,7 @@ class Sequence(nn.Module):
 
     def events(self, features: dict[str, Tensor], b: int) -> list[Event]:
         """The events of a row that are there."""
-        names = [*self.of, *self.own]
+        names = [*self.of, *self.more]
         length = features[f"{self.name}.{self.of[0]}"].shape[1]
         all_ = [
             {n: features[f"{self.name}.{n}"][b, t].item() for n in names} for t in range(length)
@@ -278,7 +281,7 @@ class Sequence(nn.Module):
 
     def embedded(self, event: Event) -> Tensor:
         shared = [self.value(f, event[n]) for n, f in zip(self.of, self.shared, strict=True)]
-        return torch.cat([*shared, *(self.value(getattr(self, n), event[n]) for n in self.own)])
+        return torch.cat([*shared, *(self.value(f, event[n]) for n, f in self.more.items())])
 
     def search(self, q: Tensor, candidate: Event, events: list[Event]) -> list[Event]:
         """What the first stage leaves, in the order of the events."""

@@ -185,12 +185,15 @@ def test_random_specs_have_all_of_it() -> None:
                     of = [features[field] for field in feature["sequence"]["of"]]
                     seen |= {("sequence of", "table") for field in of if "table" in field}
                     seen |= {("sequence of", "quantiles") for field in of if is_fitted(field)}
+                    own = feature["sequence"].get("with", {}).values()
+                    seen |= {("events", "table") for field in own if "table" in field}
+                    seen |= {("events", "quantiles") for field in own if is_fitted(field)}
                 seen |= {("dense", key) for key in ("project", "missing") if key in feature}
             seen |= {("quantiles",) for feature in features.values() if is_fitted(feature)}
     assert seen >= {
         ("table of", "id"), ("table of", "bucketize"), ("table of", "quantiles"), ("quantiles",),
         ("sequence of", "table"), ("sequence of", "quantiles"), ("dense", "project"),
-        ("dense", "missing"),
+        ("dense", "missing"), ("events", "table"), ("events", "quantiles"),
     }  # fmt: skip
 
 

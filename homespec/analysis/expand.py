@@ -14,7 +14,7 @@ from homespec.analysis.yaml_text import Entry, Line, Section, write
 from homespec.compiler import Analysis
 from homespec.lower.families import Family, family_of
 from homespec.lower.layers import Layer, Path, SetPlan
-from homespec.schema.inputs import EMBEDDED
+from homespec.schema.embedded import OWNERS
 from homespec.schema.models import Encoder, Feature, Sequence, Style, Task, overlay
 from homespec.schema.models import Tower as TowerConfig
 from homespec.schema.tensors import event_column
@@ -60,7 +60,7 @@ def _feature(analysis: Analysis, name: str, feature: Feature) -> Section:
     if kind == "dense":
         values |= {"project": feature.project} if feature.project else {}
         values["missing"] = feature.missing
-    values |= {"dim": feature.dim} if kind in EMBEDDED else {}
+    values |= {"dim": feature.dim} if kind in OWNERS else {}
     values["column"] = feature.column
     path = ("features", name)
     return Section(name, [_line(document, key, v, [path]) for key, v in values.items()])

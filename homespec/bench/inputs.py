@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from homespec.schema import Spec
-from homespec.schema.models import EventField, Feature
-from homespec.schema.tensors import InputTensor, input_tensors
+from homespec.schema.fitted import asked
+from homespec.schema.models import Embedded
+from homespec.schema.tensors import InputTensor, event_values, input_tensors
 
 
 def random_features(spec: Spec, rows: int, device: str) -> dict[str, Tensor]:
@@ -33,29 +34,26 @@ def _ids(spec: Spec, tensor: InputTensor) -> int:
     return _field(spec, tensor).rows - 1
 
 
-def _field(spec: Spec, tensor: InputTensor) -> Feature | EventField:
+def _field(spec: Spec, tensor: InputTensor) -> Embedded:
     """What the spec says of the values of a tensor."""
     if not tensor.length:
         return spec.features[spec.owner(tensor.name)]
     field = tensor.name.removeprefix(f"{tensor.feature}.")
-    own = spec.features[tensor.feature].sequence.with_.get(field)
-    return own or spec.features[spec.owner(field)]
+    return event_values(spec, spec.features[tensor.feature].sequence, field)
 
 
-def _range(field: Feature | EventField) -> tuple[float, float]:
+def _range(field: Embedded) -> tuple[float, float]:
     """The first and the last boundary of a bucketised number."""
-    if isinstance(field, Feature) and field.quantiles:
+    if field.quantiles:
         return 0.0, 1.0
-    given = field.boundaries if isinstance(field, Feature) else field.bucketize
-    return given[0], given[-1]
+    return field.boundaries[0], field.boundaries[-1]
 
 
 def even_boundaries(spec: Spec) -> dict[str, list[float]]:
-    """Boundaries for features that are to be fitted: evenly between 0 and 1."""
+    """Boundaries for what is to be fitted: evenly between 0 and 1."""
     return {
-        name: [index / feature.quantiles for index in range(1, feature.quantiles)]
-        for name, feature in spec.features.items()
-        if feature.quantiles
+        name: [index / fit.quantiles for index in range(1, fit.quantiles)]
+        for name, fit in asked(spec).items()
     }
 
 

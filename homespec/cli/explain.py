@@ -16,7 +16,9 @@ from homespec.diagnostics.render.paint import painter
 @click.command(short_help="Print the documentation of a rule, or say what a model is.")
 @click.argument("rule", required=False)
 @click.option("--all", "everything", is_flag=True, help="List all rules.")
-@click.option("--spec", help="Say which published model this spec is, and what its gates read.")
+@click.option(
+    "--spec", help="Say which published model a spec is, what its sequences and gates read."
+)
 @set_option
 def explain(rule: str | None, everything: bool, spec: str | None, flags: tuple[str, ...]) -> int:
     """Explain the rule with this code (HS201) or name (unknown-member), or a spec's model."""
@@ -33,10 +35,11 @@ def _model(path: str, flags: tuple[str, ...]) -> int:
     if analysis is None:
         return FINDINGS
     from homespec.analysis.likeness import gates_in_words, in_words, likeness
+    from homespec.analysis.sequences_in_words import sequences_in_words
 
     like = likeness(analysis.graph, analysis.root)
     click.echo(in_words(analysis.spec.name, like, analysis.root))
-    for line in gates_in_words(analysis.graph):
+    for line in (*sequences_in_words(analysis.graph), *gates_in_words(analysis.graph)):
         click.echo(line)
     return OK
 

@@ -17,6 +17,7 @@ from homespec.emit.layout import (
     literal,
     mapping,
     packed,
+    strings,
 )
 from homespec.emit.sequences import Events
 from homespec.graph import INPUT, Batch, Feature, Graph, Input
@@ -45,7 +46,7 @@ def emit_features(
     values += [(feature, key) for key, feature in events.look_ups.items()]
     wholes = [(feature, feature.short) for feature in whole]
     wholes += [(feature, key) for key, feature in events.look_ups.items() if plain]
-    fitted = [f for f in order if f.fitted and not f.table]
+    fitted = [f for f in [*order, *owned] if f.fitted and not f.table]
     context = {
         "plain": plain,
         "width": sum(node.width for node in graph.of(Input)),
@@ -57,6 +58,7 @@ def emit_features(
         "fitted": packed("FITTED", mapping([(f.short, str(f.fitted)) for f in fitted]))
         if fitted
         else "",
+        "fitted_buffers": _buffer_names(fitted, keys),
         "boundaries": [_packed(f, keys) for f in [*order, *owned] if f.boundaries and not f.table],
         "sizes": [packed(table.name.upper(), _sizes(table)) for table in tables],
         "tables": [_table(table, events, sharing) for table in tables],
@@ -101,6 +103,14 @@ def _boundary_keys(features: list[Feature]) -> dict[str, str]:
             key += "_"
         keys[feature.name] = key
     return keys
+
+
+def _buffer_names(fitted: list[Feature], keys: dict[str, str]) -> str:
+    """A line with the names of fitted boundaries, in the order of FITTED; "" for its keys."""
+    names = [keys[feature.name] for feature in fitted]
+    if names == [feature.short for feature in fitted]:
+        return ""
+    return assign("names", strings(names), 2)
 
 
 def _table(table: Batch, events: Events, sharing: list[Feature]) -> tuple[str, str]:

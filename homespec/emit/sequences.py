@@ -42,8 +42,7 @@ class Events:
     @property
     def own(self) -> set[str]:
         """Names of the nodes of tables that only events have."""
-        fields = (field for node in self.all for field in node.fields[node.shared :])
-        return {field.table for field in fields}
+        return {field.table for node in self.all for field in node.own}
 
     def shared(self, held: Mapping[str, str]) -> list[tuple[str, str]]:
         """Which fields of events are looked up in the parts of which features of a table.
@@ -102,7 +101,7 @@ class Events:
             return [assign("self.encoders", call("nn.ModuleDict", mapping(entries)), 2)]
         lines = []
         for node in self.all:
-            own = [(f.name, embedding(self.tables[f.table])) for f in node.fields[node.shared :]]
+            own = [(f.name, embedding(self.tables[f.table])) for f in node.own]
             own += [("encoder", makes[node])] if node in makes else []
             lines.append(assign(f"self.{node.short}", call("nn.ModuleDict", mapping(own)), 2))
         return lines

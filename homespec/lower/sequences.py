@@ -9,7 +9,7 @@ from homespec.diagnostics import Span
 from homespec.graph import Feature, Graph, Port
 from homespec.schema.models import Encoder, Sequence, Sim, Spec, Twin
 from homespec.schema.sequences import EventField
-from homespec.schema.tensors import event_column, event_key
+from homespec.schema.tensors import event_column, event_key, event_values
 from homespec.source import Document
 
 
@@ -18,9 +18,9 @@ def add_sequence(graph: Graph, spec: Spec, document: Document, name: str) -> nod
     sequence = spec.features[name].sequence
     path = ("features", name, "sequence", "with")
     for field, own in sequence.with_.items():
-        graph.add(_table(name, sequence, field, own, document.span((*path, field))))
-    fields = [_shared(spec, name, field) for field in sequence.of]
-    fields += [_own(name, field, own) for field, own in sequence.with_.items()]
+        if not own.table:
+            graph.add(_table(name, sequence, field, own, document.span((*path, field))))
+    fields = [_field(spec, name, field) for field in sequence.fields]
     query = sum(field.width for field in fields[: len(sequence.of)])
     event = sum(field.width for field in fields)
     node = nodes.Sequence(
@@ -41,18 +41,16 @@ def _attention_width(options: Sim | Twin, query: int) -> int:
     return options.width or math.ceil(query / options.heads) * options.heads
 
 
-def _shared(spec: Spec, name: str, field: str) -> nodes.EventField:
-    owner = spec.owner(field)
-    dim = spec.features[owner].dim
-    return nodes.EventField(field, event_key(name, field), f"features.{owner}", dim)
-
-
-def _own(name: str, field: str, own: EventField) -> nodes.EventField:
-    key = event_key(name, field)
-    return nodes.EventField(field, key, f"features.{key}", own.dim)
+def _field(spec: Spec, name: str, field: str) -> nodes.EventField:
+    sequence = spec.features[name].sequence
+    key, own = event_key(name, field), sequence.with_.get(field)
+    table = spec.owner(field) if own is None else own.table or key
+    width = event_values(spec, sequence, field).dim
+    return nodes.EventField(field, key, f"features.{table}", width)
 
 
 def _table(name: str, sequence: Sequence, field: str, own: EventField, span: Span) -> Feature:
+    assert own.kind != "table"
     return Feature(
         name=f"features.{event_key(name, field)}",
         span=span,
@@ -61,7 +59,8 @@ def _table(name: str, sequence: Sequence, field: str, own: EventField, span: Spa
         width=own.dim,
         rows=own.rows,
         hashed=own.kind == "id" and bool(own.id.buckets),
-        boundaries=own.bucketize,
+        boundaries=own.boundaries,
+        fitted=max(0, own.quantiles - 1),
     )
 
 

@@ -1,13 +1,15 @@
-"""HS220 to HS223: features that are looked up in the table of another one."""
+"""HS220 to HS223: features and fields of events that are looked up in the table of another one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from homespec.diagnostics import Diagnostic, Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
-from homespec.schema.inputs import EMBEDDED
+from homespec.schema.embedded import OWNERS
 from homespec.schema.models import Spec
+from homespec.schema.tensors import event_key
 from homespec.source import Document
 
 
@@ -21,15 +23,29 @@ def check_tables(spec: Spec, document: Document) -> list[Diagnostic]:
     ]
 
 
-def _sharing(spec: Spec) -> Iterator[tuple[str, str]]:
-    """Features with `table`, and what it names."""
+class Sharer(NamedTuple):
+    """Who has `table`, where that stands, and the feature that it names."""
+
+    name: str
+    path: tuple[str, ...]
+    owner: str
+
+
+def _sharing(spec: Spec) -> Iterator[Sharer]:
+    """Features and fields of events with `table`."""
     for name, feature in spec.features.items():
+        path = ("features", name)
         if feature.kind == "table":
-            yield name, feature.table
+            yield Sharer(name, (*path, "table"), feature.table)
+        elif feature.kind == "sequence":
+            for field, own in feature.sequence.with_.items():
+                if own.kind == "table":
+                    place = (*path, "sequence", "with", field, "table")
+                    yield Sharer(event_key(name, field), place, own.table)
 
 
 def _owners(spec: Spec) -> list[str]:
-    return [name for name, feature in spec.features.items() if feature.kind in EMBEDDED]
+    return [name for name, feature in spec.features.items() if feature.kind in OWNERS]
 
 
 def _others(spec: Spec) -> str:
@@ -46,13 +62,13 @@ def unknown_table(spec: Spec, document: Document) -> Iterator[Finding]:
 
     `table: video_id` looks a feature up in the table of the feature `video_id`, so that the same
     thing has the same embedding wherever it comes up: the last video watched and the candidate, a
-    user and the author of a comment.
+    user and the author of a comment. A field that only events have can name a feature likewise.
     """
-    for name, owner in _sharing(spec):
+    for name, path, owner in _sharing(spec):
         if owner not in spec.features:
             guess = closest(owner, _owners(spec))
             yield Finding(
-                document.span(("features", name, "table")),
+                document.span(path),
                 f"`{name}` is looked up in the table of `{owner}`, which is not a feature",
                 label="not declared",
                 help=f"did you mean `{guess}`?" if guess else _others(spec),
@@ -66,12 +82,12 @@ def feature_without_table(spec: Spec, document: Document) -> Iterator[Finding]:
     Tables belong to `id` and `bucketize` features. A dense vector is taken as it is, and a sequence
     is looked up in the tables of the features that it is `of`.
     """
-    for name, owner in _sharing(spec):
+    for name, path, owner in _sharing(spec):
         if owner in spec.features and spec.features[owner].kind in ("dense", "sequence"):
             kind = spec.features[owner].kind
             what = "dense" if kind == "dense" else "a sequence"
             yield Finding(
-                document.span(("features", name, "table")),
+                document.span(path),
                 f"`{name}` is looked up in the table of `{owner}`, which is {what} and has none",
                 label="no table",
                 related=(Label(document.span(("features", owner), key=True), "declared here"),),
@@ -86,16 +102,16 @@ def table_of_table(spec: Spec, document: Document) -> Iterator[Finding]:
     A table has one owner, which says how many rows it has, how ids become rows and how wide it is.
     Every feature that shares it names the owner, so that nobody has to follow a chain.
     """
-    for name, other in _sharing(spec):
-        way = _way(spec, name)
+    for name, path, other in _sharing(spec):
+        way = [name, *_way(spec, other)]
         if len(way) > 2 and way[-1] in spec.features and len(set(way)) == len(way):
             yield Finding(
-                document.span(("features", name, "table")),
+                document.span(path),
                 f"`{name}` is looked up in the table of `{other}`, which has none of its own",
                 label=f"the table is that of `{way[2]}`",
                 related=(Label(document.span(("features", other, "table")), "borrowed here"),),
                 help=f"write `table: {way[-1]}`"
-                if spec.features[way[-1]].kind in EMBEDDED
+                if spec.features[way[-1]].kind in OWNERS
                 else _others(spec),
             )
 
@@ -108,7 +124,9 @@ def table_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
     name. The message prints the way round, from its first feature in the file.
     """
     told: set[str] = set()
-    for name, _ in _sharing(spec):
+    for name, feature in spec.features.items():
+        if feature.kind != "table":
+            continue
         way = _way(spec, name)
         if way[-1] != name or name in told:
             continue

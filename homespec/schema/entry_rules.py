@@ -104,16 +104,16 @@ def feature_kind(issue: Issue) -> Iterator[Finding]:
     Each feature is exactly one of `id` (embedding of an identifier or category), `bucketize`
     (embedding of a number's bucket), `dense` (a vector of numbers taken as it is), `table` (looked
     up in the table of another feature) and `sequence` (past events). What only the events of a
-    sequence have is `id` or `bucketize`.
+    sequence have is `id`, `bucketize` or `table`.
     """
     kinds = str(issue.context["kinds"])
-    more = "" if "with" in issue.path else ", `dense: n`, `table: feature`, `sequence: {…}`"
+    more = "" if "with" in issue.path else ", `dense: n`, `sequence: {…}`"
     yield Finding(
         issue.key_span,
         f"`{issue.where}` " + (f"is {kinds} at once" if kinds else "does not say what it is"),
         label="one kind is needed",
         help="give exactly one of `id: {buckets: n}`, `id: {vocab: n}`, "
-        f"`bucketize: [b1, b2]`{more}",
+        f"`bucketize: [b1, b2]`, `table: feature`{more}",
     )
 
 

@@ -9,7 +9,7 @@ import json
 from itertools import pairwise
 from typing import Any
 
-from homespec.schema import base, experts, gates, ids, inputs, models, sequences, tasks
+from homespec.schema import base, embedded, experts, gates, ids, inputs, models, sequences, tasks
 from homespec.schema.models import Spec
 
 SHORTHANDS: dict[str, dict[str, Any]] = {
@@ -60,7 +60,7 @@ def _relax(schema: dict[str, Any]) -> None:
 def descriptions() -> dict[str, dict[str, str]]:
     """Section -> field -> the docstring under the field in the models' source."""
     found: dict[str, dict[str, str]] = {}
-    modules = (base, ids, inputs, sequences, tasks, experts, gates, models)
+    modules = (base, ids, embedded, inputs, sequences, tasks, experts, gates, models)
     sources = map(inspect.getsource, modules)
     for section in [part for source in sources for part in ast.parse(source).body]:
         if isinstance(section, ast.ClassDef):

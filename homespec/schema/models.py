@@ -11,16 +11,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from homespec.schema.base import MANY, LayerName, M, Model, Name, listed, overlay
+from homespec.schema.embedded import Embedded, Quantiles
 from homespec.schema.experts import Experts, ExpertSet, LayerExperts, Style
 from homespec.schema.gates import FeatureGate, Gates, LayerGates, Mixture, SelfGate
 from homespec.schema.ids import Id
-from homespec.schema.inputs import Feature, Quantiles
+from homespec.schema.inputs import Feature
 from homespec.schema.sequences import Dien, Din, Encoder, EventField, Mean, Sequence, Sim, Twin
 from homespec.schema.tasks import Task, Tower
 
 __all__ = [
     "Dien",
     "Din",
+    "Embedded",
     "Encoder",
     "EventField",
     "ExpertSet",

@@ -7,11 +7,14 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from homespec.schema.base import Boundaries, Model, Name, Width, Widths, check_name, listed
-from homespec.schema.ids import Id
+from homespec.schema.base import Model, Name, Width, Widths, check_name, listed
+from homespec.schema.embedded import OWNERS, Embedded
 
 EncoderKind = Literal["mean", "din", "dien", "sim", "twin"]
 KINDS: tuple[str, ...] = get_args(EncoderKind)
+FieldKind = Literal["id", "bucketize", "table"]
+FIELD_KINDS: tuple[FieldKind, ...] = ("id", "bucketize", "table")
+"""What a field that only events have can be."""
 OWN_NAME = "encoder"
 """What the encoder's weights are called below the sequence: no field may be called so."""
 
@@ -128,33 +131,20 @@ class Encoder(Model):
         return self
 
 
-class EventField(Model):
+class EventField(Embedded):
     """A field that events have and candidates do not, such as how long a video was watched."""
 
-    id: Id = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which one is set
-    """An id or category."""
-    bucketize: Boundaries = ()
-    """A number, cut at these ascending boundaries."""
-    dim: Width = Field(default=0)
-    """Width of its embedding."""
-
     @property
-    def kind(self) -> Literal["id", "bucketize"]:
-        """Which of both it is."""
-        return "id" if "id" in self.model_fields_set else "bucketize"
-
-    @property
-    def rows(self) -> int:
-        """Rows of its table; row 0 stands for missing."""
-        known = (self.id.buckets or self.id.vocab) if self.kind == "id" else len(self.bucketize) + 1
-        return 1 + known
+    def kind(self) -> FieldKind:
+        """Which of them it is."""
+        return next(kind for kind in FIELD_KINDS if kind in self.model_fields_set)
 
     @model_validator(mode="after")
     def _one_kind(self) -> EventField:
-        kinds = [kind for kind in ("id", "bucketize") if kind in self.model_fields_set]
+        kinds = [kind for kind in FIELD_KINDS if kind in self.model_fields_set]
         if len(kinds) != 1:
             raise PydanticCustomError("feature_kind", "{kinds}", {"kinds": ", ".join(kinds)})
-        if "dim" not in self.model_fields_set:
+        if ("dim" in self.model_fields_set) != (kinds[0] in OWNERS):
             raise PydanticCustomError("feature_dim", "{kind}", {"kind": kinds[0]})
         return self
 
@@ -171,7 +161,7 @@ class Sequence(Model):
     with_: Annotated[dict[FieldName, EventField], Field(max_length=64, alias="with")] = Field(
         default={}
     )
-    """What only events have, by name, each with a table of its own."""
+    """What only events have, by name, each with a table of its own or in the table of a feature."""
     max_len: Events
     """How many events are kept, the latest."""
     encoder: Encoder

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from homespec.schema.models import Sequence, Spec
+from homespec.schema.models import Embedded, Sequence, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,14 @@ def event_column(name: str, sequence: Sequence, field: str) -> str:
     return sequence.columns.get(field, f"{name}_{field}")
 
 
+def event_values(spec: Spec, sequence: Sequence, field: str) -> Embedded:
+    """What says how values of a field become rows: the feature, or the field, with the table."""
+    own = sequence.with_.get(field)
+    if own is None:
+        return spec.features[spec.owner(field)]
+    return spec.features[own.table] if own.table else own
+
+
 def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
     if spec.features[name].kind == "sequence":
         yield from _events(spec, name, spec.features[name].sequence)
@@ -58,26 +66,19 @@ def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
 def _tensor(spec: Spec, name: str) -> InputTensor:
     """That of a feature which is no sequence. Values looked up in a table are as its owner's."""
     column, owner = spec.features[name].column, spec.features[spec.owner(name)]
-    if owner.kind == "id":
-        return InputTensor(name, name, column, "id", vocab=owner.id.vocab)
     if owner.kind == "dense":
         return InputTensor(name, name, column, "vector", width=owner.dense)
-    return InputTensor(name, name, column, "number")
+    return _looked_up(owner, name, name, column)
+
+
+def _looked_up(owner: Embedded, name: str, feature: str, column: str) -> InputTensor:
+    if owner.is_id:
+        return InputTensor(name, feature, column, "id", vocab=owner.id.vocab)
+    return InputTensor(name, feature, column, "number")
 
 
 def _events(spec: Spec, name: str, sequence: Sequence) -> Iterator[InputTensor]:
     for field in sequence.fields:
-        if field in sequence.of:  # as the candidate has it
-            like = _tensor(spec, field)
-        else:
-            own = sequence.with_[field]
-            is_id = own.kind == "id"
-            vocab = own.id.vocab if is_id else 0
-            like = InputTensor("", "", "", "id" if is_id else "number", vocab=vocab)
-        yield replace(
-            like,
-            name=event_key(name, field),
-            feature=name,
-            column=event_column(name, sequence, field),
-            length=sequence.max_len,
-        )
+        key, column = event_key(name, field), event_column(name, sequence, field)
+        like = _looked_up(event_values(spec, sequence, field), key, name, column)
+        yield replace(like, length=sequence.max_len)

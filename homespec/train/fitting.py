@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from homespec.data import DataError, columns
+from homespec.data import DataError
 from homespec.data.held import SLAB_ROWS
+from homespec.data.plan import Plan
 from homespec.data.reading import Reader
+from homespec.schema.fitted import asked
 from homespec.schema.tensors import input_tensors
 from homespec.train import quantiles
 from homespec.train.quantiles import FILE, Boundaries, Columns
@@ -33,7 +35,7 @@ def set_fitted(
 
     Does nothing for a spec that gives all boundaries. Raises DataError and RunError.
     """
-    if not quantiles.wanted(spec):
+    if not asked(spec):
         return
     found = quantiles.fit(_batches(spec, part), spec, seed=seed)
     found.write(out / FILE)
@@ -48,7 +50,7 @@ def check_fitted(model: nn.Module, code: ModuleType, spec: Spec, out: Path) -> N
     Without a file nothing is compared: the checkpoint has all that the model needs.
     """
     path = out / FILE
-    if not quantiles.wanted(spec) or not path.exists():
+    if not asked(spec) or not path.exists():
         return
     kept: Boundaries = quantiles.read(path)
     kept.check(spec, str(path))
@@ -63,17 +65,18 @@ def check_fitted(model: nn.Module, code: ModuleType, spec: Spec, out: Path) -> N
 
 def _batches(spec: Spec, part: Part) -> Iterator[Columns]:
     """The columns to fit, from memory or from the files."""
-    asked = quantiles.wanted(spec)
+    wanted = asked(spec)
+    names = {name for key, fit in wanted.items() for name in (key, fit.first)}
+    tensors = tuple(tensor for tensor in input_tensors(spec) if tensor.name in names)
     if part.held is not None:
-        yield {name: part.held.features[name] for name in asked}
+        yield {tensor.name: part.held.features[tensor.name] for tensor in tensors}
         return
-    tensors = [tensor for tensor in input_tensors(spec) if tensor.name in asked]
+    plan = Plan(tensors, {}, frozenset())
     source = part.source
-    schema = source.schema({tensor.column: f"feature `{tensor.name}`" for tensor in tensors})
-    reader = Reader(source.chunks, schema)
+    reader = Reader(source.chunks, source.schema(plan.wanted))
     for low in range(0, source.rows, SLAB_ROWS):
         table = reader.table(low, min(low + SLAB_ROWS, source.rows))
         try:
-            yield {t.name: columns.values(t, columns.as_array(table[t.column])) for t in tensors}
+            yield plan.convert(table).features
         except DataError as error:
             raise DataError(f"{source}: {error}") from None

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from homespec.data import DataError
+from homespec.schema.fitted import Asked, asked
 from homespec.schema.models import Spec
 from homespec.train import RunError
 from homespec.writing import write_texts
@@ -30,7 +31,8 @@ CAP = 1_000_000
 
 Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
-"""Features by name -> numbers [N], NaN where missing."""
+"""Tensors by name -> numbers [N] or, of events, [N, length], NaN where missing; for events also the
+first field of their sequence, numbers or ids, -1 where missing."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Fitted:
     quantiles: int
     """Number of buckets."""
     known: int
-    """Rows with a finite number; infinite ones are left out as missing ones are."""
+    """Rows, or events, with a finite number; infinite ones are left out as missing ones are."""
     boundaries: tuple[float, ...]
     """Ascending, `quantiles` - 1 numbers of the data. Where many rows have the same number,
     neighbours are equal and the bucket between them stays empty."""
@@ -62,7 +64,8 @@ class Boundaries:
     def check(self, spec: Spec, where: str) -> None:
         """Raise DataError that says what differs if a spec asks for other boundaries."""
         found = {name: (f.column, f.quantiles) for name, f in self.features.items()}
-        for difference in _differences(found, wanted(spec)):
+        wanted = {name: (fit.column, fit.quantiles) for name, fit in asked(spec).items()}
+        for difference in _differences(found, wanted):
             raise DataError(
                 f"{where} was fitted for another spec: {difference}. Use the spec that it was"
                 " fitted for, or start another run, which fits its own"
@@ -111,27 +114,18 @@ def _read(name: str, entry: dict[str, Any]) -> Fitted:
     return Fitted(str(entry["column"]), len(numbers) + 1, int(entry["known"]), tuple(numbers))
 
 
-def wanted(spec: Spec) -> dict[str, tuple[str, int]]:
-    """The features whose boundaries are to be fitted -> their column, and how many buckets."""
-    return {
-        name: (feature.column, feature.quantiles)
-        for name, feature in spec.features.items()
-        if feature.quantiles
-    }
-
-
 def _differences(
-    found: dict[str, tuple[str, int]], asked: dict[str, tuple[str, int]]
+    found: dict[str, tuple[str, int]], wanted: dict[str, tuple[str, int]]
 ) -> Iterable[str]:
-    for name in asked:
+    for name, (column, quantiles) in wanted.items():
         if name not in found:
             yield f"it has no boundaries of `{name}`"
-        elif found[name][1] != asked[name][1]:
-            yield f"`{name}` has {found[name][1]} quantiles there and {asked[name][1]} in the spec"
-        elif found[name][0] != asked[name][0]:
-            yield f"`{name}` is the column `{found[name][0]}` there, `{asked[name][0]}` in the spec"
+        elif found[name][1] != quantiles:
+            yield f"`{name}` has {found[name][1]} quantiles there and {quantiles} in the spec"
+        elif found[name][0] != column:
+            yield f"`{name}` is the column `{found[name][0]}` there, `{column}` in the spec"
     for name in found:
-        if name not in asked:
+        if name not in wanted:
             yield f"it has boundaries of `{name}`, which the spec does not fit"
 
 
@@ -139,21 +133,19 @@ def fit(batches: Iterable[Columns], spec: Spec, *, cap: int = CAP, seed: int = 0
     """Boundaries of all features of a spec that ask for quantiles, from batches of columns.
 
     Boundary k of n is the number at rank floor(k rows / n): each bucket, which includes its lower
-    boundary, has as many rows as the next, ties apart. How the rows are cut into batches makes no
-    difference. Raises DataError for a feature without any number.
+    boundary, has as many rows as the next, ties apart. A field of events [N, length] counts each
+    event that is there, which its sequence's first field says. How the rows are cut into batches
+    makes no difference. Raises DataError for a feature without any number.
     """
-    samples = {name: Sample(name, cap, seed) for name in wanted(spec)}
+    wanted = asked(spec)
+    samples = {name: Sample(name, cap, seed) for name in wanted}
     rows = 0
     for columns in batches:
-        for name, sample in samples.items():
-            if name not in columns:
-                raise DataError(
-                    f"there is no column of the feature `{name}`, which is to be fitted"
-                )
-            sample.add(columns[name])
+        for name, fit_ in wanted.items():
+            samples[name].add(_numbers(columns, name, fit_))
         rows += max((len(columns[name]) for name in samples), default=0)
     features = {}
-    for name, (column, quantiles) in wanted(spec).items():
+    for name, (column, quantiles, _) in wanted.items():
         numbers, known = samples[name].numbers, samples[name].seen
         if not known:
             raise DataError(
@@ -162,6 +154,17 @@ def fit(batches: Iterable[Columns], spec: Spec, *, cap: int = CAP, seed: int = 0
             )
         features[name] = Fitted(column, quantiles, known, cut(numbers, quantiles))
     return Boundaries(rows, features)
+
+
+def _numbers(columns: Columns, name: str, fit_: Asked) -> Array:
+    """The numbers of a column, one after the other; of events only those that are there."""
+    for each in (name, *([fit_.first] if fit_.first else ())):
+        if each not in columns:
+            raise DataError(f"there is no column of the feature `{each}`, which is to be fitted")
+    if not fit_.first:
+        return columns[name]
+    first = columns[fit_.first]
+    return columns[name][~np.isnan(first) if first.dtype.kind == "f" else first != -1]
 
 
 def cut(numbers: Array, quantiles: int) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 from small_spec import SMALL
@@ -84,6 +85,70 @@ def test_nothing_to_fit_to() -> None:
         fit([{"duration_ms": np.array([np.nan, np.nan])}], SPEC)
     with pytest.raises(DataError, match="no column of the feature `duration_ms`"):
         fit([{"other": np.array([1.0])}], SPEC)
+
+
+# ---------------------------------------------------------------- fields of events
+
+HISTORY = """\
+  history:
+    sequence:
+      of: [video_id]
+      with:
+        duration_ms: {bucketize: {quantiles: 4}, dim: 4}
+        author: {table: user_id}
+      columns: {author: history_author_id}
+      max_len: 5
+      encoder: mean
+groups:
+"""
+EVENTS = homespec.loads(SMALL.replace("groups:\n", HISTORY))
+KEY = "history.duration_ms"
+
+
+def test_events_that_are_not_there_do_not_count() -> None:
+    """Nobody looks at a field where the first one is missing; a gap is as good as the end."""
+    video = np.array([[3, -1, 4, -1], [-1, -1, -1, -1]])
+    seconds = np.array([[1.0, 99.0, 2.0, np.nan], [99.0, 99.0, 99.0, 99.0]])
+    fitted = fit([{KEY: seconds, "history.video_id": video}], EVENTS)
+    assert (fitted.rows, fitted.features[KEY].known) == (2, 2)
+    assert fitted.values == {KEY: [1.0, 2.0, 2.0]}
+    with pytest.raises(DataError, match=r"no column of the feature `history\.video_id`"):
+        fit([{KEY: seconds}], EVENTS)
+
+
+def test_the_first_field_may_be_a_number() -> None:
+    of_number = homespec.loads(
+        SMALL.replace("groups:\n", HISTORY).replace("of: [video_id]", "of: [duration_ms]")
+        .replace("        duration_ms:", "        seconds:")
+    )  # fmt: skip
+    first, seconds = np.array([[5.0, np.nan]]), np.array([[1.0, 2.0]])
+    fitted = fit([{"history.duration_ms": first, "history.seconds": seconds}], of_number)
+    assert fitted.values == {"history.seconds": [1.0, 1.0, 1.0]}
+
+
+def test_a_run_fits_fields_of_events(data: Path, tmp_path: Path) -> None:
+    """From the lists of the data, the latest five events of each row; frozen like the others."""
+    said: list[str] = []
+    settings = replace(SETTINGS, epochs=1)
+    run.train(EVENTS, run.Place([data], tmp_path), settings, said.append)
+    kept = quantiles.read(tmp_path / FILE)
+    assert any(f"boundaries of {KEY} are fitted to 1,500 rows" in line for line in said)
+    weights = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    assert weights[f"features.{KEY}.boundaries"].tolist() == kept.values[KEY]
+    rows = Rows.open(EVENTS, [data], [], settings)
+    table = pq.read_table(data / "train.parquet")[:1500]
+    latest = [
+        number
+        for events in table["history_duration_ms"].to_pylist()
+        for number in (events or [])[-5:]
+        if number is not None
+    ]
+    assert kept.features[KEY].known == len(latest) > 1000
+    assert kept.values[KEY] == list(cut(np.array(latest, np.float32), 4))
+    streamed = fit(fitting._batches(EVENTS, Part(rows.train.source, None)), EVENTS, seed=0)
+    assert streamed == kept
+    run.train(EVENTS, run.Place([data], tmp_path, resume=True), settings, print)
+    assert quantiles.read(tmp_path / FILE) == kept
 
 
 # ---------------------------------------------------------------- the file

@@ -1,0 +1,72 @@
+"""Stage 2, schema: what features and fields of events have in common, values with embeddings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag
+
+from homespec.schema.base import Boundaries, Model, Width
+from homespec.schema.ids import Id
+
+OWNERS = ("id", "bucketize")
+"""The kinds that have a table and say how wide it is."""
+
+
+class Quantiles(Model):
+    """Boundaries that are fitted to the training data, once, and then kept with the weights."""
+
+    quantiles: Annotated[int, Field(ge=2, le=10_000)]
+    """How many buckets, with about equally many rows each. Where many rows have the same number,
+    neighbouring boundaries are equal and the buckets between them stay empty."""
+
+
+def cut_as(value: Any) -> str:
+    """Whether boundaries are given or fitted."""
+    return "mapping" if isinstance(value, dict | Quantiles) else "list"
+
+
+Cuts = Annotated[
+    Annotated[Quantiles, Tag("mapping")] | Annotated[Boundaries, Tag("list")],
+    Discriminator(cut_as),
+]
+
+
+class Embedded(Model):
+    """A value that is looked up in a table."""
+
+    id: Id = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which one is set
+    """An id or category: `{buckets: n}` hashes, `{vocab: n}` takes ids below n."""
+    bucketize: Cuts = ()
+    """A number, cut at these ascending boundaries (a bucket includes its lower one), or at
+    boundaries fitted to the data: `{quantiles: n}`. Each bucket has an embedding, so has
+    missing."""
+    table: Annotated[str, Field(min_length=1, max_length=200)] = ""
+    """An `id` or `bucketize` feature: values of this one are looked up in its table, with its rows
+    and its width."""
+    dim: Width = Field(default=0)
+    """Width of the embedding of an `id` or of `bucketize`."""
+
+    @property
+    def is_id(self) -> bool:
+        """Whether it is an id or category."""
+        return "id" in self.model_fields_set
+
+    @property
+    def quantiles(self) -> int:
+        """Number of buckets whose boundaries are fitted to data; 0 where these are given."""
+        return self.bucketize.quantiles if isinstance(self.bucketize, Quantiles) else 0
+
+    @property
+    def boundaries(self) -> tuple[float, ...]:
+        """The boundaries that the spec gives."""
+        return () if isinstance(self.bucketize, Quantiles) else self.bucketize
+
+    @property
+    def rows(self) -> int:
+        """Rows of the embedding table; row 0 stands for missing. 0 where it has none of its own."""
+        if self.is_id:
+            return 1 + (self.id.buckets or self.id.vocab)
+        if "bucketize" in self.model_fields_set:
+            return 1 + (self.quantiles or len(self.boundaries) + 1)
+        return 0
