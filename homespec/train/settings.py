@@ -85,6 +85,17 @@ def changes(before: Settings, now: Settings) -> Iterator[str]:
         yield f"{_told(name, new)} in place of {_told(name, old)}"
 
 
+def check_processes(batch_size: int, processes: int) -> None:
+    """Raise RunError if batches cannot be dealt to so many processes, two rows at least to each."""
+    if batch_size % processes or batch_size < 2 * processes:
+        fewest = 2 * processes
+        near = max(fewest, round(batch_size / processes) * processes)
+        raise RunError(
+            f"--batch-size {batch_size} is of all {processes} processes together and cannot be"
+            f" dealt to them: give a multiple of {processes} from {fewest} on, such as {near}"
+        )
+
+
 def _told(name: str, value: object) -> str:
     if isinstance(value, bool):
         return flag(name if value else f"no_{name}")
