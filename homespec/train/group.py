@@ -8,6 +8,7 @@ group: the others, whose next exchange breaks off, find it there.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -51,13 +52,17 @@ def is_first() -> bool:
 def joined() -> Iterator[None]:
     """Find the processes that torchrun started, on a GPU each where there are some.
 
-    The group is left behind an error: it ends with the process. A group that there is already is
-    used. Raises RunError where GPUs are too few.
+    They stay together until the process ends, so a second run goes on with them. A group that there
+    is already is used. Raises RunError where GPUs are too few.
     """
-    global _store
-    if not launched() or dist.is_initialized():
+    if launched() and not dist.is_initialized():
+        _join()
+    with heard():
         yield
-        return
+
+
+def _join() -> None:
+    global _store
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(_device())
@@ -66,10 +71,13 @@ def joined() -> Iterator[None]:
         "cpu:gloo,cuda:nccl" if cuda else "gloo",
         store=_store, rank=number, world_size=count, timeout=TIMEOUT,
     )  # fmt: skip
-    with heard():
-        yield
-    dist.destroy_process_group()
-    _store = None
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Close the connections; behind an error they end with the process, since others may hang."""
+    if _store is not None and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _device() -> int:
@@ -155,10 +163,9 @@ def heard() -> Iterator[None]:
     """
     try:
         yield
-    except ElsewhereError:
-        raise
     except BaseException as error:
-        if _store is None:
+        atexit.unregister(_leave)
+        if _store is None or isinstance(error, ElsewhereError):
             raise
         if not _broken_off(error):
             with suppress(RuntimeError):

@@ -64,6 +64,15 @@ class Keeper(lightning.Callback):
         """`about` tells whose checkpoints they are: spec, settings, data."""
         self.folder, self.about, self.monitor = out / FOLDER, about, monitor
         self.history = History()
+        self._random: dict[str, Tensor] = {}
+
+    def hold_random(self) -> None:
+        """Let training begin with the random numbers of now: DDP's start seeds them anew."""
+        self._random = random_states()
+
+    def on_fit_start(self, trainer: lightning.Trainer, training: Any) -> None:
+        """All is set up."""
+        set_random_states(self._random)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, training: Any, outputs: object, batch: Any, batch_idx: int

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-import logging
-import os
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import lightning.pytorch as lightning
-import torch
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 import homespec
 from homespec import __version__
@@ -34,24 +23,15 @@ from homespec.train.evaluate import Measures
 from homespec.train.fitting import check_fitted, set_fitted
 from homespec.train.keeper import Keeper
 from homespec.train.loop import Training
-from homespec.train.progress import Bar, PlainProgress
 from homespec.train.ranks import ranks
 from homespec.train.result import BAYES_FILE, Result
 from homespec.train.rows import Loaders, Rows
 from homespec.train.sameness import check_same, explicit
 from homespec.train.settings import Settings, changes, check_processes, from_json
+from homespec.train.trainer import trainer, undisturbed
 
 if TYPE_CHECKING:
     from homespec.api import LoadedSpec
-
-PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
-    "float32": "32-true",
-    "bf16": "bf16-mixed",
-}
-
-_SYNC = "forward_sync_buffers"
-if _SYNC not in inspect.signature(DistributedDataParallel).parameters:
-    _SYNC = "broadcast_buffers"  # before torch 2.13
 
 Say = Callable[[str], None]
 
@@ -188,15 +168,12 @@ def _fit(training: Training, keeper: Keeper, out: Path, say: Say) -> int:
     with _said_how_to_go_on(out), group.heard():
         training.losses.open(at.step)
         if at.epoch < settings.epochs and not keeper.history.over(settings.patience):
-            with warnings.catch_warnings():
-                # Lightning 2.6, torch 2.13
-                warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
-                # DDP, of a weight that is 1 wide: it has more than one layout
-                warnings.filterwarnings("ignore", "Grad strides do not match", UserWarning)
-                with _one_graph():
-                    _trainer(settings, keeper, out, at.epoch, at.step).fit(
-                        training, datamodule=Loaders(training.rows, at.epoch, at.batch)
-                    )
+            left = settings.epochs - at.epoch
+            keeper.hold_random()
+            with undisturbed():
+                trainer(settings, keeper, out, left, at.step).fit(
+                    training, datamodule=Loaders(training.rows, at.epoch, at.batch)
+                )
     graphs.close()
     if graphs.count:
         say(f"the training step was compiled {'once' if graphs.count == 1 else graphs.count}")
@@ -224,61 +201,6 @@ def _way_on(out: Path) -> str:
         return "There is no checkpoint yet"
     where = folder.told(checkpoint.read_state(last))
     return f"The checkpoint {where} is intact: --resume goes on from it"
-
-
-def _trainer(
-    settings: Settings, keeper: Keeper, out: Path, epoch: int, step: int
-) -> lightning.Trainer:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
-    terminal = sys.stdout.isatty() and ranks() == 1
-    return lightning.Trainer(
-        max_epochs=settings.epochs - epoch,
-        precision=PRECISIONS[settings.precision],
-        **_devices(),
-        callbacks=[keeper, Bar() if terminal else PlainProgress()],
-        enable_progress_bar=terminal,
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        logger=_loggers(out, step),
-        log_every_n_steps=1,  # we log by ourselves; a larger number makes it warn of short epochs
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-
-
-def _devices() -> dict[str, Any]:
-    """What the Trainer has to know of the processes that train together.
-
-    Running statistics are averaged before they are used; DDP would take those of the first process.
-    """
-    if ranks() == 1:
-        return {"devices": 1}
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks()))
-    return {
-        "accelerator": "cuda" if torch.cuda.is_available() else "cpu",
-        "devices": here,
-        "num_nodes": ranks() // here,
-        "strategy": DDPStrategy(**{_SYNC: False}),
-        "plugins": [TorchElasticEnvironment()],
-    }
-
-
-@contextmanager
-def _one_graph() -> Iterator[None]:
-    """Keep the compiled step one graph: torch.compile would cut it where DDP's buckets end."""
-    if ranks() == 1:
-        yield
-        return
-    with torch._dynamo.config.patch(optimize_ddp=False):
-        yield
-
-
-def _loggers(out: Path, step: int) -> list[TensorBoardLogger]:
-    """TensorBoard where it is installed; what a died process logged of later steps is dropped."""
-    if importlib.util.find_spec("tensorboard") is None:
-        return []
-    return [TensorBoardLogger(out, name=folder.LOGS, version="", purge_step=step + 1)]
 
 
 def _result(
