@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,13 +230,15 @@ def train(
     from homespec.data import DataError
     from homespec.train import RunError, group, run, table
 
-    parsed = homespec.load(spec, flags)
-    out = out or Path("runs", parsed.name)
-    _check_writable(out)
+    with _told_once():
+        parsed = homespec.load(spec, flags)
+        out = out or Path("runs", parsed.name)
+        _check_writable(out)
     place = run.Place(data, out, valid, resume, overwrite)
     try:
         with exit_2_on(DataError, RunError):
-            settings = _settings(ctx, out if resume else None, given)
+            with _told_once():
+                settings = _settings(ctx, out if resume else None, given)
             try:
                 result = run.train(parsed, place, settings, click.echo)
             except group.ElsewhereError:  # the process that has the error tells it
@@ -246,6 +249,17 @@ def train(
         raise click.Abort from None
     if not group.quiet():
         table.show(result, out)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """Of several processes on a machine, which read the same files, the first tells an error."""
+    try:
+        yield
+    except Exception:
+        if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["LOCAL_RANK"]):
+            raise SystemExit(2) from None
+        raise
 
 
 def _settings(ctx: click.Context, resumed: Path | None, given: dict[str, Any]) -> Settings:

@@ -19,6 +19,7 @@ class Settings:
 
     epochs: int = 1
     batch_size: int = 1024
+    """Rows of a batch, of all processes together."""
     lr: float = 3e-3
     weight_decay: float = 0.0
     warmup_steps: int = 0

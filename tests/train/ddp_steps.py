@@ -69,6 +69,8 @@ def runs(folder: str) -> None:
 
     for name, changed in LEARNING.items():
         go(name, **changed)
+    go("resumed", **LEARNING["pcgrad"], epochs=1)
+    go("resumed", **LEARNING["pcgrad"], resume=True)
     go("batch", norm="batch")
     go("first step", norm="batch", limit_rows=64, epochs=1)
     go("first step", norm="batch", limit_rows=64, epochs=1)

@@ -247,9 +247,13 @@ def assert_same_run(out: Path, other: Path) -> None:
     assert [one[key] for key in ("tasks", "history")] == [two[key] for key in ("tasks", "history")]
 
 
-def test_killed_and_resumed(
-    folder: Path, tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_random_numbers_go_on(folder: Path) -> None:
+    """Those of pcgrad, which DDP's start would seed anew."""
+    pytest.importorskip("torchjd")
+    assert_same_run(folder / "resumed", folder / "pcgrad")
+
+
+def test_killed_and_resumed(folder: Path, tmp_path: Path, command: list[str]) -> None:
     """One of the processes is killed, and the run goes on to the same end; on another number of
     processes it does not in the midst of an epoch, and does behind one.
     """
