@@ -28,7 +28,7 @@ from homespec.train.compiling import obstacle
 from homespec.train.evaluate import Measures, Predictions
 from homespec.train.rows import Rows
 
-TIMEOUT_S = 100
+TIMEOUT_S = 140
 ROWS, BATCH = 830, SETTINGS.batch_size
 STEPS = ROWS // BATCH
 HALF = BATCH // 2
