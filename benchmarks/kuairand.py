@@ -22,10 +22,12 @@ from typing import Any
 
 import homespec
 from homespec.analysis.costs import cost_of
+from homespec.data.kuairand import STAMP_FILE
+from homespec.emit.header import spec_hash
 from homespec.writing import write_texts
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = ("--epochs", "1", "--gauc-by", "user_id")
+FLAGS = ("--epochs", "1", "--lr", "5e-3", "--schedule", "cosine", "--gauc-by", "user_id")
 FAMILIES = ("home", "ple", "cgc", "mmoe", "ml_mmoe", "shared_bottom")
 ABLATIONS = ("no_norm", "no_mask", "no_feature_gate", "no_self_gate")
 MODELS = {name: f"specs/families/{name}.yaml" for name in FAMILIES} | {
@@ -51,18 +53,31 @@ def fitting_width(path: str, budget: int) -> int:
 
 
 def run(name: str, hidden: int, seed: int, data: Path, out: Path) -> dict[str, Any]:
-    """The metrics of one run, from its file if it was done before."""
+    """The metrics of one run, from its file if it was done before with the same spec and flags."""
     folder = out / f"{name}-{seed}"
-    done = folder / "metrics.json"
-    if not done.is_file():
+    flags = ["--set", f"experts.hidden=[{hidden}]", "--seed", str(seed), *FLAGS]
+    done, asked = folder / "metrics.json", folder / "asked.json"
+    wanted = json.dumps({"spec": _spec_hash(name, hidden), "flags": flags, "data": _stamp(data)})
+    same = asked.is_file() and asked.read_text(encoding="utf-8") == wanted
+    if not (same and done.is_file()):
+        write_texts({asked: wanted})
         command = [
             sys.executable, "-m", "homespec", "train", MODELS[name], "--data", str(data),
-            "--set", f"experts.hidden=[{hidden}]", "--seed", str(seed), "--out", str(folder),
-            "--resume", *FLAGS,
+            "--out", str(folder), "--resume" if same else "--overwrite", *flags,
         ]  # fmt: skip
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603
     found: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
     return found
+
+
+def _spec_hash(name: str, hidden: int) -> str:
+    flags = (f"experts.hidden=[{hidden}]",)
+    return spec_hash(homespec.load(ROOT / MODELS[name], flags).analysis.document)
+
+
+def _stamp(data: Path) -> str:
+    """What the prepared files were made of."""
+    return (data / STAMP_FILE).read_text(encoding="utf-8")
 
 
 def table(results: dict[str, list[dict[str, Any]]], metric: str) -> Iterator[str]:
