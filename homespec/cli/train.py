@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,8 @@ POSITIVE = click.FloatRange(0, min_open=True)
     "--batch-size",
     default=1024,
     type=click.IntRange(2),
-    help="Rows of a batch; in training, rows that do not fill the last one are left out.",
+    help="Rows of a batch, of all processes together; in training, rows that do not fill the last"
+    " one are left out.",
 )
 @option(
     DATA,
@@ -217,6 +219,8 @@ def train(
 
     Leaves checkpoints, weights by logical names, metrics and the losses of every step in the folder
     OUT. A run that was stopped goes on with --resume.
+
+    On several devices: torchrun --nproc-per-node 2 -m homespec train SPEC ...
     """
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a run, --overwrite starts anew: give one.")
@@ -224,20 +228,38 @@ def train(
     import homespec
     from homespec.cli.failure import exit_2_on
     from homespec.data import DataError
-    from homespec.train import RunError, run, table
+    from homespec.train import RunError, group, run, table
 
-    parsed = homespec.load(spec, flags)
-    out = out or Path("runs", parsed.name)
-    _check_writable(out)
+    with _told_once():
+        parsed = homespec.load(spec, flags)
+        out = out or Path("runs", parsed.name)
+        _check_writable(out)
     place = run.Place(data, out, valid, resume, overwrite)
     try:
         with exit_2_on(DataError, RunError):
-            settings = _settings(ctx, out if resume else None, given)
-            result = run.train(parsed, place, settings, click.echo)
+            with _told_once():
+                settings = _settings(ctx, out if resume else None, given)
+            try:
+                result = run.train(parsed, place, settings, click.echo)
+            except group.ElsewhereError:  # the process that has the error tells it
+                raise SystemExit(2) from None
     except KeyboardInterrupt as interrupted:
-        click.echo(f"interrupted. {interrupted}".strip(), err=True)
+        if not group.quiet():
+            click.echo(f"interrupted. {interrupted}".strip(), err=True)
         raise click.Abort from None
-    table.show(result, out)
+    if not group.quiet():
+        table.show(result, out)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """Of several processes on a machine, which read the same files, the first tells an error."""
+    try:
+        yield
+    except Exception:
+        if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["LOCAL_RANK"]):
+            raise SystemExit(2) from None
+        raise
 
 
 def _settings(ctx: click.Context, resumed: Path | None, given: dict[str, Any]) -> Settings:

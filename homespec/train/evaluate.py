@@ -14,6 +14,7 @@ from homespec.data.batches import Batch
 from homespec.schema.models import Spec
 from homespec.train import RunError, metrics
 from homespec.train.metrics import HIGHER_IS_BETTER
+from homespec.train.ranks import gathered_first
 from homespec.train.settings import Settings
 
 Measured = dict[str, dict[str, float]]
@@ -39,11 +40,21 @@ class Predictions:
         self._parts.append((scores_TB, labels_TB, batch.users))
 
     def take(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Scores [T, N], labels [T, N] and users [N] of all batches; begins anew."""
+        """Scores [T, N], labels [T, N] and users [N] of all batches; begins anew.
+
+        Of several processes the first gets those of all, in the order of the rows; what the others
+        get is not to be used.
+        """
         scores, labels, users = zip(*self._parts, strict=True)
         self._parts.clear()
-        joined = None if users[0] is None else torch.cat([u.cpu() for u in users])
-        return torch.cat(scores, 1), torch.cat(labels, 1), joined
+        joined = None if users[0] is None else _of_all(torch.cat([u.cpu() for u in users]))
+        scores_NT, labels_NT = (_of_all(torch.cat(each, 1).T) for each in (scores, labels))
+        return scores_NT.T, labels_NT.T, joined
+
+
+def _of_all(values_N: Tensor) -> Tensor:
+    found_N = gathered_first(values_N)
+    return values_N[:0] if found_N is None else found_N
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from homespec.schema.fitted import asked
 from homespec.schema.tensors import input_tensors
 from homespec.train import quantiles
 from homespec.train.quantiles import FILE, Boundaries, Columns
+from homespec.train.ranks import rank
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec
@@ -33,12 +34,14 @@ def set_fitted(
 ) -> None:  # fmt: skip
     """Fit boundaries to the rows to train on, write them to `out` and set them in the model.
 
-    Does nothing for a spec that gives all boundaries. Raises DataError and RunError.
+    Every process does, on all rows, with the same result; the first one writes. Does nothing for a
+    spec that gives all boundaries. Raises DataError and RunError.
     """
     if not asked(spec):
         return
     found = quantiles.fit(_batches(spec, part), spec, seed=seed)
-    found.write(out / FILE)
+    if rank() == 0:
+        found.write(out / FILE)
     code.set_boundaries(model, found.values)
     names = ", ".join(found.features)
     say(f"boundaries of {names} are fitted to {found.rows:,} rows and kept in {FILE}")

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from homespec.train import RunError, checkpoint
-from homespec.train.checkpoint import BEST, FOLDER, LAST, WEIGHTS_FILE, Checkpoint
+from homespec.train.checkpoint import BEST, FOLDER, LAST, WEIGHTS_FILE
 from homespec.train.loop import BAD_BATCH_FILE
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.quantiles import FILE as BOUNDARIES_FILE
@@ -40,10 +40,8 @@ def stored_settings(out: Path) -> Settings | None:
         raise RunError(f"{path} cannot be read ({error}): remove it, and give all flags") from None
 
 
-def found(
-    out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]
-) -> Checkpoint | None:
-    """The checkpoint to go on from, or None to start.
+def found(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) -> bool:
+    """Whether there is a checkpoint to go on from; else the run is to start.
 
     Raises RunError if there is a run in `out` that is neither to go on nor to be overwritten.
     """
@@ -58,13 +56,13 @@ def found(
             )
         if not there:
             say(f"{out} holds no checkpoint to resume from: training from the start")
-        return checkpoint.read(last) if there else None
+        return there
     if (there or (out / WEIGHTS_FILE).exists()) and not overwrite:
         raise RunError(
             f"{out} holds a run{_how_far(last) if there else ''}: --resume goes on with it,"
             " --overwrite starts anew in its place, and another --out leaves it alone"
         )
-    return None
+    return False
 
 
 def _how_far(last: Path) -> str:

@@ -11,12 +11,13 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor
 
-from homespec.train import RunError, checkpoint
+from homespec.train import RunError, checkpoint, group
 from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint, Json
 from homespec.train.evaluate import Monitor
 from homespec.train.logical import copied
 from homespec.train.loop import Position, Training
 from homespec.train.losses import means
+from homespec.train.ranks import average_statistics
 
 
 @dataclass
@@ -54,12 +55,24 @@ class History:
 
 
 class Keeper(lightning.Callback):
-    """Writes `last` every few steps and after each epoch, `best` after the best epoch so far."""
+    """Writes `last` every few steps and after each epoch, `best` after the best epoch so far.
+
+    Of several processes each has one, since they agree on what to do; the first one writes.
+    """
 
     def __init__(self, out: Path, about: Json, monitor: Monitor) -> None:
         """`about` tells whose checkpoints they are: spec, settings, data."""
         self.folder, self.about, self.monitor = out / FOLDER, about, monitor
         self.history = History()
+        self._random: dict[str, Tensor] = {}
+
+    def hold_random(self) -> None:
+        """Let training begin with the random numbers of now: DDP's start seeds them anew."""
+        self._random = random_states()
+
+    def on_fit_start(self, trainer: lightning.Trainer, training: Any) -> None:
+        """All is set up."""
+        set_random_states(self._random)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, training: Any, outputs: object, batch: Any, batch_idx: int
@@ -77,7 +90,7 @@ class Keeper(lightning.Callback):
         entry = {
             "epoch": at.epoch + 1,
             "step": at.step,
-            "losses": means(training.losses.path, before + 1, at.step),
+            "losses": group.first(lambda: means(training.losses.path, before + 1, at.step)),
             "tasks": training.measured,
             "monitor": self.monitor.value(training.measured),
         }
@@ -90,6 +103,10 @@ class Keeper(lightning.Callback):
     def save(self, training: Training, best: bool = False) -> None:
         """Write the checkpoint `last`, and behind it `best` if it is that, too."""
         training.look()
+        average_statistics(training.model)
+        group.first(lambda: self._write(training, best))
+
+    def _write(self, training: Training, best: bool) -> None:
         training.losses.sync()
         taken = self.taken(training)
         checkpoint.write(taken, self.folder / LAST)
@@ -121,11 +138,17 @@ class Keeper(lightning.Callback):
         training.learner.load(stored, training.at.step)
         set_random_states(kept.optimizer)
         self.history = History.of(kept.state["history"])
-        best = self.folder / BEST
+
+    def repair(self, training: Training, kept: Checkpoint) -> None:
+        """Write `best` from what was restored, if the process died between `last` and `best`."""
         if self.history.best == training.at.epoch and training.at.batch == 0 < training.at.epoch:
-            there = checkpoint.recover(best)
-            if not there or checkpoint.read_state(best)["at"] != kept.state["at"]:
-                self._save_best(kept)
+            group.first(lambda: self._repair_best(kept))
+
+    def _repair_best(self, kept: Checkpoint) -> None:
+        best = self.folder / BEST
+        there = checkpoint.recover(best)
+        if not there or checkpoint.read_state(best)["at"] != kept.state["at"]:
+            self._save_best(kept)
 
 
 def logged(entry: Json) -> dict[str, float]:
@@ -141,17 +164,18 @@ RANDOM = "random/"
 
 
 def random_states() -> dict[str, Tensor]:
-    """The states of torch's random generators; nothing else draws numbers in training."""
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {f"{RANDOM}cpu": torch.get_rng_state()} | {
-        f"{RANDOM}cuda.{number}": state for number, state in enumerate(devices)
-    }
+    """The states of torch's random generators; nothing else draws numbers in training.
+
+    They are the same in all processes: what is drawn (pcgrad's orders) must be, too.
+    """
+    found = {f"{RANDOM}cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        found[f"{RANDOM}cuda"] = torch.cuda.get_rng_state()
+    return found
 
 
 def set_random_states(stored: Any) -> None:
     """Set those generators that there are."""
     torch.set_rng_state(stored[f"{RANDOM}cpu"])
-    if torch.cuda.is_available():
-        for number in range(torch.cuda.device_count()):
-            if (state := stored.get(f"{RANDOM}cuda.{number}")) is not None:
-                torch.cuda.set_rng_state(state, number)
+    if torch.cuda.is_available() and (state := stored.get(f"{RANDOM}cuda")) is not None:
+        torch.cuda.set_rng_state(state)

@@ -13,6 +13,7 @@ from homespec.data.batches import Batch
 from homespec.train import RunError
 from homespec.train.logical import copied, load_moments, moments
 from homespec.train.optimizers import RowwiseAdagrad, dense_optimizer, schedule
+from homespec.train.ranks import mean, ranks, shares
 from homespec.train.settings import Settings
 from homespec.train.tables import SparseTables
 from homespec.train.weighting import weighting_of
@@ -41,6 +42,8 @@ class Learner:
         """Take over `model`, whose tasks are of these kinds, for so many steps in all epochs."""
         self.model, self.code, self.settings = model, code, settings
         weights = {task: code.WEIGHTS[task] for task in code.TASKS}
+        self.announce: Callable[[Tensor], None] = lambda losses_T: None
+        """Called before each backward pass: DDP has to know of it."""
         self.weighting = weighting_of(settings.weighting, weights, kinds, code.logical_views)
         self.tables = self._sparse() if settings.table_optimizer != "adam" else None
         self._trained: dict[str, Tensor] = {
@@ -91,17 +94,24 @@ class Learner:
         return [dense, RowwiseAdagrad(weights, settings.table_lr)]
 
     def learn(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Take one step; the loss [] and the tasks' own losses [T]."""
+        """Take one step; the loss [] and the tasks' own losses [T].
+
+        With several processes the means over them are the losses of the whole batch.
+        """
+        shares_T = self._shares(batch)
         if self.tables:
             self.tables.fit(batch.features)
         with self.weighting.several_passes():
             losses_T = self.step(batch.features, batch.labels)
+            if shares_T is not None:
+                losses_T = losses_T * shares_T
         with torch.autocast(losses_T.device.type, enabled=False):  # it is for the forward alone
             leaves = self.leaves
             rows = self.tables.rows if self.tables else None
+            self.announce(losses_T)
             loss = self.weighting.backward(losses_T, leaves, rows)
             if self.settings.clip is not None:
-                nn.utils.clip_grad_norm_(leaves.values(), self.settings.clip)
+                self._clip(self.settings.clip)
             if self.tables:
                 self.tables.collect()
             for optimizer, scheduled in zip(self.optimizers, self.schedules, strict=True):
@@ -109,6 +119,22 @@ class Learner:
                 optimizer.zero_grad()
                 scheduled.step()
         return loss.detach(), losses_T.detach()
+
+    def _shares(self, batch: Batch) -> Tensor | None:
+        observed = getattr(self.code, "observed", dict)(batch.labels)
+        return shares({task: observed[task] for task in self.code.TASKS})
+
+    def _clip(self, most: float) -> None:
+        """Scale gradients to this norm; look-ups of all processes count in that of each."""
+        if self.tables is None or ranks() == 1:
+            nn.utils.clip_grad_norm_(self.leaves.values(), most)
+            return
+        dense, own = (
+            nn.utils.get_total_norm([t.grad for t in found.values() if t.grad is not None]).square()
+            for found in (self._trained, self.tables.leaves)
+        )
+        norm = (dense + mean(own) / ranks()).sqrt()  # a look-up's gradient counts by its mean
+        nn.utils.clip_grads_with_norm_(self.leaves.values(), most, norm)
 
     @property
     def leaves(self) -> dict[str, Tensor]:

@@ -8,18 +8,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import lightning.pytorch as lightning
 import torch
 from torch import Tensor, nn
 
 from homespec.data.batches import Batch
-from homespec.train import RunError
+from homespec.train import RunError, group
 from homespec.train.checkpoint import writing
 from homespec.train.evaluate import Measured, Measures, Predictions
 from homespec.train.learner import Learner
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.losses import Losses
+from homespec.train.ranks import average_statistics, ranks
 from homespec.train.rows import Rows
 from homespec.train.settings import Settings
 
@@ -80,6 +82,15 @@ class Training(lightning.LightningModule):
         """The optimisers; they are stepped by hand."""
         return list(self.learner.optimizers)
 
+    def on_fit_start(self) -> None:
+        """Announce each backward pass to DDP, unless the weighting averages by itself."""
+        if not self.weighting.averages:
+            self.learner.announce = self.trainer.strategy.pre_backward
+
+    def on_train_start(self) -> None:
+        """Lightning has taken SIGTERM by now."""
+        group.end_on_sigterm(self.trainer)
+
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Learn from one batch."""
         self.loss, losses_T = self.learner.learn(batch)
@@ -91,36 +102,40 @@ class Training(lightning.LightningModule):
 
     def look(self) -> None:
         """Write and log the losses since the last look. Raises RunError if one is not finite."""
-        losses_ST = self.losses.look()
-        if losses_ST is None:
+        losses_WST = self.losses.look()
+        if losses_WST is None:
             return
-        finite_ST = losses_ST.isfinite()
-        if not finite_ST.all():
-            first = int((~finite_ST).any(1).nonzero()[0])
-            bad = [
-                t for t, good in zip(self.tasks, finite_ST[first].tolist(), strict=True) if not good
-            ]
-            self._not_finite(bad, len(losses_ST) - first)
-        means = dict(zip(self.tasks, losses_ST.mean(0).tolist(), strict=True))
+        if not losses_WST.isfinite().all():
+            self._not_finite(losses_WST)
+        means = dict(zip(self.tasks, losses_WST.mean((0, 1)).tolist(), strict=True))
         weights = self.weighting.current() if self.loggers else {}
         self.record(
             {f"loss/{task}": mean for task, mean in means.items()}
             | {f"weight/{task}": weight for task, weight in weights.items()}
         )
 
-    def _not_finite(self, tasks: list[str], ago: int) -> None:
-        """Say which batch it was, and list its rows."""
-        at, batch = self.at, self.at.batch - ago
-        path = self.out / BAD_BATCH_FILE
+    def _not_finite(self, losses_WST: Tensor) -> NoReturn:
+        """Say which batch it was, and list its rows: those of the process that met them."""
+        bad_WST = ~losses_WST.isfinite()
+        first = int(bad_WST.any(2).any(0).nonzero()[0])
+        rank = int(bad_WST[:, first].any(1).nonzero()[0])
+        tasks = [t for t, bad in zip(self.tasks, bad_WST[rank, first].tolist(), strict=True) if bad]
+        at, ago = self.at, losses_WST.shape[1] - first
+        batch, path = at.batch - ago, self.out / BAD_BATCH_FILE
+        group.first(lambda: self._list_rows(path, batch, rank))
+        group.fail(
+            RunError(
+                f"the loss of {', '.join(tasks)} is not finite from epoch {at.epoch + 1}, batch"
+                f" {batch + 1} (step {at.step - ago + 1}) on: look for very large numbers in its"
+                f" rows, which {path} lists, or try a smaller --lr or --clip 1"
+            )
+        )
+
+    def _list_rows(self, path: Path, batch: int, rank: int) -> None:
         with writing(path), path.open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["file", "row"])
-            table.writerows(self.rows.of_batch(at.epoch, batch))
-        raise RunError(
-            f"the loss of {', '.join(tasks)} is not finite from epoch {at.epoch + 1}, batch"
-            f" {batch + 1} (step {at.step - ago + 1}) on: look for very large numbers in its rows,"
-            f" which {path} lists, or try a smaller --lr or --clip 1"
-        )
+            table.writerows(self.rows.of_batch(self.at.epoch, batch, rank, ranks()))
 
     def record(self, values: dict[str, float]) -> None:
         """Give numbers to the loggers."""
@@ -132,8 +147,9 @@ class Training(lightning.LightningModule):
         self.predictions.add(batch, self.model(batch.features))
 
     def on_validation_epoch_end(self) -> None:
-        """Measure each task on the predictions of all batches."""
-        self.measured = self.measures.measured(self.tasks, *self.predictions.take())
+        """Measure each task on the predictions of all batches, of all processes."""
+        taken = self.predictions.take()
+        self.measured = group.first(lambda: self.measures.measured(self.tasks, *taken))
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         """Start the clock after an epoch's first step, which may compile."""
@@ -146,6 +162,7 @@ class Training(lightning.LightningModule):
         self._synchronise()
         self.timer.stop(self.at.step)
         self.look()
+        average_statistics(self.model)
 
     def _synchronise(self) -> None:
         if self.device.type == "cuda":

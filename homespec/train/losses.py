@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from homespec.train.checkpoint import sync, writing
+from homespec.train.ranks import gathered, rank
 from homespec.writing import replacing
 
 FILE = "losses.csv"
@@ -19,7 +20,8 @@ FILE = "losses.csv"
 class Losses:
     """The tasks' losses of every step, on their way to a CSV file.
 
-    They wait where they were computed, since a look at them waits for the device.
+    They wait where they were computed, since a look at them waits for the device. With several
+    processes the file has their means, and the first one writes it.
     """
 
     def __init__(self, tasks: tuple[str, ...], path: Path) -> None:
@@ -32,6 +34,8 @@ class Losses:
         """Begin behind `step`: what the file holds of later steps is forgotten."""
         self._waiting.clear()
         self._step = step
+        if rank() > 0:
+            return
         kept = rows_until(self.path, step) if step else []
         text = _line(["step", *self.tasks]) + "".join(kept)
         with writing(self.path), replacing(self.path) as (new,):
@@ -42,18 +46,25 @@ class Losses:
         self._waiting.append(losses_T.detach())
 
     def look(self) -> Tensor | None:
-        """Write what waits; the losses [S, T] of these steps, None if there are none."""
+        """Write what waits; the losses [W, S, T] of these steps in all processes, None if there
+        are none. To be called by all of them.
+        """
         if not self._waiting:
             return None
-        losses_ST = torch.stack(self._waiting).float().cpu()
+        (losses_WST,), _ = gathered(torch.stack(self._waiting).float().unsqueeze(0))
+        losses_WST = losses_WST.cpu()
         self._waiting.clear()
+        if rank() == 0:
+            self._write(losses_WST.mean(0))
+        return losses_WST
+
+    def _write(self, losses_ST: Tensor) -> None:
         lines = []
         for losses in losses_ST.tolist():
             self._step += 1
             lines.append(_line([self._step, *(f"{loss:.6g}" for loss in losses)]))
         with writing(self.path), self.path.open("a", newline="") as file:
             file.write("".join(lines))
-        return losses_ST
 
     def sync(self) -> None:
         """Wait until the disk has what was written: a checkpoint counts on it."""

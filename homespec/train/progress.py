@@ -7,13 +7,15 @@ from typing import Any
 import lightning.pytorch as lightning
 from lightning.pytorch.callbacks import TQDMProgressBar
 
+from homespec.train.ranks import mean, rank
+
 LINES_PER_EPOCH = 5
 REFRESH_STEPS = 20
 """Steps between refreshments of the bar: each waits for the device."""
 
 
 class PlainProgress(lightning.Callback):
-    """Prints the loss a few times an epoch."""
+    """Prints the loss a few times an epoch, of all processes together."""
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, *args: Any, **kwargs: Any
@@ -24,7 +26,9 @@ class PlainProgress(lightning.Callback):
         done = training.at.batch
         if done * LINES_PER_EPOCH // steps > (done - 1) * LINES_PER_EPOCH // steps:
             epoch = f"epoch {training.at.epoch + 1}/{training.settings.epochs}"
-            print(f"{epoch}  step {done}/{steps}  loss {float(training.loss):.4f}", flush=True)
+            loss = float(mean(training.loss))
+            if rank() == 0:
+                print(f"{epoch}  step {done}/{steps}  loss {loss:.4f}", flush=True)
 
 
 class Bar(TQDMProgressBar):

@@ -103,25 +103,25 @@ class Rows:
         )
 
     def training(self, epoch: int, start: int = 0, rank: int = 0, world: int = 1) -> Stream:
-        """The batches of a rank in an epoch from batch `start` on."""
+        """A rank's parts of the batches of an epoch from batch `start` on."""
         at = self.settings
         return Stream(
-            self.spec, self.train.source, at.batch_size, seed=at.seed, epoch=epoch, start=start,
-            shuffle=at.shuffle_rows, rank=rank, world=world, held=self.train.held,
+            self.spec, self.train.source, at.batch_size // world, seed=at.seed, epoch=epoch,
+            start=start, shuffle=at.shuffle_rows, rank=rank, world=world, held=self.train.held,
         )  # fmt: skip
 
     def validation(self, rank: int = 0, world: int = 1) -> Stream:
         """All held-out rows in order, the last batch filled up with rows without labels."""
         at = self.settings
         return Stream(
-            self.spec, self.valid.source, at.batch_size, training=False, users=at.gauc_by,
+            self.spec, self.valid.source, at.batch_size // world, training=False, users=at.gauc_by,
             rank=rank, world=world, held=self.valid.held,
         )  # fmt: skip
 
     def of_batch(
         self, epoch: int, batch: int, rank: int = 0, world: int = 1
     ) -> list[tuple[Path, int]]:
-        """Where the rows of a batch stand: file and number of the row in it, from 0."""
+        """Where a rank's rows of a batch stand: file and number of the row in it, from 0."""
         order = self.training(epoch, batch, rank, world).order
         window = next(order.windows(batch))
         begin = (batch - window.first) * order.batch_size

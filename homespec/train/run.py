@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import lightning.pytorch as lightning
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 import homespec
 from homespec import __version__
 from homespec.data import DataError
 from homespec.emit.header import spec_hash
-from homespec.train import RunError, checkpoint, folder, result
+from homespec.train import RunError, checkpoint, folder, group, result
 from homespec.train.checkpoint import FOLDER, LAST, Checkpoint, Json
 from homespec.train.compiling import Compilations, decide
 from homespec.train.evaluate import Measures
 from homespec.train.fitting import check_fitted, set_fitted
 from homespec.train.keeper import Keeper
 from homespec.train.loop import Training
-from homespec.train.progress import Bar, PlainProgress
+from homespec.train.ranks import ranks
 from homespec.train.result import BAYES_FILE, Result
 from homespec.train.rows import Loaders, Rows
 from homespec.train.sameness import check_same, explicit
-from homespec.train.settings import Settings, changes, from_json
+from homespec.train.settings import Settings, changes, check_processes, from_json
+from homespec.train.trainer import trainer, undisturbed
 
 if TYPE_CHECKING:
     from homespec.api import LoadedSpec
-
-PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
-    "float32": "32-true",
-    "bf16": "bf16-mixed",
-}
 
 Say = Callable[[str], None]
 
@@ -61,8 +52,15 @@ def train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resul
 
     Leaves checkpoints, losses, and at the end weights by logical names and metrics in the folder
     of the run. `say` gets a line now and then. Raises DataError for data that cannot be used and
-    RunError for a run that cannot start or go on; the last checkpoint is intact then.
+    RunError for a run that cannot start or go on; the last checkpoint is intact then. Processes
+    that torchrun started train together: each gets the result, and of an error the one that has
+    it tells, the others raise `group.ElsewhereError`.
     """
+    with group.joined():
+        return _train(spec, place, settings, say if group.is_first() else lambda line: None)
+
+
+def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Result:
     started = time.perf_counter()
     about = {
         "homespec": __version__,
@@ -70,45 +68,83 @@ def train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resul
         "spec_sha256": spec_hash(spec.analysis.document),
         "model": explicit(spec),
         "settings": asdict(settings),
+        "processes": ranks(),
     }
+    group.check_same("settings, or another spec,", about)
     kept = _kept(place, settings, about, say)
-    rows = Rows.open(spec, place.data, place.valid, settings)
+    rows = group.together(lambda: Rows.open(spec, place.data, place.valid, settings))
+    group.check_same("data", rows.mark)
     if kept:
-        rows.check_same(kept.state["data"], str(place.out))
+        stored = kept.state["data"]
+        group.together(lambda: rows.check_same(stored, str(place.out)))
     about["data"] = rows.mark
     say(_told(rows))
-    training, keeper = _built(spec, place, settings, rows, about, say)
-    if kept:
-        keeper.restore(training, kept)
-        check_fitted(training.model, training.code, spec, place.out)
-        say(f"resumed {folder.told(kept.state)}")
-    else:
-        folder.clear(place.out)
-        set_fitted(training.model, training.code, spec, rows.train, place.out, settings.seed, say)
-    folder.write_settings(place.out, spec.name, place.data, place.valid, settings)
+    training, keeper = group.together(lambda: _built(spec, place, settings, rows, about, say))
+    _begun(spec, place, training, keeper, kept, say)
     graphs = _fit(training, keeper, place.out, say)
     found = _result(spec, place, training, keeper, graphs, time.perf_counter() - started)
-    result.write(found, place.out)
+    group.first(lambda: result.write(found, place.out))
     return found
+
+
+def _begun(
+    spec: LoadedSpec, place: Place, training: Training, keeper: Keeper, kept: Checkpoint | None,
+    say: Say,
+) -> None:  # fmt: skip
+    """Bring the run to where it begins: that of the checkpoint, or the first step."""
+    model, code, rows, settings = training.model, training.code, training.rows, training.settings
+    if kept:
+        group.together(lambda: keeper.restore(training, kept))
+        keeper.repair(training, kept)
+        group.together(lambda: check_fitted(model, code, spec, place.out))
+        say(f"resumed {folder.told(kept.state)}")
+    else:
+        group.first(lambda: folder.clear(place.out))
+        group.together(
+            lambda: set_fitted(model, code, spec, rows.train, place.out, settings.seed, say)
+        )
+    group.first(
+        lambda: folder.write_settings(place.out, spec.name, place.data, place.valid, settings)
+    )
 
 
 def _kept(place: Place, settings: Settings, about: Json, say: Say) -> Checkpoint | None:
     """The checkpoint to go on from, if it is one of this spec and these settings."""
-    kept = folder.found(place.out, place.resume, place.overwrite, say)
-    if kept:
-        check_same(kept.state["model"], about["model"], str(place.out))
-        for line in changes(from_json(kept.state["settings"]), settings):
-            say(f"resumed with {line}")
+    out = place.out
+    group.together(lambda: check_processes(settings.batch_size, ranks()))
+    if not group.first(lambda: folder.found(out, place.resume, place.overwrite, say)):
+        return None
+    kept = group.together(lambda: checkpoint.read(out / FOLDER / LAST))
+    group.together(lambda: _check_kept(kept, settings, about, out, say))
     return kept
+
+
+def _check_kept(kept: Checkpoint, settings: Settings, about: Json, out: Path, say: Say) -> None:
+    check_same(kept.state["model"], about["model"], str(out))
+    for line in changes(from_json(kept.state["settings"]), settings):
+        say(f"resumed with {line}")
+    before, now = kept.state.get("processes", 1), ranks()
+    if before != now:
+        if kept.state["at"]["batch"]:
+            raise RunError(
+                f"{out} stands in the midst of an epoch that was dealt to {_processes(before)}, not"
+                f" to {now}: resume it with as many, until the epoch is over"
+            )
+        say(f"resumed on {_processes(now)} in place of {before}")
+
+
+def _processes(count: int) -> str:
+    return f"{count} process{'es' if count > 1 else ''}"
 
 
 def _told(rows: Rows) -> str:
     stream = rows.training(epoch=0)
     memory = "" if rows.train.held is not None else " (read from the files each epoch)"
+    dealt = f", dealt to {ranks()} processes" if ranks() > 1 else ""
     return (
         f"{rows.train.source.rows:,} rows to train on{memory}, {rows.valid.source.rows:,} held out;"
         f" each epoch leaves out {stream.left_out} rows that do not fill a batch of"
-        f" {rows.settings.batch_size}"
+        f" {rows.settings.batch_size}{dealt}"
     )
 
 
@@ -129,13 +165,13 @@ def _fit(training: Training, keeper: Keeper, out: Path, say: Say) -> int:
     """Train to the end; the number of graphs that were compiled."""
     graphs = Compilations(say)
     settings, at = training.settings, training.at
-    with _said_how_to_go_on(out):
+    with _said_how_to_go_on(out), group.heard():
         training.losses.open(at.step)
         if at.epoch < settings.epochs and not keeper.history.over(settings.patience):
-            with warnings.catch_warnings():
-                # Lightning 2.6, torch 2.13
-                warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
-                _trainer(settings, keeper, out, at.epoch, at.step).fit(
+            left = settings.epochs - at.epoch
+            keeper.hold_random()
+            with undisturbed():
+                trainer(settings, keeper, out, left, at.step).fit(
                     training, datamodule=Loaders(training.rows, at.epoch, at.batch)
                 )
     graphs.close()
@@ -153,44 +189,18 @@ def _said_how_to_go_on(out: Path) -> Iterator[None]:
         raise KeyboardInterrupt(_way_on(out)) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_way_on(out)) from None
+    except group.ElsewhereError:
+        raise
     except (DataError, RunError) as error:
         raise type(error)(f"{error}. {_way_on(out)}") from None
 
 
 def _way_on(out: Path) -> str:
     last = out / FOLDER / LAST
-    if not checkpoint.recover(last):
+    if not (checkpoint.recover(last) if group.is_first() else last.exists()):
         return "There is no checkpoint yet"
     where = folder.told(checkpoint.read_state(last))
     return f"The checkpoint {where} is intact: --resume goes on from it"
-
-
-def _trainer(
-    settings: Settings, keeper: Keeper, out: Path, epoch: int, step: int
-) -> lightning.Trainer:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
-    terminal = sys.stdout.isatty()
-    return lightning.Trainer(
-        max_epochs=settings.epochs - epoch,
-        precision=PRECISIONS[settings.precision],
-        devices=1,
-        callbacks=[keeper, Bar() if terminal else PlainProgress()],
-        enable_progress_bar=terminal,
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        logger=_loggers(out, step),
-        log_every_n_steps=1,  # we log by ourselves; a larger number makes it warn of short epochs
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-
-
-def _loggers(out: Path, step: int) -> list[TensorBoardLogger]:
-    """TensorBoard where it is installed; what a died process logged of later steps is dropped."""
-    if importlib.util.find_spec("tensorboard") is None:
-        return []
-    return [TensorBoardLogger(out, name=folder.LOGS, version="", purge_step=step + 1)]
 
 
 def _result(
@@ -198,13 +208,21 @@ def _result(
 ) -> Result:
     rows, history, timer = training.rows, keeper.history, training.timer
     bayes = result.read_bayes(place.data[0] / BAYES_FILE)
+    tasks = group.first(
+        lambda: {
+            name: asdict(task)
+            for name, task in result.task_results(
+                spec, history, training.losses.path, bayes
+            ).items()
+        }
+    )
     return Result(
         spec=spec.name,
         spec_sha256=keeper.about["spec_sha256"],
         settings=training.settings,
         compiled=training.compiled,
         compilations=graphs,
-        tasks=result.task_results(spec, history, training.losses.path, bayes),
+        tasks={name: result.TaskResult(**task) for name, task in tasks.items()},
         monitor=keeper.monitor.name,
         history=history,
         rows_train=rows.train.source.rows,

@@ -19,6 +19,7 @@ class Settings:
 
     epochs: int = 1
     batch_size: int = 1024
+    """Rows of a batch, of all processes together."""
     lr: float = 3e-3
     weight_decay: float = 0.0
     warmup_steps: int = 0
@@ -83,6 +84,17 @@ def changes(before: Settings, now: Settings) -> Iterator[str]:
                 " with the same, or start another run in another --out"
             )
         yield f"{_told(name, new)} in place of {_told(name, old)}"
+
+
+def check_processes(batch_size: int, processes: int) -> None:
+    """Raise RunError if batches cannot be dealt to so many processes, two rows at least to each."""
+    if batch_size % processes or batch_size < 2 * processes:
+        fewest = 2 * processes
+        near = max(fewest, round(batch_size / processes) * processes)
+        raise RunError(
+            f"--batch-size {batch_size} is of all {processes} processes together and cannot be"
+            f" dealt to them: give a multiple of {processes} from {fewest} on, such as {near}"
+        )
 
 
 def _told(name: str, value: object) -> str:

@@ -23,7 +23,7 @@ from homespec.data import DataError
 from homespec.data.batches import as_batch
 from homespec.data.held import hold
 from homespec.data.source import open_source
-from homespec.train import compiling, metrics, optimizers, result, run, table, weighting
+from homespec.train import compiling, metrics, optimizers, result, run, table, trainer, weighting
 from homespec.train.compiling import decide, obstacle
 from homespec.train.result import Result
 from homespec.train.settings import Settings
@@ -234,7 +234,7 @@ def test_choices_of_the_command_line_are_all_that_there_are(small_file: Path) ->
     assert tuple(choices["weighting"]) == weighting.METHODS
     assert tuple(choices["optimizer"]) == optimizers.DENSE
     assert tuple(choices["table_optimizer"]) == optimizers.TABLES
-    assert set(choices["precision"]) == set(run.PRECISIONS)
+    assert set(choices["precision"]) == set(trainer.PRECISIONS)
     defaults = cli_train.train.make_context("train", [str(small_file), "--data", "d"]).params
     for name, value in vars(Settings()).items():
         assert defaults[name] == value, name

@@ -33,6 +33,8 @@ class Weighting(nn.Module):
     """The learning rate of learned weights; None: that of the model."""
     passes_many: bool = False
     """Whether the graph of the losses is differentiated more than once."""
+    averages = False
+    """Whether it averages the model's gradients over processes itself: DDP does where not."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         """For tasks, in the order of the losses, with the weights of the spec."""

@@ -26,6 +26,7 @@ class Surgery(Weighting):
     """
 
     passes_many = True
+    averages = True
 
     def __init__(self, weights: Mapping[str, float], weights_of: WeightsOf) -> None:
         """`weights_of` stands for the method."""
