@@ -194,7 +194,7 @@ def _make(node: Sequence, inference: bool) -> Expr | None:
                 options["activation"] = ACTIVATIONS[activation]
             return call("Din", *widths, sequence([str(w) for w in hidden], "[]"), **options)
         case Dien(width=width):
-            return call("Dien", *widths, str(width), str(node.max_len))
+            return call("Dien", *widths, str(width))
         case Sim(width=width, heads=heads) | Twin(width=width, heads=heads):
             return call(type(node.encoder).__name__, *widths, str(width), str(heads))
 
