@@ -110,7 +110,7 @@ class Dense(nn.Module):
         found = Embeddings(
             pooled.to_dict() if pooled is not None else {},
             {unescaped(n): each.values() for n, each in inputs.of_events_by_table().items()},
-            {unescaped(n): each[n].values() for each in unpooled for n in each},
+            {unescaped(n): each.values() for found in unpooled for n, each in found.items()},
         )
         weight = next(self.trunk.parameters())
         nothing = torch.empty(0, dtype=torch.int64, device=weight.device)
