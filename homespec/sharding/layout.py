@@ -12,8 +12,13 @@ from homespec.graph import INPUT, Feature, Graph
 from homespec.sequences import Sequence
 
 
+MULTIPLE = 4
+"""Widths of tables are multiples of this (fbgemm 1.8, split_table_batched_embeddings_ops_training.py:
+"embedding_dim must be a multiple of 4"). Padded ones would have another row-wise Adagrad."""
+
+
 class UnshardableError(ValueError):
-    """The spec has nothing that could be sharded."""
+    """The spec has nothing that could be sharded, or a table that TorchRec cannot hold."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Layout:
 
 
 def layout(spec: PathLike | LoadedSpec) -> Layout:
-    """The layout of a spec. Raises SpecError, and UnshardableError if it has no table."""
+    """The layout of a spec. Raises SpecError and UnshardableError."""
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
     graph = loaded.analysis.graph
     keys = defaultdict(list)
@@ -81,7 +86,17 @@ def layout(spec: PathLike | LoadedSpec) -> Layout:
         for feature in graph.of(Feature)
         if (found := keys.get(feature.name))
     )
+    _check_widths(tables)
     return Layout(code, tables)
+
+
+def _check_widths(tables: tuple[LookedUp, ...]) -> None:
+    odd = [f"`{t.name}` ({t.feature.width})" for t in tables if t.feature.width % MULTIPLE]
+    if odd:
+        raise UnshardableError(
+            f"the dim of {', '.join(odd)} is no multiple of {MULTIPLE}, which TorchRec's kernels"
+            " need: give another `dim` in the spec"
+        )
 
 
 def escaped(name: str) -> str:

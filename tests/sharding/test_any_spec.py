@@ -29,7 +29,16 @@ def drawn(seed: int) -> dict[str, Any]:
     if not any("sequence" in feature for feature in spec["features"].values()):
         add_inputs(rng, spec)
         add_sequences(rng, spec)
+    widen(spec["features"])
     return spec
+
+
+def widen(features: dict[str, Any]) -> None:
+    """Make all widths of tables multiples of 4."""
+    for feature in features.values():
+        if "dim" in feature:
+            feature["dim"] *= 4
+        widen(feature.get("sequence", {}).get("with", {}))
 
 
 def observe(
@@ -45,7 +54,7 @@ def observe(
     return {"evaluated": evaluated, "logits": logits, "gradients": found, "after": after}
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_it_computes_and_learns_the_same(seed: int) -> None:
     from homespec import sharding
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from sharding_cases import TASKS, batch, features, labels, load, spec
+from sharding_cases import KINDS, TASKS, batch, features, load, spec
 from single_process import Single
 from torch import Tensor
 
@@ -126,6 +126,15 @@ def test_a_spec_without_tables() -> None:
 
     with pytest.raises(sharding.UnshardableError, match="numbers has no embedding table"):
         sharding.build(homespec.loads(DENSE_ONLY))
+
+
+def test_a_width_that_the_kernels_do_not_take() -> None:
+    from homespec import sharding
+
+    text = KINDS.replace("vocab: 2}, dim: 8", "vocab: 2}, dim: 6")
+    message = r"the dim of `tag` \(6\), `near.long` \(6\) is no multiple of 4, which TorchRec's"
+    with pytest.raises(sharding.UnshardableError, match=message):
+        sharding.Rows(homespec.loads(text))
 
 
 IMPORT = """
