@@ -11,10 +11,9 @@ from homespec.api import LoadedSpec, PathLike, build_module, load
 from homespec.graph import INPUT, Feature, Graph
 from homespec.sequences import Sequence
 
-
 MULTIPLE = 4
-"""Widths of tables are multiples of this (fbgemm 1.8, split_table_batched_embeddings_ops_training.py:
-"embedding_dim must be a multiple of 4"). Padded ones would have another row-wise Adagrad."""
+"""Widths of tables are multiples of this: "embedding_dim must be a multiple of 4" (fbgemm 1.8,
+split_table_batched_embeddings_ops_training.py). Padded ones would have another row-wise Adagrad."""
 
 
 class UnshardableError(ValueError):
