@@ -18,6 +18,7 @@ if not hasattr(torch.ops.fbgemm, "permute_2D_sparse_data"):
         " fbgemm-gpu-cpu 1.X, goes with torchrec 1.X and torch 2.(X+5)"
     )
 
+from homespec.sharding.boundaries import boundaries_of
 from homespec.sharding.layout import UnshardableError
 from homespec.sharding.model import ShardableModel, build
 from homespec.sharding.parallel import dense_parameters, plan, shard
@@ -30,6 +31,7 @@ __all__ = [
     "ShardableModel",
     "UnshardableError",
     "average_statistics",
+    "boundaries_of",
     "build",
     "dense_parameters",
     "load_logical_state",

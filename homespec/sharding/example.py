@@ -24,6 +24,7 @@ from homespec.data.batches import Batch
 from homespec.data.source import locate
 from homespec.data.stream import Stream
 from homespec.sharding.parallel import TABLE_LR, device_of_rank
+from homespec.train.quantiles import fit, wanted
 from homespec.writing import replacing
 
 REPORT_EVERY = 50
@@ -36,14 +37,34 @@ def batches(spec: LoadedSpec, data: Path, size: int, seed: int) -> Iterator[Batc
     return iter(Stream(spec, locate([data])[0], size // world, seed=seed, rank=rank, world=world))
 
 
+def fitted(spec: LoadedSpec, data: Path, size: int, seed: int) -> dict[str, list[float]]:
+    """The boundaries that the spec leaves to the data: rank 0 fits them and tells the others."""
+    counts = {name: quantiles - 1 for name, (_, quantiles) in wanted(spec).items()}
+    if not counts:
+        return {}
+    numbers = torch.empty(sum(counts.values()), dtype=torch.float64)
+    if dist.get_rank() == 0:
+        stream = Stream(spec, locate([data])[0], size, shuffle=0, training=False)
+        columns = ({name: batch.features[name].numpy() for name in counts} for batch in stream)
+        found = fit(columns, spec, seed=seed).values
+        numbers = torch.tensor(
+            [number for name in counts for number in found[name]], dtype=torch.float64
+        )
+    numbers = numbers.to(device_of_rank())
+    dist.broadcast(numbers, src=0)
+    parts = torch.split(numbers.cpu(), list(counts.values()))
+    return {name: part.tolist() for name, part in zip(counts, parts, strict=True)}
+
+
 def train(
     spec: LoadedSpec, data: Path, *, batch_size: int, lr: float, table_lr: float, seed: int
 ) -> dict[str, torch.Tensor]:
     """One epoch; the state by logical name on rank 0, nothing elsewhere."""
     torch.manual_seed(seed + dist.get_rank())
     device = device_of_rank()
-    model = sharding.shard(sharding.build(spec), lr=table_lr)
-    rows, code = sharding.Rows(spec).to(device), homespec.build_module(spec)
+    boundaries = fitted(spec, data, batch_size, seed)
+    model = sharding.shard(sharding.build(spec, boundaries), lr=table_lr)
+    rows, code = sharding.Rows(spec, boundaries).to(device), homespec.build_module(spec)
     optimizer = torch.optim.Adam(sharding.dense_parameters(model).values(), lr=lr)
     total = torch.zeros((), device=device)
     for step, batch in enumerate(batches(spec, data, batch_size, seed), start=1):

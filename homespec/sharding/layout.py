@@ -1,88 +1,121 @@
-"""Sharding: what a spec's features are made of, and whether TorchRec can hold them."""
+"""Sharding: which tables a spec has, what is looked up in each, and which collection holds it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
 from homespec.api import LoadedSpec, PathLike, build_module, load
 from homespec.graph import INPUT, Feature, Graph
+from homespec.sequences import Sequence
 
-KINDS = ("id", "bucketize", "dense")
-"""The kinds of features that can be sharded: one row of one table for each example, or numbers."""
+MULTIPLE = 4
+"""Widths of tables are multiples of this: "embedding_dim must be a multiple of 4" (fbgemm 1.8,
+split_table_batched_embeddings_ops_training.py). Padded ones would have another row-wise Adagrad."""
 
 
 class UnshardableError(ValueError):
-    """The spec has a feature that this package cannot shard; the message names it."""
+    """The spec has nothing that could be sharded, or a table that TorchRec cannot hold."""
+
+
+@dataclass(frozen=True)
+class LookedUp:
+    """One embedding table and the tensors whose values are looked up in it."""
+
+    feature: Feature
+    """The one that owns it; what only events have is a feature, too."""
+    keys: tuple[str, ...]
+    """Of the tensors: `video_id`, `history.video_id`."""
+    by_events: bool
+    """Whether events are among them, so that an example needs more than one row for a key."""
+
+    @property
+    def name(self) -> str:
+        """The name of the feature in the spec; that of a sequence's own field is `history.seen`."""
+        return self.feature.short
+
+    @property
+    def escaped(self) -> str:
+        """The same for TorchRec, which cuts names at dots."""
+        return escaped(self.name)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The features of a spec in the order in which v concatenates them."""
+    """The tables of a spec, those that events read apart from the others."""
 
     code: ModuleType
     """The generated module."""
-    features: tuple[Feature, ...]
+    tables: tuple[LookedUp, ...]
+    """In the order of the spec, then what only events have."""
 
     @property
-    def looked_up(self) -> tuple[Feature, ...]:
-        """The features with a table, each with one of its own."""
-        return tuple(feature for feature in self.features if feature.rows)
+    def pooled(self) -> list[LookedUp]:
+        """Tables of which an example needs one row for each key: an EmbeddingBagCollection."""
+        return [table for table in self.tables if not table.by_events]
 
     @property
-    def dense(self) -> tuple[Feature, ...]:
-        """The features that are numbers already."""
-        return tuple(feature for feature in self.features if not feature.rows)
+    def unpooled(self) -> dict[int, list[LookedUp]]:
+        """Tables that events read, by width: an EmbeddingCollection has one width."""
+        found = defaultdict(list)
+        for table in self.tables:
+            if table.by_events:
+                found[table.feature.width].append(table)
+        return dict(found)
 
 
 def layout(spec: PathLike | LoadedSpec) -> Layout:
-    """The layout of a spec. Raises SpecError, and UnshardableError for what cannot be sharded."""
+    """The layout of a spec. Raises SpecError and UnshardableError."""
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
-    _check_kinds(loaded)
-    graph, code = loaded.analysis.graph, build_module(loaded)
-    found = Layout(code, tuple(_features(graph)))
-    if not found.looked_up:
+    graph = loaded.analysis.graph
+    keys = defaultdict(list)
+    for owner, key in _look_ups(graph):
+        keys[owner].append(key)
+    if not keys:
         raise UnshardableError(
             f"{loaded.name} has no embedding table, so there is nothing to shard: train it with"
             " DistributedDataParallel alone"
         )
-    _check_names(found)
-    return found
+    code = build_module(loaded)
+    events = getattr(code, "EVENTS", {})
+    tables = tuple(
+        LookedUp(feature, tuple(keys[feature.name]), not events.keys().isdisjoint(found))
+        for feature in graph.of(Feature)
+        if (found := keys.get(feature.name))
+    )
+    _check_widths(tables)
+    return Layout(code, tables)
 
 
-def short(feature: Feature) -> str:
-    """The name of a feature in the spec."""
-    return feature.name.removeprefix("features.")
+def _check_widths(tables: tuple[LookedUp, ...]) -> None:
+    odd = [f"`{t.name}` ({t.feature.width})" for t in tables if t.feature.width % MULTIPLE]
+    if odd:
+        raise UnshardableError(
+            f"the dim of {', '.join(odd)} is no multiple of {MULTIPLE}, which TorchRec's kernels"
+            " need: give another `dim` in the spec"
+        )
 
 
-def _check_kinds(spec: LoadedSpec) -> None:
-    for name, feature in spec.features.items():
-        if feature.kind not in KINDS:
-            raise UnshardableError(_message(name, f"is of the kind `{feature.kind}`"))
+def escaped(name: str) -> str:
+    """The name of a table for TorchRec; names in specs have no slashes."""
+    return name.replace(".", "/")
 
 
-def _features(graph: Graph) -> Iterable[Feature]:
+def unescaped(name: str) -> str:
+    """The name of a table as the spec has it."""
+    return name.replace("/", ".")
+
+
+def _look_ups(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Names of nodes of tables, and keys of the tensors whose values are looked up in them."""
     for port in graph[INPUT].reads:
         node = graph[port.node]
-        if not isinstance(node, Feature):
-            raise UnshardableError(_message(node.name.partition(".")[2], f"is a {node.kind}"))
-        yield node
-
-
-def _check_names(found: Layout) -> None:
-    """The generated file has these tables and learns nothing else in front of the trunk."""
-    tables: dict[str, int] = {}
-    for tensor, pattern, *axes in found.code.LOGICAL:
-        if not tensor.startswith("features."):
-            continue
-        if not (axes and isinstance(axes[0], dict)):
-            raise UnshardableError(_message(pattern.split(".")[1], f"learns `{pattern}`"))
-        tables |= axes[0]
-    mine = {short(feature): feature.rows for feature in found.looked_up}
-    for name in sorted({name for name, _ in tables.items() ^ mine.items()}):
-        raise UnshardableError(_message(name, "has no table of its own"))
-
-
-def _message(name: str, what: str) -> str:
-    return f"feature `{name}` {what}; homespec.sharding shards {', '.join(KINDS)} features"
+        if isinstance(node, Feature) and node.rows:
+            yield node.owner, node.short
+    for sequence in graph.of(Sequence):
+        for field in sequence.fields:
+            table = graph[field.table]
+            assert isinstance(table, Feature)
+            yield table.owner, field.key

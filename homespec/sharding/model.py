@@ -1,83 +1,105 @@
-"""Sharding: a spec -> its tables as an EmbeddingBagCollection and the generated trunk."""
+"""Sharding: a spec -> its tables in TorchRec's collections, and the rest of the generated model."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchrec import EmbeddingBagCollection, EmbeddingBagConfig
-from torchrec.sparse.jagged_tensor import KeyedTensor
+from torchrec import (
+    EmbeddingBagCollection,
+    EmbeddingBagConfig,
+    EmbeddingCollection,
+    EmbeddingConfig,
+)
 
-from homespec.api import LoadedSpec, PathLike
-from homespec.graph import Feature
-from homespec.sharding.layout import Layout, layout, short
+from homespec.api import LoadedSpec, PathLike, load
+from homespec.sharding.boundaries import Boundaries
+from homespec.sharding.dense import Dense
+from homespec.sharding.layout import Layout, LookedUp, layout
 from homespec.sharding.rows import Inputs
 
 INITIAL_STD = 0.05
 """The standard deviation of new embeddings, as in generated files."""
 
 
-def build(spec: PathLike | LoadedSpec, *, tables: torch.device | str = "meta") -> ShardableModel:
+def build(
+    spec: PathLike | LoadedSpec,
+    boundaries: Boundaries | None = None,
+    *,
+    tables: torch.device | str = "meta",
+) -> ShardableModel:
     """The model of a spec in the form that `shard` takes. Raises SpecError, UnshardableError.
 
-    `tables` is the device on which the tables are made. On the default they take no memory until
-    they are sharded, each device making its own part.
+    `boundaries` are those that the spec leaves to the data, by feature; they may come with weights
+    that are loaded later. KeyError and ValueError for others than the spec needs. `tables` is the
+    device on which the tables are made. On the default they take no memory until they are sharded,
+    each device making its own part.
     """
-    return ShardableModel(layout(spec), torch.device(tables))
+    loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
+    found = layout(loaded)
+    dense = Dense(loaded)
+    if boundaries is not None:
+        dense.set_boundaries(boundaries)
+    return ShardableModel(found, dense, torch.device(tables))
 
 
 class ShardableModel(nn.Module):
     """`Inputs` -> logits [B] by task: what the generated model computes, parted for TorchRec.
 
-    `features` is an EmbeddingBagCollection with a table for each feature, by its name; `trunk` is
-    the generated one. Each bag holds one row, so that its sum is the embedding itself. `shapes`
-    are those of the whole tables.
+    `pooled` is an EmbeddingBagCollection of the tables of which an example needs one row for each
+    feature: a bag holds one row, and its sum is the embedding itself. `unpooled` has an
+    EmbeddingCollection for each width of the tables that events read. `dense` is all the rest.
+    `tables` are all tables, by name; `look_ups` how many rows of each an example needs, at most.
     """
 
-    def __init__(self, found: Layout, tables: torch.device) -> None:
+    def __init__(self, found: Layout, dense: Dense, device: torch.device) -> None:
         super().__init__()
-        configs = [_config(feature) for feature in found.looked_up]
-        self.shapes = {c.name: (c.num_embeddings, c.embedding_dim) for c in configs}
-        self.features = EmbeddingBagCollection(tables=configs, device=tables)
-        self.concatenation = Concatenation(found)
-        self.trunk: nn.Module = found.code.Trunk()
-        self.logical_views = found.code.logical_views
+        self.tables = {table.name: table for table in found.tables}
+        self.pooled = _bags(found.pooled, device) if found.pooled else None
+        self.unpooled = nn.ModuleDict(
+            {f"width_{w}": _events(tables, device) for w, tables in found.unpooled.items()}
+        )
+        self.dense = dense
+        lengths = getattr(found.code, "EVENTS", {})
+        self.look_ups = {t.name: sum(lengths.get(key, 1) for key in t.keys) for t in found.tables}
+
+    def table_parameters(self) -> Iterator[nn.Parameter]:
+        """The tables."""
+        for collection in (self.pooled, *self.unpooled.values()):
+            if collection is not None:
+                yield from collection.parameters()
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
         """`Inputs` of B examples -> logits [B] by task."""
-        embedded = self.features(inputs.rows)
-        logits: dict[str, Tensor] = self.trunk(self.concatenation(embedded, inputs.dense))
+        pooled = self.pooled(inputs.rows) if self.pooled is not None else None
+        unpooled = [collection(inputs.of_events) for collection in self.unpooled.values()]
+        logits: dict[str, Tensor] = self.dense(inputs, pooled, unpooled)
         return logits
 
 
-class Concatenation(nn.Module):
-    """Embeddings by feature and dense features [B, N] -> v [B, V], in the order of the spec.
-
-    A module of its own: TorchRec's pipelines trace what stands beside the tables, and take whole
-    what is in modules without tables.
-    """
-
-    def __init__(self, found: Layout) -> None:
-        super().__init__()
-        self.order = tuple(short(feature) for feature in found.features)
-        self.dense = tuple(short(feature) for feature in found.dense)
-        self.widths = [feature.width for feature in found.dense]
-
-    def forward(self, embedded: KeyedTensor, dense_BN: Tensor) -> Tensor:
-        """As the class says."""
-        parts = embedded.to_dict()
-        numbers = torch.split(dense_BN.to(embedded.values().dtype), self.widths, dim=1)
-        parts |= dict(zip(self.dense, numbers, strict=True))
-        return torch.cat([parts[name] for name in self.order], dim=1)
+def _bags(tables: list[LookedUp], device: torch.device) -> EmbeddingBagCollection:
+    """Looked up by tensor, so that those that share a table each have a bag."""
+    configs = [
+        EmbeddingBagConfig(feature_names=list(table.keys), **_options(table)) for table in tables
+    ]
+    return EmbeddingBagCollection(configs, device=device)
 
 
-def _config(feature: Feature) -> EmbeddingBagConfig:
-    name = short(feature)
-    return EmbeddingBagConfig(
-        name=name,
-        feature_names=[name],
-        num_embeddings=feature.rows,
-        embedding_dim=feature.width,
-        init_fn=partial(nn.init.normal_, std=INITIAL_STD),
-    )
+def _events(tables: list[LookedUp], device: torch.device) -> EmbeddingCollection:
+    """Looked up by table, in which the rows that a batch needs are asked for once."""
+    configs = [
+        EmbeddingConfig(feature_names=[table.escaped], **_options(table)) for table in tables
+    ]
+    return EmbeddingCollection(configs, device=device)
+
+
+def _options(table: LookedUp) -> dict[str, Any]:
+    return {
+        "name": table.escaped,
+        "num_embeddings": table.feature.rows,
+        "embedding_dim": table.feature.width,
+        "init_fn": partial(nn.init.normal_, std=INITIAL_STD),
+    }

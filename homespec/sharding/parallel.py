@@ -12,14 +12,16 @@ from torch.distributed.optim.apply_optimizer_in_backward import (
     _apply_optimizer_in_backward as apply_in_backward,
 )
 from torchrec.distributed import DistributedModelParallel
+from torchrec.distributed.embedding import EmbeddingCollectionSharder
 from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
 from torchrec.distributed.planner import EmbeddingShardingPlanner, ParameterConstraints, Topology
 from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
 from torchrec.distributed.planner.types import KernelConfig, TopologyFactory, TrainerConfig
-from torchrec.distributed.types import ShardingPlan, ShardingType
+from torchrec.distributed.types import ModuleSharder, ShardingPlan, ShardingType
 from torchrec.optim import RowWiseAdagrad
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
+from homespec.sharding.layout import LookedUp, unescaped
 from homespec.sharding.model import ShardableModel
 
 TABLE_LR = 0.05
@@ -44,23 +46,43 @@ def plan(
 ) -> ShardingPlan:
     """Which device holds which part of which table, as TorchRec's planner finds it; collective.
 
-    `constraints` are TorchRec's, by feature. Tables without one may be split in every way that the
-    device can do, but are never copied to all devices: copies are not updated in the backward.
-    KeyError for a feature that has no table.
+    `constraints` are TorchRec's, by feature; those of a sequence's own fields by `sequence.field`.
+    Tables without one may be split in every way that the device can do, but are never copied to all
+    devices: copies are not updated in the backward; and those that events read never by columns.
+    KeyError for a feature that has no table of its own.
     """
     device = device_of_rank()
     asked = dict(constraints or {})
-    unknown = sorted(asked.keys() - model.shapes.keys())
+    unknown = sorted(asked.keys() - model.tables.keys())
     if unknown:
-        known = ", ".join(model.shapes)
+        known = ", ".join(model.tables)
         raise KeyError(f"no table of {', '.join(unknown)}; the tables are {known}")
-    default = ParameterConstraints(sharding_types=splits(device))
     planner = EmbeddingShardingPlanner(
         topology=_topology(device),
         storage_reservation=FixedPercentageStorageReservation(RESERVED),
-        constraints={name: asked.get(name, default) for name in model.shapes},
+        constraints={
+            table.escaped: asked.get(name) or _constraint(table, model.look_ups[name], device)
+            for name, table in model.tables.items()
+        },
     )
-    return planner.collective_plan(model, [EmbeddingBagCollectionSharder()], dist.group.WORLD)
+    return planner.collective_plan(model, sharders(), dist.group.WORLD)
+
+
+def sharders() -> list[ModuleSharder[nn.Module]]:
+    """Those of the collections that hold the tables."""
+    return [EmbeddingBagCollectionSharder(), EmbeddingCollectionSharder()]
+
+
+def _constraint(table: LookedUp, look_ups: int, device: torch.device) -> ParameterConstraints:
+    """What the planner may do with a table that nobody constrained.
+
+    It is told how many rows an example needs: of what events read, at most.
+    """
+    allowed, per_key = splits(device), [1.0] * len(table.keys)
+    if table.by_events:
+        allowed = [kind for kind in allowed if "column" not in kind]
+        per_key = [float(look_ups)]
+    return ParameterConstraints(sharding_types=allowed, pooling_factors=per_key)
 
 
 def _topology(device: torch.device) -> Topology:
@@ -99,21 +121,43 @@ def shard(
     The tables' optimizer runs in the backward, fused with their gradients: by default row-wise
     Adagrad with TABLE_LR and TABLE_EPS; `options` are the optimizer's. What `dense_parameters`
     returns is left for an optimizer of your own. Tables start anew: load a state afterwards.
-    Takes over `model`. Needs an initialised process group (RuntimeError).
+    Takes over `model`. Needs an initialised process group (RuntimeError). ValueError for a plan
+    that TorchRec would compute wrongly.
     """
     if not dist.is_initialized():
         raise RuntimeError("call torch.distributed.init_process_group before sharding")
     if optimizer is RowWiseAdagrad:
         options = {"lr": TABLE_LR, "eps": TABLE_EPS, **options}
-    apply_in_backward(optimizer, model.features.parameters(), options, register_hook=False)
+    sharding_plan = sharding_plan or plan(model)
+    _check_columns(sharding_plan)
+    apply_in_backward(optimizer, model.table_parameters(), options, register_hook=False)
     return DistributedModelParallel(
-        module=model,
-        device=device_of_rank(),
-        plan=sharding_plan or plan(model),
-        sharders=[EmbeddingBagCollectionSharder()],
+        module=model, device=device_of_rank(), plan=sharding_plan, sharders=sharders()
     )
 
 
+def _check_columns(sharding_plan: ShardingPlan) -> None:
+    """Raise ValueError where tables that events read would be split by columns of several widths.
+
+    TorchRec would take the first width for all of a collection (torchrec 1.8,
+    distributed/embedding.py: "CW partition must be same for all CW sharded parameters").
+    """
+    for path, tables in sharding_plan.plan.items():
+        if not path.startswith("unpooled."):
+            continue
+        widths = {
+            unescaped(name): {part.shard_sizes[1] for part in table.sharding_spec.shards}
+            for name, table in tables.items()
+            if table.sharding_type == ShardingType.COLUMN_WISE.value
+        }
+        if len(set().union(*widths.values())) > 1:
+            each = ", ".join(f"{name} {sorted(found)}" for name, found in widths.items())
+            raise ValueError(
+                f"tables of one width that events read are split by columns into parts of several"
+                f" widths: {each}. Give them the same min_partition, one that divides the width"
+            )
+
+
 def dense_parameters(model: DistributedModelParallel) -> dict[str, nn.Parameter]:
-    """By name, the parameters that no optimizer updates in the backward: those of the trunk."""
+    """By name, the parameters that no optimizer updates in the backward: all but the tables."""
     return dict(in_backward_optimizer_filter(model.named_parameters()))

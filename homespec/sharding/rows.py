@@ -1,51 +1,67 @@
-"""Sharding: features by name -> the rows of their tables as TorchRec takes them, dense numbers."""
+"""Sharding: features by name -> the rows of their tables as TorchRec takes them, and the others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
 from homespec.api import LoadedSpec, PathLike
 from homespec.graph import Feature
-from homespec.sharding.layout import layout, short
+from homespec.sharding.boundaries import Boundaries, Frozen, checked
+from homespec.sharding.layout import layout
 
 
 @dataclass
 class Inputs(Pipelineable):  # type: ignore[misc]  # torchrec has no types
     """What a sharded model takes for B examples. TorchRec's pipelines can move it between devices.
 
-    rows: by feature, B lists of one row of its table. dense: [B, N], the dense features side by
-    side in the order of the spec. labels: [B] by task, which the model does not read; they are
-    there for what moves batches.
+    rows: by feature, B lists of one row of its table; None if events read all tables.
+    of_events: by table that events read, one list of all rows that the batch needs, ascending and
+    each once; None without events. features: those that the model reads itself, by tensor: dense
+    vectors, events and what they share tables with. labels: [B] by task, which the model does not
+    read; they are there for what moves batches. boundaries: the fitted ones by which rows were
+    found.
     """
 
-    rows: KeyedJaggedTensor
-    dense: Tensor
+    rows: KeyedJaggedTensor | None
+    of_events: KeyedJaggedTensor | None
+    features: dict[str, Tensor]
     labels: dict[str, Tensor] = field(default_factory=dict)
+    boundaries: Frozen = field(default_factory=dict)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Inputs:
         """The same on another device."""
-        return Inputs(
-            self.rows.to(device, non_blocking),
-            self.dense.to(device, non_blocking=non_blocking),
-            {t: label.to(device, non_blocking=non_blocking) for t, label in self.labels.items()},
-        )
+        return self._each(lambda part: part.to(device, non_blocking=non_blocking))
 
-    def record_stream(self, stream: torch.Stream) -> None:
-        """Keep the memory until the stream has used it."""
-        for part in (self.rows, self.dense, *self.labels.values()):
-            part.record_stream(stream)
+    def of_events_by_table(self) -> dict[str, JaggedTensor]:
+        """The rows that events need, by table; {} without events."""
+        return {} if self.of_events is None else self.of_events.to_dict()
 
     def pin_memory(self) -> Inputs:
         """The same in memory from which a GPU copies fastest."""
-        labels = {task: label.pin_memory() for task, label in self.labels.items()}
-        return Inputs(self.rows.pin_memory(), self.dense.pin_memory(), labels)
+        return self._each(lambda part: part.pin_memory())
+
+    def record_stream(self, stream: torch.Stream) -> None:
+        """Keep the memory until the stream has used it."""
+        lists = [part for part in (self.rows, self.of_events) if part is not None]
+        for part in (*lists, *self.features.values(), *self.labels.values()):
+            part.record_stream(stream)
+
+    def _each(self, move: Callable[[Any], Any]) -> Inputs:
+        return Inputs(
+            None if self.rows is None else move(self.rows),
+            None if self.of_events is None else move(self.of_events),
+            {name: move(tensor) for name, tensor in self.features.items()},
+            {task: move(label) for task, label in self.labels.items()},
+            self.boundaries,
+        )
 
 
 class Rows(nn.Module):
@@ -56,49 +72,75 @@ class Rows(nn.Module):
     or misshapen, and while it is in training mode for less than two rows if batch norm needs them.
     """
 
-    def __init__(self, spec: PathLike | LoadedSpec) -> None:
-        """Raises SpecError, UnshardableError."""
+    def __init__(self, spec: PathLike | LoadedSpec, boundaries: Boundaries | None = None) -> None:
+        """`boundaries` are those that the spec leaves to the data, by feature.
+
+        Raises SpecError, UnshardableError; KeyError and ValueError for other boundaries than the
+        spec needs.
+        """
         super().__init__()
         found = layout(spec)
-        self.finders = nn.ModuleDict({short(f): Finder(found.code, f) for f in found.looked_up})
-        self.dense = tuple(short(feature) for feature in found.dense)
-        self.no_nan = found.code.no_nan if self.dense else None
+        self.boundaries = checked(found.code, boundaries or {})
+        self.finders = nn.ModuleDict(
+            {table.escaped: self._finder(found.code, table.feature) for table in found.tables}
+        )
+        self.pooled = {key: table.escaped for table in found.pooled for key in table.keys}
+        self.of_events = {
+            table.escaped: table.keys for tables in found.unpooled.values() for table in tables
+        }
+        self.read = tuple(key for key in found.code.FEATURES if key not in self.pooled)
+        self.unset = ()
         self.register_forward_pre_hook(found.code.check_inputs, with_kwargs=True)
 
     def forward(
         self, features: Mapping[str, Tensor], labels: Mapping[str, Tensor] | None = None
     ) -> Inputs:
         """Features as the generated model takes them, B examples -> their `Inputs`."""
-        rows = [find(features[name]) for name, find in self.finders.items()]
+        return Inputs(
+            self._pooled(features) if self.pooled else None,
+            self._of_events(features) if self.of_events else None,
+            {name: features[name] for name in self.read},
+            dict(labels or {}),
+            self.boundaries,
+        )
+
+    def _pooled(self, features: Mapping[str, Tensor]) -> KeyedJaggedTensor:
+        rows = [self.finders[table](features[key]) for key, table in self.pooled.items()]
         values = torch.cat(rows)
         ones = torch.ones_like(values, dtype=torch.int32)
-        keyed = KeyedJaggedTensor(list(self.finders), values, lengths=ones, stride=len(rows[0]))
-        return Inputs(keyed, self._numbers(features, rows[0]), dict(labels or {}))
+        return KeyedJaggedTensor(list(self.pooled), values, lengths=ones, stride=len(rows[0]))
 
-    def _numbers(self, features: Mapping[str, Tensor], rows_B: Tensor) -> Tensor:
-        if self.no_nan is None:
-            return torch.empty(len(rows_B), 0, device=rows_B.device)
-        dense_BN: Tensor = torch.cat([self.no_nan(features[name]) for name in self.dense], dim=1)
-        return dense_BN
+    def _of_events(self, features: Mapping[str, Tensor]) -> KeyedJaggedTensor:
+        rows: list[Tensor] = []
+        for table, keys in self.of_events.items():
+            each = [self.finders[table](features[key]).flatten() for key in keys]
+            rows.append(torch.unique(torch.cat(each)))
+        values = torch.cat(rows)
+        lengths = torch.tensor([len(each) for each in rows], dtype=torch.int32)
+        lengths = lengths.to(values.device)
+        return KeyedJaggedTensor(list(self.of_events), values, lengths=lengths, stride=1)
+
+    def _finder(self, code: ModuleType, feature: Feature) -> Finder:
+        return Finder(code, feature, self.boundaries.get(feature.short, feature.boundaries))
 
 
 class Finder(nn.Module):
-    """The raw values of one feature [B] -> rows of its table [B], by the generated function."""
+    """Raw values of any shape -> rows of a table, by the generated function."""
 
     boundaries: Tensor
 
-    def __init__(self, code: ModuleType, feature: Feature) -> None:
+    def __init__(self, code: ModuleType, feature: Feature, boundaries: tuple[float, ...]) -> None:
         super().__init__()
         if feature.source == "bucketize":
             self.find = code.bucket_rows
-            exact = torch.tensor(feature.boundaries, dtype=torch.float64)
+            exact = torch.tensor(boundaries, dtype=torch.float64)
             self.register_buffer("boundaries", exact, persistent=False)
         else:
             self.find = code.hash_rows if feature.hashed else code.known_rows
         self.known = feature.rows - 1
 
-    def forward(self, values_B: Tensor) -> Tensor:
-        """Values [B] -> rows, int64 [B]; row 0 is for missing ones."""
+    def forward(self, values: Tensor) -> Tensor:
+        """Values -> rows, int64 of their shape; row 0 is for missing ones."""
         by = getattr(self, "boundaries", self.known)
-        rows_B: Tensor = self.find(values_B, by)
-        return rows_B
+        rows: Tensor = self.find(values, by)
+        return rows

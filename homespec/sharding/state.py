@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.distributed._shard.sharded_tensor.api import ShardedTensor
 from torchrec.distributed.model_parallel import get_unwrapped_module
 
+from homespec.sharding.layout import unescaped
 from homespec.sharding.model import ShardableModel
 from homespec.sharding.parallel import device_of_rank
 
 CHUNK = 1 << 24
 """Numbers that are sent at a time."""
 
-TABLE = "embedding_bags.{}.weight"
 LOGICAL_TABLE = "features.{}.weight"
 
 
@@ -38,7 +38,7 @@ def logical_state(model: nn.Module) -> dict[str, Tensor]:
             assert whole is not None
             state[name] = whole.detach().cpu().clone()
     if first:
-        state |= {name: value.cpu().clone() for name, value in _dense_views(bare).items()}
+        state |= {name: value.cpu().clone() for name, value in bare.dense.logical_state().items()}
     return state
 
 
@@ -49,9 +49,12 @@ def load_logical_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     and ValueError for another shape; the model is then unchanged.
     """
     bare = _bare(model)
-    views = _dense_views(bare)
+    views = bare.dense.logical_state()
     shapes: dict[str, tuple[int, ...]] = {
-        **{LOGICAL_TABLE.format(name): shape for name, shape in bare.shapes.items()},
+        **{
+            LOGICAL_TABLE.format(name): (table.feature.rows, table.feature.width)
+            for name, table in bare.tables.items()
+        },
         **{name: tuple(view.shape) for name, view in views.items()},
     }
     if shapes.keys() != state.keys():
@@ -64,8 +67,10 @@ def load_logical_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name} is {shape}, not {tuple(state[name].shape)}")
     for name, view in views.items():
         view.copy_(state[name])
-    whole = {TABLE.format(name): state[LOGICAL_TABLE.format(name)] for name in bare.shapes}
-    bare.features.load_state_dict(whole)  # which takes each rank's part of them
+    bare.dense.freeze()
+    for collection, names in _collections(bare):
+        whole = {key: state[LOGICAL_TABLE.format(name)] for key, name in names.items()}
+        collection.load_state_dict(whole)  # which takes each rank's part of them
 
 
 def average_statistics(model: nn.Module) -> None:
@@ -77,7 +82,7 @@ def average_statistics(model: nn.Module) -> None:
     """
     if not dist.is_initialized():
         return
-    for buffer in _statistics(_bare(model)):
+    for buffer in _bare(model).dense.statistics():
         dist.all_reduce(buffer)
         buffer /= dist.get_world_size()
 
@@ -92,24 +97,25 @@ def _rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def _collections(bare: ShardableModel) -> Iterator[tuple[nn.Module, dict[str, str]]]:
+    """TorchRec's collections, each with the names of its tables by the keys of its state."""
+    for collection in (bare.pooled, *bare.unpooled.values()):
+        if collection is not None:
+            yield collection, {key: _table_of(key) for key in collection.state_dict()}
+
+
+def _table_of(key: str) -> str:
+    """`embeddings.history/seen.weight`, as collections call a weight -> `history.seen`."""
+    return unescaped(key.split(".")[1])
+
+
 def _tables(bare: ShardableModel) -> dict[str, Tensor]:
     """The tables by logical name; those that are split are ShardedTensors."""
-    state = bare.features.state_dict()
-    return {LOGICAL_TABLE.format(name): state[TABLE.format(name)] for name in bare.shapes}
-
-
-def _dense_views(bare: ShardableModel) -> dict[str, Tensor]:
-    """Views of the trunk's weights and statistics by logical name."""
-    tensors = dict(bare.trunk.named_parameters()) | dict(bare.trunk.named_buffers())
-    named = {f"trunk.{name}": tensor.detach() for name, tensor in tensors.items()}
-    views: dict[str, Tensor] = bare.logical_views(named)
-    return views
-
-
-def _statistics(bare: ShardableModel) -> list[Tensor]:
-    """The running statistics: what the trunk keeps that is not learned."""
-    kept = bare.trunk.state_dict().keys() - dict(bare.trunk.named_parameters()).keys()
-    return [buffer for name, buffer in sorted(bare.trunk.named_buffers()) if name in kept]
+    found: dict[str, Tensor] = {}
+    for collection, names in _collections(bare):
+        state = collection.state_dict()
+        found |= {names[key]: tensor for key, tensor in state.items()}
+    return {LOGICAL_TABLE.format(name): found[name] for name in bare.tables}
 
 
 def _gathered(table: ShardedTensor) -> Tensor | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from sharding_cases import spec
+from sharding_cases import SPECS, load
 
 import homespec
 
@@ -28,13 +28,16 @@ def torchrec() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the weights that all start from."""
     path = tmp_path_factory.mktemp("sharding")
-    for norm in ("layer", "batch"):
+    for case in SPECS:
         torch.manual_seed(0)
-        loaded = homespec.loads(spec(norm))
+        loaded = load(case)
         state = homespec.build_module(loaded).logical_state(homespec.build(loaded))
-        copies = {name: torch.randn(value.shape) * 0.3 for name, value in state.items()}
+        scale = 0.1 if case.startswith("flagship") else 0.3  # by the width of the input
+        copies = {name: torch.randn(v.shape, dtype=v.dtype) * scale for name, v in state.items()}
         for name, value in copies.items():
-            if "norm" in name:
+            if "norm" in name or name.endswith("running_var"):
                 value.abs_().add_(0.5)  # variances are positive
-        safetensors.torch.save_file(copies, path / f"{norm}.safetensors")
+            if name.endswith(".boundaries"):
+                value.mul_(10).copy_(value.sort().values)
+        safetensors.torch.save_file(copies, path / f"{case}.safetensors")
     return path

@@ -13,7 +13,7 @@ from typing import Any
 import safetensors.torch
 import torch
 import torch.distributed as dist
-from sharding_cases import DENSE_LR, TABLE_LR, WORLD, features, labels, part, spec
+from sharding_cases import DENSE_LR, TABLE_LR, WORLD, batch, load, part
 from torchrec.distributed import DistributedModelParallel
 from torchrec.distributed.planner import ParameterConstraints
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
@@ -30,32 +30,36 @@ def splitting(video: str) -> dict[str, ParameterConstraints]:
     return {"video": ParameterConstraints(sharding_types=[video], min_partition=4)}
 
 
-def sharded(norm: str, folder: Path, **constraints: ParameterConstraints) -> Any:
-    loaded = homespec.loads(spec(norm))
+def sharded(case: str, folder: Path, **constraints: ParameterConstraints) -> Any:
+    loaded = load(case)
     model = sharding.build(loaded)
     found = sharding.shard(model, sharding.plan(model, constraints), lr=TABLE_LR)
-    state = safetensors.torch.load_file(folder / f"{norm}.safetensors")
+    state = safetensors.torch.load_file(folder / f"{case}.safetensors")
     sharding.load_logical_state(found, state)
     return loaded, found, state
 
 
 def placements(plan: ShardingPlan) -> dict[str, list[int]]:
     """The ranks that hold a part of each table."""
-    (tables,) = plan.plan.values()
-    return {name: sorted(set(table.ranks)) for name, table in tables.items()}
+    return {
+        name: sorted(set(table.ranks))
+        for tables in plan.plan.values()
+        for name, table in tables.items()
+    }
 
 
-def steps(rank: int, folder: Path, norm: str, kind: str) -> dict[str, Any]:
+def steps(rank: int, folder: Path, case: str, kind: str = "") -> dict[str, Any]:
     """Some steps of training by hand, then an evaluation."""
-    loaded, model, state = sharded(norm, folder, **splitting(kind))
-    code, rows = homespec.build_module(loaded), sharding.Rows(loaded)
+    loaded, model, state = sharded(case, folder, **splitting(kind) if kind else {})
+    code, rows = homespec.build_module(loaded), sharding.Rows(loaded, sharding.boundaries_of(state))
     before = sharding.logical_state(model)
     dense = sharding.dense_parameters(model)
     optimizer = torch.optim.SGD(dense.values(), lr=DENSE_LR)
     found: dict[str, Any] = {"losses": [], "grads": {}, "dense": sorted(dense)}
     for step in range(STEPS):
-        logits = model(rows(part(features(step), rank)))
-        loss = code.loss(logits, part(labels(step), rank))
+        features, labels = batch(loaded, step)
+        logits = model(rows(part(features, rank)))
+        loss = code.loss(logits, part(labels, rank))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -69,14 +73,14 @@ def steps(rank: int, folder: Path, norm: str, kind: str) -> dict[str, Any]:
     found["after"] = sharding.logical_state(model)
     model.eval()
     with torch.no_grad():
-        found["evaluated"] = model(rows(part(features(9), rank)))
+        found["evaluated"] = model(rows(part(batch(loaded, 9)[0], rank)))
     return found
 
 
-def pipelined(rank: int, folder: Path) -> dict[str, Any]:
+def pipelined(rank: int, folder: Path, case: str) -> dict[str, Any]:
     """The same steps by TorchRec's pipeline, which sends rows ahead of the batch before."""
-    loaded, model, _ = sharded("layer", folder, **splitting("column_wise"))
-    code, rows = homespec.build_module(loaded), sharding.Rows(loaded)
+    loaded, model, state = sharded(case, folder, **splitting("column_wise"))
+    code, rows = homespec.build_module(loaded), sharding.Rows(loaded, sharding.boundaries_of(state))
     optimizer = torch.optim.SGD(sharding.dense_parameters(model).values(), lr=DENSE_LR)
 
     def forward(batch: sharding.Inputs | None) -> tuple[torch.Tensor, Any]:
@@ -86,14 +90,15 @@ def pipelined(rank: int, folder: Path) -> dict[str, Any]:
 
     def batches() -> Iterator[sharding.Inputs]:
         for step in range(STEPS):
-            yield rows(part(features(step), rank), part(labels(step), rank))
+            features, labels = batch(loaded, step)
+            yield rows(part(features, rank), part(labels, rank))
 
     pipeline = TrainPipelineSparseDist(
         model, optimizer, torch.device("cpu"), custom_model_fwd=forward
     )
-    batch = iter(batches())
+    queue = iter(batches())
     for _ in range(STEPS):
-        pipeline.progress(batch)
+        pipeline.progress(queue)
     pipelined = len(pipeline._pipelined_modules)
     return {"after": sharding.logical_state(model), "modules": pipelined}
 
@@ -119,16 +124,22 @@ def refusals(folder: Path) -> dict[str, Any]:
     }
     after = sharding.logical_state(model)
     found["unchanged"] = not after or all(torch.equal(after[n], state[n]) for n in state)
-    fresh = sharding.build(homespec.loads(spec("batch")))
+    fresh = sharding.build(load("batch"))
     found["constraint"] = refusal(
         lambda: sharding.plan(fresh, {"usr": ParameterConstraints(sharding_types=["table_wise"])})
     )
+    parts = {
+        name: ParameterConstraints(sharding_types=["column_wise"], min_partition=width)
+        for name, width in {"tag": 4, "age": 8}.items()
+    }
+    kinds = sharding.build(load("kinds"))
+    found["columns"] = refusal(lambda: sharding.shard(kinds, sharding.plan(kinds, parts)))
     return found
 
 
 def initial(folder: Path) -> dict[str, torch.Tensor]:
     """A model that nothing was loaded into."""
-    model: DistributedModelParallel = sharding.shard(sharding.build(homespec.loads(spec("layer"))))
+    model: DistributedModelParallel = sharding.shard(sharding.build(load("layer")))
     return sharding.logical_state(model)
 
 
@@ -143,7 +154,11 @@ def main(rank: int, folder: Path) -> None:
         "tables": steps(rank, folder, "layer", "table_wise"),
         "columns": steps(rank, folder, "layer", "column_wise"),
         "statistics": steps(rank, folder, "batch", "table_wise"),
-        "pipeline": pipelined(rank, folder),
+        "kinds": steps(rank, folder, "kinds", "column_wise"),
+        "flagship": steps(rank, folder, "flagship"),
+        "flagship_by_row": steps(rank, folder, "flagship_by_row"),
+        "pipeline": pipelined(rank, folder, "layer"),
+        "pipeline_of_kinds": pipelined(rank, folder, "kinds"),
         "refusals": refusals(folder),
         "initial": initial(folder),
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from sharding_cases import DENSE_LR, EPS, TABLE_LR, WORLD, features, labels, part, spec
+from sharding_cases import DENSE_LR, EPS, TABLE_LR, WORLD, batch, load, part
 from torch import Tensor, nn
 
 import homespec
@@ -18,24 +18,31 @@ class Single:
     With several `ranks` their copies differ in running statistics alone, as under DDP.
     """
 
-    def __init__(self, folder: Path, norm: str, ranks: int = 1, columns: int = 0) -> None:
-        loaded = homespec.loads(spec(norm))
+    def __init__(self, folder: Path, case: str, ranks: int = 1, columns: int = 0) -> None:
+        self.loaded = loaded = load(case)
         self.code = homespec.build_module(loaded)
         self.models = [homespec.build(loaded) for _ in range(ranks)]
         self.columns = {"features.video.weight": columns}
-        state = safetensors.torch.load_file(folder / f"{norm}.safetensors")
+        state = safetensors.torch.load_file(folder / f"{case}.safetensors")
         for model in self.models:
             self.code.load_logical_state(model, state)
+        self.tables = {
+            pattern.format(name)
+            for _, pattern, *axes in self.code.LOGICAL
+            if axes and isinstance(axes[0], dict)
+            for name in axes[0]
+        }
         self.sums: dict[tuple[str, int], Tensor] = {}
         self.losses: list[list[Tensor]] = []
         self.grads: dict[str, Tensor] = {}
 
     def step(self, step: int) -> list[dict[str, Tensor]]:
         """One step of all ranks; their logits."""
-        shares = [part(features(step), r) for r in range(WORLD)]
-        targets = [part(labels(step), r) for r in range(WORLD)]
+        features, labels = batch(self.loaded, step)
+        shares = [part(features, r) for r in range(WORLD)]
+        targets = [part(labels, r) for r in range(WORLD)]
         if len(self.models) == 1:
-            shares, targets = [features(step)], [labels(step)]
+            shares, targets = [features], [labels]
         logits = [model(share) for model, share in zip(self.models, shares, strict=True)]
         losses = [self.code.loss(*pair) for pair in zip(logits, targets, strict=True)]
         found = [
@@ -53,7 +60,7 @@ class Single:
     def update(self, model: nn.Module, grads: dict[str, Tensor], last: bool) -> None:
         weights = self.code.logical_state(model)
         for name, grad in grads.items():
-            if not name.startswith("features."):
+            if name not in self.tables:
                 weights[name] -= DENSE_LR * grad
                 continue
             width = self.columns.get(name) or grad.shape[1]
@@ -64,6 +71,11 @@ class Single:
                 weights[name][:, left : left + width] -= TABLE_LR * part_RC / (new.sqrt() + EPS)
                 if last:
                     self.sums[name, left] = new
+
+    @property
+    def dense_grads(self) -> dict[str, Tensor]:
+        """Of all but the tables, by the names of the generated model."""
+        return {n: grad for n, grad in self.grads.items() if not n.startswith("features.table_")}
 
     def state(self) -> dict[str, Tensor]:
         """By logical name; running statistics are the ranks' mean."""

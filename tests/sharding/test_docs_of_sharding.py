@@ -24,6 +24,7 @@ name: small
 features:
   user: {id: {buckets: 50}, dim: 8}
   video: {id: {vocab: 30}, dim: 8}
+  history: {sequence: {of: [video], max_len: 3, encoder: din}}
 tasks: {click: {label: is_click}, like: {label: is_like}}
 family: mmoe
 experts: {hidden: [8], width: 8}
@@ -35,7 +36,14 @@ def batches(rank):
     generator = torch.Generator().manual_seed(rank)
     for _ in range(3):
         ids = {name: torch.randint(0, 30, (16,), generator=generator) for name in ("user", "video")}
+        ids["history.video"] = torch.randint(-1, 30, (16, 3), generator=generator)
         yield ids, {task: (ids["user"] % 2).float() for task in ("click", "like")}
+"""
+AGE = """\
+homespec: 1
+extends: model.yaml
+features:
+  age: {bucketize: {quantiles: 4}, dim: 4}
 """
 SAVE = """
 if state:
@@ -62,38 +70,45 @@ def torchrun(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 def folder(tmp_path: Path) -> Path:
     """A spec, and data in which even users click and odd ones like."""
     (tmp_path / "model.yaml").write_text(SPEC)
+    (tmp_path / "with_age.yaml").write_text(AGE)
     generator = torch.Generator().manual_seed(0)
     user, video = torch.randint(0, 30, (2, 6400), generator=generator)
     columns = {"user": user, "video": video, "is_click": (user + 1) % 2, "is_like": user % 2}
+    columns["age"] = torch.arange(6400) / 100
     table = pa.table({name: column.numpy() for name, column in columns.items()})
+    past = [[int(v)] * int(v % 5) for v in video]
+    table = table.append_column("history_video", pa.array(past, pa.list_(pa.int64())))
     pq.write_table(table, tmp_path / "train.parquet")
     return tmp_path
 
 
-def logits(folder: Path, file: str) -> dict[str, torch.Tensor]:
+def logits(folder: Path, file: str, spec: str = "model.yaml") -> dict[str, torch.Tensor]:
     """Those of users 0 and 1, by the single-process model with the weights of a file."""
-    loaded = homespec.load(folder / "model.yaml")
+    loaded = homespec.load(folder / spec)
     model = homespec.build(loaded).eval()
     state = safetensors.torch.load_file(folder / file)
     homespec.build_module(loaded).load_logical_state(model, state)
     with torch.no_grad():
-        found: dict[str, torch.Tensor] = model(
-            {"user": torch.tensor([0, 1]), "video": torch.tensor([3, 3])}
-        )
+        ids = {"user": torch.tensor([0, 1]), "video": torch.tensor([3, 3])}
+        more = {"history.video": torch.tensor([[3, 4, -1]] * 2), "age": torch.tensor([9.0, 9.0])}
+        found: dict[str, torch.Tensor] = model(ids | more)
     return found
 
 
-EXAMPLE = ("-m", "homespec.sharding.example", "model.yaml", "--data", ".", "--out", "m.safetensors")
+EXAMPLE = ("-m", "homespec.sharding.example")
+OPTIONS = ("--data", ".", "--out", "m.safetensors", "--batch-size", "64")
 
 
 def test_the_example_learns(folder: Path) -> None:
-    done = torchrun(folder, *EXAMPLE, "--batch-size", "64")
+    done = torchrun(folder, *EXAMPLE, "with_age.yaml", *OPTIONS)
     assert done.returncode == 0, done.stderr[-4000:]
     losses = [float(loss) for loss in re.findall(r"^step \d+: loss (\S+)$", done.stdout, re.M)]
     assert len(losses) == 2  # of rank 0 alone
     assert losses[1] < losses[0] / 2
     assert done.stdout.count("wrote m.safetensors") == 1
-    found = logits(folder, "m.safetensors")
+    state = safetensors.torch.load_file(folder / "m.safetensors")
+    assert state["features.age.boundaries"].tolist() == [16.0, 32.0, 48.0]
+    found = logits(folder, "m.safetensors", "with_age.yaml")
     assert found["click"][0] > 0 > found["click"][1]
     assert found["like"][0] < 0 < found["like"][1]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-from sharding_cases import TASKS, features, labels, spec
+from sharding_cases import KINDS, TASKS, batch, features, load, spec
 from single_process import Single
 from torch import Tensor
 
@@ -57,9 +56,7 @@ def test_rows_of_our_own_specs(name: str) -> None:
         key: tables[f"features.{key}.weight"][inputs.rows[key].values()]
         for key in inputs.rows.keys()  # noqa: SIM118  # no dict
     }
-    widths = [feature.width for feature in loaded.features.values() if feature.kind == "dense"]
-    dense = [key for key, feature in loaded.features.items() if feature.kind == "dense"]
-    parts |= dict(zip(dense, inputs.dense.split(widths, dim=1), strict=True))
+    parts |= {key: code.no_nan(numbers) for key, numbers in inputs.features.items()}
     v = torch.cat([parts[key] for key in loaded.features], dim=1)
     assert torch.equal(v, model.features(batch).detach())
 
@@ -83,25 +80,34 @@ def random_features(loaded: Any, rows: int) -> dict[str, Tensor]:
 
 def test_rows_check_features_like_the_model(folder: Path) -> None:
     _, rows = unsharded("batch", folder)
-    batch = features(0)
+    good = features(0)
     with pytest.raises(ValueError, match="features missing: user"):
-        rows({name: tensor for name, tensor in batch.items() if name != "user"})
+        rows({name: tensor for name, tensor in good.items() if name != "user"})
     with pytest.raises(ValueError, match="asr must be"):
-        rows({**batch, "asr": batch["asr"][:, :3]})
+        rows({**good, "asr": good["asr"][:, :3]})
     with pytest.raises(ValueError, match="at least 2 rows"):
-        rows({name: tensor[:1] for name, tensor in batch.items()})
+        rows({name: tensor[:1] for name, tensor in good.items()})
     rows.eval()
-    assert rows({name: tensor[:1] for name, tensor in batch.items()}).dense.shape == (1, 7)
+    inputs = rows({name: tensor[:1] for name, tensor in good.items()})
+    assert {name: tensor.shape for name, tensor in inputs.features.items()} == {
+        "asr": (1, 5),
+        "text": (1, 2),
+    }
 
 
-def test_inputs_move_whole(folder: Path) -> None:
-    _, rows = unsharded("batch", folder)
-    inputs = rows(features(0), labels(0))
+def test_inputs_move_whole() -> None:
+    from homespec import sharding
+
+    loaded = load("flagship")
+    inputs = sharding.Rows(loaded)(*batch(loaded, 0))
     moved = inputs.to(torch.device("meta"))
-    assert moved.dense.device.type == "meta"
-    assert moved.rows.values().device.type == "meta"
-    assert {label.device.type for label in moved.labels.values()} == {"meta"}
-    assert moved.labels.keys() == set(TASKS)
+    for lists in (moved.rows, moved.of_events):
+        assert lists is not None
+        assert lists.values().device.type == "meta"
+    for tensors in (moved.features, moved.labels):
+        assert {tensor.device.type for tensor in tensors.values()} == {"meta"}
+    assert moved.features.keys() == inputs.features.keys() > {"history.video_id", "video_id"}
+    assert moved.labels.keys() == set(loaded.tasks)
 
 
 # ---------------------------------------------------------------- what cannot be sharded
@@ -122,46 +128,13 @@ def test_a_spec_without_tables() -> None:
         sharding.build(homespec.loads(DENSE_ONLY))
 
 
-def test_a_kind_that_cannot_be_sharded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_width_that_the_kernels_do_not_take() -> None:
     from homespec import sharding
-    from homespec.sharding import layout
 
-    monkeypatch.setattr(layout, "KINDS", ("id", "dense"))
-    message = "feature `duration` is of the kind `bucketize`; homespec.sharding shards id, dense"
+    text = KINDS.replace("vocab: 2}, dim: 8", "vocab: 2}, dim: 6")
+    message = r"the dim of `tag` \(6\), `near.long` \(6\) is no multiple of 4, which TorchRec's"
     with pytest.raises(sharding.UnshardableError, match=message):
-        sharding.build(homespec.loads(spec("layer")))
-
-
-@pytest.fixture
-def code() -> Iterator[Any]:
-    """The generated module, whose list of logical names a test may change."""
-    module = homespec.build_module(homespec.loads(spec("layer")))
-    logical = module.LOGICAL
-    yield module
-    module.LOGICAL = logical
-
-
-def test_a_table_that_features_share(code: Any) -> None:
-    """A later language may merge tables: that must not be sharded as if they were apart."""
-    from homespec import sharding
-
-    code.LOGICAL = [
-        (tensor, pattern, {name: rows for name, rows in axes[0].items() if name != "user"})
-        if isinstance(axes[0], dict)
-        else (tensor, pattern, *axes)
-        for tensor, pattern, *axes in code.LOGICAL
-    ]
-    with pytest.raises(sharding.UnshardableError, match="feature `user` has no table of its own"):
-        sharding.Rows(homespec.loads(spec("layer")))
-
-
-def test_an_encoder_in_front_of_the_trunk(code: Any) -> None:
-    from homespec import sharding
-
-    code.LOGICAL = [*code.LOGICAL, ("features.asr.weight", "features.asr.projection.weight")]
-    message = "feature `asr` learns `features.asr.projection.weight`"
-    with pytest.raises(sharding.UnshardableError, match=message):
-        sharding.Rows(homespec.loads(spec("layer")))
+        sharding.Rows(homespec.loads(text))
 
 
 IMPORT = """

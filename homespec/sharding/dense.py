@@ -1,0 +1,155 @@
+"""Sharding: all of the generated model but its tables, on embeddings that were fetched for a batch.
+
+The generated `Features` is taken as it is: with its searches, encoders of sequences, projections
+and boundaries. Only where it would make a `Table` it gets a `Fetched`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedTensor
+
+from homespec.api import LoadedSpec, compile  # noqa: A004
+from homespec.runtime import import_source
+from homespec.sharding.boundaries import LOGICAL, Boundaries, Frozen, fitted, frozen, set_boundaries
+from homespec.sharding.layout import unescaped
+from homespec.sharding.rows import Inputs
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What was fetched for a batch of B examples.
+
+    `pooled`: [B, width] by tensor. `rows`: [U] by table, ascending, each row that the batch needs
+    once, and `unpooled`: [U, width] by table, the embeddings of these.
+    """
+
+    pooled: dict[str, Tensor]
+    rows: dict[str, Tensor]
+    unpooled: dict[str, Tensor]
+
+
+class Fetched(nn.Module):
+    """In the place of a generated `Table`: looks up in what was fetched for the batch."""
+
+    def __init__(self, width: int, sizes: dict[str, int], shared: dict[str, str] | None = None):
+        super().__init__()
+        self.tables = {name: name for name in sizes} | (shared or {})
+        self.batch: Embeddings | None = None
+
+    def forward(self, rows: Tensors) -> Tensors:
+        """Rows of any shape by tensor, those of other tables among them -> [..., width]."""
+        return {name: self.peek(name, rows[name]) for name in self.tables}
+
+    def peek(self, name: str, rows: Tensor) -> Tensor:
+        """The embeddings of one tensor's rows."""
+        batch = self.batch
+        assert batch is not None, "outside of `Dense`"
+        if name in batch.pooled:
+            return batch.pooled[name]
+        table = self.tables[name]
+        return F.embedding(torch.searchsorted(batch.rows[table], rows), batch.unpooled[table])
+
+
+class Dense(nn.Module):
+    """Features and their embeddings -> logits [B] by task: every weight but the tables.
+
+    Parameters and buffers have the names of the generated model, so that the functions of the
+    generated file work on it as on one. TorchRec's pipelines take it whole: they trace only what
+    stands beside the tables.
+    """
+
+    def __init__(self, spec: LoadedSpec) -> None:
+        super().__init__()
+        self.code = _module(spec)
+        self.features: nn.Module = self.code.Features()
+        self.trunk: nn.Module = self.code.Trunk()
+        self.unset = fitted(self.code)
+        self.boundaries: Frozen = {}
+
+    def set_boundaries(self, boundaries: Boundaries) -> None:
+        """Set those that are fitted to data. KeyError and ValueError name what is wrong."""
+        set_boundaries(self.code, self, boundaries)
+        self.freeze()
+
+    def freeze(self) -> None:
+        """Take note of the boundaries that were set."""
+        self.boundaries = frozen(self.code, self)
+        self.unset = tuple(name for name in fitted(self.code) if name not in self.boundaries)
+
+    def logical_state(self) -> Tensors:
+        """Views of the weights and statistics by logical name."""
+        state: Tensors = self.code.logical_state(self)
+        return state
+
+    def statistics(self) -> list[Tensor]:
+        """The running statistics: what is kept that is neither learned nor fitted to data."""
+        kept = self.state_dict().keys() - dict(self.named_parameters()).keys()
+        frozen = {LOGICAL.format(name) for name in fitted(self.code)}
+        return [
+            buffer
+            for name, buffer in sorted(self.named_buffers())
+            if name in kept and not self.code.logical_views({name: buffer}).keys() & frozen
+        ]
+
+    def forward(
+        self, inputs: Inputs, pooled: KeyedTensor | None, unpooled: list[dict[str, JaggedTensor]]
+    ) -> dict[str, Tensor]:
+        """`Inputs` and what the collections returned for them -> logits [B] by task.
+
+        Raises ValueError if rows were found by other boundaries than the model has.
+        """
+        self._check(inputs.boundaries)
+        found = Embeddings(
+            pooled.to_dict() if pooled is not None else {},
+            {unescaped(n): each.values() for n, each in inputs.of_events_by_table().items()},
+            {unescaped(n): each.values() for found in unpooled for n, each in found.items()},
+        )
+        weight = next(self.trunk.parameters())
+        nothing = torch.empty(0, dtype=torch.int64, device=weight.device)
+        # values of what is pooled: they were looked up already
+        read = {**dict.fromkeys(found.pooled, nothing), **inputs.features}
+        logits: Tensors = self.trunk(self._features(read, found).to(weight.dtype))
+        return logits
+
+    def _features(self, features: Tensors, found: Embeddings) -> Tensor:
+        """The generated `Features`, whose tables have this batch for as long as it runs."""
+        tables = [module for module in self.features.children() if isinstance(module, Fetched)]
+        for table in tables:
+            table.batch = found
+        try:
+            v_BV: Tensor = self.features(features)
+        finally:
+            for table in tables:
+                table.batch = None
+        return v_BV
+
+    def _check(self, boundaries: Frozen) -> None:
+        if self.unset:
+            raise ValueError(
+                f"the boundaries of {', '.join(self.unset)} are not known: give them to `build`,"
+                " or load weights that were trained"
+            )
+        if boundaries != self.boundaries:
+            differ = [name for name in self.boundaries if boundaries[name] != self.boundaries[name]]
+            raise ValueError(
+                f"rows were found by other boundaries of {', '.join(differ)} than the model has:"
+                " make `Rows` with those of the model's weights (sharding.boundaries_of)"
+            )
+
+
+def _module(spec: LoadedSpec) -> ModuleType:
+    """The generated module once more, one of our own, whose tables are fetched.
+
+    The one that `homespec.build_module` gives is everyone's and stays as it is.
+    """
+    code = import_source(f"{spec.name}_sharded", compile(spec))
+    code.Table = Fetched  # type: ignore[attr-defined]
+    return code
