@@ -6,6 +6,7 @@ and boundaries. Only where it would make a `Table` it gets a `Fetched`.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -68,11 +69,16 @@ class Dense(nn.Module):
 
     def __init__(self, spec: LoadedSpec) -> None:
         super().__init__()
-        self.code = _module(spec)
-        self.features: nn.Module = self.code.Features()
-        self.trunk: nn.Module = self.code.Trunk()
-        self.unset = fitted(self.code)
+        code = _module(spec)
+        self.features: nn.Module = code.Features()
+        self.trunk: nn.Module = code.Trunk()
+        self.unset = fitted(code)
         self.boundaries: Frozen = {}
+
+    @property
+    def code(self) -> ModuleType:
+        """The generated module; no attribute, since copies of a model cannot hold a module."""
+        return sys.modules[type(self.trunk).__module__]
 
     def set_boundaries(self, boundaries: Boundaries) -> None:
         """Set those that are fitted to data. KeyError and ValueError name what is wrong."""
@@ -110,7 +116,7 @@ class Dense(nn.Module):
         found = Embeddings(
             pooled.to_dict() if pooled is not None else {},
             {unescaped(n): each.values() for n, each in inputs.of_events_by_table().items()},
-            {unescaped(n): each.values() for found in unpooled for n, each in found.items()},
+            {unescaped(n): each.values() for by_table in unpooled for n, each in by_table.items()},
         )
         weight = next(self.trunk.parameters())
         nothing = torch.empty(0, dtype=torch.int64, device=weight.device)

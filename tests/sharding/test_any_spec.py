@@ -5,6 +5,7 @@ One process and no planner: this holds the fetching of embeddings and the state 
 
 from __future__ import annotations
 
+import copy
 import random
 from types import SimpleNamespace
 from typing import Any
@@ -137,8 +138,9 @@ def test_boundaries_are_those_of_the_model() -> None:
     rows = sharding.Rows(loaded, sharding.boundaries_of(state))
     single, code = homespec.build(loaded), homespec.build_module(loaded)
     code.load_logical_state(single, state)
-    for task, logit in model(rows(features)).items():
-        assert torch.equal(logit, single(features)[task])
+    for same in (model, copy.deepcopy(model)):
+        for task, logit in same(rows(features)).items():
+            assert torch.equal(logit, single(features)[task])
 
 
 def test_rows_by_other_boundaries_are_refused() -> None:
