@@ -23,8 +23,9 @@ from homespec.api import LoadedSpec
 from homespec.data.batches import Batch
 from homespec.data.source import locate
 from homespec.data.stream import Stream
+from homespec.schema.fitted import asked
 from homespec.sharding.parallel import TABLE_LR, device_of_rank
-from homespec.train.quantiles import fit, wanted
+from homespec.train.quantiles import fit
 from homespec.writing import replacing
 
 REPORT_EVERY = 50
@@ -39,13 +40,15 @@ def batches(spec: LoadedSpec, data: Path, size: int, seed: int) -> Iterator[Batc
 
 def fitted(spec: LoadedSpec, data: Path, size: int, seed: int) -> dict[str, list[float]]:
     """The boundaries that the spec leaves to the data: rank 0 fits them and tells the others."""
-    counts = {name: quantiles - 1 for name, (_, quantiles) in wanted(spec).items()}
+    wanted = asked(spec)
+    counts = {name: each.quantiles - 1 for name, each in wanted.items()}
     if not counts:
         return {}
     numbers = torch.empty(sum(counts.values()), dtype=torch.float64)
     if dist.get_rank() == 0:
         stream = Stream(spec, locate([data])[0], size, shuffle=0, training=False)
-        columns = ({name: batch.features[name].numpy() for name in counts} for batch in stream)
+        names = {name for key, each in wanted.items() for name in (key, each.first) if name}
+        columns = ({name: batch.features[name].numpy() for name in names} for batch in stream)
         found = fit(columns, spec, seed=seed).values
         numbers = torch.tensor(
             [number for name in counts for number in found[name]], dtype=torch.float64
