@@ -122,7 +122,7 @@ class MLPs(nn.Module):
             if i > 0:
                 u_ABC = torch.bmm(self.activation(apart(u_ABC, len(weight))), weight.mT)
             if i < len(self.biases):
-                u_ABC = u_ABC + as_wide(self.biases[i], u_ABC)
+                u_ABC = u_ABC + as_wide(self.biases[i], u_ABC).to(u_ABC.dtype)
         return u_ABC
 
 
@@ -165,9 +165,10 @@ class Projections(nn.Module):
         if not self.biased:
             return columns.split(self.bare, dim=2)
         if not self.bare:
-            return (columns + self.bias.unsqueeze(1)).split(self.biased, dim=2)
+            bias = self.bias.unsqueeze(1)
+            return (columns + bias.to(columns.dtype)).split(self.biased, dim=2)
         low, logits = columns.split([sum(self.bare), sum(self.biased)], dim=2)
-        logits = logits + self.bias.unsqueeze(1)
+        logits = logits + self.bias.unsqueeze(1).to(logits.dtype)
         return (*low.split(self.bare, dim=2), *logits.split(self.biased, dim=2))
 
 

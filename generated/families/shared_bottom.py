@@ -119,7 +119,7 @@ class MLPs(nn.Module):
             if i > 0:
                 u_ABC = torch.bmm(self.activation(apart(u_ABC, len(weight))), weight.mT)
             if i < len(self.biases):
-                u_ABC = u_ABC + as_wide(self.biases[i], u_ABC)
+                u_ABC = u_ABC + as_wide(self.biases[i], u_ABC).to(u_ABC.dtype)
         return u_ABC
 
 

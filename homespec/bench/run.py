@@ -95,11 +95,12 @@ class _Measurement:
                 self._facts(name).compiling = cold_and_warm(job)
 
     def _build(self, weights: Tensors) -> list[Built]:
-        """All variants after their first step, which was the same for all."""
+        """All variants after their first step, which was that of plain code in float32."""
+        settings = self.settings
+        exact = build(self.spec, "naive", weights, settings.batch, settings.device, "float32")
+        expected = first_step(exact)
         found: list[Built] = []
-        expected: Tensors | None = None
         for name in self._names():
-            settings = self.settings
             one = build(self.spec, name, weights, settings.batch, settings.device, self.precision)
             facts = self._facts(name)
             if VARIANTS[name].compiled:
@@ -111,7 +112,6 @@ class _Measurement:
             if VARIANTS[name].compiled:
                 facts.kernels = counting.generated_kernels() - before
                 self.say(f"  {name}: compiled in {facts.first:.1f} s")
-            expected = expected or first
             facts.difference = check_equal(name, first, expected, self.precision)
             found.append(one)
         return found

@@ -17,8 +17,10 @@ from homespec.bench.variants import VARIANTS
 SEED = 0
 """Of weights, features and labels."""
 
-TOLERANCE = {"float32": 1e-3, "bf16": 1e-1}
-"""Greatest relative difference of loss and of the whole gradient (by its norm) between variants."""
+TOLERANCE = {"float32": 1e-3, "bf16": 2e-1}
+"""Greatest relative difference of loss and of the whole gradient (by its norm) from plain code in
+float32. At the industrial size rounding to bf16 alone moves the gradient of plain code by 0.10.
+"""
 
 
 STATISTICS = (".running_mean", ".running_var", ".boundaries")
@@ -26,7 +28,7 @@ STATISTICS = (".running_mean", ".running_var", ".boundaries")
 
 
 class Unequal(Exception):  # noqa: N818  # a finding about the generated code
-    """A variant computes something else than the first one."""
+    """A variant computes something else than the plain code."""
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ def _flat(tensors: Tensors, order: Tensors) -> Tensor:
 
 
 def check_equal(name: str, found: Tensors, expected: Tensors, precision: str) -> float:
-    """The difference of a variant from the first one; raises Unequal beyond TOLERANCE."""
+    """The difference of a variant from plain code; raises Unequal beyond TOLERANCE."""
     differs = difference(found, expected)
     if not differs <= TOLERANCE[precision]:
         raise Unequal(
