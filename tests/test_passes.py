@@ -110,6 +110,7 @@ def test_the_verifier_accepts_every_prefix(seed: int, count: int) -> None:
 def test_optimised_and_plain_agree_for_industrial_sizes() -> None:
     """Many tasks and groups of unequal size: every kind of slice, run and expand is there."""
     spec = random_spec(3)
+    spec["features"] = {"x": {"dense": 5}, "id": {"id": {"buckets": 7}, "dim": 3}}
     spec["groups"] = {"a": ["t0"], "b": ["t1", "t2", "c"], "c": ["t3", "t4"], "d": ["t5"]}
     spec["tasks"] = {f"t{i}": {} for i in range(6)}
     spec.pop("experts", None)

@@ -52,6 +52,11 @@ def _conflict(c: Complaint, match: re.Match[str]) -> list[Diagnostic]:
     )
 
 
+def _too_deep(c: Complaint) -> list[Diagnostic]:
+    """The limit of libyaml itself, which reads ahead of what the walk has counted."""
+    return yaml_rules.too_deep(c.span(c.at, c.at + 1), yaml_rules.MAX_DEPTH)
+
+
 def _no_token(c: Complaint) -> list[Diagnostic]:
     if c.char == "\t":
         return _tab(c)
@@ -341,6 +346,7 @@ def _quoted(text: str, start: int) -> str:
 DESCRIPTIONS: tuple[tuple[re.Pattern[str], Callable[[Complaint], list[Diagnostic]]], ...] = tuple(
     (re.compile(pattern), describe)
     for pattern, describe in (
+        ("maximum nesting depth", _too_deep),
         ("directive|incompatible", _directive),
         ("scanning a tag|parsing a tag|tag handle", _tag),
         ("cannot start any token", _no_token),

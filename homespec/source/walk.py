@@ -16,7 +16,6 @@ from homespec.source.lines import Lines
 from homespec.source.scalars import MAX_NUMBER, kind, resolve
 from homespec.source.syntax import bad_escape
 
-MAX_DEPTH = 64
 MAX_VALUES = 50_000
 MAX_SCALAR = 65_536
 MAX_FINDINGS = 100
@@ -164,7 +163,7 @@ class Walk:
     ) -> None:
         self._reject_tag(event.tag, start)
         self._expand(1, start, end, alias=False)
-        if len(self._stack) >= MAX_DEPTH:
+        if len(self._stack) >= yaml_rules.MAX_DEPTH:
             self._too_deep(start, start + 1)
         opened = Open(
             {} if isinstance(event, yaml.MappingStartEvent) else [],
@@ -198,7 +197,7 @@ class Walk:
             self.diagnostics += yaml_rules.alias_cycle(self._span(start, end), name, anchor)
         else:
             self._expand(target.count, start, end, alias=True)
-            if len(self._stack) + target.height > MAX_DEPTH:
+            if len(self._stack) + target.height > yaml_rules.MAX_DEPTH:
                 self._too_deep(start, end)
             node = Node(self.lines, start, end, start, end, target.node.parts)
             built = Built(target.value, node, target.count, target.height)
@@ -278,7 +277,7 @@ class Walk:
         raise PastLimitError
 
     def _too_deep(self, start: int, end: int) -> None:
-        self.diagnostics += yaml_rules.too_deep(self._span(start, end), MAX_DEPTH)
+        self.diagnostics += yaml_rules.too_deep(self._span(start, end), yaml_rules.MAX_DEPTH)
         raise PastLimitError
 
     def _place_of_nothing(self, start: int) -> tuple[int, int]:

@@ -11,6 +11,9 @@ from homespec.diagnostics.suggest import closest
 GLUED = re.compile(r"\w[\w.-]*:\S+")
 """A key and a value without a blank between them."""
 
+MAX_DEPTH = 64
+"""How deep mappings and lists may nest."""
+
 
 @rule("HS005", "yaml-syntax")
 def yaml_syntax(
