@@ -202,6 +202,45 @@ class BatchNorm(nn.Module):
         return ((exact - mean) * scale + as_wide(self.bias, u_ABC)).to(u_ABC.dtype)
 
 
+class NormSwish(torch.autograd.Function):
+    """Swish(n w + b), n = (u - mean) rsqrt(var + eps): u [A, B, C] -> same; all else is [A, 1, C].
+
+    All that is kept for the backward pass is u: the rest is computed anew, in one pass over memory
+    for the sums and one for the gradient of u. `ours` says that mean and var are those of u itself.
+    """
+
+    @staticmethod
+    def forward(ctx, u_ABC, w, b, mean, var, eps, ours):
+        rstd = (var + eps).rsqrt()
+        ctx.save_for_backward(u_ABC, w, b, mean, rstd)
+        ctx.ours = ours
+        return F.silu((u_ABC.to(mean.dtype) - mean) * (w * rstd) + b).to(u_ABC.dtype)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_ABC):
+        u_ABC, w, b, mean, rstd = ctx.saved_tensors
+        n_ABC = (u_ABC.to(mean.dtype) - mean) * rstd
+        y_ABC = n_ABC * w + b
+        s_ABC = y_ABC.sigmoid()
+        g_ABC = grad_ABC.to(mean.dtype) * s_ABC * (1 + y_ABC * (1 - s_ABC))
+        grad_w, grad_b = (g_ABC * n_ABC).sum(1, keepdim=True), g_ABC.sum(1, keepdim=True)
+        if ctx.ours:  # they follow u
+            g_ABC = g_ABC - (n_ABC * grad_w + grad_b) / u_ABC.shape[1]
+        grad_u = (g_ABC * (w * rstd)).to(u_ABC.dtype)
+        return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
+
+
+class BatchNormSwish(BatchNorm):
+    """Batch norm and Swish as one."""
+
+    def forward(self, u_ABC):
+        with torch.no_grad():
+            mean, var = self.statistics(u_ABC.to(self.statistics.running_mean.dtype))
+        w, b = as_wide(self.weight, u_ABC), as_wide(self.bias, u_ABC)
+        return NormSwish.apply(u_ABC, w, b, mean, var, self.eps, self.training)
+
+
 class Projections(nn.Module):
     """All Linears of gates that read a value as one: x [G, B, N] -> a tuple of [G, B, columns].
 
@@ -643,8 +682,7 @@ class Trunk(nn.Module):
         self.experts_meta = Experts(
             2,
             MLPs(6, (384, 128, 64), last_bias=False),
-            BatchNorm(6, 64, 1e-05, 0.1),
-            nn.SiLU(),
+            BatchNormSwish(6, 64, 1e-05, 0.1),
         )
         # shared  (kuairand.yaml:99)
         self.projections_task_shared = Projections(1, 64, [16], [2])
@@ -658,8 +696,7 @@ class Trunk(nn.Module):
         self.experts_task = Experts(
             1,
             MLPs(13, (64, 128, 64), last_bias=False),
-            BatchNorm(13, 64, 1e-05, 0.1),
-            nn.SiLU(),
+            BatchNormSwish(13, 64, 1e-05, 0.1),
         )
         # watch_path  (kuairand.yaml:8)
         self.projections_task_watch_path = Projections(1, 128, [], [9])

@@ -90,6 +90,9 @@ def _finish(
     if first.norm == "batch":
         parts = {"weight": "norm.weight", "bias": "norm.bias"}
         parts |= {own: f"norm.{name}" for own, name in running.items()}
+        if first.activation == "swish":
+            add("BatchNormSwish", call("BatchNormSwish", *statistics), parts)
+            return finish, logical, {*uses, "BatchNorm"}
         add("BatchNorm", call("BatchNorm", *statistics), parts)
     elif first.norm == "layer":
         parts = {"weight": "norm.weight", "bias": "norm.bias"}
