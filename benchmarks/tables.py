@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "performance.md"
 BLOCK = re.compile(r"(<!-- results: ([\w-]+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-"""The names of a file and of what it measured: step, forward, inference or peers."""
+"""The names of a file and of what it measured: step, forward, inference, compile or peers."""
 
 REFERENCES = {"naive": "naive", "naive-compiled": "naive compiled", "floor": "floor"}
 
@@ -55,6 +55,21 @@ def peers(result: dict[str, Any]) -> Iterator[str]:
                 count = found["operations"].get(name)
                 tasks = str(len(case["tasks"]))
                 yield _row([case["family"], tasks, name, ratio, f"{count:,}" if count else "–"])
+
+
+def compiling(result: dict[str, Any]) -> Iterator[str]:
+    """A line for each variant of each case: its first step beside ours of the fewest tasks."""
+    yield _row(["tasks", "", "first step, cold", "warm"])
+    yield _row(["---:", "---", "---:", "---:"])
+    base = result["cases"][0]["facts"]["ours-compiled"]["compiling"]["cold"]["cpu"]
+    for case in result["cases"]:
+        for variant, facts in case["facts"].items():
+            took = [facts["compiling"][cache]["cpu"] / base for cache in ("cold", "warm")]
+            yield _row([str(case["tasks"]), variant, *(f"{each:.2f}" for each in took)])
+
+
+MEASURES = {"peers": peers, "compile": compiling}
+"""What has a table of its own; all else is times of variants."""
 
 
 def _ratios(case: dict[str, Any], measure: str) -> dict[str, Any]:
@@ -95,7 +110,7 @@ def filled(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         result = json.loads((RESULTS / f"{match[2]}.json").read_text(encoding="utf-8"))
-        rows = peers(result) if match[3] == "peers" else table(result, match[3])
+        rows = MEASURES[match[3]](result) if match[3] in MEASURES else table(result, match[3])
         lines = [_machine(result), "", *rows, ""]
         return match[1] + "\n".join(lines) + match[4]
 
