@@ -226,9 +226,12 @@ def train(
         raise click.UsageError("--resume goes on with a run, --overwrite starts anew: give one.")
     gc.enable()
     import homespec
-    from homespec.cli.failure import exit_2_on
+    from homespec.cli.failure import exit_2_on, needing
     from homespec.data import DataError
-    from homespec.train import RunError, group, run, table
+    from homespec.train import RunError
+
+    with needing("train"):
+        from homespec.train import group, run, table
 
     with _told_once():
         parsed = homespec.load(spec, flags)
