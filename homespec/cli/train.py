@@ -66,6 +66,14 @@ POSITIVE = click.FloatRange(0, min_open=True)
     help="--no-optimize trains the readable twin: one module for each expert.",
 )
 @option(
+    MACHINE,
+    "--merge-tables/--no-merge-tables",
+    default=True,
+    show_default=False,
+    help="--no-merge-tables leaves each embedding table by itself: faster where a CPU trains"
+    " compiled on batches of many thousand rows.",
+)
+@option(
     DATA,
     "--data",
     required=True,

@@ -154,8 +154,9 @@ def _built(
     spec: LoadedSpec, place: Place, settings: Settings, rows: Rows, about: Json
 ) -> tuple[Training, Keeper]:
     lightning.seed_everything(settings.seed, verbose=False)
-    code = homespec.build_module(spec, optimize=settings.optimize)
-    model = homespec.build(spec, optimize=settings.optimize)
+    skip = settings.skip_passes
+    code = homespec.build_module(spec, optimize=settings.optimize, skip_passes=skip)
+    model = homespec.build(spec, optimize=settings.optimize, skip_passes=skip)
     compiled, _ = decide(settings.compile)
     measures = Measures.of(spec, code)
     training = Training(model, code, measures, settings, rows, place.out, compiled)
