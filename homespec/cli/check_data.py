@@ -10,7 +10,7 @@ import click
 
 from homespec.cli.analyses import one_analysis
 from homespec.cli.exits import FINDINGS
-from homespec.cli.failure import exit_2_on
+from homespec.cli.failure import exit_2_on, needing
 from homespec.cli.output import exit_code, format_option, has_color, print_report, strict_option
 from homespec.cli.specs import set_option
 from homespec.diagnostics import Report
@@ -50,10 +50,8 @@ def check_data(
     analysis = one_analysis(spec, flags)
     if analysis is None:
         return FINDINGS
-    try:
+    with needing("data"):
         import homespec.data.profile  # noqa: F401
-    except ImportError as error:
-        raise click.UsageError(f"{error.name} is missing: pip install 'homespec[data]'.") from None
     from homespec.data import DataError
     from homespec.diagnostics.render import automatic
 
@@ -70,14 +68,11 @@ def check_data(
 
 
 def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...]) -> Data:
-    from homespec.data import DataError
     from homespec.data.checked import Data
     from homespec.data.profile import profile
     from homespec.data.source import locate
 
     train, held_out = locate(data, valid)
-    if not train.rows:
-        raise DataError(f"{train} has no rows")
     known = profile(analysis.spec, train)
     unknown = None if held_out is None else profile(analysis.spec, held_out, known)
     return Data(analysis.spec, analysis.document, known, unknown)

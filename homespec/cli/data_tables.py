@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from homespec.data.checked import Data
     from homespec.data.profile import FeatureProfile, TaskProfile
 
+LONGEST = 10**9
+"""From here on numbers are rounded."""
+
 
 def tables(data: Data, color: bool) -> str:
     """The tables as text."""
@@ -36,15 +39,17 @@ def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for number, column in enumerate(columns):
         justify = "right" if column.endswith("#") else "left"
-        table.add_column(column.rstrip("#"), justify=justify, no_wrap=number == 0)  # type: ignore[arg-type]
+        table.add_column(
+            column.rstrip("#"), justify=justify, no_wrap=number == 0, overflow="fold",  # type: ignore[arg-type]
+        )  # fmt: skip
     return table
 
 
 def _features(data: Data) -> Table:
     both = data.valid is not None
     table = _table(
-        "feature", "column", "kind", "missing#", *(["missing, valid#"] if both else []),
-        "ids#", *(["unseen in train#"] if both else []), "range or length#",
+        "feature", "column", "kind", "missing#", *(["missing,\nvalid#"] if both else []),
+        "ids#", *(["unseen\nin train#"] if both else []), "range or length#",
     )  # fmt: skip
     for name, train in data.train.features.items():
         valid = data.valid.features[name] if data.valid else None
@@ -74,7 +79,14 @@ def _extent(feature: FeatureProfile) -> str:
         return f"up to {feature.longest:,}; {feature.values / max(1, feature.rows):.1f} on average"
     if not feature.values or (feature.tensor.kind == "id" and not feature.tensor.vocab):
         return "–"
-    return f"{feature.low:.4g} to {feature.high:.4g}"
+    return f"{_number(feature.low)} to {_number(feature.high)}"
+
+
+def _number(value: float) -> str:
+    """Whole numbers in full, as one compares them with a vocabulary; others to four digits."""
+    if abs(value) < LONGEST and value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
 
 
 def _tasks(data: Data) -> Table:

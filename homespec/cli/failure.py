@@ -1,4 +1,4 @@
-"""Command line: errors that are the user's to mend, as one line and exit code 2."""
+"""Command line: errors that are the user's to mend, told shortly, and exit code 2."""
 
 from __future__ import annotations
 
@@ -16,3 +16,15 @@ def exit_2_on(*errors: type[Exception]) -> Iterator[None]:
     except errors as error:
         click.echo(f"error: {error}", err=True)
         raise SystemExit(2) from None
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Name the extra of homespec where a package that it brings is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "homespec"):  # a mistake of ours
+            raise
+        raise click.UsageError(f"{package} is missing: pip install 'homespec[{extra}]'.") from None

@@ -66,6 +66,14 @@ POSITIVE = click.FloatRange(0, min_open=True)
     help="--no-optimize trains the readable twin: one module for each expert.",
 )
 @option(
+    MACHINE,
+    "--merge-tables/--no-merge-tables",
+    default=True,
+    show_default=False,
+    help="--no-merge-tables leaves each embedding table by itself: faster where a CPU trains"
+    " compiled on batches of many thousand rows.",
+)
+@option(
     DATA,
     "--data",
     required=True,
@@ -226,9 +234,12 @@ def train(
         raise click.UsageError("--resume goes on with a run, --overwrite starts anew: give one.")
     gc.enable()
     import homespec
-    from homespec.cli.failure import exit_2_on
+    from homespec.cli.failure import exit_2_on, needing
     from homespec.data import DataError
-    from homespec.train import RunError, group, run, table
+    from homespec.train import RunError
+
+    with needing("train"):
+        from homespec.train import group, run, table
 
     with _told_once():
         parsed = homespec.load(spec, flags)

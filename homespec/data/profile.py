@@ -34,7 +34,8 @@ class FeatureProfile:
     absent: int = 0
     """Rows without a value; of a sequence without events."""
     values: int = 0
-    """Values (or events) that are there, not missing."""
+    """Values (or events) that are there, not missing, and how many of them are finite."""
+    finite: int = 0
     low: float = np.inf
     high: float = -np.inf
     unknown: int = 0
@@ -61,6 +62,7 @@ class FeatureProfile:
             self.rows += len(found)
             self.absent += int((~there).reshape(len(found), -1).all(1).sum())
         self.values += len(present)
+        self.finite += len(present) if is_id else int(np.isfinite(present).sum())
         if not len(present):
             return
         self.low = min(self.low, present.min().item())

@@ -18,6 +18,7 @@ from homespec.data.rate_rules import (
     unseen_ids,
 )
 from homespec.diagnostics import Diagnostic, Finding, Severity, rule
+from homespec.schema.fitted import asked
 
 MOSTLY = 0.5
 """Share of missing values that is worth a word."""
@@ -78,8 +79,9 @@ def unusable_column(data: Data) -> Iterator[Finding]:
 
     Ids are whole numbers or text, numbers are numbers (or text that spells them), vectors are lists
     of as many numbers as the spec says, sequences are lists, of one length for all fields of a
-    sequence; files of one source agree on the types of their columns. Prepare the column anew, or
-    declare the feature as what it is.
+    sequence; files of one source agree on the types of their columns. A column whose quantiles are
+    to be fitted holds at least one finite number. Prepare the column anew, or declare the feature
+    as what it is.
 
     Bad, where `score` holds 0.25 or 0.5:
 
@@ -106,6 +108,16 @@ def unusable_column(data: Data) -> Iterator[Finding]:
                     label="cannot serve",
                     help="prepare the column anew, or say in the spec what it is",
                 )
+    for name, fit in asked(data.spec).items():
+        feature = data.train.features[name]
+        if feature.rows and not (feature.problem or feature.finite):
+            yield Finding(
+                data.at_feature(feature),
+                f"{data.train.name}: `{fit.column}` holds no finite number, so {fit.quantiles}"
+                " quantiles cannot be fitted",
+                label="cannot serve",
+                help="give boundaries, or look at how the column is made",
+            )
 
 
 @rule("HS503", "label-not-binary")

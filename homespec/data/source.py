@@ -23,6 +23,8 @@ from homespec.diagnostics.suggest import closest
 SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv"}
 NULLS = ("", "NULL", "null", "NaN", "nan")
 """What a cell of CSV may hold to say that its value is missing."""
+OTHER_MARKS = ("\t", ";", "|")
+"""What a line of names without a comma may be meant to be separated by."""
 SCAN_ROWS = 16_384
 """Rows of the batches in which files are decoded."""
 
@@ -231,6 +233,10 @@ def _open_csv(path: Path) -> File:
     fragment = CSV.make_fragment(str(path), LOCAL)
     with _naming(path):
         names = fragment.physical_schema.names
+    if len(names) == 1 and (others := [mark for mark in OTHER_MARKS if mark in names[0]]):
+        raise DataError(
+            f"{path} separates its cells by {others[0]!r}: write it with commas, or as parquet"
+        )
     return File(path, "csv", _unique(path, ((name, pa.string()) for name in names)), fragment)
 
 
@@ -273,7 +279,14 @@ def locate(data: Sequence[Path], valid: Sequence[Path] = ()) -> tuple[Source, So
             f"{data[0]} does not exist; --data takes files, or a folder with train.parquet and"
             " valid.parquet (for KuaiRand, `python -m homespec.data.kuairand` makes one)"
         )
-    return open_source(data), open_source(valid) if valid else None
+    return _with_rows(data), _with_rows(valid) if valid else None
+
+
+def _with_rows(paths: Sequence[Path]) -> Source:
+    source = open_source(paths)
+    if not source.rows:
+        raise DataError(f"{source} has no rows")
+    return source
 
 
 def _split(folder: Path, name: str) -> Path | None:

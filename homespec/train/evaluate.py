@@ -79,10 +79,11 @@ class Measures:
     ) -> Measured:
         """The metrics of each task."""
         found = {}
+        of_users = None if users is None else metrics.close_together(users.numpy())
         for task, score_N, label_N in zip(tasks, scores_TN, labels_TN, strict=True):
             found[task] = {"rate": float(label_N.double().nanmean())} | metrics.measure(
                 self.kinds[task], score_N.numpy(), label_N.numpy(),
-                None if users is None else users.numpy(), self.scales.get(task, 1.0),
+                of_users, self.scales.get(task, 1.0),
             )  # fmt: skip
         return found
 

@@ -15,7 +15,7 @@ from homespec.train.logical import copied, load_moments, moments
 from homespec.train.optimizers import RowwiseAdagrad, dense_optimizer, schedule
 from homespec.train.ranks import mean, ranks, shares
 from homespec.train.settings import Settings
-from homespec.train.tables import SparseTables
+from homespec.train.tables import SparseTables, tables_of
 from homespec.train.weighting import weighting_of
 from homespec.train.weighting.gradnorm import last_shared
 
@@ -59,13 +59,13 @@ class Learner:
         step = step_of(model, code)
         self.step: Step = runtime.compiled(step, dynamic=False) if compiled else step
 
-    def _sparse(self) -> SparseTables:
+    def _sparse(self) -> SparseTables | None:
         if not self.settings.optimize:
             raise RunError(
                 f"--table-optimizer {self.settings.table_optimizer} is for optimised code: leave"
                 " --no-optimize out, or train with --table-optimizer adam"
             )
-        return SparseTables(self.model)
+        return SparseTables(self.model) if tables_of(self.model) else None
 
     def _check_shared(self) -> None:
         if self.settings.weighting == "gradnorm":

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from homespec.data import DataError
 from homespec.data.batches import Batch
 from homespec.data.held import CACHE_BYTES, hold
-from homespec.data.plan import Arrays
+from homespec.data.plan import Arrays, Plan
 from homespec.data.source import File, Source, locate
 from homespec.data.stream import Stream
 from homespec.schema.models import Spec
@@ -73,7 +73,7 @@ class Rows:
     def open(
         cls, spec: Spec, data: Sequence[Path], valid: Sequence[Path], settings: Settings
     ) -> Rows:
-        """Find the rows, and read them if they fit into memory. Raises DataError."""
+        """Find the rows, without reading more of them than it takes to count. Raises DataError."""
         train, held_out = locate(data, valid)
         if held_out is None:
             raise DataError(
@@ -86,7 +86,9 @@ class Rows:
                 f"{train} has {rows.train.source.rows} rows, fewer than one batch of"
                 f" {settings.batch_size}: give a smaller --batch-size"
             )
-        return rows._held()
+        for part, users in ((rows.train, None), (rows.valid, settings.gauc_by)):
+            part.source.schema(Plan.of(spec, users).wanted)
+        return rows
 
     def _first(self) -> Rows:
         train, valid = (
@@ -95,7 +97,8 @@ class Rows:
         )
         return replace(self, train=train, valid=valid)
 
-    def _held(self) -> Rows:
+    def held(self) -> Rows:
+        """These rows, read into memory if they fit. Raises DataError for what cannot be used."""
         valid = hold(self.spec, self.valid.source, self.settings.gauc_by, CACHE_BYTES)
         train = hold(self.spec, self.train.source, None, CACHE_BYTES)
         return replace(

@@ -78,8 +78,10 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
         stored = kept.state["data"]
         group.together(lambda: rows.check_same(stored, str(place.out)))
     about["data"] = rows.mark
-    say(_told(rows))
-    training, keeper = group.together(lambda: _built(spec, place, settings, rows, about, say))
+    training, keeper = group.together(lambda: _built(spec, place, settings, rows, about))
+    training.rows = group.together(rows.held)  # the long work, behind what may be refused
+    say(_told(training.rows))
+    say(decide(settings.compile)[1])
     _begun(spec, place, training, keeper, kept, say)
     graphs = _fit(training, keeper, place.out, say)
     found = _result(spec, place, training, keeper, graphs, time.perf_counter() - started)
@@ -149,13 +151,13 @@ def _told(rows: Rows) -> str:
 
 
 def _built(
-    spec: LoadedSpec, place: Place, settings: Settings, rows: Rows, about: Json, say: Say
+    spec: LoadedSpec, place: Place, settings: Settings, rows: Rows, about: Json
 ) -> tuple[Training, Keeper]:
     lightning.seed_everything(settings.seed, verbose=False)
-    code = homespec.build_module(spec, optimize=settings.optimize)
-    model = homespec.build(spec, optimize=settings.optimize)
-    compiled, how = decide(settings.compile)
-    say(how)
+    skip = settings.skip_passes
+    code = homespec.build_module(spec, optimize=settings.optimize, skip_passes=skip)
+    model = homespec.build(spec, optimize=settings.optimize, skip_passes=skip)
+    compiled, _ = decide(settings.compile)
     measures = Measures.of(spec, code)
     training = Training(model, code, measures, settings, rows, place.out, compiled)
     return training, Keeper(place.out, about, measures.monitor(settings))

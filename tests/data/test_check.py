@@ -192,6 +192,15 @@ def test_sequences(tmp_path: Path) -> None:
     assert "2 events in `videos` and 1 in `weights`" in found_one.message
 
 
+@pytest.mark.parametrize("number", [None, float("inf")])
+def test_quantiles_of_nothing(tmp_path: Path, number: float | None) -> None:
+    spec = homespec.loads(SPEC.replace("[1, 2]", "{quantiles: 4}"))
+    source = open_source([write(tmp_path / "a.parquet", columns(seconds=[number] * ROWS))])
+    found = check(Data(spec, spec.analysis.document, profile(spec, source)))
+    assert [(d.rule.code, d.span.start.line) for d in found] == [("HS502", 6), ("HS506", 6)]
+    assert "`seconds` holds no finite number, so 4 quantiles cannot be fitted" in found[0].message
+
+
 def test_all_at_once(tmp_path: Path) -> None:
     """One broken column does not hide what is wrong with the others."""
     train = columns(user=[1.5] * ROWS, is_click=[2] * ROWS, seconds=["x"] * ROWS)
@@ -354,19 +363,27 @@ blocked = sys.argv[1].split(",")
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in blocked:
-            raise ImportError(f"{name} is blocked", name=name)
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
 
 sys.meta_path.insert(0, Blocked())
 from homespec.cli.main import cli, main
-sys.argv = ["homespec", "check-data", *sys.argv[2:]]
+sys.argv = ["homespec", *sys.argv[2:]]
 main()
 """
 
 
 def test_it_needs_neither_torch_nor_lightning(folder: Path) -> None:
     write(folder / "a.parquet", columns())
-    result = run(folder, "torch,lightning", "s.yaml", "a.parquet", script=BLOCKED)
+    check_data = ("check-data", "s.yaml", "a.parquet")
+    result = run(folder, "torch,lightning", *check_data, script=BLOCKED)
     assert result.returncode == 0, result.stderr
-    result = run(folder, "pyarrow", "s.yaml", "a.parquet", script=BLOCKED)
+    result = run(folder, "pyarrow", *check_data, script=BLOCKED)
     assert result.returncode == 2
     assert "pyarrow is missing: pip install 'homespec[data]'" in result.stderr
+
+
+@pytest.mark.parametrize("package", ["torch", "lightning", "pyarrow", "safetensors"])
+def test_training_names_the_extra_that_is_missing(folder: Path, package: str) -> None:
+    result = run(folder, package, "train", "s.yaml", "--data", "a.parquet", script=BLOCKED)
+    assert result.returncode == 2
+    assert f"{package} is missing: pip install 'homespec[train]'" in result.stderr

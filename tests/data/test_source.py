@@ -156,6 +156,8 @@ def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
         ("a.txt", b"a\n1\n", r"a.txt is neither .parquet nor .csv nor .csv.gz"),
         ("a.csv", b"", r"a.csv is broken \(.*[Ee]mpty"),
         ("a.csv", b"a,b,a\n1,2,3\n", r"a.csv is broken \(.*multiple columns named a"),
+        ("a.csv", b"a;b\n1;2\n", r"a.csv separates its cells by ';': write it with commas"),
+        ("a.csv", b"a\tb\n1\t2\n", r"a.csv separates its cells by '\\t'"),
         ("a.csv.gz", b"a,b\n1,2\n", r"a.csv.gz is broken \("),
         ("a.csv", b"a,s\n1,2\n1\n", r"a.csv is broken \(.*[Ee]xpected 2 columns, got 1"),
     ],
@@ -202,3 +204,11 @@ def test_locate(tmp_path: Path) -> None:
     write(tmp_path / "two" / "train.parquet", table(0, 3))
     with pytest.raises(DataError, match=r"train and .*train\.parquet are both there"):
         locate([tmp_path / "two"])
+
+
+@pytest.mark.parametrize("name", ["train", "valid"])
+def test_a_part_without_rows(tmp_path: Path, name: str) -> None:
+    for part in ("train", "valid"):
+        write(tmp_path / f"{part}.parquet", table(0, 0 if part == name else 3))
+    with pytest.raises(DataError, match=rf"{name}\.parquet has no rows"):
+        locate([tmp_path])

@@ -155,6 +155,17 @@ def noted(norms: list[float], optimizer: torch.optim.Optimizer, *_: object) -> N
     norms.append(sum(float(grad.square().sum()) for grad in grads))
 
 
+def test_a_spec_without_tables_has_no_optimiser_for_them() -> None:
+    spec = homespec.loads(
+        "{homespec: 1, name: t, features: {x: {dense: 2}}, family: mmoe, tasks: {a: {}, b: {}}}"
+    )
+    model, code = homespec.build(spec), homespec.build_module(spec)
+    settings = Settings(table_optimizer="adagrad")
+    made = Learner(model, code, dict.fromkeys("ab", "binary"), settings, False, 8)
+    made.learn(Batch({"x": torch.randn(8, 2)}, {name: torch.ones(8) for name in "ab"}))
+    assert (made.tables, len(made.optimizers)) == (None, 1)
+
+
 def test_sparse_tables_are_stored_and_loaded(batch: Batch) -> None:
     one, other = (learner(table_optimizer="adagrad", seed=n) for n in (0, 1))
     for _ in range(3):

@@ -156,6 +156,21 @@ def test_a_binary_task_has_gauc_only_with_users() -> None:
     assert grouped["pcoc"] == pytest.approx(metrics.sigmoid(output[:3]).mean() / (2 / 3))
 
 
+def test_a_row_of_nobody_does_not_count_for_gauc() -> None:
+    output, label = np.array([2.0, -1.0, 0.0, 5.0]), np.array([1.0, 0.0, 1.0, 0.0])
+    assert measure("binary", output, label, np.array([1, 1, -1, -1]))["gauc"] == 1
+    assert math.isnan(measure("binary", output, label, np.array([-1, -1, -1, -1]))["gauc"])
+
+
+@pytest.mark.parametrize("users", [[3, 1, -1, 3], [2**62, 7, -1, 2**62], [-(2**62), -1, 5, 6], []])
+def test_users_that_lie_close_are_the_same_users(users: list[int]) -> None:
+    given = np.array(users, np.int64)
+    found = metrics.close_together(given)
+    assert (found[:, None] == found).tolist() == (given[:, None] == given).tolist()
+    assert (found == -1).tolist() == (given == -1).tolist()
+    assert not len(given) or found.max() - found.min() < 2**31
+
+
 def test_a_regression_is_measured_in_the_units_of_its_label() -> None:
     estimate, label = np.array([1.0, 2.0, 9.0]), np.array([1000.0, 4000.0, nan])
     found = measure("regression", estimate, label, scale=1000.0)

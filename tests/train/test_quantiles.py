@@ -221,7 +221,7 @@ def test_a_run_fits_once_and_keeps_them_with_the_weights(
     assert sum("boundaries of duration_ms are fitted to" in line for line in said) == 1
     weights = safetensors.torch.load_file(out / "model.safetensors")
     assert weights["features.duration_ms.boundaries"].tolist() == kept
-    rows = Rows.open(SPEC, [data], [], SETTINGS)
+    rows = Rows.open(SPEC, [data], [], SETTINGS).held()
     assert rows.train.held is not None
     whole = np.sort(rows.train.held.features["duration_ms"])
     assert kept == [float(whole[k * len(whole) // 8]) for k in range(1, 8)]

@@ -91,15 +91,18 @@ def test_killed_when_compiled(data: Path, tmp_path: Path) -> None:
     assert_same_run(*outs)
 
 
+@pytest.mark.parametrize("form", ["optimize", "merge_tables"])
 def test_a_run_goes_on_in_another_form(
-    small: LoadedSpec, data: Path, tmp_path: Path, uninterrupted: Path
+    small: LoadedSpec, data: Path, tmp_path: Path, uninterrupted: Path, form: str
 ) -> None:
-    """Batched, then one module for each expert: the same moments, so nearly the same losses."""
+    """Batched, then with tables apart or one module for each expert: the same moments, so nearly
+    the same losses."""
     run.train(small, run.Place([data], tmp_path), dataclasses.replace(SETTINGS, epochs=1), print)
     said: list[str] = []
     place = run.Place([data], tmp_path, resume=True)
-    run.train(small, place, dataclasses.replace(SETTINGS, optimize=False), said.append)
-    assert "resumed with --no-optimize in place of --optimize" in said
+    run.train(small, place, dataclasses.replace(SETTINGS, **{form: False}), said.append)
+    flag = form.replace("_", "-")
+    assert f"resumed with --no-{flag} in place of --{flag}" in said
     one, other = (means(p / "losses.csv", 12, 33) for p in (tmp_path, uninterrupted))
     assert one == pytest.approx(other, rel=1e-3)
 
@@ -132,13 +135,16 @@ def test_all_that_learns_goes_on(
     assert any(name.startswith("weighting/") for name in state)
 
 
+@pytest.mark.parametrize("other", [{"optimize": False}, {"skip_passes": ["batch-features"]}])
 @pytest.mark.parametrize("first", [True, False])
-def test_moments_outlive_another_batching(small: LoadedSpec, first: bool) -> None:
+def test_moments_outlive_another_batching(
+    small: LoadedSpec, other: dict[str, Any], first: bool
+) -> None:
     """What one form stores, the other one loads and stores again, bit by bit."""
     stored: list[dict[str, torch.Tensor]] = []
-    for optimize in (first, not first):
-        code = homespec.build_module(small, optimize=optimize)
-        model = homespec.build(small, optimize=optimize)
+    for form in ({}, other) if first else (other, {}):
+        code = homespec.build_module(small, **form)
+        model = homespec.build(small, **form)
         names = {parameter: name for name, parameter in model.named_parameters()}
         adam = torch.optim.Adam(model.parameters(), fused=True)
         if stored:
@@ -148,11 +154,11 @@ def test_moments_outlive_another_batching(small: LoadedSpec, first: bool) -> Non
                 parameter.grad = torch.randn_like(parameter)
             adam.step()
         stored.append(moments(code, names, [adam]))
-    one, other = stored
+    one, two = stored
     assert "exp_avg_sq/towers.click.linears.0.weight" in one
     assert one["step/features.user_id.weight"] == 1
-    assert one.keys() == other.keys()
-    assert all(one[name].equal(other[name]) for name in one)
+    assert one.keys() == two.keys()
+    assert all(one[name].equal(two[name]) for name in one)
 
 
 def test_best_is_written_again_where_it_is_missing_or_stale(
