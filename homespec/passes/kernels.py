@@ -6,9 +6,9 @@ import dataclasses
 
 from homespec.graph import Batch, FeatureGate, FusedFeatureGate, Graph, Node
 
-MOST_RANKS = 128
-"""Of all LoRAs of a gate. A tile of the kernel holds all of them: more leave no room on the chip,
-and so much arithmetic for each byte that a plain product is no worse."""
+MOST_LORAS, MOST_RANKS = 4, 64
+"""Of a gate, the ranks of all its LoRAs together. A tile of the kernels holds them all: with more
+of them it does not fit into the registers and the shared memory of every GPU."""
 
 
 def fuse_feature_gates(graph: Graph) -> Graph:
@@ -23,7 +23,9 @@ def fuse_feature_gates(graph: Graph) -> Graph:
 def _fused(node: Node) -> Node:
     if isinstance(node, Batch):
         return dataclasses.replace(node, members=tuple(map(_fused, node.members)))
-    if not isinstance(node, FeatureGate) or node.loras * node.rank > MOST_RANKS:
+    if not isinstance(node, FeatureGate):
+        return node
+    if node.loras > MOST_LORAS or node.loras * node.rank > MOST_RANKS:
         return node
     fields = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
     return FusedFeatureGate(**fields)
