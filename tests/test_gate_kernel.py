@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +137,16 @@ def test_the_twin_is_portable_alone() -> None:
         homespec.compile(load(SPEC), optimize=False, target="cuda")
     with pytest.raises(ValueError, match="there is no target `rocm`"):
         homespec.compile(load(SPEC), target="rocm")  # type: ignore[arg-type]
+
+
+def test_the_count_of_bytes_knows_the_sizes_of_tiles() -> None:
+    script = (ROOT / "benchmarks" / "gate_bytes.py").read_text()
+    text = homespec.compile(load(SPEC), target="cuda")
+    (constants,) = re.findall(
+        r"^BLOCK_B, BLOCK_N, PARTS = (\d+, \d+), (\d+)$", script, re.MULTILINE
+    )
+    assert f"block_b, block_n = {constants[0]}\n    wide" in text
+    assert f"{constants[1]} // (sets * blocks_n)" in text
 
 
 @pytest.mark.parametrize("mode", ["training", "inference"])

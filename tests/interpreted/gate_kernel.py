@@ -166,8 +166,10 @@ def test_torch_finds_nothing_wrong_with_the_operators() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
-def test_both_passes_compile_without_a_break() -> None:
+@pytest.mark.parametrize("needs_x", [True, False])
+def test_both_passes_compile_without_a_break(needs_x: bool) -> None:
     gates, tensors = case(3, 5, 33, 2, 3, True, torch.float32)
+    tensors[0].requires_grad_(needs_x)
     eager = both(gates, tensors)[0]
     gates.forward = runtime.compiled(gates.forward, dynamic=True)
     for ours, plain in zip(both(gates, tensors)[0], eager, strict=True):
