@@ -46,6 +46,14 @@ $(VENV)/.torchrec: $(SHARDING) $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(SHARDING) \
 	&& touch $@ || echo "make: no TorchRec for this Python; the tests of sharding are skipped"
 
+# For the tests of kernels, which are skipped where there is no Triton. It comes with torch for CUDA.
+KERNELS := tests/interpreted/requirements.txt
+
+$(VENV)/.triton: $(KERNELS) $(VENV)/.installed
+	@{ $(BIN)/python -c "import triton" 2>/dev/null || \
+	   $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(KERNELS); } \
+	&& touch $@ || echo "make: no Triton for this Python; the tests of kernels are skipped"
+
 # ---------------------------------------------------------------- demo
 
 demo: $(VENV)/.installed
@@ -83,7 +91,7 @@ fresh: $(VENV)/.installed
 	$(BIN)/python benchmarks/tables.py --check
 
 # One thread for each of the two workers: small tensors gain nothing from more.
-pytest: $(VENV)/.installed $(VENV)/.torchrec
+pytest: $(VENV)/.installed $(VENV)/.torchrec $(VENV)/.triton
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
 golden: $(VENV)/.installed

@@ -11,7 +11,7 @@ from homespec.compiler import Analysis, Stopped, analyse, generate, validate_doc
 from homespec.diagnostics import Report
 from homespec.schema import Spec
 from homespec.source import Document, compose, parse, read
-from homespec.variant import Mode
+from homespec.variant import Mode, Target
 
 if TYPE_CHECKING:
     import torch
@@ -67,17 +67,19 @@ def compile(  # noqa: A001
     mode: Mode = "training",
     tasks: Iterable[str] | None = None,
     skip_passes: Iterable[str] = (),
+    target: Target = "portable",
 ) -> str:
     """The text of the generated file of a spec. Raises SpecError.
 
     `mode="inference"` drops what only training needs and folds batch norm into the weights;
     `tasks` keeps only what these tasks need; without `optimize`, each expert is a module of its
-    own. ValueError for a mode, task or pass that is not there.
+    own; `target="cuda"` adds Triton kernels, which no GPU has run yet. ValueError for a mode, task,
+    target or pass that is not there.
     """
     from homespec.outputs import named_source
     from homespec.variant import variant
 
-    wanted = variant(optimize=optimize, mode=mode, tasks=tasks, skip=skip_passes)
+    wanted = variant(optimize=optimize, mode=mode, tasks=tasks, skip=skip_passes, target=target)
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
     return generate(loaded.analysis, named_source(loaded.analysis.document.file), wanted)
 
@@ -89,6 +91,7 @@ def build_module(
     mode: Mode = "training",
     tasks: Iterable[str] | None = None,
     skip_passes: Iterable[str] = (),
+    target: Target = "portable",
 ) -> ModuleType:
     """Compile a spec and import the generated source as a Python module. Needs torch.
 
@@ -97,7 +100,9 @@ def build_module(
     from homespec.runtime import import_source
 
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
-    text = compile(loaded, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes)
+    text = compile(
+        loaded, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes, target=target
+    )
     return import_source(loaded.name, text)
 
 
@@ -111,6 +116,7 @@ def build(
     mode: Mode = "training",
     tasks: Iterable[str] | None = None,
     skip_passes: Iterable[str] = (),
+    target: Target = "portable",
 ) -> torch.nn.Module:
     """Instantiate the model of a spec: features by name -> logits [B] by task. Needs torch.
 
@@ -120,7 +126,9 @@ def build(
     """
     from homespec.runtime import instantiate
 
-    module = build_module(spec, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes)
+    module = build_module(
+        spec, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes, target=target
+    )
     return instantiate(module, compile=compile, dtype=dtype, device=device)
 
 

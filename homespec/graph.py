@@ -120,6 +120,13 @@ class FeatureGate(Placed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FusedFeatureGate(FeatureGate):
+    """A feature gate that a kernel of its own computes on a GPU: the same values."""
+
+    kind: ClassVar[str] = "fused_feature_gate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertSet(Placed):
     """x [B, N] -> K expert outputs [B, D] (HOME.md section 2); `widths` = (N, hidden…, D).
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 Mode = Literal["training", "inference"]
+Target = Literal["portable", "cuda"]
 
 
 class UnknownNameError(ValueError):
-    """A task, pass or mode that is not there; the message names those that are."""
+    """A task, pass, mode or target that is not there; the message names those that are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Variant:
     mode: Mode = "training"
     tasks: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    target: Target = "portable"
 
     @property
     def inference(self) -> bool:
@@ -41,7 +43,8 @@ class Variant:
     def suffix(self) -> str:
         """What the name of its file ends in, so that variants may lie beside each other."""
         kind = "_inference" if self.inference else "_pruned" if self.tasks else ""
-        return kind + ("" if self.optimize else "_plain")
+        form = "" if self.optimize else "_plain"
+        return kind + ("_cuda" if self.target == "cuda" else form)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -49,6 +52,7 @@ class Variant:
         found = [] if self.optimize else ["--no-optimize"]
         found += [f"--mode {self.mode}"] if self.inference else []
         found += [f"--tasks {','.join(self.tasks)}"] if self.tasks else []
+        found += [f"--target {self.target}"] if self.target != "portable" else []
         return (*found, *(f"--skip-pass {name}" for name in self.skip))
 
     def asking(self, known: Iterable[str]) -> Variant:
@@ -62,7 +66,9 @@ class Variant:
 DEFAULT = Variant()
 """The model that is trained, optimised."""
 
-SUFFIXES = ("_plain", "_inference", "_inference_plain", "_pruned", "_pruned_plain")
+SUFFIXES = tuple(
+    kind + form for kind in ("", "_inference", "_pruned") for form in ("", "_plain", "_cuda")
+)[1:]
 """The endings of files that lie beside a spec's main one."""
 
 
@@ -72,14 +78,18 @@ def variant(
     mode: str = "training",
     tasks: Iterable[str] | None = None,
     skip: Iterable[str] = (),
+    target: str = "portable",
 ) -> Variant:
     """A variant; `tasks` may be names or one text with commas. Raises ValueError."""
     asked = split_names([tasks] if isinstance(tasks, str) else tasks or ())
     if tasks is not None and not asked:
         raise ValueError("no task is asked for")
     _known("mode", mode, get_args(Mode))
+    _known("target", target, get_args(Target))
+    if target == "cuda" and not optimize:
+        raise ValueError("the unoptimised twin has no kernels: it is portable alone")
     skipped = tuple(dict.fromkeys([skip] if isinstance(skip, str) else skip))
-    return Variant(optimize, cast("Mode", mode), asked, skipped)
+    return Variant(optimize, cast("Mode", mode), asked, skipped, cast("Target", target))
 
 
 def split_names(texts: Iterable[str]) -> tuple[str, ...]:
@@ -99,6 +109,7 @@ def recorded(flags: str) -> Variant:
         mode=found.get("--mode", ["training"])[-1],
         tasks=found.get("--tasks"),
         skip=found.get("--skip-pass", ()),
+        target=found.get("--target", ["portable"])[-1],
     )
 
 

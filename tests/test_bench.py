@@ -317,6 +317,7 @@ def test_ctrl_c_prints_what_is_complete(tiny: str, monkeypatch: pytest.MonkeyPat
         (["--tasks", "9999"], "no list of numbers of tasks"),
         (["--variants", "fast"], "`fast` is no variant: use naive, naive-compiled, ours"),
         (["--variants", "ours-graphs", "--device", "cpu"], "is for --device cuda, not cpu"),
+        (["--variants", "ours-triton", "--device", "cpu"], "is for --device cuda, not cpu"),
         (["--variants", "floor"], "a floor needs a variant"),
         (["--batch", "1"], "'--batch'"),
         (["--precision", "fp8"], "'--precision'"),

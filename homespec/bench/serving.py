@@ -46,8 +46,13 @@ def server(
     """A variant's forward pass on a batch that is the same for all variants."""
     variant = VARIANTS[name]
     mode: Literal["training", "inference"] = "inference" if variant.optimize else "training"
-    code: types.ModuleType = homespec.build_module(spec, optimize=variant.optimize, mode=mode)
-    model = homespec.build(spec, optimize=variant.optimize, mode=mode, device=device)
+    options: dict[str, Any] = {
+        "optimize": variant.optimize,
+        "mode": mode,
+        "target": variant.target,
+    }
+    code: types.ModuleType = homespec.build_module(spec, **options)
+    model = homespec.build(spec, **options, device=device)
     code.load_logical_state(model, weights)
     model.eval()
     torch.manual_seed(SEED)

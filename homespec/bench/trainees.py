@@ -61,8 +61,8 @@ def build(
 ) -> Built:
     """A variant with these weights; all variants get the same batch."""
     variant = VARIANTS[name]
-    code = homespec.build_module(spec, optimize=variant.optimize)
-    model = homespec.build(spec, optimize=variant.optimize, device=device)
+    code = homespec.build_module(spec, optimize=variant.optimize, target=variant.target)
+    model = homespec.build(spec, optimize=variant.optimize, target=variant.target, device=device)
     code.load_logical_state(model, weights)
     torch.manual_seed(SEED)
     features, labels = random_features(spec, rows, device), random_labels(spec, rows, device)

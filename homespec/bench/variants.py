@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from homespec.variant import Target
+
 FLOOR = "floor"
 """Not a model: the bare matrix products of one; see `floor`."""
 
@@ -13,13 +15,14 @@ FLOOR = "floor"
 class Variant:
     """How to build one.
 
-    `optimize` as in `homespec.build`; `mode` is that of torch.compile, None for eager.
+    `optimize` and `target` as in `homespec.build`; `mode` is that of torch.compile, None for eager.
     """
 
     name: str
     optimize: bool
     mode: Literal["default", "reduce-overhead"] | None
     help: str
+    target: Target = "portable"
 
     @property
     def compiled(self) -> bool:
@@ -36,15 +39,16 @@ VARIANTS = {
         Variant("ours-compiled", True, "default", "that under torch.compile"),
         Variant("naive-graphs", False, "reduce-overhead", "naive, compiled, in CUDA graphs"),
         Variant("ours-graphs", True, "reduce-overhead", "ours, compiled, in CUDA graphs"),
+        Variant("ours-triton", True, "default", "ours for CUDA, compiled", "cuda"),
+        Variant("ours-triton-graphs", True, "reduce-overhead", "that in CUDA graphs", "cuda"),
     )
 }
-"""All variants by name; the last two are for GPUs only."""
+"""All variants by name; the last four are for GPUs only."""
 
 
 def names_for(device: str) -> list[str]:
     """The variants that a device can run, the floor last."""
-    on_gpu = device == "cuda"
-    return [
-        *(name for name, v in VARIANTS.items() if on_gpu or v.mode != "reduce-overhead"),
-        FLOOR,
-    ]
+    if device == "cuda":
+        return [*VARIANTS, FLOOR]
+    portable = {name: v for name, v in VARIANTS.items() if v.target == "portable"}
+    return [*(name for name, v in portable.items() if v.mode != "reduce-overhead"), FLOOR]

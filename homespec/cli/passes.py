@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from homespec.variant import Mode, Variant, check_pass, split_names, variant
+from homespec.variant import Mode, Target, Variant, check_pass, split_names, variant
 
 if TYPE_CHECKING:
     from homespec.passes import Step
@@ -29,6 +29,13 @@ OPTIONS = (
         help="Keep only what these tasks need. May be repeated.",
     ),
     click.option(
+        "--target",
+        type=click.Choice(get_args(Target)),
+        default="portable",
+        show_default=True,
+        help="For cuda feature gates have a Triton kernel, which no GPU has run yet.",
+    ),
+    click.option(
         "--skip-pass", "skip", multiple=True, metavar="PASS", help="Switch a pass off. May repeat."
     ),
     click.option(
@@ -46,12 +53,12 @@ def variant_options(command: F) -> F:
 
 
 def variant_of(
-    no_optimize: bool, mode: str, tasks: tuple[str, ...], skip: tuple[str, ...]
+    no_optimize: bool, mode: str, tasks: tuple[str, ...], target: str, skip: tuple[str, ...]
 ) -> Variant:
     """The variant that options ask for. Raises UsageError."""
     asked = split_names(tasks) if tasks else None
     try:
-        return variant(optimize=not no_optimize, mode=mode, tasks=asked, skip=skip)
+        return variant(optimize=not no_optimize, mode=mode, tasks=asked, skip=skip, target=target)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from None
 

@@ -18,6 +18,7 @@ from homespec.graph import (
     Batch,
     ExpertSet,
     FeatureGate,
+    FusedFeatureGate,
     Gate,
     Mix,
     Node,
@@ -236,6 +237,7 @@ def _towers(batch: Batch, variables: Scope) -> Block:
 EMITTERS: dict[type[Node], Callable[[Batch, Scope], Block]] = {
     Projection: emit_projections,
     FeatureGate: emit_feature_gates,
+    FusedFeatureGate: emit_feature_gates,
     ExpertSet: _experts,
     Gate: emit_gates,
     SelfGate: emit_gates,

@@ -9,7 +9,7 @@ from homespec.emit.block import Block, Columns, Logical, Scope
 from homespec.emit.layout import Expr, Group, call, flat, literal, sequence
 from homespec.emit.slices import heads, inputs, stacked
 from homespec.emit.stacks import input_of, members_of, mlp_logical, mlps, places_of, variable_name
-from homespec.graph import Batch, FeatureGate, Gate, Projection, Section, SelfGate
+from homespec.graph import Batch, FeatureGate, FusedFeatureGate, Gate, Projection, Section, SelfGate
 
 
 def emit_projections(batch: Batch, variables: Scope) -> Block:
@@ -99,8 +99,10 @@ def emit_feature_gates(batch: Batch, variables: Scope) -> Block:
     options: dict[str, Expr] = {}
     if first.mix == "before_sigmoid":
         options["mix_logits"] = "True"
+    uses = {"FeatureGates"}
+    uses |= {"FusedFeatureGates"} if isinstance(first, FusedFeatureGate) else set()
     make = call(
-        "FeatureGates", str(count), width=str(first.width), loras=str(first.loras),
+        max(uses), str(count), width=str(first.width), loras=str(first.loras),
         rank=str(first.rank), **options,
     )  # fmt: skip
     up = f"feature_gates.{first.layer}.{{}}.loras.{{}}.up.weight"
@@ -115,7 +117,7 @@ def emit_feature_gates(batch: Batch, variables: Scope) -> Block:
         init=[(f"self.{batch.name}", make)],
         forward=[(variable_name(batch), use)],
         logical=[Logical(f"trunk.{batch.name}.up", up, (places, first.loras))],
-        uses={"FeatureGates"},
+        uses=uses,
     )
 
 

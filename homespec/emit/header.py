@@ -56,6 +56,7 @@ def header(
         "experts batched" if variant.optimize else "one module for each expert: the readable twin"
     )
     form += "; for inference" if variant.inference else ""
+    form += "; for CUDA" if variant.target == "cuda" else ""
     sets = graph.of(ExpertSet)
     (v,) = graph.of(Input)
     width = v.width

@@ -11,6 +11,7 @@ from homespec.graph import Graph
 from homespec.passes.alone import alone
 from homespec.passes.fuse import fuse_gates
 from homespec.passes.inference import drop_training, fold_batch_norm
+from homespec.passes.kernels import fuse_feature_gates
 from homespec.passes.prune import prune
 from homespec.passes.verify import verify
 from homespec.variant import Variant, check_pass
@@ -43,6 +44,8 @@ def pipeline(variant: Variant, optimising: Mapping[str, Pass]) -> dict[str, Pass
         chosen |= {"drop-training": drop_training, "fold-batch-norm": fold_batch_norm}
     if variant.optimize:
         chosen |= optimising
+    if variant.target == "cuda":
+        chosen["fuse-feature-gates"] = fuse_feature_gates
     for name in variant.skip:
         check_pass(name, chosen)
     kept: dict[str, Pass] = {}

@@ -25,6 +25,10 @@ EXPECTED = {
     ("--tasks", "like"): "small_pruned.py",
     ("--tasks", "like", "--no-optimize"): "small_pruned_plain.py",
     ("--skip-pass", "batch-experts"): "small.py",
+    ("--target", "cuda"): "small_cuda.py",
+    ("--mode", "inference", "--target", "cuda"): "small_inference_cuda.py",
+    ("--tasks", "like", "--target", "cuda"): "small_pruned_cuda.py",
+    ("--target", "cuda", "--skip-pass", "fuse-feature-gates"): "small_cuda.py",
 }
 
 

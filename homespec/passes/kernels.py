@@ -1,0 +1,31 @@
+"""For CUDA: what inductor would write to memory and read again is left to kernels of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from homespec.graph import Batch, FeatureGate, FusedFeatureGate, Graph, Node
+
+MOST_LORAS, MOST_RANKS = 4, 64
+"""Of a gate, the ranks of all its LoRAs together. A tile of the kernels holds them all: with more
+of them it does not fit into the registers and the shared memory of every GPU."""
+
+
+def fuse_feature_gates(graph: Graph) -> Graph:
+    """Feature gates become such as never write their mixture of LoRAs, where the ranks allow it.
+
+    before:  feature_gates_meta = Batch(feature_gates.meta.shared, feature_gates.meta.watch)
+    after:   the same, and each of them a `FusedFeatureGate`
+    """
+    return Graph(graph.name, graph.span, [_fused(node) for node in graph])
+
+
+def _fused(node: Node) -> Node:
+    if isinstance(node, Batch):
+        return dataclasses.replace(node, members=tuple(map(_fused, node.members)))
+    if not isinstance(node, FeatureGate):
+        return node
+    if node.loras > MOST_LORAS or node.loras * node.rank > MOST_RANKS:
+        return node
+    fields = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
+    return FusedFeatureGate(**fields)
