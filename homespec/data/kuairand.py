@@ -8,8 +8,9 @@ the real ones or those of `homespec.data.synth`, and writes OUT/train.parquet (d
 
 Prior rates of users and videos, and what each user saw last (`homespec.data.history`), come from
 history_before_4_25.csv, which ends before the log begins (null where there is no history). Past
-rates (`homespec.data.past`) come from the log's days before that of the impression. The published
-statistics files average over later days: they leak.
+rates (`homespec.data.past`) come from the log's days before that of the impression; both are there
+once more as a vector (`homespec.data.scaled`). The published statistics files average over later
+days: they leak.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from homespec.data import DataError
 from homespec.data.files import digest
 from homespec.data.history import FIRST_TAG, OF_EVENTS, first_tag, with_histories
 from homespec.data.past import with_pasts
+from homespec.data.scaled import with_scaled
 from homespec.writing import replacing
 
-VERSION = 3
+VERSION = 4
 """Counts the meanings of prepared files; a change makes the old ones stale."""
 
 VALID_FROM = 20220503
@@ -91,6 +93,7 @@ def prepare(source: Path, out: Path, log_days: bool = False) -> bool:
     table = joined(log, _features(users, "user_id"), "user_id")
     table = joined(table, about_videos, "video_id")
     table = with_pasts(with_priors(table, history), VALID_FROM)
+    table = with_scaled(table, VALID_FROM)
     table = with_events(table, history, about_videos, log_days)
     train, valid = split(table)
     names = ["train.parquet", "valid.parquet", *(p.name for p in bayes), STAMP_FILE]

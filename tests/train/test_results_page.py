@@ -1,0 +1,83 @@
+"""What benchmarks/kuairand.py writes about runs: tables, differences between pairs, the page."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+PATH = Path(__file__).parents[2] / "benchmarks" / "kuairand.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("benchmark_of_kuairand", PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def one(**auc: float) -> dict[str, Any]:
+    """The metrics of a run."""
+    tasks = {task: {"auc": value, "gauc": value / 2} for task, value in auc.items()}
+    return {"tasks": tasks, "parameters": 1000, "rows_train": 20, "rows_valid": 10}
+
+
+HOME = [one(a=0.70, b=0.60), one(a=0.72, b=0.61), one(a=0.71, b=0.62)]
+BETTER = [one(a=0.711, b=0.61), one(a=0.732, b=0.60), one(a=0.723, b=0.63)]
+
+
+def test_table_is_mean_and_deviation_over_seeds(script: ModuleType) -> None:
+    assert list(script.table({"home": HOME}, "auc")) == [
+        "| AUC | a | b | mean |",
+        "| --- | ---: | ---: | ---: |",
+        "| home | 0.7100 ± 0.0100 | 0.6100 ± 0.0100 | 0.6600 ± 0.0087 |",
+    ]
+
+
+def test_differences_are_those_of_pairs(script: ModuleType) -> None:
+    """On `a` by 11, 12 and 13: far beyond 4.3 standard errors; on `b` by 10, -10 and 10."""
+    lines = list(script.differences({"home": HOME, "other": BETTER}, "auc"))
+    assert lines[0] == "| AUC - HoME's, in .001 | a | b | mean |"
+    assert lines[2].startswith("| other | **+12.0 ± 1.0** | +3.3 ± 11.5 | ")
+    assert len(lines) == 3
+
+
+def test_one_seed_says_nothing_about_chance(script: ModuleType) -> None:
+    lines = list(script.differences({"home": HOME[:1], "other": BETTER[:1]}, "auc"))
+    assert lines[2] == "| other | +11.0 | +10.0 | +10.5 |"
+
+
+def test_scale_sets_home_beside_floors(script: ModuleType) -> None:
+    runs = [one(like=0.9, click=0.75, long_view=0.76, finish=0.84)] * 2
+    lines = list(script.scale({"home": runs}))
+    assert lines[0] == "| AUC | click | long_view | finish | like |"
+    assert lines[2].startswith("| home | 0.7500 ± 0.0000 | 0.7600 ± 0.0000 | 0.8400")
+    assert lines[-1] == "| floor | 0.745 | 0.745 | 0.830 | 0.870 |"
+
+
+def test_page_keeps_what_is_around_its_block(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "results.md"
+    page.write_text(f"before\n{script.BEGIN}of earlier runs\n{script.END}after\n")
+    monkeypatch.setattr(script, "PAGE", page)
+    runs = [one(like=0.9, click=0.75, long_view=0.76, finish=0.84)] * 2
+    text = script.page({"home": runs}, {"home": 128})
+    assert text.startswith(f"before\n{script.BEGIN}2 seeds each; 20 rows to train on, 10 held out")
+    assert "| home | 128 | 1,000 |\n" in text
+    assert text.endswith(f"{script.END}after\n")
+    assert "of earlier runs" not in text
+
+
+def test_widths_fit_the_budget_to_one_per_cent(script: ModuleType) -> None:
+    budget = script.parameters(script.MODELS["home"])
+    for name in ("ple", "shared_bottom", "no_feature_gate"):
+        path = script.MODELS[name]
+        found = script.parameters(path, script.fitting_width(path, budget))
+        assert found == pytest.approx(budget, rel=0.01)
