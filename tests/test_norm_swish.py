@@ -1,0 +1,105 @@
+"""Batch norm and Swish of the optimised form: a backward pass of its own, equal to torch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import homespec
+
+SPEC = """
+homespec: 1
+name: small
+features: {x: {dense: 4}}
+groups: {a: [t, u]}
+tasks: {t: {}, u: {}}
+"""
+EXPERTS, WIDTH, ROWS, EPS, MOMENTUM = 3, 5, 8, 1e-3, 0.1
+
+
+@pytest.fixture(scope="module")
+def code() -> Any:
+    return homespec.build_module(homespec.loads(SPEC))
+
+
+def ours(code: Any, dtype: torch.dtype = torch.float64) -> nn.Module:
+    torch.manual_seed(0)
+    norm: nn.Module = code.BatchNormSwish(EXPERTS, WIDTH, EPS, MOMENTUM)
+    with torch.no_grad():
+        for tensor in (*norm.parameters(), *norm.buffers()):
+            tensor.uniform_(0.5, 2)
+    return norm.to(dtype)
+
+
+def theirs(norm: nn.Module, expert: int) -> nn.BatchNorm1d:
+    """torch's batch norm of one expert with the same weights and statistics."""
+    state = {name.removeprefix("statistics."): t[expert] for name, t in norm.state_dict().items()}
+    other = nn.BatchNorm1d(WIDTH, EPS, MOMENTUM, dtype=torch.float64)
+    other.load_state_dict(state, strict=False)
+    return other
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("training", [True, False])
+def test_it_is_batch_norm_and_swish_of_each_expert(code: Any, training: bool, wide: bool) -> None:
+    """Outputs, gradients and running statistics; experts below each other or side by side."""
+    norm = ours(code).train(training)
+    others = [theirs(norm, expert).train(training) for expert in range(EXPERTS)]
+    u_MBD = torch.randn(EXPERTS, ROWS, WIDTH, dtype=torch.float64).mul_(3).add_(2)
+    grad_MBD = torch.randn_like(u_MBD)
+
+    def laid(t_MBD: Tensor) -> Tensor:
+        return t_MBD.transpose(0, 1).reshape(1, ROWS, -1) if wide else t_MBD
+
+    mine, plain = u_MBD.clone().requires_grad_(), u_MBD.clone().requires_grad_()
+    found = norm(laid(mine))
+    expected = torch.stack([F.silu(o(u)) for o, u in zip(others, plain, strict=True)])
+    torch.testing.assert_close(found, laid(expected))
+    found.backward(laid(grad_MBD))
+    expected.backward(grad_MBD)
+    torch.testing.assert_close(mine.grad, plain.grad)
+    for name, tensor in norm.named_parameters():
+        grads = torch.stack([o.get_parameter(name).grad for o in others])  # type: ignore[misc]
+        torch.testing.assert_close(tensor.grad, grads)
+    for name, tensor in norm.named_buffers():
+        own = name.removeprefix("statistics.")
+        torch.testing.assert_close(tensor, torch.stack([o.get_buffer(own) for o in others]))
+
+
+def test_nothing_but_what_it_reads_is_kept(code: Any) -> None:
+    """Beside u, only vectors over the channels: no normalised values, no sigmoids."""
+    norm, kept = ours(code), []
+    u_MBD = torch.randn(EXPERTS, ROWS, WIDTH, dtype=torch.float64, requires_grad=True)
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        norm(u_MBD)
+    large = [tensor for tensor in kept if tensor.numel() == u_MBD.numel()]
+    assert [tensor.data_ptr() for tensor in large] == [u_MBD.data_ptr()]
+
+
+def test_bf16_keeps_its_type_and_float32_statistics(code: Any) -> None:
+    norm = ours(code, torch.float32)
+    u_MBD = torch.randn(EXPERTS, ROWS, WIDTH).bfloat16().requires_grad_()
+    found = norm(u_MBD)
+    found.sum().backward()
+    assert found.dtype == torch.bfloat16
+    assert u_MBD.grad is not None
+    assert u_MBD.grad.dtype == torch.bfloat16
+    assert norm.get_buffer("statistics.running_var").dtype == torch.float32
+    exact = ours(code)(u_MBD.detach().double())
+    torch.testing.assert_close(found.double(), exact, rtol=0.02, atol=0.02)
+
+
+def test_second_derivatives_are_refused_not_wrong(code: Any) -> None:
+    u_MBD = torch.randn(EXPERTS, ROWS, WIDTH, dtype=torch.float64, requires_grad=True)
+    (grad,) = torch.autograd.grad(ours(code)(u_MBD).square().sum(), u_MBD, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        grad.sum().backward()
