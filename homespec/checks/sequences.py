@@ -10,7 +10,7 @@ from homespec.sequences import Dien, Sequence
 from homespec.source import Document
 
 MOST_STEPS = 32
-"""homespec's own threshold: each step is code of its own, forward and backward."""
+"""homespec's own threshold: each step waits for the one before, forward and backward."""
 
 
 @rule("HS420", "long-recurrence", Severity.WARNING)
@@ -18,9 +18,8 @@ def long_recurrence(graph: Graph, document: Document) -> Iterator[Finding]:
     """DIEN over many events.
 
     Its two GRUs go through the events one by one: a step can only begin when the one before it is
-    done, and the steps are unrolled so that torch.compile sees them. The time of a training step
-    and that of compiling it grow with `max_len`. DIN weighs all events at once; SIM and TWIN are
-    made for long histories.
+    done, forward and backward. The time of a training step grows with `max_len`, and for inference
+    that of compiling, too. DIN weighs all events at once; SIM and TWIN are made for long histories.
     """
     for node in graph.of(Sequence):
         if isinstance(node.encoder, Dien) and node.max_len > MOST_STEPS:

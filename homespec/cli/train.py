@@ -66,14 +66,6 @@ POSITIVE = click.FloatRange(0, min_open=True)
     help="--no-optimize trains the readable twin: one module for each expert.",
 )
 @option(
-    MACHINE,
-    "--merge-tables/--no-merge-tables",
-    default=True,
-    show_default=False,
-    help="--no-merge-tables leaves each embedding table by itself: faster where a CPU trains"
-    " compiled on batches of many thousand rows.",
-)
-@option(
     DATA,
     "--data",
     required=True,
@@ -178,6 +170,14 @@ POSITIVE = click.FloatRange(0, min_open=True)
     "compile",
     default=None,
     help="Use torch.compile.  [default: where it can work]",
+)
+@option(
+    MACHINE,
+    "--merge-tables/--no-merge-tables",
+    default=True,
+    show_default=False,
+    help="--no-merge-tables leaves each embedding table by itself: faster where a CPU trains"
+    " compiled on batches of many thousand rows.",
 )
 @option(RUN, "--out", type=FOLDER, help="Folder of the run.  [default: runs/NAME OF THE SPEC]")
 @option(RUN, "--gauc-by", metavar="COLUMN", help="Measure GAUC, too: by the users in this column.")

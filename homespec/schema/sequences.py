@@ -100,7 +100,7 @@ class Encoder(Model):
     """Deep Interest Network (Zhou et al. 2018): target attention with DICE."""
     dien: Dien = Field(default=None)  # type: ignore[assignment]
     """Deep Interest Evolution Network (Zhou et al. 2019): a GRU, then one with attentional update
-    gate. Its steps are unrolled, so it is meant for short sequences."""
+    gate. Its steps go one after the other, so it is meant for short sequences."""
     sim: Sim = Field(default=None)  # type: ignore[assignment]
     """Search-based Interest Model (Pi et al. 2020): search, then attention. For long sequences."""
     twin: Twin = Field(default=None)  # type: ignore[assignment]
