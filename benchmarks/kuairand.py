@@ -36,7 +36,7 @@ MODELS = {name: f"specs/families/{name}.yaml" for name in FAMILIES} | {
 }
 FLOORS = {"click": 0.745, "long_view": 0.745, "finish": 0.83, "like": 0.87}
 """What the AUC of HoME has to reach: below them something is broken."""
-BOOSTING = {"click": 0.7470, "long_view": 0.7513, "finish": 0.8290, "like": 0.8823}
+BOOSTING = {"click": 0.7469, "long_view": 0.7511, "finish": 0.8291, "like": 0.8810}
 """What benchmarks/boosting.py prints, with rates of earlier days."""
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 """By number of seeds: so many standard errors hold the middle 95 % of Student's t."""
