@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +22,7 @@ import homespec
 from homespec.analysis.costs import weights_of
 from homespec.analysis.summary import summarise
 from homespec.bench.gemms import gemms_of
+from homespec.bench.inputs import random_features
 from homespec.bench.trainees import build
 from homespec.bench.trainees import weights_of as bench_weights
 from homespec.schema.tensors import InputTensor, input_tensors
@@ -28,6 +30,7 @@ from homespec.train.compiling import obstacle
 
 torch.set_num_threads(1)
 
+ROOT = Path(__file__).parents[1]
 NAN = float("nan")
 TEXT = """\
 homespec: 1
@@ -158,6 +161,16 @@ def test_as_many_look_ups_as_widths() -> None:
             made(layout, text)[0].features(ids).sum().backward()
         assert seen.found.count("aten.embedding.default") == wanted
         assert seen.found.count("aten.embedding_dense_backward.default") == wanted
+
+
+def test_the_look_ups_of_a_batch_of_kuairand_are_two() -> None:
+    """Of 48 inputs with a table, the fields of the history among them."""
+    spec = homespec.load(ROOT / "specs" / "kuairand.yaml")
+    model = homespec.build(spec)
+    with Operations() as seen:
+        model.features(random_features(spec, 8, "cpu")).sum().backward()
+    assert seen.found.count("aten.embedding.default") == 2
+    assert seen.found.count("aten.embedding_dense_backward.default") == 2
 
 
 class Operations(TorchDispatchMode):

@@ -174,10 +174,9 @@ POSITIVE = click.FloatRange(0, min_open=True)
 @option(
     MACHINE,
     "--merge-tables/--no-merge-tables",
-    default=True,
-    show_default=False,
-    help="--no-merge-tables leaves each embedding table by itself: faster where a CPU trains"
-    " compiled on batches of many thousand rows.",
+    default=None,
+    help="Make embedding tables of one width one tensor, which takes one look-up.  [default: unless"
+    " a CPU trains on batches of 4096 rows or more]",
 )
 @option(RUN, "--out", type=FOLDER, help="Folder of the run.  [default: runs/NAME OF THE SPEC]")
 @option(RUN, "--gauc-by", metavar="COLUMN", help="Measure GAUC, too: by the users in this column.")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from homespec.data.batches import Batch
+from homespec.diagnostics.suggest import closest
 from homespec.schema.models import Spec
 from homespec.train import RunError, metrics
 from homespec.train.metrics import HIGHER_IS_BETTER
@@ -92,17 +93,25 @@ class Measures:
         kinds = set(self.kinds.values())
         name = settings.monitor or ("auc" if "binary" in kinds else "mae")
         metric, _, task = name.partition("/")
-        of = "regression" if metric in ("mae", "rmse") else "binary"
-        tasks = [t for t, kind in self.kinds.items() if kind == of]
-        if metric not in HIGHER_IS_BETTER or not tasks or (task and task not in tasks):
-            raise RunError(
-                f"--monitor {name} is no metric of this spec: give one of"
-                f" {', '.join(HIGHER_IS_BETTER)}, perhaps with a slash and a task, such as"
-                f" auc/{next(iter(self.kinds))}"
-            )
+        tasks = self._tasks_with(metric)
+        if not tasks or (task and task not in tasks):
+            raise RunError(self._no_metric(name))
         if metric == "gauc" and settings.gauc_by is None:
             raise RunError("--monitor gauc needs the column of users: give --gauc-by COLUMN")
         return Monitor(name, metric, {t: self.weights[t] for t in ([task] if task else tasks)})
+
+    def _tasks_with(self, metric: str) -> list[str]:
+        """The tasks that have a metric of those that may pick the best epoch."""
+        kind = "regression" if metric in ("mae", "rmse") else "binary"
+        return [t for t, own in self.kinds.items() if own == kind and metric in HIGHER_IS_BETTER]
+
+    def _no_metric(self, name: str) -> str:
+        here = [metric for metric in HIGHER_IS_BETTER if self._tasks_with(metric)]
+        of_tasks = [f"{metric}/{task}" for metric in here for task in self._tasks_with(metric)]
+        near = closest(name, of_tasks if "/" in name else here)
+        remedy = f"did you mean {near}?" if near else f"give one of {', '.join(here)},"
+        also = f" perhaps with a slash and a task, such as {of_tasks[0]}"
+        return f"--monitor {name} is no metric of this spec: {remedy}{'' if near else also}"
 
 
 @dataclass(frozen=True)

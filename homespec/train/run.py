@@ -16,7 +16,7 @@ import homespec
 from homespec import __version__
 from homespec.data import DataError
 from homespec.emit.header import spec_hash
-from homespec.train import RunError, checkpoint, folder, group, result
+from homespec.train import RunError, checkpoint, folder, group, merging, result
 from homespec.train.checkpoint import FOLDER, LAST, Checkpoint, Json
 from homespec.train.compiling import Compilations, decide
 from homespec.train.evaluate import Measures
@@ -82,6 +82,8 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
     training.rows = group.together(rows.held)  # the long work, behind what may be refused
     say(_told(training.rows))
     say(decide(settings.compile)[1])
+    if apart := merging.told(settings):
+        say(apart)
     _begun(spec, place, training, keeper, kept, say)
     graphs = _fit(training, keeper, place.out, say)
     found = _result(spec, place, training, keeper, graphs, time.perf_counter() - started)
@@ -143,10 +145,13 @@ def _told(rows: Rows) -> str:
     stream = rows.training(epoch=0)
     memory = "" if rows.train.held is not None else " (read from the files each epoch)"
     dealt = f", dealt to {ranks()} processes" if ranks() > 1 else ""
+    left = ""
+    if count := stream.left_out:
+        which = "rows that do" if count > 1 else "row that does"
+        left = f"; each epoch leaves out {count} {which} not fill a batch of {stream.batch_size}"
     return (
-        f"{rows.train.source.rows:,} rows to train on{memory}, {rows.valid.source.rows:,} held out;"
-        f" each epoch leaves out {stream.left_out} rows that do not fill a batch of"
-        f" {rows.settings.batch_size}{dealt}"
+        f"{rows.train.source.rows:,} rows to train on{memory}, {rows.valid.source.rows:,} held out"
+        f"{left}{dealt}"
     )
 
 
@@ -154,7 +159,7 @@ def _built(
     spec: LoadedSpec, place: Place, settings: Settings, rows: Rows, about: Json
 ) -> tuple[Training, Keeper]:
     lightning.seed_everything(settings.seed, verbose=False)
-    skip = settings.skip_passes
+    skip = merging.skipped_passes(settings)
     code = homespec.build_module(spec, optimize=settings.optimize, skip_passes=skip)
     model = homespec.build(spec, optimize=settings.optimize, skip_passes=skip)
     compiled, _ = decide(settings.compile)

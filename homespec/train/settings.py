@@ -39,8 +39,9 @@ class Settings:
     """None: where it can work."""
     optimize: bool = True
     """False trains the readable twin: one module for each expert."""
-    merge_tables: bool = True
-    """Tables of one width are one tensor, which takes one look-up; False leaves each by itself."""
+    merge_tables: bool | None = None
+    """Tables of one width are one tensor, which takes one look-up; False leaves each by itself.
+    None: where that is faster."""
     workers: int = 0
     shuffle_rows: int = SHUFFLE_ROWS
     """Rows of the buffer in which rows are shuffled; 0 keeps the order of the files."""
@@ -54,11 +55,6 @@ class Settings:
     """Stop after so many epochs in a row that were not the best. None: never."""
     checkpoint_every: int = CHECKPOINT_EVERY
     """Steps between checkpoints inside an epoch; 0: only at the end of each epoch."""
-
-    @property
-    def skip_passes(self) -> tuple[str, ...]:
-        """The passes that the code to train goes without."""
-        return ("batch-features",) if self.optimize and not self.merge_tables else ()
 
 
 FIXED = (

@@ -164,6 +164,11 @@ def test_unknown_monitor(
         with pytest.raises(RunError, match=f"--monitor {name} is no metric of this spec: give one"):
             go(small, data, tmp_path, monitor=name)
 
+    with pytest.raises(
+        RunError, match=r"auc/clik is no metric of this spec: did you mean auc/click\?"
+    ):
+        go(small, data, tmp_path, monitor="auc/clik")
+
     with pytest.raises(RunError, match="--monitor gauc needs the column of users: give --gauc-by"):
         go(small, data, tmp_path, monitor="gauc")
 
