@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+import types
 from collections.abc import Callable
 from importlib.abc import InspectLoader
-from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import torch
@@ -35,7 +35,7 @@ class SourceLoader(InspectLoader):
         return False
 
 
-def import_source(name: str, source: str) -> ModuleType:
+def import_source(name: str, source: str) -> types.ModuleType:
     """Import generated source under a name made of the model's and its content's hash."""
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
     full = f"homespec_generated_{name}_{digest}"
@@ -53,7 +53,7 @@ def import_source(name: str, source: str) -> ModuleType:
 
 
 def instantiate(
-    module: ModuleType,
+    module: types.ModuleType,
     *,
     compile: bool = False,  # noqa: A002
     dtype: torch.dtype | None = None,
@@ -82,8 +82,28 @@ def compiled(function: F, dynamic: bool) -> F:
     options: dict[str, Any] | None = None
     if not torch.cuda.is_available():
         options = {"inplace_buffers": False}
-    found = torch.compile(function, fullgraph=True, dynamic=dynamic, options=options)
+    found = torch.compile(own(function), fullgraph=True, dynamic=dynamic, options=options)
     return cast(F, found)
+
+
+def own(function: F) -> F:
+    """The function or method with a copy of its code.
+
+    Dynamo keeps what it compiled by code object, searches it at each call and allows eight graphs
+    for one: models that share code would pay for each other, and the ninth would fail.
+    """
+    if isinstance(function, types.MethodType):
+        return cast(F, types.MethodType(own(function.__func__), function.__self__))
+    assert isinstance(function, types.FunctionType)
+    copy = types.FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return cast(F, copy)
 
 
 def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:

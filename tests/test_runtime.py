@@ -7,14 +7,17 @@ import linecache
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from hierarchies import Spec, random_features, random_labels, random_spec
+from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import homespec
+from homespec import runtime
 from homespec.bench import inputs
 from homespec.runtime import instantiate
 from homespec.train.compiling import obstacle
@@ -197,3 +200,28 @@ def test_shipped_specs_run_and_train(path: Path) -> None:
     labels = {task: (torch.rand(16) < 0.5).float() for task in module.TASKS}
     module.loss(model(features), labels).backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+class Scaled(nn.Module):
+    """Code that models share."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((width,), 2.0))
+
+    def forward(self, x: Tensor, *, shift: float = 1.0) -> Tensor:
+        return x * self.weight + shift
+
+
+@pytest.mark.parametrize("as_function", [False, True])
+def test_the_ninth_compiled_model_is_like_the_first(as_function: bool) -> None:
+    """Dynamo allows eight graphs for one code object."""
+    for width in range(1, 12):
+        forward = Scaled(width).forward
+
+        def function(x: Tensor, forward: Any = forward) -> Any:
+            return forward(x)
+
+        own = runtime.own(function if as_function else forward)
+        compiled = torch.compile(own, fullgraph=True, dynamic=False, backend="eager")
+        assert torch.equal(compiled(torch.ones(width)), torch.full((width,), 3.0))

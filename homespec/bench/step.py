@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import types
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -81,21 +80,10 @@ def _nothing() -> AbstractContextManager[object]:
 
 
 def compiled(function: F, mode: str) -> F:
-    """The function under torch.compile, of a fixed shape and without graph breaks.
-
-    Dynamo keeps what it compiled by code object and searches it at each call. A copy of the code
-    for each variant keeps them from paying for each other.
-    """
-    assert isinstance(function, types.FunctionType)
-    own = types.FunctionType(
-        function.__code__.replace(),
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
+    """The function under torch.compile, of a fixed shape and without graph breaks."""
     if mode == "default":
-        return runtime.compiled(cast(F, own), dynamic=False)
+        return runtime.compiled(function, dynamic=False)
+    own = runtime.own(function)
     return cast(F, torch.compile(own, fullgraph=True, dynamic=False, mode=mode))
 
 
