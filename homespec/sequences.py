@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-from homespec.graph import Node
+from homespec.nodes import Node
 
 
 class EventField(NamedTuple):

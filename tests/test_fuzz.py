@@ -23,7 +23,7 @@ from homespec.bench.inputs import even_boundaries
 from homespec.compiler import analyse, validate_document
 from homespec.diagnostics import Report, Severity
 from homespec.diagnostics.render import FORMATS, render
-from homespec.graph import ExpertSet, Feature
+from homespec.nodes import ExpertSet, Feature
 from homespec.schema.tensors import input_tensors
 from homespec.sequences import Sequence
 from homespec.source import parse

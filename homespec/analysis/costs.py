@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from homespec.analysis.sequence_costs import parameters_of, products_of
-from homespec.graph import Batch, ExpertSet, Feature, FeatureGate, Gate, Node, SelfGate, Tower
+from homespec.nodes import Batch, ExpertSet, Feature, FeatureGate, Gate, Node, SelfGate, Tower
 from homespec.sequences import Sequence
 
 

@@ -11,19 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from homespec.graph import (
-    INPUT,
-    ExpertSet,
-    FeatureGate,
-    Gate,
-    Graph,
-    Mix,
-    Placed,
-    Port,
-    SelfGate,
-)
+from homespec.graph import Graph
 from homespec.lower.families import FAMILIES, Family, Topology
 from homespec.lower.tree import Role, TreeNode, nesting
+from homespec.nodes import INPUT, ExpertSet, FeatureGate, Gate, Mix, Placed, Port, SelfGate
 
 NORMS = {"batch": "batch norm", "layer": "layer norm", "none": "no norm"}
 READS = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from homespec.graph import Feature, Graph
+from homespec.graph import Graph
+from homespec.nodes import Feature
 from homespec.sequences import Dien, Din, EventField, Mean, Sequence, Sim, Twin
 
 TITLES = {Mean: "mean", Din: "DIN", Dien: "DIEN", Sim: "SIM", Twin: "TWIN"}

@@ -11,13 +11,15 @@ from typing import Any
 
 from homespec.analysis.costs import Cost, cost_of
 from homespec.compiler import Analysis
-from homespec.graph import (
+from homespec.graph import Graph
+from homespec.lower.families import title_of
+from homespec.lower.tree import Role, TreeNode
+from homespec.nodes import (
     INPUT,
     ExpertSet,
     Feature,
     FeatureGate,
     Gate,
-    Graph,
     Input,
     Mix,
     Node,
@@ -26,8 +28,6 @@ from homespec.graph import (
     SelfGate,
     Tower,
 )
-from homespec.lower.families import title_of
-from homespec.lower.tree import Role, TreeNode
 from homespec.sequences import Sequence
 
 PARTS: dict[str, type[Node]] = {

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from homespec.analysis.sequence_costs import products_of
-from homespec.graph import (
+from homespec.graph import Graph
+from homespec.nodes import (
     INPUT,
     ExpertSet,
     Feature,
     FeatureGate,
     Gate,
-    Graph,
     Mix,
     Node,
     Port,

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 from homespec.checks.sequences import long_recurrence
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
-from homespec.graph import ExpertSet, FeatureGate, Gate, Graph, Mix
+from homespec.graph import Graph
 from homespec.lower.layers import Layer, Path, key_span, span_of
 from homespec.lower.tree import Role, TreeNode
+from homespec.nodes import ExpertSet, FeatureGate, Gate, Mix
 from homespec.schema.labels import parse_label
 from homespec.schema.models import Spec
 from homespec.schema.names import ROOT

@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
-from homespec.graph import (
-    ExpertSet,
-    FeatureGate,
-    Gate,
-    Graph,
-    Mix,
-    Node,
-    Objective,
-    SelfGate,
-    Tower,
-)
+from homespec.graph import Graph
 from homespec.lower.layers import Layer, key_span
+from homespec.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Objective, SelfGate, Tower
 from homespec.schema.names import ROOT
 from homespec.source import Document
 

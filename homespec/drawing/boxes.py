@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from homespec.graph import (
+from homespec.graph import Graph
+from homespec.nodes import (
     Batch,
     ExpertSet,
     Feature,
     FeatureGate,
     Gate,
-    Graph,
     Input,
     Mix,
     Node,

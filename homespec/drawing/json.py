@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from homespec.drawing.text import attributes, port_name
-from homespec.graph import Batch, Graph, Node, Placed
+from homespec.graph import Graph
+from homespec.nodes import Batch, Node, Placed
 
 
 def as_json(graph: Graph) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from homespec.analysis.yaml_text import flow
-from homespec.graph import Batch, Graph, Node, Port
+from homespec.graph import Graph
+from homespec.nodes import Batch, Node, Port
 
 IN_THE_NAME = ("name", "layer", "place", "level", "task")
 """Fields that a node's name and place in the tree say already."""

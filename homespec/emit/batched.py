@@ -14,7 +14,7 @@ from homespec.emit.gating import emit_feature_gates, emit_gates, emit_projection
 from homespec.emit.layout import Expr, Group, call, flat, literal
 from homespec.emit.slices import follows, inputs, part, runs, stacked
 from homespec.emit.stacks import input_of, members_of, mlp_logical, mlps, places_of, variable_name
-from homespec.graph import (
+from homespec.nodes import (
     Batch,
     ExpertSet,
     FeatureGate,

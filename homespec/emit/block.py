@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from homespec.emit.layout import Expr
-from homespec.graph import Node
+from homespec.nodes import Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from homespec.emit.layout import (
     strings,
 )
 from homespec.emit.sequences import Events
-from homespec.graph import INPUT, Batch, Feature, Graph, Input
+from homespec.graph import Graph
+from homespec.nodes import INPUT, Batch, Feature, Input
 from homespec.variant import Variant
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from homespec.emit.layout import Group, literal, mapping, packed
-from homespec.graph import ExpertSet, Graph
+from homespec.graph import Graph
+from homespec.nodes import ExpertSet
 from homespec.variant import Variant
 
 

@@ -9,7 +9,15 @@ from homespec.emit.block import Block, Columns, Logical, Scope
 from homespec.emit.layout import Expr, Group, call, flat, literal, sequence
 from homespec.emit.slices import heads, inputs, stacked
 from homespec.emit.stacks import input_of, members_of, mlp_logical, mlps, places_of, variable_name
-from homespec.graph import Batch, FeatureGate, FusedFeatureGate, Gate, Projection, Section, SelfGate
+from homespec.nodes import (
+    Batch,
+    FeatureGate,
+    FusedFeatureGate,
+    Gate,
+    Projection,
+    Section,
+    SelfGate,
+)
 
 
 def emit_projections(batch: Batch, variables: Scope) -> Block:

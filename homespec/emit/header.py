@@ -6,9 +6,10 @@ import hashlib
 import shlex
 
 from homespec import __version__
-from homespec.graph import ExpertSet, Graph, Input, Product
+from homespec.graph import Graph
 from homespec.lower.families import title_of
 from homespec.lower.tree import Role, TreeNode
+from homespec.nodes import ExpertSet, Input, Product
 from homespec.schema.models import Spec
 from homespec.sequences import Sequence
 from homespec.source import Document

@@ -30,13 +30,14 @@ from homespec.emit.layout import (
     strings,
 )
 from homespec.emit.plain import emit_node
-from homespec.graph import (
+from homespec.graph import Graph
+from homespec.lower.tree import TreeNode
+from homespec.nodes import (
     INPUT,
     Batch,
     ExpertSet,
     Feature,
     Gate,
-    Graph,
     Input,
     Node,
     Objective,
@@ -44,7 +45,6 @@ from homespec.graph import (
     Product,
     Tower,
 )
-from homespec.lower.tree import TreeNode
 from homespec.schema.models import Spec
 from homespec.schema.tensors import input_tensors
 from homespec.sequences import Sequence

@@ -7,17 +7,7 @@ from collections.abc import Callable
 from homespec.emit.block import Block, Variable
 from homespec.emit.layout import Expr, Group, call, flat, literal, sequence
 from homespec.emit.stacks import ACTIVATIONS, widths_of
-from homespec.graph import (
-    ExpertSet,
-    FeatureGate,
-    Gate,
-    Mix,
-    Node,
-    Placed,
-    Port,
-    SelfGate,
-    Tower,
-)
+from homespec.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, Port, SelfGate, Tower
 
 Variables = dict[str, Variable]
 LETTERS = {"feature_gate": "x", "experts": "e", "gate": "w", "self_gate": "s", "state": "z"}

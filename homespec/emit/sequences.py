@@ -17,7 +17,8 @@ from homespec.emit.layout import (
     sequence,
     strings,
 )
-from homespec.graph import Feature, Graph
+from homespec.graph import Graph
+from homespec.nodes import Feature
 from homespec.sequences import Dien, Din, Encoder, Mean, Sequence, Sim, Twin
 
 ACTIVATIONS = {"relu": "F.relu", "swish": "F.silu"}

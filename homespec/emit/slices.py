@@ -16,7 +16,7 @@ from itertools import groupby
 
 from homespec.emit.block import Columns, Scope
 from homespec.emit.layout import Expr, call, sequence
-from homespec.graph import INPUT, Port
+from homespec.nodes import INPUT, Port
 
 Reads = tuple[Port, ...]
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from homespec.emit.block import Logical, Scope
 from homespec.emit.layout import Expr, Group, call, sequence
 from homespec.emit.slices import inputs
-from homespec.graph import Batch, Node, Placed
+from homespec.nodes import Batch, Node, Placed
 
 N = TypeVar("N", bound=Node)
 ACTIVATIONS = {"relu": "F.relu", "swish": "F.silu"}

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
 from homespec.diagnostics import Span
-from homespec.graph import (
+from homespec.graph import Graph
+from homespec.lower.layers import Layer, SetPlan, span_of, states_each
+from homespec.lower.sequences import add_sequence
+from homespec.lower.tree import Role, TreeNode, nesting
+from homespec.nodes import (
     INPUT,
     ExpertSet,
     Feature,
     FeatureGate,
     Gate,
-    Graph,
     Input,
     Mix,
     Objective,
@@ -22,9 +25,6 @@ from homespec.graph import (
     SelfGate,
     Tower,
 )
-from homespec.lower.layers import Layer, SetPlan, span_of, states_each
-from homespec.lower.sequences import add_sequence
-from homespec.lower.tree import Role, TreeNode, nesting
 from homespec.schema.models import Feature as FeatureConfig
 from homespec.schema.models import Spec, overlay
 from homespec.schema.models import Tower as TowerConfig

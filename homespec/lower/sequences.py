@@ -6,7 +6,8 @@ import math
 
 from homespec import sequences as nodes
 from homespec.diagnostics import Span
-from homespec.graph import Feature, Graph, Port
+from homespec.graph import Graph
+from homespec.nodes import Feature, Port
 from homespec.schema.models import Encoder, Sequence, Sim, Spec, Twin
 from homespec.schema.sequences import EventField
 from homespec.schema.tensors import event_column, event_key, event_values

@@ -15,12 +15,12 @@ from collections.abc import Callable, Hashable
 from itertools import groupby
 from typing import TypeVar
 
-from homespec.graph import (
+from homespec.graph import Graph
+from homespec.nodes import (
     ExpertSet,
     Feature,
     FeatureGate,
     Gate,
-    Graph,
     Mix,
     Node,
     Placed,

@@ -15,17 +15,8 @@ import dataclasses
 from collections import Counter
 from typing import NamedTuple
 
-from homespec.graph import (
-    FeatureGate,
-    Gate,
-    Graph,
-    Node,
-    Placed,
-    Port,
-    Projection,
-    Section,
-    SelfGate,
-)
+from homespec.graph import Graph
+from homespec.nodes import FeatureGate, Gate, Node, Placed, Port, Projection, Section, SelfGate
 
 PURPOSES = ("down", "router", "gate", "self_gate")
 """What columns are for, in the order in which they lie: those without a bias first."""

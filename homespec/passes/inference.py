@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from homespec.graph import ExpertSet, Graph, Node, Objective, Tower
+from homespec.graph import Graph
+from homespec.nodes import ExpertSet, Node, Objective, Tower
 
 
 def drop_training(graph: Graph) -> Graph:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from homespec.graph import Graph, Objective, Product, Tower
+from homespec.graph import Graph
+from homespec.nodes import Objective, Product, Tower
 
 
 def prune(graph: Graph, tasks: Sequence[str]) -> Graph:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from homespec.graph import Gate, Graph, Mix, Node
+from homespec.graph import Graph
+from homespec.nodes import Gate, Mix, Node
 
 
 def drop_trivial_gates(graph: Graph) -> Graph:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import networkx as nx
 
-from homespec.graph import Batch, Graph, Mix, Node, Port
+from homespec.graph import Graph
+from homespec.nodes import Batch, Mix, Node, Port
 
 
 class BrokenGraphError(AssertionError):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from homespec.api import LoadedSpec, PathLike, build_module, load
-from homespec.graph import INPUT, Feature, Graph
+from homespec.graph import Graph
+from homespec.nodes import INPUT, Feature
 from homespec.sequences import Sequence
 
 MULTIPLE = 4

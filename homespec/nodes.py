@@ -1,0 +1,300 @@
+"""The nodes of a multi-task model.
+
+A node names the values it reads (`reads`), so edges never disagree with nodes. Node names are the
+logical names of the weights. Every node carries the span of the YAML that caused it.
+Shapes: B batch, V width of the input v, N width of what a node reads, K experts of a set,
+D expert width, L LoRAs, R rank, C choices of a gate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+from homespec.diagnostics import Span
+
+INPUT = "input"
+"""Name of the node that concatenates the features into v."""
+
+
+class Port(NamedTuple):
+    """A value: the output of `node`; `member` picks one of them where the node is a batch."""
+
+    node: str
+    member: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What all nodes have: a name, the values they read and the YAML that caused them."""
+
+    kind: ClassVar[str] = "node"
+    name: str
+    reads: tuple[Port, ...] = ()
+    span: Span
+
+    def renamed(self, move: Callable[[Port], Port]) -> Node:
+        """This node with every value that it reads replaced by `move(value)`."""
+        return dataclasses.replace(self, reads=tuple(map(move, self.reads)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature(Node):
+    """An input feature -> [B, width]. `source` is id, bucketize or dense.
+
+    It has a table of `rows`, or is looked up in that of the feature named `table`, which it then
+    reads. Boundaries are given, or there are `fitted` many, which are fitted to data. A dense one
+    has `numbers`, which a Linear brings to `width` if it is `projected`; where it is missing as a
+    whole, a vector may be `learned`.
+    """
+
+    kind: ClassVar[str] = "feature"
+    source: Literal["id", "bucketize", "dense"]
+    column: str
+    width: int
+    rows: int = 0
+    hashed: bool = False
+    boundaries: tuple[float, ...] = ()
+    numbers: int = 0
+    projected: bool = False
+    learned: bool = False
+    fitted: int = 0
+    table: str = ""
+
+    @property
+    def short(self) -> str:
+        """The name in the spec."""
+        return self.name.removeprefix("features.")
+
+    @property
+    def owner(self) -> str:
+        """The name of the node that owns the table."""
+        return self.table or self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input(Node):
+    """The concatenation v of all features -> [B, V]."""
+
+    kind: ClassVar[str] = "input"
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed(Node):
+    """A node of one layer that stands at one node of the task tree.
+
+    `place` is that node's name, or `name.0`, `name.1`, … where it has several states. `level` is
+    how deep it stands: groups by their depth, all tasks below the deepest group.
+    """
+
+    layer: str
+    place: str
+    level: int = 0
+
+    @property
+    def identifier(self) -> str:
+        """`place` as part of an identifier that no other place shares: names start with letters."""
+        name, _, index = self.place.partition(".")
+        return f"{index}_{name}" if index else name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureGate(Placed):
+    """x [B, N] -> x ⊙ Fea_Gate(x) [B, N] (HOME.md section 4). One LoRA needs no router.
+
+    It reads x; in an optimised graph also the projection that makes its low ranks and its router.
+    """
+
+    kind: ClassVar[str] = "feature_gate"
+    width: int
+    loras: int
+    rank: int
+    mix: Literal["after_sigmoid", "before_sigmoid"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FusedFeatureGate(FeatureGate):
+    """A feature gate that a kernel of its own computes on a GPU: the same values."""
+
+    kind: ClassVar[str] = "fused_feature_gate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertSet(Placed):
+    """x [B, N] -> K expert outputs [B, D] (HOME.md section 2); `widths` = (N, hidden…, D).
+
+    All experts read one value, or, if there are K, each its own. What is `folded` has its running
+    statistics in the weights: a set for inference.
+    """
+
+    kind: ClassVar[str] = "experts"
+    count: int
+    widths: tuple[int, ...]
+    norm: Literal["batch", "layer", "none", "folded"]
+    activation: Literal["swish", "relu", "dice", "none", "folded_dice"]
+    hidden_activation: Literal["relu", "swish"]
+    eps: float
+    momentum: float
+
+    @property
+    def width(self) -> int:
+        """Width D of the outputs."""
+        return self.widths[-1]
+
+    @property
+    def last_bias(self) -> bool:
+        """Batch norm removes a bias before it, which would then be a dead parameter."""
+        return self.norm != "batch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate(Placed):
+    """Concatenated states [B, N] -> weights over C experts [B, C]; `widths` = (N, hidden…, C).
+
+    A gate over one expert has the weight 1 and no parameters, unless it is a self gate. In an
+    optimised graph a gate of one Linear reads the projection that this Linear is a part of.
+    """
+
+    kind: ClassVar[str] = "gate"
+    widths: tuple[int, ...]
+    hidden_activation: Literal["relu", "swish"]
+
+    @property
+    def choices(self) -> int:
+        """Number C of experts it weighs."""
+        return self.widths[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfGate(Gate):
+    """A gate over the node's own set (HOME.md section 5): sigmoid if C == 1, else softmax."""
+
+    kind: ClassVar[str] = "self_gate"
+
+
+class Section(NamedTuple):
+    """Columns of a projection: those of `nodes`, `width` for each, that are read for one purpose.
+
+    `purpose` is down (without a bias), router, gate or self_gate. `loras` is how many matrices a
+    node's columns belong to.
+    """
+
+    purpose: str
+    nodes: tuple[str, ...]
+    width: int
+    loras: int = 1
+
+    @property
+    def columns(self) -> int:
+        """All columns."""
+        return len(self.nodes) * self.width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection(Placed):
+    """All Linears of gates that read one value x [B, N] as one: -> [B, columns of all sections]."""
+
+    kind: ClassVar[str] = "projection"
+    width: int
+    sections: tuple[Section, ...]
+
+
+class Residual(NamedTuple):
+    """A self gate's share in a mixture: the gate's value and the position of its set."""
+
+    gate: Port
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix(Placed):
+    """Gate weights [B, C] and expert sets -> the state [B, D] of a tree node.
+
+    `reads` holds the gate, then the sets in the gate's order, then the self gates; `residuals` says
+    to which set (by position) each self gate belongs. `counts` are the sets' numbers of experts.
+    A mixture of one expert may read no gate: its weight is 1.
+    """
+
+    kind: ClassVar[str] = "state"
+    width: int
+    counts: tuple[int, ...]
+    residual_positions: tuple[int, ...] = ()
+
+    @property
+    def gated(self) -> bool:
+        """Whether it reads a mixture gate."""
+        return len(self.reads) > len(self.counts) + len(self.residual_positions)
+
+    @property
+    def gate(self) -> Port:
+        """The mixture gate."""
+        return self.reads[0]
+
+    @property
+    def sets(self) -> tuple[Port, ...]:
+        """The expert sets, in the gate's order."""
+        return self.reads[self.gated :][: len(self.counts)]
+
+    @property
+    def residuals(self) -> tuple[Residual, ...]:
+        """The self gates and the positions of their sets."""
+        gates = self.reads[self.gated + len(self.counts) :]
+        return tuple(map(Residual, gates, self.residual_positions))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tower(Node):
+    """The state [B, D] of a task -> its logit [B]; `widths` = (D, hidden…, 1)."""
+
+    kind: ClassVar[str] = "tower"
+    task: str
+    widths: tuple[int, ...]
+    activation: Literal["relu", "swish"]
+    rate: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product(Node):
+    """The logits [B] of `factors` -> the logit [B] of the product of their probabilities."""
+
+    kind: ClassVar[str] = "product"
+    task: str
+    factors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective(Node):
+    """The loss of a task on its logit, with a weight (HOME.md section 6).
+
+    Binary cross-entropy; for a regression `loss` on label and logit in units of `scale`. `where`
+    names the task whose label must be 1 in the rows that count.
+    """
+
+    kind: ClassVar[str] = "objective"
+    task: str
+    label: str
+    weight: float
+    loss: Literal["binary", "squared", "absolute", "huber"] = "binary"
+    scale: float = 1.0
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(Node):
+    """Nodes of one kind and shape that the generated code evaluates together, in this order."""
+
+    kind: ClassVar[str] = "batch"
+    members: tuple[Node, ...]
+
+    def renamed(self, move: Callable[[Port], Port]) -> Node:
+        """This batch with the values that its members read replaced."""
+        return batch_of(self.name, tuple(m.renamed(move) for m in self.members))
+
+
+def batch_of(name: str, members: tuple[Node, ...]) -> Batch:
+    """A batch that reads what its members read; it points at the first member's YAML."""
+    reads = tuple(dict.fromkeys(port for member in members for port in member.reads))
+    return Batch(name=name, reads=reads, span=members[0].span, members=members)
