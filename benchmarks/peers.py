@@ -18,6 +18,7 @@ What a library has and the papers do not is taken out of its models, which makes
 
 The step is the same for all: forward, a loss per task as the libraries' trainers compute it (binary
 cross-entropy on their probabilities; on logits for ours), backward, torch's fused Adam, zero_grad.
+The floor is the bare matrix products of such a step, as in `homespec bench`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ from torch import Tensor, nn
 import homespec
 from homespec.analysis.yaml_text import flow
 from homespec.bench import counting
+from homespec.bench.floor import Floor
+from homespec.bench.gemms import gemms_of
 from homespec.bench.machine import machine
 from homespec.bench.memory import keep_freed_memory
 from homespec.bench.step import Trainee, model_loss
@@ -356,7 +359,8 @@ def measure(case: Case, peers: list[Peer], rows: int, rounds: int, eager_only: b
         actions[name] = trainee.step
     if max(losses.values()) - min(losses.values()) > 1e-3 * min(losses.values()):
         raise click.ClickException(f"float32 losses disagree: {losses}")
-    result.times = interleaved(actions, rounds, "cpu")
+    products = Floor(gemms_of(our_spec(case).analysis.graph), rows, "cpu", torch.float32)
+    result.times = interleaved({**actions, "floor": products.step}, rounds, "cpu")
     return result
 
 

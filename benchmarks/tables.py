@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "performance.md"
 BLOCK = re.compile(r"(<!-- results: ([\w-]+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-"""The names of a file and of what it measured: step, forward, inference, compile or peers."""
+"""The names of a file and of what it measured: step, forward, inference or a name of MEASURES."""
 
 REFERENCES = {"naive": "naive", "naive-compiled": "naive compiled", "floor": "floor"}
 
@@ -68,7 +68,22 @@ def compiling(result: dict[str, Any]) -> Iterator[str]:
             yield _row([str(case["tasks"]), variant, *(f"{each:.2f}" for each in took)])
 
 
-MEASURES = {"peers": peers, "compile": compiling}
+def where(result: dict[str, Any]) -> Iterator[str]:
+    """A line for each part of a step, a column for each size; the largest in the first comes first.
+
+    What is less than one per cent everywhere is left out.
+    """
+    found: dict[str, dict[str, float]] = result["shares"]
+    parts = dict.fromkeys(part for shares in found.values() for part in shares)
+    yield _row(["part of the step", *found])
+    yield _row(["---", *["---:"] * len(found)])
+    for part in parts:
+        shares = [each.get(part, 0.0) for each in found.values()]
+        if max(shares) >= 0.01:
+            yield _row([part, *(f"{share:.0%}" for share in shares)])
+
+
+MEASURES = {"peers": peers, "compile": compiling, "where": where}
 """What has a table of its own; all else is times of variants."""
 
 
@@ -99,9 +114,10 @@ def _row(cells: list[str]) -> str:
 def _machine(result: dict[str, Any]) -> str:
     machine, settings = result["machine"], result.get("settings", result)
     where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    batch = f"batch {settings['batch']}, " if "batch" in settings else ""
     return (
-        f"{where}; torch {machine['torch']}, Python {machine['python']}; batch"
-        f" {settings['batch']}, {settings['rounds']} rounds, seed {result['seed']}."
+        f"{where}; torch {machine['torch']}, Python {machine['python']};"
+        f" {batch}{settings['rounds']} rounds, seed {result['seed']}."
     )
 
 

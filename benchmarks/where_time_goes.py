@@ -1,8 +1,8 @@
-"""Where the time of a compiled training step goes on a CPU, as a table of shares.
+"""Where the time of a compiled training step goes on a CPU, as shares by size.
 
-    python benchmarks/where_time_goes.py SPEC [--batch N] [--precision bf16]
+    python benchmarks/where_time_goes.py [--sizes public "public, bf16"] [--json FILE]
 
-A profile of ours under torch.compile: the products, the loops that inductor generated, named by
+Profiles of ours under torch.compile: the products, the loops that inductor generated, named by
 what they are part of, and what is left for Python. Profiling adds a little to each kernel, so small
 sizes look more scattered than they are.
 """
@@ -10,15 +10,19 @@ sizes look more scattered than they are.
 from __future__ import annotations
 
 import argparse
+import json
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch._inductor.config
 from torch.profiler import ProfilerActivity, profile
 
 import homespec
+from homespec.bench.machine import machine
 from homespec.bench.memory import keep_freed_memory
-from homespec.bench.trainees import build, weights_of
+from homespec.bench.trainees import SEED, build, weights_of
+from homespec.writing import write_texts
 
 STEPS = 10
 LEAST = 0.01
@@ -39,6 +43,17 @@ PARTS = (
 """What the name of a generated kernel holds, and what it then is; the first that fits."""
 
 
+SPECS = Path(__file__).parent / "specs"
+SIZES = {
+    "small, 4 tasks": ("small", 512, "float32"),
+    "public": ("public", 2048, "float32"),
+    "public, bf16": ("public", 2048, "bf16"),
+    "industrial": ("industrial", 512, "float32"),
+    "industrial, bf16": ("industrial", 512, "bf16"),
+}
+"""By name: the spec, the batch and the precision."""
+
+
 def part_of(event: str) -> str:
     """What a profiler's event belongs to."""
     if "cpp_fused" in event:
@@ -48,9 +63,9 @@ def part_of(event: str) -> str:
     return "Adam" if "adam" in event.lower() else "Python, dispatch, copies"
 
 
-def shares(path: str, batch: int, precision: str) -> dict[str, float]:
+def shares(spec_name: str, batch: int, precision: str) -> dict[str, float]:
     """Of the time of a step, by part, the greatest first."""
-    spec = homespec.load(path)
+    spec = homespec.load(SPECS / f"{spec_name}.yaml")
     torch._inductor.config.cpp.enable_kernel_profile = True
     keep_freed_memory()
     step = build(spec, "ours-compiled", weights_of(spec), batch, "cpu", precision).trainee.step
@@ -66,24 +81,31 @@ def shares(path: str, batch: int, precision: str) -> dict[str, float]:
     return {part: took / total for part, took in sorted(found.items(), key=lambda x: -x[1])}
 
 
-def table(found: dict[str, float]) -> Iterator[str]:
-    """Lines of markdown."""
-    yield "| part of the step | share |"
-    yield "| --- | ---: |"
-    for part, share in found.items():
-        if share >= LEAST:
-            yield f"| {part} | {share:.0%} |"
-    yield f"| less than {LEAST:.0%} each | {sum(s for s in found.values() if s < LEAST):.0%} |"
+def table(found: dict[str, dict[str, float]]) -> Iterator[str]:
+    """Lines of Markdown: a column for each size; the parts in the order of the first."""
+    first = next(iter(found.values()))
+    parts = [part for part in first if any(each.get(part, 0) >= LEAST for each in found.values())]
+    yield f"| part of the step | {' | '.join(found)} |"
+    yield f"| --- |{' ---: |' * len(found)}"
+    for part in parts:
+        yield f"| {part} | {' | '.join(f'{each.get(part, 0):.0%}' for each in found.values())} |"
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure, print a table, and keep the result where it was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("spec")
-    parser.add_argument("--batch", type=int, default=2048)
-    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    print(*table(shares(given.spec, given.batch, given.precision)), sep="\n")
+    found = {}
+    for name in given.sizes:
+        torch.compiler.reset()
+        found[name] = shares(*SIZES[name])
+        print(*table({name: found[name]}), sep="\n", flush=True)
+    if given.json:
+        settings = {"rounds": STEPS}
+        result = {"machine": machine("cpu"), "settings": settings, "seed": SEED, "shares": found}
+        write_texts({given.json: json.dumps(result, indent=1) + "\n"})
 
 
 if __name__ == "__main__":
