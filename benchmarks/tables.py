@@ -83,7 +83,18 @@ def where(result: dict[str, Any]) -> Iterator[str]:
             yield _row([part, *(f"{share:.0%}" for share in shares)])
 
 
-MEASURES = {"peers": peers, "compile": compiling, "where": where}
+def unequal(result: dict[str, Any]) -> Iterator[str]:
+    """A line for each case: how many times as fast each form is as a product for each group."""
+    forms = list(dict.fromkeys(name for case in result["cases"] for name in case["ratios"]))
+    forms.remove("each")
+    yield _row(["groups that need", "", *forms])
+    yield _row(["---", "---", *["---:"] * len(forms)])
+    for case in result["cases"]:
+        cells = [_ratio(case["ratios"], "each", form) for form in forms]
+        yield _row([case["case"], case["precision"], *cells])
+
+
+MEASURES = {"peers": peers, "compile": compiling, "where": where, "unequal": unequal}
 """What has a table of its own; all else is times of variants."""
 
 

@@ -1,36 +1,46 @@
 """What to do with matrices of unequal width: a product each, padding, splitting or `grouped_mm`.
 
-    python benchmarks/unequal.py [--rounds N]
+    python benchmarks/unequal.py [--rounds N] [--json FILE]
 
 G groups of tasks read a state each, [G, B, N], and need a different number of columns: gates of 2,
-3, 5 and 7 tasks, or sets of 1, 2, 3 and 4 experts. Prints how long forward and backward take,
-compiled, against one product for each group; medians of interleaved rounds with quartiles.
+3, 5 and 7 tasks, or sets of 1, 2, 3 and 4 experts. In the last cases all read one value: today's
+code has a product for each number of experts. Prints how many times as fast forward and backward
+are, compiled, as with one product for each; medians of interleaved rounds with quartiles.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from homespec.bench.machine import machine
 from homespec.bench.memory import keep_freed_memory
 from homespec.bench.timing import interleaved, ratios
 from homespec.runtime import compiled
+from homespec.writing import write_texts
 
 
 @dataclass(frozen=True)
 class Case:
-    """`units` of each group, `width` columns for each, that read N numbers in B rows."""
+    """`units` of each group, `width` columns for each, that read N numbers in B rows.
+
+    With `one` all groups read the same value.
+    """
 
     name: str
     units: tuple[int, ...]
     width: int
     reads: int
     rows: int
+    one: bool = False
 
     @property
     def columns(self) -> list[int]:
@@ -44,7 +54,10 @@ CASES = (
     Case("sets of 1, 2, 3, 4 experts, batch 512", (1, 2, 3, 4), 64, 128, 512),
     Case("sets of 1, 2, 3, 4 experts, batch 4096", (1, 2, 3, 4), 256, 256, 4096),
     Case("sets of 2, 2, 2, 16 experts, batch 512", (2, 2, 2, 16), 64, 128, 512),
+    Case("sets of 4 and 8 experts on one value, batch 512", (4, 8), 64, 128, 512, one=True),
+    Case("sets of 4 and 8 experts on one value, batch 4096", (4, 8), 256, 256, 4096, one=True),
 )
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 Form = Callable[[Tensor, list[Tensor]], Tensor]
 
@@ -83,20 +96,37 @@ def grouped(x_GBN: Tensor, weights: list[Tensor]) -> Tensor:
     return _used(list(u_BC.split([len(w) for w in weights], dim=1)))
 
 
+def wide(x_GBN: Tensor, weights: list[Tensor]) -> Tensor:
+    """One wide product where all groups read the same value."""
+    u_BC = x_GBN[0] @ torch.cat(weights).mT
+    return _used(list(u_BC.split([len(w) for w in weights], dim=1)))
+
+
 def _used(parts: list[Tensor]) -> Tensor:
     """What follows reads every part once."""
     return torch.stack([F.silu(part).sum() for part in parts]).sum()
 
 
-def step(form: Form, case: Case) -> Callable[[], None]:
+def forms_of(case: Case) -> dict[str, Form]:
+    """What there is to try."""
+    if case.one:
+        return {"each": each, "wide": wide}
+    return {"each": each, "padded": padded, "split": split(case.width), "grouped_mm": grouped}
+
+
+def step(form: Form, case: Case, dtype: torch.dtype) -> Callable[[], None]:
     """Forward and backward of a form, compiled."""
     torch.manual_seed(0)
-    x = torch.randn(len(case.units), case.rows, case.reads, requires_grad=True)
-    weights = [torch.randn(n, case.reads).div(case.reads).requires_grad_() for n in case.columns]
+    sources = 1 if case.one else len(case.units)
+    x = torch.randn(sources, case.rows, case.reads, dtype=dtype, requires_grad=True)
+    weights = [
+        torch.randn(n, case.reads, dtype=dtype).div(case.reads).requires_grad_()
+        for n in case.columns
+    ]
     run = compiled(form, dynamic=False)
 
     def action() -> None:
-        run(x, weights).backward()  # type: ignore[no-untyped-call]
+        run(x.expand(len(case.units), -1, -1), weights).backward()  # type: ignore[no-untyped-call]
         x.grad = None
         for weight in weights:
             weight.grad = None
@@ -104,26 +134,44 @@ def step(form: Form, case: Case) -> Callable[[], None]:
     return action
 
 
+def measured(case: Case, precision: str, rounds: int) -> dict[str, Any]:
+    """Ratios by form; of what this version of torch cannot do, the reason."""
+    found: dict[str, Any] = {"case": case.name, "precision": precision, "ratios": {}, "cannot": {}}
+    actions = {}
+    for name, form in forms_of(case).items():
+        torch._dynamo.reset()
+        try:
+            actions[name] = step(form, case, DTYPES[precision])
+            actions[name]()
+        except Exception as error:
+            del actions[name]
+            found["cannot"][name] = str(error).strip().splitlines()[-1]
+    for name, ratio in ratios(interleaved(actions, rounds, "cpu"), "each").items():
+        found["ratios"][name] = asdict(ratio)
+    return found
+
+
 def main() -> None:
-    """Print a table of ratios: above 1 is faster than a product for each group."""
+    """Print ratios: above 1 is faster than a product for each group."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
     keep_freed_memory()
-    for case in CASES:
-        forms = {"each": each, "padded": padded, "split": split(case.width), "grouped_mm": grouped}
-        actions = {}
-        for name, form in forms.items():
-            torch._dynamo.reset()
-            try:
-                actions[name] = step(form, case)
-                actions[name]()
-            except Exception as error:  # what a version of torch cannot do is a result, too
-                del actions[name]
-                print(f"  {name}: {str(error).splitlines()[0][:90]}")
-        print(case.name)
-        for name, ratio in ratios(interleaved(actions, rounds, "cpu"), "each").items():
-            print(f"  {name:12} {ratio.median:5.2f}  [{ratio.low:.2f}, {ratio.high:.2f}]")
+    cases = []
+    for precision in DTYPES:
+        for case in CASES:
+            cases.append(measured(case, precision, given.rounds))
+            print(f"{case.name}, {precision}", flush=True)
+            for name, ratio in cases[-1]["ratios"].items():
+                low, high = ratio["low"], ratio["high"]
+                print(f"  {name:12} {ratio['median']:5.2f}  [{low:.2f}, {high:.2f}]", flush=True)
+            for name, reason in cases[-1]["cannot"].items():
+                print(f"  {name:12} {reason}", flush=True)
+    if given.json:
+        settings = {"rounds": given.rounds}
+        result = {"machine": machine("cpu"), "settings": settings, "seed": 0, "cases": cases}
+        write_texts({given.json: json.dumps(result, indent=1) + "\n"})
 
 
 if __name__ == "__main__":

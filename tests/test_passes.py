@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import sys
 
@@ -20,6 +21,7 @@ from homespec.graph import Graph
 from homespec.nodes import Batch, ExpertSet, Gate, Mix, Node, Objective, Port, Projection, Tower
 from homespec.passes import PASSES, Pass, Step, compiled, optimise, verify
 from homespec.passes.inference import drop_training, fold_batch_norm
+from homespec.passes.pipeline import run
 from homespec.passes.prune import prune
 from homespec.passes.trivial import drop_trivial_gates
 from homespec.passes.verify import BrokenGraphError
@@ -117,14 +119,57 @@ def test_optimised_and_plain_agree_for_industrial_sizes() -> None:
 
 
 DRAWS = (random_spec, random_family, random_topology)
+LIVE = 5
+"""Draws for each pass."""
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("skipped", PASSES)
-def test_each_pass_can_be_switched_off(skipped: str, seed: int) -> None:
-    """Outputs, gradients and running statistics stay what they were, to 1e-10 in float64."""
-    spec = DRAWS[seed % len(DRAWS)](seed)
-    compare(spec, Reference(spec), seed, ["optimised"], skip_passes=[skipped])
+@functools.cache
+def live_seeds(name: str, alone: bool) -> tuple[int, ...]:
+    """Draws in whose code a pass makes a difference: left out of all, or as the only one."""
+    found = []
+    for seed in range(120):
+        loaded = load(DRAWS[seed % len(DRAWS)](seed))
+        others = [p for p in PASSES if p != name]
+        ways = (PASSES, others) if alone else ([], [name])
+        one, other = (homespec.compile(loaded, skip_passes=list(way)) for way in ways)
+        if code_of(one) != code_of(other):
+            found.append(seed)
+            if len(found) == LIVE:
+                break
+    return tuple(found)
+
+
+def code_of(text: str) -> str:
+    """The text without what its head says of flags."""
+    return text.split('"""', 2)[2]
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["without", "alone"])
+@pytest.mark.parametrize("name", PASSES)
+def test_each_pass_without_and_alone(name: str, alone: bool) -> None:
+    """Outputs, gradients and running statistics stay what they were, to 1e-10 in float64.
+
+    In draws whose code is another for it.
+    """
+    seeds = live_seeds(name, alone)
+    assert len(seeds) == LIVE
+    skipped = [p for p in PASSES if p != name] if alone else [name]
+    for seed in seeds:
+        spec = DRAWS[seed % len(DRAWS)](seed)
+        compare(spec, Reference(spec), seed, ["optimised"], skip_passes=skipped)
+
+
+def test_a_pass_that_breaks_the_graph_is_found_at_once(graph: Graph) -> None:
+    def broken(graph: Graph) -> Graph:
+        return Graph(graph.name, graph.span, [n for n in graph if not isinstance(n, ExpertSet)])
+
+    def never(graph: Graph) -> Graph:
+        raise AssertionError("the pass before it broke the graph")
+
+    with pytest.raises(BrokenGraphError, match="after broken: values are read that nobody makes"):
+        run(graph, {"broken": broken, "never": never})
+    with pytest.raises(BrokenGraphError, match="after lowering"):
+        run(broken(graph), {})
 
 
 @pytest.mark.parametrize("seed", range(3))

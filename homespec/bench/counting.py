@@ -90,6 +90,27 @@ def cuda_kernels(action: Callable[[], object]) -> int:
     return sum(event.device_type == gpu for event in seen.events() or ())
 
 
+def skipped_graphs() -> int:
+    """Graphs that inductor has run without a CUDA graph in this process, though asked for one."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["inductor"]["cudagraph_skips"])
+
+
+def synchronises(action: Callable[[], object]) -> bool:
+    """Whether a function waits for the GPU, so that the next one cannot be sent ahead."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        action()
+    except RuntimeError as error:
+        if "synchroniz" not in str(error):
+            raise
+        return True
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return False
+
+
 def peak_memory(action: Callable[[], object], device: str) -> int:
     """Bytes at the highest point of a call above what is held when it starts."""
     if device == "cuda":

@@ -35,7 +35,9 @@ class Facts:
 
     `operations` are those of aten in an eager forward and backward, views not counted; `kernels`
     what compiled code launches for the same; `peak` bytes of a step above what lies there before;
-    `first` seconds of the first step in this process, whose caches may be warm.
+    `first` seconds of the first step in this process, whose caches may be warm; `skipped_graphs`
+    those that inductor ran without a CUDA graph though asked for one; `synchronises` whether a step
+    waits for the GPU.
     """
 
     difference: float | None = None
@@ -44,6 +46,8 @@ class Facts:
     kernels: int | None = None
     peak: int | None = None
     first: float | None = None
+    skipped_graphs: int | None = None
+    synchronises: bool | None = None
     compiling: dict[str, Seconds] = field(default_factory=dict)
 
 

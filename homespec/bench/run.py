@@ -105,13 +105,16 @@ class _Measurement:
             facts = self._facts(name)
             if VARIANTS[name].compiled:
                 self.say(f"  {name}: compiling")
-            before = counting.generated_kernels()
+            before, skipped = counting.generated_kernels(), counting.skipped_graphs()
             started = time.perf_counter()
             first = first_step(one)
             facts.first = time.perf_counter() - started
             if VARIANTS[name].compiled:
                 facts.kernels = counting.generated_kernels() - before
                 self.say(f"  {name}: compiled in {facts.first:.1f} s")
+            facts.skipped_graphs = counting.skipped_graphs() - skipped
+            if facts.skipped_graphs:
+                self.say(f"  {name}: {facts.skipped_graphs} graphs run without CUDA graphs")
             facts.difference = check_equal(name, first, expected, self.precision)
             found.append(one)
         return found
@@ -125,6 +128,9 @@ class _Measurement:
             facts.operations = counting.operations(trainee.backward)
         if self.settings.device == "cuda":
             facts.kernels = counting.cuda_kernels(trainee.backward)
+            facts.synchronises = counting.synchronises(trainee.step)
+            if facts.synchronises:
+                self.say(f"  {built.name}: a step waits for the GPU")
         elif facts.kernels is not None:
             facts.kernels += counting.external_kernels(trainee.backward)
         trainee.optimizer.zero_grad()

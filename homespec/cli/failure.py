@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,3 +29,11 @@ def needing(extra: str) -> Iterator[None]:
         if package in ("", "homespec"):  # a mistake of ours
             raise
         raise click.UsageError(f"{package} is missing: pip install 'homespec[{extra}]'.") from None
+
+
+def script_needs(extra: str, *packages: str) -> None:
+    """The same for a module that runs by `python -m`, before it imports them: exits with 2."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            click.echo(f"error: {package} is missing: pip install 'homespec[{extra}]'", err=True)
+            raise SystemExit(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,7 +53,20 @@ def option(group: str, *names: str, **kwargs: Any) -> Decorator:
 PATHS = click.Path(path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 MODEL, DATA, LEARNING, MACHINE, RUN = "Model", "Data", "Learning", "Machine", "Run"
-POSITIVE = click.FloatRange(0, min_open=True)
+
+
+class Finite(click.FloatRange):
+    """A number of a range that is neither NaN nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; fails like a number outside of the range."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+POSITIVE = Finite(0, min_open=True)
 
 
 @click.command(cls=Grouped, short_help="Train the model of a spec and measure it.")
@@ -124,7 +138,7 @@ POSITIVE = click.FloatRange(0, min_open=True)
     LEARNING,
     "--weight-decay",
     default=0.0,
-    type=click.FloatRange(0),
+    type=Finite(0),
     help="Of matrices: decoupled with adamw, in the gradient with adam.",
 )
 @option(LEARNING, "--clip", type=POSITIVE, help="Clip gradients to this norm.")
@@ -176,7 +190,7 @@ POSITIVE = click.FloatRange(0, min_open=True)
     "--merge-tables/--no-merge-tables",
     default=None,
     help="Make embedding tables of one width one tensor, which takes one look-up.  [default: unless"
-    " a CPU trains on batches of 4096 rows or more]",
+    " a CPU trains tables with adam on batches of 4096 rows or more]",
 )
 @option(RUN, "--out", type=FOLDER, help="Folder of the run.  [default: runs/NAME OF THE SPEC]")
 @option(RUN, "--gauc-by", metavar="COLUMN", help="Measure GAUC, too: by the users in this column.")
@@ -232,20 +246,20 @@ def train(
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a run, --overwrite starts anew: give one.")
     gc.enable()
-    import homespec
-    from homespec.cli.failure import exit_2_on, needing
-    from homespec.data import DataError
-    from homespec.train import RunError
+    with _interrupts_told():
+        import homespec
+        from homespec.cli.failure import exit_2_on, needing
+        from homespec.data import DataError
+        from homespec.train import RunError
 
-    with needing("train"):
-        from homespec.train import group, run, table
+        with needing("train"):
+            from homespec.train import group, run, table
 
-    with _told_once():
-        parsed = homespec.load(spec, flags)
-        out = out or Path("runs", parsed.name)
-        _check_writable(out)
-    place = run.Place(data, out, valid, resume, overwrite)
-    try:
+        with _told_once():
+            parsed = homespec.load(spec, flags)
+            out = out or Path("runs", parsed.name)
+            _check_writable(out)
+        place = run.Place(data, out, valid, resume, overwrite)
         with exit_2_on(DataError, RunError):
             with _told_once():
                 settings = _settings(ctx, out if resume else None, given)
@@ -253,12 +267,20 @@ def train(
                 result = run.train(parsed, place, settings, click.echo)
             except group.ElsewhereError:  # the process that has the error tells it
                 raise SystemExit(2) from None
-    except KeyboardInterrupt as interrupted:
         if not group.quiet():
-            click.echo(f"interrupted. {interrupted}".strip(), err=True)
+            table.show(result, out)
+
+
+@contextmanager
+def _interrupts_told() -> Iterator[None]:
+    """Ctrl-C says where the run can go on; the first of several processes does."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupted:
+        if not int(os.environ.get("RANK", "0")):
+            where = str(interrupted) or "--resume goes on from the last checkpoint, if there is one"
+            click.echo(f"interrupted. {where}", err=True)
         raise click.Abort from None
-    if not group.quiet():
-        table.show(result, out)
 
 
 @contextmanager

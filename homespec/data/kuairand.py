@@ -21,13 +21,18 @@ import shutil
 from pathlib import Path
 
 import click
+
+from homespec.cli.failure import exit_2_on, script_needs
+
+if __name__ == "__main__":
+    script_needs("data", "numpy", "pyarrow")
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from homespec.cli.failure import exit_2_on
 from homespec.data import DataError
 from homespec.data.files import digest
 from homespec.data.history import FIRST_TAG, OF_EVENTS, first_tag, with_histories

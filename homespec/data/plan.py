@@ -58,7 +58,7 @@ class Plan:
             for column in label.columns:
                 found.setdefault(column, f"task `{task}`")
         if self.users is not None:
-            found.setdefault(self.users, "the metric by user")
+            found.setdefault(self.users, "--gauc-by")
         return found
 
     @property

@@ -85,14 +85,26 @@ class Chunk:
         raise DataError(f"{self.file.path} has fewer rows than when it was opened: start again")
 
 
+REMEDIES = {
+    "multiple columns named": "its first line has to name the columns, each once",
+    "Empty CSV": "its first line has to name the columns",
+    "UTF8": "write it as UTF-8",
+}
+"""By what pyarrow says is wrong."""
+
+
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Errors of pyarrow as one line about the file."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise DataError(f"{path} is broken ({reason}); make or fetch it again") from None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason.removeprefix(f"Could not open CSV input source '{path}': ")[:200]
+        remedy = next(
+            (r for words, r in REMEDIES.items() if words in reason), "make or fetch it again"
+        )
+        raise DataError(f"{path} is broken ({reason}); {remedy}") from None
 
 
 class Source:
@@ -170,7 +182,7 @@ class Source:
             for column, close in self.missing(wanted).items()
         ]
         if missing:
-            raise DataError(f"{self} lacks columns of the spec: {'; '.join(missing)}")
+            raise DataError(f"{self} lacks columns: {'; '.join(missing)}")
         return pa.schema([(column, self.type_of(column)) for column in wanted])
 
 

@@ -19,6 +19,12 @@ from pathlib import Path
 from typing import IO
 
 import click
+
+from homespec.cli.failure import script_needs
+
+if __name__ == "__main__":
+    script_needs("data", "numpy", "pyarrow")
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv

@@ -123,8 +123,8 @@ class Keeper(lightning.Callback):
         bad = [n for n, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
         if bad:
             raise RunError(
-                f"the weights {bad[0]} and {len(bad) - 1} more are not finite at epoch"
-                f" {training.at.epoch + 1}, step {training.at.step}: try a smaller --lr or --clip 1"
+                f"the weights {bad[0]} and {len(bad) - 1} more are not finite {_when(training.at)}:"
+                " try a smaller --lr or --clip 1"
             )
         optimizer = training.learner.stored() | random_states()
         known = {"at": asdict(training.at), "history": asdict(self.history)}
@@ -179,3 +179,9 @@ def set_random_states(stored: Any) -> None:
     torch.set_rng_state(stored[f"{RANDOM}cpu"])
     if torch.cuda.is_available() and (state := stored.get(f"{RANDOM}cuda")) is not None:
         torch.cuda.set_rng_state(state)
+
+
+def _when(at: Position) -> str:
+    if at.batch:
+        return f"in epoch {at.epoch + 1}, at step {at.step}"
+    return f"after epoch {at.epoch}, at step {at.step}"

@@ -169,7 +169,8 @@ def log_loss(logit: Array, label: Array) -> float:
     """The mean binary cross-entropy of logits, of any size: log(1 + e^z) - y z."""
     seen = ~np.isnan(label)
     z, y = logit[seen].astype(np.float64), label[seen].astype(np.float64)
-    return float((np.logaddexp(0, z) - y * z).mean()) if len(z) else math.nan
+    with np.errstate(invalid="ignore"):  # of a model that is not finite any more
+        return float((np.logaddexp(0, z) - y * z).mean()) if len(z) else math.nan
 
 
 def calibration(predicted: Array, label: Array) -> float:

@@ -85,8 +85,8 @@ def task_results(
     return {
         name: TaskResult(
             kind=task.kind,
-            loss_first=first[name],
-            loss_last=last[name],
+            loss_first=first[name] or math.nan,  # exactly 0: no row had a label
+            loss_last=last[name] or math.nan,
             bayes_auc=_best(task, bayes),
             **{metric: _number(value) for metric, value in best[name].items()},
         )

@@ -77,14 +77,16 @@ class Rows:
         train, held_out = locate(data, valid)
         if held_out is None:
             raise DataError(
-                f"{train} has no rows to measure on: give a folder with train.parquet and"
-                " valid.parquet as --data, or more files as --valid"
+                f"there are no rows to measure on beside {train}: give a folder with"
+                " train.parquet and valid.parquet as --data, or more files as --valid"
             )
         rows = cls(spec, settings, Part(train, None), Part(held_out, None))._first()
         if rows.train.source.rows < settings.batch_size:
+            limited = settings.limit_rows == rows.train.source.rows
+            limit, or_more = (" by --limit-rows", ", or more rows") if limited else ("", "")
             raise DataError(
-                f"{train} has {rows.train.source.rows} rows, fewer than one batch of"
-                f" {settings.batch_size}: give a smaller --batch-size"
+                f"{train} has {rows.train.source.rows:,} rows{limit}, fewer than one batch of"
+                f" {settings.batch_size}: give a smaller --batch-size{or_more}"
             )
         for part, users in ((rows.train, None), (rows.valid, settings.gauc_by)):
             part.source.schema(Plan.of(spec, users).wanted)

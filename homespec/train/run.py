@@ -174,7 +174,9 @@ def _fit(training: Training, keeper: Keeper, out: Path, say: Say) -> int:
     settings, at = training.settings, training.at
     with _said_how_to_go_on(out), group.heard():
         training.losses.open(at.step)
-        if at.epoch < settings.epochs and not keeper.history.over(settings.patience):
+        if at.epoch >= settings.epochs:
+            say(f"all epochs are done: --epochs {at.epoch + 1} would train one more")
+        elif not keeper.history.over(settings.patience):
             left = settings.epochs - at.epoch
             keeper.hold_random()
             with undisturbed():

@@ -40,7 +40,7 @@ def check_same(before: Tree, now: Tree, where: str) -> None:
     more = f"; and {len(found) - SHOWN} more differences" if len(found) > SHOWN else ""
     raise RunError(
         f"{where} is of another spec: {'; '.join(found[:SHOWN])}{more}."
-        " Resume it with its own spec, or start another run in another --out"
+        " Resume it with its own spec and --set, or start another run in another --out"
     )
 
 

@@ -91,11 +91,18 @@ def summary(result: Result, out: Path) -> list[str]:
     speed = f"{result.rows_per_second:,.0f} rows/s after the first step, "
     files = ", ".join((WEIGHTS_FILE, METRICS_FILE, LOSSES_FILE))
     return [
+        *_unlabelled(result),
         *_epochs(result),
         f"{result.parameters:,} parameters; {'' if math.isnan(result.rows_per_second) else speed}"
         f"{result.seconds:.0f} s in all",
         f"{files} are in {out}",
     ]
+
+
+def _unlabelled(result: Result) -> list[str]:
+    names = [name for name, task in result.tasks.items() if math.isnan(task.loss_first)]
+    what = "task has" if len(names) == 1 else "tasks have"
+    return [f"{', '.join(names)}: the {what} no label in the rows to train on."] if names else []
 
 
 def _epochs(result: Result) -> list[str]:

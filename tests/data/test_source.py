@@ -112,7 +112,7 @@ def test_missing_columns_all_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         source.schema({"S_": "feature `x`", "s": "feature `s`", "zzz": "task `t`"})
     assert str(caught.value) == (
-        f"{tmp_path}/a.parquet lacks columns of the spec: feature `x` wants the column `S_`"
+        f"{tmp_path}/a.parquet lacks columns: feature `x` wants the column `S_`"
         " (did you mean `s`?); task `t` wants the column `zzz`"
     )
 
@@ -138,6 +138,21 @@ def test_a_broken_file_in_the_middle_is_named_when_it_is_read(
     path.write_bytes(content[:-100])
     with pytest.raises(DataError, match=r"/1\.parquet is not a parquet file"):
         open_source([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [
+        (b"", "its first line has to name the columns"),
+        (b"1,1\n1,2\n", "its first line has to name the columns, each once"),
+        (b"a,s\n1,caf\xe9\n", "write it as UTF-8"),
+    ],
+)
+def test_a_remedy_for_each_broken_csv(tmp_path: Path, content: bytes, remedy: str) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.csv is broken \(.*\); {remedy}$") as told:
+        rows_of(open_source([tmp_path / "a.csv"]))
+    assert str(told.value).count("a.csv") == 1
 
 
 def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ def test_errors_name_the_data(loaded: LoadedSpec, tmp_path: Path) -> None:
         list(Stream(loaded, source, 8))
     with pytest.raises(DataError, match=r"a\.parquet: task `odd`: its label `odd` holds 2"):
         hold(loaded, source)
-    with pytest.raises(DataError, match=r"a\.parquet lacks columns of the spec: .*`use`.*`user`"):
+    with pytest.raises(DataError, match=r"a\.parquet lacks columns: .*`use`.*`user`"):
         Stream(loaded, source, 8, users="use")
 
 

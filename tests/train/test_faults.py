@@ -214,6 +214,26 @@ def test_a_loss_that_is_not_finite(
     assert sorted(batch.features["user_id"].tolist()) == sorted(users[row] for row in listed)
 
 
+def test_weights_that_are_not_finite_at_the_end(
+    small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(self: keeper.Keeper, training: loop.Training, best: bool = False) -> None:
+        with torch.no_grad():
+            next(training.model.parameters()).fill_(torch.nan)
+        save(self, training, best)
+
+    save = keeper.Keeper.save
+    monkeypatch.setattr(keeper.Keeper, "save", spoiled)
+    with pytest.raises(RunError, match="are not finite after epoch 1, at step 11: "):
+        go(small, data, tmp_path, epochs=1, checkpoint_every=0)
+
+
+def test_a_run_that_is_done_says_so(small: LoadedSpec, data: Path, copied: Path) -> None:
+    said: list[str] = []
+    go(small, data, copied, said.append, epochs=1, resume=True)
+    assert "all epochs are done: --epochs 2 would train one more" in said
+
+
 def test_weights_that_are_not_finite_are_not_kept(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +245,7 @@ def test_weights_that_are_not_finite_are_not_kept(
 
     save = keeper.Keeper.save
     monkeypatch.setattr(keeper.Keeper, "save", spoiled)
-    with pytest.raises(RunError, match=r"weights .* are not finite at epoch 1, step 8.*--lr"):
+    with pytest.raises(RunError, match=r"weights .* are not finite in epoch 1, at step 8.*--lr"):
         go(small, data, tmp_path)
     assert step_of_last(tmp_path) == 4
 

@@ -10,15 +10,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import torch
+from click.testing import CliRunner
 
 import homespec
 from homespec.api import LoadedSpec
 from homespec.cli import train as cli_train
-from homespec.cli.main import main
+from homespec.cli.main import cli, main
 from homespec.data import DataError
 from homespec.data.batches import as_batch
 from homespec.data.held import hold
@@ -116,6 +118,36 @@ def test_too_few_rows(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="fewer than one batch of 256: give a smaller --batch-size"):
         train(small, data, tmp_path, Settings(batch_size=256, limit_rows=100), print)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_limit_of_rows_is_named(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
+    told = "has 100 rows by --limit-rows, fewer than one batch of 256: .* or more rows"
+    with pytest.raises(DataError, match=told):
+        train(small, data, tmp_path, Settings(batch_size=256, limit_rows=100), print)
+
+
+def test_a_task_without_a_label_has_no_loss(tmp_path: Path) -> None:
+    rows = 600
+    clicks, users = [i % 2 for i in range(rows)], [i % 90 for i in range(rows)]
+    for part, likes in (("train", [None] * rows), ("valid", clicks)):
+        columns = {"user_id": users, "is_click": clicks, "like": pa.array(likes, pa.int64())}
+        pq.write_table(pa.table(columns), tmp_path / f"{part}.parquet")
+    spec, settings = homespec.loads(TINY), Settings(batch_size=128, compile=False)
+    result = train(spec, tmp_path, tmp_path / "out", settings)
+    assert math.isnan(result.tasks["like"].loss_last)
+    assert result.tasks["click"].loss_last > 0
+    lines = table.summary(result, tmp_path)
+    assert lines[0] == "like: the task has no label in the rows to train on."
+
+
+@pytest.mark.parametrize("flag", ["--lr", "--clip", "--table-lr", "--weight-decay"])
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_flags_take_finite_numbers(flag: str, number: str, tmp_path: Path) -> None:
+    spec = tmp_path / "tiny.yaml"
+    spec.write_text(TINY)
+    ran = CliRunner().invoke(cli, ["train", str(spec), "--data", "x", flag, number])
+    assert ran.exit_code == 2
+    assert f"{number} is not a finite number." in ran.stderr
 
 
 def test_results_are_written_together(

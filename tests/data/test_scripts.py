@@ -1,0 +1,23 @@
+"""Scripts of `python -m` where their packages are not installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+WITHOUT = """
+import importlib.util, runpy
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "numpy" else find(name, *more)
+runpy.run_module("{module}", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("module", ["homespec.data.kuairand", "homespec.data.synth"])
+def test_the_extra_is_named(module: str) -> None:
+    code = WITHOUT.format(module=module)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "error: numpy is missing: pip install 'homespec[data]'\n"
