@@ -46,9 +46,9 @@ class Facts:
     kernels: int | None = None
     peak: int | None = None
     first: float | None = None
+    compiling: dict[str, Seconds] = field(default_factory=dict)
     skipped_graphs: int | None = None
     synchronises: bool | None = None
-    compiling: dict[str, Seconds] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -130,7 +130,7 @@ def test_a_task_without_a_label_has_no_loss(tmp_path: Path) -> None:
     rows = 600
     clicks, users = [i % 2 for i in range(rows)], [i % 90 for i in range(rows)]
     for part, likes in (("train", [None] * rows), ("valid", clicks)):
-        columns = {"user_id": users, "is_click": clicks, "like": pa.array(likes, pa.int64())}
+        columns = {"user_id": users, "is_click": clicks, "is_like": pa.array(likes, pa.int64())}
         pq.write_table(pa.table(columns), tmp_path / f"{part}.parquet")
     spec, settings = homespec.loads(TINY), Settings(batch_size=128, compile=False)
     result = train(spec, tmp_path, tmp_path / "out", settings)
