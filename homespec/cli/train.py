@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from homespec.cli.specs import set_option
+from homespec.train.settings import CHOICES
 
 if TYPE_CHECKING:
     from homespec.train.settings import Settings
@@ -131,7 +132,7 @@ POSITIVE = Finite(0, min_open=True)
     LEARNING,
     "--schedule",
     default="constant",
-    type=click.Choice(["constant", "cosine", "linear"]),
+    type=click.Choice(CHOICES["schedule"]),
     help="Of the learning rate behind the warm-up: cosine and linear fall to 0 at the end.",
 )
 @option(
@@ -146,14 +147,14 @@ POSITIVE = Finite(0, min_open=True)
     LEARNING,
     "--optimizer",
     default="adam",
-    type=click.Choice(["adam", "adamw"]),
+    type=click.Choice(CHOICES["optimizer"]),
     help="Of all weights but embedding tables.",
 )
 @option(
     LEARNING,
     "--table-optimizer",
     default="adam",
-    type=click.Choice(["adam", "adagrad"]),
+    type=click.Choice(CHOICES["table_optimizer"]),
     help="Of embedding tables; adagrad touches only the rows of a batch.",
 )
 @option(LEARNING, "--table-lr", default=0.05, type=POSITIVE, help="Learning rate of that adagrad.")
@@ -161,7 +162,7 @@ POSITIVE = Finite(0, min_open=True)
     LEARNING,
     "--weighting",
     default="fixed",
-    type=click.Choice(["fixed", "uncertainty", "gradnorm", "pcgrad", "cagrad"]),
+    type=click.Choice(CHOICES["weighting"]),
     help="How the tasks' losses become one gradient.",
 )
 @option(
@@ -175,7 +176,7 @@ POSITIVE = Finite(0, min_open=True)
     MACHINE,
     "--precision",
     default="float32",
-    type=click.Choice(["float32", "bf16"]),
+    type=click.Choice(CHOICES["precision"]),
     help="bf16 computes in bfloat16 and keeps weights in float32.",
 )
 @option(

@@ -27,7 +27,7 @@ from homespec.train.ranks import ranks
 from homespec.train.result import BAYES_FILE, Result
 from homespec.train.rows import Loaders, Rows
 from homespec.train.sameness import check_same, explicit
-from homespec.train.settings import Settings, changes, check_processes, from_json
+from homespec.train.settings import Settings, changes, check_processes, from_json, idle
 from homespec.train.trainer import trainer, undisturbed
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
     say(decide(settings.compile)[1])
     if apart := merging.told(settings):
         say(apart)
+    for line in idle(settings, settings.epochs * len(training.rows.training(epoch=0))):
+        say(f"note: {line}")
     _begun(spec, place, training, keeper, kept, say)
     graphs = _fit(training, keeper, place.out, say)
     found = _result(spec, place, training, keeper, graphs, time.perf_counter() - started)

@@ -12,10 +12,24 @@ from homespec.train import RunError
 SHUFFLE_ROWS = 262_144
 CHECKPOINT_EVERY = 2000
 
+CHOICES = {
+    "schedule": ("constant", "cosine", "linear"),
+    "optimizer": ("adam", "adamw"),
+    "table_optimizer": ("adam", "adagrad"),
+    "weighting": ("fixed", "uncertainty", "gradnorm", "pcgrad", "cagrad"),
+    "precision": ("float32", "bf16"),
+}
+
+CHOSEN = ("compile", "merge_tables")
+"""What a run chooses by itself where it is None."""
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. The flags of `homespec train` have the same names and say more."""
+    """How to train. The flags of `homespec train` have the same names and say more.
+
+    Raises ValueError for a word that is none of CHOICES.
+    """
 
     epochs: int = 1
     batch_size: int = 1024
@@ -56,6 +70,11 @@ class Settings:
     checkpoint_every: int = CHECKPOINT_EVERY
     """Steps between checkpoints inside an epoch; 0: only at the end of each epoch."""
 
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not {' or '.join(choices)}")
+
 
 FIXED = (
     "batch_size", "seed", "shuffle_rows", "limit_rows", "optimizer", "table_optimizer",
@@ -89,6 +108,19 @@ def changes(before: Settings, now: Settings) -> Iterator[str]:
         yield f"{_told(name, new)} in place of {_told(name, old)}"
 
 
+def idle(settings: Settings, steps: int) -> Iterator[str]:
+    """What is asked for and has no effect, or less than it should; `steps` are those of the run."""
+    if settings.table_optimizer == "adam" and settings.table_lr != Settings.table_lr:
+        yield "--table-lr has no effect without --table-optimizer adagrad"
+    if settings.merge_tables and not settings.optimize:
+        yield "--merge-tables has no effect with --no-optimize"
+    if settings.warmup_steps >= steps:
+        yield (
+            f"the run has {steps} steps, not more than --warmup-steps {settings.warmup_steps}:"
+            " the learning rate only rises"
+        )
+
+
 def check_processes(batch_size: int, processes: int) -> None:
     """Raise RunError if batches cannot be dealt to so many processes, two rows at least to each."""
     if batch_size % processes or batch_size < 2 * processes:
@@ -104,5 +136,5 @@ def _told(name: str, value: object) -> str:
     if isinstance(value, bool):
         return flag(name if value else f"no_{name}")
     if value is None:
-        return f"no {flag(name)}"
+        return f"{'its own choice of' if name in CHOSEN else 'no'} {flag(name)}"
     return f"{flag(name)} {value}"

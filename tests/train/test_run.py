@@ -28,7 +28,7 @@ from homespec.data.source import open_source
 from homespec.train import compiling, metrics, optimizers, result, run, table, trainer, weighting
 from homespec.train.compiling import decide, obstacle
 from homespec.train.result import Result
-from homespec.train.settings import Settings
+from homespec.train.settings import Settings, idle
 
 EAGER = Settings(batch_size=256, lr=1e-2, compile=False)
 
@@ -118,6 +118,21 @@ def test_too_few_rows(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="fewer than one batch of 256: give a smaller --batch-size"):
         train(small, data, tmp_path, Settings(batch_size=256, limit_rows=100), print)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_words_that_are_no_settings() -> None:
+    with pytest.raises(ValueError, match="schedule is 'cos', not constant or cosine or linear"):
+        Settings(schedule="cos")
+
+
+def test_what_has_no_effect_is_told() -> None:
+    assert list(idle(Settings(), 10)) == []
+    asked = Settings(table_lr=0.1, merge_tables=True, optimize=False, warmup_steps=12)
+    assert list(idle(asked, 12)) == [
+        "--table-lr has no effect without --table-optimizer adagrad",
+        "--merge-tables has no effect with --no-optimize",
+        "the run has 12 steps, not more than --warmup-steps 12: the learning rate only rises",
+    ]
 
 
 def test_a_limit_of_rows_is_named(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
