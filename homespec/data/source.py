@@ -280,9 +280,11 @@ def locate(data: Sequence[Path], valid: Sequence[Path] = ()) -> tuple[Source, So
     """The rows to train on and those held out, or None.
 
     One folder that holds `train` and perhaps `valid` (as .parquet, .csv, .csv.gz or folders) gives
-    both; `valid` given by name goes before. Other files and folders are taken as they are. Raises
-    DataError.
+    both; `valid` given by name goes before, of such a folder its `valid`. Other files and folders
+    are taken as they are. Raises DataError.
     """
+    if len(valid) == 1 and valid[0].is_dir() and (own := _split(valid[0], "valid")) is not None:
+        valid = [own]
     if len(data) == 1 and data[0].is_dir() and (train := _split(data[0], "train")) is not None:
         held_out = _split(data[0], "valid")
         data, valid = [train], valid or ([] if held_out is None else [held_out])

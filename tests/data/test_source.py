@@ -208,6 +208,9 @@ def test_locate(tmp_path: Path) -> None:
     source, valid = locate([tmp_path / "one"], [train, train])
     assert valid is not None
     assert (source.rows, valid.rows) == (3, 6)
+    source, valid = locate([train], [tmp_path / "one"])  # not its rows to train on
+    assert valid is not None
+    assert (source.rows, valid.rows) == (3, 1)
     assert locate([train, train])[0].rows == 6
     write(tmp_path / "two" / "train" / "1.parquet", table(0, 3))
     write(tmp_path / "two" / "train" / "2.parquet", table(0, 3))
