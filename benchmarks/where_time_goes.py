@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch._inductor.config
@@ -25,8 +24,6 @@ from homespec.bench.trainees import SEED, build, weights_of
 from homespec.writing import write_texts
 
 STEPS = 10
-LEAST = 0.01
-"""Smaller shares are added up."""
 
 PARTS = (
     ("silu_backward", "batch norm, Swish and mixtures, backward"),
@@ -81,18 +78,8 @@ def shares(spec_name: str, batch: int, precision: str) -> dict[str, float]:
     return {part: took / total for part, took in sorted(found.items(), key=lambda x: -x[1])}
 
 
-def table(found: dict[str, dict[str, float]]) -> Iterator[str]:
-    """Lines of Markdown: a column for each size; the parts in the order of the first."""
-    first = next(iter(found.values()))
-    parts = [part for part in first if any(each.get(part, 0) >= LEAST for each in found.values())]
-    yield f"| part of the step | {' | '.join(found)} |"
-    yield f"| --- |{' ---: |' * len(found)}"
-    for part in parts:
-        yield f"| {part} | {' | '.join(f'{each.get(part, 0):.0%}' for each in found.values())} |"
-
-
 def main() -> None:
-    """Measure, print a table, and keep the result where it was asked for."""
+    """Measure, print, and keep the result where it was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--json", type=Path)
@@ -101,7 +88,9 @@ def main() -> None:
     for name in given.sizes:
         torch.compiler.reset()
         found[name] = shares(*SIZES[name])
-        print(*table({name: found[name]}), sep="\n", flush=True)
+        print(name, flush=True)
+        for part, share in found[name].items():
+            print(f"  {share:4.0%}  {part}", flush=True)
     if given.json:
         settings = {"rounds": STEPS}
         result = {"machine": machine("cpu"), "settings": settings, "seed": SEED, "shares": found}

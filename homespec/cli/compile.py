@@ -66,6 +66,8 @@ def compile(  # noqa: A001
     """
     if check + diff + stdout > 1:
         raise click.UsageError("--check, --diff and --stdout exclude each other.")
+    if output and output.suffix == ".py" and not output.exists():
+        raise click.UsageError(f"-o takes a folder, not a file: give `-o {output.parent}`.")
     variant = variant_of(**asked)
     sound = analyses(paths, flags)
     if sound is None:

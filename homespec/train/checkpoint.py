@@ -148,3 +148,11 @@ def without_nan(value: object) -> object:
     if isinstance(value, list | tuple):
         return [without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def told(state: Json) -> str:
+    """Where a checkpoint stands, in words."""
+    at, epochs = state["at"], state["settings"]["epochs"]
+    if at["batch"]:
+        return f"at step {at['step']}, in epoch {at['epoch'] + 1} of {epochs}"
+    return f"at step {at['step']}, after epoch {at['epoch']} of {epochs}"

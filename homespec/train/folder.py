@@ -66,15 +66,7 @@ def found(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) 
 
 
 def _how_far(last: Path) -> str:
-    return f", {told(checkpoint.read_state(last))}"
-
-
-def told(state: checkpoint.Json) -> str:
-    """Where a checkpoint stands, in words."""
-    at, epochs = state["at"], state["settings"]["epochs"]
-    if at["batch"]:
-        return f"at step {at['step']}, in epoch {at['epoch'] + 1} of {epochs}"
-    return f"at step {at['step']}, after epoch {at['epoch']} of {epochs}"
+    return f", {checkpoint.told(checkpoint.read_state(last))}"
 
 
 def clear(out: Path) -> None:

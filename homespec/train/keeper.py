@@ -122,8 +122,9 @@ class Keeper(lightning.Callback):
         weights = {name: copied(value) for name, value in state.items()}
         bad = [n for n, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
         if bad:
+            where = checkpoint.told({**self.about, "at": asdict(training.at)})
             raise RunError(
-                f"the weights {bad[0]} and {len(bad) - 1} more are not finite {_when(training.at)}:"
+                f"the weights {bad[0]} and {len(bad) - 1} more are not finite {where}:"
                 " try a smaller --lr or --clip 1"
             )
         optimizer = training.learner.stored() | random_states()
@@ -179,9 +180,3 @@ def set_random_states(stored: Any) -> None:
     torch.set_rng_state(stored[f"{RANDOM}cpu"])
     if torch.cuda.is_available() and (state := stored.get(f"{RANDOM}cuda")) is not None:
         torch.cuda.set_rng_state(state)
-
-
-def _when(at: Position) -> str:
-    if at.batch:
-        return f"in epoch {at.epoch + 1}, at step {at.step}"
-    return f"after epoch {at.epoch}, at step {at.step}"

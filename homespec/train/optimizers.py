@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from homespec.train.tables import tables_of
 
-DENSE = ("adam", "adamw")
-TABLES = ("adam", "adagrad")
 SHAPES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: 0.5 + 0.5 * math.cos(math.pi * done),

@@ -103,7 +103,7 @@ def _begun(
         group.together(lambda: keeper.restore(training, kept))
         keeper.repair(training, kept)
         group.together(lambda: check_fitted(model, code, spec, place.out))
-        say(f"resumed {folder.told(kept.state)}")
+        say(f"resumed {checkpoint.told(kept.state)}")
     else:
         group.first(lambda: folder.clear(place.out))
         group.together(
@@ -210,7 +210,7 @@ def _way_on(out: Path) -> str:
     last = out / FOLDER / LAST
     if not (checkpoint.recover(last) if group.is_first() else last.exists()):
         return "There is no checkpoint yet"
-    where = folder.told(checkpoint.read_state(last))
+    where = checkpoint.told(checkpoint.read_state(last))
     return f"The checkpoint {where} is intact: --resume goes on from it"
 
 

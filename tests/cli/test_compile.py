@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -63,6 +64,13 @@ def test_nothing_is_written_if_one_spec_is_wrong(project: Path) -> None:
     assert code(result) == 1
     assert "unknown-member" in result.stderr
     assert not (project / "generated").exists()
+
+
+def test_a_file_as_output_is_refused(project: Path) -> None:
+    error = run("specs", "-o", "out/model.py").exception
+    assert isinstance(error, click.UsageError)
+    assert error.message == "-o takes a folder, not a file: give `-o out`."
+    assert not (project / "out").exists()
 
 
 def test_check_finds_what_is_missing(project: Path) -> None:

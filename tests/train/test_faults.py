@@ -224,7 +224,7 @@ def test_weights_that_are_not_finite_at_the_end(
 
     save = keeper.Keeper.save
     monkeypatch.setattr(keeper.Keeper, "save", spoiled)
-    with pytest.raises(RunError, match="are not finite after epoch 1, at step 11: "):
+    with pytest.raises(RunError, match="are not finite at step 11, after epoch 1 of 1: "):
         go(small, data, tmp_path, epochs=1, checkpoint_every=0)
 
 
@@ -245,7 +245,7 @@ def test_weights_that_are_not_finite_are_not_kept(
 
     save = keeper.Keeper.save
     monkeypatch.setattr(keeper.Keeper, "save", spoiled)
-    with pytest.raises(RunError, match=r"weights .* are not finite in epoch 1, at step 8.*--lr"):
+    with pytest.raises(RunError, match=r"not finite at step 8, in epoch 1 of 2: .*--lr"):
         go(small, data, tmp_path)
     assert step_of_last(tmp_path) == 4
 

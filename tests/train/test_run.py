@@ -28,7 +28,7 @@ from homespec.data.source import open_source
 from homespec.train import compiling, metrics, optimizers, result, run, table, trainer, weighting
 from homespec.train.compiling import decide, obstacle
 from homespec.train.result import Result
-from homespec.train.settings import Settings, idle
+from homespec.train.settings import CHOICES, Settings, idle
 
 EAGER = Settings(batch_size=256, lr=1e-2, compile=False)
 
@@ -276,11 +276,11 @@ def test_help_is_in_groups(
 
 
 def test_choices_of_the_command_line_are_all_that_there_are(small_file: Path) -> None:
-    """The command line spells them out, since it imports no torch."""
+    """They are spelled out in the settings, since the command line imports no torch."""
     choices = {p.name: p.type.choices for p in cli_train.train.params if hasattr(p.type, "choices")}
+    assert {name: tuple(choices[name]) for name in CHOICES} == CHOICES
     assert tuple(choices["weighting"]) == weighting.METHODS
-    assert tuple(choices["optimizer"]) == optimizers.DENSE
-    assert tuple(choices["table_optimizer"]) == optimizers.TABLES
+    assert set(choices["schedule"]) == set(optimizers.SHAPES)
     assert set(choices["precision"]) == set(trainer.PRECISIONS)
     defaults = cli_train.train.make_context("train", [str(small_file), "--data", "d"]).params
     for name, value in vars(Settings()).items():
