@@ -31,6 +31,8 @@ TIMEOUT = timedelta(minutes=30)
 TOLD, LOST = "homespec/told", "homespec/lost"
 
 _store: Store | None = None
+_agreed = False
+"""Whether the error that ends the run is one that all processes have found at the same place."""
 
 
 class ElsewhereError(RunError):
@@ -55,6 +57,8 @@ def joined() -> Iterator[None]:
     They stay together until the process ends, so a second run goes on with them. A group that there
     is already is used. Raises RunError where GPUs are too few.
     """
+    global _agreed
+    _agreed = False
     if launched() and not dist.is_initialized():
         _join()
     with heard():
@@ -75,7 +79,9 @@ def _join() -> None:
 
 
 def _leave() -> None:
-    """Close the connections; behind an error they end with the process, since others may hang."""
+    """Close the connections, which waits for the threads of gloo: one that still holds the last
+    tensor when Python ends aborts the process.
+    """
     if _store is not None and dist.is_initialized():
         dist.destroy_process_group()
 
@@ -107,6 +113,7 @@ def together(act: Callable[[], T]) -> T:
     (failed_R,), _ = gathered(torch.tensor([error is not None]))
     if not failed_R.any():
         return value
+    _agree()
     if error is not None and int(failed_R.nonzero()[0]) == rank():
         raise error
     raise ElsewhereError(str(error or "another process of the run failed"))
@@ -149,7 +156,13 @@ def check_same(what: str, value: Any) -> None:
 
 def fail(error: Exception) -> NoReturn:
     """Raise an error that all processes have found: the first one tells it."""
+    _agree()
     raise error if is_first() else ElsewhereError(str(error))
+
+
+def _agree() -> None:
+    global _agreed
+    _agreed = True
 
 
 # ---------------------------------------------------------------- errors of one process
@@ -159,11 +172,15 @@ def fail(error: Exception) -> NoReturn:
 def heard() -> Iterator[None]:
     """Let the others know of an error of this process, and be silent about one of another.
 
-    Raises ElsewhereError for the latter, and RunError if a process is gone that left no note.
+    Raises ElsewhereError for the latter, and RunError if a process is gone that left no note. From
+    then on an exchange may hang, and connections end with the process; behind an error that all
+    have found none does.
     """
     try:
         yield
     except BaseException as error:
+        if _agreed:
+            raise
         atexit.unregister(_leave)
         if _store is None or isinstance(error, ElsewhereError):
             raise

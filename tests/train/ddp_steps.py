@@ -6,6 +6,7 @@ python -m torch.distributed.run --nproc-per-node 2 ddp_steps.py MOMENT train SPE
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import steps
+import torch.distributed as dist
 
 import homespec
 from homespec.cli.main import main as command_line
@@ -56,6 +58,7 @@ def runs(folder: str) -> None:
     """Runs of all kinds; what is refused goes to a file of this process."""
     found: dict[str, Any] = {}
     here = Path(folder)
+    atexit.register(lambda: (here / f"{RANK}.joined").write_text(str(dist.is_initialized())))
 
     def go(name: str, norm: str = "none", **changed: Any) -> None:
         about = {k: changed.pop(k) for k in ("resume", "overwrite") if k in changed}

@@ -218,6 +218,13 @@ def test_refusals_are_told_once(found: list[dict[str, Any]], folder: Path) -> No
     assert not (folder / "seeds").exists()
 
 
+def test_connections_are_closed_behind_an_error_of_all(folder: Path) -> None:
+    """The last run of both processes was refused. A thread of gloo that still holds a tensor when
+    Python ends would abort it, once in a hundred times.
+    """
+    assert [(folder / f"{rank}.joined").read_text() for rank in (0, 1)] == ["False", "False"]
+
+
 def test_the_rows_of_a_bad_batch_are_of_the_process_that_met_it(folder: Path) -> None:
     with (folder / "nan" / "bad_batch.csv").open() as file:
         listed = [int(row["row"]) for row in csv.DictReader(file)]
