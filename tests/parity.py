@@ -132,4 +132,5 @@ def compare(
         for what, values in expected.items():
             assert_close(f"{layout}: {what}", found[what], values)
         logits = model.trunk(model.features(features))
+        logits = dict(zip(module.TASKS, logits.unbind(), strict=True))
         assert_close(f"{layout}: trunk", logits, expected["evaluated after a step"])

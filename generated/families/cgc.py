@@ -82,6 +82,29 @@ def apart(u_ABC, count):
     return u_ABC.unflatten(2, (count // len(u_ABC), -1)).transpose(1, 2).flatten(0, 1)
 
 
+class ReluApart(torch.autograd.Function):
+    """ReLU of what is set apart: u [A, B, C] -> [count, B, A/count * C].
+
+    The gradient is put side by side before it is masked: the other way round, torch.compile makes a
+    copy of it for each product that reads it.
+    """
+
+    @staticmethod
+    def forward(ctx, u_ABC, count):
+        h_MBN = F.relu(apart(u_ABC, count))
+        ctx.save_for_backward(h_MBN)
+        ctx.inputs = len(u_ABC)
+        return h_MBN
+
+    @staticmethod
+    def backward(ctx, grad_MBN):
+        grad_ABC, h_ABC = (
+            t_MBN.unflatten(0, (ctx.inputs, -1)).transpose(1, 2).flatten(2)
+            for t_MBN in (grad_MBN, *ctx.saved_tensors)
+        )
+        return torch.where(h_ABC > 0, grad_ABC, 0), None
+
+
 def as_wide(p_MD, u_ABC):
     """Parameters or statistics of M experts [M, D] as they lie in u: [A, 1, C]."""
     return p_MD.view(len(u_ABC), 1, -1)
@@ -117,10 +140,16 @@ class MLPs(nn.Module):
         u_ABC = torch.bmm(x_GBN, self.weights[0].view(len(x_GBN), -1, x_GBN.shape[-1]).mT)
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u_ABC = torch.bmm(self.activation(apart(u_ABC, len(weight))), weight.mT)
+                u_ABC = torch.bmm(self.hidden(u_ABC, len(weight)), weight.mT)
             if i < len(self.biases):
                 u_ABC = u_ABC + as_wide(self.biases[i], u_ABC).to(u_ABC.dtype)
         return u_ABC
+
+    def hidden(self, u_ABC, count):
+        """What the next GEMM reads: [A, B, count/A * N] -> [count, B, N]."""
+        if self.activation is F.relu:
+            return ReluApart.apply(u_ABC, count)
+        return self.activation(apart(u_ABC, count))
 
 
 class Experts(nn.Module):
@@ -540,7 +569,7 @@ class Features(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The expert hierarchy: v [B, 446] -> logits [B] by task."""
+    """The expert hierarchy: v [B, 446] -> logits [T, B] in the order of TASKS."""
 
     def __init__(self):
         super().__init__()
@@ -555,7 +584,6 @@ class Trunk(nn.Module):
         self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
 
     def forward(self, x_BV):
-        logits = {}
         # layer task
         e_task_shared_SKBD = self.experts_task_shared(x_BV.unsqueeze(0))
         e_task_click_SKBD = self.experts_task_click(x_BV.unsqueeze(0))
@@ -566,9 +594,7 @@ class Trunk(nn.Module):
         z_task_OBD = z_task_OBD + mix(w1_OBK, e_task_click_SKBD)
 
         # towers
-        y_TB = self.towers(z_task_OBD).squeeze(-1)
-        logits.update(zip(TOWERS, y_TB.unbind(), strict=True))
-        return {task: logits[task] for task in TASKS}
+        return self.towers(z_task_OBD).squeeze(-1)
 
 
 class Model(nn.Module):
@@ -580,9 +606,11 @@ class Model(nn.Module):
         self.trunk = Trunk()
         self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 
-    def forward(self, features):
+    def forward(self, features, stacked=False):
+        """Logits [B] by task; `stacked`: as one tensor [T, B], with nothing done for each task."""
         weight = self.trunk.towers.weights[0]
-        return self.trunk(self.features(features).to(weight.dtype))
+        logits_TB = self.trunk(self.features(features).to(weight.dtype))
+        return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
 
 
 def check_inputs(model, args, kwargs):
@@ -599,13 +627,16 @@ def check_inputs(model, args, kwargs):
             raise ValueError(f"{name} must be [B, {length}], not {list(features[name].shape)}")
 
 
-def losses(logits, labels):
-    """Binary cross-entropy by task, the mean over the rows whose label is not NaN (0 if none).
+def stacked_losses(logits, labels):
+    """Binary cross-entropy of each task, the mean over the rows whose label is not NaN (0 if none).
 
-    logits, labels: task -> [B]; a label is 0, 1 or NaN for not observed. -> task -> scalar.
+    logits, labels: task -> [B]; logits also [T, B]. A label is 0, 1 or NaN for not observed.
+    -> [T] in the order of TASKS.
     """
     labels_TB = torch.stack([labels[task] for task in TASKS])
-    logits_TB = torch.stack([logits[task] for task in TASKS])
+    logits_TB = logits
+    if not isinstance(logits, torch.Tensor):
+        logits_TB = torch.stack([logits[task] for task in TASKS])
     finest = torch.promote_types(logits_TB.dtype, labels_TB.dtype)
     finest = torch.promote_types(finest, torch.float32)
     labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
@@ -613,13 +644,17 @@ def losses(logits, labels):
     each_TB = F.binary_cross_entropy_with_logits(
         logits_TB, labels_TB.masked_fill(gone_TB, 0.0), reduction="none"
     )
-    loss_T = each_TB.masked_fill(gone_TB, 0.0).sum(1) / (~gone_TB).sum(1).clamp(min=1)
-    return dict(zip(TASKS, loss_T.unbind(), strict=True))
+    return each_TB.masked_fill(gone_TB, 0.0).sum(1) / (~gone_TB).sum(1).clamp(min=1)
+
+
+def losses(logits, labels):
+    """The loss of each task, of what `stacked_losses` takes: task -> scalar."""
+    return dict(zip(TASKS, stacked_losses(logits, labels).unbind(), strict=True))
 
 
 def loss(logits, labels):
-    """The weighted sum of all tasks' losses, a scalar."""
-    return torch.stack(list(losses(logits, labels).values())).sum()  # all weights are 1
+    """The weighted sum of all tasks' losses, a scalar; of what `stacked_losses` takes."""
+    return stacked_losses(logits, labels).sum()  # all weights are 1
 
 
 # Tensor of the model, logical names of its parts, what fills the braces along its first axis.

@@ -91,6 +91,6 @@ def model_loss(model: nn.Module, loss: Callable[[Tensors, Tensors], Tensor]) -> 
     """Loss of a generated model on features and labels by name."""
 
     def loss_of(features: Mapping[str, Tensor], labels: Tensors) -> Tensor:
-        return loss(model(features), labels)
+        return loss(model(features, stacked=True), labels)
 
     return loss_of

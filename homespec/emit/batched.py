@@ -13,7 +13,15 @@ from homespec.emit.block import Block, Logical, Scope, Variable
 from homespec.emit.gating import emit_feature_gates, emit_gates, emit_projections
 from homespec.emit.layout import Expr, Group, call, flat, literal
 from homespec.emit.slices import follows, inputs, part, runs, stacked
-from homespec.emit.stacks import input_of, members_of, mlp_logical, mlps, places_of, variable_name
+from homespec.emit.stacks import (
+    input_of,
+    members_of,
+    mlp_logical,
+    mlp_uses,
+    mlps,
+    places_of,
+    variable_name,
+)
 from homespec.nodes import (
     Batch,
     ExpertSet,
@@ -61,7 +69,7 @@ def _experts(batch: Batch, variables: Scope) -> Block:
         init=[(f"self.{batch.name}", make)],
         forward=[(variable_name(batch), call(f"self.{batch.name}", read))],
         logical=mlp_logical(f"{tensor}.mlps", pattern, axes, layers, first.last_bias) + logical,
-        uses={"Experts", "MLPs", *uses},
+        uses={"Experts", *mlp_uses(first.widths, first.hidden_activation), *uses},
     )
 
 
@@ -214,23 +222,18 @@ def _towers(batch: Batch, variables: Scope) -> Block:
     members, first = members_of(batch, Tower)
     make = mlps(len(members), first.widths, first.activation)
     read = Group(f"self.{batch.name}", (input_of(batch, variables),), tail=".squeeze(-1)")
-    target = variable_name(batch)
-    names = batch.name.upper()
     init: list[tuple[str, Expr]] = [(f"self.{batch.name}", make)]
     if any(m.rate is not None for m in members):
-        rates = f"[RATES.get(task, 0.5) for task in {names}]"
+        rates = f"[RATES.get(task, 0.5) for task in {batch.name.upper()}]"
         init.append(("", call(f"self.{batch.name}.start_at", rates)))
     return Block(
         batch,
         init=init,
-        forward=[
-            (target, read),
-            ("", call("logits.update", call("zip", names, f"{target}.unbind()", strict="True"))),
-        ],
+        forward=[(variable_name(batch), read)],
         logical=mlp_logical(
             f"trunk.{batch.name}", "towers.{}", (places_of(members),), len(first.widths) - 1
         ),
-        uses={"MLPs"},
+        uses=mlp_uses(first.widths, first.activation),
     )
 
 

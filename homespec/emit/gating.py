@@ -8,7 +8,15 @@ from dataclasses import replace
 from homespec.emit.block import Block, Columns, Logical, Scope
 from homespec.emit.layout import Expr, Group, call, flat, literal, sequence
 from homespec.emit.slices import heads, inputs, stacked
-from homespec.emit.stacks import input_of, members_of, mlp_logical, mlps, places_of, variable_name
+from homespec.emit.stacks import (
+    input_of,
+    members_of,
+    mlp_logical,
+    mlp_uses,
+    mlps,
+    places_of,
+    variable_name,
+)
 from homespec.nodes import (
     Batch,
     FeatureGate,
@@ -169,5 +177,5 @@ def _deep_gates(batch: Batch, members: list[Gate], variables: Scope, weigh: str)
             (places_of(members),),
             len(first.widths) - 1,
         ),
-        uses={"MLPs"},
+        uses=mlp_uses(first.widths, first.hidden_activation),
     )

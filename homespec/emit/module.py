@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import textwrap
 from collections.abc import Iterable
@@ -30,6 +31,7 @@ from homespec.emit.layout import (
     strings,
 )
 from homespec.emit.plain import emit_node
+from homespec.emit.stacks import variable_name
 from homespec.graph import Graph
 from homespec.lower.tree import TreeNode
 from homespec.nodes import (
@@ -69,13 +71,15 @@ def emit(
     where = _places(graph, document)
     features, logical = emit_features(graph, where, variant)
     blocks = _blocks(graph, plain)
+    tasks = list(variant.tasks or spec.tasks)
+    by_name = not _in_order(blocks, tasks)
     logical += [row for block in blocks for row in block.logical]
     context = {
         "title": _title(spec),
         "header": header(spec, document, file, root, graph, variant),
         "plain": plain,
         "inference": variant.inference,
-        **_constants(graph, spec, variant),
+        **_constants(graph, spec, tasks),
         **folding(graph, variant),
         "uses": {name for block in blocks for name in block.uses},
         "features": _template("features.py.jinja")
@@ -84,7 +88,8 @@ def emit(
         "width": features["width"],
         "fitted": features["fitted"],
         "trunk_init": _plain_init(blocks, where) if plain else _batched_init(blocks, where),
-        "trunk_forward": _forward(blocks),
+        "trunk_forward": _forward(blocks, by_name),
+        "by_name": by_name,
         "normalised": any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)),
         "cast": _cast(graph, plain),
         "lists": _lists(logical),
@@ -143,8 +148,7 @@ def _lines(file: str, lines: set[int]) -> str:
     return f"{harmless(file.rpartition('/')[2])}:{shown}"
 
 
-def _constants(graph: Graph, spec: Spec, variant: Variant) -> dict[str, Any]:
-    tasks = list(variant.tasks or spec.tasks)
+def _constants(graph: Graph, spec: Spec, tasks: list[str]) -> dict[str, Any]:
     dense = [(n, str(f.dense)) for n, f in spec.features.items() if f.kind == "dense"]
     objectives = {o.task: o for o in graph.of(Objective)}
     scales = [(t, literal(spec.tasks[t].scale)) for t in tasks if spec.tasks[t].scale != 1.0]
@@ -188,7 +192,7 @@ def _label_graph(objectives: list[Objective], spec: Spec) -> dict[str, Any]:
         "trained": bool(objectives),
         "labels": packed("LABELS", mapping([(task, literal(label)) for task, label in labels])),
         "weights": packed("WEIGHTS", mapping(weights)),
-        "weighted": any(o.weight != 1 for o in objectives),
+        "runs": _weight_runs([o.weight for o in objectives]),
         "where": packed("WHERE", mapping(where)) if where else "",
         "losses": [
             (packed(loss.upper(), strings(names)), loss.upper(), LOSSES[loss])
@@ -198,6 +202,14 @@ def _label_graph(objectives: list[Objective], spec: Spec) -> dict[str, Any]:
         if kinds != {"binary"}
         else [],
     }
+
+
+def _weight_runs(weights: list[float]) -> str:
+    """The constant with the lengths and weights of runs of tasks of one weight; none for all 1."""
+    if all(weight == 1 for weight in weights):
+        return ""
+    runs = [(len(list(run)), weight) for weight, run in itertools.groupby(weights)]
+    return packed("RUNS", sequence([sequence([str(n), literal(w)]) for n, w in runs], "[]"))
 
 
 def _blocks(graph: Graph, plain: bool) -> list[Block]:
@@ -280,7 +292,21 @@ def _module_dict(modules: dict[str, Any] | Expr) -> Expr:
     return call("nn.ModuleDict", mapping([(k, _module_dict(m)) for k, m in modules.items()]))
 
 
-def _forward(blocks: list[Block]) -> str:
+def _in_order(blocks: list[Block], tasks: list[str]) -> bool:
+    """Whether the batches of towers hold the logits of all tasks in their order."""
+    members = [m for batch in _tower_batches(blocks) for m in batch.members]
+    return tasks == [m.task for m in members if isinstance(m, Tower)]
+
+
+def _tower_batches(blocks: list[Block]) -> list[Batch]:
+    return [b.node for b in blocks if isinstance(b.node, Batch) and _is_tower(b.node)]
+
+
+def _is_tower(node: Node) -> bool:
+    return isinstance(_first(node), Tower)
+
+
+def _forward(blocks: list[Block], by_name: bool) -> str:
     lines: list[str] = []
     layer = ""
     for block in blocks:
@@ -289,7 +315,20 @@ def _forward(blocks: list[Block]) -> str:
             lines += [""] if lines else []
             lines.append(f"{INDENT * 2}# {layer}")
         lines += [assign(target, expr, 2) for target, expr in block.forward]
-    return "\n".join(lines)
+        if by_name and isinstance(block.node, Batch) and _is_tower(block.node):
+            lines.append(assign("", _logits_by_task(block.node), 2))
+    if by_name:
+        return "\n".join([*lines, f"{INDENT * 2}return torch.stack([logits[t] for t in TASKS])"])
+    names = [variable_name(batch) for batch in _tower_batches(blocks)]
+    if len(names) > 1:
+        return "\n".join([*lines, lay("return ", call("torch.cat", sequence(names, "[]")), 2)])
+    ((_, logits),) = blocks[-1].forward
+    return "\n".join([*lines[:-1], lay("return ", logits, 2)])
+
+
+def _logits_by_task(batch: Batch) -> Expr:
+    logits = f"{variable_name(batch)}.unbind()"
+    return call("logits.update", call("zip", batch.name.upper(), logits, strict="True"))
 
 
 def _cast(graph: Graph, plain: bool) -> str:
@@ -298,7 +337,7 @@ def _cast(graph: Graph, plain: bool) -> str:
         return ""
     if plain:
         return f'towers["{graph.of(Tower)[0].task}"].linears[0].weight'
-    towers = next(n.name for n in graph if isinstance(_first(n), Tower))
+    towers = next(n.name for n in graph if _is_tower(n))
     return f"{towers}.weights[0]"
 
 

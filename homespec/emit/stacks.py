@@ -60,6 +60,11 @@ def mlps(count: int, widths: tuple[int, ...], activation: str, last_bias: bool =
     return call("MLPs", str(count), widths_of(widths), **options)
 
 
+def mlp_uses(widths: tuple[int, ...], activation: str) -> set[str]:
+    """The classes that a stack of MLPs needs."""
+    return {"MLPs", "ReluApart"} if len(widths) > 2 and activation == "relu" else {"MLPs"}
+
+
 def mlp_logical(
     tensor: str,
     pattern: str,

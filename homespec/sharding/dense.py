@@ -122,8 +122,8 @@ class Dense(nn.Module):
         nothing = torch.empty(0, dtype=torch.int64, device=weight.device)
         # values of what is pooled: they were looked up already
         read = {**dict.fromkeys(found.pooled, nothing), **inputs.features}
-        logits: Tensors = self.trunk(self._features(read, found).to(weight.dtype))
-        return logits
+        logits_TB = self.trunk(self._features(read, found).to(weight.dtype))
+        return dict(zip(self.code.TASKS, logits_TB.unbind(), strict=True))
 
     def _features(self, features: Tensors, found: Embeddings) -> Tensor:
         """The generated `Features`, whose tables have this batch for as long as it runs."""

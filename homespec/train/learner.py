@@ -170,7 +170,7 @@ def step_of(model: nn.Module, code: ModuleType) -> Step:
     """A function of features and labels to the tasks' own losses [T]."""
 
     def step(features: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
-        losses = code.losses(model(features), labels)
-        return torch.stack([losses[task] for task in code.TASKS])
+        losses_T: Tensor = code.stacked_losses(model(features, stacked=True), labels)
+        return losses_T
 
     return step

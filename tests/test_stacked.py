@@ -1,0 +1,99 @@
+"""Logits of all tasks as one tensor: equal to those by task, and as many operations for any T."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch.aot_autograd import make_boxed_func
+
+import homespec
+from homespec.bench.inputs import random_features, random_labels
+from homespec.bench.scaling import scaled
+from homespec.bench.step import model_loss
+
+SMALL = Path(__file__).parents[1] / "benchmarks/specs/small.yaml"
+GROUPS = "features: {x: {dense: 6}}\ngroups: {g: [a, b], h: [c]}\nexperts: {width: 4}\n"
+SPECS = {
+    "in order": "tasks: {a: {}, b: {}, c: {}}",
+    "in another order": "tasks: {c: {}, a: {}, b: {}}",
+    "unequal towers": "tasks: {a: {}, b: {}, c: {tower: {hidden: [3]}}}",
+    "sample spaces": "tasks: {a: {}, b: {where: a}, c: {where: a}}",
+    "weights": "tasks: {a: {weight: 2}, b: {weight: 2}, c: {weight: 0.5}}",
+    "one weight": "tasks: {a: {weight: 2}, b: {weight: 2}, c: {weight: 2}}",
+    "regression": "tasks: {a: {}, b: {kind: regression, scale: 10}, c: {}}",
+    "product": "tasks: {p: {product: [a, c]}, a: {}, b: {}, c: {}}",
+}
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize("tasks", SPECS.values(), ids=SPECS)
+def test_stacked_equals_by_task(tasks: str, optimize: bool) -> None:
+    """Logits bit by bit; losses to rounding, from formulas, whatever form the logits have."""
+    spec = homespec.loads(f"homespec: 1\nname: t\n{GROUPS}{tasks}\n")
+    code = homespec.build_module(spec, optimize=optimize)
+    torch.manual_seed(0)
+    model = homespec.build(spec, optimize=optimize, dtype=torch.float64).eval()
+    features, labels = random_features(spec, 16, "cpu"), random_labels(spec, 16, "cpu")
+    logits, logits_TB = model(features), model(features, stacked=True)
+    assert list(logits) == list(code.TASKS)
+    assert torch.equal(logits_TB, torch.stack(list(logits.values())))
+    expected = formulas(code, logits, labels)
+    for given in (logits, logits_TB):
+        torch.testing.assert_close(code.losses(given, labels), expected)
+        torch.testing.assert_close(
+            code.stacked_losses(given, labels), torch.stack([expected[t] for t in code.TASKS])
+        )
+        total = sum(code.WEIGHTS[task] * loss for task, loss in expected.items())
+        torch.testing.assert_close(code.loss(given, labels), total)
+
+
+def formulas(
+    code: ModuleType, logits: dict[str, Tensor], labels: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Each task's loss by itself."""
+    found = {}
+    for task, logit in logits.items():
+        label = labels[task].double() / getattr(code, "SCALES", {}).get(task, 1.0)
+        seen = ~label.isnan()
+        if task in getattr(code, "WHERE", {}):
+            seen &= labels[code.WHERE[task]] == 1
+        regression = {"SQUARED": F.mse_loss, "HUBER": F.huber_loss}
+        measure = next(
+            (measure for name, measure in regression.items() if task in getattr(code, name, ())),
+            F.binary_cross_entropy_with_logits,
+        )
+        found[task] = measure(logit[seen], label[seen])
+    return found
+
+
+def operations(tasks: int) -> list[Counter[str]]:
+    """What the compiled step of the small size computes, forward and backward."""
+    found: list[Counter[str]] = []
+
+    def note(graph: fx.GraphModule, example: Any) -> Any:
+        found.append(Counter(str(n.target) for n in graph.graph.nodes if n.op == "call_function"))
+        return make_boxed_func(graph.forward)
+
+    spec = scaled(homespec.load(SMALL), tasks)
+    code, model = homespec.build_module(spec), homespec.build(spec)
+    backend = aot_autograd(fw_compiler=note, bw_compiler=note)
+    step = torch.compile(
+        model_loss(model, code.loss), backend=backend, fullgraph=True, dynamic=False
+    )
+    step(random_features(spec, 8, "cpu"), random_labels(spec, 8, "cpu")).backward()
+    return found
+
+
+def test_a_compiled_step_has_no_operations_for_single_tasks() -> None:
+    """Those would be kernels of their own on a GPU."""
+    few = operations(4)
+    assert len(few) == 2
+    assert few == operations(16)
