@@ -94,7 +94,21 @@ def unequal(result: dict[str, Any]) -> Iterator[str]:
         yield _row([case["case"], case["precision"], *cells])
 
 
-MEASURES = {"peers": peers, "compile": compiling, "where": where, "unequal": unequal}
+def schedule(result: dict[str, Any]) -> Iterator[str]:
+    """A line for each variant of each size: launches and megabytes of a training step."""
+    head = ["size", "tasks", "batch", "", "launches", "of them products", "MB of generated kernels"]
+    yield _row([*head, "MB of products", "floor MB"])
+    yield _row(["---", "---:", "---:", "---", *["---:"] * 5])
+    for case in result["cases"]:
+        size = [case["size"], str(case["tasks"]), str(case["batch"]), case["variant"]]
+        launches = [case["kernels"] + case["products"], case["products"]]
+        moved = [case[name] / 1e6 for name in ("kernel_bytes", "product_bytes", "floor")]
+        yield _row([*size, *(f"{n:,}" for n in launches), *(f"{mb:,.0f}" for mb in moved)])
+
+
+MEASURES = {
+    "peers": peers, "compile": compiling, "where": where, "unequal": unequal, "schedule": schedule
+}  # fmt: skip
 """What has a table of its own; all else is times of variants."""
 
 
@@ -125,11 +139,11 @@ def _row(cells: list[str]) -> str:
 def _machine(result: dict[str, Any]) -> str:
     machine, settings = result["machine"], result.get("settings", result)
     where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
-    batch = f"batch {settings['batch']}, " if "batch" in settings else ""
-    return (
-        f"{where}; torch {machine['torch']}, Python {machine['python']};"
-        f" {batch}{settings['rounds']} rounds, seed {result['seed']}."
-    )
+    about = [f"batch {settings['batch']}"] if "batch" in settings else []
+    if "rounds" in settings:
+        about += [f"{settings['rounds']} rounds", f"seed {result['seed']}"]
+    what = f" {', '.join(about)}." if about else ""
+    return f"{where}; torch {machine['torch']}, Python {machine['python']};{what}".rstrip(";")
 
 
 def filled(text: str) -> str:

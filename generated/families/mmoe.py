@@ -102,7 +102,7 @@ class ReluApart(torch.autograd.Function):
             t_MBN.unflatten(0, (ctx.inputs, -1)).transpose(1, 2).flatten(2)
             for t_MBN in (grad_MBN, *ctx.saved_tensors)
         )
-        return torch.where(h_ABC > 0, grad_ABC, 0), None
+        return torch.ops.aten.threshold_backward(grad_ABC, h_ABC, 0), None
 
 
 def as_wide(p_MD, u_ABC):

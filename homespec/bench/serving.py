@@ -19,7 +19,7 @@ from homespec.api import LoadedSpec
 from homespec.bench.inputs import random_features
 from homespec.bench.step import Tensors, compiled
 from homespec.bench.trainees import SEED
-from homespec.bench.variants import VARIANTS
+from homespec.bench.variants import GRAPHS, VARIANTS
 
 Serve = Callable[[], Tensor]
 """Logits of all tasks for the batch, [T, B]."""
@@ -59,12 +59,13 @@ def server(
     features = random_features(spec, rows, device)
 
     def logits_of(features: Any) -> Tensor:
-        return torch.stack([logits.float() for logits in model(features).values()])
+        logits_TB: Tensor = model(features, stacked=True)
+        return logits_TB.float()
 
     run = compiled(logits_of, variant.mode) if variant.mode else logits_of
 
     def serve() -> Tensor:
-        if variant.mode == "reduce-overhead":
+        if variant.mode in GRAPHS:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         bf16 = precision == "bf16"
         cast = torch.autocast(device, torch.bfloat16) if bf16 else contextlib.nullcontext()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from homespec import runtime
+from homespec.bench.variants import FUSED, GRAPHS, Mode
 
 Tensors = dict[str, Tensor]
 LossOf = Callable[[Any, Any], Tensor]
@@ -25,7 +26,7 @@ class Trainee:
     """A model in training mode with one batch to train on, eager or compiled.
 
     The loss is part of what is compiled; the optimiser, torch's fused Adam, is one kernel or few
-    already. `bf16` means autocast over forward and loss. `mode` is that of torch.compile.
+    already. `bf16` means autocast over forward and loss.
     """
 
     model: nn.Module
@@ -34,7 +35,7 @@ class Trainee:
     labels: Any
     device: str
     bf16: bool = False
-    mode: str | None = None
+    mode: Mode | None = None
 
     def __post_init__(self) -> None:
         self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
@@ -68,7 +69,7 @@ class Trainee:
 
     def _mark(self) -> None:
         """Tell CUDA graphs that what the last step put out is no longer needed."""
-        if self.mode == "reduce-overhead":
+        if self.mode in GRAPHS:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
     def _autocast(self) -> AbstractContextManager[object]:
@@ -79,12 +80,15 @@ def _nothing() -> AbstractContextManager[object]:
     return contextlib.nullcontext()
 
 
-def compiled(function: F, mode: str) -> F:
+def compiled(function: F, mode: Mode) -> F:
     """The function under torch.compile, of a fixed shape and without graph breaks."""
     if mode == "default":
         return runtime.compiled(function, dynamic=False)
+    options = FUSED if mode in ("fused", "fused-graphs") else {}
+    if mode in GRAPHS:
+        options = options | {"triton.cudagraphs": True}
     own = runtime.own(function)
-    return cast(F, torch.compile(own, fullgraph=True, dynamic=False, mode=mode))
+    return cast(F, torch.compile(own, fullgraph=True, dynamic=False, options=options))
 
 
 def model_loss(model: nn.Module, loss: Callable[[Tensors, Tensors], Tensor]) -> LossOf:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from homespec.variant import Target
 
@@ -11,16 +11,31 @@ FLOOR = "floor"
 """Not a model: the bare matrix products of one; see `floor`."""
 
 
+Mode = Literal["default", "reduce-overhead", "fused", "fused-graphs"]
+"""Modes of torch.compile, and two with its options FUSED, the second one with CUDA graphs."""
+
+GRAPHS = ("reduce-overhead", "fused-graphs")
+"""The modes with CUDA graphs."""
+
+FUSED: dict[str, Any] = {
+    "realize_reads_threshold": 40,
+    "realize_acc_reads_threshold": 40,
+    "realize_opcount_threshold": 1000,
+}
+"""Has inductor compute again what several kernels read, in place of writing it to memory.
+
+On paper that is fewer kernels and bytes on a GPU (`benchmarks/gpu_schedule.py`); on a CPU it is
+slower (docs/performance.md).
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """How to build one.
-
-    `optimize` and `target` as in `homespec.build`; `mode` is that of torch.compile, None for eager.
-    """
+    """How to build one; `optimize` and `target` as in `homespec.build`, `mode` None for eager."""
 
     name: str
     optimize: bool
-    mode: Literal["default", "reduce-overhead"] | None
+    mode: Mode | None
     help: str
     target: Target = "portable"
 
@@ -28,6 +43,11 @@ class Variant:
     def compiled(self) -> bool:
         """Whether torch.compile is used."""
         return self.mode is not None
+
+    @property
+    def portable(self) -> bool:
+        """Whether a CPU can run it as well as a GPU."""
+        return self.target == "portable" and self.mode in (None, "default")
 
 
 VARIANTS = {
@@ -39,16 +59,17 @@ VARIANTS = {
         Variant("ours-compiled", True, "default", "that under torch.compile"),
         Variant("naive-graphs", False, "reduce-overhead", "naive, compiled, in CUDA graphs"),
         Variant("ours-graphs", True, "reduce-overhead", "ours, compiled, in CUDA graphs"),
+        Variant("ours-fused", True, "fused", "ours, compiled with more fusion"),
+        Variant("ours-fused-graphs", True, "fused-graphs", "that in CUDA graphs"),
         Variant("ours-triton", True, "default", "ours for CUDA, compiled", "cuda"),
         Variant("ours-triton-graphs", True, "reduce-overhead", "that in CUDA graphs", "cuda"),
     )
 }
-"""All variants by name; the last four are for GPUs only."""
+"""All variants by name; the last six are for GPUs only."""
 
 
 def names_for(device: str) -> list[str]:
     """The variants that a device can run, the floor last."""
     if device == "cuda":
         return [*VARIANTS, FLOOR]
-    portable = {name: v for name, v in VARIANTS.items() if v.target == "portable"}
-    return [*(name for name, v in portable.items() if v.mode != "reduce-overhead"), FLOOR]
+    return [*(name for name, variant in VARIANTS.items() if variant.portable), FLOOR]

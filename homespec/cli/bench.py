@@ -65,8 +65,9 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option(
     "--variants", callback=_names, metavar="NAME,NAME,…",
     help="Of naive, naive-compiled, ours, ours-compiled, floor; on a GPU also naive-graphs and"
-    " ours-graphs, which are compiled with CUDA graphs, and ours-triton and ours-triton-graphs,"
-    " which are compiled for CUDA.  [default: all]",
+    " ours-graphs, which are compiled with CUDA graphs, ours-fused and ours-fused-graphs, which"
+    " write less to memory, and ours-triton and ours-triton-graphs, which are compiled for CUDA."
+    "  [default: all]",
 )  # fmt: skip
 @click.option(
     "--mode", type=click.Choice(["training", "inference"]), default="training", show_default=True,
