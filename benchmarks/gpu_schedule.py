@@ -206,7 +206,8 @@ def main() -> None:
                 | asdict(found)
             )
     if given.json:
-        write_texts({given.json: json.dumps({"machine": machine("cpu"), "cases": cases}, indent=1)})
+        result = {"machine": machine("cpu"), "cases": cases}
+        write_texts({given.json: json.dumps(result, indent=1) + "\n"})
 
 
 if __name__ == "__main__":
