@@ -102,7 +102,7 @@ def schedule_of(spec: LoadedSpec, optimize: bool, rows: int) -> Schedule:
         model_loss(model, code.loss), backend=backend, fullgraph=True, dynamic=False
     )
     loss = step(random_features(spec, rows, "cpu"), random_labels(spec, rows, "cpu"))
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     return found
 
 

@@ -27,8 +27,9 @@ from homespec.bench.memory import keep_freed_memory
 from homespec.bench.plot import NoPlot
 from homespec.bench.result import Case, Facts, Result, Settings
 from homespec.bench.scaling import scaled, text_of
+from homespec.bench.step import compiled
 from homespec.bench.trainees import Unequal, build, check_equal, first_step, weights_of
-from homespec.bench.variants import VARIANTS
+from homespec.bench.variants import VARIANTS, Mode
 from homespec.cli.main import cli
 from homespec.train.compiling import obstacle
 
@@ -379,6 +380,13 @@ def test_plot_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(NoPlot, match=r"pip install 'homespec\[bench\]'"):
         library()
+
+
+@pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
+@pytest.mark.parametrize("mode", ["fused", "fused-graphs", "reduce-overhead"])
+def test_torch_knows_the_options_of_modes_for_gpus(mode: Mode) -> None:
+    """It checks their names and types at once; nothing is compiled here."""
+    assert callable(compiled(lambda x: x.sin(), mode))
 
 
 @pytest.mark.compiles
