@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,8 +16,9 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.aot_autograd import make_boxed_func
 
 import homespec
+from homespec.api import LoadedSpec
 from homespec.bench.inputs import random_features, random_labels
-from homespec.bench.scaling import scaled
+from homespec.bench.scaling import scaled, text_of
 from homespec.bench.step import model_loss
 
 SMALL = Path(__file__).parents[1] / "benchmarks/specs/small.yaml"
@@ -29,6 +31,7 @@ SPECS = {
     "weights": "tasks: {a: {weight: 2}, b: {weight: 2}, c: {weight: 0.5}}",
     "one weight": "tasks: {a: {weight: 2}, b: {weight: 2}, c: {weight: 2}}",
     "regression": "tasks: {a: {}, b: {kind: regression, scale: 10}, c: {}}",
+    "unequal towers in another order": "tasks: {c: {}, a: {tower: {hidden: [3]}}, b: {}}",
     "product": "tasks: {p: {product: [a, c]}, a: {}, b: {}, c: {}}",
 }
 
@@ -74,15 +77,23 @@ def formulas(
     return found
 
 
-def operations(tasks: int) -> list[Counter[str]]:
-    """What the compiled step of the small size computes, forward and backward."""
+def interleaved(spec: LoadedSpec) -> LoadedSpec:
+    """The spec with every other task in the other one of its two groups."""
+    tasks = list(spec.tasks)
+    text = text_of(spec)
+    lines = [line for line in text.splitlines() if not line.startswith("groups:")]
+    groups = f"groups: {{even: [{', '.join(tasks[::2])}], odd: [{', '.join(tasks[1::2])}]}}"
+    return homespec.loads("\n".join([*lines, groups]))
+
+
+def operations(spec: LoadedSpec) -> list[Counter[str]]:
+    """What a compiled step computes, forward and backward."""
     found: list[Counter[str]] = []
 
     def note(graph: fx.GraphModule, example: Any) -> Any:
         found.append(Counter(str(n.target) for n in graph.graph.nodes if n.op == "call_function"))
         return make_boxed_func(graph.forward)
 
-    spec = scaled(homespec.load(SMALL), tasks)
     code, model = homespec.build_module(spec), homespec.build(spec)
     backend = aot_autograd(fw_compiler=note, bw_compiler=note)
     step = torch.compile(
@@ -92,8 +103,19 @@ def operations(tasks: int) -> list[Counter[str]]:
     return found
 
 
-def test_a_compiled_step_has_no_operations_for_single_tasks() -> None:
-    """Those would be kernels of their own on a GPU."""
-    few = operations(4)
+@pytest.mark.parametrize("order", [lambda spec: spec, interleaved], ids=["groups", "interleaved"])
+def test_a_compiled_step_has_no_operations_for_single_tasks(
+    order: Callable[[LoadedSpec], LoadedSpec],
+) -> None:
+    """Those would be kernels of their own on a GPU; also where tasks of groups alternate."""
+    few, many = (operations(order(scaled(homespec.load(SMALL), tasks))) for tasks in (4, 16))
     assert len(few) == 2
-    assert few == operations(16)
+    assert few == many
+
+
+def test_interleaved_groups_cost_one_gather() -> None:
+    """Forward an index, backward its gradient: the rest is as with tasks in their groups' order."""
+    spec = scaled(homespec.load(SMALL), 8)
+    for plain, mixed in zip(operations(spec), operations(interleaved(spec)), strict=True):
+        assert not plain - mixed
+        assert sum((mixed - plain).values()) <= 2

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from homespec.emit.block import Block, Columns, Logical, Scope
-from homespec.emit.layout import Expr, Group, call, flat, literal, sequence
+from homespec.emit.layout import Expr, Group, call, flat, literal, sequence, then
 from homespec.emit.slices import heads, inputs, stacked
 from homespec.emit.stacks import (
     input_of,
@@ -66,7 +66,7 @@ def emit_projections(batch: Batch, variables: Scope) -> Block:
         read = "read_GBN"
     own = call(f"self.{batch.name}", read)
     if len(names) == 1:
-        forward.append((names[0], _then(own, "[0]")))
+        forward.append((names[0], then(own, "[0]")))
     elif len(", ".join(names)) < 60:
         forward.append((", ".join(names), own))
     else:
@@ -147,13 +147,8 @@ def emit_gates(batch: Batch, variables: Scope) -> Block:
     target = variable_name(batch)
     if (purpose, first.name) in variables.columns:
         logits = heads([(purpose, m.name) for m in members], variables)
-        return Block(batch, forward=[(target, _then(logits, weigh))])
+        return Block(batch, forward=[(target, then(logits, weigh))])
     return _deep_gates(batch, members, variables, weigh)
-
-
-def _then(expr: Expr, tail: str) -> Expr:
-    """`expr.tail()`."""
-    return expr + tail if isinstance(expr, str) else replace(expr, tail=expr.tail + tail)
 
 
 def _deep_gates(batch: Batch, members: list[Gate], variables: Scope, weigh: str) -> Block:

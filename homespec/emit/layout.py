@@ -6,7 +6,7 @@ What fits stays on one line; what does not is exploded, one argument a line with
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LINE = 100
 INDENT = "    "
@@ -44,6 +44,11 @@ def strings(items: Sequence[str]) -> Group:
 def mapping(items: Sequence[tuple[str, Expr]]) -> Group:
     """A dict with string keys."""
     return Group("", (), tuple((literal(key), value) for key, value in items), "{}")
+
+
+def then(expr: Expr, tail: str) -> Expr:
+    """`expr.tail()`."""
+    return expr + tail if isinstance(expr, str) else replace(expr, tail=expr.tail + tail)
 
 
 def literal(value: object) -> str:

@@ -29,6 +29,7 @@ from homespec.emit.layout import (
     packed,
     sequence,
     strings,
+    then,
 )
 from homespec.emit.plain import emit_node
 from homespec.emit.stacks import variable_name
@@ -72,7 +73,10 @@ def emit(
     features, logical = emit_features(graph, where, variant)
     blocks = _blocks(graph, plain)
     tasks = list(variant.tasks or spec.tasks)
-    by_name = not _in_order(blocks, tasks)
+    towered = _towered(blocks)
+    by_name = set(towered) != set(tasks)  # towers that are no batches, or products
+    reorder = not by_name and towered != tasks
+    init = _plain_init(blocks, where) if plain else _batched_init(blocks, where)
     logical += [row for block in blocks for row in block.logical]
     context = {
         "title": _title(spec),
@@ -87,8 +91,8 @@ def emit(
         .strip("\n"),
         "width": features["width"],
         "fitted": features["fitted"],
-        "trunk_init": _plain_init(blocks, where) if plain else _batched_init(blocks, where),
-        "trunk_forward": _forward(blocks, by_name),
+        "trunk_init": f"{init}\n{_order(blocks)}" if reorder else init,
+        "trunk_forward": _forward(blocks, by_name, reorder),
         "by_name": by_name,
         "normalised": any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)),
         "cast": _cast(graph, plain),
@@ -292,10 +296,27 @@ def _module_dict(modules: dict[str, Any] | Expr) -> Expr:
     return call("nn.ModuleDict", mapping([(k, _module_dict(m)) for k, m in modules.items()]))
 
 
-def _in_order(blocks: list[Block], tasks: list[str]) -> bool:
-    """Whether the batches of towers hold the logits of all tasks in their order."""
+def _towered(blocks: list[Block]) -> list[str]:
+    """The tasks of the batches of towers, in the order in which these put out their logits."""
     members = [m for batch in _tower_batches(blocks) for m in batch.members]
-    return tasks == [m.task for m in members if isinstance(m, Tower)]
+    return [m.task for m in members if isinstance(m, Tower)]
+
+
+def _order(blocks: list[Block]) -> str:
+    """The row of each task in the logits of all towers."""
+    names = [batch.name.upper() for batch in _tower_batches(blocks)]
+    rows = names[0] if len(names) == 1 else f"({', '.join(f'*{name}' for name in names)})"
+    row = f"{rows}.index(task) for task in TASKS"
+    lines = [
+        f"{INDENT * 2}# rows of logits in the order of TASKS",
+        assign("order", f"[{row}]", 2),
+        assign(
+            "",
+            call("self.register_buffer", '"order"', "torch.tensor(order)", persistent="False"),
+            2,
+        ),
+    ]
+    return "\n".join(lines)
 
 
 def _tower_batches(blocks: list[Block]) -> list[Batch]:
@@ -306,7 +327,7 @@ def _is_tower(node: Node) -> bool:
     return isinstance(_first(node), Tower)
 
 
-def _forward(blocks: list[Block], by_name: bool) -> str:
+def _forward(blocks: list[Block], by_name: bool, reorder: bool) -> str:
     lines: list[str] = []
     layer = ""
     for block in blocks:
@@ -320,10 +341,13 @@ def _forward(blocks: list[Block], by_name: bool) -> str:
     if by_name:
         return "\n".join([*lines, f"{INDENT * 2}return torch.stack([logits[t] for t in TASKS])"])
     names = [variable_name(batch) for batch in _tower_batches(blocks)]
-    if len(names) > 1:
-        return "\n".join([*lines, lay("return ", call("torch.cat", sequence(names, "[]")), 2)])
-    ((_, logits),) = blocks[-1].forward
-    return "\n".join([*lines[:-1], lay("return ", logits, 2)])
+    if len(names) == 1 and not reorder:
+        ((_, found),) = blocks[-1].forward
+        return "\n".join([*lines[:-1], lay("return ", found, 2)])
+    rows: Expr = names[0] if len(names) == 1 else call("torch.cat", sequence(names, "[]"))
+    if reorder:
+        rows = then(rows, ".index_select(0, self.order)")
+    return "\n".join([*lines, lay("return ", rows, 2)])
 
 
 def _logits_by_task(batch: Batch) -> Expr:
