@@ -420,6 +420,34 @@ def test_serving_is_measured(batch: int) -> None:
     assert (ours.forward_operations or 0) < (naive.forward_operations or 0)
 
 
+def test_serving_of_some_tasks_is_measured() -> None:
+    """Beside all tasks; logits are those that the plain model has for them."""
+    spec = homespec.loads(RELATED)
+    kept = (list(spec.tasks)[-1], next(iter(spec.tasks)))
+    chosen = settings(variants=("naive", "ours", "ours-pruned"), inference=True, keep=kept)
+    result = run.measure(spec, chosen, lambda _: None)
+    (case,) = result.cases
+    assert set(case.times["inference"]) == {"naive", "ours", "ours-pruned"}
+    pruned, ours = case.facts["ours-pruned"], case.facts["ours"]
+    assert 0 < (pruned.difference or 0) < 1e-4
+    assert (pruned.forward_operations or 0) <= (ours.forward_operations or 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--keep", "nothing", "--mode", "inference"], "there is no task `nothing`"),
+        (["--keep", "a"], "--keep is for --mode inference"),
+        (["--variants", "ours-pruned", "--mode", "inference"], "is for --keep"),
+    ],
+)
+def test_tasks_to_keep_are_checked(options: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(RELATED)
+    result = CliRunner().invoke(cli, ["bench", str(tmp_path / "x.yaml"), *options])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
 def test_serving_measures_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(RELATED)
     asked = ["bench", str(tmp_path / "x.yaml"), "--mode", "inference", "--memory"]

@@ -15,7 +15,10 @@ REFERENCES = ("naive", "naive-compiled", FLOOR)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to measure. `tasks` empty: the spec with the tasks that it has."""
+    """What to measure.
+
+    `tasks` empty: the spec with the tasks that it has. `keep`: those that pruned variants keep.
+    """
 
     batch: int
     tasks: tuple[int, ...]
@@ -27,6 +30,7 @@ class Settings:
     compile_time: bool = False
     memory: bool = False
     inference: bool = False
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

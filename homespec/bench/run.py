@@ -21,6 +21,7 @@ from homespec.bench.step import Tensors
 from homespec.bench.timing import Action, Interrupted, interleaved
 from homespec.bench.trainees import SEED, Built, Unequal, build, check_equal, first_step, weights_of
 from homespec.bench.variants import FLOOR, VARIANTS
+from homespec.variant import Variant
 
 Say = Callable[[str], object]
 """Tells the user how far the work is."""
@@ -31,10 +32,12 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 def measure(spec: LoadedSpec, settings: Settings, say: Say) -> Result:
     """Everything that was asked for. Ctrl-C leaves the result with what was complete by then.
 
-    Raises ValueError for a number of tasks that the spec cannot have, Unequal where variants
-    disagree.
+    Raises ValueError for a number of tasks that the spec cannot have, UnknownNameError for a task
+    to keep that is not there, Unequal where variants disagree.
     """
     sizes = {count: scaled(spec, count) for count in settings.tasks} or {len(spec.tasks): spec}
+    for sized in sizes.values():
+        Variant(tasks=settings.keep).asking(sized.tasks)
     kept = settings.device == "cpu" and keep_freed_memory()
     file = spec.analysis.document.file
     result = Result(spec.name, file, SEED, settings, machine(settings.device), kept)
@@ -145,14 +148,16 @@ class _Measurement:
         expected: torch.Tensor | None = None
         for name in self._names():
             serve = server(
-                self.spec, name, weights, settings.batch, settings.device, self.precision
-            )
+                self.spec, name, weights, settings.batch, settings.device, self.precision,
+                settings.keep,
+            )  # fmt: skip
             facts = self._facts(name)
             if VARIANTS[name].compiled:
                 self.say(f"  {name}: compiling")
             found = serve().clone()
             expected = found if expected is None else expected
-            facts.difference = apart(found, expected)
+            kept = [i for i, task in enumerate(self.spec.tasks) if task in settings.keep]
+            facts.difference = apart(found, expected[kept] if VARIANTS[name].pruned else expected)
             if not facts.difference <= TOLERANCE[self.precision]:
                 raise Unequal(
                     f"{name} computes other logits: they differ by {facts.difference:.1e}"

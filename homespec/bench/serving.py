@@ -1,14 +1,15 @@
 """Benchmark: a forward pass as a service runs it.
 
 `naive` is the plain model of training in eval mode; `ours` is the file for inference
-(`compile --mode inference`), into which batch norm is folded. Both hold the same weights.
+(`compile --mode inference`), into which batch norm is folded, `ours-pruned` that with some tasks
+alone (`--tasks`). All hold the same weights.
 """
 
 from __future__ import annotations
 
 import contextlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -22,7 +23,7 @@ from homespec.bench.trainees import SEED
 from homespec.bench.variants import GRAPHS, VARIANTS
 
 Serve = Callable[[], Tensor]
-"""Logits of all tasks for the batch, [T, B]."""
+"""Logits of the batch, [T, B], of all tasks or of those that are kept."""
 
 TOLERANCE = {"float32": 1e-4, "bf16": 1e-1}
 """Greatest difference of a logit between variants, in units of the greatest logit."""
@@ -41,15 +42,25 @@ def served(weights: Tensors) -> Tensors:
 
 
 def server(
-    spec: LoadedSpec, name: str, weights: Tensors, rows: int, device: str, precision: str
+    spec: LoadedSpec,
+    name: str,
+    weights: Tensors,
+    rows: int,
+    device: str,
+    precision: str,
+    keep: Sequence[str] = (),
 ) -> Serve:
-    """A variant's forward pass on a batch that is the same for all variants."""
+    """A variant's forward pass on a batch that is the same for all variants.
+
+    Pruned ones keep the tasks `keep`.
+    """
     variant = VARIANTS[name]
     mode: Literal["training", "inference"] = "inference" if variant.optimize else "training"
     options: dict[str, Any] = {
         "optimize": variant.optimize,
         "mode": mode,
         "target": variant.target,
+        "tasks": keep if variant.pruned else None,
     }
     code: types.ModuleType = homespec.build_module(spec, **options)
     model = homespec.build(spec, **options, device=device)

@@ -31,13 +31,17 @@ slower (docs/performance.md).
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """How to build one; `optimize` and `target` as in `homespec.build`, `mode` None for eager."""
+    """How to build one; `optimize` and `target` as in `homespec.build`, `mode` None for eager.
+
+    Those that are `pruned` hold the tasks of `--keep` alone, and are for inference.
+    """
 
     name: str
     optimize: bool
     mode: Mode | None
     help: str
     target: Target = "portable"
+    pruned: bool = False
 
     @property
     def compiled(self) -> bool:
@@ -57,6 +61,8 @@ VARIANTS = {
         Variant("naive-compiled", False, "default", "that under torch.compile"),
         Variant("ours", True, None, "what `homespec compile` writes"),
         Variant("ours-compiled", True, "default", "that under torch.compile"),
+        Variant("ours-pruned", True, None, "ours with some tasks alone", pruned=True),
+        Variant("ours-pruned-compiled", True, "default", "that under torch.compile", pruned=True),
         Variant("naive-graphs", False, "reduce-overhead", "naive, compiled, in CUDA graphs"),
         Variant("ours-graphs", True, "reduce-overhead", "ours, compiled, in CUDA graphs"),
         Variant("ours-fused", True, "fused", "ours, compiled with more fusion"),
@@ -65,11 +71,10 @@ VARIANTS = {
         Variant("ours-triton-graphs", True, "reduce-overhead", "that in CUDA graphs", "cuda"),
     )
 }
-"""All variants by name; the last six are for GPUs only."""
+"""All variants by name; the last six are for GPUs only, the pruned ones for inference."""
 
 
-def names_for(device: str) -> list[str]:
-    """The variants that a device can run, the floor last."""
-    if device == "cuda":
-        return [*VARIANTS, FLOOR]
-    return [*(name for name, variant in VARIANTS.items() if variant.portable), FLOOR]
+def names_for(device: str, pruned: bool = False) -> list[str]:
+    """The variants that a device can run, the floor last; `pruned`: with tasks to keep."""
+    able = [v for v in VARIANTS.values() if device == "cuda" or v.portable]
+    return [*(v.name for v in able if pruned or not v.pruned), FLOOR]

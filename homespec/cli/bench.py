@@ -66,12 +66,17 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     "--variants", callback=_names, metavar="NAME,NAME,…",
     help="Of naive, naive-compiled, ours, ours-compiled, floor; on a GPU also naive-graphs and"
     " ours-graphs, which are compiled with CUDA graphs, ours-fused and ours-fused-graphs, which"
-    " write less to memory, and ours-triton and ours-triton-graphs, which are compiled for CUDA."
+    " write less to memory, and ours-triton and ours-triton-graphs, which are compiled for CUDA;"
+    " with --keep ours-pruned and ours-pruned-compiled."
     "  [default: all]",
 )  # fmt: skip
 @click.option(
     "--mode", type=click.Choice(["training", "inference"]), default="training", show_default=True,
     help="A training step, or a forward pass as a service runs it: batch norm folded.",
+)  # fmt: skip
+@click.option(
+    "--keep", callback=_names, metavar="TASK,TASK,…",
+    help="With --mode inference: also measure ours pruned to these tasks, eager and compiled.",
 )  # fmt: skip
 @click.option("--forward", is_flag=True, help="Also measure forward and loss without gradients.")
 @click.option("--memory", is_flag=True, help="Also measure the peak memory of a step.")
@@ -97,6 +102,7 @@ def bench(
     rounds: int,
     variants: tuple[str, ...],
     mode: str,
+    keep: tuple[str, ...],
     forward: bool,
     memory: bool,
     compile_time: bool,
@@ -119,10 +125,13 @@ def bench(
     from homespec.bench.run import measure
     from homespec.bench.trainees import Unequal
     from homespec.cli.failure import exit_2_on
+    from homespec.variant import UnknownNameError
 
     inference = mode == "inference"
     if inference and (forward or memory or compile_time):
         raise click.UsageError("--mode inference measures nothing but the forward pass.")
+    if keep and not inference:
+        raise click.UsageError("--keep is for --mode inference: training needs all tasks.")
     if batch < 2 and not inference:
         raise click.BadParameter(
             "training needs batches of at least 2 rows.", param_hint="'--batch'"
@@ -133,13 +142,15 @@ def bench(
     device = _device(device)
     settings = Settings(
         batch, tasks, device, tuple(dict.fromkeys(precisions)), rounds,
-        _variants(variants, device), forward, compile_time, memory, inference,
+        _variants(variants, device, bool(keep)), forward, compile_time, memory, inference, keep,
     )  # fmt: skip
     with exit_2_on(NoPlot, Unequal):
         if plot_file:
             library()
         try:
             result = measure(loaded, settings, lambda line: click.echo(line, err=True))
+        except UnknownNameError as error:
+            raise click.BadParameter(str(error), param_hint="'--keep'") from None
         except ValueError as error:
             raise click.BadParameter(f"{error}.", param_hint="'--tasks'") from None
         _put_out(result, json_file, plot_file)
@@ -160,17 +171,17 @@ def _device(wanted: str | None) -> str:
     return wanted or ("cuda" if has_gpu() else "cpu")
 
 
-def _variants(wanted: tuple[str, ...], device: str) -> tuple[str, ...]:
+def _variants(wanted: tuple[str, ...], device: str, pruned: bool) -> tuple[str, ...]:
     """The variants to measure; raises UsageError for one that is unknown or cannot run."""
     from homespec.bench.variants import FLOOR, VARIANTS, names_for
     from homespec.train.compiling import obstacle
 
-    known = names_for(device)
+    known = names_for(device, pruned)
     for name in wanted:
         if name not in known:
-            where = f"is for --device cuda, not {device}" if name in VARIANTS else "is no variant"
             raise click.BadParameter(
-                f"`{name}` {where}: use {', '.join(known)}.", param_hint="'--variants'"
+                f"`{name}` {_why_not(name, device)}: use {', '.join(known)}.",
+                param_hint="'--variants'",
             )
     chosen = tuple(name for name in known if not wanted or name in wanted)
     if chosen == (FLOOR,):
@@ -182,6 +193,15 @@ def _variants(wanted: tuple[str, ...], device: str) -> tuple[str, ...]:
             f"torch.compile cannot work here: {why_not}; or leave it out with --variants {eager}"
         )
     return chosen
+
+
+def _why_not(name: str, device: str) -> str:
+    """Why a variant cannot be measured."""
+    from homespec.bench.variants import VARIANTS
+
+    if name not in VARIANTS:
+        return "is no variant"
+    return "is for --keep" if VARIANTS[name].pruned else f"is for --device cuda, not {device}"
 
 
 def _check_writable(file: Path | None) -> None:
