@@ -238,7 +238,9 @@ class NormSwish(torch.autograd.Function):
     """Swish(n w + b), n = (u - mean) rsqrt(var + eps): u [A, B, C] -> same; all else is [A, 1, C].
 
     All that is kept for the backward pass is u: the rest is computed anew, in one pass over memory
-    for the sums and one for the gradient of u. `ours` says that mean and var are those of u itself.
+    for the sums and one for the gradient of u. Between them lies g, the gradient of n w + b; torch
+    on a CPU also keeps a sigmoid that is used twice, so there are two. `ours` says that mean and
+    var are those of u itself.
     """
 
     @staticmethod
@@ -255,9 +257,10 @@ class NormSwish(torch.autograd.Function):
         c_ABC = u_ABC.to(mean.dtype) - mean
         n_ABC = c_ABC * rstd
         y_ABC = c_ABC * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
-        s_ABC = y_ABC.sigmoid()
-        g_ABC = grad_ABC.to(mean.dtype) * s_ABC * (1 + y_ABC * (1 - s_ABC))
-        grad_w, grad_b = (g_ABC * n_ABC).sum(1, keepdim=True), g_ABC.sum(1, keepdim=True)
+        slope_ABC = y_ABC.sigmoid() * (1 + y_ABC * (-y_ABC).sigmoid())
+        g_ABC = (grad_ABC * slope_ABC).to(u_ABC.dtype)
+        grad_w = (g_ABC * n_ABC).sum(1, keepdim=True)
+        grad_b = g_ABC.sum(1, keepdim=True, dtype=mean.dtype)
         if ctx.ours:  # they follow u
             g_ABC = g_ABC - (n_ABC * grad_w + grad_b) / u_ABC.shape[1]
         grad_u = (g_ABC * (w * rstd)).to(u_ABC.dtype)
