@@ -26,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
+from torch._inductor.utils import fresh_cache
 
 import homespec
 from homespec.analysis.yaml_text import flow
@@ -128,11 +130,17 @@ def check_outputs(peer: Peer, case: Case, weights: dict[str, Tensor]) -> float:
 
 @dataclass
 class Measured:
-    """Results of a case. `differences` are those of float64 outputs from ours, by peer."""
+    """Results of a case. `differences` are those of float64 outputs from ours, by peer.
+
+    `peaks` are bytes of a step above what lies there when it starts; `compiling` seconds of the
+    first step of compiled variants, each with an empty cache of inductor.
+    """
 
     case: Case
     differences: dict[str, float]
     operations: dict[str, int] = field(default_factory=dict)
+    peaks: dict[str, int] = field(default_factory=dict)
+    compiling: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     times: dict[str, list[float]] = field(default_factory=dict)
 
@@ -179,17 +187,23 @@ def measure(case: Case, peers: list[Peer], rows: int, rounds: int, eager_only: b
     result = Measured(case, {peer.name: check_outputs(peer, case, weights) for peer in peers})
     actions, losses = {}, {}
     for name, trainee in trainees(case, peers, weights, rows, eager_only):
+        started = time.perf_counter()
         try:
-            losses[name] = float(trainee.backward().detach())
+            with fresh_cache() if trainee.mode else contextlib.nullcontext():
+                losses[name] = float(trainee.backward().detach())
         except Exception as error:
             if trainee.mode is None:
                 raise
             result.failures[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
             continue
+        if trainee.mode:
+            result.compiling[name] = time.perf_counter() - started
         trainee.optimizer.zero_grad()
         if trainee.mode is None:
             result.operations[name] = counting.operations(trainee.backward)
             trainee.optimizer.zero_grad()
+        trainee.step()  # the optimiser's state is there from now on
+        result.peaks[name] = counting.peak_memory(trainee.step, "cpu")
         say(f"  {name}: {'ready' if trainee.mode is None else 'compiled'}, loss {losses[name]:.6f}")
         actions[name] = trainee.step
     if max(losses.values()) - min(losses.values()) > 1e-3 * min(losses.values()):
@@ -209,7 +223,8 @@ def table(result: Measured) -> Table:
     made = Table(box=box.SIMPLE_HEAD)
     made.add_column("variant", no_wrap=True)
     best = "ours-compiled" if "ours-compiled" in result.times else "ours"
-    for name in ("ms", f"{best} is × as fast", "operations", "difference in float64"):
+    columns = ("ms", f"{best} is × as fast", "operations", "peak MB", "first step s")
+    for name in (*columns, "difference in float64"):
         made.add_column(name, justify="right", no_wrap=True)
     own = {
         name: ratios({name: times, best: result.times[best]}, name)[best]
@@ -217,11 +232,14 @@ def table(result: Measured) -> Table:
     }
     for name, times in result.times.items():
         count, differs = result.operations.get(name), result.differences.get(name)
+        peak, took = result.peaks.get(name), result.compiling.get(name)
         made.add_row(
             name,
             shown(spread(times)),
             "–" if name == best else shown(own[name]),
             "–" if count is None else f"{count:,}",
+            "–" if peak is None else f"{peak / 1e6:.1f}",
+            "–" if took is None else f"{took:.1f}",
             "–" if differs is None else f"{differs:.0e}",
         )
     return made
@@ -262,7 +280,7 @@ def main(
     peers = installed()
     if not peers:
         raise click.UsageError("no peer is installed: pip install torch-rechub deepctr-torch")
-    kept, console = keep_freed_memory(), Console(highlight=False, width=120)
+    kept, console = keep_freed_memory(), Console(highlight=False, width=150)
     about = machine("cpu")
     console.print(
         f"{about['cpu']}, {about['threads']} threads; torch {about['torch']}; batch {batch},"

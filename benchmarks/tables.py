@@ -44,17 +44,28 @@ def table(result: dict[str, Any], measure: str) -> Iterator[str]:
 
 def peers(result: dict[str, Any]) -> Iterator[str]:
     """A line for each model of each case: how many times as fast ours, compiled, is."""
-    yield _row(["model", "tasks", "", "ours compiled is × as fast", "operations"])
-    yield _row(["---", "---:", "---", "---:", "---:"])
+    head = ["ours compiled is × as fast", "operations", "peak MB", "first step, × ours"]
+    yield _row(["model", "tasks", "", *head])
+    yield _row(["---", "---:", "---", *["---:"] * len(head)])
     for found in result["cases"]:
-        case, times = found["case"], found["times"]
+        case, times, compiling = found["case"], found["times"], found["compiling"]
         for name in times:
-            if name != "ours-compiled":
-                ours = ratios({"ours": times["ours-compiled"], "it": times[name]}, "it")["ours"]
-                ratio = f"{ours.median:.2f} ({ours.low:.2f}–{ours.high:.2f})"
-                count = found["operations"].get(name)
-                tasks = str(len(case["tasks"]))
-                yield _row([case["family"], tasks, name, ratio, f"{count:,}" if count else "–"])
+            ours = ratios({"ours": times["ours-compiled"], "it": times[name]}, "it")["ours"]
+            ratio = f"{ours.median:.2f} ({ours.low:.2f}–{ours.high:.2f})"
+            count, peak = found["operations"].get(name), found["peaks"].get(name)
+            yield _row(
+                [
+                    case["family"],
+                    str(len(case["tasks"])),
+                    name,
+                    "1" if name == "ours-compiled" else ratio,
+                    f"{count:,}" if count else "–",
+                    f"{peak / 1e6:.1f}" if peak else "–",
+                    f"{compiling[name] / compiling['ours-compiled']:.2f}"
+                    if name in compiling
+                    else "–",
+                ]
+            )
 
 
 def compiling(result: dict[str, Any]) -> Iterator[str]:

@@ -26,18 +26,18 @@ from homespec.writing import write_texts
 STEPS = 10
 
 PARTS = (
-    ("silu_backward", "batch norm, Swish and mixtures, backward"),
-    ("rsub", "batch norm, Swish and mixtures, backward"),
+    ("sigmoid_backward", "feature gates, backward"),
+    ("silu backward", "batch norm, Swish and mixtures, backward"),
     ("var_mean", "batch norm and Swish, statistics and forward"),
     ("silu", "batch norm, Swish and mixtures, forward"),
-    ("sigmoid_backward", "feature gates, backward"),
     ("cross_entropy", "losses and towers"),
     ("sigmoid", "feature gates, forward"),
     ("threshold_backward", "hidden layers of experts, ReLU backward"),
     ("relu", "hidden layers of experts, ReLU"),
     ("softmax", "gates"),
+    ("div_mul_sub_sum", "batch norm, Swish and mixtures, backward"),
 )
-"""What the name of a generated kernel holds, and what it then is; the first that fits."""
+"""Words that the name of a generated kernel holds, and what it then is; the first that fits."""
 
 
 SPECS = Path(__file__).parent / "specs"
@@ -54,7 +54,8 @@ SIZES = {
 def part_of(event: str) -> str:
     """What a profiler's event belongs to."""
     if "cpp_fused" in event:
-        return next((part for word, part in PARTS if word in event), "other generated loops")
+        fits = (part for words, part in PARTS if all(word in event for word in words.split()))
+        return next(fits, "other generated loops")
     if event in ("aten::bmm", "aten::mm", "aten::addmm", "aten::baddbmm"):
         return "matrix products"
     return "Adam" if "adam" in event.lower() else "Python, dispatch, copies"
