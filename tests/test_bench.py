@@ -433,6 +433,14 @@ def test_serving_of_some_tasks_is_measured() -> None:
     assert (pruned.forward_operations or 0) <= (ours.forward_operations or 0)
 
 
+def test_serving_of_some_tasks_needs_no_other_variant() -> None:
+    """It is compared with plain code all the same."""
+    spec = homespec.loads(RELATED)
+    chosen = settings(variants=("ours-pruned",), inference=True, keep=(list(spec.tasks)[-1],))
+    (case,) = run.measure(spec, chosen, lambda _: None).cases
+    assert 0 < (case.facts["ours-pruned"].difference or 0) < 1e-4
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -16,7 +16,7 @@ from homespec.bench.machine import machine
 from homespec.bench.memory import keep_freed_memory
 from homespec.bench.result import Case, Facts, Result, Settings
 from homespec.bench.scaling import scaled, text_of
-from homespec.bench.serving import TOLERANCE, apart, served, server
+from homespec.bench.serving import TOLERANCE, Serve, apart, served, server
 from homespec.bench.step import Tensors
 from homespec.bench.timing import Action, Interrupted, interleaved
 from homespec.bench.trainees import SEED, Built, Unequal, build, check_equal, first_step, weights_of
@@ -145,19 +145,15 @@ class _Measurement:
         torch._dynamo.reset()
         weights, settings = served(weights_of(self.spec)), self.settings
         actions: dict[str, Action] = {}
-        expected: torch.Tensor | None = None
+        expected = self._server("naive", weights)()
+        kept = [i for i, task in enumerate(self.spec.tasks) if task in settings.keep]
         for name in self._names():
-            serve = server(
-                self.spec, name, weights, settings.batch, settings.device, self.precision,
-                settings.keep,
-            )  # fmt: skip
+            serve = self._server(name, weights)
             facts = self._facts(name)
             if VARIANTS[name].compiled:
                 self.say(f"  {name}: compiling")
-            found = serve().clone()
-            expected = found if expected is None else expected
-            kept = [i for i, task in enumerate(self.spec.tasks) if task in settings.keep]
-            facts.difference = apart(found, expected[kept] if VARIANTS[name].pruned else expected)
+            wanted = expected[kept] if VARIANTS[name].pruned else expected
+            facts.difference = apart(serve(), wanted)
             if not facts.difference <= TOLERANCE[self.precision]:
                 raise Unequal(
                     f"{name} computes other logits: they differ by {facts.difference:.1e}"
@@ -168,6 +164,12 @@ class _Measurement:
         if FLOOR in settings.variants:
             actions[FLOOR] = self._floor().forward
         self._rounds("inference", actions)
+
+    def _server(self, name: str, weights: Tensors) -> Serve:
+        settings = self.settings
+        return server(
+            self.spec, name, weights, settings.batch, settings.device, self.precision, settings.keep
+        )
 
     def _time(self, built: list[Built]) -> None:
         bare = self._floor() if FLOOR in self.settings.variants else None

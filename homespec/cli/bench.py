@@ -128,14 +128,7 @@ def bench(
     from homespec.variant import UnknownNameError
 
     inference = mode == "inference"
-    if inference and (forward or memory or compile_time):
-        raise click.UsageError("--mode inference measures nothing but the forward pass.")
-    if keep and not inference:
-        raise click.UsageError("--keep is for --mode inference: training needs all tasks.")
-    if batch < 2 and not inference:
-        raise click.BadParameter(
-            "training needs batches of at least 2 rows.", param_hint="'--batch'"
-        )
+    _check_mode(inference, batch, bool(keep), forward or memory or compile_time)
     for file in (json_file, plot_file):
         _check_writable(file)
     loaded = homespec.load(spec, flags)
@@ -155,6 +148,18 @@ def bench(
             raise click.BadParameter(f"{error}.", param_hint="'--tasks'") from None
         _put_out(result, json_file, plot_file)
     return OK if result.complete else INTERRUPTED
+
+
+def _check_mode(inference: bool, batch: int, keep: bool, more: bool) -> None:
+    """Raise UsageError for what the mode cannot measure; `more` is all but the time of a step."""
+    if inference and more:
+        raise click.UsageError("--mode inference measures nothing but the forward pass.")
+    if keep and not inference:
+        raise click.UsageError("--keep is for --mode inference: training needs all tasks.")
+    if batch < 2 and not inference:
+        raise click.BadParameter(
+            "training needs batches of at least 2 rows.", param_hint="'--batch'"
+        )
 
 
 def _quiet() -> None:

@@ -17,11 +17,9 @@ from homespec.emit.features import emit_features
 from homespec.emit.folding import folding
 from homespec.emit.header import harmless, header
 from homespec.emit.layout import (
-    INDENT,
     LINE,
     Expr,
     Group,
-    assign,
     call,
     lay,
     literal,
@@ -29,10 +27,9 @@ from homespec.emit.layout import (
     packed,
     sequence,
     strings,
-    then,
 )
 from homespec.emit.plain import emit_node
-from homespec.emit.stacks import variable_name
+from homespec.emit.trunk import first_member, is_tower, trunk
 from homespec.graph import Graph
 from homespec.lower.tree import TreeNode
 from homespec.nodes import (
@@ -44,7 +41,6 @@ from homespec.nodes import (
     Input,
     Node,
     Objective,
-    Placed,
     Product,
     Tower,
 )
@@ -73,10 +69,6 @@ def emit(
     features, logical = emit_features(graph, where, variant)
     blocks = _blocks(graph, plain)
     tasks = list(variant.tasks or spec.tasks)
-    towered = _towered(blocks)
-    by_name = set(towered) != set(tasks)  # towers that are no batches, or products
-    reorder = not by_name and towered != tasks
-    init = _plain_init(blocks, where) if plain else _batched_init(blocks, where)
     logical += [row for block in blocks for row in block.logical]
     context = {
         "title": _title(spec),
@@ -91,9 +83,7 @@ def emit(
         .strip("\n"),
         "width": features["width"],
         "fitted": features["fitted"],
-        "trunk_init": f"{init}\n{_order(blocks)}" if reorder else init,
-        "trunk_forward": _forward(blocks, by_name, reorder),
-        "by_name": by_name,
+        **trunk(blocks, tasks, where, plain),
         "normalised": any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)),
         "cast": _cast(graph, plain),
         "lists": _lists(logical),
@@ -242,117 +232,7 @@ def _product(node: Product) -> Block:
 
 def _by_layer(graph: Graph) -> list[Node]:
     """The trunk's nodes in dependency order; features and losses have places of their own."""
-    return [node for node in graph if not isinstance(_first(node), APART)]
-
-
-def _first(node: Node) -> Node:
-    return node.members[0] if isinstance(node, Batch) else node
-
-
-def _layer_of(block: Block) -> str:
-    first = _first(block.node)
-    if isinstance(first, Placed):
-        return f"layer {first.layer}"
-    return "products" if isinstance(first, Product) else "towers"
-
-
-def _batched_init(blocks: list[Block], where: dict[str, str]) -> str:
-    lines = []
-    for block in blocks:
-        if block.init:
-            lines.append(f"{INDENT * 2}# {_comment(block.node, where)}")
-            lines += [assign(target, expr, 2) for target, expr in block.init]
-    return "\n".join(lines)
-
-
-def _comment(node: Node, where: dict[str, str]) -> str:
-    """What is in a batch, in the names of the spec, and where the spec says so."""
-    assert isinstance(node, Batch)
-    names = [m.place if isinstance(m, Placed) else m.name.rpartition(".")[2] for m in node.members]
-    room = LINE - 30 - len(where[node.name])
-    shown = ", ".join(names)
-    if len(shown) > room:
-        few = shown[: room - 10].rpartition(", ")[0]
-        shown = f"{few} and {len(names) - 1 - few.count(',')} more"
-    return f"{shown}  ({where[node.name]})"
-
-
-def _plain_init(blocks: list[Block], where: dict[str, str]) -> str:
-    """Nested ModuleDicts, so that the names of the weights are the logical names."""
-    tree: dict[str, Any] = {}
-    for block in blocks:
-        for name, make in block.init:
-            *path, key = name.split(".")
-            place = tree
-            for step in path:
-                place = place.setdefault(step, {})
-            place[key] = make
-    return "\n".join(assign(f"self.{head}", _module_dict(m), 2) for head, m in tree.items())
-
-
-def _module_dict(modules: dict[str, Any] | Expr) -> Expr:
-    if not isinstance(modules, dict):
-        return modules
-    return call("nn.ModuleDict", mapping([(k, _module_dict(m)) for k, m in modules.items()]))
-
-
-def _towered(blocks: list[Block]) -> list[str]:
-    """The tasks of the batches of towers, in the order in which these put out their logits."""
-    members = [m for batch in _tower_batches(blocks) for m in batch.members]
-    return [m.task for m in members if isinstance(m, Tower)]
-
-
-def _order(blocks: list[Block]) -> str:
-    """The row of each task in the logits of all towers."""
-    names = [batch.name.upper() for batch in _tower_batches(blocks)]
-    rows = names[0] if len(names) == 1 else f"({', '.join(f'*{name}' for name in names)})"
-    row = f"{rows}.index(task) for task in TASKS"
-    lines = [
-        f"{INDENT * 2}# rows of logits in the order of TASKS",
-        assign("order", f"[{row}]", 2),
-        assign(
-            "",
-            call("self.register_buffer", '"order"', "torch.tensor(order)", persistent="False"),
-            2,
-        ),
-    ]
-    return "\n".join(lines)
-
-
-def _tower_batches(blocks: list[Block]) -> list[Batch]:
-    return [b.node for b in blocks if isinstance(b.node, Batch) and _is_tower(b.node)]
-
-
-def _is_tower(node: Node) -> bool:
-    return isinstance(_first(node), Tower)
-
-
-def _forward(blocks: list[Block], by_name: bool, reorder: bool) -> str:
-    lines: list[str] = []
-    layer = ""
-    for block in blocks:
-        if _layer_of(block) != layer:
-            layer = _layer_of(block)
-            lines += [""] if lines else []
-            lines.append(f"{INDENT * 2}# {layer}")
-        lines += [assign(target, expr, 2) for target, expr in block.forward]
-        if by_name and isinstance(block.node, Batch) and _is_tower(block.node):
-            lines.append(assign("", _logits_by_task(block.node), 2))
-    if by_name:
-        return "\n".join([*lines, f"{INDENT * 2}return torch.stack([logits[t] for t in TASKS])"])
-    names = [variable_name(batch) for batch in _tower_batches(blocks)]
-    if len(names) == 1 and not reorder:
-        ((_, found),) = blocks[-1].forward
-        return "\n".join([*lines[:-1], lay("return ", found, 2)])
-    rows: Expr = names[0] if len(names) == 1 else call("torch.cat", sequence(names, "[]"))
-    if reorder:
-        rows = then(rows, ".index_select(0, self.order)")
-    return "\n".join([*lines, lay("return ", rows, 2)])
-
-
-def _logits_by_task(batch: Batch) -> Expr:
-    logits = f"{variable_name(batch)}.unbind()"
-    return call("logits.update", call("zip", batch.name.upper(), logits, strict="True"))
+    return [node for node in graph if not isinstance(first_member(node), APART)]
 
 
 def _cast(graph: Graph, plain: bool) -> str:
@@ -361,7 +241,7 @@ def _cast(graph: Graph, plain: bool) -> str:
         return ""
     if plain:
         return f'towers["{graph.of(Tower)[0].task}"].linears[0].weight'
-    towers = next(n.name for n in graph if _is_tower(n))
+    towers = next(n.name for n in graph if is_tower(n))
     return f"{towers}.weights[0]"
 
 
