@@ -37,7 +37,7 @@ NUMBER = 4
 """Bytes of a float32."""
 
 BLOCK_B, BLOCK_N, PARTS = 32, 64, 256
-"""As `rewind_gates` of a generated file has them."""
+"""As `rewind_gates` of a generated file has them for one LoRA or two."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ def compiled(gates: Gates, code: ModuleType) -> tuple[int, int]:
     metrics.reset()
     sets, rows = gates.sets, gates.rows
     module = code.FeatureGates(sets, gates.width, gates.loras, gates.rank)
-    x = torch.randn(gates.inputs, rows, gates.width, requires_grad=True)
-    low = torch.randn(sets, rows, gates.loras * gates.rank, requires_grad=True)
-    router = torch.randn(sets, rows, gates.loras, requires_grad=True)
+    x = torch.randn(gates.inputs, gates.width, rows, requires_grad=True)
+    low = torch.randn(sets, gates.loras * gates.rank, rows, requires_grad=True)
+    router = torch.randn(sets, gates.loras, rows, requires_grad=True)
     out = torch.compile(module, fullgraph=True, dynamic=False)(x, low, router)
     forward = metrics.num_bytes_accessed
     out.backward(torch.ones_like(out))

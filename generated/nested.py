@@ -80,41 +80,13 @@ LOGITS_TASK_SOCIAL_PATH = ("follow", "repost", "comment", "like", "collect", "ha
 # fmt: on
 
 
-def apart(u_ABC, count):
-    """What lies side by side below each other: [A, B, count/A * C] -> [count, B, C]."""
-    return u_ABC.unflatten(2, (count // len(u_ABC), -1)).transpose(1, 2).flatten(0, 1)
-
-
-class ReluApart(torch.autograd.Function):
-    """ReLU of what is set apart: u [A, B, C] -> [count, B, A/count * C].
-
-    The gradient is put side by side before it is masked: the other way round, torch.compile makes a
-    copy of it for each product that reads it.
-    """
-
-    @staticmethod
-    def forward(ctx, u_ABC, count):
-        h_MBN = F.relu(apart(u_ABC, count))
-        ctx.save_for_backward(h_MBN)
-        ctx.inputs = len(u_ABC)
-        return h_MBN
-
-    @staticmethod
-    def backward(ctx, grad_MBN):
-        grad_ABC, h_ABC = (
-            t_MBN.unflatten(0, (ctx.inputs, -1)).transpose(1, 2).flatten(2)
-            for t_MBN in (grad_MBN, *ctx.saved_tensors)
-        )
-        return torch.ops.aten.threshold_backward(grad_ABC, h_ABC, 0), None
-
-
-def as_wide(p_MD, u_ABC):
-    """Parameters or statistics of M experts [M, D] as they lie in u: [A, 1, C]."""
-    return p_MD.view(len(u_ABC), 1, -1)
+def apart(t_GCB, count):
+    """What is made of G inputs in G wide GEMMs, one below the other: [count, G/count * C, B]."""
+    return t_GCB.unflatten(1, (count // len(t_GCB), -1)).flatten(0, 1)
 
 
 class MLPs(nn.Module):
-    """M MLPs of one shape as batched GEMMs: x [G, B, N] -> [M, B, out].
+    """M MLPs of one shape as batched GEMMs: x [G, N, B] -> [M, out, B].
 
     Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide GEMM.
     """
@@ -135,31 +107,22 @@ class MLPs(nn.Module):
         with torch.no_grad():
             self.biases[-1].copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
-    def forward(self, x_GBN):
-        return apart(self.wide(x_GBN), len(self.weights[0]))
-
-    def wide(self, x_GBN):
-        """x [G, B, N] -> [A, B, M/A * out], where A is G behind one layer and M behind several."""
-        u_ABC = torch.bmm(x_GBN, self.weights[0].view(len(x_GBN), -1, x_GBN.shape[-1]).mT)
+    def forward(self, x_GNB):
+        first = self.weights[0]
+        wide_GCN = first.view(len(x_GNB), -1, x_GNB.shape[1])
+        u_MNB = apart(torch.bmm(wide_GCN, x_GNB), len(first))
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u_ABC = torch.bmm(self.hidden(u_ABC, len(weight)), weight.mT)
+                u_MNB = torch.bmm(weight, self.activation(u_MNB))
             if i < len(self.biases):
-                u_ABC = u_ABC + as_wide(self.biases[i], u_ABC).to(u_ABC.dtype)
-        return u_ABC
-
-    def hidden(self, u_ABC, count):
-        """What the next GEMM reads: [A, B, count/A * N] -> [count, B, N]."""
-        if self.activation is F.relu:
-            return ReluApart.apply(u_ABC, count)
-        return self.activation(apart(u_ABC, count))
+                u_MNB = u_MNB + self.biases[i].unsqueeze(-1).to(u_MNB.dtype)
+        return u_MNB
 
 
 class Experts(nn.Module):
-    """S expert sets of K experts each: x [G, B, N] -> e [S, K, B, D]; then norm and activation.
+    """S expert sets of K experts each: x [G, N, B] -> e [S, K, D, B].
 
-    These work on [A, B, C], the layout in which the last GEMM leaves its results: M = S * K experts
-    of width D, each by itself (A = M) or those of one input side by side.
+    M = S * K MLPs; norm and activation behind their last layers work on u [M, D, B].
     """
 
     def __init__(self, experts, mlps, *finish):
@@ -168,13 +131,12 @@ class Experts(nn.Module):
         self.mlps = mlps
         self.finish = nn.Sequential(*finish)
 
-    def forward(self, x_GBN):
-        u_ABC = self.finish(self.mlps.wide(x_GBN))
-        return apart(u_ABC, len(self.mlps.weights[-1])).unflatten(0, (-1, self.experts))
+    def forward(self, x_GNB):
+        return self.finish(self.mlps(x_GNB)).unflatten(0, (-1, self.experts))
 
 
 class RunningStatistics(nn.Module):
-    """Mean and variance over the batch, per expert and channel: u [A, B, C] -> two of [A, 1, C].
+    """Mean and variance over the batch, per expert and channel: u [M, D, B] -> two of [M, D, 1].
 
     In training those of the batch, in eval the running ones. They keep their own precision.
     """
@@ -185,20 +147,20 @@ class RunningStatistics(nn.Module):
         self.register_buffer("running_mean", torch.zeros(count, width))
         self.register_buffer("running_var", torch.ones(count, width))
 
-    def forward(self, u_ABC):
+    def forward(self, u_MDB):
         if not self.training:
-            return as_wide(self.running_mean, u_ABC), as_wide(self.running_var, u_ABC)
-        var, mean = torch.var_mean(u_ABC, dim=1, correction=0, keepdim=True)
-        batch = u_ABC.shape[1]
+            return self.running_mean.unsqueeze(-1), self.running_var.unsqueeze(-1)
+        var, mean = torch.var_mean(u_MDB, dim=-1, correction=0, keepdim=True)
+        batch = u_MDB.shape[-1]
         with torch.no_grad():
             unbiased = var * (batch / (batch - 1))
-            self.running_mean.lerp_(mean.view_as(self.running_mean), self.momentum)
-            self.running_var.lerp_(unbiased.view_as(self.running_var), self.momentum)
+            self.running_mean.lerp_(mean.squeeze(-1), self.momentum)
+            self.running_var.lerp_(unbiased.squeeze(-1), self.momentum)
         return mean, var
 
 
 class BatchNorm(nn.Module):
-    """Batch norm of M experts, each by its own statistics: u [A, B, C] -> [A, B, C]."""
+    """Batch norm of M experts, each by its own statistics: u [M, D, B] -> same."""
 
     def __init__(self, count, width, eps, momentum):
         super().__init__()
@@ -207,15 +169,15 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(count, width))
         self.statistics = RunningStatistics(count, width, momentum)
 
-    def forward(self, u_ABC):
-        exact = u_ABC.to(self.statistics.running_mean.dtype)
+    def forward(self, u_MDB):
+        exact = u_MDB.to(self.statistics.running_mean.dtype)
         mean, var = self.statistics(exact)
-        scale = as_wide(self.weight, u_ABC) * (var + self.eps).rsqrt()
-        return ((exact - mean) * scale + as_wide(self.bias, u_ABC)).to(u_ABC.dtype)
+        scale = self.weight.unsqueeze(-1) * (var + self.eps).rsqrt()
+        return ((exact - mean) * scale + self.bias.unsqueeze(-1)).to(u_MDB.dtype)
 
 
 class NormSwish(torch.autograd.Function):
-    """Swish(n w + b), n = (u - mean) rsqrt(var + eps): u [A, B, C] -> same; all else is [A, 1, C].
+    """Swish(n w + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
 
     All that is kept for the backward pass is u: the rest is computed anew, in one pass over memory
     for the sums and one for the gradient of u. Between them lies g, the gradient of n w + b; torch
@@ -224,72 +186,72 @@ class NormSwish(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, u_ABC, w, b, mean, var, eps, ours):
+    def forward(ctx, u_MDB, w, b, mean, var, eps, ours):
         rstd = (var + eps).rsqrt()
-        ctx.save_for_backward(u_ABC, w, b, mean, rstd)
+        ctx.save_for_backward(u_MDB, w, b, mean, rstd)
         ctx.ours = ours
-        return F.silu((u_ABC.to(mean.dtype) - mean) * (w * rstd) + b).to(u_ABC.dtype)
+        return F.silu((u_MDB.to(mean.dtype) - mean) * (w * rstd) + b).to(u_MDB.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_ABC):
-        u_ABC, w, b, mean, rstd = ctx.saved_tensors
-        c_ABC = u_ABC.to(mean.dtype) - mean
-        n_ABC = c_ABC * rstd
-        y_ABC = c_ABC * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
-        slope_ABC = y_ABC.sigmoid() * (1 + y_ABC * (-y_ABC).sigmoid())
-        g_ABC = (grad_ABC * slope_ABC).to(u_ABC.dtype)
-        grad_w = (g_ABC * n_ABC).sum(1, keepdim=True)
-        grad_b = g_ABC.sum(1, keepdim=True, dtype=mean.dtype)
+    def backward(ctx, grad_MDB):
+        u_MDB, w, b, mean, rstd = ctx.saved_tensors
+        c_MDB = u_MDB.to(mean.dtype) - mean
+        n_MDB = c_MDB * rstd
+        y_MDB = c_MDB * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
+        slope_MDB = y_MDB.sigmoid() * (1 + y_MDB * (-y_MDB).sigmoid())
+        g_MDB = (grad_MDB * slope_MDB).to(u_MDB.dtype)
+        grad_w = (g_MDB * n_MDB).sum(-1, keepdim=True)
+        grad_b = g_MDB.sum(-1, keepdim=True, dtype=mean.dtype)
         if ctx.ours:  # they follow u
-            g_ABC = g_ABC - (n_ABC * grad_w + grad_b) / u_ABC.shape[1]
-        grad_u = (g_ABC * (w * rstd)).to(u_ABC.dtype)
+            g_MDB = g_MDB - (n_MDB * grad_w + grad_b) / u_MDB.shape[-1]
+        grad_u = (g_MDB * (w * rstd)).to(u_MDB.dtype)
         return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
 
 
 class BatchNormSwish(BatchNorm):
     """Batch norm and Swish as one."""
 
-    def forward(self, u_ABC):
+    def forward(self, u_MDB):
         with torch.no_grad():
-            mean, var = self.statistics(u_ABC.to(self.statistics.running_mean.dtype))
-        w, b = as_wide(self.weight, u_ABC), as_wide(self.bias, u_ABC)
-        return NormSwish.apply(u_ABC, w, b, mean, var, self.eps, self.training)
+            mean, var = self.statistics(u_MDB.to(self.statistics.running_mean.dtype))
+        w, b = self.weight.unsqueeze(-1), self.bias.unsqueeze(-1)
+        return NormSwish.apply(u_MDB, w, b, mean, var, self.eps, self.training)
 
 
 class Projections(nn.Module):
-    """All Linears of gates that read a value as one: x [G, B, N] -> a tuple of [G, B, columns].
+    """All Linears of gates that read a value as one: x [G, N, B] -> a tuple of [G, C, B].
 
-    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of columns: the low
-    ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
+    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of outputs C: the
+    low ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
     """
 
     def __init__(self, count, width, bare, biased):
         super().__init__()
         self.bare, self.biased = bare, biased
-        columns, bound = sum(bare) + sum(biased), width**-0.5
-        self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
+        outputs, bound = sum(bare) + sum(biased), width**-0.5
+        self.weight = nn.Parameter(torch.empty(count, outputs, width).uniform_(-bound, bound))
         self.bias = None
         if biased:
             self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
-    def forward(self, x_GBN):
-        columns = torch.bmm(x_GBN, self.weight.mT)
+    def forward(self, x_GNB):
+        t_GCB = torch.bmm(self.weight, x_GNB)
         if not self.biased:
-            return columns.split(self.bare, dim=2)
+            return t_GCB.split(self.bare, dim=1)
         if not self.bare:
-            bias = self.bias.unsqueeze(1)
-            return (columns + bias.to(columns.dtype)).split(self.biased, dim=2)
-        low, logits = columns.split([sum(self.bare), sum(self.biased)], dim=2)
-        logits = logits + self.bias.unsqueeze(1).to(logits.dtype)
-        return (*low.split(self.bare, dim=2), *logits.split(self.biased, dim=2))
+            bias = self.bias.unsqueeze(-1)
+            return (t_GCB + bias.to(t_GCB.dtype)).split(self.biased, dim=1)
+        low, logits = t_GCB.split([sum(self.bare), sum(self.biased)], dim=1)
+        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
+        return (*low.split(self.bare, dim=1), *logits.split(self.biased, dim=1))
 
 
 class FeatureGates(nn.Module):
-    """S feature gates: x [S or 1, B, N] -> the gated copies x ⊙ Fea_Gate(x) [S, B, N].
+    """S feature gates: x [S or 1, N, B] -> the gated copies x ⊙ Fea_Gate(x) [S, N, B].
 
     Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate
-    starts at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come
+    starts at exactly 1. The low ranks of x [S, L * R, B] and the router's logits [S, L, B] come
     from the projections.
     """
 
@@ -299,24 +261,24 @@ class FeatureGates(nn.Module):
         self.mix_logits = mix_logits
         self.up = nn.Parameter(torch.zeros(count * loras, width, rank))
 
-    def forward(self, x_SBN, low_SBC, router_SBL=None):
-        low_MBR = apart(low_SBC, len(self.up))  # M = S * L
-        logits_SLBN = torch.bmm(low_MBR, self.up.mT).unflatten(0, (self.count, -1))
-        if router_SBL is None:
-            return x_SBN * 2 * logits_SLBN.squeeze(1).sigmoid()
-        p_SLB1 = router_SBL.softmax(-1).transpose(1, 2).unsqueeze(-1)
+    def forward(self, x_SNB, low_SCB, router_SLB=None):
+        low_MRB = apart(low_SCB, len(self.up))  # M = S * L
+        logits_SLNB = torch.bmm(self.up, low_MRB).unflatten(0, (self.count, -1))
+        if router_SLB is None:
+            return x_SNB * 2 * logits_SLNB.squeeze(1).sigmoid()
+        p_SL1B = router_SLB.softmax(1).unsqueeze(2)
         if self.mix_logits:
-            return x_SBN * 2 * (p_SLB1 * logits_SLBN).sum(1).sigmoid()
-        return x_SBN * (p_SLB1 * (2 * logits_SLBN.sigmoid())).sum(1)
+            return x_SNB * 2 * (p_SL1B * logits_SLNB).sum(1).sigmoid()
+        return x_SNB * (p_SL1B * (2 * logits_SLNB.sigmoid())).sum(1)
 
 
-def mix(w_OBK, e_GKBD):
-    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs.
+def mix(w_OKB, e_GKDB):
+    """Weighted sums over the K experts [O, D, B]; each of the G sets serves O/G outputs.
 
     A self gate is a second mixture of the same experts: its weights add to the gate's before.
     """
-    w_GOKB1 = w_OBK.unflatten(0, (e_GKBD.shape[0], -1)).transpose(2, 3).unsqueeze(-1)
-    return (w_GOKB1 * e_GKBD.unsqueeze(1)).sum(2).flatten(0, 1)
+    w_GOK1B = w_OKB.unflatten(0, (e_GKDB.shape[0], -1)).unsqueeze(3)
+    return (w_GOK1B * e_GKDB.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
 def bucket_rows(x_B, boundaries):
@@ -406,7 +368,11 @@ class Features(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The expert hierarchy: v [B, 76] -> logits [T, B] in the order of TASKS."""
+    """The expert hierarchy: v [B, 76] -> logits [T, B] in the order of TASKS.
+
+    Inside, the batch is the last axis: statistics of it are sums along memory, and what a GEMM puts
+    out lies as the next one reads it, also that of many experts.
+    """
 
     def __init__(self):
         super().__init__()
@@ -465,194 +431,195 @@ class Trunk(nn.Module):
         self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
 
     def forward(self, x_BV):
+        x_1VB = x_BV.T.contiguous().unsqueeze(0)
         # layer meta
-        columns = self.projections_meta(x_BV.unsqueeze(0))
-        low_meta_GBC = columns[0]
-        router_meta_GBC = columns[1]
-        logits_meta_of_shared_GBC = columns[2]
-        logits_meta_of_watch_GBC = columns[3]
-        logits_meta_of_interaction_GBC = columns[4]
-        own_meta_of_shared_GBC = columns[5]
-        own_meta_of_watch_GBC = columns[6]
-        x_meta_SBN = self.feature_gates_meta(
-            x_BV.unsqueeze(0),
-            apart(low_meta_GBC, 3),
-            apart(router_meta_GBC, 3),
+        heads = self.projections_meta(x_1VB)
+        low_meta_GCB = heads[0]
+        router_meta_GCB = heads[1]
+        logits_meta_of_shared_GCB = heads[2]
+        logits_meta_of_watch_GCB = heads[3]
+        logits_meta_of_interaction_GCB = heads[4]
+        own_meta_of_shared_GCB = heads[5]
+        own_meta_of_watch_GCB = heads[6]
+        x_meta_SNB = self.feature_gates_meta(
+            x_1VB,
+            apart(low_meta_GCB, 3),
+            apart(router_meta_GCB, 3),
         )
-        e_meta_shared_SKBD = self.experts_meta_shared(torch.cat([x_meta_SBN[0:1], x_meta_SBN[2:3]]))
-        e_meta_watch_SKBD = self.experts_meta_watch(x_meta_SBN[1:2])
-        w_meta_shared_OBC = logits_meta_of_shared_GBC.softmax(-1)
-        s_meta_shared_SBK = apart(own_meta_of_shared_GBC, 2).softmax(-1)
-        w0_OBK, w1_OBK, w2_OBK = w_meta_shared_OBC.split([3, 2, 3], dim=-1)
-        w0_OBK = w0_OBK + s_meta_shared_SBK[0:1]
-        z_meta_shared_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
-        z_meta_shared_OBD = z_meta_shared_OBD + mix(w1_OBK, e_meta_watch_SKBD)
-        z_meta_shared_OBD = z_meta_shared_OBD + mix(w2_OBK, e_meta_shared_SKBD[1:2])
-        w_meta_watch_OBC = logits_meta_of_watch_GBC.softmax(-1)
-        s_meta_watch_SBK = own_meta_of_watch_GBC.softmax(-1)
-        w0_OBK, w1_OBK = w_meta_watch_OBC.split([3, 2], dim=-1)
-        w1_OBK = w1_OBK + s_meta_watch_SBK
-        z_meta_watch_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta_watch_SKBD)
-        w_meta_interaction_OBC = logits_meta_of_interaction_GBC.softmax(-1)
-        w0_OBK, w1_OBK = w_meta_interaction_OBC.split([3, 3], dim=-1)
-        w1_OBK = w1_OBK + s_meta_shared_SBK[1:2]
-        z_meta_interaction_OBD = mix(w0_OBK, e_meta_shared_SKBD[0:1])
-        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1_OBK, e_meta_shared_SKBD[1:2])
+        e_meta_shared_SKDB = self.experts_meta_shared(torch.cat([x_meta_SNB[0:1], x_meta_SNB[2:3]]))
+        e_meta_watch_SKDB = self.experts_meta_watch(x_meta_SNB[1:2])
+        w_meta_shared_OCB = logits_meta_of_shared_GCB.softmax(1)
+        s_meta_shared_SKB = apart(own_meta_of_shared_GCB, 2).softmax(1)
+        w0_OKB, w1_OKB, w2_OKB = w_meta_shared_OCB.split([3, 2, 3], dim=1)
+        w0_OKB = w0_OKB + s_meta_shared_SKB[0:1]
+        z_meta_shared_ODB = mix(w0_OKB, e_meta_shared_SKDB[0:1])
+        z_meta_shared_ODB = z_meta_shared_ODB + mix(w1_OKB, e_meta_watch_SKDB)
+        z_meta_shared_ODB = z_meta_shared_ODB + mix(w2_OKB, e_meta_shared_SKDB[1:2])
+        w_meta_watch_OCB = logits_meta_of_watch_GCB.softmax(1)
+        s_meta_watch_SKB = own_meta_of_watch_GCB.softmax(1)
+        w0_OKB, w1_OKB = w_meta_watch_OCB.split([3, 2], dim=1)
+        w1_OKB = w1_OKB + s_meta_watch_SKB
+        z_meta_watch_ODB = mix(w0_OKB, e_meta_shared_SKDB[0:1])
+        z_meta_watch_ODB = z_meta_watch_ODB + mix(w1_OKB, e_meta_watch_SKDB)
+        w_meta_interaction_OCB = logits_meta_of_interaction_GCB.softmax(1)
+        w0_OKB, w1_OKB = w_meta_interaction_OCB.split([3, 3], dim=1)
+        w1_OKB = w1_OKB + s_meta_shared_SKB[1:2]
+        z_meta_interaction_ODB = mix(w0_OKB, e_meta_shared_SKDB[0:1])
+        z_meta_interaction_ODB = z_meta_interaction_ODB + mix(w1_OKB, e_meta_shared_SKDB[1:2])
 
         # layer meta2
-        columns = self.projections_meta2_shared(z_meta_shared_OBD)
-        low_meta2_shared_GBC = columns[0]
-        router_meta2_shared_GBC = columns[1]
-        logits_meta2_shared_GBC = columns[2]
-        own_meta2_shared_GBC = columns[3]
-        columns = self.projections_meta2_watch(z_meta_watch_OBD)
-        low_meta2_watch_GBC = columns[0]
-        router_meta2_watch_GBC = columns[1]
-        own_meta2_watch_GBC = columns[2]
-        columns = self.projections_meta2_interaction(z_meta_interaction_OBD)
-        low_meta2_interaction_of_interaction_GBC = columns[0]
-        low_meta2_interaction_of_social_GBC = columns[1]
-        router_meta2_interaction_of_interaction_GBC = columns[2]
-        router_meta2_interaction_of_social_GBC = columns[3]
-        own_meta2_interaction_of_interaction_GBC = columns[4]
-        own_meta2_interaction_of_social_GBC = columns[5]
-        x_meta2_SBN = self.feature_gates_meta2(
+        heads = self.projections_meta2_shared(z_meta_shared_ODB)
+        low_meta2_shared_GCB = heads[0]
+        router_meta2_shared_GCB = heads[1]
+        logits_meta2_shared_GCB = heads[2]
+        own_meta2_shared_GCB = heads[3]
+        heads = self.projections_meta2_watch(z_meta_watch_ODB)
+        low_meta2_watch_GCB = heads[0]
+        router_meta2_watch_GCB = heads[1]
+        own_meta2_watch_GCB = heads[2]
+        heads = self.projections_meta2_interaction(z_meta_interaction_ODB)
+        low_meta2_interaction_of_interaction_GCB = heads[0]
+        low_meta2_interaction_of_social_GCB = heads[1]
+        router_meta2_interaction_of_interaction_GCB = heads[2]
+        router_meta2_interaction_of_social_GCB = heads[3]
+        own_meta2_interaction_of_interaction_GCB = heads[4]
+        own_meta2_interaction_of_social_GCB = heads[5]
+        x_meta2_SNB = self.feature_gates_meta2(
             torch.cat(
-                [z_meta_shared_OBD, z_meta_watch_OBD, z_meta_interaction_OBD.expand(3, -1, -1)],
+                [z_meta_shared_ODB, z_meta_watch_ODB, z_meta_interaction_ODB.expand(3, -1, -1)],
             ),
             torch.cat(
                 [
-                    low_meta2_shared_GBC,
-                    low_meta2_watch_GBC,
-                    low_meta2_interaction_of_interaction_GBC,
-                    apart(low_meta2_interaction_of_social_GBC, 2),
+                    low_meta2_shared_GCB,
+                    low_meta2_watch_GCB,
+                    low_meta2_interaction_of_interaction_GCB,
+                    apart(low_meta2_interaction_of_social_GCB, 2),
                 ],
             ),
             torch.cat(
                 [
-                    router_meta2_shared_GBC,
-                    router_meta2_watch_GBC,
-                    router_meta2_interaction_of_interaction_GBC,
-                    apart(router_meta2_interaction_of_social_GBC, 2),
+                    router_meta2_shared_GCB,
+                    router_meta2_watch_GCB,
+                    router_meta2_interaction_of_interaction_GCB,
+                    apart(router_meta2_interaction_of_social_GCB, 2),
                 ],
             ),
         )
-        e_meta2_SKBD = self.experts_meta2(x_meta2_SBN)
-        w_meta2_shared_OBC = logits_meta2_shared_GBC.softmax(-1)
-        s_meta2_SBK = torch.cat(
+        e_meta2_SKDB = self.experts_meta2(x_meta2_SNB)
+        w_meta2_shared_OCB = logits_meta2_shared_GCB.softmax(1)
+        s_meta2_SKB = torch.cat(
             [
-                own_meta2_shared_GBC,
-                own_meta2_watch_GBC,
-                own_meta2_interaction_of_interaction_GBC,
-                apart(own_meta2_interaction_of_social_GBC, 2),
+                own_meta2_shared_GCB,
+                own_meta2_watch_GCB,
+                own_meta2_interaction_of_interaction_GCB,
+                apart(own_meta2_interaction_of_social_GCB, 2),
             ],
-        ).softmax(-1)
-        w0_OBK, w1_OBK = w_meta2_shared_OBC.split([2, 8], dim=-1)
-        w0_OBK = w0_OBK + s_meta2_SBK[0:1]
-        z_meta2_shared_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
-        z_meta2_shared_OBD = z_meta2_shared_OBD + mix(
-            w1_OBK,
-            e_meta2_SKBD[1:5].flatten(0, 1).unsqueeze(0),
+        ).softmax(1)
+        w0_OKB, w1_OKB = w_meta2_shared_OCB.split([2, 8], dim=1)
+        w0_OKB = w0_OKB + s_meta2_SKB[0:1]
+        z_meta2_shared_ODB = mix(w0_OKB, e_meta2_SKDB[0:1])
+        z_meta2_shared_ODB = z_meta2_shared_ODB + mix(
+            w1_OKB,
+            e_meta2_SKDB[1:5].flatten(0, 1).unsqueeze(0),
         )
-        logits_meta2_watch_path_GBC = self.projections_meta2_watch_path(
-            torch.cat([z_meta_watch_OBD, z_meta_shared_OBD], dim=-1),
+        logits_meta2_watch_path_GCB = self.projections_meta2_watch_path(
+            torch.cat([z_meta_watch_ODB, z_meta_shared_ODB], dim=1),
         )[0]
-        w_meta2_watch_OBC = logits_meta2_watch_path_GBC.softmax(-1)
-        w0_OBK, w1_OBK = w_meta2_watch_OBC.split([2, 2], dim=-1)
-        w1_OBK = w1_OBK + s_meta2_SBK[1:2]
-        z_meta2_watch_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
-        z_meta2_watch_OBD = z_meta2_watch_OBD + mix(w1_OBK, e_meta2_SKBD[1:2])
-        read_GBN = torch.cat([z_meta_interaction_OBD, z_meta_shared_OBD], dim=-1)
-        columns = self.projections_meta2_interaction_path(read_GBN)
-        logits_meta2_interaction_path_of_interaction_GBC = columns[0]
-        logits_meta2_interaction_path_of_social_GBC = columns[1]
-        w_meta2_interaction_OBC = logits_meta2_interaction_path_of_interaction_GBC.softmax(-1)
-        w0_OBK, w1_OBK, w2_OBK = w_meta2_interaction_OBC.split([2, 2, 4], dim=-1)
-        w1_OBK = w1_OBK + s_meta2_SBK[2:3]
-        z_meta2_interaction_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
-        z_meta2_interaction_OBD = z_meta2_interaction_OBD + mix(w1_OBK, e_meta2_SKBD[2:3])
-        z_meta2_interaction_OBD = z_meta2_interaction_OBD + mix(
-            w2_OBK,
-            e_meta2_SKBD[3:5].flatten(0, 1).unsqueeze(0),
+        w_meta2_watch_OCB = logits_meta2_watch_path_GCB.softmax(1)
+        w0_OKB, w1_OKB = w_meta2_watch_OCB.split([2, 2], dim=1)
+        w1_OKB = w1_OKB + s_meta2_SKB[1:2]
+        z_meta2_watch_ODB = mix(w0_OKB, e_meta2_SKDB[0:1])
+        z_meta2_watch_ODB = z_meta2_watch_ODB + mix(w1_OKB, e_meta2_SKDB[1:2])
+        read_GNB = torch.cat([z_meta_interaction_ODB, z_meta_shared_ODB], dim=1)
+        heads = self.projections_meta2_interaction_path(read_GNB)
+        logits_meta2_interaction_path_of_interaction_GCB = heads[0]
+        logits_meta2_interaction_path_of_social_GCB = heads[1]
+        w_meta2_interaction_OCB = logits_meta2_interaction_path_of_interaction_GCB.softmax(1)
+        w0_OKB, w1_OKB, w2_OKB = w_meta2_interaction_OCB.split([2, 2, 4], dim=1)
+        w1_OKB = w1_OKB + s_meta2_SKB[2:3]
+        z_meta2_interaction_ODB = mix(w0_OKB, e_meta2_SKDB[0:1])
+        z_meta2_interaction_ODB = z_meta2_interaction_ODB + mix(w1_OKB, e_meta2_SKDB[2:3])
+        z_meta2_interaction_ODB = z_meta2_interaction_ODB + mix(
+            w2_OKB,
+            e_meta2_SKDB[3:5].flatten(0, 1).unsqueeze(0),
         )
-        w_meta2_social_OBC = apart(logits_meta2_interaction_path_of_social_GBC, 2).softmax(-1)
-        w0_OBK, w1_OBK, w2_OBK = w_meta2_social_OBC.split([2, 2, 2], dim=-1)
-        w2_OBK = w2_OBK + s_meta2_SBK[3:5]
-        z_meta2_social_OBD = mix(w0_OBK, e_meta2_SKBD[0:1])
-        z_meta2_social_OBD = z_meta2_social_OBD + mix(w1_OBK, e_meta2_SKBD[2:3])
-        z_meta2_social_OBD = z_meta2_social_OBD + mix(w2_OBK, e_meta2_SKBD[3:5])
+        w_meta2_social_OCB = apart(logits_meta2_interaction_path_of_social_GCB, 2).softmax(1)
+        w0_OKB, w1_OKB, w2_OKB = w_meta2_social_OCB.split([2, 2, 2], dim=1)
+        w2_OKB = w2_OKB + s_meta2_SKB[3:5]
+        z_meta2_social_ODB = mix(w0_OKB, e_meta2_SKDB[0:1])
+        z_meta2_social_ODB = z_meta2_social_ODB + mix(w1_OKB, e_meta2_SKDB[2:3])
+        z_meta2_social_ODB = z_meta2_social_ODB + mix(w2_OKB, e_meta2_SKDB[3:5])
 
         # layer task
-        low_task_shared_GBC, router_task_shared_GBC = self.projections_task_shared(
-            torch.cat([z_meta2_shared_OBD, z_meta2_interaction_OBD]),
+        low_task_shared_GCB, router_task_shared_GCB = self.projections_task_shared(
+            torch.cat([z_meta2_shared_ODB, z_meta2_interaction_ODB]),
         )
-        columns = self.projections_task_watch(torch.cat([z_meta2_watch_OBD, z_meta2_social_OBD]))
-        low_task_watch_of_watch_GBC = columns[0]
-        low_task_watch_of_click_GBC = columns[1]
-        router_task_watch_of_watch_GBC = columns[2]
-        router_task_watch_of_click_GBC = columns[3]
-        own_task_watch_GBC = columns[4]
-        x_task_SBN = self.feature_gates_task(
+        heads = self.projections_task_watch(torch.cat([z_meta2_watch_ODB, z_meta2_social_ODB]))
+        low_task_watch_of_watch_GCB = heads[0]
+        low_task_watch_of_click_GCB = heads[1]
+        router_task_watch_of_watch_GCB = heads[2]
+        router_task_watch_of_click_GCB = heads[3]
+        own_task_watch_GCB = heads[4]
+        x_task_SNB = self.feature_gates_task(
             torch.cat(
                 [
-                    z_meta2_shared_OBD,
-                    z_meta2_watch_OBD,
-                    z_meta2_interaction_OBD,
-                    z_meta2_social_OBD,
-                    z_meta2_watch_OBD.expand(3, -1, -1),
-                    z_meta2_social_OBD.repeat_interleave(3, 0),
+                    z_meta2_shared_ODB,
+                    z_meta2_watch_ODB,
+                    z_meta2_interaction_ODB,
+                    z_meta2_social_ODB,
+                    z_meta2_watch_ODB.expand(3, -1, -1),
+                    z_meta2_social_ODB.repeat_interleave(3, 0),
                 ],
             ),
             torch.cat(
                 [
-                    low_task_shared_GBC[0:1],
-                    low_task_watch_of_watch_GBC[0:1],
-                    low_task_shared_GBC[1:2],
-                    low_task_watch_of_watch_GBC[1:3],
-                    apart(low_task_watch_of_click_GBC, 9),
+                    low_task_shared_GCB[0:1],
+                    low_task_watch_of_watch_GCB[0:1],
+                    low_task_shared_GCB[1:2],
+                    low_task_watch_of_watch_GCB[1:3],
+                    apart(low_task_watch_of_click_GCB, 9),
                 ],
             ),
             torch.cat(
                 [
-                    router_task_shared_GBC[0:1],
-                    router_task_watch_of_watch_GBC[0:1],
-                    router_task_shared_GBC[1:2],
-                    router_task_watch_of_watch_GBC[1:3],
-                    apart(router_task_watch_of_click_GBC, 9),
+                    router_task_shared_GCB[0:1],
+                    router_task_watch_of_watch_GCB[0:1],
+                    router_task_shared_GCB[1:2],
+                    router_task_watch_of_watch_GCB[1:3],
+                    apart(router_task_watch_of_click_GCB, 9),
                 ],
             ),
         )
-        e_task_SKBD = self.experts_task(x_task_SBN)
-        logits_task_watch_path_GBC = self.projections_task_watch_path(
-            torch.cat([z_meta2_watch_OBD, z_meta2_shared_OBD], dim=-1),
+        e_task_SKDB = self.experts_task(x_task_SNB)
+        logits_task_watch_path_GCB = self.projections_task_watch_path(
+            torch.cat([z_meta2_watch_ODB, z_meta2_shared_ODB], dim=1),
         )[0]
-        w_task_click_OBC = apart(logits_task_watch_path_GBC, 3).softmax(-1)
-        s_task_SBK = apart(own_task_watch_GBC, 9).sigmoid()
-        w0_OBK, w1_OBK, w2_OBK = w_task_click_OBC.split([1, 1, 1], dim=-1)
-        w2_OBK = w2_OBK + s_task_SBK[0:3]
-        z_task_click_OBD = mix(w0_OBK, e_task_SKBD[0:1])
-        z_task_click_OBD = z_task_click_OBD + mix(w1_OBK, e_task_SKBD[1:2])
-        z_task_click_OBD = z_task_click_OBD + mix(w2_OBK, e_task_SKBD[5:8])
-        read_GBN = torch.cat(
+        w_task_click_OCB = apart(logits_task_watch_path_GCB, 3).softmax(1)
+        s_task_SKB = apart(own_task_watch_GCB, 9).sigmoid()
+        w0_OKB, w1_OKB, w2_OKB = w_task_click_OCB.split([1, 1, 1], dim=1)
+        w2_OKB = w2_OKB + s_task_SKB[0:3]
+        z_task_click_ODB = mix(w0_OKB, e_task_SKDB[0:1])
+        z_task_click_ODB = z_task_click_ODB + mix(w1_OKB, e_task_SKDB[1:2])
+        z_task_click_ODB = z_task_click_ODB + mix(w2_OKB, e_task_SKDB[5:8])
+        read_GNB = torch.cat(
             [
-                z_meta2_social_OBD,
-                z_meta2_interaction_OBD.expand(2, -1, -1),
-                z_meta2_shared_OBD.expand(2, -1, -1),
+                z_meta2_social_ODB,
+                z_meta2_interaction_ODB.expand(2, -1, -1),
+                z_meta2_shared_ODB.expand(2, -1, -1),
             ],
-            dim=-1,
+            dim=1,
         )
-        logits_task_social_path_GBC = self.projections_task_social_path(read_GBN)[0]
-        w_task_follow_OBC = apart(logits_task_social_path_GBC, 6).softmax(-1)
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK = w_task_follow_OBC.split([1, 1, 1, 1], dim=-1)
-        w3_OBK = w3_OBK + s_task_SBK[3:9]
-        z_task_follow_OBD = mix(w0_OBK, e_task_SKBD[0:1])
-        z_task_follow_OBD = z_task_follow_OBD + mix(w1_OBK, e_task_SKBD[2:3])
-        z_task_follow_OBD = z_task_follow_OBD + mix(w2_OBK, e_task_SKBD[3:5])
-        z_task_follow_OBD = z_task_follow_OBD + mix(w3_OBK, e_task_SKBD[8:14])
+        logits_task_social_path_GCB = self.projections_task_social_path(read_GNB)[0]
+        w_task_follow_OCB = apart(logits_task_social_path_GCB, 6).softmax(1)
+        w0_OKB, w1_OKB, w2_OKB, w3_OKB = w_task_follow_OCB.split([1, 1, 1, 1], dim=1)
+        w3_OKB = w3_OKB + s_task_SKB[3:9]
+        z_task_follow_ODB = mix(w0_OKB, e_task_SKDB[0:1])
+        z_task_follow_ODB = z_task_follow_ODB + mix(w1_OKB, e_task_SKDB[2:3])
+        z_task_follow_ODB = z_task_follow_ODB + mix(w2_OKB, e_task_SKDB[3:5])
+        z_task_follow_ODB = z_task_follow_ODB + mix(w3_OKB, e_task_SKDB[8:14])
 
         # towers
-        return self.towers(torch.cat([z_task_click_OBD, z_task_follow_OBD])).squeeze(-1)
+        return self.towers(torch.cat([z_task_click_ODB, z_task_follow_ODB])).squeeze(1)
 
 
 class Model(nn.Module):

@@ -99,41 +99,13 @@ TOWERS = (
 # fmt: on
 
 
-def apart(u_ABC, count):
-    """What lies side by side below each other: [A, B, count/A * C] -> [count, B, C]."""
-    return u_ABC.unflatten(2, (count // len(u_ABC), -1)).transpose(1, 2).flatten(0, 1)
-
-
-class ReluApart(torch.autograd.Function):
-    """ReLU of what is set apart: u [A, B, C] -> [count, B, A/count * C].
-
-    The gradient is put side by side before it is masked: the other way round, torch.compile makes a
-    copy of it for each product that reads it.
-    """
-
-    @staticmethod
-    def forward(ctx, u_ABC, count):
-        h_MBN = F.relu(apart(u_ABC, count))
-        ctx.save_for_backward(h_MBN)
-        ctx.inputs = len(u_ABC)
-        return h_MBN
-
-    @staticmethod
-    def backward(ctx, grad_MBN):
-        grad_ABC, h_ABC = (
-            t_MBN.unflatten(0, (ctx.inputs, -1)).transpose(1, 2).flatten(2)
-            for t_MBN in (grad_MBN, *ctx.saved_tensors)
-        )
-        return torch.ops.aten.threshold_backward(grad_ABC, h_ABC, 0), None
-
-
-def as_wide(p_MD, u_ABC):
-    """Parameters or statistics of M experts [M, D] as they lie in u: [A, 1, C]."""
-    return p_MD.view(len(u_ABC), 1, -1)
+def apart(t_GCB, count):
+    """What is made of G inputs in G wide GEMMs, one below the other: [count, G/count * C, B]."""
+    return t_GCB.unflatten(1, (count // len(t_GCB), -1)).flatten(0, 1)
 
 
 class MLPs(nn.Module):
-    """M MLPs of one shape as batched GEMMs: x [G, B, N] -> [M, B, out].
+    """M MLPs of one shape as batched GEMMs: x [G, N, B] -> [M, out, B].
 
     Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide GEMM.
     """
@@ -154,31 +126,22 @@ class MLPs(nn.Module):
         with torch.no_grad():
             self.biases[-1].copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
-    def forward(self, x_GBN):
-        return apart(self.wide(x_GBN), len(self.weights[0]))
-
-    def wide(self, x_GBN):
-        """x [G, B, N] -> [A, B, M/A * out], where A is G behind one layer and M behind several."""
-        u_ABC = torch.bmm(x_GBN, self.weights[0].view(len(x_GBN), -1, x_GBN.shape[-1]).mT)
+    def forward(self, x_GNB):
+        first = self.weights[0]
+        wide_GCN = first.view(len(x_GNB), -1, x_GNB.shape[1])
+        u_MNB = apart(torch.bmm(wide_GCN, x_GNB), len(first))
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u_ABC = torch.bmm(self.hidden(u_ABC, len(weight)), weight.mT)
+                u_MNB = torch.bmm(weight, self.activation(u_MNB))
             if i < len(self.biases):
-                u_ABC = u_ABC + as_wide(self.biases[i], u_ABC).to(u_ABC.dtype)
-        return u_ABC
-
-    def hidden(self, u_ABC, count):
-        """What the next GEMM reads: [A, B, count/A * N] -> [count, B, N]."""
-        if self.activation is F.relu:
-            return ReluApart.apply(u_ABC, count)
-        return self.activation(apart(u_ABC, count))
+                u_MNB = u_MNB + self.biases[i].unsqueeze(-1).to(u_MNB.dtype)
+        return u_MNB
 
 
 class Experts(nn.Module):
-    """S expert sets of K experts each: x [G, B, N] -> e [S, K, B, D]; then norm and activation.
+    """S expert sets of K experts each: x [G, N, B] -> e [S, K, D, B].
 
-    These work on [A, B, C], the layout in which the last GEMM leaves its results: M = S * K experts
-    of width D, each by itself (A = M) or those of one input side by side.
+    M = S * K MLPs; norm and activation behind their last layers work on u [M, D, B].
     """
 
     def __init__(self, experts, mlps, *finish):
@@ -187,13 +150,12 @@ class Experts(nn.Module):
         self.mlps = mlps
         self.finish = nn.Sequential(*finish)
 
-    def forward(self, x_GBN):
-        u_ABC = self.finish(self.mlps.wide(x_GBN))
-        return apart(u_ABC, len(self.mlps.weights[-1])).unflatten(0, (-1, self.experts))
+    def forward(self, x_GNB):
+        return self.finish(self.mlps(x_GNB)).unflatten(0, (-1, self.experts))
 
 
 class RunningStatistics(nn.Module):
-    """Mean and variance over the batch, per expert and channel: u [A, B, C] -> two of [A, 1, C].
+    """Mean and variance over the batch, per expert and channel: u [M, D, B] -> two of [M, D, 1].
 
     In training those of the batch, in eval the running ones. They keep their own precision.
     """
@@ -204,20 +166,20 @@ class RunningStatistics(nn.Module):
         self.register_buffer("running_mean", torch.zeros(count, width))
         self.register_buffer("running_var", torch.ones(count, width))
 
-    def forward(self, u_ABC):
+    def forward(self, u_MDB):
         if not self.training:
-            return as_wide(self.running_mean, u_ABC), as_wide(self.running_var, u_ABC)
-        var, mean = torch.var_mean(u_ABC, dim=1, correction=0, keepdim=True)
-        batch = u_ABC.shape[1]
+            return self.running_mean.unsqueeze(-1), self.running_var.unsqueeze(-1)
+        var, mean = torch.var_mean(u_MDB, dim=-1, correction=0, keepdim=True)
+        batch = u_MDB.shape[-1]
         with torch.no_grad():
             unbiased = var * (batch / (batch - 1))
-            self.running_mean.lerp_(mean.view_as(self.running_mean), self.momentum)
-            self.running_var.lerp_(unbiased.view_as(self.running_var), self.momentum)
+            self.running_mean.lerp_(mean.squeeze(-1), self.momentum)
+            self.running_var.lerp_(unbiased.squeeze(-1), self.momentum)
         return mean, var
 
 
 class BatchNorm(nn.Module):
-    """Batch norm of M experts, each by its own statistics: u [A, B, C] -> [A, B, C]."""
+    """Batch norm of M experts, each by its own statistics: u [M, D, B] -> same."""
 
     def __init__(self, count, width, eps, momentum):
         super().__init__()
@@ -226,15 +188,15 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(count, width))
         self.statistics = RunningStatistics(count, width, momentum)
 
-    def forward(self, u_ABC):
-        exact = u_ABC.to(self.statistics.running_mean.dtype)
+    def forward(self, u_MDB):
+        exact = u_MDB.to(self.statistics.running_mean.dtype)
         mean, var = self.statistics(exact)
-        scale = as_wide(self.weight, u_ABC) * (var + self.eps).rsqrt()
-        return ((exact - mean) * scale + as_wide(self.bias, u_ABC)).to(u_ABC.dtype)
+        scale = self.weight.unsqueeze(-1) * (var + self.eps).rsqrt()
+        return ((exact - mean) * scale + self.bias.unsqueeze(-1)).to(u_MDB.dtype)
 
 
 class NormSwish(torch.autograd.Function):
-    """Swish(n w + b), n = (u - mean) rsqrt(var + eps): u [A, B, C] -> same; all else is [A, 1, C].
+    """Swish(n w + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
 
     All that is kept for the backward pass is u: the rest is computed anew, in one pass over memory
     for the sums and one for the gradient of u. Between them lies g, the gradient of n w + b; torch
@@ -243,72 +205,72 @@ class NormSwish(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, u_ABC, w, b, mean, var, eps, ours):
+    def forward(ctx, u_MDB, w, b, mean, var, eps, ours):
         rstd = (var + eps).rsqrt()
-        ctx.save_for_backward(u_ABC, w, b, mean, rstd)
+        ctx.save_for_backward(u_MDB, w, b, mean, rstd)
         ctx.ours = ours
-        return F.silu((u_ABC.to(mean.dtype) - mean) * (w * rstd) + b).to(u_ABC.dtype)
+        return F.silu((u_MDB.to(mean.dtype) - mean) * (w * rstd) + b).to(u_MDB.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_ABC):
-        u_ABC, w, b, mean, rstd = ctx.saved_tensors
-        c_ABC = u_ABC.to(mean.dtype) - mean
-        n_ABC = c_ABC * rstd
-        y_ABC = c_ABC * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
-        slope_ABC = y_ABC.sigmoid() * (1 + y_ABC * (-y_ABC).sigmoid())
-        g_ABC = (grad_ABC * slope_ABC).to(u_ABC.dtype)
-        grad_w = (g_ABC * n_ABC).sum(1, keepdim=True)
-        grad_b = g_ABC.sum(1, keepdim=True, dtype=mean.dtype)
+    def backward(ctx, grad_MDB):
+        u_MDB, w, b, mean, rstd = ctx.saved_tensors
+        c_MDB = u_MDB.to(mean.dtype) - mean
+        n_MDB = c_MDB * rstd
+        y_MDB = c_MDB * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
+        slope_MDB = y_MDB.sigmoid() * (1 + y_MDB * (-y_MDB).sigmoid())
+        g_MDB = (grad_MDB * slope_MDB).to(u_MDB.dtype)
+        grad_w = (g_MDB * n_MDB).sum(-1, keepdim=True)
+        grad_b = g_MDB.sum(-1, keepdim=True, dtype=mean.dtype)
         if ctx.ours:  # they follow u
-            g_ABC = g_ABC - (n_ABC * grad_w + grad_b) / u_ABC.shape[1]
-        grad_u = (g_ABC * (w * rstd)).to(u_ABC.dtype)
+            g_MDB = g_MDB - (n_MDB * grad_w + grad_b) / u_MDB.shape[-1]
+        grad_u = (g_MDB * (w * rstd)).to(u_MDB.dtype)
         return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
 
 
 class BatchNormSwish(BatchNorm):
     """Batch norm and Swish as one."""
 
-    def forward(self, u_ABC):
+    def forward(self, u_MDB):
         with torch.no_grad():
-            mean, var = self.statistics(u_ABC.to(self.statistics.running_mean.dtype))
-        w, b = as_wide(self.weight, u_ABC), as_wide(self.bias, u_ABC)
-        return NormSwish.apply(u_ABC, w, b, mean, var, self.eps, self.training)
+            mean, var = self.statistics(u_MDB.to(self.statistics.running_mean.dtype))
+        w, b = self.weight.unsqueeze(-1), self.bias.unsqueeze(-1)
+        return NormSwish.apply(u_MDB, w, b, mean, var, self.eps, self.training)
 
 
 class Projections(nn.Module):
-    """All Linears of gates that read a value as one: x [G, B, N] -> a tuple of [G, B, columns].
+    """All Linears of gates that read a value as one: x [G, N, B] -> a tuple of [G, C, B].
 
-    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of columns: the low
-    ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
+    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of outputs C: the
+    low ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
     """
 
     def __init__(self, count, width, bare, biased):
         super().__init__()
         self.bare, self.biased = bare, biased
-        columns, bound = sum(bare) + sum(biased), width**-0.5
-        self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
+        outputs, bound = sum(bare) + sum(biased), width**-0.5
+        self.weight = nn.Parameter(torch.empty(count, outputs, width).uniform_(-bound, bound))
         self.bias = None
         if biased:
             self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
-    def forward(self, x_GBN):
-        columns = torch.bmm(x_GBN, self.weight.mT)
+    def forward(self, x_GNB):
+        t_GCB = torch.bmm(self.weight, x_GNB)
         if not self.biased:
-            return columns.split(self.bare, dim=2)
+            return t_GCB.split(self.bare, dim=1)
         if not self.bare:
-            bias = self.bias.unsqueeze(1)
-            return (columns + bias.to(columns.dtype)).split(self.biased, dim=2)
-        low, logits = columns.split([sum(self.bare), sum(self.biased)], dim=2)
-        logits = logits + self.bias.unsqueeze(1).to(logits.dtype)
-        return (*low.split(self.bare, dim=2), *logits.split(self.biased, dim=2))
+            bias = self.bias.unsqueeze(-1)
+            return (t_GCB + bias.to(t_GCB.dtype)).split(self.biased, dim=1)
+        low, logits = t_GCB.split([sum(self.bare), sum(self.biased)], dim=1)
+        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
+        return (*low.split(self.bare, dim=1), *logits.split(self.biased, dim=1))
 
 
 class FeatureGates(nn.Module):
-    """S feature gates: x [S or 1, B, N] -> the gated copies x ⊙ Fea_Gate(x) [S, B, N].
+    """S feature gates: x [S or 1, N, B] -> the gated copies x ⊙ Fea_Gate(x) [S, N, B].
 
     Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate
-    starts at exactly 1. The low ranks of x [S, B, L * R] and the router's logits [S, B, L] come
+    starts at exactly 1. The low ranks of x [S, L * R, B] and the router's logits [S, L, B] come
     from the projections.
     """
 
@@ -318,24 +280,24 @@ class FeatureGates(nn.Module):
         self.mix_logits = mix_logits
         self.up = nn.Parameter(torch.zeros(count * loras, width, rank))
 
-    def forward(self, x_SBN, low_SBC, router_SBL=None):
-        low_MBR = apart(low_SBC, len(self.up))  # M = S * L
-        logits_SLBN = torch.bmm(low_MBR, self.up.mT).unflatten(0, (self.count, -1))
-        if router_SBL is None:
-            return x_SBN * 2 * logits_SLBN.squeeze(1).sigmoid()
-        p_SLB1 = router_SBL.softmax(-1).transpose(1, 2).unsqueeze(-1)
+    def forward(self, x_SNB, low_SCB, router_SLB=None):
+        low_MRB = apart(low_SCB, len(self.up))  # M = S * L
+        logits_SLNB = torch.bmm(self.up, low_MRB).unflatten(0, (self.count, -1))
+        if router_SLB is None:
+            return x_SNB * 2 * logits_SLNB.squeeze(1).sigmoid()
+        p_SL1B = router_SLB.softmax(1).unsqueeze(2)
         if self.mix_logits:
-            return x_SBN * 2 * (p_SLB1 * logits_SLBN).sum(1).sigmoid()
-        return x_SBN * (p_SLB1 * (2 * logits_SLBN.sigmoid())).sum(1)
+            return x_SNB * 2 * (p_SL1B * logits_SLNB).sum(1).sigmoid()
+        return x_SNB * (p_SL1B * (2 * logits_SLNB.sigmoid())).sum(1)
 
 
-def mix(w_OBK, e_GKBD):
-    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs.
+def mix(w_OKB, e_GKDB):
+    """Weighted sums over the K experts [O, D, B]; each of the G sets serves O/G outputs.
 
     A self gate is a second mixture of the same experts: its weights add to the gate's before.
     """
-    w_GOKB1 = w_OBK.unflatten(0, (e_GKBD.shape[0], -1)).transpose(2, 3).unsqueeze(-1)
-    return (w_GOKB1 * e_GKBD.unsqueeze(1)).sum(2).flatten(0, 1)
+    w_GOK1B = w_OKB.unflatten(0, (e_GKDB.shape[0], -1)).unsqueeze(3)
+    return (w_GOK1B * e_GKDB.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
 def bucket_rows(x_B, boundaries):
@@ -700,7 +662,11 @@ class Features(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The expert hierarchy: v [B, 446] -> logits [T, B] in the order of TASKS."""
+    """The expert hierarchy: v [B, 446] -> logits [T, B] in the order of TASKS.
+
+    Inside, the batch is the last axis: statistics of it are sums along memory, and what a GEMM puts
+    out lies as the next one reads it, also that of many experts.
+    """
 
     def __init__(self):
         super().__init__()
@@ -737,266 +703,267 @@ class Trunk(nn.Module):
         self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
 
     def forward(self, x_BV):
+        x_1VB = x_BV.T.contiguous().unsqueeze(0)
         # layer meta
-        columns = self.projections_meta(x_BV.unsqueeze(0))
-        low_meta_GBC = columns[0]
-        router_meta_GBC = columns[1]
-        logits_meta_GBC = columns[2]
-        own_meta_GBC = columns[3]
-        x_meta_SBN = self.feature_gates_meta(
-            x_BV.unsqueeze(0),
-            apart(low_meta_GBC, 3),
-            apart(router_meta_GBC, 3),
+        heads = self.projections_meta(x_1VB)
+        low_meta_GCB = heads[0]
+        router_meta_GCB = heads[1]
+        logits_meta_GCB = heads[2]
+        own_meta_GCB = heads[3]
+        x_meta_SNB = self.feature_gates_meta(
+            x_1VB,
+            apart(low_meta_GCB, 3),
+            apart(router_meta_GCB, 3),
         )
-        e_meta_SKBD = self.experts_meta(x_meta_SBN)
-        w_meta_OBC = apart(logits_meta_GBC, 3).softmax(-1)
-        s_meta_SBK = apart(own_meta_GBC, 3).softmax(-1)
-        w0_OBK, w1_OBK = w_meta_OBC[0:1].split([2, 4], dim=-1)
-        w0_OBK = w0_OBK + s_meta_SBK[0:1]
-        z_meta_shared_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
-        z_meta_shared_OBD = z_meta_shared_OBD + mix(
-            w1_OBK,
-            e_meta_SKBD[1:3].flatten(0, 1).unsqueeze(0),
+        e_meta_SKDB = self.experts_meta(x_meta_SNB)
+        w_meta_OCB = apart(logits_meta_GCB, 3).softmax(1)
+        s_meta_SKB = apart(own_meta_GCB, 3).softmax(1)
+        w0_OKB, w1_OKB = w_meta_OCB[0:1].split([2, 4], dim=1)
+        w0_OKB = w0_OKB + s_meta_SKB[0:1]
+        z_meta_shared_ODB = mix(w0_OKB, e_meta_SKDB[0:1])
+        z_meta_shared_ODB = z_meta_shared_ODB + mix(
+            w1_OKB,
+            e_meta_SKDB[1:3].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK = w_meta_OBC[1:2].split([2, 2, 2], dim=-1)
-        w1_OBK = w1_OBK + s_meta_SBK[1:2]
-        z_meta_watch_OBD = mix(w0_OBK, e_meta_SKBD[0:1])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w1_OBK, e_meta_SKBD[1:2])
-        z_meta_watch_OBD = z_meta_watch_OBD + mix(w2_OBK, e_meta_SKBD[2:3])
-        w0_OBK, w1_OBK = w_meta_OBC[2:3].split([4, 2], dim=-1)
-        w1_OBK = w1_OBK + s_meta_SBK[2:3]
-        z_meta_interaction_OBD = mix(w0_OBK, e_meta_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_meta_interaction_OBD = z_meta_interaction_OBD + mix(w1_OBK, e_meta_SKBD[2:3])
+        w0_OKB, w1_OKB, w2_OKB = w_meta_OCB[1:2].split([2, 2, 2], dim=1)
+        w1_OKB = w1_OKB + s_meta_SKB[1:2]
+        z_meta_watch_ODB = mix(w0_OKB, e_meta_SKDB[0:1])
+        z_meta_watch_ODB = z_meta_watch_ODB + mix(w1_OKB, e_meta_SKDB[1:2])
+        z_meta_watch_ODB = z_meta_watch_ODB + mix(w2_OKB, e_meta_SKDB[2:3])
+        w0_OKB, w1_OKB = w_meta_OCB[2:3].split([4, 2], dim=1)
+        w1_OKB = w1_OKB + s_meta_SKB[2:3]
+        z_meta_interaction_ODB = mix(w0_OKB, e_meta_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_meta_interaction_ODB = z_meta_interaction_ODB + mix(w1_OKB, e_meta_SKDB[2:3])
 
         # layer task
-        low_task_shared_GBC, router_task_shared_GBC = self.projections_task_shared(
-            z_meta_shared_OBD,
+        low_task_shared_GCB, router_task_shared_GCB = self.projections_task_shared(
+            z_meta_shared_ODB,
         )
-        columns = self.projections_task_watch(z_meta_watch_OBD)
-        low_task_watch_of_watch_GBC = columns[0]
-        low_task_watch_of_click_GBC = columns[1]
-        router_task_watch_of_watch_GBC = columns[2]
-        router_task_watch_of_click_GBC = columns[3]
-        own_task_watch_GBC = columns[4]
-        columns = self.projections_task_interaction(z_meta_interaction_OBD)
-        low_task_interaction_of_interaction_GBC = columns[0]
-        low_task_interaction_of_like_GBC = columns[1]
-        router_task_interaction_of_interaction_GBC = columns[2]
-        router_task_interaction_of_like_GBC = columns[3]
-        own_task_interaction_GBC = columns[4]
-        x_task_SBN = self.feature_gates_task(
+        heads = self.projections_task_watch(z_meta_watch_ODB)
+        low_task_watch_of_watch_GCB = heads[0]
+        low_task_watch_of_click_GCB = heads[1]
+        router_task_watch_of_watch_GCB = heads[2]
+        router_task_watch_of_click_GCB = heads[3]
+        own_task_watch_GCB = heads[4]
+        heads = self.projections_task_interaction(z_meta_interaction_ODB)
+        low_task_interaction_of_interaction_GCB = heads[0]
+        low_task_interaction_of_like_GCB = heads[1]
+        router_task_interaction_of_interaction_GCB = heads[2]
+        router_task_interaction_of_like_GCB = heads[3]
+        own_task_interaction_GCB = heads[4]
+        x_task_SNB = self.feature_gates_task(
             torch.cat(
                 [
-                    z_meta_shared_OBD,
-                    z_meta_watch_OBD,
-                    z_meta_interaction_OBD,
-                    z_meta_watch_OBD.expand(3, -1, -1),
-                    z_meta_interaction_OBD.expand(7, -1, -1),
+                    z_meta_shared_ODB,
+                    z_meta_watch_ODB,
+                    z_meta_interaction_ODB,
+                    z_meta_watch_ODB.expand(3, -1, -1),
+                    z_meta_interaction_ODB.expand(7, -1, -1),
                 ],
             ),
             torch.cat(
                 [
-                    low_task_shared_GBC,
-                    low_task_watch_of_watch_GBC,
-                    low_task_interaction_of_interaction_GBC,
-                    apart(low_task_watch_of_click_GBC, 3),
-                    apart(low_task_interaction_of_like_GBC, 7),
+                    low_task_shared_GCB,
+                    low_task_watch_of_watch_GCB,
+                    low_task_interaction_of_interaction_GCB,
+                    apart(low_task_watch_of_click_GCB, 3),
+                    apart(low_task_interaction_of_like_GCB, 7),
                 ],
             ),
             torch.cat(
                 [
-                    router_task_shared_GBC,
-                    router_task_watch_of_watch_GBC,
-                    router_task_interaction_of_interaction_GBC,
-                    apart(router_task_watch_of_click_GBC, 3),
-                    apart(router_task_interaction_of_like_GBC, 7),
+                    router_task_shared_GCB,
+                    router_task_watch_of_watch_GCB,
+                    router_task_interaction_of_interaction_GCB,
+                    apart(router_task_watch_of_click_GCB, 3),
+                    apart(router_task_interaction_of_like_GCB, 7),
                 ],
             ),
         )
-        e_task_SKBD = self.experts_task(x_task_SBN)
-        logits_task_watch_path_GBC = self.projections_task_watch_path(
-            torch.cat([z_meta_watch_OBD, z_meta_shared_OBD], dim=-1),
+        e_task_SKDB = self.experts_task(x_task_SNB)
+        logits_task_watch_path_GCB = self.projections_task_watch_path(
+            torch.cat([z_meta_watch_ODB, z_meta_shared_ODB], dim=1),
         )[0]
-        s_task_SBK = torch.cat(
-            [apart(own_task_watch_GBC, 3), apart(own_task_interaction_GBC, 7)],
+        s_task_SKB = torch.cat(
+            [apart(own_task_watch_GCB, 3), apart(own_task_interaction_GCB, 7)],
         ).sigmoid()
-        read_GBN = torch.cat([z_meta_interaction_OBD, z_meta_shared_OBD], dim=-1)
-        logits_task_interaction_path_GBC = self.projections_task_interaction_path(read_GBN)[0]
-        w_task_OBC = torch.cat(
-            [apart(logits_task_watch_path_GBC, 3), apart(logits_task_interaction_path_GBC, 7)],
-        ).softmax(-1)
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task_OBC[0:1].split([2, 1, 2, 1, 7], dim=-1)
-        w1_OBK = w1_OBK + s_task_SBK[0:1]
-        z_task_click_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_click_OBD = z_task_click_OBD + mix(w1_OBK, e_task_SKBD[3:4])
-        z_task_click_OBD = z_task_click_OBD + mix(
-            w2_OBK,
-            e_task_SKBD[4:6].flatten(0, 1).unsqueeze(0),
+        read_GNB = torch.cat([z_meta_interaction_ODB, z_meta_shared_ODB], dim=1)
+        logits_task_interaction_path_GCB = self.projections_task_interaction_path(read_GNB)[0]
+        w_task_OCB = torch.cat(
+            [apart(logits_task_watch_path_GCB, 3), apart(logits_task_interaction_path_GCB, 7)],
+        ).softmax(1)
+        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB = w_task_OCB[0:1].split([2, 1, 2, 1, 7], dim=1)
+        w1_OKB = w1_OKB + s_task_SKB[0:1]
+        z_task_click_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_click_ODB = z_task_click_ODB + mix(w1_OKB, e_task_SKDB[3:4])
+        z_task_click_ODB = z_task_click_ODB + mix(
+            w2_OKB,
+            e_task_SKDB[4:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_click_OBD = z_task_click_OBD + mix(w3_OBK, e_task_SKBD[2:3])
-        z_task_click_OBD = z_task_click_OBD + mix(
-            w4_OBK,
-            e_task_SKBD[6:13].flatten(0, 1).unsqueeze(0),
+        z_task_click_ODB = z_task_click_ODB + mix(w3_OKB, e_task_SKDB[2:3])
+        z_task_click_ODB = z_task_click_ODB + mix(
+            w4_OKB,
+            e_task_SKDB[6:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[1:2].split(
+        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[1:2].split(
             [2, 1, 1, 1, 1, 7],
-            dim=-1,
+            dim=1,
         )
-        w2_OBK = w2_OBK + s_task_SBK[1:2]
-        z_task_long_view_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_long_view_OBD = z_task_long_view_OBD + mix(w1_OBK, e_task_SKBD[3:4])
-        z_task_long_view_OBD = z_task_long_view_OBD + mix(w2_OBK, e_task_SKBD[4:5])
-        z_task_long_view_OBD = z_task_long_view_OBD + mix(w3_OBK, e_task_SKBD[5:6])
-        z_task_long_view_OBD = z_task_long_view_OBD + mix(w4_OBK, e_task_SKBD[2:3])
-        z_task_long_view_OBD = z_task_long_view_OBD + mix(
-            w5_OBK,
-            e_task_SKBD[6:13].flatten(0, 1).unsqueeze(0),
+        w2_OKB = w2_OKB + s_task_SKB[1:2]
+        z_task_long_view_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_long_view_ODB = z_task_long_view_ODB + mix(w1_OKB, e_task_SKDB[3:4])
+        z_task_long_view_ODB = z_task_long_view_ODB + mix(w2_OKB, e_task_SKDB[4:5])
+        z_task_long_view_ODB = z_task_long_view_ODB + mix(w3_OKB, e_task_SKDB[5:6])
+        z_task_long_view_ODB = z_task_long_view_ODB + mix(w4_OKB, e_task_SKDB[2:3])
+        z_task_long_view_ODB = z_task_long_view_ODB + mix(
+            w5_OKB,
+            e_task_SKDB[6:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task_OBC[2:3].split([2, 2, 1, 1, 7], dim=-1)
-        w2_OBK = w2_OBK + s_task_SBK[2:3]
-        z_task_finish_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_finish_OBD = z_task_finish_OBD + mix(
-            w1_OBK,
-            e_task_SKBD[3:5].flatten(0, 1).unsqueeze(0),
+        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB = w_task_OCB[2:3].split([2, 2, 1, 1, 7], dim=1)
+        w2_OKB = w2_OKB + s_task_SKB[2:3]
+        z_task_finish_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_finish_ODB = z_task_finish_ODB + mix(
+            w1_OKB,
+            e_task_SKDB[3:5].flatten(0, 1).unsqueeze(0),
         )
-        z_task_finish_OBD = z_task_finish_OBD + mix(w2_OBK, e_task_SKBD[5:6])
-        z_task_finish_OBD = z_task_finish_OBD + mix(w3_OBK, e_task_SKBD[2:3])
-        z_task_finish_OBD = z_task_finish_OBD + mix(
-            w4_OBK,
-            e_task_SKBD[6:13].flatten(0, 1).unsqueeze(0),
+        z_task_finish_ODB = z_task_finish_ODB + mix(w2_OKB, e_task_SKDB[5:6])
+        z_task_finish_ODB = z_task_finish_ODB + mix(w3_OKB, e_task_SKDB[2:3])
+        z_task_finish_ODB = z_task_finish_ODB + mix(
+            w4_OKB,
+            e_task_SKDB[6:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task_OBC[3:4].split([2, 3, 1, 1, 6], dim=-1)
-        w3_OBK = w3_OBK + s_task_SBK[3:4]
-        z_task_like_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_like_OBD = z_task_like_OBD + mix(w1_OBK, e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0))
-        z_task_like_OBD = z_task_like_OBD + mix(w2_OBK, e_task_SKBD[2:3])
-        z_task_like_OBD = z_task_like_OBD + mix(w3_OBK, e_task_SKBD[6:7])
-        z_task_like_OBD = z_task_like_OBD + mix(
-            w4_OBK,
-            e_task_SKBD[7:13].flatten(0, 1).unsqueeze(0),
+        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB = w_task_OCB[3:4].split([2, 3, 1, 1, 6], dim=1)
+        w3_OKB = w3_OKB + s_task_SKB[3:4]
+        z_task_like_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_like_ODB = z_task_like_ODB + mix(w1_OKB, e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0))
+        z_task_like_ODB = z_task_like_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        z_task_like_ODB = z_task_like_ODB + mix(w3_OKB, e_task_SKDB[6:7])
+        z_task_like_ODB = z_task_like_ODB + mix(
+            w4_OKB,
+            e_task_SKDB[7:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[4:5].split(
+        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[4:5].split(
             [2, 3, 1, 1, 1, 5],
-            dim=-1,
+            dim=1,
         )
-        w4_OBK = w4_OBK + s_task_SBK[4:5]
-        z_task_profile_enter_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(
-            w1_OBK,
-            e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0),
+        w4_OKB = w4_OKB + s_task_SKB[4:5]
+        z_task_profile_enter_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(
+            w1_OKB,
+            e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(w2_OBK, e_task_SKBD[2:3])
-        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(w3_OBK, e_task_SKBD[6:7])
-        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(w4_OBK, e_task_SKBD[7:8])
-        z_task_profile_enter_OBD = z_task_profile_enter_OBD + mix(
-            w5_OBK,
-            e_task_SKBD[8:13].flatten(0, 1).unsqueeze(0),
+        z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(w3_OKB, e_task_SKDB[6:7])
+        z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(w4_OKB, e_task_SKDB[7:8])
+        z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(
+            w5_OKB,
+            e_task_SKDB[8:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[5:6].split(
+        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[5:6].split(
             [2, 3, 1, 2, 1, 4],
-            dim=-1,
+            dim=1,
         )
-        w4_OBK = w4_OBK + s_task_SBK[5:6]
-        z_task_comment_stay_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(
-            w1_OBK,
-            e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0),
+        w4_OKB = w4_OKB + s_task_SKB[5:6]
+        z_task_comment_stay_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_comment_stay_ODB = z_task_comment_stay_ODB + mix(
+            w1_OKB,
+            e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(w2_OBK, e_task_SKBD[2:3])
-        z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(
-            w3_OBK,
-            e_task_SKBD[6:8].flatten(0, 1).unsqueeze(0),
+        z_task_comment_stay_ODB = z_task_comment_stay_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        z_task_comment_stay_ODB = z_task_comment_stay_ODB + mix(
+            w3_OKB,
+            e_task_SKDB[6:8].flatten(0, 1).unsqueeze(0),
         )
-        z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(w4_OBK, e_task_SKBD[8:9])
-        z_task_comment_stay_OBD = z_task_comment_stay_OBD + mix(
-            w5_OBK,
-            e_task_SKBD[9:13].flatten(0, 1).unsqueeze(0),
+        z_task_comment_stay_ODB = z_task_comment_stay_ODB + mix(w4_OKB, e_task_SKDB[8:9])
+        z_task_comment_stay_ODB = z_task_comment_stay_ODB + mix(
+            w5_OKB,
+            e_task_SKDB[9:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[6:7].split(
+        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[6:7].split(
             [2, 3, 1, 3, 1, 3],
-            dim=-1,
+            dim=1,
         )
-        w4_OBK = w4_OBK + s_task_SBK[6:7]
-        z_task_comment_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_comment_OBD = z_task_comment_OBD + mix(
-            w1_OBK,
-            e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0),
+        w4_OKB = w4_OKB + s_task_SKB[6:7]
+        z_task_comment_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_comment_ODB = z_task_comment_ODB + mix(
+            w1_OKB,
+            e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_comment_OBD = z_task_comment_OBD + mix(w2_OBK, e_task_SKBD[2:3])
-        z_task_comment_OBD = z_task_comment_OBD + mix(
-            w3_OBK,
-            e_task_SKBD[6:9].flatten(0, 1).unsqueeze(0),
+        z_task_comment_ODB = z_task_comment_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        z_task_comment_ODB = z_task_comment_ODB + mix(
+            w3_OKB,
+            e_task_SKDB[6:9].flatten(0, 1).unsqueeze(0),
         )
-        z_task_comment_OBD = z_task_comment_OBD + mix(w4_OBK, e_task_SKBD[9:10])
-        z_task_comment_OBD = z_task_comment_OBD + mix(
-            w5_OBK,
-            e_task_SKBD[10:13].flatten(0, 1).unsqueeze(0),
+        z_task_comment_ODB = z_task_comment_ODB + mix(w4_OKB, e_task_SKDB[9:10])
+        z_task_comment_ODB = z_task_comment_ODB + mix(
+            w5_OKB,
+            e_task_SKDB[10:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[7:8].split(
+        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[7:8].split(
             [2, 3, 1, 4, 1, 2],
-            dim=-1,
+            dim=1,
         )
-        w4_OBK = w4_OBK + s_task_SBK[7:8]
-        z_task_follow_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_follow_OBD = z_task_follow_OBD + mix(
-            w1_OBK,
-            e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0),
+        w4_OKB = w4_OKB + s_task_SKB[7:8]
+        z_task_follow_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_follow_ODB = z_task_follow_ODB + mix(
+            w1_OKB,
+            e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_follow_OBD = z_task_follow_OBD + mix(w2_OBK, e_task_SKBD[2:3])
-        z_task_follow_OBD = z_task_follow_OBD + mix(
-            w3_OBK,
-            e_task_SKBD[6:10].flatten(0, 1).unsqueeze(0),
+        z_task_follow_ODB = z_task_follow_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        z_task_follow_ODB = z_task_follow_ODB + mix(
+            w3_OKB,
+            e_task_SKDB[6:10].flatten(0, 1).unsqueeze(0),
         )
-        z_task_follow_OBD = z_task_follow_OBD + mix(w4_OBK, e_task_SKBD[10:11])
-        z_task_follow_OBD = z_task_follow_OBD + mix(
-            w5_OBK,
-            e_task_SKBD[11:13].flatten(0, 1).unsqueeze(0),
+        z_task_follow_ODB = z_task_follow_ODB + mix(w4_OKB, e_task_SKDB[10:11])
+        z_task_follow_ODB = z_task_follow_ODB + mix(
+            w5_OKB,
+            e_task_SKDB[11:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK, w5_OBK = w_task_OBC[8:9].split(
+        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[8:9].split(
             [2, 3, 1, 5, 1, 1],
-            dim=-1,
+            dim=1,
         )
-        w4_OBK = w4_OBK + s_task_SBK[8:9]
-        z_task_repost_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_repost_OBD = z_task_repost_OBD + mix(
-            w1_OBK,
-            e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0),
+        w4_OKB = w4_OKB + s_task_SKB[8:9]
+        z_task_repost_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_repost_ODB = z_task_repost_ODB + mix(
+            w1_OKB,
+            e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_repost_OBD = z_task_repost_OBD + mix(w2_OBK, e_task_SKBD[2:3])
-        z_task_repost_OBD = z_task_repost_OBD + mix(
-            w3_OBK,
-            e_task_SKBD[6:11].flatten(0, 1).unsqueeze(0),
+        z_task_repost_ODB = z_task_repost_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        z_task_repost_ODB = z_task_repost_ODB + mix(
+            w3_OKB,
+            e_task_SKDB[6:11].flatten(0, 1).unsqueeze(0),
         )
-        z_task_repost_OBD = z_task_repost_OBD + mix(w4_OBK, e_task_SKBD[11:12])
-        z_task_repost_OBD = z_task_repost_OBD + mix(w5_OBK, e_task_SKBD[12:13])
-        w0_OBK, w1_OBK, w2_OBK, w3_OBK, w4_OBK = w_task_OBC[9:10].split([2, 3, 1, 6, 1], dim=-1)
-        w4_OBK = w4_OBK + s_task_SBK[9:10]
-        z_task_hate_OBD = mix(w0_OBK, e_task_SKBD[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_hate_OBD = z_task_hate_OBD + mix(w1_OBK, e_task_SKBD[3:6].flatten(0, 1).unsqueeze(0))
-        z_task_hate_OBD = z_task_hate_OBD + mix(w2_OBK, e_task_SKBD[2:3])
-        z_task_hate_OBD = z_task_hate_OBD + mix(
-            w3_OBK,
-            e_task_SKBD[6:12].flatten(0, 1).unsqueeze(0),
+        z_task_repost_ODB = z_task_repost_ODB + mix(w4_OKB, e_task_SKDB[11:12])
+        z_task_repost_ODB = z_task_repost_ODB + mix(w5_OKB, e_task_SKDB[12:13])
+        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB = w_task_OCB[9:10].split([2, 3, 1, 6, 1], dim=1)
+        w4_OKB = w4_OKB + s_task_SKB[9:10]
+        z_task_hate_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_hate_ODB = z_task_hate_ODB + mix(w1_OKB, e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0))
+        z_task_hate_ODB = z_task_hate_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        z_task_hate_ODB = z_task_hate_ODB + mix(
+            w3_OKB,
+            e_task_SKDB[6:12].flatten(0, 1).unsqueeze(0),
         )
-        z_task_hate_OBD = z_task_hate_OBD + mix(w4_OBK, e_task_SKBD[12:13])
+        z_task_hate_ODB = z_task_hate_ODB + mix(w4_OKB, e_task_SKDB[12:13])
 
         # towers
         return self.towers(
             torch.cat(
                 [
-                    z_task_click_OBD,
-                    z_task_long_view_OBD,
-                    z_task_finish_OBD,
-                    z_task_like_OBD,
-                    z_task_profile_enter_OBD,
-                    z_task_comment_stay_OBD,
-                    z_task_comment_OBD,
-                    z_task_follow_OBD,
-                    z_task_repost_OBD,
-                    z_task_hate_OBD,
+                    z_task_click_ODB,
+                    z_task_long_view_ODB,
+                    z_task_finish_ODB,
+                    z_task_like_ODB,
+                    z_task_profile_enter_ODB,
+                    z_task_comment_stay_ODB,
+                    z_task_comment_ODB,
+                    z_task_follow_ODB,
+                    z_task_repost_ODB,
+                    z_task_hate_ODB,
                 ],
             ),
-        ).squeeze(-1)
+        ).squeeze(1)
 
 
 class Model(nn.Module):

@@ -81,41 +81,13 @@ LOGITS_META_OF_CLICK = TOWERS = (
 # fmt: on
 
 
-def apart(u_ABC, count):
-    """What lies side by side below each other: [A, B, count/A * C] -> [count, B, C]."""
-    return u_ABC.unflatten(2, (count // len(u_ABC), -1)).transpose(1, 2).flatten(0, 1)
-
-
-class ReluApart(torch.autograd.Function):
-    """ReLU of what is set apart: u [A, B, C] -> [count, B, A/count * C].
-
-    The gradient is put side by side before it is masked: the other way round, torch.compile makes a
-    copy of it for each product that reads it.
-    """
-
-    @staticmethod
-    def forward(ctx, u_ABC, count):
-        h_MBN = F.relu(apart(u_ABC, count))
-        ctx.save_for_backward(h_MBN)
-        ctx.inputs = len(u_ABC)
-        return h_MBN
-
-    @staticmethod
-    def backward(ctx, grad_MBN):
-        grad_ABC, h_ABC = (
-            t_MBN.unflatten(0, (ctx.inputs, -1)).transpose(1, 2).flatten(2)
-            for t_MBN in (grad_MBN, *ctx.saved_tensors)
-        )
-        return torch.ops.aten.threshold_backward(grad_ABC, h_ABC, 0), None
-
-
-def as_wide(p_MD, u_ABC):
-    """Parameters or statistics of M experts [M, D] as they lie in u: [A, 1, C]."""
-    return p_MD.view(len(u_ABC), 1, -1)
+def apart(t_GCB, count):
+    """What is made of G inputs in G wide GEMMs, one below the other: [count, G/count * C, B]."""
+    return t_GCB.unflatten(1, (count // len(t_GCB), -1)).flatten(0, 1)
 
 
 class MLPs(nn.Module):
-    """M MLPs of one shape as batched GEMMs: x [G, B, N] -> [M, B, out].
+    """M MLPs of one shape as batched GEMMs: x [G, N, B] -> [M, out, B].
 
     Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide GEMM.
     """
@@ -136,31 +108,22 @@ class MLPs(nn.Module):
         with torch.no_grad():
             self.biases[-1].copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
-    def forward(self, x_GBN):
-        return apart(self.wide(x_GBN), len(self.weights[0]))
-
-    def wide(self, x_GBN):
-        """x [G, B, N] -> [A, B, M/A * out], where A is G behind one layer and M behind several."""
-        u_ABC = torch.bmm(x_GBN, self.weights[0].view(len(x_GBN), -1, x_GBN.shape[-1]).mT)
+    def forward(self, x_GNB):
+        first = self.weights[0]
+        wide_GCN = first.view(len(x_GNB), -1, x_GNB.shape[1])
+        u_MNB = apart(torch.bmm(wide_GCN, x_GNB), len(first))
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u_ABC = torch.bmm(self.hidden(u_ABC, len(weight)), weight.mT)
+                u_MNB = torch.bmm(weight, self.activation(u_MNB))
             if i < len(self.biases):
-                u_ABC = u_ABC + as_wide(self.biases[i], u_ABC).to(u_ABC.dtype)
-        return u_ABC
-
-    def hidden(self, u_ABC, count):
-        """What the next GEMM reads: [A, B, count/A * N] -> [count, B, N]."""
-        if self.activation is F.relu:
-            return ReluApart.apply(u_ABC, count)
-        return self.activation(apart(u_ABC, count))
+                u_MNB = u_MNB + self.biases[i].unsqueeze(-1).to(u_MNB.dtype)
+        return u_MNB
 
 
 class Experts(nn.Module):
-    """S expert sets of K experts each: x [G, B, N] -> e [S, K, B, D]; then norm and activation.
+    """S expert sets of K experts each: x [G, N, B] -> e [S, K, D, B].
 
-    These work on [A, B, C], the layout in which the last GEMM leaves its results: M = S * K experts
-    of width D, each by itself (A = M) or those of one input side by side.
+    M = S * K MLPs; norm and activation behind their last layers work on u [M, D, B].
     """
 
     def __init__(self, experts, mlps, *finish):
@@ -169,46 +132,45 @@ class Experts(nn.Module):
         self.mlps = mlps
         self.finish = nn.Sequential(*finish)
 
-    def forward(self, x_GBN):
-        u_ABC = self.finish(self.mlps.wide(x_GBN))
-        return apart(u_ABC, len(self.mlps.weights[-1])).unflatten(0, (-1, self.experts))
+    def forward(self, x_GNB):
+        return self.finish(self.mlps(x_GNB)).unflatten(0, (-1, self.experts))
 
 
 class Projections(nn.Module):
-    """All Linears of gates that read a value as one: x [G, B, N] -> a tuple of [G, B, columns].
+    """All Linears of gates that read a value as one: x [G, N, B] -> a tuple of [G, C, B].
 
-    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of columns: the low
-    ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
+    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of outputs C: the
+    low ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
     """
 
     def __init__(self, count, width, bare, biased):
         super().__init__()
         self.bare, self.biased = bare, biased
-        columns, bound = sum(bare) + sum(biased), width**-0.5
-        self.weight = nn.Parameter(torch.empty(count, columns, width).uniform_(-bound, bound))
+        outputs, bound = sum(bare) + sum(biased), width**-0.5
+        self.weight = nn.Parameter(torch.empty(count, outputs, width).uniform_(-bound, bound))
         self.bias = None
         if biased:
             self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
 
-    def forward(self, x_GBN):
-        columns = torch.bmm(x_GBN, self.weight.mT)
+    def forward(self, x_GNB):
+        t_GCB = torch.bmm(self.weight, x_GNB)
         if not self.biased:
-            return columns.split(self.bare, dim=2)
+            return t_GCB.split(self.bare, dim=1)
         if not self.bare:
-            bias = self.bias.unsqueeze(1)
-            return (columns + bias.to(columns.dtype)).split(self.biased, dim=2)
-        low, logits = columns.split([sum(self.bare), sum(self.biased)], dim=2)
-        logits = logits + self.bias.unsqueeze(1).to(logits.dtype)
-        return (*low.split(self.bare, dim=2), *logits.split(self.biased, dim=2))
+            bias = self.bias.unsqueeze(-1)
+            return (t_GCB + bias.to(t_GCB.dtype)).split(self.biased, dim=1)
+        low, logits = t_GCB.split([sum(self.bare), sum(self.biased)], dim=1)
+        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
+        return (*low.split(self.bare, dim=1), *logits.split(self.biased, dim=1))
 
 
-def mix(w_OBK, e_GKBD):
-    """Weighted sums over the K experts [O, B, D]; each of the G sets serves O/G outputs.
+def mix(w_OKB, e_GKDB):
+    """Weighted sums over the K experts [O, D, B]; each of the G sets serves O/G outputs.
 
     A self gate is a second mixture of the same experts: its weights add to the gate's before.
     """
-    w_GOKB1 = w_OBK.unflatten(0, (e_GKBD.shape[0], -1)).transpose(2, 3).unsqueeze(-1)
-    return (w_GOKB1 * e_GKBD.unsqueeze(1)).sum(2).flatten(0, 1)
+    w_GOK1B = w_OKB.unflatten(0, (e_GKDB.shape[0], -1)).unsqueeze(3)
+    return (w_GOK1B * e_GKDB.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
 def bucket_rows(x_B, boundaries):
@@ -573,7 +535,11 @@ class Features(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The expert hierarchy: v [B, 446] -> logits [T, B] in the order of TASKS."""
+    """The expert hierarchy: v [B, 446] -> logits [T, B] in the order of TASKS.
+
+    Inside, the batch is the last axis: statistics of it are sums along memory, and what a GEMM puts
+    out lies as the next one reads it, also that of many experts.
+    """
 
     def __init__(self):
         super().__init__()
@@ -588,21 +554,20 @@ class Trunk(nn.Module):
         self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
 
     def forward(self, x_BV):
+        x_1VB = x_BV.T.contiguous().unsqueeze(0)
         # layer meta
-        e_meta_SKBD = self.experts_meta(x_BV.unsqueeze(0))
-        logits_meta_of_shared_0_GBC, logits_meta_of_click_GBC = self.projections_meta(
-            x_BV.unsqueeze(0),
-        )
-        w_meta_OBC = apart(logits_meta_of_shared_0_GBC, 8).softmax(-1)
-        z_meta_OBD = mix(w_meta_OBC, e_meta_SKBD)
+        e_meta_SKDB = self.experts_meta(x_1VB)
+        logits_meta_of_shared_0_GCB, logits_meta_of_click_GCB = self.projections_meta(x_1VB)
+        w_meta_OCB = apart(logits_meta_of_shared_0_GCB, 8).softmax(1)
+        z_meta_ODB = mix(w_meta_OCB, e_meta_SKDB)
 
         # layer task
-        e_task_SKBD = self.experts_task(z_meta_OBD)
-        w_task_OBC = apart(logits_meta_of_click_GBC, 10).softmax(-1)
-        z_task_OBD = mix(w_task_OBC, e_task_SKBD)
+        e_task_SKDB = self.experts_task(z_meta_ODB)
+        w_task_OCB = apart(logits_meta_of_click_GCB, 10).softmax(1)
+        z_task_ODB = mix(w_task_OCB, e_task_SKDB)
 
         # towers
-        return self.towers(z_task_OBD).squeeze(-1)
+        return self.towers(z_task_ODB).squeeze(1)
 
 
 class Model(nn.Module):

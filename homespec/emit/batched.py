@@ -17,7 +17,6 @@ from homespec.emit.stacks import (
     input_of,
     members_of,
     mlp_logical,
-    mlp_uses,
     mlps,
     places_of,
     variable_name,
@@ -47,11 +46,11 @@ def emit_batch(batch: Batch, variables: Scope) -> Block:
     return block
 
 
-def emit_single_choice(gate: Gate, variables: Scope, like: Expr) -> Block:
+def emit_single_choice(gate: Gate, variables: Scope) -> Block:
     """A gate over one expert: the weight 1, no weights to learn."""
-    name = f"w_{gate.layer}_{gate.identifier}_1B1"
+    name = f"w_{gate.layer}_{gate.identifier}_11B"
     variables[gate.name] = Variable(name)
-    return Block(gate, forward=[(name, f"{like}.new_ones(1, len({like}), 1)")])
+    return Block(gate, forward=[(name, "x_1VB.new_ones(1, 1, x_1VB.shape[-1])")])
 
 
 def _experts(batch: Batch, variables: Scope) -> Block:
@@ -69,7 +68,7 @@ def _experts(batch: Batch, variables: Scope) -> Block:
         init=[(f"self.{batch.name}", make)],
         forward=[(variable_name(batch), call(f"self.{batch.name}", read))],
         logical=mlp_logical(f"{tensor}.mlps", pattern, axes, layers, first.last_bias) + logical,
-        uses={"Experts", *mlp_uses(first.widths, first.hidden_activation), *uses},
+        uses={"Experts", "MLPs", *uses},
     )
 
 
@@ -130,23 +129,23 @@ def _states(batch: Batch, variables: Scope) -> Block:
     names = [weights]
     forward: list[tuple[str, Expr]] = []
     if isinstance(whole, Group):
-        forward.append(("w_OBC", whole))
-        weights = "w_OBC"
+        forward.append(("w_OCB", whole))
+        weights = "w_OCB"
         names = [weights]
     if len(terms) > 1:
-        names = [f"w{i}_OBK" for i in range(len(terms))]
+        names = [f"w{i}_OKB" for i in range(len(terms))]
         sizes = literal([size for _, size, _ in terms])
-        split = call(f"{weights}.split", sizes, dim="-1")
+        split = call(f"{weights}.split", sizes, dim="1")
         forward.append((", ".join(names), split))
         if len(terms) > 8:  # more names than a line holds
-            names = [f"w_OBK[{i}]" for i in range(len(terms))]
-            forward[-1] = ("w_OBK", call("list", split))
+            names = [f"w_OKB[{i}]" for i in range(len(terms))]
+            forward[-1] = ("w_OKB", call("list", split))
     sums = []
     for name, (position, _, span) in zip(names, terms, strict=True):
         weight = name
         if position in first.residual_positions:
             own = stacked([_self_gate(m, position) for m in members], variables)
-            weight = name if len(terms) > 1 else "w0_OBK"
+            weight = name if len(terms) > 1 else "w0_OKB"
             forward.append((weight, _plus(name, own)))
         sums.append(_sum(weight, [m.sets[position : position + span] for m in members], variables))
     forward.append((target, sums[0]))
@@ -165,7 +164,7 @@ def _ungated(target: str, members: list[Mix], variables: Scope) -> list[tuple[st
     sets = [m.sets for m in members]
     if members[0].residual_positions:
         weight = _plus("1", stacked([_self_gate(m, 0) for m in members], variables))
-        return [("w_OBK", weight), (target, _sum("w_OBK", sets, variables))]
+        return [("w_OKB", weight), (target, _sum("w_OKB", sets, variables))]
     experts = stacked([port for (port,) in sets], variables, rest=3)
     flatten = ".flatten(0, 1)"
     if isinstance(experts, str):
@@ -206,7 +205,7 @@ def _joins(mix: Mix, term: tuple[int, int, int], position: int) -> bool:
 
 
 def _sum(weight: str, sets: list[tuple[Port, ...]], variables: Scope) -> Group:
-    """`mix(w [O, B, K], e [G, K, B, D])` for one set (or a row of sets) an output."""
+    """`mix(w [O, K, B], e [G, K, D, B])` for one set (or a row of sets) an output."""
     if len(sets) == 1 and len(sets[0]) > 1:
         several = part(variables, sets[0][0], sets[0][-1])
         return call("mix", weight, f"{several}.flatten(0, 1).unsqueeze(0)")
@@ -221,7 +220,7 @@ def _sum(weight: str, sets: list[tuple[Port, ...]], variables: Scope) -> Group:
 def _towers(batch: Batch, variables: Scope) -> Block:
     members, first = members_of(batch, Tower)
     make = mlps(len(members), first.widths, first.activation)
-    read = Group(f"self.{batch.name}", (input_of(batch, variables),), tail=".squeeze(-1)")
+    read = Group(f"self.{batch.name}", (input_of(batch, variables),), tail=".squeeze(1)")
     init: list[tuple[str, Expr]] = [(f"self.{batch.name}", make)]
     if any(m.rate is not None for m in members):
         rates = f"[RATES.get(task, 0.5) for task in {batch.name.upper()}]"
@@ -233,7 +232,7 @@ def _towers(batch: Batch, variables: Scope) -> Block:
         logical=mlp_logical(
             f"trunk.{batch.name}", "towers.{}", (places_of(members),), len(first.widths) - 1
         ),
-        uses=mlp_uses(first.widths, first.activation),
+        uses={"MLPs"},
     )
 
 

@@ -49,7 +49,7 @@ class Variable:
 class Columns:
     """Where a node finds its columns in what a projection made.
 
-    `variable` holds [size, B, each * columns of one]; it is node `index` of the `each` in `group`.
+    `variable` holds [size, each * columns of one, B]; it is node `index` of the `each` in `group`.
     """
 
     variable: str

@@ -12,7 +12,6 @@ from homespec.emit.stacks import (
     input_of,
     members_of,
     mlp_logical,
-    mlp_uses,
     mlps,
     places_of,
     variable_name,
@@ -43,7 +42,7 @@ def emit_projections(batch: Batch, variables: Scope) -> Block:
             key = (section.purpose, node)
             size = len(members)
             variables.columns[key] = Columns(name, size, len(section.nodes), group, index)
-        constant = name.removesuffix("_GBC").upper()
+        constant = name.removesuffix("_GCB").upper()
         weights, biases = _section_logical(section, nodes)
         rows = (bare + biased, bare + biased + section.columns)
         logical.append(replace(weights, tensor=f"{tensor}.weight", rows=rows, names=constant))
@@ -59,19 +58,19 @@ def emit_projections(batch: Batch, variables: Scope) -> Block:
         "Projections", str(len(members)), str(first.width), literal(without), literal(having)
     )
     each = [stacked([m.reads[i] for m in members], variables) for i in range(len(first.reads))]
-    read = each[0] if len(each) == 1 else call("torch.cat", sequence(each, "[]"), dim="-1")
+    read = each[0] if len(each) == 1 else call("torch.cat", sequence(each, "[]"), dim="1")
     forward: list[tuple[str, Expr]] = []
     if len(flat(read)) > 60:  # a long input reads better on a line of its own
-        forward.append(("read_GBN", read))
-        read = "read_GBN"
+        forward.append(("read_GNB", read))
+        read = "read_GNB"
     own = call(f"self.{batch.name}", read)
     if len(names) == 1:
         forward.append((names[0], then(own, "[0]")))
     elif len(", ".join(names)) < 60:
         forward.append((", ".join(names), own))
     else:
-        forward.append(("columns", own))
-        forward += [(name, f"columns[{i}]") for i, name in enumerate(names)]
+        forward.append(("heads", own))
+        forward += [(name, f"heads[{i}]") for i, name in enumerate(names)]
     return Block(
         batch,
         init=[(f"self.{batch.name}", make)],
@@ -86,14 +85,14 @@ COLUMN_NAMES = {"down": "low", "router": "router", "gate": "logits", "self_gate"
 
 
 def _section_names(first: Projection, suffix: str, scope: Scope) -> list[str]:
-    """low_meta_GBC, …; with the section's first node where there are several of one purpose."""
+    """low_meta_GCB, …; with the section's first node where there are several of one purpose."""
     several = Counter(section.purpose for section in first.sections)
     names = []
     for section in first.sections:
         name = f"{COLUMN_NAMES[section.purpose]}_{suffix}"
         if several[section.purpose] > 1:
             name += "_of_" + section.nodes[0].split(".", 2)[2].replace(".", "_")
-        names.append(scope.fresh(name) + "_GBC")
+        names.append(scope.fresh(name) + "_GCB")
     return names
 
 
@@ -142,7 +141,7 @@ def emit_gates(batch: Batch, variables: Scope) -> Block:
     members, first = members_of(batch, Gate)
     self_gate = isinstance(first, SelfGate)
     single = self_gate and first.choices == 1
-    weigh = ".sigmoid()" if single else ".softmax(-1)"
+    weigh = ".sigmoid()" if single else ".softmax(1)"
     purpose = "self_gate" if self_gate else "gate"
     target = variable_name(batch)
     if (purpose, first.name) in variables.columns:
@@ -159,8 +158,8 @@ def _deep_gates(batch: Batch, members: list[Gate], variables: Scope, weigh: str)
     read = input_of(batch, variables)
     forward: list[tuple[str, Expr]] = []
     if len(flat(read)) > 60:  # a long input reads better on a line of its own
-        forward.append(("read_GBN", read))
-        read = "read_GBN"
+        forward.append(("read_GNB", read))
+        read = "read_GNB"
     forward.append((variable_name(batch), Group(f"self.{batch.name}", (read,), tail=weigh)))
     return Block(
         batch,
@@ -172,5 +171,5 @@ def _deep_gates(batch: Batch, members: list[Gate], variables: Scope, weigh: str)
             (places_of(members),),
             len(first.widths) - 1,
         ),
-        uses=mlp_uses(first.widths, first.hidden_activation),
+        uses={"MLPs"},
     )

@@ -209,7 +209,7 @@ def _weight_runs(weights: list[float]) -> str:
 def _blocks(graph: Graph, plain: bool) -> list[Block]:
     """Blocks in the order of evaluation, layer by layer."""
     scope = Scope()
-    scope[INPUT] = Variable("x_BV")
+    scope[INPUT] = Variable("x_BV" if plain else "x_1VB")
     blocks = []
     for node in _by_layer(graph):
         if isinstance(node, Product):
@@ -219,7 +219,7 @@ def _blocks(graph: Graph, plain: bool) -> list[Block]:
         elif isinstance(node, Batch):
             blocks.append(emit_batch(node, scope))
         elif isinstance(node, Gate):
-            blocks.append(emit_single_choice(node, scope, "x_BV"))
+            blocks.append(emit_single_choice(node, scope))
     return blocks
 
 

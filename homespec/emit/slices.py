@@ -16,7 +16,7 @@ from itertools import groupby
 
 from homespec.emit.block import Columns, Scope
 from homespec.emit.layout import Expr, call, sequence
-from homespec.nodes import INPUT, Port
+from homespec.nodes import Port
 
 Reads = tuple[Port, ...]
 
@@ -27,12 +27,12 @@ def runs(reads: Sequence[Reads]) -> list[tuple[Reads, int]]:
 
 
 def inputs(reads: Sequence[Reads], variables: Scope) -> Expr:
-    """The input [G, B, N] of a batch whose members read `reads`, G dividing their number."""
+    """The input [G, N, B] of a batch whose members read `reads`, G dividing their number."""
     found = runs(reads)
     equal = len({length for _, length in found}) == 1
     chosen = [key for key, _ in found] if equal else list(reads)
     parts = [stacked([key[i] for key in chosen], variables) for i in range(len(chosen[0]))]
-    return parts[0] if len(parts) == 1 else call("torch.cat", sequence(parts, "[]"), dim="-1")
+    return parts[0] if len(parts) == 1 else call("torch.cat", sequence(parts, "[]"), dim="1")
 
 
 def stacked(ports: Sequence[Port], variables: Scope, rest: int = 2) -> Expr:
@@ -51,8 +51,6 @@ def stacked(ports: Sequence[Port], variables: Scope, rest: int = 2) -> Expr:
 def part(variables: Scope, first: Port, last: Port) -> str:
     """The slice of a batched value from member `first` to member `last`; all of it bare."""
     variable = variables[first.node]
-    if first.node == INPUT:
-        return f"{variable.name}.unsqueeze(0)"
     if first.member is None or last.member is None:
         return variable.name
     start, stop = first.member, last.member + 1
@@ -62,7 +60,7 @@ def part(variables: Scope, first: Port, last: Port) -> str:
 
 
 def heads(nodes: Sequence[tuple[str, str]], scope: Scope) -> Expr:
-    """What projections made for nodes, below each other: [nodes, B, columns of one].
+    """What projections made for nodes, below each other: [nodes, columns of one, B].
 
     `nodes` are keys of `scope.columns`. Where they are all nodes of neighbouring groups, these need
     no slices.

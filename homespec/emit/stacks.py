@@ -12,11 +12,11 @@ from homespec.nodes import Batch, Node, Placed
 N = TypeVar("N", bound=Node)
 ACTIVATIONS = {"relu": "F.relu", "swish": "F.silu"}
 LETTERS = {
-    "feature_gates": ("x", "SBN"),
-    "experts": ("e", "SKBD"),
-    "gates": ("w", "OBC"),
-    "self_gates": ("s", "SBK"),
-    "states": ("z", "OBD"),
+    "feature_gates": ("x", "SNB"),
+    "experts": ("e", "SKDB"),
+    "gates": ("w", "OCB"),
+    "self_gates": ("s", "SKB"),
+    "states": ("z", "ODB"),
     "towers": ("y", "TB"),
 }
 """Letter and shape of the variable that holds the value of each kind of batch."""
@@ -41,7 +41,7 @@ def places_of(members: list[Any]) -> tuple[str, ...]:
 
 
 def input_of(batch: Batch, variables: Scope) -> Expr:
-    """What a batch reads, [G, B, N]."""
+    """What a batch reads, [G, N, B]."""
     return inputs([member.reads for member in batch.members], variables)
 
 
@@ -58,11 +58,6 @@ def mlps(count: int, widths: tuple[int, ...], activation: str, last_bias: bool =
     if not last_bias:
         options["last_bias"] = "False"
     return call("MLPs", str(count), widths_of(widths), **options)
-
-
-def mlp_uses(widths: tuple[int, ...], activation: str) -> set[str]:
-    """The classes that a stack of MLPs needs."""
-    return {"MLPs", "ReluApart"} if len(widths) > 2 and activation == "relu" else {"MLPs"}
 
 
 def mlp_logical(

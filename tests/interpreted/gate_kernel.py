@@ -63,11 +63,11 @@ def case(
     torch.manual_seed(rows + width)
     gates = code().FusedFeatureGates(sets, width, loras, rank).to(dtype)
     nn.init.normal_(gates.up)
-    x = torch.randn(1 if shared else sets, rows, width)
-    low = torch.randn(rows, sets, loras * rank).transpose(0, 1)
-    router = torch.randn(rows, sets, loras).transpose(0, 1)
+    x = torch.randn(1 if shared else sets, width, rows)
+    columns = torch.randn(sets, loras * (rank + 1), rows)
+    low, router = columns.split([loras * rank, loras], dim=1)
     tensors = [x, low, router] if loras > 1 else [x, low]
-    return gates, [t.to(dtype).requires_grad_() for t in tensors]
+    return gates, [t.to(dtype).detach().requires_grad_() for t in tensors]
 
 
 def both(gates: nn.Module, tensors: list[Tensor]) -> list[list[Tensor]]:
@@ -92,7 +92,7 @@ def some_features() -> dict[str, Tensor]:
 SHAPES = [
     (1, 5, 33, 1, 3, False),
     (3, 5, 33, 2, 3, True),
-    (2, 70, 20, 3, 5, False),
+    (2, 150, 40, 3, 5, False),
     (3, 40, 70, 2, 16, True),
     (2, 33, 64, 4, 20, True),
 ]
@@ -145,7 +145,7 @@ def test_no_gradient_by_an_x_that_needs_none() -> None:
 def test_an_empty_batch() -> None:
     gates, tensors = case(2, 0, 33, 2, 3, True, torch.float32)
     out, *grads = both(gates, tensors)[0]
-    assert out.shape == (2, 0, 33)
+    assert out.shape == (2, 33, 0)
     assert not grads[-1].any()
 
 
@@ -157,12 +157,12 @@ def test_float64_takes_the_plain_path() -> None:
 def test_torch_finds_nothing_wrong_with_the_operators() -> None:
     """Schemas, shapes of the fakes, registration of autograd, symbolic shapes."""
     gates, (x, low, router) = case(2, 5, 17, 2, 3, True, torch.float32)
-    given = (x, low, router.softmax(-1).detach().requires_grad_(), gates.up)
-    torch.library.opcheck(torch.ops.homespec.gate_features_1, given)
+    given = (x, low, router.softmax(1).detach().requires_grad_(), gates.up)
+    torch.library.opcheck(torch.ops.homespec.gate_features_2, given)
     bare = [t.detach() for t in given]
     for needs_x in (True, False):
-        rewind = (torch.randn(2, 5, 17), *bare, needs_x)
-        torch.library.opcheck(torch.ops.homespec.rewind_gates_1, rewind)
+        rewind = (torch.randn(2, 17, 5), *bare, needs_x)
+        torch.library.opcheck(torch.ops.homespec.rewind_gates_2, rewind)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
