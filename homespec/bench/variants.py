@@ -21,8 +21,10 @@ FUSED: dict[str, Any] = {
     "realize_reads_threshold": 40,
     "realize_acc_reads_threshold": 40,
     "realize_opcount_threshold": 1000,
+    "combo_kernels": True,
 }
-"""Has inductor compute again what several kernels read, in place of writing it to memory.
+"""Has inductor compute again what several kernels read, in place of writing it to memory, and launch
+small kernels that do not wait for each other as one.
 
 On paper that is fewer kernels and bytes on a GPU (`benchmarks/gpu_schedule.py`); on a CPU it is
 slower (docs/performance.md).
