@@ -2,7 +2,7 @@
 
     python benchmarks/unequal.py [--rounds N] [--json FILE]
 
-G groups of tasks read a state each, [G, B, N], and need a different number of columns: gates of 2,
+G groups of tasks read a state each, [G, N, B], and need a different number of outputs: gates of 2,
 3, 5 and 7 tasks, or sets of 1, 2, 3 and 4 experts. In the last cases all read one value: today's
 code has a product for each number of experts. Prints how many times as fast forward and backward
 are, compiled, as with one product for each; medians of interleaved rounds with quartiles.
@@ -30,7 +30,7 @@ from homespec.writing import write_texts
 
 @dataclass(frozen=True)
 class Case:
-    """`units` of each group, `width` columns for each, that read N numbers in B rows.
+    """`units` of each group, `width` outputs for each, that read N numbers in B rows.
 
     With `one` all groups read the same value.
     """
@@ -43,7 +43,7 @@ class Case:
     one: bool = False
 
     @property
-    def columns(self) -> list[int]:
+    def outputs(self) -> list[int]:
         """Of each group."""
         return [count * self.width for count in self.units]
 
@@ -62,44 +62,42 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 Form = Callable[[Tensor, list[Tensor]], Tensor]
 
 
-def each(x_GBN: Tensor, weights: list[Tensor]) -> Tensor:
+def each(x_GNB: Tensor, weights: list[Tensor]) -> Tensor:
     """One product for each group, as generated today."""
-    parts = [x_BN @ weight_CN.mT for x_BN, weight_CN in zip(x_GBN, weights, strict=True)]
-    return _used(parts)
+    return _used([weight_CN @ x_NB for x_NB, weight_CN in zip(x_GNB, weights, strict=True)])
 
 
-def padded(x_GBN: Tensor, weights: list[Tensor]) -> Tensor:
+def padded(x_GNB: Tensor, weights: list[Tensor]) -> Tensor:
     """All groups as wide as the widest one: one batched product, and the padding is cut off."""
     widest = max(len(weight) for weight in weights)
     weight_GCN = torch.stack([F.pad(w, (0, 0, 0, widest - len(w))) for w in weights])
-    u_GBC = torch.bmm(x_GBN, weight_GCN.mT)
-    return _used([u_BC[:, : len(w)] for u_BC, w in zip(u_GBC, weights, strict=True)])
+    u_GCB = torch.bmm(weight_GCN, x_GNB)
+    return _used([u_CB[: len(w)] for u_CB, w in zip(u_GCB, weights, strict=True)])
 
 
 def split(unit: int) -> Form:
     """Pieces of one unit each: one batched product over all, that reads each group's value anew."""
 
-    def form(x_GBN: Tensor, weights: list[Tensor]) -> Tensor:
+    def form(x_GNB: Tensor, weights: list[Tensor]) -> Tensor:
         counts = [len(weight) // unit for weight in weights]
-        x_UBN = torch.cat([x[None].expand(n, -1, -1) for x, n in zip(x_GBN, counts, strict=True)])
+        x_UNB = torch.cat([x[None].expand(n, -1, -1) for x, n in zip(x_GNB, counts, strict=True)])
         weight_UCN = torch.cat([weight.view(-1, unit, weight.shape[1]) for weight in weights])
-        return _used(list(torch.bmm(x_UBN, weight_UCN.mT).unbind()))
+        return _used(list(torch.bmm(weight_UCN, x_UNB).unbind()))
 
     return form
 
 
-def grouped(x_GBN: Tensor, weights: list[Tensor]) -> Tensor:
-    """`F.grouped_mm` with the groups' columns side by side."""
+def grouped(x_GNB: Tensor, weights: list[Tensor]) -> Tensor:
+    """`F.grouped_mm` with the groups' outputs below each other."""
     ends = torch.tensor([len(w) for w in weights]).cumsum(0).to(torch.int32)
-    weight_NC = torch.cat(weights).mT
-    u_BC = F.grouped_mm(x_GBN, weight_NC, offs=ends)
-    return _used(list(u_BC.split([len(w) for w in weights], dim=1)))
+    u_CB = F.grouped_mm(torch.cat(weights), x_GNB, offs=ends)
+    return _used(list(u_CB.split([len(w) for w in weights])))
 
 
-def wide(x_GBN: Tensor, weights: list[Tensor]) -> Tensor:
+def wide(x_GNB: Tensor, weights: list[Tensor]) -> Tensor:
     """One wide product where all groups read the same value."""
-    u_BC = x_GBN[0] @ torch.cat(weights).mT
-    return _used(list(u_BC.split([len(w) for w in weights], dim=1)))
+    u_CB = torch.cat(weights) @ x_GNB[0]
+    return _used(list(u_CB.split([len(w) for w in weights])))
 
 
 def _used(parts: list[Tensor]) -> Tensor:
@@ -118,10 +116,10 @@ def step(form: Form, case: Case, dtype: torch.dtype) -> Callable[[], None]:
     """Forward and backward of a form, compiled."""
     torch.manual_seed(0)
     sources = 1 if case.one else len(case.units)
-    x = torch.randn(sources, case.rows, case.reads, dtype=dtype, requires_grad=True)
+    x = torch.randn(sources, case.reads, case.rows, dtype=dtype, requires_grad=True)
     weights = [
         torch.randn(n, case.reads, dtype=dtype).div(case.reads).requires_grad_()
-        for n in case.columns
+        for n in case.outputs
     ]
     run = compiled(form, dynamic=False)
 

@@ -36,6 +36,17 @@ SPECS = {
 }
 
 
+def test_gradients_lie_as_their_weights() -> None:
+    """So that autograd takes them over: it copies gradients of another layout, each by a kernel."""
+    spec = homespec.load(SMALL)
+    code, model = homespec.build_module(spec), homespec.build(spec)
+    features, labels = random_features(spec, 16, "cpu"), random_labels(spec, 16, "cpu")
+    loss = model_loss(model, code.loss)(features, labels)
+    names, tensors = zip(*model.named_parameters(), strict=True)
+    found = dict(zip(names, torch.autograd.grad(loss, tensors), strict=True))
+    assert {name for name, gradient in found.items() if not gradient.is_contiguous()} == set()
+
+
 @pytest.mark.parametrize("optimize", [True, False])
 @pytest.mark.parametrize("tasks", SPECS.values(), ids=SPECS)
 def test_stacked_equals_by_task(tasks: str, optimize: bool) -> None:
