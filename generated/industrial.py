@@ -511,6 +511,23 @@ class Features(nn.Module):
         return torch.cat([parts[name] for name in FEATURES], dim=1)
 
 
+class Turn(torch.autograd.Function):
+    """x [B, V] -> [V, B], in memory too.
+
+    Its gradient is turned back before tables read it: inductor of torch 2.13 adds gradients that it
+    turns meanwhile to the wrong rows on a CPU. `as_strided` has them written to memory before.
+    """
+
+    @staticmethod
+    def forward(ctx, x_BV):
+        return x_BV.T.contiguous()
+
+    @staticmethod
+    def backward(ctx, grad_VB):
+        grad_BV = grad_VB.T.contiguous()
+        return grad_BV.as_strided(grad_BV.shape, grad_BV.stride())
+
+
 class Trunk(nn.Module):
     """The expert hierarchy: v [B, 2048] -> logits [T, B] in the order of TASKS.
 
@@ -557,7 +574,7 @@ class Trunk(nn.Module):
         self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
 
     def forward(self, x_BV):
-        x_1VB = x_BV.T.contiguous().unsqueeze(0)
+        x_1VB = Turn.apply(x_BV).unsqueeze(0)
         # layer meta
         heads = self.projections_meta(x_1VB)
         low_meta_GCB = heads[0]
