@@ -23,8 +23,8 @@ FUSED: dict[str, Any] = {
     "realize_opcount_threshold": 1000,
     "combo_kernels": True,
 }
-"""Has inductor compute again what several kernels read, in place of writing it to memory, and launch
-small kernels that do not wait for each other as one.
+"""Has inductor compute again what several kernels read, in place of writing it to memory, and
+launch small kernels that do not wait for each other as one.
 
 On paper that is fewer kernels and bytes on a GPU (`benchmarks/gpu_schedule.py`); on a CPU it is
 slower (docs/performance.md).
