@@ -23,7 +23,7 @@ LETTERS = {
 
 
 def variable_name(batch: Batch) -> str:
-    """The batch's name with the field's letter and the shape: experts_meta -> e_meta_SKBD."""
+    """The batch's name with the field's letter and the shape: experts_meta -> e_meta_SKDB."""
     kind = next(kind for kind in LETTERS if batch.name == kind or batch.name.startswith(f"{kind}_"))
     letter, shape = LETTERS[kind]
     return f"{letter}{batch.name.removeprefix(kind)}_{shape}"
