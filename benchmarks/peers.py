@@ -54,6 +54,7 @@ from homespec.bench.timing import Spread, interleaved, ratios, spread
 
 SEED = 0
 TOLERANCE = 1e-9
+MMOE_EXPERTS = 8
 
 
 # ---------------------------------------------------------------- ours, and equality
@@ -262,7 +263,7 @@ def installed() -> list[Peer]:
 @click.command()
 @click.option("--tasks", default="4,8,16", show_default=True)
 @click.option("--models", default="mmoe,ple", show_default=True)
-@click.option("--experts", default=8, show_default=True, help="Experts of MMoE.")
+@click.option("--experts", default=MMOE_EXPERTS, show_default=True, help="Experts of MMoE.")
 @click.option("--batch", default=512, show_default=True, type=click.IntRange(2))
 @click.option("--rounds", default=30, show_default=True, type=click.IntRange(1))
 @click.option("--eager", is_flag=True, help="Compile nothing.")

@@ -1,6 +1,7 @@
 """Where the time of a compiled training step goes on a CPU, as shares by size.
 
     python benchmarks/where_time_goes.py [--sizes public "public, bf16"] [--json FILE]
+    python benchmarks/where_time_goes.py --sizes "mmoe, 4 tasks" "ple, 4 tasks"
 
 Profiles of ours under torch.compile: the products, the loops that inductor generated, named by
 what they are part of, and what is left for Python. Profiling adds a little to each kernel, so small
@@ -15,9 +16,12 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch._inductor.config
+from peer_libraries import EXPERTS, Case
+from peers import MMOE_EXPERTS, our_spec
 from torch.profiler import ProfilerActivity, profile
 
 import homespec
+from homespec.api import LoadedSpec
 from homespec.bench.machine import machine
 from homespec.bench.memory import keep_freed_memory
 from homespec.bench.trainees import SEED, build, weights_of
@@ -32,9 +36,10 @@ PARTS = (
     ("silu", "batch norm, Swish and mixtures, forward"),
     ("cross_entropy", "losses and towers"),
     ("sigmoid", "feature gates, forward"),
-    ("threshold_backward", "hidden layers of experts, ReLU backward"),
-    ("relu", "hidden layers of experts, ReLU"),
-    ("softmax", "gates"),
+    ("threshold_backward", "ReLU of experts and towers, backward"),
+    ("softmax_backward", "gates, backward"),
+    ("softmax", "gates, and ReLU and mixtures with them"),
+    ("relu", "ReLU of experts and towers"),
     ("div_mul_sub_sum", "batch norm, Swish and mixtures, backward"),
 )
 """Words that the name of a generated kernel holds, and what it then is; the first that fits."""
@@ -50,6 +55,13 @@ SIZES = {
 }
 """By name: the spec, the batch and the precision."""
 
+PEERS = {
+    f"{family}, {count} tasks": Case(family, tuple(f"t{i}" for i in range(count)), shared)
+    for family, shared in (("mmoe", MMOE_EXPERTS), ("ple", EXPERTS))
+    for count in (4, 16)
+}
+"""By name: the models of `peers.py`, all at batch 512 in float32."""
+
 
 def part_of(event: str) -> str:
     """What a profiler's event belongs to."""
@@ -61,9 +73,16 @@ def part_of(event: str) -> str:
     return "Adam" if "adam" in event.lower() else "Python, dispatch, copies"
 
 
-def shares(spec_name: str, batch: int, precision: str) -> dict[str, float]:
+def case_of(name: str) -> tuple[LoadedSpec, int, str]:
+    """The spec, batch and precision of a size."""
+    if name in PEERS:
+        return our_spec(PEERS[name]), 512, "float32"
+    file, batch, precision = SIZES[name]
+    return homespec.load(SPECS / f"{file}.yaml"), batch, precision
+
+
+def shares(spec: LoadedSpec, batch: int, precision: str) -> dict[str, float]:
     """Of the time of a step, by part, the greatest first."""
-    spec = homespec.load(SPECS / f"{spec_name}.yaml")
     torch._inductor.config.cpp.enable_kernel_profile = True
     keep_freed_memory()
     step = build(spec, "ours-compiled", weights_of(spec), batch, "cpu", precision).trainee.step
@@ -82,13 +101,13 @@ def shares(spec_name: str, batch: int, precision: str) -> dict[str, float]:
 def main() -> None:
     """Measure, print, and keep the result where it was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--sizes", nargs="+", choices=[*SIZES, *PEERS], default=list(SIZES))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     found = {}
     for name in given.sizes:
         torch.compiler.reset()
-        found[name] = shares(*SIZES[name])
+        found[name] = shares(*case_of(name))
         print(name, flush=True)
         for part, share in found[name].items():
             print(f"  {share:4.0%}  {part}", flush=True)

@@ -13,8 +13,13 @@ import pytest
 import torch
 import yaml
 from hierarchies import Spec, random_features, random_labels, random_spec
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch._functorch.aot_autograd import make_boxed_func
+from torch._guards import TracingContext
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import homespec
 from homespec import runtime
@@ -253,3 +258,64 @@ def test_the_ninth_compiled_model_is_like_the_first(as_function: bool) -> None:
         own = runtime.own(function if as_function else forward)
         compiled = torch.compile(own, fullgraph=True, dynamic=False, backend="eager")
         assert torch.equal(compiled(torch.ones(width)), torch.full((width,), 3.0))
+
+
+class OffDevice(TorchDispatchMode):
+    """Collects the operations whose results lie elsewhere than on the meta device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        elsewhere = [t for t in tree_leaves(result) if isinstance(t, Tensor) and not t.is_meta]
+        self.found += [str(func)] * len(elsewhere)
+        return result
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_a_step_stays_on_its_device(path: Path, optimize: bool) -> None:
+    """No constant is made on the host, and nothing asks for a number: on a GPU no step waits.
+
+    The meta device stands for the GPU: it has no numbers that could be asked for.
+    """
+    spec = homespec.load(path)
+    code = homespec.build_module(spec, optimize=optimize)
+    model = homespec.build(spec, optimize=optimize).to("meta")
+    features = {n: t.to("meta") for n, t in inputs.random_features(spec, 8, "cpu").items()}
+    labels = {n: t.to("meta") for n, t in inputs.random_labels(spec, 8, "cpu").items()}
+    with OffDevice() as elsewhere:
+        code.loss(model(features), labels).backward()
+    assert elsewhere.found == []
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_a_step_changes_only_what_keeps_its_address(optimize: bool) -> None:
+    """Running statistics, which torch.compile knows to stay in place.
+
+    inductor makes no CUDA graph of a step that changes anything else.
+    """
+    spec = homespec.loads(TINY)
+    code, model = (
+        build(spec, optimize=optimize) for build in (homespec.build_module, homespec.build)
+    )
+    buffers = [n for n, _ in model.named_buffers() if "running" in n or "tracked" in n]
+    changed, fixed = [], []
+
+    def look(graph: fx.GraphModule, _: Any) -> Any:
+        about = TracingContext.get().fw_metadata
+        assert about is not None
+        changed.extend(i for i, each in enumerate(about.input_info) if each.mutates_data)
+        fixed.extend(about.static_input_indices)
+        return make_boxed_func(graph.forward)
+
+    def loss_of(features: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
+        loss: Tensor = code.loss(model(features), labels)
+        return loss
+
+    step = torch.compile(loss_of, backend=aot_autograd(fw_compiler=look), fullgraph=True)
+    step(inputs.random_features(spec, 8, "cpu"), inputs.random_labels(spec, 8, "cpu"))
+    assert len(changed) == len(buffers) > 0
+    assert set(changed) <= set(fixed)

@@ -75,6 +75,7 @@ def emit(
         "header": header(spec, document, file, root, graph, variant),
         "plain": plain,
         "inference": variant.inference,
+        "turns": not plain and not variant.inference and any(f.rows for f in graph.of(Feature)),
         **_constants(graph, spec, tasks),
         **folding(graph, variant),
         "uses": {name for block in blocks for name in block.uses},
