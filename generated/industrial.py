@@ -590,17 +590,15 @@ class Trunk(nn.Module):
         e_meta_SKDB = self.experts_meta(x_meta_SNB)
         w_meta_shared_OCB = logits_meta_of_shared_GCB.softmax(1)
         s_meta_SKB = apart(own_meta_GCB, 5).softmax(1)
-        w0_OKB, w1_OKB = w_meta_shared_OCB.split([2, 8], dim=1)
-        w0_OKB = w0_OKB + s_meta_SKB[0:1]
+        w0_OKB = w_meta_shared_OCB[:, 0:2] + s_meta_SKB[0:1]
         z_meta_shared_ODB = mix(w0_OKB, e_meta_SKDB[0:1])
         z_meta_shared_ODB = z_meta_shared_ODB + mix(
-            w1_OKB,
+            w_meta_shared_OCB[:, 2:10],
             e_meta_SKDB[1:5].flatten(0, 1).unsqueeze(0),
         )
         w_meta_watch_OCB = apart(logits_meta_of_watch_GCB, 4).softmax(1)
-        w0_OKB, w1_OKB = w_meta_watch_OCB.split([2, 2], dim=1)
-        w1_OKB = w1_OKB + s_meta_SKB[1:5]
-        z_meta_watch_ODB = mix(w0_OKB, e_meta_SKDB[0:1])
+        w1_OKB = w_meta_watch_OCB[:, 2:4] + s_meta_SKB[1:5]
+        z_meta_watch_ODB = mix(w_meta_watch_OCB[:, 0:2], e_meta_SKDB[0:1])
         z_meta_watch_ODB = z_meta_watch_ODB + mix(w1_OKB, e_meta_SKDB[1:5])
 
         # layer task
@@ -681,10 +679,9 @@ class Trunk(nn.Module):
                 apart(logits_task_negative_path_GCB, 4),
             ],
         ).softmax(1)
-        w0_OKB, w1_OKB, w2_OKB = w_task_OCB.split([2, 2, 2], dim=1)
-        w2_OKB = w2_OKB + s_task_SKB
-        z_task_ODB = mix(w0_OKB, e_task_SKDB[0:1])
-        z_task_ODB = z_task_ODB + mix_each(w1_OKB, e_task_SKDB[1:5], [8, 6, 6, 4])
+        w2_OKB = w_task_OCB[:, 4:6] + s_task_SKB
+        z_task_ODB = mix(w_task_OCB[:, 0:2], e_task_SKDB[0:1])
+        z_task_ODB = z_task_ODB + mix_each(w_task_OCB[:, 2:4], e_task_SKDB[1:5], [8, 6, 6, 4])
         z_task_ODB = z_task_ODB + mix(w2_OKB, e_task_SKDB[5:29])
 
         # towers

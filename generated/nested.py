@@ -467,21 +467,21 @@ class Trunk(nn.Module):
         e_meta_watch_SKDB = self.experts_meta_watch(x_meta_SNB[1:2])
         w_meta_shared_OCB = logits_meta_of_shared_GCB.softmax(1)
         s_meta_shared_SKB = apart(own_meta_of_shared_GCB, 2).softmax(1)
-        w0_OKB, w1_OKB, w2_OKB = w_meta_shared_OCB.split([3, 2, 3], dim=1)
-        w0_OKB = w0_OKB + s_meta_shared_SKB[0:1]
+        w0_OKB = w_meta_shared_OCB[:, 0:3] + s_meta_shared_SKB[0:1]
         z_meta_shared_ODB = mix(w0_OKB, e_meta_shared_SKDB[0:1])
-        z_meta_shared_ODB = z_meta_shared_ODB + mix(w1_OKB, e_meta_watch_SKDB)
-        z_meta_shared_ODB = z_meta_shared_ODB + mix(w2_OKB, e_meta_shared_SKDB[1:2])
+        z_meta_shared_ODB = z_meta_shared_ODB + mix(w_meta_shared_OCB[:, 3:5], e_meta_watch_SKDB)
+        z_meta_shared_ODB = z_meta_shared_ODB + mix(
+            w_meta_shared_OCB[:, 5:8],
+            e_meta_shared_SKDB[1:2],
+        )
         w_meta_watch_OCB = logits_meta_of_watch_GCB.softmax(1)
         s_meta_watch_SKB = own_meta_of_watch_GCB.softmax(1)
-        w0_OKB, w1_OKB = w_meta_watch_OCB.split([3, 2], dim=1)
-        w1_OKB = w1_OKB + s_meta_watch_SKB
-        z_meta_watch_ODB = mix(w0_OKB, e_meta_shared_SKDB[0:1])
+        w1_OKB = w_meta_watch_OCB[:, 3:5] + s_meta_watch_SKB
+        z_meta_watch_ODB = mix(w_meta_watch_OCB[:, 0:3], e_meta_shared_SKDB[0:1])
         z_meta_watch_ODB = z_meta_watch_ODB + mix(w1_OKB, e_meta_watch_SKDB)
         w_meta_interaction_OCB = logits_meta_of_interaction_GCB.softmax(1)
-        w0_OKB, w1_OKB = w_meta_interaction_OCB.split([3, 3], dim=1)
-        w1_OKB = w1_OKB + s_meta_shared_SKB[1:2]
-        z_meta_interaction_ODB = mix(w0_OKB, e_meta_shared_SKDB[0:1])
+        w1_OKB = w_meta_interaction_OCB[:, 3:6] + s_meta_shared_SKB[1:2]
+        z_meta_interaction_ODB = mix(w_meta_interaction_OCB[:, 0:3], e_meta_shared_SKDB[0:1])
         z_meta_interaction_ODB = z_meta_interaction_ODB + mix(w1_OKB, e_meta_shared_SKDB[1:2])
 
         # layer meta2
@@ -532,39 +532,35 @@ class Trunk(nn.Module):
                 apart(own_meta2_interaction_of_social_GCB, 2),
             ],
         ).softmax(1)
-        w0_OKB, w1_OKB = w_meta2_shared_OCB.split([2, 8], dim=1)
-        w0_OKB = w0_OKB + s_meta2_SKB[0:1]
+        w0_OKB = w_meta2_shared_OCB[:, 0:2] + s_meta2_SKB[0:1]
         z_meta2_shared_ODB = mix(w0_OKB, e_meta2_SKDB[0:1])
         z_meta2_shared_ODB = z_meta2_shared_ODB + mix(
-            w1_OKB,
+            w_meta2_shared_OCB[:, 2:10],
             e_meta2_SKDB[1:5].flatten(0, 1).unsqueeze(0),
         )
         logits_meta2_watch_path_GCB = self.projections_meta2_watch_path(
             torch.cat([z_meta_watch_ODB, z_meta_shared_ODB], dim=1),
         )[0]
         w_meta2_watch_OCB = logits_meta2_watch_path_GCB.softmax(1)
-        w0_OKB, w1_OKB = w_meta2_watch_OCB.split([2, 2], dim=1)
-        w1_OKB = w1_OKB + s_meta2_SKB[1:2]
-        z_meta2_watch_ODB = mix(w0_OKB, e_meta2_SKDB[0:1])
+        w1_OKB = w_meta2_watch_OCB[:, 2:4] + s_meta2_SKB[1:2]
+        z_meta2_watch_ODB = mix(w_meta2_watch_OCB[:, 0:2], e_meta2_SKDB[0:1])
         z_meta2_watch_ODB = z_meta2_watch_ODB + mix(w1_OKB, e_meta2_SKDB[1:2])
         read_GNB = torch.cat([z_meta_interaction_ODB, z_meta_shared_ODB], dim=1)
         heads = self.projections_meta2_interaction_path(read_GNB)
         logits_meta2_interaction_path_of_interaction_GCB = heads[0]
         logits_meta2_interaction_path_of_social_GCB = heads[1]
         w_meta2_interaction_OCB = logits_meta2_interaction_path_of_interaction_GCB.softmax(1)
-        w0_OKB, w1_OKB, w2_OKB = w_meta2_interaction_OCB.split([2, 2, 4], dim=1)
-        w1_OKB = w1_OKB + s_meta2_SKB[2:3]
-        z_meta2_interaction_ODB = mix(w0_OKB, e_meta2_SKDB[0:1])
+        w1_OKB = w_meta2_interaction_OCB[:, 2:4] + s_meta2_SKB[2:3]
+        z_meta2_interaction_ODB = mix(w_meta2_interaction_OCB[:, 0:2], e_meta2_SKDB[0:1])
         z_meta2_interaction_ODB = z_meta2_interaction_ODB + mix(w1_OKB, e_meta2_SKDB[2:3])
         z_meta2_interaction_ODB = z_meta2_interaction_ODB + mix(
-            w2_OKB,
+            w_meta2_interaction_OCB[:, 4:8],
             e_meta2_SKDB[3:5].flatten(0, 1).unsqueeze(0),
         )
         w_meta2_social_OCB = apart(logits_meta2_interaction_path_of_social_GCB, 2).softmax(1)
-        w0_OKB, w1_OKB, w2_OKB = w_meta2_social_OCB.split([2, 2, 2], dim=1)
-        w2_OKB = w2_OKB + s_meta2_SKB[3:5]
-        z_meta2_social_ODB = mix(w0_OKB, e_meta2_SKDB[0:1])
-        z_meta2_social_ODB = z_meta2_social_ODB + mix(w1_OKB, e_meta2_SKDB[2:3])
+        w2_OKB = w_meta2_social_OCB[:, 4:6] + s_meta2_SKB[3:5]
+        z_meta2_social_ODB = mix(w_meta2_social_OCB[:, 0:2], e_meta2_SKDB[0:1])
+        z_meta2_social_ODB = z_meta2_social_ODB + mix(w_meta2_social_OCB[:, 2:4], e_meta2_SKDB[2:3])
         z_meta2_social_ODB = z_meta2_social_ODB + mix(w2_OKB, e_meta2_SKDB[3:5])
 
         # layer task
@@ -613,10 +609,9 @@ class Trunk(nn.Module):
         )[0]
         w_task_click_OCB = apart(logits_task_watch_path_GCB, 3).softmax(1)
         s_task_SKB = apart(own_task_watch_GCB, 9).sigmoid()
-        w0_OKB, w1_OKB, w2_OKB = w_task_click_OCB.split([1, 1, 1], dim=1)
-        w2_OKB = w2_OKB + s_task_SKB[0:3]
-        z_task_click_ODB = mix(w0_OKB, e_task_SKDB[0:1])
-        z_task_click_ODB = z_task_click_ODB + mix(w1_OKB, e_task_SKDB[1:2])
+        w2_OKB = w_task_click_OCB[:, 2:3] + s_task_SKB[0:3]
+        z_task_click_ODB = mix(w_task_click_OCB[:, 0:1], e_task_SKDB[0:1])
+        z_task_click_ODB = z_task_click_ODB + mix(w_task_click_OCB[:, 1:2], e_task_SKDB[1:2])
         z_task_click_ODB = z_task_click_ODB + mix(w2_OKB, e_task_SKDB[5:8])
         read_GNB = torch.cat(
             [
@@ -628,11 +623,10 @@ class Trunk(nn.Module):
         )
         logits_task_social_path_GCB = self.projections_task_social_path(read_GNB)[0]
         w_task_follow_OCB = apart(logits_task_social_path_GCB, 6).softmax(1)
-        w0_OKB, w1_OKB, w2_OKB, w3_OKB = w_task_follow_OCB.split([1, 1, 1, 1], dim=1)
-        w3_OKB = w3_OKB + s_task_SKB[3:9]
-        z_task_follow_ODB = mix(w0_OKB, e_task_SKDB[0:1])
-        z_task_follow_ODB = z_task_follow_ODB + mix(w1_OKB, e_task_SKDB[2:3])
-        z_task_follow_ODB = z_task_follow_ODB + mix(w2_OKB, e_task_SKDB[3:5])
+        w3_OKB = w_task_follow_OCB[:, 3:4] + s_task_SKB[3:9]
+        z_task_follow_ODB = mix(w_task_follow_OCB[:, 0:1], e_task_SKDB[0:1])
+        z_task_follow_ODB = z_task_follow_ODB + mix(w_task_follow_OCB[:, 1:2], e_task_SKDB[2:3])
+        z_task_follow_ODB = z_task_follow_ODB + mix(w_task_follow_OCB[:, 2:3], e_task_SKDB[3:5])
         z_task_follow_ODB = z_task_follow_ODB + mix(w3_OKB, e_task_SKDB[8:14])
 
         # towers

@@ -698,17 +698,15 @@ class Trunk(nn.Module):
         own_meta_GCB = heads[2]
         w_meta_shared_OCB = logits_meta_of_shared_GCB.softmax(1)
         s_meta_SKB = apart(own_meta_GCB, 3).softmax(1)
-        w0_OKB, w1_OKB = w_meta_shared_OCB.split([2, 4], dim=1)
-        w0_OKB = w0_OKB + s_meta_SKB[0:1]
+        w0_OKB = w_meta_shared_OCB[:, 0:2] + s_meta_SKB[0:1]
         z_meta_shared_ODB = mix(w0_OKB, e_meta_SKDB[0:1])
         z_meta_shared_ODB = z_meta_shared_ODB + mix(
-            w1_OKB,
+            w_meta_shared_OCB[:, 2:6],
             e_meta_SKDB[1:3].flatten(0, 1).unsqueeze(0),
         )
         w_meta_watch_OCB = apart(logits_meta_of_watch_GCB, 2).softmax(1)
-        w0_OKB, w1_OKB = w_meta_watch_OCB.split([2, 2], dim=1)
-        w1_OKB = w1_OKB + s_meta_SKB[1:3]
-        z_meta_watch_ODB = mix(w0_OKB, e_meta_SKDB[0:1])
+        w1_OKB = w_meta_watch_OCB[:, 2:4] + s_meta_SKB[1:3]
+        z_meta_watch_ODB = mix(w_meta_watch_OCB[:, 0:2], e_meta_SKDB[0:1])
         z_meta_watch_ODB = z_meta_watch_ODB + mix(w1_OKB, e_meta_SKDB[1:3])
 
         # layer task
@@ -736,10 +734,9 @@ class Trunk(nn.Module):
         s_task_SKB = torch.cat(
             [apart(own_task_watch_GCB, 3), apart(own_task_interaction_GCB, 7)],
         ).sigmoid()
-        w0_OKB, w1_OKB, w2_OKB = w_task_OCB.split([1, 1, 1], dim=1)
-        w2_OKB = w2_OKB + s_task_SKB
-        z_task_ODB = mix(w0_OKB, e_task_SKDB[0:1])
-        z_task_ODB = z_task_ODB + mix_each(w1_OKB, e_task_SKDB[1:3], [3, 7])
+        w2_OKB = w_task_OCB[:, 2:3] + s_task_SKB
+        z_task_ODB = mix(w_task_OCB[:, 0:1], e_task_SKDB[0:1])
+        z_task_ODB = z_task_ODB + mix_each(w_task_OCB[:, 1:2], e_task_SKDB[1:3], [3, 7])
         z_task_ODB = z_task_ODB + mix(w2_OKB, e_task_SKDB[3:13])
 
         # towers

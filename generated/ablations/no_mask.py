@@ -735,21 +735,21 @@ class Trunk(nn.Module):
         e_meta_SKDB = self.experts_meta(x_meta_SNB)
         w_meta_OCB = apart(logits_meta_GCB, 3).softmax(1)
         s_meta_SKB = apart(own_meta_GCB, 3).softmax(1)
-        w0_OKB, w1_OKB = w_meta_OCB[0:1].split([2, 4], dim=1)
-        w0_OKB = w0_OKB + s_meta_SKB[0:1]
+        w0_OKB = w_meta_OCB[0:1][:, 0:2] + s_meta_SKB[0:1]
         z_meta_shared_ODB = mix(w0_OKB, e_meta_SKDB[0:1])
         z_meta_shared_ODB = z_meta_shared_ODB + mix(
-            w1_OKB,
+            w_meta_OCB[0:1][:, 2:6],
             e_meta_SKDB[1:3].flatten(0, 1).unsqueeze(0),
         )
-        w0_OKB, w1_OKB, w2_OKB = w_meta_OCB[1:2].split([2, 2, 2], dim=1)
-        w1_OKB = w1_OKB + s_meta_SKB[1:2]
-        z_meta_watch_ODB = mix(w0_OKB, e_meta_SKDB[0:1])
+        w1_OKB = w_meta_OCB[1:2][:, 2:4] + s_meta_SKB[1:2]
+        z_meta_watch_ODB = mix(w_meta_OCB[1:2][:, 0:2], e_meta_SKDB[0:1])
         z_meta_watch_ODB = z_meta_watch_ODB + mix(w1_OKB, e_meta_SKDB[1:2])
-        z_meta_watch_ODB = z_meta_watch_ODB + mix(w2_OKB, e_meta_SKDB[2:3])
-        w0_OKB, w1_OKB = w_meta_OCB[2:3].split([4, 2], dim=1)
-        w1_OKB = w1_OKB + s_meta_SKB[2:3]
-        z_meta_interaction_ODB = mix(w0_OKB, e_meta_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_meta_watch_ODB = z_meta_watch_ODB + mix(w_meta_OCB[1:2][:, 4:6], e_meta_SKDB[2:3])
+        w1_OKB = w_meta_OCB[2:3][:, 4:6] + s_meta_SKB[2:3]
+        z_meta_interaction_ODB = mix(
+            w_meta_OCB[2:3][:, 0:4],
+            e_meta_SKDB[0:2].flatten(0, 1).unsqueeze(0),
+        )
         z_meta_interaction_ODB = z_meta_interaction_ODB + mix(w1_OKB, e_meta_SKDB[2:3])
 
         # layer task
@@ -809,157 +809,165 @@ class Trunk(nn.Module):
         w_task_OCB = torch.cat(
             [apart(logits_task_watch_path_GCB, 3), apart(logits_task_interaction_path_GCB, 7)],
         ).softmax(1)
-        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB = w_task_OCB[0:1].split([2, 1, 2, 1, 7], dim=1)
-        w1_OKB = w1_OKB + s_task_SKB[0:1]
-        z_task_click_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        w1_OKB = w_task_OCB[0:1][:, 2:3] + s_task_SKB[0:1]
+        z_task_click_ODB = mix(w_task_OCB[0:1][:, 0:2], e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
         z_task_click_ODB = z_task_click_ODB + mix(w1_OKB, e_task_SKDB[3:4])
         z_task_click_ODB = z_task_click_ODB + mix(
-            w2_OKB,
+            w_task_OCB[0:1][:, 3:5],
             e_task_SKDB[4:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_click_ODB = z_task_click_ODB + mix(w3_OKB, e_task_SKDB[2:3])
+        z_task_click_ODB = z_task_click_ODB + mix(w_task_OCB[0:1][:, 5:6], e_task_SKDB[2:3])
         z_task_click_ODB = z_task_click_ODB + mix(
-            w4_OKB,
+            w_task_OCB[0:1][:, 6:13],
             e_task_SKDB[6:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[1:2].split(
-            [2, 1, 1, 1, 1, 7],
-            dim=1,
+        w2_OKB = w_task_OCB[1:2][:, 3:4] + s_task_SKB[1:2]
+        z_task_long_view_ODB = mix(
+            w_task_OCB[1:2][:, 0:2],
+            e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0),
         )
-        w2_OKB = w2_OKB + s_task_SKB[1:2]
-        z_task_long_view_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_long_view_ODB = z_task_long_view_ODB + mix(w1_OKB, e_task_SKDB[3:4])
+        z_task_long_view_ODB = z_task_long_view_ODB + mix(w_task_OCB[1:2][:, 2:3], e_task_SKDB[3:4])
         z_task_long_view_ODB = z_task_long_view_ODB + mix(w2_OKB, e_task_SKDB[4:5])
-        z_task_long_view_ODB = z_task_long_view_ODB + mix(w3_OKB, e_task_SKDB[5:6])
-        z_task_long_view_ODB = z_task_long_view_ODB + mix(w4_OKB, e_task_SKDB[2:3])
+        z_task_long_view_ODB = z_task_long_view_ODB + mix(w_task_OCB[1:2][:, 4:5], e_task_SKDB[5:6])
+        z_task_long_view_ODB = z_task_long_view_ODB + mix(w_task_OCB[1:2][:, 5:6], e_task_SKDB[2:3])
         z_task_long_view_ODB = z_task_long_view_ODB + mix(
-            w5_OKB,
+            w_task_OCB[1:2][:, 6:13],
             e_task_SKDB[6:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB = w_task_OCB[2:3].split([2, 2, 1, 1, 7], dim=1)
-        w2_OKB = w2_OKB + s_task_SKB[2:3]
-        z_task_finish_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        w2_OKB = w_task_OCB[2:3][:, 4:5] + s_task_SKB[2:3]
+        z_task_finish_ODB = mix(
+            w_task_OCB[2:3][:, 0:2],
+            e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0),
+        )
         z_task_finish_ODB = z_task_finish_ODB + mix(
-            w1_OKB,
+            w_task_OCB[2:3][:, 2:4],
             e_task_SKDB[3:5].flatten(0, 1).unsqueeze(0),
         )
         z_task_finish_ODB = z_task_finish_ODB + mix(w2_OKB, e_task_SKDB[5:6])
-        z_task_finish_ODB = z_task_finish_ODB + mix(w3_OKB, e_task_SKDB[2:3])
+        z_task_finish_ODB = z_task_finish_ODB + mix(w_task_OCB[2:3][:, 5:6], e_task_SKDB[2:3])
         z_task_finish_ODB = z_task_finish_ODB + mix(
-            w4_OKB,
+            w_task_OCB[2:3][:, 6:13],
             e_task_SKDB[6:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB = w_task_OCB[3:4].split([2, 3, 1, 1, 6], dim=1)
-        w3_OKB = w3_OKB + s_task_SKB[3:4]
-        z_task_like_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_like_ODB = z_task_like_ODB + mix(w1_OKB, e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0))
-        z_task_like_ODB = z_task_like_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        w3_OKB = w_task_OCB[3:4][:, 6:7] + s_task_SKB[3:4]
+        z_task_like_ODB = mix(w_task_OCB[3:4][:, 0:2], e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
+        z_task_like_ODB = z_task_like_ODB + mix(
+            w_task_OCB[3:4][:, 2:5],
+            e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
+        )
+        z_task_like_ODB = z_task_like_ODB + mix(w_task_OCB[3:4][:, 5:6], e_task_SKDB[2:3])
         z_task_like_ODB = z_task_like_ODB + mix(w3_OKB, e_task_SKDB[6:7])
         z_task_like_ODB = z_task_like_ODB + mix(
-            w4_OKB,
+            w_task_OCB[3:4][:, 7:13],
             e_task_SKDB[7:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[4:5].split(
-            [2, 3, 1, 1, 1, 5],
-            dim=1,
+        w4_OKB = w_task_OCB[4:5][:, 7:8] + s_task_SKB[4:5]
+        z_task_profile_enter_ODB = mix(
+            w_task_OCB[4:5][:, 0:2],
+            e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0),
         )
-        w4_OKB = w4_OKB + s_task_SKB[4:5]
-        z_task_profile_enter_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
         z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(
-            w1_OKB,
+            w_task_OCB[4:5][:, 2:5],
             e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(w2_OKB, e_task_SKDB[2:3])
-        z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(w3_OKB, e_task_SKDB[6:7])
+        z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(
+            w_task_OCB[4:5][:, 5:6],
+            e_task_SKDB[2:3],
+        )
+        z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(
+            w_task_OCB[4:5][:, 6:7],
+            e_task_SKDB[6:7],
+        )
         z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(w4_OKB, e_task_SKDB[7:8])
         z_task_profile_enter_ODB = z_task_profile_enter_ODB + mix(
-            w5_OKB,
+            w_task_OCB[4:5][:, 8:13],
             e_task_SKDB[8:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[5:6].split(
-            [2, 3, 1, 2, 1, 4],
-            dim=1,
+        w4_OKB = w_task_OCB[5:6][:, 8:9] + s_task_SKB[5:6]
+        z_task_comment_stay_ODB = mix(
+            w_task_OCB[5:6][:, 0:2],
+            e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0),
         )
-        w4_OKB = w4_OKB + s_task_SKB[5:6]
-        z_task_comment_stay_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
         z_task_comment_stay_ODB = z_task_comment_stay_ODB + mix(
-            w1_OKB,
+            w_task_OCB[5:6][:, 2:5],
             e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_comment_stay_ODB = z_task_comment_stay_ODB + mix(w2_OKB, e_task_SKDB[2:3])
         z_task_comment_stay_ODB = z_task_comment_stay_ODB + mix(
-            w3_OKB,
+            w_task_OCB[5:6][:, 5:6],
+            e_task_SKDB[2:3],
+        )
+        z_task_comment_stay_ODB = z_task_comment_stay_ODB + mix(
+            w_task_OCB[5:6][:, 6:8],
             e_task_SKDB[6:8].flatten(0, 1).unsqueeze(0),
         )
         z_task_comment_stay_ODB = z_task_comment_stay_ODB + mix(w4_OKB, e_task_SKDB[8:9])
         z_task_comment_stay_ODB = z_task_comment_stay_ODB + mix(
-            w5_OKB,
+            w_task_OCB[5:6][:, 9:13],
             e_task_SKDB[9:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[6:7].split(
-            [2, 3, 1, 3, 1, 3],
-            dim=1,
+        w4_OKB = w_task_OCB[6:7][:, 9:10] + s_task_SKB[6:7]
+        z_task_comment_ODB = mix(
+            w_task_OCB[6:7][:, 0:2],
+            e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0),
         )
-        w4_OKB = w4_OKB + s_task_SKB[6:7]
-        z_task_comment_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
         z_task_comment_ODB = z_task_comment_ODB + mix(
-            w1_OKB,
+            w_task_OCB[6:7][:, 2:5],
             e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_comment_ODB = z_task_comment_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        z_task_comment_ODB = z_task_comment_ODB + mix(w_task_OCB[6:7][:, 5:6], e_task_SKDB[2:3])
         z_task_comment_ODB = z_task_comment_ODB + mix(
-            w3_OKB,
+            w_task_OCB[6:7][:, 6:9],
             e_task_SKDB[6:9].flatten(0, 1).unsqueeze(0),
         )
         z_task_comment_ODB = z_task_comment_ODB + mix(w4_OKB, e_task_SKDB[9:10])
         z_task_comment_ODB = z_task_comment_ODB + mix(
-            w5_OKB,
+            w_task_OCB[6:7][:, 10:13],
             e_task_SKDB[10:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[7:8].split(
-            [2, 3, 1, 4, 1, 2],
-            dim=1,
+        w4_OKB = w_task_OCB[7:8][:, 10:11] + s_task_SKB[7:8]
+        z_task_follow_ODB = mix(
+            w_task_OCB[7:8][:, 0:2],
+            e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0),
         )
-        w4_OKB = w4_OKB + s_task_SKB[7:8]
-        z_task_follow_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
         z_task_follow_ODB = z_task_follow_ODB + mix(
-            w1_OKB,
+            w_task_OCB[7:8][:, 2:5],
             e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_follow_ODB = z_task_follow_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        z_task_follow_ODB = z_task_follow_ODB + mix(w_task_OCB[7:8][:, 5:6], e_task_SKDB[2:3])
         z_task_follow_ODB = z_task_follow_ODB + mix(
-            w3_OKB,
+            w_task_OCB[7:8][:, 6:10],
             e_task_SKDB[6:10].flatten(0, 1).unsqueeze(0),
         )
         z_task_follow_ODB = z_task_follow_ODB + mix(w4_OKB, e_task_SKDB[10:11])
         z_task_follow_ODB = z_task_follow_ODB + mix(
-            w5_OKB,
+            w_task_OCB[7:8][:, 11:13],
             e_task_SKDB[11:13].flatten(0, 1).unsqueeze(0),
         )
-        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB, w5_OKB = w_task_OCB[8:9].split(
-            [2, 3, 1, 5, 1, 1],
-            dim=1,
+        w4_OKB = w_task_OCB[8:9][:, 11:12] + s_task_SKB[8:9]
+        z_task_repost_ODB = mix(
+            w_task_OCB[8:9][:, 0:2],
+            e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0),
         )
-        w4_OKB = w4_OKB + s_task_SKB[8:9]
-        z_task_repost_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
         z_task_repost_ODB = z_task_repost_ODB + mix(
-            w1_OKB,
+            w_task_OCB[8:9][:, 2:5],
             e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
         )
-        z_task_repost_ODB = z_task_repost_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        z_task_repost_ODB = z_task_repost_ODB + mix(w_task_OCB[8:9][:, 5:6], e_task_SKDB[2:3])
         z_task_repost_ODB = z_task_repost_ODB + mix(
-            w3_OKB,
+            w_task_OCB[8:9][:, 6:11],
             e_task_SKDB[6:11].flatten(0, 1).unsqueeze(0),
         )
         z_task_repost_ODB = z_task_repost_ODB + mix(w4_OKB, e_task_SKDB[11:12])
-        z_task_repost_ODB = z_task_repost_ODB + mix(w5_OKB, e_task_SKDB[12:13])
-        w0_OKB, w1_OKB, w2_OKB, w3_OKB, w4_OKB = w_task_OCB[9:10].split([2, 3, 1, 6, 1], dim=1)
-        w4_OKB = w4_OKB + s_task_SKB[9:10]
-        z_task_hate_ODB = mix(w0_OKB, e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
-        z_task_hate_ODB = z_task_hate_ODB + mix(w1_OKB, e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0))
-        z_task_hate_ODB = z_task_hate_ODB + mix(w2_OKB, e_task_SKDB[2:3])
+        z_task_repost_ODB = z_task_repost_ODB + mix(w_task_OCB[8:9][:, 12:13], e_task_SKDB[12:13])
+        w4_OKB = w_task_OCB[9:10][:, 12:13] + s_task_SKB[9:10]
+        z_task_hate_ODB = mix(w_task_OCB[9:10][:, 0:2], e_task_SKDB[0:2].flatten(0, 1).unsqueeze(0))
         z_task_hate_ODB = z_task_hate_ODB + mix(
-            w3_OKB,
+            w_task_OCB[9:10][:, 2:5],
+            e_task_SKDB[3:6].flatten(0, 1).unsqueeze(0),
+        )
+        z_task_hate_ODB = z_task_hate_ODB + mix(w_task_OCB[9:10][:, 5:6], e_task_SKDB[2:3])
+        z_task_hate_ODB = z_task_hate_ODB + mix(
+            w_task_OCB[9:10][:, 6:12],
             e_task_SKDB[6:12].flatten(0, 1).unsqueeze(0),
         )
         z_task_hate_ODB = z_task_hate_ODB + mix(w4_OKB, e_task_SKDB[12:13])

@@ -742,9 +742,8 @@ class Trunk(nn.Module):
         w_meta_shared_OCB = logits_meta_of_shared_GCB.softmax(1)
         z_meta_shared_ODB = mix(w_meta_shared_OCB, e_meta_SKDB.flatten(0, 1).unsqueeze(0))
         w_meta_watch_OCB = apart(logits_meta_of_watch_GCB, 2).softmax(1)
-        w0_OKB, w1_OKB = w_meta_watch_OCB.split([2, 2], dim=1)
-        z_meta_watch_ODB = mix(w0_OKB, e_meta_SKDB[0:1])
-        z_meta_watch_ODB = z_meta_watch_ODB + mix(w1_OKB, e_meta_SKDB[1:3])
+        z_meta_watch_ODB = mix(w_meta_watch_OCB[:, 0:2], e_meta_SKDB[0:1])
+        z_meta_watch_ODB = z_meta_watch_ODB + mix(w_meta_watch_OCB[:, 2:4], e_meta_SKDB[1:3])
 
         # layer task
         low_task_shared_GCB, router_task_shared_GCB = self.projections_task_shared(
@@ -798,10 +797,9 @@ class Trunk(nn.Module):
         w_task_OCB = torch.cat(
             [apart(logits_task_watch_path_GCB, 3), apart(logits_task_interaction_path_GCB, 7)],
         ).softmax(1)
-        w0_OKB, w1_OKB, w2_OKB = w_task_OCB.split([1, 1, 1], dim=1)
-        z_task_ODB = mix(w0_OKB, e_task_SKDB[0:1])
-        z_task_ODB = z_task_ODB + mix_each(w1_OKB, e_task_SKDB[1:3], [3, 7])
-        z_task_ODB = z_task_ODB + mix(w2_OKB, e_task_SKDB[3:13])
+        z_task_ODB = mix(w_task_OCB[:, 0:1], e_task_SKDB[0:1])
+        z_task_ODB = z_task_ODB + mix_each(w_task_OCB[:, 1:2], e_task_SKDB[1:3], [3, 7])
+        z_task_ODB = z_task_ODB + mix(w_task_OCB[:, 2:3], e_task_SKDB[3:13])
 
         # towers
         return self.towers(z_task_ODB).squeeze(1)

@@ -573,9 +573,8 @@ class Trunk(nn.Module):
         e_task_click_SKDB = self.experts_task_click(x_1VB)
         logits_task_GCB = self.projections_task(x_1VB)[0]
         w_task_OCB = apart(logits_task_GCB, 10).softmax(1)
-        w0_OKB, w1_OKB = w_task_OCB.split([4, 1], dim=1)
-        z_task_ODB = mix(w0_OKB, e_task_shared_SKDB)
-        z_task_ODB = z_task_ODB + mix(w1_OKB, e_task_click_SKDB)
+        z_task_ODB = mix(w_task_OCB[:, 0:4], e_task_shared_SKDB)
+        z_task_ODB = z_task_ODB + mix(w_task_OCB[:, 4:5], e_task_click_SKDB)
 
         # towers
         return self.towers(z_task_ODB).squeeze(1)

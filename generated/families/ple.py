@@ -579,25 +579,22 @@ class Trunk(nn.Module):
         e_meta_click_SKDB = self.experts_meta_click(x_1VB)
         logits_meta_of_shared_GCB, logits_meta_of_click_GCB = self.projections_meta(x_1VB)
         w_meta_shared_OCB = logits_meta_of_shared_GCB.softmax(1)
-        w0_OKB, w1_OKB = w_meta_shared_OCB.split([4, 10], dim=1)
-        z_meta_shared_ODB = mix(w0_OKB, e_meta_shared_SKDB)
+        z_meta_shared_ODB = mix(w_meta_shared_OCB[:, 0:4], e_meta_shared_SKDB)
         z_meta_shared_ODB = z_meta_shared_ODB + mix(
-            w1_OKB,
+            w_meta_shared_OCB[:, 4:14],
             e_meta_click_SKDB.flatten(0, 1).unsqueeze(0),
         )
         w_meta_click_OCB = apart(logits_meta_of_click_GCB, 10).softmax(1)
-        w0_OKB, w1_OKB = w_meta_click_OCB.split([4, 1], dim=1)
-        z_meta_click_ODB = mix(w0_OKB, e_meta_shared_SKDB)
-        z_meta_click_ODB = z_meta_click_ODB + mix(w1_OKB, e_meta_click_SKDB)
+        z_meta_click_ODB = mix(w_meta_click_OCB[:, 0:4], e_meta_shared_SKDB)
+        z_meta_click_ODB = z_meta_click_ODB + mix(w_meta_click_OCB[:, 4:5], e_meta_click_SKDB)
 
         # layer task
         e_task_shared_SKDB = self.experts_task_shared(z_meta_shared_ODB)
         e_task_click_SKDB = self.experts_task_click(z_meta_click_ODB)
         logits_task_GCB = self.projections_task(z_meta_click_ODB)[0]
         w_task_OCB = logits_task_GCB.softmax(1)
-        w0_OKB, w1_OKB = w_task_OCB.split([4, 1], dim=1)
-        z_task_ODB = mix(w0_OKB, e_task_shared_SKDB)
-        z_task_ODB = z_task_ODB + mix(w1_OKB, e_task_click_SKDB)
+        z_task_ODB = mix(w_task_OCB[:, 0:4], e_task_shared_SKDB)
+        z_task_ODB = z_task_ODB + mix(w_task_OCB[:, 4:5], e_task_click_SKDB)
 
         # towers
         return self.towers(z_task_ODB).squeeze(1)

@@ -117,7 +117,7 @@ def _finish(
 
 
 def _states(batch: Batch, variables: Scope) -> Block:
-    """A mixture: the gate's weights are split among the sets it reads, one sum for each."""
+    """A mixture: some of the gate's weights are for each set that it reads, one sum for each."""
     members, first = members_of(batch, Mix)
     target = variable_name(batch)
     if not first.gated:
@@ -126,27 +126,18 @@ def _states(batch: Batch, variables: Scope) -> Block:
     whole = stacked([m.gate for m in members], variables)
     weights = flat(whole)
     terms = _terms(members)
-    names = [weights]
     forward: list[tuple[str, Expr]] = []
     if isinstance(whole, Group):
         forward.append(("w_OCB", whole))
         weights = "w_OCB"
-        names = [weights]
-    if len(terms) > 1:
-        names = [f"w{i}_OKB" for i in range(len(terms))]
-        sizes = literal([size for _, size, _ in terms])
-        split = call(f"{weights}.split", sizes, dim="1")
-        forward.append((", ".join(names), split))
-        if len(terms) > 8:  # more names than a line holds
-            names = [f"w_OKB[{i}]" for i in range(len(terms))]
-            forward[-1] = ("w_OKB", call("list", split))
-    sums = []
-    for name, (position, _, span) in zip(names, terms, strict=True):
-        weight = name
+    sums, start = [], 0
+    for index, (position, size, span) in enumerate(terms):
+        weight = weights if len(terms) == 1 else f"{weights}[:, {start}:{start + size}]"
+        start += size
         if position in first.residual_positions:
             own = stacked([_self_gate(m, position) for m in members], variables)
-            weight = name if len(terms) > 1 else "w0_OKB"
-            forward.append((weight, _plus(name, own)))
+            forward.append((f"w{index}_OKB", _plus(weight, own)))
+            weight = f"w{index}_OKB"
         sums.append(_sum(weight, [m.sets[position : position + span] for m in members], variables))
     forward.append((target, sums[0]))
     forward += [(target, _plus(target, more)) for more in sums[1:]]
