@@ -204,3 +204,73 @@ def test_loading_is_all_or_nothing(optimize: bool) -> None:
         module.load_logical_state(model, {**other, some: torch.ones(1, 1)})
     after = module.logical_state(model)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+class Wrapper(torch.nn.Module):
+    """As DistributedDataParallel holds a model."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = model
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_wrapped_models_have_their_weights(optimize: bool) -> None:
+    module = homespec.build_module(homespec.loads(SMALL), optimize=optimize)
+    model = module.Model()
+    wrapped = torch.compile(Wrapper(model), backend="eager")
+    expected = {name: t.data_ptr() for name, t in module.logical_state(model).items()}
+    assert {n: t.data_ptr() for n, t in module.logical_state(wrapped).items()} == expected
+    module.load_logical_state(
+        wrapped, {n: torch.ones_like(t) for n, t in module.logical_state(model).items()}
+    )
+    assert all((t == 1).all() for t in module.logical_state(model).values())
+
+
+BATCH = {"user_id": torch.arange(4), "duration_ms": torch.ones(4), "asr": torch.ones(4, 4)}
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("user_id", torch.ones(4, 1), r"user_id must be \[B\], not \[4, 1\]"),
+        ("asr", torch.ones(4, 5), r"asr must be \[B, 4\], not \[4, 5\]"),
+        ("asr", torch.ones(4), r"asr must be \[B, 4\], not \[4\]"),
+        ("duration_ms", torch.ones(3), "duration_ms has 3 rows, user_id has 4"),
+    ],
+)
+def test_misshapen_features_are_named(
+    optimize: bool, name: str, value: torch.Tensor, message: str
+) -> None:
+    model = homespec.build(homespec.loads(SMALL), optimize=optimize)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        model({**BATCH, name: value})
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_a_missing_label_is_named(optimize: bool) -> None:
+    module = homespec.build_module(homespec.loads(SMALL), optimize=optimize)
+    logits = module.Model()(BATCH)
+    labels = {task: torch.ones(4) for task in module.TASKS if task not in ("finish", "like")}
+    with pytest.raises(ValueError, match=r"^labels missing: finish, like$"):
+        module.loss(logits, labels)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_boundaries_refuse_another_precision(optimize: bool) -> None:
+    """A number may lie in another bucket then; the trunk alone can be cast."""
+    model = homespec.build(homespec.loads(SMALL), optimize=optimize)
+    model.get_submodule("trunk").bfloat16()
+    assert model(BATCH)["click"].dtype == torch.bfloat16
+    with pytest.raises(ValueError, match=r"boundaries must stay float64: cast model\.trunk alone"):
+        model.bfloat16()(BATCH)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize("inference", [True, False])
+def test_no_rows_are_no_logits(optimize: bool, inference: bool) -> None:
+    mode = "inference" if inference else "training"
+    model = homespec.build(homespec.loads(SMALL), optimize=optimize, mode=mode).eval()
+    logits = model({name: column[:0] for name, column in BATCH.items()})
+    assert [list(logit.shape) for logit in logits.values()] == [[0]] * 4

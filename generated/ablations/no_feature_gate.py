@@ -12,9 +12,10 @@ HoME: 10 tasks in 2 groups, 2 layers, 19 experts; experts batched.
     ├── watch: click, long_view, finish
     └── interaction: like, profile_enter, comment_stay, comment, follow, repost, hate
 
-Shapes stand at the end of names: B batch, V width of v (446), N width of an input, G inputs of
-a batch, S expert sets, K experts of a set, D expert width, O outputs of a layer, C choices of a
-gate, T tasks, L LoRAs, R rank, H hidden width, M matrices stacked in one tensor.
+Shapes stand at the end of names: B batch, the last axis in the trunk, V width of v (446),
+N width of an input, G inputs of a batch, S expert sets, K experts of a set, D expert width,
+O outputs of a layer, C choices of a gate or rows of a projection, T tasks, L LoRAs, R rank,
+H hidden width, M matrices stacked in one tensor. A stack bears the name of its first node.
 Of sequences: L events, K those that a search finds, E width of an event, Q that of what it has in
 common with the candidate, W that of the rest, A heads of an attention.
 """
@@ -190,9 +191,8 @@ class NormSwish(torch.autograd.Function):
     """Swish(n w + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
 
     All that is kept for the backward pass is u: the rest is computed anew, in one pass over memory
-    for the sums and one for the gradient of u. Between them lies g, the gradient of n w + b; torch
-    on a CPU also keeps a sigmoid that is used twice, so there are two. `ours` says that mean and
-    var are those of u itself.
+    for the sums and one for the gradient of u. Between them lies g, the gradient of n w + b. `ours`
+    says that mean and var are those of u itself.
     """
 
     @staticmethod
@@ -203,12 +203,14 @@ class NormSwish(torch.autograd.Function):
         return F.silu((u_MDB.to(mean.dtype) - mean) * (w * rstd) + b).to(u_MDB.dtype)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, grad_MDB):
+        if torch.is_grad_enabled():
+            raise RuntimeError("no second derivative here: `compile --no-optimize` has it")
         u_MDB, w, b, mean, rstd = ctx.saved_tensors
         c_MDB = u_MDB.to(mean.dtype) - mean
         n_MDB = c_MDB * rstd
         y_MDB = c_MDB * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
+        # Two sigmoids: torch.compile on a CPU would write one that is used twice to memory.
         slope_MDB = y_MDB.sigmoid() * (1 + y_MDB * (-y_MDB).sigmoid())
         g_MDB = (grad_MDB * slope_MDB).to(u_MDB.dtype)
         grad_w = (g_MDB * n_MDB).sum(-1, keepdim=True)
@@ -277,6 +279,8 @@ def mix_each(w_OKB, e_GKDB, outputs):
 
 def bucket_rows(x_B, boundaries):
     """Numbers -> rows of their table: 0 for NaN, else 1 + how many boundaries are not greater."""
+    if boundaries.dtype != torch.float64:
+        raise ValueError("boundaries must stay float64: cast model.trunk alone")
     buckets_B = torch.bucketize(x_B.to(boundaries.dtype), boundaries, right=True)
     return torch.where(x_B.isnan(), 0, 1 + buckets_B)
 
@@ -299,8 +303,8 @@ def no_nan(x_BN):
 class Table(nn.Module):
     """The embeddings of all features of one width, below each other in one table.
 
-    `sizes` gives the number of rows by feature, `shared` by events in whose part they are looked
-    up. All look-ups are one: rows of any shape by name -> embeddings [..., width].
+    `sizes` gives the number of rows by feature; `shared` by events the feature whose part
+    they are looked up in. All look-ups are one: rows [...] by name -> embeddings [..., width].
     """
 
     def __init__(self, width, sizes, shared):
@@ -315,7 +319,7 @@ class Table(nn.Module):
         all_NE = F.embedding(torch.cat([each.flatten() for each in rows.values()]), self.weight)
         found, start = {}, 0
         for name, each in rows.items():
-            found[name] = all_NE[start : start + each.numel()].view(*each.shape, -1)
+            found[name] = all_NE[start : start + each.numel()].unflatten(0, each.shape)
             start += each.numel()
         return found
 
@@ -768,14 +772,24 @@ def check_inputs(model, args, kwargs):
     missing = [name for name in FEATURES if name not in features]
     if missing:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    for name, width in DENSE.items():
-        if features[name].shape[1:] != (width,):
-            raise ValueError(f"{name} must be [B, {width}], not {list(features[name].shape)}")
-    for name, length in EVENTS.items():
-        if features[name].shape[1:] != (length,):
-            raise ValueError(f"{name} must be [B, {length}], not {list(features[name].shape)}")
-    if model.training and any(len(column) < 2 for column in features.values()):
+    rows = len(features[FEATURES[0]])
+    widths = DENSE | EVENTS
+    for name in FEATURES:
+        found = features[name].shape
+        if found[1:] != ((widths[name],) if name in widths else ()):
+            wanted = f"[B, {widths[name]}]" if name in widths else "[B]"
+            raise ValueError(f"{name} must be {wanted}, not {list(found)}")
+        if found[0] != rows:
+            raise ValueError(f"{name} has {found[0]} rows, {FEATURES[0]} has {rows}")
+    if model.training and rows < 2:
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
+
+
+def check_labels(labels):
+    """Raise ValueError for labels that are missing."""
+    missing = [name for name in LABELS if name not in labels]
+    if missing:
+        raise ValueError(f"labels missing: {', '.join(missing)}")
 
 
 def stacked_losses(logits, labels):
@@ -784,6 +798,7 @@ def stacked_losses(logits, labels):
     logits, labels: task -> [B]; logits also [T, B]. A label is 0, 1 or NaN for not observed.
     -> [T] in the order of TASKS.
     """
+    check_labels(labels)
     labels_TB = torch.stack([labels[task] for task in TASKS])
     logits_TB = logits
     if not isinstance(logits, torch.Tensor):
@@ -806,6 +821,12 @@ def losses(logits, labels):
 def loss(logits, labels):
     """The weighted sum of all tasks' losses, a scalar; of what `stacked_losses` takes."""
     return stacked_losses(logits, labels).sum()  # all weights are 1
+
+
+def unwrapped(model):
+    """The Model inside what torch.compile or DistributedDataParallel makes of it."""
+    inner = getattr(model, "_orig_mod", getattr(model, "module", model))
+    return model if inner is model else unwrapped(inner)
 
 
 # Tensor of the model, logical names of its parts, what fills the braces along its first axis.
@@ -997,7 +1018,7 @@ def logical_views(tensors):
         if not axes:
             views[pattern] = tensors[tensor]
             continue
-        if axes and isinstance(axes[0], dict):  # tables below each other: {name: rows}
+        if isinstance(axes[0], dict):  # tables below each other: {name: rows}
             names = [pattern.format(name) for name in axes[0]]
             parts = tensors[tensor].split(list(axes[0].values()))
         else:
@@ -1015,6 +1036,7 @@ def logical_views(tensors):
 
 def logical_state(model):
     """All weights and running statistics by logical name, as views of the model's own tensors."""
+    model = unwrapped(model)
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     return logical_views({name: tensor.detach() for name, tensor in tensors.items()})
 

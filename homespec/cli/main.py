@@ -27,6 +27,9 @@ VERBS = {
 }
 """Each verb and its help: `homespec --help` imports none of them."""
 
+MEANT = {"check": "validate", "lint": "validate", "generate": "compile", "init": "new"}
+"""What other tools call our verbs."""
+
 
 def _module(verb: str) -> str:
     return f"homespec.cli.{verb.replace('-', '_')}"
@@ -55,7 +58,7 @@ class Verbs(click.Group):
         if not verb.startswith("-") and verb not in self.list_commands(ctx):
             from homespec.diagnostics.suggest import closest
 
-            guess = closest(verb, self.list_commands(ctx))
+            guess = MEANT.get(verb) or closest(verb, self.list_commands(ctx))
             hint = f" Did you mean `{guess}`?" if guess else ""
             ctx.fail(f"There is no verb `{verb}`.{hint}")
         return super().resolve_command(ctx, args)

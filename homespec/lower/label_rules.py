@@ -43,12 +43,13 @@ def unknown_task(spec: Spec, document: Document) -> Iterator[Finding]:
     """
     for _, path, other in _mentions(spec):
         if other not in spec.tasks:
-            guess = closest(other, list(spec.tasks))
+            others = [task for task in spec.tasks if task != path[1]]
+            guess = closest(other, others)
             yield Finding(
                 document.span(path),
                 f"`{path[1]}` names the task `{other}`, which is not declared",
                 label="not declared",
-                help=f"did you mean `{guess}`?" if guess else f"tasks are {listing(spec.tasks)}",
+                help=f"did you mean `{guess}`?" if guess else f"other tasks are {listing(others)}",
             )
 
 

@@ -22,11 +22,14 @@ def unknown_key(issue: Issue) -> Iterator[Finding]:
     parent, key = issue.path[:-1], str(issue.path[-1])
     known = keys_at(parent)
     guess = closest(key, known)
+    remedy = f"did you mean `{guess}`?" if guess else f"known here are {listing(known)}"
+    if key == "<<":
+        remedy = "YAML 1.2 has no merge keys: write the keys out, or `extends` another spec"
     yield Finding(
         issue.key_span,
         f"`{key}` is not a key of {_place(parent)}",
         label="unknown key",
-        help=f"did you mean `{guess}`?" if guess else f"known here are {listing(known)}",
+        help=remedy,
     )
 
 
@@ -124,6 +127,8 @@ def _special(issue: Issue) -> str:
     path, value = issue.path, issue.value
     if path[-1] == "id" and isinstance(value, int):
         return f"write {{vocab: {value}}} for ids below {value}, or {{buckets: {value}}} to hash"
+    if path == ("tasks",) and isinstance(value, list) and all(isinstance(t, str) for t in value):
+        return f"write {{{', '.join(f'{task}: {{}}' for task in value)}}}"
     if path[0] == "groups" and len(path) == 2 and isinstance(value, dict):
         return f"list the names of its members: [{', '.join(map(str, value))}]"
     if path[0] == "groups" and len(path) == 3 and isinstance(value, dict | list):

@@ -8,9 +8,11 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from homespec.diagnostics import Diagnostic
+from homespec.diagnostics.suggest import closest
 from homespec.schema import entry_rules, rules, sequence_rules
 from homespec.schema.indentation import indentation_slips
 from homespec.schema.issue import Issue
+from homespec.schema.jsonschema import keys_at
 from homespec.source import Document
 
 MOST = 200
@@ -50,9 +52,21 @@ def violations(document: Document, errors: list[ErrorDetails]) -> list[Diagnosti
         errors = [error for error in errors if error["loc"] == ("homespec",)]
         return rules.unsupported_version(_issue(document, errors[0]))
     found, errors = indentation_slips(document, errors)
+    errors = _without_misspelt(document, errors)
     for error in _without_echoes(errors)[:MOST]:
         found += RULE_OF.get(error["type"], rules.wrong_type)(_issue(document, error))
     return found
+
+
+def _without_misspelt(document: Document, errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Errors without those of keys that are there, misspelt, of which another error tells."""
+    meant = set()
+    for error in errors:
+        if error["type"] == "extra_forbidden":
+            *parent, key = error["loc"]
+            guess = closest(str(key), keys_at(document.existing(tuple(parent))))
+            meant.add((*parent, guess))
+    return [e for e in errors if e["type"] != "missing" or e["loc"] not in meant]
 
 
 def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:

@@ -56,6 +56,7 @@ def test_exit_codes(args: list[str], code: int) -> None:
 
 def test_suggestions() -> None:
     assert "Did you mean `validate`?" in run("valdate").stderr
+    assert "Did you mean `validate`?" in run("check").stderr
     assert "Did you mean `duplicate-key`?" in run("explain", "duplicate-keys").stderr
     assert "Did you mean `HS00" in run("explain", "HS00").stderr
 
