@@ -53,9 +53,13 @@ def _where(result: Result) -> str:
 
 
 def _axes(axes: Any, title: str, unit: str, cases: list[Case]) -> None:
+    from matplotlib import ticker
+
     counts = [case.tasks for case in cases]
     axes.set(title=title, xlabel="tasks", ylabel=unit, xscale="log", yscale="log")
     axes.set_xticks(counts, [str(count) for count in counts])
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda number, _: f"{number:g}"))
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     if axes.lines:

@@ -84,7 +84,7 @@ def compiled(function: F, mode: Mode) -> F:
     """The function under torch.compile, of a fixed shape and without graph breaks."""
     if mode == "default":
         return runtime.compiled(function, dynamic=False)
-    options = FUSED if mode in ("fused", "fused-graphs") else {}
+    options = runtime.SAFE | (FUSED if mode in ("fused", "fused-graphs") else {})
     if mode in GRAPHS:
         options = options | {"triton.cudagraphs": True}
     own = runtime.own(function)

@@ -4,8 +4,9 @@ A batch of M members reads M ports. Members that read the same value follow each
 reads are runs. Where all runs are equally long, the runs' G values are enough: the generated blocks
 let each of G inputs serve M/G members, one wide GEMM each. Unequal runs are expanded.
 
-Values are sliced, never split: inductor of torch 2.13 loses gradients of `split` on a CPU, where it
-writes their concatenation and what is computed from it into one buffer (tests/test_runtime.py).
+Values are sliced, never split: inductor of torch 2.13 loses gradients of `split`. It writes their
+concatenation and what is computed from it into one buffer (tests/test_runtime.py), or over a whole
+of which a piece is kept for the backward pass (tests/test_saved.py).
 """
 
 from __future__ import annotations
