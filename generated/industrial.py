@@ -717,7 +717,7 @@ def check_inputs(model, args, kwargs):
     missing = [name for name in FEATURES if name not in features]
     if missing:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    rows = len(features[FEATURES[0]])
+    rows = features[FEATURES[0]].shape[0]
     widths = DENSE
     for name in FEATURES:
         found = features[name].shape

@@ -42,7 +42,7 @@ class Variant:
     @property
     def suffix(self) -> str:
         """What the name of its file ends in, so that variants may lie beside each other."""
-        kind = "_inference" if self.inference else "_pruned" if self.tasks else ""
+        kind = ("_inference" if self.inference else "") + ("_pruned" if self.tasks else "")
         form = "" if self.optimize else "_plain"
         return kind + ("_cuda" if self.target == "cuda" else form)
 
@@ -67,7 +67,10 @@ DEFAULT = Variant()
 """The model that is trained, optimised."""
 
 SUFFIXES = tuple(
-    kind + form for kind in ("", "_inference", "_pruned") for form in ("", "_plain", "_cuda")
+    mode + part + form
+    for mode in ("", "_inference")
+    for part in ("", "_pruned")
+    for form in ("", "_plain", "_cuda")
 )[1:]
 """The endings of files that lie beside a spec's main one."""
 

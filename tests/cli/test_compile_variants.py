@@ -20,7 +20,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 EXPECTED = {
     ("--mode", "inference"): "small_inference.py",
-    ("--mode", "inference", "--tasks", "like"): "small_inference.py",
+    ("--mode", "inference", "--tasks", "like"): "small_inference_pruned.py",
     ("--mode", "inference", "--no-optimize"): "small_inference_plain.py",
     ("--tasks", "like"): "small_pruned.py",
     ("--tasks", "like", "--no-optimize"): "small_pruned_plain.py",
@@ -62,10 +62,10 @@ def test_check_finds_variants_and_knows_their_flags(project: Path) -> None:
     assert found.stdout == (
         f"generated/small.py is stale: the spec has changed since\n"
         f"  help: run `homespec compile {small}`\n"
-        f"generated/small_inference.py is stale: the spec has changed since\n"
-        f"  help: run `homespec compile {small} --mode inference --tasks click,like`\n"
         f"generated/small_pruned.py is stale: the spec has changed since\n"
         f"  help: run `homespec compile {small} --tasks finish,like --skip-pass batch-towers`\n"
+        f"generated/small_inference_pruned.py is stale: the spec has changed since\n"
+        f"  help: run `homespec compile {small} --mode inference --tasks click,like`\n"
     )
 
 
@@ -105,7 +105,7 @@ def test_a_variant_without_its_spec_is_an_orphan(project: Path) -> None:
     (project / "specs/other.yaml").unlink()
     run("specs")
     result = run("--check", "specs")
-    assert result.stdout.startswith("generated/other_inference.py has lost its spec\n")
+    assert result.stdout.startswith("generated/other_inference_pruned.py has lost its spec\n")
 
 
 @pytest.mark.parametrize("name", ["x_inference", "x_pruned", "x_plain"])
