@@ -61,8 +61,8 @@ def compile(  # noqa: A001
     """Compile the specs in SPEC…: files, folders (all *.yaml and *.yml below) or - for stdin.
 
     `specs/x.yaml` becomes `generated/x.py`, for inference `generated/x_inference.py`, with --tasks
-    `generated/x_pruned.py` (both: `x_inference_pruned.py`), for CUDA `generated/x_cuda.py`. Nothing is written if any spec has an
-    error.
+    `generated/x_pruned.py` (both: `x_inference_pruned.py`), for CUDA `generated/x_cuda.py`. Nothing
+    is written if any spec has an error.
     """
     if check + diff + stdout > 1:
         raise click.UsageError("--check, --diff and --stdout exclude each other.")
