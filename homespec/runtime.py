@@ -113,5 +113,8 @@ def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:
     if torch.finfo(dtype).bits > 32:
         model.to(dtype)
         return
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    kept = {id(p) for norm in norms for p in norm.parameters()}  # torch wants them as precise
     for parameter in model.parameters():
-        parameter.data = parameter.data.to(dtype)
+        if id(parameter) not in kept:
+            parameter.data = parameter.data.to(dtype)

@@ -96,5 +96,22 @@ def test_bf16_keeps_its_type_and_float32_statistics(code: Any) -> None:
 def test_second_derivatives_are_refused_not_wrong(code: Any) -> None:
     u_MDB = torch.randn(EXPERTS, WIDTH, ROWS, dtype=torch.float64, requires_grad=True)
     loss = ours(code)(u_MDB).square().sum()
-    with pytest.raises(RuntimeError, match="no second derivative here: `compile --no-optimize`"):
+    with pytest.raises(RuntimeError, match="no second derivative but in `compile --no-optimize`"):
         torch.autograd.grad(loss, u_MDB, create_graph=True)
+
+
+def test_frozen_statistics_are_constants(code: Any) -> None:
+    """Also where they alone are in eval mode: u is then normalised by no statistic of its own."""
+    u_MDB = torch.randn(EXPERTS, WIDTH, ROWS, dtype=torch.float64, requires_grad=True)
+    norm = ours(code)
+    norm.get_submodule("statistics").eval()
+    torch.autograd.gradcheck(norm, (u_MDB,))
+
+
+def test_training_leaves_what_eval_kept(code: Any) -> None:
+    u_MDB = torch.randn(EXPERTS, WIDTH, ROWS, dtype=torch.float64, requires_grad=True)
+    norm = ours(code).eval()
+    found = norm(u_MDB).sum()
+    norm.train()(torch.randn_like(u_MDB))
+    found.backward()
+    assert u_MDB.grad is not None

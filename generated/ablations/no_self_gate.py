@@ -166,7 +166,8 @@ class RunningStatistics(nn.Module):
 
     def forward(self, u_MDB):
         if not self.training:
-            return self.running_mean.unsqueeze(-1), self.running_var.unsqueeze(-1)
+            kept = (self.running_mean, self.running_var)
+            return tuple(each.unsqueeze(-1).clone() for each in kept)  # training changes them
         var, mean = torch.var_mean(u_MDB, dim=-1, correction=0, keepdim=True)
         batch = u_MDB.shape[-1]
         with torch.no_grad():
@@ -211,7 +212,7 @@ class NormSwish(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_MDB):
         if torch.is_grad_enabled():
-            raise RuntimeError("no second derivative here: `compile --no-optimize` has it")
+            raise RuntimeError("batch norm has no second derivative but in `compile --no-optimize`")
         u_MDB, w, b, mean, rstd = ctx.saved_tensors
         c_MDB = u_MDB.to(mean.dtype) - mean
         n_MDB = c_MDB * rstd
@@ -234,7 +235,7 @@ class BatchNormSwish(BatchNorm):
         with torch.no_grad():
             mean, var = self.statistics(u_MDB.to(self.statistics.running_mean.dtype))
         w, b = self.weight.unsqueeze(-1), self.bias.unsqueeze(-1)
-        return NormSwish.apply(u_MDB, w, b, mean, var, self.eps, self.training)
+        return NormSwish.apply(u_MDB, w, b, mean, var, self.eps, self.statistics.training)
 
 
 class Projections(nn.Module):
@@ -311,7 +312,7 @@ def mix_each(w_OKB, e_GKDB, outputs):
 def bucket_rows(x_B, boundaries):
     """Numbers -> rows of their table: 0 for NaN, else 1 + how many boundaries are not greater."""
     if boundaries.dtype != torch.float64:
-        raise ValueError("boundaries must stay float64: cast model.trunk alone")
+        raise ValueError("boundaries were cast: build the model anew, and cast model.trunk alone")
     buckets_B = torch.bucketize(x_B.to(boundaries.dtype), boundaries, right=True)
     return torch.where(x_B.isnan(), 0, 1 + buckets_B)
 
@@ -671,21 +672,29 @@ class Features(nn.Module):
         return torch.cat([parts[name] for name in PARTS], dim=1)
 
 
+def turned(x):
+    """x [B, V] -> [V, B], or back, in memory too.
+
+    `as_strided` has torch.compile write it there, not turn x in each kernel that reads it.
+    """
+    turned_x = x.T.contiguous()
+    return turned_x.as_strided(turned_x.shape, turned_x.stride())
+
+
 class Turn(torch.autograd.Function):
     """x [B, V] -> [V, B], in memory too.
 
-    Its gradient is turned back before tables read it: inductor of torch 2.13 adds gradients that it
-    turns meanwhile to the wrong rows on a CPU. `as_strided` has them written to memory before.
+    So is its gradient before tables read it: inductor of torch 2.13 adds gradients that it turns
+    meanwhile to the wrong rows on a CPU.
     """
 
     @staticmethod
     def forward(ctx, x_BV):
-        return x_BV.T.contiguous()
+        return turned(x_BV)
 
     @staticmethod
     def backward(ctx, grad_VB):
-        grad_BV = grad_VB.T.contiguous()
-        return grad_BV.as_strided(grad_BV.shape, grad_BV.stride())
+        return turned(grad_VB)
 
 
 class Trunk(nn.Module):
@@ -810,7 +819,11 @@ class Trunk(nn.Module):
 
 
 class Model(nn.Module):
-    """The whole model: features by name -> logits [B] by task."""
+    """The whole model: features by name -> logits [B] by task.
+
+    Compile it with torch.compile(model, options={"inplace_buffers": False}): by itself inductor of
+    torch 2.13 may write over what the backward pass still reads, and gradients are silently wrong.
+    """
 
     def __init__(self):
         super().__init__()

@@ -173,7 +173,7 @@ def mix(w_OKB, e_GKDB):
 def bucket_rows(x_B, boundaries):
     """Numbers -> rows of their table: 0 for NaN, else 1 + how many boundaries are not greater."""
     if boundaries.dtype != torch.float64:
-        raise ValueError("boundaries must stay float64: cast model.trunk alone")
+        raise ValueError("boundaries were cast: build the model anew, and cast model.trunk alone")
     buckets_B = torch.bucketize(x_B.to(boundaries.dtype), boundaries, right=True)
     return torch.where(x_B.isnan(), 0, 1 + buckets_B)
 
@@ -533,21 +533,29 @@ class Features(nn.Module):
         return torch.cat([parts[name] for name in PARTS], dim=1)
 
 
+def turned(x):
+    """x [B, V] -> [V, B], or back, in memory too.
+
+    `as_strided` has torch.compile write it there, not turn x in each kernel that reads it.
+    """
+    turned_x = x.T.contiguous()
+    return turned_x.as_strided(turned_x.shape, turned_x.stride())
+
+
 class Turn(torch.autograd.Function):
     """x [B, V] -> [V, B], in memory too.
 
-    Its gradient is turned back before tables read it: inductor of torch 2.13 adds gradients that it
-    turns meanwhile to the wrong rows on a CPU. `as_strided` has them written to memory before.
+    So is its gradient before tables read it: inductor of torch 2.13 adds gradients that it turns
+    meanwhile to the wrong rows on a CPU.
     """
 
     @staticmethod
     def forward(ctx, x_BV):
-        return x_BV.T.contiguous()
+        return turned(x_BV)
 
     @staticmethod
     def backward(ctx, grad_VB):
-        grad_BV = grad_VB.T.contiguous()
-        return grad_BV.as_strided(grad_BV.shape, grad_BV.stride())
+        return turned(grad_VB)
 
 
 class Trunk(nn.Module):
@@ -584,7 +592,11 @@ class Trunk(nn.Module):
 
 
 class Model(nn.Module):
-    """The whole model: features by name -> logits [B] by task."""
+    """The whole model: features by name -> logits [B] by task.
+
+    Compile it with torch.compile(model, options={"inplace_buffers": False}): by itself inductor of
+    torch 2.13 may write over what the backward pass still reads, and gradients are silently wrong.
+    """
 
     def __init__(self):
         super().__init__()
