@@ -77,8 +77,9 @@ SAFE: dict[str, Any] = {"inplace_buffers": False}
 """Options of inductor without which its results can be wrong, silently (torch 2.13).
 
 It computes in place into a concatenation that is still read, and over a tensor kept for the
-backward pass of which another one is a view. tests/test_runtime.py and tests/test_saved.py hold
-generated code clear of the cases that were found, also without these options.
+backward pass of which another one is a view. Generated code avoids what it can of that by itself
+(tests/test_saved.py), but not where inductor lays values into a concatenation of its own making
+(tests/test_runtime.py).
 """
 
 
@@ -109,12 +110,15 @@ def own(function: F) -> F:
 
 
 def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Cast the weights; running statistics follow only to a finer type than float32."""
+    """Cast the weights; running statistics follow only to a finer type than float32.
+
+    Nor do weights of torch's own batch norm, which are to be as precise as its statistics.
+    """
     if torch.finfo(dtype).bits > 32:
         model.to(dtype)
         return
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d)]
-    kept = {id(p) for norm in norms for p in norm.parameters()}  # torch wants them as precise
+    kept = {id(p) for norm in norms for p in norm.parameters()}
     for parameter in model.parameters():
         if id(parameter) not in kept:
             parameter.data = parameter.data.to(dtype)
