@@ -1,0 +1,118 @@
+"""All that waits for a GPU, in one command: the tests that need one, then the aims for an H100.
+
+    pip install pytest pytest-timeout hypothesis
+    python benchmarks/gpu.py [--out benchmarks/results/gpu] [--only small]
+
+Runs `tests/test_gpu.py`, then `homespec bench` in bf16 at the three sizes. What has been measured
+is kept in a file for each size, and not measured again: stopped, it goes on where it was. Ends
+with a line for each aim, and exits with 1 if one is missed or a test fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+PLAIN = ("naive", "naive-graphs")
+OURS = ("ours-graphs", "ours-fused-graphs")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A size with its aims: how many times as fast as a reference, and so as the floor."""
+
+    name: str
+    spec: str
+    options: tuple[str, ...]
+    aims: dict[str, float]
+    ours: tuple[str, ...] = OURS
+
+
+PUBLIC = {"naive": 8.0, "naive-graphs": 2.0}
+SIZES = (
+    Size("public", "public", ("--batch", "2048"), PUBLIC),
+    Size("small", "small", ("--batch", "2048", "--tasks", "64"), {"naive": 30, "naive-graphs": 6}),
+    Size(
+        "industrial",
+        "industrial",
+        ("--batch", "4096"),
+        {"naive": 3, "naive-graphs": 1.15, "floor": 1 / 2.5},
+    ),
+    # By themselves: were a kernel wrong, `bench` would measure nothing of its run.
+    Size("triton", "public", ("--batch", "2048"), PUBLIC, ("ours-triton", "ours-triton-graphs")),
+)
+
+
+def command(size: Size, file: Path) -> list[str]:
+    """How to measure a size."""
+    return [
+        sys.executable, "-m", "homespec", "bench", f"benchmarks/specs/{size.spec}.yaml",
+        "--device", "cuda", "--precision", "bf16", "--memory", *size.options,
+        "--variants", ",".join((*PLAIN, *size.ours, "floor")), "--json", str(file.resolve()),
+    ]  # fmt: skip
+
+
+def measured(file: Path) -> bool:
+    """Whether a whole measurement lies there: Ctrl-C leaves one in parts."""
+    return file.exists() and bool(json.loads(file.read_text("utf-8"))["complete"])
+
+
+def verdicts(size: Size, result: dict[str, Any]) -> Iterator[tuple[bool, str]]:
+    """Of the fastest of ours: each aim, whether it is reached, and what must not happen in a step.
+
+    `result` is what `homespec bench --json` wrote.
+    """
+    case = result["cases"][-1]
+    ratios, facts = case["times_as_fast"]["step"], case["facts"]
+    best = min(size.ours, key=lambda name: case["milliseconds"]["step"][name]["median"])
+    for reference, aim in size.aims.items():
+        found = ratios[reference][best]["median"]
+        text = f"{size.name}: {best} is {found:.2f} × as fast as {reference}, aim {aim:.3g}"
+        yield found >= aim, text
+    for name in size.ours:
+        skipped, waits = facts[name]["skipped_graphs"], facts[name]["synchronises"]
+        yield not skipped, f"{size.name}: {name} ran {skipped} graphs without CUDA graphs"
+        yield not waits, f"{size.name}: a step of {name} {'waits' if waits else 'never waits'}"
+
+
+def main() -> int:
+    """Run everything; 1 if a test fails, a measurement breaks off or an aim is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "gpu")
+    parser.add_argument("--only", choices=["tests", *(size.name for size in SIZES)])
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("there is no GPU here", file=sys.stderr)
+        return 2
+    options.out.mkdir(parents=True, exist_ok=True)
+    good = True
+    if options.only in (None, "tests"):
+        tests = [sys.executable, "-m", "pytest", "-q", "tests/test_gpu.py"]
+        good = subprocess.run(tests, cwd=ROOT, check=False).returncode == 0  # noqa: S603
+    for size in SIZES:
+        if options.only not in (None, size.name):
+            continue
+        file = options.out / f"{size.name}.json"
+        if not measured(file):
+            subprocess.run(command(size, file), cwd=ROOT, check=False)  # noqa: S603
+        if not measured(file):
+            print(f"{size.name}: not measured")
+            good = False
+            continue
+        for reached, text in verdicts(size, json.loads(file.read_text("utf-8"))):
+            print(f"{'reached' if reached else 'MISSED':8} {text}")
+            good = good and reached
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
