@@ -3,9 +3,10 @@
     pip install pytest pytest-timeout hypothesis
     python benchmarks/gpu.py [--out benchmarks/results/gpu] [--only small]
 
-Runs `tests/test_gpu.py`, then `homespec bench` in bf16 at the three sizes. What has been measured
-is kept in a file for each size, and not measured again: stopped, it goes on where it was. Ends
-with a line for each aim, and exits with 1 if one is missed or a test fails.
+Runs `tests/test_gpu.py`, then `homespec bench` in bf16 at the three sizes, at one of them with
+Triton's kernels, too. What has been measured is kept in a file for each, and not measured again:
+stopped, it goes on where it was. Prints a line for each aim, and exits with 1 if one is missed or a
+test fails.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN = ("naive", "naive-graphs")
 OURS = ("ours-graphs", "ours-fused-graphs")
+TESTS = ("-m", "pytest", "-q", "tests/test_gpu.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,24 @@ def verdicts(size: Size, result: dict[str, Any]) -> Iterator[tuple[bool, str]]:
         yield not waits, f"{size.name}: a step of {name} {'waits' if waits else 'never waits'}"
 
 
+def reached(size: Size, file: Path) -> bool:
+    """Measure a size unless that is done, and print what came of its aims."""
+    if not measured(file):
+        ran(command(size, file))
+    if not measured(file):
+        print(f"{size.name}: not measured")
+        return False
+    found = list(verdicts(size, json.loads(file.read_text("utf-8"))))
+    for good, text in found:
+        print(f"{'reached' if good else 'MISSED':8}{text}")
+    return all(good for good, _ in found)
+
+
+def ran(arguments: list[str]) -> bool:
+    """Run a command of ours; whether it succeeded."""
+    return subprocess.run(arguments, cwd=ROOT, check=False).returncode == 0  # noqa: S603  # our own
+
+
 def main() -> int:
     """Run everything; 1 if a test fails, a measurement breaks off or an aim is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -94,23 +114,10 @@ def main() -> int:
         print("there is no GPU here", file=sys.stderr)
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
-    good = True
-    if options.only in (None, "tests"):
-        tests = [sys.executable, "-m", "pytest", "-q", "tests/test_gpu.py"]
-        good = subprocess.run(tests, cwd=ROOT, check=False).returncode == 0  # noqa: S603
+    good = options.only not in (None, "tests") or ran([sys.executable, *TESTS])
     for size in SIZES:
-        if options.only not in (None, size.name):
-            continue
-        file = options.out / f"{size.name}.json"
-        if not measured(file):
-            subprocess.run(command(size, file), cwd=ROOT, check=False)  # noqa: S603
-        if not measured(file):
-            print(f"{size.name}: not measured")
-            good = False
-            continue
-        for reached, text in verdicts(size, json.loads(file.read_text("utf-8"))):
-            print(f"{'reached' if reached else 'MISSED':8} {text}")
-            good = good and reached
+        if options.only in (None, size.name):
+            good = reached(size, options.out / f"{size.name}.json") and good
     return 0 if good else 1
 
 

@@ -83,3 +83,19 @@ def test_what_was_cut_off_is_measured_again(suite: ModuleType, tmp_path: Path) -
     assert not suite.measured(file)
     file.write_text(json.dumps({"complete": True}), "utf-8")
     assert suite.measured(file)
+
+
+def test_a_size_that_breaks_off_is_a_miss(
+    suite: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    size, file = suite.SIZES[0], tmp_path / "x.json"
+    monkeypatch.setattr(suite, "ran", lambda arguments: False)
+    assert not suite.reached(size, file)
+    assert capsys.readouterr().out == "public: not measured\n"
+    times = {"naive": 9.0, "naive-graphs": 2.0, **dict.fromkeys(size.ours, 1.0)}
+    file.write_text(json.dumps(result(times)), "utf-8")
+    assert suite.reached(size, file)
+    assert "reached public: ours-graphs is 9.00 × as fast as naive" in capsys.readouterr().out

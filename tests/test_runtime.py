@@ -107,11 +107,7 @@ def test_inductor_keeps_gradients_of_wide_batches() -> None:
     """
     loaded = homespec.load(ROOT / "benchmarks" / "specs" / "public.yaml")
     module = homespec.build_module(loaded)
-    torch.manual_seed(0)
-    model = homespec.build(loaded)
-    for parameter in model.parameters():
-        if not parameter.any():  # feature gates start as nothing
-            torch.nn.init.normal_(parameter, std=0.1)
+    model = awake(loaded)
     features = {"x": torch.randn(2048, 256)}
     labels = {task: torch.randint(2, (2048,)).float() for task in module.TASKS}
     assert_same_gradients(module, model, features, labels)
@@ -128,11 +124,7 @@ def test_inductor_keeps_gradients_of_tables() -> None:
     """
     loaded = homespec.load(ROOT / "specs" / "kuairand.yaml")
     module = homespec.build_module(loaded)
-    torch.manual_seed(0)
-    model = homespec.build(loaded)
-    for parameter in model.parameters():
-        if not parameter.any():  # feature gates start as nothing
-            torch.nn.init.normal_(parameter, std=0.1)
+    model = awake(loaded)
     features = inputs.random_features(loaded, 64, "cpu")
     labels = inputs.random_labels(loaded, 64, "cpu")
     assert_same_gradients(module, model, features, labels)
@@ -161,15 +153,21 @@ def test_no_gradient_is_lost_without_buffers_in_place() -> None:
     Three weights of gates then have another gradient, which no warning tells.
     """
     loaded = homespec.loads(UNSAFE)
-    torch.manual_seed(0)
-    model = homespec.build(loaded)
-    for parameter in model.parameters():
-        if not parameter.any():  # feature gates start as nothing
-            torch.nn.init.normal_(parameter, std=0.1)
+    model = awake(loaded)
     features, labels = (
         draw(loaded, 64, "cpu") for draw in (inputs.random_features, inputs.random_labels)
     )
     assert_same_gradients(homespec.build_module(loaded), model, features, labels, runtime.SAFE)
+
+
+def awake(loaded: Any) -> nn.Module:
+    """A model of which no weight is zero: feature gates start as nothing."""
+    torch.manual_seed(0)
+    model = homespec.build(loaded)
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
 
 
 def assert_same_gradients(
