@@ -143,8 +143,12 @@ class Training(lightning.LightningModule):
             logger.log_metrics(values, self.at.step)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Predict one batch."""
-        self.predictions.add(batch, self.model(batch.features))
+        """Predict one batch, in float32 whatever the precision of the training.
+
+        In bfloat16 thousands of rows share a few hundred logits, and ties are not what AUC is for.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            self.predictions.add(batch, self.model(batch.features))
 
     def on_validation_epoch_end(self) -> None:
         """Measure each task on the predictions of all batches, of all processes."""

@@ -114,6 +114,28 @@ def test_epochs_and_bf16(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
     assert {tensor.dtype for tensor in state.values()} <= {torch.float32, torch.int64}
 
 
+def test_evaluation_is_exact_whatever_the_precision_of_training(
+    small: LoadedSpec, data: Path, tmp_path: Path
+) -> None:
+    """Logits of bfloat16 tie by the dozen: AUC and the best epoch would be those of the ties."""
+    settings = Settings(1, 256, precision="bf16", compile=False, limit_rows=1000, gauc_by="user_id")
+    result = train(small, data, tmp_path, settings)
+    code, model = homespec.build_module(small), homespec.build(small).eval()
+    code.load_logical_state(model, safetensors.torch.load_file(tmp_path / "model.safetensors"))
+    held = hold(small, open_source([data / "valid.parquet"]).first(1000), users="user_id")
+    assert held is not None
+    valid = as_batch(held)
+    with torch.no_grad():
+        logits = model(valid.features)
+    for task, found in result.tasks.items():
+        score, label = logits[task].numpy(), valid.labels[task].numpy()
+        expected = metrics.measure("binary", score, label, held.users)
+        assert {name: getattr(found, name) for name in expected} == pytest.approx(
+            expected, rel=1e-6
+        )
+    assert len(logits["click"].unique()) > 4 * len(logits["click"].bfloat16().unique())
+
+
 def test_too_few_rows(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="fewer than one batch of 256: give a smaller --batch-size"):
         train(small, data, tmp_path, Settings(batch_size=256, limit_rows=100), print)

@@ -108,6 +108,119 @@ def test_uncertainty_finds_the_noise_of_each_task() -> None:
     assert weighting.current() == pytest.approx(expected, rel=1e-2)
 
 
+def short(length: float) -> list[list[float]]:
+    return [[1.0 * length, 0.2 * length], [-0.6 * length, 0.4 * length]]
+
+
+@pytest.mark.parametrize("length", [1e-9, 1e-3, 1e6])
+@pytest.mark.parametrize("method", SURGERY)
+def test_the_length_of_gradients_changes_no_direction(method: str, length: float) -> None:
+    expected = combined(method, short(1.0))
+    torch.testing.assert_close(combined(method, short(length)) / length, expected)
+
+
+def test_cagrad_trains_on_where_a_mixture_of_gradients_is_zero() -> None:
+    """No d helps both of two opposite tasks, and 0 is not in the ball around the sum."""
+    gradients = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+    found = combined("cagrad", gradients.tolist(), c=0.5)
+    total = gradients.sum(0).double()
+    assert (found - total).norm() <= 0.5 * total.norm()
+    assert (gradients.double() @ found).min() >= -1e-6
+
+
+# ---------------------------------------------------------------- tasks that take no part
+
+ABSENT = {"no label in the batch": (1.0, 0.0), "weight 0 in the spec": (0.0, 1.0)}
+"""The weight of a third task, and its loss in units of what its gradient asks for."""
+
+
+def steps(method: str, third: tuple[float, float] | None) -> list[Tensor]:
+    """Three steps of two tasks that conflict, beside a third one: gradients and what is learned."""
+    weights = {"a": 1.0, "b": 0.5} | ({} if third is None else {"c": third[0]})
+    kinds = dict.fromkeys(weights, "binary")
+    weighting = weighting_of(method, weights, kinds, x_views)
+    optimizer = torch.optim.SGD(weighting.groups() or [torch.zeros(1)], lr=0.1)
+    directions = torch.tensor([[1.0, 0.3, -0.5], [-0.8, 0.5, 0.4], [0.2, 0.9, 0.7]])
+    found = []
+    for step in range(3):
+        torch.manual_seed(step)  # PCGrad's order
+        x = torch.full((3,), 0.1 * step, requires_grad=True)
+        losses_T = (directions @ x + torch.tensor([1.0, 3.0, 2.0]))[: len(weights)]
+        if third is not None:
+            losses_T = losses_T * torch.tensor([1.0, 1.0, third[1]])
+        optimizer.zero_grad()
+        weighting.backward(losses_T, {"x": x})
+        optimizer.step()
+        assert x.grad is not None
+        found += [x.grad, *(p.detach()[:2].softmax(0) for p in weighting.parameters())]
+        found.append(torch.tensor([weighting.current()[task] for task in ("a", "b")]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("method", "absent"),
+    [(m, a) for m in METHODS for a in ABSENT if m != "gradnorm" or "weight 0" in a],
+)  # under gradnorm a task without labels keeps its weight: see the next test
+def test_a_task_that_takes_no_part_changes_nothing(method: str, absent: str) -> None:
+    torch.testing.assert_close(steps(method, ABSENT[absent]), steps(method, None))
+
+
+def test_gradnorm_balances_the_tasks_that_have_labels_among_themselves() -> None:
+    """The task without labels keeps its weight; the others come to where they are without it."""
+    weights = {"a": 1.0, "b": 1.0, "rare": 1.0}
+    weighting = weighting_of("gradnorm", weights, dict.fromkeys(weights, "binary"), x_views)
+    optimizer = torch.optim.SGD(weighting.parameters(), lr=4e-3)
+    for _ in range(1500):
+        x = torch.ones(2, requires_grad=True)
+        optimizer.zero_grad()
+        weighting.backward(torch.stack([x[0], 3 * x[1], 0 * x.sum()]), {"x": x})
+        optimizer.step()
+    found = weighting.current()
+    assert found["a"] / found["b"] == pytest.approx(3, rel=0.02)  # equal pulls
+    assert found["a"] + found["b"] == pytest.approx(2, abs=0.3)
+    assert sum(found.values()) == pytest.approx(3)
+
+
+def test_gradnorm_without_any_label_learns_nothing() -> None:
+    weighting = made("gradnorm", 2, x_views)
+    x = torch.ones(2, requires_grad=True)
+    weighting.backward(0 * x, {"x": x})
+    (theta_T,) = weighting.parameters()
+    assert theta_T.grad is not None
+    assert theta_T.grad.tolist() == [0.0, 0.0]
+
+
+ESMM = """
+homespec: 1
+name: esmm
+family: shared_bottom
+features: {user_id: {id: {buckets: 50}, dim: 4}}
+tasks:
+  ctr: {label: click}
+  cvr: {label: buy, weight: 0}
+  ctcvr: {label: buy, product: [ctr, cvr]}
+experts: {hidden: [], width: 8}
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_esmm_trains_by_every_method(method: str) -> None:
+    """The factor of weight 0 has no gradient of its own; all weights get one by the product."""
+    code = homespec.build_module(homespec.loads(ESMM))
+    torch.manual_seed(0)
+    model = code.Model()
+    click = torch.randint(0, 2, (64,)).float()
+    labels = {"click": click, "buy": click * torch.randint(0, 2, (64,))}
+    labels |= {name: labels[column] for name, column in code.LABELS.items()}
+    kinds = dict.fromkeys(code.TASKS, "binary")
+    weighting = weighting_of(method, code.WEIGHTS, kinds, code.logical_views)
+    logits = model({"user_id": torch.arange(64)})
+    weighting.backward(code.stacked_losses(logits, labels), dict(model.named_parameters()))
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.abs().max() > 1e-4, name
+
+
 class Two(nn.Module):
     """Two regressions on one shared Linear, of labels 1 and 20 times as large."""
 

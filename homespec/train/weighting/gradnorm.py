@@ -24,7 +24,9 @@ class GradNorm(Weighting):
     W is the last Linear of the root's experts in the last layer where the root has some: the last
     weights that all tasks read. L_t(0) is a task's loss in the first batch that has labels of it.
     Weights are sum(w of the spec) * softmax(theta), so they stay positive and keep their sum, for
-    which the paper divides after each step; they start at the spec's. One backward pass of the
+    which the paper divides after each step; they start at the spec's. The paper's tasks all have
+    labels in each batch. A task without one, or of weight 0 in the spec, takes no part in a step:
+    both means are over the other tasks, whose weights share their own sum. One backward pass of the
     whole model, and one to W for each task (a compiled step always goes all the way).
     Source: Chen et al., *GradNorm*, ICML 2018; its alpha 1.5 and learning rate 0.025.
     """
@@ -47,20 +49,30 @@ class GradNorm(Weighting):
 
     def backward(self, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None) -> Tensor:
         """The gradient of the weighted sum, and that of the weights."""
-        weights_T = self.weights()
+        weights_T = self.weights().detach()
         norms_T = self._norms(losses_T, leaves)
-        total = (weights_T.detach().to(losses_T.dtype) * losses_T).sum()
+        total = (weights_T.to(losses_T.dtype) * losses_T).sum()
         total.backward()  # type: ignore[no-untyped-call]
-        self._learn(weights_T, norms_T, mean(losses_T.detach().to(weights_T.dtype)))
+        self._learn(norms_T, mean(losses_T.detach().to(weights_T.dtype)))
         self._remember(weights_T)
         return total.detach()
 
-    def _learn(self, weights_T: Tensor, norms_T: Tensor, losses_T: Tensor) -> None:
+    def _learn(self, norms_T: Tensor, losses_T: Tensor) -> None:
+        """Add the gradient of theta, from what the tasks with labels and a weight say."""
         self.first_T.copy_(torch.where(self.first_T > 0, self.first_T, losses_T))
-        ratio_T = torch.where(losses_T > 0, losses_T / self.first_T, 1.0)
-        pull_T = weights_T * norms_T
-        target_T = (pull_T.mean() * (ratio_T / ratio_T.mean()) ** self.alpha).detach()
-        (pull_T - target_T).abs().sum().backward()  # type: ignore[no-untyped-call]
+        present_T = (self.prior_T > 0) & (losses_T > 0)
+        present_T = present_T | ~present_T.any()  # of none, all gradients are 0
+        count = present_T.sum()
+        ratio_T = torch.where(losses_T > 0, losses_T / self.first_T, 1.0) * present_T
+        pull_T = self._weights_among(present_T) * norms_T
+        target_T = pull_T.sum() / count * (ratio_T / (ratio_T.sum() / count)) ** self.alpha
+        distance_T = (pull_T - target_T.detach()).abs() * present_T
+        distance_T.sum().backward()  # type: ignore[no-untyped-call]
+
+    def _weights_among(self, present_T: Tensor) -> Tensor:
+        """The present weights [T], 0 for absent tasks, as a function of present thetas alone."""
+        total = (self.weights().detach() * present_T).sum()
+        return total * self.theta_T.masked_fill(~present_T, -torch.inf).softmax(0)
 
     def _norms(self, losses_T: Tensor, leaves: Tensors) -> Tensor:
         """The norm of each loss's gradient on W [T]."""

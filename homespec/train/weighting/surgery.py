@@ -41,15 +41,26 @@ class Surgery(Weighting):
         found = jac([weighted_T], inputs=list(leaves.values()), parallel_chunk_size=1)
         parts = list(_parts(dict(zip(leaves, found, strict=True)), rows or {}))
         gramian_TT = torch.stack([part.gramian() for part in parts]).sum(0)
-        weights_T = torch.ones_like(self.prior_T)
-        if gramian_TT.any() and gramian_TT.isfinite().all():  # NaN is found by who reads losses
-            weights_T = self.weights_of(gramian_TT).to(self.prior_T)
+        weights_T = self._weights(gramian_TT)
         for part in parts:
             for name, grad in part.combined(weights_T):
                 leaf = leaves[name]
                 leaf.grad = grad if leaf.grad is None else leaf.grad + grad
         self._remember(weights_T * self.prior_T)
         return weighted_T.detach().sum()
+
+    def _weights(self, gramian_TT: Tensor) -> Tensor:
+        """The weights [T] of the tasks' gradients: the method's for those that are not zero.
+
+        The papers know no task without a gradient. One whose labels are missing in the batch, or
+        whose weight in the spec is 0, must not take part: its gradient is the worst off of all.
+        """
+        weights_T = torch.ones_like(self.prior_T)
+        pulling_T = gramian_TT.diagonal() > 0
+        if pulling_T.any() and gramian_TT.isfinite().all():  # who reads the losses finds NaN
+            pulling_PP = gramian_TT[pulling_T][:, pulling_T]
+            weights_T[pulling_T] = self.weights_of(pulling_PP).to(weights_T)
+        return weights_T
 
 
 class Dense:
@@ -140,6 +151,10 @@ def cagrad(c: float = 0.5) -> WeightsOf:
     The paper's is around the mean of the gradients; here it is T times that, so that learning rate
     and clipping mean what they do with the other methods. Source: Liu et al., *Conflict-Averse
     Gradient Descent for Multi-task Learning*, NeurIPS 2021; solved by cvxpy.
+
+    Where some mixture of the gradients is 0, none in the ball helps all tasks: it is then the plain
+    sum, which the paper's radius allows. torchjd would stop the training there, and wherever the
+    gradients are short: so it gets them at a length of 1, all together.
     """
     try:
         weights_of = _aggregation("cagrad").CAGradWeighting(c=c)
@@ -147,7 +162,8 @@ def cagrad(c: float = 0.5) -> WeightsOf:
         raise RunError(_INSTALL.format("cagrad")) from None
 
     def scaled(gramian_TT: Tensor) -> Tensor:
-        return cast(Tensor, weights_of(gramian_TT)) * len(gramian_TT)
+        weights_T = cast(Tensor, weights_of(gramian_TT / gramian_TT.trace())) * len(gramian_TT)
+        return weights_T if weights_T.any() else torch.ones_like(weights_T)
 
     return scaled
 
