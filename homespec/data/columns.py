@@ -6,10 +6,7 @@ column means the same in CSV, which has no types, and in parquet. Other text is 
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,16 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from homespec.data import DataError
+from homespec.data.ids import BLANKS, MISSING, decimal_ids, float_ids, text_ids
 from homespec.data.source import NULLS
 from homespec.schema.labels import Label
 from homespec.schema.tensors import InputTensor
 
 Array: TypeAlias = npt.NDArray[Any]
 Column: TypeAlias = "pa.Array"
-
-INT63 = 2**63 - 1
-WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]{0,19}))(?:\.0*)?")
-"""A whole number as programs write one; 007 is text."""
 
 
 def values(tensor: InputTensor, column: Column) -> Array:
@@ -63,7 +57,7 @@ def _latest(lists: Column, kept: Array) -> Column:
 
 def missing(tensor: InputTensor) -> float:
     """What stands for a missing value."""
-    return -1 if tensor.kind == "id" else float("nan")
+    return MISSING if tensor.kind == "id" else float("nan")
 
 
 def lengths(lists: Column) -> Array:
@@ -90,10 +84,11 @@ def as_lists(who: str, name: str, column: Column) -> pa.ListArray:
 
 def _split(texts: Column) -> pa.ListArray:
     """Lists of the words of each text; brackets, commas and quotes separate, too."""
+    texts = _or_missing(texts)
     bare = pc.utf8_trim(pc.replace_substring_regex(texts, r"""[\[\](),;"'\s]+""", " "), " ")
     lists = pc.split_pattern(bare, " ")
     words = lists.values
-    words = pc.if_else(pc.is_in(words, pa.array([*NULLS, "None"])), None, words)
+    words = pc.if_else(pc.is_in(words, pa.array(NULLS)), None, words)
     empty = np.asarray(pc.fill_null(pc.equal(bare, ""), False))
     if not empty.any():
         return pa.ListArray.from_arrays(lists.offsets, words, mask=lists.is_null())
@@ -108,36 +103,26 @@ def ids(who: str, name: str, column: Column) -> Array:
     """Ids int64 [N]: whole numbers as they are, other text hashed, missing -1."""
     column = decoded(column)
     kind = column.type
-    if is_text(kind):
-        column = _text_ids(column)
-    elif pa.types.is_uint64(kind):  # the same 64 bits, as a tensor of int64 holds them
+    if pa.types.is_uint64(kind):  # the same 64 bits, as a tensor of int64 holds them
         return _array(column.fill_null(2**64 - 1)).view(np.int64)
-    elif not (pa.types.is_primitive(kind) or pa.types.is_null(kind)) or pa.types.is_temporal(kind):
-        raise DataError(f"{who}: the column `{name}` is {kind}; ids are integers or text")
     try:
-        found = _without_nan(column).cast(pa.int64())
-    except pa.ArrowInvalid:
-        raise DataError(f"{who}: the column `{name}` is no id, it has fractions") from None
-    return _array(found.fill_null(-1))
+        found = _whole(column)
+    except DataError as error:
+        raise DataError(f"{who}: the column `{name}` {error}") from None
+    return _array(found.fill_null(MISSING))
 
 
-def _text_ids(column: Column) -> Column:
-    encoded = column.dictionary_encode()
-    found = [text_id(text) for text in encoded.dictionary.to_pylist()]
-    return pa.array(found, pa.int64()).take(encoded.indices)
-
-
-@lru_cache(maxsize=2**16)
-def text_id(text: str) -> int:
-    """The id of a text: the whole number that it spells, else a hash, the same on any machine.
-
-    The hash is 0 to 2**63 - 1, BLAKE2b of the UTF-8 bytes. Numbers from 2**63 on wrap around, as
-    those of an unsigned column do.
-    """
-    whole = WHOLE.fullmatch(text.strip())
-    if whole and -(2**63) <= (number := int(whole[1])) < 2**64:
-        return number - 2**64 if number > INT63 else number
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) & INT63
+def _whole(column: Column) -> Column:
+    kind = column.type
+    if is_text(kind):
+        return text_ids(column)
+    if pa.types.is_decimal(kind):
+        return decimal_ids(column)
+    if pa.types.is_floating(kind):
+        return float_ids(column)
+    if pa.types.is_integer(kind) or pa.types.is_null(kind):
+        return column.cast(pa.int64())
+    raise DataError(f"is {kind}; ids are integers or text")
 
 
 def numbers(who: str, name: str, column: Column) -> Array:
@@ -162,8 +147,13 @@ def _numeric(who: str, name: str, column: Column) -> Column:
     raise DataError(f"{who}: the column `{name}` holds the text {wrong[:40]!r}, not numbers")
 
 
+def _or_missing(texts: Column) -> Column:
+    """Texts that say missing as null; CSV has these already, other files do not."""
+    return pc.if_else(pc.is_in(pc.ascii_trim(texts, BLANKS), pa.array(NULLS)), None, texts)
+
+
 def _spelled(column: Column) -> Column:
-    bare = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+    bare = pc.utf8_lower(pc.utf8_trim_whitespace(_or_missing(column)))
     words = pc.replace_substring_regex(bare, "^true$", "1")
     return pc.replace_substring_regex(words, "^false$", "0").cast(pa.float64())
 
@@ -267,9 +257,11 @@ def as_array(column: Column | pa.ChunkedArray) -> Column:
 
 
 def decoded(column: Column) -> Column:
-    """Dictionaries as their values, booleans as 0 and 1."""
+    """Dictionaries as their values, views of text as text, booleans as 0 and 1."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
     return column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
 
 

@@ -21,8 +21,8 @@ from homespec.data import DataError
 from homespec.diagnostics.suggest import closest
 
 SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv"}
-NULLS = ("", "NULL", "null", "NaN", "nan")
-"""What a cell of CSV may hold to say that its value is missing."""
+NULLS = ("", "NULL", "null", "NaN", "nan", "None")
+"""What text may hold, in a cell of CSV or of another file, to say that a value is missing."""
 OTHER_MARKS = ("\t", ";", "|")
 """What a line of names without a comma may be meant to be separated by."""
 SCAN_ROWS = 16_384

@@ -1,0 +1,123 @@
+"""Data: cells -> ids, by one rule for every type, so that CSV and parquet agree. No torch.
+
+docs/inputs.md states the rule, with vectors, for those who compute ids in another language.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from homespec.data import DataError
+from homespec.data.source import NULLS
+
+if TYPE_CHECKING:
+    from homespec.data.columns import Column
+
+MISSING = -1
+INT63 = 2**63 - 1
+BLANKS = " \t\n\v\f\r"
+BOOLEANS = {"true": 1, "false": 0}
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<point>\.[0-9]*)?(?P<power>[eE][+-]?[0-9]{1,3})?")
+"""A number as programs print one; 007 is text."""
+LONGEST = 40
+"""No program prints a number with more characters."""
+EXACT = {16: 2**11, 32: 2**24, 64: 2**53}
+"""By the bits of a float: from here on neighbouring whole numbers are one float."""
+FLOATS = (
+    "write ids as int64 or text (pandas makes floats of integers beside missing values, unless the"
+    " column is `Int64`)"
+)
+
+
+@lru_cache(maxsize=2**16)
+def text_id(text: str) -> int:
+    """The id of a text: -1 if it says missing, the whole number that it spells, else a hash.
+
+    The hash is 0 to 2**63 - 1: the first 64 bits that BLAKE2b with a digest of 8 bytes gives for
+    the UTF-8 bytes, big-endian, without the highest bit. Integers from 2**63 on wrap around, as
+    those of an unsigned column do. Raises DataError for a float that is too large to be one id.
+    """
+    bare = text.strip(BLANKS)
+    if bare in NULLS:
+        return MISSING
+    number = BOOLEANS.get(bare.lower())
+    if number is None:
+        number = _spelled(bare)
+    if number is None or not -(2**63) <= number < 2**64:
+        return int.from_bytes(hashlib.blake2b(bare.encode(), digest_size=8).digest(), "big") & INT63
+    return number - 2**64 if number > INT63 else number
+
+
+def _spelled(bare: str) -> int | None:
+    """The whole number that a text spells; None for other text."""
+    match = NUMBER.fullmatch(bare) if len(bare) <= LONGEST else None
+    if match is None:
+        return None
+    if not (match["point"] or match["power"]):
+        return int(bare)
+    number = Decimal(bare)
+    if number != number.to_integral_value():
+        return None
+    if abs(number) < EXACT[64]:
+        return int(number)
+    if match["point"] or "+" in match["power"]:
+        raise DataError(
+            f"holds {bare}: from 2**53 on, a number with a point or an exponent may be a rounded"
+            f" float that stands for several ids; {FLOATS}"
+        )
+    return None  # 12345678901234e5 is a code
+
+
+def text_ids(column: Column) -> Column:
+    """Text -> int64. Raises DataError, whose message goes on from the name of the column."""
+    try:
+        return _of_each(column, text_id)
+    except UnicodeDecodeError:
+        raise DataError("holds text that is not UTF-8; write it as UTF-8") from None
+
+
+def decimal_ids(column: Column) -> Column:
+    """Decimals -> int64, as their text would be."""
+    return _of_each(column, _decimal_id)
+
+
+def _decimal_id(number: Decimal) -> int:
+    if number != number.to_integral_value():
+        raise DataError(f"is no id, it has fractions, such as {number}")
+    return text_id(f"{number:f}")
+
+
+def _of_each(column: Column, id_of: Callable[[Any], int]) -> Column:
+    """What a function gives for each distinct value, at the places of the value."""
+    encoded = column.dictionary_encode()
+    found = [id_of(value) for value in encoded.dictionary.to_pylist()]
+    return pa.array(found, pa.int64()).take(encoded.indices)
+
+
+def float_ids(column: Column) -> Column:
+    """Whole numbers as floats, NaN for missing -> int64."""
+    kind = column.type
+    if kind.bit_width == 16:  # pyarrow computes little with these
+        column = column.cast(pa.float32())
+    column = pc.if_else(pc.is_nan(column), None, column)
+    bound = pc.max(pc.abs(column)).as_py() or 0.0
+    if bound == float("inf"):
+        raise DataError("holds an infinite number, which is no id")
+    if bound >= EXACT[kind.bit_width]:
+        power = EXACT[kind.bit_width].bit_length() - 1
+        raise DataError(
+            f"holds {bound:.17g}: from 2**{power} on, a float{kind.bit_width} stands for several"
+            f" ids; {FLOATS}"
+        )
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        raise DataError("is no id, it has fractions") from None
