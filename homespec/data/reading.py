@@ -18,6 +18,7 @@ class Reader:
         """Read the columns of `schema`; without `threads` in this thread alone."""
         self.chunks, self.schema, self.threads = chunks, schema, threads
         self._ends = list(accumulate(chunk.rows for chunk in chunks))
+        self._starts = [0, *self._ends]
         self._at = 0
         self._chunk = -1
         self._batches: Iterator[pa.RecordBatch] = iter(())
@@ -29,28 +30,30 @@ class Reader:
         parts = []
         while self._at < high:
             batch = self._next()
-            skipped = max(0, low - self._at)
-            part = batch.slice(skipped, high - self._at - skipped)
-            taken = skipped + part.num_rows
+            taken = min(batch.num_rows, high - self._at)
+            skipped = min(max(0, low - self._at), taken)  # all of a batch that ends before `low`
+            if skipped < taken:
+                parts.append(batch.slice(skipped, taken - skipped))
             self._at += taken
             self._rest = batch.slice(taken) if taken < batch.num_rows else None
-            if part.num_rows:
-                parts.append(part)
         return pa.Table.from_batches(parts, self.schema)
 
     def _seek(self, place: int) -> None:
         """Go on where we are if that is in the right chunk, else at the right chunk's start."""
         number = bisect_right(self._ends, place)
         if self._chunk != number or self._at > place:
-            self._at, self._chunk, self._rest = [0, *self._ends][number], number - 1, None
+            self._at, self._chunk, self._rest = self._starts[number], number - 1, None
             self._batches = iter(())
 
     def _next(self) -> pa.RecordBatch:
+        """The rows from `_at` on, as far as they were decoded together."""
         if self._rest is not None:
             return self._rest
         batch = next(self._batches, None)
         while batch is None:
             self._chunk += 1
+            if self._at != self._starts[self._chunk]:
+                raise RuntimeError(f"chunk {self._chunk} does not begin with row {self._at}")
             self._batches = self.chunks[self._chunk].batches(self.schema, self.threads)
             batch = next(self._batches, None)
         return batch

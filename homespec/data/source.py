@@ -33,9 +33,10 @@ PARQUET = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 )
 CSV = ds.CsvFileFormat(
+    pa.csv.ParseOptions(newlines_in_values=True),  # else a quoted one may end a block
     default_fragment_scan_options=ds.CsvFragmentScanOptions(
         convert_options=pa.csv.ConvertOptions(strings_can_be_null=True, null_values=list(NULLS))
-    )
+    ),
 )
 
 
@@ -89,6 +90,7 @@ REMEDIES = {
     "multiple columns named": "its first line has to name the columns, each once",
     "Empty CSV": "its first line has to name the columns",
     "UTF8": "write it as UTF-8",
+    "straddling": "a quote that opens a cell is not closed, or a row is longer than 1 MiB",
 }
 """By what pyarrow says is wrong."""
 
@@ -127,7 +129,7 @@ class Source:
         left, found = self.limit, list[Chunk]()
         for chunk in (chunk for file in self.files for chunk in file.chunks() if chunk.rows):
             if left is not None and chunk.rows >= left:
-                return (*found, replace(chunk, rows=left))
+                return (*found, replace(chunk, rows=left)) if left else tuple(found)
             found.append(chunk)
             left = None if left is None else left - chunk.rows
         return tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import shutil
 import signal
@@ -18,7 +19,8 @@ from steps import MOMENTS, SETTINGS
 
 import homespec
 from homespec.api import LoadedSpec
-from homespec.train import checkpoint, run
+from homespec.data import source
+from homespec.train import checkpoint, loop, rows, run
 from homespec.train.compiling import obstacle
 from homespec.train.logical import load_moments, moments
 from homespec.train.losses import means
@@ -178,3 +180,42 @@ def test_best_is_written_again_where_it_is_missing_or_stale(
         assert kept(tmp_path, "best") == wanted
         assert (tmp_path / "model.safetensors").read_bytes() == weights
         shutil.rmtree(folder)
+
+
+class StoppedError(Exception):
+    """As if a run were killed, but in this process."""
+
+
+def stop_after(number: int, patch: pytest.MonkeyPatch) -> None:
+    """Let a run end in the midst of an epoch."""
+    count, step = itertools.count(1), loop.Training.training_step
+
+    def stopping(*args: Any) -> Any:
+        if next(count) == number:
+            raise StoppedError
+        return step(*args)
+
+    patch.setattr(loop.Training, "training_step", stopping)
+
+
+def test_a_streamed_run_goes_on_inside_a_row_group(
+    small: LoadedSpec, data: Path, tmp_path: Path, uninterrupted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A window begins many scan batches after its row group does."""
+    monkeypatch.setattr(rows, "CACHE_BYTES", 0)
+    monkeypatch.setattr(source, "SCAN_ROWS", 50)
+    place = run.Place([data], tmp_path / "in one window")
+    run.train(small, place, SETTINGS, print)
+    assert_same_run(place.out, uninterrupted)  # which has its rows in memory
+    settings = dataclasses.replace(SETTINGS, shuffle_rows=300)
+    run.train(small, run.Place([data], tmp_path / "whole"), settings, print)
+    place = run.Place([data], tmp_path / "stopped", resume=True)
+    for number in (8, 16):
+        with monkeypatch.context() as patch:
+            stop_after(number, patch)
+            with pytest.raises(StoppedError):
+                run.train(small, place, settings, print)
+    assert checkpoint.read(place.out / "checkpoints" / "last").state["at"]["step"] == 16
+    run.train(small, place, settings, print)
+    assert_same_run(place.out, tmp_path / "whole")
