@@ -58,11 +58,11 @@ $(VENV)/.triton: $(KERNELS) $(VENV)/.installed
 
 demo: $(VENV)/.installed
 ifeq ($(strip $(DATA)),)
-	$(BIN)/python -m homespec.data.synth $(CACHE)/synthetic --seed $(SEED)
-	$(BIN)/python -m homespec.data.kuairand $(CACHE)/synthetic $(CACHE)/demo-synthetic
+	$(BIN)/python -m examples.kuairand.synthesize $(CACHE)/synthetic --seed $(SEED)
+	$(BIN)/python -m examples.kuairand.prepare $(CACHE)/synthetic $(CACHE)/demo-synthetic
 	$(MAKE) --no-print-directory demo-train PREPARED=$(CACHE)/demo-synthetic
 else
-	$(BIN)/python -m homespec.data.kuairand "$(DATA)" $(CACHE)/demo-real
+	$(BIN)/python -m examples.kuairand.prepare "$(DATA)" $(CACHE)/demo-real
 	$(MAKE) --no-print-directory demo-train PREPARED=$(CACHE)/demo-real
 endif
 

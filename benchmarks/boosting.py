@@ -1,6 +1,6 @@
 """Gradient boosting on the scalar columns of the prepared KuaiRand, for a sense of scale.
 
-    python -m homespec.data.kuairand FOLDER_OF_THE_CSV_FILES .cache/kuairand --log-days
+    python -m examples.kuairand.prepare FOLDER_OF_THE_CSV_FILES .cache/kuairand --log-days
     python benchmarks/boosting.py .cache/kuairand
 
 Prints the AUC of scikit-learn's HistGradientBoostingClassifier on four tasks, each trained alone,

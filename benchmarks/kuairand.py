@@ -1,6 +1,6 @@
 """HoME, its family and its ablations on KuaiRand at equal parameter budget, several seeds each.
 
-    python -m homespec.data.kuairand FOLDER_OF_THE_CSV_FILES .cache/kuairand --log-days
+    python -m examples.kuairand.prepare FOLDER_OF_THE_CSV_FILES .cache/kuairand --log-days
     python benchmarks/kuairand.py .cache/kuairand [--seeds N] [--out runs/kuairand-results]
 
 Trains each model of specs/families and specs/ablations with every seed, all with the same flags
@@ -23,7 +23,6 @@ from typing import Any
 
 import homespec
 from homespec.analysis.costs import cost_of
-from homespec.data.kuairand import STAMP_FILE
 from homespec.emit.header import spec_hash
 from homespec.writing import write_texts
 
@@ -88,7 +87,7 @@ def _spec_hash(name: str, hidden: int) -> str:
 
 def _stamp(data: Path) -> str:
     """What the prepared files were made of."""
-    return (data / STAMP_FILE).read_text(encoding="utf-8")
+    return (data / "prepared.json").read_text(encoding="utf-8")
 
 
 def columns(runs: list[dict[str, Any]], metric: str) -> list[list[float]]:

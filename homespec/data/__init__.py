@@ -1,4 +1,4 @@
-"""Data: making a synthetic log, preparing the real one, and reading either as tensors."""
+"""Data: files of rows -> batches of tensors, and what is wrong with the files."""
 
 from __future__ import annotations
 

@@ -293,7 +293,7 @@ def locate(data: Sequence[Path], valid: Sequence[Path] = ()) -> tuple[Source, So
     if len(data) == 1 and not data[0].exists():
         raise DataError(
             f"{data[0]} does not exist; --data takes files, or a folder with train.parquet and"
-            " valid.parquet (for KuaiRand, `python -m homespec.data.kuairand` makes one)"
+            " valid.parquet (for KuaiRand, `python -m examples.kuairand.prepare` makes one)"
         )
     return _with_rows(data), _with_rows(valid) if valid else None
 

@@ -12,8 +12,9 @@ import pytest
 from small_spec import SMALL
 
 import homespec
+from examples.kuairand import synthesize
+from examples.kuairand.prepare import prepare
 from homespec.api import LoadedSpec
-from homespec.data import kuairand, synth
 
 
 @pytest.fixture(scope="session")
@@ -31,17 +32,17 @@ def small_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def log() -> synth.Log:
+def log() -> synthesize.Log:
     """A small synthetic log."""
-    return synth.generate(seed=0, rows=12_000)
+    return synthesize.generate(seed=0, rows=12_000)
 
 
 @pytest.fixture(scope="session")
-def data(log: synth.Log, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(log: synthesize.Log, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared synthetic log."""
     folder = tmp_path_factory.mktemp("data")
-    synth.write(log, folder / "log")
-    kuairand.prepare(folder / "log", folder / "prepared")
+    synthesize.write(log, folder / "log")
+    prepare(folder / "log", folder / "prepared")
     return folder / "prepared"
 
 

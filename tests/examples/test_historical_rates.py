@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from homespec.data.past import MEASURES, OF, PSEUDO_VIEWS, with_pasts
+from examples.kuairand.historical_rates import MEASURES, OF, PSEUDO_VIEWS, with_pasts
 
 END = 20220503
 

@@ -11,8 +11,8 @@ import pyarrow.csv
 import pytest
 from click.testing import CliRunner
 
-from homespec.data import synth
-from homespec.data.synth import BEHAVIOURS, COMMENT_STAY, FINISH, Log
+from examples.kuairand import synthesize
+from examples.kuairand.synthesize import BEHAVIOURS, COMMENT_STAY, FINISH, Log
 from homespec.train import metrics
 
 
@@ -28,11 +28,11 @@ def labels(log: Log) -> dict[str, np.ndarray]:
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        synth.write(synth.generate(seed, 2000), tmp_path / name)
+        synthesize.write(synthesize.generate(seed, 2000), tmp_path / name)
     files = {p.name: p.read_bytes() for p in (tmp_path / "a").iterdir()}
     assert len(files) == 5
     assert files == {p.name: p.read_bytes() for p in (tmp_path / "b").iterdir()}
-    assert files[synth.LOG_FILE] != (tmp_path / "c" / synth.LOG_FILE).read_bytes()
+    assert files[synthesize.LOG_FILE] != (tmp_path / "c" / synthesize.LOG_FILE).read_bytes()
 
 
 def test_rates(log: Log) -> None:
@@ -57,7 +57,7 @@ def test_labels_are_drawn_with_their_true_probabilities(log: Log) -> None:
 def test_times_agree_with_labels(log: Log) -> None:
     shown = log.impressions
     play, duration = shown["play_time_ms"], shown["duration_ms"]
-    long = play >= np.minimum(duration, synth.LONG_VIEW_MS)
+    long = play >= np.minimum(duration, synthesize.LONG_VIEW_MS)
     np.testing.assert_array_equal(long, shown["long_view"])
     assert (log.truth[FINISH] <= log.truth["long_view"]).all()
     assert play.min() >= 0
@@ -97,8 +97,8 @@ def test_no_scorer_expects_a_better_auc_than_the_true_probability(log: Log) -> N
 
 
 def test_bayes_json_is_what_many_draws_average_to(log: Log, tmp_path: Path) -> None:
-    synth.write(log, tmp_path)
-    written = json.loads((tmp_path / synth.BAYES_FILE).read_text())["auc"]
+    synthesize.write(log, tmp_path)
+    written = json.loads((tmp_path / synthesize.BAYES_FILE).read_text())["auc"]
     assert list(written) == [b.label for b in BEHAVIOURS]
     held_out = log.impressions["date"] >= 20220503
     random = np.random.default_rng(0)
@@ -109,24 +109,30 @@ def test_bayes_json_is_what_many_draws_average_to(log: Log, tmp_path: Path) -> N
 
 
 def test_columns_are_those_of_the_real_files(log: Log, tmp_path: Path) -> None:
-    synth.write(log, tmp_path)
+    synthesize.write(log, tmp_path)
     columns = {p.name: pyarrow.csv.read_csv(p).column_names for p in tmp_path.glob("*.csv*")}
-    assert columns[synth.LOG_FILE] == [
+    assert columns[synthesize.LOG_FILE] == [
         "user_id", "video_id", "date", "hourmin", "time_ms", "is_click", "is_like", "is_follow",
         "is_comment", "is_forward", "is_hate", "long_view", "play_time_ms", "duration_ms",
         "profile_stay_time", "comment_stay_time", "is_profile_enter", "is_rand", "tab",
     ]  # fmt: skip
-    assert columns[synth.USERS_FILE] == [
+    assert columns[synthesize.USERS_FILE] == [
         "user_id", "user_active_degree", "is_lowactive_period", "is_live_streamer",
         "is_video_author", "follow_user_num", "follow_user_num_range", "fans_user_num",
         "fans_user_num_range", "friend_user_num", "friend_user_num_range", "register_days",
         "register_days_range", *(f"onehot_feat{i}" for i in range(18)),
     ]  # fmt: skip
-    assert columns[synth.VIDEOS_FILE] == [
+    assert columns[synthesize.VIDEOS_FILE] == [
         "video_id", "author_id", "video_type", "upload_dt", "upload_type", "visible_status",
         "video_duration", "server_width", "server_height", "music_id", "music_type", "tag",
     ]  # fmt: skip
-    assert columns[synth.HISTORY_FILE] == ["user_id", "video_id", "pos", "long_view", "is_like"]
+    assert columns[synthesize.HISTORY_FILE] == [
+        "user_id",
+        "video_id",
+        "pos",
+        "long_view",
+        "is_like",
+    ]
 
 
 def test_history_has_at_most_fifty_views_of_a_user_in_order(log: Log) -> None:
@@ -138,7 +144,7 @@ def test_history_has_at_most_fifty_views_of_a_user_in_order(log: Log) -> None:
 
 def test_command(tmp_path: Path) -> None:
     arguments = [str(tmp_path / "log"), "--seed", "1", "--rows", "1000"]
-    result = CliRunner().invoke(synth.main, arguments)
+    result = CliRunner().invoke(synthesize.main, arguments)
     assert result.exit_code == 0, result.output
     assert "1,000 impressions" in result.output
     assert len(list((tmp_path / "log").iterdir())) == 5

@@ -1,4 +1,4 @@
-"""Data: from single views to lists of what each user saw before an impression, oldest first."""
+"""From single views to lists of what each user saw before an impression, oldest first."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ runpy.run_module("{module}", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("module", ["homespec.data.kuairand", "homespec.data.synth"])
+@pytest.mark.parametrize("module", ["examples.kuairand.prepare", "examples.kuairand.synthesize"])
 def test_the_extra_is_named(module: str) -> None:
     code = WITHOUT.format(module=module)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Data: the duration and the rates of a row as one vector of numbers on a common scale."""
+"""The duration and the rates of a row as one vector of numbers on a common scale."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pyarrow as pa
 
+from examples.kuairand.historical_rates import MEASURES, OF
 from homespec.data.columns import Array
-from homespec.data.past import MEASURES, OF
 
 DURATION = "duration_ms"
 NAMES = (

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from homespec.data import DataError, kuairand
-from homespec.data.kuairand import prepare
+from examples.kuairand import prepare as kuairand
+from examples.kuairand.prepare import prepare
+from homespec.data import DataError
 
 LOG = """\
 user_id,video_id,date,hourmin,time_ms,is_click
@@ -225,7 +226,7 @@ def test_an_interrupted_preparation_leaves_the_old_files(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from homespec.data import kuairand
+from examples.kuairand import prepare as kuairand
 def killed(table, path, **options):
     Path(path).write_bytes(b"half a file")
     if "valid" in str(path):

@@ -1,4 +1,4 @@
-"""Data: telling whether files are up to date."""
+"""Telling whether files are up to date."""
 
 from __future__ import annotations
 

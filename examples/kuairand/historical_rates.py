@@ -1,4 +1,4 @@
-"""Data: what users and videos did on earlier days of the log, as numbers of views and rates."""
+"""What users and videos did on earlier days of the log, as numbers of views and rates."""
 
 from __future__ import annotations
 

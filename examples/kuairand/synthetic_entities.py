@@ -1,7 +1,7 @@
-"""Data, synthetic: users, videos and impressions with the columns of the KuaiRand files.
+"""Synthetic users, videos and impressions with the columns of the KuaiRand files.
 
 Distributions are rough likenesses of the real ones (missing values and -124 codes included).
-Which columns carry signal is `synth`'s business.
+Which columns carry signal is `synthesize.py`'s business.
 """
 
 from __future__ import annotations

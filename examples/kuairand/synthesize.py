@@ -1,6 +1,6 @@
-"""Data, synthetic: a short-video log whose true probabilities are known, in KuaiRand's files.
+"""A synthetic short-video log whose true probabilities are known, in KuaiRand's files.
 
-    python -m homespec.data.synth OUT --seed 0 --rows 150000
+    python -m examples.kuairand.synthesize OUT --seed 0 --rows 150000
 
 Every behaviour is drawn, independently given the impression, with a probability that depends on
 the scene and on *interests*: one that all behaviours share, one per group, one of its own. An
@@ -29,8 +29,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from homespec.data import world
-from homespec.data.world import Array, Table
+from examples.kuairand import synthetic_entities
+from examples.kuairand.synthetic_entities import Array, Table
 from homespec.train import metrics
 from homespec.writing import replacing
 
@@ -103,11 +103,11 @@ class Log:
 def generate(seed: int, rows: int) -> Log:
     """Draw a log of `rows` impressions; equal arguments give equal logs."""
     user_rng, video_rng, shown_rng, taste_rng, act_rng = np.random.default_rng(seed).spawn(5)
-    users = world.make_users(user_rng, max(50, rows // 40))
-    videos = world.make_videos(video_rng, max(50, rows // 80))
+    users = synthetic_entities.make_users(user_rng, max(50, rows // 40))
+    videos = synthetic_entities.make_videos(video_rng, max(50, rows // 80))
     before = rows // 2
     counts = len(users["user_id"]), len(videos["video_id"])
-    shown = world.make_impressions(shown_rng, before, rows, *counts)
+    shown = synthetic_entities.make_impressions(shown_rng, before, rows, *counts)
     filled = np.nan_to_num(videos["video_duration"], nan=60_000.0).astype(np.int64)
     shown["duration_ms"] = filled[shown["video_id"]]
     truth = _probabilities(taste_rng, shown, users, videos)
@@ -122,7 +122,7 @@ def _probabilities(
     """The true probability of each behaviour for each impression, by label."""
     groups = ["shared", *dict.fromkeys(b.group for b in BEHAVIOURS)]
     interests = {name: _Interest.draw(rng, users, videos).of(shown) for name in groups}
-    scene = _standardised(rng.normal(size=world.TABS.max() + 1)[shown["tab"]])
+    scene = _standardised(rng.normal(size=synthetic_entities.TABS.max() + 1)[shown["tab"]])
     length = np.log(shown["duration_ms"] / 70_000)
     truth: dict[str, Array] = {}
     for b in BEHAVIOURS:

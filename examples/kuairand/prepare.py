@@ -1,15 +1,15 @@
-"""Data: from KuaiRand's CSV files to one row per impression, split by time.
+"""From KuaiRand's CSV files to one row per impression, split by time.
 
-    python -m homespec.data.kuairand DIR OUT
+    python -m examples.kuairand.prepare DIR OUT
 
 Reads log_standard_*.csv, user_features_*.csv and video_features_basic_*.csv (also .csv.gz) of DIR,
-the real ones or those of `homespec.data.synth`, and writes OUT/train.parquet (dates up to 2 May
+the real ones or those of `synthesize.py`, and writes OUT/train.parquet (dates up to 2 May
 2022) and OUT/valid.parquet (later ones), whole or not at all.
 
-Prior rates of users and videos, and what each user saw last (`homespec.data.history`), come from
+Prior rates of users and videos, and what each user saw last (`histories.py`), come from
 history_before_4_25.csv, which ends before the log begins (null where there is no history). Past
-rates (`homespec.data.past`) come from the log's days before that of the impression; both are there
-once more as a vector (`homespec.data.scaled`). The published statistics files average over later
+rates (`historical_rates.py`) come from the log's days before that of the impression; both are there
+once more as a vector (`standardize.py`). The published statistics files average over later
 days: they leak.
 """
 
@@ -33,11 +33,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from examples.kuairand.checksums import digest
+from examples.kuairand.historical_rates import with_pasts
+from examples.kuairand.histories import FIRST_TAG, OF_EVENTS, first_tag, with_histories
+from examples.kuairand.standardize import with_scaled
 from homespec.data import DataError
-from homespec.data.files import digest
-from homespec.data.history import FIRST_TAG, OF_EVENTS, first_tag, with_histories
-from homespec.data.past import with_pasts
-from homespec.data.scaled import with_scaled
 from homespec.writing import replacing
 
 VERSION = 4
@@ -264,7 +264,7 @@ def _find(source: Path, pattern: str) -> list[Path]:
     if not found:
         raise DataError(
             f"{source} holds no {pattern}: give the folder of KuaiRand's CSV files, or make one"
-            " with `python -m homespec.data.synth DIR`"
+            " with `python -m examples.kuairand.synthesize DIR`"
         )
     return found
 

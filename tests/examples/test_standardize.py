@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from homespec.data.scaled import NAMES, with_scaled
+from examples.kuairand.standardize import NAMES, with_scaled
 
 END = 20220503
 DATES = [20220501, 20220501, 20220502, 20220503]

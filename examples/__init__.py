@@ -1,0 +1,1 @@
+"""From published data to a trained model."""

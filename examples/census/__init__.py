@@ -1,0 +1,1 @@
+"""Two tasks on Census-Income: see README.md."""

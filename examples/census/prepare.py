@@ -1,0 +1,127 @@
+"""Census-Income (KDD) -> train.parquet and valid.parquet: a template for your own table.
+
+    python -m examples.census.prepare TRAIN VALID OUT
+
+TRAIN and VALID are UCI's `census-income.data` and `census-income.test`, or CSV files of the same
+columns with a first line that names them; gzipped or not. Three things happen to them, and to most
+tables: columns get names that a spec can use, labels become 0 and 1, and what a label is made from
+is no longer there to be an input. Everything else is left to the spec: text is an id by its hash,
+numbers are cut into buckets, and a missing value is null.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from homespec.cli.failure import exit_2_on, script_needs
+
+if __name__ == "__main__":
+    script_needs("data", "numpy", "pyarrow")
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from homespec.data import DataError
+from homespec.writing import replacing
+
+COLUMNS = (
+    "age", "class_of_worker", "detailed_industry_recode", "detailed_occupation_recode",
+    "education", "wage_per_hour", "enroll_in_edu_inst_last_wk", "marital_stat",
+    "major_industry_code", "major_occupation_code", "race", "hispanic_origin", "sex",
+    "member_of_a_labor_union", "reason_for_unemployment", "full_or_part_time_employment_stat",
+    "capital_gains", "capital_losses", "dividends_from_stocks", "tax_filer_stat",
+    "region_of_previous_residence", "state_of_previous_residence",
+    "detailed_household_and_family_stat", "detailed_household_summary_in_household",
+    "instance_weight", "migration_code_change_in_msa", "migration_code_change_in_reg",
+    "migration_code_move_within_reg", "live_in_this_house_1_year_ago",
+    "migration_prev_res_in_sunbelt", "num_persons_worked_for_employer", "family_members_under_18",
+    "country_of_birth_father", "country_of_birth_mother", "country_of_birth_self", "citizenship",
+    "own_business_or_self_employed", "fill_inc_questionnaire_for_veterans_admin",
+    "veterans_benefits", "weeks_worked_in_year", "year", "income",
+)  # fmt: skip
+"""The columns of UCI's files, which have no line of names."""
+
+LABELS = {
+    "income_50k": ("income", ("50000+.", "50000+", "1")),
+    "never_married": ("marital_stat", ("Never married",)),
+}
+"""The column that each label is made from, and the values that make it 1."""
+
+NUMBERS = (
+    "age", "wage_per_hour", "capital_gains", "capital_losses", "dividends_from_stocks",
+    "num_persons_worked_for_employer", "weeks_worked_in_year",
+)  # fmt: skip
+"""The columns that become numbers; all others stay text, also where they hold codes such as 0."""
+
+NOT_INPUTS = ("instance_weight", "year")
+"""How the sample was drawn: nothing that is known of a person."""
+
+
+def prepare(train: Path, valid: Path, out: Path) -> dict[str, int]:
+    """Write both parts into `out`, whole or not at all; their numbers of rows by name.
+
+    Raises DataError for a file that cannot be read or lacks a column.
+    """
+    parts = {"train": labelled(read(train)), "valid": labelled(read(valid))}
+    files = (out / f"{name}.parquet" for name in parts)
+    with replacing(*files) as written:
+        for path, table in zip(written, parts.values(), strict=True):
+            pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+    return {name: table.num_rows for name, table in parts.items()}
+
+
+def read(path: Path) -> pa.Table:
+    """All columns of a file, under names that a spec can use; text is trimmed."""
+    try:
+        with pa.input_stream(path) as file:
+            first = file.read(4).decode(errors="replace")
+        named = first.startswith("age,")
+        table = pa.csv.read_csv(
+            path,
+            read_options=pa.csv.ReadOptions(column_names=None if named else COLUMNS),
+            convert_options=pa.csv.ConvertOptions(null_values=[]),  # `NA` is an answer here
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
+    table = table.rename_columns([name.replace("-", "_") for name in table.column_names])
+    return pa.table({name: _typed(path, name, table[name]) for name in table.column_names})
+
+
+def _typed(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    try:
+        return text.cast(pa.int64()) if name in NUMBERS else text
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: the column `{name}` is not numbers ({error})") from None
+
+
+def labelled(table: pa.Table) -> pa.Table:
+    """The table with its labels, and without the columns that are none of the inputs."""
+    sources = [column for column, _ in LABELS.values()]
+    lacking = [name for name in sources if name not in table.column_names]
+    if lacking:
+        raise DataError(f"the column `{lacking[0]}` is missing: is it the Census-Income file?")
+    inputs = table.drop_columns([n for n in (*sources, *NOT_INPUTS) if n in table.column_names])
+    for label, (column, positive) in LABELS.items():
+        is_positive = pc.is_in(table[column], pa.array(positive))
+        inputs = inputs.append_column(label, is_positive.cast(pa.int8()))
+    return inputs
+
+
+@click.command()
+@click.argument("train", type=click.Path(path_type=Path))
+@click.argument("valid", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+def main(train: Path, valid: Path, out: Path) -> None:
+    """Write OUT/train.parquet and OUT/valid.parquet from the files TRAIN and VALID."""
+    with exit_2_on(DataError):
+        rows = prepare(train, valid, out)
+    click.echo(f"{out}: {' and '.join(f'{n:,} {name}' for name, n in rows.items())} rows written")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Ten tasks on KuaiRand: see README.md."""

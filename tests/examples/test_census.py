@@ -1,0 +1,99 @@
+"""The template for a table: UCI's files and named ones give the same rows; labels are no inputs."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+import homespec
+from examples.census.prepare import COLUMNS, LABELS, NOT_INPUTS, main, prepare
+from homespec.data import DataError
+from homespec.data.source import open_source
+
+ROOT = Path(__file__).parents[2]
+
+
+def row(**values: str) -> list[str]:
+    """A row of UCI's: numbers are 0, text is `NA`, but for `values`."""
+    common = dict.fromkeys(COLUMNS, "NA")
+    numbers = ("age", "wage_per_hour", "capital_gains", "capital_losses", "dividends_from_stocks")
+    numbers += ("num_persons_worked_for_employer", "weeks_worked_in_year")
+    return [*(common | dict.fromkeys(numbers, "0") | values).values()]
+
+
+ROWS = [
+    row(age="73", marital_stat="Widowed", income="- 50000."),
+    row(age="58", marital_stat="Never married", income="50000+.", sex="Male"),
+    row(age="9", marital_stat="Never married", income="- 50000."),
+]
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """As UCI publishes it: no names, a blank after each comma."""
+    path = tmp_path / "census-income.data"
+    path.write_text("".join(", ".join(cells) + "\n" for cells in ROWS))
+    return path
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    """With a line of names, gzipped, the labels written 0 and 1."""
+    names = ",".join(COLUMNS).replace("migration_code_", "migration_code-")
+    lines = [",".join([*cells[:-1], str(int("+" in cells[-1]))]) for cells in ROWS]
+    path = tmp_path / "named.csv.gz"
+    path.write_bytes(gzip.compress("\n".join([names, *lines, ""]).encode()))
+    return path
+
+
+def test_both_forms_give_the_same_rows(raw: Path, named: Path, tmp_path: Path) -> None:
+    assert prepare(raw, named, tmp_path / "out") == {"train": 3, "valid": 3}
+    train, valid = (pq.read_table(tmp_path / "out" / f"{n}.parquet") for n in ("train", "valid"))
+    assert train.to_pylist() == valid.to_pylist()
+    assert train["income_50k"].to_pylist() == [0, 1, 0]
+    assert train["never_married"].to_pylist() == [0, 1, 1]
+    assert train["age"].to_pylist() == [73, 58, 9]
+    assert train["sex"].to_pylist() == ["NA", "Male", "NA"]
+
+
+def test_what_labels_are_made_from_is_no_input(raw: Path, tmp_path: Path) -> None:
+    prepare(raw, raw, tmp_path)
+    columns = set(pq.read_schema(tmp_path / "train.parquet").names)
+    assert not columns & {*NOT_INPUTS, *(column for column, _ in LABELS.values())}
+    spec = homespec.load(ROOT / "examples/census/census.yaml")
+    assert columns == set(spec.features) | LABELS.keys()
+    assert len(open_source([tmp_path / "train.parquet"]).columns) == len(columns)
+
+
+def test_the_spec_is_clean() -> None:
+    report = homespec.validate(ROOT / "examples/census/census.yaml")
+    assert [d.message for d in report.diagnostics] == []
+
+
+def test_broken_files_are_named(raw: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"other\.csv cannot be read"):
+        prepare(other, raw, tmp_path / "out")
+    other.write_text("age,b\n1,2\n")
+    with pytest.raises(DataError, match="the column `income` is missing"):
+        prepare(other, raw, tmp_path / "out")
+    other.write_text("age,income,marital_stat\nold,1,2\n")
+    with pytest.raises(DataError, match=r"other\.csv: the column `age` is not numbers"):
+        prepare(other, raw, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_command(raw: Path, tmp_path: Path) -> None:
+    ran = CliRunner().invoke(main, [str(raw), str(raw), str(tmp_path / "out")])
+    assert (ran.exit_code, ran.output) == (
+        0,
+        f"{tmp_path / 'out'}: 3 train and 3 valid rows written\n",
+    )
+    gone = CliRunner().invoke(main, [str(raw), str(tmp_path / "no.csv"), str(tmp_path / "out")])
+    assert gone.exit_code == 2
+    assert gone.output.startswith(f"error: {tmp_path / 'no.csv'} cannot be read")
