@@ -71,109 +71,103 @@ RATES = {
     "click": 0.45, "long_view": 0.32, "finish": 0.16, "like": 0.017, "profile_enter": 0.019,
     "comment_stay": 0.045, "comment": 0.0026, "follow": 0.0013, "repost": 0.0009, "hate": 0.0008,
 }
-
-# Which nodes of the task tree lie along the first axis of each batch.
-LOW_META = ROUTER_META = OWN_META = FEATURE_GATES_META = EXPERTS_META = (
-    "shared", "watch", "interaction",
-)
-LOGITS_META_OF_SHARED = LOW_TASK_SHARED = ROUTER_TASK_SHARED = ("shared",)
-LOGITS_META_OF_WATCH = ("watch", "interaction")
-LOW_TASK_WATCH_OF_WATCH = ROUTER_TASK_WATCH_OF_WATCH = ("watch",)
-LOW_TASK_WATCH_OF_CLICK = ("click", "long_view", "finish")
-ROUTER_TASK_WATCH_OF_CLICK = LOW_TASK_WATCH_OF_CLICK
-OWN_TASK_WATCH = LOW_TASK_WATCH_OF_CLICK
-LOGITS_TASK_WATCH_PATH = LOW_TASK_WATCH_OF_CLICK
-LOW_TASK_INTERACTION_OF_INTERACTION = ROUTER_TASK_INTERACTION_OF_INTERACTION = ("interaction",)
-LOW_TASK_INTERACTION_OF_LIKE = (
-    "like", "profile_enter", "comment_stay", "comment", "follow", "repost", "hate",
-)
-ROUTER_TASK_INTERACTION_OF_LIKE = LOW_TASK_INTERACTION_OF_LIKE
-OWN_TASK_INTERACTION = LOW_TASK_INTERACTION_OF_LIKE
-LOGITS_TASK_INTERACTION_PATH = LOW_TASK_INTERACTION_OF_LIKE
-FEATURE_GATES_TASK = EXPERTS_TASK = (
-    "shared", "watch", "interaction", "click", "long_view", "finish", "like", "profile_enter",
-    "comment_stay", "comment", "follow", "repost", "hate",
-)
-TOWERS = (
-    "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
-    "repost", "hate",
-)
 # fmt: on
 
 
-def apart(t_GCB, count):
-    """What is made of G inputs in G wide GEMMs, one below the other: [count, G/count * C, B]."""
-    return t_GCB.unflatten(1, (count // len(t_GCB), -1)).flatten(0, 1)
+def named(pattern, nodes, count=1):
+    """Logical names: the pattern for each node, where it has two fields also for each number."""
+    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
 
 
-class MLPs(nn.Module):
-    """M MLPs of one shape as batched GEMMs: x [G, N, B] -> [M, out, B].
+class Stack(nn.Module):
+    """A module whose tensors are stacked: their first axis has a part for each logical name."""
 
-    Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide GEMM.
+    def __init__(self, names):
+        super().__init__()
+        self.names = tuple(names)
+
+    def logical(self):
+        """The logical names of the module's own tensors: (tensor, name, index of the part)."""
+        tensors = (*self.named_parameters(recurse=False), *self.named_buffers(recurse=False))
+        for i, name in enumerate(self.names):
+            yield from ((tensor, f"{name}.{tensor}", i) for tensor, _ in tensors)
+
+
+class MLPs(Stack):
+    """M MLPs of one shape as batched products: x [G, N, B] -> [M, out, B].
+
+    Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide product.
     """
 
-    def __init__(self, count, widths, activation=F.relu, last_bias=True):
-        super().__init__()
+    def __init__(self, names, *widths, activation=F.relu, last_bias=True):
+        super().__init__(names)
         self.activation = activation
         self.weights = nn.ParameterList()  # one [M, out, in] for each layer
         self.biases = nn.ParameterList()
         for i, n_out in enumerate(widths[1:]):
             bound = widths[i] ** -0.5  # as nn.Linear initialises
-            self.weights.append(torch.empty(count, n_out, widths[i]).uniform_(-bound, bound))
+            self.weights.append(torch.empty(len(names), n_out, widths[i]).uniform_(-bound, bound))
             if last_bias or i < len(widths) - 2:
-                self.biases.append(torch.empty(count, n_out).uniform_(-bound, bound))
+                self.biases.append(torch.empty(len(names), n_out).uniform_(-bound, bound))
 
-    def start_at(self, rates):
+    def init_prior(self, rates):
         """Set the last bias of each MLP to the log-odds of a base rate, where training starts."""
         with torch.no_grad():
             self.biases[-1].copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
-    def forward(self, x_GNB):
+    def logical(self):
+        for i, name in enumerate(self.names):
+            for layer in range(len(self.weights)):
+                yield f"weights.{layer}", f"{name}.linears.{layer}.weight", i
+            for layer in range(len(self.biases)):
+                yield f"biases.{layer}", f"{name}.linears.{layer}.bias", i
+
+    def forward(self, x):
         first = self.weights[0]
-        wide_GCN = first.view(len(x_GNB), -1, x_GNB.shape[1])
-        u_MNB = apart(torch.bmm(wide_GCN, x_GNB), len(first))
+        wide = first.view(len(x), -1, x.shape[1])
+        u = torch.bmm(wide, x).unflatten(1, (len(first) // len(x), -1)).flatten(0, 1)
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u_MNB = torch.bmm(weight, self.activation(u_MNB))
+                u = torch.bmm(weight, self.activation(u))
             if i < len(self.biases):
-                u_MNB = u_MNB + self.biases[i].unsqueeze(-1).to(u_MNB.dtype)
-        return u_MNB
+                u = u + self.biases[i].unsqueeze(-1).to(u.dtype)
+        return u
 
 
 class Experts(nn.Module):
-    """S expert sets of K experts each: x [G, N, B] -> e [S, K, D, B].
+    """S sets of `count` experts each: x [G, N, B] -> e [S, count, D, B].
 
-    M = S * K MLPs; norm and activation behind their last layers work on u [M, D, B].
+    Norm and activation after the last layers of their MLPs work on u [S * count, D, B].
     """
 
-    def __init__(self, experts, mlps, *finish):
+    def __init__(self, count, mlps, *norm_act):
         super().__init__()
-        self.experts = experts
+        self.count = count
         self.mlps = mlps
-        self.finish = nn.Sequential(*finish)
+        self.norm_act = nn.Sequential(*norm_act)
 
-    def forward(self, x_GNB):
-        return self.finish(self.mlps(x_GNB)).unflatten(0, (-1, self.experts))
+    def forward(self, x):
+        return self.norm_act(self.mlps(x)).unflatten(0, (-1, self.count))
 
 
-class RunningStatistics(nn.Module):
+class RunningStatistics(Stack):
     """Mean and variance over the batch, per expert and channel: u [M, D, B] -> two of [M, D, 1].
 
     In training those of the batch, in eval the running ones. They keep their own precision.
     """
 
-    def __init__(self, count, width, momentum):
-        super().__init__()
+    def __init__(self, names, width, momentum):
+        super().__init__(names)
         self.momentum = momentum
-        self.register_buffer("running_mean", torch.zeros(count, width))
-        self.register_buffer("running_var", torch.ones(count, width))
+        self.register_buffer("running_mean", torch.zeros(len(names), width))
+        self.register_buffer("running_var", torch.ones(len(names), width))
 
-    def forward(self, u_MDB):
+    def forward(self, u):
         if not self.training:
             kept = (self.running_mean, self.running_var)
             return tuple(each.unsqueeze(-1).clone() for each in kept)  # training changes them
-        var, mean = torch.var_mean(u_MDB, dim=-1, correction=0, keepdim=True)
-        batch = u_MDB.shape[-1]
+        var, mean = torch.var_mean(u, dim=-1, correction=0, keepdim=True)
+        batch = u.shape[-1]
         with torch.no_grad():
             unbiased = var * (batch / (batch - 1))
             self.running_mean.lerp_(mean.squeeze(-1), self.momentum)
@@ -181,134 +175,146 @@ class RunningStatistics(nn.Module):
         return mean, var
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(Stack):
     """Batch norm of M experts, each by its own statistics: u [M, D, B] -> same."""
 
-    def __init__(self, count, width, eps, momentum):
-        super().__init__()
+    def __init__(self, names, width, eps, momentum):
+        super().__init__([f"{name}.norm" for name in names])
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(count, width))
-        self.bias = nn.Parameter(torch.zeros(count, width))
-        self.statistics = RunningStatistics(count, width, momentum)
-
-    def forward(self, u_MDB):
-        exact = u_MDB.to(self.statistics.running_mean.dtype)
-        mean, var = self.statistics(exact)
-        scale = self.weight.unsqueeze(-1) * (var + self.eps).rsqrt()
-        return ((exact - mean) * scale + self.bias.unsqueeze(-1)).to(u_MDB.dtype)
+        self.weight = nn.Parameter(torch.ones(len(names), width))
+        self.bias = nn.Parameter(torch.zeros(len(names), width))
+        self.statistics = RunningStatistics(self.names, width, momentum)
 
 
 class NormSwish(torch.autograd.Function):
-    """Swish(n w + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
+    """swish(n w + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
 
-    All that is kept for the backward pass is u: the rest is computed anew, in one pass over memory
-    for the sums and one for the gradient of u. Between them lies g, the gradient of n w + b. `ours`
-    says that mean and var are those of u itself.
+    All that is kept for the backward pass is u: the rest is computed again, in one pass over memory
+    for the sums and one for the gradient of u. Between them is the gradient of n w + b.
+    `batch_stats` says that mean and var are those of u itself.
     """
 
     @staticmethod
-    def forward(ctx, u_MDB, w, b, mean, var, eps, ours):
+    def forward(ctx, u, w, b, mean, var, eps, batch_stats):
         rstd = (var + eps).rsqrt()
-        ctx.save_for_backward(u_MDB, w, b, mean, rstd)
-        ctx.ours = ours
-        return F.silu((u_MDB.to(mean.dtype) - mean) * (w * rstd) + b).to(u_MDB.dtype)
+        ctx.save_for_backward(u, w, b, mean, rstd)
+        ctx.batch_stats = batch_stats
+        return F.silu((u.to(mean.dtype) - mean) * (w * rstd) + b).to(u.dtype)
 
     @staticmethod
-    def backward(ctx, grad_MDB):
+    def backward(ctx, grad):
         if torch.is_grad_enabled():
             raise RuntimeError("batch norm has no second derivative but in `compile --no-optimize`")
-        u_MDB, w, b, mean, rstd = ctx.saved_tensors
-        c_MDB = u_MDB.to(mean.dtype) - mean
-        n_MDB = c_MDB * rstd
-        y_MDB = c_MDB * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
+        u, w, b, mean, rstd = ctx.saved_tensors
+        centred = u.to(mean.dtype) - mean
+        n = centred * rstd
+        y = centred * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
         # Two sigmoids: torch.compile on a CPU would write one that is used twice to memory.
-        slope_MDB = y_MDB.sigmoid() * (1 + y_MDB * (-y_MDB).sigmoid())
-        g_MDB = (grad_MDB * slope_MDB).to(u_MDB.dtype)
-        grad_w = (g_MDB * n_MDB).sum(-1, keepdim=True)
-        grad_b = g_MDB.sum(-1, keepdim=True, dtype=mean.dtype)
-        if ctx.ours:  # they follow u
-            g_MDB = g_MDB - (n_MDB * grad_w + grad_b) / u_MDB.shape[-1]
-        grad_u = (g_MDB * (w * rstd)).to(u_MDB.dtype)
+        slope = y.sigmoid() * (1 + y * (-y).sigmoid())
+        grad = (grad * slope).to(u.dtype)
+        grad_w = (grad * n).sum(-1, keepdim=True)
+        grad_b = grad.sum(-1, keepdim=True, dtype=mean.dtype)
+        if ctx.batch_stats:  # they follow u
+            grad = grad - (n * grad_w + grad_b) / u.shape[-1]
+        grad_u = (grad * (w * rstd)).to(u.dtype)
         return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
 
 
 class BatchNormSwish(BatchNorm):
     """Batch norm and Swish as one."""
 
-    def forward(self, u_MDB):
+    def forward(self, u):
         with torch.no_grad():
-            mean, var = self.statistics(u_MDB.to(self.statistics.running_mean.dtype))
+            mean, var = self.statistics(u.to(self.statistics.running_mean.dtype))
         w, b = self.weight.unsqueeze(-1), self.bias.unsqueeze(-1)
-        return NormSwish.apply(u_MDB, w, b, mean, var, self.eps, self.statistics.training)
+        return NormSwish.apply(u, w, b, mean, var, self.eps, self.statistics.training)
 
 
 class Projections(nn.Module):
-    """All Linears of gates that read a value as one: x [G, N, B] -> a tuple of [G, C, B].
+    """All Linears of gates that read a value as one: x [G, N, B] -> a tensor for each section.
 
-    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of outputs C: the
-    low ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
+    A section is (logical names of Linears, rows of each) and becomes [names, rows, B]; each of the
+    G inputs has its share of the names, and one wide product. Those of `down` have no bias.
     """
 
-    def __init__(self, count, width, bare, biased):
+    def __init__(self, width, down=(), logits=(), inputs=1):
         super().__init__()
-        self.bare, self.biased = bare, biased
-        outputs, bound = sum(bare) + sum(biased), width**-0.5
-        self.weight = nn.Parameter(torch.empty(count, outputs, width).uniform_(-bound, bound))
+        self.inputs, self.sections = inputs, (*down, *logits)
+        rows = [len(names) // inputs * each for names, each in self.sections]
+        self.down, self.logits = rows[: len(down)], rows[len(down) :]
+        bound = width**-0.5
+        weight = torch.empty(inputs, sum(rows), width).uniform_(-bound, bound)
+        self.weight = nn.Parameter(weight)
         self.bias = None
-        if biased:
-            self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
+        if logits:
+            bias = torch.empty(inputs, sum(self.logits)).uniform_(-bound, bound)
+            self.bias = nn.Parameter(bias)
 
-    def forward(self, x_GNB):
-        t_GCB = torch.bmm(self.weight, x_GNB)
-        if not self.biased:
-            return t_GCB.split(self.bare, dim=1)
-        if not self.bare:
-            bias = self.bias.unsqueeze(-1)
-            return (t_GCB + bias.to(t_GCB.dtype)).split(self.biased, dim=1)
-        low, logits = t_GCB.split([sum(self.bare), sum(self.biased)], dim=1)
-        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
-        return (*low.split(self.bare, dim=1), *logits.split(self.biased, dim=1))
+    def logical(self):
+        start = 0
+        for names, each in self.sections:
+            share = len(names) // self.inputs
+            for i, name in enumerate(names):
+                at = start + i % share * each
+                yield "weight", f"{name}.weight", (i // share, slice(at, at + each))
+                if start >= sum(self.down):
+                    at -= sum(self.down)
+                    yield "bias", f"{name}.bias", (i // share, slice(at, at + each))
+            start += share * each
+
+    def forward(self, x):
+        t = torch.bmm(self.weight, x)
+        if not self.logits:
+            parts = t.split(self.down, dim=1)
+        elif not self.down:
+            parts = (t + self.bias.unsqueeze(-1).to(t.dtype)).split(self.logits, dim=1)
+        else:
+            down, logits = t.split([sum(self.down), sum(self.logits)], dim=1)
+            logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
+            parts = (*down.split(self.down, dim=1), *logits.split(self.logits, dim=1))
+        return [
+            part.unflatten(1, (-1, each)).flatten(0, 1)
+            for part, (_, each) in zip(parts, self.sections, strict=True)
+        ]
 
 
-class FeatureGates(nn.Module):
+class FeatureGates(Stack):
     """S feature gates: x [S or 1, N, B] -> the gated copies x ⊙ Fea_Gate(x) [S, N, B].
 
-    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate
-    starts at exactly 1. The low ranks of x [S, L * R, B] and the router's logits [S, L, B] come
-    from the projections.
+    Fea_Gate mixes L LoRAs 2 sigmoid(up down x), each centred on 1; `up` starts at 0, so the gate
+    starts at exactly 1. down x [S * L, R, B] and the router's logits [S, L, B] come from the
+    projections.
     """
 
-    def __init__(self, count, width, loras, rank, mix_logits=False):
-        super().__init__()
-        self.count = count
-        self.mix_logits = mix_logits
-        self.up = nn.Parameter(torch.zeros(count * loras, width, rank))
+    def __init__(self, names, width, loras, rank):
+        super().__init__(names)
+        self.loras = loras
+        self.up = nn.Parameter(torch.zeros(len(names), width, rank))
 
-    def forward(self, x_SNB, low_SCB, router_SLB=None):
-        low_MRB = apart(low_SCB, len(self.up))  # M = S * L
-        logits_SLNB = torch.bmm(self.up, low_MRB).unflatten(0, (self.count, -1))
-        if router_SLB is None:
-            return x_SNB * 2 * logits_SLNB.squeeze(1).sigmoid()
-        p_SL1B = router_SLB.softmax(1).unsqueeze(2)
-        if self.mix_logits:
-            return x_SNB * 2 * (p_SL1B * logits_SLNB).sum(1).sigmoid()
-        return x_SNB * (p_SL1B * (2 * logits_SLNB.sigmoid())).sum(1)
+    def logical(self):
+        for i, name in enumerate(self.names):
+            yield "up", f"{name}.up.weight", i
+
+    def forward(self, x, down, router):
+        lora = torch.bmm(self.up, down).unflatten(0, (-1, self.loras))  # [S, L, N, B]
+        p = router.softmax(1).unsqueeze(2)
+        return x * (p * (2 * lora.sigmoid())).sum(1)
 
 
-def mix(w_OKB, e_GKDB):
-    """Weighted sums over the K experts [O, D, B]; each of the G sets serves O/G outputs.
+def mix(w, e):
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
 
-    A self gate is a second mixture of the same experts: its weights add to the gate's before.
+    A self gate is a second mixture of the same experts: its weights are added to the gate's.
     """
-    w_GOK1B = w_OKB.unflatten(0, (e_GKDB.shape[0], -1)).unsqueeze(3)
-    return (w_GOK1B * e_GKDB.unsqueeze(1)).sum(2).flatten(0, 1)
+    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
+    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
-def mix_each(w_OKB, e_GKDB, outputs):
+def mix_each(w, e, outputs):
     """Like `mix`, where set g serves as many of the outputs as `outputs` says."""
     mixed, start = [], 0
     for g, count in enumerate(outputs):
-        mixed.append(mix(w_OKB[start : start + count], e_GKDB[g : g + 1]))
+        mixed.append(mix(w[start : start + count], e[g : g + 1]))
         start += count
     return torch.cat(mixed)
 
@@ -345,10 +351,17 @@ class Table(nn.Module):
 
     def __init__(self, width, sizes, shared):
         super().__init__()
+        self.sizes = sizes
         ends = torch.tensor(list(sizes.values())).cumsum(0).tolist()
         starts = dict(zip(sizes, [0, *ends[:-1]], strict=True))
         self.starts = {name: starts[shared.get(name, name)] for name in (*sizes, *shared)}
         self.weight = nn.Parameter(torch.empty(ends[-1], width).normal_(std=0.05))
+
+    def logical(self):
+        end = 0
+        for name, rows in self.sizes.items():
+            end += rows
+            yield "weight", f"features.{name}.weight", slice(end - rows, end)
 
     def forward(self, rows):
         rows = {name: rows[name] + start for name, start in self.starts.items()}
@@ -509,6 +522,27 @@ class Features(nn.Module):
             exact = torch.tensor(numbers, dtype=torch.float64)
             self.register_buffer(f"{name}_boundaries", exact, persistent=False)
         self.encoders = nn.ModuleDict({"history": Din(24, 48, [36], dice=(1e-05, 0.1))})
+
+    def logical(self):
+        yield "encoders.history.layers.0.weight", "features.history.encoder.layers.0.weight", ...
+        yield "encoders.history.layers.0.bias", "features.history.encoder.layers.0.bias", ...
+        yield (
+            "encoders.history.layers.0.dice.alpha",
+            "features.history.encoder.layers.0.dice.alpha",
+            ...,
+        )
+        yield (
+            "encoders.history.layers.0.dice.running_mean",
+            "features.history.encoder.layers.0.dice.running_mean",
+            ...,
+        )
+        yield (
+            "encoders.history.layers.0.dice.running_var",
+            "features.history.encoder.layers.0.dice.running_var",
+            ...,
+        )
+        yield "encoders.history.out.weight", "features.history.encoder.out.weight", ...
+        yield "encoders.history.out.bias", "features.history.encoder.out.bias", ...
 
     def forward(self, features):
         exists = {
@@ -676,164 +710,186 @@ class Features(nn.Module):
         return torch.cat([parts[name] for name in PARTS], dim=1)
 
 
-def turned(x):
+def transposed(x):
     """x [B, V] -> [V, B], or back, in memory too.
 
-    `as_strided` has torch.compile write it there, not turn x in each kernel that reads it.
+    `as_strided` has torch.compile write it there, not transpose x in each kernel that reads it.
     """
-    turned_x = x.T.contiguous()
-    return turned_x.as_strided(turned_x.shape, turned_x.stride())
+    x = x.T.contiguous()
+    return x.as_strided(x.shape, x.stride())
 
 
-class Turn(torch.autograd.Function):
+class Transpose(torch.autograd.Function):
     """x [B, V] -> [V, B], in memory too.
 
-    So is its gradient before tables read it: inductor of torch 2.13 adds gradients that it turns
-    meanwhile to the wrong rows on a CPU.
+    So is its gradient before tables read it: inductor of torch 2.13 adds gradients that it
+    transposes meanwhile to the wrong rows on a CPU.
     """
 
     @staticmethod
-    def forward(ctx, x_BV):
-        return turned(x_BV)
+    def forward(ctx, x):
+        return transposed(x)
 
     @staticmethod
-    def backward(ctx, grad_VB):
-        return turned(grad_VB)
+    def backward(ctx, grad):
+        return transposed(grad)
 
 
-class Trunk(nn.Module):
-    """The expert hierarchy: v [B, 446] -> logits [T, B] in the order of TASKS.
-
-    Inside, the batch is the last axis: statistics of it are sums along memory, and what a GEMM puts
-    out lies as the next one reads it, also that of many experts.
-    """
+class MetaLayer(nn.Module):
+    """x [1, V, B] -> z_shared [1, 64, B], z_groups [2, 64, B]."""
 
     def __init__(self):
         super().__init__()
-        # input  (kuairand.yaml:104)
-        self.projections_meta = Projections(1, 446, [48], [6, 6, 8, 6])
-        # shared, watch, interaction  (kuairand.yaml:104)
-        self.feature_gates_meta = FeatureGates(3, width=446, loras=2, rank=8)
-        # shared, watch, interaction  (kuairand.yaml:101)
-        self.experts_meta = Experts(
+        nodes = ("shared", "watch", "interaction")
+        self.projections = Projections(  # kuairand.yaml:104
+            446,
+            down=[(named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 8)],
+            logits=[
+                (named("feature_gates.meta.{}.router", nodes), 2),
+                (("gates.meta.shared.linears.0",), 6),
+                (named("gates.meta.{}.linears.0", ("watch", "interaction")), 4),
+                (named("self_gates.meta.{}.linears.0", nodes), 2),
+            ],
+        )
+        self.feature_gates = FeatureGates(  # kuairand.yaml:104
+            named("feature_gates.meta.{}.loras.{}", nodes, 2),
+            446,
+            loras=2,
+            rank=8,
+        )
+        experts = named("experts.meta.{}.{}", nodes, 2)
+        self.experts = Experts(  # kuairand.yaml:101
             2,
-            MLPs(6, (446, 128, 64), last_bias=False),
-            BatchNormSwish(6, 64, 1e-05, 0.1),
+            MLPs(experts, 446, 128, 64, last_bias=False),
+            BatchNormSwish(experts, 64, 1e-05, 0.1),
         )
-        # shared  (kuairand.yaml:104)
-        self.projections_task_shared = Projections(1, 64, [16], [2])
-        # watch  (kuairand.yaml:104)
-        self.projections_task_watch = Projections(1, 64, [16, 48], [2, 6, 3])
-        # interaction  (kuairand.yaml:104)
-        self.projections_task_interaction = Projections(1, 64, [16, 112], [2, 14, 7])
-        # shared, watch, interaction, click and 9 more  (kuairand.yaml:104)
-        self.feature_gates_task = FeatureGates(13, width=64, loras=2, rank=8)
-        # shared, watch, interaction, click and 9 more  (kuairand.yaml:102)
-        self.experts_task = Experts(
+
+    def forward(self, x):
+        down, router, gate_shared, gate_groups, self_gate = self.projections(x)
+        gated = self.feature_gates(x, down, router)
+        e = self.experts(gated)
+        gate_shared = gate_shared.softmax(1)
+        self_gate = self_gate.softmax(1)
+        z_shared = mix(gate_shared[:, 0:2] + self_gate[0:1], e[0:1])
+        z_shared = z_shared + mix(gate_shared[:, 2:6], e[1:3].flatten(0, 1).unsqueeze(0))
+        gate_groups = gate_groups.softmax(1)
+        z_groups = mix(gate_groups[:, 0:2], e[0:1])
+        z_groups = z_groups + mix(gate_groups[:, 2:4] + self_gate[1:3], e[1:3])
+        return z_shared, z_groups
+
+
+class TaskLayer(nn.Module):
+    """x_shared [1, 64, B], x_groups [2, 64, B] -> z_tasks [10, 64, B]."""
+
+    def __init__(self):
+        super().__init__()
+        nodes = ("shared", "watch", "interaction", *TASKS)
+        self.projections_shared = Projections(  # kuairand.yaml:104
+            64,
+            down=[(named("feature_gates.task.{}.loras.{}.down", ("shared",), 2), 8)],
+            logits=[(("feature_gates.task.shared.router",), 2)],
+        )
+        self.projections_watch = Projections(  # kuairand.yaml:104
+            64,
+            down=[
+                (named("feature_gates.task.{}.loras.{}.down", ("watch",), 2), 8),
+                (named("feature_gates.task.{}.loras.{}.down", TASKS[:3], 2), 8),
+            ],
+            logits=[
+                (("feature_gates.task.watch.router",), 2),
+                (named("feature_gates.task.{}.router", TASKS[:3]), 2),
+                (named("self_gates.task.{}.linears.0", TASKS[:3]), 1),
+            ],
+        )
+        self.projections_interaction = Projections(  # kuairand.yaml:104
+            64,
+            down=[
+                (named("feature_gates.task.{}.loras.{}.down", ("interaction",), 2), 8),
+                (named("feature_gates.task.{}.loras.{}.down", TASKS[3:], 2), 8),
+            ],
+            logits=[
+                (("feature_gates.task.interaction.router",), 2),
+                (named("feature_gates.task.{}.router", TASKS[3:]), 2),
+                (named("self_gates.task.{}.linears.0", TASKS[3:]), 1),
+            ],
+        )
+        self.feature_gates = FeatureGates(  # kuairand.yaml:104
+            named("feature_gates.task.{}.loras.{}", nodes, 2),
+            64,
+            loras=2,
+            rank=8,
+        )
+        experts = named("experts.task.{}.{}", nodes)
+        self.experts = Experts(  # kuairand.yaml:102
             1,
-            MLPs(13, (64, 128, 64), last_bias=False),
-            BatchNormSwish(13, 64, 1e-05, 0.1),
+            MLPs(experts, 64, 128, 64, last_bias=False),
+            BatchNormSwish(experts, 64, 1e-05, 0.1),
         )
-        # watch_path  (kuairand.yaml:8)
-        self.projections_task_watch_path = Projections(1, 128, [], [9])
-        # interaction_path  (kuairand.yaml:8)
-        self.projections_task_interaction_path = Projections(1, 128, [], [21])
-        # click, long_view and 8 more  (kuairand.yaml:87, 88, 89, 90, 91, 92, …)
-        self.towers = MLPs(10, (64, 32, 1))
-        self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
+        self.projections_watch_path = Projections(  # kuairand.yaml:8
+            128,
+            logits=[(named("gates.task.{}.linears.0", TASKS[:3]), 3)],
+        )
+        self.projections_interaction_path = Projections(  # kuairand.yaml:8
+            128,
+            logits=[(named("gates.task.{}.linears.0", TASKS[3:]), 3)],
+        )
 
-    def forward(self, x_BV):
-        x_1VB = Turn.apply(x_BV).unsqueeze(0)
-        # layer meta
-        heads = self.projections_meta(x_1VB)
-        low_meta_GCB = heads[0]
-        router_meta_GCB = heads[1]
-        logits_meta_of_shared_GCB = heads[2]
-        logits_meta_of_watch_GCB = heads[3]
-        own_meta_GCB = heads[4]
-        x_meta_SNB = self.feature_gates_meta(
-            x_1VB,
-            apart(low_meta_GCB, 3),
-            apart(router_meta_GCB, 3),
+    def forward(self, x_shared, x_groups):
+        down_shared, router_shared = self.projections_shared(x_shared)
+        heads = self.projections_watch(x_groups[0:1])
+        down_watch, down_click_to_finish, router_watch, router_click_to_finish = heads[0:4]
+        self_gate_click_to_finish = heads[4]
+        heads_ = self.projections_interaction(x_groups[1:2])
+        down_interaction, down_like_to_hate, router_interaction = heads_[0:3]
+        router_like_to_hate, self_gate_like_to_hate = heads_[3:5]
+        x = torch.cat(
+            [x_shared, x_groups, x_groups[0:1].expand(3, -1, -1), x_groups[1:2].expand(7, -1, -1)],
         )
-        e_meta_SKDB = self.experts_meta(x_meta_SNB)
-        w_meta_shared_OCB = logits_meta_of_shared_GCB.softmax(1)
-        s_meta_SKB = apart(own_meta_GCB, 3).softmax(1)
-        w0_OKB = w_meta_shared_OCB[:, 0:2] + s_meta_SKB[0:1]
-        z_meta_shared_ODB = mix(w0_OKB, e_meta_SKDB[0:1])
-        z_meta_shared_ODB = z_meta_shared_ODB + mix(
-            w_meta_shared_OCB[:, 2:6],
-            e_meta_SKDB[1:3].flatten(0, 1).unsqueeze(0),
+        down = torch.cat(
+            [down_shared, down_watch, down_interaction, down_click_to_finish, down_like_to_hate],
         )
-        w_meta_watch_OCB = apart(logits_meta_of_watch_GCB, 2).softmax(1)
-        w1_OKB = w_meta_watch_OCB[:, 2:4] + s_meta_SKB[1:3]
-        z_meta_watch_ODB = mix(w_meta_watch_OCB[:, 0:2], e_meta_SKDB[0:1])
-        z_meta_watch_ODB = z_meta_watch_ODB + mix(w1_OKB, e_meta_SKDB[1:3])
+        router = torch.cat(
+            [
+                router_shared,
+                router_watch,
+                router_interaction,
+                router_click_to_finish,
+                router_like_to_hate,
+            ],
+        )
+        gated = self.feature_gates(x, down, router)
+        e = self.experts(gated)
+        (gate_click_to_finish,) = self.projections_watch_path(
+            torch.cat([x_groups[0:1], x_shared], dim=1),
+        )
+        self_gate = torch.cat([self_gate_click_to_finish, self_gate_like_to_hate]).sigmoid()
+        (gate_like_to_hate,) = self.projections_interaction_path(
+            torch.cat([x_groups[1:2], x_shared], dim=1),
+        )
+        gate = torch.cat([gate_click_to_finish, gate_like_to_hate]).softmax(1)
+        return (
+            mix(gate[:, 0:1], e[0:1])
+            + mix_each(gate[:, 1:2], e[1:3], [3, 7])
+            + mix(gate[:, 2:3] + self_gate, e[3:13])
+        )
 
-        # layer task
-        low_task_shared_GCB, router_task_shared_GCB = self.projections_task_shared(
-            z_meta_shared_ODB,
-        )
-        heads = self.projections_task_watch(z_meta_watch_ODB[0:1])
-        low_task_watch_of_watch_GCB = heads[0]
-        low_task_watch_of_click_GCB = heads[1]
-        router_task_watch_of_watch_GCB = heads[2]
-        router_task_watch_of_click_GCB = heads[3]
-        own_task_watch_GCB = heads[4]
-        heads = self.projections_task_interaction(z_meta_watch_ODB[1:2])
-        low_task_interaction_of_interaction_GCB = heads[0]
-        low_task_interaction_of_like_GCB = heads[1]
-        router_task_interaction_of_interaction_GCB = heads[2]
-        router_task_interaction_of_like_GCB = heads[3]
-        own_task_interaction_GCB = heads[4]
-        x_task_SNB = self.feature_gates_task(
-            torch.cat(
-                [
-                    z_meta_shared_ODB,
-                    z_meta_watch_ODB,
-                    z_meta_watch_ODB[0:1].expand(3, -1, -1),
-                    z_meta_watch_ODB[1:2].expand(7, -1, -1),
-                ],
-            ),
-            torch.cat(
-                [
-                    low_task_shared_GCB,
-                    low_task_watch_of_watch_GCB,
-                    low_task_interaction_of_interaction_GCB,
-                    apart(low_task_watch_of_click_GCB, 3),
-                    apart(low_task_interaction_of_like_GCB, 7),
-                ],
-            ),
-            torch.cat(
-                [
-                    router_task_shared_GCB,
-                    router_task_watch_of_watch_GCB,
-                    router_task_interaction_of_interaction_GCB,
-                    apart(router_task_watch_of_click_GCB, 3),
-                    apart(router_task_interaction_of_like_GCB, 7),
-                ],
-            ),
-        )
-        e_task_SKDB = self.experts_task(x_task_SNB)
-        logits_task_watch_path_GCB = self.projections_task_watch_path(
-            torch.cat([z_meta_watch_ODB[0:1], z_meta_shared_ODB], dim=1),
-        )[0]
-        s_task_SKB = torch.cat(
-            [apart(own_task_watch_GCB, 3), apart(own_task_interaction_GCB, 7)],
-        ).sigmoid()
-        logits_task_interaction_path_GCB = self.projections_task_interaction_path(
-            torch.cat([z_meta_watch_ODB[1:2], z_meta_shared_ODB], dim=1),
-        )[0]
-        w_task_OCB = torch.cat(
-            [apart(logits_task_watch_path_GCB, 3), apart(logits_task_interaction_path_GCB, 7)],
-        ).softmax(1)
-        w2_OKB = w_task_OCB[:, 2:3] + s_task_SKB
-        z_task_ODB = mix(w_task_OCB[:, 0:1], e_task_SKDB[0:1])
-        z_task_ODB = z_task_ODB + mix_each(w_task_OCB[:, 1:2], e_task_SKDB[1:3], [3, 7])
-        z_task_ODB = z_task_ODB + mix(w2_OKB, e_task_SKDB[3:13])
 
-        # towers
-        return self.towers(z_task_ODB).squeeze(1)
+class Trunk(nn.Module):
+    """The expert hierarchy: x [B, 446] -> logits [T, B] in the order of TASKS."""
+
+    def __init__(self):
+        super().__init__()
+        self.meta = MetaLayer()
+        self.task = TaskLayer()
+        # kuairand.yaml:87, 88, 89, 90, 91, 92, …
+        self.towers = MLPs(named("towers.{}", TASKS), 64, 32, 1)
+        self.towers.init_prior([RATES.get(task, 0.5) for task in TASKS])
+
+    def forward(self, x):
+        x = Transpose.apply(x).unsqueeze(0)
+        z_shared, z_groups = self.meta(x)
+        z_tasks = self.task(z_shared, z_groups)
+        return self.towers(z_tasks).squeeze(1)
 
 
 class Model(nn.Module):
@@ -922,337 +978,23 @@ def unwrapped(model):
     return model if inner is model else unwrapped(inner)
 
 
-# Tensor of the model, logical names of its parts, what fills the braces along its first axis.
-LOGICAL = (
-    ("features.table_16.weight", "features.{}.weight", TABLE_16),
-    ("features.table_8.weight", "features.{}.weight", TABLE_8),
-    ("features.encoders.history.layers.0.weight", "features.history.encoder.layers.0.weight"),
-    ("features.encoders.history.layers.0.bias", "features.history.encoder.layers.0.bias"),
-    (
-        "features.encoders.history.layers.0.dice.alpha",
-        "features.history.encoder.layers.0.dice.alpha",
-    ),
-    (
-        "features.encoders.history.layers.0.dice.running_mean",
-        "features.history.encoder.layers.0.dice.running_mean",
-    ),
-    (
-        "features.encoders.history.layers.0.dice.running_var",
-        "features.history.encoder.layers.0.dice.running_var",
-    ),
-    ("features.encoders.history.out.weight", "features.history.encoder.out.weight"),
-    ("features.encoders.history.out.bias", "features.history.encoder.out.bias"),
-    (
-        "trunk.projections_meta.weight",
-        "feature_gates.meta.{}.loras.{}.down.weight",
-        LOW_META,
-        range(2),
-        slice(0, 48),
-    ),
-    (
-        "trunk.projections_meta.weight",
-        "feature_gates.meta.{}.router.weight",
-        ROUTER_META,
-        slice(48, 54),
-    ),
-    ("trunk.projections_meta.bias", "feature_gates.meta.{}.router.bias", ROUTER_META, slice(0, 6)),
-    (
-        "trunk.projections_meta.weight",
-        "gates.meta.{}.linears.0.weight",
-        LOGITS_META_OF_SHARED,
-        slice(54, 60),
-    ),
-    (
-        "trunk.projections_meta.bias",
-        "gates.meta.{}.linears.0.bias",
-        LOGITS_META_OF_SHARED,
-        slice(6, 12),
-    ),
-    (
-        "trunk.projections_meta.weight",
-        "gates.meta.{}.linears.0.weight",
-        LOGITS_META_OF_WATCH,
-        slice(60, 68),
-    ),
-    (
-        "trunk.projections_meta.bias",
-        "gates.meta.{}.linears.0.bias",
-        LOGITS_META_OF_WATCH,
-        slice(12, 20),
-    ),
-    (
-        "trunk.projections_meta.weight",
-        "self_gates.meta.{}.linears.0.weight",
-        OWN_META,
-        slice(68, 74),
-    ),
-    ("trunk.projections_meta.bias", "self_gates.meta.{}.linears.0.bias", OWN_META, slice(20, 26)),
-    (
-        "trunk.feature_gates_meta.up",
-        "feature_gates.meta.{}.loras.{}.up.weight",
-        FEATURE_GATES_META,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta.mlps.weights.0",
-        "experts.meta.{}.{}.linears.0.weight",
-        EXPERTS_META,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta.mlps.biases.0",
-        "experts.meta.{}.{}.linears.0.bias",
-        EXPERTS_META,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta.mlps.weights.1",
-        "experts.meta.{}.{}.linears.1.weight",
-        EXPERTS_META,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta.finish.0.weight",
-        "experts.meta.{}.{}.norm.weight",
-        EXPERTS_META,
-        range(2),
-    ),
-    ("trunk.experts_meta.finish.0.bias", "experts.meta.{}.{}.norm.bias", EXPERTS_META, range(2)),
-    (
-        "trunk.experts_meta.finish.0.statistics.running_mean",
-        "experts.meta.{}.{}.norm.running_mean",
-        EXPERTS_META,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta.finish.0.statistics.running_var",
-        "experts.meta.{}.{}.norm.running_var",
-        EXPERTS_META,
-        range(2),
-    ),
-    (
-        "trunk.projections_task_shared.weight",
-        "feature_gates.task.{}.loras.{}.down.weight",
-        LOW_TASK_SHARED,
-        range(2),
-        slice(0, 16),
-    ),
-    (
-        "trunk.projections_task_shared.weight",
-        "feature_gates.task.{}.router.weight",
-        ROUTER_TASK_SHARED,
-        slice(16, 18),
-    ),
-    (
-        "trunk.projections_task_shared.bias",
-        "feature_gates.task.{}.router.bias",
-        ROUTER_TASK_SHARED,
-        slice(0, 2),
-    ),
-    (
-        "trunk.projections_task_watch.weight",
-        "feature_gates.task.{}.loras.{}.down.weight",
-        LOW_TASK_WATCH_OF_WATCH,
-        range(2),
-        slice(0, 16),
-    ),
-    (
-        "trunk.projections_task_watch.weight",
-        "feature_gates.task.{}.loras.{}.down.weight",
-        LOW_TASK_WATCH_OF_CLICK,
-        range(2),
-        slice(16, 64),
-    ),
-    (
-        "trunk.projections_task_watch.weight",
-        "feature_gates.task.{}.router.weight",
-        ROUTER_TASK_WATCH_OF_WATCH,
-        slice(64, 66),
-    ),
-    (
-        "trunk.projections_task_watch.bias",
-        "feature_gates.task.{}.router.bias",
-        ROUTER_TASK_WATCH_OF_WATCH,
-        slice(0, 2),
-    ),
-    (
-        "trunk.projections_task_watch.weight",
-        "feature_gates.task.{}.router.weight",
-        ROUTER_TASK_WATCH_OF_CLICK,
-        slice(66, 72),
-    ),
-    (
-        "trunk.projections_task_watch.bias",
-        "feature_gates.task.{}.router.bias",
-        ROUTER_TASK_WATCH_OF_CLICK,
-        slice(2, 8),
-    ),
-    (
-        "trunk.projections_task_watch.weight",
-        "self_gates.task.{}.linears.0.weight",
-        OWN_TASK_WATCH,
-        slice(72, 75),
-    ),
-    (
-        "trunk.projections_task_watch.bias",
-        "self_gates.task.{}.linears.0.bias",
-        OWN_TASK_WATCH,
-        slice(8, 11),
-    ),
-    (
-        "trunk.projections_task_interaction.weight",
-        "feature_gates.task.{}.loras.{}.down.weight",
-        LOW_TASK_INTERACTION_OF_INTERACTION,
-        range(2),
-        slice(0, 16),
-    ),
-    (
-        "trunk.projections_task_interaction.weight",
-        "feature_gates.task.{}.loras.{}.down.weight",
-        LOW_TASK_INTERACTION_OF_LIKE,
-        range(2),
-        slice(16, 128),
-    ),
-    (
-        "trunk.projections_task_interaction.weight",
-        "feature_gates.task.{}.router.weight",
-        ROUTER_TASK_INTERACTION_OF_INTERACTION,
-        slice(128, 130),
-    ),
-    (
-        "trunk.projections_task_interaction.bias",
-        "feature_gates.task.{}.router.bias",
-        ROUTER_TASK_INTERACTION_OF_INTERACTION,
-        slice(0, 2),
-    ),
-    (
-        "trunk.projections_task_interaction.weight",
-        "feature_gates.task.{}.router.weight",
-        ROUTER_TASK_INTERACTION_OF_LIKE,
-        slice(130, 144),
-    ),
-    (
-        "trunk.projections_task_interaction.bias",
-        "feature_gates.task.{}.router.bias",
-        ROUTER_TASK_INTERACTION_OF_LIKE,
-        slice(2, 16),
-    ),
-    (
-        "trunk.projections_task_interaction.weight",
-        "self_gates.task.{}.linears.0.weight",
-        OWN_TASK_INTERACTION,
-        slice(144, 151),
-    ),
-    (
-        "trunk.projections_task_interaction.bias",
-        "self_gates.task.{}.linears.0.bias",
-        OWN_TASK_INTERACTION,
-        slice(16, 23),
-    ),
-    (
-        "trunk.feature_gates_task.up",
-        "feature_gates.task.{}.loras.{}.up.weight",
-        FEATURE_GATES_TASK,
-        range(2),
-    ),
-    (
-        "trunk.experts_task.mlps.weights.0",
-        "experts.task.{}.{}.linears.0.weight",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    (
-        "trunk.experts_task.mlps.biases.0",
-        "experts.task.{}.{}.linears.0.bias",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    (
-        "trunk.experts_task.mlps.weights.1",
-        "experts.task.{}.{}.linears.1.weight",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    (
-        "trunk.experts_task.finish.0.weight",
-        "experts.task.{}.{}.norm.weight",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    ("trunk.experts_task.finish.0.bias", "experts.task.{}.{}.norm.bias", EXPERTS_TASK, range(1)),
-    (
-        "trunk.experts_task.finish.0.statistics.running_mean",
-        "experts.task.{}.{}.norm.running_mean",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    (
-        "trunk.experts_task.finish.0.statistics.running_var",
-        "experts.task.{}.{}.norm.running_var",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    (
-        "trunk.projections_task_watch_path.weight",
-        "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_WATCH_PATH,
-        slice(0, 9),
-    ),
-    (
-        "trunk.projections_task_watch_path.bias",
-        "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_WATCH_PATH,
-        slice(0, 9),
-    ),
-    (
-        "trunk.projections_task_interaction_path.weight",
-        "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_INTERACTION_PATH,
-        slice(0, 21),
-    ),
-    (
-        "trunk.projections_task_interaction_path.bias",
-        "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_INTERACTION_PATH,
-        slice(0, 21),
-    ),
-    ("trunk.towers.weights.0", "towers.{}.linears.0.weight", TOWERS),
-    ("trunk.towers.biases.0", "towers.{}.linears.0.bias", TOWERS),
-    ("trunk.towers.weights.1", "towers.{}.linears.1.weight", TOWERS),
-    ("trunk.towers.biases.1", "towers.{}.linears.1.bias", TOWERS),
-)
+def logical_names(model):
+    """Where each logical name is: (tensor of the model, logical name, index of its part)."""
+    for path, module in unwrapped(model).named_modules():
+        for tensor, name, index in getattr(module, "logical", tuple)():
+            yield f"{path}.{tensor}".lstrip("."), name, index
 
 
-def logical_views(tensors):
+def logical_views(model, tensors):
     """Tensors by their name in the model -> views of their parts by logical name."""
-    views = {}
-    for tensor, pattern, *axes in LOGICAL:
-        if tensor not in tensors:
-            continue
-        if not axes:
-            views[pattern] = tensors[tensor]
-            continue
-        if isinstance(axes[0], dict):  # tables below each other: {name: rows}
-            names = [pattern.format(name) for name in axes[0]]
-            parts = tensors[tensor].split(list(axes[0].values()))
-        else:
-            rows = axes.pop() if isinstance(axes[-1], slice) else None
-            names = [pattern]
-            for axis in axes:
-                names = [name.replace("{}", str(step), 1) for name in names for step in axis]
-            parts = tensors[tensor].unbind()
-            if rows:  # some rows of each matrix, equally many for each name
-                share = len(names) // len(parts)
-                parts = [part for matrix in parts for part in matrix[rows].chunk(share)]
-        views.update(zip(names, parts, strict=True))
-    return views
+    return {n: tensors[tensor][i] for tensor, n, i in logical_names(model) if tensor in tensors}
 
 
 def logical_state(model):
     """All weights and running statistics by logical name, as views of the model's own tensors."""
     model = unwrapped(model)
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    return logical_views({name: tensor.detach() for name, tensor in tensors.items()})
+    return logical_views(model, {name: tensor.detach() for name, tensor in tensors.items()})
 
 
 def load_logical_state(model, state):

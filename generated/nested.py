@@ -40,120 +40,103 @@ RATES = {
     "click": 0.45, "long_view": 0.32, "finish": 0.16, "follow": 0.0013, "repost": 0.0009,
     "comment": 0.0026, "like": 0.017, "collect": 0.006, "hate": 0.0008,
 }
-
-# Which nodes of the task tree lie along the first axis of each batch.
-LOW_META = ROUTER_META = FEATURE_GATES_META = ("shared", "watch", "interaction")
-LOGITS_META_OF_SHARED = ("shared",)
-LOW_META2_SHARED = LOGITS_META_OF_SHARED
-ROUTER_META2_SHARED = LOGITS_META_OF_SHARED
-LOGITS_META2_SHARED = LOGITS_META_OF_SHARED
-OWN_META2_SHARED = LOGITS_META_OF_SHARED
-LOGITS_META_OF_WATCH = ("watch",)
-OWN_META_OF_WATCH = LOGITS_META_OF_WATCH
-EXPERTS_META_WATCH = LOGITS_META_OF_WATCH
-LOW_META2_WATCH = LOGITS_META_OF_WATCH
-ROUTER_META2_WATCH = LOGITS_META_OF_WATCH
-OWN_META2_WATCH = LOGITS_META_OF_WATCH
-LOGITS_META2_WATCH_PATH = LOGITS_META_OF_WATCH
-LOGITS_META_OF_INTERACTION = ("interaction",)
-LOW_META2_INTERACTION_OF_INTERACTION = LOGITS_META_OF_INTERACTION
-ROUTER_META2_INTERACTION_OF_INTERACTION = LOGITS_META_OF_INTERACTION
-OWN_META2_INTERACTION_OF_INTERACTION = LOGITS_META_OF_INTERACTION
-LOGITS_META2_INTERACTION_PATH_OF_INTERACTION = LOGITS_META_OF_INTERACTION
-OWN_META_OF_SHARED = EXPERTS_META_SHARED = LOW_TASK_SHARED = ROUTER_TASK_SHARED = (
-    "shared", "interaction",
-)
-LOW_META2_INTERACTION_OF_SOCIAL = ("social", "feedback")
-ROUTER_META2_INTERACTION_OF_SOCIAL = LOW_META2_INTERACTION_OF_SOCIAL
-OWN_META2_INTERACTION_OF_SOCIAL = LOW_META2_INTERACTION_OF_SOCIAL
-LOGITS_META2_INTERACTION_PATH_OF_SOCIAL = LOW_META2_INTERACTION_OF_SOCIAL
-FEATURE_GATES_META2 = EXPERTS_META2 = ("shared", "watch", "interaction", "social", "feedback")
-LOW_TASK_WATCH_OF_WATCH = ROUTER_TASK_WATCH_OF_WATCH = ("watch", "social", "feedback")
-LOW_TASK_WATCH_OF_CLICK = ROUTER_TASK_WATCH_OF_CLICK = OWN_TASK_WATCH = TOWERS = (
-    "click", "long_view", "finish", "follow", "repost", "comment", "like", "collect", "hate",
-)
-FEATURE_GATES_TASK = EXPERTS_TASK = (
-    "shared", "watch", "interaction", "social", "feedback", "click", "long_view", "finish",
-    "follow", "repost", "comment", "like", "collect", "hate",
-)
-LOGITS_TASK_WATCH_PATH = ("click", "long_view", "finish")
-LOGITS_TASK_SOCIAL_PATH = ("follow", "repost", "comment", "like", "collect", "hate")
 # fmt: on
 
 
-def apart(t_GCB, count):
-    """What is made of G inputs in G wide GEMMs, one below the other: [count, G/count * C, B]."""
-    return t_GCB.unflatten(1, (count // len(t_GCB), -1)).flatten(0, 1)
+def named(pattern, nodes, count=1):
+    """Logical names: the pattern for each node, where it has two fields also for each number."""
+    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
 
 
-class MLPs(nn.Module):
-    """M MLPs of one shape as batched GEMMs: x [G, N, B] -> [M, out, B].
+class Stack(nn.Module):
+    """A module whose tensors are stacked: their first axis has a part for each logical name."""
 
-    Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide GEMM.
+    def __init__(self, names):
+        super().__init__()
+        self.names = tuple(names)
+
+    def logical(self):
+        """The logical names of the module's own tensors: (tensor, name, index of the part)."""
+        tensors = (*self.named_parameters(recurse=False), *self.named_buffers(recurse=False))
+        for i, name in enumerate(self.names):
+            yield from ((tensor, f"{name}.{tensor}", i) for tensor, _ in tensors)
+
+
+class MLPs(Stack):
+    """M MLPs of one shape as batched products: x [G, N, B] -> [M, out, B].
+
+    Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide product.
     """
 
-    def __init__(self, count, widths, activation=F.relu, last_bias=True):
-        super().__init__()
+    def __init__(self, names, *widths, activation=F.relu, last_bias=True):
+        super().__init__(names)
         self.activation = activation
         self.weights = nn.ParameterList()  # one [M, out, in] for each layer
         self.biases = nn.ParameterList()
         for i, n_out in enumerate(widths[1:]):
             bound = widths[i] ** -0.5  # as nn.Linear initialises
-            self.weights.append(torch.empty(count, n_out, widths[i]).uniform_(-bound, bound))
+            self.weights.append(torch.empty(len(names), n_out, widths[i]).uniform_(-bound, bound))
             if last_bias or i < len(widths) - 2:
-                self.biases.append(torch.empty(count, n_out).uniform_(-bound, bound))
+                self.biases.append(torch.empty(len(names), n_out).uniform_(-bound, bound))
 
-    def start_at(self, rates):
+    def init_prior(self, rates):
         """Set the last bias of each MLP to the log-odds of a base rate, where training starts."""
         with torch.no_grad():
             self.biases[-1].copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
-    def forward(self, x_GNB):
+    def logical(self):
+        for i, name in enumerate(self.names):
+            for layer in range(len(self.weights)):
+                yield f"weights.{layer}", f"{name}.linears.{layer}.weight", i
+            for layer in range(len(self.biases)):
+                yield f"biases.{layer}", f"{name}.linears.{layer}.bias", i
+
+    def forward(self, x):
         first = self.weights[0]
-        wide_GCN = first.view(len(x_GNB), -1, x_GNB.shape[1])
-        u_MNB = apart(torch.bmm(wide_GCN, x_GNB), len(first))
+        wide = first.view(len(x), -1, x.shape[1])
+        u = torch.bmm(wide, x).unflatten(1, (len(first) // len(x), -1)).flatten(0, 1)
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u_MNB = torch.bmm(weight, self.activation(u_MNB))
+                u = torch.bmm(weight, self.activation(u))
             if i < len(self.biases):
-                u_MNB = u_MNB + self.biases[i].unsqueeze(-1).to(u_MNB.dtype)
-        return u_MNB
+                u = u + self.biases[i].unsqueeze(-1).to(u.dtype)
+        return u
 
 
 class Experts(nn.Module):
-    """S expert sets of K experts each: x [G, N, B] -> e [S, K, D, B].
+    """S sets of `count` experts each: x [G, N, B] -> e [S, count, D, B].
 
-    M = S * K MLPs; norm and activation behind their last layers work on u [M, D, B].
+    Norm and activation after the last layers of their MLPs work on u [S * count, D, B].
     """
 
-    def __init__(self, experts, mlps, *finish):
+    def __init__(self, count, mlps, *norm_act):
         super().__init__()
-        self.experts = experts
+        self.count = count
         self.mlps = mlps
-        self.finish = nn.Sequential(*finish)
+        self.norm_act = nn.Sequential(*norm_act)
 
-    def forward(self, x_GNB):
-        return self.finish(self.mlps(x_GNB)).unflatten(0, (-1, self.experts))
+    def forward(self, x):
+        return self.norm_act(self.mlps(x)).unflatten(0, (-1, self.count))
 
 
-class RunningStatistics(nn.Module):
+class RunningStatistics(Stack):
     """Mean and variance over the batch, per expert and channel: u [M, D, B] -> two of [M, D, 1].
 
     In training those of the batch, in eval the running ones. They keep their own precision.
     """
 
-    def __init__(self, count, width, momentum):
-        super().__init__()
+    def __init__(self, names, width, momentum):
+        super().__init__(names)
         self.momentum = momentum
-        self.register_buffer("running_mean", torch.zeros(count, width))
-        self.register_buffer("running_var", torch.ones(count, width))
+        self.register_buffer("running_mean", torch.zeros(len(names), width))
+        self.register_buffer("running_var", torch.ones(len(names), width))
 
-    def forward(self, u_MDB):
+    def forward(self, u):
         if not self.training:
             kept = (self.running_mean, self.running_var)
             return tuple(each.unsqueeze(-1).clone() for each in kept)  # training changes them
-        var, mean = torch.var_mean(u_MDB, dim=-1, correction=0, keepdim=True)
-        batch = u_MDB.shape[-1]
+        var, mean = torch.var_mean(u, dim=-1, correction=0, keepdim=True)
+        batch = u.shape[-1]
         with torch.no_grad():
             unbiased = var * (batch / (batch - 1))
             self.running_mean.lerp_(mean.squeeze(-1), self.momentum)
@@ -161,127 +144,139 @@ class RunningStatistics(nn.Module):
         return mean, var
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(Stack):
     """Batch norm of M experts, each by its own statistics: u [M, D, B] -> same."""
 
-    def __init__(self, count, width, eps, momentum):
-        super().__init__()
+    def __init__(self, names, width, eps, momentum):
+        super().__init__([f"{name}.norm" for name in names])
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(count, width))
-        self.bias = nn.Parameter(torch.zeros(count, width))
-        self.statistics = RunningStatistics(count, width, momentum)
-
-    def forward(self, u_MDB):
-        exact = u_MDB.to(self.statistics.running_mean.dtype)
-        mean, var = self.statistics(exact)
-        scale = self.weight.unsqueeze(-1) * (var + self.eps).rsqrt()
-        return ((exact - mean) * scale + self.bias.unsqueeze(-1)).to(u_MDB.dtype)
+        self.weight = nn.Parameter(torch.ones(len(names), width))
+        self.bias = nn.Parameter(torch.zeros(len(names), width))
+        self.statistics = RunningStatistics(self.names, width, momentum)
 
 
 class NormSwish(torch.autograd.Function):
-    """Swish(n w + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
+    """swish(n w + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
 
-    All that is kept for the backward pass is u: the rest is computed anew, in one pass over memory
-    for the sums and one for the gradient of u. Between them lies g, the gradient of n w + b. `ours`
-    says that mean and var are those of u itself.
+    All that is kept for the backward pass is u: the rest is computed again, in one pass over memory
+    for the sums and one for the gradient of u. Between them is the gradient of n w + b.
+    `batch_stats` says that mean and var are those of u itself.
     """
 
     @staticmethod
-    def forward(ctx, u_MDB, w, b, mean, var, eps, ours):
+    def forward(ctx, u, w, b, mean, var, eps, batch_stats):
         rstd = (var + eps).rsqrt()
-        ctx.save_for_backward(u_MDB, w, b, mean, rstd)
-        ctx.ours = ours
-        return F.silu((u_MDB.to(mean.dtype) - mean) * (w * rstd) + b).to(u_MDB.dtype)
+        ctx.save_for_backward(u, w, b, mean, rstd)
+        ctx.batch_stats = batch_stats
+        return F.silu((u.to(mean.dtype) - mean) * (w * rstd) + b).to(u.dtype)
 
     @staticmethod
-    def backward(ctx, grad_MDB):
+    def backward(ctx, grad):
         if torch.is_grad_enabled():
             raise RuntimeError("batch norm has no second derivative but in `compile --no-optimize`")
-        u_MDB, w, b, mean, rstd = ctx.saved_tensors
-        c_MDB = u_MDB.to(mean.dtype) - mean
-        n_MDB = c_MDB * rstd
-        y_MDB = c_MDB * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
+        u, w, b, mean, rstd = ctx.saved_tensors
+        centred = u.to(mean.dtype) - mean
+        n = centred * rstd
+        y = centred * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
         # Two sigmoids: torch.compile on a CPU would write one that is used twice to memory.
-        slope_MDB = y_MDB.sigmoid() * (1 + y_MDB * (-y_MDB).sigmoid())
-        g_MDB = (grad_MDB * slope_MDB).to(u_MDB.dtype)
-        grad_w = (g_MDB * n_MDB).sum(-1, keepdim=True)
-        grad_b = g_MDB.sum(-1, keepdim=True, dtype=mean.dtype)
-        if ctx.ours:  # they follow u
-            g_MDB = g_MDB - (n_MDB * grad_w + grad_b) / u_MDB.shape[-1]
-        grad_u = (g_MDB * (w * rstd)).to(u_MDB.dtype)
+        slope = y.sigmoid() * (1 + y * (-y).sigmoid())
+        grad = (grad * slope).to(u.dtype)
+        grad_w = (grad * n).sum(-1, keepdim=True)
+        grad_b = grad.sum(-1, keepdim=True, dtype=mean.dtype)
+        if ctx.batch_stats:  # they follow u
+            grad = grad - (n * grad_w + grad_b) / u.shape[-1]
+        grad_u = (grad * (w * rstd)).to(u.dtype)
         return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
 
 
 class BatchNormSwish(BatchNorm):
     """Batch norm and Swish as one."""
 
-    def forward(self, u_MDB):
+    def forward(self, u):
         with torch.no_grad():
-            mean, var = self.statistics(u_MDB.to(self.statistics.running_mean.dtype))
+            mean, var = self.statistics(u.to(self.statistics.running_mean.dtype))
         w, b = self.weight.unsqueeze(-1), self.bias.unsqueeze(-1)
-        return NormSwish.apply(u_MDB, w, b, mean, var, self.eps, self.statistics.training)
+        return NormSwish.apply(u, w, b, mean, var, self.eps, self.statistics.training)
 
 
 class Projections(nn.Module):
-    """All Linears of gates that read a value as one: x [G, N, B] -> a tuple of [G, C, B].
+    """All Linears of gates that read a value as one: x [G, N, B] -> a tensor for each section.
 
-    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of outputs C: the
-    low ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
+    A section is (logical names of Linears, rows of each) and becomes [names, rows, B]; each of the
+    G inputs has its share of the names, and one wide product. Those of `down` have no bias.
     """
 
-    def __init__(self, count, width, bare, biased):
+    def __init__(self, width, down=(), logits=(), inputs=1):
         super().__init__()
-        self.bare, self.biased = bare, biased
-        outputs, bound = sum(bare) + sum(biased), width**-0.5
-        self.weight = nn.Parameter(torch.empty(count, outputs, width).uniform_(-bound, bound))
+        self.inputs, self.sections = inputs, (*down, *logits)
+        rows = [len(names) // inputs * each for names, each in self.sections]
+        self.down, self.logits = rows[: len(down)], rows[len(down) :]
+        bound = width**-0.5
+        weight = torch.empty(inputs, sum(rows), width).uniform_(-bound, bound)
+        self.weight = nn.Parameter(weight)
         self.bias = None
-        if biased:
-            self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
+        if logits:
+            bias = torch.empty(inputs, sum(self.logits)).uniform_(-bound, bound)
+            self.bias = nn.Parameter(bias)
 
-    def forward(self, x_GNB):
-        t_GCB = torch.bmm(self.weight, x_GNB)
-        if not self.biased:
-            return t_GCB.split(self.bare, dim=1)
-        if not self.bare:
-            bias = self.bias.unsqueeze(-1)
-            return (t_GCB + bias.to(t_GCB.dtype)).split(self.biased, dim=1)
-        low, logits = t_GCB.split([sum(self.bare), sum(self.biased)], dim=1)
-        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
-        return (*low.split(self.bare, dim=1), *logits.split(self.biased, dim=1))
+    def logical(self):
+        start = 0
+        for names, each in self.sections:
+            share = len(names) // self.inputs
+            for i, name in enumerate(names):
+                at = start + i % share * each
+                yield "weight", f"{name}.weight", (i // share, slice(at, at + each))
+                if start >= sum(self.down):
+                    at -= sum(self.down)
+                    yield "bias", f"{name}.bias", (i // share, slice(at, at + each))
+            start += share * each
+
+    def forward(self, x):
+        t = torch.bmm(self.weight, x)
+        if not self.logits:
+            parts = t.split(self.down, dim=1)
+        elif not self.down:
+            parts = (t + self.bias.unsqueeze(-1).to(t.dtype)).split(self.logits, dim=1)
+        else:
+            down, logits = t.split([sum(self.down), sum(self.logits)], dim=1)
+            logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
+            parts = (*down.split(self.down, dim=1), *logits.split(self.logits, dim=1))
+        return [
+            part.unflatten(1, (-1, each)).flatten(0, 1)
+            for part, (_, each) in zip(parts, self.sections, strict=True)
+        ]
 
 
-class FeatureGates(nn.Module):
+class FeatureGates(Stack):
     """S feature gates: x [S or 1, N, B] -> the gated copies x ⊙ Fea_Gate(x) [S, N, B].
 
-    Fea_Gate mixes L LoRAs 2 sigmoid(low up), each centred on 1; `up` starts at 0, so the gate
-    starts at exactly 1. The low ranks of x [S, L * R, B] and the router's logits [S, L, B] come
-    from the projections.
+    Fea_Gate mixes L LoRAs 2 sigmoid(up down x), each centred on 1; `up` starts at 0, so the gate
+    starts at exactly 1. down x [S * L, R, B] and the router's logits [S, L, B] come from the
+    projections.
     """
 
-    def __init__(self, count, width, loras, rank, mix_logits=False):
-        super().__init__()
-        self.count = count
-        self.mix_logits = mix_logits
-        self.up = nn.Parameter(torch.zeros(count * loras, width, rank))
+    def __init__(self, names, width, loras, rank):
+        super().__init__(names)
+        self.loras = loras
+        self.up = nn.Parameter(torch.zeros(len(names), width, rank))
 
-    def forward(self, x_SNB, low_SCB, router_SLB=None):
-        low_MRB = apart(low_SCB, len(self.up))  # M = S * L
-        logits_SLNB = torch.bmm(self.up, low_MRB).unflatten(0, (self.count, -1))
-        if router_SLB is None:
-            return x_SNB * 2 * logits_SLNB.squeeze(1).sigmoid()
-        p_SL1B = router_SLB.softmax(1).unsqueeze(2)
-        if self.mix_logits:
-            return x_SNB * 2 * (p_SL1B * logits_SLNB).sum(1).sigmoid()
-        return x_SNB * (p_SL1B * (2 * logits_SLNB.sigmoid())).sum(1)
+    def logical(self):
+        for i, name in enumerate(self.names):
+            yield "up", f"{name}.up.weight", i
+
+    def forward(self, x, down, router):
+        lora = torch.bmm(self.up, down).unflatten(0, (-1, self.loras))  # [S, L, N, B]
+        p = router.softmax(1).unsqueeze(2)
+        return x * (p * (2 * lora.sigmoid())).sum(1)
 
 
-def mix(w_OKB, e_GKDB):
-    """Weighted sums over the K experts [O, D, B]; each of the G sets serves O/G outputs.
+def mix(w, e):
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
 
-    A self gate is a second mixture of the same experts: its weights add to the gate's before.
+    A self gate is a second mixture of the same experts: its weights are added to the gate's.
     """
-    w_GOK1B = w_OKB.unflatten(0, (e_GKDB.shape[0], -1)).unsqueeze(3)
-    return (w_GOK1B * e_GKDB.unsqueeze(1)).sum(2).flatten(0, 1)
+    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
+    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
 def bucket_rows(x_B, boundaries):
@@ -315,10 +310,17 @@ class Table(nn.Module):
 
     def __init__(self, width, sizes):
         super().__init__()
+        self.sizes = sizes
         self.names = tuple(sizes)
         ends = torch.tensor(list(sizes.values())).cumsum(0)
         self.register_buffer("starts", ends.roll(1).index_fill(0, torch.tensor(0), 0), False)
         self.weight = nn.Parameter(torch.empty(int(ends[-1]), width).normal_(std=0.05))
+
+    def logical(self):
+        end = 0
+        for name, rows in self.sizes.items():
+            end += rows
+            yield "weight", f"features.{name}.weight", slice(end - rows, end)
 
     def forward(self, rows):
         rows_FB = torch.stack([rows[name] for name in self.names]) + self.starts.unsqueeze(1)
@@ -372,278 +374,336 @@ class Features(nn.Module):
         return torch.cat([parts[name] for name in FEATURES], dim=1)
 
 
-def turned(x):
+def transposed(x):
     """x [B, V] -> [V, B], or back, in memory too.
 
-    `as_strided` has torch.compile write it there, not turn x in each kernel that reads it.
+    `as_strided` has torch.compile write it there, not transpose x in each kernel that reads it.
     """
-    turned_x = x.T.contiguous()
-    return turned_x.as_strided(turned_x.shape, turned_x.stride())
+    x = x.T.contiguous()
+    return x.as_strided(x.shape, x.stride())
 
 
-class Turn(torch.autograd.Function):
+class Transpose(torch.autograd.Function):
     """x [B, V] -> [V, B], in memory too.
 
-    So is its gradient before tables read it: inductor of torch 2.13 adds gradients that it turns
-    meanwhile to the wrong rows on a CPU.
+    So is its gradient before tables read it: inductor of torch 2.13 adds gradients that it
+    transposes meanwhile to the wrong rows on a CPU.
     """
 
     @staticmethod
-    def forward(ctx, x_BV):
-        return turned(x_BV)
+    def forward(ctx, x):
+        return transposed(x)
 
     @staticmethod
-    def backward(ctx, grad_VB):
-        return turned(grad_VB)
+    def backward(ctx, grad):
+        return transposed(grad)
 
 
-class Trunk(nn.Module):
-    """The expert hierarchy: v [B, 76] -> logits [T, B] in the order of TASKS.
+class MetaLayer(nn.Module):
+    """x [1, V, B] -> z_shared, z_watch, z_interaction [1, 64, B]."""
 
-    Inside, the batch is the last axis: statistics of it are sums along memory, and what a GEMM puts
-    out lies as the next one reads it, also that of many experts.
+    def __init__(self):
+        super().__init__()
+        nodes = ("shared", "watch", "interaction")
+        shared_to_interaction = ("shared", "interaction")
+        self.projections = Projections(  # nested.yaml:38
+            76,
+            down=[(named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 8)],
+            logits=[
+                (named("feature_gates.meta.{}.router", nodes), 2),
+                (("gates.meta.shared.linears.0",), 8),
+                (("gates.meta.watch.linears.0",), 5),
+                (("gates.meta.interaction.linears.0",), 6),
+                (named("self_gates.meta.{}.linears.0", shared_to_interaction), 3),
+                (("self_gates.meta.watch.linears.0",), 2),
+            ],
+        )
+        self.feature_gates = FeatureGates(  # nested.yaml:38
+            named("feature_gates.meta.{}.loras.{}", nodes, 2),
+            76,
+            loras=2,
+            rank=8,
+        )
+        experts_shared_to_interaction = named("experts.meta.{}.{}", shared_to_interaction, 3)
+        self.experts_shared_to_interaction = Experts(  # nested.yaml:34
+            3,
+            MLPs(experts_shared_to_interaction, 76, 64, 64, last_bias=False),
+            BatchNormSwish(experts_shared_to_interaction, 64, 1e-05, 0.1),
+        )
+        experts_watch = named("experts.meta.{}.{}", ("watch",), 2)
+        self.experts_watch = Experts(  # nested.yaml:34
+            2,
+            MLPs(experts_watch, 76, 64, 64, last_bias=False),
+            BatchNormSwish(experts_watch, 64, 1e-05, 0.1),
+        )
+
+    def forward(self, x):
+        heads = self.projections(x)
+        down, router, gate_shared, gate_watch, gate_interaction = heads[0:5]
+        self_gate_shared_to_interaction, self_gate_watch = heads[5:7]
+        gated = self.feature_gates(x, down, router)
+        e_shared_to_interaction = self.experts_shared_to_interaction(
+            torch.cat([gated[0:1], gated[2:3]]),
+        )
+        e_watch = self.experts_watch(gated[1:2])
+        gate_shared = gate_shared.softmax(1)
+        self_gate_shared_to_interaction = self_gate_shared_to_interaction.softmax(1)
+        z_shared = (
+            mix(
+                gate_shared[:, 0:3] + self_gate_shared_to_interaction[0:1],
+                e_shared_to_interaction[0:1],
+            )
+            + mix(gate_shared[:, 3:5], e_watch)
+            + mix(gate_shared[:, 5:8], e_shared_to_interaction[1:2])
+        )
+        gate_watch = gate_watch.softmax(1)
+        self_gate_watch = self_gate_watch.softmax(1)
+        z_watch = mix(gate_watch[:, 0:3], e_shared_to_interaction[0:1])
+        z_watch = z_watch + mix(gate_watch[:, 3:5] + self_gate_watch, e_watch)
+        gate_interaction = gate_interaction.softmax(1)
+        z_interaction = mix(gate_interaction[:, 0:3], e_shared_to_interaction[0:1])
+        z_interaction = z_interaction + mix(
+            gate_interaction[:, 3:6] + self_gate_shared_to_interaction[1:2],
+            e_shared_to_interaction[1:2],
+        )
+        return z_shared, z_watch, z_interaction
+
+
+class Meta2Layer(nn.Module):
+    """x_shared, x_watch, x_interaction [1, 64, B] -> z_shared, z_watch, z_interaction [1, 48, B],
+    z_groups_2 [2, 48, B].
     """
 
     def __init__(self):
         super().__init__()
-        # input  (nested.yaml:38)
-        self.projections_meta = Projections(1, 76, [48], [6, 8, 5, 6, 6, 2])
-        # shared, watch, interaction  (nested.yaml:38)
-        self.feature_gates_meta = FeatureGates(3, width=76, loras=2, rank=8)
-        # shared, interaction  (nested.yaml:34)
-        self.experts_meta_shared = Experts(
-            3,
-            MLPs(6, (76, 64, 64), last_bias=False),
-            BatchNormSwish(6, 64, 1e-05, 0.1),
-        )
-        # watch  (nested.yaml:34)
-        self.experts_meta_watch = Experts(
-            2,
-            MLPs(2, (76, 64, 64), last_bias=False),
-            BatchNormSwish(2, 64, 1e-05, 0.1),
-        )
-        # shared  (nested.yaml:38)
-        self.projections_meta2_shared = Projections(1, 64, [16], [2, 10, 2])
-        # watch  (nested.yaml:38)
-        self.projections_meta2_watch = Projections(1, 64, [16], [2, 2])
-        # interaction  (nested.yaml:38)
-        self.projections_meta2_interaction = Projections(1, 64, [16, 32], [2, 4, 2, 4])
-        # shared, watch, interaction, social, feedback  (nested.yaml:38)
-        self.feature_gates_meta2 = FeatureGates(5, width=64, loras=2, rank=8)
-        # shared, watch, interaction, social, feedback  (nested.yaml:35)
-        self.experts_meta2 = Experts(
-            2,
-            MLPs(10, (64, 64, 48), last_bias=False),
-            BatchNormSwish(10, 48, 1e-05, 0.1),
-        )
-        # watch_path  (default)
-        self.projections_meta2_watch_path = Projections(1, 128, [], [4])
-        # interaction_path  (default)
-        self.projections_meta2_interaction_path = Projections(1, 128, [], [8, 12])
-        # shared, interaction  (nested.yaml:39)
-        self.projections_task_shared = Projections(2, 48, [8], [2])
-        # watch, social, feedback  (nested.yaml:39)
-        self.projections_task_watch = Projections(3, 48, [8, 24], [2, 6, 3])
-        # shared, watch, interaction, social, feedback and 9 more  (nested.yaml:39)
-        self.feature_gates_task = FeatureGates(14, width=48, loras=2, rank=4)
-        # shared, watch, interaction, social, feedback and 9 more  (nested.yaml:36)
-        self.experts_task = Experts(
-            1,
-            MLPs(14, (48, 64, 32), last_bias=False),
-            BatchNormSwish(14, 32, 1e-05, 0.1),
-        )
-        # watch_path  (default)
-        self.projections_task_watch_path = Projections(1, 96, [], [9])
-        # social_path, feedback_path  (default)
-        self.projections_task_social_path = Projections(2, 144, [], [12])
-        # click, long_view and 7 more  (nested.yaml:21, 22, 23, 24, 25, 26, …)
-        self.towers = MLPs(9, (32, 32, 1))
-        self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
-
-    def forward(self, x_BV):
-        x_1VB = Turn.apply(x_BV).unsqueeze(0)
-        # layer meta
-        heads = self.projections_meta(x_1VB)
-        low_meta_GCB = heads[0]
-        router_meta_GCB = heads[1]
-        logits_meta_of_shared_GCB = heads[2]
-        logits_meta_of_watch_GCB = heads[3]
-        logits_meta_of_interaction_GCB = heads[4]
-        own_meta_of_shared_GCB = heads[5]
-        own_meta_of_watch_GCB = heads[6]
-        x_meta_SNB = self.feature_gates_meta(
-            x_1VB,
-            apart(low_meta_GCB, 3),
-            apart(router_meta_GCB, 3),
-        )
-        e_meta_shared_SKDB = self.experts_meta_shared(torch.cat([x_meta_SNB[0:1], x_meta_SNB[2:3]]))
-        e_meta_watch_SKDB = self.experts_meta_watch(x_meta_SNB[1:2])
-        w_meta_shared_OCB = logits_meta_of_shared_GCB.softmax(1)
-        s_meta_shared_SKB = apart(own_meta_of_shared_GCB, 2).softmax(1)
-        w0_OKB = w_meta_shared_OCB[:, 0:3] + s_meta_shared_SKB[0:1]
-        z_meta_shared_ODB = mix(w0_OKB, e_meta_shared_SKDB[0:1])
-        z_meta_shared_ODB = z_meta_shared_ODB + mix(w_meta_shared_OCB[:, 3:5], e_meta_watch_SKDB)
-        z_meta_shared_ODB = z_meta_shared_ODB + mix(
-            w_meta_shared_OCB[:, 5:8],
-            e_meta_shared_SKDB[1:2],
-        )
-        w_meta_watch_OCB = logits_meta_of_watch_GCB.softmax(1)
-        s_meta_watch_SKB = own_meta_of_watch_GCB.softmax(1)
-        w1_OKB = w_meta_watch_OCB[:, 3:5] + s_meta_watch_SKB
-        z_meta_watch_ODB = mix(w_meta_watch_OCB[:, 0:3], e_meta_shared_SKDB[0:1])
-        z_meta_watch_ODB = z_meta_watch_ODB + mix(w1_OKB, e_meta_watch_SKDB)
-        w_meta_interaction_OCB = logits_meta_of_interaction_GCB.softmax(1)
-        w1_OKB = w_meta_interaction_OCB[:, 3:6] + s_meta_shared_SKB[1:2]
-        z_meta_interaction_ODB = mix(w_meta_interaction_OCB[:, 0:3], e_meta_shared_SKDB[0:1])
-        z_meta_interaction_ODB = z_meta_interaction_ODB + mix(w1_OKB, e_meta_shared_SKDB[1:2])
-
-        # layer meta2
-        heads = self.projections_meta2_shared(z_meta_shared_ODB)
-        low_meta2_shared_GCB = heads[0]
-        router_meta2_shared_GCB = heads[1]
-        logits_meta2_shared_GCB = heads[2]
-        own_meta2_shared_GCB = heads[3]
-        heads = self.projections_meta2_watch(z_meta_watch_ODB)
-        low_meta2_watch_GCB = heads[0]
-        router_meta2_watch_GCB = heads[1]
-        own_meta2_watch_GCB = heads[2]
-        heads = self.projections_meta2_interaction(z_meta_interaction_ODB)
-        low_meta2_interaction_of_interaction_GCB = heads[0]
-        low_meta2_interaction_of_social_GCB = heads[1]
-        router_meta2_interaction_of_interaction_GCB = heads[2]
-        router_meta2_interaction_of_social_GCB = heads[3]
-        own_meta2_interaction_of_interaction_GCB = heads[4]
-        own_meta2_interaction_of_social_GCB = heads[5]
-        x_meta2_SNB = self.feature_gates_meta2(
-            torch.cat(
-                [z_meta_shared_ODB, z_meta_watch_ODB, z_meta_interaction_ODB.expand(3, -1, -1)],
-            ),
-            torch.cat(
-                [
-                    low_meta2_shared_GCB,
-                    low_meta2_watch_GCB,
-                    low_meta2_interaction_of_interaction_GCB,
-                    apart(low_meta2_interaction_of_social_GCB, 2),
-                ],
-            ),
-            torch.cat(
-                [
-                    router_meta2_shared_GCB,
-                    router_meta2_watch_GCB,
-                    router_meta2_interaction_of_interaction_GCB,
-                    apart(router_meta2_interaction_of_social_GCB, 2),
-                ],
-            ),
-        )
-        e_meta2_SKDB = self.experts_meta2(x_meta2_SNB)
-        w_meta2_shared_OCB = logits_meta2_shared_GCB.softmax(1)
-        s_meta2_SKB = torch.cat(
-            [
-                own_meta2_shared_GCB,
-                own_meta2_watch_GCB,
-                own_meta2_interaction_of_interaction_GCB,
-                apart(own_meta2_interaction_of_social_GCB, 2),
+        nodes = ("social", "feedback")
+        shared_to_feedback = ("shared", "watch", "interaction", "social", "feedback")
+        self.projections_shared = Projections(  # nested.yaml:38
+            64,
+            down=[(named("feature_gates.meta2.{}.loras.{}.down", ("shared",), 2), 8)],
+            logits=[
+                (("feature_gates.meta2.shared.router",), 2),
+                (("gates.meta2.shared.linears.0",), 10),
+                (("self_gates.meta2.shared.linears.0",), 2),
             ],
+        )
+        self.projections_watch = Projections(  # nested.yaml:38
+            64,
+            down=[(named("feature_gates.meta2.{}.loras.{}.down", ("watch",), 2), 8)],
+            logits=[
+                (("feature_gates.meta2.watch.router",), 2),
+                (("self_gates.meta2.watch.linears.0",), 2),
+            ],
+        )
+        self.projections_interaction = Projections(  # nested.yaml:38
+            64,
+            down=[
+                (named("feature_gates.meta2.{}.loras.{}.down", ("interaction",), 2), 8),
+                (named("feature_gates.meta2.{}.loras.{}.down", nodes, 2), 8),
+            ],
+            logits=[
+                (("feature_gates.meta2.interaction.router",), 2),
+                (named("feature_gates.meta2.{}.router", nodes), 2),
+                (("self_gates.meta2.interaction.linears.0",), 2),
+                (named("self_gates.meta2.{}.linears.0", nodes), 2),
+            ],
+        )
+        self.feature_gates = FeatureGates(  # nested.yaml:38
+            named("feature_gates.meta2.{}.loras.{}", shared_to_feedback, 2),
+            64,
+            loras=2,
+            rank=8,
+        )
+        experts = named("experts.meta2.{}.{}", shared_to_feedback, 2)
+        self.experts = Experts(  # nested.yaml:35
+            2,
+            MLPs(experts, 64, 64, 48, last_bias=False),
+            BatchNormSwish(experts, 48, 1e-05, 0.1),
+        )
+        self.projections_watch_path = Projections(
+            128,
+            logits=[(("gates.meta2.watch.linears.0",), 4)],
+        )
+        self.projections_interaction_path = Projections(
+            128,
+            logits=[
+                (("gates.meta2.interaction.linears.0",), 8),
+                (named("gates.meta2.{}.linears.0", nodes), 6),
+            ],
+        )
+
+    def forward(self, x_shared, x_watch, x_interaction):
+        heads = self.projections_shared(x_shared)
+        down_shared, router_shared, gate_shared, self_gate_shared = heads[0:4]
+        down_watch, router_watch, self_gate_watch = self.projections_watch(x_watch)
+        heads_ = self.projections_interaction(x_interaction)
+        down_interaction, down_groups_2, router_interaction, router_groups_2 = heads_[0:4]
+        self_gate_interaction, self_gate_groups_2 = heads_[4:6]
+        x = torch.cat([x_shared, x_watch, x_interaction.expand(3, -1, -1)])
+        down = torch.cat([down_shared, down_watch, down_interaction, down_groups_2])
+        router = torch.cat([router_shared, router_watch, router_interaction, router_groups_2])
+        gated = self.feature_gates(x, down, router)
+        e = self.experts(gated)
+        gate_shared = gate_shared.softmax(1)
+        self_gate = torch.cat(
+            [self_gate_shared, self_gate_watch, self_gate_interaction, self_gate_groups_2],
         ).softmax(1)
-        w0_OKB = w_meta2_shared_OCB[:, 0:2] + s_meta2_SKB[0:1]
-        z_meta2_shared_ODB = mix(w0_OKB, e_meta2_SKDB[0:1])
-        z_meta2_shared_ODB = z_meta2_shared_ODB + mix(
-            w_meta2_shared_OCB[:, 2:10],
-            e_meta2_SKDB[1:5].flatten(0, 1).unsqueeze(0),
+        z_shared = mix(gate_shared[:, 0:2] + self_gate[0:1], e[0:1])
+        z_shared = z_shared + mix(gate_shared[:, 2:10], e[1:5].flatten(0, 1).unsqueeze(0))
+        (gate_watch,) = self.projections_watch_path(torch.cat([x_watch, x_shared], dim=1))
+        gate_watch = gate_watch.softmax(1)
+        z_watch = mix(gate_watch[:, 0:2], e[0:1])
+        z_watch = z_watch + mix(gate_watch[:, 2:4] + self_gate[1:2], e[1:2])
+        heads__ = self.projections_interaction_path(torch.cat([x_interaction, x_shared], dim=1))
+        gate_interaction, gate_groups_2 = heads__[0:2]
+        gate_interaction = gate_interaction.softmax(1)
+        z_interaction = (
+            mix(gate_interaction[:, 0:2], e[0:1])
+            + mix(gate_interaction[:, 2:4] + self_gate[2:3], e[2:3])
+            + mix(gate_interaction[:, 4:8], e[3:5].flatten(0, 1).unsqueeze(0))
         )
-        logits_meta2_watch_path_GCB = self.projections_meta2_watch_path(
-            torch.cat([z_meta_watch_ODB, z_meta_shared_ODB], dim=1),
-        )[0]
-        w_meta2_watch_OCB = logits_meta2_watch_path_GCB.softmax(1)
-        w1_OKB = w_meta2_watch_OCB[:, 2:4] + s_meta2_SKB[1:2]
-        z_meta2_watch_ODB = mix(w_meta2_watch_OCB[:, 0:2], e_meta2_SKDB[0:1])
-        z_meta2_watch_ODB = z_meta2_watch_ODB + mix(w1_OKB, e_meta2_SKDB[1:2])
-        read_GNB = torch.cat([z_meta_interaction_ODB, z_meta_shared_ODB], dim=1)
-        heads = self.projections_meta2_interaction_path(read_GNB)
-        logits_meta2_interaction_path_of_interaction_GCB = heads[0]
-        logits_meta2_interaction_path_of_social_GCB = heads[1]
-        w_meta2_interaction_OCB = logits_meta2_interaction_path_of_interaction_GCB.softmax(1)
-        w1_OKB = w_meta2_interaction_OCB[:, 2:4] + s_meta2_SKB[2:3]
-        z_meta2_interaction_ODB = mix(w_meta2_interaction_OCB[:, 0:2], e_meta2_SKDB[0:1])
-        z_meta2_interaction_ODB = z_meta2_interaction_ODB + mix(w1_OKB, e_meta2_SKDB[2:3])
-        z_meta2_interaction_ODB = z_meta2_interaction_ODB + mix(
-            w_meta2_interaction_OCB[:, 4:8],
-            e_meta2_SKDB[3:5].flatten(0, 1).unsqueeze(0),
+        gate_groups_2 = gate_groups_2.softmax(1)
+        z_groups_2 = (
+            mix(gate_groups_2[:, 0:2], e[0:1])
+            + mix(gate_groups_2[:, 2:4], e[2:3])
+            + mix(gate_groups_2[:, 4:6] + self_gate[3:5], e[3:5])
         )
-        w_meta2_social_OCB = apart(logits_meta2_interaction_path_of_social_GCB, 2).softmax(1)
-        w2_OKB = w_meta2_social_OCB[:, 4:6] + s_meta2_SKB[3:5]
-        z_meta2_social_ODB = mix(w_meta2_social_OCB[:, 0:2], e_meta2_SKDB[0:1])
-        z_meta2_social_ODB = z_meta2_social_ODB + mix(w_meta2_social_OCB[:, 2:4], e_meta2_SKDB[2:3])
-        z_meta2_social_ODB = z_meta2_social_ODB + mix(w2_OKB, e_meta2_SKDB[3:5])
+        return z_shared, z_watch, z_interaction, z_groups_2
 
-        # layer task
-        low_task_shared_GCB, router_task_shared_GCB = self.projections_task_shared(
-            torch.cat([z_meta2_shared_ODB, z_meta2_interaction_ODB]),
+
+class TaskLayer(nn.Module):
+    """x_shared, x_interaction, x_watch [1, 48, B], x_groups_2 [2, 48, B] ->
+    z_click_to_finish [3, 32, B], z_follow_to_hate [6, 32, B].
+    """
+
+    def __init__(self):
+        super().__init__()
+        nodes = ("shared", "interaction")
+        watch_to_feedback = ("watch", "social", "feedback")
+        shared_to_hate = ("shared", "watch", "interaction", "social", "feedback", *TASKS)
+        self.projections_shared_to_interaction = Projections(  # nested.yaml:39
+            48,
+            down=[(named("feature_gates.task.{}.loras.{}.down", nodes, 2), 4)],
+            logits=[(named("feature_gates.task.{}.router", nodes), 2)],
+            inputs=2,
         )
-        heads = self.projections_task_watch(torch.cat([z_meta2_watch_ODB, z_meta2_social_ODB]))
-        low_task_watch_of_watch_GCB = heads[0]
-        low_task_watch_of_click_GCB = heads[1]
-        router_task_watch_of_watch_GCB = heads[2]
-        router_task_watch_of_click_GCB = heads[3]
-        own_task_watch_GCB = heads[4]
-        x_task_SNB = self.feature_gates_task(
-            torch.cat(
-                [
-                    z_meta2_shared_ODB,
-                    z_meta2_watch_ODB,
-                    z_meta2_interaction_ODB,
-                    z_meta2_social_ODB,
-                    z_meta2_watch_ODB.expand(3, -1, -1),
-                    z_meta2_social_ODB.repeat_interleave(3, 0),
-                ],
-            ),
-            torch.cat(
-                [
-                    low_task_shared_GCB[0:1],
-                    low_task_watch_of_watch_GCB[0:1],
-                    low_task_shared_GCB[1:2],
-                    low_task_watch_of_watch_GCB[1:3],
-                    apart(low_task_watch_of_click_GCB, 9),
-                ],
-            ),
-            torch.cat(
-                [
-                    router_task_shared_GCB[0:1],
-                    router_task_watch_of_watch_GCB[0:1],
-                    router_task_shared_GCB[1:2],
-                    router_task_watch_of_watch_GCB[1:3],
-                    apart(router_task_watch_of_click_GCB, 9),
-                ],
-            ),
-        )
-        e_task_SKDB = self.experts_task(x_task_SNB)
-        logits_task_watch_path_GCB = self.projections_task_watch_path(
-            torch.cat([z_meta2_watch_ODB, z_meta2_shared_ODB], dim=1),
-        )[0]
-        w_task_click_OCB = apart(logits_task_watch_path_GCB, 3).softmax(1)
-        s_task_SKB = apart(own_task_watch_GCB, 9).sigmoid()
-        w2_OKB = w_task_click_OCB[:, 2:3] + s_task_SKB[0:3]
-        z_task_click_ODB = mix(w_task_click_OCB[:, 0:1], e_task_SKDB[0:1])
-        z_task_click_ODB = z_task_click_ODB + mix(w_task_click_OCB[:, 1:2], e_task_SKDB[1:2])
-        z_task_click_ODB = z_task_click_ODB + mix(w2_OKB, e_task_SKDB[5:8])
-        read_GNB = torch.cat(
-            [
-                z_meta2_social_ODB,
-                z_meta2_interaction_ODB.expand(2, -1, -1),
-                z_meta2_shared_ODB.expand(2, -1, -1),
+        self.projections_watch_to_feedback = Projections(  # nested.yaml:39
+            48,
+            down=[
+                (named("feature_gates.task.{}.loras.{}.down", watch_to_feedback, 2), 4),
+                (named("feature_gates.task.{}.loras.{}.down", TASKS, 2), 4),
             ],
+            logits=[
+                (named("feature_gates.task.{}.router", watch_to_feedback), 2),
+                (named("feature_gates.task.{}.router", TASKS), 2),
+                (named("self_gates.task.{}.linears.0", TASKS), 1),
+            ],
+            inputs=3,
+        )
+        self.feature_gates = FeatureGates(  # nested.yaml:39
+            named("feature_gates.task.{}.loras.{}", shared_to_hate, 2),
+            48,
+            loras=2,
+            rank=4,
+        )
+        experts = named("experts.task.{}.{}", shared_to_hate)
+        self.experts = Experts(  # nested.yaml:36
+            1,
+            MLPs(experts, 48, 64, 32, last_bias=False),
+            BatchNormSwish(experts, 32, 1e-05, 0.1),
+        )
+        self.projections_watch_path = Projections(
+            96,
+            logits=[(named("gates.task.{}.linears.0", TASKS[:3]), 3)],
+        )
+        self.projections_groups_2_path = Projections(
+            144,
+            logits=[(named("gates.task.{}.linears.0", TASKS[3:]), 4)],
+            inputs=2,
+        )
+
+    def forward(self, x_shared, x_interaction, x_watch, x_groups_2):
+        heads = self.projections_shared_to_interaction(torch.cat([x_shared, x_interaction]))
+        down_shared_to_interaction, router_shared_to_interaction = heads[0:2]
+        heads_ = self.projections_watch_to_feedback(torch.cat([x_watch, x_groups_2]))
+        down_watch_to_feedback, down_tasks, router_watch_to_feedback = heads_[0:3]
+        router_tasks, self_gate = heads_[3:5]
+        x = torch.cat(
+            [
+                x_shared,
+                x_watch,
+                x_interaction,
+                x_groups_2,
+                x_watch.expand(3, -1, -1),
+                x_groups_2.repeat_interleave(3, 0),
+            ],
+        )
+        down = torch.cat(
+            [
+                down_shared_to_interaction[0:2],
+                down_watch_to_feedback[0:2],
+                down_shared_to_interaction[2:4],
+                down_watch_to_feedback[2:6],
+                down_tasks,
+            ],
+        )
+        router = torch.cat(
+            [
+                router_shared_to_interaction[0:1],
+                router_watch_to_feedback[0:1],
+                router_shared_to_interaction[1:2],
+                router_watch_to_feedback[1:3],
+                router_tasks,
+            ],
+        )
+        gated = self.feature_gates(x, down, router)
+        e = self.experts(gated)
+        (gate_click_to_finish,) = self.projections_watch_path(torch.cat([x_watch, x_shared], dim=1))
+        gate_click_to_finish = gate_click_to_finish.softmax(1)
+        self_gate = self_gate.sigmoid()
+        z_click_to_finish = (
+            mix(gate_click_to_finish[:, 0:1], e[0:1])
+            + mix(gate_click_to_finish[:, 1:2], e[1:2])
+            + mix(gate_click_to_finish[:, 2:3] + self_gate[0:3], e[5:8])
+        )
+        reads = torch.cat(
+            [x_groups_2, x_interaction.expand(2, -1, -1), x_shared.expand(2, -1, -1)],
             dim=1,
         )
-        logits_task_social_path_GCB = self.projections_task_social_path(read_GNB)[0]
-        w_task_follow_OCB = apart(logits_task_social_path_GCB, 6).softmax(1)
-        w3_OKB = w_task_follow_OCB[:, 3:4] + s_task_SKB[3:9]
-        z_task_follow_ODB = mix(w_task_follow_OCB[:, 0:1], e_task_SKDB[0:1])
-        z_task_follow_ODB = z_task_follow_ODB + mix(w_task_follow_OCB[:, 1:2], e_task_SKDB[2:3])
-        z_task_follow_ODB = z_task_follow_ODB + mix(w_task_follow_OCB[:, 2:3], e_task_SKDB[3:5])
-        z_task_follow_ODB = z_task_follow_ODB + mix(w3_OKB, e_task_SKDB[8:14])
+        (gate_follow_to_hate,) = self.projections_groups_2_path(reads)
+        gate_follow_to_hate = gate_follow_to_hate.softmax(1)
+        z_follow_to_hate = (
+            mix(gate_follow_to_hate[:, 0:1], e[0:1])
+            + mix(gate_follow_to_hate[:, 1:2], e[2:3])
+            + mix(gate_follow_to_hate[:, 2:3], e[3:5])
+            + mix(gate_follow_to_hate[:, 3:4] + self_gate[3:9], e[8:14])
+        )
+        return z_click_to_finish, z_follow_to_hate
 
-        # towers
-        return self.towers(torch.cat([z_task_click_ODB, z_task_follow_ODB])).squeeze(1)
+
+class Trunk(nn.Module):
+    """The expert hierarchy: x [B, 76] -> logits [T, B] in the order of TASKS."""
+
+    def __init__(self):
+        super().__init__()
+        self.meta = MetaLayer()
+        self.meta2 = Meta2Layer()
+        self.task = TaskLayer()
+        # nested.yaml:21, 22, 23, 24, 25, 26, …
+        self.towers = MLPs(named("towers.{}", TASKS), 32, 32, 1)
+        self.towers.init_prior([RATES.get(task, 0.5) for task in TASKS])
+
+    def forward(self, x):
+        x = Transpose.apply(x).unsqueeze(0)
+        z_shared, z_watch, z_interaction = self.meta(x)
+        z_shared, z_watch, z_interaction, z_groups_2 = self.meta2(z_shared, z_watch, z_interaction)
+        z_click_to_finish, z_follow_to_hate = self.task(
+            z_shared,
+            z_interaction,
+            z_watch,
+            z_groups_2,
+        )
+        return self.towers(torch.cat([z_click_to_finish, z_follow_to_hate])).squeeze(1)
 
 
 class Model(nn.Module):
@@ -732,560 +792,23 @@ def unwrapped(model):
     return model if inner is model else unwrapped(inner)
 
 
-# Tensor of the model, logical names of its parts, what fills the braces along its first axis.
-LOGICAL = (
-    ("features.table_16.weight", "features.{}.weight", TABLE_16),
-    ("features.table_8.weight", "features.{}.weight", TABLE_8),
-    ("features.table_4.weight", "features.{}.weight", TABLE_4),
-    (
-        "trunk.projections_meta.weight",
-        "feature_gates.meta.{}.loras.{}.down.weight",
-        LOW_META,
-        range(2),
-        slice(0, 48),
-    ),
-    (
-        "trunk.projections_meta.weight",
-        "feature_gates.meta.{}.router.weight",
-        ROUTER_META,
-        slice(48, 54),
-    ),
-    ("trunk.projections_meta.bias", "feature_gates.meta.{}.router.bias", ROUTER_META, slice(0, 6)),
-    (
-        "trunk.projections_meta.weight",
-        "gates.meta.{}.linears.0.weight",
-        LOGITS_META_OF_SHARED,
-        slice(54, 62),
-    ),
-    (
-        "trunk.projections_meta.bias",
-        "gates.meta.{}.linears.0.bias",
-        LOGITS_META_OF_SHARED,
-        slice(6, 14),
-    ),
-    (
-        "trunk.projections_meta.weight",
-        "gates.meta.{}.linears.0.weight",
-        LOGITS_META_OF_WATCH,
-        slice(62, 67),
-    ),
-    (
-        "trunk.projections_meta.bias",
-        "gates.meta.{}.linears.0.bias",
-        LOGITS_META_OF_WATCH,
-        slice(14, 19),
-    ),
-    (
-        "trunk.projections_meta.weight",
-        "gates.meta.{}.linears.0.weight",
-        LOGITS_META_OF_INTERACTION,
-        slice(67, 73),
-    ),
-    (
-        "trunk.projections_meta.bias",
-        "gates.meta.{}.linears.0.bias",
-        LOGITS_META_OF_INTERACTION,
-        slice(19, 25),
-    ),
-    (
-        "trunk.projections_meta.weight",
-        "self_gates.meta.{}.linears.0.weight",
-        OWN_META_OF_SHARED,
-        slice(73, 79),
-    ),
-    (
-        "trunk.projections_meta.bias",
-        "self_gates.meta.{}.linears.0.bias",
-        OWN_META_OF_SHARED,
-        slice(25, 31),
-    ),
-    (
-        "trunk.projections_meta.weight",
-        "self_gates.meta.{}.linears.0.weight",
-        OWN_META_OF_WATCH,
-        slice(79, 81),
-    ),
-    (
-        "trunk.projections_meta.bias",
-        "self_gates.meta.{}.linears.0.bias",
-        OWN_META_OF_WATCH,
-        slice(31, 33),
-    ),
-    (
-        "trunk.feature_gates_meta.up",
-        "feature_gates.meta.{}.loras.{}.up.weight",
-        FEATURE_GATES_META,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta_shared.mlps.weights.0",
-        "experts.meta.{}.{}.linears.0.weight",
-        EXPERTS_META_SHARED,
-        range(3),
-    ),
-    (
-        "trunk.experts_meta_shared.mlps.biases.0",
-        "experts.meta.{}.{}.linears.0.bias",
-        EXPERTS_META_SHARED,
-        range(3),
-    ),
-    (
-        "trunk.experts_meta_shared.mlps.weights.1",
-        "experts.meta.{}.{}.linears.1.weight",
-        EXPERTS_META_SHARED,
-        range(3),
-    ),
-    (
-        "trunk.experts_meta_shared.finish.0.weight",
-        "experts.meta.{}.{}.norm.weight",
-        EXPERTS_META_SHARED,
-        range(3),
-    ),
-    (
-        "trunk.experts_meta_shared.finish.0.bias",
-        "experts.meta.{}.{}.norm.bias",
-        EXPERTS_META_SHARED,
-        range(3),
-    ),
-    (
-        "trunk.experts_meta_shared.finish.0.statistics.running_mean",
-        "experts.meta.{}.{}.norm.running_mean",
-        EXPERTS_META_SHARED,
-        range(3),
-    ),
-    (
-        "trunk.experts_meta_shared.finish.0.statistics.running_var",
-        "experts.meta.{}.{}.norm.running_var",
-        EXPERTS_META_SHARED,
-        range(3),
-    ),
-    (
-        "trunk.experts_meta_watch.mlps.weights.0",
-        "experts.meta.{}.{}.linears.0.weight",
-        EXPERTS_META_WATCH,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta_watch.mlps.biases.0",
-        "experts.meta.{}.{}.linears.0.bias",
-        EXPERTS_META_WATCH,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta_watch.mlps.weights.1",
-        "experts.meta.{}.{}.linears.1.weight",
-        EXPERTS_META_WATCH,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta_watch.finish.0.weight",
-        "experts.meta.{}.{}.norm.weight",
-        EXPERTS_META_WATCH,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta_watch.finish.0.bias",
-        "experts.meta.{}.{}.norm.bias",
-        EXPERTS_META_WATCH,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta_watch.finish.0.statistics.running_mean",
-        "experts.meta.{}.{}.norm.running_mean",
-        EXPERTS_META_WATCH,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta_watch.finish.0.statistics.running_var",
-        "experts.meta.{}.{}.norm.running_var",
-        EXPERTS_META_WATCH,
-        range(2),
-    ),
-    (
-        "trunk.projections_meta2_shared.weight",
-        "feature_gates.meta2.{}.loras.{}.down.weight",
-        LOW_META2_SHARED,
-        range(2),
-        slice(0, 16),
-    ),
-    (
-        "trunk.projections_meta2_shared.weight",
-        "feature_gates.meta2.{}.router.weight",
-        ROUTER_META2_SHARED,
-        slice(16, 18),
-    ),
-    (
-        "trunk.projections_meta2_shared.bias",
-        "feature_gates.meta2.{}.router.bias",
-        ROUTER_META2_SHARED,
-        slice(0, 2),
-    ),
-    (
-        "trunk.projections_meta2_shared.weight",
-        "gates.meta2.{}.linears.0.weight",
-        LOGITS_META2_SHARED,
-        slice(18, 28),
-    ),
-    (
-        "trunk.projections_meta2_shared.bias",
-        "gates.meta2.{}.linears.0.bias",
-        LOGITS_META2_SHARED,
-        slice(2, 12),
-    ),
-    (
-        "trunk.projections_meta2_shared.weight",
-        "self_gates.meta2.{}.linears.0.weight",
-        OWN_META2_SHARED,
-        slice(28, 30),
-    ),
-    (
-        "trunk.projections_meta2_shared.bias",
-        "self_gates.meta2.{}.linears.0.bias",
-        OWN_META2_SHARED,
-        slice(12, 14),
-    ),
-    (
-        "trunk.projections_meta2_watch.weight",
-        "feature_gates.meta2.{}.loras.{}.down.weight",
-        LOW_META2_WATCH,
-        range(2),
-        slice(0, 16),
-    ),
-    (
-        "trunk.projections_meta2_watch.weight",
-        "feature_gates.meta2.{}.router.weight",
-        ROUTER_META2_WATCH,
-        slice(16, 18),
-    ),
-    (
-        "trunk.projections_meta2_watch.bias",
-        "feature_gates.meta2.{}.router.bias",
-        ROUTER_META2_WATCH,
-        slice(0, 2),
-    ),
-    (
-        "trunk.projections_meta2_watch.weight",
-        "self_gates.meta2.{}.linears.0.weight",
-        OWN_META2_WATCH,
-        slice(18, 20),
-    ),
-    (
-        "trunk.projections_meta2_watch.bias",
-        "self_gates.meta2.{}.linears.0.bias",
-        OWN_META2_WATCH,
-        slice(2, 4),
-    ),
-    (
-        "trunk.projections_meta2_interaction.weight",
-        "feature_gates.meta2.{}.loras.{}.down.weight",
-        LOW_META2_INTERACTION_OF_INTERACTION,
-        range(2),
-        slice(0, 16),
-    ),
-    (
-        "trunk.projections_meta2_interaction.weight",
-        "feature_gates.meta2.{}.loras.{}.down.weight",
-        LOW_META2_INTERACTION_OF_SOCIAL,
-        range(2),
-        slice(16, 48),
-    ),
-    (
-        "trunk.projections_meta2_interaction.weight",
-        "feature_gates.meta2.{}.router.weight",
-        ROUTER_META2_INTERACTION_OF_INTERACTION,
-        slice(48, 50),
-    ),
-    (
-        "trunk.projections_meta2_interaction.bias",
-        "feature_gates.meta2.{}.router.bias",
-        ROUTER_META2_INTERACTION_OF_INTERACTION,
-        slice(0, 2),
-    ),
-    (
-        "trunk.projections_meta2_interaction.weight",
-        "feature_gates.meta2.{}.router.weight",
-        ROUTER_META2_INTERACTION_OF_SOCIAL,
-        slice(50, 54),
-    ),
-    (
-        "trunk.projections_meta2_interaction.bias",
-        "feature_gates.meta2.{}.router.bias",
-        ROUTER_META2_INTERACTION_OF_SOCIAL,
-        slice(2, 6),
-    ),
-    (
-        "trunk.projections_meta2_interaction.weight",
-        "self_gates.meta2.{}.linears.0.weight",
-        OWN_META2_INTERACTION_OF_INTERACTION,
-        slice(54, 56),
-    ),
-    (
-        "trunk.projections_meta2_interaction.bias",
-        "self_gates.meta2.{}.linears.0.bias",
-        OWN_META2_INTERACTION_OF_INTERACTION,
-        slice(6, 8),
-    ),
-    (
-        "trunk.projections_meta2_interaction.weight",
-        "self_gates.meta2.{}.linears.0.weight",
-        OWN_META2_INTERACTION_OF_SOCIAL,
-        slice(56, 60),
-    ),
-    (
-        "trunk.projections_meta2_interaction.bias",
-        "self_gates.meta2.{}.linears.0.bias",
-        OWN_META2_INTERACTION_OF_SOCIAL,
-        slice(8, 12),
-    ),
-    (
-        "trunk.feature_gates_meta2.up",
-        "feature_gates.meta2.{}.loras.{}.up.weight",
-        FEATURE_GATES_META2,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta2.mlps.weights.0",
-        "experts.meta2.{}.{}.linears.0.weight",
-        EXPERTS_META2,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta2.mlps.biases.0",
-        "experts.meta2.{}.{}.linears.0.bias",
-        EXPERTS_META2,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta2.mlps.weights.1",
-        "experts.meta2.{}.{}.linears.1.weight",
-        EXPERTS_META2,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta2.finish.0.weight",
-        "experts.meta2.{}.{}.norm.weight",
-        EXPERTS_META2,
-        range(2),
-    ),
-    ("trunk.experts_meta2.finish.0.bias", "experts.meta2.{}.{}.norm.bias", EXPERTS_META2, range(2)),
-    (
-        "trunk.experts_meta2.finish.0.statistics.running_mean",
-        "experts.meta2.{}.{}.norm.running_mean",
-        EXPERTS_META2,
-        range(2),
-    ),
-    (
-        "trunk.experts_meta2.finish.0.statistics.running_var",
-        "experts.meta2.{}.{}.norm.running_var",
-        EXPERTS_META2,
-        range(2),
-    ),
-    (
-        "trunk.projections_meta2_watch_path.weight",
-        "gates.meta2.{}.linears.0.weight",
-        LOGITS_META2_WATCH_PATH,
-        slice(0, 4),
-    ),
-    (
-        "trunk.projections_meta2_watch_path.bias",
-        "gates.meta2.{}.linears.0.bias",
-        LOGITS_META2_WATCH_PATH,
-        slice(0, 4),
-    ),
-    (
-        "trunk.projections_meta2_interaction_path.weight",
-        "gates.meta2.{}.linears.0.weight",
-        LOGITS_META2_INTERACTION_PATH_OF_INTERACTION,
-        slice(0, 8),
-    ),
-    (
-        "trunk.projections_meta2_interaction_path.bias",
-        "gates.meta2.{}.linears.0.bias",
-        LOGITS_META2_INTERACTION_PATH_OF_INTERACTION,
-        slice(0, 8),
-    ),
-    (
-        "trunk.projections_meta2_interaction_path.weight",
-        "gates.meta2.{}.linears.0.weight",
-        LOGITS_META2_INTERACTION_PATH_OF_SOCIAL,
-        slice(8, 20),
-    ),
-    (
-        "trunk.projections_meta2_interaction_path.bias",
-        "gates.meta2.{}.linears.0.bias",
-        LOGITS_META2_INTERACTION_PATH_OF_SOCIAL,
-        slice(8, 20),
-    ),
-    (
-        "trunk.projections_task_shared.weight",
-        "feature_gates.task.{}.loras.{}.down.weight",
-        LOW_TASK_SHARED,
-        range(2),
-        slice(0, 8),
-    ),
-    (
-        "trunk.projections_task_shared.weight",
-        "feature_gates.task.{}.router.weight",
-        ROUTER_TASK_SHARED,
-        slice(8, 10),
-    ),
-    (
-        "trunk.projections_task_shared.bias",
-        "feature_gates.task.{}.router.bias",
-        ROUTER_TASK_SHARED,
-        slice(0, 2),
-    ),
-    (
-        "trunk.projections_task_watch.weight",
-        "feature_gates.task.{}.loras.{}.down.weight",
-        LOW_TASK_WATCH_OF_WATCH,
-        range(2),
-        slice(0, 8),
-    ),
-    (
-        "trunk.projections_task_watch.weight",
-        "feature_gates.task.{}.loras.{}.down.weight",
-        LOW_TASK_WATCH_OF_CLICK,
-        range(2),
-        slice(8, 32),
-    ),
-    (
-        "trunk.projections_task_watch.weight",
-        "feature_gates.task.{}.router.weight",
-        ROUTER_TASK_WATCH_OF_WATCH,
-        slice(32, 34),
-    ),
-    (
-        "trunk.projections_task_watch.bias",
-        "feature_gates.task.{}.router.bias",
-        ROUTER_TASK_WATCH_OF_WATCH,
-        slice(0, 2),
-    ),
-    (
-        "trunk.projections_task_watch.weight",
-        "feature_gates.task.{}.router.weight",
-        ROUTER_TASK_WATCH_OF_CLICK,
-        slice(34, 40),
-    ),
-    (
-        "trunk.projections_task_watch.bias",
-        "feature_gates.task.{}.router.bias",
-        ROUTER_TASK_WATCH_OF_CLICK,
-        slice(2, 8),
-    ),
-    (
-        "trunk.projections_task_watch.weight",
-        "self_gates.task.{}.linears.0.weight",
-        OWN_TASK_WATCH,
-        slice(40, 43),
-    ),
-    (
-        "trunk.projections_task_watch.bias",
-        "self_gates.task.{}.linears.0.bias",
-        OWN_TASK_WATCH,
-        slice(8, 11),
-    ),
-    (
-        "trunk.feature_gates_task.up",
-        "feature_gates.task.{}.loras.{}.up.weight",
-        FEATURE_GATES_TASK,
-        range(2),
-    ),
-    (
-        "trunk.experts_task.mlps.weights.0",
-        "experts.task.{}.{}.linears.0.weight",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    (
-        "trunk.experts_task.mlps.biases.0",
-        "experts.task.{}.{}.linears.0.bias",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    (
-        "trunk.experts_task.mlps.weights.1",
-        "experts.task.{}.{}.linears.1.weight",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    (
-        "trunk.experts_task.finish.0.weight",
-        "experts.task.{}.{}.norm.weight",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    ("trunk.experts_task.finish.0.bias", "experts.task.{}.{}.norm.bias", EXPERTS_TASK, range(1)),
-    (
-        "trunk.experts_task.finish.0.statistics.running_mean",
-        "experts.task.{}.{}.norm.running_mean",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    (
-        "trunk.experts_task.finish.0.statistics.running_var",
-        "experts.task.{}.{}.norm.running_var",
-        EXPERTS_TASK,
-        range(1),
-    ),
-    (
-        "trunk.projections_task_watch_path.weight",
-        "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_WATCH_PATH,
-        slice(0, 9),
-    ),
-    (
-        "trunk.projections_task_watch_path.bias",
-        "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_WATCH_PATH,
-        slice(0, 9),
-    ),
-    (
-        "trunk.projections_task_social_path.weight",
-        "gates.task.{}.linears.0.weight",
-        LOGITS_TASK_SOCIAL_PATH,
-        slice(0, 12),
-    ),
-    (
-        "trunk.projections_task_social_path.bias",
-        "gates.task.{}.linears.0.bias",
-        LOGITS_TASK_SOCIAL_PATH,
-        slice(0, 12),
-    ),
-    ("trunk.towers.weights.0", "towers.{}.linears.0.weight", TOWERS),
-    ("trunk.towers.biases.0", "towers.{}.linears.0.bias", TOWERS),
-    ("trunk.towers.weights.1", "towers.{}.linears.1.weight", TOWERS),
-    ("trunk.towers.biases.1", "towers.{}.linears.1.bias", TOWERS),
-)
+def logical_names(model):
+    """Where each logical name is: (tensor of the model, logical name, index of its part)."""
+    for path, module in unwrapped(model).named_modules():
+        for tensor, name, index in getattr(module, "logical", tuple)():
+            yield f"{path}.{tensor}".lstrip("."), name, index
 
 
-def logical_views(tensors):
+def logical_views(model, tensors):
     """Tensors by their name in the model -> views of their parts by logical name."""
-    views = {}
-    for tensor, pattern, *axes in LOGICAL:
-        if tensor not in tensors:
-            continue
-        if axes and isinstance(axes[0], dict):  # tables below each other: {name: rows}
-            names = [pattern.format(name) for name in axes[0]]
-            parts = tensors[tensor].split(list(axes[0].values()))
-        else:
-            rows = axes.pop() if isinstance(axes[-1], slice) else None
-            names = [pattern]
-            for axis in axes:
-                names = [name.replace("{}", str(step), 1) for name in names for step in axis]
-            parts = tensors[tensor].unbind()
-            if rows:  # some rows of each matrix, equally many for each name
-                share = len(names) // len(parts)
-                parts = [part for matrix in parts for part in matrix[rows].chunk(share)]
-        views.update(zip(names, parts, strict=True))
-    return views
+    return {n: tensors[tensor][i] for tensor, n, i in logical_names(model) if tensor in tensors}
 
 
 def logical_state(model):
     """All weights and running statistics by logical name, as views of the model's own tensors."""
     model = unwrapped(model)
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    return logical_views({name: tensor.detach() for name, tensor in tensors.items()})
+    return logical_views(model, {name: tensor.detach() for name, tensor in tensors.items()})
 
 
 def load_logical_state(model, state):

@@ -121,14 +121,14 @@ def test_header_names_hash_and_command() -> None:
 def test_blocks_name_the_lines_of_the_spec() -> None:
     text = generated(SMALL)
     lines = SMALL.splitlines()
-    tower = text.partition("        self.towers = MLPs(")[0].splitlines()[-1]
-    assert tower.startswith("        # click, finish, like, follow  (small.yaml:")
+    places = {name: 1 + lines.index(f"  {name}: {{}}") for name in ("finish", "like", "follow")}
+    numbers = ", ".join(map(str, places.values()))
+    tower = text.partition("self.towers = MLPs(")[2].splitlines()[0]
+    assert tower.endswith(f"# small.yaml:{places['finish'] - 1}, {numbers}")
     number = 1 + lines.index("gates: {feature: {loras: 2, rank: 2}}")
-    assert f"(small.yaml:{number})\n        self.feature_gates_meta" in text
-    assert "(default)\n        self.feature_gates_meta" not in text
-    assert "(default)\n        self.feature_gates_meta" in generated(
-        SMALL.replace(lines[number - 1], "")
-    )
+    assert f"self.feature_gates = FeatureGates(  # small.yaml:{number}\n" in text
+    default = generated(SMALL.replace(lines[number - 1], ""))
+    assert "self.feature_gates = FeatureGates(\n" in default
 
 
 def test_description_cannot_break_out_of_the_docstring() -> None:

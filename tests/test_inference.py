@@ -120,7 +120,7 @@ def gradients(model: nn.Module, module: ModuleType) -> dict[str, Tensor]:
         name: torch.zeros_like(p) if p.grad is None else p.grad
         for name, p in model.named_parameters()
     }
-    return dict(module.logical_views(grads))
+    return dict(module.logical_views(model, grads))
 
 
 def test_pruning_drops_what_nothing_needs() -> None:

@@ -28,7 +28,7 @@ def code() -> Any:
 
 def ours(code: Any, dtype: torch.dtype = torch.float64) -> nn.Module:
     torch.manual_seed(0)
-    norm: nn.Module = code.BatchNormSwish(EXPERTS, WIDTH, EPS, MOMENTUM)
+    norm: nn.Module = code.BatchNormSwish([f"e{i}" for i in range(EXPERTS)], WIDTH, EPS, MOMENTUM)
     with torch.no_grad():
         for tensor in (*norm.parameters(), *norm.buffers()):
             tensor.uniform_(0.5, 2)

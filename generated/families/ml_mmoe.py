@@ -69,109 +69,128 @@ RATES = {
     "click": 0.45, "long_view": 0.32, "finish": 0.16, "like": 0.017, "profile_enter": 0.019,
     "comment_stay": 0.045, "comment": 0.0026, "follow": 0.0013, "repost": 0.0009, "hate": 0.0008,
 }
-
-# Which nodes of the task tree lie along the first axis of each batch.
-EXPERTS_META = EXPERTS_TASK = ("shared",)
-LOGITS_META_OF_SHARED_0 = (
-    "shared.0", "shared.1", "shared.2", "shared.3", "shared.4", "shared.5", "shared.6", "shared.7",
-)
-LOGITS_META_OF_CLICK = TOWERS = (
-    "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
-    "repost", "hate",
-)
 # fmt: on
 
 
-def apart(t_GCB, count):
-    """What is made of G inputs in G wide GEMMs, one below the other: [count, G/count * C, B]."""
-    return t_GCB.unflatten(1, (count // len(t_GCB), -1)).flatten(0, 1)
+def named(pattern, nodes, count=1):
+    """Logical names: the pattern for each node, where it has two fields also for each number."""
+    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
 
 
-class MLPs(nn.Module):
-    """M MLPs of one shape as batched GEMMs: x [G, N, B] -> [M, out, B].
+class Stack(nn.Module):
+    """A module whose tensors are stacked: their first axis has a part for each logical name."""
 
-    Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide GEMM.
+    def __init__(self, names):
+        super().__init__()
+        self.names = tuple(names)
+
+    def logical(self):
+        """The logical names of the module's own tensors: (tensor, name, index of the part)."""
+        tensors = (*self.named_parameters(recurse=False), *self.named_buffers(recurse=False))
+        for i, name in enumerate(self.names):
+            yield from ((tensor, f"{name}.{tensor}", i) for tensor, _ in tensors)
+
+
+class MLPs(Stack):
+    """M MLPs of one shape as batched products: x [G, N, B] -> [M, out, B].
+
+    Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide product.
     """
 
-    def __init__(self, count, widths, activation=F.relu, last_bias=True):
-        super().__init__()
+    def __init__(self, names, *widths, activation=F.relu, last_bias=True):
+        super().__init__(names)
         self.activation = activation
         self.weights = nn.ParameterList()  # one [M, out, in] for each layer
         self.biases = nn.ParameterList()
         for i, n_out in enumerate(widths[1:]):
             bound = widths[i] ** -0.5  # as nn.Linear initialises
-            self.weights.append(torch.empty(count, n_out, widths[i]).uniform_(-bound, bound))
+            self.weights.append(torch.empty(len(names), n_out, widths[i]).uniform_(-bound, bound))
             if last_bias or i < len(widths) - 2:
-                self.biases.append(torch.empty(count, n_out).uniform_(-bound, bound))
+                self.biases.append(torch.empty(len(names), n_out).uniform_(-bound, bound))
 
-    def start_at(self, rates):
+    def init_prior(self, rates):
         """Set the last bias of each MLP to the log-odds of a base rate, where training starts."""
         with torch.no_grad():
             self.biases[-1].copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
-    def forward(self, x_GNB):
+    def logical(self):
+        for i, name in enumerate(self.names):
+            for layer in range(len(self.weights)):
+                yield f"weights.{layer}", f"{name}.linears.{layer}.weight", i
+            for layer in range(len(self.biases)):
+                yield f"biases.{layer}", f"{name}.linears.{layer}.bias", i
+
+    def forward(self, x):
         first = self.weights[0]
-        wide_GCN = first.view(len(x_GNB), -1, x_GNB.shape[1])
-        u_MNB = apart(torch.bmm(wide_GCN, x_GNB), len(first))
+        wide = first.view(len(x), -1, x.shape[1])
+        u = torch.bmm(wide, x).unflatten(1, (len(first) // len(x), -1)).flatten(0, 1)
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u_MNB = torch.bmm(weight, self.activation(u_MNB))
+                u = torch.bmm(weight, self.activation(u))
             if i < len(self.biases):
-                u_MNB = u_MNB + self.biases[i].unsqueeze(-1).to(u_MNB.dtype)
-        return u_MNB
+                u = u + self.biases[i].unsqueeze(-1).to(u.dtype)
+        return u
 
 
 class Experts(nn.Module):
-    """S expert sets of K experts each: x [G, N, B] -> e [S, K, D, B].
+    """S sets of `count` experts each: x [G, N, B] -> e [S, count, D, B].
 
-    M = S * K MLPs; norm and activation behind their last layers work on u [M, D, B].
+    Norm and activation after the last layers of their MLPs work on u [S * count, D, B].
     """
 
-    def __init__(self, experts, mlps, *finish):
+    def __init__(self, count, mlps, *norm_act):
         super().__init__()
-        self.experts = experts
+        self.count = count
         self.mlps = mlps
-        self.finish = nn.Sequential(*finish)
+        self.norm_act = nn.Sequential(*norm_act)
 
-    def forward(self, x_GNB):
-        return self.finish(self.mlps(x_GNB)).unflatten(0, (-1, self.experts))
+    def forward(self, x):
+        return self.norm_act(self.mlps(x)).unflatten(0, (-1, self.count))
 
 
 class Projections(nn.Module):
-    """All Linears of gates that read a value as one: x [G, N, B] -> a tuple of [G, C, B].
+    """All Linears of gates that read a value as one: x [G, N, B] -> a tensor for each section.
 
-    Each of the G values has one wide GEMM. `bare` and `biased` are the numbers of outputs C: the
-    low ranks of LoRAs have no bias, the logits of routers, gates and self gates have one.
+    A section is (logical names of Linears, rows of each) and becomes [names, rows, B]; each of the
+    G inputs has its share of the names, and one wide product.
     """
 
-    def __init__(self, count, width, bare, biased):
+    def __init__(self, width, logits, inputs=1):
         super().__init__()
-        self.bare, self.biased = bare, biased
-        outputs, bound = sum(bare) + sum(biased), width**-0.5
-        self.weight = nn.Parameter(torch.empty(count, outputs, width).uniform_(-bound, bound))
-        self.bias = None
-        if biased:
-            self.bias = nn.Parameter(torch.empty(count, sum(biased)).uniform_(-bound, bound))
+        self.inputs, self.sections = inputs, tuple(logits)
+        self.logits = [len(names) // inputs * each for names, each in logits]
+        bound = width**-0.5
+        weight = torch.empty(inputs, sum(self.logits), width).uniform_(-bound, bound)
+        self.weight = nn.Parameter(weight)
+        bias = torch.empty(inputs, sum(self.logits)).uniform_(-bound, bound)
+        self.bias = nn.Parameter(bias)
 
-    def forward(self, x_GNB):
-        t_GCB = torch.bmm(self.weight, x_GNB)
-        if not self.biased:
-            return t_GCB.split(self.bare, dim=1)
-        if not self.bare:
-            bias = self.bias.unsqueeze(-1)
-            return (t_GCB + bias.to(t_GCB.dtype)).split(self.biased, dim=1)
-        low, logits = t_GCB.split([sum(self.bare), sum(self.biased)], dim=1)
-        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
-        return (*low.split(self.bare, dim=1), *logits.split(self.biased, dim=1))
+    def logical(self):
+        start = 0
+        for names, each in self.sections:
+            share = len(names) // self.inputs
+            for i, name in enumerate(names):
+                at = start + i % share * each
+                yield "weight", f"{name}.weight", (i // share, slice(at, at + each))
+                yield "bias", f"{name}.bias", (i // share, slice(at, at + each))
+            start += share * each
+
+    def forward(self, x):
+        t = torch.bmm(self.weight, x)
+        parts = (t + self.bias.unsqueeze(-1).to(t.dtype)).split(self.logits, dim=1)
+        return [
+            part.unflatten(1, (-1, each)).flatten(0, 1)
+            for part, (_, each) in zip(parts, self.sections, strict=True)
+        ]
 
 
-def mix(w_OKB, e_GKDB):
-    """Weighted sums over the K experts [O, D, B]; each of the G sets serves O/G outputs.
+def mix(w, e):
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
 
-    A self gate is a second mixture of the same experts: its weights add to the gate's before.
+    A self gate is a second mixture of the same experts: its weights are added to the gate's.
     """
-    w_GOK1B = w_OKB.unflatten(0, (e_GKDB.shape[0], -1)).unsqueeze(3)
-    return (w_GOK1B * e_GKDB.unsqueeze(1)).sum(2).flatten(0, 1)
+    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
+    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
 def bucket_rows(x_B, boundaries):
@@ -206,10 +225,17 @@ class Table(nn.Module):
 
     def __init__(self, width, sizes, shared):
         super().__init__()
+        self.sizes = sizes
         ends = torch.tensor(list(sizes.values())).cumsum(0).tolist()
         starts = dict(zip(sizes, [0, *ends[:-1]], strict=True))
         self.starts = {name: starts[shared.get(name, name)] for name in (*sizes, *shared)}
         self.weight = nn.Parameter(torch.empty(ends[-1], width).normal_(std=0.05))
+
+    def logical(self):
+        end = 0
+        for name, rows in self.sizes.items():
+            end += rows
+            yield "weight", f"features.{name}.weight", slice(end - rows, end)
 
     def forward(self, rows):
         rows = {name: rows[name] + start for name, start in self.starts.items()}
@@ -370,6 +396,27 @@ class Features(nn.Module):
             exact = torch.tensor(numbers, dtype=torch.float64)
             self.register_buffer(f"{name}_boundaries", exact, persistent=False)
         self.encoders = nn.ModuleDict({"history": Din(24, 48, [36], dice=(1e-05, 0.1))})
+
+    def logical(self):
+        yield "encoders.history.layers.0.weight", "features.history.encoder.layers.0.weight", ...
+        yield "encoders.history.layers.0.bias", "features.history.encoder.layers.0.bias", ...
+        yield (
+            "encoders.history.layers.0.dice.alpha",
+            "features.history.encoder.layers.0.dice.alpha",
+            ...,
+        )
+        yield (
+            "encoders.history.layers.0.dice.running_mean",
+            "features.history.encoder.layers.0.dice.running_mean",
+            ...,
+        )
+        yield (
+            "encoders.history.layers.0.dice.running_var",
+            "features.history.encoder.layers.0.dice.running_var",
+            ...,
+        )
+        yield "encoders.history.out.weight", "features.history.encoder.out.weight", ...
+        yield "encoders.history.out.bias", "features.history.encoder.out.bias", ...
 
     def forward(self, features):
         exists = {
@@ -537,65 +584,99 @@ class Features(nn.Module):
         return torch.cat([parts[name] for name in PARTS], dim=1)
 
 
-def turned(x):
+def transposed(x):
     """x [B, V] -> [V, B], or back, in memory too.
 
-    `as_strided` has torch.compile write it there, not turn x in each kernel that reads it.
+    `as_strided` has torch.compile write it there, not transpose x in each kernel that reads it.
     """
-    turned_x = x.T.contiguous()
-    return turned_x.as_strided(turned_x.shape, turned_x.stride())
+    x = x.T.contiguous()
+    return x.as_strided(x.shape, x.stride())
 
 
-class Turn(torch.autograd.Function):
+class Transpose(torch.autograd.Function):
     """x [B, V] -> [V, B], in memory too.
 
-    So is its gradient before tables read it: inductor of torch 2.13 adds gradients that it turns
-    meanwhile to the wrong rows on a CPU.
+    So is its gradient before tables read it: inductor of torch 2.13 adds gradients that it
+    transposes meanwhile to the wrong rows on a CPU.
     """
 
     @staticmethod
-    def forward(ctx, x_BV):
-        return turned(x_BV)
+    def forward(ctx, x):
+        return transposed(x)
 
     @staticmethod
-    def backward(ctx, grad_VB):
-        return turned(grad_VB)
+    def backward(ctx, grad):
+        return transposed(grad)
 
 
-class Trunk(nn.Module):
-    """The expert hierarchy: v [B, 446] -> logits [T, B] in the order of TASKS.
-
-    Inside, the batch is the last axis: statistics of it are sums along memory, and what a GEMM puts
-    out lies as the next one reads it, also that of many experts.
-    """
+class MetaLayer(nn.Module):
+    """x [1, V, B] -> z_0_shared_to_7_shared [8, 64, B], gate_task [10, C, B]."""
 
     def __init__(self):
         super().__init__()
-        # shared  (ml_mmoe.yaml:10)
-        self.experts_meta = Experts(8, MLPs(8, (446, 128, 64)), nn.ReLU())
-        # input  (ml_mmoe.yaml:6)
-        self.projections_meta = Projections(1, 446, [], [64, 80])
-        # shared  (ml_mmoe.yaml:10)
-        self.experts_task = Experts(8, MLPs(8, (64, 128, 64)), nn.ReLU())
-        # click, long_view and 8 more  (kuairand.yaml:87, 88, 89, 90, 91, 92, …)
-        self.towers = MLPs(10, (64, 32, 1))
-        self.towers.start_at([RATES.get(task, 0.5) for task in TOWERS])
+        experts = named("experts.meta.{}.{}", ("shared",), 8)
+        self.experts = Experts(8, MLPs(experts, 446, 128, 64), nn.ReLU())  # ml_mmoe.yaml:10
+        self.projections = Projections(  # ml_mmoe.yaml:6
+            446,
+            logits=[
+                (
+                    named(
+                        "gates.meta.{}.linears.0",
+                        (
+                            "shared.0",
+                            "shared.1",
+                            "shared.2",
+                            "shared.3",
+                            "shared.4",
+                            "shared.5",
+                            "shared.6",
+                            "shared.7",
+                        ),
+                    ),
+                    8,
+                ),
+                (named("gates.task.{}.linears.0", TASKS), 8),
+            ],
+        )
 
-    def forward(self, x_BV):
-        x_1VB = Turn.apply(x_BV).unsqueeze(0)
-        # layer meta
-        e_meta_SKDB = self.experts_meta(x_1VB)
-        logits_meta_of_shared_0_GCB, logits_meta_of_click_GCB = self.projections_meta(x_1VB)
-        w_meta_OCB = apart(logits_meta_of_shared_0_GCB, 8).softmax(1)
-        z_meta_ODB = mix(w_meta_OCB, e_meta_SKDB)
+    def forward(self, x):
+        e = self.experts(x)
+        gate, gate_task = self.projections(x)
+        gate = gate.softmax(1)
+        z_0_shared_to_7_shared = mix(gate, e)
+        return z_0_shared_to_7_shared, gate_task
 
-        # layer task
-        e_task_SKDB = self.experts_task(z_meta_ODB)
-        w_task_OCB = apart(logits_meta_of_click_GCB, 10).softmax(1)
-        z_task_ODB = mix(w_task_OCB, e_task_SKDB)
 
-        # towers
-        return self.towers(z_task_ODB).squeeze(1)
+class TaskLayer(nn.Module):
+    """x_0_shared_to_7_shared [8, 64, B], gate_task_of_meta [10, C, B] -> z_tasks [10, 64, B]."""
+
+    def __init__(self):
+        super().__init__()
+        experts = named("experts.task.{}.{}", ("shared",), 8)
+        self.experts = Experts(8, MLPs(experts, 64, 128, 64), nn.ReLU())  # ml_mmoe.yaml:10
+
+    def forward(self, x_0_shared_to_7_shared, gate_task_of_meta):
+        e = self.experts(x_0_shared_to_7_shared)
+        gate_task_of_meta = gate_task_of_meta.softmax(1)
+        return mix(gate_task_of_meta, e)
+
+
+class Trunk(nn.Module):
+    """The expert hierarchy: x [B, 446] -> logits [T, B] in the order of TASKS."""
+
+    def __init__(self):
+        super().__init__()
+        self.meta = MetaLayer()
+        self.task = TaskLayer()
+        # kuairand.yaml:87, 88, 89, 90, 91, 92, …
+        self.towers = MLPs(named("towers.{}", TASKS), 64, 32, 1)
+        self.towers.init_prior([RATES.get(task, 0.5) for task in TASKS])
+
+    def forward(self, x):
+        x = Transpose.apply(x).unsqueeze(0)
+        z_0_shared_to_7_shared, gate_task = self.meta(x)
+        z_tasks = self.task(z_0_shared_to_7_shared, gate_task)
+        return self.towers(z_tasks).squeeze(1)
 
 
 class Model(nn.Module):
@@ -679,135 +760,23 @@ def unwrapped(model):
     return model if inner is model else unwrapped(inner)
 
 
-# Tensor of the model, logical names of its parts, what fills the braces along its first axis.
-LOGICAL = (
-    ("features.table_16.weight", "features.{}.weight", TABLE_16),
-    ("features.table_8.weight", "features.{}.weight", TABLE_8),
-    ("features.encoders.history.layers.0.weight", "features.history.encoder.layers.0.weight"),
-    ("features.encoders.history.layers.0.bias", "features.history.encoder.layers.0.bias"),
-    (
-        "features.encoders.history.layers.0.dice.alpha",
-        "features.history.encoder.layers.0.dice.alpha",
-    ),
-    (
-        "features.encoders.history.layers.0.dice.running_mean",
-        "features.history.encoder.layers.0.dice.running_mean",
-    ),
-    (
-        "features.encoders.history.layers.0.dice.running_var",
-        "features.history.encoder.layers.0.dice.running_var",
-    ),
-    ("features.encoders.history.out.weight", "features.history.encoder.out.weight"),
-    ("features.encoders.history.out.bias", "features.history.encoder.out.bias"),
-    (
-        "trunk.experts_meta.mlps.weights.0",
-        "experts.meta.{}.{}.linears.0.weight",
-        EXPERTS_META,
-        range(8),
-    ),
-    (
-        "trunk.experts_meta.mlps.biases.0",
-        "experts.meta.{}.{}.linears.0.bias",
-        EXPERTS_META,
-        range(8),
-    ),
-    (
-        "trunk.experts_meta.mlps.weights.1",
-        "experts.meta.{}.{}.linears.1.weight",
-        EXPERTS_META,
-        range(8),
-    ),
-    (
-        "trunk.experts_meta.mlps.biases.1",
-        "experts.meta.{}.{}.linears.1.bias",
-        EXPERTS_META,
-        range(8),
-    ),
-    (
-        "trunk.projections_meta.weight",
-        "gates.meta.{}.linears.0.weight",
-        LOGITS_META_OF_SHARED_0,
-        slice(0, 64),
-    ),
-    (
-        "trunk.projections_meta.bias",
-        "gates.meta.{}.linears.0.bias",
-        LOGITS_META_OF_SHARED_0,
-        slice(0, 64),
-    ),
-    (
-        "trunk.projections_meta.weight",
-        "gates.task.{}.linears.0.weight",
-        LOGITS_META_OF_CLICK,
-        slice(64, 144),
-    ),
-    (
-        "trunk.projections_meta.bias",
-        "gates.task.{}.linears.0.bias",
-        LOGITS_META_OF_CLICK,
-        slice(64, 144),
-    ),
-    (
-        "trunk.experts_task.mlps.weights.0",
-        "experts.task.{}.{}.linears.0.weight",
-        EXPERTS_TASK,
-        range(8),
-    ),
-    (
-        "trunk.experts_task.mlps.biases.0",
-        "experts.task.{}.{}.linears.0.bias",
-        EXPERTS_TASK,
-        range(8),
-    ),
-    (
-        "trunk.experts_task.mlps.weights.1",
-        "experts.task.{}.{}.linears.1.weight",
-        EXPERTS_TASK,
-        range(8),
-    ),
-    (
-        "trunk.experts_task.mlps.biases.1",
-        "experts.task.{}.{}.linears.1.bias",
-        EXPERTS_TASK,
-        range(8),
-    ),
-    ("trunk.towers.weights.0", "towers.{}.linears.0.weight", TOWERS),
-    ("trunk.towers.biases.0", "towers.{}.linears.0.bias", TOWERS),
-    ("trunk.towers.weights.1", "towers.{}.linears.1.weight", TOWERS),
-    ("trunk.towers.biases.1", "towers.{}.linears.1.bias", TOWERS),
-)
+def logical_names(model):
+    """Where each logical name is: (tensor of the model, logical name, index of its part)."""
+    for path, module in unwrapped(model).named_modules():
+        for tensor, name, index in getattr(module, "logical", tuple)():
+            yield f"{path}.{tensor}".lstrip("."), name, index
 
 
-def logical_views(tensors):
+def logical_views(model, tensors):
     """Tensors by their name in the model -> views of their parts by logical name."""
-    views = {}
-    for tensor, pattern, *axes in LOGICAL:
-        if tensor not in tensors:
-            continue
-        if not axes:
-            views[pattern] = tensors[tensor]
-            continue
-        if isinstance(axes[0], dict):  # tables below each other: {name: rows}
-            names = [pattern.format(name) for name in axes[0]]
-            parts = tensors[tensor].split(list(axes[0].values()))
-        else:
-            rows = axes.pop() if isinstance(axes[-1], slice) else None
-            names = [pattern]
-            for axis in axes:
-                names = [name.replace("{}", str(step), 1) for name in names for step in axis]
-            parts = tensors[tensor].unbind()
-            if rows:  # some rows of each matrix, equally many for each name
-                share = len(names) // len(parts)
-                parts = [part for matrix in parts for part in matrix[rows].chunk(share)]
-        views.update(zip(names, parts, strict=True))
-    return views
+    return {n: tensors[tensor][i] for tensor, n, i in logical_names(model) if tensor in tensors}
 
 
 def logical_state(model):
     """All weights and running statistics by logical name, as views of the model's own tensors."""
     model = unwrapped(model)
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    return logical_views({name: tensor.detach() for name, tensor in tensors.items()})
+    return logical_views(model, {name: tensor.detach() for name, tensor in tensors.items()})
 
 
 def load_logical_state(model, state):

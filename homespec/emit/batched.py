@@ -7,20 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
 
-from homespec.emit.block import Block, Logical, Scope, Variable
-from homespec.emit.gating import emit_feature_gates, emit_gates, emit_projections
-from homespec.emit.layout import Expr, Group, call, flat, literal
-from homespec.emit.slices import follows, inputs, part, runs, stacked
-from homespec.emit.stacks import (
-    input_of,
-    members_of,
-    mlp_logical,
-    mlps,
-    places_of,
-    variable_name,
-)
+from homespec.emit.block import Block
+from homespec.emit.gates import ROOM, emit_feature_gates, emit_gates, emit_projections
+from homespec.emit.layout import Expr, Group, Sum, call, flat, literal
+from homespec.emit.naming import members_of, places_of
+from homespec.emit.scope import Scope, follows, runs
+from homespec.emit.stacks import mlps
 from homespec.nodes import (
     Batch,
     ExpertSet,
@@ -35,39 +28,34 @@ from homespec.nodes import (
     Tower,
 )
 
-N = TypeVar("N", bound=Node)
+
+def emit_batch(batch: Batch, scope: Scope) -> Block:
+    """The block of a batch; its value joins the scope."""
+    return EMITTERS[type(batch.members[0])](batch, scope)
 
 
-def emit_batch(batch: Batch, variables: Scope) -> Block:
-    """The block of a batch; its variable joins `variables`."""
-    block = EMITTERS[type(batch.members[0])](batch, variables)
-    if not isinstance(batch.members[0], Projection):
-        variables[batch.name] = Variable(variable_name(batch), len(batch.members))
-    return block
-
-
-def emit_single_choice(gate: Gate, variables: Scope) -> Block:
+def emit_single_choice(gate: Gate, scope: Scope) -> Block:
     """A gate over one expert: the weight 1, no weights to learn."""
-    name = f"w_{gate.layer}_{gate.identifier}_11B"
-    variables[gate.name] = Variable(name)
-    return Block(gate, forward=[(name, "x_1VB.new_ones(1, 1, x_1VB.shape[-1])")])
+    name = scope.define(gate.name, f"gate_{gate.identifier}", 1)
+    x = scope.variable(scope.values.of_node["input"])
+    return Block(gate, forward=[(name, f"{x}.new_ones(1, 1, {x}.shape[-1])")])
 
 
-def _experts(batch: Batch, variables: Scope) -> Block:
+def _experts(batch: Batch, scope: Scope) -> Block:
     members, first = members_of(batch, ExpertSet)
-    axes = (places_of(members), first.count)
-    tensor, pattern = f"trunk.{batch.name}", f"experts.{first.layer}.{{}}.{{}}"
-    total = len(members) * first.count
-    finish, logical, uses = _finish(first, total, tensor, pattern, axes)
-    stack = mlps(total, first.widths, first.hidden_activation, first.last_bias)
-    make = call("Experts", str(first.count), stack, *finish)
-    layers = len(first.widths) - 1
-    read = inputs([reads for m in members for reads in _each(m)], variables)
+    module = scope.module(batch)
+    suffix = scope.naming.suffix(batch)
+    names = scope.fresh(f"experts{suffix}")
+    pattern = f"experts.{first.layer}.{{}}.{{}}"
+    finish, uses = _norm_act(first, names)
+    stack = mlps(names, first.widths, first.hidden_activation, first.last_bias)
+    read = scope.inputs([reads for m in members for reads in _each(m)])
+    name = scope.define(batch.name, f"e{suffix}", len(members))
+    many = scope.named(pattern, places_of(members), first.count)
     return Block(
         batch,
-        init=[(f"self.{batch.name}", make)],
-        forward=[(variable_name(batch), call(f"self.{batch.name}", read))],
-        logical=mlp_logical(f"{tensor}.mlps", pattern, axes, layers, first.last_bias) + logical,
+        init=[(names, many), (module, call("Experts", str(first.count), stack, *finish))],
+        forward=[(name, call(module, read))],
         uses={"Experts", "MLPs", *uses},
     )
 
@@ -77,102 +65,93 @@ def _each(experts: ExpertSet) -> list[tuple[Port, ...]]:
     return [(port,) for port in experts.reads]
 
 
-def _finish(
-    first: ExpertSet, total: int, tensor: str, pattern: str, axes: tuple[Any, ...]
-) -> tuple[list[Expr], list[Logical], set[str]]:
-    """Norm and activation behind the last Linear: modules, logical names, classes."""
-    statistics = (str(total), str(first.width), literal(first.eps), literal(first.momentum))
-    finish: list[Expr] = []
-    logical: list[Logical] = []
+def _norm_act(first: ExpertSet, names: str) -> tuple[list[Expr], set[str]]:
+    """Norm and activation after the last Linear: modules and their classes."""
+    options = (names, str(first.width), literal(first.eps), literal(first.momentum))
+    if (first.norm, first.activation) == ("batch", "swish"):
+        return [call("BatchNormSwish", *options)], {"BatchNorm", "BatchNormSwish"}
+    made: list[Expr] = []
     uses: set[str] = set()
-
-    def add(cls: str, make: Expr, parts: dict[str, str]) -> None:
-        at = f"{tensor}.finish.{len(finish)}"
-        finish.append(make)
-        logical.extend(
-            Logical(f"{at}.{own}", f"{pattern}.{name}", axes) for own, name in parts.items()
-        )
-        uses.add(cls)
-
-    running = {f"statistics.running_{s}": f"running_{s}" for s in ("mean", "var")}
     if first.norm == "batch":
-        parts = {"weight": "norm.weight", "bias": "norm.bias"}
-        parts |= {own: f"norm.{name}" for own, name in running.items()}
-        if first.activation == "swish":
-            add("BatchNormSwish", call("BatchNormSwish", *statistics), parts)
-            return finish, logical, {*uses, "BatchNorm"}
-        add("BatchNorm", call("BatchNorm", *statistics), parts)
+        made.append(call("BatchNorm", *options))
+        uses |= {"BatchNorm", "BatchNorm.forward"}
     elif first.norm == "layer":
-        parts = {"weight": "norm.weight", "bias": "norm.bias"}
-        add("LayerNorm", call("LayerNorm", *statistics[:3]), parts)
+        made.append(call("LayerNorm", *options[:3]))
+        uses.add("LayerNorm")
     if first.activation == "dice":
-        parts = {"alpha": "dice.alpha"} | {own: f"dice.{name}" for own, name in running.items()}
-        add("Dice", call("Dice", *statistics), parts)
+        made.append(call("Dice", *options))
+        uses.add("Dice")
     elif first.activation == "folded_dice":
-        parts = {own: f"dice.{own}" for own in ("alpha", "scale", "shift")}
-        add("FoldedDice", call("FoldedDice", *statistics[:2]), parts)
+        made.append(call("FoldedDice", *options[:2]))
+        uses.add("FoldedDice")
     elif first.activation != "none":
-        finish.append("nn.SiLU()" if first.activation == "swish" else "nn.ReLU()")
-    return finish, logical, uses
+        made.append("nn.SiLU()" if first.activation == "swish" else "nn.ReLU()")
+    return made, uses
 
 
-def _states(batch: Batch, variables: Scope) -> Block:
+def _states(batch: Batch, scope: Scope) -> Block:
     """A mixture: some of the gate's weights are for each set that it reads, one sum for each."""
     members, first = members_of(batch, Mix)
-    target = variable_name(batch)
-    if not first.gated:
-        lone = _ungated(target, members, variables)
-        return Block(batch, forward=lone, uses=_mixers(lone))
-    whole = stacked([m.gate for m in members], variables)
-    weights = flat(whole)
-    terms = _terms(members)
+    label = scope.naming.label(members)
+    uses = {"mix"}
     forward: list[tuple[str, Expr]] = []
-    if isinstance(whole, Group):
-        forward.append(("w_OCB", whole))
-        weights = "w_OCB"
-    sums, start = [], 0
-    for index, (position, size, span) in enumerate(terms):
-        weight = weights if len(terms) == 1 else f"{weights}[:, {start}:{start + size}]"
+    if not first.gated:
+        state, more = _ungated(members, scope)
+    else:
+        gate: Expr = scope.stacked([m.gate for m in members])
+        if not isinstance(gate, str):
+            forward.append((name := scope.fresh(f"gate_{label}"), gate))
+            gate = name
+        state, more = _mixed(members, gate, scope)
+    width = str(first.width)
+    name = scope.define(batch.name, f"z_{label}", len(members), f"x_{label}", width)
+    return Block(batch, forward=[*forward, *_added(name, state)], uses=uses | more)
+
+
+def _added(name: str, state: Expr) -> list[tuple[str, Expr]]:
+    """A sum of two that fills more than a line is two statements."""
+    if isinstance(state, Sum) and len(state.terms) == 2 and len(name + flat(state)) > ROOM:
+        first, second = state.terms
+        assert isinstance(second, Group)
+        return [(name, first), (name, replace(second, head=f"{name} + {second.head}"))]
+    return [(name, state)]
+
+
+def _mixed(members: list[Mix], gate: str, scope: Scope) -> tuple[Expr, set[str]]:
+    """The sum over sets; a self gate's weights add to those of the gate."""
+    first, terms = members[0], _terms(members)
+    sums: list[Expr] = []
+    uses: set[str] = set()
+    start = 0
+    for position, size, span in terms:
+        weights: Expr = gate if len(terms) == 1 else f"{gate}[:, {start}:{start + size}]"
         start += size
         if position in first.residual_positions:
-            own = stacked([_self_gate(m, position) for m in members], variables)
-            forward.append((f"w{index}_OKB", _plus(weight, own)))
-            weight = f"w{index}_OKB"
-        sums.append(_sum(weight, [m.sets[position : position + span] for m in members], variables))
-    forward.append((target, sums[0]))
-    forward += [(target, _plus(target, more)) for more in sums[1:]]
-    return Block(batch, forward=forward, uses=_mixers(forward))
+            own = scope.stacked([_self_gate(m, position) for m in members])
+            weights = Sum((weights, own))
+        sets = [m.sets[position : position + span] for m in members]
+        term, more = _sum(weights, sets, scope)
+        sums.append(term)
+        uses |= more
+    return (sums[0] if len(sums) == 1 else Sum(tuple(sums))), uses
 
 
-def _mixers(forward: list[tuple[str, Expr]]) -> set[str]:
-    """The functions that mix; one is made of the other."""
-    each = any("mix_each(" in flat(expr) for _, expr in forward)
-    return {"mix", "mix_each"} if each else {"mix"}
-
-
-def _ungated(target: str, members: list[Mix], variables: Scope) -> list[tuple[str, Expr]]:
+def _ungated(members: list[Mix], scope: Scope) -> tuple[Expr, set[str]]:
     """The state is the one expert that there is, with a self gate 1 + its weight times that."""
     sets = [m.sets for m in members]
     if members[0].residual_positions:
-        weight = _plus("1", stacked([_self_gate(m, 0) for m in members], variables))
-        return [("w_OKB", weight), (target, _sum("w_OKB", sets, variables))]
-    experts = stacked([port for (port,) in sets], variables, rest=3)
-    flatten = ".flatten(0, 1)"
+        own = scope.stacked([_self_gate(m, 0) for m in members])
+        return _sum(Sum(("1", own)), sets, scope)
+    experts = scope.stacked([port for (port,) in sets], rest=3)
     if isinstance(experts, str):
-        return [(target, experts + flatten)]
-    return [(target, replace(experts, tail=flatten))]
+        return experts + ".flatten(0, 1)", set()
+    assert isinstance(experts, Group)
+    return replace(experts, tail=".flatten(0, 1)"), set()
 
 
 def _self_gate(mix: Mix, position: int) -> Port:
     """The self gate on the set at `position`: its weights simply add to the mixture gate's."""
     return next(gate for gate, at in mix.residuals if at == position)
-
-
-def _plus(left: str, right: Expr) -> Expr:
-    """`left + right`, which may still break inside `right`."""
-    if isinstance(right, str):
-        return f"{left} + {right}"
-    return replace(right, head=f"{left} + {right.head}")
 
 
 def _terms(members: list[Mix]) -> list[tuple[int, int, int]]:
@@ -189,42 +168,39 @@ def _terms(members: list[Mix]) -> list[tuple[int, int, int]]:
 
 
 def _joins(mix: Mix, term: tuple[int, int, int], position: int) -> bool:
-    """Whether the set at `position` lies behind the term's last and neither has a self gate."""
+    """Whether the set at `position` follows the term's last and neither has a self gate."""
     start, _, span = term
     touched = {start, position} & set(mix.residual_positions)
     return not touched and follows(mix.sets[start + span - 1], mix.sets[position])
 
 
-def _sum(weight: str, sets: list[tuple[Port, ...]], variables: Scope) -> Group:
+def _sum(weights: Expr, sets: list[tuple[Port, ...]], scope: Scope) -> tuple[Group, set[str]]:
     """`mix(w [O, K, B], e [G, K, D, B])` for one set (or a row of sets) an output."""
     if len(sets) == 1 and len(sets[0]) > 1:
-        several = part(variables, sets[0][0], sets[0][-1])
-        return call("mix", weight, f"{several}.flatten(0, 1).unsqueeze(0)")
+        several = scope.part(sets[0][0], sets[0][-1])
+        return call("mix", weights, f"{several}.flatten(0, 1).unsqueeze(0)"), set()
     found = runs(sets)
-    experts = stacked([key[0] for key, _ in found], variables, rest=3)
+    experts = scope.stacked([key[0] for key, _ in found], rest=3)
     outputs = [length for _, length in found]
     if len(set(outputs)) == 1:
-        return call("mix", weight, experts)
-    return call("mix_each", weight, experts, literal(outputs))
+        return call("mix", weights, experts), set()
+    return call("mix_each", weights, experts, literal(outputs)), {"mix_each"}
 
 
-def _towers(batch: Batch, variables: Scope) -> Block:
+def _towers(batch: Batch, scope: Scope) -> Block:
     members, first = members_of(batch, Tower)
-    make = mlps(len(members), first.widths, first.activation)
-    read = Group(f"self.{batch.name}", (input_of(batch, variables),), tail=".squeeze(1)")
-    init: list[tuple[str, Expr]] = [(f"self.{batch.name}", make)]
+    module = scope.module(batch)
+    places = places_of(members)
+    make = mlps(scope.named("towers.{}", places), first.widths, first.activation)
+    read = Group(module, (scope.inputs([m.reads for m in members]),), tail=".squeeze(1)")
+    init: list[tuple[str, Expr]] = [(module, make)]
+    uses = {"MLPs"}
     if any(m.rate is not None for m in members):
-        rates = f"[RATES.get(task, 0.5) for task in {batch.name.upper()}]"
-        init.append(("", call(f"self.{batch.name}.start_at", rates)))
-    return Block(
-        batch,
-        init=init,
-        forward=[(variable_name(batch), read)],
-        logical=mlp_logical(
-            f"trunk.{batch.name}", "towers.{}", (places_of(members),), len(first.widths) - 1
-        ),
-        uses={"MLPs"},
-    )
+        rates = f"[RATES.get(task, 0.5) for task in {flat(scope.naming.nodes(places))}]"
+        init.append(("", call(f"{module}.init_prior", rates)))
+        uses.add("init_prior")
+    name = scope.define(batch.name, "y" + scope.naming.suffix(batch), len(members))
+    return Block(batch, init=init, forward=[(name, read)], uses=uses)
 
 
 EMITTERS: dict[type[Node], Callable[[Batch, Scope], Block]] = {

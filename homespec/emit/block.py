@@ -1,4 +1,4 @@
-"""What one node of the graph contributes to the generated file."""
+"""What one node of the graph contributes to the generated file, and the values that nodes pass."""
 
 from __future__ import annotations
 
@@ -8,68 +8,42 @@ from homespec.emit.layout import Expr
 from homespec.nodes import Node
 
 
-@dataclass(frozen=True, slots=True)
-class Logical:
-    """One tensor of the model and the logical names of its parts, which lie along its first axis.
-
-    `axes` fill the braces of `pattern` in turn: names, or a number for 0, 1, …. `table` is the
-    constant that gives the parts' names and sizes where these are not one each. The parts may lie
-    in some `rows` only of each of several stacked matrices; `names` is then the constant that lists
-    them.
-    """
-
-    tensor: str
-    pattern: str
-    axes: tuple[tuple[str, ...] | int, ...] = ()
-    table: str = ""
-    rows: tuple[int, int] | None = None
-    names: str = ""
-
-
 @dataclass(slots=True)
 class Block:
-    """Lines for `__init__`, lines for `forward`, logical names, and the classes that they use."""
+    """Lines for `__init__`, lines for `forward`, and the classes that they use."""
 
     node: Node
     init: list[tuple[str, Expr]] = field(default_factory=list)
     forward: list[tuple[str, Expr]] = field(default_factory=list)
-    logical: list[Logical] = field(default_factory=list)
     uses: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """The variable that holds a node's value, and how many members lie along its first axis."""
+    """The variable of a plain file that holds a node's value."""
 
     name: str
-    size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
-    """Where a node finds its columns in what a projection made.
+class Value:
+    """A tensor of an optimised file: `size` members along its first axis.
 
-    `variable` holds [size, each * columns of one, B]; it is node `index` of the `each` in `group`.
+    `scope` is the layer that computes it, where it is called `name`; a layer that reads it takes it
+    as the argument `argument`. `width` is that of a member, where it is a state.
     """
 
-    variable: str
+    scope: str
+    name: str
     size: int
-    each: int
-    group: int
-    index: int
+    argument: str = ""
+    width: str = ""
 
 
-class Scope(dict[str, Variable]):
-    """The variables by node, and the columns of projections by purpose and node."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a node's part of what a projection made is: `count` members of a value from `start`."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.columns: dict[tuple[str, str], Columns] = {}
-        self.taken: set[str] = set()
-
-    def fresh(self, name: str) -> str:
-        """The name, or one like it that no other variable has."""
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
+    value: Value
+    start: int
+    count: int

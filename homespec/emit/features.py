@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from homespec.emit.block import Logical
 from homespec.emit.layout import (
     INDENT,
     LINE,
@@ -17,6 +16,7 @@ from homespec.emit.layout import (
     literal,
     mapping,
     packed,
+    sequence,
     strings,
 )
 from homespec.emit.sequences import Events
@@ -25,10 +25,8 @@ from homespec.nodes import INPUT, Batch, Feature, Input
 from homespec.variant import Variant
 
 
-def emit_features(
-    graph: Graph, where: dict[str, str], variant: Variant
-) -> tuple[dict[str, Any], list[Logical]]:
-    """What `features.py.jinja` needs, and the logical names of what features learn.
+def emit_features(graph: Graph, where: dict[str, str], variant: Variant) -> dict[str, Any]:
+    """What `features.py.jinja` needs.
 
     `where` gives the line of the spec for each node.
     """
@@ -75,14 +73,12 @@ def emit_features(
             lambda f, key: _looked_up(f, key, graph, events, keys), lambda f: _embedding(f, keys)
         ),
     }
-    if plain:
-        return context, []
-    return context, [
-        *map(_logical, tables),
+    rows = [
         *(_logical_of_fitted(feature, keys) for feature in fitted),
         *events.logical,
         *(row for feature in vectors for row in _vector_rows(feature)),
     ]
+    return context | {"logical": [] if plain else [_logical(*row) for row in rows]}
 
 
 def _input_order(graph: Graph) -> list[str]:
@@ -135,16 +131,17 @@ def _sizes(table: Batch) -> Group:
     return mapping([(m.short, str(m.rows)) for m in _members(table)])
 
 
-def _logical(table: Batch) -> Logical:
-    """The parts of a table: one below the other, each as long as its feature's rows."""
-    return Logical(f"features.{table.name}.weight", "features.{}.weight", table=table.name.upper())
+def _logical(tensor: str, name: str) -> str:
+    """A line of `Features.logical`: a tensor that has one logical name."""
+    line = f"{INDENT * 2}yield {literal(tensor)}, {literal(name)}, ..."
+    if len(line) <= LINE:
+        return line
+    return lay("yield ", sequence([literal(tensor), literal(name), "..."]), 2)
 
 
-def _logical_of_fitted(feature: Feature, keys: dict[str, str]) -> Logical:
+def _logical_of_fitted(feature: Feature, keys: dict[str, str]) -> tuple[str, str]:
     """Boundaries that are fitted to data are kept with the weights."""
-    return Logical(
-        f"features.{keys[feature.name]}_boundaries", f"features.{feature.short}.boundaries"
-    )
+    return f"{keys[feature.name]}_boundaries", f"features.{feature.short}.boundaries"
 
 
 def _vectors(vectors: list[Feature], plain: bool, where: dict[str, str]) -> list[str]:
@@ -160,12 +157,12 @@ def _vector(feature: Feature) -> Expr:
     return call("Vector", str(feature.numbers), *options, *["learned=True"] * feature.learned)
 
 
-def _vector_rows(feature: Feature) -> list[Logical]:
+def _vector_rows(feature: Feature) -> list[tuple[str, str]]:
     """The weights of a dense feature in the optimised form, each with its whole name."""
     names = ["missing"] * feature.learned
     names += ["projection.weight", "projection.bias"] * feature.projected
     short = feature.short
-    return [Logical(f"features.vectors.{short}.{n}", f"features.{short}.{n}") for n in names]
+    return [(f"vectors.{short}.{n}", f"features.{short}.{n}") for n in names]
 
 
 def _packed(feature: Feature, keys: dict[str, str]) -> str:

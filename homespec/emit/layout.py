@@ -23,7 +23,14 @@ class Group:
     tail: str = ""
 
 
-Expr = str | Group
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """`term + term + …`, in parentheses and a term a line where it does not fit."""
+
+    terms: tuple[Expr, ...]
+
+
+Expr = str | Group | Sum
 
 
 def call(head: str, *args: Expr, **keywords: Expr) -> Group:
@@ -48,6 +55,7 @@ def mapping(items: Sequence[tuple[str, Expr]]) -> Group:
 
 def then(expr: Expr, tail: str) -> Expr:
     """`expr.tail()`."""
+    assert not isinstance(expr, Sum)
     return expr + tail if isinstance(expr, str) else replace(expr, tail=expr.tail + tail)
 
 
@@ -64,6 +72,8 @@ def flat(expr: Expr) -> str:
     """The expression on one line."""
     if isinstance(expr, str):
         return expr
+    if isinstance(expr, Sum):
+        return " + ".join(map(flat, expr.terms))
     joint = ": " if expr.brackets == "{}" else "="
     parts = [flat(a) for a in expr.args]
     parts += [f"{key}{joint}{flat(value)}" for key, value in expr.keywords]
@@ -76,13 +86,25 @@ def flat(expr: Expr) -> str:
 def lay(prefix: str, expr: Expr, depth: int, suffix: str = "") -> str:
     """`prefix`, the expression and `suffix` at an indentation of `depth` steps."""
     line = INDENT * depth + prefix + flat(expr) + suffix
-    if len(line) <= LINE or isinstance(expr, str) or not (expr.args or expr.keywords):
+    if len(line) <= LINE or isinstance(expr, str):
+        return line
+    if isinstance(expr, Sum):
+        return _lay_sum(prefix, expr, depth, suffix)
+    if not (expr.args or expr.keywords):
         return line
     joint = ": " if expr.brackets == "{}" else "="
     lines = [INDENT * depth + prefix + expr.head + expr.brackets[0]]
     lines += [lay("", a, depth + 1, ",") for a in expr.args]
     lines += [lay(key + joint, value, depth + 1, ",") for key, value in expr.keywords]
     return "\n".join([*lines, INDENT * depth + expr.brackets[1] + expr.tail + suffix])
+
+
+def _lay_sum(prefix: str, total: Sum, depth: int, suffix: str) -> str:
+    if len(total.terms) == 1:
+        return lay(prefix, total.terms[0], depth, suffix)
+    signs = ["", *["+ "] * (len(total.terms) - 1)]
+    terms = (lay(sign, t, depth + 1) for sign, t in zip(signs, total.terms, strict=True))
+    return "\n".join([f"{INDENT * depth}{prefix}(", *terms, f"{INDENT * depth}){suffix}"])
 
 
 def packed(target: str, expr: Group) -> str:
@@ -100,6 +122,17 @@ def packed(target: str, expr: Group) -> str:
         lines[-1] += f"{entry}, "
     body = [line.rstrip() for line in lines]
     return "\n".join([f"{target} = {expr.brackets[0]}", *body, expr.brackets[1]])
+
+
+def assign_tuple(targets: Sequence[str], expr: Expr, depth: int) -> str:
+    """`a, b = …`, the targets in parentheses and one a line where they fill the line."""
+    joined = ", ".join(targets)
+    room = LINE - len(INDENT) * depth - len(" = ") - len(flat(expr).partition("(")[0]) - 1
+    if len(joined) <= room:
+        return assign(joined, expr, depth)
+    lines = [f"{INDENT * (depth + 1)}{target}," for target in targets]
+    start = INDENT * depth
+    return "\n".join([f"{start}(", *lines, f"{start}) = {lay('', expr, depth).lstrip()}"])
 
 
 def assign(target: str, expr: Expr, depth: int) -> str:

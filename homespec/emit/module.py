@@ -11,37 +11,27 @@ from typing import Any
 
 import jinja2
 
-from homespec.emit.batched import emit_batch, emit_single_choice
-from homespec.emit.block import Block, Logical, Scope, Variable
 from homespec.emit.features import emit_features
 from homespec.emit.folding import folding
 from homespec.emit.header import harmless, header
 from homespec.emit.layout import (
-    LINE,
-    Expr,
-    Group,
-    call,
-    lay,
     literal,
     mapping,
     packed,
     sequence,
     strings,
 )
-from homespec.emit.plain import emit_node
-from homespec.emit.trunk import first_member, is_tower, trunk
+from homespec.emit.plain import plain_trunk
+from homespec.emit.trunk import batched_trunk, first_member
 from homespec.graph import Graph
 from homespec.lower.tree import TreeNode
 from homespec.nodes import (
-    INPUT,
     Batch,
     ExpertSet,
     Feature,
-    Gate,
     Input,
     Node,
     Objective,
-    Product,
     Tower,
 )
 from homespec.schema.models import Spec
@@ -66,10 +56,10 @@ def emit(
     """
     plain = not variant.optimize
     where = _places(graph, document)
-    features, logical = emit_features(graph, where, variant)
-    blocks = _blocks(graph, plain)
+    features = emit_features(graph, where, variant)
     tasks = list(variant.tasks or spec.tasks)
-    logical += [row for block in blocks for row in block.logical]
+    nodes = _in_the_trunk(graph)
+    trunk = plain_trunk(nodes) if plain else batched_trunk(nodes, graph, tasks, where)
     context = {
         "title": _title(spec),
         "header": header(spec, document, file, root, graph, variant),
@@ -78,17 +68,15 @@ def emit(
         "turns": not plain and not variant.inference and any(f.rows for f in graph.of(Feature)),
         **_constants(graph, spec, tasks),
         **folding(graph, variant),
-        "uses": {name for block in blocks for name in block.uses},
         "features": _template("features.py.jinja")
         .render(inference=variant.inference, **features)
         .strip("\n"),
         "width": features["width"],
         "fitted": features["fitted"],
-        **trunk(blocks, tasks, where, plain),
+        **trunk,
         "normalised": any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)),
-        "cast": _cast(graph, plain),
-        "lists": _lists(logical),
-        "logical": _logical(logical, variant, bool(features["fitted"])),
+        "cast": any(not feature.rows for feature in graph.of(Feature)),
+        "logical": _logical(variant, bool(features["fitted"])),
     }
     rendered = _template("module.py.jinja").render(context)
     return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
@@ -207,95 +195,11 @@ def _weight_runs(weights: list[float]) -> str:
     return packed("RUNS", sequence([sequence([str(n), literal(w)]) for n, w in runs], "[]"))
 
 
-def _blocks(graph: Graph, plain: bool) -> list[Block]:
-    """Blocks in the order of evaluation, layer by layer."""
-    scope = Scope()
-    scope[INPUT] = Variable("x_BV" if plain else "x_1VB")
-    blocks = []
-    for node in _by_layer(graph):
-        if isinstance(node, Product):
-            blocks.append(_product(node))
-        elif plain:
-            blocks.append(emit_node(node, scope))
-        elif isinstance(node, Batch):
-            blocks.append(emit_batch(node, scope))
-        elif isinstance(node, Gate):
-            blocks.append(emit_single_choice(node, scope))
-    return blocks
-
-
-def _product(node: Product) -> Block:
-    """`logits["ctcvr"]` from the logits of its factors."""
-    factors = [f"logits[{literal(factor)}]" for factor in node.factors]
-    target = f"logits[{literal(node.task)}]"
-    return Block(node, forward=[(target, call("product_logit", *factors))], uses={"product_logit"})
-
-
-def _by_layer(graph: Graph) -> list[Node]:
+def _in_the_trunk(graph: Graph) -> list[Node]:
     """The trunk's nodes in dependency order; features and losses have places of their own."""
     return [node for node in graph if not isinstance(first_member(node), APART)]
 
 
-def _cast(graph: Graph, plain: bool) -> str:
-    """A weight of the trunk, whose precision dense features must be brought to."""
-    if all(feature.rows for feature in graph.of(Feature)):
-        return ""
-    if plain:
-        return f'towers["{graph.of(Tower)[0].task}"].linears[0].weight'
-    towers = next(n.name for n in graph if is_tower(n))
-    return f"{towers}.weights[0]"
-
-
-def _logical(rows: list[Logical], variant: Variant, fitted: bool) -> str:
-    serving = variant.serving
-    if not variant.optimize:
-        template = _template("plain_logical.py.jinja")
-        return template.render(serving=serving, fitted=fitted).strip("\n")
-    table = Group("", tuple(_logical_row(row) for row in rows))
-    text = _exploded("LOGICAL = ", table)
-    whole = any(not row.axes and not row.table for row in rows)
-    template = _template("logical.py.jinja")
-    return template.render(table=text, serving=serving, whole=whole, fitted=fitted).strip("\n")
-
-
-def _lists(rows: list[Logical]) -> str:
-    """The constants that name the members of each batch."""
-    found: dict[str, tuple[str, ...]] = {}
-    for row in rows:
-        for axis in row.axes:
-            if isinstance(axis, tuple):
-                found[_list_name(row)] = axis
-    equal: dict[tuple[str, ...], list[str]] = {}
-    for name, axis in found.items():
-        equal.setdefault(axis, []).append(name)
-    return "\n".join(_equal_lists(names, axis) for axis, names in equal.items())
-
-
-def _equal_lists(names: list[str], axis: tuple[str, ...]) -> str:
-    """One assignment to all names, or one after the other where they fill the line."""
-    together = " = ".join(names)
-    if len(together) < LINE - 10:
-        return packed(together, strings(axis))
-    others = [f"{name} = {names[0]}" for name in names[1:]]
-    return "\n".join([packed(names[0], strings(axis)), *others])
-
-
-def _list_name(row: Logical) -> str:
-    """The name of a batch in capitals, as the constant that lists its members is called."""
-    return row.names or row.tensor.split(".")[1].upper()
-
-
-def _logical_row(row: Logical) -> Expr:
-    parts: list[Expr] = [literal(row.tensor), literal(row.pattern)]
-    if row.table:
-        parts.append(row.table)
-    for axis in row.axes:
-        parts.append(_list_name(row) if isinstance(axis, tuple) else f"range({axis})")
-    if row.rows:
-        parts.append(f"slice({row.rows[0]}, {row.rows[1]})")
-    return sequence(parts)
-
-
-def _exploded(prefix: str, group: Group) -> str:
-    """A tuple with one entry a line, however short."""
-    return "\n".join([f"{prefix}(", *(lay("", a, 1, ",") for a in group.args), ")"])
+def _logical(variant: Variant, fitted: bool) -> str:
+    name = "logical.py.jinja" if variant.optimize else "plain_logical.py.jinja"
+    return _template(name).render(serving=variant.serving, fitted=fitted).strip("\n")

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from homespec.emit.block import Block, Variable
-from homespec.emit.layout import Expr, Group, call, flat, literal, sequence
-from homespec.emit.stacks import ACTIVATIONS, widths_of
-from homespec.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, Port, SelfGate, Tower
+from homespec.emit.layout import INDENT, Expr, Group, assign, call, flat, literal, mapping, sequence
+from homespec.emit.stacks import ACTIVATIONS
+from homespec.emit.trunk import product
+from homespec.nodes import (
+    INPUT,
+    ExpertSet,
+    FeatureGate,
+    Gate,
+    Mix,
+    Node,
+    Placed,
+    Port,
+    Product,
+    SelfGate,
+    Tower,
+)
 
 Variables = dict[str, Variable]
 LETTERS = {"feature_gate": "x", "experts": "e", "gate": "w", "self_gate": "s", "state": "z"}
@@ -24,6 +38,11 @@ def _variable(node: Node) -> str:
     if isinstance(node, Placed):
         return f"{LETTERS[node.kind]}_{node.layer}_{node.identifier}"
     return f"y_{node.name.removeprefix('towers.')}"
+
+
+def widths_of(widths: tuple[int, ...]) -> Group:
+    """A tuple of widths as a literal."""
+    return sequence([str(width) for width in widths])
 
 
 def module_path(node: Node) -> str:
@@ -103,6 +122,61 @@ def _tower(node: Tower, variables: Variables) -> Block:
         make = f"{flat(make)}.start_at(RATES[{literal(node.task)}])"
     use = f"{module_path(node)}({variables[node.reads[0].node].name}).squeeze(-1)"
     return Block(node, [(node.name, make)], [(f"logits[{literal(node.task)}]", use)])
+
+
+def plain_trunk(nodes: Sequence[Node]) -> dict[str, Any]:
+    """What the template needs of the trunk of a plain file."""
+    variables: Variables = {INPUT: Variable("x_BV")}
+    blocks = [
+        product(node) if isinstance(node, Product) else emit_node(node, variables) for node in nodes
+    ]
+    return {
+        "trunk_init": _init(blocks),
+        "trunk_forward": "\n".join(_forward(blocks)),
+        "by_name": True,
+        "first_weight": next(
+            f'towers["{n.task}"].linears[0].weight' for n in nodes if isinstance(n, Tower)
+        ),
+        "layers": [],
+        "uses": {name for block in blocks for name in block.uses},
+    }
+
+
+def _init(blocks: list[Block]) -> str:
+    """Nested ModuleDicts, so that the names of the weights are the logical names."""
+    tree: dict[str, Any] = {}
+    for block in blocks:
+        for name, make in block.init:
+            *path, key = name.split(".")
+            place = tree
+            for step in path:
+                place = place.setdefault(step, {})
+            place[key] = make
+    return "\n".join(assign(f"self.{head}", _module_dict(m), 2) for head, m in tree.items())
+
+
+def _module_dict(modules: dict[str, Any] | Expr) -> Expr:
+    if not isinstance(modules, dict):
+        return modules
+    return call("nn.ModuleDict", mapping([(k, _module_dict(m)) for k, m in modules.items()]))
+
+
+def _forward(blocks: list[Block]) -> Iterator[str]:
+    layer = ""
+    for block in blocks:
+        if _layer_of(block.node) != layer:
+            if layer:
+                yield ""
+            layer = _layer_of(block.node)
+            yield f"{INDENT * 2}# {layer}"
+        yield from (assign(target, expr, 2) for target, expr in block.forward)
+    yield f"{INDENT * 2}return torch.stack([logits[t] for t in TASKS])"
+
+
+def _layer_of(node: Node) -> str:
+    if isinstance(node, Placed):
+        return f"layer {node.layer}"
+    return "products" if isinstance(node, Product) else "towers"
 
 
 EMITTERS: dict[type[Node], Callable[..., Block]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from homespec.emit.block import Logical
 from homespec.emit.layout import (
     INDENT,
     Expr,
@@ -75,12 +74,10 @@ class Events:
         }
 
     @property
-    def logical(self) -> list[Logical]:
+    def logical(self) -> list[tuple[str, str]]:
         """The weights of encoders in the optimised form, each with its whole name."""
         return [
-            Logical(
-                f"features.encoders.{node.short}.{name}", f"features.{node.short}.encoder.{name}"
-            )
+            (f"encoders.{node.short}.{name}", f"features.{node.short}.encoder.{name}")
             for node in self.all
             for name in tensors_of(node)
         ]

@@ -1,31 +1,76 @@
-"""Stage 6, emit: the class Trunk, from the blocks of its nodes; how logits become one tensor."""
+"""Stage 6, emit: the trunk of an optimised file, a class for each layer and one for all of them."""
 
 from __future__ import annotations
 
+import itertools
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from homespec.emit.block import Block
-from homespec.emit.layout import INDENT, LINE, Expr, assign, call, lay, mapping, sequence, then
-from homespec.emit.stacks import variable_name
-from homespec.nodes import Batch, Node, Placed, Product, Tower
+from homespec.emit.batched import emit_batch, emit_single_choice
+from homespec.emit.block import Block, Value
+from homespec.emit.layout import (
+    INDENT,
+    LINE,
+    Expr,
+    assign,
+    assign_tuple,
+    call,
+    flat,
+    lay,
+    literal,
+    sequence,
+    then,
+)
+from homespec.emit.naming import Naming, places_of
+from homespec.emit.scope import Scope, Values
+from homespec.graph import Graph
+from homespec.nodes import Batch, Gate, Node, Placed, Product, Tower
+
+HARD = "\N{NO-BREAK SPACE}"
+"""Keeps shapes on one line."""
+TRUNK = ""
+"""The scope of what is no part of a layer: v, and the logits of towers."""
 
 
-def trunk(
-    blocks: list[Block], tasks: list[str], where: dict[str, str], plain: bool
+@dataclass
+class LayerCode:
+    """One layer while it is written: its blocks, in the order of evaluation."""
+
+    name: str
+    scope: Scope
+    blocks: list[Block] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+
+    @property
+    def class_name(self) -> str:
+        """`MetaLayer`; names of layers differ in more than case."""
+        return f"{self.name[0].upper()}{self.name[1:]}Layer"
+
+
+def batched_trunk(
+    nodes: Sequence[Node], graph: Graph, tasks: list[str], where: dict[str, str]
 ) -> dict[str, Any]:
     """What the template needs of it. `where` are the places of nodes in the spec.
 
     The logits of batches of towers stay one tensor, gathered if not in the order of the tasks; with
-    towers that are no batches, or products, they are put together by name.
+    products they are put together by name.
     """
-    init = _plain_init(blocks, where) if plain else _batched_init(blocks, where)
-    towered = _towered(blocks)
-    by_name = set(towered) != set(tasks)
-    reorder = not by_name and towered != tasks
+    naming, values = Naming(graph, tasks), Values()
+    layers: dict[str, LayerCode] = {}
+    end = LayerCode("", Scope(TRUNK, naming, values))
+    for layer, own in _by_layer(nodes).items():
+        code = end if layer is None else LayerCode(layer, Scope(layer, naming, values))
+        if layer is not None:
+            layers[layer] = code
+        code.scope.share(node for node in own if isinstance(node, Batch))
+        code.blocks += [_block(node, code.scope) for node in own]
+    _connect([*layers.values(), end])
     return {
-        "trunk_init": f"{init}\n{_order(blocks)}" if reorder else init,
-        "trunk_forward": _forward(blocks, by_name, reorder),
-        "by_name": by_name,
+        "layers": [_layer_class(code, where) for code in layers.values()],
+        **_trunk_class(list(layers.values()), end, tasks, where),
+        "uses": {name for code in (*layers.values(), end) for b in code.blocks for name in b.uses},
     }
 
 
@@ -34,108 +79,180 @@ def first_member(node: Node) -> Node:
     return node.members[0] if isinstance(node, Batch) else node
 
 
-def _layer_of(block: Block) -> str:
-    first = first_member(block.node)
-    if isinstance(first, Placed):
-        return f"layer {first.layer}"
-    return "products" if isinstance(first, Product) else "towers"
-
-
-def _batched_init(blocks: list[Block], where: dict[str, str]) -> str:
-    lines = []
-    for block in blocks:
-        if block.init:
-            lines.append(f"{INDENT * 2}# {_comment(block.node, where)}")
-            lines += [assign(target, expr, 2) for target, expr in block.init]
-    return "\n".join(lines)
-
-
-def _comment(node: Node, where: dict[str, str]) -> str:
-    """What is in a batch, in the names of the spec, and where the spec says so."""
-    assert isinstance(node, Batch)
-    names = [m.place if isinstance(m, Placed) else m.name.rpartition(".")[2] for m in node.members]
-    room = LINE - 30 - len(where[node.name])
-    shown = ", ".join(names)
-    if len(shown) > room:
-        few = shown[: room - 10].rpartition(", ")[0]
-        shown = f"{few} and {len(names) - 1 - few.count(',')} more"
-    return f"{shown}  ({where[node.name]})"
-
-
-def _plain_init(blocks: list[Block], where: dict[str, str]) -> str:
-    """Nested ModuleDicts, so that the names of the weights are the logical names."""
-    tree: dict[str, Any] = {}
-    for block in blocks:
-        for name, make in block.init:
-            *path, key = name.split(".")
-            place = tree
-            for step in path:
-                place = place.setdefault(step, {})
-            place[key] = make
-    return "\n".join(assign(f"self.{head}", _module_dict(m), 2) for head, m in tree.items())
-
-
-def _module_dict(modules: dict[str, Any] | Expr) -> Expr:
-    if not isinstance(modules, dict):
-        return modules
-    return call("nn.ModuleDict", mapping([(k, _module_dict(m)) for k, m in modules.items()]))
-
-
-def _towered(blocks: list[Block]) -> list[str]:
-    """The tasks of the batches of towers, in the order in which these put out their logits."""
-    members = [m for batch in _tower_batches(blocks) for m in batch.members]
-    return [m.task for m in members if isinstance(m, Tower)]
-
-
-def _order(blocks: list[Block]) -> str:
-    """The row of each task in the logits of all towers."""
-    names = [batch.name.upper() for batch in _tower_batches(blocks)]
-    rows = names[0] if len(names) == 1 else f"({', '.join(f'*{name}' for name in names)})"
-    row = f"{rows}.index(task) for task in TASKS"
-    lines = [
-        f"{INDENT * 2}# rows of logits in the order of TASKS",
-        assign("order", f"[{row}]", 2),
-        assign(
-            "",
-            call("self.register_buffer", '"order"', "torch.tensor(order)", persistent="False"),
-            2,
-        ),
-    ]
-    return "\n".join(lines)
-
-
-def _tower_batches(blocks: list[Block]) -> list[Batch]:
-    return [b.node for b in blocks if isinstance(b.node, Batch) and is_tower(b.node)]
-
-
 def is_tower(node: Node) -> bool:
     """Whether it is a tower or a batch of towers."""
     return isinstance(first_member(node), Tower)
 
 
-def _forward(blocks: list[Block], by_name: bool, reorder: bool) -> str:
-    lines: list[str] = []
-    layer = ""
+def _by_layer(nodes: Sequence[Node]) -> dict[str | None, list[Node]]:
+    """The nodes of each layer, in dependency order; layers read those before them alone."""
+    found: dict[str | None, list[Node]] = {}
+    for node in nodes:
+        found.setdefault(_layer_of(node), []).append(node)
+    return dict(sorted(found.items(), key=lambda item: item[0] is None))
+
+
+def _layer_of(node: Node) -> str | None:
+    first = first_member(node)
+    return first.layer if isinstance(first, Placed) else None
+
+
+def _block(node: Node, scope: Scope) -> Block:
+    if isinstance(node, Product):
+        return product(node)
+    if isinstance(node, Gate):
+        return emit_single_choice(node, scope)
+    assert isinstance(node, Batch)
+    return emit_batch(node, scope)
+
+
+def product(node: Product) -> Block:
+    """`logits["ctcvr"]` from the logits of its factors."""
+    factors = [f"logits[{literal(factor)}]" for factor in node.factors]
+    target = f"logits[{literal(node.task)}]"
+    return Block(node, forward=[(target, call("product_logit", *factors))], uses={"product_logit"})
+
+
+def _connect(layers: list[LayerCode]) -> None:
+    """A layer's outputs are what other layers, or the towers, take as arguments."""
+    read = {value for code in layers for value in code.scope.arguments}
+    for code in layers:
+        known = [*code.scope.values.of_node.values()]
+        known += [head.value for head in code.scope.values.heads.values()]
+        code.outputs = [v for v in dict.fromkeys(known) if v.scope == code.name and v in read]
+
+
+# ---------------------------------------------------------------- a layer
+
+
+def _layer_class(code: LayerCode, where: dict[str, str]) -> dict[str, Any]:
+    names = [value.name for value in code.outputs]
+    return {
+        "name": code.class_name,
+        "doc": _doc(code),
+        "init": "\n".join([*_tuples(code.scope), _init(code.blocks, where)]),
+        "arguments": ", ".join(code.scope.arguments.values()),
+        "forward": _forward(code, names),
+    }
+
+
+def _tuples(scope: Scope) -> list[str]:
+    """The tuples of nodes that several modules of a layer have."""
+    return [assign(name, scope.naming.nodes(places), 2) for places, name in scope.tuples.items()]
+
+
+def _forward(code: LayerCode, names: list[str]) -> str:
+    """The statements; the last one is `return a, b`, or returns the only output at once."""
+    statements = [each for block in code.blocks for each in block.forward]
+    lines = [assign(target, expr, 2) for target, expr in statements]
+    target, expr = statements[-1]
+    if names == [target]:
+        return "\n".join([*lines[:-1], lay("return ", expr, 2)])
+    return "\n".join([*lines, _returned(names)])
+
+
+def _returned(names: list[str]) -> str:
+    line = f"{INDENT * 2}return {', '.join(names)}"
+    return line if len(line) <= LINE else lay("return ", sequence(names), 2)
+
+
+def _doc(code: LayerCode) -> str:
+    """What the layer is given and what it returns, with shapes."""
+    given = _with_shapes([(name, value) for value, name in code.scope.arguments.items()])
+    made = _with_shapes([(value.name, value) for value in code.outputs])
+    lines = textwrap.wrap(
+        f'"""{given} -> {made}.', LINE - 4, break_long_words=False, break_on_hyphens=False
+    )
+    if len(lines) == 1 and len(lines[0]) <= LINE - 7:
+        return f'{lines[0]}"""'.replace(HARD, " ")
+    return f"\n{INDENT}".join([*lines, '"""']).replace(HARD, " ")
+
+
+def _with_shapes(values: list[tuple[str, Value]]) -> str:
+    """`x_shared, x_watch [1, 64, B]`."""
+    shapes = {name: f"[{v.size}, {v.width or 'C'}, B]" for name, v in values}
+    grouped = itertools.groupby(shapes, key=shapes.__getitem__)
+    return ", ".join(
+        f"{', '.join(names)}{HARD}{shape.replace(' ', HARD)}" for shape, names in grouped
+    )
+
+
+def _init(blocks: list[Block], where: dict[str, str]) -> str:
+    lines = []
     for block in blocks:
-        if _layer_of(block) != layer:
-            layer = _layer_of(block)
-            lines += [""] if lines else []
-            lines.append(f"{INDENT * 2}# {layer}")
-        lines += [assign(target, expr, 2) for target, expr in block.forward]
-        if by_name and isinstance(block.node, Batch) and is_tower(block.node):
-            lines.append(assign("", _logits_by_task(block.node), 2))
-    if by_name:
-        return "\n".join([*lines, f"{INDENT * 2}return torch.stack([logits[t] for t in TASKS])"])
-    names = [variable_name(batch) for batch in _tower_batches(blocks)]
-    if len(names) == 1 and not reorder:
-        ((_, found),) = blocks[-1].forward
-        return "\n".join([*lines[:-1], lay("return ", found, 2)])
-    rows: Expr = names[0] if len(names) == 1 else call("torch.cat", sequence(names, "[]"))
+        place = where[block.node.name]
+        for target, expr in block.init:
+            text = assign(target, expr, 2)
+            first, *rest = text.split("\n")
+            noted = f"{first}  # {place}"
+            if place == "default" or not target.startswith("self."):
+                lines.append(text)
+            elif len(noted) <= LINE:
+                lines.append("\n".join([noted, *rest]))
+            else:
+                lines.append(f"{INDENT * 2}# {place}\n{text}")
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- the trunk
+
+
+def _trunk_class(
+    layers: list[LayerCode], end: LayerCode, tasks: list[str], where: dict[str, str]
+) -> dict[str, Any]:
+    towers = [b.node for b in end.blocks if isinstance(b.node, Batch)]
+    towered = [name for batch in towers for name in places_of(batch.members)]
+    by_name = set(towered) != set(tasks)
+    reorder = not by_name and towered != tasks
+    init = [assign(f"self.{code.name}", call(code.class_name), 2) for code in layers]
+    init.append(_init(end.blocks, where))
     if reorder:
-        rows = then(rows, ".index_select(0, self.order)")
-    return "\n".join([*lines, lay("return ", rows, 2)])
+        rows = f"torch.tensor({literal([towered.index(task) for task in tasks])})"
+        buffer = call("self.register_buffer", '"order"', rows, persistent="False")
+        init += [f"{INDENT * 2}# rows of logits in the order of TASKS", assign("", buffer, 2)]
+    return {
+        "trunk_init": "\n".join(filter(None, init)),
+        "trunk_forward": "\n".join([*_calls(layers, end), *_logits(end, by_name, reorder)]),
+        "by_name": by_name,
+        "first_weight": f"{end.scope.naming.module(towers[0])}.weights[0]",
+    }
 
 
-def _logits_by_task(batch: Batch) -> Expr:
-    logits = f"{variable_name(batch)}.unbind()"
-    return call("logits.update", call("zip", batch.name.upper(), logits, strict="True"))
+def _calls(layers: list[LayerCode], end: LayerCode) -> list[str]:
+    """A line for each layer; a name is used again once nobody reads its value."""
+    order = [*layers, end]
+    last = {value: i for i, code in enumerate(order) for value in code.scope.arguments}
+    held: dict[str, Value] = {}
+    names: dict[Value, str] = {}
+    lines = []
+    for i, code in enumerate(layers):
+        given = [names.get(value, value.name) for value in code.scope.arguments]
+        for value in code.outputs:
+            name = value.name
+            while name in held and last[held[name]] > i:
+                name += "_"
+            held[name] = value
+            names[value] = name
+        made = [names[value] for value in code.outputs]
+        lines.append(assign_tuple(made, call(f"self.{code.name}", *given), 2))
+    return lines
+
+
+def _logits(end: LayerCode, by_name: bool, reorder: bool) -> list[str]:
+    """The statements from the states of tasks to the logits [T, B]."""
+    lines = []
+    for block in end.blocks:
+        lines += [assign(target, expr, 2) for target, expr in block.forward]
+        if by_name and isinstance(block.node, Batch):
+            ((name, _),) = block.forward
+            nodes = flat(end.scope.naming.nodes(places_of(block.node.members)))
+            rows = call("zip", nodes, f"{name}.unbind()", strict="True")
+            lines.append(assign("", call("logits.update", rows), 2))
+    if by_name:
+        return [*lines, f"{INDENT * 2}return torch.stack([logits[t] for t in TASKS])"]
+    names = [block.forward[0][0] for block in end.blocks]
+    if len(names) == 1 and not reorder:
+        return [lay("return ", end.blocks[0].forward[0][1], 2)]
+    found: Expr = names[0] if len(names) == 1 else call("torch.cat", sequence(names, "[]"))
+    found = then(found, ".index_select(0, self.order)") if reorder else found
+    return [*lines, lay("return ", found, 2)]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
@@ -42,13 +43,13 @@ def checked(code: ModuleType, boundaries: Boundaries) -> Frozen:
     """The boundaries, if the spec needs these. KeyError and ValueError as `set_boundaries`."""
     if not boundaries and fitted(code):
         raise ValueError(f"the boundaries of {', '.join(fitted(code))} are needed to find rows")
-    model = nn.Module()
-    model.features = nn.Module()
-    tensors = {logical: tensor for tensor, logical, *_ in code.LOGICAL}
+    model, features = nn.Module(), nn.Module()
+    model.features = features
+    features.logical = functools.partial(code.Features.logical, features)
+    tensors = {logical: tensor for tensor, logical, _ in features.logical()}
     for name in fitted(code):
         unset = torch.full((code.FITTED[name],), torch.nan, dtype=torch.float64)
-        tensor = tensors[LOGICAL.format(name)].removeprefix("features.")
-        model.features.register_buffer(tensor, unset)
+        features.register_buffer(tensors[LOGICAL.format(name)], unset)
     return set_boundaries(code, model, boundaries)
 
 

@@ -102,7 +102,7 @@ class Dense(nn.Module):
         return [
             buffer
             for name, buffer in sorted(self.named_buffers())
-            if name in kept and not self.code.logical_views({name: buffer}).keys() & frozen
+            if name in kept and not self.code.logical_views(self, {name: buffer}).keys() & frozen
         ]
 
     def forward(

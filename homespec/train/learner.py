@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from types import ModuleType
 
@@ -42,9 +43,10 @@ class Learner:
         """Take over `model`, whose tasks are of these kinds, for so many steps in all epochs."""
         self.model, self.code, self.settings = model, code, settings
         weights = {task: code.WEIGHTS[task] for task in code.TASKS}
+        self.views = functools.partial(code.logical_views, model)
         self.announce: Callable[[Tensor], None] = lambda losses_T: None
         """Called before each backward pass: DDP has to know of it."""
-        self.weighting = weighting_of(settings.weighting, weights, kinds, code.logical_views)
+        self.weighting = weighting_of(settings.weighting, weights, kinds, self.views)
         self.tables = self._sparse() if settings.table_optimizer != "adam" else None
         self._trained: dict[str, Tensor] = {
             name: p for name, p in model.named_parameters() if p.requires_grad
@@ -70,7 +72,7 @@ class Learner:
     def _check_shared(self) -> None:
         if self.settings.weighting == "gradnorm":
             try:
-                last_shared(self.leaves, self.code.logical_views)
+                last_shared(self.leaves, self.views)
             except ValueError as error:
                 raise RunError(f"{error}: take another --weighting") from None
 
@@ -85,7 +87,7 @@ class Learner:
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         settings = self.settings
         dense = dense_optimizer(
-            settings.optimizer, self.model, self.code.logical_views, settings.lr,
+            settings.optimizer, self.model, self.views, settings.lr,
             settings.weight_decay, self.weighting.groups(),
         )  # fmt: skip
         if self.tables is None:
@@ -144,14 +146,14 @@ class Learner:
     def stored(self) -> dict[str, Tensor]:
         """Moments by logical name, and what the weighting has learned: copies on the CPU."""
         own = {f"{WEIGHTING}/{n}": copied(t) for n, t in self.weighting.state_dict().items()}
-        return own | moments(self.code, self.names, self.optimizers)
+        return own | moments(self.views, self.names, self.optimizers)
 
     def load(self, stored: Mapping[str, Tensor], step: int) -> None:
         """Go on from what `stored` gave after `step` steps."""
         start = f"{WEIGHTING}/"
         own = {k.removeprefix(start): t for k, t in stored.items() if k.startswith(start)}
         self.weighting.load_state_dict(own)
-        load_moments(self.code, self.names, self.optimizers, stored)
+        load_moments(self.views, self.names, self.optimizers, stored)
         for scheduled in self.schedules:
             scheduled.last_epoch = step
             factor = scheduled.lr_lambdas[0](step)

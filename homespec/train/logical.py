@@ -7,36 +7,36 @@ or one value for all of it, such as the number of steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import ModuleType
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 Optimizers = Iterable[torch.optim.Optimizer]
+Views = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
+"""The generated `logical_views` of a model."""
 
 
-def moments(
-    code: ModuleType, names: Mapping[Tensor, str], optimizers: Optimizers
-) -> dict[str, Tensor]:
+def moments(views: Views, names: Mapping[Tensor, str], optimizers: Optimizers) -> dict[str, Tensor]:
     """The state of the optimisers as `MOMENT/LOGICAL NAME` -> copy on the CPU.
 
-    `names` are those of parameters in the model; one of no model keeps its name.
+    `views` are the generated `logical_views` of the model, `names` those of its parameters in it;
+    a parameter of no model keeps its name.
     """
     found: dict[str, Tensor] = {}
     for optimizer in optimizers:
         for parameter, state in optimizer.state.items():
             for moment, value in state.items():
                 spread = value.expand(parameter.shape) if value.dim() == 0 else value
-                for name, view in _views(code, names[parameter], spread.detach()).items():
+                for name, view in _parts(views, names[parameter], spread.detach()).items():
                     one = view.flatten()[0] if value.dim() == 0 else view
                     found[f"{moment}/{name}"] = copied(one)
     return found
 
 
 def load_moments(
-    code: ModuleType,
+    views: Views,
     names: Mapping[Tensor, str],
     optimizers: Optimizers,
     stored: Mapping[str, Tensor],
@@ -49,7 +49,7 @@ def load_moments(
                 state = {
                     kind: value
                     for kind in kinds
-                    if (value := _joined(code, names[parameter], parameter, kind, stored))
+                    if (value := _joined(views, names[parameter], parameter, kind, stored))
                     is not None
                 }
                 if state:
@@ -61,17 +61,16 @@ def copied(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-def _views(code: ModuleType, name: str, tensor: Tensor) -> dict[str, Tensor]:
+def _parts(views: Views, name: str, tensor: Tensor) -> dict[str, Tensor]:
     """The logical parts of a tensor of the model."""
-    views: dict[str, Tensor] = code.logical_views({name: tensor})
-    return views or {name: tensor}
+    return dict(views({name: tensor})) or {name: tensor}
 
 
 def _joined(
-    code: ModuleType, name: str, parameter: Tensor, kind: str, stored: Mapping[str, Tensor]
+    views: Views, name: str, parameter: Tensor, kind: str, stored: Mapping[str, Tensor]
 ) -> Tensor | None:
     """One moment of a parameter, put together from those of its logical parts."""
-    parts = _views(code, name, parameter.detach())
+    parts = _parts(views, name, parameter.detach())
     pieces = {part: stored[key] for part in parts if (key := f"{kind}/{part}") in stored}
     if not pieces:
         return None
@@ -81,9 +80,9 @@ def _joined(
     same = first.shape == parts[first_name].shape
     shape = parameter.shape if same else (len(parameter), *first.shape[1:])
     whole = torch.zeros(shape, dtype=first.dtype)
-    views = _views(code, name, whole)
+    places = _parts(views, name, whole)
     for part, piece in pieces.items():
-        views[part].copy_(piece)
+        places[part].copy_(piece)
     return whole
 
 

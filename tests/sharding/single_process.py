@@ -27,10 +27,10 @@ class Single:
         for model in self.models:
             self.code.load_logical_state(model, state)
         self.tables = {
-            pattern.format(name)
-            for _, pattern, *axes in self.code.LOGICAL
-            if axes and isinstance(axes[0], dict)
-            for name in axes[0]
+            name
+            for module in self.models[0].modules()
+            if isinstance(module, self.code.Table)
+            for _, name, _ in module.logical()
         }
         self.sums: dict[tuple[str, int], Tensor] = {}
         self.losses: list[list[Tensor]] = []
@@ -54,7 +54,9 @@ class Single:
         self.grads = dict(zip(names, means, strict=True))
         self.losses.append([loss.detach() for loss in losses])
         for model in self.models:
-            self.update(model, self.code.logical_views(self.grads), last=model is self.models[-1])
+            self.update(
+                model, self.code.logical_views(model, self.grads), last=model is self.models[-1]
+            )
         return logits
 
     def update(self, model: nn.Module, grads: dict[str, Tensor], last: bool) -> None:

@@ -183,7 +183,7 @@ def test_batch_norm_is_of_each_processs_rows(folder: Path) -> None:
     total = {task: sum(c[task] for c in buffers) for task in code.TASKS}
     sum(own[task] / total[task] for own in losses for task in own).backward()
     stored = state_of(folder / "first step")
-    grads = [code.logical_views({n: p.grad for n, p in m.named_parameters()}) for m in models]
+    grads = [code.logical_views(m, {n: p.grad for n, p in m.named_parameters()}) for m in models]
     for name in grads[0]:
         gradient = grads[0][name] + grads[1][name]
         torch.testing.assert_close(stored[f"optimizer/exp_avg/{name}"], 0.1 * gradient)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -166,9 +167,9 @@ def test_leaves_follow_the_shape_of_the_batch_and_evaluation_needs_none(small: L
 def test_a_frozen_table_is_left_to_the_optimiser_of_tables(small: LoadedSpec) -> None:
     code, model = built(small)
     weight = model.get_parameter("features.table_8.weight")
-    before = decayed(model, code.logical_views, 0.1)
+    before = decayed(model, partial(code.logical_views, model), 0.1)
     SparseTables(model)
-    after = decayed(model, code.logical_views, 0.1)
+    after = decayed(model, partial(code.logical_views, model), 0.1)
 
     def held(groups: list[dict[str, Any]]) -> bool:
         return any(p is weight for group in groups for p in group["params"])
@@ -183,7 +184,9 @@ def test_a_frozen_table_is_left_to_the_optimiser_of_tables(small: LoadedSpec) ->
 def test_matrices_decay_and_nothing_else(small: LoadedSpec, optimize: bool) -> None:
     code, model = built(small, optimize)
     start = {name: value.clone() for name, value in code.logical_state(model).items()}
-    optimizer = dense_optimizer("adamw", model, code.logical_views, lr=0.5, weight_decay=0.1)
+    optimizer = dense_optimizer(
+        "adamw", model, partial(code.logical_views, model), lr=0.5, weight_decay=0.1
+    )
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()

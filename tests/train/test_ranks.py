@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def gradients(method: str, part: slice) -> dict[str, Tensor]:
     features = {name: torch.randint(0, 6, (32,))[part] for name in code.FEATURES}
     labels = {t: torch.randint(0, 2, (32,)).double()[part] for t in code.TASKS}
     kinds = dict.fromkeys(code.TASKS, "binary")
-    weighting = weighting_of(method, code.WEIGHTS, kinds, code.logical_views)
+    weighting = weighting_of(method, code.WEIGHTS, kinds, partial(code.logical_views, model))
     tables = SparseTables(model)
     tables.fit(features)
     leaves = {n: p for n, p in model.named_parameters() if p.requires_grad} | tables.leaves

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -213,7 +214,7 @@ def test_esmm_trains_by_every_method(method: str) -> None:
     labels = {"click": click, "buy": click * torch.randint(0, 2, (64,))}
     labels |= {name: labels[column] for name, column in code.LABELS.items()}
     kinds = dict.fromkeys(code.TASKS, "binary")
-    weighting = weighting_of(method, code.WEIGHTS, kinds, code.logical_views)
+    weighting = weighting_of(method, code.WEIGHTS, kinds, partial(code.logical_views, model))
     logits = model({"user_id": torch.arange(64)})
     weighting.backward(code.stacked_losses(logits, labels), dict(model.named_parameters()))
     for name, weight in model.named_parameters():
@@ -287,7 +288,10 @@ def test_gradnorm_reads_the_last_weights_that_all_share(small: LoadedSpec) -> No
     ):
         code, model = homespec.build_module(spec), homespec.build(spec)
         names = {
-            part for _, part in last_shared(dict(model.named_parameters()), code.logical_views)
+            part
+            for _, part in last_shared(
+                dict(model.named_parameters()), partial(code.logical_views, model)
+            )
         }
         last = max(
             int(n.split(".")[-2])
@@ -357,7 +361,8 @@ class Bench:
             t: torch.randint(0, 2, (64,)).to(dtype or torch.float32) for t in self.code.TASKS
         }
         kinds = dict.fromkeys(self.code.TASKS, "binary")
-        self.weighting = weighting_of(method, self.code.WEIGHTS, kinds, self.code.logical_views)
+        self.views = partial(self.code.logical_views, self.model)
+        self.weighting = weighting_of(method, self.code.WEIGHTS, kinds, self.views)
         self.tables = SparseTables(self.model) if sparse else None
         self.step = self.losses
 
@@ -388,7 +393,7 @@ class Bench:
 def test_every_method_trains(small: LoadedSpec, method: str) -> None:
     bench = Bench(small, method)
     also = bench.weighting.groups()
-    optimizer = dense_optimizer("adam", bench.model, bench.code.logical_views, 3e-3, also=also)
+    optimizer = dense_optimizer("adam", bench.model, bench.views, 3e-3, also=also)
     losses = []
     for _ in range(40):
         optimizer.zero_grad()

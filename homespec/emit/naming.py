@@ -1,0 +1,192 @@
+"""Stage 6, emit: what the variables and modules of an optimised file are called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from homespec.emit.layout import Expr, literal, sequence
+from homespec.graph import Graph
+from homespec.nodes import (
+    Batch,
+    ExpertSet,
+    FeatureGate,
+    FusedFeatureGate,
+    Gate,
+    Input,
+    Mix,
+    Node,
+    Placed,
+    Port,
+    Projection,
+    SelfGate,
+    Tower,
+)
+
+N = TypeVar("N", bound=Node)
+MODULES: dict[type[Node], str] = {
+    Projection: "projections",
+    FeatureGate: "feature_gates",
+    FusedFeatureGate: "feature_gates",
+    ExpertSet: "experts",
+    Gate: "gates",
+    SelfGate: "self_gates",
+    Tower: "towers",
+}
+"""The attributes that hold the modules of each kind of node."""
+VARIABLES: dict[type[Node], str] = {
+    FeatureGate: "gated",
+    FusedFeatureGate: "gated",
+    ExpertSet: "e",
+    Gate: "gate",
+    SelfGate: "self_gate",
+    Mix: "z",
+    Tower: "y",
+}
+"""The variables that hold the values of each kind of node."""
+
+
+def members_of(batch: Batch, kind: type[N]) -> tuple[list[N], N]:
+    """The members, known to be of one kind, and the first of them."""
+    members = [m for m in batch.members if isinstance(m, kind)]
+    return members, members[0]
+
+
+class Naming:
+    """Names by what nodes are: their kind, layer and places in the task tree."""
+
+    def __init__(self, graph: Graph, tasks: Sequence[str]) -> None:
+        """For the nodes of an optimised graph that predicts `tasks`, in this order."""
+        self.graph, self.tasks = graph, tuple(tasks)
+        batches = [node for node in graph if isinstance(node, Batch)]
+        self.placed = {
+            m.name: m for batch in batches for m in batch.members if isinstance(m, Placed)
+        }
+        self.words = {_word(m) for batch in batches for m in batch.members}
+        self.several = Counter(map(_kind, batches))
+        self.sections = self._sections(batches)
+        self.levels: dict[int, set[str]] = {}
+        for node in self.placed.values():
+            if not isinstance(node, Projection):
+                self.levels.setdefault(node.level, set()).add(node.place)
+
+    def _sections(self, batches: list[Batch]) -> Counter[tuple[str, str]]:
+        """How many variables projections make, by purpose and the layer that reads them."""
+        firsts = (b.members[0] for b in batches)
+        sections = (s for node in firsts if isinstance(node, Projection) for s in node.sections)
+        return Counter((s.purpose, self.placed[s.nodes[0]].layer) for s in sections)
+
+    def at(self, place: str) -> Placed:
+        """A node at a place."""
+        return next(node for node in self.placed.values() if node.place == place)
+
+    def consumers(self, batch: Batch, section: int) -> list[Placed]:
+        """The nodes that read a section of a batch of projections, in their order there."""
+        members, _ = members_of(batch, Projection)
+        return [self.placed[name] for m in members for name in m.sections[section].nodes]
+
+    def tuples(self, batch: Batch) -> list[tuple[str, ...]]:
+        """The places whose logical names a batch needs."""
+        first = batch.members[0]
+        if isinstance(first, Projection):
+            sections = range(len(first.sections))
+            return [places_of(self.consumers(batch, i)) for i in sections]
+        if isinstance(first, Mix) or (self.graph.is_projected(batch) and isinstance(first, Gate)):
+            return []
+        return [places_of(batch.members)]
+
+    def suffix(self, batch: Batch) -> str:
+        """Tells batches of one kind and layer apart: "" if there is one only."""
+        return f"_{self.label(batch.members)}" if self.several[_kind(batch)] > 1 else ""
+
+    def module(self, batch: Batch) -> str:
+        """The attribute of the layer that holds a batch's module: `experts_watch`."""
+        return MODULES[type(batch.members[0])] + self.suffix(batch)
+
+    def label(self, members: Iterable[Node]) -> str:
+        """What nodes are together: `watch`, `groups`, `tasks`, or `click_to_like`."""
+        nodes = list(members)
+        if isinstance(nodes[0], Projection):
+            return self._label_of_reads([m.reads for m in nodes])
+        words = [_word(node) for node in nodes]
+        if len(words) == 1:
+            return words[0]
+        label = self._whole_level(nodes) or f"{words[0]}_to_{words[-1]}"
+        while label in self.words:  # a node may be called `tasks`
+            label += "_"
+        return label
+
+    def _label_of_reads(self, reads: list[tuple[Port, ...]]) -> str:
+        """Projections are called by the states that they read, the nearest of a path."""
+        nearest = [self.graph[port.node] for port, *_ in reads]
+        if any(isinstance(node, Input) for node in nearest):
+            return "x"
+        states = [
+            node.members[port.member or 0] if isinstance(node, Batch) else node
+            for node, (port, *_) in zip(nearest, reads, strict=True)
+        ]
+        return self.label(states) + ("_path" if len(reads[0]) > 1 else "")
+
+    def _whole_level(self, nodes: list[Node]) -> str:
+        places = {m.place for m in nodes if isinstance(m, Placed)}
+        if places == set(self.tasks) or all(isinstance(m, Tower) for m in nodes):
+            return "tasks" if len(nodes) == len(self.tasks) else ""
+        levels = {m.level for m in nodes if isinstance(m, Placed)}
+        if len(levels) > 1 or places != self.levels.get(min(levels)) or levels == {0}:
+            return ""
+        groups = [level for level, found in self.levels.items() if level and not self._tasks(found)]
+        return "groups" if len(groups) == 1 else f"groups_{min(levels)}"
+
+    def _tasks(self, places: set[str]) -> bool:
+        return places <= set(self.tasks)
+
+    def nodes(self, places: Sequence[str]) -> Expr:
+        """A tuple of places; long runs of tasks as slices of TASKS."""
+        if tuple(places) == self.tasks:
+            return "TASKS"
+        parts: list[Expr] = []
+        index = 0
+        while index < len(places):
+            run = self._run(places, index)
+            if run < 3:
+                parts.append(literal(places[index]))
+                index += 1
+                continue
+            start = self.tasks.index(places[index])
+            part = f"TASKS[{start or ''}:{start + run if start + run < len(self.tasks) else ''}]"
+            if run == len(places):
+                return part
+            parts.append(f"*{'TASKS' if run == len(self.tasks) else part}")
+            index += run
+        return sequence(parts)
+
+    def _run(self, places: Sequence[str], index: int) -> int:
+        """How many places from `index` on follow each other in TASKS."""
+        if places[index] not in self.tasks:
+            return 0
+        start = self.tasks.index(places[index])
+        run = 0
+        for place, task in zip(places[index:], self.tasks[start:], strict=False):
+            if place != task:
+                break
+            run += 1
+        return run
+
+
+def places_of(members: Iterable[Node]) -> tuple[str, ...]:
+    """Where the members are in the task tree."""
+    return tuple(
+        m.place if isinstance(m, Placed) else m.task if isinstance(m, Tower) else m.name
+        for m in members
+    )
+
+
+def _kind(batch: Batch) -> tuple[str, str]:
+    first = batch.members[0]
+    layer = first.layer if isinstance(first, Placed) else ""
+    return (VARIABLES.get(type(first), type(first).kind), layer)
+
+
+def _word(node: Node) -> str:
+    return node.identifier if isinstance(node, Placed) else node.name.rpartition(".")[2]

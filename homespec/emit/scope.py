@@ -1,0 +1,168 @@
+"""Stage 6, emit: the values that the forward of one layer computes, and those that it is given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from homespec.emit.block import Head, Value
+from homespec.emit.layout import Expr, call, flat, literal, sequence, strings
+from homespec.emit.naming import Naming
+from homespec.nodes import INPUT, Batch, Port
+
+Reads = tuple[Port, ...]
+RESERVED = ("self", "named", "mix", "mix_each", "torch", "F")
+"""Names in a layer's forward that are no values."""
+
+
+class Values:
+    """All values of the trunk: of nodes, and of the parts of projections by purpose and node."""
+
+    def __init__(self) -> None:
+        """At first there is v alone."""
+        self.of_node: dict[str, Value] = {INPUT: Value("", "x", 1, "x", "V")}
+        self.heads: dict[tuple[str, str], Head] = {}
+
+
+class Scope:
+    """One layer: its values, the arguments that it takes, the statements that compute them.
+
+    Values are sliced, never split: inductor of torch 2.13 loses gradients of `split`. It writes
+    their concatenation and what is computed from it into one buffer (tests/test_runtime.py), or
+    over a whole of which a piece is kept for the backward pass (tests/test_saved.py).
+    """
+
+    def __init__(self, name: str, naming: Naming, values: Values) -> None:
+        self.name, self.naming, self.values = name, naming, values
+        self.arguments: dict[Value, str] = {}
+        self.taken = set(RESERVED)
+        self.attributes: set[str] = set()
+        self.tuples: dict[tuple[str, ...], str] = {}
+
+    def module(self, batch: Batch) -> str:
+        """The attribute that holds a batch's module; no other batch of the layer has it."""
+        name = self.naming.module(batch)
+        while name in self.attributes:
+            name += "_"
+        self.attributes.add(name)
+        return f"self.{name}"
+
+    def share(self, batches: Iterable[Batch]) -> None:
+        """Name the tuples of nodes that the layer's modules need more than once."""
+        needed = Counter(places for batch in batches for places in self.naming.tuples(batch))
+        for places, times in needed.items():
+            text = flat(self.naming.nodes(places))
+            if times > 1 and len(places) > 1 and not text.startswith("TASKS"):
+                label = self.naming.label(map(self.naming.at, places)) if self.tuples else "nodes"
+                self.tuples[places] = self.fresh(label)
+
+    def named(self, pattern: str, places: tuple[str, ...], count: int = 1) -> Expr:
+        """The logical names of all places; several for each if `count` says so."""
+        if len(places) == count == 1:
+            return strings([pattern.format(places[0], 0)])
+        nodes = self.tuples.get(places) or self.naming.nodes(places)
+        return call("named", literal(pattern), nodes, *[str(count)] * (count > 1))
+
+    def fresh(self, name: str) -> str:
+        """The name, or one like it that no other value of the layer has."""
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
+    def variable(self, value: Value) -> str:
+        """What the value is called here; one of another layer becomes an argument."""
+        if value.scope == self.name:
+            return value.name
+        if value not in self.arguments:
+            self.arguments[value] = self.fresh(value.argument) if self.name else value.name
+        return self.arguments[value]
+
+    def define(self, node: str, name: str, size: int, argument: str = "", width: str = "") -> str:
+        """A new value of a node; what it is called."""
+        value = Value(self.name, self.fresh(name), size, argument, width)
+        self.values.of_node[node] = value
+        return value.name
+
+    # ------------------------------------------------------------ what batches read
+
+    def inputs(self, reads: Sequence[Reads]) -> Expr:
+        """The input [G, N, B] of a batch whose members read `reads`, G dividing their number.
+
+        Members that read the same value follow each other, so their reads are runs. Where all runs
+        are equally long, the runs' G values are enough: each of them serves as many members, as one
+        wide product. Unequal runs are expanded.
+        """
+        found = runs(reads)
+        equal = len({length for _, length in found}) == 1
+        return self.concatenated([key for key, _ in found] if equal else list(reads))
+
+    def concatenated(self, chosen: Sequence[Reads]) -> Expr:
+        """Values along a new first axis; several of them are one value, side by side."""
+        parts = [self.stacked([reads[i] for reads in chosen]) for i in range(len(chosen[0]))]
+        return parts[0] if len(parts) == 1 else call("torch.cat", sequence(parts, "[]"), dim="1")
+
+    def stacked(self, ports: Sequence[Port], rest: int = 2) -> Expr:
+        """The values of `ports` along a new first axis; `rest` counts the axes after it."""
+        pieces: list[Expr] = []
+        for first, last, times in _repeated_slices(ports):
+            piece = self.part(first, last)
+            if times > 1 and first == last:
+                piece = f"{piece}.expand({times}{', -1' * rest})"
+            elif times > 1:
+                piece = f"{piece}.repeat_interleave({times}, 0)"
+            pieces.append(piece)
+        return _joined(pieces)
+
+    def part(self, first: Port, last: Port) -> str:
+        """The slice of a batched value from member `first` to member `last`; all of it bare."""
+        value = self.values.of_node[first.node]
+        if first.member is None or last.member is None:
+            return self.variable(value)
+        return self._slice(value, first.member, last.member + 1)
+
+    def _slice(self, value: Value, start: int, stop: int) -> str:
+        name = self.variable(value)
+        return name if (start, stop) == (0, value.size) else f"{name}[{start}:{stop}]"
+
+    def parts_of_projections(self, purpose: str, nodes: Iterable[str]) -> Expr:
+        """What projections made for nodes, along the first axis; neighbours are one slice."""
+        pieces: list[Head] = []
+        for node in nodes:
+            head = self.values.heads[purpose, node]
+            last = pieces[-1] if pieces else None
+            if last and last.value == head.value and last.start + last.count == head.start:
+                pieces[-1] = replace(last, count=last.count + head.count)
+            else:
+                pieces.append(head)
+        return _joined([self._slice(p.value, p.start, p.start + p.count) for p in pieces])
+
+
+def _joined(pieces: Sequence[Expr]) -> Expr:
+    return pieces[0] if len(pieces) == 1 else call("torch.cat", sequence(pieces, "[]"))
+
+
+def runs(reads: Sequence[Reads]) -> list[tuple[Reads, int]]:
+    """Consecutive equal reads with the length of each run."""
+    return [(key, len(list(group))) for key, group in groupby(reads)]
+
+
+def _repeated_slices(ports: Sequence[Port]) -> list[tuple[Port, Port, int]]:
+    """Ports as slices of neighbouring members, each member of which is repeated equally often."""
+    slices: list[tuple[Port, Port, int]] = []
+    for port, group in groupby(ports):
+        times = len(list(group))
+        if slices and slices[-1][2] == times and follows(slices[-1][1], port):
+            slices[-1] = (slices[-1][0], port, times)
+        else:
+            slices.append((port, port, times))
+    return slices
+
+
+def follows(left: Port, right: Port) -> bool:
+    """Whether `right` is the next member of the same batch."""
+    if left.member is None or right.member is None:
+        return False
+    return left.node == right.node and left.member + 1 == right.member
