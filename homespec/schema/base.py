@@ -9,7 +9,14 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from homespec.schema import labels, names
@@ -55,17 +62,19 @@ def listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def text_of(form: str) -> WithJsonSchema:
+    """Say in the JSON Schema which form a text has: one of `texts.FORMS`."""
+    return WithJsonSchema({"type": "string", "format": form})
+
+
 M = TypeVar("M", bound=BaseModel)
 
 MANY = 1024
 """So many features, groups and tasks a spec may have: products have dozens of tasks."""
 
-Name = Annotated[str, AfterValidator(check_name)]
-LayerName = Annotated[
-    Name,
-    AfterValidator(check_layer_name),
-    Field(json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9]{0,62}$"}),
-]
+Name = Annotated[str, AfterValidator(check_name), text_of("Name")]
+LayerName = Annotated[Name, AfterValidator(check_layer_name), text_of("LayerName")]
+Label = Annotated[str, AfterValidator(check_label), text_of("Label")]
 Count = Annotated[int, Field(ge=0, le=4096)]
 Width = Annotated[int, Field(ge=1, le=1_048_576)]
 Widths = Annotated[tuple[Width, ...], Field(max_length=16), BeforeValidator(listed)]
