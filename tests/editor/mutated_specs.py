@@ -14,7 +14,11 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = sorted([*(ROOT / "specs").rglob("*.yaml"), *(ROOT / "benchmarks/specs").glob("*.yaml")])
+SHIPPED = sorted(
+    path
+    for folder in ("specs", "benchmarks/specs", "examples")
+    for path in (ROOT / folder).rglob("*.yaml")
+)
 
 RICH = """
 homespec: 1
