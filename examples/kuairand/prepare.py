@@ -38,6 +38,7 @@ from examples.kuairand.historical_rates import with_pasts
 from examples.kuairand.histories import FIRST_TAG, OF_EVENTS, first_tag, with_histories
 from examples.kuairand.standardize import with_scaled
 from homespec.data import DataError
+from homespec.data.files import checked, reachable
 from homespec.writing import replacing
 
 VERSION = 4
@@ -270,7 +271,9 @@ def _find(source: Path, pattern: str) -> list[Path]:
 
 
 def _matching(source: Path, pattern: str) -> list[Path]:
-    return sorted([*source.glob(pattern), *source.glob(f"{pattern}.gz")])
+    with reachable():
+        found = [*source.glob(pattern), *source.glob(f"{pattern}.gz")]
+        return [checked(path) for path in sorted(found)]
 
 
 def _up_to_date(out: Path, stamp: str) -> bool:

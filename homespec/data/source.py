@@ -18,6 +18,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs
 
 from homespec.data import DataError
+from homespec.data.files import checked, reachable, walked
 from homespec.diagnostics.suggest import closest
 
 SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv"}
@@ -191,10 +192,11 @@ class Source:
 def open_source(paths: Sequence[Path]) -> Source:
     """The rows of files (.parquet, .csv, .csv.gz) and of all such files in folders.
 
-    Folders are searched through, in the order of names; names that begin with `.` or `_` do not
-    count. Raises DataError if there is nothing, if formats are mixed, or for a broken file.
+    Folders are searched through, as `walked` says. Raises DataError if there is nothing, if formats
+    are mixed, or for a broken file.
     """
-    files = [_open(file) for path in paths for file in _files(path)]
+    with reachable():
+        files = [_open(file) for path in paths for file in _files(path)]
     if len({file.format for file in files}) > 1:
         one, other = files[0], next(f for f in files if f.format != files[0].format)
         raise DataError(f"{one.path} and {other.path} are of two formats: give files of one")
@@ -202,18 +204,12 @@ def open_source(paths: Sequence[Path]) -> Source:
 
 
 def _files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise DataError(f"{path} does not exist")
     if not path.is_dir():
-        return [path]
-    found = sorted(p for p in path.rglob("*") if format_of(p) and _counts(p.relative_to(path)))
-    if not found:
+        return [checked(path)]
+    files = list(walked(path, lambda file: format_of(file) is not None, {path.resolve()}))
+    if not files:
         raise DataError(f"the folder {path} holds no .parquet, .csv or .csv.gz file")
-    return found
-
-
-def _counts(inside: Path) -> bool:
-    return not any(part.startswith((".", "_")) for part in inside.parts)
+    return files
 
 
 def format_of(path: Path) -> str | None:
@@ -285,6 +281,12 @@ def locate(data: Sequence[Path], valid: Sequence[Path] = ()) -> tuple[Source, So
     both; `valid` given by name goes before, of such a folder its `valid`. Other files and folders
     are taken as they are. Raises DataError.
     """
+    with reachable():
+        data, valid = _splits(data, valid)
+    return _with_rows(data), _with_rows(valid) if valid else None
+
+
+def _splits(data: Sequence[Path], valid: Sequence[Path]) -> tuple[Sequence[Path], Sequence[Path]]:
     if len(valid) == 1 and valid[0].is_dir() and (own := _split(valid[0], "valid")) is not None:
         valid = [own]
     if len(data) == 1 and data[0].is_dir() and (train := _split(data[0], "train")) is not None:
@@ -295,7 +297,7 @@ def locate(data: Sequence[Path], valid: Sequence[Path] = ()) -> tuple[Source, So
             f"{data[0]} does not exist; --data takes files, or a folder with train.parquet and"
             " valid.parquet (for KuaiRand, `python -m examples.kuairand.prepare` makes one)"
         )
-    return _with_rows(data), _with_rows(valid) if valid else None
+    return data, valid
 
 
 def _with_rows(paths: Sequence[Path]) -> Source:
