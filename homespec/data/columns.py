@@ -167,16 +167,17 @@ def _is_number(text: str | None) -> bool:
 
 
 def vectors(who: str, name: str, column: Column, width: int) -> Array:
-    """Vectors float32 [N, width], a missing vector or element NaN."""
+    """Vectors float32 [N, width], a missing vector or element NaN. Numbers are vectors of one."""
     column = decoded(column)
     if is_text(column.type):
         column = _split(column)
+    if width == 1 and is_numeric(column.type):
+        return _finite(who, name, numbers(who, name, column))[:, None]
     if not isinstance(column, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
         if pa.types.is_null(column.type):
             return np.full((len(column), width), np.nan, np.float32)
-        raise DataError(
-            f"{who}: the column `{name}` is {column.type}, not lists of {width} numbers"
-        )
+        wanted = f"lists of {width} numbers" if width > 1 else "numbers"
+        raise DataError(f"{who}: the column `{name}` is {column.type}, not {wanted}")
     sizes = pc.list_value_length(column)
     wrong = pc.filter(sizes, pc.not_equal(sizes, width))
     if len(wrong):
@@ -184,14 +185,18 @@ def vectors(who: str, name: str, column: Column, width: int) -> Array:
             f"{who}: `{name}` has a list of {wrong[0]} numbers, but the spec says {width} for every"
             " row"
         )
-    found = numbers(who, name, column.flatten())
+    found = _finite(who, name, numbers(who, name, column.flatten()))
+    out = np.full((len(column), width), np.nan, np.float32)
+    out[np.asarray(column.is_valid())] = found.reshape(-1, width)
+    return out
+
+
+def _finite(who: str, name: str, found: Array) -> Array:
     if np.isinf(found).any():
         raise DataError(
             f"{who}: `{name}` holds a number that is infinite, or too large for float32"
         )
-    out = np.full((len(column), width), np.nan, np.float32)
-    out[np.asarray(column.is_valid())] = found.reshape(-1, width)
-    return out
+    return found
 
 
 _OPS: dict[str, Callable[..., Column]] = {
@@ -268,6 +273,12 @@ def decoded(column: Column) -> Column:
 def is_text(kind: pa.DataType) -> bool:
     """Whether a type is text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Whether a type is integers, floats or decimals, as which booleans are decoded."""
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
 
 def _without_nan(column: Column) -> Column:
