@@ -426,7 +426,6 @@ def test_one_graph_serves_every_batch_size() -> None:
 
 
 @pytest.mark.compiles
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
 @pytest.mark.usefixtures("fresh_dynamo")

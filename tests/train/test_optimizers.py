@@ -94,7 +94,6 @@ COMPILED = pytest.param(
     True,
     marks=[
         pytest.mark.compiles,
-        pytest.mark.timeout(900),
         pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work here"),
     ],
 )
