@@ -56,7 +56,7 @@ def loads(text: str, name: str = "<string>", overrides: Iterable[str] = ()) -> L
 
 
 def validate(spec: PathLike, overrides: Iterable[str] = ()) -> Report:
-    """The report on a spec file, warnings included. Never raises for what a spec may contain."""
+    """The report on a spec file, notes included. Never raises for what a spec may contain."""
     return _report(compose(read(os.fspath(spec)), overrides))
 
 

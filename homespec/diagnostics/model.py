@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """How much a diagnostic weighs: errors stop the compiler, warnings do so under `--strict`."""
+    """How much a diagnostic weighs.
+
+    Errors stop the compiler, warnings fail under `--strict`, notes never fail.
+    """
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -110,6 +114,10 @@ class Report:
     def has_errors(self) -> bool:
         """Whether the spec cannot be compiled."""
         return self.count(Severity.ERROR) > 0
+
+    def fails(self, strict: bool = False) -> bool:
+        """Whether a check fails: there are errors, or under `strict` warnings."""
+        return self.has_errors or (strict and self.count(Severity.WARNING) > 0)
 
     def merged(self, other: Report) -> Report:
         """This report and `other` as one."""

@@ -24,10 +24,10 @@ def render(report: Report, color: bool = False) -> str:
 
 
 def summary(report: Report, paint: Paint) -> str:
-    """`2 errors, 1 warning in 1 file`."""
+    """`2 errors, 1 warning, 3 notes in 1 file`."""
     counts = [
         paint(count(number, severity), severity)
-        for severity in (Severity.ERROR, Severity.WARNING)
+        for severity in Severity
         if (number := report.count(severity))
     ]
     files = {diagnostic.span.file for diagnostic in report.diagnostics}
@@ -69,7 +69,7 @@ def where(span: Span) -> str:
 def _help(text: str, gutter: int, paint: Paint, bar: bool) -> Iterator[str]:
     if bar:
         yield paint(" " * gutter + " |", "place")
-    head = f"{' ' * gutter} {paint('=', 'place')} {paint('help', 'note')}: "
+    head = f"{' ' * gutter} {paint('=', 'place')} {paint('help', 'help')}: "
     indent = " " * (gutter + len(" = help: "))
     first, *more = text.splitlines()
     yield head + printable(first)
