@@ -39,9 +39,8 @@ def family(name: str) -> Callable[[int], str]:
 
 
 def products(n: int) -> str:
-    tasks = lines(
-        n, lambda i: f"c{i}: {{label: b{i}, weight: 0}}\n  p{i}: {{label: b{i}, product: [a, c{i}]}}"
-    )  # fmt: skip
+    factors = lines(n, lambda i: f"c{i}: {{label: b{i}, weight: 0}}")
+    tasks = factors + lines(n, lambda i: f"p{i}: {{label: b{i}, product: [a, c{i}]}}")
     return f"{HEAD}{USER}family: mmoe\ntasks:\n  a: {{}}\n{tasks}"
 
 
