@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.data.checked import Data, share
+from homespec.data.id_rules import patterned_ids, shared_rows
 from homespec.data.rate_rules import (
     cut_sequences,
     one_class,
@@ -16,6 +17,12 @@ from homespec.data.rate_rules import (
     rate_shift,
     repeated_rows,
     unseen_ids,
+)
+from homespec.data.shape_rules import (
+    equal_boundaries,
+    padded_sequence,
+    regression_scale,
+    unsplit_lists,
 )
 from homespec.diagnostics import Diagnostic, Finding, Severity, rule
 from homespec.schema.fitted import asked
@@ -29,7 +36,8 @@ def check(data: Data) -> list[Diagnostic]:
     rules = (
         missing_column, unusable_column, label_not_binary, unknown_ids, child_without_parent,
         constant_column, mostly_missing, rate_differs, one_class, cut_sequences, rate_shift,
-        unseen_ids, repeated_rows,
+        unseen_ids, repeated_rows, patterned_ids, shared_rows, regression_scale, equal_boundaries,
+        padded_sequence, unsplit_lists,
     )  # fmt: skip
     return [diagnostic for one in rules for diagnostic in one(data)]
 

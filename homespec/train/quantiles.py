@@ -48,6 +48,11 @@ class Fitted:
     """Ascending, `quantiles` - 1 numbers of the data. Where many rows have the same number,
     neighbours are equal and the bucket between them stays empty."""
 
+    @property
+    def distinct(self) -> int:
+        """How many of the boundaries differ."""
+        return len(set(self.boundaries))
+
 
 @dataclass(frozen=True)
 class Boundaries:
@@ -142,7 +147,7 @@ def fit(batches: Iterable[Columns], spec: Spec, *, cap: int = CAP, seed: int = 0
     rows = 0
     for columns in batches:
         for name, fit_ in wanted.items():
-            samples[name].add(_numbers(columns, name, fit_))
+            samples[name].add(numbers_of(columns, name, fit_))
         rows += max((len(columns[name]) for name in samples), default=0)
     features = {}
     for name, (column, quantiles, _) in wanted.items():
@@ -156,7 +161,7 @@ def fit(batches: Iterable[Columns], spec: Spec, *, cap: int = CAP, seed: int = 0
     return Boundaries(rows, features)
 
 
-def _numbers(columns: Columns, name: str, fit_: Asked) -> Array:
+def numbers_of(columns: Columns, name: str, fit_: Asked) -> Array:
     """The numbers of a column, one after the other; of events only those that are there."""
     for each in (name, *([fit_.first] if fit_.first else ())):
         if each not in columns:
