@@ -19,8 +19,8 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.data import DataError
 from homespec.data.batches import Batch
-from homespec.data.columns import text_id
 from homespec.data.held import hold
+from homespec.data.ids import text_id
 from homespec.data.order import Order
 from homespec.data.plan import Plan
 from homespec.data.prefetch import prefetched
