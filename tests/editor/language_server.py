@@ -14,7 +14,7 @@ from typing import Any
 SERVER = Path(sys.prefix, "editor/node_modules/yaml-language-server/bin/yaml-language-server")
 """Where `make` installs it."""
 
-PATIENCE = 120
+PATIENCE = 600
 """Seconds to wait for an answer; it takes milliseconds on a machine that is not busy."""
 
 SETTINGS = {"yaml": {"validate": True, "hover": True, "completion": True, "format": {}}}
