@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from homespec.data.lists import ListProfile
     from homespec.data.profile import FeatureProfile, Profile, TaskProfile
 
-LARGE = 10.0
-"""Labels of a regression that are larger, in units of its scale, are on another scale."""
+LARGE = {"squared": 3.0, "absolute": 10.0, "huber": 10.0}
+"""Labels of a regression that are larger, in units of its scale, are on another scale: by its loss,
+which is then about ten times that of a label of 0 and 1."""
 SMALL = 0.1
 """So are labels that spread less."""
+FAR = 10.0
+"""Labels whose mean is so many standard deviations from 0 should have it subtracted."""
 
 
 @rule("HS516", "regression-scale", Severity.WARNING)
@@ -29,9 +32,10 @@ def regression_scale(data: Data) -> Iterator[Finding]:
 
     A regression is trained on its label in units of `scale`. The squared loss of labels around
     10,000 starts at 10⁸ where that of a click starts at 0.69, so the shared experts learn nothing
-    but the regression; labels around 0.01 are not learned at all. Reported where the labels of the
-    rows to train on are larger than 10 (root mean square) or spread less than 0.1 (standard
-    deviation) in units of `scale`. A `scale` of about the standard deviation puts that right.
+    but the regression; labels around 0.01 hardly count. Reported where, in units of `scale`, the
+    labels of the rows to train on are larger than 3 (root mean square; 10 for the absolute and the
+    Huber loss) or spread less than 0.1 (standard deviation). A `scale` of about the standard
+    deviation puts that right.
 
     Bad, where the label is in milliseconds:
 
@@ -53,7 +57,7 @@ def regression_scale(data: Data) -> Iterator[Finding]:
         if not usable or task.low == task.high:  # nothing to scale by; HS509 says so
             continue
         size = (task.rate**2 + task.deviation**2) ** 0.5
-        if size > LARGE * about.scale or task.deviation < SMALL * about.scale:
+        if size > LARGE[about.loss] * about.scale or task.deviation < SMALL * about.scale:
             spread = task.deviation / about.scale
             yield Finding(
                 data.at_task(name, "scale", "label"),
@@ -67,7 +71,7 @@ def regression_scale(data: Data) -> Iterator[Finding]:
 
 def _scale(task: TaskProfile) -> str:
     proposed = f"write `scale: {Decimal(f'{task.deviation:.1g}'):f}`"
-    if abs(task.rate) > LARGE * task.deviation:
+    if abs(task.rate) > FAR * task.deviation:
         return f"subtract {task.rate:.4g} when you prepare the data, and {proposed}"
     return proposed
 

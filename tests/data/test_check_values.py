@@ -157,6 +157,7 @@ NORMAL = RANDOM.standard_normal(ROWS)
     [
         (np.exp(9 + 2 * NORMAL), 1, "write `scale: 200000`"),
         (30_000 * np.abs(NORMAL), 1000, "write `scale: 20000`"),
+        (40_000 * NORMAL, 10_000, "write `scale: 40000`"),
         (0.001 * NORMAL, 1, "write `scale: 0.001`"),
         (1e-6 * NORMAL, 1, "write `scale: 0.000001`"),
         (NORMAL, 1000, "write `scale: 1`"),
@@ -171,9 +172,18 @@ def test_a_regression_on_another_scale(
     assert (one.rule.code, one.help) == ("HS516", help_)
 
 
-@pytest.mark.parametrize(("label", "scale"), [(NORMAL, 1), (NORMAL * 4e4, 1e4), (NORMAL + 5, 1)])
-def test_a_regression_on_a_good_scale(tmp_path: Path, label: Any, scale: float) -> None:
-    tasks = f"{{y: {{}}, t: {{kind: regression, label: ms, scale: {scale}}}}}"
+@pytest.mark.parametrize(
+    ("label", "scale", "loss"),
+    [
+        (NORMAL, 1, "squared"),
+        (NORMAL * 2.5e4, 1e4, "squared"),
+        (NORMAL + 2, 1, "squared"),
+        (NORMAL * 9e4, 1e4, "huber"),
+        (NORMAL * 9e4, 1e4, "absolute"),
+    ],
+)
+def test_a_regression_on_a_good_scale(tmp_path: Path, label: Any, scale: float, loss: str) -> None:
+    tasks = f"{{y: {{}}, t: {{kind: regression, label: ms, scale: {scale}, loss: {loss}}}}}"
     assert found(tmp_path, "f: {id: {vocab: 2}, dim: 4}", tasks, f=Y, ms=label) == []
 
 
