@@ -46,6 +46,7 @@ class State(StrEnum):
     OTHER_VERSION = "was made by another version of homespec"
     EDITED = "was edited by hand"
     FOREIGN = "was not made by homespec"
+    LINK = "is a link"
     ORPHAN = "has lost its spec"
 
 
@@ -59,6 +60,8 @@ class Output:
     @property
     def state(self) -> State:
         """How the file that is there relates to the text that should be."""
+        if self.path.is_symlink():  # it may lead to whatever file
+            return State.LINK
         if not self.path.exists():
             return State.MISSING
         if not self.path.is_file():
@@ -167,7 +170,7 @@ def orphans(folders: Iterable[Path]) -> list[Path]:
         file
         for root in roots
         for file in root.glob("**/*.py" if root.name == GENERATED else "*.py")
-        if file.is_file()
+        if file.is_file() and not file.is_symlink()
     }
     return sorted(filter(_is_orphan, files))
 

@@ -27,6 +27,7 @@ REMEDIES = {
     State.OTHER_VERSION: "run `homespec compile {spec}`",
     State.EDITED: "put the change into the spec and run `homespec compile {spec}`, which drops it",
     State.FOREIGN: "move it away: homespec overwrites only what it has made",
+    State.LINK: "remove it: homespec does not write through links",
     State.ORPHAN: "delete it, or bring its spec back",
 }
 
@@ -84,8 +85,6 @@ def compile(  # noqa: A001
         if diff:
             return _show_diff(outputs)
         return _check(outputs) if check else _write(outputs)
-    except BrokenPipeError:
-        raise
     except OSError as error:
         file = error.filename2 or error.filename
         raise click.ClickException(f"cannot use {file}: {error.strerror}") from None
@@ -153,11 +152,12 @@ def _check(outputs: dict[str, Output]) -> int:
 
 
 def _write(outputs: dict[str, Output]) -> int:
-    foreign = [o.path for o in outputs.values() if o.state is State.FOREIGN]
-    if foreign:
-        raise click.ClickException(
-            f"{_shown(foreign[0])} {State.FOREIGN}; {REMEDIES[State.FOREIGN]}. Nothing was written."
-        )
+    for output in outputs.values():
+        if output.state in (State.FOREIGN, State.LINK):
+            raise click.ClickException(
+                f"{_shown(output.path)} {output.state}; {REMEDIES[output.state]}."
+                " Nothing was written."
+            )
     written = set(write_texts({o.path: o.text for o in outputs.values()}))
     for output in outputs.values():
         verb = "wrote" if output.path in written else "fresh"
@@ -170,7 +170,7 @@ def _show_diff(outputs: dict[str, Output]) -> int:
     lines: list[str] = []
     for output in outputs.values():
         name = _shown(output.path)
-        old = output.path.read_text("utf-8", "replace") if output.path.is_file() else ""
+        old = _text_there(output)
         lines += difflib.unified_diff(
             old.splitlines(keepends=True),
             output.text.splitlines(keepends=True),
@@ -180,6 +180,13 @@ def _show_diff(outputs: dict[str, Output]) -> int:
     for line in lines:
         click.secho(line, fg=_color(line), nl=not line.endswith("\n"), color=has_color())
     return FINDINGS if lines else OK
+
+
+def _text_there(output: Output) -> str:
+    """What the generated file holds; nothing of what a link leads to, which may be a secret."""
+    if not output.path.is_file() or output.state is State.LINK:
+        return ""
+    return output.path.read_text("utf-8", "replace")
 
 
 def _color(line: str) -> str | None:

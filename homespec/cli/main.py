@@ -11,7 +11,8 @@ from typing import NoReturn
 
 import click
 
-from homespec.cli.exits import BROKEN_PIPE, FINDINGS, INTERRUPTED, OK, TROUBLE
+from homespec.cli.exits import FINDINGS, INTERRUPTED, OK, TROUBLE
+from homespec.cli.streams import guard, loss
 
 VERBS = {
     "validate": "Check specs and report every mistake at once.",
@@ -100,15 +101,11 @@ def main() -> NoReturn:
     gc.disable()  # a run is too short for garbage to matter; training turns it on again
     # Strangers' specs are no business of plugins, and looking for some takes 30 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that lacks a character still shows the rest
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        code = _run()
-        sys.stdout.flush()
-    except BrokenPipeError:  # as when piped into `head`: nobody reads on, so end quietly
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = BROKEN_PIPE
+    stdout = guard()
+    code = _run()
+    if reason := loss(stdout):
+        click.echo(f"error: cannot write to stdout: {reason}", err=True)
+        code = code or TROUBLE
     _leave(code)
 
 
@@ -130,8 +127,8 @@ def _run() -> int:
         return TROUBLE
     except click.Abort:
         return INTERRUPTED
-    except BrokenPipeError:
-        raise
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else OK
     except Exception as error:
         return _failed(error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import stat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,13 +29,21 @@ FORBIDDEN = re.compile(
 )
 """Controls, half characters, line breaks that not all programs see, marks that reorder text."""
 
+OWN_STREAM = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/self/fd/[0-9]+")
+KINDS = (
+    (stat.S_ISFIFO, "it is a pipe"),
+    (stat.S_ISSOCK, "it is a socket"),
+    (stat.S_ISCHR, "it is a device"),
+    (stat.S_ISBLK, "it is a device"),
+)
+
 
 def read(path: str | os.PathLike[str]) -> Document:
     """The document in a file; whatever is wrong with the file is a diagnostic of it."""
     file = os.fspath(path)
     try:
-        if Path(file).is_fifo() and not file.startswith(("/dev/", "/proc/")):  # it may never end
-            return _failed(file, rules.unreadable_file(file, "it is a pipe", "pass a file, or -"))
+        if endless := _endless(file):
+            return _failed(file, rules.unreadable_file(file, endless, "pass a file, or -"))
         with Path(file).open("rb") as stream:
             return read_stream(stream, file)
     except (OSError, ValueError) as error:
@@ -42,9 +51,24 @@ def read(path: str | os.PathLike[str]) -> Document:
         return _failed(file, rules.unreadable_file(file, reason, _remedy(file, error)))
 
 
+def _endless(file: str) -> str:
+    """Why a file must not be opened: reading it may wait, or do something, for ever.
+
+    What the shell hands over, as in `validate <(command)`, is like stdin.
+    """
+    mode = os.stat(file).st_mode  # noqa: PTH116  # keeps the path as it was given
+    if OWN_STREAM.fullmatch(file) and not stat.S_ISBLK(mode):
+        return ""
+    return next((said for is_kind, said in KINDS if is_kind(mode)), "")
+
+
 def read_stream(stream: BinaryIO, name: str) -> Document:
     """The document in a binary stream, of which at most 1 MiB is read."""
-    raw = stream.read(MAX_BYTES + 1)
+    try:
+        raw = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = str(error.strerror or error)
+        return _failed(name, rules.unreadable_file(name, reason, "pass a file"))
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return _failed(name, rules.not_text(name, "it is UTF-16", "save it as UTF-8"))
     if (at := raw.find(b"\0")) >= 0:
@@ -135,6 +159,8 @@ def _remedy(file: str, error: Exception) -> str:
         return "name a file in it"
     if not isinstance(error, FileNotFoundError):
         return ""
+    if file.startswith("~"):
+        return "`~` is for shells: in Python write os.path.expanduser(path)"
     folder, name = os.path.split(file)
     try:
         with os.scandir(folder or ".") as entries:
