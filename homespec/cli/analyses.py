@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import click
 
+from homespec.cli.folders import find
 from homespec.cli.output import print_report
-from homespec.cli.specs import documents
+from homespec.cli.specs import documents, not_checked, say_not_checked
 from homespec.compiler import Analysis, Stopped, analyse, told
 from homespec.diagnostics import Report, Severity
 
@@ -21,7 +22,10 @@ def analyses(
     """
     sound, found = [], []
     texts: dict[str, str] = {}
-    for document in documents(paths, flags):
+    specs = find(paths)
+    read = []
+    for document in documents(specs, flags):
+        read.append(document)
         texts |= document.texts
         try:
             analysis = analyse(document)
@@ -33,6 +37,7 @@ def analyses(
     report = Report.of((d for d in found if d.rule.severity is not Severity.NOTE), texts)
     if report.has_errors or (warnings and report.diagnostics):
         print_report(report, err=True)
+    say_not_checked(not_checked(specs, read))
     return None if report.has_errors else sound
 
 

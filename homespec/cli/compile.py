@@ -17,7 +17,9 @@ from homespec.cli.output import has_color
 from homespec.cli.passes import Watch, variant_of, variant_options
 from homespec.cli.specs import STDIN, set_option
 from homespec.compiler import Analysis
+from homespec.diagnostics.render.text import named, printable
 from homespec.outputs import Output, State, orphans, output_of, twins
+from homespec.source.roots import here, located
 from homespec.variant import UnknownNameError, Variant
 from homespec.writing import write_texts
 
@@ -87,9 +89,9 @@ def compile(  # noqa: A001
         return _check(outputs) if check else _write(outputs)
     except OSError as error:
         file = error.filename2 or error.filename
-        raise click.ClickException(f"cannot use {file}: {error.strerror}") from None
+        raise click.ClickException(printable(f"cannot use {file}: {error.strerror}")) from None
     except ValueError as error:
-        raise click.UsageError(f"{error}.") from None
+        raise click.UsageError(printable(f"{error}.")) from None
 
 
 def _print_code(sound: list[Analysis], variant: Variant, watch: Watch, code: bool) -> None:
@@ -126,7 +128,7 @@ def _outputs(
             if other != file:
                 raise ValueError(f"{other} and {file} would both become {output.path}")
             sets = "".join(f" --set {shlex.quote(flag)}" for flag in analysis.document.flags)
-            yield file + flags + sets, output
+            yield shlex.quote(file) + flags + sets, output
 
 
 @contextmanager
@@ -142,10 +144,13 @@ def _check(outputs: dict[str, Output]) -> int:
     """Report every file that is not fresh, and files whose specs are gone."""
     findings = [(o.path, o.state, spec) for spec, o in outputs.items()]
     findings = [finding for finding in findings if finding[1] is not State.FRESH]
-    lost = orphans(o.path.parent for o in outputs.values())
+    checked = {o.path for o in outputs.values()}
+    lost = [path for path in orphans(p.parent for p in checked) if path not in checked]
     findings += [(path, State.ORPHAN, "") for path in lost]
     for path, state, spec in findings:
-        click.echo(f"{_shown(path)} {state}\n  help: {REMEDIES[state].format(spec=spec)}")
+        click.echo(
+            f"{_shown(path)} {state}\n  help: {printable(REMEDIES[state].format(spec=spec))}"
+        )
     if not findings:
         click.echo(f"{_count(len(outputs))} fresh", err=True)
     return FINDINGS if findings else OK
@@ -196,11 +201,11 @@ def _color(line: str) -> str | None:
 
 
 def _shown(path: Path) -> str:
-    """A path as short as it can be said from here."""
+    """A path as short as it can be said from here, in one line."""
     try:
-        return path.resolve().relative_to(Path.cwd()).as_posix()
+        return named(Path(located(str(path))).relative_to(here()).as_posix())
     except ValueError:
-        return path.as_posix()
+        return named(path.as_posix())
 
 
 def _count(files: int) -> str:

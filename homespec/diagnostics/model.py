@@ -90,21 +90,39 @@ def _first(here: list[Diagnostic]) -> Diagnostic:
     return replace(first, help=f"{first.help} ({rest})" if first.help else rest)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Skipped:
+    """A file or folder that a run left out, and what it is."""
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        """`specs/.old: a hidden folder`."""
+        return f"{self.file}: {self.reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """All diagnostics of one run, sorted, one per span and code; `texts` maps file to its text."""
 
     diagnostics: tuple[Diagnostic, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
 
     @staticmethod
-    def of(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> Report:
+    def of(
+        diagnostics: Iterable[Diagnostic],
+        texts: Mapping[str, str],
+        skipped: Iterable[Skipped] = (),
+    ) -> Report:
         """Sort `diagnostics`, keep the first of each (span, code), say how many more there are."""
         found: dict[tuple[Span, str], dict[str, Diagnostic]] = {}
         for diagnostic in sorted(diagnostics, key=lambda d: d.sort_key):
             here = found.setdefault((diagnostic.span, diagnostic.rule.code), {})
             here.setdefault(diagnostic.message, diagnostic)
-        return Report(tuple(_first(list(here.values())) for here in found.values()), dict(texts))
+        first = tuple(_first(list(here.values())) for here in found.values())
+        return Report(first, dict(texts), tuple(skipped))
 
     def count(self, severity: Severity) -> int:
         """How many diagnostics have this severity."""
@@ -122,4 +140,5 @@ class Report:
     def merged(self, other: Report) -> Report:
         """This report and `other` as one."""
         texts = {**self.texts, **other.texts}
-        return Report.of((*self.diagnostics, *other.diagnostics), texts)
+        skipped = (*self.skipped, *other.skipped)
+        return Report.of((*self.diagnostics, *other.diagnostics), texts, skipped)

@@ -57,6 +57,7 @@ def test_json_of_nothing() -> None:
         "version": 1,
         "summary": {"errors": 0, "warnings": 0, "notes": 0, "files": 0},
         "diagnostics": [],
+        "skipped": [],
     }
 
 

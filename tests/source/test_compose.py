@@ -34,6 +34,7 @@ gates: {feature: {rank: 8}}
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    Path(".git").mkdir()
     Path("base.yaml").write_text(BASE)
     return tmp_path
 

@@ -27,6 +27,7 @@ def as_dict(report: Report) -> dict[str, Any]:
             "files": len({diagnostic.span.file for diagnostic in report.diagnostics}),
         },
         "diagnostics": [_diagnostic(diagnostic) for diagnostic in report.diagnostics],
+        "skipped": [{"file": one.file, "reason": one.reason} for one in report.skipped],
     }
 
 
