@@ -100,7 +100,7 @@ def link_outside(span: Span) -> Iterator[Finding]:
     Name the file that the link leads to, or allow its folder by the environment variable
     `HOMESPEC_ROOT`.
 
-    Bad, where `specs/shared.yaml` is a link into another folder of this machine:
+    Bad, where the file is a link into another folder of this machine:
 
         homespec validate specs/shared.yaml
 
