@@ -779,11 +779,44 @@ def check_inputs(model, args, kwargs):
             raise ValueError(f"{name} has {found[0]} rows, {FEATURES[0]} has {rows}")
 
 
-def check_labels(labels):
-    """Raise ValueError for labels that are missing."""
-    missing = [name for name in LABELS if name not in labels]
+def check_rows(what, names, tensors, rows):
+    """Raise ValueError for tensors by task that are missing, or of another shape than [rows]."""
+    missing = [name for name in names if name not in tensors]
     if missing:
-        raise ValueError(f"labels missing: {', '.join(missing)}")
+        raise ValueError(f"{what} missing: {', '.join(missing)}")
+    for name in names:
+        found = tensors[name].shape
+        if len(found) != 1 or found[0] != rows:
+            raise ValueError(f"{what} of {name} must be [{rows}], not {list(found)}")
+
+
+def check_losses(logits, labels):
+    """Raise ValueError for logits and labels that are missing or do not fit each other."""
+    if isinstance(logits, torch.Tensor):
+        rows, found = logits.shape[-1:].numel(), logits.shape
+        if len(found) != 2 or found[0] != len(TASKS):
+            raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(found)}")
+    else:
+        rows = logits[TASKS[0]].numel() if TASKS[0] in logits else 0
+        check_rows("logits", TASKS, logits, rows)
+    check_rows("labels", LABELS, labels, rows)
+
+
+def shares(tasks, labels_TB):
+    """Labels of binary tasks; what is not from 0 to 1 becomes NaN, and so does the loss.
+
+    Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
+    """
+    wrong_TB = labels_TB.clamp(0, 1) != labels_TB
+    if labels_TB.is_cpu and not torch.compiler.is_compiling():
+        try:
+            found = wrong_TB.any(1).tolist()
+        except RuntimeError:  # there are no numbers to look at, as under torch.func.vmap
+            found = []
+        if any(found):
+            wrong = ", ".join(task for task, is_wrong in zip(tasks, found, strict=True) if is_wrong)
+            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {wrong}")
+    return labels_TB.masked_fill(wrong_TB, torch.nan)
 
 
 def stacked_losses(logits, labels):
@@ -792,7 +825,7 @@ def stacked_losses(logits, labels):
     logits, labels: task -> [B]; logits also [T, B]. A label is 0, 1 or NaN for not observed.
     -> [T] in the order of TASKS.
     """
-    check_labels(labels)
+    check_losses(logits, labels)
     labels_TB = torch.stack([labels[task] for task in TASKS])
     logits_TB = logits
     if not isinstance(logits, torch.Tensor):
@@ -802,7 +835,7 @@ def stacked_losses(logits, labels):
     labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
     gone_TB = labels_TB.isnan()
     each_TB = F.binary_cross_entropy_with_logits(
-        logits_TB, labels_TB.masked_fill(gone_TB, 0.0), reduction="none"
+        logits_TB, shares(TASKS, labels_TB.masked_fill(gone_TB, 0.0)), reduction="none"
     )
     return each_TB.masked_fill(gone_TB, 0.0).sum(1) / (~gone_TB).sum(1).clamp(min=1)
 

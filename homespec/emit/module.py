@@ -185,6 +185,7 @@ def _label_graph(objectives: list[Objective], spec: Spec) -> dict[str, Any]:
     by_loss = {loss: [o.task for o in objectives if o.loss == loss] for loss in LOSSES}
     return {
         "trained": bool(objectives),
+        "binary": "binary" in kinds,
         "labels": packed("LABELS", mapping([(task, literal(label)) for task, label in labels])),
         "weights": packed("WEIGHTS", mapping(weights)),
         "runs": _weight_runs([o.weight for o in objectives]),
