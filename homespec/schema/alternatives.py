@@ -24,6 +24,8 @@ def needs_of(section: str) -> Rules:
         "EventField": [_one_of(FIELD_KINDS), *_dims()],
         "Id": [_one_of(("buckets", "vocab"))],
         "Encoder": [_one_of(ENCODERS)],
+        "FeatureGate": [{"minProperties": 1}],
+        "SelfGate": [{"minProperties": 1}],
         "Sim": [
             {"if": _says("search", "hard"), "then": {"required": ["by"]}, "else": _soft()},
         ],

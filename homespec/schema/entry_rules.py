@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def bad_name(issue: Issue) -> Iterator[Finding]:
         issue.span,
         f"{shown(name)} cannot be a name: {_name_trouble(name)}",
         label="not an identifier",
-        help=_better_name(name),
+        help=_better_name(name) + _own_column(issue, name),
     )
 
 
@@ -61,6 +62,21 @@ def _better_name(name: str) -> str:
     return f"use letters, digits and `_`, for example `{plain or 'name'}`"
 
 
+def _own_column(issue: Issue, name: str) -> str:
+    """How a feature or task keeps its column under another name, where the name was the column."""
+    key = {"features": "column", "tasks": "label"}.get(str(issue.path[0]))
+    if key is None or len(issue.path) != 2:
+        return ""
+    entry = (issue.document.data or {})[str(issue.path[0])]
+    given = entry.get(name) if isinstance(entry, dict) else None
+    if isinstance(given, dict) and {"column", "label", "sequence", "product"} & given.keys():
+        return ""
+    if key == "label" and not re.fullmatch(r"[^\W\d][\w.]*", name):
+        return ", and rename the column in the data, too"
+    plain = re.fullmatch(r"\w[\w.-]*", name) and not name.isdigit()
+    return f", with `{key}: {name if plain else json.dumps(name, ensure_ascii=False)}`"
+
+
 KINDS = {"features": "feature", "groups": "group", "tasks": "task"}
 
 
@@ -78,7 +94,8 @@ def reserved_name(issue: Issue) -> Iterator[Finding]:
         issue.span,
         f"`{name}` is reserved: it is {taken}",
         label="reserved",
-        help=f"rename it, for example to `{name}_{KINDS.get(str(issue.path[0]), 'model')}`",
+        help=f"rename it, for example to `{name}_{KINDS.get(str(issue.path[0]), 'model')}`"
+        + _own_column(issue, name),
     )
 
 
@@ -93,8 +110,14 @@ def bad_label(issue: Issue) -> Iterator[Finding]:
         issue.span,
         f"`{issue.where}` is no label: {issue.message}",
         label="not a column or comparison",
-        help="write a column (`is_like`) or a comparison (`comment_stay_time > 0`)",
+        help=_better_label(str(issue.value)),
     )
+
+
+def _better_label(text: str) -> str:
+    if re.fullmatch(r"[^\W\d][\w.-]*", text) and "-" in text:
+        return f"rename the column, to `{text.replace('-', '_')}`: in labels `-` means nothing"
+    return "write a column (`is_like`) or a comparison (`comment_stay_time > 0`)"
 
 
 @rule("HS111", "feature-kind")

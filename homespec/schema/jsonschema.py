@@ -89,6 +89,17 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
     )
 
 
+def choices_at(path: tuple[str | int, ...]) -> list[str]:
+    """The words that the language knows at a place, or the kinds where each has a section."""
+    words = [word for place in _places(path) for word in place.get("enum", ())]
+    return words or keys_at(path)
+
+
+def examples_at(path: tuple[str | int, ...]) -> list[Any]:
+    """Values that are usual at a place."""
+    return [example for place in _places(path) for example in place.get("examples", ())]
+
+
 def _places(path: tuple[str | int, ...]) -> list[dict[str, Any]]:
     """The schemas of a place of the document, one for each form that it may have."""
     places = [sections()["Spec"]]
