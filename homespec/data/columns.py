@@ -77,7 +77,7 @@ def as_lists(who: str, name: str, column: Column) -> pa.ListArray:
         return pa.nulls(len(column), pa.list_(pa.null()))
     if pa.types.is_fixed_size_list(kind):
         column = column.cast(pa.list_(kind.value_type))
-    if not isinstance(column, pa.ListArray | pa.LargeListArray):
+    if not isinstance(column, pa.ListArray | pa.LargeListArray) or pa.types.is_map(kind):
         raise DataError(f"{who}: the column `{name}` is {kind}, not lists")
     return column
 
@@ -173,7 +173,8 @@ def vectors(who: str, name: str, column: Column, width: int) -> Array:
         column = _split(column)
     if width == 1 and is_numeric(column.type):
         return _finite(who, name, numbers(who, name, column))[:, None]
-    if not isinstance(column, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+    lists = pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray
+    if not isinstance(column, lists) or pa.types.is_map(column.type):
         if pa.types.is_null(column.type):
             return np.full((len(column), width), np.nan, np.float32)
         wanted = f"lists of {width} numbers" if width > 1 else "numbers"

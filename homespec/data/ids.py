@@ -78,10 +78,7 @@ def _spelled(bare: str) -> int | None:
 
 def text_ids(column: Column) -> Column:
     """Text -> int64. Raises DataError, whose message goes on from the name of the column."""
-    try:
-        return _of_each(column, text_id)
-    except UnicodeDecodeError:
-        raise DataError("holds text that is not UTF-8; write it as UTF-8") from None
+    return _of_each(column, text_id)
 
 
 def decimal_ids(column: Column) -> Column:

@@ -81,16 +81,35 @@ class Chunk:
                 part = batch.slice(0, left)
                 left -= part.num_rows
                 if part.num_rows:
+                    if self.file.format == "parquet":  # of CSV pyarrow has looked itself
+                        _check_text(self.file.path, part)
                     yield part
                 if not left:
                     return
         raise DataError(f"{self.file.path} has fewer rows than when it was opened: start again")
 
 
+def _check_text(path: Path, batch: pa.RecordBatch) -> None:
+    """Raise DataError for text that is not UTF-8, on which pyarrow's functions fail."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        kind = column.type
+        while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            kind = kind.value_type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid:
+                raise DataError(
+                    f"{path}: its column `{name}` is not UTF-8: write it as UTF-8"
+                ) from None
+
+
 REMEDIES = {
     "multiple columns named": "its first line has to name the columns, each once",
     "Empty CSV": "its first line has to name the columns",
     "UTF8": "write it as UTF-8",
+    "not in range: -9007199254740992": "its integers do not fit the floats of another file: write"
+    " the files with one type",
     "straddling": "a quote that opens a cell is not closed, or a row is longer than 1 MiB",
 }
 """By what pyarrow says is wrong."""
