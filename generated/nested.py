@@ -25,6 +25,7 @@ from torch import nn
 
 # fmt: off
 FEATURES = ("user_id", "video_id", "tab", "duration_ms", "asr")
+BUCKETIZED = ("duration_ms",)
 DENSE = {"asr": 32}
 TASKS = ("click", "long_view", "finish", "follow", "repost", "comment", "like", "collect", "hate")
 LABELS = {
@@ -79,6 +80,48 @@ FEATURE_GATES_TASK = EXPERTS_TASK = (
 LOGITS_TASK_WATCH_PATH = ("click", "long_view", "finish")
 LOGITS_TASK_SOCIAL_PATH = ("follow", "repost", "comment", "like", "collect", "hate")
 # fmt: on
+
+
+class Exact(nn.Module):
+    """A module whose buffers stay as precise as they must be, and whose constants are never lost.
+
+    A cast of the model leaves boundaries float64 and other floats at least float32. Constants are
+    in no state: their numbers are in this file, from which they are made wherever the model goes.
+    """
+
+    constants = {}
+
+    def constant(self, name, numbers, dtype=torch.int64):
+        """Register the numbers as a buffer."""
+        if not self.constants:
+            self.register_load_state_dict_post_hook(Exact.complete)
+        self.constants = {**self.constants, name: (numbers, dtype)}
+        self.register_buffer(name, torch.tensor(numbers, dtype=dtype), persistent=False)
+
+    def _apply(self, fn, recurse=True):
+        """What `to`, `half`, `cuda` and `to_empty` do, the last of which forgets what was there."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, old in before.items():
+            new = self._buffers[name]
+            least = torch.float64 if name.endswith("boundaries") else torch.float32
+            if name in self.constants:
+                if new is not old:
+                    self.make(name, new.device)
+            elif new.is_floating_point() and new.dtype.itemsize < least.itemsize:
+                self._buffers[name] = old.to(new.device, least)
+        return self
+
+    def make(self, name, device):
+        """Make a constant on a device."""
+        numbers, dtype = self.constants[name]
+        self._buffers[name] = torch.tensor(numbers, dtype=dtype, device=device)
+
+    def complete(self, _):
+        """Bring constants from the meta device to where a loaded state put the weights."""
+        for name in self.constants:
+            if self._buffers[name].is_meta:
+                self.make(name, next(self.parameters()).device)
 
 
 def apart(t_GCB, count):
@@ -136,10 +179,10 @@ class Experts(nn.Module):
         return self.finish(self.mlps(x_GNB)).unflatten(0, (-1, self.experts))
 
 
-class RunningStatistics(nn.Module):
+class RunningStatistics(Exact):
     """Mean and variance over the batch, per expert and channel: u [M, D, B] -> two of [M, D, 1].
 
-    In training those of the batch, in eval the running ones. They keep their own precision.
+    In training those of the batch, in eval the running ones. They are at least float32.
     """
 
     def __init__(self, count, width, momentum):
@@ -284,11 +327,16 @@ def mix(w_OKB, e_GKDB):
     return (w_GOK1B * e_GKDB.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
-def bucket_rows(x_B, boundaries):
-    """Numbers -> rows of their table: 0 for NaN, else 1 + how many boundaries are not greater."""
-    if boundaries.dtype != torch.float64:
-        raise ValueError("boundaries were cast: build the model anew, and cast model.trunk alone")
-    buckets_B = torch.bucketize(x_B.to(boundaries.dtype), boundaries, right=True)
+def bucket_rows(x_B, boundaries, rounded=None):
+    """Numbers -> rows of their table: 0 for NaN, else 1 + how many boundaries are not greater.
+
+    float32 numbers are compared with the boundaries rounded to float32, which may be given; all
+    others as float64.
+    """
+    cuts = boundaries
+    if x_B.dtype == torch.float32:
+        cuts = boundaries.float() if rounded is None else rounded
+    buckets_B = torch.bucketize(x_B.to(cuts.dtype), cuts, right=True)
     return torch.where(x_B.isnan(), 0, 1 + buckets_B)
 
 
@@ -307,7 +355,7 @@ def no_nan(x_BN):
     return x_BN.masked_fill(x_BN.isnan(), 0.0)
 
 
-class Table(nn.Module):
+class Table(Exact):
     """The embeddings of all features of one width, below each other in one table.
 
     `sizes` gives the number of rows by feature; rows [B] by feature -> embeddings [B, width].
@@ -315,10 +363,13 @@ class Table(nn.Module):
 
     def __init__(self, width, sizes):
         super().__init__()
+        starts, end = {}, 0
+        for name, rows in sizes.items():
+            starts[name] = end
+            end += rows
         self.names = tuple(sizes)
-        ends = torch.tensor(list(sizes.values())).cumsum(0)
-        self.register_buffer("starts", ends.roll(1).index_fill(0, torch.tensor(0), 0), False)
-        self.weight = nn.Parameter(torch.empty(int(ends[-1]), width).normal_(std=0.05))
+        self.constant("starts", list(starts.values()))
+        self.weight = nn.Parameter(torch.empty(end, width).normal_(std=0.05))
 
     def forward(self, rows):
         rows_FB = torch.stack([rows[name] for name in self.names]) + self.starts.unsqueeze(1)
@@ -340,10 +391,11 @@ TABLE_4 = {"duration_ms": 6}
 # fmt: on
 
 
-class Features(nn.Module):
+class Features(Exact):
     """Features by name -> v [B, 76], their concatenation in the order of the spec.
 
-    Ids are int64 [B], bucketized numbers are floats [B], dense features are floats [B, n].
+    Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
+    floats [B, n].
     """
 
     def __init__(self):
@@ -352,8 +404,8 @@ class Features(nn.Module):
         self.table_8 = Table(8, TABLE_8)
         self.table_4 = Table(4, TABLE_4)
         for name, numbers in BOUNDARIES.items():
-            exact = torch.tensor(numbers, dtype=torch.float64)
-            self.register_buffer(f"{name}_boundaries", exact, persistent=False)
+            self.constant(f"{name}_boundaries", numbers, torch.float64)
+            self.constant(f"{name}_rounded", numbers, torch.float32)
 
     def forward(self, features):
         rows = {
@@ -361,7 +413,11 @@ class Features(nn.Module):
             "video_id": hash_rows(features["video_id"], 50000),  # nested.yaml:9
             "tab": known_rows(features["tab"], 15),  # nested.yaml:10
             # nested.yaml:11
-            "duration_ms": bucket_rows(features["duration_ms"], self.duration_ms_boundaries),
+            "duration_ms": bucket_rows(
+                features["duration_ms"],
+                self.duration_ms_boundaries,
+                self.duration_ms_rounded,
+            ),
         }
         parts = {
             **self.table_16(rows),
@@ -684,6 +740,12 @@ def check_inputs(model, args, kwargs):
             raise ValueError(f"{name} must be {wanted}, not {list(found)}")
         if found[0] != rows:
             raise ValueError(f"{name} has {found[0]} rows, {FEATURES[0]} has {rows}")
+    for name in BUCKETIZED:
+        if features[name].dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(
+                f"{name} is {features[name].dtype}, which has too few digits for its boundaries: "
+                "give float32, float64 or integers"
+            )
     if model.training and rows < 2:
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 

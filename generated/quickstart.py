@@ -45,6 +45,48 @@ FEATURE_GATES_TASK = EXPERTS_TASK = (
 # fmt: on
 
 
+class Exact(nn.Module):
+    """A module whose buffers stay as precise as they must be, and whose constants are never lost.
+
+    A cast of the model leaves boundaries float64 and other floats at least float32. Constants are
+    in no state: their numbers are in this file, from which they are made wherever the model goes.
+    """
+
+    constants = {}
+
+    def constant(self, name, numbers, dtype=torch.int64):
+        """Register the numbers as a buffer."""
+        if not self.constants:
+            self.register_load_state_dict_post_hook(Exact.complete)
+        self.constants = {**self.constants, name: (numbers, dtype)}
+        self.register_buffer(name, torch.tensor(numbers, dtype=dtype), persistent=False)
+
+    def _apply(self, fn, recurse=True):
+        """What `to`, `half`, `cuda` and `to_empty` do, the last of which forgets what was there."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, old in before.items():
+            new = self._buffers[name]
+            least = torch.float64 if name.endswith("boundaries") else torch.float32
+            if name in self.constants:
+                if new is not old:
+                    self.make(name, new.device)
+            elif new.is_floating_point() and new.dtype.itemsize < least.itemsize:
+                self._buffers[name] = old.to(new.device, least)
+        return self
+
+    def make(self, name, device):
+        """Make a constant on a device."""
+        numbers, dtype = self.constants[name]
+        self._buffers[name] = torch.tensor(numbers, dtype=dtype, device=device)
+
+    def complete(self, _):
+        """Bring constants from the meta device to where a loaded state put the weights."""
+        for name in self.constants:
+            if self._buffers[name].is_meta:
+                self.make(name, next(self.parameters()).device)
+
+
 def apart(t_GCB, count):
     """What is made of G inputs in G wide GEMMs, one below the other: [count, G/count * C, B]."""
     return t_GCB.unflatten(1, (count // len(t_GCB), -1)).flatten(0, 1)
@@ -100,10 +142,10 @@ class Experts(nn.Module):
         return self.finish(self.mlps(x_GNB)).unflatten(0, (-1, self.experts))
 
 
-class RunningStatistics(nn.Module):
+class RunningStatistics(Exact):
     """Mean and variance over the batch, per expert and channel: u [M, D, B] -> two of [M, D, 1].
 
-    In training those of the batch, in eval the running ones. They keep their own precision.
+    In training those of the batch, in eval the running ones. They are at least float32.
     """
 
     def __init__(self, count, width, momentum):
@@ -253,7 +295,7 @@ def hash_rows(ids_B, buckets):
     return torch.where(ids_B == -1, 0, 1 + ids_B.remainder(buckets))
 
 
-class Table(nn.Module):
+class Table(Exact):
     """The embeddings of all features of one width, below each other in one table.
 
     `sizes` gives the number of rows by feature; rows [B] by feature -> embeddings [B, width].
@@ -261,10 +303,13 @@ class Table(nn.Module):
 
     def __init__(self, width, sizes):
         super().__init__()
+        starts, end = {}, 0
+        for name, rows in sizes.items():
+            starts[name] = end
+            end += rows
         self.names = tuple(sizes)
-        ends = torch.tensor(list(sizes.values())).cumsum(0)
-        self.register_buffer("starts", ends.roll(1).index_fill(0, torch.tensor(0), 0), False)
-        self.weight = nn.Parameter(torch.empty(int(ends[-1]), width).normal_(std=0.05))
+        self.constant("starts", list(starts.values()))
+        self.weight = nn.Parameter(torch.empty(end, width).normal_(std=0.05))
 
     def forward(self, rows):
         rows_FB = torch.stack([rows[name] for name in self.names]) + self.starts.unsqueeze(1)
@@ -280,7 +325,8 @@ TABLE_16 = {"user_id": 100001, "video_id": 100001}
 class Features(nn.Module):
     """Features by name -> v [B, 32], their concatenation in the order of the spec.
 
-    Ids are int64 [B], bucketized numbers are floats [B], dense features are floats [B, n].
+    Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
+    floats [B, n].
     """
 
     def __init__(self):

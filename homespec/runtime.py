@@ -120,7 +120,7 @@ def instantiate(
         raise TypeError(f"dtype must be a torch.dtype such as torch.bfloat16, not {dtype!r}")
     model: nn.Module = (compiled_class(module.Model) if compile else module.Model)()
     if dtype is not None:
-        _cast(model, dtype)
+        model = model.to(dtype)
     return model if device is None else model.to(device)
 
 
@@ -158,18 +158,3 @@ def own(function: F) -> F:
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     return cast(F, copy)
-
-
-def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Cast the weights; running statistics follow only to a finer type than float32.
-
-    Nor do weights of torch's own batch norm, which are to be as precise as its statistics.
-    """
-    if torch.finfo(dtype).bits > 32:
-        model.to(dtype)
-        return
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d)]
-    kept = {id(p) for norm in norms for p in norm.parameters()}
-    for parameter in model.parameters():
-        if id(parameter) not in kept:
-            parameter.data = parameter.data.to(dtype)

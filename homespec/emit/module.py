@@ -162,11 +162,13 @@ def _input_names(spec: Spec) -> dict[str, str]:
     """The constants that name what the model takes, and of events how many there are."""
     tensors = input_tensors(spec)
     events = [(tensor.name, str(tensor.length)) for tensor in tensors if tensor.length]
+    numbers = [tensor.name for tensor in tensors if tensor.kind == "number"]
     parts = packed("PARTS", strings(list(spec.features)))
     return {
         "names": packed("FEATURES", strings([tensor.name for tensor in tensors])),
         "events": packed("EVENTS", mapping(events)) if events else "",
         "parts": parts if events else "",
+        "bucketized": packed("BUCKETIZED", strings(numbers)) if numbers else "",
     }
 
 

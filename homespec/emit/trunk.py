@@ -26,6 +26,7 @@ def trunk(
         "trunk_init": f"{init}\n{_order(blocks)}" if reorder else init,
         "trunk_forward": _forward(blocks, by_name, reorder),
         "by_name": by_name,
+        "reorder": reorder,
     }
 
 
@@ -95,11 +96,7 @@ def _order(blocks: list[Block]) -> str:
     lines = [
         f"{INDENT * 2}# rows of logits in the order of TASKS",
         assign("order", f"[{row}]", 2),
-        assign(
-            "",
-            call("self.register_buffer", '"order"', "torch.tensor(order)", persistent="False"),
-            2,
-        ),
+        assign("", call("self.constant", '"order"', "order"), 2),
     ]
     return "\n".join(lines)
 
