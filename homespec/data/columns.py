@@ -25,13 +25,13 @@ Column: TypeAlias = "pa.Array"
 
 
 def values(tensor: InputTensor, column: Column) -> Array:
-    """A feature's values, one for each row: int64 [N], float32 [N] or float32 [N, width]."""
+    """A feature's values, one for each row: int64 [N], float [N] or float32 [N, width]."""
     who = f"feature `{tensor.feature}`"
     if tensor.kind == "id":
         return ids(who, tensor.column, column)
     if tensor.kind == "vector":
         return vectors(who, tensor.column, column, tensor.width)
-    return numbers(who, tensor.column, column)
+    return exact_numbers(who, tensor.column, column)
 
 
 def events(tensor: InputTensor, lists: Column) -> Array:
@@ -125,19 +125,47 @@ def _whole(column: Column) -> Column:
     raise DataError(f"is {kind}; ids are integers or text")
 
 
+def exact_numbers(who: str, name: str, column: Column) -> Array:
+    """Numbers [N] as they are compared with boundaries, missing NaN.
+
+    A column of float32 stays float32; all others are the nearest float64, whatever their type and
+    file, so that a cell has one bucket.
+    """
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_float16(kind):
+        raise DataError(
+            f"{who}: the column `{name}` is {kind}, which has too few digits for boundaries: write"
+            " it as float32 or float64"
+        )
+    return _floats(who, name, column, kind if pa.types.is_float32(kind) else pa.float64())
+
+
 def numbers(who: str, name: str, column: Column) -> Array:
     """Numbers float32 [N], missing NaN."""
+    return _floats(who, name, column, pa.float32())
+
+
+def _floats(who: str, name: str, column: Column, kind: pa.DataType) -> Array:
     try:
-        found = _numeric(who, name, decoded(column)).cast(pa.float32(), safe=False)
+        found = _numeric(who, name, decoded(column)).cast(kind, safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise DataError(f"{who}: the column `{name}` is {column.type}, not numbers") from None
+        remedy = ": write it as whole numbers, of seconds or milliseconds say"
+        raise DataError(
+            f"{who}: the column `{name}` is {column.type}, not numbers"
+            + (remedy if pa.types.is_temporal(column.type) else "")
+        ) from None
     return _array(found.fill_null(float("nan")))
 
 
 def _numeric(who: str, name: str, column: Column) -> Column:
-    """Text as the numbers (or true and false) that it spells; other columns as they are."""
+    """Text as the numbers (or true and false) that it spells; other columns as they are.
+
+    Decimals go by their text, too: the cast of pyarrow 26 gives 0.35 as 0.35000000000000003.
+    """
     if pa.types.is_null(column.type):
         return column.cast(pa.float64())
+    if pa.types.is_decimal(column.type):
+        return column.cast(pa.string()).cast(pa.float64())
     if not is_text(column.type):
         return column
     try:

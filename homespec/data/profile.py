@@ -212,7 +212,7 @@ def _types(source: Source, plan: Plan, found: Profile) -> dict[str, pa.DataType]
     for column in plan.wanted:
         if column not in problems:
             try:
-                types[column] = source.type_of(column)
+                types[column] = source.type_of(column, column in plan.exact)
             except DataError as error:
                 problems[column] = str(error)
     for tensor in plan.tensors:

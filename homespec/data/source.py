@@ -168,17 +168,18 @@ class Source:
         """The first rows alone; all for None."""
         return self if rows is None else Source(self.files, rows)
 
-    def type_of(self, column: str) -> pa.DataType:
+    def type_of(self, column: str, exact: bool = False) -> pa.DataType:
         """The type of a column in all files; text for CSV.
 
-        Raises DataError that names the first file without it, or of a type that does not fit.
+        Raises DataError that names the first file without it, or of a type that does not fit. If it
+        is to be `exact`, so does a type that would change numbers of another file's.
         """
         found: pa.DataType = None
         for file in self.files:
             if column not in file.types:
                 raise DataError(f"{file.path} lacks the column `{column}`, which other files have")
             kind = _decoded(file.types[column])
-            found = kind if found is None else _common(found, kind)
+            found = kind if found is None else _common(found, kind, exact)
             if found is None:
                 raise DataError(
                     f"{file.path}: its column `{column}` is {kind}, but"
@@ -193,10 +194,12 @@ class Source:
         lacking = [c for c in wanted if c not in present]
         return {column: closest(column, present) or "" for column in lacking}
 
-    def schema(self, wanted: Mapping[str, str]) -> pa.Schema:
+    def schema(
+        self, wanted: Mapping[str, str], exact: frozenset[str] = frozenset()
+    ) -> pa.Schema:
         """The types of the columns of `wanted` (column -> who wants it).
 
-        Raises DataError that names every missing one, or a file that differs from the others.
+        Those in `exact` hold numbers that must not change, not even from float32 to float64. Raises DataError that names every missing one, or a file that differs from the others.
         """
         missing = [
             f"{wanted[column]} wants the column `{column}`"
@@ -205,7 +208,7 @@ class Source:
         ]
         if missing:
             raise DataError(f"{self} lacks columns: {'; '.join(missing)}")
-        return pa.schema([(column, self.type_of(column)) for column in wanted])
+        return pa.schema([(column, self.type_of(column, column in exact)) for column in wanted])
 
 
 def open_source(paths: Sequence[Path]) -> Source:
@@ -282,10 +285,26 @@ def _decoded(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _rounds(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether the type that holds both has other numbers, or another precision, than one of them.
+
+    Integers and float64 are taken as float64 anyway.
+    """
+    kinds = [kind.value_type if pa.types.is_nested(kind) else kind for kind in (one, other)]
+    if any(pa.types.is_null(kind) for kind in kinds):
+        return False
+    floats = [kind for kind in kinds if pa.types.is_floating(kind)]
+    return any(
+        kind.bit_width < 64 or any(pa.types.is_decimal(k) for k in kinds) for kind in floats
+    )
+
+
+def _common(one: pa.DataType, other: pa.DataType, exact: bool) -> pa.DataType | None:
     """The type that holds the values of both; None where there is none."""
     if one == other:
         return one
+    if exact and _rounds(one, other):
+        return None
     schemas = [pa.schema([("c", kind)]) for kind in (one, other)]
     try:
         return pa.unify_schemas(schemas, promote_options="permissive").field("c").type

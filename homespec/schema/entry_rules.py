@@ -1,4 +1,4 @@
-"""HS108 to HS114, HS116: names, labels and features, entries that have a form of their own."""
+"""HS108 to HS114, HS116, HS123: names, labels and features, entries with a form of their own."""
 
 from __future__ import annotations
 
@@ -212,15 +212,35 @@ def not_increasing(issue: Issue) -> Iterator[Finding]:
     A boundary that equals or undercuts the one before it would make a bucket that no value reaches:
     a row of the table that is never trained.
     """
-    left, right = float(issue.context["left"]), float(issue.context["right"])
-    index = next(
-        i
-        for i, pair in enumerate(zip(issue.value, issue.value[1:], strict=False))
-        if pair == (left, right)
-    )
+    index = issue.context["index"]
+    left, right = issue.value[index - 1 : index + 1]
     yield Finding(
-        issue.document.span((*issue.path, index + 1)),
-        f"boundaries must ascend, but {right:g} follows {left:g}",
+        issue.document.span((*issue.path, index)),
+        f"boundaries must ascend, but {right} follows {left}",
         label="not greater than the one before",
         help="sort the boundaries and remove repetitions",
+    )
+
+
+@rule("HS123", "boundary-size")
+def boundary_size(issue: Issue) -> Iterator[Finding]:
+    """A boundary is too large, or too near to 0, for numbers to be compared with it.
+
+    Numbers are compared with boundaries in float64, or in float32 where they are float32.
+    Up to 2^53 (9,007,199,254,740,992) float64 tells all whole numbers apart, beyond it does not: a
+    number might fall on the wrong side. Below 2^-126 (about 1.2e-38) float32 loses digits and then
+    becomes 0, so that the same number would have another bucket there. Choose another unit, such
+    as milliseconds in place of nanoseconds. `quantiles: n` takes numbers of any size.
+    """
+    index = issue.context["index"]
+    number = issue.value[index]
+    large = abs(float(number)) >= 1
+    what = "not below 2^53 (9007199254740992) in size" if large else "nearer to 0 than 2^-126"
+    yield Finding(
+        issue.document.span((*issue.path, index)),
+        f"the boundary {shown(number)} is {what}",
+        label="too large" if large else "too near to 0",
+        help="choose another unit for the column, such as milliseconds in place of nanoseconds"
+        if large
+        else "write 0, or choose another unit for the column",
     )

@@ -39,6 +39,7 @@ RULE_OF: dict[str, Callable[[Issue], list[Diagnostic]]] = {
     "id_kind": entry_rules.id_kind,
     "not_increasing": entry_rules.not_increasing,
     "empty_gate": gate_rules.empty_gate,
+    "boundary_size": entry_rules.boundary_size,
     "encoder_kind": sequence_rules.encoder_kind,
     "search_by": sequence_rules.search_by,
     "sequence_column": sequence_rules.sequence_column,

@@ -88,7 +88,7 @@ def _batches(spec: Spec, part: Part) -> Iterator[Columns]:
         return
     plan = Plan(tensors, {}, frozenset())
     source = part.source
-    reader = Reader(source.chunks, source.schema(plan.wanted))
+    reader = Reader(source.chunks, source.schema(plan.wanted, plan.exact))
     for low in range(0, source.rows, SLAB_ROWS):
         table = reader.table(low, min(low + SLAB_ROWS, source.rows))
         try:

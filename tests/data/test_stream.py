@@ -243,7 +243,7 @@ def test_csv_and_parquet_give_the_same_batches(loaded: LoadedSpec, tmp_path: Pat
 def test_hold_says_no_above_its_limit(loaded: LoadedSpec, tmp_path: Path) -> None:
     source = written(tmp_path / "d", 100)
     size = Plan.of(loaded, "user").bytes_per_row
-    assert size == 8 + 4 + 8 + 4 * 2 + 8
+    assert size == 8 + 8 + 8 + 4 * 2 + 8
     assert hold(loaded, source, "user", limit=100 * size - 1) is None
     held = hold(loaded, source, "user", limit=100 * size)
     assert held is not None
