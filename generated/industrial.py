@@ -124,13 +124,14 @@ class Exact(nn.Module):
     in no state: their numbers are in this file, from which they are made wherever the model goes.
     """
 
-    constants = {}
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.constants = {}
+        self.register_load_state_dict_post_hook(Exact.complete)
 
     def constant(self, name, numbers, dtype=torch.int64):
         """Register the numbers as a buffer."""
-        if not self.constants:
-            self.register_load_state_dict_post_hook(Exact.complete)
-        self.constants = {**self.constants, name: (numbers, dtype)}
+        self.constants[name] = (numbers, dtype)
         self.register_buffer(name, torch.tensor(numbers, dtype=dtype), persistent=False)
 
     def _apply(self, fn, recurse=True):
@@ -822,7 +823,7 @@ class Model(nn.Module):
 
 
 def check_inputs(model, args, kwargs):
-    """Raise ValueError for features missing or misshapen, in training for less than two rows.
+    """Raise ValueError for features missing or unfit, in training for less than two rows.
 
     One row has no variance to normalise by.
     """

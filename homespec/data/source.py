@@ -194,12 +194,11 @@ class Source:
         lacking = [c for c in wanted if c not in present]
         return {column: closest(column, present) or "" for column in lacking}
 
-    def schema(
-        self, wanted: Mapping[str, str], exact: frozenset[str] = frozenset()
-    ) -> pa.Schema:
+    def schema(self, wanted: Mapping[str, str], exact: frozenset[str] = frozenset()) -> pa.Schema:
         """The types of the columns of `wanted` (column -> who wants it).
 
-        Those in `exact` hold numbers that must not change, not even from float32 to float64. Raises DataError that names every missing one, or a file that differs from the others.
+        Those in `exact` hold numbers that must not change, not even from float32 to float64. Raises
+        DataError that names every missing one, or a file that differs from the others.
         """
         missing = [
             f"{wanted[column]} wants the column `{column}`"
@@ -294,9 +293,7 @@ def _rounds(one: pa.DataType, other: pa.DataType) -> bool:
     if any(pa.types.is_null(kind) for kind in kinds):
         return False
     floats = [kind for kind in kinds if pa.types.is_floating(kind)]
-    return any(
-        kind.bit_width < 64 or any(pa.types.is_decimal(k) for k in kinds) for kind in floats
-    )
+    return any(kind.bit_width < 64 or any(pa.types.is_decimal(k) for k in kinds) for kind in floats)
 
 
 def _common(one: pa.DataType, other: pa.DataType, exact: bool) -> pa.DataType | None:

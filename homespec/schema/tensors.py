@@ -13,9 +13,9 @@ from homespec.schema.models import Embedded, Sequence, Spec
 class InputTensor:
     """One entry of the dict of features that a model is called with.
 
-    `id`: int64 [B], missing -1. `number`: float [B], missing NaN. `vector`: float [B, width],
-    missing NaN. Where `length` is not 0 the tensor has that many events a row, [B, length], oldest
-    first, then as many missing values as it takes.
+    `id`: int64 [B], missing -1. `number`: float32, float64 or integers [B], missing NaN. `vector`:
+    float [B, width], missing NaN. Where `length` is not 0 the tensor has that many events a row,
+    [B, length], oldest first, then as many missing values as it takes.
     """
 
     name: str

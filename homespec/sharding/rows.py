@@ -129,7 +129,7 @@ class Finder(nn.Module):
 
     def __init__(self, code: ModuleType, feature: Feature, boundaries: tuple[float, ...]) -> None:
         super().__init__()
-        self.cuts: nn.Module | None = None
+        self.cuts: Any = None  # the generated `Exact`
         if feature.source == "bucketize":
             self.find = code.bucket_rows
             self.cuts = code.Exact()

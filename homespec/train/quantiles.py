@@ -45,8 +45,8 @@ class Fitted:
     known: int
     """Rows, or events, with a finite number; infinite ones are left out as missing ones are."""
     boundaries: tuple[float, ...]
-    """Ascending, `quantiles` - 1 numbers of the data, as float64. Where many rows have the same number,
-    neighbours are equal and the bucket between them stays empty."""
+    """Ascending, `quantiles` - 1 numbers of the data, as float64. Where many rows have the same
+    number, neighbours are equal and the bucket between them stays empty."""
 
     @property
     def distinct(self) -> int:

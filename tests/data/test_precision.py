@@ -1,8 +1,7 @@
-"""A cell has one bucket: from whatever type and file, in memory or streamed, in any generated file."""
+"""A cell has one bucket: of any type, in parquet and CSV, in memory and streamed, in any file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
