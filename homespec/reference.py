@@ -171,11 +171,12 @@ def _plain(value: dict[str, Any]) -> str:
 
 
 def _range(value: dict[str, Any]) -> str:
-    low, high = value.get("minimum"), value.get("maximum")
+    bounds = {key: f"{n:g}" if isinstance(n, float) else n for key, n in value.items()}
+    low, high = bounds.get("minimum"), bounds.get("maximum")
     if low is not None and high is not None:
         return f" {low} to {high}"
     signs = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
-    limits = [f"{sign} {value[key]}" for key, sign in signs.items() if key in value]
+    limits = [f"{sign} {bounds[key]}" for key, sign in signs.items() if key in bounds]
     return " " + ", ".join(limits) if limits else ""
 
 

@@ -10,6 +10,7 @@ from homespec.diagnostics.suggest import listing
 from homespec.schema.choice_remedies import choice_remedy
 from homespec.schema.issue import Issue, Path, dotted, shown, type_name
 from homespec.schema.key_remedies import key_remedy
+from homespec.schema.numbers import REASONS
 from homespec.schema.value_remedies import value_remedy
 
 
@@ -115,18 +116,24 @@ def _shorthand(issue: Issue) -> str | None:
 def out_of_range(issue: Issue) -> Iterator[Finding]:
     """A number is outside the range that makes sense for it.
 
-    Counts are 0 or more, widths 1 or more, rates lie strictly between 0 and 1, weights are finite
-    and not negative. Upper limits keep a slip of the finger from asking for terabytes.
+    Counts are 0 or more, widths 1 or more, rates between 0 and 1, weights not negative. Upper
+    limits keep a slip of the finger from asking for terabytes. Numbers that enter a loss or a norm
+    must stay well inside of what float32 can hold (homespec's own limits): a rate of 1e-46 or a
+    weight of 1e39 would make the loss infinite, and a weight of 1e-46 would be 0.
     """
     bound = issue.message.removeprefix("Input should be ")
+    for limit in issue.context.values():
+        if isinstance(limit, float):  # pydantic writes 1e-12 out
+            bound = re.sub(r"[\d.e+-]+$", f"{limit:g}", bound)
     is_percentage = issue.path[-1] == "rate" and 1 < issue.value <= 100
+    why = REASONS.get(str(issue.path[-1]), "")
     yield Finding(
         issue.span,
         f"`{issue.where}` is {shown(issue.value)}; it must be {bound}",
         label=f"must be {bound}",
         help=f"write a share, {issue.value / 100:g}"
         if is_percentage
-        else f"give a number that is {bound}",
+        else f"give a number that is {bound}" + (f": {why}" if why else ""),
     )
 
 

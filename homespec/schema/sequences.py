@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from homespec.schema.base import Model, Name, Width, Widths, check_name, listed, text_of
 from homespec.schema.embedded import OWNERS, Embedded
+from homespec.schema.numbers import Epsilon, Momentum
 
 EncoderKind = Literal["mean", "din", "dien", "sim", "twin"]
 KINDS: tuple[str, ...] = get_args(EncoderKind)
@@ -43,9 +44,9 @@ class Din(Model):
     softmax: bool = False
     """Whether the weights are normalised to sum up to 1. In the paper they are not, so that the
     strength of an interest counts."""
-    norm_eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    norm_eps: Epsilon = 1e-5
     """Epsilon of DICE."""
-    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    norm_momentum: Momentum = 0.1
     """Momentum of DICE's running statistics."""
 
 

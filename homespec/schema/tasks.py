@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from homespec.schema.base import Label, Model, Widths, listed
+from homespec.schema.numbers import Rate, Scale, Weight
 
 
 class Tower(Model):
@@ -36,11 +37,11 @@ class Task(Model):
     task has no tower and stands in no group."""
     loss: Literal["squared", "absolute", "huber"] = "squared"
     """Loss of a regression, on label and estimate in units of `scale`."""
-    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    scale: Scale = 1.0
     """Unit of a regression: 60000 trains on minutes if the label is in milliseconds."""
-    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    weight: Weight = 1.0
     """Weight of the task's loss in the sum (HOME.md section 6: equal weights)."""
-    rate: Annotated[float, Field(gt=0, lt=1)] = Field(default=None, examples=[0.01])  # type: ignore[assignment]
+    rate: Rate = Field(default=None, examples=[0.01])  # type: ignore[assignment]
     """Expected share of positive labels. Used by the design lint, and to start the tower's bias at
     the task's log-odds. Default: unknown."""
     tower: Tower = Field(default_factory=Tower.model_construct)

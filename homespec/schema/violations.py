@@ -26,6 +26,7 @@ RULE_OF: dict[str, Callable[[Issue], list[Diagnostic]]] = {
     "less_than": rules.out_of_range,
     "less_than_equal": rules.out_of_range,
     "finite_number": rules.out_of_range,
+    "tiny_weight": rules.out_of_range,
     "too_short": rules.wrong_length,
     "too_long": rules.wrong_length,
     "string_too_short": rules.wrong_length,
