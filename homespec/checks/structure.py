@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.checks.causes import and_others, by_cause
+from homespec.checks.size import check_size
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
 from homespec.graph import Graph
 from homespec.lower.layers import Layer, key_span
@@ -16,6 +17,7 @@ from homespec.source import Document
 def check_structure(graph: Graph, layers: list[Layer], document: Document) -> list[Diagnostic]:
     """What the graph shows; where widths disagree nothing else counts."""
     return width_mismatch(graph, layers, document) or [
+        *check_size(graph),
         *dead_parameters(graph),
         *unread_experts(graph),
         *constant_norm(graph),

@@ -13,6 +13,7 @@ import click
 
 from homespec.cli.exits import FINDINGS, INTERRUPTED, OK, TROUBLE
 from homespec.cli.streams import guard, loss
+from homespec.limits import max_bytes
 
 VERBS = {
     "validate": "Check specs and report every mistake at once.",
@@ -119,6 +120,11 @@ def _leave(code: int) -> NoReturn:
 
 def _run() -> int:
     """The exit code of what the arguments ask for."""
+    try:
+        max_bytes()
+    except ValueError as error:
+        click.echo(f"Error: {error}", err=True)
+        return TROUBLE
     try:
         result = cli.main(prog_name="homespec", standalone_mode=False)
         return result if isinstance(result, int) else OK

@@ -44,7 +44,7 @@ Weight = Annotated[
 ]
 
 REASONS = {
-    "rate": "log-odds of other rates are infinite in float32",
+    "rate": "a rate is a share, and float32 has no log-odds for one too near to 0 or 1",
     "norm_eps": "float32 loses a smaller one, and channels that do not vary get infinite gradients",
     "norm_momentum": "with less the running statistics stay as they begin in float32, with 1 they"
     " are those of the last batch alone",
