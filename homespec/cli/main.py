@@ -149,11 +149,26 @@ def _failed(error: Exception) -> int:
         return FINDINGS
     if os.environ.get("HOMESPEC_TRACEBACK"):
         raise error
+    from homespec.cli.failure import in_lines
+
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        click.echo(
+            f"error: `{_undecoded(error)}` is not UTF-8: rename that file or folder", err=True
+        )
+        return TROUBLE
     kind = type(error).__name__
     click.echo(
-        f"homespec: internal error: {kind}: {error}\n"
+        f"homespec: internal error: {kind}: {in_lines(error)}\n"
         "This is a mistake in homespec, not in your spec. Please report it together with the\n"
         "spec and the traceback, which HOMESPEC_TRACEBACK=1 shows.",
         err=True,
     )
     return TROUBLE
+
+
+def _undecoded(error: UnicodeEncodeError) -> str:
+    """The line with a name in another encoding, for which Python has half characters."""
+    from homespec.diagnostics.render.text import printable
+
+    before, after = error.object[: error.start], error.object[error.start :]
+    return printable(before.split("\n")[-1] + after.split("\n")[0])

@@ -225,6 +225,20 @@ def test_bench_from_beside(here: Path) -> None:
     assert json.loads(result.stdout)["spec"] == "mine"
 
 
+def test_a_name_in_another_encoding(here: Path) -> None:
+    """Verbs that only read specs take it; libraries for data do not, and then it is named."""
+    name = os.fsdecode(b"caf\xe9")
+    (here / name).mkdir()
+    (here / name / "x.yaml").write_text(BASE)
+    for verb in ("validate", "show", "compile", "graph"):
+        result = command(verb, f"{name}/x.yaml", folder=here)
+        assert result.returncode == 0, result.stderr
+    (here / name / "train.csv").write_text("user_id,click\n1,1\n")
+    result = command("check-data", f"{name}/x.yaml", f"{name}/train.csv", folder=here)
+    assert result.returncode == 2
+    assert result.stderr.endswith("is not UTF-8: rename that file or folder\n")
+
+
 HOSTILE = ["::error::x", " ::stop-commands::x", "a\n::error::b", "a\x1b]0;x\x07", "##[error]x"]
 
 
