@@ -54,6 +54,15 @@ $(VENV)/.triton: $(KERNELS) $(VENV)/.installed
 	   $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(KERNELS); } \
 	&& touch $@ || echo "make: no Triton for this Python; the tests of kernels are skipped"
 
+# For the tests of the JSON Schema in an editor, which are skipped where there is no npm.
+EDITOR_TESTS := tests/editor/requirements.txt
+NPM_FLAGS := --silent --no-audit --no-fund --ignore-scripts --fetch-retries 1
+
+$(VENV)/.editor: $(EDITOR_TESTS) $(VENV)/.installed
+	@{ command -v npm >/dev/null && \
+	   npm install $(NPM_FLAGS) --prefix $(VENV)/editor $$(cat $(EDITOR_TESTS)); } \
+	&& touch $@ || echo "make: no yaml-language-server; the tests in an editor are skipped"
+
 # ---------------------------------------------------------------- demo
 
 demo: $(VENV)/.installed
@@ -91,7 +100,7 @@ fresh: $(VENV)/.installed
 	$(BIN)/python benchmarks/tables.py --check
 
 # One thread for each of the two workers: small tensors gain nothing from more.
-pytest: $(VENV)/.installed $(VENV)/.torchrec $(VENV)/.triton
+pytest: $(VENV)/.installed $(VENV)/.torchrec $(VENV)/.triton $(VENV)/.editor
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
 golden: $(VENV)/.installed

@@ -108,9 +108,10 @@ def compiled(gates: Gates, code: ModuleType) -> tuple[int, int]:
     torch._dynamo.reset()
     metrics.reset()
     sets, rows = gates.sets, gates.rows
-    module = code.FeatureGates(sets, gates.width, gates.loras, gates.rank)
+    names = [f"gate.{i}" for i in range(sets * gates.loras)]
+    module = code.FeatureGates(names, gates.width, gates.loras, gates.rank)
     x = torch.randn(gates.inputs, gates.width, rows, requires_grad=True)
-    low = torch.randn(sets, gates.loras * gates.rank, rows, requires_grad=True)
+    low = torch.randn(sets * gates.loras, gates.rank, rows, requires_grad=True)
     router = torch.randn(sets, gates.loras, rows, requires_grad=True)
     out = torch.compile(module, fullgraph=True, dynamic=False)(x, low, router)
     forward = metrics.num_bytes_accessed

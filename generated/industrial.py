@@ -34,6 +34,12 @@ FEATURES = (
     "user_ctr", "user_like_rate", "user_watch_hours", "user_days", "user_fans", "user_follows",
     "session_depth", "minutes_since_last", "text_embedding", "speech_embedding", "video_embedding",
 )
+BUCKETIZED = (
+    "duration_ms", "video_age_hours", "video_ctr", "video_like_rate", "video_finish_rate",
+    "author_ctr", "author_like_rate", "author_fans", "user_ctr", "user_like_rate",
+    "user_watch_hours", "user_days", "user_fans", "user_follows", "session_depth",
+    "minutes_since_last",
+)
 DENSE = {"text_embedding": 256, "speech_embedding": 192, "video_embedding": 512}
 TASKS = (
     "click", "effective_view", "long_view", "finish", "replay", "slide_away", "watch_5s",
@@ -67,6 +73,49 @@ RATES = {
     "exit_app": 0.01,
 }
 # fmt: on
+
+
+class Exact(nn.Module):
+    """A module whose buffers stay as precise as they must be, and whose constants are never lost.
+
+    A cast of the model leaves boundaries float64 and other floats at least float32. Constants are
+    in no state: their numbers are in this file, from which they are made wherever the model goes.
+    """
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.constants = {}
+        self.register_load_state_dict_post_hook(Exact.complete)
+
+    def constant(self, name, numbers, dtype=torch.int64):
+        """Register the numbers as a buffer."""
+        self.constants[name] = (numbers, dtype)
+        self.register_buffer(name, torch.tensor(numbers, dtype=dtype), persistent=False)
+
+    def _apply(self, fn, recurse=True):
+        """What `to`, `half`, `cuda` and `to_empty` do, the last of which forgets what was there."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, old in before.items():
+            new = self._buffers[name]
+            least = torch.float64 if name.endswith("boundaries") else torch.float32
+            if name in self.constants:
+                if new is not old:
+                    self.make(name, new.device)
+            elif new.is_floating_point() and new.dtype.itemsize < least.itemsize:
+                self._buffers[name] = old.to(new.device, least)
+        return self
+
+    def make(self, name, device):
+        """Make a constant on a device."""
+        numbers, dtype = self.constants[name]
+        self._buffers[name] = torch.tensor(numbers, dtype=dtype, device=device)
+
+    def complete(self, _):
+        """Bring constants from the meta device to where a loaded state put the weights."""
+        for name in self.constants:
+            if self._buffers[name].is_meta:
+                self.make(name, next(self.parameters()).device)
 
 
 def named(pattern, nodes, count=1):
@@ -145,10 +194,10 @@ class Experts(nn.Module):
         return self.norm_act(self.mlps(x)).unflatten(0, (-1, self.count))
 
 
-class RunningStatistics(Stack):
+class RunningStatistics(Exact, Stack):
     """Mean and variance over the batch, per expert and channel: u [M, D, B] -> two of [M, D, 1].
 
-    In training those of the batch, in eval the running ones. They keep their own precision.
+    In training those of the batch, in eval the running ones. They are at least float32.
     """
 
     def __init__(self, names, width, momentum):
@@ -314,11 +363,16 @@ def mix_each(w, e, outputs):
     return torch.cat(mixed)
 
 
-def bucket_rows(x_B, boundaries):
-    """Numbers -> rows of their table: 0 for NaN, else 1 + how many boundaries are not greater."""
-    if boundaries.dtype != torch.float64:
-        raise ValueError("boundaries were cast: build the model anew, and cast model.trunk alone")
-    buckets_B = torch.bucketize(x_B.to(boundaries.dtype), boundaries, right=True)
+def bucket_rows(x_B, boundaries, rounded=None):
+    """Numbers -> rows of their table: 0 for NaN, else 1 + how many boundaries are not greater.
+
+    float32 numbers are compared with the boundaries rounded to float32, which may be given; all
+    others as float64.
+    """
+    cuts = boundaries
+    if x_B.dtype == torch.float32:
+        cuts = boundaries.float() if rounded is None else rounded
+    buckets_B = torch.bucketize(x_B.to(cuts.dtype), cuts, right=True)
     return torch.where(x_B.isnan(), 0, 1 + buckets_B)
 
 
@@ -337,7 +391,7 @@ def no_nan(x_BN):
     return x_BN.masked_fill(x_BN.isnan(), 0.0)
 
 
-class Table(nn.Module):
+class Table(Exact):
     """The embeddings of all features of one width, below each other in one table.
 
     `sizes` gives the number of rows by feature; rows [B] by feature -> embeddings [B, width].
@@ -346,10 +400,13 @@ class Table(nn.Module):
     def __init__(self, width, sizes):
         super().__init__()
         self.sizes = sizes
+        starts, end = {}, 0
+        for name, rows in sizes.items():
+            starts[name] = end
+            end += rows
         self.names = tuple(sizes)
-        ends = torch.tensor(list(sizes.values())).cumsum(0)
-        self.register_buffer("starts", ends.roll(1).index_fill(0, torch.tensor(0), 0), False)
-        self.weight = nn.Parameter(torch.empty(int(ends[-1]), width).normal_(std=0.05))
+        self.constant("starts", list(starts.values()))
+        self.weight = nn.Parameter(torch.empty(end, width).normal_(std=0.05))
 
     def logical(self):
         end = 0
@@ -404,10 +461,11 @@ TABLE_8 = {
 # fmt: on
 
 
-class Features(nn.Module):
+class Features(Exact):
     """Features by name -> v [B, 2048], their concatenation in the order of the spec.
 
-    Ids are int64 [B], bucketized numbers are floats [B], dense features are floats [B, n].
+    Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
+    floats [B, n].
     """
 
     def __init__(self):
@@ -415,8 +473,8 @@ class Features(nn.Module):
         self.table_32 = Table(32, TABLE_32)
         self.table_8 = Table(8, TABLE_8)
         for name, numbers in BOUNDARIES.items():
-            exact = torch.tensor(numbers, dtype=torch.float64)
-            self.register_buffer(f"{name}_boundaries", exact, persistent=False)
+            self.constant(f"{name}_boundaries", numbers, torch.float64)
+            self.constant(f"{name}_rounded", numbers, torch.float32)
 
     def forward(self, features):
         rows = {
@@ -451,57 +509,100 @@ class Features(nn.Module):
             "last_category": known_rows(features["last_category"], 500),  # industrial.yaml:38
             "last_query": hash_rows(features["last_query"], 50000),  # industrial.yaml:39
             # industrial.yaml:41
-            "duration_ms": bucket_rows(features["duration_ms"], self.duration_ms_boundaries),
+            "duration_ms": bucket_rows(
+                features["duration_ms"],
+                self.duration_ms_boundaries,
+                self.duration_ms_rounded,
+            ),
             # industrial.yaml:42
             "video_age_hours": bucket_rows(
                 features["video_age_hours"],
                 self.video_age_hours_boundaries,
+                self.video_age_hours_rounded,
             ),
             # industrial.yaml:43
-            "video_ctr": bucket_rows(features["video_ctr"], self.video_ctr_boundaries),
+            "video_ctr": bucket_rows(
+                features["video_ctr"],
+                self.video_ctr_boundaries,
+                self.video_ctr_rounded,
+            ),
             # industrial.yaml:44
             "video_like_rate": bucket_rows(
                 features["video_like_rate"],
                 self.video_like_rate_boundaries,
+                self.video_like_rate_rounded,
             ),
             # industrial.yaml:45
             "video_finish_rate": bucket_rows(
                 features["video_finish_rate"],
                 self.video_finish_rate_boundaries,
+                self.video_finish_rate_rounded,
             ),
             # industrial.yaml:46
-            "author_ctr": bucket_rows(features["author_ctr"], self.author_ctr_boundaries),
+            "author_ctr": bucket_rows(
+                features["author_ctr"],
+                self.author_ctr_boundaries,
+                self.author_ctr_rounded,
+            ),
             # industrial.yaml:47
             "author_like_rate": bucket_rows(
                 features["author_like_rate"],
                 self.author_like_rate_boundaries,
+                self.author_like_rate_rounded,
             ),
             # industrial.yaml:48
-            "author_fans": bucket_rows(features["author_fans"], self.author_fans_boundaries),
+            "author_fans": bucket_rows(
+                features["author_fans"],
+                self.author_fans_boundaries,
+                self.author_fans_rounded,
+            ),
             # industrial.yaml:49
-            "user_ctr": bucket_rows(features["user_ctr"], self.user_ctr_boundaries),
+            "user_ctr": bucket_rows(
+                features["user_ctr"],
+                self.user_ctr_boundaries,
+                self.user_ctr_rounded,
+            ),
             # industrial.yaml:50
             "user_like_rate": bucket_rows(
                 features["user_like_rate"],
                 self.user_like_rate_boundaries,
+                self.user_like_rate_rounded,
             ),
             # industrial.yaml:51
             "user_watch_hours": bucket_rows(
                 features["user_watch_hours"],
                 self.user_watch_hours_boundaries,
+                self.user_watch_hours_rounded,
             ),
             # industrial.yaml:52
-            "user_days": bucket_rows(features["user_days"], self.user_days_boundaries),
+            "user_days": bucket_rows(
+                features["user_days"],
+                self.user_days_boundaries,
+                self.user_days_rounded,
+            ),
             # industrial.yaml:53
-            "user_fans": bucket_rows(features["user_fans"], self.user_fans_boundaries),
+            "user_fans": bucket_rows(
+                features["user_fans"],
+                self.user_fans_boundaries,
+                self.user_fans_rounded,
+            ),
             # industrial.yaml:54
-            "user_follows": bucket_rows(features["user_follows"], self.user_follows_boundaries),
+            "user_follows": bucket_rows(
+                features["user_follows"],
+                self.user_follows_boundaries,
+                self.user_follows_rounded,
+            ),
             # industrial.yaml:55
-            "session_depth": bucket_rows(features["session_depth"], self.session_depth_boundaries),
+            "session_depth": bucket_rows(
+                features["session_depth"],
+                self.session_depth_boundaries,
+                self.session_depth_rounded,
+            ),
             # industrial.yaml:56
             "minutes_since_last": bucket_rows(
                 features["minutes_since_last"],
                 self.minutes_since_last_boundaries,
+                self.minutes_since_last_rounded,
             ),
         }
         parts = {
@@ -772,7 +873,7 @@ class Model(nn.Module):
 
 
 def check_inputs(model, args, kwargs):
-    """Raise ValueError for features missing or misshapen, in training for less than two rows.
+    """Raise ValueError for features missing or unfit, in training for less than two rows.
 
     One row has no variance to normalise by.
     """
@@ -789,15 +890,54 @@ def check_inputs(model, args, kwargs):
             raise ValueError(f"{name} must be {wanted}, not {list(found)}")
         if found[0] != rows:
             raise ValueError(f"{name} has {found[0]} rows, {FEATURES[0]} has {rows}")
+    for name in BUCKETIZED:
+        if features[name].dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(
+                f"{name} is {features[name].dtype}, which has too few digits for its boundaries: "
+                "give float32, float64 or integers"
+            )
     if model.training and rows < 2:
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 
 
-def check_labels(labels):
-    """Raise ValueError for labels that are missing."""
-    missing = [name for name in LABELS if name not in labels]
+def check_rows(what, names, tensors, rows):
+    """Raise ValueError for tensors by task that are missing, or of another shape than [rows]."""
+    missing = [name for name in names if name not in tensors]
     if missing:
-        raise ValueError(f"labels missing: {', '.join(missing)}")
+        raise ValueError(f"{what} missing: {', '.join(missing)}")
+    for name in names:
+        found = tensors[name].shape
+        if len(found) != 1 or found[0] != rows:
+            raise ValueError(f"{what} of {name} must be [{rows}], not {list(found)}")
+
+
+def check_losses(logits, labels):
+    """Raise ValueError for logits and labels that are missing or do not fit each other."""
+    if isinstance(logits, torch.Tensor):
+        rows, found = logits.shape[-1:].numel(), logits.shape
+        if len(found) != 2 or found[0] != len(TASKS):
+            raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(found)}")
+    else:
+        rows = logits[TASKS[0]].numel() if TASKS[0] in logits else 0
+        check_rows("logits", TASKS, logits, rows)
+    check_rows("labels", LABELS, labels, rows)
+
+
+def shares(tasks, labels_TB):
+    """Labels of binary tasks; what is not from 0 to 1 becomes NaN, and so does the loss.
+
+    Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
+    """
+    wrong_TB = labels_TB.clamp(0, 1) != labels_TB
+    if labels_TB.is_cpu and not torch.compiler.is_compiling():
+        try:
+            found = wrong_TB.any(1).tolist()
+        except RuntimeError:  # there are no numbers to look at, as under torch.func.vmap
+            found = []
+        if any(found):
+            wrong = ", ".join(task for task, is_wrong in zip(tasks, found, strict=True) if is_wrong)
+            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {wrong}")
+    return labels_TB.masked_fill(wrong_TB, torch.nan)
 
 
 def stacked_losses(logits, labels):
@@ -806,7 +946,7 @@ def stacked_losses(logits, labels):
     logits, labels: task -> [B]; logits also [T, B]. A label is 0, 1 or NaN for not observed.
     -> [T] in the order of TASKS.
     """
-    check_labels(labels)
+    check_losses(logits, labels)
     labels_TB = torch.stack([labels[task] for task in TASKS])
     logits_TB = logits
     if not isinstance(logits, torch.Tensor):
@@ -816,7 +956,7 @@ def stacked_losses(logits, labels):
     labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
     gone_TB = labels_TB.isnan()
     each_TB = F.binary_cross_entropy_with_logits(
-        logits_TB, labels_TB.masked_fill(gone_TB, 0.0), reduction="none"
+        logits_TB, shares(TASKS, labels_TB.masked_fill(gone_TB, 0.0)), reduction="none"
     )
     return each_TB.masked_fill(gone_TB, 0.0).sum(1) / (~gone_TB).sum(1).clamp(min=1)
 

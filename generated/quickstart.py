@@ -28,6 +28,49 @@ WEIGHTS = {"click": 1.0, "long_view": 1.0, "like": 1.0, "comment": 1.0}
 # fmt: on
 
 
+class Exact(nn.Module):
+    """A module whose buffers stay as precise as they must be, and whose constants are never lost.
+
+    A cast of the model leaves boundaries float64 and other floats at least float32. Constants are
+    in no state: their numbers are in this file, from which they are made wherever the model goes.
+    """
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.constants = {}
+        self.register_load_state_dict_post_hook(Exact.complete)
+
+    def constant(self, name, numbers, dtype=torch.int64):
+        """Register the numbers as a buffer."""
+        self.constants[name] = (numbers, dtype)
+        self.register_buffer(name, torch.tensor(numbers, dtype=dtype), persistent=False)
+
+    def _apply(self, fn, recurse=True):
+        """What `to`, `half`, `cuda` and `to_empty` do, the last of which forgets what was there."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, old in before.items():
+            new = self._buffers[name]
+            least = torch.float64 if name.endswith("boundaries") else torch.float32
+            if name in self.constants:
+                if new is not old:
+                    self.make(name, new.device)
+            elif new.is_floating_point() and new.dtype.itemsize < least.itemsize:
+                self._buffers[name] = old.to(new.device, least)
+        return self
+
+    def make(self, name, device):
+        """Make a constant on a device."""
+        numbers, dtype = self.constants[name]
+        self._buffers[name] = torch.tensor(numbers, dtype=dtype, device=device)
+
+    def complete(self, _):
+        """Bring constants from the meta device to where a loaded state put the weights."""
+        for name in self.constants:
+            if self._buffers[name].is_meta:
+                self.make(name, next(self.parameters()).device)
+
+
 def named(pattern, nodes, count=1):
     """Logical names: the pattern for each node, where it has two fields also for each number."""
     return tuple(pattern.format(node, i) for node in nodes for i in range(count))
@@ -99,10 +142,10 @@ class Experts(nn.Module):
         return self.norm_act(self.mlps(x)).unflatten(0, (-1, self.count))
 
 
-class RunningStatistics(Stack):
+class RunningStatistics(Exact, Stack):
     """Mean and variance over the batch, per expert and channel: u [M, D, B] -> two of [M, D, 1].
 
-    In training those of the batch, in eval the running ones. They keep their own precision.
+    In training those of the batch, in eval the running ones. They are at least float32.
     """
 
     def __init__(self, names, width, momentum):
@@ -264,7 +307,7 @@ def hash_rows(ids_B, buckets):
     return torch.where(ids_B == -1, 0, 1 + ids_B.remainder(buckets))
 
 
-class Table(nn.Module):
+class Table(Exact):
     """The embeddings of all features of one width, below each other in one table.
 
     `sizes` gives the number of rows by feature; rows [B] by feature -> embeddings [B, width].
@@ -273,10 +316,13 @@ class Table(nn.Module):
     def __init__(self, width, sizes):
         super().__init__()
         self.sizes = sizes
+        starts, end = {}, 0
+        for name, rows in sizes.items():
+            starts[name] = end
+            end += rows
         self.names = tuple(sizes)
-        ends = torch.tensor(list(sizes.values())).cumsum(0)
-        self.register_buffer("starts", ends.roll(1).index_fill(0, torch.tensor(0), 0), False)
-        self.weight = nn.Parameter(torch.empty(int(ends[-1]), width).normal_(std=0.05))
+        self.constant("starts", list(starts.values()))
+        self.weight = nn.Parameter(torch.empty(end, width).normal_(std=0.05))
 
     def logical(self):
         end = 0
@@ -298,7 +344,8 @@ TABLE_16 = {"user_id": 100001, "video_id": 100001}
 class Features(nn.Module):
     """Features by name -> v [B, 32], their concatenation in the order of the spec.
 
-    Ids are int64 [B], bucketized numbers are floats [B], dense features are floats [B, n].
+    Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
+    floats [B, n].
     """
 
     def __init__(self):
@@ -484,7 +531,7 @@ class Model(nn.Module):
 
 
 def check_inputs(model, args, kwargs):
-    """Raise ValueError for features missing or misshapen, in training for less than two rows.
+    """Raise ValueError for features missing or unfit, in training for less than two rows.
 
     One row has no variance to normalise by.
     """
@@ -503,11 +550,44 @@ def check_inputs(model, args, kwargs):
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 
 
-def check_labels(labels):
-    """Raise ValueError for labels that are missing."""
-    missing = [name for name in LABELS if name not in labels]
+def check_rows(what, names, tensors, rows):
+    """Raise ValueError for tensors by task that are missing, or of another shape than [rows]."""
+    missing = [name for name in names if name not in tensors]
     if missing:
-        raise ValueError(f"labels missing: {', '.join(missing)}")
+        raise ValueError(f"{what} missing: {', '.join(missing)}")
+    for name in names:
+        found = tensors[name].shape
+        if len(found) != 1 or found[0] != rows:
+            raise ValueError(f"{what} of {name} must be [{rows}], not {list(found)}")
+
+
+def check_losses(logits, labels):
+    """Raise ValueError for logits and labels that are missing or do not fit each other."""
+    if isinstance(logits, torch.Tensor):
+        rows, found = logits.shape[-1:].numel(), logits.shape
+        if len(found) != 2 or found[0] != len(TASKS):
+            raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(found)}")
+    else:
+        rows = logits[TASKS[0]].numel() if TASKS[0] in logits else 0
+        check_rows("logits", TASKS, logits, rows)
+    check_rows("labels", LABELS, labels, rows)
+
+
+def shares(tasks, labels_TB):
+    """Labels of binary tasks; what is not from 0 to 1 becomes NaN, and so does the loss.
+
+    Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
+    """
+    wrong_TB = labels_TB.clamp(0, 1) != labels_TB
+    if labels_TB.is_cpu and not torch.compiler.is_compiling():
+        try:
+            found = wrong_TB.any(1).tolist()
+        except RuntimeError:  # there are no numbers to look at, as under torch.func.vmap
+            found = []
+        if any(found):
+            wrong = ", ".join(task for task, is_wrong in zip(tasks, found, strict=True) if is_wrong)
+            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {wrong}")
+    return labels_TB.masked_fill(wrong_TB, torch.nan)
 
 
 def stacked_losses(logits, labels):
@@ -516,7 +596,7 @@ def stacked_losses(logits, labels):
     logits, labels: task -> [B]; logits also [T, B]. A label is 0, 1 or NaN for not observed.
     -> [T] in the order of TASKS.
     """
-    check_labels(labels)
+    check_losses(logits, labels)
     labels_TB = torch.stack([labels[task] for task in TASKS])
     logits_TB = logits
     if not isinstance(logits, torch.Tensor):
@@ -526,7 +606,7 @@ def stacked_losses(logits, labels):
     labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
     gone_TB = labels_TB.isnan()
     each_TB = F.binary_cross_entropy_with_logits(
-        logits_TB, labels_TB.masked_fill(gone_TB, 0.0), reduction="none"
+        logits_TB, shares(TASKS, labels_TB.masked_fill(gone_TB, 0.0)), reduction="none"
     )
     return each_TB.masked_fill(gone_TB, 0.0).sum(1) / (~gone_TB).sum(1).clamp(min=1)
 

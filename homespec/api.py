@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from homespec.compiler import Analysis, Stopped, analyse, generate, validate_document
 from homespec.diagnostics import Report
 from homespec.schema import Spec
-from homespec.source import Document, compose, parse, read
+from homespec.source import Document, compose, parse, read_spec
 from homespec.variant import Mode, Target
 
 if TYPE_CHECKING:
@@ -41,23 +41,41 @@ class LoadedSpec(Spec):
 PathLike = str | os.PathLike[str]
 
 
-def load(path: PathLike, overrides: Iterable[str] = ()) -> LoadedSpec:
+def load(
+    path: PathLike, overrides: Iterable[str] = (), *, root: PathLike | None = None
+) -> LoadedSpec:
     """Read and check a spec file with what it extends. Raises SpecError with every diagnostic.
 
     `overrides` are changes as `--set` takes them, such as `gates.self=false`; ValueError for one
-    that is not of that form.
+    that is not of that form. What the spec extends is in its repository (rule HS023) or in the
+    folder `root`.
     """
-    return _loaded(compose(read(os.fspath(path)), overrides))
+    return _loaded(read_spec(path, overrides, _folders(root)))
 
 
-def loads(text: str, name: str = "<string>", overrides: Iterable[str] = ()) -> LoadedSpec:
-    """Check the text of a spec; `name` stands for the file in messages. Raises SpecError."""
-    return _loaded(compose(parse(text, name), overrides))
+def loads(
+    text: str,
+    name: str = "<string>",
+    overrides: Iterable[str] = (),
+    *,
+    root: PathLike | None = None,
+) -> LoadedSpec:
+    """Check the text of a spec; `name` stands for the file in messages. Raises SpecError.
+
+    What the text extends is found as if it stood in the file `name`.
+    """
+    return _loaded(compose(parse(text, name), overrides, _folders(root)))
 
 
-def validate(spec: PathLike, overrides: Iterable[str] = ()) -> Report:
-    """The report on a spec file, warnings included. Never raises for what a spec may contain."""
-    return _report(compose(read(os.fspath(spec)), overrides))
+def validate(
+    spec: PathLike, overrides: Iterable[str] = (), *, root: PathLike | None = None
+) -> Report:
+    """The report on a spec file, notes included. Never raises for what a spec may contain."""
+    return _report(read_spec(spec, overrides, _folders(root)))
+
+
+def _folders(root: PathLike | None) -> tuple[str, ...]:
+    return () if root is None else (os.fspath(root),)
 
 
 def compile(  # noqa: A001

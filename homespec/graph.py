@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Iterator, Set
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from homespec.diagnostics import Span
 from homespec.nodes import Batch, FeatureGate, Input, Mix, Node, Port, Projection
@@ -35,7 +35,7 @@ class Graph:
         if node.name in self._nodes:
             raise ValueError(f"node {node.name} is there already")
         self._nodes[node.name] = node
-        for cached in ("digraph", "_readers"):
+        for cached in ("digraph", "_readers", "_ordered", "_by_kind"):
             self.__dict__.pop(cached, None)
         return Port(node.name)
 
@@ -57,13 +57,17 @@ class Graph:
 
     def __iter__(self) -> Iterator[Node]:
         """Nodes in dependency order; ties in the order of their adding."""
+        return iter(self._ordered)
+
+    @functools.cached_property
+    def _ordered(self) -> list[Node]:
         if self._in_order():
-            return iter(list(self._nodes.values()))
+            return list(self._nodes.values())
         import networkx as nx
 
         position = {name: i for i, name in enumerate(self._nodes)}
         names = nx.lexicographical_topological_sort(self.digraph, position.__getitem__)
-        return map(self.__getitem__, names)
+        return [self._nodes[name] for name in names]
 
     def _in_order(self) -> bool:
         """Whether all producers were added before their readers, as lowering does."""
@@ -79,8 +83,15 @@ class Graph:
 
     def of(self, kind: type[N]) -> list[N]:
         """All nodes of exactly this kind, members of batches included, in dependency order."""
-        groups = (node.members if isinstance(node, Batch) else (node,) for node in self)
-        return [node for group in groups for node in group if type(node) is kind]
+        return cast("list[N]", list(self._by_kind.get(kind, ())))
+
+    @functools.cached_property
+    def _by_kind(self) -> dict[type[Node], list[Node]]:
+        found: dict[type[Node], list[Node]] = {}
+        for node in self:
+            for member in node.members if isinstance(node, Batch) else (node,):
+                found.setdefault(type(member), []).append(member)
+        return found
 
     def width_of(self, port: Port) -> int:
         """Width of the value of a feature gate, a mixture or the input."""
@@ -106,13 +117,16 @@ class Graph:
                 found.setdefault(name, []).append(node)
         return found
 
-    def ancestors(self, names: Iterable[str]) -> set[str]:
-        """Names of `names` and of everything that they depend on."""
+    def ancestors(self, names: Iterable[str], known: Set[str] = frozenset()) -> set[str]:
+        """Names of `names` and of everything that they depend on, without what is `known`.
+
+        With a name, all that it depends on has to be known.
+        """
         found: set[str] = set()
         waiting = list(names)
         while waiting:
             name = waiting.pop()
-            if name not in found:
+            if name not in found and name not in known:
                 found.add(name)
                 waiting += [port.node for port in self._nodes[name].reads]
         return found

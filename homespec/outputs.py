@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,13 +13,14 @@ from homespec import __version__
 from homespec.compiler import Analysis, generate
 from homespec.emit.header import harmless
 from homespec.schema.names import is_identifier
+from homespec.source.roots import SPECS, is_yaml, located, specs_folder
 from homespec.variant import DEFAULT, SUFFIXES, Mode, Target, UnknownNameError, Variant, recorded
 from homespec.writing import holds
 
 if TYPE_CHECKING:
     from homespec.passes import Step
 
-SPECS, GENERATED = "specs", "generated"
+GENERATED = "generated"
 SHADOWED = ("torch", "homespec")
 """Modules that a generated file of this name would hide from its neighbours."""
 
@@ -46,6 +46,7 @@ class State(StrEnum):
     OTHER_VERSION = "was made by another version of homespec"
     EDITED = "was edited by hand"
     FOREIGN = "was not made by homespec"
+    LINK = "is a link"
     ORPHAN = "has lost its spec"
 
 
@@ -59,6 +60,8 @@ class Output:
     @property
     def state(self) -> State:
         """How the file that is there relates to the text that should be."""
+        if self.path.is_symlink():  # it may lead to whatever file
+            return State.LINK
         if not self.path.exists():
             return State.MISSING
         if not self.path.is_file():
@@ -83,15 +86,10 @@ def head_of(path: Path) -> re.Match[str] | None:
 
 def named_source(file: str) -> str:
     """A spec's path as its generated file names it: `specs/x.yaml` wherever the project lies."""
-    path = Path(file).absolute()
-    root = _specs_folder(path)
+    path = Path(located(file))
+    root = specs_folder(str(path))
     name = f"{SPECS}/{path.relative_to(root).as_posix()}" if root else path.name
     return harmless(name)
-
-
-def _specs_folder(path: Path) -> Path | None:
-    """The nearest folder `specs` above a path; links are taken for what they pass for."""
-    return next((p for p in Path(os.path.normpath(path)).parents if p.name == SPECS), None)
 
 
 def target_of(file: str, folder: Path | None = None, suffix: str = "") -> Path:
@@ -100,7 +98,7 @@ def target_of(file: str, folder: Path | None = None, suffix: str = "") -> Path:
     `suffix` is that of a variant, whose file lies beside: `generated/a/x_inference.py`.
     Raises ValueError where the name of the file could not be imported.
     """
-    path = Path(os.path.normpath(Path(file).absolute()))
+    path = Path(located(file))
     stem = path.stem.replace("-", "_")
     if not is_identifier(stem) or stem in SHADOWED:
         raise ValueError(
@@ -109,7 +107,7 @@ def target_of(file: str, folder: Path | None = None, suffix: str = "") -> Path:
     taken = next(filter(stem.endswith, SUFFIXES), None)
     if taken:
         raise ValueError(f"{file}: names that end in `{taken}` are those of variants")
-    root = _specs_folder(path)
+    root = specs_folder(str(path))
     inside = path.parent.relative_to(root) if root else Path()
     if folder is None:
         folder = root.parent / GENERATED if root else path.parent / GENERATED
@@ -167,7 +165,7 @@ def orphans(folders: Iterable[Path]) -> list[Path]:
         file
         for root in roots
         for file in root.glob("**/*.py" if root.name == GENERATED else "*.py")
-        if file.is_file()
+        if file.is_file() and not file.is_symlink()
     }
     return sorted(filter(_is_orphan, files))
 
@@ -178,7 +176,9 @@ def _is_orphan(file: Path) -> bool:
         return False
     path = file.absolute()
     root = next((p for p in path.parents if p.name == GENERATED), path.parent).parent
-    if (root / head["spec"]).is_file():
+    spec = head["spec"].removeprefix("'").removesuffix("'")  # quoted where a shell needs it
+    if (root / spec).is_file():
         return False
     folder = root / SPECS
-    return not any(named_source(str(spec)) == head["spec"] for spec in folder.rglob("*.y*ml"))
+    specs = (path for path in folder.rglob("*") if is_yaml(path.name))
+    return not any(named_source(str(path)) == spec for path in specs)

@@ -6,7 +6,6 @@ fills the blocks. Run it in the project's root: `python -m homespec.reference [-
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from typing import Any
 from homespec.cli.exits import FINDINGS, OK
 from homespec.diagnostics import Rule
 from homespec.diagnostics.catalogue import all_rules
-from homespec.schema.jsonschema import INHERITING, json_schema
+from homespec.schema.jsonschema import INHERITING, referred, sections
 from homespec.writing import holds, write_texts
 
 PAGES = ("README.md", "docs/language.md", "docs/rules.md")
@@ -100,7 +99,7 @@ def _sections() -> dict[str, list[str]]:
 def _references(value: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
     """Where the value of a key holds sections, and which."""
     if "$ref" in value:
-        yield place, _referred(value)
+        yield place, referred(value)
     if isinstance(value.get("additionalProperties"), dict):
         yield from _references(value["additionalProperties"], f"{place}.NAME")
     if "items" in value:
@@ -111,7 +110,7 @@ def _references(value: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
 
 def _section(name: str, places: list[str]) -> str:
     mapping = _mapping(name)
-    head = [f"## {name}", "", json_schema()["$defs"].get(name, mapping).get("description", "")]
+    head = [f"## {name}", "", mapping.get("description", "")]
     if places:
         head += ["", "At " + ", ".join(f"`{place}`" for place in places) + "."]
     styles = [key for key in mapping["properties"] if name != "Experts" and _is_style(key, name)]
@@ -134,34 +133,13 @@ def _is_style(key: str, section: str) -> bool:
 
 def _mapping(section: str) -> dict[str, Any]:
     """The schema of a section in its long form, a mapping."""
-    schema = json_schema()
-    found = schema if section == "Spec" else schema["$defs"][section]
-    alternatives: list[dict[str, Any]] = [found, *found.get("anyOf", ())]
-    return next(a for a in alternatives if "properties" in a)
-
-
-def _required(section: str) -> list[str]:
-    """The keys that must be there; of a spec, where it extends no other one."""
-    mapping = _mapping(section)
-    alternatives = [mapping, *mapping.get("anyOf", ())]
-    return next((a["required"] for a in alternatives if "required" in a), [])
+    return sections()[section]
 
 
 def _default(section: str, key: str, value: dict[str, Any]) -> str:
-    if key in _required(section):
+    if key in _mapping(section).get("required", ()):
         return "**required**"
-    default = value.get("default")
-    is_absence = default in (None, "") or isinstance(default, dict) or _is_outside(default, value)
-    return "" if is_absence else f"`{_yaml(default)}`"
-
-
-def _is_outside(default: Any, value: dict[str, Any]) -> bool:
-    """Whether a default stands for absence, since nobody could write it."""
-    if isinstance(default, list):
-        choices = value.get("oneOf", [value])
-        return any(len(default) < int(choice.get("minItems", 0)) for choice in choices)
-    lowest: float = value.get("minimum", -math.inf)
-    return isinstance(default, int) and default < lowest
+    return f"`{_yaml(value['default'])}`" if "default" in value else ""
 
 
 def _yaml(default: Any) -> str:
@@ -171,7 +149,7 @@ def _yaml(default: Any) -> str:
 def _takes(value: dict[str, Any]) -> str:
     """What a key takes, in words."""
     if "$ref" in value:
-        name = _referred(value)
+        name = referred(value)
         return f"[{name}](#{name.lower()})"
     if "const" in value:
         return f"`{value['const']}`"
@@ -193,17 +171,13 @@ def _plain(value: dict[str, Any]) -> str:
 
 
 def _range(value: dict[str, Any]) -> str:
-    low, high = value.get("minimum"), value.get("maximum")
+    bounds = {key: f"{n:g}" if isinstance(n, float) else n for key, n in value.items()}
+    low, high = bounds.get("minimum"), bounds.get("maximum")
     if low is not None and high is not None:
         return f" {low} to {high}"
     signs = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
-    limits = [f"{sign} {value[key]}" for key, sign in signs.items() if key in value]
+    limits = [f"{sign} {bounds[key]}" for key, sign in signs.items() if key in bounds]
     return " " + ", ".join(limits) if limits else ""
-
-
-def _referred(value: dict[str, Any]) -> str:
-    reference: str = value["$ref"]
-    return reference.removeprefix("#/$defs/")
 
 
 # ---------------------------------------------------------------- pages

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copyreg
+import functools
 import hashlib
 import importlib.util
 import sys
@@ -11,6 +13,7 @@ from importlib.abc import InspectLoader
 from typing import Any, TypeVar, cast
 
 import torch
+from torch import nn
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,7 +21,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class SourceLoader(InspectLoader):
     """Imports a text: tracebacks, pdb and compile logs find its lines through `get_source`."""
 
-    def __init__(self, source: str, file: str) -> None:
+    def __init__(self, name: str, source: str, file: str) -> None:
+        self.name = name
         self.source = source
         self.file = file
 
@@ -42,14 +46,66 @@ def import_source(name: str, source: str) -> types.ModuleType:
     if full in sys.modules:
         return sys.modules[full]
     file = f"homespec-generated/{name}_{digest}.py"  # no file, but linecache asks the loader for it
-    loader = SourceLoader(source, file)
+    loader = SourceLoader(name, source, file)
     spec = importlib.util.spec_from_loader(full, loader, origin=file)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     module.__file__ = file
     sys.modules[full] = module
     loader.exec_module(module)
+    for made in list(vars(module).values()):
+        if isinstance(made, type) and issubclass(made, nn.Module) and made.__module__ == full:
+            copyreg.pickle(made, _reduced)  # not in the class: generated code knows no homespec
     return module
+
+
+def _reduced(made: nn.Module) -> tuple[Any, ...]:
+    """How modules of generated code are copied and pickled: with the text of their classes.
+
+    No other process has a module of the name under which the text was imported here.
+    """
+    loader = sys.modules[type(made).__module__].__loader__
+    assert isinstance(loader, SourceLoader)
+    state = made.__getstate__()  # type: ignore[no-untyped-call]
+    return blank, (loader.name, loader.source, type(made).__name__), state
+
+
+def blank(name: str, source: str, kind: str) -> nn.Module:
+    """An instance of a class of generated source, before it gets its state."""
+    module = import_source(name, source)
+    found = getattr(module, kind, None) or compiled_class(module.Model)  # that is in no text
+    made: nn.Module = found.__new__(found)
+    return made
+
+
+@functools.cache
+def compiled_class(model: type[nn.Module]) -> type[nn.Module]:
+    """The class of a generated module's models with their forward under torch.compile.
+
+    The bare forward, so that hooks such as the check of the batch size run outside.
+    """
+
+    class CompiledModel(model):  # type: ignore[misc, valid-type]
+        """What is compiled is bound to no model and part of no state: each copy makes its own."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.compiled = compiled(model.forward, dynamic=True)
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {key: value for key, value in vars(self).items() if key != "compiled"}
+
+        def __setstate__(self, state: dict[str, Any]) -> None:
+            super().__setstate__(state)
+            self.compiled = compiled(model.forward, dynamic=True)
+
+        @functools.wraps(model.forward)
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            return self.compiled(self, *args, **kwargs)
+
+    CompiledModel.__module__ = model.__module__
+    copyreg.pickle(CompiledModel, _reduced)
+    return CompiledModel
 
 
 def instantiate(
@@ -62,15 +118,10 @@ def instantiate(
     """The Model of a generated module; see `homespec.build` for the options."""
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise TypeError(f"dtype must be a torch.dtype such as torch.bfloat16, not {dtype!r}")
-    model: torch.nn.Module = module.Model()
+    model: nn.Module = (compiled_class(module.Model) if compile else module.Model)()
     if dtype is not None:
-        _cast(model, dtype)
-    if device is not None:
-        model = model.to(device)
-    if compile:
-        # the bare forward, so that hooks such as the check of the batch size run outside
-        model.forward = compiled(model.forward, dynamic=True)
-    return model
+        model = model.to(dtype)
+    return model if device is None else model.to(device)
 
 
 SAFE: dict[str, Any] = {"inplace_buffers": False}
@@ -107,18 +158,3 @@ def own(function: F) -> F:
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     return cast(F, copy)
-
-
-def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Cast the weights; running statistics follow only to a finer type than float32.
-
-    Nor do weights of torch's own batch norm, which are to be as precise as its statistics.
-    """
-    if torch.finfo(dtype).bits > 32:
-        model.to(dtype)
-        return
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d)]
-    kept = {id(p) for norm in norms for p in norm.parameters()}
-    for parameter in model.parameters():
-        if id(parameter) not in kept:
-            parameter.data = parameter.data.to(dtype)

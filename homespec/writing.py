@@ -1,48 +1,127 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and never through a link that somebody else has put there.
+
+A file is written in a folder of its own, with a random name, which only this user can enter, beside
+the file that it replaces. So nobody can foretell or take over the name that is written to. What is
+at the destination is replaced, not opened: a link becomes a file, and what it led to stays as it
+was. Folders that are links are followed.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+PREFIX = ".homespec-"
+"""How the names of temporary folders begin."""
+
+STREAMS = ("/dev/", "/proc/")
+"""What is below is written to, not replaced: /dev/stdout, /dev/null."""
 
 
 @contextmanager
 def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
-    """Temporary paths beside `paths`, which replace them if the block succeeds.
+    """Temporary paths with the names of `paths`, which replace them if the block succeeds.
 
-    The suffix is kept, since writers tell formats by it. On an error nothing is left behind and
-    files that were there before stay as they were.
+    On an error nothing is left behind and files that were there before stay as they were. A file
+    that is there keeps its permissions; a new one gets those that the umask says.
     """
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = tuple(p.with_name(f".{os.getpid()}-{p.name}") for p in paths)
+        if path.is_dir():
+            raise IsADirectoryError(21, "Is a directory", str(path))
+    folders: dict[Path, Path] = {}
     try:
+        for path in paths:
+            if path.parent not in folders:
+                folders[path.parent] = _private_folder(path.parent)
+        temporary = tuple(folders[path.parent] / path.name for path in paths)
         yield temporary
         for source, target in zip(temporary, paths, strict=True):
-            source.chmod(0o666 & ~_umask())  # some writers make files that only they can read
+            source.chmod(_mode_for(target, source.parent))  # some writers make private files
+            _sync(source)
+        for source, target in zip(temporary, paths, strict=True):
             source.replace(target)
     finally:
-        for source in temporary:
-            source.unlink(missing_ok=True)
+        for folder in folders.values():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _private_folder(parent: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    except OSError as error:  # about the folder that the user knows
+        raise OSError(error.errno, error.strerror, str(parent)) from None
+
+
+def _mode_for(target: Path, folder: Path) -> int:
+    """The permissions of the file that is there, else those of a new file in `folder`."""
+    try:
+        there = target.lstat().st_mode
+    except FileNotFoundError:
+        there = 0
+    if stat.S_ISREG(there):
+        return stat.S_IMODE(there) & 0o777
+    probe = folder / f"{PREFIX}mode"
+    probe.touch()
+    return stat.S_IMODE(probe.stat().st_mode)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has the file, so that a crash cannot leave half of it under its name."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_texts(texts: dict[Path, str]) -> list[Path]:
-    """Write each text whose file has other bytes, all or none; return what was written."""
+    """Write each text whose file has other bytes, all or none; return what was written.
+
+    A device or a pipe, such as /dev/stdout, is written to. Errors name the file that was asked for.
+    """
     changed = {path: text for path, text in texts.items() if not holds(path, text)}
-    with replacing(*changed) as temporary:
-        for path, text in zip(temporary, changed.values(), strict=True):
-            path.write_bytes(text.encode())
+    files = [path for path in changed if not _is_stream(path)]
+    with replacing(*files) as temporary:
+        for path, place in zip(files, temporary, strict=True):
+            _write(place, changed[path], path)
+    for path in changed.keys() - set(files):
+        _write(path, changed[path], path)
     return list(changed)
+
+
+def _write(place: Path, text: str, asked: Path) -> None:
+    try:
+        place.write_bytes(text.encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(asked)) from None
+
+
+def _is_stream(path: Path) -> bool:
+    if str(path).startswith(STREAMS):
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def holds(path: Path, text: str) -> bool:
     """Whether a file is there and has exactly this text."""
     return path.is_file() and path.read_bytes() == text.encode()
+
+
+def appending(path: Path) -> TextIO:
+    """A text file open to be continued, whose name must not have become a link."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o666)
+
+    return open(path, "a", newline="", opener=opener)  # Path has no opener

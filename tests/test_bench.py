@@ -390,7 +390,6 @@ def test_torch_knows_the_options_of_modes_for_gpus(mode: Mode) -> None:
 
 
 @pytest.mark.compiles
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
 def test_compiled_variants_agree_and_are_counted() -> None:

@@ -128,7 +128,9 @@ def test_names_that_meet_are_kept_apart() -> None:
 def test_tensors() -> None:
     found = {tensor.name: tensor for tensor in input_tensors(load(SPEC))}
     name = "history.last"
-    assert found[name] == InputTensor(name, "history", "history_last", "id", length=3, vocab=12)
+    assert found[name] == InputTensor(
+        name, "history", "history_last", "id", length=3, vocab=12, table="video"
+    )
     assert found["history.hour"].kind == found["history.delay"].kind == "number"
     spec = load(SPEC)
     assert asked(spec) == {"history.delay": Asked("history_delay", 3, "history.video")}

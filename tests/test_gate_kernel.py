@@ -41,7 +41,6 @@ def ranked(loras: int, rank: int) -> Any:
 
 
 @with_triton
-@pytest.mark.timeout(600)
 def test_the_kernels_in_tritons_interpreter() -> None:
     """A process of its own: Triton must know that it interprets when it is imported."""
     done = subprocess.run(

@@ -29,7 +29,6 @@ ROWS = 512
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: benchmarks/gpu.py"),
     pytest.mark.compiles,
-    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's own, in importing inductor
 ]
 

@@ -158,7 +158,6 @@ def parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 @pytest.mark.compiles
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
 def test_inductor_agrees_with_eager() -> None:

@@ -315,8 +315,12 @@ def test_every_parameter_gets_a_gradient(layout: str) -> None:
 
 def test_tensors() -> None:
     found = {tensor.name: tensor for tensor in input_tensors(homespec.loads(TEXT))}
-    assert found["last_video"] == InputTensor("last_video", "last_video", "last", "id", vocab=5)
-    assert found["author_age"] == InputTensor("author_age", "author_age", "author_age", "number")
+    assert found["last_video"] == InputTensor(
+        "last_video", "last_video", "last", "id", vocab=5, table="video"
+    )
+    assert found["author_age"] == InputTensor(
+        "author_age", "author_age", "author_age", "number", table="age"
+    )
     assert found["days"].kind == found["days_before"].kind == "number"
     assert (found["text"].kind, found["text"].width) == ("vector", 3)
 
@@ -354,7 +358,6 @@ def test_bench_gives_boundaries() -> None:
 
 
 @pytest.mark.compiles
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
 def test_compiled_it_computes_the_same() -> None:

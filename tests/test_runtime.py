@@ -69,7 +69,6 @@ def test_one_graph_serves_every_batch_size(seed: int) -> None:
 
 
 @pytest.mark.compiles
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
 def test_inductor_agrees_with_eager() -> None:
@@ -96,7 +95,6 @@ def test_inductor_agrees_with_eager() -> None:
 
 
 @pytest.mark.compiles
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
 def test_inductor_keeps_gradients_of_wide_batches() -> None:
@@ -114,7 +112,6 @@ def test_inductor_keeps_gradients_of_wide_batches() -> None:
 
 
 @pytest.mark.compiles
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
 def test_inductor_keeps_gradients_of_tables() -> None:
@@ -144,7 +141,6 @@ experts:
 
 
 @pytest.mark.compiles
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
 def test_no_gradient_is_lost_without_buffers_in_place() -> None:

@@ -335,10 +335,12 @@ def test_tensors() -> None:
     spec["features"]["history"]["sequence"]["columns"] = {"tag": "tags"}
     found = input_tensors(load(spec))
     assert found[4:] == (
-        InputTensor("history.video", "history", "history_video", "id", length=6, vocab=12),
-        InputTensor("history.tag", "history", "tags", "id", length=6),
-        InputTensor("history.seen", "history", "history_seen", "id", length=6, vocab=2),
-        InputTensor("history.delay", "history", "history_delay", "number", length=6),
+        InputTensor("history.video", "history", "history_video", "id", 0, 6, 12, 0, "video"),
+        InputTensor("history.tag", "history", "tags", "id", 0, 6, 0, 5, "tag"),
+        InputTensor("history.seen", "history", "history_seen", "id", 0, 6, 2, 0, "history.seen"),
+        InputTensor(
+            "history.delay", "history", "history_delay", "number", 0, 6, 0, 0, "history.delay"
+        ),
     )
     module = homespec.build_module(load(spec))
     assert tuple(tensor.name for tensor in found) == module.FEATURES
@@ -426,7 +428,6 @@ def test_one_graph_serves_every_batch_size() -> None:
 
 
 @pytest.mark.compiles
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
 @pytest.mark.usefixtures("fresh_dynamo")

@@ -22,8 +22,8 @@ def test_each_kind_of_feature_is_one_tensor(tmp_path: Path) -> None:
     path = tmp_path / "t.yaml"
     path.write_text(SPEC)
     assert input_tensors(homespec.load(path)) == (
-        InputTensor("user", "user", "user_id", "id"),
-        InputTensor("tab", "tab", "tab", "id", vocab=3),
-        InputTensor("age", "age", "age", "number"),
+        InputTensor("user", "user", "user_id", "id", buckets=10, table="user"),
+        InputTensor("tab", "tab", "tab", "id", vocab=3, table="tab"),
+        InputTensor("age", "age", "age", "number", table="age"),
         InputTensor("text", "text", "text", "vector", width=5),
     )

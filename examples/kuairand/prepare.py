@@ -7,7 +7,8 @@ the real ones or those of `synthesize.py`, and writes OUT/train.parquet (dates u
 2022) and OUT/valid.parquet (later ones), whole or not at all.
 
 Prior rates of users and videos, and what each user saw last (`histories.py`), come from
-history_before_4_25.csv, which ends before the log begins (null where there is no history). Past
+history_before_4_25.csv, which ends before the log begins (null where there is no history). KuaiRand
+does not publish this file; --history-from-log makes it from the log (`early_log.py`). Past
 rates (`historical_rates.py`) come from the log's days before that of the impression; both are there
 once more as a vector (`standardize.py`). The published statistics files average over later
 days: they leak.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -34,15 +36,19 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from examples.kuairand.checksums import digest
+from examples.kuairand.early_log import split_off
+from examples.kuairand.empty_columns import empty_columns, notes
 from examples.kuairand.historical_rates import with_pasts
 from examples.kuairand.histories import FIRST_TAG, OF_EVENTS, first_tag, with_histories
 from examples.kuairand.standardize import with_scaled
 from homespec.data import DataError
+from homespec.data.files import checked, reachable
 from homespec.writing import replacing
 
 VERSION = 4
 """Counts the meanings of prepared files; a change makes the old ones stale."""
 
+NEEDED = ("log_standard_*.csv", "user_features_*.csv", "video_features_basic_*.csv")
 VALID_FROM = 20220503
 HISTORY_FILE = "history_before_4_25.csv"
 HISTORY_END = 20220425
@@ -73,33 +79,33 @@ ROW_GROUP = 16_384
 """Rows that a training on files larger than its buffer reads in one piece."""
 
 
-def prepare(source: Path, out: Path, log_days: bool = False) -> bool:
+def prepare(
+    source: Path, out: Path, log_days: bool = False, history_from_log: bool = False
+) -> bool:
     """Prepare the files of `source` into `out`; False if they were up to date.
 
-    `log_days` lets the lists of earlier events go on into the log (`with_events`).
+    `log_days` lets the lists of earlier events go on into the log (`with_events`);
+    `history_from_log` takes the impressions before `HISTORY_END` as the history, and not as rows.
 
     Raises DataError if a file or column is missing or a split is empty.
     """
-    logs = _find(source, "log_standard_*.csv")
-    users, videos = (
-        _find(source, name) for name in ("user_features_*.csv", "video_features_basic_*.csv")
-    )
+    logs, users, videos = _find(source, NEEDED)
     history = _matching(source, HISTORY_FILE)
     bayes = _matching(source, BAYES_FILE)
     sources = digest([*logs, *users, *videos, *history, *bayes])
-    stamp = (
-        json.dumps({"version": VERSION, "log_days": log_days, "sources": sources}, indent=2) + "\n"
-    )
+    options = {"log_days": log_days, "history_from_log": history_from_log}
+    stamp = json.dumps({"version": VERSION, **options, "sources": sources}, indent=2) + "\n"
     if _up_to_date(out, stamp):
         return False
 
     log = deduplicated(_read_all(logs, (*IMPRESSION, "date")))
+    log, views = with_history(log, history, history_from_log)
     about_videos = with_first_tag(_features(videos, "video_id"))
     table = joined(log, _features(users, "user_id"), "user_id")
     table = joined(table, about_videos, "video_id")
-    table = with_pasts(with_priors(table, history), VALID_FROM)
+    table = with_pasts(with_priors(table, views), VALID_FROM)
     table = with_scaled(table, VALID_FROM)
-    table = with_events(table, history, about_videos, log_days)
+    table = with_events(table, views, about_videos, log_days)
     train, valid = split(table)
     names = ["train.parquet", "valid.parquet", *(p.name for p in bayes), STAMP_FILE]
     with replacing(*(out / name for name in names)) as (train_at, valid_at, *bayes_at, stamp_at):
@@ -134,19 +140,29 @@ def joined(table: pa.Table, features: pa.Table, key: str) -> pa.Table:
     return table
 
 
-def with_priors(table: pa.Table, history: list[Path]) -> pa.Table:
-    """What users and videos did before the log begins: views and smoothed rates, null if unknown.
-
-    Adds `user_prior_views`, `user_prior_long_view`, `user_prior_like`, and the same for videos.
-    """
-    if not history:
-        return _with_nulls(table)
-    if pc.min(table["date"]).as_py() < HISTORY_END:
+def with_history(
+    log: pa.Table, history: list[Path], from_log: bool
+) -> tuple[pa.Table, pa.Table | None]:
+    """The log, and what its users saw before; None where nothing is known of that."""
+    if from_log and history:
+        raise DataError(f"{history[0]} is a history: leave out --history-from-log, or the file")
+    if from_log:
+        return split_off(log, HISTORY_END)
+    if history and pc.min(log["date"]).as_py() < HISTORY_END:
         raise DataError(
             f"the log reaches before {HISTORY_END}, so {history[0]} overlaps it and would leak"
             " labels: remove one of the two"
         )
-    views = _read_all(history, ("user_id", "video_id", "long_view", "is_like"))
+    return log, _read_all(history, ("user_id", "pos", *OF_EVENTS)) if history else None
+
+
+def with_priors(table: pa.Table, views: pa.Table | None) -> pa.Table:
+    """What users and videos did before the log begins: views and smoothed rates, null if unknown.
+
+    Adds `user_prior_views`, `user_prior_long_view`, `user_prior_like`, and the same for videos.
+    """
+    if views is None:
+        return _with_nulls(table)
     for key in PRIOR_KEYS:
         table = joined(table, _prior(views, key), key)
     return table
@@ -167,7 +183,7 @@ def with_first_tag(videos: pa.Table) -> pa.Table:
 
 
 def with_events(
-    table: pa.Table, history: list[Path], videos: pa.Table, log_days: bool = False
+    table: pa.Table, views: pa.Table | None, videos: pa.Table, log_days: bool = False
 ) -> pa.Table:
     """What each user saw before, as lists `history_*`, oldest first; null if nothing.
 
@@ -175,8 +191,7 @@ def with_events(
     impression, but none from `VALID_FROM` on: no label of a held-out row becomes an input.
     """
     parts = []
-    if history:
-        views = _read_all(history, ("user_id", "video_id", "pos", "long_view", "is_like"))
+    if views is not None:
         parts.append(_events(views, views["pos"], pa.nulls(len(views), pa.int64()).fill_null(0)))
     if log_days:
         missing = [name for name in OF_EVENTS if name not in table.column_names]
@@ -259,18 +274,21 @@ def _read(path: Path, needed: tuple[str, ...]) -> pa.Table:
     return table
 
 
-def _find(source: Path, pattern: str) -> list[Path]:
-    found = _matching(source, pattern)
-    if not found:
+def _find(source: Path, patterns: Sequence[str]) -> list[list[Path]]:
+    """The files of each pattern. Raises DataError that names every pattern without one."""
+    found = {pattern: _matching(source, pattern) for pattern in patterns}
+    if lacking := [pattern for pattern, paths in found.items() if not paths]:
         raise DataError(
-            f"{source} holds no {pattern}: give the folder of KuaiRand's CSV files, or make one"
-            " with `python -m examples.kuairand.synthesize DIR`"
+            f"{source} holds no {' and no '.join(lacking)}: give the folder of KuaiRand's CSV files"
+            " (KuaiRand-Pure/data), or make one with `python -m examples.kuairand.synthesize DIR`"
         )
-    return found
+    return list(found.values())
 
 
 def _matching(source: Path, pattern: str) -> list[Path]:
-    return sorted([*source.glob(pattern), *source.glob(f"{pattern}.gz")])
+    with reachable():
+        found = [*source.glob(pattern), *source.glob(f"{pattern}.gz")]
+        return [checked(path) for path in sorted(found)]
 
 
 def _up_to_date(out: Path, stamp: str) -> bool:
@@ -286,12 +304,20 @@ def _up_to_date(out: Path, stamp: str) -> bool:
     "--log-days", is_flag=True,
     help="Let the lists of earlier events go on with the log's days before each impression.",
 )  # fmt: skip
-def main(source: Path, out: Path, log_days: bool) -> None:
+@click.option(
+    "--history-from-log", is_flag=True,
+    help="Take the impressions before 25 April 2022 as the history, instead of as rows.",
+)  # fmt: skip
+def main(source: Path, out: Path, log_days: bool, history_from_log: bool) -> None:
     """Join the CSV files of DIR and split them by time into OUT/train.parquet and valid.parquet."""
     with exit_2_on(DataError):
-        made = prepare(source, out, log_days)
+        made = prepare(source, out, log_days, history_from_log)
+        history = history_from_log or _matching(source, HISTORY_FILE)
     rows = [f"{pq.read_metadata(out / f'{s}.parquet').num_rows:,} {s}" for s in ("train", "valid")]
     click.echo(f"{out}: {' and '.join(rows)} rows {'written' if made else 'are up to date'}")
+    empty = empty_columns(out / "train.parquet")
+    for note in notes(empty, None if history else source / HISTORY_FILE):
+        click.echo(note)
 
 
 if __name__ == "__main__":

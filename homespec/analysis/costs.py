@@ -42,12 +42,21 @@ class Cost:
 
 def cost_of(nodes: Iterable[Node]) -> Cost:
     """The cost of nodes together."""
-    nodes = list(nodes)
-    weights = [weight for node in nodes for weight in weights_of(node)]
-    flops = sum(2 * math.prod(weight.shape) for weight in weights if weight.multiplied)
-    sequences = [node for node in nodes if isinstance(node, Sequence)]
-    flops += sum(product.flops for node in sequences for product in products_of(node))
-    return Cost(sum(math.prod(weight.shape) for weight in weights), flops)
+    return sum(map(_cost, nodes), Cost())
+
+
+def _cost(node: Node) -> Cost:
+    if isinstance(node, Batch):
+        return cost_of(node.members)
+    # the experts of a set are alike, and there may be thousands
+    count, weights = 1, weights_of(node)
+    if isinstance(node, ExpertSet):
+        count, weights = node.count, _expert(node.name, node)
+    sizes = [(math.prod(weight.shape), weight.multiplied) for weight in weights]
+    flops = sum(2 * size for size, multiplied in sizes if multiplied)
+    if isinstance(node, Sequence):
+        flops += sum(product.flops for product in products_of(node))
+    return Cost(count * sum(size for size, _ in sizes), count * flops)
 
 
 def weights_of(node: Node) -> Iterator[Weight]:

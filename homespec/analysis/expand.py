@@ -12,6 +12,7 @@ from typing import Any
 
 from homespec.analysis.yaml_text import Entry, Line, Section, write
 from homespec.compiler import Analysis
+from homespec.diagnostics.render.text import printable
 from homespec.lower.families import Family, family_of
 from homespec.lower.layers import Layer, Path, SetPlan
 from homespec.schema.embedded import OWNERS
@@ -32,7 +33,7 @@ def expanded(analysis: Analysis) -> str:
     document = analysis.document
     first = document.text.partition("\n")[0].rstrip("\r")
     head = [first] if first.startswith(MODELINE) else []
-    head.append(f"# Every value of {document.file} and the line that gives it,")
+    head.append(f"# Every value of {printable(document.file)} and the line that gives it,")
     head.append("# printed by: homespec show --expanded")
     return "\n".join([*head, *write(_spec(analysis))]) + "\n"
 
@@ -188,7 +189,7 @@ def _place(document: Document, path: Path) -> str:
     span = document.span(path)
     if span.file == document.file:
         return f"line {span.start.line}"
-    return f"{span.file}:{span.start.line}"
+    return f"{printable(span.file)}:{span.start.line}"
 
 
 def _giving(document: Document, section: Path, key: str) -> Iterator[Path]:

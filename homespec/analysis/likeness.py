@@ -96,6 +96,7 @@ def likeness(graph: Graph, root: TreeNode) -> Likeness:
 def _differences(
     graph: Graph, root: TreeNode, layers: list[SeenLayer], family: Family, grouped: bool
 ) -> Iterator[Difference]:
+    nodes = {node.name: node for node in root.walk()}
     before: dict[str, list[Port]] = {root.name: [Port(INPUT)]}
     for index, topology in enumerate(family.topologies(root, len(layers))):
         layer = layers[index]
@@ -104,7 +105,7 @@ def _differences(
         yield from _experts(layer, family, each=family.state_each and index > 0)
         yield from _feature_gates(layer, family)
         yield from _self_gates(graph, layer, expected, family)
-        yield from _GateReader(graph, layer, root, before).differences(family)
+        yield from _GateReader(graph, layer, nodes, before).differences(family)
         before = {n: [Port(mix.name) for mix in mixes] for n, mixes in layer.states.items()}
 
 
@@ -116,8 +117,8 @@ def _without_groups(topology: Topology) -> Topology:
 
 
 def _topology(layer: SeenLayer, topology: Topology) -> Iterator[Difference]:
-    owners = [node.name for node in topology.sets]
-    outputs = [node.name for node in topology.outputs]
+    owners = dict.fromkeys(node.name for node in topology.sets)
+    outputs = dict.fromkeys(node.name for node in topology.outputs)
     missing = {
         "no experts": [n for n in owners if n not in layer.sets],
         "experts, too,": [n for n in layer.sets if n not in owners],
@@ -168,7 +169,7 @@ def _self_gates(
         if gates:
             yield Difference("self gates", layer.name)
         return
-    wanted = [n.name for n in topology.outputs if n.name in layer.sets]
+    wanted = dict.fromkeys(n.name for n in topology.outputs if n.name in layer.sets)
     found = {
         "no self gates": [name for name in wanted if name not in gates],
         "self gates with hidden layers": [n for n, g in gates.items() if len(g.widths) > 2],
@@ -196,7 +197,7 @@ class _GateReader:
 
     graph: Graph
     layer: SeenLayer
-    root: TreeNode
+    nodes: dict[str, TreeNode]
     before: dict[str, list[Port]]
     """The states that the layer reads, by tree node."""
 
@@ -213,7 +214,7 @@ class _GateReader:
         """Gates that see sets which stand on no path with them, though the law hides some."""
         hidden, seeing = 0, []
         for name, mixes in self.layer.states.items():
-            node = self._node(name)
+            node = self.nodes[name]
             path = {n.name for n in (*node.path, *node.walk())}
             hidden += not self.layer.sets.keys() <= path
             if not {port.node.split(".", 2)[2] for port in mixes[0].sets} <= path:
@@ -221,11 +222,8 @@ class _GateReader:
         text = "no hierarchy mask: gates see every set"
         yield from _by_place(self.layer, {text: seeing}, hidden)
 
-    def _node(self, name: str) -> TreeNode:
-        return next(node for node in self.root.walk() if node.name == name)
-
     def _gate(self, name: str, mix: Mix, expected: str) -> Iterator[str]:
-        node = self._node(name)
+        node = self.nodes[name]
         gate = self.graph[mix.gate.node]
         assert isinstance(gate, Gate)
         if gate.choices == 1:

@@ -199,16 +199,19 @@ def _sequence(node: Sequence) -> FeatureRow:
 
 
 def _layer(graph: Graph, layer: str) -> LayerSummary:
-    sets = tuple(_set(graph, node) for node in graph.of(ExpertSet) if node.layer == layer)
+    gates = {gate.place: gate for gate in graph.of(SelfGate) if gate.layer == layer}
+    sets = tuple(
+        _set(graph, node, gates.get(node.place))
+        for node in graph.of(ExpertSet)
+        if node.layer == layer
+    )
     states = tuple(_state(graph, node) for node in graph.of(Mix) if node.layer == layer)
     return LayerSummary(layer, sets, states)
 
 
-def _set(graph: Graph, node: ExpertSet) -> SetRow:
+def _set(graph: Graph, node: ExpertSet, own: SelfGate | None) -> SetRow:
     maker = graph[node.reads[0].node]
     gate = maker if isinstance(maker, FeatureGate) else None
-    here = (node.layer, node.place)
-    own = next((g for g in graph.of(SelfGate) if (g.layer, g.place) == here), None)
     return SetRow(
         node=node.place,
         count=node.count,

@@ -82,7 +82,7 @@ def no_state(root: TreeNode, layers: list[Layer], document: Document) -> Iterato
     that way, there is nothing to read.
     """
     for before, layer in pairwise(layers):
-        outputs = [node.name for node in before.outputs]
+        outputs = {node.name for node in before.outputs}
         for plan in layer.sets.values():
             if not _reads(plan.node, outputs):
                 span = span_of(document, plan.sections, key=True)
@@ -94,7 +94,7 @@ def no_state(root: TreeNode, layers: list[Layer], document: Document) -> Iterato
                 span = _outputs_label(layer, document).span
                 what = f"the gate of `{node.name}` in layer `{layer.name}`"
                 yield _no_state(span, what, node, before, document)
-    outputs = [node.name for node in layers[-1].outputs]
+    outputs = {node.name for node in layers[-1].outputs}
     for task in root.of(Role.TASK):
         if not _reads(task, outputs):
             span = document.span(("tasks", task.name), key=True)
@@ -122,7 +122,7 @@ def many_states(root: TreeNode, layers: list[Layer], document: Document) -> Iter
     must put out states for this very node; the first layer has but the features to read.
     """
     before: dict[str, int] = {}
-    outputs = [root.name]
+    outputs = {root.name}
     for index, (layer, after) in enumerate(zip(layers, states_each(layers), strict=True)):
         for plan in layer.sets.values():
             node = plan.node
@@ -147,11 +147,11 @@ def many_states(root: TreeNode, layers: list[Layer], document: Document) -> Iter
                     help=f"put out a state for `{node.name}` in the layer before, or leave out "
                     f"`inputs: each` at `{source}`",
                 )
-        outputs = [node.name for node in layer.outputs]
+        outputs = {node.name for node in layer.outputs}
         before = {name: count for name, count in after.items() if name in outputs}
 
 
-def _reads(node: TreeNode, outputs: list[str]) -> str:
+def _reads(node: TreeNode, outputs: set[str]) -> str:
     """The node at whose state a set at `node` looks; empty if there is none."""
     return next((n.name for n in node.path if n.name in outputs), "")
 

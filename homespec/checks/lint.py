@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from homespec.checks.causes import and_others, by_cause, layers_in_words, listed
+from homespec.checks.experts import check_experts
 from homespec.checks.sequences import long_recurrence
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
 from homespec.graph import Graph
-from homespec.lower.layers import Layer, Path, key_span, span_of
+from homespec.lower.layers import Layer, Path, span_of
 from homespec.lower.tree import Role, TreeNode
-from homespec.nodes import ExpertSet, FeatureGate, Gate, Mix
+from homespec.nodes import FeatureGate
 from homespec.schema.labels import parse_label
 from homespec.schema.models import Spec
 from homespec.schema.names import ROOT
@@ -31,10 +33,8 @@ def check_design(
     """All HS4xx diagnostics of a spec whose graph is sound."""
     is_home = spec.family == "home" and not spec.topology
     return [
-        *relu_without_norm(spec, layers, graph, document),
-        *unnormalised_experts(layers, graph, document),
-        *(experts_not_home(layers, graph, document) if is_home else ()),
-        *no_shared_experts(layers, document),
+        *check_experts(spec, layers, graph, document),
+        *no_shared_experts(root, layers, document),
         *single_group(root, document),
         *one_task_group(root, document),
         *(sparse_without_own(spec, layers, document) if _tasks_own(spec) else ()),
@@ -54,107 +54,24 @@ def _tasks_own(spec: Spec) -> bool:
     return bool(spec.topology) or spec.family in ("home", "ple", "cgc")
 
 
-@rule("HS401", "relu-without-norm", Severity.WARNING)
-def relu_without_norm(
-    spec: Spec, layers: list[Layer], graph: Graph, document: Document
-) -> Iterator[Finding]:
-    """ReLU experts without normalisation invite expert collapse.
-
-    HoME's first anomaly: experts whose outputs have different scales, and ReLU experts with more
-    than 90 % zeros (the paper's figure), so that gates cannot compare them and one expert takes
-    all. HoME's remedy is batch norm and Swish on every expert's output (HOME.md section 2). The
-    older families were published with such experts; where they shall stay so, ignore the rule.
-    """
-    for experts in _compared(graph):
-        if experts.norm != "none" or experts.activation != "relu":
-            continue
-        span = _style_span(experts, layers, document)
-        yield Finding(
-            span or document.span(("family",)),
-            (
-                f"experts of `{experts.place}` in layer `{experts.layer}` end"
-                if span
-                else f"the experts of family `{spec.family}`, as published, end"
-            )
-            + " in ReLU without a norm: they tend to collapse to zeros",
-            label="norm none, activation relu",
-            help="use `norm: batch` and `activation: swish`"
-            + ("" if span else " under `experts`, or ignore this rule"),
-        )
-
-
-def _style_span(experts: ExpertSet, layers: list[Layer], document: Document) -> Span | None:
-    """What says that a set has its norm, or else its activation; None if no line does."""
-    layer = next(layer for layer in layers if layer.name == experts.layer)
-    sections = layer.sets[experts.place].sections
-    norm = key_span(document, sections, ("norm",))
-    return norm or key_span(document, sections, ("activation",))
-
-
-def _compared(graph: Graph) -> list[ExpertSet]:
-    """The sets between whose experts some gate chooses."""
-    gates = {gate.name for gate in graph.of(Gate) if gate.choices > 1}
-    mixed = {port.node for mix in graph.of(Mix) if mix.gate.node in gates for port in mix.sets}
-    return [experts for experts in graph.of(ExpertSet) if experts.name in mixed]
-
-
-@rule("HS402", "unnormalised-experts", Severity.WARNING)
-def unnormalised_experts(
-    layers: list[Layer], graph: Graph, document: Document
-) -> Iterator[Finding]:
-    """Experts without normalisation cannot be compared by a gate.
-
-    Without a norm the scale of an expert's output follows the scale of its weights, and the gate's
-    choice follows the scale: expert collapse. DICE does not cure it: it scales with its input
-    (HOME.md section 2).
-    """
-    for experts in _compared(graph):
-        if experts.norm == "none" and experts.activation != "relu":
-            yield Finding(
-                _style_span(experts, layers, document) or experts.span,
-                f"experts of `{experts.place}` in layer `{experts.layer}` have no norm: the gates "
-                "compare outputs of different scales",
-                label="norm none",
-                help="use `norm: batch`",
-            )
-
-
-@rule("HS403", "experts-not-home", Severity.WARNING)
-def experts_not_home(layers: list[Layer], graph: Graph, document: Document) -> Iterator[Finding]:
-    """Normalised experts that are not HoME's.
-
-    HoME's expert is Swish(BatchNorm(MLP)) (HOME.md section 2): every expert then starts with output
-    mean 0.207 and deviation 0.560. Layer norm normalises each sample instead of each channel, and
-    another activation gives another scale. Public code that calls such experts HoME's is one of the
-    mistakes in HOME.md section 11; as an experiment it is fine: ignore the rule with a reason.
-    """
-    for experts in graph.of(ExpertSet):
-        style = (experts.norm, experts.activation)
-        if experts.norm != "none" and style != ("batch", "swish"):
-            yield Finding(
-                _style_span(experts, layers, document) or experts.span,
-                f"experts of `{experts.place}` in layer `{experts.layer}` have norm {style[0]} and "
-                f"activation {style[1]}; HoME's have norm batch and activation swish",
-                label="not HoME's expert",
-                help="use `norm: batch` and `activation: swish`, or ignore this rule with a reason",
-            )
-
-
 @rule("HS404", "no-shared-experts", Severity.WARNING)
-def no_shared_experts(layers: list[Layer], document: Document) -> Iterator[Finding]:
+def no_shared_experts(root: TreeNode, layers: list[Layer], document: Document) -> Iterator[Finding]:
     """A layer without shared experts.
 
     The shared experts are the only path on which groups learn from each other: the hierarchy mask
     hides one group's experts from the other groups' tasks.
     """
-    for layer in layers:
-        if ROOT not in layer.sets:
-            yield Finding(
-                span_of(document, layer.sections, key=True),
-                f"layer `{layer.name}` has no shared experts: its groups share nothing",
-                label="no shared experts",
-                help="give the root at least one expert: `shared: 2`",
-            )
+    without = [layer for layer in layers if ROOT not in layer.sets]
+    causes = by_cause(without, lambda layer: span_of(document, _of_node(layer, root), key=True))
+    for span, here in causes.items():
+        one = len(here) == 1
+        yield Finding(
+            span,
+            f"{layers_in_words([layer.name for layer in here])} {'has' if one else 'have'} no "
+            f"shared experts: {'its' if one else 'their'} groups share nothing",
+            label="no shared experts",
+            help="give the root at least one expert: `shared: 2`",
+        )
 
 
 @rule("HS405", "single-group", Severity.WARNING)
@@ -204,17 +121,40 @@ def sparse_without_own(spec: Spec, layers: list[Layer], document: Document) -> I
     experts, and a task with few positives (below 1 %, homespec's own threshold) finds nothing there
     that fits. An expert of its own keeps a place that only this task's gradient reaches.
     """
-    for name, task in spec.tasks.items():
-        sparse = task.rate is not None and task.rate < SPARSE_RATE
-        if sparse and name not in layers[-1].sets:
-            yield Finding(
-                document.span(("tasks", name), key=True),
-                f"task `{name}` is sparse (rate {task.rate:g}) and has no experts of its own",
-                label="underfits easily",
-                help=f"add `{name}: 1` to the `experts` of the last layer"
-                if spec.topology
-                else f"add `experts.task.nodes: {{{name}: 1}}`",
-            )
+    last = layers[-1]
+    rates = {n: t.rate for n, t in spec.tasks.items() if t.rate is not None}
+    without = [n for n, rate in rates.items() if rate < SPARSE_RATE and n not in last.sets]
+    for span, here in by_cause(without, lambda name: _none_of(name, last, document)).items():
+        first = here[0]
+        yield Finding(
+            span,
+            f"the sparse tasks {listed(here)} have no experts of their own"
+            if len(here) > 1
+            else f"task `{first}` is sparse (rate {rates[first]:g}) and has no experts of its own",
+            label="underfits easily" if len(here) == 1 else "underfit easily",
+            related=tuple(
+                Label(document.span(("tasks", name), key=True), f"rate {rates[name]:g}")
+                for name in here[:4]
+            ),
+            help=_own_experts(here, by_hand=bool(spec.topology)),
+        )
+
+
+def _own_experts(tasks: list[str], by_hand: bool) -> str:
+    entries = ", ".join(f"{name}: 1" for name in tasks)
+    if by_hand:
+        return f"add `{entries}` to the `experts` of the last layer"
+    return f"add `experts.task.nodes: {{{entries}}}`"
+
+
+def _none_of(task: str, last: Layer, document: Document) -> Span:
+    """What says that a task has no experts in the last layer."""
+    paths = [
+        path
+        for scope in last.sections[:2]
+        for path in ((*scope, "nodes", task), (*scope, Role.TASK.value), (*scope, "experts"))
+    ]
+    return span_of(document, (*paths, *last.sections), key=True)
 
 
 @rule("HS408", "no-underfitting-gates", Severity.WARNING)
@@ -224,14 +164,18 @@ def no_underfitting_gates(layers: list[Layer], document: Document) -> Iterator[F
     Both are HoME's remedies against underfitting: the feature gate gives each expert set its own
     view of the input, the self gate gives each set a direct gradient (HOME.md sections 4 and 5).
     """
-    for layer in layers:
-        if not layer.gates.feature.enabled and not layer.gates.self.enabled:
-            yield Finding(
-                document.span(("gates",), key=True),
-                f"layer `{layer.name}` has neither feature gates nor self gates",
-                label="both are off",
-                help="leave at least one of `feature` and `self` on",
-            )
+    without = [
+        layer for layer in layers if not (layer.gates.feature.enabled or layer.gates.self.enabled)
+    ]
+    causes = by_cause(without, lambda layer: span_of(document, layer.gate_sections, key=True))
+    for span, here in causes.items():
+        yield Finding(
+            span,
+            f"{layers_in_words([layer.name for layer in here])} "
+            f"{'has' if len(here) == 1 else 'have'} neither feature gates nor self gates",
+            label="both are off",
+            help="leave at least one of `feature` and `self` on",
+        )
 
 
 @rule("HS409", "rank-not-low", Severity.WARNING)
@@ -241,15 +185,18 @@ def rank_not_low(graph: Graph) -> Iterator[Finding]:
     A LoRA of rank r on a width n costs 2 n r weights, a full matrix n². From r = n/2 on the
     low-rank form saves nothing.
     """
-    for gate in graph.of(FeatureGate):
-        if 2 * gate.rank > gate.width:
-            yield Finding(
-                gate.span,
-                f"the feature gate of `{gate.place}` in layer `{gate.layer}` has rank {gate.rank} "
-                f"on an input of width {gate.width}",
-                label="more weights than a full matrix",
-                help=f"use a rank of at most {max(1, gate.width // 4)}",
-            )
+    high = [gate for gate in graph.of(FeatureGate) if 2 * gate.rank > gate.width]
+    for alike in by_cause(high, lambda gate: gate.span).values():
+        gate, several = min(alike, key=lambda gate: gate.width), len(alike) > 1
+        yield Finding(
+            gate.span,
+            f"the feature gate of `{gate.place}` in layer `{gate.layer}`"
+            f"{and_others(len(alike), 'feature gate')} {'have' if several else 'has'} rank "
+            f"{gate.rank} on {'inputs' if several else 'an input'} of width {gate.width}"
+            + (" and more" if any(other.width > gate.width for other in alike) else ""),
+            label="more weights than a full matrix",
+            help=f"use a rank of at most {max(1, gate.width // 4)}",
+        )
 
 
 @rule("HS410", "label-leak", Severity.WARNING)
@@ -278,10 +225,12 @@ def repeated_label(spec: Spec, document: Document) -> Iterator[Finding]:
     """Two tasks are trained on the same label.
 
     They would learn the same thing with twice the weight; usually one was copied from the other and
-    its label forgotten.
+    its label forgotten. A task of weight 0 is not trained on its label, so that ESMM's `cvr`, which
+    `ctcvr` alone trains, may have the label of `ctcvr`.
     """
     first: dict[tuple[str, str], str] = {}
-    for name, task in spec.tasks.items():
+    trained = {name: task for name, task in spec.tasks.items() if task.weight > 0}
+    for name, task in trained.items():
         other = first.setdefault((str(parse_label(task.label)), task.where), name)
         if other != name:
             yield Finding(
@@ -327,16 +276,23 @@ def self_gate_without_set(layers: list[Layer], document: Document) -> Iterator[F
     A self gate is a residual over the node's own set (HOME.md section 5); without a set there is
     none, and the node has only what it shares with others.
     """
-    for layer in layers:
-        for node in layer.outputs:
-            if layer.gates.self.enabled and node.name not in layer.sets:
-                yield Finding(
-                    span_of(document, _of_node(layer, node), key=True),
-                    f"`{node.name}` has no experts in layer `{layer.name}`, so no self gate",
-                    label="no experts",
-                    help="give it an expert, or switch self gates off in this layer",
-                )
-                break
+    without = [
+        (layer, node)
+        for layer in layers
+        for node in layer.outputs
+        if layer.gates.self.enabled and node.name not in layer.sets
+    ]
+    causes = by_cause(without, lambda pair: span_of(document, _of_node(*pair), key=True))
+    for span, here in causes.items():
+        layer, node = here[0]
+        others = and_others(len(here), "node")
+        yield Finding(
+            span,
+            f"`{node.name}`{others} {'have' if others else 'has'} no experts in layer "
+            f"`{layer.name}`, so no self gate",
+            label="no experts",
+            help="give it an expert, or switch self gates off in this layer",
+        )
 
 
 def _of_node(layer: Layer, node: TreeNode) -> tuple[Path, ...]:
@@ -344,18 +300,28 @@ def _of_node(layer: Layer, node: TreeNode) -> tuple[Path, ...]:
     return (*((*path, node.role.value) for path in layer.sections[:2]), *layer.sections)
 
 
-@rule("HS414", "wide-table", Severity.WARNING)
+@rule("HS414", "wide-table", Severity.NOTE)
 def wide_table(spec: Spec, document: Document) -> Iterator[Finding]:
     """An embedding as wide as its table is long.
 
     A table of n rows has at most n independent directions: a wider embedding adds parameters and
-    GEMM time, and no information.
+    GEMM time, and no information. It is a note, since one width for all features is how many models
+    are published, and makes their look-ups few.
     """
-    for name, feature in spec.features.items():
-        if feature.rows and feature.dim > max(feature.rows, 4):
-            yield Finding(
-                document.span(("features", name), key=True),
-                f"feature `{name}` has {feature.rows} rows and an embedding of width {feature.dim}",
-                label="wider than the table is long",
-                help=f"use `dim: {max(2, feature.rows // 2)}` or less",
-            )
+    wide = [n for n, f in spec.features.items() if f.rows and f.dim > max(f.rows, 4)]
+    for dim, names in by_cause(wide, lambda name: spec.features[name].dim).items():
+        rows = {name: spec.features[name].rows for name in names}
+        places = [document.span(("features", name), key=True) for name in names]
+        several = len(names) > 1
+        yield Finding(
+            places[0],
+            f"feature{'s' if several else ''} {listed(names)} {'have' if several else 'has'} "
+            + (f"{min(rows.values())} to {max(rows.values())}" if several else f"{rows[names[0]]}")
+            + f" rows and embeddings of width {dim}",
+            label="wider than the table is long",
+            related=tuple(
+                Label(place, f"{rows[name]} rows")
+                for place, name in zip(places[1:4], names[1:4], strict=True)
+            ),
+            help=f"`dim: {max(2, rows[names[0]] // 2)}` is enough for `{names[0]}`",
+        )

@@ -13,13 +13,14 @@ MOST_STEPS = 32
 """homespec's own threshold: each step waits for the one before, forward and backward."""
 
 
-@rule("HS420", "long-recurrence", Severity.WARNING)
+@rule("HS420", "long-recurrence", Severity.NOTE)
 def long_recurrence(graph: Graph, document: Document) -> Iterator[Finding]:
     """DIEN over many events.
 
     Its two GRUs go through the events one by one: a step can only begin when the one before it is
     done, forward and backward. The time of a training step grows with `max_len`, and for inference
-    that of compiling, too. DIN weighs all events at once; SIM and TWIN are made for long histories.
+    that of compiling, too. It is a note, since DIEN was published with longer histories. DIN weighs
+    all events at once; SIM and TWIN are made for long histories.
     """
     for node in graph.of(Sequence):
         if isinstance(node.encoder, Dien) and node.max_len > MOST_STEPS:

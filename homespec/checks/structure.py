@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from homespec.checks.causes import and_others, by_cause
+from homespec.checks.size import check_size
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
 from homespec.graph import Graph
 from homespec.lower.layers import Layer, key_span
@@ -15,6 +17,7 @@ from homespec.source import Document
 def check_structure(graph: Graph, layers: list[Layer], document: Document) -> list[Diagnostic]:
     """What the graph shows; where widths disagree nothing else counts."""
     return width_mismatch(graph, layers, document) or [
+        *check_size(graph),
         *dead_parameters(graph),
         *unread_experts(graph),
         *constant_norm(graph),
@@ -74,7 +77,7 @@ def dead_parameters(graph: Graph) -> Iterator[Finding]:
     named: set[str] = set()
     for objective in objectives:
         if objective.weight == 0:
-            names = graph.ancestors([objective.name]) - alive
+            names = graph.ancestors([objective.name], alive)
             named |= names
             if not any(_has_weights(graph[name]) for name in names):
                 continue  # another task's loss trains it, as a product trains its factors
@@ -95,7 +98,7 @@ def _unread_states(graph: Graph, known: set[str]) -> Iterator[Finding]:
         if mix.name not in known and not graph.readers(mix.name):
             layers.setdefault(mix.layer, []).append(mix)
     for layer, unread in layers.items():
-        names = graph.ancestors([mix.name for mix in unread]) - known
+        names = graph.ancestors([mix.name for mix in unread], known)
         dead = [n.name for n in graph if n.name in names and _has_weights(n)]
         places, one = _listed([mix.place for mix in unread]), len(unread) == 1
         yield Finding(
@@ -158,14 +161,20 @@ def one_choice(graph: Graph) -> Iterator[Finding]:
     no weights. Usually another expert was meant to be there. Where all tasks share one bottom, the
     root's single expert is the design and nothing is said.
     """
-    for gate in graph.of(Gate):
-        if gate.choices == 1 and gate.place != ROOT:
-            (mix,) = graph.readers(gate.name)
-            assert isinstance(mix, Mix)
-            only = graph[mix.sets[0].node]
-            yield Finding(
-                only.span,
-                f"the gate of `{gate.place}` in layer `{gate.layer}` can read one expert only",
-                label=f"the only expert of `{gate.place}`'s gate",
-                help="add experts here or at an ancestor, if a choice was meant",
-            )
+    single = [gate for gate in graph.of(Gate) if gate.choices == 1 and gate.place != ROOT]
+    for span, gates in by_cause(single, lambda gate: _only(gate, graph).span).items():
+        gate = gates[0]
+        yield Finding(
+            span,
+            f"the gate of `{gate.place}` in layer `{gate.layer}`{and_others(len(gates), 'gate')} "
+            "can read one expert only",
+            label=f"the only expert of `{gate.place}`'s gate",
+            help="add experts here or at an ancestor, if a choice was meant",
+        )
+
+
+def _only(gate: Gate, graph: Graph) -> Node:
+    """The set of the one expert that a gate can read."""
+    (mix,) = graph.readers(gate.name)
+    assert isinstance(mix, Mix)
+    return graph[mix.sets[0].node]

@@ -6,19 +6,26 @@ from collections.abc import Iterable
 
 import click
 
+from homespec.cli.folders import find
 from homespec.cli.output import print_report
-from homespec.cli.specs import documents
+from homespec.cli.specs import documents, not_checked, say_not_checked
 from homespec.compiler import Analysis, Stopped, analyse, told
-from homespec.diagnostics import Report
+from homespec.diagnostics import Report, Severity
 
 
 def analyses(
     paths: Iterable[str], flags: tuple[str, ...] = (), warnings: bool = True
 ) -> list[Analysis] | None:
-    """All specs of `paths`, or None if one has an error. Reports errors, by choice warnings too."""
+    """All specs of `paths`, or None if one has an error.
+
+    Reports errors, by choice warnings too. Notes are for `validate` to list.
+    """
     sound, found = [], []
     texts: dict[str, str] = {}
-    for document in documents(paths, flags):
+    specs = find(paths)
+    read = []
+    for document in documents(specs, flags):
+        read.append(document)
         texts |= document.texts
         try:
             analysis = analyse(document)
@@ -27,9 +34,10 @@ def analyses(
         else:
             sound.append(analysis)
             found += told(document, analysis.diagnostics)
-    report = Report.of(found, texts)
+    report = Report.of((d for d in found if d.rule.severity is not Severity.NOTE), texts)
     if report.has_errors or (warnings and report.diagnostics):
         print_report(report, err=True)
+    say_not_checked(not_checked(specs, read))
     return None if report.has_errors else sound
 
 

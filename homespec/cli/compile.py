@@ -17,7 +17,9 @@ from homespec.cli.output import has_color
 from homespec.cli.passes import Watch, variant_of, variant_options
 from homespec.cli.specs import STDIN, set_option
 from homespec.compiler import Analysis
+from homespec.diagnostics.render.text import named, printable
 from homespec.outputs import Output, State, orphans, output_of, twins
+from homespec.source.roots import here, located
 from homespec.variant import UnknownNameError, Variant
 from homespec.writing import write_texts
 
@@ -27,6 +29,7 @@ REMEDIES = {
     State.OTHER_VERSION: "run `homespec compile {spec}`",
     State.EDITED: "put the change into the spec and run `homespec compile {spec}`, which drops it",
     State.FOREIGN: "move it away: homespec overwrites only what it has made",
+    State.LINK: "remove it: homespec does not write through links",
     State.ORPHAN: "delete it, or bring its spec back",
 }
 
@@ -84,13 +87,11 @@ def compile(  # noqa: A001
         if diff:
             return _show_diff(outputs)
         return _check(outputs) if check else _write(outputs)
-    except BrokenPipeError:
-        raise
     except OSError as error:
         file = error.filename2 or error.filename
-        raise click.ClickException(f"cannot use {file}: {error.strerror}") from None
+        raise click.ClickException(printable(f"cannot use {file}: {error.strerror}")) from None
     except ValueError as error:
-        raise click.UsageError(f"{error}.") from None
+        raise click.UsageError(printable(f"{error}.")) from None
 
 
 def _print_code(sound: list[Analysis], variant: Variant, watch: Watch, code: bool) -> None:
@@ -127,7 +128,7 @@ def _outputs(
             if other != file:
                 raise ValueError(f"{other} and {file} would both become {output.path}")
             sets = "".join(f" --set {shlex.quote(flag)}" for flag in analysis.document.flags)
-            yield file + flags + sets, output
+            yield shlex.quote(file) + flags + sets, output
 
 
 @contextmanager
@@ -143,21 +144,25 @@ def _check(outputs: dict[str, Output]) -> int:
     """Report every file that is not fresh, and files whose specs are gone."""
     findings = [(o.path, o.state, spec) for spec, o in outputs.items()]
     findings = [finding for finding in findings if finding[1] is not State.FRESH]
-    lost = orphans(o.path.parent for o in outputs.values())
+    checked = {o.path for o in outputs.values()}
+    lost = [path for path in orphans(p.parent for p in checked) if path not in checked]
     findings += [(path, State.ORPHAN, "") for path in lost]
     for path, state, spec in findings:
-        click.echo(f"{_shown(path)} {state}\n  help: {REMEDIES[state].format(spec=spec)}")
+        click.echo(
+            f"{_shown(path)} {state}\n  help: {printable(REMEDIES[state].format(spec=spec))}"
+        )
     if not findings:
         click.echo(f"{_count(len(outputs))} fresh", err=True)
     return FINDINGS if findings else OK
 
 
 def _write(outputs: dict[str, Output]) -> int:
-    foreign = [o.path for o in outputs.values() if o.state is State.FOREIGN]
-    if foreign:
-        raise click.ClickException(
-            f"{_shown(foreign[0])} {State.FOREIGN}; {REMEDIES[State.FOREIGN]}. Nothing was written."
-        )
+    for output in outputs.values():
+        if output.state in (State.FOREIGN, State.LINK):
+            raise click.ClickException(
+                f"{_shown(output.path)} {output.state}; {REMEDIES[output.state]}."
+                " Nothing was written."
+            )
     written = set(write_texts({o.path: o.text for o in outputs.values()}))
     for output in outputs.values():
         verb = "wrote" if output.path in written else "fresh"
@@ -170,7 +175,7 @@ def _show_diff(outputs: dict[str, Output]) -> int:
     lines: list[str] = []
     for output in outputs.values():
         name = _shown(output.path)
-        old = output.path.read_text("utf-8", "replace") if output.path.is_file() else ""
+        old = _text_there(output)
         lines += difflib.unified_diff(
             old.splitlines(keepends=True),
             output.text.splitlines(keepends=True),
@@ -182,6 +187,13 @@ def _show_diff(outputs: dict[str, Output]) -> int:
     return FINDINGS if lines else OK
 
 
+def _text_there(output: Output) -> str:
+    """What the generated file holds; nothing of what a link leads to, which may be a secret."""
+    if not output.path.is_file() or output.state is State.LINK:
+        return ""
+    return output.path.read_text("utf-8", "replace")
+
+
 def _color(line: str) -> str | None:
     if line.startswith(("+++", "---")):
         return None
@@ -189,11 +201,11 @@ def _color(line: str) -> str | None:
 
 
 def _shown(path: Path) -> str:
-    """A path as short as it can be said from here."""
+    """A path as short as it can be said from here, in one line."""
     try:
-        return path.resolve().relative_to(Path.cwd()).as_posix()
+        return named(Path(located(str(path))).relative_to(here()).as_posix())
     except ValueError:
-        return path.as_posix()
+        return named(path.as_posix())
 
 
 def _count(files: int) -> str:

@@ -15,6 +15,7 @@ from homespec.cli.tables import WIDTH
 
 if TYPE_CHECKING:
     from homespec.data.checked import Data
+    from homespec.data.fits import Boundaries
     from homespec.data.profile import FeatureProfile, TaskProfile
 
 LONGEST = 10**9
@@ -49,17 +50,20 @@ def _features(data: Data) -> Table:
     both = data.valid is not None
     table = _table(
         "feature", "column", "kind", "missing#", *(["missing,\nvalid#"] if both else []),
-        "ids#", *(["unseen\nin train#"] if both else []), "range or length#",
+        "ids#", "rows\nused#", *(["unseen\nin train#"] if both else []), "range or length#",
     )  # fmt: skip
     for name, train in data.train.features.items():
         valid = data.valid.features[name] if data.valid else None
         column = train.tensor.column
         shown = "" if column == name else escape(column)
-        table.add_row(escape(name), shown, *_feature(train, valid))
+        fitted = data.train.fitted.get(name)
+        table.add_row(escape(name), shown, *_feature(train, valid, fitted))
     return table
 
 
-def _feature(train: FeatureProfile, valid: FeatureProfile | None) -> Iterator[str]:
+def _feature(
+    train: FeatureProfile, valid: FeatureProfile | None, fitted: Boundaries | None
+) -> Iterator[str]:
     yield train.tensor.kind + (" sequence" if train.tensor.length else "")
     yield _share(train.absent, train.rows)
     if valid is not None:
@@ -67,6 +71,8 @@ def _feature(train: FeatureProfile, valid: FeatureProfile | None) -> Iterator[st
     is_id = train.tensor.kind == "id" and not train.problem
     full = train.distinct.full
     yield f"{'more than ' if full else ''}{len(train.distinct):,}" if is_id else "–"
+    used = train.crowding.rows if train.crowding else fitted.buckets if fitted else 0
+    yield f"{used:,}" if used else "–"
     if valid is not None:
         yield _share(valid.unseen, valid.values) if is_id else "–"
     yield _extent(train)

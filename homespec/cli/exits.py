@@ -2,8 +2,7 @@
 
 OK = 0
 FINDINGS = 1
-"""The spec has errors (or warnings, under `--strict`), or what was checked is stale."""
+"""The spec has errors (under `--strict` warnings too), or what was checked is stale."""
 TROUBLE = 2
-"""Wrong usage, or a mistake of homespec."""
+"""Wrong usage, output that could not be written, or a mistake of homespec."""
 INTERRUPTED = 130
-BROKEN_PIPE = 141

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import click
 
+from homespec.diagnostics.render.text import printable
+
 
 @contextmanager
 def exit_2_on(*errors: type[Exception]) -> Iterator[None]:
@@ -15,8 +17,13 @@ def exit_2_on(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {in_lines(error)}", err=True)
         raise SystemExit(2) from None
+
+
+def in_lines(error: Exception) -> str:
+    """The text of an error without characters that steer a terminal."""
+    return "\n".join(map(printable, str(error).split("\n")))
 
 
 @contextmanager

@@ -11,7 +11,9 @@ from typing import NoReturn
 
 import click
 
-from homespec.cli.exits import BROKEN_PIPE, FINDINGS, INTERRUPTED, OK, TROUBLE
+from homespec.cli.exits import FINDINGS, INTERRUPTED, OK, TROUBLE
+from homespec.cli.streams import guard, loss
+from homespec.limits import max_bytes
 
 VERBS = {
     "validate": "Check specs and report every mistake at once.",
@@ -100,15 +102,11 @@ def main() -> NoReturn:
     gc.disable()  # a run is too short for garbage to matter; training turns it on again
     # Strangers' specs are no business of plugins, and looking for some takes 30 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that lacks a character still shows the rest
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        code = _run()
-        sys.stdout.flush()
-    except BrokenPipeError:  # as when piped into `head`: nobody reads on, so end quietly
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = BROKEN_PIPE
+    stdout = guard()
+    code = _run()
+    if reason := loss(stdout):
+        click.echo(f"error: cannot write to stdout: {reason}", err=True)
+        code = code or TROUBLE
     _leave(code)
 
 
@@ -123,6 +121,11 @@ def _leave(code: int) -> NoReturn:
 def _run() -> int:
     """The exit code of what the arguments ask for."""
     try:
+        max_bytes()
+    except ValueError as error:
+        click.echo(f"Error: {error}", err=True)
+        return TROUBLE
+    try:
         result = cli.main(prog_name="homespec", standalone_mode=False)
         return result if isinstance(result, int) else OK
     except click.ClickException as error:
@@ -130,8 +133,8 @@ def _run() -> int:
         return TROUBLE
     except click.Abort:
         return INTERRUPTED
-    except BrokenPipeError:
-        raise
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else OK
     except Exception as error:
         return _failed(error)
 
@@ -146,11 +149,26 @@ def _failed(error: Exception) -> int:
         return FINDINGS
     if os.environ.get("HOMESPEC_TRACEBACK"):
         raise error
+    from homespec.cli.failure import in_lines
+
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        click.echo(
+            f"error: `{_undecoded(error)}` is not UTF-8: rename that file or folder", err=True
+        )
+        return TROUBLE
     kind = type(error).__name__
     click.echo(
-        f"homespec: internal error: {kind}: {error}\n"
+        f"homespec: internal error: {kind}: {in_lines(error)}\n"
         "This is a mistake in homespec, not in your spec. Please report it together with the\n"
         "spec and the traceback, which HOMESPEC_TRACEBACK=1 shows.",
         err=True,
     )
     return TROUBLE
+
+
+def _undecoded(error: UnicodeEncodeError) -> str:
+    """The line with a name in another encoding, for which Python has half characters."""
+    from homespec.diagnostics.render.text import printable
+
+    before, after = error.object[: error.start], error.object[error.start :]
+    return printable(before.split("\n")[-1] + after.split("\n")[0])

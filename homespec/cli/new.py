@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from homespec.cli.exits import OK
-from homespec.writing import write_texts
+from homespec.cli.schema import DEFAULT as SCHEMA
+from homespec.writing import holds, write_texts
 
 STARTER = """\
 # yaml-language-server: $schema=../schemas/homespec-v1.schema.json
@@ -49,7 +50,12 @@ towers: {{hidden: [32]}}
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Overwrite a spec that is there.")
 def new(name: str, force: bool) -> int:
-    """Write specs/NAME.yaml, a small commented spec that validates as it is."""
+    """Write specs/NAME.yaml, a small commented spec that validates as it is.
+
+    Its first line leads editors to schemas/homespec-v1.schema.json, with which they complete and
+    check it. That file is written, too, unless it is there.
+    """
+    from homespec.schema.editor import schema_text
     from homespec.schema.names import RESERVED, is_identifier
 
     if not is_identifier(name):
@@ -62,12 +68,19 @@ def new(name: str, force: bool) -> int:
     path = Path("specs") / f"{name}.yaml"
     if path.exists() and not force:
         raise click.ClickException(f"{path} is there already; --force overwrites it")
+    texts = {path: STARTER.format(name=name)}
+    if not SCHEMA.exists():
+        texts[SCHEMA] = schema_text()
+    elif not holds(SCHEMA, schema_text()):
+        click.echo(f"{SCHEMA} is stale: `homespec schema -o {SCHEMA}`", err=True)
     try:
-        write_texts({path: STARTER.format(name=name)})
+        write_texts(texts)
     except OSError as error:
-        raise click.ClickException(f"cannot write {path}: {error.strerror}") from None
+        names = " and ".join(map(str, texts))
+        raise click.ClickException(f"cannot write {names}: {error.strerror}") from None
+    also = f", and {SCHEMA}, with which your editor completes it" if SCHEMA in texts else ""
     click.echo(
-        f"wrote {path}. Next:\n"
+        f"wrote {path}{also}. Next:\n"
         f"  homespec validate {path}\n"
         f"  homespec show {path}\n"
         f"  homespec compile {path}"

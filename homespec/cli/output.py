@@ -23,7 +23,7 @@ format_option = click.option(
     show_default=True,
     help="How to print; auto is github in GitHub Actions, else full.",
 )
-strict_option = click.option("--strict", is_flag=True, help="Let warnings fail, too.")
+strict_option = click.option("--strict", is_flag=True, help="Let warnings fail, too (never notes).")
 
 
 def print_report(report: Report, output_format: str = "auto", err: bool = False) -> None:
@@ -35,7 +35,7 @@ def print_report(report: Report, output_format: str = "auto", err: bool = False)
 
 def exit_code(report: Report, strict: bool = False) -> int:
     """The exit code that a report asks for."""
-    return FINDINGS if report.has_errors or (strict and report.diagnostics) else OK
+    return FINDINGS if report.fails(strict) else OK
 
 
 def has_color(err: bool = False) -> bool:

@@ -22,11 +22,11 @@ DEFAULT = Path("schemas/homespec-v1.schema.json")
 def schema(check: bool, output: Path | None) -> int:
     """Print the JSON Schema of the language, generated from the compiler's own models.
 
-    The first line of a spec tells an editor where it lies:
+    The first line of a spec tells an editor where it is, seen from the folder of the spec:
 
       # yaml-language-server: $schema=../schemas/homespec-v1.schema.json
     """
-    from homespec.schema.jsonschema import schema_text
+    from homespec.schema.editor import schema_text
 
     text = schema_text()
     if check:

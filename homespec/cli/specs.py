@@ -1,21 +1,23 @@
-"""Command line: finds and checks the spec files that the arguments name."""
+"""Command line: reads and checks the spec files that the arguments name."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from homespec.diagnostics import Diagnostic, Report
-from homespec.source import Document, check_flag, compose, read, read_stream
+from homespec.cli.folders import Specs
+from homespec.diagnostics import Diagnostic, Report, Skipped
+from homespec.diagnostics.render.text import named
+from homespec.source import Document, check_flag, compose, read_spec, read_stream
 
-SUFFIXES = (".yaml", ".yml")
 STDIN = "<stdin>"
+MOST = 20
+"""So many of what was left out are named; the format json names all."""
 
 
-def check(documents: Iterable[Document]) -> Report:
+def check(documents: Iterable[Document], skipped: Sequence[Skipped] = ()) -> Report:
     """The report on documents: what the stages say about them, less what they ignore."""
     from homespec.compiler import validate_document
 
@@ -24,7 +26,7 @@ def check(documents: Iterable[Document]) -> Report:
     for document in documents:
         found += validate_document(document)
         texts |= document.texts
-    return Report.of(found, texts)
+    return Report.of(found, texts, skipped)
 
 
 def _checked_flags(
@@ -46,45 +48,27 @@ set_option = click.option(
 )
 
 
-def documents(paths: Iterable[str], flags: tuple[str, ...] = ()) -> Iterator[Document]:
-    """The documents of files, of `-` and of all specs in folders; each file once.
+def documents(specs: Specs, flags: tuple[str, ...] = ()) -> Iterator[Document]:
+    """The documents of specs, composed of what they extend and of `--set` flags."""
+    for path in specs.files:
+        if path == "-":
+            document = read_stream(sys.stdin.buffer, STDIN)
+            yield compose(document, flags, specs.folders)
+        else:
+            yield read_spec(path, flags, specs.folders)
 
-    They are composed of what they extend and of `--set` flags.
-    """
-    files = [file for path in paths for file in _files(path)]
-    for path in dict.fromkeys(files):
-        document = read_stream(sys.stdin.buffer, STDIN) if path == "-" else read(path)
-        yield compose(document, flags)
+
+def not_checked(specs: Specs, documents: Iterable[Document]) -> tuple[Skipped, ...]:
+    """What was left out in folders, but for bases that documents are made of."""
+    return specs.not_checked(base.file for document in documents for base in document.bases)
 
 
-def _files(path: str) -> Iterator[str]:
-    if path == "-" or not os.path.isdir(path):  # noqa: PTH112  # paths stay as they were given
-        yield path
+def say_not_checked(skipped: Sequence[Skipped]) -> None:
+    """Name on stderr what was left out, so that no gate passes by silence."""
+    if not skipped:
         return
-    try:
-        files = sorted(os.path.normpath(file) for file in specs_in(path))
-    except OSError as error:
-        raise click.UsageError(f"Cannot list `{error.filename}`: {error.strerror}.") from None
-    if not files:
-        raise click.UsageError(f"There is no *.yaml or *.yml file in the folder `{path}`.")
-    yield from files
-
-
-def specs_in(folder: str) -> Iterator[str]:
-    """The spec files below a folder, but none in hidden folders or behind symbolic links.
-
-    A link could lead out of a pull request to files that are nobody's business. Names that begin
-    with `_` are those of bases, which need not be complete.
-    """
-    folders = [folder]
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                    folders.append(entry.path)
-                elif _is_spec(entry.name) and entry.is_file(follow_symlinks=False):
-                    yield entry.path
-
-
-def _is_spec(name: str) -> bool:
-    return name.endswith(SUFFIXES) and not name.startswith("_")
+    click.echo(f"{len(skipped)} not checked:", err=True)
+    for one in skipped[:MOST]:
+        click.echo(f"  {named(one.file)}: {one.reason}", err=True)
+    if len(skipped) > MOST:
+        click.echo(f"  and {len(skipped) - MOST} more", err=True)

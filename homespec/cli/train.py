@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from homespec.cli.specs import set_option
-from homespec.train.settings import CHOICES
+from homespec.train.settings import CHOICES, RANGES
 
 if TYPE_CHECKING:
     from homespec.train.settings import Settings
@@ -67,7 +67,9 @@ class Finite(click.FloatRange):
         return number
 
 
-POSITIVE = Finite(0, min_open=True)
+def in_range(name: str) -> Finite:
+    """The range of a setting."""
+    return Finite(*RANGES[name])
 
 
 @click.command(cls=Grouped, short_help="Train the model of a spec and measure it.")
@@ -120,7 +122,7 @@ POSITIVE = Finite(0, min_open=True)
     help="Processes that read rows which do not fit into memory; 0: a thread.",
 )
 @option(LEARNING, "--epochs", default=1, type=click.IntRange(1), help="Passes over the rows.")
-@option(LEARNING, "--lr", default=3e-3, type=POSITIVE, help="Learning rate.")
+@option(LEARNING, "--lr", default=3e-3, type=in_range("lr"), help="Learning rate.")
 @option(
     LEARNING,
     "--warmup-steps",
@@ -139,10 +141,10 @@ POSITIVE = Finite(0, min_open=True)
     LEARNING,
     "--weight-decay",
     default=0.0,
-    type=Finite(0),
+    type=in_range("weight_decay"),
     help="Of matrices: decoupled with adamw, in the gradient with adam.",
 )
-@option(LEARNING, "--clip", type=POSITIVE, help="Clip gradients to this norm.")
+@option(LEARNING, "--clip", type=in_range("clip"), help="Clip gradients to this norm.")
 @option(
     LEARNING,
     "--optimizer",
@@ -157,7 +159,13 @@ POSITIVE = Finite(0, min_open=True)
     type=click.Choice(CHOICES["table_optimizer"]),
     help="Of embedding tables; adagrad touches only the rows of a batch.",
 )
-@option(LEARNING, "--table-lr", default=0.05, type=POSITIVE, help="Learning rate of that adagrad.")
+@option(
+    LEARNING,
+    "--table-lr",
+    default=0.05,
+    type=in_range("table_lr"),
+    help="Learning rate of that adagrad.",
+)
 @option(
     LEARNING,
     "--weighting",

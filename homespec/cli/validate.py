@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from homespec.cli.folders import find
 from homespec.cli.output import exit_code, format_option, print_report, strict_option
-from homespec.cli.specs import check, documents, set_option
+from homespec.cli.specs import check, documents, not_checked, say_not_checked, set_option
 
 
 @click.command(short_help="Check specs and report every mistake at once.")
@@ -19,12 +20,16 @@ def validate(
 ) -> int:
     """Check the specs in PATHS: files, folders (all *.yaml and *.yml below) or - for stdin.
 
-    Exits with 0 if there are no errors, with 1 if there are.
+    Files that begin with `_` are bases and checked as parts of the specs that extend them. What is
+    not checked in a folder, such as hidden folders, is named. Exits with 0 if there are no errors,
+    with 1 if there are.
     """
-    sources = list(documents(paths, flags))
-    report = check(sources)
+    specs = find(paths)
+    sources = list(documents(specs, flags))
+    report = check(sources, not_checked(specs, sources))
     print_report(report, output_format)
     if not report.diagnostics and not quiet:
         files = len(sources)
         click.echo(f"{files} {'file' if files == 1 else 'files'} checked, nothing found", err=True)
+    say_not_checked(report.skipped)
     return exit_code(report, strict)

@@ -46,6 +46,18 @@ class Data:
         """The place of a feature in the spec: its column, if it is given."""
         return self._at("features", feature.tensor.feature, "column")
 
+    def at_buckets(self, feature: FeatureProfile) -> Span:
+        """The place in the spec of the `buckets` of the table in which a feature is looked up."""
+        owner, _, field = feature.tensor.table.partition(".")
+        path = (
+            (owner, "sequence", "with", field, "id", "buckets")
+            if field
+            else (owner, "id", "buckets")
+        )
+        if self.document.has(("features", *path)):
+            return self.document.span(("features", *path))
+        return self.at_feature(feature)
+
     def at_task(self, task: str, *keys: str) -> Span:
         """The place of a task in the spec: the first of `keys` that is given, else its name."""
         return self._at("tasks", task, *keys)

@@ -25,13 +25,13 @@ Column: TypeAlias = "pa.Array"
 
 
 def values(tensor: InputTensor, column: Column) -> Array:
-    """A feature's values, one for each row: int64 [N], float32 [N] or float32 [N, width]."""
+    """A feature's values, one for each row: int64 [N], float [N] or float32 [N, width]."""
     who = f"feature `{tensor.feature}`"
     if tensor.kind == "id":
         return ids(who, tensor.column, column)
     if tensor.kind == "vector":
         return vectors(who, tensor.column, column, tensor.width)
-    return numbers(who, tensor.column, column)
+    return exact_numbers(who, tensor.column, column)
 
 
 def events(tensor: InputTensor, lists: Column) -> Array:
@@ -77,7 +77,7 @@ def as_lists(who: str, name: str, column: Column) -> pa.ListArray:
         return pa.nulls(len(column), pa.list_(pa.null()))
     if pa.types.is_fixed_size_list(kind):
         column = column.cast(pa.list_(kind.value_type))
-    if not isinstance(column, pa.ListArray | pa.LargeListArray):
+    if not isinstance(column, pa.ListArray | pa.LargeListArray) or pa.types.is_map(kind):
         raise DataError(f"{who}: the column `{name}` is {kind}, not lists")
     return column
 
@@ -125,19 +125,47 @@ def _whole(column: Column) -> Column:
     raise DataError(f"is {kind}; ids are integers or text")
 
 
+def exact_numbers(who: str, name: str, column: Column) -> Array:
+    """Numbers [N] as they are compared with boundaries, missing NaN.
+
+    A column of float32 stays float32; all others are the nearest float64, whatever their type and
+    file, so that a cell has one bucket.
+    """
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_float16(kind):
+        raise DataError(
+            f"{who}: the column `{name}` is {kind}, which has too few digits for boundaries: write"
+            " it as float32 or float64"
+        )
+    return _floats(who, name, column, kind if pa.types.is_float32(kind) else pa.float64())
+
+
 def numbers(who: str, name: str, column: Column) -> Array:
     """Numbers float32 [N], missing NaN."""
+    return _floats(who, name, column, pa.float32())
+
+
+def _floats(who: str, name: str, column: Column, kind: pa.DataType) -> Array:
     try:
-        found = _numeric(who, name, decoded(column)).cast(pa.float32(), safe=False)
+        found = _numeric(who, name, decoded(column)).cast(kind, safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise DataError(f"{who}: the column `{name}` is {column.type}, not numbers") from None
+        remedy = ": write it as whole numbers, of seconds or milliseconds say"
+        raise DataError(
+            f"{who}: the column `{name}` is {column.type}, not numbers"
+            + (remedy if pa.types.is_temporal(column.type) else "")
+        ) from None
     return _array(found.fill_null(float("nan")))
 
 
 def _numeric(who: str, name: str, column: Column) -> Column:
-    """Text as the numbers (or true and false) that it spells; other columns as they are."""
+    """Text as the numbers (or true and false) that it spells; other columns as they are.
+
+    Decimals go by their text, too: the cast of pyarrow 26 gives 0.35 as 0.35000000000000003.
+    """
     if pa.types.is_null(column.type):
         return column.cast(pa.float64())
+    if pa.types.is_decimal(column.type):
+        return column.cast(pa.string()).cast(pa.float64())
     if not is_text(column.type):
         return column
     try:
@@ -167,16 +195,18 @@ def _is_number(text: str | None) -> bool:
 
 
 def vectors(who: str, name: str, column: Column, width: int) -> Array:
-    """Vectors float32 [N, width], a missing vector or element NaN."""
+    """Vectors float32 [N, width], a missing vector or element NaN. Numbers are vectors of one."""
     column = decoded(column)
     if is_text(column.type):
         column = _split(column)
-    if not isinstance(column, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+    if width == 1 and is_numeric(column.type):
+        return _finite(who, name, numbers(who, name, column))[:, None]
+    lists = pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray
+    if not isinstance(column, lists) or pa.types.is_map(column.type):
         if pa.types.is_null(column.type):
             return np.full((len(column), width), np.nan, np.float32)
-        raise DataError(
-            f"{who}: the column `{name}` is {column.type}, not lists of {width} numbers"
-        )
+        wanted = f"lists of {width} numbers" if width > 1 else "numbers"
+        raise DataError(f"{who}: the column `{name}` is {column.type}, not {wanted}")
     sizes = pc.list_value_length(column)
     wrong = pc.filter(sizes, pc.not_equal(sizes, width))
     if len(wrong):
@@ -184,14 +214,18 @@ def vectors(who: str, name: str, column: Column, width: int) -> Array:
             f"{who}: `{name}` has a list of {wrong[0]} numbers, but the spec says {width} for every"
             " row"
         )
-    found = numbers(who, name, column.flatten())
+    found = _finite(who, name, numbers(who, name, column.flatten()))
+    out = np.full((len(column), width), np.nan, np.float32)
+    out[np.asarray(column.is_valid())] = found.reshape(-1, width)
+    return out
+
+
+def _finite(who: str, name: str, found: Array) -> Array:
     if np.isinf(found).any():
         raise DataError(
             f"{who}: `{name}` holds a number that is infinite, or too large for float32"
         )
-    out = np.full((len(column), width), np.nan, np.float32)
-    out[np.asarray(column.is_valid())] = found.reshape(-1, width)
-    return out
+    return found
 
 
 _OPS: dict[str, Callable[..., Column]] = {
@@ -268,6 +302,12 @@ def decoded(column: Column) -> Column:
 def is_text(kind: pa.DataType) -> bool:
     """Whether a type is text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Whether a type is integers, floats or decimals, as which booleans are decoded."""
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
 
 def _without_nan(column: Column) -> Column:

@@ -33,9 +33,14 @@ class Distinct:
         self.full = len(self._values) > MOST
 
     def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def values(self) -> Array:
+        """The distinct values, int64 [N], ascending."""
         if self._new:
             self._merge()
-        return len(self._values)
+        return self._values
 
     def count_new(self, values: Array) -> int:
         """How many of the values [N] are not among those added; 0 if that is not known."""

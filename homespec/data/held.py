@@ -27,7 +27,7 @@ def hold(
     Raises DataError as `Stream` does.
     """
     plan = Plan.of(spec, users)
-    schema = source.schema(plan.wanted)
+    schema = source.schema(plan.wanted, plan.exact)
     if source.rows * plan.bytes_per_row > limit:
         return None
     reader = Reader(source.chunks, schema)

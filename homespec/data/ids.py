@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 MISSING = -1
 INT63 = 2**63 - 1
+SAYS_MISSING = frozenset(NULLS)
+DIGITS = frozenset("-0123456789")
 BLANKS = " \t\n\v\f\r"
 BOOLEANS = {"true": 1, "false": 0}
-NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<point>\.[0-9]*)?(?P<power>[eE][+-]?[0-9]{1,3})?")
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 """A number as programs print one; 007 is text."""
 LONGEST = 40
 """No program prints a number with more characters."""
@@ -46,11 +48,9 @@ def text_id(text: str) -> int:
     those of an unsigned column do. Raises DataError for a float that is too large to be one id.
     """
     bare = text.strip(BLANKS)
-    if bare in NULLS:
+    if bare in SAYS_MISSING:
         return MISSING
-    number = BOOLEANS.get(bare.lower())
-    if number is None:
-        number = _spelled(bare)
+    number = _spelled(bare) if bare[0] in DIGITS else BOOLEANS.get(bare.lower())
     if number is None or not -(2**63) <= number < 2**64:
         return int.from_bytes(hashlib.blake2b(bare.encode(), digest_size=8).digest(), "big") & INT63
     return number - 2**64 if number > INT63 else number
@@ -61,14 +61,15 @@ def _spelled(bare: str) -> int | None:
     match = NUMBER.fullmatch(bare) if len(bare) <= LONGEST else None
     if match is None:
         return None
-    if not (match["point"] or match["power"]):
+    point, power = match.groups()
+    if not (point or power):
         return int(bare)
     number = Decimal(bare)
     if number != number.to_integral_value():
         return None
     if abs(number) < EXACT[64]:
         return int(number)
-    if match["point"] or "+" in match["power"]:
+    if point or "+" in power:
         raise DataError(
             f"holds {bare}: from 2**53 on, a number with a point or an exponent may be a rounded"
             f" float that stands for several ids; {FLOATS}"
@@ -78,10 +79,7 @@ def _spelled(bare: str) -> int | None:
 
 def text_ids(column: Column) -> Column:
     """Text -> int64. Raises DataError, whose message goes on from the name of the column."""
-    try:
-        return _of_each(column, text_id)
-    except UnicodeDecodeError:
-        raise DataError("holds text that is not UTF-8; write it as UTF-8") from None
+    return _of_each(column, text_id)
 
 
 def decimal_ids(column: Column) -> Column:

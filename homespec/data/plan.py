@@ -62,10 +62,16 @@ class Plan:
         return found
 
     @property
+    def exact(self) -> frozenset[str]:
+        """The columns of numbers that are compared with boundaries."""
+        return frozenset(tensor.column for tensor in self.tensors if tensor.kind == "number")
+
+    @property
     def bytes_per_row(self) -> int:
-        """What a row takes as tensors, in bytes."""
+        """What a row takes as tensors, in bytes; less where a number is a float32."""
         sizes = (
-            (8 if t.kind == "id" else 4) * (t.width or 1) * (t.length or 1) for t in self.tensors
+            (4 if t.kind == "vector" else 8) * (t.width or 1) * (t.length or 1)
+            for t in self.tensors
         )
         return sum(sizes) + 4 * len(self.labels) + 8 * (self.users is not None)
 

@@ -11,7 +11,10 @@ import pyarrow as pa
 
 from homespec.data import DataError, columns
 from homespec.data.columns import Array
+from homespec.data.crowding import Crowding, Table, crowding
 from homespec.data.distinct import Distinct, RowHashes
+from homespec.data.fits import Boundaries, Fits
+from homespec.data.lists import ListProfile
 from homespec.data.plan import Plan, check_even
 from homespec.data.reading import Reader
 from homespec.data.source import Source
@@ -47,6 +50,15 @@ class FeatureProfile:
     cut: int = 0
     """Rows with more events than are kept."""
     distinct: Distinct = field(default_factory=Distinct)
+    lists: ListProfile | None = None
+    """Of the first field of a sequence, which says which events there are."""
+
+    @property
+    def crowding(self) -> Crowding | None:
+        """How the ids fill their table; None for what is not hashed, or not known."""
+        if self.problem or not self.tensor.buckets or self.distinct.full or not len(self.distinct):
+            return None
+        return crowding(self.distinct.values, self.tensor.buckets)
 
     @property
     def constant(self) -> bool:
@@ -100,6 +112,8 @@ class TaskProfile:
     samples: int = 0
     """Rows with a label in the task's sample space, and the sum of their labels."""
     total: float = 0.0
+    squares: float = 0.0
+    """The sum of squared differences from the mean."""
     low: float = np.inf
     high: float = -np.inf
     wrong: int = 0
@@ -112,6 +126,26 @@ class TaskProfile:
     def rate(self) -> float:
         """The mean label of the samples; NaN if there are none."""
         return self.total / self.samples if self.samples else float("nan")
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the samples' labels; NaN if there are none."""
+        return float(np.sqrt(self.squares / self.samples)) if self.samples else float("nan")
+
+    def add(self, labels: Array) -> None:
+        """Take note of the labels [N] of samples."""
+        if not len(labels):
+            return
+        exact = labels.astype(np.float64)
+        mean, rows = float(exact.mean()), len(exact)
+        if self.samples:  # what two means, apart, add to the squares around the common one
+            shift = mean - self.rate
+            self.squares += shift**2 * self.samples * rows / (self.samples + rows)
+        self.squares += float(((exact - mean) ** 2).sum())
+        self.samples += rows
+        self.total += float(exact.sum())
+        self.low = min(self.low, float(exact.min()))
+        self.high = max(self.high, float(exact.max()))
 
 
 @dataclass
@@ -126,8 +160,24 @@ class Profile:
     features: dict[str, FeatureProfile]
     """By the name of the tensor."""
     tasks: dict[str, TaskProfile]
+    fitted: dict[str, Boundaries] = field(default_factory=dict)
+    """What training would fit, by the name of the tensor; of rows to train on alone."""
     duplicates: int = 0
     """Rows that repeat an earlier one in all that the spec reads of single values."""
+
+    def tables(self) -> Iterator[tuple[FeatureProfile, Table]]:
+        """Each table of hashed ids that are known, and the first tensor that is looked up in it.
+
+        What features and sequences look up in one table counts together.
+        """
+        tables: dict[str, list[FeatureProfile]] = {}
+        for feature in self.features.values():
+            unsplit = feature.lists is not None and feature.lists.separator
+            if feature.crowding and not unsplit:
+                tables.setdefault(feature.tensor.table, []).append(feature)
+        for features in tables.values():
+            ids = [feature.distinct.values for feature in features]
+            yield features[0], Table.of(ids, features[0].tensor.buckets)
 
 
 def profile(spec: Spec, source: Source, train: Profile | None = None) -> Profile:
@@ -144,11 +194,14 @@ def profile(spec: Spec, source: Source, train: Profile | None = None) -> Profile
     types = _types(source, plan, found)
     schema = pa.schema(list(types.items()))
     reader, hashes = Reader(source.chunks, schema), RowHashes()
+    fits = Fits(spec if train is None else None, plan)
     for low in range(0, source.rows if types else 0, SLAB_ROWS):
         table = reader.table(low, min(low + SLAB_ROWS, source.rows))
         hashes.start(table.num_rows)
         _add_features(found, plan, table, train, hashes)
         _add_tasks(found, spec, plan, table, hashes)
+        fits.add(table, {name for name, feature in found.features.items() if feature.problem})
+    found.fitted = fits.boundaries()
     found.duplicates = hashes.repeated()
     return found
 
@@ -159,7 +212,7 @@ def _types(source: Source, plan: Plan, found: Profile) -> dict[str, pa.DataType]
     for column in plan.wanted:
         if column not in problems:
             try:
-                types[column] = source.type_of(column)
+                types[column] = source.type_of(column, column in plan.exact)
             except DataError as error:
                 problems[column] = str(error)
     for tensor in plan.tensors:
@@ -208,8 +261,13 @@ def _measured(
     lengths = columns.lengths(lists)
     first, others = sizes.setdefault(tensor.feature, (tensor, lengths))
     check_even(first, others, tensor, lengths)
-    feature.add(columns.values(tensor, lists.flatten()), known)
+    cells = lists.flatten()
+    flat = columns.values(tensor, cells)
+    feature.add(flat, known)
     feature.add_lengths(lengths)
+    if first is tensor:
+        feature.lists = feature.lists or ListProfile()
+        feature.lists.add(columns.decoded(cells), flat, lengths)
     yield lengths
 
 
@@ -250,12 +308,7 @@ def _add_task(about: TaskProfile, labels: Array, space: Array) -> None:
     observed = ~np.isnan(labels)
     about.rows += len(labels)
     about.missing += int((~observed).sum())
-    samples = labels[observed & space]
-    about.samples += len(samples)
-    about.total += float(samples.sum(dtype=np.float64))
-    if len(samples):
-        about.low = min(about.low, float(samples.min()))
-        about.high = max(about.high, float(samples.max()))
+    about.add(labels[observed & space])
 
 
 def _space(spec: Spec, task: str, labels: dict[str, Array]) -> Array:

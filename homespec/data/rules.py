@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.data.checked import Data, share
+from homespec.data.id_rules import patterned_ids, shared_rows
 from homespec.data.rate_rules import (
     cut_sequences,
     one_class,
@@ -16,6 +17,12 @@ from homespec.data.rate_rules import (
     rate_shift,
     repeated_rows,
     unseen_ids,
+)
+from homespec.data.shape_rules import (
+    equal_boundaries,
+    padded_sequence,
+    regression_scale,
+    unsplit_lists,
 )
 from homespec.diagnostics import Diagnostic, Finding, Severity, rule
 from homespec.schema.fitted import asked
@@ -29,7 +36,8 @@ def check(data: Data) -> list[Diagnostic]:
     rules = (
         missing_column, unusable_column, label_not_binary, unknown_ids, child_without_parent,
         constant_column, mostly_missing, rate_differs, one_class, cut_sequences, rate_shift,
-        unseen_ids, repeated_rows,
+        unseen_ids, repeated_rows, patterned_ids, shared_rows, regression_scale, equal_boundaries,
+        padded_sequence, unsplit_lists,
     )  # fmt: skip
     return [diagnostic for one in rules for diagnostic in one(data)]
 
@@ -77,11 +85,12 @@ def missing_column(data: Data) -> Iterator[Finding]:
 def unusable_column(data: Data) -> Iterator[Finding]:
     """A column is not of the kind that the spec takes it for.
 
-    Ids are whole numbers or text, numbers are numbers (or text that spells them), vectors are lists
-    of as many numbers as the spec says, sequences are lists, of one length for all fields of a
-    sequence; files of one source agree on the types of their columns. A column whose quantiles are
-    to be fitted holds at least one finite number. Prepare the column anew, or declare the feature
-    as what it is.
+    Ids are whole numbers or text (a float of 2**53 and more stands for several whole numbers, so it
+    is none); numbers are numbers (or text that spells them), vectors are lists of as many numbers
+    as the spec says (one may be a plain number), sequences are lists, of one length for all fields
+    of a sequence; files of one source agree on the types of their columns. A column whose quantiles
+    are to be fitted holds at least one finite number. Prepare the column anew, or declare the
+    feature as what it is.
 
     Bad, where `score` holds 0.25 or 0.5:
 

@@ -18,6 +18,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs
 
 from homespec.data import DataError
+from homespec.data.files import checked, reachable, walked
 from homespec.diagnostics.suggest import closest
 
 SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv"}
@@ -80,16 +81,35 @@ class Chunk:
                 part = batch.slice(0, left)
                 left -= part.num_rows
                 if part.num_rows:
+                    if self.file.format == "parquet":  # of CSV pyarrow has looked itself
+                        _check_text(self.file.path, part)
                     yield part
                 if not left:
                     return
         raise DataError(f"{self.file.path} has fewer rows than when it was opened: start again")
 
 
+def _check_text(path: Path, batch: pa.RecordBatch) -> None:
+    """Raise DataError for text that is not UTF-8, on which pyarrow's functions fail."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        kind = column.type
+        while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            kind = kind.value_type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid:
+                raise DataError(
+                    f"{path}: its column `{name}` is not UTF-8: write it as UTF-8"
+                ) from None
+
+
 REMEDIES = {
     "multiple columns named": "its first line has to name the columns, each once",
     "Empty CSV": "its first line has to name the columns",
     "UTF8": "write it as UTF-8",
+    "not in range: -9007199254740992": "its integers do not fit the floats of another file: write"
+    " the files with one type",
     "straddling": "a quote that opens a cell is not closed, or a row is longer than 1 MiB",
 }
 """By what pyarrow says is wrong."""
@@ -148,17 +168,18 @@ class Source:
         """The first rows alone; all for None."""
         return self if rows is None else Source(self.files, rows)
 
-    def type_of(self, column: str) -> pa.DataType:
+    def type_of(self, column: str, exact: bool = False) -> pa.DataType:
         """The type of a column in all files; text for CSV.
 
-        Raises DataError that names the first file without it, or of a type that does not fit.
+        Raises DataError that names the first file without it, or of a type that does not fit. If it
+        is to be `exact`, so does a type that would change numbers of another file's.
         """
         found: pa.DataType = None
         for file in self.files:
             if column not in file.types:
                 raise DataError(f"{file.path} lacks the column `{column}`, which other files have")
             kind = _decoded(file.types[column])
-            found = kind if found is None else _common(found, kind)
+            found = kind if found is None else _common(found, kind, exact)
             if found is None:
                 raise DataError(
                     f"{file.path}: its column `{column}` is {kind}, but"
@@ -173,10 +194,11 @@ class Source:
         lacking = [c for c in wanted if c not in present]
         return {column: closest(column, present) or "" for column in lacking}
 
-    def schema(self, wanted: Mapping[str, str]) -> pa.Schema:
+    def schema(self, wanted: Mapping[str, str], exact: frozenset[str] = frozenset()) -> pa.Schema:
         """The types of the columns of `wanted` (column -> who wants it).
 
-        Raises DataError that names every missing one, or a file that differs from the others.
+        Those in `exact` hold numbers that must not change, not even from float32 to float64. Raises
+        DataError that names every missing one, or a file that differs from the others.
         """
         missing = [
             f"{wanted[column]} wants the column `{column}`"
@@ -185,16 +207,17 @@ class Source:
         ]
         if missing:
             raise DataError(f"{self} lacks columns: {'; '.join(missing)}")
-        return pa.schema([(column, self.type_of(column)) for column in wanted])
+        return pa.schema([(column, self.type_of(column, column in exact)) for column in wanted])
 
 
 def open_source(paths: Sequence[Path]) -> Source:
     """The rows of files (.parquet, .csv, .csv.gz) and of all such files in folders.
 
-    Folders are searched through, in the order of names; names that begin with `.` or `_` do not
-    count. Raises DataError if there is nothing, if formats are mixed, or for a broken file.
+    Folders are searched through, as `walked` says. Raises DataError if there is nothing, if formats
+    are mixed, or for a broken file.
     """
-    files = [_open(file) for path in paths for file in _files(path)]
+    with reachable():
+        files = [_open(file) for path in paths for file in _files(path)]
     if len({file.format for file in files}) > 1:
         one, other = files[0], next(f for f in files if f.format != files[0].format)
         raise DataError(f"{one.path} and {other.path} are of two formats: give files of one")
@@ -202,18 +225,12 @@ def open_source(paths: Sequence[Path]) -> Source:
 
 
 def _files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise DataError(f"{path} does not exist")
     if not path.is_dir():
-        return [path]
-    found = sorted(p for p in path.rglob("*") if format_of(p) and _counts(p.relative_to(path)))
-    if not found:
+        return [checked(path)]
+    files = list(walked(path, lambda file: format_of(file) is not None, {path.resolve()}))
+    if not files:
         raise DataError(f"the folder {path} holds no .parquet, .csv or .csv.gz file")
-    return found
-
-
-def _counts(inside: Path) -> bool:
-    return not any(part.startswith((".", "_")) for part in inside.parts)
+    return files
 
 
 def format_of(path: Path) -> str | None:
@@ -267,10 +284,24 @@ def _decoded(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _rounds(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether the type that holds both has other numbers, or another precision, than one of them.
+
+    Integers and float64 are taken as float64 anyway.
+    """
+    kinds = [kind.value_type if pa.types.is_nested(kind) else kind for kind in (one, other)]
+    if any(pa.types.is_null(kind) for kind in kinds):
+        return False
+    floats = [kind for kind in kinds if pa.types.is_floating(kind)]
+    return any(kind.bit_width < 64 or any(pa.types.is_decimal(k) for k in kinds) for kind in floats)
+
+
+def _common(one: pa.DataType, other: pa.DataType, exact: bool) -> pa.DataType | None:
     """The type that holds the values of both; None where there is none."""
     if one == other:
         return one
+    if exact and _rounds(one, other):
+        return None
     schemas = [pa.schema([("c", kind)]) for kind in (one, other)]
     try:
         return pa.unify_schemas(schemas, promote_options="permissive").field("c").type
@@ -285,6 +316,12 @@ def locate(data: Sequence[Path], valid: Sequence[Path] = ()) -> tuple[Source, So
     both; `valid` given by name goes before, of such a folder its `valid`. Other files and folders
     are taken as they are. Raises DataError.
     """
+    with reachable():
+        data, valid = _splits(data, valid)
+    return _with_rows(data), _with_rows(valid) if valid else None
+
+
+def _splits(data: Sequence[Path], valid: Sequence[Path]) -> tuple[Sequence[Path], Sequence[Path]]:
     if len(valid) == 1 and valid[0].is_dir() and (own := _split(valid[0], "valid")) is not None:
         valid = [own]
     if len(data) == 1 and data[0].is_dir() and (train := _split(data[0], "train")) is not None:
@@ -295,7 +332,7 @@ def locate(data: Sequence[Path], valid: Sequence[Path] = ()) -> tuple[Source, So
             f"{data[0]} does not exist; --data takes files, or a folder with train.parquet and"
             " valid.parquet (for KuaiRand, `python -m examples.kuairand.prepare` makes one)"
         )
-    return _with_rows(data), _with_rows(valid) if valid else None
+    return data, valid
 
 
 def _with_rows(paths: Sequence[Path]) -> Source:

@@ -65,7 +65,7 @@ class Stream(IterableDataset[Batch]):
         super().__init__()
         self.plan = Plan.of(spec, users)
         self.source = source
-        self.schema = source.schema(self.plan.wanted)
+        self.schema = source.schema(self.plan.wanted, self.plan.exact)
         self.batch_size, self.start, self.held = batch_size, start, held
         sizes = tuple(chunk.rows for chunk in source.chunks)
         self.order = Order(sizes, batch_size, seed, epoch, shuffle, rank, world, training)

@@ -1,6 +1,15 @@
 """Diagnostics: what homespec says about a spec, as data; how it is printed lives in `render`."""
 
-from homespec.diagnostics.model import Diagnostic, Finding, Label, Position, Report, Severity, Span
+from homespec.diagnostics.model import (
+    Diagnostic,
+    Finding,
+    Label,
+    Position,
+    Report,
+    Severity,
+    Skipped,
+    Span,
+)
 from homespec.diagnostics.registry import RULES, Rule, rule
 
 __all__ = [
@@ -12,6 +21,7 @@ __all__ = [
     "Report",
     "Rule",
     "Severity",
+    "Skipped",
     "Span",
     "rule",
 ]

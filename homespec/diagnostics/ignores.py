@@ -1,4 +1,7 @@
-"""Diagnostics: `# homespec: ignore[rule] reason` takes warnings back, and is checked itself."""
+"""Diagnostics: `# homespec: ignore[rule] reason` takes warnings and notes back.
+
+`ignore-file[rule]` does so for the whole file. Ignores are checked themselves.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from homespec.diagnostics.registry import Rule, rule
 if TYPE_CHECKING:
     from homespec.source import Comment, Document
 
-IGNORE = re.compile(r"#[ \t]*homespec:[ \t]*ignore[ \t]*\[([^\]]*)\]", re.IGNORECASE)
+IGNORE = re.compile(
+    r"#[ \t]*homespec:[ \t]*ignore(?P<file>-file)?[ \t]*\[(?P<rules>[^\]]*)\]", re.IGNORECASE
+)
 NAME = re.compile(r"[^\s,]+")
 COMMENTS = re.compile(r"(?:[ \t]*#[^\r\n]*(?:\r\n|\r|\n))*")
 OF_DATA = "HS5"
@@ -26,44 +31,46 @@ MOST = 200
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """One name between the brackets of a comment, and the line whose warnings it takes back.
+    """One name between the brackets of a comment, and the line whose findings it takes back.
 
-    The line is one of the file in which the comment stands.
+    The line is one of the file in which the comment stands; None for the whole of `files`.
     """
 
     word: str
     rule: Rule | None
     span: Span
-    line: int
-
-    @property
-    def place(self) -> tuple[str, int]:
-        """The file and the line."""
-        return self.span.file, self.line
+    line: int | None
+    files: frozenset[str]
 
     def covers(self, diagnostic: Diagnostic) -> bool:
         """Whether this takes `diagnostic` back."""
-        start = diagnostic.span.start.line
-        return diagnostic.rule is self.rule and (diagnostic.span.file, start) == self.place
+        if diagnostic.rule is not self.rule:
+            return False
+        if self.line is None:
+            return diagnostic.span.file in self.files
+        here = (diagnostic.span.file, diagnostic.span.start.line)
+        return here == (self.span.file, self.line)
 
 
 def apply_ignores(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """`diagnostics` without the warnings that the document ignores, and with its wrong ignores.
+    """`diagnostics` without those that the document ignores, and with its wrong ignores.
 
     An ignore counts as unused only if there is no error: an error keeps later stages from
     running, and their warnings from being found. Comments in a file that the document extends hold,
-    too; whether they are of use is a matter of that file alone.
+    too; whether they are of use is a matter of that file alone. `ignore-file` holds for its own
+    file and for all that this one extends.
     """
     left = list(diagnostics)
     found: list[Diagnostic] = []
     complete = not any(d.rule.severity is Severity.ERROR for d in left)
-    own = list(_ignores(document))
+    own = list(_ignores(document, document.texts))
     for ignore in own:
         found += _check(ignore, left, complete)
     for comment in document.comments[:MOST]:
         if not any(_words(comment)):
             found += unknown_ignore(comment.span, "")
-    below = [ignore for base in document.bases for ignore in _ignores(base)]
+    files = [base.file for base in document.bases]
+    below = [i for n, base in enumerate(document.bases) for i in _ignores(base, files[n:])]
     return [d for d in left if not _is_ignored(d, [*own, *below])] + found
 
 
@@ -82,28 +89,34 @@ def _check(ignore: Ignore, diagnostics: list[Diagnostic], complete: bool) -> lis
     if ignore.rule.code.startswith(OF_DATA):
         return []
     if complete and not any(map(ignore.covers, diagnostics)):
-        return unused_ignore(ignore.span, ignore.rule, ignore.line)
+        where = "this file" if ignore.line is None else f"line {ignore.line}"
+        return unused_ignore(ignore.span, ignore.rule, where)
     return []
 
 
-def _ignores(document: Document) -> Iterator[Ignore]:
-    """All that a document ignores; who writes hundreds of them has another problem."""
+def _ignores(document: Document, files: Iterable[str]) -> Iterator[Ignore]:
+    """All that a document ignores; who writes hundreds of them has another problem.
+
+    `files` are those for which `ignore-file` speaks.
+    """
     lines = _Lines(document)
     words = (word for comment in document.comments[:MOST] for word in _words(comment))
-    for comment, name in islice(words, MOST):
+    for comment, name, whole in islice(words, MOST):
         line = lines.below(comment) if comment.alone else comment.span.start.line
         start = comment.span.start
         first = Position(start.line, start.column + name.start())
         last = Position(start.line, start.column + name.end())
         span = Span(document.file, first, last)
-        yield Ignore(name.group(), find_rule(name.group()), span, line)
+        rule = find_rule(name.group())
+        yield Ignore(name.group(), rule, span, None if whole else line, frozenset(files))
 
 
-def _words(comment: Comment) -> Iterator[tuple[Comment, re.Match[str]]]:
+def _words(comment: Comment) -> Iterator[tuple[Comment, re.Match[str], bool]]:
+    """The comment, each name between its brackets, and whether it speaks for the whole file."""
     match = IGNORE.match(comment.text)
     if match:
-        for name in NAME.finditer(comment.text, match.start(1), match.end(1)):
-            yield comment, name
+        for name in NAME.finditer(comment.text, *match.span("rules")):
+            yield comment, name, match["file"] is not None
 
 
 class _Lines:
@@ -132,7 +145,8 @@ def unknown_ignore(span: Span, word: str) -> Iterator[Finding]:
     """A comment for homespec names no rule that exists.
 
     It takes nothing back, though whoever wrote it thinks so. The form is
-    `# homespec: ignore[rule-name] reason`, with names or codes of rules, separated by commas;
+    `# homespec: ignore[rule-name] reason` for one line, or `# homespec: ignore-file[rule-name]
+    reason` for the whole file, with names or codes of rules, separated by commas;
     `homespec explain --all` lists them.
 
     Bad:
@@ -160,12 +174,13 @@ def unknown_ignore(span: Span, word: str) -> Iterator[Finding]:
 
 
 @rule("HS018", "unused-ignore", Severity.WARNING)
-def unused_ignore(span: Span, ignored: Rule, line: int) -> Iterator[Finding]:
-    """A comment ignores a warning that is not there.
+def unused_ignore(span: Span, ignored: Rule, where: str) -> Iterator[Finding]:
+    """A comment ignores a warning or a note that is not there.
 
-    The spec was mended, or the comment stands in the wrong line. Left behind, it would hide
-    the warning when it comes back. A comment counts for its own line or, standing alone, for
-    the line below. Delete it or move it to the line of the warning.
+    The spec was mended, or the comment is in the wrong line. Left there, it would hide the warning
+    when it comes back. A comment counts for its own line or, alone in its line, for the line below.
+    `ignore-file[…]` counts for the whole file and for what the file extends. Delete the comment or
+    move it to the line of the warning.
 
     Bad, if the line gives no such warning:
 
@@ -183,8 +198,9 @@ def unused_ignore(span: Span, ignored: Rule, line: int) -> Iterator[Finding]:
     """
     yield Finding(
         span,
-        f"line {line} has no warning `{ignored.name}` to ignore",
-        help="delete the comment, or move it to the line of the warning",
+        f"{where} has no {ignored.severity} `{ignored.name}` to ignore",
+        help="delete the comment"
+        + (f", or move it to the line of the {ignored.severity}" if "line" in where else ""),
     )
 
 
@@ -192,8 +208,8 @@ def unused_ignore(span: Span, ignored: Rule, line: int) -> Iterator[Finding]:
 def ignored_error(span: Span, ignored: Rule) -> Iterator[Finding]:
     """A comment tries to ignore an error.
 
-    Warnings are advice and can be declined; behind an error there is no meaning of the spec
-    that could be compiled. The error stays. Mend it and delete the comment.
+    Warnings and notes are advice and can be declined; after an error there is no meaning of the
+    spec that could be compiled. The error stays. Mend it and delete the comment.
 
     Bad:
 

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """How much a diagnostic weighs: errors stop the compiler, warnings do so under `--strict`."""
+    """How much a diagnostic weighs.
+
+    Errors stop the compiler, warnings fail under `--strict`, notes never fail.
+    """
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -86,21 +90,39 @@ def _first(here: list[Diagnostic]) -> Diagnostic:
     return replace(first, help=f"{first.help} ({rest})" if first.help else rest)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Skipped:
+    """A file or folder that a run left out, and what it is."""
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        """`specs/.old: a hidden folder`."""
+        return f"{self.file}: {self.reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """All diagnostics of one run, sorted, one per span and code; `texts` maps file to its text."""
 
     diagnostics: tuple[Diagnostic, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
 
     @staticmethod
-    def of(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> Report:
+    def of(
+        diagnostics: Iterable[Diagnostic],
+        texts: Mapping[str, str],
+        skipped: Iterable[Skipped] = (),
+    ) -> Report:
         """Sort `diagnostics`, keep the first of each (span, code), say how many more there are."""
         found: dict[tuple[Span, str], dict[str, Diagnostic]] = {}
         for diagnostic in sorted(diagnostics, key=lambda d: d.sort_key):
             here = found.setdefault((diagnostic.span, diagnostic.rule.code), {})
             here.setdefault(diagnostic.message, diagnostic)
-        return Report(tuple(_first(list(here.values())) for here in found.values()), dict(texts))
+        first = tuple(_first(list(here.values())) for here in found.values())
+        return Report(first, dict(texts), tuple(skipped))
 
     def count(self, severity: Severity) -> int:
         """How many diagnostics have this severity."""
@@ -111,7 +133,12 @@ class Report:
         """Whether the spec cannot be compiled."""
         return self.count(Severity.ERROR) > 0
 
+    def fails(self, strict: bool = False) -> bool:
+        """Whether a check fails: there are errors, or under `strict` warnings."""
+        return self.has_errors or (strict and self.count(Severity.WARNING) > 0)
+
     def merged(self, other: Report) -> Report:
         """This report and `other` as one."""
         texts = {**self.texts, **other.texts}
-        return Report.of((*self.diagnostics, *other.diagnostics), texts)
+        skipped = (*self.skipped, *other.skipped)
+        return Report.of((*self.diagnostics, *other.diagnostics), texts, skipped)

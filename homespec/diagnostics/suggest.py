@@ -44,7 +44,7 @@ def listing(names: Iterable[str], limit: int = 14) -> str:
 
 def _likeness(name: str, candidate: str) -> int | None:
     """A distance between names that are alike as a whole, None for others."""
-    ours, theirs = _folded(name), _folded(candidate)
+    ours, theirs = folded(name), folded(candidate)
     if ours == theirs:
         return 0
     if len(ours) == len(theirs) and _words(name) == _words(candidate):
@@ -59,11 +59,11 @@ def _likeness(name: str, candidate: str) -> int | None:
 
 def _typos(name: str, candidates: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Candidates that differ by few letters, with their number; the likeliest are compared."""
-    ours = _folded(name)
+    ours = folded(name)
     letters = [(letter, ours.count(letter)) for letter in set(ours)]
     likely = []
     for candidate in candidates:
-        theirs = _folded(candidate)
+        theirs = folded(candidate)
         if abs(len(ours) - len(theirs)) > MAX_TYPOS:
             continue
         shorter = min(len(ours), len(theirs))
@@ -78,7 +78,7 @@ def _typos(name: str, candidates: Iterable[str]) -> Iterator[tuple[str, int]]:
 
 
 @lru_cache(maxsize=2 * MAX_CANDIDATES)
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """The letters of a name without case and separators."""
     return SEPARATORS.sub("", name).casefold()
 

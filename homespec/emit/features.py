@@ -201,16 +201,17 @@ def _noted(prefix: str, value: Expr, depth: int, place: str, suffix: str = "") -
 
 def _row(feature: Feature, key: str, keys: dict[str, str]) -> Expr:
     """The row of each value, an index into the feature's part of its table."""
-    cut = f"self.{keys[feature.owner]}_boundaries"
-    by = cut if feature.source == "bucketize" else str(feature.rows - 1)
-    return call(_rows_of(feature), f"features[{literal(key)}]", by)
+    value = f"features[{literal(key)}]"
+    if feature.source != "bucketize":
+        return call(_rows_of(feature), value, str(feature.rows - 1))
+    cuts = ("boundaries",) if feature.fitted else ("boundaries", "rounded")
+    return call("bucket_rows", value, *(f"self.{keys[feature.owner]}_{cut}" for cut in cuts))
 
 
 def _embedding(feature: Feature, keys: dict[str, str]) -> Expr:
     """The plain form's module: one embedding for each feature with a table."""
     if feature.fitted:
-        unset = f"[torch.nan] * FITTED[{literal(feature.short)}]"
-        return call("Bucketized", unset, str(feature.width), persistent="True")
+        return call("Fitted", f"FITTED[{literal(feature.short)}]", str(feature.width))
     if feature.source == "bucketize":
         boundaries = f"BOUNDARIES[{literal(keys[feature.name])}]"
         return call("Bucketized", boundaries, str(feature.width))

@@ -150,11 +150,13 @@ def _input_names(spec: Spec) -> dict[str, str]:
     """The constants that name what the model takes, and of events how many there are."""
     tensors = input_tensors(spec)
     events = [(tensor.name, str(tensor.length)) for tensor in tensors if tensor.length]
+    numbers = [tensor.name for tensor in tensors if tensor.kind == "number"]
     parts = packed("PARTS", strings(list(spec.features)))
     return {
         "names": packed("FEATURES", strings([tensor.name for tensor in tensors])),
         "events": packed("EVENTS", mapping(events)) if events else "",
         "parts": parts if events else "",
+        "bucketized": packed("BUCKETIZED", strings(numbers)) if numbers else "",
     }
 
 
@@ -173,6 +175,7 @@ def _label_graph(objectives: list[Objective], spec: Spec) -> dict[str, Any]:
     by_loss = {loss: [o.task for o in objectives if o.loss == loss] for loss in LOSSES}
     return {
         "trained": bool(objectives),
+        "binary": "binary" in kinds,
         "labels": packed("LABELS", mapping([(task, literal(label)) for task, label in labels])),
         "weights": packed("WEIGHTS", mapping(weights)),
         "runs": _weight_runs([o.weight for o in objectives]),

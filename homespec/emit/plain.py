@@ -96,7 +96,7 @@ def _experts(node: ExpertSet, variables: Variables) -> Block:
 
 def _gate(node: Gate, variables: Variables) -> Block:
     if node.choices == 1 and not isinstance(node, SelfGate):
-        return Block(node, forward=[(_variable(node), "x_BV.new_ones(len(x_BV), 1)")])
+        return Block(node, forward=[(_variable(node), "x_BV.new_ones(x_BV.shape[0], 1)")])
     weigh = ".sigmoid()" if node.choices == 1 else ".softmax(-1)"
     use = Group(module_path(node), (_read(node.reads, variables),), tail=weigh)
     make = _mlp(node.widths, node.hidden_activation)
@@ -134,6 +134,7 @@ def plain_trunk(nodes: Sequence[Node]) -> dict[str, Any]:
         "trunk_init": _init(blocks),
         "trunk_forward": "\n".join(_forward(blocks)),
         "by_name": True,
+        "reorder": False,
         "first_weight": next(
             f'towers["{n.task}"].linears[0].weight' for n in nodes if isinstance(n, Tower)
         ),

@@ -207,13 +207,14 @@ def _trunk_class(
     init = [assign(f"self.{code.name}", call(code.class_name), 2) for code in layers]
     init.append(_init(end.blocks, where))
     if reorder:
-        rows = f"torch.tensor({literal([towered.index(task) for task in tasks])})"
-        buffer = call("self.register_buffer", '"order"', rows, persistent="False")
-        init += [f"{INDENT * 2}# rows of logits in the order of TASKS", assign("", buffer, 2)]
+        rows = sequence([str(towered.index(task)) for task in tasks], "[]")
+        order = call("self.constant", '"order"', rows)
+        init += [f"{INDENT * 2}# rows of logits in the order of TASKS", assign("", order, 2)]
     return {
         "trunk_init": "\n".join(filter(None, init)),
         "trunk_forward": "\n".join([*_calls(layers, end), *_logits(end, by_name, reorder)]),
         "by_name": by_name,
+        "reorder": reorder,
         "first_weight": f"{end.scope.naming.module(towers[0])}.weights[0]",
     }
 

@@ -82,15 +82,17 @@ class LayerBuilder:
     """What each set reads: its state, feature-gated where such gates are on."""
     self_gates: dict[str, Port] = field(default_factory=dict)
     """The self gates by the node of their set."""
+    outputs: set[str] = field(default_factory=set)
+    """The nodes for which the layer puts out a state."""
 
     def build(self) -> dict[str, State]:
         """Add gates, sets and mixtures; return the layer's own states R_k."""
+        self.outputs = {node.name for node in self.layer.outputs}
         for plan in self.layer.sets.values():
             self._add_set(plan)
         if self.layer.gates.self.enabled and self.layer.gates.self.sets == "all":
-            outputs = {node.name for node in self.layer.outputs}
             for name, plan in self.layer.sets.items():
-                if name not in outputs:
+                if name not in self.outputs:
                     self._add_self_gate(plan)
         return {node.name: self._add_states(node) for node in self.layer.outputs}
 
@@ -240,13 +242,12 @@ class LayerBuilder:
         gate = self.layer.gates.self
         if not gate.enabled:
             return {}
-        outputs = {output.name for output in self.layer.outputs}
         found: dict[int, Port] = {}
         for position, plan in enumerate(visible):
             place = plan.node.name
             if place == node.name and place not in self.self_gates:
                 self._add_self_gate(plan)
-            if place == node.name or (gate.sets == "all" and place not in outputs):
+            if place == node.name or (gate.sets == "all" and place not in self.outputs):
                 found[position] = self.self_gates[place]
         return found
 

@@ -162,15 +162,16 @@ def _given_layer(spec: Spec, index: int, nodes: dict[str, TreeNode]) -> Layer:
     path: Path = ("layers", index)
     sections = (path, ("experts",))
     sets = {}
-    for name in sorted(given.experts, key=list(nodes).index):
+    for name in (name for name in nodes if name in given.experts):
         experts = overlay(spec.experts, given, given.experts[name], to=ExpertSet)
         own: Path = (*path, "experts", name)
         if experts.count > 0:
             sets[name] = SetPlan(nodes[name], experts, (own, *sections))
+    outputs = set(given.outputs)
     return Layer(
         given.name or layer_names(len(spec.topology))[index],
         sets,
-        tuple(nodes[name] for name in nodes if name in given.outputs),
+        tuple(nodes[name] for name in nodes if name in outputs),
         _merged_gates(spec.gates, given.gates),
         sections,
         ((*path, "gates"), ("gates",)),

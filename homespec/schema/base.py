@@ -9,7 +9,14 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from homespec.schema import labels, names
@@ -40,13 +47,19 @@ def check_label(text: str) -> str:
     return text
 
 
-def check_increasing(boundaries: tuple[float, ...]) -> tuple[float, ...]:
-    """Boundaries each of which is greater than the one before."""
-    for left, right in pairwise(boundaries):
+LARGEST, SMALLEST = 2.0**53, 2.0**-126
+"""Boundaries are below the one in size, where float64 has all whole numbers, and, unless they are
+0, not below the other, the smallest number that float32 has with all its digits."""
+
+
+def check_boundaries(boundaries: tuple[float, ...]) -> tuple[float, ...]:
+    """Boundaries that numbers can be compared with, each greater than the one before."""
+    for index, number in enumerate(boundaries):
+        if not (number == 0 or SMALLEST <= abs(number) < LARGEST):
+            raise PydanticCustomError("boundary_size", "its size", {"index": index})
+    for index, (left, right) in enumerate(pairwise(boundaries), 1):
         if not left < right:
-            raise PydanticCustomError(
-                "not_increasing", "{right} follows {left}", {"left": left, "right": right}
-            )
+            raise PydanticCustomError("not_increasing", "they do not ascend", {"index": index})
     return boundaries
 
 
@@ -55,27 +68,33 @@ def listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def text_of(form: str) -> WithJsonSchema:
+    """Say in the JSON Schema which form a text has: one of `texts.FORMS`."""
+    return WithJsonSchema({"type": "string", "format": form})
+
+
 M = TypeVar("M", bound=BaseModel)
 
 MANY = 1024
 """So many features, groups and tasks a spec may have: products have dozens of tasks."""
 
-Name = Annotated[str, AfterValidator(check_name)]
-LayerName = Annotated[
-    Name,
-    AfterValidator(check_layer_name),
-    Field(json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9]{0,62}$"}),
-]
+Name = Annotated[str, AfterValidator(check_name), text_of("Name")]
+LayerName = Annotated[Name, AfterValidator(check_layer_name), text_of("LayerName")]
+Label = Annotated[str, AfterValidator(check_label), text_of("Label")]
 Count = Annotated[int, Field(ge=0, le=4096)]
 Width = Annotated[int, Field(ge=1, le=1_048_576)]
 Widths = Annotated[tuple[Width, ...], Field(max_length=16), BeforeValidator(listed)]
 Rows = Annotated[int, Field(ge=1, le=2_147_483_647)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Boundary = Annotated[
+    Finite,
+    Field(json_schema_extra={"exclusiveMinimum": -(2**53), "exclusiveMaximum": 2**53}),
+]
 Boundaries = Annotated[
-    tuple[Finite, ...],
+    tuple[Boundary, ...],
     Field(min_length=1, max_length=100_000),
     BeforeValidator(listed),
-    AfterValidator(check_increasing),
+    AfterValidator(check_boundaries),
 ]
 
 

@@ -16,7 +16,7 @@ OWNERS = ("id", "bucketize")
 class Quantiles(Model):
     """Boundaries that are fitted to the training data, once, and then kept with the weights."""
 
-    quantiles: Annotated[int, Field(ge=2, le=10_000)]
+    quantiles: Annotated[int, Field(ge=2, le=10_000, examples=[32])]
     """How many buckets, with about equally many rows each. Where many rows have the same number,
     neighbouring boundaries are equal and the buckets between them stay empty."""
 
@@ -44,7 +44,7 @@ class Embedded(Model):
     table: Annotated[str, Field(min_length=1, max_length=200)] = ""
     """An `id` or `bucketize` feature: values of this one are looked up in its table, with its rows
     and its width."""
-    dim: Width = Field(default=0)
+    dim: Width = Field(default=0, examples=[16])
     """Width of the embedding of an `id` or of `bucketize`."""
 
     @property

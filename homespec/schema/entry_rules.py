@@ -1,7 +1,8 @@
-"""HS108 to HS114, HS116: names, labels and features, entries that have a form of their own."""
+"""HS108 to HS114, HS116, HS123: names, labels and features, entries with a form of their own."""
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def bad_name(issue: Issue) -> Iterator[Finding]:
         issue.span,
         f"{shown(name)} cannot be a name: {_name_trouble(name)}",
         label="not an identifier",
-        help=_better_name(name),
+        help=_better_name(name) + _own_column(issue, name),
     )
 
 
@@ -61,6 +62,21 @@ def _better_name(name: str) -> str:
     return f"use letters, digits and `_`, for example `{plain or 'name'}`"
 
 
+def _own_column(issue: Issue, name: str) -> str:
+    """How a feature or task keeps its column under another name, where the name was the column."""
+    key = {"features": "column", "tasks": "label"}.get(str(issue.path[0]))
+    if key is None or len(issue.path) != 2:
+        return ""
+    entry = (issue.document.data or {})[str(issue.path[0])]
+    given = entry.get(name) if isinstance(entry, dict) else None
+    if isinstance(given, dict) and {"column", "label", "sequence", "product"} & given.keys():
+        return ""
+    if key == "label" and not re.fullmatch(r"[^\W\d][\w.]*", name):
+        return ", and rename the column in the data, too"
+    plain = re.fullmatch(r"\w[\w.-]*", name) and not name.isdigit()
+    return f", with `{key}: {name if plain else json.dumps(name, ensure_ascii=False)}`"
+
+
 KINDS = {"features": "feature", "groups": "group", "tasks": "task"}
 
 
@@ -78,7 +94,8 @@ def reserved_name(issue: Issue) -> Iterator[Finding]:
         issue.span,
         f"`{name}` is reserved: it is {taken}",
         label="reserved",
-        help=f"rename it, for example to `{name}_{KINDS.get(str(issue.path[0]), 'model')}`",
+        help=f"rename it, for example to `{name}_{KINDS.get(str(issue.path[0]), 'model')}`"
+        + _own_column(issue, name),
     )
 
 
@@ -93,8 +110,14 @@ def bad_label(issue: Issue) -> Iterator[Finding]:
         issue.span,
         f"`{issue.where}` is no label: {issue.message}",
         label="not a column or comparison",
-        help="write a column (`is_like`) or a comparison (`comment_stay_time > 0`)",
+        help=_better_label(str(issue.value)),
     )
+
+
+def _better_label(text: str) -> str:
+    if re.fullmatch(r"[^\W\d][\w.-]*", text) and "-" in text:
+        return f"rename the column, to `{text.replace('-', '_')}`: in labels `-` means nothing"
+    return "write a column (`is_like`) or a comparison (`comment_stay_time > 0`)"
 
 
 @rule("HS111", "feature-kind")
@@ -189,15 +212,35 @@ def not_increasing(issue: Issue) -> Iterator[Finding]:
     A boundary that equals or undercuts the one before it would make a bucket that no value reaches:
     a row of the table that is never trained.
     """
-    left, right = float(issue.context["left"]), float(issue.context["right"])
-    index = next(
-        i
-        for i, pair in enumerate(zip(issue.value, issue.value[1:], strict=False))
-        if pair == (left, right)
-    )
+    index = issue.context["index"]
+    left, right = issue.value[index - 1 : index + 1]
     yield Finding(
-        issue.document.span((*issue.path, index + 1)),
-        f"boundaries must ascend, but {right:g} follows {left:g}",
+        issue.document.span((*issue.path, index)),
+        f"boundaries must ascend, but {right} follows {left}",
         label="not greater than the one before",
         help="sort the boundaries and remove repetitions",
+    )
+
+
+@rule("HS123", "boundary-size")
+def boundary_size(issue: Issue) -> Iterator[Finding]:
+    """A boundary is too large, or too near to 0, for numbers to be compared with it.
+
+    Numbers are compared with boundaries in float64, or in float32 where they are float32.
+    Up to 2^53 (9,007,199,254,740,992) float64 tells all whole numbers apart, beyond it does not: a
+    number might fall on the wrong side. Below 2^-126 (about 1.2e-38) float32 loses digits and then
+    becomes 0, so that the same number would have another bucket there. Choose another unit, such
+    as milliseconds in place of nanoseconds. `quantiles: n` takes numbers of any size.
+    """
+    index = issue.context["index"]
+    number = issue.value[index]
+    large = abs(float(number)) >= 1
+    what = "not below 2^53 (9007199254740992) in size" if large else "nearer to 0 than 2^-126"
+    yield Finding(
+        issue.document.span((*issue.path, index)),
+        f"the boundary {shown(number)} is {what}",
+        label="too large" if large else "too near to 0",
+        help="choose another unit for the column, such as milliseconds in place of nanoseconds"
+        if large
+        else "write 0, or choose another unit for the column",
     )

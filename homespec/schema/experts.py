@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from homespec.schema.base import Count, Model, Width, Widths, listed, shape_of
+from homespec.schema.numbers import Epsilon, Momentum
 
 
 class Style(Model):
@@ -22,9 +23,9 @@ class Style(Model):
     """Activation after the normalisation."""
     hidden_activation: Literal["relu", "swish"] = "relu"
     """Activation after each hidden layer."""
-    norm_eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    norm_eps: Epsilon = 1e-5
     """Epsilon of the normalisation and of DICE (torch's default)."""
-    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    norm_momentum: Momentum = 0.1
     """Momentum of the running statistics of batch norm and of DICE (torch's default)."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from homespec.schema.base import Model, Width, Widths, listed, shape_of
 
@@ -34,6 +35,8 @@ class Toggle(Model):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
+        if value == {}:
+            raise PydanticCustomError("empty_gate", "neither on nor off")
         if isinstance(value, dict):
             return {"enabled": True, **value}  # who configures a gate wants it on
         return {"enabled": value} if isinstance(value, bool) else value

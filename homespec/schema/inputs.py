@@ -20,9 +20,10 @@ OF_DENSE = ("project", "missing")
 class Feature(Embedded):
     """One input feature: exactly one of `id`, `bucketize`, `dense`, `table` and `sequence`."""
 
-    dense: Width = Field(default=0)
-    """A dense vector of this many numbers. Single missing numbers become 0."""
-    project: Width = Field(default=0)
+    dense: Width = Field(default=0, examples=[128])
+    """A dense vector of this many numbers, from a column of lists; of 1 from plain numbers, too.
+    Single missing numbers become 0."""
+    project: Width = Field(default=0, examples=[32])
     """Width to which a Linear brings a `dense` feature. Default: it is taken as it is."""
     missing: Literal["zero", "learned"] = "zero"
     """What stands for a `dense` vector that is missing as a whole: zeros, or a vector that is

@@ -52,6 +52,17 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "…"
 
 
+def written(value: Any) -> str:
+    """A value as it is written in flow style."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {written(below)}" for key, below in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(written, value)) + "]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def type_name(value: Any) -> str:
     """What YAML calls the type of a value."""
     names = {

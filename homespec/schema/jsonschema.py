@@ -1,11 +1,14 @@
-"""The JSON Schema of the language, generated from the models for editors and for messages."""
+"""The language as a JSON Schema, generated from the models: for messages and the reference.
+
+`editor` makes of it what editors complete and check with.
+"""
 
 from __future__ import annotations
 
 import ast
 import functools
 import inspect
-import json
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -26,34 +29,34 @@ INHERITING = ("LayerExperts", "Layer", "ExpertSet", "LayerGates")
 
 
 @functools.cache
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of version 1, with the shorthands as alternatives."""
-    schema = Spec.model_json_schema()
+def sections() -> dict[str, dict[str, Any]]:
+    """Section -> the JSON Schema of its long form, a mapping. The spec itself is one of them."""
+    spec = Spec.model_json_schema()
+    found: dict[str, dict[str, Any]] = {**spec.pop("$defs"), "Spec": spec}
     described = descriptions()
-    for name, section in [("Spec", schema), *schema["$defs"].items()]:
+    for name, section in found.items():
         for field, value in section["properties"].items():
             value["description"] = _description(described, name, field)
-    for name in INHERITING:
-        for field in schema["$defs"][name]["properties"].values():
-            field.pop("default", None)
-    for name, short in SHORTHANDS.items():
-        full = schema["$defs"][name]
-        schema["$defs"][name] = {
-            "description": full.pop("description", ""),
-            "anyOf": [short, full],
-        }
-    _relax(schema)
-    head = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "homespec, language version 1",
-    }
-    return {**head, **{key: schema[key] for key in schema if key != "title"}}
+            value["title"] = field
+            default = value.get("default")
+            if _is_absence(default, value):
+                value.pop("default", None)
+            elif "enum" not in value and not isinstance(default, list):
+                value["examples"] = [default]
+            if name in INHERITING:
+                value.pop("default", None)
+    return found
 
 
-def _relax(schema: dict[str, Any]) -> None:
-    """A spec that extends another one may leave out whatever that one says."""
-    required = schema.pop("required")
-    schema["anyOf"] = [{"required": required}, {"required": ["extends"]}]
+def _is_absence(default: Any, value: dict[str, Any]) -> bool:
+    """Whether a default of the models stands for absence, since nobody would write it."""
+    if isinstance(default, list):
+        choices = value.get("oneOf", [value])
+        return any(len(default) < int(choice.get("minItems", 0)) for choice in choices)
+    if default in (None, "") or isinstance(default, dict):
+        return True
+    lowest: float = value.get("minimum", -math.inf)
+    return isinstance(default, int) and default < lowest
 
 
 @functools.cache
@@ -75,21 +78,34 @@ def descriptions() -> dict[str, dict[str, str]]:
 
 def _description(described: dict[str, dict[str, str]], name: str, field: str) -> str:
     """The description of a field in its section or in the section that it inherits from."""
-    sections = [section.__name__ for section in getattr(models, name).__mro__]
-    return next(described[s][field] for s in sections if field in described.get(s, {}))
-
-
-def schema_text() -> str:
-    """The text of `schemas/homespec-v1.schema.json`."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    lineage = [section.__name__ for section in getattr(models, name).__mro__]
+    return next(described[s][field] for s in lineage if field in described.get(s, {}))
 
 
 def keys_at(path: tuple[str | int, ...]) -> list[str]:
     """The keys that the language knows at a place of the document, in the schema's order."""
-    places = _resolved(json_schema())
+    return list(
+        dict.fromkeys(key for place in _places(path) for key in place.get("properties", ()))
+    )
+
+
+def choices_at(path: tuple[str | int, ...]) -> list[str]:
+    """The words that the language knows at a place, or the kinds where each has a section."""
+    words = [word for place in _places(path) for word in place.get("enum", ())]
+    return words or keys_at(path)
+
+
+def examples_at(path: tuple[str | int, ...]) -> list[Any]:
+    """Values that are usual at a place."""
+    return [example for place in _places(path) for example in place.get("examples", ())]
+
+
+def _places(path: tuple[str | int, ...]) -> list[dict[str, Any]]:
+    """The schemas of a place of the document, one for each form that it may have."""
+    places = [sections()["Spec"]]
     for step in path:
         places = [deeper for place in places for deeper in _steps(place, step)]
-    return list(dict.fromkeys(key for place in places for key in place.get("properties", {})))
+    return places
 
 
 def _steps(place: dict[str, Any], step: str | int) -> list[dict[str, Any]]:
@@ -103,9 +119,11 @@ def _steps(place: dict[str, Any], step: str | int) -> list[dict[str, Any]]:
 def _resolved(place: dict[str, Any]) -> list[dict[str, Any]]:
     """Follow references and alternatives to the schemas that say something themselves."""
     if "$ref" in place:
-        name = place["$ref"].removeprefix("#/$defs/")
-        return _resolved(json_schema()["$defs"][name])
-    alternatives = [*place.get("anyOf", ()), *place.get("oneOf", ())]
-    if "properties" in place:  # the alternatives only say what is required
-        return [place]
-    return [deeper for a in alternatives for deeper in _resolved(a)] or [place]
+        return [sections()[referred(place)]]
+    return [deeper for a in place.get("oneOf", ()) for deeper in _resolved(a)] or [place]
+
+
+def referred(value: dict[str, Any]) -> str:
+    """The section that a reference names."""
+    reference: str = value["$ref"]
+    return reference.removeprefix("#/$defs/")

@@ -89,7 +89,7 @@ class Spec(Model):
 
     homespec: Annotated[Literal[1], BeforeValidator(no_float)]
     """Version of the language."""
-    name: Name
+    name: Name = Field(examples=["my_model"])
     """Name of the model."""
     extends: str = ""
     """Another spec, by its path relative to this one. This one is laid over it, key by key."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from homespec.diagnostics import Finding, rule
-from homespec.diagnostics.suggest import closest, listing
+from homespec.diagnostics.suggest import listing
+from homespec.schema.choice_remedies import choice_remedy
 from homespec.schema.issue import Issue, Path, dotted, shown, type_name
-from homespec.schema.jsonschema import keys_at
+from homespec.schema.key_remedies import key_remedy
+from homespec.schema.numbers import REASONS
+from homespec.schema.value_remedies import value_remedy
 
 
 @rule("HS101", "unknown-key")
@@ -20,16 +22,11 @@ def unknown_key(issue: Issue) -> Iterator[Finding]:
     keep its default, and the model that trains would not be the one that was written.
     """
     parent, key = issue.path[:-1], str(issue.path[-1])
-    known = keys_at(parent)
-    guess = closest(key, known)
-    remedy = f"did you mean `{guess}`?" if guess else f"known here are {listing(known)}"
-    if key == "<<":
-        remedy = "YAML 1.2 has no merge keys: write the keys out, or `extends` another spec"
     yield Finding(
         issue.key_span,
         f"`{key}` is not a key of {_place(parent)}",
         label="unknown key",
-        help=remedy,
+        help=key_remedy(parent, key, issue.value),
     )
 
 
@@ -93,7 +90,7 @@ def wrong_type(issue: Issue) -> Iterator[Finding]:
         issue.span,
         f"`{issue.where}` must be {wanted}, not {found}",
         label=f"expected {wanted}",
-        help=_special(issue) or _retyped(issue.value, wanted, issue.path in REQUIRED),
+        help=value_remedy(issue, wanted),
     )
 
 
@@ -115,67 +112,28 @@ def _shorthand(issue: Issue) -> str | None:
     return None
 
 
-YES_AND_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
-
-
-REQUIRED = [("name",), ("features",), ("tasks",)]
-"""What may be empty but not left out."""
-
-
-def _special(issue: Issue) -> str:
-    """The remedy where the place tells what was meant."""
-    path, value = issue.path, issue.value
-    if path[-1] == "id" and isinstance(value, int):
-        return f"write {{vocab: {value}}} for ids below {value}, or {{buckets: {value}}} to hash"
-    if path == ("tasks",) and isinstance(value, list) and all(isinstance(t, str) for t in value):
-        return f"write {{{', '.join(f'{task}: {{}}' for task in value)}}}"
-    if path[0] == "groups" and len(path) == 2 and isinstance(value, dict):
-        return f"list the names of its members: [{', '.join(map(str, value))}]"
-    if path[0] == "groups" and len(path) == 3 and isinstance(value, dict | list):
-        return "declare this group under `groups:`, too, and put its name here"
-    if path[0] == "groups" and value is None:
-        return "list its members, or remove the group"
-    if path[-1] == "rate" and (match := re.fullmatch(r"\s*([\d.]+)\s*%", str(value))):
-        return f"write a share, {float(match[1]) / 100:g}"
-    if issue.kind in ("int_from_float", "int_type") and isinstance(value, float):
-        return f"write {int(value)}" if value.is_integer() else "write a whole number"
-    if issue.kind == "int_type" and isinstance(value, list) and len(value) == 1:
-        return f"write {value[0]} without brackets"
-    return ""
-
-
-def _retyped(value: Any, wanted: str, required: bool) -> str:
-    """The remedy for the usual slips of type."""
-    if value is None:
-        return "give it a value" + ("" if required else ", or remove the key to take the default")
-    if isinstance(value, str) and wanted.startswith(("an integer", "a number")):
-        if re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value):
-            return f"remove the quotes: {value}"
-        if re.fullmatch(r"[\d_]+", value):
-            return f"write it without underscores: {value.replace('_', '')}"
-    if wanted.startswith("true") and str(value).lower() in YES_AND_NO:
-        word = str(YES_AND_NO[str(value).lower()]).lower()
-        return f"write `{word}`; in YAML 1.2 `{value}` is a string"
-    if wanted == "a list" and not isinstance(value, dict):
-        return f"write it as a list: [{value}]"
-    if wanted == "a string" and not isinstance(value, dict | list):
-        return f'put it in quotes: "{value}"'
-    return f"write {wanted} here"
-
-
 @rule("HS104", "out-of-range")
 def out_of_range(issue: Issue) -> Iterator[Finding]:
     """A number is outside the range that makes sense for it.
 
-    Counts are 0 or more, widths 1 or more, rates lie strictly between 0 and 1, weights are finite
-    and not negative. Upper limits keep a slip of the finger from asking for terabytes.
+    Counts are 0 or more, widths 1 or more, rates between 0 and 1, weights not negative. Upper
+    limits keep a slip of the finger from asking for terabytes. Numbers that enter a loss or a norm
+    must stay well inside of what float32 can hold (homespec's own limits): a rate of 1e-46 or a
+    weight of 1e39 would make the loss infinite, and a weight of 1e-46 would be 0.
     """
     bound = issue.message.removeprefix("Input should be ")
+    for limit in issue.context.values():
+        if isinstance(limit, float):  # pydantic writes 1e-12 out
+            bound = re.sub(r"[\d.e+-]+$", f"{limit:g}", bound)
+    is_percentage = issue.path[-1] == "rate" and 1 < issue.value <= 100
+    why = REASONS.get(str(issue.path[-1]), "")
     yield Finding(
         issue.span,
         f"`{issue.where}` is {shown(issue.value)}; it must be {bound}",
         label=f"must be {bound}",
-        help=f"give a number that is {bound}",
+        help=f"write a share, {issue.value / 100:g}"
+        if is_percentage
+        else f"give a number that is {bound}" + (f": {why}" if why else ""),
     )
 
 
@@ -187,12 +145,11 @@ def unknown_choice(issue: Issue) -> Iterator[Finding]:
     `path` or `own`. The message lists the words of the key at hand.
     """
     choices = re.findall(r"'([^']*)'", str(issue.context.get("expected", "")))
-    guess = closest(str(issue.value), choices)
     yield Finding(
         issue.span,
         f"`{issue.where}` cannot be {shown(issue.value)}",
         label="unknown choice",
-        help=(f"did you mean `{guess}`? " if guess else "") + f"choices are {listing(choices)}",
+        help=choice_remedy(str(issue.path[-1]), issue.value, choices),
     )
 
 
@@ -231,9 +188,19 @@ def wrong_length(issue: Issue) -> Iterator[Finding]:
     bound = f"at least {least}" if least is not None else f"at most {most}"
     things = "characters" if isinstance(issue.value, str) else "entries"
     things = things.replace("entries", "entry") if bound.endswith(" 1") else things
+    label, remedy = "too long", "shorten it"
+    if least is not None:
+        label, remedy = ("too few", "add one") if issue.value else ("empty", _filled(issue))
     yield Finding(
         issue.key_span if not issue.value else issue.span,
         f"`{issue.where}` must have {bound} {things}",
-        label="empty" if not issue.value else "too long",
-        help="add one, or remove the key" if not issue.value else "shorten it",
+        label=label,
+        help=remedy,
     )
+
+
+def _filled(issue: Issue) -> str:
+    """What to write where nothing is; what is required cannot be removed."""
+    if issue.path in (("features",), ("tasks",)):
+        return f"add one: `{EXAMPLES[str(issue.path[0])]}`"
+    return "add one, or remove the key"

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from homespec.schema.base import Model, Name, Width, Widths, check_name, listed
+from homespec.schema.base import Model, Name, Width, Widths, check_name, listed, text_of
 from homespec.schema.embedded import OWNERS, Embedded
+from homespec.schema.numbers import Epsilon, Momentum
 
 EncoderKind = Literal["mean", "din", "dien", "sim", "twin"]
 KINDS: tuple[str, ...] = get_args(EncoderKind)
@@ -43,16 +44,16 @@ class Din(Model):
     softmax: bool = False
     """Whether the weights are normalised to sum up to 1. In the paper they are not, so that the
     strength of an interest counts."""
-    norm_eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    norm_eps: Epsilon = 1e-5
     """Epsilon of DICE."""
-    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    norm_momentum: Momentum = 0.1
     """Momentum of DICE's running statistics."""
 
 
 class Dien(Model):
     """DIEN: a GRU over the events, then one whose steps the candidate's attention scales."""
 
-    width: Width = Field(default=0)
+    width: Width = Field(default=0, examples=[64])
     """Width of the states of both GRUs, and of the output. Default: an event's width."""
 
 
@@ -68,7 +69,7 @@ class Sim(Model):
     """How many events the search keeps at most."""
     heads: Heads = 2
     """Heads of the attention; the output is an event's width for each."""
-    width: Width = Field(default=0)
+    width: Width = Field(default=0, examples=[64])
     """Width of all heads' queries and keys together. Default: the candidate's width, rounded up to
     a multiple of `heads`."""
 
@@ -86,7 +87,7 @@ class Twin(Model):
     """How many events the first stage keeps at most (100 in the paper)."""
     heads: Heads = 4
     """Heads of the attention."""
-    width: Width = Field(default=0)
+    width: Width = Field(default=0, examples=[64])
     """Width of all heads' queries, keys and values together, and of the output. Default: the
     candidate's width, rounded up to a multiple of `heads`."""
 
@@ -149,7 +150,7 @@ class EventField(Embedded):
         return self
 
 
-FieldName = Annotated[Name, BeforeValidator(check_field_name)]
+FieldName = Annotated[Name, BeforeValidator(check_field_name), text_of("FieldName")]
 
 
 class Sequence(Model):
@@ -162,7 +163,7 @@ class Sequence(Model):
         default={}
     )
     """What only events have, by name, each with a table of its own or in the table of a feature."""
-    max_len: Events
+    max_len: Events = Field(examples=[50])
     """How many events are kept, the latest."""
     encoder: Encoder
     """How the events become one vector: `mean`, `din`, `dien`, `sim` or `twin`, or a mapping from

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from homespec.schema.base import Model, Widths, check_label, listed
+from homespec.schema.base import Label, Model, Widths, listed
+from homespec.schema.numbers import Rate, Scale, Weight
 
 
 class Tower(Model):
@@ -25,7 +26,7 @@ class Task(Model):
     """`binary`: a label 0 or 1, the tower puts out its logit. `regression`: a number such as a
     watch time, the tower puts out its estimate in units of `scale`."""
 
-    label: Annotated[str, AfterValidator(check_label)] = ""
+    label: Label = ""
     """A column of 0 and 1, or a comparison such as `play_time_ms >= duration_ms`. Default: the
     task's name. Rows in which it is missing do not count in the task's loss."""
     where: str = ""
@@ -36,11 +37,11 @@ class Task(Model):
     task has no tower and stands in no group."""
     loss: Literal["squared", "absolute", "huber"] = "squared"
     """Loss of a regression, on label and estimate in units of `scale`."""
-    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    scale: Scale = 1.0
     """Unit of a regression: 60000 trains on minutes if the label is in milliseconds."""
-    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    weight: Weight = 1.0
     """Weight of the task's loss in the sum (HOME.md section 6: equal weights)."""
-    rate: Annotated[float, Field(gt=0, lt=1)] = Field(default=None)  # type: ignore[assignment]
+    rate: Rate = Field(default=None, examples=[0.01])  # type: ignore[assignment]
     """Expected share of positive labels. Used by the design lint, and to start the tower's bias at
     the task's log-odds. Default: unknown."""
     tower: Tower = Field(default_factory=Tower.model_construct)

@@ -13,9 +13,9 @@ from homespec.schema.models import Embedded, Sequence, Spec
 class InputTensor:
     """One entry of the dict of features that a model is called with.
 
-    `id`: int64 [B], missing -1. `number`: float [B], missing NaN. `vector`: float [B, width],
-    missing NaN. Where `length` is not 0 the tensor has that many events a row, [B, length], oldest
-    first, then as many missing values as it takes.
+    `id`: int64 [B], missing -1. `number`: float32, float64 or integers [B], missing NaN. `vector`:
+    float [B, width], missing NaN. Where `length` is not 0 the tensor has that many events a row,
+    [B, length], oldest first, then as many missing values as it takes.
     """
 
     name: str
@@ -31,6 +31,10 @@ class InputTensor:
     """Events of a sequence that are kept, the latest; 0 for a single value."""
     vocab: int = 0
     """Ids are 0 to vocab - 1; 0 where any id is hashed, and for what is no id."""
+    buckets: int = 0
+    """Rows that hashed ids share; 0 for what is no hashed id."""
+    table: str = ""
+    """The name of the tensor in whose table values are looked up; "" for vectors."""
 
 
 def input_tensors(spec: Spec) -> tuple[InputTensor, ...]:
@@ -50,10 +54,14 @@ def event_column(name: str, sequence: Sequence, field: str) -> str:
 
 def event_values(spec: Spec, sequence: Sequence, field: str) -> Embedded:
     """What says how values of a field become rows: the feature, or the field, with the table."""
+    table = event_table(spec, sequence, field)
+    return spec.features[table] if table else sequence.with_[field]
+
+
+def event_table(spec: Spec, sequence: Sequence, field: str) -> str:
+    """The feature in whose table a field is looked up; "" if the field has a table of its own."""
     own = sequence.with_.get(field)
-    if own is None:
-        return spec.features[spec.owner(field)]
-    return spec.features[own.table] if own.table else own
+    return spec.owner(field) if own is None else own.table
 
 
 def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
@@ -68,17 +76,18 @@ def _tensor(spec: Spec, name: str) -> InputTensor:
     column, owner = spec.features[name].column, spec.features[spec.owner(name)]
     if owner.kind == "dense":
         return InputTensor(name, name, column, "vector", width=owner.dense)
-    return _looked_up(owner, name, name, column)
+    return _looked_up(owner, InputTensor(name, name, column, "number", table=spec.owner(name)))
 
 
-def _looked_up(owner: Embedded, name: str, feature: str, column: str) -> InputTensor:
+def _looked_up(owner: Embedded, number: InputTensor) -> InputTensor:
     if owner.is_id:
-        return InputTensor(name, feature, column, "id", vocab=owner.id.vocab)
-    return InputTensor(name, feature, column, "number")
+        return replace(number, kind="id", vocab=owner.id.vocab, buckets=owner.id.buckets)
+    return number
 
 
 def _events(spec: Spec, name: str, sequence: Sequence) -> Iterator[InputTensor]:
     for field in sequence.fields:
         key, column = event_key(name, field), event_column(name, sequence, field)
-        like = _looked_up(event_values(spec, sequence, field), key, name, column)
-        yield replace(like, length=sequence.max_len)
+        table = event_table(spec, sequence, field) or key
+        number = InputTensor(key, name, column, "number", length=sequence.max_len, table=table)
+        yield _looked_up(event_values(spec, sequence, field), number)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from homespec.diagnostics import Diagnostic
+from homespec.schema.gate_rules import home_of_one_layer
 from homespec.schema.models import Spec
 from homespec.source import Document
 
 
 def validate(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
-    """The Spec of a document, or every violation of the schema at once."""
+    """The Spec of a document with its warnings, or every violation of the schema at once."""
     try:
-        return Spec.model_validate(document.data), []
+        spec = Spec.model_validate(document.data)
     except ValidationError as failure:
         from homespec.schema.violations import violations  # a sound spec is faster without
 
         return None, violations(document, failure.errors(include_url=False))
+    return spec, home_of_one_layer(spec, document)

@@ -8,11 +8,10 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from homespec.diagnostics import Diagnostic
-from homespec.diagnostics.suggest import closest
-from homespec.schema import entry_rules, rules, sequence_rules
+from homespec.schema import entry_rules, gate_rules, rules, sequence_rules
 from homespec.schema.indentation import indentation_slips
 from homespec.schema.issue import Issue
-from homespec.schema.jsonschema import keys_at
+from homespec.schema.key_remedies import meant_key
 from homespec.source import Document
 
 MOST = 200
@@ -27,6 +26,7 @@ RULE_OF: dict[str, Callable[[Issue], list[Diagnostic]]] = {
     "less_than": rules.out_of_range,
     "less_than_equal": rules.out_of_range,
     "finite_number": rules.out_of_range,
+    "tiny_weight": rules.out_of_range,
     "too_short": rules.wrong_length,
     "too_long": rules.wrong_length,
     "string_too_short": rules.wrong_length,
@@ -39,6 +39,8 @@ RULE_OF: dict[str, Callable[[Issue], list[Diagnostic]]] = {
     "dense_only": entry_rules.dense_only,
     "id_kind": entry_rules.id_kind,
     "not_increasing": entry_rules.not_increasing,
+    "empty_gate": gate_rules.empty_gate,
+    "boundary_size": entry_rules.boundary_size,
     "encoder_kind": sequence_rules.encoder_kind,
     "search_by": sequence_rules.search_by,
     "sequence_column": sequence_rules.sequence_column,
@@ -64,8 +66,7 @@ def _without_misspelt(document: Document, errors: list[ErrorDetails]) -> list[Er
     for error in errors:
         if error["type"] == "extra_forbidden":
             *parent, key = error["loc"]
-            guess = closest(str(key), keys_at(document.existing(tuple(parent))))
-            meant.add((*parent, guess))
+            meant.add((*parent, meant_key(document.existing(tuple(parent)), str(key))))
     return [e for e in errors if e["type"] != "missing" or e["loc"] not in meant]
 
 

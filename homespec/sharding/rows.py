@@ -127,20 +127,20 @@ class Rows(nn.Module):
 class Finder(nn.Module):
     """Raw values of any shape -> rows of a table, by the generated function."""
 
-    boundaries: Tensor
-
     def __init__(self, code: ModuleType, feature: Feature, boundaries: tuple[float, ...]) -> None:
         super().__init__()
+        self.cuts: Any = None  # the generated `Exact`
         if feature.source == "bucketize":
             self.find = code.bucket_rows
-            exact = torch.tensor(boundaries, dtype=torch.float64)
-            self.register_buffer("boundaries", exact, persistent=False)
+            self.cuts = code.Exact()
+            self.cuts.constant("boundaries", boundaries, torch.float64)
+            self.cuts.constant("rounded", boundaries, torch.float32)
         else:
             self.find = code.hash_rows if feature.hashed else code.known_rows
         self.known = feature.rows - 1
 
     def forward(self, values: Tensor) -> Tensor:
         """Values -> rows, int64 of their shape; row 0 is for missing ones."""
-        by = getattr(self, "boundaries", self.known)
-        rows: Tensor = self.find(values, by)
+        by = (self.known,) if self.cuts is None else (self.cuts.boundaries, self.cuts.rounded)
+        rows: Tensor = self.find(values, *by)
         return rows

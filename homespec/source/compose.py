@@ -13,31 +13,53 @@ from homespec.source import compose_rules as rules
 from homespec.source.document import Document
 from homespec.source.flags import with_flags
 from homespec.source.merge import merged
-from homespec.source.reading import read
+from homespec.source.reading import read, unread
+from homespec.source.roots import base_of, from_here, is_yaml, leads_out, real, roots_of, shown_base
+from homespec.source.rules import beginning
 
 MAX_CHAIN = 8
-SUFFIXES = (".yaml", ".yml")
 
 
-def compose(document: Document, flags: Iterable[str] = ()) -> Document:
+def read_spec(
+    path: str | os.PathLike[str], flags: Iterable[str] = (), folders: Iterable[str] = ()
+) -> Document:
+    """The document of a file, composed; a link that leads out of its repository is not read.
+
+    `folders` are further ones that files may be read from.
+    """
+    file, folders = os.fspath(path), tuple(folders)
+    if leads_out(file, folders):
+        return unread(file, rules.link_outside(beginning(file)))
+    return compose(read(file), flags, folders)
+
+
+def compose(document: Document, flags: Iterable[str] = (), folders: Iterable[str] = ()) -> Document:
     """The document laid over what it extends, and `--set` flags laid over both.
 
     What is wrong with a base is a diagnostic of the whole. Raises ValueError for a flag that has no
     form `PATH=VALUE`.
     """
-    return with_flags(_extended(document, [_identity(document.file)]), tuple(flags))
+    way = _Way((real(document.file),), roots_of(document.file, folders))
+    return with_flags(_extended(document, way), tuple(flags))
 
 
-def _identity(file: str) -> str:
-    return os.path.realpath(file)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Way:
+    """The files on the way to a document, itself included, and the folders of its bases."""
+
+    chain: tuple[str, ...]
+    roots: tuple[str, ...]
+
+    def to(self, place: str) -> _Way:
+        """The way on to a base."""
+        return _Way((*self.chain, place), self.roots)
 
 
-def _extended(document: Document, chain: list[str]) -> Document:
-    """`chain` are the files on the way to this document, itself included."""
+def _extended(document: Document, way: _Way) -> Document:
     name = (document.data or {}).get("extends")
     if not isinstance(name, str):  # absent, or the schema says that it is no text
         return document
-    found, base = _base(document, name, chain)
+    found, base = _base(document, name, way)
     if base is None or base.data is None or document.data is None:
         below = [_extends_here(document, d) for d in base.diagnostics] if base else []
         diagnostics = (*document.diagnostics, *found, *below)
@@ -50,33 +72,27 @@ def _extended(document: Document, chain: list[str]) -> Document:
     return dataclasses.replace(document, data=data, root=root, diagnostics=warnings, bases=bases)
 
 
-def _base(
-    document: Document, name: str, chain: list[str]
-) -> tuple[list[Diagnostic], Document | None]:
+def _base(document: Document, name: str, way: _Way) -> tuple[list[Diagnostic], Document | None]:
     """The base, composed itself; or why there is none."""
     span = document.span(("extends",))
     reason, remedy = _refusal(name)
     if reason:
         return rules.bad_base(span, name, reason, remedy), None
-    path = os.path.normpath(os.path.join(os.path.dirname(document.file), name))  # noqa: PTH118, PTH120
-    real = _identity(path)
-    if not real.endswith(SUFFIXES):
-        reason, remedy = "it is a link to another kind of file", "name the YAML file itself"
-        return rules.bad_base(span, name, reason, remedy), None
-    if real in chain:
-        files = [os.path.relpath(file) for file in (*chain[chain.index(real) :], real)]
+    place = base_of(document.file, name, way.roots)
+    if place is None:
+        return rules.base_outside(span, name), None
+    if place in way.chain:
+        files = [from_here(file) for file in (*way.chain[way.chain.index(place) :], place)]
         return rules.extends_cycle(span, files), None
-    if len(chain) >= MAX_CHAIN:
-        reason = f"the chain of bases is longer than {MAX_CHAIN} files"
-        return rules.bad_base(span, name, reason, "merge some of them"), None
-    if os.path.exists(real) and not os.path.isfile(real):  # noqa: PTH110, PTH113  # a pipe would wait
-        return rules.bad_base(span, name, "it is no regular file", "name a YAML file"), None
-    base = read(path)
+    reason, remedy = _unfit(place, way)
+    if reason:
+        return rules.bad_base(span, name, reason, remedy), None
+    base = read(shown_base(document.file, name, place), place)
     for diagnostic in base.diagnostics:
         if diagnostic.rule.code == "HS001":
             reason = diagnostic.message.partition(": ")[2]
             return rules.bad_base(span, name, reason, _relative(diagnostic.help, document)), None
-    base = _extended(base, [*chain, real])
+    base = _extended(base, way.to(place))
     versions = [d.data.get("homespec") for d in (base, document) if d.data]
     if None not in versions and len(set(map(repr, versions))) > 1:
         reason = f"it is written in version {versions[0]} of the language"
@@ -84,12 +100,23 @@ def _base(
     return [], base
 
 
+def _unfit(place: str, way: _Way) -> tuple[str, str]:
+    """Why a file below the root is no base, and what to do."""
+    if not is_yaml(place):
+        return "it is a link to another kind of file", "name the YAML file itself"
+    if len(way.chain) >= MAX_CHAIN:
+        return f"the chain of bases is longer than {MAX_CHAIN} files", "merge some of them"
+    if os.path.exists(place) and not os.path.isfile(place):  # noqa: PTH110, PTH113  # a pipe would wait
+        return "it is no regular file", "name a YAML file"
+    return "", ""
+
+
 def _relative(remedy: str, document: Document) -> str:
     """`did you mean ...?` with the path as the document would write it."""
     match = re.fullmatch(r"did you mean `(.*)`\?", remedy)
-    if not match or _identity(match[1]) == _identity(document.file):
+    if not match or real(match[1]) == real(document.file):
         return ""
-    here = os.path.dirname(document.file) or "."  # noqa: PTH120
+    here = os.path.dirname(real(document.file))  # noqa: PTH120
     return f"did you mean `{os.path.relpath(match[1], here)}`?"
 
 
@@ -99,7 +126,7 @@ def _refusal(name: str) -> tuple[str, str]:
         return "its name has characters that names of specs do not have", "use letters and `/`"
     if Path(name).is_absolute():
         return "its path is absolute", "name it relative to this file, such as `../base.yaml`"
-    if not name.endswith(SUFFIXES):
+    if not is_yaml(name):
         return "a base is a .yaml or .yml file", "name the spec that this one changes"
     return "", ""
 

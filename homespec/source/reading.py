@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import stat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ from homespec.source.comments import comments
 from homespec.source.document import Document, Node, Value
 from homespec.source.events import events
 from homespec.source.lines import Lines
+from homespec.source.roots import is_yaml
 from homespec.source.scalars import kind
 from homespec.source.walk import MAX_FINDINGS, Built, Walk
 
@@ -28,45 +30,71 @@ FORBIDDEN = re.compile(
 )
 """Controls, half characters, line breaks that not all programs see, marks that reorder text."""
 
+OWN_STREAM = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/self/fd/[0-9]+")
+KINDS = (
+    (stat.S_ISFIFO, "it is a pipe"),
+    (stat.S_ISSOCK, "it is a socket"),
+    (stat.S_ISCHR, "it is a device"),
+    (stat.S_ISBLK, "it is a device"),
+)
 
-def read(path: str | os.PathLike[str]) -> Document:
-    """The document in a file; whatever is wrong with the file is a diagnostic of it."""
+
+def read(path: str | os.PathLike[str], place: str | None = None) -> Document:
+    """The document in a file; whatever is wrong with the file is a diagnostic of it.
+
+    `place` is where the file is, if `path` only names it in messages.
+    """
     file = os.fspath(path)
     try:
-        if Path(file).is_fifo() and not file.startswith(("/dev/", "/proc/")):  # it may never end
-            return _failed(file, rules.unreadable_file(file, "it is a pipe", "pass a file, or -"))
-        with Path(file).open("rb") as stream:
+        if endless := _endless(place or file):
+            return unread(file, rules.unreadable_file(file, endless, "pass a file, or -"))
+        with Path(place or file).open("rb") as stream:
             return read_stream(stream, file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return _failed(file, rules.unreadable_file(file, reason, _remedy(file, error)))
+        return unread(file, rules.unreadable_file(file, reason, _remedy(file, error)))
+
+
+def _endless(file: str) -> str:
+    """Why a file must not be opened: reading it may wait, or do something, for ever.
+
+    What the shell hands over, as in `validate <(command)`, is like stdin.
+    """
+    mode = os.stat(file).st_mode  # noqa: PTH116  # keeps the path as it was given
+    if OWN_STREAM.fullmatch(file) and not stat.S_ISBLK(mode):
+        return ""
+    return next((said for is_kind, said in KINDS if is_kind(mode)), "")
 
 
 def read_stream(stream: BinaryIO, name: str) -> Document:
     """The document in a binary stream, of which at most 1 MiB is read."""
-    raw = stream.read(MAX_BYTES + 1)
+    try:
+        raw = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = str(error.strerror or error)
+        return unread(name, rules.unreadable_file(name, reason, "pass a file"))
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return _failed(name, rules.not_text(name, "it is UTF-16", "save it as UTF-8"))
+        return unread(name, rules.not_text(name, "it is UTF-16", "save it as UTF-8"))
     if (at := raw.find(b"\0")) >= 0:
         found = f"byte {at} is NUL, as in binary files"
-        return _failed(name, rules.not_text(name, found, "pass the spec's YAML file"))
+        return unread(name, rules.not_text(name, found, "pass the spec's YAML file"))
     if len(raw) > MAX_BYTES:
-        return _failed(name, rules.too_large(rules.beginning(name), "the file", "1 MiB"))
+        return unread(name, rules.too_large(rules.beginning(name), "the file", "1 MiB"))
     try:
         return parse(raw.decode("utf-8"), name)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         found = f"byte 0x{raw[error.start]:02x} in line {line} is no character"
-        return _failed(name, rules.not_text(name, found, "save the file as UTF-8"))
+        return unread(name, rules.not_text(name, found, "save the file as UTF-8"))
 
 
 def parse(text: str, name: str = "<text>") -> Document:
     """The document in `text`; `name` stands for the file in diagnostics."""
     if len(text) > MAX_BYTES:
-        return _failed(name, rules.too_large(rules.beginning(name), "the text", "1 MiB"))
+        return unread(name, rules.too_large(rules.beginning(name), "the text", "1 MiB"))
     lines = Lines(name, text.removeprefix("\ufeff"))
     if forbidden := _forbidden_characters(lines):
-        return _failed(name, forbidden, lines)
+        return unread(name, forbidden, lines)
     walk = Walk(lines)
     try:
         walk.run(events(lines.text))
@@ -101,7 +129,8 @@ def _has_error(diagnostics: list[Diagnostic]) -> bool:
     return any(d.rule.severity is Severity.ERROR for d in diagnostics)
 
 
-def _failed(name: str, found: list[Diagnostic], lines: Lines | None = None) -> Document:
+def unread(name: str, found: list[Diagnostic], lines: Lines | None = None) -> Document:
+    """The document of a file that is not read, or not further, and why."""
     lines = lines or Lines(name, "")
     return Document(lines, None, Node.at(lines, 0, 0), (), tuple(found))
 
@@ -135,10 +164,12 @@ def _remedy(file: str, error: Exception) -> str:
         return "name a file in it"
     if not isinstance(error, FileNotFoundError):
         return ""
+    if file.startswith("~"):
+        return "`~` is for shells: in Python write os.path.expanduser(path)"
     folder, name = os.path.split(file)
     try:
         with os.scandir(folder or ".") as entries:
-            names = [entry.name for entry in entries if entry.name.endswith((".yaml", ".yml"))]
+            names = [entry.name for entry in entries if is_yaml(entry.name)]
     except OSError:
         return f"there is no folder `{folder}`"
     guess = closest(name, sorted(names))

@@ -17,7 +17,8 @@ def beginning(file: str) -> Span:
 def unreadable_file(file: str, reason: str, remedy: str = "") -> Iterator[Finding]:
     """A file cannot be read.
 
-    It does not exist, is a folder, or this user has no permission to read it. Nothing in it
+    It does not exist, is a folder, or this user has no permission to read it. Pipes, sockets and
+    devices are not opened, since reading them may never end; `-` reads stdin. Nothing in the file
     was checked, so the run counts as failed. Check the path for typing mistakes and the file's
     permissions (`ls -l`); in CI, check that the file is committed and the working directory is
     the one that you mean.

@@ -233,7 +233,7 @@ class Walk:
     def _check_key(self, parent: Open, key: Built, plain: bool) -> None:
         node = key.node
         if not isinstance(key.value, str):
-            if not key.unknown:
+            if not key.unknown and not _is_later_group(key, self.lines):
                 span = self._span(node.start, node.end)
                 self.diagnostics += yaml_rules.key_not_string(span, *_odd_key(key, self.lines))
             return
@@ -307,4 +307,30 @@ def _odd_key(key: Built, lines: Lines) -> tuple[str, str]:
         return kind(key.value), remedy
     if not written:
         return "empty", "write a name before the colon"
+    if number := _number_with_commas(key, lines):
+        return kind(key.value), f"write {number}: a comma ends a value"
+    if isinstance(key.value, int | float) and not isinstance(key.value, bool):
+        name = re.sub(r"\W", "_", f"n{written}", flags=re.ASCII)
+        return kind(key.value), f"names begin with a letter: write `{name}`"
     return kind(key.value), f'to use it as a name, quote it: "{written}"'
+
+
+BEFORE, AFTER = re.compile(r"([0-9]{1,3}(?:,[0-9]{3})*),$"), re.compile(r"(?:,[0-9]{3})*(?![0-9])")
+LONGEST_NUMBER = 40
+
+
+def _number_with_commas(key: Built, lines: Lines) -> str:
+    """`1000000` where the key is the `000` of `1,000,000`, which YAML takes for several entries."""
+    start, end = key.node.start, key.node.end
+    before = BEFORE.search(lines.text[max(0, start - LONGEST_NUMBER) : start])
+    after = AFTER.match(lines.text[end : end + LONGEST_NUMBER])
+    if before is None or after is None or not re.fullmatch("[0-9]{3}", lines.text[start:end]):
+        return ""
+    return f"{before[1]}{lines.text[start:end]}{after[0]}".replace(",", "")
+
+
+def _is_later_group(key: Built, lines: Lines) -> bool:
+    """Whether the key is the second `000` of such a number, which the first one speaks for."""
+    start = key.node.start
+    before = BEFORE.search(lines.text[max(0, start - LONGEST_NUMBER) : start])
+    return bool(before and "," in before[1] and _number_with_commas(key, lines))

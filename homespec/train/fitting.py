@@ -45,6 +45,18 @@ def set_fitted(
     code.set_boundaries(model, found.values)
     names = ", ".join(found.features)
     say(f"boundaries of {names} are fitted to {found.rows:,} rows and kept in {FILE}")
+    for line in few(found):
+        say(line)
+
+
+def few(found: Boundaries) -> Iterator[str]:
+    """What there is to say of boundaries fewer than half of which differ."""
+    for name, fitted in found.features.items():
+        if 2 * fitted.distinct < len(fitted.boundaries):
+            yield (
+                f"only {fitted.distinct} of the {len(fitted.boundaries)} boundaries of {name}"
+                " differ, since many rows hold the same number"
+            )
 
 
 def check_fitted(model: nn.Module, code: ModuleType, spec: Spec, out: Path) -> None:
@@ -76,7 +88,7 @@ def _batches(spec: Spec, part: Part) -> Iterator[Columns]:
         return
     plan = Plan(tensors, {}, frozenset())
     source = part.source
-    reader = Reader(source.chunks, source.schema(plan.wanted))
+    reader = Reader(source.chunks, source.schema(plan.wanted, plan.exact))
     for low in range(0, source.rows, SLAB_ROWS):
         table = reader.table(low, min(low + SLAB_ROWS, source.rows))
         try:

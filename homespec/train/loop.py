@@ -24,6 +24,7 @@ from homespec.train.losses import Losses
 from homespec.train.ranks import average_statistics, ranks
 from homespec.train.rows import Rows
 from homespec.train.settings import Settings
+from homespec.writing import replacing
 
 CHECK_EVERY = 50
 """Steps between looks at the losses: each look waits for the device."""
@@ -132,7 +133,7 @@ class Training(lightning.LightningModule):
         )
 
     def _list_rows(self, path: Path, batch: int, rank: int) -> None:
-        with writing(path), path.open("w", newline="") as file:
+        with writing(path), replacing(path) as (new,), new.open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["file", "row"])
             table.writerows(self.rows.of_batch(self.at.epoch, batch, rank, ranks()))

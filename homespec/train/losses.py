@@ -12,7 +12,7 @@ from torch import Tensor
 
 from homespec.train.checkpoint import sync, writing
 from homespec.train.ranks import gathered, rank
-from homespec.writing import replacing
+from homespec.writing import appending, replacing
 
 FILE = "losses.csv"
 
@@ -63,7 +63,7 @@ class Losses:
         for losses in losses_ST.tolist():
             self._step += 1
             lines.append(_line([self._step, *(f"{loss:.6g}" for loss in losses)]))
-        with writing(self.path), self.path.open("a", newline="") as file:
+        with writing(self.path), appending(self.path) as file:
             file.write("".join(lines))
 
     def sync(self) -> None:

@@ -45,8 +45,13 @@ class Fitted:
     known: int
     """Rows, or events, with a finite number; infinite ones are left out as missing ones are."""
     boundaries: tuple[float, ...]
-    """Ascending, `quantiles` - 1 numbers of the data. Where many rows have the same number,
-    neighbours are equal and the bucket between them stays empty."""
+    """Ascending, `quantiles` - 1 numbers of the data, as float64. Where many rows have the same
+    number, neighbours are equal and the bucket between them stays empty."""
+
+    @property
+    def distinct(self) -> int:
+        """How many of the boundaries differ."""
+        return len(set(self.boundaries))
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,7 @@ def fit(batches: Iterable[Columns], spec: Spec, *, cap: int = CAP, seed: int = 0
     rows = 0
     for columns in batches:
         for name, fit_ in wanted.items():
-            samples[name].add(_numbers(columns, name, fit_))
+            samples[name].add(numbers_of(columns, name, fit_))
         rows += max((len(columns[name]) for name in samples), default=0)
     features = {}
     for name, (column, quantiles, _) in wanted.items():
@@ -156,7 +161,7 @@ def fit(batches: Iterable[Columns], spec: Spec, *, cap: int = CAP, seed: int = 0
     return Boundaries(rows, features)
 
 
-def _numbers(columns: Columns, name: str, fit_: Asked) -> Array:
+def numbers_of(columns: Columns, name: str, fit_: Asked) -> Array:
     """The numbers of a column, one after the other; of events only those that are there."""
     for each in (name, *([fit_.first] if fit_.first else ())):
         if each not in columns:
@@ -168,9 +173,13 @@ def _numbers(columns: Columns, name: str, fit_: Asked) -> Array:
 
 
 def cut(numbers: Array, quantiles: int) -> tuple[float, ...]:
-    """The boundaries of so many buckets of about equally many of the numbers [N], N > 0."""
+    """The boundaries of so many buckets of about equally many of the numbers [N], N > 0.
+
+    A float32 number is written as the shortest decimal that is this number in float32: 0.35, not
+    0.3499999940395355. float64 numbers of the same column then have the same buckets.
+    """
     at = np.arange(1, quantiles) * len(numbers) // quantiles
-    return tuple(np.sort(numbers)[at].astype(float).tolist())
+    return tuple(float(str(number)) for number in np.sort(numbers)[at])
 
 
 class Sample:
@@ -179,13 +188,14 @@ class Sample:
     def __init__(self, name: str, cap: int, seed: int) -> None:
         """The draws depend on the seed and the feature's name alone."""
         self.cap, self.seen = cap, 0
-        self._kept = np.empty(0)
+        self._kept = np.empty(0, np.float32)  # until a number is of another type
         self._parts: list[Array] = []
         self._random = np.random.default_rng([seed, zlib.crc32(name.encode())])
 
     def add(self, numbers: Array) -> None:
         """Take numbers [N] in; what is not finite is left out."""
-        found = np.asarray(numbers, np.float64).ravel()
+        found = np.asarray(numbers).ravel()
+        found = found if found.dtype == np.float32 else found.astype(np.float64)
         found = found[np.isfinite(found)]
         room = max(0, self.cap - self.seen)
         if room:
@@ -197,7 +207,7 @@ class Sample:
 
     def _replace(self, later: Array) -> None:
         """Number i, from 0, takes the place of one of those kept with probability cap / (i + 1)."""
-        kept = self.numbers
+        kept = self._kept = self.numbers.astype(np.result_type(self.numbers, later), copy=False)
         counts = self.seen + 1 + np.arange(len(later))
         places = (self._random.random(len(later)) * counts).astype(np.int64)
         taken = places < self.cap

@@ -89,7 +89,8 @@ class Rows:
                 f" {settings.batch_size}: give a smaller --batch-size{or_more}"
             )
         for part, users in ((rows.train, None), (rows.valid, settings.gauc_by)):
-            part.source.schema(Plan.of(spec, users).wanted)
+            plan = Plan.of(spec, users)
+            part.source.schema(plan.wanted, plan.exact)
         return rows
 
     def _first(self) -> Rows:

@@ -20,6 +20,15 @@ CHOICES = {
     "precision": ("float32", "bf16"),
 }
 
+RANGES = {
+    "lr": (1e-12, 1000),
+    "table_lr": (1e-12, 1000),
+    "weight_decay": (0, 1000),
+    "clip": (1e-9, 1_000_000_000),
+}
+"""What these settings may be, inside of what float32 can hold: a smaller rate changes no weight, a
+greater one makes weights infinite at the first step. homespec's own limits."""
+
 CHOSEN = ("compile", "merge_tables")
 """What a run chooses by itself where it is None."""
 
@@ -28,7 +37,7 @@ CHOSEN = ("compile", "merge_tables")
 class Settings:
     """How to train. The flags of `homespec train` have the same names and say more.
 
-    Raises ValueError for a word that is none of CHOICES.
+    Raises ValueError for a word that is none of CHOICES and a number outside of RANGES.
     """
 
     epochs: int = 1
@@ -74,6 +83,10 @@ class Settings:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not {' or '.join(choices)}")
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ValueError(f"{name} is {value}, not in the range {least:g} to {most:g}")
 
 
 FIXED = (

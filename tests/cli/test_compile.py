@@ -183,3 +183,16 @@ def test_a_dash_becomes_an_underscore(project: Path) -> None:
 def test_check_diff_and_stdout_exclude_each_other(project: Path) -> None:
     with pytest.raises(Exception, match="exclude each other"):
         code(run("--check", "--diff", "specs"))
+
+
+def test_a_link_in_the_place_of_a_generated_file(project: Path) -> None:
+    """Nothing is written through it, and what it leads to is not shown."""
+    (project / "secret").write_text("password\n")
+    (project / "generated").mkdir()
+    (project / "generated/small.py").symlink_to("../secret")
+    with pytest.raises(Exception, match=r"small\.py is a link; remove it"):
+        code(run("specs"))
+    assert "password" not in run("--diff", "specs").output
+    assert "generated/small.py is a link" in run("--check", "specs").output
+    assert (project / "generated/small.py").is_symlink()
+    assert (project / "secret").read_text() == "password\n"

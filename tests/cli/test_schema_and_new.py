@@ -14,7 +14,7 @@ import homespec
 from homespec.cli.compile import compile as compile_command
 from homespec.cli.new import new
 from homespec.cli.schema import schema
-from homespec.schema.jsonschema import json_schema
+from homespec.schema.editor import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
@@ -78,12 +78,35 @@ def test_schema_is_written_and_checked(tmp_path: Path) -> None:
 
 def test_new_writes_a_spec_that_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(new, "feed").output.startswith("wrote specs/feed.yaml. Next:\n")
+    output = run(new, "feed").output
+    assert output.startswith("wrote specs/feed.yaml, and schemas/homespec-v1.schema.json, with")
     assert homespec.validate("specs/feed.yaml").diagnostics == ()
     assert homespec.load("specs/feed.yaml").name == "feed"
     with pytest.raises(Exception, match="is there already"):
         raise run(new, "feed").exception  # type: ignore[misc]
     assert run(new, "feed", "--force").return_value == 0
+
+
+def test_new_writes_the_schema_that_its_first_line_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(new, "feed")
+    first = (tmp_path / "specs/feed.yaml").read_text().splitlines()[0]
+    named = tmp_path / "specs" / first.partition("$schema=")[2]
+    assert json.loads(named.read_text()) == json_schema()
+    assert run(schema, "--check").return_value == 0
+
+
+def test_new_leaves_a_schema_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "schemas").mkdir()
+    file = tmp_path / "schemas/homespec-v1.schema.json"
+    file.write_text("{}")
+    result = run(new, "feed")
+    assert "homespec-v1.schema.json is stale: `homespec schema -o schemas/" in result.output
+    assert "wrote specs/feed.yaml. Next:\n" in result.output
+    assert file.read_text() == "{}"
 
 
 @pytest.mark.parametrize("name", ["../evil", "a b", "class", "", "ünicode"])

@@ -118,3 +118,25 @@ def test_formats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     assert validate("bad.yaml")[1].stdout.startswith("::error file=bad.yaml,")
     assert validate("bad.yaml", "--format", "full")[1].stdout.startswith("error[HS")
+
+
+NOTED = GOOD + "family: mmoe\n"
+
+
+def test_notes_are_listed_and_never_fail(here: Path) -> None:
+    (here / "noted.yaml").write_text(NOTED)
+    code, result = validate("noted.yaml", "--strict")
+    assert code == 0
+    assert result.stdout.startswith("note[HS415] published-experts: ")
+    assert result.stdout.endswith("\n1 note in 1 file\n")
+    assert result.stderr == ""
+    code, result = validate("noted.yaml", "warned.yaml", "--strict")
+    assert (code, result.stdout.splitlines()[-1]) == (1, "1 warning, 1 note in 2 files")
+
+
+def test_notes_are_not_repeated_by_other_verbs(here: Path) -> None:
+    (here / "noted.yaml").write_text(NOTED)
+    result = CliRunner().invoke(cli, ["show", "noted.yaml"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    result = CliRunner().invoke(cli, ["compile", "noted.yaml", "--stdout"])
+    assert "HS415" not in result.output

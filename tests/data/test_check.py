@@ -101,6 +101,12 @@ CASES = {
     "HS511": Case({}, "the rate of `buy` is 0.", 11, valid={"amount": BASE["amount"] > 1}),
     "HS512": Case({}, "200 of 1,000 (20%) ids of `user` do not occur in", 4,
                   valid={"user": some("user", 200, "new")}),
+    "HS514": Case({"user": np.arange(ROWS) % 50 * 1000 + 7},
+                  "50 ids of `user` use 1 of 1,000 rows; 50 share a row with another id", 4),
+    "HS515": Case({"user": [f"u{i}" for i in range(ROWS // 2)] * 2},
+                  "199 of 500 (40%) ids of `user` share a row with another id: they use 392 of", 4),
+    "HS516": Case({"minutes": BASE["minutes"] * 60_000},
+                  "`minutes` is 3e+04 on average and spreads by 1.7e+04, in units of its", 12),
 }  # fmt: skip
 CASES["HS507"].changes["seconds"] = [None] * 501 + list(BASE["seconds"])[501:]
 CASES["HS507"].message = "`seconds` is missing in 501 of 1,000 (50%) rows"
@@ -140,7 +146,8 @@ def test_nothing_to_say(tmp_path: Path) -> None:
 
 def test_every_rule_of_data_is_tested() -> None:
     of_data = {code for code in all_rules() if code.startswith("HS5")}
-    assert of_data == CASES.keys() | {"HS510", "HS513"}
+    elsewhere = {"HS510", "HS513", "HS517", "HS518", "HS519"}
+    assert of_data == CASES.keys() | elsewhere
 
 
 def test_repeated_rows(tmp_path: Path) -> None:
@@ -234,7 +241,8 @@ def test_measures_do_not_depend_on_slabs(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(profiles, "SLAB_ROWS", 77)
     parts = numbers(measured(tmp_path, train).train)
     for one, other in zip(parts[3], whole[3], strict=True):
-        assert one.pop("total") == pytest.approx(other.pop("total"))
+        for sum_ in ("total", "squares"):
+            assert one.pop(sum_) == pytest.approx(other.pop(sum_))
     assert parts == whole
 
 
@@ -290,8 +298,9 @@ def test_command(folder: Path) -> None:
     assert "warning[HS504] unknown-ids: valid.parquet: 20 of 1,000 (2.0%) ids of `tab`" in printed
     assert " --> s.yaml:5:21\n" in printed
     assert printed.endswith("1 warning in 1 file\n")
-    rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:3] == "  t"}
-    assert rows["tab"] == ["id", "0.00%", "0.00%", "5", "2.00%", "0", "to", "4"]
+    rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:2] == "  "}
+    assert rows["user"] == ["id", "0.00%", "0.00%", "50", "50", "0.00%", "–"]
+    assert rows["tab"] == ["id", "0.00%", "0.00%", "5", "–", "2.00%", "0", "to", "4"]
     assert invoke("s.yaml", ".", "--strict")[0] == 1
     code, printed = invoke("s.yaml", "train.parquet", "--strict")
     assert code == 0

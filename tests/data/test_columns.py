@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,10 @@ NUMBER = "bucketize: [1, 2], dim: 4"
 
 @pytest.mark.parametrize("values", [[1, None, -3], [1.0, NAN, -3.0], pa.array([1.0, None, -3.0])])
 def test_numbers(parquet: Write, values: Any) -> None:
+    """In float64, and in float32 where the column is (`test_precision.py`)."""
     found = read_one(parquet, NUMBER, values)
-    assert found.dtype == torch.float32
-    assert torch.equal(found.nan_to_num(99), torch.tensor([1.0, 99, -3]))
+    assert found.dtype == torch.float64
+    assert found.nan_to_num(99).tolist() == [1, 99, -3]
 
 
 def test_text_is_no_number(parquet: Write) -> None:
@@ -128,6 +130,52 @@ def test_vectors_of_another_length(parquet: Write) -> None:
         read_one(parquet, "dense: 2", [[1, 2], [1, 2, 3]])
     with pytest.raises(DataError, match="is int64, not lists of 2 numbers"):
         read_one(parquet, "dense: 2", [1])
+
+
+PLAIN = [
+    *((kind, [3, None, 1], [3, 99, 1]) for kind in (pa.int8(), pa.int64(), pa.uint32())),
+    (pa.uint64(), [2**63, None, 1], [2.0**63, 99, 1]),
+    *((kind, [0.5, NAN, None, -2], [0.5, 99, 99, -2]) for kind in (pa.float16(), pa.float32())),
+    (pa.float64(), [0.1, NAN, None], [0.1, 99, 99]),
+    (pa.decimal128(5, 2), [Decimal("1.25"), None], [1.25, 99]),
+    (pa.bool_(), [True, None, False], [1, 99, 0]),
+    (pa.dictionary(pa.int8(), pa.float64()), [2.5, None, 2.5], [2.5, 99, 2.5]),
+    (pa.string(), ["0.5", "true", "[2]", None, "", "nan"], [0.5, 1, 2, 99, 99, 99]),
+    (pa.null(), [None, None], [99, 99]),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "wanted"), PLAIN, ids=[str(k) for k, *_ in PLAIN])
+def test_numbers_are_vectors_of_one(
+    parquet: Write, tmp_path: Path, kind: pa.DataType, values: list[Any], wanted: list[float]
+) -> None:
+    column = pa.array(values, kind)
+    numbers = torch.tensor(wanted)[:, None]
+    assert read_one(parquet, "dense: 1", column).nan_to_num(99).equal(numbers)
+    cells = ["" if value is None else f'"{value}"' for value in column.to_pylist()]
+    (tmp_path / "a.csv").write_text("y,f\n" + "".join(f"0,{cell}\n" for cell in cells))
+    from_csv = read_file(spec("f: {dense: 1}"), tmp_path / "a.csv").features["f"]
+    assert from_csv.nan_to_num(99).equal(numbers)
+    if not pa.types.is_null(kind):
+        events = pa.ListArray.from_arrays(pa.array([0, 0, len(column)], pa.int32()), column)
+        assert sequence("vector", events, len(column), 1)[1] == numbers.tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (pa.array([1], pa.timestamp("ms")), r"is timestamp\[ms\], not numbers"),
+        (pa.array([b"1"]), "is binary, not numbers"),
+        (pa.array([{"a": 1}]), r"is struct<a: int64>, not numbers"),
+        (["a"], "holds the text 'a', not numbers"),
+        ([float("inf")], "holds a number that is infinite, or too large for float32"),
+        ([1e39], "holds a number that is infinite, or too large for float32"),
+        ([[1, 2]], "has a list of 2 numbers, but the spec says 1"),
+    ],
+)
+def test_what_is_no_vector_of_one(parquet: Write, values: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_one(parquet, "dense: 1", values)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import homespec
 from homespec.data import DataError
-from homespec.data.columns import ids
+from homespec.data.columns import as_lists, ids, lengths
 from homespec.data.held import hold
 from homespec.data.ids import NUMBER, text_id
 from homespec.data.profile import profile
@@ -176,6 +176,35 @@ def test_csv_and_parquet_agree(tmp_path: Path, name: str, data: st.DataObject) -
             same(tmp_path, column)
         return
     assert same(tmp_path, column) == expected
+
+
+WORDS = st.from_regex(r"[A-Za-z0-9._|+-]{1,6}", fullmatch=True) | st.sampled_from(
+    [text for text in [*TEXTS, *HASHED] if text.strip() and not re.search(r"[\s,;]", text)]
+)
+LISTS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
+    "int64": COLUMNS["int64"], "float64": COLUMNS["float64"], "bool": COLUMNS["bool"],
+    "text": (pa.string(), WORDS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LISTS)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_lists_of_csv_and_parquet_agree(name: str, data: st.DataObject) -> None:
+    """As Python prints a list; the text in a cell of CSV is that of a column of text."""
+    kind, elements = LISTS[name]
+    lists = data.draw(st.lists(st.none() | st.lists(st.none() | elements, max_size=4), max_size=4))
+    typed = as_lists("f", "f", pa.array(lists, pa.list_(kind)))
+    cells = [None if each is None else str(each) for each in lists]
+    spelled = as_lists("f", "f", pa.array(cells, pa.string()))
+    try:
+        expected = ids("f", "f", typed.flatten()).tolist()
+    except DataError:
+        with pytest.raises(DataError):
+            ids("f", "f", spelled.flatten())
+        return
+    assert lengths(spelled).tolist() == lengths(typed).tolist()
+    assert ids("f", "f", spelled.flatten()).tolist() == expected
 
 
 @pytest.mark.parametrize("cells", [[*TEXTS, *HASHED]], ids=["all of the vectors"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,60 @@ def test_folders_and_formats(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", table(0, 1))
     (tmp_path / "b.csv").write_text("a\n1\n")
     with pytest.raises(DataError, match=r"a\.parquet and .*b\.csv are of two formats"):
+        open_source([tmp_path])
+
+
+def test_links_are_followed_and_count_once(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    write(tmp_path / "elsewhere" / "x.parquet", table(3, 6))
+    write(tmp_path / "y.parquet", table(6, 8))
+    write(folder / "day1.parquet" / "part.parquet", table(0, 3))  # a folder, as Spark names it
+    (folder / "day2").symlink_to(tmp_path / "elsewhere")
+    (folder / "day3.parquet").symlink_to(tmp_path / "y.parquet")
+    (folder / "latest").symlink_to(folder / "day2")
+    (folder / "latest.parquet").symlink_to(folder / "day3.parquet")
+    (folder / "loop").symlink_to(folder)
+    (folder / "note.txt").symlink_to("nowhere")
+    assert rows_of(open_source([folder])) == list(range(8))
+    assert rows_of(open_source([folder / "day2", folder / "latest.parquet"])) == list(range(3, 8))
+
+
+def special(path: Path, kind: str) -> None:
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(os.path.relpath(path))  # the names of sockets are short
+    elif kind == "a device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("name", ["train.parquet", "train.csv", "train.csv.gz", "train/a.csv"])
+@pytest.mark.parametrize("kind", ["a FIFO", "a socket", "a device", "a link"])
+def test_what_is_no_file_is_an_error_at_once(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    special(path, kind)
+    message = f"{path} is {kind}"
+    for paths in ([tmp_path], [path], [write(tmp_path / "x" / "1.pq", table(0, 1)), path]):
+        with pytest.raises(DataError, match=message):
+            open_source(paths)
+    if kind != "a link":
+        with pytest.raises(DataError, match=rf"{message}, not a file: write its content into one"):
+            locate([tmp_path])
+    valid = write(tmp_path / "y" / "valid.parquet", table(0, 1))
+    with pytest.raises(DataError, match=message):
+        locate([valid], [path])
+
+
+def test_a_path_that_the_system_refuses(tmp_path: Path) -> None:
+    for paths in ([Path("x" * 300)], [tmp_path / ("x" * 300)] * 2):
+        with pytest.raises(DataError, match=r"xx cannot be read \(File name too long\)"):
+            locate(paths)
+    (tmp_path / "a.csv").symlink_to("a.csv")
+    with pytest.raises(DataError, match=r"a\.csv is a link to a file that is not there"):
         open_source([tmp_path])
 
 

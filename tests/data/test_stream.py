@@ -19,8 +19,8 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.data import DataError
 from homespec.data.batches import Batch
-from homespec.data.columns import text_id
 from homespec.data.held import hold
+from homespec.data.ids import text_id
 from homespec.data.order import Order
 from homespec.data.plan import Plan
 from homespec.data.prefetch import prefetched
@@ -243,7 +243,7 @@ def test_csv_and_parquet_give_the_same_batches(loaded: LoadedSpec, tmp_path: Pat
 def test_hold_says_no_above_its_limit(loaded: LoadedSpec, tmp_path: Path) -> None:
     source = written(tmp_path / "d", 100)
     size = Plan.of(loaded, "user").bytes_per_row
-    assert size == 8 + 4 + 8 + 4 * 2 + 8
+    assert size == 8 + 8 + 8 + 4 * 2 + 8
     assert hold(loaded, source, "user", limit=100 * size - 1) is None
     held = hold(loaded, source, "user", limit=100 * size)
     assert held is not None

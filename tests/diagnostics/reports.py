@@ -11,6 +11,7 @@ GROUP = Rule(
     "A thing is not declared.\n\nDeclare it.\n\n```yaml\nthings: [a]\n```",
 )
 LONELY = Rule("HS951", "lonely-thing", Severity.WARNING, "A thing is alone.\n\nGive it company.")
+USUAL = Rule("HS952", "usual-thing", Severity.NOTE, "A thing is as usual.\n\nNothing to do.")
 
 SPEC = """\
 things: [watch, wacth]
@@ -39,6 +40,10 @@ def error(span: Span, message: str = "thing `x` is unknown", **more: object) -> 
 
 def warning(span: Span, message: str = "thing `x` is alone", **more: object) -> Diagnostic:
     return Diagnostic(LONELY, span, message, **more)  # type: ignore[arg-type]
+
+
+def note(span: Span, message: str = "thing `x` is as usual", **more: object) -> Diagnostic:
+    return Diagnostic(USUAL, span, message, **more)  # type: ignore[arg-type]
 
 
 OTHER = "include/y.yaml"
@@ -98,6 +103,8 @@ CASES = {
         warning(at(1, 9, 14)),
         error(at(1, 17, 22)),
         error(at(2, 1, 2, OTHER)),
+        note(at(8, 3, 6)),
     ),
+    "a note": report(note(at(1, 1, 7), label="as usual", help="nothing to do")),
     "nothing": Report(),
 }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import homespec
 from homespec.diagnostics import Diagnostic, Finding
 from homespec.diagnostics.catalogue import all_rules
 from homespec.diagnostics.ignores import apply_ignores
@@ -104,6 +107,71 @@ def test_comment_that_is_not_understood(comment: str) -> None:
         (WARNING, 1),
         ("unknown-ignore", 1),
     ]
+
+
+def test_whole_file() -> None:
+    text = "# homespec: ignore-file[one-choice, HS414] as published\na: 1\nb: 2\n"
+    found = (("a", WARNING), ("b", WARNING), ("b", "wide-table"), ("b", OTHER))
+    assert left(text, *found) == [(OTHER, 3)]
+
+
+@pytest.mark.parametrize("comment", ["ignore-file[one-choice]", "Ignore-File[ hs305 ]"])
+def test_whole_file_from_any_line(comment: str) -> None:
+    text = f"a: 1\nb: 2  # homespec: {comment}\n"
+    assert left(text, ("a", WARNING), ("b", WARNING)) == []
+
+
+def test_unused_for_the_whole_file() -> None:
+    document = parse("# homespec: ignore-file[one-choice]\na: 1\n", "x.yaml")
+    (found,) = apply_ignores(document, [at(document, "a", OTHER)])[1:]
+    assert found.rule.name == "unused-ignore"
+    assert found.message == "this file has no warning `one-choice` to ignore"
+    assert found.help == "delete the comment"
+
+
+def test_errors_stay_in_the_whole_file() -> None:
+    text = "a: 1 # homespec: ignore-file[unknown-member]\n"
+    assert left(text, ("a", ERROR)) == [(ERROR, 1), ("ignored-error", 1)]
+
+
+def test_notes_are_ignored_like_warnings() -> None:
+    text = "a: 1 # homespec: ignore[wide-table]\n"
+    assert left(text, ("a", "wide-table")) == []
+    document = parse(text, "x.yaml")
+    (found,) = apply_ignores(document, [])
+    assert found.message == "line 1 has no note `wide-table` to ignore"
+
+
+BASE = """\
+homespec: 1
+name: base
+features: {user_id: {id: {buckets: 100}, dim: 8}, sex: {id: {vocab: 2}, dim: 8}, text: {dense: 64}}
+groups: {watch: [click, finish], social: [like, follow]}
+tasks: {click: {}, finish: {}, like: {}, follow: {}}
+"""
+FILE = "# homespec: ignore-file[wide-table] one width\n"
+
+
+@pytest.mark.parametrize(
+    ("base", "spec", "flags", "left"),
+    [
+        ("", "", (), ["wide-table"]),
+        ("", FILE, (), []),  # of what the spec extends
+        (FILE, "", (), []),
+        (FILE, "features: {city: {id: {vocab: 3}, dim: 8}}\n", (), []),  # at the base's `sex`
+        (FILE, "features: {city: {id: {vocab: 3}, dim: 16}}\n", (), ["wide-table"]),
+        (FILE, "", ("features.age={id: {vocab: 2}, dim: 32}",), ["wide-table"]),
+        ("", FILE, ("features.age={id: {vocab: 2}, dim: 32}",), []),
+    ],
+)  # fmt: skip
+def test_whole_file_and_bases(
+    base: str, spec: str, flags: tuple[str, ...], left: list[str], tmp_path: Path
+) -> None:
+    """A comment speaks for its file and for what that extends, never for what extends it."""
+    (tmp_path / "base.yaml").write_text(base + BASE)
+    (tmp_path / "spec.yaml").write_text(f"extends: base.yaml\nname: spec\n{spec}")
+    report = homespec.validate(tmp_path / "spec.yaml", flags)
+    assert [d.rule.name for d in report.diagnostics] == left
 
 
 def test_text_is_no_comment() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from reports import CASES, FILE, at, error, report, warning
+from reports import CASES, FILE, at, error, note, report, warning
 
 from homespec.diagnostics import Report
 from homespec.diagnostics.render import render
@@ -55,9 +55,29 @@ def test_json_says_everything() -> None:
 def test_json_of_nothing() -> None:
     assert as_json(Report(), "json") == {
         "version": 1,
-        "summary": {"errors": 0, "warnings": 0, "files": 0},
+        "summary": {"errors": 0, "warnings": 0, "notes": 0, "files": 0},
         "diagnostics": [],
+        "skipped": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("made", "github", "gitlab", "sarif"),
+    [
+        (error, "error", "major", "error"),
+        (warning, "warning", "minor", "warning"),
+        (note, "notice", "info", "note"),
+    ],
+)
+def test_each_severity_has_its_word(made: Any, github: str, gitlab: str, sarif: str) -> None:
+    case = report(made(at(1, 1, 7)))
+    assert render(case, "github").startswith(f"::{github} file=")
+    assert as_json(case, "gitlab")[0]["severity"] == gitlab
+    (run,) = as_json(case, "sarif")["runs"]
+    assert run["results"][0]["level"] == sarif
+    assert run["tool"]["driver"]["rules"][0]["defaultConfiguration"]["level"] == sarif
+    (found,) = as_json(case, "json")["diagnostics"]
+    assert found["severity"] == sarif
 
 
 def test_github_escapes() -> None:

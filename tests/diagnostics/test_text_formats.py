@@ -60,7 +60,7 @@ def test_caret_stands_below_its_text(line: str, data: st.DataObject) -> None:
 
 def test_summary_counts() -> None:
     last = render(CASES["several"]).splitlines()[-1]
-    assert last == "3 errors, 1 warning in 2 files"
+    assert last == "3 errors, 1 warning, 1 note in 2 files"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 import subprocess
 import sys
@@ -177,6 +179,57 @@ def test_a_history_that_overlaps_the_log_is_refused(source: Path, tmp_path: Path
         prepare(source, tmp_path / "out")
 
 
+EARLY = """\
+user_id,video_id,date,hourmin,time_ms,is_click,long_view,is_like
+7,2,20220424,100,9,1,1,1
+5,1,20220421,100,3,0,0,0
+7,1,20220408,100,2,0,1,0
+7,1,20220408,100,2,0,1,0
+"""
+
+
+def test_the_log_before_makes_the_history(source: Path, tmp_path: Path) -> None:
+    """Without the file that KuaiRand does not publish, the same files as with it."""
+    log = source / "log_standard_4_25_to_5_04_pure.csv"
+    log.write_text(LOG_WITH_VIEWS)
+    (source / "history_before_4_25.csv").write_text(HISTORY)
+    prepare(source, tmp_path / "with", log_days=True)
+    (source / "history_before_4_25.csv").unlink()
+    early = source / "log_standard_4_08_to_4_21_pure.csv"
+    early.write_text(EARLY)
+    assert prepare(source, tmp_path / "from", log_days=True, history_from_log=True)
+    one, other = (tables(tmp_path / name) for name in ("with", "from"))
+    assert all(a.equals(b) for a, b in zip(one, other, strict=True))
+    assert prepare(source, tmp_path / "from", log_days=True)  # the days before are rows now
+    assert tables(tmp_path / "from")[0].num_rows == one[0].num_rows + 3
+
+
+def test_of_a_long_log_the_latest_fifty_views(source: Path, tmp_path: Path) -> None:
+    log = source / "log_standard_4_25_to_5_04_pure.csv"
+    log.write_text(LOG_WITH_VIEWS)
+    head, times = LOG_WITH_VIEWS.partition("\n")[0], [*range(70)]
+    random.Random(0).shuffle(times)
+    rows = [f"7,{time},20220409,100,{time},0,0,0\n9,5,20220409,100,{time},0,0,0" for time in times]
+    early = source / "log_standard_4_08_to_4_21_pure.csv"
+    early.write_text("\n".join([head, *rows]) + "\n")
+    prepare(source, tmp_path / "out", history_from_log=True)
+    assert events(tmp_path / "out", "video_id")[0] == list(range(20, 70))
+    views = pa.concat_tables(tables(tmp_path / "out"))["user_prior_views"].to_pylist()
+    assert views == [50, 50, None, 50, 50, 50, 50]  # users 7 7 8 7 9 7 7
+
+
+def test_a_history_from_no_log(source: Path, tmp_path: Path) -> None:
+    log = source / "log_standard_4_25_to_5_04_pure.csv"
+    with pytest.raises(DataError, match="the column long_view, which --history-from-log needs"):
+        prepare(source, tmp_path / "out", history_from_log=True)
+    log.write_text(LOG_WITH_VIEWS)
+    with pytest.raises(DataError, match=r"no impression before 20220425 .*: add .*log_standard_4_"):
+        prepare(source, tmp_path / "out", history_from_log=True)
+    (source / "history_before_4_25.csv").write_text(HISTORY)
+    with pytest.raises(DataError, match=r"history_before_4_25\.csv is a history: leave out --hist"):
+        prepare(source, tmp_path / "out", history_from_log=True)
+
+
 def test_what_is_up_to_date_is_left_alone(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (source / "bayes.json").write_text("{}")
@@ -266,6 +319,40 @@ def test_bad_sources(
         prepare(source, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+PRIORS = "user_prior_views, user_prior_long_view, user_prior_like, video_prior_views"
+
+
+def test_it_says_what_is_not_there_and_empty_for_it(source: Path, tmp_path: Path) -> None:
+    (source / "log_standard_4_25_to_5_04_pure.csv").write_text(LOG_WITH_VIEWS)
+    arguments = [str(source), str(tmp_path / "out")]
+    for more, empty in (([], True), ([], True), (["--log-days"], False)):
+        said = CliRunner().invoke(kuairand.main, [*arguments, *more]).output
+        absent = f"{source}/history_before_4_25.csv is not there; empty without it: {PRIORS}"
+        assert absent in said
+        assert ("history_video_id" in said) == empty
+        assert "KuaiRand does not publish this file. It has the last 50 impressions" in said
+        others = "empty since the CSV files have no values for them: user_past_finish, user_tab_"
+        assert others in said
+    (source / "history_before_4_25.csv").write_text(HISTORY)
+    said = CliRunner().invoke(kuairand.main, arguments).output
+    assert "history" not in said
+    assert said.count("\n") == 2
+
+
+def test_it_says_all_that_it_cannot_do_without(source: Path, tmp_path: Path) -> None:
+    (source / "log_standard_4_25_to_5_04_pure.csv").unlink()
+    (source / "video_features_basic_pure.csv").unlink()
+    with pytest.raises(DataError, match=r"holds no log_standard_\*\.csv and no video_features_bas"):
+        prepare(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["log_standard_9.csv", "history_before_4_25.csv.gz", "bayes.json"])
+def test_a_fifo_is_no_file(source: Path, tmp_path: Path, name: str) -> None:
+    os.mkfifo(source / name)
+    with pytest.raises(DataError, match=f"{name} is a FIFO, not a file"):
+        prepare(source, tmp_path / "out")
 
 
 def test_command(source: Path, tmp_path: Path) -> None:

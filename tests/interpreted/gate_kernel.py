@@ -52,20 +52,33 @@ def products_of_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(InterpreterBuilder, "create_dot", dot)
 
 
-def code(**options: Any) -> ModuleType:
-    return homespec.build_module(load(SPEC), target="cuda", **options)
+def code(feature: dict[str, Any] | None = None, **options: Any) -> ModuleType:
+    """The file for CUDA of the spec, or of one with other feature gates."""
+    gates = {"feature": SPEC["gates"]["feature"] | (feature or {})}
+    return homespec.build_module(load(SPEC | {"gates": gates}), target="cuda", **options)
 
 
 def case(
-    sets: int, rows: int, width: int, loras: int, rank: int, shared: bool, dtype: torch.dtype
+    sets: int,
+    rows: int,
+    width: int,
+    loras: int,
+    rank: int,
+    shared: bool,
+    dtype: torch.dtype,
+    mix: str = "after_sigmoid",
 ) -> tuple[nn.Module, list[Tensor]]:
     """Gates with random weights; x, low ranks as projections leave them, router's logits."""
     torch.manual_seed(rows + width)
-    gates = code().FusedFeatureGates(sets, width, loras, rank).to(dtype)
+    made = code({"loras": loras, "mix": mix})
+    names = [f"gate.{i}" for i in range(sets * loras)]
+    more = {"mix_logits": True} if mix == "before_sigmoid" else {}
+    gates = made.FusedFeatureGates(names, width, loras, rank, **more).to(dtype)
     nn.init.normal_(gates.up)
     x = torch.randn(1 if shared else sets, width, rows)
     columns = torch.randn(sets, loras * (rank + 1), rows)
     low, router = columns.split([loras * rank, loras], dim=1)
+    low = low.unflatten(1, (loras, rank)).flatten(0, 1)
     tensors = [x, low, router] if loras > 1 else [x, low]
     return gates, [t.to(dtype).detach().requires_grad_() for t in tensors]
 
@@ -129,8 +142,7 @@ def test_autocast_has_the_types_of_a_product() -> None:
 
 
 def test_mixture_before_the_sigmoid() -> None:
-    gates, tensors = case(2, 9, 33, 3, 5, True, torch.float32)
-    gates.mix_logits = True
+    gates, tensors = case(2, 9, 33, 3, 5, True, torch.float32, "before_sigmoid")
     for ours, plain in zip(*both(gates, tensors), strict=True):
         torch.testing.assert_close(ours, plain, rtol=2e-5, atol=2e-5)
 
@@ -157,6 +169,7 @@ def test_float64_takes_the_plain_path() -> None:
 def test_torch_finds_nothing_wrong_with_the_operators() -> None:
     """Schemas, shapes of the fakes, registration of autograd, symbolic shapes."""
     gates, (x, low, router) = case(2, 5, 17, 2, 3, True, torch.float32)
+    low = low.unflatten(0, (2, -1)).flatten(1, 2).detach().requires_grad_()
     given = (x, low, router.softmax(1).detach().requires_grad_(), gates.up)
     torch.library.opcheck(torch.ops.homespec.gate_features_2, given)
     bare = [t.detach() for t in given]

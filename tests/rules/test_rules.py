@@ -27,6 +27,7 @@ NOT_A_YAML_FILE = {
     "HS002": "tests/source/test_reading.py: the file is no text",
     "HS004": "tests/source/test_reading.py: the file has more than 1 MiB",
     "HS022": "tests/source/test_compose.py: a flag of the command line",
+    "HS024": "tests/source/test_roots.py: the file is a link",
 }
 """Rules that no small text file can break, and where they are tested instead."""
 OF_DATA = "HS5"

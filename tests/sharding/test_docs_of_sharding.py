@@ -61,7 +61,6 @@ def torchrun(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"},
         capture_output=True,
         encoding="utf-8",
-        timeout=240,
         check=False,
     )
 

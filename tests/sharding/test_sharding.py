@@ -21,7 +21,6 @@ import homespec
 
 ROOT = Path(__file__).parents[2]
 RANKS = Path(__file__).parent / "ranks.py"
-TIMEOUT_S = 240
 STEPS = 2
 Results = dict[str, Any]
 
@@ -46,7 +45,7 @@ def run(command: list[str], folder: Path) -> None:
         for rank in range(WORLD)
     ]
     try:
-        said = [process.communicate(timeout=TIMEOUT_S)[0] for process in started]
+        said = [process.communicate()[0] for process in started]
     finally:
         for process in started:
             process.kill()

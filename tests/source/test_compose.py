@@ -34,6 +34,7 @@ gates: {feature: {rank: 8}}
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    Path(".git").mkdir()
     Path("base.yaml").write_text(BASE)
     return tmp_path
 
@@ -128,9 +129,9 @@ def test_a_link_to_another_kind_of_file() -> None:
 @pytest.mark.parametrize("name", ["{}", "[]", "3", "null", '""', '"a\\nb.yaml"', '".yaml"', "."])
 def test_strange_names(name: str) -> None:
     Path("spec.yaml").write_text(BASE + f"extends: {name}\n")
-    start = time.perf_counter()
+    start = time.process_time()
     report = homespec.validate("spec.yaml")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 5  # of this process, however busy the machine is
     assert report.has_errors
     assert all(d.span.file == "spec.yaml" for d in report.diagnostics)
 

@@ -95,7 +95,6 @@ COMPILED = pytest.param(
     True,
     marks=[
         pytest.mark.compiles,
-        pytest.mark.timeout(900),
         pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work here"),
     ],
 )

@@ -196,6 +196,14 @@ def test_a_broken_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
         quantiles.read(tmp_path / "none.json")
 
 
+def test_a_run_says_if_most_boundaries_are_equal() -> None:
+    numbers = {"duration_ms": np.array([0.0] * 96 + [1, 2, 3, 4]), "age": np.arange(100.0)}
+    features = {name: Fitted(name, 16, 100, cut(values, 16)) for name, values in numbers.items()}
+    assert list(fitting.few(Boundaries(100, features))) == [
+        "only 1 of the 15 boundaries of duration_ms differ, since many rows hold the same number"
+    ]
+
+
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):

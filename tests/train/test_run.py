@@ -178,13 +178,21 @@ def test_a_task_without_a_label_has_no_loss(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--lr", "--clip", "--table-lr", "--weight-decay"])
-@pytest.mark.parametrize("number", ["nan", "inf"])
-def test_flags_take_finite_numbers(flag: str, number: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["nan", "inf", "1e39", "-1"])
+def test_flags_take_numbers_that_float32_holds(flag: str, number: str, tmp_path: Path) -> None:
     spec = tmp_path / "tiny.yaml"
     spec.write_text(TINY)
     ran = CliRunner().invoke(cli, ["train", str(spec), "--data", "x", flag, number])
     assert ran.exit_code == 2
-    assert f"{number} is not a finite number." in ran.stderr
+    problem = "a finite number" if number == "nan" else "in the range "
+    assert f"{float(number)} is not {problem}" in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["lr", "table_lr", "clip"])
+@pytest.mark.parametrize("number", [1e-46, 0, -1, 1e39, math.inf, math.nan])
+def test_settings_are_numbers_that_float32_holds(name: str, number: float) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} is .*, not in the range 1e-"):
+        Settings(**{name: number})  # type: ignore[arg-type]
 
 
 def test_results_are_written_together(

@@ -425,7 +425,6 @@ def test_the_state_brings_back_the_weights(small: LoadedSpec, method: str) -> No
 
 
 @pytest.mark.compiles
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in importing inductor
 def test_several_passes_go_through_one_compiled_graph(small: LoadedSpec) -> None:

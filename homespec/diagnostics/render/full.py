@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from homespec.diagnostics.model import Diagnostic, Report, Severity, Span
 from homespec.diagnostics.render.paint import Paint, painter
 from homespec.diagnostics.render.snippet import Mark, snippet
-from homespec.diagnostics.render.text import count, printable
+from homespec.diagnostics.render.text import COMMANDS, count, named, printable
 
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -24,10 +24,10 @@ def render(report: Report, color: bool = False) -> str:
 
 
 def summary(report: Report, paint: Paint) -> str:
-    """`2 errors, 1 warning in 1 file`."""
+    """`2 errors, 1 warning, 3 notes in 1 file`."""
     counts = [
         paint(count(number, severity), severity)
-        for severity in (Severity.ERROR, Severity.WARNING)
+        for severity in Severity
         if (number := report.count(severity))
     ]
     files = {diagnostic.span.file for diagnostic in report.diagnostics}
@@ -55,7 +55,7 @@ def _excerpt(
 ) -> Iterator[str]:
     """The place, and the source there if the file is text."""
     arrow = "-->" if marks[0].primary else ":::"
-    place = where(marks[0].span) if lines else printable(marks[0].span.file)
+    place = where(marks[0].span) if lines else named(marks[0].span.file)
     yield f"{' ' * gutter}{paint(arrow, 'place')} {place}"
     if lines:
         yield from snippet(lines, marks, gutter, paint)
@@ -63,14 +63,15 @@ def _excerpt(
 
 def where(span: Span) -> str:
     """`file:line:column`."""
-    return f"{printable(span.file)}:{span.start.line}:{span.start.column}"
+    return f"{named(span.file)}:{span.start.line}:{span.start.column}"
 
 
 def _help(text: str, gutter: int, paint: Paint, bar: bool) -> Iterator[str]:
     if bar:
         yield paint(" " * gutter + " |", "place")
-    head = f"{' ' * gutter} {paint('=', 'place')} {paint('help', 'note')}: "
+    head = f"{' ' * gutter} {paint('=', 'place')} {paint('help', 'help')}: "
     indent = " " * (gutter + len(" = help: "))
     first, *more = text.splitlines()
     yield head + printable(first)
-    yield from (indent + printable(line) for line in more)
+    bars = ("| " if line.lstrip().startswith(COMMANDS) else "" for line in more)
+    yield from (indent + bar + printable(line) for bar, line in zip(bars, more, strict=True))

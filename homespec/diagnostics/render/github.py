@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from homespec.diagnostics.model import Diagnostic, Report
+from homespec.diagnostics.model import Diagnostic, Report, Severity
 from homespec.diagnostics.render.place import described, relative
 from homespec.diagnostics.render.text import printable
+
+LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 
 
 def render(report: Report, color: bool = False) -> str:
@@ -25,7 +27,7 @@ def _command(diagnostic: Diagnostic) -> str:
     properties["title"] = f"{rule.code} {rule.name}"
     pairs = ",".join(f"{key}={_property(str(value))}" for key, value in properties.items())
     text = "\n".join(map(printable, described(diagnostic).split("\n")))
-    return f"::{rule.severity} {pairs}::{_data(text)}"
+    return f"::{LEVELS[rule.severity]} {pairs}::{_data(text)}"
 
 
 def _data(text: str) -> str:

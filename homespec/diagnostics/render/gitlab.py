@@ -7,7 +7,7 @@ import json
 from homespec.diagnostics.model import Report, Severity
 from homespec.diagnostics.render.place import described, fingerprints, relative
 
-SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor"}
+SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.NOTE: "info"}
 
 
 def render(report: Report, color: bool = False) -> str:

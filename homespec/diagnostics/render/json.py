@@ -23,9 +23,11 @@ def as_dict(report: Report) -> dict[str, Any]:
         "summary": {
             "errors": report.count(Severity.ERROR),
             "warnings": report.count(Severity.WARNING),
+            "notes": report.count(Severity.NOTE),
             "files": len({diagnostic.span.file for diagnostic in report.diagnostics}),
         },
         "diagnostics": [_diagnostic(diagnostic) for diagnostic in report.diagnostics],
+        "skipped": [{"file": one.file, "reason": one.reason} for one in report.skipped],
     }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Paint = Callable[[str, str], str]
-"""Takes a text and its role: error, warning, place, note, strong, or "" for none."""
+"""Takes a text and its role: a severity, place, help, strong, or "" for none."""
 
 COLORS = {
     "error": "bright_red",
     "warning": "bright_yellow",
+    "note": "bright_green",
     "place": "bright_blue",
-    "note": "bright_cyan",
+    "help": "bright_cyan",
     "strong": None,
 }
 

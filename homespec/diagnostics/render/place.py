@@ -16,7 +16,7 @@ def relative(file: str) -> str:
     root = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR") or "."
     try:
         return Path(os.path.abspath(file)).relative_to(os.path.abspath(root)).as_posix()  # noqa: PTH100
-    except ValueError:
+    except (ValueError, FileNotFoundError):  # elsewhere, or the working directory is gone
         return Path(file).as_posix()
 
 

@@ -6,6 +6,7 @@ import unicodedata
 
 TAB = "    "
 JOINERS = "\u200c\u200d"
+COMMANDS = ("::", "##[")
 UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -25,6 +26,12 @@ def shown(char: str) -> str:
 def printable(text: str) -> str:
     """A message in one line, safe for terminals."""
     return text if text.isascii() and text.isprintable() else "".join(map(shown, text))
+
+
+def named(file: str) -> str:
+    """A file's name in one line, which does not begin like a command to GitHub (`::error::`)."""
+    text = printable(file)
+    return f"./{text}" if text.lstrip().startswith(COMMANDS) else text
 
 
 def width(text: str) -> int:

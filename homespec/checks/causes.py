@@ -1,0 +1,45 @@
+"""HS4xx: one finding for one cause, with how much it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
+
+from homespec.nodes import ExpertSet
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+def by_cause(things: Iterable[T], cause: Callable[[T], K]) -> dict[K, list[T]]:
+    """Things by what makes them wrong, in the order in which causes appear."""
+    found: dict[K, list[T]] = {}
+    for thing in things:
+        found.setdefault(cause(thing), []).append(thing)
+    return found
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """`a`, `b` and `c`, or `a`, `b`, `c` and 4 more."""
+    quoted = [f"`{name}`" for name in names[:most]]
+    if len(names) > most:
+        return f"{', '.join(quoted)} and {len(names) - most} more"
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def and_others(number: int, noun: str) -> str:
+    """What follows the first of `number` things: ` and 2 other sets`, or nothing."""
+    others = number - 1
+    return f" and {others} other {noun}{'s' if others > 1 else ''}" if others else ""
+
+
+def layers_in_words(names: Sequence[str]) -> str:
+    """`layer task`, or `layers meta and task`."""
+    return f"layer{'s' if len(names) > 1 else ''} {listed(names)}"
+
+
+def experts_in_words(sets: Sequence[ExpertSet]) -> str:
+    """The first of the sets by place and layer, and how many others there are."""
+    first = sets[0]
+    others = and_others(len(sets), "set")
+    return f"the experts of `{first.place}` in layer `{first.layer}`{others}"

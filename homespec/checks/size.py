@@ -1,0 +1,88 @@
+"""HS310 and HS311: how many bytes the weights of a graph take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.analysis.costs import cost_of
+from homespec.diagnostics import Diagnostic, Finding, Severity, rule
+from homespec.graph import Graph
+from homespec.limits import MACHINE_BYTES, VARIABLE, in_words, max_bytes
+from homespec.nodes import ExpertSet, Feature, Node, Placed
+
+BYTES = 4
+"""Of a weight: float32."""
+
+
+def check_size(graph: Graph) -> list[Diagnostic]:
+    """Whether the weights are too many for any machines, or for one."""
+    sizes = {node.name: BYTES * cost_of([node]).parameters for node in graph}
+    total, limit = sum(sizes.values()), max_bytes()
+    if total > limit:
+        return too_many_bytes(graph, sizes, total, limit)
+    if total > MACHINE_BYTES:
+        return more_than_a_machine(graph, sizes, total)
+    return []
+
+
+@rule("HS310", "too-many-bytes")
+def too_many_bytes(
+    graph: Graph, sizes: dict[str, int], total: int, limit: int
+) -> Iterator[Finding]:
+    """The weights take more bytes than the limit.
+
+    Usually one embedding table has a slip in its `buckets`, `vocab` or `dim`; the message names the
+    largest part. The bytes are those of the weights in float32, tables and trunk together, without
+    what an optimizer needs besides (Adam twice as much again).
+
+    The limit is 100 TB, homespec's own: tables of terabytes are trained, sharded over many
+    machines, petabytes are not. `HOMESPEC_MAX_BYTES` in the environment sets another one for
+    all verbs and the Python interface, such as `HOMESPEC_MAX_BYTES=40GB` in CI, where no spec may
+    grow beyond the machine that serves it. A spec cannot set it.
+    """
+    part, largest = _largest(graph, sizes)
+    yield Finding(
+        largest.span,
+        f"the weights take {in_words(total)}, more than the limit of {in_words(limit)}: {part}",
+        label=in_words(sizes[largest.name]),
+        help=f"{_smaller(largest)}; {VARIABLE} in the environment sets the limit, such as "
+        f"{VARIABLE}=2TB",
+    )
+
+
+@rule("HS311", "more-than-a-machine", Severity.WARNING)
+def more_than_a_machine(graph: Graph, sizes: dict[str, int], total: int) -> Iterator[Finding]:
+    """The weights take more bytes than one machine holds.
+
+    Beyond 1 TB (homespec's own threshold) a model fits into few single machines, and Adam needs
+    three times that. Where tables are sharded over many machines that is as it should be: ignore
+    the rule with a reason. Otherwise a number in `buckets`, `vocab` or `dim` is probably too great.
+    """
+    part, largest = _largest(graph, sizes)
+    yield Finding(
+        largest.span,
+        f"the weights take {in_words(total)}, more than one machine holds: {part}",
+        label=in_words(sizes[largest.name]),
+        help=f"{_smaller(largest)}, or ignore this rule if tables are sharded",
+    )
+
+
+def _largest(graph: Graph, sizes: dict[str, int]) -> tuple[str, Node]:
+    """The part with the most bytes, in words and as a node."""
+    node = graph[max(sizes, key=sizes.__getitem__)]
+    size = f"{in_words(sizes[node.name])} ({sizes[node.name]:,} bytes)"
+    if isinstance(node, Feature) and node.rows:
+        part = f"the table of `{node.short}`, {node.rows:,} rows of width {node.width:,},"
+    elif isinstance(node, ExpertSet):
+        part = f"the expert set of `{node.place}` in layer `{node.layer}`"
+    elif isinstance(node, Placed):
+        part = f"the {node.kind.replace('_', ' ')} of `{node.place}` in layer `{node.layer}`"
+    else:
+        part = f"`{node.name}`"
+    return f"{part} has {size}", node
+
+
+def _smaller(node: Node) -> str:
+    return (
+        "use fewer rows or a smaller `dim`" if isinstance(node, Feature) else "use smaller widths"
+    )

@@ -1,0 +1,91 @@
+"""Data: distinct ids against the rows of a hashed table: how many share one. Needs numpy only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from homespec.data.columns import Array
+
+FEW = 0.1
+"""A number of buckets is proposed if no larger share of the ids shares a row then."""
+DOUBLINGS = 10
+"""So often the rows of a table are doubled in search of a proposal."""
+
+
+@dataclass(frozen=True)
+class Crowding:
+    """How distinct ids fill the rows of a table of hashed ids."""
+
+    ids: int
+    buckets: int
+    rows: int
+    """Rows that an id uses; the one for missing ids does not count."""
+    sharing: int
+    """Ids whose row is another id's, too."""
+
+    @property
+    def expected(self) -> float:
+        """The rows that so many ids use on average if each falls into any row alike."""
+        if self.buckets == 1:
+            return 1.0
+        return -self.buckets * math.expm1(self.ids * math.log1p(-1 / self.buckets))
+
+
+def crowding(ids: Array, buckets: int) -> Crowding:
+    """How distinct ids [N] share so many rows, as generated code looks them up: id mod buckets."""
+    _, counts = np.unique(ids % buckets, return_counts=True)
+    return Crowding(len(ids), buckets, len(counts), int(counts[counts > 1].sum()))
+
+
+@dataclass(frozen=True)
+class Table:
+    """The distinct ids that are looked up in one table of hashed ids."""
+
+    ids: Array
+    """int64 [N], ascending."""
+    now: Crowding
+
+    @classmethod
+    def of(cls, parts: list[Array], buckets: int) -> Table:
+        """The table of the ids of one or more columns."""
+        ids = np.unique(np.concatenate(parts))
+        return cls(ids, crowding(ids, buckets))
+
+    @property
+    def low(self) -> int:
+        """The smallest id."""
+        return int(self.ids[0])
+
+    @property
+    def high(self) -> int:
+        """The largest id."""
+        return int(self.ids[-1])
+
+    def roomier(self) -> Crowding | None:
+        """More buckets, doubled until few ids share a row; None where doubling does not help."""
+        for power in range(1, DOUBLINGS + 1):
+            found = crowding(self.ids, self.now.buckets * 2**power)
+            if found.sharing <= FEW * found.ids:
+                return found
+        return None
+
+    def unpatterned(self) -> Crowding | None:
+        """The first prime number of buckets that spreads the ids as chance would, and no fewer."""
+        for number in _primes(self.now.buckets):
+            found = crowding(self.ids, number)
+            if found.rows >= (1 - FEW) * found.expected:
+                return found
+        return None
+
+
+def _primes(low: int, many: int = 5) -> Iterator[int]:
+    number = max(low, 2)
+    while many:
+        if all(number % divisor for divisor in range(2, math.isqrt(number) + 1)):
+            yield number
+            many -= 1
+        number += 1

@@ -1,0 +1,121 @@
+"""HS514 and HS515: ids that share rows of their table.
+
+Thresholds are homespec's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from homespec.data.checked import Data, share
+from homespec.diagnostics import Finding, Severity, rule
+
+if TYPE_CHECKING:
+    from homespec.data.crowding import Crowding, Table
+
+PATTERN = 0.5
+"""Ids that use fewer rows than this share of what chance would use have a pattern."""
+SHARING = 0.5
+"""Share of ids that may share a row without a word."""
+FEW_IDS = 10_000
+"""With so few ids more rows cost next to nothing, and fewer ids may share one."""
+SHARING_OF_FEW = 0.25
+
+
+def _patterned(found: Crowding) -> bool:
+    return found.rows < PATTERN * found.expected
+
+
+@rule("HS514", "patterned-ids", Severity.WARNING)
+def patterned_ids(data: Data) -> Iterator[Finding]:
+    """Ids use far fewer rows of their table than so many ids would by chance.
+
+    `buckets: n` puts a whole number into the row of its remainder, id mod n. Ids that were made by
+    a rule (all of them multiples of 1000, or alike in their last digits) share remainders with a
+    round n, and the ids of one row are one to the model. Another number of buckets, such as a prime
+    number, has no factor in common with the rule. Reported where fewer than half as many rows are
+    used as ids drawn at random would use.
+
+    Bad, where ids are 7, 1007, 2007, …:
+
+    ```yaml
+    features:
+      user: {id: {buckets: 1000}, dim: 8}
+    ```
+
+    Good:
+
+    ```yaml
+    features:
+      user: {id: {buckets: 1009}, dim: 8}
+    ```
+    """
+    for feature, table in data.train.tables():
+        found = table.now
+        if _patterned(found):
+            other = table.unpatterned()
+            yield Finding(
+                data.at_buckets(feature),
+                f"{data.train.name}: {found.ids:,} ids of `{feature.tensor.column}` use"
+                f" {found.rows:,} of {found.buckets:,} rows; {found.sharing:,} share a row with"
+                " another id",
+                label=f"{found.rows:,} in use",
+                help=f"write `buckets: {other.buckets}`, with which {other.rows:,} rows are used"
+                if other
+                else "number the ids anew when you prepare the data",
+            )
+
+
+@rule("HS515", "shared-rows", Severity.WARNING)
+def shared_rows(data: Data) -> Iterator[Finding]:
+    """Many ids share a row of their table with another id.
+
+    Ids that share a row have one embedding, so the model cannot tell them apart. Hashing n ids into
+    as many buckets makes 63 % of them share; into twice as many 39 %, into ten times as many 10 %.
+    Reported where more than half of the ids of a table share a row, or more than a quarter where
+    there are at most 10,000 of them and more rows cost next to nothing. For many millions of ids
+    sharing may be the price that you want to pay: then ignore this rule with a reason.
+
+    Whole numbers share no row while the largest is below `buckets`. Text is hashed: number a small
+    set of values when you prepare the data and give it a `vocab`.
+
+    Bad, where 51 states are written as text:
+
+    ```yaml
+    features:
+      state: {id: {buckets: 60}, dim: 8}
+    ```
+
+    Good:
+
+    ```yaml
+    features:
+      state: {id: {buckets: 512}, dim: 8}
+    ```
+    """
+    for feature, table in data.train.tables():
+        found = table.now
+        most = SHARING_OF_FEW if found.ids <= FEW_IDS else SHARING
+        if found.sharing > most * found.ids and not _patterned(found):
+            yield Finding(
+                data.at_buckets(feature),
+                f"{data.train.name}: {share(found.sharing, found.ids)} ids of"
+                f" `{feature.tensor.column}` share a row with another id: they use"
+                f" {found.rows:,} of {found.buckets:,} rows",
+                label="shared",
+                help=_more_room(table),
+            )
+
+
+def _more_room(table: Table) -> str:
+    ids, room = table.now.ids, table.roomier()
+    size = room.buckets if room else table.now.buckets
+    if table.low >= 0 and table.high < size:
+        return f"write `vocab: {table.high + 1}`, where each id has a row of its own"
+    number = f"number the ids 0 to {ids - 1} when you prepare the data and write `vocab: {ids}`"
+    if room is None:
+        return number
+    left = f"{room.sharing:,} share a row" if room.sharing else "each has a row of its own"
+    helps = f"write `buckets: {room.buckets}`, where {left}"
+    return f"{helps}, or {number}" if ids <= FEW_IDS else helps

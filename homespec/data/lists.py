@@ -1,0 +1,159 @@
+"""Data: lists that are not what they seem: padded ones, and text that nothing takes apart."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from homespec.data.columns import Array, Column, is_text
+from homespec.data.ids import MISSING
+
+PADDED = 0.1
+"""Share of lists that end, or begin, in one repeated value, beyond which it looks like padding."""
+INSIDE = 0.01
+"""Share of lists that hold this value elsewhere, too, beyond which it does not."""
+SINGLE = 0.95
+"""Share of lists of one element beyond which the elements are looked into."""
+UNSPLIT = 0.1
+"""Share of lists with a separator inside that element beyond which it looks like a list."""
+
+_ALWAYS = "|^#~&\x01\x02\x1e\x1f，、；"
+_OFTEN = {":": ".+", "/": ".+", "-": "[0-9]+", "_": "[0-9]+", "+": "[0-9]+", ".": "[0-9]+"}
+"""What also stands inside of single ids: times, paths, dates. It separates if its number varies or
+is `MANY`, and what it separates is all of this form."""
+MANY = 4
+SEPARATORS = {mark: (re.escape(mark), False) for mark in _ALWAYS} | {
+    mark: (f"^{part}(?:{re.escape(mark)}{part})+$", True) for mark, part in _OFTEN.items()
+}
+"""By the separator: the pattern of an element that holds it, and whether its number has to vary."""
+
+
+@dataclass
+class Run:
+    """One value, repeated at the end (or the beginning) of lists."""
+
+    at_end: bool
+    value: float | None = None
+    """The most common one; of the first slab in which there is any."""
+    example: str = ""
+    """The same, as it is written."""
+    lists: int = 0
+    repeated: int = 0
+    """Lists that end in it twice or more, and all of its events there."""
+    events: int = 0
+    inside: int = 0
+    """Lists that hold it elsewhere."""
+
+    @property
+    def padding(self) -> bool:
+        """Whether it looks like padding: often at this end, hardly elsewhere."""
+        return self.repeated > PADDED * self.lists and self.inside <= INSIDE * self.lists
+
+    def add(self, flat: Array, ends: Array, sizes: Array, cells: Column) -> None:
+        """Take note of lists: events [E], where each of the lists [N] ends, their sizes > 0."""
+        self.lists += len(sizes)
+        if self.value is None:
+            self._choose(flat, ends, sizes, cells)
+        if self.value is None:
+            return
+        same = flat == self.value
+        run = (
+            _runs(same, ends, sizes) if self.at_end else _runs(same[::-1], *_reversed(ends, sizes))
+        )
+        all_of_it = np.add.reduceat(same, ends - sizes, dtype=np.int64)
+        if not self.at_end:
+            run = run[::-1]
+        self.repeated += int((run > 1).sum())
+        self.events += int(run[run > 1].sum())
+        self.inside += int((all_of_it > run).sum())
+
+    def _choose(self, flat: Array, ends: Array, sizes: Array, cells: Column) -> None:
+        long = sizes > 1
+        places = ends[long] - 1 if self.at_end else (ends - sizes)[long]
+        last, before = flat[places], flat[places + (-1 if self.at_end else 1)]
+        there = last == before  # NaN never is
+        if flat.dtype.kind == "i":
+            there &= last != MISSING
+        values, first, counts = np.unique(last[there], return_index=True, return_counts=True)
+        if len(values):
+            most = counts.argmax()
+            self.value = values[most].item()
+            self.example = str(cells[int(places[there][first[most]])].as_py())
+
+
+def _reversed(ends: Array, sizes: Array) -> tuple[Array, Array]:
+    """The ends and sizes of the lists if all events, and so the lists, are read backwards."""
+    return (ends[-1] - (ends - sizes))[::-1], sizes[::-1]
+
+
+def _runs(same: Array, ends: Array, sizes: Array) -> Array:
+    """How many of the last places of each list are in `same` [E], without a gap."""
+    others = np.flatnonzero(~same)
+    before = np.searchsorted(others, ends) - 1
+    last = np.where(before < 0, -1, others[before.clip(min=0)] if len(others) else -1)
+    return np.asarray(np.minimum(ends - 1 - last, sizes))
+
+
+@dataclass
+class Inside:
+    """A separator that stands inside of the elements of lists of one element."""
+
+    lists: int = 0
+    least: int = 0
+    most: int = 0
+    """How often it stands in one of them."""
+    example: str = ""
+
+
+@dataclass
+class ListProfile:
+    """What there is to know of the lists of a column."""
+
+    lists: int = 0
+    """Lists with an element, and those with exactly one."""
+    single: int = 0
+    runs: tuple[Run, Run] = field(default_factory=lambda: (Run(at_end=True), Run(at_end=False)))
+    separators: dict[str, Inside] = field(default_factory=dict)
+
+    def add(self, cells: Column, flat: Array, sizes: Array) -> None:
+        """Take note of lists of `sizes` [N]: all elements as written, and as ids or numbers."""
+        there = sizes > 0
+        ends, sizes = np.cumsum(sizes)[there], sizes[there]
+        if not len(sizes):
+            return
+        self.lists += len(sizes)
+        self.single += int((sizes == 1).sum())
+        for run in self.runs:
+            run.add(flat, ends, sizes, cells)
+        if is_text(cells.type):
+            self._look_into(cells.take(pa.array(ends[sizes == 1] - 1)))
+
+    def _look_into(self, words: Column) -> None:
+        """Count separators in what are the only elements of their lists."""
+        words = words.drop_null()
+        for mark, (pattern, _) in SEPARATORS.items():
+            with_it = words.filter(pc.match_substring_regex(words, pattern))
+            if not len(with_it):
+                continue
+            counts = pc.count_substring(with_it, mark)
+            least, most = (value.as_py() for value in pc.min_max(counts).values())
+            about = self.separators.setdefault(mark, Inside(0, least, most, with_it[0].as_py()))
+            about.lists += len(with_it)
+            about.least, about.most = min(about.least, least), max(about.most, most)
+
+    @property
+    def separator(self) -> str:
+        """What looks like a separator of elements that the lists are not taken apart at; or ""."""
+        if self.single <= SINGLE * self.lists:
+            return ""
+        marks = [
+            mark
+            for mark, about in self.separators.items()
+            if about.lists > UNSPLIT * self.lists
+            and (about.most > about.least or about.least >= MANY or not SEPARATORS[mark][1])
+        ]
+        return max(marks, key=lambda mark: self.separators[mark].lists, default="")

@@ -1,0 +1,158 @@
+"""Stage 2, schema: what other libraries call things, and what homespec writes for it.
+
+The words are those of PyTorch, EasyRec, TorchEasyRec, FuxiCTR, torch-rechub and DeepCTR. Letters do
+not tell that `gelu` is nearer to `swish` than to `relu`; these tables do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from homespec.diagnostics.suggest import folded
+
+SMOOTH = "silu sigmoidlinearunit gelu elu selu celu mish softplus hardswish quickgelu glu swiglu"
+KINKED = "leakyrelu prelu rrelu relu6 crelu reluact"
+NONE = "linear identity null no off false nothing"
+
+CHOICES: dict[str, dict[str, str]] = {
+    "activation": {"swish": SMOOTH, "relu": KINKED, "none": NONE},
+    "hidden_activation": {"swish": SMOOTH, "relu": KINKED, "none": NONE},
+    "norm": {
+        "batch": "bn batchnorm batchnorm1d batchnormalization true yes on",
+        "layer": "ln layernorm layernormalization rms rmsnorm",
+        "none": NONE,
+    },
+    "kind": {
+        "binary": "classification binaryclassification ctr cvr click logistic sigmoid",
+        "regression": "regress numeric continuous linear real",
+    },
+    "loss": {
+        "squared": "mse mseloss l2 l2loss meansquarederror squarederror",
+        "absolute": "mae l1 l1loss meanabsoluteerror absoluteerror",
+        "huber": "smoothl1 smoothl1loss huberloss",
+    },
+    "family": {"mmoe": "multigatemixtureofexperts", "ple": "progressivelayeredextraction"},
+    "encoder": {
+        "mean": "avg average sum pooling meanpooling sumpooling avgpooling concat",
+        "din": "attention targetattention localactivationunit",
+        "dien": "gru augru rnn lstm",
+    },
+    "missing": {
+        "zero": "zeros 0 mean constant default fill",
+        "learned": "embedding trainable parameter learnable",
+    },
+    "search": {"hard": "exact category", "soft": "embedding approximate"},
+}
+"""Key -> choice -> the words, folded, for which it is the nearest."""
+
+KEYS: dict[str, dict[str, str]] = {
+    "": {
+        "experts": "numexperts expertnum nexperts nexpert numexpert expertcount expertsnum",
+        "features": "featureconfigs featureconfig featurecolumns sparsefeatures densefeatures "
+        "inputs inputfeatures columns fields embeddings",
+        "towers": "tasktowers tower towerconfig towerdims towerunits",
+        "family": "model modelconfig modelname modeltype modelclass arch architecture type",
+        "groups": "taskgroups hierarchy taskgroup",
+        "tasks": "tasktypes labels labelfields targets tasknames labelnames",
+        "gates": "gate gating",
+        "layers": "numlayers nlayers numlevels numlevel levels",
+        "name": "modelid specname",
+        "homespec": "version schemaversion",
+    },
+    "features": {
+        "dim": "embeddingdim embeddim embdim embeddingsize embsize embedsize embeddingwidth vecdim "
+        "size width",
+        "buckets": "hashbucketsize bucketsize hashbuckets hashsize numhashbuckets",
+        "vocab": "numbuckets vocabsize vocabularysize numembeddings cardinality numcategories "
+        "numids numrows",
+        "bucketize": "boundaries bins bounds bucketboundaries bucketsboundaries",
+        "dense": "valuedim numdense vectordim",
+        "column": "inputnames inputname featurename source field columnname expression key",
+        "table": "sharewith sharedembedding shareembedding sharedwith embeddingname sharedtable",
+        "sequence": "sequencelength seqlen sequencefeature sequencefeatures tagfeature pooling "
+        "combiner history",
+        "kind": "type featuretype dtype ftype kind",
+        "missing": "defaultvalue fillna navalue default",
+    },
+    "experts": {
+        "hidden": "dims dimlist units hiddenunits hiddendims hiddensize hiddensizes mlp dnn "
+        "expertdims expertmlp dnnhiddenunits expertunits mlpdims layers",
+        "width": "dim outputdim outdim outputsize expertdim size embeddingdim outputwidth",
+        "count": "count numexperts expertnum nexperts nexpert numexpert expertcount number num",
+        "norm": "usebn batchnorm bn usebatchnorm layernorm usenorm normalization normalisation",
+        "activation": "act activationfn activationfunction nonlinearity",
+        "dropout": "dropout dropoutrate dropoutratio dropoutrates netdropout drop",
+        "regularizer": "l2reg l2 l1 regularizer embeddingregularizer netregularizer weightdecay",
+    },
+    "towers": {
+        "hidden": "dims units hiddenunits hiddendims hiddensize mlp dnn towerdims width dim "
+        "dnnhiddenunits towerhiddenunits layers size",
+        "activation": "act activationfn activationfunction nonlinearity hiddenactivation",
+        "norm": "usebn batchnorm bn usebatchnorm norm layernorm normalization",
+        "dropout": "dropout dropoutrate dropoutratio dropoutrates netdropout drop",
+    },
+    "tasks": {
+        "kind": "type tasktype task",
+        "weight": "lossweight taskweight coef lossscale",
+        "label": "labelname labelcolumn labelfield target column labels",
+        "rate": "baserate positiverate prior",
+        "tower": "towername towerhidden tasktower mlp dnn hidden",
+        "loss": "losstype lossfn lossfunction objective",
+        "metrics": "metrics metric metricsset evalmetric",
+        "classes": "numclass numclasses nclasses",
+    },
+    "sequence": {
+        "max_len": "maxlength maxseqlen seqlen sequencelength length seqlength maxlens maxsize",
+        "encoder": "pooling combiner attention type kind sequenceencoder aggregator agg",
+        "of": "fields features inputs sequencefields sharewith sharedwith",
+        "with": "extra only own extras context",
+        "columns": "column inputnames",
+    },
+    "encoder": {"encoder": "type kind name encodertype attentiontype"},
+    "gates": {
+        "feature": "featuregate featuregating lora fgate featuregates",
+        "self": "selfgate selfgates residual",
+        "mixture": "gate expertgate gating softmax mixturegate",
+    },
+}
+"""Kind of section -> what is meant -> the words, folded, that other libraries have for it."""
+
+TRAINING = {
+    "--epochs": "epochs epoch numepochs nepoch nepochs maxepochs",
+    "--batch-size": "batchsize batch",
+    "--lr": "lr learningrate initiallearningrate",
+    "--optimizer": "optimizer optim optimizers sparseoptimizer denseoptimizer",
+    "--seed": "seed randomseed",
+    "--precision": "precision amp mixedprecision dtype",
+    "--weighting": "weighting lossweighting adaptivemethod gradnorm uncertainty",
+    "--data": "data dataset datasetid dataconfig datapath dataroot datadir traindata "
+    "traininputpath evalinputpath trainpath validpath validdata files",
+    "--monitor": "metrics metric monitor evalmetric",
+    "--patience": "patience earlystopping earlystoppatience",
+    "--out": "modeldir out output outputdir checkpoints modelroot",
+    "": "train training trainer trainconfig evalconfig eval exportconfig device gpu numsteps "
+    "shuffle numworkers scheduler loss losses callbacks workers",
+}
+"""Flag of `homespec train` -> what a spec might be asked for instead."""
+
+
+def choice_for(key: str, word: str, choices: Iterable[str]) -> str | None:
+    """The choice of a key that means what another library's word does."""
+    means, bare = CHOICES.get(key, {}), folded(word.rpartition(".")[2])  # nn.SiLU
+    return next((c for c in choices if bare in means.get(c, "").split()), None)
+
+
+def is_known(key: str, word: str) -> bool:
+    """Whether a word is another library's, so that its letters say nothing."""
+    return any(folded(word) in words.split() for words in CHOICES.get(key, {}).values())
+
+
+def meant_by(section: str, key: str) -> str | None:
+    """What another library's key in such a section means."""
+    found = KEYS.get(section, {}).items()
+    return next((meant for meant, words in found if folded(key) in words.split()), None)
+
+
+def flag_for(key: str) -> str | None:
+    """The flag of `homespec train` that a key of a spec stands for, "" for training as a whole."""
+    return next((flag for flag, words in TRAINING.items() if folded(key) in words.split()), None)

@@ -1,0 +1,241 @@
+"""Stage 2, schema: what to write for a key that is not part of the language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from homespec.diagnostics.suggest import closest, folded, listing
+from homespec.schema.elsewhere import choice_for, flag_for, meant_by
+from homespec.schema.issue import Path, written
+from homespec.schema.jsonschema import choices_at, keys_at
+
+Remedy = Callable[[Path, str, Any], str]
+"""(place of the section, key, value) -> what to write."""
+
+
+def meant_key(parent: Path, key: str) -> str | None:
+    """The key of a section that was meant, by meaning or by letters."""
+    known = keys_at(parent)
+    meant = meant_by(section_of(parent), key)
+    return meant if meant in known else closest(key, known)
+
+
+def key_remedy(parent: Path, key: str, value: Any) -> str:
+    """How to mend an unknown key: the same letters first, then its meaning, then a near one."""
+    known = keys_at(parent)
+    if key == "<<":
+        return "YAML 1.2 has no merge keys: write the keys out, or `extends` another spec"
+    same = next((k for k in known if folded(k) == folded(key)), None)
+    remedy = (
+        "" if same else _by_meaning(parent, key, value) or _elsewhere(parent, known, key, value)
+    )
+    if remedy:
+        return remedy
+    guess = same or closest(key, known)
+    return f"did you mean `{guess}`?" if guess else f"known here are {listing(known)}"
+
+
+def section_of(path: Path) -> str:
+    """Which kind of section stands at a place, as `elsewhere.KEYS` calls it."""
+    names = tuple(step for step in path if isinstance(step, str))
+    if names[:1] == ("features",):
+        inner = names[2:]
+        if inner[:1] == ("sequence",):
+            inner = inner[3:] if inner[1:2] == ("with",) and len(inner) > 2 else inner
+        kinds = {("id",): "id", ("sequence",): "sequence", ("sequence", "encoder"): "encoder"}
+        return kinds.get(inner, "?") if inner else "features"
+    if names[:1] == ("tasks",):
+        return "tasks" if len(names) == 2 else "towers"
+    if "gates" in names:
+        return "gates" if names[-1] in ("gates", "meta", "task") else "?"
+    return {(): "", "towers": "towers"}.get(names and names[0], "experts")
+
+
+def _by_meaning(parent: Path, key: str, value: Any) -> str:
+    section = section_of(parent)
+    if section == "id":
+        meant = meant_by("features", key)
+        if meant in ("buckets", "vocab"):
+            return f"write `{meant}: {_number(value, 1000)}`"
+        return (
+            f"write `dim: {_number(value, 16)}` beside `id`, not inside" if meant == "dim" else ""
+        )
+    meant = meant_by(section, key)
+    if meant is not None:
+        return REMEDIES.get((section, meant), _renamed(meant))(parent, key, value)
+    flag = flag_for(key) if section == "" else None
+    return "" if flag is None else _training(flag, value)
+
+
+def _training(flag: str, value: Any) -> str:
+    remedy = "remove it: training is not part of a spec; give its flags to `homespec train`"
+    if not flag:
+        return f"{remedy}, such as `--epochs`, `--lr` and `--batch-size`"
+    simple = isinstance(value, int | float | str) and not isinstance(value, bool)
+    return f"{remedy}, here `{flag} {value}`" if simple else f"{remedy}, such as `{flag}`"
+
+
+def _elsewhere(parent: Path, known: list[str], key: str, value: Any) -> str:
+    """A key that belongs one level up, or into one of the sections here."""
+    if parent and isinstance(parent[-1], str) and key in keys_at(parent[:-1]):
+        return f"write `{key}: {written(value)}` beside `{parent[-1]}`, not inside"
+    for below in known:
+        if key in keys_at((*parent, below)) and not _is_long(value):
+            return f"write `{below}: {{{key}: {written(value)}}}`"
+    return ""
+
+
+def _is_long(value: Any) -> bool:
+    return len(written(value)) > 60
+
+
+def _number(value: Any, otherwise: int) -> int:
+    """A number that stands where one was meant; the length of a list that was written out."""
+    if isinstance(value, list):
+        return len(value)
+    return value if type(value) is int and value > 0 else otherwise
+
+
+def _renamed(meant: str) -> Remedy:
+    def remedy(parent: Path, key: str, value: Any) -> str:
+        return (
+            f"did you mean `{meant}`?" if _is_long(value) else f"write `{meant}: {written(value)}`"
+        )
+
+    return remedy
+
+
+def _said(text: str) -> Remedy:
+    return lambda parent, key, value: text
+
+
+def _chosen(key: str, otherwise: str) -> Remedy:
+    """A key with the choice that the value means."""
+
+    def remedy(parent: Path, _: str, value: Any) -> str:
+        choices = choices_at((*parent, key))
+        word = str(value)
+        same = closest(word, choices) if folded(word) in map(folded, choices) else None
+        meant = word if word in choices else same or choice_for(key, word, choices)
+        return f"write `{key}: {meant or otherwise}`"
+
+    return remedy
+
+
+def _hidden(parent: Path, key: str, value: Any) -> str:
+    """Widths of layers; the last one of experts is their output's."""
+    widths = value if isinstance(value, list) else [value]
+    if not all(type(width) is int for width in widths):
+        return "write `hidden: [128]`, the widths of the hidden layers"
+    if section_of(parent) == "experts" and len(widths) > 1:
+        return f"write `hidden: {widths[:-1]}, width: {widths[-1]}`: the output has the last width"
+    return f"write `hidden: {widths}`"
+
+
+def _count(parent: Path, key: str, value: Any) -> str:
+    count = _number(value, 2)
+    if not parent or parent == ("experts",):
+        return counts(count, key="" if parent else "experts: ")
+    is_set = parent[-1] in ("shared", "group") or len(parent) > 2
+    return f"write `count: {count}`" if is_set else f"write `shared: {count}`, for the shared ones"
+
+
+def counts(count: int, key: str = "") -> str:
+    """What to write for a number of experts that does not say whose they are."""
+    inside = f"all: {{shared: {count}}}"
+    said = f"{key}{{{inside}}}" if key else inside
+    return f"write `{said}` for the shared ones; `group` and `task` have counts of their own"
+
+
+def _norm(parent: Path, key: str, value: Any) -> str:
+    norm = "layer" if "layer" in key.casefold() else "batch"
+    return f"write `norm: {norm if value not in (False, None, 'false') else 'none'}`"
+
+
+def _boundaries(parent: Path, key: str, value: Any) -> str:
+    return f"write `bucketize: {written(value) if isinstance(value, list) else '[10, 20, 30]'}`"
+
+
+def _column(parent: Path, key: str, value: Any) -> str:
+    name = value[0] if isinstance(value, list) and value else value
+    return f"write `column: {str(name).rpartition(':')[2]}`"
+
+
+def _label(parent: Path, key: str, value: Any) -> str:
+    name = value[0] if isinstance(value, list) and value else value
+    return f"write `label: {name}`"
+
+
+def _tower(parent: Path, key: str, value: Any) -> str:
+    if isinstance(value, int | list):
+        widths = value if isinstance(value, list) else [value]
+        return f"write `tower: {{hidden: {written(widths)}}}`"
+    return "remove it: each task has a tower; `tower: {hidden: [64]}` says how wide"
+
+
+def _family(parent: Path, key: str, value: Any) -> str:
+    """The first word of a section on the model that is a family's name."""
+    words = [value]
+    if isinstance(value, dict):
+        words = [*value, *(below for below in value.values() if isinstance(below, str))]
+    known = [word for word in words if folded(str(word)) in map(folded, choices_at(("family",)))]
+    return _chosen("family", "home")(parent, key, next(iter(known), ""))
+
+
+def _encoder(parent: Path, key: str, value: Any) -> str:
+    """The kind of an encoder, in a mapping that has it as a value and not as a key."""
+    return _chosen("encoder", "din")(parent[:-1], key, value)
+
+
+def _mixture(parent: Path, key: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return _renamed("mixture")(parent, key, value)
+    return "remove it: the gates that mix experts are always there"
+
+
+NO_DROPOUT = _said("remove it: homespec has no dropout")
+
+REMEDIES: dict[tuple[str, str], Remedy] = {
+    ("", "experts"): lambda parent, key, value: _count(parent, key, value),
+    ("", "features"): _said(
+        "write `features:`, a mapping by name, such as {user_id: {id: {buckets: 1000}, dim: 16}}"
+    ),
+    ("", "towers"): _said("write `towers: {hidden: [64]}`, or for one task `tower:`"),
+    ("", "family"): _family,
+    ("", "layers"): _renamed("layers"),
+    ("features", "dim"): lambda _, key, value: f"write `dim: {_number(value, 16)}`",
+    ("features", "buckets"): lambda _, k, v: f"write `id: {{buckets: {_number(v, 1000)}}}`",
+    ("features", "vocab"): lambda _, k, v: f"write `id: {{vocab: {_number(v, 1000)}}}`",
+    ("features", "bucketize"): _boundaries,
+    ("features", "column"): _column,
+    ("features", "sequence"): _said(
+        "write past events as `sequence: {of: [video_id], max_len: 50, encoder: mean}`"
+    ),
+    ("features", "kind"): _said(
+        "remove it: a key such as `id`, `bucketize` or `dense` says what a feature is"
+    ),
+    ("features", "missing"): _said(
+        "remove it: missing ids and numbers have a row of the table, missing vectors are 0"
+    ),
+    ("experts", "hidden"): _hidden,
+    ("experts", "count"): _count,
+    ("experts", "norm"): _norm,
+    ("experts", "activation"): _chosen("activation", "swish"),
+    ("experts", "dropout"): NO_DROPOUT,
+    ("experts", "regularizer"): _said("remove it; `homespec train --weight-decay` has one"),
+    ("towers", "hidden"): _hidden,
+    ("towers", "activation"): _chosen("activation", "relu"),
+    ("towers", "norm"): _said("remove it: towers have no norm"),
+    ("towers", "dropout"): NO_DROPOUT,
+    ("tasks", "kind"): _chosen("kind", "binary"),
+    ("tasks", "label"): _label,
+    ("tasks", "tower"): _tower,
+    ("tasks", "loss"): _said("remove it: a binary task has the cross-entropy of its logit"),
+    ("tasks", "metrics"): _said("remove it: `homespec train` measures, and `--monitor` chooses"),
+    ("tasks", "classes"): _said("remove it: a task is `binary` or a `regression`"),
+    ("sequence", "encoder"): _chosen("encoder", "din"),
+    ("encoder", "encoder"): _encoder,
+    ("gates", "mixture"): _mixture,
+}
+"""(Kind of section, what is meant) -> what to write; other keys are merely called otherwise."""

@@ -1,0 +1,54 @@
+"""Stage 2, schema: the ranges of numbers that training has to hold in float32.
+
+float32 ends at 3.4e38, is 0 below 1.4e-45, and knows no number between 1 - 6e-8 and 1. A number
+that is none of float32's, or whose square or inverse is none, makes a loss infinite or a parameter
+dead, without a word. The limits here are homespec's own and leave room on both sides.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+LEAST_WEIGHT = 1e-9
+MOST_WEIGHT = 1e9
+
+
+def check_weight(weight: float) -> float:
+    """A weight that is 0, or great enough to have an effect in float32."""
+    if 0 < weight < LEAST_WEIGHT:
+        raise PydanticCustomError(
+            "tiny_weight", "Input should be 0, or at least {least}", {"least": LEAST_WEIGHT}
+        )
+    return weight
+
+
+Rate = Annotated[float, Field(ge=1e-9, le=0.999999, allow_inf_nan=False)]
+Epsilon = Annotated[float, Field(ge=1e-12, le=1, allow_inf_nan=False)]
+Momentum = Annotated[float, Field(ge=1e-6, le=0.999, allow_inf_nan=False)]
+Scale = Annotated[float, Field(ge=1e-6, le=1e12, allow_inf_nan=False)]
+Weight = Annotated[
+    float,
+    Field(ge=0, le=MOST_WEIGHT, allow_inf_nan=False),
+    AfterValidator(check_weight),
+    Field(
+        json_schema_extra={
+            "anyOf": [
+                {"const": 0},
+                {"type": "number", "minimum": LEAST_WEIGHT, "maximum": MOST_WEIGHT},
+            ]
+        }
+    ),
+]
+
+REASONS = {
+    "rate": "a rate is a share, and float32 has no log-odds for one too near to 0 or 1",
+    "norm_eps": "float32 loses a smaller one, and channels that do not vary get infinite gradients",
+    "norm_momentum": "with less the running statistics stay as they begin in float32, with 1 they"
+    " are those of the last batch alone",
+    "scale": "squares of labels in this unit leave the range of float32",
+    "weight": "a loss times a weight outside of this is infinite or 0 in float32",
+}
+"""Why a number is refused, by its key; `out-of-range` says so."""

@@ -1,0 +1,47 @@
+"""Stage 2, schema: the forms of names and labels, in the words of JSON Schema.
+
+The patterns mean the same to Python and to the editors' JavaScript.
+"""
+
+from __future__ import annotations
+
+import keyword
+from typing import Any
+
+from homespec.schema.labels import CONSTANTS
+from homespec.schema.names import RESERVED
+from homespec.schema.sequences import OWN_NAME
+
+_TAKEN = sorted({*keyword.kwlist, *RESERVED})
+
+_FIRST, _NEXT = r"(?:[A-Za-z_]|[^\x00-\x7F])", r"(?:[A-Za-z0-9_.]|[^\x00-\x7F])"
+_CONSTANT = "|".join("".join(f"[{c}{c.upper()}]" for c in word) for word in CONSTANTS)
+_COLUMN = rf"(?!(?:{_CONSTANT})(?![A-Za-z0-9_.])){_FIRST}{_NEXT}*"
+_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_COMPARISON = rf"(?:>=|<=|==|!=|>|<)[ \t]*(?:{_NUMBER}|{_COLUMN})[ \t]*"
+
+
+def _name(letters: str, *more: str) -> dict[str, Any]:
+    """Which letters a name has, and which names mean something else already."""
+    return {
+        "title": "name",
+        "type": "string",
+        "pattern": f"^[A-Za-z][{letters}]{{0,62}}$",
+        "errorMessage": "a name has letters, digits and `_`, and begins with a letter",
+        "if": {"enum": [*_TAKEN, *more]},
+        "then": {"pattern": "^$", "errorMessage": "this name means something else already"},
+    }
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "Name": _name("A-Za-z0-9_"),
+    "LayerName": _name("A-Za-z0-9"),
+    "FieldName": _name("A-Za-z0-9_", OWN_NAME),
+    "Label": {
+        "type": "string",
+        "maxLength": 200,
+        "pattern": rf"^[ \t]*{_COLUMN}[ \t]*(?:{_COMPARISON})?$",
+        "errorMessage": "a column, or a comparison such as `play_time_ms >= duration_ms`",
+    },
+}
+"""Form -> its definition. Letters of other scripts in columns are not looked at."""

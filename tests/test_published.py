@@ -1,0 +1,122 @@
+"""Models as published pass `validate --strict`; what they are known for is one note for one cause.
+
+The specs are what their authors' papers and public code describe: plain experts with ReLU, one
+width for all embeddings, ESMM's `cvr` that only its product trains.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import homespec
+
+HEAD = """\
+homespec: 1
+name: published
+features:
+  user_id: {id: {buckets: 1000}, dim: 16}
+  item_id: {id: {buckets: 1000}, dim: 16}
+  gender: {id: {vocab: 3}, dim: 16}
+  new_user: {id: {vocab: 2}, dim: 16}
+  weekend: {id: {vocab: 2}, dim: 16}
+"""
+TASKS = "tasks: {click: {rate: 0.04}, buy: {rate: 0.002}}\n"
+ESMM = """\
+tasks:
+  ctr: {label: click}
+  cvr: {label: buy, weight: 0}
+  ctcvr: {label: buy, product: [ctr, cvr]}
+"""
+GROUPS = "groups: {watch: [click, view], act: [like, follow]}\ntasks: {click: , view: , like: , follow: }\n"  # noqa: E501
+TABLES = ("wide-table", 1)
+EXPERTS = ("published-experts", 1)
+
+PUBLISHED = {
+    "shared_bottom": (f"family: shared_bottom\n{TASKS}", [TABLES]),
+    "moe": (f"family: moe\n{TASKS}experts: {{hidden: [64]}}\n", [EXPERTS, TABLES]),
+    "mmoe": (f"family: mmoe\n{TASKS}experts: {{all: {{shared: 8}}}}\n", [EXPERTS, TABLES]),
+    "mmoe written out": (
+        f"family: mmoe\n{TASKS}experts: {{norm: none, activation: relu}}\n",
+        [EXPERTS, TABLES],
+    ),
+    "ml_mmoe": (f"family: ml_mmoe\n{TASKS}", [EXPERTS, TABLES]),
+    "cgc": (
+        f"family: cgc\n{TASKS}experts: {{all: {{shared: 4, task: 1}}}}\n",
+        [EXPERTS, TABLES],
+    ),
+    "ple": (f"family: ple\nlayers: 3\n{TASKS}", [EXPERTS, TABLES]),
+    "ple with groups": (f"family: ple\n{GROUPS}", [EXPERTS, TABLES]),
+    "esmm": (f"family: shared_bottom\n{ESMM}experts: {{hidden: [], width: 16}}\n", [TABLES]),
+    "esmm on mmoe": (f"family: mmoe\n{ESMM}", [EXPERTS, TABLES]),
+    "home": (GROUPS, [TABLES]),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published(name: str) -> None:
+    text, notes = PUBLISHED[name]
+    spec = homespec.loads(HEAD + text)
+    found = [d.rule for d in spec.analysis.diagnostics]
+    assert [(rule.name, found.count(rule)) for rule in dict.fromkeys(found)] == notes
+    assert {str(rule.severity) for rule in found} == {"note"}
+
+
+def messages(text: str) -> list[tuple[str, str]]:
+    found = homespec.loads(HEAD + text).analysis.diagnostics
+    return [(d.rule.name, d.message) for d in found if d.rule.name != "wide-table"]
+
+
+def test_relu_under_home_is_a_warning_for_the_line_that_chose_it() -> None:
+    (found,) = messages(f"{GROUPS}experts: {{norm: none, activation: relu}}\n")
+    assert found == (
+        "relu-without-norm",
+        "the experts of `shared` in layer `meta` and 9 other sets end in ReLU without a norm: they "
+        "tend to collapse to zeros",
+    )
+    two = messages(f"{GROUPS}experts: {{activation: relu, meta: {{norm: none}}, task: {{norm: none}}}}\n")  # noqa: E501  # fmt: skip
+    assert [name for name, _ in two] == ["relu-without-norm"] * 2
+    assert "`shared` in layer `meta` and 2 other sets" in two[0][1]
+    assert "`shared` in layer `task` and 6 other sets" in two[1][1]
+
+
+@pytest.mark.parametrize("family", ["mmoe", "cgc", "ple", "moe"])
+def test_what_is_not_as_published_is_a_warning(family: str) -> None:
+    found = messages(f"family: {family}\n{TASKS}experts: {{activation: swish}}\n")
+    assert [name for name, _ in found] == ["unnormalised-experts"]
+    assert messages(f"family: {family}\n{TASKS}experts: {{norm: batch}}\n") == []
+
+
+def test_layers_by_hand_were_not_published() -> None:
+    layers = "layers: [{experts: {shared: 2}, outputs: [click, buy]}]\n"
+    found = messages(
+        f"{TASKS}{layers}gates: {{self: false}}\nexperts: {{norm: none, activation: relu}}\n"
+    )
+    assert [name for name, _ in found] == ["relu-without-norm", "sparse-without-own"]
+
+
+def test_tables_of_one_width_are_one_note() -> None:
+    spec = homespec.loads(HEAD + TASKS + "family: shared_bottom\n")
+    (found,) = spec.analysis.diagnostics
+    assert found.message == (
+        "features `gender`, `new_user` and `weekend` have 3 to 4 rows and embeddings of width 16"
+    )
+    assert found.span.start.line == 6
+    assert [label.span.start.line for label in found.related] == [7, 8]
+
+
+@pytest.mark.parametrize("weight", [0, 0.5, 1])
+def test_repeated_label_is_of_tasks_that_are_trained_on_it(weight: float) -> None:
+    """ESMM with a weight for `cvr` trains it on all rows, which is not what was published."""
+    text = ESMM.replace("weight: 0", f"weight: {weight}")
+    found = messages(f"family: shared_bottom\n{text}")
+    assert [name for name, _ in found] == ["repeated-label"] * (weight > 0)
+
+
+SPARSE = "groups: {watch: [click, view], act: [like, follow]}\ntasks: {click: , view: , like: {rate: 0.001}, follow: {rate: 0.002}}\n"  # noqa: E501
+
+
+def test_sparse_tasks_without_experts_are_one_warning() -> None:
+    found = messages(f"{SPARSE}experts: {{task: {{task: 0}}}}\ngates: {{task: {{self: false}}}}\n")
+    assert found == [
+        ("sparse-without-own", "the sparse tasks `like` and `follow` have no experts of their own")
+    ]
