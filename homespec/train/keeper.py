@@ -34,9 +34,12 @@ class History:
     """Epochs since then."""
 
     def add(self, entry: Json, monitor: Monitor) -> bool:
-        """Take in an epoch; whether it is the best so far."""
+        """Take in an epoch; whether it is the best so far.
+
+        As long as the monitor is not defined that is the last one, and patience does not run out.
+        """
         self.epochs.append(entry)
-        best = not self.best or monitor.better(entry["monitor"], self.value)
+        best = math.isnan(self.value) or monitor.better(entry["monitor"], self.value)
         if best:
             self.best, self.value, self.waited = entry["epoch"], entry["monitor"], 0
         else:

@@ -174,7 +174,7 @@ def test_a_task_without_a_label_has_no_loss(tmp_path: Path) -> None:
     assert math.isnan(result.tasks["like"].loss_last)
     assert result.tasks["click"].loss_last > 0
     lines = table.summary(result, tmp_path)
-    assert lines[0] == "like: the task has no label in the rows to train on."
+    assert lines[0] == "like: no row of the 4 steps had a label."
 
 
 @pytest.mark.parametrize("flag", ["--lr", "--clip", "--table-lr", "--weight-decay"])
