@@ -13,9 +13,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ FOLDER, LAST, BEST = "checkpoints", "last", "best"
 WEIGHTS_FILE, OPTIMIZER_FILE, STATE_FILE = (
     "model.safetensors", "optimizer.safetensors", "state.json",
 )  # fmt: skip
+FILES = WEIGHTS_FILE, OPTIMIZER_FILE, STATE_FILE
 VERSION = 1
 """Counts the meanings of state.json; a change makes old checkpoints unreadable."""
 
@@ -54,7 +54,7 @@ def write(checkpoint: Checkpoint, folder: Path) -> None:
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         recover(folder)
-        new.mkdir()
+        new.mkdir(exist_ok=True)
         try:
             safetensors.torch.save_file(dict(checkpoint.weights), new / WEIGHTS_FILE)
             safetensors.torch.save_file(dict(checkpoint.optimizer), new / OPTIMIZER_FILE)
@@ -64,13 +64,15 @@ def write(checkpoint: Checkpoint, folder: Path) -> None:
                 path.chmod(0o755 if path.is_dir() else 0o644)
                 sync(path)
         except BaseException:
-            shutil.rmtree(new, ignore_errors=True)  # on a full disk its room is needed
+            with suppress(OSError):  # on a full disk its room is needed
+                _remove(new)
             raise
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
         sync(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):
+            _remove(old, folder)
 
 
 def read(folder: Path) -> Checkpoint:
@@ -109,13 +111,43 @@ def recover(folder: Path) -> bool:
     """Clear up behind a process that died while it wrote; whether there is a checkpoint."""
     new, old = _beside(folder)
     if new.exists():
-        shutil.rmtree(new)
+        _remove(new)
     if old.exists():
         if folder.exists():
-            shutil.rmtree(old)
+            _remove(old, folder)
         else:
             old.rename(folder)
-    return folder.exists()
+    return folder.is_file() or any((folder / name).exists() for name in FILES)
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint, and what a process left that died while it wrote one."""
+    for path in (folder, *_beside(folder)):
+        _remove(path)
+
+
+def _remove(folder: Path, keep_in: Path | None = None) -> None:
+    """Remove the files of a checkpoint. Others, of which there should be none, stay where they are
+    or go to the folder `keep_in`.
+    """
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    if keep_in and folder.is_dir():
+        for path in folder.iterdir():
+            if not (keep_in / path.name).exists():
+                path.rename(keep_in / path.name)
+    remove_empty(folder)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder, unless something is in it; a link to one stays."""
+    if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def states(folder: Path) -> list[Path]:
+    """Where the states of a checkpoint are, and of one that is put aside."""
+    return [path / STATE_FILE for path in (folder, _beside(folder)[1])]
 
 
 def _beside(folder: Path) -> tuple[Path, Path]:

@@ -22,6 +22,7 @@ from homespec.train.compiling import Compilations, decide
 from homespec.train.evaluate import Measures
 from homespec.train.fitting import check_fitted, set_fitted
 from homespec.train.keeper import Keeper
+from homespec.train.lock import Lock
 from homespec.train.loop import Training
 from homespec.train.ranks import ranks
 from homespec.train.result import BAYES_FILE, Result
@@ -57,7 +58,13 @@ def train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resul
     it tells, the others raise `group.ElsewhereError`.
     """
     with group.joined():
-        return _train(spec, place, settings, say if group.is_first() else lambda line: None)
+        own_say = say if group.is_first() else lambda line: None
+        lock = Lock(place.out, own_say)
+        try:
+            group.first(lock.take)
+            return _train(spec, place, settings, own_say)
+        finally:
+            lock.release()
 
 
 def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Result:
@@ -103,12 +110,17 @@ def _begun(
         group.together(lambda: keeper.restore(training, kept))
         keeper.repair(training, kept)
         group.together(lambda: check_fitted(model, code, spec, place.out))
+        _write_settings(spec, place, settings)
         say(f"resumed {checkpoint.told(kept.state)}")
     else:
-        group.first(lambda: folder.clear(place.out))
+        group.first(lambda: folder.clear(place.out, say))
+        _write_settings(spec, place, settings)  # from here on the folder is known as that of a run
         group.together(
             lambda: set_fitted(model, code, spec, rows.train, place.out, settings.seed, say)
         )
+
+
+def _write_settings(spec: LoadedSpec, place: Place, settings: Settings) -> None:
     group.first(
         lambda: folder.write_settings(place.out, spec.name, place.data, place.valid, settings)
     )
