@@ -303,9 +303,10 @@ def _up_to_date(out: Path, stamp: str) -> bool:
 def _own(out: Path) -> bool:
     """Whether an earlier preparation wrote the files of a folder."""
     try:
-        return {"version", "sources"} <= json.loads((out / STAMP_FILE).read_text()).keys()
-    except (OSError, ValueError, AttributeError):
+        stamp = json.loads((out / STAMP_FILE).read_text())
+    except (OSError, ValueError):
         return False
+    return isinstance(stamp, dict) and {"version", "sources"} <= stamp.keys()
 
 
 @click.command()

@@ -12,12 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from homespec.train import RunError, checkpoint
-from homespec.train.checkpoint import BEST, FOLDER, LAST, WEIGHTS_FILE, Json
+from homespec.train.checkpoint import BEST, FOLDER, LAST, WEIGHTS_FILE
 from homespec.train.loop import BAD_BATCH_FILE
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.quantiles import FILE as BOUNDARIES_FILE
 from homespec.train.result import METRICS_FILE, SETTINGS_FILE
 from homespec.train.settings import Settings, from_json
+from homespec.train.stored import DamagedError, Json, check_signed, signed
 from homespec.writing import write_texts
 
 LOGS, EVENTS, MARK = "tensorboard", "events.out.tfevents.*", ".homespec"
@@ -68,12 +69,26 @@ def _is_there(path: Path) -> bool:
 
 
 def stored_settings(out: Path) -> Settings | None:
-    """The settings of the run in `out`; None if there is none."""
+    """The settings of the run in `out`, of its last checkpoint if their file is gone; None if
+    there is none.
+    """
     path = out / SETTINGS_FILE
     try:
-        return from_json(json.loads(path.read_text())["settings"]) if path.is_file() else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} cannot be read ({error}): remove it, and give all flags") from None
+        if path.exists():
+            stored = json.loads(path.read_text("utf-8"))
+            if not isinstance(stored, dict) or not isinstance(stored.get("settings"), dict):
+                raise ValueError("it holds no settings")
+            check_signed(stored, "it")
+            return from_json(stored["settings"])
+    except (OSError, ValueError, RecursionError, DamagedError) as error:
+        raise RunError(
+            f"{path} is damaged ({error}): remove it to go on with the settings of the last"
+            " checkpoint, or bring it back from a copy"
+        ) from None
+    for state in checkpoint.states(out / FOLDER / LAST):
+        if state.exists():
+            return from_json(checkpoint.read_state(state.parent)["settings"])
+    return None
 
 
 def found(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) -> bool:
@@ -83,6 +98,8 @@ def found(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) 
     """
     check_own(out)
     last = out / FOLDER / LAST
+    if checkpoint.prefer_intact(last):
+        say(f"the checkpoint {last} was damaged: the one before it takes its place")
     there = (out / FOLDER).is_dir() and checkpoint.recover(last)
     checkpoint.recover(out / FOLDER / BEST)
     if resume:
@@ -145,4 +162,4 @@ def write_settings(
         "settings": asdict(settings),
     }
     with checkpoint.writing(out / SETTINGS_FILE):
-        write_texts({out / SETTINGS_FILE: json.dumps(about, indent=2) + "\n"})
+        write_texts({out / SETTINGS_FILE: json.dumps(signed(about), indent=2) + "\n"})

@@ -17,7 +17,7 @@ from homespec import __version__
 from homespec.data import DataError
 from homespec.emit.header import spec_hash
 from homespec.train import RunError, checkpoint, folder, group, merging, result
-from homespec.train.checkpoint import FOLDER, LAST, Checkpoint, Json
+from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint
 from homespec.train.compiling import Compilations, decide
 from homespec.train.evaluate import Measures
 from homespec.train.fitting import check_fitted, set_fitted
@@ -29,6 +29,7 @@ from homespec.train.result import BAYES_FILE, Result
 from homespec.train.rows import Loaders, Rows
 from homespec.train.sameness import check_same, explicit
 from homespec.train.settings import Settings, changes, check_processes, from_json, idle
+from homespec.train.stored import DamagedError, Json
 from homespec.train.trainer import trainer, undisturbed
 
 if TYPE_CHECKING:
@@ -108,6 +109,9 @@ def _begun(
     model, code, rows, settings = training.model, training.code, training.rows, training.settings
     if kept:
         group.together(lambda: keeper.restore(training, kept))
+        if not training.losses.path.exists():
+            steps = f"steps 1 to {training.at.step}"
+            say(f"{training.losses.path} is gone: the losses of {steps} are not known")
         keeper.repair(training, kept)
         group.together(lambda: check_fitted(model, code, spec, place.out))
         _write_settings(spec, place, settings)
@@ -132,9 +136,27 @@ def _kept(place: Place, settings: Settings, about: Json, say: Say) -> Checkpoint
     group.together(lambda: check_processes(settings.batch_size, ranks()))
     if not group.first(lambda: folder.found(out, place.resume, place.overwrite, say)):
         return None
-    kept = group.together(lambda: checkpoint.read(out / FOLDER / LAST))
+    kept = group.together(lambda: _read_last(out))
+    if not kept.verified:
+        say("the checkpoint has no checksums, an older homespec wrote it: it was not verified")
     group.together(lambda: _check_kept(kept, settings, about, out, say))
     return kept
+
+
+def _read_last(out: Path) -> Checkpoint:
+    """The checkpoint to go on from. Raises RunError that says what is left if it is damaged."""
+    try:
+        return checkpoint.read(out / FOLDER / LAST)
+    except DamagedError as error:
+        best = out / FOLDER / BEST
+        try:
+            epoch = checkpoint.read(best).state["at"]["epoch"]
+        except RunError:
+            raise error from None
+        raise DamagedError(
+            f"{error}. The weights of epoch {epoch} in {best} are intact; they lack the optimiser's"
+            " moments, which resuming needs"
+        ) from None
 
 
 def _check_kept(kept: Checkpoint, settings: Settings, about: Json, out: Path, say: Say) -> None:
@@ -222,7 +244,10 @@ def _way_on(out: Path) -> str:
     last = out / FOLDER / LAST
     if not (checkpoint.recover(last) if group.is_first() else last.exists()):
         return "There is no checkpoint yet"
-    where = checkpoint.told(checkpoint.read_state(last))
+    try:
+        where = checkpoint.told(checkpoint.read_state(last))
+    except RunError as error:
+        return str(error)
     return f"The checkpoint {where} is intact: --resume goes on from it"
 
 
