@@ -1,4 +1,4 @@
-"""Telling whether files are up to date."""
+"""Telling whether files are up to date, and whose they are."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import safetensors.torch
 
 from homespec import __version__
+from homespec.data import DataError
 from homespec.schema.labels import parse_label
 from homespec.train import checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE, without_nan
@@ -113,11 +114,20 @@ def _best(task: Task, bayes: dict[str, float]) -> float:
 
 
 def read_bayes(path: Path) -> dict[str, float]:
-    """The best AUC to expect, by label in its one spelling; empty if the file is not there."""
+    """The best AUC to expect, by label in its one spelling; empty if the file is not there.
+
+    Raises DataError for a file that holds something else.
+    """
     if not path.is_file():
         return {}
-    by_label = json.loads(path.read_text())["auc"]
-    return {str(parse_label(label)): value for label, value in by_label.items()}
+    try:
+        by_label = json.loads(path.read_text("utf-8"))["auc"]
+        return {str(parse_label(label)): float(value) for label, value in by_label.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} does not hold the best AUC to expect by label ({type(error).__name__}:"
+            f" {error}): remove it, or prepare the data again"
+        ) from None
 
 
 def write(result: Result, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ import lightning.pytorch as lightning
 from torch import nn
 
 import homespec
-from homespec import __version__
+from homespec import __version__, memory
+from homespec.compiler import validate_document
 from homespec.data import DataError
+from homespec.diagnostics import Severity
 from homespec.emit.header import spec_hash
 from homespec.train import RunError, checkpoint, folder, group, merging, result
 from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint
@@ -63,7 +66,8 @@ def train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resul
         lock = Lock(place.out, own_say)
         try:
             group.first(lock.take)
-            return _train(spec, place, settings, own_say)
+            with _memory_told(spec):
+                return _train(spec, place, settings, own_say)
         finally:
             lock.release()
 
@@ -79,6 +83,7 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
         "processes": ranks(),
     }
     group.check_same("settings, or another spec,", about)
+    bayes = group.together(lambda: result.read_bayes(place.data[0] / BAYES_FILE))
     kept = _kept(place, settings, about, say)
     rows = group.together(lambda: Rows.open(spec, place.data, place.valid, settings))
     group.check_same("data", rows.mark)
@@ -90,15 +95,27 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
     training.rows = group.together(rows.held)  # the long work, behind what may be refused
     say(_told(training.rows))
     say(decide(settings.compile)[1])
+    if warnings := _warned(spec):
+        say(warnings)
     if apart := merging.told(settings):
         say(apart)
     for line in idle(settings, settings.epochs * len(training.rows.training(epoch=0))):
         say(f"note: {line}")
     _begun(spec, place, training, keeper, kept, say)
-    graphs = _fit(training, keeper, place.out, say)
-    found = _result(spec, place, training, keeper, graphs, time.perf_counter() - started)
+    graphs = _fit(spec, training, keeper, place.out, say)
+    found = _result(spec, bayes, training, keeper, graphs, time.perf_counter() - started)
     group.first(lambda: result.write(found, place.out))
     return found
+
+
+@contextmanager
+def _memory_told(spec: LoadedSpec) -> Iterator[None]:
+    """Running out of memory as a RunError that names the largest weights."""
+    try:
+        with memory.told(spec, "training"):
+            yield
+    except memory.OutOfMemoryError as error:
+        raise RunError(str(error)) from None
 
 
 def _begun(
@@ -191,6 +208,18 @@ def _told(rows: Rows) -> str:
     )
 
 
+def _warned(spec: LoadedSpec) -> str | None:
+    """A line on how many warnings there are about a spec, and where to see them."""
+    document = spec.analysis.document
+    found = validate_document(document)
+    count = sum(each.rule.severity is Severity.WARNING for each in found)
+    if not count:
+        return None
+    sets = (f"--set={flag}" for flag in document.flags)
+    shown = shlex.join(["homespec", "validate", document.file, *sets])
+    return f"{count} warning{'s' if count > 1 else ''} about the spec: {shown}"
+
+
 def _built(
     spec: LoadedSpec, place: Place, settings: Settings, rows: Rows, about: Json
 ) -> tuple[Training, Keeper]:
@@ -204,11 +233,11 @@ def _built(
     return training, Keeper(place.out, about, measures.monitor(settings))
 
 
-def _fit(training: Training, keeper: Keeper, out: Path, say: Say) -> int:
+def _fit(spec: LoadedSpec, training: Training, keeper: Keeper, out: Path, say: Say) -> int:
     """Train to the end; the number of graphs that were compiled."""
     graphs = Compilations(say)
     settings, at = training.settings, training.at
-    with _said_how_to_go_on(out), group.heard():
+    with _said_how_to_go_on(out), _memory_told(spec), group.heard():
         training.losses.open(at.step)
         if at.epoch >= settings.epochs:
             say(f"all epochs are done: --epochs {at.epoch + 1} would train one more")
@@ -252,10 +281,10 @@ def _way_on(out: Path) -> str:
 
 
 def _result(
-    spec: LoadedSpec, place: Place, training: Training, keeper: Keeper, graphs: int, seconds: float
-) -> Result:
+    spec: LoadedSpec, bayes: dict[str, float], training: Training, keeper: Keeper, graphs: int,
+    seconds: float,
+) -> Result:  # fmt: skip
     rows, history, timer = training.rows, keeper.history, training.timer
-    bayes = result.read_bayes(place.data[0] / BAYES_FILE)
     tasks = group.first(
         lambda: {
             name: asdict(task)

@@ -55,8 +55,9 @@ def check_sums(tensors: Mapping[str, Tensor], stored: Mapping[str, str], file: s
 
 
 def signed(content: Json) -> Json:
-    """What is to be written as JSON, with a checksum of itself."""
-    return {**content, SUM: _digest(content)}
+    """What is to be written as JSON, with a checksum of itself in place of one that it has."""
+    rest = {key: value for key, value in content.items() if key != SUM}
+    return {**rest, SUM: _digest(rest)}
 
 
 def check_signed(content: Json, file: str) -> bool:
