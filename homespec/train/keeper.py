@@ -13,13 +13,22 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor
 
+from homespec.data.stream import Stream
 from homespec.train import RunError, checkpoint, group
-from homespec.train.checkpoint import BEST, FOLDER, LAST, OPTIMIZER_FILE, WEIGHTS_FILE, Checkpoint
+from homespec.train.checkpoint import (
+    BEST,
+    FOLDER,
+    LAST,
+    OPTIMIZER_FILE,
+    STATE_FILE,
+    WEIGHTS_FILE,
+    Checkpoint,
+)
 from homespec.train.evaluate import Monitor
 from homespec.train.logical import copied
 from homespec.train.loop import Position, Training
 from homespec.train.losses import means
-from homespec.train.ranks import average_statistics
+from homespec.train.ranks import average_statistics, rank, ranks
 from homespec.train.stored import DamagedError, Json, check_forms, forms
 
 
@@ -56,8 +65,8 @@ class History:
     @classmethod
     def of(cls, stored: Json) -> History:
         """The history that a checkpoint holds; there is no NaN in JSON."""
-        value = stored["value"]
-        return cls(**{**stored, "value": math.nan if value is None else value})
+        value = math.nan if stored["value"] is None else stored["value"]
+        return cls(stored["epochs"], stored["best"], value, stored["waited"])
 
 
 class Keeper(lightning.Callback):
@@ -149,6 +158,9 @@ class Keeper(lightning.Callback):
         except DamagedError as error:
             raise checkpoint.damaged(self.folder / LAST, str(error)) from None
         training.at = Position(**{name: kept.state["at"][name] for name in asdict(Position())})
+        if training.at.batch >= len(_epoch_of(training)):
+            why = f"`at.batch` of {STATE_FILE} is beyond the epoch"
+            raise checkpoint.damaged(self.folder / LAST, why)
         if group.is_first():
             training.losses.check(training.at.step, kept.state.get(LOSSES))
         training.code.load_logical_state(training.model, kept.weights)
@@ -182,6 +194,11 @@ class Keeper(lightning.Callback):
         epoch = checkpoint.read(best).state["at"]["epoch"]
         if epoch != self.history.best:
             raise checkpoint.damaged(best, f"it is of epoch {epoch}, not {self.history.best}")
+
+
+def _epoch_of(training: Training) -> Stream:
+    """The epoch that the run is in, as this process sees it."""
+    return training.rows.training(training.at.epoch, 0, rank(), ranks())
 
 
 def logged(entry: Json) -> dict[str, float]:

@@ -139,6 +139,8 @@ STATE: Json = {
     "history": {"epochs": list, "best": COUNT, "value": MAYBE, "waited": COUNT},
 }
 """What `state.json` must have, and of which type; it may have more."""
+MEASURES = ("rate", "auc", "gauc", "logloss", "pcoc", "mae", "rmse")
+"""What an epoch may know of a task."""
 WORDS: dict[object, object] = {dict: "an object", list: "a list", str: "a text"}
 
 
@@ -156,17 +158,31 @@ def check_state(state: Json, file: str) -> None:
             if kinds != [str, int, int, str]:
                 raise DamagedError(f"`data.{purpose}[{number}]` of {file} is no mark of a file")
     history, at = state["history"], state["at"]
+    tasks = state["model"].get("tasks")
+    if not isinstance(tasks, dict):
+        raise DamagedError(f"`model.tasks` of {file} is not an object")
     for number, entry in enumerate(history["epochs"]):
         _check(entry, EPOCH, f"history.epochs[{number}]", file)
+        if entry["tasks"].keys() != tasks.keys():
+            raise DamagedError(f"`history.epochs[{number}]` of {file} is not that of all tasks")
+        for task, measured in entry["tasks"].items():
+            where = f"history.epochs[{number}].tasks.{task}"
+            _check(measured, dict, where, file)
+            _check(measured, dict.fromkeys(measured, MAYBE), where, file)
+            if unknown := [name for name in measured if name not in MEASURES]:
+                raise DamagedError(f"`{where}` of {file} has the unknown `{unknown[0]}`")
     epochs = len(history["epochs"])
     if epochs != at["epoch"] or history["best"] > epochs or (epochs and not history["best"]):
         raise DamagedError(f"`history` of {file} is not that of {at['epoch']} epochs")
+    before = history["epochs"][-1]["step"] if epochs else 0
+    if at["step"] != before + at["batch"]:
+        raise DamagedError(f"`at` of {file} is step {at['step']}, but batch {at['batch']}")
 
 
 def _check(found: object, wanted: object, path: str, file: str) -> None:
     if isinstance(wanted, dict):
-        _check(found, dict, path, file)
-        assert isinstance(found, dict)
+        if not isinstance(found, dict):
+            raise DamagedError(f"{f'`{path}` of {file}' if path else file} is not {WORDS[dict]}")
         for key, inner in wanted.items():
             where = f"{path}.{key}" if path else key
             if key not in found:

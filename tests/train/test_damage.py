@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import json
 import os
 import random
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +143,8 @@ def test_every_bit_of_a_file_of_tensors_counts(at: int, bit: int) -> None:
     assert all(found[k].dtype == t.dtype and found[k].equal(t) for k, t in TENSORS.items())
 
 
-JSON: Any = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=9,
-)  # fmt: skip
+LEAF = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+JSON = LEAF | st.lists(LEAF) | st.dictionaries(st.text(), LEAF | st.lists(LEAF))
 
 
 @given(st.dictionaries(st.text(), JSON, min_size=1), st.integers(0), st.integers(0, 7))
@@ -306,6 +306,40 @@ STATES: dict[str, Callable[[dict[str, Any]], Any]] = {
 def test_odd_states(copied: Path, data: Path, wanted: str) -> None:
     unsigned(copied, STATES[wanted])
     assert wanted in refusal(data, copied)
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each value inside of a value."""
+    keys = value if isinstance(value, dict) else range(len(value) if isinstance(value, list) else 0)
+    for key in keys:
+        yield (*path, key)
+        yield from paths(value[key], (*path, key))
+
+
+ODD = (None, "x", -1, 10**30, 0.5, True, [], {}, [[]], {"x": 1})
+TRIES = int(os.environ.get("HOMESPEC_ODD_STATES", "40"))
+
+
+def test_odd_values_anywhere(copied: Path, data: Path) -> None:
+    """Each is refused by name, or the run goes on."""
+    unsigned(copied)
+    state = json.loads((copied / LAST / "state.json").read_text())
+    rng, all_paths = random.Random(1), list(paths(state))
+    for _ in range(TRIES):
+        *way, last = rng.choice(all_paths)
+        odd = copy.deepcopy(state)
+        inner = odd
+        for key in way:
+            inner = inner[key]
+        if rng.random() < 0.2:
+            del inner[last]
+        else:
+            inner[last] = rng.choice(ODD)
+        out = shutil.copytree(copied, copied.with_name("odd"))
+        (out / LAST / "state.json").write_text(json.dumps(odd))
+        with contextlib.suppress(RunError, DataError):
+            resume(data, out)
+        shutil.rmtree(out)
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{", "7", "[" * 100_000, "\0", '"x"'])
