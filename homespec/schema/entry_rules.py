@@ -63,10 +63,13 @@ def _better_name(name: str) -> str:
     return f"use letters, digits and `_`, for example `{plain or 'name'}`"
 
 
+LONGEST_COLUMN = 200
+
+
 def _own_column(issue: Issue, name: str) -> str:
     """How a feature or task keeps its column under another name, where the name was the column."""
     key = {"features": "column", "tasks": "label"}.get(str(issue.path[0]))
-    if key is None or len(issue.path) != 2:
+    if key is None or len(issue.path) != 2 or len(name) > LONGEST_COLUMN:
         return ""
     entry = (issue.document.data or {})[str(issue.path[0])]
     given = entry.get(name) if isinstance(entry, dict) else None
