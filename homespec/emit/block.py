@@ -68,8 +68,8 @@ class Scope(dict[str, Variable]):
         self.taken: set[str] = set()
 
     def fresh(self, name: str) -> str:
-        """The name, or one like it that no other variable has."""
-        while name in self.taken:
+        """The name, or one like it that no other variable has, nor any constant in capitals."""
+        while name.upper() in self.taken:
             name += "_"
-        self.taken.add(name)
+        self.taken.add(name.upper())
         return name

@@ -30,6 +30,7 @@ from homespec.emit.layout import (
 )
 from homespec.emit.plain import emit_node
 from homespec.emit.trunk import first_member, is_tower, trunk
+from homespec.emit.unique import check_unique
 from homespec.graph import Graph
 from homespec.lower.tree import TreeNode
 from homespec.nodes import (
@@ -91,7 +92,9 @@ def emit(
         "logical": _logical(logical, variant, bool(features["fitted"])),
     }
     rendered = _template("module.py.jinja").render(context)
-    return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
+    text = re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
+    check_unique(text, blocks, logical)
+    return text
 
 
 APART = (Feature, Sequence, Input, Objective)
@@ -266,8 +269,8 @@ def _lists(rows: list[Logical]) -> str:
     found: dict[str, tuple[str, ...]] = {}
     for row in rows:
         for axis in row.axes:
-            if isinstance(axis, tuple):
-                found[_list_name(row)] = axis
+            if isinstance(axis, tuple) and found.setdefault(_list_name(row), axis) != axis:
+                raise AssertionError(f"{_list_name(row)} would name two lists")
     equal: dict[tuple[str, ...], list[str]] = {}
     for name, axis in found.items():
         equal.setdefault(axis, []).append(name)

@@ -88,15 +88,16 @@ KINDS = {"features": "feature", "groups": "group", "tasks": "task"}
 def reserved_name(issue: Issue) -> Iterator[Finding]:
     """A name means something else already.
 
-    `shared` is the root of the task tree, and names such as `forward`, `train` or `items` are
-    attributes of the torch modules whose children the tasks, groups and features become: torch
-    refuses a submodule of that name, or the attribute would be lost.
+    `shared`, in capitals too, is the root of the task tree, and names such as `forward`, `train` or
+    `items` are attributes of the torch modules whose children the tasks, groups and features
+    become: torch refuses a submodule of that name, or the attribute would be lost.
     """
     name = str(issue.path[-1] if issue.on_key else issue.value)
-    taken = "the root of the task tree" if name == ROOT else "taken by the language or by torch"
+    root = name.lower() == ROOT
+    taken = "the root of the task tree" if root else "taken by the language or by torch"
     yield Finding(
         issue.span,
-        f"`{name}` is reserved: it is {taken}",
+        f"`{name}` is reserved: it is {taken}" + (", in any case" if root and name != ROOT else ""),
         label="reserved",
         help=f"rename it, for example to `{name}_{KINDS.get(str(issue.path[0]), 'model')}`"
         + _own_column(issue, name),
