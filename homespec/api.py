@@ -140,14 +140,18 @@ def build(
 
     `compile` compiles its forward with torch.compile(fullgraph=True); `dtype` is that of weights
     and arithmetic, while running statistics never get coarser than float32. The other options are
-    those of `homespec.compile`. Raises SpecError.
+    those of `homespec.compile`. Raises SpecError, and where memory is short for the weights
+    `homespec.memory.OutOfMemoryError`, a MemoryError.
     """
+    from homespec import memory
     from homespec.runtime import instantiate
 
+    loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
     module = build_module(
-        spec, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes, target=target
+        loaded, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes, target=target
     )
-    return instantiate(module, compile=compile, dtype=dtype, device=device)
+    with memory.told(loaded, "building"):
+        return instantiate(module, compile=compile, dtype=dtype, device=device)
 
 
 def _report(document: Document) -> Report:

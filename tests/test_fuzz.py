@@ -117,6 +117,7 @@ def check_report(text: str) -> Report:
             assert 1 <= span.start.column <= len(lines[span.start.line - 1]) + 1, diagnostic
         assert diagnostic.message, diagnostic
         assert diagnostic.help or diagnostic.rule.severity is Severity.WARNING, diagnostic
+        assert len(diagnostic.help or "") < 600, diagnostic
     for name in FORMATS:
         assert isinstance(render(report, name), str)
     return report

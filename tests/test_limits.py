@@ -113,3 +113,13 @@ def test_limits_are_written_short() -> None:
     assert found.message == (
         "`experts.norm_eps` is 1e-46; it must be greater than or equal to 1e-12"
     )
+
+
+@pytest.mark.parametrize("number", ["9007199254740992", "-9007199254740993", "1e16", "1e400"])
+def test_labels_compare_with_numbers_that_float64_holds(number: str) -> None:
+    with pytest.raises(homespec.SpecError) as caught:
+        homespec.loads(text("rate", f"0.1, label: 'user_id == {number}'"))
+    (found,) = caught.value.report.diagnostics
+    assert found.rule.name == "bad-label"
+    assert f"{number} is not below 2^53" in found.message
+    homespec.loads(text("rate", "0.1, label: 'user_id == 9007199254740991'"))

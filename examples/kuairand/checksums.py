@@ -1,10 +1,12 @@
-"""Telling whether files are up to date."""
+"""Telling whether files are up to date, and whose they are."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+
+from homespec.data import DataError
 
 
 def digest(paths: Iterable[Path]) -> dict[str, str]:
@@ -14,3 +16,16 @@ def digest(paths: Iterable[Path]) -> dict[str, str]:
         with path.open("rb") as file:
             found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
+
+
+def check_own(out: Path, names: Iterable[str], mark: str, own: bool) -> None:
+    """Raise DataError if files to be written are there already that are not `own`.
+
+    `mark` is the file that says whose they are.
+    """
+    found = [name for name in names if (out / name).exists()]
+    if found and not own:
+        raise DataError(
+            f"{out} holds {found[0]}, which this program did not write ({mark} would say so): give"
+            " another folder, or move it away"
+        )

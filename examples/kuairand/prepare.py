@@ -35,7 +35,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from examples.kuairand.checksums import digest
+from examples.kuairand.checksums import check_own, digest
 from examples.kuairand.early_log import split_off
 from examples.kuairand.empty_columns import empty_columns, notes
 from examples.kuairand.historical_rates import with_pasts
@@ -97,6 +97,9 @@ def prepare(
     stamp = json.dumps({"version": VERSION, **options, "sources": sources}, indent=2) + "\n"
     if _up_to_date(out, stamp):
         return False
+    check_own(
+        out, ("train.parquet", "valid.parquet", BAYES_FILE, STAMP_FILE), STAMP_FILE, _own(out)
+    )
 
     log = deduplicated(_read_all(logs, (*IMPRESSION, "date")))
     log, views = with_history(log, history, history_from_log)
@@ -295,6 +298,15 @@ def _up_to_date(out: Path, stamp: str) -> bool:
     at = out / STAMP_FILE
     parts = (out / "train.parquet", out / "valid.parquet")
     return at.is_file() and at.read_text() == stamp and all(p.is_file() for p in parts)
+
+
+def _own(out: Path) -> bool:
+    """Whether an earlier preparation wrote the files of a folder."""
+    try:
+        stamp = json.loads((out / STAMP_FILE).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(stamp, dict) and {"version", "sources"} <= stamp.keys()
 
 
 @click.command()

@@ -20,7 +20,7 @@ from typing import IO
 
 import click
 
-from homespec.cli.failure import script_needs
+from homespec.cli.failure import exit_2_on, script_needs
 
 if __name__ == "__main__":
     script_needs("data", "numpy", "pyarrow")
@@ -30,7 +30,9 @@ import pyarrow as pa
 import pyarrow.csv
 
 from examples.kuairand import synthetic_entities
+from examples.kuairand.checksums import check_own
 from examples.kuairand.synthetic_entities import Array, Table
+from homespec.data import DataError
 from homespec.train import metrics
 from homespec.writing import replacing
 
@@ -245,7 +247,10 @@ LOG_COLUMNS = (
 
 
 def write(log: Log, out: Path) -> None:
-    """Write the log as KuaiRand's files and bayes.json, all of them or none."""
+    """Write the log as KuaiRand's files and bayes.json, all of them or none.
+
+    Raises DataError where the real files are: those come without bayes.json.
+    """
     zero = np.zeros(len(log.impressions["date"]), np.int64)
     impressions = log.impressions | {"profile_stay_time": zero, "is_rand": zero}
     tables = {
@@ -254,6 +259,7 @@ def write(log: Log, out: Path) -> None:
         VIDEOS_FILE: log.videos,
         HISTORY_FILE: log.history,
     }
+    check_own(out, tables, BAYES_FILE, (out / BAYES_FILE).exists())
     auc = {label: round(value, 6) for label, value in bayes_auc(log).items()}
     with replacing(*(out / name for name in (*tables, BAYES_FILE))) as (*tables_at, bayes_at):
         for table, path in zip(tables.values(), tables_at, strict=True):
@@ -279,7 +285,8 @@ def _write_csv(columns: Table, path: Path) -> None:
 )
 def main(out: Path, seed: int, rows: int) -> None:
     """Write a synthetic log of a short-video service, in KuaiRand's files, to the folder OUT."""
-    write(generate(seed, rows), out)
+    with exit_2_on(DataError):
+        write(generate(seed, rows), out)
     click.echo(f"{rows:,} impressions and the best expected AUCs ({BAYES_FILE}) are in {out}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from homespec import memory
 from homespec.analysis.costs import cost_of
 from homespec.api import LoadedSpec
 from homespec.bench import counting, floor
@@ -33,7 +34,7 @@ def measure(spec: LoadedSpec, settings: Settings, say: Say) -> Result:
     """Everything that was asked for. Ctrl-C leaves the result with what was complete by then.
 
     Raises ValueError for a number of tasks that the spec cannot have, UnknownNameError for a task
-    to keep that is not there, Unequal where variants disagree.
+    to keep that is not there, Unequal where variants disagree, OutOfMemoryError.
     """
     sizes = {count: scaled(spec, count) for count in settings.tasks} or {len(spec.tasks): spec}
     for sized in sizes.values():
@@ -45,7 +46,8 @@ def measure(spec: LoadedSpec, settings: Settings, say: Say) -> Result:
         for count, sized in sizes.items():
             for precision in settings.precisions:
                 say(f"{count} tasks, {precision}, batch {settings.batch}")
-                _Measurement(sized, precision, settings, say, result).run()
+                with memory.told(sized, "measuring"):
+                    _Measurement(sized, precision, settings, say, result).run()
     except (KeyboardInterrupt, Interrupted):
         result.complete = False
     return result

@@ -125,6 +125,7 @@ def bench(
     from homespec.bench.run import measure
     from homespec.bench.trainees import Unequal
     from homespec.cli.failure import exit_2_on
+    from homespec.memory import OutOfMemoryError
     from homespec.variant import UnknownNameError
 
     inference = mode == "inference"
@@ -137,7 +138,7 @@ def bench(
         batch, tasks, device, tuple(dict.fromkeys(precisions)), rounds,
         _variants(variants, device, bool(keep)), forward, compile_time, memory, inference, keep,
     )  # fmt: skip
-    with exit_2_on(NoPlot, Unequal):
+    with exit_2_on(NoPlot, Unequal, OutOfMemoryError):
         if plot_file:
             library()
         try:

@@ -56,14 +56,14 @@ def new(name: str, force: bool) -> int:
     check it. That file is written, too, unless it is there.
     """
     from homespec.schema.editor import schema_text
-    from homespec.schema.names import RESERVED, is_identifier
+    from homespec.schema.names import MODULES, is_identifier, is_reserved
 
     if not is_identifier(name):
         raise click.UsageError(
             f"`{name}` is no name: use letters, digits and `_`, begin with a letter, and no "
             "word of Python such as `class`."
         )
-    if name in RESERVED:
+    if is_reserved(name) or name in MODULES:
         raise click.UsageError(f"`{name}` means something else already: choose another name.")
     path = Path("specs") / f"{name}.yaml"
     if path.exists() and not force:

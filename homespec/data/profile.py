@@ -165,6 +165,11 @@ class Profile:
     duplicates: int = 0
     """Rows that repeat an earlier one in all that the spec reads of single values."""
 
+    @property
+    def readable(self) -> bool:
+        """Whether all columns are there and can be read."""
+        return not any(part.problem for part in (*self.features.values(), *self.tasks.values()))
+
     def tables(self) -> Iterator[tuple[FeatureProfile, Table]]:
         """Each table of hashed ids that are known, and the first tensor that is looked up in it.
 

@@ -147,10 +147,10 @@ def repeated_rows(data: Data) -> Iterator[Finding]:
     Rows are compared in all features (sequences by their lengths) and labels of the spec. Logs
     repeat impressions when events are sent twice; the repetitions count double in training, and
     where they fall on both sides of a split they leak. A spec of few features may see rows as
-    equal that are not.
+    equal that are not. Nothing is said while a column is missing or cannot be read.
     """
     for part in data.profiles:
-        if part.duplicates > REPEATED * part.rows:
+        if part.duplicates > REPEATED * part.rows and part.readable:
             yield Finding(
                 data.document.span(("features",), key=True),
                 f"{part.name}: {share(part.duplicates, part.rows)} rows repeat another one in all"

@@ -41,7 +41,14 @@ def _box(box: Box) -> str:
 
 
 def _id(name: str) -> str:
-    """Names as mermaid takes them: no dots."""
+    """Names as mermaid takes them, no dots: `states.meta.watch.0` -> `states_meta_0_watch`.
+
+    The name of a node begins with a letter, so no other one is called `0_watch`.
+    """
+    start, _, index = name.rpartition(".")
+    if index.isdigit():
+        head, _, place = start.rpartition(".")
+        name = f"{head}.{index}.{place}"
     return name.replace(".", "_")
 
 

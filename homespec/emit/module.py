@@ -23,6 +23,7 @@ from homespec.emit.layout import (
 )
 from homespec.emit.plain import plain_trunk
 from homespec.emit.trunk import batched_trunk, first_member
+from homespec.emit.unique import check_unique
 from homespec.graph import Graph
 from homespec.lower.tree import TreeNode
 from homespec.nodes import (
@@ -79,7 +80,9 @@ def emit(
         "logical": _logical(variant, bool(features["fitted"])),
     }
     rendered = _template("module.py.jinja").render(context)
-    return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
+    text = re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
+    check_unique(text)
+    return text
 
 
 APART = (Feature, Sequence, Input, Objective)

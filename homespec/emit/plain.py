@@ -152,6 +152,8 @@ def _init(blocks: list[Block]) -> str:
             place = tree
             for step in path:
                 place = place.setdefault(step, {})
+            if key in place:
+                raise AssertionError(f"{name} would be set twice")
             place[key] = make
     return "\n".join(assign(f"self.{head}", _module_dict(m), 2) for head, m in tree.items())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -24,6 +25,13 @@ class Values:
         """At first there is v alone."""
         self.of_node: dict[str, Value] = {INPUT: Value("", "x", 1, "x", "V")}
         self.heads: dict[tuple[str, str], Head] = {}
+        self._logical: set[str] = set()
+
+    def take(self, logical_name: str) -> None:
+        """Note that a module has the weights of this name. AssertionError if another one has."""
+        if logical_name in self._logical:
+            raise AssertionError(f"{logical_name} would be set twice")
+        self._logical.add(logical_name)
 
 
 class Scope:
@@ -60,6 +68,8 @@ class Scope:
 
     def named(self, pattern: str, places: tuple[str, ...], count: int = 1) -> Expr:
         """The logical names of all places; several for each if `count` says so."""
+        for place, i in itertools.product(places, range(count)):
+            self.values.take(pattern.format(place, i))
         if len(places) == count == 1:
             return strings([pattern.format(places[0], 0)])
         nodes = self.tuples.get(places) or self.naming.nodes(places)

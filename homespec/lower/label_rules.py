@@ -1,4 +1,4 @@
-"""HS216 to HS219: how tasks hang together by their labels: sample spaces and products."""
+"""HS216 to HS219 and HS224: how tasks hang together by their labels: sample spaces and products."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from homespec.diagnostics import Diagnostic, Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
-from homespec.schema.labels import parse_label
+from homespec.schema.labels import CONSTANTS, parse_label
 from homespec.schema.models import Spec
 from homespec.source import Document
 
@@ -21,7 +21,7 @@ def check_labels(spec: Spec, document: Document) -> list[Diagnostic]:
     return [
         *(unknown or task_cycle(spec, document)),
         *product_task(spec, document),
-        *label_kind(spec, document),
+        *(unlabelled(spec, document) or label_kind(spec, document)),
     ]
 
 
@@ -164,6 +164,24 @@ def label_kind(spec: Spec, document: Document) -> Iterator[Finding]:
                 f"`{task.where}` is a regression, whose label is not 0 or 1",
                 label="not binary",
                 help="name a binary task; one with a comparison as its label can ask for a number",
+            )
+
+
+@rule("HS224", "unlabelled-task")
+def unlabelled(spec: Spec, document: Document) -> Iterator[Finding]:
+    """A task without a label has a name that is no column's.
+
+    The label of a task is by default the column of the task's name. `nan`, `null`, `none`, `true`
+    and `false` are names like any other, but as columns they would be slips: a label of these words
+    is refused. Say which column the task is trained on.
+    """
+    for name, task in spec.tasks.items():
+        if task.label.lower() in CONSTANTS:
+            yield Finding(
+                document.span(("tasks", name), key=True),
+                f"the task `{name}` has no label, and a column cannot be called `{name}`",
+                label="needs `label`",
+                help=f"name the column that it is trained on, such as `label: is_{name}`",
             )
 
 

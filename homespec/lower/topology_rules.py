@@ -54,8 +54,9 @@ def layer_list_length(spec: Spec, root: TreeNode, document: Document) -> Iterato
                 f"`{section}.meta` lists {_layers(len(given))}, but the model has "
                 f"{_layers(len(names))} before the last",
                 label=f"layers are {', '.join(names)}" if names else "there is only the last layer",
-                help="give one mapping for all meta layers"
-                + (f", or a list of {len(names)}" if names else ", or leave it out"),
+                help=f"give one mapping for all meta layers, or a list of {len(names)}"
+                if names
+                else "remove it, or have more `layers`",
             )
 
 

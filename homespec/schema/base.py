@@ -26,7 +26,7 @@ def check_name(name: str) -> str:
     """A name that may become an identifier, a key of a checkpoint and the name of a file."""
     if not names.is_identifier(name):
         raise PydanticCustomError("bad_name", "`{name}` is not a name", {"name": name})
-    if name in names.RESERVED:
+    if names.is_reserved(name):
         raise PydanticCustomError("reserved_name", "`{name}` is reserved", {"name": name})
     return name
 

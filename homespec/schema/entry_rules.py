@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from homespec.diagnostics import Finding, rule
+from homespec.diagnostics.suggest import listing
 from homespec.schema.issue import Issue, shown
 from homespec.schema.names import ROOT, is_identifier
 
@@ -62,10 +63,13 @@ def _better_name(name: str) -> str:
     return f"use letters, digits and `_`, for example `{plain or 'name'}`"
 
 
+LONGEST_COLUMN = 200
+
+
 def _own_column(issue: Issue, name: str) -> str:
     """How a feature or task keeps its column under another name, where the name was the column."""
     key = {"features": "column", "tasks": "label"}.get(str(issue.path[0]))
-    if key is None or len(issue.path) != 2:
+    if key is None or len(issue.path) != 2 or len(name) > LONGEST_COLUMN:
         return ""
     entry = (issue.document.data or {})[str(issue.path[0])]
     given = entry.get(name) if isinstance(entry, dict) else None
@@ -84,15 +88,16 @@ KINDS = {"features": "feature", "groups": "group", "tasks": "task"}
 def reserved_name(issue: Issue) -> Iterator[Finding]:
     """A name means something else already.
 
-    `shared` is the root of the task tree, and names such as `forward`, `train` or `items` are
-    attributes of the torch modules whose children the tasks, groups and features become: torch
-    refuses a submodule of that name, or the attribute would be lost.
+    `shared`, in capitals too, is the root of the task tree, and names such as `forward`, `train` or
+    `items` are attributes of the torch modules whose children the tasks, groups and features
+    become: torch refuses a submodule of that name, or the attribute would be lost.
     """
     name = str(issue.path[-1] if issue.on_key else issue.value)
-    taken = "the root of the task tree" if name == ROOT else "taken by the language or by torch"
+    root = name.lower() == ROOT
+    taken = "the root of the task tree" if root else "taken by the language or by torch"
     yield Finding(
         issue.span,
-        f"`{name}` is reserved: it is {taken}",
+        f"`{name}` is reserved: it is {taken}" + (", in any case" if root and name != ROOT else ""),
         label="reserved",
         help=f"rename it, for example to `{name}_{KINDS.get(str(issue.path[0]), 'model')}`"
         + _own_column(issue, name),
@@ -110,11 +115,13 @@ def bad_label(issue: Issue) -> Iterator[Finding]:
         issue.span,
         f"`{issue.where}` is no label: {issue.message}",
         label="not a column or comparison",
-        help=_better_label(str(issue.value)),
+        help=_better_label(str(issue.value), issue.message),
     )
 
 
-def _better_label(text: str) -> str:
+def _better_label(text: str, reason: str) -> str:
+    if match := re.search("write (`[^`]+`)", reason):
+        return f"write {match[1]}"
     if re.fullmatch(r"[^\W\d][\w.-]*", text) and "-" in text:
         return f"rename the column, to `{text.replace('-', '_')}`: in labels `-` means nothing"
     return "write a column (`is_like`) or a comparison (`comment_stay_time > 0`)"
@@ -130,10 +137,18 @@ def feature_kind(issue: Issue) -> Iterator[Finding]:
     sequence have is `id`, `bucketize` or `table`.
     """
     kinds = str(issue.context["kinds"])
+    if kinds:
+        yield Finding(
+            issue.key_span,
+            f"`{issue.where}` is {kinds} at once",
+            label="one kind is needed",
+            help=f"remove all but one of {listing(kinds.split(', '))}",
+        )
+        return
     more = "" if "with" in issue.path else ", `dense: n`, `sequence: {…}`"
     yield Finding(
         issue.key_span,
-        f"`{issue.where}` " + (f"is {kinds} at once" if kinds else "does not say what it is"),
+        f"`{issue.where}` does not say what it is",
         label="one kind is needed",
         help="give exactly one of `id: {buckets: n}`, `id: {vocab: n}`, "
         f"`bucketize: [b1, b2]`, `table: feature`{more}",
@@ -201,7 +216,8 @@ def id_kind(issue: Issue) -> Iterator[Finding]:
         issue.key_span,
         f"`{issue.where}` must have exactly one of `buckets` and `vocab`",
         label="one of both",
-        help="`{buckets: n}` hashes into n rows, `{vocab: n}` takes ids 0 to n - 1",
+        help=("remove one of them" if len(issue.value) > 1 else "add one of them")
+        + ": `{buckets: n}` hashes into n rows, `{vocab: n}` takes ids 0 to n - 1",
     )
 
 

@@ -14,6 +14,10 @@ Remedy = Callable[[Path, str, Any], str]
 """(place of the section, key, value) -> what to write."""
 
 
+LONGEST = 200
+"""A help line with more characters would hide what it says."""
+
+
 def meant_key(parent: Path, key: str) -> str | None:
     """The key of a section that was meant, by meaning or by letters."""
     known = keys_at(parent)
@@ -27,10 +31,8 @@ def key_remedy(parent: Path, key: str, value: Any) -> str:
     if key == "<<":
         return "YAML 1.2 has no merge keys: write the keys out, or `extends` another spec"
     same = next((k for k in known if folded(k) == folded(key)), None)
-    remedy = (
-        "" if same else _by_meaning(parent, key, value) or _elsewhere(parent, known, key, value)
-    )
-    if remedy:
+    remedy = _by_meaning(parent, key, value) or _elsewhere(parent, known, key, value)
+    if remedy and same is None and len(remedy) <= LONGEST:
         return remedy
     guess = same or closest(key, known)
     return f"did you mean `{guess}`?" if guess else f"known here are {listing(known)}"

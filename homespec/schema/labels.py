@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
@@ -21,6 +20,8 @@ _LABEL = re.compile(
     rf"(?:(?P<op>>=|<=|==|!=|>|<)[ \t]*(?:(?P<number>{_NUMBER})|(?P<other>{_COLUMN}))[ \t]*)?"
 )
 LONGEST = 200
+LARGEST = 2**53
+"""Columns are compared with a float64: from here on it is not every integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,11 @@ def parse_label(text: str) -> Label:
     match = _LABEL.fullmatch(text)
     if match is None:
         raise ValueError(_reason(text))
-    if match["number"] and math.isinf(float(match["number"])):
-        raise ValueError(f"{match['number']} is too large for a number")
+    if match["number"] and not abs(float(match["number"])) < LARGEST:
+        raise ValueError(
+            f"{match['number']} is not below 2^53 (9007199254740992) in size, from where on float64"
+            " skips integers; compute such a column when you prepare the data"
+        )
     for word in (match["column"], match["other"] or ""):
         if word.lower() in CONSTANTS:
             raise ValueError(f"`{word}` is no column; labels are 0 and 1, so `is_click` is enough")

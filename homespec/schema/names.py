@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 """ASCII only: look-alike letters of other scripts must not pass for the name they resemble."""
@@ -30,6 +31,19 @@ TORCH_ATTRIBUTES = (
 """Attributes of torch.nn.Module, ModuleDict and ParameterDict: such a key cannot be a submodule."""
 
 RESERVED = frozenset({ROOT, *TORCH_ATTRIBUTES.split()})
+
+UNUSED = frozenset({"antigravity", "idlelib", "test", "this", "turtle", "turtledemo"})
+"""Modules of Python that no program imports."""
+MODULES = (sys.stdlib_module_names - UNUSED) | {
+    *("filelock", "fsspec", "functorch", "homespec", "jinja2", "mpmath", "networkx", "numpy"),
+    *("setuptools", "sympy", "torch", "torchgen", "triton", "typing_extensions"),
+}
+"""What a file of this name hides from all that is imported beside it; torch imports most of it."""
+
+
+def is_reserved(name: str) -> bool:
+    """Whether the name means something else already. Constants spell the root in capitals."""
+    return name in RESERVED or name.lower() == ROOT
 
 
 def is_identifier(name: str) -> bool:

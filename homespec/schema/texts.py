@@ -9,13 +9,19 @@ import keyword
 from typing import Any
 
 from homespec.schema.labels import CONSTANTS
-from homespec.schema.names import RESERVED
+from homespec.schema.names import RESERVED, ROOT
 from homespec.schema.sequences import OWN_NAME
 
 _TAKEN = sorted({*keyword.kwlist, *RESERVED})
 
 _FIRST, _NEXT = r"(?:[A-Za-z_]|[^\x00-\x7F])", r"(?:[A-Za-z0-9_.]|[^\x00-\x7F])"
-_CONSTANT = "|".join("".join(f"[{c}{c.upper()}]" for c in word) for word in CONSTANTS)
+
+
+def _in_any_case(word: str) -> str:
+    return "".join(f"[{c}{c.upper()}]" for c in word)
+
+
+_CONSTANT = "|".join(map(_in_any_case, CONSTANTS))
 _COLUMN = rf"(?!(?:{_CONSTANT})(?![A-Za-z0-9_.])){_FIRST}{_NEXT}*"
 _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _COMPARISON = rf"(?:>=|<=|==|!=|>|<)[ \t]*(?:{_NUMBER}|{_COLUMN})[ \t]*"
@@ -28,7 +34,7 @@ def _name(letters: str, *more: str) -> dict[str, Any]:
         "type": "string",
         "pattern": f"^[A-Za-z][{letters}]{{0,62}}$",
         "errorMessage": "a name has letters, digits and `_`, and begins with a letter",
-        "if": {"enum": [*_TAKEN, *more]},
+        "if": {"anyOf": [{"enum": [*_TAKEN, *more]}, {"pattern": f"^{_in_any_case(ROOT)}$"}]},
         "then": {"pattern": "^$", "errorMessage": "this name means something else already"},
     }
 

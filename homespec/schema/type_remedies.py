@@ -14,6 +14,7 @@ REQUIRED = (
 )
 """What may be empty but not left out."""
 YES_AND_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
+WHOLE, NUMBER = r"[-+]?[0-9]+", r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?"
 SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
 
 
@@ -45,7 +46,7 @@ def _numeric(issue: Issue, wanted: str) -> str:
     if isinstance(value, list) and len(value) == 1:
         return f"write {value[0]} without brackets"
     if isinstance(value, str):
-        if re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value):
+        if re.fullmatch(WHOLE if whole else NUMBER, value):
             return f"remove the quotes: {value}"
         if (number := _meant_number(value, whole)) is not None:
             return f"write {number}"
@@ -55,14 +56,15 @@ def _numeric(issue: Issue, wanted: str) -> str:
 
 def _meant_number(text: str, whole: bool) -> str | None:
     """The number of `1_000`, `1,000`, `100k` and `2**20`; of `0,3` where it need not be whole."""
-    if match := re.fullmatch(r"(\d{1,3}(?:[,_' ]\d{3})+|[\d_]+)", text):
+    if match := re.fullmatch(r"(\d{1,3}(?:[,_' ]\d{3})+|\d[\d_]*)", text):
         return re.sub(r"\D", "", match[1])
     if not whole and re.fullmatch(r"\d+,\d+", text):
         return text.replace(",", ".")
-    if match := re.fullmatch(r"(\d+) ?([kKmMbBgG])", text):
+    if match := re.fullmatch(r"(\d{1,9}) ?([kKmMbBgG])", text):
         return str(int(match[1]) * SUFFIXES[match[2].lower()])
     if match := re.fullmatch(r"(\d{1,3}) ?(?:\*\*|\^) ?(\d{1,2})", text):
-        return str(int(match[1]) ** int(match[2]))
+        number = int(match[1]) ** int(match[2])
+        return str(number) if number < 2**31 else None
     return None
 
 

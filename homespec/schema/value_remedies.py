@@ -8,18 +8,27 @@ from typing import Any
 
 from homespec.schema.issue import Issue, written
 from homespec.schema.key_remedies import counts
-from homespec.schema.type_remedies import matches, retyped
+from homespec.schema.type_remedies import NUMBER, matches, retyped
 
 ID = "{id: {buckets: 1000}, dim: 16}"
 LAYER = "{experts: {shared: 2}, outputs: [shared]}"
 
 
+LONGEST = 300
+"""A help line with more characters would hide what it says."""
+
+
 def value_remedy(issue: Issue, wanted: str) -> str:
     """How to mend a value, from the place alone, else from the usual slips of type."""
-    for pattern, remedy in PLACES:
-        if matches(issue.path, pattern) and (said := remedy(issue, issue.value)):
-            return said
-    return retyped(issue, wanted)
+    said = _by_place(issue, issue.value) or retyped(issue, wanted)
+    if len(said) > LONGEST:
+        said = _by_place(issue, [])
+    return said or f"write {wanted} here"
+
+
+def _by_place(issue: Issue, value: Any) -> str:
+    remedies = (remedy for pattern, remedy in PLACES if matches(issue.path, pattern))
+    return next((said for remedy in remedies if (said := remedy(issue, value))), "")
 
 
 def _features(_: Issue, value: Any) -> str:
@@ -118,8 +127,9 @@ def _enumerated(words: list[Any], vocab: str, buckets: str) -> str:
 def _cuts(_: Issue, value: Any) -> str:
     if type(value) is int and value > 1:
         return f"write {{quantiles: {value}}} for {value} buckets fitted to the data, or a list"
-    if isinstance(value, str) and re.fullmatch(r"[-+\d.eE,; ]+", value):
-        return f"write it as a list: [{', '.join(re.split(r'[,; ]+', value.strip()))}]"
+    parts = [part for part in re.split(r"[,; ]+", value) if part] if isinstance(value, str) else []
+    if parts and all(re.fullmatch(NUMBER, part) for part in parts):
+        return f"write it as a list: [{', '.join(parts)}]"
     return "write the boundaries, such as [10, 20, 30], or {quantiles: 32}"
 
 
@@ -276,9 +286,9 @@ def _label(_: Issue, value: Any) -> str:
 
 
 def _rate(_: Issue, value: Any) -> str:
-    if match := re.fullmatch(r"\s*([\d.]+)\s*%", str(value)):
-        return f"write a share, {float(match[1]) / 100:g}"
-    return ""
+    match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%", str(value))
+    share = float(match[1]) / 100 if match else 0
+    return f"write a share, {share:g}" if 0 < share < 1 else ""
 
 
 PLACES: tuple[tuple[str, Callable[[Issue, Any], str]], ...] = (

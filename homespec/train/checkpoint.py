@@ -13,9 +13,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,24 @@ import safetensors.torch
 from torch import Tensor
 
 from homespec.train import RunError
+from homespec.train.stored import (
+    DamagedError,
+    Json,
+    check_signed,
+    check_state,
+    check_sums,
+    signed,
+    sums,
+)
 
 FOLDER, LAST, BEST = "checkpoints", "last", "best"
 WEIGHTS_FILE, OPTIMIZER_FILE, STATE_FILE = (
     "model.safetensors", "optimizer.safetensors", "state.json",
 )  # fmt: skip
+FILES = WEIGHTS_FILE, OPTIMIZER_FILE, STATE_FILE
+SUMS = "checksums"
 VERSION = 1
 """Counts the meanings of state.json; a change makes old checkpoints unreadable."""
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,8 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     state: Json
+    verified: bool = False
+    """Whether it was read, and is by its checksums what was written."""
 
 
 def write(checkpoint: Checkpoint, folder: Path) -> None:
@@ -54,42 +64,59 @@ def write(checkpoint: Checkpoint, folder: Path) -> None:
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         recover(folder)
-        new.mkdir()
+        new.mkdir(exist_ok=True)
         try:
             safetensors.torch.save_file(dict(checkpoint.weights), new / WEIGHTS_FILE)
             safetensors.torch.save_file(dict(checkpoint.optimizer), new / OPTIMIZER_FILE)
-            state = {"version": VERSION, **checkpoint.state}
-            (new / STATE_FILE).write_text(json.dumps(without_nan(state), indent=1) + "\n")
+            state = signed(without_nan({"version": VERSION, **_described(checkpoint)}))
+            (new / STATE_FILE).write_text(json.dumps(state, indent=1) + "\n")
             for path in (*new.iterdir(), new):
                 path.chmod(0o755 if path.is_dir() else 0o644)
                 sync(path)
         except BaseException:
-            shutil.rmtree(new, ignore_errors=True)  # on a full disk its room is needed
+            with suppress(OSError):  # on a full disk its room is needed
+                _remove(new)
             raise
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
         sync(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):
+            _remove(old, folder)
+
+
+def _described(checkpoint: Checkpoint) -> Json:
+    """The state with the checksums of all tensors."""
+    tensors = {WEIGHTS_FILE: checkpoint.weights, OPTIMIZER_FILE: checkpoint.optimizer}
+    return {**checkpoint.state, SUMS: {file: sums(found) for file, found in tensors.items()}}
 
 
 def read(folder: Path) -> Checkpoint:
-    """The checkpoint of a folder. Raises RunError if it is not one, or of another version."""
+    """The checkpoint of a folder. Raises RunError if it is damaged, or of another version."""
+    state = read_state(folder)
     with _reading(folder):
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
         optimizer = safetensors.torch.load_file(folder / OPTIMIZER_FILE)
-    return Checkpoint(weights, optimizer, read_state(folder))
+        verified = SUMS in state
+        if verified:
+            check_sums(weights, state[SUMS][WEIGHTS_FILE], WEIGHTS_FILE)
+            check_sums(optimizer, state[SUMS][OPTIMIZER_FILE], OPTIMIZER_FILE)
+    return Checkpoint(weights, optimizer, state, verified)
 
 
 def read_state(folder: Path) -> Json:
     """What a checkpoint holds besides tensors. Raises RunError as `read` does."""
     with _reading(folder):
-        state: Json = json.loads((folder / STATE_FILE).read_text())
+        state: Json = json.loads((folder / STATE_FILE).read_text("utf-8"))
+        if isinstance(state, dict) and not check_signed(state, STATE_FILE):
+            state.pop(SUMS, None)  # they would be those of another state
     if not isinstance(state, dict) or state.get("version") != VERSION:
         raise RunError(
             f"the checkpoint {folder} is not of this version of homespec: resume it with the"
             " version that wrote it, or start again in another --out"
         )
+    with _reading(folder):
+        check_state(state, STATE_FILE)
     return state
 
 
@@ -97,25 +124,86 @@ def read_state(folder: Path) -> Json:
 def _reading(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0][:200]
+    except DamagedError as error:
+        raise damaged(folder, str(error)) from None
+    except OSError as error:
         raise RunError(
-            f"the checkpoint {folder} cannot be read ({reason}): remove it and start again,"
-            " or bring it back from a copy"
+            f"the checkpoint {folder} cannot be read ({error.strerror or error}): make it readable,"
+            " bring it back from a copy, or start again with --overwrite"
         ) from None
+    except (ValueError, RecursionError, safetensors.SafetensorError) as error:
+        raise damaged(folder, str(error).splitlines()[0][:200]) from None
+
+
+def damaged(folder: Path, why: str) -> DamagedError:
+    """The error of a checkpoint that cannot be used, with what to do."""
+    return DamagedError(
+        f"the checkpoint {folder} is damaged: {why}. Bring it back from a copy, or start again with"
+        " --overwrite"
+    )
+
+
+def prefer_intact(folder: Path) -> bool:
+    """Take the checkpoint that was put aside if the one in its place is damaged; whether it was.
+
+    Both are there if a process died between two steps of `write`, as in a loss of power.
+    """
+    old = _beside(folder)[1]
+    if not (folder.exists() and old.exists()):
+        return False
+    try:
+        read(folder)
+    except RunError:
+        try:
+            read(old)
+        except RunError:
+            return False
+        _remove(folder, old)
+        return not folder.exists()
+    return False
 
 
 def recover(folder: Path) -> bool:
     """Clear up behind a process that died while it wrote; whether there is a checkpoint."""
     new, old = _beside(folder)
     if new.exists():
-        shutil.rmtree(new)
+        _remove(new)
     if old.exists():
         if folder.exists():
-            shutil.rmtree(old)
+            _remove(old, folder)
         else:
             old.rename(folder)
-    return folder.exists()
+    return folder.is_file() or any((folder / name).exists() for name in FILES)
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint, and what a process left that died while it wrote one."""
+    for path in (folder, *_beside(folder)):
+        _remove(path)
+
+
+def _remove(folder: Path, keep_in: Path | None = None) -> None:
+    """Remove the files of a checkpoint. Others, of which there should be none, stay where they are
+    or go to the folder `keep_in`.
+    """
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    if keep_in and folder.is_dir():
+        for path in folder.iterdir():
+            if not (keep_in / path.name).exists():
+                path.rename(keep_in / path.name)
+    remove_empty(folder)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder, unless something is in it; a link to one stays."""
+    if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def states(folder: Path) -> list[Path]:
+    """Where the states of a checkpoint are, and of one that is put aside."""
+    return [path / STATE_FILE for path in (folder, _beside(folder)[1])]
 
 
 def _beside(folder: Path) -> tuple[Path, Path]:
@@ -141,7 +229,7 @@ def writing(path: Path) -> Iterator[None]:
         raise RunError(f"{path} cannot be written ({reason})") from None
 
 
-def without_nan(value: object) -> object:
+def without_nan(value: Any) -> Any:
     """NaN is no JSON: null takes its place."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}

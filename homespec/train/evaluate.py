@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -128,7 +127,5 @@ class Monitor:
         return metrics.weighted(own, self.metric, self.weights)
 
     def better(self, value: float, than: float) -> bool:
-        """Whether a value is better than another; anything is better than NaN."""
-        if math.isnan(value) or math.isnan(than):
-            return math.isnan(than) and not math.isnan(value)
+        """Whether a value is better than another; NaN is not, nor is any better than NaN."""
         return value > than if HIGHER_IS_BETTER[self.metric] else value < than

@@ -1,9 +1,12 @@
-"""Training: the folder of a run: whether one is there, and what becomes of it."""
+"""Training: the folder of a run: whether one is there, and what becomes of it.
+
+Only what a run of homespec wrote is ever removed or replaced: files of exactly its names, and only
+where a file says that the folder is one of its runs.
+"""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,29 +18,77 @@ from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.quantiles import FILE as BOUNDARIES_FILE
 from homespec.train.result import METRICS_FILE, SETTINGS_FILE
 from homespec.train.settings import Settings, from_json
+from homespec.train.stored import DamagedError, Json, check_signed, signed
 from homespec.writing import write_texts
 
-LOGS = "tensorboard"
-OWN = (
-    WEIGHTS_FILE,
-    METRICS_FILE,
-    SETTINGS_FILE,
-    LOSSES_FILE,
-    BAD_BATCH_FILE,
-    BOUNDARIES_FILE,
-    FOLDER,
-    LOGS,
-)
+LOGS, EVENTS, MARK = "tensorboard", "events.out.tfevents.*", ".homespec"
+"""TensorBoard's folder, its files, and how the name of one ends that homespec wrote."""
+OWN_FILES = (WEIGHTS_FILE, METRICS_FILE, LOSSES_FILE, BAD_BATCH_FILE, BOUNDARIES_FILE)
+OWN = (SETTINGS_FILE, *OWN_FILES, FOLDER, LOGS)
 """What a run leaves in its folder, which may hold other things, too."""
+NO_HPARAMS = ("", "{}")
+"""What Lightning writes to hparams.yaml for a run of homespec."""
+
+
+def is_run(out: Path) -> bool:
+    """Whether a run of homespec wrote to `out`: one of its files says so."""
+    settings = _json(out / SETTINGS_FILE)
+    if {"spec", "data", "valid", "settings"} <= settings.keys():
+        return True
+    states = [path for name in (LAST, BEST) for path in checkpoint.states(out / FOLDER / name)]
+    if any({"homespec", "version", "at"} <= _json(path).keys() for path in states):
+        return True
+    return {"spec_sha256", "best_epoch"} <= _json(out / METRICS_FILE).keys()
+
+
+def _json(path: Path) -> Json:
+    """What a file holds, if it is an object in JSON."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def check_own(out: Path) -> None:
+    """Raise RunError if a run would write to files that no run of homespec wrote."""
+    names = [name for name in OWN if _is_there(out / name)]
+    if names and not is_run(out):
+        raise RunError(
+            f"{out} holds {', '.join(names)}, and nothing in it says that a run of homespec wrote"
+            f" {'that' if len(names) == 1 else 'them'}: give another --out, or move"
+            f" {'it' if len(names) == 1 else 'them'} away. Nothing was touched"
+        )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, or one in a folder of this name."""
+    if path.is_dir():
+        return any(not below.is_dir() for below in path.rglob("*"))
+    return path.exists() or path.is_symlink()
 
 
 def stored_settings(out: Path) -> Settings | None:
-    """The settings of the run in `out`; None if there is none."""
+    """The settings of the run in `out`, of its last checkpoint if their file is gone; None if
+    there is none.
+    """
     path = out / SETTINGS_FILE
     try:
-        return from_json(json.loads(path.read_text())["settings"]) if path.is_file() else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} cannot be read ({error}): remove it, and give all flags") from None
+        if path.exists():
+            stored = json.loads(path.read_text("utf-8"))
+            if not isinstance(stored, dict) or not isinstance(stored.get("settings"), dict):
+                raise ValueError("it holds no settings")
+            check_signed(stored, "it")
+            return from_json(stored["settings"])
+    except (OSError, ValueError, RecursionError, DamagedError) as error:
+        raise RunError(
+            f"{path} is damaged ({error}): remove it to go on with the settings of the last"
+            " checkpoint, or bring it back from a copy"
+        ) from None
+    for state in checkpoint.states(out / FOLDER / LAST):
+        if state.exists():
+            return from_json(checkpoint.read_state(state.parent)["settings"])
+    return None
 
 
 def found(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) -> bool:
@@ -45,7 +96,10 @@ def found(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) 
 
     Raises RunError if there is a run in `out` that is neither to go on nor to be overwritten.
     """
+    check_own(out)
     last = out / FOLDER / LAST
+    if checkpoint.prefer_intact(last):
+        say(f"the checkpoint {last} was damaged: the one before it takes its place")
     there = (out / FOLDER).is_dir() and checkpoint.recover(last)
     checkpoint.recover(out / FOLDER / BEST)
     if resume:
@@ -66,17 +120,35 @@ def found(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) 
 
 
 def _how_far(last: Path) -> str:
-    return f", {checkpoint.told(checkpoint.read_state(last))}"
+    try:
+        return f", {checkpoint.told(checkpoint.read_state(last))}"
+    except RunError:
+        return " whose checkpoint is damaged"
 
 
-def clear(out: Path) -> None:
-    """Remove an earlier run; what else the folder holds stays."""
+def clear(out: Path, say: Callable[[str], None]) -> None:
+    """Remove what an earlier run wrote; what else the folder holds stays.
+
+    The settings are left for `write_settings` to replace: they tell whose the folder is.
+    """
     with checkpoint.writing(out):
-        for path in (out / name for name in OWN):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        for name in OWN_FILES:
+            (out / name).unlink(missing_ok=True)
+        for name in (LAST, BEST):
+            checkpoint.remove(out / FOLDER / name)
+        _clear_logs(out / LOGS)
+        for folder in (out / FOLDER, out / LOGS):
+            checkpoint.remove_empty(folder)
+    if any((out / LOGS).glob(EVENTS)):
+        say(f"{out / LOGS} holds logs of other programs or of an older homespec, which stay")
+
+
+def _clear_logs(logs: Path) -> None:
+    for path in logs.glob(EVENTS + MARK):
+        path.unlink()
+    about = logs / "hparams.yaml"
+    if about.is_file() and about.read_text(errors="replace").strip() in NO_HPARAMS:
+        about.unlink()
 
 
 def write_settings(
@@ -90,4 +162,4 @@ def write_settings(
         "settings": asdict(settings),
     }
     with checkpoint.writing(out / SETTINGS_FILE):
-        write_texts({out / SETTINGS_FILE: json.dumps(about, indent=2) + "\n"})
+        write_texts({out / SETTINGS_FILE: json.dumps(signed(about), indent=2) + "\n"})

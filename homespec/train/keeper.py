@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,23 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor
 
+from homespec.data.stream import Stream
 from homespec.train import RunError, checkpoint, group
-from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint, Json
+from homespec.train.checkpoint import (
+    BEST,
+    FOLDER,
+    LAST,
+    OPTIMIZER_FILE,
+    STATE_FILE,
+    WEIGHTS_FILE,
+    Checkpoint,
+)
 from homespec.train.evaluate import Monitor
 from homespec.train.logical import copied
 from homespec.train.loop import Position, Training
 from homespec.train.losses import means
-from homespec.train.ranks import average_statistics
+from homespec.train.ranks import average_statistics, rank, ranks
+from homespec.train.stored import DamagedError, Json, check_forms, forms
 
 
 @dataclass
@@ -34,9 +46,12 @@ class History:
     """Epochs since then."""
 
     def add(self, entry: Json, monitor: Monitor) -> bool:
-        """Take in an epoch; whether it is the best so far."""
+        """Take in an epoch; whether it is the best so far.
+
+        As long as the monitor is not defined that is the last one, and patience does not run out.
+        """
         self.epochs.append(entry)
-        best = not self.best or monitor.better(entry["monitor"], self.value)
+        best = math.isnan(self.value) or monitor.better(entry["monitor"], self.value)
         if best:
             self.best, self.value, self.waited = entry["epoch"], entry["monitor"], 0
         else:
@@ -50,8 +65,8 @@ class History:
     @classmethod
     def of(cls, stored: Json) -> History:
         """The history that a checkpoint holds; there is no NaN in JSON."""
-        value = stored["value"]
-        return cls(**{**stored, "value": math.nan if value is None else value})
+        value = math.nan if stored["value"] is None else stored["value"]
+        return cls(stored["epochs"], stored["best"], value, stored["waited"])
 
 
 class Keeper(lightning.Callback):
@@ -107,8 +122,9 @@ class Keeper(lightning.Callback):
         group.first(lambda: self._write(training, best))
 
     def _write(self, training: Training, best: bool) -> None:
-        training.losses.sync()
+        digest = training.losses.sync()
         taken = self.taken(training)
+        taken.state[LOSSES] = digest
         checkpoint.write(taken, self.folder / LAST)
         if best:  # if the process dies before, `restore` does it
             self._save_best(taken)
@@ -132,24 +148,57 @@ class Keeper(lightning.Callback):
         return Checkpoint(weights, optimizer, {**self.about, **known})
 
     def restore(self, training: Training, kept: Checkpoint) -> None:
-        """Make the run what it was when `kept` was taken."""
-        training.code.load_logical_state(training.model, kept.weights)
+        """Make the run what it was when `kept` was taken. Raises RunError for what is damaged."""
         stored = {k: v for k, v in kept.optimizer.items() if not k.startswith(RANDOM)}
-        training.at = Position(**kept.state["at"])
+        try:
+            weights = training.code.logical_state(training.model)
+            check_forms(kept.weights, forms(weights), WEIGHTS_FILE, may_widen=True)
+            training.learner.check(stored, OPTIMIZER_FILE, kept.verified)
+            check_random_states(kept.optimizer)
+        except DamagedError as error:
+            raise checkpoint.damaged(self.folder / LAST, str(error)) from None
+        training.at = Position(**{name: kept.state["at"][name] for name in asdict(Position())})
+        if training.at.batch >= len(_epoch_of(training)):
+            why = f"`at.batch` of {STATE_FILE} is beyond the epoch"
+            raise checkpoint.damaged(self.folder / LAST, why)
+        if group.is_first():
+            training.losses.check(training.at.step, kept.state.get(LOSSES))
+        training.code.load_logical_state(training.model, kept.weights)
         training.learner.load(stored, training.at.step)
         set_random_states(kept.optimizer)
         self.history = History.of(kept.state["history"])
 
     def repair(self, training: Training, kept: Checkpoint) -> None:
-        """Write `best` from what was restored, if the process died between `last` and `best`."""
+        """See to it that `best` is that of the best epoch.
+
+        It is written from what was restored if the process died between `last` and `best`. Raises
+        RunError if another epoch was the best, of which it is not, or is damaged.
+        """
         if self.history.best == training.at.epoch and training.at.batch == 0 < training.at.epoch:
             group.first(lambda: self._repair_best(kept))
+        elif self.history.best:
+            group.first(self._check_best)
 
     def _repair_best(self, kept: Checkpoint) -> None:
         best = self.folder / BEST
-        there = checkpoint.recover(best)
-        if not there or checkpoint.read_state(best)["at"] != kept.state["at"]:
-            self._save_best(kept)
+        with suppress(RunError):
+            if checkpoint.recover(best) and checkpoint.read(best).state["at"] == kept.state["at"]:
+                return
+        self._save_best(kept)
+
+    def _check_best(self) -> None:
+        """Raise RunError now, not after the last epoch."""
+        best = self.folder / BEST
+        if not checkpoint.recover(best):
+            raise checkpoint.damaged(best, "it is gone, and this epoch is the best one so far")
+        epoch = checkpoint.read(best).state["at"]["epoch"]
+        if epoch != self.history.best:
+            raise checkpoint.damaged(best, f"it is of epoch {epoch}, not {self.history.best}")
+
+
+def _epoch_of(training: Training) -> Stream:
+    """The epoch that the run is in, as this process sees it."""
+    return training.rows.training(training.at.epoch, 0, rank(), ranks())
 
 
 def logged(entry: Json) -> dict[str, float]:
@@ -162,6 +211,8 @@ def logged(entry: Json) -> dict[str, float]:
 
 
 RANDOM = "random/"
+LOSSES = "losses_sha256"
+"""What a checkpoint calls the digest of the file of losses up to its step."""
 
 
 def random_states() -> dict[str, Tensor]:
@@ -173,6 +224,13 @@ def random_states() -> dict[str, Tensor]:
     if torch.cuda.is_available():
         found[f"{RANDOM}cuda"] = torch.cuda.get_rng_state()
     return found
+
+
+def check_random_states(stored: Mapping[str, Tensor]) -> None:
+    """Raise DamagedError if `set_random_states` could not use these."""
+    here = random_states()
+    found = {name: state for name, state in stored.items() if name in here}
+    check_forms(found, forms(here), OPTIMIZER_FILE, may_lack=[f"{RANDOM}cuda"])
 
 
 def set_random_states(stored: Any) -> None:

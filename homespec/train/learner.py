@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from homespec import runtime
 from homespec.data.batches import Batch
 from homespec.train import RunError
-from homespec.train.logical import copied, load_moments, moments
+from homespec.train.logical import copied, load_moments, moment_forms, moments
 from homespec.train.optimizers import RowwiseAdagrad, dense_optimizer, schedule
 from homespec.train.ranks import mean, ranks, shares
 from homespec.train.settings import Settings
+from homespec.train.stored import check_forms, forms
 from homespec.train.tables import SparseTables, tables_of
 from homespec.train.weighting import weighting_of
 from homespec.train.weighting.gradnorm import last_shared
@@ -147,6 +148,18 @@ class Learner:
         """Moments by logical name, and what the weighting has learned: copies on the CPU."""
         own = {f"{WEIGHTING}/{n}": copied(t) for n, t in self.weighting.state_dict().items()}
         return own | moments(self.views, self.names, self.optimizers)
+
+    def check(self, stored: Mapping[str, Tensor], file: str, complete: bool) -> None:
+        """Raise DamagedError that names the first of `stored` that `load` could not use.
+
+        All moments must be there. Of what is known to be `complete` a weight may have none, one
+        that never had a gradient.
+        """
+        own = {f"{WEIGHTING}/{n}": t for n, t in self.weighting.state_dict().items()}
+        of_weights = moment_forms(self.code, self.names, self.optimizers)
+        none = [each for each in of_weights if complete and not each.keys() & stored.keys()]
+        wanted = {name: form for each in (forms(own), *of_weights) for name, form in each.items()}
+        check_forms(stored, wanted, file, may_lack=[name for each in none for name in each])
 
     def load(self, stored: Mapping[str, Tensor], step: int) -> None:
         """Go on from what `stored` gave after `step` steps."""

@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from homespec.train.optimizers import BY_ROW, LIKE_WEIGHT, moment_shapes
+from homespec.train.stored import Forms
+
 Optimizers = Iterable[torch.optim.Optimizer]
 Views = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 """The generated `logical_views` of a model."""
@@ -54,6 +57,28 @@ def load_moments(
                 }
                 if state:
                     optimizer.state[parameter] = _placed(state, parameter, group)
+
+
+def moment_forms(
+    code: ModuleType, names: Mapping[Tensor, str], optimizers: Optimizers
+) -> list[Forms]:
+    """What `moments` takes once each parameter had a gradient: for each parameter, shapes and types
+    by `MOMENT/LOGICAL NAME`.
+    """
+    return [
+        {
+            f"{moment}/{name}": (_shape(part, shape), torch.float32)
+            for moment, shape in moment_shapes(optimizer).items()
+            for name, part in _views(code, names[parameter], parameter.detach()).items()
+        }
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
+
+
+def _shape(part: Tensor, shape: str) -> torch.Size:
+    return {LIKE_WEIGHT: part.shape, BY_ROW: part.shape[:1]}.get(shape, torch.Size())
 
 
 def copied(tensor: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from homespec.train.evaluate import Measured, Measures, Predictions
 from homespec.train.learner import Learner
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.losses import Losses
-from homespec.train.ranks import average_statistics, ranks
+from homespec.train.ranks import average_statistics, labelled, ranks
 from homespec.train.rows import Rows
 from homespec.train.settings import Settings
 from homespec.writing import replacing
@@ -73,7 +73,7 @@ class Training(lightning.LightningModule):
         steps = settings.epochs * len(rows.training(epoch=0))
         self.learner = Learner(model, code, measures.kinds, settings, compiled, steps)
         self.weighting = self.learner.weighting  # here Lightning moves it to the device
-        self.losses = Losses(self.tasks, out / LOSSES_FILE)
+        self.losses = Losses(self.tasks, out / LOSSES_FILE, settings.batch_size)
         self.predictions = Predictions(self.tasks, getattr(code, "observed", dict))
         self.measured = {}
         self.loss: Tensor | None = None
@@ -95,7 +95,8 @@ class Training(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Learn from one batch."""
         self.loss, losses_T = self.learner.learn(batch)
-        self.losses.add(losses_T)
+        own = self.predictions.observed(batch.labels)
+        self.losses.add(losses_T, labelled({task: own[task] for task in self.tasks}))
         self.at.step += 1
         self.at.batch += 1
         if self.at.batch % CHECK_EVERY == 0:
@@ -103,15 +104,15 @@ class Training(lightning.LightningModule):
 
     def look(self) -> None:
         """Write and log the losses since the last look. Raises RunError if one is not finite."""
-        losses_WST = self.losses.look()
-        if losses_WST is None:
+        looked = self.losses.look()
+        if looked is None:
             return
+        losses_WST, steps = looked
         if not losses_WST.isfinite().all():
             self._not_finite(losses_WST)
-        means = dict(zip(self.tasks, losses_WST.mean((0, 1)).tolist(), strict=True))
         weights = self.weighting.current() if self.loggers else {}
         self.record(
-            {f"loss/{task}": mean for task, mean in means.items()}
+            {f"loss/{task}": mean for task, mean in steps.means().items()}
             | {f"weight/{task}": weight for task, weight in weights.items()}
         )
 
@@ -139,9 +140,10 @@ class Training(lightning.LightningModule):
             table.writerows(self.rows.of_batch(self.at.epoch, batch, rank, ranks()))
 
     def record(self, values: dict[str, float]) -> None:
-        """Give numbers to the loggers."""
+        """Give numbers to the loggers; one that is not defined (NaN) is left out."""
+        known = {name: value for name, value in values.items() if not math.isnan(value)}
         for logger in self.loggers:
-            logger.log_metrics(values, self.at.step)
+            logger.log_metrics(known, self.at.step)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict one batch, in float32 whatever the precision of the training.

@@ -3,18 +3,55 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import itertools
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from homespec.train import RunError
 from homespec.train.checkpoint import sync, writing
 from homespec.train.ranks import gathered, rank
 from homespec.writing import appending, replacing
 
 FILE = "losses.csv"
+ROWS = "rows/"
+"""What stands before a task's name in the column of its rows with a label."""
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The losses of some steps, and how many rows of each step had a label.
+
+    The loss of a step without a label is 0 and counts in no mean.
+    """
+
+    tasks: tuple[str, ...]
+    losses_ST: Array
+    rows_ST: Array
+
+    def __len__(self) -> int:
+        return len(self.rows_ST)
+
+    def part(self, begin: int, end: int) -> Steps:
+        """Some of these steps, counted from 0."""
+        return Steps(self.tasks, self.losses_ST[begin:end], self.rows_ST[begin:end])
+
+    def means(self) -> dict[str, float]:
+        """The mean loss of each task over the rows with a label; NaN where there is none."""
+        rows_T = self.rows_ST.sum(0)
+        sums_T = (self.losses_ST * self.rows_ST).sum(0)
+        found = zip(self.tasks, sums_T.tolist(), rows_T.tolist(), strict=True)
+        return {task: total / rows if rows else math.nan for task, total, rows in found}
 
 
 class Losses:
@@ -24,52 +61,93 @@ class Losses:
     processes the file has their means, and the first one writes it.
     """
 
-    def __init__(self, tasks: tuple[str, ...], path: Path) -> None:
-        """The file has a column for the step and one for each task."""
-        self.tasks, self.path = tasks, path
+    def __init__(self, tasks: tuple[str, ...], path: Path, batch_size: int) -> None:
+        """The file has a column for the step, one for each task and one for each task's rows."""
+        self.tasks, self.path, self.batch_size = tasks, path, batch_size
         self._waiting: list[Tensor] = []
         self._step = 0
+        self._digest = hashlib.sha256()
 
     def open(self, step: int) -> None:
-        """Begin behind `step`: what the file holds of later steps is forgotten."""
+        """Begin after `step`: what the file holds of later steps is forgotten."""
         self._waiting.clear()
         self._step = step
         if rank() > 0:
             return
-        kept = rows_until(self.path, step) if step else []
-        text = _line(["step", *self.tasks]) + "".join(kept)
+        text = self._until(step)
+        self._digest = hashlib.sha256(text.encode())
         with writing(self.path), replacing(self.path) as (new,):
             new.write_bytes(text.encode())
 
-    def add(self, losses_T: Tensor) -> None:
-        """The losses [T] of the next step."""
-        self._waiting.append(losses_T.detach())
+    def check(self, step: int, digest: str | None) -> None:
+        """Raise RunError if the file up to `step` is not the one of this digest, or cannot be read.
 
-    def look(self) -> Tensor | None:
-        """Write what waits; the losses [W, S, T] of these steps in all processes, None if there
-        are none. To be called by all of them.
+        None stands for a checkpoint that knows no digest. A file that is not there is no error.
+        """
+        if self.path.exists():
+            found = self._until(step)
+            if digest is not None and hashlib.sha256(found.encode()).hexdigest() != digest:
+                raise _damaged(self.path, f"the lines up to step {step} have changed")
+
+    def _until(self, step: int) -> str:
+        """The text of the file up to a step; the first line alone if it is not there."""
+        first = _line(["step", *self.tasks, *(f"{ROWS}{task}" for task in self.tasks)])
+        if not step or not self.path.exists():
+            return first
+        head, lines = _lines(self.path)
+        kept = list(itertools.takewhile(lambda line: _step(line) <= step, lines))
+        if head == _line(["step", *self.tasks]):  # of a version that did not count rows
+            kept = [self._with_rows(line) for line in kept]
+        elif head != first:
+            raise _damaged(self.path, "its first line does not name the tasks of the spec")
+        numbers = _numbers(self.path, kept, len(first.split(",")))
+        if not kept or numbers[-1, 0] != step:
+            raise _damaged(self.path, f"it lacks step {step}")
+        return first + "".join(kept)
+
+    def _with_rows(self, line: str) -> str:
+        """A line with as many rows as a batch has; none where the loss is exactly 0."""
+        step, *losses = line.rstrip("\r\n").split(",")
+        try:
+            rows = [self.batch_size if float(loss) else 0 for loss in losses]
+        except ValueError:
+            raise _damaged(self.path, f"step {step} is not a line of numbers") from None
+        return _line([step, *losses, *rows])
+
+    def add(self, losses_T: Tensor, rows_T: Tensor) -> None:
+        """The losses [T] of the next step, and how many rows had a label [T]."""
+        self._waiting.append(torch.stack([losses_T.detach().float(), rows_T.float()]))
+
+    def look(self) -> tuple[Tensor, Steps] | None:
+        """Write what waits; the losses [W, S, T] of these steps in all processes and, of all
+        processes together, their means with the rows. None if there are none. To be called by all.
         """
         if not self._waiting:
             return None
-        (losses_WST,), _ = gathered(torch.stack(self._waiting).float().unsqueeze(0))
-        losses_WST = losses_WST.cpu()
+        (found_WS2T,), _ = gathered(torch.stack(self._waiting).unsqueeze(0))
+        losses_WST, rows_WST = found_WS2T.cpu().double().unbind(2)
         self._waiting.clear()
+        steps = Steps(self.tasks, losses_WST.mean(0).numpy(), rows_WST.sum(0).numpy())
         if rank() == 0:
-            self._write(losses_WST.mean(0))
-        return losses_WST
+            self._write(steps)
+        return losses_WST, steps
 
-    def _write(self, losses_ST: Tensor) -> None:
+    def _write(self, steps: Steps) -> None:
         lines = []
-        for losses in losses_ST.tolist():
+        for losses, rows in zip(steps.losses_ST.tolist(), steps.rows_ST.tolist(), strict=True):
             self._step += 1
-            lines.append(_line([self._step, *(f"{loss:.6g}" for loss in losses)]))
+            cells = [f"{loss:.6g}" for loss in losses] + [f"{count:.0f}" for count in rows]
+            lines.append(_line([self._step, *cells]))
+        text = "".join(lines)
+        self._digest.update(text.encode())
         with writing(self.path), appending(self.path) as file:
-            file.write("".join(lines))
+            file.write(text)
 
-    def sync(self) -> None:
-        """Wait until the disk has what was written: a checkpoint counts on it."""
+    def sync(self) -> str:
+        """Wait until the disk has what was written: a checkpoint counts on it. Its digest."""
         with writing(self.path):
             sync(self.path)
+        return self._digest.hexdigest()
 
 
 def _line(cells: list[object]) -> str:
@@ -78,23 +156,61 @@ def _line(cells: list[object]) -> str:
     return text.getvalue()
 
 
-def rows_until(path: Path, step: int) -> list[str]:
-    """The whole lines of a file of losses up to a step; none if it is not there."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        lines = [line for line in file if line.endswith("\n")][1:]
-    return [line for line in lines if int(line.partition(",")[0]) <= step]
+def _lines(path: Path) -> tuple[str, list[str]]:
+    """The first line of a file and the others, without one that was not finished."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *lines = (line for line in file if line.endswith("\n"))
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from None
+    except ValueError:  # no line, or no text
+        raise _damaged(path, "it does not begin with a line of names") from None
+    return head, lines
+
+
+def _step(line: str) -> float:
+    """The step of a line; infinite for what is no line of the file, such as what a crash left."""
+    try:
+        return int(line.partition(",")[0])
+    except ValueError:
+        return math.inf
+
+
+def _numbers(path: Path, lines: Sequence[str], columns: int) -> Array:
+    """Lines as numbers [N, columns], of which the first column counts steps."""
+    if not lines:
+        return np.empty((0, columns))
+    try:
+        found: Array = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
+    except ValueError as error:
+        raise _damaged(path, str(error).splitlines()[0].rstrip(".")) from None
+    if found.shape[1] != columns:
+        raise _damaged(path, f"its lines have {found.shape[1]} columns, not {columns}")
+    if (np.diff(found[:, 0]) != 1).any():
+        raise _damaged(path, "its steps do not follow each other")
+    return found
+
+
+def _damaged(path: Path, why: str) -> RunError:
+    return RunError(
+        f"{path} is damaged ({why}): bring it back from a copy, or remove it to resume without the"
+        " losses of earlier steps"
+    )
+
+
+def read(path: Path, first: int, last: int) -> Steps:
+    """The losses of the steps `first` to `last`. Raises RunError for what is no file of losses."""
+    head, lines = _lines(path)
+    names = next(csv.reader([head]))
+    count = len(names) // 2
+    numbers = _numbers(path, lines, len(names))
+    taken = numbers[(numbers[:, 0] >= first) & (numbers[:, 0] <= last), 1:]
+    return Steps(tuple(names[1 : count + 1]), taken[:, :count], taken[:, count:])
 
 
 def means(path: Path, first: int, last: int) -> dict[str, float]:
-    """The mean loss of each task over the steps `first` to `last`; NaN if there are none."""
-    with path.open(newline="") as file:
-        rows = csv.reader(file)
-        tasks = next(rows)[1:]
-        sums, count = [0.0] * len(tasks), 0
-        for step, *losses in rows:
-            if first <= int(step) <= last:
-                sums = [total + float(loss) for total, loss in zip(sums, losses, strict=True)]
-                count += 1
-    return {t: s / count if count else math.nan for t, s in zip(tasks, sums, strict=True)}
+    """The mean loss of each task over the rows with a label in the steps `first` to `last`.
+
+    NaN where there are none.
+    """
+    return read(path, first, last).means()

@@ -66,14 +66,17 @@ def weighted(
     """The mean of one metric over tasks by their weights, to compare epochs by.
 
     Tasks that do not have it, or whose value is NaN (one class only), are left out; NaN if none is
-    left. Held-out rows stay the same, so every epoch leaves out the same tasks.
+    left. Held-out rows stay the same, so every epoch leaves out the same tasks. Where all that are
+    left weigh nothing, as the click of ESMM may, they count alike.
     """
     values = {task: own[metric] for task, own in measured.items() if metric in own}
     known = {task: value for task, value in values.items() if not math.isnan(value)}
-    total = sum(weights[task] for task in known)
-    if not total:
+    if not known:
         return math.nan
-    return sum(weights[task] * value for task, value in known.items()) / total
+    own = {task: weights[task] for task in known}
+    if not any(own.values()):
+        own = dict.fromkeys(known, 1.0)
+    return sum(own[task] * value for task, value in known.items()) / sum(own.values())
 
 
 def auc(score: Array, positive: Array) -> float:

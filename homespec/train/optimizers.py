@@ -131,6 +131,18 @@ def _steps(sum_R: Tensor, group: Mapping[str, Any]) -> Tensor:
     return steps_R.unsqueeze(1)
 
 
+# ---------------------------------------------------------------- moments
+
+LIKE_WEIGHT, BY_ROW, ONE = "like its weight", "one for each row", "one"
+
+
+def moment_shapes(optimizer: torch.optim.Optimizer) -> dict[str, str]:
+    """The moments that an optimiser keeps of each weight, by name, and what shape they have."""
+    if isinstance(optimizer, RowwiseAdagrad):
+        return {"sum": BY_ROW}
+    return {"step": ONE, "exp_avg": LIKE_WEIGHT, "exp_avg_sq": LIKE_WEIGHT}
+
+
 # ---------------------------------------------------------------- learning rate
 
 

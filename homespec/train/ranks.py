@@ -66,9 +66,14 @@ def shares(labels: dict[str, Tensor]) -> Tensor | None:
     """
     if ranks() == 1:
         return None
-    count_T = torch.stack([(~label.isnan()).sum() for label in labels.values()]).float()
+    count_T = labelled(labels)
     mean_T = mean(count_T)
     return torch.where(mean_T > 0, count_T / mean_T, 1.0)
+
+
+def labelled(labels: dict[str, Tensor]) -> Tensor:
+    """How many rows of this process have a label of each task, float [T]; labels as above."""
+    return (~torch.stack(list(labels.values())).isnan()).sum(1).float()
 
 
 def average_statistics(model: nn.Module) -> None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import safetensors.torch
 
 from homespec import __version__
+from homespec.data import DataError
 from homespec.schema.labels import parse_label
 from homespec.train import checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE, without_nan
 from homespec.train.keeper import History
-from homespec.train.losses import means
+from homespec.train.losses import read
 from homespec.train.settings import Settings
 from homespec.writing import replacing
 
@@ -33,9 +34,11 @@ class TaskResult:
     kind: str
     """binary or regression."""
     loss_first: float
-    """Mean over the first tenth of the steps."""
+    """Mean over the rows of the first tenth of the steps that have the label."""
     loss_last: float
-    """Mean over the last tenth of the steps."""
+    """The same of the last tenth of the steps."""
+    labelled: int
+    """Rows with the label in all steps that `losses.csv` holds; a row counts in each epoch."""
     rate: float = math.nan
     """Mean label of the held-out rows: for a binary task the share of positives."""
     auc: float = math.nan
@@ -80,13 +83,18 @@ def task_results(
     """The metrics of the best epoch, and how losses went."""
     steps = history.epochs[-1]["step"]
     tenth = math.ceil(steps / 10)
-    first, last = means(losses, 1, tenth), means(losses, steps - tenth + 1, steps)
+    known = read(losses, 1, steps)  # the last ones; all of them unless the file was removed
+    count = len(known)
+    labelled = dict(zip(known.tasks, known.rows_ST.sum(0).tolist(), strict=True))
+    first = known.part(0, max(0, count - steps + tenth)).means()
+    last = known.part(max(0, count - tenth), count).means()
     best = history.epochs[history.best - 1]["tasks"]
     return {
         name: TaskResult(
             kind=task.kind,
-            loss_first=first[name] or math.nan,  # exactly 0: no row had a label
-            loss_last=last[name] or math.nan,
+            loss_first=first[name],
+            loss_last=last[name],
+            labelled=int(labelled[name]),
             bayes_auc=_best(task, bayes),
             **{metric: _number(value) for metric, value in best[name].items()},
         )
@@ -106,11 +114,20 @@ def _best(task: Task, bayes: dict[str, float]) -> float:
 
 
 def read_bayes(path: Path) -> dict[str, float]:
-    """The best AUC to expect, by label in its one spelling; empty if the file is not there."""
+    """The best AUC to expect, by label in its one spelling; empty if the file is not there.
+
+    Raises DataError for a file that holds something else.
+    """
     if not path.is_file():
         return {}
-    by_label = json.loads(path.read_text())["auc"]
-    return {str(parse_label(label)): value for label, value in by_label.items()}
+    try:
+        by_label = json.loads(path.read_text("utf-8"))["auc"]
+        return {str(parse_label(label)): float(value) for label, value in by_label.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} does not hold the best AUC to expect by label ({type(error).__name__}:"
+            f" {error}): remove it, or prepare the data again"
+        ) from None
 
 
 def write(result: Result, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,21 +14,25 @@ import lightning.pytorch as lightning
 from torch import nn
 
 import homespec
-from homespec import __version__
+from homespec import __version__, memory
+from homespec.compiler import validate_document
 from homespec.data import DataError
+from homespec.diagnostics import Severity
 from homespec.emit.header import spec_hash
 from homespec.train import RunError, checkpoint, folder, group, merging, result
-from homespec.train.checkpoint import FOLDER, LAST, Checkpoint, Json
+from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint
 from homespec.train.compiling import Compilations, decide
 from homespec.train.evaluate import Measures
 from homespec.train.fitting import check_fitted, set_fitted
 from homespec.train.keeper import Keeper
+from homespec.train.lock import Lock
 from homespec.train.loop import Training
 from homespec.train.ranks import ranks
 from homespec.train.result import BAYES_FILE, Result
 from homespec.train.rows import Loaders, Rows
 from homespec.train.sameness import check_same, explicit
 from homespec.train.settings import Settings, changes, check_processes, from_json, idle
+from homespec.train.stored import DamagedError, Json
 from homespec.train.trainer import trainer, undisturbed
 
 if TYPE_CHECKING:
@@ -57,7 +62,14 @@ def train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resul
     it tells, the others raise `group.ElsewhereError`.
     """
     with group.joined():
-        return _train(spec, place, settings, say if group.is_first() else lambda line: None)
+        own_say = say if group.is_first() else lambda line: None
+        lock = Lock(place.out, own_say)
+        try:
+            group.first(lock.take)
+            with _memory_told(spec):
+                return _train(spec, place, settings, own_say)
+        finally:
+            lock.release()
 
 
 def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Result:
@@ -71,6 +83,7 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
         "processes": ranks(),
     }
     group.check_same("settings, or another spec,", about)
+    bayes = group.together(lambda: result.read_bayes(place.data[0] / BAYES_FILE))
     kept = _kept(place, settings, about, say)
     rows = group.together(lambda: Rows.open(spec, place.data, place.valid, settings))
     group.check_same("data", rows.mark)
@@ -82,15 +95,27 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
     training.rows = group.together(rows.held)  # the long work, behind what may be refused
     say(_told(training.rows))
     say(decide(settings.compile)[1])
+    if warnings := _warned(spec):
+        say(warnings)
     if apart := merging.told(settings):
         say(apart)
     for line in idle(settings, settings.epochs * len(training.rows.training(epoch=0))):
         say(f"note: {line}")
     _begun(spec, place, training, keeper, kept, say)
-    graphs = _fit(training, keeper, place.out, say)
-    found = _result(spec, place, training, keeper, graphs, time.perf_counter() - started)
+    graphs = _fit(spec, training, keeper, place.out, say)
+    found = _result(spec, bayes, training, keeper, graphs, time.perf_counter() - started)
     group.first(lambda: result.write(found, place.out))
     return found
+
+
+@contextmanager
+def _memory_told(spec: LoadedSpec) -> Iterator[None]:
+    """Running out of memory as a RunError that names the largest weights."""
+    try:
+        with memory.told(spec, "training"):
+            yield
+    except memory.OutOfMemoryError as error:
+        raise RunError(str(error)) from None
 
 
 def _begun(
@@ -101,14 +126,22 @@ def _begun(
     model, code, rows, settings = training.model, training.code, training.rows, training.settings
     if kept:
         group.together(lambda: keeper.restore(training, kept))
+        if not training.losses.path.exists():
+            steps = f"steps 1 to {training.at.step}"
+            say(f"{training.losses.path} is gone: the losses of {steps} are not known")
         keeper.repair(training, kept)
         group.together(lambda: check_fitted(model, code, spec, place.out))
+        _write_settings(spec, place, settings)
         say(f"resumed {checkpoint.told(kept.state)}")
     else:
-        group.first(lambda: folder.clear(place.out))
+        group.first(lambda: folder.clear(place.out, say))
+        _write_settings(spec, place, settings)  # from here on the folder is known as that of a run
         group.together(
             lambda: set_fitted(model, code, spec, rows.train, place.out, settings.seed, say)
         )
+
+
+def _write_settings(spec: LoadedSpec, place: Place, settings: Settings) -> None:
     group.first(
         lambda: folder.write_settings(place.out, spec.name, place.data, place.valid, settings)
     )
@@ -120,9 +153,27 @@ def _kept(place: Place, settings: Settings, about: Json, say: Say) -> Checkpoint
     group.together(lambda: check_processes(settings.batch_size, ranks()))
     if not group.first(lambda: folder.found(out, place.resume, place.overwrite, say)):
         return None
-    kept = group.together(lambda: checkpoint.read(out / FOLDER / LAST))
+    kept = group.together(lambda: _read_last(out))
+    if not kept.verified:
+        say("the checkpoint has no checksums, an older homespec wrote it: it was not verified")
     group.together(lambda: _check_kept(kept, settings, about, out, say))
     return kept
+
+
+def _read_last(out: Path) -> Checkpoint:
+    """The checkpoint to go on from. Raises RunError that says what is left if it is damaged."""
+    try:
+        return checkpoint.read(out / FOLDER / LAST)
+    except DamagedError as error:
+        best = out / FOLDER / BEST
+        try:
+            epoch = checkpoint.read(best).state["at"]["epoch"]
+        except RunError:
+            raise error from None
+        raise DamagedError(
+            f"{error}. The weights of epoch {epoch} in {best} are intact; they lack the optimiser's"
+            " moments, which resuming needs"
+        ) from None
 
 
 def _check_kept(kept: Checkpoint, settings: Settings, about: Json, out: Path, say: Say) -> None:
@@ -157,6 +208,18 @@ def _told(rows: Rows) -> str:
     )
 
 
+def _warned(spec: LoadedSpec) -> str | None:
+    """A line on how many warnings there are about a spec, and where to see them."""
+    document = spec.analysis.document
+    found = validate_document(document)
+    count = sum(each.rule.severity is Severity.WARNING for each in found)
+    if not count:
+        return None
+    sets = (f"--set={flag}" for flag in document.flags)
+    shown = shlex.join(["homespec", "validate", document.file, *sets])
+    return f"{count} warning{'s' if count > 1 else ''} about the spec: {shown}"
+
+
 def _built(
     spec: LoadedSpec, place: Place, settings: Settings, rows: Rows, about: Json
 ) -> tuple[Training, Keeper]:
@@ -170,11 +233,11 @@ def _built(
     return training, Keeper(place.out, about, measures.monitor(settings))
 
 
-def _fit(training: Training, keeper: Keeper, out: Path, say: Say) -> int:
+def _fit(spec: LoadedSpec, training: Training, keeper: Keeper, out: Path, say: Say) -> int:
     """Train to the end; the number of graphs that were compiled."""
     graphs = Compilations(say)
     settings, at = training.settings, training.at
-    with _said_how_to_go_on(out), group.heard():
+    with _said_how_to_go_on(out), _memory_told(spec), group.heard():
         training.losses.open(at.step)
         if at.epoch >= settings.epochs:
             say(f"all epochs are done: --epochs {at.epoch + 1} would train one more")
@@ -210,15 +273,18 @@ def _way_on(out: Path) -> str:
     last = out / FOLDER / LAST
     if not (checkpoint.recover(last) if group.is_first() else last.exists()):
         return "There is no checkpoint yet"
-    where = checkpoint.told(checkpoint.read_state(last))
+    try:
+        where = checkpoint.told(checkpoint.read_state(last))
+    except RunError as error:
+        return str(error)
     return f"The checkpoint {where} is intact: --resume goes on from it"
 
 
 def _result(
-    spec: LoadedSpec, place: Place, training: Training, keeper: Keeper, graphs: int, seconds: float
-) -> Result:
+    spec: LoadedSpec, bayes: dict[str, float], training: Training, keeper: Keeper, graphs: int,
+    seconds: float,
+) -> Result:  # fmt: skip
     rows, history, timer = training.rows, keeper.history, training.timer
-    bayes = result.read_bayes(place.data[0] / BAYES_FILE)
     tasks = group.first(
         lambda: {
             name: asdict(task)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from homespec.train import RunError
 
@@ -101,10 +103,37 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+LEAST = {
+    "epochs": 1, "batch_size": 2, "warmup_steps": 0, "workers": 0, "shuffle_rows": 0, "seed": 0,
+    "limit_rows": 2, "patience": 1, "checkpoint_every": 0, "lr": 0, "table_lr": 0, "clip": 0,
+    "weight_decay": 0,
+}  # fmt: skip
+"""The smallest values of numbers."""
+
+
 def from_json(stored: Mapping[str, Any]) -> Settings:
-    """The settings of a run folder; what it does not know has its default."""
-    known = {field.name for field in dataclasses.fields(Settings)}
-    return Settings(**{name: value for name, value in stored.items() if name in known})
+    """The settings of a run folder; what it does not know has its default.
+
+    Raises ValueError for a value of another type, or out of range.
+    """
+    hints = get_type_hints(Settings)
+    known = {name: value for name, value in stored.items() if name in hints}
+    for name, value in known.items():
+        types = get_args(hints[name]) or (hints[name],)
+        least = LEAST.get(name)
+        if not any(_is(value, each) for each in types):
+            raise ValueError(f"{name} is {value!r}, not {' or '.join(map(_type, types))}")
+        if least is not None and value is not None and not least <= value < math.inf:
+            raise ValueError(f"{name} is {value}, not a number from {least} on")
+    return Settings(**known)
+
+
+def _is(value: object, kind: type) -> bool:
+    return type(value) is kind or (kind is float and type(value) is int)
+
+
+def _type(kind: type) -> str:
+    return "null" if kind is NoneType else kind.__name__
 
 
 def changes(before: Settings, now: Settings) -> Iterator[str]:

@@ -53,10 +53,10 @@ def table(result: Result) -> Table:
 def regressions(result: Result) -> Table:
     """A line per regression; label, MAE and RMSE are in the units of the data."""
     columns: list[Column] = [
-        ("mean label", lambda t: f"{t.rate:,.5g}"),
+        ("mean label", lambda t: _in_units(t.rate)),
         _plain("loss_last"),
-        ("MAE", lambda t: f"{t.mae:,.5g}"),
-        ("RMSE", lambda t: f"{t.rmse:,.5g}"),
+        ("MAE", lambda t: _in_units(t.mae)),
+        ("RMSE", lambda t: _in_units(t.rmse)),
         ("PCOC", lambda t: _number(t.pcoc, 3)),
     ]
     return _made("regression", columns, _of(result, "regression"))
@@ -100,14 +100,17 @@ def summary(result: Result, out: Path) -> list[str]:
 
 
 def _unlabelled(result: Result) -> list[str]:
-    names = [name for name, task in result.tasks.items() if math.isnan(task.loss_first)]
-    what = "task has" if len(names) == 1 else "tasks have"
-    return [f"{', '.join(names)}: the {what} no label in the rows to train on."] if names else []
+    """The tasks that no step learned from."""
+    names = [name for name, task in result.tasks.items() if not task.labelled]
+    steps = result.history.epochs[-1]["step"]
+    return [f"{', '.join(names)}: no row of the {steps:,} steps had a label."] if names else []
 
 
 def _epochs(result: Result) -> list[str]:
     """Which epoch the metrics and weights are of, if there were several."""
     history, epochs = result.history, len(result.history.epochs)
+    if math.isnan(history.value):
+        return [_undefined(result)]
     if epochs == 1:
         return []
     stopped = (
@@ -122,9 +125,30 @@ def _epochs(result: Result) -> list[str]:
     ]
 
 
+def _undefined(result: Result) -> str:
+    """What is to be said where no epoch has a value to compare it by."""
+    epochs = len(result.history.epochs)
+    metric, _, task = result.monitor.partition("/")
+    if metric == "gauc":
+        why = "no user has rows of both classes"
+    elif metric == "auc":
+        why = f"{f'`{task}`' if task else 'each task'} has rows of one class only"
+    else:
+        why = "no row has a label"
+    ignored = "; --patience had nothing to go by" if result.settings.patience else ""
+    return (
+        f"No epoch is the best: {result.monitor} is undefined on the held-out rows, where {why}."
+        f" {WEIGHTS_FILE} and the metrics are of the last epoch, {epochs} of {epochs}{ignored}."
+    )
+
+
 def _knows(result: Result, metric: str) -> bool:
     return any(not math.isnan(getattr(task, metric)) for task in result.tasks.values())
 
 
 def _number(value: float, digits: int = 4) -> str:
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _in_units(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:,.5g}"

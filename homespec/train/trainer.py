@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
-from homespec.train.folder import LOGS
+from homespec.train.folder import LOGS, MARK
 from homespec.train.progress import Bar, PlainProgress
 from homespec.train.ranks import ranks
 from homespec.train.settings import Settings
@@ -79,7 +79,9 @@ def _loggers(out: Path, step: int) -> list[TensorBoardLogger]:
     """TensorBoard where it is installed; what a died process logged of later steps is dropped."""
     if importlib.util.find_spec("tensorboard") is None:
         return []
-    return [TensorBoardLogger(out, name=LOGS, version="", purge_step=step + 1)]
+    return [
+        TensorBoardLogger(out, name=LOGS, version="", purge_step=step + 1, filename_suffix=MARK)
+    ]
 
 
 @contextmanager

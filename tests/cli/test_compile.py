@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from homespec.cli.compile import compile as compile_command
+from homespec.cli.main import cli
 
 SPEC = """\
 homespec: 1
@@ -167,6 +168,15 @@ def test_names_that_cannot_be_imported_are_refused(project: Path, name: str) -> 
     with pytest.raises(Exception, match="could not be imported"):
         code(run(f"specs/{name}"))
     assert not (project / "generated").exists()
+
+
+@pytest.mark.parametrize("name", ["torch", "random", "types", "homespec", "numpy"])
+def test_names_of_modules_are_refused(project: Path, name: str) -> None:
+    """`import torch` in the folder of generated files would import such a file."""
+    (project / f"specs/{name}.yaml").write_text(SPEC)
+    with pytest.raises(Exception, match=rf"`{name}\.py` would hide the module `{name}`"):
+        code(run(f"specs/{name}.yaml"))
+    assert CliRunner().invoke(cli, ["new", name]).exit_code == 2
 
 
 def test_two_specs_for_one_file_are_refused(project: Path) -> None:

@@ -15,6 +15,7 @@ import yaml
 from mutated_specs import LAYERED, RICH, SHIPPED, laid_over, mutated
 
 import homespec
+from homespec.analysis.expand import expanded
 from homespec.diagnostics import Diagnostic
 from homespec.schema import validate
 from homespec.schema.editor import json_schema
@@ -49,7 +50,14 @@ def test_the_schema_is_a_schema() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_specs_fit(path: Path) -> None:
-    assert complaints(yaml.safe_load(path.read_text())) == []
+    document = parse(path.read_text(), path.name)
+    assert complaints(document.data) == []
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_expanded_specs_fit(path: Path) -> None:
+    text = expanded(homespec.load(path).analysis)
+    assert complaints(parse(text, path.name).data) == []
 
 
 @pytest.mark.parametrize("text", [RICH, LAYERED])

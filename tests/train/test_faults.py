@@ -22,6 +22,7 @@ import torch
 from small_spec import SMALL
 
 import homespec
+from homespec import memory, runtime
 from homespec.api import LoadedSpec
 from homespec.data import DataError
 from homespec.train import RunError, checkpoint, folder, keeper, loop, rows, run
@@ -142,17 +143,6 @@ def test_other_data_is_refused(small: LoadedSpec, data: Path, copied: Path, tmp_
         go(small, tmp_path / "other", copied, resume=True)
     shutil.copy(data / "train.parquet", tmp_path / "other" / "train.parquet")  # a copy will do
     assert go(small, tmp_path / "other", copied, resume=True).history.epochs
-
-
-def test_a_checkpoint_that_is_broken(small: LoadedSpec, data: Path, copied: Path) -> None:
-    weights = copied / "checkpoints" / "last" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(RunError, match=r"cannot be read .* remove it and start again"):
-        go(small, data, copied, resume=True)
-    (copied / "checkpoints" / "last" / "state.json").write_text('{"version": 99}')
-    weights.write_bytes((copied / "model.safetensors").read_bytes())
-    with pytest.raises(RunError, match="not of this version of homespec"):
-        go(small, data, copied, resume=True)
 
 
 def test_unknown_monitor(
@@ -376,3 +366,53 @@ def test_ctrl_c(data: Path, tmp_path: Path) -> None:
     assert err.startswith("interrupted. The checkpoint at step ")
     assert err.endswith("of 1000 is intact: --resume goes on from it\n")
     assert step_of_last(tmp_path / "run") >= 22
+
+
+# ---------------------------------------------------------------- memory
+
+
+def short_of_memory(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+
+
+@pytest.mark.parametrize("where", ["build", "step"])
+def test_memory_that_runs_out_is_told_by_feature_rows_and_bytes(
+    data: Path, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that do not fit, and moments, which come with the first step."""
+    spec = homespec.loads(SMALL)
+    if where == "build":
+        monkeypatch.setattr(runtime, "instantiate", short_of_memory)
+    else:
+        monkeypatch.setattr(torch.optim.Adam, "step", short_of_memory)
+    with pytest.raises(RunError) as told:
+        go(spec, data, tmp_path)
+    message = str(told.value)
+    doing = {"build": "building", "step": "training"}[where]
+    assert message.startswith(f"memory ran out while {doing} `small`: its weights are ")
+    assert "feature `user_id` has 1,001 rows of 8, 32,032 bytes" in message
+    assert message.endswith("There is no checkpoint yet") == (where == "step")
+    assert "\n" not in message
+
+
+@pytest.mark.timeout(600)
+def test_a_table_that_does_not_fit(data: Path, tmp_path: Path) -> None:
+    """The real error of torch, on the command line: one line, and no mistake of ours."""
+    text = SMALL.replace("{id: {buckets: 1000}, dim: 8}", "{id: {buckets: 50000000}, dim: 64}", 1)
+    (tmp_path / "large.yaml").write_text(text)
+    code = (
+        "import resource, sys; from homespec.cli.main import main\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30)); main()"
+    )
+    command = [sys.executable, "-c", code, "train", "large.yaml", "--data", data, "--no-compile"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: memory ran out while building `small`: its weights are ")
+    assert "feature `user_id` has 50,000,001 rows of 64, 12,800,000,256 bytes" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_other_errors_are_left_alone(small: LoadedSpec) -> None:
+    with pytest.raises(RuntimeError, match="shape"), memory.told(small, "building"):
+        raise RuntimeError("shape '[2]' is invalid")

@@ -52,6 +52,8 @@ def test_the_monitor_weighs_tasks(small: LoadedSpec) -> None:
     assert measures.monitor(Settings()).value(measured) == pytest.approx((0.5 + 3 * 0.8) / 4)
     assert measures.monitor(Settings(monitor="auc/click")).value(measured) == 0.5
     assert measures.monitor(Settings(monitor="mae")).value(measured) == 2
+    weightless = dataclasses.replace(measures, weights={"click": 0.0, "like": 3.0, "watch": 1.0})
+    assert weightless.monitor(Settings(monitor="auc/click")).value(measured) == 0.5
     assert not measures.monitor(Settings(monitor="mae")).better(3.0, 2.0)
 
 
@@ -199,21 +201,33 @@ def test_recompilations_are_counted_with_their_reasons() -> None:
 
 
 def test_losses_go_on_where_they_were(tmp_path: Path) -> None:
-    losses = Losses(("a", "b"), tmp_path / "losses.csv")
+    losses = Losses(("a", "b"), tmp_path / "losses.csv", 8)
     losses.open(0)
     for step in range(1, 6):
-        losses.add(torch.tensor([step, 0.5]))
+        losses.add(torch.tensor([step, 0.5]), torch.tensor([8, 4]))
     assert losses.look() is not None
     assert losses.look() is None
     with losses.path.open("a") as file:
         file.write("6,6.0")  # a line that was not finished
     losses.open(3)
-    losses.add(torch.tensor([9.0, 0.5]))
+    losses.add(torch.tensor([9.0, 0.5]), torch.tensor([8, 4]))
     losses.look()
-    assert losses.path.read_text().splitlines() == ["step,a,b", "1,1,0.5", "2,2,0.5", "3,3,0.5",
-                                                    "4,9,0.5"]  # fmt: skip
+    assert losses.path.read_text().splitlines() == [
+        "step,a,b,rows/a,rows/b", "1,1,0.5,8,4", "2,2,0.5,8,4", "3,3,0.5,8,4", "4,9,0.5,8,4",
+    ]  # fmt: skip
     assert means(losses.path, 2, 4) == {"a": pytest.approx(14 / 3), "b": 0.5}
     assert math.isnan(means(losses.path, 7, 9)["a"])
+
+
+def test_losses_of_a_version_that_did_not_count_rows(tmp_path: Path) -> None:
+    """A loss of exactly 0 is that of a step without a label."""
+    losses = Losses(("a", "b"), tmp_path / "losses.csv", 8)
+    losses.path.write_text("step,a,b\r\n1,0.5,0\r\n2,0.7,0.25\r\n3,9,9\r\n", newline="")
+    losses.check(2, None)
+    losses.open(2)
+    lines = losses.path.read_text().splitlines()
+    assert lines == ["step,a,b,rows/a,rows/b", "1,0.5,0,8,0", "2,0.7,0.25,8,8"]
+    assert means(losses.path, 1, 2) == {"a": pytest.approx(0.6), "b": 0.25}
 
 
 def test_the_bar_counts_epochs_of_the_run(

@@ -174,7 +174,7 @@ def test_a_task_without_a_label_has_no_loss(tmp_path: Path) -> None:
     assert math.isnan(result.tasks["like"].loss_last)
     assert result.tasks["click"].loss_last > 0
     lines = table.summary(result, tmp_path)
-    assert lines[0] == "like: the task has no label in the rows to train on."
+    assert lines[0] == "like: no row of the 4 steps had a label."
 
 
 @pytest.mark.parametrize("flag", ["--lr", "--clip", "--table-lr", "--weight-decay"])
@@ -265,6 +265,26 @@ def test_command_line(
     assert "epoch 1/1  step 37/37" in out
     assert "model.safetensors, metrics.json, losses.csv are in runs/small" in out
     assert Path("runs/small/model.safetensors").is_file()
+
+
+def test_the_command_line_counts_warnings(
+    small_file: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, with the command that shows them."""
+    monkeypatch.chdir(small_file.parent)
+    text = small_file.read_text().replace("interaction: [like, comment_stay]", "i: [like]")
+    text = text.replace("groups:", "groups:\n  o: [comment_stay]")
+    small_file.write_text(text)
+    given = ("small.yaml", "--data", data, "--limit-rows", 300, "--batch-size", 128, "--no-compile")
+    for more in ((), ("--set", "features.tab.dim=9")):
+        assert homespec_train(monkeypatch, *given, *more, "--overwrite") == 0
+        (line,) = [x for x in capfd.readouterr().out.splitlines() if "warning" in x]
+        count, _, command = line.partition(" warnings about the spec: ")
+        monkeypatch.setattr(sys, "argv", command.split())
+        with pytest.raises(SystemExit):
+            main()
+        assert capfd.readouterr().out.count("warning[") == int(count) > 1
+    assert command == "homespec validate small.yaml --set=features.tab.dim=9"
 
 
 def test_command_line_resumes(

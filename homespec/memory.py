@@ -1,0 +1,67 @@
+"""Running out of memory: the error names the largest weights, wherever a model is built or run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from homespec.analysis.costs import Weight, weights_of
+
+if TYPE_CHECKING:
+    from homespec.api import LoadedSpec
+
+FLOAT_BYTES = 4
+SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "overflowed")
+"""What the messages of torch have in which it says by a RuntimeError that memory is short."""
+SHOWN = 3
+LARGE = 0.1
+"""The share of all weights from which on one is named besides the largest."""
+
+
+class OutOfMemoryError(MemoryError):
+    """Memory ran out; the message is one line that names the largest weights, and the remedy."""
+
+
+@contextmanager
+def told(spec: LoadedSpec, doing: str) -> Iterator[None]:
+    """Raise OutOfMemoryError where memory runs out; `doing` is what was done, as in "building"."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, OutOfMemoryError) or not _is_short(error):
+            raise
+        raise OutOfMemoryError(message(spec, doing)) from None
+
+
+def _is_short(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in SIGNS)
+
+
+def message(spec: LoadedSpec, doing: str) -> str:
+    """What is to be said when memory ran out."""
+    weights = [w for node in spec.analysis.graph for w in weights_of(node)]
+    weights.sort(key=_bytes, reverse=True)
+    total = sum(map(_bytes, weights))
+    named = [w for i, w in enumerate(weights[:SHOWN]) if not i or _bytes(w) >= LARGE * total]
+    return (
+        f"memory ran out while {doing} `{spec.name}`: its weights are {total:,} bytes as float32;"
+        f" {'; '.join(map(_about, named))}. Training with adam takes four times as much, for"
+        " gradients and moments; --table-optimizer adagrad and smaller batches take less. Give"
+        " fewer buckets or a smaller dim, or shard large tables"
+    )
+
+
+def _about(weight: Weight) -> str:
+    start, _, rest = weight.name.partition(".")
+    size = " x ".join(f"{number:,}" for number in weight.shape)
+    if start == "features" and rest.endswith(".weight") and len(weight.shape) == 2:
+        rows, width = weight.shape
+        feature = rest.removesuffix(".weight")
+        return f"feature `{feature}` has {rows:,} rows of {width:,}, {_bytes(weight):,} bytes"
+    return f"`{weight.name}` has {size} numbers, {_bytes(weight):,} bytes"
+
+
+def _bytes(weight: Weight) -> int:
+    return FLOAT_BYTES * math.prod(weight.shape)

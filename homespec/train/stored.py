@@ -1,0 +1,203 @@
+"""Training: what a checkpoint must hold, and the checksums by which damage is found.
+
+Each tensor has a CRC-32 of its name, type, shape and bytes; `state.json`, which has those, has a
+SHA-256 of itself. What an older homespec wrote has none: names, types and shapes are all there is
+to check then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from homespec.train import RunError
+from homespec.train.settings import from_json
+
+Json = dict[str, Any]
+Forms = Mapping[str, tuple[torch.Size, torch.dtype]]
+"""Tensors by name: their shape and type."""
+
+SUM = "sha256"
+SHOWN = 3
+
+
+class DamagedError(RunError):
+    """What is wrong with a file of a run; the message is for `checkpoint.read` to complete."""
+
+
+# ---------------------------------------------------------------- checksums
+
+
+def sums(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """A checksum of each tensor, which also covers its name, type and shape."""
+    return {name: _sum(name, tensor) for name, tensor in tensors.items()}
+
+
+def _sum(name: str, tensor: Tensor) -> str:
+    about = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
+    content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return f"{zlib.crc32(content.data, zlib.crc32(about.encode())):08x}"
+
+
+def check_sums(tensors: Mapping[str, Tensor], stored: Mapping[str, str], file: str) -> None:
+    """Raise DamagedError that names the tensors of a file that are not those of the checksums."""
+    _check_names(tensors.keys(), stored.keys(), file)
+    bad = [name for name, found in sums(tensors).items() if found != stored[name]]
+    if bad:
+        does = "do not match their checksums" if len(bad) > 1 else "does not match its checksum"
+        raise DamagedError(f"{_listed(bad, 'tensor')} of {file} {does}")
+
+
+def signed(content: Json) -> Json:
+    """What is to be written as JSON, with a checksum of itself in place of one that it has."""
+    rest = {key: value for key, value in content.items() if key != SUM}
+    return {**rest, SUM: _digest(rest)}
+
+
+def check_signed(content: Json, file: str) -> bool:
+    """Whether there is a checksum. Raises DamagedError if the content has another one."""
+    if SUM not in content:
+        return False
+    if content[SUM] != _digest({key: value for key, value in content.items() if key != SUM}):
+        raise DamagedError(f"{file} does not match its checksum")
+    return True
+
+
+def _digest(content: Json) -> str:
+    """Of the content as it comes back from a file; the order of keys counts."""
+    text = json.dumps(json.loads(json.dumps(content)))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# ---------------------------------------------------------------- tensors
+
+
+def forms(tensors: Mapping[str, Tensor]) -> Forms:
+    """The shape and type of each tensor."""
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+def check_forms(
+    tensors: Mapping[str, Tensor], wanted: Forms, file: str, may_lack: Iterable[str] = (),
+    may_widen: bool = False,
+) -> None:  # fmt: skip
+    """Raise DamagedError for tensors of a file that are missing, unknown or of another form.
+
+    With `may_widen` a coarser floating-point type will do, which older versions may have written.
+    """
+    _check_names(tensors.keys(), wanted.keys(), file, frozenset(may_lack))
+    for name, tensor in tensors.items():
+        shape, dtype = wanted[name]
+        wide = may_widen and tensor.is_floating_point() and dtype.is_floating_point
+        same = torch.promote_types(tensor.dtype, dtype) == dtype if wide else tensor.dtype == dtype
+        if tensor.shape != shape or not same:
+            raise DamagedError(
+                f"tensor `{name}` of {file} is {_form(tensor.shape, tensor.dtype)}, not"
+                f" {_form(shape, dtype)}"
+            )
+
+
+def _check_names(
+    found: Iterable[str], wanted: Iterable[str], file: str, may_lack: frozenset[str] = frozenset()
+) -> None:
+    missing = sorted(set(wanted) - set(found) - may_lack)
+    unknown = sorted(set(found) - set(wanted))
+    if missing:
+        raise DamagedError(f"{file} lacks {_listed(missing, 'tensor')}")
+    if unknown:
+        raise DamagedError(
+            f"{file} has {_listed(unknown, 'tensor')}, of which the run knows nothing"
+        )
+
+
+def _form(shape: torch.Size, dtype: torch.dtype) -> str:
+    return f"{str(dtype).removeprefix('torch.')} {list(shape)}"
+
+
+def _listed(names: list[str], what: str) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:SHOWN])
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{what}{'s' if len(names) > 1 else ''} {shown}{more}"
+
+
+# ---------------------------------------------------------------- state.json
+
+COUNT, NUMBER, MAYBE = "a whole number from 0 on", "a number", "a number or null"
+EPOCH: Json = {"epoch": COUNT, "step": COUNT, "losses": dict, "tasks": dict, "monitor": MAYBE}
+STATE: Json = {
+    "spec_sha256": str,
+    "settings": dict,
+    "model": dict,
+    "data": {"train": list, "valid": list},
+    "at": {"epoch": COUNT, "batch": COUNT, "step": COUNT},
+    "history": {"epochs": list, "best": COUNT, "value": MAYBE, "waited": COUNT},
+}
+"""What `state.json` must have, and of which type; it may have more."""
+MEASURES = ("rate", "auc", "gauc", "logloss", "pcoc", "mae", "rmse")
+"""What an epoch may know of a task."""
+WORDS: dict[object, object] = {dict: "an object", list: "a list", str: "a text"}
+
+
+def check_state(state: Json, file: str) -> None:
+    """Raise DamagedError for a state that lacks something, or has it of another type."""
+    _check(state, STATE, "", file)
+    _check(state.get("processes", 1), COUNT, "processes", file)  # the first version had none
+    try:
+        from_json(state["settings"])
+    except ValueError as error:
+        raise DamagedError(f"`settings` of {file} cannot be used: {error}") from None
+    for purpose in ("train", "valid"):
+        for number, mark in enumerate(state["data"][purpose]):
+            kinds = [type(each) for each in mark] if isinstance(mark, list) else []
+            if kinds != [str, int, int, str]:
+                raise DamagedError(f"`data.{purpose}[{number}]` of {file} is no mark of a file")
+    history, at = state["history"], state["at"]
+    tasks = state["model"].get("tasks")
+    if not isinstance(tasks, dict):
+        raise DamagedError(f"`model.tasks` of {file} is not an object")
+    for number, entry in enumerate(history["epochs"]):
+        _check(entry, EPOCH, f"history.epochs[{number}]", file)
+        if entry["tasks"].keys() != tasks.keys():
+            raise DamagedError(f"`history.epochs[{number}]` of {file} is not that of all tasks")
+        for task, measured in entry["tasks"].items():
+            where = f"history.epochs[{number}].tasks.{task}"
+            _check(measured, dict, where, file)
+            _check(measured, dict.fromkeys(measured, MAYBE), where, file)
+            if unknown := [name for name in measured if name not in MEASURES]:
+                raise DamagedError(f"`{where}` of {file} has the unknown `{unknown[0]}`")
+    epochs = len(history["epochs"])
+    if epochs != at["epoch"] or history["best"] > epochs or (epochs and not history["best"]):
+        raise DamagedError(f"`history` of {file} is not that of {at['epoch']} epochs")
+    before = history["epochs"][-1]["step"] if epochs else 0
+    if at["step"] != before + at["batch"]:
+        raise DamagedError(f"`at` of {file} is step {at['step']}, but batch {at['batch']}")
+
+
+def _check(found: object, wanted: object, path: str, file: str) -> None:
+    if isinstance(wanted, dict):
+        if not isinstance(found, dict):
+            raise DamagedError(f"{f'`{path}` of {file}' if path else file} is not {WORDS[dict]}")
+        for key, inner in wanted.items():
+            where = f"{path}.{key}" if path else key
+            if key not in found:
+                raise DamagedError(f"{file} lacks `{where}`")
+            _check(found[key], inner, where, file)
+    elif not _is(found, wanted):
+        where = f"`{path}` of {file}" if path else file
+        raise DamagedError(f"{where} is not {WORDS.get(wanted, wanted)}")
+
+
+def _is(found: object, wanted: object) -> bool:
+    if isinstance(wanted, type):
+        return isinstance(found, wanted)
+    if isinstance(found, bool):
+        return False
+    if wanted == COUNT:
+        return isinstance(found, int) and found >= 0
+    return isinstance(found, int | float) or (wanted == MAYBE and found is None)
