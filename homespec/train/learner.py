@@ -156,7 +156,7 @@ class Learner:
         that never had a gradient.
         """
         own = {f"{WEIGHTING}/{n}": t for n, t in self.weighting.state_dict().items()}
-        of_weights = moment_forms(self.code, self.names, self.optimizers)
+        of_weights = moment_forms(self.views, self.names, self.optimizers)
         none = [each for each in of_weights if complete and not each.keys() & stored.keys()]
         wanted = {name: form for each in (forms(own), *of_weights) for name, form in each.items()}
         check_forms(stored, wanted, file, may_lack=[name for each in none for name in each])

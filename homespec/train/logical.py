@@ -60,7 +60,7 @@ def load_moments(
 
 
 def moment_forms(
-    code: ModuleType, names: Mapping[Tensor, str], optimizers: Optimizers
+    views: Views, names: Mapping[Tensor, str], optimizers: Optimizers
 ) -> list[Forms]:
     """What `moments` takes once each parameter had a gradient: for each parameter, shapes and types
     by `MOMENT/LOGICAL NAME`.
@@ -69,7 +69,7 @@ def moment_forms(
         {
             f"{moment}/{name}": (_shape(part, shape), torch.float32)
             for moment, shape in moment_shapes(optimizer).items()
-            for name, part in _views(code, names[parameter], parameter.detach()).items()
+            for name, part in _parts(views, names[parameter], parameter.detach()).items()
         }
         for optimizer in optimizers
         for group in optimizer.param_groups
