@@ -13,10 +13,10 @@ HoME: 9 tasks in 4 groups, 3 layers, 32 experts; experts batched.
         ├── social: follow, repost, comment
         └── feedback: like, collect, hate
 
-Shapes stand at the end of names: B batch, the last axis in the trunk, V width of v (76),
-N width of an input, G inputs of a batch, S expert sets, K experts of a set, D expert width,
-O outputs of a layer, C choices of a gate or rows of a projection, T tasks, L LoRAs, R rank,
-H hidden width, M matrices stacked in one tensor. A stack bears the name of its first node.
+A layer reads states x of the layer before and returns its own, z; e are its experts. A stack is
+named after its first and last node. In the trunk the batch B is the last axis; V is the width of
+the input (76), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
+of a set, M matrices stacked in one tensor, O outputs, T tasks, L LoRAs of rank R.
 """
 
 import torch
@@ -751,6 +751,8 @@ class Trunk(nn.Module):
         self.towers.init_prior([RATES.get(task, 0.5) for task in TASKS])
 
     def forward(self, x):
+        if x.shape[1:] != (76,):
+            raise ValueError(f"the trunk reads [B, 76], not {list(x.shape)}")
         x = Transpose.apply(x).unsqueeze(0)
         z_shared, z_watch, z_interaction = self.meta(x)
         z_shared, z_watch, z_interaction, z_groups_2 = self.meta2(z_shared, z_watch, z_interaction)

@@ -273,3 +273,21 @@ def test_no_rows_are_no_logits(optimize: bool, inference: bool) -> None:
     model = homespec.build(homespec.loads(SMALL), optimize=optimize, mode=mode).eval()
     logits = model({name: column[:0] for name, column in BATCH.items()})
     assert [list(logit.shape) for logit in logits.values()] == [[0]] * 4
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_the_trunk_alone_is_a_model(optimize: bool) -> None:
+    """On somebody's own embeddings: it trains, has its logical state, and refuses another width."""
+    code = homespec.build_module(homespec.loads(SMALL, "small.yaml"), optimize=optimize)
+    whole, trunk = code.Model(), code.Trunk()
+    state = {n: t for n, t in code.logical_state(whole).items() if not n.startswith("features.")}
+    assert code.logical_state(trunk).keys() == state.keys()
+    code.load_logical_state(trunk, state)
+    x = torch.randn(6, 16, requires_grad=True)
+    torch.testing.assert_close(trunk(x), whole.trunk(x))
+    labels = {task: torch.randint(0, 2, (6,)).float() for task in code.TASKS}
+    code.loss(trunk(x), labels).backward()
+    assert all(p.grad is not None for p in trunk.parameters())
+    if optimize:
+        with pytest.raises(ValueError, match=r"the trunk reads \[B, 16\], not \[6, 15\]"):
+            trunk(x[:, 1:])

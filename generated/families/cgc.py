@@ -9,10 +9,10 @@ CGC: 10 tasks in 0 groups, 1 layer, 14 experts; experts batched.
     shared: click, long_view, finish, like, profile_enter, comment_stay, comment, follow, repost,
         hate
 
-Shapes stand at the end of names: B batch, the last axis in the trunk, V width of v (446),
-N width of an input, G inputs of a batch, S expert sets, K experts of a set, D expert width,
-O outputs of a layer, C choices of a gate or rows of a projection, T tasks, L LoRAs, R rank,
-H hidden width, M matrices stacked in one tensor. A stack bears the name of its first node.
+A layer reads states x of the layer before and returns its own, z; e are its experts. A stack is
+named after its first and last node. In the trunk the batch B is the last axis; V is the width of
+the input (446), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
+of a set, M matrices stacked in one tensor, O outputs, T tasks, L LoRAs of rank R.
 Of sequences: L events, K those that a search finds, E width of an event, Q that of what it has in
 common with the candidate, W that of the rest, A heads of an attention.
 """
@@ -734,6 +734,8 @@ class Trunk(nn.Module):
         self.towers.init_prior([RATES.get(task, 0.5) for task in TASKS])
 
     def forward(self, x):
+        if x.shape[1:] != (446,):
+            raise ValueError(f"the trunk reads [B, 446], not {list(x.shape)}")
         x = Transpose.apply(x).unsqueeze(0)
         z_tasks = self.task(x)
         return self.towers(z_tasks).squeeze(1)

@@ -113,8 +113,9 @@ def emit_feature_gates(batch: Batch, scope: Scope) -> Block:
     arguments |= {p: scope.parts_of_projections(p, [m.name for m in members]) for p in purposes}
     for argument, expr in arguments.items():
         if not isinstance(expr, str):
-            arguments[argument] = scope.fresh(argument)
-            forward.append((arguments[argument], expr))
+            name = scope.fresh(argument)
+            arguments[argument] = name
+            forward.append((name, expr))
     name = scope.define(batch.name, "gated" + scope.naming.suffix(batch), len(members))
     forward.append((name, call(module, *arguments.values())))
     uses = {"FeatureGates", cls, *options}

@@ -23,10 +23,10 @@ Shapes stand at the end of names: B batch, V width of v ({width}), N width of an
 width, K experts, T tasks."""
 
 BATCHED_LEGEND = """\
-Shapes stand at the end of names: B batch, the last axis in the trunk, V width of v ({width}),
-N width of an input, G inputs of a batch, S expert sets, K experts of a set, D expert width,
-O outputs of a layer, C choices of a gate or rows of a projection, T tasks, L LoRAs, R rank,
-H hidden width, M matrices stacked in one tensor. A stack bears the name of its first node."""
+A layer reads states x of the layer before and returns its own, z; e are its experts. A stack is
+named after its first and last node. In the trunk the batch B is the last axis; V is the width of
+the input ({width}), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
+of a set, M matrices stacked in one tensor, O outputs, T tasks, L LoRAs of rank R."""
 
 
 EVENTS_LEGEND = """\

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,14 +43,25 @@ def checked(code: ModuleType, boundaries: Boundaries) -> Frozen:
     """The boundaries, if the spec needs these. KeyError and ValueError as `set_boundaries`."""
     if not boundaries and fitted(code):
         raise ValueError(f"the boundaries of {', '.join(fitted(code))} are needed to find rows")
-    model, features = nn.Module(), nn.Module()
-    model.features = features
-    features.logical = functools.partial(code.Features.logical, features)
+    model = nn.Module()
+    model.features = features = _Boundaries(code)
     tensors = {logical: tensor for tensor, logical, _ in features.logical()}
     for name in fitted(code):
         unset = torch.full((code.FITTED[name],), torch.nan, dtype=torch.float64)
         features.register_buffer(tensors[LOGICAL.format(name)], unset)
     return set_boundaries(code, model, boundaries)
+
+
+class _Boundaries(nn.Module):
+    """Buffers with the names of generated `Features`."""
+
+    def __init__(self, code: ModuleType) -> None:
+        super().__init__()
+        self._logical = code.Features.logical
+
+    def logical(self) -> Iterator[tuple[str, str, Any]]:
+        """The logical names of all tensors of `Features`, there or not."""
+        return cast(Iterator[tuple[str, str, Any]], self._logical(self))
 
 
 def fitted(code: ModuleType) -> tuple[str, ...]:

@@ -59,9 +59,7 @@ def load_moments(
                     optimizer.state[parameter] = _placed(state, parameter, group)
 
 
-def moment_forms(
-    views: Views, names: Mapping[Tensor, str], optimizers: Optimizers
-) -> list[Forms]:
+def moment_forms(views: Views, names: Mapping[Tensor, str], optimizers: Optimizers) -> list[Forms]:
     """What `moments` takes once each parameter had a gradient: for each parameter, shapes and types
     by `MOMENT/LOGICAL NAME`.
     """
