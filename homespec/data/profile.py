@@ -168,7 +168,8 @@ class Profile:
     @property
     def readable(self) -> bool:
         """Whether all columns are there and can be read."""
-        return not any(part.problem for part in (*self.features.values(), *self.tasks.values()))
+        features = any(feature.problem for feature in self.features.values())
+        return not (features or any(task.problem for task in self.tasks.values()))
 
     def tables(self) -> Iterator[tuple[FeatureProfile, Table]]:
         """Each table of hashed ids that are known, and the first tensor that is looked up in it.

@@ -180,12 +180,12 @@ def test_resuming_where_nothing_is(small: LoadedSpec, data: Path, copied: Path) 
 def test_a_loss_that_is_not_finite(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sixth batch of an epoch has a label that makes its loss NaN: no look at each step."""
+    """The sixth batch of an epoch meets a weight that makes a loss NaN: no look at each step."""
     original = loop.Training.training_step
 
     def training_step(self: loop.Training, batch: Any, batch_idx: int) -> None:
         if self.at.batch == 5:
-            batch.labels["like"][:] = torch.inf
+            self.code.logical_state(self.model)["towers.like.linears.1.bias"].fill_(torch.nan)
         original(self, batch, batch_idx)
 
     monkeypatch.setattr(loop.Training, "training_step", training_step)
