@@ -476,6 +476,11 @@ class Features(Exact):
             self.constant(f"{name}_boundaries", numbers, torch.float64)
             self.constant(f"{name}_rounded", numbers, torch.float32)
 
+    def bucket(self, name, x):
+        """The rows of numbers by the boundaries of this name."""
+        exact, rounded = getattr(self, f"{name}_boundaries"), getattr(self, f"{name}_rounded")
+        return bucket_rows(x, exact, rounded)
+
     def forward(self, features):
         rows = {
             "user_id": hash_rows(features["user_id"], 100000),  # industrial.yaml:10
@@ -509,101 +514,32 @@ class Features(Exact):
             "last_category": known_rows(features["last_category"], 500),  # industrial.yaml:38
             "last_query": hash_rows(features["last_query"], 50000),  # industrial.yaml:39
             # industrial.yaml:41
-            "duration_ms": bucket_rows(
-                features["duration_ms"],
-                self.duration_ms_boundaries,
-                self.duration_ms_rounded,
-            ),
+            "duration_ms": self.bucket("duration_ms", features["duration_ms"]),
             # industrial.yaml:42
-            "video_age_hours": bucket_rows(
-                features["video_age_hours"],
-                self.video_age_hours_boundaries,
-                self.video_age_hours_rounded,
-            ),
-            # industrial.yaml:43
-            "video_ctr": bucket_rows(
-                features["video_ctr"],
-                self.video_ctr_boundaries,
-                self.video_ctr_rounded,
-            ),
+            "video_age_hours": self.bucket("video_age_hours", features["video_age_hours"]),
+            "video_ctr": self.bucket("video_ctr", features["video_ctr"]),  # industrial.yaml:43
             # industrial.yaml:44
-            "video_like_rate": bucket_rows(
-                features["video_like_rate"],
-                self.video_like_rate_boundaries,
-                self.video_like_rate_rounded,
-            ),
+            "video_like_rate": self.bucket("video_like_rate", features["video_like_rate"]),
             # industrial.yaml:45
-            "video_finish_rate": bucket_rows(
-                features["video_finish_rate"],
-                self.video_finish_rate_boundaries,
-                self.video_finish_rate_rounded,
-            ),
-            # industrial.yaml:46
-            "author_ctr": bucket_rows(
-                features["author_ctr"],
-                self.author_ctr_boundaries,
-                self.author_ctr_rounded,
-            ),
+            "video_finish_rate": self.bucket("video_finish_rate", features["video_finish_rate"]),
+            "author_ctr": self.bucket("author_ctr", features["author_ctr"]),  # industrial.yaml:46
             # industrial.yaml:47
-            "author_like_rate": bucket_rows(
-                features["author_like_rate"],
-                self.author_like_rate_boundaries,
-                self.author_like_rate_rounded,
-            ),
+            "author_like_rate": self.bucket("author_like_rate", features["author_like_rate"]),
             # industrial.yaml:48
-            "author_fans": bucket_rows(
-                features["author_fans"],
-                self.author_fans_boundaries,
-                self.author_fans_rounded,
-            ),
-            # industrial.yaml:49
-            "user_ctr": bucket_rows(
-                features["user_ctr"],
-                self.user_ctr_boundaries,
-                self.user_ctr_rounded,
-            ),
+            "author_fans": self.bucket("author_fans", features["author_fans"]),
+            "user_ctr": self.bucket("user_ctr", features["user_ctr"]),  # industrial.yaml:49
             # industrial.yaml:50
-            "user_like_rate": bucket_rows(
-                features["user_like_rate"],
-                self.user_like_rate_boundaries,
-                self.user_like_rate_rounded,
-            ),
+            "user_like_rate": self.bucket("user_like_rate", features["user_like_rate"]),
             # industrial.yaml:51
-            "user_watch_hours": bucket_rows(
-                features["user_watch_hours"],
-                self.user_watch_hours_boundaries,
-                self.user_watch_hours_rounded,
-            ),
-            # industrial.yaml:52
-            "user_days": bucket_rows(
-                features["user_days"],
-                self.user_days_boundaries,
-                self.user_days_rounded,
-            ),
-            # industrial.yaml:53
-            "user_fans": bucket_rows(
-                features["user_fans"],
-                self.user_fans_boundaries,
-                self.user_fans_rounded,
-            ),
+            "user_watch_hours": self.bucket("user_watch_hours", features["user_watch_hours"]),
+            "user_days": self.bucket("user_days", features["user_days"]),  # industrial.yaml:52
+            "user_fans": self.bucket("user_fans", features["user_fans"]),  # industrial.yaml:53
             # industrial.yaml:54
-            "user_follows": bucket_rows(
-                features["user_follows"],
-                self.user_follows_boundaries,
-                self.user_follows_rounded,
-            ),
+            "user_follows": self.bucket("user_follows", features["user_follows"]),
             # industrial.yaml:55
-            "session_depth": bucket_rows(
-                features["session_depth"],
-                self.session_depth_boundaries,
-                self.session_depth_rounded,
-            ),
+            "session_depth": self.bucket("session_depth", features["session_depth"]),
             # industrial.yaml:56
-            "minutes_since_last": bucket_rows(
-                features["minutes_since_last"],
-                self.minutes_since_last_boundaries,
-                self.minutes_since_last_rounded,
-            ),
+            "minutes_since_last": self.bucket("minutes_since_last", features["minutes_since_last"]),
         }
         parts = {
             **self.table_32(rows),

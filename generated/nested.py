@@ -410,17 +410,17 @@ class Features(Exact):
             self.constant(f"{name}_boundaries", numbers, torch.float64)
             self.constant(f"{name}_rounded", numbers, torch.float32)
 
+    def bucket(self, name, x):
+        """The rows of numbers by the boundaries of this name."""
+        exact, rounded = getattr(self, f"{name}_boundaries"), getattr(self, f"{name}_rounded")
+        return bucket_rows(x, exact, rounded)
+
     def forward(self, features):
         rows = {
             "user_id": hash_rows(features["user_id"], 50000),  # nested.yaml:8
             "video_id": hash_rows(features["video_id"], 50000),  # nested.yaml:9
             "tab": known_rows(features["tab"], 15),  # nested.yaml:10
-            # nested.yaml:11
-            "duration_ms": bucket_rows(
-                features["duration_ms"],
-                self.duration_ms_boundaries,
-                self.duration_ms_rounded,
-            ),
+            "duration_ms": self.bucket("duration_ms", features["duration_ms"]),  # nested.yaml:11
         }
         parts = {
             **self.table_16(rows),

@@ -455,6 +455,11 @@ class Features(Exact):
             self.constant(f"{name}_rounded", numbers, torch.float32)
         self.encoders = nn.ModuleDict({"history": Din(24, 48, [36], dice=(1e-05, 0.1))})
 
+    def bucket(self, name, x):
+        """The rows of numbers by the boundaries of this name."""
+        exact, rounded = getattr(self, f"{name}_boundaries"), getattr(self, f"{name}_rounded")
+        return bucket_rows(x, exact, rounded)
+
     def logical(self):
         yield "encoders.history.layers.0.weight", "features.history.encoder.layers.0.weight", ...
         yield "encoders.history.layers.0.bias", "features.history.encoder.layers.0.bias", ...
@@ -485,93 +490,45 @@ class Features(Exact):
             "video_id": hash_rows(features["video_id"], 8192),  # kuairand.yaml:15
             "author_id": hash_rows(features["author_id"], 8192),  # kuairand.yaml:16
             "tab": known_rows(features["tab"], 15),  # kuairand.yaml:18
-            # kuairand.yaml:20
-            "hour": bucket_rows(features["hour"], self.hour_boundaries, self.hour_rounded),
-            # kuairand.yaml:26
-            "duration_ms": bucket_rows(
-                features["duration_ms"],
-                self.duration_ms_boundaries,
-                self.duration_ms_rounded,
-            ),
+            "hour": self.bucket("hour", features["hour"]),  # kuairand.yaml:20
+            "duration_ms": self.bucket("duration_ms", features["duration_ms"]),  # kuairand.yaml:26
             "tag": hash_rows(features["tag"], 4096),  # kuairand.yaml:31
             "upload_type": hash_rows(features["upload_type"], 1024),  # kuairand.yaml:32
             "music_type": known_rows(features["music_type"], 12),  # kuairand.yaml:33
             # kuairand.yaml:34
-            "video_past_views": bucket_rows(
-                features["video_past_views"],
-                self.video_past_views_boundaries,
-                self.video_past_views_rounded,
-            ),
+            "video_past_views": self.bucket("video_past_views", features["video_past_views"]),
             # kuairand.yaml:35
-            "video_past_click": bucket_rows(
-                features["video_past_click"],
-                self.video_past_click_boundaries,
-                self.video_past_click_rounded,
-            ),
+            "video_past_click": self.bucket("video_past_click", features["video_past_click"]),
             # kuairand.yaml:36
-            "video_past_long_view": bucket_rows(
+            "video_past_long_view": self.bucket(
+                "video_past_long_view",
                 features["video_past_long_view"],
-                self.video_past_long_view_boundaries,
-                self.video_past_long_view_rounded,
             ),
             # kuairand.yaml:37
-            "video_past_like": bucket_rows(
-                features["video_past_like"],
-                self.video_past_like_boundaries,
-                self.video_past_like_rounded,
-            ),
+            "video_past_like": self.bucket("video_past_like", features["video_past_like"]),
             # kuairand.yaml:38
-            "video_past_finish": bucket_rows(
-                features["video_past_finish"],
-                self.video_past_finish_boundaries,
-                self.video_past_finish_rounded,
-            ),
+            "video_past_finish": self.bucket("video_past_finish", features["video_past_finish"]),
             # kuairand.yaml:39
-            "video_prior_views": bucket_rows(
-                features["video_prior_views"],
-                self.video_prior_views_boundaries,
-                self.video_prior_views_rounded,
-            ),
+            "video_prior_views": self.bucket("video_prior_views", features["video_prior_views"]),
             # kuairand.yaml:40
-            "video_prior_long_view": bucket_rows(
+            "video_prior_long_view": self.bucket(
+                "video_prior_long_view",
                 features["video_prior_long_view"],
-                self.video_prior_long_view_boundaries,
-                self.video_prior_long_view_rounded,
             ),
             # kuairand.yaml:41
-            "video_prior_like": bucket_rows(
-                features["video_prior_like"],
-                self.video_prior_like_boundaries,
-                self.video_prior_like_rounded,
-            ),
+            "video_prior_like": self.bucket("video_prior_like", features["video_prior_like"]),
             # kuairand.yaml:43
             "user_active_degree": hash_rows(features["user_active_degree"], 1024),
             "is_video_author": known_rows(features["is_video_author"], 2),  # kuairand.yaml:44
             "is_live_streamer": known_rows(features["is_live_streamer"], 2),  # kuairand.yaml:45
             # kuairand.yaml:46
-            "follow_user_num": bucket_rows(
-                features["follow_user_num"],
-                self.follow_user_num_boundaries,
-                self.follow_user_num_rounded,
-            ),
+            "follow_user_num": self.bucket("follow_user_num", features["follow_user_num"]),
             # kuairand.yaml:47
-            "fans_user_num": bucket_rows(
-                features["fans_user_num"],
-                self.fans_user_num_boundaries,
-                self.fans_user_num_rounded,
-            ),
+            "fans_user_num": self.bucket("fans_user_num", features["fans_user_num"]),
             # kuairand.yaml:48
-            "friend_user_num": bucket_rows(
-                features["friend_user_num"],
-                self.friend_user_num_boundaries,
-                self.friend_user_num_rounded,
-            ),
+            "friend_user_num": self.bucket("friend_user_num", features["friend_user_num"]),
             # kuairand.yaml:49
-            "register_days": bucket_rows(
-                features["register_days"],
-                self.register_days_boundaries,
-                self.register_days_rounded,
-            ),
+            "register_days": self.bucket("register_days", features["register_days"]),
             "onehot_feat1": known_rows(features["onehot_feat1"], 7),  # kuairand.yaml:50
             "onehot_feat2": known_rows(features["onehot_feat2"], 50),  # kuairand.yaml:51
             "onehot_feat3": known_rows(features["onehot_feat3"], 1471),  # kuairand.yaml:52
@@ -581,80 +538,50 @@ class Features(Exact):
             "onehot_feat9": known_rows(features["onehot_feat9"], 7),  # kuairand.yaml:56
             "onehot_feat10": known_rows(features["onehot_feat10"], 5),  # kuairand.yaml:57
             # kuairand.yaml:58
-            "user_past_views": bucket_rows(
-                features["user_past_views"],
-                self.user_past_views_boundaries,
-                self.user_past_views_rounded,
-            ),
+            "user_past_views": self.bucket("user_past_views", features["user_past_views"]),
             # kuairand.yaml:59
-            "user_past_click": bucket_rows(
-                features["user_past_click"],
-                self.user_past_click_boundaries,
-                self.user_past_click_rounded,
-            ),
+            "user_past_click": self.bucket("user_past_click", features["user_past_click"]),
             # kuairand.yaml:60
-            "user_past_long_view": bucket_rows(
+            "user_past_long_view": self.bucket(
+                "user_past_long_view",
                 features["user_past_long_view"],
-                self.user_past_long_view_boundaries,
-                self.user_past_long_view_rounded,
             ),
             # kuairand.yaml:61
-            "user_past_like": bucket_rows(
-                features["user_past_like"],
-                self.user_past_like_boundaries,
-                self.user_past_like_rounded,
-            ),
+            "user_past_like": self.bucket("user_past_like", features["user_past_like"]),
             # kuairand.yaml:62
-            "user_past_finish": bucket_rows(
-                features["user_past_finish"],
-                self.user_past_finish_boundaries,
-                self.user_past_finish_rounded,
-            ),
+            "user_past_finish": self.bucket("user_past_finish", features["user_past_finish"]),
             # kuairand.yaml:63
-            "user_tab_past_views": bucket_rows(
+            "user_tab_past_views": self.bucket(
+                "user_tab_past_views",
                 features["user_tab_past_views"],
-                self.user_tab_past_views_boundaries,
-                self.user_tab_past_views_rounded,
             ),
             # kuairand.yaml:64
-            "user_tab_past_click": bucket_rows(
+            "user_tab_past_click": self.bucket(
+                "user_tab_past_click",
                 features["user_tab_past_click"],
-                self.user_tab_past_click_boundaries,
-                self.user_tab_past_click_rounded,
             ),
             # kuairand.yaml:65
-            "user_tab_past_long_view": bucket_rows(
+            "user_tab_past_long_view": self.bucket(
+                "user_tab_past_long_view",
                 features["user_tab_past_long_view"],
-                self.user_tab_past_long_view_boundaries,
-                self.user_tab_past_long_view_rounded,
             ),
             # kuairand.yaml:66
-            "user_prior_views": bucket_rows(
-                features["user_prior_views"],
-                self.user_prior_views_boundaries,
-                self.user_prior_views_rounded,
-            ),
+            "user_prior_views": self.bucket("user_prior_views", features["user_prior_views"]),
             # kuairand.yaml:67
-            "user_prior_long_view": bucket_rows(
+            "user_prior_long_view": self.bucket(
+                "user_prior_long_view",
                 features["user_prior_long_view"],
-                self.user_prior_long_view_boundaries,
-                self.user_prior_long_view_rounded,
             ),
             # kuairand.yaml:68
-            "user_prior_like": bucket_rows(
-                features["user_prior_like"],
-                self.user_prior_like_boundaries,
-                self.user_prior_like_rounded,
-            ),
+            "user_prior_like": self.bucket("user_prior_like", features["user_prior_like"]),
             "history.video_id": hash_rows(features["history.video_id"], 8192),  # kuairand.yaml:15
             "history.author_id": hash_rows(features["history.author_id"], 8192),  # kuairand.yaml:16
             "history.long_view": known_rows(features["history.long_view"], 2),  # kuairand.yaml:76
             "history.is_like": known_rows(features["history.is_like"], 2),  # kuairand.yaml:77
             # kuairand.yaml:78
-            "history.duration_ms": bucket_rows(
+            "history.duration_ms": self.bucket(
+                "history_duration_ms",
                 features["history.duration_ms"],
-                self.history_duration_ms_boundaries,
-                self.history_duration_ms_rounded,
             ),
         }
         parts = {

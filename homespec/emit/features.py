@@ -204,8 +204,7 @@ def _row(feature: Feature, key: str, keys: dict[str, str]) -> Expr:
     value = f"features[{literal(key)}]"
     if feature.source != "bucketize":
         return call(_rows_of(feature), value, str(feature.rows - 1))
-    cuts = ("boundaries",) if feature.fitted else ("boundaries", "rounded")
-    return call("bucket_rows", value, *(f"self.{keys[feature.owner]}_{cut}" for cut in cuts))
+    return call("self.bucket", literal(keys[feature.owner]), value)
 
 
 def _embedding(feature: Feature, keys: dict[str, str]) -> Expr:
