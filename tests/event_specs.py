@@ -54,7 +54,7 @@ def draw_encoder(rng: random.Random, kind: str, ids: list[str], length: int) -> 
             "activation": rng.choice(["dice", "relu", "swish"]),
             "softmax": rng.choice([False, True]),
             "norm_eps": rng.choice([1e-5, 0.1]),
-            "norm_momentum": rng.choice([0.1, 1.0]),
+            "norm_momentum": rng.choice([0.1, 0.9]),
         }
         given = {key: value for key, value in options.items() if rng.random() < 0.6}
         return {"din": given} if given else "din"

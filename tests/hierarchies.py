@@ -159,7 +159,7 @@ def draw_style(rng: random.Random, probability: float) -> Spec:
         "activation": rng.choice(["swish", "relu", "dice", "none"]),
         "hidden_activation": rng.choice(["relu", "swish"]),
         "norm_eps": rng.choice([1e-5, 1e-3, 0.1]),
-        "norm_momentum": rng.choice([0.1, 0.3, 1.0]),
+        "norm_momentum": rng.choice([0.1, 0.3, 0.9]),
     }
     return some(rng, options, probability)
 
@@ -250,8 +250,8 @@ def draw_kinds(rng: random.Random, probability: float) -> Spec:
     }
     kinds = {
         "mixture": some(rng, mixture),
-        "feature": rng.choice([some(rng, feature, 0.7)] * 3 + [True, False]),
-        "self": rng.choice([some(rng, self_gate)] * 3 + [True, False]),
+        "feature": rng.choice([some(rng, feature, 0.7) or True] * 3 + [True, False]),
+        "self": rng.choice([some(rng, self_gate) or True] * 3 + [True, False]),
     }
     return some(rng, kinds, probability)
 

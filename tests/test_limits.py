@@ -30,7 +30,7 @@ LIMITS = {
     "weight": ("task", "weight: {}", 1e-9, 1e9),
     "scale": ("regression", "kind: regression, scale: {}", 1e-6, 1e12),
     "norm_eps": ("experts", "norm_eps: {}", 1e-12, 1),
-    "norm_momentum": ("experts", "norm_momentum: {}", 1e-6, 0.999),
+    "norm_momentum": ("experts", "norm_momentum: {}", 1e-6, 1),
 }
 BEYOND = [
     *((key, value) for key in LIMITS for value in ("1e-46", "1e-300", "1e39", "1e300")),
@@ -40,8 +40,7 @@ BEYOND = [
     ("rate", "0.99999998"),
     ("norm_eps", "0"),
     ("norm_momentum", "0"),
-    ("norm_momentum", "1"),
-    ("norm_momentum", "1.0"),
+    ("norm_momentum", "1.001"),
     ("scale", "0"),
 ]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from homespec.data.columns import Array
 from homespec.data.plan import Plan
 from homespec.schema.fitted import Asked, asked
-from homespec.train.quantiles import CAP, Sample, cut, numbers_of
+from homespec.train.quantiles import CAP, Sample, as_float64, cut, numbers_of
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec
@@ -37,13 +37,15 @@ class Boundaries:
     @property
     def buckets(self) -> int:
         """How many buckets a number falls into."""
-        return len(np.unique(np.searchsorted(self.boundaries, self.numbers, side="right")))
+        cuts = np.array(self.boundaries, self.numbers.dtype)  # as generated files compare
+        return len(np.unique(np.searchsorted(cuts, self.numbers, side="right")))
 
     @property
     def most(self) -> tuple[float, float]:
         """The number that most rows hold, and their share."""
         values, counts = np.unique(self.numbers, return_counts=True)
-        return float(values[counts.argmax()]), float(counts.max() / len(self.numbers))
+        (most,) = as_float64(values[[counts.argmax()]])
+        return most, float(counts.max() / len(self.numbers))
 
     @property
     def proposed(self) -> list[float]:
@@ -52,9 +54,9 @@ class Boundaries:
         rest = self.numbers[self.numbers != most]
         if not len(rest):
             return []
-        around = {most, *np.unique(rest[rest > most])[:1].tolist()}
+        around = {most, *as_float64(np.unique(rest[rest > most])[:1])}
         even = cut(rest, min(PROPOSED, len(self.boundaries)))
-        return sorted({*around, *even} - {float(self.numbers.min())})
+        return sorted({*around, *even} - {*as_float64(self.numbers.min(keepdims=True))})
 
 
 class Fits:

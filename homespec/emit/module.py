@@ -67,7 +67,7 @@ def emit(
         "plain": plain,
         "inference": variant.inference,
         "turns": not plain and not variant.inference and any(f.rows for f in graph.of(Feature)),
-        **_constants(graph, spec, tasks),
+        **_constants(graph, spec, tasks, variant),
         **folding(graph, variant),
         "features": _template("features.py.jinja")
         .render(inference=variant.inference, **features)
@@ -75,7 +75,8 @@ def emit(
         "width": features["width"],
         "fitted": features["fitted"],
         **trunk,
-        "normalised": any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)),
+        "normalised": not variant.inference
+        and any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)),
         "cast": any(not feature.rows for feature in graph.of(Feature)),
         "logical": _logical(variant, bool(features["fitted"])),
     }
@@ -134,13 +135,13 @@ def _lines(file: str, lines: set[int]) -> str:
     return f"{harmless(file.rpartition('/')[2])}:{shown}"
 
 
-def _constants(graph: Graph, spec: Spec, tasks: list[str]) -> dict[str, Any]:
+def _constants(graph: Graph, spec: Spec, tasks: list[str], variant: Variant) -> dict[str, Any]:
     dense = [(n, str(f.dense)) for n, f in spec.features.items() if f.kind == "dense"]
     objectives = {o.task: o for o in graph.of(Objective)}
     scales = [(t, literal(spec.tasks[t].scale)) for t in tasks if spec.tasks[t].scale != 1.0]
     rates = [(t.task, literal(t.rate)) for t in graph.of(Tower) if t.rate is not None]
     return {
-        **_input_names(spec),
+        **_input_names(spec, variant),
         "dense": packed("DENSE", mapping(dense)) if dense else "",
         "tasks": packed("TASKS", strings(tasks)),
         "rates": packed("RATES", mapping(rates)) if rates else "",
@@ -149,17 +150,19 @@ def _constants(graph: Graph, spec: Spec, tasks: list[str]) -> dict[str, Any]:
     }
 
 
-def _input_names(spec: Spec) -> dict[str, str]:
+def _input_names(spec: Spec, variant: Variant) -> dict[str, str]:
     """The constants that name what the model takes, and of events how many there are."""
     tensors = input_tensors(spec)
     events = [(tensor.name, str(tensor.length)) for tensor in tensors if tensor.length]
     numbers = [tensor.name for tensor in tensors if tensor.kind == "number"]
+    ids = [tensor.name for tensor in tensors if tensor.kind == "id"]
     parts = packed("PARTS", strings(list(spec.features)))
     return {
         "names": packed("FEATURES", strings([tensor.name for tensor in tensors])),
         "events": packed("EVENTS", mapping(events)) if events else "",
         "parts": parts if events else "",
         "bucketized": packed("BUCKETIZED", strings(numbers)) if numbers else "",
+        "ids": packed("IDS", strings(ids)) if ids and variant.inference else "",
     }
 
 

@@ -81,7 +81,7 @@ def _shown(section: str, value: Schema) -> Schema:
 
     They write the keys that have a `default` into each new section, where HoME's would replace
     another family's: it is an example, and in the description. They begin a list of numbers with
-    a 0, and complete no colon behind a key whose value has several forms, unless under `anyOf`.
+    a 0, and complete no colon after a key whose value has several forms, unless under `anyOf`.
     """
     value = dict(value)
     default = value.pop("default", None)

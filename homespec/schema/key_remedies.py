@@ -39,7 +39,7 @@ def key_remedy(parent: Path, key: str, value: Any) -> str:
 
 
 def section_of(path: Path) -> str:
-    """Which kind of section stands at a place, as `elsewhere.KEYS` calls it."""
+    """Which kind of section is at a place, as `elsewhere.KEYS` calls it."""
     names = tuple(step for step in path if isinstance(step, str))
     if names[:1] == ("features",):
         inner = names[2:]
@@ -93,7 +93,7 @@ def _is_long(value: Any) -> bool:
 
 
 def _number(value: Any, otherwise: int) -> int:
-    """A number that stands where one was meant; the length of a list that was written out."""
+    """A number where one was meant; the length of a list that was written out."""
     if isinstance(value, list):
         return len(value)
     return value if type(value) is int and value > 0 else otherwise

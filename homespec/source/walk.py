@@ -311,7 +311,10 @@ def _odd_key(key: Built, lines: Lines) -> tuple[str, str]:
         return kind(key.value), f"write {number}: a comma ends a value"
     if isinstance(key.value, int | float) and not isinstance(key.value, bool):
         name = re.sub(r"\W", "_", f"n{written}", flags=re.ASCII)
-        return kind(key.value), f"names begin with a letter: write `{name}`"
+        return kind(key.value), (
+            f"names begin with a letter: write `{name}`; a feature reads the column by "
+            f'`column: "{written}"`'
+        )
     return kind(key.value), f'to use it as a name, quote it: "{written}"'
 
 

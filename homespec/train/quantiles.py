@@ -173,13 +173,18 @@ def numbers_of(columns: Columns, name: str, fit_: Asked) -> Array:
 
 
 def cut(numbers: Array, quantiles: int) -> tuple[float, ...]:
-    """The boundaries of so many buckets of about equally many of the numbers [N], N > 0.
+    """The boundaries of so many buckets of about equally many of the numbers [N], N > 0."""
+    at = np.arange(1, quantiles) * len(numbers) // quantiles
+    return tuple(as_float64(np.sort(numbers)[at]))
 
-    A float32 number is written as the shortest decimal that is this number in float32: 0.35, not
+
+def as_float64(numbers: Array) -> list[float]:
+    """Numbers of a column as boundaries.
+
+    A float32 number becomes the shortest decimal that is this number in float32: 0.35, not
     0.3499999940395355. float64 numbers of the same column then have the same buckets.
     """
-    at = np.arange(1, quantiles) * len(numbers) // quantiles
-    return tuple(float(str(number)) for number in np.sort(numbers)[at])
+    return [float(str(number)) for number in numbers]
 
 
 class Sample:

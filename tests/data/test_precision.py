@@ -21,12 +21,14 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.data import DataError
 from homespec.data.columns import exact_numbers
+from homespec.data.fits import Boundaries
 from homespec.data.held import hold
 from homespec.data.profile import profile
 from homespec.data.source import Source, open_source
 from homespec.data.stream import Stream
+from homespec.schema.fitted import Asked
 from homespec.train.compiling import obstacle
-from homespec.train.quantiles import fit
+from homespec.train.quantiles import cut, fit
 
 torch.set_num_threads(1)
 
@@ -263,6 +265,16 @@ def test_quantiles_of_milliseconds_are_those_of_the_column(tmp_path: Path) -> No
     assert np.bincount(rows(model, torch.from_numpy(times))).tolist() == [0, *[750] * 8]
     about = profile(loaded, source).features["x"]
     assert (about.low, about.high) == (times.min(), times.max())
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_check_data_counts_and_proposes_the_same_buckets(kind: type) -> None:
+    numbers = np.repeat([0.1, 0.3, 0.35, 0.7], [900, 40, 30, 30]).astype(kind)
+    found = Boundaries(Asked("x", 16), numbers, cut(numbers, 16))
+    assert (found.distinct, found.buckets, found.most) == (2, 2, (0.1, 0.9))
+    assert found.proposed == [0.3, 0.35, 0.7]
+    pair = np.array([0.1, 0.35], kind)
+    assert Boundaries(Asked("x", 3), pair, cut(pair, 3)).buckets == 2
 
 
 # ---------------------------------------------------------------- what is refused

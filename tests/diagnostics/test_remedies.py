@@ -1,8 +1,8 @@
 """Each help line says what to write: written so, the spec validates.
 
 The mistakes in `remedies.yaml` are those of people who come from other libraries, or who write
-YAML as they would write Python. A case is a place of a sound spec, what stands there, what the
-help says, and what stands there when it was followed, if that is not just what the help says.
+YAML as they would write Python. A case is a place of a sound spec, what is wrong there, what the
+help says, and what is right, if that is not just what the help says.
 """
 
 from __future__ import annotations

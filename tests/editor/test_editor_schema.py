@@ -41,7 +41,7 @@ def verdict(codes: set[str]) -> bool:
 def codes_of(spec: dict[str, Any]) -> set[str]:
     """The rules of the source and schema stages that a spec breaks."""
     document = parse(yaml.safe_dump(spec, sort_keys=False), "spec.yaml")
-    return {found.rule.code for found in told(document)}
+    return {found.rule.code for found in said_by(document)}
 
 
 def test_the_schema_is_a_schema() -> None:
@@ -92,7 +92,10 @@ def test_specs_that_extend_others_get_the_verdict_of_validate(tmp_path: Path) ->
         base, above = laid_over(seed)
         (tmp_path / "base.yaml").write_text(yaml.safe_dump(base, sort_keys=False))
         over = yaml.safe_dump(above, sort_keys=False)
-        found, report = complaints(above), told(compose(parse(over, str(tmp_path / "over.yaml"))))
+        found, report = (
+            complaints(above),
+            said_by(compose(parse(over, str(tmp_path / "over.yaml")))),
+        )
         marked += bool(found)
         sound += not report
         by_itself = [d.message for d in report if is_by_itself(d)]
@@ -103,7 +106,7 @@ def test_specs_that_extend_others_get_the_verdict_of_validate(tmp_path: Path) ->
     assert sound > 50
 
 
-def told(document: Document) -> list[Diagnostic]:
+def said_by(document: Document) -> list[Diagnostic]:
     """What the schema stage says."""
     assert document.data is not None, document.diagnostics
     return validate(document)[1]
