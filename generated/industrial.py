@@ -143,9 +143,8 @@ class MLPs(Stack):
     Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide product.
     """
 
-    def __init__(self, names, *widths, activation=F.relu, last_bias=True):
+    def __init__(self, names, *widths, last_bias=True):
         super().__init__(names)
-        self.activation = activation
         self.weights = nn.ParameterList()  # one [M, out, in] for each layer
         self.biases = nn.ParameterList()
         for i, n_out in enumerate(widths[1:]):
@@ -172,7 +171,7 @@ class MLPs(Stack):
         u = torch.bmm(wide, x).unflatten(1, (len(first) // len(x), -1)).flatten(0, 1)
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u = torch.bmm(weight, self.activation(u))
+                u = torch.bmm(weight, F.relu(u))
             if i < len(self.biases):
                 u = u + self.biases[i].unsqueeze(-1).to(u.dtype)
         return u
@@ -283,7 +282,8 @@ class Projections(nn.Module):
 
     def __init__(self, width, down=(), logits=(), inputs=1):
         super().__init__()
-        self.inputs, self.sections = inputs, (*down, *logits)
+        self.inputs = inputs
+        self.sections = (*down, *logits)
         rows = [len(names) // inputs * each for names, each in self.sections]
         self.down, self.logits = rows[: len(down)], rows[len(down) :]
         bound = width**-0.5

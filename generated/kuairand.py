@@ -150,9 +150,8 @@ class MLPs(Stack):
     Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide product.
     """
 
-    def __init__(self, names, *widths, activation=F.relu, last_bias=True):
+    def __init__(self, names, *widths, last_bias=True):
         super().__init__(names)
-        self.activation = activation
         self.weights = nn.ParameterList()  # one [M, out, in] for each layer
         self.biases = nn.ParameterList()
         for i, n_out in enumerate(widths[1:]):
@@ -179,7 +178,7 @@ class MLPs(Stack):
         u = torch.bmm(wide, x).unflatten(1, (len(first) // len(x), -1)).flatten(0, 1)
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u = torch.bmm(weight, self.activation(u))
+                u = torch.bmm(weight, F.relu(u))
             if i < len(self.biases):
                 u = u + self.biases[i].unsqueeze(-1).to(u.dtype)
         return u
@@ -282,36 +281,35 @@ class BatchNormSwish(BatchNorm):
 
 
 class Projections(nn.Module):
-    """All Linears of gates that read a value as one: x [G, N, B] -> a tensor for each section.
+    """All Linears of gates that read a value as one: x [1, N, B] -> a tensor for each section.
 
-    A section is (logical names of Linears, rows of each) and becomes [names, rows, B]; each of the
-    G inputs has its share of the names, and one wide product. Those of `down` have no bias.
+    A section is (logical names of Linears, rows of each) and becomes [names, rows, B]. Those of
+    `down` have no bias.
     """
 
-    def __init__(self, width, down=(), logits=(), inputs=1):
+    def __init__(self, width, down=(), logits=()):
         super().__init__()
-        self.inputs, self.sections = inputs, (*down, *logits)
-        rows = [len(names) // inputs * each for names, each in self.sections]
+        self.sections = (*down, *logits)
+        rows = [len(names) * each for names, each in self.sections]
         self.down, self.logits = rows[: len(down)], rows[len(down) :]
         bound = width**-0.5
-        weight = torch.empty(inputs, sum(rows), width).uniform_(-bound, bound)
+        weight = torch.empty(1, sum(rows), width).uniform_(-bound, bound)
         self.weight = nn.Parameter(weight)
         self.bias = None
         if logits:
-            bias = torch.empty(inputs, sum(self.logits)).uniform_(-bound, bound)
+            bias = torch.empty(1, sum(self.logits)).uniform_(-bound, bound)
             self.bias = nn.Parameter(bias)
 
     def logical(self):
         start = 0
         for names, each in self.sections:
-            share = len(names) // self.inputs
             for i, name in enumerate(names):
-                at = start + i % share * each
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + each))
+                at = start + i * each
+                yield "weight", f"{name}.weight", (0, slice(at, at + each))
                 if start >= sum(self.down):
                     at -= sum(self.down)
-                    yield "bias", f"{name}.bias", (i // share, slice(at, at + each))
-            start += share * each
+                    yield "bias", f"{name}.bias", (0, slice(at, at + each))
+            start += len(names) * each
 
     def forward(self, x):
         t = torch.bmm(self.weight, x)

@@ -147,16 +147,14 @@ class MLPs(Stack):
     Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide product.
     """
 
-    def __init__(self, names, *widths, activation=F.relu, last_bias=True):
+    def __init__(self, names, *widths):
         super().__init__(names)
-        self.activation = activation
         self.weights = nn.ParameterList()  # one [M, out, in] for each layer
         self.biases = nn.ParameterList()
         for i, n_out in enumerate(widths[1:]):
             bound = widths[i] ** -0.5  # as nn.Linear initialises
             self.weights.append(torch.empty(len(names), n_out, widths[i]).uniform_(-bound, bound))
-            if last_bias or i < len(widths) - 2:
-                self.biases.append(torch.empty(len(names), n_out).uniform_(-bound, bound))
+            self.biases.append(torch.empty(len(names), n_out).uniform_(-bound, bound))
 
     def init_prior(self, rates):
         """Set the last bias of each MLP to the log-odds of a base rate, where training starts."""
@@ -176,9 +174,8 @@ class MLPs(Stack):
         u = torch.bmm(wide, x).unflatten(1, (len(first) // len(x), -1)).flatten(0, 1)
         for i, weight in enumerate(self.weights):
             if i > 0:
-                u = torch.bmm(weight, self.activation(u))
-            if i < len(self.biases):
-                u = u + self.biases[i].unsqueeze(-1).to(u.dtype)
+                u = torch.bmm(weight, F.relu(u))
+            u = u + self.biases[i].unsqueeze(-1).to(u.dtype)
         return u
 
 
@@ -207,7 +204,8 @@ class Projections(nn.Module):
 
     def __init__(self, width, logits, inputs=1):
         super().__init__()
-        self.inputs, self.sections = inputs, tuple(logits)
+        self.inputs = inputs
+        self.sections = tuple(logits)
         self.logits = [len(names) // inputs * each for names, each in logits]
         bound = width**-0.5
         weight = torch.empty(inputs, sum(self.logits), width).uniform_(-bound, bound)

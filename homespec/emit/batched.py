@@ -13,7 +13,7 @@ from homespec.emit.gates import ROOM, emit_feature_gates, emit_gates, emit_proje
 from homespec.emit.layout import Expr, Group, Sum, call, flat, literal
 from homespec.emit.naming import members_of, places_of
 from homespec.emit.scope import Scope, follows, runs
-from homespec.emit.stacks import mlps
+from homespec.emit.stacks import mlps, mlps_uses
 from homespec.nodes import (
     Batch,
     ExpertSet,
@@ -56,7 +56,7 @@ def _experts(batch: Batch, scope: Scope) -> Block:
         batch,
         init=[(names, many), (module, call("Experts", str(first.count), stack, *finish))],
         forward=[(name, call(module, read))],
-        uses={"Experts", "MLPs", *uses},
+        uses={"Experts", *mlps_uses(stack), *uses},
     )
 
 
@@ -93,7 +93,6 @@ def _states(batch: Batch, scope: Scope) -> Block:
     """A mixture: some of the gate's weights are for each set that it reads, one sum for each."""
     members, first = members_of(batch, Mix)
     label = scope.naming.label(members)
-    uses = {"mix"}
     forward: list[tuple[str, Expr]] = []
     if not first.gated:
         state, more = _ungated(members, scope)
@@ -105,7 +104,7 @@ def _states(batch: Batch, scope: Scope) -> Block:
         state, more = _mixed(members, gate, scope)
     width = str(first.width)
     name = scope.define(batch.name, f"z_{label}", len(members), f"x_{label}", width)
-    return Block(batch, forward=[*forward, *_added(name, state)], uses=uses | more)
+    return Block(batch, forward=[*forward, *_added(name, state)], uses=more)
 
 
 def _added(name: str, state: Expr) -> list[tuple[str, Expr]]:
@@ -178,13 +177,13 @@ def _sum(weights: Expr, sets: list[tuple[Port, ...]], scope: Scope) -> tuple[Gro
     """`mix(w [O, K, B], e [G, K, D, B])` for one set (or a row of sets) an output."""
     if len(sets) == 1 and len(sets[0]) > 1:
         several = scope.part(sets[0][0], sets[0][-1])
-        return call("mix", weights, f"{several}.flatten(0, 1).unsqueeze(0)"), set()
+        return call("mix", weights, f"{several}.flatten(0, 1).unsqueeze(0)"), {"mix"}
     found = runs(sets)
     experts = scope.stacked([key[0] for key, _ in found], rest=3)
     outputs = [length for _, length in found]
     if len(set(outputs)) == 1:
-        return call("mix", weights, experts), set()
-    return call("mix_each", weights, experts, literal(outputs)), {"mix_each"}
+        return call("mix", weights, experts), {"mix"}
+    return call("mix_each", weights, experts, literal(outputs)), {"mix", "mix_each"}
 
 
 def _towers(batch: Batch, scope: Scope) -> Block:
@@ -194,7 +193,7 @@ def _towers(batch: Batch, scope: Scope) -> Block:
     make = mlps(scope.named("towers.{}", places), first.widths, first.activation)
     read = Group(module, (scope.inputs([m.reads for m in members]),), tail=".squeeze(1)")
     init: list[tuple[str, Expr]] = [(module, make)]
-    uses = {"MLPs"}
+    uses = mlps_uses(make)
     if any(m.rate is not None for m in members):
         rates = f"[RATES.get(task, 0.5) for task in {flat(scope.naming.nodes(places))}]"
         init.append(("", call(f"{module}.init_prior", rates)))

@@ -6,7 +6,7 @@ from homespec.emit.block import Block, Head, Value
 from homespec.emit.layout import Expr, Group, call, flat, sequence, then
 from homespec.emit.naming import VARIABLES, members_of, places_of
 from homespec.emit.scope import Scope
-from homespec.emit.stacks import mlps
+from homespec.emit.stacks import mlps, mlps_uses
 from homespec.nodes import (
     Batch,
     FeatureGate,
@@ -61,7 +61,9 @@ def emit_projections(batch: Batch, scope: Scope) -> Block:
         forward.append((reads := scope.fresh("reads"), read))
         read = reads
     forward += _unpacked(names, call(module, read), scope)
-    return Block(batch, init=[(module, make)], forward=forward, uses={"Projections", *lists})
+    return Block(
+        batch, init=[(module, make)], forward=forward, uses={"Projections", *lists, *options}
+    )
 
 
 def _suffix(section: Section, nodes: list[Placed], projection: Projection, scope: Scope) -> str:
@@ -155,4 +157,4 @@ def _deep_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str, tar
         read = reads
     name = scope.define(batch.name, target, len(members))
     forward.append((name, Group(module, (read,), tail=weigh)))
-    return Block(batch, init=[(module, make)], forward=forward, uses={"MLPs"})
+    return Block(batch, init=[(module, make)], forward=forward, uses=mlps_uses(make))

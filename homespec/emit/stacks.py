@@ -15,3 +15,13 @@ def mlps(names: Expr, widths: tuple[int, ...], activation: str, last_bias: bool 
     if not last_bias:
         options["last_bias"] = "False"
     return call("MLPs", names, *map(str, widths), **options)
+
+
+def mlps_uses(made: Group) -> set[str]:
+    """The class of a stack, and which of its options it needs."""
+    given = dict(made.keywords)
+    return {
+        "MLPs",
+        "activation" if "activation" in given else "relu",
+        "bare" if "last_bias" in given else "biased",
+    }
