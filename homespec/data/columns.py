@@ -6,7 +6,6 @@ column means the same in CSV, which has no types, and in parquet. Other text is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,7 +16,6 @@ import pyarrow.compute as pc
 from homespec.data import DataError
 from homespec.data.ids import BLANKS, MISSING, decimal_ids, float_ids, text_ids
 from homespec.data.source import NULLS
-from homespec.schema.labels import Label
 from homespec.schema.tensors import InputTensor
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -147,7 +145,7 @@ def numbers(who: str, name: str, column: Column) -> Array:
 
 def _floats(who: str, name: str, column: Column, kind: pa.DataType) -> Array:
     try:
-        found = _numeric(who, name, decoded(column)).cast(kind, safe=False)
+        found = numeric(who, name, decoded(column)).cast(kind, safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         remedy = ": write it as whole numbers, of seconds or milliseconds say"
         raise DataError(
@@ -157,7 +155,7 @@ def _floats(who: str, name: str, column: Column, kind: pa.DataType) -> Array:
     return _array(found.fill_null(float("nan")))
 
 
-def _numeric(who: str, name: str, column: Column) -> Column:
+def numeric(who: str, name: str, column: Column) -> Column:
     """Text as the numbers (or true and false) that it spells; other columns as they are.
 
     Decimals go by their text, too: the cast of pyarrow 26 gives 0.35 as 0.35000000000000003.
@@ -181,9 +179,14 @@ def _or_missing(texts: Column) -> Column:
 
 
 def _spelled(column: Column) -> Column:
+    return words_of(column).cast(pa.float64())
+
+
+def words_of(column: Column) -> Column:
+    """Text as what spells numbers: true and false as 1 and 0, without blanks."""
     bare = pc.utf8_lower(pc.utf8_trim_whitespace(_or_missing(column)))
     words = pc.replace_substring_regex(bare, "^true$", "1")
-    return pc.replace_substring_regex(words, "^false$", "0").cast(pa.float64())
+    return pc.replace_substring_regex(words, "^false$", "0")
 
 
 def _is_number(text: str | None) -> bool:
@@ -199,7 +202,7 @@ def vectors(who: str, name: str, column: Column, width: int) -> Array:
     column = decoded(column)
     if is_text(column.type):
         column = _split(column)
-    if width == 1 and is_numeric(column.type):
+    if width == 1 and isnumeric(column.type):
         return _finite(who, name, numbers(who, name, column))[:, None]
     lists = pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray
     if not isinstance(column, lists) or pa.types.is_map(column.type):
@@ -228,61 +231,6 @@ def _finite(who: str, name: str, found: Array) -> Array:
     return found
 
 
-_OPS: dict[str, Callable[..., Column]] = {
-    ">=": pc.greater_equal,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    "<": pc.less,
-    "==": pc.equal,
-    "!=": pc.not_equal,
-}
-
-
-def labels(who: str, label: Label, batch: pa.Table, binary: bool) -> Array:
-    """Labels float32 [N]: 0, 1 (numbers for a regression), NaN where a column is missing.
-
-    Raises DataError where a binary label is anything else.
-    """
-    found = raw_labels(who, label, batch)
-    if not binary:
-        if np.isinf(found).any():
-            raise DataError(f"{who}: its label `{label.column}` holds an infinite number")
-        return found
-    bad = found[not_binary(found)]
-    if len(bad):
-        raise DataError(
-            f"{who}: its label `{label.column}` holds {bad[0]:g}, but labels are 0 or 1;"
-            f" if more is meant to be positive, write `label: {label.column} > 0`;"
-            " if the number itself is meant, `kind: regression`"
-        )
-    return found
-
-
-def not_binary(labels: Array) -> Array:
-    """Which labels are neither 0 nor 1 nor missing: bool [N]."""
-    wrong: Array = ~((labels == 0) | (labels == 1) | np.isnan(labels))
-    return wrong
-
-
-def raw_labels(who: str, label: Label, batch: pa.Table) -> Array:
-    """What a label's column or comparison gives, whatever it is: float32 [N]."""
-    given = [_without_nan(decoded(as_array(batch[name]))) for name in label.columns]
-    try:
-        columns = [_numeric(who, name, c) for name, c in zip(label.columns, given, strict=True)]
-    except DataError as error:
-        what = "labels are numbers" if label.op is None else f"cannot evaluate `{label}`"
-        raise DataError(f"{error}; {what}") from None
-    if label.op is None:
-        return numbers(who, label.column, columns[0])
-    right = columns[1] if isinstance(label.other, str) else label.other
-    try:
-        compared = _OPS[label.op](columns[0], right)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        kinds = " and ".join(f"`{n}` is {batch[n].type}" for n in label.columns)
-        raise DataError(f"{who}: cannot evaluate `{label}`: {kinds}") from None
-    return numbers(who, label.column, compared)
-
-
 def as_array(column: Column | pa.ChunkedArray) -> Column:
     """A column of a table in one piece."""
     if isinstance(column, pa.ChunkedArray):
@@ -304,17 +252,10 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def is_numeric(kind: pa.DataType) -> bool:
+def isnumeric(kind: pa.DataType) -> bool:
     """Whether a type is integers, floats or decimals, as which booleans are decoded."""
     types = pa.types
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
-
-
-def _without_nan(column: Column) -> Column:
-    """NaN is a way to write missing; comparisons would take it for a number."""
-    if pa.types.is_floating(column.type):
-        return pc.if_else(pc.is_nan(column), None, column)
-    return column
 
 
 def _array(column: Column) -> Array:

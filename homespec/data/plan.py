@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from homespec.data import DataError, columns
 from homespec.data.columns import Array
+from homespec.data.labels import labels as labels_of
 from homespec.schema.labels import Label, parse_label
 from homespec.schema.tensors import InputTensor, input_tensors
 
@@ -63,8 +64,10 @@ class Plan:
 
     @property
     def exact(self) -> frozenset[str]:
-        """The columns of numbers that are compared with boundaries."""
-        return frozenset(tensor.column for tensor in self.tensors if tensor.kind == "number")
+        """The columns of numbers that are compared: with boundaries, or by labels."""
+        features = {tensor.column for tensor in self.tensors if tensor.kind == "number"}
+        compared = (label.columns for label in self.labels.values() if label.op is not None)
+        return frozenset(features.union(*compared))
 
     @property
     def bytes_per_row(self) -> int:
@@ -80,7 +83,7 @@ class Plan:
         return Arrays(
             {tensor.name: array for tensor, array in self._features(table)},
             {
-                task: columns.labels(f"task `{task}`", label, table, task in self.binary)
+                task: labels_of(f"task `{task}`", label, table, task in self.binary)
                 for task, label in self.labels.items()
             },
             None if self.users is None else user_ids(self.users, table),

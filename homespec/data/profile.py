@@ -14,6 +14,7 @@ from homespec.data.columns import Array
 from homespec.data.crowding import Crowding, Table, crowding
 from homespec.data.distinct import Distinct, RowHashes
 from homespec.data.fits import Boundaries, Fits
+from homespec.data.labels import not_binary, raw_labels
 from homespec.data.lists import ListProfile
 from homespec.data.plan import Plan, check_even
 from homespec.data.reading import Reader
@@ -283,7 +284,7 @@ def _add_tasks(found: Profile, spec: Spec, plan: Plan, table: pa.Table, hashes: 
         about = found.tasks[task]
         if not about.problem:
             try:
-                labels[task] = columns.raw_labels(f"task `{task}`", label, table)
+                labels[task] = raw_labels(f"task `{task}`", label, table)
             except DataError as error:
                 about.problem = str(error).partition(": ")[2]
                 continue
@@ -301,7 +302,7 @@ def _add_tasks(found: Profile, spec: Spec, plan: Plan, table: pa.Table, hashes: 
 
 def _check_binary(about: TaskProfile, labels: Array, binary: bool) -> None:
     """Count what is no label, and take it for missing from here on."""
-    bad = columns.not_binary(labels) if binary else np.isinf(labels)
+    bad = not_binary(labels) if binary else np.isinf(labels)
     if bad.any():
         if not about.wrong:
             about.wrong_example = float(labels[bad][0])

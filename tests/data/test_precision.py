@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
@@ -23,10 +24,12 @@ from homespec.data import DataError
 from homespec.data.columns import exact_numbers
 from homespec.data.fits import Boundaries
 from homespec.data.held import hold
+from homespec.data.labels import labels
 from homespec.data.profile import profile
 from homespec.data.source import Source, open_source
 from homespec.data.stream import Stream
 from homespec.schema.fitted import Asked
+from homespec.schema.labels import parse_label
 from homespec.train.compiling import obstacle
 from homespec.train.quantiles import cut, fit
 
@@ -317,7 +320,7 @@ SOME = [0.25, 0.5]
 def test_files_that_differ_do_not_change_each_others_numbers(
     tmp_path: Path, one: pa.Array, other: pa.Array, serves: bool
 ) -> None:
-    """float32 read as float64 would fall below a boundary such as 0.35; labels may be read so."""
+    """float32 read as float64 would fall below a boundary such as 0.35."""
     for name, cells in (("a.parquet", one), ("b.parquet", other)):
         pq.write_table(pa.table({"x": cells}), tmp_path / name)
     source = open_source([tmp_path])
@@ -329,13 +332,101 @@ def test_files_that_differ_do_not_change_each_others_numbers(
     source.schema({"x": "task `x`"})
 
 
-def test_a_label_of_decimals_is_compared_as_it_is_written(tmp_path: Path) -> None:
+OPS = {
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq,
+    "!=": operator.ne,
+}  # fmt: skip
+KINDS = {
+    "float32": pa.float32(), "float64": pa.float64(), "decimal": pa.decimal128(12, 6),
+    "text": pa.string(),
+}  # fmt: skip
+
+
+def labelled(label: str, **cells: pa.Array) -> list[float]:
+    found = labels("task `t`", parse_label(label), pa.table(cells), binary=True)
+    return [float(value) for value in found]
+
+
+def cells_of(numbers: list[Decimal], kind: str) -> pa.Array:
+    """The numbers as a column; as text in the form of a file."""
+    made = [str(n) for n in numbers] if kind == "text" else numbers
+    values = [float(n) for n in numbers] if kind.startswith("float") else made
+    return pa.array(values, KINDS[kind])
+
+
+@given(
+    st.lists(st.integers(-9999, 9999), min_size=1, max_size=9),
+    st.integers(-9999, 9999),
+    st.sampled_from([0, 2, 4]),
+    st.sampled_from(list(OPS)),
+)
+def test_a_label_compares_decimals_as_they_are_written(
+    digits: list[int], other: int, places: int, op: str
+) -> None:
+    """A number of four digits, in any type, beside a number and beside a column of any type."""
+    numbers = [Decimal(d).scaleb(-places) for d in (*digits, other)]
+    number = Decimal(other).scaleb(-places)
+    wanted = [float(OPS[op](n, number)) for n in numbers]
+    for one in KINDS:
+        column = cells_of(numbers, one)
+        assert labelled(f"a {op} {number:f}", a=column) == wanted, one
+        for two in KINDS:
+            others = cells_of([number] * len(numbers), two)
+            assert labelled(f"a {op} b", a=column, b=others) == wanted, (one, two)
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=9), st.integers(-2, 2))
+def test_a_label_compares_whole_numbers_exactly(numbers: list[int], step: int) -> None:
+    """Of 64 bits, as integers and as the text of CSV: float64 takes neighbours for the same."""
+    others = [min(max(n + step, -(2**63)), 2**63 - 1) for n in numbers]
+    for op, holds in OPS.items():
+        wanted = [float(holds(a, b)) for a, b in zip(numbers, others, strict=True)]
+        for one in (pa.array(numbers), pa.array([str(n) for n in numbers])):
+            for two in (pa.array(others), pa.array([f" {n} " for n in others])):
+                assert labelled(f"a {op} b", a=one, b=two) == wanted
+        assert labelled(f"a {op} 7", a=pa.array(numbers)) == [float(holds(a, 7)) for a in numbers]
+
+
+@pytest.mark.parametrize(
+    ("label", "cells", "wanted"),
+    [
+        ("a == b", {"a": pa.array([16777217]), "b": pa.array([2.0**24], pa.float32())}, [0]),
+        ("a > 0", {"a": pa.array([0, 2**64 - 1], pa.uint64())}, [0, 1]),
+        ("a >= 0.35", {"a": pa.array([0.35, None, float("nan")], pa.float32())}, [1, -1, -1]),
+        ("a < b", {"a": pa.array(["true", "1e300"]), "b": pa.array(["2", "9e300"])}, [1, 1]),
+    ],
+)
+def test_labels_at_the_edges_of_types(
+    label: str, cells: dict[str, pa.Array], wanted: list[float]
+) -> None:
+    assert np.nan_to_num(labelled(label, **cells), nan=-1).tolist() == wanted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_label_is_the_same_in_memory_and_in_csv(tmp_path: Path, kind: str) -> None:
     loaded = homespec.loads(
         "homespec: 1\nname: l\nfamily: shared_bottom\nfeatures: {x: {id: {vocab: 3}, dim: 2}}\n"
         "tasks: {y: {label: price <= 0.35}, z: {label: price >= 0.35}}\n"
     )
-    price = pa.array([Decimal("0.34"), Decimal("0.35"), Decimal("0.36")], pa.decimal128(6, 2))
-    pq.write_table(pa.table({"x": [0] * 3, "price": price}), tmp_path / "a.parquet")
-    held = hold(loaded, open_source([tmp_path / "a.parquet"]))
-    assert held is not None
-    assert {n: each.tolist() for n, each in held.labels.items()} == {"y": [1, 1, 0], "z": [0, 1, 1]}
+    prices = [Decimal("0.34"), Decimal("0.35"), Decimal("0.36")]
+    rows = pa.table({"x": [0] * 3, "price": cells_of(prices, kind)})
+    pq.write_table(rows, tmp_path / "a.parquet")
+    written = rows.set_column(1, "price", rows["price"].cast(pa.string()))
+    pa.csv.write_csv(written, tmp_path / "a.csv")
+    for name in ("a.parquet", "a.csv"):
+        held = hold(loaded, open_source([tmp_path / name]))
+        assert held is not None
+        assert {n: e.tolist() for n, e in held.labels.items()} == {"y": [1, 1, 0], "z": [0, 1, 1]}
+
+
+def test_files_whose_labels_differ_in_precision_are_refused(tmp_path: Path) -> None:
+    """float32 beside float64 is widened by pyarrow, and 0.35 no longer reaches 0.35."""
+    for name, kind in (("a.parquet", pa.float32()), ("b.parquet", pa.float64())):
+        cells = pa.array([0.34, 0.35], kind)
+        pq.write_table(pa.table({"x": [0, 0], "score": cells, "z": [0, 1]}), tmp_path / name)
+    loaded = homespec.loads(
+        "homespec: 1\nname: l\nfamily: shared_bottom\nfeatures: {x: {id: {vocab: 3}, dim: 2}}\n"
+        "tasks: {y: {label: score >= 0.35}, z: {}}\n"
+    )
+    with pytest.raises(DataError, match=r"b\.parquet: its column `score` is double, but float in"):
+        hold(loaded, open_source([tmp_path]))
