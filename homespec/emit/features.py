@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 from homespec.emit.layout import (
@@ -53,6 +54,8 @@ def emit_features(graph: Graph, where: dict[str, str], variant: Variant) -> dict
         | ({"Table"} if tables else set())
         | ({"no_nan"} if any(f.source == "dense" for f in order) else set())
         | ({"Vector"} if vectors else set()),
+        "projected": _how_many(f.projected for f in vectors),
+        "learned": _how_many(f.learned for f in vectors),
         "sharing": bool(sharing),
         "fitted": packed("FITTED", mapping([(f.short, str(f.fitted)) for f in fitted]))
         if fitted
@@ -79,6 +82,12 @@ def emit_features(graph: Graph, where: dict[str, str], variant: Variant) -> dict
         *(row for feature in vectors for row in _vector_rows(feature)),
     ]
     return context | {"logical": [] if plain else [_logical(*row) for row in rows]}
+
+
+def _how_many(has: Iterable[bool]) -> str:
+    """Which of the features have something: `all`, `some` or none of them, "" then."""
+    found = set(has)
+    return "all" if found == {True} else "some" if True in found else ""
 
 
 def _input_order(graph: Graph) -> list[str]:
@@ -146,15 +155,19 @@ def _logical_of_fitted(feature: Feature, keys: dict[str, str]) -> tuple[str, str
 
 def _vectors(vectors: list[Feature], plain: bool, where: dict[str, str]) -> list[str]:
     """The modules of dense features: by name in the plain form, where nothing else is by name."""
+    marked = _how_many(f.learned for f in vectors) == "some"
+    made = {f: _vector(f, marked) for f in vectors}
     if plain:
-        return [_noted(f"self.{f.short} = ", _vector(f), 2, where[f.name]) for f in vectors]
-    modules = mapping([(feature.short, _vector(feature)) for feature in vectors])
+        return [_noted(f"self.{f.short} = ", v, 2, where[f.name]) for f, v in made.items()]
+    modules = mapping([(feature.short, vector) for feature, vector in made.items()])
     return [assign("self.vectors", call("nn.ModuleDict", modules), 2)] if vectors else []
 
 
-def _vector(feature: Feature) -> Expr:
+def _vector(feature: Feature, marked: bool) -> Expr:
+    """The module of a dense feature; `marked` says that not all have a learned vector."""
     options = [f"project={feature.width}"] if feature.projected else []
-    return call("Vector", str(feature.numbers), *options, *["learned=True"] * feature.learned)
+    options += ["learned=True"] if feature.learned and marked else []
+    return call("Vector", str(feature.numbers), *options)
 
 
 def _vector_rows(feature: Feature) -> list[tuple[str, str]]:

@@ -67,6 +67,7 @@ class Events:
             "softmax": any(unit.softmax for unit in units),
             "dice": any(_has_dice(node) for node in self.all),
             "elementwise": any(unit.hidden and unit.activation != "dice" for unit in units),
+            "activated": any(unit.hidden and unit.activation == "swish" for unit in units),
             "exists": [_exists(node, self.tables[node.fields[0].table]) for node in self.all],
             "search": [line for node in self.all for line in self._search(node, look)],
             "encoded": [assign(*self._encoded(node), 2) for node in self.all],
