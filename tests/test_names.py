@@ -21,8 +21,11 @@ import homespec
 from homespec.cli.main import cli
 from homespec.diagnostics import Severity
 from homespec.drawing.mermaid import as_mermaid
-from homespec.emit.block import Block, Logical
+from homespec.emit.naming import Naming
+from homespec.emit.plain import plain_trunk
+from homespec.emit.scope import Scope, Values
 from homespec.emit.unique import check_unique
+from homespec.nodes import SelfGate
 
 REFUSED = {"HS108", "HS109", "HS205", "HS213", "HS224"}
 """The rules that refuse names."""
@@ -159,21 +162,20 @@ SET_TWICE = {
 @pytest.mark.parametrize("message", SET_TWICE)
 def test_what_is_set_twice_is_not_emitted(message: str) -> None:
     with pytest.raises(AssertionError, match=f"{message}.*would be set twice"):
-        check_unique(SET_TWICE[message], [], [])
+        check_unique(SET_TWICE[message])
 
 
 def test_variables_and_logical_names_are_looked_at() -> None:
-    node: Any = None
-    blocks = [
-        Block(node, forward=[("x_meta_SNB, w_OCB", "")]),
-        Block(node, forward=[("w_OCB", "")]),
-    ]
-    check_unique("", blocks, [])
-    with pytest.raises(AssertionError, match="x_meta_SNB would be set twice"):
-        check_unique("", [*blocks, Block(node, forward=[("x_meta_SNB", "")])], [])
-    rows = [Logical("t", "gates.{}.{}", (("a", "b"), 2)), Logical("u", "gates.b.1")]
+    graph = homespec.loads(TREE % ("f", "g", "a", "a")).analysis.graph
+    values = Values()
+    scope = Scope("meta", Naming(graph, []), values)
+    assert [scope.fresh("x") for _ in range(3)] == ["x", "x_", "x__"]
+    values.take("gates.b.1")
     with pytest.raises(AssertionError, match=r"gates\.b\.1 would be set twice"):
-        check_unique("", [], rows)
+        values.take("gates.b.1")
+    gates = [node for node in graph if isinstance(node, SelfGate)]
+    with pytest.raises(AssertionError, match=f"s_meta_{gates[0].identifier} would be set twice"):
+        plain_trunk([*gates, gates[0]])
 
 
 def test_generated_text_parses_at_any_length_of_names() -> None:

@@ -9,6 +9,7 @@ from homespec.emit.block import Block, Variable
 from homespec.emit.layout import INDENT, Expr, Group, assign, call, flat, literal, mapping, sequence
 from homespec.emit.stacks import ACTIVATIONS
 from homespec.emit.trunk import product
+from homespec.emit.unique import once
 from homespec.nodes import (
     INPUT,
     ExpertSet,
@@ -126,6 +127,7 @@ def _tower(node: Tower, variables: Variables) -> Block:
 
 def plain_trunk(nodes: Sequence[Node]) -> dict[str, Any]:
     """What the template needs of the trunk of a plain file."""
+    once("in forward", (_variable(node) for node in nodes if not isinstance(node, Product)))
     variables: Variables = {INPUT: Variable("x_BV")}
     blocks = [
         product(node) if isinstance(node, Product) else emit_node(node, variables) for node in nodes

@@ -2,7 +2,7 @@
 
 A constant, an attribute or an entry that hides another one of the same name would lose weights
 without a word. Names are chosen so that this cannot happen; here the text itself is looked at.
-`Scope` does the same for variables and for logical names.
+`Scope` and `plain` do the same for variables and for logical names.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ LAYERS = ("Layer", "Trunk")
 def check_unique(text: str) -> None:
     """Raise AssertionError for what is set twice; a mistake in homespec, not in the spec."""
     tree = ast.parse(text)
-    _once("in the file", _defined(tree.body))
+    once("in the file", _defined(tree.body))
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
             keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
-            _once("in a dict", map(repr, keys))
+            once("in a dict", map(repr, keys))
     for part in tree.body:
         if isinstance(part, ast.ClassDef):
-            _once(f"in {part.name}", _defined(part.body))
+            once(f"in {part.name}", _defined(part.body))
             if part.name == "Features" or part.name.endswith(LAYERS):
-                _once(f"of {part.name}", _attributes(part))
+                once(f"of {part.name}", _attributes(part))
 
 
-def _once(where: str, names: Iterable[str]) -> None:
+def once(where: str, names: Iterable[str]) -> None:
+    """Raise AssertionError for names that are there twice."""
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise AssertionError(f"{where} {', '.join(twice)} would be set twice")
