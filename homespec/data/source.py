@@ -302,7 +302,26 @@ def _unique(path: Path, types: Iterable[tuple[str, pa.DataType]]) -> dict[str, p
 
 
 def _decoded(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    """The type as which a column is read; pyarrow computes with this one.
+
+    Dictionaries as their values, views of text as text, small decimals as larger ones; lists alike.
+    """
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _decoded(kind.value_type)
+    if types.is_string_view(kind):
+        return pa.string()
+    if types.is_binary_view(kind):
+        return pa.binary()
+    if types.is_decimal32(kind) or types.is_decimal64(kind):
+        return pa.decimal128(kind.precision, kind.scale)
+    if types.is_fixed_size_list(kind):
+        return pa.list_(_decoded(kind.value_type), kind.list_size)
+    if types.is_large_list(kind):
+        return pa.large_list(_decoded(kind.value_type))
+    if types.is_list(kind):
+        return pa.list_(_decoded(kind.value_type))
+    return kind
 
 
 def _rounds(one: pa.DataType, other: pa.DataType) -> bool:
