@@ -215,7 +215,6 @@ def test_a_label_is_0_or_1(parquet: Write) -> None:
     ("label", "a", "b", "expected"),
     [
         ("a > 0.1", pa.array([0.1, 0.2], pa.float32()), None, [0, 1]),
-        ("a <= 0.1", pa.array([0.1, 0.2], pa.float16()), None, [1, 0]),
         ("a > 0.1", pa.array(["0.1", "0.2"]), None, [0, 1]),
         ("a >= 1", pa.array([2**64 - 1, 0, None], pa.uint64()), None, [1, 0, NAN]),
         ("a > 0", pa.array([1_650_000_000_000_000_001, 0]), None, [1, 0]),
@@ -223,7 +222,6 @@ def test_a_label_is_0_or_1(parquet: Write) -> None:
         ("a >= b", pa.array([2**24 + 1, 5]), np.float32([2**24 + 2, 5]), [0, 1]),
         ("a > b", np.float32([2**24, 6]), pa.array([2**24 + 1, 5], pa.int32()), [0, 1]),
         ("a > b", pa.array([2**60 + 1, 2**60]), pa.array([2**60, 2**60]), [1, 0]),
-        ("a == b", np.float16([1, 2]), pa.array([1, 3], pa.int8()), [1, 0]),
     ],
 )
 def test_labels_compare_what_columns_hold(
@@ -237,9 +235,9 @@ def test_labels_compare_what_columns_hold(
 
 def test_labels_of_types_that_cannot_be_compared_are_refused(parquet: Write) -> None:
     big = {"a": pa.array([2**64 - 1], pa.uint64()), "b": [1], "f": [1]}
-    with pytest.raises(DataError, match=r"`a` is uint64 and `b` is int64; write numbers, and"):
+    with pytest.raises(DataError, match=r"`a` is uint64 and `b` is int64; write int64, float32"):
         read(parquet, f"f: {{{ID}}}", "a > b", **big)
-    with pytest.raises(DataError, match=r"cannot evaluate `a > 3`: `a` is timestamp.*; write num"):
+    with pytest.raises(DataError, match=r"cannot evaluate `a > 3`: `a` is timestamp.*; write int"):
         read(parquet, f"f: {{{ID}}}", "a > 3", a=pa.array([1], pa.timestamp("ms")), f=[1])
 
 
