@@ -6,12 +6,15 @@ import math
 
 import pytest
 import torch
+import yaml
 from hierarchies import Spec, random_spec, specs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parity import LAYOUTS, build, compare, load
 from reference import Reference
 from topologies import random_family, random_topology, topologies
+
+import homespec
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -81,3 +84,24 @@ def test_experts_of_a_set_start_different(layout: str) -> None:
     weights = [t for n, t in module.logical_state(model).items() if n.endswith(".linears.0.weight")]
     for i, weight in enumerate(weights):
         assert not any(torch.equal(weight, other) for other in weights[:i])
+
+
+def test_parity_where_names_begin_with_one_of_several_states() -> None:
+    """The state `x.0` is `0_x` in names of variables, which no variable may begin with."""
+    spec = yaml.safe_load("""\
+homespec: 1
+name: each
+features: {buckets_0: {id: {buckets: 11}, dim: 2}}
+groups:
+  interaction: [social]
+  social: [follow, x]
+tasks: {click: {}, x: {}, follow: {}, B: {}}
+gates: {feature: {loras: 2, rank: 2}, self: true}
+layers:
+- {outputs: [B, x, shared], experts: {interaction: 3, B: 1}}
+- outputs: [shared, B, x]
+  experts: {x: {count: 1, inputs: each}, B: 1, click: {count: 1}, follow: {count: 1}}
+experts: {width: 4}
+""")
+    assert "nodes_0_x_to_B = " in homespec.compile(load(spec))
+    compare(spec, Reference(spec), 1)

@@ -73,6 +73,9 @@ def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...
     from homespec.data.source import locate
 
     train, held_out = locate(data, valid)
+    for part in (train, held_out):
+        if part is not None and part.not_read:
+            click.echo(part.not_read, err=True)
     known = profile(analysis.spec, train)
     unknown = None if held_out is None else profile(analysis.spec, held_out, known)
     return Data(analysis.spec, analysis.document, known, unknown)

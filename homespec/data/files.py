@@ -43,20 +43,27 @@ def checked(path: Path) -> Path:
     return path
 
 
-def walked(folder: Path, wanted: Callable[[Path], bool], seen: set[Path]) -> Iterator[Path]:
+def walked(
+    folder: Path, wanted: Callable[[Path], bool], seen: set[Path], left_out: list[Path]
+) -> Iterator[Path]:
     """The wanted files of a folder and of those inside it, in the order of names.
 
-    Names that begin with `.` or `_` do not count. Links are followed; what is reached by two names
-    counts once, at the first of them (`seen` has what was passed). Raises DataError.
+    Names that begin with `.` or `_` do not count: `left_out` gets wanted files of such a name, and
+    folders that hold some. Links are followed; what is reached by two names counts once, at the
+    first of them (`seen` has what was passed). Raises DataError.
     """
     for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "_")) or not (path.is_dir() or wanted(path)):
+        if path.name.startswith((".", "_")):
+            if any(map(wanted, path.rglob("*"))) if path.is_dir() else wanted(path):
+                left_out.append(path)
+            continue
+        if not (path.is_dir() or wanted(path)):
             continue
         real = (path if path.is_dir() else checked(path)).resolve()
         if real in seen:
             continue
         seen.add(real)
         if path.is_dir():
-            yield from walked(path, wanted, seen)
+            yield from walked(path, wanted, seen, left_out)
         else:
             yield path

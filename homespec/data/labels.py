@@ -59,12 +59,13 @@ def not_binary(labels: Array) -> Array:
 
 def raw_labels(who: str, label: Label, batch: pa.Table) -> Array:
     """What a label's column or comparison gives, whatever it is: float32 [N]."""
-    given = [_without_nan(decoded(as_array(batch[name]))) for name in label.columns]
+    given = [decoded(as_array(batch[name])) for name in label.columns]
     try:
-        columns = [numeric(who, name, c) for name, c in zip(label.columns, given, strict=True)]
+        read = [numeric(who, name, c) for name, c in zip(label.columns, given, strict=True)]
     except DataError as error:
         what = "labels are numbers" if label.op is None else f"cannot evaluate `{label}`"
         raise DataError(f"{error}; {what}") from None
+    columns = [_without_nan(column) for column in read]  # text may spell NAN, too
     if label.op is None:
         return numbers(who, label.column, columns[0])
     try:
@@ -72,7 +73,9 @@ def raw_labels(who: str, label: Label, batch: pa.Table) -> Array:
         found = compared(label.op, one, *(others or [label.other]))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         kinds = " and ".join(f"`{n}` is {batch[n].type}" for n in label.columns)
-        raise DataError(f"{who}: cannot evaluate `{label}`: {kinds}") from None
+        raise DataError(
+            f"{who}: cannot evaluate `{label}`: {kinds}; write int64, float32 or float64"
+        ) from None
     return numbers(who, label.column, found)
 
 

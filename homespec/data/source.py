@@ -28,6 +28,8 @@ OTHER_MARKS = ("\t", ";", "|")
 """What a line of names without a comma may be meant to be separated by."""
 SCAN_ROWS = 16_384
 """Rows of the batches in which files are decoded."""
+NAMED = 5
+"""Files left out that are named; of more the number is said."""
 
 LOCAL = pyarrow.fs.LocalFileSystem()
 PARQUET = ds.ParquetFileFormat(
@@ -132,10 +134,16 @@ def _naming(path: Path) -> Iterator[None]:
 class Source:
     """The rows of one or more files, in the order of the files."""
 
-    def __init__(self, files: Sequence[File], limit: int | None = None) -> None:
-        """Take over files of one format; `limit` keeps the first rows only."""
+    def __init__(
+        self, files: Sequence[File], limit: int | None = None, left_out: Sequence[Path] = ()
+    ) -> None:
+        """Take over files of one format; `limit` keeps the first rows only.
+
+        `left_out` are files of the same folders that are not read, because of their names.
+        """
         self.files = tuple(files)
         self.limit = limit
+        self.left_out = tuple(left_out)
 
     def __str__(self) -> str:
         """How messages call it."""
@@ -166,7 +174,16 @@ class Source:
 
     def first(self, rows: int | None) -> Source:
         """The first rows alone; all for None."""
-        return self if rows is None else Source(self.files, rows)
+        return self if rows is None else Source(self.files, rows, self.left_out)
+
+    @property
+    def not_read(self) -> str | None:
+        """A line on what is left out, or None."""
+        names, more = self.left_out[:NAMED], len(self.left_out) - NAMED
+        if not names:
+            return None
+        rest = f" and {more} more" if more > 0 else ""
+        return f"not read, since names begin with `.` or `_`: {', '.join(map(str, names))}{rest}"
 
     def type_of(self, column: str, exact: bool = False) -> pa.DataType:
         """The type of a column in all files; text for CSV.
@@ -217,19 +234,23 @@ def open_source(paths: Sequence[Path]) -> Source:
     are mixed, or for a broken file.
     """
     with reachable():
-        files = [_open(file) for path in paths for file in _files(path)]
+        left_out: list[Path] = []
+        files = [_open(file) for path in paths for file in _files(path, left_out)]
     if len({file.format for file in files}) > 1:
         one, other = files[0], next(f for f in files if f.format != files[0].format)
         raise DataError(f"{one.path} and {other.path} are of two formats: give files of one")
-    return Source(files)
+    return Source(files, left_out=left_out)
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, left_out: list[Path]) -> list[Path]:
     if not path.is_dir():
         return [checked(path)]
-    files = list(walked(path, lambda file: format_of(file) is not None, {path.resolve()}))
+    seen, before = {path.resolve()}, len(left_out)
+    files = list(walked(path, lambda file: format_of(file) is not None, seen, left_out))
     if not files:
-        raise DataError(f"the folder {path} holds no .parquet, .csv or .csv.gz file")
+        hidden = [str(file) for file in left_out[before:]]
+        but = f" but {hidden[0]}: names that begin with `.` or `_` do not count" if hidden else ""
+        raise DataError(f"the folder {path} holds no .parquet, .csv or .csv.gz file{but}")
     return files
 
 
@@ -281,7 +302,26 @@ def _unique(path: Path, types: Iterable[tuple[str, pa.DataType]]) -> dict[str, p
 
 
 def _decoded(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    """The type as which a column is read; pyarrow computes with this one.
+
+    Dictionaries as their values, views of text as text, small decimals as larger ones; lists alike.
+    """
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _decoded(kind.value_type)
+    if types.is_string_view(kind):
+        return pa.string()
+    if types.is_binary_view(kind):
+        return pa.binary()
+    if types.is_decimal32(kind) or types.is_decimal64(kind):
+        return pa.decimal128(kind.precision, kind.scale)
+    if types.is_fixed_size_list(kind):
+        return pa.list_(_decoded(kind.value_type), kind.list_size)
+    if types.is_large_list(kind):
+        return pa.large_list(_decoded(kind.value_type))
+    if types.is_list(kind):
+        return pa.list_(_decoded(kind.value_type))
+    return kind
 
 
 def _rounds(one: pa.DataType, other: pa.DataType) -> bool:

@@ -63,8 +63,12 @@ class Scope:
         for places, times in needed.items():
             text = flat(self.naming.nodes(places))
             if times > 1 and len(places) > 1 and not text.startswith("TASKS"):
-                label = self.naming.label(map(self.naming.at, places)) if self.tuples else "nodes"
-                self.tuples[places] = self.fresh(label)
+                self.tuples[places] = self.fresh(self._label(places) if self.tuples else "nodes")
+
+    def _label(self, places: tuple[str, ...]) -> str:
+        """What the places are together, as an identifier: that of `x.0` alone is `0_x`."""
+        label = self.naming.label(map(self.naming.at, places))
+        return label if label.isidentifier() else f"nodes_{label}"
 
     def named(self, pattern: str, places: tuple[str, ...], count: int = 1) -> Expr:
         """The logical names of all places; several for each if `count` says so."""

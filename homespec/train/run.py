@@ -94,6 +94,9 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
     training, keeper = group.together(lambda: _built(spec, place, settings, rows, about))
     training.rows = group.together(rows.held)  # the long work, behind what may be refused
     say(_told(training.rows))
+    for part in (rows.train, rows.valid):
+        if part.source.not_read:
+            say(part.source.not_read)
     say(decide(settings.compile)[1])
     if warnings := _warned(spec):
         say(warnings)

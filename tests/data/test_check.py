@@ -313,6 +313,20 @@ def test_command(folder: Path) -> None:
     assert invoke("s.yaml", "train.parquet", "--valid", "valid.parquet")[0] == 1
 
 
+def test_files_that_are_not_read_are_named(folder: Path) -> None:
+    """Those of both parts; on stderr, as they belong to no report."""
+    for name in ("train/a", "train/_b", "valid/a", "valid/.c"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        write(folder / f"{name}.parquet", columns())
+    found = CliRunner().invoke(cli, ["check-data", "s.yaml", ".", "--format", "json"])
+    assert found.exit_code == 0
+    assert found.stderr.splitlines() == [
+        f"not read, since names begin with `.` or `_`: {name}.parquet"
+        for name in ("train/_b", "valid/.c")
+    ]
+    json.loads(found.stdout)
+
+
 def test_machine_formats_print_the_report_alone(folder: Path) -> None:
     write(folder / "a.parquet", columns(tab=some("tab", 20, 6)))
     _, printed = invoke("s.yaml", "a.parquet", "--format", "json")

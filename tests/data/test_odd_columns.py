@@ -6,6 +6,7 @@ What `check-data` has no error for, training can read, and the other way round.
 from __future__ import annotations
 
 import datetime
+import re
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 import homespec
 from homespec.api import LoadedSpec
@@ -25,6 +27,7 @@ from homespec.data.held import hold
 from homespec.data.profile import profile
 from homespec.data.rules import check
 from homespec.data.source import open_source
+from homespec.data.stream import Stream
 from homespec.diagnostics import Severity
 
 ROWS = 12
@@ -72,6 +75,8 @@ COLUMNS = {
     "large float": column([2.0**60, None]),
     "bool": column([True, False, None]),
     "decimal": column([Decimal("1.50"), None], pa.decimal128(9, 2)),
+    "small decimal": column([Decimal("1.50"), None], pa.decimal32(5, 2)),
+    "whole decimal": column([Decimal(3), None], pa.decimal64(12, 0)),
     "decimal256": column([Decimal(10) ** 40, Decimal(1)], pa.decimal256(50, 0)),
     "text": column(["a", "b", ""]),
     "numbers as text": column(["1", "0", " 1"]),
@@ -80,6 +85,7 @@ COLUMNS = {
     "JSON": column(['{"a": 1}', "[[1, 2], [3]]"]),
     "view of text": column(["1", "a"], pa.string_view()),
     "large text": column(["1", "a"], pa.large_string()),
+    "view of bytes": column([b"\xff", b"a"], pa.binary_view()),
     "binary": column([b"\xff", b"a"]),
     "fixed binary": column([b"ab"], pa.binary(2)),
     "date": column([DAY]),
@@ -95,6 +101,8 @@ COLUMNS = {
     "large lists": column([[1, 2], None], pa.large_list(pa.int64())),
     "fixed lists": column([[1.0, 2.0], None], pa.list_(pa.float32(), 2)),
     "lists of text": column([["a", "1"], [""], [None], None]),
+    "lists of views": column([["a", "1"], [""], [None], None], pa.list_(pa.string_view())),
+    "list views": column([[1, 2], None, [], [3]], pa.list_view(pa.int64())),
     "lists of nothing": column([[None], []], pa.list_(pa.null())),
     "lists of booleans": column([[True, None], []]),
     "lists of decimals": column([[Decimal("1.5")]], pa.list_(pa.decimal128(9, 2))),
@@ -107,11 +115,22 @@ COLUMNS = {
 
 
 def refusal(loaded: LoadedSpec, path: Path) -> str:
-    """What training says to a file that it cannot read; else ""."""
+    """What training says to a file that it cannot read; else "".
+
+    It says the same whether rows are held or streamed, and takes the same of them.
+    """
+    source = open_source([path])
     try:
-        hold(loaded, open_source([path]))
+        held = hold(loaded, source)
     except DataError as error:
+        whose = ":".join(str(error).split(":")[:2])  # the first row that is wrong is another
+        with pytest.raises(DataError, match=re.escape(whose)):
+            list(Stream(loaded, source, 2, shuffle=6))
         return str(error)
+    streamed = Stream(loaded, source, 2, shuffle=6)
+    kept = Stream(loaded, source, 2, shuffle=6, held=held)
+    for one, other in zip(streamed, kept, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
     return ""
 
 

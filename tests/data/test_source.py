@@ -212,6 +212,27 @@ def test_links_are_followed_and_count_once(tmp_path: Path) -> None:
     assert rows_of(open_source([folder / "day2", folder / "latest.parquet"])) == list(range(3, 8))
 
 
+def test_what_names_leave_out_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    for number, name in enumerate(("a", "_b", ".c", "_old/x", "_tmp/deep/y", "sub/_z")):
+        write(folder / f"{name}.parquet", table(number, number + 1))
+    (folder / "_log").mkdir()
+    for name in ("_SUCCESS", ".a.parquet.crc", "_log/0.json", "note.txt"):
+        (folder / name).write_text("")
+    source = open_source([folder])
+    assert rows_of(source.first(9)) == [0]
+    assert source.first(9).not_read == (
+        "not read, since names begin with `.` or `_`: "
+        + ", ".join(str(folder / n) for n in (".c.parquet", "_b.parquet", "_old", "_tmp"))
+        + f", {folder / 'sub' / '_z.parquet'}"
+    )
+    write(folder / "_more.parquet", table(0, 1))
+    assert str(open_source([folder]).not_read).endswith(f", {folder / '_tmp'} and 1 more")
+    assert open_source([folder / "_b.parquet"]).not_read is None
+    with pytest.raises(DataError, match=r"file but .*_z\.parquet: names that begin with"):
+        open_source([folder / "sub"])
+
+
 def special(path: Path, kind: str) -> None:
     if kind == "a FIFO":
         os.mkfifo(path)

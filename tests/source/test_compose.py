@@ -157,8 +157,8 @@ def test_every_file_counts_for_freshness() -> None:
     assert run("compile", "child.yaml")[0] == 0
     assert run("compile", "--check", "child.yaml")[0] == 0
     text = Path("generated/child.py").read_text()
-    assert "(child.yaml" not in text
-    assert "(base.yaml:8)" in text
+    assert "# child.yaml:" not in text
+    assert "# base.yaml:8\n" in text
     Path("base.yaml").write_text(BASE + "# nothing new\n")
     code, result = run("compile", "--check", "child.yaml")
     assert code == 1

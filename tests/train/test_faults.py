@@ -336,6 +336,19 @@ def test_a_file_that_breaks_while_it_is_read(
     assert one.read_bytes() == other.read_bytes()
 
 
+def test_files_that_are_not_read_are_named(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    for part in ("train", "valid"):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "a.parquet").symlink_to(data / f"{part}.parquet")
+    (folder / "train" / "_b.parquet").symlink_to(data / "train.parquet")
+    said: list[str] = []
+    settings = Settings(compile=False, batch_size=256, limit_rows=512)
+    run.train(small, run.Place([folder], tmp_path / "out"), settings, said.append)
+    left_out = folder / "train" / "_b.parquet"
+    assert said[1] == f"not read, since names begin with `.` or `_`: {left_out}"
+
+
 def test_ctrl_c(data: Path, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
     command = [
