@@ -59,6 +59,12 @@ def check_own(out: Path) -> None:
             f" {'that' if len(names) == 1 else 'them'}: give another --out, or move"
             f" {'it' if len(names) == 1 else 'them'} away. Nothing was touched"
         )
+    for folder in (out / FOLDER, out / LOGS):
+        if folder.exists() and not folder.is_dir():
+            raise RunError(
+                f"{folder} is a file, where a run has a folder: give another --out, or move it"
+                " away. Nothing was touched"
+            )
 
 
 def _is_there(path: Path) -> bool:

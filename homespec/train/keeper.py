@@ -182,8 +182,10 @@ class Keeper(lightning.Callback):
     def _repair_best(self, kept: Checkpoint) -> None:
         best = self.folder / BEST
         with suppress(RunError):
-            if checkpoint.recover(best) and checkpoint.read(best).state["at"] == kept.state["at"]:
-                return
+            if checkpoint.recover(best):
+                found = checkpoint.read(best).state
+                if all(found[key] == kept.state[key] for key in ("at", "history")):
+                    return
         self._save_best(kept)
 
     def _check_best(self) -> None:
@@ -191,9 +193,11 @@ class Keeper(lightning.Callback):
         best = self.folder / BEST
         if not checkpoint.recover(best):
             raise checkpoint.damaged(best, "it is gone, and this epoch is the best one so far")
-        epoch = checkpoint.read(best).state["at"]["epoch"]
-        if epoch != self.history.best:
-            raise checkpoint.damaged(best, f"it is of epoch {epoch}, not {self.history.best}")
+        state, number = checkpoint.read(best).state, self.history.best
+        if (epoch := state["at"]["epoch"]) != number:
+            raise checkpoint.damaged(best, f"it is of epoch {epoch}, not {number}")
+        if state["history"]["epochs"] != self.history.epochs[:number]:
+            raise checkpoint.damaged(best, "it is of another run: its epochs went otherwise")
 
 
 def _epoch_of(training: Training) -> Stream:

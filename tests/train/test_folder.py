@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,19 @@ def test_the_folder_of_another_tool_is_refused(
         go(small, data, tmp_path, **how)
     assert names[0].partition("/")[0] in str(told.value)
     assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": True}])
+@pytest.mark.parametrize("name", ["checkpoints", "tensorboard"])
+def test_a_file_where_a_run_has_a_folder_is_named(
+    small: LoadedSpec, data: Path, tmp_path: Path, name: str, how: dict[str, bool]
+) -> None:
+    go(small, data, tmp_path)
+    shutil.rmtree(tmp_path / name)
+    (tmp_path / name).write_text("mine\n")
+    with pytest.raises(RunError, match=f"{name} is a file, where a run has a folder: give another"):
+        go(small, data, tmp_path, **how)
+    assert (tmp_path / name).read_text() == "mine\n"
 
 
 FOREIGN = (
