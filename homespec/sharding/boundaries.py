@@ -57,7 +57,7 @@ class _Boundaries(nn.Module):
 
     def __init__(self, code: ModuleType) -> None:
         super().__init__()
-        self._logical = code.Features.logical
+        self._logical = getattr(code.Features, "logical", lambda _: iter(()))
 
     def logical(self) -> Iterator[tuple[str, str, Any]]:
         """The logical names of all tensors of `Features`, there or not."""

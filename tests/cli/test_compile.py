@@ -133,7 +133,7 @@ def test_diff_shows_the_change_and_writes_nothing(project: Path) -> None:
     result = run("--diff", "specs")
     assert code(result) == 1
     assert "--- generated/small.py (now)" in result.output
-    assert "+            MLPs(6, (64, 32), last_bias=False)," in result.output
+    assert "+            MLPs(experts, 64, 32, last_bias=False)," in result.output
     assert (project / "generated/small.py").read_text() == before
 
 
