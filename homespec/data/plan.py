@@ -64,10 +64,14 @@ class Plan:
 
     @property
     def exact(self) -> frozenset[str]:
-        """The columns of numbers that are compared: with boundaries, or by labels."""
-        features = {tensor.column for tensor in self.tensors if tensor.kind == "number"}
+        """The columns of ids, and of numbers that are compared: with boundaries, or by labels.
+
+        Ids as float32 are refused from 2^24 on, where some are one number; as float64 they pass.
+        """
+        features = {tensor.column for tensor in self.tensors if tensor.kind != "vector"}
+        users = set() if self.users is None else {self.users}
         compared = (label.columns for label in self.labels.values() if label.op is not None)
-        return frozenset(features.union(*compared))
+        return frozenset(features.union(users, *compared))
 
     @property
     def bytes_per_row(self) -> int:

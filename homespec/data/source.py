@@ -112,6 +112,8 @@ REMEDIES = {
     "UTF8": "write it as UTF-8",
     "not in range: -9007199254740992": "its integers do not fit the floats of another file: write"
     " the files with one type",
+    "not in range: 0 to 9223372036854775807": "its unsigned integers do not fit the integers of"
+    " another file: write the files with one type",
     "straddling": "a quote that opens a cell is not closed, or a row is longer than 1 MiB",
 }
 """By what pyarrow says is wrong."""

@@ -176,3 +176,10 @@ def test_integers_that_do_not_fit_the_floats_of_another_file(tmp_path: Path) -> 
         pq.write_table(pa.table({"f": values, "y": [0, 1]}), tmp_path / f"{name}.parquet")
     with pytest.raises(DataError, match=r"1.parquet .*write the files with one type"):
         hold(next(iter(specs().values())), open_source([tmp_path]))
+
+
+def test_unsigned_integers_that_do_not_fit_the_integers_of_another_file(tmp_path: Path) -> None:
+    for name, values in (("1", pa.array([-1, 5])), ("2", pa.array([2**63, 5], pa.uint64()))):
+        pq.write_table(pa.table({"f": values, "y": [0, 1]}), tmp_path / f"{name}.parquet")
+    with pytest.raises(DataError, match=r"2.parquet .*write the files with one type"):
+        hold(next(iter(specs().values())), open_source([tmp_path]))

@@ -419,6 +419,25 @@ def test_a_label_is_the_same_in_memory_and_in_csv(tmp_path: Path, kind: str) -> 
         assert {n: e.tolist() for n, e in held.labels.items()} == {"y": [1, 1, 0], "z": [0, 1, 1]}
 
 
+@pytest.mark.parametrize("wide", [pa.float64(), pa.int64(), pa.int32()])
+def test_ids_of_float32_are_not_widened_by_another_file(tmp_path: Path, wide: pa.DataType) -> None:
+    """16777217 is 16777216 there, which is refused of float32 alone."""
+    loaded = homespec.loads(
+        "homespec: 1\nname: l\nfamily: shared_bottom\nfeatures: {x: {id: {vocab: 3}, dim: 2}}\n"
+        "tasks: {y: {}, z: {}}\n"
+    )
+    for name, kind in (("a.parquet", wide), ("b.parquet", pa.float32())):
+        cells = pa.array([3, 16777217]).cast(kind, safe=False)
+        pq.write_table(pa.table({"x": cells, "y": [0, 1], "z": [0, 1]}), tmp_path / name)
+    message = r"b\.parquet: its column `x` is float, but .* in .*: write the files with one type"
+    with pytest.raises(DataError, match=message):
+        hold(loaded, open_source([tmp_path]))
+    with pytest.raises(DataError, match="write ids as int64 or text"):
+        hold(loaded, open_source([tmp_path / "b.parquet"]))
+    found = profile(loaded, open_source([tmp_path]))
+    assert "write the files with one type" in found.features["x"].problem
+
+
 def test_files_whose_labels_differ_in_precision_are_refused(tmp_path: Path) -> None:
     """float32 beside float64 is widened by pyarrow, and 0.35 no longer reaches 0.35."""
     for name, kind in (("a.parquet", pa.float32()), ("b.parquet", pa.float64())):
