@@ -170,7 +170,15 @@ def numeric(who: str, name: str, column: Column) -> Column:
         return _spelled(column)
     except pa.ArrowInvalid:
         wrong = next(text for text in column.to_pylist() if not _is_number(text))
-    raise DataError(f"{who}: the column `{name}` holds the text {wrong[:40]!r}, not numbers")
+    empty = wrong.strip().lower() in _NO_VALUES
+    remedy = " (where a number is missing, leave the cell empty or write null)" if empty else ""
+    raise DataError(
+        f"{who}: the column `{name}` holds the text {wrong[:40]!r}, not numbers{remedy}"
+    )
+
+
+_NO_VALUES = ("na", "n/a", "#n/a", "<na>", "nil", "missing", "unknown", "-", "?", "\\n")
+"""What other programs write for a missing number."""
 
 
 def _or_missing(texts: Column) -> Column:

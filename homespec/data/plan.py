@@ -121,7 +121,8 @@ def check_even(one: InputTensor, sizes: Array, other: InputTensor, others: Array
         row = uneven[0]
         raise DataError(
             f"feature `{one.feature}`: a row has {sizes[row]} events in `{one.column}` and"
-            f" {others[row]} in `{other.column}`; the fields of a sequence are of one length"
+            f" {others[row]} in `{other.column}`; the fields of a sequence are of one length,"
+            " with null where an event lacks a field"
         )
 
 

@@ -115,7 +115,7 @@ def unusable_column(data: Data) -> Iterator[Finding]:
                     span,
                     f"{part.name}: {problem}",
                     label="cannot serve",
-                    help="prepare the column anew, or say in the spec what it is",
+                    help="change the column when you prepare the data, or declare what it is",
                 )
     for name, fit in asked(data.spec).items():
         feature = data.train.features[name]

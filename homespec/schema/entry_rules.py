@@ -104,12 +104,17 @@ def reserved_name(issue: Issue) -> Iterator[Finding]:
     )
 
 
+_TEXT_COMPARED = re.compile(r"""[^<>=!]+[<>=!]=? *(["'].*|[^\W\d]\w*( \w+)+) *""")
+"""A comparison with text, in quotes or of several words."""
+
+
 @rule("HS110", "bad-label")
 def bad_label(issue: Issue) -> Iterator[Finding]:
     """A label is neither a column nor a simple comparison.
 
     A label is the name of a column of 0 and 1, or a comparison of a column with a number or with
-    another column: `play_time_ms >= duration_ms`. It is parsed, never evaluated as code.
+    another column: `play_time_ms >= duration_ms`. It is parsed, never evaluated as code. Text is
+    not compared: make a column of 0 and 1 of it when you prepare the data.
     """
     yield Finding(
         issue.span,
@@ -124,6 +129,8 @@ def _better_label(text: str, reason: str) -> str:
         return f"write {match[1]}"
     if re.fullmatch(r"[^\W\d][\w.-]*", text) and "-" in text:
         return f"rename the column, to `{text.replace('-', '_')}`: in labels `-` means nothing"
+    if "condition" not in reason and _TEXT_COMPARED.fullmatch(text):
+        return "labels do not compare text: write a column of 0 and 1 when you prepare the data"
     return "write a column (`is_like`) or a comparison (`comment_stay_time > 0`)"
 
 

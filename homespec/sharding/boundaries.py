@@ -44,6 +44,8 @@ def checked(code: ModuleType, boundaries: Boundaries) -> Frozen:
     if not boundaries and fitted(code):
         raise ValueError(f"the boundaries of {', '.join(fitted(code))} are needed to find rows")
     model = nn.Module()
+    if not fitted(code):  # then `Features` may have no names of its own
+        return set_boundaries(code, model, boundaries)
     model.features = features = _Boundaries(code)
     tensors = {logical: tensor for tensor, logical, _ in features.logical()}
     for name in fitted(code):

@@ -131,6 +131,8 @@ def _reading(folder: Path) -> Iterator[None]:
             f"the checkpoint {folder} cannot be read ({error.strerror or error}): make it readable,"
             " bring it back from a copy, or start again with --overwrite"
         ) from None
+    except json.JSONDecodeError as error:
+        raise damaged(folder, f"{STATE_FILE} is not JSON ({error})") from None
     except (ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise damaged(folder, str(error).splitlines()[0][:200]) from None
 

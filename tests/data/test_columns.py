@@ -167,7 +167,11 @@ def test_numbers_are_vectors_of_one(
         (pa.array([1], pa.timestamp("ms")), r"is timestamp\[ms\], not numbers"),
         (pa.array([b"1"]), "is binary, not numbers"),
         (pa.array([{"a": 1}]), r"is struct<a: int64>, not numbers"),
-        (["a"], "holds the text 'a', not numbers"),
+        (["a"], "holds the text 'a', not numbers$"),
+        (
+            ["1", "NA"],
+            "the text 'NA', not numbers .where a number is missing, leave the cell empty",
+        ),
         ([float("inf")], "holds a number that is infinite, or too large for float32"),
         ([1e39], "holds a number that is infinite, or too large for float32"),
         ([[1, 2]], "has a list of 2 numbers, but the spec says 1"),
