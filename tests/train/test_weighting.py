@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import math
+import subprocess
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -337,6 +339,16 @@ def test_a_missing_torchjd_is_told_with_its_extra(
     monkeypatch.setattr(builtins, "__import__", blocked)
     with pytest.raises(RunError, match=rf"--weighting {method} .*homespec\[balance\]"):
         made(method, 2)
+
+
+def test_several_passes_need_nothing_else_imported() -> None:
+    """In training Lightning has imported the configuration; in a loop of one's own nothing has."""
+    script = (
+        "from homespec.train.weighting import weighting_of\n"
+        "with weighting_of('gradnorm', {'a': 1.0}, {'a': 'binary'}, dict).several_passes(): pass"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_unknown_method_is_refused() -> None:

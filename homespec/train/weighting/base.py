@@ -51,7 +51,9 @@ class Weighting(nn.Module):
         """
         if not self.passes_many:
             return nullcontext()
-        found: AbstractContextManager[object] = torch._functorch.config.patch(donated_buffer=False)
+        from torch._functorch import config  # which `import torch` does not bring
+
+        found: AbstractContextManager[object] = config.patch(donated_buffer=False)
         return found
 
     def groups(self) -> list[dict[str, object]]:
