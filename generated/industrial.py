@@ -13,10 +13,11 @@ HoME: 24 tasks in 4 groups, 2 layers, 68 experts; experts batched.
     ├── social: follow, profile_enter, profile_stay, repost, message, live_enter
     └── negative: hate, report, unfollow, exit_app
 
-A layer reads states x of the layer before and returns its own, z; e are its experts, in the order
-of their names in __init__: level by level of the tree, as all that is stacked. A stack is named
-after its first and last node. In the trunk the batch B is the last axis; V is the width of the
-input (2048), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
+A layer reads states x of the layer before and returns its own, z; e are its experts, level by level
+in the order of their names. A gate's columns are those of the sets that it may see, from the root
+down; what ends in `path` reads the states from a node up to the root, side by side. A stack is
+named after its first and last node. In the trunk the batch B is the last axis; V is the width of
+the input (2048), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
 of a set, M matrices stacked in one tensor, O outputs, T tasks, L LoRAs of rank R.
 """
 
@@ -706,16 +707,17 @@ class TaskLayer(nn.Module):
 
     def forward(self, x_shared, x_groups):
         down_shared, router_shared = self.projections_shared(x_shared)
-        heads = self.projections_watch(x_groups[0:1])
-        down_watch, down_click_to_watch_18s, router_watch = heads[0:3]
-        router_click_to_watch_18s, self_gate_click_to_watch_18s = heads[3:5]
-        heads_ = self.projections_interaction_to_social(x_groups[1:3])
-        down_interaction_to_social, down_like_to_live_enter = heads_[0:2]
-        router_interaction_to_social, router_like_to_live_enter = heads_[2:4]
-        self_gate_like_to_live_enter = heads_[4]
-        heads__ = self.projections_negative(x_groups[3:4])
-        down_negative, down_hate_to_exit_app, router_negative = heads__[0:3]
-        router_hate_to_exit_app, self_gate_hate_to_exit_app = heads__[3:5]
+        heads_watch = self.projections_watch(x_groups[0:1])
+        down_watch, down_click_to_watch_18s, router_watch = heads_watch[0:3]
+        router_click_to_watch_18s, self_gate_click_to_watch_18s = heads_watch[3:5]
+        heads_interaction_to_social = self.projections_interaction_to_social(x_groups[1:3])
+        down_interaction_to_social, down_like_to_live_enter = heads_interaction_to_social[0:2]
+        router_interaction_to_social = heads_interaction_to_social[2]
+        router_like_to_live_enter = heads_interaction_to_social[3]
+        self_gate_like_to_live_enter = heads_interaction_to_social[4]
+        heads_negative = self.projections_negative(x_groups[3:4])
+        down_negative, down_hate_to_exit_app, router_negative = heads_negative[0:3]
+        router_hate_to_exit_app, self_gate_hate_to_exit_app = heads_negative[3:5]
         x = torch.cat(
             [
                 x_shared,

@@ -12,10 +12,11 @@ HoME: 10 tasks in 2 groups, 2 layers, 19 experts; experts batched.
     ├── watch: click, long_view, finish
     └── interaction: like, profile_enter, comment_stay, comment, follow, repost, hate
 
-A layer reads states x of the layer before and returns its own, z; e are its experts, in the order
-of their names in __init__: level by level of the tree, as all that is stacked. A stack is named
-after its first and last node. In the trunk the batch B is the last axis; V is the width of the
-input (446), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
+A layer reads states x of the layer before and returns its own, z; e are its experts, level by level
+in the order of their names. A gate's columns are those of the sets that it may see, from the root
+down; what ends in `path` reads the states from a node up to the root, side by side. A stack is
+named after its first and last node. In the trunk the batch B is the last axis; V is the width of
+the input (446), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
 of a set, M matrices stacked in one tensor, O outputs, T tasks, L LoRAs of rank R.
 Of sequences: L events, K those that a search finds, E width of an event, Q that of what it has in
 common with the candidate, W that of the rest, A heads of an attention.
@@ -859,12 +860,12 @@ class TaskLayer(nn.Module):
 
     def forward(self, x_shared, x_groups):
         down_shared, router_shared = self.projections_shared(x_shared)
-        heads = self.projections_watch(x_groups[0:1])
-        down_watch, down_click_to_finish, router_watch, router_click_to_finish = heads[0:4]
-        self_gate_click_to_finish = heads[4]
-        heads_ = self.projections_interaction(x_groups[1:2])
-        down_interaction, down_like_to_hate, router_interaction = heads_[0:3]
-        router_like_to_hate, self_gate_like_to_hate = heads_[3:5]
+        heads_watch = self.projections_watch(x_groups[0:1])
+        down_watch, down_click_to_finish, router_watch = heads_watch[0:3]
+        router_click_to_finish, self_gate_click_to_finish = heads_watch[3:5]
+        heads_interaction = self.projections_interaction(x_groups[1:2])
+        down_interaction, down_like_to_hate, router_interaction = heads_interaction[0:3]
+        router_like_to_hate, self_gate_like_to_hate = heads_interaction[3:5]
         x = torch.cat(
             [x_shared, x_groups, x_groups[0:1].expand(3, -1, -1), x_groups[1:2].expand(7, -1, -1)],
         )

@@ -13,10 +13,11 @@ HoME: 9 tasks in 4 groups, 3 layers, 32 experts; experts batched.
         ├── social: follow, repost, comment
         └── feedback: like, collect, hate
 
-A layer reads states x of the layer before and returns its own, z; e are its experts, in the order
-of their names in __init__: level by level of the tree, as all that is stacked. A stack is named
-after its first and last node. In the trunk the batch B is the last axis; V is the width of the
-input (76), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
+A layer reads states x of the layer before and returns its own, z; e are its experts, level by level
+in the order of their names. A gate's columns are those of the sets that it may see, from the root
+down; what ends in `path` reads the states from a node up to the root, side by side. A stack is
+named after its first and last node. In the trunk the batch B is the last axis; V is the width of
+the input (76), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
 of a set, M matrices stacked in one tensor, O outputs, T tasks, L LoRAs of rank R.
 """
 
@@ -594,12 +595,12 @@ class Meta2Layer(nn.Module):
         )
 
     def forward(self, x_shared, x_watch, x_interaction):
-        heads = self.projections_shared(x_shared)
-        down_shared, router_shared, gate_shared, self_gate_shared = heads[0:4]
+        heads_shared = self.projections_shared(x_shared)
+        down_shared, router_shared, gate_shared, self_gate_shared = heads_shared
         down_watch, router_watch, self_gate_watch = self.projections_watch(x_watch)
-        heads_ = self.projections_interaction(x_interaction)
-        down_interaction, down_groups_2, router_interaction, router_groups_2 = heads_[0:4]
-        self_gate_interaction, self_gate_groups_2 = heads_[4:6]
+        heads_interaction = self.projections_interaction(x_interaction)
+        down_interaction, down_groups_2, router_interaction = heads_interaction[0:3]
+        router_groups_2, self_gate_interaction, self_gate_groups_2 = heads_interaction[3:6]
         x = torch.cat([x_shared, x_watch, x_interaction.expand(3, -1, -1)])
         down = torch.cat([down_shared, down_watch, down_interaction, down_groups_2])
         router = torch.cat([router_shared, router_watch, router_interaction, router_groups_2])
@@ -615,8 +616,10 @@ class Meta2Layer(nn.Module):
         gate_watch = gate_watch.softmax(1)
         z_watch = mix(gate_watch[:, 0:2], e[0:1])
         z_watch = z_watch + mix(gate_watch[:, 2:4] + self_gate[1:2], e[1:2])
-        heads__ = self.projections_interaction_path(torch.cat([x_interaction, x_shared], dim=1))
-        gate_interaction, gate_groups_2 = heads__[0:2]
+        heads_interaction_path = self.projections_interaction_path(
+            torch.cat([x_interaction, x_shared], dim=1),
+        )
+        gate_interaction, gate_groups_2 = heads_interaction_path
         gate_interaction = gate_interaction.softmax(1)
         z_interaction = (
             mix(gate_interaction[:, 0:2], e[0:1])
@@ -684,11 +687,16 @@ class TaskLayer(nn.Module):
         )
 
     def forward(self, x_shared, x_interaction, x_watch, x_groups_2):
-        heads = self.projections_shared_to_interaction(torch.cat([x_shared, x_interaction]))
-        down_shared_to_interaction, router_shared_to_interaction = heads[0:2]
-        heads_ = self.projections_watch_to_feedback(torch.cat([x_watch, x_groups_2]))
-        down_watch_to_feedback, down_tasks, router_watch_to_feedback = heads_[0:3]
-        router_tasks, self_gate = heads_[3:5]
+        heads_shared_to_interaction = self.projections_shared_to_interaction(
+            torch.cat([x_shared, x_interaction]),
+        )
+        down_shared_to_interaction = heads_shared_to_interaction[0]
+        router_shared_to_interaction = heads_shared_to_interaction[1]
+        heads_watch_to_feedback = self.projections_watch_to_feedback(
+            torch.cat([x_watch, x_groups_2]),
+        )
+        down_watch_to_feedback, down_tasks = heads_watch_to_feedback[0:2]
+        router_watch_to_feedback, router_tasks, self_gate = heads_watch_to_feedback[2:5]
         x = torch.cat(
             [
                 x_shared,

@@ -10,10 +10,11 @@ HoME: 4 tasks in 2 groups, 2 layers, 20 experts; experts batched.
     ├── watch: click, long_view
     └── interaction: like, comment
 
-A layer reads states x of the layer before and returns its own, z; e are its experts, in the order
-of their names in __init__: level by level of the tree, as all that is stacked. A stack is named
-after its first and last node. In the trunk the batch B is the last axis; V is the width of the
-input (32), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
+A layer reads states x of the layer before and returns its own, z; e are its experts, level by level
+in the order of their names. A gate's columns are those of the sets that it may see, from the root
+down; what ends in `path` reads the states from a node up to the root, side by side. A stack is
+named after its first and last node. In the trunk the batch B is the last axis; V is the width of
+the input (32), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
 of a set, M matrices stacked in one tensor, O outputs, T tasks, L LoRAs of rank R.
 """
 
@@ -480,8 +481,8 @@ class TaskLayer(nn.Module):
 
     def forward(self, x_shared, x_groups):
         down_shared, router_shared = self.projections_shared(x_shared)
-        heads = self.projections_groups(x_groups)
-        down_groups, down_tasks, router_groups, router_tasks, self_gate = heads[0:5]
+        heads_groups = self.projections_groups(x_groups)
+        down_groups, down_tasks, router_groups, router_tasks, self_gate = heads_groups
         x = torch.cat([x_shared, x_groups, x_groups.repeat_interleave(2, 0)])
         down = torch.cat([down_shared, down_groups, down_tasks])
         router = torch.cat([router_shared, router_groups, router_tasks])

@@ -9,10 +9,11 @@ MoE with one gate: 10 tasks in 0 groups, 1 layer, 8 experts; experts batched.
     shared: click, long_view, finish, like, profile_enter, comment_stay, comment, follow, repost,
         hate
 
-A layer reads states x of the layer before and returns its own, z; e are its experts, in the order
-of their names in __init__: level by level of the tree, as all that is stacked. A stack is named
-after its first and last node. In the trunk the batch B is the last axis; V is the width of the
-input (446), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
+A layer reads states x of the layer before and returns its own, z; e are its experts, level by level
+in the order of their names. A gate's columns are those of the sets that it may see, from the root
+down; what ends in `path` reads the states from a node up to the root, side by side. A stack is
+named after its first and last node. In the trunk the batch B is the last axis; V is the width of
+the input (446), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
 of a set, M matrices stacked in one tensor, O outputs, T tasks, L LoRAs of rank R.
 Of sequences: L events, K those that a search finds, E width of an event, Q that of what it has in
 common with the candidate, W that of the rest, A heads of an attention.

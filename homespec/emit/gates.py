@@ -60,7 +60,7 @@ def emit_projections(batch: Batch, scope: Scope) -> Block:
     if len(flat(read)) > LONG:
         forward.append((reads := scope.fresh("reads"), read))
         read = reads
-    forward += _unpacked(names, call(module, read), scope)
+    forward += _unpacked(names, call(module, read), scope, scope.naming.suffix(batch))
     return Block(
         batch, init=[(module, make)], forward=forward, uses={"Projections", *lists, *options}
     )
@@ -73,20 +73,21 @@ def _suffix(section: Section, nodes: list[Placed], projection: Projection, scope
     return suffix if nodes[0].layer == projection.layer else f"_{nodes[0].layer}{suffix}"
 
 
-def _unpacked(names: list[str], made: Group, scope: Scope) -> list[tuple[str, Expr]]:
+def _unpacked(names: list[str], made: Group, scope: Scope, suffix: str) -> list[tuple[str, Expr]]:
     """`down, router = self.projections(x)`; in several lines where that is too long for one."""
     if len(names) == 1:
         return [(f"({names[0]},)", made)]
     if len(flat(Group(", ".join(names), (made,)))) <= ROOM:
         return [(", ".join(names), made)]
-    heads = scope.fresh("heads")
+    heads = scope.fresh(f"heads{suffix}")
     lines: list[tuple[str, Expr]] = [(heads, made)]
-    start = 0
+    start, room = 0, ROOM - len(f" = {heads}[00:00]")
     while start < len(names):
         end = start + 1
-        while end < len(names) and len(", ".join(names[start : end + 1])) <= ROOM - 15:
+        while end < len(names) and len(", ".join(names[start : end + 1])) <= room:
             end += 1
         part = f"[{start}:{end}]" if end > start + 1 else f"[{start}]"
+        part = "" if end - start == len(names) else part
         lines.append((", ".join(names[start:end]), heads + part))
         start = end
     return lines
