@@ -15,6 +15,7 @@ import argparse
 import copy
 import gc
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +40,7 @@ def loaded(path: Path, name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # torch.compile looks for it there
     spec.loader.exec_module(module)
     return module
 
@@ -139,7 +141,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--eager", action="store_true", help="measure eager code alone")
+    parser.add_argument("--compiled", action="store_true", help="measure compiled code alone")
     parser.add_argument("--only-equal", action="store_true")
     asked = parser.parse_args()
     spec = homespec.load(asked.spec)
@@ -150,7 +153,7 @@ def main() -> None:
     keep_freed_memory()
     features = random_features(spec, asked.batch, "cpu")
     labels = random_labels(spec, asked.batch, "cpu")
-    for compiled in (False,) if asked.no_compile else (False, True):
+    for compiled in [c for c in (False, True) if not (asked.eager if c else asked.compiled)]:
         steps = {}
         for name, code in files.items():
             torch.manual_seed(0)
