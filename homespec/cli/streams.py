@@ -1,7 +1,7 @@
 """Command line: standard streams that are closed or full, so that verbs need not care.
 
 Whatever happens to the text of a verb, the verb does its work and its exit code says how that went.
-Of stdout the loss is reported at the end; on stderr there is nobody to report it to.
+A loss on stdout is reported at the end; one on stderr cannot be.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def _patterned(found: Crowding) -> bool:
 
 @rule("HS514", "patterned-ids", Severity.WARNING)
 def patterned_ids(data: Data) -> Iterator[Finding]:
-    """Ids use far fewer rows of their table than so many ids would by chance.
+    """Ids use far fewer rows of their table than as many random ids would.
 
     `buckets: n` puts a whole number into the row of its remainder, id mod n. Ids that were made by
     a rule (all of them multiples of 1000, or alike in their last digits) share remainders with a
@@ -63,7 +63,7 @@ def patterned_ids(data: Data) -> Iterator[Finding]:
                 label=f"{found.rows:,} in use",
                 help=f"write `buckets: {other.buckets}`, with which {other.rows:,} rows are used"
                 if other
-                else "number the ids anew when you prepare the data",
+                else "number the ids from 0 on when you prepare the data",
             )
 
 

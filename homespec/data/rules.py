@@ -85,11 +85,11 @@ def missing_column(data: Data) -> Iterator[Finding]:
 def unusable_column(data: Data) -> Iterator[Finding]:
     """A column is not of the kind that the spec takes it for.
 
-    Ids are whole numbers or text (a float of 2**53 and more stands for several whole numbers, so it
+    Ids are whole numbers or text (a float of 2**53 and more is several whole numbers at once, so it
     is none); numbers are numbers (or text that spells them), vectors are lists of as many numbers
     as the spec says (one may be a plain number), sequences are lists, of one length for all fields
     of a sequence; files of one source agree on the types of their columns. A column whose quantiles
-    are to be fitted holds at least one finite number. Prepare the column anew, or declare the
+    are to be fitted holds at least one finite number. Prepare the column again, or declare the
     feature as what it is.
 
     Bad, where `score` holds 0.25 or 0.5:
