@@ -150,7 +150,7 @@ def build(
     module = build_module(
         loaded, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes, target=target
     )
-    with memory.told(loaded, "building"):
+    with memory.explained(loaded, "building"):
         return instantiate(module, compile=compile, dtype=dtype, device=device)
 
 

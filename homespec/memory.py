@@ -25,7 +25,7 @@ class OutOfMemoryError(MemoryError):
 
 
 @contextmanager
-def told(spec: LoadedSpec, doing: str) -> Iterator[None]:
+def explained(spec: LoadedSpec, doing: str) -> Iterator[None]:
     """Raise OutOfMemoryError where memory runs out; `doing` is what was done, as in "building"."""
     try:
         yield

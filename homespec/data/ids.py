@@ -78,7 +78,7 @@ def _spelled(bare: str) -> int | None:
 
 
 def text_ids(column: Column) -> Column:
-    """Text -> int64. Raises DataError, whose message goes on from the name of the column."""
+    """Text -> int64. Raises DataError, whose message begins after the name of the column."""
     return _of_each(column, text_id)
 
 

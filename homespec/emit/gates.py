@@ -30,7 +30,7 @@ PATTERNS = {
 ROOM = 88
 """Characters of a statement that fit on a line of a forward."""
 LONG = 60
-"""What is read is a line of its own beyond so many characters."""
+"""What is read is a line of its own beyond this many characters."""
 
 
 def emit_projections(batch: Batch, scope: Scope) -> Block:

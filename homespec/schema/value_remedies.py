@@ -188,7 +188,7 @@ def _layer_experts(issue: Issue, value: Any) -> str:
     if type(value) is int:
         role = "task" if issue.path[-1] == "task" else "shared"
         whose = "of each task" if role == "task" else "shared by all tasks"
-        return f"write {{{role}: {value}}} for so many experts {whose}"
+        return f"write {{{role}: {value}}} for that many experts {whose}"
     return ""
 
 

@@ -115,7 +115,7 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
 def _memory_told(spec: LoadedSpec) -> Iterator[None]:
     """Running out of memory as a RunError that names the largest weights."""
     try:
-        with memory.told(spec, "training"):
+        with memory.explained(spec, "training"):
             yield
     except memory.OutOfMemoryError as error:
         raise RunError(str(error)) from None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from homespec.train.logical import Views
 from homespec.train.ranks import mean
 from homespec.train.weighting.base import Tensors, Weighting
 
-Views = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 SHARED = re.compile(r"experts\.(?P<layer>\w+)\.shared\.\w+\.linears\.(?P<linear>\d+)\.weight")
 
 
