@@ -29,7 +29,7 @@ from torch._functorch import config as functorch
 from torch._inductor import compile_fx, config, metrics
 
 import homespec
-from homespec.nodes import Batch, FeatureGate
+from homespec.graph.nodes import Batch, FeatureGate
 from homespec.passes import optimise
 
 SPECS = Path(__file__).parent / "specs"

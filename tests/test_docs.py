@@ -86,7 +86,7 @@ HOMES = {
     "pydantic": ("schema/",),
     "pydantic_core": ("schema/",),
     "jinja2": ("emit/",),
-    "networkx": ("graph.py", "lower/", "passes/", "checks/", "analysis/"),
+    "networkx": ("graph/", "lower/", "passes/", "checks/", "analysis/"),
     "torch": ("runtime.py", "train/", "data/stream.py", "data/batches.py", "bench/", "sharding/"),
     "torchrec": ("sharding/",),
     "matplotlib": ("bench/",),

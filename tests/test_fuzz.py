@@ -23,9 +23,9 @@ from homespec.bench.inputs import even_boundaries
 from homespec.compiler import analyse, validate_document
 from homespec.diagnostics import Report, Severity
 from homespec.diagnostics.render import FORMATS, render
-from homespec.nodes import ExpertSet, Feature
+from homespec.graph.nodes import ExpertSet, Feature
+from homespec.graph.sequences import Sequence
 from homespec.schema.tensors import input_tensors
-from homespec.sequences import Sequence
 from homespec.source import parse
 
 HOSTILE: list[Any] = [

@@ -25,7 +25,7 @@ from homespec.emit.naming import Naming
 from homespec.emit.plain import plain_trunk
 from homespec.emit.scope import Scope, Values
 from homespec.emit.unique import check_unique
-from homespec.nodes import SelfGate
+from homespec.graph.nodes import SelfGate
 
 REFUSED = {"HS108", "HS109", "HS205", "HS213", "HS224"}
 """The rules that refuse names."""

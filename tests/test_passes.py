@@ -18,7 +18,17 @@ from topologies import random_family, random_topology
 import homespec
 from homespec.emit import emit
 from homespec.graph import Graph
-from homespec.nodes import Batch, ExpertSet, Gate, Mix, Node, Objective, Port, Projection, Tower
+from homespec.graph.nodes import (
+    Batch,
+    ExpertSet,
+    Gate,
+    Mix,
+    Node,
+    Objective,
+    Port,
+    Projection,
+    Tower,
+)
 from homespec.passes import PASSES, Pass, Step, compiled, optimise, verify
 from homespec.passes.inference import drop_training, fold_batch_norm
 from homespec.passes.pipeline import run

@@ -9,8 +9,8 @@ import torch
 
 import homespec
 from homespec.analysis.likeness import likeness
+from homespec.graph.nodes import INPUT, Port
 from homespec.lower.families import FAMILIES
-from homespec.nodes import INPUT, Port
 
 SPECS = Path(__file__).parents[1] / "specs"
 ABLATIONS = {

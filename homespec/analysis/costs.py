@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from homespec.analysis.sequence_costs import parameters_of, products_of
-from homespec.nodes import Batch, ExpertSet, Feature, FeatureGate, Gate, Node, SelfGate, Tower
-from homespec.sequences import Sequence
+from homespec.graph.nodes import Batch, ExpertSet, Feature, FeatureGate, Gate, Node, SelfGate, Tower
+from homespec.graph.sequences import Sequence
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from homespec.graph import Graph
+from homespec.graph.nodes import INPUT, ExpertSet, FeatureGate, Gate, Mix, Placed, Port, SelfGate
 from homespec.lower.families import FAMILIES, Family, Topology
 from homespec.lower.tree import Role, TreeNode, nesting
-from homespec.nodes import INPUT, ExpertSet, FeatureGate, Gate, Mix, Placed, Port, SelfGate
 
 NORMS = {"batch": "batch norm", "layer": "layer norm", "none": "no norm"}
 READS = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from homespec.sequences import Dien, Din, Mean, Sequence, Sim, Twin
+from homespec.graph.sequences import Dien, Din, Mean, Sequence, Sim, Twin
 
 Shape = tuple[int, ...]
 

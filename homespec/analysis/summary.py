@@ -12,9 +12,7 @@ from typing import Any
 from homespec.analysis.costs import Cost, cost_of
 from homespec.compiler import Analysis
 from homespec.graph import Graph
-from homespec.lower.families import title_of
-from homespec.lower.tree import Role, TreeNode
-from homespec.nodes import (
+from homespec.graph.nodes import (
     INPUT,
     ExpertSet,
     Feature,
@@ -28,7 +26,9 @@ from homespec.nodes import (
     SelfGate,
     Tower,
 )
-from homespec.sequences import Sequence
+from homespec.graph.sequences import Sequence
+from homespec.lower.families import title_of
+from homespec.lower.tree import Role, TreeNode
 
 PARTS: dict[str, type[Node]] = {
     "embeddings": Feature,

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from homespec.analysis.sequence_costs import products_of
 from homespec.graph import Graph
-from homespec.nodes import (
+from homespec.graph.nodes import (
     INPUT,
     ExpertSet,
     Feature,
@@ -26,7 +26,7 @@ from homespec.nodes import (
     SelfGate,
     Tower,
 )
-from homespec.sequences import Sequence
+from homespec.graph.sequences import Sequence
 
 
 @dataclass(frozen=True, slots=True)

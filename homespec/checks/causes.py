@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
-from homespec.nodes import ExpertSet
+from homespec.graph.nodes import ExpertSet
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)

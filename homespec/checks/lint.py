@@ -12,9 +12,9 @@ from homespec.checks.experts import check_experts
 from homespec.checks.sequences import long_recurrence
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
 from homespec.graph import Graph
+from homespec.graph.nodes import FeatureGate
 from homespec.lower.layers import Layer, Path, span_of
 from homespec.lower.tree import Role, TreeNode
-from homespec.nodes import FeatureGate
 from homespec.schema.labels import parse_label
 from homespec.schema.models import Spec
 from homespec.schema.names import ROOT

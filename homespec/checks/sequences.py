@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from homespec.diagnostics import Finding, Severity, rule
 from homespec.graph import Graph
-from homespec.sequences import Dien, Sequence
+from homespec.graph.sequences import Dien, Sequence
 from homespec.source import Document
 
 MOST_STEPS = 32

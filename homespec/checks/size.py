@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from homespec.analysis.costs import cost_of
 from homespec.diagnostics import Diagnostic, Finding, Severity, rule
 from homespec.graph import Graph
+from homespec.graph.nodes import ExpertSet, Feature, Node, Placed
 from homespec.limits import MACHINE_BYTES, VARIABLE, in_words, max_bytes
-from homespec.nodes import ExpertSet, Feature, Node, Placed
 
 BYTES = 4
 """Of a weight: float32."""

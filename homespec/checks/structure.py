@@ -8,8 +8,8 @@ from homespec.checks.causes import and_others, by_cause
 from homespec.checks.size import check_size
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
 from homespec.graph import Graph
+from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Objective, SelfGate, Tower
 from homespec.lower.layers import Layer, key_span
-from homespec.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Objective, SelfGate, Tower
 from homespec.schema.names import ROOT
 from homespec.source import Document
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from homespec.graph import Graph
-from homespec.nodes import (
+from homespec.graph.nodes import (
     Batch,
     ExpertSet,
     Feature,
@@ -25,7 +25,7 @@ from homespec.nodes import (
     SelfGate,
     Tower,
 )
-from homespec.sequences import Sequence
+from homespec.graph.sequences import Sequence
 
 BOXES = (Input, ExpertSet, Mix, Tower, Product)
 GATES = (Gate, SelfGate)

@@ -8,7 +8,7 @@ from typing import Any
 
 from homespec.drawing.text import attributes, port_name
 from homespec.graph import Graph
-from homespec.nodes import Batch, Node, Placed
+from homespec.graph.nodes import Batch, Node, Placed
 
 
 def as_json(graph: Graph) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from homespec.analysis.yaml_text import flow
 from homespec.graph import Graph
-from homespec.nodes import Batch, Node, Port
+from homespec.graph.nodes import Batch, Node, Port
 
 IN_THE_NAME = ("name", "layer", "place", "level", "task")
 """Fields that a node's name and place in the tree say already."""

@@ -14,7 +14,7 @@ from homespec.emit.layout import Expr, Group, Sum, call, flat, literal
 from homespec.emit.naming import members_of, places_of
 from homespec.emit.scope import Scope, follows, runs
 from homespec.emit.stacks import mlps, mlps_uses
-from homespec.nodes import (
+from homespec.graph.nodes import (
     Batch,
     ExpertSet,
     FeatureGate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from homespec.emit.layout import Expr
-from homespec.nodes import Node
+from homespec.graph.nodes import Node
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from homespec.emit.layout import (
 )
 from homespec.emit.sequences import Events
 from homespec.graph import Graph
-from homespec.nodes import INPUT, Batch, Feature, Input
+from homespec.graph.nodes import INPUT, Batch, Feature, Input
 from homespec.variant import Variant
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from homespec.emit.layout import Group, literal, mapping, packed
 from homespec.graph import Graph
-from homespec.nodes import ExpertSet
+from homespec.graph.nodes import ExpertSet
 from homespec.variant import Variant
 
 

@@ -7,7 +7,7 @@ from homespec.emit.layout import Expr, Group, call, flat, sequence, then
 from homespec.emit.naming import VARIABLES, members_of, places_of
 from homespec.emit.scope import Scope
 from homespec.emit.stacks import mlps, mlps_uses
-from homespec.nodes import (
+from homespec.graph.nodes import (
     Batch,
     FeatureGate,
     FusedFeatureGate,

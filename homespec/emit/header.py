@@ -7,11 +7,11 @@ import shlex
 
 from homespec import __version__
 from homespec.graph import Graph
+from homespec.graph.nodes import ExpertSet, Input, Product
+from homespec.graph.sequences import Sequence
 from homespec.lower.families import title_of
 from homespec.lower.tree import Role, TreeNode
-from homespec.nodes import ExpertSet, Input, Product
 from homespec.schema.models import Spec
-from homespec.sequences import Sequence
 from homespec.source import Document
 from homespec.variant import Variant
 

@@ -25,8 +25,7 @@ from homespec.emit.plain import plain_trunk
 from homespec.emit.trunk import batched_trunk, first_member
 from homespec.emit.unique import check_unique
 from homespec.graph import Graph
-from homespec.lower.tree import TreeNode
-from homespec.nodes import (
+from homespec.graph.nodes import (
     Batch,
     ExpertSet,
     Feature,
@@ -35,9 +34,10 @@ from homespec.nodes import (
     Objective,
     Tower,
 )
+from homespec.graph.sequences import Sequence
+from homespec.lower.tree import TreeNode
 from homespec.schema.models import Spec
 from homespec.schema.tensors import input_tensors
-from homespec.sequences import Sequence
 from homespec.source import Document
 from homespec.variant import DEFAULT, Variant
 

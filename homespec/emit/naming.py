@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from homespec.emit.layout import Expr, literal, sequence
 from homespec.graph import Graph
-from homespec.nodes import (
+from homespec.graph.nodes import (
     Batch,
     ExpertSet,
     FeatureGate,

@@ -10,7 +10,7 @@ from homespec.emit.layout import INDENT, Expr, Group, assign, call, flat, litera
 from homespec.emit.stacks import ACTIVATIONS
 from homespec.emit.trunk import product
 from homespec.emit.unique import once
-from homespec.nodes import (
+from homespec.graph.nodes import (
     INPUT,
     ExpertSet,
     FeatureGate,

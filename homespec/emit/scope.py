@@ -11,7 +11,7 @@ from itertools import groupby
 from homespec.emit.block import Head, Value
 from homespec.emit.layout import Expr, call, flat, literal, sequence, strings
 from homespec.emit.naming import Naming
-from homespec.nodes import INPUT, Batch, Port
+from homespec.graph.nodes import INPUT, Batch, Port
 
 Reads = tuple[Port, ...]
 RESERVED = ("self", "named", "mix", "mix_each", "torch", "F")

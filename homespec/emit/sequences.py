@@ -17,8 +17,8 @@ from homespec.emit.layout import (
     strings,
 )
 from homespec.graph import Graph
-from homespec.nodes import Feature
-from homespec.sequences import Dien, Din, Encoder, Mean, Sequence, Sim, Twin
+from homespec.graph.nodes import Feature
+from homespec.graph.sequences import Dien, Din, Encoder, Mean, Sequence, Sim, Twin
 
 ACTIVATIONS = {"relu": "F.relu", "swish": "F.silu"}
 Look = Callable[[Feature, str], Expr]

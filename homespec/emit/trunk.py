@@ -26,7 +26,7 @@ from homespec.emit.layout import (
 from homespec.emit.naming import Naming, places_of
 from homespec.emit.scope import Scope, Values
 from homespec.graph import Graph
-from homespec.nodes import Batch, Gate, Node, Placed, Product, Tower
+from homespec.graph.nodes import Batch, Gate, Node, Placed, Product, Tower
 
 HARD = "\N{NO-BREAK SPACE}"
 """Keeps shapes on one line."""

@@ -8,10 +8,7 @@ from graphlib import TopologicalSorter
 
 from homespec.diagnostics import Span
 from homespec.graph import Graph
-from homespec.lower.layers import Layer, SetPlan, span_of, states_each
-from homespec.lower.sequences import add_sequence
-from homespec.lower.tree import Role, TreeNode, nesting
-from homespec.nodes import (
+from homespec.graph.nodes import (
     INPUT,
     ExpertSet,
     Feature,
@@ -25,6 +22,9 @@ from homespec.nodes import (
     SelfGate,
     Tower,
 )
+from homespec.lower.layers import Layer, SetPlan, span_of, states_each
+from homespec.lower.sequences import add_sequence
+from homespec.lower.tree import Role, TreeNode, nesting
 from homespec.schema.models import Feature as FeatureConfig
 from homespec.schema.models import Spec, overlay
 from homespec.schema.models import Tower as TowerConfig

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from homespec import sequences as nodes
 from homespec.diagnostics import Span
 from homespec.graph import Graph
-from homespec.nodes import Feature, Port
+from homespec.graph import sequences as nodes
+from homespec.graph.nodes import Feature, Port
 from homespec.schema.models import Encoder, Sequence, Sim, Spec, Twin
 from homespec.schema.sequences import EventField
 from homespec.schema.tensors import event_column, event_key, event_values

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from homespec.graph import Graph
-from homespec.nodes import Batch, Feature, Node, Placed, Port, batch_of
+from homespec.graph.nodes import Batch, Feature, Node, Placed, Port, batch_of
 
 
 def alone(run: Callable[[Graph], Graph]) -> Callable[[Graph], Graph]:

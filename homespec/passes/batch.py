@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import TypeVar
 
 from homespec.graph import Graph
-from homespec.nodes import (
+from homespec.graph.nodes import (
     ExpertSet,
     Feature,
     FeatureGate,

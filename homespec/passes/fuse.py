@@ -16,7 +16,16 @@ from collections import Counter
 from typing import NamedTuple
 
 from homespec.graph import Graph
-from homespec.nodes import FeatureGate, Gate, Node, Placed, Port, Projection, Section, SelfGate
+from homespec.graph.nodes import (
+    FeatureGate,
+    Gate,
+    Node,
+    Placed,
+    Port,
+    Projection,
+    Section,
+    SelfGate,
+)
 
 PURPOSES = ("down", "router", "gate", "self_gate")
 """What columns are for, in the order in which they lie: those without a bias first."""

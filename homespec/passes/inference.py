@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from homespec.graph import Graph
-from homespec.nodes import ExpertSet, Node, Objective, Tower
+from homespec.graph.nodes import ExpertSet, Node, Objective, Tower
 
 
 def drop_training(graph: Graph) -> Graph:

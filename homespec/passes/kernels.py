@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from homespec.graph import Graph
-from homespec.nodes import Batch, FeatureGate, FusedFeatureGate, Node
+from homespec.graph.nodes import Batch, FeatureGate, FusedFeatureGate, Node
 
 MOST_LORAS, MOST_RANKS = 4, 64
 """Of a gate, the ranks of all its LoRAs together. A tile of the kernels holds them all: with more

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from homespec.graph import Graph
-from homespec.nodes import Objective, Product, Tower
+from homespec.graph.nodes import Objective, Product, Tower
 
 
 def prune(graph: Graph, tasks: Sequence[str]) -> Graph:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from homespec.graph import Graph
-from homespec.nodes import Gate, Mix, Node
+from homespec.graph.nodes import Gate, Mix, Node
 
 
 def drop_trivial_gates(graph: Graph) -> Graph:

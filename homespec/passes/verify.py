@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx as nx
 
 from homespec.graph import Graph
-from homespec.nodes import Batch, Mix, Node, Port
+from homespec.graph.nodes import Batch, Mix, Node, Port
 
 
 class BrokenGraphError(AssertionError):

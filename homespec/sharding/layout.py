@@ -9,8 +9,8 @@ from types import ModuleType
 
 from homespec.api import LoadedSpec, PathLike, build_module, load
 from homespec.graph import Graph
-from homespec.nodes import INPUT, Feature
-from homespec.sequences import Sequence
+from homespec.graph.nodes import INPUT, Feature
+from homespec.graph.sequences import Sequence
 
 MULTIPLE = 4
 """Widths of tables are multiples of this: "embedding_dim must be a multiple of 4" (fbgemm 1.8,

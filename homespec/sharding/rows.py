@@ -13,7 +13,7 @@ from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
 from homespec.api import LoadedSpec, PathLike
-from homespec.nodes import Feature
+from homespec.graph.nodes import Feature
 from homespec.sharding.boundaries import Boundaries, Frozen, checked
 from homespec.sharding.layout import layout
 

@@ -19,7 +19,7 @@ from homespec.analysis.expand import expanded
 from homespec.analysis.yaml_text import COMMENTS, Line, flow, write
 from homespec.api import LoadedSpec
 from homespec.diagnostics import Position, Span
-from homespec.nodes import Node
+from homespec.graph.nodes import Node
 from homespec.source import parse
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from homespec.diagnostics import Span
-from homespec.nodes import Batch, FeatureGate, Input, Mix, Node, Port, Projection
+from homespec.graph.nodes import Batch, FeatureGate, Input, Mix, Node, Port, Projection
 
 if TYPE_CHECKING:
     import networkx as nx

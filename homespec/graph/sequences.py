@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-from homespec.nodes import Node
+from homespec.graph.nodes import Node
 
 
 class EventField(NamedTuple):
