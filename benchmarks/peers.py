@@ -43,7 +43,7 @@ from torch import Tensor, nn
 from torch._inductor.utils import fresh_cache
 
 import homespec
-from homespec.analysis.yaml_text import flow
+from homespec.analysis.yaml_writer import flow
 from homespec.bench import counting
 from homespec.bench.floor import Floor
 from homespec.bench.gemms import gemms_of

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from homespec.checks import check_design, check_layers, check_structure
+from homespec.checks import check_design, check_layers, check_names, check_structure
 from homespec.diagnostics import Diagnostic, Severity
-from homespec.diagnostics.ignores import apply_ignores
 from homespec.graph import Graph
-from homespec.lower import build_graph, build_tree, check_names, expand
-from homespec.lower.layers import Layer
-from homespec.lower.tree import TreeNode
+from homespec.ignores import apply_ignores
+from homespec.lower import build_graph
+from homespec.resolve import build_tree, expand
+from homespec.resolve.layers import Layer
+from homespec.resolve.tree import TreeNode
 from homespec.schema import Spec, validate
 from homespec.source import Document, with_provenance
 from homespec.variant import DEFAULT, Variant

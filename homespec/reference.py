@@ -13,9 +13,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from homespec.catalogue import all_rules
 from homespec.cli.exits import FINDINGS, OK
 from homespec.diagnostics import Rule
-from homespec.diagnostics.catalogue import all_rules
 from homespec.schema.jsonschema import INHERITING, referred, sections
 from homespec.writing import holds, write_texts
 

@@ -14,7 +14,7 @@ import pytest
 
 import homespec
 from homespec import reference
-from homespec.diagnostics.ignores import apply_ignores
+from homespec.ignores import apply_ignores
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,8 +13,8 @@ from test_sequences import spec_of
 from torch import nn
 
 import homespec
+from homespec.analysis.describe_sequences import describe_sequences
 from homespec.analysis.expand import expanded
-from homespec.analysis.sequences_in_words import sequences_in_words
 from homespec.analysis.summary import summarise
 from homespec.bench.inputs import even_boundaries, random_features
 from homespec.drawing.text import as_text
@@ -154,7 +154,7 @@ def test_show_and_words() -> None:
     assert "history.last" not in rows
     parameters = sum(p.numel() for p in made("optimised")[0].parameters())
     assert summarise(analysis).total.parameters == parameters
-    assert list(sequences_in_words(analysis.graph))[1] == (
+    assert list(describe_sequences(analysis.graph))[1] == (
         "  event, 15 wide: video 4, tag 2 as the candidate has; last 4 in the table of video; "
         "hour 3 in the table of age; delay 2 in tables of their own"
     )

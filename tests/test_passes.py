@@ -30,10 +30,11 @@ from homespec.graph.nodes import (
     Tower,
 )
 from homespec.passes import PASSES, Pass, Step, compiled, optimise, verify
-from homespec.passes.inference import drop_training, fold_batch_norm
+from homespec.passes.drop_training import drop_training
+from homespec.passes.drop_trivial_gates import drop_trivial_gates
+from homespec.passes.fold_batch_norm import fold_batch_norm
 from homespec.passes.pipeline import run
 from homespec.passes.prune import prune
-from homespec.passes.trivial import drop_trivial_gates
 from homespec.passes.verify import BrokenGraphError
 from homespec.runtime import import_source
 from homespec.source import parse

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import homespec
-from homespec.analysis.likeness import likeness
+from homespec.analysis.family_match import likeness
 from homespec.graph.nodes import INPUT, Port
-from homespec.lower.families import FAMILIES
+from homespec.resolve.families import FAMILIES
 
 SPECS = Path(__file__).parents[1] / "specs"
 ABLATIONS = {

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from homespec.analysis.yaml_text import Entry, Line, Section, write
+from homespec.analysis.yaml_writer import Entry, Line, Section, write
 from homespec.compiler import Analysis
 from homespec.diagnostics.render.text import printable
 from homespec.graph.sequences import Sequence as SequenceNode
-from homespec.lower.families import Family, family_of
-from homespec.lower.layers import Layer, Path, SetPlan
+from homespec.resolve.families import Family, family_of
+from homespec.resolve.layers import Layer, Path, SetPlan
 from homespec.schema.embedded import OWNERS
 from homespec.schema.models import Encoder, Feature, Sequence, Style, Task, overlay
 from homespec.schema.models import Tower as TowerConfig

@@ -27,8 +27,8 @@ from homespec.graph.nodes import (
     Tower,
 )
 from homespec.graph.sequences import Sequence
-from homespec.lower.families import title_of
-from homespec.lower.tree import Role, TreeNode
+from homespec.resolve.families import title_of
+from homespec.resolve.tree import Role, TreeNode
 
 PARTS: dict[str, type[Node]] = {
     "embeddings": Feature,

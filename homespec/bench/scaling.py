@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from homespec.analysis.yaml_text import flow
+from homespec.analysis.yaml_writer import flow
 from homespec.api import LoadedSpec, loads
 
 LONGEST = 56

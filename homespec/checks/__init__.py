@@ -1,7 +1,8 @@
-"""Stage 4, checks: what is wrong with a graph (HS3xx) and what is unwise about it (HS4xx)."""
+"""Checks: the rules on names and layers (HS2xx, HS3xx), on the graph (HS3xx), on design (HS4xx)."""
 
-from homespec.checks.layers import check_layers
-from homespec.checks.lint import check_design
-from homespec.checks.structure import check_structure
+from homespec.checks.design_rules import check_design
+from homespec.checks.graph_rules import check_structure
+from homespec.checks.group_rules import check_names
+from homespec.checks.layer_rules import check_layers
 
-__all__ = ["check_design", "check_layers", "check_structure"]
+__all__ = ["check_design", "check_layers", "check_names", "check_structure"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
+from homespec.catalogue import all_rules, find_rule, nearest_rule
 from homespec.cli.analyses import one_analysis
 from homespec.cli.exits import FINDINGS, OK
 from homespec.cli.output import has_color
 from homespec.cli.specs import set_option
 from homespec.diagnostics import Rule
-from homespec.diagnostics.catalogue import all_rules, find_rule, nearest_rule
 from homespec.diagnostics.render.paint import painter
 
 
@@ -34,12 +34,12 @@ def _model(path: str, flags: tuple[str, ...]) -> int:
     analysis = one_analysis(path, flags)
     if analysis is None:
         return FINDINGS
-    from homespec.analysis.likeness import gates_in_words, in_words, likeness
-    from homespec.analysis.sequences_in_words import sequences_in_words
+    from homespec.analysis.describe_sequences import describe_sequences
+    from homespec.analysis.family_match import gates_in_words, in_words, likeness
 
     like = likeness(analysis.graph, analysis.root)
     click.echo(in_words(analysis.spec.name, like, analysis.root))
-    for line in (*sequences_in_words(analysis.graph), *gates_in_words(analysis.graph)):
+    for line in (*describe_sequences(analysis.graph), *gates_in_words(analysis.graph)):
         click.echo(line)
     return OK
 

@@ -73,7 +73,7 @@ class Verbs(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from homespec import __version__
+        from homespec.version import __version__
 
         click.echo(f"homespec {__version__}")
         ctx.exit()

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from homespec.analysis.yaml_text import flow
+from homespec.analysis.yaml_writer import flow
 from homespec.graph import Graph
 from homespec.graph.nodes import Batch, Node, Port
 

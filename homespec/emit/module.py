@@ -35,7 +35,7 @@ from homespec.graph.nodes import (
     Tower,
 )
 from homespec.graph.sequences import Sequence
-from homespec.lower.tree import TreeNode
+from homespec.resolve.tree import TreeNode
 from homespec.schema.models import Spec
 from homespec.schema.tensors import input_tensors
 from homespec.source import Document

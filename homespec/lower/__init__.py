@@ -1,8 +1,5 @@
-"""Stage 3, lower: Spec -> Graph: names checked, the tree grown, the family expanded by the law."""
+"""Stage 4, lower: a sound spec, its tree and its layers become the graph of the model."""
 
-from homespec.lower.build import build_graph
-from homespec.lower.layers import expand
-from homespec.lower.rules import check_names
-from homespec.lower.tree import build_tree
+from homespec.lower.layer_nodes import build_graph
 
-__all__ = ["build_graph", "build_tree", "check_names", "expand"]
+__all__ = ["build_graph"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from homespec.graph import Graph
-from homespec.passes.batch import (
+from homespec.passes.batch_nodes import (
     batch_experts,
     batch_feature_gates,
     batch_features,
@@ -13,9 +13,9 @@ from homespec.passes.batch import (
     batch_self_gates,
     batch_towers,
 )
-from homespec.passes.fuse import fuse_gates
+from homespec.passes.drop_trivial_gates import drop_trivial_gates
+from homespec.passes.fuse_gates import fuse_gates
 from homespec.passes.pipeline import Pass, Step, pipeline, run
-from homespec.passes.trivial import drop_trivial_gates
 from homespec.passes.verify import verify
 from homespec.variant import Variant
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from homespec.graph import Graph
-from homespec.passes.alone import alone
-from homespec.passes.fuse import fuse_gates
-from homespec.passes.inference import drop_training, fold_batch_norm
-from homespec.passes.kernels import fuse_feature_gates
+from homespec.passes.drop_training import drop_training
+from homespec.passes.fold_batch_norm import fold_batch_norm
+from homespec.passes.fuse_feature_gates import fuse_feature_gates
+from homespec.passes.fuse_gates import fuse_gates
 from homespec.passes.prune import prune
+from homespec.passes.singletons import singletons
 from homespec.passes.verify import verify
 from homespec.variant import Variant, check_pass
 
@@ -53,7 +54,7 @@ def pipeline(variant: Variant, optimising: Mapping[str, Pass]) -> dict[str, Pass
         if name not in variant.skip:
             kept[name] = each
         elif name.startswith(BATCHING):
-            kept[name] = alone(each)
+            kept[name] = singletons(each)
         elif each is fuse_gates:
             kept[name] = functools.partial(fuse_gates, alone=True)
     return kept

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 
-from homespec import __version__
 from homespec.data import DataError
 from homespec.schema.labels import parse_label
 from homespec.train import checkpoint
@@ -18,6 +17,7 @@ from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE, without_nan
 from homespec.train.keeper import History
 from homespec.train.losses import read
 from homespec.train.settings import Settings
+from homespec.version import __version__
 from homespec.writing import replacing
 
 if TYPE_CHECKING:

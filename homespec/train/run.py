@@ -14,7 +14,7 @@ import lightning.pytorch as lightning
 from torch import nn
 
 import homespec
-from homespec import __version__, memory
+from homespec import memory
 from homespec.compiler import validate_document
 from homespec.data import DataError
 from homespec.diagnostics import Severity
@@ -34,6 +34,7 @@ from homespec.train.sameness import check_same, explicit
 from homespec.train.settings import Settings, changes, check_processes, from_json, idle
 from homespec.train.stored import DamagedError, Json
 from homespec.train.trainer import trainer, undisturbed
+from homespec.version import __version__
 
 if TYPE_CHECKING:
     from homespec.api import LoadedSpec

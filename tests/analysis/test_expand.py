@@ -16,7 +16,7 @@ from topologies import random_family, random_topology, topologies
 
 import homespec
 from homespec.analysis.expand import expanded
-from homespec.analysis.yaml_text import COMMENTS, Line, flow, write
+from homespec.analysis.yaml_writer import COMMENTS, Line, flow, write
 from homespec.api import LoadedSpec
 from homespec.diagnostics import Position, Span
 from homespec.graph.nodes import Node

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from homespec.catalogue import all_rules
 from homespec.cli.main import cli
-from homespec.diagnostics.catalogue import all_rules
 
 
 def explain(*args: str) -> str:

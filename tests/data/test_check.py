@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 import homespec
+from homespec.catalogue import all_rules
 from homespec.cli.main import cli
 from homespec.data import profile as profiles
 from homespec.data.checked import Data
@@ -25,7 +26,6 @@ from homespec.data.plan import Plan
 from homespec.data.profile import Profile, profile
 from homespec.data.rules import check
 from homespec.data.source import open_source
-from homespec.diagnostics.catalogue import all_rules
 from homespec.schema.tensors import InputTensor
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import homespec
+from homespec.catalogue import all_rules
 from homespec.diagnostics import Diagnostic, Finding
-from homespec.diagnostics.catalogue import all_rules
-from homespec.diagnostics.ignores import apply_ignores
+from homespec.ignores import apply_ignores
 from homespec.source import Document, parse
 
 RULES = {rule.name: rule for rule in all_rules().values()}

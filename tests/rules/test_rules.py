@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from homespec.catalogue import all_rules
 from homespec.cli.main import cli
 from homespec.diagnostics import Rule, Severity
-from homespec.diagnostics.catalogue import all_rules
 
 HERE = Path(__file__).parent
 ERR = sorted((HERE / "err").glob("*.yaml"))

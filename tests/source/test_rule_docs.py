@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from homespec.catalogue import all_rules
 from homespec.diagnostics import Rule
-from homespec.diagnostics.catalogue import all_rules
 from homespec.source import parse
 
 BLOCK = re.compile(r"^(Bad|Good)[^\n]*:\n\n```yaml\n(.*?)```", re.MULTILINE | re.DOTALL)

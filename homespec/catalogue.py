@@ -11,7 +11,7 @@ from homespec.diagnostics.suggest import closest
 MODULES = (
     "homespec.compiler",
     "homespec.schema.violations",
-    "homespec.diagnostics.ignores",
+    "homespec.ignores",
     "homespec.data.rules",
 )
 """Who imports them has imported every file with rules."""

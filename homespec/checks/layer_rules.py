@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from homespec.diagnostics import Diagnostic, Finding, Label, Span, rule
-from homespec.lower.layers import Layer, span_of, states_each
-from homespec.lower.tree import Role, TreeNode
+from homespec.resolve.layers import Layer, span_of, states_each
+from homespec.resolve.tree import Role, TreeNode
 from homespec.source import Document
 
 

@@ -7,12 +7,12 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from homespec.checks.event_rules import check_sequences
+from homespec.checks.label_rules import check_labels
+from homespec.checks.table_rules import check_tables
+from homespec.checks.topology_rules import check_topology
 from homespec.diagnostics import Diagnostic, Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
-from homespec.lower.label_rules import check_labels
-from homespec.lower.sequence_rules import check_sequences
-from homespec.lower.table_rules import check_tables
-from homespec.lower.topology_rules import check_topology
 from homespec.schema.models import Spec
 from homespec.source import Document
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from homespec.diagnostics.catalogue import find_rule, nearest_rule
+from homespec.catalogue import find_rule, nearest_rule
 from homespec.diagnostics.model import Diagnostic, Finding, Position, Severity, Span
 from homespec.diagnostics.registry import Rule, rule
 

@@ -12,7 +12,7 @@ from homespec.graph.sequences import Dien, Din, EventField, Mean, Sequence, Sim,
 TITLES = {Mean: "mean", Din: "DIN", Dien: "DIEN", Sim: "SIM", Twin: "TWIN"}
 
 
-def sequences_in_words(graph: Graph) -> Iterator[str]:
+def describe_sequences(graph: Graph) -> Iterator[str]:
     """For each sequence its events, its target and the stages of its encoder."""
     for node in graph.of(Sequence):
         over = f"{TITLES[type(node.encoder)]} of the latest {node.max_len} events"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from homespec.lower.tree import Role, TreeNode, nesting
+from homespec.resolve.tree import Role, TreeNode, nesting
 from homespec.schema.models import ExpertSet, FeatureGate, LayerGates, M, Mixture, SelfGate, Spec
 
 

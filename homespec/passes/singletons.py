@@ -15,7 +15,7 @@ from homespec.graph import Graph
 from homespec.graph.nodes import Batch, Feature, Node, Placed, Port, batch_of
 
 
-def alone(run: Callable[[Graph], Graph]) -> Callable[[Graph], Graph]:
+def singletons(run: Callable[[Graph], Graph]) -> Callable[[Graph], Graph]:
     """The pass `run`, with each of its batches taken apart into batches of one member."""
 
     def taken_apart(graph: Graph) -> Graph:

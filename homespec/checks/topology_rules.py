@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, rule
 from homespec.diagnostics.suggest import closest, listing
-from homespec.lower.families import FAMILIES, Topology, depth_of, family_of
-from homespec.lower.layers import Path, names_of
-from homespec.lower.tree import Role, TreeNode, build_tree
+from homespec.resolve.families import FAMILIES, Topology, depth_of, family_of
+from homespec.resolve.layers import Path, names_of
+from homespec.resolve.tree import Role, TreeNode, build_tree
 from homespec.schema.models import LayerExperts, Spec
 from homespec.schema.names import ROOT
 from homespec.source import Document

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 
 import homespec
 from homespec.analysis.expand import expanded
-from homespec.analysis.likeness import gates_in_words, in_words, likeness
+from homespec.analysis.family_match import gates_in_words, in_words, likeness
 from homespec.cli.main import cli
-from homespec.lower.families import FAMILIES
+from homespec.resolve.families import FAMILIES
 
 BASE: Spec = {
     "homespec": 1,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.checks.causes import and_others, by_cause
-from homespec.checks.size import check_size
+from homespec.checks.size_rules import check_size
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Objective, SelfGate, Tower
-from homespec.lower.layers import Layer, key_span
+from homespec.resolve.layers import Layer, key_span
 from homespec.schema.names import ROOT
 from homespec.source import Document
 

@@ -1,4 +1,4 @@
-"""What training alone needs goes; what is constant then is folded into the weights beside it.
+"""What is constant in eval mode becomes part of the weights beside it.
 
 The weights keep their logical names: a file for inference folds them as it loads them.
 """
@@ -8,21 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet, Node, Objective, Tower
-
-
-def drop_training(graph: Graph) -> Graph:
-    """Objectives go, and the base rates at which towers start.
-
-    before:  towers.click(rate=0.4), objectives.click(label=is_click) <- towers.click
-    after:   towers.click(rate=none)
-    """
-    kept = [node for node in graph if not isinstance(node, Objective)]
-    return Graph(graph.name, graph.span, [_unstarted(node) for node in kept])
-
-
-def _unstarted(node: Node) -> Node:
-    return dataclasses.replace(node, rate=None) if isinstance(node, Tower) else node
+from homespec.graph.nodes import ExpertSet, Node
 
 
 def fold_batch_norm(graph: Graph) -> Graph:

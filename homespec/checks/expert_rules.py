@@ -8,8 +8,8 @@ from homespec.checks.causes import by_cause, experts_in_words
 from homespec.diagnostics import Diagnostic, Finding, Severity, Span, rule
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, Gate, Mix
-from homespec.lower.families import family_of
-from homespec.lower.layers import Layer, key_span
+from homespec.resolve.families import family_of
+from homespec.resolve.layers import Layer, key_span
 from homespec.schema.models import Spec
 from homespec.source import Document
 

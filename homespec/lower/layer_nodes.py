@@ -22,9 +22,9 @@ from homespec.graph.nodes import (
     SelfGate,
     Tower,
 )
-from homespec.lower.layers import Layer, SetPlan, span_of, states_each
-from homespec.lower.sequences import add_sequence
-from homespec.lower.tree import Role, TreeNode, nesting
+from homespec.lower.sequence_nodes import add_sequence
+from homespec.resolve.layers import Layer, SetPlan, span_of, states_each
+from homespec.resolve.tree import Role, TreeNode, nesting
 from homespec.schema.models import Feature as FeatureConfig
 from homespec.schema.models import Spec, overlay
 from homespec.schema.models import Tower as TowerConfig

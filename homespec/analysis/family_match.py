@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from homespec.graph import Graph
 from homespec.graph.nodes import INPUT, ExpertSet, FeatureGate, Gate, Mix, Placed, Port, SelfGate
-from homespec.lower.families import FAMILIES, Family, Topology
-from homespec.lower.tree import Role, TreeNode, nesting
+from homespec.resolve.families import FAMILIES, Family, Topology
+from homespec.resolve.tree import Role, TreeNode, nesting
 
 NORMS = {"batch": "batch norm", "layer": "layer norm", "none": "no norm"}
 READS = {

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.checks.causes import and_others, by_cause, layers_in_words, listed
-from homespec.checks.experts import check_experts
-from homespec.checks.sequences import long_recurrence
+from homespec.checks.expert_rules import check_experts
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
 from homespec.graph import Graph
 from homespec.graph.nodes import FeatureGate
-from homespec.lower.layers import Layer, Path, span_of
-from homespec.lower.tree import Role, TreeNode
+from homespec.graph.sequences import Dien, Sequence
+from homespec.resolve.layers import Layer, Path, span_of
+from homespec.resolve.tree import Role, TreeNode
 from homespec.schema.labels import parse_label
 from homespec.schema.models import Spec
 from homespec.schema.names import ROOT
@@ -25,6 +25,9 @@ SPARSE_RATE = 0.01
 
 RATE_SPREAD = 100.0
 """Base rates in one group that differ by more than this factor are far apart. Our own choice."""
+
+MAX_STEPS = 32
+"""homespec's own threshold: each step waits for the one before, forward and backward."""
 
 
 def check_design(
@@ -325,3 +328,22 @@ def wide_table(spec: Spec, document: Document) -> Iterator[Finding]:
             ),
             help=f"`dim: {max(2, rows[names[0]] // 2)}` is enough for `{names[0]}`",
         )
+
+
+@rule("HS420", "long-recurrence", Severity.NOTE)
+def long_recurrence(graph: Graph, document: Document) -> Iterator[Finding]:
+    """DIEN over many events.
+
+    Its two GRUs go through the events one by one: a step can only begin when the one before it is
+    done, forward and backward. The time of a training step grows with `max_len`, and for inference
+    that of compiling, too. It is a note, since DIEN was published with longer histories. DIN weighs
+    all events at once; SIM and TWIN are made for long histories.
+    """
+    for node in graph.of(Sequence):
+        if isinstance(node.encoder, Dien) and node.max_len > MAX_STEPS:
+            yield Finding(
+                document.span(("features", node.short, "sequence", "max_len")),
+                f"`{node.short}` runs DIEN's GRUs over {node.max_len} events, one after the other",
+                label=f"more than {MAX_STEPS} steps",
+                help="shorten it, or use `sim` or `twin` for what lies further back",
+            )

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from homespec.diagnostics import Span
-from homespec.lower.families import Family, Topology, depth_of, family_of
-from homespec.lower.tree import TreeNode
+from homespec.resolve.families import Family, Topology, depth_of, family_of
+from homespec.resolve.tree import TreeNode
 from homespec.schema import models
 from homespec.schema.models import (
     ExpertSet,

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 import homespec
-from homespec.analysis.sequences_in_words import sequences_in_words
+from homespec.analysis.describe_sequences import describe_sequences
 from homespec.cli.main import cli
 
 HEAD = [
@@ -41,7 +41,7 @@ def spec_of(encoder: Any) -> str:
 
 
 def words(encoder: Any) -> list[str]:
-    return list(sequences_in_words(homespec.loads(spec_of(encoder)).analysis.graph))
+    return list(describe_sequences(homespec.loads(spec_of(encoder)).analysis.graph))
 
 
 @pytest.mark.parametrize(
