@@ -177,13 +177,13 @@ def _sum(weights: Expr, sets: list[tuple[Port, ...]], scope: Scope) -> tuple[Gro
     """`mix(w [O, K, B], e [G, K, D, B])` for one set (or a row of sets) an output."""
     if len(sets) == 1 and len(sets[0]) > 1:
         several = scope.part(sets[0][0], sets[0][-1])
-        return call("mix", weights, f"{several}.flatten(0, 1).unsqueeze(0)"), {"mix"}
+        return call("mix", weights, f"{several}.flatten(0, 1).unsqueeze(0)"), {"mix.mix"}
     found = runs(sets)
     experts = scope.stacked([key[0] for key, _ in found], rest=3)
     outputs = [length for _, length in found]
     if len(set(outputs)) == 1:
-        return call("mix", weights, experts), {"mix"}
-    return call("mix_each", weights, experts, literal(outputs)), {"mix", "mix_each"}
+        return call("mix", weights, experts), {"mix.mix"}
+    return call("mix_each", weights, experts, literal(outputs)), {"mix.mix_each"}
 
 
 def _towers(batch: Batch, scope: Scope) -> Block:

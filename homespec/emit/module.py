@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from homespec.emit.copies import Copies
 from homespec.emit.features import emit_features
 from homespec.emit.folding import folding
 from homespec.emit.header import harmless, header
@@ -61,7 +62,11 @@ def emit(
     tasks = list(variant.tasks or spec.tasks)
     nodes = _in_the_trunk(graph)
     trunk = plain_trunk(nodes) if plain else batched_trunk(nodes, graph, tasks, where)
+    copies = Copies()
+    copied = copies.copy(*sorted(name for name in trunk["uses"] if "." in name))
     context = {
+        "copied": copied,
+        "imports": "\n".join(dict.fromkeys([*IMPORTS, *copies.imports])),
         "title": _title(spec),
         "header": header(spec, document, file, root, graph, variant),
         "plain": plain,
@@ -85,6 +90,9 @@ def emit(
     check_unique(text)
     return text
 
+
+IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
+"""What each file imports."""
 
 APART = (Feature, Sequence, Input, Objective)
 """Nodes that are no part of the trunk."""

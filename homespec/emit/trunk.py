@@ -110,7 +110,9 @@ def product(node: Product) -> Block:
     """`logits["ctcvr"]` from the logits of its factors."""
     factors = [f"logits[{literal(factor)}]" for factor in node.factors]
     target = f"logits[{literal(node.task)}]"
-    return Block(node, forward=[(target, call("product_logit", *factors))], uses={"product_logit"})
+    return Block(
+        node, forward=[(target, call("product_logit", *factors))], uses={"products.product_logit"}
+    )
 
 
 def _connect(layers: list[LayerCode]) -> None:

@@ -1,0 +1,3 @@
+"""Constants that each generated file makes of its spec; here those of a small one, for tests."""
+
+TASKS = ("click", "like")

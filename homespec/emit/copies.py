@@ -1,0 +1,218 @@
+"""Stage 6, emit: building blocks, copied into generated files from `homespec/emit/blocks/`.
+
+Blocks are real Python modules, for linters, tests and debuggers. The compiler has no torch: it
+reads them as text and never imports them. A file gets the classes, functions and constants that are
+asked for by address (`mlps.MLPs`), and all that they need, each before what needs it.
+
+A variant of a block is called `Name__variant` in its module and `Name` in a file. A class
+`Name__variant(Name)` is `Name` with some members replaced or added; any other variant stands in
+place of the whole block. Several variants of a class replace different members: a file may have
+them all, `Name__one__two`.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+
+PACKAGE = "homespec.emit.blocks"
+GIVEN = f"{PACKAGE}.constants"
+"""The module of constants that each file makes of its own spec: they are never copied."""
+VARIANT = "__"
+"""Between the name of a block and that of its variant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The text of a class, function or constant, and the names that it needs from its module."""
+
+    text: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of blocks: its definitions, and where the names that it imports come from.
+
+    `blocks` are the modules of imported blocks by name, `imports` the statements of other imports.
+    """
+
+    lines: list[str]
+    definitions: dict[str, ast.stmt]
+    blocks: dict[str, str]
+    imports: dict[str, str]
+
+
+class Copies:
+    """The blocks of one generated file."""
+
+    def __init__(self, *variants: str) -> None:
+        """`variants` are addresses such as `mlps.MLPs__swish`: the forms that blocks have here."""
+        self.imports: list[str] = []
+        self._variants: dict[str, list[str]] = {}
+        self._copied: set[str] = set()
+        self.choose(variants)
+
+    def choose(self, variants: Iterable[str]) -> None:
+        """More variants; of blocks that are not copied yet."""
+        for address in variants:
+            block, *names = address.split(VARIANT)
+            known = self._variants.setdefault(block, [])
+            new = [name for name in names if name not in known]
+            assert not new or block not in self._copied, f"{block} is copied already"
+            known += new
+
+    def copy(self, *addresses: str) -> str:
+        """The text of these blocks and of all that they need, without what is copied already."""
+        self.choose(addresses)
+        return _joined([text for address in addresses for text in self._copy(address)])
+
+    def _copy(self, address: str) -> Iterator[str]:
+        address = address.partition(VARIANT)[0]
+        if address in self._copied:
+            return
+        self._copied.add(address)
+        module, _, name = address.partition(".")
+        found = block(module, name, tuple(sorted(self._variants.get(address, ()))))
+        source = parsed(module)
+        for need in found.needs:
+            if need in source.definitions:
+                yield from self._copy(f"{module}.{need}")
+            elif need in source.blocks:
+                yield from self._copy(f"{source.blocks[need]}.{need}")
+            elif source.imports.get(need, "") not in ("", *self.imports):
+                self.imports.append(source.imports[need])
+        yield found.text
+
+
+def _joined(texts: list[str]) -> str:
+    """Blocks with two empty lines between them; constants that follow each other with none."""
+    joined, above = "", ""
+    for text in texts:
+        constants = above and not _is_long(above) and not _is_long(text)
+        joined += text if not joined else f"\n{text}" if constants else f"\n\n\n{text}"
+        above = text
+    return joined
+
+
+def _is_long(text: str) -> bool:
+    return re.search(r"^(def|class) ", text, re.MULTILINE) is not None
+
+
+@functools.cache
+def parsed(module: str) -> Module:
+    """A module of blocks."""
+    text = (resources.files("homespec.emit") / "blocks" / f"{module}.py").read_text("utf-8")
+    result = Module(text.split("\n"), {}, {}, {})
+    for statement in ast.parse(text).body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                result.definitions[name] = statement
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                result.definitions[name] = statement
+            case ast.ImportFrom(module=source, names=names) if source == GIVEN:
+                pass
+            case ast.ImportFrom(module=str(source), names=names) if source.startswith(PACKAGE):
+                blocks = source.removeprefix(PACKAGE).lstrip(".")
+                result.blocks.update((each.name, blocks) for each in names)
+            case ast.Import() | ast.ImportFrom() | ast.Try():
+                result.imports.update(_imported(statement, result.lines))
+    return result
+
+
+def _imported(statement: ast.stmt, lines: list[str]) -> Iterator[tuple[str, str]]:
+    """The statement that imports each name; of a whole `try` statement all names."""
+    for part in ast.walk(statement):
+        if isinstance(part, ast.Import | ast.ImportFrom):
+            for each in part.names:
+                single = type(part)(**{**vars(part), "names": [each]})
+                text = ast.unparse(single) if part is statement else _source(statement, lines)
+                yield (each.asname or each.name).partition(".")[0], text
+
+
+@functools.cache
+def block(module: str, name: str, variants: tuple[str, ...] = ()) -> Block:
+    """A block in the form of its variants."""
+    source = parsed(module)
+    base = source.definitions.get(name)
+    kept: list[ast.ClassDef] = []
+    for variant in (f"{name}{VARIANT}{each}" for each in variants):
+        statement = source.definitions[variant]
+        if isinstance(statement, ast.ClassDef) and _bases(statement) == [name]:
+            kept.append(statement)
+        else:
+            base = statement
+    assert base is not None, f"there is no {module}.{name}"
+    text = _source(base, source.lines)
+    if kept:
+        assert isinstance(base, ast.ClassDef)
+        text = _merged(base, kept, source.lines)
+    text = re.sub(rf"\b{name}{VARIANT}\w+", name, text)
+    return Block(text, tuple(dict.fromkeys(n for n in _free(ast.parse(text)) if n != name)))
+
+
+def _bases(statement: ast.ClassDef) -> list[str]:
+    return [ast.unparse(base) for base in statement.bases]
+
+
+def _merged(base: ast.ClassDef, variants: list[ast.ClassDef], lines: list[str]) -> str:
+    """The class with the members of its variants in place of its own, and after them."""
+    members = dict(_members(base, lines))
+    replaced: dict[str, str] = {}
+    for variant in variants:
+        for name, text in _members(variant, lines):
+            assert "super()" not in text, f"{variant.name}.{name}: a variant has no parent"
+            assert name not in replaced, f"{variant.name}.{name} is another variant's, too"
+            replaced[name] = text
+    members |= replaced
+    head = "\n".join(lines[base.lineno - 1 : base.body[0].lineno - 1])
+    body = [members.pop("", "")] if "" in members else []
+    attributes = [text for text in members.values() if not _is_method(text)]
+    methods = [text for text in members.values() if _is_method(text)]
+    parts = [*body, *(["\n".join(attributes)] if attributes else []), *methods]
+    return f"{head.rstrip()}\n" + "\n\n".join(parts)
+
+
+def _is_method(text: str) -> bool:
+    return re.search(r"^ +def ", text, re.MULTILINE) is not None
+
+
+def _members(statement: ast.ClassDef, lines: list[str]) -> Iterator[tuple[str, str]]:
+    """The text of each member by name; of the docstring by no name."""
+    for part in statement.body:
+        match part:
+            case ast.FunctionDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]):
+                yield name, _source(part, lines)
+            case ast.Expr(value=ast.Constant()):
+                yield "", _source(part, lines)
+            case _:
+                raise AssertionError(f"{statement.name}: a statement that is no member")
+
+
+def _source(statement: ast.stmt, lines: list[str]) -> str:
+    """The lines of a statement, with its decorators and the comments right above it."""
+    decorators = getattr(statement, "decorator_list", [])
+    start = min([statement.lineno, *(each.lineno for each in decorators)]) - 1
+    while start > 0 and lines[start - 1].lstrip().startswith("#"):
+        start -= 1
+    return "\n".join(lines[start : statement.end_lineno])
+
+
+def _free(node: ast.AST, bound: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Names that are read but not bound around the place where they are."""
+    if isinstance(node, ast.Name):
+        if isinstance(node.ctx, ast.Load) and node.id not in bound:
+            yield node.id
+        return
+    inner = bound
+    if isinstance(node, ast.FunctionDef | ast.Lambda):
+        own = {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
+        stored = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+        own |= {part.id for part in stored if isinstance(part.ctx, ast.Store)}
+        inner = bound | own
+    for child in ast.iter_child_nodes(node):
+        yield from _free(child, inner)
