@@ -63,7 +63,9 @@ def emit(
     nodes = _in_the_trunk(graph)
     trunk = plain_trunk(nodes) if plain else batched_trunk(nodes, graph, tasks, where)
     copies = Copies()
-    copied = copies.copy(*sorted(name for name in trunk["uses"] if "." in name))
+    copied = copies.copy(
+        *sorted(name for name in trunk["uses"] if "." in name and name[0].islower())
+    )
     context = {
         "copied": copied,
         "imports": "\n".join(dict.fromkeys([*IMPORTS, *copies.imports])),
