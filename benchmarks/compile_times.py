@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 import homespec
+from homespec.bench.candidates import SEED
 from homespec.bench.compile_time import Job, cold_and_warm
 from homespec.bench.machine import machine
 from homespec.bench.scaling import scaled, text_of
-from homespec.bench.trainees import SEED
 from homespec.writing import write_texts
 
 SPEC = Path(__file__).parent / "specs" / "small.yaml"

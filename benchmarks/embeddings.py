@@ -22,26 +22,26 @@ import torch
 from torch import Tensor
 
 import homespec
+from homespec.bench.allocator import keep_freed_memory
 from homespec.bench.counting import external_kernels, generated_kernels, operations
-from homespec.bench.inputs import random_features
 from homespec.bench.machine import machine
-from homespec.bench.memory import keep_freed_memory
-from homespec.bench.step import Trainee
+from homespec.bench.random_batch import random_features
+from homespec.bench.step import Candidate
 from homespec.bench.timing import Action, interleaved, ratios, spread
 from homespec.writing import write_texts
 
 FORMS = {"each": False, "merged": True}
 """Whether the code is optimised."""
 MODES = {"eager": None, "compiled": "default"}
-MEASURES: dict[str, Callable[[Trainee], Action]] = {
-    "forward": lambda trainee: trainee.forward,
-    "forward and backward": lambda trainee: (
+MEASURES: dict[str, Callable[[Candidate], Action]] = {
+    "forward": lambda candidate: candidate.forward,
+    "forward and backward": lambda candidate: (
         lambda: (
-            trainee.backward(),
-            trainee.optimizer.zero_grad(),
+            candidate.backward(),
+            candidate.optimizer.zero_grad(),
         )
     ),
-    "training step": lambda trainee: trainee.step,
+    "training step": lambda candidate: candidate.step,
 }
 
 
@@ -58,7 +58,7 @@ def spec_of(features: int, rows: int, dims: list[int]) -> homespec.LoadedSpec:
     )
 
 
-def trainees(spec: homespec.LoadedSpec, batch: int) -> dict[str, Trainee]:
+def candidates(spec: homespec.LoadedSpec, batch: int) -> dict[str, Candidate]:
     """By `FORM MODE`: the generated Features with the same weights and the same batch."""
     torch.manual_seed(0)
     features = random_features(spec, batch, "cpu")
@@ -74,7 +74,7 @@ def trainees(spec: homespec.LoadedSpec, batch: int) -> dict[str, Trainee]:
             weight_BV = torch.randn(
                 module(features).shape, generator=torch.Generator().manual_seed(1)
             )
-            found[f"{form} {mode}"] = Trainee(
+            found[f"{form} {mode}"] = Candidate(
                 module, _loss(module), features, weight_BV, "cpu", mode=how
             )
     return found
@@ -87,15 +87,15 @@ def _loss(module: torch.nn.Module) -> Callable[[Any, Any], Tensor]:
     return loss_of
 
 
-def check_equal(found: dict[str, Trainee]) -> None:
+def check_equal(found: dict[str, Candidate]) -> None:
     """Stop if the variants compute different losses or gradients."""
     sizes = {}
-    for name, trainee in found.items():
-        loss = trainee.backward().item()
-        grads = [p.grad for p in trainee.model.parameters() if p.grad is not None]
+    for name, candidate in found.items():
+        loss = candidate.backward().item()
+        grads = [p.grad for p in candidate.model.parameters() if p.grad is not None]
         squares = sum(float((grad.double() ** 2).sum()) for grad in grads)
         sizes[name] = torch.tensor([loss, squares])
-        trainee.optimizer.zero_grad()
+        candidate.optimizer.zero_grad()
     first = next(iter(sizes.values()))
     for name, each in sizes.items():
         torch.testing.assert_close(
@@ -103,10 +103,10 @@ def check_equal(found: dict[str, Trainee]) -> None:
         )
 
 
-def counts(trainee: Trainee, compiled: bool) -> dict[str, int]:
+def counts(candidate: Candidate, compiled: bool) -> dict[str, int]:
     """Operations of forward and backward; compiled, kernels that were generated and called."""
     before = generated_kernels()
-    action = MEASURES["forward and backward"](trainee)
+    action = MEASURES["forward and backward"](candidate)
     if not compiled:
         return {"operations": operations(action)}
     action()
@@ -116,7 +116,7 @@ def counts(trainee: Trainee, compiled: bool) -> dict[str, int]:
 
 def measured(features: int, rows: int, dims: list[int], batch: int, rounds: int) -> dict[str, Any]:
     """One case: counts, milliseconds and ratios."""
-    found = trainees(spec_of(features, rows, dims), batch)
+    found = candidates(spec_of(features, rows, dims), batch)
     facts = {name: counts(t, "compiled" in name) for name, t in found.items()}
     check_equal(found)
     case: dict[str, Any] = {"rows": rows, "batch": batch, "counts": facts, "measures": {}}

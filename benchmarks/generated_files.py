@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 
 import homespec
+from homespec.bench.allocator import keep_freed_memory
 from homespec.bench.counting import operations
-from homespec.bench.inputs import even_boundaries, random_features, random_labels
-from homespec.bench.memory import keep_freed_memory
+from homespec.bench.random_batch import even_boundaries, random_features, random_labels
 from homespec.bench.timing import interleaved, ratios
 
 SAFE = {"inplace_buffers": False}

@@ -45,11 +45,11 @@ from torch._inductor.utils import fresh_cache
 import homespec
 from homespec.analysis.yaml_writer import flow
 from homespec.bench import counting
-from homespec.bench.floor import Floor
+from homespec.bench.allocator import keep_freed_memory
 from homespec.bench.gemms import gemms_of
 from homespec.bench.machine import machine
-from homespec.bench.memory import keep_freed_memory
-from homespec.bench.step import Trainee, model_loss
+from homespec.bench.roofline import Roofline
+from homespec.bench.step import Candidate, model_loss
 from homespec.bench.timing import Spread, interleaved, ratios, spread
 
 SEED = 0
@@ -146,9 +146,9 @@ class Measured:
     times: dict[str, list[float]] = field(default_factory=dict)
 
 
-def trainees(
+def candidates(
     case: Case, peers: list[Peer], weights: dict[str, Tensor], rows: int, eager_only: bool
-) -> Iterator[tuple[str, Trainee]]:
+) -> Iterator[tuple[str, Candidate]]:
     """All variants, each with a model of its own and the same weights and batch."""
     modes = {"": None} if eager_only else {"": None, "-compiled": "default"}
     torch.manual_seed(SEED)
@@ -160,7 +160,7 @@ def trainees(
             loss = their_loss(theirs, len(case.tasks))
             yield (
                 peer.name + suffix,
-                Trainee(theirs, loss, peer.inputs(x), labels, "cpu", mode=mode),
+                Candidate(theirs, loss, peer.inputs(x), labels, "cpu", mode=mode),
             )
     spec = our_spec(case)
     columns = dict(zip(case.tasks, labels.unbind(1), strict=True))
@@ -168,7 +168,7 @@ def trainees(
         code, model = homespec.build_module(spec), homespec.build(spec)
         code.load_logical_state(model, weights)
         loss = model_loss(model, code.loss)
-        yield "ours" + suffix, Trainee(model, loss, {"x": x}, columns, "cpu", mode=mode)
+        yield "ours" + suffix, Candidate(model, loss, {"x": x}, columns, "cpu", mode=mode)
 
 
 def their_loss(model: nn.Module, tasks: int) -> Callable[[Any, Tensor], Tensor]:
@@ -187,29 +187,30 @@ def measure(case: Case, peers: list[Peer], rows: int, rounds: int, eager_only: b
     weights = random_weights(our_spec(case))
     result = Measured(case, {peer.name: check_outputs(peer, case, weights) for peer in peers})
     actions, losses = {}, {}
-    for name, trainee in trainees(case, peers, weights, rows, eager_only):
+    for name, candidate in candidates(case, peers, weights, rows, eager_only):
         started = time.perf_counter()
         try:
-            with fresh_cache() if trainee.mode else contextlib.nullcontext():
-                losses[name] = float(trainee.backward().detach())
+            with fresh_cache() if candidate.mode else contextlib.nullcontext():
+                losses[name] = float(candidate.backward().detach())
         except Exception as error:
-            if trainee.mode is None:
+            if candidate.mode is None:
                 raise
             result.failures[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
             continue
-        if trainee.mode:
+        if candidate.mode:
             result.compiling[name] = time.perf_counter() - started
-        trainee.optimizer.zero_grad()
-        if trainee.mode is None:
-            result.operations[name] = counting.operations(trainee.backward)
-            trainee.optimizer.zero_grad()
-        trainee.step()  # the optimiser's state is there from now on
-        result.peaks[name] = counting.peak_memory(trainee.step, "cpu")
-        say(f"  {name}: {'ready' if trainee.mode is None else 'compiled'}, loss {losses[name]:.6f}")
-        actions[name] = trainee.step
+        candidate.optimizer.zero_grad()
+        if candidate.mode is None:
+            result.operations[name] = counting.operations(candidate.backward)
+            candidate.optimizer.zero_grad()
+        candidate.step()  # the optimiser's state is there from now on
+        result.peaks[name] = counting.peak_memory(candidate.step, "cpu")
+        state = "compiled" if candidate.mode else "ready"
+        say(f"  {name}: {state}, loss {losses[name]:.6f}")
+        actions[name] = candidate.step
     if max(losses.values()) - min(losses.values()) > 1e-3 * min(losses.values()):
         raise click.ClickException(f"float32 losses disagree: {losses}")
-    products = Floor(gemms_of(our_spec(case).analysis.graph), rows, "cpu", torch.float32)
+    products = Roofline(gemms_of(our_spec(case).analysis.graph), rows, "cpu", torch.float32)
     result.times = interleaved({**actions, "floor": products.step}, rounds, "cpu")
     return result
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from homespec.bench.compile_time import Seconds
+from homespec.bench.measurements import Case, Facts, Result, Settings
 from homespec.bench.plot import plot
-from homespec.bench.result import Case, Facts, Result, Settings
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "small.json"

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 import homespec
 from homespec import runtime
+from homespec.bench.allocator import keep_freed_memory
 from homespec.bench.machine import machine
-from homespec.bench.memory import keep_freed_memory
 from homespec.bench.timing import interleaved, ratios, spread
 from homespec.train.optimizers import RowwiseAdagrad
 from homespec.train.tables import SparseTables, tables_of

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from homespec.bench.allocator import keep_freed_memory
 from homespec.bench.machine import machine
-from homespec.bench.memory import keep_freed_memory
 from homespec.bench.timing import interleaved, ratios
 from homespec.runtime import compiled
 from homespec.writing import write_texts

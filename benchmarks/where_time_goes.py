@@ -22,9 +22,9 @@ from torch.profiler import ProfilerActivity, profile
 
 import homespec
 from homespec.api import LoadedSpec
+from homespec.bench.allocator import keep_freed_memory
+from homespec.bench.candidates import SEED, build, weights_of
 from homespec.bench.machine import machine
-from homespec.bench.memory import keep_freed_memory
-from homespec.bench.trainees import SEED, build, weights_of
 from homespec.writing import write_texts
 
 STEPS = 10
@@ -85,7 +85,7 @@ def shares(spec: LoadedSpec, batch: int, precision: str) -> dict[str, float]:
     """Of the time of a step, by part, the greatest first."""
     torch._inductor.config.cpp.enable_kernel_profile = True
     keep_freed_memory()
-    step = build(spec, "ours-compiled", weights_of(spec), batch, "cpu", precision).trainee.step
+    step = build(spec, "ours-compiled", weights_of(spec), batch, "cpu", precision).candidate.step
     for _ in range(3):
         step()
     with profile(activities=[ProfilerActivity.CPU]) as profiled:

@@ -18,17 +18,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import homespec
 from homespec.analysis.costs import cost_of
 from homespec.api import LoadedSpec
-from homespec.bench import counting, report, run, timing
+from homespec.bench import counting, report, runner, timing
+from homespec.bench.allocator import keep_freed_memory
+from homespec.bench.candidates import Unequal, build, check_equal, first_step, weights_of
 from homespec.bench.compile_time import Seconds
-from homespec.bench.floor import Floor
 from homespec.bench.gemms import Gemm, activation_widths, gemms_of
-from homespec.bench.inputs import random_features, random_labels
-from homespec.bench.memory import keep_freed_memory
+from homespec.bench.measurements import Case, Facts, Result, Settings
 from homespec.bench.plot import NoPlot
-from homespec.bench.result import Case, Facts, Result, Settings
+from homespec.bench.random_batch import random_features, random_labels
+from homespec.bench.roofline import Roofline
 from homespec.bench.scaling import scaled, text_of
 from homespec.bench.step import compiled
-from homespec.bench.trainees import Unequal, build, check_equal, first_step, weights_of
 from homespec.bench.variants import VARIANTS, Mode
 from homespec.cli.main import cli
 from homespec.train.compiling import obstacle
@@ -159,7 +159,7 @@ def test_experts_that_read_one_value_are_one_product() -> None:
 
 def test_floor_runs_every_product() -> None:
     gemms = [Gemm("a", 3, 5), Gemm("b", 5, 2, needs_dx=False)]
-    floor = Floor(gemms, 4, "cpu", torch.float32)
+    floor = Roofline(gemms, 4, "cpu", torch.float32)
     assert [(*left.shape, right.shape[1]) for left, right, _ in floor.all] == [
         (4, 3, 5), (4, 5, 2), (2, 4, 5), (4, 5, 3), (5, 4, 3),
     ]  # fmt: skip
@@ -185,7 +185,7 @@ def test_operations_of_a_model_do_not_depend_on_its_sizes(name: str) -> None:
     for rows, text in ((8, TINY), (20, TINY.replace("width: 8", "width: 12"))):
         spec = homespec.loads(text)
         built = build(spec, name, weights_of(spec), rows, "cpu", "float32")
-        counts.add(counting.operations(built.trainee.backward))
+        counts.add(counting.operations(built.candidate.backward))
     assert len(counts) == 1
 
 
@@ -307,8 +307,8 @@ def test_ctrl_c_prints_what_is_complete(tiny: str, monkeypatch: pytest.MonkeyPat
         return interleaved(actions, rounds, *rest)
 
     stopped: set[str] = set()
-    monkeypatch.setattr(run, "interleaved", interrupted)
-    result = run.measure(spec, settings(tasks=(2, 4)), lambda line: None)
+    monkeypatch.setattr(runner, "interleaved", interrupted)
+    result = runner.measure(spec, settings(tasks=(2, 4)), lambda line: None)
     assert not result.complete
     assert [case.tasks for case in result.cases] == [2]
 
@@ -395,7 +395,7 @@ def test_torch_knows_the_options_of_modes_for_gpus(mode: Mode) -> None:
 def test_compiled_variants_agree_and_are_counted() -> None:
     spec: LoadedSpec = homespec.loads(TINY)
     chosen = settings(variants=("naive", "ours-compiled"))
-    result = run.measure(spec, chosen, lambda line: None)
+    result = runner.measure(spec, chosen, lambda line: None)
     facts = result.cases[0].facts
     assert facts["ours-compiled"].kernels
     assert facts["ours-compiled"].difference < 1e-3
@@ -409,7 +409,7 @@ def test_compiled_variants_agree_and_are_counted() -> None:
 def test_serving_is_measured(batch: int) -> None:
     """The file for inference puts out what the plain model does in eval mode."""
     spec = homespec.loads(RELATED)
-    result = run.measure(spec, settings(batch=batch, inference=True), lambda _: None)
+    result = runner.measure(spec, settings(batch=batch, inference=True), lambda _: None)
     (case,) = result.cases
     assert set(case.times) == {"inference"}
     assert set(case.times["inference"]) == set(EAGER)
@@ -424,7 +424,7 @@ def test_serving_of_some_tasks_is_measured() -> None:
     spec = homespec.loads(RELATED)
     kept = (list(spec.tasks)[-1], next(iter(spec.tasks)))
     chosen = settings(variants=("naive", "ours", "ours-pruned"), inference=True, keep=kept)
-    result = run.measure(spec, chosen, lambda _: None)
+    result = runner.measure(spec, chosen, lambda _: None)
     (case,) = result.cases
     assert set(case.times["inference"]) == {"naive", "ours", "ours-pruned"}
     pruned, ours = case.facts["ours-pruned"], case.facts["ours"]
@@ -436,7 +436,7 @@ def test_serving_of_some_tasks_needs_no_other_variant() -> None:
     """It is compared with plain code all the same."""
     spec = homespec.loads(RELATED)
     chosen = settings(variants=("ours-pruned",), inference=True, keep=(list(spec.tasks)[-1],))
-    (case,) = run.measure(spec, chosen, lambda _: None).cases
+    (case,) = runner.measure(spec, chosen, lambda _: None).cases
     assert 0 < (case.facts["ours-pruned"].difference or 0) < 1e-4
 
 
@@ -505,7 +505,7 @@ def test_graphs_without_cuda_graphs_are_told(tiny: str, monkeypatch: pytest.Monk
 
 def operations(spec: LoadedSpec, precision: str = "float32") -> int:
     one = build(spec, "ours", weights_of(spec), 4, "cpu", precision)
-    return counting.operations(one.trainee.backward)
+    return counting.operations(one.candidate.backward)
 
 
 SMALL = ROOT / "benchmarks" / "specs" / "small.yaml"
@@ -543,9 +543,9 @@ def test_copies_do_not_depend_on_the_number_of_tasks() -> None:
     found = []
     for tasks in (4, 64):
         spec = scaled(homespec.load(SMALL), tasks)
-        trainee = build(spec, "ours", weights_of(spec), 4, "cpu", "float32").trainee
+        candidate = build(spec, "ours", weights_of(spec), 4, "cpu", "float32").candidate
         with CopyCounter() as counter:
-            trainee.backward()
+            candidate.backward()
         found.append(counter.found)
     assert found[0] == found[1]
     assert found[0].total() <= 55

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import homespec
 from homespec import runtime
-from homespec.bench.inputs import random_features, random_labels
+from homespec.bench.random_batch import random_features, random_labels
 from homespec.train.compiling import obstacle
 
 SPEC = homespec.loads("""

@@ -99,7 +99,7 @@ HOMES = {
     "torchrec": ("sharding/",),
     "matplotlib": ("bench/",),
     "lightning": ("train/",),
-    "safetensors": ("train/", "sharding/"),
+    "safetensors": ("train/",),
     "pyarrow": ("train/", "data/"),
     "numpy": ("train/", "data/"),
     "torchjd": ("train/",),

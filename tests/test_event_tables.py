@@ -16,7 +16,7 @@ import homespec
 from homespec.analysis.describe_sequences import describe_sequences
 from homespec.analysis.expand import expanded
 from homespec.analysis.summary import summarise
-from homespec.bench.inputs import even_boundaries, random_features
+from homespec.bench.random_batch import even_boundaries, random_features
 from homespec.drawing.text import as_text
 from homespec.schema.fitted import Asked, asked
 from homespec.schema.tensors import InputTensor, input_tensors

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from topologies import random_family, random_topology
 
 import homespec
-from homespec.bench.inputs import even_boundaries
+from homespec.bench.random_batch import even_boundaries
 from homespec.compiler import analyse, validate_document
 from homespec.diagnostics import Report, Severity
 from homespec.diagnostics.render import FORMATS, render

@@ -15,9 +15,9 @@ from torch import Tensor
 import homespec
 from homespec.api import LoadedSpec
 from homespec.bench import counting
+from homespec.bench.candidates import build as candidate
+from homespec.bench.candidates import check_equal, first_step, weights_of
 from homespec.bench.scaling import scaled
-from homespec.bench.trainees import build as trainee
-from homespec.bench.trainees import check_equal, first_step, weights_of
 from homespec.bench.variants import VARIANTS
 
 DEVICE = "cuda"
@@ -64,9 +64,9 @@ def test_first_gradients_are_those_of_plain_code(path: str, name: str, precision
     """Under torch.compile, in CUDA graphs, with Triton's kernels; no graph is skipped."""
     spec = homespec.load(ROOT / path)
     weights = weights_of(spec)
-    expected = first_step(trainee(spec, "naive", weights, ROWS, DEVICE, "float32"))
+    expected = first_step(candidate(spec, "naive", weights, ROWS, DEVICE, "float32"))
     skipped = counting.skipped_graphs()
-    found = first_step(trainee(spec, name, weights, ROWS, DEVICE, precision))
+    found = first_step(candidate(spec, name, weights, ROWS, DEVICE, precision))
     check_equal(name, found, expected, precision)
     assert counting.skipped_graphs() == skipped
 
@@ -74,7 +74,7 @@ def test_first_gradients_are_those_of_plain_code(path: str, name: str, precision
 @pytest.mark.parametrize("name", COMPILED)
 def test_a_step_neither_waits_nor_compiles_again(name: str) -> None:
     spec = small(8)
-    step = trainee(spec, name, weights_of(spec), ROWS, DEVICE, "bf16").trainee.step
+    step = candidate(spec, name, weights_of(spec), ROWS, DEVICE, "bf16").candidate.step
     warm(step)
     with torch._dynamo.config.patch(error_on_recompile=True):
         assert not counting.synchronises(step)
@@ -86,7 +86,7 @@ def test_kernels_hardly_grow_with_tasks() -> None:
     for tasks in (4, 64):
         torch._dynamo.reset()
         spec = small(tasks)
-        one = trainee(spec, "ours-compiled", weights_of(spec), ROWS, DEVICE, "float32").trainee
+        one = candidate(spec, "ours-compiled", weights_of(spec), ROWS, DEVICE, "float32").candidate
         warm(one.step)
         found[tasks] = counting.cuda_kernels(one.backward)
     assert found[64] <= 1.2 * found[4], found

@@ -21,10 +21,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import homespec
 from homespec.analysis.costs import weights_of
 from homespec.analysis.summary import summarise
+from homespec.bench.candidates import build
+from homespec.bench.candidates import weights_of as bench_weights
 from homespec.bench.gemms import gemms_of
-from homespec.bench.inputs import random_features
-from homespec.bench.trainees import build
-from homespec.bench.trainees import weights_of as bench_weights
+from homespec.bench.random_batch import random_features
 from homespec.schema.tensors import InputTensor, input_tensors
 from homespec.train.compiling import obstacle
 
@@ -354,7 +354,7 @@ def test_bench_gives_boundaries() -> None:
     weights: dict[str, Tensor] = bench_weights(spec)
     assert weights["features.days.boundaries"].tolist() == [0.25, 0.5, 0.75]
     built = build(spec, "ours", weights, 8, "cpu", "float32")
-    assert built.trainee.backward().isfinite()
+    assert built.candidate.backward().isfinite()
 
 
 @pytest.mark.compiles

@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 import homespec
 from homespec import runtime
-from homespec.bench import inputs
+from homespec.bench import random_batch
 from homespec.runtime import instantiate
 from homespec.train.compiling import obstacle
 
@@ -122,8 +122,8 @@ def test_inductor_keeps_gradients_of_tables() -> None:
     loaded = homespec.load(ROOT / "specs" / "kuairand.yaml")
     module = homespec.build_module(loaded)
     model = awake(loaded)
-    features = inputs.random_features(loaded, 64, "cpu")
-    labels = inputs.random_labels(loaded, 64, "cpu")
+    features = random_batch.random_features(loaded, 64, "cpu")
+    labels = random_batch.random_labels(loaded, 64, "cpu")
     assert_same_gradients(module, model, features, labels)
 
 
@@ -151,7 +151,8 @@ def test_no_gradient_is_lost_without_buffers_in_place() -> None:
     loaded = homespec.loads(UNSAFE)
     model = awake(loaded)
     features, labels = (
-        draw(loaded, 64, "cpu") for draw in (inputs.random_features, inputs.random_labels)
+        draw(loaded, 64, "cpu")
+        for draw in (random_batch.random_features, random_batch.random_labels)
     )
     assert_same_gradients(homespec.build_module(loaded), model, features, labels, runtime.SAFE)
 
@@ -225,7 +226,7 @@ def test_plain_models_take_coarse_types(dtype: torch.dtype) -> None:
     """Their norms stay float32, as torch wants it."""
     loaded = homespec.loads(TINY)
     model = homespec.build(loaded, optimize=False, dtype=dtype)
-    features = inputs.random_features(loaded, 8, "cpu")
+    features = random_batch.random_features(loaded, 8, "cpu")
     for training in (True, False):
         assert model.train(training)(features)["click"].dtype == dtype
 
@@ -270,7 +271,7 @@ def test_shipped_specs_run_and_train(path: Path) -> None:
     loaded = homespec.load(path)
     module = homespec.build_module(loaded)
     model = instantiate(module, device="cpu")
-    features = inputs.random_features(loaded, 16, "cpu")
+    features = random_batch.random_features(loaded, 16, "cpu")
     labels = {task: (torch.rand(16) < 0.5).float() for task in module.TASKS}
     module.loss(model(features), labels).backward()
     assert all(p.grad is not None for p in model.parameters())
@@ -325,8 +326,8 @@ def test_a_step_stays_on_its_device(path: Path, optimize: bool) -> None:
     spec = homespec.load(path)
     code = homespec.build_module(spec, optimize=optimize)
     model = homespec.build(spec, optimize=optimize).to("meta")
-    features = {n: t.to("meta") for n, t in inputs.random_features(spec, 8, "cpu").items()}
-    labels = {n: t.to("meta") for n, t in inputs.random_labels(spec, 8, "cpu").items()}
+    features = {n: t.to("meta") for n, t in random_batch.random_features(spec, 8, "cpu").items()}
+    labels = {n: t.to("meta") for n, t in random_batch.random_labels(spec, 8, "cpu").items()}
     with OffDevice() as elsewhere:
         code.loss(model(features), labels).backward()
     assert elsewhere.found == []
@@ -357,6 +358,6 @@ def test_a_step_changes_only_what_keeps_its_address(optimize: bool) -> None:
         return loss
 
     step = torch.compile(loss_of, backend=aot_autograd(fw_compiler=look), fullgraph=True)
-    step(inputs.random_features(spec, 8, "cpu"), inputs.random_labels(spec, 8, "cpu"))
+    step(random_batch.random_features(spec, 8, "cpu"), random_batch.random_labels(spec, 8, "cpu"))
     assert len(changed) == len(buffers) > 0
     assert set(changed) <= set(fixed)

@@ -22,7 +22,7 @@ from torch._functorch.partitioners import get_default_op_list
 from torch._guards import TracingContext
 
 import homespec
-from homespec.bench import inputs
+from homespec.bench import random_batch
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = sorted([*(ROOT / "specs").glob("*.yaml"), *(ROOT / "benchmarks/specs").glob("*.yaml")])
@@ -129,7 +129,7 @@ def step(spec: homespec.api.LoadedSpec, optimize: bool, features: Any, labels: A
         loss: Tensor = code.loss(model(features), labels)
         return loss
 
-    if fitted := inputs.even_boundaries(spec):
+    if fitted := random_batch.even_boundaries(spec):
         code.set_boundaries(model, fitted)
     kept = Kept()
     with torch._functorch.config.patch(enable_autograd_cache=False):
@@ -144,7 +144,7 @@ def step(spec: homespec.api.LoadedSpec, optimize: bool, features: Any, labels: A
 def test_shipped_specs(path: Path) -> None:
     spec = homespec.load(path)
     features, labels = (
-        draw(spec, 4, "cpu") for draw in (inputs.random_features, inputs.random_labels)
+        draw(spec, 4, "cpu") for draw in (random_batch.random_features, random_batch.random_labels)
     )
     assert step(spec, True, features, labels).clashes() == []
 
@@ -166,7 +166,7 @@ def test_random_hierarchies(seed: int) -> None:
 def test_sets_of_unequal_size(optimize: bool) -> None:
     spec = homespec.loads(UNEQUAL)
     features, labels = (
-        draw(spec, 4, "cpu") for draw in (inputs.random_features, inputs.random_labels)
+        draw(spec, 4, "cpu") for draw in (random_batch.random_features, random_batch.random_labels)
     )
     assert step(spec, optimize, features, labels).clashes() == []
 

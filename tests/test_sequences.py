@@ -23,7 +23,7 @@ from homespec import runtime
 from homespec.analysis.costs import cost_of
 from homespec.analysis.expand import expanded
 from homespec.bench.gemms import activation_widths, gemms_of
-from homespec.bench.inputs import random_features as bench_features
+from homespec.bench.random_batch import random_features as bench_features
 from homespec.drawing.text import as_text
 from homespec.schema.tensors import InputTensor, input_tensors
 from homespec.train.compiling import obstacle

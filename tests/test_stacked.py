@@ -17,7 +17,7 @@ from torch._functorch.aot_autograd import make_boxed_func
 
 import homespec
 from homespec.api import LoadedSpec
-from homespec.bench.inputs import random_features, random_labels
+from homespec.bench.random_batch import random_features, random_labels
 from homespec.bench.scaling import scaled, text_of
 from homespec.bench.step import model_loss
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import homespec
-from homespec.bench.inputs import even_boundaries, random_features
+from homespec.bench.random_batch import even_boundaries, random_features
 
 torch.set_num_threads(1)
 

@@ -60,13 +60,13 @@ def _first_step(job: Job) -> Seconds:
     import torch
 
     from homespec.api import loads
-    from homespec.bench.trainees import build, weights_of
+    from homespec.bench.candidates import build, weights_of
 
     torch.set_num_threads(job.threads)
     spec = loads(job.spec)
     built = build(spec, job.variant, weights_of(spec), job.rows, job.device, job.precision)
     started, used = time.perf_counter(), _processor_seconds()
-    built.trainee.step()
+    built.candidate.step()
     if job.device == "cuda":
         torch.cuda.synchronize()
     return Seconds(time.perf_counter() - started, _processor_seconds() - used)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from homespec.bench.result import Case, Result
+from homespec.bench.measurements import Case, Result
 from homespec.bench.variants import VARIANTS
 from homespec.writing import replacing
 

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from homespec.bench.result import REFERENCES, Case, Facts, Result
+from homespec.bench.measurements import REFERENCES, Case, Facts, Result
 from homespec.bench.timing import Spread
 
 MEASURES = {

@@ -17,9 +17,9 @@ from torch import Tensor
 
 import homespec
 from homespec.api import LoadedSpec
-from homespec.bench.inputs import random_features
+from homespec.bench.candidates import SEED
+from homespec.bench.random_batch import random_features
 from homespec.bench.step import Tensors, compiled
-from homespec.bench.trainees import SEED
 from homespec.bench.variants import GRAPHS, VARIANTS
 
 Serve = Callable[[], Tensor]

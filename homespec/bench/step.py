@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Tensor])
 
 
 @dataclass(slots=True)
-class Trainee:
+class Candidate:
     """A model in training mode with one batch to train on, eager or compiled.
 
     The loss is part of what is compiled; the optimiser, torch's fused Adam, is one kernel or few

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from homespec.variant import Target
 
 FLOOR = "floor"
-"""Not a model: the bare matrix products of one; see `floor`."""
+"""Not a model: the bare matrix products of one; see `roofline`."""
 
 
 Mode = Literal["default", "reduce-overhead", "fused", "fused-graphs"]

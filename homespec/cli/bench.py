@@ -14,7 +14,7 @@ from homespec.cli.exits import INTERRUPTED, OK
 from homespec.cli.specs import set_option
 
 if TYPE_CHECKING:
-    from homespec.bench.result import Result
+    from homespec.bench.measurements import Result
 
 MOST_TASKS = 1024
 
@@ -120,10 +120,10 @@ def bench(
     if importlib.util.find_spec("torch") is None:
         raise click.UsageError("`bench` needs torch: pip install 'homespec[torch]'")
     import homespec
+    from homespec.bench.candidates import Unequal
+    from homespec.bench.measurements import Settings
     from homespec.bench.plot import NoPlot, library
-    from homespec.bench.result import Settings
-    from homespec.bench.run import measure
-    from homespec.bench.trainees import Unequal
+    from homespec.bench.runner import measure
     from homespec.cli.failure import exit_2_on
     from homespec.memory import OutOfMemoryError
     from homespec.variant import UnknownNameError

@@ -19,15 +19,15 @@ if not hasattr(torch.ops.fbgemm, "permute_2D_sparse_data"):
     )
 
 from homespec.sharding.boundaries import boundaries_of
-from homespec.sharding.layout import UnshardableError
-from homespec.sharding.model import ShardableModel, build
 from homespec.sharding.parallel import dense_parameters, plan, shard
-from homespec.sharding.rows import Inputs, Rows
+from homespec.sharding.partition import UnshardableError
+from homespec.sharding.preprocess import Inputs, Preprocessor
+from homespec.sharding.shardable import ShardableModel, build
 from homespec.sharding.state import average_statistics, load_logical_state, logical_state
 
 __all__ = [
     "Inputs",
-    "Rows",
+    "Preprocessor",
     "ShardableModel",
     "UnshardableError",
     "average_statistics",

@@ -1,6 +1,6 @@
-"""Sharding: boundaries that are fitted to data. Rows are found by them, weights are kept with them.
+"""Sharding: boundaries that are fitted to data. They give the rows, and are kept with the weights.
 
-`Rows` and the model must have the same ones: `Inputs` says by which its rows were found.
+`Preprocessor` and the model must have the same ones: `Inputs` says by which its rows were found.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def fitted(code: ModuleType) -> tuple[str, ...]:
 
 
 def boundaries_of(state: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    """The fitted boundaries in a state by logical name, as `Rows` takes them; {} if it has none."""
+    """The fitted boundaries in a state by logical name, for `Preprocessor`; {} if it has none."""
     before, after = LOGICAL.split("{}")
     return {
         name.removeprefix(before).removesuffix(after): numbers.tolist()

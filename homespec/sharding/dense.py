@@ -18,8 +18,8 @@ from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedTensor
 from homespec.api import LoadedSpec, compile  # noqa: A004
 from homespec.runtime import import_source
 from homespec.sharding.boundaries import LOGICAL, Boundaries, Frozen, fitted, frozen, set_boundaries
-from homespec.sharding.layout import unescaped
-from homespec.sharding.rows import Inputs
+from homespec.sharding.partition import unescaped
+from homespec.sharding.preprocess import Inputs
 
 Tensors = dict[str, Tensor]
 
@@ -46,7 +46,7 @@ class Fetched(nn.Module):
         self.batch: Embeddings | None = None
 
     def forward(self, rows: Tensors) -> Tensors:
-        """Rows of any shape by tensor, those of other tables among them -> [..., width]."""
+        """Preprocessor of any shape by tensor, those of other tables among them -> [..., width]."""
         return {name: self.peek(name, rows[name]) for name in self.tables}
 
     def peek(self, name: str, rows: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ class Dense(nn.Module):
             differ = [name for name in self.boundaries if boundaries[name] != self.boundaries[name]]
             raise ValueError(
                 f"rows were found by other boundaries of {', '.join(differ)} than the model has:"
-                " make `Rows` with those of the model's weights (sharding.boundaries_of)"
+                " make `Preprocessor` with those of the model's weights (sharding.boundaries_of)"
             )
 
 

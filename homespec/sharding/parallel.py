@@ -21,8 +21,8 @@ from torchrec.distributed.types import ModuleSharder, ShardingPlan, ShardingType
 from torchrec.optim import RowWiseAdagrad
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
-from homespec.sharding.layout import LookedUp, unescaped
-from homespec.sharding.model import ShardableModel
+from homespec.sharding.partition import EmbeddingTable, unescaped
+from homespec.sharding.shardable import ShardableModel
 
 TABLE_LR = 0.05
 """Learning rate of the tables' row-wise Adagrad; docs/sharding.md has what it was chosen by."""
@@ -73,7 +73,7 @@ def sharders() -> list[ModuleSharder[nn.Module]]:
     return [EmbeddingBagCollectionSharder(), EmbeddingCollectionSharder()]
 
 
-def _constraint(table: LookedUp, look_ups: int, device: torch.device) -> ParameterConstraints:
+def _constraint(table: EmbeddingTable, look_ups: int, device: torch.device) -> ParameterConstraints:
     """What the planner may do with a table that nobody constrained.
 
     It is told how many rows an example needs: of what events read, at most.

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.distributed._shard.sharded_tensor.api import ShardedTensor
 from torchrec.distributed.model_parallel import get_unwrapped_module
 
-from homespec.sharding.layout import unescaped
-from homespec.sharding.model import ShardableModel
 from homespec.sharding.parallel import device_of_rank
+from homespec.sharding.partition import unescaped
+from homespec.sharding.shardable import ShardableModel
 
 CHUNK = 1 << 24
 """Numbers that are sent at a time."""

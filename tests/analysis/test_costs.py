@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import homespec
 from homespec.analysis.costs import Cost, cost_of, weights_of
-from homespec.bench.inputs import even_boundaries
+from homespec.bench.random_batch import even_boundaries
 
 SPECS = Path(__file__).parents[2] / "specs"
 BATCH = 5

@@ -51,14 +51,15 @@ def placements(plan: ShardingPlan) -> dict[str, list[int]]:
 def steps(rank: int, folder: Path, case: str, kind: str = "") -> dict[str, Any]:
     """Some steps of training by hand, then an evaluation."""
     loaded, model, state = sharded(case, folder, **splitting(kind) if kind else {})
-    code, rows = homespec.build_module(loaded), sharding.Rows(loaded, sharding.boundaries_of(state))
+    code = homespec.build_module(loaded)
+    preprocess = sharding.Preprocessor(loaded, sharding.boundaries_of(state))
     before = sharding.logical_state(model)
     dense = sharding.dense_parameters(model)
     optimizer = torch.optim.SGD(dense.values(), lr=DENSE_LR)
     found: dict[str, Any] = {"losses": [], "grads": {}, "dense": sorted(dense)}
     for step in range(STEPS):
         features, labels = batch(loaded, step)
-        logits = model(rows(part(features, rank)))
+        logits = model(preprocess(part(features, rank)))
         loss = code.loss(logits, part(labels, rank))
         optimizer.zero_grad()
         loss.backward()
@@ -73,14 +74,15 @@ def steps(rank: int, folder: Path, case: str, kind: str = "") -> dict[str, Any]:
     found["after"] = sharding.logical_state(model)
     model.eval()
     with torch.no_grad():
-        found["evaluated"] = model(rows(part(batch(loaded, 9)[0], rank)))
+        found["evaluated"] = model(preprocess(part(batch(loaded, 9)[0], rank)))
     return found
 
 
 def pipelined(rank: int, folder: Path, case: str) -> dict[str, Any]:
     """The same steps by TorchRec's pipeline, which sends rows ahead of the batch before."""
     loaded, model, state = sharded(case, folder, **splitting("column_wise"))
-    code, rows = homespec.build_module(loaded), sharding.Rows(loaded, sharding.boundaries_of(state))
+    code = homespec.build_module(loaded)
+    preprocess = sharding.Preprocessor(loaded, sharding.boundaries_of(state))
     optimizer = torch.optim.SGD(sharding.dense_parameters(model).values(), lr=DENSE_LR)
 
     def forward(batch: sharding.Inputs | None) -> tuple[torch.Tensor, Any]:
@@ -91,7 +93,7 @@ def pipelined(rank: int, folder: Path, case: str) -> dict[str, Any]:
     def batches() -> Iterator[sharding.Inputs]:
         for step in range(STEPS):
             features, labels = batch(loaded, step)
-            yield rows(part(features, rank), part(labels, rank))
+            yield preprocess(part(features, rank), part(labels, rank))
 
     pipeline = TrainPipelineSparseDist(
         model, optimizer, torch.device("cpu"), custom_model_fwd=forward

@@ -72,7 +72,7 @@ def test_it_computes_and_learns_the_same(seed: int) -> None:
     back = sharding.logical_state(model)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name]) for name in state)
-    inputs = sharding.Rows(loaded, sharding.boundaries_of(state))(features)
+    inputs = sharding.Preprocessor(loaded, sharding.boundaries_of(state))(features)
     wanted = observe(single, features, code.loss, labels, code.logical_state)
     found = observe(model, inputs, code.loss, labels, sharding.logical_state)
     for what in wanted:
@@ -109,7 +109,7 @@ def test_a_row_is_asked_for_once() -> None:
 
     loaded = homespec.loads(KINDS)
     features, _ = batch(loaded, 0)
-    inputs = sharding.Rows(loaded, BOUNDARIES)(features)
+    inputs = sharding.Preprocessor(loaded, BOUNDARIES)(features)
     assert inputs.rows is not None
     assert inputs.of_events is not None
     assert inputs.rows.keys() == ["user", "friend", "price"]
@@ -135,7 +135,7 @@ def test_boundaries_are_those_of_the_model() -> None:
     state = sharding.logical_state(model)
     assert sharding.boundaries_of(state) == BOUNDARIES
     features, _ = batch(loaded, 0)
-    rows = sharding.Rows(loaded, sharding.boundaries_of(state))
+    rows = sharding.Preprocessor(loaded, sharding.boundaries_of(state))
     single, code = homespec.build(loaded), homespec.build_module(loaded)
     code.load_logical_state(single, state)
     for same in (model, copy.deepcopy(model)):
@@ -149,7 +149,7 @@ def test_rows_by_other_boundaries_are_refused() -> None:
     loaded = homespec.loads(KINDS)
     model = sharding.build(loaded, BOUNDARIES, tables="cpu")
     other = {**BOUNDARIES, "age": [-2.0, 0.0, 0.5, 2.0]}
-    inputs = sharding.Rows(loaded, other)(batch(loaded, 0)[0])
+    inputs = sharding.Preprocessor(loaded, other)(batch(loaded, 0)[0])
     with pytest.raises(ValueError, match="rows were found by other boundaries of age than"):
         model(inputs)
     unset = sharding.build(loaded, tables="cpu")
@@ -162,11 +162,11 @@ def test_boundaries_that_the_spec_does_not_need_or_lacks() -> None:
 
     loaded = homespec.loads(KINDS)
     with pytest.raises(ValueError, match="the boundaries of age, price are needed to find rows"):
-        sharding.Rows(loaded)
+        sharding.Preprocessor(loaded)
     with pytest.raises(KeyError, match=r"missing \['price'\]"):
-        sharding.Rows(loaded, {"age": BOUNDARIES["age"]})
+        sharding.Preprocessor(loaded, {"age": BOUNDARIES["age"]})
     with pytest.raises(ValueError, match="price needs 3 boundaries, not 2"):
         sharding.build(loaded, {**BOUNDARIES, "price": [0.0, 1.0]})
     plain = homespec.loads(KINDS, overrides=["features.age.bucketize=[1]", "features.price=null"])
     with pytest.raises(KeyError, match=r"leaves no boundaries to the data: unknown \['age'\]"):
-        sharding.Rows(plain, {"age": [1.0]})
+        sharding.Preprocessor(plain, {"age": [1.0]})

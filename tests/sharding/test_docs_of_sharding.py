@@ -94,12 +94,12 @@ def logits(folder: Path, file: str, spec: str = "model.yaml") -> dict[str, torch
     return found
 
 
-EXAMPLE = ("-m", "homespec.sharding.example")
+EXAMPLE = str(ROOT / "examples" / "sharding" / "train.py")
 OPTIONS = ("--data", ".", "--out", "m.safetensors", "--batch-size", "64")
 
 
 def test_the_example_learns(folder: Path) -> None:
-    done = torchrun(folder, *EXAMPLE, "with_age.yaml", *OPTIONS)
+    done = torchrun(folder, EXAMPLE, "with_age.yaml", *OPTIONS)
     assert done.returncode == 0, done.stderr[-4000:]
     losses = [float(loss) for loss in re.findall(r"^step \d+: loss (\S+)$", done.stdout, re.M)]
     assert len(losses) == 2  # of rank 0 alone
@@ -115,7 +115,7 @@ def test_the_example_learns(folder: Path) -> None:
 def test_the_example_refuses_batches_that_do_not_part(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from homespec.sharding import example
+    from examples.sharding import train as example
 
     answers = {"init_process_group": None, "destroy_process_group": None}
     for name, answer in {**answers, "get_backend": "gloo", "get_world_size": 2}.items():

@@ -30,7 +30,7 @@ def unsharded(norm: str, folder: Path) -> tuple[Any, Any]:
     back = sharding.logical_state(model)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name]) for name in state)
-    return model, sharding.Rows(loaded)
+    return model, sharding.Preprocessor(loaded)
 
 
 def test_unsharded_it_computes_the_same(folder: Path) -> None:
@@ -50,7 +50,7 @@ def test_rows_of_our_own_specs(name: str) -> None:
     model = homespec.build(loaded)
     code = homespec.build_module(loaded)
     batch = random_features(loaded, 64)
-    inputs = sharding.Rows(loaded)(batch)
+    inputs = sharding.Preprocessor(loaded)(batch)
     tables = code.logical_state(model)
     parts = {
         key: tables[f"features.{key}.weight"][inputs.rows[key].values()]
@@ -99,7 +99,7 @@ def test_inputs_move_whole() -> None:
     from homespec import sharding
 
     loaded = load("flagship")
-    inputs = sharding.Rows(loaded)(*batch(loaded, 0))
+    inputs = sharding.Preprocessor(loaded)(*batch(loaded, 0))
     moved = inputs.to(torch.device("meta"))
     for lists in (moved.rows, moved.of_events):
         assert lists is not None
@@ -134,7 +134,7 @@ def test_a_width_that_the_kernels_do_not_take() -> None:
     text = KINDS.replace("vocab: 2}, dim: 8", "vocab: 2}, dim: 6")
     message = r"the dim of `tag` \(6\), `near.long` \(6\) is no multiple of 4, which TorchRec's"
     with pytest.raises(sharding.UnshardableError, match=message):
-        sharding.Rows(homespec.loads(text))
+        sharding.Preprocessor(homespec.loads(text))
 
 
 IMPORT = """

@@ -27,7 +27,7 @@ COPIED = 2**28
 """Bytes of the copy that measures bandwidth: more than any cache."""
 
 
-class Floor:
+class Roofline:
     """The products of a model on `rows` samples, forward alone or all of a training step."""
 
     def __init__(self, gemms: Sequence[Gemm], rows: int, device: str, dtype: torch.dtype) -> None:

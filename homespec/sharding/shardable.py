@@ -18,8 +18,8 @@ from torchrec import (
 from homespec.api import LoadedSpec, PathLike, load
 from homespec.sharding.boundaries import Boundaries
 from homespec.sharding.dense import Dense
-from homespec.sharding.layout import Layout, LookedUp, layout
-from homespec.sharding.rows import Inputs
+from homespec.sharding.partition import EmbeddingTable, Partition, partition
+from homespec.sharding.preprocess import Inputs
 
 INITIAL_STD = 0.05
 """The standard deviation of new embeddings, as in generated files."""
@@ -39,7 +39,7 @@ def build(
     each device making its own part.
     """
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
-    found = layout(loaded)
+    found = partition(loaded)
     dense = Dense(loaded)
     if boundaries is not None:
         dense.set_boundaries(boundaries)
@@ -55,7 +55,7 @@ class ShardableModel(nn.Module):
     `tables` are all tables, by name; `look_ups` how many rows of each an example needs, at most.
     """
 
-    def __init__(self, found: Layout, dense: Dense, device: torch.device) -> None:
+    def __init__(self, found: Partition, dense: Dense, device: torch.device) -> None:
         super().__init__()
         self.tables = {table.name: table for table in found.tables}
         self.pooled = _bags(found.pooled, device) if found.pooled else None
@@ -80,7 +80,7 @@ class ShardableModel(nn.Module):
         return logits
 
 
-def _bags(tables: list[LookedUp], device: torch.device) -> EmbeddingBagCollection:
+def _bags(tables: list[EmbeddingTable], device: torch.device) -> EmbeddingBagCollection:
     """Looked up by tensor, so that those that share a table each have a bag."""
     configs = [
         EmbeddingBagConfig(feature_names=list(table.keys), **_options(table)) for table in tables
@@ -88,7 +88,7 @@ def _bags(tables: list[LookedUp], device: torch.device) -> EmbeddingBagCollectio
     return EmbeddingBagCollection(configs, device=device)
 
 
-def _events(tables: list[LookedUp], device: torch.device) -> EmbeddingCollection:
+def _events(tables: list[EmbeddingTable], device: torch.device) -> EmbeddingCollection:
     """Looked up by table, in which the rows that a batch needs are asked for once."""
     configs = [
         EmbeddingConfig(feature_names=[table.escaped], **_options(table)) for table in tables
@@ -96,7 +96,7 @@ def _events(tables: list[LookedUp], device: torch.device) -> EmbeddingCollection
     return EmbeddingCollection(configs, device=device)
 
 
-def _options(table: LookedUp) -> dict[str, Any]:
+def _options(table: EmbeddingTable) -> dict[str, Any]:
     return {
         "name": table.escaped,
         "num_embeddings": table.feature.rows,

@@ -22,7 +22,7 @@ class UnshardableError(ValueError):
 
 
 @dataclass(frozen=True)
-class LookedUp:
+class EmbeddingTable:
     """One embedding table and the tensors whose values are looked up in it."""
 
     feature: Feature
@@ -44,21 +44,21 @@ class LookedUp:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Partition:
     """The tables of a spec, those that events read apart from the others."""
 
     code: ModuleType
     """The generated module."""
-    tables: tuple[LookedUp, ...]
+    tables: tuple[EmbeddingTable, ...]
     """In the order of the spec, then what only events have."""
 
     @property
-    def pooled(self) -> list[LookedUp]:
+    def pooled(self) -> list[EmbeddingTable]:
         """Tables of which an example needs one row for each key: an EmbeddingBagCollection."""
         return [table for table in self.tables if not table.by_events]
 
     @property
-    def unpooled(self) -> dict[int, list[LookedUp]]:
+    def unpooled(self) -> dict[int, list[EmbeddingTable]]:
         """Tables that events read, by width: an EmbeddingCollection has one width."""
         found = defaultdict(list)
         for table in self.tables:
@@ -67,8 +67,8 @@ class Layout:
         return dict(found)
 
 
-def layout(spec: PathLike | LoadedSpec) -> Layout:
-    """The layout of a spec. Raises SpecError and UnshardableError."""
+def partition(spec: PathLike | LoadedSpec) -> Partition:
+    """The partition of a spec. Raises SpecError and UnshardableError."""
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
     graph = loaded.analysis.graph
     keys = defaultdict(list)
@@ -82,15 +82,15 @@ def layout(spec: PathLike | LoadedSpec) -> Layout:
     code = build_module(loaded)
     events = getattr(code, "EVENTS", {})
     tables = tuple(
-        LookedUp(feature, tuple(keys[feature.name]), not events.keys().isdisjoint(found))
+        EmbeddingTable(feature, tuple(keys[feature.name]), not events.keys().isdisjoint(found))
         for feature in graph.of(Feature)
         if (found := keys.get(feature.name))
     )
     _check_widths(tables)
-    return Layout(code, tables)
+    return Partition(code, tables)
 
 
-def _check_widths(tables: tuple[LookedUp, ...]) -> None:
+def _check_widths(tables: tuple[EmbeddingTable, ...]) -> None:
     odd = [f"`{t.name}` ({t.feature.width})" for t in tables if t.feature.width % MULTIPLE]
     if odd:
         raise UnshardableError(

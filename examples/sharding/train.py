@@ -1,6 +1,6 @@
 """Sharding: an example of training, to be copied and changed; run it under torchrun.
 
-    torchrun --nproc-per-node 2 -m homespec.sharding.example SPEC --data FOLDER --out FILE
+    torchrun --nproc-per-node 2 -m examples.sharding.train SPEC --data FOLDER --out FILE
 
 Each process trains on its part of every batch of FOLDER/train.parquet, on its GPU under NCCL or on
 the CPU under gloo; rank 0 writes the weights by logical name to FILE, from which the single-process
@@ -67,13 +67,14 @@ def train(
     device = device_of_rank()
     boundaries = fitted(spec, data, batch_size, seed)
     model = sharding.shard(sharding.build(spec, boundaries), lr=table_lr)
-    rows, code = sharding.Rows(spec, boundaries).to(device), homespec.build_module(spec)
+    preprocess = sharding.Preprocessor(spec, boundaries).to(device)
+    code = homespec.build_module(spec)
     optimizer = torch.optim.Adam(sharding.dense_parameters(model).values(), lr=lr)
     total = torch.zeros((), device=device)
     for step, batch in enumerate(batches(spec, data, batch_size, seed), start=1):
         features = {name: tensor.to(device) for name, tensor in batch.features.items()}
         labels = {task: label.to(device) for task, label in batch.labels.items()}
-        loss = code.loss(model(rows(features)), labels)
+        loss = code.loss(model(preprocess(features)), labels)
         optimizer.zero_grad()
         loss.backward()  # which updates the tables, too
         optimizer.step()

@@ -10,17 +10,25 @@ import torch
 from homespec import memory
 from homespec.analysis.costs import cost_of
 from homespec.api import LoadedSpec
-from homespec.bench import counting, floor
+from homespec.bench import counting, roofline
+from homespec.bench.allocator import keep_freed_memory
+from homespec.bench.candidates import (
+    SEED,
+    Built,
+    Unequal,
+    build,
+    check_equal,
+    first_step,
+    weights_of,
+)
 from homespec.bench.compile_time import Job, cold_and_warm
 from homespec.bench.gemms import gemms_of
 from homespec.bench.machine import machine
-from homespec.bench.memory import keep_freed_memory
-from homespec.bench.result import Case, Facts, Result, Settings
+from homespec.bench.measurements import Case, Facts, Result, Settings
 from homespec.bench.scaling import scaled, text_of
 from homespec.bench.serving import TOLERANCE, Serve, apart, served, server
 from homespec.bench.step import Tensors
 from homespec.bench.timing import Action, Interrupted, interleaved
-from homespec.bench.trainees import SEED, Built, Unequal, build, check_equal, first_step, weights_of
 from homespec.bench.variants import FLOOR, VARIANTS
 from homespec.variant import Variant
 
@@ -126,21 +134,21 @@ class _Measurement:
 
     def _count(self, built: Built) -> None:
         """Operations of eager code, kernels of compiled code, memory."""
-        facts, trainee = self._facts(built.name), built.trainee
-        trainee.step()  # the optimiser's state is there from now on
+        facts, candidate = self._facts(built.name), built.candidate
+        candidate.step()  # the optimiser's state is there from now on
         if not VARIANTS[built.name].compiled:
-            facts.forward_operations = counting.operations(trainee.forward)
-            facts.operations = counting.operations(trainee.backward)
+            facts.forward_operations = counting.operations(candidate.forward)
+            facts.operations = counting.operations(candidate.backward)
         if self.settings.device == "cuda":
-            facts.kernels = counting.cuda_kernels(trainee.backward)
-            facts.synchronises = counting.synchronises(trainee.step)
+            facts.kernels = counting.cuda_kernels(candidate.backward)
+            facts.synchronises = counting.synchronises(candidate.step)
             if facts.synchronises:
                 self.say(f"  {built.name}: a step waits for the GPU")
         elif facts.kernels is not None:
-            facts.kernels += counting.external_kernels(trainee.backward)
-        trainee.optimizer.zero_grad()
+            facts.kernels += counting.external_kernels(candidate.backward)
+        candidate.optimizer.zero_grad()
         if self.settings.memory:
-            facts.peak = counting.peak_memory(trainee.step, self.settings.device)
+            facts.peak = counting.peak_memory(candidate.step, self.settings.device)
 
     def _serve(self) -> None:
         """Time the forward passes of a service."""
@@ -175,8 +183,8 @@ class _Measurement:
 
     def _time(self, built: list[Built]) -> None:
         bare = self._floor() if FLOOR in self.settings.variants else None
-        steps: dict[str, Action] = {one.name: one.trainee.step for one in built}
-        forwards: dict[str, Action] = {one.name: one.trainee.forward for one in built}
+        steps: dict[str, Action] = {one.name: one.candidate.step for one in built}
+        forwards: dict[str, Action] = {one.name: one.candidate.forward for one in built}
         if bare:
             steps[FLOOR], forwards[FLOOR] = bare.step, bare.forward
         self._rounds("step", steps)
@@ -184,16 +192,16 @@ class _Measurement:
             for one in built:
                 if VARIANTS[one.name].compiled:
                     self.say(f"  {one.name}: compiling the forward pass")
-                    one.trainee.forward()
+                    one.candidate.forward()
             self._rounds("forward", forwards)
 
-    def _floor(self) -> floor.Floor:
+    def _floor(self) -> roofline.Roofline:
         settings, graph = self.settings, self.spec.analysis.graph
         dtype = DTYPES[self.precision]
         if settings.device == "cuda":
-            forward = floor.bytes_moved(graph, settings.batch, dtype) / floor.bandwidth()
+            forward = roofline.bytes_moved(graph, settings.batch, dtype) / roofline.bandwidth()
             self.case.bytes_ms = {"forward": forward, "inference": forward, "step": 2 * forward}
-        return floor.Floor(gemms_of(graph), settings.batch, settings.device, dtype)
+        return roofline.Roofline(gemms_of(graph), settings.batch, settings.device, dtype)
 
     def _rounds(self, measure: str, actions: dict[str, Action]) -> None:
         """Time the functions; what was complete at Ctrl-C is kept."""

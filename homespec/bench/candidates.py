@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import homespec
 from homespec.api import LoadedSpec
-from homespec.bench.inputs import even_boundaries, random_features, random_labels
-from homespec.bench.step import Tensors, Trainee, model_loss
+from homespec.bench.random_batch import even_boundaries, random_features, random_labels
+from homespec.bench.step import Candidate, Tensors, model_loss
 from homespec.bench.variants import VARIANTS
 
 SEED = 0
@@ -36,7 +36,7 @@ class Built:
     """A variant of a spec, ready to train."""
 
     name: str
-    trainee: Trainee
+    candidate: Candidate
     code: ModuleType
 
 
@@ -68,14 +68,14 @@ def build(
     features, labels = random_features(spec, rows, device), random_labels(spec, rows, device)
     bf16 = precision == "bf16"
     loss_of = model_loss(model, code.loss)
-    trainee = Trainee(model, loss_of, features, labels, device, bf16, variant.mode)
-    return Built(name, trainee, code)
+    candidate = Candidate(model, loss_of, features, labels, device, bf16, variant.mode)
+    return Built(name, candidate, code)
 
 
 def first_step(built: Built) -> Tensors:
     """The loss, under the name `loss`, and all gradients by logical name, of the first batch."""
-    loss = built.trainee.backward().detach().clone()
-    model = built.trainee.model
+    loss = built.candidate.backward().detach().clone()
+    model = built.candidate.model
     found = {"loss": loss, **_gradients(model, built.code)}
     model.zero_grad()
     return found

@@ -15,7 +15,7 @@ from torchrec.streamable import Pipelineable
 from homespec.api import LoadedSpec, PathLike
 from homespec.graph.nodes import Feature
 from homespec.sharding.boundaries import Boundaries, Frozen, checked
-from homespec.sharding.layout import layout
+from homespec.sharding.partition import partition
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Inputs(Pipelineable):  # type: ignore[misc]  # torchrec has no types
         )
 
 
-class Rows(nn.Module):
+class Preprocessor(nn.Module):
     """Features by name, as the single-process model takes them -> `Inputs`.
 
     Rows are found by the functions of the generated file. It learns nothing and may run in the
@@ -79,7 +79,7 @@ class Rows(nn.Module):
         spec needs.
         """
         super().__init__()
-        found = layout(spec)
+        found = partition(spec)
         self.boundaries = checked(found.code, boundaries or {})
         self.finders = nn.ModuleDict(
             {table.escaped: self._finder(found.code, table.feature) for table in found.tables}

@@ -1,0 +1,1 @@
+"""Training with tables sharded over many devices: see train.py and docs/sharding.md."""
