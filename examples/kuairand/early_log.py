@@ -6,15 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from examples.kuairand.histories import MOST, OF_EVENTS
+from examples.kuairand.histories import MAX_EVENTS, OF_EVENTS
 from homespec.data import DataError
 
 
 def split_off(log: pa.Table, first_date: int) -> tuple[pa.Table, pa.Table]:
     """The impressions from the date on, and the history: what each user saw before it.
 
-    Of each user the history has the latest `MOST` impressions, oldest first, numbered by `pos`.
-    Raises DataError if there are none, or if the log lacks one of their columns.
+    The history has the latest `MAX_EVENTS` impressions of each user, oldest first, numbered by
+    `pos`. Raises DataError if there are none, or if the log lacks one of their columns.
     """
     missing = [name for name in OF_EVENTS if name not in log.column_names]
     if missing:
@@ -30,7 +30,7 @@ def split_off(log: pa.Table, first_date: int) -> tuple[pa.Table, pa.Table]:
     before = before.select(["user_id", "time_ms", *OF_EVENTS]).sort_by(order)
     users = before["user_id"].to_numpy()
     ends = np.searchsorted(users, users, side="right")
-    latest = ends - np.arange(len(users)) <= MOST
+    latest = ends - np.arange(len(users)) <= MAX_EVENTS
     kept = before.drop_columns("time_ms").filter(pa.array(latest))
     users = users[latest]
     pos = np.arange(len(users)) - np.searchsorted(users, users)

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from homespec.data.columns import Array
 
-MOST = 50
+MAX_EVENTS = 50
 """Events of a row that are kept, the latest: as many as the published history has of a user."""
 FIRST_TAG = "first_tag"
 OF_EVENTS = ("video_id", "long_view", "is_like")
@@ -73,4 +73,4 @@ def _last_before(views: pa.Table, users: Array, until: Array) -> _Ranges:
     keys = views["user_id"].to_numpy() * DAY + views["date"].to_numpy()
     low = np.searchsorted(keys, users * DAY)
     high = np.searchsorted(keys, users * DAY + until)
-    return _Ranges(np.maximum(low, high - MOST), high)
+    return _Ranges(np.maximum(low, high - MAX_EVENTS), high)

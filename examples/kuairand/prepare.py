@@ -42,7 +42,7 @@ from examples.kuairand.historical_rates import with_pasts
 from examples.kuairand.histories import FIRST_TAG, OF_EVENTS, first_tag, with_histories
 from examples.kuairand.standardize import with_scaled
 from homespec.data import DataError
-from homespec.data.files import checked, reachable
+from homespec.data.paths import checked, reachable
 from homespec.writing import replacing
 
 VERSION = 4

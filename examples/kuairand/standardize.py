@@ -22,7 +22,7 @@ NAMES = (
 """The columns of which the vector is made, in its order."""
 SHORTEST = 1000.0
 """Durations below a second, also the 0 of pictures, count as one."""
-LEAST = 1e-4
+OFFSET = 1e-4
 """Keeps the log-odds of the rates 0 and 1 finite."""
 WIDEST = 4.0
 """Deviations from the mean beyond which a number is cut off."""
@@ -51,7 +51,7 @@ def _logarithm(table: pa.Table, name: str) -> Array:
         return np.asarray(np.log(np.maximum(values_N, SHORTEST)))
     if name.endswith("_views"):
         return np.asarray(np.log1p(values_N))
-    return np.asarray(np.log((values_N + LEAST) / (1 - values_N + LEAST)))
+    return np.asarray(np.log((values_N + OFFSET) / (1 - values_N + OFFSET)))
 
 
 def _standardised(values_N: Array, before_N: Array) -> Array:

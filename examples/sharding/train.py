@@ -21,8 +21,8 @@ import homespec
 from homespec import sharding
 from homespec.api import LoadedSpec
 from homespec.data.batches import Batch
-from homespec.data.source import locate
-from homespec.data.stream import Stream
+from homespec.data.dataset import BatchDataset
+from homespec.data.files import locate
 from homespec.schema.fitted import asked
 from homespec.sharding.parallel import TABLE_LR, device_of_rank
 from homespec.train.quantiles import fit
@@ -35,7 +35,9 @@ REPORT_EVERY = 50
 def batches(spec: LoadedSpec, data: Path, size: int, seed: int) -> Iterator[Batch]:
     """This rank's batches of one epoch, of `size` examples over all ranks."""
     rank, world = dist.get_rank(), dist.get_world_size()
-    return iter(Stream(spec, locate([data])[0], size // world, seed=seed, rank=rank, world=world))
+    return iter(
+        BatchDataset(spec, locate([data])[0], size // world, seed=seed, rank=rank, world=world)
+    )
 
 
 def fitted(spec: LoadedSpec, data: Path, size: int, seed: int) -> dict[str, list[float]]:
@@ -46,7 +48,7 @@ def fitted(spec: LoadedSpec, data: Path, size: int, seed: int) -> dict[str, list
         return {}
     numbers = torch.empty(sum(counts.values()), dtype=torch.float64)
     if dist.get_rank() == 0:
-        stream = Stream(spec, locate([data])[0], size, shuffle=0, training=False)
+        stream = BatchDataset(spec, locate([data])[0], size, shuffle=0, training=False)
         names = {name for key, each in wanted.items() for name in (key, each.first) if name}
         columns = ({name: batch.features[name].numpy() for name in names} for batch in stream)
         found = fit(columns, spec, seed=seed).values

@@ -17,7 +17,7 @@ from homespec.diagnostics import Report
 
 if TYPE_CHECKING:
     from homespec.compiler import Analysis
-    from homespec.data.checked import Data
+    from homespec.data.profiled import ProfiledData
 
 WITH_TABLES = ("full", "concise")
 PATHS = click.Path(path_type=Path)
@@ -67,10 +67,10 @@ def check_data(
     return exit_code(report, strict)
 
 
-def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...]) -> Data:
-    from homespec.data.checked import Data
+def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...]) -> ProfiledData:
+    from homespec.data.files import locate
     from homespec.data.profile import profile
-    from homespec.data.source import locate
+    from homespec.data.profiled import ProfiledData
 
     train, held_out = locate(data, valid)
     for part in (train, held_out):
@@ -78,10 +78,10 @@ def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...
             click.echo(part.not_read, err=True)
     known = profile(analysis.spec, train)
     unknown = None if held_out is None else profile(analysis.spec, held_out, known)
-    return Data(analysis.spec, analysis.document, known, unknown)
+    return ProfiledData(analysis.spec, analysis.document, known, unknown)
 
 
-def _report(analysis: Analysis, data: Data) -> Report:
+def _report(analysis: Analysis, data: ProfiledData) -> Report:
     """What the data rules say; what comments ignore is left away."""
     from homespec.compiler import told
     from homespec.data.rules import check

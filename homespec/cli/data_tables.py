@@ -14,15 +14,15 @@ from rich.table import Table
 from homespec.cli.tables import WIDTH
 
 if TYPE_CHECKING:
-    from homespec.data.checked import Data
     from homespec.data.fits import Boundaries
     from homespec.data.profile import FeatureProfile, TaskProfile
+    from homespec.data.profiled import ProfiledData
 
-LONGEST = 10**9
+MIN_ROUNDED = 10**9
 """From here on numbers are rounded."""
 
 
-def tables(data: Data, color: bool) -> str:
+def tables(data: ProfiledData, color: bool) -> str:
     """The tables as text."""
     console = Console(
         width=WIDTH, highlight=False, emoji=False, force_terminal=color,
@@ -46,7 +46,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _features(data: Data) -> Table:
+def _features(data: ProfiledData) -> Table:
     both = data.valid is not None
     table = _table(
         "feature", "column", "kind", "missing#", *(["missing,\nvalid#"] if both else []),
@@ -71,7 +71,7 @@ def _feature(
     is_id = train.tensor.kind == "id" and not train.problem
     full = train.distinct.full
     yield f"{'more than ' if full else ''}{len(train.distinct):,}" if is_id else "–"
-    used = train.crowding.rows if train.crowding else fitted.buckets if fitted else 0
+    used = train.collisions.rows if train.collisions else fitted.buckets if fitted else 0
     yield f"{used:,}" if used else "–"
     if valid is not None:
         yield _share(valid.unseen, valid.values) if is_id else "–"
@@ -90,12 +90,12 @@ def _extent(feature: FeatureProfile) -> str:
 
 def _number(value: float) -> str:
     """Whole numbers in full, as one compares them with a vocabulary; others to four digits."""
-    if abs(value) < LONGEST and value == round(value):
+    if abs(value) < MIN_ROUNDED and value == round(value):
         return f"{value:,.0f}"
     return f"{value:.4g}"
 
 
-def _tasks(data: Data) -> Table:
+def _tasks(data: ProfiledData) -> Table:
     both = data.valid is not None
     table = _table(
         "task", "label", "samples#", "missing#", "positive#", "rate#",

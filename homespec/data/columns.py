@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from homespec.data import DataError
-from homespec.data.ids import BLANKS, MISSING, decimal_ids, float_ids, text_ids
-from homespec.data.source import NULLS
+from homespec.data.cell_ids import BLANKS, MISSING, decimal_ids, float_ids, text_ids
+from homespec.data.files import NULLS
 from homespec.schema.tensors import InputTensor
 
 Array: TypeAlias = npt.NDArray[Any]

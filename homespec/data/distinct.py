@@ -6,12 +6,12 @@ import numpy as np
 
 from homespec.data.columns import Array
 
-MOST = 20_000_000
+MAX_VALUES = 20_000_000
 """So many distinct values, or rows, are remembered."""
 
 
 class Distinct:
-    """The distinct values of what was added, up to `MOST` of them."""
+    """The distinct values of what was added, up to `MAX_VALUES` of them."""
 
     def __init__(self) -> None:
         self._values = np.empty(0, np.int64)
@@ -30,7 +30,7 @@ class Distinct:
     def _merge(self) -> None:
         self._values = np.unique(np.concatenate([self._values, *self._new]))
         self._new.clear()
-        self.full = len(self._values) > MOST
+        self.full = len(self._values) > MAX_VALUES
 
     def __len__(self) -> int:
         return len(self.values)
@@ -58,7 +58,7 @@ class RowHashes:
 
     def start(self, rows: int) -> None:
         """Go on with so many rows."""
-        if sum(map(len, self._slabs)) <= MOST:
+        if sum(map(len, self._slabs)) <= MAX_VALUES:
             self._slabs.append(np.zeros(rows, np.uint64))
 
     def add(self, column: Array) -> None:
@@ -75,6 +75,6 @@ class RowHashes:
     def repeated(self) -> int:
         """The number of repetitions; 0 where there were more rows than are remembered."""
         rows = sum(map(len, self._slabs))
-        if not rows or rows > MOST:
+        if not rows or rows > MAX_VALUES:
             return 0
         return rows - len(np.unique(np.concatenate(self._slabs)))

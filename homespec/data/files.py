@@ -1,69 +1,392 @@
-"""Data: which paths are files that can be read, and those of folders."""
+"""Data: files and folders of parquet or CSV -> one source of rows, in parts that can be read alone.
+
+CSV has no types: every column of it is text, and is read as what the spec needs (see `columns`).
+"""
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset as ds
+import pyarrow.fs
 
 from homespec.data import DataError
+from homespec.data.paths import checked, reachable, walked
+from homespec.diagnostics.suggest import closest
 
-KINDS = {
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a folder",
+SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv"}
+NULLS = ("", "NULL", "null", "NaN", "nan", "None")
+"""What text may hold, in a cell of CSV or of another file, to say that a value is missing."""
+OTHER_MARKS = ("\t", ";", "|")
+"""What a line of names without a comma may be meant to be separated by."""
+SCAN_ROWS = 16_384
+"""Rows of the batches in which files are decoded."""
+NAMED = 5
+"""Files left out that are named; of more the number is said."""
+
+LOCAL = pyarrow.fs.LocalFileSystem()
+PARQUET = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
+CSV = ds.CsvFileFormat(
+    pa.csv.ParseOptions(newlines_in_values=True),  # else a quoted one may end a block
+    default_fragment_scan_options=ds.CsvFragmentScanOptions(
+        convert_options=pa.csv.ConvertOptions(strings_can_be_null=True, null_values=list(NULLS))
+    ),
+)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file: its columns with their types, and the means to read it."""
+
+    path: Path
+    format: Literal["parquet", "csv"]
+    types: Mapping[str, pa.DataType]
+    fragment: ds.Fragment
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The row groups of a parquet file; of CSV, where rows have to be counted, the file."""
+        with _naming(self.path):
+            if self.format == "csv":
+                yield Chunk(self, None, self.fragment.count_rows())
+            else:
+                for group in self.fragment.row_groups:
+                    yield Chunk(self, group.id, group.num_rows)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows that lie together in one file and can be read without those before them."""
+
+    file: DataFile
+    group: int | None
+    rows: int
+
+    def batches(self, schema: pa.Schema, threads: bool = True) -> Iterator[pa.RecordBatch]:
+        """The columns of `schema`, in batches. Raises DataError that names a broken file."""
+        fragment, left = self.file.fragment, self.rows
+        with _naming(self.file.path):
+            if self.group is not None:
+                fragment = fragment.subset(row_group_ids=[self.group])
+            for batch in fragment.to_batches(
+                schema=schema, columns=schema.names, batch_size=SCAN_ROWS, batch_readahead=4,
+                use_threads=threads,
+            ):  # fmt: skip
+                part = batch.slice(0, left)
+                left -= part.num_rows
+                if part.num_rows:
+                    if self.file.format == "parquet":  # of CSV pyarrow has looked itself
+                        _check_text(self.file.path, part)
+                    yield part
+                if not left:
+                    return
+        raise DataError(f"{self.file.path} has fewer rows than when it was opened: start again")
+
+
+def _check_text(path: Path, batch: pa.RecordBatch) -> None:
+    """Raise DataError for text that is not UTF-8, on which pyarrow's functions fail."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        kind = column.type
+        while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            kind = kind.value_type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid:
+                raise DataError(
+                    f"{path}: its column `{name}` is not UTF-8: write it as UTF-8"
+                ) from None
+
+
+REMEDIES = {
+    "multiple columns named": "its first line has to name the columns, each once",
+    "Empty CSV": "its first line has to name the columns",
+    "UTF8": "write it as UTF-8",
+    "not in range: -9007199254740992": "its integers do not fit the floats of another file: write"
+    " the files with one type",
+    "not in range: 0 to 9223372036854775807": "its unsigned integers do not fit the integers of"
+    " another file: write the files with one type",
+    "straddling": "a quote that opens a cell is not closed, or a row is longer than 1 MiB",
 }
+"""By what pyarrow says is wrong."""
 
 
 @contextmanager
-def reachable() -> Iterator[None]:
-    """Errors of the file system as one line about the path."""
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of pyarrow as one line about the file."""
     try:
         yield
-    except OSError as error:
-        raise DataError(f"{error.filename} cannot be read ({error.strerror})") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason.removeprefix(f"Could not open CSV input source '{path}': ")[:200]
+        remedy = next(
+            (r for words, r in REMEDIES.items() if words in reason), "make or fetch it again"
+        )
+        raise DataError(f"{path} is broken ({reason}); {remedy}") from None
 
 
-def checked(path: Path) -> Path:
-    """The path of a file, which may be a link to one. Nothing is opened.
+class DataFiles:
+    """The rows of one or more files, in the order of the files."""
 
-    Raises DataError for what is there but no regular file: opening a FIFO waits for a writer, and
-    a device may never end. Data is read more than once, so neither could serve.
+    def __init__(
+        self, files: Sequence[DataFile], limit: int | None = None, left_out: Sequence[Path] = ()
+    ) -> None:
+        """Take over files of one format; `limit` keeps the first rows only.
+
+        `left_out` are files of the same folders that are not read, because of their names.
+        """
+        self.files = tuple(files)
+        self.limit = limit
+        self.left_out = tuple(left_out)
+
+    def __str__(self) -> str:
+        """How messages call it."""
+        more = len(self.files) - 1
+        first = str(self.files[0].path)
+        return f"{first} and {more} more {'file' if more == 1 else 'files'}" if more else first
+
+    @cached_property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """The parts that can be read alone, in order; CSV files are read once to count rows."""
+        left, found = self.limit, list[Chunk]()
+        for chunk in (chunk for file in self.files for chunk in file.chunks() if chunk.rows):
+            if left is not None and chunk.rows >= left:
+                return (*found, replace(chunk, rows=left)) if left else tuple(found)
+            found.append(chunk)
+            left = None if left is None else left - chunk.rows
+        return tuple(found)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return sum(chunk.rows for chunk in self.chunks)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that every file has, in the order of the first."""
+        return tuple(c for c in self.files[0].types if all(c in f.types for f in self.files))
+
+    def first(self, rows: int | None) -> DataFiles:
+        """The first rows alone; all for None."""
+        return self if rows is None else DataFiles(self.files, rows, self.left_out)
+
+    @property
+    def not_read(self) -> str | None:
+        """A line on what is left out, or None."""
+        names, more = self.left_out[:NAMED], len(self.left_out) - NAMED
+        if not names:
+            return None
+        rest = f" and {more} more" if more > 0 else ""
+        return f"not read, since names begin with `.` or `_`: {', '.join(map(str, names))}{rest}"
+
+    def type_of(self, column: str, exact: bool = False) -> pa.DataType:
+        """The type of a column in all files; text for CSV.
+
+        Raises DataError that names the first file without it, or of a type that does not fit. If it
+        is to be `exact`, so does a type that would change numbers of another file's.
+        """
+        found: pa.DataType = None
+        for file in self.files:
+            if column not in file.types:
+                raise DataError(f"{file.path} lacks the column `{column}`, which other files have")
+            kind = _decoded(file.types[column])
+            found = kind if found is None else _common(found, kind, exact)
+            if found is None:
+                raise DataError(
+                    f"{file.path}: its column `{column}` is {kind}, but"
+                    f" {_decoded(self.files[0].types[column])} in {self.files[0].path}: write the"
+                    " files with one type"
+                )
+        return found
+
+    def missing(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Columns of `wanted` (column -> who wants it) that no file has, each with a suggestion."""
+        present = list(dict.fromkeys(c for file in self.files for c in file.types))
+        lacking = [c for c in wanted if c not in present]
+        return {column: closest(column, present) or "" for column in lacking}
+
+    def schema(self, wanted: Mapping[str, str], exact: frozenset[str] = frozenset()) -> pa.Schema:
+        """The types of the columns of `wanted` (column -> who wants it).
+
+        Those in `exact` hold numbers that must not change, not even from float32 to float64. Raises
+        DataError that names every missing one, or a file that differs from the others.
+        """
+        missing = [
+            f"{wanted[column]} wants the column `{column}`"
+            + (f" (did you mean `{close}`?)" if close else "")
+            for column, close in self.missing(wanted).items()
+        ]
+        if missing:
+            raise DataError(f"{self} lacks columns: {'; '.join(missing)}")
+        return pa.schema([(column, self.type_of(column, column in exact)) for column in wanted])
+
+
+def open_files(paths: Sequence[Path]) -> DataFiles:
+    """The rows of files (.parquet, .csv, .csv.gz) and of all such files in folders.
+
+    Folders are searched through, as `walked` says. Raises DataError if there is nothing, if formats
+    are mixed, or for a broken file.
     """
-    if not path.exists():
-        what = "is a link to a file that is not there" if path.is_symlink() else "does not exist"
-        raise DataError(f"{path} {what}")
-    kind = stat.S_IFMT(path.stat().st_mode)
-    if kind != stat.S_IFREG:
-        what = KINDS.get(kind, "something else")
-        raise DataError(f"{path} is {what}, not a file: write its content into one")
-    return path
+    with reachable():
+        left_out: list[Path] = []
+        files = [_open(file) for path in paths for file in _files(path, left_out)]
+    if len({file.format for file in files}) > 1:
+        one, other = files[0], next(f for f in files if f.format != files[0].format)
+        raise DataError(f"{one.path} and {other.path} are of two formats: give files of one")
+    return DataFiles(files, left_out=left_out)
 
 
-def walked(
-    folder: Path, wanted: Callable[[Path], bool], seen: set[Path], left_out: list[Path]
-) -> Iterator[Path]:
-    """The wanted files of a folder and of those inside it, in the order of names.
+def _files(path: Path, left_out: list[Path]) -> list[Path]:
+    if not path.is_dir():
+        return [checked(path)]
+    seen, before = {path.resolve()}, len(left_out)
+    files = list(walked(path, lambda file: format_of(file) is not None, seen, left_out))
+    if not files:
+        hidden = [str(file) for file in left_out[before:]]
+        but = f" but {hidden[0]}: names that begin with `.` or `_` do not count" if hidden else ""
+        raise DataError(f"the folder {path} holds no .parquet, .csv or .csv.gz file{but}")
+    return files
 
-    Names that begin with `.` or `_` do not count: `left_out` gets wanted files of such a name, and
-    folders that hold some. Links are followed; what is reached by two names counts once, at the
-    first of them (`seen` has what was passed). Raises DataError.
+
+def format_of(path: Path) -> str | None:
+    """`parquet` or `csv` by the name of a file, None for other names."""
+    name = path.name.lower()
+    return next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
+
+
+def _open(path: Path) -> DataFile:
+    kind = format_of(path)
+    if kind == "parquet":
+        return _open_parquet(path)
+    if kind == "csv":
+        return _open_csv(path)
+    raise DataError(f"{path} is neither .parquet nor .csv nor .csv.gz")
+
+
+def _open_parquet(path: Path) -> DataFile:
+    fragment = PARQUET.make_fragment(str(path), LOCAL)
+    try:
+        schema = fragment.physical_schema
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise DataError(f"{path} is not a parquet file ({reason}); make it again") from None
+    return DataFile(
+        path, "parquet", _unique(path, zip(schema.names, schema.types, strict=True)), fragment
+    )
+
+
+def _open_csv(path: Path) -> DataFile:
+    fragment = CSV.make_fragment(str(path), LOCAL)
+    with _naming(path):
+        names = fragment.physical_schema.names
+    if len(names) == 1 and (others := [mark for mark in OTHER_MARKS if mark in names[0]]):
+        raise DataError(
+            f"{path} separates its cells by {others[0]!r}: write it with commas, or as parquet"
+        )
+    return DataFile(path, "csv", _unique(path, ((name, pa.string()) for name in names)), fragment)
+
+
+def _unique(path: Path, types: Iterable[tuple[str, pa.DataType]]) -> dict[str, pa.DataType]:
+    found: dict[str, pa.DataType] = {}
+    for name, kind in types:
+        if name in found:
+            raise DataError(f"{path} has two columns `{name}`")
+        found[name] = kind
+    return found
+
+
+def _decoded(kind: pa.DataType) -> pa.DataType:
+    """The type as which a column is read; pyarrow computes with this one.
+
+    Dictionaries as their values, views of text as text, small decimals as larger ones; lists alike.
     """
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "_")):
-            if any(map(wanted, path.rglob("*"))) if path.is_dir() else wanted(path):
-                left_out.append(path)
-            continue
-        if not (path.is_dir() or wanted(path)):
-            continue
-        real = (path if path.is_dir() else checked(path)).resolve()
-        if real in seen:
-            continue
-        seen.add(real)
-        if path.is_dir():
-            yield from walked(path, wanted, seen, left_out)
-        else:
-            yield path
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _decoded(kind.value_type)
+    if types.is_string_view(kind):
+        return pa.string()
+    if types.is_binary_view(kind):
+        return pa.binary()
+    if types.is_decimal32(kind) or types.is_decimal64(kind):
+        return pa.decimal128(kind.precision, kind.scale)
+    if types.is_fixed_size_list(kind):
+        return pa.list_(_decoded(kind.value_type), kind.list_size)
+    if types.is_large_list(kind):
+        return pa.large_list(_decoded(kind.value_type))
+    if types.is_list(kind):
+        return pa.list_(_decoded(kind.value_type))
+    return kind
+
+
+def _rounds(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether the type that holds both has other numbers, or another precision, than one of them.
+
+    Integers and float64 are taken as float64 anyway.
+    """
+    kinds = [kind.value_type if pa.types.is_nested(kind) else kind for kind in (one, other)]
+    if any(pa.types.is_null(kind) for kind in kinds):
+        return False
+    floats = [kind for kind in kinds if pa.types.is_floating(kind)]
+    return any(kind.bit_width < 64 or any(pa.types.is_decimal(k) for k in kinds) for kind in floats)
+
+
+def _common(one: pa.DataType, other: pa.DataType, exact: bool) -> pa.DataType | None:
+    """The type that holds the values of both; None where there is none."""
+    if one == other:
+        return one
+    if exact and _rounds(one, other):
+        return None
+    schemas = [pa.schema([("c", kind)]) for kind in (one, other)]
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive").field("c").type
+    except pa.ArrowException:
+        return None
+
+
+def locate(data: Sequence[Path], valid: Sequence[Path] = ()) -> tuple[DataFiles, DataFiles | None]:
+    """The rows to train on and those held out, or None.
+
+    One folder that holds `train` and perhaps `valid` (as .parquet, .csv, .csv.gz or folders) gives
+    both; `valid` given by name goes before, of such a folder its `valid`. Other files and folders
+    are taken as they are. Raises DataError.
+    """
+    with reachable():
+        data, valid = _splits(data, valid)
+    return _with_rows(data), _with_rows(valid) if valid else None
+
+
+def _splits(data: Sequence[Path], valid: Sequence[Path]) -> tuple[Sequence[Path], Sequence[Path]]:
+    if len(valid) == 1 and valid[0].is_dir() and (own := _split(valid[0], "valid")) is not None:
+        valid = [own]
+    if len(data) == 1 and data[0].is_dir() and (train := _split(data[0], "train")) is not None:
+        held_out = _split(data[0], "valid")
+        data, valid = [train], valid or ([] if held_out is None else [held_out])
+    if len(data) == 1 and not data[0].exists():
+        raise DataError(
+            f"{data[0]} does not exist; --data takes files, or a folder with train.parquet and"
+            " valid.parquet (for KuaiRand, `python -m examples.kuairand.prepare` makes one)"
+        )
+    return data, valid
+
+
+def _with_rows(paths: Sequence[Path]) -> DataFiles:
+    source = open_files(paths)
+    if not source.rows:
+        raise DataError(f"{source} has no rows")
+    return source
+
+
+def _split(folder: Path, name: str) -> Path | None:
+    """The file or folder of one split."""
+    found = [p for p in (folder / f"{name}{end}" for end in ("", *SUFFIXES)) if p.exists()]
+    if len(found) > 1:
+        raise DataError(f"{found[0]} and {found[1]} are both there: which is meant? Name it")
+    return found[0] if found else None

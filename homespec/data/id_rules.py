@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from homespec.data.checked import Data, share
+from homespec.data.profiled import ProfiledData, share
 from homespec.diagnostics import Finding, Severity, rule
 
 if TYPE_CHECKING:
-    from homespec.data.crowding import Crowding, Table
+    from homespec.data.collisions import Collisions, HashedTable
 
 PATTERN = 0.5
 """Ids that use fewer rows than this share of what chance would use have a pattern."""
@@ -23,12 +23,12 @@ FEW_IDS = 10_000
 SHARING_OF_FEW = 0.25
 
 
-def _patterned(found: Crowding) -> bool:
+def _patterned(found: Collisions) -> bool:
     return found.rows < PATTERN * found.expected
 
 
 @rule("HS514", "patterned-ids", Severity.WARNING)
-def patterned_ids(data: Data) -> Iterator[Finding]:
+def patterned_ids(data: ProfiledData) -> Iterator[Finding]:
     """Ids use far fewer rows of their table than as many random ids would.
 
     `buckets: n` puts a whole number into the row of its remainder, id mod n. Ids that were made by
@@ -68,7 +68,7 @@ def patterned_ids(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS515", "shared-rows", Severity.WARNING)
-def shared_rows(data: Data) -> Iterator[Finding]:
+def shared_rows(data: ProfiledData) -> Iterator[Finding]:
     """Many ids share a row of their table with another id.
 
     Ids that share a row have one embedding, so the model cannot tell them apart. Hashing n ids into
@@ -108,7 +108,7 @@ def shared_rows(data: Data) -> Iterator[Finding]:
             )
 
 
-def _more_room(table: Table) -> str:
+def _more_room(table: HashedTable) -> str:
     ids, room = table.now.ids, table.roomier()
     size = room.buckets if room else table.now.buckets
     if table.low >= 0 and table.high < size:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from homespec.data import DataError, columns
 from homespec.data.columns import Array
-from homespec.data.labels import labels as labels_of
+from homespec.data.label_values import labels as labels_of
 from homespec.schema.labels import Label, parse_label
 from homespec.schema.tensors import InputTensor, input_tensors
 

@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from homespec.data import DataError, columns
+from homespec.data.chunk_reader import ChunkReader
+from homespec.data.collisions import Collisions, HashedTable, collisions
 from homespec.data.columns import Array
-from homespec.data.crowding import Crowding, Table, crowding
 from homespec.data.distinct import Distinct, RowHashes
+from homespec.data.files import DataFiles
 from homespec.data.fits import Boundaries, Fits
-from homespec.data.labels import not_binary, raw_labels
-from homespec.data.lists import ListProfile
+from homespec.data.label_values import not_binary, raw_labels
+from homespec.data.list_profile import ListProfile
 from homespec.data.plan import Plan, check_even
-from homespec.data.reading import Reader
-from homespec.data.source import Source
 from homespec.schema.tensors import InputTensor
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class FeatureProfile:
     """Of the first field of a sequence, which says which events there are."""
 
     @property
-    def crowding(self) -> Crowding | None:
+    def collisions(self) -> Collisions | None:
         """How the ids fill their table; None for what is not hashed, or not known."""
         if self.problem or not self.tensor.buckets or self.distinct.full or not len(self.distinct):
             return None
-        return crowding(self.distinct.values, self.tensor.buckets)
+        return collisions(self.distinct.values, self.tensor.buckets)
 
     @property
     def constant(self) -> bool:
@@ -172,7 +172,7 @@ class Profile:
         features = any(feature.problem for feature in self.features.values())
         return not (features or any(task.problem for task in self.tasks.values()))
 
-    def tables(self) -> Iterator[tuple[FeatureProfile, Table]]:
+    def tables(self) -> Iterator[tuple[FeatureProfile, HashedTable]]:
         """Each table of hashed ids that are known, and the first tensor that is looked up in it.
 
         What features and sequences look up in one table counts together.
@@ -180,14 +180,14 @@ class Profile:
         tables: dict[str, list[FeatureProfile]] = {}
         for feature in self.features.values():
             unsplit = feature.lists is not None and feature.lists.separator
-            if feature.crowding and not unsplit:
+            if feature.collisions and not unsplit:
                 tables.setdefault(feature.tensor.table, []).append(feature)
         for features in tables.values():
             ids = [feature.distinct.values for feature in features]
-            yield features[0], Table.of(ids, features[0].tensor.buckets)
+            yield features[0], HashedTable.of(ids, features[0].tensor.buckets)
 
 
-def profile(spec: Spec, source: Source, train: Profile | None = None) -> Profile:
+def profile(spec: Spec, source: DataFiles, train: Profile | None = None) -> Profile:
     """Read the source once. `train` are the rows to train on, if these are held-out ones.
 
     Raises DataError for a broken file; what is wrong with columns is part of the result.
@@ -200,7 +200,7 @@ def profile(spec: Spec, source: Source, train: Profile | None = None) -> Profile
     )  # fmt: skip
     types = _types(source, plan, found)
     schema = pa.schema(list(types.items()))
-    reader, hashes = Reader(source.chunks, schema), RowHashes()
+    reader, hashes = ChunkReader(source.chunks, schema), RowHashes()
     fits = Fits(spec if train is None else None, plan)
     for low in range(0, source.rows if types else 0, SLAB_ROWS):
         table = reader.table(low, min(low + SLAB_ROWS, source.rows))
@@ -213,7 +213,7 @@ def profile(spec: Spec, source: Source, train: Profile | None = None) -> Profile
     return found
 
 
-def _types(source: Source, plan: Plan, found: Profile) -> dict[str, pa.DataType]:
+def _types(source: DataFiles, plan: Plan, found: Profile) -> dict[str, pa.DataType]:
     """The types of the columns that can be read; what needs another one has a problem."""
     types, problems = {}, dict.fromkeys(found.missing, "missing")
     for column in plan.wanted:

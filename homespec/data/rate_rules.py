@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from homespec.data.checked import Data, share
+from homespec.data.profiled import ProfiledData, share
 from homespec.diagnostics import Finding, Severity, rule
 
 FACTOR = 1.5
@@ -24,7 +24,7 @@ REPEATED = 0.01
 
 
 @rule("HS508", "rate-differs", Severity.WARNING)
-def rate_differs(data: Data) -> Iterator[Finding]:
+def rate_differs(data: ProfiledData) -> Iterator[Finding]:
     """The rate of a label is not the one that the spec expects.
 
     `rate` starts the bias of the task's tower and drives the design lint. It is reported where the
@@ -55,7 +55,7 @@ def _differ(one: float, rows: float, other: float, other_rows: float) -> bool:
 
 
 @rule("HS509", "one-class", Severity.WARNING)
-def one_class(data: Data) -> Iterator[Finding]:
+def one_class(data: ProfiledData) -> Iterator[Finding]:
     """A label is the same in all rows in which it is known.
 
     There is nothing to learn from one class, and no AUC to measure. The label is not logged, is
@@ -75,7 +75,7 @@ def one_class(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS510", "cut-sequences", Severity.WARNING)
-def cut_sequences(data: Data) -> Iterator[Finding]:
+def cut_sequences(data: ProfiledData) -> Iterator[Finding]:
     """More than a tenth of the rows have more events than the sequence keeps.
 
     The latest events are kept, the earlier ones are cut off. That may be meant, for speed; if not,
@@ -94,7 +94,7 @@ def cut_sequences(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS511", "rate-shift", Severity.WARNING)
-def rate_shift(data: Data) -> Iterator[Finding]:
+def rate_shift(data: ProfiledData) -> Iterator[Finding]:
     """The rate of a label differs between the rows to train on and those held out.
 
     Reported for a difference by more than half (factor 1.5), either way, and by more than four
@@ -119,7 +119,7 @@ def rate_shift(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS512", "unseen-ids", Severity.WARNING)
-def unseen_ids(data: Data) -> Iterator[Finding]:
+def unseen_ids(data: ProfiledData) -> Iterator[Finding]:
     """More than a tenth of the held-out ids do not occur in the rows to train on.
 
     Their embeddings are as they were at the start, so the feature says nothing there, or noise. For
@@ -141,7 +141,7 @@ def unseen_ids(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS513", "repeated-rows", Severity.WARNING)
-def repeated_rows(data: Data) -> Iterator[Finding]:
+def repeated_rows(data: ProfiledData) -> Iterator[Finding]:
     """More than a hundredth of the rows repeat another one.
 
     Rows are compared in all features (sequences by their lengths) and labels of the spec. Logs

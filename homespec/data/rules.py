@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from homespec.data.checked import Data, share
 from homespec.data.id_rules import patterned_ids, shared_rows
+from homespec.data.profiled import ProfiledData, share
 from homespec.data.rate_rules import (
     cut_sequences,
     one_class,
@@ -31,7 +31,7 @@ MOSTLY = 0.5
 """Share of missing values that is worth a word."""
 
 
-def check(data: Data) -> list[Diagnostic]:
+def check(data: ProfiledData) -> list[Diagnostic]:
     """All that there is to say about the data."""
     rules = (
         missing_column, unusable_column, label_not_binary, unknown_ids, child_without_parent,
@@ -43,7 +43,7 @@ def check(data: Data) -> list[Diagnostic]:
 
 
 @rule("HS501", "missing-column")
-def missing_column(data: Data) -> Iterator[Finding]:
+def missing_column(data: ProfiledData) -> Iterator[Finding]:
     """A column that the spec needs is not in the data.
 
     A feature reads the column of its name, or the one that `column` names; a task reads the columns
@@ -82,7 +82,7 @@ def missing_column(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS502", "unusable-column")
-def unusable_column(data: Data) -> Iterator[Finding]:
+def unusable_column(data: ProfiledData) -> Iterator[Finding]:
     """A column is not of the kind that the spec takes it for.
 
     Ids are whole numbers or text (a float of 2**53 and more is several whole numbers at once, so it
@@ -130,7 +130,7 @@ def unusable_column(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS503", "label-not-binary")
-def label_not_binary(data: Data) -> Iterator[Finding]:
+def label_not_binary(data: ProfiledData) -> Iterator[Finding]:
     """A label is neither 0 nor 1, or the number of a regression is infinite.
 
     Training refuses such a file. A count or a time becomes a label by a comparison; the number
@@ -168,7 +168,7 @@ def label_not_binary(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS504", "unknown-ids", Severity.WARNING)
-def unknown_ids(data: Data) -> Iterator[Finding]:
+def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
     """Ids lie beyond the vocabulary.
 
     `vocab: n` takes ids 0 to n - 1; all others share one row of the table with missing ids, so the
@@ -206,7 +206,7 @@ def unknown_ids(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS505", "child-without-parent", Severity.WARNING)
-def child_without_parent(data: Data) -> Iterator[Finding]:
+def child_without_parent(data: ProfiledData) -> Iterator[Finding]:
     """A label is 1 in rows in which the label that it presupposes is 0.
 
     A task with `where: click` learns from clicked rows alone, so a purchase without a click is lost
@@ -227,7 +227,7 @@ def child_without_parent(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS506", "constant-column", Severity.WARNING)
-def constant_column(data: Data) -> Iterator[Finding]:
+def constant_column(data: ProfiledData) -> Iterator[Finding]:
     """A feature has the same value in every row, or none in any.
 
     It tells the model nothing and costs an embedding. Mostly a join has failed or a default was
@@ -252,7 +252,7 @@ def constant_column(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS507", "mostly-missing", Severity.WARNING)
-def mostly_missing(data: Data) -> Iterator[Finding]:
+def mostly_missing(data: ProfiledData) -> Iterator[Finding]:
     """A feature or a label is missing in more than half of the rows.
 
     Missing values have a meaning to the model (a bucket of their own), so this may be right; often

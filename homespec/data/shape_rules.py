@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from homespec.data.checked import Data, share
+from homespec.data.profiled import ProfiledData, share
 from homespec.diagnostics import Finding, Severity, rule
 
 if TYPE_CHECKING:
     from homespec.data.fits import Boundaries
-    from homespec.data.lists import ListProfile
+    from homespec.data.list_profile import ListProfile
     from homespec.data.profile import FeatureProfile, Profile, TaskProfile
 
 LARGE = {"squared": 3.0, "absolute": 10.0, "huber": 10.0}
@@ -27,7 +27,7 @@ FAR = 10.0
 
 
 @rule("HS516", "regression-scale", Severity.WARNING)
-def regression_scale(data: Data) -> Iterator[Finding]:
+def regression_scale(data: ProfiledData) -> Iterator[Finding]:
     """The label of a regression is on another scale than the losses of the other tasks.
 
     A regression is trained on its label in units of `scale`. The squared loss of labels around
@@ -77,7 +77,7 @@ def _scale(task: TaskProfile) -> str:
 
 
 @rule("HS517", "equal-boundaries", Severity.WARNING)
-def equal_boundaries(data: Data) -> Iterator[Finding]:
+def equal_boundaries(data: ProfiledData) -> Iterator[Finding]:
     """Most of the boundaries that `quantiles` fits are equal, so few buckets are left.
 
     Quantiles cut the rows into equal shares. Where one number fills many of these shares, such as a
@@ -119,14 +119,14 @@ def _boundaries(fitted: Boundaries) -> str:
     return f"give them: `bucketize: [{', '.join(shown)}]`"
 
 
-def _lists(data: Data) -> Iterator[tuple[Profile, FeatureProfile, ListProfile]]:
+def _lists(data: ProfiledData) -> Iterator[tuple[Profile, FeatureProfile, ListProfile]]:
     for part, feature in data.features():
         if feature.lists and feature.lists.lists:
             yield part, feature, feature.lists
 
 
 @rule("HS518", "padded-sequence", Severity.WARNING)
-def padded_sequence(data: Data) -> Iterator[Finding]:
+def padded_sequence(data: ProfiledData) -> Iterator[Finding]:
     """The lists of a sequence look padded with a value that counts as an event.
 
     In homespec lists have as many elements as there are events; it pads them itself. An element
@@ -152,7 +152,7 @@ def padded_sequence(data: Data) -> Iterator[Finding]:
 
 
 @rule("HS519", "unsplit-lists", Severity.WARNING)
-def unsplit_lists(data: Data) -> Iterator[Finding]:
+def unsplit_lists(data: ProfiledData) -> Iterator[Finding]:
     """Text that should be a list is one event, since nothing in it separates events.
 
     Text is taken apart at blanks, commas and semicolons; brackets and quotes around are dropped.

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from homespec.data import DataError
-from homespec.data.held import SLAB_ROWS
+from homespec.data.chunk_reader import ChunkReader
+from homespec.data.in_memory import SLAB_ROWS
 from homespec.data.plan import Plan
-from homespec.data.reading import Reader
 from homespec.schema.fitted import asked
 from homespec.schema.tensors import input_tensors
 from homespec.train import quantiles
@@ -88,7 +88,7 @@ def _batches(spec: Spec, part: Part) -> Iterator[Columns]:
         return
     plan = Plan(tensors, {}, frozenset())
     source = part.source
-    reader = Reader(source.chunks, source.schema(plan.wanted, plan.exact))
+    reader = ChunkReader(source.chunks, source.schema(plan.wanted, plan.exact))
     for low in range(0, source.rows, SLAB_ROWS):
         table = reader.table(low, min(low + SLAB_ROWS, source.rows))
         try:

@@ -13,7 +13,7 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor
 
-from homespec.data.stream import Stream
+from homespec.data.dataset import BatchDataset
 from homespec.train import RunError, checkpoint, group
 from homespec.train.checkpoint import (
     BEST,
@@ -200,7 +200,7 @@ class Keeper(lightning.Callback):
             raise checkpoint.damaged(best, "it is of another run: its epochs went otherwise")
 
 
-def _epoch_of(training: Training) -> Stream:
+def _epoch_of(training: Training) -> BatchDataset:
     """The epoch that the run is in, as this process sees it."""
     return training.rows.training(training.at.epoch, 0, rank(), ranks())
 

@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 
 from homespec.data import DataError
 from homespec.data.batches import Batch
-from homespec.data.held import CACHE_BYTES, hold
+from homespec.data.dataset import BatchDataset
+from homespec.data.files import DataFile, DataFiles, locate
+from homespec.data.in_memory import CACHE_BYTES, load_rows
 from homespec.data.plan import Arrays, Plan
-from homespec.data.source import File, Source, locate
-from homespec.data.stream import Stream
 from homespec.schema.models import Spec
 from homespec.train import RunError
 from homespec.train.settings import Settings
@@ -35,7 +35,7 @@ Mark = list[list[Any]]
 class Part:
     """The rows of one purpose: their source, and the rows themselves if they fit into memory."""
 
-    source: Source
+    source: DataFiles
     held: Arrays | None
 
     @cached_property
@@ -48,7 +48,7 @@ class Part:
         return [_mark(file, rows[file.path]) for file in self.source.files if file.path in rows]
 
 
-def _mark(file: File, rows: int) -> list[Any]:
+def _mark(file: DataFile, rows: int) -> list[Any]:
     size = file.path.stat().st_size
     with file.path.open("rb") as content:
         tail = TAIL_BYTES
@@ -102,26 +102,26 @@ class Rows:
 
     def held(self) -> Rows:
         """These rows, read into memory if they fit. Raises DataError for what cannot be used."""
-        valid = hold(self.spec, self.valid.source, self.settings.gauc_by, CACHE_BYTES)
-        train = hold(self.spec, self.train.source, None, CACHE_BYTES)
+        valid = load_rows(self.spec, self.valid.source, self.settings.gauc_by, CACHE_BYTES)
+        train = load_rows(self.spec, self.train.source, None, CACHE_BYTES)
         return replace(
             self, train=replace(self.train, held=train), valid=replace(self.valid, held=valid)
         )
 
-    def training(self, epoch: int, start: int = 0, rank: int = 0, world: int = 1) -> Stream:
+    def training(self, epoch: int, start: int = 0, rank: int = 0, world: int = 1) -> BatchDataset:
         """A rank's parts of the batches of an epoch from batch `start` on."""
         at = self.settings
-        return Stream(
+        return BatchDataset(
             self.spec, self.train.source, at.batch_size // world, seed=at.seed, epoch=epoch,
-            start=start, shuffle=at.shuffle_rows, rank=rank, world=world, held=self.train.held,
+            start=start, shuffle=at.shuffle_rows, rank=rank, world=world, cached=self.train.held,
         )  # fmt: skip
 
-    def validation(self, rank: int = 0, world: int = 1) -> Stream:
+    def validation(self, rank: int = 0, world: int = 1) -> BatchDataset:
         """All held-out rows in order, the last batch filled up with rows without labels."""
         at = self.settings
-        return Stream(
+        return BatchDataset(
             self.spec, self.valid.source, at.batch_size // world, training=False, users=at.gauc_by,
-            rank=rank, world=world, held=self.valid.held,
+            rank=rank, world=world, cached=self.valid.held,
         )  # fmt: skip
 
     def of_batch(
@@ -157,7 +157,7 @@ class Rows:
                 )
 
 
-def _first_of(chunks: Any, file: File) -> int:
+def _first_of(chunks: Any, file: DataFile) -> int:
     return next(i for i, chunk in enumerate(chunks) if chunk.file is file)
 
 
@@ -175,7 +175,7 @@ def _difference(before: Mark, now: Mark) -> str:
 class Batches:
     """The batches of a stream from where it starts, with the length that is left."""
 
-    def __init__(self, stream: Stream, workers: int) -> None:
+    def __init__(self, stream: BatchDataset, workers: int) -> None:
         """`workers` processes convert rows; 0: a thread of this one."""
         self.stream, self.workers = stream, workers
 
@@ -185,7 +185,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches in order; nothing is read before the first is asked for."""
-        if not self.workers or self.stream.held is not None:
+        if not self.workers or self.stream.cached is not None:
             yield from self.stream
         else:
             pin = torch.cuda.is_available()

@@ -20,12 +20,12 @@ import homespec
 from homespec.catalogue import all_rules
 from homespec.cli.main import cli
 from homespec.data import profile as profiles
-from homespec.data.checked import Data
 from homespec.data.distinct import Distinct, RowHashes
+from homespec.data.files import open_files
 from homespec.data.plan import Plan
 from homespec.data.profile import Profile, profile
+from homespec.data.profiled import ProfiledData
 from homespec.data.rules import check
-from homespec.data.source import open_source
 from homespec.schema.tensors import InputTensor
 
 ROOT = Path(__file__).parents[2]
@@ -117,13 +117,15 @@ def write(path: Path, data: dict[str, Any]) -> Path:
     return path
 
 
-def measured(tmp_path: Path, train: dict[str, Any], valid: dict[str, Any] | None = None) -> Data:
+def measured(
+    tmp_path: Path, train: dict[str, Any], valid: dict[str, Any] | None = None
+) -> ProfiledData:
     loaded = homespec.loads(SPEC)
-    known = profile(loaded, open_source([write(tmp_path / "train.parquet", train)]))
+    known = profile(loaded, open_files([write(tmp_path / "train.parquet", train)]))
     held_out = None
     if valid is not None:
-        held_out = profile(loaded, open_source([write(tmp_path / "valid.parquet", valid)]), known)
-    return Data(loaded, loaded.analysis.document, known, held_out)
+        held_out = profile(loaded, open_files([write(tmp_path / "valid.parquet", valid)]), known)
+    return ProfiledData(loaded, loaded.analysis.document, known, held_out)
 
 
 @pytest.mark.parametrize("code", CASES)
@@ -205,8 +207,8 @@ def test_sequences(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [None, float("inf")])
 def test_quantiles_of_nothing(tmp_path: Path, number: float | None) -> None:
     spec = homespec.loads(SPEC.replace("[1, 2]", "{quantiles: 4}"))
-    source = open_source([write(tmp_path / "a.parquet", columns(seconds=[number] * ROWS))])
-    found = check(Data(spec, spec.analysis.document, profile(spec, source)))
+    source = open_files([write(tmp_path / "a.parquet", columns(seconds=[number] * ROWS))])
+    found = check(ProfiledData(spec, spec.analysis.document, profile(spec, source)))
     assert [(d.rule.code, d.span.start.line) for d in found] == [("HS502", 6), ("HS506", 6)]
     assert "`seconds` holds no finite number, so 4 quantiles cannot be fitted" in found[0].message
 
@@ -226,7 +228,7 @@ def test_a_product_presupposes_its_factors(tmp_path: Path) -> None:
         "tasks: {a: {}, b: {where: a}, ab: {product: [a, b]}}\n"
     )
     rows = {"f": [1, 2, 3, 4], "a": [1, 1, 0, 0], "b": [0, 1, 0, 0], "ab": [0, 1, 1, 0]}
-    known = profile(loaded, open_source([write(tmp_path / "a.parquet", rows)]))
+    known = profile(loaded, open_files([write(tmp_path / "a.parquet", rows)]))
     assert known.tasks["b"].orphans == {"a": 0}
     assert known.tasks["ab"].orphans == {"a": 1, "b": 1}
     assert (known.tasks["b"].samples, known.tasks["b"].rate) == (2, 0.5)
@@ -263,7 +265,7 @@ def test_distinct_values_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     distinct.add(np.array([2**62]))
     assert len(distinct) == 3
     assert distinct.count_new(np.array([1, 2, 2, 2**62, 2**63 - 1])) == 3
-    monkeypatch.setattr("homespec.data.distinct.MOST", 2)
+    monkeypatch.setattr("homespec.data.distinct.MAX_VALUES", 2)
     distinct.add(np.array([9]))
     assert len(distinct) == 4
     assert distinct.full

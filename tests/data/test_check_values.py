@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import homespec
-from homespec.data.checked import Data
-from homespec.data.crowding import Table, crowding
-from homespec.data.lists import Run
+from homespec.data.collisions import HashedTable, collisions
+from homespec.data.files import open_files
+from homespec.data.list_profile import Run
 from homespec.data.profile import profile
+from homespec.data.profiled import ProfiledData
 from homespec.data.rules import check
-from homespec.data.source import open_source
 from homespec.diagnostics import Diagnostic
 
 ROWS = 1000
@@ -30,7 +30,7 @@ ROW = "row: {id: {buckets: 1000}, dim: 4}"
 
 def measured(
     tmp_path: Path, features: str, tasks: str = "{y: {}}", csv: bool = False, **columns: Any
-) -> Data:
+) -> ProfiledData:
     loaded = homespec.loads(
         f"homespec: 1\nname: s\nfamily: mmoe\nfeatures:\n  {ROW}\n  {features}\ntasks: {tasks}\n"
     )
@@ -40,7 +40,7 @@ def measured(
         table.to_pandas().to_csv(path, index=False)
     else:
         pq.write_table(table, path)
-    return Data(loaded, loaded.analysis.document, profile(loaded, open_source([path])))
+    return ProfiledData(loaded, loaded.analysis.document, profile(loaded, open_files([path])))
 
 
 def found(*args: Any, **kwargs: Any) -> list[Diagnostic]:
@@ -131,19 +131,19 @@ def test_what_is_looked_up_in_one_table_counts_together(tmp_path: Path) -> None:
 )  # one by one
 def test_crowding(values: set[int], buckets: int) -> None:
     rows = [value % buckets for value in values]
-    now = crowding(np.array(sorted(values)), buckets)
+    now = collisions(np.array(sorted(values)), buckets)
     assert (now.ids, now.rows) == (len(values), len(set(rows)))
     assert now.sharing == sum(rows.count(row) > 1 for row in rows)
     assert 0 < now.expected <= min(buckets, len(values)) + 1e-9
 
 
 def test_proposals_do_what_they_say() -> None:
-    table = Table.of([np.arange(50) * 1000 + 7], 1000)
+    table = HashedTable.of([np.arange(50) * 1000 + 7], 1000)
     other = table.unpatterned()
-    assert other == crowding(table.ids, 1009)
-    assert table.roomier() == crowding(table.ids, 64_000)
-    assert Table.of([np.arange(50) << 40], 2).roomier() is None
-    assert Table.of([np.arange(5)], 4).roomier() == crowding(np.arange(5), 8)
+    assert other == collisions(table.ids, 1009)
+    assert table.roomier() == collisions(table.ids, 64_000)
+    assert HashedTable.of([np.arange(50) << 40], 2).roomier() is None
+    assert HashedTable.of([np.arange(5)], 4).roomier() == collisions(np.arange(5), 8)
 
 
 # ---------------------------------------------------------------- scales of regressions

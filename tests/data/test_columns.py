@@ -18,10 +18,10 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.data import DataError
 from homespec.data.batches import Batch, as_batch
+from homespec.data.cell_ids import text_id
 from homespec.data.columns import as_lists, events
-from homespec.data.held import hold
-from homespec.data.ids import text_id
-from homespec.data.source import open_source
+from homespec.data.files import open_files
+from homespec.data.in_memory import load_rows
 from homespec.schema.tensors import InputTensor
 
 Write = Callable[..., Path]
@@ -48,7 +48,7 @@ def parquet(tmp_path: Path) -> Write:
 
 
 def read_file(loaded: LoadedSpec, path: Path, limit: int | None = None) -> Batch:
-    held = hold(loaded, open_source([path]).first(limit))
+    held = load_rows(loaded, open_files([path]).first(limit))
     assert held is not None
     return as_batch(held)
 

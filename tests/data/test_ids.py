@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 import homespec
 from homespec.data import DataError
+from homespec.data.cell_ids import NUMBER, text_id
 from homespec.data.columns import as_lists, ids, lengths
-from homespec.data.held import hold
-from homespec.data.ids import NUMBER, text_id
+from homespec.data.files import open_files
+from homespec.data.in_memory import load_rows
 from homespec.data.profile import profile
-from homespec.data.source import open_source
 
 ROOT = Path(__file__).parents[2]
 SPEC = homespec.loads(
@@ -118,8 +118,8 @@ def test_training_and_check_data_refuse_it(tmp_path: Path, kind: pa.DataType, va
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"f": pa.array([None, value], kind), "y": [0, 1]}), path)
     with pytest.raises(DataError, match=r"a.parquet: feature `f`: the column `f` holds"):
-        hold(SPEC, open_source([path]))
-    assert "the column `f` holds" in profile(SPEC, open_source([path])).features["f"].problem
+        load_rows(SPEC, open_files([path]))
+    assert "the column `f` holds" in profile(SPEC, open_files([path])).features["f"].problem
 
 
 # ---------------------------------------------------------------- the same in CSV and in parquet
@@ -135,7 +135,7 @@ def same(folder: Path, column: pa.Array) -> list[int]:
     pyarrow.csv.write_csv(table.set_column(0, "f", decoded), folder / "a.csv")
     found = []
     for name in ("a.parquet", "a.csv"):
-        held = hold(SPEC, open_source([folder / name]))
+        held = load_rows(SPEC, open_files([folder / name]))
         assert held is not None
         found.append(held.features["f"].tolist())
     assert found[0] == found[1]

@@ -22,12 +22,12 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.cli.data_tables import tables
 from homespec.data import DataError
-from homespec.data.checked import Data
-from homespec.data.held import hold
+from homespec.data.dataset import BatchDataset
+from homespec.data.files import open_files
+from homespec.data.in_memory import load_rows
 from homespec.data.profile import profile
+from homespec.data.profiled import ProfiledData
 from homespec.data.rules import check
-from homespec.data.source import open_source
-from homespec.data.stream import Stream
 from homespec.diagnostics import Severity
 
 ROWS = 12
@@ -119,16 +119,16 @@ def refusal(loaded: LoadedSpec, path: Path) -> str:
 
     It says the same whether rows are held or streamed, and takes the same of them.
     """
-    source = open_source([path])
+    source = open_files([path])
     try:
-        held = hold(loaded, source)
+        held = load_rows(loaded, source)
     except DataError as error:
         whose = ":".join(str(error).split(":")[:2])  # the first row that is wrong is another
         with pytest.raises(DataError, match=re.escape(whose)):
-            list(Stream(loaded, source, 2, shuffle=6))
+            list(BatchDataset(loaded, source, 2, shuffle=6))
         return str(error)
-    streamed = Stream(loaded, source, 2, shuffle=6)
-    kept = Stream(loaded, source, 2, shuffle=6, held=held)
+    streamed = BatchDataset(loaded, source, 2, shuffle=6)
+    kept = BatchDataset(loaded, source, 2, shuffle=6, cached=held)
     for one, other in zip(streamed, kept, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
     return ""
@@ -140,9 +140,9 @@ def test_a_column_of_every_type(tmp_path: Path, name: str) -> None:
     others = {"y": column([0, 1]), "v": column([0, 1, 2]), "lists": column([[1, 2], None, [], [3]])}
     pq.write_table(pa.table({"f": COLUMNS[name], **others}), path)
     for text, loaded in specs().items():
-        train = profile(loaded, open_source([path]))
-        valid = profile(loaded, open_source([path]), train)
-        data = Data(loaded, loaded.analysis.document, train, valid)
+        train = profile(loaded, open_files([path]))
+        valid = profile(loaded, open_files([path]), train)
+        data = ProfiledData(loaded, loaded.analysis.document, train, valid)
         found = check(data)
         assert tables(data, color=False)
         assert not any("\n" in diagnostic.message for diagnostic in found)
@@ -164,22 +164,22 @@ def test_text_that_is_not_utf8(tmp_path: Path, nested: bool) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"f": texts, "y": [0, 1], "v": [0, 1]}), path)
     for loaded in list(specs().values())[:7]:
-        for read in (hold, profile):
+        for read in (load_rows, profile):
             with pytest.raises(
                 DataError, match=r"a.parquet: its column `f` is not UTF-8: write it"
             ):
-                read(loaded, open_source([path]))
+                read(loaded, open_files([path]))
 
 
 def test_integers_that_do_not_fit_the_floats_of_another_file(tmp_path: Path) -> None:
     for name, values in (("1", [2**60 + 1, 5]), ("2", [7.0, None])):
         pq.write_table(pa.table({"f": values, "y": [0, 1]}), tmp_path / f"{name}.parquet")
     with pytest.raises(DataError, match=r"1.parquet .*write the files with one type"):
-        hold(next(iter(specs().values())), open_source([tmp_path]))
+        load_rows(next(iter(specs().values())), open_files([tmp_path]))
 
 
 def test_unsigned_integers_that_do_not_fit_the_integers_of_another_file(tmp_path: Path) -> None:
     for name, values in (("1", pa.array([-1, 5])), ("2", pa.array([2**63, 5], pa.uint64()))):
         pq.write_table(pa.table({"f": values, "y": [0, 1]}), tmp_path / f"{name}.parquet")
     with pytest.raises(DataError, match=r"2.parquet .*write the files with one type"):
-        hold(next(iter(specs().values())), open_source([tmp_path]))
+        load_rows(next(iter(specs().values())), open_files([tmp_path]))

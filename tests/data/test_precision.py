@@ -22,12 +22,12 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.data import DataError
 from homespec.data.columns import exact_numbers
+from homespec.data.dataset import BatchDataset
+from homespec.data.files import DataFiles, open_files
 from homespec.data.fits import Boundaries
-from homespec.data.held import hold
-from homespec.data.labels import labels
+from homespec.data.in_memory import load_rows
+from homespec.data.label_values import labels
 from homespec.data.profile import profile
-from homespec.data.source import Source, open_source
-from homespec.data.stream import Stream
 from homespec.schema.fitted import Asked
 from homespec.schema.labels import parse_label
 from homespec.train.compiling import obstacle
@@ -86,15 +86,15 @@ NUMBERS: dict[str, tuple[list[float] | list[int], pa.Array, list[int]]] = {
 }
 
 
-def written(folder: Path, cells: pa.Array, kind: str) -> Source:
+def written(folder: Path, cells: pa.Array, kind: str) -> DataFiles:
     """A source of the cells, and labels."""
     zeros = pa.array([0] * len(cells))
     table = pa.table({"x": cells, "y": zeros, "z": zeros})
     if kind == "parquet":
         pq.write_table(table, folder / "a.parquet", row_group_size=2)
-        return open_source([folder / "a.parquet"])
+        return open_files([folder / "a.parquet"])
     pyarrow.csv.write_csv(table, folder / "a.csv")
-    return open_source([folder / "a.csv"])
+    return open_files([folder / "a.csv"])
 
 
 def made(loaded: LoadedSpec, **options: Any) -> tuple[nn.Module, ModuleType]:
@@ -117,15 +117,15 @@ def test_a_cell_has_one_bucket(tmp_path: Path, name: str, kind: str) -> None:
     """In memory and streamed, for training and evaluation, in all files that are generated."""
     boundaries, cells, wanted = NUMBERS[name]
     loaded, source = spec(boundaries), written(tmp_path, cells, kind)
-    held = hold(loaded, source)
+    held = load_rows(loaded, source)
     assert held is not None
     given_ = torch.from_numpy(held.features["x"])
     exact = torch.float32 if (name, kind) == ("float32", "parquet") else torch.float64
     assert given_.dtype == exact
     for memory in (None, held):
         for training in (True, False):
-            options = {"held": memory, "training": training, "shuffle": 0}
-            batches = [b.features["x"] for b in Stream(loaded, source, 1, **options)]
+            options = {"cached": memory, "training": training, "shuffle": 0}
+            batches = [b.features["x"] for b in BatchDataset(loaded, source, 1, **options)]
             assert torch.equal(torch.cat(batches).nan_to_num(7.5), given_.nan_to_num(7.5))
             assert {batch.dtype for batch in batches} == {exact}
     for options in FILES.values():
@@ -219,7 +219,7 @@ def test_fields_of_events_keep_their_precision(tmp_path: Path, text: bool) -> No
         )
     columns = {"past_v": videos, "past_x": times, "v": [1] * 3, "x": [16777216.0, 16777217.0, None]}
     pq.write_table(pa.table(columns | {"y": [0] * 3, "z": [0] * 3}), tmp_path / "a.parquet")
-    held = hold(EVENTS, open_source([tmp_path / "a.parquet"]))
+    held = load_rows(EVENTS, open_files([tmp_path / "a.parquet"]))
     assert held is not None
     code = homespec.build_module(EVENTS)
     boundaries = torch.tensor([16777217.0], dtype=torch.float64)
@@ -242,7 +242,7 @@ def test_quantiles_of_decimal_numbers_do_not_depend_on_the_type(tmp_path: Path, 
         "csv": lambda: pa.array(texts),
     }[kind]()
     loaded = spec("{quantiles: 8}")
-    held = hold(loaded, written(tmp_path, cells, "csv" if kind == "csv" else "parquet"))
+    held = load_rows(loaded, written(tmp_path, cells, "csv" if kind == "csv" else "parquet"))
     assert held is not None
     boundaries = fit([held.features], loaded).values
     exact = np.sort(texts.astype(np.float64))[np.arange(1, 8) * 6000 // 8].tolist()
@@ -259,7 +259,7 @@ def test_quantiles_of_milliseconds_are_those_of_the_column(tmp_path: Path) -> No
     """In float32 all 6,000 would be one number."""
     times = np.random.default_rng(0).permutation(np.arange(6000) + 1_650_000_000_123)
     loaded, source = spec("{quantiles: 8}"), written(tmp_path, pa.array(times), "parquet")
-    held = hold(loaded, source)
+    held = load_rows(loaded, source)
     assert held is not None
     boundaries = fit([held.features], loaded).values
     assert boundaries == {"x": (np.sort(times)[np.arange(1, 8) * 750]).astype(float).tolist()}
@@ -286,15 +286,15 @@ def test_check_data_counts_and_proposes_the_same_buckets(kind: type) -> None:
 def test_points_in_time_are_refused_with_the_remedy(tmp_path: Path) -> None:
     loaded, cells = spec([0]), pa.array([0, None], pa.timestamp("us"))
     with pytest.raises(DataError, match=r"`x` is timestamp\[us\], not numbers: write it as whole"):
-        hold(loaded, written(tmp_path, cells, "parquet"))
+        load_rows(loaded, written(tmp_path, cells, "parquet"))
     with pytest.raises(DataError, match=r"`x` holds the text '1970-01-01 00:00:00.*, not numbers"):
-        hold(loaded, written(tmp_path, cells, "csv"))
+        load_rows(loaded, written(tmp_path, cells, "csv"))
 
 
 def test_float16_is_refused(tmp_path: Path) -> None:
     loaded, cells = spec([0.35]), pa.array(np.zeros(2, np.float16))
     with pytest.raises(DataError, match="`x` is halffloat, which has too few digits"):
-        hold(loaded, written(tmp_path, cells, "parquet"))
+        load_rows(loaded, written(tmp_path, cells, "parquet"))
     for options in FILES.values():
         model = homespec.build(loaded, **options)
         for dtype in (torch.float16, torch.bfloat16):
@@ -323,7 +323,7 @@ def test_files_that_differ_do_not_change_each_others_numbers(
     """float32 read as float64 would fall below a boundary such as 0.35."""
     for name, cells in (("a.parquet", one), ("b.parquet", other)):
         pq.write_table(pa.table({"x": cells}), tmp_path / name)
-    source = open_source([tmp_path])
+    source = open_files([tmp_path])
     if serves:
         source.schema({"x": "feature `x`"}, frozenset("x"))
     else:
@@ -414,7 +414,7 @@ def test_a_label_is_the_same_in_memory_and_in_csv(tmp_path: Path, kind: str) -> 
     written = rows.set_column(1, "price", rows["price"].cast(pa.string()))
     pa.csv.write_csv(written, tmp_path / "a.csv")
     for name in ("a.parquet", "a.csv"):
-        held = hold(loaded, open_source([tmp_path / name]))
+        held = load_rows(loaded, open_files([tmp_path / name]))
         assert held is not None
         assert {n: e.tolist() for n, e in held.labels.items()} == {"y": [1, 1, 0], "z": [0, 1, 1]}
 
@@ -431,10 +431,10 @@ def test_ids_of_float32_are_not_widened_by_another_file(tmp_path: Path, wide: pa
         pq.write_table(pa.table({"x": cells, "y": [0, 1], "z": [0, 1]}), tmp_path / name)
     message = r"b\.parquet: its column `x` is float, but .* in .*: write the files with one type"
     with pytest.raises(DataError, match=message):
-        hold(loaded, open_source([tmp_path]))
+        load_rows(loaded, open_files([tmp_path]))
     with pytest.raises(DataError, match="write ids as int64 or text"):
-        hold(loaded, open_source([tmp_path / "b.parquet"]))
-    found = profile(loaded, open_source([tmp_path]))
+        load_rows(loaded, open_files([tmp_path / "b.parquet"]))
+    found = profile(loaded, open_files([tmp_path]))
     assert "write the files with one type" in found.features["x"].problem
 
 
@@ -448,4 +448,4 @@ def test_files_whose_labels_differ_in_precision_are_refused(tmp_path: Path) -> N
         "tasks: {y: {label: score >= 0.35}, z: {}}\n"
     )
     with pytest.raises(DataError, match=r"b\.parquet: its column `score` is double, but float in"):
-        hold(loaded, open_source([tmp_path]))
+        load_rows(loaded, open_files([tmp_path]))

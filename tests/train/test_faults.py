@@ -149,7 +149,7 @@ def test_unknown_monitor(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told before the rows are read, which may take a while."""
-    monkeypatch.setattr(rows, "hold", lambda *_: pytest.fail("rows were read"))
+    monkeypatch.setattr(rows, "load_rows", lambda *_: pytest.fail("rows were read"))
     for name in ("speed", "mae", "auc/nothing"):
         with pytest.raises(RunError, match=f"--monitor {name} is no metric of this spec: give one"):
             go(small, data, tmp_path, monitor=name)

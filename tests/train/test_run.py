@@ -23,8 +23,8 @@ from homespec.cli import train as cli_train
 from homespec.cli.main import cli, main
 from homespec.data import DataError
 from homespec.data.batches import as_batch
-from homespec.data.held import hold
-from homespec.data.source import open_source
+from homespec.data.files import open_files
+from homespec.data.in_memory import load_rows
 from homespec.train import compiling, metrics, optimizers, result, run, table, trainer, weighting
 from homespec.train.compiling import decide, obstacle
 from homespec.train.result import Result
@@ -85,7 +85,7 @@ def test_weights_by_logical_names_give_the_trained_model(
     code, model = homespec.build_module(small), homespec.build(small)
     assert state.keys() == code.logical_state(model).keys()
     code.load_logical_state(model, state)
-    held = hold(small, open_source([data / "valid.parquet"]))
+    held = load_rows(small, open_files([data / "valid.parquet"]))
     assert held is not None
     valid = as_batch(held)
     with torch.no_grad():
@@ -122,7 +122,7 @@ def test_evaluation_is_exact_whatever_the_precision_of_training(
     result = train(small, data, tmp_path, settings)
     code, model = homespec.build_module(small), homespec.build(small).eval()
     code.load_logical_state(model, safetensors.torch.load_file(tmp_path / "model.safetensors"))
-    held = hold(small, open_source([data / "valid.parquet"]).first(1000), users="user_id")
+    held = load_rows(small, open_files([data / "valid.parquet"]).first(1000), users="user_id")
     assert held is not None
     valid = as_batch(held)
     with torch.no_grad():

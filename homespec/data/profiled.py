@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Data:
+class ProfiledData:
     """A spec and what its files hold."""
 
     spec: Spec

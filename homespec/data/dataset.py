@@ -12,12 +12,12 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from homespec.data import DataError
 from homespec.data.batches import Batch, as_batch, split
+from homespec.data.chunk_reader import ChunkReader
 from homespec.data.columns import Array
-from homespec.data.order import Order, Window
+from homespec.data.files import DataFiles
 from homespec.data.plan import Arrays, Plan, padded
 from homespec.data.prefetch import prefetched
-from homespec.data.reading import Reader
-from homespec.data.source import Source
+from homespec.data.sampler import Window, WindowSampler
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec
@@ -27,22 +27,22 @@ SLAB_ROWS = 16_384
 """Rows that are converted at a time."""
 
 
-class Stream(IterableDataset[Batch]):
+class BatchDataset(IterableDataset[Batch]):
     """Batches of one size, in an order that depends on seed and epoch alone.
 
     In training every batch is full, each rank gets as many, and `left_out` rows are left out. In
     evaluation every row occurs once over all ranks, in order; each rank gets as many batches, the
     last of which are filled up with rows of missing values that have no labels.
 
-    Batch k of a rank is the same whatever `start`, `held` and the number of workers are. A worker w
-    of W yields the batches start + w, start + w + W, …, so a DataLoader restores their order; each
-    reads all windows and converts only its own rows.
+    Batch k of a rank is the same whatever `start`, `cached` and the number of workers are. A worker
+    w of W yields the batches start + w, start + w + W, …, so a DataLoader restores their order;
+    each reads all windows and converts only its own rows.
     """
 
     def __init__(
         self,
         spec: Spec,
-        source: Source,
+        source: DataFiles,
         batch_size: int,
         *,
         seed: int = 0,
@@ -53,12 +53,12 @@ class Stream(IterableDataset[Batch]):
         start: int = 0,
         training: bool = True,
         users: str | None = None,
-        held: Arrays | None = None,
+        cached: Arrays | None = None,
     ) -> None:
         """Stream the rows of `source` that `spec` needs; `users` names the column of users.
 
         `shuffle` is the buffer in rows, 0 for the order of the files; `start` skips so many
-        batches of this rank. `held` are the rows in memory (`homespec.data.held`). Raises
+        batches of this rank. `cached` are the rows in memory (`homespec.data.in_memory`). Raises
         DataError if a column is missing; iterating raises it if a column cannot serve, or a file
         is broken.
         """
@@ -66,9 +66,9 @@ class Stream(IterableDataset[Batch]):
         self.plan = Plan.of(spec, users)
         self.source = source
         self.schema = source.schema(self.plan.wanted, self.plan.exact)
-        self.batch_size, self.start, self.held = batch_size, start, held
+        self.batch_size, self.start, self.cached = batch_size, start, cached
         sizes = tuple(chunk.rows for chunk in source.chunks)
-        self.order = Order(sizes, batch_size, seed, epoch, shuffle, rank, world, training)
+        self.order = WindowSampler(sizes, batch_size, seed, epoch, shuffle, rank, world, training)
 
     def __len__(self) -> int:
         """The batches of this rank in the whole epoch, also where `start` skips some."""
@@ -93,7 +93,7 @@ class Stream(IterableDataset[Batch]):
 
     def _slabs(self, numbers: range, threads: bool) -> Iterator[Batch]:
         """The batches of these numbers, several in one piece."""
-        fetch = self._from_files(threads) if self.held is None else self._from_memory
+        fetch = self._from_files(threads) if self.cached is None else self._from_memory
         at_once = max(1, SLAB_ROWS // self.batch_size)
         for window in self.order.windows(self.start):
             mine = _between(numbers, window.first, window.end)
@@ -117,7 +117,7 @@ class Stream(IterableDataset[Batch]):
     def _from_files(self, threads: bool) -> Callable[[Window], Callable[[Array], Arrays]]:
         """A function that reads a window, and gives one that converts rows of it."""
         chunks = [self.source.chunks[number] for number in self.order.chunks]
-        reader = Reader(chunks, self.schema, threads)
+        reader = ChunkReader(chunks, self.schema, threads)
 
         def fetch(window: Window) -> Callable[[Array], Arrays]:
             table = reader.table(window.low, window.high).combine_chunks()
@@ -126,15 +126,15 @@ class Stream(IterableDataset[Batch]):
         return fetch
 
     def _from_memory(self, window: Window) -> Callable[[Array], Arrays]:
-        held = self.held
-        assert held is not None
+        cached = self.cached
+        assert cached is not None
 
         def rows(picks: Array) -> Arrays:
             at = self.order.rows_at(picks)
             return Arrays(
-                {name: column[at] for name, column in held.features.items()},
-                {task: column[at] for task, column in held.labels.items()},
-                None if held.users is None else held.users[at],
+                {name: column[at] for name, column in cached.features.items()},
+                {task: column[at] for task, column in cached.labels.items()},
+                None if cached.users is None else cached.users[at],
             )
 
         return rows

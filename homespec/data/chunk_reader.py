@@ -8,10 +8,10 @@ from itertools import accumulate
 
 import pyarrow as pa
 
-from homespec.data.source import Chunk
+from homespec.data.files import Chunk
 
 
-class Reader:
+class ChunkReader:
     """Reads stretches of a sequence of chunks; cheap where they ascend, right anyhow."""
 
     def __init__(self, chunks: Sequence[Chunk], schema: pa.Schema, threads: bool = True) -> None:

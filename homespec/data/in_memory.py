@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from homespec.data import DataError
+from homespec.data.chunk_reader import ChunkReader
+from homespec.data.files import DataFiles
 from homespec.data.plan import Arrays, Plan
-from homespec.data.reading import Reader
-from homespec.data.source import Source
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec
@@ -19,29 +19,29 @@ CACHE_BYTES = 4 * 2**30
 SLAB_ROWS = 65_536
 
 
-def hold(
-    spec: Spec, source: Source, users: str | None = None, limit: float = CACHE_BYTES
+def load_rows(
+    spec: Spec, source: DataFiles, users: str | None = None, limit: float = CACHE_BYTES
 ) -> Arrays | None:
     """The rows in the order of the files, or None if they take more than `limit` bytes.
 
-    Raises DataError as `Stream` does.
+    Raises DataError as `BatchDataset` does.
     """
     plan = Plan.of(spec, users)
     schema = source.schema(plan.wanted, plan.exact)
     if source.rows * plan.bytes_per_row > limit:
         return None
-    reader = Reader(source.chunks, schema)
-    held: Arrays | None = None
+    reader = ChunkReader(source.chunks, schema)
+    arrays: Arrays | None = None
     for low in range(0, source.rows, SLAB_ROWS):
         table = reader.table(low, min(low + SLAB_ROWS, source.rows))
         try:
             part = plan.convert(table)
         except DataError as error:
             raise DataError(f"{source}: {error}") from None
-        held = held or _room(part, source.rows)
-        for whole, some in zip(_flat(held), _flat(part), strict=True):
+        arrays = arrays or _room(part, source.rows)
+        for whole, some in zip(_flat(arrays), _flat(part), strict=True):
             whole[low : low + len(some)] = some
-    return held or plan.convert(schema.empty_table())
+    return arrays or plan.convert(schema.empty_table())
 
 
 def _room(like: Arrays, rows: int) -> Arrays:

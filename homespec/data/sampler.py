@@ -36,7 +36,7 @@ class Window(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Order:
+class WindowSampler:
     """The batches of one rank in one epoch."""
 
     chunk_rows: tuple[int, ...]

@@ -19,13 +19,13 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.data import DataError
 from homespec.data.batches import Batch
-from homespec.data.held import hold
-from homespec.data.ids import text_id
-from homespec.data.order import Order
+from homespec.data.cell_ids import text_id
+from homespec.data.dataset import BatchDataset
+from homespec.data.files import DataFiles, open_files
+from homespec.data.in_memory import load_rows
 from homespec.data.plan import Plan
 from homespec.data.prefetch import prefetched
-from homespec.data.source import Source, open_source
-from homespec.data.stream import Stream
+from homespec.data.sampler import WindowSampler
 from homespec.schema.tensors import InputTensor
 
 SPEC = """\
@@ -58,14 +58,14 @@ def table(low: int, high: int) -> pa.Table:
     )
 
 
-def written(folder: Path, *sizes: int, group: int = 1000) -> Source:
+def written(folder: Path, *sizes: int, group: int = 1000) -> DataFiles:
     """A source of files of so many rows; `row` numbers them through."""
     low = 0
     for number, size in enumerate(sizes):
         folder.mkdir(exist_ok=True)
         pq.write_table(table(low, low + size), folder / f"{number}.parquet", row_group_size=group)
         low += size
-    return open_source([folder])
+    return open_files([folder])
 
 
 def order(batches: Any) -> list[list[int]]:
@@ -88,7 +88,8 @@ def test_training_has_no_loss_and_no_repetition(
 ) -> None:
     source = written(tmp_path / "d", *sizes, group=group)
     streams = [
-        Stream(loaded, source, 8, shuffle=shuffle, rank=rank, world=world) for rank in range(world)
+        BatchDataset(loaded, source, 8, shuffle=shuffle, rank=rank, world=world)
+        for rank in range(world)
     ]
     found = [order(stream) for stream in streams]
     assert [len(batches) for batches in found] == [100 // (8 * world)] * world
@@ -108,7 +109,9 @@ def test_evaluation_has_every_row_once_in_order(
     source = written(tmp_path / "d", *sizes, group=group)
     rows: list[int] = []
     for rank in range(world):
-        stream = Stream(loaded, source, 8, rank=rank, world=world, training=False, users="user")
+        stream = BatchDataset(
+            loaded, source, 8, rank=rank, world=world, training=False, users="user"
+        )
         batches = list(stream)
         assert len(batches) == len(stream) == -(-100 // (8 * world))
         for batch in batches:
@@ -126,7 +129,7 @@ def test_evaluation_has_every_row_once_in_order(
 
 def test_rows_stay_together(loaded: LoadedSpec, tmp_path: Path) -> None:
     source = written(tmp_path / "d", 60, 40, group=9)
-    for batch in Stream(loaded, source, 8, shuffle=30, users="user"):
+    for batch in BatchDataset(loaded, source, 8, shuffle=30, users="user"):
         row = batch.features["row"]
         assert row.dtype == torch.int64
         assert batch.features["halved"].equal(row.float() / 2)
@@ -135,19 +138,19 @@ def test_rows_stay_together(loaded: LoadedSpec, tmp_path: Path) -> None:
         assert batch.labels["late"].equal(torch.ones(8))
         assert batch.users is not None
         assert batch.users.tolist() == [text_id(f"u{r % 7}") for r in row.tolist()]
-    assert next(iter(Stream(loaded, source, 8))).users is None
+    assert next(iter(BatchDataset(loaded, source, 8))).users is None
 
 
 def test_seed_and_epoch_make_the_order(loaded: LoadedSpec, tmp_path: Path) -> None:
     source = written(tmp_path / "d", 50, 50, group=10)
     for shuffle in (30, 1000):
         orders = {
-            (seed, epoch): flat(order(Stream(loaded, source, 8, seed=seed, epoch=epoch,
+            (seed, epoch): flat(order(BatchDataset(loaded, source, 8, seed=seed, epoch=epoch,
                                              shuffle=shuffle)))
             for seed in range(3) for epoch in range(3)
         }  # fmt: skip
         assert len({tuple(rows) for rows in orders.values()}) == 9
-        again = Stream(loaded, source, 8, seed=1, epoch=2, shuffle=shuffle)
+        again = BatchDataset(loaded, source, 8, seed=1, epoch=2, shuffle=shuffle)
         assert flat(order(again)) == orders[1, 2] == flat(order(again))
         left_out = [next(iter(set(range(100)) - set(rows))) for rows in orders.values()]
         assert len(set(left_out)) > 3
@@ -156,8 +159,8 @@ def test_seed_and_epoch_make_the_order(loaded: LoadedSpec, tmp_path: Path) -> No
 def test_shuffling_mixes_within_the_buffer_and_chunks_over_all() -> None:
     sizes = (100,) * 50
     rows = [
-        int(r) for w in Order(sizes, 10, shuffle=1000).windows()
-        for r in Order(sizes, 10, shuffle=1000).rows_at(w.picks)
+        int(r) for w in WindowSampler(sizes, 10, shuffle=1000).windows()
+        for r in WindowSampler(sizes, 10, shuffle=1000).rows_at(w.picks)
     ]  # fmt: skip
     assert sorted(rows) == list(range(5000))
     chunks = [len({row // 100 for row in rows[low : low + 10]}) for low in range(0, 5000, 10)]
@@ -168,7 +171,7 @@ def test_shuffling_mixes_within_the_buffer_and_chunks_over_all() -> None:
 def test_a_window_of_everything_is_dealt_to_all_ranks() -> None:
     firsts = []
     for rank in range(2):
-        (window,) = Order((1000,), 10, shuffle=1000, rank=rank, world=2).windows()
+        (window,) = WindowSampler((1000,), 10, shuffle=1000, rank=rank, world=2).windows()
         firsts.append(window.picks.mean())
     assert firsts == pytest.approx([500, 500], abs=60)  # neither has one half of the file
 
@@ -184,9 +187,9 @@ def test_start_and_workers_and_memory_give_the_same_batches(
 ) -> None:
     source = written(tmp_path / "d", 60, 40, group=9)
     options: dict[str, Any] = {"shuffle": 30, "seed": 3, "users": "user"}
-    full = list(Stream(loaded, source, 8, **options))
-    memory = hold(loaded, source, "user") if held else None
-    stream = Stream(loaded, source, 8, start=start, held=memory, **options)
+    full = list(BatchDataset(loaded, source, 8, **options))
+    memory = load_rows(loaded, source, "user") if held else None
+    stream = BatchDataset(loaded, source, 8, start=start, cached=memory, **options)
     loader: Any = DataLoader(stream, batch_size=None, num_workers=workers) if workers else stream
     found = list(loader)
     assert len(found) == 12 - start
@@ -220,7 +223,7 @@ def test_skipped_rows_are_not_converted_and_skipped_windows_not_read(
         type(source.chunks[0]), "batches",
         lambda self, *args: (read.append(self.group), batches(self, *args))[1],
     )  # fmt: skip
-    assert len(list(Stream(loaded, source, 10, shuffle=200, start=85))) == 15
+    assert len(list(BatchDataset(loaded, source, 10, shuffle=200, start=85))) == 15
     assert sum(converted) == 150
     assert len(read) == 2  # the last of five windows
 
@@ -234,8 +237,8 @@ def test_csv_and_parquet_give_the_same_batches(loaded: LoadedSpec, tmp_path: Pat
     (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
     source = written(tmp_path / "d", 100, group=1000)
     options: dict[str, Any] = {"shuffle": 30, "users": "user"}
-    from_csv = list(Stream(loaded, open_source([tmp_path / "a.csv"]), 8, **options))
-    from_parquet = list(Stream(loaded, source, 8, **options))
+    from_csv = list(BatchDataset(loaded, open_files([tmp_path / "a.csv"]), 8, **options))
+    from_parquet = list(BatchDataset(loaded, source, 8, **options))
     assert len(from_csv) == 12
     assert all(same(a, b) for a, b in zip(from_csv, from_parquet, strict=True))
 
@@ -244,8 +247,8 @@ def test_hold_says_no_above_its_limit(loaded: LoadedSpec, tmp_path: Path) -> Non
     source = written(tmp_path / "d", 100)
     size = Plan.of(loaded, "user").bytes_per_row
     assert size == 8 + 8 + 8 + 4 * 2 + 8
-    assert hold(loaded, source, "user", limit=100 * size - 1) is None
-    held = hold(loaded, source, "user", limit=100 * size)
+    assert load_rows(loaded, source, "user", limit=100 * size - 1) is None
+    held = load_rows(loaded, source, "user", limit=100 * size)
     assert held is not None
     arrays = [*held.features.values(), *held.labels.values(), held.users]
     assert sum(a.nbytes for a in arrays if a is not None) == 100 * size
@@ -254,17 +257,17 @@ def test_hold_says_no_above_its_limit(loaded: LoadedSpec, tmp_path: Path) -> Non
 @pytest.mark.parametrize("held", [False, True])
 def test_too_few_rows_are_no_batch(loaded: LoadedSpec, tmp_path: Path, held: bool) -> None:
     source = written(tmp_path / "d", 7)
-    memory = hold(loaded, source) if held else None
-    stream = Stream(loaded, source, 8, held=memory)
+    memory = load_rows(loaded, source) if held else None
+    stream = BatchDataset(loaded, source, 8, cached=memory)
     assert (len(stream), list(stream), stream.left_out) == (0, [], 7)
-    assert len(list(Stream(loaded, source, 8, held=memory, training=False))) == 1
+    assert len(list(BatchDataset(loaded, source, 8, cached=memory, training=False))) == 1
 
 
 def test_no_rows(loaded: LoadedSpec, tmp_path: Path) -> None:
     source = written(tmp_path / "d", 0)
     for training in (True, False):
-        assert list(Stream(loaded, source, 8, training=training)) == []
-    held = hold(loaded, source)
+        assert list(BatchDataset(loaded, source, 8, training=training)) == []
+    held = load_rows(loaded, source)
     assert held is not None
     assert held.features["vec"].shape == (0, 2)
 
@@ -290,13 +293,13 @@ def test_sequences_of_a_plan(loaded: LoadedSpec, tmp_path: Path) -> None:
 def test_errors_name_the_data(loaded: LoadedSpec, tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(table(0, 20).set_column(3, "odd", [[2] * 20]), path)
-    source = open_source([path])
+    source = open_files([path])
     with pytest.raises(DataError, match=r"a\.parquet: task `odd`: its label `odd` holds 2"):
-        list(Stream(loaded, source, 8))
+        list(BatchDataset(loaded, source, 8))
     with pytest.raises(DataError, match=r"a\.parquet: task `odd`: its label `odd` holds 2"):
-        hold(loaded, source)
+        load_rows(loaded, source)
     with pytest.raises(DataError, match=r"a\.parquet lacks columns: .*`use`.*`user`"):
-        Stream(loaded, source, 8, users="use")
+        BatchDataset(loaded, source, 8, users="use")
 
 
 def test_a_broken_file_ends_the_stream_with_one_error(loaded: LoadedSpec, tmp_path: Path) -> None:
@@ -306,7 +309,7 @@ def test_a_broken_file_ends_the_stream_with_one_error(loaded: LoadedSpec, tmp_pa
     content[4:5000] = b"\xff" * 4996
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"1\.parquet is broken") as caught:
-        list(Stream(loaded, source, 100, shuffle=500))
+        list(BatchDataset(loaded, source, 100, shuffle=500))
     assert "\n" not in str(caught.value)
 
 
@@ -337,8 +340,8 @@ import resource, sys
 from pathlib import Path
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq, torch
 import homespec
-from homespec.data.source import open_source
-from homespec.data.stream import Stream
+from homespec.data.files import open_files
+from homespec.data.dataset import BatchDataset
 
 folder, rows = Path(sys.argv[1]), 1_500_000
 features = ", ".join(f"f{i}: {{id: {{buckets: 9}}, dim: 4}}" for i in range(20))
@@ -356,7 +359,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 before, most = resident(), 0
-for number, batch in enumerate(Stream(spec, open_source([folder]), 5000, shuffle=50_000)):
+for number, batch in enumerate(BatchDataset(spec, open_files([folder]), 5000, shuffle=50_000)):
     most = max(most, resident())
 assert number == 299
 print(rows * 21 * 8 >> 20, (most - before) >> 20)

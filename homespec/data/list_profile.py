@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from homespec.data.cell_ids import MISSING
 from homespec.data.columns import Array, Column, is_text
-from homespec.data.ids import MISSING
 
 PADDED = 0.1
 """Share of lists that end, or begin, in one repeated value, beyond which it looks like padding."""
@@ -24,8 +24,8 @@ UNSPLIT = 0.1
 _ALWAYS = "|^#~&\x01\x02\x1e\x1f，、；"
 _OFTEN = {":": ".+", "/": ".+", "-": "[0-9]+", "_": "[0-9]+", "+": "[0-9]+", ".": "[0-9]+"}
 """What also stands inside of single ids: times, paths, dates. It separates if its number varies or
-is `MANY`, and what it separates is all of this form."""
-MANY = 4
+is `MIN_SEPARATORS`, and what it separates is all of this form."""
+MIN_SEPARATORS = 4
 SEPARATORS = {mark: (re.escape(mark), False) for mark in _ALWAYS} | {
     mark: (f"^{part}(?:{re.escape(mark)}{part})+$", True) for mark, part in _OFTEN.items()
 }
@@ -154,6 +154,8 @@ class ListProfile:
             mark
             for mark, about in self.separators.items()
             if about.lists > UNSPLIT * self.lists
-            and (about.most > about.least or about.least >= MANY or not SEPARATORS[mark][1])
+            and (
+                about.most > about.least or about.least >= MIN_SEPARATORS or not SEPARATORS[mark][1]
+            )
         ]
         return max(marks, key=lambda mark: self.separators[mark].lists, default="")

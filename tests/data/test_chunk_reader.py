@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import homespec
-from homespec.data import order, source, stream
+from homespec.data import dataset, sampler
+from homespec.data import files as data_files
 from homespec.data.batches import Batch
-from homespec.data.held import hold
-from homespec.data.reading import Reader
-from homespec.data.source import SCAN_ROWS, Source, open_source
-from homespec.data.stream import Stream
+from homespec.data.chunk_reader import ChunkReader
+from homespec.data.dataset import BatchDataset
+from homespec.data.files import SCAN_ROWS, DataFiles, open_files
+from homespec.data.in_memory import load_rows
 
 SPEC = homespec.loads("""\
 homespec: 1
@@ -65,7 +66,7 @@ class Files(NamedTuple):
     def rows(self) -> int:
         return sum(self.sizes)
 
-    def write(self, folder: Path) -> Source:
+    def write(self, folder: Path) -> DataFiles:
         low = 0
         for number, size in enumerate(self.sizes):
             rows, path = table(low, low + size), folder / f"{number}{self.suffix}"
@@ -74,7 +75,7 @@ class Files(NamedTuple):
             else:
                 path.write_bytes(as_csv(rows, packed=self.suffix.endswith(".gz")))
             low += size
-        return open_source([folder])
+        return open_files([folder])
 
 
 def as_csv(rows: pa.Table, packed: bool) -> bytes:
@@ -147,10 +148,10 @@ def test_any_stretch_holds_its_rows(
 ) -> None:  # fmt: skip
     files, wanted = case
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "SCAN_ROWS", scan)
+        patch.setattr(data_files, "SCAN_ROWS", scan)
         rows = files.write(next(folders)).first(limit)
         assert rows.rows == min(files.rows, limit or files.rows)
-        reader = Reader(rows.chunks, rows.schema(COLUMNS), threads=False)
+        reader = ChunkReader(rows.chunks, rows.schema(COLUMNS), threads=False)
         for low, high in wanted:
             check_table(
                 reader.table(min(low, rows.rows), min(high, rows.rows)),
@@ -190,25 +191,25 @@ def test_any_stream_has_each_row_once(
     files: Files, run: Run, scan: int, folders: Iterator[Path], training: bool
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "SCAN_ROWS", scan)
-        patch.setattr(order, "IN_ORDER", 50)
+        patch.setattr(data_files, "SCAN_ROWS", scan)
+        patch.setattr(sampler, "IN_ORDER", 50)
         check_streams(files.write(next(folders)).first(run.limit), run, training, patch)
 
 
 def check_streams(
-    rows: Source, run: Run, training: bool, patch: pytest.MonkeyPatch | None = None
+    rows: DataFiles, run: Run, training: bool, patch: pytest.MonkeyPatch | None = None
 ) -> None:
     """Each row once over all ranks; resumed, by workers and from memory the same batches."""
-    held = hold(SPEC, rows)
+    held = load_rows(SPEC, rows)
     assert held is not None
     options: dict[str, Any] = {"shuffle": run.shuffle, "epoch": run.epoch, "training": training}
     seen: list[int] = []
     for rank in range(run.world):
         options |= {"rank": rank, "world": run.world}
-        whole = rows_of(Stream(SPEC, rows, run.batch_size, **options))
+        whole = rows_of(BatchDataset(SPEC, rows, run.batch_size, **options))
         seen += flat(whole)
-        assert whole == rows_of(Stream(SPEC, rows, run.batch_size, held=held, **options))
-        rest = Stream(SPEC, rows, run.batch_size, start=run.start, **options)
+        assert whole == rows_of(BatchDataset(SPEC, rows, run.batch_size, cached=held, **options))
+        rest = BatchDataset(SPEC, rows, run.batch_size, start=run.start, **options)
         assert whole[run.start :] == rows_of(rest)
         if run.workers and patch is not None:
             assert whole[run.start :] == by_workers(rest, run.workers, patch)
@@ -220,13 +221,13 @@ def check_streams(
         assert seen == list(range(rows.rows))
 
 
-def by_workers(rest: Stream, workers: int, patch: pytest.MonkeyPatch) -> list[list[int]]:
+def by_workers(rest: BatchDataset, workers: int, patch: pytest.MonkeyPatch) -> list[list[int]]:
     """The batches of a DataLoader with so many workers, made here one worker after the other."""
     parts = []
     for worker in range(workers):
         about = SimpleNamespace(id=worker, num_workers=workers)
         with patch.context() as inside:
-            inside.setattr(stream, "get_worker_info", lambda about=about: about)
+            inside.setattr(dataset, "get_worker_info", lambda about=about: about)
             parts.append(rows_of(rest))
     turns = range(max(map(len, parts)))
     return [part[turn] for turn in turns for part in parts if turn < len(part)]
@@ -246,14 +247,14 @@ LARGE = [
 
 
 @pytest.fixture(scope="module", params=LARGE, ids=lambda f: f"{f.sizes} by {f.group}{f.suffix}")
-def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Source:
+def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DataFiles:
     files: Files = request.param
     return files.write(tmp_path_factory.mktemp("large"))
 
 
 @pytest.mark.parametrize("threads", [True, False])
-def test_a_stretch_deep_inside_a_chunk(large: Source, threads: bool) -> None:
-    reader = Reader(large.chunks, large.schema(COLUMNS), threads)
+def test_a_stretch_deep_inside_a_chunk(large: DataFiles, threads: bool) -> None:
+    reader = ChunkReader(large.chunks, large.schema(COLUMNS), threads)
     last = large.rows
     deep = [low for low in (SCAN_ROWS, 40_000, 65_000, 150_000) if low + 9 < last]
     for low, high in ((last - 5, last), *((low, low + 9) for low in deep), (0, 3), (2, last)):
@@ -265,7 +266,7 @@ def test_a_stretch_deep_inside_a_chunk(large: Source, threads: bool) -> None:
 @pytest.mark.parametrize(
     ("training", "shuffle"), [(False, 0), (True, 0), (True, 5_000), (True, 10**6)]
 )
-def test_a_stream_over_large_chunks(large: Source, training: bool, shuffle: int) -> None:
+def test_a_stream_over_large_chunks(large: DataFiles, training: bool, shuffle: int) -> None:
     size = 1 + large.rows // 70
     check_streams(large, Run(size, 3, shuffle, 0, start=17, limit=None, epoch=1), training)
 
@@ -273,7 +274,7 @@ def test_a_stream_over_large_chunks(large: Source, training: bool, shuffle: int)
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # few cores
 def test_workers_over_a_large_chunk(tmp_path: Path) -> None:
     rows = Files((70_000,), 70_000).write(tmp_path).first(66_000)
-    rest = Stream(SPEC, rows, 1000, shuffle=9000, rank=1, world=2, start=20)
+    rest = BatchDataset(SPEC, rows, 1000, shuffle=9000, rank=1, world=2, start=20)
     loader: Any = DataLoader(rest, batch_size=None, num_workers=2)
     assert rows_of(loader) == rows_of(rest)
     assert len(rest) - rest.start == 13
@@ -287,7 +288,7 @@ def test_quoted_lines_may_stand_anywhere(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     cells = [f"{'x' * (row % 23)}\n{row}" for row in range(100_000)]
     path.write_text("row,note\n" + "".join(f'{n},"{cell}"\n' for n, cell in enumerate(cells)))
-    rows = open_source([path])
-    found = Reader(rows.chunks, rows.schema({"row": "x", "note": "x"})).table(0, rows.rows)
+    rows = open_files([path])
+    found = ChunkReader(rows.chunks, rows.schema({"row": "x", "note": "x"})).table(0, rows.rows)
     assert found["row"].to_pylist() == [str(row) for row in range(100_000)]
     assert found["note"].to_pylist() == cells

@@ -17,7 +17,7 @@ DOUBLINGS = 10
 
 
 @dataclass(frozen=True)
-class Crowding:
+class Collisions:
     """How distinct ids fill the rows of a table of hashed ids."""
 
     ids: int
@@ -35,25 +35,25 @@ class Crowding:
         return -self.buckets * math.expm1(self.ids * math.log1p(-1 / self.buckets))
 
 
-def crowding(ids: Array, buckets: int) -> Crowding:
+def collisions(ids: Array, buckets: int) -> Collisions:
     """How distinct ids [N] share so many rows, as generated code looks them up: id mod buckets."""
     _, counts = np.unique(ids % buckets, return_counts=True)
-    return Crowding(len(ids), buckets, len(counts), int(counts[counts > 1].sum()))
+    return Collisions(len(ids), buckets, len(counts), int(counts[counts > 1].sum()))
 
 
 @dataclass(frozen=True)
-class Table:
+class HashedTable:
     """The distinct ids that are looked up in one table of hashed ids."""
 
     ids: Array
     """int64 [N], ascending."""
-    now: Crowding
+    now: Collisions
 
     @classmethod
-    def of(cls, parts: list[Array], buckets: int) -> Table:
+    def of(cls, parts: list[Array], buckets: int) -> HashedTable:
         """The table of the ids of one or more columns."""
         ids = np.unique(np.concatenate(parts))
-        return cls(ids, crowding(ids, buckets))
+        return cls(ids, collisions(ids, buckets))
 
     @property
     def low(self) -> int:
@@ -65,18 +65,18 @@ class Table:
         """The largest id."""
         return int(self.ids[-1])
 
-    def roomier(self) -> Crowding | None:
+    def roomier(self) -> Collisions | None:
         """More buckets, doubled until few ids share a row; None where doubling does not help."""
         for power in range(1, DOUBLINGS + 1):
-            found = crowding(self.ids, self.now.buckets * 2**power)
+            found = collisions(self.ids, self.now.buckets * 2**power)
             if found.sharing <= FEW * found.ids:
                 return found
         return None
 
-    def unpatterned(self) -> Crowding | None:
+    def unpatterned(self) -> Collisions | None:
         """The first prime number of buckets that spreads the ids as chance would, and no fewer."""
         for number in _primes(self.now.buckets):
-            found = crowding(self.ids, number)
+            found = collisions(self.ids, number)
             if found.rows >= (1 - FEW) * found.expected:
                 return found
         return None

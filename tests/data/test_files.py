@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from homespec.data import DataError
-from homespec.data.source import Source, locate, open_source
+from homespec.data.files import DataFiles, locate, open_files
 
 WANTED = {"a": "feature `a`", "s": "feature `s`"}
 
@@ -29,7 +29,7 @@ def write(path: Path, rows: pa.Table, **options: Any) -> Path:
     return path
 
 
-def rows_of(source: Source) -> list[int]:
+def rows_of(source: DataFiles) -> list[int]:
     schema = source.schema(WANTED)
     batches = [b for chunk in source.chunks for b in chunk.batches(schema)]
     return [int(a) for b in batches for a in b["a"].to_pylist()]
@@ -42,7 +42,7 @@ def test_row_groups_of_files_of_folders(tmp_path: Path) -> None:
     write(tmp_path / "d" / ".hidden.parquet", table(90, 99))
     (tmp_path / "d" / "_SUCCESS").touch()
     (tmp_path / "d" / "prepared.json").write_text("{}")
-    source = open_source([write(tmp_path / "a.parquet", table(0, 10)), tmp_path / "d"])
+    source = open_files([write(tmp_path / "a.parquet", table(0, 10)), tmp_path / "d"])
     assert [chunk.rows for chunk in source.chunks] == [10, 2, 2, 1, 3]
     assert source.rows == 18
     assert rows_of(source) == list(range(18))
@@ -54,7 +54,7 @@ def test_row_groups_of_files_of_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [0, 1, 10, 11, 13, 99])
 def test_the_first_rows(tmp_path: Path, rows: int) -> None:
     write(tmp_path / "b.parquet", table(10, 15), row_group_size=2)
-    source = open_source([write(tmp_path / "a.parquet", table(0, 10)), tmp_path / "b.parquet"])
+    source = open_files([write(tmp_path / "a.parquet", table(0, 10)), tmp_path / "b.parquet"])
     assert source.first(rows).rows == min(rows, 15)
     assert rows_of(source.first(rows)) == list(range(min(rows, 15)))
     assert source.first(None) is source
@@ -66,7 +66,7 @@ def test_csv(tmp_path: Path, name: str) -> None:
     opener = gzip.open if name.endswith("gz") else open
     with opener(tmp_path / name, "wt") as file:
         file.write(text)
-    source = open_source([tmp_path / name])
+    source = open_files([tmp_path / name])
     assert source.rows == 4
     assert [chunk.rows for chunk in source.chunks] == [4]
     (batch,) = source.chunks[0].batches(source.schema(dict.fromkeys("sla", "x")))
@@ -81,7 +81,7 @@ def test_csv_of_many_blocks_in_order(tmp_path: Path) -> None:
     rows = 200_000  # above 2 MB; a block has 1 MB
     lines = "".join(f"{i},x{i}\n" for i in range(rows))
     (tmp_path / "a.csv").write_text("a,s\n" + lines)
-    source = open_source([tmp_path / "a.csv"])
+    source = open_files([tmp_path / "a.csv"])
     assert source.rows == rows
     assert rows_of(source) == list(range(rows))
 
@@ -90,7 +90,7 @@ def test_columns_of_files_are_brought_together(tmp_path: Path) -> None:
     write(tmp_path / "1.parquet", pa.table({"a": pa.array([1], pa.int16()), "s": pa.nulls(1)}))
     write(tmp_path / "2.parquet", pa.table({"s": pa.array(["x"]).dictionary_encode(), "a": [2.0]}))
     write(tmp_path / "3.parquet", pa.table({"a": [3], "s": ["y"], "more": [1]}))
-    source = open_source([tmp_path])
+    source = open_files([tmp_path])
     assert source.type_of("a") == pa.float64()
     assert source.type_of("s") == pa.string()
     assert source.columns == ("a", "s")
@@ -100,17 +100,17 @@ def test_columns_of_files_are_brought_together(tmp_path: Path) -> None:
 def test_a_file_that_differs_is_named(tmp_path: Path) -> None:
     write(tmp_path / "1.parquet", table(0, 3))
     write(tmp_path / "2.parquet", pa.table({"a": ["x"], "s": ["x"]}))
-    source = open_source([tmp_path])
+    source = open_files([tmp_path])
     with pytest.raises(DataError, match=r"2.parquet: its column `a` is string, but int64 in .*1.p"):
         source.schema(WANTED)
     assert source.schema({"s": "feature `s`"}).names == ["s"]  # what nobody wants may differ
     write(tmp_path / "2.parquet", pa.table({"s": ["x"]}))
     with pytest.raises(DataError, match=r"2.parquet lacks the column `a`, which other files have"):
-        open_source([tmp_path]).schema(WANTED)
+        open_files([tmp_path]).schema(WANTED)
 
 
 def test_missing_columns_all_at_once(tmp_path: Path) -> None:
-    source = open_source([write(tmp_path / "a.parquet", table(0, 3))])
+    source = open_files([write(tmp_path / "a.parquet", table(0, 3))])
     with pytest.raises(DataError) as caught:
         source.schema({"S_": "feature `x`", "s": "feature `s`", "zzz": "task `t`"})
     assert str(caught.value) == (
@@ -132,14 +132,14 @@ def test_a_broken_file_in_the_middle_is_named_when_it_is_read(
     else:
         content[4:4000] = b"\xff" * 3996  # data pages with their heads; the footer is whole
     path.write_bytes(content)
-    source = open_source([tmp_path])
+    source = open_files([tmp_path])
     assert source.rows == 15_000
     with pytest.raises(DataError, match=r"/1\.parquet is broken \(.*make or fetch it again") as one:
         rows_of(source)
     assert "\n" not in str(one.value)
     path.write_bytes(content[:-100])
     with pytest.raises(DataError, match=r"/1\.parquet is not a parquet file"):
-        open_source([tmp_path])
+        open_files([tmp_path])
 
 
 @pytest.mark.parametrize(
@@ -153,13 +153,13 @@ def test_a_broken_file_in_the_middle_is_named_when_it_is_read(
 def test_a_remedy_for_each_broken_csv(tmp_path: Path, content: bytes, remedy: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(DataError, match=rf"a\.csv is broken \(.*\); {remedy}$") as told:
-        rows_of(open_source([tmp_path / "a.csv"]))
+        rows_of(open_files([tmp_path / "a.csv"]))
     assert str(told.value).count("a.csv") == 1
 
 
 def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,s\n1,x\n2,y\n")
-    source = open_source([tmp_path / "a.csv"])
+    source = open_files([tmp_path / "a.csv"])
     assert source.rows == 2
     (tmp_path / "a.csv").write_text("a,s\n1,x\n")
     with pytest.raises(DataError, match=r"a.csv has fewer rows than when it was opened"):
@@ -182,19 +182,19 @@ def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        rows_of(open_source([tmp_path / name]))
+        rows_of(open_files([tmp_path / name]))
     assert "\n" not in str(caught.value)
 
 
 def test_folders_and_formats(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="x does not exist"):
-        open_source([tmp_path / "x"])
+        open_files([tmp_path / "x"])
     with pytest.raises(DataError, match=r"holds no \.parquet, \.csv or \.csv\.gz file"):
-        open_source([tmp_path])
+        open_files([tmp_path])
     write(tmp_path / "a.parquet", table(0, 1))
     (tmp_path / "b.csv").write_text("a\n1\n")
     with pytest.raises(DataError, match=r"a\.parquet and .*b\.csv are of two formats"):
-        open_source([tmp_path])
+        open_files([tmp_path])
 
 
 def test_links_are_followed_and_count_once(tmp_path: Path) -> None:
@@ -208,8 +208,8 @@ def test_links_are_followed_and_count_once(tmp_path: Path) -> None:
     (folder / "latest.parquet").symlink_to(folder / "day3.parquet")
     (folder / "loop").symlink_to(folder)
     (folder / "note.txt").symlink_to("nowhere")
-    assert rows_of(open_source([folder])) == list(range(8))
-    assert rows_of(open_source([folder / "day2", folder / "latest.parquet"])) == list(range(3, 8))
+    assert rows_of(open_files([folder])) == list(range(8))
+    assert rows_of(open_files([folder / "day2", folder / "latest.parquet"])) == list(range(3, 8))
 
 
 def test_what_names_leave_out_is_told(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_what_names_leave_out_is_told(tmp_path: Path) -> None:
     (folder / "_log").mkdir()
     for name in ("_SUCCESS", ".a.parquet.crc", "_log/0.json", "note.txt"):
         (folder / name).write_text("")
-    source = open_source([folder])
+    source = open_files([folder])
     assert rows_of(source.first(9)) == [0]
     assert source.first(9).not_read == (
         "not read, since names begin with `.` or `_`: "
@@ -227,10 +227,10 @@ def test_what_names_leave_out_is_told(tmp_path: Path) -> None:
         + f", {folder / 'sub' / '_z.parquet'}"
     )
     write(folder / "_more.parquet", table(0, 1))
-    assert str(open_source([folder]).not_read).endswith(f", {folder / '_tmp'} and 1 more")
-    assert open_source([folder / "_b.parquet"]).not_read is None
+    assert str(open_files([folder]).not_read).endswith(f", {folder / '_tmp'} and 1 more")
+    assert open_files([folder / "_b.parquet"]).not_read is None
     with pytest.raises(DataError, match=r"file but .*_z\.parquet: names that begin with"):
-        open_source([folder / "sub"])
+        open_files([folder / "sub"])
 
 
 def special(path: Path, kind: str) -> None:
@@ -254,7 +254,7 @@ def test_what_is_no_file_is_an_error_at_once(tmp_path: Path, name: str, kind: st
     message = f"{path} is {kind}"
     for paths in ([tmp_path], [path], [write(tmp_path / "x" / "1.pq", table(0, 1)), path]):
         with pytest.raises(DataError, match=message):
-            open_source(paths)
+            open_files(paths)
     if kind != "a link":
         with pytest.raises(DataError, match=rf"{message}, not a file: write its content into one"):
             locate([tmp_path])
@@ -269,7 +269,7 @@ def test_a_path_that_the_system_refuses(tmp_path: Path) -> None:
             locate(paths)
     (tmp_path / "a.csv").symlink_to("a.csv")
     with pytest.raises(DataError, match=r"a\.csv is a link to a file that is not there"):
-        open_source([tmp_path])
+        open_files([tmp_path])
 
 
 def test_locate(tmp_path: Path) -> None:

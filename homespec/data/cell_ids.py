@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from homespec.data import DataError
-from homespec.data.source import NULLS
+from homespec.data.files import NULLS
 
 if TYPE_CHECKING:
     from homespec.data.columns import Column
@@ -29,7 +29,7 @@ BLANKS = " \t\n\v\f\r"
 BOOLEANS = {"true": 1, "false": 0}
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 """A number as programs print one; 007 is text."""
-LONGEST = 40
+MAX_NUMBER_LENGTH = 40
 """No program prints a number with more characters."""
 EXACT = {16: 2**11, 32: 2**24, 64: 2**53}
 """By the bits of a float: from here on neighbouring whole numbers are one float."""
@@ -58,7 +58,7 @@ def text_id(text: str) -> int:
 
 def _spelled(bare: str) -> int | None:
     """The whole number that a text spells; None for other text."""
-    match = NUMBER.fullmatch(bare) if len(bare) <= LONGEST else None
+    match = NUMBER.fullmatch(bare) if len(bare) <= MAX_NUMBER_LENGTH else None
     if match is None:
         return None
     point, power = match.groups()

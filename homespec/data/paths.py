@@ -1,0 +1,69 @@
+"""Data: which paths are files that can be read, and those of folders."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from homespec.data import DataError
+
+KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Errors of the file system as one line about the path."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read ({error.strerror})") from None
+
+
+def checked(path: Path) -> Path:
+    """The path of a file, which may be a link to one. Nothing is opened.
+
+    Raises DataError for what is there but no regular file: opening a FIFO waits for a writer, and
+    a device may never end. Data is read more than once, so neither could serve.
+    """
+    if not path.exists():
+        what = "is a link to a file that is not there" if path.is_symlink() else "does not exist"
+        raise DataError(f"{path} {what}")
+    kind = stat.S_IFMT(path.stat().st_mode)
+    if kind != stat.S_IFREG:
+        what = KINDS.get(kind, "something else")
+        raise DataError(f"{path} is {what}, not a file: write its content into one")
+    return path
+
+
+def walked(
+    folder: Path, wanted: Callable[[Path], bool], seen: set[Path], left_out: list[Path]
+) -> Iterator[Path]:
+    """The wanted files of a folder and of those inside it, in the order of names.
+
+    Names that begin with `.` or `_` do not count: `left_out` gets wanted files of such a name, and
+    folders that hold some. Links are followed; what is reached by two names counts once, at the
+    first of them (`seen` has what was passed). Raises DataError.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "_")):
+            if any(map(wanted, path.rglob("*"))) if path.is_dir() else wanted(path):
+                left_out.append(path)
+            continue
+        if not (path.is_dir() or wanted(path)):
+            continue
+        real = (path if path.is_dir() else checked(path)).resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        if path.is_dir():
+            yield from walked(path, wanted, seen, left_out)
+        else:
+            yield path
