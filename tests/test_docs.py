@@ -91,7 +91,7 @@ HOMES = {
         "emit/blocks/",
         "runtime.py",
         "train/",
-        "data/stream.py",
+        "data/dataset.py",
         "data/batches.py",
         "bench/",
         "sharding/",
