@@ -18,11 +18,11 @@ from typing import Any
 import torch
 
 import homespec
+from homespec.atomic_write import write_texts
 from homespec.bench.candidates import SEED
 from homespec.bench.compile_time import Job, cold_and_warm
 from homespec.bench.machine import machine
 from homespec.bench.scaling import scaled, text_of
-from homespec.writing import write_texts
 
 SPEC = Path(__file__).parent / "specs" / "small.yaml"
 VARIANTS = ("ours-compiled", "naive-compiled")

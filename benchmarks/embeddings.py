@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 import homespec
+from homespec.atomic_write import write_texts
 from homespec.bench.allocator import keep_freed_memory
 from homespec.bench.counting import external_kernels, generated_kernels, operations
 from homespec.bench.machine import machine
 from homespec.bench.random_batch import random_features
 from homespec.bench.step import Candidate
 from homespec.bench.timing import Action, interleaved, ratios, spread
-from homespec.writing import write_texts
 
 FORMS = {"each": False, "merged": True}
 """Whether the code is optimised."""

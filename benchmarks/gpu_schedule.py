@@ -45,13 +45,13 @@ from torch.utils._pytree import tree_map
 
 import homespec
 from homespec.api import LoadedSpec
+from homespec.atomic_write import write_texts
 from homespec.bench.machine import machine
 from homespec.bench.random_batch import random_features, random_labels
 from homespec.bench.roofline import bytes_moved
 from homespec.bench.scaling import scaled
 from homespec.bench.step import model_loss
 from homespec.bench.variants import FUSED
-from homespec.writing import write_texts
 
 SPECS = Path(__file__).parent / "specs"
 SIZES = {

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from homespec.atomic_write import holds, write_texts
 from homespec.bench.timing import ratios
-from homespec.writing import holds, write_texts
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from homespec.atomic_write import write_texts
 from homespec.bench.allocator import keep_freed_memory
 from homespec.bench.machine import machine
 from homespec.bench.timing import interleaved, ratios
 from homespec.runtime import compiled
-from homespec.writing import write_texts
 
 
 @dataclass(frozen=True)

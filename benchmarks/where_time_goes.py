@@ -22,10 +22,10 @@ from torch.profiler import ProfilerActivity, profile
 
 import homespec
 from homespec.api import LoadedSpec
+from homespec.atomic_write import write_texts
 from homespec.bench.allocator import keep_freed_memory
 from homespec.bench.candidates import SEED, build, weights_of
 from homespec.bench.machine import machine
-from homespec.writing import write_texts
 
 STEPS = 10
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from homespec.compiler import Analysis, Stopped, analyse, generate, validate_document
 from homespec.diagnostics import Report
 from homespec.schema import Spec
-from homespec.source import Document, compose, parse, read_spec
+from homespec.source import Document, parse, read_spec, with_bases
 from homespec.variant import Mode, Target
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def loads(
 
     What the text extends is found as if it stood in the file `name`.
     """
-    return _loaded(compose(parse(text, name), overrides, _folders(root)))
+    return _loaded(with_bases(parse(text, name), overrides, _folders(root)))
 
 
 def validate(
@@ -94,7 +94,7 @@ def compile(  # noqa: A001
     own; `target="cuda"` adds Triton kernels, which no GPU has run yet. ValueError for a mode, task,
     target or pass that is not there.
     """
-    from homespec.outputs import named_source
+    from homespec.generated_files import named_source
     from homespec.variant import variant
 
     wanted = variant(optimize=optimize, mode=mode, tasks=tasks, skip=skip_passes, target=target)

@@ -10,7 +10,7 @@ from homespec.diagnostics.suggest import closest
 
 MODULES = (
     "homespec.compiler",
-    "homespec.schema.violations",
+    "homespec.schema.pydantic_errors",
     "homespec.ignores",
     "homespec.data.rules",
 )

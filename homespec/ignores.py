@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from homespec.catalogue import find_rule, nearest_rule
-from homespec.diagnostics.model import Diagnostic, Finding, Position, Severity, Span
+from homespec.diagnostics.diagnostic import Diagnostic, Finding, Position, Severity, Span
 from homespec.diagnostics.registry import Rule, rule
 
 if TYPE_CHECKING:

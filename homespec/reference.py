@@ -13,11 +13,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from homespec.atomic_write import holds, write_texts
 from homespec.catalogue import all_rules
-from homespec.cli.exits import FINDINGS, OK
+from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.diagnostics import Rule
 from homespec.schema.jsonschema import INHERITING, referred, sections
-from homespec.writing import holds, write_texts
 
 PAGES = ("README.md", "docs/language.md", "docs/rules.md")
 BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

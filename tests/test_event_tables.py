@@ -18,7 +18,7 @@ from homespec.analysis.expand import expanded
 from homespec.analysis.summary import summarise
 from homespec.bench.random_batch import even_boundaries, random_features
 from homespec.drawing.text import as_text
-from homespec.schema.fitted import Asked, asked
+from homespec.schema.fitted_columns import Asked, asked
 from homespec.schema.tensors import InputTensor, input_tensors
 
 torch.set_num_threads(1)

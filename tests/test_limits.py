@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import homespec
-from homespec.schema.editor import json_schema
+from homespec.schema.editor_schema import json_schema
 from homespec.schema.numbers import REASONS
 from homespec.source import parse
 

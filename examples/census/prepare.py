@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from homespec.cli.failure import exit_2_on, script_needs
+from homespec.cli.errors import exit_2_on, script_needs
 
 if __name__ == "__main__":
     script_needs("data", "numpy", "pyarrow")
@@ -25,8 +25,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from homespec.atomic_write import replacing
 from homespec.data import DataError
-from homespec.writing import replacing
 
 COLUMNS = (
     "age", "class_of_worker", "detailed_industry_recode", "detailed_occupation_recode",

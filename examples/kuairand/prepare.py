@@ -24,7 +24,7 @@ from pathlib import Path
 
 import click
 
-from homespec.cli.failure import exit_2_on, script_needs
+from homespec.cli.errors import exit_2_on, script_needs
 
 if __name__ == "__main__":
     script_needs("data", "numpy", "pyarrow")
@@ -41,9 +41,9 @@ from examples.kuairand.empty_columns import empty_columns, notes
 from examples.kuairand.historical_rates import with_pasts
 from examples.kuairand.histories import FIRST_TAG, OF_EVENTS, first_tag, with_histories
 from examples.kuairand.standardize import with_scaled
+from homespec.atomic_write import replacing
 from homespec.data import DataError
 from homespec.data.paths import checked, reachable
-from homespec.writing import replacing
 
 VERSION = 4
 """Counts the meanings of prepared files; a change makes the old ones stale."""

@@ -20,7 +20,7 @@ from typing import IO
 
 import click
 
-from homespec.cli.failure import exit_2_on, script_needs
+from homespec.cli.errors import exit_2_on, script_needs
 
 if __name__ == "__main__":
     script_needs("data", "numpy", "pyarrow")
@@ -32,9 +32,9 @@ import pyarrow.csv
 from examples.kuairand import synthetic_entities
 from examples.kuairand.checksums import check_own
 from examples.kuairand.synthetic_entities import Array, Table
+from homespec.atomic_write import replacing
 from homespec.data import DataError
 from homespec.train import metrics
-from homespec.writing import replacing
 
 LOG_FILE = "log_standard_4_25_to_5_04_pure.csv.gz"
 USERS_FILE = "user_features_pure.csv"

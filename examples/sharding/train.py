@@ -20,13 +20,13 @@ import torch.distributed as dist
 import homespec
 from homespec import sharding
 from homespec.api import LoadedSpec
+from homespec.atomic_write import replacing
 from homespec.data.batches import Batch
 from homespec.data.dataset import BatchDataset
 from homespec.data.files import locate
-from homespec.schema.fitted import asked
+from homespec.schema.fitted_columns import asked
 from homespec.sharding.parallel import TABLE_LR, device_of_rank
 from homespec.train.quantiles import fit
-from homespec.writing import replacing
 
 REPORT_EVERY = 50
 """Steps between two lines of progress."""

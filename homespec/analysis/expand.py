@@ -12,7 +12,7 @@ from typing import Any
 
 from homespec.analysis.yaml_writer import Entry, Line, Section, write
 from homespec.compiler import Analysis
-from homespec.diagnostics.render.text import printable
+from homespec.diagnostics.render.terminal import printable
 from homespec.graph.sequences import Sequence as SequenceNode
 from homespec.resolve.families import Family, family_of
 from homespec.resolve.layers import Layer, Path, SetPlan

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from homespec.atomic_write import replacing
 from homespec.bench.measurements import Case, Result
 from homespec.bench.variants import VARIANTS
-from homespec.writing import replacing
 
 
 class NoPlot(Exception):  # noqa: N818  # the user's to mend

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from homespec.schema import Spec
-from homespec.schema.fitted import asked
+from homespec.schema.fitted_columns import asked
 from homespec.schema.models import Embedded
 from homespec.schema.tensors import InputTensor, event_values, input_tensors
 

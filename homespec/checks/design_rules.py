@@ -15,7 +15,7 @@ from homespec.graph.nodes import FeatureGate
 from homespec.graph.sequences import Dien, Sequence
 from homespec.resolve.layers import Layer, Path, span_of
 from homespec.resolve.tree import Role, TreeNode
-from homespec.schema.labels import parse_label
+from homespec.schema.label_parser import parse_label
 from homespec.schema.models import Spec
 from homespec.schema.names import ROOT
 from homespec.source import Document

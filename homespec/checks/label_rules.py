@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from homespec.diagnostics import Diagnostic, Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
-from homespec.schema.labels import CONSTANTS, parse_label
+from homespec.schema.label_parser import CONSTANTS, parse_label
 from homespec.schema.models import Spec
 from homespec.source import Document
 

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 import click
 
-from homespec.cli.folders import find
-from homespec.cli.output import print_report
+from homespec.cli.reporting import print_report
+from homespec.cli.spec_files import find
 from homespec.cli.specs import documents, not_checked, say_not_checked
 from homespec.compiler import Analysis, Stopped, analyse, told
 from homespec.diagnostics import Report, Severity
 
 
 def analyses(
-    paths: Iterable[str], flags: tuple[str, ...] = (), warnings: bool = True
+    paths: Iterable[str], overrides: tuple[str, ...] = (), warnings: bool = True
 ) -> list[Analysis] | None:
     """All specs of `paths`, or None if one has an error.
 
@@ -24,7 +24,7 @@ def analyses(
     texts: dict[str, str] = {}
     specs = find(paths)
     read = []
-    for document in documents(specs, flags):
+    for document in documents(specs, overrides):
         read.append(document)
         texts |= document.texts
         try:
@@ -41,9 +41,9 @@ def analyses(
     return None if report.has_errors else sound
 
 
-def one_analysis(path: str, flags: tuple[str, ...] = ()) -> Analysis | None:
+def one_analysis(path: str, overrides: tuple[str, ...] = ()) -> Analysis | None:
     """The spec of a file or of stdin, or None if it has errors. Its warnings are not reported."""
-    sound = analyses([path], flags, warnings=False)
+    sound = analyses([path], overrides, warnings=False)
     if sound is None:
         return None
     if len(sound) > 1:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from homespec.cli.exits import INTERRUPTED, OK
+from homespec.cli.exit_codes import INTERRUPTED, OK
 from homespec.cli.specs import set_option
 
 if TYPE_CHECKING:
     from homespec.bench.measurements import Result
 
-MOST_TASKS = 1024
+MAX_TASKS = 1024
 
 
 def _counts(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...]:
@@ -24,9 +24,7 @@ def _counts(_context: click.Context, _option: click.Parameter, text: str | None)
     if text is None:
         return ()
     words = [word.strip() for word in text.split(",")]
-    if not all(
-        word.isascii() and word.isdigit() and 1 <= int(word) <= MOST_TASKS for word in words
-    ):
+    if not all(word.isascii() and word.isdigit() and 1 <= int(word) <= MAX_TASKS for word in words):
         raise click.BadParameter(f"{text!r} is no list of numbers of tasks such as 4,8,16.")
     return tuple(dict.fromkeys(map(int, words)))
 
@@ -94,7 +92,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 )  # fmt: skip
 def bench(
     spec: Path,
-    flags: tuple[str, ...],
+    overrides: tuple[str, ...],
     batch: int,
     tasks: tuple[int, ...],
     device: str | None,
@@ -124,7 +122,7 @@ def bench(
     from homespec.bench.measurements import Settings
     from homespec.bench.plot import NoPlot, library
     from homespec.bench.runner import measure
-    from homespec.cli.failure import exit_2_on
+    from homespec.cli.errors import exit_2_on
     from homespec.memory import OutOfMemoryError
     from homespec.variant import UnknownNameError
 
@@ -132,7 +130,7 @@ def bench(
     _check_mode(inference, batch, bool(keep), forward or memory or compile_time)
     for file in (json_file, plot_file):
         _check_writable(file)
-    loaded = homespec.load(spec, flags)
+    loaded = homespec.load(spec, overrides)
     device = _device(device)
     settings = Settings(
         batch, tasks, device, tuple(dict.fromkeys(precisions)), rounds,
@@ -221,8 +219,8 @@ def _check_writable(file: Path | None) -> None:
 
 def _put_out(result: Result, json_file: Path | None, plot_file: Path | None) -> None:
     """Print the tables, or JSON in their place; write the files."""
+    from homespec.atomic_write import write_texts
     from homespec.bench import plot, report
-    from homespec.writing import write_texts
 
     if str(json_file) == "-":
         click.echo(report.to_json(result), nl=False)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from homespec.cli.analyses import one_analysis
-from homespec.cli.exits import FINDINGS
-from homespec.cli.failure import exit_2_on, needing
-from homespec.cli.output import exit_code, format_option, has_color, print_report, strict_option
+from homespec.cli.errors import exit_2_on, needing
+from homespec.cli.exit_codes import FINDINGS
+from homespec.cli.reporting import exit_code, format_option, has_color, print_report, strict_option
 from homespec.cli.specs import set_option
 from homespec.diagnostics import Report
 
@@ -37,7 +37,7 @@ def check_data(
     spec: str,
     data: tuple[Path, ...],
     valid: tuple[Path, ...],
-    flags: tuple[str, ...],
+    overrides: tuple[str, ...],
     output_format: str,
     strict: bool,
 ) -> int:
@@ -47,7 +47,7 @@ def check_data(
     and what is wrong or suspicious. Reads everything once. Exits with 1 if there are errors.
     """
     gc.enable()
-    analysis = one_analysis(spec, flags)
+    analysis = one_analysis(spec, overrides)
     if analysis is None:
         return FINDINGS
     with needing("data"):

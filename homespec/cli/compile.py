@@ -11,17 +11,17 @@ from typing import Any
 
 import click
 
+from homespec.atomic_write import write_texts
 from homespec.cli.analyses import analyses
-from homespec.cli.exits import FINDINGS, OK
-from homespec.cli.output import has_color
-from homespec.cli.passes import Watch, variant_of, variant_options
+from homespec.cli.exit_codes import FINDINGS, OK
+from homespec.cli.reporting import has_color
 from homespec.cli.specs import STDIN, set_option
+from homespec.cli.variant_options import Watch, variant_of, variant_options
 from homespec.compiler import Analysis
-from homespec.diagnostics.render.text import named, printable
-from homespec.outputs import Output, State, orphans, output_of, twins
+from homespec.diagnostics.render.terminal import named, printable
+from homespec.generated_files import Output, State, orphans, output_of, twins
 from homespec.source.roots import here, located
 from homespec.variant import UnknownNameError, Variant
-from homespec.writing import write_texts
 
 REMEDIES = {
     State.MISSING: "run `homespec compile {spec}`",
@@ -52,7 +52,7 @@ REMEDIES = {
 )
 def compile(  # noqa: A001
     paths: tuple[str, ...],
-    flags: tuple[str, ...],
+    overrides: tuple[str, ...],
     check: bool,
     diff: bool,
     stdout: bool,
@@ -72,7 +72,7 @@ def compile(  # noqa: A001
     if output and output.suffix == ".py" and not output.exists():
         raise click.UsageError(f"-o takes a folder, not a file: give `-o {output.parent}`.")
     variant = variant_of(**asked)
-    sound = analyses(paths, flags)
+    sound = analyses(paths, overrides)
     if sound is None:
         return FINDINGS
     quiet = stdout or print_after is not None
@@ -96,7 +96,7 @@ def compile(  # noqa: A001
 
 def _print_code(sound: list[Analysis], variant: Variant, watch: Watch, code: bool) -> None:
     from homespec.compiler import generate
-    from homespec.outputs import named_source
+    from homespec.generated_files import named_source
 
     for analysis in sound:
         file = analysis.document.file
@@ -127,7 +127,7 @@ def _outputs(
             other = owners.setdefault(output.path.resolve(), file)
             if other != file:
                 raise ValueError(f"{other} and {file} would both become {output.path}")
-            sets = "".join(f" --set {shlex.quote(flag)}" for flag in analysis.document.flags)
+            sets = "".join(f" --set {shlex.quote(o)}" for o in analysis.document.overrides)
             yield shlex.quote(file) + flags + sets, output
 
 

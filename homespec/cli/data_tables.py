@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from homespec.cli.tables import WIDTH
+from homespec.cli.show_tables import WIDTH
 
 if TYPE_CHECKING:
     from homespec.data.fits import Boundaries

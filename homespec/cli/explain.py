@@ -6,11 +6,11 @@ import click
 
 from homespec.catalogue import all_rules, find_rule, nearest_rule
 from homespec.cli.analyses import one_analysis
-from homespec.cli.exits import FINDINGS, OK
-from homespec.cli.output import has_color
+from homespec.cli.exit_codes import FINDINGS, OK
+from homespec.cli.reporting import has_color
 from homespec.cli.specs import set_option
 from homespec.diagnostics import Rule
-from homespec.diagnostics.render.paint import painter
+from homespec.diagnostics.render.color import painter
 
 
 @click.command(short_help="Print the documentation of a rule, or say what a model is.")
@@ -20,18 +20,20 @@ from homespec.diagnostics.render.paint import painter
     "--spec", help="Say which published model a spec is, what its sequences and gates read."
 )
 @set_option
-def explain(rule: str | None, everything: bool, spec: str | None, flags: tuple[str, ...]) -> int:
+def explain(
+    rule: str | None, everything: bool, spec: str | None, overrides: tuple[str, ...]
+) -> int:
     """Explain the rule with this code (HS201) or name (unknown-member), or a spec's model."""
     if [rule is not None, everything, spec is not None].count(True) != 1:
         raise click.UsageError("Name a rule, list them with --all, or give a spec with --spec.")
     if spec is not None:
-        return _model(spec, flags)
+        return _model(spec, overrides)
     click.echo(_listing() if rule is None else _explained(_found(rule)), nl=False)
     return OK
 
 
-def _model(path: str, flags: tuple[str, ...]) -> int:
-    analysis = one_analysis(path, flags)
+def _model(path: str, overrides: tuple[str, ...]) -> int:
+    analysis = one_analysis(path, overrides)
     if analysis is None:
         return FINDINGS
     from homespec.analysis.describe_sequences import describe_sequences

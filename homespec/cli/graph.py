@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from homespec.cli.analyses import one_analysis
-from homespec.cli.exits import FINDINGS, OK
+from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.cli.specs import set_option
 
 
@@ -22,11 +22,11 @@ from homespec.cli.specs import set_option
     help="text and json have every node; mermaid and dot draw sets, states and towers.",
 )
 @click.option("--optimized", is_flag=True, help="As it is after the passes, in batches.")
-def graph(spec: str, flags: tuple[str, ...], output_format: str, optimized: bool) -> int:
+def graph(spec: str, overrides: tuple[str, ...], output_format: str, optimized: bool) -> int:
     """Print the graph of SPEC, a file or - for stdin."""
     from homespec.drawing import FORMATS
 
-    analysis = one_analysis(spec, flags)
+    analysis = one_analysis(spec, overrides)
     if analysis is None:
         return FINDINGS
     nodes = analysis.graph

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from homespec.cli.exits import FINDINGS, INTERRUPTED, OK, TROUBLE
+from homespec.cli.exit_codes import FINDINGS, INTERRUPTED, OK, TROUBLE
 from homespec.cli.streams import guard, loss
 from homespec.limits import max_bytes
 
@@ -143,13 +143,13 @@ def _failed(error: Exception) -> int:
     """Report the findings in a spec that a verb needs, or a mistake of ours."""
     report = getattr(error, "report", None)
     if report is not None:
-        from homespec.cli.output import print_report
+        from homespec.cli.reporting import print_report
 
         print_report(report, "full", err=True)
         return FINDINGS
     if os.environ.get("HOMESPEC_TRACEBACK"):
         raise error
-    from homespec.cli.failure import in_lines
+    from homespec.cli.errors import in_lines
 
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         click.echo(
@@ -168,7 +168,7 @@ def _failed(error: Exception) -> int:
 
 def _undecoded(error: UnicodeEncodeError) -> str:
     """The line with a name in another encoding, for which Python has half characters."""
-    from homespec.diagnostics.render.text import printable
+    from homespec.diagnostics.render.terminal import printable
 
     before, after = error.object[: error.start], error.object[error.start :]
     return printable(before.split("\n")[-1] + after.split("\n")[0])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from homespec.cli.exits import OK
+from homespec.atomic_write import holds, write_texts
+from homespec.cli.exit_codes import OK
 from homespec.cli.schema import DEFAULT as SCHEMA
-from homespec.writing import holds, write_texts
 
 STARTER = """\
 # yaml-language-server: $schema=../schemas/homespec-v1.schema.json
@@ -55,7 +55,7 @@ def new(name: str, force: bool) -> int:
     Its first line leads editors to schemas/homespec-v1.schema.json, with which they complete and
     check it. That file is written, too, unless it is there.
     """
-    from homespec.schema.editor import schema_text
+    from homespec.schema.editor_schema import schema_text
     from homespec.schema.names import MODULES, is_identifier, is_reserved
 
     if not is_identifier(name):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from homespec.cli.exits import FINDINGS, OK
-from homespec.writing import holds, write_texts
+from homespec.atomic_write import holds, write_texts
+from homespec.cli.exit_codes import FINDINGS, OK
 
 DEFAULT = Path("schemas/homespec-v1.schema.json")
 
@@ -26,7 +26,7 @@ def schema(check: bool, output: Path | None) -> int:
 
       # yaml-language-server: $schema=../schemas/homespec-v1.schema.json
     """
-    from homespec.schema.editor import schema_text
+    from homespec.schema.editor_schema import schema_text
 
     text = schema_text()
     if check:

@@ -10,8 +10,8 @@ import sys
 import click
 
 from homespec.cli.analyses import one_analysis
-from homespec.cli.exits import FINDINGS, OK
-from homespec.cli.output import has_color
+from homespec.cli.exit_codes import FINDINGS, OK
+from homespec.cli.reporting import has_color
 from homespec.cli.specs import set_option
 from homespec.compiler import Analysis
 
@@ -30,14 +30,14 @@ from homespec.compiler import Analysis
     show_default=True,
     help="How to print the tables.",
 )
-def show(spec: str, flags: tuple[str, ...], expanded: bool, output_format: str) -> int:
+def show(spec: str, overrides: tuple[str, ...], expanded: bool, output_format: str) -> int:
     """Print what the model of SPEC (a file or - for stdin) is made of and what it costs.
 
     FLOPs are those of the matrix products of one sample's forward pass, as torch counts them.
     """
     if expanded and output_format == "json":
         raise click.UsageError("--expanded prints YAML: leave out --format json.")
-    analysis = one_analysis(spec, flags)
+    analysis = one_analysis(spec, overrides)
     if analysis is None:
         return FINDINGS
     if expanded:
@@ -56,7 +56,7 @@ def _print_summary(analysis: Analysis, output_format: str) -> None:
     if output_format == "json":
         click.echo(json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False))
         return
-    from homespec.cli.tables import WIDTH, tables
+    from homespec.cli.show_tables import WIDTH, tables
 
     color = has_color()
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from homespec.cli.folders import Specs
+from homespec.cli.spec_files import Specs
 from homespec.diagnostics import Diagnostic, Report, Skipped
-from homespec.diagnostics.render.text import named
-from homespec.source import Document, check_flag, compose, read_spec, read_stream
+from homespec.diagnostics.render.terminal import named
+from homespec.source import Document, check_override, read_spec, read_stream, with_bases
 
 STDIN = "<stdin>"
-MOST = 20
+MAX_NAMED = 20
 """So many of what was left out are named; the format json names all."""
 
 
@@ -29,33 +29,33 @@ def check(documents: Iterable[Document], skipped: Sequence[Skipped] = ()) -> Rep
     return Report.of(found, texts, skipped)
 
 
-def _checked_flags(
-    _context: click.Context, _option: click.Parameter, flags: tuple[str, ...]
+def _checked_overrides(
+    _context: click.Context, _option: click.Parameter, overrides: tuple[str, ...]
 ) -> tuple[str, ...]:
     try:
-        return tuple(map(check_flag, flags))
+        return tuple(map(check_override, overrides))
     except ValueError as error:
         raise click.BadParameter(f"{error}.") from None
 
 
 set_option = click.option(
     "--set",
-    "flags",
+    "overrides",
     multiple=True,
     metavar="PATH=VALUE",
-    callback=_checked_flags,
+    callback=_checked_overrides,
     help="Change a value of the spec, such as gates.self=false. May be repeated.",
 )
 
 
-def documents(specs: Specs, flags: tuple[str, ...] = ()) -> Iterator[Document]:
-    """The documents of specs, composed of what they extend and of `--set` flags."""
+def documents(specs: Specs, overrides: tuple[str, ...] = ()) -> Iterator[Document]:
+    """The documents of specs, composed of what they extend and of `--set` overrides."""
     for path in specs.files:
         if path == "-":
             document = read_stream(sys.stdin.buffer, STDIN)
-            yield compose(document, flags, specs.folders)
+            yield with_bases(document, overrides, specs.folders)
         else:
-            yield read_spec(path, flags, specs.folders)
+            yield read_spec(path, overrides, specs.folders)
 
 
 def not_checked(specs: Specs, documents: Iterable[Document]) -> tuple[Skipped, ...]:
@@ -68,7 +68,7 @@ def say_not_checked(skipped: Sequence[Skipped]) -> None:
     if not skipped:
         return
     click.echo(f"{len(skipped)} not checked:", err=True)
-    for one in skipped[:MOST]:
+    for one in skipped[:MAX_NAMED]:
         click.echo(f"  {named(one.file)}: {one.reason}", err=True)
-    if len(skipped) > MOST:
-        click.echo(f"  and {len(skipped) - MOST} more", err=True)
+    if len(skipped) > MAX_NAMED:
+        click.echo(f"  and {len(skipped) - MAX_NAMED} more", err=True)

@@ -237,7 +237,7 @@ def train(
     ctx: click.Context,
     /,
     spec: Path,
-    flags: tuple[str, ...],
+    overrides: tuple[str, ...],
     data: tuple[Path, ...],
     valid: tuple[Path, ...],
     out: Path | None,
@@ -257,7 +257,7 @@ def train(
     gc.enable()
     with _interrupts_told():
         import homespec
-        from homespec.cli.failure import exit_2_on, needing
+        from homespec.cli.errors import exit_2_on, needing
         from homespec.data import DataError
         from homespec.train import RunError
 
@@ -265,7 +265,7 @@ def train(
             from homespec.train import group, run, table
 
         with _told_once():
-            parsed = homespec.load(spec, flags)
+            parsed = homespec.load(spec, overrides)
             out = out or Path("runs", parsed.name)
             _check_writable(out)
         place = run.Place(data, out, valid, resume, overwrite)

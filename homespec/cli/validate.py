@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from homespec.cli.folders import find
-from homespec.cli.output import exit_code, format_option, print_report, strict_option
+from homespec.cli.reporting import exit_code, format_option, print_report, strict_option
+from homespec.cli.spec_files import find
 from homespec.cli.specs import check, documents, not_checked, say_not_checked, set_option
 
 
@@ -16,7 +16,11 @@ from homespec.cli.specs import check, documents, not_checked, say_not_checked, s
 @strict_option
 @click.option("-q", "--quiet", is_flag=True, help="Do not say how many files are clean.")
 def validate(
-    paths: tuple[str, ...], flags: tuple[str, ...], output_format: str, strict: bool, quiet: bool
+    paths: tuple[str, ...],
+    overrides: tuple[str, ...],
+    output_format: str,
+    strict: bool,
+    quiet: bool,
 ) -> int:
     """Check the specs in PATHS: files, folders (all *.yaml and *.yml below) or - for stdin.
 
@@ -25,7 +29,7 @@ def validate(
     with 1 if there are.
     """
     specs = find(paths)
-    sources = list(documents(specs, flags))
+    sources = list(documents(specs, overrides))
     report = check(sources, not_checked(specs, sources))
     print_report(report, output_format)
     if not report.diagnostics and not quiet:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from homespec.data.columns import Array
 from homespec.data.plan import Plan
-from homespec.schema.fitted import Asked, asked
+from homespec.schema.fitted_columns import Asked, asked
 from homespec.train.quantiles import CAP, Sample, as_float64, cut, numbers_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from homespec.data.columns import (
     numeric,
     words_of,
 )
-from homespec.schema.labels import LARGEST, Label
+from homespec.schema.label_parser import MAX_NUMBER, Label
 
 _OPS: dict[str, Callable[..., Column]] = {
     ">=": pc.greater_equal,
@@ -95,7 +95,7 @@ def _beyond(column: Column) -> bool:
     """Whether float64 numbers reach a size in which not every integer is one of them."""
     if not pa.types.is_float64(column.type):
         return False
-    return bool(pc.any(pc.greater_equal(pc.abs(column), LARGEST)).as_py())
+    return bool(pc.any(pc.greater_equal(pc.abs(column), MAX_NUMBER)).as_py())
 
 
 def _integers(column: Column) -> Column | None:

@@ -25,7 +25,7 @@ from homespec.data.shape_rules import (
     unsplit_lists,
 )
 from homespec.diagnostics import Diagnostic, Finding, Severity, rule
-from homespec.schema.fitted import asked
+from homespec.schema.fitted_columns import asked
 
 MOSTLY = 0.5
 """Share of missing values that is worth a word."""

@@ -1,6 +1,6 @@
 """Diagnostics: what homespec says about a spec, as data; how it is printed lives in `render`."""
 
-from homespec.diagnostics.model import (
+from homespec.diagnostics.diagnostic import (
     Diagnostic,
     Finding,
     Label,

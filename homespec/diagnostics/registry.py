@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import ParamSpec
 
-from homespec.diagnostics.model import Diagnostic, Finding, Severity
+from homespec.diagnostics.diagnostic import Diagnostic, Finding, Severity
 
 P = ParamSpec("P")
 
-MOST = 50
+MAX_FINDINGS = 50
 """So many findings of one rule are reported: a file made to have more is answered at once, too."""
 
 REST = "further findings of this rule are not reported"
@@ -56,8 +56,8 @@ def rule(
 
         @functools.wraps(find)
         def run(*args: P.args, **kwargs: P.kwargs) -> list[Diagnostic]:
-            findings = list(islice(find(*args, **kwargs), MOST))
-            if len(findings) == MOST:
+            findings = list(islice(find(*args, **kwargs), MAX_FINDINGS))
+            if len(findings) == MAX_FINDINGS:
                 last = findings[-1]
                 findings[-1] = replace(last, help=f"{last.help} ({REST})".strip())
             return [

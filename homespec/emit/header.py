@@ -49,7 +49,7 @@ def harmless(name: str) -> str:
 
 def command(document: Document, source: str, variant: Variant) -> str:
     """The command that makes the generated file, to stand in a docstring."""
-    flags = [f" --set {shlex.quote(flag)}" for flag in document.flags]
+    flags = [f" --set {shlex.quote(flag)}" for flag in document.overrides]
     asked = "".join(f"{flag} " for flag in variant.flags)
     name = source if source.startswith("<") else shlex.quote(source)  # <stdin> is no file
     text = f"homespec compile {asked}{name}{''.join(flags)}"

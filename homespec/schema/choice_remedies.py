@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from homespec.diagnostics.suggest import closest, folded, listing
-from homespec.schema.elsewhere import choice_for, is_known
-from homespec.schema.issue import written
+from homespec.schema.located_error import written
+from homespec.schema.synonyms import choice_for, is_known
 
 
 def choice_remedy(key: str, value: Any, choices: list[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
-from homespec.schema.base import Boundaries, Model, Width
+from homespec.schema.field_types import Boundaries, Model, Width
 from homespec.schema.ids import Id
 
 OWNERS = ("id", "bucketize")

@@ -9,32 +9,32 @@ from collections.abc import Iterator
 
 from homespec.diagnostics import Finding, rule
 from homespec.diagnostics.suggest import listing
-from homespec.schema.issue import Issue, shown
+from homespec.schema.located_error import LocatedError, shown
 from homespec.schema.names import ROOT, is_identifier
 
 
 @rule("HS108", "bad-name")
-def bad_name(issue: Issue) -> Iterator[Finding]:
+def bad_name(error: LocatedError) -> Iterator[Finding]:
     """A name is not a plain identifier.
 
     Names become identifiers in the generated code, keys of checkpoints and names of files, so they
     are ASCII letters, digits and `_`, begin with a letter, have at most 63 characters and are no
     keyword of Python. Letters of other scripts that merely look like ASCII ones are refused.
     """
-    name = str(issue.path[-1] if issue.on_key else issue.value)
-    if issue.path[0] == "layers" and is_identifier(name):
+    name = str(error.path[-1] if error.on_key else error.value)
+    if error.path[0] == "layers" and is_identifier(name):
         yield Finding(
-            issue.span,
+            error.span,
             f"{shown(name)} cannot be the name of a layer: it has an underscore",
             label="letters and digits only",
             help=f"use `{name.replace('_', '')}`: names such as `z_LAYER_NODE` then stay apart",
         )
         return
     yield Finding(
-        issue.span,
+        error.span,
         f"{shown(name)} cannot be a name: {_name_trouble(name)}",
         label="not an identifier",
-        help=_better_name(name) + _own_column(issue, name),
+        help=_better_name(name) + _own_column(error, name),
     )
 
 
@@ -63,15 +63,15 @@ def _better_name(name: str) -> str:
     return f"use letters, digits and `_`, for example `{plain or 'name'}`"
 
 
-LONGEST_COLUMN = 200
+MAX_COLUMN = 200
 
 
-def _own_column(issue: Issue, name: str) -> str:
+def _own_column(error: LocatedError, name: str) -> str:
     """How a feature or task keeps its column under another name, where the name was the column."""
-    key = {"features": "column", "tasks": "label"}.get(str(issue.path[0]))
-    if key is None or len(issue.path) != 2 or len(name) > LONGEST_COLUMN:
+    key = {"features": "column", "tasks": "label"}.get(str(error.path[0]))
+    if key is None or len(error.path) != 2 or len(name) > MAX_COLUMN:
         return ""
-    entry = (issue.document.data or {})[str(issue.path[0])]
+    entry = (error.document.data or {})[str(error.path[0])]
     given = entry.get(name) if isinstance(entry, dict) else None
     if isinstance(given, dict) and {"column", "label", "sequence", "product"} & given.keys():
         return ""
@@ -85,22 +85,22 @@ KINDS = {"features": "feature", "groups": "group", "tasks": "task"}
 
 
 @rule("HS109", "reserved-name")
-def reserved_name(issue: Issue) -> Iterator[Finding]:
+def reserved_name(error: LocatedError) -> Iterator[Finding]:
     """A name means something else already.
 
     `shared`, in capitals too, is the root of the task tree, and names such as `forward`, `train` or
     `items` are attributes of the torch modules whose children the tasks, groups and features
     become: torch refuses a submodule of that name, or the attribute would be lost.
     """
-    name = str(issue.path[-1] if issue.on_key else issue.value)
+    name = str(error.path[-1] if error.on_key else error.value)
     root = name.lower() == ROOT
     taken = "the root of the task tree" if root else "taken by the language or by torch"
     yield Finding(
-        issue.span,
+        error.span,
         f"`{name}` is reserved: it is {taken}" + (", in any case" if root and name != ROOT else ""),
         label="reserved",
-        help=f"rename it, for example to `{name}_{KINDS.get(str(issue.path[0]), 'model')}`"
-        + _own_column(issue, name),
+        help=f"rename it, for example to `{name}_{KINDS.get(str(error.path[0]), 'model')}`"
+        + _own_column(error, name),
     )
 
 
@@ -109,7 +109,7 @@ _TEXT_COMPARED = re.compile(r"""[^<>=!]+[<>=!]=? *(["'].*|[^\W\d]\w*( \w+)+) *""
 
 
 @rule("HS110", "bad-label")
-def bad_label(issue: Issue) -> Iterator[Finding]:
+def bad_label(error: LocatedError) -> Iterator[Finding]:
     """A label is neither a column nor a simple comparison.
 
     A label is the name of a column of 0 and 1, or a comparison of a column with a number or with
@@ -117,10 +117,10 @@ def bad_label(issue: Issue) -> Iterator[Finding]:
     not compared: make a column of 0 and 1 of it when you prepare the data.
     """
     yield Finding(
-        issue.span,
-        f"`{issue.where}` is no label: {issue.message}",
+        error.span,
+        f"`{error.where}` is no label: {error.message}",
         label="not a column or comparison",
-        help=_better_label(str(issue.value), issue.message),
+        help=_better_label(str(error.value), error.message),
     )
 
 
@@ -135,7 +135,7 @@ def _better_label(text: str, reason: str) -> str:
 
 
 @rule("HS111", "feature-kind")
-def feature_kind(issue: Issue) -> Iterator[Finding]:
+def feature_kind(error: LocatedError) -> Iterator[Finding]:
     """A feature has no kind, or several.
 
     Each feature is exactly one of `id` (embedding of an identifier or category), `bucketize`
@@ -143,19 +143,19 @@ def feature_kind(issue: Issue) -> Iterator[Finding]:
     up in the table of another feature) and `sequence` (past events). What only the events of a
     sequence have is `id`, `bucketize` or `table`.
     """
-    kinds = str(issue.context["kinds"])
+    kinds = str(error.context["kinds"])
     if kinds:
         yield Finding(
-            issue.key_span,
-            f"`{issue.where}` is {kinds} at once",
+            error.key_span,
+            f"`{error.where}` is {kinds} at once",
             label="one kind is needed",
             help=f"remove all but one of {listing(kinds.split(', '))}",
         )
         return
-    more = "" if "with" in issue.path else ", `dense: n`, `sequence: {…}`"
+    more = "" if "with" in error.path else ", `dense: n`, `sequence: {…}`"
     yield Finding(
-        issue.key_span,
-        f"`{issue.where}` does not say what it is",
+        error.key_span,
+        f"`{error.where}` does not say what it is",
         label="one kind is needed",
         help="give exactly one of `id: {buckets: n}`, `id: {vocab: n}`, "
         f"`bucketize: [b1, b2]`, `table: feature`{more}",
@@ -179,7 +179,7 @@ NO_DIM = {
 
 
 @rule("HS112", "feature-dim")
-def feature_dim(issue: Issue) -> Iterator[Finding]:
+def feature_dim(error: LocatedError) -> Iterator[Finding]:
     """A feature has an embedding without a width, or a width without an embedding.
 
     `id` and `bucketize` features are looked up in a table and need `dim`, the width of its rows. A
@@ -187,58 +187,58 @@ def feature_dim(issue: Issue) -> Iterator[Finding]:
     a `table` that another feature owns has its width from there. The width of a dense feature's
     projection is `project`.
     """
-    kind = issue.context["kind"]
+    kind = error.context["kind"]
     if kind in NO_DIM:
-        span = issue.document.span((*issue.path, "dim"), key=True)
+        span = error.document.span((*error.path, "dim"), key=True)
         what, label, remedy = NO_DIM[kind]
-        yield Finding(span, f"`{issue.where}` {what}", label=label, help=remedy)
+        yield Finding(span, f"`{error.where}` {what}", label=label, help=remedy)
     else:
-        message = f"`{issue.where}` is `{kind}` and needs the width of its embedding"
-        yield Finding(issue.key_span, message, label="needs `dim`", help="add `dim: 16`")
+        message = f"`{error.where}` is `{kind}` and needs the width of its embedding"
+        yield Finding(error.key_span, message, label="needs `dim`", help="add `dim: 16`")
 
 
 @rule("HS116", "dense-only")
-def dense_only(issue: Issue) -> Iterator[Finding]:
+def dense_only(error: LocatedError) -> Iterator[Finding]:
     """`project` or `missing` stands at a feature that is no dense vector.
 
     Both say what becomes of a `dense` vector. What is looked up in a table has the width `dim`, and
     a row of the table for missing values.
     """
-    key = issue.context["key"]
+    key = error.context["key"]
     yield Finding(
-        issue.document.span((*issue.path, key), key=True),
-        f"`{issue.where}` is `{issue.context['kind']}`, but `{key}` is for dense vectors",
+        error.document.span((*error.path, key), key=True),
+        f"`{error.where}` is `{error.context['kind']}`, but `{key}` is for dense vectors",
         label="only with `dense`",
         help=f"remove `{key}`",
     )
 
 
 @rule("HS113", "id-kind")
-def id_kind(issue: Issue) -> Iterator[Finding]:
+def id_kind(error: LocatedError) -> Iterator[Finding]:
     """An id does not say how it becomes a row, or says it twice.
 
     `buckets: n` hashes any id into n rows; `vocab: n` takes the ids 0 to n - 1 as rows.
     """
     yield Finding(
-        issue.key_span,
-        f"`{issue.where}` must have exactly one of `buckets` and `vocab`",
+        error.key_span,
+        f"`{error.where}` must have exactly one of `buckets` and `vocab`",
         label="one of both",
-        help=("remove one of them" if len(issue.value) > 1 else "add one of them")
+        help=("remove one of them" if len(error.value) > 1 else "add one of them")
         + ": `{buckets: n}` hashes into n rows, `{vocab: n}` takes ids 0 to n - 1",
     )
 
 
 @rule("HS114", "not-increasing")
-def not_increasing(issue: Issue) -> Iterator[Finding]:
+def not_increasing(error: LocatedError) -> Iterator[Finding]:
     """The boundaries of a bucketised number do not ascend.
 
     A boundary that equals or undercuts the one before it would make a bucket that no value reaches:
     a row of the table that is never trained.
     """
-    index = issue.context["index"]
-    left, right = issue.value[index - 1 : index + 1]
+    index = error.context["index"]
+    left, right = error.value[index - 1 : index + 1]
     yield Finding(
-        issue.document.span((*issue.path, index)),
+        error.document.span((*error.path, index)),
         f"boundaries must ascend, but {right} follows {left}",
         label="not greater than the one before",
         help="sort the boundaries and remove repetitions",
@@ -246,7 +246,7 @@ def not_increasing(issue: Issue) -> Iterator[Finding]:
 
 
 @rule("HS123", "boundary-size")
-def boundary_size(issue: Issue) -> Iterator[Finding]:
+def boundary_size(error: LocatedError) -> Iterator[Finding]:
     """A boundary is too large, or too near to 0, for numbers to be compared with it.
 
     Numbers are compared with boundaries in float64, or in float32 where they are float32.
@@ -255,12 +255,12 @@ def boundary_size(issue: Issue) -> Iterator[Finding]:
     becomes 0, so that the same number would have another bucket there. Choose another unit, such
     as milliseconds in place of nanoseconds. `quantiles: n` takes numbers of any size.
     """
-    index = issue.context["index"]
-    number = issue.value[index]
+    index = error.context["index"]
+    number = error.value[index]
     large = abs(float(number)) >= 1
     what = "not below 2^53 (9007199254740992) in size" if large else "nearer to 0 than 2^-126"
     yield Finding(
-        issue.document.span((*issue.path, index)),
+        error.document.span((*error.path, index)),
         f"the boundary {shown(number)} is {what}",
         label="too large" if large else "too near to 0",
         help="choose another unit for the column, such as milliseconds in place of nanoseconds"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from homespec.schema.base import Count, Model, Width, Widths, listed, shape_of
+from homespec.schema.field_types import Count, Model, Width, Widths, listed, shape_of
 from homespec.schema.numbers import Epsilon, Momentum
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.diagnostics import Finding, rule
-from homespec.diagnostics.model import Severity
-from homespec.schema.issue import Issue
+from homespec.diagnostics.diagnostic import Severity
+from homespec.schema.located_error import LocatedError
 from homespec.schema.models import Spec
 from homespec.source import Document
 
 
 @rule("HS119", "empty-gate")
-def empty_gate(issue: Issue) -> Iterator[Finding]:
+def empty_gate(error: LocatedError) -> Iterator[Finding]:
     """A feature or self gate is an empty mapping.
 
     Whoever configures a gate wants it on, so a mapping switches it on, even below a `false` of an
@@ -27,8 +27,8 @@ def empty_gate(issue: Issue) -> Iterator[Finding]:
         gates: {self: false, task: {self: true}}
     """
     yield Finding(
-        issue.span,
-        f"`{issue.where}` is an empty mapping, which says neither on nor off",
+        error.span,
+        f"`{error.where}` is an empty mapping, which says neither on nor off",
         label="says nothing",
         help="write `true` or `false`, or remove the key to take what the outer level says",
     )

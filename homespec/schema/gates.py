@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from homespec.schema.base import Model, Width, Widths, listed, shape_of
+from homespec.schema.field_types import Model, Width, Widths, listed, shape_of
 
 
 class Mixture(Model):

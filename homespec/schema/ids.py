@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from homespec.schema.base import Model, Rows
+from homespec.schema.field_types import Model, Rows
 
 
 class Id(Model):

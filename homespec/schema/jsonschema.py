@@ -12,7 +12,17 @@ import math
 from itertools import pairwise
 from typing import Any
 
-from homespec.schema import base, embedded, experts, gates, ids, inputs, models, sequences, tasks
+from homespec.schema import (
+    embedded,
+    experts,
+    features,
+    field_types,
+    gates,
+    ids,
+    models,
+    sequences,
+    tasks,
+)
 from homespec.schema.models import Spec
 
 SHORTHANDS: dict[str, dict[str, Any]] = {
@@ -63,7 +73,7 @@ def _is_absence(default: Any, value: dict[str, Any]) -> bool:
 def descriptions() -> dict[str, dict[str, str]]:
     """Section -> field -> the docstring under the field in the models' source."""
     found: dict[str, dict[str, str]] = {}
-    modules = (base, ids, embedded, inputs, sequences, tasks, experts, gates, models)
+    modules = (field_types, ids, embedded, features, sequences, tasks, experts, gates, models)
     sources = map(inspect.getsource, modules)
     for section in [part for source in sources for part in ast.parse(source).body]:
         if isinstance(section, ast.ClassDef):

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from homespec.diagnostics.suggest import closest, folded, listing
-from homespec.schema.elsewhere import choice_for, flag_for, meant_by
-from homespec.schema.issue import Path, written
 from homespec.schema.jsonschema import choices_at, keys_at
+from homespec.schema.located_error import Path, written
+from homespec.schema.synonyms import choice_for, flag_for, meant_by
 
 Remedy = Callable[[Path, str, Any], str]
 """(place of the section, key, value) -> what to write."""
 
 
-LONGEST = 200
+MAX_REMEDY = 200
 """A help line with more characters would hide what it says."""
 
 
@@ -32,7 +32,7 @@ def key_remedy(parent: Path, key: str, value: Any) -> str:
         return "YAML 1.2 has no merge keys: write the keys out, or `extends` another spec"
     same = next((k for k in known if folded(k) == folded(key)), None)
     remedy = _by_meaning(parent, key, value) or _elsewhere(parent, known, key, value)
-    if remedy and same is None and len(remedy) <= LONGEST:
+    if remedy and same is None and len(remedy) <= MAX_REMEDY:
         return remedy
     guess = same or closest(key, known)
     return f"did you mean `{guess}`?" if guess else f"known here are {listing(known)}"

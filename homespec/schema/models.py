@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from homespec.schema.base import MANY, LayerName, M, Model, Name, listed, overlay
 from homespec.schema.embedded import Embedded, Quantiles
 from homespec.schema.experts import Experts, ExpertSet, LayerExperts, Style
+from homespec.schema.features import Feature
+from homespec.schema.field_types import MAX_ENTRIES, LayerName, M, Model, Name, listed, overlay
 from homespec.schema.gates import FeatureGate, Gates, LayerGates, Mixture, SelfGate
 from homespec.schema.ids import Id
-from homespec.schema.inputs import Feature
 from homespec.schema.sequences import Dien, Din, Encoder, EventField, Mean, Sequence, Sim, Twin
 from homespec.schema.tasks import Task, Tower
 
@@ -101,15 +101,15 @@ class Spec(Model):
     layers: Layers = Field(default=None)  # type: ignore[assignment]  # absent: the family's number
     """How many layers (families home, ple and ml_mmoe), or the layers themselves: a topology of
     your own in place of a family's."""
-    features: Annotated[dict[Name, Feature], Field(min_length=1, max_length=MANY)]
+    features: Annotated[dict[Name, Feature], Field(min_length=1, max_length=MAX_ENTRIES)]
     """Input features by name; v is their concatenation in this order."""
     groups: Annotated[
         dict[Name, Annotated[tuple[Member, ...], Field(min_length=1), BeforeValidator(listed)]],
-        Field(max_length=MANY),
+        Field(max_length=MAX_ENTRIES),
     ] = Field(default={})
     """Task groups: name to members, tasks or other groups. The one source of hierarchy. HoME needs
     them; other families may go without."""
-    tasks: Annotated[dict[Name, Task], Field(min_length=1, max_length=MANY)]
+    tasks: Annotated[dict[Name, Task], Field(min_length=1, max_length=MAX_ENTRIES)]
     """Tasks by name. Each belongs to one group, if there are any."""
     experts: Experts = Field(default_factory=Experts.model_construct)
     """The experts: how many, how wide, how normalised."""

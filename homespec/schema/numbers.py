@@ -12,15 +12,15 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-LEAST_WEIGHT = 1e-9
-MOST_WEIGHT = 1e9
+MIN_WEIGHT = 1e-9
+MAX_WEIGHT = 1e9
 
 
 def check_weight(weight: float) -> float:
     """A weight that is 0, or great enough to have an effect in float32."""
-    if 0 < weight < LEAST_WEIGHT:
+    if 0 < weight < MIN_WEIGHT:
         raise PydanticCustomError(
-            "tiny_weight", "Input should be 0, or at least {least}", {"least": LEAST_WEIGHT}
+            "tiny_weight", "Input should be 0, or at least {least}", {"least": MIN_WEIGHT}
         )
     return weight
 
@@ -31,13 +31,13 @@ Momentum = Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False)]
 Scale = Annotated[float, Field(ge=1e-6, le=1e12, allow_inf_nan=False)]
 Weight = Annotated[
     float,
-    Field(ge=0, le=MOST_WEIGHT, allow_inf_nan=False),
+    Field(ge=0, le=MAX_WEIGHT, allow_inf_nan=False),
     AfterValidator(check_weight),
     Field(
         json_schema_extra={
             "anyOf": [
                 {"const": 0},
-                {"type": "number", "minimum": LEAST_WEIGHT, "maximum": MOST_WEIGHT},
+                {"type": "number", "minimum": MIN_WEIGHT, "maximum": MAX_WEIGHT},
             ]
         }
     ),

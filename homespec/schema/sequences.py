@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from homespec.schema.base import Model, Name, Width, Widths, check_name, listed, text_of
 from homespec.schema.embedded import OWNERS, Embedded
+from homespec.schema.field_types import Model, Name, Width, Widths, check_name, listed, text_of
 from homespec.schema.numbers import Epsilon, Momentum
 
 EncoderKind = Literal["mean", "din", "dien", "sim", "twin"]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from homespec.schema.base import Label, Model, Widths, listed
+from homespec.schema.field_types import Label, Model, Widths, listed
 from homespec.schema.numbers import Rate, Scale, Weight
 
 

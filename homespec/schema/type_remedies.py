@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from homespec.schema.issue import Issue, Path, written
 from homespec.schema.jsonschema import examples_at
+from homespec.schema.located_error import LocatedError, Path, written
 
 REQUIRED = (
     *("name", "features", "tasks", "features.*", "features.*.id", "features.*.dim"),
@@ -18,16 +18,16 @@ WHOLE, NUMBER = r"[-+]?[0-9]+", r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?"
 SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
 
 
-def retyped(issue: Issue, wanted: str) -> str:
+def retyped(error: LocatedError, wanted: str) -> str:
     """The remedy for the usual slips of type."""
-    value = issue.value
+    value = error.value
     if value is None:
-        required = any(matches(issue.path, pattern) for pattern in REQUIRED)
-        such = f", such as {_example(issue.path)}" if _example(issue.path) else ""
+        required = any(matches(error.path, pattern) for pattern in REQUIRED)
+        such = f", such as {_example(error.path)}" if _example(error.path) else ""
         return f"give it a value{such}" + (
             "" if required else ", or remove the key for its default"
         )
-    if wanted.startswith(("an integer", "a number")) and (said := _numeric(issue, wanted)):
+    if wanted.startswith(("an integer", "a number")) and (said := _numeric(error, wanted)):
         return said
     if wanted.startswith("true") and str(value).lower() in YES_AND_NO:
         word = written(YES_AND_NO[str(value).lower()])
@@ -39,8 +39,8 @@ def retyped(issue: Issue, wanted: str) -> str:
     return f"write {wanted} here"
 
 
-def _numeric(issue: Issue, wanted: str) -> str:
-    value, whole = issue.value, wanted.startswith("an integer")
+def _numeric(error: LocatedError, wanted: str) -> str:
+    value, whole = error.value, wanted.startswith("an integer")
     if whole and isinstance(value, float):
         return f"write {int(value)}" if value.is_integer() else "write a whole number"
     if isinstance(value, list) and len(value) == 1:
@@ -50,7 +50,7 @@ def _numeric(issue: Issue, wanted: str) -> str:
             return f"remove the quotes: {value}"
         if (number := _meant_number(value, whole)) is not None:
             return f"write {number}"
-    such = _example(issue.path)
+    such = _example(error.path)
     return f"write {wanted}, such as {such}" if such else ""
 
 

@@ -6,38 +6,38 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from homespec.schema.issue import Issue, written
 from homespec.schema.key_remedies import counts
+from homespec.schema.located_error import LocatedError, written
 from homespec.schema.type_remedies import NUMBER, matches, retyped
 
 ID = "{id: {buckets: 1000}, dim: 16}"
 LAYER = "{experts: {shared: 2}, outputs: [shared]}"
 
 
-LONGEST = 300
+MAX_REMEDY = 300
 """A help line with more characters would hide what it says."""
 
 
-def value_remedy(issue: Issue, wanted: str) -> str:
+def value_remedy(error: LocatedError, wanted: str) -> str:
     """How to mend a value, from the place alone, else from the usual slips of type."""
-    said = _by_place(issue, issue.value) or retyped(issue, wanted)
-    if len(said) > LONGEST:
-        said = _by_place(issue, [])
+    said = _by_place(error, error.value) or retyped(error, wanted)
+    if len(said) > MAX_REMEDY:
+        said = _by_place(error, [])
     return said or f"write {wanted} here"
 
 
-def _by_place(issue: Issue, value: Any) -> str:
-    remedies = (remedy for pattern, remedy in PLACES if matches(issue.path, pattern))
-    return next((said for remedy in remedies if (said := remedy(issue, value))), "")
+def _by_place(error: LocatedError, value: Any) -> str:
+    remedies = (remedy for pattern, remedy in PLACES if matches(error.path, pattern))
+    return next((said for remedy in remedies if (said := remedy(error, value))), "")
 
 
-def _features(_: Issue, value: Any) -> str:
+def _features(_: LocatedError, value: Any) -> str:
     if not isinstance(value, list) or not value:
         return f"write each feature by its name: {{user_id: {ID}}}"
     return f"write each feature by its name: {_by_name(value, ID)}"
 
 
-def _tasks(_: Issue, value: Any) -> str:
+def _tasks(_: LocatedError, value: Any) -> str:
     if not isinstance(value, list) or not value:
         return "write each task by its name: {click: {label: is_click}, like: {}}"
     return f"write each task by its name: {_by_name(value, '{}')}"
@@ -61,7 +61,7 @@ def _by_name(entries: list[Any], otherwise: str) -> str:
     return "{" + ", ".join([*parts, *(["…"] if len(entries) > 4 else [])]) + "}"
 
 
-def _groups(_: Issue, value: Any) -> str:
+def _groups(_: LocatedError, value: Any) -> str:
     if isinstance(value, list) and value and all(isinstance(group, list) for group in value):
         named = {f"group_{i}": members for i, members in enumerate(value, 1)}
         return f"give each group a name: {written(named)}"
@@ -82,7 +82,7 @@ def _groups_by_name(groups: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _group(_: Issue, value: Any) -> str:
+def _group(_: LocatedError, value: Any) -> str:
     if isinstance(value, dict):
         lists = [below for below in value.values() if isinstance(below, list)]
         members = lists[0] if len(value) == 1 and lists else list(value)
@@ -90,18 +90,18 @@ def _group(_: Issue, value: Any) -> str:
     return "list its members, or remove the group" if value is None else ""
 
 
-def _member(_: Issue, value: Any) -> str:
+def _member(_: LocatedError, value: Any) -> str:
     if isinstance(value, dict | list):
         return "declare this group under `groups:`, too, and put its name here"
     return ""
 
 
-def _feature(_: Issue, value: Any) -> str:
+def _feature(_: LocatedError, value: Any) -> str:
     width = value if type(value) is int and value > 0 else 16
     return f"say what the feature is, such as {{id: {{buckets: 1000}}, dim: {width}}}"
 
 
-def _id(_: Issue, value: Any) -> str:
+def _id(_: LocatedError, value: Any) -> str:
     if type(value) is int:
         return f"write {{vocab: {value}}} for ids below {value}, or {{buckets: {value}}} to hash"
     if isinstance(value, list) and value:
@@ -110,7 +110,7 @@ def _id(_: Issue, value: Any) -> str:
     return f"write {{buckets: 1000}} to hash any id into 1000 rows{also}"
 
 
-def _rows(issue: Issue, value: Any) -> str:
+def _rows(error: LocatedError, value: Any) -> str:
     if isinstance(value, list) and value:
         return _enumerated(value, "`vocab: {}`", "`buckets: {}`")
     return ""
@@ -124,7 +124,7 @@ def _enumerated(words: list[Any], vocab: str, buckets: str) -> str:
     )
 
 
-def _cuts(_: Issue, value: Any) -> str:
+def _cuts(_: LocatedError, value: Any) -> str:
     if type(value) is int and value > 1:
         return f"write {{quantiles: {value}}} for {value} buckets fitted to the data, or a list"
     parts = [part for part in re.split(r"[,; ]+", value) if part] if isinstance(value, str) else []
@@ -133,7 +133,7 @@ def _cuts(_: Issue, value: Any) -> str:
     return "write the boundaries, such as [10, 20, 30], or {quantiles: 32}"
 
 
-def _dense(_: Issue, value: Any) -> str:
+def _dense(_: LocatedError, value: Any) -> str:
     if isinstance(value, list) and value:
         return f"write how many numbers the vector has: {len(value)}"
     if isinstance(value, dict):
@@ -142,40 +142,40 @@ def _dense(_: Issue, value: Any) -> str:
     return "write how many numbers the vector has: 1" if value is True else ""
 
 
-def _sequence(issue: Issue, value: Any) -> str:
+def _sequence(error: LocatedError, value: Any) -> str:
     of = value if isinstance(value, list) and value else [value]
     if not isinstance(value, list | str) or not value:
-        of = _tables(issue)[:1] or ["video_id"]
+        of = _tables(error)[:1] or ["video_id"]
     return f"write {{of: {written(of)}, max_len: 50, encoder: din}}"
 
 
-def _tables(issue: Issue) -> list[str]:
+def _tables(error: LocatedError) -> list[str]:
     """The features of the document that have a table, of which an event can be."""
-    features = (issue.document.data or {}).get("features")
+    features = (error.document.data or {}).get("features")
     found = features.items() if isinstance(features, dict) else ()
     return [name for name, f in found if isinstance(f, dict) and ("id" in f or "bucketize" in f)]
 
 
-def _encoder(_: Issue, value: Any) -> str:
+def _encoder(_: LocatedError, value: Any) -> str:
     return f"write `{value[0]}`" if isinstance(value, list) and len(value) == 1 else "write `din`"
 
 
-def _columns(issue: Issue, value: Any) -> str:
-    below: Any = issue.document.data
-    for step in issue.path[:-1]:
+def _columns(error: LocatedError, value: Any) -> str:
+    below: Any = error.document.data
+    for step in error.path[:-1]:
         below = below[step]
     fields = below["of"] if isinstance(below.get("of"), list) else ["video_id"]
     columns = value if isinstance(value, list) else [value or "hist_video_id"]
     return f"write the columns by field: {written(dict(zip(fields, columns, strict=False)))}"
 
 
-def _with(_: Issue, value: Any) -> str:
+def _with(_: LocatedError, value: Any) -> str:
     if isinstance(value, list) and value:
         return f"write each field by its name: {_by_name(value, ID)}"
     return f"write each field by its name: {{place: {ID}}}"
 
 
-def _experts(_: Issue, value: Any) -> str:
+def _experts(_: LocatedError, value: Any) -> str:
     if type(value) is int:
         return counts(value, key="experts: ")
     if isinstance(value, list | str | bool):
@@ -183,41 +183,41 @@ def _experts(_: Issue, value: Any) -> str:
     return ""
 
 
-def _layer_experts(issue: Issue, value: Any) -> str:
+def _layer_experts(error: LocatedError, value: Any) -> str:
     """The key names layers, not a role in the tree; `task` is both."""
     if type(value) is int:
-        role = "task" if issue.path[-1] == "task" else "shared"
+        role = "task" if error.path[-1] == "task" else "shared"
         whose = "of each task" if role == "task" else "shared by all tasks"
         return f"write {{{role}: {value}}} for that many experts {whose}"
     return ""
 
 
-def _expert_set(_: Issue, value: Any) -> str:
+def _expert_set(_: LocatedError, value: Any) -> str:
     if isinstance(value, list) and value and all(type(width) is int for width in value):
         hidden = f"hidden: {value[:-1]}, " if len(value) > 1 else ""
         return f"write {{{hidden}width: {value[-1]}}}: the last one is the width of the output"
     return ""
 
 
-def _tower(_: Issue, value: Any) -> str:
+def _tower(_: LocatedError, value: Any) -> str:
     if type(value) is int or isinstance(value, list):
         return f"write {{hidden: {written(value if isinstance(value, list) else [value])}}}"
     return "" if value is None else "write {hidden: [64]}"
 
 
-def _widths(_: Issue, value: Any) -> str:
+def _widths(_: LocatedError, value: Any) -> str:
     if isinstance(value, str) and re.fullmatch(r"[\d,; ]+", value):
         return f"write it as a list: [{', '.join(re.findall(r'[0-9]+', value))}]"
     return ""
 
 
-def _width(_: Issue, value: Any) -> str:
+def _width(_: LocatedError, value: Any) -> str:
     if isinstance(value, list) and len(value) > 1 and all(type(width) is int for width in value):
         return f"write `hidden: {value[:-1]}, width: {value[-1]}`"
     return ""
 
 
-def _gates(_: Issue, value: Any) -> str:
+def _gates(_: LocatedError, value: Any) -> str:
     if isinstance(value, bool):
         return f"write {{feature: {written(value)}, self: {written(value)}}}"
     if isinstance(value, list) and value:
@@ -225,19 +225,19 @@ def _gates(_: Issue, value: Any) -> str:
     return ""
 
 
-def _switch(_: Issue, value: Any) -> str:
+def _switch(_: LocatedError, value: Any) -> str:
     if value in (0, 1) and value is not None:
         return f"write `{written(bool(value))}`"
     return "write true or false, or remove the key" if value is None else ""
 
 
-def _mixture(_: Issue, value: Any) -> str:
+def _mixture(_: LocatedError, value: Any) -> str:
     if isinstance(value, bool | str):
         return "remove it: the gates that mix experts are always there"
     return ""
 
 
-def _task(_: Issue, value: Any) -> str:
+def _task(_: LocatedError, value: Any) -> str:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, str):
@@ -247,17 +247,17 @@ def _task(_: Issue, value: Any) -> str:
     return "write {} for a task with every default"
 
 
-def _layers(_: Issue, value: Any) -> str:
+def _layers(_: LocatedError, value: Any) -> str:
     if isinstance(value, dict):
         return f"write how many, such as 2, or a list of layers, such as [{LAYER}]"
     return ""
 
 
-def _layer(_: Issue, value: Any) -> str:
+def _layer(_: LocatedError, value: Any) -> str:
     return f"write a layer, such as {LAYER}, or `layers: 2` for a family's"
 
 
-def _one_text(_: Issue, value: Any) -> str:
+def _one_text(_: LocatedError, value: Any) -> str:
     """Columns, tables and tasks of which there is one."""
     if isinstance(value, list) and value:
         one = " alone" if len(value) > 1 else ""
@@ -265,7 +265,7 @@ def _one_text(_: Issue, value: Any) -> str:
     return ""
 
 
-def _product(_: Issue, value: Any) -> str:
+def _product(_: LocatedError, value: Any) -> str:
     if isinstance(value, str):
         factors = re.findall(r"\w+", value)
         shown = written(factors) if len(factors) > 1 else f"[{value}, …]"
@@ -273,25 +273,25 @@ def _product(_: Issue, value: Any) -> str:
     return ""
 
 
-def _name(_: Issue, value: Any) -> str:
+def _name(_: LocatedError, value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"begin it with a letter: n{re.sub(r'[^0-9]', '_', str(value))}"
     return ""
 
 
-def _label(_: Issue, value: Any) -> str:
+def _label(_: LocatedError, value: Any) -> str:
     if isinstance(value, list) and value:
         return f"write {value[0]} without brackets"
     return "name a column of the data, such as is_click"
 
 
-def _rate(_: Issue, value: Any) -> str:
+def _rate(_: LocatedError, value: Any) -> str:
     match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%", str(value))
     share = float(match[1]) / 100 if match else 0
     return f"write a share, {share:g}" if 0 < share < 1 else ""
 
 
-PLACES: tuple[tuple[str, Callable[[Issue, Any], str]], ...] = (
+PLACES: tuple[tuple[str, Callable[[LocatedError, Any], str]], ...] = (
     ("name", _name),
     ("features", _features),
     ("features.*", _feature),

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from homespec.diagnostics import Diagnostic, Span
 from homespec.source.lines import Lines
 
-FLAG = "--set"
+OVERRIDES = "--set"
 """What stands for the file in spans of values that a flag of the command line gives."""
 
 Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | float | bool | None"
@@ -50,8 +50,8 @@ class Document:
     """One spec file: its text, the data in it and where each part of the data stands.
 
     `data` is None exactly if a diagnostic is an error. Aliased parts of it are shared objects:
-    do not modify it. `bases` are the files that it extends, nearest first, and `flags` the changes
-    that the command line makes to it; `data` and `root` then hold all of them.
+    do not modify it. `bases` are the files that it extends, nearest first, and `overrides` the
+    changes that the command line makes to it; `data` and `root` then hold all of them.
     """
 
     lines: Lines
@@ -60,7 +60,7 @@ class Document:
     comments: tuple[Comment, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     bases: tuple[Document, ...] = ()
-    flags: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -76,7 +76,7 @@ class Document:
     def texts(self) -> dict[str, str]:
         """The text of each file that the document is made of, its own first."""
         found = {source.file: source.text for source in (self, *self.bases)}
-        return {**found, FLAG: "\n".join(self.flags)} if self.flags else found
+        return {**found, OVERRIDES: "\n".join(self.overrides)} if self.overrides else found
 
     def span(self, path: Iterable[str | int], key: bool = False) -> Span:
         """The place of the value (or of the key) at `path`.

@@ -17,7 +17,7 @@ from homespec.data import DataError
 from homespec.data.chunk_reader import ChunkReader
 from homespec.data.in_memory import SLAB_ROWS
 from homespec.data.plan import Plan
-from homespec.schema.fitted import asked
+from homespec.schema.fitted_columns import asked
 from homespec.schema.tensors import input_tensors
 from homespec.train import quantiles
 from homespec.train.quantiles import FILE, Boundaries, Columns

@@ -14,6 +14,7 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor, nn
 
+from homespec.atomic_write import replacing
 from homespec.data.batches import Batch
 from homespec.train import RunError, group
 from homespec.train.checkpoint import writing
@@ -24,7 +25,6 @@ from homespec.train.losses import Losses
 from homespec.train.ranks import average_statistics, labelled, ranks
 from homespec.train.rows import Rows
 from homespec.train.settings import Settings
-from homespec.writing import replacing
 
 CHECK_EVERY = 50
 """Steps between looks at the losses: each look waits for the device."""

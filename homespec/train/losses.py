@@ -16,10 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from homespec.atomic_write import appending, replacing
 from homespec.train import RunError
 from homespec.train.checkpoint import sync, writing
 from homespec.train.ranks import gathered, rank
-from homespec.writing import appending, replacing
 
 FILE = "losses.csv"
 ROWS = "rows/"

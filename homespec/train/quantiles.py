@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from homespec.atomic_write import write_texts
 from homespec.data import DataError
-from homespec.schema.fitted import Asked, asked
+from homespec.schema.fitted_columns import Asked, asked
 from homespec.schema.models import Spec
 from homespec.train import RunError
-from homespec.writing import write_texts
 
 FILE = "boundaries.json"
 VERSION = 1

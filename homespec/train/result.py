@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 
+from homespec.atomic_write import replacing
 from homespec.data import DataError
-from homespec.schema.labels import parse_label
+from homespec.schema.label_parser import parse_label
 from homespec.train import checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE, without_nan
 from homespec.train.keeper import History
 from homespec.train.losses import read
 from homespec.train.settings import Settings
 from homespec.version import __version__
-from homespec.writing import replacing
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec, Task

@@ -219,7 +219,7 @@ def _warned(spec: LoadedSpec) -> str | None:
     count = sum(each.rule.severity is Severity.WARNING for each in found)
     if not count:
         return None
-    sets = (f"--set={flag}" for flag in document.flags)
+    sets = (f"--set={flag}" for flag in document.overrides)
     shown = shlex.join(["homespec", "validate", document.file, *sets])
     return f"{count} warning{'s' if count > 1 else ''} about the spec: {shown}"
 

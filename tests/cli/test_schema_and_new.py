@@ -14,7 +14,7 @@ import homespec
 from homespec.cli.compile import compile as compile_command
 from homespec.cli.new import new
 from homespec.cli.schema import schema
-from homespec.schema.editor import json_schema
+from homespec.schema.editor_schema import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from homespec import load
 from homespec.analysis.summary import summarise
 from homespec.cli.main import cli
-from homespec.cli.tables import NARROWEST, tables
+from homespec.cli.show_tables import NARROWEST, tables
 
 ROOT = Path(__file__).parents[2]
 NESTED = str(ROOT / "specs" / "nested.yaml")

@@ -28,8 +28,8 @@ from homespec.data.fits import Boundaries
 from homespec.data.in_memory import load_rows
 from homespec.data.label_values import labels
 from homespec.data.profile import profile
-from homespec.schema.fitted import Asked
-from homespec.schema.labels import parse_label
+from homespec.schema.fitted_columns import Asked
+from homespec.schema.label_parser import parse_label
 from homespec.train.compiling import obstacle
 from homespec.train.quantiles import cut, fit
 

@@ -13,7 +13,7 @@ from reports import CASES, FILE, at, error, report
 
 from homespec.diagnostics import Report
 from homespec.diagnostics.render import automatic, render
-from homespec.diagnostics.render.text import printable, width
+from homespec.diagnostics.render.terminal import printable, width
 
 HERE = Path(__file__).parent
 

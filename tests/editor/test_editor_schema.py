@@ -17,9 +17,8 @@ from mutated_specs import LAYERED, RICH, SHIPPED, laid_over, mutated
 import homespec
 from homespec.analysis.expand import expanded
 from homespec.diagnostics import Diagnostic
-from homespec.schema import validate
-from homespec.schema.editor import json_schema
-from homespec.source import Document, compose, parse
+from homespec.schema.editor_schema import json_schema
+from homespec.source import Document, parse, with_bases
 
 SCHEMA = jsonschema.Draft202012Validator(json_schema())
 
@@ -94,7 +93,7 @@ def test_specs_that_extend_others_get_the_verdict_of_validate(tmp_path: Path) ->
         over = yaml.safe_dump(above, sort_keys=False)
         found, report = (
             complaints(above),
-            said_by(compose(parse(over, str(tmp_path / "over.yaml")))),
+            said_by(with_bases(parse(over, str(tmp_path / "over.yaml")))),
         )
         marked += bool(found)
         sound += not report

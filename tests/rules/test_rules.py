@@ -23,10 +23,10 @@ ERR = sorted((HERE / "err").glob("*.yaml"))
 OK = sorted((HERE / "ok").glob("*.yaml"))
 
 NOT_A_YAML_FILE = {
-    "HS001": "tests/source/test_reading.py: the file is missing",
-    "HS002": "tests/source/test_reading.py: the file is no text",
-    "HS004": "tests/source/test_reading.py: the file has more than 1 MiB",
-    "HS022": "tests/source/test_compose.py: a flag of the command line",
+    "HS001": "tests/source/test_unreadable.py: the file is missing",
+    "HS002": "tests/source/test_unreadable.py: the file is no text",
+    "HS004": "tests/source/test_unreadable.py: the file has more than 1 MiB",
+    "HS022": "tests/source/test_extends.py: a flag of the command line",
     "HS024": "tests/source/test_roots.py: the file is a link",
 }
 """Rules that no small text file can break, and where they are tested instead."""

@@ -12,7 +12,7 @@ import pytest
 from outlines import complaints, parse_with
 
 from homespec.source import parse, read, read_stream
-from homespec.source.reading import MAX_BYTES
+from homespec.source.reader import MAX_BYTES
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from homespec.schema.labels import Label, parse_label
+from homespec.schema.label_parser import Label, parse_label
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Callable
 
-from homespec.diagnostics.model import Report
+from homespec.diagnostics.diagnostic import Report
 
 FORMATS = ("full", "concise", "json", "github", "gitlab", "sarif")
 

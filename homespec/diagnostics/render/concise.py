@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from homespec.diagnostics.model import Diagnostic, Report
+from homespec.diagnostics.diagnostic import Diagnostic, Report
+from homespec.diagnostics.render.color import Paint, painter
 from homespec.diagnostics.render.full import where
-from homespec.diagnostics.render.paint import Paint, painter
-from homespec.diagnostics.render.text import printable
+from homespec.diagnostics.render.terminal import printable
 
 
 def render(report: Report, color: bool = False) -> str:

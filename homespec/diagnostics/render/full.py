@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from homespec.diagnostics.model import Diagnostic, Report, Severity, Span
-from homespec.diagnostics.render.paint import Paint, painter
+from homespec.diagnostics.diagnostic import Diagnostic, Report, Severity, Span
+from homespec.diagnostics.render.color import Paint, painter
 from homespec.diagnostics.render.snippet import Mark, snippet
-from homespec.diagnostics.render.text import COMMANDS, count, named, printable
+from homespec.diagnostics.render.terminal import COMMANDS, count, named, printable
 
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from homespec.diagnostics.model import Diagnostic, Report, Severity
-from homespec.diagnostics.render.place import described, relative
-from homespec.diagnostics.render.text import printable
+from homespec.diagnostics.diagnostic import Diagnostic, Report, Severity
+from homespec.diagnostics.render.fingerprint import described, relative
+from homespec.diagnostics.render.terminal import printable
 
 LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from homespec.diagnostics.model import Report, Severity
-from homespec.diagnostics.render.place import described, fingerprints, relative
+from homespec.diagnostics.diagnostic import Report, Severity
+from homespec.diagnostics.render.fingerprint import described, fingerprints, relative
 
 SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.NOTE: "info"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from homespec.diagnostics.model import Diagnostic, Position, Report, Severity, Span
+from homespec.diagnostics.diagnostic import Diagnostic, Position, Report, Severity, Span
 
 VERSION = 1
 """Rises when a key changes its meaning or goes away; new keys may come at any time."""

@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from homespec.diagnostics.model import Diagnostic, Report, Span
+from homespec.diagnostics.diagnostic import Diagnostic, Report, Span
 from homespec.diagnostics.registry import Rule
-from homespec.diagnostics.render.place import fingerprints, relative
+from homespec.diagnostics.render.fingerprint import fingerprints, relative
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 

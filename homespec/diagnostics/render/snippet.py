@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from homespec.diagnostics.model import Span
-from homespec.diagnostics.render.paint import Paint
-from homespec.diagnostics.render.text import printable, shown, width
+from homespec.diagnostics.diagnostic import Span
+from homespec.diagnostics.render.color import Paint
+from homespec.diagnostics.render.terminal import printable, shown, width
 
 MAX_SHOWN = 160
 CONTEXT = 60

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from homespec.schema import labels, names
+from homespec.schema import label_parser, names
 
 
 def check_name(name: str) -> str:
@@ -41,13 +41,13 @@ def check_layer_name(name: str) -> str:
 def check_label(text: str) -> str:
     """A text that is a label: a column, or a comparison."""
     try:
-        labels.parse_label(text)
+        label_parser.parse_label(text)
     except ValueError as error:
         raise PydanticCustomError("bad_label", "{reason}", {"reason": str(error)}) from None
     return text
 
 
-LARGEST, SMALLEST = 2.0**53, 2.0**-126
+MAX_BOUNDARY, MIN_BOUNDARY = 2.0**53, 2.0**-126
 """Boundaries are below the one in size, where float64 has all whole numbers, and, unless they are
 0, not below the other, the smallest number that float32 has with all its digits."""
 
@@ -55,7 +55,7 @@ LARGEST, SMALLEST = 2.0**53, 2.0**-126
 def check_boundaries(boundaries: tuple[float, ...]) -> tuple[float, ...]:
     """Boundaries that numbers can be compared with, each greater than the one before."""
     for index, number in enumerate(boundaries):
-        if not (number == 0 or SMALLEST <= abs(number) < LARGEST):
+        if not (number == 0 or MIN_BOUNDARY <= abs(number) < MAX_BOUNDARY):
             raise PydanticCustomError("boundary_size", "its size", {"index": index})
     for index, (left, right) in enumerate(pairwise(boundaries), 1):
         if not left < right:
@@ -75,7 +75,7 @@ def text_of(form: str) -> WithJsonSchema:
 
 M = TypeVar("M", bound=BaseModel)
 
-MANY = 1024
+MAX_ENTRIES = 1024
 """So many features, groups and tasks a spec may have: products have dozens of tasks."""
 
 Name = Annotated[str, AfterValidator(check_name), text_of("Name")]

@@ -77,7 +77,7 @@ def test_messages(golden: Callable[[Path, str], None]) -> None:
         document = parse_with(False, text)
         report = Report.of(document.diagnostics, {"x.yaml": text})
         pages.append(f"### {name}\n{render(report)}")
-    golden(HERE / "syntax.out", "\n".join(pages))
+    golden(HERE / "yaml_errors.out", "\n".join(pages))
 
 
 @pytest.mark.parametrize("name", MISTAKES)

@@ -9,19 +9,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from homespec.diagnostics import Diagnostic, Label
-from homespec.source import compose_rules as rules
+from homespec.source import extends_rules
 from homespec.source.document import Document
-from homespec.source.flags import with_flags
+from homespec.source.file_rules import beginning
 from homespec.source.merge import merged
-from homespec.source.reading import read, unread
+from homespec.source.overrides import with_overrides
+from homespec.source.reader import read, unread
 from homespec.source.roots import base_of, from_here, is_yaml, leads_out, real, roots_of, shown_base
-from homespec.source.rules import beginning
 
 MAX_CHAIN = 8
 
 
 def read_spec(
-    path: str | os.PathLike[str], flags: Iterable[str] = (), folders: Iterable[str] = ()
+    path: str | os.PathLike[str], overrides: Iterable[str] = (), folders: Iterable[str] = ()
 ) -> Document:
     """The document of a file, composed; a link that leads out of its repository is not read.
 
@@ -29,37 +29,39 @@ def read_spec(
     """
     file, folders = os.fspath(path), tuple(folders)
     if leads_out(file, folders):
-        return unread(file, rules.link_outside(beginning(file)))
-    return compose(read(file), flags, folders)
+        return unread(file, extends_rules.link_outside(beginning(file)))
+    return with_bases(read(file), overrides, folders)
 
 
-def compose(document: Document, flags: Iterable[str] = (), folders: Iterable[str] = ()) -> Document:
-    """The document laid over what it extends, and `--set` flags laid over both.
+def with_bases(
+    document: Document, overrides: Iterable[str] = (), folders: Iterable[str] = ()
+) -> Document:
+    """The document laid over what it extends, and `--set` overrides laid over both.
 
     What is wrong with a base is a diagnostic of the whole. Raises ValueError for a flag that has no
     form `PATH=VALUE`.
     """
-    way = _Way((real(document.file),), roots_of(document.file, folders))
-    return with_flags(_extended(document, way), tuple(flags))
+    chain = _Chain((real(document.file),), roots_of(document.file, folders))
+    return with_overrides(_extended(document, chain), tuple(overrides))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Way:
-    """The files on the way to a document, itself included, and the folders of its bases."""
+class _Chain:
+    """The files on the chain to a document, itself included, and the folders of its bases."""
 
-    chain: tuple[str, ...]
+    files: tuple[str, ...]
     roots: tuple[str, ...]
 
-    def to(self, place: str) -> _Way:
-        """The way on to a base."""
-        return _Way((*self.chain, place), self.roots)
+    def to(self, place: str) -> _Chain:
+        """The chain on to a base."""
+        return _Chain((*self.files, place), self.roots)
 
 
-def _extended(document: Document, way: _Way) -> Document:
+def _extended(document: Document, chain: _Chain) -> Document:
     name = (document.data or {}).get("extends")
     if not isinstance(name, str):  # absent, or the schema says that it is no text
         return document
-    found, base = _base(document, name, way)
+    found, base = _base(document, name, chain)
     if base is None or base.data is None or document.data is None:
         below = [_extends_here(document, d) for d in base.diagnostics] if base else []
         diagnostics = (*document.diagnostics, *found, *below)
@@ -72,39 +74,41 @@ def _extended(document: Document, way: _Way) -> Document:
     return dataclasses.replace(document, data=data, root=root, diagnostics=warnings, bases=bases)
 
 
-def _base(document: Document, name: str, way: _Way) -> tuple[list[Diagnostic], Document | None]:
+def _base(document: Document, name: str, chain: _Chain) -> tuple[list[Diagnostic], Document | None]:
     """The base, composed itself; or why there is none."""
     span = document.span(("extends",))
     reason, remedy = _refusal(name)
     if reason:
-        return rules.bad_base(span, name, reason, remedy), None
-    place = base_of(document.file, name, way.roots)
+        return extends_rules.bad_base(span, name, reason, remedy), None
+    place = base_of(document.file, name, chain.roots)
     if place is None:
-        return rules.base_outside(span, name), None
-    if place in way.chain:
-        files = [from_here(file) for file in (*way.chain[way.chain.index(place) :], place)]
-        return rules.extends_cycle(span, files), None
-    reason, remedy = _unfit(place, way)
+        return extends_rules.base_outside(span, name), None
+    if place in chain.files:
+        files = [from_here(file) for file in (*chain.files[chain.files.index(place) :], place)]
+        return extends_rules.extends_cycle(span, files), None
+    reason, remedy = _unfit(place, chain)
     if reason:
-        return rules.bad_base(span, name, reason, remedy), None
+        return extends_rules.bad_base(span, name, reason, remedy), None
     base = read(shown_base(document.file, name, place), place)
     for diagnostic in base.diagnostics:
         if diagnostic.rule.code == "HS001":
             reason = diagnostic.message.partition(": ")[2]
-            return rules.bad_base(span, name, reason, _relative(diagnostic.help, document)), None
-    base = _extended(base, way.to(place))
+            return extends_rules.bad_base(
+                span, name, reason, _relative(diagnostic.help, document)
+            ), None
+    base = _extended(base, chain.to(place))
     versions = [d.data.get("homespec") for d in (base, document) if d.data]
     if None not in versions and len(set(map(repr, versions))) > 1:
         reason = f"it is written in version {versions[0]} of the language"
-        return rules.bad_base(span, name, reason, "use one version in both"), None
+        return extends_rules.bad_base(span, name, reason, "use one version in both"), None
     return [], base
 
 
-def _unfit(place: str, way: _Way) -> tuple[str, str]:
+def _unfit(place: str, chain: _Chain) -> tuple[str, str]:
     """Why a file below the root is no base, and what to do."""
     if not is_yaml(place):
         return "it is a link to another kind of file", "name the YAML file itself"
-    if len(way.chain) >= MAX_CHAIN:
+    if len(chain.files) >= MAX_CHAIN:
         return f"the chain of bases is longer than {MAX_CHAIN} files", "merge some of them"
     if os.path.exists(place) and not os.path.isfile(place):  # noqa: PTH110, PTH113  # a pipe would wait
         return "it is no regular file", "name a YAML file"

@@ -19,8 +19,8 @@ _LABEL = re.compile(
     rf"[ \t]*(?P<column>{_COLUMN})[ \t]*"
     rf"(?:(?P<op>>=|<=|==|!=|>|<)[ \t]*(?:(?P<number>{_NUMBER})|(?P<other>{_COLUMN}))[ \t]*)?"
 )
-LONGEST = 200
-LARGEST = 2**53
+MAX_LENGTH = 200
+MAX_NUMBER = 2**53
 """Columns are compared with a float64: from here on it is not every integer."""
 
 
@@ -50,12 +50,12 @@ def parse_label(text: str) -> Label:
 
     Raises ValueError with a reason fit for the user's eyes.
     """
-    if len(text) > LONGEST:
-        raise ValueError(f"it has {len(text)} characters, {LONGEST} are allowed")
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"it has {len(text)} characters, {MAX_LENGTH} are allowed")
     match = _LABEL.fullmatch(text)
     if match is None:
         raise ValueError(_reason(text))
-    if match["number"] and not abs(float(match["number"])) < LARGEST:
+    if match["number"] and not abs(float(match["number"])) < MAX_NUMBER:
         raise ValueError(
             f"{match['number']} is not below 2^53 (9007199254740992) in size, from where on float64"
             " skips integers; compute such a column when you prepare the data"

@@ -9,13 +9,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from homespec.atomic_write import holds
 from homespec.compiler import Analysis, generate
 from homespec.emit.header import harmless
 from homespec.schema.names import MODULES, is_identifier
 from homespec.source.roots import SPECS, is_yaml, located, specs_folder
 from homespec.variant import DEFAULT, SUFFIXES, Mode, Target, UnknownNameError, Variant, recorded
 from homespec.version import __version__
-from homespec.writing import holds
 
 if TYPE_CHECKING:
     from homespec.passes import Step

@@ -8,7 +8,7 @@ from __future__ import annotations
 import keyword
 from typing import Any
 
-from homespec.schema.labels import CONSTANTS
+from homespec.schema.label_parser import CONSTANTS
 from homespec.schema.names import RESERVED, ROOT
 from homespec.schema.sequences import OWN_NAME
 

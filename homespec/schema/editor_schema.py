@@ -10,9 +10,9 @@ import functools
 import json
 from typing import Any
 
-from homespec.schema.alternatives import conflicts_of, needs_of
 from homespec.schema.jsonschema import SHORTHANDS, referred, sections
-from homespec.schema.texts import FORMS
+from homespec.schema.patterns import FORMS
+from homespec.schema.section_constraints import conflicts_of, needs_of
 
 Schema = dict[str, Any]
 

@@ -8,29 +8,29 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from homespec.diagnostics import Diagnostic
-from homespec.schema import entry_rules, gate_rules, rules, sequence_rules
+from homespec.schema import encoder_rules, entry_rules, field_rules, gate_rules
 from homespec.schema.indentation import indentation_slips
-from homespec.schema.issue import Issue
 from homespec.schema.key_remedies import meant_key
+from homespec.schema.located_error import LocatedError
 from homespec.source import Document
 
-MOST = 200
-"""So many violations are reported; who has more has another problem."""
+MAX_ERRORS = 200
+"""So many diagnose are reported; who has more has another problem."""
 
-RULE_OF: dict[str, Callable[[Issue], list[Diagnostic]]] = {
-    "extra_forbidden": rules.unknown_key,
-    "missing": rules.missing_key,
-    "literal_error": rules.unknown_choice,
-    "greater_than": rules.out_of_range,
-    "greater_than_equal": rules.out_of_range,
-    "less_than": rules.out_of_range,
-    "less_than_equal": rules.out_of_range,
-    "finite_number": rules.out_of_range,
-    "tiny_weight": rules.out_of_range,
-    "too_short": rules.wrong_length,
-    "too_long": rules.wrong_length,
-    "string_too_short": rules.wrong_length,
-    "string_too_long": rules.wrong_length,
+RULE_OF: dict[str, Callable[[LocatedError], list[Diagnostic]]] = {
+    "extra_forbidden": field_rules.unknown_key,
+    "missing": field_rules.missing_key,
+    "literal_error": field_rules.unknown_choice,
+    "greater_than": field_rules.out_of_range,
+    "greater_than_equal": field_rules.out_of_range,
+    "less_than": field_rules.out_of_range,
+    "less_than_equal": field_rules.out_of_range,
+    "finite_number": field_rules.out_of_range,
+    "tiny_weight": field_rules.out_of_range,
+    "too_short": field_rules.wrong_length,
+    "too_long": field_rules.wrong_length,
+    "string_too_short": field_rules.wrong_length,
+    "string_too_long": field_rules.wrong_length,
     "bad_name": entry_rules.bad_name,
     "reserved_name": entry_rules.reserved_name,
     "bad_label": entry_rules.bad_label,
@@ -41,22 +41,22 @@ RULE_OF: dict[str, Callable[[Issue], list[Diagnostic]]] = {
     "not_increasing": entry_rules.not_increasing,
     "empty_gate": gate_rules.empty_gate,
     "boundary_size": entry_rules.boundary_size,
-    "encoder_kind": sequence_rules.encoder_kind,
-    "search_by": sequence_rules.search_by,
-    "sequence_column": sequence_rules.sequence_column,
+    "encoder_kind": encoder_rules.encoder_kind,
+    "search_by": encoder_rules.search_by,
+    "sequence_column": encoder_rules.sequence_column,
 }
 """Which rule speaks for an error of pydantic; whatever is not listed is a wrong type."""
 
 
-def violations(document: Document, errors: list[ErrorDetails]) -> list[Diagnostic]:
+def diagnose(document: Document, errors: list[ErrorDetails]) -> list[Diagnostic]:
     """A diagnostic for each error of pydantic, without echoes."""
     if any(error["loc"] == ("homespec",) for error in errors):  # nothing else counts then
         errors = [error for error in errors if error["loc"] == ("homespec",)]
-        return rules.unsupported_version(_issue(document, errors[0]))
+        return field_rules.unsupported_version(_located(document, errors[0]))
     found, errors = indentation_slips(document, errors)
     errors = _without_misspelt(document, errors)
-    for error in _without_echoes(errors)[:MOST]:
-        found += RULE_OF.get(error["type"], rules.wrong_type)(_issue(document, error))
+    for error in _without_echoes(errors)[:MAX_ERRORS]:
+        found += RULE_OF.get(error["type"], field_rules.wrong_type)(_located(document, error))
     return found
 
 
@@ -102,13 +102,13 @@ def _is_inside(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bo
     return len(place) > len(outer) and place[: len(outer)] == outer
 
 
-def _issue(document: Document, error: ErrorDetails) -> Issue:
+def _located(document: Document, error: ErrorDetails) -> LocatedError:
     loc = error["loc"]
     on_key = loc[-1] == "[key]"
     path = document.existing(loc[:-1] if on_key else loc)
     if error["type"] == "missing":
         path = document.existing(loc[:-1])
-    return Issue(
+    return LocatedError(
         document=document,
         path=path,
         on_key=on_key,

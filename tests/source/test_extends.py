@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import homespec
 from homespec.cli.main import cli
 from homespec.diagnostics import Position
-from homespec.source import FLAG, Document, compose, parse, read
+from homespec.source import OVERRIDES, Document, parse, read, with_bases
 
 BASE = """\
 homespec: 1
@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def child(text: str, name: str = "child.yaml") -> Document:
     Path(name).write_text(f"homespec: 1\nextends: base.yaml\n{text}")
-    return compose(read(name))
+    return with_bases(read(name))
 
 
 def data(document: Document) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_short_forms(change: str, path: str, expected: object) -> None:
 def test_count_over_mapping_keeps_the_style() -> None:
     child("experts: {meta: {shared: {norm: layer}}}\n", "middle.yaml")
     Path("last.yaml").write_text("extends: middle.yaml\nexperts: {meta: {shared: 2}}\n")
-    whole = data(compose(read("last.yaml")))
+    whole = data(with_bases(read("last.yaml")))
     assert whole["experts"]["meta"]["shared"] == {"count": 2, "norm": "layer"}
 
 
@@ -109,10 +109,10 @@ def test_chain() -> None:
     for i in range(12):
         names.append(f"c{i}.yaml")
         Path(names[-1]).write_text(f"extends: {names[-2]}\nname: c{i}\n")
-    good = compose(read(names[7]))
+    good = with_bases(read(names[7]))
     assert data(good)["name"] == "c6"
     assert list(good.texts) == names[7::-1]
-    too_long = compose(read(names[8]))
+    too_long = with_bases(read(names[8]))
     assert [d.rule.name for d in too_long.diagnostics] == ["bad-base"]
 
 
@@ -121,7 +121,7 @@ def test_a_link_to_another_kind_of_file() -> None:
     Path("secret").write_text("password: 1\n")
     Path("link.yaml").symlink_to("secret")
     Path("spec.yaml").write_text("extends: link.yaml\n")
-    (found,) = compose(read("spec.yaml")).diagnostics
+    (found,) = with_bases(read("spec.yaml")).diagnostics
     assert "link to another kind of file" in found.message
 
 
@@ -179,7 +179,7 @@ def test_expanded_says_which_file() -> None:
 def test_a_pipe_is_no_base() -> None:
     os.mkfifo("pipe.yaml")
     Path("spec.yaml").write_text("extends: pipe.yaml\n")
-    (found,) = compose(read("spec.yaml")).diagnostics
+    (found,) = with_bases(read("spec.yaml")).diagnostics
     assert "no regular file" in found.message
 
 
@@ -187,11 +187,11 @@ def test_a_pipe_is_no_base() -> None:
 def test_a_missing_base_is_suggested_from_where_the_spec_stands() -> None:
     Path("specs").mkdir()
     Path("specs/spec.yaml").write_text("extends: ../bsae.yaml\n")
-    (found,) = compose(read("specs/spec.yaml")).diagnostics
+    (found,) = with_bases(read("specs/spec.yaml")).diagnostics
     assert found.help == "did you mean `../base.yaml`?"
     Path("bsae.yaml").write_text("homespec: 2\n")
     Path("specs/spec.yaml").write_text("homespec: 1\nextends: ../bsae.yaml\n")
-    (found,) = compose(read("specs/spec.yaml")).diagnostics
+    (found,) = with_bases(read("specs/spec.yaml")).diagnostics
     assert "written in version 2" in found.message
 
 
@@ -224,7 +224,7 @@ def test_folders_leave_out_bases(folder: Path) -> None:
 
 
 def flagged(*flags: str) -> Document:
-    return compose(parse(BASE, "base.yaml"), flags)
+    return with_bases(parse(BASE, "base.yaml"), flags)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_flags(flag: str, path: tuple[str, ...], value: object) -> None:
     assert found == value
     if "count" not in path and path != ("experts", "meta") and path != ("groups", "watch"):
         span = document.span(path)
-        assert span.file == FLAG
+        assert span.file == OVERRIDES
         written = flag[span.start.column - 1 : span.end.column - 1]
         assert yaml.safe_load(written or "null") == value
 
@@ -302,7 +302,7 @@ def test_errors_name_the_flag(flag: str, rule: str, column: int) -> None:
         homespec.loads(BASE, "base.yaml", overrides=["towers.activation=relu", flag])
     (found,) = failure.value.report.diagnostics
     assert rule in found.rule.name
-    assert (found.span.file, found.span.start) == (FLAG, Position(2, column))
+    assert (found.span.file, found.span.start) == (OVERRIDES, Position(2, column))
     assert f"2 | {flag}" in str(failure.value)
 
 
@@ -322,7 +322,7 @@ def test_flags_leave_other_places_alone() -> None:
     document = flagged("towers.hidden=[8]", "experts.task.shared=3")
     assert document.span(()).file == "base.yaml"
     assert document.span(("experts",)).file == "base.yaml"
-    assert document.span(("experts", "task", "shared")).file == FLAG
+    assert document.span(("experts", "task", "shared")).file == OVERRIDES
 
 
 def test_the_same_from_python() -> None:

@@ -1,4 +1,4 @@
-"""Stage 1, source: a parser's complaint, together with the text around it."""
+"""Stage 1, source: a parser's error, together with the text around it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WORD = re.compile(r"[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class ParseError:
     """What a parser said: the problem, its offset, and where what it was reading begins.
 
     `scalar` is where the last key or value before it begins, `bracket` where the innermost

@@ -1,7 +1,7 @@
 """Stage 1, source: `--set PATH=VALUE`, changes of a document from the command line.
 
-The flags are a file of their own, `--set`, with a flag a line, so that messages show the flag with
-a caret under the characters that are wrong.
+The overrides are a file of their own, `--set`, one in each line, so that messages show an override
+with a caret under the characters that are wrong.
 """
 
 from __future__ import annotations
@@ -12,48 +12,50 @@ import re
 import yaml
 
 from homespec.diagnostics import Diagnostic, Severity
-from homespec.source import compose_rules as rules
-from homespec.source.document import FLAG, Document, Node, Value
+from homespec.source import extends_rules
+from homespec.source.composer import Composer
+from homespec.source.document import OVERRIDES, Document, Node, Value
 from homespec.source.events import events
 from homespec.source.lines import Lines
 from homespec.source.merge import merged
-from homespec.source.walk import Walk
 
 FORM = re.compile(r"(?P<path>[^\s=.]+(\.[^\s=.]+)*)=(?P<value>.*)")
 
 
-LONGEST = 1000
-DEEPEST = 16
+MAX_LENGTH = 1000
+MAX_NAMES = 16
 """So many names a path has at most: the language is not that deep."""
 
 
-def check_flag(flag: str) -> str:
-    """The flag itself. Raises ValueError if it has no form `PATH=VALUE`."""
-    if not flag.isprintable():
+def check_override(override: str) -> str:
+    """The override itself. Raises ValueError if it has no form `PATH=VALUE`."""
+    if not override.isprintable():
         raise ValueError("it has characters that cannot be seen")
-    if len(flag) > LONGEST:
-        raise ValueError(f"it is longer than {LONGEST} characters: put it into a file that extends")
-    if not FORM.fullmatch(flag) or flag.partition("=")[0].count(".") >= DEEPEST:
-        raise ValueError(f"`{flag}` is not of the form PATH=VALUE, such as gates.self=false")
-    if flag.startswith("extends="):
+    if len(override) > MAX_LENGTH:
+        raise ValueError(
+            f"it is longer than {MAX_LENGTH} characters: put it into a file that extends"
+        )
+    if not FORM.fullmatch(override) or override.partition("=")[0].count(".") >= MAX_NAMES:
+        raise ValueError(f"`{override}` is not of the form PATH=VALUE, such as gates.self=false")
+    if override.startswith("extends="):
         raise ValueError("`extends` says what a file is made of: set it in the file")
-    return flag
+    return override
 
 
-def with_flags(document: Document, flags: tuple[str, ...]) -> Document:
-    """The document with the flags laid over it, one after the other."""
-    lines = Lines(FLAG, "\n".join(map(check_flag, flags)))
-    document = dataclasses.replace(document, flags=flags)
-    for start, flag in zip(lines.starts, flags, strict=False):
+def with_overrides(document: Document, overrides: tuple[str, ...]) -> Document:
+    """The document with the overrides laid over it, one after the other."""
+    lines = Lines(OVERRIDES, "\n".join(map(check_override, overrides)))
+    document = dataclasses.replace(document, overrides=overrides)
+    for start, override in zip(lines.starts, overrides, strict=False):
         if document.data is not None:
-            document = _with_flag(document, lines, start, flag)
+            document = _with_override(document, lines, start, override)
     return document
 
 
-def _with_flag(document: Document, lines: Lines, start: int, flag: str) -> Document:
-    match = FORM.fullmatch(flag)
+def _with_override(document: Document, lines: Lines, start: int, override: str) -> Document:
+    match = FORM.fullmatch(override)
     assert match is not None
-    value, found = _value(lines, start + match.start("value"), start + len(flag))
+    value, found = _value(lines, start + match.start("value"), start + len(override))
     if value is None:
         return dataclasses.replace(document, data=None, diagnostics=(*document.diagnostics, *found))
     steps = _steps(match["path"], start, lines)
@@ -61,7 +63,7 @@ def _with_flag(document: Document, lines: Lines, start: int, flag: str) -> Docum
         data, root = _laid(document.data, document.root, steps, *value, ())
     except LookupError as error:
         step, problem = error.args
-        found = rules.unknown_item(lines.span(step.start, step.end), match["path"], problem)
+        found = extends_rules.unknown_item(lines.span(step.start, step.end), match["path"], problem)
         return dataclasses.replace(document, data=None, diagnostics=(*document.diagnostics, *found))
     assert isinstance(data, dict)
     return dataclasses.replace(document, data=data, root=root)
@@ -70,26 +72,28 @@ def _with_flag(document: Document, lines: Lines, start: int, flag: str) -> Docum
 def _value(
     lines: Lines, start: int, end: int
 ) -> tuple[tuple[Value, Node] | None, list[Diagnostic]]:
-    """The value of a flag, read in place: all around it is blank, so offsets stay true."""
+    """The value of an override, read in place: all around it is blank, so offsets stay true."""
     blank = re.sub(r"[^\n]", " ", lines.text)
     text = blank[:start] + lines.text[start:end]
-    walk = Walk(Lines(lines.file, text))
+    composer = Composer(Lines(lines.file, text))
     try:
-        walk.run(events(text))
+        composer.run(events(text))
     except yaml.MarkedYAMLError as error:
-        from homespec.source.syntax import explain
+        from homespec.source.yaml_errors import explain
 
-        walk.diagnostics += explain(error, walk.lines, walk.last_scalar, walk.open_bracket)
-    if any(d.rule.severity is Severity.ERROR for d in walk.diagnostics):
-        return None, walk.diagnostics
-    if walk.root is None:
+        composer.diagnostics += explain(
+            error, composer.lines, composer.last_scalar, composer.open_bracket
+        )
+    if any(d.rule.severity is Severity.ERROR for d in composer.diagnostics):
+        return None, composer.diagnostics
+    if composer.root is None:
         return (None, Node.at(lines, start, end)), []
-    return (walk.root.value, walk.root.node), []
+    return (composer.root.value, composer.root.node), []
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Step:
-    """One name of a flag's path, and where it stands."""
+    """One name of an override's path, and where it stands."""
 
     name: str
     start: int
@@ -153,7 +157,7 @@ def _laid_in_list(
 
 
 def _keyed(node: Node, step: _Step) -> Node:
-    """The place of a value whose key is a step of a flag's path, if the flag gives the value."""
-    if node.lines.file != FLAG:
+    """The place of a value whose key is a step of an override's path, if the override gives it."""
+    if node.lines.file != OVERRIDES:
         return node
     return dataclasses.replace(node, key_start=step.start, key_end=step.end)

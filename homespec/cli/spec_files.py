@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import click
 
 from homespec.diagnostics import Skipped
-from homespec.diagnostics.render.text import printable
+from homespec.diagnostics.render.terminal import printable
 from homespec.source.roots import is_below, is_yaml, leads_out, real, roots_of
 
 OUT = "a link that leads out of the project"

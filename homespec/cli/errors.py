@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from homespec.diagnostics.render.text import printable
+from homespec.diagnostics.render.terminal import printable
 
 
 @contextmanager

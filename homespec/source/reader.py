@@ -1,4 +1,4 @@
-"""Stage 1, source: reads a file within bounds, and drives the walk over its text."""
+"""Stage 1, source: reads a file within bounds, and composes its document."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import yaml
 
 from homespec.diagnostics import Diagnostic, Severity
 from homespec.diagnostics.suggest import closest
-from homespec.source import rules, yaml_rules
+from homespec.source import file_rules, yaml_rules
 from homespec.source.comments import comments
+from homespec.source.composer import MAX_FINDINGS, Built, Composer
 from homespec.source.document import Document, Node, Value
 from homespec.source.events import events
 from homespec.source.lines import Lines
 from homespec.source.roots import is_yaml
 from homespec.source.scalars import kind
-from homespec.source.walk import MAX_FINDINGS, Built, Walk
 
 MAX_BYTES = 1024 * 1024
 
@@ -47,12 +47,12 @@ def read(path: str | os.PathLike[str], place: str | None = None) -> Document:
     file = os.fspath(path)
     try:
         if endless := _endless(place or file):
-            return unread(file, rules.unreadable_file(file, endless, "pass a file, or -"))
+            return unread(file, file_rules.unreadable_file(file, endless, "pass a file, or -"))
         with Path(place or file).open("rb") as stream:
             return read_stream(stream, file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return unread(file, rules.unreadable_file(file, reason, _remedy(file, error)))
+        return unread(file, file_rules.unreadable_file(file, reason, _remedy(file, error)))
 
 
 def _endless(file: str) -> str:
@@ -72,52 +72,52 @@ def read_stream(stream: BinaryIO, name: str) -> Document:
         raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         reason = str(error.strerror or error)
-        return unread(name, rules.unreadable_file(name, reason, "pass a file"))
+        return unread(name, file_rules.unreadable_file(name, reason, "pass a file"))
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return unread(name, rules.not_text(name, "it is UTF-16", "save it as UTF-8"))
+        return unread(name, file_rules.not_text(name, "it is UTF-16", "save it as UTF-8"))
     if (at := raw.find(b"\0")) >= 0:
         found = f"byte {at} is NUL, as in binary files"
-        return unread(name, rules.not_text(name, found, "pass the spec's YAML file"))
+        return unread(name, file_rules.not_text(name, found, "pass the spec's YAML file"))
     if len(raw) > MAX_BYTES:
-        return unread(name, rules.too_large(rules.beginning(name), "the file", "1 MiB"))
+        return unread(name, file_rules.too_large(file_rules.beginning(name), "the file", "1 MiB"))
     try:
         return parse(raw.decode("utf-8"), name)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         found = f"byte 0x{raw[error.start]:02x} in line {line} is no character"
-        return unread(name, rules.not_text(name, found, "save the file as UTF-8"))
+        return unread(name, file_rules.not_text(name, found, "save the file as UTF-8"))
 
 
 def parse(text: str, name: str = "<text>") -> Document:
     """The document in `text`; `name` stands for the file in diagnostics."""
     if len(text) > MAX_BYTES:
-        return unread(name, rules.too_large(rules.beginning(name), "the text", "1 MiB"))
+        return unread(name, file_rules.too_large(file_rules.beginning(name), "the text", "1 MiB"))
     lines = Lines(name, text.removeprefix("\ufeff"))
     if forbidden := _forbidden_characters(lines):
         return unread(name, forbidden, lines)
-    walk = Walk(lines)
+    composer = Composer(lines)
     try:
-        walk.run(events(lines.text))
+        composer.run(events(lines.text))
     except yaml.MarkedYAMLError as error:
-        from homespec.source.syntax import explain
+        from homespec.source.yaml_errors import explain
 
-        walk.diagnostics += explain(error, lines, walk.last_scalar, walk.open_bracket)
+        composer.diagnostics += explain(error, lines, composer.last_scalar, composer.open_bracket)
     else:
-        walk.diagnostics += _check_root(walk, lines)
-    return _document(walk, lines)
+        composer.diagnostics += _check_root(composer, lines)
+    return _document(composer, lines)
 
 
-def _document(walk: Walk, lines: Lines) -> Document:
-    root = walk.root.node if walk.root else Node.at(lines, 0, 0)
+def _document(composer: Composer, lines: Lines) -> Document:
+    root = composer.root.node if composer.root else Node.at(lines, 0, 0)
     if root.parts:
         first = next(iter(root.parts.values()))
         root.key_start, root.key_end = first.key_start, first.key_end
     return Document(
         lines,
-        None if _has_error(walk.diagnostics) else _mapping(walk.root),
+        None if _has_error(composer.diagnostics) else _mapping(composer.root),
         root,
-        tuple(comments(lines, walk.scalars)),
-        tuple(walk.diagnostics),
+        tuple(comments(lines, composer.scalars)),
+        tuple(composer.diagnostics),
     )
 
 
@@ -140,22 +140,22 @@ def _forbidden_characters(lines: Lines) -> list[Diagnostic]:
     found = []
     for character in sorted(filter(FORBIDDEN.match, set(lines.text)))[:MAX_FINDINGS]:
         at = lines.text.index(character)
-        found += rules.forbidden_character(lines.span(at, at + 1), character)
+        found += file_rules.forbidden_character(lines.span(at, at + 1), character)
     return found
 
 
-def _check_root(walk: Walk, lines: Lines) -> list[Diagnostic]:
+def _check_root(composer: Composer, lines: Lines) -> list[Diagnostic]:
     """That there is a document, and that it is a mapping."""
-    root = walk.root
-    if _has_error(walk.diagnostics) or (root and isinstance(root.value, dict)):
+    root = composer.root
+    if _has_error(composer.diagnostics) or (root and isinstance(root.value, dict)):
         return []
     if root is None or root.node.start == root.node.end:
-        return rules.empty_spec(lines.file)
+        return file_rules.empty_spec(lines.file)
     span = lines.span(root.node.start, root.node.end)
     if yaml_rules.GLUED.fullmatch(lines.text, root.node.start, root.node.end):
         return yaml_rules.missing_space(span, str(root.value))
     remedy = "begin with `homespec: 1` and a `name`"
-    return rules.not_a_mapping(span, kind(root.value), remedy)
+    return file_rules.not_a_mapping(span, kind(root.value), remedy)
 
 
 def _remedy(file: str, error: Exception) -> str:

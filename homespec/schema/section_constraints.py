@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from homespec.schema.embedded import OWNERS
-from homespec.schema.inputs import KINDS, OF_DENSE
+from homespec.schema.features import KINDS, OF_DENSE
 from homespec.schema.sequences import FIELD_KINDS
 from homespec.schema.sequences import KINDS as ENCODERS
 

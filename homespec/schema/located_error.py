@@ -12,7 +12,7 @@ Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Issue:
+class LocatedError:
     """One pydantic error, placed in the document: `path` exists there, `wanted` is its end."""
 
     document: Document

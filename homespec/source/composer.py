@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import yaml
 
 from homespec.diagnostics import Diagnostic, Span
-from homespec.source import rules, yaml_rules
+from homespec.source import file_rules, yaml_rules
 from homespec.source.document import Node, Value
 from homespec.source.events import offset
 from homespec.source.lines import Lines
 from homespec.source.scalars import MAX_NUMBER, kind, resolve
-from homespec.source.syntax import bad_escape
+from homespec.source.yaml_errors import bad_escape
 
 MAX_VALUES = 50_000
 MAX_SCALAR = 65_536
@@ -59,7 +59,7 @@ class Open:
     keys: dict[str, Node] = field(default_factory=dict)
 
 
-class Walk:
+class Composer:
     """The walk over one text; afterwards `root`, `scalars` and `diagnostics` hold what it found."""
 
     def __init__(self, lines: Lines) -> None:
@@ -113,7 +113,7 @@ class Walk:
     def _begin_document(self, start: int, end: int) -> None:
         self._documents += 1
         if self._documents > 1:
-            self.diagnostics += rules.several_documents(self._span(start, end))
+            self.diagnostics += file_rules.several_documents(self._span(start, end))
             raise PastLimitError
 
     def _scalar(self, event: yaml.ScalarEvent, start: int, end: int) -> None:
@@ -134,10 +134,10 @@ class Walk:
     def _check_text(self, value: str, plain: bool, start: int, end: int) -> None:
         if len(value) > MAX_SCALAR:
             limit = f"{MAX_SCALAR:,} characters"
-            found = rules.too_large(self._span(start, end), "this text", limit)
+            found = file_rules.too_large(self._span(start, end), "this text", limit)
         elif plain and LONG_NUMBER.fullmatch(value):
             limit = f"{MAX_NUMBER} digits"
-            found = rules.too_large(self._span(start, end), "this number", limit)
+            found = file_rules.too_large(self._span(start, end), "this number", limit)
         elif HALF.search(value) and (escape := HALF_ESCAPE.search(self.lines.text, start, end)):
             found = bad_escape(self.lines, escape.start())
         elif plain and self._is_glued_entry(value, start):
@@ -254,7 +254,7 @@ class Walk:
             self.diagnostics += yaml_rules.missing_space(self._span(node.start, node.end), key)
         elif odd := MISLEADING.search(self.lines.text, node.start, node.end):
             place = self._span(odd.start(), odd.end())
-            self.diagnostics += rules.forbidden_character(place, odd.group())
+            self.diagnostics += file_rules.forbidden_character(place, odd.group())
 
     def _reject_tag(self, tag: str | None, start: int) -> None:
         if tag is None:
@@ -272,7 +272,7 @@ class Walk:
         self.diagnostics += (
             yaml_rules.alias_bomb(span, MAX_VALUES)
             if alias
-            else rules.too_large(span, "the file", f"{MAX_VALUES:,} values")
+            else file_rules.too_large(span, "the file", f"{MAX_VALUES:,} values")
         )
         raise PastLimitError
 
@@ -319,14 +319,14 @@ def _odd_key(key: Built, lines: Lines) -> tuple[str, str]:
 
 
 BEFORE, AFTER = re.compile(r"([0-9]{1,3}(?:,[0-9]{3})*),$"), re.compile(r"(?:,[0-9]{3})*(?![0-9])")
-LONGEST_NUMBER = 40
+MAX_DIGITS = 40
 
 
 def _number_with_commas(key: Built, lines: Lines) -> str:
     """`1000000` where the key is the `000` of `1,000,000`, which YAML takes for several entries."""
     start, end = key.node.start, key.node.end
-    before = BEFORE.search(lines.text[max(0, start - LONGEST_NUMBER) : start])
-    after = AFTER.match(lines.text[end : end + LONGEST_NUMBER])
+    before = BEFORE.search(lines.text[max(0, start - MAX_DIGITS) : start])
+    after = AFTER.match(lines.text[end : end + MAX_DIGITS])
     if before is None or after is None or not re.fullmatch("[0-9]{3}", lines.text[start:end]):
         return ""
     return f"{before[1]}{lines.text[start:end]}{after[0]}".replace(",", "")
@@ -335,5 +335,5 @@ def _number_with_commas(key: Built, lines: Lines) -> str:
 def _is_later_group(key: Built, lines: Lines) -> bool:
     """Whether the key is the second `000` of such a number, which the first one speaks for."""
     start = key.node.start
-    before = BEFORE.search(lines.text[max(0, start - LONGEST_NUMBER) : start])
+    before = BEFORE.search(lines.text[max(0, start - MAX_DIGITS) : start])
     return bool(before and "," in before[1] and _number_with_commas(key, lines))

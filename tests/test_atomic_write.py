@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from homespec.writing import appending, replacing, write_texts
+from homespec.atomic_write import appending, replacing, write_texts
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ def validate(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
     try:
         spec = Spec.model_validate(document.data)
     except ValidationError as failure:
-        from homespec.schema.violations import violations  # a sound spec is faster without
+        from homespec.schema.pydantic_errors import diagnose  # a sound spec is faster without
 
-        return None, violations(document, failure.errors(include_url=False))
+        return None, diagnose(document, failure.errors(include_url=False))
     return spec, home_of_one_layer(spec, document)

@@ -1,4 +1,4 @@
-"""Stage 1, source: turns a parser's complaint into what is wrong, where, and how to mend it.
+"""Stage 1, source: turns a parser's error into what is wrong, where, and how to mend it.
 
 The wordings of libyaml and of PyYAML differ; the patterns below take both, and the text around
 the place says the rest, so that both parsers lead to the same diagnostic.
@@ -13,10 +13,10 @@ from dataclasses import replace
 import yaml
 
 from homespec.diagnostics import Diagnostic, Label
-from homespec.source import rules, yaml_rules
-from homespec.source.complaint import WORD, Complaint
+from homespec.source import file_rules, yaml_rules
 from homespec.source.events import offset
 from homespec.source.lines import Lines
+from homespec.source.parse_error import WORD, ParseError
 
 CONFLICT = re.compile(r"^(<{7}|>{7}) .*$", re.MULTILINE)
 DIRECTIVE = re.compile(r"^%.*$", re.MULTILINE)
@@ -34,17 +34,17 @@ def explain(
     """
     at = offset(error.problem_mark)
     start = offset(error.context_mark) if error.context_mark else at
-    said = error.problem or "", error.context or ""
-    complaint = Complaint(lines, *said, at, start, scalar, bracket)
+    problem, context = error.problem or "", error.context or ""
+    located = ParseError(lines, problem, context, at, start, scalar, bracket)
     if conflict := CONFLICT.search(lines.text):
-        return _conflict(complaint, conflict)
+        return _conflict(located, conflict)
     for pattern, describe in DESCRIPTIONS:
-        if pattern.search(f"{complaint.context}: {complaint.problem}"):
-            return describe(complaint)
-    return _anything(complaint)
+        if pattern.search(f"{context}: {problem}"):
+            return describe(located)
+    return _anything(located)
 
 
-def _conflict(c: Complaint, match: re.Match[str]) -> list[Diagnostic]:
+def _conflict(c: ParseError, match: re.Match[str]) -> list[Diagnostic]:
     return yaml_rules.yaml_syntax(
         c.span(*match.span()),
         "a merge conflict of git was left in the file",
@@ -52,12 +52,12 @@ def _conflict(c: Complaint, match: re.Match[str]) -> list[Diagnostic]:
     )
 
 
-def _too_deep(c: Complaint) -> list[Diagnostic]:
-    """The limit of libyaml itself, which reads ahead of what the walk has counted."""
+def _too_deep(c: ParseError) -> list[Diagnostic]:
+    """The limit of libyaml itself, which reads ahead of what the composer has counted."""
     return yaml_rules.too_deep(c.span(c.at, c.at + 1), yaml_rules.MAX_DEPTH)
 
 
-def _no_token(c: Complaint) -> list[Diagnostic]:
+def _no_token(c: ParseError) -> list[Diagnostic]:
     if c.char == "\t":
         return _tab(c)
     return yaml_rules.yaml_syntax(
@@ -67,7 +67,7 @@ def _no_token(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _tab(c: Complaint) -> list[Diagnostic]:
+def _tab(c: ParseError) -> list[Diagnostic]:
     tabs = re.compile(r"\t+").match(c.text, c.at)
     return yaml_rules.yaml_syntax(
         c.span(c.at, tabs.end() if tabs else c.at + 1),
@@ -77,7 +77,7 @@ def _tab(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _quote_not_closed(c: Complaint) -> list[Diagnostic]:
+def _quote_not_closed(c: ParseError) -> list[Diagnostic]:
     quote = c.text[c.start]
     remedy = f"close it with `{quote}`"
     if quote == "'":
@@ -87,7 +87,7 @@ def _quote_not_closed(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _bad_escape(c: Complaint) -> list[Diagnostic]:
+def _bad_escape(c: ParseError) -> list[Diagnostic]:
     return bad_escape(c.lines, c.text.rfind("\\", 0, c.at + 1))
 
 
@@ -101,7 +101,7 @@ def bad_escape(lines: Lines, at: int) -> list[Diagnostic]:
     )
 
 
-def _block_header(c: Complaint) -> list[Diagnostic]:
+def _block_header(c: ParseError) -> list[Diagnostic]:
     sign = c.text[c.start]
     if c.text[: c.start].rstrip(" ").endswith(QUOTES):
         return _after_quote(c, c.start)
@@ -112,7 +112,7 @@ def _block_header(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _bad_name(c: Complaint) -> list[Diagnostic]:
+def _bad_name(c: ParseError) -> list[Diagnostic]:
     sign = c.text[c.start]
     what = {"*": "an alias", "&": "an anchor"}.get(sign, "a tag")
     return yaml_rules.yaml_syntax(
@@ -122,7 +122,7 @@ def _bad_name(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _stray_colon(c: Complaint) -> list[Diagnostic]:
+def _stray_colon(c: ParseError) -> list[Diagnostic]:
     """`a: b: c`; or a key that continues the value of the line above, being indented deeper."""
     key = c.before.lstrip(" -")
     if COLON.search(key):
@@ -144,7 +144,7 @@ def _stray_colon(c: Complaint) -> list[Diagnostic]:
     return _continued(c, c.at - len(key), above)
 
 
-def _continued(c: Complaint, key: int, above: int) -> list[Diagnostic]:
+def _continued(c: ParseError, key: int, above: int) -> list[Diagnostic]:
     """The key at `key` reads as the second line of the text that begins in the line `above`."""
     word = c.lines.line_at(above).strip()
     if not COLON.search(word):
@@ -158,7 +158,7 @@ def _continued(c: Complaint, key: int, above: int) -> list[Diagnostic]:
     )
 
 
-def _no_colon(c: Complaint, start: int, word: str) -> list[Diagnostic]:
+def _no_colon(c: ParseError, start: int, word: str) -> list[Diagnostic]:
     if yaml_rules.GLUED.fullmatch(word):
         return yaml_rules.missing_space(c.span(start, start + len(word)), word)
     shown = word if WORD.fullmatch(word) else "key"
@@ -170,14 +170,14 @@ def _no_colon(c: Complaint, start: int, word: str) -> list[Diagnostic]:
     )
 
 
-def _key_without_colon(c: Complaint) -> list[Diagnostic]:
+def _key_without_colon(c: ParseError) -> list[Diagnostic]:
     if c.text[c.start] in "[{":
         return _not_closed(c, c.text[c.start])
     line = c.lines.line_at(c.start)[c.start - c.lines.start_of_line(c.start) :]
     return _no_colon(c, c.start, line.split(" #")[0].rstrip())
 
 
-def _glued_in_brackets(c: Complaint) -> list[Diagnostic]:
+def _glued_in_brackets(c: ParseError) -> list[Diagnostic]:
     """`{tower:{hidden: 3}}` or `{tower:}`."""
     word = re.search(r"[^\s,\[\]{}]*$", c.before)
     start = c.at - len(word.group()) if word else c.at
@@ -191,7 +191,7 @@ def _glued_in_brackets(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _stray_dash(c: Complaint) -> list[Diagnostic]:
+def _stray_dash(c: ParseError) -> list[Diagnostic]:
     return yaml_rules.yaml_syntax(
         c.span(c.at, c.at + 1),
         "an item of a list cannot begin in the line of its key",
@@ -199,7 +199,7 @@ def _stray_dash(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _in_brackets(c: Complaint) -> list[Diagnostic]:
+def _in_brackets(c: ParseError) -> list[Diagnostic]:
     """Between brackets, something else than a comma or the closing bracket."""
     opening = c.text[c.start]
     if c.char in ("]", "}") and c.char != PAIRS.get(opening):
@@ -219,7 +219,7 @@ def _in_brackets(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _not_closed(c: Complaint, opening: str) -> list[Diagnostic]:
+def _not_closed(c: ParseError, opening: str) -> list[Diagnostic]:
     word = c.at - len(c.before.lstrip())
     related = () if c.at_end else (Label(c.span(word, c.at + 1), "this cannot stand in it"),)
     return yaml_rules.yaml_syntax(
@@ -231,7 +231,7 @@ def _not_closed(c: Complaint, opening: str) -> list[Diagnostic]:
     )
 
 
-def _no_content(c: Complaint) -> list[Diagnostic]:
+def _no_content(c: ParseError) -> list[Diagnostic]:
     if c.char in ("]", "}"):
         return _stray_closing(c)
     if c.at_end and c.bracket is not None:
@@ -245,7 +245,7 @@ def _no_content(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _stray_closing(c: Complaint) -> list[Diagnostic]:
+def _stray_closing(c: ParseError) -> list[Diagnostic]:
     return yaml_rules.yaml_syntax(
         c.span(c.at, c.at + 1),
         f"this `{c.char}` closes nothing",
@@ -253,7 +253,7 @@ def _stray_closing(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _bad_block(c: Complaint) -> list[Diagnostic]:
+def _bad_block(c: ParseError) -> list[Diagnostic]:
     """In a block of keys or of items, a line or a word that is neither."""
     if c.char in ("]", "}"):
         return _stray_closing(c)
@@ -270,14 +270,14 @@ def _bad_block(c: Complaint) -> list[Diagnostic]:
     return _bad_indent(c)
 
 
-def _more_in_line(c: Complaint) -> list[Diagnostic]:
+def _more_in_line(c: ParseError) -> list[Diagnostic]:
     if c.before.rstrip().endswith(QUOTES):
         return _after_quote(c, c.at)
     remedy = "put all of the value in quotes"
     return yaml_rules.yaml_syntax(c.span(c.at), "unexpected text after the value", remedy=remedy)
 
 
-def _after_quote(c: Complaint, at: int) -> list[Diagnostic]:
+def _after_quote(c: ParseError, at: int) -> list[Diagnostic]:
     return yaml_rules.yaml_syntax(
         c.span(at),
         "unexpected text after the closing quote",
@@ -286,7 +286,7 @@ def _after_quote(c: Complaint, at: int) -> list[Diagnostic]:
     )
 
 
-def _mixed(c: Complaint, found: str, inside: str, remedy: str) -> list[Diagnostic]:
+def _mixed(c: ParseError, found: str, inside: str, remedy: str) -> list[Diagnostic]:
     return yaml_rules.yaml_syntax(
         c.span(c.at),
         f"{found} in the middle of {inside}",
@@ -295,7 +295,7 @@ def _mixed(c: Complaint, found: str, inside: str, remedy: str) -> list[Diagnosti
     )
 
 
-def _bad_indent(c: Complaint) -> list[Diagnostic]:
+def _bad_indent(c: ParseError) -> list[Diagnostic]:
     blanks = len(c.before)
     above = c.line_before(c.at)
     related: tuple[Label, ...] = ()
@@ -311,25 +311,25 @@ def _bad_indent(c: Complaint) -> list[Diagnostic]:
     )
 
 
-def _tag(c: Complaint) -> list[Diagnostic]:
+def _tag(c: ParseError) -> list[Diagnostic]:
     tag = re.compile(r"![^\s\[\]{},]*").match(c.text, c.start)
     end = tag.end() if tag else c.start + 1
     return yaml_rules.unsupported_tag(c.span(c.start, end), c.text[c.start : end])
 
 
-def _directive(c: Complaint) -> list[Diagnostic]:
+def _directive(c: ParseError) -> list[Diagnostic]:
     line = DIRECTIVE.search(c.text)
     span = c.span(*line.span()) if line else c.span(c.at)
     return yaml_rules.yaml_syntax(span, "this directive is not supported", remedy="delete the line")
 
 
-def _second_document(c: Complaint) -> list[Diagnostic]:
+def _second_document(c: ParseError) -> list[Diagnostic]:
     if DIRECTIVE.search(c.text, 0, c.at):
         return _directive(c)
-    return rules.several_documents(c.span(c.at))
+    return file_rules.several_documents(c.span(c.at))
 
 
-def _anything(c: Complaint) -> list[Diagnostic]:
+def _anything(c: ParseError) -> list[Diagnostic]:
     said = " ".join(part for part in (c.context, c.problem) if part)
     return yaml_rules.yaml_syntax(c.span(c.at), f"not valid YAML: {said}")
 
@@ -343,7 +343,7 @@ def _quoted(text: str, start: int) -> str:
     return f'"{words}"' if "\\" not in words else f"'{words}'"
 
 
-DESCRIPTIONS: tuple[tuple[re.Pattern[str], Callable[[Complaint], list[Diagnostic]]], ...] = tuple(
+DESCRIPTIONS: tuple[tuple[re.Pattern[str], Callable[[ParseError], list[Diagnostic]]], ...] = tuple(
     (re.compile(pattern), describe)
     for pattern, describe in (
         ("maximum nesting depth", _too_deep),

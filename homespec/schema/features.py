@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from homespec.schema.base import Width
 from homespec.schema.embedded import OWNERS, Embedded
+from homespec.schema.field_types import Width
 from homespec.schema.sequences import Sequence
 
 Kind = Literal["id", "bucketize", "dense", "table", "sequence"]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from homespec.cli.exits import FINDINGS, OK
+from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.diagnostics import Report
 from homespec.diagnostics.render import FORMATS, automatic, render
 

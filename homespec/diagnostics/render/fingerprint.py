@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from homespec.diagnostics.model import Diagnostic, Report
+from homespec.diagnostics.diagnostic import Diagnostic, Report
 
 
 def relative(file: str) -> str:
