@@ -17,6 +17,7 @@ from mutated_specs import LAYERED, RICH, SHIPPED, laid_over, mutated
 import homespec
 from homespec.analysis.expand import expanded
 from homespec.diagnostics import Diagnostic
+from homespec.schema import validate
 from homespec.schema.editor_schema import json_schema
 from homespec.source import Document, parse, with_bases
 
