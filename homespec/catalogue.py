@@ -12,7 +12,7 @@ MODULES = (
     "homespec.compiler",
     "homespec.schema.pydantic_errors",
     "homespec.ignores",
-    "homespec.data.rules",
+    "homespec.data.data_rules",
 )
 """Who imports them has imported every file with rules."""
 

@@ -84,7 +84,7 @@ def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...
 def _report(analysis: Analysis, data: ProfiledData) -> Report:
     """What the data rules say; what comments ignore is left away."""
     from homespec.compiler import told
-    from homespec.data.rules import check
+    from homespec.data.data_rules import check
 
     document = analysis.document
     found = told(document, [*analysis.diagnostics, *check(data)])

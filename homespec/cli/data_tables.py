@@ -14,7 +14,7 @@ from rich.table import Table
 from homespec.cli.show_tables import WIDTH
 
 if TYPE_CHECKING:
-    from homespec.data.fits import Boundaries
+    from homespec.data.fit_preview import FitPreview
     from homespec.data.profile import FeatureProfile, TaskProfile
     from homespec.data.profiled import ProfiledData
 
@@ -62,7 +62,7 @@ def _features(data: ProfiledData) -> Table:
 
 
 def _feature(
-    train: FeatureProfile, valid: FeatureProfile | None, fitted: Boundaries | None
+    train: FeatureProfile, valid: FeatureProfile | None, fitted: FitPreview | None
 ) -> Iterator[str]:
     yield train.tensor.kind + (" sequence" if train.tensor.length else "")
     yield _share(train.absent, train.rows)

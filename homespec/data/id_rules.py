@@ -1,4 +1,4 @@
-"""HS514 and HS515: ids that share rows of their table.
+"""HS504, HS512, HS514 and HS515: ids, and the rows of their tables that they use.
 
 Thresholds are homespec's own.
 """
@@ -14,6 +14,8 @@ from homespec.diagnostics import Finding, Severity, rule
 if TYPE_CHECKING:
     from homespec.data.collisions import Collisions, HashedTable
 
+UNSEEN = 0.1
+"""Share of held-out ids that may be new without a word."""
 PATTERN = 0.5
 """Ids that use fewer rows than this share of what chance would use have a pattern."""
 SHARING = 0.5
@@ -21,6 +23,66 @@ SHARING = 0.5
 FEW_IDS = 10_000
 """With so few ids more rows cost next to nothing, and fewer ids may share one."""
 SHARING_OF_FEW = 0.25
+
+
+@rule("HS504", "unknown-ids", Severity.WARNING)
+def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
+    """Ids lie beyond the vocabulary.
+
+    `vocab: n` takes ids 0 to n - 1; all others share one row of the table with missing ids, so the
+    model cannot tell them apart. Give a larger `vocab`, or `buckets` to hash any id; number the ids
+    anew if they are few but large.
+
+    Bad, where `tab` reaches 14:
+
+    ```yaml
+    features:
+      tab: {id: {vocab: 10}, dim: 4}
+    ```
+
+    Good:
+
+    ```yaml
+    features:
+      tab: {id: {vocab: 15}, dim: 4}
+    ```
+    """
+    for part, feature in data.features():
+        vocab = feature.tensor.vocab
+        if feature.unknown:
+            name = feature.tensor.feature
+            yield Finding(
+                data.document.span(("features", name, "id", "vocab")),
+                f"{part.name}: {share(feature.unknown, feature.values)} ids of"
+                f" `{feature.tensor.column}` are beyond the vocabulary, such as"
+                f" {feature.unknown_example}",
+                label=f"ids 0 to {vocab - 1}",
+                help=f"the largest is {feature.high}: write `vocab: {int(feature.high) + 1}`"
+                if vocab <= feature.high < 10 * vocab
+                else "use `buckets` to hash them, or number them anew",
+            )
+
+
+@rule("HS512", "unseen-ids", Severity.WARNING)
+def unseen_ids(data: ProfiledData) -> Iterator[Finding]:
+    """More than a tenth of the held-out ids do not occur in the rows to train on.
+
+    Their embeddings are as they were at the start, so the feature says nothing there, or noise. For
+    new users or videos that is the nature of the thing, and other features have to carry them; it
+    may also be that ids are written in another way, such as text in one file and numbers in the
+    other.
+    """
+    if data.valid is None:
+        return
+    for feature in data.valid.features.values():
+        if not feature.problem and feature.unseen > UNSEEN * feature.values:
+            yield Finding(
+                data.at_feature(feature),
+                f"{data.valid.name}: {share(feature.unseen, feature.values)} ids of"
+                f" `{feature.tensor.column}` do not occur in {data.train.name}",
+                label="unseen",
+                help="look whether both are written alike; if they are, other features must help",
+            )
 
 
 def _patterned(found: Collisions) -> bool:

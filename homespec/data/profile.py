@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +15,11 @@ from homespec.data.collisions import Collisions, HashedTable, collisions
 from homespec.data.columns import Array
 from homespec.data.distinct import Distinct, RowHashes
 from homespec.data.files import DataFiles
-from homespec.data.fits import Boundaries, Fits
+from homespec.data.fit_preview import FitPreview, previews
 from homespec.data.label_values import not_binary, raw_labels
 from homespec.data.list_profile import ListProfile
 from homespec.data.plan import Plan, check_even
+from homespec.data.quantile_fit import QuantileFit, fit_plan
 from homespec.schema.tensors import InputTensor
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class Profile:
     features: dict[str, FeatureProfile]
     """By the name of the tensor."""
     tasks: dict[str, TaskProfile]
-    fitted: dict[str, Boundaries] = field(default_factory=dict)
+    fitted: dict[str, FitPreview] = field(default_factory=dict)
     """What training would fit, by the name of the tensor; of rows to train on alone."""
     duplicates: int = 0
     """Rows that repeat an earlier one in all that the spec reads of single values."""
@@ -201,16 +202,24 @@ def profile(spec: Spec, source: DataFiles, train: Profile | None = None) -> Prof
     types = _types(source, plan, found)
     schema = pa.schema(list(types.items()))
     reader, hashes = ChunkReader(source.chunks, schema), RowHashes()
-    fits = Fits(spec if train is None else None, plan)
+    fit, to_fit = QuantileFit(spec) if train is None else None, fit_plan(spec)
     for low in range(0, source.rows if types else 0, SLAB_ROWS):
         table = reader.table(low, min(low + SLAB_ROWS, source.rows))
         hashes.start(table.num_rows)
         _add_features(found, plan, table, train, hashes)
         _add_tasks(found, spec, plan, table, hashes)
-        fits.add(table, {name for name, feature in found.features.items() if feature.problem})
-    found.fitted = fits.boundaries()
+        if fit is not None:
+            _add_numbers(found, fit, to_fit, table)
+    found.fitted = {} if fit is None else previews(fit)
     found.duplicates = hashes.repeated()
     return found
+
+
+def _add_numbers(found: Profile, fit: QuantileFit, plan: Plan, table: pa.Table) -> None:
+    """Take note of what is to be fitted, as long as its columns can be read."""
+    unusable = {name for name, feature in found.features.items() if feature.problem}
+    tensors = tuple(tensor for tensor in plan.tensors if tensor.name not in unusable)
+    fit.add(replace(plan, tensors=tensors).convert(table).features, unusable)
 
 
 def _types(source: DataFiles, plan: Plan, found: Profile) -> dict[str, pa.DataType]:

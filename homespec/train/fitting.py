@@ -16,11 +16,10 @@ from torch import nn
 from homespec.data import DataError
 from homespec.data.chunk_reader import ChunkReader
 from homespec.data.in_memory import SLAB_ROWS
-from homespec.data.plan import Plan
+from homespec.data.quantile_fit import Columns, fit_plan
 from homespec.schema.fitted_columns import asked
-from homespec.schema.tensors import input_tensors
 from homespec.train import quantiles
-from homespec.train.quantiles import FILE, Boundaries, Columns
+from homespec.train.quantiles import FILE, Boundaries
 from homespec.train.ranks import rank
 
 if TYPE_CHECKING:
@@ -80,13 +79,10 @@ def check_fitted(model: nn.Module, code: ModuleType, spec: Spec, out: Path) -> N
 
 def _batches(spec: Spec, part: Part) -> Iterator[Columns]:
     """The columns to fit, from memory or from the files."""
-    wanted = asked(spec)
-    names = {name for key, fit in wanted.items() for name in (key, fit.first)}
-    tensors = tuple(tensor for tensor in input_tensors(spec) if tensor.name in names)
+    plan = fit_plan(spec)
     if part.held is not None:
-        yield {tensor.name: part.held.features[tensor.name] for tensor in tensors}
+        yield {tensor.name: part.held.features[tensor.name] for tensor in plan.tensors}
         return
-    plan = Plan(tensors, {}, frozenset())
     source = part.source
     reader = ChunkReader(source.chunks, source.schema(plan.wanted, plan.exact))
     for low in range(0, source.rows, SLAB_ROWS):

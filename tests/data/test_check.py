@@ -20,12 +20,12 @@ import homespec
 from homespec.catalogue import all_rules
 from homespec.cli.main import cli
 from homespec.data import profile as profiles
+from homespec.data.data_rules import check
 from homespec.data.distinct import Distinct, RowHashes
 from homespec.data.files import open_files
 from homespec.data.plan import Plan
 from homespec.data.profile import Profile, profile
 from homespec.data.profiled import ProfiledData
-from homespec.data.rules import check
 from homespec.schema.tensors import InputTensor
 
 ROOT = Path(__file__).parents[2]

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 import homespec
 from homespec.data.collisions import HashedTable, collisions
+from homespec.data.data_rules import check
 from homespec.data.files import open_files
 from homespec.data.list_profile import Run
 from homespec.data.profile import profile
 from homespec.data.profiled import ProfiledData
-from homespec.data.rules import check
 from homespec.diagnostics import Diagnostic
 
 ROWS = 1000

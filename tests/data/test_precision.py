@@ -24,14 +24,14 @@ from homespec.data import DataError
 from homespec.data.columns import exact_numbers
 from homespec.data.dataset import BatchDataset
 from homespec.data.files import DataFiles, open_files
-from homespec.data.fits import Boundaries
+from homespec.data.fit_preview import FitPreview
 from homespec.data.in_memory import load_rows
 from homespec.data.label_values import labels
 from homespec.data.profile import profile
-from homespec.schema.fitted_columns import Asked
+from homespec.data.quantile_fit import quantile_boundaries
 from homespec.schema.label_parser import parse_label
 from homespec.train.compiling import obstacle
-from homespec.train.quantiles import cut, fit
+from homespec.train.quantiles import fit
 
 torch.set_num_threads(1)
 
@@ -273,11 +273,11 @@ def test_quantiles_of_milliseconds_are_those_of_the_column(tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_check_data_counts_and_proposes_the_same_buckets(kind: type) -> None:
     numbers = np.repeat([0.1, 0.3, 0.35, 0.7], [900, 40, 30, 30]).astype(kind)
-    found = Boundaries(Asked("x", 16), numbers, cut(numbers, 16))
+    found = FitPreview(numbers, quantile_boundaries(numbers, 16))
     assert (found.distinct, found.buckets, found.most) == (2, 2, (0.1, 0.9))
     assert found.proposed == [0.3, 0.35, 0.7]
     pair = np.array([0.1, 0.35], kind)
-    assert Boundaries(Asked("x", 3), pair, cut(pair, 3)).buckets == 2
+    assert FitPreview(pair, quantile_boundaries(pair, 3)).buckets == 2
 
 
 # ---------------------------------------------------------------- what is refused

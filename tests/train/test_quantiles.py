@@ -16,8 +16,9 @@ from steps import SETTINGS
 
 import homespec
 from homespec.data import DataError
+from homespec.data.quantile_fit import quantile_boundaries
 from homespec.train import RunError, fitting, quantiles, run
-from homespec.train.quantiles import FILE, Boundaries, Fitted, cut, fit
+from homespec.train.quantiles import FILE, Boundaries, Fitted, fit
 from homespec.train.rows import Part, Rows
 
 GIVEN = "bucketize: [10000, 18000, 30000, 60000, 120000]"
@@ -34,8 +35,8 @@ def of(numbers: list[float] | np.ndarray, **options: int) -> Fitted:
 
 
 def test_by_hand() -> None:
-    assert cut(np.array([5.0, 1.0, 4.0, 2.0, 3.0, 0.0]), 3) == (2.0, 4.0)
-    assert cut(np.array([7.0]), 3) == (7.0, 7.0)
+    assert quantile_boundaries(np.array([5.0, 1.0, 4.0, 2.0, 3.0, 0.0]), 3) == (2.0, 4.0)
+    assert quantile_boundaries(np.array([7.0]), 3) == (7.0, 7.0)
 
 
 def test_buckets_have_equally_many_rows() -> None:
@@ -144,7 +145,7 @@ def test_a_run_fits_fields_of_events(data: Path, tmp_path: Path) -> None:
         if number is not None
     ]
     assert kept.features[KEY].known == len(latest) > 1000
-    assert kept.values[KEY] == list(cut(np.array(latest, np.float32), 4))
+    assert kept.values[KEY] == list(quantile_boundaries(np.array(latest, np.float32), 4))
     streamed = fit(fitting._batches(EVENTS, Part(rows.train.source, None)), EVENTS, seed=0)
     assert streamed == kept
     run.train(EVENTS, run.Place([data], tmp_path, resume=True), settings, print)
@@ -198,7 +199,10 @@ def test_a_broken_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
 
 def test_a_run_says_if_most_boundaries_are_equal() -> None:
     numbers = {"duration_ms": np.array([0.0] * 96 + [1, 2, 3, 4]), "age": np.arange(100.0)}
-    features = {name: Fitted(name, 16, 100, cut(values, 16)) for name, values in numbers.items()}
+    features = {
+        name: Fitted(name, 16, 100, quantile_boundaries(values, 16))
+        for name, values in numbers.items()
+    }
     assert list(fitting.few(Boundaries(100, features))) == [
         "only 1 of the 15 boundaries of duration_ms differ, since many rows hold the same number"
     ]

@@ -1,45 +1,24 @@
-"""HS501 to HS507: columns that are missing, unusable or empty of meaning; and all rules in a row.
+"""HS501, HS502, HS506, HS507, HS513 and HS517: what columns of any kind hold.
 
-They see profiles of the files, so pyarrow is not needed to explain them. Thresholds are homespec's
-own.
+Thresholds are homespec's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from homespec.data.id_rules import patterned_ids, shared_rows
 from homespec.data.profiled import ProfiledData, share
-from homespec.data.rate_rules import (
-    cut_sequences,
-    one_class,
-    rate_differs,
-    rate_shift,
-    repeated_rows,
-    unseen_ids,
-)
-from homespec.data.shape_rules import (
-    equal_boundaries,
-    padded_sequence,
-    regression_scale,
-    unsplit_lists,
-)
-from homespec.diagnostics import Diagnostic, Finding, Severity, rule
+from homespec.diagnostics import Finding, Severity, rule
 from homespec.schema.fitted_columns import asked
+
+if TYPE_CHECKING:
+    from homespec.data.fit_preview import FitPreview
 
 MOSTLY = 0.5
 """Share of missing values that is worth a word."""
-
-
-def check(data: ProfiledData) -> list[Diagnostic]:
-    """All that there is to say about the data."""
-    rules = (
-        missing_column, unusable_column, label_not_binary, unknown_ids, child_without_parent,
-        constant_column, mostly_missing, rate_differs, one_class, cut_sequences, rate_shift,
-        unseen_ids, repeated_rows, patterned_ids, shared_rows, regression_scale, equal_boundaries,
-        padded_sequence, unsplit_lists,
-    )  # fmt: skip
-    return [diagnostic for one in rules for diagnostic in one(data)]
+REPEATED = 0.01
+"""Share of rows that may be repetitions without a word."""
 
 
 @rule("HS501", "missing-column")
@@ -129,103 +108,6 @@ def unusable_column(data: ProfiledData) -> Iterator[Finding]:
             )
 
 
-@rule("HS503", "label-not-binary")
-def label_not_binary(data: ProfiledData) -> Iterator[Finding]:
-    """A label is neither 0 nor 1, or the number of a regression is infinite.
-
-    Training refuses such a file. A count or a time becomes a label by a comparison; the number
-    itself is the label of a regression. A missing label (null or NaN) is fine: the row does not
-    count for the task.
-
-    Bad, where the column holds milliseconds:
-
-    ```yaml
-    tasks:
-      comment_stay: {label: comment_stay_time}
-    ```
-
-    Good:
-
-    ```yaml
-    tasks:
-      comment_stay: {label: comment_stay_time > 0}
-    ```
-    """
-    for part, name, task in data.tasks():
-        if task.wrong:
-            regression = data.spec.tasks[name].kind == "regression"
-            what = "infinite" if regression else f"{task.wrong_example:g}, not 0 or 1,"
-            yield Finding(
-                data.at_task(name, "label"),
-                f"{part.name}: the label of `{name}` is {what} in {share(task.wrong, task.rows)}"
-                " rows",
-                label="infinite" if regression else "not 0 or 1",
-                help="write null where the label is not known"
-                if regression
-                else f"write `label: {task.label} > 0`, or `kind: regression` if the number itself"
-                " is meant",
-            )
-
-
-@rule("HS504", "unknown-ids", Severity.WARNING)
-def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
-    """Ids lie beyond the vocabulary.
-
-    `vocab: n` takes ids 0 to n - 1; all others share one row of the table with missing ids, so the
-    model cannot tell them apart. Give a larger `vocab`, or `buckets` to hash any id; number the ids
-    anew if they are few but large.
-
-    Bad, where `tab` reaches 14:
-
-    ```yaml
-    features:
-      tab: {id: {vocab: 10}, dim: 4}
-    ```
-
-    Good:
-
-    ```yaml
-    features:
-      tab: {id: {vocab: 15}, dim: 4}
-    ```
-    """
-    for part, feature in data.features():
-        vocab = feature.tensor.vocab
-        if feature.unknown:
-            name = feature.tensor.feature
-            yield Finding(
-                data.document.span(("features", name, "id", "vocab")),
-                f"{part.name}: {share(feature.unknown, feature.values)} ids of"
-                f" `{feature.tensor.column}` are beyond the vocabulary, such as"
-                f" {feature.unknown_example}",
-                label=f"ids 0 to {vocab - 1}",
-                help=f"the largest is {feature.high}: write `vocab: {int(feature.high) + 1}`"
-                if vocab <= feature.high < 10 * vocab
-                else "use `buckets` to hash them, or number them anew",
-            )
-
-
-@rule("HS505", "child-without-parent", Severity.WARNING)
-def child_without_parent(data: ProfiledData) -> Iterator[Finding]:
-    """A label is 1 in rows in which the label that it presupposes is 0.
-
-    A task with `where: click` learns from clicked rows alone, so a purchase without a click is lost
-    to it; a product of tasks says that its label is never 1 without those of its factors. Such rows
-    come from delayed joins, from other ways to the same act, or from a presupposition that does not
-    hold: mend the labels or drop `where`.
-    """
-    for part, name, task in data.tasks():
-        for parent, count in task.orphans.items():
-            if count:
-                yield Finding(
-                    data.at_task(name, "where", "product"),
-                    f"{part.name}: `{name}` is 1 but `{parent}` is 0 in {share(count, task.rows)}"
-                    " rows",
-                    label=f"presupposes `{parent}`",
-                    help="mend the labels, or let the task do without this condition",
-                )
-
-
 @rule("HS506", "constant-column", Severity.WARNING)
 def constant_column(data: ProfiledData) -> Iterator[Finding]:
     """A feature has the same value in every row, or none in any.
@@ -277,3 +159,66 @@ def mostly_missing(data: ProfiledData) -> Iterator[Finding]:
                 label="mostly missing",
                 help="look at how the label is made",
             )
+
+
+@rule("HS513", "repeated-rows", Severity.WARNING)
+def repeated_rows(data: ProfiledData) -> Iterator[Finding]:
+    """More than a hundredth of the rows repeat another one.
+
+    Rows are compared in all features (sequences by their lengths) and labels of the spec. Logs
+    repeat impressions when events are sent twice; the repetitions count double in training, and
+    where they fall on both sides of a split they leak. A spec of few features may see rows as
+    equal that are not. Nothing is said while a column is missing or cannot be read.
+    """
+    for part in data.profiles:
+        if part.duplicates > REPEATED * part.rows and part.readable:
+            yield Finding(
+                data.document.span(("features",), key=True),
+                f"{part.name}: {share(part.duplicates, part.rows)} rows repeat another one in all"
+                " that the spec reads",
+                label="equal in these and in the labels",
+                help="remove the repetitions when you prepare the data",
+            )
+
+
+@rule("HS517", "equal-boundaries", Severity.WARNING)
+def equal_boundaries(data: ProfiledData) -> Iterator[Finding]:
+    """Most of the boundaries that `quantiles` fits are equal, so few buckets are left.
+
+    Quantiles cut the rows into equal shares. Where one number fills many of these shares, such as a
+    0 in nearly all rows, their boundaries are all that number, and everything else that the column
+    says falls into the few buckets that remain. Reported where fewer than half of the boundaries
+    differ and a handful of others would cut the numbers finer. Give the boundaries yourself, among
+    the numbers that are rare and tell most.
+
+    Bad, where 96 % of the rows hold 0:
+
+    ```yaml
+    features:
+      followers: {bucketize: {quantiles: 32}, dim: 8}
+    ```
+
+    Good:
+
+    ```yaml
+    features:
+      followers: {bucketize: [1, 10, 100, 1000], dim: 8}
+    ```
+    """
+    for name, fitted in data.train.fitted.items():
+        asked = len(fitted.boundaries)
+        if 2 * fitted.distinct < asked and fitted.distinct < len(fitted.proposed):
+            most, part = fitted.most
+            yield Finding(
+                data.at_feature(data.train.features[name]),
+                f"{data.train.name}: the {asked} boundaries of `{name}` are only"
+                f" {fitted.distinct} different {'one' if fitted.distinct == 1 else 'ones'}:"
+                f" {part:.0%} of its numbers are {most:g}",
+                label=f"{fitted.distinct} of {asked} left",
+                help=_boundaries(fitted),
+            )
+
+
+def _boundaries(fitted: FitPreview) -> str:
+    shown = list(dict.fromkeys(f"{number:.6g}" for number in fitted.proposed))
+    return f"give them: `bucketize: [{', '.join(shown)}]`"

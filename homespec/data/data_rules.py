@@ -1,0 +1,34 @@
+"""Data: all rules of `check-data`. They see profiles of the files, so they need no pyarrow."""
+
+from __future__ import annotations
+
+from homespec.data import column_rules, id_rules, label_value_rules, list_rules
+from homespec.data.profiled import ProfiledData
+from homespec.diagnostics import Diagnostic
+
+RULES = (
+    column_rules.missing_column,
+    column_rules.unusable_column,
+    column_rules.constant_column,
+    column_rules.mostly_missing,
+    column_rules.repeated_rows,
+    column_rules.equal_boundaries,
+    label_value_rules.label_not_binary,
+    label_value_rules.child_without_parent,
+    label_value_rules.rate_differs,
+    label_value_rules.one_class,
+    label_value_rules.rate_shift,
+    label_value_rules.regression_scale,
+    id_rules.unknown_ids,
+    id_rules.unseen_ids,
+    id_rules.patterned_ids,
+    id_rules.shared_rows,
+    list_rules.cut_sequences,
+    list_rules.padded_sequence,
+    list_rules.unsplit_lists,
+)
+
+
+def check(data: ProfiledData) -> list[Diagnostic]:
+    """All that there is to say about the data."""
+    return [finding for rule in RULES for finding in rule(data)]

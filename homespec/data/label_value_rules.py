@@ -1,0 +1,214 @@
+"""HS503, HS505, HS508, HS509, HS511 and HS516: the values of labels.
+
+Thresholds are homespec's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from homespec.data.profiled import ProfiledData, share
+from homespec.diagnostics import Finding, Severity, rule
+
+if TYPE_CHECKING:
+    from homespec.data.profile import TaskProfile
+
+FACTOR = 1.5
+"""Rates that differ by less, either way, are taken for the same."""
+ERRORS = 4.0
+"""So are rates that differ by fewer standard errors."""
+LARGE = {"squared": 3.0, "absolute": 10.0, "huber": 10.0}
+"""Labels of a regression that are larger, in units of its scale, are on another scale: by its loss,
+which is then about ten times that of a label of 0 and 1."""
+SMALL = 0.1
+"""So are labels that spread less."""
+FAR = 10.0
+"""Labels whose mean is so many standard deviations from 0 should have it subtracted."""
+
+
+@rule("HS503", "label-not-binary")
+def label_not_binary(data: ProfiledData) -> Iterator[Finding]:
+    """A label is neither 0 nor 1, or the number of a regression is infinite.
+
+    Training refuses such a file. A count or a time becomes a label by a comparison; the number
+    itself is the label of a regression. A missing label (null or NaN) is fine: the row does not
+    count for the task.
+
+    Bad, where the column holds milliseconds:
+
+    ```yaml
+    tasks:
+      comment_stay: {label: comment_stay_time}
+    ```
+
+    Good:
+
+    ```yaml
+    tasks:
+      comment_stay: {label: comment_stay_time > 0}
+    ```
+    """
+    for part, name, task in data.tasks():
+        if task.wrong:
+            regression = data.spec.tasks[name].kind == "regression"
+            what = "infinite" if regression else f"{task.wrong_example:g}, not 0 or 1,"
+            yield Finding(
+                data.at_task(name, "label"),
+                f"{part.name}: the label of `{name}` is {what} in {share(task.wrong, task.rows)}"
+                " rows",
+                label="infinite" if regression else "not 0 or 1",
+                help="write null where the label is not known"
+                if regression
+                else f"write `label: {task.label} > 0`, or `kind: regression` if the number itself"
+                " is meant",
+            )
+
+
+@rule("HS505", "child-without-parent", Severity.WARNING)
+def child_without_parent(data: ProfiledData) -> Iterator[Finding]:
+    """A label is 1 in rows in which the label that it presupposes is 0.
+
+    A task with `where: click` learns from clicked rows alone, so a purchase without a click is lost
+    to it; a product of tasks says that its label is never 1 without those of its factors. Such rows
+    come from delayed joins, from other ways to the same act, or from a presupposition that does not
+    hold: mend the labels or drop `where`.
+    """
+    for part, name, task in data.tasks():
+        for parent, count in task.orphans.items():
+            if count:
+                yield Finding(
+                    data.at_task(name, "where", "product"),
+                    f"{part.name}: `{name}` is 1 but `{parent}` is 0 in {share(count, task.rows)}"
+                    " rows",
+                    label=f"presupposes `{parent}`",
+                    help="mend the labels, or let the task do without this condition",
+                )
+
+
+@rule("HS508", "rate-differs", Severity.WARNING)
+def rate_differs(data: ProfiledData) -> Iterator[Finding]:
+    """The rate of a label is not the one that the spec expects.
+
+    `rate` starts the bias of the task's tower and drives the design lint. It is reported where the
+    rate in the rows to train on (in the task's sample space) differs from it by more than half
+    (factor 1.5), either way, and by more than four standard errors. A large difference often means
+    another label than the one that was meant.
+    """
+    for name, task in data.train.tasks.items():
+        expected = data.spec.tasks[name].rate
+        if expected and not task.problem and _differ(task.rate, task.samples, expected, math.inf):
+            yield Finding(
+                data.at_task(name, "rate"),
+                f"{data.train.name}: the rate of `{name}` is {task.rate:.2g}, not {expected:g}",
+                label=f"{task.rate:.2g} in the data",
+                help=f"write `rate: {task.rate:.2g}`, or look at the label",
+            )
+
+
+def _differ(one: float, rows: float, other: float, other_rows: float) -> bool:
+    """Whether two rates differ by a factor and by more than chance explains."""
+    if not (rows and other_rows) or math.isnan(one) or math.isnan(other):
+        return False
+    low, high = sorted((one, other))
+    weight = 0.0 if math.isinf(other_rows) else rows / (rows + other_rows)
+    mean = other if weight == 0.0 else weight * one + (1 - weight) * other
+    error = math.sqrt(mean * (1 - mean) * (1 / rows + 1 / other_rows))
+    return high > FACTOR * low and high - low > ERRORS * error
+
+
+@rule("HS509", "one-class", Severity.WARNING)
+def one_class(data: ProfiledData) -> Iterator[Finding]:
+    """A label is the same in all rows in which it is known.
+
+    There is nothing to learn from one class, and no AUC to measure. The label is not logged, is
+    joined wrongly, or so rare that these files hold no positive row: then take more days.
+    """
+    for part, name, task in data.tasks():
+        parent = part.tasks.get(data.spec.tasks[name].where, task)
+        if task.low >= task.high and not (task.wrong or parent.wrong or parent.problem):
+            what = f"{task.low:g} in all {task.samples:,} rows" if task.samples else "never known"
+            yield Finding(
+                data.at_task(name, "label"),
+                f"{part.name}: the label of `{name}` is {what}"
+                + (" of its sample space" if data.spec.tasks[name].where else ""),
+                label="one class",
+                help="look at how the label is made, or take more rows",
+            )
+
+
+@rule("HS511", "rate-shift", Severity.WARNING)
+def rate_shift(data: ProfiledData) -> Iterator[Finding]:
+    """The rate of a label differs between the rows to train on and those held out.
+
+    Reported for a difference by more than half (factor 1.5), either way, and by more than four
+    standard errors. The predictions will be off by as much (calibration suffers, AUC may not).
+    Days that differ, another mixture of scenes, or labels that are not complete yet (the last days
+    of a log lack delayed acts) are the usual reasons.
+    """
+    if data.valid is None:
+        return
+    for name, train in data.train.tasks.items():
+        valid = data.valid.tasks[name]
+        if train.problem or valid.problem or data.spec.tasks[name].kind != "binary":
+            continue
+        if _differ(train.rate, train.samples, valid.rate, valid.samples):
+            yield Finding(
+                data.at_task(name, "label"),
+                f"the rate of `{name}` is {train.rate:.2g} in {data.train.name} and"
+                f" {valid.rate:.2g} in {data.valid.name}",
+                label="another rate",
+                help="look whether the labels of both are complete and of one population",
+            )
+
+
+@rule("HS516", "regression-scale", Severity.WARNING)
+def regression_scale(data: ProfiledData) -> Iterator[Finding]:
+    """The label of a regression is on another scale than the losses of the other tasks.
+
+    A regression is trained on its label in units of `scale`. The squared loss of labels around
+    10,000 starts at 10⁸ where that of a click starts at 0.69, so the shared experts learn nothing
+    but the regression; labels around 0.01 hardly count. Reported where, in units of `scale`, the
+    labels of the rows to train on are larger than 3 (root mean square; 10 for the absolute and the
+    Huber loss) or spread less than 0.1 (standard deviation). A `scale` of about the standard
+    deviation puts that right.
+
+    Bad, where the label is in milliseconds:
+
+    ```yaml
+    tasks:
+      watch_time: {kind: regression, label: play_time_ms}
+    ```
+
+    Good, in units of 30 seconds:
+
+    ```yaml
+    tasks:
+      watch_time: {kind: regression, label: play_time_ms, scale: 30000}
+    ```
+    """
+    for name, task in data.train.tasks.items():
+        about = data.spec.tasks[name]
+        usable = about.kind == "regression" and task.samples and not (task.problem or task.wrong)
+        if not usable or task.low == task.high:  # nothing to scale by; HS509 says so
+            continue
+        size = (task.rate**2 + task.deviation**2) ** 0.5
+        if size > LARGE[about.loss] * about.scale or task.deviation < SMALL * about.scale:
+            spread = task.deviation / about.scale
+            yield Finding(
+                data.at_task(name, "scale", "label"),
+                f"{data.train.name}: the label of `{name}` is {task.rate / about.scale:.2g} on"
+                f" average and spreads by {spread:.2g}, in units of its scale,"
+                f" {about.scale:g}",
+                label=f"{task.low:g} to {task.high:g}",
+                help=_scale(task),
+            )
+
+
+def _scale(task: TaskProfile) -> str:
+    proposed = f"write `scale: {Decimal(f'{task.deviation:.1g}'):f}`"
+    if abs(task.rate) > FAR * task.deviation:
+        return f"subtract {task.rate:.4g} when you prepare the data, and {proposed}"
+    return proposed

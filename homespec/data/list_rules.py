@@ -1,0 +1,93 @@
+"""HS510, HS518 and HS519: the lists of sequences.
+
+Thresholds are homespec's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from homespec.data.profiled import ProfiledData, share
+from homespec.diagnostics import Finding, Severity, rule
+
+if TYPE_CHECKING:
+    from homespec.data.list_profile import ListProfile
+    from homespec.data.profile import FeatureProfile, Profile
+
+CUT = 0.1
+"""Share of rows whose sequences may be cut without a word."""
+
+
+@rule("HS510", "cut-sequences", Severity.WARNING)
+def cut_sequences(data: ProfiledData) -> Iterator[Finding]:
+    """More than a tenth of the rows have more events than the sequence keeps.
+
+    The latest events are kept, the earlier ones are cut off. That may be meant, for speed; if not,
+    a longer sequence sees more, at a cost in proportion.
+    """
+    for part, feature in data.features():
+        if feature.cut > CUT * feature.rows:
+            yield Finding(
+                data.at_feature(feature),
+                f"{part.name}: {share(feature.cut, feature.rows)} rows have more than"
+                f" {feature.tensor.length} events in `{feature.tensor.column}`, up to"
+                f" {feature.longest:,}",
+                label="cut",
+                help="keep more events, or ignore this rule if it is meant",
+            )
+
+
+def _lists(data: ProfiledData) -> Iterator[tuple[Profile, FeatureProfile, ListProfile]]:
+    for part, feature in data.features():
+        if feature.lists and feature.lists.lists:
+            yield part, feature, feature.lists
+
+
+@rule("HS518", "padded-sequence", Severity.WARNING)
+def padded_sequence(data: ProfiledData) -> Iterator[Finding]:
+    """The lists of a sequence look padded with a value that counts as an event.
+
+    In homespec lists have as many elements as there are events; it pads them itself. An element
+    that fills lists up to one length, such as 0, is an event like any other: encoders look it up,
+    attend to it and let it push older events out. Reported where a tenth of the lists end, or
+    begin, in a repetition of one value that hardly occurs elsewhere in them. Write shorter lists,
+    or null in the places that are empty.
+
+    Bad: `[5, 8, 0, 0]`. Good: `[5, 8]` or `[5, 8, null, null]`.
+    """
+    for part, feature, lists in _lists(data):
+        for run in lists.runs:
+            if run.padding and not feature.constant:
+                where = "end" if run.at_end else "begin"
+                yield Finding(
+                    data.at_feature(feature),
+                    f"{part.name}: {share(run.repeated, run.lists)} lists in"
+                    f" `{feature.tensor.column}` {where} in `{run.example[:40]}` repeated, which"
+                    f" looks like padding: {share(run.events, feature.values)} events",
+                    label="padded",
+                    help="write lists without padding, or null in place of it",
+                )
+
+
+@rule("HS519", "unsplit-lists", Severity.WARNING)
+def unsplit_lists(data: ProfiledData) -> Iterator[Finding]:
+    """Text that should be a list is one event, since nothing in it separates events.
+
+    Text is taken apart at blanks, commas and semicolons; brackets and quotes around are dropped.
+    Any other separator becomes part of the event. Reported where nearly all lists (95 %) have one
+    element, and such elements hold what looks like a separator in more than a tenth of the lists.
+
+    Bad: `12|7|9`. Good: `12 7 9`, `12,7,9`, `[12, 7, 9]`, or lists in parquet.
+    """
+    for part, feature, lists in _lists(data):
+        if mark := lists.separator:
+            inside = lists.separators[mark]
+            yield Finding(
+                data.at_feature(feature),
+                f"{part.name}: {share(lists.single, lists.lists)} lists in"
+                f" `{feature.tensor.column}` have one element, {inside.lists:,} of them with"
+                f" {mark!r} inside, such as {inside.example[:40]!r}",
+                label="one event each",
+                help="separate the elements by blanks, commas or semicolons",
+            )
