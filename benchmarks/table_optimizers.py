@@ -5,7 +5,8 @@
 A model of 40 features (`--features`) with tables of `--rows` rows and width 16, merged into one,
 and a small MMoE behind it. Every variant trains the same weights on the same random batches; all in
 one process and in turns. Ratios to the first variant are taken within rounds. `leaves` are those of
-homespec/train/tables.py; `sparse=True` is torch's own way, for which the features stay eager.
+homespec/train/sparse_embeddings.py; `sparse=True` is torch's own way, for which the features stay
+eager.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from homespec.bench.allocator import keep_freed_memory
 from homespec.bench.machine import machine
 from homespec.bench.timing import interleaved, ratios, spread
 from homespec.train.optimizers import RowwiseAdagrad
-from homespec.train.tables import SparseTables, tables_of
+from homespec.train.sparse_embeddings import SparseTables, tables_of
 
 WIDTH = 16
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]

@@ -31,7 +31,7 @@ from homespec.bench.scaling import scaled, text_of
 from homespec.bench.step import compiled
 from homespec.bench.variants import VARIANTS, Mode
 from homespec.cli.main import cli
-from homespec.train.compiling import obstacle
+from homespec.train.torch_compile import obstacle
 
 ROOT = Path(__file__).parents[1]
 SPECS = sorted([*(ROOT / "specs").rglob("*.yaml"), *(ROOT / "benchmarks").rglob("*.yaml")])

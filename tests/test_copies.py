@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import homespec
 from homespec import runtime
 from homespec.bench.random_batch import random_features, random_labels
-from homespec.train.compiling import obstacle
+from homespec.train.torch_compile import obstacle
 
 SPEC = homespec.loads("""
 homespec: 1

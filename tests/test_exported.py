@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 import homespec
-from homespec.train.compiling import obstacle
+from homespec.train.torch_compile import obstacle
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import homespec
 from homespec import runtime
-from homespec.train.compiling import obstacle
+from homespec.train.torch_compile import obstacle
 
 torch.set_num_threads(1)
 

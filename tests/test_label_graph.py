@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import homespec
-from homespec.train import run, table
+from homespec.train import report, run
 from homespec.train.run import Settings
 
 SPEC = """\
@@ -227,7 +227,7 @@ def test_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert math.isnan(tasks["stay"].auc)
     assert tasks["stay"].mae <= tasks["stay"].rmse
     assert tasks["stay"].loss_last < tasks["stay"].loss_first
-    table.show(result, tmp_path / "out")
+    report.show(result, tmp_path / "out")
     text = capsys.readouterr().out
     assert "mean label" in text
     assert text.index("all_the_way") < text.index("mean label") < text.index("stay")

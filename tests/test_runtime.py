@@ -25,7 +25,7 @@ import homespec
 from homespec import runtime
 from homespec.bench import random_batch
 from homespec.runtime import instantiate
-from homespec.train.compiling import obstacle
+from homespec.train.torch_compile import obstacle
 
 TINY = """
 homespec: 1

@@ -178,7 +178,7 @@ def _device(wanted: str | None) -> str:
 def _variants(wanted: tuple[str, ...], device: str, pruned: bool) -> tuple[str, ...]:
     """The variants to measure; raises UsageError for one that is unknown or cannot run."""
     from homespec.bench.variants import FLOOR, VARIANTS, names_for
-    from homespec.train.compiling import obstacle
+    from homespec.train.torch_compile import obstacle
 
     known = names_for(device, pruned)
     for name in wanted:

@@ -262,7 +262,7 @@ def train(
         from homespec.train import RunError
 
         with needing("train"):
-            from homespec.train import group, run, table
+            from homespec.train import distributed, report, run
 
         with _told_once():
             parsed = homespec.load(spec, overrides)
@@ -274,10 +274,10 @@ def train(
                 settings = _settings(ctx, out if resume else None, given)
             try:
                 result = run.train(parsed, place, settings, click.echo)
-            except group.ElsewhereError:  # the process that has the error tells it
+            except distributed.ElsewhereError:  # the process that has the error tells it
                 raise SystemExit(2) from None
-        if not group.quiet():
-            table.show(result, out)
+        if not distributed.is_silent():
+            report.show(result, out)
 
 
 @contextmanager
@@ -305,7 +305,7 @@ def _told_once() -> Iterator[None]:
 
 def _settings(ctx: click.Context, resumed: Path | None, given: dict[str, Any]) -> Settings:
     """What the flags say; of a run that goes on, what it was started with where they are silent."""
-    from homespec.train.folder import stored_settings
+    from homespec.train.run_dir import stored_settings
     from homespec.train.settings import Settings
 
     stored = stored_settings(resumed) if resumed else None

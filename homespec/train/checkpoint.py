@@ -24,7 +24,7 @@ import safetensors.torch
 from torch import Tensor
 
 from homespec.train import RunError
-from homespec.train.stored import (
+from homespec.train.checkpoint_checks import (
     DamagedError,
     Json,
     check_signed,

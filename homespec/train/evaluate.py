@@ -13,8 +13,8 @@ from homespec.data.batches import Batch
 from homespec.diagnostics.suggest import closest
 from homespec.schema.models import Spec
 from homespec.train import RunError, metrics
+from homespec.train.distributed import gather_on_rank_zero
 from homespec.train.metrics import HIGHER_IS_BETTER
-from homespec.train.ranks import gathered_first
 from homespec.train.settings import Settings
 
 Measured = dict[str, dict[str, float]]
@@ -53,7 +53,7 @@ class Predictions:
 
 
 def _of_all(values_N: Tensor) -> Tensor:
-    found_N = gathered_first(values_N)
+    found_N = gather_on_rank_zero(values_N)
     return values_N[:0] if found_N is None else found_N
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from homespec.atomic_write import appending, replacing
 from homespec.train import RunError
 from homespec.train.checkpoint import sync, writing
-from homespec.train.ranks import gathered, rank
+from homespec.train.distributed import all_gather, rank
 
 FILE = "losses.csv"
 ROWS = "rows/"
@@ -124,7 +124,7 @@ class Losses:
         """
         if not self._waiting:
             return None
-        (found_WS2T,), _ = gathered(torch.stack(self._waiting).unsqueeze(0))
+        (found_WS2T,), _ = all_gather(torch.stack(self._waiting).unsqueeze(0))
         losses_WST, rows_WST = found_WS2T.cpu().double().unbind(2)
         self._waiting.clear()
         steps = Steps(self.tasks, losses_WST.mean(0).numpy(), rows_WST.sum(0).numpy())

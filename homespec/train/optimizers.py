@@ -9,7 +9,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from homespec.train.tables import tables_of
+from homespec.train.sparse_embeddings import tables_of
 
 SHAPES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,

@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as lightning
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from homespec.train.ranks import mean, rank
+from homespec.train.distributed import all_reduce_mean, rank
 
 LINES_PER_EPOCH = 5
 REFRESH_STEPS = 20
@@ -26,7 +26,7 @@ class PlainProgress(lightning.Callback):
         done = training.at.batch
         if done * LINES_PER_EPOCH // steps > (done - 1) * LINES_PER_EPOCH // steps:
             epoch = f"epoch {training.at.epoch + 1}/{training.settings.epochs}"
-            loss = float(mean(training.loss))
+            loss = float(all_reduce_mean(training.loss))
             if rank() == 0:
                 print(f"{epoch}  step {done}/{steps}  loss {loss:.4f}", flush=True)
 

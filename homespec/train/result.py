@@ -15,7 +15,7 @@ from homespec.data import DataError
 from homespec.schema.label_parser import parse_label
 from homespec.train import checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE, without_nan
-from homespec.train.keeper import History
+from homespec.train.checkpoint_callback import History
 from homespec.train.losses import read
 from homespec.train.settings import Settings
 from homespec.version import __version__

@@ -19,20 +19,20 @@ from homespec.compiler import validate_document
 from homespec.data import DataError
 from homespec.diagnostics import Severity
 from homespec.emit.header import spec_hash
-from homespec.train import RunError, checkpoint, folder, group, merging, result
+from homespec.train import RunError, checkpoint, distributed, result, run_dir, table_merging
 from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint
-from homespec.train.compiling import Compilations, decide
+from homespec.train.checkpoint_callback import Checkpointer
+from homespec.train.checkpoint_checks import DamagedError, Json
+from homespec.train.datamodule import Loaders, Rows
+from homespec.train.distributed import is_rank_zero, on_all_ranks, on_rank_zero, world_size
 from homespec.train.evaluate import Measures
-from homespec.train.fitting import check_fitted, set_fitted
-from homespec.train.keeper import Keeper
-from homespec.train.lock import Lock
-from homespec.train.loop import Training
-from homespec.train.ranks import ranks
+from homespec.train.fit_boundaries import check_fitted, set_fitted
+from homespec.train.lit_module import Training
 from homespec.train.result import BAYES_FILE, Result
-from homespec.train.rows import Loaders, Rows
+from homespec.train.run_lock import Lock
 from homespec.train.sameness import check_same, explicit
 from homespec.train.settings import Settings, changes, check_processes, from_json, idle
-from homespec.train.stored import DamagedError, Json
+from homespec.train.torch_compile import Compilations, decide
 from homespec.train.trainer import trainer, undisturbed
 from homespec.version import __version__
 
@@ -60,13 +60,13 @@ def train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resul
     of the run. `say` gets a line now and then. Raises DataError for data that cannot be used and
     RunError for a run that cannot start or go on; the last checkpoint is intact then. Processes
     that torchrun started train together: each gets the result, and of an error the one that has
-    it tells, the others raise `group.ElsewhereError`.
+    it tells, the others raise `distributed.ElsewhereError`.
     """
-    with group.joined():
-        own_say = say if group.is_first() else lambda line: None
+    with distributed.init():
+        own_say = say if is_rank_zero() else lambda line: None
         lock = Lock(place.out, own_say)
         try:
-            group.first(lock.take)
+            on_rank_zero(lock.take)
             with _memory_told(spec):
                 return _train(spec, place, settings, own_say)
         finally:
@@ -81,19 +81,19 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
         "spec_sha256": spec_hash(spec.analysis.document),
         "model": explicit(spec),
         "settings": asdict(settings),
-        "processes": ranks(),
+        "processes": world_size(),
     }
-    group.check_same("settings, or another spec,", about)
-    bayes = group.together(lambda: result.read_bayes(place.data[0] / BAYES_FILE))
+    distributed.check_same("settings, or another spec,", about)
+    bayes = on_all_ranks(lambda: result.read_bayes(place.data[0] / BAYES_FILE))
     kept = _kept(place, settings, about, say)
-    rows = group.together(lambda: Rows.open(spec, place.data, place.valid, settings))
-    group.check_same("data", rows.mark)
+    rows = on_all_ranks(lambda: Rows.open(spec, place.data, place.valid, settings))
+    distributed.check_same("data", rows.mark)
     if kept:
         stored = kept.state["data"]
-        group.together(lambda: rows.check_same(stored, str(place.out)))
+        on_all_ranks(lambda: rows.check_same(stored, str(place.out)))
     about["data"] = rows.mark
-    training, keeper = group.together(lambda: _built(spec, place, settings, rows, about))
-    training.rows = group.together(rows.held)  # the long work, behind what may be refused
+    training, checkpointer = on_all_ranks(lambda: _built(spec, place, settings, rows, about))
+    training.rows = on_all_ranks(rows.held)  # the long work, behind what may be refused
     say(_told(training.rows))
     for part in (rows.train, rows.valid):
         if part.source.not_read:
@@ -101,14 +101,14 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
     say(decide(settings.compile)[1])
     if warnings := _warned(spec):
         say(warnings)
-    if apart := merging.told(settings):
+    if apart := table_merging.told(settings):
         say(apart)
     for line in idle(settings, settings.epochs * len(training.rows.training(epoch=0))):
         say(f"note: {line}")
-    _begun(spec, place, training, keeper, kept, say)
-    graphs = _fit(spec, training, keeper, place.out, say)
-    found = _result(spec, bayes, training, keeper, graphs, time.perf_counter() - started)
-    group.first(lambda: result.write(found, place.out))
+    _begun(spec, place, training, checkpointer, kept, say)
+    graphs = _fit(spec, training, checkpointer, place.out, say)
+    found = _result(spec, bayes, training, checkpointer, graphs, time.perf_counter() - started)
+    on_rank_zero(lambda: result.write(found, place.out))
     return found
 
 
@@ -123,44 +123,44 @@ def _memory_told(spec: LoadedSpec) -> Iterator[None]:
 
 
 def _begun(
-    spec: LoadedSpec, place: Place, training: Training, keeper: Keeper, kept: Checkpoint | None,
-    say: Say,
+    spec: LoadedSpec, place: Place, training: Training, checkpointer: Checkpointer,
+    kept: Checkpoint | None, say: Say,
 ) -> None:  # fmt: skip
     """Bring the run to where it begins: that of the checkpoint, or the first step."""
     model, code, rows, settings = training.model, training.code, training.rows, training.settings
     if kept:
-        group.together(lambda: keeper.restore(training, kept))
+        on_all_ranks(lambda: checkpointer.restore(training, kept))
         if not training.losses.path.exists():
             steps = f"steps 1 to {training.at.step}"
             say(f"{training.losses.path} is gone: the losses of {steps} are not known")
-        keeper.repair(training, kept)
-        group.together(lambda: check_fitted(model, code, spec, place.out))
+        checkpointer.repair(training, kept)
+        on_all_ranks(lambda: check_fitted(model, code, spec, place.out))
         _write_settings(spec, place, settings)
         say(f"resumed {checkpoint.told(kept.state)}")
     else:
-        group.first(lambda: folder.clear(place.out, say))
+        on_rank_zero(lambda: run_dir.clear(place.out, say))
         _write_settings(spec, place, settings)  # from here on the folder is known as that of a run
-        group.together(
+        on_all_ranks(
             lambda: set_fitted(model, code, spec, rows.train, place.out, settings.seed, say)
         )
 
 
 def _write_settings(spec: LoadedSpec, place: Place, settings: Settings) -> None:
-    group.first(
-        lambda: folder.write_settings(place.out, spec.name, place.data, place.valid, settings)
+    on_rank_zero(
+        lambda: run_dir.write_settings(place.out, spec.name, place.data, place.valid, settings)
     )
 
 
 def _kept(place: Place, settings: Settings, about: Json, say: Say) -> Checkpoint | None:
     """The checkpoint to go on from, if it is one of this spec and these settings."""
     out = place.out
-    group.together(lambda: check_processes(settings.batch_size, ranks()))
-    if not group.first(lambda: folder.found(out, place.resume, place.overwrite, say)):
+    on_all_ranks(lambda: check_processes(settings.batch_size, world_size()))
+    if not on_rank_zero(lambda: run_dir.found(out, place.resume, place.overwrite, say)):
         return None
-    kept = group.together(lambda: _read_last(out))
+    kept = on_all_ranks(lambda: _read_last(out))
     if not kept.verified:
         say("the checkpoint has no checksums, an older homespec wrote it: it was not verified")
-    group.together(lambda: _check_kept(kept, settings, about, out, say))
+    on_all_ranks(lambda: _check_kept(kept, settings, about, out, say))
     return kept
 
 
@@ -184,7 +184,7 @@ def _check_kept(kept: Checkpoint, settings: Settings, about: Json, out: Path, sa
     check_same(kept.state["model"], about["model"], str(out))
     for line in changes(from_json(kept.state["settings"]), settings):
         say(f"resumed with {line}")
-    before, now = kept.state.get("processes", 1), ranks()
+    before, now = kept.state.get("processes", 1), world_size()
     if before != now:
         if kept.state["at"]["batch"]:
             raise RunError(
@@ -201,7 +201,7 @@ def _processes(count: int) -> str:
 def _told(rows: Rows) -> str:
     stream = rows.training(epoch=0)
     memory = "" if rows.train.held is not None else " (read from the files each epoch)"
-    dealt = f", dealt to {ranks()} processes" if ranks() > 1 else ""
+    dealt = f", dealt to {world_size()} processes" if world_size() > 1 else ""
     left = ""
     if count := stream.left_out:
         which = "rows that do" if count > 1 else "row that does"
@@ -226,30 +226,32 @@ def _warned(spec: LoadedSpec) -> str | None:
 
 def _built(
     spec: LoadedSpec, place: Place, settings: Settings, rows: Rows, about: Json
-) -> tuple[Training, Keeper]:
+) -> tuple[Training, Checkpointer]:
     lightning.seed_everything(settings.seed, verbose=False)
-    skip = merging.skipped_passes(settings)
+    skip = table_merging.skipped_passes(settings)
     code = homespec.build_module(spec, optimize=settings.optimize, skip_passes=skip)
     model = homespec.build(spec, optimize=settings.optimize, skip_passes=skip)
     compiled, _ = decide(settings.compile)
     measures = Measures.of(spec, code)
     training = Training(model, code, measures, settings, rows, place.out, compiled)
-    return training, Keeper(place.out, about, measures.monitor(settings))
+    return training, Checkpointer(place.out, about, measures.monitor(settings))
 
 
-def _fit(spec: LoadedSpec, training: Training, keeper: Keeper, out: Path, say: Say) -> int:
+def _fit(
+    spec: LoadedSpec, training: Training, checkpointer: Checkpointer, out: Path, say: Say
+) -> int:
     """Train to the end; the number of graphs that were compiled."""
     graphs = Compilations(say)
     settings, at = training.settings, training.at
-    with _said_how_to_go_on(out), _memory_told(spec), group.heard():
+    with _said_how_to_go_on(out), _memory_told(spec), distributed.propagating_errors():
         training.losses.open(at.step)
         if at.epoch >= settings.epochs:
             say(f"all epochs are done: --epochs {at.epoch + 1} would train one more")
-        elif not keeper.history.over(settings.patience):
+        elif not checkpointer.history.over(settings.patience):
             left = settings.epochs - at.epoch
-            keeper.hold_random()
+            checkpointer.hold_random()
             with undisturbed():
-                trainer(settings, keeper, out, left, at.step).fit(
+                trainer(settings, checkpointer, out, left, at.step).fit(
                     training, datamodule=Loaders(training.rows, at.epoch, at.batch)
                 )
     graphs.close()
@@ -267,7 +269,7 @@ def _said_how_to_go_on(out: Path) -> Iterator[None]:
         raise KeyboardInterrupt(_way_on(out)) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_way_on(out)) from None
-    except group.ElsewhereError:
+    except distributed.ElsewhereError:
         raise
     except (DataError, RunError) as error:
         raise type(error)(f"{error}. {_way_on(out)}") from None
@@ -275,7 +277,7 @@ def _said_how_to_go_on(out: Path) -> Iterator[None]:
 
 def _way_on(out: Path) -> str:
     last = out / FOLDER / LAST
-    if not (checkpoint.recover(last) if group.is_first() else last.exists()):
+    if not (checkpoint.recover(last) if is_rank_zero() else last.exists()):
         return "There is no checkpoint yet"
     try:
         where = checkpoint.told(checkpoint.read_state(last))
@@ -285,11 +287,11 @@ def _way_on(out: Path) -> str:
 
 
 def _result(
-    spec: LoadedSpec, bayes: dict[str, float], training: Training, keeper: Keeper, graphs: int,
-    seconds: float,
+    spec: LoadedSpec, bayes: dict[str, float], training: Training, checkpointer: Checkpointer,
+    graphs: int, seconds: float,
 ) -> Result:  # fmt: skip
-    rows, history, timer = training.rows, keeper.history, training.timer
-    tasks = group.first(
+    rows, history, timer = training.rows, checkpointer.history, training.timer
+    tasks = on_rank_zero(
         lambda: {
             name: asdict(task)
             for name, task in result.task_results(
@@ -299,12 +301,12 @@ def _result(
     )
     return Result(
         spec=spec.name,
-        spec_sha256=keeper.about["spec_sha256"],
+        spec_sha256=checkpointer.about["spec_sha256"],
         settings=training.settings,
         compiled=training.compiled,
         compilations=graphs,
         tasks={name: result.TaskResult(**task) for name, task in tasks.items()},
-        monitor=keeper.monitor.name,
+        monitor=checkpointer.monitor.name,
         history=history,
         rows_train=rows.train.source.rows,
         rows_valid=rows.valid.source.rows,

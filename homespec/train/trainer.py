@@ -20,9 +20,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
-from homespec.train.folder import LOGS, MARK
+from homespec.train.distributed import world_size
 from homespec.train.progress import Bar, PlainProgress
-from homespec.train.ranks import ranks
+from homespec.train.run_dir import LOGS, MARK
 from homespec.train.settings import Settings
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
@@ -36,16 +36,16 @@ if _SYNC not in inspect.signature(DistributedDataParallel).parameters:
 
 
 def trainer(
-    settings: Settings, keeper: lightning.Callback, out: Path, epochs: int, step: int
+    settings: Settings, checkpointer: lightning.Callback, out: Path, epochs: int, step: int
 ) -> lightning.Trainer:
-    """A Trainer for so many epochs from a step on; `keeper` is called behind each batch."""
+    """A Trainer for so many epochs from a step on; `checkpointer` is called behind each batch."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
-    terminal = sys.stdout.isatty() and ranks() == 1
+    terminal = sys.stdout.isatty() and world_size() == 1
     return lightning.Trainer(
         max_epochs=epochs,
         precision=PRECISIONS[settings.precision],
         **_devices(),
-        callbacks=[keeper, Bar() if terminal else PlainProgress()],
+        callbacks=[checkpointer, Bar() if terminal else PlainProgress()],
         enable_progress_bar=terminal,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
@@ -62,14 +62,14 @@ def _devices() -> dict[str, Any]:
 
     Running statistics are averaged before they are used; DDP would take those of the first process.
     """
-    if ranks() == 1:
+    if world_size() == 1:
         return {"devices": 1}
     options: dict[str, Any] = {_SYNC: False}
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks()))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
     return {
         "accelerator": "cuda" if torch.cuda.is_available() else "cpu",
         "devices": here,
-        "num_nodes": ranks() // here,
+        "num_nodes": world_size() // here,
         "strategy": DDPStrategy(**options),
         "plugins": [TorchElasticEnvironment()],
     }

@@ -30,8 +30,8 @@ from homespec.data.label_values import labels
 from homespec.data.profile import profile
 from homespec.data.quantile_fit import quantile_boundaries
 from homespec.schema.label_parser import parse_label
-from homespec.train.compiling import obstacle
 from homespec.train.quantiles import fit
+from homespec.train.torch_compile import obstacle
 
 torch.set_num_threads(1)
 

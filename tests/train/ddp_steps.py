@@ -21,7 +21,7 @@ import torch.distributed as dist
 import homespec
 from homespec.cli.main import main as command_line
 from homespec.data import DataError
-from homespec.train import RunError, loop, rows, run
+from homespec.train import RunError, datamodule, lit_module, run
 from homespec.train.settings import Settings
 
 RANK = int(os.environ.get("RANK", 0))
@@ -87,32 +87,32 @@ def runs(folder: str) -> None:
 
 def spoil_on_rank_1() -> None:
     """In the fourth batch of a training run a task's loss is NaN in one of the processes."""
-    original = loop.Training.training_step
+    original = lit_module.Training.training_step
 
-    def training_step(self: loop.Training, batch: Any, batch_idx: int) -> None:
+    def training_step(self: lit_module.Training, batch: Any, batch_idx: int) -> None:
         if self.at.batch == 3 and RANK == 1:
             self.code.logical_state(self.model)["towers.rare.linears.1.bias"].fill_(float("nan"))
         original(self, batch, batch_idx)
 
-    loop.Training.training_step = training_step  # type: ignore[method-assign]
+    lit_module.Training.training_step = training_step  # type: ignore[method-assign]
 
 
 def break_data() -> None:
     """The files break in one of the processes behind seven batches."""
-    original = rows.Batches.__iter__
+    original = datamodule.Batches.__iter__
 
-    def iterate(self: rows.Batches) -> Iterator[Any]:
+    def iterate(self: datamodule.Batches) -> Iterator[Any]:
         for number, batch in enumerate(original(self)):
             if number == 7 and RANK == 1:
                 raise DataError("train.parquet is broken")
             yield batch
 
-    rows.Batches.__iter__ = iterate  # type: ignore[method-assign]
+    datamodule.Batches.__iter__ = iterate  # type: ignore[method-assign]
 
 
 def die_on_rank_1() -> None:
     if RANK == 1:
-        steps.after(loop.Training, "training_step", 8)
+        steps.after(lit_module.Training, "training_step", 8)
 
 
 MOMENTS: dict[str, Callable[[], None]] = {

@@ -24,10 +24,10 @@ from torch import Tensor
 import homespec
 from homespec.data import DataError
 from homespec.train import RunError, checkpoint, run
+from homespec.train.checkpoint_checks import DamagedError, check_signed, check_sums, signed, sums
 from homespec.train.evaluate import Monitor
-from homespec.train.folder import stored_settings
+from homespec.train.run_dir import stored_settings
 from homespec.train.settings import Settings
-from homespec.train.stored import DamagedError, check_signed, check_sums, signed, sums
 
 TINY = """\
 homespec: 1

@@ -24,9 +24,9 @@ from torch import Tensor
 
 import homespec
 from homespec.train import RunError, checkpoint, run
-from homespec.train.compiling import obstacle
+from homespec.train.datamodule import Rows
 from homespec.train.evaluate import Measures, Predictions
-from homespec.train.rows import Rows
+from homespec.train.torch_compile import obstacle
 
 ROWS, BATCH = 830, SETTINGS.batch_size
 STEPS = ROWS // BATCH

@@ -25,7 +25,15 @@ import homespec
 from homespec import memory, runtime
 from homespec.api import LoadedSpec
 from homespec.data import DataError
-from homespec.train import RunError, checkpoint, folder, keeper, loop, rows, run
+from homespec.train import (
+    RunError,
+    checkpoint,
+    datamodule,
+    lit_module,
+    run,
+    run_dir,
+)
+from homespec.train.checkpoint_callback import Checkpointer
 from homespec.train.settings import Settings
 
 SETTINGS = Settings(
@@ -149,7 +157,7 @@ def test_unknown_monitor(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told before the rows are read, which may take a while."""
-    monkeypatch.setattr(rows, "load_rows", lambda *_: pytest.fail("rows were read"))
+    monkeypatch.setattr(datamodule, "load_rows", lambda *_: pytest.fail("rows were read"))
     for name in ("speed", "mae", "auc/nothing"):
         with pytest.raises(RunError, match=f"--monitor {name} is no metric of this spec: give one"):
             go(small, data, tmp_path, monitor=name)
@@ -181,14 +189,14 @@ def test_a_loss_that_is_not_finite(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sixth batch of an epoch meets a weight that makes a loss NaN: no look at each step."""
-    original = loop.Training.training_step
+    original = lit_module.Training.training_step
 
-    def training_step(self: loop.Training, batch: Any, batch_idx: int) -> None:
+    def training_step(self: lit_module.Training, batch: Any, batch_idx: int) -> None:
         if self.at.batch == 5:
             self.code.logical_state(self.model)["towers.like.linears.1.bias"].fill_(torch.nan)
         original(self, batch, batch_idx)
 
-    monkeypatch.setattr(loop.Training, "training_step", training_step)
+    monkeypatch.setattr(lit_module.Training, "training_step", training_step)
     with pytest.raises(RunError) as stopped:
         go(small, data, tmp_path)
     message = str(stopped.value)
@@ -198,7 +206,7 @@ def test_a_loss_that_is_not_finite(
     with (tmp_path / "bad_batch.csv").open() as file:
         listed = [int(row["row"]) for row in csv.DictReader(file)]
     assert len(set(listed)) == 128
-    stream = rows.Rows.open(small, [data], [], SETTINGS).training(0, 5)
+    stream = datamodule.Rows.open(small, [data], [], SETTINGS).training(0, 5)
     batch = next(iter(stream))
     users = pq.read_table(data / "train.parquet")["user_id"].to_pylist()
     assert sorted(batch.features["user_id"].tolist()) == sorted(users[row] for row in listed)
@@ -207,13 +215,13 @@ def test_a_loss_that_is_not_finite(
 def test_weights_that_are_not_finite_at_the_end(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoiled(self: keeper.Keeper, training: loop.Training, best: bool = False) -> None:
+    def spoiled(self: Checkpointer, training: lit_module.Training, best: bool = False) -> None:
         with torch.no_grad():
             next(training.model.parameters()).fill_(torch.nan)
         save(self, training, best)
 
-    save = keeper.Keeper.save
-    monkeypatch.setattr(keeper.Keeper, "save", spoiled)
+    save = Checkpointer.save
+    monkeypatch.setattr(Checkpointer, "save", spoiled)
     with pytest.raises(RunError, match="are not finite at step 11, after epoch 1 of 1: "):
         go(small, data, tmp_path, epochs=1, checkpoint_every=0)
 
@@ -227,14 +235,14 @@ def test_a_run_that_is_done_says_so(small: LoadedSpec, data: Path, copied: Path)
 def test_weights_that_are_not_finite_are_not_kept(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoiled(self: keeper.Keeper, training: loop.Training, best: bool = False) -> None:
+    def spoiled(self: Checkpointer, training: lit_module.Training, best: bool = False) -> None:
         if training.at.step == 8:
             with torch.no_grad():
                 next(training.model.parameters()).fill_(torch.nan)
         save(self, training, best)
 
-    save = keeper.Keeper.save
-    monkeypatch.setattr(keeper.Keeper, "save", spoiled)
+    save = Checkpointer.save
+    monkeypatch.setattr(Checkpointer, "save", spoiled)
     with pytest.raises(RunError, match=r"not finite at step 8, in epoch 1 of 2: .*--lr"):
         go(small, data, tmp_path)
     assert step_of_last(tmp_path) == 4
@@ -246,7 +254,7 @@ def test_a_full_disk(
 ) -> None:
     """From step 8 on nothing can be written to one of the files."""
     limits = {"model.safetensors": 100_000, "state.json": 5_000, "losses.csv": 200}
-    original = {"losses.csv": loop.Losses.look}.get(file, checkpoint.write)
+    original = {"losses.csv": lit_module.Losses.look}.get(file, checkpoint.write)
     calls = 0
 
     def limited(*args: Any) -> Any:
@@ -262,7 +270,7 @@ def test_a_full_disk(
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
     if file == "losses.csv":
-        monkeypatch.setattr(loop.Losses, "look", limited)
+        monkeypatch.setattr(lit_module.Losses, "look", limited)
     else:
         monkeypatch.setattr(checkpoint, "write", limited)
     with pytest.raises(RunError, match=r"cannot be written \(File too large.*\)\. The checkpoint at"
@@ -280,7 +288,7 @@ def test_a_folder_that_cannot_be_written(
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(folder, "write_texts", full)
+    monkeypatch.setattr(run_dir, "write_texts", full)
     with pytest.raises(RunError, match=r"settings.json cannot be written \(No space left on dev"):
         go(small, data, tmp_path)
 
@@ -288,7 +296,7 @@ def test_a_folder_that_cannot_be_written(
 @pytest.fixture
 def streamed(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Data that does not fit into memory, in small row groups."""
-    monkeypatch.setattr(rows, "CACHE_BYTES", 0)
+    monkeypatch.setattr(datamodule, "CACHE_BYTES", 0)
     folder = tmp_path / "streamed"
     folder.mkdir()
     table = pq.read_table(data / "train.parquet").slice(0, 1500)
@@ -317,7 +325,7 @@ def test_a_file_that_breaks_while_it_is_read(
     path = streamed / "train.parquet"
     good = path.read_bytes()
     settings = dataclasses.replace(SETTINGS, shuffle_rows=256)
-    tenth = int(rows.Rows.open(small, [streamed], [], settings).training(0).order.chunks[9])
+    tenth = int(datamodule.Rows.open(small, [streamed], [], settings).training(0).order.chunks[9])
     group = pq.read_metadata(path).row_group(tenth).column(0)
     begin = group.dictionary_page_offset or group.data_page_offset
     path.write_bytes(good[:begin] + bytes(200) + good[begin + 200 :])

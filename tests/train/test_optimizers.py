@@ -13,9 +13,9 @@ from torch import Tensor, nn
 import homespec
 from homespec import runtime
 from homespec.api import LoadedSpec
-from homespec.train.compiling import obstacle
 from homespec.train.optimizers import RowwiseAdagrad, decayed, dense_optimizer, schedule
-from homespec.train.tables import SparseTables
+from homespec.train.sparse_embeddings import SparseTables
+from homespec.train.torch_compile import obstacle
 
 ROWS, WIDTH = 7, 3
 

@@ -17,9 +17,9 @@ from steps import SETTINGS
 import homespec
 from homespec.data import DataError
 from homespec.data.quantile_fit import quantile_boundaries
-from homespec.train import RunError, fitting, quantiles, run
+from homespec.train import RunError, fit_boundaries, quantiles, run
+from homespec.train.datamodule import Part, Rows
 from homespec.train.quantiles import FILE, Boundaries, Fitted, fit
-from homespec.train.rows import Part, Rows
 
 GIVEN = "bucketize: [10000, 18000, 30000, 60000, 120000]"
 TEXT = SMALL.replace(GIVEN, "bucketize: {quantiles: 8}")
@@ -146,7 +146,7 @@ def test_a_run_fits_fields_of_events(data: Path, tmp_path: Path) -> None:
     ]
     assert kept.features[KEY].known == len(latest) > 1000
     assert kept.values[KEY] == list(quantile_boundaries(np.array(latest, np.float32), 4))
-    streamed = fit(fitting._batches(EVENTS, Part(rows.train.source, None)), EVENTS, seed=0)
+    streamed = fit(fit_boundaries._batches(EVENTS, Part(rows.train.source, None)), EVENTS, seed=0)
     assert streamed == kept
     run.train(EVENTS, run.Place([data], tmp_path, resume=True), settings, print)
     assert quantiles.read(tmp_path / FILE) == kept
@@ -203,7 +203,7 @@ def test_a_run_says_if_most_boundaries_are_equal() -> None:
         name: Fitted(name, 16, 100, quantile_boundaries(values, 16))
         for name, values in numbers.items()
     }
-    assert list(fitting.few(Boundaries(100, features))) == [
+    assert list(fit_boundaries.few(Boundaries(100, features))) == [
         "only 1 of the 15 boundaries of duration_ms differ, since many rows hold the same number"
     ]
 
@@ -242,7 +242,9 @@ def test_a_run_fits_once_and_keeps_them_with_the_weights(
 def test_rows_from_files_give_the_same(trained: tuple[Path, list[str]], data: Path) -> None:
     out, _ = trained
     rows = Rows.open(SPEC, [data], [], SETTINGS)
-    found = fit(fitting._batches(SPEC, Part(rows.train.source, None)), SPEC, seed=SETTINGS.seed)
+    found = fit(
+        fit_boundaries._batches(SPEC, Part(rows.train.source, None)), SPEC, seed=SETTINGS.seed
+    )
     assert found == quantiles.read(out / FILE)
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import homespec
-from homespec.train import run, table
+from homespec.train import report, run
 from homespec.train.losses import Steps
 from homespec.train.result import Result
 from homespec.train.settings import Settings
@@ -67,7 +67,7 @@ def test_the_train_loss_is_that_of_rows_with_a_label(
     late: list[int | None] = [None] * 300 + [0, 1] * 10
     result = sparse({"train": late, "valid": [0, 1] * 8})
     assert math.isnan(result.tasks["like"].loss_first)
-    assert not any("had a label" in line for line in table.summary(result, tmp_path))
+    assert not any("had a label" in line for line in report.summary(result, tmp_path))
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     found = events.EventAccumulator(str(tmp_path / "out" / "tensorboard")).Reload()
     assert all(
@@ -93,7 +93,7 @@ def test_a_monitor_that_is_never_defined(
     """The last epoch is kept, patience does not run out, and metrics.json is JSON."""
     result = sparse({"train": [0, 1] * 8, "valid": [0] * 16}, epochs=3, **asked)
     assert (len(result.history.epochs), result.history.best) == (3, 3)
-    (line,) = [line for line in table.summary(result, tmp_path) if line.startswith("No epoch")]
+    (line,) = [line for line in report.summary(result, tmp_path) if line.startswith("No epoch")]
     assert f"{asked['monitor']} is undefined on the held-out rows, where {why}." in line
     assert "the metrics are of the last epoch, 3 of 3" in line
     assert line.endswith("3; --patience had nothing to go by.") == ("patience" in asked)

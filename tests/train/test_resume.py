@@ -21,10 +21,10 @@ from steps import MOMENTS, SETTINGS
 import homespec
 from homespec.api import LoadedSpec
 from homespec.data import files
-from homespec.train import checkpoint, loop, rows, run
-from homespec.train.compiling import obstacle
-from homespec.train.logical import load_moments, moments
+from homespec.train import checkpoint, datamodule, lit_module, run
 from homespec.train.losses import means
+from homespec.train.optimizer_state import load_moments, moments
+from homespec.train.torch_compile import obstacle
 
 
 @pytest.fixture(scope="module")
@@ -187,14 +187,14 @@ class StoppedError(Exception):
 
 def stop_after(number: int, patch: pytest.MonkeyPatch) -> None:
     """Let a run end in the midst of an epoch."""
-    count, step = itertools.count(1), loop.Training.training_step
+    count, step = itertools.count(1), lit_module.Training.training_step
 
     def stopping(*args: Any) -> Any:
         if next(count) == number:
             raise StoppedError
         return step(*args)
 
-    patch.setattr(loop.Training, "training_step", stopping)
+    patch.setattr(lit_module.Training, "training_step", stopping)
 
 
 def test_a_streamed_run_goes_on_inside_a_row_group(
@@ -202,7 +202,7 @@ def test_a_streamed_run_goes_on_inside_a_row_group(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """A window begins many scan batches after its row group does."""
-    monkeypatch.setattr(rows, "CACHE_BYTES", 0)
+    monkeypatch.setattr(datamodule, "CACHE_BYTES", 0)
     monkeypatch.setattr(files, "SCAN_ROWS", 50)
     place = run.Place([data], tmp_path / "in one window")
     run.train(small, place, SETTINGS, print)

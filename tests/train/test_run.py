@@ -25,10 +25,19 @@ from homespec.data import DataError
 from homespec.data.batches import as_batch
 from homespec.data.files import open_files
 from homespec.data.in_memory import load_rows
-from homespec.train import compiling, metrics, optimizers, result, run, table, trainer, weighting
-from homespec.train.compiling import decide, obstacle
+from homespec.train import (
+    metrics,
+    optimizers,
+    report,
+    result,
+    run,
+    torch_compile,
+    trainer,
+    weighting,
+)
 from homespec.train.result import Result
 from homespec.train.settings import CHOICES, Settings, idle
+from homespec.train.torch_compile import decide, obstacle
 
 EAGER = Settings(batch_size=256, lr=1e-2, compile=False)
 
@@ -173,7 +182,7 @@ def test_a_task_without_a_label_has_no_loss(tmp_path: Path) -> None:
     result = train(spec, tmp_path, tmp_path / "out", settings)
     assert math.isnan(result.tasks["like"].loss_last)
     assert result.tasks["click"].loss_last > 0
-    lines = table.summary(result, tmp_path)
+    lines = report.summary(result, tmp_path)
     assert lines[0] == "like: no row of the 4 steps had a label."
 
 
@@ -219,7 +228,7 @@ def test_tensorboard(trained: Any) -> None:
 
 def test_table(trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
     result, _, out = trained
-    table.show(result, out)
+    report.show(result, out)
     printed = capsys.readouterr().out
     assert "best AUC" in printed
     assert "the last tenth of the steps" in printed
@@ -229,7 +238,7 @@ def test_table(trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
         name: dataclasses.replace(task, auc=math.nan, bayes_auc=math.nan)
         for name, task in result.tasks.items()
     }
-    table.show(Result(**vars(result) | {"tasks": unknown}), out)
+    report.show(Result(**vars(result) | {"tasks": unknown}), out)
     printed = capsys.readouterr().out
     assert "best AUC" not in printed
     assert "–" in printed
@@ -364,7 +373,7 @@ def test_compiling_is_decided_by_the_machine(monkeypatch: pytest.MonkeyPatch) ->
     assert decide(True)[0]
     assert not decide(False)[0]
     monkeypatch.setenv("CXX", sys.executable)
-    monkeypatch.setattr(compiling.sysconfig, "get_path", lambda _: "/nowhere")
+    monkeypatch.setattr(torch_compile.sysconfig, "get_path", lambda _: "/nowhere")
     assert "Python.h is missing: install Python's headers" in decide(None)[1]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert decide(None)[0]

@@ -19,9 +19,9 @@ import homespec
 from homespec import runtime
 from homespec.api import LoadedSpec
 from homespec.train import RunError
-from homespec.train.compiling import obstacle
 from homespec.train.optimizers import dense_optimizer
-from homespec.train.tables import SparseTables
+from homespec.train.sparse_embeddings import SparseTables
+from homespec.train.torch_compile import obstacle
 from homespec.train.weighting import METHODS, Weighting, weighting_of
 from homespec.train.weighting.gradnorm import last_shared
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from homespec.train.logical import Views
+from homespec.train.optimizer_state import Views
 from homespec.train.weighting.base import Weighting
 from homespec.train.weighting.gradnorm import GradNorm
 from homespec.train.weighting.scalar import Fixed, Uncertainty

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from homespec.train.logical import Views
-from homespec.train.ranks import mean
+from homespec.train.distributed import all_reduce_mean
+from homespec.train.optimizer_state import Views
 from homespec.train.weighting.base import Tensors, Weighting
 
 SHARED = re.compile(r"experts\.(?P<layer>\w+)\.shared\.\w+\.linears\.(?P<linear>\d+)\.weight")
@@ -53,7 +53,7 @@ class GradNorm(Weighting):
         norms_T = self._norms(losses_T, leaves)
         total = (weights_T.to(losses_T.dtype) * losses_T).sum()
         total.backward()  # type: ignore[no-untyped-call]
-        self._learn(norms_T, mean(losses_T.detach().to(weights_T.dtype)))
+        self._learn(norms_T, all_reduce_mean(losses_T.detach().to(weights_T.dtype)))
         self._remember(weights_T)
         return total.detach()
 
@@ -83,7 +83,7 @@ class GradNorm(Weighting):
             grads = torch.autograd.grad(
                 loss, list(tensors.values()), retain_graph=True, materialize_grads=True
             )
-            views = self.views({n: mean(g) for n, g in zip(tensors, grads, strict=True)})
+            views = self.views({n: all_reduce_mean(g) for n, g in zip(tensors, grads, strict=True)})
             squares = torch.stack([views[part].float().square().sum() for _, part in names])
             norms.append(squares.sum().sqrt())
         return torch.stack(norms)

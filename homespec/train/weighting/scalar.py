@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from homespec.train.ranks import mean
+from homespec.train.distributed import all_reduce_mean
 from homespec.train.weighting.base import Tensors, Weighting
 
 
@@ -46,7 +46,7 @@ class Uncertainty(Weighting):
         s_T = self.log_variance_T
         weights_T = self.prior_T * self.half_T * torch.exp(-s_T)
         terms_T = weights_T * losses_T + self.prior_T * s_T / 2
-        total = terms_T.where(mean(losses_T.detach()) > 0, 0.0).sum()
+        total = terms_T.where(all_reduce_mean(losses_T.detach()) > 0, 0.0).sum()
         total.backward()  # type: ignore[no-untyped-call]
         self._remember(weights_T)
         return total.detach()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from homespec.train import RunError
-from homespec.train.ranks import gathered, mean
+from homespec.train.distributed import all_gather, all_reduce_mean
 from homespec.train.weighting.base import Tensors, Weighting
 
 WeightsOf = Callable[[Tensor], Tensor]
@@ -67,7 +67,7 @@ class Dense:
     """The tasks' gradients of one tensor, [T, ...]; the mean over all processes."""
 
     def __init__(self, name: str, jacobian_T: Tensor) -> None:
-        self.name, self.jacobian_T = name, mean(jacobian_T)
+        self.name, self.jacobian_T = name, all_reduce_mean(jacobian_T)
         self.shared = _shared(self.jacobian_T)
 
     def gramian(self) -> Tensor:
@@ -87,7 +87,7 @@ class LookedUp:
         width = next(iter(jacobians.values())).shape[-1]
         flat = [j.flatten(1, -2).transpose(0, 1) for j in jacobians.values()]  # [N, T, E]
         own_NTE, rows_N = torch.cat(flat), torch.cat([rows[name].flatten() for name in jacobians])
-        (all_NTE, all_N), ranks = gathered(own_NTE, rows_N)
+        (all_NTE, all_N), ranks = all_gather(own_NTE, rows_N)
         found_U, at_N = torch.unique(all_N, return_inverse=True)
         sums_UTE = own_NTE.new_zeros(len(found_U), own_NTE.shape[1], width)
         self.sums_TUE = sums_UTE.index_add_(0, at_N, all_NTE / ranks).transpose(0, 1)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from homespec.train.merging import APART, LARGE_BATCH, skipped_passes, told
 from homespec.train.settings import Settings
+from homespec.train.table_merging import APART, LARGE_BATCH, skipped_passes, told
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from homespec import runtime
 from homespec.data.batches import Batch
 from homespec.train import RunError
-from homespec.train.logical import copied, load_moments, moment_forms, moments
+from homespec.train.checkpoint_checks import check_forms, forms
+from homespec.train.distributed import all_reduce_mean, loss_scales, world_size
+from homespec.train.optimizer_state import copied, load_moments, moment_forms, moments
 from homespec.train.optimizers import RowwiseAdagrad, dense_optimizer, schedule
-from homespec.train.ranks import mean, ranks, shares
 from homespec.train.settings import Settings
-from homespec.train.stored import check_forms, forms
-from homespec.train.tables import SparseTables, tables_of
+from homespec.train.sparse_embeddings import SparseTables, tables_of
 from homespec.train.weighting import weighting_of
 from homespec.train.weighting.gradnorm import last_shared
 
@@ -125,18 +125,19 @@ class Learner:
 
     def _shares(self, batch: Batch) -> Tensor | None:
         observed = getattr(self.code, "observed", dict)(batch.labels)
-        return shares({task: observed[task] for task in self.code.TASKS})
+        return loss_scales({task: observed[task] for task in self.code.TASKS})
 
     def _clip(self, most: float) -> None:
         """Scale gradients to this norm; look-ups of all processes count in that of each."""
-        if self.tables is None or ranks() == 1:
+        if self.tables is None or world_size() == 1:
             nn.utils.clip_grad_norm_(self.leaves.values(), most)
             return
         dense, own = (
             nn.utils.get_total_norm([t.grad for t in found.values() if t.grad is not None]).square()
             for found in (self._trained, self.tables.leaves)
         )
-        norm = (dense + mean(own) / ranks()).sqrt()  # a look-up's gradient counts by its mean
+        # a look-up's gradient counts by its mean
+        norm = (dense + all_reduce_mean(own) / world_size()).sqrt()
         nn.utils.clip_grads_with_norm_(self.leaves.values(), most, norm)
 
     @property

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from homespec.atomic_write import replacing
 from homespec.data.batches import Batch
-from homespec.train import RunError, group
+from homespec.train import RunError, distributed
 from homespec.train.checkpoint import writing
+from homespec.train.datamodule import Rows
+from homespec.train.distributed import average_running_stats, count_labels, on_rank_zero, world_size
 from homespec.train.evaluate import Measured, Measures, Predictions
-from homespec.train.learner import Learner
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.losses import Losses
-from homespec.train.ranks import average_statistics, labelled, ranks
-from homespec.train.rows import Rows
 from homespec.train.settings import Settings
+from homespec.train.train_step import Learner
 
 CHECK_EVERY = 50
 """Steps between looks at the losses: each look waits for the device."""
@@ -90,13 +90,13 @@ class Training(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         """Lightning has taken SIGTERM by now."""
-        group.end_on_sigterm(self.trainer)
+        distributed.end_on_sigterm(self.trainer)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Learn from one batch."""
         self.loss, losses_T = self.learner.learn(batch)
         own = self.predictions.observed(batch.labels)
-        self.losses.add(losses_T, labelled({task: own[task] for task in self.tasks}))
+        self.losses.add(losses_T, count_labels({task: own[task] for task in self.tasks}))
         self.at.step += 1
         self.at.batch += 1
         if self.at.batch % CHECK_EVERY == 0:
@@ -124,8 +124,8 @@ class Training(lightning.LightningModule):
         tasks = [t for t, bad in zip(self.tasks, bad_WST[rank, first].tolist(), strict=True) if bad]
         at, ago = self.at, losses_WST.shape[1] - first
         batch, path = at.batch - ago, self.out / BAD_BATCH_FILE
-        group.first(lambda: self._list_rows(path, batch, rank))
-        group.fail(
+        on_rank_zero(lambda: self._list_rows(path, batch, rank))
+        distributed.fail(
             RunError(
                 f"the loss of {', '.join(tasks)} is not finite from epoch {at.epoch + 1}, batch"
                 f" {batch + 1} (step {at.step - ago + 1}) on: look for very large numbers in its"
@@ -137,7 +137,7 @@ class Training(lightning.LightningModule):
         with writing(path), replacing(path) as (new,), new.open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["file", "row"])
-            table.writerows(self.rows.of_batch(self.at.epoch, batch, rank, ranks()))
+            table.writerows(self.rows.of_batch(self.at.epoch, batch, rank, world_size()))
 
     def record(self, values: dict[str, float]) -> None:
         """Give numbers to the loggers; one that is not defined (NaN) is left out."""
@@ -156,7 +156,7 @@ class Training(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Measure each task on the predictions of all batches, of all processes."""
         taken = self.predictions.take()
-        self.measured = group.first(lambda: self.measures.measured(self.tasks, *taken))
+        self.measured = on_rank_zero(lambda: self.measures.measured(self.tasks, *taken))
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         """Start the clock after an epoch's first step, which may compile."""
@@ -169,7 +169,7 @@ class Training(lightning.LightningModule):
         self._synchronise()
         self.timer.stop(self.at.step)
         self.look()
-        average_statistics(self.model)
+        average_running_stats(self.model)
 
     def _synchronise(self) -> None:
         if self.device.type == "cuda":

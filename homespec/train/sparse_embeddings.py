@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from homespec.train.ranks import gathered
+from homespec.train.distributed import all_gather
 
 Features = Mapping[str, Tensor]
 
@@ -113,7 +113,7 @@ class SparseTables:
 
 def sparse(rows_N: Tensor, grads_NE: Tensor, shape: torch.Size) -> Tensor:
     """A sparse gradient of a table of this shape, the mean over all ranks of a process group."""
-    (rows_N, grads_NE), ranks = gathered(rows_N, grads_NE)
+    (rows_N, grads_NE), ranks = all_gather(rows_N, grads_NE)
     return torch.sparse_coo_tensor(
         rows_N.unsqueeze(0), grads_NE / ranks if ranks > 1 else grads_NE, shape,
         check_invariants=False,

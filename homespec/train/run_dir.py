@@ -14,12 +14,12 @@ from pathlib import Path
 from homespec.atomic_write import write_texts
 from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, LAST, WEIGHTS_FILE
-from homespec.train.loop import BAD_BATCH_FILE
+from homespec.train.checkpoint_checks import DamagedError, Json, check_signed, signed
+from homespec.train.lit_module import BAD_BATCH_FILE
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.quantiles import FILE as BOUNDARIES_FILE
 from homespec.train.result import METRICS_FILE, SETTINGS_FILE
 from homespec.train.settings import Settings, from_json
-from homespec.train.stored import DamagedError, Json, check_signed, signed
 
 LOGS, EVENTS, MARK = "tensorboard", "events.out.tfevents.*", ".homespec"
 """TensorBoard's folder, its files, and how the name of one ends that homespec wrote."""

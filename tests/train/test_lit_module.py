@@ -16,13 +16,13 @@ import torch
 import homespec
 from homespec.api import LoadedSpec
 from homespec.data.batches import Batch
-from homespec.train import RunError, evaluate, run, table
-from homespec.train.compiling import Compilations
+from homespec.train import RunError, evaluate, report, run
+from homespec.train.checkpoint_callback import History
 from homespec.train.evaluate import Monitor
-from homespec.train.keeper import History
-from homespec.train.learner import Learner
 from homespec.train.losses import Losses, means
 from homespec.train.settings import Settings
+from homespec.train.torch_compile import Compilations
+from homespec.train.train_step import Learner
 
 SHORT = Settings(epochs=9, batch_size=128, limit_rows=400, compile=False)
 
@@ -87,7 +87,7 @@ def test_it_stops_early_and_keeps_the_best(
     weights = safetensors.torch.load_file(tmp_path / "model.safetensors")
     assert all(value.equal(weights[k]) for k, value in safetensors.torch.load_file(best).items())
     assert best.read_bytes() != last.read_bytes()
-    table.show(result, tmp_path)
+    report.show(result, tmp_path)
     assert (
         "Epoch 2 of 4 is the best by auc (0.7000); stopped, since 2 did no better:"
         in capsys.readouterr().out

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from homespec.data.dataset import BatchDataset
-from homespec.train import RunError, checkpoint, group
+from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import (
     BEST,
     FOLDER,
@@ -24,12 +24,18 @@ from homespec.train.checkpoint import (
     WEIGHTS_FILE,
     Checkpoint,
 )
+from homespec.train.checkpoint_checks import DamagedError, Json, check_forms, forms
+from homespec.train.distributed import (
+    average_running_stats,
+    is_rank_zero,
+    on_rank_zero,
+    rank,
+    world_size,
+)
 from homespec.train.evaluate import Monitor
-from homespec.train.logical import copied
-from homespec.train.loop import Position, Training
+from homespec.train.lit_module import Position, Training
 from homespec.train.losses import means
-from homespec.train.ranks import average_statistics, rank, ranks
-from homespec.train.stored import DamagedError, Json, check_forms, forms
+from homespec.train.optimizer_state import copied
 
 
 @dataclass
@@ -69,7 +75,7 @@ class History:
         return cls(stored["epochs"], stored["best"], value, stored["waited"])
 
 
-class Keeper(lightning.Callback):
+class Checkpointer(lightning.Callback):
     """Writes `last` every few steps and after each epoch, `best` after the best epoch so far.
 
     Of several processes each has one, since they agree on what to do; the first one writes.
@@ -105,7 +111,7 @@ class Keeper(lightning.Callback):
         entry = {
             "epoch": at.epoch + 1,
             "step": at.step,
-            "losses": group.first(lambda: means(training.losses.path, before + 1, at.step)),
+            "losses": on_rank_zero(lambda: means(training.losses.path, before + 1, at.step)),
             "tasks": training.measured,
             "monitor": self.monitor.value(training.measured),
         }
@@ -118,8 +124,8 @@ class Keeper(lightning.Callback):
     def save(self, training: Training, best: bool = False) -> None:
         """Write the checkpoint `last`, and behind it `best` if it is that, too."""
         training.look()
-        average_statistics(training.model)
-        group.first(lambda: self._write(training, best))
+        average_running_stats(training.model)
+        on_rank_zero(lambda: self._write(training, best))
 
     def _write(self, training: Training, best: bool) -> None:
         digest = training.losses.sync()
@@ -161,7 +167,7 @@ class Keeper(lightning.Callback):
         if training.at.batch >= len(_epoch_of(training)):
             why = f"`at.batch` of {STATE_FILE} is beyond the epoch"
             raise checkpoint.damaged(self.folder / LAST, why)
-        if group.is_first():
+        if is_rank_zero():
             training.losses.check(training.at.step, kept.state.get(LOSSES))
         training.code.load_logical_state(training.model, kept.weights)
         training.learner.load(stored, training.at.step)
@@ -175,9 +181,9 @@ class Keeper(lightning.Callback):
         RunError if another epoch was the best, of which it is not, or is damaged.
         """
         if self.history.best == training.at.epoch and training.at.batch == 0 < training.at.epoch:
-            group.first(lambda: self._repair_best(kept))
+            on_rank_zero(lambda: self._repair_best(kept))
         elif self.history.best:
-            group.first(self._check_best)
+            on_rank_zero(self._check_best)
 
     def _repair_best(self, kept: Checkpoint) -> None:
         best = self.folder / BEST
@@ -202,7 +208,7 @@ class Keeper(lightning.Callback):
 
 def _epoch_of(training: Training) -> BatchDataset:
     """The epoch that the run is in, as this process sees it."""
-    return training.rows.training(training.at.epoch, 0, rank(), ranks())
+    return training.rows.training(training.at.epoch, 0, rank(), world_size())
 
 
 def logged(entry: Json) -> dict[str, float]:

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from homespec.api import LoadedSpec
-from homespec.train import RunError, lock, loop, run
-from homespec.train.lock import FILE, Lock
+from homespec.train import RunError, lit_module, run, run_lock
+from homespec.train.run_lock import FILE, Lock
 from homespec.train.settings import Settings
 
 SETTINGS = Settings(batch_size=128, limit_rows=300, compile=False)
@@ -134,10 +134,10 @@ def test_two_runs_do_not_share_a_folder(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one is refused as long as the first one trains, and says who that is."""
-    step, refused = loop.Training.training_step, []
+    step, refused = lit_module.Training.training_step, []
 
-    def second(self: loop.Training, *args: Any) -> None:
-        monkeypatch.setattr(loop.Training, "training_step", step)
+    def second(self: lit_module.Training, *args: Any) -> None:
+        monkeypatch.setattr(lit_module.Training, "training_step", step)
         for how in ({}, {"resume": True}, {"overwrite": True}):
             before = content(tmp_path)
             with pytest.raises(RunError) as told:
@@ -146,7 +146,7 @@ def test_two_runs_do_not_share_a_folder(
             assert content(tmp_path) == before
         step(self, *args)
 
-    monkeypatch.setattr(loop.Training, "training_step", second)
+    monkeypatch.setattr(lit_module.Training, "training_step", second)
     go(small, data, tmp_path / "run")
     assert len(refused) == 3
     who = rf"in use by another run \(process {os.getpid()} on \S+, since 20\S+ \S+\): wait for"
@@ -158,7 +158,7 @@ def test_two_runs_do_not_share_a_folder(
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the lock of a folder, with one that it forked."""
     code = (
-        "import os, sys, time; from pathlib import Path; from homespec.train.lock import Lock\n"
+        "import os, sys, time; from pathlib import Path; from homespec.train.run_lock import Lock\n"
         "Lock(Path(sys.argv[1]), print).take()\n"
         "if os.fork(): print('held', flush=True)\n"
         "time.sleep(100)"
@@ -247,6 +247,6 @@ def test_a_folder_that_cannot_be_locked_for_lack_of_rights(
     def none(*_: object) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(lock.os, "open", none)
+    monkeypatch.setattr(run_lock.os, "open", none)
     with pytest.raises(RunError, match=r"cannot be written \(Permission denied\)"):
         Lock(tmp_path, print).take()

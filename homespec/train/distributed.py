@@ -1,9 +1,10 @@
-"""Training: the processes that torchrun starts: how they find each other and agree on errors.
+"""Training: the processes that torchrun starts: how they find each other, what they compute
+together outside of DDP, and how they agree on errors.
 
-An error is told by one process; the others end without a word. What all of them do, such as
-opening the data, goes through `together`; what the first one does for all, such as writing, through
-`first`. Where one fails alone, in the midst of an epoch, it leaves a note in the store of the
-group: the others, whose next exchange breaks off, find it there.
+One process reports an error; the others end silently. What all of them do, such as opening the
+data, goes through `on_all_ranks`; what the first does for all, such as writing, through
+`on_rank_zero`. Where one fails alone, in the middle of an epoch, it leaves a note in the store of
+the group: the others, whose next exchange breaks off, find it there.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 
 from homespec.train import RunError
-from homespec.train.ranks import gathered, rank, ranks
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
 """So long a process waits for another one: the first writes and measures while the others wait."""
+RUNNING = ("running_mean", "running_var")
 TOLD, LOST = "homespec/told", "homespec/lost"
 
 _store: Store | None = None
@@ -45,13 +47,13 @@ def launched() -> bool:
     return started and int(os.environ["WORLD_SIZE"]) > 1
 
 
-def is_first() -> bool:
+def is_rank_zero() -> bool:
     """Whether this is the process that writes and tells; one alone is."""
     return rank() == 0
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def init() -> Iterator[None]:
     """Find the processes that torchrun started, on a GPU each where there are some.
 
     They stay together until the process ends, so a second run goes on with them. A group that there
@@ -61,7 +63,7 @@ def joined() -> Iterator[None]:
     _agreed = False
     if launched() and not dist.is_initialized():
         _join()
-    with heard():
+    with propagating_errors():
         yield
 
 
@@ -98,19 +100,105 @@ def _device() -> int:
     return own
 
 
+# ---------------------------------------------------------------- collectives
+
+
+def world_size() -> int:
+    """The number of processes that train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def all_gather(*tensors: Tensor) -> tuple[tuple[Tensor, ...], int]:
+    """Each tensor as that of all processes, one after the other, and how many these are.
+
+    The tensors must have the same shape in each process.
+    """
+    count = world_size()
+    if count == 1:
+        return tensors, 1
+    return tuple(_gather(tensor, count) for tensor in tensors), count
+
+
+def _gather(tensor: Tensor, count: int) -> Tensor:
+    parts = [torch.empty_like(tensor) for _ in range(count)]
+    dist.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
+
+
+def gather_on_rank_zero(tensor: Tensor) -> Tensor | None:
+    """As `all_gather`, of one tensor and for the first process alone; the others get None."""
+    count = world_size()
+    if count == 1:
+        return tensor
+    tensor = tensor.contiguous()
+    parts = [torch.empty_like(tensor) for _ in range(count)] if rank() == 0 else None
+    dist.gather(tensor, parts)
+    return torch.cat(parts) if parts else None
+
+
+def all_reduce_mean(tensor: Tensor) -> Tensor:
+    """The mean over all processes, the same in each of them."""
+    count = world_size()
+    if count > 1:
+        tensor = tensor.contiguous().clone()
+        dist.all_reduce(tensor)
+        tensor /= count
+    return tensor
+
+
+def loss_scales(labels: dict[str, Tensor]) -> Tensor | None:
+    """What losses [T] of this process are multiplied by, that their mean over all processes be
+    the loss of the whole batch; None for a process alone.
+
+    A task's loss is the mean over its rows with a label, and processes have different numbers of
+    them: the factor is this process's number by the mean number. Labels are [B], NaN where missing.
+    """
+    if world_size() == 1:
+        return None
+    count_T = count_labels(labels)
+    mean_T = all_reduce_mean(count_T)
+    return torch.where(mean_T > 0, count_T / mean_T, 1.0)
+
+
+def count_labels(labels: dict[str, Tensor]) -> Tensor:
+    """How many rows of this process have a label of each task, float [T]; labels as above."""
+    return (~torch.stack(list(labels.values())).isnan()).sum(1).float()
+
+
+def average_running_stats(model: nn.Module) -> None:
+    """Give all processes the mean of their running means and variances; does nothing in one alone.
+
+    Each process normalises by its own rows in training, and so keeps statistics of its own. The
+    mean of the means is that of all rows; the variance lacks the part between processes, which is
+    1/B of it for B rows a process.
+    """
+    found = [b for name, b in model.named_buffers() if name.rpartition(".")[2] in RUNNING]
+    if world_size() == 1 or not found:
+        return
+    averaged = all_reduce_mean(torch.cat([buffer.flatten() for buffer in found]))
+    parts = torch.split(averaged, [buffer.numel() for buffer in found])
+    for buffer, part in zip(found, parts, strict=True):
+        buffer.copy_(part.view_as(buffer))
+
+
 # ---------------------------------------------------------------- agreement
 
 
-def together(act: Callable[[], T]) -> T:
+def on_all_ranks(act: Callable[[], T]) -> T:
     """What each process does for itself, all at the same place. An error of one is one of all."""
-    if ranks() == 1:
+    if world_size() == 1:
         return act()
     error: Exception | None = None
     try:
         value = act()
     except Exception as raised:
         error = raised
-    (failed_R,), _ = gathered(torch.tensor([error is not None]))
+    (failed_R,), _ = all_gather(torch.tensor([error is not None]))
     if not failed_R.any():
         return value
     _agree()
@@ -119,11 +207,11 @@ def together(act: Callable[[], T]) -> T:
     raise ElsewhereError(str(error or "another process of the run failed"))
 
 
-def first(act: Callable[[], T]) -> T:
+def on_rank_zero(act: Callable[[], T]) -> T:
     """What the first process alone does, for all of them: its value, which must be JSON."""
-    if ranks() == 1:
+    if world_size() == 1:
         return act()
-    text = together(lambda: json.dumps(act()) if is_first() else "")
+    text = on_all_ranks(lambda: json.dumps(act()) if is_rank_zero() else "")
     value: T = json.loads(_from_first(text))
     return value
 
@@ -133,7 +221,7 @@ def _from_first(text: str) -> str:
     length = torch.tensor([len(content)])
     dist.broadcast(length, 0)
     sent = torch.zeros(int(length), dtype=torch.uint8)
-    if is_first():
+    if is_rank_zero():
         sent = torch.frombuffer(bytearray(content), dtype=torch.uint8)
     dist.broadcast(sent, 0)
     return bytes(sent.tolist()).decode()
@@ -150,14 +238,14 @@ def check_same(what: str, value: Any) -> None:
                 " same command, the same files and the same version of homespec"
             )
 
-    wanted = _from_first(text) if ranks() > 1 else text
-    together(check)
+    wanted = _from_first(text) if world_size() > 1 else text
+    on_all_ranks(check)
 
 
 def fail(error: Exception) -> NoReturn:
     """Raise an error that all processes have found: the first one tells it."""
     _agree()
-    raise error if is_first() else ElsewhereError(str(error))
+    raise error if is_rank_zero() else ElsewhereError(str(error))
 
 
 def _agree() -> None:
@@ -169,7 +257,7 @@ def _agree() -> None:
 
 
 @contextmanager
-def heard() -> Iterator[None]:
+def propagating_errors() -> Iterator[None]:
     """Let the others know of an error of this process, and be silent about one of another.
 
     Raises ElsewhereError for the latter, and RunError if a process is gone that left no note. From
@@ -217,12 +305,12 @@ def end_on_sigterm(trainer: Any) -> None:
     Lightning would send a message to the others instead, which hang or are gone, and asks after
     each step whether one came, which waits for the device. Checkpoints are whole at any moment.
     """
-    if ranks() > 1:
+    if world_size() > 1:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # of Lightning 2.6; elsewhere the name means nothing
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
 
 
-def quiet() -> bool:
+def is_silent() -> bool:
     """Whether this process says nothing, since the first one does."""
     return launched() and int(os.environ["RANK"]) > 0

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from homespec.train.checkpoint_checks import Forms
 from homespec.train.optimizers import BY_ROW, LIKE_WEIGHT, moment_shapes
-from homespec.train.stored import Forms
 
 Optimizers = Iterable[torch.optim.Optimizer]
 Views = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]

@@ -19,12 +19,12 @@ from homespec.data.in_memory import SLAB_ROWS
 from homespec.data.quantile_fit import Columns, fit_plan
 from homespec.schema.fitted_columns import asked
 from homespec.train import quantiles
+from homespec.train.distributed import rank
 from homespec.train.quantiles import FILE, Boundaries
-from homespec.train.ranks import rank
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec
-    from homespec.train.rows import Part
+    from homespec.train.datamodule import Part
 
 
 def set_fitted(

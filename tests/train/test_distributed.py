@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.multiprocessing.spawn import start_processes
 
 import homespec
-from homespec.train import ranks
-from homespec.train.tables import SparseTables
+from homespec.train import distributed
+from homespec.train.sparse_embeddings import SparseTables
 from homespec.train.weighting import weighting_of
 
 SPEC = """\
@@ -50,7 +50,7 @@ def gradients(method: str, part: slice) -> dict[str, Tensor]:
     found = {n: p.grad.to_dense() for n, p in named if p.grad is not None}
     if method == "gradnorm":  # which leaves the model's parameters to DDP
         dense = {name for name, p in model.named_parameters() if p.requires_grad}
-        found = {n: ranks.mean(g) if n in dense else g for n, g in found.items()}
+        found = {n: distributed.all_reduce_mean(g) if n in dense else g for n, g in found.items()}
     return found
 
 
