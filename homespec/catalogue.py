@@ -1,26 +1,20 @@
-"""Diagnostics: all rules there are, and finding one by its number or name."""
+"""Catalogue: all rules there are, and finding one by its number or name."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 
 from homespec.diagnostics.registry import RULES, Rule
 from homespec.diagnostics.suggest import closest
 
-MODULES = (
-    "homespec.compiler",
-    "homespec.schema.pydantic_errors",
-    "homespec.ignores",
-    "homespec.data.data_rules",
-)
-"""Who imports them has imported every file with rules."""
-
 
 def all_rules() -> Mapping[str, Rule]:
     """Every rule by its code, sorted; imports the stages that declare them."""
-    for module in MODULES:
-        importlib.import_module(module)
+    import homespec.checks.ignore_rules
+    import homespec.data.data_rules
+    import homespec.schema.pydantic_errors
+    import homespec.source  # noqa: F401
+
     return dict(sorted(RULES.items()))
 
 

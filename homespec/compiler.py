@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from homespec.checks import check_design, check_layers, check_names, check_structure
+from homespec.checks import check_graph, check_names
 from homespec.diagnostics import Diagnostic, Severity
-from homespec.graph import Graph
 from homespec.ignores import apply_ignores
-from homespec.lower import build_graph
-from homespec.resolve import build_tree, expand
-from homespec.resolve.layers import Layer
-from homespec.resolve.tree import TreeNode
-from homespec.schema import Spec, validate
+from homespec.lower import Lowered, lower
+from homespec.resolve import resolve
+from homespec.schema import validate
 from homespec.source import Document, with_provenance
 from homespec.variant import DEFAULT, Variant
 
@@ -23,14 +20,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
-    """A sound spec with everything that the stages before the passes found out about it."""
+class Analysis(Lowered):
+    """A sound spec with everything that the stages before the passes know of it."""
 
-    document: Document
-    spec: Spec
-    root: TreeNode
-    layers: list[Layer]
-    graph: Graph
     diagnostics: tuple[Diagnostic, ...]
 
 
@@ -43,19 +35,26 @@ class Stopped(Exception):  # noqa: N818  # not an error of ours: the user's spec
 
 
 def analyse(document: Document) -> Analysis:
-    """Stages 2 to 4: schema, lower, checks. Raises Stopped with all diagnostics so far."""
-    found = _checked(list(document.diagnostics), [])
+    """Stages 2 to 5: schema, resolve, lower, checks. Raises Stopped with all diagnostics so far."""
+    diagnostics = _sound(document.diagnostics)
     spec, violations = validate(document)
-    found = _checked(found, violations)
+    diagnostics = _sound(diagnostics, violations)
     assert spec is not None
-    found = _checked(found, check_names(spec, document))
-    root = build_tree(spec)
-    layers = expand(spec, root)
-    found = _checked(found, check_layers(root, layers, document))
-    graph = build_graph(spec, root, layers, document)
-    found = _checked(found, check_structure(graph, layers, document))
-    found = _checked(found, check_design(spec, root, layers, graph, document))
-    return Analysis(document, spec, root, layers, graph, tuple(found))
+    resolved = resolve(spec, document)
+    diagnostics = _sound(diagnostics, check_names(resolved))
+    lowered = lower(resolved)
+    diagnostics = _sound(diagnostics, check_graph(lowered))
+    return Analysis(
+        spec, document, resolved.root, resolved.layers, lowered.graph, tuple(diagnostics)
+    )
+
+
+def _sound(*stages: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """The diagnostics of all stages so far; raises Stopped if an error is among them."""
+    diagnostics = [diagnostic for stage in stages for diagnostic in stage]
+    if any(d.rule.severity is Severity.ERROR for d in diagnostics):
+        raise Stopped(diagnostics)
+    return diagnostics
 
 
 def generate(
@@ -64,7 +63,7 @@ def generate(
     variant: Variant = DEFAULT,
     watch: Callable[[Step], None] | None = None,
 ) -> str:
-    """Stages 5 and 6: passes, emit. `file` is the spec's path as the generated header names it.
+    """Stages 6 and 7: passes, emit. `file` is the spec's path as the generated header names it.
 
     `watch` is told of each pass. Raises UnknownNameError for tasks and passes that are not there.
     """
@@ -79,19 +78,11 @@ def generate(
 def validate_document(document: Document) -> list[Diagnostic]:
     """Everything that there is to say about a document, but for what it ignores."""
     try:
-        return told(document, analyse(document).diagnostics)
+        return filter_ignored(document, analyse(document).diagnostics)
     except Stopped as stopped:
-        return told(document, stopped.diagnostics)
+        return filter_ignored(document, stopped.diagnostics)
 
 
-def told(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+def filter_ignored(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     """The diagnostics as a user gets them: without what is ignored, with the way to bases."""
     return with_provenance(document, apply_ignores(document, diagnostics))
-
-
-def _checked(found: list[Diagnostic], more: list[Diagnostic]) -> list[Diagnostic]:
-    """Both lists; raises Stopped if an error is among them."""
-    both = [*found, *more]
-    if any(d.rule.severity is Severity.ERROR for d in both):
-        raise Stopped(both)
-    return both

@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
 from homespec.graph.nodes import ExpertSet
+from homespec.lower import Lowered
+from homespec.resolve.layers import Path
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -13,10 +15,16 @@ K = TypeVar("K", bound=Hashable)
 
 def by_cause(things: Iterable[T], cause: Callable[[T], K]) -> dict[K, list[T]]:
     """Things by what makes them wrong, in the order in which causes appear."""
-    found: dict[K, list[T]] = {}
+    by: dict[K, list[T]] = {}
     for thing in things:
-        found.setdefault(cause(thing), []).append(thing)
-    return found
+        by.setdefault(cause(thing), []).append(thing)
+    return by
+
+
+def sections_of(lowered: Lowered, experts: ExpertSet) -> tuple[Path, ...]:
+    """The places that may say how the experts of a set are built, the most specific first."""
+    (layer,) = (layer for layer in lowered.layers if layer.name == experts.layer)
+    return layer.sets[experts.place].sections
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

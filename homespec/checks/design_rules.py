@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.checks.causes import and_others, by_cause, layers_in_words, listed
-from homespec.checks.expert_rules import check_experts
-from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
-from homespec.graph import Graph
+from homespec.diagnostics import Finding, Label, Severity, Span, rule
 from homespec.graph.nodes import FeatureGate
 from homespec.graph.sequences import Dien, Sequence
-from homespec.resolve.layers import Layer, Path, span_of
+from homespec.lower import Lowered
+from homespec.resolve import Resolved
+from homespec.resolve.families import FAMILIES, family_of
+from homespec.resolve.layers import Layer
 from homespec.resolve.tree import Role, TreeNode
 from homespec.schema.label_parser import parse_label
-from homespec.schema.models import Spec
 from homespec.schema.names import ROOT
-from homespec.source import Document
 
 SPARSE_RATE = 0.01
 """Below this share of positives a task counts as sparse. homespec's own choice."""
@@ -26,47 +25,22 @@ SPARSE_RATE = 0.01
 RATE_SPREAD = 100.0
 """Base rates in one group that differ by more than this factor are far apart. Our own choice."""
 
+TASKS_OWN_EXPERTS = (None, *(FAMILIES[name] for name in ("home", "ple", "cgc")))
+"""Families in which tasks have experts, and None, layers by hand; in MMoE tasks have none."""
+
 MAX_STEPS = 32
 """homespec's own threshold: each step waits for the one before, forward and backward."""
 
 
-def check_design(
-    spec: Spec, root: TreeNode, layers: list[Layer], graph: Graph, document: Document
-) -> list[Diagnostic]:
-    """All HS4xx diagnostics of a spec whose graph is sound."""
-    is_home = spec.family == "home" and not spec.topology
-    return [
-        *check_experts(spec, layers, graph, document),
-        *no_shared_experts(root, layers, document),
-        *single_group(root, document),
-        *one_task_group(root, document),
-        *(sparse_without_own(spec, layers, document) if _tasks_own(spec) else ()),
-        *(no_underfitting_gates(layers, document) if is_home else ()),
-        *rank_not_low(graph),
-        *label_leak(spec, document),
-        *repeated_label(spec, document),
-        *rates_far_apart(spec, root, document),
-        *self_gate_without_set(layers, document),
-        *wide_table(spec, document),
-        *long_recurrence(graph, document),
-    ]
-
-
-def _tasks_own(spec: Spec) -> bool:
-    """Whether tasks have experts of their own: in MMoE they have none by definition."""
-    return bool(spec.topology) or spec.family in ("home", "ple", "cgc")
-
-
 @rule("HS404", "no-shared-experts", Severity.WARNING)
-def no_shared_experts(root: TreeNode, layers: list[Layer], document: Document) -> Iterator[Finding]:
+def no_shared_experts(resolved: Resolved) -> Iterator[Finding]:
     """A layer without shared experts.
 
     The shared experts are the only path on which groups learn from each other: the hierarchy mask
     hides one group's experts from the other groups' tasks.
     """
-    without = [layer for layer in layers if ROOT not in layer.sets]
-    causes = by_cause(without, lambda layer: span_of(document, _of_node(layer, root), key=True))
-    for span, here in causes.items():
+    without = [layer for layer in resolved.layers if ROOT not in layer.sets]
+    for span, here in by_cause(without, lambda at: _node_span(resolved, at, resolved.root)).items():
         one = len(here) == 1
         yield Finding(
             span,
@@ -78,18 +52,18 @@ def no_shared_experts(root: TreeNode, layers: list[Layer], document: Document) -
 
 
 @rule("HS405", "single-group", Severity.WARNING)
-def single_group(root: TreeNode, document: Document) -> Iterator[Finding]:
+def single_group(resolved: Resolved) -> Iterator[Finding]:
     """All tasks are below one group.
 
     The hierarchy mask against expert degradation keeps groups apart (HOME.md section 3). With one
     group there is nothing to keep apart: its experts serve the same tasks as the shared ones.
     """
-    for node in root.walk():
+    for node in resolved.root.walk():
         if node.role is not Role.TASK and len(node.children) == 1:
             (only,) = node.children
             if only.role is Role.GROUP:
                 yield Finding(
-                    document.span(("groups", only.name), key=True),
+                    resolved.span(("groups", only.name), key=True),
                     f"`{only.name}` is the only group"
                     + (f" in `{node.name}`" if node.role is Role.GROUP else ""),
                     label="serves the same tasks as the experts above it",
@@ -99,17 +73,17 @@ def single_group(root: TreeNode, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS406", "one-task-group", Severity.WARNING)
-def one_task_group(root: TreeNode, document: Document) -> Iterator[Finding]:
+def one_task_group(resolved: Resolved) -> Iterator[Finding]:
     """A group of one task.
 
     Group experts are there to be shared by similar tasks. With one task they are merely more
     experts of that task, behind another gate. Sometimes that is what one wants, for a task that
     resembles no other: then ignore the rule with a reason.
     """
-    for group in root.of(Role.GROUP):
+    for group in resolved.root.of(Role.GROUP):
         if len(group.children) == 1 and group.children[0].role is Role.TASK:
             yield Finding(
-                document.span(("groups", group.name)),
+                resolved.span(("groups", group.name)),
                 f"group `{group.name}` has one task, `{group.children[0].name}`",
                 label="nothing to share with",
                 help="move the task to the group that it resembles most, or ignore this rule",
@@ -117,17 +91,19 @@ def one_task_group(root: TreeNode, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS407", "sparse-without-own", Severity.WARNING)
-def sparse_without_own(spec: Spec, layers: list[Layer], document: Document) -> Iterator[Finding]:
+def sparse_without_own(resolved: Resolved) -> Iterator[Finding]:
     """A sparse task without experts of its own.
 
     HoME's third anomaly is underfitting of sparse tasks: dense tasks write the shared and group
     experts, and a task with few positives (below 1 %, homespec's own threshold) finds nothing there
     that fits. An expert of its own keeps a place that only this task's gradient reaches.
     """
-    last = layers[-1]
-    rates = {n: t.rate for n, t in spec.tasks.items() if t.rate is not None}
+    if family_of(resolved.spec) not in TASKS_OWN_EXPERTS:
+        return
+    last = resolved.layers[-1]
+    rates = {n: t.rate for n, t in resolved.spec.tasks.items() if t.rate is not None}
     without = [n for n, rate in rates.items() if rate < SPARSE_RATE and n not in last.sets]
-    for span, here in by_cause(without, lambda name: _none_of(name, last, document)).items():
+    for span, here in by_cause(without, lambda name: _none_of(resolved, last, name)).items():
         first = here[0]
         yield Finding(
             span,
@@ -136,10 +112,10 @@ def sparse_without_own(spec: Spec, layers: list[Layer], document: Document) -> I
             else f"task `{first}` is sparse (rate {rates[first]:g}) and has no experts of its own",
             label="underfits easily" if len(here) == 1 else "underfit easily",
             related=tuple(
-                Label(document.span(("tasks", name), key=True), f"rate {rates[name]:g}")
+                Label(resolved.span(("tasks", name), key=True), f"rate {rates[name]:g}")
                 for name in here[:4]
             ),
-            help=_own_experts(here, by_hand=bool(spec.topology)),
+            help=_own_experts(here, by_hand=bool(resolved.spec.topology)),
         )
 
 
@@ -150,27 +126,31 @@ def _own_experts(tasks: list[str], by_hand: bool) -> str:
     return f"add `experts.task.nodes: {{{entries}}}`"
 
 
-def _none_of(task: str, last: Layer, document: Document) -> Span:
+def _none_of(resolved: Resolved, last: Layer, task: str) -> Span:
     """What says that a task has no experts in the last layer."""
     paths = [
         path
         for scope in last.sections[:2]
         for path in ((*scope, "nodes", task), (*scope, Role.TASK.value), (*scope, "experts"))
     ]
-    return span_of(document, (*paths, *last.sections), key=True)
+    return resolved.first_span((*paths, *last.sections), key=True)
 
 
 @rule("HS408", "no-underfitting-gates", Severity.WARNING)
-def no_underfitting_gates(layers: list[Layer], document: Document) -> Iterator[Finding]:
+def no_underfitting_gates(resolved: Resolved) -> Iterator[Finding]:
     """A layer with neither feature gates nor self gates.
 
     Both are HoME's remedies against underfitting: the feature gate gives each expert set its own
     view of the input, the self gate gives each set a direct gradient (HOME.md sections 4 and 5).
     """
+    if family_of(resolved.spec) is not FAMILIES["home"]:
+        return
     without = [
-        layer for layer in layers if not (layer.gates.feature.enabled or layer.gates.self.enabled)
+        layer
+        for layer in resolved.layers
+        if not (layer.gates.feature.enabled or layer.gates.self.enabled)
     ]
-    causes = by_cause(without, lambda layer: span_of(document, layer.gate_sections, key=True))
+    causes = by_cause(without, lambda layer: resolved.first_span(layer.gate_sections, key=True))
     for span, here in causes.items():
         yield Finding(
             span,
@@ -182,13 +162,13 @@ def no_underfitting_gates(layers: list[Layer], document: Document) -> Iterator[F
 
 
 @rule("HS409", "rank-not-low", Severity.WARNING)
-def rank_not_low(graph: Graph) -> Iterator[Finding]:
+def rank_not_low(lowered: Lowered) -> Iterator[Finding]:
     """A LoRA whose rank is no longer low.
 
     A LoRA of rank r on a width n costs 2 n r weights, a full matrix n². From r = n/2 on the
     low-rank form saves nothing.
     """
-    high = [gate for gate in graph.of(FeatureGate) if 2 * gate.rank > gate.width]
+    high = [gate for gate in lowered.graph.of(FeatureGate) if 2 * gate.rank > gate.width]
     for alike in by_cause(high, lambda gate: gate.span).values():
         gate, several = min(alike, key=lambda gate: gate.width), len(alike) > 1
         yield Finding(
@@ -203,28 +183,30 @@ def rank_not_low(graph: Graph) -> Iterator[Finding]:
 
 
 @rule("HS410", "label-leak", Severity.WARNING)
-def label_leak(spec: Spec, document: Document) -> Iterator[Finding]:
+def label_leak(resolved: Resolved) -> Iterator[Finding]:
     """A label is also an input.
 
     A model that reads a label predicts it perfectly offline and is worthless online, where the
     label is not yet known. The left side of a comparison counts as the label, its right side (such
     as `duration_ms` in `play_time_ms >= duration_ms`) does not.
     """
-    labels = {parse_label(task.label).column: name for name, task in reversed(spec.tasks.items())}
-    for name, feature in spec.features.items():
+    labels = {
+        parse_label(task.label).column: name for name, task in reversed(resolved.spec.tasks.items())
+    }
+    for name, feature in resolved.spec.features.items():
         if feature.column in labels:
             task = labels[feature.column]
             yield Finding(
-                document.span(("features", name), key=True),
+                resolved.span(("features", name), key=True),
                 f"feature `{name}` reads `{feature.column}`, the label of task `{task}`",
                 label="an input",
-                related=(Label(document.span(("tasks", task), key=True), "its label"),),
+                related=(Label(resolved.span(("tasks", task), key=True), "its label"),),
                 help="remove the feature",
             )
 
 
 @rule("HS411", "repeated-label", Severity.WARNING)
-def repeated_label(spec: Spec, document: Document) -> Iterator[Finding]:
+def repeated_label(resolved: Resolved) -> Iterator[Finding]:
     """Two tasks are trained on the same label.
 
     They would learn the same thing with twice the weight; usually one was copied from the other and
@@ -232,39 +214,39 @@ def repeated_label(spec: Spec, document: Document) -> Iterator[Finding]:
     `ctcvr` alone trains, may have the label of `ctcvr`.
     """
     first: dict[tuple[str, str], str] = {}
-    trained = {name: task for name, task in spec.tasks.items() if task.weight > 0}
+    trained = {name: task for name, task in resolved.spec.tasks.items() if task.weight > 0}
     for name, task in trained.items():
         other = first.setdefault((str(parse_label(task.label)), task.where), name)
         if other != name:
             yield Finding(
-                document.span(("tasks", name), key=True),
+                resolved.span(("tasks", name), key=True),
                 f"tasks `{other}` and `{name}` have the same label, `{task.label}`",
                 label="again",
-                related=(Label(document.span(("tasks", other), key=True), "first here"),),
+                related=(Label(resolved.span(("tasks", other), key=True), "first here"),),
                 help="give one of them its own label, or raise `weight` if that was meant",
             )
 
 
 @rule("HS412", "rates-far-apart", Severity.WARNING)
-def rates_far_apart(spec: Spec, root: TreeNode, document: Document) -> Iterator[Finding]:
+def rates_far_apart(resolved: Resolved) -> Iterator[Finding]:
     """A group whose tasks have base rates more than a hundredfold apart.
 
     The dense task's gradient then writes the group's experts and the sparse one gets what is left:
     degradation and underfitting within a group. HoME groups tasks by behaviour, which also keeps
     their rates near each other. The factor 100 is homespec's own.
     """
-    for group in root.of(Role.GROUP):
+    for group in resolved.root.of(Role.GROUP):
         rates = {
-            n.name: spec.tasks[n.name].rate
+            n.name: resolved.spec.tasks[n.name].rate
             for n in group.children
-            if n.role is Role.TASK and spec.tasks[n.name].rate is not None
+            if n.role is Role.TASK and resolved.spec.tasks[n.name].rate is not None
         }
         if len(rates) < 2:
             continue
         low, high = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
         if rates[high] > RATE_SPREAD * rates[low]:
             yield Finding(
-                document.span(("groups", group.name), key=True),
+                resolved.span(("groups", group.name), key=True),
                 f"group `{group.name}` mixes `{high}` (rate {rates[high]:g}) with `{low}` "
                 f"(rate {rates[low]:g})",
                 label="more than a hundredfold apart",
@@ -273,7 +255,7 @@ def rates_far_apart(spec: Spec, root: TreeNode, document: Document) -> Iterator[
 
 
 @rule("HS413", "self-gate-without-set", Severity.WARNING)
-def self_gate_without_set(layers: list[Layer], document: Document) -> Iterator[Finding]:
+def self_gate_without_set(resolved: Resolved) -> Iterator[Finding]:
     """Self gates are on, but a node that outputs a state owns no experts.
 
     A self gate is a residual over the node's own set (HOME.md section 5); without a set there is
@@ -281,12 +263,11 @@ def self_gate_without_set(layers: list[Layer], document: Document) -> Iterator[F
     """
     without = [
         (layer, node)
-        for layer in layers
+        for layer in resolved.layers
         for node in layer.outputs
         if layer.gates.self.enabled and node.name not in layer.sets
     ]
-    causes = by_cause(without, lambda pair: span_of(document, _of_node(*pair), key=True))
-    for span, here in causes.items():
+    for span, here in by_cause(without, lambda pair: _node_span(resolved, *pair)).items():
         layer, node = here[0]
         others = and_others(len(here), "node")
         yield Finding(
@@ -298,23 +279,25 @@ def self_gate_without_set(layers: list[Layer], document: Document) -> Iterator[F
         )
 
 
-def _of_node(layer: Layer, node: TreeNode) -> tuple[Path, ...]:
+def _node_span(resolved: Resolved, layer: Layer, node: TreeNode) -> Span:
     """Where the spec speaks of a node's role in a layer."""
-    return (*((*path, node.role.value) for path in layer.sections[:2]), *layer.sections)
+    roles = [(*path, node.role.value) for path in layer.sections[:2]]
+    return resolved.first_span((*roles, *layer.sections), key=True)
 
 
 @rule("HS414", "wide-table", Severity.NOTE)
-def wide_table(spec: Spec, document: Document) -> Iterator[Finding]:
+def wide_table(resolved: Resolved) -> Iterator[Finding]:
     """An embedding as wide as its table is long.
 
     A table of n rows has at most n independent directions: a wider embedding adds parameters and
     GEMM time, and no information. It is a note, since one width for all features is how many models
     are published, and makes their look-ups few.
     """
+    spec = resolved.spec
     wide = [n for n, f in spec.features.items() if f.rows and f.dim > max(f.rows, 4)]
     for dim, names in by_cause(wide, lambda name: spec.features[name].dim).items():
         rows = {name: spec.features[name].rows for name in names}
-        places = [document.span(("features", name), key=True) for name in names]
+        places = [resolved.span(("features", name), key=True) for name in names]
         several = len(names) > 1
         yield Finding(
             places[0],
@@ -331,7 +314,7 @@ def wide_table(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS420", "long-recurrence", Severity.NOTE)
-def long_recurrence(graph: Graph, document: Document) -> Iterator[Finding]:
+def long_recurrence(lowered: Lowered) -> Iterator[Finding]:
     """DIEN over many events.
 
     Its two GRUs go through the events one by one: a step can only begin when the one before it is
@@ -339,10 +322,10 @@ def long_recurrence(graph: Graph, document: Document) -> Iterator[Finding]:
     that of compiling, too. It is a note, since DIEN was published with longer histories. DIN weighs
     all events at once; SIM and TWIN are made for long histories.
     """
-    for node in graph.of(Sequence):
+    for node in lowered.graph.of(Sequence):
         if isinstance(node.encoder, Dien) and node.max_len > MAX_STEPS:
             yield Finding(
-                document.span(("features", node.short, "sequence", "max_len")),
+                lowered.span(("features", node.short, "sequence", "max_len")),
                 f"`{node.short}` runs DIEN's GRUs over {node.max_len} events, one after the other",
                 label=f"more than {MAX_STEPS} steps",
                 help="shorten it, or use `sim` or `twin` for what lies further back",

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from homespec.diagnostics import Diagnostic, Finding, Label, rule
+from homespec.diagnostics import Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
+from homespec.resolve import Resolved
 from homespec.schema.models import Sequence, Spec
-from homespec.source import Document
 
 EMBEDDED = ("id", "bucketize", "table")
 """The kinds of features that are looked up in a table."""
-
-
-def check_sequences(spec: Spec, document: Document) -> list[Diagnostic]:
-    """All diagnostics of sequences."""
-    return [
-        *unknown_event_field(spec, document),
-        *not_a_field(spec, document),
-        *repeated_field(spec, document),
-        *search_field(spec, document),
-        *unknown_event_column(spec, document),
-        *top_of_too_few(spec, document),
-        *indivisible_heads(spec, document),
-    ]
 
 
 def _sequences(spec: Spec) -> Iterator[tuple[str, Sequence]]:
@@ -42,18 +29,19 @@ def _candidates(spec: Spec) -> list[str]:
 
 
 @rule("HS230", "unknown-event-field")
-def unknown_event_field(spec: Spec, document: Document) -> Iterator[Finding]:
+def unknown_event_field(resolved: Resolved) -> Iterator[Finding]:
     """A sequence is `of` a feature that is not declared.
 
     `of` names features of the candidate: an event has the same fields, looked up in the same
     tables. What only events have is declared under `with`.
     """
+    spec = resolved.spec
     for name, sequence in _sequences(spec):
         for index, field in enumerate(sequence.of):
             if field not in spec.features:
                 guess = closest(field, _candidates(spec))
                 yield Finding(
-                    document.span(_path(name, "of", index)),
+                    resolved.span(_path(name, "of", index)),
                     f"`{name}` is a sequence of `{field}`, which is not a feature",
                     label="not declared",
                     help=f"did you mean `{guess}`?"
@@ -64,49 +52,50 @@ def unknown_event_field(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS231", "not-a-field")
-def not_a_field(spec: Spec, document: Document) -> Iterator[Finding]:
+def not_a_field(resolved: Resolved) -> Iterator[Finding]:
     """A sequence is `of` a dense feature or of a sequence.
 
     A field of an event is an id or a bucketised number, which have tables to look it up in. A
     sequence cannot be made of another sequence, nor of itself.
     """
+    spec = resolved.spec
     for name, sequence in _sequences(spec):
         for index, field in enumerate(sequence.of):
             if field in spec.features and spec.features[field].kind not in EMBEDDED:
                 kind = spec.features[field].kind
                 what = "itself" if field == name else f"`{field}`, a {kind} feature"
                 yield Finding(
-                    document.span(_path(name, "of", index)),
+                    resolved.span(_path(name, "of", index)),
                     f"`{name}` is a sequence of {what.replace('a sequence feature', 'a sequence')}",
                     label="neither id nor bucketize",
                     related=()
                     if field == name
-                    else (Label(document.span(("features", field), key=True), "declared here"),),
+                    else (Label(resolved.span(("features", field), key=True), "declared here"),),
                     help=f"fields can be {listing(_candidates(spec))}",
                 )
 
 
 @rule("HS232", "repeated-field")
-def repeated_field(spec: Spec, document: Document) -> Iterator[Finding]:
+def repeated_field(resolved: Resolved) -> Iterator[Finding]:
     """Two fields of an event have the same name.
 
     A feature stands twice in `of`, or `with` declares a field under the name of one of them. The
     tensors `history.video_id` and the names of weights go by these names.
     """
-    for name, sequence in _sequences(spec):
+    for name, sequence in _sequences(resolved.spec):
         for index, field in enumerate(sequence.of):
             if field in sequence.of[:index]:
                 yield Finding(
-                    document.span(_path(name, "of", index)),
+                    resolved.span(_path(name, "of", index)),
                     f"`{name}` is a sequence of `{field}` twice",
                     label="again",
                     help="remove it",
                 )
         for field in sequence.with_:
             if field in sequence.of:
-                first = document.span(_path(name, "of", sequence.of.index(field)))
+                first = resolved.span(_path(name, "of", sequence.of.index(field)))
                 yield Finding(
-                    document.span(_path(name, "with", field), key=True),
+                    resolved.span(_path(name, "with", field), key=True),
                     f"`{name}` has two fields called `{field}`",
                     label="under `with`",
                     related=(Label(first, "under `of`"),),
@@ -115,11 +104,12 @@ def repeated_field(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS233", "search-field")
-def search_field(spec: Spec, document: Document) -> Iterator[Finding]:
+def search_field(resolved: Resolved) -> Iterator[Finding]:
     """A hard search compares what events and candidate do not both have, or what is no id.
 
     `by` names a field of `of`: the search keeps the events where it equals the candidate's.
     """
+    spec = resolved.spec
     for name, sequence in _sequences(spec):
         by = sequence.encoder.sim.by if sequence.encoder.kind == "sim" else ""
         known = [field for field in sequence.of if field in spec.features]
@@ -128,7 +118,7 @@ def search_field(spec: Spec, document: Document) -> Iterator[Finding]:
             reason = "is no id" if by in sequence.of else "is not among the fields of `of`"
             guess = closest(by, ids)
             yield Finding(
-                document.span(_path(name, "encoder", "sim", "by")),
+                resolved.span(_path(name, "encoder", "sim", "by")),
                 f"`{name}` searches by `{by}`, which {reason}",
                 label="cannot be compared",
                 help=f"did you mean `{guess}`?"
@@ -140,17 +130,17 @@ def search_field(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS234", "unknown-event-column")
-def unknown_event_column(spec: Spec, document: Document) -> Iterator[Finding]:
+def unknown_event_column(resolved: Resolved) -> Iterator[Finding]:
     """`columns` names a field that events do not have.
 
     Its keys are the fields of the sequence, those of `of` and of `with`; its values are columns.
     """
-    for name, sequence in _sequences(spec):
+    for name, sequence in _sequences(resolved.spec):
         for field in sequence.columns:
             if field not in sequence.fields:
                 guess = closest(field, list(sequence.fields))
                 yield Finding(
-                    document.span(_path(name, "columns", field), key=True),
+                    resolved.span(_path(name, "columns", field), key=True),
                     f"`{name}` has a column for `{field}`, which is no field of it",
                     label="no field",
                     help=f"did you mean `{guess}`?"
@@ -160,37 +150,37 @@ def unknown_event_column(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS235", "top-of-too-few")
-def top_of_too_few(spec: Spec, document: Document) -> Iterator[Finding]:
+def top_of_too_few(resolved: Resolved) -> Iterator[Finding]:
     """A search keeps more events than there are.
 
     The first stage of SIM and TWIN picks `top` of `max_len` events. With as many or more there is
     nothing to search: `din`, or a greater `max_len`, is what was meant.
     """
-    for name, sequence in _sequences(spec):
+    for name, sequence in _sequences(resolved.spec):
         kind = sequence.encoder.kind
         if kind not in ("sim", "twin"):
             continue
         top = getattr(sequence.encoder, kind).top
         if top > sequence.max_len:
             place = _path(name, "encoder", kind, "top")
-            place = place if document.has(place) else _path(name, "encoder")
+            place = place if resolved.has(place) else _path(name, "encoder")
             yield Finding(
-                document.span(place),
+                resolved.span(place),
                 f"`{name}` keeps the best {top} of {sequence.max_len} events",
                 label=f"`top` is {top}",
-                related=(Label(document.span(_path(name, "max_len")), "so many there are"),),
+                related=(Label(resolved.span(_path(name, "max_len")), "so many there are"),),
                 help=f"give a `top` of at most {sequence.max_len}, or a greater `max_len`",
             )
 
 
 @rule("HS236", "indivisible-heads")
-def indivisible_heads(spec: Spec, document: Document) -> Iterator[Finding]:
+def indivisible_heads(resolved: Resolved) -> Iterator[Finding]:
     """The width of an attention does not divide by its heads.
 
     Every head gets the same share of `width`. Where it is not given, it is the candidate's width
     (that of all fields of `of`), rounded up to a multiple of `heads`.
     """
-    for name, sequence in _sequences(spec):
+    for name, sequence in _sequences(resolved.spec):
         kind = sequence.encoder.kind
         if kind not in ("sim", "twin"):
             continue
@@ -198,7 +188,7 @@ def indivisible_heads(spec: Spec, document: Document) -> Iterator[Finding]:
         width, heads = options.width, options.heads
         if width % heads:
             yield Finding(
-                document.span(_path(name, "encoder", kind, "width")),
+                resolved.span(_path(name, "encoder", kind, "width")),
                 f"`{name}` divides a width of {width} by {heads} heads",
                 label=f"{width} / {heads} is no whole number",
                 help=f"use `width: {-(-width // heads) * heads}`, or another number of `heads`",

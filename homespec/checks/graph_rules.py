@@ -4,56 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from homespec.checks.causes import and_others, by_cause
-from homespec.checks.size_rules import check_size
-from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
+from homespec.checks.causes import and_others, by_cause, sections_of
+from homespec.diagnostics import Finding, Label, Severity, Span, rule
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Objective, SelfGate, Tower
-from homespec.resolve.layers import Layer, key_span
+from homespec.lower import Lowered
 from homespec.schema.names import ROOT
-from homespec.source import Document
-
-
-def check_structure(graph: Graph, layers: list[Layer], document: Document) -> list[Diagnostic]:
-    """What the graph shows; where widths disagree nothing else counts."""
-    return width_mismatch(graph, layers, document) or [
-        *check_size(graph),
-        *dead_parameters(graph),
-        *unread_experts(graph),
-        *constant_norm(graph),
-        *one_choice(graph),
-    ]
 
 
 @rule("HS302", "width-mismatch")
-def width_mismatch(graph: Graph, layers: list[Layer], document: Document) -> Iterator[Finding]:
+def width_mismatch(lowered: Lowered) -> Iterator[Finding]:
     """One gate mixes experts of different widths.
 
     A gate's output is a weighted sum of expert outputs, which must have one width D (HOME.md
     section 9). Widths are free between layers; within one, the root's gate usually sees all sets.
     """
-    for mix in graph.of(Mix):
-        sets = [graph[port.node] for port in mix.sets]
+    for mix in lowered.graph.of(Mix):
+        sets = [lowered.graph[port.node] for port in mix.sets]
         first, others = sets[0], sets[1:]
         assert isinstance(first, ExpertSet)
         for other in others:
             assert isinstance(other, ExpertSet)
             if other.width != first.width:
                 yield Finding(
-                    _width_span(other, layers, document),
+                    _width_span(lowered, other),
                     f"the gate of `{mix.place}` in layer `{mix.layer}` mixes experts of widths "
                     f"{first.width} (`{first.place}`) and {other.width} (`{other.place}`)",
                     label=f"width {other.width}",
-                    related=(Label(_width_span(first, layers, document), f"width {first.width}"),),
+                    related=(Label(_width_span(lowered, first), f"width {first.width}"),),
                     help=f"give both the same `width`, for example {first.width}",
                 )
 
 
-def _width_span(experts: ExpertSet, layers: list[Layer], document: Document) -> Span:
+def _width_span(lowered: Lowered, experts: ExpertSet) -> Span:
     """What says how wide the experts of a set are."""
-    layer = next(layer for layer in layers if layer.name == experts.layer)
-    sections = layer.sets[experts.place].sections
-    return key_span(document, sections, ("width",)) or experts.span
+    return lowered.span_giving(sections_of(lowered, experts), "width") or experts.span
 
 
 def _has_weights(node: Node) -> bool:
@@ -63,7 +48,7 @@ def _has_weights(node: Node) -> bool:
 
 
 @rule("HS303", "dead-parameters")
-def dead_parameters(graph: Graph) -> Iterator[Finding]:
+def dead_parameters(lowered: Lowered) -> Iterator[Finding]:
     """Parameters that no loss reaches.
 
     A task of weight 0 contributes nothing to the loss, so whatever serves that task alone never
@@ -72,6 +57,7 @@ def dead_parameters(graph: Graph) -> Iterator[Finding]:
     layer whose next layer has no shared experts and whose gates read their own state alone. Public
     libraries ship models in which a sixth of all weights is dead in ways like these.
     """
+    graph = lowered.graph
     objectives = graph.of(Objective)
     alive = graph.ancestors([o.name for o in objectives if o.weight > 0])
     named: set[str] = set()
@@ -117,12 +103,13 @@ def _listed(names: list[str]) -> str:
 
 
 @rule("HS306", "unread-experts")
-def unread_experts(graph: Graph) -> Iterator[Finding]:
+def unread_experts(lowered: Lowered) -> Iterator[Finding]:
     """An expert set that no gate reads.
 
     A gate reads the sets on one root-to-leaf path with its node. Experts at a node that stands on
     no path with any output of their layer are never mixed into anything: no loss reaches them.
     """
+    graph = lowered.graph
     for experts in graph.of(ExpertSet):
         if not graph.readers(experts.name):
             outputs = [mix.place for mix in graph.of(Mix) if mix.layer == experts.layer]
@@ -136,13 +123,13 @@ def unread_experts(graph: Graph) -> Iterator[Finding]:
 
 
 @rule("HS304", "constant-norm")
-def constant_norm(graph: Graph) -> Iterator[Finding]:
+def constant_norm(lowered: Lowered) -> Iterator[Finding]:
     """Layer norm over a single channel.
 
     Normalising one number by its own mean and deviation gives 0 whatever the input: the expert is a
     constant and its weights get no gradient.
     """
-    for experts in graph.of(ExpertSet):
+    for experts in lowered.graph.of(ExpertSet):
         if experts.norm == "layer" and experts.width == 1:
             yield Finding(
                 experts.span,
@@ -154,15 +141,15 @@ def constant_norm(graph: Graph) -> Iterator[Finding]:
 
 
 @rule("HS305", "one-choice", Severity.WARNING)
-def one_choice(graph: Graph) -> Iterator[Finding]:
+def one_choice(lowered: Lowered) -> Iterator[Finding]:
     """A gate over a single expert.
 
     A softmax over one choice is always 1: there is nothing to learn, so homespec gives such a gate
     no weights. Usually another expert was meant to be there. Where all tasks share one bottom, the
     root's single expert is the design and nothing is said.
     """
-    single = [gate for gate in graph.of(Gate) if gate.choices == 1 and gate.place != ROOT]
-    for span, gates in by_cause(single, lambda gate: _only(gate, graph).span).items():
+    single = [gate for gate in lowered.graph.of(Gate) if gate.choices == 1 and gate.place != ROOT]
+    for span, gates in by_cause(single, lambda gate: _only(gate, lowered.graph).span).items():
         gate = gates[0]
         yield Finding(
             span,

@@ -1,4 +1,4 @@
-"""HS201 to HS207: names, references and the task tree, checked before it is grown."""
+"""HS201 to HS207: names, references and the task tree."""
 
 from __future__ import annotations
 
@@ -7,38 +7,17 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from homespec.checks.event_rules import check_sequences
-from homespec.checks.label_rules import check_labels
-from homespec.checks.table_rules import check_tables
-from homespec.checks.topology_rules import check_topology
-from homespec.diagnostics import Diagnostic, Finding, Label, rule
+from homespec.diagnostics import Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
+from homespec.resolve import Resolved
+from homespec.resolve.tree import MAX_NESTING
 from homespec.schema.models import Spec
-from homespec.source import Document
 
 if TYPE_CHECKING:
     import networkx as nx
 
-MANY = 20
-"""So many typos are compared with all names; behind them, looking for what was meant is no help."""
-
-MAX_NESTING = 8
-"""Each level of nesting adds a layer; nobody has eight on purpose."""
-
-
-def check_names(spec: Spec, document: Document) -> list[Diagnostic]:
-    """All HS2xx diagnostics; the tree is only looked at once its groups are sound."""
-    found = name_clash(spec, document) or [
-        *unknown_member(spec, document),
-        *repeated_member(spec, document),
-        *in_two_groups(spec, document),
-        *group_cycle(spec, document),
-        *task_without_group(spec, document),
-        *check_labels(spec, document),
-        *(check_tables(spec, document) or check_sequences(spec, document)),
-    ]
-    found = found or nested_too_deep(spec, document)
-    return found or check_topology(spec, document)
+MAX_TYPOS = 20
+"""How many typos are compared with all names: with more of them, guesses no longer help."""
 
 
 def _places(spec: Spec) -> Iterator[tuple[str, int, str]]:
@@ -54,7 +33,7 @@ def _meant(spec: Spec, group: str, member: str) -> str | None:
 
 
 @rule("HS201", "unknown-member")
-def unknown_member(spec: Spec, document: Document) -> Iterator[Finding]:
+def unknown_member(resolved: Resolved) -> Iterator[Finding]:
     """A group lists a member that is neither a task nor a group.
 
     The hierarchy is made of names, so a typo here would take a task out of its group. Every member
@@ -65,12 +44,13 @@ def unknown_member(spec: Spec, document: Document) -> Iterator[Finding]:
     tasks: {click: {}, finish: {}}
     ```
     """
+    spec = resolved.spec
     known = {**spec.tasks, **spec.groups}
     for group, index, member in _places(spec):
         if member not in known:
             guess = _meant(spec, group, member)
             yield Finding(
-                document.span(("groups", group, index)),
+                resolved.span(("groups", group, index)),
                 f"group `{group}` lists `{member}`, which is neither a task nor a group",
                 label="not declared",
                 help=f"did you mean `{guess}`?"
@@ -80,7 +60,7 @@ def unknown_member(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS202", "in-two-groups")
-def in_two_groups(spec: Spec, document: Document) -> Iterator[Finding]:
+def in_two_groups(resolved: Resolved) -> Iterator[Finding]:
     """A task or group is a member of two groups.
 
     The hierarchy mask is derived from the tree: the experts of a group serve the tasks below it and
@@ -89,21 +69,21 @@ def in_two_groups(spec: Spec, document: Document) -> Iterator[Finding]:
     experts.
     """
     first: dict[str, tuple[str, int]] = {}
-    for group, index, member in _places(spec):
+    for group, index, member in _places(resolved.spec):
         owner, place = first.setdefault(member, (group, index))
         if owner != group and member not in (owner, group):  # a group in itself is a cycle
             yield Finding(
-                document.span(("groups", group, index)),
+                resolved.span(("groups", group, index)),
                 f"`{member}` is a member of two groups, `{owner}` and `{group}`",
                 label=f"here in `{group}`",
-                related=(Label(document.span(("groups", owner, place)), f"first in `{owner}`"),),
+                related=(Label(resolved.span(("groups", owner, place)), f"first in `{owner}`"),),
                 help=f"keep it in one of them; a task of `{group}` reaches the other groups' "
                 "knowledge through the shared experts",
             )
 
 
 @rule("HS203", "task-without-group")
-def task_without_group(spec: Spec, document: Document) -> Iterator[Finding]:
+def task_without_group(resolved: Resolved) -> Iterator[Finding]:
     """A task is declared but no group lists it.
 
     HoME places every task in a group: the group's experts are the middle step between the shared
@@ -111,13 +91,14 @@ def task_without_group(spec: Spec, document: Document) -> Iterator[Finding]:
     that resembles no other one may have a group of its own. Other families may do without groups,
     but where there are some, every task has one.
     """
+    spec = resolved.spec
     members = {member for _, _, member in _places(spec)}
     if spec.topology or (not spec.groups and spec.family != "home"):
         return  # a free topology may have tasks directly below the root
     known = {**spec.tasks, **spec.groups}
     if not spec.groups:
         yield Finding(
-            document.span(("tasks",), key=True),
+            resolved.span(("tasks",), key=True),
             "HoME needs task groups, and the spec has no `groups`",
             label="in no group",
             help="add `groups:`, each with the tasks that behave alike; families without groups "
@@ -125,28 +106,31 @@ def task_without_group(spec: Spec, document: Document) -> Iterator[Finding]:
         )
         return
     typos = [(group, member) for group, _, member in _places(spec) if member not in known]
-    meant = {_meant(spec, group, member) for group, member in typos[:MANY]}  # one mistake, not two
+    meant = {
+        _meant(spec, group, member) for group, member in typos[:MAX_TYPOS]
+    }  # one mistake, not two
     for task in spec.tasks:
         if spec.tasks[task].product:
             continue
         if task not in members and task not in meant:
             yield Finding(
-                document.span(("tasks", task), key=True),
+                resolved.span(("tasks", task), key=True),
                 f"task `{task}` is in no group",
                 label="declared here",
-                related=(Label(document.span(("groups",), key=True), "no group lists it"),),
+                related=(Label(resolved.span(("groups",), key=True), "no group lists it"),),
                 help=f"add `{task}` to one of {listing(list(spec.groups))}",
             )
 
 
 @rule("HS204", "group-cycle")
-def group_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
+def group_cycle(resolved: Resolved) -> Iterator[Finding]:
     """Groups contain each other in a circle.
 
     A group may list other groups as members, to any depth, but the result must be a tree: a group
     cannot be its own ancestor. The message prints the path, starting at its first group in the
     file.
     """
+    spec = resolved.spec
     try:
         _outermost_first(spec)
         return
@@ -163,7 +147,7 @@ def group_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
         start = min(component, key=order.__getitem__)
         path = [start, *_way_back(loop, start)]
         where = [spec.groups[a].index(b) for a, b in pairwise(path)]
-        spans = [document.span(("groups", a, i)) for a, i in zip(path[:-1], where, strict=True)]
+        spans = [resolved.span(("groups", a, i)) for a, i in zip(path[:-1], where, strict=True)]
         yield Finding(
             spans[-1],
             f"groups form a cycle: {' → '.join(path)}",
@@ -195,13 +179,15 @@ def _way_back(loop: nx.DiGraph[str], start: str) -> list[str]:
 
 
 @rule("HS205", "name-clash")
-def name_clash(spec: Spec, document: Document) -> Iterator[Finding]:
+def name_clash(resolved: Resolved) -> Iterator[Finding]:
     """A task and a group have the same name, or two of them names that differ in case only.
 
     Members of groups, exceptions under `nodes:` and the names of weights all speak of tree nodes by
     one name, so it must be clear which node is meant; constants in generated code are in capitals.
     """
-    places = [("groups", name) for name in spec.groups] + [("tasks", name) for name in spec.tasks]
+    places = [("groups", name) for name in resolved.spec.groups] + [
+        ("tasks", name) for name in resolved.spec.tasks
+    ]
     first: dict[str, tuple[str, str]] = {}
     for section, name in places:
         other = first.setdefault(name.lower(), (section, name))
@@ -209,12 +195,12 @@ def name_clash(spec: Spec, document: Document) -> Iterator[Finding]:
             continue
         same = other[1] == name
         yield Finding(
-            document.span((section, name), key=True),
+            resolved.span((section, name), key=True),
             f"`{name}` is both a task and a group"
             if same
             else f"`{other[1]}` and `{name}` differ in case only",
             label=f"the {section[:-1]}",
-            related=(Label(document.span(other, key=True), f"the {other[0][:-1]}"),),
+            related=(Label(resolved.span(other, key=True), f"the {other[0][:-1]}"),),
             help=f"rename one of them, for example the group to `{name}_group`"
             if same
             else "rename one of them",
@@ -222,38 +208,38 @@ def name_clash(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS206", "repeated-member")
-def repeated_member(spec: Spec, document: Document) -> Iterator[Finding]:
+def repeated_member(resolved: Resolved) -> Iterator[Finding]:
     """A group lists the same member twice.
 
     The second mention changes nothing; it is usually a slip for another task that is now missing.
     """
     first: dict[tuple[str, str], int] = {}
-    for group, index, member in _places(spec):
+    for group, index, member in _places(resolved.spec):
         place = first.setdefault((group, member), index)
         if place != index:
             yield Finding(
-                document.span(("groups", group, index)),
+                resolved.span(("groups", group, index)),
                 f"group `{group}` lists `{member}` twice",
                 label="again",
-                related=(Label(document.span(("groups", group, place)), "first here"),),
+                related=(Label(resolved.span(("groups", group, place)), "first here"),),
                 help="remove one of them, or put the task here that was meant",
             )
 
 
 @rule("HS207", "nested-too-deep")
-def nested_too_deep(spec: Spec, document: Document) -> Iterator[Finding]:
+def nested_too_deep(resolved: Resolved) -> Iterator[Finding]:
     """Groups nest deeper than eight levels.
 
     Every level of nesting adds a layer of experts to the model (HOME.md section 7), so a deep tree
     is a very deep network. Real products have two or three levels.
     """
-    parent = {member: group for group, _, member in _places(spec)}
+    parent = {member: group for group, _, member in _places(resolved.spec)}
     depth: dict[str, int] = {}
-    for group in _outermost_first(spec):
+    for group in _outermost_first(resolved.spec):
         depth[group] = 1 + depth.get(parent.get(group, ""), 0)
         if depth[group] == MAX_NESTING + 1:
             yield Finding(
-                document.span(("groups", group), key=True),
+                resolved.span(("groups", group), key=True),
                 f"group `{group}` is nested {depth[group]} levels deep",
                 label=f"at most {MAX_NESTING} are allowed",
                 help="flatten the groups: each level adds a whole layer of experts",

@@ -6,23 +6,12 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
-from homespec.diagnostics import Diagnostic, Finding, Label, rule
+from homespec.diagnostics import Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
+from homespec.resolve import Resolved
+from homespec.resolve.layers import Path
 from homespec.schema.label_parser import CONSTANTS, parse_label
 from homespec.schema.models import Spec
-from homespec.source import Document
-
-Path = tuple[str | int, ...]
-
-
-def check_labels(spec: Spec, document: Document) -> list[Diagnostic]:
-    """The diagnostics of the label graph; cycles only once all names are known."""
-    unknown = unknown_task(spec, document)
-    return [
-        *(unknown or task_cycle(spec, document)),
-        *product_task(spec, document),
-        *(unlabelled(spec, document) or label_kind(spec, document)),
-    ]
 
 
 def _mentions(spec: Spec) -> Iterator[tuple[str, Path, str]]:
@@ -35,18 +24,19 @@ def _mentions(spec: Spec) -> Iterator[tuple[str, Path, str]]:
 
 
 @rule("HS216", "unknown-task")
-def unknown_task(spec: Spec, document: Document) -> Iterator[Finding]:
+def unknown_task(resolved: Resolved) -> Iterator[Finding]:
     """A task names another task that is not declared.
 
     `where` and `product` speak of tasks by the names that these have under `tasks`, not of columns
     of the data.
     """
+    spec = resolved.spec
     for _, path, other in _mentions(spec):
         if other not in spec.tasks:
             others = [task for task in spec.tasks if task != path[1]]
             guess = closest(other, others)
             yield Finding(
-                document.span(path),
+                resolved.span(path),
                 f"`{path[1]}` names the task `{other}`, which is not declared",
                 label="not declared",
                 help=f"did you mean `{guess}`?" if guess else f"other tasks are {listing(others)}",
@@ -54,12 +44,13 @@ def unknown_task(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS217", "task-cycle")
-def task_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
+def task_cycle(resolved: Resolved) -> Iterator[Finding]:
     """Tasks hang on each other in a circle.
 
     A sample space is made of another task's label, a product of other tasks' probabilities. A task
     can be neither its own condition nor its own factor, not even by way of others.
     """
+    spec = resolved.spec
     order: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(spec.tasks, ()))
     places: dict[tuple[str, str], Path] = {}
     for name, path, other in _mentions(spec):
@@ -69,7 +60,7 @@ def task_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
         order.prepare()
     except CycleError as error:
         cycle = _from_first(error.args[1][::-1], list(spec.tasks))
-        steps = [document.span(places[step]) for step in pairwise(cycle)]
+        steps = [resolved.span(places[step]) for step in pairwise(cycle)]
         yield Finding(
             steps[-1],
             f"tasks form a cycle: {' → '.join(cycle)}",
@@ -89,13 +80,14 @@ def _from_first(cycle: list[str], order: list[str]) -> list[str]:
 
 
 @rule("HS218", "product-task")
-def product_task(spec: Spec, document: Document) -> Iterator[Finding]:
+def product_task(resolved: Resolved) -> Iterator[Finding]:
     """A product of tasks is declared as if it had a tower, or of factors that do not fit.
 
     The probability of a product is that of its factors multiplied, as in ESMM: ctcvr = ctr * cvr.
     It has no tower, so it stands in no group and takes no `tower`, no `rate` and no `kind`. Its
     factors are binary tasks, each named once.
     """
+    spec = resolved.spec
     groups = {member: group for group, members in spec.groups.items() for member in members}
     for name, task in spec.tasks.items():
         if not task.product:
@@ -103,7 +95,7 @@ def product_task(spec: Spec, document: Document) -> Iterator[Finding]:
         if name in groups:
             index = spec.groups[groups[name]].index(name)
             yield Finding(
-                document.span(("groups", groups[name], index)),
+                resolved.span(("groups", groups[name], index)),
                 f"`{name}` is a product of tasks and has no place in a group",
                 label="a product",
                 help=f"remove it from `{groups[name]}`; its factors stand in groups",
@@ -111,13 +103,13 @@ def product_task(spec: Spec, document: Document) -> Iterator[Finding]:
         for key in ("tower", "rate", "kind", "loss", "scale"):
             if key in task.model_fields_set and (key, task.kind) != ("kind", "binary"):
                 yield Finding(
-                    document.span(("tasks", name, key), key=True),
+                    resolved.span(("tasks", name, key), key=True),
                     f"`{name}` is a product of tasks and takes no `{key}`",
                     label="a product has no tower",
                     help=f"remove `{key}`",
                 )
         for index, factor in enumerate(task.product):
-            span = document.span(("tasks", name, "product", index))
+            span = resolved.span(("tasks", name, "product", index))
             if factor in task.product[:index]:
                 yield Finding(
                     span, f"`{factor}` is a factor twice", label="again", help="remove it"
@@ -132,19 +124,19 @@ def product_task(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS219", "label-kind")
-def label_kind(spec: Spec, document: Document) -> Iterator[Finding]:
+def label_kind(resolved: Resolved) -> Iterator[Finding]:
     """A task says something that its kind of label does not have.
 
     `loss` and `scale` belong to a regression, `rate` to a binary task. The label of a regression is
     a column of numbers, not a comparison. `where` names a binary task, since it asks whether that
     task's label is 1.
     """
-    for name, task in spec.tasks.items():
+    for name, task in resolved.spec.tasks.items():
         alien = ("rate",) if task.kind == "regression" else ("loss", "scale")
         for key in alien:
             if key in task.model_fields_set and not task.product:
                 yield Finding(
-                    document.span(("tasks", name, key), key=True),
+                    resolved.span(("tasks", name, key), key=True),
                     f"`{name}` is {_article(task.kind)} and takes no `{key}`",
                     label=f"{task.kind} task",
                     help=f"remove `{key}`"
@@ -152,15 +144,15 @@ def label_kind(spec: Spec, document: Document) -> Iterator[Finding]:
                 )
         if task.kind == "regression" and parse_label(task.label).op is not None:
             yield Finding(
-                document.span(("tasks", name, "label")),
+                resolved.span(("tasks", name, "label")),
                 f"`{name}` is a regression, and its label is a comparison",
                 label="0 or 1",
                 help="name the column of numbers, or leave out `kind: regression`",
             )
-        parent = spec.tasks.get(task.where)
+        parent = resolved.spec.tasks.get(task.where)
         if parent is not None and parent.kind != "binary":
             yield Finding(
-                document.span(("tasks", name, "where")),
+                resolved.span(("tasks", name, "where")),
                 f"`{task.where}` is a regression, whose label is not 0 or 1",
                 label="not binary",
                 help="name a binary task; one with a comparison as its label can ask for a number",
@@ -168,17 +160,17 @@ def label_kind(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS224", "unlabelled-task")
-def unlabelled(spec: Spec, document: Document) -> Iterator[Finding]:
+def unlabelled(resolved: Resolved) -> Iterator[Finding]:
     """A task without a label has a name that is no column's.
 
     The label of a task is by default the column of the task's name. `nan`, `null`, `none`, `true`
     and `false` are names like any other, but as columns they would be slips: a label of these words
     is refused. Say which column the task is trained on.
     """
-    for name, task in spec.tasks.items():
+    for name, task in resolved.spec.tasks.items():
         if task.label.lower() in CONSTANTS:
             yield Finding(
-                document.span(("tasks", name), key=True),
+                resolved.span(("tasks", name), key=True),
                 f"the task `{name}` has no label, and a column cannot be called `{name}`",
                 label="needs `label`",
                 help=f"name the column that it is trained on, such as `label: is_{name}`",

@@ -1,72 +1,63 @@
-"""HS301, HS307 and HS308: what must hold before layers can become a graph."""
+"""HS301 and HS307 to HS309: what must hold before layers can become a graph."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
 
-from homespec.diagnostics import Diagnostic, Finding, Label, Span, rule
-from homespec.resolve.layers import Layer, span_of, states_each
+from homespec.diagnostics import Finding, Label, Span, rule
+from homespec.resolve import Resolved
+from homespec.resolve.layers import Layer, states_each
 from homespec.resolve.tree import Role, TreeNode
-from homespec.source import Document
 
+MAX_SETS = 20_000
+"""How many expert sets, gates and states a model may have together. Products have hundreds."""
 
-def check_layers(root: TreeNode, layers: list[Layer], document: Document) -> list[Diagnostic]:
-    """Every gate has something to mix, every set and tower has one state to read."""
-    return too_big(layers, document) or [
-        *gate_over_nothing(layers, document),
-        *no_state(root, layers, document),
-        *many_states(root, layers, document),
-    ]
-
-
-MOST_SETS = 20_000
-"""So many expert sets, gates and states a model may have together. Products have hundreds."""
-
-MOST_READS = 200_000
-"""So many times a gate may read a set."""
+MAX_READS = 200_000
+"""How many times a gate may read a set."""
 
 
 @rule("HS309", "too-big")
-def too_big(layers: list[Layer], document: Document) -> Iterator[Finding]:
+def too_big(resolved: Resolved) -> Iterator[Finding]:
     """The model has far more expert sets and gates than any product needs.
 
     A slip of the finger, or somebody who wants to keep the compiler busy: it would take minutes to
     compile and would not fit into memory. At most 20,000 sets and gates, and 200,000 places where a
     gate reads a set, are allowed.
     """
+    layers = resolved.layers
     parts = reads = 0
     for layer, several in zip(layers, states_each(layers), strict=True):
         gates = sum(several.get(node.name, 1) for node in layer.outputs)
         parts += len(layer.sets) + 2 * gates
         if layer.gates.mixture.sees == "all":
             reads += gates * len(layer.sets)
-        elif parts <= MOST_SETS:
+        elif parts <= MAX_SETS:
             seen = ((several.get(n.name, 1), len(layer.visible(n))) for n in layer.outputs)
             reads += sum(states * sets for states, sets in seen)
-    if parts > MOST_SETS or reads > MOST_READS:
+    if parts > MAX_SETS or reads > MAX_READS:
         yield Finding(
-            span_of(document, layers[0].sections, key=True),
+            resolved.first_span(layers[0].sections, key=True),
             f"the model would have {parts:,} sets and gates that read {reads:,} sets",
-            label=f"at most {MOST_SETS:,} and {MOST_READS:,} are allowed",
+            label=f"at most {MAX_SETS:,} and {MAX_READS:,} are allowed",
             help="use fewer tasks, layers or experts",
         )
 
 
 @rule("HS301", "gate-over-nothing")
-def gate_over_nothing(layers: list[Layer], document: Document) -> Iterator[Finding]:
+def gate_over_nothing(resolved: Resolved) -> Iterator[Finding]:
     """A gate has no expert to mix: no set that it may read has any.
 
     The hierarchy lets a gate read the sets of its own node, of its ancestors and of what is below
     it. Where all of these have the count 0, the layer has no state for the node and the tasks below
     it would skip the layer without anyone having said so.
     """
-    for layer in layers:
+    for layer in resolved.layers:
         for node in layer.outputs:
             if not layer.visible(node):
                 names = [n.name for n in reversed(node.path)]
                 yield Finding(
-                    span_of(document, layer.sections, key=True),
+                    resolved.first_span(layer.sections, key=True),
                     f"the gate of `{node.name}` in layer `{layer.name}` has no expert to mix",
                     label=f"no experts at {' or '.join(f'`{n}`' for n in names)}",
                     help="give one of these nodes at least one expert",
@@ -74,47 +65,48 @@ def gate_over_nothing(layers: list[Layer], document: Document) -> Iterator[Findi
 
 
 @rule("HS307", "no-state")
-def no_state(root: TreeNode, layers: list[Layer], document: Document) -> Iterator[Finding]:
+def no_state(resolved: Resolved) -> Iterator[Finding]:
     """An expert set, a gate or a tower has no state to read.
 
     All of them read the state that the layer before put out for their node, or for the nearest
     group above it, at last the root (HOME.md section 7). Where the layer before has no output on
     that way, there is nothing to read.
     """
+    layers = resolved.layers
     for before, layer in pairwise(layers):
         outputs = {node.name for node in before.outputs}
         for plan in layer.sets.values():
             if not _reads(plan.node, outputs):
-                span = span_of(document, plan.sections, key=True)
+                span = resolved.first_span(plan.sections, key=True)
                 what = f"the experts of `{plan.node.name}` in layer `{layer.name}`"
-                yield _no_state(span, what, plan.node, before, document)
+                yield _no_state(resolved, span, what, plan.node, before)
         for node in layer.outputs:
             from_v = layer.gates.mixture.input == "v"
             if node.name not in layer.sets and not from_v and not _reads(node, outputs):
-                span = _outputs_label(layer, document).span
+                span = _outputs_label(layer, resolved).span
                 what = f"the gate of `{node.name}` in layer `{layer.name}`"
-                yield _no_state(span, what, node, before, document)
+                yield _no_state(resolved, span, what, node, before)
     outputs = {node.name for node in layers[-1].outputs}
-    for task in root.of(Role.TASK):
+    for task in resolved.root.of(Role.TASK):
         if not _reads(task, outputs):
-            span = document.span(("tasks", task.name), key=True)
-            yield _no_state(span, f"the tower of `{task.name}`", task, layers[-1], document)
+            span = resolved.span(("tasks", task.name), key=True)
+            yield _no_state(resolved, span, f"the tower of `{task.name}`", task, layers[-1])
 
 
-def _no_state(span: Span, what: str, node: TreeNode, before: Layer, document: Document) -> Finding:
+def _no_state(resolved: Resolved, span: Span, what: str, node: TreeNode, before: Layer) -> Finding:
     way = " or ".join(f"`{n.name}`" for n in node.path)
     return Finding(
         span,
         f"{what} {'have' if 'experts' in what else 'has'} no state to read: "
         f"layer `{before.name}` puts out none for {way}",
         label="reads nothing",
-        related=(_outputs_label(before, document),),
+        related=(_outputs_label(before, resolved),),
         help=f"add {way} to the `outputs` of `{before.name}`",
     )
 
 
 @rule("HS308", "many-states")
-def many_states(root: TreeNode, layers: list[Layer], document: Document) -> Iterator[Finding]:
+def many_states(resolved: Resolved) -> Iterator[Finding]:
     """An expert set reads a node that has several states, or should have several and has not.
 
     With `inputs: each` a node has one state for each of its experts in the next layer (ML-MMoE).
@@ -122,15 +114,16 @@ def many_states(root: TreeNode, layers: list[Layer], document: Document) -> Iter
     must put out states for this very node; the first layer has but the features to read.
     """
     before: dict[str, int] = {}
-    outputs = {root.name}
-    for index, (layer, after) in enumerate(zip(layers, states_each(layers), strict=True)):
+    outputs = {resolved.root.name}
+    several = states_each(resolved.layers)
+    for index, (layer, after) in enumerate(zip(resolved.layers, several, strict=True)):
         for plan in layer.sets.values():
             node = plan.node
             each = plan.experts.inputs == "each"
             source = _reads(node, outputs)
             if each and (index == 0 or source != node.name):
                 yield Finding(
-                    span_of(document, plan.sections),
+                    resolved.first_span(plan.sections),
                     f"the experts of `{node.name}` in layer `{layer.name}` read a state each, but "
                     + ("the first layer reads the features" if index == 0 else "have none"),
                     label="inputs: each",
@@ -140,7 +133,7 @@ def many_states(root: TreeNode, layers: list[Layer], document: Document) -> Iter
                 )
             elif not each and source in before:
                 yield Finding(
-                    span_of(document, plan.sections),
+                    resolved.first_span(plan.sections),
                     f"the experts of `{node.name}` in layer `{layer.name}` read the state of "
                     f"`{source}`, which has {before[source]}: one for each of its experts",
                     label="which of them?",
@@ -156,8 +149,8 @@ def _reads(node: TreeNode, outputs: set[str]) -> str:
     return next((n.name for n in node.path if n.name in outputs), "")
 
 
-def _outputs_label(layer: Layer, document: Document) -> Label:
+def _outputs_label(layer: Layer, resolved: Resolved) -> Label:
     names = ", ".join(node.name for node in layer.outputs)
     place = (*layer.sections[0], "outputs")
     sections = (place, *layer.sections)
-    return Label(span_of(document, sections, key=not document.has(place)), f"puts out {names}")
+    return Label(resolved.first_span(sections, key=not resolved.has(place)), f"puts out {names}")

@@ -5,30 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.analysis.costs import cost_of
-from homespec.diagnostics import Diagnostic, Finding, Severity, rule
+from homespec.diagnostics import Finding, Severity, rule
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, Feature, Node, Placed
 from homespec.limits import MACHINE_BYTES, VARIABLE, in_words, max_bytes
+from homespec.lower import Lowered
 
 BYTES = 4
 """Of a weight: float32."""
 
 
-def check_size(graph: Graph) -> list[Diagnostic]:
-    """Whether the weights are too many for any machines, or for one."""
-    sizes = {node.name: BYTES * cost_of([node]).parameters for node in graph}
-    total, limit = sum(sizes.values()), max_bytes()
-    if total > limit:
-        return too_many_bytes(graph, sizes, total, limit)
-    if total > MACHINE_BYTES:
-        return more_than_a_machine(graph, sizes, total)
-    return []
+def _sizes(graph: Graph) -> dict[str, int]:
+    """The bytes of each node's weights."""
+    return {node.name: BYTES * cost_of([node]).parameters for node in graph}
 
 
 @rule("HS310", "too-many-bytes")
-def too_many_bytes(
-    graph: Graph, sizes: dict[str, int], total: int, limit: int
-) -> Iterator[Finding]:
+def too_many_bytes(lowered: Lowered) -> Iterator[Finding]:
     """The weights take more bytes than the limit.
 
     Usually one embedding table has a slip in its `buckets`, `vocab` or `dim`; the message names the
@@ -40,7 +33,11 @@ def too_many_bytes(
     all verbs and the Python interface, such as `HOMESPEC_MAX_BYTES=40GB` in CI, where no spec may
     grow beyond the machine that serves it. A spec cannot set it.
     """
-    part, largest = _largest(graph, sizes)
+    sizes = _sizes(lowered.graph)
+    total, limit = sum(sizes.values()), max_bytes()
+    if total <= limit:
+        return
+    part, largest = _largest(lowered.graph, sizes)
     yield Finding(
         largest.span,
         f"the weights take {in_words(total)}, more than the limit of {in_words(limit)}: {part}",
@@ -51,14 +48,18 @@ def too_many_bytes(
 
 
 @rule("HS311", "more-than-a-machine", Severity.WARNING)
-def more_than_a_machine(graph: Graph, sizes: dict[str, int], total: int) -> Iterator[Finding]:
+def more_than_a_machine(lowered: Lowered) -> Iterator[Finding]:
     """The weights take more bytes than one machine holds.
 
     Beyond 1 TB (homespec's own threshold) a model fits into few single machines, and Adam needs
     three times that. Where tables are sharded over many machines that is as it should be: ignore
     the rule with a reason. Otherwise a number in `buckets`, `vocab` or `dim` is probably too great.
     """
-    part, largest = _largest(graph, sizes)
+    sizes = _sizes(lowered.graph)
+    total = sum(sizes.values())
+    if not MACHINE_BYTES < total <= max_bytes():
+        return
+    part, largest = _largest(lowered.graph, sizes)
     yield Finding(
         largest.span,
         f"the weights take {in_words(total)}, more than one machine holds: {part}",

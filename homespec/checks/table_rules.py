@@ -5,22 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from homespec.diagnostics import Diagnostic, Finding, Label, rule
+from homespec.diagnostics import Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
+from homespec.resolve import Resolved
 from homespec.schema.embedded import OWNERS
 from homespec.schema.models import Spec
 from homespec.schema.tensors import event_key
-from homespec.source import Document
-
-
-def check_tables(spec: Spec, document: Document) -> list[Diagnostic]:
-    """All diagnostics of shared tables."""
-    return [
-        *unknown_table(spec, document),
-        *feature_without_table(spec, document),
-        *table_cycle(spec, document),
-        *table_of_table(spec, document),
-    ]
 
 
 class Sharer(NamedTuple):
@@ -57,18 +47,19 @@ def _others(spec: Spec) -> str:
 
 
 @rule("HS220", "unknown-table")
-def unknown_table(spec: Spec, document: Document) -> Iterator[Finding]:
+def unknown_table(resolved: Resolved) -> Iterator[Finding]:
     """`table` names a feature that is not declared.
 
     `table: video_id` looks a feature up in the table of the feature `video_id`, so that the same
     thing has the same embedding wherever it comes up: the last video watched and the candidate, a
     user and the author of a comment. A field that only events have can name a feature likewise.
     """
+    spec = resolved.spec
     for name, path, owner in _sharing(spec):
         if owner not in spec.features:
             guess = closest(owner, _owners(spec))
             yield Finding(
-                document.span(path),
+                resolved.span(path),
                 f"`{name}` is looked up in the table of `{owner}`, which is not a feature",
                 label="not declared",
                 help=f"did you mean `{guess}`?" if guess else _others(spec),
@@ -76,40 +67,42 @@ def unknown_table(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS221", "feature-without-table")
-def feature_without_table(spec: Spec, document: Document) -> Iterator[Finding]:
+def feature_without_table(resolved: Resolved) -> Iterator[Finding]:
     """`table` names a feature that has no table.
 
     Tables belong to `id` and `bucketize` features. A dense vector is taken as it is, and a sequence
     is looked up in the tables of the features that it is `of`.
     """
+    spec = resolved.spec
     for name, path, owner in _sharing(spec):
         if owner in spec.features and spec.features[owner].kind in ("dense", "sequence"):
             kind = spec.features[owner].kind
             what = "dense" if kind == "dense" else "a sequence"
             yield Finding(
-                document.span(path),
+                resolved.span(path),
                 f"`{name}` is looked up in the table of `{owner}`, which is {what} and has none",
                 label="no table",
-                related=(Label(document.span(("features", owner), key=True), "declared here"),),
+                related=(Label(resolved.span(("features", owner), key=True), "declared here"),),
                 help=_others(spec),
             )
 
 
 @rule("HS222", "table-of-table")
-def table_of_table(spec: Spec, document: Document) -> Iterator[Finding]:
+def table_of_table(resolved: Resolved) -> Iterator[Finding]:
     """`table` names a feature that is itself looked up in another one's table.
 
     A table has one owner, which says how many rows it has, how ids become rows and how wide it is.
     Every feature that shares it names the owner, so that nobody has to follow a chain.
     """
+    spec = resolved.spec
     for name, path, other in _sharing(spec):
         way = [name, *_way(spec, other)]
         if len(way) > 2 and way[-1] in spec.features and len(set(way)) == len(way):
             yield Finding(
-                document.span(path),
+                resolved.span(path),
                 f"`{name}` is looked up in the table of `{other}`, which has none of its own",
                 label=f"the table is that of `{way[2]}`",
-                related=(Label(document.span(("features", other, "table")), "borrowed here"),),
+                related=(Label(resolved.span(("features", other, "table")), "borrowed here"),),
                 help=f"write `table: {way[-1]}`"
                 if spec.features[way[-1]].kind in OWNERS
                 else _others(spec),
@@ -117,29 +110,29 @@ def table_of_table(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS223", "table-cycle")
-def table_cycle(spec: Spec, document: Document) -> Iterator[Finding]:
+def table_cycle(resolved: Resolved) -> Iterator[Finding]:
     """Features are looked up in each other's tables, or one in its own: nobody has a table.
 
     One of them must be the owner: an `id` or `bucketize` feature with a `dim`, which the others
     name. The message prints the way round, from its first feature in the file.
     """
     told: set[str] = set()
-    for name, feature in spec.features.items():
+    for name, feature in resolved.spec.features.items():
         if feature.kind != "table":
             continue
-        way = _way(spec, name)
+        way = _way(resolved.spec, name)
         if way[-1] != name or name in told:
             continue
         told.update(way)
         loop = " → ".join(way)
         yield Finding(
-            document.span(("features", way[-2], "table")),
+            resolved.span(("features", way[-2], "table")),
             f"`{name}` is looked up in its own table"
             if len(way) == 2
             else f"features are looked up in each other's tables: {loop}",
             label="nobody owns a table" if len(way) == 2 else f"leads back to `{name}`",
             related=tuple(
-                Label(document.span(("features", each, "table")), f"`{each}` has no table")
+                Label(resolved.span(("features", each, "table")), f"`{each}` has no table")
                 for each in way[:-2]
             ),
             help=f"make one of them the owner, for example `{name}: {{id: {{buckets: 100000}}, "

@@ -1,56 +1,37 @@
-"""HS208 to HS214: layers, checked on a sound task tree before they are expanded."""
+"""HS208 to HS215: what a spec says of its layers, on a sound task tree."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
-from homespec.diagnostics import Diagnostic, Finding, Label, Severity, rule
+from homespec.diagnostics import Finding, Label, Severity, rule
 from homespec.diagnostics.suggest import closest, listing
-from homespec.resolve.families import FAMILIES, Topology, depth_of, family_of
-from homespec.resolve.layers import Path, names_of
-from homespec.resolve.tree import Role, TreeNode, build_tree
+from homespec.resolve import Resolved
+from homespec.resolve.families import FAMILIES, Topology, family_of
+from homespec.resolve.layers import Path
+from homespec.resolve.tree import Role
 from homespec.schema.models import LayerExperts, Spec
 from homespec.schema.names import ROOT
-from homespec.source import Document
 
 PRESET = ("all", "meta", "task")
 """The scopes of `experts` and `gates` that speak of a family's layers."""
 
 
-def check_topology(spec: Spec, document: Document) -> list[Diagnostic]:
-    """The diagnostics of a spec's layers."""
-    mixed = [*layers_and_family(spec, document), *fixed_layers(spec, document)]
-    if mixed:
-        return mixed
-    root = build_tree(spec)
-    if spec.topology:
-        return [
-            *unknown_node(spec, root, document),
-            *repeated_output(spec, document),
-            *repeated_layer(spec, root, document),
-        ]
-    return [
-        *layer_list_length(spec, root, document),
-        *unknown_node(spec, root, document),
-        *shared_bottom_experts(spec, document),
-        *unused_section(spec, root, document),
-    ]
-
-
 @rule("HS208", "layer-list-length")
-def layer_list_length(spec: Spec, root: TreeNode, document: Document) -> Iterator[Finding]:
+def layer_list_length(resolved: Resolved) -> Iterator[Finding]:
     """A list of meta layers has not one entry for each layer before the last.
 
     `meta:` takes one mapping, which holds for all layers before the last, or a list with one entry
     for each, the first for the layer that reads the features. HoME has one such layer for each
     level of nested groups, unless `layers:` says otherwise.
     """
-    names = names_of(spec, root)[:-1]
+    spec = resolved.spec
+    names = [layer.name for layer in resolved.layers[:-1]]
     for section, given in (("experts", spec.experts.meta), ("gates", spec.gates.meta)):
         if isinstance(given, tuple) and len(given) != len(names):
             yield Finding(
-                document.span((section, "meta"), key=True),
+                resolved.span((section, "meta"), key=True),
                 f"`{section}.meta` lists {_layers(len(given))}, but the model has "
                 f"{_layers(len(names))} before the last",
                 label=f"layers are {', '.join(names)}" if names else "there is only the last layer",
@@ -65,21 +46,21 @@ def _layers(number: int) -> str:
 
 
 @rule("HS209", "unknown-node")
-def unknown_node(spec: Spec, root: TreeNode, document: Document) -> Iterator[Finding]:
+def unknown_node(resolved: Resolved) -> Iterator[Finding]:
     """A layer speaks of a tree node that it does not have.
 
     Under `nodes:` a family's layer takes the groups and tasks that own experts in it; the root's
     experts are counted under `shared:`. A layer given by hand takes every node of the tree:
     `shared`, the groups and the tasks.
     """
-    for path, names, known, where in _nodes_given(spec, root):
+    for path, names, known, where in _nodes_given(resolved):
         for key, name in names:
             if name not in known:
                 yield Finding(
-                    document.span((*path, key), key=key == name),
+                    resolved.span((*path, key), key=key == name),
                     f"{where} has no node `{name}`",
                     label="no such node in this layer",
-                    help=_meant(spec, name, known, path),
+                    help=_meant(resolved.spec, name, known, path),
                 )
 
 
@@ -96,68 +77,68 @@ Given = tuple[Path, list[tuple[str | int, str]], list[str], str]
 """Where nodes are named, under which keys and how, the nodes that may be, the layer in words."""
 
 
-def _nodes_given(spec: Spec, root: TreeNode) -> Iterator[Given]:
-    if spec.topology:
-        known = [node.name for node in root.walk()]
-        for index, layer in enumerate(spec.topology):
-            where = f"layer `{names_of(spec, root)[index]}`"
-            path: Path = ("layers", index)
-            yield (*path, "experts"), [(n, n) for n in layer.experts], known, where
-            yield (*path, "outputs"), list(enumerate(layer.outputs)), known, where
-        return
-    for path, scope, topologies in _scopes(spec, root):
+def _nodes_given(resolved: Resolved) -> Iterator[Given]:
+    nodes = [node.name for node in resolved.root.walk()]
+    for index, layer in enumerate(resolved.spec.topology):
+        where = f"layer `{resolved.layers[index].name}`"
+        path: Path = ("layers", index)
+        yield (*path, "experts"), [(name, name) for name in layer.experts], nodes, where
+        yield (*path, "outputs"), list(enumerate(layer.outputs)), nodes, where
+    for path, scope, topologies in _scopes(resolved):
         owners = {node.name: None for topology in topologies for node in topology.sets}
         known = [name for name in owners if name != ROOT]
         names: list[tuple[str | int, str]] = [(name, name) for name in scope.nodes]
         yield (*path, "nodes"), names, known, f"layer `{path[1]}`"
 
 
-def _scopes(spec: Spec, root: TreeNode) -> Iterator[tuple[Path, LayerExperts, list[Topology]]]:
+def _scopes(resolved: Resolved) -> Iterator[tuple[Path, LayerExperts, list[Topology]]]:
     """Every scope of `experts` with the layers of the family that it speaks of."""
-    family = family_of(spec)
-    assert family is not None
-    layers = list(family.topologies(root, depth_of(spec, root)))
-    yield ("experts", "all"), spec.experts.all, layers
-    if isinstance(spec.experts.meta, tuple):
-        for index, (scope, topology) in enumerate(zip(spec.experts.meta, layers, strict=False)):
+    experts, family = resolved.spec.experts, family_of(resolved.spec)
+    if family is None:
+        return
+    layers = list(family.topologies(resolved.root, len(resolved.layers)))
+    yield ("experts", "all"), experts.all, layers
+    if isinstance(experts.meta, tuple):
+        for index, (scope, topology) in enumerate(zip(experts.meta, layers, strict=False)):
             yield ("experts", "meta", index), scope, [topology]
     else:
-        yield ("experts", "meta"), spec.experts.meta, layers[:-1]
-    yield ("experts", "task"), spec.experts.task, layers[-1:]
+        yield ("experts", "meta"), experts.meta, layers[:-1]
+    yield ("experts", "task"), experts.task, layers[-1:]
 
 
 @rule("HS210", "layers-and-family")
-def layers_and_family(spec: Spec, document: Document) -> Iterator[Finding]:
+def layers_and_family(resolved: Resolved) -> Iterator[Finding]:
     """A spec gives its layers by hand and speaks of a family's layers as well.
 
     A list under `layers:` is the whole topology. `family` and the sections `all`, `meta` and `task`
     of `experts` and `gates` say how a family's layers are built, and would have no effect.
     """
-    if not spec.topology:
+    if not resolved.spec.topology:
         return
     inside = [(section, scope) for section in ("experts", "gates") for scope in PRESET]
     for path in [("family",), *inside]:
-        if document.has(path):
+        if resolved.has(path):
             yield Finding(
-                document.span(path, key=True),
+                resolved.span(path, key=True),
                 f"`{'.'.join(path)}` has no effect: the spec gives its layers by hand",
                 label="speaks of a family's layers",
-                related=(Label(document.span(("layers",), key=True), "given here"),),
+                related=(Label(resolved.span(("layers",), key=True), "given here"),),
                 help="remove it, or say it in the entries of `layers:`",
             )
 
 
 @rule("HS211", "fixed-layers")
-def fixed_layers(spec: Spec, document: Document) -> Iterator[Finding]:
+def fixed_layers(resolved: Resolved) -> Iterator[Finding]:
     """A family that has one layer by definition is given another number.
 
     CGC stacked is `ple`, MMoE stacked is `ml_mmoe`; MoE and Shared-Bottom are not stacked.
     """
+    spec = resolved.spec
     stacked = {"cgc": "ple", "mmoe": "ml_mmoe"}.get(spec.family)
     fixed = FAMILIES[spec.family].stacks is None
     if fixed and isinstance(spec.layers, int) and spec.layers != 1:
         yield Finding(
-            document.span(("layers",)),
+            resolved.span(("layers",)),
             f"family `{spec.family}` has one layer",
             label=f"{spec.layers} layers",
             help=f"the stacked form is `family: {stacked}`" if stacked else "remove `layers`",
@@ -165,59 +146,59 @@ def fixed_layers(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS212", "repeated-output")
-def repeated_output(spec: Spec, document: Document) -> Iterator[Finding]:
+def repeated_output(resolved: Resolved) -> Iterator[Finding]:
     """A layer lists a node twice among its outputs.
 
     The second mention changes nothing; usually another node was meant.
     """
-    for index, layer in enumerate(spec.topology):
+    for index, layer in enumerate(resolved.spec.topology):
         for position, name in enumerate(layer.outputs):
             first = layer.outputs.index(name)
             if first != position:
                 path: Path = ("layers", index, "outputs")
                 yield Finding(
-                    document.span((*path, position)),
+                    resolved.span((*path, position)),
                     f"`outputs` lists `{name}` twice",
                     label="again",
-                    related=(Label(document.span((*path, first)), "first here"),),
+                    related=(Label(resolved.span((*path, first)), "first here"),),
                     help="remove one of them, or put the node here that was meant",
                 )
 
 
 @rule("HS213", "repeated-layer")
-def repeated_layer(spec: Spec, root: TreeNode, document: Document) -> Iterator[Finding]:
+def repeated_layer(resolved: Resolved) -> Iterator[Finding]:
     """Two layers have the same name, or names that differ in case only.
 
     Weights are named by their layer, so it must be clear which one is meant. Layers without a name
     are called meta, meta2, … and the last one task.
     """
-    names = [name.lower() for name in names_of(spec, root)]
+    names = [layer.name.lower() for layer in resolved.layers]
     for name, times in Counter(names).items():
         if times > 1:
             first, second = [i for i, other in enumerate(names) if other == name][:2]
             yield Finding(
-                document.span(("layers", second, "name"), key=False),
+                resolved.span(("layers", second, "name"), key=False),
                 f"two layers are called `{name}`",
                 label="again",
-                related=(Label(document.span(("layers", first, "name")), "first here"),),
+                related=(Label(resolved.span(("layers", first, "name")), "first here"),),
                 help="give one of them another `name`",
             )
 
 
 @rule("HS214", "shared-bottom-experts")
-def shared_bottom_experts(spec: Spec, document: Document) -> Iterator[Finding]:
+def shared_bottom_experts(resolved: Resolved) -> Iterator[Finding]:
     """Shared-Bottom is given several experts.
 
     Its bottom is one network that all towers read. Several experts need a gate to mix them: with
     one gate for all tasks that is `moe`, with a gate for each task `mmoe`.
     """
-    if spec.family != "shared_bottom":
+    if resolved.spec.family != "shared_bottom":
         return
     for scope in ("all", "task"):
-        given = getattr(spec.experts, scope).shared
+        given = getattr(resolved.spec.experts, scope).shared
         if "count" in given.model_fields_set and given.count != 1:
             yield Finding(
-                document.span(("experts", scope, "shared")),
+                resolved.span(("experts", scope, "shared")),
                 f"Shared-Bottom has one expert, not {given.count}",
                 label=f"{given.count} experts",
                 help="use `family: moe` or `family: mmoe`, or give it one expert",
@@ -225,28 +206,28 @@ def shared_bottom_experts(spec: Spec, document: Document) -> Iterator[Finding]:
 
 
 @rule("HS215", "unused-section", Severity.WARNING)
-def unused_section(spec: Spec, root: TreeNode, document: Document) -> Iterator[Finding]:
+def unused_section(resolved: Resolved) -> Iterator[Finding]:
     """A section speaks of layers, or of nodes in them, that the family does not have.
 
     A family of one layer has none before it, so `meta` says nothing there; HoME's tasks own experts
     in the last layer only; MMoE's tasks own none; without groups there are no group experts.
     """
-    if len(names_of(spec, root)) == 1 and document.has(("gates", "meta")):
-        yield _unused(document, ("gates", "meta"), "there is no layer before the last")
-    for path, scope, topologies in _scopes(spec, root):
-        if not topologies and document.has(path):
-            yield _unused(document, path, "there is no layer before the last")
+    if len(resolved.layers) == 1 and resolved.has(("gates", "meta")):
+        yield _unused(resolved, ("gates", "meta"), "there is no layer before the last")
+    for path, scope, topologies in _scopes(resolved):
+        if not topologies and resolved.has(path):
+            yield _unused(resolved, path, "there is no layer before the last")
             continue
         roles = {node.role for topology in topologies for node in topology.sets}
         for role in Role:
             if role not in roles and role.value in scope.model_fields_set:
                 kind = {"shared": "the root owns", "group": "groups own", "task": "tasks own"}[role]
-                yield _unused(document, (*path, role.value), f"{kind} no experts in these layers")
+                yield _unused(resolved, (*path, role.value), f"{kind} no experts in these layers")
 
 
-def _unused(document: Document, path: Path, reason: str) -> Finding:
+def _unused(resolved: Resolved, path: Path, reason: str) -> Finding:
     return Finding(
-        document.span(path, key=True),
+        resolved.span(path, key=True),
         f"`{'.'.join(map(str, path))}` has no effect: {reason}",
         label="unused",
         help="remove it, or choose a `family` that has such experts",

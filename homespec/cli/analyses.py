@@ -9,7 +9,7 @@ import click
 from homespec.cli.reporting import print_report
 from homespec.cli.spec_files import find
 from homespec.cli.specs import documents, not_checked, say_not_checked
-from homespec.compiler import Analysis, Stopped, analyse, told
+from homespec.compiler import Analysis, Stopped, analyse, filter_ignored
 from homespec.diagnostics import Report, Severity
 
 
@@ -30,10 +30,10 @@ def analyses(
         try:
             analysis = analyse(document)
         except Stopped as stopped:
-            found += told(document, stopped.diagnostics)
+            found += filter_ignored(document, stopped.diagnostics)
         else:
             sound.append(analysis)
-            found += told(document, analysis.diagnostics)
+            found += filter_ignored(document, analysis.diagnostics)
     report = Report.of((d for d in found if d.rule.severity is not Severity.NOTE), texts)
     if report.has_errors or (warnings and report.diagnostics):
         print_report(report, err=True)

@@ -83,9 +83,9 @@ def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...
 
 def _report(analysis: Analysis, data: ProfiledData) -> Report:
     """What the data rules say; what comments ignore is left away."""
-    from homespec.compiler import told
+    from homespec.compiler import filter_ignored
     from homespec.data.data_rules import check
 
     document = analysis.document
-    found = told(document, [*analysis.diagnostics, *check(data)])
+    found = filter_ignored(document, [*analysis.diagnostics, *check(data)])
     return Report.of((d for d in found if d.rule.code.startswith("HS5")), document.texts)

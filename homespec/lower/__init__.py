@@ -1,5 +1,5 @@
-"""Stage 4, lower: a sound spec, its tree and its layers become the graph of the model."""
+"""Stage 4, lower: a resolved spec becomes the graph of the model."""
 
-from homespec.lower.layer_nodes import build_graph
+from homespec.lower.lowered import Lowered, lower
 
-__all__ = ["build_graph"]
+__all__ = ["Lowered", "lower"]

@@ -1,50 +1,15 @@
-"""Stage 3, lower: a sound spec and its layers become the graph of the model."""
+"""Stage 4, lower: the nodes of one layer: expert sets, gates of all kinds, mixtures."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
 
 from homespec.diagnostics import Span
 from homespec.graph import Graph
-from homespec.graph.nodes import (
-    INPUT,
-    ExpertSet,
-    Feature,
-    FeatureGate,
-    Gate,
-    Input,
-    Mix,
-    Objective,
-    Port,
-    Product,
-    SelfGate,
-    Tower,
-)
-from homespec.lower.sequence_nodes import add_sequence
-from homespec.resolve.layers import Layer, SetPlan, span_of, states_each
-from homespec.resolve.tree import Role, TreeNode, nesting
-from homespec.schema.models import Feature as FeatureConfig
-from homespec.schema.models import Spec, overlay
-from homespec.schema.models import Tower as TowerConfig
-from homespec.source import Document
-
-
-def build_graph(spec: Spec, root: TreeNode, layers: list[Layer], document: Document) -> Graph:
-    """The graph of a spec with sound names and layers; widths may still disagree."""
-    graph = Graph(spec.name, document.span(()))
-    width = _add_input(graph, spec, document)
-    v = State((Port(INPUT),), width)
-    states = {root.name: v}
-    depth = nesting(root) + 1
-    for layer, several in zip(layers, states_each(layers), strict=True):
-        states = LayerBuilder(graph, document, layer, states, v, several, depth).build()
-    for task in root.of(Role.TASK):
-        state = next(states[node.name] for node in task.path if node.name in states)
-        _add_tower(graph, spec, document, task.name, state)
-    _add_products(graph, spec, document)
-    return graph
+from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Port, SelfGate
+from homespec.resolve import Resolved
+from homespec.resolve.layers import Layer, SetPlan
+from homespec.resolve.tree import Role, TreeNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +37,7 @@ class LayerBuilder:
     """
 
     graph: Graph
-    document: Document
+    resolved: Resolved
     layer: Layer
     states: dict[str, State]
     v: State
@@ -114,7 +79,7 @@ class LayerBuilder:
             ExpertSet(
                 name=self._name("experts", plan.node.name),
                 reads=fed.ports,
-                span=span_of(self.document, plan.sections),
+                span=self.resolved.first_span(plan.sections),
                 layer=self.layer.name,
                 place=plan.node.name,
                 level=self._level(plan.node),
@@ -198,16 +163,16 @@ class LayerBuilder:
         gate = self.layer.gates.mixture
         if gate.input == "v" and self.v not in self.states.values():
             return [self.v]
-        found: dict[State, State] = {}
+        sources: dict[State, State] = {}
         for step in node.path:
             if not any(n.name in self.states for n in step.path):
                 break  # a free topology may leave the root without a state
             state = self._state_of(step)
             copy = self.fed.get(step.name, state) if gate.gated else state
-            if state not in found or (gate.gated and found[state] == state):
-                found[state] = copy
-        sources = list(found.values())
-        return sources if gate.input == "path" else sources[:1]
+            if state not in sources or (gate.gated and sources[state] == state):
+                sources[state] = copy
+        nearest_first = list(sources.values())
+        return nearest_first if gate.input == "path" else nearest_first[:1]
 
     def _add_states(self, node: TreeNode) -> State:
         """The node's state, or one for each expert that reads its own."""
@@ -227,7 +192,7 @@ class LayerBuilder:
                     *(Port(self._name("experts", plan.node.name)) for plan in visible),
                     *residuals.values(),
                 ),
-                span=span_of(self.document, self.layer.sections),
+                span=self.resolved.first_span(self.layer.sections),
                 layer=self.layer.name,
                 place=place,
                 level=self._level(node),
@@ -242,120 +207,21 @@ class LayerBuilder:
         gate = self.layer.gates.self
         if not gate.enabled:
             return {}
-        found: dict[int, Port] = {}
+        residuals: dict[int, Port] = {}
         for position, plan in enumerate(visible):
             place = plan.node.name
             if place == node.name and place not in self.self_gates:
                 self._add_self_gate(plan)
             if place == node.name or (gate.sets == "all" and place not in self.outputs):
-                found[position] = self.self_gates[place]
-        return found
+                residuals[position] = self.self_gates[place]
+        return residuals
 
     def _gate_span(self, kind: str) -> Span:
         """The most specific place in the spec that speaks of this kind of gate."""
         sections = tuple((*path, kind) for path in self.layer.gate_sections)
-        return span_of(self.document, (*sections, ("family",)))
+        return self.resolved.first_span((*sections, ("family",)))
 
 
 def _places(node: str, several: int) -> list[str]:
     """The node, or `node.0`, `node.1`, … where it stands for several values."""
     return [f"{node}.{index}" for index in range(several)] if several else [node]
-
-
-def _add_input(graph: Graph, spec: Spec, document: Document) -> int:
-    width = 0
-    for name, feature in _owners_first(spec):
-        if feature.kind == "sequence":
-            width += add_sequence(graph, spec, document, name).width
-            continue
-        node = _feature(graph, name, feature, document.span(("features", name)))
-        width += node.width
-        graph.add(node)
-    span = document.span(("features",))
-    ports = tuple(Port(f"features.{name}") for name in spec.features)
-    graph.add(Input(name=INPUT, reads=ports, span=span, width=width))
-    return width
-
-
-def _owners_first(spec: Spec) -> list[tuple[str, FeatureConfig]]:
-    """The features, those with a table before those that are looked up in it."""
-    last = ("table", "sequence")
-    return sorted(spec.features.items(), key=lambda item: item[1].kind in last)
-
-
-def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Feature:
-    full = f"features.{name}"
-    if feature.kind == "table":
-        owner = graph[f"features.{feature.table}"]
-        assert isinstance(owner, Feature)
-        return dataclasses.replace(
-            owner, name=full, reads=(Port(owner.name),), span=span, column=feature.column,
-            table=owner.name,
-        )  # fmt: skip
-    assert feature.kind != "sequence"
-    return Feature(
-        name=full,
-        span=span,
-        source=feature.kind,
-        column=feature.column,
-        width=feature.width,
-        rows=feature.rows,
-        hashed=feature.kind == "id" and bool(feature.id.buckets),
-        boundaries=feature.boundaries,
-        numbers=feature.dense,
-        projected=feature.project > 0,
-        learned=feature.missing == "learned",
-        fitted=max(0, feature.quantiles - 1),
-    )
-
-
-def _add_tower(graph: Graph, spec: Spec, document: Document, name: str, state: State) -> None:
-    task = spec.tasks[name]
-    tower = overlay(spec.towers, task.tower, to=TowerConfig)
-    span = document.span(("tasks", name))
-    port = graph.add(
-        Tower(
-            name=f"towers.{name}",
-            reads=state.ports,
-            span=span,
-            task=name,
-            widths=(state.width, *tower.hidden, 1),
-            activation=tower.activation,
-            rate=task.rate,
-        )
-    )
-    _add_objective(graph, spec, span, name, port)
-
-
-def _add_products(graph: Graph, spec: Spec, document: Document) -> None:
-    """Products of tasks, each behind those that are its factors."""
-    products = {name: task.product for name, task in spec.tasks.items() if task.product}
-    for name in TopologicalSorter(products).static_order():
-        if name not in products:
-            continue
-        span = document.span(("tasks", name))
-        kinds = (("products" if factor in products else "towers") for factor in products[name])
-        reads = tuple(Port(f"{k}.{f}") for k, f in zip(kinds, products[name], strict=True))
-        port = graph.add(
-            Product(
-                name=f"products.{name}", reads=reads, span=span, task=name, factors=products[name]
-            )
-        )
-        _add_objective(graph, spec, span, name, port)
-
-
-def _add_objective(graph: Graph, spec: Spec, span: Span, name: str, port: Port) -> None:
-    task = spec.tasks[name]
-    graph.add(
-        Objective(
-            name=f"objectives.{name}",
-            reads=(port,),
-            span=span,
-            task=name,
-            label=task.label,
-            weight=task.weight,
-            loss=task.loss if task.kind == "regression" else "binary",
-            scale=task.scale,
-            where=task.where,
-        )
-    )

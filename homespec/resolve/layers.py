@@ -7,10 +7,10 @@ the gate itself reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from homespec.diagnostics import Span
 from homespec.resolve.families import Family, Topology, depth_of, family_of
 from homespec.resolve.tree import TreeNode
 from homespec.schema import models
@@ -25,21 +25,8 @@ from homespec.schema.models import (
     Style,
     overlay,
 )
-from homespec.source import Document
 
 Path = tuple[str | int, ...]
-
-
-def span_of(document: Document, sections: tuple[Path, ...], key: bool = False) -> Span:
-    """The first of the sections that the document has; the whole spec if it has none."""
-    return document.span(next((path for path in sections if document.has(path)), ()), key)
-
-
-def key_span(document: Document, sections: tuple[Path, ...], keys: tuple[str, ...]) -> Span | None:
-    """The value of the first of the keys that the most specific of the sections gives, if any."""
-    paths = ((*section, key) for section in sections for key in keys)
-    found = next((path for path in paths if document.has(path)), None)
-    return document.span(found) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +68,22 @@ class Layer:
         return [self.sets[name] for name in names if name in self.sets]
 
 
-def expand(spec: Spec, root: TreeNode) -> list[Layer]:
-    """The layers of a family on the spec's tree, or those that the spec gives by hand."""
+def layers_of(spec: Spec, root: TreeNode) -> tuple[Layer, ...]:
+    """The layers of a family on the spec's tree, or those that the spec gives by hand.
+
+    Names that the tree does not have are left out, and a list of meta layers that is too short
+    holds its last entry for the rest: rules HS208 to HS215 report them.
+    """
+    names = layer_names(depth_of(spec, root))
     family = family_of(spec)
     if family is None:
         nodes = {node.name: node for node in root.walk()}
-        return [_given_layer(spec, index, nodes) for index in range(len(spec.topology))]
-    topologies = family.topologies(root, depth_of(spec, root))
-    return [
+        return tuple(_given_layer(spec, index, name, nodes) for index, name in enumerate(names))
+    topologies = zip(names, family.topologies(root, len(names)), strict=False)
+    return tuple(
         _family_layer(spec, family, topology, name, index)
-        for index, (name, topology) in enumerate(
-            zip(layer_names(depth_of(spec, root)), topologies, strict=True)
-        )
-    ]
+        for index, (name, topology) in enumerate(topologies)
+    )
 
 
 def layer_names(layers: int) -> list[str]:
@@ -101,17 +91,10 @@ def layer_names(layers: int) -> list[str]:
     return [*("meta" if i == 1 else f"meta{i}" for i in range(1, layers)), "task"]
 
 
-def names_of(spec: Spec, root: TreeNode) -> list[str]:
-    """The names of a spec's layers."""
-    defaults = layer_names(depth_of(spec, root))
-    given = [layer.name for layer in spec.topology] or defaults
-    return [name or default for name, default in zip(given, defaults, strict=True)]
-
-
 def _family_layer(spec: Spec, family: Family, topology: Topology, name: str, index: int) -> Layer:
     """A family's layer: `experts.all` and `.meta` or `.task` say how its experts are built."""
-    scopes = [(spec.experts.all, ("experts", "all")), _scope("experts", spec.experts, name, index)]
-    gates, gates_path = _scope("gates", spec.gates, name, index)
+    scopes = [(spec.experts.all, ("experts", "all")), _scope(spec, "experts", name, index)]
+    gates, gates_path = _scope(spec, "gates", name, index)
     levels = [family.experts, spec.experts]
     each = family.state_each and index > 0
     plans = [_family_set(node, levels, scopes, each) for node in topology.sets]
@@ -125,53 +108,51 @@ def _family_layer(spec: Spec, family: Family, topology: Topology, name: str, ind
     )
 
 
-def _scope(section: str, given: object, name: str, index: int) -> tuple[object, Path]:
-    """What the spec says of one layer: `task` for the last, else `meta`, or its part of a list."""
-    if name == "task":
-        return getattr(given, name), (section, name)
-    meta = getattr(given, "meta")  # noqa: B009  # the attribute of two types
-    if isinstance(meta, tuple):
-        return meta[index], (section, "meta", index)
-    return meta, (section, "meta")
+def _scope(spec: Spec, section: str, name: str, index: int) -> tuple[Any, Path]:
+    """What a section says of one layer: `task` for the last, else `meta`, or its part of a list."""
+    key = "task" if name == "task" else "meta"
+    scope = getattr(getattr(spec, section), key)
+    if isinstance(scope, tuple):
+        return scope[min(index, len(scope) - 1)], (section, key, index)
+    return scope, (section, key)
 
 
 def _family_set(
     node: TreeNode,
     levels: list[Style],
-    scopes: list[tuple[object, Path]],
+    scopes: list[tuple[LayerExperts, Path]],
     each: bool,
 ) -> SetPlan:
     """Resolve one node's experts: the family, `experts`, then by scope its style, role and node."""
-    found: list[models.Model] = [*levels]
+    styles: list[models.Model] = [*levels]
     if each:
-        found.insert(1, ExpertSet(inputs="each"))
+        styles.insert(1, ExpertSet(inputs="each"))
     sections: list[Path] = [("family",), ("experts",)]
     for scope, path in scopes:
-        assert isinstance(scope, LayerExperts)
-        found += [scope, getattr(scope, node.role.value)]
+        styles += [scope, getattr(scope, node.role.value)]
         sections += [path, (*path, node.role.value)]
         if node.name in scope.nodes:
-            found.append(scope.nodes[node.name])
+            styles.append(scope.nodes[node.name])
             sections.append((*path, "nodes", node.name))
-    return SetPlan(node, overlay(*found, to=ExpertSet), tuple(reversed(sections)))
+    return SetPlan(node, overlay(*styles, to=ExpertSet), tuple(reversed(sections)))
 
 
-def _given_layer(spec: Spec, index: int, nodes: dict[str, TreeNode]) -> Layer:
-    """A layer as the spec gives it, its sets in the order of the tree."""
+def _given_layer(spec: Spec, index: int, name: str, nodes: dict[str, TreeNode]) -> Layer:
+    """A layer as the spec gives it, its sets in the order of the tree; `name` is its default."""
     given = spec.topology[index]
     path: Path = ("layers", index)
     sections = (path, ("experts",))
     sets = {}
-    for name in (name for name in nodes if name in given.experts):
-        experts = overlay(spec.experts, given, given.experts[name], to=ExpertSet)
-        own: Path = (*path, "experts", name)
+    for node in (nodes[place] for place in nodes if place in given.experts):
+        experts = overlay(spec.experts, given, given.experts[node.name], to=ExpertSet)
+        own: Path = (*path, "experts", node.name)
         if experts.count > 0:
-            sets[name] = SetPlan(nodes[name], experts, (own, *sections))
+            sets[node.name] = SetPlan(node, experts, (own, *sections))
     outputs = set(given.outputs)
     return Layer(
-        given.name or layer_names(len(spec.topology))[index],
+        given.name or name,
         sets,
-        tuple(nodes[name] for name in nodes if name in outputs),
+        tuple(nodes[place] for place in nodes if place in outputs),
         _merged_gates(spec.gates, given.gates),
         sections,
         ((*path, "gates"), ("gates",)),
@@ -189,7 +170,7 @@ def _merged_gates(*levels: object) -> LayerGates:
     )
 
 
-def states_each(layers: list[Layer]) -> Iterator[dict[str, int]]:
+def states_each(layers: Sequence[Layer]) -> Iterator[dict[str, int]]:
     """For each layer the nodes that put out several states, with how many.
 
     One for each expert of the node's set in the next layer, if those experts read a state each.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from homespec.schema.models import Spec
 from homespec.schema.names import ROOT
+
+MAX_NESTING = 8
+"""Each level of nesting adds a layer; nobody has eight on purpose."""
 
 
 class Role(StrEnum):
@@ -48,23 +51,30 @@ class TreeNode:
         return [node for node in self.walk() if node.role is role]
 
 
-def build_tree(spec: Spec) -> TreeNode:
-    """The tree of a spec whose groups are known to be sound: no cycle, each member in one group.
+def tree_of(spec: Spec) -> TreeNode:
+    """The task tree of a spec.
 
-    What no group lists stands directly below the root; products of tasks stand nowhere.
+    What no group lists stands directly below the root; products of tasks stand nowhere. Members
+    that are not declared, second memberships and what is nested too deep are left out: rules HS201
+    to HS207 report them.
     """
     members = {member for group in spec.groups.values() for member in group}
-
-    def grow(name: str, parent: TreeNode) -> TreeNode:
-        role = Role.GROUP if name in spec.groups else Role.TASK
-        node = TreeNode(name, role, parent)
-        node.children = [grow(member, node) for member in spec.groups.get(name, ())]
-        return node
-
     root = TreeNode(ROOT, Role.SHARED)
+    placed: set[str] = set()
+
+    def grow(names: Iterable[str], parent: TreeNode, depth: int) -> None:
+        for name in names:
+            is_group = name in spec.groups
+            if name in placed or not (is_group or name in spec.tasks):
+                continue
+            placed.add(name)
+            node = TreeNode(name, Role.GROUP if is_group else Role.TASK, parent)
+            parent.children.append(node)
+            if is_group and depth <= MAX_NESTING:
+                grow(spec.groups[name], node, depth + 1)
+
     towered = [name for name, task in spec.tasks.items() if not task.product]
-    outermost = [name for name in (*spec.groups, *towered) if name not in members]
-    root.children = [grow(name, root) for name in outermost]
+    grow((name for name in (*spec.groups, *towered) if name not in members), root, 1)
     return root
 
 

@@ -1,33 +1,83 @@
-"""Stage 3, lower: a sequence feature becomes a node, and tables of what only events have."""
+"""Stage 4, lower: the nodes of features and sequences, and their concatenation v."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from homespec.diagnostics import Span
 from homespec.graph import Graph
 from homespec.graph import sequences as nodes
-from homespec.graph.nodes import Feature, Port
+from homespec.graph.nodes import INPUT, Feature, Input, Port
+from homespec.resolve import Resolved
 from homespec.schema.models import Encoder, Sequence, Sim, Spec, Twin
+from homespec.schema.models import Feature as FeatureConfig
 from homespec.schema.sequences import EventField
 from homespec.schema.tensors import event_column, event_key, event_values
-from homespec.source import Document
 
 
-def add_sequence(graph: Graph, spec: Spec, document: Document, name: str) -> nodes.Sequence:
+def add_features(graph: Graph, resolved: Resolved) -> int:
+    """Add the features and their concatenation v; return the width of v."""
+    spec, width = resolved.spec, 0
+    for name, feature in _owners_first(spec):
+        if feature.kind == "sequence":
+            width += _add_sequence(graph, resolved, name).width
+            continue
+        node = _feature(graph, name, feature, resolved.span(("features", name)))
+        width += node.width
+        graph.add(node)
+    ports = tuple(Port(f"features.{name}") for name in spec.features)
+    graph.add(Input(name=INPUT, reads=ports, span=resolved.span(("features",)), width=width))
+    return width
+
+
+def _owners_first(spec: Spec) -> list[tuple[str, FeatureConfig]]:
+    """The features, those with a table before those that are looked up in it."""
+    last = ("table", "sequence")
+    return sorted(spec.features.items(), key=lambda item: item[1].kind in last)
+
+
+def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Feature:
+    full = f"features.{name}"
+    if feature.kind == "table":
+        owner = graph[f"features.{feature.table}"]
+        assert isinstance(owner, Feature)
+        return dataclasses.replace(
+            owner, name=full, reads=(Port(owner.name),), span=span, column=feature.column,
+            table=owner.name,
+        )  # fmt: skip
+    assert feature.kind != "sequence"
+    return Feature(
+        name=full,
+        span=span,
+        source=feature.kind,
+        column=feature.column,
+        width=feature.width,
+        rows=feature.rows,
+        hashed=feature.kind == "id" and bool(feature.id.buckets),
+        boundaries=feature.boundaries,
+        numbers=feature.dense,
+        projected=feature.project > 0,
+        learned=feature.missing == "learned",
+        fitted=max(0, feature.quantiles - 1),
+    )
+
+
+def _add_sequence(graph: Graph, resolved: Resolved, name: str) -> nodes.Sequence:
     """The node of a sequence; the features that it shares with the candidate follow or precede."""
+    spec = resolved.spec
     sequence = spec.features[name].sequence
     path = ("features", name, "sequence", "with")
     for field, own in sequence.with_.items():
         if not own.table:
-            graph.add(_table(name, sequence, field, own, document.span((*path, field))))
+            graph.add(_table(name, sequence, field, own, resolved.span((*path, field))))
     fields = [_field(spec, name, field) for field in sequence.fields]
     query = sum(field.width for field in fields[: len(sequence.of)])
     event = sum(field.width for field in fields)
     node = nodes.Sequence(
         name=f"features.{name}",
         reads=tuple(Port(field.table) for field in fields),
-        span=document.span(("features", name)),
+        span=resolved.span(("features", name)),
         fields=tuple(fields),
         shared=len(sequence.of),
         max_len=sequence.max_len,

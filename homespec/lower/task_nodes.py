@@ -1,0 +1,66 @@
+"""Stage 4, lower: the nodes of tasks: towers, products of tasks, objectives."""
+
+from __future__ import annotations
+
+from graphlib import TopologicalSorter
+
+from homespec.diagnostics import Span
+from homespec.graph import Graph
+from homespec.graph.nodes import Objective, Port, Product, Tower
+from homespec.lower.layer_nodes import State
+from homespec.resolve import Resolved
+from homespec.schema.models import Task, overlay
+from homespec.schema.models import Tower as TowerConfig
+
+
+def add_tower(graph: Graph, resolved: Resolved, name: str, state: State) -> None:
+    """Add the tower of a task on its state, and its objective."""
+    task = resolved.spec.tasks[name]
+    tower = overlay(resolved.spec.towers, task.tower, to=TowerConfig)
+    span = resolved.span(("tasks", name))
+    port = graph.add(
+        Tower(
+            name=f"towers.{name}",
+            reads=state.ports,
+            span=span,
+            task=name,
+            widths=(state.width, *tower.hidden, 1),
+            activation=tower.activation,
+            rate=task.rate,
+        )
+    )
+    _add_objective(graph, task, span, name, port)
+
+
+def add_products(graph: Graph, resolved: Resolved) -> None:
+    """Add the products of tasks with their objectives, each after those that are its factors."""
+    spec = resolved.spec
+    products = {name: task.product for name, task in spec.tasks.items() if task.product}
+    for name in TopologicalSorter(products).static_order():
+        if name not in products:
+            continue
+        span = resolved.span(("tasks", name))
+        kinds = (("products" if factor in products else "towers") for factor in products[name])
+        reads = tuple(Port(f"{k}.{f}") for k, f in zip(kinds, products[name], strict=True))
+        port = graph.add(
+            Product(
+                name=f"products.{name}", reads=reads, span=span, task=name, factors=products[name]
+            )
+        )
+        _add_objective(graph, spec.tasks[name], span, name, port)
+
+
+def _add_objective(graph: Graph, task: Task, span: Span, name: str, port: Port) -> None:
+    graph.add(
+        Objective(
+            name=f"objectives.{name}",
+            reads=(port,),
+            span=span,
+            task=name,
+            label=task.label,
+            weight=task.weight,
+            loss=task.loss if task.kind == "regression" else "binary",
+            scale=task.scale,
+            where=task.where,
+        )
+    )
