@@ -94,12 +94,11 @@ def compile(  # noqa: A001
     own; `target="cuda"` adds Triton kernels, which no GPU has run yet. ValueError for a mode, task,
     target or pass that is not there.
     """
-    from homespec.generated_files import named_source
     from homespec.variant import variant
 
     wanted = variant(optimize=optimize, mode=mode, tasks=tasks, skip=skip_passes, target=target)
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
-    return generate(loaded.analysis, named_source(loaded.analysis.document.file), wanted)
+    return generate(loaded.analysis, wanted)
 
 
 def build_module(
@@ -150,7 +149,7 @@ def build(
     module = build_module(
         loaded, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes, target=target
     )
-    with memory.explained(loaded, "building"):
+    with memory.explained(loaded.analysis, "building"):
         return instantiate(module, compile=compile, dtype=dtype, device=device)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homespec.checks import check_graph, check_names
@@ -13,6 +14,7 @@ from homespec.lower import Lowered, lower
 from homespec.resolve import resolve
 from homespec.schema import validate
 from homespec.source import Document, with_provenance
+from homespec.source.roots import SPECS, located, specs_folder
 from homespec.variant import DEFAULT, Variant
 
 if TYPE_CHECKING:
@@ -59,20 +61,29 @@ def _sound(*stages: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 def generate(
     analysis: Analysis,
-    file: str,
     variant: Variant = DEFAULT,
     watch: Callable[[Step], None] | None = None,
 ) -> str:
-    """Stages 6 and 7: passes, emit. `file` is the spec's path as the generated header names it.
+    """Stages 6 and 7: passes, emit. The text of the generated file.
 
-    `watch` is told of each pass. Raises UnknownNameError for tasks and passes that are not there.
+    `watch` gets each pass. Raises UnknownNameError for tasks and passes that are not there.
     """
     from homespec.emit import emit
     from homespec.passes import compiled
 
     variant = variant.asking(analysis.spec.tasks)
     graph = compiled(analysis.graph, variant, watch)
+    file = named_source(analysis.document.file)
     return emit(graph, analysis.spec, analysis.root, analysis.document, file, variant)
+
+
+def named_source(file: str) -> str:
+    """A spec's path as its generated file names it: `specs/x.yaml` wherever the project lies."""
+    from homespec.emit.header import harmless
+
+    path = Path(located(file))
+    root = specs_folder(str(path))
+    return harmless(f"{SPECS}/{path.relative_to(root).as_posix()}" if root else path.name)
 
 
 def validate_document(document: Document) -> list[Diagnostic]:

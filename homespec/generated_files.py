@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homespec.atomic_write import holds
-from homespec.compiler import Analysis, generate
-from homespec.emit.header import harmless
+from homespec.compiler import Analysis, generate, named_source
 from homespec.schema.names import MODULES, is_identifier
 from homespec.source.roots import SPECS, is_yaml, located, specs_folder
 from homespec.variant import DEFAULT, SUFFIXES, Mode, Target, UnknownNameError, Variant, recorded
@@ -82,14 +81,6 @@ def head_of(path: Path) -> re.Match[str] | None:
         return HEAD.search(file.read(HEAD_BYTES).decode(errors="replace"))
 
 
-def named_source(file: str) -> str:
-    """A spec's path as its generated file names it: `specs/x.yaml` wherever the project lies."""
-    path = Path(located(file))
-    root = specs_folder(str(path))
-    name = f"{SPECS}/{path.relative_to(root).as_posix()}" if root else path.name
-    return harmless(name)
-
-
 def target_of(file: str, folder: Path | None = None, suffix: str = "") -> Path:
     """Where a spec's file goes: `specs/a/x.yaml` -> `generated/a/x.py`, others beside the spec.
 
@@ -124,9 +115,8 @@ def output_of(
     watch: Callable[[Step], None] | None = None,
 ) -> Output:
     """The generated file of a sound spec. Raises ValueError like `target_of` and `generate`."""
-    file = analysis.document.file
-    text = generate(analysis, named_source(file), variant, watch)
-    return Output(target_of(file, folder, variant.suffix), text)
+    text = generate(analysis, variant, watch)
+    return Output(target_of(analysis.document.file, folder, variant.suffix), text)
 
 
 def twins(analysis: Analysis, folder: Path | None = None) -> Iterator[tuple[str, Output]]:
@@ -140,11 +130,10 @@ def twins(analysis: Analysis, folder: Path | None = None) -> Iterator[tuple[str,
         head = head_of(path) if path.is_file() else None
         if head is not None:
             variant = _recorded(head["flags"], suffix)
-            source = named_source(analysis.document.file)
             try:
-                text = generate(analysis, source, variant)
+                text = generate(analysis, variant)
             except UnknownNameError:
-                text = generate(analysis, source)
+                text = generate(analysis)
             yield "".join(f" {flag}" for flag in variant.flags), Output(path, text)
 
 

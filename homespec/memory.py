@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from homespec.analysis.costs import Weight, weights_of
-
-if TYPE_CHECKING:
-    from homespec.api import LoadedSpec
+from homespec.lower import Lowered
 
 FLOAT_BYTES = 4
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "overflowed")
@@ -25,31 +22,31 @@ class OutOfMemoryError(MemoryError):
 
 
 @contextmanager
-def explained(spec: LoadedSpec, doing: str) -> Iterator[None]:
+def explained(lowered: Lowered, doing: str) -> Iterator[None]:
     """Raise OutOfMemoryError where memory runs out; `doing` is what was done, as in "building"."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, OutOfMemoryError) or not _is_short(error):
             raise
-        raise OutOfMemoryError(message(spec, doing)) from None
+        raise OutOfMemoryError(message(lowered, doing)) from None
 
 
 def _is_short(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in SIGNS)
 
 
-def message(spec: LoadedSpec, doing: str) -> str:
+def message(lowered: Lowered, doing: str) -> str:
     """What is to be said when memory ran out."""
-    weights = [w for node in spec.analysis.graph for w in weights_of(node)]
+    weights = [w for node in lowered.graph for w in weights_of(node)]
     weights.sort(key=_bytes, reverse=True)
     total = sum(map(_bytes, weights))
     named = [w for i, w in enumerate(weights[:SHOWN]) if not i or _bytes(w) >= LARGE * total]
     return (
-        f"memory ran out while {doing} `{spec.name}`: its weights are {total:,} bytes as float32;"
-        f" {'; '.join(map(_about, named))}. Training with adam takes four times as much, for"
-        " gradients and moments; --table-optimizer adagrad and smaller batches take less. Give"
-        " fewer buckets or a smaller dim, or shard large tables"
+        f"memory ran out while {doing} `{lowered.spec.name}`: its weights are {total:,} bytes as"
+        f" float32; {'; '.join(map(_about, named))}. Training with adam takes four times as much,"
+        " for gradients and moments; --table-optimizer adagrad and smaller batches take less."
+        " Give fewer buckets or a smaller dim, or shard large tables"
     )
 
 

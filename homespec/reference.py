@@ -26,7 +26,7 @@ COMMAND = "python -m homespec.reference"
 STAGES = {
     "HS0": ("source", "reading the file"),
     "HS1": ("schema", "keys, types and ranges"),
-    "HS2": ("lower", "names, references and the task tree"),
+    "HS2": ("checks", "names, references and the task tree"),
     "HS3": ("checks", "widths, reachability, dead parameters"),
     "HS4": ("checks", "design lint: what compiles but invites HoME's anomalies"),
     "HS5": ("data", "what `check-data` finds in the files of a spec"),

@@ -86,7 +86,7 @@ HOMES = {
     "pydantic": ("schema/",),
     "pydantic_core": ("schema/",),
     "jinja2": ("emit/",),
-    "networkx": ("graph/", "lower/", "passes/", "checks/", "analysis/"),
+    "networkx": ("graph/", "passes/", "checks/"),
     "torch": (
         "emit/blocks/",
         "runtime.py",

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from homespec.analysis.yaml_writer import Entry, Line, Section, write
-from homespec.compiler import Analysis
 from homespec.diagnostics.render.terminal import printable
 from homespec.graph.sequences import Sequence as SequenceNode
+from homespec.lower import Lowered
 from homespec.resolve.families import Family, family_of
 from homespec.resolve.layers import Layer, Path, SetPlan
 from homespec.schema.embedded import OWNERS
@@ -28,32 +28,32 @@ SHORT = {"count": (int,), "enabled": (bool, dict)}
 """Keys that a section gives without naming them: `shared: 4`, `self: true`, `feature: {…}`."""
 
 
-def expanded(analysis: Analysis) -> str:
+def expanded(lowered: Lowered) -> str:
     """The text of the expanded spec; comments say `line 12` or `default`."""
-    document = analysis.document
+    document = lowered.document
     first = document.text.partition("\n")[0].rstrip("\r")
     head = [first] if first.startswith(MODELINE) else []
     head.append(f"# Every value of {printable(document.file)} and the line that gives it,")
     head.append("# printed by: homespec show --expanded")
-    return "\n".join([*head, *write(_spec(analysis))]) + "\n"
+    return "\n".join([*head, *write(_spec(lowered))]) + "\n"
 
 
-def _spec(analysis: Analysis) -> Iterator[Entry]:
-    spec, document = analysis.spec, analysis.document
+def _spec(lowered: Lowered) -> Iterator[Entry]:
+    spec, document = lowered.spec, lowered.document
     for key in ("homespec", "name", "description"):
         yield _line(document, key, getattr(spec, key), [()])
-    yield Section("features", [_feature(analysis, n, f) for n, f in spec.features.items()])
+    yield Section("features", [_feature(lowered, n, f) for n, f in spec.features.items()])
     groups = spec.groups.items()
     yield Section("groups", [_line(document, n, members, [("groups",)]) for n, members in groups])
-    yield Section("tasks", [_task(analysis, name, task) for name, task in spec.tasks.items()])
-    layers = [_layer(analysis, i, layer) for i, layer in enumerate(analysis.layers)]
+    yield Section("tasks", [_task(lowered, name, task) for name, task in spec.tasks.items()])
+    layers = [_layer(lowered, i, layer) for i, layer in enumerate(lowered.layers)]
     yield Section("layers", layers, is_list=True)
 
 
-def _feature(analysis: Analysis, name: str, feature: Feature) -> Section:
-    document, kind = analysis.document, feature.kind
+def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
+    document, kind = lowered.document, feature.kind
     if kind == "sequence":
-        return Section(name, [_sequence(analysis, name, feature.sequence)])
+        return Section(name, [_sequence(lowered, name, feature.sequence)])
     value = getattr(feature, kind)
     values: dict[str, Any] = {kind: value}
     if kind == "id" or feature.quantiles:
@@ -67,26 +67,26 @@ def _feature(analysis: Analysis, name: str, feature: Feature) -> Section:
     return Section(name, [_line(document, key, v, [path]) for key, v in values.items()])
 
 
-def _sequence(analysis: Analysis, name: str, sequence: Sequence) -> Section:
+def _sequence(lowered: Lowered, name: str, sequence: Sequence) -> Section:
     """A sequence with all of its encoder's options and all columns."""
-    document, path = analysis.document, ("features", name, "sequence")
+    document, path = lowered.document, ("features", name, "sequence")
     own = {field: value.model_dump(exclude_unset=True) for field, value in sequence.with_.items()}
     entries: list[Entry] = [_line(document, "of", sequence.of, [path])]
     if own:
         lines = [_line(document, field, value, [(*path, "with")]) for field, value in own.items()]
         entries.append(Section("with", lines))
     entries.append(_line(document, "max_len", sequence.max_len, [path]))
-    entries.append(_encoder(analysis, name, sequence.encoder))
+    entries.append(_encoder(lowered, name, sequence.encoder))
     columns = [(field, event_column(name, sequence, field)) for field in sequence.fields]
     lines = [_line(document, field, column, [(*path, "columns")]) for field, column in columns]
     return Section("sequence", [*entries, Section("columns", lines)])
 
 
-def _encoder(analysis: Analysis, name: str, encoder: Encoder) -> Entry:
-    document, path = analysis.document, ("features", name, "sequence")
+def _encoder(lowered: Lowered, name: str, encoder: Encoder) -> Entry:
+    document, path = lowered.document, ("features", name, "sequence")
     if encoder.kind == "mean":
         return _line(document, "encoder", "mean", [path])
-    node = analysis.graph[f"features.{name}"]
+    node = lowered.graph[f"features.{name}"]
     assert isinstance(node, SequenceNode)
     options = getattr(encoder, encoder.kind)
     values = {key: getattr(options, key) for key in type(options).model_fields}
@@ -100,13 +100,13 @@ def _encoder(analysis: Analysis, name: str, encoder: Encoder) -> Entry:
     return Section("encoder", [Section(encoder.kind, lines)])
 
 
-def _task(analysis: Analysis, name: str, task: Task) -> Section:
-    document = analysis.document
+def _task(lowered: Lowered, name: str, task: Task) -> Section:
+    document = lowered.document
     path = ("tasks", name)
     lines: list[Entry] = [_line(document, key, getattr(task, key), [path]) for key in _keys(task)]
     if task.product:
         return Section(name, lines)
-    tower = overlay(analysis.spec.towers, task.tower, to=TowerConfig)
+    tower = overlay(lowered.spec.towers, task.tower, to=TowerConfig)
     sections: list[Path] = [(*path, "tower"), ("towers",)]
     keys = TowerConfig.model_fields
     parts = [_line(document, key, getattr(tower, key), sections) for key in keys]
@@ -122,10 +122,10 @@ def _keys(task: Task) -> list[str]:
     return [*keys, "loss", "scale"] if task.kind == "regression" else [*keys, "rate"]
 
 
-def _layer(analysis: Analysis, index: int, layer: Layer) -> Section:
+def _layer(lowered: Lowered, index: int, layer: Layer) -> Section:
     """A layer: the nodes that own experts, those that it puts out a state for, its gates."""
-    document, family = analysis.document, family_of(analysis.spec)
-    origin = f"family {analysis.spec.family}" if family else DEFAULT
+    document, family = lowered.document, family_of(lowered.spec)
+    origin = f"family {lowered.spec.family}" if family else DEFAULT
     path: Path = ("layers", index)
     outputs = [node.name for node in layer.outputs]
     return Section(

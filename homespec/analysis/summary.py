@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from homespec.analysis.costs import Cost, cost_of
-from homespec.compiler import Analysis
 from homespec.graph import Graph
 from homespec.graph.nodes import (
     INPUT,
@@ -27,6 +26,7 @@ from homespec.graph.nodes import (
     Tower,
 )
 from homespec.graph.sequences import Sequence
+from homespec.lower import Lowered
 from homespec.resolve.families import title_of
 from homespec.resolve.tree import Role, TreeNode
 
@@ -144,20 +144,20 @@ class Summary:
     total: Cost
 
 
-def summarise(analysis: Analysis) -> Summary:
+def summarise(lowered: Lowered) -> Summary:
     """The summary of a sound spec."""
-    spec, graph = analysis.spec, analysis.graph
+    spec, graph = lowered.spec, lowered.graph
     (v,) = graph.of(Input)
     return Summary(
         name=spec.name,
         family=title_of(spec),
         description=spec.description,
-        tree=_members(analysis.root),
+        tree=_members(lowered.root),
         width=v.width,
         features=(*map(_feature, graph.of(Feature)), *map(_sequence, graph.of(Sequence))),
-        layers=tuple(_layer(graph, layer.name) for layer in analysis.layers),
-        towers=tuple(_tower(analysis, tower) for tower in graph.of(Tower)),
-        products=tuple(_product(analysis, product) for product in graph.of(Product)),
+        layers=tuple(_layer(graph, layer.name) for layer in lowered.layers),
+        towers=tuple(_tower(lowered, tower) for tower in graph.of(Tower)),
+        products=tuple(_product(lowered, product) for product in graph.of(Product)),
         parts={
             part: cost_of(graph.of(kind))
             for part, kind in PARTS.items()
@@ -255,8 +255,8 @@ def state_name(port: Port) -> str:
     return f"{place} (gated)" if kind == "feature_gates" else place
 
 
-def _tower(analysis: Analysis, node: Tower) -> TowerRow:
-    task = analysis.spec.tasks[node.task]
+def _tower(lowered: Lowered, node: Tower) -> TowerRow:
+    task = lowered.spec.tasks[node.task]
     return TowerRow(
         task=node.task,
         kind=task.kind,
@@ -270,6 +270,6 @@ def _tower(analysis: Analysis, node: Tower) -> TowerRow:
     )
 
 
-def _product(analysis: Analysis, node: Product) -> ProductRow:
-    task = analysis.spec.tasks[node.task]
+def _product(lowered: Lowered, node: Product) -> ProductRow:
+    task = lowered.spec.tasks[node.task]
     return ProductRow(node.task, task.label, task.weight, node.factors)

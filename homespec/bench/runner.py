@@ -54,7 +54,7 @@ def measure(spec: LoadedSpec, settings: Settings, say: Say) -> Result:
         for count, sized in sizes.items():
             for precision in settings.precisions:
                 say(f"{count} tasks, {precision}, batch {settings.batch}")
-                with memory.explained(sized, "measuring"):
+                with memory.explained(sized.analysis, "measuring"):
                     _Measurement(sized, precision, settings, say, result).run()
     except (KeyboardInterrupt, Interrupted):
         result.complete = False

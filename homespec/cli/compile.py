@@ -96,12 +96,11 @@ def compile(  # noqa: A001
 
 def _print_code(sound: list[Analysis], variant: Variant, watch: Watch, code: bool) -> None:
     from homespec.compiler import generate
-    from homespec.generated_files import named_source
 
     for analysis in sound:
         file = analysis.document.file
         with _naming(file):
-            text = generate(analysis, named_source(file), variant, watch)
+            text = generate(analysis, variant, watch)
             watch.done(file)
         if code:
             click.echo(text, nl=False)

@@ -1,4 +1,4 @@
-"""Stage 5, passes: Graph -> Graph. Each may assume a valid graph and must leave one."""
+"""Stage 6, passes: Graph -> Graph. Each may assume a valid graph and must leave one."""
 
 from collections.abc import Callable
 

@@ -116,7 +116,7 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
 def _memory_told(spec: LoadedSpec) -> Iterator[None]:
     """Running out of memory as a RunError that names the largest weights."""
     try:
-        with memory.explained(spec, "training"):
+        with memory.explained(spec.analysis, "training"):
             yield
     except memory.OutOfMemoryError as error:
         raise RunError(str(error)) from None

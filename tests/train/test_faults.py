@@ -435,5 +435,5 @@ def test_a_table_that_does_not_fit(data: Path, tmp_path: Path) -> None:
 
 
 def test_other_errors_are_left_alone(small: LoadedSpec) -> None:
-    with pytest.raises(RuntimeError, match="shape"), memory.explained(small, "building"):
+    with pytest.raises(RuntimeError, match="shape"), memory.explained(small.analysis, "building"):
         raise RuntimeError("shape '[2]' is invalid")
