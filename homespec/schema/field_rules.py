@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 from homespec.diagnostics import Finding, rule
 from homespec.diagnostics.suggest import listing
-from homespec.schema.choice_remedies import choice_remedy
 from homespec.schema.key_remedies import key_remedy
 from homespec.schema.located_error import LocatedError, Path, dotted, shown, type_name
 from homespec.schema.numbers import REASONS
-from homespec.schema.value_remedies import value_remedy
+from homespec.schema.value_remedies import choice_remedy, value_remedy
 
 
 @rule("HS101", "unknown-key")

@@ -8,11 +8,10 @@ from typing import Any
 from homespec.diagnostics.suggest import closest, folded, listing
 from homespec.schema.jsonschema import choices_at, keys_at
 from homespec.schema.located_error import Path, written
-from homespec.schema.synonyms import choice_for, flag_for, meant_by
+from homespec.schema.synonyms import CHOICES, KEYS, TRAINING, meaning
 
-Remedy = Callable[[Path, str, Any], str]
-"""(place of the section, key, value) -> what to write."""
-
+Remedy = str | Callable[[Path, str, Any], str]
+"""What to write, or a function of the section's place, the key and the value that says so."""
 
 MAX_REMEDY = 200
 """A help line with more characters would hide what it says."""
@@ -21,8 +20,13 @@ MAX_REMEDY = 200
 def meant_key(parent: Path, key: str) -> str | None:
     """The key of a section that was meant, by meaning or by letters."""
     known = keys_at(parent)
-    meant = meant_by(section_of(parent), key)
+    meant = _meant_by(section_of(parent), key)
     return meant if meant in known else closest(key, known)
+
+
+def _meant_by(section: str, key: str) -> str | None:
+    """What another library's key in such a section means."""
+    return meaning(KEYS.get(section, {}), key)
 
 
 def key_remedy(parent: Path, key: str, value: Any) -> str:
@@ -39,7 +43,7 @@ def key_remedy(parent: Path, key: str, value: Any) -> str:
 
 
 def section_of(path: Path) -> str:
-    """Which kind of section is at a place, as `elsewhere.KEYS` calls it."""
+    """Which kind of section is at a place, as `synonyms.KEYS` calls it."""
     names = tuple(step for step in path if isinstance(step, str))
     if names[:1] == ("features",):
         inner = names[2:]
@@ -56,17 +60,11 @@ def section_of(path: Path) -> str:
 
 def _by_meaning(parent: Path, key: str, value: Any) -> str:
     section = section_of(parent)
-    if section == "id":
-        meant = meant_by("features", key)
-        if meant in ("buckets", "vocab"):
-            return f"write `{meant}: {_number(value, 1000)}`"
-        return (
-            f"write `dim: {_number(value, 16)}` beside `id`, not inside" if meant == "dim" else ""
-        )
-    meant = meant_by(section, key)
+    meant = _meant_by(section, key)
     if meant is not None:
-        return REMEDIES.get((section, meant), _renamed(meant))(parent, key, value)
-    flag = flag_for(key) if section == "" else None
+        remedy = REMEDIES.get((section, meant)) or _renamed(meant, value)
+        return remedy if isinstance(remedy, str) else remedy(parent, key, value)
+    flag = meaning(TRAINING, key) if section == "" else None
     return "" if flag is None else _training(flag, value)
 
 
@@ -99,28 +97,34 @@ def _number(value: Any, otherwise: int) -> int:
     return value if type(value) is int and value > 0 else otherwise
 
 
-def _renamed(meant: str) -> Remedy:
+def _renamed(meant: str, value: Any) -> str:
+    return f"did you mean `{meant}`?" if _is_long(value) else f"write `{meant}: {written(value)}`"
+
+
+def _numbered(text: str, default: int) -> Remedy:
+    """A text with the number that was written, or the length of the list."""
+    return lambda parent, key, value: text.format(_number(value, default))
+
+
+def _named(meant: str) -> Remedy:
+    """A key with one name, which other libraries list."""
+
     def remedy(parent: Path, key: str, value: Any) -> str:
-        return (
-            f"did you mean `{meant}`?" if _is_long(value) else f"write `{meant}: {written(value)}`"
-        )
+        name = value[0] if isinstance(value, list) and value else value
+        return f"write `{meant}: {str(name).rpartition(':')[2]}`"
 
     return remedy
 
 
-def _said(text: str) -> Remedy:
-    return lambda parent, key, value: text
-
-
-def _chosen(key: str, otherwise: str) -> Remedy:
-    """A key with the choice that the value means."""
+def _chosen(key: str, default: str) -> Remedy:
+    """A key with the choice that the value means; in a mapping that is the choice, its parent."""
 
     def remedy(parent: Path, _: str, value: Any) -> str:
-        choices = choices_at((*parent, key))
+        choices = choices_at(parent if parent[-1:] == (key,) else (*parent, key))
         word = str(value)
-        same = closest(word, choices) if folded(word) in map(folded, choices) else None
-        meant = word if word in choices else same or choice_for(key, word, choices)
-        return f"write `{key}: {meant or otherwise}`"
+        same = next((choice for choice in choices if folded(choice) == folded(word)), None)
+        meant = same or meaning(CHOICES.get(key, {}), word.rpartition(".")[2])
+        return f"write `{key}: {meant if meant in choices else default}`"
 
     return remedy
 
@@ -159,16 +163,6 @@ def _boundaries(parent: Path, key: str, value: Any) -> str:
     return f"write `bucketize: {written(value) if isinstance(value, list) else '[10, 20, 30]'}`"
 
 
-def _column(parent: Path, key: str, value: Any) -> str:
-    name = value[0] if isinstance(value, list) and value else value
-    return f"write `column: {str(name).rpartition(':')[2]}`"
-
-
-def _label(parent: Path, key: str, value: Any) -> str:
-    name = value[0] if isinstance(value, list) and value else value
-    return f"write `label: {name}`"
-
-
 def _tower(parent: Path, key: str, value: Any) -> str:
     if isinstance(value, int | list):
         widths = value if isinstance(value, list) else [value]
@@ -178,66 +172,58 @@ def _tower(parent: Path, key: str, value: Any) -> str:
 
 def _family(parent: Path, key: str, value: Any) -> str:
     """The first word of a section on the model that is a family's name."""
-    words = [value]
-    if isinstance(value, dict):
-        words = [*value, *(below for below in value.values() if isinstance(below, str))]
-    known = [word for word in words if folded(str(word)) in map(folded, choices_at(("family",)))]
-    return _chosen("family", "home")(parent, key, next(iter(known), ""))
-
-
-def _encoder(parent: Path, key: str, value: Any) -> str:
-    """The kind of an encoder, in a mapping that has it as a value and not as a key."""
-    return _chosen("encoder", "din")(parent[:-1], key, value)
+    words = [*value, *value.values()] if isinstance(value, dict) else [value]
+    families = {folded(family): family for family in choices_at(("family",))}
+    known = (families[folded(word)] for word in map(str, words) if folded(word) in families)
+    return f"write `family: {next(known, 'home')}`"
 
 
 def _mixture(parent: Path, key: str, value: Any) -> str:
     if isinstance(value, dict):
-        return _renamed("mixture")(parent, key, value)
+        return _renamed("mixture", value)
     return "remove it: the gates that mix experts are always there"
 
 
-NO_DROPOUT = _said("remove it: homespec has no dropout")
+NO_DROPOUT = "remove it: homespec has no dropout"
 
 REMEDIES: dict[tuple[str, str], Remedy] = {
-    ("", "experts"): lambda parent, key, value: _count(parent, key, value),
-    ("", "features"): _said(
-        "write `features:`, a mapping by name, such as {user_id: {id: {buckets: 1000}, dim: 16}}"
-    ),
-    ("", "towers"): _said("write `towers: {hidden: [64]}`, or for one task `tower:`"),
+    ("", "experts"): _count,
+    ("", "features"): "write `features:`, a mapping by name, such as "
+    "{user_id: {id: {buckets: 1000}, dim: 16}}",
+    ("", "towers"): "write `towers: {hidden: [64]}`, or for one task `tower:`",
     ("", "family"): _family,
-    ("", "layers"): _renamed("layers"),
-    ("features", "dim"): lambda _, key, value: f"write `dim: {_number(value, 16)}`",
-    ("features", "buckets"): lambda _, k, v: f"write `id: {{buckets: {_number(v, 1000)}}}`",
-    ("features", "vocab"): lambda _, k, v: f"write `id: {{vocab: {_number(v, 1000)}}}`",
+    ("features", "dim"): _numbered("write `dim: {}`", 16),
+    ("features", "buckets"): _numbered("write `id: {{buckets: {}}}`", 1000),
+    ("features", "vocab"): _numbered("write `id: {{vocab: {}}}`", 1000),
     ("features", "bucketize"): _boundaries,
-    ("features", "column"): _column,
-    ("features", "sequence"): _said(
-        "write past events as `sequence: {of: [video_id], max_len: 50, encoder: mean}`"
-    ),
-    ("features", "kind"): _said(
-        "remove it: a key such as `id`, `bucketize` or `dense` says what a feature is"
-    ),
-    ("features", "missing"): _said(
-        "remove it: missing ids and numbers have a row of the table, missing vectors are 0"
-    ),
+    ("features", "column"): _named("column"),
+    ("features", "sequence"): "write past events as "
+    "`sequence: {of: [video_id], max_len: 50, encoder: mean}`",
+    ("features", "kind"): "remove it: a key such as `id`, `bucketize` or `dense` says what a "
+    "feature is",
+    ("features", "missing"): "remove it: missing ids and numbers have a row of the table, missing "
+    "vectors are 0",
+    ("id", "dim"): _numbered("write `dim: {}` beside `id`, not inside", 16),
+    ("id", "buckets"): _numbered("write `buckets: {}`", 1000),
+    ("id", "vocab"): _numbered("write `vocab: {}`", 1000),
     ("experts", "hidden"): _hidden,
     ("experts", "count"): _count,
     ("experts", "norm"): _norm,
     ("experts", "activation"): _chosen("activation", "swish"),
     ("experts", "dropout"): NO_DROPOUT,
-    ("experts", "regularizer"): _said("remove it; `homespec train --weight-decay` has one"),
+    ("experts", "regularizer"): "remove it; `homespec train --weight-decay` has one",
     ("towers", "hidden"): _hidden,
     ("towers", "activation"): _chosen("activation", "relu"),
-    ("towers", "norm"): _said("remove it: towers have no norm"),
+    ("towers", "norm"): "remove it: towers have no norm",
     ("towers", "dropout"): NO_DROPOUT,
     ("tasks", "kind"): _chosen("kind", "binary"),
-    ("tasks", "label"): _label,
+    ("tasks", "label"): _named("label"),
     ("tasks", "tower"): _tower,
-    ("tasks", "loss"): _said("remove it: a binary task has the cross-entropy of its logit"),
-    ("tasks", "metrics"): _said("remove it: `homespec train` measures, and `--monitor` chooses"),
-    ("tasks", "classes"): _said("remove it: a task is `binary` or a `regression`"),
+    ("tasks", "loss"): "remove it: a binary task has the cross-entropy of its logit",
+    ("tasks", "metrics"): "remove it: `homespec train` measures, and `--monitor` chooses",
+    ("tasks", "classes"): "remove it: a task is `binary` or a `regression`",
     ("sequence", "encoder"): _chosen("encoder", "din"),
-    ("encoder", "encoder"): _encoder,
+    ("encoder", "encoder"): _chosen("encoder", "din"),
     ("gates", "mixture"): _mixture,
 }
 """(Kind of section, what is meant) -> what to write; other keys are merely called otherwise."""

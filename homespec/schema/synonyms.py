@@ -6,8 +6,6 @@ not tell that `gelu` is nearer to `swish` than to `relu`; these tables do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from homespec.diagnostics.suggest import folded
 
 SMOOTH = "silu sigmoidlinearunit gelu elu selu celu mish softplus hardswish quickgelu glu swiglu"
@@ -44,6 +42,19 @@ CHOICES: dict[str, dict[str, str]] = {
     "search": {"hard": "exact category", "soft": "embedding approximate"},
 }
 """Key -> choice -> the words, folded, for which it is the nearest."""
+
+REMEDIES_OF_WORDS: dict[str, dict[str, str]] = {
+    "loss": {
+        "remove it: a binary task has the cross-entropy of its logit": "bce bceloss logloss "
+        "binarycrossentropy crossentropy bcewithlogits bcewithlogitsloss sigmoidcrossentropy "
+        "sigmoidcrossentropyloss"
+    },
+    "family": {
+        "write `family: shared_bottom`, and the product as a task: "
+        "`ctcvr: {product: [ctr, cvr]}`": "esmm"
+    },
+}
+"""Key -> remedy -> the words, folded, whose meaning another key has."""
 
 KEYS: dict[str, dict[str, str]] = {
     "": {
@@ -115,6 +126,7 @@ KEYS: dict[str, dict[str, str]] = {
         "mixture": "gate expertgate gating softmax mixturegate",
     },
 }
+KEYS["id"] = {meant: KEYS["features"][meant] for meant in ("dim", "buckets", "vocab")}
 """Kind of section -> what is meant -> the words, folded, that other libraries have for it."""
 
 TRAINING = {
@@ -136,23 +148,6 @@ TRAINING = {
 """Flag of `homespec train` -> what a spec might be asked for instead."""
 
 
-def choice_for(key: str, word: str, choices: Iterable[str]) -> str | None:
-    """The choice of a key that means what another library's word does."""
-    means, bare = CHOICES.get(key, {}), folded(word.rpartition(".")[2])  # nn.SiLU
-    return next((c for c in choices if bare in means.get(c, "").split()), None)
-
-
-def is_known(key: str, word: str) -> bool:
-    """Whether a word is another library's, so that its letters say nothing."""
-    return any(folded(word) in words.split() for words in CHOICES.get(key, {}).values())
-
-
-def meant_by(section: str, key: str) -> str | None:
-    """What another library's key in such a section means."""
-    found = KEYS.get(section, {}).items()
-    return next((meant for meant, words in found if folded(key) in words.split()), None)
-
-
-def flag_for(key: str) -> str | None:
-    """The flag of `homespec train` that a key of a spec stands for, "" for training as a whole."""
-    return next((flag for flag, words in TRAINING.items() if folded(key) in words.split()), None)
+def meaning(table: dict[str, str], word: str) -> str | None:
+    """What a word of another library means, by a table from meanings to words."""
+    return next((meant for meant, words in table.items() if folded(word) in words.split()), None)

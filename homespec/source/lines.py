@@ -34,6 +34,9 @@ class Lines:
 
     def line_at(self, offset: int) -> str:
         """The line of `offset`, without its line break."""
-        start = self.start_of_line(offset)
-        end = LINE_BREAK.search(self.text, start)
-        return self.text[start : end.start() if end else None]
+        return self.rest_of_line(self.start_of_line(offset))
+
+    def rest_of_line(self, offset: int) -> str:
+        """The line from `offset` on, without its line break."""
+        end = LINE_BREAK.search(self.text, offset)
+        return self.text[offset : end.start() if end else None]

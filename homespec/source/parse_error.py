@@ -1,11 +1,12 @@
-"""Stage 1, source: a parser's error, together with the text around it."""
+"""Stage 1, source: what a YAML parser says is wrong, together with the text around it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from homespec.diagnostics import Span
+from homespec.diagnostics import Diagnostic, Label, Span
+from homespec.source import yaml_rules
 from homespec.source.lines import Lines
 
 WORD = re.compile(r"[\w.-]+")
@@ -16,7 +17,7 @@ class ParseError:
     """What a parser said: the problem, its offset, and where what it was reading begins.
 
     `scalar` is where the last key or value before it begins, `bracket` where the innermost
-    bracket stands that is still open.
+    bracket is that is still open.
     """
 
     lines: Lines
@@ -47,15 +48,37 @@ class ParseError:
         """Whether nothing but blanks and line breaks follows."""
         return not self.text[self.at :].strip()
 
-    def span(self, start: int, end: int | None = None) -> Span:
-        """The span from `start`; without an `end` up to the end of the word there."""
-        if end is None:
-            word = WORD.match(self.text, start)
-            end = word.end() if word else min(start + 1, len(self.text))
-        return self.lines.span(start, end)
+    def char_at(self, offset: int) -> Span:
+        """The span of one character."""
+        return self.lines.span(offset, offset + 1)
+
+    def word_at(self, offset: int) -> Span:
+        """The span up to the end of the word there; of one character where there is none."""
+        word = WORD.match(self.text, offset)
+        return self.lines.span(offset, word.end() if word else min(offset + 1, len(self.text)))
 
     def line_before(self, offset: int) -> int | None:
         """Offset of the first character of the nearest line above that says something."""
         above = self.text[: self.lines.start_of_line(offset)]
-        said = [m.start(1) for m in re.finditer(r"^[ ]*([^\s#])", above, re.MULTILINE)]
-        return said[-1] if said else None
+        starts = [m.start(1) for m in re.finditer(r"^[ ]*([^\s#])", above, re.MULTILINE)]
+        return starts[-1] if starts else None
+
+    def quoted(self, offset: int) -> str:
+        """The rest of a line in quotes, to show how it is done."""
+        words = self.lines.rest_of_line(offset).split(" #")[0].rstrip(" ,]}")
+        if "'" in words or '"' in words or not 0 < len(words) <= 40:
+            return "'...'"
+        return f'"{words}"' if "\\" not in words else f"'{words}'"
+
+    def report(
+        self,
+        message: str,
+        remedy: str = "",
+        span: Span | None = None,
+        label: str = "",
+        related: tuple[Label, ...] = (),
+    ) -> list[Diagnostic]:
+        """A diagnostic on the syntax, at the problem's character if no `span` is given."""
+        return yaml_rules.yaml_syntax(
+            span or self.char_at(self.at), message, label, related, remedy
+        )

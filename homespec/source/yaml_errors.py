@@ -23,6 +23,7 @@ DIRECTIVE = re.compile(r"^%.*$", re.MULTILINE)
 COLON = re.compile(r":(\s|$)")
 QUOTES = ("'", '"')
 PAIRS = {"[": "]", "{": "}"}
+NAMED = {"*": "an alias", "&": "an anchor"}
 
 
 def explain(
@@ -37,58 +38,47 @@ def explain(
     problem, context = error.problem or "", error.context or ""
     located = ParseError(lines, problem, context, at, start, scalar, bracket)
     if conflict := CONFLICT.search(lines.text):
-        return _conflict(located, conflict)
+        return located.report(
+            "a merge conflict of git was left in the file",
+            "keep one of the two versions and delete the marker lines",
+            lines.span(*conflict.span()),
+        )
     for pattern, describe in DESCRIPTIONS:
         if pattern.search(f"{context}: {problem}"):
             return describe(located)
-    return _anything(located)
+    said = " ".join(filter(None, (context, problem)))
+    return located.report(f"not valid YAML: {said}", span=located.word_at(at))
 
 
-def _conflict(c: ParseError, match: re.Match[str]) -> list[Diagnostic]:
-    return yaml_rules.yaml_syntax(
-        c.span(*match.span()),
-        "a merge conflict of git was left in the file",
-        remedy="keep one of the two versions and delete the marker lines",
-    )
-
-
-def _too_deep(c: ParseError) -> list[Diagnostic]:
+def _too_deep(e: ParseError) -> list[Diagnostic]:
     """The limit of libyaml itself, which reads ahead of what the composer has counted."""
-    return yaml_rules.too_deep(c.span(c.at, c.at + 1), yaml_rules.MAX_DEPTH)
+    return yaml_rules.too_deep(e.char_at(e.at), yaml_rules.MAX_DEPTH)
 
 
-def _no_token(c: ParseError) -> list[Diagnostic]:
-    if c.char == "\t":
-        return _tab(c)
-    return yaml_rules.yaml_syntax(
-        c.span(c.at, c.at + 1),
-        f"an unquoted text cannot begin with `{c.char}`",
-        remedy=f"put the text in quotes: {_quoted(c.text, c.at)}",
+def _no_token(e: ParseError) -> list[Diagnostic]:
+    if e.char == "\t":
+        return _tab(e)
+    message = f"an unquoted text cannot begin with `{e.char}`"
+    return e.report(message, f"put the text in quotes: {e.quoted(e.at)}")
+
+
+def _tab(e: ParseError) -> list[Diagnostic]:
+    tabs = re.compile(r"\t+").match(e.text, e.at)
+    span = e.lines.span(e.at, tabs.end() if tabs else e.at + 1)
+    return e.report(
+        "a tab is used to indent", "indent with spaces, two for each level", span, "tab"
     )
 
 
-def _tab(c: ParseError) -> list[Diagnostic]:
-    tabs = re.compile(r"\t+").match(c.text, c.at)
-    return yaml_rules.yaml_syntax(
-        c.span(c.at, tabs.end() if tabs else c.at + 1),
-        "a tab is used to indent",
-        "tab",
-        remedy="indent with spaces, two for each level",
-    )
+def _quote_not_closed(e: ParseError) -> list[Diagnostic]:
+    quote = e.text[e.start]
+    more = "; an apostrophe inside of it is written twice: ''" if quote == "'" else ""
+    remedy = f"close it with `{quote}`{more}"
+    return e.report("this quote is never closed", remedy, e.char_at(e.start), "opens here")
 
 
-def _quote_not_closed(c: ParseError) -> list[Diagnostic]:
-    quote = c.text[c.start]
-    remedy = f"close it with `{quote}`"
-    if quote == "'":
-        remedy += "; an apostrophe inside of it is written twice: ''"
-    return yaml_rules.yaml_syntax(
-        c.span(c.start, c.start + 1), "this quote is never closed", "opens here", remedy=remedy
-    )
-
-
-def _bad_escape(c: ParseError) -> list[Diagnostic]:
-    return bad_escape(c.lines, c.text.rfind("\\", 0, c.at + 1))
+def _bad_escape(e: ParseError) -> list[Diagnostic]:
+    return bad_escape(e.lines, e.text.rfind("\\", 0, e.at + 1))
 
 
 def bad_escape(lines: Lines, at: int) -> list[Diagnostic]:
@@ -101,246 +91,202 @@ def bad_escape(lines: Lines, at: int) -> list[Diagnostic]:
     )
 
 
-def _block_header(c: ParseError) -> list[Diagnostic]:
-    sign = c.text[c.start]
-    if c.text[: c.start].rstrip(" ").endswith(QUOTES):
-        return _after_quote(c, c.start)
-    return yaml_rules.yaml_syntax(
-        c.span(c.start, c.start + 1),
-        f"`{sign}` begins a block of text, whose lines follow below; more stands behind it here",
-        remedy=f"put the value in quotes: {_quoted(c.text, c.start)}",
+def _block_header(e: ParseError) -> list[Diagnostic]:
+    if e.text[: e.start].rstrip(" ").endswith(QUOTES):
+        return _after_quote(e, e.start)
+    return e.report(
+        f"`{e.text[e.start]}` begins a block of text, whose lines follow below; more stands behind"
+        " it here",
+        f"put the value in quotes: {e.quoted(e.start)}",
+        e.char_at(e.start),
     )
 
 
-def _bad_name(c: ParseError) -> list[Diagnostic]:
-    sign = c.text[c.start]
-    what = {"*": "an alias", "&": "an anchor"}.get(sign, "a tag")
-    return yaml_rules.yaml_syntax(
-        c.span(c.start, max(c.at, c.start + 1)),
-        f"`{sign}` begins {what} and needs a name of letters, digits, `-` and `_`",
-        remedy=f"if it is plain text, quote it: {_quoted(c.text, c.start)}",
+def _bad_name(e: ParseError) -> list[Diagnostic]:
+    sign = e.text[e.start]
+    return e.report(
+        f"`{sign}` begins {NAMED.get(sign, 'a tag')} and needs a name of letters, digits, `-` and"
+        " `_`",
+        f"if it is plain text, quote it: {e.quoted(e.start)}",
+        e.lines.span(e.start, max(e.at, e.start + 1)),
     )
 
 
-def _stray_colon(c: ParseError) -> list[Diagnostic]:
+def _stray_colon(e: ParseError) -> list[Diagnostic]:
     """`a: b: c`; or a key that continues the value of the line above, being indented deeper."""
-    key = c.before.lstrip(" -")
-    if COLON.search(key):
-        value = c.at - len(key) + COLON.search(key).end()  # type: ignore[union-attr]
-        return yaml_rules.yaml_syntax(
-            c.span(c.at, c.at + 1),
-            "a second `: ` in one line",
-            remedy=f"a text with `: ` in it needs quotes: {_quoted(c.text, value)}",
-        )
-    above = c.line_before(c.at)
+    key = e.before.lstrip(" -")
+    start = e.at - len(key)
+    if colon := COLON.search(key):
+        remedy = f"a text with `: ` in it needs quotes: {e.quoted(start + colon.end())}"
+        return e.report("a second `: ` in one line", remedy)
+    above = e.line_before(e.at)
     if above is None:
-        return yaml_rules.yaml_syntax(
-            c.span(c.at),
+        return e.report(
             "the text before this `:` cannot be a key",
-            remedy="begin each key in a line of its own; a key has at most 1,024 characters",
+            "begin each key in a line of its own; a key has at most 1,024 characters",
         )
-    if glued := re.compile(yaml_rules.GLUED.pattern).match(c.text, above):
-        return yaml_rules.missing_space(c.span(*glued.span()), glued.group())
-    return _continued(c, c.at - len(key), above)
-
-
-def _continued(c: ParseError, key: int, above: int) -> list[Diagnostic]:
-    """The key at `key` reads as the second line of the text that begins in the line `above`."""
-    word = c.lines.line_at(above).strip()
-    if not COLON.search(word):
-        return _no_colon(c, above, word)
-    return yaml_rules.yaml_syntax(
-        c.span(key, c.at),
+    if glued := yaml_rules.GLUED.match(e.text, above):
+        return yaml_rules.missing_space(e.lines.span(*glued.span()), glued.group())
+    line = e.lines.line_at(above).strip()
+    if not COLON.search(line):
+        return _no_colon(e, above, line)
+    return e.report(
         "this line is indented deeper than the one above, which has a value already",
-        "read as part of that value",
-        (Label(c.span(above), "has its value in this line"),),
         "indent both lines alike",
+        e.lines.span(start, e.at),
+        "read as part of that value",
+        (Label(e.word_at(above), "has its value in this line"),),
     )
 
 
-def _no_colon(c: ParseError, start: int, word: str) -> list[Diagnostic]:
-    if yaml_rules.GLUED.fullmatch(word):
-        return yaml_rules.missing_space(c.span(start, start + len(word)), word)
-    shown = word if WORD.fullmatch(word) else "key"
-    return yaml_rules.yaml_syntax(
-        c.span(start, start + len(word)),
+def _no_colon(e: ParseError, start: int, line: str) -> list[Diagnostic]:
+    span = e.lines.span(start, start + len(line))
+    if yaml_rules.GLUED.fullmatch(line):
+        return yaml_rules.missing_space(span, line)
+    shown = line if WORD.fullmatch(line) else "key"
+    return e.report(
         "this line is neither a key with a value nor an item of a list",
+        f"write `{shown}:` and a value, or `- {shown}`",
+        span,
         "a colon is missing",
-        remedy=f"write `{shown}:` and a value, or `- {shown}`",
     )
 
 
-def _key_without_colon(c: ParseError) -> list[Diagnostic]:
-    if c.text[c.start] in "[{":
-        return _not_closed(c, c.text[c.start])
-    line = c.lines.line_at(c.start)[c.start - c.lines.start_of_line(c.start) :]
-    return _no_colon(c, c.start, line.split(" #")[0].rstrip())
+def _key_without_colon(e: ParseError) -> list[Diagnostic]:
+    if e.text[e.start] in PAIRS:
+        return _not_closed(e)
+    return _no_colon(e, e.start, e.lines.rest_of_line(e.start).split(" #")[0].rstrip())
 
 
-def _glued_in_brackets(c: ParseError) -> list[Diagnostic]:
+def _glued_in_brackets(e: ParseError) -> list[Diagnostic]:
     """`{tower:{hidden: 3}}` or `{tower:}`."""
-    word = re.search(r"[^\s,\[\]{}]*$", c.before)
-    start = c.at - len(word.group()) if word else c.at
-    after = c.text[c.at + 1 : c.at + 2]
-    if after in PAIRS:
-        return yaml_rules.missing_space(c.span(start, c.at + 2), c.text[start : c.at + 2])
-    return yaml_rules.yaml_syntax(
-        c.span(start, c.at + 1),
-        f"after `{c.text[start : c.at]}:` a value is missing",
-        remedy="write a value, and a blank between it and the colon",
+    word = re.search(r"[^\s,\[\]{}]*$", e.before)
+    start = e.at - len(word.group()) if word else e.at
+    if e.text[e.at + 1 : e.at + 2] in PAIRS:
+        return yaml_rules.missing_space(e.lines.span(start, e.at + 2), e.text[start : e.at + 2])
+    return e.report(
+        f"after `{e.text[start : e.at]}:` a value is missing",
+        "write a value, and a blank between it and the colon",
+        e.lines.span(start, e.at + 1),
     )
 
 
-def _stray_dash(c: ParseError) -> list[Diagnostic]:
-    return yaml_rules.yaml_syntax(
-        c.span(c.at, c.at + 1),
+def _stray_dash(e: ParseError) -> list[Diagnostic]:
+    return e.report(
         "an item of a list cannot begin in the line of its key",
-        remedy="begin each `- item` in a line of its own, or write `[item, item]`",
+        "begin each `- item` in a line of its own, or write `[item, item]`",
     )
 
 
-def _in_brackets(c: ParseError) -> list[Diagnostic]:
+def _in_brackets(e: ParseError) -> list[Diagnostic]:
     """Between brackets, something else than a comma or the closing bracket."""
-    opening = c.text[c.start]
-    if c.char in ("]", "}") and c.char != PAIRS.get(opening):
-        return yaml_rules.yaml_syntax(
-            c.span(c.at, c.at + 1),
-            f"`{c.char}` closes a `{opening}`",
-            related=(Label(c.span(c.start, c.start + 1), "opened here"),),
-            remedy=f"write `{PAIRS[opening]}`",
-        )
-    if c.at_end or "\n" in c.text[c.start : c.at]:
-        return _not_closed(c, opening)
-    return yaml_rules.yaml_syntax(
-        c.span(c.at),
+    opening = e.text[e.start]
+    opened = (Label(e.char_at(e.start), "opened here"),)
+    if e.char in ("]", "}") and e.char != PAIRS.get(opening):
+        remedy = f"write `{PAIRS[opening]}`"
+        return e.report(f"`{e.char}` closes a `{opening}`", remedy, related=opened)
+    if e.at_end or "\n" in e.text[e.start : e.at]:
+        return _not_closed(e)
+    return e.report(
         f"expected `,` or `{PAIRS[opening]}`",
-        related=(Label(c.span(c.start, c.start + 1), "opened here"),),
-        remedy="separate items by commas; quote a text that has `: ` or brackets in it",
+        "separate items by commas; quote a text that has `: ` or brackets in it",
+        e.word_at(e.at),
+        related=opened,
     )
 
 
-def _not_closed(c: ParseError, opening: str) -> list[Diagnostic]:
-    word = c.at - len(c.before.lstrip())
-    related = () if c.at_end else (Label(c.span(word, c.at + 1), "this cannot stand in it"),)
-    return yaml_rules.yaml_syntax(
-        c.span(c.start, c.start + 1),
+def _not_closed(e: ParseError) -> list[Diagnostic]:
+    opening = e.text[e.start]
+    word = e.lines.span(e.at - len(e.before.lstrip()), e.at + 1)
+    return e.report(
         f"this `{opening}` is never closed",
-        "opens here",
-        related,
         f"close it with `{PAIRS[opening]}`",
+        e.char_at(e.start),
+        "opens here",
+        () if e.at_end else (Label(word, "this cannot stand in it"),),
     )
 
 
-def _no_content(c: ParseError) -> list[Diagnostic]:
-    if c.char in ("]", "}"):
-        return _stray_closing(c)
-    if c.at_end and c.bracket is not None:
-        return _not_closed(replace(c, start=c.bracket), c.text[c.bracket])
-    return yaml_rules.yaml_syntax(
-        c.span(c.at, c.at + 1),
-        f"expected a value, found `{c.char}`" if c.char else "expected a value",
-        remedy="delete the comma, or write a value before it"
-        if c.char == ","
-        else f"write a value, or quote the text: {_quoted(c.text, c.at)}",
-    )
+def _no_content(e: ParseError) -> list[Diagnostic]:
+    if e.char in ("]", "}"):
+        return _stray_closing(e)
+    if e.at_end and e.bracket is not None:
+        return _not_closed(replace(e, start=e.bracket))
+    remedy = f"write a value, or quote the text: {e.quoted(e.at)}"
+    if e.char == ",":
+        remedy = "delete the comma, or write a value before it"
+    return e.report("expected a value" + (f", found `{e.char}`" if e.char else ""), remedy)
 
 
-def _stray_closing(c: ParseError) -> list[Diagnostic]:
-    return yaml_rules.yaml_syntax(
-        c.span(c.at, c.at + 1),
-        f"this `{c.char}` closes nothing",
-        remedy="delete it, or quote the text that it belongs to",
-    )
+def _stray_closing(e: ParseError) -> list[Diagnostic]:
+    remedy = "delete it, or quote the text that it belongs to"
+    return e.report(f"this `{e.char}` closes nothing", remedy)
 
 
-def _bad_block(c: ParseError) -> list[Diagnostic]:
+def _bad_block(e: ParseError) -> list[Diagnostic]:
     """In a block of keys or of items, a line or a word that is neither."""
-    if c.char in ("]", "}"):
-        return _stray_closing(c)
-    if c.before.strip(" -"):
-        return _more_in_line(c)
-    level = c.start - c.lines.start_of_line(c.start)
-    if len(c.before) == level and "collection" in c.context:
-        return _mixed(c, "a key", "a list", "keys and items cannot be mixed")
-    if len(c.before) == level and c.char == "-":
-        return _mixed(c, "an item of a list", "a mapping", "indent the list below its key")
-    if len(c.before) == level:
-        message = f"expected a key, found `{c.char}`"
-        return yaml_rules.yaml_syntax(c.span(c.at), message, remedy="write `key: value`")
-    return _bad_indent(c)
+    if e.char in ("]", "}"):
+        return _stray_closing(e)
+    if e.before.rstrip().endswith(QUOTES):
+        return _after_quote(e, e.at)
+    if e.before.strip(" -"):
+        remedy = "put all of the value in quotes"
+        return e.report("unexpected text after the value", remedy, e.word_at(e.at))
+    if len(e.before) != e.start - e.lines.start_of_line(e.start):
+        return _bad_indent(e)
+    if "collection" in e.context:
+        return _mixed(e, "a key", "a list", "keys and items cannot be mixed")
+    if e.char == "-":
+        return _mixed(e, "an item of a list", "a mapping", "indent the list below its key")
+    return e.report(f"expected a key, found `{e.char}`", "write `key: value`", e.word_at(e.at))
 
 
-def _more_in_line(c: ParseError) -> list[Diagnostic]:
-    if c.before.rstrip().endswith(QUOTES):
-        return _after_quote(c, c.at)
-    remedy = "put all of the value in quotes"
-    return yaml_rules.yaml_syntax(c.span(c.at), "unexpected text after the value", remedy=remedy)
-
-
-def _after_quote(c: ParseError, at: int) -> list[Diagnostic]:
-    return yaml_rules.yaml_syntax(
-        c.span(at),
+def _after_quote(e: ParseError, at: int) -> list[Diagnostic]:
+    return e.report(
         "unexpected text after the closing quote",
-        related=(Label(c.span(c.scalar, c.scalar + 1), "this quote was closed before it"),),
-        remedy="quote all of it; a quote inside is written twice ('') or escaped (\\\")",
+        "quote all of it; a quote inside is written twice ('') or escaped (\\\")",
+        e.word_at(at),
+        related=(Label(e.char_at(e.scalar), "this quote was closed before it"),),
     )
 
 
-def _mixed(c: ParseError, found: str, inside: str, remedy: str) -> list[Diagnostic]:
-    return yaml_rules.yaml_syntax(
-        c.span(c.at),
-        f"{found} in the middle of {inside}",
-        related=(Label(c.span(c.start), f"{inside} begins here"),),
-        remedy=remedy,
-    )
+def _mixed(e: ParseError, what: str, inside: str, remedy: str) -> list[Diagnostic]:
+    begins = (Label(e.word_at(e.start), f"{inside} begins here"),)
+    message = f"{what} in the middle of {inside}"
+    return e.report(message, remedy, e.word_at(e.at), related=begins)
 
 
-def _bad_indent(c: ParseError) -> list[Diagnostic]:
-    blanks = len(c.before)
-    above = c.line_before(c.at)
+def _bad_indent(e: ParseError) -> list[Diagnostic]:
+    above = e.line_before(e.at)
     related: tuple[Label, ...] = ()
     if above is not None:
-        indent = above - c.lines.start_of_line(above)
-        related = (Label(c.span(above), f"is indented by {indent}"),)
-    return yaml_rules.yaml_syntax(
-        c.span(c.at),
-        f"this line is indented by {blanks}, like no line above that it could belong to",
+        indent = above - e.lines.start_of_line(above)
+        related = (Label(e.word_at(above), f"is indented by {indent}"),)
+    return e.report(
+        f"this line is indented by {len(e.before)}, like no line above that it could belong to",
+        "indent it exactly like its siblings",
+        e.word_at(e.at),
         "unexpected indentation",
         related,
-        "indent it exactly like its siblings",
     )
 
 
-def _tag(c: ParseError) -> list[Diagnostic]:
-    tag = re.compile(r"![^\s\[\]{},]*").match(c.text, c.start)
-    end = tag.end() if tag else c.start + 1
-    return yaml_rules.unsupported_tag(c.span(c.start, end), c.text[c.start : end])
+def _tag(e: ParseError) -> list[Diagnostic]:
+    tag = re.compile(r"![^\s\[\]{},]*").match(e.text, e.start)
+    end = tag.end() if tag else e.start + 1
+    return yaml_rules.unsupported_tag(e.lines.span(e.start, end), e.text[e.start : end])
 
 
-def _directive(c: ParseError) -> list[Diagnostic]:
-    line = DIRECTIVE.search(c.text)
-    span = c.span(*line.span()) if line else c.span(c.at)
-    return yaml_rules.yaml_syntax(span, "this directive is not supported", remedy="delete the line")
+def _directive(e: ParseError) -> list[Diagnostic]:
+    line = DIRECTIVE.search(e.text)
+    span = e.lines.span(*line.span()) if line else e.word_at(e.at)
+    return e.report("this directive is not supported", "delete the line", span)
 
 
-def _second_document(c: ParseError) -> list[Diagnostic]:
-    if DIRECTIVE.search(c.text, 0, c.at):
-        return _directive(c)
-    return file_rules.several_documents(c.span(c.at))
-
-
-def _anything(c: ParseError) -> list[Diagnostic]:
-    said = " ".join(part for part in (c.context, c.problem) if part)
-    return yaml_rules.yaml_syntax(c.span(c.at), f"not valid YAML: {said}")
-
-
-def _quoted(text: str, start: int) -> str:
-    """The rest of a line in quotes, to show how it is done."""
-    line = re.compile(r"[^\r\n]*").match(text, start)
-    words = (line.group() if line else "").split(" #")[0].rstrip(" ,]}")
-    if "'" in words or '"' in words or not 0 < len(words) <= 40:
-        return "'...'"
-    return f'"{words}"' if "\\" not in words else f"'{words}'"
+def _second_document(e: ParseError) -> list[Diagnostic]:
+    if DIRECTIVE.search(e.text, 0, e.at):
+        return _directive(e)
+    return file_rules.several_documents(e.word_at(e.at))
 
 
 DESCRIPTIONS: tuple[tuple[re.Pattern[str], Callable[[ParseError], list[Diagnostic]]], ...] = tuple(
