@@ -12,6 +12,8 @@ def all_rules() -> Mapping[str, Rule]:
     """Every rule by its code, sorted; imports the stages that declare them."""
     import homespec.checks.ignore_rules
     import homespec.data.data_rules
+    import homespec.diff.compare
+    import homespec.diff.files
     import homespec.schema.pydantic_errors
     import homespec.source  # noqa: F401
 

@@ -30,6 +30,7 @@ STAGES = {
     "HS3": ("checks", "widths, reachability, dead parameters"),
     "HS4": ("checks", "design lint: what compiles but invites HoME's anomalies"),
     "HS5": ("data", "what `check-data` finds in the files of a spec"),
+    "HS6": ("diff", "what `diff` says of a change of a spec"),
 }
 """The first digit of a rule's code -> the stage that looks, and what it looks at."""
 

@@ -90,6 +90,7 @@ HOMES = {
     "torch": (
         "emit/blocks/",
         "runtime.py",
+        "migrate/",
         "train/",
         "data/dataset.py",
         "data/batches.py",

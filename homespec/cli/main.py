@@ -18,6 +18,7 @@ from homespec.limits import max_bytes
 VERBS = {
     "validate": "Check specs and report every mistake at once.",
     "compile": "Write the PyTorch file of a spec.",
+    "diff": "Say what a change of a spec breaks, and what stays.",
     "show": "Print the model of a spec: layers, experts, gates, sizes.",
     "graph": "Draw the hierarchy of a spec.",
     "explain": "Print the documentation of a rule.",

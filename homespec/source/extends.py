@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from homespec.diagnostics import Diagnostic, Label
@@ -18,6 +18,9 @@ from homespec.source.reader import read, unread
 from homespec.source.roots import base_of, from_here, is_yaml, leads_out, real, roots_of, shown_base
 
 MAX_CHAIN = 8
+
+Reader = Callable[[str, str], Document]
+"""Reads a file by its name in messages and its absolute path."""
 
 
 def read_spec(
@@ -34,14 +37,17 @@ def read_spec(
 
 
 def with_bases(
-    document: Document, overrides: Iterable[str] = (), folders: Iterable[str] = ()
+    document: Document,
+    overrides: Iterable[str] = (),
+    folders: Iterable[str] = (),
+    reader: Reader = read,
 ) -> Document:
     """The document laid over what it extends, and `--set` overrides laid over both.
 
-    What is wrong with a base is a diagnostic of the whole. Raises ValueError for a flag that has no
-    form `PATH=VALUE`.
+    `reader` reads the bases. What is wrong with one is a diagnostic of the whole. Raises ValueError
+    for an override that has no form `PATH=VALUE`.
     """
-    chain = _Chain((real(document.file),), roots_of(document.file, folders))
+    chain = _Chain((real(document.file),), roots_of(document.file, folders), reader)
     return with_overrides(_extended(document, chain), tuple(overrides))
 
 
@@ -51,10 +57,11 @@ class _Chain:
 
     files: tuple[str, ...]
     roots: tuple[str, ...]
+    read: Reader
 
     def to(self, place: str) -> _Chain:
         """The chain on to a base."""
-        return _Chain((*self.files, place), self.roots)
+        return _Chain((*self.files, place), self.roots, self.read)
 
 
 def _extended(document: Document, chain: _Chain) -> Document:
@@ -89,7 +96,7 @@ def _base(document: Document, name: str, chain: _Chain) -> tuple[list[Diagnostic
     reason, remedy = _unfit(place, chain)
     if reason:
         return extends_rules.bad_base(span, name, reason, remedy), None
-    base = read(shown_base(document.file, name, place), place)
+    base = chain.read(shown_base(document.file, name, place), place)
     for diagnostic in base.diagnostics:
         if diagnostic.rule.code == "HS001":
             reason = diagnostic.message.partition(": ")[2]

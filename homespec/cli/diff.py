@@ -1,0 +1,166 @@
+"""Command line: `homespec diff`, what a change of a spec means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from homespec.cli.exit_codes import FINDINGS, OK
+from homespec.cli.reporting import has_color, print_report
+from homespec.cli.spec_files import find
+from homespec.cli.specs import documents
+from homespec.diagnostics import Diagnostic, Report
+from homespec.diagnostics.render import FORMATS, automatic
+
+if TYPE_CHECKING:
+    from homespec.compiler import Analysis
+    from homespec.diff.pair import Breaks
+    from homespec.source import Document
+
+BREAKS = ("interface", "checkpoint", "numerics", "training", "cosmetic")
+
+
+class Versions(NamedTuple):
+    """The documents of one spec; None where there is no such file."""
+
+    old: Document | None
+    new: Document | None
+
+
+def _checked_breaks(
+    _context: click.Context, _option: click.Parameter, text: str
+) -> frozenset[Breaks]:
+    from homespec.diff.pair import Breaks
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in BREAKS:
+            raise click.BadParameter(f"`{name}` is none of {', '.join(BREAKS)}.")
+    return frozenset(map(Breaks, names))
+
+
+@click.command(short_help="Say what a change of a spec breaks, and what stays.")
+@click.argument("paths", nargs=-1, required=True, metavar="OLD NEW | SPEC --against REF")
+@click.option("--against", metavar="REF", help="Compare with a commit, such as origin/main.")
+@click.option(
+    "--fail-on",
+    metavar="CLASSES",
+    default="",
+    callback=_checked_breaks,
+    help=f"Exit with 1 for changes of these classes, such as checkpoint,interface: "
+    f"{', '.join(BREAKS)}.",
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice([*FORMATS, "markdown", "auto"]),
+    default="auto",
+    show_default=True,
+    help="How to print; auto is github in GitHub Actions, else full.",
+)
+def diff(
+    paths: tuple[str, ...], against: str | None, fail_on: frozenset[Breaks], output_format: str
+) -> int:
+    """Say what the change from one spec to another means for a model that is trained.
+
+    OLD and NEW are specs, or folders whose specs are compared by name; - is stdin. With --against,
+    SPEC is compared with itself as it is in a commit, which nothing checks out.
+
+    Each change breaks the interface, checkpoints, numerics, training, or nothing. The summary says
+    which tasks keep their logits once `homespec migrate` has carried weights over, and how many
+    weights it can keep. Exits with 1 for what --fail-on names, and if a spec has errors.
+    """
+    from homespec.diff.compare import compare
+    from homespec.diff.files import spec_added, spec_removed
+    from homespec.diff.render import Changes, render
+
+    versions = list(_against(paths, against) if against is not None else _two(paths))
+    analyses = _analyses(versions)
+    if analyses is None:
+        return FINDINGS
+    comparisons = [
+        compare(analyses[v.old.file], analyses[v.new.file]) for v in versions if v.old and v.new
+    ]
+    more = [d for v in versions if not v.old and v.new for d in spec_added(v.new)]
+    more += [d for v in versions if not v.new and v.old for d in spec_removed(v.old)]
+    changes = Changes(tuple(comparisons), fail_on, tuple(more))
+    chosen = automatic() if output_format == "auto" else output_format
+    color = has_color()
+    click.echo(render(changes, chosen, color), nl=False, color=color)
+    if not changes.diagnostics:
+        number = len(comparisons)
+        click.echo(f"{number} {'spec' if number == 1 else 'specs'} compared, no change", err=True)
+    return FINDINGS if changes.fails else OK
+
+
+def _two(paths: tuple[str, ...]) -> Iterator[Versions]:
+    """Two specs, or those of two folders by their path in them."""
+    if len(paths) != 2:
+        raise click.UsageError("Give two specs or folders, or one with --against.")
+    old, new = (_by_name(path) for path in paths)
+    if len(old) == len(new) == 1 and not any(map(os.path.isdir, paths)):
+        yield Versions(*old.values(), *new.values())
+        return
+    for name in sorted({*old, *new}):
+        yield Versions(old.get(name), new.get(name))
+
+
+def _by_name(path: str) -> dict[str, Document]:
+    specs = find([path])
+    is_folder = os.path.isdir(path)  # noqa: PTH112
+    return {
+        os.path.relpath(document.file, path) if is_folder else document.file: document
+        for document in documents(specs)
+    }
+
+
+def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
+    """The specs of the working tree and what the commit has in their place."""
+    from homespec.source.commit import CommitError, commit
+    from homespec.source.roots import is_yaml
+
+    if len(paths) != 1 or paths[0] == "-":
+        raise click.UsageError("With --against, give one spec or one folder.")
+    path = paths[0]
+    try:
+        before = commit(ref, path)
+        is_folder = os.path.isdir(path)  # noqa: PTH112
+        there = before.files(path)
+        known = set()
+        if is_folder or os.path.lexists(path):
+            for document in documents(find([path])):
+                known.add(before.inside(document.file))
+                old = (
+                    before.read_spec(document.file)
+                    if before.inside(document.file) in there
+                    else None
+                )
+                yield Versions(old, document)
+        for name in there:
+            base = os.path.basename(name)  # noqa: PTH119
+            if is_yaml(name) and name not in known and not base.startswith("_"):
+                yield Versions(before.read_spec(os.path.join(before.root, name)), None)  # noqa: PTH118
+    except CommitError as error:
+        raise click.UsageError(f"{error}.") from None
+
+
+def _analyses(versions: list[Versions]) -> dict[str, Analysis] | None:
+    """The sound specs by file; None, with a report, if one of both has errors."""
+    from homespec.compiler import Stopped, analyse, filter_ignored
+
+    analyses: dict[str, Analysis] = {}
+    errors: list[Diagnostic] = []
+    texts: dict[str, str] = {}
+    for document in (d for version in versions for d in version if d):
+        try:
+            analyses[document.file] = analyse(document)
+        except Stopped as stopped:
+            errors += filter_ignored(document, stopped.diagnostics)
+            texts |= document.texts
+    if errors:
+        print_report(Report.of(errors, texts), err=True)
+        return None
+    return analyses

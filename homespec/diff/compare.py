@@ -1,0 +1,86 @@
+"""Everything there is to say about a change: what it breaks, and what becomes of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from homespec.analysis.costs import Cost, cost_of
+from homespec.compiler import Analysis
+from homespec.diagnostics import Diagnostic, Finding, Label
+from homespec.diff.carry import Plan, plan
+from homespec.diff.effect import Effects
+from homespec.diff.expert_changes import EXPERT_CHANGES
+from homespec.diff.feature_changes import FEATURE_CHANGES
+from homespec.diff.names import Renames
+from homespec.diff.pair import BREAKS, Breaks, Pair, change
+from homespec.diff.task_changes import TASK_CHANGES
+
+
+@change("HS690", "name", Breaks.COSMETIC)
+def name(pair: Pair) -> Iterator[Finding]:
+    """The model is called something else; its generated file may have another name."""
+    was, now = pair.old.spec.name, pair.new.spec.name
+    if was != now:
+        yield pair.finding(("name",), ("name",), f"the model is called `{now}`, was `{was}`")
+
+
+@change("HS691", "description", Breaks.COSMETIC)
+def description(pair: Pair) -> Iterator[Finding]:
+    """The description says something else."""
+    if pair.old.spec.description != pair.new.spec.description:
+        yield pair.finding(("description",), ("description",), "the description differs")
+
+
+@change("HS692", "words", Breaks.COSMETIC)
+def words(pair: Pair) -> Iterator[Finding]:
+    """The same model in other words: comments, order of keys, a default that is written out."""
+    old, new = pair.old.document, pair.new.document
+    if list(old.texts.values()) != list(new.texts.values()):
+        yield Finding(
+            new.span((), key=True),
+            "the text differs, the model does not",
+            related=(Label(old.span((), key=True), "was"),),
+        )
+
+
+RULES = (*FEATURE_CHANGES, *TASK_CHANGES, *EXPERT_CHANGES, name, description)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A change of a spec: `changes` in the order of what they break, the gravest first."""
+
+    pair: Pair
+    changes: tuple[Diagnostic, ...]
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What becomes of the weights."""
+        return plan(self.pair.old.graph, self.pair.new.graph, self.pair.renames)
+
+    @cached_property
+    def effects(self) -> Effects:
+        """What becomes of the values of the model."""
+        pair = self.pair
+        return Effects(pair.old.graph, pair.new.graph, pair.renames, self.plan)
+
+    @property
+    def costs(self) -> tuple[Cost, Cost]:
+        """What the models cost, before and after."""
+        return cost_of(self.pair.old.graph), cost_of(self.pair.new.graph)
+
+    def breaks(self) -> set[Breaks]:
+        """All that the change breaks."""
+        return {BREAKS[diagnostic.rule.code] for diagnostic in self.changes}
+
+
+def compare(old: Analysis, new: Analysis, renames: Renames | None = None) -> Comparison:
+    """What it means to go from one sound spec to another."""
+    pair = Pair(old, new, renames or Renames())
+    changes = [diagnostic for find in RULES for diagnostic in find(pair)]
+    changes = changes or words(pair)
+    order = list(Breaks)
+    changes.sort(key=lambda diagnostic: order.index(BREAKS[diagnostic.rule.code]))
+    return Comparison(pair, tuple(changes))

@@ -1,0 +1,290 @@
+"""HS64x and HS65x: changes of layers, experts, gates and towers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from homespec.checks.causes import and_others, listed
+from homespec.diagnostics import Finding, Label
+from homespec.diff.names import Key, Renames
+from homespec.diff.pair import Breaks, Match, Pair, both, change
+from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, SelfGate, Tower
+
+KINDS: dict[type[Node], str] = {
+    ExpertSet: "experts",
+    FeatureGate: "feature gate",
+    SelfGate: "self gate",
+    Gate: "gate",
+    Tower: "tower",
+}
+
+
+def _what(matches: list[Match]) -> str:
+    """`the experts of `watch` and 3 others in layer `meta``; `the towers of `click` and `like``."""
+    nodes = [new for _, new in matches]
+    kind = KINDS[type(nodes[0])]
+    if isinstance(nodes[0], Tower):
+        names = [node.task for node in nodes if isinstance(node, Tower)]
+        return f"the {kind} of {listed(names)}"
+    placed = [node for node in nodes if isinstance(node, Placed)]
+    layers = list(dict.fromkeys(node.layer for node in placed))
+    places = list(dict.fromkeys(node.place for node in placed))
+    return (
+        f"the {kind} of {listed(places)} in layer{'s' if len(layers) > 1 else ''} {listed(layers)}"
+    )
+
+
+def _changed(
+    pair: Pair, kind: type[Node], value: Callable[[Node], object], words: str
+) -> Iterator[Finding]:
+    """`words` says what differs, with `{what}`, `{now}` and `{was}`."""
+    for matches in pair.changed(kind, value):
+        was, now = map(value, matches[0])
+        yield both(matches[0], words.format(what=_what(matches), was=was, now=now), was, now)
+
+
+def _field(name: str) -> Callable[[Node], object]:
+    def value(node: Node) -> object:
+        return getattr(node, name)
+
+    return value
+
+
+@change("HS640", "layers", Breaks.CHECKPOINT)
+def layers(pair: Pair) -> Iterator[Finding]:
+    """Another number of layers, or layers of other names: names of weights contain them."""
+    was, now = ([layer.name for layer in side.layers] for side in (pair.old, pair.new))
+    if was != now:
+        yield pair.finding(
+            ("layers",), ("layers",), f"the layers are {listed(now, 16)}, were {listed(was, 16)}",
+            was=f"{len(was)} layers", now=f"{len(now)} layers",
+        )  # fmt: skip
+
+
+def _presence(pair: Pair, kind: type[Node], what: str) -> Iterator[Finding]:
+    """Nodes that only one of the specs has, at places and in layers that both have."""
+    layers = {layer.name for layer in pair.old.layers} & {layer.name for layer in pair.new.layers}
+    old = {pair.renames.place(node.name) for node in pair.old.root.walk()}
+    places = old & {node.name for node in pair.new.root.walk()}
+
+    def shared(nodes: list[Node], renames: Renames) -> list[Placed]:
+        return [
+            node
+            for node in nodes
+            if isinstance(node, Placed)
+            and node.layer in layers
+            and renames.place(node.place).partition(".")[0] in places
+        ]
+
+    added, removed = shared(pair.added(kind), Renames()), shared(pair.removed(kind), pair.renames)
+    if added:
+        yield Finding(
+            added[0].span,
+            f"{_where(added)} now {'has' if len(added) == 1 else 'have'} {what}",
+            label="new",
+            related=(Label(pair.old.graph.span, "not here"),),
+        )
+    if removed:
+        at = pair.new.graph.span
+        yield Finding(
+            at,
+            f"{_where(removed)} no longer {'has' if len(removed) == 1 else 'have'} {what}",
+            label="gone",
+            related=(Label(removed[0].span, "was here"),),
+        )
+
+
+def _where(nodes: list[Placed]) -> str:
+    layers = list(dict.fromkeys(node.layer for node in nodes))
+    places = list(dict.fromkeys(node.place for node in nodes))
+    return f"{listed(places)} in layer{'s' if len(layers) > 1 else ''} {listed(layers)}"
+
+
+@change("HS641", "experts-owned", Breaks.CHECKPOINT)
+def experts_owned(pair: Pair) -> Iterator[Finding]:
+    """Nodes of the task tree that own experts in one spec only."""
+    yield from _presence(pair, ExpertSet, "experts")
+
+
+@change("HS642", "expert-count", Breaks.CHECKPOINT)
+def expert_count(pair: Pair) -> Iterator[Finding]:
+    """Another number of experts.
+
+    Those of lower number keep their weights. Gates that see them get or lose choices: with
+    `homespec migrate --new-choice closed` outputs stay as they are.
+    """
+    yield from _changed(pair, ExpertSet, _field("count"), "{what}: {now} each, was {was}")
+
+
+@change("HS643", "expert-widths", Breaks.CHECKPOINT)
+def expert_widths(pair: Pair) -> Iterator[Finding]:
+    """Experts of other widths: their weights, and the columns that read them, cannot be kept.
+
+    The width of their input follows from features or from the layer before, and is no change here.
+    """
+    yield from _changed(pair, ExpertSet, _widths, "{what} have the widths {now}, had {was}")
+
+
+def _widths(node: Node) -> str:
+    widths: tuple[int, ...] = getattr(node, "widths")  # noqa: B009
+    return ", ".join(map(str, widths[1:]))
+
+
+@change("HS644", "expert-norm", Breaks.CHECKPOINT)
+def expert_norm(pair: Pair) -> Iterator[Finding]:
+    """Experts that are normalised otherwise: batch norm has statistics, and removes a bias."""
+    yield from _changed(pair, ExpertSet, _field("norm"), "{what} have norm {now}, had {was}")
+
+
+@change("HS645", "expert-activation", Breaks.NUMERICS)
+def expert_activation(pair: Pair) -> Iterator[Finding]:
+    """Experts with another activation: the same weights compute something else."""
+    yield from _changed(pair, ExpertSet, _activations, "{what} use {now}, used {was}")
+
+
+def _activations(node: Node) -> str:
+    assert isinstance(node, ExpertSet)
+    if len(node.widths) == 2:
+        return node.activation
+    return f"{node.activation}, {node.hidden_activation} between layers"
+
+
+@change("HS646", "norm-eps", Breaks.NUMERICS)
+def norm_eps(pair: Pair) -> Iterator[Finding]:
+    """The number that norms add to a variance."""
+    yield from _changed(pair, ExpertSet, _field("eps"), "{what} have eps {now}, had {was}")
+
+
+@change("HS647", "norm-momentum", Breaks.TRAINING)
+def norm_momentum(pair: Pair) -> Iterator[Finding]:
+    """How fast running statistics follow the batches of training."""
+    yield from _changed(
+        pair, ExpertSet, _field("momentum"), "{what} have momentum {now}, had {was}"
+    )
+
+
+@change("HS650", "feature-gates", Breaks.CHECKPOINT)
+def feature_gates(pair: Pair) -> Iterator[Finding]:
+    """Feature gates that are there in one spec only, or are made of other LoRAs."""
+    yield from _presence(pair, FeatureGate, "a feature gate")
+    yield from _changed(pair, FeatureGate, _loras, "{what} is made of {now}, was {was}")
+
+
+def _loras(node: Node) -> str:
+    assert isinstance(node, FeatureGate)
+    return f"{node.loras} LoRA{'s' if node.loras > 1 else ''} of rank {node.rank}"
+
+
+@change("HS651", "feature-gate-mix", Breaks.NUMERICS)
+def feature_gate_mix(pair: Pair) -> Iterator[Finding]:
+    """Feature gates that mix their LoRAs before the sigmoid, or after it."""
+    yield from _changed(pair, FeatureGate, _field("mix"), "{what} mixes {now}, was {was}")
+
+
+@change("HS652", "self-gates", Breaks.CHECKPOINT)
+def self_gates(pair: Pair) -> Iterator[Finding]:
+    """Self gates that are there in one spec only, or have other layers."""
+    yield from _presence(pair, SelfGate, "a self gate")
+    yield from _changed(pair, SelfGate, _hidden, "{what} has {now}, had {was}")
+
+
+def _hidden(node: Node) -> str:
+    assert isinstance(node, Gate)
+    hidden = node.widths[1:-1]
+    if not hidden:
+        return "no hidden layer"
+    return f"hidden layers {', '.join(map(str, hidden))} with {node.hidden_activation}"
+
+
+@change("HS653", "gates", Breaks.CHECKPOINT)
+def gates(pair: Pair) -> Iterator[Finding]:
+    """Mixture gates with other layers."""
+    yield from _changed(pair, Gate, _hidden, "{what} has {now}, had {was}")
+
+
+@change("HS654", "gate-inputs", Breaks.CHECKPOINT)
+def gate_inputs(pair: Pair) -> Iterator[Finding]:
+    """Gates that read other states, such as their own alone where they read the whole path."""
+    for kind in (Gate, SelfGate):
+        differ = (m for m in _stayed(pair, kind) if _differ(*_reads(pair, m)))
+        for matches in pair.by_cause(differ, lambda _: ""):
+            was, now = _reads(pair, matches[0])
+            message = f"{_what(matches)} reads {_states(now)}, read {_states(was)}"
+            yield both(matches[0], message, f"{len(was)} states", f"{len(now)} states")
+
+
+def _stayed(pair: Pair, kind: type[Node]) -> Iterator[Match]:
+    """Nodes at places that have not moved: for others that is the change, with all it entails."""
+    for match in pair.nodes(kind):
+        if isinstance(match.new, Placed) and pair.has_stayed(match.new.place):
+            yield match
+
+
+def _reads(pair: Pair, match: Match) -> tuple[set[Key], set[Key]]:
+    was = {pair.renames.key(pair.old.graph[port.node]) for port in match.old.reads}
+    return was, {Renames().key(pair.new.graph[port.node]) for port in match.new.reads}
+
+
+def _differ(was: set[Key], now: set[Key]) -> bool:
+    return bool(was and now) and was != now
+
+
+def _states(keys: set[Key]) -> str:
+    """The states that a gate reads: `v`, or places."""
+    return listed(sorted("v" if len(key) == 1 else key[-1] for key in keys))
+
+
+@change("HS655", "mask", Breaks.NUMERICS)
+def mask(pair: Pair) -> Iterator[Finding]:
+    """Which sets of experts a gate sees, of those that both specs have.
+
+    What a task can use, and what trains whose experts, is another.
+    """
+    differ = (m for m in _stayed(pair, Mix) if any(_seen(pair, m)))
+    for matches in pair.by_cause(differ, lambda _: ""):
+        lost, won = _seen(pair, matches[0])
+        parts = [f"no longer sees {listed(lost)}"] if lost else []
+        parts += [f"now sees {listed(won)}"] if won else []
+        others = and_others(len(matches), "gate")
+        node = matches[0].new
+        assert isinstance(node, Mix)
+        yield both(
+            matches[0],
+            f"the gate of `{node.place}` in layer `{node.layer}` {' and '.join(parts)}"
+            + (f", and so on for{others.removeprefix(' and')}" if others else ""),
+            "otherwise", f"{len(node.sets)} sets",
+        )  # fmt: skip
+
+
+def _seen(pair: Pair, match: Match) -> tuple[list[str], list[str]]:
+    """Sets of both specs that a gate saw before only, and that it sees now only."""
+    assert isinstance(match.old, Mix)
+    assert isinstance(match.new, Mix)
+    was = {pair.renames.key(pair.old.graph[port.node]) for port in match.old.sets}
+    now = {Renames().key(pair.new.graph[port.node]) for port in match.new.sets}
+    lost = sorted(key[-1] for key in was - now if key in pair.after)
+    return lost, sorted(key[-1] for key in now - was if key in pair.before)
+
+
+@change("HS656", "tower-widths", Breaks.CHECKPOINT)
+def tower_widths(pair: Pair) -> Iterator[Finding]:
+    """Towers of other widths: their weights cannot be kept."""
+    yield from _changed(pair, Tower, _widths, "{what} has the widths {now}, had {was}")
+
+
+@change("HS657", "tower-activation", Breaks.NUMERICS)
+def tower_activation(pair: Pair) -> Iterator[Finding]:
+    """Towers with another activation."""
+    yield from _changed(pair, Tower, _tower_activation, "{what} uses {now}, used {was}")
+
+
+def _tower_activation(node: Node) -> str:
+    assert isinstance(node, Tower)
+    return node.activation if len(node.widths) > 2 else ""
+
+
+EXPERT_CHANGES = (
+    layers, experts_owned, expert_count, expert_widths, expert_norm, expert_activation, norm_eps,
+    norm_momentum, feature_gates, feature_gate_mix, self_gates, gates, gate_inputs, mask,
+    tower_widths, tower_activation,
+)  # fmt: skip

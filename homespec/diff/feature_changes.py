@@ -1,0 +1,254 @@
+"""HS62x and HS63x: changes of the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from homespec.checks.causes import listed
+from homespec.diagnostics import Finding, Label
+from homespec.diff.pair import Breaks, Match, Pair, both, change, inverse, moved
+from homespec.graph.nodes import Feature, Node
+from homespec.graph.sequences import Mean, Sequence
+
+
+def _old_features(pair: Pair) -> list[str]:
+    """The old features under their new names."""
+    return [pair.renames.feature(name) for name in pair.old.spec.features]
+
+
+@change("HS620", "feature-added", Breaks.INTERFACE)
+def feature_added(pair: Pair) -> Iterator[Finding]:
+    """An input that the old spec does not have.
+
+    Callers have to give it. Layers that read the input v get columns for it:
+    `homespec migrate --new-input zero` starts them at 0, and outputs stay as they are.
+    """
+    for name in pair.new.spec.features:
+        if name not in _old_features(pair):
+            yield Finding(
+                pair.at(("features", name)),
+                f"feature `{name}` is new",
+                label="a new input",
+                related=(Label(pair.was_at(("features",)), "not here"),),
+            )
+
+
+@change("HS621", "feature-removed", Breaks.INTERFACE)
+def feature_removed(pair: Pair) -> Iterator[Finding]:
+    """An input that the new spec does not have.
+
+    Exported packages take inputs by position, so callers change; columns of weights that read it
+    are dropped. If it only has another name, say so with `was`.
+    """
+    for name in pair.old.spec.features:
+        if pair.renames.feature(name) not in pair.new.spec.features:
+            yield Finding(
+                pair.at(("features",)),
+                f"feature `{name}` is gone",
+                label=f"no `{name}`",
+                related=(Label(pair.was_at(("features", name)), "was here"),),
+                help=f"if a new feature is the same thing, write `was: {name}` in it",
+            )
+
+
+@change("HS622", "feature-renamed", Breaks.INTERFACE)
+def feature_renamed(pair: Pair) -> Iterator[Finding]:
+    """An input that has another name, as its `was` says: callers give it under that name."""
+    for old in pair.old.spec.features:
+        name = pair.renames.feature(old)
+        if name != old and name in pair.new.spec.features:
+            yield pair.finding(
+                ("features", old), ("features", name), f"feature `{old}` is called `{name}`",
+                was=f"was `{old}`", now=f"now `{name}`",
+            )  # fmt: skip
+
+
+@change("HS623", "feature-order", Breaks.CHECKPOINT)
+def feature_order(pair: Pair) -> Iterator[Finding]:
+    """Inputs in another order.
+
+    Callers give them by name, but columns of the first layer's weights follow their order, and so
+    do the inputs of an exported package.
+    """
+    name = moved(_old_features(pair), pair.new.spec.features)
+    if name:
+        old = inverse(pair.renames.features).get(name, name)
+        yield pair.finding(
+            ("features", old), ("features", name),
+            f"features are in another order, from `{name}` on", was="was here", now="is here",
+        )  # fmt: skip
+
+
+def _changed(
+    pair: Pair, kind: type[Node], value: Callable[[Node], object], what: str
+) -> Iterator[Finding]:
+    for matches in pair.changed(kind, value):
+        old, new = matches[0]
+        was, now = value(old), value(new)
+        yield both(matches[0], f"{what} of {_names(matches)} is {now}, was {was}", was, now)
+
+
+def _names(matches: list[Match]) -> str:
+    names = [node.short for _, node in matches if isinstance(node, Feature | Sequence)]
+    return listed(names)
+
+
+def _attribute(name: str) -> Callable[[Node], object]:
+    def value(node: Node) -> object:
+        return getattr(node, name)
+
+    return value
+
+
+@change("HS624", "input-kind", Breaks.INTERFACE)
+def feature_kind(pair: Pair) -> Iterator[Finding]:
+    """An input that is another kind of tensor: ids, numbers, a vector, events."""
+    yield from _changed(pair, Feature, _tensor, "the input")
+    for old, new in ((Feature, Sequence), (Sequence, Feature)):
+        gone = {pair.renames.feature(n.short): n for n in pair.removed(old)}  # type: ignore[attr-defined]
+        for node in pair.added(new):
+            assert isinstance(node, Feature | Sequence)
+            if node.short in gone:
+                match = Match(gone[node.short], node)
+                yield both(match, f"feature `{node.short}` is another kind", *map(_tensor, match))
+
+
+def _tensor(node: Node) -> str:
+    if isinstance(node, Sequence):
+        return "a sequence of events"
+    assert isinstance(node, Feature)
+    kinds = {"id": "ids", "bucketize": "numbers", "dense": f"vectors of {node.numbers}"}
+    return kinds[node.source]
+
+
+@change("HS625", "feature-column", Breaks.INTERFACE)
+def feature_column(pair: Pair) -> Iterator[Finding]:
+    """An input that is read from another column of the data."""
+    yield from _changed(pair, Feature, _attribute("column"), "the column")
+
+
+@change("HS626", "feature-width", Breaks.CHECKPOINT)
+def feature_width(pair: Pair) -> Iterator[Finding]:
+    """An embedding or a projection of another width.
+
+    Its weights cannot be kept, and neither can the columns of the layers that read it.
+    """
+    yield from _changed(pair, Feature, _attribute("width"), "the width")
+
+
+@change("HS627", "feature-ids", Breaks.CHECKPOINT)
+def feature_ids(pair: Pair) -> Iterator[Finding]:
+    """A table of ids with another number of rows, or another way to find them.
+
+    A vocabulary that grows keeps its rows. Buckets of a hash are other ids when there is another
+    number of them, so that their rows are dropped.
+    """
+    yield from _changed(pair, Feature, _ids, "the table")
+
+
+def _ids(node: Node) -> str:
+    assert isinstance(node, Feature)
+    if node.source != "id":
+        return ""
+    return f"{node.rows - 1} {'buckets of hashed ids' if node.hashed else 'ids'}"
+
+
+@change("HS628", "feature-boundaries", Breaks.CHECKPOINT)
+def feature_boundaries(pair: Pair) -> Iterator[Finding]:
+    """Numbers that are divided into other intervals. Intervals that stay keep their rows."""
+    for matches in pair.changed(Feature, lambda node: (node.boundaries, node.fitted)):  # type: ignore[attr-defined]
+        old, new = matches[0]
+        assert isinstance(old, Feature)
+        assert isinstance(new, Feature)
+        if old.source == new.source:
+            was, now = _intervals(old), _intervals(new)
+            kept = len({*_pairs(old)} & {*_pairs(new)})
+            yield both(
+                matches[0],
+                f"the intervals of {_names(matches)} differ: {now}, was {was}; {kept} are the same",
+                was, now,
+            )  # fmt: skip
+
+
+def _pairs(node: Feature) -> list[tuple[float, float]]:
+    ends = (float("-inf"), *node.boundaries, float("inf"))
+    return list(pairwise(ends)) if not node.fitted else []
+
+
+def _intervals(node: Feature) -> str:
+    return (
+        f"{node.fitted + 1} quantiles" if node.fitted else f"{len(node.boundaries) + 1} intervals"
+    )
+
+
+@change("HS629", "shared-table", Breaks.CHECKPOINT)
+def shared_table(pair: Pair) -> Iterator[Finding]:
+    """A feature that is looked up in another feature's table, or in one of its own."""
+    for matches in pair.changed(Feature, lambda node: node.table):  # type: ignore[attr-defined]
+        old, new = matches[0]
+        assert isinstance(old, Feature)
+        assert isinstance(new, Feature)
+        if _owner(pair, old) != new.table:
+            was, now = (n.table.partition(".")[2] or "its own" for n in (old, new))
+            message = f"{_names(matches)} is looked up in the table of {now}, was {was}"
+            yield both(matches[0], message, was, now)
+
+
+def _owner(pair: Pair, node: Feature) -> str:
+    kind, _, name = node.table.partition(".")
+    return f"{kind}.{pair.renames.feature(name)}" if name else ""
+
+
+@change("HS630", "dense-options", Breaks.CHECKPOINT)
+def dense_options(pair: Pair) -> Iterator[Finding]:
+    """A dense feature with or without a projection, or with another vector where it is missing."""
+    yield from _changed(pair, Feature, _options, "what is done to")
+
+
+def _options(node: Node) -> str:
+    assert isinstance(node, Feature)
+    parts = ["projected" if node.projected else "as it is"]
+    return ", ".join([*parts, *(["learned where missing"] if node.learned else [])])
+
+
+@change("HS631", "sequence-events", Breaks.INTERFACE)
+def sequence_events(pair: Pair) -> Iterator[Finding]:
+    """Events with other fields, or another number of them: tensors of another shape or name."""
+    yield from _changed(pair, Sequence, _attribute("max_len"), "the number of events")
+    for match in pair.nodes(Sequence):
+        old, new = match
+        assert isinstance(old, Sequence)
+        assert isinstance(new, Sequence)
+        was = [
+            pair.renames.feature(f.name) if i < old.shared else f.name
+            for i, f in enumerate(old.fields)
+        ]
+        now = [field.name for field in new.fields]
+        if was != now:
+            yield both(
+                match, f"events of `{new.short}` have other fields", listed(was), listed(now)
+            )
+
+
+@change("HS632", "sequence-encoder", Breaks.CHECKPOINT)
+def sequence_encoder(pair: Pair) -> Iterator[Finding]:
+    """A sequence that is summarised by another encoder, or by one with other options."""
+    yield from _changed(pair, Sequence, _encoder, "the encoder")
+
+
+def _encoder(node: Node) -> str:
+    assert isinstance(node, Sequence)
+    encoder = node.encoder
+    name = type(encoder).__name__.lower()
+    if isinstance(encoder, Mean):
+        return name
+    options = (f"{key} {getattr(encoder, key)}" for key in type(encoder).__slots__)
+    return f"{name} ({', '.join(options)})"
+
+
+FEATURE_CHANGES = (
+    feature_added, feature_removed, feature_renamed, feature_order, feature_kind, feature_column,
+    feature_width, feature_ids, feature_boundaries, shared_table, dense_options, sequence_events,
+    sequence_encoder,
+)  # fmt: skip

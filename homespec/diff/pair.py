@@ -1,0 +1,161 @@
+"""Two specs side by side, and what the rules of changes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple, ParamSpec, TypeVar
+
+from homespec.checks.causes import by_cause
+from homespec.compiler import Analysis
+from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
+from homespec.diff.names import Key, Renames
+from homespec.graph.nodes import Node, Tower
+
+N = TypeVar("N", bound=Node)
+P = ParamSpec("P")
+Path = tuple[str | int, ...]
+Value = Callable[[Node], object]
+
+
+class Breaks(StrEnum):
+    """What a change breaks, the gravest first."""
+
+    INTERFACE = "interface"
+    """What callers give and get: inputs, tasks, their order and their units."""
+    CHECKPOINT = "checkpoint"
+    """Names and shapes of weights: checkpoints need `homespec migrate`."""
+    NUMERICS = "numerics"
+    """The same weights compute something else."""
+    TRAINING = "training"
+    """What the model is trained on and how; a trained one stays as it is."""
+    COSMETIC = "cosmetic"
+    """Nothing: words, comments, order of keys."""
+
+
+BREAKS: dict[str, Breaks] = {}
+"""What the changes of each rule break, by its code."""
+
+
+def change(
+    code: str, name: str, breaks: Breaks
+) -> Callable[[Callable[P, Iterable[Finding]]], Callable[P, list[Diagnostic]]]:
+    """Register a rule that finds one kind of change."""
+    BREAKS[code] = breaks
+    return rule(code, name, Severity.NOTE)
+
+
+class Match(NamedTuple):
+    """A node of the old graph and the same one in the new."""
+
+    old: Node
+    new: Node
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two sound specs and which names of the one are which of the other."""
+
+    old: Analysis
+    new: Analysis
+    renames: Renames = field(default_factory=Renames)
+
+    @cached_property
+    def before(self) -> dict[Key, Node]:
+        """Nodes of the old graph by their identity."""
+        return {self.renames.key(node): node for node in self.old.graph}
+
+    @cached_property
+    def after(self) -> dict[Key, Node]:
+        """Nodes of the new graph by their identity."""
+        return {Renames().key(node): node for node in self.new.graph}
+
+    def nodes(self, kind: type[Node]) -> Iterator[Match]:
+        """The nodes of one kind that both have."""
+        for key, node in self.after.items():
+            if type(node) is kind and key in self.before:
+                yield Match(self.before[key], node)
+
+    def changed(self, kind: type[Node], value: Value) -> Iterator[list[Match]]:
+        """Nodes that differ by a value: those together that differ in one way for one cause."""
+        matches = (m for m in self.nodes(kind) if value(m.old) != value(m.new))
+        yield from self.by_cause(matches, lambda m: (repr(value(m.old)), repr(value(m.new))))
+
+    def by_cause(
+        self, matches: Iterable[Match], way: Callable[[Match], object]
+    ) -> Iterable[list[Match]]:
+        """The nodes together that differ in one way, by the same places of both specs."""
+        return by_cause(matches, lambda m: (self._place(m), way(m))).values()
+
+    def _place(self, match: Match) -> object:
+        """Towers have places of their own, but most of them are as `towers` says."""
+        if isinstance(match.old, Tower) and isinstance(match.new, Tower):
+            old = self.old.spec.tasks[match.old.task].tower
+            new = self.new.spec.tasks[match.new.task].tower
+            if not old.model_fields_set and not new.model_fields_set:
+                return "towers"
+        return (match.old.span, match.new.span)
+
+    def added(self, kind: type[Node]) -> list[Node]:
+        """The nodes of one kind that only the new graph has."""
+        return [n for key, n in self.after.items() if type(n) is kind and key not in self.before]
+
+    def removed(self, kind: type[Node]) -> list[Node]:
+        """The nodes of one kind that only the old graph has."""
+        return [n for key, n in self.before.items() if type(n) is kind and key not in self.after]
+
+    @cached_property
+    def _paths(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """The way from each node of the task trees up to the root, under the new names."""
+        old = {node.name: [n.name for n in node.path] for node in self.old.root.walk()}
+        place = self.renames.place
+        now = {node.name: [n.name for n in node.path] for node in self.new.root.walk()}
+        return {place(k): list(map(place, v)) for k, v in old.items()}, now
+
+    def has_stayed(self, place: str) -> bool:
+        """Whether a place is in the same groups as before, in a model of the same layers."""
+        name = place.partition(".")[0]
+        old, new = self._paths
+        layers = [[layer.name for layer in side.layers] for side in (self.old, self.new)]
+        return old.get(name) == new.get(name) and layers[0] == layers[1]
+
+    def at(self, path: Path) -> Span:
+        """A place in the new spec: of the value, or of the nearest mapping that lacks it."""
+        return self.new.document.span(path)
+
+    def was_at(self, path: Path) -> Span:
+        """The same of the old spec."""
+        return self.old.document.span(path)
+
+    def finding(
+        self,
+        old: Path,
+        new: Path,
+        message: str,
+        *,
+        was: str = "",
+        now: str = "",
+        help: str = "",  # noqa: A002
+    ) -> Finding:
+        """A change of one value of the spec, with both its places."""
+        return Finding(self.at(new), message, now, (Label(self.was_at(old), was),), help)
+
+
+def both(match: Match, message: str, was: object, now: object) -> Finding:
+    """A change of a node, with the places that speak of it in both specs."""
+    return Finding(match.new.span, message, f"now {now}", (Label(match.old.span, f"was {was}"),))
+
+
+def moved(old: Iterable[str], new: Iterable[str]) -> str:
+    """The first name that both lists have in another order; nothing if the order is the same."""
+    old, new = list(old), list(new)
+    in_both = [name for name in new if name in set(old)]
+    before = [name for name in old if name in set(new)]
+    return next((n for n, b in zip(in_both, before, strict=True) if n != b), "")
+
+
+def inverse(renames: Mapping[str, str]) -> dict[str, str]:
+    """Old names by new ones."""
+    return {new: old for old, new in renames.items()}

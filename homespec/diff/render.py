@@ -1,0 +1,138 @@
+"""A change as text for people and for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from homespec.diagnostics import Diagnostic, Report, Severity
+from homespec.diagnostics.render import render as render_report
+from homespec.diagnostics.render.fingerprint import relative
+from homespec.diagnostics.render.json import as_dict as report_as_dict
+from homespec.diagnostics.render.terminal import printable
+from homespec.diff.compare import Comparison
+from homespec.diff.pair import BREAKS, Breaks
+from homespec.diff.summary import as_dict, lines, summarise
+
+VERSION = 1
+"""Rises when a key of the JSON changes its meaning or goes away."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The changes of several specs; those that `fail_on` names are errors."""
+
+    comparisons: tuple[Comparison, ...]
+    fail_on: frozenset[Breaks] = frozenset()
+    more: tuple[Diagnostic, ...] = ()
+    """Changes of files: specs that are new or gone."""
+
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        """All changes."""
+        found = [d for comparison in self.comparisons for d in comparison.changes]
+        return [self._weighed(diagnostic) for diagnostic in (*self.more, *found)]
+
+    @property
+    def report(self) -> Report:
+        """All changes with the texts that they point into."""
+        texts: dict[str, str] = {}
+        for comparison in self.comparisons:
+            texts |= comparison.pair.old.document.texts | comparison.pair.new.document.texts
+        return Report(tuple(self.diagnostics), texts)
+
+    @property
+    def fails(self) -> bool:
+        """Whether something breaks that must not."""
+        return any(d.rule.severity is Severity.ERROR for d in self.diagnostics)
+
+    def _weighed(self, diagnostic: Diagnostic) -> Diagnostic:
+        if BREAKS[diagnostic.rule.code] not in self.fail_on:
+            return diagnostic
+        return replace(diagnostic, rule=replace(diagnostic.rule, severity=Severity.ERROR))
+
+
+def render(changes: Changes, output_format: str, color: bool = False) -> str:
+    """The changes in a format of reports, or as `markdown`."""
+    if output_format == "json":
+        return json.dumps(_as_dict(changes), indent=2) + "\n"
+    if output_format == "markdown":
+        return "\n".join(_markdown(changes)) + "\n"
+    text = render_report(_with_classes(changes.report), output_format, color)
+    if output_format in ("full", "concise"):
+        text += "".join(f"{line}\n" for line in _summaries(changes))
+    return text
+
+
+def _with_classes(report: Report) -> Report:
+    """The report with what a change breaks in its message."""
+    said = (replace(d, message=f"{d.message} ({BREAKS[d.rule.code]})") for d in report.diagnostics)
+    return replace(report, diagnostics=tuple(said))
+
+
+def _summaries(changes: Changes) -> Iterator[str]:
+    for comparison in changes.comparisons:
+        if comparison.changes:
+            file = comparison.pair.new.document.file
+            yield f"\n{printable(file)}:"
+            yield from (f"  {printable(line)}" for line in lines(summarise(comparison)))
+
+
+def _as_dict(changes: Changes) -> dict[str, object]:
+    found = report_as_dict(changes.report)
+    for entry, diagnostic in zip(found["diagnostics"], changes.diagnostics, strict=True):
+        entry["breaks"] = str(BREAKS[diagnostic.rule.code])
+    return {
+        "version": VERSION,
+        "changes": found["diagnostics"],
+        "specs": [_spec(comparison) for comparison in changes.comparisons],
+    }
+
+
+def _spec(comparison: Comparison) -> dict[str, object]:
+    pair = comparison.pair
+    return {
+        "old": pair.old.document.file,
+        "new": pair.new.document.file,
+        "breaks": sorted(comparison.breaks(), key=list(Breaks).index),
+        **as_dict(summarise(comparison)),
+    }
+
+
+def _markdown(changes: Changes) -> Iterator[str]:
+    """A section for each spec that changes, as pull requests show it."""
+    changed = [c for c in changes.comparisons if c.changes]
+    if not changed and not changes.more:
+        yield "No spec changes."
+    for diagnostic in changes.more:
+        yield f"* {_text(diagnostic.message)}"
+    for comparison in changed:
+        yield f"### {_text(relative(comparison.pair.new.document.file))}"
+        yield ""
+        yield "| breaks | change | where |"
+        yield "|---|---|---|"
+        for diagnostic in comparison.changes:
+            span = diagnostic.span
+            breaks = BREAKS[diagnostic.rule.code]
+            bold = "**" if breaks in changes.fail_on else ""
+            place = f"{relative(span.file)}:{span.start.line}"
+            yield f"| {bold}{breaks}{bold} | {_text(diagnostic.message)} | {_text(place)} |"
+        yield ""
+        yield from (f"* {_text(line)}" for line in lines(summarise(comparison)))
+        yield ""
+
+
+def _text(text: str) -> str:
+    """Text of a spec in a table of markdown: nothing in it is markup, apart from `code`."""
+    parts = printable(text).split("`")
+    if len(parts) % 2 == 0:  # a backtick that has no partner
+        parts = ["'".join(parts)]
+    plain = [
+        _escaped(part) if i % 2 == 0 else part.replace("|", "\\|") for i, part in enumerate(parts)
+    ]
+    return "`".join(plain)
+
+
+def _escaped(text: str) -> str:
+    return text.translate({ord(char): f"\\{char}" for char in "\\|<>[]*_&#!@"})

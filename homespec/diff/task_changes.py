@@ -1,0 +1,274 @@
+"""HS60x and HS61x: changes of tasks, of what they are trained on, and of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.checks.causes import listed
+from homespec.diagnostics import Finding, Label
+from homespec.diff.pair import Breaks, Pair, change, inverse, moved
+from homespec.resolve.tree import Role, TreeNode
+from homespec.schema.models import Task
+from homespec.schema.names import ROOT
+
+
+def _tasks(pair: Pair) -> Iterator[tuple[str, str, Task, Task]]:
+    """The tasks that both have: old and new name, and what the specs say of them."""
+    names = inverse(pair.renames.places)
+    for name, task in pair.new.spec.tasks.items():
+        old = names.get(name, name)
+        if old in pair.old.spec.tasks:
+            yield old, name, pair.old.spec.tasks[old], task
+
+
+def _old_tasks(pair: Pair) -> list[str]:
+    """The old tasks under their new names."""
+    return [pair.renames.place(name) for name in pair.old.spec.tasks]
+
+
+@change("HS601", "task-added", Breaks.CHECKPOINT)
+def task_added(pair: Pair) -> Iterator[Finding]:
+    """A task that the old spec does not have.
+
+    The model has one more output, and weights that no old checkpoint holds: `homespec migrate`
+    carries over all others. Where the outputs of other tasks move, HS604 says so.
+    """
+    for name in pair.new.spec.tasks:
+        if name not in _old_tasks(pair):
+            yield Finding(
+                pair.at(("tasks", name)),
+                f"task `{name}` is new",
+                label="a new output",
+                related=(Label(pair.was_at(("tasks",)), "not here"),),
+            )
+
+
+@change("HS602", "task-removed", Breaks.INTERFACE)
+def task_removed(pair: Pair) -> Iterator[Finding]:
+    """A task that the new spec does not have.
+
+    Whoever reads its output fails or, by position, gets that of another task. Its weights are
+    dropped. If it only has another name, say so with `was`.
+    """
+    for name in pair.old.spec.tasks:
+        if pair.renames.place(name) not in pair.new.spec.tasks:
+            yield Finding(
+                pair.at(("tasks",)),
+                f"task `{name}` is gone",
+                label=f"no `{name}`",
+                related=(Label(pair.was_at(("tasks", name)), "was here"),),
+                help=f"if a new task is the same thing, write `was: {name}` in it",
+            )
+
+
+@change("HS603", "task-renamed", Breaks.INTERFACE)
+def task_renamed(pair: Pair) -> Iterator[Finding]:
+    """A task that has another name, as its `was` says.
+
+    Its output has another name, and so have its weights; `homespec migrate` renames them.
+    """
+    for old, name, _, _ in _tasks(pair):
+        if old != name:
+            yield pair.finding(
+                ("tasks", old), ("tasks", name), f"task `{old}` is called `{name}`",
+                was=f"was `{old}`", now=f"now `{name}`",
+            )  # fmt: skip
+
+
+@change("HS604", "output-order", Breaks.INTERFACE)
+def output_order(pair: Pair) -> Iterator[Finding]:
+    """Outputs that are at another position.
+
+    Stacked logits and those of an exported package are read by position, in the order of the tasks.
+    Add tasks at the end to keep the others where they are.
+    """
+    old, new = _old_tasks(pair), list(pair.new.spec.tasks)
+    kept = [name for name in new if name in old]
+    at = [name for name in kept if old.index(name) != new.index(name)]
+    if at and (moved(old, new) or any(name not in old for name in new[: new.index(at[0])])):
+        name = at[0]
+        yield pair.finding(
+            ("tasks", list(pair.old.spec.tasks)[old.index(name)]), ("tasks", name),
+            f"output {new.index(name)} is `{name}`, which was output {old.index(name)}"
+            + (f"; {listed(at[1:])} moved, too" if at[1:] else ""),
+            was=f"was output {old.index(name)}", now=f"now output {new.index(name)}",
+            help="put new tasks last, and keep the others in their order",
+        )  # fmt: skip
+
+
+def _parents(root: TreeNode) -> dict[str, str]:
+    return {node.name: node.parent.name for node in root.walk() if node.parent}
+
+
+def _groups(root: TreeNode) -> list[str]:
+    return [node.name for node in root.of(Role.GROUP)]
+
+
+@change("HS605", "moved", Breaks.NUMERICS)
+def node_moved(pair: Pair) -> Iterator[Finding]:
+    """A task or group that belongs to another group.
+
+    Its gate sees other experts, and it trains others. What it owns itself keeps its weights.
+    """
+    before = {
+        pair.renames.place(name): pair.renames.place(parent)
+        for name, parent in _parents(pair.old.root).items()
+    }
+    now = _parents(pair.new.root)
+    names = inverse(pair.renames.places)
+    for name, parent in now.items():
+        was = before.get(name, parent)
+        still = was in now or was == ROOT
+        if was != parent and (still or parent in before):
+            yield pair.finding(
+                ("groups", names.get(was, was)), ("groups", parent),
+                f"`{name}` is in `{parent}`, was in `{was}`",
+                was=f"`{name}` was here", now=f"`{name}` is here",
+            )  # fmt: skip
+
+
+@change("HS606", "group-added", Breaks.CHECKPOINT)
+def group_added(pair: Pair) -> Iterator[Finding]:
+    """A group that the old spec does not have, with experts and gates of its own."""
+    old = [pair.renames.place(name) for name in _groups(pair.old.root)]
+    for name in _groups(pair.new.root):
+        if name not in old:
+            yield Finding(
+                pair.at(("groups", name)),
+                f"group `{name}` is new",
+                related=(Label(pair.was_at(("groups",)), "not here"),),
+            )
+
+
+@change("HS607", "group-removed", Breaks.CHECKPOINT)
+def group_removed(pair: Pair) -> Iterator[Finding]:
+    """A group that the new spec does not have: the weights of its experts and gates are dropped."""
+    for name in _groups(pair.old.root):
+        if pair.renames.place(name) not in _groups(pair.new.root):
+            yield Finding(
+                pair.at(("groups",)),
+                f"group `{name}` is gone",
+                label=f"no `{name}`",
+                related=(Label(pair.was_at(("groups", name)), "was here"),),
+                help=f"if a new group is the same thing, write `was: {name}` in it",
+            )
+
+
+@change("HS608", "group-renamed", Breaks.CHECKPOINT)
+def group_renamed(pair: Pair) -> Iterator[Finding]:
+    """A group that has another name, as its `was` says; `homespec migrate` renames its weights."""
+    new = _groups(pair.new.root)
+    for old in _groups(pair.old.root):
+        name = pair.renames.place(old)
+        if name != old and name in new:
+            yield pair.finding(
+                ("groups", old), ("groups", name), f"group `{old}` is called `{name}`",
+                was=f"was `{old}`", now=f"now `{name}`",
+            )  # fmt: skip
+
+
+def _values(pair: Pair, key: str, what: str) -> Iterator[Finding]:
+    """Tasks of which one value differs."""
+    for old, name, before, after in _tasks(pair):
+        was, now = getattr(before, key), getattr(after, key)
+        was = pair.renames.place(was) if key == "where" else was
+        if was != now and before.kind == after.kind:
+            yield pair.finding(
+                ("tasks", old, key), ("tasks", name, key),
+                f"{what} of task `{name}` is {_said(now)}, was {_said(was)}",
+                was=f"was {_said(was)}", now=f"now {_said(now)}",
+            )  # fmt: skip
+
+
+def _said(value: object) -> str:
+    if value is None or value == "":
+        return "not given"
+    return (
+        f"`{value}`"
+        if isinstance(value, str)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+@change("HS609", "task-kind", Breaks.INTERFACE)
+def task_kind(pair: Pair) -> Iterator[Finding]:
+    """A task whose output is another thing: a logit, the estimate of a regression, a product.
+
+    Whoever turns outputs into probabilities or numbers has to do something else with it.
+    """
+    for old, name, before, after in _tasks(pair):
+        was, now = (_kind(task) for task in (before, after))
+        if was != now:
+            yield pair.finding(
+                ("tasks", old), ("tasks", name), f"task `{name}` is {now}, was {was}",
+                was=f"was {was}", now=f"now {now}",
+            )  # fmt: skip
+
+
+def _kind(task: Task) -> str:
+    return "a product" if task.product else f"a {task.kind} task"
+
+
+@change("HS610", "task-scale", Breaks.INTERFACE)
+def task_scale(pair: Pair) -> Iterator[Finding]:
+    """A regression whose estimate is in other units: outputs are multiples of `scale`."""
+    yield from _values(pair, "scale", "the unit")
+
+
+@change("HS611", "task-factors", Breaks.NUMERICS)
+def task_factors(pair: Pair) -> Iterator[Finding]:
+    """A product of other tasks: its probability is that of other factors."""
+    for old, name, before, after in _tasks(pair):
+        was = tuple(map(pair.renames.place, before.product))
+        if before.product and after.product and was != after.product:
+            yield pair.finding(
+                ("tasks", old, "product"),
+                ("tasks", name, "product"),
+                f"task `{name}` is the product of {listed(after.product)}, was of {listed(was)}",
+            )
+
+
+@change("HS612", "task-label", Breaks.TRAINING)
+def task_label(pair: Pair) -> Iterator[Finding]:
+    """A task that is trained on another label.
+
+    A trained model stays as it is; from now on it learns, and is measured by, something else.
+    """
+    yield from _values(pair, "label", "the label")
+
+
+@change("HS613", "task-where", Breaks.TRAINING)
+def task_where(pair: Pair) -> Iterator[Finding]:
+    """A task whose samples are other rows: its `where` names another parent, or none."""
+    yield from _values(pair, "where", "the sample space")
+
+
+@change("HS614", "task-loss", Breaks.TRAINING)
+def task_loss(pair: Pair) -> Iterator[Finding]:
+    """A regression with another loss."""
+    yield from _values(pair, "loss", "the loss")
+
+
+@change("HS615", "task-weight", Breaks.TRAINING)
+def task_weight(pair: Pair) -> Iterator[Finding]:
+    """A task whose loss counts more or less in the sum."""
+    yield from _values(pair, "weight", "the weight")
+
+
+@change("HS616", "task-rate", Breaks.TRAINING)
+def task_rate(pair: Pair) -> Iterator[Finding]:
+    """A task with another expected share of positive labels.
+
+    It sets where the bias of a new tower starts, and what the design rules say. Weights that are
+    carried over stay.
+    """
+    yield from _values(pair, "rate", "the expected rate")
+
+
+TASK_CHANGES = (
+    task_added, task_removed, task_renamed, output_order, node_moved, group_added, group_removed,
+    group_renamed, task_kind, task_scale, task_factors, task_label, task_where, task_loss,
+    task_weight, task_rate,
+)  # fmt: skip

@@ -1,0 +1,323 @@
+"""The tensors of a checkpoint with what each part of their axes belongs to.
+
+A width is a sum of parts: columns of a first layer belong to features or to states, rows of a gate
+to experts, rows of a table to ids or intervals. Parts of two specs with one label are the same
+thing, wherever they are in the tensor; so weights find their way by labels alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+from homespec.diff.names import SAME, Key, Renames
+from homespec.graph import Graph
+from homespec.graph.nodes import (
+    ExpertSet,
+    Feature,
+    FeatureGate,
+    Gate,
+    Input,
+    Mix,
+    Node,
+    Port,
+    SelfGate,
+    Tower,
+)
+from homespec.graph.sequences import Dien, Din, Sequence, Sim, Twin
+
+Label = tuple[str | int | float, ...]
+Role = Literal["input", "choice", "rank", "rows", "channels"]
+"""What an axis is: what a layer reads, the choices of a gate, the rank of a LoRA, the rows of a
+table, or channels of a width that has no parts."""
+
+
+class Part(NamedTuple):
+    """Some positions of an axis that belong to one thing. What `grows` keeps its first ones."""
+
+    label: Label
+    size: int
+    grows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis of a tensor: its parts in their order."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def size(self) -> int:
+        """How long it is."""
+        return sum(part.size for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor by logical name. `key` identifies it in both specs, `node` is what it belongs to.
+
+    `is_buffer` tells statistics and boundaries from what is trained. `part` is the number of the
+    expert or LoRA that it belongs to, -1 for none.
+    """
+
+    name: str
+    key: tuple[Key, str]
+    node: Node
+    axes: tuple[Axis, ...]
+    is_buffer: bool = False
+    part: int = -1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of its axes."""
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def numel(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
+
+
+def tensors_of(graph: Graph, renames: Renames = SAME) -> dict[tuple[Key, str], Tensor]:
+    """The tensors of a model's logical state by key; labels are in the names of the new spec."""
+    labels = Labels(graph, renames)
+    return {tensor.key: tensor for node in graph for tensor in _tensors(node, labels)}
+
+
+def _tensors(node: Node, labels: Labels) -> Iterator[Tensor]:
+    key = labels.renames.key(node)
+    for own in OWN[type(node)](node, labels) if type(node) in OWN else ():
+        full = f"{node.name}.{own.name}"
+        yield Tensor(full, (key, own.name), node, own.axes, own.is_buffer, own.part)
+
+
+class Labels:
+    """What the values of a graph are made of."""
+
+    def __init__(self, graph: Graph, renames: Renames) -> None:
+        self.graph, self.renames = graph, renames
+
+    def value(self, port: Port) -> tuple[Part, ...]:
+        """The parts of a value, in their order."""
+        node = self.graph[port.node]
+        match node:
+            case Input():
+                return tuple(part for read in node.reads for part in self.value(read))
+            case Feature():
+                return (Part(("feature", self.renames.feature(node.short)), node.width),)
+            case Sequence():
+                return self._sequence(node)
+            case FeatureGate():
+                return self.value(node.reads[0])
+        assert isinstance(node, Mix)
+        return (Part(("state", node.layer, self.renames.place(node.place)), node.width),)
+
+    def values(self, ports: Iterable[Port]) -> Axis:
+        """What a layer reads: its values side by side."""
+        return Axis("input", tuple(part for port in ports for part in self.value(port)))
+
+    def experts(self, sets: Iterable[Port]) -> Axis:
+        """The choices of a gate: the experts of the sets that it weighs."""
+        parts = []
+        for port in sets:
+            node = self.graph[port.node]
+            assert isinstance(node, ExpertSet)
+            place = self.renames.place(node.place)
+            parts += [Part(("expert", node.layer, place, k), 1) for k in range(node.count)]
+        return Axis("choice", tuple(parts))
+
+    def shared(self, node: Sequence, purpose: str) -> tuple[Part, ...]:
+        """Embeddings of the fields of events that the candidate has, too."""
+        fields = node.fields[: node.shared]
+        return tuple(Part((purpose, self.renames.feature(f.name)), f.width) for f in fields)
+
+    def event(self, node: Sequence) -> tuple[Part, ...]:
+        """Embeddings of all fields of an event."""
+        return (*self.shared(node, "event"), *self.rest(node))
+
+    def rest(self, node: Sequence) -> tuple[Part, ...]:
+        """Embeddings of the fields that only events have."""
+        return tuple(Part(("rest", f.name), f.width) for f in node.fields[node.shared :])
+
+    def _sequence(self, node: Sequence) -> tuple[Part, ...]:
+        name = self.renames.feature(node.short)
+        if isinstance(node.encoder, Dien | Twin):
+            return (Part(("sequence", name), node.width),)
+        heads = node.encoder.heads if isinstance(node.encoder, Sim) else 1
+        return tuple(
+            Part(("sequence", name, head, *part.label), part.size)
+            for head in range(heads)
+            for part in self.event(node)
+        )
+
+
+class Own(NamedTuple):
+    """A tensor of one node, by its name in the node."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    is_buffer: bool = False
+    part: int = -1
+
+
+def channels(name: str, size: int) -> Axis:
+    """A width without parts: it is kept as a whole, or not at all."""
+    return Axis("channels", (Part((name,), size),))
+
+
+def _linear(name: str, out: Axis, read: Axis, bias: bool = True) -> Iterator[Own]:
+    yield Own(f"{name}.weight", (out, read))
+    if bias:
+        yield Own(f"{name}.bias", (out,))
+
+
+def _mlp(read: Axis, widths: tuple[int, ...], last: Axis, last_bias: bool = True) -> Iterator[Own]:
+    """The Linears of an MLP of these widths; `last` is what the last one makes."""
+    for i, (_, width) in enumerate(pairwise(widths)):
+        is_last = i == len(widths) - 2
+        out = last if is_last else channels(f"hidden{i}", width)
+        yield from _linear(f"linears.{i}", out, read, bias=last_bias or not is_last)
+        read = out
+
+
+def _feature(node: Feature, labels: Labels) -> Iterator[Own]:
+    if node.rows and not node.table:
+        rows = Axis("rows", tuple(_rows(node)))
+        yield Own("weight", (rows, channels("dim", node.width)))
+    if node.fitted and not node.table:
+        yield Own("boundaries", (channels("quantiles", node.fitted),), is_buffer=True)
+    numbers = channels("numbers", node.numbers)
+    if node.learned:
+        yield Own("missing", (numbers,))
+    if node.projected:
+        yield from _linear("projection", channels("width", node.width), numbers)
+
+
+def _rows(node: Feature) -> Iterator[Part]:
+    """Rows of a table: one for what is missing, then those of ids, of hashes or of intervals."""
+    yield Part(("missing",), 1)
+    if node.source == "id":
+        rows = node.rows - 1
+        yield Part(("hash", rows), rows) if node.hashed else Part(("ids",), rows, grows=True)
+    elif node.fitted:
+        yield Part(("quantiles",), node.fitted + 1)
+    else:
+        ends = (-math.inf, *node.boundaries, math.inf)
+        yield from (Part(("interval", low, high), 1) for low, high in pairwise(ends))
+
+
+def _feature_gate(node: FeatureGate, labels: Labels) -> Iterator[Own]:
+    x = labels.values(node.reads)
+    if node.loras > 1:
+        loras = Axis("choice", tuple(Part(("lora", i), 1) for i in range(node.loras)))
+        yield from _linear("router", loras, x)
+    rank = Axis("rank", (Part(("rank",), node.rank, grows=True),))
+    for i in range(node.loras):
+        yield Own(f"loras.{i}.down.weight", (rank, x), part=i)
+        yield Own(f"loras.{i}.up.weight", (Axis("channels", x.parts), rank), part=i)
+
+
+def _experts(node: ExpertSet, labels: Labels) -> Iterator[Own]:
+    for k in range(node.count):
+        ports = node.reads[k : k + 1] if len(node.reads) > 1 else node.reads
+        for own in _expert(node, labels.values(ports)):
+            yield own._replace(name=f"{k}.{own.name}", part=k)
+
+
+def _expert(node: ExpertSet, read: Axis) -> Iterator[Own]:
+    width = channels("width", node.width)
+    yield from _mlp(read, node.widths, width, node.last_bias)
+    if node.norm != "none":
+        yield Own("norm.weight", (width,))
+        yield Own("norm.bias", (width,))
+    if node.norm == "batch":
+        yield from _statistics("norm", width)
+    if node.activation == "dice":
+        yield Own("dice.alpha", (width,))
+        yield from _statistics("dice", width)
+
+
+def _statistics(name: str, width: Axis) -> Iterator[Own]:
+    yield Own(f"{name}.running_mean", (width,), is_buffer=True)
+    yield Own(f"{name}.running_var", (width,), is_buffer=True)
+
+
+def _gate(node: Gate, labels: Labels) -> Iterator[Own]:
+    if node.choices == 1:
+        return
+    (mix,) = labels.graph.readers(node.name)
+    assert isinstance(mix, Mix)
+    choices = labels.experts(mix.sets)
+    yield from _mlp(labels.values(node.reads), node.widths, choices)
+
+
+def _self_gate(node: SelfGate, labels: Labels) -> Iterator[Own]:
+    """Several mixtures may read it; in each it is of the same set."""
+    mix = labels.graph.readers(node.name)[0]
+    assert isinstance(mix, Mix)
+    position = next(r.position for r in mix.residuals if r.gate.node == node.name)
+    choices = labels.experts(mix.sets[position : position + 1])
+    yield from _mlp(labels.values(node.reads), node.widths, choices)
+
+
+def _tower(node: Tower, labels: Labels) -> Iterator[Own]:
+    yield from _mlp(labels.values(node.reads), node.widths, channels("logit", 1))
+
+
+def _sequence(node: Sequence, labels: Labels) -> Iterator[Own]:
+    for own in _encoder(node, labels):
+        yield own._replace(name=f"encoder.{own.name}")
+
+
+def _encoder(node: Sequence, labels: Labels) -> Iterator[Own]:
+    q = Axis("input", labels.shared(node, "query"))
+    event, rest = Axis("input", labels.event(node)), Axis("input", labels.rest(node))
+    match node.encoder:
+        case Din() as din:
+            compared = (labels.shared(node, purpose) for purpose in ("q", "k", "q-k", "q*k"))
+            read = Axis("input", (*(p for parts in compared for p in parts), *rest.parts))
+            yield from _din(din, read)
+        case Dien(width=h):
+            gates, states = channels("gates", 3 * h), channels("state", h)
+            for gru, read in (("extractor", event), ("evolution", states)):
+                yield from _linear(f"{gru}.inputs", gates, read)
+                yield from _linear(f"{gru}.states", gates, states, bias=False)
+            yield from _linear("attention", states, q, bias=False)
+        case Sim(width=width, heads=heads):
+            wide = channels(f"{heads} heads", width)
+            yield from _linear("query", wide, q, bias=False)
+            yield from _linear("key", wide, event, bias=False)
+        case Twin(width=width, heads=heads):
+            wide = channels(f"{heads} heads", width)
+            yield from _linear("query", wide, q, bias=False)
+            yield from _linear("key", wide, q, bias=False)
+            if rest.parts:
+                yield from _linear("cross", channels("heads", heads), rest, bias=False)
+            yield from _linear("value", wide, event, bias=False)
+            yield from _linear("out", channels("width", width), wide, bias=False)
+
+
+def _din(din: Din, read: Axis) -> Iterator[Own]:
+    for i, width in enumerate(din.hidden):
+        out = channels(f"hidden{i}", width)
+        yield from _linear(f"layers.{i}", out, read)
+        if din.activation == "dice":
+            yield Own(f"layers.{i}.dice.alpha", (out,))
+            yield from _statistics(f"layers.{i}.dice", out)
+        read = out
+    yield from _linear("out", channels("weight", 1), read, bias=not din.softmax)
+
+
+OWN: dict[type[Node], Callable[..., Iterator[Own]]] = {
+    Feature: _feature,
+    Sequence: _sequence,
+    FeatureGate: _feature_gate,
+    ExpertSet: _experts,
+    Gate: _gate,
+    SelfGate: _self_gate,
+    Tower: _tower,
+}

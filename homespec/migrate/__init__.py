@@ -1,0 +1,1 @@
+"""Weights of one spec for the model of another."""

@@ -1,0 +1,93 @@
+"""Carries a plan out: the state of a new model from that of an old one and fresh weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from homespec.diff.carry import Carried, Plan, Run
+
+State = Mapping[str, Tensor]
+
+CLOSED = -20.0
+"""How far below its other biases a gate starts the one of a new expert: a weight of about 2e-9.
+
+That is below the rounding of float32, so outputs stay, and its gradient is not 0, so it opens.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """How new parts of weights start, where the rest is carried over.
+
+    `choice`: an expert that a gate did not weigh is shut out, weighed like the others on average,
+    or as in a new gate. `input`: columns for what a layer did not read are 0, or as in a new layer.
+    """
+
+    choice: Literal["closed", "mean", "fresh"] = "closed"
+    input: Literal["zero", "fresh"] = "zero"
+
+
+def carried_state(plan: Plan, old: State, fresh: State, starts: Starts) -> dict[str, Tensor]:
+    """The new model's tensors by logical name.
+
+    `old` is the state of the old model, `fresh` that of the new one as it is initialised.
+    """
+    return {
+        carried.tensor.name: _carried(carried, old, fresh[carried.tensor.name], starts)
+        for carried in plan.carried.values()
+    }
+
+
+def _carried(carried: Carried, old: State, fresh: Tensor, starts: Starts) -> Tensor:
+    made = fresh.clone()
+    if carried.old is None:
+        if carried.was_only and starts.choice != "fresh":
+            _open(made, carried, starts)
+        return made
+    source = old[carried.old.name].to(made.dtype)
+    for axis, (parts, runs) in enumerate(zip(carried.tensor.axes, carried.runs, strict=True)):
+        is_neutral = starts.input == "zero" if parts.role == "input" else parts.role == "rank"
+        if axis == 1 and is_neutral:
+            made.index_fill_(axis, _others(parts.size, runs), 0.0)
+    to = [_positions((run.new, run.size) for run in runs) for runs in carried.runs]
+    come_from = [_positions((run.old, run.size) for run in runs) for runs in carried.runs]
+    made[torch.meshgrid(*to, indexing="ij")] = source[torch.meshgrid(*come_from, indexing="ij")]
+    if carried.tensor.axes[0].role == "choice" and starts.choice != "fresh":
+        _add_choices(made, to[0], _others(len(made), carried.runs[0]), starts)
+    return made
+
+
+def _add_choices(made: Tensor, kept: Tensor, new: Tensor, starts: Starts) -> None:
+    """The rows of a gate, or its biases, for experts that it did not weigh before."""
+    rows = made[kept]
+    if starts.choice == "mean":
+        made[new] = rows.mean(0)
+    else:
+        made[new] = rows.min() + CLOSED if made.dim() == 1 else 0.0
+
+
+def _open(made: Tensor, carried: Carried, starts: Starts) -> None:
+    """The last layer of a gate whose only expert had the weight 1."""
+    (axis, *_) = carried.tensor.axes
+    made.zero_()
+    if made.dim() == 1 and starts.choice == "closed":
+        new = [i for i, part in enumerate(axis.parts) if part.label != carried.was_only]
+        made[new] = CLOSED
+
+
+def _positions(spans: Iterable[tuple[int, int]]) -> Tensor:
+    """The positions of spans (start, size)."""
+    return torch.tensor([at for start, size in spans for at in range(start, start + size)])
+
+
+def _others(size: int, runs: Iterable[Run]) -> Tensor:
+    """The positions of an axis of the new tensor that no run covers."""
+    is_new = torch.ones(size, dtype=torch.bool)
+    for run in runs:
+        is_new[run.new : run.new + run.size] = False
+    return is_new.nonzero().squeeze(1)

@@ -1,0 +1,87 @@
+"""Stage 1, source: specs as they are in a commit, read by git without a checkout."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from homespec.source.document import Document
+from homespec.source.extends import with_bases
+from homespec.source.file_rules import unreadable_file
+from homespec.source.reader import MAX_BYTES, read_stream, unread
+from homespec.source.roots import located, repository
+
+REGULAR = ("100644", "100755")
+"""Modes of regular files in git's trees; others are links and submodules."""
+
+
+class CommitError(Exception):
+    """There is no such commit, or no repository, or no git."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit of the repository at `root`; `name` is how the user calls it."""
+
+    root: str
+    name: str
+    sha: str
+
+    def files(self, below: str) -> list[str]:
+        """The paths, relative to the root, of all files at or below a path of the working tree."""
+        listing = _git(
+            self.root, "ls-tree", "-r", "-z", "--name-only", self.sha, "--", self.inside(below)
+        )
+        return [os.fsdecode(name) for name in listing.split(b"\0") if name]
+
+    def read(self, shown: str, path: str) -> Document:
+        """The document of a file; what is wrong with it is a diagnostic of it."""
+        name, inside = f"{shown}@{self.name}", self.inside(path)
+        entry = _git(self.root, "ls-tree", "-z", "--long", self.sha, "--", inside)
+        if not entry:
+            return unread(name, unreadable_file(name, f"commit {self.name} has no such file", ""))
+        mode, _, blob, size = entry.partition(b"\t")[0].split()
+        if mode.decode() not in REGULAR:
+            return unread(name, unreadable_file(name, "it is no regular file there", ""))
+        if int(size) > MAX_BYTES:
+            return read_stream(io.BytesIO(b" " * (MAX_BYTES + 1)), name)
+        return read_stream(io.BytesIO(_git(self.root, "cat-file", "blob", blob.decode())), name)
+
+    def read_spec(self, path: str, overrides: Iterable[str] = ()) -> Document:
+        """The document of a file with what it extends, all of it as it is in the commit."""
+        return with_bases(self.read(path, located(path)), overrides, (), self.read)
+
+    def inside(self, path: str) -> str:
+        """The path below the root of a path of the working tree."""
+        return os.path.relpath(os.path.realpath(located(path)), os.path.realpath(self.root))
+
+
+def commit(name: str, near: str) -> Commit:
+    """The commit of this name in the repository of a path. Raises CommitError."""
+    root = repository(f"{located(near)}/spec")  # of a folder the one that it is in, too
+    if root is None:
+        raise CommitError(f"`{near}` is in no git repository")
+    try:
+        sha = _git(
+            root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
+        )
+    except CommitError:
+        raise CommitError(f"the repository has no commit `{name}`") from None
+    return Commit(root, name, sha.decode().strip())
+
+
+def _git(root: str, *arguments: str) -> bytes:
+    """What git prints. Raises CommitError."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", "--literal-pathspecs", "-C", root, *arguments],  # noqa: S607
+            capture_output=True, check=True,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise CommitError("git is not installed") from None
+    except subprocess.CalledProcessError as error:
+        raise CommitError(error.stderr.decode(errors="replace").strip()) from None
+    return done.stdout

@@ -1,0 +1,146 @@
+"""Each rule of changes: two specs between which it finds something, and nothing but what it should.
+
+A case is the code, what the old spec has in place of what the new one has, and further codes that
+the same edit must give.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import homespec
+import homespec.diff.files
+from homespec.catalogue import all_rules
+from homespec.diff.compare import Comparison, compare
+from homespec.diff.names import Renames
+from homespec.diff.pair import BREAKS
+
+BASE = """\
+homespec: 1
+name: shorts
+description: the base
+features:
+  user: {id: {buckets: 100}, dim: 4}
+  video: {id: {buckets: 50}, dim: 4}
+  tab: {id: {vocab: 5}, dim: 4}
+  last: {table: video}
+  age: {bucketize: [1, 2.5, 7], dim: 4}
+  days: {bucketize: {quantiles: 4}, dim: 4}
+  asr: {dense: 3}
+  past: {sequence: {of: [video], with: {liked: {id: {vocab: 2}, dim: 2}}, max_len: 8, encoder: din}}
+groups:
+  watch: [click, finish, seconds]
+  social: [like, follow]
+tasks:
+  click: {rate: 0.3}
+  finish: {label: played >= duration}
+  seconds: {kind: regression, scale: 10}
+  like: {where: click}
+  follow: {}
+  both: {product: [click, finish]}
+experts: {width: 8, hidden: [6]}
+gates: {feature: {loras: 2, rank: 2}}
+"""
+
+CASES: list[tuple[str, str, str, set[str]]] = [
+    ("HS601", "  both:", "  share: {product: [like, click]}\n  both:", {"HS604"}),
+    ("HS602", "  both: {product: [click, finish]}\n", "", set()),
+    ("HS604", "click: {rate: 0.3}\n  finish: {label: played >= duration}\n",
+     "finish: {label: played >= duration}\n  click: {rate: 0.3}\n", set()),
+    ("HS605", "seconds]\n  social: [like, follow]", "seconds, follow]\n  social: [like]", set()),
+    ("HS606", "social: [like, follow]", "social: [like]\n  more: [follow]", {"HS605"}),
+    ("HS607", "social: [like]\n  more: [follow]", "social: [like, follow]", {"HS605"}),
+    ("HS609", "follow: {}", "follow: {kind: regression}", set()),
+    ("HS610", "scale: 10", "scale: 60", set()),
+    ("HS611", "[click, finish]}", "[click, like]}", set()),
+    ("HS612", "played >= duration", "played > 7", set()),
+    ("HS613", "where: click", "where: finish", set()),
+    ("HS614", "scale: 10", "scale: 10, loss: huber", set()),
+    ("HS615", "follow: {}", "follow: {weight: 2}", set()),
+    ("HS616", "rate: 0.3", "rate: 0.4", set()),
+    ("HS620", "  asr: {dense: 3}\n", "  asr: {dense: 3}\n  more: {dense: 2}\n", set()),
+    ("HS621", "  asr: {dense: 3}\n", "", set()),
+    ("HS623", "  user: {id: {buckets: 100}, dim: 4}\n  video: {id: {buckets: 50}, dim: 4}\n",
+     "  video: {id: {buckets: 50}, dim: 4}\n  user: {id: {buckets: 100}, dim: 4}\n", set()),
+    ("HS624", "asr: {dense: 3}", "asr: {dense: 4}", {"HS626"}),
+    ("HS625", "asr: {dense: 3}", "asr: {dense: 3, column: other}", set()),
+    ("HS626", "vocab: 5}, dim: 4", "vocab: 5}, dim: 6", set()),
+    ("HS627", "vocab: 5", "vocab: 9", set()),
+    ("HS628", "2.5, 7", "3, 7", set()),
+    ("HS629", "last: {table: video}", "last: {table: user}", {"HS627"}),
+    ("HS630", "asr: {dense: 3}", "asr: {dense: 3, missing: learned}", set()),
+    ("HS631", "max_len: 8", "max_len: 9", set()),
+    ("HS632", "encoder: din", "encoder: mean", set()),
+    ("HS640", "groups:", "layers: 3\ngroups:", set()),
+    ("HS641", "hidden: [6]", "hidden: [6], meta: {nodes: {watch: 0}}", {"HS650", "HS652"}),
+    ("HS642", "hidden: [6]", "hidden: [6], task: {shared: 3}", set()),
+    ("HS643", "hidden: [6]", "hidden: [7]", set()),
+    ("HS644", "hidden: [6]", "hidden: [6], norm: layer", set()),
+    ("HS645", "hidden: [6]", "hidden: [6], activation: relu", set()),
+    ("HS646", "hidden: [6]", "hidden: [6], norm_eps: 0.001", set()),
+    ("HS647", "hidden: [6]", "hidden: [6], norm_momentum: 0.2", set()),
+    ("HS650", "loras: 2, rank: 2", "loras: 3, rank: 2", set()),
+    ("HS651", "rank: 2", "rank: 2, mix: before_sigmoid", set()),
+    ("HS652", "rank: 2}", "rank: 2}, self: {hidden: [3]}", set()),
+    ("HS653", "rank: 2}", "rank: 2}, mixture: {hidden: [3]}", set()),
+    ("HS654", "rank: 2}", "rank: 2}, mixture: {input: own}", set()),
+    ("HS655", "rank: 2}", "rank: 2}, mixture: {sees: all}", set()),
+    ("HS656", "gates:", "towers: {hidden: [5]}\ngates:", set()),
+    ("HS657", "gates:", "towers: {activation: swish}\ngates:", set()),
+    ("HS690", "name: shorts", "name: longs", set()),
+    ("HS691", "the base", "another", set()),
+    ("HS692", "homespec: 1", "homespec: 1  # a comment", set()),
+]  # fmt: skip
+ELSEWHERE = {"HS603", "HS608", "HS622", "HS698", "HS699"}
+
+
+def swapped(text: str, old: str, new: str) -> tuple[str, str]:
+    """The base with the old and with the new text; either may be the one it has."""
+    if old in text:
+        return text, text.replace(old, new, 1)
+    return text.replace(new, old, 1), text
+
+
+def compared(old: str, new: str, renames: Renames | None = None) -> Comparison:
+    analyses = [homespec.loads(text, name).analysis for text, name in ((old, "old"), (new, "new"))]
+    return compare(*analyses, renames)
+
+
+def codes(comparison: Comparison) -> set[str]:
+    return {change.rule.code for change in comparison.changes}
+
+
+@pytest.mark.parametrize(("code", "old", "new", "also"), CASES, ids=[case[0] for case in CASES])
+def test_an_edit_gives_its_change(code: str, old: str, new: str, also: set[str]) -> None:
+    before, after = swapped(BASE, old, new)
+    comparison = compared(before, after)
+    assert codes(comparison) == {code, *also}
+    for change in comparison.changes:
+        assert change.span.file == "new"
+        assert all(label.span.file == "old" for label in change.related)
+
+
+def test_every_rule_of_changes_has_a_case() -> None:
+    mine = {code for code in all_rules() if code.startswith("HS6")}
+    assert mine == {case[0] for case in CASES} | ELSEWHERE
+    assert mine == BREAKS.keys()
+
+
+def test_nothing_changes_where_texts_are_equal() -> None:
+    assert compared(BASE, BASE).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "renames", "code"),
+    [
+        ("follow", "pursue", Renames(places={"follow": "pursue"}), "HS603"),
+        ("social", "active", Renames(places={"social": "active"}), "HS608"),
+        ("asr", "speech", Renames(features={"asr": "speech"}), "HS622"),
+    ],
+)
+def test_what_is_renamed_is_the_same_thing(old: str, new: str, renames: Renames, code: str) -> None:
+    comparison = compared(BASE, BASE.replace(old, new), renames)
+    columns = {"HS622": {"HS625"}, "HS603": {"HS612"}}
+    assert codes(comparison) == {code} | columns.get(code, set())
+    assert not comparison.plan.of("new", "resized")
+    assert not comparison.plan.dropped

@@ -1,0 +1,189 @@
+"""`homespec diff`: formats, exit codes, folders, stdin and commits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from homespec.cli.main import cli
+from homespec.diagnostics.render import FORMATS
+
+HERE = Path(__file__).parent
+OLD, NEW = "shorts.yaml", "shorts.new.yaml"
+
+
+def diff(*words: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(cli, ["diff", *words], input=stdin, standalone_mode=False)
+
+
+@pytest.fixture
+def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The spec of the README, and the same with a task more and more experts."""
+    monkeypatch.chdir(tmp_path)
+    text = (HERE / OLD).read_text("utf-8")
+    (tmp_path / OLD).write_text(text, "utf-8")
+    text = text.replace("[like, follow]", "[like, follow, share]")
+    text = text.replace("tasks:", "experts: {meta: {shared: 3}}\ntasks:") + "  share: {}\n"
+    (tmp_path / NEW).write_text(text, "utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("output_format", [*FORMATS, "markdown"])
+def test_formats(output_format: str, specs: Path, golden: Callable[[Path, str], None]) -> None:
+    result = diff(OLD, NEW, "--format", output_format)
+    assert result.return_value == 0
+    golden(HERE / f"{output_format}.out", result.stdout)
+
+
+def test_a_task_more_leaves_others_as_they_are(specs: Path) -> None:
+    """The README's numbers, counted by hand."""
+    text = (specs / NEW).read_text("utf-8").replace("experts: {meta: {shared: 3}}\n", "")
+    (specs / NEW).write_text(text, "utf-8")
+    (spec,) = json.loads(diff(OLD, NEW, "--format", "json").stdout)["specs"]
+    same = [task for task, one in spec["tasks"].items() if one["logits"] == "same"]
+    assert same == ["click", "finish", "like", "follow"]
+    assert spec["weights"] == {"kept": 208, "reordered": 0, "resized": 0, "new": 24, "dropped": 0}
+    assert spec["parameters"]["after"] - spec["parameters"]["before"] == 17_803
+
+
+@pytest.mark.parametrize(
+    ("classes", "code"),
+    [("", 0), ("interface", 0), ("checkpoint", 1), ("interface, checkpoint", 1), ("cosmetic", 0)],
+)
+def test_fail_on(classes: str, code: int, specs: Path) -> None:
+    result = diff(OLD, NEW, "--fail-on", classes, "--format", "concise")
+    assert result.return_value == code
+    assert ("error[HS601]" in result.stdout) == bool(code)
+
+
+def test_a_class_that_is_not_there_is_refused(specs: Path) -> None:
+    assert "`shape` is none of interface, checkpoint" in str(
+        diff(OLD, NEW, "--fail-on", "shape").exception
+    )
+
+
+def test_equal_specs(specs: Path) -> None:
+    result = diff(OLD, OLD)
+    assert (result.return_value, result.stdout) == (0, "")
+    assert result.stderr == "1 spec compared, no change\n"
+
+
+def test_stdin_is_a_spec(specs: Path) -> None:
+    result = diff(OLD, "-", "--format", "concise", stdin=(specs / NEW).read_text("utf-8"))
+    assert result.stdout.startswith("<stdin>:")
+    assert "HS601" in result.stdout
+
+
+def test_errors_of_a_spec_are_reported_as_validate_does(specs: Path) -> None:
+    (specs / NEW).write_text("homespec: 1\nname: x\n", "utf-8")
+    result = diff(OLD, NEW)
+    assert (result.return_value, result.stdout) == (1, "")
+    assert "missing-key" in result.stderr
+
+
+def test_folders_are_compared_by_name(specs: Path) -> None:
+    for folder, names in {"a": ["both", "gone"], "b": ["both", "added"]}.items():
+        (specs / folder).mkdir()
+        for name in names:
+            text = (specs / OLD).read_text("utf-8")
+            (specs / folder / f"{name}.yaml").write_text(text, "utf-8")
+    result = diff("a", "b", "--format", "concise")
+    assert result.stdout.splitlines() == [
+        "b/added.yaml:2:1: note[HS698] spec-added: this spec is new (cosmetic)",
+        "a/gone.yaml:2:1: note[HS699] spec-removed: this spec is gone (interface)",
+    ]
+    assert diff("a", "b", "--fail-on", "interface").return_value == 1
+
+
+# ---------------------------------------------------------------- commits
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=x", "-c", "user.email=x@x.invalid"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(specs: Path) -> Path:
+    """A repository with a spec that extends another one, both changed after the commit `old`."""
+    base = (specs / OLD).read_text("utf-8")
+    folder = specs / "repo" / "models"
+    folder.mkdir(parents=True)
+    (folder / "_base.yaml").write_text(base, "utf-8")
+    (folder / "model.yaml").write_text("homespec: 1\nextends: _base.yaml\nname: model\n", "utf-8")
+    (folder / "gone.yaml").write_text(base, "utf-8")
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "old")
+    git(folder, "tag", "old")
+    (folder / "_base.yaml").write_text((specs / NEW).read_text("utf-8"), "utf-8")
+    (folder / "gone.yaml").unlink()
+    return folder
+
+
+def test_a_commit_is_read_with_its_bases(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+    result = diff("model.yaml", "--against", "old", "--format", "full")
+    assert "task-added: task `share` is new (checkpoint)" in result.stdout
+    assert "::: _base.yaml@old:" in result.stdout
+    assert "weights: 200 kept, 8 resized, 29 new" in result.stdout
+
+
+def test_a_folder_against_a_commit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository.parent)
+    result = diff("models", "--against", "old", "--format", "json")
+    changes = json.loads(result.stdout)
+    removed = [c["span"]["file"] for c in changes["changes"] if c["name"] == "spec-removed"]
+    assert [name.endswith("models/gone.yaml@old") for name in removed] == [True]
+    assert [spec["new"] for spec in changes["specs"]] == ["models/model.yaml"]
+
+
+def test_a_file_that_is_gone_against_a_commit(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    result = diff("gone.yaml", "--against", "HEAD", "--fail-on", "interface")
+    assert result.return_value == 1
+    assert "spec-removed" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["model.yaml", "--against", "nowhere"], "the repository has no commit `nowhere`"),
+        (["model.yaml", "--against", "--output=x"], "the repository has no commit `--output=x`"),
+        (["model.yaml", "model.yaml", "--against", "old"], "give one spec or one folder"),
+        (["model.yaml"], "Give two specs or folders, or one with --against"),
+        (["-", "--against", "old"], "give one spec or one folder"),
+    ],
+)
+def test_wrong_usage(
+    words: list[str], message: str, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    assert message in str(diff(*words).exception)
+
+
+def test_without_a_repository(specs: Path) -> None:
+    assert "is in no git repository" in str(diff(OLD, "--against", "HEAD").exception)
+
+
+def test_a_link_in_a_commit_is_not_followed(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its target would be text of the commit, or a file of the machine."""
+    monkeypatch.chdir(repository)
+    Path("model.yaml").unlink()
+    Path("model.yaml").symlink_to("/etc/hostname")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "link")
+    Path("model.yaml").unlink()
+    Path("model.yaml").write_text((repository / "_base.yaml").read_text("utf-8"), "utf-8")
+    result = diff("model.yaml", "--against", "HEAD")
+    assert result.return_value == 1
+    assert "it is no regular file there" in result.stderr
