@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from homespec.analysis.costs import Cost, cost_of
-from homespec.compiler import Analysis
 from homespec.diagnostics import Diagnostic, Finding, Label
 from homespec.diff.carry import Plan, plan
 from homespec.diff.effect import Effects
@@ -16,6 +15,7 @@ from homespec.diff.feature_changes import FEATURE_CHANGES
 from homespec.diff.names import Renames
 from homespec.diff.pair import BREAKS, Breaks, Pair, change
 from homespec.diff.task_changes import TASK_CHANGES
+from homespec.lower import Lowered
 
 
 @change("HS690", "name", Breaks.COSMETIC)
@@ -76,7 +76,7 @@ class Comparison:
         return {BREAKS[diagnostic.rule.code] for diagnostic in self.changes}
 
 
-def compare(old: Analysis, new: Analysis, renames: Renames | None = None) -> Comparison:
+def compare(old: Lowered, new: Lowered, renames: Renames | None = None) -> Comparison:
     """What it means to go from one sound spec to another."""
     pair = Pair(old, new, renames or Renames())
     changes = [diagnostic for find in RULES for diagnostic in find(pair)]

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from homespec.checks.causes import by_cause
-from homespec.compiler import Analysis
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
 from homespec.diff.names import Key, Renames
 from homespec.graph.nodes import Node, Tower
+from homespec.lower import Lowered
 
 N = TypeVar("N", bound=Node)
 P = ParamSpec("P")
@@ -58,8 +58,8 @@ class Match(NamedTuple):
 class Pair:
     """Two sound specs and which names of the one are which of the other."""
 
-    old: Analysis
-    new: Analysis
+    old: Lowered
+    new: Lowered
     renames: Renames = field(default_factory=Renames)
 
     @cached_property
