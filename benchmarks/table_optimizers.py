@@ -29,8 +29,9 @@ from homespec import runtime
 from homespec.bench.allocator import keep_freed_memory
 from homespec.bench.machine import machine
 from homespec.bench.timing import interleaved, ratios, spread
+from homespec.runtime import tables_of
 from homespec.train.optimizers import RowwiseAdagrad
-from homespec.train.sparse_embeddings import SparseTables, tables_of
+from homespec.train.sparse_embeddings import SparseTables
 
 WIDTH = 16
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]

@@ -409,8 +409,8 @@ class Table(Exact):
         for name, rows in sizes.items():
             starts[name] = end
             end += rows
-        self.names = tuple(sizes)
-        self.constant("starts", list(starts.values()))
+        self.starts = starts
+        self.constant("offsets", list(self.starts.values()))
         self.weight = nn.Parameter(torch.empty(end, width).normal_(std=0.05))
 
     def logical(self):
@@ -420,8 +420,8 @@ class Table(Exact):
             yield "weight", f"features.{name}.weight", slice(end - rows, end)
 
     def forward(self, rows):
-        rows_FB = torch.stack([rows[name] for name in self.names]) + self.starts.unsqueeze(1)
-        return dict(zip(self.names, F.embedding(rows_FB, self.weight).unbind(), strict=True))
+        rows_FB = torch.stack([rows[name] for name in self.starts]) + self.offsets.unsqueeze(1)
+        return dict(zip(self.starts, F.embedding(rows_FB, self.weight).unbind(), strict=True))
 
 
 # The lower ends of the buckets of numbers; what is below the first one is in a bucket, too.
@@ -471,12 +471,13 @@ class Features(Exact):
 
     Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
     floats [B, n].
+    `table` makes the look-ups of each width.
     """
 
-    def __init__(self):
+    def __init__(self, table):
         super().__init__()
-        self.table_32 = Table(32, TABLE_32)
-        self.table_8 = Table(8, TABLE_8)
+        self.table_32 = table(32, TABLE_32)
+        self.table_8 = table(8, TABLE_8)
         for name, numbers in BOUNDARIES.items():
             self.constant(f"{name}_boundaries", numbers, torch.float64)
             self.constant(f"{name}_rounded", numbers, torch.float32)
@@ -486,8 +487,9 @@ class Features(Exact):
         exact, rounded = getattr(self, f"{name}_boundaries"), getattr(self, f"{name}_rounded")
         return bucket_rows(x, exact, rounded)
 
-    def forward(self, features):
-        rows = {
+    def rows(self, features):
+        """The rows of their tables, by name."""
+        return {
             "user_id": hash_rows(features["user_id"], 100000),  # industrial.yaml:10
             "device_id": hash_rows(features["device_id"], 100000),  # industrial.yaml:11
             "video_id": hash_rows(features["video_id"], 100000),  # industrial.yaml:12
@@ -546,6 +548,9 @@ class Features(Exact):
             # industrial.yaml:56
             "minutes_since_last": self.bucket("minutes_since_last", features["minutes_since_last"]),
         }
+
+    def forward(self, features):
+        rows = self.rows(features)
         parts = {
             **self.table_32(rows),
             **self.table_8(rows),
@@ -805,7 +810,7 @@ class Model(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.features = Features()
+        self.features = Features(Table)
         self.trunk = Trunk()
         self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 

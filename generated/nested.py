@@ -369,8 +369,8 @@ class Table(Exact):
         for name, rows in sizes.items():
             starts[name] = end
             end += rows
-        self.names = tuple(sizes)
-        self.constant("starts", list(starts.values()))
+        self.starts = starts
+        self.constant("offsets", list(self.starts.values()))
         self.weight = nn.Parameter(torch.empty(end, width).normal_(std=0.05))
 
     def logical(self):
@@ -380,8 +380,8 @@ class Table(Exact):
             yield "weight", f"features.{name}.weight", slice(end - rows, end)
 
     def forward(self, rows):
-        rows_FB = torch.stack([rows[name] for name in self.names]) + self.starts.unsqueeze(1)
-        return dict(zip(self.names, F.embedding(rows_FB, self.weight).unbind(), strict=True))
+        rows_FB = torch.stack([rows[name] for name in self.starts]) + self.offsets.unsqueeze(1)
+        return dict(zip(self.starts, F.embedding(rows_FB, self.weight).unbind(), strict=True))
 
 
 # The lower ends of the buckets of numbers; what is below the first one is in a bucket, too.
@@ -404,13 +404,14 @@ class Features(Exact):
 
     Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
     floats [B, n].
+    `table` makes the look-ups of each width.
     """
 
-    def __init__(self):
+    def __init__(self, table):
         super().__init__()
-        self.table_16 = Table(16, TABLE_16)
-        self.table_8 = Table(8, TABLE_8)
-        self.table_4 = Table(4, TABLE_4)
+        self.table_16 = table(16, TABLE_16)
+        self.table_8 = table(8, TABLE_8)
+        self.table_4 = table(4, TABLE_4)
         for name, numbers in BOUNDARIES.items():
             self.constant(f"{name}_boundaries", numbers, torch.float64)
             self.constant(f"{name}_rounded", numbers, torch.float32)
@@ -420,13 +421,17 @@ class Features(Exact):
         exact, rounded = getattr(self, f"{name}_boundaries"), getattr(self, f"{name}_rounded")
         return bucket_rows(x, exact, rounded)
 
-    def forward(self, features):
-        rows = {
+    def rows(self, features):
+        """The rows of their tables, by name."""
+        return {
             "user_id": hash_rows(features["user_id"], 50000),  # nested.yaml:8
             "video_id": hash_rows(features["video_id"], 50000),  # nested.yaml:9
             "tab": known_rows(features["tab"], 15),  # nested.yaml:10
             "duration_ms": self.bucket("duration_ms", features["duration_ms"]),  # nested.yaml:11
         }
+
+    def forward(self, features):
+        rows = self.rows(features)
         parts = {
             **self.table_16(rows),
             **self.table_8(rows),
@@ -786,7 +791,7 @@ class Model(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.features = Features()
+        self.features = Features(Table)
         self.trunk = Trunk()
         self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 

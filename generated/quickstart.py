@@ -325,8 +325,8 @@ class Table(Exact):
         for name, rows in sizes.items():
             starts[name] = end
             end += rows
-        self.names = tuple(sizes)
-        self.constant("starts", list(starts.values()))
+        self.starts = starts
+        self.constant("offsets", list(self.starts.values()))
         self.weight = nn.Parameter(torch.empty(end, width).normal_(std=0.05))
 
     def logical(self):
@@ -336,8 +336,8 @@ class Table(Exact):
             yield "weight", f"features.{name}.weight", slice(end - rows, end)
 
     def forward(self, rows):
-        rows_FB = torch.stack([rows[name] for name in self.names]) + self.starts.unsqueeze(1)
-        return dict(zip(self.names, F.embedding(rows_FB, self.weight).unbind(), strict=True))
+        rows_FB = torch.stack([rows[name] for name in self.starts]) + self.offsets.unsqueeze(1)
+        return dict(zip(self.starts, F.embedding(rows_FB, self.weight).unbind(), strict=True))
 
 
 # Rows of each feature's part of its table; row 0 is for missing values.
@@ -351,17 +351,22 @@ class Features(nn.Module):
 
     Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
     floats [B, n].
+    `table` makes the look-ups of each width.
     """
 
-    def __init__(self):
+    def __init__(self, table):
         super().__init__()
-        self.table_16 = Table(16, TABLE_16)
+        self.table_16 = table(16, TABLE_16)
 
-    def forward(self, features):
-        rows = {
+    def rows(self, features):
+        """The rows of their tables, by name."""
+        return {
             "user_id": hash_rows(features["user_id"], 100000),  # quickstart.yaml:5
             "video_id": hash_rows(features["video_id"], 100000),  # quickstart.yaml:6
         }
+
+    def forward(self, features):
+        rows = self.rows(features)
         parts = {
             **self.table_16(rows),
         }
@@ -527,7 +532,7 @@ class Model(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.features = Features()
+        self.features = Features(Table)
         self.trunk = Trunk()
         self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 

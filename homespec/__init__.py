@@ -14,13 +14,23 @@ if TYPE_CHECKING:
         SpecError,
         build,
         build_module,
+        build_with_module,
         compile,  # noqa: A004
         load,
         loads,
         validate,
     )
 
-__all__ = ["SpecError", "build", "build_module", "compile", "load", "loads", "validate"]
+__all__ = [
+    "SpecError",
+    "build",
+    "build_module",
+    "build_with_module",
+    "compile",
+    "load",
+    "loads",
+    "validate",
+]
 
 
 def __getattr__(name: str) -> object:

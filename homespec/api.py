@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from homespec.compiler import Analysis, Stopped, analyse, generate, validate_document
 from homespec.diagnostics import Report
@@ -15,6 +14,8 @@ from homespec.variant import Mode, Target
 
 if TYPE_CHECKING:
     import torch
+
+    from homespec.runtime import GeneratedModule
 
 
 class SpecError(Exception):
@@ -101,15 +102,17 @@ def compile(  # noqa: A001
     return generate(loaded.analysis, wanted)
 
 
-def build_module(
-    spec: PathLike | LoadedSpec,
-    *,
-    optimize: bool = True,
-    mode: Mode = "training",
-    tasks: Iterable[str] | None = None,
-    skip_passes: Iterable[str] = (),
-    target: Target = "portable",
-) -> ModuleType:
+class CompileOptions(TypedDict, total=False):
+    """The options of `compile`."""
+
+    optimize: bool
+    mode: Mode
+    tasks: Iterable[str] | None
+    skip_passes: Iterable[str]
+    target: Target
+
+
+def build_module(spec: PathLike | LoadedSpec, **options: Unpack[CompileOptions]) -> GeneratedModule:
     """Compile a spec and import the generated source as a Python module. Needs torch.
 
     The options are those of `compile`.
@@ -117,10 +120,7 @@ def build_module(
     from homespec.runtime import import_source
 
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
-    text = compile(
-        loaded, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes, target=target
-    )
-    return import_source(loaded.name, text)
+    return import_source(loaded.name, compile(loaded, **options))
 
 
 def build(
@@ -129,11 +129,7 @@ def build(
     compile: bool = False,  # noqa: A002
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
-    optimize: bool = True,
-    mode: Mode = "training",
-    tasks: Iterable[str] | None = None,
-    skip_passes: Iterable[str] = (),
-    target: Target = "portable",
+    **options: Unpack[CompileOptions],
 ) -> torch.nn.Module:
     """Instantiate the model of a spec: features by name -> logits [B] by task. Needs torch.
 
@@ -142,15 +138,25 @@ def build(
     those of `homespec.compile`. Raises SpecError, and where memory is short for the weights
     `homespec.memory.OutOfMemoryError`, a MemoryError.
     """
+    return build_with_module(spec, compile=compile, dtype=dtype, device=device, **options)[1]
+
+
+def build_with_module(
+    spec: PathLike | LoadedSpec,
+    *,
+    compile: bool = False,  # noqa: A002
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    **options: Unpack[CompileOptions],
+) -> tuple[GeneratedModule, torch.nn.Module]:
+    """What `build_module` and `build` return, compiled once."""
     from homespec import memory
     from homespec.runtime import instantiate
 
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
-    module = build_module(
-        loaded, optimize=optimize, mode=mode, tasks=tasks, skip_passes=skip_passes, target=target
-    )
+    code = build_module(loaded, **options)
     with memory.explained(loaded.analysis, "building"):
-        return instantiate(module, compile=compile, dtype=dtype, device=device)
+        return code, instantiate(code, compile=compile, dtype=dtype, device=device)
 
 
 def _report(document: Document) -> Report:

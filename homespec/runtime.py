@@ -8,14 +8,132 @@ import hashlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.abc import InspectLoader
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# ---------------------------------------------------------------- what generated files offer
+
+
+class GeneratedModule(Protocol):
+    """A generated file as a module: all that the rest of homespec relies on.
+
+    Whatever else is in a file may change with the next version. A file for inference has no labels
+    and losses; one without boundaries to fit has no `set_boundaries`.
+    """
+
+    FEATURES: Iterable[str]
+    """The names of the tensors that a model takes."""
+    TASKS: tuple[str, ...]
+    LABELS: Mapping[str, str]
+    WEIGHTS: Mapping[str, float]
+    Model: type[nn.Module]
+    """Features by name -> logits [B] by task; with `stacked=True` -> logits [T, B]. It has the
+    parts `features` and `trunk`."""
+
+    def Features(self, table: TableFactory) -> GeneratedFeatures:  # noqa: N802
+        """Optimised files of specs with tables: the inputs, whose look-ups `table` makes."""
+
+    def Trunk(self) -> nn.Module:  # noqa: N802
+        """The concatenated features [B, V] -> logits [T, B]."""
+
+    def check_inputs(self, model: nn.Module, args: Any, kwargs: Any) -> None:
+        """Raise ValueError for features missing or misshapen: a hook of a module's forward.
+
+        Where boundaries are fitted, `model.unset` names the features that have none yet.
+        """
+
+    def stacked_losses(self, logits: Tensors | Tensor, labels: Tensors) -> Tensor:
+        """The loss of each task [T] of logits by task or [T, B], and of labels [B] by task."""
+
+    def losses(self, logits: Tensors | Tensor, labels: Tensors) -> dict[str, Tensor]:
+        """The same by task."""
+
+    def loss(self, logits: Tensors | Tensor, labels: Tensors) -> Tensor:
+        """Their weighted sum."""
+
+    def logical_names(self, model: nn.Module) -> Iterator[tuple[str, str, Any]]:
+        """Where logical names are: (tensor of a model or of its part, name, index of the part)."""
+
+    def logical_views(self, model: nn.Module, tensors: Tensors) -> dict[str, Tensor]:
+        """Tensors by their name in the model -> views of their parts by logical name."""
+
+    def logical_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """Weights and running statistics by logical name, as views of the model's own."""
+
+    def load_logical_state(self, model: nn.Module, state: Tensors) -> None:
+        """Copy them into the model. KeyError for other names, ValueError for other shapes."""
+
+    def set_boundaries(self, model: nn.Module, boundaries: Mapping[str, Sequence[float]]) -> None:
+        """Set those that are fitted to data. KeyError and ValueError say what is wrong."""
+
+
+Tensors = Mapping[str, Tensor]
+TableFactory = Callable[..., nn.Module]
+"""(width, rows by feature, and where features share tables or events read them: the features whose
+rows others read, by the names of these) -> an `EmbeddingTable` or what takes its place. It is
+called as one, and where events are scored by embeddings its `peek(name, rows)` looks one up."""
+
+
+class GeneratedFeatures(Protocol):
+    """The generated `Features`: features by name -> v [B, V]."""
+
+    def __call__(self, features: Tensors) -> Tensor:
+        """All features, concatenated."""
+
+    def rows(self, features: Tensors) -> dict[str, Tensor]:
+        """The rows of their tables by name, each of its feature's shape; needs boundaries alone."""
+
+    def named_children(self) -> Iterator[tuple[str, nn.Module]]:
+        """As of any nn.Module."""
+
+
+@runtime_checkable
+class EmbeddingTable(Protocol):
+    """A generated table of features of one width, below each other: the parameter `weight` [N, E].
+
+    Its forward takes rows [...] by name and returns embeddings [..., E] by name.
+    """
+
+    starts: dict[str, int]
+    """By name, what is added to its rows to get those of `weight`."""
+
+
+def tables_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Every `EmbeddingTable` of a model by its name; code that is not optimised has none."""
+    return {name: m for name, m in model.named_modules() if is_table(m)}
+
+
+def is_table(module: object) -> bool:
+    """Whether a module is an `EmbeddingTable`."""
+    return isinstance(module, EmbeddingTable)
+
+
+def embeddings_of(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of all embeddings; without optimisation each feature has an nn.Embedding."""
+    plain = (module for module in model.modules() if isinstance(module, nn.Embedding))
+    return [module.get_parameter("weight") for module in (*tables_of(model).values(), *plain)]
+
+
+def observed(code: GeneratedModule) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    """What hides the labels of rows outside of a task's sample space, labels -> labels.
+
+    A file has the function only if a task of the spec has such a space (`where`).
+    """
+    return cast(Callable[..., dict[str, Tensor]], getattr(code, "observed", dict))
+
+
+def module_of(part: nn.Module) -> GeneratedModule:
+    """The generated module that a model, or a part of one, comes from."""
+    return cast(GeneratedModule, sys.modules[type(part).__module__])
+
+
+# ---------------------------------------------------------------- source -> module
 
 
 class SourceLoader(InspectLoader):
@@ -39,12 +157,12 @@ class SourceLoader(InspectLoader):
         return False
 
 
-def import_source(name: str, source: str) -> types.ModuleType:
+def import_source(name: str, source: str) -> GeneratedModule:
     """Import generated source under a name made of the model's and its content's hash."""
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
     full = f"homespec_generated_{name}_{digest}"
     if full in sys.modules:
-        return sys.modules[full]
+        return cast(GeneratedModule, sys.modules[full])
     file = f"homespec-generated/{name}_{digest}.py"  # no file, but linecache asks the loader for it
     loader = SourceLoader(name, source, file)
     spec = importlib.util.spec_from_loader(full, loader, origin=file)
@@ -56,7 +174,7 @@ def import_source(name: str, source: str) -> types.ModuleType:
     for made in list(vars(module).values()):
         if isinstance(made, type) and issubclass(made, nn.Module) and made.__module__ == full:
             copyreg.pickle(made, _reduced)  # not in the class: generated code knows no homespec
-    return module
+    return cast(GeneratedModule, module)
 
 
 def _reduced(made: nn.Module) -> tuple[Any, ...]:
@@ -73,19 +191,24 @@ def _reduced(made: nn.Module) -> tuple[Any, ...]:
 def blank(name: str, source: str, kind: str) -> nn.Module:
     """An instance of a class of generated source, before it gets its state."""
     module = import_source(name, source)
-    found = getattr(module, kind, None) or compiled_class(module.Model)  # that is in no text
-    made: nn.Module = found.__new__(found)
+    own = getattr(module, kind, None) or compiled_class(
+        cast(Any, module.Model)
+    )  # that is in no text
+    made: nn.Module = own.__new__(own)
     return made
 
 
+# ---------------------------------------------------------------- module -> model
+
+
 @functools.cache
-def compiled_class(model: type[nn.Module]) -> type[nn.Module]:
+def compiled_class(model: Any) -> type[nn.Module]:
     """The class of a generated module's models with their forward under torch.compile.
 
     The bare forward, so that hooks such as the check of the batch size run outside.
     """
 
-    class CompiledModel(model):  # type: ignore[misc, valid-type]
+    class CompiledModel(model):  # type: ignore[misc]
         """What is compiled is bound to no model and part of no state: each copy makes its own."""
 
         def __init__(self) -> None:
@@ -109,7 +232,7 @@ def compiled_class(model: type[nn.Module]) -> type[nn.Module]:
 
 
 def instantiate(
-    module: types.ModuleType,
+    module: GeneratedModule,
     *,
     compile: bool = False,  # noqa: A002
     dtype: torch.dtype | None = None,
@@ -118,7 +241,7 @@ def instantiate(
     """The Model of a generated module; see `homespec.build` for the options."""
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise TypeError(f"dtype must be a torch.dtype such as torch.bfloat16, not {dtype!r}")
-    model: nn.Module = (compiled_class(module.Model) if compile else module.Model)()
+    model: nn.Module = (compiled_class(cast(Any, module.Model)) if compile else module.Model)()
     if dtype is not None:
         model = model.to(dtype)
     return model if device is None else model.to(device)
@@ -136,8 +259,7 @@ backward pass of which another one is a view. Generated code avoids what it can 
 
 def compiled(function: F, dynamic: bool) -> F:
     """The function under torch.compile, without graph breaks."""
-    found = torch.compile(own(function), fullgraph=True, dynamic=dynamic, options=SAFE)
-    return cast(F, found)
+    return cast(F, torch.compile(own(function), fullgraph=True, dynamic=dynamic, options=SAFE))
 
 
 def own(function: F) -> F:

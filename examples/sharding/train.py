@@ -78,7 +78,7 @@ def train(
         labels = {task: label.to(device) for task, label in batch.labels.items()}
         loss = code.loss(model(preprocess(features)), labels)
         optimizer.zero_grad()
-        loss.backward()  # which updates the tables, too
+        loss.backward()  # type: ignore[no-untyped-call]  # which updates the tables, too
         optimizer.step()
         total += loss.detach()
         if step % REPORT_EVERY == 0:

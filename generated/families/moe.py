@@ -444,12 +444,13 @@ class Features(Exact):
     Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
     floats [B, n].
     Fields of events are the same as [B, L], the oldest event first, then -1 or NaN.
+    `table` makes the look-ups of each width.
     """
 
-    def __init__(self):
+    def __init__(self, table):
         super().__init__()
-        self.table_16 = Table(16, TABLE_16, {"history.video_id": "video_id"})
-        self.table_8 = Table(8, TABLE_8, {"history.author_id": "author_id"})
+        self.table_16 = table(16, TABLE_16, {"history.video_id": "video_id"})
+        self.table_8 = table(8, TABLE_8, {"history.author_id": "author_id"})
         for name, numbers in BOUNDARIES.items():
             self.constant(f"{name}_boundaries", numbers, torch.float64)
             self.constant(f"{name}_rounded", numbers, torch.float32)
@@ -481,11 +482,9 @@ class Features(Exact):
         yield "encoders.history.out.weight", "features.history.encoder.out.weight", ...
         yield "encoders.history.out.bias", "features.history.encoder.out.bias", ...
 
-    def forward(self, features):
-        exists = {
-            "history": features["history.video_id"] != -1,
-        }
-        rows = {
+    def rows(self, features):
+        """The rows of their tables, by name."""
+        return {
             "user_id": hash_rows(features["user_id"], 32768),  # kuairand.yaml:14
             "video_id": hash_rows(features["video_id"], 8192),  # kuairand.yaml:15
             "author_id": hash_rows(features["author_id"], 8192),  # kuairand.yaml:16
@@ -584,6 +583,12 @@ class Features(Exact):
                 features["history.duration_ms"],
             ),
         }
+
+    def forward(self, features):
+        exists = {
+            "history": features["history.video_id"] != -1,
+        }
+        rows = self.rows(features)
         parts = {
             **self.table_16(rows),
             **self.table_8(rows),
@@ -673,7 +678,7 @@ class Model(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.features = Features()
+        self.features = Features(Table)
         self.trunk = Trunk()
         self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from homespec.api import LoadedSpec
 from homespec.bench.random_batch import even_boundaries, random_features, random_labels
 from homespec.bench.step import Candidate, Tensors, model_loss
 from homespec.bench.variants import VARIANTS
+from homespec.runtime import GeneratedModule
 
 SEED = 0
 """Of weights, features and labels."""
@@ -37,14 +37,13 @@ class Built:
 
     name: str
     candidate: Candidate
-    code: ModuleType
+    code: GeneratedModule
 
 
 def weights_of(spec: LoadedSpec) -> Tensors:
     """Initial weights by logical name; those that start at zero get values, to be compared."""
     torch.manual_seed(SEED)
-    code = homespec.build_module(spec, optimize=False)
-    model = homespec.build(spec, optimize=False)
+    code, model = homespec.build_with_module(spec, optimize=False)
     if fitted := even_boundaries(spec):
         code.set_boundaries(model, fitted)
     state: Tensors = code.logical_state(model)
@@ -61,8 +60,9 @@ def build(
 ) -> Built:
     """A variant with these weights; all variants get the same batch."""
     variant = VARIANTS[name]
-    code = homespec.build_module(spec, optimize=variant.optimize, target=variant.target)
-    model = homespec.build(spec, optimize=variant.optimize, target=variant.target, device=device)
+    code, model = homespec.build_with_module(
+        spec, optimize=variant.optimize, target=variant.target, device=device
+    )
     code.load_logical_state(model, weights)
     torch.manual_seed(SEED)
     features, labels = random_features(spec, rows, device), random_labels(spec, rows, device)
@@ -81,7 +81,7 @@ def first_step(built: Built) -> Tensors:
     return found
 
 
-def _gradients(model: nn.Module, code: ModuleType) -> Tensors:
+def _gradients(model: nn.Module, code: GeneratedModule) -> Tensors:
     """Gradients are laid out as the parameters are: they are put in their place to be read."""
     values = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for parameter in model.parameters():

@@ -8,7 +8,6 @@ alone (`--tasks`). All hold the same weights.
 from __future__ import annotations
 
 import contextlib
-import types
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -62,8 +61,7 @@ def server(
         "target": variant.target,
         "tasks": keep if variant.pruned else None,
     }
-    code: types.ModuleType = homespec.build_module(spec, **options)
-    model = homespec.build(spec, **options, device=device)
+    code, model = homespec.build_with_module(spec, device=device, **options)
     code.load_logical_state(model, weights)
     model.eval()
     torch.manual_seed(SEED)

@@ -122,13 +122,13 @@ def _buffer_names(fitted: list[Feature], keys: dict[str, str]) -> str:
 def _table(table: Batch, events: Events, sharing: list[Feature]) -> tuple[str, str]:
     """The name of a table and what makes it."""
     members = _members(table)
-    make = call("Table", str(members[0].width), table.name.upper())
+    make = call("table", str(members[0].width), table.name.upper())
     if events.all or sharing:
         held = {member.name: member.short for member in members}
         pairs = [(f.short, held[f.table]) for f in sharing if f.table in held]
         pairs += events.shared(held)
         shared = mapping([(key, literal(part)) for key, part in pairs])
-        make = call("Table", *make.args, shared)
+        make = call("table", *make.args, shared)
     return table.name, assign(f"self.{table.name}", make, 2)
 
 

@@ -80,6 +80,7 @@ def emit(
         .render(inference=variant.inference, **features)
         .strip("\n"),
         "width": features["width"],
+        "tables": features["tables"],
         "fitted": features["fitted"],
         **trunk,
         "normalised": not variant.inference

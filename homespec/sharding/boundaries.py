@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import ModuleType
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
+
+from homespec.runtime import GeneratedModule
 
 LOGICAL = "features.{}.boundaries"
 
@@ -21,54 +20,24 @@ Frozen = dict[str, tuple[float, ...]]
 """The same, to be compared."""
 
 
-def frozen(code: ModuleType, model: nn.Module) -> Frozen:
-    """The fitted boundaries that a model of generated parts has; those not set are left out."""
-    state: dict[str, Tensor] = code.logical_state(model)
-    found = {name: state[LOGICAL.format(name)] for name in fitted(code)}
-    return {name: tuple(n.tolist()) for name, n in found.items() if not n.isnan().any()}
+def frozen(code: GeneratedModule, model: nn.Module, fitted: Iterable[str]) -> Frozen:
+    """The boundaries of the features `fitted` in a model of generated parts, but for unset ones."""
+    state = code.logical_state(model)
+    numbers = {name: state[LOGICAL.format(name)] for name in fitted}
+    return {name: tuple(n.tolist()) for name, n in numbers.items() if not n.isnan().any()}
 
 
-def set_boundaries(code: ModuleType, model: nn.Module, boundaries: Boundaries) -> Frozen:
-    """Set the fitted boundaries of a model of generated parts. KeyError and ValueError, which name
-    what is wrong; the model is then unchanged.
+def set_boundaries(
+    code: GeneratedModule, model: nn.Module, fitted: Sequence[str], boundaries: Boundaries
+) -> Frozen:
+    """Set the boundaries of the features `fitted`. KeyError and ValueError say what is wrong with
+    `boundaries`; the model is then unchanged.
     """
-    if fitted(code):
+    if fitted:
         code.set_boundaries(model, boundaries)
     elif boundaries:
         raise KeyError(f"the spec leaves no boundaries to the data: unknown {sorted(boundaries)}")
-    return frozen(code, model)
-
-
-def checked(code: ModuleType, boundaries: Boundaries) -> Frozen:
-    """The boundaries, if the spec needs these. KeyError and ValueError as `set_boundaries`."""
-    if not boundaries and fitted(code):
-        raise ValueError(f"the boundaries of {', '.join(fitted(code))} are needed to find rows")
-    model = nn.Module()
-    if not fitted(code):  # then `Features` may have no names of its own
-        return set_boundaries(code, model, boundaries)
-    model.features = features = _Boundaries(code)
-    tensors = {logical: tensor for tensor, logical, _ in features.logical()}
-    for name in fitted(code):
-        unset = torch.full((code.FITTED[name],), torch.nan, dtype=torch.float64)
-        features.register_buffer(tensors[LOGICAL.format(name)], unset)
-    return set_boundaries(code, model, boundaries)
-
-
-class _Boundaries(nn.Module):
-    """Buffers with the names of generated `Features`."""
-
-    def __init__(self, code: ModuleType) -> None:
-        super().__init__()
-        self._logical = getattr(code.Features, "logical", lambda _: iter(()))
-
-    def logical(self) -> Iterator[tuple[str, str, Any]]:
-        """The logical names of all tensors of `Features`, there or not."""
-        return cast(Iterator[tuple[str, str, Any]], self._logical(self))
-
-
-def fitted(code: ModuleType) -> tuple[str, ...]:
-    """The features whose boundaries are fitted to data."""
-    return tuple(getattr(code, "FITTED", ()))
+    return frozen(code, model, fitted)
 
 
 def boundaries_of(state: Mapping[str, Tensor]) -> dict[str, list[float]]:

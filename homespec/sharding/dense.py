@@ -1,23 +1,22 @@
 """Sharding: all of the generated model but its tables, on embeddings that were fetched for a batch.
 
 The generated `Features` is taken as it is: with its searches, encoders of sequences, projections
-and boundaries. Only where it would make a `Table` it gets a `Fetched`.
+and boundaries. Only its look-ups are made by `FetchedTable`.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedTensor
 
-from homespec.api import LoadedSpec, compile  # noqa: A004
-from homespec.runtime import import_source
-from homespec.sharding.boundaries import LOGICAL, Boundaries, Frozen, fitted, frozen, set_boundaries
+from homespec.api import LoadedSpec, build_module
+from homespec.runtime import GeneratedModule, module_of
+from homespec.schema.fitted_columns import asked
+from homespec.sharding.boundaries import LOGICAL, Boundaries, Frozen, frozen, set_boundaries
 from homespec.sharding.partition import unescaped
 from homespec.sharding.preprocess import Inputs
 
@@ -37,7 +36,7 @@ class Embeddings:
     unpooled: dict[str, Tensor]
 
 
-class Fetched(nn.Module):
+class FetchedTable(nn.Module):
     """In the place of a generated `Table`: looks up in what was fetched for the batch."""
 
     def __init__(self, width: int, sizes: dict[str, int], shared: dict[str, str] | None = None):
@@ -69,40 +68,39 @@ class Dense(nn.Module):
 
     def __init__(self, spec: LoadedSpec) -> None:
         super().__init__()
-        code = _module(spec)
-        self.features: nn.Module = code.Features()
-        self.trunk: nn.Module = code.Trunk()
-        self.unset = fitted(code)
+        code = build_module(spec)
+        self.features = code.Features(FetchedTable)
+        self.trunk = code.Trunk()
+        self.fitted = self.unset = tuple(asked(spec))
         self.boundaries: Frozen = {}
 
     @property
-    def code(self) -> ModuleType:
+    def code(self) -> GeneratedModule:
         """The generated module; no attribute, since copies of a model cannot hold a module."""
-        return sys.modules[type(self.trunk).__module__]
+        return module_of(self.trunk)
 
     def set_boundaries(self, boundaries: Boundaries) -> None:
         """Set those that are fitted to data. KeyError and ValueError name what is wrong."""
-        set_boundaries(self.code, self, boundaries)
+        set_boundaries(self.code, self, self.fitted, boundaries)
         self.freeze()
 
     def freeze(self) -> None:
         """Take note of the boundaries that were set."""
-        self.boundaries = frozen(self.code, self)
-        self.unset = tuple(name for name in fitted(self.code) if name not in self.boundaries)
+        self.boundaries = frozen(self.code, self, self.fitted)
+        self.unset = tuple(name for name in self.fitted if name not in self.boundaries)
 
     def logical_state(self) -> Tensors:
         """Views of the weights and statistics by logical name."""
-        state: Tensors = self.code.logical_state(self)
-        return state
+        return self.code.logical_state(self)
 
     def statistics(self) -> list[Tensor]:
         """The running statistics: what is kept that is neither learned nor fitted to data."""
         kept = self.state_dict().keys() - dict(self.named_parameters()).keys()
-        frozen = {LOGICAL.format(name) for name in fitted(self.code)}
+        boundaries = {LOGICAL.format(name) for name in self.fitted}
         return [
             buffer
             for name, buffer in sorted(self.named_buffers())
-            if name in kept and not self.code.logical_views(self, {name: buffer}).keys() & frozen
+            if name in kept and boundaries.isdisjoint(self.code.logical_views(self, {name: buffer}))
         ]
 
     def forward(
@@ -127,15 +125,14 @@ class Dense(nn.Module):
 
     def _features(self, features: Tensors, found: Embeddings) -> Tensor:
         """The generated `Features`, whose tables have this batch for as long as it runs."""
-        tables = [module for module in self.features.children() if isinstance(module, Fetched)]
+        tables = [table for table in self.modules() if isinstance(table, FetchedTable)]
         for table in tables:
             table.batch = found
         try:
-            v_BV: Tensor = self.features(features)
+            return self.features(features)
         finally:
             for table in tables:
                 table.batch = None
-        return v_BV
 
     def _check(self, boundaries: Frozen) -> None:
         if self.unset:
@@ -149,13 +146,3 @@ class Dense(nn.Module):
                 f"rows were found by other boundaries of {', '.join(differ)} than the model has:"
                 " make `Preprocessor` with those of the model's weights (sharding.boundaries_of)"
             )
-
-
-def _module(spec: LoadedSpec) -> ModuleType:
-    """The generated module once more, one of our own, whose tables are fetched.
-
-    The one that `homespec.build_module` gives is everyone's and stays as it is.
-    """
-    code = import_source(f"{spec.name}_sharded", compile(spec))
-    code.Table = Fetched  # type: ignore[attr-defined]
-    return code

@@ -61,7 +61,7 @@ def plan(
         topology=_topology(device),
         storage_reservation=FixedPercentageStorageReservation(RESERVED),
         constraints={
-            table.escaped: asked.get(name) or _constraint(table, model.look_ups[name], device)
+            table.escaped: asked.get(name) or _constraint(table, device)
             for name, table in model.tables.items()
         },
     )
@@ -73,7 +73,7 @@ def sharders() -> list[ModuleSharder[nn.Module]]:
     return [EmbeddingBagCollectionSharder(), EmbeddingCollectionSharder()]
 
 
-def _constraint(table: EmbeddingTable, look_ups: int, device: torch.device) -> ParameterConstraints:
+def _constraint(table: EmbeddingTable, device: torch.device) -> ParameterConstraints:
     """What the planner may do with a table that nobody constrained.
 
     It is told how many rows an example needs: of what events read, at most.
@@ -81,7 +81,7 @@ def _constraint(table: EmbeddingTable, look_ups: int, device: torch.device) -> P
     allowed, per_key = splits(device), [1.0] * len(table.keys)
     if table.by_events:
         allowed = [kind for kind in allowed if "column" not in kind]
-        per_key = [float(look_ups)]
+        per_key = [float(table.look_ups)]
     return ParameterConstraints(sharding_types=allowed, pooling_factors=per_key)
 
 

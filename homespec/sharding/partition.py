@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
 
-from homespec.api import LoadedSpec, PathLike, build_module, load
-from homespec.graph import Graph
-from homespec.graph.nodes import INPUT, Feature
-from homespec.graph.sequences import Sequence
+from homespec.api import LoadedSpec
+from homespec.graph.nodes import Feature
+from homespec.schema.tensors import InputTensor, input_tensors
 
 MULTIPLE = 4
 """Widths of tables are multiples of this: "embedding_dim must be a multiple of 4" (fbgemm 1.8,
@@ -25,83 +22,21 @@ class UnshardableError(ValueError):
 class EmbeddingTable:
     """One embedding table and the tensors whose values are looked up in it."""
 
-    feature: Feature
-    """The one that owns it; what only events have is a feature, too."""
+    name: str
+    """The name of the feature in the spec; that of a sequence's own field is `history.seen`."""
+    rows: int
+    width: int
     keys: tuple[str, ...]
     """Of the tensors: `video_id`, `history.video_id`."""
+    look_ups: int
+    """How many rows an example needs, at most."""
     by_events: bool
-    """Whether events are among them, so that an example needs more than one row for a key."""
-
-    @property
-    def name(self) -> str:
-        """The name of the feature in the spec; that of a sequence's own field is `history.seen`."""
-        return self.feature.short
+    """Whether events are among the tensors, so that an example needs several rows for a key."""
 
     @property
     def escaped(self) -> str:
-        """The same for TorchRec, which cuts names at dots."""
-        return escaped(self.name)
-
-
-@dataclass(frozen=True)
-class Partition:
-    """The tables of a spec, those that events read apart from the others."""
-
-    code: ModuleType
-    """The generated module."""
-    tables: tuple[EmbeddingTable, ...]
-    """In the order of the spec, then what only events have."""
-
-    @property
-    def pooled(self) -> list[EmbeddingTable]:
-        """Tables of which an example needs one row for each key: an EmbeddingBagCollection."""
-        return [table for table in self.tables if not table.by_events]
-
-    @property
-    def unpooled(self) -> dict[int, list[EmbeddingTable]]:
-        """Tables that events read, by width: an EmbeddingCollection has one width."""
-        found = defaultdict(list)
-        for table in self.tables:
-            if table.by_events:
-                found[table.feature.width].append(table)
-        return dict(found)
-
-
-def partition(spec: PathLike | LoadedSpec) -> Partition:
-    """The partition of a spec. Raises SpecError and UnshardableError."""
-    loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
-    graph = loaded.analysis.graph
-    keys = defaultdict(list)
-    for owner, key in _look_ups(graph):
-        keys[owner].append(key)
-    if not keys:
-        raise UnshardableError(
-            f"{loaded.name} has no embedding table, so there is nothing to shard: train it with"
-            " DistributedDataParallel alone"
-        )
-    code = build_module(loaded)
-    events = getattr(code, "EVENTS", {})
-    tables = tuple(
-        EmbeddingTable(feature, tuple(keys[feature.name]), not events.keys().isdisjoint(found))
-        for feature in graph.of(Feature)
-        if (found := keys.get(feature.name))
-    )
-    _check_widths(tables)
-    return Partition(code, tables)
-
-
-def _check_widths(tables: tuple[EmbeddingTable, ...]) -> None:
-    odd = [f"`{t.name}` ({t.feature.width})" for t in tables if t.feature.width % MULTIPLE]
-    if odd:
-        raise UnshardableError(
-            f"the dim of {', '.join(odd)} is no multiple of {MULTIPLE}, which TorchRec's kernels"
-            " need: give another `dim` in the spec"
-        )
-
-
-def escaped(name: str) -> str:
-    """The name of a table for TorchRec; names in specs have no slashes."""
-    return name.replace(".", "/")
+        """The name for TorchRec, which cuts names at dots; names in specs have no slashes."""
+        return self.name.replace(".", "/")
 
 
 def unescaped(name: str) -> str:
@@ -109,14 +44,49 @@ def unescaped(name: str) -> str:
     return name.replace("/", ".")
 
 
-def _look_ups(graph: Graph) -> Iterator[tuple[str, str]]:
-    """Names of nodes of tables, and keys of the tensors whose values are looked up in them."""
-    for port in graph[INPUT].reads:
-        node = graph[port.node]
-        if isinstance(node, Feature) and node.rows:
-            yield node.owner, node.short
-    for sequence in graph.of(Sequence):
-        for field in sequence.fields:
-            table = graph[field.table]
-            assert isinstance(table, Feature)
-            yield table.owner, field.key
+def tables_of(spec: LoadedSpec) -> tuple[EmbeddingTable, ...]:
+    """The tables in the order of the spec, then what only events have. Raises UnshardableError."""
+    tensors = defaultdict(list)
+    for tensor in input_tensors(spec):
+        if tensor.table:
+            tensors[tensor.table].append(tensor)
+    if not tensors:
+        raise UnshardableError(
+            f"{spec.name} has no embedding table, so there is nothing to shard: train it with"
+            " DistributedDataParallel alone"
+        )
+    features = spec.analysis.graph.of(Feature)
+    tables = tuple(_table(f, tensors[f.short]) for f in features if f.short in tensors)
+    odd = [f"`{table.name}` ({table.width})" for table in tables if table.width % MULTIPLE]
+    if odd:
+        raise UnshardableError(
+            f"the dim of {', '.join(odd)} is no multiple of {MULTIPLE}, which TorchRec's kernels"
+            " need: give another `dim` in the spec"
+        )
+    return tables
+
+
+def _table(feature: Feature, tensors: list[InputTensor]) -> EmbeddingTable:
+    lengths = [tensor.length for tensor in tensors]
+    return EmbeddingTable(
+        feature.short,
+        feature.rows,
+        feature.width,
+        keys=tuple(tensor.name for tensor in tensors),
+        look_ups=sum(length or 1 for length in lengths),
+        by_events=any(lengths),
+    )
+
+
+def pooled(tables: tuple[EmbeddingTable, ...]) -> list[EmbeddingTable]:
+    """Those of which an example needs one row for each key: an EmbeddingBagCollection."""
+    return [table for table in tables if not table.by_events]
+
+
+def unpooled(tables: tuple[EmbeddingTable, ...]) -> dict[int, list[EmbeddingTable]]:
+    """Those that events read, by width: an EmbeddingCollection has one width."""
+    by_width = defaultdict(list)
+    for table in tables:
+        if table.by_events:
+            by_width[table.width].append(table)
+    return dict(by_width)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -12,10 +11,11 @@ from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
-from homespec.api import LoadedSpec, PathLike
-from homespec.graph.nodes import Feature
-from homespec.sharding.boundaries import Boundaries, Frozen, checked
-from homespec.sharding.partition import partition
+from homespec.api import LoadedSpec, PathLike, build_module, load
+from homespec.runtime import GeneratedFeatures, GeneratedModule
+from homespec.schema.fitted_columns import asked
+from homespec.sharding.boundaries import Boundaries, Frozen, set_boundaries
+from homespec.sharding.partition import pooled, tables_of
 
 
 @dataclass
@@ -67,9 +67,9 @@ class Inputs(Pipelineable):  # type: ignore[misc]  # torchrec has no types
 class Preprocessor(nn.Module):
     """Features by name, as the single-process model takes them -> `Inputs`.
 
-    Rows are found by the functions of the generated file. It learns nothing and may run in the
-    process that reads the data. Like the generated model it raises ValueError for features missing
-    or misshapen, and while it is in training mode for less than two rows if batch norm needs them.
+    Rows are found by the generated `Features`. It learns nothing and may run in the process that
+    reads the data. Like the generated model it raises ValueError for features missing or misshapen,
+    and while it is in training mode for less than two rows if batch norm needs them.
     """
 
     def __init__(self, spec: PathLike | LoadedSpec, boundaries: Boundaries | None = None) -> None:
@@ -79,68 +79,53 @@ class Preprocessor(nn.Module):
         spec needs.
         """
         super().__init__()
-        found = partition(spec)
-        self.boundaries = checked(found.code, boundaries or {})
-        self.finders = nn.ModuleDict(
-            {table.escaped: self._finder(found.code, table.feature) for table in found.tables}
-        )
-        self.pooled = {key: table.escaped for table in found.pooled for key in table.keys}
-        self.of_events = {
-            table.escaped: table.keys for tables in found.unpooled.values() for table in tables
-        }
-        self.read = tuple(key for key in found.code.FEATURES if key not in self.pooled)
-        self.unset = ()
-        self.register_forward_pre_hook(found.code.check_inputs, with_kwargs=True)
+        loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
+        tables, code = tables_of(loaded), build_module(loaded)
+        self.pooled = tuple(key for table in pooled(tables) for key in table.keys)
+        self.of_events = {table.escaped: table.keys for table in tables if table.by_events}
+        self.read = tuple(key for key in code.FEATURES if key not in self.pooled)
+        self.features = _without_weights(code)
+        self.unset: tuple[str, ...] = ()
+        fitted = tuple(asked(loaded))
+        if fitted and not boundaries:
+            raise ValueError(f"the boundaries of {', '.join(fitted)} are needed to find rows")
+        self.boundaries = set_boundaries(code, self, fitted, boundaries or {})
+        self.register_forward_pre_hook(code.check_inputs, with_kwargs=True)
 
     def forward(
         self, features: Mapping[str, Tensor], labels: Mapping[str, Tensor] | None = None
     ) -> Inputs:
         """Features as the generated model takes them, B examples -> their `Inputs`."""
+        rows = self.features.rows(features)
         return Inputs(
-            self._pooled(features) if self.pooled else None,
-            self._of_events(features) if self.of_events else None,
+            self._pooled(rows) if self.pooled else None,
+            self._of_events(rows) if self.of_events else None,
             {name: features[name] for name in self.read},
             dict(labels or {}),
             self.boundaries,
         )
 
-    def _pooled(self, features: Mapping[str, Tensor]) -> KeyedJaggedTensor:
-        rows = [self.finders[table](features[key]) for key, table in self.pooled.items()]
-        values = torch.cat(rows)
+    def _pooled(self, rows: Mapping[str, Tensor]) -> KeyedJaggedTensor:
+        values = torch.cat([rows[key] for key in self.pooled])
         ones = torch.ones_like(values, dtype=torch.int32)
-        return KeyedJaggedTensor(list(self.pooled), values, lengths=ones, stride=len(rows[0]))
+        stride = len(values) // len(self.pooled)
+        return KeyedJaggedTensor(list(self.pooled), values, lengths=ones, stride=stride)
 
-    def _of_events(self, features: Mapping[str, Tensor]) -> KeyedJaggedTensor:
-        rows: list[Tensor] = []
-        for table, keys in self.of_events.items():
-            each = [self.finders[table](features[key]).flatten() for key in keys]
-            rows.append(torch.unique(torch.cat(each)))
-        values = torch.cat(rows)
-        lengths = torch.tensor([len(each) for each in rows], dtype=torch.int32)
+    def _of_events(self, rows: Mapping[str, Tensor]) -> KeyedJaggedTensor:
+        needed = [
+            torch.unique(torch.cat([rows[key].flatten() for key in keys]))
+            for keys in self.of_events.values()
+        ]
+        values = torch.cat(needed)
+        lengths = torch.tensor([len(each) for each in needed], dtype=torch.int32)
         lengths = lengths.to(values.device)
         return KeyedJaggedTensor(list(self.of_events), values, lengths=lengths, stride=1)
 
-    def _finder(self, code: ModuleType, feature: Feature) -> Finder:
-        return Finder(code, feature, self.boundaries.get(feature.short, feature.boundaries))
 
-
-class Finder(nn.Module):
-    """Raw values of any shape -> rows of a table, by the generated function."""
-
-    def __init__(self, code: ModuleType, feature: Feature, boundaries: tuple[float, ...]) -> None:
-        super().__init__()
-        self.cuts: Any = None  # the generated `Exact`
-        if feature.source == "bucketize":
-            self.find = code.bucket_rows
-            self.cuts = code.Exact()
-            self.cuts.constant("boundaries", boundaries, torch.float64)
-            self.cuts.constant("rounded", boundaries, torch.float32)
-        else:
-            self.find = code.hash_rows if feature.hashed else code.known_rows
-        self.known = feature.rows - 1
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Values -> rows, int64 of their shape; row 0 is for missing ones."""
-        by = (self.known,) if self.cuts is None else (self.cuts.boundaries, self.cuts.rounded)
-        rows: Tensor = self.find(values, *by)
-        return rows
+def _without_weights(code: GeneratedModule) -> GeneratedFeatures:
+    """The generated `Features` with what finds rows alone: boundaries, no tables or encoders."""
+    with torch.random.fork_rng(devices=[]):  # no weight stays, so no random number is used up
+        features = code.Features(lambda *_: nn.Module())
+    for name, _ in list(features.named_children()):
+        delattr(features, name)
+    return features

@@ -18,7 +18,7 @@ from torchrec import (
 from homespec.api import LoadedSpec, PathLike, load
 from homespec.sharding.boundaries import Boundaries
 from homespec.sharding.dense import Dense
-from homespec.sharding.partition import EmbeddingTable, Partition, partition
+from homespec.sharding.partition import EmbeddingTable, pooled, tables_of, unpooled
 from homespec.sharding.preprocess import Inputs
 
 INITIAL_STD = 0.05
@@ -39,11 +39,11 @@ def build(
     each device making its own part.
     """
     loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
-    found = partition(loaded)
+    sharded = tables_of(loaded)
     dense = Dense(loaded)
     if boundaries is not None:
         dense.set_boundaries(boundaries)
-    return ShardableModel(found, dense, torch.device(tables))
+    return ShardableModel(sharded, dense, torch.device(tables))
 
 
 class ShardableModel(nn.Module):
@@ -52,19 +52,19 @@ class ShardableModel(nn.Module):
     `pooled` is an EmbeddingBagCollection of the tables of which an example needs one row for each
     feature: a bag holds one row, and its sum is the embedding itself. `unpooled` has an
     EmbeddingCollection for each width of the tables that events read. `dense` is all the rest.
-    `tables` are all tables, by name; `look_ups` how many rows of each an example needs, at most.
+    `tables` are all tables, by name.
     """
 
-    def __init__(self, found: Partition, dense: Dense, device: torch.device) -> None:
+    def __init__(
+        self, tables: tuple[EmbeddingTable, ...], dense: Dense, device: torch.device
+    ) -> None:
         super().__init__()
-        self.tables = {table.name: table for table in found.tables}
-        self.pooled = _bags(found.pooled, device) if found.pooled else None
+        self.tables = {table.name: table for table in tables}
+        self.pooled = _bags(pooled(tables), device) if pooled(tables) else None
         self.unpooled = nn.ModuleDict(
-            {f"width_{w}": _events(tables, device) for w, tables in found.unpooled.items()}
+            {f"width_{w}": _events(some, device) for w, some in unpooled(tables).items()}
         )
         self.dense = dense
-        lengths = getattr(found.code, "EVENTS", {})
-        self.look_ups = {t.name: sum(lengths.get(key, 1) for key in t.keys) for t in found.tables}
 
     def table_parameters(self) -> Iterator[nn.Parameter]:
         """The tables."""
@@ -99,7 +99,7 @@ def _events(tables: list[EmbeddingTable], device: torch.device) -> EmbeddingColl
 def _options(table: EmbeddingTable) -> dict[str, Any]:
     return {
         "name": table.escaped,
-        "num_embeddings": table.feature.rows,
-        "embedding_dim": table.feature.width,
+        "num_embeddings": table.rows,
+        "embedding_dim": table.width,
         "init_fn": partial(nn.init.normal_, std=INITIAL_STD),
     }

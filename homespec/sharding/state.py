@@ -52,7 +52,7 @@ def load_logical_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     views = bare.dense.logical_state()
     shapes: dict[str, tuple[int, ...]] = {
         **{
-            LOGICAL_TABLE.format(name): (table.feature.rows, table.feature.width)
+            LOGICAL_TABLE.format(name): (table.rows, table.width)
             for name, table in bare.tables.items()
         },
         **{name: tuple(view.shape) for name, view in views.items()},

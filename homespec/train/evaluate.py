@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -66,11 +65,11 @@ class Measures:
     weights: Mapping[str, float]
 
     @classmethod
-    def of(cls, spec: Spec, code: ModuleType) -> Measures:
-        """The measures of a spec and its generated code."""
+    def of(cls, spec: Spec) -> Measures:
+        """The measures of a spec."""
         return cls(
             {name: task.kind for name, task in spec.tasks.items()},
-            getattr(code, "SCALES", {}),
+            {name: task.scale for name, task in spec.tasks.items()},
             {name: task.weight for name, task in spec.tasks.items()},
         )
 

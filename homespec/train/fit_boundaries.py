@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -17,6 +16,7 @@ from homespec.data import DataError
 from homespec.data.chunk_reader import ChunkReader
 from homespec.data.in_memory import SLAB_ROWS
 from homespec.data.quantile_fit import Columns, fit_plan
+from homespec.runtime import GeneratedModule
 from homespec.schema.fitted_columns import asked
 from homespec.train import quantiles
 from homespec.train.distributed import rank
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def set_fitted(
-    model: nn.Module, code: ModuleType, spec: Spec, part: Part, out: Path, seed: int,
+    model: nn.Module, code: GeneratedModule, spec: Spec, part: Part, out: Path, seed: int,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Fit boundaries to the rows to train on, write them to `out` and set them in the model.
@@ -58,7 +58,7 @@ def few(found: Boundaries) -> Iterator[str]:
             )
 
 
-def check_fitted(model: nn.Module, code: ModuleType, spec: Spec, out: Path) -> None:
+def check_fitted(model: nn.Module, code: GeneratedModule, spec: Spec, out: Path) -> None:
     """Raise DataError if the file in `out` has other boundaries than a model that goes on.
 
     Without a file nothing is compared: the checkpoint has all that the model needs.

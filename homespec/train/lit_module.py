@@ -7,7 +7,6 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import NoReturn
 
 import lightning.pytorch as lightning
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from homespec.atomic_write import replacing
 from homespec.data.batches import Batch
+from homespec.runtime import GeneratedModule, observed
 from homespec.train import RunError, distributed
 from homespec.train.checkpoint import writing
 from homespec.train.datamodule import Rows
@@ -55,7 +55,7 @@ class Training(lightning.LightningModule):
     def __init__(
         self,
         model: nn.Module,
-        code: ModuleType,
+        code: GeneratedModule,
         measures: Measures,
         settings: Settings,
         rows: Rows,
@@ -74,7 +74,7 @@ class Training(lightning.LightningModule):
         self.learner = Learner(model, code, measures.kinds, settings, compiled, steps)
         self.weighting = self.learner.weighting  # here Lightning moves it to the device
         self.losses = Losses(self.tasks, out / LOSSES_FILE, settings.batch_size)
-        self.predictions = Predictions(self.tasks, getattr(code, "observed", dict))
+        self.predictions = Predictions(self.tasks, observed(code))
         self.measured = {}
         self.loss: Tensor | None = None
         self.timer = Timer()

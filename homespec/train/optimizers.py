@@ -9,7 +9,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from homespec.train.sparse_embeddings import tables_of
+from homespec.runtime import embeddings_of
 
 SHAPES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
@@ -54,7 +54,7 @@ def decayed(
     DICE, learned values for what is missing) do not, nor do tables, whose rows would shrink while
     nobody looks them up. A batched tensor is judged by its logical parts.
     """
-    embeddings = _embeddings(model)
+    embeddings = {id(weight) for weight in embeddings_of(model)}
     matrices: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in model.named_parameters():
@@ -64,15 +64,6 @@ def decayed(
             (matrices if matrix else others).append(parameter)
     groups = ({"params": matrices, "weight_decay": weight_decay}, {"params": others})
     return [{"weight_decay": 0.0, **group} for group in groups if group["params"]]
-
-
-def _embeddings(model: nn.Module) -> set[int]:
-    tables = [*tables_of(model).values(), *(m for m in model.modules() if _is_embedding(m))]
-    return {id(table.get_parameter("weight")) for table in tables}
-
-
-def _is_embedding(module: nn.Module) -> bool:
-    return isinstance(module, nn.Embedding)  # of the code that is not optimised
 
 
 # ---------------------------------------------------------------- tables

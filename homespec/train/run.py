@@ -229,10 +229,9 @@ def _built(
 ) -> tuple[Training, Checkpointer]:
     lightning.seed_everything(settings.seed, verbose=False)
     skip = table_merging.skipped_passes(settings)
-    code = homespec.build_module(spec, optimize=settings.optimize, skip_passes=skip)
-    model = homespec.build(spec, optimize=settings.optimize, skip_passes=skip)
+    code, model = homespec.build_with_module(spec, optimize=settings.optimize, skip_passes=skip)
     compiled, _ = decide(settings.compile)
-    measures = Measures.of(spec, code)
+    measures = Measures.of(spec)
     training = Training(model, code, measures, settings, rows, place.out, compiled)
     return training, Checkpointer(place.out, about, measures.monitor(settings))
 

@@ -15,14 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from homespec.runtime import EmbeddingTable, tables_of
 from homespec.train.distributed import all_gather
 
 Features = Mapping[str, Tensor]
-
-
-def tables_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The generated `Table`s of a model by name: merged embeddings of features of one width."""
-    return {name: m for name, m in model.named_modules() if type(m).__name__ == "Table"}
 
 
 class SparseTables:
@@ -120,11 +116,7 @@ def sparse(rows_N: Tensor, grads_NE: Tensor, shape: torch.Size) -> Tensor:
     )  # fmt: skip
 
 
-def start_of(table: nn.Module, feature: str) -> Tensor | int:
+def start_of(table: nn.Module, feature: str) -> int:
     """The row at which a feature's part of its table begins."""
-    starts: Any = table.starts
-    if isinstance(starts, dict):
-        return int(starts[feature])
-    names: Any = table.names
-    start: Tensor = starts[names.index(feature)]
-    return start
+    assert isinstance(table, EmbeddingTable)
+    return table.starts[feature]

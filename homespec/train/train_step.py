@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from homespec import runtime
 from homespec.data.batches import Batch
+from homespec.runtime import GeneratedModule, tables_of
 from homespec.train import RunError
 from homespec.train.checkpoint_checks import check_forms, forms
 from homespec.train.distributed import all_reduce_mean, loss_scales, world_size
 from homespec.train.optimizer_state import copied, load_moments, moment_forms, moments
 from homespec.train.optimizers import RowwiseAdagrad, dense_optimizer, schedule
 from homespec.train.settings import Settings
-from homespec.train.sparse_embeddings import SparseTables, tables_of
+from homespec.train.sparse_embeddings import SparseTables
 from homespec.train.weighting import weighting_of
 from homespec.train.weighting.gradnorm import last_shared
 
@@ -35,7 +35,7 @@ class Learner:
     def __init__(
         self,
         model: nn.Module,
-        code: ModuleType,
+        code: GeneratedModule,
         kinds: Mapping[str, str],
         settings: Settings,
         compiled: bool,
@@ -124,7 +124,7 @@ class Learner:
         return loss.detach(), losses_T.detach()
 
     def _shares(self, batch: Batch) -> Tensor | None:
-        observed = getattr(self.code, "observed", dict)(batch.labels)
+        observed = runtime.observed(self.code)(batch.labels)
         return loss_scales({task: observed[task] for task in self.code.TASKS})
 
     def _clip(self, most: float) -> None:
@@ -182,7 +182,7 @@ class Learner:
         return found | {p: f"{WEIGHTING}.{n}" for n, p in self.weighting.named_parameters()}
 
 
-def step_of(model: nn.Module, code: ModuleType) -> Step:
+def step_of(model: nn.Module, code: GeneratedModule) -> Step:
     """A function of features and labels to the tasks' own losses [T]."""
 
     def step(features: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from sharding_cases import DENSE_LR, EPS, TABLE_LR, WORLD, batch, load, part
 from torch import Tensor, nn
 
 import homespec
+from homespec.runtime import tables_of
 
 
 class Single:
@@ -28,9 +29,9 @@ class Single:
             self.code.load_logical_state(model, state)
         self.tables = {
             name
-            for module in self.models[0].modules()
-            if isinstance(module, self.code.Table)
-            for _, name, _ in module.logical()
+            for table in tables_of(self.models[0])
+            for tensor, name, _ in self.code.logical_names(self.models[0])
+            if tensor == f"{table}.weight"
         }
         self.sums: dict[tuple[str, int], Tensor] = {}
         self.losses: list[list[Tensor]] = []

@@ -101,7 +101,7 @@ def test_which_collection_holds_a_table() -> None:
     }
     keys = {"video", "last", "seen.video", "mean.last", "drift.video", "same.video"}
     assert set(model.tables["video"].keys) == {*keys, "near.video", "twin.video"}
-    assert model.look_ups["video"] == 2 + 6 + 4 + 3 + 8 + 8 + 8
+    assert model.tables["video"].look_ups == 2 + 6 + 4 + 3 + 8 + 8 + 8
 
 
 def test_a_row_is_asked_for_once() -> None:

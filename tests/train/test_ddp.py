@@ -144,7 +144,7 @@ def test_metrics_are_those_of_all_rows(folder: Path) -> None:
     with torch.no_grad():
         for batch in Rows.open(loaded, [folder / "dealt"], [], settings).validation():
             predictions.add(batch, model.eval()(batch.features))
-    wanted = Measures.of(loaded, code).measured(code.TASKS, *predictions.take())
+    wanted = Measures.of(loaded).measured(code.TASKS, *predictions.take())
     told = json.loads((folder / "fixed" / "metrics.json").read_text())
     assert told["rows_valid"] == 500
     for task, measured in wanted.items():

@@ -47,7 +47,7 @@ def test_the_best_epoch() -> None:
 
 def test_the_monitor_weighs_tasks(small: LoadedSpec) -> None:
     heavy = homespec.loads(TASKS)
-    measures = evaluate.Measures.of(heavy, homespec.build_module(heavy))
+    measures = evaluate.Measures.of(heavy)
     measured = {"click": {"auc": 0.5}, "like": {"auc": 0.8}, "watch": {"mae": 2.0}}
     assert measures.monitor(Settings()).value(measured) == pytest.approx((0.5 + 3 * 0.8) / 4)
     assert measures.monitor(Settings(monitor="auc/click")).value(measured) == 0.5
