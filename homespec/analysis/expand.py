@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from homespec.analysis.yaml_writer import Entry, Line, Section, write
+from homespec.analysis.yaml_writer import Entry, Line, Section, as_data, write
 from homespec.diagnostics.render.terminal import printable
 from homespec.graph.sequences import Sequence as SequenceNode
 from homespec.lower import Lowered
 from homespec.resolve.families import Family, family_of
 from homespec.resolve.layers import Layer, Path, SetPlan
 from homespec.schema.embedded import OWNERS
-from homespec.schema.models import Encoder, Feature, Sequence, Style, Task, overlay
+from homespec.schema.models import Encoder, Feature, Sequence, Spec, Style, Task, overlay
 from homespec.schema.models import Tower as TowerConfig
 from homespec.schema.tensors import event_column
 from homespec.source import Document
@@ -36,6 +36,11 @@ def expanded(lowered: Lowered) -> str:
     head.append(f"# Every value of {printable(document.file)} and the line that gives it,")
     head.append("# printed by: homespec show --expanded")
     return "\n".join([*head, *write(_spec(lowered))]) + "\n"
+
+
+def explicit(lowered: Lowered) -> Spec:
+    """The spec with every default written out and its family as layers."""
+    return Spec.model_validate(as_data(_spec(lowered)))
 
 
 def _spec(lowered: Lowered) -> Iterator[Entry]:

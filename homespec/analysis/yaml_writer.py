@@ -43,6 +43,23 @@ class Section:
 Entry = Line | Section
 
 
+def as_data(entries: Iterable[Entry]) -> dict[str, Any]:
+    """The same mapping as plain data."""
+    return {entry.key: _value(entry) for entry in entries if _is_given(entry)}
+
+
+def _is_given(entry: Entry) -> bool:
+    return entry.value is not None if isinstance(entry, Line) else bool(entry.entries)
+
+
+def _value(entry: Entry) -> Any:
+    if isinstance(entry, Line):
+        return entry.value
+    if entry.is_list:
+        return [_value(item) for item in entry.entries]
+    return as_data(entry.entries)
+
+
 def write(entries: Iterable[Entry], indent: str = "") -> Iterator[str]:
     """The lines of a mapping."""
     for entry in entries:

@@ -15,6 +15,7 @@ from torch import nn
 
 import homespec
 from homespec import memory
+from homespec.analysis.spec_diff import model_tree
 from homespec.compiler import validate_document
 from homespec.data import DataError
 from homespec.diagnostics import Severity
@@ -30,8 +31,8 @@ from homespec.train.fit_boundaries import check_fitted, set_fitted
 from homespec.train.lit_module import Training
 from homespec.train.result import BAYES_FILE, Result
 from homespec.train.run_lock import Lock
-from homespec.train.sameness import check_same, explicit
 from homespec.train.settings import Settings, changes, check_processes, from_json, idle
+from homespec.train.spec_check import check_spec
 from homespec.train.torch_compile import Compilations, decide
 from homespec.train.trainer import trainer, undisturbed
 from homespec.version import __version__
@@ -79,7 +80,7 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
         "homespec": __version__,
         "spec": spec.name,
         "spec_sha256": spec_hash(spec.analysis.document),
-        "model": explicit(spec),
+        "model": model_tree(spec.analysis),
         "settings": asdict(settings),
         "processes": world_size(),
     }
@@ -181,7 +182,7 @@ def _read_last(out: Path) -> Checkpoint:
 
 
 def _check_kept(kept: Checkpoint, settings: Settings, about: Json, out: Path, say: Say) -> None:
-    check_same(kept.state["model"], about["model"], str(out))
+    check_spec(kept.state["model"], about["model"], out)
     for line in changes(from_json(kept.state["settings"]), settings):
         say(f"resumed with {line}")
     before, now = kept.state.get("processes", 1), world_size()

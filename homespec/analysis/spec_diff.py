@@ -1,0 +1,59 @@
+"""What tells the model of one spec from that of another, by path.
+
+Compared are the explicit forms, in which every default is written out and a family is its layers:
+other words for the same model are no difference. The order of features, tasks and experts counts,
+since it is the order of the columns and rows of weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from homespec.analysis.expand import explicit
+from homespec.lower import Lowered
+
+Tree = dict[str, Any]
+
+FREE = {"description", "extends", "homespec", "family", "experts", "gates", "towers"}
+"""Keys that do not matter, and those whose effect is in the layers and tasks."""
+ONE_OF = {"features": "feature", "groups": "group", "tasks": "task", "layers": "layer"}
+
+
+class Change(NamedTuple):
+    """A place of the spec, and what is different there, as what follows the place's name."""
+
+    path: tuple[str, ...]
+    text: str
+
+    def __str__(self) -> str:
+        """``feature `tab` is new``, or `` `tasks.like.weight` is 2.0, was 1.0``."""
+        if len(self.path) == 2 and self.path[0] in ONE_OF:
+            return f"{ONE_OF[self.path[0]]} `{self.path[1]}`{self.text}"
+        return (f"`{'.'.join(self.path)}`" if self.path else "the spec") + self.text
+
+
+def model_tree(lowered: Lowered) -> Tree:
+    """What makes the model, as JSON: the explicit form, with its layers by name."""
+    tree = explicit(lowered).model_dump(mode="json", exclude=FREE)
+    layers = tree.pop("layers")
+    return {**tree, "layers": {layer["name"]: layer for layer in layers}}
+
+
+def changes(before: Tree, now: Tree, path: tuple[str, ...] = ()) -> Iterator[Change]:
+    """What the tree `now` has otherwise than `before`."""
+    yield from (Change((*path, key), " is gone") for key in before if key not in now)
+    yield from (Change((*path, key), " is new") for key in now if key not in before)
+    both = [key for key in now if key in before]
+    if both != [key for key in before if key in now]:
+        yield Change(path, ": the entries are in another order")
+    for key in both:
+        old, new = before[key], now[key]
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from changes(old, new, (*path, key))
+        elif old != new:
+            yield Change((*path, key), f" is {_value(new)}, was {_value(old)}")
+
+
+def _value(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

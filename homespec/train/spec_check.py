@@ -1,0 +1,22 @@
+"""Training: a run is resumed with the spec that it was started with, in whatever words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from homespec.analysis.spec_diff import Tree, changes
+from homespec.train import RunError
+
+MAX_SHOWN = 6
+
+
+def check_spec(before: Tree, now: Tree, out: Path) -> None:
+    """Raise RunError that says what `now` has otherwise than `before`, the spec of the run."""
+    texts = list(map(str, changes(before, now)))
+    if not texts:
+        return
+    more = f"; and {len(texts) - MAX_SHOWN} more differences" if len(texts) > MAX_SHOWN else ""
+    raise RunError(
+        f"{out} is of another spec: {'; '.join(texts[:MAX_SHOWN])}{more}."
+        " Resume it with its own spec and --set, or start another run in another --out"
+    )
