@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import homespec
-from homespec.analysis.family_match import likeness
+from homespec.analysis.family_match import match_family
 from homespec.graph.nodes import INPUT, Port
 from homespec.resolve.families import FAMILIES
 
@@ -29,18 +29,18 @@ def test_there_is_one_of_each() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_family_as_published(family: str) -> None:
     analysis = homespec.load(SPECS / "families" / f"{family}.yaml").analysis
-    like = likeness(analysis.graph, analysis.root)
-    assert (like.family, like.differences) == (family, ())
-    assert like.grouped == (family == "home")
+    match = match_family(analysis)
+    assert (match.family, match.differences) == (family, ())
+    assert match.grouped == (family == "home")
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_ablation_is_one_difference(name: str) -> None:
     path = SPECS / "ablations" / f"{name}.yaml"
     analysis = homespec.load(path).analysis
-    like = likeness(analysis.graph, analysis.root)
-    assert like.family == "home"
-    assert {difference.text for difference in like.differences} == ABLATIONS[name]
+    match = match_family(analysis)
+    assert match.family == "home"
+    assert {difference.text for difference in match.differences} == ABLATIONS[name]
     assert len(path.read_text().splitlines()) == 5  # four and the modeline
 
 

@@ -36,12 +36,12 @@ def _model(path: str, overrides: tuple[str, ...]) -> int:
     analysis = one_analysis(path, overrides)
     if analysis is None:
         return FINDINGS
+    from homespec.analysis.describe_gates import describe_gates
     from homespec.analysis.describe_sequences import describe_sequences
-    from homespec.analysis.family_match import gates_in_words, in_words, likeness
+    from homespec.analysis.family_match import describe_match, match_family
 
-    like = likeness(analysis.graph, analysis.root)
-    click.echo(in_words(analysis.spec.name, like, analysis.root))
-    for line in (*describe_sequences(analysis.graph), *gates_in_words(analysis.graph)):
+    click.echo(describe_match(analysis, match_family(analysis)))
+    for line in (*describe_sequences(analysis.graph), *describe_gates(analysis)):
         click.echo(line)
     return OK
 

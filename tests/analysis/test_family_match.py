@@ -11,8 +11,9 @@ from hierarchies import Spec, specs
 from hypothesis import given, settings
 
 import homespec
+from homespec.analysis.describe_gates import describe_gates
 from homespec.analysis.expand import expanded
-from homespec.analysis.family_match import gates_in_words, in_words, likeness
+from homespec.analysis.family_match import describe_match, match_family
 from homespec.cli.main import cli
 from homespec.resolve.families import FAMILIES
 
@@ -28,7 +29,7 @@ UNGROUPED = {key: value for key, value in BASE.items() if key != "groups"}
 
 def words(spec: Spec) -> str:
     analysis = homespec.loads(yaml.safe_dump(spec, sort_keys=False)).analysis
-    return in_words("m", likeness(analysis.graph, analysis.root), analysis.root)
+    return describe_match(analysis, match_family(analysis))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -53,7 +54,7 @@ def test_the_explicit_form_is_the_same_model() -> None:
     for family in FAMILIES:
         text = yaml.safe_dump({**BASE, "family": family}, sort_keys=False)
         again = homespec.loads(expanded(homespec.loads(text).analysis)).analysis
-        assert likeness(again.graph, again.root).differences == ()
+        assert match_family(again).differences == ()
 
 
 @pytest.mark.parametrize(
@@ -91,10 +92,18 @@ def test_no_mask() -> None:
     assert lines[1:] == ["  - no hierarchy mask: gates see every set"]
 
 
+def test_one_cause_is_one_difference() -> None:
+    """What no longer has a state has no self gate and is read by no gate: that is no news."""
+    text = expanded(homespec.loads(yaml.safe_dump(BASE, sort_keys=False)).analysis)
+    spec = yaml.safe_load(text)
+    spec["layers"][0]["outputs"].remove("watch")
+    assert words(spec).splitlines()[1:] == ["  - no state at watch in layer meta"]
+
+
 def test_gates() -> None:
     spec = {**BASE, "family": "ml_mmoe", "groups": {"all_of_them": list(BASE["tasks"])}}
     analysis = homespec.loads(yaml.safe_dump(spec, sort_keys=False)).analysis
-    lines = list(gates_in_words(analysis.graph))
+    lines = list(describe_gates(analysis))
     assert lines[:2] == [
         "layer meta",
         "  shared (for expert 0) mixes 2×shared, 2×all_of_them; its gate reads v",
@@ -106,10 +115,10 @@ def test_gates() -> None:
 @given(spec=specs())
 def test_any_hierarchy(spec: Spec) -> None:
     analysis = homespec.loads(yaml.safe_dump(spec, sort_keys=False)).analysis
-    assert in_words("m", likeness(analysis.graph, analysis.root), analysis.root)
+    assert describe_match(analysis, match_family(analysis))
     gates = [node for node in analysis.graph if node.kind == "state"]
     layers = {node.layer for node in gates}
-    assert len(list(gates_in_words(analysis.graph))) == len(gates) + len(layers)
+    assert len(list(describe_gates(analysis))) == len(gates) + len(layers)
 
 
 def test_command() -> None:
