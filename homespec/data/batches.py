@@ -31,19 +31,3 @@ def as_batch(arrays: Arrays) -> Batch:
         {task: torch.from_numpy(array) for task, array in arrays.labels.items()},
         None if arrays.users is None else torch.from_numpy(arrays.users),
     )
-
-
-def split(batch: Batch, rows: int) -> list[Batch]:
-    """Batches of so many rows each, which share its memory."""
-    features = {name: torch.split(column, rows) for name, column in batch.features.items()}
-    labels = {task: torch.split(column, rows) for task, column in batch.labels.items()}
-    users = None if batch.users is None else torch.split(batch.users, rows)
-    count = len(next(iter(features.values())))
-    return [
-        Batch(
-            {name: parts[i] for name, parts in features.items()},
-            {task: parts[i] for task, parts in labels.items()},
-            None if users is None else users[i],
-        )
-        for i in range(count)
-    ]

@@ -8,7 +8,9 @@ from itertools import accumulate
 
 import pyarrow as pa
 
-from homespec.data.files import Chunk
+from homespec.data.files import Chunk, DataFiles
+
+SLAB_ROWS = 65_536
 
 
 class ChunkReader:
@@ -57,3 +59,10 @@ class ChunkReader:
             self._batches = self.chunks[self._chunk].batches(self.schema, self.threads)
             batch = next(self._batches, None)
         return batch
+
+
+def slabs(files: DataFiles, schema: pa.Schema) -> Iterator[pa.Table]:
+    """All rows in order, some at a time. Raises DataError for a broken file."""
+    reader = ChunkReader(files.chunks, schema)
+    for low in range(0, files.rows, SLAB_ROWS):
+        yield reader.table(low, min(low + SLAB_ROWS, files.rows))

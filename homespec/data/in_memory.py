@@ -1,4 +1,4 @@
-"""Data: all rows of a source in memory, where they fit: converted once, not each epoch."""
+"""Data: all rows of files in memory, where they fit: converted once, not each epoch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from homespec.data import DataError
-from homespec.data.chunk_reader import ChunkReader
+from homespec.data.chunk_reader import slabs
+from homespec.data.columns import Array
 from homespec.data.files import DataFiles
 from homespec.data.plan import Arrays, Plan
 
@@ -15,46 +15,35 @@ if TYPE_CHECKING:
     from homespec.schema.models import Spec
 
 CACHE_BYTES = 4 * 2**30
-"""What converted rows may take, unless told otherwise."""
-SLAB_ROWS = 65_536
+"""What converted rows may take by default."""
 
 
 def load_rows(
-    spec: Spec, source: DataFiles, users: str | None = None, limit: float = CACHE_BYTES
+    spec: Spec, files: DataFiles, users: str | None = None, limit: float = CACHE_BYTES
 ) -> Arrays | None:
     """The rows in the order of the files, or None if they take more than `limit` bytes.
 
     Raises DataError as `BatchDataset` does.
     """
     plan = Plan.of(spec, users)
-    schema = source.schema(plan.wanted, plan.exact)
-    if source.rows * plan.bytes_per_row > limit:
+    schema = files.schema(plan.wanted, plan.exact)
+    if files.rows * plan.bytes_per_row > limit:
         return None
-    reader = ChunkReader(source.chunks, schema)
-    arrays: Arrays | None = None
-    for low in range(0, source.rows, SLAB_ROWS):
-        table = reader.table(low, min(low + SLAB_ROWS, source.rows))
-        try:
-            part = plan.convert(table)
-        except DataError as error:
-            raise DataError(f"{source}: {error}") from None
-        arrays = arrays or _room(part, source.rows)
-        for whole, some in zip(_flat(arrays), _flat(part), strict=True):
-            whole[low : low + len(some)] = some
-    return arrays or plan.convert(schema.empty_table())
+    whole: Arrays | None = None
+    low = 0
+    for table in slabs(files, schema):
+        part = plan.read(table, files)
+        whole = whole or _room(part, files.rows)
+        for array, rows in zip(whole.columns, part.columns, strict=True):
+            array[low : low + len(rows)] = rows
+        low += part.rows
+    return whole or plan.read(schema.empty_table(), files)
 
 
 def _room(like: Arrays, rows: int) -> Arrays:
-    def room(array: np.ndarray) -> np.ndarray:
+    """Arrays of so many rows, of the types and shapes of others."""
+
+    def room(array: Array) -> Array:
         return np.empty((rows, *array.shape[1:]), array.dtype)
 
-    return Arrays(
-        {name: room(array) for name, array in like.features.items()},
-        {task: room(array) for task, array in like.labels.items()},
-        None if like.users is None else room(like.users),
-    )
-
-
-def _flat(arrays: Arrays) -> list[np.ndarray]:
-    users = [] if arrays.users is None else [arrays.users]
-    return [*arrays.features.values(), *arrays.labels.values(), *users]
+    return like.map(room)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from homespec.data import DataError, columns
+from homespec.data.cell_ids import MISSING
 from homespec.data.columns import Array
 from homespec.data.label_values import labels as labels_of
 from homespec.schema.label_parser import Label, parse_label
@@ -25,7 +27,42 @@ class Arrays(NamedTuple):
 
     features: dict[str, Array]
     labels: dict[str, Array]
-    users: Array | None
+    users: Array | None = None
+
+    def map(self, change: Callable[[Array], Array]) -> Arrays:
+        """The same with each array changed."""
+        return Arrays(
+            {name: change(array) for name, array in self.features.items()},
+            {task: change(array) for task, array in self.labels.items()},
+            None if self.users is None else change(self.users),
+        )
+
+    @property
+    def columns(self) -> list[Array]:
+        """All arrays."""
+        users = [] if self.users is None else [self.users]
+        return [*self.features.values(), *self.labels.values(), *users]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(next(iter(self.features.values())))
+
+    def split(self, rows: int) -> Iterator[Arrays]:
+        """Parts of so many rows each, which share its memory."""
+        for low in range(0, self.rows, rows):
+            yield self.map(itemgetter(slice(low, low + rows)))
+
+    def padded(self, rows: int) -> Arrays:
+        """The rows, then rows of missing values without labels, `rows` in all."""
+
+        def fill(array: Array) -> Array:
+            value = MISSING if array.dtype == np.int64 else np.nan
+            out = np.full((rows, *array.shape[1:]), value, array.dtype)
+            out[: len(array)] = array
+            return out
+
+        return self.map(fill)
 
 
 @dataclass(frozen=True)
@@ -93,6 +130,14 @@ class Plan:
             None if self.users is None else user_ids(self.users, table),
         )
 
+    def read(self, table: pa.Table, files: object) -> Arrays:
+        """As `convert`; errors name the files, too, and the command that says more."""
+        try:
+            return self.convert(table)
+        except DataError as error:
+            more = "`homespec check-data` says where, and what else is wrong"
+            raise DataError(f"{files}: {error}; {more}") from None
+
     def _features(self, table: pa.Table) -> Iterator[tuple[InputTensor, Array]]:
         for _, fields in groupby(self.tensors, key=lambda tensor: tensor.feature):
             before: tuple[InputTensor, Array] | None = None
@@ -124,19 +169,3 @@ def check_even(one: InputTensor, sizes: Array, other: InputTensor, others: Array
             f" {others[row]} in `{other.column}`; the fields of a sequence are of one length,"
             " with null where an event lacks a field"
         )
-
-
-def padded(arrays: Arrays, plan: Plan, rows: int) -> Arrays:
-    """The rows and behind them rows of missing values, `rows` in all."""
-    kinds = {tensor.name: columns.missing(tensor) for tensor in plan.tensors}
-    return Arrays(
-        {name: _filled(array, rows, kinds[name]) for name, array in arrays.features.items()},
-        {task: _filled(array, rows, float("nan")) for task, array in arrays.labels.items()},
-        None if arrays.users is None else _filled(arrays.users, rows, -1),
-    )
-
-
-def _filled(array: Array, rows: int, value: float) -> Array:
-    out = np.full((rows, *array.shape[1:]), value, array.dtype)
-    out[: len(array)] = array
-    return out

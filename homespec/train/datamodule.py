@@ -128,7 +128,7 @@ class Rows:
         self, epoch: int, batch: int, rank: int = 0, world: int = 1
     ) -> list[tuple[Path, int]]:
         """Where a rank's rows of a batch stand: file and number of the row in it, from 0."""
-        order = self.training(epoch, batch, rank, world).order
+        order = self.training(epoch, batch, rank, world).sampler
         window = next(order.windows(batch))
         begin = (batch - window.first) * order.batch_size
         numbers = order.rows_at(window.picks[begin : begin + order.batch_size])

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from homespec.data import DataError
-from homespec.data.chunk_reader import ChunkReader
-from homespec.data.in_memory import SLAB_ROWS
+from homespec.data.chunk_reader import slabs
 from homespec.data.quantile_fit import Columns, fit_plan
 from homespec.runtime import GeneratedModule
 from homespec.schema.fitted_columns import asked
@@ -83,11 +82,6 @@ def _batches(spec: Spec, part: Part) -> Iterator[Columns]:
     if part.held is not None:
         yield {tensor.name: part.held.features[tensor.name] for tensor in plan.tensors}
         return
-    source = part.source
-    reader = ChunkReader(source.chunks, source.schema(plan.wanted, plan.exact))
-    for low in range(0, source.rows, SLAB_ROWS):
-        table = reader.table(low, min(low + SLAB_ROWS, source.rows))
-        try:
-            yield plan.convert(table).features
-        except DataError as error:
-            raise DataError(f"{source}: {error}") from None
+    files = part.source
+    for table in slabs(files, files.schema(plan.wanted, plan.exact)):
+        yield plan.read(table, files).features

@@ -167,7 +167,7 @@ def test_numbers_are_vectors_of_one(
         (pa.array([1], pa.timestamp("ms")), r"is timestamp\[ms\], not numbers"),
         (pa.array([b"1"]), "is binary, not numbers"),
         (pa.array([{"a": 1}]), r"is struct<a: int64>, not numbers"),
-        (["a"], "holds the text 'a', not numbers$"),
+        (["a"], "holds the text 'a', not numbers; `homespec check-data`"),
         (
             ["1", "NA"],
             "the text 'NA', not numbers .where a number is missing, leave the cell empty",

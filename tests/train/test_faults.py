@@ -325,7 +325,7 @@ def test_a_file_that_breaks_while_it_is_read(
     path = streamed / "train.parquet"
     good = path.read_bytes()
     settings = dataclasses.replace(SETTINGS, shuffle_rows=256)
-    tenth = int(datamodule.Rows.open(small, [streamed], [], settings).training(0).order.chunks[9])
+    tenth = int(datamodule.Rows.open(small, [streamed], [], settings).training(0).sampler.chunks[9])
     group = pq.read_metadata(path).row_group(tenth).column(0)
     begin = group.dictionary_page_offset or group.data_page_offset
     path.write_bytes(good[:begin] + bytes(200) + good[begin + 200 :])
