@@ -51,7 +51,7 @@ def check_data(
     if analysis is None:
         return FINDINGS
     with needing("data"):
-        import homespec.data.profile  # noqa: F401
+        import homespec.data.profiler  # noqa: F401
     from homespec.data import DataError
     from homespec.diagnostics.render import automatic
 
@@ -69,8 +69,8 @@ def check_data(
 
 def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...]) -> ProfiledData:
     from homespec.data.files import locate
-    from homespec.data.profile import profile
     from homespec.data.profiled import ProfiledData
+    from homespec.data.profiler import profile
 
     train, held_out = locate(data, valid)
     for part in (train, held_out):

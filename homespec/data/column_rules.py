@@ -14,11 +14,14 @@ from homespec.schema.fitted_columns import asked
 
 if TYPE_CHECKING:
     from homespec.data.fit_preview import FitPreview
+    from homespec.data.profile import Profile
 
 MOSTLY = 0.5
 """Share of missing values that is worth a word."""
 REPEATED = 0.01
 """Share of rows that may be repetitions without a word."""
+MIN_IDS = 1000
+"""A column of more different ids has those of users or items."""
 
 
 @rule("HS501", "missing-column")
@@ -43,7 +46,7 @@ def missing_column(data: ProfiledData) -> Iterator[Finding]:
     ```
     """
     for part in data.profiles:
-        wanted = [(f.tensor.column, data.at_feature(f)) for f in part.features.values()]
+        wanted = [(f.tensor.column, data.at_column(f.tensor)) for f in part.features.values()]
         for name, task in part.tasks.items():
             columns = [column for column in part.missing if column in task.label.split()]
             wanted += [(column, data.at_task(name, "label")) for column in columns]
@@ -68,8 +71,9 @@ def unusable_column(data: ProfiledData) -> Iterator[Finding]:
     is none); numbers are numbers (or text that spells them), vectors are lists of as many numbers
     as the spec says (one may be a plain number), sequences are lists, of one length for all fields
     of a sequence; files of one source agree on the types of their columns. A column whose quantiles
-    are to be fitted holds at least one finite number. Prepare the column again, or declare the
-    feature as what it is.
+    are to be fitted holds at least one finite number. Where a value is at fault the message names
+    the first row that has one, counted from 0 in its file. Prepare the column again, or declare
+    the feature as what it is.
 
     Bad, where `score` holds 0.25 or 0.5:
 
@@ -86,13 +90,13 @@ def unusable_column(data: ProfiledData) -> Iterator[Finding]:
     ```
     """
     for part in data.profiles:
-        features = [(f.problem, data.at_feature(f)) for f in part.features.values()]
+        features = [(f.problem, data.at_column(f.tensor)) for f in part.features.values()]
         tasks = [(t.problem, data.at_task(name, "label")) for name, t in part.tasks.items()]
         for problem, span in (*features, *tasks):
             if problem not in ("", "missing"):
                 yield Finding(
                     span,
-                    f"{part.name}: {problem}",
+                    problem,
                     label="cannot serve",
                     help="change the column when you prepare the data, or declare what it is",
                 )
@@ -100,7 +104,7 @@ def unusable_column(data: ProfiledData) -> Iterator[Finding]:
         feature = data.train.features[name]
         if feature.rows and not (feature.problem or feature.finite):
             yield Finding(
-                data.at_feature(feature),
+                data.at_column(feature.tensor),
                 f"{data.train.name}: `{fit.column}` holds no finite number, so {fit.quantiles}"
                 " quantiles cannot be fitted",
                 label="cannot serve",
@@ -126,7 +130,7 @@ def constant_column(data: ProfiledData) -> Iterator[Finding]:
                 else "has one id in every row"
             )
             yield Finding(
-                data.at_feature(feature),
+                data.at_column(feature.tensor),
                 f"{part.name}: `{feature.tensor.column}` {what}",
                 label="tells nothing",
                 help="look at how the column is made, or remove the feature",
@@ -144,7 +148,7 @@ def mostly_missing(data: ProfiledData) -> Iterator[Finding]:
     for part, feature in data.features():
         if feature.absent > MOSTLY * feature.rows and feature.values:
             yield Finding(
-                data.at_feature(feature),
+                data.at_column(feature.tensor),
                 f"{part.name}: `{feature.tensor.column}` is missing in"
                 f" {share(feature.absent, feature.rows)} rows",
                 label="mostly missing",
@@ -167,8 +171,9 @@ def repeated_rows(data: ProfiledData) -> Iterator[Finding]:
 
     Rows are compared in all features (sequences by their lengths) and labels of the spec. Logs
     repeat impressions when events are sent twice; the repetitions count double in training, and
-    where they fall on both sides of a split they leak. A spec of few features may see rows as
-    equal that are not. Nothing is said while a column is missing or cannot be read.
+    where they fall on both sides of a split they leak. A table without the ids of users or items,
+    such as the answers of a survey, has rows that are alike by right: then ignore this rule with a
+    reason. Nothing is said while a column is missing or cannot be read.
     """
     for part in data.profiles:
         if part.duplicates > REPEATED * part.rows and part.readable:
@@ -177,8 +182,20 @@ def repeated_rows(data: ProfiledData) -> Iterator[Finding]:
                 f"{part.name}: {share(part.duplicates, part.rows)} rows repeat another one in all"
                 " that the spec reads",
                 label="equal in these and in the labels",
-                help="remove the repetitions when you prepare the data",
+                help="remove the repetitions when you prepare the data"
+                if _identified(part)
+                else "give the spec a column that tells rows apart, or ignore this rule if they are"
+                " different cases that are alike",
             )
+
+
+def _identified(part: Profile) -> bool:
+    """Whether a column has so many ids that they are those of users or items."""
+    return any(
+        len(feature.distinct) > MIN_IDS
+        for feature in part.features.values()
+        if feature.tensor.kind == "id" and not feature.tensor.length
+    )
 
 
 @rule("HS517", "equal-boundaries", Severity.WARNING)
@@ -210,7 +227,7 @@ def equal_boundaries(data: ProfiledData) -> Iterator[Finding]:
         if 2 * fitted.distinct < asked and fitted.distinct < len(fitted.proposed):
             most, part = fitted.most
             yield Finding(
-                data.at_feature(data.train.features[name]),
+                data.at_column(data.train.features[name].tensor),
                 f"{data.train.name}: the {asked} boundaries of `{name}` are only"
                 f" {fitted.distinct} different {'one' if fitted.distinct == 1 else 'ones'}:"
                 f" {part:.0%} of its numbers are {most:g}",

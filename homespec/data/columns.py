@@ -6,7 +6,8 @@ column means the same in CSV, which has no types, and in parquet. Other text is 
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from homespec.schema.tensors import InputTensor
 
 Array: TypeAlias = npt.NDArray[Any]
 Column: TypeAlias = "pa.Array"
+Failure = TypeVar("Failure", bound=Exception)
 
 
 def values(tensor: InputTensor, column: Column) -> Array:
@@ -168,8 +170,9 @@ def numeric(who: str, name: str, column: Column) -> Column:
         return column
     try:
         return _spelled(column)
-    except pa.ArrowInvalid:
-        wrong = next(text for text in column.to_pylist() if not _is_number(text))
+    except pa.ArrowInvalid as error:
+        rows, _ = shortest_failing(lambda rows: _spelled(column[:rows]), len(column), error)
+    wrong = column[rows - 1].as_py()
     empty = wrong.strip().lower() in _NO_VALUES
     remedy = " (where a number is missing, leave the cell empty or write null)" if empty else ""
     raise DataError(
@@ -197,12 +200,22 @@ def words_of(column: Column) -> Column:
     return pc.replace_substring_regex(words, "^false$", "0")
 
 
-def _is_number(text: str | None) -> bool:
-    try:
-        _spelled(pa.array([text], pa.string()))
-    except pa.ArrowInvalid:
-        return False
-    return True
+def shortest_failing(
+    attempt: Callable[[int], object], size: int, error: Failure
+) -> tuple[int, Failure]:
+    """The smallest n for which `attempt(n)` raises, and what; `attempt(size)` raises `error`.
+
+    What raises for n has to raise for all that are larger, as prefixes with a bad value do.
+    """
+    low = 0
+    while low < size:
+        middle = (low + size) // 2
+        try:
+            attempt(middle)
+            low = middle + 1
+        except type(error) as earlier:
+            error, size = earlier, middle
+    return size, error
 
 
 def vectors(who: str, name: str, column: Column, width: int) -> Array:

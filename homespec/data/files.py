@@ -169,6 +169,17 @@ class DataFiles:
         """The number of rows."""
         return sum(chunk.rows for chunk in self.chunks)
 
+    def place(self, row: int) -> tuple[Path, int]:
+        """The file of a row, and the number of the row in it; both count from 0."""
+        file, before = self.chunks[0].file, 0
+        for chunk in self.chunks:
+            if chunk.file is not file:
+                file, before = chunk.file, 0
+            if row < chunk.rows:
+                break
+            before, row = before + chunk.rows, row - chunk.rows
+        return file.path, before + row
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that every file has, in the order of the first."""

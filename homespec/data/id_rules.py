@@ -30,8 +30,8 @@ def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
     """Ids lie beyond the vocabulary.
 
     `vocab: n` takes ids 0 to n - 1; all others share one row of the table with missing ids, so the
-    model cannot tell them apart. Give a larger `vocab`, or `buckets` to hash any id; number the ids
-    anew if they are few but large.
+    model cannot tell them apart. Give a larger `vocab`, or `buckets` to hash any id; number text,
+    and ids that are few but large, from 0 on when you prepare the data.
 
     Bad, where `tab` reaches 14:
 
@@ -50,16 +50,15 @@ def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
     for part, feature in data.features():
         vocab = feature.tensor.vocab
         if feature.unknown:
-            name = feature.tensor.feature
             yield Finding(
-                data.document.span(("features", name, "id", "vocab")),
+                data.at_table(feature.tensor, "vocab"),
                 f"{part.name}: {share(feature.unknown, feature.values)} ids of"
                 f" `{feature.tensor.column}` are beyond the vocabulary, such as"
-                f" {feature.unknown_example}",
+                f" {feature.unknown_example!r:.60}",
                 label=f"ids 0 to {vocab - 1}",
                 help=f"the largest is {feature.high}: write `vocab: {int(feature.high) + 1}`"
                 if vocab <= feature.high < 10 * vocab
-                else "use `buckets` to hash them, or number them anew",
+                else "use `buckets` to hash them, or number them from 0 on in your preparation",
             )
 
 
@@ -77,7 +76,7 @@ def unseen_ids(data: ProfiledData) -> Iterator[Finding]:
     for feature in data.valid.features.values():
         if not feature.problem and feature.unseen > UNSEEN * feature.values:
             yield Finding(
-                data.at_feature(feature),
+                data.at_column(feature.tensor),
                 f"{data.valid.name}: {share(feature.unseen, feature.values)} ids of"
                 f" `{feature.tensor.column}` do not occur in {data.train.name}",
                 label="unseen",
@@ -118,7 +117,7 @@ def patterned_ids(data: ProfiledData) -> Iterator[Finding]:
         if _patterned(found):
             other = table.unpatterned()
             yield Finding(
-                data.at_buckets(feature),
+                data.at_table(feature.tensor, "buckets"),
                 f"{data.train.name}: {found.ids:,} ids of `{feature.tensor.column}` use"
                 f" {found.rows:,} of {found.buckets:,} rows; {found.sharing:,} share a row with"
                 " another id",
@@ -161,7 +160,7 @@ def shared_rows(data: ProfiledData) -> Iterator[Finding]:
         most = SHARING_OF_FEW if found.ids <= FEW_IDS else SHARING
         if found.sharing > most * found.ids and not _patterned(found):
             yield Finding(
-                data.at_buckets(feature),
+                data.at_table(feature.tensor, "buckets"),
                 f"{data.train.name}: {share(found.sharing, found.ids)} ids of"
                 f" `{feature.tensor.column}` share a row with another id: they use"
                 f" {found.rows:,} of {found.buckets:,} rows",

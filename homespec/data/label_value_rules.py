@@ -34,8 +34,9 @@ def label_not_binary(data: ProfiledData) -> Iterator[Finding]:
     """A label is neither 0 nor 1, or the number of a regression is infinite.
 
     Training refuses such a file. A count or a time becomes a label by a comparison; the number
-    itself is the label of a regression. A missing label (null or NaN) is fine: the row does not
-    count for the task.
+    itself is the label of a regression. A label that is missing (null or NaN, in CSV an empty
+    cell) is fine: the row does not count for the task. Write that, rather than -1, where a label
+    was not observed.
 
     Bad, where the column holds milliseconds:
 
@@ -60,11 +61,17 @@ def label_not_binary(data: ProfiledData) -> Iterator[Finding]:
                 f"{part.name}: the label of `{name}` is {what} in {share(task.wrong, task.rows)}"
                 " rows",
                 label="infinite" if regression else "not 0 or 1",
-                help="write null where the label is not known"
-                if regression
-                else f"write `label: {task.label} > 0`, or `kind: regression` if the number itself"
-                " is meant",
+                help=_binary(task, regression),
             )
+
+
+def _binary(task: TaskProfile, regression: bool) -> str:
+    null = "null (in CSV an empty cell)"
+    if regression:
+        return f"write {null} where the label is not known"
+    if task.wrong_example < 0:
+        return f"where {task.wrong_example:g} means that the label is not known, write {null}"
+    return f"write `label: {task.label} > 0`, or `kind: regression` if the number itself is meant"
 
 
 @rule("HS505", "child-without-parent", Severity.WARNING)

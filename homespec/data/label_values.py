@@ -43,10 +43,14 @@ def labels(who: str, label: Label, batch: pa.Table, binary: bool) -> Array:
         return found
     bad = found[not_binary(found)]
     if len(bad):
+        remedy = (
+            f"if more is meant to be positive, write `label: {label.column} > 0`; if the number"
+            " itself is meant, `kind: regression`"
+            if bad[0] > 0
+            else "where it is not known, write null (in CSV an empty cell)"
+        )
         raise DataError(
-            f"{who}: its label `{label.column}` holds {bad[0]:g}, but labels are 0 or 1;"
-            f" if more is meant to be positive, write `label: {label.column} > 0`;"
-            " if the number itself is meant, `kind: regression`"
+            f"{who}: its label `{label.column}` holds {bad[0]:g}, but labels are 0 or 1; {remedy}"
         )
     return found
 

@@ -29,7 +29,7 @@ def cut_sequences(data: ProfiledData) -> Iterator[Finding]:
     for part, feature in data.features():
         if feature.cut > CUT * feature.rows:
             yield Finding(
-                data.at_feature(feature),
+                data.at_column(feature.tensor),
                 f"{part.name}: {share(feature.cut, feature.rows)} rows have more than"
                 f" {feature.tensor.length} events in `{feature.tensor.column}`, up to"
                 f" {feature.longest:,}",
@@ -61,7 +61,7 @@ def padded_sequence(data: ProfiledData) -> Iterator[Finding]:
             if run.padding and not feature.constant:
                 where = "end" if run.at_end else "begin"
                 yield Finding(
-                    data.at_feature(feature),
+                    data.at_column(feature.tensor),
                     f"{part.name}: {share(run.repeated, run.lists)} lists in"
                     f" `{feature.tensor.column}` {where} in `{run.example[:40]}` repeated, which"
                     f" looks like padding: {share(run.events, feature.values)} events",
@@ -84,7 +84,7 @@ def unsplit_lists(data: ProfiledData) -> Iterator[Finding]:
         if mark := lists.separator:
             inside = lists.separators[mark]
             yield Finding(
-                data.at_feature(feature),
+                data.at_column(feature.tensor),
                 f"{part.name}: {share(lists.single, lists.lists)} lists in"
                 f" `{feature.tensor.column}` have one element, {inside.lists:,} of them with"
                 f" {mark!r} inside, such as {inside.example[:40]!r}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from homespec.diagnostics import Span
 from homespec.schema.models import Spec
+from homespec.schema.tensors import InputTensor
 from homespec.source import Document
 
 if TYPE_CHECKING:
@@ -42,31 +43,30 @@ class ProfiledData:
                 if not task.problem and task.rows:
                     yield part, name, task
 
-    def at_feature(self, feature: FeatureProfile) -> Span:
-        """The place of a feature in the spec: its column, if it is given."""
-        return self._at("features", feature.tensor.feature, "column")
+    def at_column(self, tensor: InputTensor) -> Span:
+        """The place in the spec that says from which column a tensor is read."""
+        feature = ("features", tensor.feature)
+        if not tensor.length:
+            return self._first((*feature, "column"), feature)
+        sequence, field = (*feature, "sequence"), tensor.name.removeprefix(f"{tensor.feature}.")
+        return self._first((*sequence, "columns", field), (*sequence, "with", field), feature)
 
-    def at_buckets(self, feature: FeatureProfile) -> Span:
-        """The place in the spec of the `buckets` of the table in which a feature is looked up."""
-        owner, _, field = feature.tensor.table.partition(".")
-        path = (
-            (owner, "sequence", "with", field, "id", "buckets")
-            if field
-            else (owner, "id", "buckets")
-        )
-        if self.document.has(("features", *path)):
-            return self.document.span(("features", *path))
-        return self.at_feature(feature)
+    def at_table(self, tensor: InputTensor, key: str) -> Span:
+        """The place of the `buckets` or `vocab` of the table in which a tensor is looked up."""
+        owner, _, field = tensor.table.partition(".")
+        ids = (owner, "sequence", "with", field, "id") if field else (owner, "id")
+        if self.document.has(("features", *ids, key)):
+            return self.document.span(("features", *ids, key))
+        return self.at_column(tensor)
 
     def at_task(self, task: str, *keys: str) -> Span:
         """The place of a task in the spec: the first of `keys` that is given, else its name."""
-        return self._at("tasks", task, *keys)
+        return self._first(*(("tasks", task, key) for key in keys), ("tasks", task))
 
-    def _at(self, section: str, name: str, *keys: str) -> Span:
-        for key in keys:
-            if self.document.has((section, name, key)):
-                return self.document.span((section, name, key))
-        return self.document.span((section, name), key=True)
+    def _first(self, *paths: tuple[str, ...]) -> Span:
+        """The first place that the spec has: a value that is text, else the key of a mapping."""
+        path = next(path for path in paths if self.document.has(path))
+        return self.document.span(path, key=len(path) == 2 or path[-2] == "with")
 
 
 def share(part: float, whole: float) -> str:

@@ -19,13 +19,14 @@ from click.testing import CliRunner
 import homespec
 from homespec.catalogue import all_rules
 from homespec.cli.main import cli
-from homespec.data import profile as profiles
+from homespec.data import chunk_reader
 from homespec.data.data_rules import check
 from homespec.data.distinct import Distinct, RowHashes
 from homespec.data.files import open_files
 from homespec.data.plan import Plan
-from homespec.data.profile import Profile, profile
+from homespec.data.profile import Profile
 from homespec.data.profiled import ProfiledData
+from homespec.data.profiler import profile
 from homespec.schema.tensors import InputTensor
 
 ROOT = Path(__file__).parents[2]
@@ -178,7 +179,7 @@ def sequences(monkeypatch: pytest.MonkeyPatch) -> None:
         )  # fmt: skip
         return Plan((*plan.tensors, *fields), plan.labels, plan.binary)
 
-    monkeypatch.setattr(profiles.Plan, "of", with_sequence)
+    monkeypatch.setattr(Plan, "of", with_sequence)
 
 
 @pytest.mark.usefixtures("sequences")
@@ -222,6 +223,78 @@ def test_all_at_once(tmp_path: Path) -> None:
     assert "the column `user` is no id, it has fractions" in found[1].message
 
 
+def broken(column: str, row: int) -> dict[str, Any]:
+    """Columns, one of which has in a row what it cannot hold."""
+    values = list(columns(user=[str(i) for i in range(ROWS)], seconds=["1.5"] * ROWS)[column])
+    wrong = {"user": "1e+30", "seconds": "x", "vector": [1.0], "is_click": "yes", "minutes": "?"}
+    text = column in ("is_click", "minutes")
+    values = [str(value) for value in values] if text else values
+    values[row] = wrong[column]
+    return columns(**{column: values})
+
+
+@pytest.mark.parametrize("row", [0, 1, 37, 76, 77, 500, ROWS - 1])
+@pytest.mark.parametrize("column", ["user", "seconds", "vector", "is_click", "minutes"])
+def test_the_first_row_at_fault_is_named(
+    tmp_path: Path, column: str, row: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_reader, "SLAB_ROWS", 77)
+    rows = broken(column, row)
+    rows[column][row:] = [rows[column][row]] * (ROWS - row)  # many more follow
+    (found,) = check(measured(tmp_path, rows))
+    assert found.rule.code == "HS502"
+    assert found.message.startswith(f"{tmp_path}/train.parquet, row {row} (from 0): ")
+
+
+def test_rows_at_fault_are_numbered_by_file(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for name, rows in (("a", columns()), ("b", broken("vector", 600)), ("c", columns())):
+        pq.write_table(pa.table(rows), folder / f"{name}.parquet", row_group_size=250)
+    loaded = homespec.loads(SPEC.replace("user: {id: {buckets: 1000}, dim: 4}\n  ", ""))
+    problem = profile(loaded, open_files([folder])).features["vector"].problem
+    assert problem.startswith(f"{folder}/b.parquet, row 600 (from 0): `vector` has a list of 1")
+
+
+def test_a_type_at_fault_has_no_row(tmp_path: Path) -> None:
+    (found,) = check(measured(tmp_path, columns(seconds=[[1.0]] * ROWS)))
+    assert f"{tmp_path}/train.parquet: the column `seconds` is list<" in found.message
+
+
+def test_text_beyond_a_vocabulary_is_shown_as_it_is_written(tmp_path: Path) -> None:
+    text = [str(tab) for tab in BASE["tab"]]
+    (found,) = check(measured(tmp_path, columns(tab=["home", *text[1:]])))
+    assert found.message.endswith("are beyond the vocabulary, such as 'home'")
+    assert found.help == "use `buckets` to hash them, or number them from 0 on in your preparation"
+
+
+@pytest.mark.parametrize(
+    ("label", "help_"),
+    [
+        (-1, "where -1 means that the label is not known, write null (in CSV an empty cell)"),
+        (7, "write `label: is_click > 0`, or `kind: regression` if the number itself is meant"),
+    ],
+)
+def test_the_help_for_labels(tmp_path: Path, label: int, help_: str) -> None:
+    (found,) = check(measured(tmp_path, columns(is_click=some("is_click", 3, label))))
+    assert (found.rule.code, found.help) == ("HS503", help_)
+
+
+def test_a_table_without_ids_of_anybody_may_repeat_rows(tmp_path: Path) -> None:
+    def repeated(users: int) -> dict[str, Any]:
+        few = columns(vector=[[1.0, 1.0]] * ROWS, seconds=[1.0, 2.0] * (ROWS // 2))
+        few |= {"minutes": [3.0, 4.0] * (ROWS // 2)}
+        return {n: [*v, *v, *v] for n, v in few.items()} | {"user": np.arange(3 * ROWS) % users}
+
+    helps = {
+        users: next(d.help for d in check(measured(tmp_path, repeated(users)))
+                    if d.rule.code == "HS513")
+        for users in (50, 1200)
+    }  # fmt: skip
+    assert helps[1200] == "remove the repetitions when you prepare the data"
+    assert str(helps[50]).startswith("give the spec a column that tells rows apart, or ignore")
+
+
 def test_a_product_presupposes_its_factors(tmp_path: Path) -> None:
     loaded = homespec.loads(
         "homespec: 1\nname: s\nfeatures: {f: {id: {buckets: 9}, dim: 4}}\ngroups: {g: [a, b]}\n"
@@ -243,7 +316,7 @@ def test_measures_do_not_depend_on_slabs(tmp_path: Path, monkeypatch: pytest.Mon
     train = {name: [*v, *v] for name, v in train.items()}
     whole = numbers(measured(tmp_path, train).train)
     assert whole[1] == ROWS
-    monkeypatch.setattr(profiles, "SLAB_ROWS", 77)
+    monkeypatch.setattr(chunk_reader, "SLAB_ROWS", 77)
     parts = numbers(measured(tmp_path, train).train)
     for one, other in zip(parts[3], whole[3], strict=True):
         for sum_ in ("total", "squares"):

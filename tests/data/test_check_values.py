@@ -17,8 +17,8 @@ from homespec.data.collisions import HashedTable, collisions
 from homespec.data.data_rules import check
 from homespec.data.files import open_files
 from homespec.data.list_profile import Run
-from homespec.data.profile import profile
 from homespec.data.profiled import ProfiledData
+from homespec.data.profiler import profile
 from homespec.diagnostics import Diagnostic
 
 ROWS = 1000
@@ -237,6 +237,31 @@ def test_quantiles_of_events_are_those_that_training_fits(tmp_path: Path) -> Non
     uneven = measured(tmp_path, features, h_row=events, h_ms=[[1.0]] * ROWS)
     assert uneven.train.fitted == {}
     assert "HS502" in codes(check(uneven))
+
+
+# ---------------------------------------------------------------- where findings point
+
+PLACES = {
+    "{sequence: {of: [v], with: {ms: {bucketize: [1], dim: 4}}, max_len: 2, encoder: mean,"
+    " columns: {v: h, ms: h_ms}}}": ("h", "h_ms"),
+    "{sequence: {of: [v], with: {ms: {bucketize: [1], dim: 4}}, max_len: 2, encoder: mean,"
+    " columns: {v: h}}}": ("h", "ms"),
+    "{sequence: {of: [v], with: {ms: {bucketize: [1], dim: 4}}, max_len: 2, encoder: mean}}":
+    ("s", "ms"),
+}  # fmt: skip
+"""What findings on the two columns of a sequence point at."""
+
+
+@pytest.mark.parametrize("sequence", PLACES)
+def test_findings_on_a_sequence_point_at_the_column(tmp_path: Path, sequence: str) -> None:
+    cut = {"h": [[1, 2, 3]] * ROWS, "s_v": [[1, 2, 3]] * ROWS}
+    cut |= {"h_ms": [[1.0, 2, 3]] * ROWS, "s_ms": [[1.0, 2, 3]] * ROWS}
+    features = f"v: {{id: {{buckets: 100}}, dim: 4}}\n  s: {sequence}"
+    data = measured(tmp_path, features, v=np.arange(ROWS) % 90, **cut)
+    spans = [d.span for d in check(data) if d.rule.code == "HS510"]
+    text = data.document.text.splitlines()
+    shown = [text[s.start.line - 1][s.start.column - 1 : s.end.column - 1] for s in spans]
+    assert tuple(shown) == PLACES[sequence]
 
 
 # ---------------------------------------------------------------- padded lists

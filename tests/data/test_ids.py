@@ -22,7 +22,7 @@ from homespec.data.cell_ids import NUMBER, text_id
 from homespec.data.columns import as_lists, ids, lengths
 from homespec.data.files import open_files
 from homespec.data.in_memory import load_rows
-from homespec.data.profile import profile
+from homespec.data.profiler import profile
 
 ROOT = Path(__file__).parents[2]
 SPEC = homespec.loads(

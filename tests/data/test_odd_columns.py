@@ -26,8 +26,8 @@ from homespec.data.data_rules import check
 from homespec.data.dataset import BatchDataset
 from homespec.data.files import open_files
 from homespec.data.in_memory import load_rows
-from homespec.data.profile import profile
 from homespec.data.profiled import ProfiledData
+from homespec.data.profiler import profile
 from homespec.diagnostics import Severity
 
 ROWS = 12

@@ -27,7 +27,7 @@ from homespec.data.files import DataFiles, open_files
 from homespec.data.fit_preview import FitPreview
 from homespec.data.in_memory import load_rows
 from homespec.data.label_values import labels
-from homespec.data.profile import profile
+from homespec.data.profiler import profile
 from homespec.data.quantile_fit import quantile_boundaries
 from homespec.schema.label_parser import parse_label
 from homespec.train.quantiles import fit

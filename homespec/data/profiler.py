@@ -1,0 +1,200 @@
+"""Data: one pass over files -> their profile. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from homespec.data import DataError, columns
+from homespec.data.chunk_reader import slabs
+from homespec.data.columns import Array, Column
+from homespec.data.distinct import RowHashes
+from homespec.data.files import DataFiles
+from homespec.data.fit_preview import previews
+from homespec.data.label_values import not_binary, raw_labels
+from homespec.data.list_profile import ListProfile
+from homespec.data.plan import Plan, check_even
+from homespec.data.profile import FeatureProfile, Profile, TaskProfile
+from homespec.data.quantile_fit import QuantileFit, fit_plan
+from homespec.schema.tensors import InputTensor
+
+if TYPE_CHECKING:
+    from homespec.schema.models import Spec
+
+T = TypeVar("T")
+
+
+def profile(spec: Spec, files: DataFiles, train: Profile | None = None) -> Profile:
+    """Read the files once. `train` are the rows to train on, if these are held-out ones.
+
+    Raises DataError for a broken file; what is wrong with columns is part of the result.
+    """
+    profiler = _Profiler(spec, files, train)
+    if len(profiler.schema):
+        for table in slabs(files, profiler.schema):
+            profiler.add(table)
+    return profiler.result()
+
+
+class _Cells(NamedTuple):
+    """A column of some rows: its cells, those of all lists of a sequence, and their values."""
+
+    values: Array
+    cells: Column
+    lengths: Array | None = None
+    """The events of each row of a sequence."""
+
+
+class _Profiler:
+    """What one pass knows so far."""
+
+    def __init__(self, spec: Spec, files: DataFiles, train: Profile | None) -> None:
+        self.spec, self.files, self.train, self.plan = spec, files, train, Plan.of(spec)
+        self.profile = Profile(
+            str(files), files.rows, files.missing(self.plan.wanted),
+            {tensor.name: FeatureProfile(tensor) for tensor in self.plan.tensors},
+            {task: TaskProfile(str(label)) for task, label in self.plan.labels.items()},
+        )  # fmt: skip
+        self.schema = self._readable()
+        self.hashes = RowHashes()
+        self.fit, self.to_fit = QuantileFit(spec) if train is None else None, fit_plan(spec)
+        self.rows = 0
+
+    def _readable(self) -> pa.Schema:
+        """The columns that can be read; what needs another one has a problem."""
+        types, problems = {}, dict.fromkeys(self.profile.missing, "missing")
+        for column in self.plan.wanted:
+            if column not in problems:
+                try:
+                    types[column] = self.files.type_of(column, column in self.plan.exact)
+                except DataError as error:
+                    problems[column] = f"{self.files}: {error}"
+        for feature in self.profile.features.values():
+            feature.problem = problems.get(feature.tensor.column, "")
+        for task, label in self.plan.labels.items():
+            wrong = [problems[column] for column in label.columns if column in problems]
+            self.profile.tasks[task].problem = wrong[0] if wrong else ""
+        return pa.schema(list(types.items()))
+
+    def add(self, table: pa.Table) -> None:
+        """Take note of rows."""
+        self.hashes.start(table.num_rows)
+        sizes: dict[str, tuple[InputTensor, Array]] = {}
+        for feature in self.profile.features.values():
+            self._add_feature(feature, table, sizes)
+        self._add_tasks(table)
+        if self.fit is not None:
+            self._add_numbers(self.fit, table)
+        self.rows += table.num_rows
+
+    def result(self) -> Profile:
+        """What is known of all rows."""
+        self.profile.fitted = {} if self.fit is None else previews(self.fit)
+        self.profile.duplicates = self.hashes.repeated()
+        return self.profile
+
+    def _add_feature(
+        self, feature: FeatureProfile, table: pa.Table, sizes: dict[str, tuple[InputTensor, Array]]
+    ) -> None:
+        """Take note of a column; `sizes` are the events of each row, by sequence."""
+        tensor = feature.tensor
+        first = sizes.get(tensor.feature)
+        read = self._try(feature, partial(_cells, tensor, first), table)
+        if read is None:
+            return
+        seen = self.train.features[tensor.name] if self.train else None
+        known = None if seen is None or seen.problem else seen.distinct
+        feature.add(read.values, read.cells, known)
+        if read.lengths is None:
+            self.hashes.add(read.values)
+            return
+        self.hashes.add(read.lengths)
+        feature.add_lengths(read.lengths)
+        if first is None:
+            sizes[tensor.feature] = tensor, read.lengths
+            feature.lists = feature.lists or ListProfile()
+            feature.lists.add(columns.decoded(read.cells), read.values, read.lengths)
+
+    def _add_tasks(self, table: pa.Table) -> None:
+        labels: dict[str, Array] = {}
+        for name, label in self.plan.labels.items():
+            task = self.profile.tasks[name]
+            values = self._try(task, partial(raw_labels, f"task `{name}`", label), table)
+            if values is not None:
+                wrong = not_binary(values) if name in self.plan.binary else np.isinf(values)
+                task.add_wrong(values[wrong])
+                values[wrong] = np.nan
+                self.hashes.add(values)
+                labels[name] = values
+        for name, values in labels.items():
+            self.profile.tasks[name].add(values, self._space(name, labels))
+            for parent in self._parents(name):
+                if parent in labels:
+                    orphans = self.profile.tasks[name].orphans
+                    both = int(((values == 1) & (labels[parent] == 0)).sum())
+                    orphans[parent] = orphans.get(parent, 0) + both
+
+    def _space(self, name: str, labels: dict[str, Array]) -> Array:
+        """The rows that are samples of a task by the labels of the tasks that `where` names."""
+        inside = np.ones(len(labels[name]), bool)
+        parent = self.spec.tasks[name].where
+        while parent in labels:
+            inside &= labels[parent] == 1
+            parent = self.spec.tasks[parent].where
+        return inside
+
+    def _parents(self, name: str) -> tuple[str, ...]:
+        """The tasks whose label must be 1 where this one's is."""
+        task = self.spec.tasks[name]
+        if name not in self.plan.binary:
+            return ()
+        return tuple(dict.fromkeys([task.where, *task.product] if task.where else task.product))
+
+    def _add_numbers(self, fit: QuantileFit, table: pa.Table) -> None:
+        """Take note of what is to be fitted, as long as its columns can be read."""
+        unusable = {name for name, feature in self.profile.features.items() if feature.problem}
+        tensors = tuple(tensor for tensor in self.to_fit.tensors if tensor.name not in unusable)
+        fit.add(replace(self.to_fit, tensors=tensors).convert(table).features, unusable)
+
+    def _try(
+        self, column: FeatureProfile | TaskProfile, read: Callable[[pa.Table], T], table: pa.Table
+    ) -> T | None:
+        """What `read` makes of rows; None, and a problem, where it cannot."""
+        if column.problem:
+            return None
+        try:
+            return read(table)
+        except DataError as error:
+            column.problem = self._problem(read, table, error)
+            return None
+
+    def _problem(
+        self, read: Callable[[pa.Table], object], table: pa.Table, error: DataError
+    ) -> str:
+        """What an error says, and the first row that raises it unless the type alone does."""
+        rows, error = columns.shortest_failing(
+            lambda rows: read(table.slice(0, rows)), table.num_rows, error
+        )
+        _, _, text = str(error).partition(": ")
+        if not rows:
+            return f"{self.files}: {text}"
+        path, row = self.files.place(self.rows + rows - 1)
+        return f"{path}, row {row} (from 0): {text}"
+
+
+def _cells(tensor: InputTensor, first: tuple[InputTensor, Array] | None, table: pa.Table) -> _Cells:
+    """A column; of a sequence it is compared with the `first` field and its events in each row."""
+    column = columns.as_array(table[tensor.column])
+    if not tensor.length:
+        return _Cells(columns.values(tensor, column), column)
+    lists = columns.as_lists(f"feature `{tensor.feature}`", tensor.column, column)
+    lengths = columns.lengths(lists)
+    if first is not None:
+        check_even(first[0], first[1][: len(lengths)], tensor, lengths)
+    cells = lists.flatten()
+    return _Cells(columns.values(tensor, cells), cells, lengths)
