@@ -69,10 +69,10 @@ def generate(
     `watch` gets each pass. Raises UnknownNameError for tasks and passes that are not there.
     """
     from homespec.emit import emit
-    from homespec.passes import compiled
+    from homespec.passes import optimise
 
     variant = variant.asking(analysis.spec.tasks)
-    graph = compiled(analysis.graph, variant, watch)
+    graph = optimise(analysis.graph, variant, watch)
     file = named_source(analysis.document.file)
     return emit(graph, analysis.spec, analysis.root, analysis.document, file, variant)
 

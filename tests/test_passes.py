@@ -29,13 +29,13 @@ from homespec.graph.nodes import (
     Projection,
     Tower,
 )
-from homespec.passes import PASSES, Pass, Step, compiled, optimise, verify
+from homespec.passes import PASSES, Step, optimise
 from homespec.passes.drop_training import drop_training
 from homespec.passes.drop_trivial_gates import drop_trivial_gates
 from homespec.passes.fold_batch_norm import fold_batch_norm
-from homespec.passes.pipeline import run
+from homespec.passes.pipeline import Pass, run
 from homespec.passes.prune import prune
-from homespec.passes.verify import BrokenGraphError
+from homespec.passes.verify import BrokenGraphError, verify
 from homespec.runtime import import_source
 from homespec.source import parse
 from homespec.variant import variant
@@ -190,7 +190,7 @@ def test_all_passes_can_be_switched_off(seed: int) -> None:
 
 
 def test_a_batching_pass_that_is_skipped_makes_batches_of_one(graph: Graph) -> None:
-    skipped = compiled(graph, variant(skip=["batch-experts", "batch-towers"]))
+    skipped = optimise(graph, variant(skip=["batch-experts", "batch-towers"]))
     found = members(skipped)
     assert found["experts_meta_watch"] == ["experts.meta.watch"]
     assert found["towers_like"] == ["towers.like"]
@@ -239,7 +239,7 @@ def test_fold_batch_norm_gives_the_last_linear_a_bias(graph: Graph) -> None:
 
 def test_steps_tell_what_each_pass_did(graph: Graph) -> None:
     steps: list[Step] = []
-    compiled(graph, variant(tasks=["like"], mode="inference"), steps.append)
+    optimise(graph, variant(tasks=["like"], mode="inference"), steps.append)
     assert [s.name for s in steps] == ["prune", "drop-training", "fold-batch-norm", *PASSES]
     assert all(a.after is b.before for a, b in itertools.pairwise(steps))
     assert len(steps[0].after) < len(steps[0].before)

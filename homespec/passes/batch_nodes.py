@@ -7,12 +7,17 @@ Readers then read `Port("experts_meta", 1)` in place of `Port("experts.meta.watc
 layer and kind never depend on each other, so the result has no cycle. A batch is layout, not
 meaning: its members keep their logical names. Members lie level by level of the task tree, so that
 what a mixture reads (the shared set, those of groups, those of tasks) is one slice each.
+
+Emission writes batches. So a pass that is switched off makes batches, too, of one member each:
+
+after:   experts_meta_shared = Batch(experts.meta.shared)
+         experts_meta_watch = Batch(experts.meta.watch)
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable
-from itertools import groupby
 from typing import TypeVar
 
 from homespec.graph import Graph
@@ -34,55 +39,62 @@ from homespec.graph.nodes import (
 N = TypeVar("N", bound=Node)
 
 
-def batch_features(graph: Graph) -> Graph:
+def batch_features(graph: Graph, single: bool = False) -> Graph:
     """Embedding tables of one width become one table.
 
     Dense features have none, and a feature that is looked up in another's reads that one's part.
     """
-    return _batch(graph, Feature, "table", lambda n: n.width if n.rows and not n.table else None)
+
+    def shape(node: Feature) -> Hashable:
+        return node.width if node.rows and not node.table else None
+
+    return _batch(graph, Feature, "table", shape, single)
 
 
-def batch_feature_gates(graph: Graph) -> Graph:
+def batch_feature_gates(graph: Graph, single: bool = False) -> Graph:
     """Feature gates of one layer, input width, rank and number of LoRAs become one."""
-    return _batch(
-        graph, FeatureGate, "feature_gates", lambda n: (n.layer, n.width, n.loras, n.rank, n.mix)
-    )
+
+    def shape(node: FeatureGate) -> Hashable:
+        return (node.layer, node.width, node.loras, node.rank, node.mix)
+
+    return _batch(graph, FeatureGate, "feature_gates", shape, single)
 
 
-def batch_experts(graph: Graph) -> Graph:
+def batch_experts(graph: Graph, single: bool = False) -> Graph:
     """Expert sets of one layer, count and style become one stack of experts.
 
     Sets whose experts read a value each stay apart from those that read one.
     """
-    return _batch(
-        graph,
-        ExpertSet,
-        "experts",
-        lambda n: (
-            *(n.layer, n.widths, n.count, len(n.reads), n.norm, n.activation),
-            *(n.hidden_activation, n.eps, n.momentum),
-        ),
-    )
+
+    def shape(node: ExpertSet) -> Hashable:
+        style = (node.norm, node.activation, node.hidden_activation, node.eps, node.momentum)
+        return (node.layer, node.widths, node.count, len(node.reads), style)
+
+    return _batch(graph, ExpertSet, "experts", shape, single)
 
 
-def batch_projections(graph: Graph) -> Graph:
+def batch_projections(graph: Graph, single: bool = False) -> Graph:
     """Projections of one layer and shape become one: one batched GEMM for equal groups."""
 
     def shape(node: Projection) -> Hashable:
         sections = tuple((s.purpose, len(s.nodes), s.width, s.loras) for s in node.sections)
         return (node.layer, tuple(map(graph.width_of, node.reads)), sections)
 
-    return _batch(graph, Projection, "projections", shape)
+    return _batch(graph, Projection, "projections", shape, single)
 
 
-def batch_gates(graph: Graph) -> Graph:
+def batch_gates(graph: Graph, single: bool = False) -> Graph:
     """Mixture gates of one layer and shape become one. A gate over one expert has no weights."""
-    return _batch(graph, Gate, "gates", lambda n: _gate_shape(graph, n) if n.choices > 1 else None)
+
+    def shape(node: Gate) -> Hashable:
+        return _gate_shape(graph, node) if node.choices > 1 else None
+
+    return _batch(graph, Gate, "gates", shape, single)
 
 
-def batch_self_gates(graph: Graph) -> Graph:
+def batch_self_gates(graph: Graph, single: bool = False) -> Graph:
     """Self gates of one layer and shape become one."""
-    return _batch(graph, SelfGate, "self_gates", lambda n: _gate_shape(graph, n))
+    return _batch(graph, SelfGate, "self_gates", lambda node: _gate_shape(graph, node), single)
 
 
 def _gate_shape(graph: Graph, gate: Gate) -> Hashable:
@@ -93,35 +105,39 @@ def _gate_shape(graph: Graph, gate: Gate) -> Hashable:
     return (gate.layer, gate.widths, gate.hidden_activation, reads)
 
 
-def batch_mixtures(graph: Graph) -> Graph:
+def batch_mixtures(graph: Graph, single: bool = False) -> Graph:
     """Mixtures of one layer that read sets of the same counts become one."""
-    return _batch(
-        graph, Mix, "states", lambda n: (n.layer, n.width, n.counts, n.residual_positions)
-    )
+
+    def shape(node: Mix) -> Hashable:
+        return (node.layer, node.width, node.counts, node.residual_positions)
+
+    return _batch(graph, Mix, "states", shape, single)
 
 
-def batch_towers(graph: Graph) -> Graph:
+def batch_towers(graph: Graph, single: bool = False) -> Graph:
     """Towers of one shape become one."""
-    return _batch(graph, Tower, "towers", lambda n: (n.widths, n.activation))
+    return _batch(graph, Tower, "towers", lambda node: (node.widths, node.activation), single)
 
 
-def _batch(graph: Graph, kind: type[N], prefix: str, signature: Callable[[N], Hashable]) -> Graph:
-    """Replace the nodes of `kind` by one batch for each signature; None leaves a node alone."""
-    members = [node for node in graph.of(kind) if signature(node) is not None]
-    members.sort(key=lambda node: node.level if isinstance(node, Placed) else 0)
+def _batch(
+    graph: Graph, kind: type[N], prefix: str, shape: Callable[[N], Hashable], single: bool
+) -> Graph:
+    """Replace the nodes of `kind` by one batch for each shape; None leaves a node as it is.
+
+    `single` makes a batch of each node.
+    """
+    nodes = [node for node in graph.of(kind) if shape(node) is not None]
     buckets: dict[Hashable, list[N]] = {}
-    for node in members:
-        buckets.setdefault(signature(node), []).append(node)
-    names = _names(prefix, list(buckets.values()))
-    moved = {
-        node.name: Port(name, index)
-        for name, bucket in zip(names, buckets.values(), strict=True)
-        for index, node in enumerate(bucket)
-    }
-    batches = {
-        bucket[0].name: batch_of(name, tuple(bucket))
-        for name, bucket in zip(names, buckets.values(), strict=True)
-    }
+    for node in sorted(nodes, key=lambda node: node.level if isinstance(node, Placed) else 0):
+        buckets.setdefault(node.name if single else shape(node), []).append(node)
+    heads = Counter(_head(prefix, bucket[0]) for bucket in buckets.values())
+    batches, moved = {}, {}
+    for bucket in buckets.values():
+        name = _head(prefix, bucket[0])
+        if single or heads[name] > 1:
+            name += f"_{_place(bucket[0])}"
+        batches[bucket[0].name] = batch_of(name, tuple(bucket))
+        moved |= {node.name: Port(name, index) for index, node in enumerate(bucket)}
 
     def move(port: Port) -> Port:
         return moved.get(port.node, port)
@@ -130,24 +146,20 @@ def _batch(graph: Graph, kind: type[N], prefix: str, signature: Callable[[N], Ha
     return Graph(graph.name, graph.span, [node.renamed(move) for node in kept])
 
 
-def _names(prefix: str, buckets: list[list[N]]) -> list[str]:
-    """Names from the spec: the layer, and the first member where a layer has several batches.
+def _head(prefix: str, node: Node) -> str:
+    """The name of a batch: of its layer, or of the width of its tables.
 
-    Tables are named by their width.
+    Where there are several, `_place` of their first members tells them apart.
     """
-    heads = [_layer(prefix, bucket[0]) for bucket in buckets]
-    alone = {head for head, group in groupby(sorted(heads)) if len(list(group)) == 1}
-    return [
-        head if head in alone else f"{head}_{_place(bucket[0])}"
-        for head, bucket in zip(heads, buckets, strict=True)
-    ]
-
-
-def _layer(prefix: str, node: Node) -> str:
     if isinstance(node, Feature):
         return f"{prefix}_{node.width}"
     return f"{prefix}_{node.layer}" if isinstance(node, Placed) else prefix
 
 
 def _place(node: Node) -> str:
-    return node.identifier if isinstance(node, Placed) else node.name.rpartition(".")[2]
+    """No other node of the kind has it: names begin with letters, those of layers have no `_`."""
+    if isinstance(node, Placed):
+        return node.identifier
+    own = node.name.partition(".")[2]
+    sequence, dot, field = own.partition(".")
+    return f"{len(sequence)}_{sequence}_{field}" if dot else own

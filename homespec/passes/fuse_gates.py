@@ -50,19 +50,19 @@ class Part(NamedTuple):
         return (self.purpose, self.node.layer, self.width, self.loras)
 
 
-def fuse_gates(graph: Graph, alone: bool = False) -> Graph:
+def fuse_gates(graph: Graph, single: bool = False) -> Graph:
     """One projection for each value that gates read, in front of the first of them.
 
     before:  gates.meta.watch <- input, self_gates.meta.watch <- input
     after:   projections.meta.input <- input, both gates <- projections.meta.input
 
-    `alone` gives each gate a projection of its own: nothing is fused, but the form is the same.
+    `single` gives each gate a projection of its own: nothing is fused, but the form is the same.
     """
     values: dict[Key, list[Part]] = {}
     for node in graph:
         for part in parts_of(node):
-            values.setdefault(_key(part, alone), []).append(part)
-    sources = Counter(c for found in values.values() for c in {part.consumer for part in found})
+            values.setdefault(_key(part, single), []).append(part)
+    sources = Counter(c for parts in values.values() for c in {part.consumer for part in parts})
     names: dict[Key, str] = {}
     nodes: list[Node] = []
     for node in graph:
@@ -70,7 +70,7 @@ def fuse_gates(graph: Graph, alone: bool = False) -> Graph:
         if not read:
             nodes.append(node)
             continue
-        key = _key(read[0], alone)
+        key = _key(read[0], single)
         if key not in names:
             projection = _projection(graph, values[key], sources, set(names.values()))
             names[key] = projection.name
@@ -81,8 +81,8 @@ def fuse_gates(graph: Graph, alone: bool = False) -> Graph:
     return Graph(graph.name, graph.span, nodes)
 
 
-def _key(part: Part, alone: bool) -> Key:
-    return (part.value, part.node.name if alone else "")
+def _key(part: Part, single: bool) -> Key:
+    return (part.value, part.node.name if single else "")
 
 
 def parts_of(node: Node) -> list[Part]:
@@ -132,11 +132,11 @@ def _sections(parts: list[Part], sources: Counter[Consumer]) -> tuple[Section, .
     Batches are in the order of the levels. Where a consumer has this projection alone, its levels
     need not be told apart.
     """
-    found: dict[tuple[Consumer, int], list[str]] = {}
+    names: dict[tuple[Consumer, int], list[str]] = {}
     for part in sorted(parts, key=lambda p: p.node.level):
         level = part.node.level if sources[part.consumer] > 1 else 0
-        found.setdefault((part.consumer, level), []).append(part.node.name)
-    ordered = sorted(found.items(), key=lambda item: PURPOSES.index(item[0][0][0]))
+        names.setdefault((part.consumer, level), []).append(part.node.name)
+    ordered = sorted(names.items(), key=lambda item: PURPOSES.index(item[0][0][0]))
     return tuple(
         Section(purpose, tuple(nodes), width, loras)
         for ((purpose, _, width, loras), _), nodes in ordered

@@ -8,18 +8,43 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from homespec.graph import Graph
+from homespec.passes.batch_nodes import (
+    batch_experts,
+    batch_feature_gates,
+    batch_features,
+    batch_gates,
+    batch_mixtures,
+    batch_projections,
+    batch_self_gates,
+    batch_towers,
+)
 from homespec.passes.drop_training import drop_training
+from homespec.passes.drop_trivial_gates import drop_trivial_gates
 from homespec.passes.fold_batch_norm import fold_batch_norm
 from homespec.passes.fuse_feature_gates import fuse_feature_gates
 from homespec.passes.fuse_gates import fuse_gates
 from homespec.passes.prune import prune
-from homespec.passes.singletons import singletons
 from homespec.passes.verify import verify
-from homespec.variant import Variant, check_pass
+from homespec.variant import DEFAULT, Variant, check_pass
 
-Pass = Callable[[Graph], Graph]
-BATCHING = "batch-"
-"""What the names of passes begin with whose results emission needs in some form."""
+Pass = Callable[..., Graph]
+
+PASSES: dict[str, Pass] = {
+    "drop-trivial-gates": drop_trivial_gates,
+    "batch-features": batch_features,
+    "fuse-gates": fuse_gates,
+    "batch-projections": batch_projections,
+    "batch-feature-gates": batch_feature_gates,
+    "batch-experts": batch_experts,
+    "batch-gates": batch_gates,
+    "batch-self-gates": batch_self_gates,
+    "batch-mixtures": batch_mixtures,
+    "batch-towers": batch_towers,
+}
+"""The optimising passes by name, in the order in which they run."""
+
+SINGLE = ("batch-", "fuse-gates")
+"""How the names of passes begin that emission needs in some form: they take `single`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,37 +57,18 @@ class Step:
     after: Graph
 
 
-def pipeline(variant: Variant, optimising: Mapping[str, Pass]) -> dict[str, Pass]:
-    """The passes of a variant by name, in their order. Raises UnknownNameError for `skip`.
+Watch = Callable[[Step], None]
 
-    Those that are skipped are left out; a batching pass then makes batches of one, and fusing
-    makes projections of one gate.
+
+def optimise(graph: Graph, variant: Variant = DEFAULT, watch: Watch | None = None) -> Graph:
+    """The graph of a variant. Raises UnknownNameError for a pass to skip that does not run.
+
+    `watch` gets each pass.
     """
-    chosen: dict[str, Pass] = {}
-    if variant.tasks:
-        chosen["prune"] = functools.partial(prune, tasks=variant.tasks)
-    if variant.inference:
-        chosen |= {"drop-training": drop_training, "fold-batch-norm": fold_batch_norm}
-    if variant.optimize:
-        chosen |= optimising
-    if variant.target == "cuda":
-        chosen["fuse-feature-gates"] = fuse_feature_gates
-    for name in variant.skip:
-        check_pass(name, chosen)
-    kept: dict[str, Pass] = {}
-    for name, each in chosen.items():
-        if name not in variant.skip:
-            kept[name] = each
-        elif name.startswith(BATCHING):
-            kept[name] = singletons(each)
-        elif each is fuse_gates:
-            kept[name] = functools.partial(fuse_gates, alone=True)
-    return kept
+    return run(graph, pipeline(variant), watch)
 
 
-def run(
-    graph: Graph, passes: Mapping[str, Pass], watch: Callable[[Step], None] | None = None
-) -> Graph:
+def run(graph: Graph, passes: Mapping[str, Pass], watch: Watch | None = None) -> Graph:
     """Run passes; the graph is verified before the first and after each."""
     verify(graph, "lowering")
     for name, each in passes.items():
@@ -74,3 +80,29 @@ def run(
             watch(Step(name, seconds, graph, after))
         graph = after
     return graph
+
+
+def pipeline(variant: Variant) -> dict[str, Pass]:
+    """The passes of a variant by name, in their order. Raises UnknownNameError.
+
+    Those that are skipped are left out; a batching pass then makes batches of one, and fusing
+    makes projections of one gate.
+    """
+    chosen: dict[str, Pass] = {}
+    if variant.tasks:
+        chosen["prune"] = functools.partial(prune, tasks=variant.tasks)
+    if variant.inference:
+        chosen |= {"drop-training": drop_training, "fold-batch-norm": fold_batch_norm}
+    if variant.optimize:
+        chosen |= PASSES
+    if variant.target == "cuda":
+        chosen["fuse-feature-gates"] = fuse_feature_gates
+    for name in variant.skip:
+        check_pass(name, chosen)
+    passes = {}
+    for name, each in chosen.items():
+        if name not in variant.skip:
+            passes[name] = each
+        elif name.startswith(SINGLE):
+            passes[name] = functools.partial(each, single=True)
+    return passes
