@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from homespec.cli.show_tables import WIDTH
+from homespec.cli.show_tables import as_text
 
 if TYPE_CHECKING:
     from homespec.data.fit_preview import FitPreview
@@ -24,16 +24,8 @@ MIN_ROUNDED = 10**9
 
 def tables(data: ProfiledData, color: bool) -> str:
     """The tables as text."""
-    console = Console(
-        width=WIDTH, highlight=False, emoji=False, force_terminal=color,
-        color_system="standard" if color else None,
-    )  # fmt: skip
-    with console.capture() as capture:
-        for part in data.profiles:
-            console.print(f"{part.rows:,} rows in {part.name}", markup=False, soft_wrap=True)
-        console.print(_features(data))
-        console.print(_tasks(data))
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    heads = [Text(f"{part.rows:,} rows in {part.name}") for part in data.profiles]
+    return as_text([*heads, _features(data), _tasks(data)], color)
 
 
 def _table(*columns: str) -> Table:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from rich import box
 from rich.console import Console, JustifyMethod, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
 from homespec.analysis.costs import Cost
-from homespec.analysis.summary import (
-    FeatureRow,
-    LayerSummary,
-    ProductRow,
-    SetRow,
-    StateRow,
-    Summary,
-    TowerRow,
-)
+from homespec.analysis.summary import FeatureRow, LayerSummary, Summary, TowerRow
 
 WIDTH = 120
 """Width of the tables where there is no terminal to fit."""
@@ -30,24 +24,25 @@ NARROWEST = 100
 
 def tables(summary: Summary, color: bool, width: int) -> str:
     """The tables as text, `width` characters wide where there is so much to tell."""
+    parts = [*_head(summary)]
+    for table in _tables(summary):
+        parts += ["", table]
+    return as_text(parts, color, max(width, NARROWEST))
+
+
+def as_text(parts: Iterable[RenderableType], color: bool, width: int = WIDTH) -> str:
+    """What rich prints, without blanks at the ends of lines."""
     console = Console(
-        width=max(width, NARROWEST),
+        width=width,
         highlight=False,
         emoji=False,
         force_terminal=color,
         color_system="standard" if color else None,
     )
     with console.capture() as capture:
-        for part in _parts(summary):
-            console.print(part)
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, Text))
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
-
-
-def _parts(summary: Summary) -> Iterator[RenderableType]:
-    yield from _head(summary)
-    for table in _tables(summary):
-        yield ""
-        yield table
 
 
 def _tables(summary: Summary) -> Iterator[Table]:
@@ -55,9 +50,9 @@ def _tables(summary: Summary) -> Iterator[Table]:
     for layer in summary.layers:
         yield _sets(layer)
         yield _states(layer)
-    yield _towers(summary.towers)
+    yield _towers(summary)
     if summary.products:
-        yield _products(summary.products)
+        yield _products(summary)
     yield _totals(summary)
 
 
@@ -91,8 +86,8 @@ def _grow(tree: Tree, members: dict[str, dict[str, object]]) -> None:
             _grow(tree.add(f"{name}: {tasks}" if tasks else name), below)  # type: ignore[arg-type]
 
 
-def _table(title: str, *columns: str) -> Table:
-    """An empty table; columns whose names end in # hold numbers, all have two of cost last."""
+def _table(title: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> Table:
+    """A table; columns whose names end in # hold numbers, all rows have their cost last."""
     table = Table(
         title=title,
         title_justify="left",
@@ -103,95 +98,80 @@ def _table(title: str, *columns: str) -> Table:
         pad_edge=False,
         show_edge=False,
     )
-    for column in (*columns, "parameters#", "FLOPs#"):
+    for column in (*columns.split(", "), "parameters#", "FLOPs#"):
         number = column.endswith("#")
         side: JustifyMethod = "right" if number else "left"
         table.add_column(column.rstrip("#"), justify=side, no_wrap=number, overflow="fold")
+    for *cells, cost in rows:
+        table.add_row(*map(_cell, cells), f"{cost.parameters:,}", f"{cost.flops:,}")
     return table
 
 
-def _cost(cost: Cost) -> tuple[str, str]:
-    return f"{cost.parameters:,}", f"{cost.flops:,}"
+def _cell(value: object) -> str:
+    """The text of a cell; a dash for what is not there."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "–" if value in (None, "") else str(value)
 
 
 def _features(summary: Summary) -> Table:
-    table = _table(f"Features: v is {summary.width} wide", "feature", "kind", "rows#", "width#")
-    for row in summary.features:
-        table.add_row(
-            _feature_name(row), row.kind, _or_dash(row.rows), str(row.width), *_cost(row.cost)
-        )
-    return table
+    rows = ((_feature(f), f.kind, f.rows or None, f.width, f.cost) for f in summary.features)
+    return _table(f"Features: v is {summary.width} wide", "feature, kind, rows#, width#", rows)
 
 
-def _feature_name(row: FeatureRow) -> str:
+def _feature(row: FeatureRow) -> str:
     return row.name if row.column == row.name else f"{row.name} ({escape(row.column)})"
 
 
 def _sets(layer: LayerSummary) -> Table:
-    table = _table(
-        f"Layer {layer.name}: expert sets",
-        *("set", "experts#", "widths", "output", "reads", "LoRAs×rank", "self gate"),
-    )
-    for row in layer.sets:
-        table.add_row(
+    rows = (
+        (
             row.node,
-            str(row.count),
+            row.count,
             _arrow(row.widths),
             f"{row.norm}, {row.activation}",
             row.reads,
-            _feature_gate(row),
+            row.feature_gate and f"{row.feature_gate.loras}×{row.feature_gate.rank}",
             _arrow(row.self_gate or ()),
-            *_cost(row.cost),
+            row.cost,
         )
-    return table
-
-
-def _feature_gate(row: SetRow) -> str:
-    gate = row.feature_gate
-    return f"{gate.loras}×{gate.rank}" if gate else "–"
+        for row in layer.sets
+    )
+    columns = "set, experts#, widths, output, reads, LoRAs×rank, self gate"
+    return _table(f"Layer {layer.name}: expert sets", columns, rows)
 
 
 def _states(layer: LayerSummary) -> Table:
-    table = _table(
-        f"Layer {layer.name}: states",
-        "state",
-        "width#",
-        "gate over",
-        "reads",
-        "gate",
-        "self gate of",
-    )
-    for row in layer.states:
-        table.add_row(
+    rows = (
+        (
             row.node,
-            str(row.width),
-            _mixes(row),
-            _or_dash(", ".join(row.gate_reads)),
+            row.width,
+            ", ".join(f"{count}×{node}" for node, count in row.mixes.items()),
+            ", ".join(row.gate_reads),
             _arrow(row.gate),
-            _or_dash(", ".join(row.self_gates)),
-            *_cost(row.cost),
+            ", ".join(row.self_gates),
+            row.cost,
         )
-    return table
+        for row in layer.states
+    )
+    columns = "state, width#, gate over, reads, gate, self gate of"
+    return _table(f"Layer {layer.name}: states", columns, rows)
 
 
-def _mixes(row: StateRow) -> str:
-    return ", ".join(f"{count}×{node}" for node, count in row.mixes.items())
-
-
-def _towers(rows: Iterable[TowerRow]) -> Table:
-    table = _table("Towers", "task", "label", "weight#", "rate#", "widths", "activation")
-    for row in rows:
-        rate = "–" if row.rate is None else f"{row.rate:g}"
-        table.add_row(
+def _towers(summary: Summary) -> Table:
+    rows = (
+        (
             row.task,
             escape(_label(row)),
-            f"{row.weight:g}",
-            rate,
+            row.weight,
+            row.rate,
             _arrow(row.widths),
-            row.activation if len(row.widths) > 2 else "–",
-            *_cost(row.cost),
+            row.activation if len(row.widths) > 2 else "",
+            row.cost,
         )
-    return table
+        for row in summary.towers
+    )
+    return _table("Towers", "task, label, weight#, rate#, widths, activation", rows)
 
 
 def _label(row: TowerRow) -> str:
@@ -200,26 +180,21 @@ def _label(row: TowerRow) -> str:
     return f"{label} where {row.where}" if row.where else label
 
 
-def _products(rows: Iterable[ProductRow]) -> Table:
-    table = _table("Products", "task", "label", "weight#", "factors")
-    for row in rows:
-        factors = " × ".join(row.factors)
-        table.add_row(row.task, escape(row.label), f"{row.weight:g}", factors, "0", "0")
-    return table
+def _products(summary: Summary) -> Table:
+    rows = (
+        (row.task, escape(row.label), row.weight, " × ".join(row.factors), Cost(0, 0))
+        for row in summary.products
+    )
+    return _table("Products", "task, label, weight#, factors", rows)
 
 
 def _totals(summary: Summary) -> Table:
-    table = _table("Total", "part")
-    for part, cost in summary.parts.items():
-        table.add_row(part, *_cost(cost))
+    table = _table("Total", "part", summary.parts.items())
     table.add_section()
-    table.add_row("all", *_cost(summary.total), style="bold")
+    cost = summary.total
+    table.add_row("all", f"{cost.parameters:,}", f"{cost.flops:,}", style="bold")
     return table
 
 
 def _arrow(widths: tuple[int, ...]) -> str:
-    return "→".join(map(str, widths)) or "–"
-
-
-def _or_dash(value: object) -> str:
-    return str(value) if value else "–"
+    return "→".join(map(str, widths))
