@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from homespec.cli.analyses import one_analysis
 from homespec.cli.errors import exit_2_on, needing
 from homespec.cli.exit_codes import FINDINGS
 from homespec.cli.reporting import exit_code, format_option, has_color, print_report, strict_option
-from homespec.cli.specs import set_option
+from homespec.cli.specs import one_analysis, set_option
 from homespec.diagnostics import Report
 
 if TYPE_CHECKING:

@@ -12,10 +12,9 @@ from typing import Any
 import click
 
 from homespec.atomic_write import write_texts
-from homespec.cli.analyses import analyses
 from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.cli.reporting import has_color
-from homespec.cli.specs import STDIN, set_option
+from homespec.cli.specs import STDIN, analyses, set_option
 from homespec.cli.variant_options import Watch, variant_of, variant_options
 from homespec.compiler import Analysis
 from homespec.diagnostics.render.terminal import named, printable

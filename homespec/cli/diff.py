@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -11,8 +12,8 @@ import click
 from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.cli.reporting import has_color, print_report
 from homespec.cli.spec_files import find
-from homespec.cli.specs import documents
-from homespec.diagnostics import Diagnostic, Report
+from homespec.cli.specs import check_documents, documents
+from homespec.diagnostics import Severity
 from homespec.diagnostics.render import FORMATS, automatic
 
 if TYPE_CHECKING:
@@ -149,18 +150,10 @@ def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
 
 def _analyses(versions: list[Versions]) -> dict[str, Analysis] | None:
     """The sound specs by file; None, with a report, if one of both has errors."""
-    from homespec.compiler import Stopped, analyse, filter_ignored
-
-    analyses: dict[str, Analysis] = {}
-    errors: list[Diagnostic] = []
-    texts: dict[str, str] = {}
-    for document in (d for version in versions for d in version if d):
-        try:
-            analyses[document.file] = analyse(document)
-        except Stopped as stopped:
-            errors += filter_ignored(document, stopped.diagnostics)
-            texts |= document.texts
-    if errors:
-        print_report(Report.of(errors, texts), err=True)
+    checked = check_documents(d for version in versions for d in version if d)
+    errors = (d for d in checked.report.diagnostics if d.rule.severity is Severity.ERROR)
+    report = replace(checked.report, diagnostics=tuple(errors))
+    if report.has_errors:
+        print_report(report, err=True)
         return None
-    return analyses
+    return checked.analyses

@@ -5,10 +5,9 @@ from __future__ import annotations
 import click
 
 from homespec.catalogue import all_rules, find_rule, nearest_rule
-from homespec.cli.analyses import one_analysis
 from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.cli.reporting import has_color
-from homespec.cli.specs import set_option
+from homespec.cli.specs import one_analysis, set_option
 from homespec.diagnostics import Rule
 from homespec.diagnostics.render.color import painter
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from homespec.cli.analyses import one_analysis
 from homespec.cli.exit_codes import FINDINGS, OK
-from homespec.cli.specs import set_option
+from homespec.cli.specs import one_analysis, set_option
 
 
 @click.command(short_help="Draw the hierarchy of a spec.")

@@ -9,10 +9,9 @@ import sys
 
 import click
 
-from homespec.cli.analyses import one_analysis
 from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.cli.reporting import has_color
-from homespec.cli.specs import set_option
+from homespec.cli.specs import one_analysis, set_option
 from homespec.compiler import Analysis
 
 

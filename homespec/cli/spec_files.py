@@ -22,7 +22,7 @@ GIT = ".git"
 
 
 @dataclass(slots=True)
-class Specs:
+class SpecFiles:
     """The files that arguments name, as they name them; what was left out; the folders given."""
 
     files: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Specs:
         return tuple(sorted(set(self.skipped + alone)))
 
 
-def find(paths: Iterable[str]) -> Specs:
+def find(paths: Iterable[str]) -> SpecFiles:
     """Files and `-` as they are, of folders all specs below; each file once.
 
     Raises UsageError for a folder without specs or that cannot be listed.
@@ -46,15 +46,15 @@ def find(paths: Iterable[str]) -> Specs:
     asked = tuple(paths)
     # paths stay as they were given
     folders = tuple(p for p in asked if p != "-" and os.path.isdir(p) and not leads_out(p))  # noqa: PTH112
-    found = Specs(folders=folders)
+    result = SpecFiles(folders=folders)
     files: list[str] = []
     for path in asked:
-        files += _below(path, found) if path in folders else [path]
-    found.files = list(dict.fromkeys(files))
-    return found
+        files += _below(path, result) if path in folders else [path]
+    result.files = list(dict.fromkeys(files))
+    return result
 
 
-def _below(folder: str, found: Specs) -> list[str]:
+def _below(folder: str, result: SpecFiles) -> list[str]:
     try:
         entries = sorted(_entries(_tidy(folder)), key=lambda entry: entry.path)
     except OSError as error:
@@ -65,14 +65,14 @@ def _below(folder: str, found: Specs) -> list[str]:
     for entry in entries:
         path = entry.path.removeprefix("./")
         if entry.is_dir(follow_symlinks=False):
-            found.skipped.append(Skipped(path, HIDDEN))
+            result.skipped.append(Skipped(path, HIDDEN))
         elif is_yaml(entry.name) and entry.name.startswith("_"):
-            found.bases.append(path)
+            result.bases.append(path)
         else:
             (links if entry.is_symlink() else plain).append(path)
-    files = sorted([*plain, *_leading_to_specs(links, plain, folder, found)])
+    files = sorted([*plain, *_leading_to_specs(links, plain, folder, result)])
     if not files:
-        left_out = found.not_checked(())
+        left_out = result.not_checked(())
         more = f"; not checked: {', '.join(map(str, left_out))}" if left_out else ""
         raise click.UsageError(
             printable(f"There is no *.yaml or *.yml file in the folder `{folder}`{more}.")
@@ -102,25 +102,25 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _leading_to_specs(
-    links: list[str], plain: list[str], folder: str, found: Specs
+    links: list[str], plain: list[str], folder: str, result: SpecFiles
 ) -> Iterator[str]:
     """Links to files of the project that are not checked by another name.
 
     A link could lead out of a pull request to files that are nobody's business. Nothing outside is
     looked at.
     """
-    roots = roots_of(os.path.join(folder, "spec"), found.folders)  # noqa: PTH118
+    roots = roots_of(os.path.join(folder, "spec"), result.folders)  # noqa: PTH118
     checked = {real(path) for path in plain}
     for link in links:
         target = real(link)
         if not is_below(target, roots):
-            found.skipped.append(Skipped(link, OUT))
+            result.skipped.append(Skipped(link, OUT))
         elif os.path.isdir(target):  # noqa: PTH112
-            found.skipped.append(Skipped(link, TO_FOLDER))
+            result.skipped.append(Skipped(link, TO_FOLDER))
         elif not is_yaml(link):
             continue
         elif not os.path.lexists(target):
-            found.skipped.append(Skipped(link, TO_NOTHING))
+            result.skipped.append(Skipped(link, TO_NOTHING))
         elif target not in checked:
             checked.add(target)
             yield link

@@ -1,32 +1,26 @@
-"""Command line: reads and checks the spec files that the arguments name."""
+"""Command line: reads and checks the specs that the arguments name."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import click
 
-from homespec.cli.spec_files import Specs
-from homespec.diagnostics import Diagnostic, Report, Skipped
+from homespec.cli.reporting import print_report
+from homespec.cli.spec_files import SpecFiles, find
+from homespec.diagnostics import Diagnostic, Report, Severity, Skipped
 from homespec.diagnostics.render.terminal import named
 from homespec.source import Document, check_override, read_spec, read_stream, with_bases
 
+if TYPE_CHECKING:
+    from homespec.compiler import Analysis
+
 STDIN = "<stdin>"
 MAX_NAMED = 20
-"""So many of what was left out are named; the format json names all."""
-
-
-def check(documents: Iterable[Document], skipped: Sequence[Skipped] = ()) -> Report:
-    """The report on documents: what the stages say about them, less what they ignore."""
-    from homespec.compiler import validate_document
-
-    found: list[Diagnostic] = []
-    texts: dict[str, str] = {}
-    for document in documents:
-        found += validate_document(document)
-        texts |= document.texts
-    return Report.of(found, texts, skipped)
+"""How many of the files that were left out are named; the format json names all."""
 
 
 def _checked_overrides(
@@ -48,19 +42,51 @@ set_option = click.option(
 )
 
 
-def documents(specs: Specs, overrides: tuple[str, ...] = ()) -> Iterator[Document]:
+def documents(files: SpecFiles, overrides: tuple[str, ...] = ()) -> Iterator[Document]:
     """The documents of specs, composed of what they extend and of `--set` overrides."""
-    for path in specs.files:
+    for path in files.files:
         if path == "-":
             document = read_stream(sys.stdin.buffer, STDIN)
-            yield with_bases(document, overrides, specs.folders)
+            yield with_bases(document, overrides, files.folders)
         else:
-            yield read_spec(path, overrides, specs.folders)
+            yield read_spec(path, overrides, files.folders)
 
 
-def not_checked(specs: Specs, documents: Iterable[Document]) -> tuple[Skipped, ...]:
-    """What was left out in folders, but for bases that documents are made of."""
-    return specs.not_checked(base.file for document in documents for base in document.bases)
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the stages say about documents, less what they ignore, and the sound ones analysed."""
+
+    report: Report
+    analyses: dict[str, Analysis]
+    read: tuple[Document, ...]
+
+
+def check_documents(documents: Iterable[Document]) -> Checked:
+    """Check documents as they are read."""
+    from homespec.compiler import Stopped, analyse, filter_ignored
+
+    analyses: dict[str, Analysis] = {}
+    diagnostics: list[Diagnostic] = []
+    texts: dict[str, str] = {}
+    read = []
+    for document in documents:
+        read.append(document)
+        texts |= document.texts
+        try:
+            analyses[document.file] = analysis = analyse(document)
+        except Stopped as stopped:
+            diagnostics += filter_ignored(document, stopped.diagnostics)
+        else:
+            diagnostics += filter_ignored(document, analysis.diagnostics)
+    return Checked(Report.of(diagnostics, texts), analyses, tuple(read))
+
+
+def check(paths: Iterable[str], overrides: tuple[str, ...] = ()) -> Checked:
+    """Check the specs of files and folders; the report says which files were left out."""
+    files = find(paths)
+    checked = check_documents(documents(files, overrides))
+    bases = (base.file for document in checked.read for base in document.bases)
+    return replace(checked, report=replace(checked.report, skipped=files.not_checked(bases)))
 
 
 def say_not_checked(skipped: Sequence[Skipped]) -> None:
@@ -72,3 +98,29 @@ def say_not_checked(skipped: Sequence[Skipped]) -> None:
         click.echo(f"  {named(one.file)}: {one.reason}", err=True)
     if len(skipped) > MAX_NAMED:
         click.echo(f"  and {len(skipped) - MAX_NAMED} more", err=True)
+
+
+def analyses(
+    paths: Iterable[str], overrides: tuple[str, ...] = (), warnings: bool = True
+) -> list[Analysis] | None:
+    """The specs of files and folders, or None if one has an error.
+
+    Reports errors on stderr, by choice warnings too. Notes are for `validate` to list.
+    """
+    checked = check(paths, overrides)
+    listed = (d for d in checked.report.diagnostics if d.rule.severity is not Severity.NOTE)
+    report = replace(checked.report, diagnostics=tuple(listed))
+    if report.has_errors or (warnings and report.diagnostics):
+        print_report(report, err=True)
+    say_not_checked(report.skipped)
+    return None if report.has_errors else list(checked.analyses.values())
+
+
+def one_analysis(path: str, overrides: tuple[str, ...] = ()) -> Analysis | None:
+    """The spec of a file or of stdin, or None if it has errors. Its warnings are not reported."""
+    sound = analyses([path], overrides, warnings=False)
+    if sound is None:
+        return None
+    if len(sound) > 1:
+        raise click.UsageError(f"`{path}` holds {len(sound)} specs: name one of them.")
+    return sound[0]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from homespec.cli.reporting import exit_code, format_option, print_report, strict_option
-from homespec.cli.spec_files import find
-from homespec.cli.specs import check, documents, not_checked, say_not_checked, set_option
+from homespec.cli.specs import check, say_not_checked, set_option
 
 
 @click.command(short_help="Check specs and report every mistake at once.")
@@ -28,12 +27,10 @@ def validate(
     not checked in a folder, such as hidden folders, is named. Exits with 0 if there are no errors,
     with 1 if there are.
     """
-    specs = find(paths)
-    sources = list(documents(specs, overrides))
-    report = check(sources, not_checked(specs, sources))
+    checked = check(paths, overrides)
+    report, files = checked.report, len(checked.read)
     print_report(report, output_format)
     if not report.diagnostics and not quiet:
-        files = len(sources)
         click.echo(f"{files} {'file' if files == 1 else 'files'} checked, nothing found", err=True)
     say_not_checked(report.skipped)
     return exit_code(report, strict)

@@ -76,6 +76,11 @@ class Diagnostic:
     help: str = ""
 
     @property
+    def is_error(self) -> bool:
+        """Whether it stops the compiler."""
+        return self.rule.severity is Severity.ERROR
+
+    @property
     def sort_key(self) -> tuple[Span, str]:
         """Order of appearance: by place, then by code; equals stay as they were found."""
         return (self.span, self.rule.code)

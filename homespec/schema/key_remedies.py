@@ -111,7 +111,8 @@ def _named(meant: str) -> Remedy:
 
     def remedy(parent: Path, key: str, value: Any) -> str:
         name = value[0] if isinstance(value, list) and value else value
-        return f"write `{meant}: {str(name).rpartition(':')[2]}`"
+        plain = name.rpartition(":")[2] if isinstance(name, str) else written(name)
+        return f"write `{meant}: {plain}`"
 
     return remedy
 

@@ -8,19 +8,21 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from homespec.diagnostics import Diagnostic, Span
+from homespec.diagnostics import Diagnostic
 from homespec.source import file_rules, yaml_rules
 from homespec.source.document import Node, Value
-from homespec.source.events import offset
+from homespec.source.events import events, offset
 from homespec.source.lines import Lines
-from homespec.source.scalars import MAX_NUMBER, kind, resolve
-from homespec.source.yaml_errors import bad_escape
+from homespec.source.odd_keys import is_later_group, odd_key
+from homespec.source.scalars import MAX_NUMBER, resolve
+from homespec.source.yaml_errors import bad_escape, explain
 
 MAX_VALUES = 50_000
 MAX_SCALAR = 65_536
 MAX_FINDINGS = 100
 
 ANCHOR = re.compile(r"&[^\s,\[\]{}]+\s+(?![\s#])")
+TAG = re.compile(r"!\S*")
 LONG_NUMBER = re.compile(rf"[-+]?[0-9.]{{{MAX_NUMBER + 1},}}")
 HALF = re.compile("[\ud800-\udfff]")
 HALF_ESCAPE = re.compile(r"\\(u|U0000)[dD][89a-fA-F]")
@@ -33,7 +35,7 @@ class PastLimitError(Exception):
 
 @dataclass(slots=True)
 class Built:
-    """A finished value, where it stands, how many values it holds and how deep they nest.
+    """A finished value, its place, how many values it holds and how deep they nest.
 
     `unknown` marks what an alias could not be resolved to.
     """
@@ -84,6 +86,17 @@ class Composer:
             pass
 
     @property
+    def has_errors(self) -> bool:
+        """Whether the text cannot be used."""
+        return any(diagnostic.is_error for diagnostic in self.diagnostics)
+
+    @property
+    def mapping(self) -> dict[str, Value] | None:
+        """The data of a text that can be used and is a mapping."""
+        data = self.root.value if self.root and not self.has_errors else None
+        return data if isinstance(data, dict) else None
+
+    @property
     def last_scalar(self) -> int:
         """Where the last key or value begins."""
         return self.scalars[-1][0] if self.scalars else 0
@@ -113,7 +126,7 @@ class Composer:
     def _begin_document(self, start: int, end: int) -> None:
         self._documents += 1
         if self._documents > 1:
-            self.diagnostics += file_rules.several_documents(self._span(start, end))
+            self.diagnostics += file_rules.several_documents(self.lines.span(start, end))
             raise PastLimitError
 
     def _scalar(self, event: yaml.ScalarEvent, start: int, end: int) -> None:
@@ -132,31 +145,25 @@ class Composer:
         self._add(built, plain)
 
     def _check_text(self, value: str, plain: bool, start: int, end: int) -> None:
+        span = self.lines.span(start, end)
         if len(value) > MAX_SCALAR:
-            limit = f"{MAX_SCALAR:,} characters"
-            found = file_rules.too_large(self._span(start, end), "this text", limit)
+            self.diagnostics += file_rules.too_large(
+                span, "this text", f"{MAX_SCALAR:,} characters"
+            )
         elif plain and LONG_NUMBER.fullmatch(value):
-            limit = f"{MAX_NUMBER} digits"
-            found = file_rules.too_large(self._span(start, end), "this number", limit)
+            self.diagnostics += file_rules.too_large(span, "this number", f"{MAX_NUMBER} digits")
         elif HALF.search(value) and (escape := HALF_ESCAPE.search(self.lines.text, start, end)):
-            found = bad_escape(self.lines, escape.start())
+            self.diagnostics += bad_escape(self.lines, escape.start())
         elif plain and self._is_glued_entry(value, start):
-            found = yaml_rules.missing_space(self._span(start, end), value)
-        else:
-            return
-        self.diagnostics += found
+            self.diagnostics += yaml_rules.missing_space(span, value)
 
     def _is_glued_entry(self, value: str, start: int) -> bool:
-        """Whether `key:value` stands on a line of its own, where a mapping was meant."""
+        """Whether `key:value` is a line of its own, where a mapping was meant."""
         parent = self._stack[-1] if self._stack else None
-        if (
-            parent is None
-            or parent.flow
-            or parent.key is None
-            or not yaml_rules.GLUED.fullmatch(value)
-        ):
+        if parent is None or parent.flow or parent.key is None:
             return False
-        return self.lines.start_of_line(start) > parent.key.node.end
+        in_own_line = self.lines.start_of_line(start) > parent.key.node.end
+        return in_own_line and yaml_rules.GLUED.fullmatch(value) is not None
 
     def _begin(
         self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent, start: int, end: int
@@ -186,20 +193,19 @@ class Composer:
 
     def _alias(self, name: str, start: int, end: int) -> None:
         target = self._anchors.get(name)
-        built = Built(None, Node.at(self.lines, start, end), unknown=True)
+        node = Node.at(self.lines, start, end)
+        built = Built(None, node, unknown=True)
         if target is None:
-            self.diagnostics += yaml_rules.unknown_alias(
-                self._span(start, end), name, self._anchors
-            )
+            self.diagnostics += yaml_rules.unknown_alias(node.span, name, self._anchors)
         elif isinstance(target, Open):
             at = self.lines.text.rfind(f"&{name}", 0, start)
-            anchor = self._span(at, at + 1 + len(name))
-            self.diagnostics += yaml_rules.alias_cycle(self._span(start, end), name, anchor)
+            anchor = self.lines.span(at, at + 1 + len(name))
+            self.diagnostics += yaml_rules.alias_cycle(node.span, name, anchor)
         else:
             self._expand(target.count, start, end, alias=True)
             if len(self._stack) + target.height > yaml_rules.MAX_DEPTH:
                 self._too_deep(start, end)
-            node = Node(self.lines, start, end, start, end, target.node.parts)
+            node.parts = target.node.parts
             built = Built(target.value, node, target.count, target.height)
         self._add(built)
 
@@ -233,51 +239,47 @@ class Composer:
     def _check_key(self, parent: Open, key: Built, plain: bool) -> None:
         node = key.node
         if not isinstance(key.value, str):
-            if not key.unknown and not _is_later_group(key, self.lines):
-                span = self._span(node.start, node.end)
-                self.diagnostics += yaml_rules.key_not_string(span, *_odd_key(key, self.lines))
+            if not key.unknown and not is_later_group(node):
+                self.diagnostics += yaml_rules.key_not_string(node.span, *odd_key(key.value, node))
             return
         if plain:
             self._check_plain_key(key.value, node)
         first = parent.keys.setdefault(key.value, node)
         if first is not node:
-            place = self._span(first.start, first.end)
-            span = self._span(node.start, node.end)
-            self.diagnostics += yaml_rules.duplicate_key(span, key.value, place)
+            self.diagnostics += yaml_rules.duplicate_key(node.span, key.value, first.span)
 
     def _check_plain_key(self, key: str, node: Node) -> None:
         glued = self.lines.text[node.start : node.end + 2]
         if glued.endswith((":{", ":[")):  # which libyaml refuses and PyYAML takes
-            span = self._span(node.start, node.end + 2)
+            span = self.lines.span(node.start, node.end + 2)
             self.diagnostics += yaml_rules.missing_space(span, glued)
         elif yaml_rules.GLUED.match(key):
-            self.diagnostics += yaml_rules.missing_space(self._span(node.start, node.end), key)
+            self.diagnostics += yaml_rules.missing_space(node.span, key)
         elif odd := MISLEADING.search(self.lines.text, node.start, node.end):
-            place = self._span(odd.start(), odd.end())
-            self.diagnostics += file_rules.forbidden_character(place, odd.group())
+            span = self.lines.span(*odd.span())
+            self.diagnostics += file_rules.forbidden_character(span, odd.group())
 
     def _reject_tag(self, tag: str | None, start: int) -> None:
         if tag is None:
             return
-        written = re.compile(r"!\S*").search(self.lines.text, max(0, start))
-        span = self._span(written.start(), written.end()) if written else self._span(start, start)
+        written = TAG.search(self.lines.text, max(0, start))
+        span = self.lines.span(*written.span()) if written else self.lines.span(start, start)
         self.diagnostics += yaml_rules.unsupported_tag(span, written.group() if written else tag)
 
     def _expand(self, count: int, start: int, end: int, alias: bool) -> None:
-        """Count values, those behind aliases each time that they are repeated."""
+        """Count values, those of aliases each time that they are repeated."""
         self._count += count
         if self._count <= MAX_VALUES:
             return
-        span = self._span(start, end)
-        self.diagnostics += (
-            yaml_rules.alias_bomb(span, MAX_VALUES)
-            if alias
-            else file_rules.too_large(span, "the file", f"{MAX_VALUES:,} values")
-        )
+        span = self.lines.span(start, end)
+        if alias:
+            self.diagnostics += yaml_rules.alias_bomb(span, MAX_VALUES)
+        else:
+            self.diagnostics += file_rules.too_large(span, "the file", f"{MAX_VALUES:,} values")
         raise PastLimitError
 
     def _too_deep(self, start: int, end: int) -> None:
-        self.diagnostics += yaml_rules.too_deep(self._span(start, end), yaml_rules.MAX_DEPTH)
+        self.diagnostics += yaml_rules.too_deep(self.lines.span(start, end), yaml_rules.MAX_DEPTH)
         raise PastLimitError
 
     def _place_of_nothing(self, start: int) -> tuple[int, int]:
@@ -288,52 +290,18 @@ class Composer:
         return start, start
 
     def _skip_anchor(self, anchor: str | None, start: int, end: int) -> int:
-        """The first character of a value itself, behind its anchor."""
+        """The first character of a value itself, after its anchor."""
         if anchor is None:
             return start
         match = ANCHOR.match(self.lines.text, start, end)
         return match.end() if match else start
 
-    def _span(self, start: int, end: int) -> Span:
-        return self.lines.span(start, end)
 
-
-def _odd_key(key: Built, lines: Lines) -> tuple[str, str]:
-    """What a key that is no text is, and how to mend it."""
-    written = lines.text[key.node.start : key.node.end]
-    if isinstance(key.value, (dict, list)):
-        template = lines.text[max(0, key.node.start - 1) : key.node.start + 1] == "{{"
-        remedy = "specs know no templates; write the value" if template else "write a name"
-        return kind(key.value), remedy
-    if not written:
-        return "empty", "write a name before the colon"
-    if number := _number_with_commas(key, lines):
-        return kind(key.value), f"write {number}: a comma ends a value"
-    if isinstance(key.value, int | float) and not isinstance(key.value, bool):
-        name = re.sub(r"\W", "_", f"n{written}", flags=re.ASCII)
-        return kind(key.value), (
-            f"names begin with a letter: write `{name}`; a feature reads the column by "
-            f'`column: "{written}"`'
-        )
-    return kind(key.value), f'to use it as a name, quote it: "{written}"'
-
-
-BEFORE, AFTER = re.compile(r"([0-9]{1,3}(?:,[0-9]{3})*),$"), re.compile(r"(?:,[0-9]{3})*(?![0-9])")
-MAX_DIGITS = 40
-
-
-def _number_with_commas(key: Built, lines: Lines) -> str:
-    """`1000000` where the key is the `000` of `1,000,000`, which YAML takes for several entries."""
-    start, end = key.node.start, key.node.end
-    before = BEFORE.search(lines.text[max(0, start - MAX_DIGITS) : start])
-    after = AFTER.match(lines.text[end : end + MAX_DIGITS])
-    if before is None or after is None or not re.fullmatch("[0-9]{3}", lines.text[start:end]):
-        return ""
-    return f"{before[1]}{lines.text[start:end]}{after[0]}".replace(",", "")
-
-
-def _is_later_group(key: Built, lines: Lines) -> bool:
-    """Whether the key is the second `000` of such a number, which the first one speaks for."""
-    start = key.node.start
-    before = BEFORE.search(lines.text[max(0, start - MAX_DIGITS) : start])
-    return bool(before and "," in before[1] and _number_with_commas(key, lines))
+def composed(lines: Lines) -> Composer:
+    """The composer of a text at the end of it, or where it is not YAML."""
+    composer = Composer(lines)
+    try:
+        composer.run(events(lines.text))
+    except yaml.MarkedYAMLError as error:
+        composer.diagnostics += explain(error, lines, composer.last_scalar, composer.open_bracket)
+    return composer

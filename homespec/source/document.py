@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from homespec.diagnostics import Diagnostic, Span
@@ -29,6 +29,16 @@ class Node:
     key_start: int
     key_end: int
     parts: dict[str | int, Node] = field(default_factory=dict)
+
+    @property
+    def span(self) -> Span:
+        """The characters of the value."""
+        return self.lines.span(self.start, self.end)
+
+    @property
+    def key_span(self) -> Span:
+        """The characters of its key."""
+        return self.lines.span(self.key_start, self.key_end)
 
     @staticmethod
     def at(lines: Lines, start: int, end: int) -> Node:
@@ -75,8 +85,12 @@ class Document:
     @property
     def texts(self) -> dict[str, str]:
         """The text of each file that the document is made of, its own first."""
-        found = {source.file: source.text for source in (self, *self.bases)}
-        return {**found, OVERRIDES: "\n".join(self.overrides)} if self.overrides else found
+        texts = {document.file: document.text for document in (self, *self.bases)}
+        return texts | ({OVERRIDES: "\n".join(self.overrides)} if self.overrides else {})
+
+    def failed(self, diagnostics: Iterable[Diagnostic]) -> Document:
+        """The document without data, and why."""
+        return replace(self, data=None, diagnostics=(*self.diagnostics, *diagnostics))
 
     def span(self, path: Iterable[str | int], key: bool = False) -> Span:
         """The place of the value (or of the key) at `path`.
@@ -88,18 +102,16 @@ class Document:
         node = self.root
         for segment in path:
             node = node.parts.get(segment, node)
-        if key:
-            return node.lines.span(node.key_start, node.key_end)
-        return node.lines.span(node.start, node.end)
+        return node.key_span if key else node.span
 
     def existing(self, path: Iterable[str | int]) -> tuple[str | int, ...]:
         """`path` without the segments that the document does not have."""
-        node, found = self.root, []
+        node, segments = self.root, []
         for segment in path:
             if segment in node.parts:
                 node = node.parts[segment]
-                found.append(segment)
-        return tuple(found)
+                segments.append(segment)
+        return tuple(segments)
 
     def has(self, path: tuple[str | int, ...]) -> bool:
         """Whether the document has every segment of `path`."""

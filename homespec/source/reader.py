@@ -9,15 +9,12 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-import yaml
-
-from homespec.diagnostics import Diagnostic, Severity
+from homespec.diagnostics import Diagnostic
 from homespec.diagnostics.suggest import closest
 from homespec.source import file_rules, yaml_rules
 from homespec.source.comments import comments
-from homespec.source.composer import MAX_FINDINGS, Built, Composer
-from homespec.source.document import Document, Node, Value
-from homespec.source.events import events
+from homespec.source.composer import MAX_FINDINGS, Built, composed
+from homespec.source.document import Document, Node
 from homespec.source.lines import Lines
 from homespec.source.roots import is_yaml
 from homespec.source.scalars import kind
@@ -76,16 +73,16 @@ def read_stream(stream: BinaryIO, name: str) -> Document:
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return unread(name, file_rules.not_text(name, "it is UTF-16", "save it as UTF-8"))
     if (at := raw.find(b"\0")) >= 0:
-        found = f"byte {at} is NUL, as in binary files"
-        return unread(name, file_rules.not_text(name, found, "pass the spec's YAML file"))
+        problem = f"byte {at} is NUL, as in binary files"
+        return unread(name, file_rules.not_text(name, problem, "pass the spec's YAML file"))
     if len(raw) > MAX_BYTES:
         return unread(name, file_rules.too_large(file_rules.beginning(name), "the file", "1 MiB"))
     try:
         return parse(raw.decode("utf-8"), name)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        found = f"byte 0x{raw[error.start]:02x} in line {line} is no character"
-        return unread(name, file_rules.not_text(name, found, "save the file as UTF-8"))
+        problem = f"byte 0x{raw[error.start]:02x} in line {line} is no character"
+        return unread(name, file_rules.not_text(name, problem, "save the file as UTF-8"))
 
 
 def parse(text: str, name: str = "<text>") -> Document:
@@ -95,67 +92,47 @@ def parse(text: str, name: str = "<text>") -> Document:
     lines = Lines(name, text.removeprefix("\ufeff"))
     if forbidden := _forbidden_characters(lines):
         return unread(name, forbidden, lines)
-    composer = Composer(lines)
-    try:
-        composer.run(events(lines.text))
-    except yaml.MarkedYAMLError as error:
-        from homespec.source.yaml_errors import explain
-
-        composer.diagnostics += explain(error, lines, composer.last_scalar, composer.open_bracket)
-    else:
-        composer.diagnostics += _check_root(composer, lines)
-    return _document(composer, lines)
-
-
-def _document(composer: Composer, lines: Lines) -> Document:
+    composer = composed(lines)
+    if not composer.has_errors:
+        composer.diagnostics += _check_root(composer.root, lines)
     root = composer.root.node if composer.root else Node.at(lines, 0, 0)
     if root.parts:
         first = next(iter(root.parts.values()))
         root.key_start, root.key_end = first.key_start, first.key_end
     return Document(
         lines,
-        None if _has_error(composer.diagnostics) else _mapping(composer.root),
+        composer.mapping,
         root,
         tuple(comments(lines, composer.scalars)),
         tuple(composer.diagnostics),
     )
 
 
-def _mapping(root: Built | None) -> dict[str, Value] | None:
-    return root.value if root and isinstance(root.value, dict) else None
-
-
-def _has_error(diagnostics: list[Diagnostic]) -> bool:
-    return any(d.rule.severity is Severity.ERROR for d in diagnostics)
-
-
-def unread(name: str, found: list[Diagnostic], lines: Lines | None = None) -> Document:
+def unread(name: str, diagnostics: list[Diagnostic], lines: Lines | None = None) -> Document:
     """The document of a file that is not read, or not further, and why."""
     lines = lines or Lines(name, "")
-    return Document(lines, None, Node.at(lines, 0, 0), (), tuple(found))
+    return Document(lines, None, Node.at(lines, 0, 0), (), tuple(diagnostics))
 
 
 def _forbidden_characters(lines: Lines) -> list[Diagnostic]:
     """The first of each forbidden character."""
-    found = []
+    diagnostics = []
     for character in sorted(filter(FORBIDDEN.match, set(lines.text)))[:MAX_FINDINGS]:
         at = lines.text.index(character)
-        found += file_rules.forbidden_character(lines.span(at, at + 1), character)
-    return found
+        diagnostics += file_rules.forbidden_character(lines.span(at, at + 1), character)
+    return diagnostics
 
 
-def _check_root(composer: Composer, lines: Lines) -> list[Diagnostic]:
+def _check_root(root: Built | None, lines: Lines) -> list[Diagnostic]:
     """That there is a document, and that it is a mapping."""
-    root = composer.root
-    if _has_error(composer.diagnostics) or (root and isinstance(root.value, dict)):
+    if root and isinstance(root.value, dict):
         return []
     if root is None or root.node.start == root.node.end:
         return file_rules.empty_spec(lines.file)
-    span = lines.span(root.node.start, root.node.end)
     if yaml_rules.GLUED.fullmatch(lines.text, root.node.start, root.node.end):
-        return yaml_rules.missing_space(span, str(root.value))
+        return yaml_rules.missing_space(root.node.span, str(root.value))
     remedy = "begin with `homespec: 1` and a `name`"
-    return file_rules.not_a_mapping(span, kind(root.value), remedy)
+    return file_rules.not_a_mapping(root.node.span, kind(root.value), remedy)
 
 
 def _remedy(file: str, error: Exception) -> str:

@@ -71,7 +71,7 @@ def test_internal_error_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "homespec_broken.py").write_text(
         "import homespec.compiler\n"
         "def broken(document): raise ZeroDivisionError('oh')\n"
-        "homespec.compiler.validate_document = broken\n"
+        "homespec.compiler.analyse = broken\n"
         "from homespec.cli.main import main\nmain()\n"
     )
     command = [sys.executable, str(tmp_path / "homespec_broken.py"), "validate", "-"]

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
-from homespec.source import Document, parse, reader
+from homespec.source import Document, composer, parse
 from homespec.source.events import events
 
 
 @contextmanager
 def parser(pure: bool) -> Iterator[None]:
     """Reads with libyaml or in pure Python."""
-    with mock.patch.object(reader, "events", lambda text: events(text, pure)):
+    with mock.patch.object(composer, "events", lambda text: events(text, pure)):
         yield
 
 
