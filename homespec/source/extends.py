@@ -68,47 +68,46 @@ def _extended(document: Document, chain: _Chain) -> Document:
     name = (document.data or {}).get("extends")
     if not isinstance(name, str):  # absent, or the schema says that it is no text
         return document
-    found, base = _base(document, name, chain)
-    if base is None or base.data is None or document.data is None:
-        below = [_extends_here(document, d) for d in base.diagnostics] if base else []
-        diagnostics = (*document.diagnostics, *found, *below)
-        bases = (base, *base.bases) if base else ()
-        return dataclasses.replace(document, data=None, diagnostics=diagnostics, bases=bases)
+    base = _base(document, name, chain)
+    if not isinstance(base, Document):
+        return document.failed(base)
+    below = [_extends_here(document, diagnostic) for diagnostic in base.diagnostics]
+    if base.data is None or document.data is None:
+        return dataclasses.replace(document.failed(below), bases=(base, *base.bases))
     data, root = merged(base.data, document.data, base.root, document.root, ())
     assert isinstance(data, dict)
-    warnings = (*document.diagnostics, *(_extends_here(document, d) for d in base.diagnostics))
     bases = (dataclasses.replace(base, bases=()), *base.bases)
-    return dataclasses.replace(document, data=data, root=root, diagnostics=warnings, bases=bases)
+    diagnostics = (*document.diagnostics, *below)
+    return dataclasses.replace(document, data=data, root=root, diagnostics=diagnostics, bases=bases)
 
 
-def _base(document: Document, name: str, chain: _Chain) -> tuple[list[Diagnostic], Document | None]:
+def _base(document: Document, name: str, chain: _Chain) -> Document | list[Diagnostic]:
     """The base, composed itself; or why there is none."""
     span = document.span(("extends",))
     reason, remedy = _refusal(name)
     if reason:
-        return extends_rules.bad_base(span, name, reason, remedy), None
+        return extends_rules.bad_base(span, name, reason, remedy)
     place = base_of(document.file, name, chain.roots)
     if place is None:
-        return extends_rules.base_outside(span, name), None
+        return extends_rules.base_outside(span, name)
     if place in chain.files:
-        files = [from_here(file) for file in (*chain.files[chain.files.index(place) :], place)]
-        return extends_rules.extends_cycle(span, files), None
+        files = (*chain.files[chain.files.index(place) :], place)
+        return extends_rules.extends_cycle(span, [from_here(file) for file in files])
     reason, remedy = _unfit(place, chain)
     if reason:
-        return extends_rules.bad_base(span, name, reason, remedy), None
-    base = chain.read(shown_base(document.file, name, place), place)
+        return extends_rules.bad_base(span, name, reason, remedy)
+    base = read(shown_base(document.file, name, place), place)
     for diagnostic in base.diagnostics:
         if diagnostic.rule.code == "HS001":
             reason = diagnostic.message.partition(": ")[2]
-            return extends_rules.bad_base(
-                span, name, reason, _relative(diagnostic.help, document)
-            ), None
+            remedy = _relative(diagnostic.help, document)
+            return extends_rules.bad_base(span, name, reason, remedy)
     base = _extended(base, chain.to(place))
     versions = [d.data.get("homespec") for d in (base, document) if d.data]
     if None not in versions and len(set(map(repr, versions))) > 1:
         reason = f"it is written in version {versions[0]} of the language"
-        return extends_rules.bad_base(span, name, reason, "use one version in both"), None
-    return [], base
+        return extends_rules.bad_base(span, name, reason, "use one version in both")
+    return base
 
 
 def _unfit(place: str, chain: _Chain) -> tuple[str, str]:
