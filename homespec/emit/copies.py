@@ -7,7 +7,7 @@ asked for by address (`mlps.MLPs`), and all that they need, each before what nee
 A variant of a block is called `Name__variant` in its module and `Name` in a file. A class
 `Name__variant(Name)` is `Name` with some members replaced or added; any other variant stands in
 place of the whole block. Several variants of a class replace different members: a file may have
-them all, `Name__one__two`.
+them all, `Name__one__two`. A class `_Name` is what heirs have in common: they get its members.
 """
 
 from __future__ import annotations
@@ -139,29 +139,43 @@ def block(module: str, name: str, variants: tuple[str, ...] = ()) -> Block:
     """A block in the form of its variants."""
     source = parsed(module)
     base = source.definitions.get(name)
-    kept: list[ast.ClassDef] = []
+    members: list[ast.ClassDef] = []
     for variant in (f"{name}{VARIANT}{each}" for each in variants):
         statement = source.definitions[variant]
         if isinstance(statement, ast.ClassDef) and _bases(statement) == [name]:
-            kept.append(statement)
+            members.append(statement)
         else:
             base = statement
     assert base is not None, f"there is no {module}.{name}"
     text = _source(base, source.lines)
-    if kept:
-        assert isinstance(base, ast.ClassDef)
-        text = _merged(base, kept, source.lines)
+    if isinstance(base, ast.ClassDef):
+        text = _merged(_with_private_base(base, source), members, source.lines)
     text = re.sub(rf"\b{name}{VARIANT}\w+", name, text)
     return Block(text, tuple(dict.fromkeys(n for n in _free(ast.parse(text)) if n != name)))
+
+
+def _with_private_base(heir: ast.ClassDef, source: Module) -> list[ast.ClassDef]:
+    """A class behind the private classes that it inherits from, whose members it gets."""
+    bases = _bases(heir)
+    if len(bases) != 1 or not bases[0].startswith("_"):
+        return [heir]
+    private = source.definitions[bases[0]]
+    assert isinstance(private, ast.ClassDef)
+    return [*_with_private_base(private, source), heir]
 
 
 def _bases(statement: ast.ClassDef) -> list[str]:
     return [ast.unparse(base) for base in statement.bases]
 
 
-def _merged(base: ast.ClassDef, variants: list[ast.ClassDef], lines: list[str]) -> str:
-    """The class with the members of its variants in place of its own, and after them."""
-    members = dict(_members(base, lines))
+def _merged(line: list[ast.ClassDef], variants: list[ast.ClassDef], lines: list[str]) -> str:
+    """The last class of a line of descent with the members of all, and of variants of it.
+
+    What replaces a member is in its place, what is new behind the others.
+    """
+    members: dict[str, str] = {}
+    for part in line:
+        members |= _members(part, lines)
     replaced: dict[str, str] = {}
     for variant in variants:
         for name, text in _members(variant, lines):
@@ -169,12 +183,14 @@ def _merged(base: ast.ClassDef, variants: list[ast.ClassDef], lines: list[str]) 
             assert name not in replaced, f"{variant.name}.{name} is another variant's, too"
             replaced[name] = text
     members |= replaced
-    head = "\n".join(lines[base.lineno - 1 : base.body[0].lineno - 1])
-    body = [members.pop("", "")] if "" in members else []
+    head = f"class {line[-1].name}({', '.join(_bases(line[0]))}):" if line[0].bases else ""
+    head = head or f"class {line[-1].name}:"
+    doc = [members.pop("")] if "" in members else []
     attributes = [text for text in members.values() if not _is_method(text)]
-    methods = [text for text in members.values() if _is_method(text)]
-    parts = [*body, *(["\n".join(attributes)] if attributes else []), *methods]
-    return f"{head.rstrip()}\n" + "\n\n".join(parts)
+    methods = [members.pop("__init__")] if "__init__" in members else []
+    methods += [text for text in members.values() if _is_method(text)]
+    attributes = ["\n".join(attributes)] if attributes else []
+    return "\n".join([head, "\n\n".join([*doc, *attributes, *methods])])
 
 
 def _is_method(text: str) -> bool:

@@ -1,0 +1,146 @@
+"""Gates: the products that make logits and low ranks, feature gates, mixtures of experts."""
+
+import torch
+from torch import nn
+
+from homespec.emit.blocks.stacks import Stack, weights
+
+
+class Projections(nn.Module):
+    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
+
+    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
+    equal share. Those of `down` have no bias.
+    """
+
+    def __init__(self, inputs, width, down, logits):
+        super().__init__()
+        self.sections = (*down, *logits)
+        rows = [len(names) // inputs * each for names, each in self.sections]
+        self.down, self.logits = rows[: len(down)], rows[len(down) :]
+        self.weight = weights(width, inputs, sum(rows), width)
+        self.bias = weights(width, inputs, sum(self.logits))
+
+    def logical(self):
+        inputs, start = len(self.weight), 0
+        for names, rows in self.sections:
+            share = len(names) // inputs
+            for i, name in enumerate(names):
+                at = start + i % share * rows
+                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                if start >= sum(self.down):
+                    at -= sum(self.down)
+                    yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+            start += share * rows
+
+    def forward(self, x):
+        t = torch.bmm(self.weight, x)
+        down, logits = t.split([sum(self.down), sum(self.logits)], dim=1)
+        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
+        parts = (*down.split(self.down, dim=1), *logits.split(self.logits, dim=1))
+        return [
+            part.unflatten(1, (-1, rows)).flatten(0, 1)
+            for part, (_, rows) in zip(parts, self.sections, strict=True)
+        ]
+
+
+class Projections__logits(nn.Module):
+    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
+
+    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
+    equal share.
+    """
+
+    def __init__(self, inputs, width, *sections):
+        super().__init__()
+        self.sections = sections
+        self.rows = [len(names) // inputs * rows for names, rows in sections]
+        self.weight = weights(width, inputs, sum(self.rows), width)
+        self.bias = weights(width, inputs, sum(self.rows))
+
+    def logical(self):
+        inputs, start = len(self.weight), 0
+        for names, rows in self.sections:
+            share = len(names) // inputs
+            for i, name in enumerate(names):
+                at = start + i % share * rows
+                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+            start += share * rows
+
+    def forward(self, x):
+        t = torch.bmm(self.weight, x)
+        parts = (t + self.bias.unsqueeze(-1).to(t.dtype)).split(self.rows, dim=1)
+        return [
+            part.unflatten(1, (-1, rows)).flatten(0, 1)
+            for part, (_, rows) in zip(parts, self.sections, strict=True)
+        ]
+
+
+class _FeatureGates(Stack):
+    def __init__(self, names, width, rank):
+        super().__init__(names)
+        self.up = nn.Parameter(torch.zeros(len(names), width, rank))
+
+    def logical(self):
+        for i, name in enumerate(self.names):
+            yield "up", f"{name}.up.weight", i
+
+
+class FeatureGates(_FeatureGates):
+    """S feature gates: x [S or 1, N, B] -> x times a mixture of L LoRAs [S, N, B].
+
+    A LoRA is 2 sigmoid(up down): down [S * L, R, B] and the router's logits [S, L, B] are
+    projections of x. `up` starts at 0, so gates start at exactly 1.
+    """
+
+    def forward(self, x, down, router):
+        lora = torch.bmm(self.up, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
+        p = router.softmax(1).unsqueeze(2)
+        return x * (p * (2 * lora.sigmoid())).sum(1)
+
+
+class FeatureGatesOfLogits(_FeatureGates):
+    """S feature gates: x [S or 1, N, B] -> x times 2 sigmoid(a mixture of L LoRAs) [S, N, B].
+
+    A LoRA is up down: down [S * L, R, B] and the router's logits [S, L, B] are projections of x.
+    `up` starts at 0, so gates start at exactly 1.
+    """
+
+    def forward(self, x, down, router):
+        lora = torch.bmm(self.up, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
+        p = router.softmax(1).unsqueeze(2)
+        return x * 2 * (p * lora).sum(1).sigmoid()
+
+
+class SingleFeatureGates(_FeatureGates):
+    """S feature gates of one LoRA: x [S or 1, N, B] -> x times 2 sigmoid(up down) [S, N, B].
+
+    down [S, R, B] is a projection of x. `up` starts at 0, so gates start at exactly 1.
+    """
+
+    def forward(self, x, down):
+        return x * 2 * torch.bmm(self.up, down).sigmoid()
+
+
+def mix(w, e):
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
+
+    A self gate is a second mixture of the same experts: its weights are added to the gate's.
+    """
+    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
+    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
+
+
+def mix_each(w, e, outputs):
+    """Like `mix`, where set g serves as many of the outputs as `outputs` says."""
+    mixed, start = [], 0
+    for g, count in enumerate(outputs):
+        mixed.append(mix(w[start : start + count], e[g : g + 1]))
+        start += count
+    return torch.cat(mixed)
+
+
+def as_one_set(e):
+    """Expert sets [S, K, D, B] as one set of all their experts [1, S * K, D, B]."""
+    return e.flatten(0, 1).unsqueeze(0)

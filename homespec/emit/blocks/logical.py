@@ -1,0 +1,175 @@
+"""Weights by logical name: views, states, and loading them."""
+
+from homespec.emit.blocks.constants import FOLDED_DICE, FOLDED_NORM
+from homespec.emit.blocks.fitted import find_unset
+
+
+def unwrapped(model):
+    """The Model inside what torch.compile or DistributedDataParallel makes of it."""
+    inner = getattr(model, "_orig_mod", getattr(model, "module", model))
+    return model if inner is model else unwrapped(inner)
+
+
+def logical_names(model):
+    """Where each logical name is: (tensor of the model, logical name, index of its part)."""
+    for path, module in unwrapped(model).named_modules():
+        for tensor, name, index in getattr(module, "logical", tuple)():
+            yield f"{path}.{tensor}".lstrip("."), name, index
+
+
+def logical_views(model, tensors):
+    """Tensors by their name in the model -> views of their parts by logical name."""
+    return {n: tensors[tensor][i] for tensor, n, i in logical_names(model) if tensor in tensors}
+
+
+def logical_views__plain(model, tensors):
+    """Tensors by their name in the model -> by logical name, which drops the word `trunk`."""
+    return {
+        name.removeprefix("trunk."): tensor
+        for name, tensor in tensors.items()
+        if not name.endswith("num_batches_tracked")  # which changes nothing
+    }
+
+
+def logical_state(model):
+    """All weights and running statistics by logical name, as views of the model's own tensors."""
+    model = unwrapped(model)
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    return logical_views(model, {name: tensor.detach() for name, tensor in tensors.items()})
+
+
+def load_logical_state(model, state):
+    """Copy weights and statistics by logical name into the model.
+
+    Raises KeyError that names what is missing or unknown, and ValueError for another shape; the
+    model is then unchanged.
+    """
+    views = logical_state(model)
+    if views.keys() != state.keys():
+        raise KeyError(
+            f"missing {sorted(views.keys() - state.keys())}, "
+            f"unknown {sorted(state.keys() - views.keys())}"
+        )
+    for name, view in views.items():
+        if view.shape != state[name].shape:
+            raise ValueError(f"{name} is {tuple(view.shape)}, not {tuple(state[name].shape)}")
+    for name, view in views.items():
+        view.copy_(state[name])
+
+
+def load_logical_state__fitted(model, state):
+    """Copy weights, statistics and boundaries by logical name into the model.
+
+    Raises KeyError that names what is missing or unknown, and ValueError for another shape; the
+    model is then unchanged.
+    """
+    views = logical_state(model)
+    if views.keys() != state.keys():
+        raise KeyError(
+            f"missing {sorted(views.keys() - state.keys())}, "
+            f"unknown {sorted(state.keys() - views.keys())}"
+        )
+    for name, view in views.items():
+        if view.shape != state[name].shape:
+            raise ValueError(f"{name} is {tuple(view.shape)}, not {tuple(state[name].shape)}")
+    copy_state(model, state)
+
+
+def load_logical_state__serving(model, state):
+    """Copy weights by logical name into the model; `state` is that of the whole trained model.
+
+    Names that this file does not need are ignored. Raises KeyError for one that is missing, and
+    ValueError for another shape; the model is then unchanged.
+    """
+    views = logical_state(model)
+    copy_state(model, {name: part(state, name, view.shape) for name, view in views.items()})
+
+
+def load_logical_state__folded(model, state):
+    """Copy weights by logical name into the model; `state` is that of the whole trained model.
+
+    Names that this file does not need are ignored. Raises KeyError for one that is missing, and
+    ValueError for another shape; the model is then unchanged.
+    """
+    views = logical_state(model)
+    state = folded(state, views)
+    copy_state(model, {name: part(state, name, view.shape) for name, view in views.items()})
+
+
+def copy_state(model, state):
+    """Copy tensors by logical name into the model."""
+    for name, view in logical_state(model).items():
+        view.copy_(state[name])
+
+
+def copy_state__fitted(model, state):
+    """Copy tensors by logical name into the model, and note which boundaries are set by that."""
+    for name, view in logical_state(model).items():
+        view.copy_(state[name])
+    find_unset(model)
+
+
+def part(state, name, shape):
+    """A tensor of a state. Raises KeyError if it is missing, ValueError for another shape."""
+    if name not in state:
+        raise KeyError(f"missing {name}")
+    if state[name].shape != shape:
+        raise ValueError(f"{name} is {tuple(state[name].shape)}, not {tuple(shape)}")
+    return state[name]
+
+
+def folded(state, views):
+    """The logical state of the trained model -> that of this one, which has no running statistics.
+
+    What is folded already stays. `views` is this model's own state.
+    """
+    return fold_dice(fold_norm(dict(state), views), views)
+
+
+def folded__norm(state, views):
+    """The logical state of the trained model -> that of this one, which has no running statistics.
+
+    What is folded already stays. `views` is this model's own state.
+    """
+    return fold_norm(dict(state), views)
+
+
+def folded__dice(state, views):
+    """The logical state of the trained model -> that of this one, which has no running statistics.
+
+    What is folded already stays. `views` is this model's own state.
+    """
+    return fold_dice(dict(state), views)
+
+
+def fold_norm(state, views):
+    """Batch norm by running statistics scales the last Linear before it and gives it a bias."""
+    for experts, (count, last, eps) in FOLDED_NORM.items():
+        for name in (f"{experts}.{k}" for k in range(count)):
+            weight, bias = f"{name}.linears.{last}.weight", f"{name}.linears.{last}.bias"
+            if bias not in state:
+                shape = views[bias].shape
+                scale, shift = affine(state, f"{name}.norm", eps, shape)
+                gamma = part(state, f"{name}.norm.weight", shape)
+                beta = part(state, f"{name}.norm.bias", shape)
+                linear = part(state, weight, views[weight].shape)
+                state[weight] = linear * (gamma * scale).unsqueeze(1)
+                state[bias] = beta + gamma * shift
+    return state
+
+
+def fold_dice(state, views):
+    """Dice's running statistics become a scale and a shift."""
+    for experts, (count, eps) in FOLDED_DICE.items():
+        for name in (f"{experts}.{k}.dice" for k in range(count)):
+            if f"{name}.scale" not in state:
+                scale, shift = affine(state, name, eps, views[f"{name}.scale"].shape)
+                state |= {f"{name}.scale": scale, f"{name}.shift": shift}
+    return state
+
+
+def affine(state, name, eps, shape):
+    """Normalising by running statistics as u -> scale u + shift, in their own precision."""
+    mean, var = (part(state, f"{name}.running_{each}", shape) for each in ("mean", "var"))
+    scale = (var + eps).rsqrt()
+    return scale, -mean * scale

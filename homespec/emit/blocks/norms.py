@@ -1,0 +1,136 @@
+"""Norms and activations of stacked experts: u [M, D, B] -> same."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from homespec.emit.blocks.exact import Exact
+from homespec.emit.blocks.stacks import Stack
+
+
+class _BatchStatistics(Exact, Stack):
+    """What normalises by statistics of each expert and channel; they are at least float32."""
+
+    def statistics(self, u):
+        """Mean and variance over the batch [M, D, 1]: of u in training, else the running ones."""
+        if not self.training:
+            kept = (self.running_mean, self.running_var)
+            return tuple(each.unsqueeze(-1).clone() for each in kept)  # training changes them
+        var, mean = torch.var_mean(u, dim=-1, correction=0, keepdim=True)
+        rows = u.shape[-1]
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.squeeze(-1), self.momentum)
+            self.running_var.lerp_((var * (rows / (rows - 1))).squeeze(-1), self.momentum)
+        return mean, var
+
+
+class _BatchNorm(_BatchStatistics):
+    def __init__(self, names, width, eps, momentum):
+        super().__init__(f"{name}.norm" for name in names)
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(len(names), width))
+        self.bias = nn.Parameter(torch.zeros(len(names), width))
+        self.register_buffer("running_mean", torch.zeros(len(names), width))
+        self.register_buffer("running_var", torch.ones(len(names), width))
+
+
+class BatchNorm(_BatchNorm):
+    """Batch norm of M experts, each by its own statistics: u [M, D, B] -> same."""
+
+    def forward(self, u):
+        x = u.to(self.running_mean.dtype)
+        mean, var = self.statistics(x)
+        scale = self.weight.unsqueeze(-1) * (var + self.eps).rsqrt()
+        return ((x - mean) * scale + self.bias.unsqueeze(-1)).to(u.dtype)
+
+
+class NormSwish(torch.autograd.Function):
+    """swish(w n + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
+
+    It keeps u alone and computes the rest again in the backward pass, which is one pass over memory
+    for the sums and one for the gradient of u. `batch_stats`: mean and var are those of u.
+    """
+
+    @staticmethod
+    def forward(ctx, u, w, b, mean, var, eps, batch_stats):
+        rstd = (var + eps).rsqrt()
+        ctx.save_for_backward(u, w, b, mean, rstd)
+        ctx.batch_stats = batch_stats
+        return F.silu((u.to(mean.dtype) - mean) * (w * rstd) + b).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        if torch.is_grad_enabled():
+            raise RuntimeError("batch norm has no second derivative but in `compile --no-optimize`")
+        u, w, b, mean, rstd = ctx.saved_tensors
+        centred = u.to(mean.dtype) - mean
+        n = centred * rstd
+        y = centred * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
+        # Two sigmoids: torch.compile on a CPU would write one that is used twice to memory.
+        grad = (grad * (y.sigmoid() * (1 + y * (-y).sigmoid()))).to(u.dtype)
+        grad_w = (grad * n).sum(-1, keepdim=True)
+        grad_b = grad.sum(-1, keepdim=True, dtype=mean.dtype)
+        if ctx.batch_stats:  # they follow u
+            grad = grad - (n * grad_w + grad_b) / u.shape[-1]
+        grad_u = (grad * (w * rstd)).to(u.dtype)
+        return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
+
+
+class BatchNormSwish(_BatchNorm):
+    """swish(batch norm(u)) of M experts, each by its own statistics: u [M, D, B] -> same."""
+
+    def forward(self, u):
+        with torch.no_grad():
+            mean, var = self.statistics(u.to(self.running_mean.dtype))
+        w, b = self.weight.unsqueeze(-1), self.bias.unsqueeze(-1)
+        return NormSwish.apply(u, w, b, mean, var, self.eps, self.training)
+
+
+class LayerNorm(Stack):
+    """Layer norm with a scale and a shift for each of M experts: u [M, D, B] -> same."""
+
+    def __init__(self, names, width, eps):
+        super().__init__(f"{name}.norm" for name in names)
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(len(names), width))
+        self.bias = nn.Parameter(torch.zeros(len(names), width))
+
+    def forward(self, u):
+        x = u.to(torch.promote_types(u.dtype, torch.float32))
+        var, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
+        normal = (x - mean) * (var + self.eps).rsqrt()
+        return (normal * self.weight.unsqueeze(-1) + self.bias.unsqueeze(-1)).to(u.dtype)
+
+
+class Dice(_BatchStatistics):
+    """DICE: p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)): u [M, D, B] -> same."""
+
+    def __init__(self, names, width, eps, momentum):
+        super().__init__(f"{name}.dice" for name in names)
+        self.eps, self.momentum = eps, momentum
+        self.alpha = nn.Parameter(torch.zeros(len(names), width))
+        self.register_buffer("running_mean", torch.zeros(len(names), width))
+        self.register_buffer("running_var", torch.ones(len(names), width))
+
+    def forward(self, u):
+        x = u.to(self.running_mean.dtype)
+        mean, var = self.statistics(x)
+        p = ((x - mean) * (var + self.eps).rsqrt()).sigmoid()
+        return (x * (p + (1 - p) * self.alpha.unsqueeze(-1))).to(u.dtype)
+
+
+class FoldedDice(Exact, Stack):
+    """DICE with constant statistics: p u + (1 - p) alpha u with p = sigmoid(scale u + shift).
+
+    u [M, D, B] -> same; scale and shift are those of each expert and channel.
+    """
+
+    def __init__(self, names, width):
+        super().__init__(f"{name}.dice" for name in names)
+        self.alpha = nn.Parameter(torch.zeros(len(names), width))
+        self.register_buffer("scale", torch.ones(len(names), width))
+        self.register_buffer("shift", torch.zeros(len(names), width))
+
+    def forward(self, u):
+        p = (u * self.scale.unsqueeze(-1) + self.shift.unsqueeze(-1)).sigmoid()
+        return (u * (p + (1 - p) * self.alpha.unsqueeze(-1))).to(u.dtype)

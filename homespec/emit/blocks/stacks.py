@@ -1,0 +1,144 @@
+"""Stacks: Linears and MLPs of one shape, evaluated as batched products."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def named(pattern, nodes, count):
+    """Logical names: the pattern for each node and for each number below `count`."""
+    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
+
+
+def named__optional(pattern, nodes, count=1):
+    """Logical names: the pattern for each node; if it has two fields, also for each number."""
+    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
+
+
+def named__single(pattern, nodes):
+    """Logical names: the pattern for each node."""
+    return tuple(pattern.format(node) for node in nodes)
+
+
+def weights(width, *shape):
+    """Weights or biases of Linears that read `width` numbers, initialised as torch does."""
+    bound = width**-0.5
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+def weights__inference(_, *shape):
+    """Zeros in the place of weights that are to be loaded."""
+    return nn.Parameter(torch.zeros(shape))
+
+
+class Stack(nn.Module):
+    """A module whose tensors are stacked: their first axis has a part for each logical name."""
+
+    def __init__(self, names):
+        super().__init__()
+        self.names = tuple(names)
+
+    def logical(self):
+        """The logical names of the module's own tensors: (tensor, name, index of the part)."""
+        tensors = (*self.named_parameters(recurse=False), *self.named_buffers(recurse=False))
+        for i, name in enumerate(self.names):
+            yield from ((tensor, f"{name}.{tensor}", i) for tensor, _ in tensors)
+
+
+class Linears(Stack):
+    """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
+
+    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
+    """
+
+    def __init__(self, names, width, out):
+        super().__init__(names)
+        self.weight = weights(width, len(self.names), out, width)
+        self.bias = weights(width, len(self.names), out)
+
+    def forward(self, x):
+        wide = self.weight.view(len(x), -1, x.shape[1])
+        u = torch.bmm(wide, x).view(*self.bias.shape, x.shape[2])
+        return u + self.bias.unsqueeze(-1).to(u.dtype)
+
+
+class Linears__bare(Stack):
+    """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
+
+    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
+    """
+
+    def __init__(self, names, width, out, bias=True):
+        super().__init__(names)
+        self.weight = weights(width, len(self.names), out, width)
+        self.bias = weights(width, len(self.names), out) if bias else None
+
+    def forward(self, x):
+        wide = self.weight.view(len(x), -1, x.shape[1])
+        u = torch.bmm(wide, x).view(*self.weight.shape[:2], x.shape[2])
+        return u if self.bias is None else u + self.bias.unsqueeze(-1).to(u.dtype)
+
+
+class MLPs(nn.Module):
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+
+    def __init__(self, names, *widths):
+        super().__init__()
+        self.linears = nn.ModuleList(
+            Linears((f"{name}.linears.{i}" for name in names), *shape)
+            for i, shape in enumerate(pairwise(widths))
+        )
+
+    def forward(self, x):
+        first, *others = self.linears
+        u = first(x)
+        for linear in others:
+            u = linear(F.relu(u))
+        return u
+
+
+class MLPs__bare(nn.Module):
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+
+    def __init__(self, names, *widths, last_bias=True):
+        super().__init__()
+        self.linears = nn.ModuleList()
+        for i, shape in enumerate(pairwise(widths)):
+            bias = last_bias or i < len(widths) - 2
+            self.linears.append(Linears((f"{name}.linears.{i}" for name in names), *shape, bias))
+
+    def forward(self, x):
+        first, *others = self.linears
+        u = first(x)
+        for linear in others:
+            u = linear(F.relu(u))
+        return u
+
+
+class MLPs__prior(MLPs):
+    def init_prior(self, rates):
+        """Start training at base rates: the last biases are their log-odds."""
+        with torch.no_grad():
+            self.linears[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
+
+
+class MLPs__swish(MLPs):
+    def forward(self, x):
+        first, *others = self.linears
+        u = first(x)
+        for linear in others:
+            u = linear(F.silu(u))
+        return u
+
+
+class SwishMLPs(MLPs):
+    """MLPs whose activation is Swish."""
+
+    def forward(self, x):
+        first, *others = self.linears
+        u = first(x)
+        for linear in others:
+            u = linear(F.silu(u))
+        return u
