@@ -24,7 +24,7 @@ from typing import Any
 import homespec
 from homespec.analysis.costs import cost_of
 from homespec.atomic_write import write_texts
-from homespec.emit.header import spec_hash
+from homespec.header import spec_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ("--epochs", "1", "--lr", "5e-3", "--schedule", "cosine", "--gauc-by", "user_id")

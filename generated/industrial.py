@@ -16,10 +16,12 @@ HoME: 24 tasks in 4 groups, 2 layers, 68 experts; experts batched.
 A layer reads states x of the layer before and returns its own, z; e are its experts, level by level
 in the order of their names. A gate's columns are those of the sets that it may see, from the root
 down; what ends in `path` reads the states from a node up to the root, side by side. A stack is
-named after its first and last node. In the trunk the batch B is the last axis; V is the width of
-the input (2048), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
-of a set, M matrices stacked in one tensor, O outputs, T tasks, L LoRAs of rank R.
+named after its first and last node, or all of a node's tasks or groups. In the trunk the batch B is
+the last axis. V is the width of the input (2048), N that of what is read, D of an expert, G inputs,
+M matrices stacked in one tensor, O outputs, S sets, K experts of a set, L LoRAs of rank R, T tasks.
 """
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -123,11 +125,6 @@ class Exact(nn.Module):
                 self.make(name, next(self.parameters()).device)
 
 
-def named(pattern, nodes, count=1):
-    """Logical names: the pattern for each node, where it has two fields also for each number."""
-    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
-
-
 class Stack(nn.Module):
     """A module whose tensors are stacked: their first axis has a part for each logical name."""
 
@@ -142,202 +139,15 @@ class Stack(nn.Module):
             yield from ((tensor, f"{name}.{tensor}", i) for tensor, _ in tensors)
 
 
-class MLPs(Stack):
-    """M MLPs of one shape as batched products: x [G, N, B] -> [M, out, B].
-
-    Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide product.
-    """
-
-    def __init__(self, names, *widths, last_bias=True):
-        super().__init__(names)
-        self.weights = nn.ParameterList()  # one [M, out, in] for each layer
-        self.biases = nn.ParameterList()
-        for i, n_out in enumerate(widths[1:]):
-            bound = widths[i] ** -0.5  # as nn.Linear initialises
-            self.weights.append(torch.empty(len(names), n_out, widths[i]).uniform_(-bound, bound))
-            if last_bias or i < len(widths) - 2:
-                self.biases.append(torch.empty(len(names), n_out).uniform_(-bound, bound))
-
-    def init_prior(self, rates):
-        """Set the last bias of each MLP to the log-odds of a base rate, where training starts."""
-        with torch.no_grad():
-            self.biases[-1].copy_(torch.tensor(rates).logit().unsqueeze(-1))
-
-    def logical(self):
-        for i, name in enumerate(self.names):
-            for layer in range(len(self.weights)):
-                yield f"weights.{layer}", f"{name}.linears.{layer}.weight", i
-            for layer in range(len(self.biases)):
-                yield f"biases.{layer}", f"{name}.linears.{layer}.bias", i
-
-    def forward(self, x):
-        first = self.weights[0]
-        wide = first.view(len(x), -1, x.shape[1])
-        u = torch.bmm(wide, x).unflatten(1, (len(first) // len(x), -1)).flatten(0, 1)
-        for i, weight in enumerate(self.weights):
-            if i > 0:
-                u = torch.bmm(weight, F.relu(u))
-            if i < len(self.biases):
-                u = u + self.biases[i].unsqueeze(-1).to(u.dtype)
-        return u
-
-
-class Experts(nn.Module):
-    """S sets of `count` experts each: x [G, N, B] -> e [S, count, D, B].
-
-    Norm and activation after the last layers of their MLPs work on u [S * count, D, B].
-    """
-
-    def __init__(self, count, mlps, *norm_act):
-        super().__init__()
-        self.count = count
-        self.mlps = mlps
-        self.norm_act = nn.Sequential(*norm_act)
-
-    def forward(self, x):
-        return self.norm_act(self.mlps(x)).unflatten(0, (-1, self.count))
-
-
-class RunningStatistics(Exact, Stack):
-    """Mean and variance over the batch, per expert and channel: u [M, D, B] -> two of [M, D, 1].
-
-    In training those of the batch, in eval the running ones. They are at least float32.
-    """
-
-    def __init__(self, names, width, momentum):
-        super().__init__(names)
-        self.momentum = momentum
-        self.register_buffer("running_mean", torch.zeros(len(names), width))
-        self.register_buffer("running_var", torch.ones(len(names), width))
-
-    def forward(self, u):
-        if not self.training:
-            kept = (self.running_mean, self.running_var)
-            return tuple(each.unsqueeze(-1).clone() for each in kept)  # training changes them
-        var, mean = torch.var_mean(u, dim=-1, correction=0, keepdim=True)
-        batch = u.shape[-1]
-        with torch.no_grad():
-            unbiased = var * (batch / (batch - 1))
-            self.running_mean.lerp_(mean.squeeze(-1), self.momentum)
-            self.running_var.lerp_(unbiased.squeeze(-1), self.momentum)
-        return mean, var
-
-
-class BatchNorm(Stack):
-    """Batch norm of M experts, each by its own statistics: u [M, D, B] -> same."""
-
-    def __init__(self, names, width, eps, momentum):
-        super().__init__([f"{name}.norm" for name in names])
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(len(names), width))
-        self.bias = nn.Parameter(torch.zeros(len(names), width))
-        self.statistics = RunningStatistics(self.names, width, momentum)
-
-
-class NormSwish(torch.autograd.Function):
-    """swish(n w + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
-
-    All that is kept for the backward pass is u: the rest is computed again, in one pass over memory
-    for the sums and one for the gradient of u. Between them is the gradient of n w + b.
-    `batch_stats` says that mean and var are those of u itself.
-    """
-
-    @staticmethod
-    def forward(ctx, u, w, b, mean, var, eps, batch_stats):
-        rstd = (var + eps).rsqrt()
-        ctx.save_for_backward(u, w, b, mean, rstd)
-        ctx.batch_stats = batch_stats
-        return F.silu((u.to(mean.dtype) - mean) * (w * rstd) + b).to(u.dtype)
-
-    @staticmethod
-    def backward(ctx, grad):
-        if torch.is_grad_enabled():
-            raise RuntimeError("batch norm has no second derivative but in `compile --no-optimize`")
-        u, w, b, mean, rstd = ctx.saved_tensors
-        centred = u.to(mean.dtype) - mean
-        n = centred * rstd
-        y = centred * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
-        # Two sigmoids: torch.compile on a CPU would write one that is used twice to memory.
-        slope = y.sigmoid() * (1 + y * (-y).sigmoid())
-        grad = (grad * slope).to(u.dtype)
-        grad_w = (grad * n).sum(-1, keepdim=True)
-        grad_b = grad.sum(-1, keepdim=True, dtype=mean.dtype)
-        if ctx.batch_stats:  # they follow u
-            grad = grad - (n * grad_w + grad_b) / u.shape[-1]
-        grad_u = (grad * (w * rstd)).to(u.dtype)
-        return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
-
-
-class BatchNormSwish(BatchNorm):
-    """Batch norm and Swish as one."""
-
-    def forward(self, u):
-        with torch.no_grad():
-            mean, var = self.statistics(u.to(self.statistics.running_mean.dtype))
-        w, b = self.weight.unsqueeze(-1), self.bias.unsqueeze(-1)
-        return NormSwish.apply(u, w, b, mean, var, self.eps, self.statistics.training)
-
-
-class Projections(nn.Module):
-    """All Linears of gates that read a value as one: x [G, N, B] -> a tensor for each section.
-
-    A section is (logical names of Linears, rows of each) and becomes [names, rows, B]; each of the
-    G inputs has its share of the names, and one wide product. Those of `down` have no bias.
-    """
-
-    def __init__(self, width, down=(), logits=(), inputs=1):
-        super().__init__()
-        self.inputs = inputs
-        self.sections = (*down, *logits)
-        rows = [len(names) // inputs * each for names, each in self.sections]
-        self.down, self.logits = rows[: len(down)], rows[len(down) :]
-        bound = width**-0.5
-        weight = torch.empty(inputs, sum(rows), width).uniform_(-bound, bound)
-        self.weight = nn.Parameter(weight)
-        self.bias = None
-        if logits:
-            bias = torch.empty(inputs, sum(self.logits)).uniform_(-bound, bound)
-            self.bias = nn.Parameter(bias)
-
-    def logical(self):
-        start = 0
-        for names, each in self.sections:
-            share = len(names) // self.inputs
-            for i, name in enumerate(names):
-                at = start + i % share * each
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + each))
-                if start >= sum(self.down):
-                    at -= sum(self.down)
-                    yield "bias", f"{name}.bias", (i // share, slice(at, at + each))
-            start += share * each
-
-    def forward(self, x):
-        t = torch.bmm(self.weight, x)
-        if not self.logits:
-            parts = t.split(self.down, dim=1)
-        elif not self.down:
-            parts = (t + self.bias.unsqueeze(-1).to(t.dtype)).split(self.logits, dim=1)
-        else:
-            down, logits = t.split([sum(self.down), sum(self.logits)], dim=1)
-            logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
-            parts = (*down.split(self.down, dim=1), *logits.split(self.logits, dim=1))
-        return [
-            part.unflatten(1, (-1, each)).flatten(0, 1)
-            for part, (_, each) in zip(parts, self.sections, strict=True)
-        ]
-
-
 class FeatureGates(Stack):
-    """S feature gates: x [S or 1, N, B] -> the gated copies x ⊙ Fea_Gate(x) [S, N, B].
+    """S feature gates: x [S or 1, N, B] -> x times a mixture of L LoRAs [S, N, B].
 
-    Fea_Gate mixes L LoRAs 2 sigmoid(up down x), each centred on 1; `up` starts at 0, so the gate
-    starts at exactly 1. down x [S * L, R, B] and the router's logits [S, L, B] come from the
-    projections.
+    A LoRA is 2 sigmoid(up down): down [S * L, R, B] and the router's logits [S, L, B] are
+    projections of x. `up` starts at 0, so gates start at exactly 1.
     """
 
-    def __init__(self, names, width, loras, rank):
+    def __init__(self, names, width, rank):
         super().__init__(names)
-        self.loras = loras
         self.up = nn.Parameter(torch.zeros(len(names), width, rank))
 
     def logical(self):
@@ -345,9 +155,58 @@ class FeatureGates(Stack):
             yield "up", f"{name}.up.weight", i
 
     def forward(self, x, down, router):
-        lora = torch.bmm(self.up, down).unflatten(0, (-1, self.loras))  # [S, L, N, B]
+        lora = torch.bmm(self.up, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
         p = router.softmax(1).unsqueeze(2)
         return x * (p * (2 * lora.sigmoid())).sum(1)
+
+
+def weights(width, *shape):
+    """Weights or biases of Linears that read `width` numbers, initialised as torch does."""
+    bound = width**-0.5
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+class Projections(nn.Module):
+    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
+
+    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
+    equal share. Those of `down` have no bias.
+    """
+
+    def __init__(self, inputs, width, down, logits):
+        super().__init__()
+        self.sections = (*down, *logits)
+        rows = [len(names) // inputs * each for names, each in self.sections]
+        self.down, self.logits = rows[: len(down)], rows[len(down) :]
+        self.weight = weights(width, inputs, sum(rows), width)
+        self.bias = weights(width, inputs, sum(self.logits))
+
+    def logical(self):
+        inputs, start = len(self.weight), 0
+        for names, rows in self.sections:
+            share = len(names) // inputs
+            for i, name in enumerate(names):
+                at = start + i % share * rows
+                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                if start >= sum(self.down):
+                    at -= sum(self.down)
+                    yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+            start += share * rows
+
+    def forward(self, x):
+        t = torch.bmm(self.weight, x)
+        down, logits = t.split([sum(self.down), sum(self.logits)], dim=1)
+        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
+        parts = (*down.split(self.down, dim=1), *logits.split(self.logits, dim=1))
+        return [
+            part.unflatten(1, (-1, rows)).flatten(0, 1)
+            for part, (_, rows) in zip(parts, self.sections, strict=True)
+        ]
+
+
+def as_one_set(e):
+    """Expert sets [S, K, D, B] as one set of all their experts [1, S * K, D, B]."""
+    return e.flatten(0, 1).unsqueeze(0)
 
 
 def mix(w, e):
@@ -366,6 +225,139 @@ def mix_each(w, e, outputs):
         mixed.append(mix(w[start : start + count], e[g : g + 1]))
         start += count
     return torch.cat(mixed)
+
+
+class Float32Buffers(nn.Module):
+    """A module whose buffers stay at least float32, whatever the model is cast to."""
+
+    def _apply(self, fn, recurse=True):
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, buffer in before.items():
+            if self._buffers[name].dtype.itemsize < 4:
+                self._buffers[name] = buffer.to(self._buffers[name].device, torch.float32)
+        return self
+
+
+class NormSwish(torch.autograd.Function):
+    """swish(w n + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
+
+    It keeps u alone and computes the rest again in the backward pass, which is one pass over memory
+    for the sums and one for the gradient of u. `batch_stats`: mean and var are those of u.
+    """
+
+    @staticmethod
+    def forward(ctx, u, w, b, mean, var, eps, batch_stats):
+        rstd = (var + eps).rsqrt()
+        ctx.save_for_backward(u, w, b, mean, rstd)
+        ctx.batch_stats = batch_stats
+        return F.silu((u.to(mean.dtype) - mean) * (w * rstd) + b).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        if torch.is_grad_enabled():
+            raise RuntimeError("batch norm has no second derivative but in `compile --no-optimize`")
+        u, w, b, mean, rstd = ctx.saved_tensors
+        centred = u.to(mean.dtype) - mean
+        n = centred * rstd
+        y = centred * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
+        # Two sigmoids: torch.compile on a CPU would write one that is used twice to memory.
+        grad = (grad * (y.sigmoid() * (1 + y * (-y).sigmoid()))).to(u.dtype)
+        grad_w = (grad * n).sum(-1, keepdim=True)
+        grad_b = grad.sum(-1, keepdim=True, dtype=mean.dtype)
+        if ctx.batch_stats:  # they follow u
+            grad = grad - (n * grad_w + grad_b) / u.shape[-1]
+        grad_u = (grad * (w * rstd)).to(u.dtype)
+        return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
+
+
+class BatchNormSwish(Float32Buffers, Stack):
+    """swish(batch norm(u)) of M experts, each by its own statistics: u [M, D, B] -> same."""
+
+    def __init__(self, names, width, eps, momentum):
+        super().__init__(f"{name}.norm" for name in names)
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(len(names), width))
+        self.bias = nn.Parameter(torch.zeros(len(names), width))
+        self.register_buffer("running_mean", torch.zeros(len(names), width))
+        self.register_buffer("running_var", torch.ones(len(names), width))
+
+    def statistics(self, u):
+        """Mean and variance over the batch [M, D, 1]: of u in training, else the running ones."""
+        if not self.training:
+            kept = (self.running_mean, self.running_var)
+            return tuple(each.unsqueeze(-1).clone() for each in kept)  # training changes them
+        var, mean = torch.var_mean(u, dim=-1, correction=0, keepdim=True)
+        rows = u.shape[-1]
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.squeeze(-1), self.momentum)
+            self.running_var.lerp_((var * (rows / (rows - 1))).squeeze(-1), self.momentum)
+        return mean, var
+
+    def forward(self, u):
+        with torch.no_grad():
+            mean, var = self.statistics(u.to(self.running_mean.dtype))
+        w, b = self.weight.unsqueeze(-1), self.bias.unsqueeze(-1)
+        return NormSwish.apply(u, w, b, mean, var, self.eps, self.training)
+
+
+class Linears(Stack):
+    """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
+
+    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
+    """
+
+    def __init__(self, names, width, out, bias=True):
+        super().__init__(names)
+        self.weight = weights(width, len(self.names), out, width)
+        self.bias = weights(width, len(self.names), out) if bias else None
+
+    def forward(self, x):
+        wide = self.weight.view(len(x), -1, x.shape[1])
+        u = torch.bmm(wide, x).view(*self.weight.shape[:2], x.shape[2])
+        return u if self.bias is None else u + self.bias.unsqueeze(-1).to(u.dtype)
+
+
+class MLPs(nn.Module):
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+
+    def __init__(self, names, *widths, last_bias=True):
+        super().__init__()
+        self.linears = nn.ModuleList()
+        for i, shape in enumerate(pairwise(widths)):
+            bias = last_bias or i < len(widths) - 2
+            self.linears.append(Linears((f"{name}.linears.{i}" for name in names), *shape, bias))
+
+    def forward(self, x):
+        first, *others = self.linears
+        u = first(x)
+        for linear in others:
+            u = linear(F.relu(u))
+        return u
+
+    def init_prior(self, rates):
+        """Start training at base rates: the last biases are their log-odds."""
+        with torch.no_grad():
+            self.linears[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
+
+
+def named(pattern, nodes, count=1):
+    """Logical names: the pattern for each node; if it has two fields, also for each number."""
+    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
+
+
+class Transpose(torch.autograd.Function):
+    """x [B, V] -> [V, B], written to memory, and so is its gradient (the docstring of Model)."""
+
+    @staticmethod
+    def forward(ctx, x):
+        x = x.T.contiguous()
+        return x.as_strided(x.shape, x.stride())
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad = grad.T.contiguous()
+        return grad.as_strided(grad.shape, grad.stride())
 
 
 def bucket_rows(x_B, boundaries, rounded=None):
@@ -561,31 +553,6 @@ class Features(Exact):
         return torch.cat([parts[name] for name in FEATURES], dim=1)
 
 
-def transposed(x):
-    """x [B, V] -> [V, B], or back, in memory too.
-
-    `as_strided` has torch.compile write it there, not transpose x in each kernel that reads it.
-    """
-    x = x.T.contiguous()
-    return x.as_strided(x.shape, x.stride())
-
-
-class Transpose(torch.autograd.Function):
-    """x [B, V] -> [V, B], in memory too.
-
-    So is its gradient before tables read it: inductor of torch 2.13 adds gradients that it
-    transposes meanwhile to the wrong rows on a CPU.
-    """
-
-    @staticmethod
-    def forward(ctx, x):
-        return transposed(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return transposed(grad)
-
-
 class MetaLayer(nn.Module):
     """x [1, V, B] -> z_shared [1, 256, B], z_groups [4, 256, B]."""
 
@@ -593,6 +560,7 @@ class MetaLayer(nn.Module):
         super().__init__()
         nodes = ("shared", "watch", "interaction", "social", "negative")
         self.projections = Projections(  # industrial.yaml:100
+            1,
             2048,
             down=[(named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 32)],
             logits=[
@@ -611,24 +579,22 @@ class MetaLayer(nn.Module):
         self.feature_gates = FeatureGates(  # industrial.yaml:100
             named("feature_gates.meta.{}.loras.{}", nodes, 2),
             2048,
-            loras=2,
-            rank=32,
+            32,
         )
         experts = named("experts.meta.{}.{}", nodes, 2)
-        self.experts = Experts(  # industrial.yaml:97
-            2,
+        self.experts = nn.Sequential(  # industrial.yaml:97
             MLPs(experts, 2048, 512, 256, last_bias=False),
-            BatchNormSwish(experts, 256, 1e-05, 0.1),
+            BatchNormSwish(experts, 256, eps=1e-05, momentum=0.1),
         )
 
     def forward(self, x):
         down, router, gate_shared, gate_groups, self_gate = self.projections(x)
         gated = self.feature_gates(x, down, router)
-        e = self.experts(gated)
+        e = self.experts(gated).unflatten(0, (-1, 2))
         gate_shared = gate_shared.softmax(1)
         self_gate = self_gate.softmax(1)
         z_shared = mix(gate_shared[:, 0:2] + self_gate[0:1], e[0:1])
-        z_shared = z_shared + mix(gate_shared[:, 2:10], e[1:5].flatten(0, 1).unsqueeze(0))
+        z_shared = z_shared + mix(gate_shared[:, 2:10], as_one_set(e[1:5]))
         gate_groups = gate_groups.softmax(1)
         z_groups = mix(gate_groups[:, 0:2], e[0:1])
         z_groups = z_groups + mix(gate_groups[:, 2:4] + self_gate[1:5], e[1:5])
@@ -643,11 +609,13 @@ class TaskLayer(nn.Module):
         nodes = ("interaction", "social")
         shared_to_exit_app = ("shared", "watch", "interaction", "social", "negative", *TASKS)
         self.projections_shared = Projections(  # industrial.yaml:100
+            1,
             256,
             down=[(named("feature_gates.task.{}.loras.{}.down", ("shared",), 2), 32)],
             logits=[(("feature_gates.task.shared.router",), 2)],
         )
         self.projections_watch = Projections(  # industrial.yaml:100
+            1,
             256,
             down=[
                 (named("feature_gates.task.{}.loras.{}.down", ("watch",), 2), 32),
@@ -660,6 +628,7 @@ class TaskLayer(nn.Module):
             ],
         )
         self.projections_interaction_to_social = Projections(  # industrial.yaml:100
+            2,
             256,
             down=[
                 (named("feature_gates.task.{}.loras.{}.down", nodes, 2), 32),
@@ -670,9 +639,9 @@ class TaskLayer(nn.Module):
                 (named("feature_gates.task.{}.router", TASKS[8:20]), 2),
                 (named("self_gates.task.{}.linears.0", TASKS[8:20]), 2),
             ],
-            inputs=2,
         )
         self.projections_negative = Projections(  # industrial.yaml:100
+            1,
             256,
             down=[
                 (named("feature_gates.task.{}.loras.{}.down", ("negative",), 2), 32),
@@ -687,42 +656,34 @@ class TaskLayer(nn.Module):
         self.feature_gates = FeatureGates(  # industrial.yaml:100
             named("feature_gates.task.{}.loras.{}", shared_to_exit_app, 2),
             256,
-            loras=2,
-            rank=32,
+            32,
         )
         experts = named("experts.task.{}.{}", shared_to_exit_app, 2)
-        self.experts = Experts(  # industrial.yaml:98
-            2,
+        self.experts = nn.Sequential(  # industrial.yaml:98
             MLPs(experts, 256, 512, 256, last_bias=False),
-            BatchNormSwish(experts, 256, 1e-05, 0.1),
+            BatchNormSwish(experts, 256, eps=1e-05, momentum=0.1),
         )
-        self.projections_watch_path = Projections(
+        self.gates_watch_tasks = Linears(named("gates.task.{}.linears.0", TASKS[:8]), 512, 6)
+        self.gates_like_to_live_enter = Linears(
+            named("gates.task.{}.linears.0", TASKS[8:20]),
             512,
-            logits=[(named("gates.task.{}.linears.0", TASKS[:8]), 6)],
+            6,
         )
-        self.projections_interaction_to_social_path = Projections(
-            512,
-            logits=[(named("gates.task.{}.linears.0", TASKS[8:20]), 6)],
-            inputs=2,
-        )
-        self.projections_negative_path = Projections(
-            512,
-            logits=[(named("gates.task.{}.linears.0", TASKS[20:]), 6)],
-        )
+        self.gates_negative_tasks = Linears(named("gates.task.{}.linears.0", TASKS[20:]), 512, 6)
 
     def forward(self, x_shared, x_groups):
         down_shared, router_shared = self.projections_shared(x_shared)
         heads_watch = self.projections_watch(x_groups[0:1])
-        down_watch, down_click_to_watch_18s, router_watch = heads_watch[0:3]
-        router_click_to_watch_18s, self_gate_click_to_watch_18s = heads_watch[3:5]
+        down_watch, down_watch_tasks, router_watch, router_watch_tasks = heads_watch[0:4]
+        self_gate_watch_tasks = heads_watch[4]
         heads_interaction_to_social = self.projections_interaction_to_social(x_groups[1:3])
         down_interaction_to_social, down_like_to_live_enter = heads_interaction_to_social[0:2]
         router_interaction_to_social = heads_interaction_to_social[2]
         router_like_to_live_enter = heads_interaction_to_social[3]
         self_gate_like_to_live_enter = heads_interaction_to_social[4]
         heads_negative = self.projections_negative(x_groups[3:4])
-        down_negative, down_hate_to_exit_app, router_negative = heads_negative[0:3]
-        router_hate_to_exit_app, self_gate_hate_to_exit_app = heads_negative[3:5]
+        down_negative, down_negative_tasks, router_negative = heads_negative[0:3]
+        router_negative_tasks, self_gate_negative_tasks = heads_negative[3:5]
         x = torch.cat(
             [
                 x_shared,
@@ -738,9 +699,9 @@ class TaskLayer(nn.Module):
                 down_watch,
                 down_interaction_to_social,
                 down_negative,
-                down_click_to_watch_18s,
+                down_watch_tasks,
                 down_like_to_live_enter,
-                down_hate_to_exit_app,
+                down_negative_tasks,
             ],
         )
         router = torch.cat(
@@ -749,30 +710,22 @@ class TaskLayer(nn.Module):
                 router_watch,
                 router_interaction_to_social,
                 router_negative,
-                router_click_to_watch_18s,
+                router_watch_tasks,
                 router_like_to_live_enter,
-                router_hate_to_exit_app,
+                router_negative_tasks,
             ],
         )
         gated = self.feature_gates(x, down, router)
-        e = self.experts(gated)
-        (gate_click_to_watch_18s,) = self.projections_watch_path(
-            torch.cat([x_groups[0:1], x_shared], dim=1),
-        )
+        e = self.experts(gated).unflatten(0, (-1, 2))
         self_gate = torch.cat(
-            [
-                self_gate_click_to_watch_18s,
-                self_gate_like_to_live_enter,
-                self_gate_hate_to_exit_app,
-            ],
+            [self_gate_watch_tasks, self_gate_like_to_live_enter, self_gate_negative_tasks],
         ).softmax(1)
         reads = torch.cat([x_groups[1:3], x_shared.expand(2, -1, -1)], dim=1)
-        (gate_like_to_live_enter,) = self.projections_interaction_to_social_path(reads)
-        (gate_hate_to_exit_app,) = self.projections_negative_path(
-            torch.cat([x_groups[3:4], x_shared], dim=1),
-        )
+        gate_watch_tasks = self.gates_watch_tasks(torch.cat([x_groups[0:1], x_shared], dim=1))
+        gate_like_to_live_enter = self.gates_like_to_live_enter(reads)
+        gate_negative_tasks = self.gates_negative_tasks(torch.cat([x_groups[3:4], x_shared], dim=1))
         gate = torch.cat(
-            [gate_click_to_watch_18s, gate_like_to_live_enter, gate_hate_to_exit_app],
+            [gate_watch_tasks, gate_like_to_live_enter, gate_negative_tasks],
         ).softmax(1)
         return (
             mix(gate[:, 0:2], e[0:1])
@@ -816,7 +769,7 @@ class Model(nn.Module):
 
     def forward(self, features, stacked=False):
         """Logits [B] by task; `stacked`: as one tensor [T, B], with nothing done for each task."""
-        weight = self.trunk.towers.weights[0]
+        weight = self.trunk.towers.linears[0].weight
         logits_TB = self.trunk(self.features(features).to(weight.dtype))
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
 
@@ -849,65 +802,65 @@ def check_inputs(model, args, kwargs):
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 
 
-def check_rows(what, names, tensors, rows):
-    """Raise ValueError for tensors by task that are missing, or of another shape than [rows]."""
-    missing = [name for name in names if name not in tensors]
+def check_rows(what, tensors, tasks, rows=None):
+    """Raise ValueError for tensors by task that are missing or not [rows]."""
+    missing = [task for task in tasks if task not in tensors]
     if missing:
         raise ValueError(f"{what} missing: {', '.join(missing)}")
-    for name in names:
-        found = tensors[name].shape
-        if len(found) != 1 or found[0] != rows:
-            raise ValueError(f"{what} of {name} must be [{rows}], not {list(found)}")
+    for task in tasks:
+        rows = tensors[task].numel() if rows is None else rows
+        if tensors[task].shape != (rows,):
+            raise ValueError(f"{what} of {task} must be [{rows}], not {list(tensors[task].shape)}")
 
 
-def check_losses(logits, labels):
-    """Raise ValueError for logits and labels that are missing or do not fit each other."""
-    if isinstance(logits, torch.Tensor):
-        rows, found = logits.shape[-1:].numel(), logits.shape
-        if len(found) != 2 or found[0] != len(TASKS):
-            raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(found)}")
-    else:
-        rows = logits[TASKS[0]].numel() if TASKS[0] in logits else 0
-        check_rows("logits", TASKS, logits, rows)
-    check_rows("labels", LABELS, labels, rows)
+def stack_logits(logits):
+    """Logits by task as one tensor [T, B], which may be given as such. Raises ValueError."""
+    if not isinstance(logits, torch.Tensor):
+        check_rows("logits", logits, TASKS)
+        return torch.stack([logits[task] for task in TASKS])
+    if logits.dim() != 2 or len(logits) != len(TASKS):
+        raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(logits.shape)}")
+    return logits
 
 
-def shares(tasks, labels_TB):
-    """Labels of binary tasks; what is not from 0 to 1 becomes NaN, and so does the loss.
+def zero_to_one(labels_TB):
+    """The labels of all tasks; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
     """
     wrong_TB = labels_TB.clamp(0, 1) != labels_TB
     if labels_TB.is_cpu and not torch.compiler.is_compiling():
         try:
-            found = wrong_TB.any(1).tolist()
+            wrong = [TASKS[i] for i in wrong_TB.any(1).nonzero()]
         except RuntimeError:  # there are no numbers to look at, as under torch.func.vmap
-            found = []
-        if any(found):
-            wrong = ", ".join(task for task, is_wrong in zip(tasks, found, strict=True) if is_wrong)
-            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {wrong}")
+            wrong = []
+        if wrong:
+            tasks = ", ".join(wrong)
+            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {tasks}")
     return labels_TB.masked_fill(wrong_TB, torch.nan)
 
 
-def stacked_losses(logits, labels):
-    """Binary cross-entropy of each task, the mean over the rows whose label is not NaN (0 if none).
-
-    logits, labels: task -> [B]; logits also [T, B]. A label is 0, 1 or NaN for not observed.
-    -> [T] in the order of TASKS.
-    """
-    check_losses(logits, labels)
-    labels_TB = torch.stack([labels[task] for task in TASKS])
-    logits_TB = logits
-    if not isinstance(logits, torch.Tensor):
-        logits_TB = torch.stack([logits[task] for task in TASKS])
-    finest = torch.promote_types(logits_TB.dtype, labels_TB.dtype)
-    finest = torch.promote_types(finest, torch.float32)
-    labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
-    gone_TB = labels_TB.isnan()
-    each_TB = F.binary_cross_entropy_with_logits(
-        logits_TB, shares(TASKS, labels_TB.masked_fill(gone_TB, 0.0)), reduction="none"
+def mean_losses(logits_TB, labels_TB):
+    """Binary cross-entropy [T], the mean over rows whose label is not NaN; at least in float32."""
+    dtype = torch.promote_types(
+        torch.promote_types(logits_TB.dtype, labels_TB.dtype), torch.float32
     )
-    return each_TB.masked_fill(gone_TB, 0.0).sum(1) / (~gone_TB).sum(1).clamp(min=1)
+    logits_TB, labels_TB = logits_TB.to(dtype), labels_TB.to(dtype)
+    missing_TB = labels_TB.isnan()
+    labels_TB = zero_to_one(labels_TB.masked_fill(missing_TB, 0.0))
+    loss_TB = F.binary_cross_entropy_with_logits(logits_TB, labels_TB, reduction="none")
+    return loss_TB.masked_fill(missing_TB, 0.0).sum(1) / (~missing_TB).sum(1).clamp(min=1)
+
+
+def stacked_losses(logits, labels):
+    """Binary cross-entropy of each task [T], the mean over rows whose label is not NaN (0 if none).
+
+    logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed.
+    """
+    logits_TB = stack_logits(logits)
+    check_rows("labels", labels, TASKS, logits_TB.shape[1])
+    labels_TB = torch.stack([labels[task] for task in TASKS])
+    return mean_losses(logits_TB, labels_TB)
 
 
 def losses(logits, labels):
@@ -916,7 +869,7 @@ def losses(logits, labels):
 
 
 def loss(logits, labels):
-    """The weighted sum of all tasks' losses, a scalar; of what `stacked_losses` takes."""
+    """The sum of all tasks' losses, a scalar, of what `stacked_losses` takes."""
     return stacked_losses(logits, labels).sum()  # all weights are 1
 
 

@@ -13,10 +13,12 @@ HoME: 4 tasks in 2 groups, 2 layers, 20 experts; experts batched.
 A layer reads states x of the layer before and returns its own, z; e are its experts, level by level
 in the order of their names. A gate's columns are those of the sets that it may see, from the root
 down; what ends in `path` reads the states from a node up to the root, side by side. A stack is
-named after its first and last node. In the trunk the batch B is the last axis; V is the width of
-the input (32), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
-of a set, M matrices stacked in one tensor, O outputs, T tasks, L LoRAs of rank R.
+named after its first and last node, or all of a node's tasks or groups. In the trunk the batch B is
+the last axis. V is the width of the input (32), N that of what is read, D of an expert, G inputs, M
+matrices stacked in one tensor, O outputs, S sets, K experts of a set, L LoRAs of rank R, T tasks.
 """
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -76,11 +78,6 @@ class Exact(nn.Module):
                 self.make(name, next(self.parameters()).device)
 
 
-def named(pattern, nodes, count=1):
-    """Logical names: the pattern for each node, where it has two fields also for each number."""
-    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
-
-
 class Stack(nn.Module):
     """A module whose tensors are stacked: their first axis has a part for each logical name."""
 
@@ -95,99 +92,102 @@ class Stack(nn.Module):
             yield from ((tensor, f"{name}.{tensor}", i) for tensor, _ in tensors)
 
 
-class MLPs(Stack):
-    """M MLPs of one shape as batched products: x [G, N, B] -> [M, out, B].
+class FeatureGates(Stack):
+    """S feature gates: x [S or 1, N, B] -> x times a mixture of L LoRAs [S, N, B].
 
-    Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide product.
+    A LoRA is 2 sigmoid(up down): down [S * L, R, B] and the router's logits [S, L, B] are
+    projections of x. `up` starts at 0, so gates start at exactly 1.
     """
 
-    def __init__(self, names, *widths, last_bias=True):
+    def __init__(self, names, width, rank):
         super().__init__(names)
-        self.weights = nn.ParameterList()  # one [M, out, in] for each layer
-        self.biases = nn.ParameterList()
-        for i, n_out in enumerate(widths[1:]):
-            bound = widths[i] ** -0.5  # as nn.Linear initialises
-            self.weights.append(torch.empty(len(names), n_out, widths[i]).uniform_(-bound, bound))
-            if last_bias or i < len(widths) - 2:
-                self.biases.append(torch.empty(len(names), n_out).uniform_(-bound, bound))
+        self.up = nn.Parameter(torch.zeros(len(names), width, rank))
 
     def logical(self):
         for i, name in enumerate(self.names):
-            for layer in range(len(self.weights)):
-                yield f"weights.{layer}", f"{name}.linears.{layer}.weight", i
-            for layer in range(len(self.biases)):
-                yield f"biases.{layer}", f"{name}.linears.{layer}.bias", i
+            yield "up", f"{name}.up.weight", i
 
-    def forward(self, x):
-        first = self.weights[0]
-        wide = first.view(len(x), -1, x.shape[1])
-        u = torch.bmm(wide, x).unflatten(1, (len(first) // len(x), -1)).flatten(0, 1)
-        for i, weight in enumerate(self.weights):
-            if i > 0:
-                u = torch.bmm(weight, F.relu(u))
-            if i < len(self.biases):
-                u = u + self.biases[i].unsqueeze(-1).to(u.dtype)
-        return u
+    def forward(self, x, down, router):
+        lora = torch.bmm(self.up, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
+        p = router.softmax(1).unsqueeze(2)
+        return x * (p * (2 * lora.sigmoid())).sum(1)
 
 
-class Experts(nn.Module):
-    """S sets of `count` experts each: x [G, N, B] -> e [S, count, D, B].
+def weights(width, *shape):
+    """Weights or biases of Linears that read `width` numbers, initialised as torch does."""
+    bound = width**-0.5
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
-    Norm and activation after the last layers of their MLPs work on u [S * count, D, B].
+
+class Projections(nn.Module):
+    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
+
+    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
+    equal share. Those of `down` have no bias.
     """
 
-    def __init__(self, count, mlps, *norm_act):
+    def __init__(self, inputs, width, down, logits):
         super().__init__()
-        self.count = count
-        self.mlps = mlps
-        self.norm_act = nn.Sequential(*norm_act)
+        self.sections = (*down, *logits)
+        rows = [len(names) // inputs * each for names, each in self.sections]
+        self.down, self.logits = rows[: len(down)], rows[len(down) :]
+        self.weight = weights(width, inputs, sum(rows), width)
+        self.bias = weights(width, inputs, sum(self.logits))
+
+    def logical(self):
+        inputs, start = len(self.weight), 0
+        for names, rows in self.sections:
+            share = len(names) // inputs
+            for i, name in enumerate(names):
+                at = start + i % share * rows
+                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                if start >= sum(self.down):
+                    at -= sum(self.down)
+                    yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+            start += share * rows
 
     def forward(self, x):
-        return self.norm_act(self.mlps(x)).unflatten(0, (-1, self.count))
+        t = torch.bmm(self.weight, x)
+        down, logits = t.split([sum(self.down), sum(self.logits)], dim=1)
+        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
+        parts = (*down.split(self.down, dim=1), *logits.split(self.logits, dim=1))
+        return [
+            part.unflatten(1, (-1, rows)).flatten(0, 1)
+            for part, (_, rows) in zip(parts, self.sections, strict=True)
+        ]
 
 
-class RunningStatistics(Exact, Stack):
-    """Mean and variance over the batch, per expert and channel: u [M, D, B] -> two of [M, D, 1].
+def as_one_set(e):
+    """Expert sets [S, K, D, B] as one set of all their experts [1, S * K, D, B]."""
+    return e.flatten(0, 1).unsqueeze(0)
 
-    In training those of the batch, in eval the running ones. They are at least float32.
+
+def mix(w, e):
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
+
+    A self gate is a second mixture of the same experts: its weights are added to the gate's.
     """
-
-    def __init__(self, names, width, momentum):
-        super().__init__(names)
-        self.momentum = momentum
-        self.register_buffer("running_mean", torch.zeros(len(names), width))
-        self.register_buffer("running_var", torch.ones(len(names), width))
-
-    def forward(self, u):
-        if not self.training:
-            kept = (self.running_mean, self.running_var)
-            return tuple(each.unsqueeze(-1).clone() for each in kept)  # training changes them
-        var, mean = torch.var_mean(u, dim=-1, correction=0, keepdim=True)
-        batch = u.shape[-1]
-        with torch.no_grad():
-            unbiased = var * (batch / (batch - 1))
-            self.running_mean.lerp_(mean.squeeze(-1), self.momentum)
-            self.running_var.lerp_(unbiased.squeeze(-1), self.momentum)
-        return mean, var
+    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
+    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
-class BatchNorm(Stack):
-    """Batch norm of M experts, each by its own statistics: u [M, D, B] -> same."""
+class Float32Buffers(nn.Module):
+    """A module whose buffers stay at least float32, whatever the model is cast to."""
 
-    def __init__(self, names, width, eps, momentum):
-        super().__init__([f"{name}.norm" for name in names])
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(len(names), width))
-        self.bias = nn.Parameter(torch.zeros(len(names), width))
-        self.statistics = RunningStatistics(self.names, width, momentum)
+    def _apply(self, fn, recurse=True):
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, buffer in before.items():
+            if self._buffers[name].dtype.itemsize < 4:
+                self._buffers[name] = buffer.to(self._buffers[name].device, torch.float32)
+        return self
 
 
 class NormSwish(torch.autograd.Function):
-    """swish(n w + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
+    """swish(w n + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
 
-    All that is kept for the backward pass is u: the rest is computed again, in one pass over memory
-    for the sums and one for the gradient of u. Between them is the gradient of n w + b.
-    `batch_stats` says that mean and var are those of u itself.
+    It keeps u alone and computes the rest again in the backward pass, which is one pass over memory
+    for the sums and one for the gradient of u. `batch_stats`: mean and var are those of u.
     """
 
     @staticmethod
@@ -206,8 +206,7 @@ class NormSwish(torch.autograd.Function):
         n = centred * rstd
         y = centred * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
         # Two sigmoids: torch.compile on a CPU would write one that is used twice to memory.
-        slope = y.sigmoid() * (1 + y * (-y).sigmoid())
-        grad = (grad * slope).to(u.dtype)
+        grad = (grad * (y.sigmoid() * (1 + y * (-y).sigmoid()))).to(u.dtype)
         grad_w = (grad * n).sum(-1, keepdim=True)
         grad_b = grad.sum(-1, keepdim=True, dtype=mean.dtype)
         if ctx.batch_stats:  # they follow u
@@ -216,95 +215,88 @@ class NormSwish(torch.autograd.Function):
         return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
 
 
-class BatchNormSwish(BatchNorm):
-    """Batch norm and Swish as one."""
+class BatchNormSwish(Float32Buffers, Stack):
+    """swish(batch norm(u)) of M experts, each by its own statistics: u [M, D, B] -> same."""
+
+    def __init__(self, names, width, eps, momentum):
+        super().__init__(f"{name}.norm" for name in names)
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(len(names), width))
+        self.bias = nn.Parameter(torch.zeros(len(names), width))
+        self.register_buffer("running_mean", torch.zeros(len(names), width))
+        self.register_buffer("running_var", torch.ones(len(names), width))
+
+    def statistics(self, u):
+        """Mean and variance over the batch [M, D, 1]: of u in training, else the running ones."""
+        if not self.training:
+            kept = (self.running_mean, self.running_var)
+            return tuple(each.unsqueeze(-1).clone() for each in kept)  # training changes them
+        var, mean = torch.var_mean(u, dim=-1, correction=0, keepdim=True)
+        rows = u.shape[-1]
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.squeeze(-1), self.momentum)
+            self.running_var.lerp_((var * (rows / (rows - 1))).squeeze(-1), self.momentum)
+        return mean, var
 
     def forward(self, u):
         with torch.no_grad():
-            mean, var = self.statistics(u.to(self.statistics.running_mean.dtype))
+            mean, var = self.statistics(u.to(self.running_mean.dtype))
         w, b = self.weight.unsqueeze(-1), self.bias.unsqueeze(-1)
-        return NormSwish.apply(u, w, b, mean, var, self.eps, self.statistics.training)
+        return NormSwish.apply(u, w, b, mean, var, self.eps, self.training)
 
 
-class Projections(nn.Module):
-    """All Linears of gates that read a value as one: x [G, N, B] -> a tensor for each section.
+class Linears(Stack):
+    """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
-    A section is (logical names of Linears, rows of each) and becomes [names, rows, B]; each of the
-    G inputs has its share of the names, and one wide product. Those of `down` have no bias.
+    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
     """
 
-    def __init__(self, width, down=(), logits=(), inputs=1):
-        super().__init__()
-        self.inputs = inputs
-        self.sections = (*down, *logits)
-        rows = [len(names) // inputs * each for names, each in self.sections]
-        self.down, self.logits = rows[: len(down)], rows[len(down) :]
-        bound = width**-0.5
-        weight = torch.empty(inputs, sum(rows), width).uniform_(-bound, bound)
-        self.weight = nn.Parameter(weight)
-        self.bias = None
-        if logits:
-            bias = torch.empty(inputs, sum(self.logits)).uniform_(-bound, bound)
-            self.bias = nn.Parameter(bias)
-
-    def logical(self):
-        start = 0
-        for names, each in self.sections:
-            share = len(names) // self.inputs
-            for i, name in enumerate(names):
-                at = start + i % share * each
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + each))
-                if start >= sum(self.down):
-                    at -= sum(self.down)
-                    yield "bias", f"{name}.bias", (i // share, slice(at, at + each))
-            start += share * each
+    def __init__(self, names, width, out, bias=True):
+        super().__init__(names)
+        self.weight = weights(width, len(self.names), out, width)
+        self.bias = weights(width, len(self.names), out) if bias else None
 
     def forward(self, x):
-        t = torch.bmm(self.weight, x)
-        if not self.logits:
-            parts = t.split(self.down, dim=1)
-        elif not self.down:
-            parts = (t + self.bias.unsqueeze(-1).to(t.dtype)).split(self.logits, dim=1)
-        else:
-            down, logits = t.split([sum(self.down), sum(self.logits)], dim=1)
-            logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
-            parts = (*down.split(self.down, dim=1), *logits.split(self.logits, dim=1))
-        return [
-            part.unflatten(1, (-1, each)).flatten(0, 1)
-            for part, (_, each) in zip(parts, self.sections, strict=True)
-        ]
+        wide = self.weight.view(len(x), -1, x.shape[1])
+        u = torch.bmm(wide, x).view(*self.weight.shape[:2], x.shape[2])
+        return u if self.bias is None else u + self.bias.unsqueeze(-1).to(u.dtype)
 
 
-class FeatureGates(Stack):
-    """S feature gates: x [S or 1, N, B] -> the gated copies x ⊙ Fea_Gate(x) [S, N, B].
+class MLPs(nn.Module):
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
 
-    Fea_Gate mixes L LoRAs 2 sigmoid(up down x), each centred on 1; `up` starts at 0, so the gate
-    starts at exactly 1. down x [S * L, R, B] and the router's logits [S, L, B] come from the
-    projections.
-    """
+    def __init__(self, names, *widths, last_bias=True):
+        super().__init__()
+        self.linears = nn.ModuleList()
+        for i, shape in enumerate(pairwise(widths)):
+            bias = last_bias or i < len(widths) - 2
+            self.linears.append(Linears((f"{name}.linears.{i}" for name in names), *shape, bias))
 
-    def __init__(self, names, width, loras, rank):
-        super().__init__(names)
-        self.loras = loras
-        self.up = nn.Parameter(torch.zeros(len(names), width, rank))
-
-    def logical(self):
-        for i, name in enumerate(self.names):
-            yield "up", f"{name}.up.weight", i
-
-    def forward(self, x, down, router):
-        lora = torch.bmm(self.up, down).unflatten(0, (-1, self.loras))  # [S, L, N, B]
-        p = router.softmax(1).unsqueeze(2)
-        return x * (p * (2 * lora.sigmoid())).sum(1)
+    def forward(self, x):
+        first, *others = self.linears
+        u = first(x)
+        for linear in others:
+            u = linear(F.relu(u))
+        return u
 
 
-def mix(w, e):
-    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
+def named(pattern, nodes, count=1):
+    """Logical names: the pattern for each node; if it has two fields, also for each number."""
+    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
 
-    A self gate is a second mixture of the same experts: its weights are added to the gate's.
-    """
-    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
-    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
+
+class Transpose(torch.autograd.Function):
+    """x [B, V] -> [V, B], written to memory, and so is its gradient (the docstring of Model)."""
+
+    @staticmethod
+    def forward(ctx, x):
+        x = x.T.contiguous()
+        return x.as_strided(x.shape, x.stride())
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad = grad.T.contiguous()
+        return grad.as_strided(grad.shape, grad.stride())
 
 
 def hash_rows(ids_B, buckets):
@@ -373,31 +365,6 @@ class Features(nn.Module):
         return torch.cat([parts[name] for name in FEATURES], dim=1)
 
 
-def transposed(x):
-    """x [B, V] -> [V, B], or back, in memory too.
-
-    `as_strided` has torch.compile write it there, not transpose x in each kernel that reads it.
-    """
-    x = x.T.contiguous()
-    return x.as_strided(x.shape, x.stride())
-
-
-class Transpose(torch.autograd.Function):
-    """x [B, V] -> [V, B], in memory too.
-
-    So is its gradient before tables read it: inductor of torch 2.13 adds gradients that it
-    transposes meanwhile to the wrong rows on a CPU.
-    """
-
-    @staticmethod
-    def forward(ctx, x):
-        return transposed(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return transposed(grad)
-
-
 class MetaLayer(nn.Module):
     """x [1, V, B] -> z_shared [1, 64, B], z_groups [2, 64, B]."""
 
@@ -405,6 +372,7 @@ class MetaLayer(nn.Module):
         super().__init__()
         nodes = ("shared", "watch", "interaction")
         self.projections = Projections(
+            1,
             32,
             down=[(named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 16)],
             logits=[
@@ -414,27 +382,21 @@ class MetaLayer(nn.Module):
                 (named("self_gates.meta.{}.linears.0", nodes), 2),
             ],
         )
-        self.feature_gates = FeatureGates(
-            named("feature_gates.meta.{}.loras.{}", nodes, 2),
-            32,
-            loras=2,
-            rank=16,
-        )
+        self.feature_gates = FeatureGates(named("feature_gates.meta.{}.loras.{}", nodes, 2), 32, 16)
         experts = named("experts.meta.{}.{}", nodes, 2)
-        self.experts = Experts(
-            2,
+        self.experts = nn.Sequential(
             MLPs(experts, 32, 64, last_bias=False),
-            BatchNormSwish(experts, 64, 1e-05, 0.1),
+            BatchNormSwish(experts, 64, eps=1e-05, momentum=0.1),
         )
 
     def forward(self, x):
         down, router, gate_shared, gate_groups, self_gate = self.projections(x)
         gated = self.feature_gates(x, down, router)
-        e = self.experts(gated)
+        e = self.experts(gated).unflatten(0, (-1, 2))
         gate_shared = gate_shared.softmax(1)
         self_gate = self_gate.softmax(1)
         z_shared = mix(gate_shared[:, 0:2] + self_gate[0:1], e[0:1])
-        z_shared = z_shared + mix(gate_shared[:, 2:6], e[1:3].flatten(0, 1).unsqueeze(0))
+        z_shared = z_shared + mix(gate_shared[:, 2:6], as_one_set(e[1:3]))
         gate_groups = gate_groups.softmax(1)
         z_groups = mix(gate_groups[:, 0:2], e[0:1])
         z_groups = z_groups + mix(gate_groups[:, 2:4] + self_gate[1:3], e[1:3])
@@ -449,11 +411,13 @@ class TaskLayer(nn.Module):
         nodes = ("watch", "interaction")
         shared_to_comment = ("shared", "watch", "interaction", *TASKS)
         self.projections_shared = Projections(
+            1,
             64,
             down=[(named("feature_gates.task.{}.loras.{}.down", ("shared",), 2), 16)],
             logits=[(("feature_gates.task.shared.router",), 2)],
         )
         self.projections_groups = Projections(
+            2,
             64,
             down=[
                 (named("feature_gates.task.{}.loras.{}.down", nodes, 2), 16),
@@ -464,25 +428,18 @@ class TaskLayer(nn.Module):
                 (named("feature_gates.task.{}.router", TASKS), 2),
                 (named("self_gates.task.{}.linears.0", TASKS), 2),
             ],
-            inputs=2,
         )
         self.feature_gates = FeatureGates(
             named("feature_gates.task.{}.loras.{}", shared_to_comment, 2),
             64,
-            loras=2,
-            rank=16,
+            16,
         )
         experts = named("experts.task.{}.{}", shared_to_comment, 2)
-        self.experts = Experts(
-            2,
+        self.experts = nn.Sequential(
             MLPs(experts, 64, 64, last_bias=False),
-            BatchNormSwish(experts, 64, 1e-05, 0.1),
+            BatchNormSwish(experts, 64, eps=1e-05, momentum=0.1),
         )
-        self.projections_groups_path = Projections(
-            128,
-            logits=[(named("gates.task.{}.linears.0", TASKS), 6)],
-            inputs=2,
-        )
+        self.gates = Linears(named("gates.task.{}.linears.0", TASKS), 128, 6)
 
     def forward(self, x_shared, x_groups):
         down_shared, router_shared = self.projections_shared(x_shared)
@@ -492,11 +449,8 @@ class TaskLayer(nn.Module):
         down = torch.cat([down_shared, down_groups, down_tasks])
         router = torch.cat([router_shared, router_groups, router_tasks])
         gated = self.feature_gates(x, down, router)
-        e = self.experts(gated)
-        (gate,) = self.projections_groups_path(
-            torch.cat([x_groups, x_shared.expand(2, -1, -1)], dim=1),
-        )
-        gate = gate.softmax(1)
+        e = self.experts(gated).unflatten(0, (-1, 2))
+        gate = self.gates(torch.cat([x_groups, x_shared.expand(2, -1, -1)], dim=1)).softmax(1)
         self_gate = self_gate.softmax(1)
         return (
             mix(gate[:, 0:2], e[0:1])
@@ -562,65 +516,65 @@ def check_inputs(model, args, kwargs):
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 
 
-def check_rows(what, names, tensors, rows):
-    """Raise ValueError for tensors by task that are missing, or of another shape than [rows]."""
-    missing = [name for name in names if name not in tensors]
+def check_rows(what, tensors, tasks, rows=None):
+    """Raise ValueError for tensors by task that are missing or not [rows]."""
+    missing = [task for task in tasks if task not in tensors]
     if missing:
         raise ValueError(f"{what} missing: {', '.join(missing)}")
-    for name in names:
-        found = tensors[name].shape
-        if len(found) != 1 or found[0] != rows:
-            raise ValueError(f"{what} of {name} must be [{rows}], not {list(found)}")
+    for task in tasks:
+        rows = tensors[task].numel() if rows is None else rows
+        if tensors[task].shape != (rows,):
+            raise ValueError(f"{what} of {task} must be [{rows}], not {list(tensors[task].shape)}")
 
 
-def check_losses(logits, labels):
-    """Raise ValueError for logits and labels that are missing or do not fit each other."""
-    if isinstance(logits, torch.Tensor):
-        rows, found = logits.shape[-1:].numel(), logits.shape
-        if len(found) != 2 or found[0] != len(TASKS):
-            raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(found)}")
-    else:
-        rows = logits[TASKS[0]].numel() if TASKS[0] in logits else 0
-        check_rows("logits", TASKS, logits, rows)
-    check_rows("labels", LABELS, labels, rows)
+def stack_logits(logits):
+    """Logits by task as one tensor [T, B], which may be given as such. Raises ValueError."""
+    if not isinstance(logits, torch.Tensor):
+        check_rows("logits", logits, TASKS)
+        return torch.stack([logits[task] for task in TASKS])
+    if logits.dim() != 2 or len(logits) != len(TASKS):
+        raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(logits.shape)}")
+    return logits
 
 
-def shares(tasks, labels_TB):
-    """Labels of binary tasks; what is not from 0 to 1 becomes NaN, and so does the loss.
+def zero_to_one(labels_TB):
+    """The labels of all tasks; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
     """
     wrong_TB = labels_TB.clamp(0, 1) != labels_TB
     if labels_TB.is_cpu and not torch.compiler.is_compiling():
         try:
-            found = wrong_TB.any(1).tolist()
+            wrong = [TASKS[i] for i in wrong_TB.any(1).nonzero()]
         except RuntimeError:  # there are no numbers to look at, as under torch.func.vmap
-            found = []
-        if any(found):
-            wrong = ", ".join(task for task, is_wrong in zip(tasks, found, strict=True) if is_wrong)
-            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {wrong}")
+            wrong = []
+        if wrong:
+            tasks = ", ".join(wrong)
+            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {tasks}")
     return labels_TB.masked_fill(wrong_TB, torch.nan)
 
 
-def stacked_losses(logits, labels):
-    """Binary cross-entropy of each task, the mean over the rows whose label is not NaN (0 if none).
-
-    logits, labels: task -> [B]; logits also [T, B]. A label is 0, 1 or NaN for not observed.
-    -> [T] in the order of TASKS.
-    """
-    check_losses(logits, labels)
-    labels_TB = torch.stack([labels[task] for task in TASKS])
-    logits_TB = logits
-    if not isinstance(logits, torch.Tensor):
-        logits_TB = torch.stack([logits[task] for task in TASKS])
-    finest = torch.promote_types(logits_TB.dtype, labels_TB.dtype)
-    finest = torch.promote_types(finest, torch.float32)
-    labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
-    gone_TB = labels_TB.isnan()
-    each_TB = F.binary_cross_entropy_with_logits(
-        logits_TB, shares(TASKS, labels_TB.masked_fill(gone_TB, 0.0)), reduction="none"
+def mean_losses(logits_TB, labels_TB):
+    """Binary cross-entropy [T], the mean over rows whose label is not NaN; at least in float32."""
+    dtype = torch.promote_types(
+        torch.promote_types(logits_TB.dtype, labels_TB.dtype), torch.float32
     )
-    return each_TB.masked_fill(gone_TB, 0.0).sum(1) / (~gone_TB).sum(1).clamp(min=1)
+    logits_TB, labels_TB = logits_TB.to(dtype), labels_TB.to(dtype)
+    missing_TB = labels_TB.isnan()
+    labels_TB = zero_to_one(labels_TB.masked_fill(missing_TB, 0.0))
+    loss_TB = F.binary_cross_entropy_with_logits(logits_TB, labels_TB, reduction="none")
+    return loss_TB.masked_fill(missing_TB, 0.0).sum(1) / (~missing_TB).sum(1).clamp(min=1)
+
+
+def stacked_losses(logits, labels):
+    """Binary cross-entropy of each task [T], the mean over rows whose label is not NaN (0 if none).
+
+    logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed.
+    """
+    logits_TB = stack_logits(logits)
+    check_rows("labels", labels, TASKS, logits_TB.shape[1])
+    labels_TB = torch.stack([labels[task] for task in TASKS])
+    return mean_losses(logits_TB, labels_TB)
 
 
 def losses(logits, labels):
@@ -629,7 +583,7 @@ def losses(logits, labels):
 
 
 def loss(logits, labels):
-    """The weighted sum of all tasks' losses, a scalar; of what `stacked_losses` takes."""
+    """The sum of all tasks' losses, a scalar, of what `stacked_losses` takes."""
     return stacked_losses(logits, labels).sum()  # all weights are 1
 
 

@@ -69,17 +69,18 @@ def generate(
     `watch` gets each pass. Raises UnknownNameError for tasks and passes that are not there.
     """
     from homespec.emit import emit
+    from homespec.header import header
     from homespec.passes import optimise
 
     variant = variant.asking(analysis.spec.tasks)
     graph = optimise(analysis.graph, variant, watch)
     file = named_source(analysis.document.file)
-    return emit(graph, analysis.spec, analysis.root, analysis.document, file, variant)
+    return emit(graph, header(analysis, file, graph, variant), analysis.spec, variant)
 
 
 def named_source(file: str) -> str:
     """A spec's path as its generated file names it: `specs/x.yaml` wherever the project lies."""
-    from homespec.emit.header import harmless
+    from homespec.emit.layout import harmless
 
     path = Path(located(file))
     root = specs_folder(str(path))

@@ -70,14 +70,14 @@ def generated(text: str, optimize: bool = True) -> str:
 
 
 @pytest.mark.parametrize("optimize", [True, False])
-def test_imports_torch_and_nothing_else(optimize: bool) -> None:
+def test_imports_torch_and_the_standard_library(optimize: bool) -> None:
     imported = set()
     for node in ast.walk(ast.parse(generated(SMALL, optimize))):
         if isinstance(node, ast.Import):
             imported |= {alias.name.partition(".")[0] for alias in node.names}
         if isinstance(node, ast.ImportFrom):
             imported.add(str(node.module).partition(".")[0])
-    assert imported == {"torch"}
+    assert imported <= {"itertools", "torch"}
 
 
 @pytest.mark.parametrize("optimize", [True, False])

@@ -168,14 +168,14 @@ def test_what_is_set_twice_is_not_emitted(message: str) -> None:
 def test_variables_and_logical_names_are_looked_at() -> None:
     graph = homespec.loads(TREE % ("f", "g", "a", "a")).analysis.graph
     values = Values()
-    scope = Scope("meta", Naming(graph, []), values)
+    scope = Scope("meta", Naming(graph), values)
     assert [scope.fresh("x") for _ in range(3)] == ["x", "x_", "x__"]
     values.take("gates.b.1")
     with pytest.raises(AssertionError, match=r"gates\.b\.1 would be set twice"):
         values.take("gates.b.1")
     gates = [node for node in graph if isinstance(node, SelfGate)]
     with pytest.raises(AssertionError, match=f"s_meta_{gates[0].identifier} would be set twice"):
-        plain_trunk([*gates, gates[0]])
+        plain_trunk([*gates, gates[0]], graph)
 
 
 def test_generated_text_parses_at_any_length_of_names() -> None:

@@ -79,11 +79,9 @@ def formulas(
         seen = ~label.isnan()
         if task in getattr(code, "WHERE", {}):
             seen &= labels[code.WHERE[task]] == 1
-        regression = {"SQUARED": F.mse_loss, "HUBER": F.huber_loss}
-        measure = next(
-            (measure for name, measure in regression.items() if task in getattr(code, name, ())),
-            F.binary_cross_entropy_with_logits,
-        )
+        measures = getattr(code, "MEASURES", {})
+        binary = F.binary_cross_entropy_with_logits
+        measure = next((m for m, tasks in measures.items() if task in tasks), binary)
         found[task] = measure(logit[seen], label[seen])
     return found
 

@@ -13,12 +13,14 @@ Shared-Bottom: 10 tasks in 0 groups, 1 layer, 1 expert; experts batched.
 A layer reads states x of the layer before and returns its own, z; e are its experts, level by level
 in the order of their names. A gate's columns are those of the sets that it may see, from the root
 down; what ends in `path` reads the states from a node up to the root, side by side. A stack is
-named after its first and last node. In the trunk the batch B is the last axis; V is the width of
-the input (446), N that of what is read, D that of an expert; G inputs, S expert sets, K experts
-of a set, M matrices stacked in one tensor, O outputs, T tasks, L LoRAs of rank R.
+named after its first and last node, or all of a node's tasks or groups. In the trunk the batch B is
+the last axis. V is the width of the input (446), N that of what is read, D of an expert, G inputs,
+M matrices stacked in one tensor, O outputs, K experts of a set, T tasks.
 Of sequences: L events, K those that a search finds, E width of an event, Q that of what it has in
 common with the candidate, W that of the rest, A heads of an attention.
 """
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -128,11 +130,6 @@ class Exact(nn.Module):
                 self.make(name, next(self.parameters()).device)
 
 
-def named(pattern, nodes, count=1):
-    """Logical names: the pattern for each node, where it has two fields also for each number."""
-    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
-
-
 class Stack(nn.Module):
     """A module whose tensors are stacked: their first axis has a part for each logical name."""
 
@@ -147,58 +144,69 @@ class Stack(nn.Module):
             yield from ((tensor, f"{name}.{tensor}", i) for tensor, _ in tensors)
 
 
-class MLPs(Stack):
-    """M MLPs of one shape as batched products: x [G, N, B] -> [M, out, B].
+def weights(width, *shape):
+    """Weights or biases of Linears that read `width` numbers, initialised as torch does."""
+    bound = width**-0.5
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
-    Each of the G inputs serves M/G consecutive MLPs, whose first layers form one wide product.
+
+class Linears(Stack):
+    """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
+
+    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
     """
+
+    def __init__(self, names, width, out):
+        super().__init__(names)
+        self.weight = weights(width, len(self.names), out, width)
+        self.bias = weights(width, len(self.names), out)
+
+    def forward(self, x):
+        wide = self.weight.view(len(x), -1, x.shape[1])
+        u = torch.bmm(wide, x).view(*self.bias.shape, x.shape[2])
+        return u + self.bias.unsqueeze(-1).to(u.dtype)
+
+
+class MLPs(nn.Module):
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
 
     def __init__(self, names, *widths):
-        super().__init__(names)
-        self.weights = nn.ParameterList()  # one [M, out, in] for each layer
-        self.biases = nn.ParameterList()
-        for i, n_out in enumerate(widths[1:]):
-            bound = widths[i] ** -0.5  # as nn.Linear initialises
-            self.weights.append(torch.empty(len(names), n_out, widths[i]).uniform_(-bound, bound))
-            self.biases.append(torch.empty(len(names), n_out).uniform_(-bound, bound))
-
-    def init_prior(self, rates):
-        """Set the last bias of each MLP to the log-odds of a base rate, where training starts."""
-        with torch.no_grad():
-            self.biases[-1].copy_(torch.tensor(rates).logit().unsqueeze(-1))
-
-    def logical(self):
-        for i, name in enumerate(self.names):
-            for layer in range(len(self.weights)):
-                yield f"weights.{layer}", f"{name}.linears.{layer}.weight", i
-            for layer in range(len(self.biases)):
-                yield f"biases.{layer}", f"{name}.linears.{layer}.bias", i
+        super().__init__()
+        self.linears = nn.ModuleList(
+            Linears((f"{name}.linears.{i}" for name in names), *shape)
+            for i, shape in enumerate(pairwise(widths))
+        )
 
     def forward(self, x):
-        first = self.weights[0]
-        wide = first.view(len(x), -1, x.shape[1])
-        u = torch.bmm(wide, x).unflatten(1, (len(first) // len(x), -1)).flatten(0, 1)
-        for i, weight in enumerate(self.weights):
-            if i > 0:
-                u = torch.bmm(weight, F.relu(u))
-            u = u + self.biases[i].unsqueeze(-1).to(u.dtype)
+        first, *others = self.linears
+        u = first(x)
+        for linear in others:
+            u = linear(F.relu(u))
         return u
 
+    def init_prior(self, rates):
+        """Start training at base rates: the last biases are their log-odds."""
+        with torch.no_grad():
+            self.linears[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
-class Experts(nn.Module):
-    """S sets of `count` experts each: x [G, N, B] -> e [S, count, D, B].
 
-    Norm and activation after the last layers of their MLPs work on u [S * count, D, B].
-    """
+def named(pattern, nodes):
+    """Logical names: the pattern for each node."""
+    return tuple(pattern.format(node) for node in nodes)
 
-    def __init__(self, count, mlps, *norm_act):
-        super().__init__()
-        self.count = count
-        self.mlps = mlps
-        self.norm_act = nn.Sequential(*norm_act)
 
-    def forward(self, x):
-        return self.norm_act(self.mlps(x)).unflatten(0, (-1, self.count))
+class Transpose(torch.autograd.Function):
+    """x [B, V] -> [V, B], written to memory, and so is its gradient (the docstring of Model)."""
+
+    @staticmethod
+    def forward(ctx, x):
+        x = x.T.contiguous()
+        return x.as_strided(x.shape, x.stride())
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad = grad.T.contiguous()
+        return grad.as_strided(grad.shape, grad.stride())
 
 
 def bucket_rows(x_B, boundaries, rounded=None):
@@ -567,41 +575,16 @@ class Features(Exact):
         return torch.cat([parts[name] for name in PARTS], dim=1)
 
 
-def transposed(x):
-    """x [B, V] -> [V, B], or back, in memory too.
-
-    `as_strided` has torch.compile write it there, not transpose x in each kernel that reads it.
-    """
-    x = x.T.contiguous()
-    return x.as_strided(x.shape, x.stride())
-
-
-class Transpose(torch.autograd.Function):
-    """x [B, V] -> [V, B], in memory too.
-
-    So is its gradient before tables read it: inductor of torch 2.13 adds gradients that it
-    transposes meanwhile to the wrong rows on a CPU.
-    """
-
-    @staticmethod
-    def forward(ctx, x):
-        return transposed(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return transposed(grad)
-
-
 class TaskLayer(nn.Module):
     """x [1, V, B] -> z_shared [1, 64, B]."""
 
     def __init__(self):
         super().__init__()
         experts = ("experts.task.shared.0",)
-        self.experts = Experts(1, MLPs(experts, 446, 128, 64), nn.ReLU())  # shared_bottom.yaml:9
+        self.experts = nn.Sequential(MLPs(experts, 446, 128, 64), nn.ReLU())  # shared_bottom.yaml:9
 
     def forward(self, x):
-        e = self.experts(x)
+        e = self.experts(x).unflatten(0, (-1, 1))
         return e.flatten(0, 1)
 
 
@@ -638,7 +621,7 @@ class Model(nn.Module):
 
     def forward(self, features, stacked=False):
         """Logits [B] by task; `stacked`: as one tensor [T, B], with nothing done for each task."""
-        weight = self.trunk.towers.weights[0]
+        weight = self.trunk.towers.linears[0].weight
         logits_TB = self.trunk(self.features(features).to(weight.dtype))
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
 
@@ -666,65 +649,65 @@ def check_inputs(model, args, kwargs):
             )
 
 
-def check_rows(what, names, tensors, rows):
-    """Raise ValueError for tensors by task that are missing, or of another shape than [rows]."""
-    missing = [name for name in names if name not in tensors]
+def check_rows(what, tensors, tasks, rows=None):
+    """Raise ValueError for tensors by task that are missing or not [rows]."""
+    missing = [task for task in tasks if task not in tensors]
     if missing:
         raise ValueError(f"{what} missing: {', '.join(missing)}")
-    for name in names:
-        found = tensors[name].shape
-        if len(found) != 1 or found[0] != rows:
-            raise ValueError(f"{what} of {name} must be [{rows}], not {list(found)}")
+    for task in tasks:
+        rows = tensors[task].numel() if rows is None else rows
+        if tensors[task].shape != (rows,):
+            raise ValueError(f"{what} of {task} must be [{rows}], not {list(tensors[task].shape)}")
 
 
-def check_losses(logits, labels):
-    """Raise ValueError for logits and labels that are missing or do not fit each other."""
-    if isinstance(logits, torch.Tensor):
-        rows, found = logits.shape[-1:].numel(), logits.shape
-        if len(found) != 2 or found[0] != len(TASKS):
-            raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(found)}")
-    else:
-        rows = logits[TASKS[0]].numel() if TASKS[0] in logits else 0
-        check_rows("logits", TASKS, logits, rows)
-    check_rows("labels", LABELS, labels, rows)
+def stack_logits(logits):
+    """Logits by task as one tensor [T, B], which may be given as such. Raises ValueError."""
+    if not isinstance(logits, torch.Tensor):
+        check_rows("logits", logits, TASKS)
+        return torch.stack([logits[task] for task in TASKS])
+    if logits.dim() != 2 or len(logits) != len(TASKS):
+        raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(logits.shape)}")
+    return logits
 
 
-def shares(tasks, labels_TB):
-    """Labels of binary tasks; what is not from 0 to 1 becomes NaN, and so does the loss.
+def zero_to_one(labels_TB):
+    """The labels of all tasks; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
     """
     wrong_TB = labels_TB.clamp(0, 1) != labels_TB
     if labels_TB.is_cpu and not torch.compiler.is_compiling():
         try:
-            found = wrong_TB.any(1).tolist()
+            wrong = [TASKS[i] for i in wrong_TB.any(1).nonzero()]
         except RuntimeError:  # there are no numbers to look at, as under torch.func.vmap
-            found = []
-        if any(found):
-            wrong = ", ".join(task for task, is_wrong in zip(tasks, found, strict=True) if is_wrong)
-            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {wrong}")
+            wrong = []
+        if wrong:
+            tasks = ", ".join(wrong)
+            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {tasks}")
     return labels_TB.masked_fill(wrong_TB, torch.nan)
 
 
-def stacked_losses(logits, labels):
-    """Binary cross-entropy of each task, the mean over the rows whose label is not NaN (0 if none).
-
-    logits, labels: task -> [B]; logits also [T, B]. A label is 0, 1 or NaN for not observed.
-    -> [T] in the order of TASKS.
-    """
-    check_losses(logits, labels)
-    labels_TB = torch.stack([labels[task] for task in TASKS])
-    logits_TB = logits
-    if not isinstance(logits, torch.Tensor):
-        logits_TB = torch.stack([logits[task] for task in TASKS])
-    finest = torch.promote_types(logits_TB.dtype, labels_TB.dtype)
-    finest = torch.promote_types(finest, torch.float32)
-    labels_TB, logits_TB = labels_TB.to(finest), logits_TB.to(finest)
-    gone_TB = labels_TB.isnan()
-    each_TB = F.binary_cross_entropy_with_logits(
-        logits_TB, shares(TASKS, labels_TB.masked_fill(gone_TB, 0.0)), reduction="none"
+def mean_losses(logits_TB, labels_TB):
+    """Binary cross-entropy [T], the mean over rows whose label is not NaN; at least in float32."""
+    dtype = torch.promote_types(
+        torch.promote_types(logits_TB.dtype, labels_TB.dtype), torch.float32
     )
-    return each_TB.masked_fill(gone_TB, 0.0).sum(1) / (~gone_TB).sum(1).clamp(min=1)
+    logits_TB, labels_TB = logits_TB.to(dtype), labels_TB.to(dtype)
+    missing_TB = labels_TB.isnan()
+    labels_TB = zero_to_one(labels_TB.masked_fill(missing_TB, 0.0))
+    loss_TB = F.binary_cross_entropy_with_logits(logits_TB, labels_TB, reduction="none")
+    return loss_TB.masked_fill(missing_TB, 0.0).sum(1) / (~missing_TB).sum(1).clamp(min=1)
+
+
+def stacked_losses(logits, labels):
+    """Binary cross-entropy of each task [T], the mean over rows whose label is not NaN (0 if none).
+
+    logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed.
+    """
+    logits_TB = stack_logits(logits)
+    check_rows("labels", labels, TASKS, logits_TB.shape[1])
+    labels_TB = torch.stack([labels[task] for task in TASKS])
+    return mean_losses(logits_TB, labels_TB)
 
 
 def losses(logits, labels):
@@ -733,7 +716,7 @@ def losses(logits, labels):
 
 
 def loss(logits, labels):
-    """The weighted sum of all tasks' losses, a scalar; of what `stacked_losses` takes."""
+    """The sum of all tasks' losses, a scalar, of what `stacked_losses` takes."""
     return stacked_losses(logits, labels).sum()  # all weights are 1
 
 

@@ -13,7 +13,7 @@ from homespec.emit.gates import ROOM, emit_feature_gates, emit_gates, emit_proje
 from homespec.emit.layout import Expr, Group, Sum, call, flat, literal
 from homespec.emit.naming import members_of, places_of
 from homespec.emit.scope import Scope, follows, runs
-from homespec.emit.stacks import mlps, mlps_uses
+from homespec.emit.stacks import mlps
 from homespec.graph.nodes import (
     Batch,
     ExpertSet,
@@ -47,16 +47,16 @@ def _experts(batch: Batch, scope: Scope) -> Block:
     suffix = scope.naming.suffix(batch)
     names = scope.fresh(f"experts{suffix}")
     pattern = f"experts.{first.layer}.{{}}.{{}}"
-    finish, uses = _norm_act(first, names)
-    stack = mlps(names, first.widths, first.hidden_activation, first.last_bias)
+    norm_act, uses = _norm_act(first, names)
+    graph = scope.naming.graph
+    stack, more = mlps(names, first.widths, first.hidden_activation, graph, first.last_bias)
     read = scope.inputs([reads for m in members for reads in _each(m)])
     name = scope.define(batch.name, f"e{suffix}", len(members))
     many = scope.named(pattern, places_of(members), first.count)
+    made = call("nn.Sequential", stack, *norm_act) if norm_act else stack
+    sets = Group(module, (read,), tail=f".unflatten(0, (-1, {first.count}))")
     return Block(
-        batch,
-        init=[(names, many), (module, call("Experts", str(first.count), stack, *finish))],
-        forward=[(name, call(module, read))],
-        uses={"Experts", *mlps_uses(stack), *uses},
+        batch, init=[(names, many), (module, made)], forward=[(name, sets)], uses=uses | more
     )
 
 
@@ -67,24 +67,17 @@ def _each(experts: ExpertSet) -> list[tuple[Port, ...]]:
 
 def _norm_act(first: ExpertSet, names: str) -> tuple[list[Expr], set[str]]:
     """Norm and activation after the last Linear: modules and their classes."""
-    options = (names, str(first.width), literal(first.eps), literal(first.momentum))
+    shape = (names, str(first.width))
+    eps = {"eps": literal(first.eps)}
+    running = {**eps, "momentum": literal(first.momentum)}
     if (first.norm, first.activation) == ("batch", "swish"):
-        return [call("BatchNormSwish", *options)], {"BatchNorm", "BatchNormSwish"}
-    made: list[Expr] = []
-    uses: set[str] = set()
-    if first.norm == "batch":
-        made.append(call("BatchNorm", *options))
-        uses |= {"BatchNorm", "BatchNorm.forward"}
-    elif first.norm == "layer":
-        made.append(call("LayerNorm", *options[:3]))
-        uses.add("LayerNorm")
-    if first.activation == "dice":
-        made.append(call("Dice", *options))
-        uses.add("Dice")
-    elif first.activation == "folded_dice":
-        made.append(call("FoldedDice", *options[:2]))
-        uses.add("FoldedDice")
-    elif first.activation != "none":
+        return [call("BatchNormSwish", *shape, **running)], {"norms.BatchNormSwish"}
+    norms = {"batch": ("BatchNorm", running), "layer": ("LayerNorm", eps)}
+    activations = {"dice": ("Dice", running), "folded_dice": ("FoldedDice", {})}
+    pair = (norms.get(first.norm), activations.get(first.activation))
+    made: list[Expr] = [call(part[0], *shape, **part[1]) for part in pair if part]
+    uses = {f"norms.{part[0]}" for part in pair if part}
+    if first.activation in ("swish", "relu"):
         made.append("nn.SiLU()" if first.activation == "swish" else "nn.ReLU()")
     return made, uses
 
@@ -97,8 +90,8 @@ def _states(batch: Batch, scope: Scope) -> Block:
     if not first.gated:
         state, more = _ungated(members, scope)
     else:
-        gate: Expr = scope.stacked([m.gate for m in members])
-        if not isinstance(gate, str):
+        gate = scope.stacked([m.gate for m in members])
+        if not isinstance(gate, str) or not gate.isidentifier():
             forward.append((name := scope.fresh(f"gate_{label}"), gate))
             gate = name
         state, more = _mixed(members, gate, scope)
@@ -177,27 +170,28 @@ def _sum(weights: Expr, sets: list[tuple[Port, ...]], scope: Scope) -> tuple[Gro
     """`mix(w [O, K, B], e [G, K, D, B])` for one set (or a row of sets) an output."""
     if len(sets) == 1 and len(sets[0]) > 1:
         several = scope.part(sets[0][0], sets[0][-1])
-        return call("mix", weights, f"{several}.flatten(0, 1).unsqueeze(0)"), {"mix.mix"}
-    found = runs(sets)
-    experts = scope.stacked([key[0] for key, _ in found], rest=3)
-    outputs = [length for _, length in found]
+        joined = call("as_one_set", several)
+        return call("mix", weights, joined), {"gates.mix", "gates.as_one_set"}
+    read = runs(sets)
+    experts = scope.stacked([key[0] for key, _ in read], rest=3)
+    outputs = [length for _, length in read]
     if len(set(outputs)) == 1:
-        return call("mix", weights, experts), {"mix.mix"}
-    return call("mix_each", weights, experts, literal(outputs)), {"mix.mix_each"}
+        return call("mix", weights, experts), {"gates.mix"}
+    return call("mix_each", weights, experts, literal(outputs)), {"gates.mix_each"}
 
 
 def _towers(batch: Batch, scope: Scope) -> Block:
     members, first = members_of(batch, Tower)
     module = scope.module(batch)
     places = places_of(members)
-    make = mlps(scope.named("towers.{}", places), first.widths, first.activation)
+    named = scope.named("towers.{}", places)
+    make, uses = mlps(named, first.widths, first.activation, scope.naming.graph)
     read = Group(module, (scope.inputs([m.reads for m in members]),), tail=".squeeze(1)")
     init: list[tuple[str, Expr]] = [(module, make)]
-    uses = mlps_uses(make)
     if any(m.rate is not None for m in members):
         rates = f"[RATES.get(task, 0.5) for task in {flat(scope.naming.nodes(places))}]"
         init.append(("", call(f"{module}.init_prior", rates)))
-        uses.add("init_prior")
+        uses.add("stacks.MLPs__prior")
     name = scope.define(batch.name, "y" + scope.naming.suffix(batch), len(members))
     return Block(batch, init=init, forward=[(name, read)], uses=uses)
 

@@ -8,6 +8,7 @@ A variant of a block is called `Name__variant` in its module and `Name` in a fil
 `Name__variant(Name)` is `Name` with some members replaced or added; any other variant stands in
 place of the whole block. Several variants of a class replace different members: a file may have
 them all, `Name__one__two`. A class `_Name` is what heirs have in common: they get its members.
+A statement that defines nothing, such as the call of a function, belongs to the block before it.
 """
 
 from __future__ import annotations
@@ -38,13 +39,15 @@ class Block:
 class Module:
     """A module of blocks: its definitions, and where the names that it imports come from.
 
-    `blocks` are the modules of imported blocks by name, `imports` the statements of other imports.
+    `blocks` are the modules of imported blocks by name, `imports` the statements of other imports,
+    `effects` the statements that belong to definitions.
     """
 
     lines: list[str]
     definitions: dict[str, ast.stmt]
     blocks: dict[str, str]
     imports: dict[str, str]
+    effects: dict[str, list[ast.stmt]]
 
 
 class Copies:
@@ -107,13 +110,16 @@ def _is_long(text: str) -> bool:
 def parsed(module: str) -> Module:
     """A module of blocks."""
     text = (resources.files("homespec.emit") / "blocks" / f"{module}.py").read_text("utf-8")
-    result = Module(text.split("\n"), {}, {}, {})
+    result = Module(text.split("\n"), {}, {}, {}, {})
+    last = ""
     for statement in ast.parse(text).body:
         match statement:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                 result.definitions[name] = statement
+                last = name
             case ast.Assign(targets=[ast.Name(id=name)]):
                 result.definitions[name] = statement
+                last = name
             case ast.ImportFrom(module=source, names=names) if source == GIVEN:
                 pass
             case ast.ImportFrom(module=str(source), names=names) if source.startswith(PACKAGE):
@@ -121,6 +127,8 @@ def parsed(module: str) -> Module:
                 result.blocks.update((each.name, blocks) for each in names)
             case ast.Import() | ast.ImportFrom() | ast.Try():
                 result.imports.update(_imported(statement, result.lines))
+            case ast.If() | ast.Expr() if last:
+                result.effects.setdefault(last, []).append(statement)
     return result
 
 
@@ -150,6 +158,9 @@ def block(module: str, name: str, variants: tuple[str, ...] = ()) -> Block:
     text = _source(base, source.lines)
     if isinstance(base, ast.ClassDef):
         text = _merged(_with_private_base(base, source), members, source.lines)
+    assert isinstance(base, ast.FunctionDef | ast.ClassDef | ast.Assign)
+    effects = source.effects.get(getattr(base, "name", name), [])
+    text = "\n\n\n".join([text, *(_source(each, source.lines) for each in effects)])
     text = re.sub(rf"\b{name}{VARIANT}\w+", name, text)
     return Block(text, tuple(dict.fromkeys(n for n in _free(ast.parse(text)) if n != name)))
 
@@ -229,6 +240,7 @@ def _free(node: ast.AST, bound: frozenset[str] = frozenset()) -> Iterator[str]:
         own = {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
         stored = (part for part in ast.walk(node) if isinstance(part, ast.Name))
         own |= {part.id for part in stored if isinstance(part.ctx, ast.Store)}
+        own |= {p.name for p in ast.walk(node) if isinstance(p, ast.FunctionDef) and p is not node}
         inner = bound | own
     for child in ast.iter_child_nodes(node):
         yield from _free(child, inner)

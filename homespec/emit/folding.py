@@ -1,34 +1,38 @@
-"""Stage 6, emit: what a file for inference folds into its weights as it loads them."""
+"""Stage 7, emit: weights by logical name, and what loading folds into them for inference."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from homespec.emit.layout import Group, literal, mapping, packed
+from homespec.emit.layout import literal, mapping, packed
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet
-from homespec.variant import Variant
 
 
-def folding(graph: Graph, variant: Variant) -> dict[str, Any]:
-    """What `serving_logical.py.jinja` needs: a table for batch norms and one for Dice's."""
+def folded_constants(graph: Graph) -> list[str]:
+    """Of each expert set with folded statistics: how many experts, the last Linear, and eps."""
     sets = graph.of(ExpertSet)
-    norms = _table(
-        "FOLDED_NORM",
-        {s.name: (s.count, len(s.widths) - 2, s.eps) for s in sets if s.norm == "folded"},
-    )
-    dice = _table(
-        "FOLDED_DICE",
-        {s.name: (s.count, s.eps) for s in sets if s.activation == "folded_dice"},
-    )
-    return {
-        "serving": variant.serving,
-        "folds_norm": bool(norms),
-        "folds_dice": bool(dice),
-        "folded": "\n".join(filter(None, (norms, dice))),
-    }
+    norms = [(s.name, (s.count, len(s.widths) - 2, s.eps)) for s in sets if s.norm == "folded"]
+    dice = [(s.name, (s.count, s.eps)) for s in sets if s.activation == "folded_dice"]
+    constants = []
+    for name, rows in (("FOLDED_NORM", norms), ("FOLDED_DICE", dice)):
+        if rows:
+            table = mapping([(key, literal(row)) for key, row in rows])
+            constants.append(packed(name, table))
+    return constants
 
 
-def _table(name: str, rows: dict[str, tuple[float, ...]]) -> str:
-    table: Group = mapping([(key, literal(row)) for key, row in rows.items()])
-    return packed(name, table) if rows else ""
+def logical_blocks(graph: Graph, plain: bool, serving: bool, fitted: bool) -> list[str]:
+    """The functions of logical names in their order in the file."""
+    sets = graph.of(ExpertSet)
+    norm = any(s.norm == "folded" for s in sets)
+    dice = any(s.activation == "folded_dice" for s in sets)
+    forms = []
+    if serving:
+        forms.append("folded" if norm or dice else "serving")
+    elif fitted:
+        forms.append("fitted")
+    variants = [f"logical.load_logical_state__{form}" for form in forms]
+    if norm != dice:
+        variants.append(f"logical.folded__{'norm' if norm else 'dice'}")
+    if fitted:
+        variants.append("logical.copy_state__fitted")
+    return variants

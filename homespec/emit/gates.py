@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from homespec.emit.block import Block, Head, Value
 from homespec.emit.layout import Expr, Group, call, flat, sequence, then
 from homespec.emit.naming import VARIABLES, members_of, places_of
 from homespec.emit.scope import Scope
-from homespec.emit.stacks import mlps, mlps_uses
+from homespec.emit.stacks import BARE, mlps
 from homespec.graph.nodes import (
     Batch,
     FeatureGate,
@@ -18,8 +20,8 @@ from homespec.graph.nodes import (
     SelfGate,
 )
 
-HEADS = {"down": "down", "router": "router", "gate": "gate", "self_gate": "self_gate"}
-"""The variables of a projection's parts by purpose."""
+ATTRIBUTES = {"down": "downs", "gate": "gates", "self_gate": "self_gates"}
+"""The modules of projections that have one purpose."""
 PATTERNS = {
     "down": "feature_gates.{layer}.{{}}.loras.{{}}.down",
     "router": "feature_gates.{layer}.{{}}.router",
@@ -33,37 +35,86 @@ LONG = 60
 """What is read is a line of its own beyond this many characters."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A section of a batch of projections, as code: what it is for, its variable and its Linears.
+
+    `rows` are those of each Linear; `members` is how many there are.
+    """
+
+    purpose: str
+    value: Value
+    names: Expr
+    rows: int
+
+    @property
+    def section(self) -> Expr:
+        """An argument of `Projections`."""
+        return sequence([self.names, str(self.rows)])
+
+
 def emit_projections(batch: Batch, scope: Scope) -> Block:
     """One wide product for each value, and its parts as variables by purpose."""
     members, first = members_of(batch, Projection)
-    module = scope.module(batch)
-    groups: dict[str, list[Expr]] = {"down": [], "logits": []}
     read = scope.concatenated([m.reads for m in members])
-    names: list[str] = []
-    for position, section in enumerate(first.sections):
-        nodes = scope.naming.consumers(batch, position)
-        layer = nodes[0].layer
-        each = section.loras if section.purpose == "down" else 1
-        pattern = PATTERNS[section.purpose].format(layer=layer)
-        linears = scope.named(pattern, places_of(nodes), each)
-        kind = "down" if section.purpose == "down" else "logits"
-        groups[kind].append(sequence([linears, str(section.width // each)]))
-        name = scope.fresh(HEADS[section.purpose] + _suffix(section, nodes, first, scope))
-        value = Value(scope.name, name, len(nodes) * each, f"{name}_of_{scope.name}")
-        for i, node in enumerate(nodes):
-            scope.values.heads[section.purpose, node.name] = Head(value, i * each, each)
-        names.append(name)
-    options = {"inputs": str(len(members))} if len(members) > 1 else {}
-    lists = {kind: sequence(parts, "[]") for kind, parts in groups.items() if parts}
-    make = call("Projections", str(first.width), **lists, **options)
-    forward: list[tuple[str, Expr]] = []
-    if len(flat(read)) > LONG:
-        forward.append((reads := scope.fresh("reads"), read))
-        read = reads
+    parts = [_part(batch, first, position, scope) for position in range(len(first.sections))]
+    down = [part.section for part in parts if part.purpose == "down"]
+    logits = [part.section for part in parts if part.purpose != "down"]
+    if len(parts) == 1 or not logits:
+        return _linears(batch, first.width, parts, read, scope)
+    module = scope.module(batch)
+    make = call("Projections", str(len(members)), str(first.width))
+    if down or scope.naming.any_down:
+        use = "gates.Projections"
+        lists = (("down", sequence(down, "[]")), ("logits", sequence(logits, "[]")))
+        make = replace(make, keywords=lists)
+    else:
+        use = "gates.Projections__logits"
+        make = replace(make, args=(*make.args, *logits))
+    forward, read = _read(read, scope)
+    names = [part.value.name for part in parts]
     forward += _unpacked(names, call(module, read), scope, scope.naming.suffix(batch))
-    return Block(
-        batch, init=[(module, make)], forward=forward, uses={"Projections", *lists, *options}
-    )
+    return Block(batch, init=[(module, make)], forward=forward, uses={use})
+
+
+def _part(batch: Batch, first: Projection, position: int, scope: Scope) -> Part:
+    """A section; its parts for each node join the values of the trunk."""
+    section = first.sections[position]
+    nodes = scope.naming.consumers(batch, position)
+    each = section.loras if section.purpose == "down" else 1
+    pattern = PATTERNS[section.purpose].format(layer=nodes[0].layer)
+    linears = scope.named(pattern, places_of(nodes), each)
+    name = scope.fresh(section.purpose + _suffix(section, nodes, first, scope))
+    value = Value(scope.name, name, len(nodes) * each, f"{name}_of_{scope.name}")
+    for i, node in enumerate(nodes):
+        scope.values.heads[section.purpose, node.name] = Head(value, i * each, each)
+    return Part(section.purpose, value, linears, section.width // each)
+
+
+def _linears(batch: Batch, width: int, parts: list[Part], read: Expr, scope: Scope) -> Block:
+    """Projections for one purpose are Linears; their product waits for who reads it."""
+    block = Block(batch, uses={"stacks.Linears"})
+    if len(parts) > 1 or len(flat(read)) > LONG:
+        block.forward, read = _read(read, scope)
+    for part in parts:
+        label = part.value.name.removeprefix(part.purpose)
+        module = scope.attribute(ATTRIBUTES[part.purpose] + label)
+        options: dict[str, Expr] = {}
+        if part.purpose == "down":
+            options["bias"] = "False"
+            block.uses |= BARE
+        make = call("Linears", part.names, str(width), str(part.rows), **options)
+        block.init.append((module, make))
+        scope.pending[part.value] = call(module, read)
+    return block
+
+
+def _read(read: Expr, scope: Scope) -> tuple[list[tuple[str, Expr]], Expr]:
+    """What is read as an argument, if it is long as a variable that is set before."""
+    if len(flat(read)) <= LONG:
+        return [], read
+    reads = scope.fresh("reads")
+    return [(reads, read)], reads
 
 
 def _suffix(section: Section, nodes: list[Placed], projection: Projection, scope: Scope) -> str:
@@ -94,26 +145,26 @@ def _unpacked(names: list[str], made: Group, scope: Scope, suffix: str) -> list[
 
 
 def emit_feature_gates(batch: Batch, scope: Scope) -> Block:
-    """Feature gates on what they read; a projection has their low ranks and routers."""
+    """Feature gates on what they read; projections have their low ranks and routers."""
     members, first = members_of(batch, FeatureGate)
     module = scope.module(batch)
-    options: dict[str, Expr] = {}
-    if first.mix == "before_sigmoid" and first.loras > 1:
-        options["mix_logits"] = "True"
-    cls = "FusedFeatureGates" if isinstance(first, FusedFeatureGate) else "FeatureGates"
+    kind = "OfLogits" if first.mix == "before_sigmoid" else ""
+    cls = f"FeatureGates{kind}" if first.loras > 1 else "SingleFeatureGates"
+    if isinstance(first, FusedFeatureGate):
+        cls = f"Fused{cls}"
     names = scope.named(
         f"feature_gates.{first.layer}.{{}}.loras.{{}}", places_of(members), first.loras
     )
-    make = call(
-        cls, names, str(first.width), loras=str(first.loras), rank=str(first.rank), **options
-    )
+    make = call(cls, names, str(first.width), str(first.rank))
     read = scope.inputs([m.reads[:1] for m in members])
     if len({m.reads[0] for m in members}) > 1:
         read = scope.stacked([m.reads[0] for m in members])
     purposes = ("down", "router") if first.loras > 1 else ("down",)
     forward: list[tuple[str, Expr]] = []
     arguments = {"x": read}
-    arguments |= {p: scope.parts_of_projections(p, [m.name for m in members]) for p in purposes}
+    for purpose in purposes:
+        more, arguments[purpose] = scope.parts_of_projections(purpose, [m.name for m in members])
+        forward += more
     for argument, expr in arguments.items():
         if not isinstance(expr, str):
             name = scope.fresh(argument)
@@ -121,9 +172,9 @@ def emit_feature_gates(batch: Batch, scope: Scope) -> Block:
             forward.append((name, expr))
     name = scope.define(batch.name, "gated" + scope.naming.suffix(batch), len(members))
     forward.append((name, call(module, *arguments.values())))
-    uses = {"FeatureGates", cls, *options}
-    uses.add("router" if first.loras > 1 else "single")
-    uses |= {"after_sigmoid"} if first.loras > 1 and not options else set()
+    uses = {f"gates.{cls}"}
+    if isinstance(first, FusedFeatureGate):
+        uses = {"kernels.register_gates", f"kernels.{cls}"}
     return Block(batch, init=[(module, make)], forward=forward, uses=uses)
 
 
@@ -136,12 +187,16 @@ def emit_gates(batch: Batch, scope: Scope) -> Block:
     target = VARIABLES[type(first)] + scope.naming.suffix(batch)
     if (purpose, first.name) not in scope.values.heads:
         return _deep_gates(batch, members, scope, weigh, target)
-    logits = scope.parts_of_projections(purpose, [m.name for m in members])
-    if isinstance(logits, str) and logits.isidentifier():  # logits become weights in place
-        scope.values.of_node[batch.name] = Value(scope.name, logits, len(members))
-        return Block(batch, forward=[(logits, then(logits, weigh))])
+    nodes = [m.name for m in members]
+    value = scope.whole_value(purpose, nodes)
+    if value is not None:  # logits become weights in place
+        logits = scope.pending.pop(value, scope.variable(value))
+        name = scope.variable(value)
+        scope.values.of_node[batch.name] = Value(scope.name, name, len(members))
+        return Block(batch, forward=[(name, then(logits, weigh))])
+    forward, logits = scope.parts_of_projections(purpose, nodes)
     name = scope.define(batch.name, target, len(members))
-    return Block(batch, forward=[(name, then(logits, weigh))])
+    return Block(batch, forward=[*forward, (name, then(logits, weigh))])
 
 
 def _deep_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str, target: str) -> Block:
@@ -150,12 +205,8 @@ def _deep_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str, tar
     module = scope.module(batch)
     kind = "self_gates" if isinstance(first, SelfGate) else "gates"
     names = scope.named(f"{kind}.{first.layer}.{{}}", places_of(members))
-    make = mlps(names, first.widths, first.hidden_activation)
-    read = scope.inputs([m.reads for m in members])
-    forward: list[tuple[str, Expr]] = []
-    if len(flat(read)) > LONG:
-        forward.append((reads := scope.fresh("reads"), read))
-        read = reads
+    make, uses = mlps(names, first.widths, first.hidden_activation, scope.naming.graph)
+    forward, read = _read(scope.inputs([m.reads for m in members]), scope)
     name = scope.define(batch.name, target, len(members))
     forward.append((name, Group(module, (read,), tail=weigh)))
-    return Block(batch, init=[(module, make)], forward=forward, uses=mlps_uses(make))
+    return Block(batch, init=[(module, make)], forward=forward, uses=uses)

@@ -138,3 +138,8 @@ def assign_tuple(targets: Sequence[str], expr: Expr, depth: int) -> str:
 def assign(target: str, expr: Expr, depth: int) -> str:
     """An assignment, or the bare expression where `target` is empty."""
     return lay(f"{target} = " if target else "", expr, depth)
+
+
+def harmless(name: str) -> str:
+    """A file's name as it may stand in comments and docstrings of generated code."""
+    return "".join(c if c.isprintable() and c not in "\\\"'" else "_" for c in name)

@@ -56,30 +56,34 @@ def members_of(batch: Batch, kind: type[N]) -> tuple[list[N], N]:
 class Naming:
     """Names by what nodes are: their kind, layer and places in the task tree."""
 
-    def __init__(self, graph: Graph, tasks: Sequence[str]) -> None:
-        """For the nodes of an optimised graph that predicts `tasks`, in this order."""
-        self.graph, self.tasks = graph, tuple(tasks)
+    def __init__(self, graph: Graph) -> None:
+        """For the nodes of an optimised graph."""
+        self.graph, self.tasks = graph, graph.tasks
         batches = [node for node in graph if isinstance(node, Batch)]
         self.placed = {
             m.name: m for batch in batches for m in batch.members if isinstance(m, Placed)
         }
+        self.counts: set[int] = set()
+        """How many logical names nodes have in the calls of `named`."""
+        self.by_place = {
+            node.place: node for node in self.placed.values() if not isinstance(node, Projection)
+        }
         self.words = {_word(m) for batch in batches for m in batch.members}
         self.several = Counter(map(_kind, batches))
         self.sections = self._sections(batches)
+        self.any_down = any(
+            len({section.purpose == "down" for section in node.sections}) > 1
+            for node in graph.of(Projection)
+        )
         self.levels: dict[int, set[str]] = {}
-        for node in self.placed.values():
-            if not isinstance(node, Projection):
-                self.levels.setdefault(node.level, set()).add(node.place)
+        for node in self.by_place.values():
+            self.levels.setdefault(node.level, set()).add(node.place)
 
     def _sections(self, batches: list[Batch]) -> Counter[tuple[str, str]]:
         """How many variables projections make, by purpose and the layer that reads them."""
         firsts = (b.members[0] for b in batches)
         sections = (s for node in firsts if isinstance(node, Projection) for s in node.sections)
         return Counter((s.purpose, self.placed[s.nodes[0]].layer) for s in sections)
-
-    def at(self, place: str) -> Placed:
-        """A node at a place."""
-        return next(node for node in self.placed.values() if node.place == place)
 
     def consumers(self, batch: Batch, section: int) -> list[Placed]:
         """The nodes that read a section of a batch of projections, in their order there."""
@@ -112,7 +116,8 @@ class Naming:
         words = [_word(node) for node in nodes]
         if len(words) == 1:
             return words[0]
-        label = self._whole_level(nodes) or f"{words[0]}_to_{words[-1]}"
+        label = self._whole_level(nodes) or self._all_children(nodes)
+        label = label or f"{words[0]}_to_{words[-1]}"
         while label in self.words:  # a node may be called `tasks`
             label += "_"
         return label
@@ -137,6 +142,23 @@ class Naming:
             return ""
         groups = [level for level, found in self.levels.items() if level and not self._tasks(found)]
         return "groups" if len(groups) == 1 else f"groups_{min(levels)}"
+
+    def _all_children(self, nodes: list[Node]) -> str:
+        """`watch_tasks` for all tasks, `watch_groups` for all groups right below one node."""
+        placed = [self.by_place[place] for place in places_of(nodes) if place in self.by_place]
+        above = {(node.parent, node.level) for node in placed}
+        if len(placed) < len(nodes) or len(above) > 1:
+            return ""
+        ((parent, level),) = above
+        places = {node.place for node in placed}
+        siblings = {
+            node.place
+            for node in self.by_place.values()
+            if (node.parent, node.level) == (parent, level)
+        }
+        if not parent or places != siblings or any(len(node.path) > 1 for node in placed):
+            return ""
+        return f"{parent}_{'tasks' if self._tasks(places) else 'groups'}"
 
     def _tasks(self, places: set[str]) -> bool:
         return places <= set(self.tasks)

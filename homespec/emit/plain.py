@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from homespec.emit.block import Block, Variable
-from homespec.emit.layout import INDENT, Expr, Group, assign, call, flat, literal, mapping, sequence
-from homespec.emit.stacks import ACTIVATIONS
+from homespec.emit.layout import INDENT, Expr, Group, assign, call, literal, mapping, sequence
+from homespec.emit.naming import MODULES
+from homespec.emit.stacks import hidden_activations
 from homespec.emit.trunk import product
 from homespec.emit.unique import once
+from homespec.graph import Graph
 from homespec.graph.nodes import (
     INPUT,
     ExpertSet,
@@ -28,9 +31,37 @@ Variables = dict[str, Variable]
 LETTERS = {"feature_gate": "x", "experts": "e", "gate": "w", "self_gate": "s", "state": "z"}
 
 
-def emit_node(node: Node, variables: Variables) -> Block:
+class Styles:
+    """Which forms the classes of a plain file have, by the nodes of its graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.several = len(set(hidden_activations(graph))) > 1
+        """Whether some MLPs have one hidden activation and some another."""
+        self.norms = {_norm(node) for node in graph.of(ExpertSet)}
+
+    def named(self, name: str, widths: tuple[int, ...], activation: str) -> tuple[str, set[str]]:
+        """The class of an MLP or expert of these widths, and the blocks that it uses."""
+        swish = len(widths) > 2 and activation == "swish"
+        full = f"Swish{name}" if swish and self.several else name
+        uses = {f"plain.{full}", *(["plain.MLP__swish"] if swish and not self.several else [])}
+        if name.endswith("Expert"):
+            form = next(iter(self.norms)) if len(self.norms) == 1 else ""
+            uses |= {f"plain.{name}__{form}"} if form else set()
+        return full, uses
+
+    def mlp(self, widths: tuple[int, ...], activation: str) -> tuple[Group, set[str]]:
+        """An MLP."""
+        name, uses = self.named("MLP", widths, activation)
+        return call(name, widths_of(widths)), uses
+
+
+def _norm(node: ExpertSet) -> str:
+    return {"folded": "bare", "none": "bare"}.get(node.norm, node.norm)
+
+
+def emit_node(node: Node, variables: Variables, styles: Styles) -> Block:
     """The block of one node; its variable joins `variables`."""
-    block = EMITTERS[type(node)](node, variables)
+    block = EMITTERS[type(node)](node, variables, styles)
     variables[node.name] = Variable(_variable(node))
     return block
 
@@ -38,7 +69,8 @@ def emit_node(node: Node, variables: Variables) -> Block:
 def _variable(node: Node) -> str:
     if isinstance(node, Placed):
         return f"{LETTERS[node.kind]}_{node.layer}_{node.identifier}"
-    return f"y_{node.name.removeprefix('towers.')}"
+    assert isinstance(node, Tower)
+    return f"y_{node.task}"
 
 
 def widths_of(widths: tuple[int, ...]) -> Group:
@@ -46,9 +78,17 @@ def widths_of(widths: tuple[int, ...]) -> Group:
     return sequence([str(width) for width in widths])
 
 
+def module_keys(node: Node) -> tuple[str, ...]:
+    """Where the module is: `experts.meta.watch` for `self.experts["meta"]["watch"]`."""
+    if isinstance(node, Placed):
+        return (MODULES[type(node)], node.layer, *node.path)
+    assert isinstance(node, Tower)
+    return ("towers", node.task)
+
+
 def module_path(node: Node) -> str:
-    """Where the module stands: `experts.meta.watch` -> `self.experts["meta"]["watch"]`."""
-    head, *keys = node.name.split(".")
+    """The module as an expression."""
+    head, *keys = module_keys(node)
     return f"self.{head}" + "".join(f"[{literal(key)}]" for key in keys)
 
 
@@ -57,54 +97,65 @@ def _read(ports: tuple[Port, ...], variables: Variables) -> Expr:
     return names[0] if len(names) == 1 else call("torch.cat", sequence(names, "[]"), dim="-1")
 
 
-def _feature_gate(node: FeatureGate, variables: Variables) -> Block:
-    options: dict[str, Expr] = {"mix_logits": "True"} if node.mix == "before_sigmoid" else {}
-    make = call("FeatureGate", str(node.width), str(node.loras), str(node.rank), **options)
-    use = call(module_path(node), _read(node.reads, variables))
-    return Block(node, [(node.name, make)], [(_variable(node), use)], uses={"FeatureGate"})
-
-
-def _mlp(widths: tuple[int, ...], activation: str) -> Expr:
-    options: dict[str, Expr] = {}
-    if len(widths) > 2 and activation != "relu":
-        options["activation"] = ACTIVATIONS[activation]
-    return call("MLP", widths_of(widths), **options)
-
-
-def _experts(node: ExpertSet, variables: Variables) -> Block:
-    options: dict[str, Expr] = {}
-    if node.norm != "batch":
-        options["norm"] = literal(node.norm.replace("folded", "none"))
-    if node.activation != "swish":
-        options["activation"] = literal(node.activation.removeprefix("folded_"))
-    if len(node.widths) > 2 and node.hidden_activation != "relu":
-        options["hidden"] = ACTIVATIONS[node.hidden_activation]
-    if (node.eps, node.momentum) != (1e-5, 0.1):
-        options |= {"eps": literal(node.eps), "momentum": literal(node.momentum)}
-    many = call("experts", str(node.count), widths_of(node.widths), **options)
-    if len(node.reads) > 1:
-        own = sequence([variables[port.node].name for port in node.reads], "[]")
-        use = call("each_its_own", module_path(node), own)
+def _feature_gate(node: FeatureGate, variables: Variables, _: Styles) -> Block:
+    if node.loras == 1:
+        make = call("SingleFeatureGate", str(node.width), str(node.rank))
     else:
-        use = call("each", module_path(node), _read(node.reads, variables))
-    uses = {"dice": {"Dice"}, "folded_dice": {"FoldedDice"}}.get(node.activation, set())
-    if node.norm == "batch" or node.activation == "dice":
-        uses.add("BatchNorm")
-    if len(node.reads) > 1:
-        uses.add("each_its_own")
-    return Block(node, [(node.name, many)], [(_variable(node), use)], uses=uses)
+        kind = "OfLogits" if node.mix == "before_sigmoid" else ""
+        make = call(f"FeatureGate{kind}", str(node.width), str(node.loras), str(node.rank))
+    use = call(module_path(node), _read(node.reads, variables))
+    return Block(
+        node, [(module_path(node), make)], [(_variable(node), use)], {f"plain.{make.head}"}
+    )
 
 
-def _gate(node: Gate, variables: Variables) -> Block:
+def _experts(node: ExpertSet, variables: Variables, styles: Styles) -> Block:
+    width, running = str(node.width), {"eps": literal(node.eps), "momentum": literal(node.momentum)}
+    options: list[Expr] = []
+    norms = {
+        "batch": call("BatchNorm1d", width, **running),
+        "layer": call("nn.LayerNorm", width, eps=literal(node.eps)),
+    }
+    activations: dict[str, Expr] = {
+        "dice": call("Dice", width, **running),
+        "folded_dice": call("FoldedDice", width),
+        "swish": "F.silu",
+        "relu": "F.relu",
+        "none": "nn.Identity()",
+    }
+    if styles.norms != {"bare"}:
+        options.append(norms.get(node.norm, "nn.Identity()"))
+    options.append(activations[node.activation])
+    kind = "DiceExpert" if "dice" in node.activation else "Expert"
+    name, uses = styles.named(kind, node.widths, node.hidden_activation)
+    many = call(
+        "experts", str(node.count), call(f"lambda: {name}", widths_of(node.widths), *options)
+    )
+    reader = "each_its_own" if len(node.reads) > 1 else "each"
+    read = (
+        sequence([variables[port.node].name for port in node.reads], "[]")
+        if len(node.reads) > 1
+        else _read(node.reads, variables)
+    )
+    use = call(reader, module_path(node), read)
+    uses |= {"plain.experts", f"plain.{reader}"}
+    uses |= {"plain.BatchNorm1d"} if node.norm == "batch" else set()
+    uses |= {"dice": {"plain.Dice"}, "folded_dice": {"plain.FoldedDice"}}.get(
+        node.activation, set()
+    )
+    return Block(node, [(module_path(node), many)], [(_variable(node), use)], uses)
+
+
+def _gate(node: Gate, variables: Variables, styles: Styles) -> Block:
     if node.choices == 1 and not isinstance(node, SelfGate):
         return Block(node, forward=[(_variable(node), "x_BV.new_ones(x_BV.shape[0], 1)")])
     weigh = ".sigmoid()" if node.choices == 1 else ".softmax(-1)"
     use = Group(module_path(node), (_read(node.reads, variables),), tail=weigh)
-    make = _mlp(node.widths, node.hidden_activation)
-    return Block(node, [(node.name, make)], [(_variable(node), use)])
+    make, uses = styles.mlp(node.widths, node.hidden_activation)
+    return Block(node, [(module_path(node), make)], [(_variable(node), use)], uses)
 
 
-def _mix(node: Mix, variables: Variables) -> Block:
+def _mix(node: Mix, variables: Variables, _: Styles) -> Block:
     sets = [variables[port.node].name for port in node.sets]
     experts: Expr = sequence([f"*{name}" for name in sets], "[]") if len(sets) > 1 else sets[0]
     target = _variable(node)
@@ -114,29 +165,32 @@ def _mix(node: Mix, variables: Variables) -> Block:
     for gate, position in node.residuals:
         own = call(f"{target} + mix", variables[gate.node].name, sets[position])
         forward.append((target, own))
-    return Block(node, forward=forward)
+    return Block(node, forward=forward, uses={"plain.mix"})
 
 
-def _tower(node: Tower, variables: Variables) -> Block:
-    make = _mlp(node.widths, node.activation)
+def _tower(node: Tower, variables: Variables, styles: Styles) -> Block:
+    make, uses = styles.mlp(node.widths, node.activation)
     if node.rate is not None:
-        make = f"{flat(make)}.start_at(RATES[{literal(node.task)}])"
+        make = replace(make, tail=f".init_prior(RATES[{literal(node.task)}])")
+        uses |= {"plain.MLP", "plain.MLP__prior"}
     use = f"{module_path(node)}({variables[node.reads[0].node].name}).squeeze(-1)"
-    return Block(node, [(node.name, make)], [(f"logits[{literal(node.task)}]", use)])
+    return Block(node, [(module_path(node), make)], [(f"logits[{literal(node.task)}]", use)], uses)
 
 
-def plain_trunk(nodes: Sequence[Node]) -> dict[str, Any]:
+def plain_trunk(nodes: Sequence[Node], graph: Graph) -> dict[str, Any]:
     """What the template needs of the trunk of a plain file."""
     once("in forward", (_variable(node) for node in nodes if not isinstance(node, Product)))
     variables: Variables = {INPUT: Variable("x_BV")}
+    styles = Styles(graph)
     blocks = [
-        product(node) if isinstance(node, Product) else emit_node(node, variables) for node in nodes
+        product(node) if isinstance(node, Product) else emit_node(node, variables, styles)
+        for node in nodes
     ]
     return {
         "trunk_init": _init(blocks),
         "trunk_forward": "\n".join(_forward(blocks)),
         "by_name": True,
-        "reorder": False,
+        "order": [],
         "first_weight": next(
             f'towers["{n.task}"].linears[0].weight' for n in nodes if isinstance(n, Tower)
         ),
@@ -149,13 +203,13 @@ def _init(blocks: list[Block]) -> str:
     """Nested ModuleDicts, so that the names of the weights are the logical names."""
     tree: dict[str, Any] = {}
     for block in blocks:
-        for name, make in block.init:
-            *path, key = name.split(".")
+        for _, make in block.init:
+            *path, key = module_keys(block.node)
             place = tree
             for step in path:
                 place = place.setdefault(step, {})
             if key in place:
-                raise AssertionError(f"{name} would be set twice")
+                raise AssertionError(f"{block.node.name} would be set twice")
             place[key] = make
     return "\n".join(assign(f"self.{head}", _module_dict(m), 2) for head, m in tree.items())
 

@@ -14,7 +14,7 @@ from homespec.emit.naming import Naming
 from homespec.graph.nodes import INPUT, Batch, Port
 
 Reads = tuple[Port, ...]
-RESERVED = ("self", "named", "mix", "mix_each", "torch", "F")
+RESERVED = ("self", "named", "mix", "mix_each", "as_one_set", "torch", "F")
 """Names in a layer's forward that are no values."""
 
 
@@ -48,10 +48,14 @@ class Scope:
         self.taken = set(RESERVED)
         self.attributes: set[str] = set()
         self.tuples: dict[tuple[str, ...], str] = {}
+        self.pending: dict[Value, Expr] = {}
 
     def module(self, batch: Batch) -> str:
         """The attribute that holds a batch's module; no other batch of the layer has it."""
-        name = self.naming.module(batch)
+        return self.attribute(self.naming.module(batch))
+
+    def attribute(self, name: str) -> str:
+        """An attribute of the layer like `name` that no other module of it has."""
         while name in self.attributes:
             name += "_"
         self.attributes.add(name)
@@ -67,7 +71,7 @@ class Scope:
 
     def _label(self, places: tuple[str, ...]) -> str:
         """What the places are together, as an identifier: that of `x.0` alone is `0_x`."""
-        label = self.naming.label(map(self.naming.at, places))
+        label = self.naming.label(self.naming.by_place[place] for place in places)
         return label if label.isidentifier() else f"nodes_{label}"
 
     def named(self, pattern: str, places: tuple[str, ...], count: int = 1) -> Expr:
@@ -77,7 +81,11 @@ class Scope:
         if len(places) == count == 1:
             return strings([pattern.format(places[0], 0)])
         nodes = self.tuples.get(places) or self.naming.nodes(places)
-        return call("named", literal(pattern), nodes, *[str(count)] * (count > 1))
+        if count == 1:
+            self.naming.counts.add(1)
+            return call("named", literal(pattern.format("{}", 0)), nodes)
+        self.naming.counts.add(count)
+        return call("named", literal(pattern), nodes, str(count))
 
     def fresh(self, name: str) -> str:
         """The name, or one like it that no other value of the layer has."""
@@ -141,8 +149,32 @@ class Scope:
         name = self.variable(value)
         return name if (start, stop) == (0, value.size) else f"{name}[{start}:{stop}]"
 
-    def parts_of_projections(self, purpose: str, nodes: Iterable[str]) -> Expr:
-        """What projections made for nodes, along the first axis; neighbours are one slice."""
+    def whole_value(self, purpose: str, nodes: Iterable[str]) -> Value | None:
+        """The value that holds what projections made for these nodes and nothing else, if any."""
+        pieces = self._pieces(purpose, nodes)
+        first = pieces[0]
+        whole = len(pieces) == 1 and (first.start, first.count) == (0, first.value.size)
+        return first.value if whole else None
+
+    def parts_of_projections(
+        self, purpose: str, nodes: Iterable[str]
+    ) -> tuple[list[tuple[str, Expr]], Expr]:
+        """What projections made for nodes, along the first axis; and what computes it before."""
+        pieces = self._pieces(purpose, nodes)
+        values = dict.fromkeys(piece.value for piece in pieces)
+        before = [
+            (value.name, self.pending.pop(value)) for value in values if value in self.pending
+        ]
+        return before, _joined([self._slice(p.value, p.start, p.start + p.count) for p in pieces])
+
+    def flush(self) -> list[tuple[str, Expr]]:
+        """What computes the values of projections that no node of the layer has read so far."""
+        waiting = [(value.name, expr) for value, expr in self.pending.items()]
+        self.pending.clear()
+        return waiting
+
+    def _pieces(self, purpose: str, nodes: Iterable[str]) -> list[Head]:
+        """Where what projections made for nodes is; neighbours are one piece."""
         pieces: list[Head] = []
         for node in nodes:
             head = self.values.heads[purpose, node]
@@ -151,7 +183,7 @@ class Scope:
                 pieces[-1] = replace(last, count=last.count + head.count)
             else:
                 pieces.append(head)
-        return _joined([self._slice(p.value, p.start, p.start + p.count) for p in pieces])
+        return pieces
 
 
 def _joined(pieces: Sequence[Expr]) -> Expr:

@@ -1,27 +1,41 @@
-"""Stage 6, emit: what the blocks of batches have in common: stacked MLPs."""
+"""Stage 7, emit: stacks of Linears and MLPs, and the classes that a file needs for them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from homespec.emit.layout import Expr, Group, call
+from homespec.graph import Graph
+from homespec.graph.nodes import ExpertSet, Gate, SelfGate, Tower
 
 ACTIVATIONS = {"relu": "F.relu", "swish": "F.silu"}
+BARE = {"stacks.Linears__bare"}
 
 
-def mlps(names: Expr, widths: tuple[int, ...], activation: str, last_bias: bool = True) -> Group:
-    """A stack of MLPs, one for each logical name."""
-    options: dict[str, Expr] = {}
-    if len(widths) > 2 and activation != "relu":
-        options["activation"] = ACTIVATIONS[activation]
-    if not last_bias:
-        options["last_bias"] = "False"
-    return call("MLPs", names, *map(str, widths), **options)
+def mlps(
+    names: Expr, widths: tuple[int, ...], activation: str, graph: Graph, last_bias: bool = True
+) -> tuple[Group, set[str]]:
+    """A stack of MLPs, one for each logical name, and the blocks that it uses."""
+    several = len(set(hidden_activations(graph))) > 1
+    swish = len(widths) > 2 and activation == "swish"
+    name = "SwishMLPs" if swish and several else "MLPs"
+    uses = {f"stacks.{name}", "stacks.Linears"}
+    if swish and not several:
+        uses.add("stacks.MLPs__swish")
+    if last_bias:
+        return call(name, names, *map(str, widths)), uses
+    made = call(name, names, *map(str, widths), last_bias="False")
+    return made, uses | {"stacks.MLPs__bare"} | BARE
 
 
-def mlps_uses(made: Group) -> set[str]:
-    """The class of a stack, and which of its options it needs."""
-    given = dict(made.keywords)
-    return {
-        "MLPs",
-        "activation" if "activation" in given else "relu",
-        "bare" if "last_bias" in given else "biased",
-    }
+def hidden_activations(graph: Graph) -> Iterator[str]:
+    """The activations of the hidden layers of all MLPs."""
+    for experts in graph.of(ExpertSet):
+        if len(experts.widths) > 2:
+            yield experts.hidden_activation
+    for gate in (*graph.of(Gate), *graph.of(SelfGate)):
+        if len(gate.widths) > 2:
+            yield gate.hidden_activation
+    for tower in graph.of(Tower):
+        if len(tower.widths) > 2:
+            yield tower.activation

@@ -49,15 +49,13 @@ class LayerCode:
         return f"{self.name[0].upper()}{self.name[1:]}Layer"
 
 
-def batched_trunk(
-    nodes: Sequence[Node], graph: Graph, tasks: list[str], where: dict[str, str]
-) -> dict[str, Any]:
+def batched_trunk(nodes: Sequence[Node], graph: Graph, where: dict[str, str]) -> dict[str, Any]:
     """What the template needs of it. `where` are the places of nodes in the spec.
 
     The logits of batches of towers stay one tensor, gathered if not in the order of the tasks; with
     products they are put together by name.
     """
-    naming, values = Naming(graph, tasks), Values()
+    naming, values = Naming(graph), Values()
     layers: dict[str, LayerCode] = {}
     end = LayerCode("", Scope(TRUNK, naming, values))
     for layer, own in _by_layer(nodes).items():
@@ -66,12 +64,24 @@ def batched_trunk(
             layers[layer] = code
         code.scope.share(node for node in own if isinstance(node, Batch))
         code.blocks += [_block(node, code.scope) for node in own]
+        if waiting := code.scope.flush():
+            code.blocks[-1].forward += waiting
     _connect([*layers.values(), end])
     return {
         "layers": [_layer_class(code, where) for code in layers.values()],
-        **_trunk_class(list(layers.values()), end, tasks, where),
-        "uses": {name for code in (*layers.values(), end) for b in code.blocks for name in b.uses},
+        **_trunk_class(list(layers.values()), end, list(graph.tasks), where),
+        "uses": {
+            name for code in (*layers.values(), end) for block in code.blocks for name in block.uses
+        }
+        | _named(naming.counts),
     }
+
+
+def _named(counts: set[int]) -> set[str]:
+    """The form of the function `named`, by how many names nodes have in its calls."""
+    if counts == {1}:
+        return {"stacks.named__single"}
+    return {"stacks.named__optional" if 1 in counts else "stacks.named"} if counts else set()
 
 
 def first_member(node: Node) -> Node:
@@ -205,19 +215,15 @@ def _trunk_class(
     towers = [b.node for b in end.blocks if isinstance(b.node, Batch)]
     towered = [name for batch in towers for name in places_of(batch.members)]
     by_name = set(towered) != set(tasks)
-    reorder = not by_name and towered != tasks
+    order = [] if by_name or towered == tasks else [towered.index(task) for task in tasks]
     init = [assign(f"self.{code.name}", call(code.class_name), 2) for code in layers]
     init.append(_init(end.blocks, where))
-    if reorder:
-        rows = sequence([str(towered.index(task)) for task in tasks], "[]")
-        order = call("self.constant", '"order"', rows)
-        init += [f"{INDENT * 2}# rows of logits in the order of TASKS", assign("", order, 2)]
     return {
         "trunk_init": "\n".join(filter(None, init)),
-        "trunk_forward": "\n".join([*_calls(layers, end), *_logits(end, by_name, reorder)]),
+        "trunk_forward": "\n".join([*_calls(layers, end), *_logits(end, by_name, bool(order))]),
+        "order": order,
         "by_name": by_name,
-        "reorder": reorder,
-        "first_weight": f"{end.scope.naming.module(towers[0])}.weights[0]",
+        "first_weight": f"{end.scope.naming.module(towers[0])}.linears[0].weight",
     }
 
 
@@ -241,7 +247,7 @@ def _calls(layers: list[LayerCode], end: LayerCode) -> list[str]:
     return lines
 
 
-def _logits(end: LayerCode, by_name: bool, reorder: bool) -> list[str]:
+def _logits(end: LayerCode, by_name: bool, ordered: bool) -> list[str]:
     """The statements from the states of tasks to the logits [T, B]."""
     lines = []
     for block in end.blocks:
@@ -254,8 +260,8 @@ def _logits(end: LayerCode, by_name: bool, reorder: bool) -> list[str]:
     if by_name:
         return [*lines, f"{INDENT * 2}return torch.stack([logits[t] for t in TASKS])"]
     names = [block.forward[0][0] for block in end.blocks]
-    if len(names) == 1 and not reorder:
+    if len(names) == 1 and not ordered:
         return [lay("return ", end.blocks[0].forward[0][1], 2)]
-    found: Expr = names[0] if len(names) == 1 else call("torch.cat", sequence(names, "[]"))
-    found = then(found, ".index_select(0, self.order)") if reorder else found
-    return [*lines, lay("return ", found, 2)]
+    logits: Expr = names[0] if len(names) == 1 else call("torch.cat", sequence(names, "[]"))
+    logits = then(logits, ".index_select(0, self.order)") if ordered else logits
+    return [*lines, lay("return ", logits, 2)]

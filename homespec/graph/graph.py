@@ -18,14 +18,22 @@ N = TypeVar("N", bound=Node)
 class Graph:
     """Nodes by name over a DiGraph whose edges run from a value's producer to its readers.
 
-    `span` is the whole spec: nodes that no line of it speaks of, the defaults, point there.
+    `span` is the whole spec: nodes that no line of it speaks of, the defaults, point there. `tasks`
+    are those that the model predicts, in the order of the spec, which may be `pruned` to them.
     networkx is imported when a question needs it: a sound spec is validated without, in half the
     time.
     """
 
-    def __init__(self, name: str, span: Span, nodes: Iterable[Node] = ()) -> None:
-        self.name = name
-        self.span = span
+    def __init__(
+        self,
+        name: str,
+        span: Span,
+        nodes: Iterable[Node] = (),
+        tasks: tuple[str, ...] = (),
+        pruned: bool = False,
+    ) -> None:
+        self.name, self.span = name, span
+        self.tasks, self.pruned = tasks, pruned
         self._nodes: dict[str, Node] = {}
         for node in nodes:
             self.add(node)
@@ -38,6 +46,11 @@ class Graph:
         for cached in ("digraph", "_readers", "_ordered", "_by_kind"):
             self.__dict__.pop(cached, None)
         return Port(node.name)
+
+    def with_nodes(self, nodes: Iterable[Node], tasks: tuple[str, ...] | None = None) -> Graph:
+        """A graph of the same spec with other nodes; `tasks` are those that it is pruned to."""
+        pruned = self.pruned or tasks is not None
+        return Graph(self.name, self.span, nodes, self.tasks if tasks is None else tasks, pruned)
 
     @functools.cached_property
     def digraph(self) -> nx.DiGraph[str]:

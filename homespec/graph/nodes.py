@@ -87,18 +87,24 @@ class Placed(Node):
     """A node of one layer that stands at one node of the task tree.
 
     `place` is that node's name, or `name.0`, `name.1`, … where it has several states. `level` is
-    how deep it stands: groups by their depth, all tasks below the deepest group.
+    how deep it stands: groups by their depth, all tasks below the deepest group. `parent` is the
+    name of the node above it, "" above the root.
     """
 
     layer: str
     place: str
     level: int = 0
+    parent: str = ""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """`place` as the name of the node of the tree and, if it has several states, a number."""
+        return tuple(self.place.split("."))
 
     @property
     def identifier(self) -> str:
         """`place` as part of an identifier that no other place shares: names start with letters."""
-        name, _, index = self.place.partition(".")
-        return f"{index}_{name}" if index else name
+        return "_".join(reversed(self.path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,13 +253,17 @@ class Mix(Placed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tower(Node):
-    """The state [B, D] of a task -> its logit [B]; `widths` = (D, hidden…, 1)."""
+    """The state [B, D] of a task -> its logit [B]; `widths` = (D, hidden…, 1).
+
+    The logit of a regression estimates the label in units of `scale`.
+    """
 
     kind: ClassVar[str] = "tower"
     task: str
     widths: tuple[int, ...]
     activation: Literal["relu", "swish"]
     rate: float | None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +280,7 @@ class Objective(Node):
     """The loss of a task on its logit, with a weight (HOME.md section 6).
 
     Binary cross-entropy; for a regression `loss` on label and logit in units of `scale`. `where`
-    names the task whose label must be 1 in the rows that count.
+    names the task whose label, `where_label`, must be 1 in the rows that count.
     """
 
     kind: ClassVar[str] = "objective"
@@ -280,6 +290,7 @@ class Objective(Node):
     loss: Literal["binary", "squared", "absolute", "huber"] = "binary"
     scale: float = 1.0
     where: str = ""
+    where_label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

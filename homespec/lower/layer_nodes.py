@@ -83,6 +83,7 @@ class LayerBuilder:
                 layer=self.layer.name,
                 place=plan.node.name,
                 level=self._level(plan.node),
+                parent=_parent(plan.node),
                 count=experts.count,
                 widths=(fed.width, *experts.hidden, experts.width),
                 norm=experts.norm,
@@ -116,6 +117,7 @@ class LayerBuilder:
                 layer=self.layer.name,
                 place=place,
                 level=self._level(node),
+                parent=_parent(node),
                 width=width,
                 loras=gate.loras,
                 rank=whole if gate.rank == "width/loras" else gate.rank,
@@ -135,6 +137,7 @@ class LayerBuilder:
                 layer=self.layer.name,
                 place=place,
                 level=self._level(plan.node),
+                parent=_parent(plan.node),
                 widths=(source.total, *gate.hidden, plan.experts.count),
                 hidden_activation=gate.hidden_activation,
             )
@@ -153,6 +156,7 @@ class LayerBuilder:
                 layer=self.layer.name,
                 place=place,
                 level=self._level(node),
+                parent=_parent(node),
                 widths=(sum(source.total for source in sources), *hidden, choices),
                 hidden_activation=gate.hidden_activation,
             )
@@ -196,6 +200,7 @@ class LayerBuilder:
                 layer=self.layer.name,
                 place=place,
                 level=self._level(node),
+                parent=_parent(node),
                 width=visible[0].experts.width,
                 counts=tuple(plan.experts.count for plan in visible),
                 residual_positions=tuple(residuals),
@@ -220,6 +225,10 @@ class LayerBuilder:
         """The most specific place in the spec that speaks of this kind of gate."""
         sections = tuple((*path, kind) for path in self.layer.gate_sections)
         return self.resolved.first_span((*sections, ("family",)))
+
+
+def _parent(node: TreeNode) -> str:
+    return node.parent.name if node.parent else ""
 
 
 def _places(node: str, several: int) -> list[str]:

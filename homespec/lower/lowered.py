@@ -24,7 +24,7 @@ class Lowered(Resolved):
 def lower(resolved: Resolved) -> Lowered:
     """The graph of a spec with sound names and layers; widths may still disagree."""
     root, layers = resolved.root, resolved.layers
-    graph = Graph(resolved.spec.name, resolved.span(()))
+    graph = Graph(resolved.spec.name, resolved.span(()), tasks=tuple(resolved.spec.tasks))
     v = State((Port(INPUT),), add_features(graph, resolved))
     states = {root.name: v}
     depth = nesting(root) + 1

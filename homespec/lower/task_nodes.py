@@ -9,8 +9,8 @@ from homespec.graph import Graph
 from homespec.graph.nodes import Objective, Port, Product, Tower
 from homespec.lower.layer_nodes import State
 from homespec.resolve import Resolved
-from homespec.schema.models import Task, overlay
 from homespec.schema.models import Tower as TowerConfig
+from homespec.schema.models import overlay
 
 
 def add_tower(graph: Graph, resolved: Resolved, name: str, state: State) -> None:
@@ -27,9 +27,10 @@ def add_tower(graph: Graph, resolved: Resolved, name: str, state: State) -> None
             widths=(state.width, *tower.hidden, 1),
             activation=tower.activation,
             rate=task.rate,
+            scale=task.scale,
         )
     )
-    _add_objective(graph, task, span, name, port)
+    _add_objective(graph, resolved, span, name, port)
 
 
 def add_products(graph: Graph, resolved: Resolved) -> None:
@@ -47,10 +48,12 @@ def add_products(graph: Graph, resolved: Resolved) -> None:
                 name=f"products.{name}", reads=reads, span=span, task=name, factors=products[name]
             )
         )
-        _add_objective(graph, spec.tasks[name], span, name, port)
+        _add_objective(graph, resolved, span, name, port)
 
 
-def _add_objective(graph: Graph, task: Task, span: Span, name: str, port: Port) -> None:
+def _add_objective(graph: Graph, resolved: Resolved, span: Span, name: str, port: Port) -> None:
+    tasks = resolved.spec.tasks
+    task = tasks[name]
     graph.add(
         Objective(
             name=f"objectives.{name}",
@@ -62,5 +65,6 @@ def _add_objective(graph: Graph, task: Task, span: Span, name: str, port: Port) 
             loss=task.loss if task.kind == "regression" else "binary",
             scale=task.scale,
             where=task.where,
+            where_label=tasks[task.where].label if task.where else "",
         )
     )

@@ -143,7 +143,7 @@ def _batch(
         return moved.get(port.node, port)
 
     kept = (batches.get(n.name, n) for n in graph if n.name in batches or n.name not in moved)
-    return Graph(graph.name, graph.span, [node.renamed(move) for node in kept])
+    return graph.with_nodes([node.renamed(move) for node in kept])
 
 
 def _head(prefix: str, node: Node) -> str:

@@ -15,7 +15,7 @@ def drop_training(graph: Graph) -> Graph:
     after:   towers.click(rate=none)
     """
     kept = [node for node in graph if not isinstance(node, Objective)]
-    return Graph(graph.name, graph.span, [_unstarted(node) for node in kept])
+    return graph.with_nodes([_unstarted(node) for node in kept])
 
 
 def _unstarted(node: Node) -> Node:

@@ -18,7 +18,7 @@ def drop_trivial_gates(graph: Graph) -> Graph:
     """
     trivial = {gate.name for gate in graph.of(Gate) if gate.choices == 1}
     kept = (node for node in graph if node.name not in trivial)
-    return Graph(graph.name, graph.span, [_ungated(node, trivial) for node in kept])
+    return graph.with_nodes([_ungated(node, trivial) for node in kept])
 
 
 def _ungated(node: Node, trivial: set[str]) -> Node:

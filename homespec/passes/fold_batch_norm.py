@@ -21,7 +21,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
     W' = scale W and b' = beta - scale mean. Dice stands behind a norm or a bias and keeps u itself
     beside its normalised form, so its statistics become a scale and a shift of its own.
     """
-    return Graph(graph.name, graph.span, [_folded(node) for node in graph])
+    return graph.with_nodes([_folded(node) for node in graph])
 
 
 def _folded(node: Node) -> Node:

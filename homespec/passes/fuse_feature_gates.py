@@ -18,7 +18,7 @@ def fuse_feature_gates(graph: Graph) -> Graph:
     before:  feature_gates_meta = Batch(feature_gates.meta.shared, feature_gates.meta.watch)
     after:   the same, and each of them a `FusedFeatureGate`
     """
-    return Graph(graph.name, graph.span, [_fused(node) for node in graph])
+    return graph.with_nodes([_fused(node) for node in graph])
 
 
 def _fused(node: Node) -> Node:

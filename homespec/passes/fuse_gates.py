@@ -78,7 +78,7 @@ def fuse_gates(graph: Graph, single: bool = False) -> Graph:
         port = Port(names[key])
         reads = (*node.reads, port) if isinstance(node, FeatureGate) else (port,)
         nodes.append(dataclasses.replace(node, reads=reads))
-    return Graph(graph.name, graph.span, nodes)
+    return graph.with_nodes(nodes)
 
 
 def _key(part: Part, single: bool) -> Key:

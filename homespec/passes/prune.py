@@ -9,13 +9,11 @@ it weighs, and its weights stay what they were: no softmax is taken over fewer e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from homespec.graph import Graph
 from homespec.graph.nodes import Objective, Product, Tower
 
 
-def prune(graph: Graph, tasks: Sequence[str]) -> Graph:
+def prune(graph: Graph, tasks: tuple[str, ...]) -> Graph:
     """Objectives of other tasks go, and the towers, gates and experts that only they needed.
 
     before:  objectives.click <- towers.click <- states.task.click, objectives.like <- towers.like …
@@ -24,12 +22,11 @@ def prune(graph: Graph, tasks: Sequence[str]) -> Graph:
     The factors of a product stay, without objectives of their own. Features all stay: v, which
     everything reads, is made of all of them.
     """
-    logits = [node.name for node in graph if isinstance(node, Tower | Product)]
-    asked = [name for name in logits if name.partition(".")[2] in tasks]
-    needed = graph.ancestors(asked)
+    logits = [node for node in graph if isinstance(node, Tower | Product)]
+    needed = graph.ancestors(node.name for node in logits if node.task in tasks)
     kept = (
         node
         for node in graph
         if (node.task in tasks if isinstance(node, Objective) else node.name in needed)
     )
-    return Graph(graph.name, graph.span, kept)
+    return graph.with_nodes(kept, tasks)

@@ -19,7 +19,7 @@ from homespec.analysis.spec_diff import model_tree
 from homespec.compiler import validate_document
 from homespec.data import DataError
 from homespec.diagnostics import Severity
-from homespec.emit.header import spec_hash
+from homespec.header import spec_hash
 from homespec.train import RunError, checkpoint, distributed, result, run_dir, table_merging
 from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint
 from homespec.train.checkpoint_callback import Checkpointer

@@ -13,3 +13,5 @@ MEASURES = {
 }
 FOLDED_NORM = {"experts.task.shared": (2, 1, 1e-5)}
 FOLDED_DICE = {"experts.task.shared": (2, 1e-5)}
+FITTED = {"days": 3}
+ORDER = (0, 2, 1)

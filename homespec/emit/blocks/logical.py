@@ -1,7 +1,8 @@
 """Weights by logical name: views, states, and loading them."""
 
-from homespec.emit.blocks.constants import FOLDED_DICE, FOLDED_NORM
-from homespec.emit.blocks.fitted import find_unset
+import torch
+
+from homespec.emit.blocks.constants import FITTED, FOLDED_DICE, FOLDED_NORM
 
 
 def unwrapped(model):
@@ -173,3 +174,37 @@ def affine(state, name, eps, shape):
     mean, var = (part(state, f"{name}.running_{each}", shape) for each in ("mean", "var"))
     scale = (var + eps).rsqrt()
     return scale, -mean * scale
+
+
+def find_unset(model, _=None):
+    """Note on the model which features' boundaries are not set; it waits for the device."""
+    state = logical_state(model)
+    found = {name: state[f"features.{name}.boundaries"] for name in FITTED}
+    unset = [name for name, each in found.items() if each.is_meta or each.isnan().any()]
+    unwrapped(model).unset = tuple(unset)
+
+
+def set_boundaries(model, boundaries):
+    """Set the boundaries that are fitted to data: feature -> numbers in ascending order, float64.
+
+    Equal neighbours are allowed: no number falls between them. Raises KeyError that names what is
+    missing or unknown, and ValueError for another count, NaN, infinity or a wrong order; the model
+    is then unchanged.
+    """
+    if boundaries.keys() != FITTED.keys():
+        raise KeyError(
+            f"missing {sorted(FITTED.keys() - boundaries.keys())}, "
+            f"unknown {sorted(boundaries.keys() - FITTED.keys())}"
+        )
+    given = {
+        name: torch.as_tensor(numbers, dtype=torch.float64) for name, numbers in boundaries.items()
+    }
+    for name, numbers in given.items():
+        if numbers.shape != (FITTED[name],):
+            raise ValueError(f"{name} needs {FITTED[name]} boundaries, not {numbers.numel()}")
+        if not numbers.isfinite().all() or (numbers.diff() < 0).any():
+            raise ValueError(f"the boundaries of {name} must be finite and ascend")
+    state = logical_state(model)
+    for name, numbers in given.items():
+        state[f"features.{name}.boundaries"].copy_(numbers)
+    find_unset(model)

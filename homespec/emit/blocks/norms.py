@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from homespec.emit.blocks.exact import Exact
+from homespec.emit.blocks.precision import Float32Buffers
 from homespec.emit.blocks.stacks import Stack
 
 
-class _BatchStatistics(Exact, Stack):
+class _BatchStatistics(Float32Buffers, Stack):
     """What normalises by statistics of each expert and channel; they are at least float32."""
 
     def statistics(self, u):
@@ -119,7 +119,7 @@ class Dice(_BatchStatistics):
         return (x * (p + (1 - p) * self.alpha.unsqueeze(-1))).to(u.dtype)
 
 
-class FoldedDice(Exact, Stack):
+class FoldedDice(Float32Buffers, Stack):
     """DICE with constant statistics: p u + (1 - p) alpha u with p = sigmoid(scale u + shift).
 
     u [M, D, B] -> same; scale and shift are those of each expert and channel.

@@ -1,7 +1,21 @@
-{#- Feature gates by a Triton kernel. Training has a backward pass that computes the mixture anew. Whoever
-    changes what an operator computes gives it another name, since a process may hold files of several
-    versions; files for inference have one of their own, which knows no gradient. -#}
-{% set operator = "serve_gates_2" if inference else "gate_features_2" %}
+"""Feature gates by a Triton kernel, whose backward pass computes their mixture again.
+
+Whoever changes what an operator computes gives it another name: a process may hold files of several
+versions. Files for inference have an operator of their own, which has no gradient.
+"""
+
+import os
+
+import torch
+
+from homespec.emit.blocks.gates import FeatureGates, FeatureGatesOfLogits, SingleFeatureGates
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # it comes with torch for CUDA; without it the model is plain PyTorch
+    triton = None
+
 jit = triton.jit if triton else lambda kernel: kernel
 constexpr = tl.constexpr if triton else None
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # on a CPU, for tests
@@ -52,7 +66,6 @@ def gate_tile(
     tl.store(out_at, out.to(out_ptr.dtype.element_ty), inside)
 
 
-{% if not inference %}
 @jit
 def rewind_rows(
     grad_ptr, x_ptr, low_ptr, p_ptr, up_ptr, of_x_ptr, of_low_ptr, of_p_ptr,
@@ -147,7 +160,6 @@ def rewind_columns(
     tl.store(of_up_ptr + of_up_at, of_up, (n < width_left)[:, None] & (c < LORAS * RANK)[None, :])
 
 
-{% endif %}
 def readable(x_SNB, low_SCB, p_SLB, up_MNR):
     """The same tensors with what lies along their last axis side by side, as kernels read it."""
     low_SCB, p_SLB = (t if t.stride(-1) == 1 else t.contiguous() for t in (low_SCB, p_SLB))
@@ -198,7 +210,6 @@ def like_gate_features(x_SNB, low_SCB, p_SLB, up_MNR):
     return low_SCB.new_empty(len(low_SCB), up_MNR.shape[1], low_SCB.shape[2])
 
 
-{% if not inference %}
 def rewind_gates(grad_SNB, x_SNB, low_SCB, p_SLB, up_MNR, needs_x):
     """Gradients of `gate_features` by x (empty unless it `needs_x`), by low, p and up.
 
@@ -246,22 +257,20 @@ def gradient_of_gates(ctx, grad_SNB):
     return found[0] if needs_x else None, *found[1:]
 
 
-{% endif %}
 def register_gates():
     """Make both passes operators, which torch.compile calls and does not look into.
 
     Files of one process share them.
     """
-    if hasattr(torch.ops.homespec, "{{ operator }}"):
+    if hasattr(torch.ops.homespec, "gate_features_2"):
         return
     forward = torch.library.custom_op(
-        "homespec::{{ operator }}",
+        "homespec::gate_features_2",
         gate_features,
         mutates_args=(),
         schema="(Tensor x, Tensor low, Tensor p, Tensor up) -> Tensor",
     )
     forward.register_fake(like_gate_features)
-{% if not inference %}
     forward.register_autograd(gradient_of_gates, setup_context=keep_for_gates)
     backward = torch.library.custom_op(
         "homespec::rewind_gates_2",
@@ -271,11 +280,46 @@ def register_gates():
         " -> (Tensor, Tensor, Tensor, Tensor)",
     )
     backward.register_fake(like_rewind_gates)
-{% endif %}
 
 
 if triton:
     register_gates()
+
+
+def register_gates__inference():
+    """Make both passes operators, which torch.compile calls and does not look into.
+
+    Files of one process share them.
+    """
+    if hasattr(torch.ops.homespec, "serve_gates_2"):
+        return
+    forward = torch.library.custom_op(
+        "homespec::serve_gates_2",
+        gate_features,
+        mutates_args=(),
+        schema="(Tensor x, Tensor low, Tensor p, Tensor up) -> Tensor",
+    )
+    forward.register_fake(like_gate_features)
+
+
+if triton:
+    register_gates__inference()
+
+
+def run_gates(x, down, p, up):
+    """Gated x, by the operator that calls the kernels."""
+    return torch.ops.homespec.gate_features_2(x, down, p, up)
+
+
+def run_gates__inference(x, down, p, up):
+    """Gated x, by the operator that calls the kernel."""
+    return torch.ops.homespec.serve_gates_2(x, down, p, up)
+
+
+def has_kernel(x, down):
+    """Whether kernels compute gates of these: on a GPU, in what they take float32 from."""
+    on_gpu = triton and (x.is_cuda or INTERPRETED)
+    return on_gpu and x.dtype in EXACT and down.dtype in EXACT
 
 
 class FusedFeatureGates(FeatureGates):
@@ -284,29 +328,40 @@ class FusedFeatureGates(FeatureGates):
     Its parent is what they compute, and computes it on CPUs, in float64 and without Triton.
     """
 
-{% set router = "" if "router" not in uses else ", router" %}
-    def forward(self, x, down{{ router }}{{ "=None" if router and "single" in uses else "" }}):
-        on_gpu = triton and (x.is_cuda or INTERPRETED)
-        if not on_gpu or x.dtype not in EXACT or down.dtype not in EXACT:
-            return super().forward(x, down{{ router }})
-        up = self.up.to(down.dtype)  # as autocast does
-        down = down.unflatten(0, (-1, self.loras)).flatten(1, 2)  # [S, L * R, B]
-{% if not router %}
-        p = torch.ones_like(down[:, :1], dtype=torch.float32)
-{% elif "single" in uses %}
-        if router is None:
-            p = torch.ones_like(down[:, :1], dtype=torch.float32)
-        else:
-            p = router.softmax(1)
-{% else %}
+    def forward(self, x, down, router):
+        if not has_kernel(x, down):
+            return super().forward(x, down, router)
         p = router.softmax(1)
-{% endif %}
-{% if "mix_logits" in uses %}
-        if self.mix_logits{{ " and router is not None" if "single" in uses else "" }}:
-            # a mixture before the sigmoid is one LoRA of L * R ranks
-            low = down.unflatten(1, (self.loras, -1))
-            down = (p.unsqueeze(2) * low).flatten(1, 2).to(down.dtype)
-            up = up.unflatten(0, (-1, self.loras)).transpose(1, 2).flatten(2)
-            p = torch.ones_like(p[:, :1])
-{% endif %}
-        return torch.ops.homespec.{{ operator }}(x, down, p, up)
+        down = down.unflatten(0, p.shape[:2]).flatten(1, 2)  # [S, L * R, B]
+        return run_gates(x, down, p, self.up.to(down.dtype))  # of down's type, as autocast has it
+
+
+class FusedFeatureGatesOfLogits(FeatureGatesOfLogits):
+    """Feature gates whose mixture of LoRAs is never written to a GPU's memory.
+
+    Its parent is what they compute, and computes it on CPUs, in float64 and without Triton. A
+    mixture before the sigmoid is one LoRA of L * R ranks.
+    """
+
+    def forward(self, x, down, router):
+        if not has_kernel(x, down):
+            return super().forward(x, down, router)
+        p = router.softmax(1)
+        up = self.up.to(down.dtype)  # as autocast does
+        low = down.unflatten(0, p.shape[:2])  # [S, L, R, B]
+        down = (p.unsqueeze(2) * low).flatten(1, 2).to(down.dtype)
+        up = up.unflatten(0, p.shape[:2]).transpose(1, 2).flatten(2)
+        return run_gates(x, down, torch.ones_like(p[:, :1]), up)
+
+
+class FusedSingleFeatureGates(SingleFeatureGates):
+    """Feature gates that are never written to a GPU's memory.
+
+    Its parent is what they compute, and computes it on CPUs, in float64 and without Triton.
+    """
+
+    def forward(self, x, down):
+        if not has_kernel(x, down):
+            return super().forward(x, down)
+        p = torch.ones_like(down[:, :1], dtype=torch.float32)
+        return run_gates(x, down, p, self.up.to(down.dtype))

@@ -1,0 +1,261 @@
+"""The plain form: one module for each expert, gate and tower."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from homespec.emit.blocks.precision import Float32Buffers
+
+
+class MLP(nn.Module):
+    """Linear layers with an activation between them: x [B, N] -> [B, out]; the last is bare."""
+
+    activation = staticmethod(F.relu)
+
+    def __init__(self, widths):
+        super().__init__()
+        self.linears = nn.ModuleList([nn.Linear(*shape) for shape in pairwise(widths)])
+
+    def forward(self, x_BN):
+        for linear in self.linears[:-1]:
+            x_BN = self.activation(linear(x_BN))
+        return self.linears[-1](x_BN)
+
+
+class MLP__swish(MLP):
+    activation = staticmethod(F.silu)
+
+
+class MLP__prior(MLP):
+    def init_prior(self, rate):
+        """Start training at a base rate: the last bias is its log-odds. Returns the MLP."""
+        with torch.no_grad():
+            self.linears[-1].bias.copy_(torch.tensor(rate).logit())
+        return self
+
+
+class SwishMLP(MLP):
+    """An MLP whose activation is Swish."""
+
+    activation = staticmethod(F.silu)
+
+
+class Expert(MLP):
+    """act(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias pointless."""
+
+    def __init__(self, widths, norm, act):
+        super().__init__(widths)
+        if isinstance(norm, nn.BatchNorm1d):
+            self.linears[-1].bias = None
+        self.norm, self.act = norm, act
+
+    def forward(self, x_BN):
+        return self.act(self.norm(super().forward(x_BN)))
+
+
+class Expert__batch(MLP):
+    """act(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias pointless."""
+
+    def __init__(self, widths, norm, act):
+        super().__init__(widths)
+        self.linears[-1].bias = None
+        self.norm, self.act = norm, act
+
+    def forward(self, x_BN):
+        return self.act(self.norm(super().forward(x_BN)))
+
+
+class Expert__layer(MLP):
+    """act(norm(MLP(x))): x [B, N] -> [B, D]."""
+
+    def __init__(self, widths, norm, act):
+        super().__init__(widths)
+        self.norm, self.act = norm, act
+
+    def forward(self, x_BN):
+        return self.act(self.norm(super().forward(x_BN)))
+
+
+class Expert__bare(MLP):
+    """act(MLP(x)): x [B, N] -> [B, D]."""
+
+    def __init__(self, widths, act):
+        super().__init__(widths)
+        self.act = act
+
+    def forward(self, x_BN):
+        return self.act(super().forward(x_BN))
+
+
+class DiceExpert(MLP):
+    """dice(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias pointless."""
+
+    def __init__(self, widths, norm, dice):
+        super().__init__(widths)
+        if isinstance(norm, nn.BatchNorm1d):
+            self.linears[-1].bias = None
+        self.norm, self.dice = norm, dice
+
+    def forward(self, x_BN):
+        return self.dice(self.norm(super().forward(x_BN)))
+
+
+class DiceExpert__batch(MLP):
+    """dice(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias pointless."""
+
+    def __init__(self, widths, norm, dice):
+        super().__init__(widths)
+        self.linears[-1].bias = None
+        self.norm, self.dice = norm, dice
+
+    def forward(self, x_BN):
+        return self.dice(self.norm(super().forward(x_BN)))
+
+
+class DiceExpert__layer(MLP):
+    """dice(norm(MLP(x))): x [B, N] -> [B, D]."""
+
+    def __init__(self, widths, norm, dice):
+        super().__init__(widths)
+        self.norm, self.dice = norm, dice
+
+    def forward(self, x_BN):
+        return self.dice(self.norm(super().forward(x_BN)))
+
+
+class DiceExpert__bare(MLP):
+    """dice(MLP(x)): x [B, N] -> [B, D]."""
+
+    def __init__(self, widths, dice):
+        super().__init__(widths)
+        self.dice = dice
+
+    def forward(self, x_BN):
+        return self.dice(super().forward(x_BN))
+
+
+class SwishExpert(Expert):
+    """An expert whose hidden activation is Swish."""
+
+    activation = staticmethod(F.silu)
+
+
+class SwishDiceExpert(DiceExpert):
+    """An expert whose hidden activation is Swish."""
+
+    activation = staticmethod(F.silu)
+
+
+class BatchNorm1d(nn.BatchNorm1d):
+    """torch's own, which no cast of the model makes coarser than float32."""
+
+    def _apply(self, fn, recurse=True):
+        def apply(tensor):
+            cast = fn(tensor)
+            coarse = cast.is_floating_point() and cast.dtype.itemsize < 4
+            return tensor.to(cast.device, torch.float32) if coarse else cast
+
+        return super()._apply(apply, recurse)
+
+
+class Dice(Float32Buffers):
+    """DICE: p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)): u [B, D] -> [B, D]."""
+
+    def __init__(self, width, eps, momentum):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.alpha = nn.Parameter(torch.zeros(width))
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
+
+    def forward(self, u_BD):
+        running = (self.running_mean, self.running_var)
+        normal = F.batch_norm(
+            u_BD, *running, training=self.training, momentum=self.momentum, eps=self.eps
+        )
+        p_BD = normal.sigmoid()
+        return p_BD * u_BD + (1 - p_BD) * self.alpha * u_BD
+
+
+class FoldedDice(Float32Buffers):
+    """DICE with constant statistics: p u + (1 - p) alpha u with p = sigmoid(scale u + shift)."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        self.register_buffer("shift", torch.zeros(width))
+
+    def forward(self, u_BD):
+        p_BD = (u_BD * self.scale + self.shift).sigmoid()
+        return (p_BD * u_BD + (1 - p_BD) * self.alpha * u_BD).to(u_BD.dtype)
+
+
+def experts(count, make):
+    """A set of experts of one kind."""
+    return nn.ModuleList([make() for _ in range(count)])
+
+
+def each(experts, x_BN):
+    """The outputs of all experts of a set, a list of [B, D]."""
+    return [expert(x_BN) for expert in experts]
+
+
+def each_its_own(experts, xs_BN):
+    """The outputs of all experts of a set that read an input each, a list of [B, D]."""
+    return [expert(x_BN) for expert, x_BN in zip(experts, xs_BN, strict=True)]
+
+
+class LoRA(nn.Module):
+    """(x down) up: x [B, N] -> [B, N]; `up` starts at 0."""
+
+    def __init__(self, width, rank):
+        super().__init__()
+        self.down = nn.Linear(width, rank, bias=False)
+        self.up = nn.Linear(rank, width, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x_BN):
+        return self.up(self.down(x_BN))
+
+
+class _FeatureGate(nn.Module):
+    def __init__(self, width, loras, rank):
+        super().__init__()
+        self.loras = nn.ModuleList([LoRA(width, rank) for _ in range(loras)])
+        self.router = nn.Linear(width, loras)
+
+
+class FeatureGate(_FeatureGate):
+    """x [B, N] -> x ⊙ Fea_Gate(x), a mixture of L LoRAs 2 sigmoid(LoRA(x)), each 1 at first."""
+
+    def forward(self, x_BN):
+        loras = [2 * lora(x_BN).sigmoid() for lora in self.loras]
+        return x_BN * mix(self.router(x_BN).softmax(-1), loras)
+
+
+class FeatureGateOfLogits(_FeatureGate):
+    """x [B, N] -> x ⊙ Fea_Gate(x), 2 sigmoid of a mixture of L LoRAs, 1 at first."""
+
+    def forward(self, x_BN):
+        loras = [lora(x_BN) for lora in self.loras]
+        return x_BN * 2 * mix(self.router(x_BN).softmax(-1), loras).sigmoid()
+
+
+class SingleFeatureGate(nn.Module):
+    """x [B, N] -> x ⊙ Fea_Gate(x) = x ⊙ 2 sigmoid(LoRA(x)), 1 at first."""
+
+    def __init__(self, width, rank):
+        super().__init__()
+        self.loras = nn.ModuleList([LoRA(width, rank)])
+
+    def forward(self, x_BN):
+        return x_BN * 2 * self.loras[0](x_BN).sigmoid()
+
+
+def mix(weights_BK, experts):
+    """Sum of the experts [B, D], each times its column of the weights."""
+    columns = weights_BK.split(1, dim=-1)
+    return sum(w_B1 * e_BD for w_B1, e_BD in zip(columns, experts, strict=True))
