@@ -270,7 +270,9 @@ class MLPs(nn.Module):
         self.linears = nn.ModuleList()
         for i, shape in enumerate(pairwise(widths)):
             bias = last_bias or i < len(widths) - 2
-            self.linears.append(Linears((f"{name}.linears.{i}" for name in names), *shape, bias))
+            self.linears.append(
+                Linears((f"{name}.linears.{i}" for name in names), *shape, bias=bias)
+            )
 
     def forward(self, x):
         first, *others = self.linears
