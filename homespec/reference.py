@@ -84,17 +84,17 @@ def language_sections() -> str:
 
 def _sections() -> dict[str, list[str]]:
     """Section -> where it may stand in a spec, in the order in which one meets them."""
-    found: dict[str, list[str]] = {"Spec": []}
+    sections: dict[str, list[str]] = {"Spec": []}
     waiting = [("Spec", "")]
     while waiting:
         section, place = waiting.pop(0)
         for key, value in _mapping(section)["properties"].items():
             for below, name in _references(value, f"{place}.{key}" if place else key):
-                places = found.setdefault(name, [])
+                places = sections.setdefault(name, [])
                 if below not in places:
                     places.append(below)
                     waiting.append((name, below))
-    return found
+    return sections
 
 
 def _references(value: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:

@@ -49,11 +49,11 @@ class Variant:
     @property
     def flags(self) -> tuple[str, ...]:
         """The flags of `homespec compile` that ask for it."""
-        found = [] if self.optimize else ["--no-optimize"]
-        found += [f"--mode {self.mode}"] if self.inference else []
-        found += [f"--tasks {','.join(self.tasks)}"] if self.tasks else []
-        found += [f"--target {self.target}"] if self.target != "portable" else []
-        return (*found, *(f"--skip-pass {name}" for name in self.skip))
+        flags = [] if self.optimize else ["--no-optimize"]
+        flags += [f"--mode {self.mode}"] if self.inference else []
+        flags += [f"--tasks {','.join(self.tasks)}"] if self.tasks else []
+        flags += [f"--target {self.target}"] if self.target != "portable" else []
+        return (*flags, *(f"--skip-pass {name}" for name in self.skip))
 
     def asking(self, known: Iterable[str]) -> Variant:
         """This variant with its tasks in the order of the spec. Raises UnknownNameError."""
@@ -104,15 +104,15 @@ def split_names(texts: Iterable[str]) -> tuple[str, ...]:
 def recorded(flags: str) -> Variant:
     """The variant that the head of a generated file records."""
     words = iter(flags.split())
-    found: dict[str, list[str]] = {}
+    given: dict[str, list[str]] = {}
     for word in words:
-        found.setdefault(word, []).append("" if word == "--no-optimize" else next(words, ""))
+        given.setdefault(word, []).append("" if word == "--no-optimize" else next(words, ""))
     return variant(
-        optimize="--no-optimize" not in found,
-        mode=found.get("--mode", ["training"])[-1],
-        tasks=found.get("--tasks"),
-        skip=found.get("--skip-pass", ()),
-        target=found.get("--target", ["portable"])[-1],
+        optimize="--no-optimize" not in given,
+        mode=given.get("--mode", ["training"])[-1],
+        tasks=given.get("--tasks"),
+        skip=given.get("--skip-pass", ()),
+        target=given.get("--target", ["portable"])[-1],
     )
 
 

@@ -61,9 +61,9 @@ def _stages(node: Sequence) -> Iterator[str]:
             yield f"stage 1: GRU {event}→{width} over the events"
             yield f"stage 2: attention of the target over its states, AUGRU {width}→{width}"
         case Sim(by=by, top=top, heads=heads, width=width):
-            found = f"the latest {top} with the candidate's {by} (hard search)"
+            hard = f"the latest {top} with the candidate's {by} (hard search)"
             soft = f"the {top} nearest the target by inner product (soft search)"
-            yield f"stage 1: {found if by else soft}"
+            yield f"stage 1: {hard if by else soft}"
             yield f"stage 2: attention over them, {_heads(heads, width)}, {event} wide each"
         case Twin(top=top, heads=heads, width=width):
             yield f"stage 1: the {top} of highest attention score"

@@ -1,7 +1,7 @@
 """The whole spec in its explicit form, and for each value the line that gives it.
 
-The family is written out as layers, every default is told. The result is itself a valid spec, and
-its graph is the same. Experts are told node by node and gates layer by layer, so nothing is
+The family is written out as layers, every default is given. The result is itself a valid spec, and
+its graph is the same. Experts are given node by node and gates layer by layer, so nothing is
 inherited any more.
 """
 

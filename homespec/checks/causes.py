@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
+from homespec.diagnostics.suggest import closest
 from homespec.graph.nodes import ExpertSet
 from homespec.lower import Lowered
 from homespec.resolve.layers import Path
@@ -25,6 +26,12 @@ def sections_of(lowered: Lowered, experts: ExpertSet) -> tuple[Path, ...]:
     """The places that may say how the experts of a set are built, the most specific first."""
     (layer,) = (layer for layer in lowered.layers if layer.name == experts.layer)
     return layer.sets[experts.place].sections
+
+
+def did_you_mean(name: str, known: Sequence[str], otherwise: str) -> str:
+    """The help for a name that is not known: the nearest one, or else what to do."""
+    guess = closest(name, known)
+    return f"did you mean `{guess}`?" if guess else otherwise
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from homespec.checks.causes import did_you_mean
 from homespec.diagnostics import Finding, Label, rule
-from homespec.diagnostics.suggest import closest, listing
+from homespec.diagnostics.suggest import listing
 from homespec.resolve import Resolved
 from homespec.schema.models import Sequence, Spec
 
@@ -39,15 +40,16 @@ def unknown_event_field(resolved: Resolved) -> Iterator[Finding]:
     for name, sequence in _sequences(spec):
         for index, field in enumerate(sequence.of):
             if field not in spec.features:
-                guess = closest(field, _candidates(spec))
                 yield Finding(
                     resolved.span(_path(name, "of", index)),
                     f"`{name}` is a sequence of `{field}`, which is not a feature",
                     label="not declared",
-                    help=f"did you mean `{guess}`?"
-                    if guess
-                    else f"declare it under `features`, or under `with` of `{name}` if the "
-                    "candidate has none",
+                    help=did_you_mean(
+                        field,
+                        _candidates(resolved.spec),
+                        f"declare it under `features`, or under `with` of `{name}` if the "
+                        "candidate has none",
+                    ),
                 )
 
 
@@ -116,16 +118,12 @@ def search_field(resolved: Resolved) -> Iterator[Finding]:
         ids = [field for field in known if spec.features[spec.owner(field)].kind == "id"]
         if by and by not in ids:
             reason = "is no id" if by in sequence.of else "is not among the fields of `of`"
-            guess = closest(by, ids)
+            otherwise = "put an id, such as the category, among the fields of `of`"
             yield Finding(
                 resolved.span(_path(name, "encoder", "sim", "by")),
                 f"`{name}` searches by `{by}`, which {reason}",
                 label="cannot be compared",
-                help=f"did you mean `{guess}`?"
-                if guess
-                else f"it can be {listing(ids)}"
-                if ids
-                else "put an id, such as the category, among the fields of `of`",
+                help=did_you_mean(by, ids, f"it can be {listing(ids)}" if ids else otherwise),
             )
 
 
@@ -138,14 +136,12 @@ def unknown_event_column(resolved: Resolved) -> Iterator[Finding]:
     for name, sequence in _sequences(resolved.spec):
         for field in sequence.columns:
             if field not in sequence.fields:
-                guess = closest(field, list(sequence.fields))
+                fields = list(sequence.fields)
                 yield Finding(
                     resolved.span(_path(name, "columns", field), key=True),
                     f"`{name}` has a column for `{field}`, which is no field of it",
                     label="no field",
-                    help=f"did you mean `{guess}`?"
-                    if guess
-                    else f"fields are {listing(sequence.fields)}",
+                    help=did_you_mean(field, fields, f"fields are {listing(fields)}"),
                 )
 
 

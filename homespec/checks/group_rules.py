@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from homespec.checks.causes import did_you_mean
 from homespec.diagnostics import Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
 from homespec.resolve import Resolved
@@ -48,14 +49,13 @@ def unknown_member(resolved: Resolved) -> Iterator[Finding]:
     known = {**spec.tasks, **spec.groups}
     for group, index, member in _places(spec):
         if member not in known:
-            guess = _meant(spec, group, member)
+            others = [name for name in known if name != group]
+            declared = f"declare it under `tasks:`; declared are {listing(list(known))}"
             yield Finding(
                 resolved.span(("groups", group, index)),
                 f"group `{group}` lists `{member}`, which is neither a task nor a group",
                 label="not declared",
-                help=f"did you mean `{guess}`?"
-                if guess
-                else f"declare it under `tasks:`; declared are {listing(list(known))}",
+                help=did_you_mean(member, others, declared),
             )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
+from homespec.checks.causes import did_you_mean
 from homespec.diagnostics import Finding, Label, rule
-from homespec.diagnostics.suggest import closest, listing
+from homespec.diagnostics.suggest import listing
 from homespec.resolve import Resolved
 from homespec.resolve.layers import Path
 from homespec.schema.label_parser import CONSTANTS, parse_label
@@ -34,12 +35,11 @@ def unknown_task(resolved: Resolved) -> Iterator[Finding]:
     for _, path, other in _mentions(spec):
         if other not in spec.tasks:
             others = [task for task in spec.tasks if task != path[1]]
-            guess = closest(other, others)
             yield Finding(
                 resolved.span(path),
                 f"`{path[1]}` names the task `{other}`, which is not declared",
                 label="not declared",
-                help=f"did you mean `{guess}`?" if guess else f"other tasks are {listing(others)}",
+                help=did_you_mean(other, others, f"other tasks are {listing(others)}"),
             )
 
 

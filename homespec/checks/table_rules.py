@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from homespec.checks.causes import did_you_mean
 from homespec.diagnostics import Finding, Label, rule
-from homespec.diagnostics.suggest import closest, listing
+from homespec.diagnostics.suggest import listing
 from homespec.resolve import Resolved
 from homespec.schema.embedded import OWNERS
 from homespec.schema.models import Spec
@@ -57,12 +58,11 @@ def unknown_table(resolved: Resolved) -> Iterator[Finding]:
     spec = resolved.spec
     for name, path, owner in _sharing(spec):
         if owner not in spec.features:
-            guess = closest(owner, _owners(spec))
             yield Finding(
                 resolved.span(path),
                 f"`{name}` is looked up in the table of `{owner}`, which is not a feature",
                 label="not declared",
-                help=f"did you mean `{guess}`?" if guess else _others(spec),
+                help=did_you_mean(owner, _owners(spec), _others(spec)),
             )
 
 
@@ -116,14 +116,14 @@ def table_cycle(resolved: Resolved) -> Iterator[Finding]:
     One of them must be the owner: an `id` or `bucketize` feature with a `dim`, which the others
     name. The message prints the way round, from its first feature in the file.
     """
-    told: set[str] = set()
+    reported: set[str] = set()
     for name, feature in resolved.spec.features.items():
         if feature.kind != "table":
             continue
         way = _way(resolved.spec, name)
-        if way[-1] != name or name in told:
+        if way[-1] != name or name in reported:
             continue
-        told.update(way)
+        reported.update(way)
         loop = " → ".join(way)
         yield Finding(
             resolved.span(("features", way[-2], "table")),

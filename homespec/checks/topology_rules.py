@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from homespec.checks.causes import did_you_mean
 from homespec.diagnostics import Finding, Label, Severity, rule
-from homespec.diagnostics.suggest import closest, listing
+from homespec.diagnostics.suggest import listing
 from homespec.resolve import Resolved
 from homespec.resolve.families import FAMILIES, Topology, family_of
 from homespec.resolve.layers import Path
@@ -65,12 +66,11 @@ def unknown_node(resolved: Resolved) -> Iterator[Finding]:
 
 
 def _meant(spec: Spec, name: str, known: list[str], path: Path) -> str:
-    guess = closest(name, known)
     if name in spec.tasks and path[:2] == ("experts", "meta") and spec.family == "home":
         return "tasks own experts in the last layer only: move it to `experts.task.nodes`"
     if not known:
         return f"in family `{spec.family}` the root alone owns experts: write `shared:`"
-    return f"did you mean `{guess}`?" if guess else f"nodes of this layer are {listing(known)}"
+    return did_you_mean(name, known, f"nodes of this layer are {listing(known)}")
 
 
 Given = tuple[Path, list[tuple[str | int, str]], list[str], str]

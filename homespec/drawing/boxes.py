@@ -2,7 +2,7 @@
 
 A picture of every node is unreadable, so features are counted in the box of the input, feature
 gates belong to the expert sets that read them, gates and self gates to the states they weigh,
-and objectives to nobody. A gate's own input is a weak arrow.
+and objectives to no box. A gate's own input is a weak arrow.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ class Picture:
     @property
     def layers(self) -> dict[str, list[Box]]:
         """The boxes by layer, in the order of the layers; the input and towers have layer ""."""
-        found: dict[str, list[Box]] = {}
+        layers: dict[str, list[Box]] = {}
         for box in self.boxes:
-            found.setdefault(box.layer, []).append(box)
-        return found
+            layers.setdefault(box.layer, []).append(box)
+        return layers
 
 
 def picture(graph: Graph) -> Picture:

@@ -100,11 +100,11 @@ class Graph:
 
     @functools.cached_property
     def _by_kind(self) -> dict[type[Node], list[Node]]:
-        found: dict[type[Node], list[Node]] = {}
+        kinds: dict[type[Node], list[Node]] = {}
         for node in self:
             for member in node.members if isinstance(node, Batch) else (node,):
-                found.setdefault(type(member), []).append(member)
-        return found
+                kinds.setdefault(type(member), []).append(member)
+        return kinds
 
     def width_of(self, port: Port) -> int:
         """Width of the value of a feature gate, a mixture or the input."""
@@ -124,22 +124,22 @@ class Graph:
 
     @functools.cached_property
     def _readers(self) -> dict[str, list[Node]]:
-        found: dict[str, list[Node]] = {}
+        readers: dict[str, list[Node]] = {}
         for node in self._nodes.values():
             for name in dict.fromkeys(port.node for port in node.reads):
-                found.setdefault(name, []).append(node)
-        return found
+                readers.setdefault(name, []).append(node)
+        return readers
 
     def ancestors(self, names: Iterable[str], known: Set[str] = frozenset()) -> set[str]:
         """Names of `names` and of everything that they depend on, without what is `known`.
 
         With a name, all that it depends on has to be known.
         """
-        found: set[str] = set()
+        ancestors: set[str] = set()
         waiting = list(names)
         while waiting:
             name = waiting.pop()
-            if name not in found and name not in known:
-                found.add(name)
+            if name not in ancestors and name not in known:
+                ancestors.add(name)
                 waiting += [port.node for port in self._nodes[name].reads]
-        return found
+        return ancestors

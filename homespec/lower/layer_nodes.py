@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from homespec.diagnostics import Span
 from homespec.graph import Graph
@@ -61,11 +62,16 @@ class LayerBuilder:
                     self._add_self_gate(plan)
         return {node.name: self._add_states(node) for node in self.layer.outputs}
 
-    def _name(self, kind: str, place: str) -> str:
-        return f"{kind}.{self.layer.name}.{place}"
-
-    def _level(self, node: TreeNode) -> int:
-        return self.depth if node.role is Role.TASK else node.depth
+    def _placed(self, kind: str, node: TreeNode, place: str = "") -> dict[str, Any]:
+        """What all nodes at a tree node have: name, layer, place, level and parent."""
+        place = place or node.name
+        return {
+            "name": f"{kind}.{self.layer.name}.{place}",
+            "layer": self.layer.name,
+            "place": place,
+            "level": self.depth if node.role is Role.TASK else node.depth,
+            "parent": _parent(node),
+        }
 
     def _state_of(self, node: TreeNode) -> State:
         """R_{k-1} at the nearest ancestor-or-self that has one."""
@@ -77,13 +83,9 @@ class LayerBuilder:
         experts = plan.experts
         self.graph.add(
             ExpertSet(
-                name=self._name("experts", plan.node.name),
+                **self._placed("experts", plan.node),
                 reads=fed.ports,
                 span=self.resolved.first_span(plan.sections),
-                layer=self.layer.name,
-                place=plan.node.name,
-                level=self._level(plan.node),
-                parent=_parent(plan.node),
                 count=experts.count,
                 widths=(fed.width, *experts.hidden, experts.width),
                 norm=experts.norm,
@@ -111,13 +113,9 @@ class LayerBuilder:
         whole = max(1, width // gate.loras)
         return self.graph.add(
             FeatureGate(
-                name=self._name("feature_gates", place),
+                **self._placed("feature_gates", node, place),
                 reads=(source,),
                 span=self._gate_span("feature"),
-                layer=self.layer.name,
-                place=place,
-                level=self._level(node),
-                parent=_parent(node),
                 width=width,
                 loras=gate.loras,
                 rank=whole if gate.rank == "width/loras" else gate.rank,
@@ -131,13 +129,9 @@ class LayerBuilder:
         source = self.fed[place] if gate.input == "gated" else self._state_of(plan.node)
         self.self_gates[place] = self.graph.add(
             SelfGate(
-                name=self._name("self_gates", place),
+                **self._placed("self_gates", plan.node),
                 reads=source.ports,
                 span=self._gate_span("self"),
-                layer=self.layer.name,
-                place=place,
-                level=self._level(plan.node),
-                parent=_parent(plan.node),
                 widths=(source.total, *gate.hidden, plan.experts.count),
                 hidden_activation=gate.hidden_activation,
             )
@@ -150,13 +144,9 @@ class LayerBuilder:
         hidden = gate.hidden if choices > 1 else ()
         return self.graph.add(
             Gate(
-                name=self._name("gates", place),
+                **self._placed("gates", node, place),
                 reads=tuple(port for source in sources for port in source.ports),
                 span=self._gate_span("mixture"),
-                layer=self.layer.name,
-                place=place,
-                level=self._level(node),
-                parent=_parent(node),
                 widths=(sum(source.total for source in sources), *hidden, choices),
                 hidden_activation=gate.hidden_activation,
             )
@@ -188,19 +178,12 @@ class LayerBuilder:
         visible = self.layer.visible(node)
         gate = self._add_gate(node, place, visible)
         residuals = self._residuals(node, visible)
+        sets = [Port(f"experts.{self.layer.name}.{plan.node.name}") for plan in visible]
         return self.graph.add(
             Mix(
-                name=self._name("states", place),
-                reads=(
-                    gate,
-                    *(Port(self._name("experts", plan.node.name)) for plan in visible),
-                    *residuals.values(),
-                ),
+                **self._placed("states", node, place),
+                reads=(gate, *sets, *residuals.values()),
                 span=self.resolved.first_span(self.layer.sections),
-                layer=self.layer.name,
-                place=place,
-                level=self._level(node),
-                parent=_parent(node),
                 width=visible[0].experts.width,
                 counts=tuple(plan.experts.count for plan in visible),
                 residual_positions=tuple(residuals),

@@ -131,7 +131,8 @@ def _batch(
     for node in sorted(nodes, key=lambda node: node.level if isinstance(node, Placed) else 0):
         buckets.setdefault(node.name if single else shape(node), []).append(node)
     heads = Counter(_head(prefix, bucket[0]) for bucket in buckets.values())
-    batches, moved = {}, {}
+    batches: dict[str, Node] = {}
+    moved: dict[str, Port] = {}
     for bucket in buckets.values():
         name = _head(prefix, bucket[0])
         if single or heads[name] > 1:

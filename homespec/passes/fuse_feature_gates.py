@@ -7,7 +7,7 @@ import dataclasses
 from homespec.graph import Graph
 from homespec.graph.nodes import Batch, FeatureGate, FusedFeatureGate, Node
 
-MOST_LORAS, MOST_RANKS = 4, 64
+MAX_LORAS, MAX_RANKS = 4, 64
 """Of a gate, the ranks of all its LoRAs together. A tile of the kernels holds them all: with more
 of them it does not fit into the registers and the shared memory of every GPU."""
 
@@ -26,7 +26,7 @@ def _fused(node: Node) -> Node:
         return dataclasses.replace(node, members=tuple(map(_fused, node.members)))
     if not isinstance(node, FeatureGate):
         return node
-    if node.loras > MOST_LORAS or node.loras * node.rank > MOST_RANKS:
+    if node.loras > MAX_LORAS or node.loras * node.rank > MAX_RANKS:
         return node
     fields = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
     return FusedFeatureGate(**fields)

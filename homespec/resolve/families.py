@@ -69,15 +69,15 @@ def _home(root: TreeNode, layers: int) -> Iterator[Topology]:
 
 def _ple(root: TreeNode, layers: int) -> Iterator[Topology]:
     """Every node has experts and a state; in the last layer (CGC) only the tasks have states."""
-    nodes = tuple(root.walk())
-    for _ in range(layers - 1):
-        yield Topology(nodes, nodes)
-    yield Topology(nodes, _tasks(root))
+    return _stacked(tuple(root.walk()), root, layers)
 
 
 def _mmoe(root: TreeNode, layers: int) -> Iterator[Topology]:
     """The root (and groups, if any) own the experts, every task has a gate; stacked: ML-MMoE."""
-    nodes = tuple(_inner(root))
+    return _stacked(tuple(_inner(root)), root, layers)
+
+
+def _stacked(nodes: tuple[TreeNode, ...], root: TreeNode, layers: int) -> Iterator[Topology]:
     for _ in range(layers - 1):
         yield Topology(nodes, nodes)
     yield Topology(nodes, _tasks(root))
