@@ -25,6 +25,7 @@ ORDER = (
     "checks",
     "passes",
     "emit",
+    "header",
     "data",
     "diff",
     "catalogue",
