@@ -140,11 +140,11 @@ def twins(analysis: Analysis, folder: Path | None = None) -> Iterator[tuple[str,
 def _recorded(flags: str, suffix: str) -> Variant:
     """The variant that a head records; what the file's name says if they contradict each other."""
     try:
-        found = recorded(flags)
+        variant = recorded(flags)
     except ValueError:
-        found = DEFAULT
-    if found.suffix == suffix:
-        return found
+        variant = DEFAULT
+    if variant.suffix == suffix:
+        return variant
     mode: Mode = "inference" if "_inference" in suffix else "training"
     target: Target = "cuda" if suffix.endswith("_cuda") else "portable"
     return Variant(optimize=not suffix.endswith("_plain"), mode=mode, target=target)

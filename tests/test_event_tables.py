@@ -18,7 +18,7 @@ from homespec.analysis.expand import expanded
 from homespec.analysis.summary import summarise
 from homespec.bench.random_batch import even_boundaries, random_features
 from homespec.drawing.text import as_text
-from homespec.schema.fitted_columns import Asked, asked
+from homespec.schema.fitted_columns import FittedColumn, fitted_columns
 from homespec.schema.tensors import InputTensor, input_tensors
 
 torch.set_num_threads(1)
@@ -106,7 +106,7 @@ def test_every_encoder_is_its_oracle(encoder: Any) -> None:
 def test_an_owner_with_fitted_boundaries() -> None:
     spec = spec_of("mean", fields={"before": {"table": "days"}})
     spec["features"]["days"] = {"bucketize": {"quantiles": 4}, "dim": 3}
-    assert asked(load(spec)) == {"days": Asked("days", 4)}
+    assert fitted_columns(load(spec)) == {"days": FittedColumn("days", 4)}
     compare(spec, Reference(spec), 3)
 
 
@@ -133,7 +133,9 @@ def test_tensors() -> None:
     )
     assert found["history.hour"].kind == found["history.delay"].kind == "number"
     spec = load(SPEC)
-    assert asked(spec) == {"history.delay": Asked("history_delay", 3, "history.video")}
+    assert fitted_columns(spec) == {
+        "history.delay": FittedColumn("history_delay", 3, "history.video")
+    }
     assert even_boundaries(spec) == {"history.delay": [1 / 3, 2 / 3]}
     features = random_features(spec, 2, "cpu")
     assert features["history.last"].shape == (2, 3)

@@ -14,7 +14,7 @@ import homespec
 from homespec import api, runtime
 from homespec.bench.random_batch import even_boundaries, random_features
 from homespec.runtime import EmbeddingTable, GeneratedModule
-from homespec.schema.fitted_columns import asked
+from homespec.schema.fitted_columns import fitted_columns
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = sorted((ROOT / "specs").rglob("*.yaml"))
@@ -50,7 +50,7 @@ def test_files_offer_what_is_declared(spec: api.LoadedSpec) -> None:
     for name in GeneratedModule.__annotations__:
         assert hasattr(code, name), name
     for name, declared in inspect.getmembers(GeneratedModule, inspect.isfunction):
-        if name.startswith("_") or (name == "set_boundaries" and not asked(spec)):
+        if name.startswith("_") or (name == "set_boundaries" and not fitted_columns(spec)):
             continue
         wanted = list(inspect.signature(declared).parameters)[1:]  # without self
         if name == "Features" and not runtime.tables_of(code.Model()):

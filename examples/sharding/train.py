@@ -24,7 +24,7 @@ from homespec.atomic_write import replacing
 from homespec.data.batches import Batch
 from homespec.data.dataset import BatchDataset
 from homespec.data.files import locate
-from homespec.schema.fitted_columns import asked
+from homespec.schema.fitted_columns import fitted_columns
 from homespec.sharding.parallel import TABLE_LR, device_of_rank
 from homespec.train.quantiles import fit
 
@@ -42,7 +42,7 @@ def batches(spec: LoadedSpec, data: Path, size: int, seed: int) -> Iterator[Batc
 
 def fitted(spec: LoadedSpec, data: Path, size: int, seed: int) -> dict[str, list[float]]:
     """The boundaries that the spec leaves to the data: rank 0 fits them and tells the others."""
-    wanted = asked(spec)
+    wanted = fitted_columns(spec)
     counts = {name: each.quantiles - 1 for name, each in wanted.items()}
     if not counts:
         return {}

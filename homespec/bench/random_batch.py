@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from homespec.schema import Spec
-from homespec.schema.fitted_columns import asked
+from homespec.schema.fitted_columns import fitted_columns
 from homespec.schema.models import Embedded
 from homespec.schema.tensors import InputTensor, event_values, input_tensors
 
@@ -53,7 +53,7 @@ def even_boundaries(spec: Spec) -> dict[str, list[float]]:
     """Boundaries for what is to be fitted: evenly between 0 and 1."""
     return {
         name: [index / fit.quantiles for index in range(1, fit.quantiles)]
-        for name, fit in asked(spec).items()
+        for name, fit in fitted_columns(spec).items()
     }
 
 

@@ -86,5 +86,5 @@ def _report(analysis: Analysis, data: ProfiledData) -> Report:
     from homespec.data.data_rules import check
 
     document = analysis.document
-    found = filter_ignored(document, [*analysis.diagnostics, *check(data)])
-    return Report.of((d for d in found if d.rule.code.startswith("HS5")), document.texts)
+    diagnostics = filter_ignored(document, [*analysis.diagnostics, *check(data)])
+    return Report.of((d for d in diagnostics if d.rule.code.startswith("HS5")), document.texts)

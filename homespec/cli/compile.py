@@ -117,11 +117,11 @@ def _outputs(
         file = analysis.document.file
         asked = "".join(f" {flag}" for flag in variant.flags)
         with _naming(file):
-            found = [(asked, output_of(analysis, folder, variant, watch))]
+            outputs = [(asked, output_of(analysis, folder, variant, watch))]
             watch.done(file)
         if beside and not variant.suffix:
-            found += twins(analysis, folder)
-        for flags, output in found:
+            outputs += twins(analysis, folder)
+        for flags, output in outputs:
             other = owners.setdefault(output.path.resolve(), file)
             if other != file:
                 raise ValueError(f"{other} and {file} would both become {output.path}")

@@ -27,7 +27,7 @@ def explain(
         raise click.UsageError("Name a rule, list them with --all, or give a spec with --spec.")
     if spec is not None:
         return _model(spec, overrides)
-    click.echo(_listing() if rule is None else _explained(_found(rule)), nl=False)
+    click.echo(_listing() if rule is None else _explained(_rule_called(rule)), nl=False)
     return OK
 
 
@@ -45,7 +45,7 @@ def _model(path: str, overrides: tuple[str, ...]) -> int:
     return OK
 
 
-def _found(word: str) -> Rule:
+def _rule_called(word: str) -> Rule:
     rule = find_rule(word)
     if rule is None:
         guess = nearest_rule(word)

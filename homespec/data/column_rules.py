@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from homespec.data.profiled import ProfiledData, share
 from homespec.diagnostics import Finding, Severity, rule
-from homespec.schema.fitted_columns import asked
+from homespec.schema.fitted_columns import fitted_columns
 
 if TYPE_CHECKING:
     from homespec.data.fit_preview import FitPreview
@@ -100,7 +100,7 @@ def unusable_column(data: ProfiledData) -> Iterator[Finding]:
                     label="cannot serve",
                     help="change the column when you prepare the data, or declare what it is",
                 )
-    for name, fit in asked(data.spec).items():
+    for name, fit in fitted_columns(data.spec).items():
         feature = data.train.features[name]
         if feature.rows and not (feature.problem or feature.finite):
             yield Finding(

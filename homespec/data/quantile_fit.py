@@ -16,7 +16,7 @@ import numpy as np
 from homespec.data import DataError
 from homespec.data.columns import Array
 from homespec.data.plan import Plan
-from homespec.schema.fitted_columns import Asked, asked
+from homespec.schema.fitted_columns import FittedColumn, fitted_columns
 from homespec.schema.tensors import input_tensors
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class QuantileFit:
 
     def __init__(self, spec: Spec, cap: int = MAX_NUMBERS, seed: int = 0) -> None:
         """`cap` numbers of each tensor are kept; the seed matters only where there are more."""
-        self.asked = asked(spec)
+        self.asked = fitted_columns(spec)
         self.rows = 0
         self.samples = {name: Reservoir(name, cap, seed) for name in self.asked}
 
@@ -57,15 +57,15 @@ class QuantileFit:
 
 def fit_plan(spec: Spec) -> Plan:
     """What is read to fit a spec: tensors with quantiles, and those that say which events are."""
-    needed = {tensor for name, fit in asked(spec).items() for tensor in _needed(name, fit)}
+    needed = {tensor for name, fit in fitted_columns(spec).items() for tensor in _needed(name, fit)}
     return Plan(tuple(t for t in input_tensors(spec) if t.name in needed), {}, frozenset())
 
 
-def _needed(name: str, fit: Asked) -> tuple[str, ...]:
+def _needed(name: str, fit: FittedColumn) -> tuple[str, ...]:
     return (name, fit.first) if fit.first else (name,)
 
 
-def _numbers(columns: Columns, name: str, fit: Asked) -> Array:
+def _numbers(columns: Columns, name: str, fit: FittedColumn) -> Array:
     """The numbers of a column, one after the other; of events only those that are there."""
     for tensor in _needed(name, fit):
         if tensor not in columns:

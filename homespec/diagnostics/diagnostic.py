@@ -82,7 +82,7 @@ class Diagnostic:
 
     @property
     def sort_key(self) -> tuple[Span, str]:
-        """Order of appearance: by place, then by code; equals stay as they were found."""
+        """Order of appearance: by place, then by code; equals keep their order."""
         return (self.span, self.rule.code)
 
 
@@ -122,11 +122,11 @@ class Report:
         skipped: Iterable[Skipped] = (),
     ) -> Report:
         """Sort `diagnostics`, keep the first of each (span, code), say how many more there are."""
-        found: dict[tuple[Span, str], dict[str, Diagnostic]] = {}
+        groups: dict[tuple[Span, str], dict[str, Diagnostic]] = {}
         for diagnostic in sorted(diagnostics, key=lambda d: d.sort_key):
-            here = found.setdefault((diagnostic.span, diagnostic.rule.code), {})
+            here = groups.setdefault((diagnostic.span, diagnostic.rule.code), {})
             here.setdefault(diagnostic.message, diagnostic)
-        first = tuple(_first(list(here.values())) for here in found.values())
+        first = tuple(_first(list(here.values())) for here in groups.values())
         return Report(first, dict(texts), tuple(skipped))
 
     def count(self, severity: Severity) -> int:

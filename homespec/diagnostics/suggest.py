@@ -71,7 +71,7 @@ def _typos(name: str, candidates: Iterable[str]) -> Iterator[tuple[str, int]]:
         absent = sum(max(0, number - theirs.count(letter)) for letter, number in letters)
         if absent <= limit:
             likely.append((absent, candidate, theirs, limit))
-    likely.sort(key=lambda found: found[0])
+    likely.sort(key=lambda likely: likely[0])
     for _, candidate, theirs, limit in likely[:MAX_COMPARED]:
         if (typos := edits(ours, theirs, limit)) <= limit:
             yield candidate, typos

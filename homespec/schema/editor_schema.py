@@ -136,14 +136,14 @@ def _head(value: Schema) -> Schema:
 
 def _reachable(root: Schema, definitions: dict[str, Schema]) -> dict[str, Schema]:
     """The definitions that the root needs, in the order in which they are met."""
-    found: dict[str, Schema] = {}
+    reachable: dict[str, Schema] = {}
     waiting = [root]
     while waiting:
         for name in _references(waiting.pop(0)):
-            if name not in found:
-                found[name] = definitions[name]
-                waiting.append(found[name])
-    return found
+            if name not in reachable:
+                reachable[name] = definitions[name]
+                waiting.append(reachable[name])
+    return reachable
 
 
 def _references(value: Any) -> list[str]:

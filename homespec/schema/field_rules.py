@@ -84,10 +84,10 @@ def wrong_type(error: LocatedError) -> Iterator[Finding]:
     string, `true` is a boolean, an empty value is null.
     """
     wanted = _shorthand(error) or WANTED_TYPES.get(error.kind, "something else")
-    found = type_name(error.value)
+    actual = type_name(error.value)
     yield Finding(
         error.span,
-        f"`{error.where}` must be {wanted}, not {found}",
+        f"`{error.where}` must be {wanted}, not {actual}",
         label=f"expected {wanted}",
         help=value_remedy(error, wanted),
     )

@@ -8,8 +8,8 @@ from homespec.schema.models import Spec
 from homespec.schema.tensors import event_column, event_key
 
 
-class Asked(NamedTuple):
-    """Boundaries to be fitted: those of so many buckets, to a column."""
+class FittedColumn(NamedTuple):
+    """A column to which the boundaries of `quantiles` buckets are fitted."""
 
     column: str
     quantiles: int
@@ -17,20 +17,20 @@ class Asked(NamedTuple):
     """Of a field of events, the tensor that says which events are there; "" for a feature."""
 
 
-def asked(spec: Spec) -> dict[str, Asked]:
+def fitted_columns(spec: Spec) -> dict[str, FittedColumn]:
     """What is to be fitted, by the name of its tensor, in the order of the spec.
 
     Values that are looked up in the table of a feature have no boundaries of their own.
     """
-    found: dict[str, Asked] = {}
+    columns: dict[str, FittedColumn] = {}
     for name, feature in spec.features.items():
         if feature.quantiles:
-            found[name] = Asked(feature.column, feature.quantiles)
+            columns[name] = FittedColumn(feature.column, feature.quantiles)
         if feature.kind != "sequence":
             continue
         sequence = feature.sequence
         for field, own in sequence.with_.items():
             if own.quantiles:
                 column, first = event_column(name, sequence, field), event_key(name, sequence.of[0])
-                found[event_key(name, field)] = Asked(column, own.quantiles, first)
-    return found
+                columns[event_key(name, field)] = FittedColumn(column, own.quantiles, first)
+    return columns

@@ -24,15 +24,15 @@ Errors = list[ErrorDetails]
 
 def indentation_slips(document: Document, errors: Errors) -> tuple[list[Diagnostic], Errors]:
     """The slips, and the errors that are none of their echoes."""
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     for parent, section in _swallowed(document.data or {}, errors):
-        found += misplaced_section(document, section, parent)
+        diagnostics += misplaced_section(document, section, parent)
         echo = (section,)
         errors = [e for e in errors if e["loc"][:2] != (parent, section) and e["loc"] != echo]
     for section, strays in _spilled(document.data or {}, errors):
-        found += misplaced_section(document, section, strays)
+        diagnostics += misplaced_section(document, section, strays)
         errors = [e for e in errors if e["loc"][0] not in (section, *strays)]
-    return found, errors
+    return diagnostics, errors
 
 
 def _swallowed(data: dict[str, Any], errors: Errors) -> Iterator[tuple[str, str]]:

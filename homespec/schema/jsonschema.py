@@ -42,9 +42,9 @@ INHERITING = ("LayerExperts", "Layer", "ExpertSet", "LayerGates")
 def sections() -> dict[str, dict[str, Any]]:
     """Section -> the JSON Schema of its long form, a mapping. The spec itself is one of them."""
     spec = Spec.model_json_schema()
-    found: dict[str, dict[str, Any]] = {**spec.pop("$defs"), "Spec": spec}
+    result: dict[str, dict[str, Any]] = {**spec.pop("$defs"), "Spec": spec}
     described = descriptions()
-    for name, section in found.items():
+    for name, section in result.items():
         for field, value in section["properties"].items():
             value["description"] = _description(described, name, field)
             value["title"] = field
@@ -55,7 +55,7 @@ def sections() -> dict[str, dict[str, Any]]:
                 value["examples"] = [default]
             if name in INHERITING:
                 value.pop("default", None)
-    return found
+    return result
 
 
 def _is_absence(default: Any, value: dict[str, Any]) -> bool:
@@ -72,18 +72,18 @@ def _is_absence(default: Any, value: dict[str, Any]) -> bool:
 @functools.cache
 def descriptions() -> dict[str, dict[str, str]]:
     """Section -> field -> the docstring under the field in the models' source."""
-    found: dict[str, dict[str, str]] = {}
+    described: dict[str, dict[str, str]] = {}
     modules = (field_types, ids, embedded, features, sequences, tasks, experts, gates, models)
     sources = map(inspect.getsource, modules)
     for section in [part for source in sources for part in ast.parse(source).body]:
         if isinstance(section, ast.ClassDef):
-            found[section.name] = {}
+            described[section.name] = {}
             for field, text in pairwise(section.body):
                 if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
                     docstring = inspect.cleandoc(ast.literal_eval(text.value))
                     name = ast.unparse(field.target).removesuffix("_")  # `with_` stands for `with`
-                    found[section.name][name] = " ".join(docstring.split())
-    return found
+                    described[section.name][name] = " ".join(docstring.split())
+    return described
 
 
 def _description(described: dict[str, dict[str, str]], name: str, field: str) -> str:

@@ -53,11 +53,11 @@ def diagnose(document: Document, errors: list[ErrorDetails]) -> list[Diagnostic]
     if any(error["loc"] == ("homespec",) for error in errors):  # nothing else counts then
         errors = [error for error in errors if error["loc"] == ("homespec",)]
         return field_rules.unsupported_version(_located(document, errors[0]))
-    found, errors = indentation_slips(document, errors)
+    diagnostics, errors = indentation_slips(document, errors)
     errors = _without_misspelt(document, errors)
     for error in _without_echoes(errors)[:MAX_ERRORS]:
-        found += RULE_OF.get(error["type"], field_rules.wrong_type)(_located(document, error))
-    return found
+        diagnostics += RULE_OF.get(error["type"], field_rules.wrong_type)(_located(document, error))
+    return diagnostics
 
 
 def _without_misspelt(document: Document, errors: list[ErrorDetails]) -> list[ErrorDetails]:

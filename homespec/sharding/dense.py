@@ -15,7 +15,7 @@ from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedTensor
 
 from homespec.api import LoadedSpec, build_module
 from homespec.runtime import GeneratedModule, module_of
-from homespec.schema.fitted_columns import asked
+from homespec.schema.fitted_columns import fitted_columns
 from homespec.sharding.boundaries import LOGICAL, Boundaries, Frozen, frozen, set_boundaries
 from homespec.sharding.partition import unescaped
 from homespec.sharding.preprocess import Inputs
@@ -71,7 +71,7 @@ class Dense(nn.Module):
         code = build_module(spec)
         self.features = code.Features(FetchedTable)
         self.trunk = code.Trunk()
-        self.fitted = self.unset = tuple(asked(spec))
+        self.fitted = self.unset = tuple(fitted_columns(spec))
         self.boundaries: Frozen = {}
 
     @property

@@ -13,7 +13,7 @@ from torchrec.streamable import Pipelineable
 
 from homespec.api import LoadedSpec, PathLike, build_module, load
 from homespec.runtime import GeneratedFeatures, GeneratedModule
-from homespec.schema.fitted_columns import asked
+from homespec.schema.fitted_columns import fitted_columns
 from homespec.sharding.boundaries import Boundaries, Frozen, set_boundaries
 from homespec.sharding.partition import pooled, tables_of
 
@@ -86,7 +86,7 @@ class Preprocessor(nn.Module):
         self.read = tuple(key for key in code.FEATURES if key not in self.pooled)
         self.features = _without_weights(code)
         self.unset: tuple[str, ...] = ()
-        fitted = tuple(asked(loaded))
+        fitted = tuple(fitted_columns(loaded))
         if fitted and not boundaries:
             raise ValueError(f"the boundaries of {', '.join(fitted)} are needed to find rows")
         self.boundaries = set_boundaries(code, self, fitted, boundaries or {})

@@ -62,7 +62,7 @@ class Open:
 
 
 class Composer:
-    """The walk over one text; afterwards `root`, `scalars` and `diagnostics` hold what it found."""
+    """The walk over one text; its results are `root`, `scalars` and `diagnostics`."""
 
     def __init__(self, lines: Lines) -> None:
         """Prepare to walk over the text of `lines`."""

@@ -44,7 +44,7 @@ def extends_cycle(span: Span, files: list[str]) -> Iterator[Finding]:
 
 
 @rule("HS022", "unknown-item")
-def unknown_item(span: Span, path: str, found: str) -> Iterator[Finding]:
+def unknown_item(span: Span, path: str, problem: str) -> Iterator[Finding]:
     """A flag changes an item of a list that is not there.
 
     `--set experts.meta.0.width=32` changes the first entry of the list `experts.meta`. The number
@@ -52,7 +52,7 @@ def unknown_item(span: Span, path: str, found: str) -> Iterator[Finding]:
     """
     yield Finding(
         span,
-        f"`{path}` is not an item of the list there: {found}",
+        f"`{path}` is not an item of the list there: {problem}",
         label="no such item",
         help="items are counted from 0; to replace the whole list, set the list",
     )

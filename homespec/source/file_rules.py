@@ -35,7 +35,7 @@ def unreadable_file(file: str, reason: str, remedy: str = "") -> Iterator[Findin
 
 
 @rule("HS002", "not-text")
-def not_text(file: str, found: str, remedy: str) -> Iterator[Finding]:
+def not_text(file: str, problem: str, remedy: str) -> Iterator[Finding]:
     """A file is not text in UTF-8.
 
     A spec is a text file in UTF-8, the encoding of YAML, git and every editor. This one is
@@ -50,7 +50,7 @@ def not_text(file: str, found: str, remedy: str) -> Iterator[Finding]:
 
         homespec validate new.yaml
     """
-    yield Finding(beginning(file), f"the file is not UTF-8 text: {found}", help=remedy)
+    yield Finding(beginning(file), f"the file is not UTF-8 text: {problem}", help=remedy)
 
 
 @rule("HS003", "forbidden-character")
@@ -167,7 +167,7 @@ def empty_spec(file: str) -> Iterator[Finding]:
 
 
 @rule("HS016", "not-a-mapping")
-def not_a_mapping(span: Span, found: str, remedy: str) -> Iterator[Finding]:
+def not_a_mapping(span: Span, actual: str, remedy: str) -> Iterator[Finding]:
     """The top level of the file is not a mapping.
 
     A spec is a mapping from keys such as `features`, `groups` and `tasks` to their values. The
@@ -189,4 +189,4 @@ def not_a_mapping(span: Span, found: str, remedy: str) -> Iterator[Finding]:
       like: {}
     ```
     """
-    yield Finding(span, f"a spec is a mapping of keys to values, this is {found}", help=remedy)
+    yield Finding(span, f"a spec is a mapping of keys to values, this is {actual}", help=remedy)

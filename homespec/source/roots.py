@@ -57,9 +57,9 @@ def repository(path: str) -> str | None:
 
 def specs_folder(path: str) -> Path | None:
     """The nearest folder `specs` above an absolute path, inside its repository if it has one."""
-    found = next((p for p in Path(path).parents if p.name == SPECS), None)
-    if found is None or repository(str(found)) or not repository(path):
-        return found
+    folder = next((p for p in Path(path).parents if p.name == SPECS), None)
+    if folder is None or repository(str(folder)) or not repository(path):
+        return folder
     return None
 
 

@@ -105,7 +105,7 @@ def duplicate_key(span: Span, key: str, first: Span) -> Iterator[Finding]:
 
 
 @rule("HS008", "key-not-string")
-def key_not_string(span: Span, found: str, remedy: str) -> Iterator[Finding]:
+def key_not_string(span: Span, actual: str, remedy: str) -> Iterator[Finding]:
     """A key is not text.
 
     All keys of a spec are names. Unquoted, `1`, `true` and `null` are a number, a truth value
@@ -126,7 +126,7 @@ def key_not_string(span: Span, found: str, remedy: str) -> Iterator[Finding]:
       "true": {label: is_true}
     ```
     """
-    yield Finding(span, f"a key must be text, this one is {found}", help=remedy)
+    yield Finding(span, f"a key must be text, this one is {actual}", help=remedy)
 
 
 @rule("HS009", "too-deep")

@@ -16,7 +16,7 @@ from homespec.data import DataError
 from homespec.data.chunk_reader import slabs
 from homespec.data.quantile_fit import Columns, fit_plan
 from homespec.runtime import GeneratedModule
-from homespec.schema.fitted_columns import asked
+from homespec.schema.fitted_columns import fitted_columns
 from homespec.train import quantiles
 from homespec.train.distributed import rank
 from homespec.train.quantiles import FILE, Boundaries
@@ -35,7 +35,7 @@ def set_fitted(
     Every process does, on all rows, with the same result; the first one writes. Does nothing for a
     spec that gives all boundaries. Raises DataError and RunError.
     """
-    if not asked(spec):
+    if not fitted_columns(spec):
         return
     found = quantiles.fit(_batches(spec, part), spec, seed=seed)
     if rank() == 0:
@@ -63,7 +63,7 @@ def check_fitted(model: nn.Module, code: GeneratedModule, spec: Spec, out: Path)
     Without a file nothing is compared: the checkpoint has all that the model needs.
     """
     path = out / FILE
-    if not asked(spec) or not path.exists():
+    if not fitted_columns(spec) or not path.exists():
         return
     kept: Boundaries = quantiles.read(path)
     kept.check(spec, str(path))

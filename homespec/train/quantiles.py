@@ -21,7 +21,7 @@ from homespec.data.quantile_fit import (
     QuantileFit,
     quantile_boundaries,
 )
-from homespec.schema.fitted_columns import asked
+from homespec.schema.fitted_columns import fitted_columns
 from homespec.schema.models import Spec
 from homespec.train import RunError
 
@@ -63,7 +63,7 @@ class Boundaries:
     def check(self, spec: Spec, where: str) -> None:
         """Raise DataError that says what differs if a spec asks for other boundaries."""
         found = {name: (f.column, f.quantiles) for name, f in self.features.items()}
-        wanted = {name: (fit.column, fit.quantiles) for name, fit in asked(spec).items()}
+        wanted = {name: (fit.column, fit.quantiles) for name, fit in fitted_columns(spec).items()}
         for difference in _differences(found, wanted):
             raise DataError(
                 f"{where} was fitted for another spec: {difference}. Use the spec that it was"
