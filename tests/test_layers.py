@@ -17,12 +17,12 @@ ORDER = (
     "source",
     "schema",
     "graph",
-    "variant",
     "resolve",
     "lower",
     "analysis",
     "drawing",
     "checks",
+    "variant",
     "passes",
     "emit",
     "header",
@@ -86,6 +86,17 @@ def test_every_unit_has_a_place() -> None:
     units = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py"}
     units |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert units - {"__init__"} == set(ORDER)
+
+
+def test_contributing_lists_the_units_in_this_order() -> None:
+    page = (PACKAGE.parent / "CONTRIBUTING.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`homespec/.*?) \| (.*) \|$", page, re.M)
+    paths = [
+        name for first, _ in rows for name in re.findall(r"`(?:homespec/)?(\w+)(?:/|\.py)`", first)
+    ]
+    described = [name for _, text in rows for name in re.findall(r"`(\w+)\.py`", text)]
+    assert set(paths) | set(described) >= set(ORDER) - {"__main__"}
+    assert sorted(paths, key=ORDER.index) == paths
 
 
 def test_imports_go_downward() -> None:
