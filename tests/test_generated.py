@@ -288,6 +288,12 @@ def test_the_trunk_alone_is_a_model(optimize: bool) -> None:
     labels = {task: torch.randint(0, 2, (6,)).float() for task in code.TASKS}
     code.loss(trunk(x), labels).backward()
     assert all(p.grad is not None for p in trunk.parameters())
-    if optimize:
-        with pytest.raises(ValueError, match=r"the trunk reads \[B, 16\], not \[6, 15\]"):
-            trunk(x[:, 1:])
+    with pytest.raises(ValueError, match=r"^the trunk reads \[B, 16\], not \[6, 15\]$"):
+        trunk(x[:, 1:])
+    for dtype in (torch.float64, torch.bfloat16, torch.int64):
+        message = f"^the trunk computes in torch.float32, but reads {dtype}$"
+        with pytest.raises(ValueError, match=message):
+            trunk(x.to(dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert trunk(x.bfloat16()).isfinite().all()
+    assert trunk.double()(x.double()).dtype == torch.float64

@@ -16,6 +16,7 @@ from hierarchies import Spec, random_features, random_labels, randomise
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from parity import BATCH, assert_close, split
+from set_twice import check_unique
 
 import homespec
 from homespec.cli.main import cli
@@ -24,7 +25,6 @@ from homespec.drawing.mermaid import as_mermaid
 from homespec.emit.naming import Naming
 from homespec.emit.plain import plain_trunk
 from homespec.emit.scope import Scope, Values
-from homespec.emit.unique import check_unique
 from homespec.graph.nodes import SelfGate
 
 REFUSED = {"HS108", "HS109", "HS205", "HS213", "HS224"}
@@ -47,6 +47,8 @@ def assert_same_model(spec: Spec, seed: int) -> bool:
     found = loaded(spec)
     if found is None:
         return False
+    for optimize in (True, False):
+        check_unique(homespec.compile(found, optimize=optimize))
     both = [
         (
             homespec.build(found, dtype=torch.float64, optimize=optimize),

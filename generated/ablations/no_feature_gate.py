@@ -22,6 +22,7 @@ Of sequences: L events, K those that a search finds, E width of an event, Q that
 common with the candidate, W that of the rest, A heads of an attention.
 """
 
+from contextlib import suppress
 from itertools import pairwise
 
 import torch
@@ -145,8 +146,9 @@ class Projections(nn.Module):
     equal share.
     """
 
-    def __init__(self, inputs, width, *sections):
+    def __init__(self, shape, *sections):
         super().__init__()
+        inputs, width = shape
         self.sections = sections
         self.rows = [len(names) // inputs * rows for names, rows in sections]
         self.weight = weights(width, inputs, sum(self.rows), width)
@@ -171,16 +173,13 @@ class Projections(nn.Module):
         ]
 
 
-def as_one_set(e):
-    """Expert sets [S, K, D, B] as one set of all their experts [1, S * K, D, B]."""
-    return e.flatten(0, 1).unsqueeze(0)
-
-
 def mix(w, e):
     """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
 
-    A self gate is a second mixture of the same experts: its weights are added to the gate's.
+    Several sets are one where there are weights for all their experts. A self gate is a second
+    mixture of the same experts: its weights are added to the gate's.
     """
+    e = e.flatten(0, 1).unflatten(0, (-1, w.shape[1]))
     w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
     return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
@@ -204,20 +203,6 @@ class Float32Buffers(nn.Module):
             if self._buffers[name].dtype.itemsize < 4:
                 self._buffers[name] = buffer.to(self._buffers[name].device, torch.float32)
         return self
-
-
-class Stack(nn.Module):
-    """A module whose tensors are stacked: their first axis has a part for each logical name."""
-
-    def __init__(self, names):
-        super().__init__()
-        self.names = tuple(names)
-
-    def logical(self):
-        """The logical names of the module's own tensors: (tensor, name, index of the part)."""
-        tensors = (*self.named_parameters(recurse=False), *self.named_buffers(recurse=False))
-        for i, name in enumerate(self.names):
-            yield from ((tensor, f"{name}.{tensor}", i) for tensor, _ in tensors)
 
 
 class NormSwish(torch.autograd.Function):
@@ -252,11 +237,12 @@ class NormSwish(torch.autograd.Function):
         return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
 
 
-class BatchNormSwish(Float32Buffers, Stack):
+class BatchNormSwish(Float32Buffers):
     """swish(batch norm(u)) of M experts, each by its own statistics: u [M, D, B] -> same."""
 
     def __init__(self, names, width, eps, momentum):
-        super().__init__(f"{name}.norm" for name in names)
+        super().__init__()
+        self.names = [f"{name}.norm" for name in names]
         self.eps, self.momentum = eps, momentum
         self.weight = nn.Parameter(torch.ones(len(names), width))
         self.bias = nn.Parameter(torch.zeros(len(names), width))
@@ -282,16 +268,17 @@ class BatchNormSwish(Float32Buffers, Stack):
         return NormSwish.apply(u, w, b, mean, var, self.eps, self.training)
 
 
-class Linears(Stack):
+class Linears(nn.Module):
     """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
     Each of the G inputs serves M/G consecutive Linears, which are one wide product.
     """
 
     def __init__(self, names, width, out, bias=True):
-        super().__init__(names)
-        self.weight = weights(width, len(self.names), out, width)
-        self.bias = weights(width, len(self.names), out) if bias else None
+        super().__init__()
+        self.names = names
+        self.weight = weights(width, len(names), out, width)
+        self.bias = weights(width, len(names), out) if bias else None
 
     def forward(self, x):
         wide = self.weight.view(len(x), -1, x.shape[1])
@@ -308,7 +295,7 @@ class MLPs(nn.Module):
         for i, shape in enumerate(pairwise(widths)):
             bias = last_bias or i < len(widths) - 2
             self.linears.append(
-                Linears((f"{name}.linears.{i}" for name in names), *shape, bias=bias)
+                Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias)
             )
 
     def forward(self, x):
@@ -721,8 +708,7 @@ class MetaLayer(nn.Module):
             BatchNormSwish(experts, 64, eps=1e-05, momentum=0.1),
         )
         self.projections = Projections(  # kuairand.yaml:8
-            1,
-            446,
+            (1, 446),
             (("gates.meta.shared.linears.0",), 6),
             (named("gates.meta.{}.linears.0", ("watch", "interaction")), 4),
             (named("self_gates.meta.{}.linears.0", nodes), 2),
@@ -734,7 +720,7 @@ class MetaLayer(nn.Module):
         gate_shared = gate_shared.softmax(1)
         self_gate = self_gate.softmax(1)
         z_shared = mix(gate_shared[:, 0:2] + self_gate[0:1], e[0:1])
-        z_shared = z_shared + mix(gate_shared[:, 2:6], as_one_set(e[1:3]))
+        z_shared = z_shared + mix(gate_shared[:, 2:6], e[1:3])
         gate_groups = gate_groups.softmax(1)
         z_groups = mix(gate_groups[:, 0:2], e[0:1])
         z_groups = z_groups + mix(gate_groups[:, 2:4] + self_gate[1:3], e[1:3])
@@ -806,6 +792,9 @@ class Trunk(nn.Module):
     def forward(self, x):
         if x.shape[1:] != (446,):
             raise ValueError(f"the trunk reads [B, 446], not {list(x.shape)}")
+        dtype = self.towers.linears[0].weight.dtype
+        if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ValueError(f"the trunk computes in {dtype}, but reads {x.dtype}")
         x = Transpose.apply(x).unsqueeze(0)
         z_shared, z_groups = self.meta(x)
         z_tasks = self.task(z_shared, z_groups)
@@ -872,7 +861,7 @@ def check_rows(what, tensors, tasks, rows=None):
 
 
 def stack_logits(logits):
-    """Logits by task as one tensor [T, B], which may be given as such. Raises ValueError."""
+    """Logits by task as one tensor [T, B], which they may be already. Raises ValueError."""
     if not isinstance(logits, torch.Tensor):
         check_rows("logits", logits, TASKS)
         return torch.stack([logits[task] for task in TASKS])
@@ -881,33 +870,20 @@ def stack_logits(logits):
     return logits
 
 
-def zero_to_one(labels_TB):
-    """The labels of all tasks; NaN, and so the loss, where one is not from 0 to 1.
+def zero_to_one(labels):
+    """Labels [T, B] of TASKS; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
     """
-    wrong_TB = labels_TB.clamp(0, 1) != labels_TB
-    if labels_TB.is_cpu and not torch.compiler.is_compiling():
-        try:
-            wrong = [TASKS[i] for i in wrong_TB.any(1).nonzero()]
-        except RuntimeError:  # there are no numbers to look at, as under torch.func.vmap
-            wrong = []
-        if wrong:
-            tasks = ", ".join(wrong)
-            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {tasks}")
-    return labels_TB.masked_fill(wrong_TB, torch.nan)
-
-
-def mean_losses(logits_TB, labels_TB):
-    """Binary cross-entropy [T], the mean over rows whose label is not NaN; at least in float32."""
-    dtype = torch.promote_types(
-        torch.promote_types(logits_TB.dtype, labels_TB.dtype), torch.float32
-    )
-    logits_TB, labels_TB = logits_TB.to(dtype), labels_TB.to(dtype)
-    missing_TB = labels_TB.isnan()
-    labels_TB = zero_to_one(labels_TB.masked_fill(missing_TB, 0.0))
-    loss_TB = F.binary_cross_entropy_with_logits(logits_TB, labels_TB, reduction="none")
-    return loss_TB.masked_fill(missing_TB, 0.0).sum(1) / (~missing_TB).sum(1).clamp(min=1)
+    wrong = labels.clamp(0, 1) != labels
+    tasks = []
+    if labels.is_cpu and not torch.compiler.is_compiling():
+        with suppress(RuntimeError):  # there are no numbers to look at under torch.func.vmap
+            tasks = [TASKS[i] for i in wrong.any(1).nonzero()]
+    if tasks:
+        names = ", ".join(tasks)
+        raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
+    return labels.masked_fill(wrong, torch.nan)
 
 
 def stacked_losses(logits, labels):
@@ -915,10 +891,15 @@ def stacked_losses(logits, labels):
 
     logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed.
     """
-    logits_TB = stack_logits(logits)
-    check_rows("labels", labels, TASKS, logits_TB.shape[1])
-    labels_TB = torch.stack([labels[task] for task in TASKS])
-    return mean_losses(logits_TB, labels_TB)
+    logits = stack_logits(logits)
+    check_rows("labels", labels, TASKS, logits.shape[1])
+    labels = torch.stack([labels[task] for task in TASKS])
+    dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
+    logits, labels = logits.to(dtype), labels.to(dtype)
+    missing = labels.isnan()
+    labels = zero_to_one(labels.masked_fill(missing, 0.0))
+    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def losses(logits, labels):
@@ -938,9 +919,15 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """Where each logical name is: (tensor of the model, logical name, index of its part)."""
+    """Where each logical name is: (tensor of the model, logical name, index of its part).
+
+    The tensors of a module with `names` are stacks of parts; other modules name theirs themselves.
+    """
     for path, module in unwrapped(model).named_modules():
-        for tensor, name, index in getattr(module, "logical", tuple)():
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        names = enumerate(getattr(module, "names", ()))
+        parts = ((tensor, f"{name}.{tensor}", i) for i, name in names for tensor, _ in own)
+        for tensor, name, index in module.logical() if hasattr(module, "logical") else parts:
             yield f"{path}.{tensor}".lstrip("."), name, index
 
 

@@ -22,6 +22,7 @@ Of sequences: L events, K those that a search finds, E width of an event, Q that
 common with the candidate, W that of the rest, A heads of an attention.
 """
 
+from contextlib import suppress
 from itertools import pairwise
 
 import torch
@@ -132,21 +133,7 @@ class Exact(nn.Module):
                 self.make(name, next(self.parameters()).device)
 
 
-class Stack(nn.Module):
-    """A module whose tensors are stacked: their first axis has a part for each logical name."""
-
-    def __init__(self, names):
-        super().__init__()
-        self.names = tuple(names)
-
-    def logical(self):
-        """The logical names of the module's own tensors: (tensor, name, index of the part)."""
-        tensors = (*self.named_parameters(recurse=False), *self.named_buffers(recurse=False))
-        for i, name in enumerate(self.names):
-            yield from ((tensor, f"{name}.{tensor}", i) for tensor, _ in tensors)
-
-
-class FeatureGates(Stack):
+class FeatureGates(nn.Module):
     """S feature gates: x [S or 1, N, B] -> x times a mixture of L LoRAs [S, N, B].
 
     A LoRA is 2 sigmoid(up down): down [S * L, R, B] and the router's logits [S, L, B] are
@@ -154,15 +141,12 @@ class FeatureGates(Stack):
     """
 
     def __init__(self, names, width, rank):
-        super().__init__(names)
-        self.up = nn.Parameter(torch.zeros(len(names), width, rank))
-
-    def logical(self):
-        for i, name in enumerate(self.names):
-            yield "up", f"{name}.up.weight", i
+        super().__init__()
+        self.names = [f"{name}.up" for name in names]
+        self.weight = nn.Parameter(torch.zeros(len(names), width, rank))
 
     def forward(self, x, down, router):
-        lora = torch.bmm(self.up, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
+        lora = torch.bmm(self.weight, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
         p = router.softmax(1).unsqueeze(2)
         return x * (p * (2 * lora.sigmoid())).sum(1)
 
@@ -180,8 +164,9 @@ class Projections(nn.Module):
     equal share. Those of `down` have no bias.
     """
 
-    def __init__(self, inputs, width, down, logits):
+    def __init__(self, shape, down, logits):
         super().__init__()
+        inputs, width = shape
         self.sections = (*down, *logits)
         rows = [len(names) // inputs * each for names, each in self.sections]
         self.down, self.logits = rows[: len(down)], rows[len(down) :]
@@ -211,16 +196,13 @@ class Projections(nn.Module):
         ]
 
 
-def as_one_set(e):
-    """Expert sets [S, K, D, B] as one set of all their experts [1, S * K, D, B]."""
-    return e.flatten(0, 1).unsqueeze(0)
-
-
 def mix(w, e):
     """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
 
-    A self gate is a second mixture of the same experts: its weights are added to the gate's.
+    Several sets are one where there are weights for all their experts. A self gate is a second
+    mixture of the same experts: its weights are added to the gate's.
     """
+    e = e.flatten(0, 1).unflatten(0, (-1, w.shape[1]))
     w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
     return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
@@ -269,11 +251,12 @@ class NormSwish(torch.autograd.Function):
         return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
 
 
-class BatchNormSwish(Float32Buffers, Stack):
+class BatchNormSwish(Float32Buffers):
     """swish(batch norm(u)) of M experts, each by its own statistics: u [M, D, B] -> same."""
 
     def __init__(self, names, width, eps, momentum):
-        super().__init__(f"{name}.norm" for name in names)
+        super().__init__()
+        self.names = [f"{name}.norm" for name in names]
         self.eps, self.momentum = eps, momentum
         self.weight = nn.Parameter(torch.ones(len(names), width))
         self.bias = nn.Parameter(torch.zeros(len(names), width))
@@ -299,16 +282,17 @@ class BatchNormSwish(Float32Buffers, Stack):
         return NormSwish.apply(u, w, b, mean, var, self.eps, self.training)
 
 
-class Linears(Stack):
+class Linears(nn.Module):
     """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
     Each of the G inputs serves M/G consecutive Linears, which are one wide product.
     """
 
     def __init__(self, names, width, out, bias=True):
-        super().__init__(names)
-        self.weight = weights(width, len(self.names), out, width)
-        self.bias = weights(width, len(self.names), out) if bias else None
+        super().__init__()
+        self.names = names
+        self.weight = weights(width, len(names), out, width)
+        self.bias = weights(width, len(names), out) if bias else None
 
     def forward(self, x):
         wide = self.weight.view(len(x), -1, x.shape[1])
@@ -325,7 +309,7 @@ class MLPs(nn.Module):
         for i, shape in enumerate(pairwise(widths)):
             bias = last_bias or i < len(widths) - 2
             self.linears.append(
-                Linears((f"{name}.linears.{i}" for name in names), *shape, bias=bias)
+                Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias)
             )
 
     def forward(self, x):
@@ -733,8 +717,7 @@ class MetaLayer(nn.Module):
         super().__init__()
         nodes = ("shared", "watch", "interaction")
         self.projections = Projections(  # kuairand.yaml:105
-            1,
-            446,
+            (1, 446),
             down=[(named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 8)],
             logits=[
                 (named("feature_gates.meta.{}.router", nodes), 2),
@@ -758,7 +741,7 @@ class MetaLayer(nn.Module):
         self_gate = self_gate.softmax(1)
         gate_shared = gate[0:1]
         z_shared = mix(gate_shared[:, 0:2] + self_gate[0:1], e[0:1])
-        z_shared = z_shared + mix(gate_shared[:, 2:6], as_one_set(e[1:3]))
+        z_shared = z_shared + mix(gate_shared[:, 2:6], e[1:3])
         gate_watch = gate[1:2]
         z_watch = (
             mix(gate_watch[:, 0:2], e[0:1])
@@ -766,7 +749,7 @@ class MetaLayer(nn.Module):
             + mix(gate_watch[:, 4:6], e[2:3])
         )
         gate_interaction = gate[2:3]
-        z_interaction = mix(gate_interaction[:, 0:4], as_one_set(e[0:2]))
+        z_interaction = mix(gate_interaction[:, 0:4], e[0:2])
         z_interaction = z_interaction + mix(gate_interaction[:, 4:6] + self_gate[2:3], e[2:3])
         return z_shared, z_watch, z_interaction
 
@@ -780,14 +763,12 @@ class TaskLayer(nn.Module):
         super().__init__()
         nodes = ("shared", "watch", "interaction", *TASKS)
         self.projections_shared = Projections(  # kuairand.yaml:105
-            1,
-            64,
+            (1, 64),
             down=[(named("feature_gates.task.{}.loras.{}.down", ("shared",), 2), 8)],
             logits=[(("feature_gates.task.shared.router",), 2)],
         )
         self.projections_watch = Projections(  # kuairand.yaml:105
-            1,
-            64,
+            (1, 64),
             down=[
                 (named("feature_gates.task.{}.loras.{}.down", ("watch",), 2), 8),
                 (named("feature_gates.task.{}.loras.{}.down", TASKS[:3], 2), 8),
@@ -799,8 +780,7 @@ class TaskLayer(nn.Module):
             ],
         )
         self.projections_interaction = Projections(  # kuairand.yaml:105
-            1,
-            64,
+            (1, 64),
             down=[
                 (named("feature_gates.task.{}.loras.{}.down", ("interaction",), 2), 8),
                 (named("feature_gates.task.{}.loras.{}.down", TASKS[3:], 2), 8),
@@ -862,88 +842,88 @@ class TaskLayer(nn.Module):
         gate = torch.cat([gate_watch_tasks, gate_interaction_tasks]).softmax(1)
         gate_click = gate[0:1]
         z_click = (
-            mix(gate_click[:, 0:2], as_one_set(e[0:2]))
+            mix(gate_click[:, 0:2], e[0:2])
             + mix(gate_click[:, 2:3] + self_gate[0:1], e[3:4])
-            + mix(gate_click[:, 3:5], as_one_set(e[4:6]))
+            + mix(gate_click[:, 3:5], e[4:6])
             + mix(gate_click[:, 5:6], e[2:3])
-            + mix(gate_click[:, 6:13], as_one_set(e[6:13]))
+            + mix(gate_click[:, 6:13], e[6:13])
         )
         gate_long_view = gate[1:2]
         z_long_view = (
-            mix(gate_long_view[:, 0:2], as_one_set(e[0:2]))
+            mix(gate_long_view[:, 0:2], e[0:2])
             + mix(gate_long_view[:, 2:3], e[3:4])
             + mix(gate_long_view[:, 3:4] + self_gate[1:2], e[4:5])
             + mix(gate_long_view[:, 4:5], e[5:6])
             + mix(gate_long_view[:, 5:6], e[2:3])
-            + mix(gate_long_view[:, 6:13], as_one_set(e[6:13]))
+            + mix(gate_long_view[:, 6:13], e[6:13])
         )
         gate_finish = gate[2:3]
         z_finish = (
-            mix(gate_finish[:, 0:2], as_one_set(e[0:2]))
-            + mix(gate_finish[:, 2:4], as_one_set(e[3:5]))
+            mix(gate_finish[:, 0:2], e[0:2])
+            + mix(gate_finish[:, 2:4], e[3:5])
             + mix(gate_finish[:, 4:5] + self_gate[2:3], e[5:6])
             + mix(gate_finish[:, 5:6], e[2:3])
-            + mix(gate_finish[:, 6:13], as_one_set(e[6:13]))
+            + mix(gate_finish[:, 6:13], e[6:13])
         )
         gate_like = gate[3:4]
         z_like = (
-            mix(gate_like[:, 0:2], as_one_set(e[0:2]))
-            + mix(gate_like[:, 2:5], as_one_set(e[3:6]))
+            mix(gate_like[:, 0:2], e[0:2])
+            + mix(gate_like[:, 2:5], e[3:6])
             + mix(gate_like[:, 5:6], e[2:3])
             + mix(gate_like[:, 6:7] + self_gate[3:4], e[6:7])
-            + mix(gate_like[:, 7:13], as_one_set(e[7:13]))
+            + mix(gate_like[:, 7:13], e[7:13])
         )
         gate_profile_enter = gate[4:5]
         z_profile_enter = (
-            mix(gate_profile_enter[:, 0:2], as_one_set(e[0:2]))
-            + mix(gate_profile_enter[:, 2:5], as_one_set(e[3:6]))
+            mix(gate_profile_enter[:, 0:2], e[0:2])
+            + mix(gate_profile_enter[:, 2:5], e[3:6])
             + mix(gate_profile_enter[:, 5:6], e[2:3])
             + mix(gate_profile_enter[:, 6:7], e[6:7])
             + mix(gate_profile_enter[:, 7:8] + self_gate[4:5], e[7:8])
-            + mix(gate_profile_enter[:, 8:13], as_one_set(e[8:13]))
+            + mix(gate_profile_enter[:, 8:13], e[8:13])
         )
         gate_comment_stay = gate[5:6]
         z_comment_stay = (
-            mix(gate_comment_stay[:, 0:2], as_one_set(e[0:2]))
-            + mix(gate_comment_stay[:, 2:5], as_one_set(e[3:6]))
+            mix(gate_comment_stay[:, 0:2], e[0:2])
+            + mix(gate_comment_stay[:, 2:5], e[3:6])
             + mix(gate_comment_stay[:, 5:6], e[2:3])
-            + mix(gate_comment_stay[:, 6:8], as_one_set(e[6:8]))
+            + mix(gate_comment_stay[:, 6:8], e[6:8])
             + mix(gate_comment_stay[:, 8:9] + self_gate[5:6], e[8:9])
-            + mix(gate_comment_stay[:, 9:13], as_one_set(e[9:13]))
+            + mix(gate_comment_stay[:, 9:13], e[9:13])
         )
         gate_comment = gate[6:7]
         z_comment = (
-            mix(gate_comment[:, 0:2], as_one_set(e[0:2]))
-            + mix(gate_comment[:, 2:5], as_one_set(e[3:6]))
+            mix(gate_comment[:, 0:2], e[0:2])
+            + mix(gate_comment[:, 2:5], e[3:6])
             + mix(gate_comment[:, 5:6], e[2:3])
-            + mix(gate_comment[:, 6:9], as_one_set(e[6:9]))
+            + mix(gate_comment[:, 6:9], e[6:9])
             + mix(gate_comment[:, 9:10] + self_gate[6:7], e[9:10])
-            + mix(gate_comment[:, 10:13], as_one_set(e[10:13]))
+            + mix(gate_comment[:, 10:13], e[10:13])
         )
         gate_follow = gate[7:8]
         z_follow = (
-            mix(gate_follow[:, 0:2], as_one_set(e[0:2]))
-            + mix(gate_follow[:, 2:5], as_one_set(e[3:6]))
+            mix(gate_follow[:, 0:2], e[0:2])
+            + mix(gate_follow[:, 2:5], e[3:6])
             + mix(gate_follow[:, 5:6], e[2:3])
-            + mix(gate_follow[:, 6:10], as_one_set(e[6:10]))
+            + mix(gate_follow[:, 6:10], e[6:10])
             + mix(gate_follow[:, 10:11] + self_gate[7:8], e[10:11])
-            + mix(gate_follow[:, 11:13], as_one_set(e[11:13]))
+            + mix(gate_follow[:, 11:13], e[11:13])
         )
         gate_repost = gate[8:9]
         z_repost = (
-            mix(gate_repost[:, 0:2], as_one_set(e[0:2]))
-            + mix(gate_repost[:, 2:5], as_one_set(e[3:6]))
+            mix(gate_repost[:, 0:2], e[0:2])
+            + mix(gate_repost[:, 2:5], e[3:6])
             + mix(gate_repost[:, 5:6], e[2:3])
-            + mix(gate_repost[:, 6:11], as_one_set(e[6:11]))
+            + mix(gate_repost[:, 6:11], e[6:11])
             + mix(gate_repost[:, 11:12] + self_gate[8:9], e[11:12])
             + mix(gate_repost[:, 12:13], e[12:13])
         )
         gate_hate = gate[9:10]
         z_hate = (
-            mix(gate_hate[:, 0:2], as_one_set(e[0:2]))
-            + mix(gate_hate[:, 2:5], as_one_set(e[3:6]))
+            mix(gate_hate[:, 0:2], e[0:2])
+            + mix(gate_hate[:, 2:5], e[3:6])
             + mix(gate_hate[:, 5:6], e[2:3])
-            + mix(gate_hate[:, 6:12], as_one_set(e[6:12]))
+            + mix(gate_hate[:, 6:12], e[6:12])
             + mix(gate_hate[:, 12:13] + self_gate[9:10], e[12:13])
         )
         return (
@@ -974,6 +954,9 @@ class Trunk(nn.Module):
     def forward(self, x):
         if x.shape[1:] != (446,):
             raise ValueError(f"the trunk reads [B, 446], not {list(x.shape)}")
+        dtype = self.towers.linears[0].weight.dtype
+        if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ValueError(f"the trunk computes in {dtype}, but reads {x.dtype}")
         x = Transpose.apply(x).unsqueeze(0)
         z_shared, z_watch, z_interaction = self.meta(x)
         (
@@ -1066,7 +1049,7 @@ def check_rows(what, tensors, tasks, rows=None):
 
 
 def stack_logits(logits):
-    """Logits by task as one tensor [T, B], which may be given as such. Raises ValueError."""
+    """Logits by task as one tensor [T, B], which they may be already. Raises ValueError."""
     if not isinstance(logits, torch.Tensor):
         check_rows("logits", logits, TASKS)
         return torch.stack([logits[task] for task in TASKS])
@@ -1075,33 +1058,20 @@ def stack_logits(logits):
     return logits
 
 
-def zero_to_one(labels_TB):
-    """The labels of all tasks; NaN, and so the loss, where one is not from 0 to 1.
+def zero_to_one(labels):
+    """Labels [T, B] of TASKS; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
     """
-    wrong_TB = labels_TB.clamp(0, 1) != labels_TB
-    if labels_TB.is_cpu and not torch.compiler.is_compiling():
-        try:
-            wrong = [TASKS[i] for i in wrong_TB.any(1).nonzero()]
-        except RuntimeError:  # there are no numbers to look at, as under torch.func.vmap
-            wrong = []
-        if wrong:
-            tasks = ", ".join(wrong)
-            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {tasks}")
-    return labels_TB.masked_fill(wrong_TB, torch.nan)
-
-
-def mean_losses(logits_TB, labels_TB):
-    """Binary cross-entropy [T], the mean over rows whose label is not NaN; at least in float32."""
-    dtype = torch.promote_types(
-        torch.promote_types(logits_TB.dtype, labels_TB.dtype), torch.float32
-    )
-    logits_TB, labels_TB = logits_TB.to(dtype), labels_TB.to(dtype)
-    missing_TB = labels_TB.isnan()
-    labels_TB = zero_to_one(labels_TB.masked_fill(missing_TB, 0.0))
-    loss_TB = F.binary_cross_entropy_with_logits(logits_TB, labels_TB, reduction="none")
-    return loss_TB.masked_fill(missing_TB, 0.0).sum(1) / (~missing_TB).sum(1).clamp(min=1)
+    wrong = labels.clamp(0, 1) != labels
+    tasks = []
+    if labels.is_cpu and not torch.compiler.is_compiling():
+        with suppress(RuntimeError):  # there are no numbers to look at under torch.func.vmap
+            tasks = [TASKS[i] for i in wrong.any(1).nonzero()]
+    if tasks:
+        names = ", ".join(tasks)
+        raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
+    return labels.masked_fill(wrong, torch.nan)
 
 
 def stacked_losses(logits, labels):
@@ -1109,10 +1079,15 @@ def stacked_losses(logits, labels):
 
     logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed.
     """
-    logits_TB = stack_logits(logits)
-    check_rows("labels", labels, TASKS, logits_TB.shape[1])
-    labels_TB = torch.stack([labels[task] for task in TASKS])
-    return mean_losses(logits_TB, labels_TB)
+    logits = stack_logits(logits)
+    check_rows("labels", labels, TASKS, logits.shape[1])
+    labels = torch.stack([labels[task] for task in TASKS])
+    dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
+    logits, labels = logits.to(dtype), labels.to(dtype)
+    missing = labels.isnan()
+    labels = zero_to_one(labels.masked_fill(missing, 0.0))
+    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def losses(logits, labels):
@@ -1132,9 +1107,15 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """Where each logical name is: (tensor of the model, logical name, index of its part)."""
+    """Where each logical name is: (tensor of the model, logical name, index of its part).
+
+    The tensors of a module with `names` are stacks of parts; other modules name theirs themselves.
+    """
     for path, module in unwrapped(model).named_modules():
-        for tensor, name, index in getattr(module, "logical", tuple)():
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        names = enumerate(getattr(module, "names", ()))
+        parts = ((tensor, f"{name}.{tensor}", i) for i, name in names for tensor, _ in own)
+        for tensor, name, index in module.logical() if hasattr(module, "logical") else parts:
             yield f"{path}.{tensor}".lstrip("."), name, index
 
 

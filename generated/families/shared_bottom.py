@@ -20,6 +20,7 @@ Of sequences: L events, K those that a search finds, E width of an event, Q that
 common with the candidate, W that of the rest, A heads of an attention.
 """
 
+from contextlib import suppress
 from itertools import pairwise
 
 import torch
@@ -130,36 +131,23 @@ class Exact(nn.Module):
                 self.make(name, next(self.parameters()).device)
 
 
-class Stack(nn.Module):
-    """A module whose tensors are stacked: their first axis has a part for each logical name."""
-
-    def __init__(self, names):
-        super().__init__()
-        self.names = tuple(names)
-
-    def logical(self):
-        """The logical names of the module's own tensors: (tensor, name, index of the part)."""
-        tensors = (*self.named_parameters(recurse=False), *self.named_buffers(recurse=False))
-        for i, name in enumerate(self.names):
-            yield from ((tensor, f"{name}.{tensor}", i) for tensor, _ in tensors)
-
-
 def weights(width, *shape):
     """Weights or biases of Linears that read `width` numbers, initialised as torch does."""
     bound = width**-0.5
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
-class Linears(Stack):
+class Linears(nn.Module):
     """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
     Each of the G inputs serves M/G consecutive Linears, which are one wide product.
     """
 
     def __init__(self, names, width, out):
-        super().__init__(names)
-        self.weight = weights(width, len(self.names), out, width)
-        self.bias = weights(width, len(self.names), out)
+        super().__init__()
+        self.names = names
+        self.weight = weights(width, len(names), out, width)
+        self.bias = weights(width, len(names), out)
 
     def forward(self, x):
         wide = self.weight.view(len(x), -1, x.shape[1])
@@ -173,7 +161,7 @@ class MLPs(nn.Module):
     def __init__(self, names, *widths):
         super().__init__()
         self.linears = nn.ModuleList(
-            Linears((f"{name}.linears.{i}" for name in names), *shape)
+            Linears([f"{name}.linears.{i}" for name in names], *shape)
             for i, shape in enumerate(pairwise(widths))
         )
 
@@ -601,6 +589,9 @@ class Trunk(nn.Module):
     def forward(self, x):
         if x.shape[1:] != (446,):
             raise ValueError(f"the trunk reads [B, 446], not {list(x.shape)}")
+        dtype = self.towers.linears[0].weight.dtype
+        if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ValueError(f"the trunk computes in {dtype}, but reads {x.dtype}")
         x = Transpose.apply(x).unsqueeze(0)
         z_shared = self.task(x)
         return self.towers(z_shared).squeeze(1)
@@ -661,7 +652,7 @@ def check_rows(what, tensors, tasks, rows=None):
 
 
 def stack_logits(logits):
-    """Logits by task as one tensor [T, B], which may be given as such. Raises ValueError."""
+    """Logits by task as one tensor [T, B], which they may be already. Raises ValueError."""
     if not isinstance(logits, torch.Tensor):
         check_rows("logits", logits, TASKS)
         return torch.stack([logits[task] for task in TASKS])
@@ -670,33 +661,20 @@ def stack_logits(logits):
     return logits
 
 
-def zero_to_one(labels_TB):
-    """The labels of all tasks; NaN, and so the loss, where one is not from 0 to 1.
+def zero_to_one(labels):
+    """Labels [T, B] of TASKS; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
     """
-    wrong_TB = labels_TB.clamp(0, 1) != labels_TB
-    if labels_TB.is_cpu and not torch.compiler.is_compiling():
-        try:
-            wrong = [TASKS[i] for i in wrong_TB.any(1).nonzero()]
-        except RuntimeError:  # there are no numbers to look at, as under torch.func.vmap
-            wrong = []
-        if wrong:
-            tasks = ", ".join(wrong)
-            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {tasks}")
-    return labels_TB.masked_fill(wrong_TB, torch.nan)
-
-
-def mean_losses(logits_TB, labels_TB):
-    """Binary cross-entropy [T], the mean over rows whose label is not NaN; at least in float32."""
-    dtype = torch.promote_types(
-        torch.promote_types(logits_TB.dtype, labels_TB.dtype), torch.float32
-    )
-    logits_TB, labels_TB = logits_TB.to(dtype), labels_TB.to(dtype)
-    missing_TB = labels_TB.isnan()
-    labels_TB = zero_to_one(labels_TB.masked_fill(missing_TB, 0.0))
-    loss_TB = F.binary_cross_entropy_with_logits(logits_TB, labels_TB, reduction="none")
-    return loss_TB.masked_fill(missing_TB, 0.0).sum(1) / (~missing_TB).sum(1).clamp(min=1)
+    wrong = labels.clamp(0, 1) != labels
+    tasks = []
+    if labels.is_cpu and not torch.compiler.is_compiling():
+        with suppress(RuntimeError):  # there are no numbers to look at under torch.func.vmap
+            tasks = [TASKS[i] for i in wrong.any(1).nonzero()]
+    if tasks:
+        names = ", ".join(tasks)
+        raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
+    return labels.masked_fill(wrong, torch.nan)
 
 
 def stacked_losses(logits, labels):
@@ -704,10 +682,15 @@ def stacked_losses(logits, labels):
 
     logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed.
     """
-    logits_TB = stack_logits(logits)
-    check_rows("labels", labels, TASKS, logits_TB.shape[1])
-    labels_TB = torch.stack([labels[task] for task in TASKS])
-    return mean_losses(logits_TB, labels_TB)
+    logits = stack_logits(logits)
+    check_rows("labels", labels, TASKS, logits.shape[1])
+    labels = torch.stack([labels[task] for task in TASKS])
+    dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
+    logits, labels = logits.to(dtype), labels.to(dtype)
+    missing = labels.isnan()
+    labels = zero_to_one(labels.masked_fill(missing, 0.0))
+    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def losses(logits, labels):
@@ -727,9 +710,15 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """Where each logical name is: (tensor of the model, logical name, index of its part)."""
+    """Where each logical name is: (tensor of the model, logical name, index of its part).
+
+    The tensors of a module with `names` are stacks of parts; other modules name theirs themselves.
+    """
     for path, module in unwrapped(model).named_modules():
-        for tensor, name, index in getattr(module, "logical", tuple)():
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        names = enumerate(getattr(module, "names", ()))
+        parts = ((tensor, f"{name}.{tensor}", i) for i, name in names for tensor, _ in own)
+        for tensor, name, index in module.logical() if hasattr(module, "logical") else parts:
             yield f"{path}.{tensor}".lstrip("."), name, index
 
 

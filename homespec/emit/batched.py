@@ -170,8 +170,7 @@ def _sum(weights: Expr, sets: list[tuple[Port, ...]], scope: Scope) -> tuple[Gro
     """`mix(w [O, K, B], e [G, K, D, B])` for one set (or a row of sets) an output."""
     if len(sets) == 1 and len(sets[0]) > 1:
         several = scope.part(sets[0][0], sets[0][-1])
-        joined = call("as_one_set", several)
-        return call("mix", weights, joined), {"gates.mix", "gates.as_one_set"}
+        return call("mix", weights, several), {"gates.mix__joined"}
     read = runs(sets)
     experts = scope.stacked([key[0] for key, _ in read], rest=3)
     outputs = [length for _, length in read]

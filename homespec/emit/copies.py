@@ -57,7 +57,7 @@ class Copies:
         """`variants` are addresses such as `mlps.MLPs__swish`: the forms that blocks have here."""
         self.imports: list[str] = []
         self._variants: dict[str, list[str]] = {}
-        self._copied: set[str] = set()
+        self._copied: dict[str, None] = {}
         self.choose(variants)
 
     def choose(self, variants: Iterable[str]) -> None:
@@ -74,11 +74,16 @@ class Copies:
         self.choose(addresses)
         return _joined([text for address in addresses for text in self._copy(address)])
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all blocks that are copied."""
+        return [address.partition(".")[2] for address in self._copied]
+
     def _copy(self, address: str) -> Iterator[str]:
         address = address.partition(VARIANT)[0]
         if address in self._copied:
             return
-        self._copied.add(address)
+        self._copied[address] = None
         module, _, name = address.partition(".")
         found = block(module, name, tuple(sorted(self._variants.get(address, ()))))
         source = parsed(module)

@@ -63,7 +63,7 @@ def emit_projections(batch: Batch, scope: Scope) -> Block:
     if len(parts) == 1 or not logits:
         return _linears(batch, first.width, parts, read, scope)
     module = scope.module(batch)
-    make = call("Projections", str(len(members)), str(first.width))
+    make = call("Projections", sequence([str(len(members)), str(first.width)]))
     if down or scope.naming.any_down:
         use = "gates.Projections"
         lists = (("down", sequence(down, "[]")), ("logits", sequence(logits, "[]")))

@@ -89,5 +89,6 @@ def loss_blocks(graph: Graph) -> tuple[list[str], list[str]]:
     blocks += ["losses.losses", "losses.loss__weighted" if weighted else "losses.loss"]
     if kinds == {"binary"}:
         return blocks, []
-    mean = "mixed" if "binary" in kinds else "regressions"
-    return blocks, [f"losses.mean_losses__{mean}", "losses.zero_to_one__mixed"]
+    if "binary" in kinds:
+        return blocks, ["losses.zero_to_one__mixed"]
+    return blocks, ["losses.mean_losses__regressions"]

@@ -15,9 +15,9 @@ from homespec.emit.folding import folded_constants, logical_blocks
 from homespec.emit.layout import harmless, mapping, packed, strings
 from homespec.emit.legend import legend
 from homespec.emit.losses import loss_blocks, order_constant, task_constants
+from homespec.emit.naming import once
 from homespec.emit.plain import plain_trunk
 from homespec.emit.trunk import batched_trunk, first_member
-from homespec.emit.unique import check_unique
 from homespec.graph import Graph
 from homespec.graph.nodes import Batch, ExpertSet, Feature, Input, Node, Objective
 from homespec.graph.sequences import Sequence
@@ -27,6 +27,8 @@ from homespec.variant import Variant
 
 APART = (Feature, Sequence, Input, Objective)
 """Nodes that are no part of the trunk."""
+SKELETON = ("Features", "Trunk", "Model")
+"""The classes of each file that are no blocks."""
 IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
 
 
@@ -80,11 +82,10 @@ def emit(graph: Graph, header: str, spec: Spec, variant: Variant) -> str:
         "normalised": normalised and not inference,
         "cast": any(not feature.rows for feature in graph.of(Feature)),
     }
+    once("in the file", [*copies.names, *(layer["name"] for layer in trunk["layers"]), *SKELETON])
     context["imports"] = _imports([*IMPORTS, *copies.imports])
     rendered = _template("module.py.jinja").render(context)
-    text = re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
-    check_unique(text)
-    return text
+    return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
 
 
 def _imports(statements: Iterable[str]) -> str:

@@ -53,6 +53,13 @@ def members_of(batch: Batch, kind: type[N]) -> tuple[list[N], N]:
     return members, members[0]
 
 
+def once(where: str, names: Iterable[str]) -> None:
+    """Raise AssertionError for names that are there twice."""
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise AssertionError(f"{where} {', '.join(twice)} would be set twice")
+
+
 class Naming:
     """Names by what nodes are: their kind, layer and places in the task tree."""
 

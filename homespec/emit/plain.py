@@ -8,10 +8,9 @@ from typing import Any
 
 from homespec.emit.block import Block, Variable
 from homespec.emit.layout import INDENT, Expr, Group, assign, call, literal, mapping, sequence
-from homespec.emit.naming import MODULES
+from homespec.emit.naming import MODULES, once
 from homespec.emit.stacks import hidden_activations
 from homespec.emit.trunk import product
-from homespec.emit.unique import once
 from homespec.graph import Graph
 from homespec.graph.nodes import (
     INPUT,
@@ -148,7 +147,7 @@ def _experts(node: ExpertSet, variables: Variables, styles: Styles) -> Block:
 
 def _gate(node: Gate, variables: Variables, styles: Styles) -> Block:
     if node.choices == 1 and not isinstance(node, SelfGate):
-        return Block(node, forward=[(_variable(node), "x_BV.new_ones(x_BV.shape[0], 1)")])
+        return Block(node, forward=[(_variable(node), "x.new_ones(x.shape[0], 1)")])
     weigh = ".sigmoid()" if node.choices == 1 else ".softmax(-1)"
     use = Group(module_path(node), (_read(node.reads, variables),), tail=weigh)
     make, uses = styles.mlp(node.widths, node.hidden_activation)
@@ -180,7 +179,7 @@ def _tower(node: Tower, variables: Variables, styles: Styles) -> Block:
 def plain_trunk(nodes: Sequence[Node], graph: Graph) -> dict[str, Any]:
     """What the template needs of the trunk of a plain file."""
     once("in forward", (_variable(node) for node in nodes if not isinstance(node, Product)))
-    variables: Variables = {INPUT: Variable("x_BV")}
+    variables: Variables = {INPUT: Variable("x")}
     styles = Styles(graph)
     blocks = [
         product(node) if isinstance(node, Product) else emit_node(node, variables, styles)

@@ -14,7 +14,7 @@ from homespec.emit.naming import Naming
 from homespec.graph.nodes import INPUT, Batch, Port
 
 Reads = tuple[Port, ...]
-RESERVED = ("self", "named", "mix", "mix_each", "as_one_set", "torch", "F")
+RESERVED = ("self", "named", "mix", "mix_each", "torch", "F")
 """Names in a layer's forward that are no values."""
 
 

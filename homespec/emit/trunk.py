@@ -23,7 +23,7 @@ from homespec.emit.layout import (
     sequence,
     then,
 )
-from homespec.emit.naming import Naming, places_of
+from homespec.emit.naming import Naming, once, places_of
 from homespec.emit.scope import Scope, Values
 from homespec.graph import Graph
 from homespec.graph.nodes import Batch, Gate, Node, Placed, Product, Tower
@@ -213,6 +213,7 @@ def _trunk_class(
     layers: list[LayerCode], end: LayerCode, tasks: list[str], where: dict[str, str]
 ) -> dict[str, Any]:
     towers = [b.node for b in end.blocks if isinstance(b.node, Batch)]
+    once("of Trunk", [*(code.name for code in layers), *end.scope.attributes])
     towered = [name for batch in towers for name in places_of(batch.members)]
     by_name = set(towered) != set(tasks)
     order = [] if by_name or towered == tasks else [towered.index(task) for task in tasks]

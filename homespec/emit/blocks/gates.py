@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from homespec.emit.blocks.stacks import Stack, weights
+from homespec.emit.blocks.stacks import weights
 
 
 class Projections(nn.Module):
@@ -13,8 +13,9 @@ class Projections(nn.Module):
     equal share. Those of `down` have no bias.
     """
 
-    def __init__(self, inputs, width, down, logits):
+    def __init__(self, shape, down, logits):
         super().__init__()
+        inputs, width = shape
         self.sections = (*down, *logits)
         rows = [len(names) // inputs * each for names, each in self.sections]
         self.down, self.logits = rows[: len(down)], rows[len(down) :]
@@ -51,8 +52,9 @@ class Projections__logits(nn.Module):
     equal share.
     """
 
-    def __init__(self, inputs, width, *sections):
+    def __init__(self, shape, *sections):
         super().__init__()
+        inputs, width = shape
         self.sections = sections
         self.rows = [len(names) // inputs * rows for names, rows in sections]
         self.weight = weights(width, inputs, sum(self.rows), width)
@@ -77,14 +79,11 @@ class Projections__logits(nn.Module):
         ]
 
 
-class _FeatureGates(Stack):
+class _FeatureGates(nn.Module):
     def __init__(self, names, width, rank):
-        super().__init__(names)
-        self.up = nn.Parameter(torch.zeros(len(names), width, rank))
-
-    def logical(self):
-        for i, name in enumerate(self.names):
-            yield "up", f"{name}.up.weight", i
+        super().__init__()
+        self.names = [f"{name}.up" for name in names]
+        self.weight = nn.Parameter(torch.zeros(len(names), width, rank))
 
 
 class FeatureGates(_FeatureGates):
@@ -95,7 +94,7 @@ class FeatureGates(_FeatureGates):
     """
 
     def forward(self, x, down, router):
-        lora = torch.bmm(self.up, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
+        lora = torch.bmm(self.weight, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
         p = router.softmax(1).unsqueeze(2)
         return x * (p * (2 * lora.sigmoid())).sum(1)
 
@@ -108,7 +107,7 @@ class FeatureGatesOfLogits(_FeatureGates):
     """
 
     def forward(self, x, down, router):
-        lora = torch.bmm(self.up, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
+        lora = torch.bmm(self.weight, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
         p = router.softmax(1).unsqueeze(2)
         return x * 2 * (p * lora).sum(1).sigmoid()
 
@@ -120,7 +119,7 @@ class SingleFeatureGates(_FeatureGates):
     """
 
     def forward(self, x, down):
-        return x * 2 * torch.bmm(self.up, down).sigmoid()
+        return x * 2 * torch.bmm(self.weight, down).sigmoid()
 
 
 def mix(w, e):
@@ -132,6 +131,17 @@ def mix(w, e):
     return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
+def mix__joined(w, e):
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
+
+    Several sets are one where there are weights for all their experts. A self gate is a second
+    mixture of the same experts: its weights are added to the gate's.
+    """
+    e = e.flatten(0, 1).unflatten(0, (-1, w.shape[1]))
+    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
+    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
+
+
 def mix_each(w, e, outputs):
     """Like `mix`, where set g serves as many of the outputs as `outputs` says."""
     mixed, start = [], 0
@@ -139,8 +149,3 @@ def mix_each(w, e, outputs):
         mixed.append(mix(w[start : start + count], e[g : g + 1]))
         start += count
     return torch.cat(mixed)
-
-
-def as_one_set(e):
-    """Expert sets [S, K, D, B] as one set of all their experts [1, S * K, D, B]."""
-    return e.flatten(0, 1).unsqueeze(0)

@@ -333,7 +333,9 @@ class FusedFeatureGates(FeatureGates):
             return super().forward(x, down, router)
         p = router.softmax(1)
         down = down.unflatten(0, p.shape[:2]).flatten(1, 2)  # [S, L * R, B]
-        return run_gates(x, down, p, self.up.to(down.dtype))  # of down's type, as autocast has it
+        return run_gates(
+            x, down, p, self.weight.to(down.dtype)
+        )  # of down's type, as autocast has it
 
 
 class FusedFeatureGatesOfLogits(FeatureGatesOfLogits):
@@ -347,7 +349,7 @@ class FusedFeatureGatesOfLogits(FeatureGatesOfLogits):
         if not has_kernel(x, down):
             return super().forward(x, down, router)
         p = router.softmax(1)
-        up = self.up.to(down.dtype)  # as autocast does
+        up = self.weight.to(down.dtype)  # as autocast does
         low = down.unflatten(0, p.shape[:2])  # [S, L, R, B]
         down = (p.unsqueeze(2) * low).flatten(1, 2).to(down.dtype)
         up = up.unflatten(0, p.shape[:2]).transpose(1, 2).flatten(2)
@@ -364,4 +366,4 @@ class FusedSingleFeatureGates(SingleFeatureGates):
         if not has_kernel(x, down):
             return super().forward(x, down)
         p = torch.ones_like(down[:, :1], dtype=torch.float32)
-        return run_gates(x, down, p, self.up.to(down.dtype))
+        return run_gates(x, down, p, self.weight.to(down.dtype))

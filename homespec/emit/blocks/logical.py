@@ -12,9 +12,15 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """Where each logical name is: (tensor of the model, logical name, index of its part)."""
+    """Where each logical name is: (tensor of the model, logical name, index of its part).
+
+    The tensors of a module with `names` are stacks of parts; other modules name theirs themselves.
+    """
     for path, module in unwrapped(model).named_modules():
-        for tensor, name, index in getattr(module, "logical", tuple)():
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        names = enumerate(getattr(module, "names", ()))
+        parts = ((tensor, f"{name}.{tensor}", i) for i, name in names for tensor, _ in own)
+        for tensor, name, index in module.logical() if hasattr(module, "logical") else parts:
             yield f"{path}.{tensor}".lstrip("."), name, index
 
 

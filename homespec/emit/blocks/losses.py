@@ -1,5 +1,7 @@
 """The losses of all tasks, and the checks of what they are computed from."""
 
+from contextlib import suppress
+
 import torch
 import torch.nn.functional as F
 
@@ -18,7 +20,7 @@ def check_rows(what, tensors, tasks, rows=None):
 
 
 def stack_logits(logits):
-    """Logits by task as one tensor [T, B], which may be given as such. Raises ValueError."""
+    """Logits by task as one tensor [T, B], which they may be already. Raises ValueError."""
     if not isinstance(logits, torch.Tensor):
         check_rows("logits", logits, TASKS)
         return torch.stack([logits[task] for task in TASKS])
@@ -37,38 +39,36 @@ def observed(labels):
     return {**labels, **inside}
 
 
-def zero_to_one(labels_TB):
-    """The labels of all tasks; NaN, and so the loss, where one is not from 0 to 1.
+def zero_to_one(labels):
+    """Labels [T, B] of TASKS; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
     """
-    wrong_TB = labels_TB.clamp(0, 1) != labels_TB
-    if labels_TB.is_cpu and not torch.compiler.is_compiling():
-        try:
-            wrong = [TASKS[i] for i in wrong_TB.any(1).nonzero()]
-        except RuntimeError:  # there are no numbers to look at, as under torch.func.vmap
-            wrong = []
-        if wrong:
-            tasks = ", ".join(wrong)
-            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {tasks}")
-    return labels_TB.masked_fill(wrong_TB, torch.nan)
+    wrong = labels.clamp(0, 1) != labels
+    tasks = []
+    if labels.is_cpu and not torch.compiler.is_compiling():
+        with suppress(RuntimeError):  # there are no numbers to look at under torch.func.vmap
+            tasks = [TASKS[i] for i in wrong.any(1).nonzero()]
+    if tasks:
+        names = ", ".join(tasks)
+        raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
+    return labels.masked_fill(wrong, torch.nan)
 
 
-def zero_to_one__mixed(labels_TB, tasks):
-    """The labels of binary tasks; NaN, and so the loss, where one is not from 0 to 1.
+def zero_to_one__mixed(labels, tasks):
+    """Labels [T, B] of binary tasks; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
     """
-    wrong_TB = labels_TB.clamp(0, 1) != labels_TB
-    if labels_TB.is_cpu and not torch.compiler.is_compiling():
-        try:
-            wrong = [tasks[i] for i in wrong_TB.any(1).nonzero()]
-        except RuntimeError:  # there are no numbers to look at, as under torch.func.vmap
-            wrong = []
-        if wrong:
-            names = ", ".join(wrong)
-            raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
-    return labels_TB.masked_fill(wrong_TB, torch.nan)
+    wrong = labels.clamp(0, 1) != labels
+    found = []
+    if labels.is_cpu and not torch.compiler.is_compiling():
+        with suppress(RuntimeError):  # there are no numbers to look at under torch.func.vmap
+            found = [tasks[i] for i in wrong.any(1).nonzero()]
+    if found:
+        names = ", ".join(found)
+        raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
+    return labels.masked_fill(wrong, torch.nan)
 
 
 def stacked_losses(logits, labels):
@@ -76,10 +76,15 @@ def stacked_losses(logits, labels):
 
     logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed.
     """
-    logits_TB = stack_logits(logits)
-    check_rows("labels", labels, TASKS, logits_TB.shape[1])
-    labels_TB = torch.stack([labels[task] for task in TASKS])
-    return mean_losses(logits_TB, labels_TB)
+    logits = stack_logits(logits)
+    check_rows("labels", labels, TASKS, logits.shape[1])
+    labels = torch.stack([labels[task] for task in TASKS])
+    dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
+    logits, labels = logits.to(dtype), labels.to(dtype)
+    missing = labels.isnan()
+    labels = zero_to_one(labels.masked_fill(missing, 0.0))
+    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def stacked_losses__where(logits, labels):
@@ -88,24 +93,17 @@ def stacked_losses__where(logits, labels):
     logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed. Rows
     outside of a task's sample space count as not observed.
     """
-    logits_TB = stack_logits(logits)
-    check_rows("labels", labels, LABELS, logits_TB.shape[1])
-    labels_TB = torch.stack([labels[task] for task in TASKS])
-    all_B = torch.ones_like(labels_TB[0])
-    spaces_TB = torch.stack([labels[WHERE[task]] if task in WHERE else all_B for task in TASKS])
-    return mean_losses(logits_TB, labels_TB.where(spaces_TB == 1, torch.nan))
-
-
-def mean_losses(logits_TB, labels_TB):
-    """Binary cross-entropy [T], the mean over rows whose label is not NaN; at least in float32."""
-    dtype = torch.promote_types(
-        torch.promote_types(logits_TB.dtype, labels_TB.dtype), torch.float32
-    )
-    logits_TB, labels_TB = logits_TB.to(dtype), labels_TB.to(dtype)
-    missing_TB = labels_TB.isnan()
-    labels_TB = zero_to_one(labels_TB.masked_fill(missing_TB, 0.0))
-    loss_TB = F.binary_cross_entropy_with_logits(logits_TB, labels_TB, reduction="none")
-    return loss_TB.masked_fill(missing_TB, 0.0).sum(1) / (~missing_TB).sum(1).clamp(min=1)
+    logits = stack_logits(logits)
+    check_rows("labels", labels, LABELS, logits.shape[1])
+    inside = torch.ones_like(labels[TASKS[0]])
+    parents = torch.stack([labels[WHERE[task]] if task in WHERE else inside for task in TASKS])
+    labels = torch.stack([labels[task] for task in TASKS]).where(parents == 1, torch.nan)
+    dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
+    logits, labels = logits.to(dtype), labels.to(dtype)
+    missing = labels.isnan()
+    labels = zero_to_one(labels.masked_fill(missing, 0.0))
+    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def stacked_losses__mixed(logits, labels):
@@ -113,9 +111,9 @@ def stacked_losses__mixed(logits, labels):
 
     logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed.
     """
-    logits_TB = stack_logits(logits)
-    check_rows("labels", labels, LABELS, logits_TB.shape[1])
-    return by_measure(logits_TB, labels)
+    logits = stack_logits(logits)
+    check_rows("labels", labels, LABELS, logits.shape[1])
+    return by_measure(logits, labels)
 
 
 def stacked_losses__mixed_where(logits, labels):
@@ -124,9 +122,9 @@ def stacked_losses__mixed_where(logits, labels):
     logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed. Rows outside of a
     task's sample space count as not observed.
     """
-    logits_TB = stack_logits(logits)
-    check_rows("labels", labels, LABELS, logits_TB.shape[1])
-    return by_measure(logits_TB, observed(labels))
+    logits = stack_logits(logits)
+    check_rows("labels", labels, LABELS, logits.shape[1])
+    return by_measure(logits, observed(labels))
 
 
 def stacked_losses__mixed_scales(logits, labels):
@@ -135,9 +133,9 @@ def stacked_losses__mixed_scales(logits, labels):
     logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed. Logits of regressions
     are estimates in units of SCALES.
     """
-    logits_TB = stack_logits(logits)
-    check_rows("labels", labels, LABELS, logits_TB.shape[1])
-    return by_measure(logits_TB, scaled(labels))
+    logits = stack_logits(logits)
+    check_rows("labels", labels, LABELS, logits.shape[1])
+    return by_measure(logits, scaled(labels))
 
 
 def stacked_losses__mixed_scales_where(logits, labels):
@@ -147,9 +145,9 @@ def stacked_losses__mixed_scales_where(logits, labels):
     task's sample space count as not observed. Logits of regressions are estimates in units of
     SCALES.
     """
-    logits_TB = stack_logits(logits)
-    check_rows("labels", labels, LABELS, logits_TB.shape[1])
-    return by_measure(logits_TB, scaled(observed(labels)))
+    logits = stack_logits(logits)
+    check_rows("labels", labels, LABELS, logits.shape[1])
+    return by_measure(logits, scaled(observed(labels)))
 
 
 def scaled(labels):
@@ -157,9 +155,9 @@ def scaled(labels):
     return labels | {task: labels[task] / scale for task, scale in SCALES.items()}
 
 
-def by_measure(logits_TB, labels):
+def by_measure(logits, labels):
     """The loss of each task [T], by the measure that it has in MEASURES."""
-    logits = dict(zip(TASKS, logits_TB.unbind(), strict=True))
+    logits = dict(zip(TASKS, logits.unbind(), strict=True))
     result = {}
     for measure, tasks in MEASURES.items():
         loss_T = mean_losses(measure, tasks, logits, labels)
@@ -167,33 +165,29 @@ def by_measure(logits_TB, labels):
     return torch.stack([result[task] for task in TASKS])
 
 
-def mean_losses__mixed(measure, tasks, logits, labels):
+def mean_losses(measure, tasks, logits, labels):
     """`measure` of tasks [T], the mean over rows whose label is not NaN; at least in float32."""
-    labels_TB = torch.stack([labels[task] for task in tasks])
-    logits_TB = torch.stack([logits[task] for task in tasks])
-    dtype = torch.promote_types(
-        torch.promote_types(logits_TB.dtype, labels_TB.dtype), torch.float32
-    )
-    logits_TB, labels_TB = logits_TB.to(dtype), labels_TB.to(dtype)
-    missing_TB = labels_TB.isnan()
-    labels_TB = labels_TB.masked_fill(missing_TB, 0.0)
+    labels = torch.stack([labels[task] for task in tasks])
+    logits = torch.stack([logits[task] for task in tasks])
+    dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
+    logits, labels = logits.to(dtype), labels.to(dtype)
+    missing = labels.isnan()
+    labels = labels.masked_fill(missing, 0.0)
     if measure is F.binary_cross_entropy_with_logits:
-        labels_TB = zero_to_one(labels_TB, tasks)
-    loss_TB = measure(logits_TB, labels_TB, reduction="none")
-    return loss_TB.masked_fill(missing_TB, 0.0).sum(1) / (~missing_TB).sum(1).clamp(min=1)
+        labels = zero_to_one(labels, tasks)
+    loss = measure(logits, labels, reduction="none")
+    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def mean_losses__regressions(measure, tasks, logits, labels):
     """`measure` of tasks [T], the mean over rows whose label is not NaN; at least in float32."""
-    labels_TB = torch.stack([labels[task] for task in tasks])
-    logits_TB = torch.stack([logits[task] for task in tasks])
-    dtype = torch.promote_types(
-        torch.promote_types(logits_TB.dtype, labels_TB.dtype), torch.float32
-    )
-    logits_TB, labels_TB = logits_TB.to(dtype), labels_TB.to(dtype)
-    missing_TB = labels_TB.isnan()
-    loss_TB = measure(logits_TB, labels_TB.masked_fill(missing_TB, 0.0), reduction="none")
-    return loss_TB.masked_fill(missing_TB, 0.0).sum(1) / (~missing_TB).sum(1).clamp(min=1)
+    labels = torch.stack([labels[task] for task in tasks])
+    logits = torch.stack([logits[task] for task in tasks])
+    dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
+    logits, labels = logits.to(dtype), labels.to(dtype)
+    missing = labels.isnan()
+    loss = measure(logits, labels.masked_fill(missing, 0.0), reduction="none")
+    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def losses(logits, labels):

@@ -5,10 +5,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from homespec.emit.blocks.precision import Float32Buffers
-from homespec.emit.blocks.stacks import Stack
 
 
-class _BatchStatistics(Float32Buffers, Stack):
+class _BatchStatistics(Float32Buffers):
     """What normalises by statistics of each expert and channel; they are at least float32."""
 
     def statistics(self, u):
@@ -26,7 +25,8 @@ class _BatchStatistics(Float32Buffers, Stack):
 
 class _BatchNorm(_BatchStatistics):
     def __init__(self, names, width, eps, momentum):
-        super().__init__(f"{name}.norm" for name in names)
+        super().__init__()
+        self.names = [f"{name}.norm" for name in names]
         self.eps, self.momentum = eps, momentum
         self.weight = nn.Parameter(torch.ones(len(names), width))
         self.bias = nn.Parameter(torch.zeros(len(names), width))
@@ -86,11 +86,12 @@ class BatchNormSwish(_BatchNorm):
         return NormSwish.apply(u, w, b, mean, var, self.eps, self.training)
 
 
-class LayerNorm(Stack):
+class LayerNorm(nn.Module):
     """Layer norm with a scale and a shift for each of M experts: u [M, D, B] -> same."""
 
     def __init__(self, names, width, eps):
-        super().__init__(f"{name}.norm" for name in names)
+        super().__init__()
+        self.names = [f"{name}.norm" for name in names]
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(len(names), width))
         self.bias = nn.Parameter(torch.zeros(len(names), width))
@@ -106,7 +107,8 @@ class Dice(_BatchStatistics):
     """DICE: p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)): u [M, D, B] -> same."""
 
     def __init__(self, names, width, eps, momentum):
-        super().__init__(f"{name}.dice" for name in names)
+        super().__init__()
+        self.names = [f"{name}.dice" for name in names]
         self.eps, self.momentum = eps, momentum
         self.alpha = nn.Parameter(torch.zeros(len(names), width))
         self.register_buffer("running_mean", torch.zeros(len(names), width))
@@ -119,14 +121,15 @@ class Dice(_BatchStatistics):
         return (x * (p + (1 - p) * self.alpha.unsqueeze(-1))).to(u.dtype)
 
 
-class FoldedDice(Float32Buffers, Stack):
+class FoldedDice(Float32Buffers):
     """DICE with constant statistics: p u + (1 - p) alpha u with p = sigmoid(scale u + shift).
 
     u [M, D, B] -> same; scale and shift are those of each expert and channel.
     """
 
     def __init__(self, names, width):
-        super().__init__(f"{name}.dice" for name in names)
+        super().__init__()
+        self.names = [f"{name}.dice" for name in names]
         self.alpha = nn.Parameter(torch.zeros(len(names), width))
         self.register_buffer("scale", torch.ones(len(names), width))
         self.register_buffer("shift", torch.zeros(len(names), width))

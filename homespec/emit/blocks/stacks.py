@@ -33,30 +33,17 @@ def weights__inference(_, *shape):
     return nn.Parameter(torch.zeros(shape))
 
 
-class Stack(nn.Module):
-    """A module whose tensors are stacked: their first axis has a part for each logical name."""
-
-    def __init__(self, names):
-        super().__init__()
-        self.names = tuple(names)
-
-    def logical(self):
-        """The logical names of the module's own tensors: (tensor, name, index of the part)."""
-        tensors = (*self.named_parameters(recurse=False), *self.named_buffers(recurse=False))
-        for i, name in enumerate(self.names):
-            yield from ((tensor, f"{name}.{tensor}", i) for tensor, _ in tensors)
-
-
-class Linears(Stack):
+class Linears(nn.Module):
     """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
     Each of the G inputs serves M/G consecutive Linears, which are one wide product.
     """
 
     def __init__(self, names, width, out):
-        super().__init__(names)
-        self.weight = weights(width, len(self.names), out, width)
-        self.bias = weights(width, len(self.names), out)
+        super().__init__()
+        self.names = names
+        self.weight = weights(width, len(names), out, width)
+        self.bias = weights(width, len(names), out)
 
     def forward(self, x):
         wide = self.weight.view(len(x), -1, x.shape[1])
@@ -64,16 +51,17 @@ class Linears(Stack):
         return u + self.bias.unsqueeze(-1).to(u.dtype)
 
 
-class Linears__bare(Stack):
+class Linears__bare(nn.Module):
     """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
     Each of the G inputs serves M/G consecutive Linears, which are one wide product.
     """
 
     def __init__(self, names, width, out, bias=True):
-        super().__init__(names)
-        self.weight = weights(width, len(self.names), out, width)
-        self.bias = weights(width, len(self.names), out) if bias else None
+        super().__init__()
+        self.names = names
+        self.weight = weights(width, len(names), out, width)
+        self.bias = weights(width, len(names), out) if bias else None
 
     def forward(self, x):
         wide = self.weight.view(len(x), -1, x.shape[1])
@@ -87,7 +75,7 @@ class MLPs(nn.Module):
     def __init__(self, names, *widths):
         super().__init__()
         self.linears = nn.ModuleList(
-            Linears((f"{name}.linears.{i}" for name in names), *shape)
+            Linears([f"{name}.linears.{i}" for name in names], *shape)
             for i, shape in enumerate(pairwise(widths))
         )
 
@@ -108,7 +96,7 @@ class MLPs__bare(nn.Module):
         for i, shape in enumerate(pairwise(widths)):
             bias = last_bias or i < len(widths) - 2
             self.linears.append(
-                Linears((f"{name}.linears.{i}" for name in names), *shape, bias=bias)
+                Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias)
             )
 
     def forward(self, x):

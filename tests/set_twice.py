@@ -1,22 +1,21 @@
-"""Stage 6, emit: nothing in a generated file is set twice, whatever names a spec gives.
+"""What a generated file sets twice: a constant, an attribute or an entry that hides another one.
 
-A constant, an attribute or an entry that hides another one of the same name would lose weights
-without a word. Names are chosen so that this cannot happen; here the text itself is looked at.
-`Scope` and `plain` do the same for variables and for logical names.
+Emission looks at the names that it chooses; tests look at the text.
 """
 
 from __future__ import annotations
 
 import ast
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+
+from homespec.emit.naming import once
 
 LAYERS = ("Layer", "Trunk")
 """The ends of the names of classes whose attributes come from the spec."""
 
 
 def check_unique(text: str) -> None:
-    """Raise AssertionError for what is set twice; a mistake in homespec, not in the spec."""
+    """Raise AssertionError for what is set twice."""
     tree = ast.parse(text)
     once("in the file", _defined(tree.body))
     for node in ast.walk(tree):
@@ -28,13 +27,6 @@ def check_unique(text: str) -> None:
             once(f"in {part.name}", _defined(part.body))
             if part.name == "Features" or part.name.endswith(LAYERS):
                 once(f"of {part.name}", _attributes(part))
-
-
-def once(where: str, names: Iterable[str]) -> None:
-    """Raise AssertionError for names that are there twice."""
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise AssertionError(f"{where} {', '.join(twice)} would be set twice")
 
 
 def _defined(body: list[ast.stmt]) -> Iterator[str]:
