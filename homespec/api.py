@@ -61,9 +61,9 @@ def loads(
     *,
     root: PathLike | None = None,
 ) -> LoadedSpec:
-    """Check the text of a spec; `name` stands for the file in messages. Raises SpecError.
+    """Check the text of a spec; `name` is the file's name in messages. Raises SpecError.
 
-    What the text extends is found as if it stood in the file `name`.
+    What the text extends is looked up as if the text were in the file `name`.
     """
     return _loaded(with_bases(parse(text, name), overrides, _folders(root)))
 

@@ -1,9 +1,9 @@
 """Writing files whole or not at all, and never through a link that somebody else has put there.
 
 A file is written in a folder of its own, with a random name, which only this user can enter, beside
-the file that it replaces. So nobody can foretell or take over the name that is written to. What is
-at the destination is replaced, not opened: a link becomes a file, and what it led to stays as it
-was. Folders that are links are followed.
+the file that it replaces. So the name that is written to can be neither foretold nor taken over.
+What is at the destination is replaced, not opened: a link becomes a file, and what it led to stays
+as it was. Folders that are links are followed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Generated files: where they lie, and whether they are what their specs say."""
+"""Generated files: where they are, and whether they are up to date."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEAD_BYTES = 256 * 1024
 
 
 class State(StrEnum):
-    """What is to be said of a generated file."""
+    """How a generated file relates to its spec."""
 
     FRESH = "is fresh"
     MISSING = "is missing"
@@ -84,7 +84,7 @@ def head_of(path: Path) -> re.Match[str] | None:
 def target_of(file: str, folder: Path | None = None, suffix: str = "") -> Path:
     """Where a spec's file goes: `specs/a/x.yaml` -> `generated/a/x.py`, others beside the spec.
 
-    `suffix` is that of a variant, whose file lies beside: `generated/a/x_inference.py`.
+    `suffix` is that of a variant, whose file is beside it: `generated/a/x_inference.py`.
     Raises ValueError where the name of the file could not be imported.
     """
     path = Path(located(file))

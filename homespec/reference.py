@@ -83,7 +83,7 @@ def language_sections() -> str:
 
 
 def _sections() -> dict[str, list[str]]:
-    """Section -> where it may stand in a spec, in the order in which one meets them."""
+    """Section -> its places in a spec, in the order in which one meets them."""
     sections: dict[str, list[str]] = {"Spec": []}
     waiting = [("Spec", "")]
     while waiting:

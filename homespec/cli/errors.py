@@ -1,4 +1,4 @@
-"""Command line: errors that are the user's to mend, told shortly, and exit code 2."""
+"""Command line: the user's mistakes, in one line and with exit code 2."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the program and exit with its code."""
     gc.disable()  # a run is too short for garbage to matter; training turns it on again
-    # Strangers' specs are no business of plugins, and looking for some takes 30 ms.
+    # Plugins of pydantic have no use here, and looking for some takes 30 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     stdout = guard()
     code = _run()

@@ -18,7 +18,7 @@ TO_NOTHING = "a link to nothing"
 HIDDEN = "a hidden folder"
 BASE = "a base, which no spec here extends"
 GIT = ".git"
-"""Of hidden folders the only one that never holds specs."""
+"""The only hidden folder that never holds specs."""
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ def _leading_to_specs(
 ) -> Iterator[str]:
     """Links to files of the project that are not checked by another name.
 
-    A link could lead out of a pull request to files that are nobody's business. Nothing outside is
+    A link could lead out of a pull request to private files. Nothing outside is
     looked at.
     """
     roots = roots_of(os.path.join(folder, "spec"), result.folders)  # noqa: PTH118

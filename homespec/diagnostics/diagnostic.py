@@ -87,7 +87,7 @@ class Diagnostic:
 
 
 def _first(here: list[Diagnostic]) -> Diagnostic:
-    """The first of several with one place and code; its help says what it stands for."""
+    """The first of several with one place and code; its help says how many there are."""
     first, more = here[0], len(here) - 1
     if not more:
         return first

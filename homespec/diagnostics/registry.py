@@ -14,7 +14,7 @@ from homespec.diagnostics.diagnostic import Diagnostic, Finding, Severity
 P = ParamSpec("P")
 
 MAX_FINDINGS = 50
-"""So many findings of one rule are reported: a file made to have more is answered at once, too."""
+"""How many findings of one rule are reported, so that a file made to have more is quick, too."""
 
 REST = "further findings of this rule are not reported"
 """What the last of them says."""
@@ -45,7 +45,7 @@ def rule(
     """Register a function that yields findings; callers get diagnostics of this rule.
 
     The docstring must say what is wrong, why it matters and how to mend it: it is printed by
-    `homespec explain` and stands in the documentation as it is.
+    `homespec explain` and is in the documentation as it is.
     """
 
     def decorate(find: Callable[P, Iterable[Finding]]) -> Callable[P, list[Diagnostic]]:

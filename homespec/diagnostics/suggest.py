@@ -91,7 +91,7 @@ def edits(a: str, b: str, limit: int) -> int:
     """Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`.
 
     Gives up and returns `limit + 1` once they are more than `limit`; so only the letters that
-    lie at most `limit` places apart have to be compared.
+    are at most `limit` places apart have to be compared.
     """
     far = limit + 1
     if abs(len(a) - len(b)) > limit:

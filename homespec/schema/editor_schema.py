@@ -47,7 +47,7 @@ def schema_text() -> str:
 
 
 def _whole(name: str, section: Schema) -> Schema:
-    """A section that stands for itself, with its short form as an alternative."""
+    """A complete section, with its short form as an alternative."""
     properties = {key: _shown(name, value) for key, value in section["properties"].items()}
     rules = [*conflicts_of(name), *needs_of(name)]
     return _short(name, {**section, "properties": properties, **_all(rules)})

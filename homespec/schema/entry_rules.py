@@ -199,7 +199,7 @@ def feature_dim(error: LocatedError) -> Iterator[Finding]:
 
 @rule("HS116", "dense-only")
 def dense_only(error: LocatedError) -> Iterator[Finding]:
-    """`project` or `missing` stands at a feature that is no dense vector.
+    """`project` or `missing` is given for a feature that is not a dense vector.
 
     Both say what becomes of a `dense` vector. What is looked up in a table has the width `dim`, and
     a row of the table for missing values.

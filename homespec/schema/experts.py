@@ -11,7 +11,7 @@ from homespec.schema.numbers import Epsilon, Momentum
 
 
 class Style(Model):
-    """How experts are built. May stand at every level; the most specific level wins."""
+    """How experts are built. May be given at every level; the most specific one wins."""
 
     hidden: Widths = ()
     """Widths of the experts' hidden layers; [] makes an expert one linear layer."""
@@ -36,7 +36,7 @@ class ExpertSet(Style):
     """How many experts the node owns; 0 for none."""
     inputs: Literal["one", "each"] = "one"
     """`one`: all experts read the node's state. `each`: every expert reads a state of its own,
-    which a gate of its own in the layer before puts out for it (ML-MMoE)."""
+    which a gate of its own in the layer before computes for it (ML-MMoE)."""
 
     @model_validator(mode="before")
     @classmethod

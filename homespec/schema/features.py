@@ -26,7 +26,7 @@ class Feature(Embedded):
     project: Width = Field(default=0, examples=[32])
     """Width to which a Linear brings a `dense` feature. Default: it is taken as it is."""
     missing: Literal["zero", "learned"] = "zero"
-    """What stands for a `dense` vector that is missing as a whole: zeros, or a vector that is
+    """What replaces a `dense` vector that is missing as a whole: zeros, or a vector that is
     learned. It comes before the projection."""
     sequence: Sequence = Field(default=None)  # type: ignore[assignment]  # absent, like `id`
     """Past events, summarised by attention to the candidate (docs/sequences.md)."""
@@ -44,7 +44,7 @@ class Feature(Embedded):
 
     @property
     def width(self) -> int:
-        """How many columns of the input v the feature takes; 0 where another one says.
+        """How many columns of the input v the feature takes; 0 where another value decides.
 
         That is an encoder for a sequence, and for a shared table the feature that owns it.
         """

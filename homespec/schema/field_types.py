@@ -76,7 +76,7 @@ def text_of(form: str) -> WithJsonSchema:
 M = TypeVar("M", bound=BaseModel)
 
 MAX_ENTRIES = 1024
-"""So many features, groups and tasks a spec may have: products have dozens of tasks."""
+"""How many features, groups and tasks a spec may have: products have dozens of tasks."""
 
 Name = Annotated[str, AfterValidator(check_name), text_of("Name")]
 LayerName = Annotated[Name, AfterValidator(check_layer_name), text_of("LayerName")]

@@ -14,7 +14,7 @@ class FittedColumn(NamedTuple):
     column: str
     quantiles: int
     first: str = ""
-    """Of a field of events, the tensor that says which events are there; "" for a feature."""
+    """For a field of events, the tensor whose values show which events exist; "" for a feature."""
 
 
 def fitted_columns(spec: Spec) -> dict[str, FittedColumn]:

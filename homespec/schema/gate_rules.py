@@ -16,7 +16,7 @@ def empty_gate(error: LocatedError) -> Iterator[Finding]:
     """A feature or self gate is an empty mapping.
 
     Whoever configures a gate wants it on, so a mapping switches it on, even below a `false` of an
-    outer level. An empty mapping configures nothing: it would switch gates on without a word.
+    outer level. An empty mapping configures nothing: it would switch gates on silently.
 
     Bad:
 

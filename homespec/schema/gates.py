@@ -27,7 +27,7 @@ class Mixture(Model):
 
 
 class Toggle(Model):
-    """A gate that can be switched: true and false stand for on and off."""
+    """A gate that can be switched: true is on, false is off."""
 
     enabled: bool = True
     """Whether there are gates of this kind."""

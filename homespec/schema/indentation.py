@@ -36,7 +36,7 @@ def indentation_slips(document: Document, errors: Errors) -> tuple[list[Diagnost
 
 
 def _swallowed(data: dict[str, Any], errors: Errors) -> Iterator[tuple[str, str]]:
-    """(parent, section) where a section stands inside of another one and is wrong there."""
+    """(parent, section) where a section is inside another one and is wrong there."""
     wrong = {error["loc"][:2] for error in errors}
     for parent in SECTIONS:
         inside = data.get(parent)
@@ -68,7 +68,7 @@ def _spilled(data: dict[str, Any], errors: Errors) -> Iterator[tuple[str, list[s
 def misplaced_section(
     document: Document, section: str, where: str | list[str]
 ) -> Iterator[Finding]:
-    """A section stands inside of another one, or its entries stand beside it.
+    """A section is inside another one, or its entries are beside it.
 
     In YAML the indentation says what belongs to what. A section of the first level begins in the
     first column, and its entries are indented below it.

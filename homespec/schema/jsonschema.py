@@ -59,7 +59,7 @@ def sections() -> dict[str, dict[str, Any]]:
 
 
 def _is_absence(default: Any, value: dict[str, Any]) -> bool:
-    """Whether a default of the models stands for absence, since nobody would write it."""
+    """Whether a default of the models means absence: it is never written."""
     if isinstance(default, list):
         choices = value.get("oneOf", [value])
         return any(len(default) < int(choice.get("minItems", 0)) for choice in choices)

@@ -11,7 +11,7 @@ Op = Literal[">=", "<=", ">", "<", "==", "!="]
 _COLUMN = r"[^\W\d][\w.]*"
 _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 CONSTANTS = ("true", "false", "null", "none", "nan")
-"""Words that would pass for columns, though nobody means one."""
+"""Words that would pass for columns, but never mean one."""
 
 _SLIPS = {"=>": ">=", "=<": "<=", "<>": "!=", "=": "=="}
 
@@ -68,7 +68,7 @@ def parse_label(text: str) -> Label:
 
 
 def _reason(text: str) -> str:
-    """Why a text is no label; for the usual slips what was meant."""
+    """Why a text is not a label; for the usual slips what was meant."""
     for slip, meant in _SLIPS.items():
         if slip in text and _LABEL.fullmatch(text.replace(slip, meant)):
             return f"{text!r} has no known comparison; write `{text.replace(slip, meant)}`"

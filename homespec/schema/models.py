@@ -67,7 +67,7 @@ class Layer(Style):
     experts: Annotated[dict[str, ExpertSet], Field(min_length=1)]
     """The nodes that own experts: `shared` (the root), groups and tasks."""
     outputs: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(listed)]
-    """The nodes for which the layer puts out a state. Towers read the state of their task, or of
+    """The nodes for which the layer computes a state. Towers read the state of their task, or of
     the nearest group above it that has one."""
     gates: LayerGates = Field(default_factory=LayerGates.model_construct)
     """What is different from `gates` in this layer."""
@@ -96,8 +96,8 @@ class Spec(Model):
     description: Annotated[str, Field(max_length=4000)] = ""
     """What the model is for; it becomes the generated file's docstring."""
     family: Family = "home"
-    """The architecture: it says which nodes of the task tree own experts and have states, and how
-    experts are built where `experts` does not (HOME.md section 7)."""
+    """The architecture: it decides which nodes of the task tree own experts and have states, and
+    how experts are built where `experts` does not (HOME.md section 7)."""
     layers: Layers = Field(default=None)  # type: ignore[assignment]  # absent: the family's number
     """How many layers (families home, ple and ml_mmoe), or the layers themselves: a topology of
     your own in place of a family's."""

@@ -2,7 +2,7 @@
 
 float32 ends at 3.4e38, is 0 below 1.4e-45, and knows no number between 1 - 6e-8 and 1. A number
 that is none of float32's, or whose square or inverse is none, makes a loss infinite or a parameter
-dead, without a word. The limits here are homespec's own and leave room on both sides.
+dead, silently. The limits here are homespec's own and leave room on both sides.
 """
 
 from __future__ import annotations

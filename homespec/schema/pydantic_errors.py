@@ -15,7 +15,7 @@ from homespec.schema.located_error import LocatedError
 from homespec.source import Document
 
 MAX_ERRORS = 200
-"""So many diagnose are reported; who has more has another problem."""
+"""How many errors are reported: a spec with more has another problem."""
 
 RULE_OF: dict[str, Callable[[LocatedError], list[Diagnostic]]] = {
     "extra_forbidden": field_rules.unknown_key,
@@ -45,7 +45,7 @@ RULE_OF: dict[str, Callable[[LocatedError], list[Diagnostic]]] = {
     "search_by": encoder_rules.search_by,
     "sequence_column": encoder_rules.sequence_column,
 }
-"""Which rule speaks for an error of pydantic; whatever is not listed is a wrong type."""
+"""The rule that reports an error of pydantic; all that are not listed are wrong types."""
 
 
 def diagnose(document: Document, errors: list[ErrorDetails]) -> list[Diagnostic]:
@@ -83,7 +83,7 @@ def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
 
 
 def _missing_together(errors: list[ErrorDetails]) -> list[ErrorDetails]:
-    """The keys that one mapping lacks, told at once."""
+    """The keys that one mapping lacks, in one error."""
     first: dict[tuple[int | str, ...], ErrorDetails] = {}
     left = []
     for error in errors:

@@ -18,7 +18,7 @@ NOT_EMPTY = {"minLength": 1, "doNotSuggest": True}
 
 
 def needs_of(section: str) -> Rules:
-    """What must be there in a section that stands for itself, given what is there."""
+    """What must be there in a complete section, given what is there."""
     return {
         "Feature": [_one_of(KINDS), *_dims()],
         "EventField": [_one_of(FIELD_KINDS), *_dims()],
@@ -33,7 +33,7 @@ def needs_of(section: str) -> Rules:
 
 
 def conflicts_of(section: str) -> Rules:
-    """What cannot stand together in a section, not even in one that is laid over another one."""
+    """What cannot be together in a section, not even in one that is laid over another one."""
     return {
         "Feature": [
             *(_excludes(kind, *_others(kind, KINDS)) for kind in KINDS),

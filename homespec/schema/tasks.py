@@ -23,8 +23,8 @@ class Task(Model):
     """One behaviour to predict."""
 
     kind: Literal["binary", "regression"] = "binary"
-    """`binary`: a label 0 or 1, the tower puts out its logit. `regression`: a number such as a
-    watch time, the tower puts out its estimate in units of `scale`."""
+    """`binary`: a label 0 or 1, the tower computes its logit. `regression`: a number such as a
+    watch time, the tower computes its estimate in units of `scale`."""
 
     label: Label = ""
     """A column of 0 and 1, or a comparison such as `play_time_ms >= duration_ms`. Default: the
@@ -34,7 +34,7 @@ class Task(Model):
     evaluation. Default: all rows."""
     product: Annotated[tuple[str, ...], Field(min_length=2), BeforeValidator(listed)] = ()
     """Binary tasks whose probabilities multiply to this task's (ESMM: ctcvr = ctr * cvr). Such a
-    task has no tower and stands in no group."""
+    task has no tower and is in no group."""
     loss: Literal["squared", "absolute", "huber"] = "squared"
     """Loss of a regression, on label and estimate in units of `scale`."""
     scale: Scale = 1.0

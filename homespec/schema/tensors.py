@@ -30,9 +30,9 @@ class InputTensor:
     length: int = 0
     """Events of a sequence that are kept, the latest; 0 for a single value."""
     vocab: int = 0
-    """Ids are 0 to vocab - 1; 0 where any id is hashed, and for what is no id."""
+    """Ids are 0 to vocab - 1; 0 where any id is hashed, and for what is not an id."""
     buckets: int = 0
-    """Rows that hashed ids share; 0 for what is no hashed id."""
+    """Rows that hashed ids share; 0 for what is not a hashed id."""
     table: str = ""
     """The name of the tensor in whose table values are looked up; "" for vectors."""
 
@@ -72,7 +72,7 @@ def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
 
 
 def _tensor(spec: Spec, name: str) -> InputTensor:
-    """That of a feature which is no sequence. Values looked up in a table are as its owner's."""
+    """That of a feature other than a sequence. Values looked up in a table are as its owner's."""
     column, owner = spec.features[name].column, spec.features[spec.owner(name)]
     if owner.kind == "dense":
         return InputTensor(name, name, column, "vector", width=owner.dense)

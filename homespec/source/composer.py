@@ -103,7 +103,7 @@ class Composer:
 
     @property
     def open_bracket(self) -> int | None:
-        """Where the innermost bracket stands that is still to be closed.
+        """The offset of the innermost bracket that is still open.
 
         A key in a list, as in `[a: 1]`, begins a mapping that has none.
         """
@@ -283,7 +283,7 @@ class Composer:
         raise PastLimitError
 
     def _place_of_nothing(self, start: int) -> tuple[int, int]:
-        """Where to point for a value that is not there: at its key, else where it would stand."""
+        """Where to point for a value that is not there: at its key, else where it belongs."""
         parent = self._stack[-1] if self._stack else None
         if parent is not None and parent.key is not None:
             return parent.key.node.start, parent.key.node.end

@@ -10,7 +10,7 @@ from homespec.diagnostics import Diagnostic, Span
 from homespec.source.lines import Lines
 
 OVERRIDES = "--set"
-"""What stands for the file in spans of values that a flag of the command line gives."""
+"""The name of the file in spans of values that a flag of the command line gives."""
 
 Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | float | bool | None"
 
@@ -57,7 +57,7 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One spec file: its text, the data in it and where each part of the data stands.
+    """One spec file: its text, its data and the place of each part of the data.
 
     `data` is None exactly if a diagnostic is an error. Aliased parts of it are shared objects:
     do not modify it. `bases` are the files that it extends, nearest first, and `overrides` the

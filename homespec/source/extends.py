@@ -66,7 +66,7 @@ class _Chain:
 
 def _extended(document: Document, chain: _Chain) -> Document:
     name = (document.data or {}).get("extends")
-    if not isinstance(name, str):  # absent, or the schema says that it is no text
+    if not isinstance(name, str):  # absent, or the schema rejects it
         return document
     base = _base(document, name, chain)
     if not isinstance(base, Document):
@@ -111,7 +111,7 @@ def _base(document: Document, name: str, chain: _Chain) -> Document | list[Diagn
 
 
 def _unfit(place: str, chain: _Chain) -> tuple[str, str]:
-    """Why a file below the root is no base, and what to do."""
+    """Why a file below the root cannot be a base, and what to do."""
     if not is_yaml(place):
         return "it is a link to another kind of file", "name the YAML file itself"
     if len(chain.files) >= MAX_CHAIN:
@@ -131,7 +131,7 @@ def _relative(remedy: str, document: Document) -> str:
 
 
 def _refusal(name: str) -> tuple[str, str]:
-    """Why a name of a base is refused, whatever stands there, and what to do."""
+    """Why a name of a base is refused, whatever is there, and what to do."""
     if not name.isprintable() or "\\" in name:
         return "its name has characters that names of specs do not have", "use letters and `/`"
     if Path(name).is_absolute():

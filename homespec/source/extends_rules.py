@@ -11,8 +11,8 @@ from homespec.diagnostics import Finding, Span, rule
 def bad_base(span: Span, name: str, reason: str, remedy: str) -> Iterator[Finding]:
     """The file that a spec extends cannot be used.
 
-    `extends` takes the path of a YAML file, relative to the file that says it. An absolute path, a
-    file of another kind (also behind a link) and a chain of more than eight files are refused:
+    `extends` takes the path of a YAML file, relative to the spec. An absolute path, a file of
+    another kind (also one that a link leads to) and a chain of more than eight files are refused:
     specs come from strangers, too.
 
     Bad:
@@ -32,8 +32,8 @@ def bad_base(span: Span, name: str, reason: str, remedy: str) -> Iterator[Findin
 def extends_cycle(span: Span, files: list[str]) -> Iterator[Finding]:
     """Specs extend each other in a circle.
 
-    A spec is laid over its base, the base over its own base, and so on; the last one must stand by
-    itself. The message prints the files along the way.
+    A spec is laid over its base, the base over its own base, and so on; the last one extends
+    nothing. The message prints the files along the way.
     """
     yield Finding(
         span,
@@ -91,7 +91,7 @@ def base_outside(span: Span, name: str) -> Iterator[Finding]:
 
 @rule("HS024", "link-outside")
 def link_outside(span: Span) -> Iterator[Finding]:
-    """A spec is a link, or behind one, that leads out of its repository.
+    """A spec is a link, or below one, that leads out of its repository.
 
     Whoever writes in the repository could let such a link lead to any file of the machine that
     checks it, and messages show lines of it. So the file is not read. Links to specs of the same

@@ -58,7 +58,7 @@ def forbidden_character(span: Span, character: str) -> Iterator[Finding]:
     """The text has a character that cannot be seen or that misleads readers.
 
     Control characters, marks that reorder the text around them, exotic line breaks and, in
-    keys, blanks that are no plain space: what a reviewer sees is not what a parser reads.
+    keys, blanks other than a plain space: what a reviewer sees is not what a parser reads.
     Most come from copying out of chats, web pages and word processors. Delete the character;
     where a text really needs it, write it as an escape in double quotes.
 

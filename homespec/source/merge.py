@@ -37,8 +37,8 @@ def _other_kind(below: dict[str, Value], above: dict[str, Value], path: Path) ->
     kinds: tuple[str, ...] = ()
     if path[:1] == ("features",):
         kinds = _kinds(path)
-    said, was = above.keys() & set(kinds), below.keys() & set(kinds)
-    return bool(said and was and said != was)
+    new, old = above.keys() & set(kinds), below.keys() & set(kinds)
+    return bool(new and old and new != old)
 
 
 def _kinds(path: Path) -> tuple[str, ...]:
@@ -73,5 +73,5 @@ def _is_count(value: Value) -> bool:
 
 
 def _with_part(node: Node, key: str) -> Node:
-    """The place of a mapping whose only value stands where the short form does."""
+    """The place of a mapping whose only value is where the short form is."""
     return Node(node.lines, node.start, node.end, node.key_start, node.key_end, {key: node})

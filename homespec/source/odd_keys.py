@@ -1,4 +1,4 @@
-"""Stage 1, source: keys that are no text, what they are and how to mend them."""
+"""Stage 1, source: keys that are not text: what they are and how to mend them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_DIGITS = 40
 
 
 def odd_key(key: Value, node: Node) -> tuple[str, str]:
-    """What a key that is no text is, and how to mend it."""
+    """What a key is that is not text, and how to mend it."""
     text = node.lines.text
     written = text[node.start : node.end]
     if isinstance(key, dict | list):
@@ -47,5 +47,5 @@ def _groups_before(node: Node) -> str:
 
 
 def is_later_group(node: Node) -> bool:
-    """Whether the key is the second `000` of such a number, which the first one speaks for."""
+    """Whether the key is the second `000` of such a number, which is reported at the first one."""
     return "," in _groups_before(node) and bool(_number_with_commas(node))

@@ -20,7 +20,7 @@ FORM = re.compile(r"(?P<path>[^\s=.]+(\.[^\s=.]+)*)=(?P<value>.*)")
 
 MAX_LENGTH = 1000
 MAX_NAMES = 16
-"""So many names a path has at most: the language is not that deep."""
+"""How many names a path may have: the language is not that deep."""
 
 
 def check_override(override: str) -> str:

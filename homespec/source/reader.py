@@ -60,7 +60,7 @@ def _endless(file: str) -> str:
     mode = os.stat(file).st_mode  # noqa: PTH116  # keeps the path as it was given
     if OWN_STREAM.fullmatch(file) and not stat.S_ISBLK(mode):
         return ""
-    return next((said for is_kind, said in KINDS if is_kind(mode)), "")
+    return next((reason for is_kind, reason in KINDS if is_kind(mode)), "")
 
 
 def read_stream(stream: BinaryIO, name: str) -> Document:
@@ -86,7 +86,7 @@ def read_stream(stream: BinaryIO, name: str) -> Document:
 
 
 def parse(text: str, name: str = "<text>") -> Document:
-    """The document in `text`; `name` stands for the file in diagnostics."""
+    """The document in `text`; `name` is the file's name in diagnostics."""
     if len(text) > MAX_BYTES:
         return unread(name, file_rules.too_large(file_rules.beginning(name), "the text", "1 MiB"))
     lines = Lines(name, text.removeprefix("\ufeff"))

@@ -69,8 +69,8 @@ def roots_of(file: str, folders: Iterable[str] = ()) -> tuple[str, ...]:
     That is the spec's repository; where it has none, the folder `specs` that it is in, or else its
     own folder. So are `folders` that the caller gives, and those that the environment names.
     """
-    path, behind = located(file), real(file)
-    root = repository(path) or repository(behind) or specs_folder(behind) or Path(behind).parent
+    path, target = located(file), real(file)
+    root = repository(path) or repository(target) or specs_folder(target) or Path(target).parent
     named = filter(None, os.environ.get(VARIABLE, "").split(os.pathsep))
     return tuple(real(str(folder)) for folder in (root, *folders, *named))
 
@@ -81,7 +81,7 @@ def is_below(path: str, roots: Iterable[str]) -> bool:
 
 
 def leads_out(file: str, folders: Iterable[str] = ()) -> bool:
-    """Whether a file or folder is a link, or behind one, that leads out of its repository."""
+    """Whether a file or folder is a link, or below one, that leads out of its repository."""
     return repository(located(file)) is not None and not is_below(
         real(file), roots_of(file, folders)
     )

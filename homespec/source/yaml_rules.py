@@ -75,7 +75,7 @@ def missing_space(span: Span, word: str) -> Iterator[Finding]:
 
 @rule("HS007", "duplicate-key")
 def duplicate_key(span: Span, key: str, first: Span) -> Iterator[Finding]:
-    """A key stands twice in one mapping.
+    """A key occurs twice in one mapping.
 
     Most YAML parsers silently keep the last of the two, so the first looks as if it were in
     force but is not. Delete one of them, rename it, or join their values.
@@ -134,7 +134,7 @@ def too_deep(span: Span, limit: int) -> Iterator[Finding]:
     """Mappings and lists are nested too deeply.
 
     A spec nests about six levels deep; more than 64 are a mistake, often of a program that
-    writes YAML, or an attack on the parser. Aliases count with what they stand for. Groups
+    writes YAML, or an attack on the parser. Aliases count as what they repeat. Groups
     nest by name, not by indentation.
 
     Bad:
@@ -159,7 +159,7 @@ def too_deep(span: Span, limit: int) -> Iterator[Finding]:
 
 @rule("HS010", "unknown-alias")
 def unknown_alias(span: Span, name: str, anchors: Iterable[str]) -> Iterator[Finding]:
-    """An alias names an anchor that does not stand before it.
+    """An alias names an anchor that is not defined before it.
 
     In YAML `*name` repeats the value that was marked with `&name` further up. There is no such
     mark. Correct the name, move the anchor before the alias, or, if the text just begins with
@@ -188,7 +188,7 @@ def unknown_alias(span: Span, name: str, anchors: Iterable[str]) -> Iterator[Fin
 
 @rule("HS011", "alias-cycle")
 def alias_cycle(span: Span, name: str, anchor: Span) -> Iterator[Finding]:
-    """An alias stands inside the very value that it repeats.
+    """An alias is inside the very value that it repeats.
 
     The value would contain itself and never end. Move the alias out of the anchored value, or
     write the inner value out.
@@ -220,7 +220,7 @@ def alias_cycle(span: Span, name: str, anchor: Span) -> Iterator[Finding]:
 def alias_bomb(span: Span, limit: int) -> Iterator[Finding]:
     """Aliases blow a small file up into an enormous one.
 
-    Aliases of aliases multiply: ten lines can stand for a billion values ("billion laughs").
+    Aliases of aliases multiply: ten lines can mean a billion values ("billion laughs").
     With every alias written out a spec may have 50,000 values. Use aliases for single values
     that repeat, and the defaults of `experts`, `gates` and `towers` for what all tasks share.
 

@@ -16,7 +16,7 @@ def explain(*args: str) -> str:
 @pytest.mark.parametrize("word", ["HS007", "hs007", "duplicate-key", "duplicate_key"])
 def test_by_code_or_name(word: str) -> None:
     text = explain(word)
-    assert text.startswith("error[HS007] duplicate-key\n\nA key stands twice")
+    assert text.startswith("error[HS007] duplicate-key\n\nA key occurs twice")
     assert "watch: [long_view]" in text
 
 

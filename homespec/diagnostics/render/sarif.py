@@ -65,7 +65,7 @@ def _location(span: Span) -> dict[str, Any]:
 
 
 def _artifact(file: str) -> dict[str, str]:
-    """The file's address, from the root of the sources unless it lies outside of them."""
+    """The file's address, from the root of the sources unless it is outside them."""
     path = PurePosixPath(relative(file))
     if path.is_absolute():
         return {"uri": "file://" + quote(str(path), errors="replace")}

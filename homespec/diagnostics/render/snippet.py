@@ -11,7 +11,7 @@ from homespec.diagnostics.render.terminal import printable, shown, width
 
 MAX_SHOWN = 160
 CONTEXT = 60
-"""Of a line longer than MAX_SHOWN, a part is shown that begins CONTEXT before its first mark."""
+"""A line longer than MAX_SHOWN is shown in part, from CONTEXT before its first mark."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def shown(char: str) -> str:
-    """What stands for a character of a file: pictures for controls, spaces for a tab."""
+    """What is shown for a character of a file: pictures for controls, spaces for a tab."""
     if " " <= char <= "~":
         return char
     if char == "\t":
