@@ -33,7 +33,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     return tuple(dict.fromkeys(word.strip() for word in text.split(","))) if text else ()
 
 
-@click.command(short_help="Measure the speed of a spec's code.")
+@click.command()
 @click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @set_option
 @click.option(

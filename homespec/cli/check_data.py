@@ -22,7 +22,7 @@ WITH_TABLES = ("full", "concise")
 PATHS = click.Path(path_type=Path)
 
 
-@click.command(name="check-data", short_help="Check data against a spec.")
+@click.command(name="check-data")
 @click.argument("spec")
 @click.argument("data", nargs=-1, required=True, type=PATHS)
 @click.option(

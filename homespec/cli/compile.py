@@ -33,7 +33,7 @@ REMEDIES = {
 }
 
 
-@click.command(name="compile", short_help="Write the PyTorch file of a spec.")
+@click.command(name="compile")
 @click.argument("paths", nargs=-1, required=True, metavar="SPEC…")
 @set_option
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not fresh.")

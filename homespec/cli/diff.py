@@ -43,7 +43,7 @@ def _checked_breaks(
     return frozenset(map(Breaks, names))
 
 
-@click.command(short_help="Say what a change of a spec breaks, and what stays.")
+@click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="OLD NEW | SPEC --against REF")
 @click.option("--against", metavar="REF", help="Compare with a commit, such as origin/main.")
 @click.option(

@@ -12,7 +12,7 @@ from homespec.diagnostics import Rule
 from homespec.diagnostics.render.color import painter
 
 
-@click.command(short_help="Print the documentation of a rule, or say what a model is.")
+@click.command()
 @click.argument("rule", required=False)
 @click.option("--all", "everything", is_flag=True, help="List all rules.")
 @click.option(

@@ -8,7 +8,7 @@ from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.cli.specs import one_analysis, set_option
 
 
-@click.command(short_help="Draw the hierarchy of a spec.")
+@click.command()
 @click.argument("spec")
 @set_option
 @click.option(

@@ -14,6 +14,7 @@ import click
 from homespec.cli.exit_codes import FINDINGS, INTERRUPTED, OK, TROUBLE
 from homespec.cli.streams import guard, loss
 from homespec.limits import max_bytes
+from homespec.version import __version__
 
 VERBS = {
     "validate": "Check specs and report every mistake at once.",
@@ -72,28 +73,13 @@ class Verbs(click.Group):
             formatter.write_dl([(verb, VERBS[verb]) for verb in self.list_commands(ctx)])
 
 
-def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        from homespec.version import __version__
-
-        click.echo(f"homespec {__version__}")
-        ctx.exit()
-
-
 @click.command(
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 clean, 1 findings, 2 wrong usage or an internal error.",
     subcommand_metavar="VERB [ARGS]...",
 )
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_version,
-    help="Show the version and exit.",
-)
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """Check YAML specs of multi-task ranking models and compile them to PyTorch."""
 

@@ -46,7 +46,7 @@ towers: {{hidden: [32]}}
 """
 
 
-@click.command(short_help="Write a first spec.")
+@click.command()
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Overwrite a spec that is there.")
 def new(name: str, force: bool) -> int:

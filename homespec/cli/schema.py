@@ -12,7 +12,7 @@ from homespec.cli.exit_codes import FINDINGS, OK
 DEFAULT = Path("schemas/homespec-v1.schema.json")
 
 
-@click.command(short_help="Print the JSON Schema of specs, for editors.")
+@click.command()
 @click.option(
     "--check", is_flag=True, help=f"Exit with 1 if the file (default: {DEFAULT}) is not fresh."
 )

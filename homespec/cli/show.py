@@ -15,7 +15,7 @@ from homespec.cli.specs import one_analysis, set_option
 from homespec.compiler import Analysis
 
 
-@click.command(short_help="Print the model of a spec: layers, experts, gates, sizes.")
+@click.command()
 @click.argument("spec")
 @set_option
 @click.option(

@@ -72,7 +72,7 @@ def in_range(name: str) -> Finite:
     return Finite(*RANGES[name])
 
 
-@click.command(cls=Grouped, short_help="Train the model of a spec and measure it.")
+@click.command(cls=Grouped)
 @click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @set_option
 @option(

@@ -8,7 +8,7 @@ from homespec.cli.reporting import exit_code, format_option, print_report, stric
 from homespec.cli.specs import check, say_not_checked, set_option
 
 
-@click.command(short_help="Check specs and report every mistake at once.")
+@click.command()
 @click.argument("paths", nargs=-1, required=True)
 @set_option
 @format_option

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
-from homespec.schema.field_types import Count, Model, Width, Widths, listed, shape_of
+from homespec.schema.field_types import Count, Model, OneOrMore, Width, Widths
 from homespec.schema.numbers import Epsilon, Momentum
 
 
@@ -58,22 +58,12 @@ class LayerExperts(Style):
     """Exceptions, by name of the group or task."""
 
 
-MetaExperts = Annotated[
-    Annotated[LayerExperts, Tag("mapping")]
-    | Annotated[
-        Annotated[tuple[LayerExperts, ...], Field(min_length=1), BeforeValidator(listed)],
-        Tag("list"),
-    ],
-    Discriminator(shape_of),
-]
-
-
 class Experts(Style):
     """Experts of all layers (HOME.md sections 2 and 3)."""
 
     all: LayerExperts = Field(default_factory=LayerExperts.model_construct)
     """Every layer; what `meta` and `task` say goes before it."""
-    meta: MetaExperts = Field(default_factory=LayerExperts.model_construct)
+    meta: OneOrMore[LayerExperts] = Field(default_factory=LayerExperts.model_construct)
     """The layers before the last: one mapping for all of them, or a list with one for each."""
     task: LayerExperts = Field(default_factory=LayerExperts.model_construct)
     """The last layer, whose gates feed the towers."""

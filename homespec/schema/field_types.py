@@ -14,7 +14,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
@@ -98,16 +100,19 @@ Boundaries = Annotated[
 ]
 
 
+OneOrMore = Annotated[
+    Annotated[M, Tag("mapping")]
+    | Annotated[tuple[M, ...], Field(min_length=1), BeforeValidator(listed), Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "mapping"),
+]
+"""One mapping, or a list of them."""
+
+
 class Model(BaseModel):
     """Base of all sections: unknown keys are errors and nothing is coerced."""
 
     # Built on first use, and docstrings read by `jsonschema` alone: both double the import's time.
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
-
-
-def shape_of(value: Any) -> str:
-    """Which alternative of "one mapping, or a list of them" a value is meant to be."""
-    return "list" if isinstance(value, list | tuple) else "mapping"
 
 
 def overlay(*levels: BaseModel, to: type[M]) -> M:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from homespec.schema.field_types import Model, Width, Widths, listed, shape_of
+from homespec.schema.field_types import Model, OneOrMore, Width, Widths
 
 
 class Mixture(Model):
@@ -78,20 +78,10 @@ class LayerGates(Model):
     """The residual gates on the outputs of the expert sets; true, false or a mapping."""
 
 
-MetaGates = Annotated[
-    Annotated[LayerGates, Tag("mapping")]
-    | Annotated[
-        Annotated[tuple[LayerGates, ...], Field(min_length=1), BeforeValidator(listed)],
-        Tag("list"),
-    ],
-    Discriminator(shape_of),
-]
-
-
 class Gates(LayerGates):
     """Gates of all layers (HOME.md sections 3, 4 and 5)."""
 
-    meta: MetaGates = Field(default_factory=LayerGates.model_construct)
+    meta: OneOrMore[LayerGates] = Field(default_factory=LayerGates.model_construct)
     """What is different before the last layer: one mapping, or a list with one for each layer."""
     task: LayerGates = Field(default_factory=LayerGates.model_construct)
     """What is different in the last layer."""

@@ -18,7 +18,6 @@ from homespec.schema import (
     features,
     field_types,
     gates,
-    ids,
     models,
     sequences,
     tasks,
@@ -73,7 +72,7 @@ def _is_absence(default: Any, value: dict[str, Any]) -> bool:
 def descriptions() -> dict[str, dict[str, str]]:
     """Section -> field -> the docstring under the field in the models' source."""
     described: dict[str, dict[str, str]] = {}
-    modules = (field_types, ids, embedded, features, sequences, tasks, experts, gates, models)
+    modules = (field_types, embedded, features, sequences, tasks, experts, gates, models)
     sources = map(inspect.getsource, modules)
     for section in [part for source in sources for part in ast.parse(source).body]:
         if isinstance(section, ast.ClassDef):

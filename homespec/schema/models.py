@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from homespec.schema.embedded import Embedded, Quantiles
+from homespec.schema.embedded import Embedded, Id, Quantiles
 from homespec.schema.experts import Experts, ExpertSet, LayerExperts, Style
 from homespec.schema.features import Feature
 from homespec.schema.field_types import MAX_ENTRIES, LayerName, M, Model, Name, listed, overlay
 from homespec.schema.gates import FeatureGate, Gates, LayerGates, Mixture, SelfGate
-from homespec.schema.ids import Id
 from homespec.schema.sequences import Dien, Din, Encoder, EventField, Mean, Sequence, Sim, Twin
 from homespec.schema.tasks import Task, Tower
 

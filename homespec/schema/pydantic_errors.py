@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from homespec.diagnostics import Diagnostic
-from homespec.schema import encoder_rules, entry_rules, field_rules, gate_rules
+from homespec.schema import field_rules, section_rules
 from homespec.schema.indentation import indentation_slips
 from homespec.schema.key_remedies import meant_key
 from homespec.schema.located_error import LocatedError
@@ -21,31 +21,17 @@ RULE_OF: dict[str, Callable[[LocatedError], list[Diagnostic]]] = {
     "extra_forbidden": field_rules.unknown_key,
     "missing": field_rules.missing_key,
     "literal_error": field_rules.unknown_choice,
-    "greater_than": field_rules.out_of_range,
-    "greater_than_equal": field_rules.out_of_range,
-    "less_than": field_rules.out_of_range,
-    "less_than_equal": field_rules.out_of_range,
-    "finite_number": field_rules.out_of_range,
+    **dict.fromkeys(
+        ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"),
+        field_rules.out_of_range,
+    ),
     "tiny_weight": field_rules.out_of_range,
-    "too_short": field_rules.wrong_length,
-    "too_long": field_rules.wrong_length,
-    "string_too_short": field_rules.wrong_length,
-    "string_too_long": field_rules.wrong_length,
-    "bad_name": entry_rules.bad_name,
-    "reserved_name": entry_rules.reserved_name,
-    "bad_label": entry_rules.bad_label,
-    "feature_kind": entry_rules.feature_kind,
-    "feature_dim": entry_rules.feature_dim,
-    "dense_only": entry_rules.dense_only,
-    "id_kind": entry_rules.id_kind,
-    "not_increasing": entry_rules.not_increasing,
-    "empty_gate": gate_rules.empty_gate,
-    "boundary_size": entry_rules.boundary_size,
-    "encoder_kind": encoder_rules.encoder_kind,
-    "search_by": encoder_rules.search_by,
-    "sequence_column": encoder_rules.sequence_column,
+    **dict.fromkeys(
+        ("too_short", "too_long", "string_too_short", "string_too_long"), field_rules.wrong_length
+    ),
 }
-"""The rule that reports an error of pydantic; all that are not listed are wrong types."""
+"""The rule that reports an error of pydantic; errors of our own validators have their rule's name,
+and all others are wrong types."""
 
 
 def diagnose(document: Document, errors: list[ErrorDetails]) -> list[Diagnostic]:
@@ -56,8 +42,13 @@ def diagnose(document: Document, errors: list[ErrorDetails]) -> list[Diagnostic]
     diagnostics, errors = indentation_slips(document, errors)
     errors = _without_misspelt(document, errors)
     for error in _without_echoes(errors)[:MAX_ERRORS]:
-        diagnostics += RULE_OF.get(error["type"], field_rules.wrong_type)(_located(document, error))
+        diagnostics += _rule_of(error["type"])(_located(document, error))
     return diagnostics
+
+
+def _rule_of(kind: str) -> Callable[[LocatedError], list[Diagnostic]]:
+    own: Callable[[LocatedError], list[Diagnostic]] | None = getattr(section_rules, kind, None)
+    return RULE_OF.get(kind) or own or field_rules.wrong_type
 
 
 def _without_misspelt(document: Document, errors: list[ErrorDetails]) -> list[ErrorDetails]:

@@ -1,11 +1,12 @@
-"""Stage 2, schema: data -> Spec."""
+"""Stage 2, schema: data -> Spec, and HS125, the warning about a sound one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pydantic import ValidationError
 
-from homespec.diagnostics import Diagnostic
-from homespec.schema.gate_rules import home_of_one_layer
+from homespec.diagnostics import Diagnostic, Finding, Severity, rule
 from homespec.schema.models import Spec
 from homespec.source import Document
 
@@ -19,3 +20,21 @@ def validate(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
 
         return None, diagnose(document, failure.errors(include_url=False))
     return spec, home_of_one_layer(spec, document)
+
+
+@rule("HS125", "home-of-one-layer", Severity.WARNING)
+def home_of_one_layer(spec: Spec, document: Document) -> Iterator[Finding]:
+    """HoME is given one layer.
+
+    HoME has a layer for each level of groups, the meta layers, and one for the tasks. With
+    `layers: 1` nothing is left of the former: no state of a group, no meta experts, and the
+    gates of the tasks read the features alone. What is published in that form is CGC.
+    """
+    if spec.family == "home" and spec.layers == 1 and "layers" in spec.model_fields_set:
+        yield Finding(
+            document.span(("layers",)),
+            "HoME of one layer has no meta layers",
+            label="no layer before the last",
+            help="remove `layers` for one for each level of groups and one for the tasks, or "
+            "write `family: cgc`",
+        )

@@ -1,4 +1,4 @@
-"""HS108 to HS114, HS116, HS123: names, labels and features, entries with a form of their own."""
+"""HS108 to HS114, HS116, HS119 to HS123: names, labels and sections with rules of their own."""
 
 from __future__ import annotations
 
@@ -266,4 +266,83 @@ def boundary_size(error: LocatedError) -> Iterator[Finding]:
         help="choose another unit for the column, such as milliseconds in place of nanoseconds"
         if large
         else "write 0, or choose another unit for the column",
+    )
+
+
+@rule("HS119", "empty-gate")
+def empty_gate(error: LocatedError) -> Iterator[Finding]:
+    """A feature or self gate is an empty mapping.
+
+    Whoever configures a gate wants it on, so a mapping switches it on, even below a `false` of an
+    outer level. An empty mapping configures nothing: it would switch gates on silently.
+
+    Bad:
+
+        gates: {self: false, task: {self: {}}}
+
+    Good:
+
+        gates: {self: false, task: {self: true}}
+    """
+    yield Finding(
+        error.span,
+        f"`{error.where}` is an empty mapping, which says neither on nor off",
+        label="says nothing",
+        help="write `true` or `false`, or remove the key to take what the outer level says",
+    )
+
+
+@rule("HS120", "encoder-kind")
+def encoder_kind(error: LocatedError) -> Iterator[Finding]:
+    """A sequence has no encoder, or several.
+
+    One encoder turns the events into one vector: `mean`, `din`, `dien`, `sim` or `twin`. For two of
+    them, declare two sequences over the same fields and columns.
+    """
+    kinds = str(error.context["kinds"])
+    yield Finding(
+        error.key_span,
+        f"`{error.where}` " + (f"is {kinds} at once" if kinds else "names no encoder"),
+        label="one encoder is needed",
+        help="give exactly one of `mean`, `din`, `dien`, `sim`, `twin`, such as `encoder: din` or "
+        "`encoder: {din: {hidden: [36]}}`",
+    )
+
+
+@rule("HS121", "search-by")
+def search_by(error: LocatedError) -> Iterator[Finding]:
+    """A hard search does not say what it compares, or a soft search does.
+
+    SIM's hard search keeps the events whose `by`, an id such as the category, equals the
+    candidate's. Its soft search compares the embeddings of all fields of `of`.
+    """
+    if error.context["search"] == "hard":
+        message = f"`{error.where}` searches hard, but does not say by which field"
+        yield Finding(
+            error.key_span,
+            message,
+            label="needs `by`",
+            help="add `by:` with an id among the fields of `of`, or use `search: soft`",
+        )
+    else:
+        yield Finding(
+            error.document.span((*error.path, "by"), key=True),
+            f"`{error.where}` searches softly, so `by` has no meaning",
+            label="only for `search: hard`",
+            help="remove `by`, or add `search: hard`",
+        )
+
+
+@rule("HS122", "sequence-column")
+def sequence_column(error: LocatedError) -> Iterator[Finding]:
+    """A sequence has a single `column`.
+
+    Each field of its events has a column of its own, a list of values in each row. By default they
+    are called like the sequence and the field: `history_video_id`.
+    """
+    yield Finding(
+        error.document.span((*error.path, "column"), key=True),
+        f"`{error.where}` is a sequence, whose fields have a column each",
+        label="not for a sequence",
+        help="remove it, and name columns under `sequence`: `columns: {video_id: hist_video}`",
     )
