@@ -23,7 +23,7 @@ from homespec.api import LoadedSpec
 from homespec.atomic_write import replacing
 from homespec.data.batches import Batch
 from homespec.data.dataset import BatchDataset
-from homespec.data.files import locate
+from homespec.data.splits import open_splits
 from homespec.schema.fitted_columns import fitted_columns
 from homespec.sharding.parallel import TABLE_LR, device_of_rank
 from homespec.train.quantiles import fit
@@ -36,7 +36,7 @@ def batches(spec: LoadedSpec, data: Path, size: int, seed: int) -> Iterator[Batc
     """This rank's batches of one epoch, of `size` examples over all ranks."""
     rank, world = dist.get_rank(), dist.get_world_size()
     return iter(
-        BatchDataset(spec, locate([data])[0], size // world, seed=seed, rank=rank, world=world)
+        BatchDataset(spec, open_splits([data])[0], size // world, seed=seed, rank=rank, world=world)
     )
 
 
@@ -48,7 +48,7 @@ def fitted(spec: LoadedSpec, data: Path, size: int, seed: int) -> dict[str, list
         return {}
     numbers = torch.empty(sum(counts.values()), dtype=torch.float64)
     if dist.get_rank() == 0:
-        stream = BatchDataset(spec, locate([data])[0], size, shuffle=0, training=False)
+        stream = BatchDataset(spec, open_splits([data])[0], size, shuffle=0, training=False)
         names = {name for key, each in wanted.items() for name in (key, each.first) if name}
         columns = ({name: batch.features[name].numpy() for name in names} for batch in stream)
         found = fit(columns, spec, seed=seed).values

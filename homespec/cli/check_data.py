@@ -67,11 +67,11 @@ def check_data(
 
 
 def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...]) -> ProfiledData:
-    from homespec.data.files import locate
     from homespec.data.profiled import ProfiledData
     from homespec.data.profiler import profile
+    from homespec.data.splits import open_splits
 
-    train, held_out = locate(data, valid)
+    train, held_out = open_splits(data, valid)
     for part in (train, held_out):
         if part is not None and part.not_read:
             click.echo(part.not_read, err=True)

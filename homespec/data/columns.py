@@ -6,7 +6,8 @@ column means the same in CSV, which has no types, and in parquet. Other text is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -26,12 +27,19 @@ Failure = TypeVar("Failure", bound=Exception)
 
 def values(tensor: InputTensor, column: Column) -> Array:
     """A feature's values, one for each row: int64 [N], float [N] or float32 [N, width]."""
-    who = f"feature `{tensor.feature}`"
-    if tensor.kind == "id":
-        return ids(who, tensor.column, column)
-    if tensor.kind == "vector":
-        return vectors(who, tensor.column, column, tensor.width)
-    return exact_numbers(who, tensor.column, column)
+    with naming(f"feature `{tensor.feature}`", tensor.column):
+        if tensor.kind == "id":
+            return ids(column)
+        return vectors(column, tensor.width) if tensor.kind == "vector" else exact_numbers(column)
+
+
+@contextmanager
+def naming(who: str, column: str) -> Iterator[None]:
+    """Errors of functions that know no name, with that of the column and of who wants it."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{who}: the column `{column}` {error}") from None
 
 
 def events(tensor: InputTensor, lists: Column) -> Array:
@@ -41,10 +49,9 @@ def events(tensor: InputTensor, lists: Column) -> Array:
     """
     sizes = lengths(lists)
     kept = np.minimum(sizes, tensor.length)
-    found = values(tensor, lists.flatten() if (kept == sizes).all() else _latest(lists, kept))
-    shape = (len(lists), tensor.length, *found.shape[1:])
-    out = np.full(shape, missing(tensor), found.dtype)
-    out[np.arange(tensor.length) < kept[:, None]] = found
+    flat = values(tensor, lists.flatten() if (kept == sizes).all() else _latest(lists, kept))
+    out = missing((len(lists), tensor.length, *flat.shape[1:]), flat.dtype)
+    out[np.arange(tensor.length) < kept[:, None]] = flat
     return out
 
 
@@ -55,9 +62,9 @@ def _latest(lists: Column, kept: Array) -> Column:
     return lists.values.take(pa.array(np.repeat(begins, kept) + place))
 
 
-def missing(tensor: InputTensor) -> float:
-    """What stands for a missing value."""
-    return MISSING if tensor.kind == "id" else float("nan")
+def missing(shape: tuple[int, ...], kind: npt.DTypeLike) -> Array:
+    """Missing values: -1 for ids, which are int64, NaN for numbers."""
+    return np.full(shape, MISSING if kind == np.int64 else np.nan, kind)
 
 
 def lengths(lists: Column) -> Array:
@@ -67,8 +74,8 @@ def lengths(lists: Column) -> Array:
     return present
 
 
-def as_lists(who: str, name: str, column: Column) -> pa.ListArray:
-    """A column of lists; text such as `1 2 3` or `[1, 2, 3]` is taken apart."""
+def as_lists(tensor: InputTensor, column: Column) -> pa.ListArray:
+    """The lists of a field of a sequence; text such as `1 2 3` or `[1, 2, 3]` is taken apart."""
     column = decoded(column)
     kind = column.type
     if is_text(kind):
@@ -78,7 +85,8 @@ def as_lists(who: str, name: str, column: Column) -> pa.ListArray:
     if pa.types.is_fixed_size_list(kind):
         column = column.cast(pa.list_(kind.value_type))
     if not isinstance(column, pa.ListArray | pa.LargeListArray) or pa.types.is_map(kind):
-        raise DataError(f"{who}: the column `{name}` is {kind}, not lists")
+        with naming(f"feature `{tensor.feature}`", tensor.column):
+            raise DataError(f"is {kind}, not lists")
     return column
 
 
@@ -99,17 +107,12 @@ def _split(texts: Column) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), shorter, mask=lists.is_null())
 
 
-def ids(who: str, name: str, column: Column) -> Array:
+def ids(column: Column) -> Array:
     """Ids int64 [N]: whole numbers as they are, other text hashed, missing -1."""
     column = decoded(column)
-    kind = column.type
-    if pa.types.is_uint64(kind):  # the same 64 bits, as a tensor of int64 holds them
+    if pa.types.is_uint64(column.type):  # the same 64 bits, as a tensor of int64 holds them
         return _array(column.fill_null(2**64 - 1)).view(np.int64)
-    try:
-        found = _whole(column)
-    except DataError as error:
-        raise DataError(f"{who}: the column `{name}` {error}") from None
-    return _array(found.fill_null(MISSING))
+    return _array(_whole(column).fill_null(MISSING))
 
 
 def _whole(column: Column) -> Column:
@@ -125,7 +128,7 @@ def _whole(column: Column) -> Column:
     raise DataError(f"is {kind}; ids are integers or text")
 
 
-def exact_numbers(who: str, name: str, column: Column) -> Array:
+def exact_numbers(column: Column) -> Array:
     """Numbers [N] as they are compared with boundaries, missing NaN.
 
     A column of float32 stays float32; all others are the nearest float64, whatever their type and
@@ -134,30 +137,27 @@ def exact_numbers(who: str, name: str, column: Column) -> Array:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_float16(kind):
         raise DataError(
-            f"{who}: the column `{name}` is {kind}, which has too few digits for boundaries: write"
-            " it as float32 or float64"
+            f"is {kind}, which has too few digits for boundaries: write it as float32 or float64"
         )
-    return _floats(who, name, column, kind if pa.types.is_float32(kind) else pa.float64())
+    return _floats(column, kind if pa.types.is_float32(kind) else pa.float64())
 
 
-def numbers(who: str, name: str, column: Column) -> Array:
+def numbers(column: Column) -> Array:
     """Numbers float32 [N], missing NaN."""
-    return _floats(who, name, column, pa.float32())
+    return _floats(column, pa.float32())
 
 
-def _floats(who: str, name: str, column: Column, kind: pa.DataType) -> Array:
+def _floats(column: Column, kind: pa.DataType) -> Array:
     try:
-        found = numeric(who, name, decoded(column)).cast(kind, safe=False)
+        floats = numeric(decoded(column)).cast(kind, safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        remedy = ": write it as whole numbers, of seconds or milliseconds say"
-        raise DataError(
-            f"{who}: the column `{name}` is {column.type}, not numbers"
-            + (remedy if pa.types.is_temporal(column.type) else "")
-        ) from None
-    return _array(found.fill_null(float("nan")))
+        temporal = pa.types.is_temporal(column.type)
+        remedy = ": write it as whole numbers, of seconds or milliseconds say" if temporal else ""
+        raise DataError(f"is {column.type}, not numbers{remedy}") from None
+    return _array(floats.fill_null(float("nan")))
 
 
-def numeric(who: str, name: str, column: Column) -> Column:
+def numeric(column: Column) -> Column:
     """Text as the numbers (or true and false) that it spells; other columns as they are.
 
     Decimals go by their text, too: the cast of pyarrow 26 gives 0.35 as 0.35000000000000003.
@@ -175,9 +175,7 @@ def numeric(who: str, name: str, column: Column) -> Column:
     wrong = column[rows - 1].as_py()
     empty = wrong.strip().lower() in _NO_VALUES
     remedy = " (where a number is missing, leave the cell empty or write null)" if empty else ""
-    raise DataError(
-        f"{who}: the column `{name}` holds the text {wrong[:40]!r}, not numbers{remedy}"
-    )
+    raise DataError(f"holds the text {wrong[:40]!r}, not numbers{remedy}")
 
 
 _NO_VALUES = ("na", "n/a", "#n/a", "<na>", "nil", "missing", "unknown", "-", "?", "\\n")
@@ -218,38 +216,35 @@ def shortest_failing(
     return size, error
 
 
-def vectors(who: str, name: str, column: Column, width: int) -> Array:
+def vectors(column: Column, width: int) -> Array:
     """Vectors float32 [N, width], a missing vector or element NaN. Numbers are vectors of one."""
     column = decoded(column)
     if is_text(column.type):
         column = _split(column)
     if width == 1 and isnumeric(column.type):
-        return _finite(who, name, numbers(who, name, column))[:, None]
+        return _finite_numbers(column)[:, None]
     lists = pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray
     if not isinstance(column, lists) or pa.types.is_map(column.type):
         if pa.types.is_null(column.type):
-            return np.full((len(column), width), np.nan, np.float32)
+            return missing((len(column), width), np.float32)
         wanted = f"lists of {width} numbers" if width > 1 else "numbers"
-        raise DataError(f"{who}: the column `{name}` is {column.type}, not {wanted}")
+        raise DataError(f"is {column.type}, not {wanted}")
     sizes = pc.list_value_length(column)
     wrong = pc.filter(sizes, pc.not_equal(sizes, width))
     if len(wrong):
         raise DataError(
-            f"{who}: `{name}` has a list of {wrong[0]} numbers, but the spec says {width} for every"
-            " row"
+            f"has a list of {wrong[0]} numbers, but the spec says {width} for every row"
         )
-    found = _finite(who, name, numbers(who, name, column.flatten()))
-    out = np.full((len(column), width), np.nan, np.float32)
-    out[np.asarray(column.is_valid())] = found.reshape(-1, width)
+    out = missing((len(column), width), np.float32)
+    out[np.asarray(column.is_valid())] = _finite_numbers(column.flatten()).reshape(-1, width)
     return out
 
 
-def _finite(who: str, name: str, found: Array) -> Array:
-    if np.isinf(found).any():
-        raise DataError(
-            f"{who}: `{name}` holds a number that is infinite, or too large for float32"
-        )
-    return found
+def _finite_numbers(column: Column) -> Array:
+    floats = numbers(column)
+    if np.isinf(floats).any():
+        raise DataError("holds a number that is infinite, or too large for float32")
+    return floats
 
 
 def as_array(column: Column | pa.ChunkedArray) -> Column:

@@ -18,6 +18,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs
 
 from homespec.data import DataError
+from homespec.data.arrow_types import common_type, decoded_type
 from homespec.data.paths import checked, reachable, walked
 from homespec.diagnostics.suggest import closest
 
@@ -94,16 +95,13 @@ class Chunk:
 def _check_text(path: Path, batch: pa.RecordBatch) -> None:
     """Raise DataError for text that is not UTF-8, on which pyarrow's functions fail."""
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        kind = column.type
-        while pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            kind = kind.value_type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            try:
-                column.validate(full=True)
-            except pa.ArrowInvalid:
-                raise DataError(
-                    f"{path}: its column `{name}` is not UTF-8: write it as UTF-8"
-                ) from None
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            if "UTF8" in str(error):
+                column = f"its column `{name}` is not UTF-8"
+                raise DataError(f"{path}: {column}: write it as UTF-8") from None
+            raise
 
 
 REMEDIES = {
@@ -180,11 +178,6 @@ class DataFiles:
             before, row = before + chunk.rows, row - chunk.rows
         return file.path, before + row
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that every file has, in the order of the first."""
-        return tuple(c for c in self.files[0].types if all(c in f.types for f in self.files))
-
     def first(self, rows: int | None) -> DataFiles:
         """The first rows alone; all for None."""
         return self if rows is None else DataFiles(self.files, rows, self.left_out)
@@ -208,12 +201,12 @@ class DataFiles:
         for file in self.files:
             if column not in file.types:
                 raise DataError(f"{file.path} lacks the column `{column}`, which other files have")
-            kind = _decoded(file.types[column])
-            found = kind if found is None else _common(found, kind, exact)
+            kind = decoded_type(file.types[column])
+            found = kind if found is None else common_type(found, kind, exact)
             if found is None:
                 raise DataError(
                     f"{file.path}: its column `{column}` is {kind}, but"
-                    f" {_decoded(self.files[0].types[column])} in {self.files[0].path}: write the"
+                    f" {decoded_type(self.files[0].types[column])} in {self.files[0].path}: write the"
                     " files with one type"
                 )
         return found
@@ -312,92 +305,3 @@ def _unique(path: Path, types: Iterable[tuple[str, pa.DataType]]) -> dict[str, p
             raise DataError(f"{path} has two columns `{name}`")
         found[name] = kind
     return found
-
-
-def _decoded(kind: pa.DataType) -> pa.DataType:
-    """The type as which a column is read; pyarrow computes with this one.
-
-    Dictionaries as their values, views of text as text, small decimals as larger ones; lists alike.
-    """
-    types = pa.types
-    if types.is_dictionary(kind):
-        return _decoded(kind.value_type)
-    if types.is_string_view(kind):
-        return pa.string()
-    if types.is_binary_view(kind):
-        return pa.binary()
-    if types.is_decimal32(kind) or types.is_decimal64(kind):
-        return pa.decimal128(kind.precision, kind.scale)
-    if types.is_fixed_size_list(kind):
-        return pa.list_(_decoded(kind.value_type), kind.list_size)
-    if types.is_large_list(kind):
-        return pa.large_list(_decoded(kind.value_type))
-    if types.is_list(kind):
-        return pa.list_(_decoded(kind.value_type))
-    return kind
-
-
-def _rounds(one: pa.DataType, other: pa.DataType) -> bool:
-    """Whether the type that holds both has other numbers, or another precision, than one of them.
-
-    Integers and float64 are taken as float64 anyway.
-    """
-    kinds = [kind.value_type if pa.types.is_nested(kind) else kind for kind in (one, other)]
-    if any(pa.types.is_null(kind) for kind in kinds):
-        return False
-    floats = [kind for kind in kinds if pa.types.is_floating(kind)]
-    return any(kind.bit_width < 64 or any(pa.types.is_decimal(k) for k in kinds) for kind in floats)
-
-
-def _common(one: pa.DataType, other: pa.DataType, exact: bool) -> pa.DataType | None:
-    """The type that holds the values of both; None where there is none."""
-    if one == other:
-        return one
-    if exact and _rounds(one, other):
-        return None
-    schemas = [pa.schema([("c", kind)]) for kind in (one, other)]
-    try:
-        return pa.unify_schemas(schemas, promote_options="permissive").field("c").type
-    except pa.ArrowException:
-        return None
-
-
-def locate(data: Sequence[Path], valid: Sequence[Path] = ()) -> tuple[DataFiles, DataFiles | None]:
-    """The rows to train on and those held out, or None.
-
-    One folder that holds `train` and perhaps `valid` (as .parquet, .csv, .csv.gz or folders) gives
-    both; `valid` given by name goes before, of such a folder its `valid`. Other files and folders
-    are taken as they are. Raises DataError.
-    """
-    with reachable():
-        data, valid = _splits(data, valid)
-    return _with_rows(data), _with_rows(valid) if valid else None
-
-
-def _splits(data: Sequence[Path], valid: Sequence[Path]) -> tuple[Sequence[Path], Sequence[Path]]:
-    if len(valid) == 1 and valid[0].is_dir() and (own := _split(valid[0], "valid")) is not None:
-        valid = [own]
-    if len(data) == 1 and data[0].is_dir() and (train := _split(data[0], "train")) is not None:
-        held_out = _split(data[0], "valid")
-        data, valid = [train], valid or ([] if held_out is None else [held_out])
-    if len(data) == 1 and not data[0].exists():
-        raise DataError(
-            f"{data[0]} does not exist; --data takes files, or a folder with train.parquet and"
-            " valid.parquet (for KuaiRand, `python -m examples.kuairand.prepare` makes one)"
-        )
-    return data, valid
-
-
-def _with_rows(paths: Sequence[Path]) -> DataFiles:
-    source = open_files(paths)
-    if not source.rows:
-        raise DataError(f"{source} has no rows")
-    return source
-
-
-def _split(folder: Path, name: str) -> Path | None:
-    """The file or folder of one split."""
-    found = [p for p in (folder / f"{name}{end}" for end in ("", *SUFFIXES)) if p.exists()]
-    if len(found) > 1:
-        raise DataError(f"{found[0]} and {found[1]} are both there: which is meant? Name it")
-    return found[0] if found else None

@@ -15,6 +15,7 @@ from homespec.data.columns import (
     as_array,
     decoded,
     is_text,
+    naming,
     numbers,
     numeric,
     words_of,
@@ -36,13 +37,10 @@ def labels(who: str, label: Label, batch: pa.Table, binary: bool) -> Array:
 
     Raises DataError where a binary label is anything else.
     """
-    found = raw_labels(who, label, batch)
-    if not binary:
-        if np.isinf(found).any():
-            raise DataError(f"{who}: its label `{label.column}` holds an infinite number")
-        return found
-    bad = found[not_binary(found)]
-    if len(bad):
+    values = raw_labels(who, label, batch)
+    if not binary and np.isinf(values).any():
+        raise DataError(f"{who}: its label `{label.column}` holds an infinite number")
+    if binary and len(bad := values[not_binary(values)]):
         remedy = (
             f"if more is meant to be positive, write `label: {label.column} > 0`; if the number"
             " itself is meant, `kind: regression`"
@@ -52,7 +50,7 @@ def labels(who: str, label: Label, batch: pa.Table, binary: bool) -> Array:
         raise DataError(
             f"{who}: its label `{label.column}` holds {bad[0]:g}, but labels are 0 or 1; {remedy}"
         )
-    return found
+    return values
 
 
 def not_binary(labels: Array) -> Array:
@@ -64,23 +62,31 @@ def not_binary(labels: Array) -> Array:
 def raw_labels(who: str, label: Label, batch: pa.Table) -> Array:
     """What a label's column or comparison gives, whatever it is: float32 [N]."""
     given = [decoded(as_array(batch[name])) for name in label.columns]
-    try:
-        read = [numeric(who, name, c) for name, c in zip(label.columns, given, strict=True)]
-    except DataError as error:
-        what = "labels are numbers" if label.op is None else f"cannot evaluate `{label}`"
-        raise DataError(f"{error}; {what}") from None
-    columns = [_without_nan(column) for column in read]  # text may spell NAN, too
+    columns = [_numbers(who, label, *cells) for cells in zip(label.columns, given, strict=True)]
     if label.op is None:
-        return numbers(who, label.column, columns[0])
+        with naming(who, label.column):
+            return numbers(columns[0])
     try:
         one, *others = _to_compare(given, columns)
-        found = compared(label.op, one, *(others or [label.other]))
+        return numbers(compared(label.op, one, *(others or [label.other])))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         kinds = " and ".join(f"`{n}` is {batch[n].type}" for n in label.columns)
         raise DataError(
             f"{who}: cannot evaluate `{label}`: {kinds}; write int64, float32 or float64"
         ) from None
-    return numbers(who, label.column, found)
+
+
+def _numbers(who: str, label: Label, name: str, column: Column) -> Column:
+    """A column of a label as numbers, null where one is missing: text may spell NAN, too."""
+    try:
+        with naming(who, name):
+            read = numeric(column)
+    except DataError as error:
+        what = "labels are numbers" if label.op is None else f"cannot evaluate `{label}`"
+        raise DataError(f"{error}; {what}") from None
+    if pa.types.is_floating(read.type):  # comparisons would take NaN for a number
+        return pc.if_else(pc.is_nan(read), None, read)
+    return read
 
 
 def _to_compare(given: list[Column], numbers: list[Column]) -> list[Column]:
@@ -137,10 +143,3 @@ def _alike(one: Column, other: Column) -> tuple[Column, Column]:
     if pa.float64() in kinds:
         return one.cast(pa.float32(), safe=False), other.cast(pa.float32(), safe=False)
     return one.cast(pa.float64()), other.cast(pa.float64())
-
-
-def _without_nan(column: Column) -> Column:
-    """NaN is a way to write missing; comparisons would take it for a number."""
-    if pa.types.is_floating(column.type):
-        return pc.if_else(pc.is_nan(column), None, column)
-    return column

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from homespec.data import DataError, columns
-from homespec.data.cell_ids import MISSING
 from homespec.data.columns import Array
 from homespec.data.label_values import labels as labels_of
 from homespec.schema.label_parser import Label, parse_label
@@ -57,8 +56,7 @@ class Arrays(NamedTuple):
         """The rows, then rows of missing values without labels, `rows` in all."""
 
         def fill(array: Array) -> Array:
-            value = MISSING if array.dtype == np.int64 else np.nan
-            out = np.full((rows, *array.shape[1:]), value, array.dtype)
+            out = columns.missing((rows, *array.shape[1:]), array.dtype)
             out[: len(array)] = array
             return out
 
@@ -146,7 +144,7 @@ class Plan:
                 if not tensor.length:
                     yield tensor, columns.values(tensor, column)
                     continue
-                lists = columns.as_lists(f"feature `{tensor.feature}`", tensor.column, column)
+                lists = columns.as_lists(tensor, column)
                 sizes = columns.lengths(lists)
                 if before is not None:
                     check_even(before[0], before[1], tensor, sizes)
@@ -156,7 +154,8 @@ class Plan:
 
 def user_ids(column: str, table: pa.Table) -> Array:
     """The ids of the users of a table, int64 [N]: those that a feature would have."""
-    return columns.ids("users", column, columns.as_array(table[column]))
+    with columns.naming("users", column):
+        return columns.ids(columns.as_array(table[column]))
 
 
 def check_even(one: InputTensor, sizes: Array, other: InputTensor, others: Array) -> None:

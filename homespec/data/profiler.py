@@ -192,7 +192,7 @@ def _cells(tensor: InputTensor, first: tuple[InputTensor, Array] | None, table: 
     column = columns.as_array(table[tensor.column])
     if not tensor.length:
         return _Cells(columns.values(tensor, column), column)
-    lists = columns.as_lists(f"feature `{tensor.feature}`", tensor.column, column)
+    lists = columns.as_lists(tensor, column)
     lengths = columns.lengths(lists)
     if first is not None:
         check_even(first[0], first[1][: len(lengths)], tensor, lengths)

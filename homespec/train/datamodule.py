@@ -17,9 +17,10 @@ from torch.utils.data import DataLoader
 from homespec.data import DataError
 from homespec.data.batches import Batch
 from homespec.data.dataset import BatchDataset
-from homespec.data.files import DataFile, DataFiles, locate
+from homespec.data.files import DataFile, DataFiles
 from homespec.data.in_memory import CACHE_BYTES, load_rows
 from homespec.data.plan import Arrays, Plan
+from homespec.data.splits import open_splits
 from homespec.schema.models import Spec
 from homespec.train import RunError
 from homespec.train.settings import Settings
@@ -74,7 +75,7 @@ class Rows:
         cls, spec: Spec, data: Sequence[Path], valid: Sequence[Path], settings: Settings
     ) -> Rows:
         """Find the rows, without reading more of them than it takes to count. Raises DataError."""
-        train, held_out = locate(data, valid)
+        train, held_out = open_splits(data, valid)
         if held_out is None:
             raise DataError(
                 f"there are no rows to measure on beside {train}: give a folder with"

@@ -253,7 +253,9 @@ def test_rows_at_fault_are_numbered_by_file(tmp_path: Path) -> None:
         pq.write_table(pa.table(rows), folder / f"{name}.parquet", row_group_size=250)
     loaded = homespec.loads(SPEC.replace("user: {id: {buckets: 1000}, dim: 4}\n  ", ""))
     problem = profile(loaded, open_files([folder])).features["vector"].problem
-    assert problem.startswith(f"{folder}/b.parquet, row 600 (from 0): `vector` has a list of 1")
+    assert problem.startswith(
+        f"{folder}/b.parquet, row 600 (from 0): the column `vector` has a list of 1"
+    )
 
 
 def test_a_type_at_fault_has_no_row(tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ def test_vectors_of_text(parquet: Write) -> None:
 
 def sequence(kind: Any, column: Any, length: int = 3, width: int = 0) -> list[Any]:
     tensor = InputTensor("h.f", "h", "f", kind, width=width, length=length)
-    found = events(tensor, as_lists("feature `h`", "f", column))
+    found = events(tensor, as_lists(tensor, column))
     return np.nan_to_num(found, nan=99).tolist()
 
 

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from homespec.data import DataError
-from homespec.data.files import DataFiles, locate, open_files
+from homespec.data.files import DataFiles, open_files
+from homespec.data.splits import open_splits
 
 WANTED = {"a": "feature `a`", "s": "feature `s`"}
 
@@ -47,7 +48,6 @@ def test_row_groups_of_files_of_folders(tmp_path: Path) -> None:
     assert source.rows == 18
     assert rows_of(source) == list(range(18))
     assert str(source) == f"{tmp_path}/a.parquet and 2 more files"
-    assert source.columns == ("a", "s")
     assert rows_of(pickle.loads(pickle.dumps(source))) == list(range(18))  # for worker processes
 
 
@@ -93,7 +93,6 @@ def test_columns_of_files_are_brought_together(tmp_path: Path) -> None:
     source = open_files([tmp_path])
     assert source.type_of("a") == pa.float64()
     assert source.type_of("s") == pa.string()
-    assert source.columns == ("a", "s")
     assert rows_of(source) == [1, 2, 3]
 
 
@@ -257,48 +256,48 @@ def test_what_is_no_file_is_an_error_at_once(tmp_path: Path, name: str, kind: st
             open_files(paths)
     if kind != "a link":
         with pytest.raises(DataError, match=rf"{message}, not a file: write its content into one"):
-            locate([tmp_path])
+            open_splits([tmp_path])
     valid = write(tmp_path / "y" / "valid.parquet", table(0, 1))
     with pytest.raises(DataError, match=message):
-        locate([valid], [path])
+        open_splits([valid], [path])
 
 
 def test_a_path_that_the_system_refuses(tmp_path: Path) -> None:
     for paths in ([Path("x" * 300)], [tmp_path / ("x" * 300)] * 2):
         with pytest.raises(DataError, match=r"xx cannot be read \(File name too long\)"):
-            locate(paths)
+            open_splits(paths)
     (tmp_path / "a.csv").symlink_to("a.csv")
     with pytest.raises(DataError, match=r"a\.csv is a link to a file that is not there"):
         open_files([tmp_path])
 
 
-def test_locate(tmp_path: Path) -> None:
+def test_splits(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no does not exist; --data takes files, or a folder"):
-        locate([tmp_path / "no"])
+        open_splits([tmp_path / "no"])
     train = write(tmp_path / "one" / "train.parquet", table(0, 3))
-    source, valid = locate([tmp_path / "one"])
+    source, valid = open_splits([tmp_path / "one"])
     assert (source.rows, valid) == (3, None)
     (tmp_path / "one" / "valid.csv").write_text("a,s\n1,x\n")
-    source, valid = locate([tmp_path / "one"])
+    source, valid = open_splits([tmp_path / "one"])
     assert valid is not None
     assert (source.rows, valid.rows) == (3, 1)
-    source, valid = locate([tmp_path / "one"], [train, train])
+    source, valid = open_splits([tmp_path / "one"], [train, train])
     assert valid is not None
     assert (source.rows, valid.rows) == (3, 6)
-    source, valid = locate([train], [tmp_path / "one"])  # not its rows to train on
+    source, valid = open_splits([train], [tmp_path / "one"])  # not its rows to train on
     assert valid is not None
     assert (source.rows, valid.rows) == (3, 1)
-    assert locate([train, train])[0].rows == 6
+    assert open_splits([train, train])[0].rows == 6
     write(tmp_path / "two" / "train" / "1.parquet", table(0, 3))
     write(tmp_path / "two" / "train" / "2.parquet", table(0, 3))
     write(tmp_path / "two" / "valid" / "1.parquet", table(0, 2))
-    source, valid = locate([tmp_path / "two"])
+    source, valid = open_splits([tmp_path / "two"])
     assert valid is not None
     assert (source.rows, valid.rows) == (6, 2)
-    assert locate([tmp_path / "two" / "train"])[0].rows == 6  # a folder of files
+    assert open_splits([tmp_path / "two" / "train"])[0].rows == 6  # a folder of files
     write(tmp_path / "two" / "train.parquet", table(0, 3))
     with pytest.raises(DataError, match=r"train and .*train\.parquet are both there"):
-        locate([tmp_path / "two"])
+        open_splits([tmp_path / "two"])
 
 
 @pytest.mark.parametrize("name", ["train", "valid"])
@@ -306,4 +305,4 @@ def test_a_part_without_rows(tmp_path: Path, name: str) -> None:
     for part in ("train", "valid"):
         write(tmp_path / f"{part}.parquet", table(0, 0 if part == name else 3))
     with pytest.raises(DataError, match=rf"{name}\.parquet has no rows"):
-        locate([tmp_path])
+        open_splits([tmp_path])

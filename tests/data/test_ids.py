@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 import homespec
 from homespec.data import DataError
 from homespec.data.cell_ids import NUMBER, text_id
-from homespec.data.columns import as_lists, ids, lengths
+from homespec.data.columns import as_lists, ids, lengths, values
 from homespec.data.files import open_files
 from homespec.data.in_memory import load_rows
 from homespec.data.profiler import profile
+from homespec.schema.tensors import InputTensor
 
 ROOT = Path(__file__).parents[2]
 SPEC = homespec.loads(
@@ -31,8 +32,12 @@ SPEC = homespec.loads(
 )
 
 
-def of(values: Any, kind: pa.DataType = None) -> list[int]:
-    return ids("feature `f`", "f", pa.array(values, kind)).tolist()  # type: ignore[no-any-return]
+ID = InputTensor("f", "f", "f", "id")
+EVENTS = InputTensor("f", "f", "f", "id", length=4)
+
+
+def of(cells: Any, kind: pa.DataType = None) -> list[int]:
+    return values(ID, pa.array(cells, kind)).tolist()  # type: ignore[no-any-return]
 
 
 HASH_A = 4681665781835383343  # printf a | b2sum -l 64, without the highest bit
@@ -170,7 +175,7 @@ def test_csv_and_parquet_agree(tmp_path: Path, name: str, data: st.DataObject) -
     kind, cells = COLUMNS[name]
     column = pa.array(data.draw(st.lists(st.none() | cells, min_size=1, max_size=20)), kind)
     try:
-        expected = ids("feature `f`", "f", column).tolist()
+        expected = ids(column).tolist()
     except DataError:  # a float that merges ids: refused in both
         with pytest.raises(DataError):
             same(tmp_path, column)
@@ -194,17 +199,17 @@ def test_lists_of_csv_and_parquet_agree(name: str, data: st.DataObject) -> None:
     """As Python prints a list; the text in a cell of CSV is that of a column of text."""
     kind, elements = LISTS[name]
     lists = data.draw(st.lists(st.none() | st.lists(st.none() | elements, max_size=4), max_size=4))
-    typed = as_lists("f", "f", pa.array(lists, pa.list_(kind)))
+    typed = as_lists(EVENTS, pa.array(lists, pa.list_(kind)))
     cells = [None if each is None else str(each) for each in lists]
-    spelled = as_lists("f", "f", pa.array(cells, pa.string()))
+    spelled = as_lists(EVENTS, pa.array(cells, pa.string()))
     try:
-        expected = ids("f", "f", typed.flatten()).tolist()
+        expected = ids(typed.flatten()).tolist()
     except DataError:
         with pytest.raises(DataError):
-            ids("f", "f", spelled.flatten())
+            ids(spelled.flatten())
         return
     assert lengths(spelled).tolist() == lengths(typed).tolist()
-    assert ids("f", "f", spelled.flatten()).tolist() == expected
+    assert ids(spelled.flatten()).tolist() == expected
 
 
 @pytest.mark.parametrize("cells", [[*TEXTS, *HASHED]], ids=["all of the vectors"])

@@ -168,7 +168,7 @@ def test_integers_of_any_size_are_compared_exactly(numbers: list[float], x: int)
     wanted = 1 + sum(x >= boundary for boundary in numbers)  # Python compares exactly
     kind = pa.int64() if x < 2**63 else pa.uint64()
     for cell in (pa.array([x], kind), pa.array([str(x)]), pa.array([Decimal(x)])):
-        found = torch.from_numpy(exact_numbers("x", "x", cell))
+        found = torch.from_numpy(exact_numbers(cell))
         assert CODE.bucket_rows(found, boundaries).tolist() == [wanted]
     if x < 2**63:
         assert CODE.bucket_rows(torch.tensor([x]), boundaries).tolist() == [wanted]
@@ -194,7 +194,7 @@ def test_six_digits_have_one_bucket_in_all_precisions(cell: int, boundary: int, 
         pa.array([text]), pa.array([Decimal(text)]), pa.array([float(text)], pa.float32()),
         pa.array([float(text)]),
     ):  # fmt: skip
-        found = torch.from_numpy(exact_numbers("x", "x", cells))
+        found = torch.from_numpy(exact_numbers(cells))
         assert CODE.bucket_rows(found, boundaries).tolist() == [wanted]
 
 

@@ -1,0 +1,53 @@
+"""Data: the files to train on and those held out, by their names or by the folder of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from homespec.data import DataError
+from homespec.data.files import SUFFIXES, DataFiles, open_files
+from homespec.data.paths import reachable
+
+
+def open_splits(
+    data: Sequence[Path], valid: Sequence[Path] = ()
+) -> tuple[DataFiles, DataFiles | None]:
+    """The rows to train on and those held out, or None.
+
+    One folder that holds `train` and perhaps `valid` (as .parquet, .csv, .csv.gz or folders) gives
+    both; `valid` given by name goes before, of such a folder its `valid`. Other files and folders
+    are taken as they are. Raises DataError.
+    """
+    with reachable():
+        data, valid = _splits(data, valid)
+    return _with_rows(data), _with_rows(valid) if valid else None
+
+
+def _splits(data: Sequence[Path], valid: Sequence[Path]) -> tuple[Sequence[Path], Sequence[Path]]:
+    if len(valid) == 1 and valid[0].is_dir() and (own := _split(valid[0], "valid")) is not None:
+        valid = [own]
+    if len(data) == 1 and data[0].is_dir() and (train := _split(data[0], "train")) is not None:
+        held_out = _split(data[0], "valid")
+        data, valid = [train], valid or ([] if held_out is None else [held_out])
+    if len(data) == 1 and not data[0].exists():
+        raise DataError(
+            f"{data[0]} does not exist; --data takes files, or a folder with train.parquet and"
+            " valid.parquet (for KuaiRand, `python -m examples.kuairand.prepare` makes one)"
+        )
+    return data, valid
+
+
+def _with_rows(paths: Sequence[Path]) -> DataFiles:
+    source = open_files(paths)
+    if not source.rows:
+        raise DataError(f"{source} has no rows")
+    return source
+
+
+def _split(folder: Path, name: str) -> Path | None:
+    """The file or folder of one split."""
+    found = [p for p in (folder / f"{name}{end}" for end in ("", *SUFFIXES)) if p.exists()]
+    if len(found) > 1:
+        raise DataError(f"{found[0]} and {found[1]} are both there: which is meant? Name it")
+    return found[0] if found else None
