@@ -5,12 +5,13 @@ CSV has no types: every column of it is text, and is read as what the spec needs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.csv
@@ -44,13 +45,18 @@ CSV = ds.CsvFileFormat(
 )
 
 
+FORMATS = {"parquet": PARQUET, "csv": CSV}
+
+
 @dataclass(frozen=True)
 class DataFile:
-    """One file: its columns with their types, and the means to read it."""
+    """One file, open to be read."""
 
     path: Path
-    format: Literal["parquet", "csv"]
-    types: Mapping[str, pa.DataType]
+    format: str
+    """`parquet` or `csv`."""
+    schema: pa.Schema
+    """Its columns; those of CSV are text."""
     fragment: ds.Fragment
 
     def chunks(self) -> Iterator[Chunk]:
@@ -98,10 +104,11 @@ def _check_text(path: Path, batch: pa.RecordBatch) -> None:
         try:
             column.validate(full=True)
         except pa.ArrowInvalid as error:
-            if "UTF8" in str(error):
-                column = f"its column `{name}` is not UTF-8"
-                raise DataError(f"{path}: {column}: write it as UTF-8") from None
-            raise
+            if "UTF8" not in str(error):
+                raise
+            raise DataError(
+                f"{path}: its column `{name}` is not UTF-8: write it as UTF-8"
+            ) from None
 
 
 REMEDIES = {
@@ -118,17 +125,17 @@ REMEDIES = {
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _naming(path: Path, verdict: str = "is broken") -> Iterator[None]:
     """Errors of pyarrow as one line about the file."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        reason = reason.removeprefix(f"Could not open CSV input source '{path}': ")[:200]
+        reason = re.sub("^Could not open .* input source '.*': ", "", reason)[:200]
         remedy = next(
             (r for words, r in REMEDIES.items() if words in reason), "make or fetch it again"
         )
-        raise DataError(f"{path} is broken ({reason}); {remedy}") from None
+        raise DataError(f"{path} {verdict} ({reason}); {remedy}") from None
 
 
 class DataFiles:
@@ -154,13 +161,13 @@ class DataFiles:
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
         """The parts that can be read alone, in order; CSV files are read once to count rows."""
-        left, found = self.limit, list[Chunk]()
+        chunks, left = list[Chunk](), sys.maxsize if self.limit is None else self.limit
         for chunk in (chunk for file in self.files for chunk in file.chunks() if chunk.rows):
-            if left is not None and chunk.rows >= left:
-                return (*found, replace(chunk, rows=left)) if left else tuple(found)
-            found.append(chunk)
-            left = None if left is None else left - chunk.rows
-        return tuple(found)
+            chunks.append(replace(chunk, rows=min(chunk.rows, left)))
+            left -= chunks[-1].rows
+            if not left:
+                break
+        return tuple(chunks)
 
     @property
     def rows(self) -> int:
@@ -197,25 +204,24 @@ class DataFiles:
         Raises DataError that names the first file without it, or of a type that does not fit. If it
         is to be `exact`, so does a type that would change numbers of another file's.
         """
-        found: pa.DataType = None
+        result = first = None
         for file in self.files:
-            if column not in file.types:
+            if column not in file.schema.names:
                 raise DataError(f"{file.path} lacks the column `{column}`, which other files have")
-            kind = decoded_type(file.types[column])
-            found = kind if found is None else common_type(found, kind, exact)
-            if found is None:
+            kind = decoded_type(file.schema.field(column).type)
+            first = first or kind
+            result = common_type(result or kind, kind, exact)
+            if result is None:
                 raise DataError(
-                    f"{file.path}: its column `{column}` is {kind}, but"
-                    f" {decoded_type(self.files[0].types[column])} in {self.files[0].path}: write the"
-                    " files with one type"
+                    f"{file.path}: its column `{column}` is {kind}, but {first} in"
+                    f" {self.files[0].path}: write the files with one type"
                 )
-        return found
+        return result
 
     def missing(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """Columns of `wanted` (column -> who wants it) that no file has, each with a suggestion."""
-        present = list(dict.fromkeys(c for file in self.files for c in file.types))
-        lacking = [c for c in wanted if c not in present]
-        return {column: closest(column, present) or "" for column in lacking}
+        present = list(dict.fromkeys(c for file in self.files for c in file.schema.names))
+        return {c: closest(c, present) or "" for c in wanted if c not in present}
 
     def schema(self, wanted: Mapping[str, str], exact: frozenset[str] = frozenset()) -> pa.Schema:
         """The types of the columns of `wanted` (column -> who wants it).
@@ -268,40 +274,20 @@ def format_of(path: Path) -> str | None:
 
 def _open(path: Path) -> DataFile:
     kind = format_of(path)
-    if kind == "parquet":
-        return _open_parquet(path)
-    if kind == "csv":
-        return _open_csv(path)
-    raise DataError(f"{path} is neither .parquet nor .csv nor .csv.gz")
-
-
-def _open_parquet(path: Path) -> DataFile:
-    fragment = PARQUET.make_fragment(str(path), LOCAL)
-    try:
+    if kind is None:
+        raise DataError(f"{path} is neither .parquet nor .csv nor .csv.gz")
+    fragment = FORMATS[kind].make_fragment(str(path), LOCAL)
+    with _naming(path, "is not a parquet file" if kind == "parquet" else "is broken"):
         schema = fragment.physical_schema
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise DataError(f"{path} is not a parquet file ({reason}); make it again") from None
-    return DataFile(
-        path, "parquet", _unique(path, zip(schema.names, schema.types, strict=True)), fragment
-    )
-
-
-def _open_csv(path: Path) -> DataFile:
-    fragment = CSV.make_fragment(str(path), LOCAL)
-    with _naming(path):
-        names = fragment.physical_schema.names
-    if len(names) == 1 and (others := [mark for mark in OTHER_MARKS if mark in names[0]]):
-        raise DataError(
-            f"{path} separates its cells by {others[0]!r}: write it with commas, or as parquet"
-        )
-    return DataFile(path, "csv", _unique(path, ((name, pa.string()) for name in names)), fragment)
-
-
-def _unique(path: Path, types: Iterable[tuple[str, pa.DataType]]) -> dict[str, pa.DataType]:
-    found: dict[str, pa.DataType] = {}
-    for name, kind in types:
-        if name in found:
+    first, *others = schema.names or [""]
+    if kind == "csv":
+        for mark in OTHER_MARKS:
+            if mark in first and not others:
+                raise DataError(
+                    f"{path} separates its cells by {mark!r}: write it with commas, or as parquet"
+                )
+        schema = pa.schema([(name, pa.string()) for name in schema.names])
+    for name in schema.names:
+        if len(schema.get_all_field_indices(name)) > 1:
             raise DataError(f"{path} has two columns `{name}`")
-        found[name] = kind
-    return found
+    return DataFile(path, kind, schema, fragment)

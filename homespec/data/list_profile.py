@@ -60,16 +60,16 @@ class Run:
             self._choose(flat, ends, sizes, cells)
         if self.value is None:
             return
-        same = flat == self.value
-        run = (
-            _runs(same, ends, sizes) if self.at_end else _runs(same[::-1], *_reversed(ends, sizes))
-        )
-        all_of_it = np.add.reduceat(same, ends - sizes, dtype=np.int64)
-        if not self.at_end:
-            run = run[::-1]
+        starts, places, same = ends - sizes, np.arange(len(flat)), flat == self.value
+        if self.at_end:
+            last_other = np.maximum.reduceat(np.where(same, -1, places), starts)
+            run = ends - 1 - np.maximum(last_other, starts - 1)
+        else:
+            first_other = np.minimum.reduceat(np.where(same, len(flat), places), starts)
+            run = np.minimum(first_other, ends) - starts
         self.repeated += int((run > 1).sum())
         self.events += int(run[run > 1].sum())
-        self.inside += int((all_of_it > run).sum())
+        self.inside += int((np.add.reduceat(same, starts, dtype=np.int64) > run).sum())
 
     def _choose(self, flat: Array, ends: Array, sizes: Array, cells: Column) -> None:
         long = sizes > 1
@@ -83,19 +83,6 @@ class Run:
             most = counts.argmax()
             self.value = values[most].item()
             self.example = str(cells[int(places[there][first[most]])].as_py())
-
-
-def _reversed(ends: Array, sizes: Array) -> tuple[Array, Array]:
-    """The ends and sizes of the lists if all events, and so the lists, are read backwards."""
-    return (ends[-1] - (ends - sizes))[::-1], sizes[::-1]
-
-
-def _runs(same: Array, ends: Array, sizes: Array) -> Array:
-    """How many of the last places of each list are in `same` [E], without a gap."""
-    others = np.flatnonzero(~same)
-    before = np.searchsorted(others, ends) - 1
-    last = np.where(before < 0, -1, others[before.clip(min=0)] if len(others) else -1)
-    return np.asarray(np.minimum(ends - 1 - last, sizes))
 
 
 @dataclass
