@@ -11,11 +11,11 @@ from homespec.data import DataError
 
 def digest(paths: Iterable[Path]) -> dict[str, str]:
     """The SHA-256 of each file, by its name."""
-    found = {}
+    sums = {}
     for path in paths:
         with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+            sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
 
 
 def check_own(out: Path, names: Iterable[str], mark: str, own: bool) -> None:
@@ -23,9 +23,9 @@ def check_own(out: Path, names: Iterable[str], mark: str, own: bool) -> None:
 
     `mark` is the file that says whose they are.
     """
-    found = [name for name in names if (out / name).exists()]
-    if found and not own:
+    present = [name for name in names if (out / name).exists()]
+    if present and not own:
         raise DataError(
-            f"{out} holds {found[0]}, which this program did not write ({mark} would say so): give"
-            " another folder, or move it away"
+            f"{out} holds {present[0]}, which this program did not write ({mark} would say so):"
+            " give another folder, or move it away"
         )

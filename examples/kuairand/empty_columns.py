@@ -18,12 +18,12 @@ def empty_columns(path: Path) -> list[str]:
     """
     about = pq.read_metadata(path)
     groups = [about.row_group(number) for number in range(about.num_row_groups)]
-    found = []
+    empty = []
     for number in range(about.num_columns):
         parts = [group.column(number) for group in groups]
         if all(part.statistics.null_count == part.num_values for part in parts):
-            found.append(str(parts[0].path_in_schema).partition(".")[0])
-    return found
+            empty.append(str(parts[0].path_in_schema).partition(".")[0])
+    return empty
 
 
 def notes(empty: Sequence[str], absent: Path | None) -> Iterator[str]:

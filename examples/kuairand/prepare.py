@@ -279,19 +279,19 @@ def _read(path: Path, needed: tuple[str, ...]) -> pa.Table:
 
 def _find(source: Path, patterns: Sequence[str]) -> list[list[Path]]:
     """The files of each pattern. Raises DataError that names every pattern without one."""
-    found = {pattern: _matching(source, pattern) for pattern in patterns}
-    if lacking := [pattern for pattern, paths in found.items() if not paths]:
+    files = {pattern: _matching(source, pattern) for pattern in patterns}
+    if lacking := [pattern for pattern, paths in files.items() if not paths]:
         raise DataError(
             f"{source} holds no {' and no '.join(lacking)}: give the folder of KuaiRand's CSV files"
             " (KuaiRand-Pure/data), or make one with `python -m examples.kuairand.synthesize DIR`"
         )
-    return list(found.values())
+    return list(files.values())
 
 
 def _matching(source: Path, pattern: str) -> list[Path]:
     with reachable():
-        found = [*source.glob(pattern), *source.glob(f"{pattern}.gz")]
-        return [checked(path) for path in sorted(found)]
+        paths = [*source.glob(pattern), *source.glob(f"{pattern}.gz")]
+        return [checked(path) for path in sorted(paths)]
 
 
 def _up_to_date(out: Path, stamp: str) -> bool:

@@ -51,9 +51,9 @@ def fitted(spec: LoadedSpec, data: Path, size: int, seed: int) -> dict[str, list
         stream = BatchDataset(spec, open_splits([data])[0], size, shuffle=0, training=False)
         names = {name for key, each in wanted.items() for name in (key, each.first) if name}
         columns = ({name: batch.features[name].numpy() for name in names} for batch in stream)
-        found = fit(columns, spec, seed=seed).values
+        fitted = fit(columns, spec, seed=seed).values
         numbers = torch.tensor(
-            [number for name in counts for number in found[name]], dtype=torch.float64
+            [number for name in counts for number in fitted[name]], dtype=torch.float64
         )
     numbers = numbers.to(device_of_rank())
     dist.broadcast(numbers, src=0)

@@ -96,8 +96,8 @@ def _decimal_id(number: Decimal) -> int:
 def _of_each(column: Column, id_of: Callable[[Any], int]) -> Column:
     """What a function gives for each distinct value, at the places of the value."""
     encoded = column.dictionary_encode()
-    found = [id_of(value) for value in encoded.dictionary.to_pylist()]
-    return pa.array(found, pa.int64()).take(encoded.indices)
+    ids = [id_of(value) for value in encoded.dictionary.to_pylist()]
+    return pa.array(ids, pa.int64()).take(encoded.indices)
 
 
 def float_ids(column: Column) -> Column:

@@ -68,17 +68,17 @@ class HashedTable:
     def roomier(self) -> Collisions | None:
         """More buckets, doubled until few ids share a row; None where doubling does not help."""
         for power in range(1, DOUBLINGS + 1):
-            found = collisions(self.ids, self.now.buckets * 2**power)
-            if found.sharing <= FEW * found.ids:
-                return found
+            other = collisions(self.ids, self.now.buckets * 2**power)
+            if other.sharing <= FEW * other.ids:
+                return other
         return None
 
     def unpatterned(self) -> Collisions | None:
         """The first prime number of buckets that spreads the ids as chance would, and no fewer."""
         for number in _primes(self.now.buckets):
-            found = collisions(self.ids, number)
-            if found.rows >= (1 - FEW) * found.expected:
-                return found
+            other = collisions(self.ids, number)
+            if other.rows >= (1 - FEW) * other.expected:
+                return other
         return None
 
 

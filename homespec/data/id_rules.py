@@ -84,8 +84,8 @@ def unseen_ids(data: ProfiledData) -> Iterator[Finding]:
             )
 
 
-def _patterned(found: Collisions) -> bool:
-    return found.rows < PATTERN * found.expected
+def _patterned(now: Collisions) -> bool:
+    return now.rows < PATTERN * now.expected
 
 
 @rule("HS514", "patterned-ids", Severity.WARNING)
@@ -113,15 +113,15 @@ def patterned_ids(data: ProfiledData) -> Iterator[Finding]:
     ```
     """
     for feature, table in data.train.tables():
-        found = table.now
-        if _patterned(found):
+        now = table.now
+        if _patterned(now):
             other = table.unpatterned()
             yield Finding(
                 data.at_table(feature.tensor, "buckets"),
-                f"{data.train.name}: {found.ids:,} ids of `{feature.tensor.column}` use"
-                f" {found.rows:,} of {found.buckets:,} rows; {found.sharing:,} share a row with"
+                f"{data.train.name}: {now.ids:,} ids of `{feature.tensor.column}` use"
+                f" {now.rows:,} of {now.buckets:,} rows; {now.sharing:,} share a row with"
                 " another id",
-                label=f"{found.rows:,} in use",
+                label=f"{now.rows:,} in use",
                 help=f"write `buckets: {other.buckets}`, with which {other.rows:,} rows are used"
                 if other
                 else "number the ids from 0 on when you prepare the data",
@@ -156,14 +156,14 @@ def shared_rows(data: ProfiledData) -> Iterator[Finding]:
     ```
     """
     for feature, table in data.train.tables():
-        found = table.now
-        most = SHARING_OF_FEW if found.ids <= FEW_IDS else SHARING
-        if found.sharing > most * found.ids and not _patterned(found):
+        now = table.now
+        most = SHARING_OF_FEW if now.ids <= FEW_IDS else SHARING
+        if now.sharing > most * now.ids and not _patterned(now):
             yield Finding(
                 data.at_table(feature.tensor, "buckets"),
-                f"{data.train.name}: {share(found.sharing, found.ids)} ids of"
+                f"{data.train.name}: {share(now.sharing, now.ids)} ids of"
                 f" `{feature.tensor.column}` share a row with another id: they use"
-                f" {found.rows:,} of {found.buckets:,} rows",
+                f" {now.rows:,} of {now.buckets:,} rows",
                 label="shared",
                 help=_more_room(table),
             )

@@ -87,15 +87,15 @@ class Plan:
     @property
     def wanted(self) -> dict[str, str]:
         """The columns to read, each with who wants it."""
-        found: dict[str, str] = {}
+        wanted: dict[str, str] = {}
         for tensor in self.tensors:
-            found.setdefault(tensor.column, f"feature `{tensor.feature}`")
+            wanted.setdefault(tensor.column, f"feature `{tensor.feature}`")
         for task, label in self.labels.items():
             for column in label.columns:
-                found.setdefault(column, f"task `{task}`")
+                wanted.setdefault(column, f"task `{task}`")
         if self.users is not None:
-            found.setdefault(self.users, "--gauc-by")
-        return found
+            wanted.setdefault(self.users, "--gauc-by")
+        return wanted
 
     @property
     def exact(self) -> frozenset[str]:

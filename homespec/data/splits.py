@@ -47,7 +47,7 @@ def _with_rows(paths: Sequence[Path]) -> DataFiles:
 
 def _split(folder: Path, name: str) -> Path | None:
     """The file or folder of one split."""
-    found = [p for p in (folder / f"{name}{end}" for end in ("", *SUFFIXES)) if p.exists()]
-    if len(found) > 1:
-        raise DataError(f"{found[0]} and {found[1]} are both there: which is meant? Name it")
-    return found[0] if found else None
+    paths = [p for p in (folder / f"{name}{end}" for end in ("", *SUFFIXES)) if p.exists()]
+    if len(paths) > 1:
+        raise DataError(f"{paths[0]} and {paths[1]} are both there: which is meant? Name it")
+    return paths[0] if paths else None

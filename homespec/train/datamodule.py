@@ -133,14 +133,7 @@ class Rows:
         window = next(order.windows(batch))
         begin = (batch - window.first) * order.batch_size
         numbers = order.rows_at(window.picks[begin : begin + order.batch_size])
-        chunks = self.train.source.chunks
-        ends = np.cumsum([chunk.rows for chunk in chunks])
-        found = []
-        for number in np.sort(numbers):
-            file = chunks[int(np.searchsorted(ends, number, side="right"))].file
-            before = sum(c.rows for c in chunks[: _first_of(chunks, file)])
-            found.append((file.path, int(number) - before))
-        return found
+        return [self.train.source.place(int(number)) for number in np.sort(numbers)]
 
     @property
     def mark(self) -> dict[str, Mark]:
@@ -156,10 +149,6 @@ class Rows:
                     f"{where} was trained on other data: {_difference(before, now)}. Resume it with"
                     f" the same {flag}, or start another run in another --out"
                 )
-
-
-def _first_of(chunks: Any, file: DataFile) -> int:
-    return next(i for i, chunk in enumerate(chunks) if chunk.file is file)
 
 
 def _difference(before: Mark, now: Mark) -> str:
