@@ -21,9 +21,9 @@ import argparse
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
+import lab
 import torch
 from torch._functorch import config as functorch
 from torch._inductor import compile_fx, config, metrics
@@ -32,7 +32,6 @@ import homespec
 from homespec.graph.nodes import Batch, FeatureGate
 from homespec.passes import optimise
 
-SPECS = Path(__file__).parent / "specs"
 NUMBER = 4
 """Bytes of a float32."""
 
@@ -91,7 +90,7 @@ class Gates:
 
 def gates_of(name: str, rows: int) -> Iterator[Gates]:
     """The batches of feature gates of a spec."""
-    graph = optimise(homespec.load(SPECS / f"{name}.yaml").analysis.graph)
+    graph = optimise(homespec.load(lab.SPECS / f"{name}.yaml").analysis.graph)
     for node in graph:
         first = node.members[0] if isinstance(node, Batch) else node
         if isinstance(node, Batch) and isinstance(first, FeatureGate):
@@ -124,7 +123,7 @@ def table(sizes: dict[str, int]) -> Iterator[str]:
     yield "| gates | B | S | N | | floor MB | inductor | kernels, cached | kernels, uncached |"
     yield "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |"
     for name, rows in sizes.items():
-        code = homespec.build_module(SPECS / f"{name}.yaml")
+        code = homespec.build_module(lab.SPECS / f"{name}.yaml")
         for gates in gates_of(name, rows):
             counts = (
                 gates.floor(), compiled(gates, code), gates.kernels(True), gates.kernels(False)

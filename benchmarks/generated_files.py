@@ -11,41 +11,24 @@ rounds with quartiles. Files for inference are measured by their forward pass.
 
 from __future__ import annotations
 
-import argparse
-import copy
 import gc
-import importlib.util
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import lab
 import torch
 from torch import Tensor, nn
 
 import homespec
-from homespec.bench.allocator import keep_freed_memory
+from homespec.bench.candidates import Candidate
 from homespec.bench.counting import operations
+from homespec.bench.machine import keep_freed_memory
 from homespec.bench.random_batch import even_boundaries, random_features, random_labels
 from homespec.bench.timing import interleaved, ratios
-
-SAFE = {"inplace_buffers": False}
-"""Options of torch.compile, as generated files say."""
+from homespec.runtime import import_source
 
 
-def loaded(path: Path, name: str) -> ModuleType:
-    """A generated file as a module."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # torch.compile looks for it there
-    spec.loader.exec_module(module)
-    return module
-
-
-def views(code: ModuleType, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def views(code: Any, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Parts by logical name; files before 0.2 need no model for that."""
     try:
         return dict(code.logical_views(model, tensors))
@@ -53,89 +36,73 @@ def views(code: ModuleType, model: nn.Module, tensors: dict[str, Tensor]) -> dic
         return dict(code.logical_views(tensors))
 
 
-def weights(code: ModuleType, model: nn.Module) -> dict[str, Tensor]:
+def weights(code: Any, model: nn.Module) -> dict[str, Tensor]:
     """A state by logical name in which no tensor is zero or one."""
     torch.manual_seed(1)
-    found = {}
+    state = {}
     for name, value in code.logical_state(model).items():
         if name.endswith("running_var"):
-            found[name] = torch.rand(value.shape) + 0.5
+            state[name] = torch.rand(value.shape) + 0.5
         elif name.endswith("boundaries"):
-            found[name] = torch.arange(len(value), dtype=torch.float64)
+            state[name] = torch.arange(len(value), dtype=torch.float64)
         else:
-            found[name] = torch.randn(value.shape) * (value.shape[-1] if value.dim() else 1) ** -0.5
-    return found
+            state[name] = torch.randn(value.shape) * (value.shape[-1] if value.dim() else 1) ** -0.5
+    return state
 
 
-def once(code: ModuleType, model: nn.Module, features: Any, labels: Any) -> dict[str, Tensor]:
+def once(code: Any, model: nn.Module, features: Any, labels: Any) -> dict[str, Tensor]:
     """Loss, logits, gradients and state after one step in float64, by name."""
     logits = model(features)
-    found = {f"logits {task}": value for task, value in logits.items()}
+    tensors = {f"logits {task}": value for task, value in logits.items()}
     if hasattr(code, "loss"):
-        loss = code.loss(logits, labels)
-        loss.backward()
+        tensors["loss"] = code.loss(logits, labels)
+        tensors["loss"].backward()
         grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-        found |= {f"gradient {n}": g for n, g in views(code, model, grads).items()}
-        found["loss"] = loss
-    found |= {f"state {n}": v for n, v in code.logical_state(model).items()}
-    return {name: value.detach().clone() for name, value in found.items()}
+        tensors |= {f"gradient {n}": g for n, g in views(code, model, grads).items()}
+    tensors |= {f"state {n}": v for n, v in code.logical_state(model).items()}
+    return {name: value.detach().clone() for name, value in tensors.items()}
 
 
-def check_equal(files: dict[str, ModuleType], spec: homespec.api.LoadedSpec, batch: int) -> None:
+def check_equal(old: Any, new: Any, spec: homespec.api.LoadedSpec, batch: int) -> None:
     """Raise AssertionError where the two models differ by more than rounding in float64."""
     features = random_features(spec, batch, "cpu")
     labels = {t: v.double() for t, v in random_labels(spec, batch, "cpu").items()}
     features = {n: v.double() if v.is_floating_point() else v for n, v in features.items()}
-    first: dict[str, Tensor] | None = None
-    state: dict[str, Tensor] = {}
-    for code in files.values():
+    state = weights(old, old.Model())
+    steps = []
+    for code in (old, new):
         model = code.Model().double()
-        state = state or weights(code, model)
         code.load_logical_state(model, state)
-        found = once(code, model, features, labels)
-        if first is None:
-            first = found
-            continue
-        assert first.keys() == found.keys(), first.keys() ^ found.keys()
-        worst = max(
-            float((found[n] - v).abs().max() / (v.abs().max() + 1e-30)) for n, v in first.items()
-        )
-        print(f"{len(found)} tensors agree to {worst:.1e} of their largest element")
-        for name, value in first.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11, msg=name)
+        steps.append(once(code, model, features, labels))
+    expected, tensors = steps
+    assert expected.keys() == tensors.keys(), expected.keys() ^ tensors.keys()
+    worst = max(
+        float((tensors[n] - v).abs().max() / (v.abs().max() + 1e-30)) for n, v in expected.items()
+    )
+    print(f"{len(tensors)} tensors agree to {worst:.1e} of their largest element")
+    for name, value in expected.items():
+        torch.testing.assert_close(tensors[name], value, rtol=1e-9, atol=1e-11, msg=name)
 
 
-def stepper(
-    code: ModuleType, model: nn.Module, features: Any, labels: Any, compiled: bool, bf16: bool
-) -> Callable[[], object]:
-    """A training step, or the forward pass of a file for inference."""
-    trains = hasattr(code, "loss")
+def candidate(code: Any, spec: homespec.api.LoadedSpec, batch: int, **options: Any) -> Candidate:
+    """A model of a file with a random batch; its loss, or the logits of a file for inference."""
+    torch.manual_seed(0)
+    features, labels = random_features(spec, batch, "cpu"), random_labels(spec, batch, "cpu")
+    model = code.Model()
+    if hasattr(code, "set_boundaries"):
+        code.set_boundaries(model, even_boundaries(spec))
+    if not hasattr(code, "loss"):
+        return Candidate(model, lambda x, _: model(x, stacked=True), features, **options)
 
-    def loss_of(features: Any, labels: Any) -> Tensor:
-        logits = model(features, stacked=True)
-        return code.loss(logits, labels) if trains else logits
+    def loss_of(features: Any, labels: Any) -> Any:
+        return code.loss(model(features, stacked=True), labels)
 
-    run = torch.compile(loss_of, options=SAFE, dynamic=False) if compiled else loss_of
-    optimizer = torch.optim.Adam(model.parameters(), fused=True) if trains else None
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = run(features, labels)
-        if optimizer:
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-
-    def forward() -> None:
-        with torch.no_grad():
-            step()
-
-    return step if trains else forward
+    return Candidate(model, loss_of, features, labels, **options)
 
 
 def main() -> None:
     """Compare two files."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = lab.parser(__doc__)
     for name in ("old", "new", "spec"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--batch", type=int, default=512)
@@ -144,32 +111,29 @@ def main() -> None:
     parser.add_argument("--eager", action="store_true", help="measure eager code alone")
     parser.add_argument("--compiled", action="store_true", help="measure compiled code alone")
     parser.add_argument("--only-equal", action="store_true")
-    asked = parser.parse_args()
-    spec = homespec.load(asked.spec)
-    files = {name: loaded(getattr(asked, name), f"{name}_file") for name in ("old", "new")}
-    check_equal(files, spec, 64)
-    if asked.only_equal:
+    given = parser.parse_args()
+    spec = homespec.load(given.spec)
+    files = {name: import_source(name, getattr(given, name).read_text()) for name in ("old", "new")}
+    check_equal(files["old"], files["new"], spec, 64)
+    if given.only_equal:
         return
     keep_freed_memory()
-    features = random_features(spec, asked.batch, "cpu")
-    labels = random_labels(spec, asked.batch, "cpu")
-    for compiled in [c for c in (False, True) if not (asked.eager if c else asked.compiled)]:
+    for compiled in [c for c in (False, True) if not (given.eager if c else given.compiled)]:
         steps = {}
         for name, code in files.items():
-            torch.manual_seed(0)
-            model = code.Model()
-            if hasattr(code, "set_boundaries"):
-                code.set_boundaries(model, even_boundaries(spec))
-            steps[name] = stepper(code, model, features, labels, compiled, asked.bf16)
+            mode = "default" if compiled else None
+            made = candidate(code, spec, given.batch, bf16=given.bf16, mode=mode)
+            steps[name] = made.step if hasattr(code, "loss") else made.forward
             steps[name]()
             if not compiled:
-                print(f"{name}: {operations(copy.copy(steps[name]))} operations")
+                print(f"{name}: {operations(steps[name])} operations")
         gc.collect()
-        times = interleaved(steps, asked.rounds, "cpu")
+        times = interleaved(steps, given.rounds, "cpu")
         ratio = ratios(times, "old")["new"]
-        how = "compiled" if compiled else "eager"
+        how = f"{'bf16' if given.bf16 else 'float32'}, {'compiled' if compiled else 'eager'}"
+        lab.write(given.json, batch=given.batch, rounds=given.rounds, how=how, times=times)
         print(
-            f"{spec.name}, batch {asked.batch}, {'bf16' if asked.bf16 else 'float32'}, {how}:"
+            f"{spec.name}, batch {given.batch}, {how}:"
             f" new is {ratio.median:.3f} times as fast [{ratio.low:.3f}, {ratio.high:.3f}]"
         )
 

@@ -37,12 +37,14 @@ class Size:
     options: tuple[str, ...]
     aims: dict[str, float]
     ours: tuple[str, ...] = OURS
+    tasks: int | None = None
+    """Those that the spec is scaled to."""
 
 
 PUBLIC = {"naive": 8.0, "naive-graphs": 2.0}
 SIZES = (
     Size("public", "public", ("--batch", "2048"), PUBLIC),
-    Size("small", "small", ("--batch", "2048", "--tasks", "64"), {"naive": 30, "naive-graphs": 6}),
+    Size("small", "small", ("--batch", "2048"), {"naive": 30, "naive-graphs": 6}, tasks=64),
     Size(
         "industrial",
         "industrial",
@@ -56,8 +58,11 @@ SIZES = (
 
 def command(size: Size, file: Path) -> list[str]:
     """How to measure a size."""
+    verb = ["-m", "homespec", "bench"]
+    if size.tasks:
+        verb = ["benchmarks/scaling.py", "--tasks", str(size.tasks)]
     return [
-        sys.executable, "-m", "homespec", "bench", f"benchmarks/specs/{size.spec}.yaml",
+        sys.executable, *verb, f"benchmarks/specs/{size.spec}.yaml",
         "--device", "cuda", "--precision", "bf16", "--memory", *size.options,
         "--variants", ",".join((*PLAIN, *size.ours, "floor")), "--json", str(file.resolve()),
     ]  # fmt: skip
@@ -77,9 +82,9 @@ def verdicts(size: Size, result: dict[str, Any]) -> Iterator[tuple[bool, str]]:
     ratios, facts = case["times_as_fast"]["step"], case["facts"]
     best = min(size.ours, key=lambda name: case["milliseconds"]["step"][name]["median"])
     for reference, aim in size.aims.items():
-        found = ratios[reference][best]["median"]
-        text = f"{size.name}: {best} is {found:.2f} × as fast as {reference}, aim {aim:.3g}"
-        yield found >= aim, text
+        ratio = ratios[reference][best]["median"]
+        text = f"{size.name}: {best} is {ratio:.2f} × as fast as {reference}, aim {aim:.3g}"
+        yield ratio >= aim, text
     for name in size.ours:
         skipped, waits = facts[name]["skipped_graphs"], facts[name]["synchronises"]
         yield not skipped, f"{size.name}: {name} ran {skipped} graphs without CUDA graphs"
@@ -93,10 +98,10 @@ def reached(size: Size, file: Path) -> bool:
     if not measured(file):
         print(f"{size.name}: not measured")
         return False
-    found = list(verdicts(size, json.loads(file.read_text("utf-8"))))
-    for good, text in found:
+    judged = list(verdicts(size, json.loads(file.read_text("utf-8"))))
+    for good, text in judged:
         print(f"{'reached' if good else 'MISSED':8}{text}")
-    return all(good for good, _ in found)
+    return all(good for good, _ in judged)
 
 
 def ran(arguments: list[str]) -> bool:

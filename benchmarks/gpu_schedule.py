@@ -12,20 +12,19 @@ inductor of another version may count otherwise. Needs torch 2.13, whose interna
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
-import json
 import re
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import lab
 import torch
+from scaling import scaled
 from torch import Tensor, fx
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.aot_autograd import make_boxed_func
@@ -45,15 +44,11 @@ from torch.utils._pytree import tree_map
 
 import homespec
 from homespec.api import LoadedSpec
-from homespec.atomic_write import write_texts
-from homespec.bench.machine import machine
+from homespec.bench.candidates import model_loss
 from homespec.bench.random_batch import random_features, random_labels
 from homespec.bench.roofline import bytes_moved
-from homespec.bench.scaling import scaled
-from homespec.bench.step import model_loss
 from homespec.bench.variants import FUSED
 
-SPECS = Path(__file__).parent / "specs"
 SIZES = {
     "small-4": ("small", 4, 2048),
     "small-64": ("small", 64, 2048),
@@ -83,10 +78,10 @@ class Schedule:
 def schedule_of(spec: LoadedSpec, optimize: bool, rows: int) -> Schedule:
     """What inductor makes of forward, loss and backward in float32."""
     torch._dynamo.reset()
-    found = Schedule()
+    schedule = Schedule()
 
     def compiler(graph: fx.GraphModule, inputs: list[Any], backward: bool) -> Any:
-        add(found, deepcopy(graph), inputs, backward)
+        add(schedule, deepcopy(graph), inputs, backward)
         return make_boxed_func(graph.forward)
 
     backend = aot_autograd(
@@ -95,18 +90,14 @@ def schedule_of(spec: LoadedSpec, optimize: bool, rows: int) -> Schedule:
         decompositions=select_decomp_table(),
         partition_fn=functools.partial(min_cut_rematerialization_partition, compiler="inductor"),
     )
-    code, model = (
-        build(spec, optimize=optimize) for build in (homespec.build_module, homespec.build)
-    )
-    step = torch.compile(
-        model_loss(model, code.loss), backend=backend, fullgraph=True, dynamic=False
-    )
+    code, model = homespec.build_with_module(spec, optimize=optimize)
+    step = torch.compile(model_loss(model, code), backend=backend, fullgraph=True, dynamic=False)
     loss = step(random_features(spec, rows, "cpu"), random_labels(spec, rows, "cpu"))
     loss.backward()
-    return found
+    return schedule
 
 
-def add(found: Schedule, graph: fx.GraphModule, inputs: list[Any], backward: bool) -> None:
+def add(schedule: Schedule, graph: fx.GraphModule, inputs: list[Any], backward: bool) -> None:
     """Lower one graph, and add what it launches."""
     simplify(graph, inputs)
     with absent_gpu(), FakeTensorMode() as fake, V.set_fake_mode(fake):
@@ -120,20 +111,20 @@ def add(found: Schedule, graph: fx.GraphModule, inputs: list[Any], backward: boo
                 lowering.run(*moved)
                 code = lowering.codegen()[0].value
                 for node in lowering.scheduler.nodes:
-                    count_bytes(found, node)
+                    count_bytes(schedule, node)
     launches = [
         match.group(1) is not None for match in LAUNCH.finditer(code.partition("def call(")[2])
     ]
-    found.kernels += sum(launches)
-    found.products += len(launches) - sum(launches)
+    schedule.kernels += sum(launches)
+    schedule.products += len(launches) - sum(launches)
 
 
-def count_bytes(found: Schedule, node: Any) -> None:
+def count_bytes(schedule: Schedule, node: Any) -> None:
     """Add what a node of inductor's schedule reads and writes."""
     if node.is_extern():
-        found.product_bytes += node.get_read_write_buffers_sizes()
+        schedule.product_bytes += node.get_read_write_buffers_sizes()
     elif not isinstance(node, NopKernelSchedulerNode):
-        found.kernel_bytes += node.get_read_write_buffers_sizes()
+        schedule.kernel_bytes += node.get_read_write_buffers_sizes()
 
 
 def simplify(graph: fx.GraphModule, inputs: list[Any]) -> None:
@@ -188,26 +179,23 @@ def absent_gpu() -> Iterator[None]:
 
 def main() -> None:
     """Count, print, and keep the result where it was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = lab.parser(__doc__)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     cases = []
     for name in given.sizes:
         file, tasks, rows = SIZES[name]
-        spec = scaled(homespec.load(SPECS / f"{file}.yaml"), tasks)
+        spec = scaled(homespec.load(lab.SPECS / f"{file}.yaml"), tasks)
         floor = 2 * bytes_moved(spec.analysis.graph, rows, torch.float32)
         for variant in ("naive", "ours", "ours-fused"):
             with config.patch(FUSED if variant == "ours-fused" else {}):
-                found = schedule_of(spec, variant != "naive", rows)
-            print(name, variant, found, f"activations at least {floor / 1e6:.0f} MB", flush=True)
+                schedule = schedule_of(spec, variant != "naive", rows)
+            print(name, variant, schedule, f"activations at least {floor / 1e6:.0f} MB", flush=True)
             cases.append(
                 {"size": file, "tasks": tasks, "batch": rows, "variant": variant, "floor": floor}
-                | asdict(found)
+                | asdict(schedule)
             )
-    if given.json:
-        result = {"machine": machine("cpu"), "cases": cases}
-        write_texts({given.json: json.dumps(result, indent=1) + "\n"})
+    lab.write(given.json, cases=cases)
 
 
 if __name__ == "__main__":

@@ -25,36 +25,35 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
+import functools
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import click
+import lab
 import torch
 import torch.nn.functional as F
 from peer_libraries import EXPERTS, INPUT, TOWER, WIDTH, Case, Peer, deepctr, rechub
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch._inductor.utils import fresh_cache
 
 import homespec
-from homespec.analysis.yaml_writer import flow
-from homespec.bench import counting
-from homespec.bench.allocator import keep_freed_memory
+from homespec.bench import counting, report
+from homespec.bench.candidates import Candidate, model_loss
+from homespec.bench.compile_time import as_yaml
 from homespec.bench.gemms import gemms_of
-from homespec.bench.machine import machine
+from homespec.bench.machine import keep_freed_memory, machine
 from homespec.bench.roofline import Roofline
-from homespec.bench.step import Candidate, model_loss
-from homespec.bench.timing import Spread, interleaved, ratios, spread
+from homespec.bench.timing import interleaved, ratios, spread
 
 SEED = 0
 TOLERANCE = 1e-9
 MMOE_EXPERTS = 8
+
+progress = functools.partial(print, file=sys.stderr, flush=True)
 
 
 # ---------------------------------------------------------------- ours, and equality
@@ -75,14 +74,14 @@ def our_spec(case: Case) -> homespec.api.LoadedSpec:
         "experts": experts,
         "towers": {"hidden": [TOWER]},
     }
-    return homespec.loads("".join(f"{key}: {flow(value)}\n" for key, value in spec.items()))
+    return homespec.loads(as_yaml(spec))
 
 
 def random_weights(spec: homespec.api.LoadedSpec) -> dict[str, Tensor]:
     """Weights by logical name; biases of gates are 0, since not all peers have them."""
     torch.manual_seed(SEED)
-    model = homespec.build(spec, optimize=False)
-    state = homespec.build_module(spec, optimize=False).logical_state(model)
+    code, model = homespec.build_with_module(spec, optimize=False)
+    state = code.logical_state(model)
     zero = {n for n in state if n.startswith("gates.") and n.endswith(".bias")}
     return {n: torch.zeros_like(t) if n in zero else t for n, t in state.items()}
 
@@ -115,14 +114,13 @@ def check_outputs(peer: Peer, case: Case, weights: dict[str, Tensor]) -> float:
     expected = theirs.double()(peer.inputs(x))
     spec, worst = our_spec(case), 0.0
     for optimize in (True, False):
-        code = homespec.build_module(spec, optimize=optimize)
-        model = homespec.build(spec, optimize=optimize, dtype=torch.float64)
+        code, model = homespec.build_with_module(spec, optimize=optimize, dtype=torch.float64)
         code.load_logical_state(model, weights)
         logits = model({"x": x})
-        found = torch.stack([logits[task].sigmoid() for task in case.tasks], dim=1)
-        worst = max(worst, float((found - expected).abs().max()))
+        probabilities = torch.stack([logits[task].sigmoid() for task in case.tasks], dim=1)
+        worst = max(worst, float((probabilities - expected).abs().max()))
     if not worst <= TOLERANCE:
-        raise click.ClickException(f"{peer.name}'s {case.family} differs from ours by {worst:.1e}")
+        raise SystemExit(f"{peer.name}'s {case.family} differs from ours by {worst:.1e}")
     return worst
 
 
@@ -158,25 +156,22 @@ def candidates(
             theirs = peer.build(case).train()
             load(peer, theirs, case, weights)
             loss = their_loss(theirs, len(case.tasks))
-            yield (
-                peer.name + suffix,
-                Candidate(theirs, loss, peer.inputs(x), labels, "cpu", mode=mode),
-            )
+            yield peer.name + suffix, Candidate(theirs, loss, peer.inputs(x), labels, mode=mode)
     spec = our_spec(case)
     columns = dict(zip(case.tasks, labels.unbind(1), strict=True))
     for suffix, mode in modes.items():
-        code, model = homespec.build_module(spec), homespec.build(spec)
+        code, model = homespec.build_with_module(spec)
         code.load_logical_state(model, weights)
-        loss = model_loss(model, code.loss)
-        yield "ours" + suffix, Candidate(model, loss, {"x": x}, columns, "cpu", mode=mode)
+        loss = model_loss(model, code)
+        yield "ours" + suffix, Candidate(model, loss, {"x": x}, columns, mode=mode)
 
 
 def their_loss(model: nn.Module, tasks: int) -> Callable[[Any, Tensor], Tensor]:
     """The sum of the tasks' cross-entropies on their probabilities [B, T], task by task."""
 
     def loss_of(inputs: Any, labels: Tensor) -> Tensor:
-        found = model(inputs)
-        return sum(F.binary_cross_entropy(found[:, i], labels[:, i]) for i in range(tasks))
+        probabilities = model(inputs)
+        return sum(F.binary_cross_entropy(probabilities[:, i], labels[:, i]) for i in range(tasks))
 
     return loss_of
 
@@ -206,82 +201,53 @@ def measure(case: Case, peers: list[Peer], rows: int, rounds: int, eager_only: b
         candidate.step()  # the optimiser's state is there from now on
         result.peaks[name] = counting.peak_memory(candidate.step, "cpu")
         state = "compiled" if candidate.mode else "ready"
-        say(f"  {name}: {state}, loss {losses[name]:.6f}")
+        progress(f"  {name}: {state}, loss {losses[name]:.6f}")
         actions[name] = candidate.step
     if max(losses.values()) - min(losses.values()) > 1e-3 * min(losses.values()):
-        raise click.ClickException(f"float32 losses disagree: {losses}")
+        raise SystemExit(f"float32 losses disagree: {losses}")
     products = Roofline(gemms_of(our_spec(case).analysis.graph), rows, "cpu", torch.float32)
     result.times = interleaved({**actions, "floor": products.step}, rounds, "cpu")
     return result
 
 
-def say(line: str) -> None:
-    """Progress."""
-    click.echo(line, err=True)
-
-
-def table(result: Measured) -> Table:
-    """A line per variant."""
-    made = Table(box=box.SIMPLE_HEAD)
-    made.add_column("variant", no_wrap=True)
-    best = "ours-compiled" if "ours-compiled" in result.times else "ours"
-    columns = ("ms", f"{best} is × as fast", "operations", "peak MB", "first step s")
-    for name in (*columns, "difference in float64"):
-        made.add_column(name, justify="right", no_wrap=True)
-    own = {
-        name: ratios({name: times, best: result.times[best]}, name)[best]
-        for name, times in result.times.items()
-    }
-    for name, times in result.times.items():
-        count, differs = result.operations.get(name), result.differences.get(name)
-        peak, took = result.peaks.get(name), result.compiling.get(name)
-        made.add_row(
-            name,
-            shown(spread(times)),
-            "–" if name == best else shown(own[name]),
-            "–" if count is None else f"{count:,}",
-            "–" if peak is None else f"{peak / 1e6:.1f}",
-            "–" if took is None else f"{took:.1f}",
-            "–" if differs is None else f"{differs:.0e}",
-        )
-    return made
-
-
-def shown(found: Spread) -> str:
-    """Median and quartiles."""
-    return f"{found.median:.2f} ({found.low:.2f}–{found.high:.2f})"
+def columns(result: Measured) -> Iterator[tuple[str, list[str]]]:
+    """Each column's title and its cells, one for each variant."""
+    times = result.times
+    best = "ours-compiled" if "ours-compiled" in times else "ours"
+    yield "ms", [report.shown(spread(taken)) for taken in times.values()]
+    faster = {name: ratios({name: taken, best: times[best]}, name) for name, taken in times.items()}
+    cells = [report.NONE if n == best else report.shown(own[best]) for n, own in faster.items()]
+    yield f"{best} is × as fast", cells
+    yield "operations", [report.number(result.operations.get(name)) for name in times]
+    yield "peak MB", [report.number(result.peaks.get(name), 1e6, 1) for name in times]
+    yield "first step s", [report.number(result.compiling.get(name), digits=1) for name in times]
+    differ = [result.differences.get(name) for name in times]
+    yield "difference in float64", [report.NONE if d is None else f"{d:.0e}" for d in differ]
 
 
 def installed() -> list[Peer]:
     """The libraries that are there."""
-    found = []
+    peers = []
     for make in (rechub, deepctr):
         with contextlib.suppress(ImportError):
-            found.append(make())
-    return found
+            peers.append(make())
+    return peers
 
 
-@click.command()
-@click.option("--tasks", default="4,8,16", show_default=True)
-@click.option("--models", default="mmoe,ple", show_default=True)
-@click.option("--experts", default=MMOE_EXPERTS, show_default=True, help="Experts of MMoE.")
-@click.option("--batch", default=512, show_default=True, type=click.IntRange(2))
-@click.option("--rounds", default=30, show_default=True, type=click.IntRange(1))
-@click.option("--eager", is_flag=True, help="Compile nothing.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
-def main(
-    tasks: str,
-    models: str,
-    experts: int,
-    batch: int,
-    rounds: int,
-    eager: bool,
-    json_file: Path | None,
-) -> None:
+def main() -> None:
     """Print a table for each model and number of tasks."""
+    parser = lab.parser(__doc__)
+    parser.add_argument("--tasks", type=lab.integers, default=[4, 8, 16])
+    parser.add_argument("--models", default="mmoe,ple")
+    parser.add_argument("--experts", type=int, default=MMOE_EXPERTS, help="of MMoE")
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--eager", action="store_true", help="compile nothing")
+    given = parser.parse_args()
     peers = installed()
     if not peers:
-        raise click.UsageError("no peer is installed: pip install torch-rechub deepctr-torch")
+        parser.error("no peer is installed: pip install torch-rechub deepctr-torch")
+    batch, rounds = given.batch, given.rounds
     kept, console = keep_freed_memory(), Console(highlight=False, width=150)
     about = machine("cpu")
     console.print(
@@ -289,20 +255,18 @@ def main(
         f" float32, {rounds} rounds, seed {SEED}; freed memory {'' if kept else 'not '}kept"
     )
     results = []
-    for family in models.split(","):
-        for count in map(int, tasks.split(",")):
-            say(f"{family}, {count} tasks")
+    for family in given.models.split(","):
+        for count in given.tasks:
+            progress(f"{family}, {count} tasks")
             names = tuple(f"t{index}" for index in range(count))
-            case = Case(family, names, experts if family == "mmoe" else EXPERTS)
-            results.append(measure(case, peers, batch, rounds, eager))
+            case = Case(family, names, given.experts if family == "mmoe" else EXPERTS)
+            results.append(measure(case, peers, batch, rounds, given.eager))
             console.print(f"\n{family}, {count} tasks: training step")
-            console.print(table(results[-1]))
+            console.print(report.table(results[-1].times, columns(results[-1])))
             for name, reason in results[-1].failures.items():
                 console.print(f"{name}: does not compile: {reason}", markup=False)
-    if json_file:
-        cases = [dataclasses.asdict(result) for result in results]
-        settings = {"batch": batch, "rounds": rounds, "seed": SEED, "machine": about}
-        json_file.write_text(json.dumps({**settings, "cases": cases}, indent=1) + "\n", "utf-8")
+    cases = [dataclasses.asdict(result) for result in results]
+    lab.write(given.json, batch=batch, rounds=rounds, seed=SEED, cases=cases)
 
 
 if __name__ == "__main__":

@@ -11,23 +11,20 @@ eager.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from types import MethodType
 from typing import Any
 
-import click
+import lab
 import torch
 import torch.nn.functional as F
 from rich.console import Console
-from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
 import homespec
 from homespec import runtime
-from homespec.bench.allocator import keep_freed_memory
-from homespec.bench.machine import machine
+from homespec.bench import report
+from homespec.bench.machine import keep_freed_memory
 from homespec.bench.timing import interleaved, ratios, spread
 from homespec.runtime import tables_of
 from homespec.train.optimizers import RowwiseAdagrad
@@ -71,7 +68,7 @@ class Step:
 
     def __init__(self, spec: homespec.LoadedSpec, gradient: str, optimizer: str) -> None:
         torch.manual_seed(0)
-        code, self.model = homespec.build_module(spec), homespec.build(spec)
+        code, self.model = homespec.build_with_module(spec)
         tables = [table.get_parameter("weight") for table in tables_of(self.model).values()]
         dense = [p for p in self.model.parameters() if all(p is not table for table in tables)]
         self.sparse = SparseTables(self.model) if gradient == "leaves" else None
@@ -79,25 +76,18 @@ class Step:
         if gradient == "sparse":
             for table in tables_of(self.model).values():
                 table.forward = MethodType(sparse_lookup, table)  # type: ignore[method-assign]
-        self.loss_of = self._loss_of(code, eager_features=gradient == "sparse")
+        features, trunk = self.model.features, self.model.trunk
 
-    def _loss_of(self, code: Any, eager_features: bool) -> Callable[..., Tensor]:
-        features: nn.Module = self.model.get_submodule("features")
-        trunk: nn.Module = self.model.get_submodule("trunk")
-        if eager_features:
+        def loss_of_v(v_BV: Tensor, labels: dict[str, Tensor]) -> Tensor:
+            return code.loss(trunk(v_BV), labels)
 
-            def behind(v_BV: Tensor, labels: dict[str, Tensor]) -> Tensor:
-                found: Tensor = code.loss(trunk(v_BV), labels)
-                return found
+        def loss_of(x: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
+            return loss_of_v(features(x), labels)
 
-            compiled = runtime.compiled(behind, dynamic=False)
-            return lambda x, y: compiled(features(x), y)
-
-        def whole(x: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
-            found: Tensor = code.loss(trunk(features(x)), labels)
-            return found
-
-        return runtime.compiled(whole, dynamic=False)
+        self.loss_of = runtime.compiled(loss_of, dynamic=False)
+        if gradient == "sparse":  # which is eager
+            compiled = runtime.compiled(loss_of_v, dynamic=False)
+            self.loss_of = lambda x, labels: compiled(features(x), labels)
 
     def __call__(self, features: dict[str, Tensor], labels: dict[str, Tensor]) -> None:
         """Forward, backward, both optimisers, gradients given up."""
@@ -113,35 +103,9 @@ class Step:
 
 def sparse_lookup(table: Any, rows: dict[str, Tensor]) -> dict[str, Tensor]:
     """The forward of a `Table` with torch's sparse gradient."""
-    rows_BF = torch.stack([rows[name] for name in table.names], dim=1) + table.starts
-    found = F.embedding(rows_BF, table.weight, sparse=True)
-    return dict(zip(table.names, found.unbind(1), strict=True))
-
-
-@click.command()
-@click.option("--features", default=40, show_default=True)
-@click.option("--rows", default="1000,50000", show_default=True, help="Rows of a table, a list.")
-@click.option("--batch", default=2048, show_default=True)
-@click.option("--rounds", default=11, show_default=True)
-@click.option("--json", "json_to", type=click.Path(path_type=Path))
-def main(features: int, rows: str, batch: int, rounds: int, json_to: Path | None) -> None:
-    """Time the variants and print them as a table."""
-    keep_freed_memory()
-    console = Console(highlight=False)
-    found: dict[str, Any] = {"machine": machine("cpu")}
-    console.print(found["machine"])
-    for count in map(int, rows.split(",")):
-        times = _times(features, count, batch, rounds)
-        shown = Table(
-            "variant", "ms", "as fast", title=f"{features} × {count:,} × {WIDTH}, batch {batch}"
-        )
-        for name, ratio in ratios(times, next(iter(times))).items():
-            of = f"{ratio.median:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]"
-            shown.add_row(name, f"{spread(times[name]).median:.1f}", of)
-        console.print(shown)
-        found[str(count)] = times
-    if json_to:
-        json_to.write_text(json.dumps(found, default=str) + "\n")
+    rows_BF = torch.stack([rows[name] + start for name, start in table.starts.items()], dim=1)
+    embeddings = F.embedding(rows_BF, table.weight, sparse=True).unbind(1)
+    return dict(zip(table.starts, embeddings, strict=True))
 
 
 def _times(features: int, rows: int, batch: int, rounds: int) -> dict[str, list[float]]:
@@ -158,6 +122,25 @@ def _times(features: int, rows: int, batch: int, rounds: int) -> dict[str, list[
         steps[name](batches[calls[name] % len(batches)], labels)
 
     return interleaved({n: lambda n=n: call(n) for n in steps}, rounds, "cpu")
+
+
+def main() -> None:
+    """Time the variants and print them as a table."""
+    parser = lab.parser(__doc__)
+    parser.add_argument("--features", type=int, default=40)
+    parser.add_argument("--rows", type=lab.integers, default=[1000, 50000], help="of a table")
+    parser.add_argument("--batch", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=11)
+    given = parser.parse_args()
+    keep_freed_memory()
+    console, of_sizes = Console(highlight=False), {}
+    for count in given.rows:
+        times = of_sizes[str(count)] = _times(given.features, count, given.batch, given.rounds)
+        console.print(f"{given.features} × {count:,} × {WIDTH}, batch {given.batch}")
+        milliseconds = [f"{spread(taken).median:.1f}" for taken in times.values()]
+        faster = [report.shown(ratio) for ratio in ratios(times, next(iter(times))).values()]
+        console.print(report.table(times, [("ms", milliseconds), ("× as fast", faster)]))
+    lab.write(given.json, **of_sizes)
 
 
 if __name__ == "__main__":

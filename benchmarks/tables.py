@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lab
+
 from homespec.atomic_write import holds, write_texts
 from homespec.bench.timing import ratios
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-PAGE = HERE.parent / "docs" / "performance.md"
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 BLOCK = re.compile(r"(<!-- results: ([\w-]+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 """The names of a file and of what it measured: step, forward, inference or a name of MEASURES."""
 
@@ -33,32 +33,31 @@ def table(result: dict[str, Any], measure: str) -> Iterator[str]:
     columns = [f"× {REFERENCES[r]}" for r in references]
     facts = ("operations", "kernels", "peak MB") if measure == "step" else ()
     head = ["tasks", "", *columns, *facts]
-    yield _row(head)
-    yield _row(["---:", "---", *["---:"] * (len(head) - 2)])
+    yield lab.row(head)
+    yield lab.row(["---:", "---", *["---:"] * (len(head) - 2)])
     for case in cases:
         for variant in case["milliseconds"][measure]:
             ratios = [_ratio(_ratios(case, measure).get(r, {}), r, variant) for r in references]
             found = case["facts"].get(variant, {})
-            yield _row([str(case["tasks"]), variant, *ratios, *(_fact(found, f) for f in facts)])
+            yield lab.row([str(case["tasks"]), variant, *ratios, *(_fact(found, f) for f in facts)])
 
 
 def peers(result: dict[str, Any]) -> Iterator[str]:
     """A line for each model of each case: how many times as fast ours, compiled, is."""
     head = ["ours compiled is × as fast", "operations", "peak MB", "first step, × ours"]
-    yield _row(["model", "tasks", "", *head])
-    yield _row(["---", "---:", "---", *["---:"] * len(head)])
+    yield lab.row(["model", "tasks", "", *head])
+    yield lab.row(["---", "---:", "---", *["---:"] * len(head)])
     for found in result["cases"]:
         case, times, compiling = found["case"], found["times"], found["compiling"]
         for name in times:
             ours = ratios({"ours": times["ours-compiled"], "it": times[name]}, "it")["ours"]
-            ratio = f"{ours.median:.2f} ({ours.low:.2f}–{ours.high:.2f})"
             count, peak = found["operations"].get(name), found["peaks"].get(name)
-            yield _row(
+            yield lab.row(
                 [
                     case["family"],
                     str(len(case["tasks"])),
                     name,
-                    "1" if name == "ours-compiled" else ratio,
+                    "1" if name == "ours-compiled" else lab.shown(ours),
                     f"{count:,}" if count else "–",
                     f"{peak / 1e6:.1f}" if peak else "–",
                     f"{compiling[name] / compiling['ours-compiled']:.2f}"
@@ -70,13 +69,13 @@ def peers(result: dict[str, Any]) -> Iterator[str]:
 
 def compiling(result: dict[str, Any]) -> Iterator[str]:
     """A line for each variant of each case: its first step beside ours of the fewest tasks."""
-    yield _row(["tasks", "", "first step, cold", "warm"])
-    yield _row(["---:", "---", "---:", "---:"])
+    yield lab.row(["tasks", "", "first step, cold", "warm"])
+    yield lab.row(["---:", "---", "---:", "---:"])
     base = result["cases"][0]["facts"]["ours-compiled"]["compiling"]["cold"]["cpu"]
     for case in result["cases"]:
         for variant, facts in case["facts"].items():
             took = [facts["compiling"][cache]["cpu"] / base for cache in ("cold", "warm")]
-            yield _row([str(case["tasks"]), variant, *(f"{each:.2f}" for each in took)])
+            yield lab.row([str(case["tasks"]), variant, *(f"{each:.2f}" for each in took)])
 
 
 def where(result: dict[str, Any]) -> Iterator[str]:
@@ -86,35 +85,35 @@ def where(result: dict[str, Any]) -> Iterator[str]:
     """
     found: dict[str, dict[str, float]] = result["shares"]
     parts = dict.fromkeys(part for shares in found.values() for part in shares)
-    yield _row(["part of the step", *found])
-    yield _row(["---", *["---:"] * len(found)])
+    yield lab.row(["part of the step", *found])
+    yield lab.row(["---", *["---:"] * len(found)])
     for part in parts:
         shares = [each.get(part, 0.0) for each in found.values()]
         if max(shares) >= 0.01:
-            yield _row([part, *(f"{share:.0%}" for share in shares)])
+            yield lab.row([part, *(f"{share:.0%}" for share in shares)])
 
 
 def unequal(result: dict[str, Any]) -> Iterator[str]:
     """A line for each case: how many times as fast each form is as a product for each group."""
     forms = list(dict.fromkeys(name for case in result["cases"] for name in case["ratios"]))
     forms.remove("each")
-    yield _row(["groups that need", "", *forms])
-    yield _row(["---", "---", *["---:"] * len(forms)])
+    yield lab.row(["groups that need", "", *forms])
+    yield lab.row(["---", "---", *["---:"] * len(forms)])
     for case in result["cases"]:
         cells = [_ratio(case["ratios"], "each", form) for form in forms]
-        yield _row([case["case"], case["precision"], *cells])
+        yield lab.row([case["case"], case["precision"], *cells])
 
 
 def schedule(result: dict[str, Any]) -> Iterator[str]:
     """A line for each variant of each size: launches and megabytes of a training step."""
     head = ["size", "tasks", "batch", "", "launches", "of them products", "MB of generated kernels"]
-    yield _row([*head, "MB of products", "floor MB"])
-    yield _row(["---", "---:", "---:", "---", *["---:"] * 5])
+    yield lab.row([*head, "MB of products", "floor MB"])
+    yield lab.row(["---", "---:", "---:", "---", *["---:"] * 5])
     for case in result["cases"]:
         size = [case["size"], str(case["tasks"]), str(case["batch"]), case["variant"]]
         launches = [case["kernels"] + case["products"], case["products"]]
         moved = [case[name] / 1e6 for name in ("kernel_bytes", "product_bytes", "floor")]
-        yield _row([*size, *(f"{n:,}" for n in launches), *(f"{mb:,.0f}" for mb in moved)])
+        yield lab.row([*size, *(f"{n:,}" for n in launches), *(f"{mb:,.0f}" for mb in moved)])
 
 
 MEASURES = {
@@ -130,10 +129,7 @@ def _ratios(case: dict[str, Any], measure: str) -> dict[str, Any]:
 def _ratio(found: dict[str, Any], reference: str, variant: str) -> str:
     if variant not in found:
         return "–"
-    spread = found[variant]
-    if variant == reference:
-        return "1"
-    return f"{spread['median']:.2f} ({spread['low']:.2f}–{spread['high']:.2f})"
+    return "1" if variant == reference else lab.shown(found[variant])
 
 
 def _fact(found: dict[str, Any], name: str) -> str:
@@ -141,10 +137,6 @@ def _fact(found: dict[str, Any], name: str) -> str:
     if value is None:
         return "–"
     return f"{value / 1e6:.1f}" if name == "peak MB" else f"{value:,}"
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _machine(result: dict[str, Any]) -> str:
@@ -161,7 +153,7 @@ def filled(text: str) -> str:
     """The page with its blocks written anew."""
 
     def block(match: re.Match[str]) -> str:
-        result = json.loads((RESULTS / f"{match[2]}.json").read_text(encoding="utf-8"))
+        result = json.loads((lab.RESULTS / f"{match[2]}.json").read_text(encoding="utf-8"))
         rows = MEASURES[match[3]](result) if match[3] in MEASURES else table(result, match[3])
         lines = [_machine(result), "", *rows, ""]
         return match[1] + "\n".join(lines) + match[4]

@@ -10,20 +10,16 @@ are, compiled, as with one product for each; medians of interleaved rounds with 
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+import lab
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from homespec.atomic_write import write_texts
-from homespec.bench.allocator import keep_freed_memory
-from homespec.bench.machine import machine
+from homespec.bench.machine import keep_freed_memory
 from homespec.bench.timing import interleaved, ratios
 from homespec.runtime import compiled
 
@@ -134,26 +130,24 @@ def step(form: Form, case: Case, dtype: torch.dtype) -> Callable[[], None]:
 
 def measured(case: Case, precision: str, rounds: int) -> dict[str, Any]:
     """Ratios by form; of what this version of torch cannot do, the reason."""
-    found: dict[str, Any] = {"case": case.name, "precision": precision, "ratios": {}, "cannot": {}}
-    actions = {}
+    actions, cannot = {}, {}
     for name, form in forms_of(case).items():
         torch._dynamo.reset()
+        action = step(form, case, DTYPES[precision])
         try:
-            actions[name] = step(form, case, DTYPES[precision])
-            actions[name]()
+            action()
+            actions[name] = action
         except Exception as error:
-            del actions[name]
-            found["cannot"][name] = str(error).strip().splitlines()[-1]
-    for name, ratio in ratios(interleaved(actions, rounds, "cpu"), "each").items():
-        found["ratios"][name] = asdict(ratio)
-    return found
+            cannot[name] = str(error).strip().splitlines()[-1]
+    spreads = ratios(interleaved(actions, rounds, "cpu"), "each")
+    faster = {name: asdict(spread) for name, spread in spreads.items()}
+    return {"case": case.name, "precision": precision, "ratios": faster, "cannot": cannot}
 
 
 def main() -> None:
     """Print ratios: above 1 is faster than a product for each group."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = lab.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     keep_freed_memory()
     cases = []
@@ -162,14 +156,10 @@ def main() -> None:
             cases.append(measured(case, precision, given.rounds))
             print(f"{case.name}, {precision}", flush=True)
             for name, ratio in cases[-1]["ratios"].items():
-                low, high = ratio["low"], ratio["high"]
-                print(f"  {name:12} {ratio['median']:5.2f}  [{low:.2f}, {high:.2f}]", flush=True)
+                print(f"  {name:12} {lab.shown(ratio)}", flush=True)
             for name, reason in cases[-1]["cannot"].items():
                 print(f"  {name:12} {reason}", flush=True)
-    if given.json:
-        settings = {"rounds": given.rounds}
-        result = {"machine": machine("cpu"), "settings": settings, "seed": 0, "cases": cases}
-        write_texts({given.json: json.dumps(result, indent=1) + "\n"})
+    lab.write(given.json, settings={"rounds": given.rounds}, seed=0, cases=cases)
 
 
 if __name__ == "__main__":

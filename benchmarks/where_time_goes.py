@@ -10,11 +10,9 @@ sizes look more scattered than they are.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import defaultdict
-from pathlib import Path
 
+import lab
 import torch._inductor.config
 from peer_libraries import EXPERTS, Case
 from peers import MMOE_EXPERTS, our_spec
@@ -22,10 +20,8 @@ from torch.profiler import ProfilerActivity, profile
 
 import homespec
 from homespec.api import LoadedSpec
-from homespec.atomic_write import write_texts
-from homespec.bench.allocator import keep_freed_memory
 from homespec.bench.candidates import SEED, build, weights_of
-from homespec.bench.machine import machine
+from homespec.bench.machine import keep_freed_memory
 
 STEPS = 10
 
@@ -45,7 +41,6 @@ PARTS = (
 """Words that the name of a generated kernel holds, and what it then is; the first that fits."""
 
 
-SPECS = Path(__file__).parent / "specs"
 SIZES = {
     "small, 4 tasks": ("small", 512, "float32"),
     "public": ("public", 2048, "float32"),
@@ -78,43 +73,40 @@ def case_of(name: str) -> tuple[LoadedSpec, int, str]:
     if name in PEERS:
         return our_spec(PEERS[name]), 512, "float32"
     file, batch, precision = SIZES[name]
-    return homespec.load(SPECS / f"{file}.yaml"), batch, precision
+    return homespec.load(lab.SPECS / f"{file}.yaml"), batch, precision
 
 
 def shares(spec: LoadedSpec, batch: int, precision: str) -> dict[str, float]:
     """Of the time of a step, by part, the greatest first."""
     torch._inductor.config.cpp.enable_kernel_profile = True
     keep_freed_memory()
-    step = build(spec, "ours-compiled", weights_of(spec), batch, "cpu", precision).candidate.step
+    step = build(spec, "ours-compiled", weights_of(spec), batch, "cpu", precision).step
     for _ in range(3):
         step()
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(STEPS):
             step()
-    found: dict[str, float] = defaultdict(float)
+    microseconds: dict[str, float] = defaultdict(float)
     for event in profiled.key_averages():
-        found[part_of(event.key)] += event.self_cpu_time_total
-    total = sum(found.values())
-    return {part: took / total for part, took in sorted(found.items(), key=lambda x: -x[1])}
+        microseconds[part_of(event.key)] += event.self_cpu_time_total
+    total = sum(microseconds.values())
+    parts = sorted(microseconds.items(), key=lambda item: -item[1])
+    return {part: took / total for part, took in parts}
 
 
 def main() -> None:
     """Measure, print, and keep the result where it was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = lab.parser(__doc__)
     parser.add_argument("--sizes", nargs="+", choices=[*SIZES, *PEERS], default=list(SIZES))
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    found = {}
+    of_sizes = {}
     for name in given.sizes:
         torch.compiler.reset()
-        found[name] = shares(*case_of(name))
+        of_sizes[name] = shares(*case_of(name))
         print(name, flush=True)
-        for part, share in found[name].items():
+        for part, share in of_sizes[name].items():
             print(f"  {share:4.0%}  {part}", flush=True)
-    if given.json:
-        settings = {"rounds": STEPS}
-        result = {"machine": machine("cpu"), "settings": settings, "seed": SEED, "shares": found}
-        write_texts({given.json: json.dumps(result, indent=1) + "\n"})
+    lab.write(given.json, settings={"rounds": STEPS}, seed=SEED, shares=of_sizes)
 
 
 if __name__ == "__main__":

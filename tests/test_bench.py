@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import scaling
 import torch
 from click.testing import CliRunner
 from test_runtime import TINY
@@ -19,16 +22,20 @@ import homespec
 from homespec.analysis.costs import cost_of
 from homespec.api import LoadedSpec
 from homespec.bench import counting, report, runner, timing
-from homespec.bench.allocator import keep_freed_memory
-from homespec.bench.candidates import Unequal, build, check_equal, first_step, weights_of
-from homespec.bench.compile_time import Seconds
+from homespec.bench.candidates import (
+    Unequal,
+    build,
+    check_equal,
+    compiled,
+    first_step,
+    weights_of,
+)
+from homespec.bench.compile_time import Seconds, spec_text
 from homespec.bench.gemms import Gemm, activation_widths, gemms_of
+from homespec.bench.machine import keep_freed_memory
 from homespec.bench.measurements import Case, Facts, Result, Settings
-from homespec.bench.plot import NoPlot
 from homespec.bench.random_batch import random_features, random_labels
 from homespec.bench.roofline import Roofline
-from homespec.bench.scaling import scaled, text_of
-from homespec.bench.step import compiled
 from homespec.bench.variants import VARIANTS, Mode
 from homespec.cli.main import cli
 from homespec.train.torch_compile import obstacle
@@ -68,7 +75,7 @@ def ids(path: Path) -> str:
 
 
 def settings(**given: Any) -> Settings:
-    return Settings(**{"batch": 8, "tasks": (), "device": "cpu", "precisions": ("float32",),
+    return Settings(**{"batch": 8, "device": "cpu", "precisions": ("float32",),
                        "rounds": 2, "variants": EAGER, **given})  # fmt: skip
 
 
@@ -79,7 +86,7 @@ def settings(**given: Any) -> Settings:
 @pytest.mark.parametrize("count", [4, 19])
 def test_any_spec_scales(path: Path, count: int) -> None:
     spec = homespec.load(path)
-    found = scaled(spec, count)
+    found = scaling.scaled(spec, count)
     assert len(found.tasks) == count
     sizes = [len(set(members) & set(found.tasks)) for members in found.groups.values()]
     held = [size for size in sizes if size]
@@ -89,7 +96,7 @@ def test_any_spec_scales(path: Path, count: int) -> None:
 
 
 def test_scaling_copies_options_and_drops_relations() -> None:
-    found = scaled(homespec.loads(RELATED), 6)
+    found = scaling.scaled(homespec.loads(RELATED), 6)
     assert found.groups == {
         "watch": ("click", "click_2", "stay"),
         "buy": ("cart", "cart_2", "order"),
@@ -103,13 +110,13 @@ def test_scaling_copies_options_and_drops_relations() -> None:
 
 
 def test_scaling_down_keeps_the_first_tasks() -> None:
-    found = scaled(homespec.loads(RELATED), 2)
+    found = scaling.scaled(homespec.loads(RELATED), 2)
     assert found.groups == {"watch": ("click",), "buy": ("cart",)}
     assert not found.experts.task.nodes
 
 
 def test_scaling_a_free_topology() -> None:
-    found = scaled(homespec.loads(FREE), 3)
+    found = scaling.scaled(homespec.loads(FREE), 3)
     assert list(found.tasks) == ["a", "a_2", "b"]
     assert found.topology[0].outputs == ("shared", "a", "a_2")
     assert found.topology[1].experts["a_2"].count == 1
@@ -117,18 +124,18 @@ def test_scaling_a_free_topology() -> None:
 
 def test_too_few_tasks() -> None:
     with pytest.raises(ValueError, match="1 tasks are too few: there are 2 groups"):
-        scaled(homespec.loads(RELATED), 1)
+        scaling.scaled(homespec.loads(RELATED), 1)
 
 
 def test_copies_avoid_names_that_are_there() -> None:
     spec = homespec.loads(TINY.replace("finish", "Click_2"))
-    assert list(scaled(spec, 4).tasks) == ["click", "click_3", "Click_2", "Click_2_2"]
+    assert list(scaling.scaled(spec, 4).tasks) == ["click", "click_3", "Click_2", "Click_2_2"]
 
 
 @pytest.mark.parametrize("text", [RELATED, FREE, TINY])
 def test_text_of_a_spec_is_the_spec(text: str) -> None:
     spec = homespec.loads(text)
-    again = homespec.loads(text_of(spec))
+    again = homespec.loads(spec_text(spec))
     assert again.model_dump() == spec.model_dump()
 
 
@@ -185,7 +192,7 @@ def test_operations_of_a_model_do_not_depend_on_its_sizes(name: str) -> None:
     for rows, text in ((8, TINY), (20, TINY.replace("width: 8", "width: 12"))):
         spec = homespec.loads(text)
         built = build(spec, name, weights_of(spec), rows, "cpu", "float32")
-        counts.add(counting.operations(built.candidate.backward))
+        counts.add(counting.operations(built.backward))
     assert len(counts) == 1
 
 
@@ -271,17 +278,16 @@ def tiny(tmp_path: Path) -> str:
 
 def test_end_to_end(tiny: str, tmp_path: Path) -> None:
     file = tmp_path / "out" / "bench.json"
-    result = bench(tiny, "--batch", "8", "--rounds", "2", "--tasks", "2,4", "--variants",
+    result = bench(tiny, "--batch", "8", "--rounds", "2", "--variants",
                    "floor,ours,naive", "--forward", "--memory", "--precision", "float32",
                    "--precision", "bf16", "--json", str(file))  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "4 tasks, bf16" in result.stderr
+    assert "2 tasks, bf16" in result.stderr
     assert "× naive" in result.stdout
     data = json.loads(file.read_text())
-    assert [(c["tasks"], c["precision"]) for c in data["cases"]] == [
-        (2, "float32"), (2, "bf16"), (4, "float32"), (4, "bf16"),
-    ]  # fmt: skip
-    case = data["cases"][2]
+    cases = [(case["tasks"], case["precision"]) for case in data["cases"]]
+    assert cases == [(2, "float32"), (2, "bf16")]
+    case = data["cases"][0]
     assert set(case["times"]) == {"step", "forward"}
     assert {name: len(taken) for name, taken in case["times"]["step"].items()} == {
         "naive": 2, "ours": 2, "floor": 2,
@@ -308,17 +314,15 @@ def test_ctrl_c_prints_what_is_complete(tiny: str, monkeypatch: pytest.MonkeyPat
 
     stopped: set[str] = set()
     monkeypatch.setattr(runner, "interleaved", interrupted)
-    result = runner.measure(spec, settings(tasks=(2, 4)), lambda line: None)
+    precisions = ("float32", "bf16")
+    result = runner.measure(spec, settings(precisions=precisions), lambda line: None)
     assert not result.complete
-    assert [case.tasks for case in result.cases] == [2]
+    assert [case.precision for case in result.cases] == ["float32"]
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--tasks", "4,x"], "no list of numbers of tasks"),
-        (["--tasks", "0"], "no list of numbers of tasks"),
-        (["--tasks", "9999"], "no list of numbers of tasks"),
         (["--variants", "fast"], "`fast` is no variant: use naive, naive-compiled, ours"),
         (["--variants", "ours-graphs", "--device", "cpu"], "is for --device cuda, not cpu"),
         (["--variants", "ours-triton", "--device", "cpu"], "is for --device cuda, not cpu"),
@@ -333,11 +337,33 @@ def test_bad_options(tiny: str, args: list[str], said: str) -> None:
     assert said in str(result.exception.format_message())
 
 
-def test_too_few_tasks_for_the_groups(tmp_path: Path) -> None:
+def scaled_bench(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "benchmarks/scaling.py", *args]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_numbers_of_tasks_are_measured_in_turn(tiny: str, tmp_path: Path) -> None:
+    """By the verb, with its options; one file holds the cases of all."""
+    file = tmp_path / "scaled.json"
+    options = ["--batch", "4", "--rounds", "1", "--variants", "ours", "--json", str(file)]
+    done = scaled_bench(tiny, "--tasks", "2,4", "--set", "experts.width=4", *options)
+    assert done.returncode == 0, done.stderr
+    assert "4 tasks, float32" in done.stdout
+    data = json.loads(file.read_text())
+    assert data["file"] == tiny
+    assert [case["tasks"] for case in data["cases"]] == [2, 4]
+    assert data["complete"]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"), [("1", "too few"), ("4,x", "invalid"), ("2", "'--batch'")]
+)
+def test_what_cannot_be_scaled(tmp_path: Path, tasks: str, said: str) -> None:
     path = tmp_path / "related.yaml"
     path.write_text(RELATED)
-    result = bench(str(path), "--tasks", "1", "--variants", "ours")
-    assert "too few" in result.exception.format_message()
+    done = scaled_bench(str(path), "--tasks", tasks, "--batch", "1")
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 def made_up() -> Result:
@@ -374,12 +400,19 @@ def test_plot(tmp_path: Path) -> None:
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_plot_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from homespec.bench.plot import library
-
+def test_plot_names_what_is_missing(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(NoPlot, match=r"pip install 'homespec\[bench\]'"):
-        library()
+    monkeypatch.delitem(sys.modules, "homespec.bench.plot", raising=False)
+    result = bench(tiny, "--plot", "x.png", "--variants", "ours")
+    assert "pip install 'homespec[bench]'" in str(result.exception.format_message())
+
+
+def test_plot_of_numbers_of_tasks(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs homespec[bench]")
+    plots = importlib.import_module("plots")
+    result = json.loads((ROOT / "benchmarks" / "results" / "small.json").read_text())
+    plots.plot(result, tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
@@ -505,7 +538,7 @@ def test_graphs_without_cuda_graphs_are_told(tiny: str, monkeypatch: pytest.Monk
 
 def operations(spec: LoadedSpec, precision: str = "float32") -> int:
     one = build(spec, "ours", weights_of(spec), 4, "cpu", precision)
-    return counting.operations(one.candidate.backward)
+    return counting.operations(one.backward)
 
 
 SMALL = ROOT / "benchmarks" / "specs" / "small.yaml"
@@ -523,7 +556,7 @@ def test_operations_do_not_depend_on_the_number_of_tasks(
 
     In bf16 the casts of weights are operations, too, as long as nothing is compiled.
     """
-    counts = {operations(scaled(sized(family), tasks), precision) for tasks in (4, 16, 64)}
+    counts = {operations(scaling.scaled(sized(family), tasks), precision) for tasks in (4, 16, 64)}
     assert len(counts) == 1
     assert counts.pop() <= most
 
@@ -542,8 +575,8 @@ def test_copies_do_not_depend_on_the_number_of_tasks() -> None:
     """What lays tensors out anew: compiled code does most of it within loops that compute."""
     found = []
     for tasks in (4, 64):
-        spec = scaled(homespec.load(SMALL), tasks)
-        candidate = build(spec, "ours", weights_of(spec), 4, "cpu", "float32").candidate
+        spec = scaling.scaled(homespec.load(SMALL), tasks)
+        candidate = build(spec, "ours", weights_of(spec), 4, "cpu", "float32")
         with CopyCounter() as counter:
             candidate.backward()
         found.append(counter.found)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hierarchies import random_features, random_labels, random_spec, randomise
 from parity import assert_close, build, load, observe
+from scaling import scaled
 from torch import Tensor
 
 import homespec
@@ -17,7 +18,6 @@ from homespec.api import LoadedSpec
 from homespec.bench import counting
 from homespec.bench.candidates import build as candidate
 from homespec.bench.candidates import check_equal, first_step, weights_of
-from homespec.bench.scaling import scaled
 from homespec.bench.variants import VARIANTS
 
 DEVICE = "cuda"
@@ -74,7 +74,7 @@ def test_first_gradients_are_those_of_plain_code(path: str, name: str, precision
 @pytest.mark.parametrize("name", COMPILED)
 def test_a_step_neither_waits_nor_compiles_again(name: str) -> None:
     spec = small(8)
-    step = candidate(spec, name, weights_of(spec), ROWS, DEVICE, "bf16").candidate.step
+    step = candidate(spec, name, weights_of(spec), ROWS, DEVICE, "bf16").step
     warm(step)
     with torch._dynamo.config.patch(error_on_recompile=True):
         assert not counting.synchronises(step)
@@ -86,7 +86,7 @@ def test_kernels_hardly_grow_with_tasks() -> None:
     for tasks in (4, 64):
         torch._dynamo.reset()
         spec = small(tasks)
-        one = candidate(spec, "ours-compiled", weights_of(spec), ROWS, DEVICE, "float32").candidate
+        one = candidate(spec, "ours-compiled", weights_of(spec), ROWS, DEVICE, "float32")
         warm(one.step)
         found[tasks] = counting.cuda_kernels(one.backward)
     assert found[64] <= 1.2 * found[4], found

@@ -16,7 +16,8 @@ COUNT = """
 import json
 from dataclasses import asdict
 import homespec
-from gpu_schedule import SPECS, scaled, schedule_of
+from gpu_schedule import scaled, schedule_of
+from lab import SPECS
 
 spec = homespec.load(SPECS / "small.yaml")
 print(json.dumps([asdict(schedule_of(scaled(spec, tasks), True, 64)) for tasks in (4, 8)]))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,13 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def suite() -> ModuleType:
-    found = importlib.util.spec_from_file_location("gpu_suite", ROOT / "benchmarks" / "gpu.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module  # where dataclasses look for it
-    found.loader.exec_module(module)
-    return module
+    return importlib.import_module("gpu")
 
 
 def result(times: dict[str, float], **facts: Any) -> dict[str, Any]:
@@ -46,8 +39,12 @@ def result(times: dict[str, float], **facts: Any) -> dict[str, Any]:
 def test_bench_understands_the_commands(suite: ModuleType, tmp_path: Path) -> None:
     """So far that nothing is missing but a GPU."""
     for size in suite.SIZES:
-        arguments = suite.command(size, tmp_path / "x.json")[3:]
-        done = CliRunner().invoke(cli, arguments)
+        arguments = suite.command(size, tmp_path / "x.json")[1:]
+        if size.tasks:
+            assert arguments[:3] == ["benchmarks/scaling.py", "--tasks", str(size.tasks)]
+            arguments = ["-m", "homespec", "bench", *arguments[3:]]
+        assert arguments[:2] == ["-m", "homespec"]
+        done = CliRunner().invoke(cli, arguments[2:])
         assert done.exit_code == 2
         assert "--device" in done.output, done.output
         assert "GPU" in done.output

@@ -354,7 +354,7 @@ def test_bench_gives_boundaries() -> None:
     weights: dict[str, Tensor] = bench_weights(spec)
     assert weights["features.days.boundaries"].tolist() == [0.25, 0.5, 0.75]
     built = build(spec, "ours", weights, 8, "cpu", "float32")
-    assert built.candidate.backward().isfinite()
+    assert built.backward().isfinite()
 
 
 @pytest.mark.compiles

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from scaling import scaled
 from torch import Tensor, fx
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.aot_autograd import make_boxed_func
 
 import homespec
 from homespec.api import LoadedSpec
+from homespec.bench.candidates import model_loss
+from homespec.bench.compile_time import spec_text
 from homespec.bench.random_batch import random_features, random_labels
-from homespec.bench.scaling import scaled, text_of
-from homespec.bench.step import model_loss
 
 SMALL = Path(__file__).parents[1] / "benchmarks/specs/small.yaml"
 GROUPS = "features: {x: {dense: 6}}\ngroups: {g: [a, b], h: [c]}\nexperts: {width: 4}\n"
@@ -41,7 +42,7 @@ def test_gradients_lie_as_their_weights() -> None:
     spec = homespec.load(SMALL)
     code, model = homespec.build_module(spec), homespec.build(spec)
     features, labels = random_features(spec, 16, "cpu"), random_labels(spec, 16, "cpu")
-    loss = model_loss(model, code.loss)(features, labels)
+    loss = model_loss(model, code)(features, labels)
     names, tensors = zip(*model.named_parameters(), strict=True)
     found = dict(zip(names, torch.autograd.grad(loss, tensors), strict=True))
     assert {name for name, gradient in found.items() if not gradient.is_contiguous()} == set()
@@ -89,7 +90,7 @@ def formulas(
 def interleaved(spec: LoadedSpec) -> LoadedSpec:
     """The spec with every other task in the other one of its two groups."""
     tasks = list(spec.tasks)
-    text = text_of(spec)
+    text = spec_text(spec)
     lines = [line for line in text.splitlines() if not line.startswith("groups:")]
     groups = f"groups: {{even: [{', '.join(tasks[::2])}], odd: [{', '.join(tasks[1::2])}]}}"
     return homespec.loads("\n".join([*lines, groups]))
@@ -105,9 +106,7 @@ def operations(spec: LoadedSpec) -> list[Counter[str]]:
 
     code, model = homespec.build_module(spec), homespec.build(spec)
     backend = aot_autograd(fw_compiler=note, bw_compiler=note)
-    step = torch.compile(
-        model_loss(model, code.loss), backend=backend, fullgraph=True, dynamic=False
-    )
+    step = torch.compile(model_loss(model, code), backend=backend, fullgraph=True, dynamic=False)
     step(random_features(spec, 8, "cpu"), random_labels(spec, 8, "cpu")).backward()
     return found
 

@@ -1,18 +1,30 @@
-"""Benchmark: builds the variants of a spec with equal weights, and checks that they are equal."""
+"""Benchmark: models with a batch each, to be trained or served, with equal weights in all variants.
+
+`naive` serves as the plain model of training in eval mode, `ours` as the file for inference, into
+which batch norm is folded.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 import homespec
-from homespec.api import LoadedSpec
+from homespec import runtime
+from homespec.api import CompileOptions, LoadedSpec
 from homespec.bench.random_batch import even_boundaries, random_features, random_labels
-from homespec.bench.step import Candidate, Tensors, model_loss
-from homespec.bench.variants import VARIANTS
-from homespec.runtime import GeneratedModule
+from homespec.bench.variants import FUSED, GRAPHS, VARIANTS, Mode
+
+Tensors = dict[str, Tensor]
+Function = Callable[[Any, Any], Tensor]
+"""Features and labels -> loss, a scalar, or logits."""
+
+F = TypeVar("F", bound=Callable[..., Tensor])
 
 SEED = 0
 """Of weights, features and labels."""
@@ -22,8 +34,10 @@ TOLERANCE = {"float32": 1e-3, "bf16": 2e-1}
 float32. At the industrial size rounding to bf16 alone moves the gradient of plain code by 0.10.
 """
 
+LOGITS_TOLERANCE = {"float32": 1e-4, "bf16": 1e-1}
+"""Greatest difference of a logit between variants, in units of the greatest logit."""
 
-STATISTICS = (".running_mean", ".running_var", ".boundaries")
+NOT_TRAINED = (".running_mean", ".running_var", ".boundaries")
 """Ends of the logical names of what is no parameter."""
 
 
@@ -31,13 +45,73 @@ class Unequal(Exception):  # noqa: N818  # a finding about the generated code
     """A variant computes something else than the plain code."""
 
 
-@dataclass(slots=True)
-class Built:
-    """A variant of a spec, ready to train."""
+class Candidate:
+    """A model with one batch, eager or compiled.
 
-    name: str
-    candidate: Candidate
-    code: GeneratedModule
+    The loss is part of what is compiled; the optimiser, torch's fused Adam, is one kernel or few
+    already. `bf16` means autocast over forward and loss.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        function: Function,
+        features: Any,
+        labels: Any = None,
+        *,
+        device: str = "cpu",
+        bf16: bool = False,
+        mode: Mode | None = None,
+    ) -> None:
+        self.model, self.features, self.labels = model, features, labels
+        self.device, self.bf16, self.mode = device, bf16, mode
+        self.optimizer = torch.optim.Adam(model.parameters(), fused=True)
+        self._loss_of, self._forward_of = (
+            compiled(function, mode) if mode else function for _ in range(2)
+        )
+
+    def backward(self) -> Tensor:
+        """Forward, loss and backward: the loss; gradients stay."""
+        self._mark()
+        with self._autocast():
+            loss = self._loss_of(self.features, self.labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    def step(self) -> None:
+        """A training step: forward, loss, backward, Adam, and the gradients given up."""
+        self.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def forward(self) -> Tensor:
+        """The function with nothing kept for a backward pass."""
+        self._mark()
+        with torch.no_grad(), self._autocast():
+            return self._forward_of(self.features, self.labels)
+
+    def _mark(self) -> None:
+        """Tell CUDA graphs that the outputs of the last step are no longer needed."""
+        if self.mode in GRAPHS:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        cast_to = torch.bfloat16
+        return torch.autocast(self.device, cast_to) if self.bf16 else contextlib.nullcontext()
+
+
+def compiled(function: F, mode: Mode) -> F:
+    """The function under torch.compile, of a fixed shape and without graph breaks."""
+    if mode == "default":
+        return runtime.compiled(function, dynamic=False)
+    options = runtime.SAFE | (FUSED if mode in ("fused", "fused-graphs") else {})
+    if mode in GRAPHS:
+        options = options | {"triton.cudagraphs": True}
+    own = runtime.own(function)
+    return cast(F, torch.compile(own, fullgraph=True, dynamic=False, options=options))
+
+
+# ---------------------------------------------------------------- variants of a spec
 
 
 def weights_of(spec: LoadedSpec) -> Tensors:
@@ -46,71 +120,109 @@ def weights_of(spec: LoadedSpec) -> Tensors:
     code, model = homespec.build_with_module(spec, optimize=False)
     if fitted := even_boundaries(spec):
         code.set_boundaries(model, fitted)
-    state: Tensors = code.logical_state(model)
     return {
         name: tensor
-        if tensor.any() or name.endswith(STATISTICS)
+        if tensor.any() or name.endswith(NOT_TRAINED)
         else 0.1 * torch.randn_like(tensor)
-        for name, tensor in state.items()
+        for name, tensor in code.logical_state(model).items()
     }
+
+
+def trained(weights: Tensors) -> Tensors:
+    """Weights whose running statistics are those of some data, so that folding has work to do."""
+    torch.manual_seed(SEED)
+    state = dict(weights)
+    for name, tensor in weights.items():
+        if name.endswith(".running_mean"):
+            state[name] = torch.randn_like(tensor)
+        elif name.endswith(".running_var"):
+            state[name] = 0.5 + torch.rand_like(tensor)
+    return state
 
 
 def build(
     spec: LoadedSpec, name: str, weights: Tensors, rows: int, device: str, precision: str
-) -> Built:
-    """A variant with these weights; all variants get the same batch."""
+) -> Candidate:
+    """A variant that trains, with these weights; all variants get the same batch."""
     variant = VARIANTS[name]
     code, model = homespec.build_with_module(
         spec, optimize=variant.optimize, target=variant.target, device=device
     )
     code.load_logical_state(model, weights)
     torch.manual_seed(SEED)
-    features, labels = random_features(spec, rows, device), random_labels(spec, rows, device)
-    bf16 = precision == "bf16"
-    loss_of = model_loss(model, code.loss)
-    candidate = Candidate(model, loss_of, features, labels, device, bf16, variant.mode)
-    return Built(name, candidate, code)
+    return Candidate(
+        model, model_loss(model, code), random_features(spec, rows, device),
+        random_labels(spec, rows, device), device=device, bf16=precision == "bf16",
+        mode=variant.mode,
+    )  # fmt: skip
 
 
-def first_step(built: Built) -> Tensors:
+def model_loss(model: nn.Module, code: runtime.GeneratedModule) -> Function:
+    """Loss of a generated model on features and labels by name."""
+    return lambda features, labels: code.loss(model(features, stacked=True), labels)
+
+
+def build_server(
+    spec: LoadedSpec, name: str, weights: Tensors, rows: int, device: str, precision: str,
+    keep: Sequence[str] = (),
+) -> Candidate:  # fmt: skip
+    """A variant that serves: its `forward` puts out logits [T, B] of all tasks or, of a pruned one,
+    of the tasks `keep`.
+    """
+    variant = VARIANTS[name]
+    options: CompileOptions = {
+        "optimize": variant.optimize,
+        "mode": "inference" if variant.optimize else "training",
+        "target": variant.target,
+        "tasks": keep if variant.pruned else None,
+    }
+    code, model = homespec.build_with_module(spec, device=device, **options)
+    code.load_logical_state(model, weights)
+    model.eval()
+    torch.manual_seed(SEED)
+    return Candidate(
+        model, lambda features, _: cast(Tensor, model(features, stacked=True)).float(),
+        random_features(spec, rows, device), device=device, bf16=precision == "bf16",
+        mode=variant.mode,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- equality
+
+
+def first_step(candidate: Candidate) -> Tensors:
     """The loss, under the name `loss`, and all gradients by logical name, of the first batch."""
-    loss = built.candidate.backward().detach().clone()
-    model = built.candidate.model
-    found = {"loss": loss, **_gradients(model, built.code)}
+    loss, model = candidate.backward().detach().clone(), candidate.model
+    grads = {
+        name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+        for name, p in model.named_parameters()
+    }
     model.zero_grad()
-    return found
+    return {"loss": loss, **runtime.module_of(model).logical_views(model, grads)}
 
 
-def _gradients(model: nn.Module, code: GeneratedModule) -> Tensors:
-    """Gradients are laid out as the parameters are: they are put in their place to be read."""
-    values = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    for parameter in model.parameters():
-        grad = parameter.grad
-        parameter.data.copy_(torch.zeros_like(parameter) if grad is None else grad)
-    named: Tensors = code.logical_state(model)
-    found = {name: t.clone() for name, t in named.items() if not name.endswith(STATISTICS)}
-    for name, parameter in model.named_parameters():
-        parameter.data.copy_(values[name])
-    return found
-
-
-def difference(found: Tensors, expected: Tensors) -> float:
-    """The greater of the relative differences of loss and gradient."""
-    loss = abs(float(found["loss"] - expected["loss"])) / abs(float(expected["loss"]))
-    own, other = (_flat(tensors, expected) for tensors in (found, expected))
-    return max(loss, float((own - other).norm() / other.norm()))
+def check_equal(name: str, step: Tensors, expected: Tensors, precision: str) -> float:
+    """The difference of a variant's first step from plain code: the greater of the relative
+    differences of loss and gradient. Raises Unequal beyond TOLERANCE.
+    """
+    loss = abs(float(step["loss"] - expected["loss"])) / abs(float(expected["loss"]))
+    own, other = (_flat(tensors, expected) for tensors in (step, expected))
+    differs = max(loss, float((own - other).norm() / other.norm()))
+    if not differs <= TOLERANCE[precision]:
+        raise Unequal(
+            f"{name} computes another first step: it differs by {differs:.1e},"
+            f" {TOLERANCE[precision]:g} is allowed in {precision}"
+        )
+    return differs
 
 
 def _flat(tensors: Tensors, order: Tensors) -> Tensor:
     return torch.cat([tensors[name].flatten().double() for name in order if name != "loss"])
 
 
-def check_equal(name: str, found: Tensors, expected: Tensors, precision: str) -> float:
-    """The difference of a variant from plain code; raises Unequal beyond TOLERANCE."""
-    differs = difference(found, expected)
-    if not differs <= TOLERANCE[precision]:
-        raise Unequal(
-            f"{name} computes another first step: it differs by {differs:.1e},"
-            f" {TOLERANCE[precision]:g} is allowed in {precision}"
-        )
+def check_logits(name: str, logits: Tensor, expected: Tensor, precision: str) -> float:
+    """The greatest difference of logits, in units of the greatest one. Raises Unequal."""
+    differs = float((logits - expected).abs().max() / expected.abs().max())
+    if not differs <= LOGITS_TOLERANCE[precision]:
+        raise Unequal(f"{name} computes other logits: they differ by {differs:.1e}")
     return differs

@@ -13,7 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from homespec.analysis.yaml_writer import flow
+
+if TYPE_CHECKING:
+    from homespec.api import LoadedSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,18 @@ class Seconds:
     cpu: float
 
 
+def spec_text(spec: LoadedSpec) -> str:
+    """The spec as one YAML text: what it extends and `--set` flags are in it."""
+    document = spec.analysis.document
+    assert document.data is not None
+    return as_yaml({key: value for key, value in document.data.items() if key != "extends"})
+
+
+def as_yaml(data: Mapping[str, Any]) -> str:
+    """A line for each key."""
+    return "".join(f"{key}: {flow(value)}\n" for key, value in data.items())
+
+
 def cold_and_warm(job: Job) -> dict[str, Seconds]:
     """The first step with an empty cache, under `cold`, and with a filled one, under `warm`."""
     with tempfile.TemporaryDirectory(prefix="homespec-bench-") as cache:
@@ -43,10 +62,9 @@ def cold_and_warm(job: Job) -> dict[str, Seconds]:
 
 
 def _in_a_process(job: Job, cache: str) -> Seconds:
-    command = [sys.executable, "-m", "homespec.bench.compile_time"]
-    caches = {"TORCHINDUCTOR_CACHE_DIR": cache, "TRITON_CACHE_DIR": os.path.join(cache, "triton")}  # noqa: PTH118
-    done = subprocess.run(  # noqa: S603  # our own module
-        command,
+    caches = {"TORCHINDUCTOR_CACHE_DIR": cache, "TRITON_CACHE_DIR": f"{cache}/triton"}
+    done = subprocess.run(  # our own module
+        [sys.executable, "-m", "homespec.bench.compile_time"],
         input=json.dumps(asdict(job)),
         env={**os.environ, **caches},
         stdout=subprocess.PIPE,
@@ -64,9 +82,9 @@ def _first_step(job: Job) -> Seconds:
 
     torch.set_num_threads(job.threads)
     spec = loads(job.spec)
-    built = build(spec, job.variant, weights_of(spec), job.rows, job.device, job.precision)
+    model = build(spec, job.variant, weights_of(spec), job.rows, job.device, job.precision)
     started, used = time.perf_counter(), _processor_seconds()
-    built.candidate.step()
+    model.step()
     if job.device == "cuda":
         torch.cuda.synchronize()
     return Seconds(time.perf_counter() - started, _processor_seconds() - used)

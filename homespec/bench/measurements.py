@@ -15,13 +15,9 @@ REFERENCES = ("naive", "naive-compiled", FLOOR)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to measure.
-
-    `tasks` empty: the spec with the tasks that it has. `keep`: those that pruned variants keep.
-    """
+    """What to measure. `keep` are the tasks that pruned variants keep."""
 
     batch: int
-    tasks: tuple[int, ...]
     device: str
     precisions: tuple[str, ...]
     rounds: int
@@ -38,7 +34,7 @@ class Facts:
     """What is known of a variant besides its times; None where it was not asked for.
 
     `operations` are those of aten in an eager forward and backward, views not counted; `kernels`
-    what compiled code launches for the same; `peak` bytes of a step above what lies there before;
+    what compiled code launches for the same; `peak` bytes of a step above what is held before;
     `first` seconds of the first step in this process, whose caches may be warm; `skipped_graphs`
     those that inductor ran without a CUDA graph though asked for one; `synchronises` whether a step
     waits for the GPU.
@@ -57,8 +53,8 @@ class Facts:
 
 @dataclass(slots=True)
 class Case:
-    """One size in one precision. `times` holds those of `step` and, if asked for, `forward`; or
-    those of `inference` alone.
+    """One precision. `times` holds those of `step` and, if asked for, `forward`; or those of
+    `inference` alone.
 
     `flops` are those of the matrix products of a step; `bytes_ms` what a GPU's floor has on top of
     its products, which is in its times already.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich import box
@@ -20,8 +20,8 @@ MEASURES = {
     "inference": "forward in eval mode; ours with batch norm folded",
 }
 
-WIDTH = 150
-"""Of the tables, at least: numbers that are cut help nobody."""
+MIN_WIDTH = 150
+"""Of the tables: numbers that are cut help nobody."""
 
 NONE = "–"
 """In a cell that has nothing to say."""
@@ -36,13 +36,17 @@ NOTES = (
 
 def show(result: Result) -> None:
     """Print header, tables and notes."""
-    console = Console(highlight=False, width=max(WIDTH, Console().width))
+    console = Console(highlight=False, width=max(MIN_WIDTH, Console().width))
     console.print("\n".join(header(result)), markup=False)
     for case in result.cases:
         for measure in case.times:
             console.print()
-            console.print(f"{title(case)}, {MEASURES[measure]}", markup=False)
-            console.print(table(case, measure))
+            console.print(
+                f"{case.tasks} tasks, {case.precision}, {case.parameters:,} parameters,"
+                f" {case.flops / 1e9:.1f} GFLOP a step, {MEASURES[measure]}",
+                markup=False,
+            )
+            console.print(table(case.times[measure], _columns(case, measure)))
     console.print()
     notes = NOTES if result.complete else (*NOTES, "Interrupted: this is what was complete.")
     console.print("\n".join(notes), markup=False)
@@ -61,53 +65,45 @@ def header(result: Result) -> Iterator[str]:
         yield f"{settings.rounds} rounds, timed by CUDA events"
 
 
-def title(case: Case) -> str:
-    """A case in a few words."""
-    return (
-        f"{case.tasks} tasks, {case.precision}, {case.parameters:,} parameters,"
-        f" {case.flops / 1e9:.1f} GFLOP a step"
-    )
-
-
-def table(case: Case, measure: str) -> Table:
-    """A line per variant, with the columns that have something to say."""
-    columns = {
-        name: cells for name, cells in _columns(case, measure) if any(c != NONE for c in cells)
-    }
+def table(names: Iterable[str], columns: Iterable[tuple[str, list[str]]]) -> Table:
+    """A line for each name, with the columns that have something to say."""
+    filled = {title: cells for title, cells in columns if any(cell != NONE for cell in cells)}
     made = Table(box=box.SIMPLE_HEAD)
     made.add_column("variant", no_wrap=True)
-    for name in columns:
-        made.add_column(name, justify="right", no_wrap=True)
-    for variant, *cells in zip(case.times[measure], *columns.values(), strict=True):
-        made.add_row(variant, *cells)
+    for title in filled:
+        made.add_column(title, justify="right", no_wrap=True)
+    for name, *cells in zip(names, *filled.values(), strict=True):
+        made.add_row(name, *cells)
     return made
 
 
 def _columns(case: Case, measure: str) -> Iterator[tuple[str, list[str]]]:
     """Each column's title and its cells, one for each variant."""
     variants = list(case.times[measure])
-    yield "ms", [_time(spread) for spread in case.spreads(measure).values()]
+    yield "ms", [shown(spread) for spread in case.spreads(measure).values()]
     for reference in REFERENCES:
-        found = case.ratios(measure, reference)
-        cells = [f"{found[n].median:.2f}" if found and n != reference else NONE for n in variants]
+        faster = case.ratios(measure, reference)
+        cells = [f"{faster[n].median:.2f}" if faster and n != reference else NONE for n in variants]
         yield f"× {reference}", cells
     facts = [case.facts.get(name, Facts()) for name in variants]
     if measure != "step":
-        yield "operations", [_count(f.forward_operations) for f in facts]
+        yield "operations", [number(f.forward_operations) for f in facts]
         return
-    yield "operations", [_count(f.operations) for f in facts]
-    yield "kernels", [_count(f.kernels) for f in facts]
-    yield "peak MB", [_count(f.peak, 1e6, 1) for f in facts]
+    yield "operations", [number(f.operations) for f in facts]
+    yield "kernels", [number(f.kernels) for f in facts]
+    yield "peak MB", [number(f.peak, 1e6, 1) for f in facts]
     for cache in ("cold", "warm"):
         seconds = [f.compiling.get(cache) for f in facts]
-        yield f"{cache} s", [f"{s.wall:.1f}" if s else NONE for s in seconds]
+        yield f"{cache} s", [number(s.wall if s else None, digits=1) for s in seconds]
 
 
-def _time(found: Spread) -> str:
-    return f"{found.median:.2f} ({found.low:.2f}–{found.high:.2f})"
+def shown(spread: Spread) -> str:
+    """A median with its quartiles."""
+    return f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})"
 
 
-def _count(value: int | None, unit: float = 1, digits: int = 0) -> str:
+def number(value: float | None, unit: float = 1, digits: int = 0) -> str:
+    """A number in this unit, or NONE."""
     return NONE if value is None else f"{value / unit:,.{digits}f}"
 
 

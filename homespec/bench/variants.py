@@ -10,7 +10,6 @@ from homespec.variant import Target
 FLOOR = "floor"
 """Not a model: the bare matrix products of one; see `roofline`."""
 
-
 Mode = Literal["default", "reduce-overhead", "fused", "fused-graphs"]
 """Modes of torch.compile, and two with its options FUSED, the second one with CUDA graphs."""
 
@@ -38,10 +37,8 @@ class Variant:
     Those that are `pruned` hold the tasks of `--keep` alone, and are for inference.
     """
 
-    name: str
     optimize: bool
-    mode: Mode | None
-    help: str
+    mode: Mode | None = None
     target: Target = "portable"
     pruned: bool = False
 
@@ -57,26 +54,30 @@ class Variant:
 
 
 VARIANTS = {
-    variant.name: variant
-    for variant in (
-        Variant("naive", False, None, "one module for each expert, as libraries write it"),
-        Variant("naive-compiled", False, "default", "that under torch.compile"),
-        Variant("ours", True, None, "what `homespec compile` writes"),
-        Variant("ours-compiled", True, "default", "that under torch.compile"),
-        Variant("ours-pruned", True, None, "ours with some tasks alone", pruned=True),
-        Variant("ours-pruned-compiled", True, "default", "that under torch.compile", pruned=True),
-        Variant("naive-graphs", False, "reduce-overhead", "naive, compiled, in CUDA graphs"),
-        Variant("ours-graphs", True, "reduce-overhead", "ours, compiled, in CUDA graphs"),
-        Variant("ours-fused", True, "fused", "ours, compiled with more fusion"),
-        Variant("ours-fused-graphs", True, "fused-graphs", "that in CUDA graphs"),
-        Variant("ours-triton", True, "default", "ours for CUDA, compiled", "cuda"),
-        Variant("ours-triton-graphs", True, "reduce-overhead", "that in CUDA graphs", "cuda"),
-    )
+    "naive": Variant(optimize=False),
+    "naive-compiled": Variant(optimize=False, mode="default"),
+    "ours": Variant(optimize=True),
+    "ours-compiled": Variant(optimize=True, mode="default"),
+    "ours-pruned": Variant(optimize=True, pruned=True),
+    "ours-pruned-compiled": Variant(optimize=True, mode="default", pruned=True),
+    "naive-graphs": Variant(optimize=False, mode="reduce-overhead"),
+    "ours-graphs": Variant(optimize=True, mode="reduce-overhead"),
+    "ours-fused": Variant(optimize=True, mode="fused"),
+    "ours-fused-graphs": Variant(optimize=True, mode="fused-graphs"),
+    "ours-triton": Variant(optimize=True, mode="default", target="cuda"),
+    "ours-triton-graphs": Variant(optimize=True, mode="reduce-overhead", target="cuda"),
 }
-"""All variants by name; the last six are for GPUs only, the pruned ones for inference."""
+"""`naive` is one module for each expert, as libraries write it, `ours` what `homespec compile`
+writes. The last six are for GPUs only, the pruned ones for inference."""
 
 
 def names_for(device: str, pruned: bool = False) -> list[str]:
     """The variants that a device can run, the floor last; `pruned`: with tasks to keep."""
-    able = [v for v in VARIANTS.values() if device == "cuda" or v.portable]
-    return [*(v.name for v in able if pruned or not v.pruned), FLOOR]
+    return [
+        *(
+            name
+            for name, variant in VARIANTS.items()
+            if (device == "cuda" or variant.portable) and (pruned or not variant.pruned)
+        ),
+        FLOOR,
+    ]

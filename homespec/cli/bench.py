@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from homespec.cli.errors import exit_2_on, needing
 from homespec.cli.exit_codes import INTERRUPTED, OK
 from homespec.cli.specs import set_option
 
 if TYPE_CHECKING:
-    from homespec.bench.measurements import Result
-
-MAX_TASKS = 1024
-
-
-def _counts(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...]:
-    """The numbers of `4,8,16`, each once."""
-    if text is None:
-        return ()
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() and 1 <= int(word) <= MAX_TASKS for word in words):
-        raise click.BadParameter(f"{text!r} is no list of numbers of tasks such as 4,8,16.")
-    return tuple(dict.fromkeys(map(int, words)))
+    from homespec.bench.measurements import Result, Settings
 
 
 def _names(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -37,15 +26,8 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @set_option
 @click.option(
-    "--batch",
-    default=512,
-    show_default=True,
-    type=click.IntRange(1),
+    "--batch", default=512, show_default=True, type=click.IntRange(1),
     help="Rows of a step; training needs two.",
-)
-@click.option(
-    "--tasks", callback=_counts, metavar="N,N,…",
-    help="Numbers of tasks to scale the spec to.  [default: those that it has]",
 )  # fmt: skip
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]),
@@ -88,24 +70,18 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 )  # fmt: skip
 @click.option(
     "--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw the times over the number of tasks, as .png, .svg or .pdf.",
+    help="Draw the times as bars, as .png, .svg or .pdf.",
 )  # fmt: skip
 def bench(
     spec: Path,
     overrides: tuple[str, ...],
-    batch: int,
-    tasks: tuple[int, ...],
     device: str | None,
     precisions: tuple[str, ...],
-    rounds: int,
     variants: tuple[str, ...],
     mode: str,
-    keep: tuple[str, ...],
-    forward: bool,
-    memory: bool,
-    compile_time: bool,
     json_file: Path | None,
     plot_file: Path | None,
+    **options: Any,
 ) -> int:
     """Measure a training step of SPEC's model on random rows, or its forward pass in a service:
     `naive` (one module for each expert) and `ours`, eager and under torch.compile, beside the bare
@@ -114,65 +90,54 @@ def bench(
     All variants run in one process with the same weights, in turns; their first steps must agree.
     """
     gc.enable()
-    _quiet()
-    if importlib.util.find_spec("torch") is None:
-        raise click.UsageError("`bench` needs torch: pip install 'homespec[torch]'")
+    for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
+        os.environ.setdefault(name, level)  # torch's profiler would log its own work
+    with needing("torch"):
+        from homespec.bench.machine import has_gpu
+
     import homespec
     from homespec.bench.candidates import Unequal
     from homespec.bench.measurements import Settings
-    from homespec.bench.plot import NoPlot, library
     from homespec.bench.runner import measure
-    from homespec.cli.errors import exit_2_on
     from homespec.memory import OutOfMemoryError
     from homespec.variant import UnknownNameError
 
-    inference = mode == "inference"
-    _check_mode(inference, batch, bool(keep), forward or memory or compile_time)
+    if device == "cuda" and not has_gpu():
+        raise click.BadParameter("torch finds no GPU here.", param_hint="'--device'")
+    device = device or ("cuda" if has_gpu() else "cpu")
+    settings = Settings(
+        device=device,
+        precisions=tuple(dict.fromkeys(precisions)),
+        variants=_variants(variants, device, bool(options["keep"])),
+        inference=mode == "inference",
+        **options,
+    )
+    _check(settings)
     for file in (json_file, plot_file):
         _check_writable(file)
     loaded = homespec.load(spec, overrides)
-    device = _device(device)
-    settings = Settings(
-        batch, tasks, device, tuple(dict.fromkeys(precisions)), rounds,
-        _variants(variants, device, bool(keep)), forward, compile_time, memory, inference, keep,
-    )  # fmt: skip
-    with exit_2_on(NoPlot, Unequal, OutOfMemoryError):
-        if plot_file:
-            library()
+    if plot_file:
+        with needing("bench"):
+            import_module("homespec.bench.plot")
+    with exit_2_on(Unequal, OutOfMemoryError):
         try:
             result = measure(loaded, settings, lambda line: click.echo(line, err=True))
         except UnknownNameError as error:
             raise click.BadParameter(str(error), param_hint="'--keep'") from None
-        except ValueError as error:
-            raise click.BadParameter(f"{error}.", param_hint="'--tasks'") from None
-        _put_out(result, json_file, plot_file)
+        _write(result, json_file, plot_file)
     return OK if result.complete else INTERRUPTED
 
 
-def _check_mode(inference: bool, batch: int, keep: bool, more: bool) -> None:
-    """Raise UsageError for what the mode cannot measure; `more` is all but the time of a step."""
-    if inference and more:
+def _check(settings: Settings) -> None:
+    """Raise UsageError for what the mode cannot measure."""
+    if settings.inference and (settings.forward or settings.memory or settings.compile_time):
         raise click.UsageError("--mode inference measures nothing but the forward pass.")
-    if keep and not inference:
+    if settings.keep and not settings.inference:
         raise click.UsageError("--keep is for --mode inference: training needs all tasks.")
-    if batch < 2 and not inference:
+    if settings.batch < 2 and not settings.inference:
         raise click.BadParameter(
             "training needs batches of at least 2 rows.", param_hint="'--batch'"
         )
-
-
-def _quiet() -> None:
-    """Keep torch's profiler from telling of its own work; before torch is imported."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-
-
-def _device(wanted: str | None) -> str:
-    from homespec.bench.machine import has_gpu
-
-    if wanted == "cuda" and not has_gpu():
-        raise click.BadParameter("torch finds no GPU here.", param_hint="'--device'")
-    return wanted or ("cuda" if has_gpu() else "cpu")
 
 
 def _variants(wanted: tuple[str, ...], device: str, pruned: bool) -> tuple[str, ...]:
@@ -183,9 +148,12 @@ def _variants(wanted: tuple[str, ...], device: str, pruned: bool) -> tuple[str, 
     known = names_for(device, pruned)
     for name in wanted:
         if name not in known:
+            reason = "is no variant"
+            if name in VARIANTS:
+                pruned = VARIANTS[name].pruned
+                reason = "is for --keep" if pruned else f"is for --device cuda, not {device}"
             raise click.BadParameter(
-                f"`{name}` {_why_not(name, device)}: use {', '.join(known)}.",
-                param_hint="'--variants'",
+                f"`{name}` {reason}: use {', '.join(known)}.", param_hint="'--variants'"
             )
     chosen = tuple(name for name in known if not wanted or name in wanted)
     if chosen == (FLOOR,):
@@ -199,15 +167,6 @@ def _variants(wanted: tuple[str, ...], device: str, pruned: bool) -> tuple[str, 
     return chosen
 
 
-def _why_not(name: str, device: str) -> str:
-    """Why a variant cannot be measured."""
-    from homespec.bench.variants import VARIANTS
-
-    if name not in VARIANTS:
-        return "is no variant"
-    return "is for --keep" if VARIANTS[name].pruned else f"is for --device cuda, not {device}"
-
-
 def _check_writable(file: Path | None) -> None:
     """Raise UsageError before the long work if its result could not be written."""
     if file is None or str(file) == "-":
@@ -217,10 +176,10 @@ def _check_writable(file: Path | None) -> None:
         raise click.UsageError(f"Cannot write `{file}`: `{there}` is no folder to write to.")
 
 
-def _put_out(result: Result, json_file: Path | None, plot_file: Path | None) -> None:
+def _write(result: Result, json_file: Path | None, plot_file: Path | None) -> None:
     """Print the tables, or JSON in their place; write the files."""
     from homespec.atomic_write import write_texts
-    from homespec.bench import plot, report
+    from homespec.bench import report
 
     if str(json_file) == "-":
         click.echo(report.to_json(result), nl=False)
@@ -230,5 +189,7 @@ def _put_out(result: Result, json_file: Path | None, plot_file: Path | None) -> 
         write_texts({json_file: report.to_json(result)})
         click.echo(f"wrote {json_file}", err=True)
     if plot_file and result.cases:
-        plot.plot(result, plot_file)
+        from homespec.bench.plot import plot
+
+        plot(result, plot_file)
         click.echo(f"wrote {plot_file}", err=True)

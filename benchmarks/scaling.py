@@ -1,22 +1,34 @@
-"""Benchmark: the same model with another number of tasks.
+"""`homespec bench` on the same model with other numbers of tasks.
 
-A spec's groups get the same number of tasks each, as far as that goes. A group's tasks are its
-first ones as they stand in the spec; where there are too few, copies of them with all their
-options follow, called `name_2`, `name_3`, … What relates tasks to each other is dropped: sample
-spaces (`where`) and products.
+    python benchmarks/scaling.py SPEC.yaml --tasks 4,8,16 [--json FILE] [options of homespec bench]
+
+Each number is measured in a process of its own; `--json` gets the cases of all, and
+benchmarks/plots.py draws them. A spec's groups get the same number of tasks each, as far as that
+goes. A group's tasks are its first ones as they are in the spec; where there are too few, copies
+of them with all their options follow, called `name_2`, `name_3`, … What relates tasks to each
+other is dropped: sample spaces (`where`) and products.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any
 
-from homespec.analysis.yaml_writer import flow
-from homespec.api import LoadedSpec, loads
+import lab
 
-LONGEST = 56
-"""Names may have 63 characters: room for a number behind them."""
+import homespec
+from homespec.api import LoadedSpec
+from homespec.atomic_write import write_texts
+from homespec.bench.compile_time import as_yaml
+
+MAX_NAME = 56
+"""Names may have 63 characters: room for a number after them."""
 
 Copies = dict[str, list[str]]
 """Names of the new tasks by the task that they copy."""
@@ -29,19 +41,8 @@ def scaled(spec: LoadedSpec, tasks: int) -> LoadedSpec:
     """
     document = spec.analysis.document
     assert document.data is not None
-    data = scale_tasks(document.data, tasks)
-    return loads(_text(data), f"{spec.name} with {tasks} tasks")
-
-
-def text_of(spec: LoadedSpec) -> str:
-    """The spec as one YAML text: what it extends and `--set` flags are in it."""
-    document = spec.analysis.document
-    assert document.data is not None
-    return _text({key: value for key, value in document.data.items() if key != "extends"})
-
-
-def _text(data: Mapping[str, Any]) -> str:
-    return "".join(f"{key}: {flow(value)}\n" for key, value in data.items())
+    text = as_yaml(scale_tasks(document.data, tasks))
+    return homespec.loads(text, f"{spec.name} with {tasks} tasks")
 
 
 def scale_tasks(data: Mapping[str, Any], tasks: int) -> dict[str, Any]:
@@ -50,17 +51,17 @@ def scale_tasks(data: Mapping[str, Any], tasks: int) -> dict[str, Any]:
     towered = [name for name, task in specs.items() if not task.get("product")]
     groups = {name: _listed(members) for name, members in (data.get("groups") or {}).items()}
     copies = _copies(_places(groups, towered), tasks, [*specs, *groups, "shared"])
-    found = {key: value for key, value in data.items() if key not in ("extends", "groups")}
-    found["tasks"] = {
+    result = {key: value for key, value in data.items() if key not in ("extends", "groups")}
+    result["tasks"] = {
         copy: _options(specs[name], copy == name) for name in towered for copy in copies[name]
     }
     if groups:
-        found["groups"] = {name: _spread(members, copies) for name, members in groups.items()}
-    if "experts" in found:
-        found["experts"] = _exceptions(found["experts"], copies)
-    if isinstance(found.get("layers"), list):
-        found["layers"] = [_layer(layer, copies) for layer in found["layers"]]
-    return found
+        result["groups"] = {name: _spread(members, copies) for name, members in groups.items()}
+    if "experts" in result:
+        result["experts"] = _exceptions(result["experts"], copies)
+    if isinstance(result.get("layers"), list):
+        result["layers"] = [_layer(layer, copies) for layer in result["layers"]]
+    return result
 
 
 def _listed(members: Any) -> list[str]:
@@ -91,7 +92,7 @@ def _copies(places: list[list[str]], tasks: int, taken: Sequence[str]) -> Copies
 
 def _unused(name: str, used: set[str]) -> str:
     for number in count(2):
-        copy = f"{name[:LONGEST]}_{number}"
+        copy = f"{name[:MAX_NAME]}_{number}"
         if copy.lower() not in used:
             break
     used.add(copy.lower())
@@ -100,8 +101,8 @@ def _unused(name: str, used: set[str]) -> str:
 
 def _options(task: Mapping[str, Any], original: bool) -> dict[str, Any]:
     """A task without its relations; a copy has a label of its own."""
-    gone = ("where",) if original else ("where", "label")
-    return {key: value for key, value in task.items() if key not in gone}
+    dropped = ("where",) if original else ("where", "label")
+    return {key: value for key, value in task.items() if key not in dropped}
 
 
 def _spread(names: Sequence[str], copies: Copies) -> list[str]:
@@ -137,3 +138,49 @@ def _layer(layer: Mapping[str, Any], copies: Copies) -> dict[str, Any]:
         "experts": _spread_keys(layer["experts"], copies),
         "outputs": _spread(_listed(layer["outputs"]), copies),
     }
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def measure(spec: LoadedSpec, options: Sequence[str]) -> dict[str, Any]:
+    """What `homespec bench --json` writes of a spec, in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="homespec-scaling-") as folder:
+        file, result = Path(folder, f"{spec.name}.yaml"), Path(folder, "result.json")
+        data = spec.analysis.document.data
+        assert data is not None
+        file.write_text(as_yaml(data), "utf-8")
+        command = [sys.executable, "-m", "homespec", "bench", str(file), *options]
+        done = subprocess.run([*command, "--json", str(result)], check=False)  # noqa: S603
+        if not result.exists():
+            raise SystemExit(done.returncode)
+        measured: dict[str, Any] = json.loads(result.read_text("utf-8"))
+        return measured
+
+
+def main() -> None:
+    """Measure each number of tasks, and keep all cases where it was asked for."""
+    parser = lab.parser(__doc__)
+    parser.add_argument("spec", type=Path)
+    parser.add_argument("--tasks", type=lab.integers, required=True, help="such as 4,8,16")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    given, options = parser.parse_known_args()
+    spec = homespec.load(given.spec, given.set)
+    result: dict[str, Any] = {}
+    try:
+        specs = [scaled(spec, tasks) for tasks in given.tasks]
+    except ValueError as error:
+        parser.error(str(error))
+    for one in specs:
+        measured = measure(one, options)
+        result = result or {**measured, "file": str(given.spec), "cases": []}
+        result["cases"] += measured["cases"]
+        result["complete"] = measured["complete"]
+        if not measured["complete"]:
+            break
+    if given.json:
+        write_texts({given.json: json.dumps(result, indent=1, ensure_ascii=False) + "\n"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What the scripts of this folder share: their command lines, and their results as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from homespec.atomic_write import write_texts
+from homespec.bench.machine import machine
+from homespec.bench.timing import Spread
+
+for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
+    os.environ.setdefault(name, level)  # torch's profiler would log its own work
+
+SPECS = Path(__file__).parent / "specs"
+RESULTS = Path(__file__).parent / "results"
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """Described by the first line of a script's docstring; with `--json` for the result."""
+    made = argparse.ArgumentParser(description=doc.splitlines()[0], allow_abbrev=False)
+    made.add_argument("--json", type=Path, help="write all numbers here")
+    return made
+
+
+def integers(text: str) -> list[int]:
+    """The numbers of `4,8,16`."""
+    return [int(word) for word in text.split(",")]
+
+
+def write(path: Path | None, **content: Any) -> None:
+    """Write a result with the machine that it is of, if a file is given."""
+    if path:
+        write_texts({path: json.dumps({"machine": machine("cpu"), **content}, indent=1) + "\n"})
+
+
+def row(cells: list[str]) -> str:
+    """A row of a table in Markdown."""
+    return f"| {' | '.join(cells)} |"
+
+
+def shown(spread: Spread | dict[str, float]) -> str:
+    """A median with its quartiles."""
+    if isinstance(spread, dict):
+        spread = Spread(**spread)
+    return f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})"
