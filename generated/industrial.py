@@ -28,24 +28,82 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+
+def hashed(buckets, dim):
+    """Any id: row 0 of its table if missing (-1), else row 1 + id modulo `buckets`."""
+    return {"kind": "hashed", "rows": 1 + buckets, "dim": dim}
+
+
+def vocab(size, dim):
+    """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for what is missing or unknown."""
+    return {"kind": "vocab", "rows": 1 + size, "dim": dim}
+
+
+def bucketized(*boundaries, dim):
+    """Numbers: row 1 + how many boundaries are not greater; row 0 for NaN."""
+    rows = 2 + len(boundaries)
+    return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries}
+
+
+def dense(length):
+    """A vector of numbers; 0 for NaN."""
+    return {"kind": "dense", "length": length}
+
+
+# One line for each input tensor, and beside it its line in industrial.yaml.
 # fmt: off
-FEATURES = (
-    "user_id", "device_id", "video_id", "author_id", "music_id", "city", "country", "language",
-    "device_model", "network", "app_version", "channel", "tab", "page", "position", "hour_of_week",
-    "category", "subcategory", "tag", "upload_type", "video_quality", "author_level",
-    "author_category", "user_level", "user_age_gender", "user_activity", "last_video_id",
-    "last_author_id", "last_category", "last_query", "duration_ms", "video_age_hours", "video_ctr",
-    "video_like_rate", "video_finish_rate", "author_ctr", "author_like_rate", "author_fans",
-    "user_ctr", "user_like_rate", "user_watch_hours", "user_days", "user_fans", "user_follows",
-    "session_depth", "minutes_since_last", "text_embedding", "speech_embedding", "video_embedding",
-)
-BUCKETIZED = (
-    "duration_ms", "video_age_hours", "video_ctr", "video_like_rate", "video_finish_rate",
-    "author_ctr", "author_like_rate", "author_fans", "user_ctr", "user_like_rate",
-    "user_watch_hours", "user_days", "user_fans", "user_follows", "session_depth",
-    "minutes_since_last",
-)
-DENSE = {"text_embedding": 256, "speech_embedding": 192, "video_embedding": 512}
+FEATURES = {
+    "user_id": hashed(100000, dim=32),  # :10
+    "device_id": hashed(100000, dim=32),  # :11
+    "video_id": hashed(100000, dim=32),  # :12
+    "author_id": hashed(100000, dim=32),  # :13
+    "music_id": hashed(50000, dim=32),  # :14
+    "city": hashed(1000, dim=32),  # :15
+    "country": vocab(250, dim=32),  # :16
+    "language": vocab(100, dim=32),  # :17
+    "device_model": hashed(5000, dim=32),  # :18
+    "network": vocab(32, dim=32),  # :19
+    "app_version": hashed(1000, dim=32),  # :20
+    "channel": vocab(64, dim=32),  # :21
+    "tab": vocab(31, dim=32),  # :22
+    "page": vocab(64, dim=32),  # :23
+    "position": vocab(200, dim=32),  # :24
+    "hour_of_week": vocab(168, dim=32),  # :25
+    "category": vocab(500, dim=32),  # :26
+    "subcategory": vocab(5000, dim=32),  # :27
+    "tag": hashed(20000, dim=32),  # :28
+    "upload_type": vocab(40, dim=32),  # :29
+    "video_quality": vocab(40, dim=32),  # :30
+    "author_level": vocab(50, dim=32),  # :31
+    "author_category": vocab(500, dim=32),  # :32
+    "user_level": vocab(50, dim=32),  # :33
+    "user_age_gender": vocab(40, dim=32),  # :34
+    "user_activity": vocab(40, dim=32),  # :35
+    "last_video_id": hashed(100000, dim=32),  # :36
+    "last_author_id": hashed(100000, dim=32),  # :37
+    "last_category": vocab(500, dim=32),  # :38
+    "last_query": hashed(50000, dim=32),  # :39
+    "duration_ms": bucketized(3000, 5000, 7000, 10000, 15000, 20000, 30000, 60000, 120000,
+        dim=8),  # :41
+    "video_age_hours": bucketized(1, 3, 6, 12, 24, 48, 96, 168, 720, dim=8),  # :42
+    "video_ctr": bucketized(0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, dim=8),  # :43
+    "video_like_rate": bucketized(0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, dim=8),  # :44
+    "video_finish_rate": bucketized(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, dim=8),  # :45
+    "author_ctr": bucketized(0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, dim=8),  # :46
+    "author_like_rate": bucketized(0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, dim=8),  # :47
+    "author_fans": bucketized(10, 100, 1000, 10000, 100000, 1e+06, 1e+07, dim=8),  # :48
+    "user_ctr": bucketized(0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, dim=8),  # :49
+    "user_like_rate": bucketized(0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, dim=8),  # :50
+    "user_watch_hours": bucketized(0.1, 0.3, 1, 2, 4, 8, 16, dim=8),  # :51
+    "user_days": bucketized(1, 7, 30, 90, 180, 365, 730, dim=8),  # :52
+    "user_fans": bucketized(1, 10, 30, 100, 300, 1000, 10000, dim=8),  # :53
+    "user_follows": bucketized(1, 10, 30, 100, 300, 1000, 3000, dim=8),  # :54
+    "session_depth": bucketized(1, 3, 10, 30, 100, 300, 1000, dim=8),  # :55
+    "minutes_since_last": bucketized(1, 5, 30, 120, 480, 1440, 10080, dim=8),  # :56
+    "text_embedding": dense(256),  # :58
+    "speech_embedding": dense(192),  # :59
+    "video_embedding": dense(512),  # :60
+}
 TASKS = (
     "click", "effective_view", "long_view", "finish", "replay", "slide_away", "watch_5s",
     "watch_18s", "like", "collect", "comment", "comment_stay", "comment_like", "download",
@@ -78,52 +136,6 @@ RATES = {
     "exit_app": 0.01,
 }
 # fmt: on
-
-
-class Exact(nn.Module):
-    """A module whose buffers stay as precise as they must be, and whose constants are never lost.
-
-    A cast of the model leaves boundaries float64 and other floats at least float32. Constants are
-    neither buffers nor in a state, so that no average of models changes them: their numbers are in
-    this file, from which they are made wherever the model goes.
-    """
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.constants = {}
-        self.register_load_state_dict_post_hook(Exact.complete)
-
-    def constant(self, name, numbers, dtype=torch.int64):
-        """Make the numbers an attribute, a tensor that moves with the module."""
-        self.constants[name] = (numbers, dtype)
-        self.make(name, None)
-
-    def _apply(self, fn, recurse=True):
-        """What `to`, `half`, `cuda` and `to_empty` do, the last of which forgets what was there."""
-        before = dict(self._buffers)
-        super()._apply(fn, recurse)
-        for name, old in before.items():
-            new = self._buffers[name]
-            least = torch.float64 if name.endswith("boundaries") else torch.float32
-            if new.is_floating_point() and new.dtype.itemsize < least.itemsize:
-                self._buffers[name] = old.to(new.device, least)
-        for name in self.constants:
-            old = getattr(self, name)
-            new = fn(old)
-            if new is not old:
-                self.make(name, new.device)
-        return self
-
-    def make(self, name, device):
-        """Make a constant on a device."""
-        numbers, dtype = self.constants[name]
-        setattr(self, name, torch.tensor(numbers, dtype=dtype, device=device))
-
-    def complete(self, _):
-        """Bring constants from the meta device to where a loaded state put the weights."""
-        for name in self.constants:
-            if getattr(self, name).is_meta:
-                self.make(name, next(self.parameters()).device)
 
 
 class FeatureGates(nn.Module):
@@ -346,197 +358,151 @@ class Transpose(torch.autograd.Function):
         return grad.as_strided(grad.shape, grad.stride())
 
 
-def bucket_rows(x_B, boundaries, rounded=None):
-    """Numbers -> rows of their table: 0 for NaN, else 1 + how many boundaries are not greater.
-
-    float32 numbers are compared with the boundaries rounded to float32, which may be given; all
-    others as float64.
-    """
-    cuts = boundaries
-    if x_B.dtype == torch.float32:
-        cuts = boundaries.float() if rounded is None else rounded
-    buckets_B = torch.bucketize(x_B.to(cuts.dtype), cuts, right=True)
-    return torch.where(x_B.isnan(), 0, 1 + buckets_B)
-
-
-def hash_rows(ids_B, buckets):
-    """Ids -> rows of their table: 0 for missing (-1), else 1 + id modulo buckets."""
-    return torch.where(ids_B == -1, 0, 1 + ids_B.remainder(buckets))
-
-
-def known_rows(ids_B, vocab):
-    """Ids -> rows of their table: 0 for missing and unknown, else 1 + id."""
-    return torch.where((ids_B < 0) | (ids_B >= vocab), 0, 1 + ids_B)
-
-
-def no_nan(x_BN):
+def nan_to_zero(x_BN):
     """Missing numbers of a dense feature become 0."""
     return x_BN.masked_fill(x_BN.isnan(), 0.0)
 
 
-class Table(Exact):
-    """The embeddings of all features of one width, below each other in one table.
+def names_of(kind):
+    """The features of a kind."""
+    return [name for name, field in FEATURES.items() if field["kind"] == kind]
 
-    `sizes` gives the number of rows by feature; rows [B] by feature -> embeddings [B, width].
+
+def slices_of(fields):
+    """The part of their table that each feature has."""
+    slices, end = {}, 0
+    for name, field in fields.items():
+        slices[name] = slice(end, end + field["rows"])
+        end += field["rows"]
+    return slices
+
+
+def embeddings(rows, width):
+    """A new table."""
+    return nn.Parameter(torch.empty(rows, width).normal_(std=0.05))
+
+
+class Table(nn.Module):
+    """The embeddings of features of one width, below each other in one table.
+
+    All look-ups are one: rows [B] by name -> embeddings [B, width] by name.
     """
 
-    def __init__(self, width, sizes):
+    def __init__(self, fields):
         super().__init__()
-        self.sizes = sizes
-        starts, end = {}, 0
-        for name, rows in sizes.items():
-            starts[name] = end
-            end += rows
-        self.starts = starts
-        self.constant("offsets", list(self.starts.values()))
-        self.weight = nn.Parameter(torch.empty(end, width).normal_(std=0.05))
+        self.slices = slices_of(fields)
+        self.starts = {name: part.start for name, part in self.slices.items()}
+        rows = max(part.stop for part in self.slices.values())
+        self.weight = embeddings(rows, next(iter(fields.values()))["dim"])
 
     def logical(self):
-        end = 0
-        for name, rows in self.sizes.items():
-            end += rows
-            yield "weight", f"features.{name}.weight", slice(end - rows, end)
+        for name, part in self.slices.items():
+            yield "weight", f"features.{name}.weight", part
 
     def forward(self, rows):
-        rows_FB = torch.stack([rows[name] for name in self.starts]) + self.offsets.unsqueeze(1)
+        rows_FB = torch.stack([rows[name] + start for name, start in self.starts.items()])
         return dict(zip(self.starts, F.embedding(rows_FB, self.weight).unbind(), strict=True))
 
 
-# The lower ends of the buckets of numbers; what is below the first one is in a bucket, too.
-# fmt: off
-BOUNDARIES = {
-    "duration_ms": [3000, 5000, 7000, 10000, 15000, 20000, 30000, 60000, 120000],
-    "video_age_hours": [1, 3, 6, 12, 24, 48, 96, 168, 720],
-    "video_ctr": [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6],
-    "video_like_rate": [0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1],
-    "video_finish_rate": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7],
-    "author_ctr": [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6],
-    "author_like_rate": [0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1],
-    "author_fans": [10, 100, 1000, 10000, 100000, 1e+06, 1e+07],
-    "user_ctr": [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6],
-    "user_like_rate": [0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1],
-    "user_watch_hours": [0.1, 0.3, 1, 2, 4, 8, 16],
-    "user_days": [1, 7, 30, 90, 180, 365, 730],
-    "user_fans": [1, 10, 30, 100, 300, 1000, 10000],
-    "user_follows": [1, 10, 30, 100, 300, 1000, 3000],
-    "session_depth": [1, 3, 10, 30, 100, 300, 1000],
-    "minutes_since_last": [1, 5, 30, 120, 480, 1440, 10080],
-}
-# fmt: on
-
-# Rows of each feature's part of its table; row 0 is for missing values.
-# fmt: off
-TABLE_32 = {
-    "user_id": 100001, "device_id": 100001, "video_id": 100001, "author_id": 100001,
-    "music_id": 50001, "city": 1001, "country": 251, "language": 101, "device_model": 5001,
-    "network": 33, "app_version": 1001, "channel": 65, "tab": 32, "page": 65, "position": 201,
-    "hour_of_week": 169, "category": 501, "subcategory": 5001, "tag": 20001, "upload_type": 41,
-    "video_quality": 41, "author_level": 51, "author_category": 501, "user_level": 51,
-    "user_age_gender": 41, "user_activity": 41, "last_video_id": 100001, "last_author_id": 100001,
-    "last_category": 501, "last_query": 50001,
-}
-TABLE_8 = {
-    "duration_ms": 11, "video_age_hours": 11, "video_ctr": 10, "video_like_rate": 9,
-    "video_finish_rate": 9, "author_ctr": 10, "author_like_rate": 9, "author_fans": 9,
-    "user_ctr": 10, "user_like_rate": 9, "user_watch_hours": 9, "user_days": 9, "user_fans": 9,
-    "user_follows": 9, "session_depth": 9, "minutes_since_last": 9,
-}
-# fmt: on
+def with_dim(dim):
+    """The lines of FEATURES of all whose embeddings are of this width."""
+    return {name: field for name, field in FEATURES.items() if field.get("dim") == dim}
 
 
-class Features(Exact):
+def hash_rows(ids, rows):
+    """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
+    return torch.where(ids == -1, 0, 1 + ids.remainder(rows - 1))
+
+
+def rows_of(kind):
+    """How many rows the tables of all features of a kind have, by name."""
+    return {name: field["rows"] for name, field in FEATURES.items() if field["kind"] == kind}
+
+
+def vocab_rows(ids, rows):
+    """Ids -> rows of a table: 0 for missing and unknown, else 1 + id."""
+    return torch.where((ids < 0) | (ids >= rows - 1), 0, 1 + ids)
+
+
+def bucket_rows(x, boundaries, rounded):
+    """Numbers -> rows of a table: 0 for NaN, else 1 + how many boundaries are not greater.
+
+    float32 numbers are compared with boundaries `rounded` to float32, all others as float64.
+    """
+    cuts = rounded if x.dtype == torch.float32 else boundaries
+    buckets = torch.bucketize(x.to(cuts.dtype), cuts, right=True)
+    return torch.where(x.isnan(), 0, 1 + buckets)
+
+
+def boundaries_of(field, device):
+    """Boundaries as float64, and rounded to float32."""
+    boundaries = torch.tensor(field["boundaries"], dtype=torch.float64, device=device)
+    return boundaries, boundaries.float()
+
+
+class Boundaries(nn.Module):
+    """A module that has the boundaries of FEATURES as tensors: float64, and rounded to float32.
+
+    They are no buffers but constants of this file: no cast rounds them, no state holds them and no
+    average of models changes them. They follow the weights to another device.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.place_boundaries(None)
+        self.register_load_state_dict_post_hook(Boundaries.follow_weights)
+
+    def place_boundaries(self, device):
+        """Make the tensors on a device."""
+        self.boundaries = {
+            name: boundaries_of(field, device)
+            for name, field in FEATURES.items()
+            if field["kind"] == "bucketized"
+        }
+
+    def follow_weights(self, _):
+        """A state may have been assigned to a model on the meta device."""
+        boundaries, _ = next(iter(self.boundaries.values()))
+        if boundaries.is_meta:
+            self.place_boundaries(next(self.parameters()).device)
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        boundaries, _ = next(iter(self.boundaries.values()))
+        self.place_boundaries(fn(boundaries).device)
+        return self
+
+
+class Features(Boundaries):
     """Features by name -> v [B, 2048], their concatenation in the order of the spec.
 
     Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
     floats [B, n].
-    `table` makes the look-ups of each width.
+    `table` makes the look-ups of features of one width.
     """
 
     def __init__(self, table):
         super().__init__()
-        self.table_32 = table(32, TABLE_32)
-        self.table_8 = table(8, TABLE_8)
-        for name, numbers in BOUNDARIES.items():
-            self.constant(f"{name}_boundaries", numbers, torch.float64)
-            self.constant(f"{name}_rounded", numbers, torch.float32)
-
-    def bucket(self, name, x):
-        """The rows of numbers by the boundaries of this name."""
-        exact, rounded = getattr(self, f"{name}_boundaries"), getattr(self, f"{name}_rounded")
-        return bucket_rows(x, exact, rounded)
+        self.tables = nn.ModuleList([table(with_dim(32)), table(with_dim(8))])
+        self.hashed = rows_of("hashed")
+        self.vocab = rows_of("vocab")
+        self.dense = names_of("dense")
+        self.parts = tuple(FEATURES)
 
     def rows(self, features):
         """The rows of their tables, by name."""
-        return {
-            "user_id": hash_rows(features["user_id"], 100000),  # industrial.yaml:10
-            "device_id": hash_rows(features["device_id"], 100000),  # industrial.yaml:11
-            "video_id": hash_rows(features["video_id"], 100000),  # industrial.yaml:12
-            "author_id": hash_rows(features["author_id"], 100000),  # industrial.yaml:13
-            "music_id": hash_rows(features["music_id"], 50000),  # industrial.yaml:14
-            "city": hash_rows(features["city"], 1000),  # industrial.yaml:15
-            "country": known_rows(features["country"], 250),  # industrial.yaml:16
-            "language": known_rows(features["language"], 100),  # industrial.yaml:17
-            "device_model": hash_rows(features["device_model"], 5000),  # industrial.yaml:18
-            "network": known_rows(features["network"], 32),  # industrial.yaml:19
-            "app_version": hash_rows(features["app_version"], 1000),  # industrial.yaml:20
-            "channel": known_rows(features["channel"], 64),  # industrial.yaml:21
-            "tab": known_rows(features["tab"], 31),  # industrial.yaml:22
-            "page": known_rows(features["page"], 64),  # industrial.yaml:23
-            "position": known_rows(features["position"], 200),  # industrial.yaml:24
-            "hour_of_week": known_rows(features["hour_of_week"], 168),  # industrial.yaml:25
-            "category": known_rows(features["category"], 500),  # industrial.yaml:26
-            "subcategory": known_rows(features["subcategory"], 5000),  # industrial.yaml:27
-            "tag": hash_rows(features["tag"], 20000),  # industrial.yaml:28
-            "upload_type": known_rows(features["upload_type"], 40),  # industrial.yaml:29
-            "video_quality": known_rows(features["video_quality"], 40),  # industrial.yaml:30
-            "author_level": known_rows(features["author_level"], 50),  # industrial.yaml:31
-            "author_category": known_rows(features["author_category"], 500),  # industrial.yaml:32
-            "user_level": known_rows(features["user_level"], 50),  # industrial.yaml:33
-            "user_age_gender": known_rows(features["user_age_gender"], 40),  # industrial.yaml:34
-            "user_activity": known_rows(features["user_activity"], 40),  # industrial.yaml:35
-            "last_video_id": hash_rows(features["last_video_id"], 100000),  # industrial.yaml:36
-            "last_author_id": hash_rows(features["last_author_id"], 100000),  # industrial.yaml:37
-            "last_category": known_rows(features["last_category"], 500),  # industrial.yaml:38
-            "last_query": hash_rows(features["last_query"], 50000),  # industrial.yaml:39
-            # industrial.yaml:41
-            "duration_ms": self.bucket("duration_ms", features["duration_ms"]),
-            # industrial.yaml:42
-            "video_age_hours": self.bucket("video_age_hours", features["video_age_hours"]),
-            "video_ctr": self.bucket("video_ctr", features["video_ctr"]),  # industrial.yaml:43
-            # industrial.yaml:44
-            "video_like_rate": self.bucket("video_like_rate", features["video_like_rate"]),
-            # industrial.yaml:45
-            "video_finish_rate": self.bucket("video_finish_rate", features["video_finish_rate"]),
-            "author_ctr": self.bucket("author_ctr", features["author_ctr"]),  # industrial.yaml:46
-            # industrial.yaml:47
-            "author_like_rate": self.bucket("author_like_rate", features["author_like_rate"]),
-            # industrial.yaml:48
-            "author_fans": self.bucket("author_fans", features["author_fans"]),
-            "user_ctr": self.bucket("user_ctr", features["user_ctr"]),  # industrial.yaml:49
-            # industrial.yaml:50
-            "user_like_rate": self.bucket("user_like_rate", features["user_like_rate"]),
-            # industrial.yaml:51
-            "user_watch_hours": self.bucket("user_watch_hours", features["user_watch_hours"]),
-            "user_days": self.bucket("user_days", features["user_days"]),  # industrial.yaml:52
-            "user_fans": self.bucket("user_fans", features["user_fans"]),  # industrial.yaml:53
-            # industrial.yaml:54
-            "user_follows": self.bucket("user_follows", features["user_follows"]),
-            # industrial.yaml:55
-            "session_depth": self.bucket("session_depth", features["session_depth"]),
-            # industrial.yaml:56
-            "minutes_since_last": self.bucket("minutes_since_last", features["minutes_since_last"]),
-        }
+        rows = {name: hash_rows(features[name], n) for name, n in self.hashed.items()}
+        rows |= {name: vocab_rows(features[name], n) for name, n in self.vocab.items()}
+        rows |= {name: bucket_rows(features[name], *cuts) for name, cuts in self.boundaries.items()}
+        return rows
 
     def forward(self, features):
         rows = self.rows(features)
-        parts = {
-            **self.table_32(rows),
-            **self.table_8(rows),
-            "text_embedding": no_nan(features["text_embedding"]),  # industrial.yaml:58
-            "speech_embedding": no_nan(features["speech_embedding"]),  # industrial.yaml:59
-            "video_embedding": no_nan(features["video_embedding"]),  # industrial.yaml:60
-        }
-        return torch.cat([parts[name] for name in FEATURES], dim=1)
+        parts = {}
+        for table in self.tables:
+            parts |= table(rows)
+        parts |= {name: nan_to_zero(features[name]) for name in self.dense}
+        return torch.cat([parts[name] for name in self.parts], dim=1)
 
 
 class MetaLayer(nn.Module):
@@ -758,32 +724,55 @@ class Model(nn.Module):
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
 
 
-def check_inputs(model, args, kwargs):
-    """Raise ValueError for features missing or unfit, in training for less than two rows.
-
-    One row has no variance to normalise by.
-    """
-    features = args[0] if args else kwargs["features"]
-    missing = [name for name in FEATURES if name not in features]
-    if missing:
+def check_shapes(features):
+    """Raise ValueError for features that are missing or of another shape than FEATURES says."""
+    if missing := [name for name in FEATURES if name not in features]:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    rows = features[FEATURES[0]].shape[0]
-    widths = DENSE
-    for name in FEATURES:
-        found = features[name].shape
-        if found[1:] != ((widths[name],) if name in widths else ()):
-            wanted = f"[B, {widths[name]}]" if name in widths else "[B]"
-            raise ValueError(f"{name} must be {wanted}, not {list(found)}")
-        if found[0] != rows:
-            raise ValueError(f"{name} has {found[0]} rows, {FEATURES[0]} has {rows}")
-    for name in BUCKETIZED:
-        if features[name].dtype in (torch.float16, torch.bfloat16):
+    first = next(iter(FEATURES))
+    for name, field in FEATURES.items():
+        shape = list(features[name].shape)
+        length = [field["length"]] if "length" in field else []
+        if not shape or shape[1:] != length:
+            wanted = ", ".join(["B", *map(str, length)])
+            raise ValueError(f"{name} must be [{wanted}], not {shape}")
+        if shape[0] != (rows := features[first].shape[0]):
+            raise ValueError(f"{name} has {shape[0]} rows, {first} has {rows}")
+
+
+def check_ids(features):
+    """Raise ValueError for ids that are no integers."""
+    for name, field in FEATURES.items():
+        dtype = features[name].dtype
+        if field["kind"] in ("hashed", "vocab") and (
+            dtype.is_floating_point or dtype == torch.bool
+        ):
+            raise ValueError(f"{name} is an id, so it must be integers, not {dtype}")
+
+
+def check_numbers(features):
+    """Raise ValueError for numbers that have too few digits for their boundaries."""
+    for name, field in FEATURES.items():
+        dtype = features[name].dtype
+        if field["kind"] in ("bucketized", "fitted") and dtype in (torch.float16, torch.bfloat16):
             raise ValueError(
-                f"{name} is {features[name].dtype}, which has too few digits for its boundaries: "
+                f"{name} is {dtype}, which has too few digits for its boundaries: "
                 "give float32, float64 or integers"
             )
-    if model.training and rows < 2:
+
+
+def check_batch(model, features):
+    """Raise ValueError for a batch of one row in training, which has no variance."""
+    if model.training and features[next(iter(FEATURES))].shape[0] < 2:
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
+
+
+def check_inputs(model, args, kwargs):
+    """Raise ValueError for what the model cannot compute with, before it does."""
+    features = args[0] if args else kwargs["features"]
+    check_shapes(features)
+    check_ids(features)
+    check_numbers(features)
+    check_batch(model, features)
 
 
 def check_rows(what, tensors, tasks, rows=None):

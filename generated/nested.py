@@ -28,10 +28,37 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+
+def hashed(buckets, dim):
+    """Any id: row 0 of its table if missing (-1), else row 1 + id modulo `buckets`."""
+    return {"kind": "hashed", "rows": 1 + buckets, "dim": dim}
+
+
+def vocab(size, dim):
+    """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for what is missing or unknown."""
+    return {"kind": "vocab", "rows": 1 + size, "dim": dim}
+
+
+def bucketized(*boundaries, dim):
+    """Numbers: row 1 + how many boundaries are not greater; row 0 for NaN."""
+    rows = 2 + len(boundaries)
+    return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries}
+
+
+def dense(length):
+    """A vector of numbers; 0 for NaN."""
+    return {"kind": "dense", "length": length}
+
+
+# One line for each input tensor, and beside it its line in nested.yaml.
 # fmt: off
-FEATURES = ("user_id", "video_id", "tab", "duration_ms", "asr")
-BUCKETIZED = ("duration_ms",)
-DENSE = {"asr": 32}
+FEATURES = {
+    "user_id": hashed(50000, dim=16),  # :8
+    "video_id": hashed(50000, dim=16),  # :9
+    "tab": vocab(15, dim=8),  # :10
+    "duration_ms": bucketized(5000, 10000, 20000, 60000, dim=4),  # :11
+    "asr": dense(32),  # :12
+}
 TASKS = ("click", "long_view", "finish", "follow", "repost", "comment", "like", "collect", "hate")
 LABELS = {
     "click": "is_click", "long_view": "long_view", "finish": "play_time_ms >= duration_ms",
@@ -47,52 +74,6 @@ RATES = {
     "comment": 0.0026, "like": 0.017, "collect": 0.006, "hate": 0.0008,
 }
 # fmt: on
-
-
-class Exact(nn.Module):
-    """A module whose buffers stay as precise as they must be, and whose constants are never lost.
-
-    A cast of the model leaves boundaries float64 and other floats at least float32. Constants are
-    neither buffers nor in a state, so that no average of models changes them: their numbers are in
-    this file, from which they are made wherever the model goes.
-    """
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.constants = {}
-        self.register_load_state_dict_post_hook(Exact.complete)
-
-    def constant(self, name, numbers, dtype=torch.int64):
-        """Make the numbers an attribute, a tensor that moves with the module."""
-        self.constants[name] = (numbers, dtype)
-        self.make(name, None)
-
-    def _apply(self, fn, recurse=True):
-        """What `to`, `half`, `cuda` and `to_empty` do, the last of which forgets what was there."""
-        before = dict(self._buffers)
-        super()._apply(fn, recurse)
-        for name, old in before.items():
-            new = self._buffers[name]
-            least = torch.float64 if name.endswith("boundaries") else torch.float32
-            if new.is_floating_point() and new.dtype.itemsize < least.itemsize:
-                self._buffers[name] = old.to(new.device, least)
-        for name in self.constants:
-            old = getattr(self, name)
-            new = fn(old)
-            if new is not old:
-                self.make(name, new.device)
-        return self
-
-    def make(self, name, device):
-        """Make a constant on a device."""
-        numbers, dtype = self.constants[name]
-        setattr(self, name, torch.tensor(numbers, dtype=dtype, device=device))
-
-    def complete(self, _):
-        """Bring constants from the meta device to where a loaded state put the weights."""
-        for name in self.constants:
-            if getattr(self, name).is_meta:
-                self.make(name, next(self.parameters()).device)
 
 
 class FeatureGates(nn.Module):
@@ -306,117 +287,151 @@ class Transpose(torch.autograd.Function):
         return grad.as_strided(grad.shape, grad.stride())
 
 
-def bucket_rows(x_B, boundaries, rounded=None):
-    """Numbers -> rows of their table: 0 for NaN, else 1 + how many boundaries are not greater.
-
-    float32 numbers are compared with the boundaries rounded to float32, which may be given; all
-    others as float64.
-    """
-    cuts = boundaries
-    if x_B.dtype == torch.float32:
-        cuts = boundaries.float() if rounded is None else rounded
-    buckets_B = torch.bucketize(x_B.to(cuts.dtype), cuts, right=True)
-    return torch.where(x_B.isnan(), 0, 1 + buckets_B)
-
-
-def hash_rows(ids_B, buckets):
-    """Ids -> rows of their table: 0 for missing (-1), else 1 + id modulo buckets."""
-    return torch.where(ids_B == -1, 0, 1 + ids_B.remainder(buckets))
-
-
-def known_rows(ids_B, vocab):
-    """Ids -> rows of their table: 0 for missing and unknown, else 1 + id."""
-    return torch.where((ids_B < 0) | (ids_B >= vocab), 0, 1 + ids_B)
-
-
-def no_nan(x_BN):
+def nan_to_zero(x_BN):
     """Missing numbers of a dense feature become 0."""
     return x_BN.masked_fill(x_BN.isnan(), 0.0)
 
 
-class Table(Exact):
-    """The embeddings of all features of one width, below each other in one table.
+def names_of(kind):
+    """The features of a kind."""
+    return [name for name, field in FEATURES.items() if field["kind"] == kind]
 
-    `sizes` gives the number of rows by feature; rows [B] by feature -> embeddings [B, width].
+
+def slices_of(fields):
+    """The part of their table that each feature has."""
+    slices, end = {}, 0
+    for name, field in fields.items():
+        slices[name] = slice(end, end + field["rows"])
+        end += field["rows"]
+    return slices
+
+
+def embeddings(rows, width):
+    """A new table."""
+    return nn.Parameter(torch.empty(rows, width).normal_(std=0.05))
+
+
+class Table(nn.Module):
+    """The embeddings of features of one width, below each other in one table.
+
+    All look-ups are one: rows [B] by name -> embeddings [B, width] by name.
     """
 
-    def __init__(self, width, sizes):
+    def __init__(self, fields):
         super().__init__()
-        self.sizes = sizes
-        starts, end = {}, 0
-        for name, rows in sizes.items():
-            starts[name] = end
-            end += rows
-        self.starts = starts
-        self.constant("offsets", list(self.starts.values()))
-        self.weight = nn.Parameter(torch.empty(end, width).normal_(std=0.05))
+        self.slices = slices_of(fields)
+        self.starts = {name: part.start for name, part in self.slices.items()}
+        rows = max(part.stop for part in self.slices.values())
+        self.weight = embeddings(rows, next(iter(fields.values()))["dim"])
 
     def logical(self):
-        end = 0
-        for name, rows in self.sizes.items():
-            end += rows
-            yield "weight", f"features.{name}.weight", slice(end - rows, end)
+        for name, part in self.slices.items():
+            yield "weight", f"features.{name}.weight", part
 
     def forward(self, rows):
-        rows_FB = torch.stack([rows[name] for name in self.starts]) + self.offsets.unsqueeze(1)
+        rows_FB = torch.stack([rows[name] + start for name, start in self.starts.items()])
         return dict(zip(self.starts, F.embedding(rows_FB, self.weight).unbind(), strict=True))
 
 
-# The lower ends of the buckets of numbers; what is below the first one is in a bucket, too.
-# fmt: off
-BOUNDARIES = {
-    "duration_ms": [5000, 10000, 20000, 60000],
-}
-# fmt: on
-
-# Rows of each feature's part of its table; row 0 is for missing values.
-# fmt: off
-TABLE_16 = {"user_id": 50001, "video_id": 50001}
-TABLE_8 = {"tab": 16}
-TABLE_4 = {"duration_ms": 6}
-# fmt: on
+def with_dim(dim):
+    """The lines of FEATURES of all whose embeddings are of this width."""
+    return {name: field for name, field in FEATURES.items() if field.get("dim") == dim}
 
 
-class Features(Exact):
+def hash_rows(ids, rows):
+    """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
+    return torch.where(ids == -1, 0, 1 + ids.remainder(rows - 1))
+
+
+def rows_of(kind):
+    """How many rows the tables of all features of a kind have, by name."""
+    return {name: field["rows"] for name, field in FEATURES.items() if field["kind"] == kind}
+
+
+def vocab_rows(ids, rows):
+    """Ids -> rows of a table: 0 for missing and unknown, else 1 + id."""
+    return torch.where((ids < 0) | (ids >= rows - 1), 0, 1 + ids)
+
+
+def bucket_rows(x, boundaries, rounded):
+    """Numbers -> rows of a table: 0 for NaN, else 1 + how many boundaries are not greater.
+
+    float32 numbers are compared with boundaries `rounded` to float32, all others as float64.
+    """
+    cuts = rounded if x.dtype == torch.float32 else boundaries
+    buckets = torch.bucketize(x.to(cuts.dtype), cuts, right=True)
+    return torch.where(x.isnan(), 0, 1 + buckets)
+
+
+def boundaries_of(field, device):
+    """Boundaries as float64, and rounded to float32."""
+    boundaries = torch.tensor(field["boundaries"], dtype=torch.float64, device=device)
+    return boundaries, boundaries.float()
+
+
+class Boundaries(nn.Module):
+    """A module that has the boundaries of FEATURES as tensors: float64, and rounded to float32.
+
+    They are no buffers but constants of this file: no cast rounds them, no state holds them and no
+    average of models changes them. They follow the weights to another device.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.place_boundaries(None)
+        self.register_load_state_dict_post_hook(Boundaries.follow_weights)
+
+    def place_boundaries(self, device):
+        """Make the tensors on a device."""
+        self.boundaries = {
+            name: boundaries_of(field, device)
+            for name, field in FEATURES.items()
+            if field["kind"] == "bucketized"
+        }
+
+    def follow_weights(self, _):
+        """A state may have been assigned to a model on the meta device."""
+        boundaries, _ = next(iter(self.boundaries.values()))
+        if boundaries.is_meta:
+            self.place_boundaries(next(self.parameters()).device)
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        boundaries, _ = next(iter(self.boundaries.values()))
+        self.place_boundaries(fn(boundaries).device)
+        return self
+
+
+class Features(Boundaries):
     """Features by name -> v [B, 76], their concatenation in the order of the spec.
 
     Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
     floats [B, n].
-    `table` makes the look-ups of each width.
+    `table` makes the look-ups of features of one width.
     """
 
     def __init__(self, table):
         super().__init__()
-        self.table_16 = table(16, TABLE_16)
-        self.table_8 = table(8, TABLE_8)
-        self.table_4 = table(4, TABLE_4)
-        for name, numbers in BOUNDARIES.items():
-            self.constant(f"{name}_boundaries", numbers, torch.float64)
-            self.constant(f"{name}_rounded", numbers, torch.float32)
-
-    def bucket(self, name, x):
-        """The rows of numbers by the boundaries of this name."""
-        exact, rounded = getattr(self, f"{name}_boundaries"), getattr(self, f"{name}_rounded")
-        return bucket_rows(x, exact, rounded)
+        self.tables = nn.ModuleList([table(with_dim(16)), table(with_dim(8)), table(with_dim(4))])
+        self.hashed = rows_of("hashed")
+        self.vocab = rows_of("vocab")
+        self.dense = names_of("dense")
+        self.parts = tuple(FEATURES)
 
     def rows(self, features):
         """The rows of their tables, by name."""
-        return {
-            "user_id": hash_rows(features["user_id"], 50000),  # nested.yaml:8
-            "video_id": hash_rows(features["video_id"], 50000),  # nested.yaml:9
-            "tab": known_rows(features["tab"], 15),  # nested.yaml:10
-            "duration_ms": self.bucket("duration_ms", features["duration_ms"]),  # nested.yaml:11
-        }
+        rows = {name: hash_rows(features[name], n) for name, n in self.hashed.items()}
+        rows |= {name: vocab_rows(features[name], n) for name, n in self.vocab.items()}
+        rows |= {name: bucket_rows(features[name], *cuts) for name, cuts in self.boundaries.items()}
+        return rows
 
     def forward(self, features):
         rows = self.rows(features)
-        parts = {
-            **self.table_16(rows),
-            **self.table_8(rows),
-            **self.table_4(rows),
-            "asr": no_nan(features["asr"]),  # nested.yaml:12
-        }
-        return torch.cat([parts[name] for name in FEATURES], dim=1)
+        parts = {}
+        for table in self.tables:
+            parts |= table(rows)
+        parts |= {name: nan_to_zero(features[name]) for name in self.dense}
+        return torch.cat([parts[name] for name in self.parts], dim=1)
 
 
 class MetaLayer(nn.Module):
@@ -729,32 +744,55 @@ class Model(nn.Module):
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
 
 
-def check_inputs(model, args, kwargs):
-    """Raise ValueError for features missing or unfit, in training for less than two rows.
-
-    One row has no variance to normalise by.
-    """
-    features = args[0] if args else kwargs["features"]
-    missing = [name for name in FEATURES if name not in features]
-    if missing:
+def check_shapes(features):
+    """Raise ValueError for features that are missing or of another shape than FEATURES says."""
+    if missing := [name for name in FEATURES if name not in features]:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    rows = features[FEATURES[0]].shape[0]
-    widths = DENSE
-    for name in FEATURES:
-        found = features[name].shape
-        if found[1:] != ((widths[name],) if name in widths else ()):
-            wanted = f"[B, {widths[name]}]" if name in widths else "[B]"
-            raise ValueError(f"{name} must be {wanted}, not {list(found)}")
-        if found[0] != rows:
-            raise ValueError(f"{name} has {found[0]} rows, {FEATURES[0]} has {rows}")
-    for name in BUCKETIZED:
-        if features[name].dtype in (torch.float16, torch.bfloat16):
+    first = next(iter(FEATURES))
+    for name, field in FEATURES.items():
+        shape = list(features[name].shape)
+        length = [field["length"]] if "length" in field else []
+        if not shape or shape[1:] != length:
+            wanted = ", ".join(["B", *map(str, length)])
+            raise ValueError(f"{name} must be [{wanted}], not {shape}")
+        if shape[0] != (rows := features[first].shape[0]):
+            raise ValueError(f"{name} has {shape[0]} rows, {first} has {rows}")
+
+
+def check_ids(features):
+    """Raise ValueError for ids that are no integers."""
+    for name, field in FEATURES.items():
+        dtype = features[name].dtype
+        if field["kind"] in ("hashed", "vocab") and (
+            dtype.is_floating_point or dtype == torch.bool
+        ):
+            raise ValueError(f"{name} is an id, so it must be integers, not {dtype}")
+
+
+def check_numbers(features):
+    """Raise ValueError for numbers that have too few digits for their boundaries."""
+    for name, field in FEATURES.items():
+        dtype = features[name].dtype
+        if field["kind"] in ("bucketized", "fitted") and dtype in (torch.float16, torch.bfloat16):
             raise ValueError(
-                f"{name} is {features[name].dtype}, which has too few digits for its boundaries: "
+                f"{name} is {dtype}, which has too few digits for its boundaries: "
                 "give float32, float64 or integers"
             )
-    if model.training and rows < 2:
+
+
+def check_batch(model, features):
+    """Raise ValueError for a batch of one row in training, which has no variance."""
+    if model.training and features[next(iter(FEATURES))].shape[0] < 2:
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
+
+
+def check_inputs(model, args, kwargs):
+    """Raise ValueError for what the model cannot compute with, before it does."""
+    features = args[0] if args else kwargs["features"]
+    check_shapes(features)
+    check_ids(features)
+    check_numbers(features)
+    check_batch(model, features)
 
 
 def check_rows(what, tensors, tasks, rows=None):

@@ -25,58 +25,22 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+
+def hashed(buckets, dim):
+    """Any id: row 0 of its table if missing (-1), else row 1 + id modulo `buckets`."""
+    return {"kind": "hashed", "rows": 1 + buckets, "dim": dim}
+
+
+# One line for each input tensor, and beside it its line in quickstart.yaml.
 # fmt: off
-FEATURES = ("user_id", "video_id")
+FEATURES = {
+    "user_id": hashed(100000, dim=16),  # :5
+    "video_id": hashed(100000, dim=16),  # :6
+}
 TASKS = ("click", "long_view", "like", "comment")
 LABELS = {"click": "click", "long_view": "long_view", "like": "like", "comment": "comment"}
 WEIGHTS = {"click": 1.0, "long_view": 1.0, "like": 1.0, "comment": 1.0}
 # fmt: on
-
-
-class Exact(nn.Module):
-    """A module whose buffers stay as precise as they must be, and whose constants are never lost.
-
-    A cast of the model leaves boundaries float64 and other floats at least float32. Constants are
-    neither buffers nor in a state, so that no average of models changes them: their numbers are in
-    this file, from which they are made wherever the model goes.
-    """
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.constants = {}
-        self.register_load_state_dict_post_hook(Exact.complete)
-
-    def constant(self, name, numbers, dtype=torch.int64):
-        """Make the numbers an attribute, a tensor that moves with the module."""
-        self.constants[name] = (numbers, dtype)
-        self.make(name, None)
-
-    def _apply(self, fn, recurse=True):
-        """What `to`, `half`, `cuda` and `to_empty` do, the last of which forgets what was there."""
-        before = dict(self._buffers)
-        super()._apply(fn, recurse)
-        for name, old in before.items():
-            new = self._buffers[name]
-            least = torch.float64 if name.endswith("boundaries") else torch.float32
-            if new.is_floating_point() and new.dtype.itemsize < least.itemsize:
-                self._buffers[name] = old.to(new.device, least)
-        for name in self.constants:
-            old = getattr(self, name)
-            new = fn(old)
-            if new is not old:
-                self.make(name, new.device)
-        return self
-
-    def make(self, name, device):
-        """Make a constant on a device."""
-        numbers, dtype = self.constants[name]
-        setattr(self, name, torch.tensor(numbers, dtype=dtype, device=device))
-
-    def complete(self, _):
-        """Bring constants from the meta device to where a loaded state put the weights."""
-        for name in self.constants:
-            if getattr(self, name).is_meta:
-                self.make(name, next(self.parameters()).device)
 
 
 class FeatureGates(nn.Module):
@@ -285,43 +249,55 @@ class Transpose(torch.autograd.Function):
         return grad.as_strided(grad.shape, grad.stride())
 
 
-def hash_rows(ids_B, buckets):
-    """Ids -> rows of their table: 0 for missing (-1), else 1 + id modulo buckets."""
-    return torch.where(ids_B == -1, 0, 1 + ids_B.remainder(buckets))
+def slices_of(fields):
+    """The part of their table that each feature has."""
+    slices, end = {}, 0
+    for name, field in fields.items():
+        slices[name] = slice(end, end + field["rows"])
+        end += field["rows"]
+    return slices
 
 
-class Table(Exact):
-    """The embeddings of all features of one width, below each other in one table.
+def embeddings(rows, width):
+    """A new table."""
+    return nn.Parameter(torch.empty(rows, width).normal_(std=0.05))
 
-    `sizes` gives the number of rows by feature; rows [B] by feature -> embeddings [B, width].
+
+class Table(nn.Module):
+    """The embeddings of features of one width, below each other in one table.
+
+    All look-ups are one: rows [B] by name -> embeddings [B, width] by name.
     """
 
-    def __init__(self, width, sizes):
+    def __init__(self, fields):
         super().__init__()
-        self.sizes = sizes
-        starts, end = {}, 0
-        for name, rows in sizes.items():
-            starts[name] = end
-            end += rows
-        self.starts = starts
-        self.constant("offsets", list(self.starts.values()))
-        self.weight = nn.Parameter(torch.empty(end, width).normal_(std=0.05))
+        self.slices = slices_of(fields)
+        self.starts = {name: part.start for name, part in self.slices.items()}
+        rows = max(part.stop for part in self.slices.values())
+        self.weight = embeddings(rows, next(iter(fields.values()))["dim"])
 
     def logical(self):
-        end = 0
-        for name, rows in self.sizes.items():
-            end += rows
-            yield "weight", f"features.{name}.weight", slice(end - rows, end)
+        for name, part in self.slices.items():
+            yield "weight", f"features.{name}.weight", part
 
     def forward(self, rows):
-        rows_FB = torch.stack([rows[name] for name in self.starts]) + self.offsets.unsqueeze(1)
+        rows_FB = torch.stack([rows[name] + start for name, start in self.starts.items()])
         return dict(zip(self.starts, F.embedding(rows_FB, self.weight).unbind(), strict=True))
 
 
-# Rows of each feature's part of its table; row 0 is for missing values.
-# fmt: off
-TABLE_16 = {"user_id": 100001, "video_id": 100001}
-# fmt: on
+def with_dim(dim):
+    """The lines of FEATURES of all whose embeddings are of this width."""
+    return {name: field for name, field in FEATURES.items() if field.get("dim") == dim}
+
+
+def hash_rows(ids, rows):
+    """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
+    return torch.where(ids == -1, 0, 1 + ids.remainder(rows - 1))
+
+
+def rows_of(kind):
+    """How many rows the tables of all features of a kind have, by name."""
+    return {name: field["rows"] for name, field in FEATURES.items() if field["kind"] == kind}
 
 
 class Features(nn.Module):
@@ -329,26 +305,25 @@ class Features(nn.Module):
 
     Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
     floats [B, n].
-    `table` makes the look-ups of each width.
+    `table` makes the look-ups of features of one width.
     """
 
     def __init__(self, table):
         super().__init__()
-        self.table_16 = table(16, TABLE_16)
+        self.tables = nn.ModuleList([table(with_dim(16))])
+        self.hashed = rows_of("hashed")
+        self.parts = tuple(FEATURES)
 
     def rows(self, features):
         """The rows of their tables, by name."""
-        return {
-            "user_id": hash_rows(features["user_id"], 100000),  # quickstart.yaml:5
-            "video_id": hash_rows(features["video_id"], 100000),  # quickstart.yaml:6
-        }
+        return {name: hash_rows(features[name], n) for name, n in self.hashed.items()}
 
     def forward(self, features):
         rows = self.rows(features)
-        parts = {
-            **self.table_16(rows),
-        }
-        return torch.cat([parts[name] for name in FEATURES], dim=1)
+        parts = {}
+        for table in self.tables:
+            parts |= table(rows)
+        return torch.cat([parts[name] for name in self.parts], dim=1)
 
 
 class MetaLayer(nn.Module):
@@ -482,24 +457,41 @@ class Model(nn.Module):
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
 
 
-def check_inputs(model, args, kwargs):
-    """Raise ValueError for features missing or unfit, in training for less than two rows.
-
-    One row has no variance to normalise by.
-    """
-    features = args[0] if args else kwargs["features"]
-    missing = [name for name in FEATURES if name not in features]
-    if missing:
+def check_shapes(features):
+    """Raise ValueError for features that are missing or of another shape than FEATURES says."""
+    if missing := [name for name in FEATURES if name not in features]:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    rows = features[FEATURES[0]].shape[0]
+    first = next(iter(FEATURES))
     for name in FEATURES:
-        found = features[name].shape
-        if len(found) != 1:
-            raise ValueError(f"{name} must be [B], not {list(found)}")
-        if found[0] != rows:
-            raise ValueError(f"{name} has {found[0]} rows, {FEATURES[0]} has {rows}")
-    if model.training and rows < 2:
+        shape = features[name].shape
+        if len(shape) != 1:
+            raise ValueError(f"{name} must be [B], not {list(shape)}")
+        if shape[0] != (rows := features[first].shape[0]):
+            raise ValueError(f"{name} has {shape[0]} rows, {first} has {rows}")
+
+
+def check_ids(features):
+    """Raise ValueError for ids that are no integers."""
+    for name, field in FEATURES.items():
+        dtype = features[name].dtype
+        if field["kind"] in ("hashed", "vocab") and (
+            dtype.is_floating_point or dtype == torch.bool
+        ):
+            raise ValueError(f"{name} is an id, so it must be integers, not {dtype}")
+
+
+def check_batch(model, features):
+    """Raise ValueError for a batch of one row in training, which has no variance."""
+    if model.training and features[next(iter(FEATURES))].shape[0] < 2:
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
+
+
+def check_inputs(model, args, kwargs):
+    """Raise ValueError for what the model cannot compute with, before it does."""
+    features = args[0] if args else kwargs["features"]
+    check_shapes(features)
+    check_ids(features)
+    check_batch(model, features)
 
 
 def check_rows(what, tensors, tasks, rows=None):

@@ -75,7 +75,7 @@ def generate(
     variant = variant.asking(analysis.spec.tasks)
     graph = optimise(analysis.graph, variant, watch)
     file = named_source(analysis.document.file)
-    return emit(graph, header(analysis, file, graph, variant), analysis.spec, variant)
+    return emit(graph, header(analysis, file, graph, variant))
 
 
 def named_source(file: str) -> str:

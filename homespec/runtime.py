@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.abc import InspectLoader
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -27,8 +27,8 @@ class GeneratedModule(Protocol):
     and losses; one without boundaries to fit has no `set_boundaries`.
     """
 
-    FEATURES: Iterable[str]
-    """The names of the tensors that a model takes."""
+    FEATURES: Fields
+    """What a model takes, by the names of the tensors, in their order."""
     TASKS: tuple[str, ...]
     LABELS: Mapping[str, str]
     WEIGHTS: Mapping[str, float]
@@ -74,10 +74,13 @@ class GeneratedModule(Protocol):
 
 
 Tensors = Mapping[str, Tensor]
-TableFactory = Callable[..., nn.Module]
-"""(width, rows by feature, and where features share tables or events read them: the features whose
-rows others read, by the names of these) -> an `EmbeddingTable` or what takes its place. It is
-called as one, and where events are scored by embeddings its `peek(name, rows)` looks one up."""
+Fields = Mapping[str, Mapping[str, Any]]
+"""By tensor: its `kind`, the `dim` of its embedding and the `rows` of its table; the feature whose
+`table` it is looked up in, if not its own; the `length` of a vector or of the events of its
+`sequence`."""
+TableFactory = Callable[[Fields], nn.Module]
+"""Fields of one width -> an `EmbeddingTable` or what takes its place. It is called as one, and
+where events are scored by embeddings its `peek(name, rows)` looks one up."""
 
 
 class GeneratedFeatures(Protocol):

@@ -102,20 +102,25 @@ def test_gates_over_one_expert_keep_the_batch_free(optimize: bool) -> None:
         assert_equal(program(features), model(features))
 
 
+def of_kind(code: Any, *kinds: str) -> list[str]:
+    return [name for name, field in code.FEATURES.items() if field["kind"] in kinds]
+
+
 def test_ordered_features_are_those_of_the_file() -> None:
     _, code = built("inference", True)
     features = drawn(5)
     found = code.ordered({**shuffled(features, 1), "other": torch.zeros(1)})
-    assert tuple(found) == code.FEATURES
+    assert tuple(found) == tuple(code.FEATURES)
     torch.testing.assert_close(found, features, rtol=0, atol=0, equal_nan=True)
-    small = {n: t.int() if n in code.IDS else t for n, t in features.items()}
+    ids = of_kind(code, "hashed", "vocab")
+    small = {n: t.int() if n in ids else t for n, t in features.items()}
     found = code.ordered(small)
     torch.testing.assert_close(found, features, rtol=0, atol=0, equal_nan=True)
-    assert {found[name].dtype for name in code.IDS} == {torch.int64}
+    assert {found[name].dtype for name in ids} == {torch.int64}
     for name in code.FEATURES:
         with pytest.raises(ValueError, match=f"features missing: {name}"):
             code.ordered({n: t for n, t in features.items() if n != name})
-    first, last = code.FEATURES[0], code.FEATURES[-1]
+    first, last = (list(code.FEATURES)[i] for i in (0, -1))
     with pytest.raises(ValueError, match=f"{last} has 3 rows, {first} has 5"):
         code.ordered({**features, last: features[last][:3]})
     with pytest.raises(ValueError, match=f"{first} is an id, so it must be integers, not torch.fl"):
@@ -155,13 +160,15 @@ def test_a_package_of_aotinductor_takes_features_by_name(tmp_path: Path) -> None
         inductor_configs={"aot_inductor.check_lowerbound": False},
     )
     cases = []
+    ids = of_kind(code, "hashed", "vocab")
     for rows in SIZES:
         features = drawn(rows, SMALL)
-        small = {n: t.int() if n in code.IDS else t for n, t in features.items()}
+        small = {n: t.int() if n in ids else t for n, t in features.items()}
         cases += [(shuffled(each, rows), model(features)) for each in (features, small)]
     features = drawn(5, SMALL)
-    refused = [{**features, name: features[name].double()} for name in code.BUCKETIZED]
-    refused += [{n: t for n, t in features.items() if n != code.FEATURES[0]}]
+    numbers = of_kind(code, "bucketized", "fitted")
+    refused = [{**features, name: features[name].double()} for name in numbers]
+    refused += [{n: t for n, t in features.items() if n != next(iter(code.FEATURES))}]
     torch.save((cases, refused), tmp_path / "cases.pt")
     (tmp_path / "serving.py").write_text(homespec.compile(load(SMALL), mode="inference"))
     paths = [str(tmp_path / "serving.py"), package, str(tmp_path / "cases.pt")]

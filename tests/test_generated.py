@@ -77,7 +77,7 @@ def test_imports_torch_and_the_standard_library(optimize: bool) -> None:
             imported |= {alias.name.partition(".")[0] for alias in node.names}
         if isinstance(node, ast.ImportFrom):
             imported.add(str(node.module).partition(".")[0])
-    assert imported <= {"itertools", "torch"}
+    assert imported <= {"contextlib", "itertools", "torch"}
 
 
 @pytest.mark.parametrize("optimize", [True, False])

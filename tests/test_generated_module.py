@@ -62,15 +62,15 @@ def test_files_offer_what_is_declared(spec: api.LoadedSpec) -> None:
 class Recorder(nn.Module):
     """In the place of a table: an embedding is the number of the row that was asked for."""
 
-    def __init__(self, width: int, sizes: dict[str, int], shared: dict[str, str] | None = None):
+    def __init__(self, fields: runtime.Fields) -> None:
         super().__init__()
-        self.width, self.owners = width, {name: name for name in sizes} | (shared or {})
+        self.fields = fields
 
     def forward(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: self.peek(name, rows[name]) for name in self.owners}
+        return {name: self.peek(name, rows[name]) for name in self.fields}
 
     def peek(self, name: str, rows: Tensor) -> Tensor:
-        return rows.float().unsqueeze(-1).expand(*rows.shape, self.width)
+        return rows.float().unsqueeze(-1).expand(*rows.shape, self.fields[name]["dim"])
 
 
 @pytest.mark.parametrize("text", [EVENTS, EVENTS.split("  seen:")[0] + "tasks: {a: {}, b: {}}\n"])
@@ -80,7 +80,7 @@ def test_look_ups_can_be_made_by_others(text: str) -> None:
     code, model = api.build_with_module(spec)
     features = code.Features(Recorder)
     assert runtime.tables_of(model).keys() == {
-        f"features.{name}" for name, child in features.named_children() if type(child) is Recorder
+        f"features.{name}" for name, child in features.named_modules() if type(child) is Recorder
     }
     for each in (model, holder := nn.ModuleDict({"features": features})):  # type: ignore[dict-item]
         code.set_boundaries(each, even_boundaries(spec))

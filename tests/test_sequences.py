@@ -344,7 +344,7 @@ def test_tensors() -> None:
         ),
     )
     module = homespec.build_module(load(spec))
-    assert tuple(tensor.name for tensor in found) == module.FEATURES
+    assert tuple(tensor.name for tensor in found) == tuple(module.FEATURES)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -390,7 +390,7 @@ def test_costs_of_the_bench() -> None:
     model = homespec.build(loaded)
     module = sys.modules[type(model).__module__]
     features = bench_features(loaded, 4, "cpu")
-    assert tuple(features) == module.FEATURES
+    assert tuple(features) == tuple(module.FEATURES)
     assert all(logit.isfinite().all() for logit in model(features).values())
 
 

@@ -72,17 +72,22 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def constants(model: nn.Module) -> dict[str, Tensor]:
-    """What the file gives: boundaries, the offsets of tables and the order of the tasks."""
-    return {
-        f"{path}.{name}": getattr(module, name)
-        for path, module in model.named_modules()
-        for name in getattr(module, "constants", ())
-    }
+    """The boundaries that the file gives, exact and rounded."""
+    found = {}
+    buffers = dict(model.named_buffers())
+    for path, module in model.named_modules():
+        own = getattr(module, "boundaries", {})
+        if isinstance(own, dict):
+            pairs = own
+        else:
+            pairs = {"": (own, module.rounded)} if f"{path}.boundaries" not in buffers else {}
+        for name, (exact, rounded) in pairs.items():
+            found |= {f"{path}.{name}.bound": exact, f"{path}.{name}.rounded": rounded}
+    return found
 
 
 KEPT = (
-    "running_mean", "running_var", "num_batches_tracked", "scale", "shift", "days.boundaries",
-    "days_boundaries",
+    "running_mean", "running_var", "num_batches_tracked", "scale", "shift", ".boundaries",
 )  # fmt: skip
 """Buffers of a state. What the spec gives is in no state, or old ones would come back with it."""
 

@@ -29,43 +29,106 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+
+def hashed(buckets, dim):
+    """Any id: row 0 of its table if missing (-1), else row 1 + id modulo `buckets`."""
+    return {"kind": "hashed", "rows": 1 + buckets, "dim": dim}
+
+
+def vocab(size, dim):
+    """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for what is missing or unknown."""
+    return {"kind": "vocab", "rows": 1 + size, "dim": dim}
+
+
+def bucketized(*boundaries, dim):
+    """Numbers: row 1 + how many boundaries are not greater; row 0 for NaN."""
+    rows = 2 + len(boundaries)
+    return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries}
+
+
+def dense(length):
+    """A vector of numbers; 0 for NaN."""
+    return {"kind": "dense", "length": length}
+
+
+# One line for each input tensor, and beside it its line in no_mask.yaml.
 # fmt: off
-FEATURES = (
-    "user_id", "video_id", "author_id", "tab", "hour", "duration_ms", "tag", "upload_type",
-    "music_type", "video_past_views", "video_past_click", "video_past_long_view",
-    "video_past_like", "video_past_finish", "video_prior_views", "video_prior_long_view",
-    "video_prior_like", "user_active_degree", "is_video_author", "is_live_streamer",
-    "follow_user_num", "fans_user_num", "friend_user_num", "register_days", "onehot_feat1",
-    "onehot_feat2", "onehot_feat3", "onehot_feat4", "onehot_feat7", "onehot_feat8", "onehot_feat9",
-    "onehot_feat10", "user_past_views", "user_past_click", "user_past_long_view", "user_past_like",
-    "user_past_finish", "user_tab_past_views", "user_tab_past_click", "user_tab_past_long_view",
-    "user_prior_views", "user_prior_long_view", "user_prior_like", "scaled", "history.video_id",
-    "history.author_id", "history.long_view", "history.is_like", "history.duration_ms",
-)
-EVENTS = {
-    "history.video_id": 50, "history.author_id": 50, "history.long_view": 50,
-    "history.is_like": 50, "history.duration_ms": 50,
+FEATURES = {
+    "user_id": hashed(32768, dim=16),  # kuairand.yaml:14
+    "video_id": hashed(8192, dim=16),  # kuairand.yaml:15
+    "author_id": hashed(8192, dim=8),  # kuairand.yaml:16
+    "tab": vocab(15, dim=8),  # kuairand.yaml:18
+    "hour": bucketized(100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100,
+        1200, 1300, 1400, 1500, 1600, 1700, 1800, 1900, 2000, 2100, 2200, 2300,
+        dim=8),  # kuairand.yaml:20
+    "duration_ms": bucketized(1, 7000, 8000, 9000, 10000, 11000, 12000, 13000,
+        14000, 15000, 16000, 17000, 18000, 20000, 22000, 24000, 26000, 28000,
+        31000, 34000, 38000, 42000, 46000, 50000, 55000, 60000, 66000, 73000,
+        80000, 88000, 97000, 107000, 118000, 130000, 143000, 157000, 173000,
+        190000, 210000, 235000, 265000, 300000, 350000, 450000, dim=16),  # kuairand.yaml:26
+    "tag": hashed(4096, dim=16),  # kuairand.yaml:31
+    "upload_type": hashed(1024, dim=8),  # kuairand.yaml:32
+    "music_type": vocab(12, dim=8),  # kuairand.yaml:33
+    "video_past_views": bucketized(1, 3, 10, 30, 100, 300, dim=8),  # kuairand.yaml:34
+    "video_past_click": bucketized(0.2, 0.25, 0.3, 0.35, 0.4, 0.44, 0.46, 0.5,
+        0.55, 0.6, 0.65, dim=8),  # kuairand.yaml:35
+    "video_past_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.33, 0.36,
+        0.4, 0.45, 0.5, 0.6, dim=8),  # kuairand.yaml:36
+    "video_past_like": bucketized(0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03,
+        0.05, 0.08, dim=8),  # kuairand.yaml:37
+    "video_past_finish": bucketized(0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16,
+        0.2, 0.25, 0.3, 0.4, 0.5, dim=8),  # kuairand.yaml:38
+    "video_prior_views": bucketized(30, 100, 200, 400, 800, 1600, dim=8),  # kuairand.yaml:39
+    "video_prior_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4,
+        0.45, 0.5, 0.6, dim=8),  # kuairand.yaml:40
+    "video_prior_like": bucketized(0.003, 0.005, 0.008, 0.012, 0.018, 0.025,
+        0.035, 0.05, 0.1, dim=8),  # kuairand.yaml:41
+    "user_active_degree": hashed(1024, dim=8),  # kuairand.yaml:43
+    "is_video_author": vocab(2, dim=8),  # kuairand.yaml:44
+    "is_live_streamer": vocab(2, dim=8),  # kuairand.yaml:45
+    "follow_user_num": bucketized(1, 11, 51, 101, 151, 251, 501, 1001, dim=8),  # kuairand.yaml:46
+    "fans_user_num": bucketized(1, 10, 30, 100, 300, 1000, 5000, 10000, dim=8),  # kuairand.yaml:47
+    "friend_user_num": bucketized(1, 5, 30, 60, 120, 250, dim=8),  # kuairand.yaml:48
+    "register_days": bucketized(31, 61, 91, 181, 366, 731, 1461, 2191, 2921,
+        dim=8),  # kuairand.yaml:49
+    "onehot_feat1": vocab(7, dim=8),  # kuairand.yaml:50
+    "onehot_feat2": vocab(50, dim=8),  # kuairand.yaml:51
+    "onehot_feat3": vocab(1471, dim=8),  # kuairand.yaml:52
+    "onehot_feat4": vocab(15, dim=8),  # kuairand.yaml:53
+    "onehot_feat7": vocab(118, dim=8),  # kuairand.yaml:54
+    "onehot_feat8": vocab(454, dim=8),  # kuairand.yaml:55
+    "onehot_feat9": vocab(7, dim=8),  # kuairand.yaml:56
+    "onehot_feat10": vocab(5, dim=8),  # kuairand.yaml:57
+    "user_past_views": bucketized(1, 2, 3, 5, 8, 12, 20, 40, dim=8),  # kuairand.yaml:58
+    "user_past_click": bucketized(0.25, 0.3, 0.34, 0.38, 0.41, 0.44, 0.46, 0.5,
+        0.54, 0.6, 0.65, dim=8),  # kuairand.yaml:59
+    "user_past_long_view": bucketized(0.15, 0.2, 0.24, 0.27, 0.3, 0.32, 0.35,
+        0.4, 0.45, 0.5, dim=8),  # kuairand.yaml:60
+    "user_past_like": bucketized(0.005, 0.008, 0.012, 0.016, 0.02, 0.04, 0.08,
+        0.15, dim=8),  # kuairand.yaml:61
+    "user_past_finish": bucketized(0.06, 0.09, 0.11, 0.13, 0.15, 0.16, 0.18,
+        0.22, 0.28, 0.4, dim=8),  # kuairand.yaml:62
+    "user_tab_past_views": bucketized(1, 2, 3, 5, 8, 12, 20, 40, dim=8),  # kuairand.yaml:63
+    "user_tab_past_click": bucketized(0.25, 0.3, 0.34, 0.38, 0.41, 0.44, 0.46,
+        0.5, 0.54, 0.6, 0.65, dim=8),  # kuairand.yaml:64
+    "user_tab_past_long_view": bucketized(0.15, 0.2, 0.24, 0.27, 0.3, 0.32,
+        0.35, 0.4, 0.45, 0.5, dim=8),  # kuairand.yaml:65
+    "user_prior_views": bucketized(5, 10, 20, 30, 40, 50, dim=8),  # kuairand.yaml:66
+    "user_prior_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4,
+        0.45, 0.5, 0.6, dim=8),  # kuairand.yaml:67
+    "user_prior_like": bucketized(0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05,
+        0.1, 0.2, dim=8),  # kuairand.yaml:68
+    "scaled": dense(22),  # kuairand.yaml:70
+    "history.video_id": hashed(8192, dim=16) | {"table": "video_id", "sequence":
+        "history", "length": 50},  # kuairand.yaml:73
+    "history.author_id": hashed(8192, dim=8) | {"table": "author_id",
+        "sequence": "history", "length": 50},  # kuairand.yaml:73
+    "history.long_view": vocab(2, dim=8) | {"sequence": "history", "length":
+        50},  # kuairand.yaml:76
+    "history.is_like": vocab(2, dim=8) | {"sequence": "history", "length": 50},  # kuairand.yaml:77
+    "history.duration_ms": bucketized(6000, 10000, 14000, 20000, 30000, 60000,
+        100000, 200000, dim=8) | {"sequence": "history", "length": 50},  # kuairand.yaml:78
 }
-PARTS = (
-    "user_id", "video_id", "author_id", "tab", "hour", "duration_ms", "tag", "upload_type",
-    "music_type", "video_past_views", "video_past_click", "video_past_long_view",
-    "video_past_like", "video_past_finish", "video_prior_views", "video_prior_long_view",
-    "video_prior_like", "user_active_degree", "is_video_author", "is_live_streamer",
-    "follow_user_num", "fans_user_num", "friend_user_num", "register_days", "onehot_feat1",
-    "onehot_feat2", "onehot_feat3", "onehot_feat4", "onehot_feat7", "onehot_feat8", "onehot_feat9",
-    "onehot_feat10", "user_past_views", "user_past_click", "user_past_long_view", "user_past_like",
-    "user_past_finish", "user_tab_past_views", "user_tab_past_click", "user_tab_past_long_view",
-    "user_prior_views", "user_prior_long_view", "user_prior_like", "scaled", "history",
-)
-BUCKETIZED = (
-    "hour", "duration_ms", "video_past_views", "video_past_click", "video_past_long_view",
-    "video_past_like", "video_past_finish", "video_prior_views", "video_prior_long_view",
-    "video_prior_like", "follow_user_num", "fans_user_num", "friend_user_num", "register_days",
-    "user_past_views", "user_past_click", "user_past_long_view", "user_past_like",
-    "user_past_finish", "user_tab_past_views", "user_tab_past_click", "user_tab_past_long_view",
-    "user_prior_views", "user_prior_long_view", "user_prior_like", "history.duration_ms",
-)
-DENSE = {"scaled": 22}
 TASKS = (
     "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
     "repost", "hate",
@@ -85,52 +148,6 @@ RATES = {
     "comment_stay": 0.045, "comment": 0.0026, "follow": 0.0013, "repost": 0.0009, "hate": 0.0008,
 }
 # fmt: on
-
-
-class Exact(nn.Module):
-    """A module whose buffers stay as precise as they must be, and whose constants are never lost.
-
-    A cast of the model leaves boundaries float64 and other floats at least float32. Constants are
-    neither buffers nor in a state, so that no average of models changes them: their numbers are in
-    this file, from which they are made wherever the model goes.
-    """
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.constants = {}
-        self.register_load_state_dict_post_hook(Exact.complete)
-
-    def constant(self, name, numbers, dtype=torch.int64):
-        """Make the numbers an attribute, a tensor that moves with the module."""
-        self.constants[name] = (numbers, dtype)
-        self.make(name, None)
-
-    def _apply(self, fn, recurse=True):
-        """What `to`, `half`, `cuda` and `to_empty` do, the last of which forgets what was there."""
-        before = dict(self._buffers)
-        super()._apply(fn, recurse)
-        for name, old in before.items():
-            new = self._buffers[name]
-            least = torch.float64 if name.endswith("boundaries") else torch.float32
-            if new.is_floating_point() and new.dtype.itemsize < least.itemsize:
-                self._buffers[name] = old.to(new.device, least)
-        for name in self.constants:
-            old = getattr(self, name)
-            new = fn(old)
-            if new is not old:
-                self.make(name, new.device)
-        return self
-
-    def make(self, name, device):
-        """Make a constant on a device."""
-        numbers, dtype = self.constants[name]
-        setattr(self, name, torch.tensor(numbers, dtype=dtype, device=device))
-
-    def complete(self, _):
-        """Bring constants from the meta device to where a loaded state put the weights."""
-        for name in self.constants:
-            if getattr(self, name).is_meta:
-                self.make(name, next(self.parameters()).device)
 
 
 class FeatureGates(nn.Module):
@@ -344,129 +361,31 @@ class Transpose(torch.autograd.Function):
         return grad.as_strided(grad.shape, grad.stride())
 
 
-def bucket_rows(x_B, boundaries, rounded=None):
-    """Numbers -> rows of their table: 0 for NaN, else 1 + how many boundaries are not greater.
-
-    float32 numbers are compared with the boundaries rounded to float32, which may be given; all
-    others as float64.
-    """
-    cuts = boundaries
-    if x_B.dtype == torch.float32:
-        cuts = boundaries.float() if rounded is None else rounded
-    buckets_B = torch.bucketize(x_B.to(cuts.dtype), cuts, right=True)
-    return torch.where(x_B.isnan(), 0, 1 + buckets_B)
-
-
-def hash_rows(ids_B, buckets):
-    """Ids -> rows of their table: 0 for missing (-1), else 1 + id modulo buckets."""
-    return torch.where(ids_B == -1, 0, 1 + ids_B.remainder(buckets))
-
-
-def known_rows(ids_B, vocab):
-    """Ids -> rows of their table: 0 for missing and unknown, else 1 + id."""
-    return torch.where((ids_B < 0) | (ids_B >= vocab), 0, 1 + ids_B)
-
-
-def no_nan(x_BN):
-    """Missing numbers of a dense feature become 0."""
-    return x_BN.masked_fill(x_BN.isnan(), 0.0)
-
-
-class Table(nn.Module):
-    """The embeddings of all features of one width, below each other in one table.
-
-    `sizes` gives the number of rows by feature; `shared` by events the feature whose part
-    they are looked up in. All look-ups are one: rows [...] by name -> embeddings [..., width].
-    """
-
-    def __init__(self, width, sizes, shared):
-        super().__init__()
-        self.sizes = sizes
-        starts, end = {}, 0
-        for name, rows in sizes.items():
-            starts[name] = end
-            end += rows
-        self.starts = {name: starts[shared.get(name, name)] for name in (*sizes, *shared)}
-        self.weight = nn.Parameter(torch.empty(end, width).normal_(std=0.05))
-
-    def logical(self):
-        end = 0
-        for name, rows in self.sizes.items():
-            end += rows
-            yield "weight", f"features.{name}.weight", slice(end - rows, end)
-
-    def forward(self, rows):
-        rows = {name: rows[name] + start for name, start in self.starts.items()}
-        all_NE = F.embedding(torch.cat([each.flatten() for each in rows.values()]), self.weight)
-        found, start = {}, 0
-        for name, each in rows.items():
-            found[name] = all_NE[start : start + each.numel()].unflatten(0, each.shape)
-            start += each.numel()
-        return found
-
-
-# The lower ends of the buckets of numbers; what is below the first one is in a bucket, too.
-# fmt: off
-BOUNDARIES = {
-    "hour": [100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100, 1200, 1300, 1400, 1500, 1600,
-             1700, 1800, 1900, 2000, 2100, 2200, 2300],
-    "duration_ms": [1, 7000, 8000, 9000, 10000, 11000, 12000, 13000, 14000, 15000, 16000, 17000,
-                    18000, 20000, 22000, 24000, 26000, 28000, 31000, 34000, 38000, 42000, 46000,
-                    50000, 55000, 60000, 66000, 73000, 80000, 88000, 97000, 107000, 118000, 130000,
-                    143000, 157000, 173000, 190000, 210000, 235000, 265000, 300000, 350000, 450000],
-    "video_past_views": [1, 3, 10, 30, 100, 300],
-    "video_past_click": [0.2, 0.25, 0.3, 0.35, 0.4, 0.44, 0.46, 0.5, 0.55, 0.6, 0.65],
-    "video_past_long_view": [0.1, 0.15, 0.2, 0.25, 0.3, 0.33, 0.36, 0.4, 0.45, 0.5, 0.6],
-    "video_past_like": [0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08],
-    "video_past_finish": [0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5],
-    "video_prior_views": [30, 100, 200, 400, 800, 1600],
-    "video_prior_long_view": [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6],
-    "video_prior_like": [0.003, 0.005, 0.008, 0.012, 0.018, 0.025, 0.035, 0.05, 0.1],
-    "follow_user_num": [1, 11, 51, 101, 151, 251, 501, 1001],
-    "fans_user_num": [1, 10, 30, 100, 300, 1000, 5000, 10000],
-    "friend_user_num": [1, 5, 30, 60, 120, 250],
-    "register_days": [31, 61, 91, 181, 366, 731, 1461, 2191, 2921],
-    "user_past_views": [1, 2, 3, 5, 8, 12, 20, 40],
-    "user_past_click": [0.25, 0.3, 0.34, 0.38, 0.41, 0.44, 0.46, 0.5, 0.54, 0.6, 0.65],
-    "user_past_long_view": [0.15, 0.2, 0.24, 0.27, 0.3, 0.32, 0.35, 0.4, 0.45, 0.5],
-    "user_past_like": [0.005, 0.008, 0.012, 0.016, 0.02, 0.04, 0.08, 0.15],
-    "user_past_finish": [0.06, 0.09, 0.11, 0.13, 0.15, 0.16, 0.18, 0.22, 0.28, 0.4],
-    "user_tab_past_views": [1, 2, 3, 5, 8, 12, 20, 40],
-    "user_tab_past_click": [0.25, 0.3, 0.34, 0.38, 0.41, 0.44, 0.46, 0.5, 0.54, 0.6, 0.65],
-    "user_tab_past_long_view": [0.15, 0.2, 0.24, 0.27, 0.3, 0.32, 0.35, 0.4, 0.45, 0.5],
-    "user_prior_views": [5, 10, 20, 30, 40, 50],
-    "user_prior_long_view": [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6],
-    "user_prior_like": [0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2],
-    "history_duration_ms": [6000, 10000, 14000, 20000, 30000, 60000, 100000, 200000],
-}
-# fmt: on
-
-# Rows of each feature's part of its table; row 0 is for missing values.
-# fmt: off
-TABLE_16 = {"user_id": 32769, "video_id": 8193, "duration_ms": 46, "tag": 4097}
-TABLE_8 = {
-    "author_id": 8193, "tab": 16, "hour": 25, "upload_type": 1025, "music_type": 13,
-    "video_past_views": 8, "video_past_click": 13, "video_past_long_view": 13,
-    "video_past_like": 11, "video_past_finish": 14, "video_prior_views": 8,
-    "video_prior_long_view": 12, "video_prior_like": 11, "user_active_degree": 1025,
-    "is_video_author": 3, "is_live_streamer": 3, "follow_user_num": 10, "fans_user_num": 10,
-    "friend_user_num": 8, "register_days": 11, "onehot_feat1": 8, "onehot_feat2": 51,
-    "onehot_feat3": 1472, "onehot_feat4": 16, "onehot_feat7": 119, "onehot_feat8": 455,
-    "onehot_feat9": 8, "onehot_feat10": 6, "user_past_views": 10, "user_past_click": 13,
-    "user_past_long_view": 12, "user_past_like": 10, "user_past_finish": 12,
-    "user_tab_past_views": 10, "user_tab_past_click": 13, "user_tab_past_long_view": 12,
-    "user_prior_views": 8, "user_prior_long_view": 12, "user_prior_like": 11,
-    "history.long_view": 3, "history.is_like": 3, "history.duration_ms": 10,
-}
-# fmt: on
-
-
-def joined(parts, *names):
+def concat(parts, names):
     """The embeddings of these names side by side: [..., sum of their widths]."""
     return torch.cat([parts[name] for name in names], dim=-1)
 
 
-class EventDice(Exact):
+def fields_of(sequence):
+    """The tensors of a sequence."""
+    return tuple(name for name, field in FEATURES.items() if field.get("sequence") == sequence)
+
+
+def part_names():
+    """The parts of v in their order: features, and sequences in place of their fields."""
+    return tuple(dict.fromkeys(f.get("sequence", name) for name, f in FEATURES.items()))
+
+
+class Encoders(nn.ModuleDict):
+    """The encoders of sequences by name."""
+
+    def logical(self):
+        for name, encoder in self.items():
+            for tensor in encoder.state_dict():
+                yield f"{name}.{tensor}", f"features.{name}.encoder.{tensor}", ...
+
+
+class EventDice(Float32Buffers):
     """DICE on what an attention unit makes of each event: u [B, L, H] -> [B, L, H].
 
     p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)), by statistics over the events that
@@ -480,21 +399,20 @@ class EventDice(Exact):
         self.register_buffer("running_mean", torch.zeros(width))
         self.register_buffer("running_var", torch.ones(width))
 
-    def forward(self, u_BLH, exists_BL):
-        exact = u_BLH.to(self.running_mean.dtype)
+    def forward(self, u_BLH, mask_BL):
+        x_BLH = u_BLH.to(self.running_mean.dtype)
         mean_H, var_H = self.running_mean, self.running_var
         if self.training:
-            mean_H, var_H = self.statistics(exact, exists_BL)
-        p_BLH = ((exact - mean_H) * (var_H + self.eps).rsqrt()).sigmoid()
-        return (exact * (p_BLH + (1 - p_BLH) * self.alpha)).to(u_BLH.dtype)
+            mean_H, var_H = self.statistics(x_BLH, mask_BL.unsqueeze(-1))
+        p_BLH = ((x_BLH - mean_H) * (var_H + self.eps).rsqrt()).sigmoid()
+        return (x_BLH * (p_BLH + (1 - p_BLH) * self.alpha)).to(u_BLH.dtype)
 
-    def statistics(self, u_BLH, exists_BL):
+    def statistics(self, x_BLH, mask_BL1):
         """Mean and variance [H] of this batch; the running ones move if it has two events."""
-        there_BL1 = exists_BL.unsqueeze(-1)
-        events = exists_BL.sum().to(u_BLH.dtype)
+        events = mask_BL1.sum().to(x_BLH.dtype)
         count = events.clamp(min=1)
-        mean_H = u_BLH.where(there_BL1, 0.0).sum((0, 1)) / count
-        var_H = ((u_BLH - mean_H).where(there_BL1, 0.0) ** 2).sum((0, 1)) / count
+        mean_H = x_BLH.where(mask_BL1, 0.0).sum((0, 1)) / count
+        var_H = ((x_BLH - mean_H).where(mask_BL1, 0.0) ** 2).sum((0, 1)) / count
         with torch.no_grad():
             unbiased_H = var_H * (count / (count - 1).clamp(min=1))
             moved = (events > 1) * torch.full_like(events, self.momentum)
@@ -503,14 +421,26 @@ class EventDice(Exact):
         return mean_H, var_H
 
 
-class Din(nn.Module):
-    """DIN: q [B, Q], x [B, L, E], exists [B, L] -> sum of the events, each times its weight [B, E].
+def compare(linear, q_BQ, x_BLE):
+    """linear([q, k, q - k, q * k, w]) of events x = [k, w]; the part of q is the same for all."""
+    n = q_BQ.shape[1]
+    of_q, of_k, of_difference, of_product = (
+        linear.weight[:, i * n : (i + 1) * n] for i in range(4)
+    )
+    of_events = torch.cat([of_k - of_difference, linear.weight[:, 4 * n :], of_product], dim=1)
+    z_BLN = torch.cat([x_BLE, q_BQ.unsqueeze(1) * x_BLE[..., :n]], dim=2)
+    once_BH = F.linear(q_BQ, of_q + of_difference, linear.bias)
+    return F.linear(z_BLN, of_events) + once_BH.unsqueeze(1)
+
+
+class DinDice(nn.Module):
+    """DIN: q [B, Q], x [B, L, E], mask [B, L] -> sum of the events, each times its weight [B, E].
 
     The weight of x = [k, w], of which the candidate has k, too, is an MLP of
-    [q, k, q - k, q * k, w].
+    [q, k, q - k, q * k, w] with DICE.
     """
 
-    def __init__(self, query, event, hidden, dice=None):
+    def __init__(self, query, event, hidden, dice):
         super().__init__()
         widths = [3 * query + event, *hidden]
         self.layers = nn.ModuleList(map(nn.Linear, widths[:-1], widths[1:]))
@@ -518,196 +448,188 @@ class Din(nn.Module):
             layer.dice = EventDice(layer.out_features, *dice)
         self.out = nn.Linear(widths[-1], 1)
 
-    def forward(self, q_BQ, x_BLE, exists_BL):
+    def forward(self, q_BQ, x_BLE, mask_BL):
         first, *others = [*self.layers, self.out]
-        u_BLH = self.compared(first, q_BQ, x_BLE)
+        u_BLH = compare(first, q_BQ, x_BLE)
         for layer, following in zip(self.layers, others, strict=True):
-            u_BLH = following(layer.dice(u_BLH, exists_BL))
-        weights_BL = u_BLH.squeeze(-1)
-        weights_BL = weights_BL.where(exists_BL, 0.0)
+            u_BLH = following(layer.dice(u_BLH, mask_BL))
+        weights_BL = self.normalise(u_BLH.squeeze(-1), mask_BL)
         return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)
 
-    def compared(self, linear, q_BQ, x_BLE):
-        """linear([q, k, q - k, q * k, w]) from [k, w, q * k] and, once for all events, q."""
-        n = q_BQ.shape[1]
-        of_q, of_k, of_difference, of_product = (
-            linear.weight[:, i * n : (i + 1) * n] for i in range(4)
-        )
-        of_events = torch.cat([of_k - of_difference, linear.weight[:, 4 * n :], of_product], dim=1)
-        z_BLN = torch.cat([x_BLE, q_BQ.unsqueeze(1) * x_BLE[..., :n]], dim=2)
-        once_BH = F.linear(q_BQ, of_q + of_difference, linear.bias)
-        return F.linear(z_BLN, of_events) + once_BH.unsqueeze(1)
+    def normalise(self, scores_BL, mask_BL):
+        """Padding has no weight."""
+        return scores_BL.where(mask_BL, 0.0)
 
 
-class Features(Exact):
+def nan_to_zero(x_BN):
+    """Missing numbers of a dense feature become 0."""
+    return x_BN.masked_fill(x_BN.isnan(), 0.0)
+
+
+def names_of(kind):
+    """The features of a kind."""
+    return [name for name, field in FEATURES.items() if field["kind"] == kind]
+
+
+def slices_of(fields):
+    """The part of their table in which each feature is looked up: its own, or that of another."""
+    slices, end = {}, 0
+    for name, field in fields.items():
+        if "table" not in field:
+            slices[name] = slice(end, end + field["rows"])
+            end += field["rows"]
+    others = {name: field["table"] for name, field in fields.items() if "table" in field}
+    return slices | {name: slices[owner] for name, owner in others.items()}
+
+
+def embeddings(rows, width):
+    """A new table."""
+    return nn.Parameter(torch.empty(rows, width).normal_(std=0.05))
+
+
+class Table(nn.Module):
+    """The embeddings of features of one width, below each other in one table.
+
+    All look-ups are one: rows [B], of events [B, L], by name -> embeddings [..., width] by name.
+    """
+
+    def __init__(self, fields):
+        super().__init__()
+        self.slices = slices_of(fields)
+        self.starts = {name: part.start for name, part in self.slices.items()}
+        rows = max(part.stop for part in self.slices.values())
+        self.weight = embeddings(rows, next(iter(fields.values()))["dim"])
+        self.groups = {}  # features whose rows have one shape: single ones, and each sequence's
+        for name in self.slices:
+            self.groups.setdefault(fields[name].get("sequence"), []).append(name)
+
+    def logical(self):
+        for name, part in self.slices.items():
+            if "table" not in FEATURES[name]:
+                yield "weight", f"features.{name}.weight", part
+
+    def forward(self, rows):
+        groups = [
+            torch.stack([rows[name] + self.starts[name] for name in names])
+            for names in self.groups.values()
+        ]
+        all_NE = F.embedding(torch.cat([group.flatten() for group in groups]), self.weight)
+        found, end = {}, 0
+        for names, group in zip(self.groups.values(), groups, strict=True):
+            start, end = end, end + group.numel()
+            parts = all_NE[start:end].unflatten(0, group.shape).unbind()
+            found |= zip(names, parts, strict=True)
+        return found
+
+
+def with_dim(dim):
+    """The lines of FEATURES of all whose embeddings are of this width."""
+    return {name: field for name, field in FEATURES.items() if field.get("dim") == dim}
+
+
+def hash_rows(ids, rows):
+    """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
+    return torch.where(ids == -1, 0, 1 + ids.remainder(rows - 1))
+
+
+def rows_of(kind):
+    """How many rows the tables of all features of a kind have, by name."""
+    return {name: field["rows"] for name, field in FEATURES.items() if field["kind"] == kind}
+
+
+def vocab_rows(ids, rows):
+    """Ids -> rows of a table: 0 for missing and unknown, else 1 + id."""
+    return torch.where((ids < 0) | (ids >= rows - 1), 0, 1 + ids)
+
+
+def bucket_rows(x, boundaries, rounded):
+    """Numbers -> rows of a table: 0 for NaN, else 1 + how many boundaries are not greater.
+
+    float32 numbers are compared with boundaries `rounded` to float32, all others as float64.
+    """
+    cuts = rounded if x.dtype == torch.float32 else boundaries
+    buckets = torch.bucketize(x.to(cuts.dtype), cuts, right=True)
+    return torch.where(x.isnan(), 0, 1 + buckets)
+
+
+def boundaries_of(field, device):
+    """Boundaries as float64, and rounded to float32; of a feature or of that with its table."""
+    owner = FEATURES[field["table"]] if "table" in field else field
+    boundaries = torch.tensor(owner["boundaries"], dtype=torch.float64, device=device)
+    return boundaries, boundaries.float()
+
+
+class Boundaries(nn.Module):
+    """A module that has the boundaries of FEATURES as tensors: float64, and rounded to float32.
+
+    They are no buffers but constants of this file: no cast rounds them, no state holds them and no
+    average of models changes them. They follow the weights to another device.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.place_boundaries(None)
+        self.register_load_state_dict_post_hook(Boundaries.follow_weights)
+
+    def place_boundaries(self, device):
+        """Make the tensors on a device."""
+        self.boundaries = {
+            name: boundaries_of(field, device)
+            for name, field in FEATURES.items()
+            if field["kind"] == "bucketized"
+        }
+
+    def follow_weights(self, _):
+        """A state may have been assigned to a model on the meta device."""
+        boundaries, _ = next(iter(self.boundaries.values()))
+        if boundaries.is_meta:
+            self.place_boundaries(next(self.parameters()).device)
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        boundaries, _ = next(iter(self.boundaries.values()))
+        self.place_boundaries(fn(boundaries).device)
+        return self
+
+
+class Features(Boundaries):
     """Features by name -> v [B, 446], their concatenation in the order of the spec.
 
     Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
     floats [B, n].
     Fields of events are the same as [B, L], the oldest event first, then -1 or NaN.
-    `table` makes the look-ups of each width.
+    `table` makes the look-ups of features of one width.
     """
 
     def __init__(self, table):
         super().__init__()
-        self.table_16 = table(16, TABLE_16, {"history.video_id": "video_id"})
-        self.table_8 = table(8, TABLE_8, {"history.author_id": "author_id"})
-        for name, numbers in BOUNDARIES.items():
-            self.constant(f"{name}_boundaries", numbers, torch.float64)
-            self.constant(f"{name}_rounded", numbers, torch.float32)
-        self.encoders = nn.ModuleDict({"history": Din(24, 48, [36], dice=(1e-05, 0.1))})
-
-    def bucket(self, name, x):
-        """The rows of numbers by the boundaries of this name."""
-        exact, rounded = getattr(self, f"{name}_boundaries"), getattr(self, f"{name}_rounded")
-        return bucket_rows(x, exact, rounded)
-
-    def logical(self):
-        yield "encoders.history.layers.0.weight", "features.history.encoder.layers.0.weight", ...
-        yield "encoders.history.layers.0.bias", "features.history.encoder.layers.0.bias", ...
-        yield (
-            "encoders.history.layers.0.dice.alpha",
-            "features.history.encoder.layers.0.dice.alpha",
-            ...,
-        )
-        yield (
-            "encoders.history.layers.0.dice.running_mean",
-            "features.history.encoder.layers.0.dice.running_mean",
-            ...,
-        )
-        yield (
-            "encoders.history.layers.0.dice.running_var",
-            "features.history.encoder.layers.0.dice.running_var",
-            ...,
-        )
-        yield "encoders.history.out.weight", "features.history.encoder.out.weight", ...
-        yield "encoders.history.out.bias", "features.history.encoder.out.bias", ...
+        self.tables = nn.ModuleList([table(with_dim(16)), table(with_dim(8))])
+        self.hashed = rows_of("hashed")
+        self.vocab = rows_of("vocab")
+        self.dense = names_of("dense")
+        self.encoders = Encoders({"history": DinDice(24, 48, [36], dice=(1e-05, 0.1))})
+        self.fields = {"history": fields_of("history")}
+        self.parts = part_names()
 
     def rows(self, features):
         """The rows of their tables, by name."""
-        return {
-            "user_id": hash_rows(features["user_id"], 32768),  # kuairand.yaml:14
-            "video_id": hash_rows(features["video_id"], 8192),  # kuairand.yaml:15
-            "author_id": hash_rows(features["author_id"], 8192),  # kuairand.yaml:16
-            "tab": known_rows(features["tab"], 15),  # kuairand.yaml:18
-            "hour": self.bucket("hour", features["hour"]),  # kuairand.yaml:20
-            "duration_ms": self.bucket("duration_ms", features["duration_ms"]),  # kuairand.yaml:26
-            "tag": hash_rows(features["tag"], 4096),  # kuairand.yaml:31
-            "upload_type": hash_rows(features["upload_type"], 1024),  # kuairand.yaml:32
-            "music_type": known_rows(features["music_type"], 12),  # kuairand.yaml:33
-            # kuairand.yaml:34
-            "video_past_views": self.bucket("video_past_views", features["video_past_views"]),
-            # kuairand.yaml:35
-            "video_past_click": self.bucket("video_past_click", features["video_past_click"]),
-            # kuairand.yaml:36
-            "video_past_long_view": self.bucket(
-                "video_past_long_view",
-                features["video_past_long_view"],
-            ),
-            # kuairand.yaml:37
-            "video_past_like": self.bucket("video_past_like", features["video_past_like"]),
-            # kuairand.yaml:38
-            "video_past_finish": self.bucket("video_past_finish", features["video_past_finish"]),
-            # kuairand.yaml:39
-            "video_prior_views": self.bucket("video_prior_views", features["video_prior_views"]),
-            # kuairand.yaml:40
-            "video_prior_long_view": self.bucket(
-                "video_prior_long_view",
-                features["video_prior_long_view"],
-            ),
-            # kuairand.yaml:41
-            "video_prior_like": self.bucket("video_prior_like", features["video_prior_like"]),
-            # kuairand.yaml:43
-            "user_active_degree": hash_rows(features["user_active_degree"], 1024),
-            "is_video_author": known_rows(features["is_video_author"], 2),  # kuairand.yaml:44
-            "is_live_streamer": known_rows(features["is_live_streamer"], 2),  # kuairand.yaml:45
-            # kuairand.yaml:46
-            "follow_user_num": self.bucket("follow_user_num", features["follow_user_num"]),
-            # kuairand.yaml:47
-            "fans_user_num": self.bucket("fans_user_num", features["fans_user_num"]),
-            # kuairand.yaml:48
-            "friend_user_num": self.bucket("friend_user_num", features["friend_user_num"]),
-            # kuairand.yaml:49
-            "register_days": self.bucket("register_days", features["register_days"]),
-            "onehot_feat1": known_rows(features["onehot_feat1"], 7),  # kuairand.yaml:50
-            "onehot_feat2": known_rows(features["onehot_feat2"], 50),  # kuairand.yaml:51
-            "onehot_feat3": known_rows(features["onehot_feat3"], 1471),  # kuairand.yaml:52
-            "onehot_feat4": known_rows(features["onehot_feat4"], 15),  # kuairand.yaml:53
-            "onehot_feat7": known_rows(features["onehot_feat7"], 118),  # kuairand.yaml:54
-            "onehot_feat8": known_rows(features["onehot_feat8"], 454),  # kuairand.yaml:55
-            "onehot_feat9": known_rows(features["onehot_feat9"], 7),  # kuairand.yaml:56
-            "onehot_feat10": known_rows(features["onehot_feat10"], 5),  # kuairand.yaml:57
-            # kuairand.yaml:58
-            "user_past_views": self.bucket("user_past_views", features["user_past_views"]),
-            # kuairand.yaml:59
-            "user_past_click": self.bucket("user_past_click", features["user_past_click"]),
-            # kuairand.yaml:60
-            "user_past_long_view": self.bucket(
-                "user_past_long_view",
-                features["user_past_long_view"],
-            ),
-            # kuairand.yaml:61
-            "user_past_like": self.bucket("user_past_like", features["user_past_like"]),
-            # kuairand.yaml:62
-            "user_past_finish": self.bucket("user_past_finish", features["user_past_finish"]),
-            # kuairand.yaml:63
-            "user_tab_past_views": self.bucket(
-                "user_tab_past_views",
-                features["user_tab_past_views"],
-            ),
-            # kuairand.yaml:64
-            "user_tab_past_click": self.bucket(
-                "user_tab_past_click",
-                features["user_tab_past_click"],
-            ),
-            # kuairand.yaml:65
-            "user_tab_past_long_view": self.bucket(
-                "user_tab_past_long_view",
-                features["user_tab_past_long_view"],
-            ),
-            # kuairand.yaml:66
-            "user_prior_views": self.bucket("user_prior_views", features["user_prior_views"]),
-            # kuairand.yaml:67
-            "user_prior_long_view": self.bucket(
-                "user_prior_long_view",
-                features["user_prior_long_view"],
-            ),
-            # kuairand.yaml:68
-            "user_prior_like": self.bucket("user_prior_like", features["user_prior_like"]),
-            "history.video_id": hash_rows(features["history.video_id"], 8192),  # kuairand.yaml:15
-            "history.author_id": hash_rows(features["history.author_id"], 8192),  # kuairand.yaml:16
-            "history.long_view": known_rows(features["history.long_view"], 2),  # kuairand.yaml:76
-            "history.is_like": known_rows(features["history.is_like"], 2),  # kuairand.yaml:77
-            # kuairand.yaml:78
-            "history.duration_ms": self.bucket(
-                "history_duration_ms",
-                features["history.duration_ms"],
-            ),
-        }
+        rows = {name: hash_rows(features[name], n) for name, n in self.hashed.items()}
+        rows |= {name: vocab_rows(features[name], n) for name, n in self.vocab.items()}
+        rows |= {name: bucket_rows(features[name], *cuts) for name, cuts in self.boundaries.items()}
+        return rows
 
     def forward(self, features):
-        exists = {
-            "history": features["history.video_id"] != -1,
-        }
         rows = self.rows(features)
-        parts = {
-            **self.table_16(rows),
-            **self.table_8(rows),
-            "scaled": no_nan(features["scaled"]),  # kuairand.yaml:70
-        }
+        parts = {}
+        for table in self.tables:
+            parts |= table(rows)
+        parts |= {name: nan_to_zero(features[name]) for name in self.dense}
         parts["history"] = self.encoders["history"](
-            joined(parts, "video_id", "author_id"),
-            joined(
-                parts,
-                "history.video_id",
-                "history.author_id",
-                "history.long_view",
-                "history.is_like",
-                "history.duration_ms",
-            ),
-            exists["history"],
+            concat(parts, ("video_id", "author_id")),
+            concat(parts, self.fields["history"]),
+            features["history.video_id"] != -1,
         )
-        return torch.cat([parts[name] for name in PARTS], dim=1)
+        return torch.cat([parts[name] for name in self.parts], dim=1)
 
 
 class MetaLayer(nn.Module):
@@ -1009,32 +931,55 @@ class Model(nn.Module):
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
 
 
-def check_inputs(model, args, kwargs):
-    """Raise ValueError for features missing or unfit, in training for less than two rows.
-
-    One row has no variance to normalise by.
-    """
-    features = args[0] if args else kwargs["features"]
-    missing = [name for name in FEATURES if name not in features]
-    if missing:
+def check_shapes(features):
+    """Raise ValueError for features that are missing or of another shape than FEATURES says."""
+    if missing := [name for name in FEATURES if name not in features]:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    rows = features[FEATURES[0]].shape[0]
-    widths = DENSE | EVENTS
-    for name in FEATURES:
-        found = features[name].shape
-        if found[1:] != ((widths[name],) if name in widths else ()):
-            wanted = f"[B, {widths[name]}]" if name in widths else "[B]"
-            raise ValueError(f"{name} must be {wanted}, not {list(found)}")
-        if found[0] != rows:
-            raise ValueError(f"{name} has {found[0]} rows, {FEATURES[0]} has {rows}")
-    for name in BUCKETIZED:
-        if features[name].dtype in (torch.float16, torch.bfloat16):
+    first = next(iter(FEATURES))
+    for name, field in FEATURES.items():
+        shape = list(features[name].shape)
+        length = [field["length"]] if "length" in field else []
+        if not shape or shape[1:] != length:
+            wanted = ", ".join(["B", *map(str, length)])
+            raise ValueError(f"{name} must be [{wanted}], not {shape}")
+        if shape[0] != (rows := features[first].shape[0]):
+            raise ValueError(f"{name} has {shape[0]} rows, {first} has {rows}")
+
+
+def check_ids(features):
+    """Raise ValueError for ids that are no integers."""
+    for name, field in FEATURES.items():
+        dtype = features[name].dtype
+        if field["kind"] in ("hashed", "vocab") and (
+            dtype.is_floating_point or dtype == torch.bool
+        ):
+            raise ValueError(f"{name} is an id, so it must be integers, not {dtype}")
+
+
+def check_numbers(features):
+    """Raise ValueError for numbers that have too few digits for their boundaries."""
+    for name, field in FEATURES.items():
+        dtype = features[name].dtype
+        if field["kind"] in ("bucketized", "fitted") and dtype in (torch.float16, torch.bfloat16):
             raise ValueError(
-                f"{name} is {features[name].dtype}, which has too few digits for its boundaries: "
+                f"{name} is {dtype}, which has too few digits for its boundaries: "
                 "give float32, float64 or integers"
             )
-    if model.training and rows < 2:
+
+
+def check_batch(model, features):
+    """Raise ValueError for a batch of one row in training, which has no variance."""
+    if model.training and features[next(iter(FEATURES))].shape[0] < 2:
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
+
+
+def check_inputs(model, args, kwargs):
+    """Raise ValueError for what the model cannot compute with, before it does."""
+    features = args[0] if args else kwargs["features"]
+    check_shapes(features)
+    check_ids(features)
+    check_numbers(features)
+    check_batch(model, features)
 
 
 def check_rows(what, tensors, tasks, rows=None):

@@ -1,255 +1,380 @@
-"""Stage 6, emit: the inputs, features by name -> v."""
+"""Stage 6, emit: the inputs, features by name -> v. FEATURES has a line for each input tensor."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from homespec.diagnostics import Span
 from homespec.emit.layout import (
     INDENT,
     LINE,
     Expr,
-    Group,
     assign,
     call,
-    lay,
+    flat,
     literal,
     mapping,
-    packed,
     sequence,
     strings,
 )
-from homespec.emit.sequences import Events
+from homespec.emit.sequences import Encoders
 from homespec.graph import Graph
 from homespec.graph.nodes import INPUT, Batch, Feature, Input
-from homespec.variant import Variant
+from homespec.graph.sequences import Sequence
+
+VECTORS = {
+    "learned": "Learned",
+    "projected": "Projected",
+    "learned_projected": "LearnedProjected",
+}
+"""The classes of dense features that have weights, by kind."""
+PLAIN = {
+    "hashed": "plain_inputs.Hashed",
+    "vocab": "plain_inputs.Vocab",
+    "bucketized": "plain_inputs.Bucketized",
+    "fitted": "plain_inputs.Fitted",
+    "dense": "vectors.Dense",
+} | {kind: f"vectors.{name}" for kind, name in VECTORS.items()}
+"""Where the class of each kind of feature of a plain file is."""
+IDS, NUMBERS = ("hashed", "vocab"), ("bucketized", "fitted")
 
 
-def emit_features(graph: Graph, where: dict[str, str], variant: Variant) -> dict[str, Any]:
-    """What `features.py.jinja` needs.
+@dataclass(frozen=True, slots=True)
+class InputField:
+    """A tensor that the model takes, by `key`; `feature` says what it is.
 
-    `where` gives the line of the spec for each node.
+    `table` is the key of the feature in whose table it is looked up, "" for its own. A field of
+    events has the `length` of its `sequence`, a dense feature that of its vectors.
     """
-    features = {f.name: f for f in graph.of(Feature)}
-    order = [features[name] for name in _input_order(graph) if name in features]
-    tables = [n for n in graph if isinstance(n, Batch) and isinstance(n.members[0], Feature)]
-    plain = not variant.optimize
-    vectors = [feature for feature in order if feature.projected or feature.learned]
-    events = Events(graph, plain, variant.inference)
-    owned = [feature for name, feature in features.items() if name in events.own]
-    keys = _boundary_keys([*order, *owned])
-    looked_up = [feature for feature in order if feature.rows]
-    sharing = [feature for feature in order if feature.table]
-    whole = order if plain else [feature for feature in order if not feature.rows]
-    values = [(feature, feature.short) for feature in looked_up]
-    values += [(feature, key) for key, feature in events.look_ups.items()]
-    wholes = [(feature, feature.short) for feature in whole]
-    wholes += [(feature, key) for key, feature in events.look_ups.items() if plain]
-    fitted = [f for f in [*order, *owned] if f.fitted and not f.table]
-    context = {
-        "plain": plain,
-        "width": sum(node.width for node in graph.of(Input)),
-        "uses": {_rows_of(f) for f in [*looked_up, *owned]}
-        | ({"Table"} if tables else set())
-        | ({"no_nan"} if any(f.source == "dense" for f in order) else set())
-        | ({"Vector"} if vectors else set()),
-        "projected": _how_many(f.projected for f in vectors),
-        "learned": _how_many(f.learned for f in vectors),
-        "sharing": bool(sharing),
-        "fitted": packed("FITTED", mapping([(f.short, str(f.fitted)) for f in fitted]))
-        if fitted
-        else "",
-        "fitted_buffers": _buffer_names(fitted, keys),
-        "boundaries": [_packed(f, keys) for f in [*order, *owned] if f.boundaries and not f.table],
-        "sizes": [packed(table.name.upper(), _sizes(table)) for table in tables],
-        "tables": [_table(table, events, sharing) for table in tables],
-        "embeddings": [
-            _noted(f"self.{f.short} = ", _embedding(f, keys), 2, where[f.name])
-            for f in looked_up
-            if not f.table
-        ],
-        "vectors": _vectors(vectors, plain, where),
-        "rows": [_entry(key, _row(f, key, keys), where[f.name]) for f, key in values],
-        "parts": [_entry(key, _part(f, key, events), where[f.name]) for f, key in wholes],
-        **events.context(
-            lambda f, key: _looked_up(f, key, graph, events, keys), lambda f: _embedding(f, keys)
-        ),
-    }
-    rows = [
-        *(_logical_of_fitted(feature, keys) for feature in fitted),
-        *events.logical,
-        *(row for feature in vectors for row in _vector_rows(feature)),
-    ]
-    return context | {"logical": [] if plain else [_logical(*row) for row in rows]}
+
+    key: str
+    feature: Feature
+    span: Span
+    table: str = ""
+    sequence: str = ""
+    length: int = 0
+
+    @property
+    def kind(self) -> str:
+        """The function of `blocks/kinds.py` that describes it."""
+        feature = self.feature
+        if feature.source == "id":
+            return "hashed" if feature.hashed else "vocab"
+        if feature.source == "bucketize":
+            return "fitted" if feature.fitted else "bucketized"
+        if feature.projected:
+            return "learned_projected" if feature.learned else "projected"
+        return "learned" if feature.learned else "dense"
 
 
-def _how_many(has: Iterable[bool]) -> str:
-    """Which of the features have something: `all`, `some` or none of them, "" then."""
-    found = set(has)
-    return "all" if found == {True} else "some" if True in found else ""
-
-
-def _input_order(graph: Graph) -> list[str]:
-    """Names of the features in the order in which v concatenates them."""
-    names = []
+def input_fields(graph: Graph) -> list[InputField]:
+    """The tensors in the order of the spec; those of a sequence in its place."""
+    features = {feature.name: feature for feature in graph.of(Feature)}
+    sequences = {node.name: node for node in graph.of(Sequence)}
+    fields: list[InputField] = []
     for port in graph[INPUT].reads:
         node = graph[port.node]
-        member = node.members[port.member or 0] if isinstance(node, Batch) else node
-        names.append(member.name)
-    return names
+        name = node.members[port.member or 0].name if isinstance(node, Batch) else node.name
+        if name in sequences:
+            fields += _fields_of_events(sequences[name], features)
+        else:
+            feature = features[name]
+            table = features[feature.table].short if feature.table else ""
+            fields.append(
+                InputField(feature.short, feature, feature.span, table, length=feature.numbers)
+            )
+    return fields
 
 
-def _boundary_keys(features: list[Feature]) -> dict[str, str]:
-    """What the boundaries of a feature are called, by its node: its name, made an identifier."""
-    keys: dict[str, str] = {}
-    for feature in features:
-        key = feature.short.replace(".", "_")
-        while key in keys.values():
-            key += "_"
-        keys[feature.name] = key
-    return keys
+def _fields_of_events(node: Sequence, features: dict[str, Feature]) -> Iterator[InputField]:
+    for field in node.fields:
+        feature = features[field.table]
+        table = "" if field.own else features[feature.owner].short
+        span = feature.span if field.own else node.span
+        yield InputField(field.key, feature, span, table, node.short, node.max_len)
 
 
-def _buffer_names(fitted: list[Feature], keys: dict[str, str]) -> str:
-    """A line with the names of fitted boundaries, in the order of FITTED; "" for its keys."""
-    names = [keys[feature.name] for feature in fitted]
-    if names == [feature.short for feature in fitted]:
-        return ""
-    return assign("names", strings(names), 2)
+class Inputs:
+    """What a file needs to turn features into v."""
+
+    def __init__(self, graph: Graph, plain: bool, inference: bool) -> None:
+        self.graph, self.plain, self.inference = graph, plain, inference
+        self.fields = input_fields(graph)
+        self.kinds = list(dict.fromkeys(field.kind for field in self.fields))
+        self.sharing = any(field.table for field in self.fields)
+        self.encoders = Encoders(graph, self.plain, inference)
+        self.tables = [
+            [m for m in node.members if isinstance(m, Feature)]
+            for node in graph
+            if isinstance(node, Batch) and isinstance(node.members[0], Feature)
+        ]
+
+    def context(self) -> dict[str, Any]:
+        """What the templates need."""
+        (v,) = self.graph.of(Input)
+        return {
+            "width": v.width,
+            "fitted": "fitted" in self.kinds,
+            "features": _described(self.fields, self.graph.span.file),
+            "kinds": [f"kinds.{field.kind}" for field in self.fields if _has_line(field)],
+            "blocks": list(self._blocks()),
+            "tables": bool(self.tables_needed and not self.plain),
+            "rows": list(self._rows()),
+            "base": "Boundaries" if not self.plain and "bucketized" in self.kinds else "nn.Module",
+            "events": bool(self.encoders.all),
+            "init": list(self._plain_init() if self.plain else self._init()),
+            "forward": list(self._forward()),
+            "checks": self._checks(),
+            "check_variants": ["checks.check_shapes__lengths"] if self._lengths else [],
+        }
+
+    @property
+    def _lengths(self) -> bool:
+        return any(field.length for field in self.fields)
+
+    # ------------------------------------------------------------ blocks
+
+    def _blocks(self) -> Iterator[str]:
+        yield from self.encoders.blocks
+        mode = "__inference" if self.inference else ""
+        if self.plain:
+            yield from (PLAIN[kind] for kind in self.kinds)
+            if self.tables_needed:
+                yield f"plain_inputs.Embedding{mode}"
+            return
+        yield from (f"vectors.{VECTORS[kind]}" for kind in self.kinds if kind in VECTORS)
+        if self._vectors():
+            yield "vectors.Vectors"
+        if "dense" in self.kinds:
+            yield from ("vectors.nan_to_zero", "rows.names_of")
+        shared = "__shared" if self.sharing else ""
+        if self.tables_needed:
+            events = "__events" if self.encoders.all else ""
+            searched = "__searched" if self.encoders.scored else ""
+            yield f"tables.Table{events}{shared}{searched}"
+            yield f"tables.slices_of{shared}"
+            yield f"tables.embeddings{mode}"
+            if self._merged:
+                yield "tables.with_dim"
+        for kind, block in (("hashed", "hash_rows"), ("vocab", "vocab_rows")):
+            if kind in self.kinds:
+                yield from (f"rows.{block}", "rows.rows_of")
+        if "bucketized" in self.kinds:
+            yield from ("rows.bucket_rows", "rows.Boundaries", f"rows.boundaries_of{shared}")
+        if "fitted" in self.kinds:
+            yield f"rows.FittedBoundaries{shared}"
+
+    @property
+    def tables_needed(self) -> bool:
+        """Whether there are features with tables."""
+        return any(kind in IDS + NUMBERS for kind in self.kinds)
+
+    @property
+    def _merged(self) -> bool:
+        """Whether all features of a width have one table."""
+        widths = [members[0].width for members in self.tables]
+        return len(set(widths)) == len(widths)
+
+    # ------------------------------------------------------------ __init__
+
+    def _init(self) -> Iterator[str]:
+        """Lines of `__init__` of an optimised file."""
+        if self.tables_needed:
+            tables = sequence([self._table(members) for members in self.tables], "[]")
+            yield assign("self.tables", call("nn.ModuleList", tables), 2)
+        for kind in IDS:
+            if kind in self.kinds:
+                yield assign(f"self.{kind}", call("rows_of", literal(kind)), 2)
+        if "fitted" in self.kinds:
+            each = "FittedBoundaries(name, count) for name, count in FITTED.items()"
+            yield assign("self.fitted", call("nn.ModuleList", f"[{each}]"), 2)
+        if "dense" in self.kinds:
+            yield assign("self.dense", call("names_of", literal("dense")), 2)
+        if made := self._vectors():
+            yield assign("self.vectors", made, 2)
+        yield from self.encoders.init
+        yield f"{INDENT * 2}{self._parts}"
+
+    def _table(self, members: list[Feature]) -> Expr:
+        if self._merged:
+            return call("table", call("with_dim", str(members[0].width)))
+        owners = {member.short for member in members}
+        keys = [f.key for f in self.fields if (f.table or f.key) in owners]
+        return call("table", f"{{name: FEATURES[name] for name in {flat(strings(keys))}}}")
+
+    def _vectors(self) -> Expr | None:
+        """The modules of dense features with weights."""
+        kinds = [kind for kind in self.kinds if kind in VECTORS]
+        classes = mapping([(kind, VECTORS[kind]) for kind in kinds])
+        return call("Vectors", classes) if kinds else None
+
+    @property
+    def _parts(self) -> str:
+        """The line that sets the names of the parts of v, in their order."""
+        if self.encoders.all:
+            return "self.parts = part_names()"
+        return "self.parts = tuple(FEATURES)"
+
+    def _plain_init(self) -> Iterator[str]:
+        """Lines of `__init__` of a plain file: modules by their logical names."""
+        yield from self.encoders.containers
+        classes = {kind: PLAIN[kind].rpartition(".")[2] for kind in self.kinds}
+        make = f"{next(iter(classes.values()))}(field)"
+        if len(classes) > 1:
+            yield assign("kinds", mapping(list(classes.items())), 2)
+            make = 'kinds[field["kind"]](field)'
+        yield f"{INDENT * 2}for name, field in FEATURES.items():"
+        depth = 3
+        if self.sharing:
+            yield f'{INDENT * 3}if "table" not in field:'
+            depth = 4
+        if any(field.sequence and not field.table for field in self.fields):
+            yield f'{INDENT * depth}path, _, last = name.rpartition(".")'
+            yield f"{INDENT * depth}self.get_submodule(path).add_module(last, {make})"
+        else:
+            yield f"{INDENT * depth}self.add_module(name, {make})"
+        yield from self.encoders.init
+        yield f"{INDENT * 2}{self._parts}"
+
+    # ------------------------------------------------------------ forward
+
+    def _forward(self) -> Iterator[str]:
+        if self.tables_needed and not self.plain:
+            yield f"{INDENT * 2}rows = self.rows(features)"
+        yield from self.encoders.search(self._look)
+        yield from self._plain_parts() if self.plain else self._embedded()
+        yield from self.encoders.encoded
+        yield f"{INDENT * 2}return torch.cat([parts[name] for name in self.parts], dim=1)"
+
+    def _rows(self) -> Iterator[str]:
+        """Lines that find the rows of all values that have a table."""
+        calls = {
+            "hashed": ("hash_rows(features[name], n)", "name, n in self.hashed.items()"),
+            "vocab": ("vocab_rows(features[name], n)", "name, n in self.vocab.items()"),
+            "bucketized": (
+                "bucket_rows(features[name], *cuts)",
+                "name, cuts in self.boundaries.items()",
+            ),
+        }
+        found = [calls[kind] for kind in calls if kind in self.kinds]
+        if "fitted" in self.kinds:
+            if not found:
+                yield f"{INDENT * 2}rows = {{}}"
+        elif len(found) == 1:
+            yield _by_name("return ", *found[0])
+            return
+        for i, (value, each) in enumerate(found):
+            yield _by_name(f"rows {'|=' if i else '='} ", value, each)
+        if "fitted" in self.kinds:
+            yield f"{INDENT * 2}for fitted in self.fitted:"
+            yield f"{INDENT * 3}rows |= fitted(features)"
+        yield f"{INDENT * 2}return rows"
+
+    def _embedded(self) -> Iterator[str]:
+        """Lines that make the parts of v that are no sequences."""
+        found = []
+        if "dense" in self.kinds:
+            found.append(("nan_to_zero(features[name])", "name in self.dense"))
+        if self._vectors():
+            found.append(("vector(features[name])", "name, vector in self.vectors.items()"))
+        if self.tables_needed:
+            yield f"{INDENT * 2}parts = {{}}"
+            yield f"{INDENT * 2}for table in self.tables:"
+            yield f"{INDENT * 3}parts |= table(rows)"
+        for i, (value, each) in enumerate(found):
+            yield _by_name(f"parts {'|=' if i or self.tables_needed else '='} ", value, each)
+
+    def _plain_parts(self) -> Iterator[str]:
+        path, each = "name", "name in FEATURES"
+        if self.sharing:
+            path, each = 'field.get("table", name)', "name, field in FEATURES.items()"
+        yield _by_name("parts = ", f"self.get_submodule({path})(features[name])", each)
+
+    def _look(self, key: str) -> Expr:
+        """The embeddings of one tensor alone."""
+        field = next(field for field in self.fields if field.key == key)
+        value = f"features[{literal(key)}]"
+        if self.plain:
+            return call(f"self.get_submodule({literal(field.table or key)})", value)
+        owner = field.feature.owner
+        at = next(i for i, table in enumerate(self.tables) if owner in {m.name for m in table})
+        return call(f"self.tables[{at}].peek", literal(key), f"rows[{literal(key)}]")
+
+    def _checks(self) -> list[str]:
+        """The functions that look at what the model is called with."""
+        checks = ["check_shapes"]
+        checks += ["check_ids"] if any(kind in IDS for kind in self.kinds) else []
+        return checks + (["check_numbers"] if any(kind in NUMBERS for kind in self.kinds) else [])
 
 
-def _table(table: Batch, events: Events, sharing: list[Feature]) -> tuple[str, str]:
-    """The name of a table and what makes it."""
-    members = _members(table)
-    make = call("table", str(members[0].width), table.name.upper())
-    if events.all or sharing:
-        held = {member.name: member.short for member in members}
-        pairs = [(f.short, held[f.table]) for f in sharing if f.table in held]
-        pairs += events.shared(held)
-        shared = mapping([(key, literal(part)) for key, part in pairs])
-        make = call("table", *make.args, shared)
-    return table.name, assign(f"self.{table.name}", make, 2)
-
-
-def _members(table: Batch) -> list[Feature]:
-    return [member for member in table.members if isinstance(member, Feature)]
-
-
-def _sizes(table: Batch) -> Group:
-    return mapping([(m.short, str(m.rows)) for m in _members(table)])
-
-
-def _logical(tensor: str, name: str) -> str:
-    """A line of `Features.logical`: a tensor that has one logical name."""
-    line = f"{INDENT * 2}yield {literal(tensor)}, {literal(name)}, ..."
+def _by_name(prefix: str, value: str, each: str) -> str:
+    """A dict by name, of all that `each` gives; over lines where it does not fit."""
+    line = f"{INDENT * 2}{prefix}{{name: {value} for {each}}}"
     if len(line) <= LINE:
         return line
-    return lay("yield ", sequence([literal(tensor), literal(name), "..."]), 2)
+    head, tail = f"{INDENT * 2}{prefix}{{", f"{INDENT * 2}}}"
+    inner = f"{INDENT * 3}name: {value} for {each}"
+    if len(inner) <= LINE:
+        return f"{head}\n{inner}\n{tail}"
+    return f"{head}\n{INDENT * 3}name: {value}\n{INDENT * 3}for {each}\n{tail}"
 
 
-def _logical_of_fitted(feature: Feature, keys: dict[str, str]) -> tuple[str, str]:
-    """Boundaries that are fitted to data are kept with the weights."""
-    return f"{keys[feature.name]}_boundaries", f"features.{feature.short}.boundaries"
+# ---------------------------------------------------------------- FEATURES
 
 
-def _vectors(vectors: list[Feature], plain: bool, where: dict[str, str]) -> list[str]:
-    """The modules of dense features: by name in the plain form, where nothing else is by name."""
-    marked = _how_many(f.learned for f in vectors) == "some"
-    made = {f: _vector(f, marked) for f in vectors}
-    if plain:
-        return [_noted(f"self.{f.short} = ", v, 2, where[f.name]) for f, v in made.items()]
-    modules = mapping([(feature.short, vector) for feature, vector in made.items()])
-    return [assign("self.vectors", call("nn.ModuleDict", modules), 2)] if vectors else []
+def _described(fields: list[InputField], main: str) -> str:
+    """FEATURES: a line for each tensor, with its line in the spec, whose file is `main`."""
+    entries = "\n".join(_entry(field, main) for field in fields)
+    return f"FEATURES = {{\n{entries}\n}}"
 
 
-def _vector(feature: Feature, marked: bool) -> Expr:
-    """The module of a dense feature; `marked` says that not all have a learned vector."""
-    options = [f"project={feature.width}"] if feature.projected else []
-    options += ["learned=True"] if feature.learned and marked else []
-    return call("Vector", str(feature.numbers), *options)
+def _entry(field: InputField, main: str) -> str:
+    start = field.span.start.line
+    place = f"# {'' if field.span.file == main else field.span.file.rpartition('/')[2]}:{start}"
+    line = f"{INDENT}{literal(field.key)}: {_description(field)},"
+    if len(line) + len(place) + 2 <= LINE:
+        return f"{line}  {place}"
+    wrapped = textwrap.fill(
+        line, LINE - len(place) - 2, subsequent_indent=INDENT * 2,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return f"{wrapped}  {place}"
 
 
-def _vector_rows(feature: Feature) -> list[tuple[str, str]]:
-    """The weights of a dense feature in the optimised form, each with its whole name."""
-    names = ["missing"] * feature.learned
-    names += ["projection.weight", "projection.bias"] * feature.projected
-    short = feature.short
-    return [(f"vectors.{short}.{n}", f"features.{short}.{n}") for n in names]
+def _has_line(field: InputField) -> bool:
+    """Whether a function describes it; numbers in another one's table are described by it."""
+    return not (field.table and field.kind in NUMBERS)
 
 
-def _packed(feature: Feature, keys: dict[str, str]) -> str:
-    """An entry of BOUNDARIES, as many numbers a line as fit."""
-    numbers = ", ".join(f"{boundary:g}" if _is_short(boundary) else repr(float(boundary))
-                        for boundary in feature.boundaries)  # fmt: skip
-    start = f"{INDENT}{literal(keys[feature.name])}: ["
-    return textwrap.fill(
-        f"{numbers}],", 100, initial_indent=start, subsequent_indent=" " * len(start)
-    )
+def _description(field: InputField) -> str:
+    """`hashed(8192, dim=16) | {"table": "video_id"}`."""
+    feature = field.feature
+    more: list[tuple[str, Expr]] = []
+    if field.table:
+        more.append(("table", literal(field.table)))
+    if field.sequence:
+        more += [("sequence", literal(field.sequence)), ("length", str(field.length))]
+    if not _has_line(field):
+        head: list[tuple[str, Expr]] = [("kind", literal(field.kind)), ("dim", str(feature.width))]
+        return flat(mapping([*head, *more]))
+    args = {
+        "hashed": [str(feature.rows - 1)],
+        "vocab": [str(feature.rows - 1)],
+        "bucketized": [_number(boundary) for boundary in feature.boundaries],
+        "fitted": [str(feature.fitted)],
+    }.get(field.kind, [str(feature.numbers)])
+    keywords: dict[str, Expr] = {}
+    if field.kind in IDS + NUMBERS:
+        keywords["dim"] = str(feature.width)
+    elif feature.projected:
+        keywords["width"] = str(feature.width)
+    described = flat(call(field.kind, *args, **keywords))
+    return f"{described} | {flat(mapping(more))}" if more else described
 
 
-def _is_short(number: float) -> bool:
-    """Whether six digits say it exactly."""
-    return float(f"{number:g}") == number
-
-
-def _rows_of(feature: Feature) -> str:
-    """The function that turns the raw feature into rows of its table."""
-    if feature.source == "bucketize":
-        return "bucket_rows"
-    return "hash_rows" if feature.hashed else "known_rows"
-
-
-def _entry(key: str, value: Expr, place: str) -> str:
-    """An entry of a dict by feature, with the line of the spec that asks for it."""
-    return _noted(f"{literal(key)}: ", value, 3, place, ",")
-
-
-def _noted(prefix: str, value: Expr, depth: int, place: str, suffix: str = "") -> str:
-    """A line with its place in the spec behind it, or above it where it is too long."""
-    text = lay(prefix, value, depth, suffix)
-    behind = f"{text}  # {place}"
-    return behind if len(behind) <= LINE else f"{INDENT * depth}# {place}\n{text}"
-
-
-def _row(feature: Feature, key: str, keys: dict[str, str]) -> Expr:
-    """The row of each value, an index into the feature's part of its table."""
-    value = f"features[{literal(key)}]"
-    if feature.source != "bucketize":
-        return call(_rows_of(feature), value, str(feature.rows - 1))
-    return call("self.bucket", literal(keys[feature.owner]), value)
-
-
-def _embedding(feature: Feature, keys: dict[str, str]) -> Expr:
-    """The plain form's module: one embedding for each feature with a table."""
-    if feature.fitted:
-        return call("Fitted", f"FITTED[{literal(feature.short)}]", str(feature.width))
-    if feature.source == "bucketize":
-        boundaries = f"BOUNDARIES[{literal(keys[feature.name])}]"
-        return call("Bucketized", boundaries, str(feature.width))
-    kind = "Hashed" if feature.hashed else "Known"
-    return call(kind, str(feature.rows - 1), str(feature.width))
-
-
-def _part(feature: Feature, key: str, events: Events) -> Expr:
-    """A feature's share of v, or a field of events, where no common table has it."""
-    if feature.projected or feature.learned:
-        module = f"self.{feature.short}" if events.plain else f"self.vectors[{literal(key)}]"
-        return call(module, f"features[{literal(key)}]")
-    if feature.source == "dense":
-        return call("no_nan", f"features[{literal(key)}]")
-    if feature.name in events.own:  # `self.history["long_view"]`
-        sequence, _, field = feature.short.partition(".")
-        return call(f"self.{sequence}[{literal(field)}]", f"features[{literal(key)}]")
-    owner = feature.owner.removeprefix("features.")
-    return call(f"self.{owner}", f"features[{literal(key)}]")
-
-
-def _looked_up(
-    feature: Feature, key: str, graph: Graph, events: Events, keys: dict[str, str]
-) -> Expr:
-    """The embeddings of values outside of the common look-up."""
-    if events.plain:
-        return _part(feature, key, events)
-    table = next(n for n in graph if isinstance(n, Batch) and feature in n.members)
-    return call(f"self.{table.name}.peek", literal(feature.short), _row(feature, key, keys))
+def _number(number: float) -> str:
+    """Six digits where they say it exactly."""
+    return f"{number:g}" if float(f"{number:g}") == number else repr(float(number))

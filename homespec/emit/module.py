@@ -10,9 +10,9 @@ from typing import Any
 import jinja2
 
 from homespec.emit.copies import Copies
-from homespec.emit.features import emit_features
+from homespec.emit.features import Inputs
 from homespec.emit.folding import folded_constants, logical_blocks
-from homespec.emit.layout import harmless, mapping, packed, strings
+from homespec.emit.layout import harmless
 from homespec.emit.legend import legend
 from homespec.emit.losses import loss_blocks, order_constant, task_constants
 from homespec.emit.naming import once
@@ -21,9 +21,6 @@ from homespec.emit.trunk import batched_trunk, first_member
 from homespec.graph import Graph
 from homespec.graph.nodes import Batch, ExpertSet, Feature, Input, Node, Objective
 from homespec.graph.sequences import Sequence
-from homespec.schema.models import Spec
-from homespec.schema.tensors import input_tensors
-from homespec.variant import Variant
 
 APART = (Feature, Sequence, Input, Objective)
 """Nodes that are no part of the trunk."""
@@ -32,7 +29,7 @@ SKELETON = ("Features", "Trunk", "Model")
 IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
 
 
-def emit(graph: Graph, header: str, spec: Spec, variant: Variant) -> str:
+def emit(graph: Graph, header: str) -> str:
     """The generated file of a graph: plain as lowered, or optimised by the passes.
 
     `header` is how its docstring begins.
@@ -40,46 +37,45 @@ def emit(graph: Graph, header: str, spec: Spec, variant: Variant) -> str:
     plain = not any(isinstance(node, Batch) for node in graph)
     inference = not graph.of(Objective)
     where = _places(graph)
-    features = emit_features(graph, where, variant)
+    features = Inputs(graph, plain, inference).context()
     nodes = [node for node in graph if not isinstance(first_member(node), APART)]
     trunk = plain_trunk(nodes, graph) if plain else batched_trunk(nodes, graph, where)
-    normalised = any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet))
+    checks = _checks(graph, features, inference)
     turns = not plain and not inference
     copies = Copies(*sorted(trunk["uses"]))
     losses, forms = loss_blocks(graph)
     copies.choose(forms)
-    copies.choose(logical_blocks(graph, plain, inference or graph.pruned, bool(features["fitted"])))
+    copies.choose(logical_blocks(graph, plain, inference or graph.pruned, features["fitted"]))
+    copies.choose(features["check_variants"])
     if inference:
         copies.choose(["stacks.weights__inference", "kernels.run_gates__inference"])
     if plain:
         copies.choose(["logical.logical_views__plain"])
-    feature_text = _template("features.py.jinja").render(inference=inference, **features)
     context = {
+        **features,
+        "kinds": copies.copy(*features["kinds"]),
+        "source": harmless(graph.span.file.rpartition("/")[2]),
         "blocks": copies.copy(
             *sorted(trunk["uses"]),
             *["transpose.Transpose"] * turns,
             *["order.Ordered"] * bool(trunk["order"]),
         ),
+        "inputs": copies.copy(*features["blocks"]),
+        "check_blocks": copies.copy(*(f"checks.{name}" for name in checks)),
         "losses": copies.copy(*losses),
         "logical": copies.copy(
             "logical.logical_state",
             "logical.load_logical_state",
-            *["logical.set_boundaries"] * bool(features["fitted"]),
+            *["logical.set_boundaries"] * features["fitted"],
         ),
         "header": header,
         "legend": legend(graph, plain),
         "plain": plain,
         "inference": inference,
         "constants": "\n".join([*task_constants(graph), *order_constant(trunk["order"])]),
-        **_input_names(spec, inference),
         "folded": "\n".join(folded_constants(graph)),
-        "features": feature_text.strip("\n"),
-        "exact": _template("exact.py.jinja").render() if "(Exact" in feature_text else "",
-        "width": features["width"],
-        "tables": features["tables"],
-        "fitted": features["fitted"],
         **trunk,
-        "normalised": normalised and not inference,
+        "checks": checks,
         "cast": any(not feature.rows for feature in graph.of(Feature)),
     }
     once("in the file", [*copies.names, *(layer["name"] for layer in trunk["layers"]), *SKELETON])
@@ -127,19 +123,10 @@ def _lines(file: str, lines: set[int]) -> str:
     return f"{harmless(file.rpartition('/')[2])}:{shown}"
 
 
-def _input_names(spec: Spec, inference: bool) -> dict[str, Any]:
-    """The constants that name what the model takes, and of events how many there are."""
-    tensors = input_tensors(spec)
-    events = [(tensor.name, str(tensor.length)) for tensor in tensors if tensor.length]
-    numbers = [tensor.name for tensor in tensors if tensor.kind == "number"]
-    ids = [tensor.name for tensor in tensors if tensor.kind == "id"]
-    dense = [(n, str(f.dense)) for n, f in spec.features.items() if f.kind == "dense"]
-    parts = packed("PARTS", strings(list(spec.features)))
-    return {
-        "dense": packed("DENSE", mapping(dense)) if dense else "",
-        "names": packed("FEATURES", strings([tensor.name for tensor in tensors])),
-        "events": packed("EVENTS", mapping(events)) if events else "",
-        "parts": parts if events else "",
-        "bucketized": packed("BUCKETIZED", strings(numbers)) if numbers else "",
-        "ids": packed("IDS", strings(ids)) if ids and inference else "",
-    }
+def _checks(graph: Graph, features: dict[str, Any], inference: bool) -> list[str]:
+    """The functions that look at what a model is called with."""
+    checks = ["check_boundaries"] if features["fitted"] else []
+    checks += features["checks"]
+    sets = graph.of(ExpertSet)
+    normalised = any(s.norm == "batch" or s.activation == "dice" for s in sets) and not inference
+    return [*checks, "check_batch"] if normalised else checks

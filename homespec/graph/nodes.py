@@ -51,6 +51,8 @@ class Feature(Node):
     """
 
     kind: ClassVar[str] = "feature"
+    short: str
+    """The key of its tensor: the name in the spec, or `history.seen` for what only events have."""
     source: Literal["id", "bucketize", "dense"]
     column: str
     width: int
@@ -62,11 +64,6 @@ class Feature(Node):
     learned: bool = False
     fitted: int = 0
     table: str = ""
-
-    @property
-    def short(self) -> str:
-        """The name in the spec."""
-        return self.name.removeprefix("features.")
 
     @property
     def owner(self) -> str:

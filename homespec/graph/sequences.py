@@ -21,6 +21,8 @@ class EventField(NamedTuple):
     table: str
     """Name of the feature's node; what only events have is a feature of its own."""
     width: int
+    own: bool
+    """Whether only events have the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +82,17 @@ class Sequence(Node):
     """
 
     kind: ClassVar[str] = "sequence"
+    short: str
+    """The name of the feature."""
     fields: tuple[EventField, ...]
     shared: int
     max_len: int
     encoder: Encoder
 
     @property
-    def short(self) -> str:
-        """The name of the feature."""
-        return self.name.removeprefix("features.")
-
-    @property
     def own(self) -> tuple[EventField, ...]:
         """The fields with tables that only events have."""
-        return tuple(field for field in self.fields if field.table == f"features.{field.key}")
+        return tuple(field for field in self.fields if field.own)
 
     @property
     def query_width(self) -> int:

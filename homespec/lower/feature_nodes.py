@@ -43,12 +43,13 @@ def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Fea
         owner = graph[f"features.{feature.table}"]
         assert isinstance(owner, Feature)
         return dataclasses.replace(
-            owner, name=full, reads=(Port(owner.name),), span=span, column=feature.column,
-            table=owner.name,
+            owner, name=full, short=name, reads=(Port(owner.name),), span=span,
+            column=feature.column, table=owner.name,
         )  # fmt: skip
     assert feature.kind != "sequence"
     return Feature(
         name=full,
+        short=name,
         span=span,
         source=feature.kind,
         column=feature.column,
@@ -76,6 +77,7 @@ def _add_sequence(graph: Graph, resolved: Resolved, name: str) -> nodes.Sequence
     event = sum(field.width for field in fields)
     node = nodes.Sequence(
         name=f"features.{name}",
+        short=name,
         reads=tuple(Port(field.table) for field in fields),
         span=resolved.span(("features", name)),
         fields=tuple(fields),
@@ -97,13 +99,14 @@ def _field(spec: Spec, name: str, field: str) -> nodes.EventField:
     key, own = event_key(name, field), sequence.with_.get(field)
     table = spec.owner(field) if own is None else own.table or key
     width = event_values(spec, sequence, field).dim
-    return nodes.EventField(field, key, f"features.{table}", width)
+    return nodes.EventField(field, key, f"features.{table}", width, own=table == key)
 
 
 def _table(name: str, sequence: Sequence, field: str, own: EventField, span: Span) -> Feature:
     assert own.kind != "table"
     return Feature(
         name=f"features.{event_key(name, field)}",
+        short=event_key(name, field),
         span=span,
         source=own.kind,
         column=event_column(name, sequence, field),

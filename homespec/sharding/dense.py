@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedTensor
 
 from homespec.api import LoadedSpec, build_module
-from homespec.runtime import GeneratedModule, module_of
+from homespec.runtime import Fields, GeneratedModule, module_of
 from homespec.schema.fitted_columns import fitted_columns
 from homespec.sharding.boundaries import LOGICAL, Boundaries, Frozen, frozen, set_boundaries
 from homespec.sharding.partition import unescaped
@@ -39,9 +39,9 @@ class Embeddings:
 class FetchedTable(nn.Module):
     """In the place of a generated `Table`: looks up in what was fetched for the batch."""
 
-    def __init__(self, width: int, sizes: dict[str, int], shared: dict[str, str] | None = None):
+    def __init__(self, fields: Fields) -> None:
         super().__init__()
-        self.tables = {name: name for name in sizes} | (shared or {})
+        self.tables = {name: field.get("table", name) for name, field in fields.items()}
         self.batch: Embeddings | None = None
 
     def forward(self, rows: Tensors) -> Tensors:

@@ -125,7 +125,8 @@ class Preprocessor(nn.Module):
 def _without_weights(code: GeneratedModule) -> GeneratedFeatures:
     """The generated `Features` with what finds rows alone: boundaries, no tables or encoders."""
     with torch.random.fork_rng(devices=[]):  # no weight stays, so no random number is used up
-        features = code.Features(lambda *_: nn.Module())
-    for name, _ in list(features.named_children()):
-        delattr(features, name)
+        features = code.Features(lambda _: nn.Module())
+    for name, child in list(features.named_children()):
+        if any(True for _ in child.parameters()):
+            delattr(features, name)
     return features

@@ -162,6 +162,11 @@ lists = st.lists(finite | st.integers(-(2**53) + 1, 2**53 - 1).map(float), min_s
 CODE = homespec.build_module(spec([1]))
 
 
+def bucket_rows(x: torch.Tensor, boundaries: torch.Tensor) -> torch.Tensor:
+    rows: torch.Tensor = CODE.bucket_rows(x, boundaries, boundaries.float())
+    return rows
+
+
 @given(lists, st.integers(-(2**63), 2**64 - 1))
 def test_integers_of_any_size_are_compared_exactly(numbers: list[float], x: int) -> None:
     boundaries = torch.tensor(sorted(numbers), dtype=torch.float64)
@@ -169,9 +174,9 @@ def test_integers_of_any_size_are_compared_exactly(numbers: list[float], x: int)
     kind = pa.int64() if x < 2**63 else pa.uint64()
     for cell in (pa.array([x], kind), pa.array([str(x)]), pa.array([Decimal(x)])):
         found = torch.from_numpy(exact_numbers(cell))
-        assert CODE.bucket_rows(found, boundaries).tolist() == [wanted]
+        assert bucket_rows(found, boundaries).tolist() == [wanted]
     if x < 2**63:
-        assert CODE.bucket_rows(torch.tensor([x]), boundaries).tolist() == [wanted]
+        assert bucket_rows(torch.tensor([x]), boundaries).tolist() == [wanted]
 
 
 @given(lists, st.floats(width=32, allow_nan=False))
@@ -179,9 +184,8 @@ def test_float32_is_compared_in_float32(numbers: list[float], x: float) -> None:
     boundaries = torch.tensor(sorted(numbers), dtype=torch.float64)
     wanted = 1 + int((np.float32(x) >= np.array(numbers, np.float32)).sum())
     narrow, wide = (torch.tensor([x], dtype=kind) for kind in (torch.float32, torch.float64))
-    assert CODE.bucket_rows(narrow, boundaries).tolist() == [wanted]
-    assert CODE.bucket_rows(narrow, boundaries, boundaries.float()).tolist() == [wanted]
-    assert CODE.bucket_rows(wide, boundaries).item() <= wanted  # rounding keeps the order
+    assert bucket_rows(narrow, boundaries).tolist() == [wanted]
+    assert bucket_rows(wide, boundaries).item() <= wanted  # rounding keeps the order
 
 
 @given(st.integers(-999_999, 999_999), st.integers(-999_999, 999_999), st.integers(0, 8))
@@ -195,7 +199,7 @@ def test_six_digits_have_one_bucket_in_all_precisions(cell: int, boundary: int, 
         pa.array([float(text)]),
     ):  # fmt: skip
         found = torch.from_numpy(exact_numbers(cells))
-        assert CODE.bucket_rows(found, boundaries).tolist() == [wanted]
+        assert bucket_rows(found, boundaries).tolist() == [wanted]
 
 
 # ---------------------------------------------------------------- events
@@ -221,10 +225,9 @@ def test_fields_of_events_keep_their_precision(tmp_path: Path, text: bool) -> No
     pq.write_table(pa.table(columns | {"y": [0] * 3, "z": [0] * 3}), tmp_path / "a.parquet")
     held = load_rows(EVENTS, open_files([tmp_path / "a.parquet"]))
     assert held is not None
-    code = homespec.build_module(EVENTS)
     boundaries = torch.tensor([16777217.0], dtype=torch.float64)
     found = {n: torch.from_numpy(held.features[n]) for n in ("x", "past.x")}
-    buckets = {n: code.bucket_rows(each, boundaries).tolist() for n, each in found.items()}
+    buckets = {n: bucket_rows(each, boundaries).tolist() for n, each in found.items()}
     assert buckets == {"x": [1, 2, 0], "past.x": [[1, 2], [2, 0], [0, 0]]}
 
 

@@ -2,6 +2,22 @@
 
 import torch.nn.functional as F
 
+FEATURES = {
+    "user": {"kind": "hashed", "rows": 10, "dim": 4},
+    "tab": {"kind": "vocab", "rows": 6, "dim": 4},
+    "age": {"kind": "bucketized", "rows": 4, "dim": 2, "boundaries": (0.1, 0.35)},
+    "days": {"kind": "fitted", "rows": 5, "dim": 2, "count": 3},
+    "text": {"kind": "dense", "length": 3},
+    "past.user": {
+        "kind": "hashed",
+        "rows": 10,
+        "dim": 4,
+        "table": "user",
+        "sequence": "past",
+        "length": 2,
+    },
+    "past.seen": {"kind": "vocab", "rows": 3, "dim": 4, "sequence": "past", "length": 2},
+}
 TASKS = ("click", "like", "watch_time")
 LABELS = {"click": "is_click", "like": "is_like", "watch_time": "seconds"}
 WHERE = {"like": "click"}

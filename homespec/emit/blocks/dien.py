@@ -1,6 +1,15 @@
-{#- The recurrence of DIEN. To train it is one operator to torch.compile, which would otherwise unroll
-    both loops; whoever changes what it computes gives it another name, since a process may hold files of
-    several versions. -#}
+"""DIEN, and its recurrence.
+
+To train it is one operator to torch.compile, which would otherwise unroll both loops. Whoever
+changes what it computes gives it another name: a process may hold files of several versions.
+"""
+
+import torch
+from torch import nn
+
+from homespec.emit.blocks.events import softmax_of_events
+
+
 def run_gru(read_BL3H, weight, moves_BL):
     """A GRU on what its steps read -> its states [L, B, H], and u, r, n, W_n h of each [L, B, 4H].
 
@@ -23,7 +32,6 @@ def run_gru(read_BL3H, weight, moves_BL):
     return torch.stack(states), torch.stack(steps)
 
 
-{% if not inference %}
 def rewind_gru(grad_LBH, states_LBH, steps_LB4H, weight, moves_BL):
     """Gradients of `run_gru` by what its steps read [B, L, 3H], by weight and by moves [B, L]."""
     before_LBH = torch.cat([torch.zeros_like(states_LBH[:1]), states_LBH[:-1]])
@@ -66,30 +74,31 @@ def keep_for_gradient(ctx, inputs, output):
 
 def gradient_of_gru(ctx, grad_LBH, _):
     """The backward pass, by the operator's name: torch.compile puts it into its graph."""
-    return torch.ops.homespec.rewind_gru_1(grad_LBH, *ctx.saved_tensors)
+    return REWIND_GRU(grad_LBH, *ctx.saved_tensors)
 
 
-def register(name, function, schema, like, gradient=None):
-    """Make a function one operator to torch.compile: it is called as it is, not looked into.
+def operator(name, function, schema, like, gradient=None):
+    """A function as one operator to torch.compile: it is called as it is, not looked into.
 
     Files of one process share it.
     """
-    if hasattr(torch.ops.homespec, name.partition("::")[2]):
-        return
-    operator = torch.library.custom_op(name, function, mutates_args=(), schema=schema)
-    operator.register_fake(like)
-    if gradient is not None:
-        operator.register_autograd(gradient, setup_context=keep_for_gradient)
+    short = name.partition("::")[2]
+    if not hasattr(torch.ops.homespec, short):
+        made = torch.library.custom_op(name, function, mutates_args=(), schema=schema)
+        made.register_fake(like)
+        if gradient is not None:
+            made.register_autograd(gradient, setup_context=keep_for_gradient)
+    return getattr(torch.ops.homespec, short)
 
 
-register(
+RUN_GRU = operator(
     "homespec::run_gru_1",
     run_gru,
     "(Tensor read, Tensor weight, Tensor moves) -> (Tensor, Tensor)",
     like_run_gru,
     gradient_of_gru,
 )
-register(
+REWIND_GRU = operator(
     "homespec::rewind_gru_1",
     rewind_gru,
     "(Tensor grad, Tensor states, Tensor steps, Tensor weight, Tensor moves)"
@@ -98,11 +107,11 @@ register(
 )
 
 
-{% endif %}
 class Gru(nn.Module):
     """A GRU: x [B, L, N], moves [B, L] -> its states after each event [B, L, H].
 
-    `moves` scales the update gate: true for events that are there, or weights; at 0 the state stays.
+    `moves` scales the update gate: true for events that are there, or weights. At 0 the state
+    stays.
     """
 
     def __init__(self, inputs, width):
@@ -112,12 +121,33 @@ class Gru(nn.Module):
 
     def forward(self, x_BLN, moves_BL):
         read_BL3H = self.inputs(x_BLN)  # one GEMM for all steps
-{% if inference %}
-        states_LBH, _ = run_gru(read_BL3H, self.states.weight, moves_BL)
-{% else %}
-        run = torch.ops.homespec.run_gru_1
-        states_LBH, _ = run(read_BL3H, self.states.weight, moves_BL.to(read_BL3H.dtype))
-{% endif %}
+        moves_BL = moves_BL.to(read_BL3H.dtype)
+        states_LBH, _ = RUN_GRU(read_BL3H, self.states.weight, moves_BL)
         return states_LBH.transpose(0, 1)
 
 
+class Gru__inference(Gru):
+    def forward(self, x_BLN, moves_BL):
+        read_BL3H = self.inputs(x_BLN)  # one GEMM for all steps
+        states_LBH, _ = run_gru(read_BL3H, self.states.weight, moves_BL)
+        return states_LBH.transpose(0, 1)
+
+
+class Dien(nn.Module):
+    """DIEN: q [B, Q], x [B, L, E], mask [B, L] -> the last state of the interest [B, H].
+
+    A GRU extracts interests, attention compares them with the candidate, and a GRU whose update
+    gate is scaled by that (AUGRU) lets them evolve. Zeros without events.
+    """
+
+    def __init__(self, query, event, width):
+        super().__init__()
+        self.extractor = Gru(event, width)
+        self.evolution = Gru(width, width)
+        self.attention = nn.Linear(query, width, bias=False)
+
+    def forward(self, q_BQ, x_BLE, mask_BL):
+        interests_BLH = self.extractor(x_BLE, mask_BL)
+        scores_BL = (interests_BLH * self.attention(q_BQ).unsqueeze(1)).sum(-1)
+        weights_BL = softmax_of_events(scores_BL, mask_BL)
+        return self.evolution(interests_BLH, weights_BL)[:, -1]

@@ -1,0 +1,154 @@
+"""DIN: target attention by an MLP."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from homespec.emit.blocks.events import softmax_of_events
+from homespec.emit.blocks.precision import Float32Buffers
+
+
+class EventDice(Float32Buffers):
+    """DICE on what an attention unit makes of each event: u [B, L, H] -> [B, L, H].
+
+    p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)), by statistics over the events that
+    are there: padding has no part in them.
+    """
+
+    def __init__(self, width, eps, momentum):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.alpha = nn.Parameter(torch.zeros(width))
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
+
+    def forward(self, u_BLH, mask_BL):
+        x_BLH = u_BLH.to(self.running_mean.dtype)
+        mean_H, var_H = self.running_mean, self.running_var
+        if self.training:
+            mean_H, var_H = self.statistics(x_BLH, mask_BL.unsqueeze(-1))
+        p_BLH = ((x_BLH - mean_H) * (var_H + self.eps).rsqrt()).sigmoid()
+        return (x_BLH * (p_BLH + (1 - p_BLH) * self.alpha)).to(u_BLH.dtype)
+
+    def statistics(self, x_BLH, mask_BL1):
+        """Mean and variance [H] of this batch; the running ones move if it has two events."""
+        events = mask_BL1.sum().to(x_BLH.dtype)
+        count = events.clamp(min=1)
+        mean_H = x_BLH.where(mask_BL1, 0.0).sum((0, 1)) / count
+        var_H = ((x_BLH - mean_H).where(mask_BL1, 0.0) ** 2).sum((0, 1)) / count
+        with torch.no_grad():
+            unbiased_H = var_H * (count / (count - 1).clamp(min=1))
+            moved = (events > 1) * torch.full_like(events, self.momentum)
+            self.running_mean.lerp_(mean_H, moved)
+            self.running_var.lerp_(unbiased_H, moved)
+        return mean_H, var_H
+
+
+class EventDice__inference(Float32Buffers):
+    """DICE on what an attention unit makes of each event: u [B, L, H] -> [B, L, H].
+
+    p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)).
+    """
+
+    def __init__(self, width, eps):
+        super().__init__()
+        self.eps = eps
+        self.alpha = nn.Parameter(torch.zeros(width))
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
+
+    def forward(self, u_BLH, _):
+        x_BLH = u_BLH.to(self.running_mean.dtype)
+        p_BLH = ((x_BLH - self.running_mean) * (self.running_var + self.eps).rsqrt()).sigmoid()
+        return (x_BLH * (p_BLH + (1 - p_BLH) * self.alpha)).to(u_BLH.dtype)
+
+
+def compare(linear, q_BQ, x_BLE):
+    """linear([q, k, q - k, q * k, w]) of events x = [k, w]; the part of q is the same for all."""
+    n = q_BQ.shape[1]
+    of_q, of_k, of_difference, of_product = (
+        linear.weight[:, i * n : (i + 1) * n] for i in range(4)
+    )
+    of_events = torch.cat([of_k - of_difference, linear.weight[:, 4 * n :], of_product], dim=1)
+    z_BLN = torch.cat([x_BLE, q_BQ.unsqueeze(1) * x_BLE[..., :n]], dim=2)
+    once_BH = F.linear(q_BQ, of_q + of_difference, linear.bias)
+    return F.linear(z_BLN, of_events) + once_BH.unsqueeze(1)
+
+
+class Din(nn.Module):
+    """DIN: q [B, Q], x [B, L, E], mask [B, L] -> sum of the events, each times its weight [B, E].
+
+    The weight of x = [k, w], of which the candidate has k, too, is an MLP of
+    [q, k, q - k, q * k, w].
+    """
+
+    def __init__(self, query, event, hidden, activation):
+        super().__init__()
+        self.activation = activation
+        widths = [3 * query + event, *hidden]
+        self.layers = nn.ModuleList(map(nn.Linear, widths[:-1], widths[1:]))
+        self.out = nn.Linear(widths[-1], 1)
+
+    def forward(self, q_BQ, x_BLE, mask_BL):
+        first, *others = [*self.layers, self.out]
+        u_BLH = compare(first, q_BQ, x_BLE)
+        for layer in others:
+            u_BLH = layer(self.activation(u_BLH))
+        weights_BL = self.normalise(u_BLH.squeeze(-1), mask_BL)
+        return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)
+
+    def normalise(self, scores_BL, mask_BL):
+        """Padding has no weight."""
+        return scores_BL.where(mask_BL, 0.0)
+
+
+class DinSoftmax(Din):
+    """DIN whose weights are normalised by a softmax."""
+
+    def __init__(self, query, event, hidden, activation):
+        super().__init__(query, event, hidden, activation)
+        self.out = nn.Linear(self.out.in_features, 1, bias=False)
+
+    def normalise(self, scores_BL, mask_BL):
+        """Weights of sum 1."""
+        return softmax_of_events(scores_BL, mask_BL)
+
+
+class DinDice(nn.Module):
+    """DIN: q [B, Q], x [B, L, E], mask [B, L] -> sum of the events, each times its weight [B, E].
+
+    The weight of x = [k, w], of which the candidate has k, too, is an MLP of
+    [q, k, q - k, q * k, w] with DICE.
+    """
+
+    def __init__(self, query, event, hidden, dice):
+        super().__init__()
+        widths = [3 * query + event, *hidden]
+        self.layers = nn.ModuleList(map(nn.Linear, widths[:-1], widths[1:]))
+        for layer in self.layers:
+            layer.dice = EventDice(layer.out_features, *dice)
+        self.out = nn.Linear(widths[-1], 1)
+
+    def forward(self, q_BQ, x_BLE, mask_BL):
+        first, *others = [*self.layers, self.out]
+        u_BLH = compare(first, q_BQ, x_BLE)
+        for layer, following in zip(self.layers, others, strict=True):
+            u_BLH = following(layer.dice(u_BLH, mask_BL))
+        weights_BL = self.normalise(u_BLH.squeeze(-1), mask_BL)
+        return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)
+
+    def normalise(self, scores_BL, mask_BL):
+        """Padding has no weight."""
+        return scores_BL.where(mask_BL, 0.0)
+
+
+class DinDiceSoftmax(DinDice):
+    """DIN with DICE whose weights are normalised by a softmax."""
+
+    def __init__(self, query, event, hidden, dice):
+        super().__init__(query, event, hidden, dice)
+        self.out = nn.Linear(self.out.in_features, 1, bias=False)
+
+    def normalise(self, scores_BL, mask_BL):
+        """Weights of sum 1."""
+        return softmax_of_events(scores_BL, mask_BL)

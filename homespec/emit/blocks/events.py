@@ -1,0 +1,80 @@
+"""What encoders of sequences share. L events, K of them behind a search, E width of an event,
+Q width of what it has in common with the candidate, A heads of an attention.
+"""
+
+import torch
+from torch import nn
+
+from homespec.emit.blocks.constants import FEATURES
+
+
+def fields_of(sequence):
+    """The tensors of a sequence."""
+    return tuple(name for name, field in FEATURES.items() if field.get("sequence") == sequence)
+
+
+class Encoders(nn.ModuleDict):
+    """The encoders of sequences by name."""
+
+    def logical(self):
+        for name, encoder in self.items():
+            for tensor in encoder.state_dict():
+                yield f"{name}.{tensor}", f"features.{name}.encoder.{tensor}", ...
+
+
+def part_names():
+    """The parts of v in their order: features, and sequences in place of their fields."""
+    return tuple(dict.fromkeys(f.get("sequence", name) for name, f in FEATURES.items()))
+
+
+def concat(parts, names):
+    """The embeddings of these names side by side: [..., sum of their widths]."""
+    return torch.cat([parts[name] for name in names], dim=-1)
+
+
+def mean_of_events(x_BLE, mask_BL):
+    """The mean of the events that are there [B, E]; zeros without any."""
+    total_BE = x_BLE.where(mask_BL.unsqueeze(-1), 0.0).sum(1)
+    return total_BE / mask_BL.sum(1, keepdim=True).clamp(min=1)
+
+
+def softmax_of_events(scores, mask):
+    """Softmax along the last axis over the events that are there; zeros where none is."""
+    lowest = torch.finfo(scores.dtype).min
+    return scores.where(mask, lowest).softmax(-1).where(mask, 0.0)
+
+
+def latest(rank_BL, top):
+    """The `top` events of greatest rank, of equal ones the latest; rank 0 means out of question.
+
+    -> their positions [B, top], and which of these are not out of question.
+    """
+    length = rank_BL.shape[1]
+    order_L = torch.arange(1, length + 1, device=rank_BL.device)
+    key_BL = (rank_BL * length + order_L) * (rank_BL > 0)
+    key_BK, at_BK = key_BL.topk(top, dim=1)
+    return at_BK, key_BK > 0
+
+
+def same(ids_BL, id_B):
+    """Which events have the id of the candidate; where it is missing (-1), none."""
+    id_B1 = id_B.unsqueeze(1)
+    return (ids_BL == id_B1) & (id_B1 != -1)
+
+
+def best(scores_BL, mask_BL, top):
+    """The `top` existing events of greatest score, of equal ones the latest; as `latest`."""
+    scores_BL = scores_BL.where(mask_BL, torch.finfo(scores_BL.dtype).min)
+    last_B1 = scores_BL.topk(top, dim=1).values[:, -1:]
+    rank_BL = (scores_BL >= last_B1).long() + (scores_BL > last_B1)
+    return latest(rank_BL * mask_BL, top)
+
+
+def inner(q_BQ, x_BLE):
+    """Inner products of the candidate with all events [B, L]."""
+    return (x_BLE * q_BQ.unsqueeze(1)).sum(-1)
+
+
+def picked(values, names, at_BK):
+    """The values [B, L] of these names at some of their positions."""
+    return {name: values[name].gather(1, at_BK) for name in names}

@@ -1,0 +1,42 @@
+"""What a feature may be: a line of FEATURES each."""
+
+
+def hashed(buckets, dim):
+    """Any id: row 0 of its table if missing (-1), else row 1 + id modulo `buckets`."""
+    return {"kind": "hashed", "rows": 1 + buckets, "dim": dim}
+
+
+def vocab(size, dim):
+    """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for what is missing or unknown."""
+    return {"kind": "vocab", "rows": 1 + size, "dim": dim}
+
+
+def bucketized(*boundaries, dim):
+    """Numbers: row 1 + how many boundaries are not greater; row 0 for NaN."""
+    rows = 2 + len(boundaries)
+    return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries}
+
+
+def fitted(count, dim):
+    """Numbers with so many boundaries that are fitted to data; row 0 for NaN."""
+    return {"kind": "fitted", "rows": 2 + count, "dim": dim, "count": count}
+
+
+def dense(length):
+    """A vector of numbers; 0 for NaN."""
+    return {"kind": "dense", "length": length}
+
+
+def learned(length):
+    """A vector of numbers: 0 for NaN, a learned vector where all are NaN."""
+    return {"kind": "learned", "length": length}
+
+
+def projected(length, width):
+    """A vector of numbers, 0 for NaN, that a Linear brings to `width`."""
+    return {"kind": "projected", "length": length, "width": width}
+
+
+def learned_projected(length, width):
+    """A vector of numbers that a Linear brings to `width`: 0 for NaN, learned where all are NaN."""
+    return {"kind": "learned_projected", "length": length, "width": width}

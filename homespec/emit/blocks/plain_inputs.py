@@ -1,0 +1,83 @@
+"""Inputs of a plain file: each feature has a module of its own, made of its line of FEATURES."""
+
+import torch
+from torch import nn
+
+from homespec.emit.blocks.rows import bucket_rows, hash_rows, vocab_rows
+
+
+class Embedding(nn.Embedding):
+    """The table of a feature; row 0 is for missing values."""
+
+    def __init__(self, field):
+        super().__init__(field["rows"], field["dim"])
+        nn.init.normal_(self.weight, std=0.05)
+
+
+class Embedding__inference(nn.Embedding):
+    """The table of a feature; row 0 is for missing values."""
+
+    def __init__(self, field):
+        super().__init__(field["rows"], field["dim"])
+
+
+class Hashed(Embedding):
+    """Any ids [...] -> embeddings [..., dim]."""
+
+    def forward(self, ids):
+        return super().forward(hash_rows(ids, self.num_embeddings))
+
+
+class Vocab(Embedding):
+    """Ids [...] from 0 on -> embeddings [..., dim]."""
+
+    def forward(self, ids):
+        return super().forward(vocab_rows(ids, self.num_embeddings))
+
+
+class Bucketized(Embedding):
+    """Numbers [...] -> embeddings [..., dim] of their buckets.
+
+    Boundaries are no buffers but constants of this file: no cast rounds them, no state holds them
+    and no average of models changes them. They follow the weights to another device.
+    """
+
+    def __init__(self, field):
+        super().__init__(field)
+        self.numbers = field["boundaries"]
+        self.place_boundaries()
+        self.register_load_state_dict_post_hook(Bucketized.place_boundaries)
+
+    def place_boundaries(self, _=None):
+        """Make the tensors where the weights are."""
+        device = self.weight.device
+        self.boundaries = torch.tensor(self.numbers, dtype=torch.float64, device=device)
+        self.rounded = self.boundaries.float()
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        self.place_boundaries()
+        return self
+
+    def forward(self, x):
+        return super().forward(bucket_rows(x, self.boundaries, self.rounded))
+
+
+class Fitted(Embedding):
+    """Like `Bucketized`, with boundaries that are fitted to data and kept with the weights."""
+
+    def __init__(self, field):
+        super().__init__(field)
+        unset = torch.full((field["rows"] - 2,), torch.nan, dtype=torch.float64)
+        self.register_buffer("boundaries", unset)
+
+    def _apply(self, fn, recurse=True):
+        """No cast rounds boundaries."""
+        boundaries = self.boundaries
+        super()._apply(fn, recurse)
+        if self.boundaries.dtype != torch.float64:
+            self.boundaries = boundaries.to(self.boundaries.device)
+        return self
+
+    def forward(self, x):
+        return super().forward(bucket_rows(x, self.boundaries, self.boundaries.float()))

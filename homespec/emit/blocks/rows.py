@@ -1,0 +1,120 @@
+"""Raw values of features -> rows of their tables, and what is needed to find them."""
+
+import torch
+from torch import nn
+
+from homespec.emit.blocks.constants import FEATURES
+
+
+def hash_rows(ids, rows):
+    """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
+    return torch.where(ids == -1, 0, 1 + ids.remainder(rows - 1))
+
+
+def vocab_rows(ids, rows):
+    """Ids -> rows of a table: 0 for missing and unknown, else 1 + id."""
+    return torch.where((ids < 0) | (ids >= rows - 1), 0, 1 + ids)
+
+
+def bucket_rows(x, boundaries, rounded):
+    """Numbers -> rows of a table: 0 for NaN, else 1 + how many boundaries are not greater.
+
+    float32 numbers are compared with boundaries `rounded` to float32, all others as float64.
+    """
+    cuts = rounded if x.dtype == torch.float32 else boundaries
+    buckets = torch.bucketize(x.to(cuts.dtype), cuts, right=True)
+    return torch.where(x.isnan(), 0, 1 + buckets)
+
+
+def rows_of(kind):
+    """How many rows the tables of all features of a kind have, by name."""
+    return {name: field["rows"] for name, field in FEATURES.items() if field["kind"] == kind}
+
+
+def names_of(kind):
+    """The features of a kind."""
+    return [name for name, field in FEATURES.items() if field["kind"] == kind]
+
+
+class Boundaries(nn.Module):
+    """A module that has the boundaries of FEATURES as tensors: float64, and rounded to float32.
+
+    They are no buffers but constants of this file: no cast rounds them, no state holds them and no
+    average of models changes them. They follow the weights to another device.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.place_boundaries(None)
+        self.register_load_state_dict_post_hook(Boundaries.follow_weights)
+
+    def place_boundaries(self, device):
+        """Make the tensors on a device."""
+        self.boundaries = {
+            name: boundaries_of(field, device)
+            for name, field in FEATURES.items()
+            if field["kind"] == "bucketized"
+        }
+
+    def follow_weights(self, _):
+        """A state may have been assigned to a model on the meta device."""
+        boundaries, _ = next(iter(self.boundaries.values()))
+        if boundaries.is_meta:
+            self.place_boundaries(next(self.parameters()).device)
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        boundaries, _ = next(iter(self.boundaries.values()))
+        self.place_boundaries(fn(boundaries).device)
+        return self
+
+
+def boundaries_of(field, device):
+    """Boundaries as float64, and rounded to float32."""
+    boundaries = torch.tensor(field["boundaries"], dtype=torch.float64, device=device)
+    return boundaries, boundaries.float()
+
+
+def boundaries_of__shared(field, device):
+    """Boundaries as float64, and rounded to float32; of a feature or of that with its table."""
+    owner = FEATURES[field["table"]] if "table" in field else field
+    boundaries = torch.tensor(owner["boundaries"], dtype=torch.float64, device=device)
+    return boundaries, boundaries.float()
+
+
+class FittedBoundaries(nn.Module):
+    """Numbers by feature -> rows of the tables, by boundaries that are fitted to data.
+
+    `set_boundaries` sets them, weights are kept with them. They stay float64, whatever the model is
+    cast to.
+    """
+
+    def __init__(self, name, count):
+        super().__init__()
+        self.name = name
+        self.register_buffer("boundaries", torch.full((count,), torch.nan, dtype=torch.float64))
+
+    def _apply(self, fn, recurse=True):
+        boundaries = self.boundaries
+        super()._apply(fn, recurse)
+        if self.boundaries.dtype != torch.float64:
+            self.boundaries = boundaries.to(self.boundaries.device)
+        return self
+
+    def logical(self):
+        yield "boundaries", f"features.{self.name}.boundaries", ...
+
+    def forward(self, features):
+        rounded = self.boundaries.float()
+        return {self.name: bucket_rows(features[self.name], self.boundaries, rounded)}
+
+
+class FittedBoundaries__shared(FittedBoundaries):
+    def forward(self, features):
+        cuts = (self.boundaries, self.boundaries.float())
+        return {name: bucket_rows(features[name], *cuts) for name in with_table(self.name)}
+
+
+def with_table(name):
+    """The features that are looked up in the table of this one, and itself."""
+    return [other for other, field in FEATURES.items() if field.get("table", other) == name]
