@@ -7,14 +7,14 @@ inherited any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from homespec.analysis.yaml_writer import Entry, Line, Section, as_data, write
 from homespec.diagnostics.render.terminal import printable
 from homespec.graph.sequences import Sequence as SequenceNode
 from homespec.lower import Lowered
-from homespec.resolve.families import Family, family_of
+from homespec.resolve.families import family_of
 from homespec.resolve.layers import Layer, Path, SetPlan
 from homespec.schema.embedded import OWNERS
 from homespec.schema.models import Encoder, Feature, Sequence, Spec, Style, Task, overlay
@@ -44,19 +44,18 @@ def explicit(lowered: Lowered) -> Spec:
 
 
 def _spec(lowered: Lowered) -> Iterator[Entry]:
-    spec, document = lowered.spec, lowered.document
-    for key in ("homespec", "name", "description"):
-        yield _line(document, key, getattr(spec, key), [()])
+    spec = lowered.spec
+    head = {key: getattr(spec, key) for key in ("homespec", "name", "description")}
+    yield from _lines(lowered, head, [()])
     yield Section("features", [_feature(lowered, n, f) for n, f in spec.features.items()])
-    groups = spec.groups.items()
-    yield Section("groups", [_line(document, n, members, [("groups",)]) for n, members in groups])
+    yield Section("groups", _lines(lowered, spec.groups, [("groups",)]))
     yield Section("tasks", [_task(lowered, name, task) for name, task in spec.tasks.items()])
     layers = [_layer(lowered, i, layer) for i, layer in enumerate(lowered.layers)]
     yield Section("layers", layers, is_list=True)
 
 
 def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
-    document, kind = lowered.document, feature.kind
+    kind = feature.kind
     if kind == "sequence":
         return Section(name, [_sequence(lowered, name, feature.sequence)])
     value = getattr(feature, kind)
@@ -68,53 +67,46 @@ def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
         values["missing"] = feature.missing
     values |= {"dim": feature.dim} if kind in OWNERS else {}
     values["column"] = feature.column
-    path = ("features", name)
-    return Section(name, [_line(document, key, v, [path]) for key, v in values.items()])
+    return Section(name, _lines(lowered, values, [("features", name)]))
 
 
 def _sequence(lowered: Lowered, name: str, sequence: Sequence) -> Section:
     """A sequence with all of its encoder's options and all columns."""
-    document, path = lowered.document, ("features", name, "sequence")
+    path: Path = ("features", name, "sequence")
     own = {field: value.model_dump(exclude_unset=True) for field, value in sequence.with_.items()}
-    entries: list[Entry] = [_line(document, "of", sequence.of, [path])]
-    if own:
-        lines = [_line(document, field, value, [(*path, "with")]) for field, value in own.items()]
-        entries.append(Section("with", lines))
-    entries.append(_line(document, "max_len", sequence.max_len, [path]))
-    entries.append(_encoder(lowered, name, sequence.encoder))
-    columns = [(field, event_column(name, sequence, field)) for field in sequence.fields]
-    lines = [_line(document, field, column, [(*path, "columns")]) for field, column in columns]
-    return Section("sequence", [*entries, Section("columns", lines)])
+    columns = {field: event_column(name, sequence, field) for field in sequence.fields}
+    entries = [
+        *_lines(lowered, {"of": sequence.of}, [path]),
+        Section("with", _lines(lowered, own, [(*path, "with")])),
+        *_lines(lowered, {"max_len": sequence.max_len}, [path]),
+        _encoder(lowered, name, sequence.encoder, path),
+        Section("columns", _lines(lowered, columns, [(*path, "columns")])),
+    ]
+    return Section("sequence", entries)
 
 
-def _encoder(lowered: Lowered, name: str, encoder: Encoder) -> Entry:
-    document, path = lowered.document, ("features", name, "sequence")
-    if encoder.kind == "mean":
-        return _line(document, "encoder", "mean", [path])
+def _encoder(lowered: Lowered, name: str, encoder: Encoder, path: Path) -> Entry:
+    kind = encoder.kind
+    if kind == "mean":
+        return _lines(lowered, {"encoder": kind}, [path])[0]
     node = lowered.graph[f"features.{name}"]
     assert isinstance(node, SequenceNode)
-    options = getattr(encoder, encoder.kind)
+    options = getattr(encoder, kind)
     values = {key: getattr(options, key) for key in type(options).model_fields}
     if "width" in values:  # not given: that of an event, or of the candidate
         values["width"] = getattr(node.encoder, "width", 0)
-    lines = [
-        _line(document, key, value, [(*path, "encoder", encoder.kind)])
-        for key, value in values.items()
-        if key != "by" or value
-    ]
-    return Section("encoder", [Section(encoder.kind, lines)])
+    if not values.get("by", True):
+        del values["by"]
+    return Section("encoder", [Section(kind, _lines(lowered, values, [(*path, "encoder", kind)]))])
 
 
 def _task(lowered: Lowered, name: str, task: Task) -> Section:
-    document = lowered.document
-    path = ("tasks", name)
-    lines: list[Entry] = [_line(document, key, getattr(task, key), [path]) for key in _keys(task)]
+    path: Path = ("tasks", name)
+    lines = _lines(lowered, {key: getattr(task, key) for key in _keys(task)}, [path])
     if task.product:
         return Section(name, lines)
-    tower = overlay(lowered.spec.towers, task.tower, to=TowerConfig)
-    sections: list[Path] = [(*path, "tower"), ("towers",)]
-    keys = TowerConfig.model_fields
-    parts = [_line(document, key, getattr(tower, key), sections) for key in keys]
+    tower = dict(overlay(lowered.spec.towers, task.tower, to=TowerConfig))
+    parts = _lines(lowered, tower, [(*path, "tower"), ("towers",)])
     return Section(name, [*lines, Section("tower", parts)])
 
 
@@ -129,64 +121,54 @@ def _keys(task: Task) -> list[str]:
 
 def _layer(lowered: Lowered, index: int, layer: Layer) -> Section:
     """A layer: the nodes that own experts, those that it puts out a state for, its gates."""
-    document, family = lowered.document, family_of(lowered.spec)
-    origin = f"family {lowered.spec.family}" if family else DEFAULT
-    path: Path = ("layers", index)
-    outputs = [node.name for node in layer.outputs]
+    head = {"name": layer.name, "outputs": [node.name for node in layer.outputs]}
     return Section(
         layer.name,
         [
-            _line(document, "name", layer.name, [path]),
-            _line(document, "outputs", outputs, [path], origin),
-            Section("experts", [_set(document, p, family, origin) for p in layer.sets.values()]),
-            Section("gates", _gates(document, layer, family, origin)),
+            *_lines(lowered, head, [("layers", index)], {"outputs"}),
+            Section("experts", [_set(lowered, plan) for plan in layer.sets.values()]),
+            Section("gates", [_gate(lowered, layer, k) for k in ("mixture", "feature", "self")]),
         ],
     )
 
 
-def _set(document: Document, plan: SetPlan, family: Family | None, origin: str) -> Section:
-    """The experts of a node; what the family gives by default is its own."""
+def _set(lowered: Lowered, plan: SetPlan) -> Section:
+    """The experts of a node."""
+    family = family_of(lowered.spec)
     published = family.experts.model_fields_set if family else set()
-    lines: list[Entry] = []
-    for key in ("count", "inputs", *Style.model_fields):
-        value = getattr(plan.experts, key)
-        own = key in published or value == "each"
-        lines.append(_line(document, key, value, plan.sections, origin if own else DEFAULT))
-    return Section(plan.node.name, lines)
+    values = {k: getattr(plan.experts, k) for k in ("count", "inputs", *Style.model_fields)}
+    each = {"inputs"} if plan.experts.inputs == "each" else set()
+    return Section(plan.node.name, _lines(lowered, values, plan.sections, published | each))
 
 
-def _gates(document: Document, layer: Layer, family: Family | None, origin: str) -> list[Entry]:
-    """The three kinds of gates of a layer; of a kind that is off, only that."""
-    sections = []
-    for kind in ("mixture", "feature", "self"):
-        gate = getattr(layer.gates, kind)
-        paths: list[Path] = [(*path, kind) for path in layer.gate_sections]
-        keys = list(type(gate).model_fields)
-        if not getattr(gate, "enabled", True):
-            keys = ["enabled"]
-        published = getattr(family.gates, kind).model_fields_set if family else set()
-        lines = [
-            _line(document, key, getattr(gate, key), paths, origin if key in published else DEFAULT)
-            for key in keys
-        ]
-        sections.append(Section(kind, lines))
-    return list(sections)
+def _gate(lowered: Lowered, layer: Layer, kind: str) -> Section:
+    """The gates of a kind; where they are off, only that."""
+    gate, family = getattr(layer.gates, kind), family_of(lowered.spec)
+    published = getattr(family.gates, kind).model_fields_set if family else set()
+    values = dict(gate) if getattr(gate, "enabled", True) else {"enabled": False}
+    paths = [(*path, kind) for path in layer.gate_sections]
+    return Section(kind, _lines(lowered, values, paths, published))
 
 
-def _line(
-    document: Document,
-    key: str,
-    value: Any,
+def _lines(
+    lowered: Lowered,
+    values: Mapping[str, Any],
     sections: Iterable[Path],
-    otherwise: str = DEFAULT,
-) -> Line:
-    """A key with its value; `sections` are those that may give it, the most specific first.
+    published: Container[str] = (),
+) -> list[Line]:
+    """Keys with their values; `sections` are those that may give them, the most specific first.
 
-    `otherwise` says where the value comes from if no line gives it.
+    What no line gives is a default, or the family's if its key is among those `published`.
     """
-    path = next((p for section in sections for p in _giving(document, section, key)), None)
-    origin = otherwise if path is None else _place(document, path)
-    return Line(key, value, origin)
+    family = f"family {lowered.spec.family}" if family_of(lowered.spec) else DEFAULT
+    lines = []
+    for key, value in values.items():
+        paths = (path for section in sections for path in _giving(lowered.document, section, key))
+        path = next(paths, None)
+        otherwise = family if key in published else DEFAULT
+        origin = otherwise if path is None else _place(lowered.document, path)
+        lines.append(Line(key, value, origin))
+    return lines
 
 
 def _place(document: Document, path: Path) -> str:
