@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from homespec.analysis.costs import cost_of
@@ -15,8 +16,9 @@ BYTES = 4
 """Of a weight: float32."""
 
 
+@functools.lru_cache(maxsize=1)
 def _sizes(graph: Graph) -> dict[str, int]:
-    """The bytes of each node's weights."""
+    """The bytes of each node's weights; both rules ask for those of one graph."""
     return {node.name: BYTES * cost_of([node]).parameters for node in graph}
 
 
