@@ -3,10 +3,11 @@
     python -m examples.census.prepare TRAIN VALID OUT
 
 TRAIN and VALID are UCI's `census-income.data` and `census-income.test`, or CSV files of the same
-columns with a first line that names them; gzipped or not. Three things happen to them, and to most
-tables: columns get names that a spec can use, labels become 0 and 1, and what a label is made from
-is no longer there to be an input. Everything else is left to the spec: text is an id by its hash,
-numbers are cut into buckets, and a missing value is null.
+columns with a first line that names them; gzipped or not. Needs click and pyarrow only, so a copy
+of this file runs anywhere. What it does, most tables need: columns get names that a spec can use,
+labels become 0 and 1, and what a label is made from is no longer there to be an input. Everything
+else is left to the spec: text is an id by its hash, numbers are cut into buckets, and a missing
+value is null.
 """
 
 from __future__ import annotations
@@ -14,19 +15,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-
-from homespec.cli.errors import exit_2_on, script_needs
-
-if __name__ == "__main__":
-    script_needs("data", "numpy", "pyarrow")
-
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
-
-from homespec.atomic_write import replacing
-from homespec.data import DataError
 
 COLUMNS = (
     "age", "class_of_worker", "detailed_industry_recode", "detailed_occupation_recode",
@@ -62,15 +54,16 @@ NOT_INPUTS = ("instance_weight", "year")
 
 
 def prepare(train: Path, valid: Path, out: Path) -> dict[str, int]:
-    """Write both parts into `out`, whole or not at all; their numbers of rows by name.
+    """Write both parts into `out`; their numbers of rows by name.
 
-    Raises DataError for a file that cannot be read or lacks a column.
+    Raises ValueError or OSError for a file that cannot be read or lacks a column, before anything
+    is written.
     """
     parts = {"train": labelled(read(train)), "valid": labelled(read(valid))}
-    files = (out / f"{name}.parquet" for name in parts)
-    with replacing(*files) as written:
-        for path, table in zip(written, parts.values(), strict=True):
-            pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, table in parts.items():
+        path = out / f"{name}.parquet"
+        pq.write_table(table, path, compression="zstd", write_page_checksum=True)
     return {name: table.num_rows for name, table in parts.items()}
 
 
@@ -86,25 +79,26 @@ def read(path: Path) -> pa.Table:
             convert_options=pa.csv.ConvertOptions(null_values=[]),  # `NA` is an answer here
         )
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
+        raise ValueError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
     table = table.rename_columns([name.replace("-", "_") for name in table.column_names])
-    return pa.table({name: _typed(path, name, table[name]) for name in table.column_names})
+    return pa.table({name: typed(path, name, table[name]) for name in table.column_names})
 
 
-def _typed(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def typed(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Integers, if the column is one of `NUMBERS`; else text."""
     text = pc.utf8_trim_whitespace(column.cast(pa.string()))
     try:
         return text.cast(pa.int64()) if name in NUMBERS else text
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: the column `{name}` is not numbers ({error})") from None
+        raise ValueError(f"{path}: the column `{name}` is not numbers ({error})") from None
 
 
 def labelled(table: pa.Table) -> pa.Table:
-    """The table with its labels, and without the columns that are none of the inputs."""
+    """The table with its labels, and without the columns that are not inputs."""
     sources = [column for column, _ in LABELS.values()]
-    lacking = [name for name in sources if name not in table.column_names]
-    if lacking:
-        raise DataError(f"the column `{lacking[0]}` is missing: is it the Census-Income file?")
+    for name in sources:
+        if name not in table.column_names:
+            raise ValueError(f"the column `{name}` is missing: is it the Census-Income file?")
     inputs = table.drop_columns([n for n in (*sources, *NOT_INPUTS) if n in table.column_names])
     for label, (column, positive) in LABELS.items():
         is_positive = pc.is_in(table[column], pa.array(positive))
@@ -118,8 +112,11 @@ def labelled(table: pa.Table) -> pa.Table:
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 def main(train: Path, valid: Path, out: Path) -> None:
     """Write OUT/train.parquet and OUT/valid.parquet from the files TRAIN and VALID."""
-    with exit_2_on(DataError):
+    try:
         rows = prepare(train, valid, out)
+    except (ValueError, OSError) as error:
+        click.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None
     click.echo(f"{out}: {' and '.join(f'{n:,} {name}' for name, n in rows.items())} rows written")
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import re
+import textwrap
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 import homespec
 from examples.census.prepare import COLUMNS, LABELS, NOT_INPUTS, main, prepare
-from homespec.data import DataError
+from homespec.data.splits import open_splits
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,16 +76,40 @@ def test_the_spec_is_clean() -> None:
     assert [d.message for d in report.diagnostics] == []
 
 
+def test_the_split_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a log of one's own, which `check-data` then reads as both parts."""
+    text = (ROOT / "examples/census/README.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("prepared").mkdir()
+    dates = [20240430, 20240430, 20240501, 20240502] * 5
+    table = pa.table({"date": dates, "user": [f"u{i}" for i in range(20)], "click": [0, 1] * 10})
+    exec(textwrap.dedent(code), {"pc": pc, "pq": pq, "table": table})
+    train, held_out = open_splits([Path("prepared")])
+    assert held_out is not None
+    assert (train.rows, held_out.rows) == (10, 10)
+    assert pq.read_table("prepared/valid.parquet")["date"].to_pylist() == dates[2:4] * 5
+
+
+def test_a_copy_needs_nothing_of_this_project() -> None:
+    """It may be run where only click and pyarrow are installed."""
+    source = (ROOT / "examples/census/prepare.py").read_text("utf-8")
+    modules = re.findall(r"^(?:from|import) ([\w.]+)", source, re.MULTILINE)
+    assert {name.partition(".")[0] for name in modules} == {
+        "__future__", "pathlib", "click", "pyarrow"
+    }  # fmt: skip
+
+
 def test_broken_files_are_named(raw: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.csv"
     other.write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"other\.csv cannot be read"):
+    with pytest.raises(ValueError, match=r"other\.csv cannot be read"):
         prepare(other, raw, tmp_path / "out")
     other.write_text("age,b\n1,2\n")
-    with pytest.raises(DataError, match="the column `income` is missing"):
+    with pytest.raises(ValueError, match="the column `income` is missing"):
         prepare(other, raw, tmp_path / "out")
     other.write_text("age,income,marital_stat\nold,1,2\n")
-    with pytest.raises(DataError, match=r"other\.csv: the column `age` is not numbers"):
+    with pytest.raises(ValueError, match=r"other\.csv: the column `age` is not numbers"):
         prepare(other, raw, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
