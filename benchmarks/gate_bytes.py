@@ -108,7 +108,7 @@ def compiled(gates: Gates, code: ModuleType) -> tuple[int, int]:
     metrics.reset()
     sets, rows = gates.sets, gates.rows
     names = [f"gate.{i}" for i in range(sets * gates.loras)]
-    module = code.FeatureGates(names, gates.width, gates.loras, gates.rank)
+    module = code.FeatureGates(names, gates.width, gates.rank)
     x = torch.randn(gates.inputs, gates.width, rows, requires_grad=True)
     low = torch.randn(sets * gates.loras, gates.rank, rows, requires_grad=True)
     router = torch.randn(sets, gates.loras, rows, requires_grad=True)

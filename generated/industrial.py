@@ -148,7 +148,7 @@ class FeatureGates(nn.Module):
     def __init__(self, names, width, rank):
         super().__init__()
         self.names = [f"{name}.up" for name in names]
-        self.weight = nn.Parameter(torch.zeros(len(names), width, rank))
+        self.weight = nn.Parameter(torch.zeros(len(names), width, rank))  # up
 
     def forward(self, x, down, router):
         lora = torch.bmm(self.weight, down).unflatten(0, (len(router), -1))  # [S, L, N, B]

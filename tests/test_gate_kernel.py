@@ -116,7 +116,8 @@ def test_on_a_cpu_the_file_is_the_portable_one() -> None:
 
 @pytest.mark.parametrize(("loras", "rank"), [(2, 32), (1, 64), (4, 16)])
 def test_gates_have_a_kernel(loras: int, rank: int) -> None:
-    assert "= FusedFeatureGates(" in homespec.compile(ranked(loras, rank), target="cuda")
+    kind = "SingleFeatureGates" if loras == 1 else "FeatureGates"
+    assert f"= Fused{kind}(" in homespec.compile(ranked(loras, rank), target="cuda")
 
 
 @pytest.mark.parametrize(("loras", "rank"), [(2, 33), (5, 2)])

@@ -72,9 +72,10 @@ def case(
     torch.manual_seed(rows + width)
     made = code({"loras": loras, "mix": mix})
     names = [f"gate.{i}" for i in range(sets * loras)]
-    more = {"mix_logits": True} if mix == "before_sigmoid" else {}
-    gates = made.FusedFeatureGates(names, width, loras, rank, **more).to(dtype)
-    nn.init.normal_(gates.up)
+    kind = "SingleFeatureGates" if loras == 1 else "FeatureGates"
+    kind += "OfLogits" if mix == "before_sigmoid" else ""
+    gates = getattr(made, f"Fused{kind}")(names, width, rank).to(dtype)
+    nn.init.normal_(gates.weight)
     x = torch.randn(1 if shared else sets, width, rows)
     columns = torch.randn(sets, loras * (rank + 1), rows)
     low, router = columns.split([loras * rank, loras], dim=1)
@@ -87,12 +88,12 @@ def both(gates: nn.Module, tensors: list[Tensor]) -> list[list[Tensor]]:
     """Outputs and gradients by all inputs and weights: of the kernels, and of the parent."""
     found = []
     for forward in (gates.forward, super(type(gates), gates).forward):
-        for tensor in (*tensors, gates.up):
+        for tensor in (*tensors, gates.weight):
             tensor.grad = None
         out = forward(*tensors)
         weights = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view(out.shape).flip(1)
         (out * weights).sum().backward()
-        grads = [t.grad.clone() for t in (*tensors, gates.up) if t.grad is not None]
+        grads = [t.grad.clone() for t in (*tensors, gates.weight) if t.grad is not None]
         found.append([out.detach(), *grads])
     return found
 
@@ -138,7 +139,7 @@ def test_autocast_has_the_types_of_a_product() -> None:
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.float(), expected.float(), rtol=1e-2, atol=1e-2)
     out.sum().backward()
-    assert gates.up.grad.dtype == tensors[0].grad.dtype == torch.float32
+    assert gates.weight.grad.dtype == tensors[0].grad.dtype == torch.float32
 
 
 def test_mixture_before_the_sigmoid() -> None:
@@ -170,7 +171,7 @@ def test_torch_finds_nothing_wrong_with_the_operators() -> None:
     """Schemas, shapes of the fakes, registration of autograd, symbolic shapes."""
     gates, (x, low, router) = case(2, 5, 17, 2, 3, True, torch.float32)
     low = low.unflatten(0, (2, -1)).flatten(1, 2).detach().requires_grad_()
-    given = (x, low, router.softmax(1).detach().requires_grad_(), gates.up)
+    given = (x, low, router.softmax(1).detach().requires_grad_(), gates.weight)
     torch.library.opcheck(torch.ops.homespec.gate_features_2, given)
     bare = [t.detach() for t in given]
     for needs_x in (True, False):

@@ -83,7 +83,7 @@ class _FeatureGates(nn.Module):
     def __init__(self, names, width, rank):
         super().__init__()
         self.names = [f"{name}.up" for name in names]
-        self.weight = nn.Parameter(torch.zeros(len(names), width, rank))
+        self.weight = nn.Parameter(torch.zeros(len(names), width, rank))  # up
 
 
 class FeatureGates(_FeatureGates):
