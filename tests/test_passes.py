@@ -37,7 +37,7 @@ from homespec.passes.pipeline import Pass, run
 from homespec.passes.prune import prune
 from homespec.passes.verify import BrokenGraphError, verify
 from homespec.runtime import import_source
-from homespec.variant import DEFAULT, variant
+from homespec.variant import variant
 
 TEXT = """\
 homespec: 1
@@ -288,7 +288,7 @@ def test_the_verifier_finds_a_mixture_of_the_wrong_length(graph: Graph) -> None:
 def test_emit_is_a_function(graph: Graph) -> None:
     """The text is one of graph and header alone: the same twice."""
     analysis = homespec.loads(TEXT).analysis
-    texts = [emit(optimise(analysis.graph), "x.", analysis.spec, DEFAULT) for _ in range(2)]
+    texts = [emit(optimise(analysis.graph), "x.") for _ in range(2)]
     assert texts[0] == texts[1]
     assert import_source("again", texts[0]) is import_source("again", texts[1])
     assert len(graph.of(ExpertSet)) == 9

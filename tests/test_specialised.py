@@ -35,9 +35,8 @@ def unused(source: str) -> list[str]:
     attributes.add("logical")  # looked up by name
     found = [name for name in defined(tree) if name not in PUBLIC and not loaded[name]]
     for function in (f for f in tree.body if isinstance(f, ast.FunctionDef)):
-        if calls_of(tree, function.name):  # others have the signature that torch asks for
+        if function.name not in PUBLIC and calls_of(tree, function.name):  # others are for torch
             found += [f"{function.name}({a})" for a in ignored(function)]
-        if function.name not in PUBLIC:
             found += [f"{function.name}({o}=…)" for o in never_given(tree, function.name, function)]
     for part in (p for p in tree.body if isinstance(p, ast.ClassDef)):
         for method in (m for m in part.body if isinstance(m, ast.FunctionDef)):

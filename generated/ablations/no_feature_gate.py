@@ -156,58 +156,52 @@ def weights(width, *shape):
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
-class Projections(nn.Module):
-    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
+class Linears(nn.Module):
+    """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
-    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
-    equal share.
+    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
     """
 
-    def __init__(self, shape, *sections):
+    def __init__(self, names, width, out, bias=True):
         super().__init__()
-        inputs, width = shape
-        self.sections = sections
-        self.rows = [len(names) // inputs * rows for names, rows in sections]
-        self.weight = weights(width, inputs, sum(self.rows), width)
-        self.bias = weights(width, inputs, sum(self.rows))
-
-    def logical(self):
-        inputs, start = len(self.weight), 0
-        for names, rows in self.sections:
-            share = len(names) // inputs
-            for i, name in enumerate(names):
-                at = start + i % share * rows
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
-                yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
-            start += share * rows
+        self.names = names
+        self.weight = weights(width, len(names), out, width)
+        self.bias = weights(width, len(names), out) if bias else None
 
     def forward(self, x):
-        t = torch.bmm(self.weight, x)
-        parts = (t + self.bias.unsqueeze(-1).to(t.dtype)).split(self.rows, dim=1)
-        return [
-            part.unflatten(1, (-1, rows)).flatten(0, 1)
-            for part, (_, rows) in zip(parts, self.sections, strict=True)
-        ]
+        wide = self.weight.view(len(x), -1, x.shape[1])
+        u = torch.bmm(wide, x).view(*self.weight.shape[:2], x.shape[2])
+        return u if self.bias is None else u + self.bias.unsqueeze(-1).to(u.dtype)
 
 
-def mix(w, e):
-    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
+class MLPs(nn.Module):
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
 
-    Several sets are one where there are weights for all their experts. A self gate is a second
-    mixture of the same experts: its weights are added to the gate's.
-    """
-    e = e.flatten(0, 1).unflatten(0, (-1, w.shape[1]))
-    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
-    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
+    def __init__(self, names, *widths, last_bias=True):
+        super().__init__()
+        self.linears = nn.ModuleList()
+        for i, shape in enumerate(pairwise(widths)):
+            bias = last_bias or i < len(widths) - 2
+            self.linears.append(
+                Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias)
+            )
+
+    def forward(self, x):
+        first, *others = self.linears
+        u = first(x)
+        for linear in others:
+            u = linear(F.relu(u))
+        return u
+
+    def init_prior(self, rates):
+        """Start training at base rates: the last biases are their log-odds."""
+        with torch.no_grad():
+            self.linears[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
 
-def mix_each(w, e, outputs):
-    """Like `mix`, where set g serves as many of the outputs as `outputs` says."""
-    mixed, start = [], 0
-    for g, count in enumerate(outputs):
-        mixed.append(mix(w[start : start + count], e[g : g + 1]))
-        start += count
-    return torch.cat(mixed)
+def named(pattern, nodes, count=1):
+    """Logical names: the pattern for each node; if it has two fields, also for each number."""
+    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
 
 
 class Float32Buffers(nn.Module):
@@ -285,52 +279,58 @@ class BatchNormSwish(Float32Buffers):
         return NormSwish.apply(u, w, b, mean, var, self.eps, self.training)
 
 
-class Linears(nn.Module):
-    """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
+class Projections(nn.Module):
+    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
 
-    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
+    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
+    equal share.
     """
 
-    def __init__(self, names, width, out, bias=True):
+    def __init__(self, shape, *sections):
         super().__init__()
-        self.names = names
-        self.weight = weights(width, len(names), out, width)
-        self.bias = weights(width, len(names), out) if bias else None
+        inputs, width = shape
+        self.sections = sections
+        self.rows = [len(names) // inputs * rows for names, rows in sections]
+        self.weight = weights(width, inputs, sum(self.rows), width)
+        self.bias = weights(width, inputs, sum(self.rows))
+
+    def logical(self):
+        inputs, start = len(self.weight), 0
+        for names, rows in self.sections:
+            share = len(names) // inputs
+            for i, name in enumerate(names):
+                at = start + i % share * rows
+                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+            start += share * rows
 
     def forward(self, x):
-        wide = self.weight.view(len(x), -1, x.shape[1])
-        u = torch.bmm(wide, x).view(*self.weight.shape[:2], x.shape[2])
-        return u if self.bias is None else u + self.bias.unsqueeze(-1).to(u.dtype)
+        t = torch.bmm(self.weight, x)
+        parts = (t + self.bias.unsqueeze(-1).to(t.dtype)).split(self.rows, dim=1)
+        return [
+            part.unflatten(1, (-1, rows)).flatten(0, 1)
+            for part, (_, rows) in zip(parts, self.sections, strict=True)
+        ]
 
 
-class MLPs(nn.Module):
-    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+def mix(w, e):
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
 
-    def __init__(self, names, *widths, last_bias=True):
-        super().__init__()
-        self.linears = nn.ModuleList()
-        for i, shape in enumerate(pairwise(widths)):
-            bias = last_bias or i < len(widths) - 2
-            self.linears.append(
-                Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias)
-            )
-
-    def forward(self, x):
-        first, *others = self.linears
-        u = first(x)
-        for linear in others:
-            u = linear(F.relu(u))
-        return u
-
-    def init_prior(self, rates):
-        """Start training at base rates: the last biases are their log-odds."""
-        with torch.no_grad():
-            self.linears[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
+    Several sets are one where there are weights for all their experts. A self gate is a second
+    mixture of the same experts: its weights are added to the gate's.
+    """
+    e = e.flatten(0, 1).unflatten(0, (-1, w.shape[1]))
+    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
+    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
-def named(pattern, nodes, count=1):
-    """Logical names: the pattern for each node; if it has two fields, also for each number."""
-    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
+def mix_each(w, e, outputs):
+    """Like `mix`, where set g serves as many of the outputs as `outputs` says."""
+    mixed, start = [], 0
+    for g, count in enumerate(outputs):
+        mixed.append(mix(w[start : start + count], e[g : g + 1]))
+        start += count
+    return torch.cat(mixed)
 
 
 class Transpose(torch.autograd.Function):

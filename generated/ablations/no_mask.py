@@ -150,78 +150,58 @@ RATES = {
 # fmt: on
 
 
-class FeatureGates(nn.Module):
-    """S feature gates: x [S or 1, N, B] -> x times a mixture of L LoRAs [S, N, B].
-
-    A LoRA is 2 sigmoid(up down): down [S * L, R, B] and the router's logits [S, L, B] are
-    projections of x. `up` starts at 0, so gates start at exactly 1.
-    """
-
-    def __init__(self, names, width, rank):
-        super().__init__()
-        self.names = [f"{name}.up" for name in names]
-        self.weight = nn.Parameter(torch.zeros(len(names), width, rank))  # up
-
-    def forward(self, x, down, router):
-        lora = torch.bmm(self.weight, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
-        p = router.softmax(1).unsqueeze(2)
-        return x * (p * (2 * lora.sigmoid())).sum(1)
-
-
 def weights(width, *shape):
     """Weights or biases of Linears that read `width` numbers, initialised as torch does."""
     bound = width**-0.5
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
-class Projections(nn.Module):
-    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
+class Linears(nn.Module):
+    """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
-    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
-    equal share. Those of `down` have no bias.
+    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
     """
 
-    def __init__(self, shape, down, logits):
+    def __init__(self, names, width, out, bias=True):
         super().__init__()
-        inputs, width = shape
-        self.sections = (*down, *logits)
-        rows = [len(names) // inputs * each for names, each in self.sections]
-        self.down, self.logits = rows[: len(down)], rows[len(down) :]
-        self.weight = weights(width, inputs, sum(rows), width)
-        self.bias = weights(width, inputs, sum(self.logits))
-
-    def logical(self):
-        inputs, start = len(self.weight), 0
-        for names, rows in self.sections:
-            share = len(names) // inputs
-            for i, name in enumerate(names):
-                at = start + i % share * rows
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
-                if start >= sum(self.down):
-                    at -= sum(self.down)
-                    yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
-            start += share * rows
+        self.names = names
+        self.weight = weights(width, len(names), out, width)
+        self.bias = weights(width, len(names), out) if bias else None
 
     def forward(self, x):
-        t = torch.bmm(self.weight, x)
-        down, logits = t.split([sum(self.down), sum(self.logits)], dim=1)
-        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
-        parts = (*down.split(self.down, dim=1), *logits.split(self.logits, dim=1))
-        return [
-            part.unflatten(1, (-1, rows)).flatten(0, 1)
-            for part, (_, rows) in zip(parts, self.sections, strict=True)
-        ]
+        wide = self.weight.view(len(x), -1, x.shape[1])
+        u = torch.bmm(wide, x).view(*self.weight.shape[:2], x.shape[2])
+        return u if self.bias is None else u + self.bias.unsqueeze(-1).to(u.dtype)
 
 
-def mix(w, e):
-    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
+class MLPs(nn.Module):
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
 
-    Several sets are one where there are weights for all their experts. A self gate is a second
-    mixture of the same experts: its weights are added to the gate's.
-    """
-    e = e.flatten(0, 1).unflatten(0, (-1, w.shape[1]))
-    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
-    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
+    def __init__(self, names, *widths, last_bias=True):
+        super().__init__()
+        self.linears = nn.ModuleList()
+        for i, shape in enumerate(pairwise(widths)):
+            bias = last_bias or i < len(widths) - 2
+            self.linears.append(
+                Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias)
+            )
+
+    def forward(self, x):
+        first, *others = self.linears
+        u = first(x)
+        for linear in others:
+            u = linear(F.relu(u))
+        return u
+
+    def init_prior(self, rates):
+        """Start training at base rates: the last biases are their log-odds."""
+        with torch.no_grad():
+            self.linears[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
+
+
+def named(pattern, nodes, count=1):
+    """Logical names: the pattern for each node; if it has two fields, also for each number."""
+    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
 
 
 class Float32Buffers(nn.Module):
@@ -299,52 +279,72 @@ class BatchNormSwish(Float32Buffers):
         return NormSwish.apply(u, w, b, mean, var, self.eps, self.training)
 
 
-class Linears(nn.Module):
-    """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
+class FeatureGates(nn.Module):
+    """S feature gates: x [S or 1, N, B] -> x times a mixture of L LoRAs [S, N, B].
 
-    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
+    A LoRA is 2 sigmoid(up down): down [S * L, R, B] and the router's logits [S, L, B] are
+    projections of x. `up` starts at 0, so gates start at exactly 1.
     """
 
-    def __init__(self, names, width, out, bias=True):
+    def __init__(self, names, width, rank):
         super().__init__()
-        self.names = names
-        self.weight = weights(width, len(names), out, width)
-        self.bias = weights(width, len(names), out) if bias else None
+        self.names = [f"{name}.up" for name in names]
+        self.weight = nn.Parameter(torch.zeros(len(names), width, rank))  # up
+
+    def forward(self, x, down, router):
+        lora = torch.bmm(self.weight, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
+        p = router.softmax(1).unsqueeze(2)
+        return x * (p * (2 * lora.sigmoid())).sum(1)
+
+
+class Projections(nn.Module):
+    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
+
+    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
+    equal share. Those of `down` have no bias.
+    """
+
+    def __init__(self, shape, down, logits):
+        super().__init__()
+        inputs, width = shape
+        self.sections = (*down, *logits)
+        rows = [len(names) // inputs * each for names, each in self.sections]
+        self.down, self.logits = rows[: len(down)], rows[len(down) :]
+        self.weight = weights(width, inputs, sum(rows), width)
+        self.bias = weights(width, inputs, sum(self.logits))
+
+    def logical(self):
+        inputs, start = len(self.weight), 0
+        for names, rows in self.sections:
+            share = len(names) // inputs
+            for i, name in enumerate(names):
+                at = start + i % share * rows
+                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                if start >= sum(self.down):
+                    at -= sum(self.down)
+                    yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+            start += share * rows
 
     def forward(self, x):
-        wide = self.weight.view(len(x), -1, x.shape[1])
-        u = torch.bmm(wide, x).view(*self.weight.shape[:2], x.shape[2])
-        return u if self.bias is None else u + self.bias.unsqueeze(-1).to(u.dtype)
+        t = torch.bmm(self.weight, x)
+        down, logits = t.split([sum(self.down), sum(self.logits)], dim=1)
+        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
+        parts = (*down.split(self.down, dim=1), *logits.split(self.logits, dim=1))
+        return [
+            part.unflatten(1, (-1, rows)).flatten(0, 1)
+            for part, (_, rows) in zip(parts, self.sections, strict=True)
+        ]
 
 
-class MLPs(nn.Module):
-    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+def mix(w, e):
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
 
-    def __init__(self, names, *widths, last_bias=True):
-        super().__init__()
-        self.linears = nn.ModuleList()
-        for i, shape in enumerate(pairwise(widths)):
-            bias = last_bias or i < len(widths) - 2
-            self.linears.append(
-                Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias)
-            )
-
-    def forward(self, x):
-        first, *others = self.linears
-        u = first(x)
-        for linear in others:
-            u = linear(F.relu(u))
-        return u
-
-    def init_prior(self, rates):
-        """Start training at base rates: the last biases are their log-odds."""
-        with torch.no_grad():
-            self.linears[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
-
-
-def named(pattern, nodes, count=1):
-    """Logical names: the pattern for each node; if it has two fields, also for each number."""
-    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
+    Several sets are one where there are weights for all their experts. A self gate is a second
+    mixture of the same experts: its weights are added to the gate's.
+    """
+    e = e.flatten(0, 1).unflatten(0, (-1, w.shape[1]))
+    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
+    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
 class Transpose(torch.autograd.Function):

@@ -150,6 +150,58 @@ RATES = {
 # fmt: on
 
 
+def weights(width, *shape):
+    """Weights or biases of Linears that read `width` numbers, initialised as torch does."""
+    bound = width**-0.5
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+class Linears(nn.Module):
+    """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
+
+    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
+    """
+
+    def __init__(self, names, width, out):
+        super().__init__()
+        self.names = names
+        self.weight = weights(width, len(names), out, width)
+        self.bias = weights(width, len(names), out)
+
+    def forward(self, x):
+        wide = self.weight.view(len(x), -1, x.shape[1])
+        u = torch.bmm(wide, x).view(*self.bias.shape, x.shape[2])
+        return u + self.bias.unsqueeze(-1).to(u.dtype)
+
+
+class MLPs(nn.Module):
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+
+    def __init__(self, names, *widths):
+        super().__init__()
+        self.linears = nn.ModuleList(
+            Linears([f"{name}.linears.{i}" for name in names], *shape)
+            for i, shape in enumerate(pairwise(widths))
+        )
+
+    def forward(self, x):
+        first, *others = self.linears
+        u = first(x)
+        for linear in others:
+            u = linear(F.relu(u))
+        return u
+
+    def init_prior(self, rates):
+        """Start training at base rates: the last biases are their log-odds."""
+        with torch.no_grad():
+            self.linears[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
+
+
+def named(pattern, nodes, count=1):
+    """Logical names: the pattern for each node; if it has two fields, also for each number."""
+    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
+
+
 class FeatureGates(nn.Module):
     """S feature gates: x [S or 1, N, B] -> x times a mixture of L LoRAs [S, N, B].
 
@@ -166,12 +218,6 @@ class FeatureGates(nn.Module):
         lora = torch.bmm(self.weight, down).unflatten(0, (len(router), -1))  # [S, L, N, B]
         p = router.softmax(1).unsqueeze(2)
         return x * (p * (2 * lora.sigmoid())).sum(1)
-
-
-def weights(width, *shape):
-    """Weights or biases of Linears that read `width` numbers, initialised as torch does."""
-    bound = width**-0.5
-    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
 class Projections(nn.Module):
@@ -231,52 +277,6 @@ def mix_each(w, e, outputs):
         mixed.append(mix(w[start : start + count], e[g : g + 1]))
         start += count
     return torch.cat(mixed)
-
-
-class Linears(nn.Module):
-    """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
-
-    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
-    """
-
-    def __init__(self, names, width, out):
-        super().__init__()
-        self.names = names
-        self.weight = weights(width, len(names), out, width)
-        self.bias = weights(width, len(names), out)
-
-    def forward(self, x):
-        wide = self.weight.view(len(x), -1, x.shape[1])
-        u = torch.bmm(wide, x).view(*self.bias.shape, x.shape[2])
-        return u + self.bias.unsqueeze(-1).to(u.dtype)
-
-
-class MLPs(nn.Module):
-    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
-
-    def __init__(self, names, *widths):
-        super().__init__()
-        self.linears = nn.ModuleList(
-            Linears([f"{name}.linears.{i}" for name in names], *shape)
-            for i, shape in enumerate(pairwise(widths))
-        )
-
-    def forward(self, x):
-        first, *others = self.linears
-        u = first(x)
-        for linear in others:
-            u = linear(F.relu(u))
-        return u
-
-    def init_prior(self, rates):
-        """Start training at base rates: the last biases are their log-odds."""
-        with torch.no_grad():
-            self.linears[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
-
-
-def named(pattern, nodes, count=1):
-    """Logical names: the pattern for each node; if it has two fields, also for each number."""
-    return tuple(pattern.format(node, i) for node in nodes for i in range(count))
 
 
 class Transpose(torch.autograd.Function):

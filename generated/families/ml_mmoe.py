@@ -154,49 +154,6 @@ def weights(width, *shape):
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
-class Projections(nn.Module):
-    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
-
-    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
-    equal share.
-    """
-
-    def __init__(self, shape, *sections):
-        super().__init__()
-        inputs, width = shape
-        self.sections = sections
-        self.rows = [len(names) // inputs * rows for names, rows in sections]
-        self.weight = weights(width, inputs, sum(self.rows), width)
-        self.bias = weights(width, inputs, sum(self.rows))
-
-    def logical(self):
-        inputs, start = len(self.weight), 0
-        for names, rows in self.sections:
-            share = len(names) // inputs
-            for i, name in enumerate(names):
-                at = start + i % share * rows
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
-                yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
-            start += share * rows
-
-    def forward(self, x):
-        t = torch.bmm(self.weight, x)
-        parts = (t + self.bias.unsqueeze(-1).to(t.dtype)).split(self.rows, dim=1)
-        return [
-            part.unflatten(1, (-1, rows)).flatten(0, 1)
-            for part, (_, rows) in zip(parts, self.sections, strict=True)
-        ]
-
-
-def mix(w, e):
-    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
-
-    A self gate is a second mixture of the same experts: its weights are added to the gate's.
-    """
-    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
-    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
-
-
 class Linears(nn.Module):
     """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
@@ -241,6 +198,49 @@ class MLPs(nn.Module):
 def named(pattern, nodes, count=1):
     """Logical names: the pattern for each node; if it has two fields, also for each number."""
     return tuple(pattern.format(node, i) for node in nodes for i in range(count))
+
+
+class Projections(nn.Module):
+    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
+
+    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
+    equal share.
+    """
+
+    def __init__(self, shape, *sections):
+        super().__init__()
+        inputs, width = shape
+        self.sections = sections
+        self.rows = [len(names) // inputs * rows for names, rows in sections]
+        self.weight = weights(width, inputs, sum(self.rows), width)
+        self.bias = weights(width, inputs, sum(self.rows))
+
+    def logical(self):
+        inputs, start = len(self.weight), 0
+        for names, rows in self.sections:
+            share = len(names) // inputs
+            for i, name in enumerate(names):
+                at = start + i % share * rows
+                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+            start += share * rows
+
+    def forward(self, x):
+        t = torch.bmm(self.weight, x)
+        parts = (t + self.bias.unsqueeze(-1).to(t.dtype)).split(self.rows, dim=1)
+        return [
+            part.unflatten(1, (-1, rows)).flatten(0, 1)
+            for part, (_, rows) in zip(parts, self.sections, strict=True)
+        ]
+
+
+def mix(w, e):
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
+
+    A self gate is a second mixture of the same experts: its weights are added to the gate's.
+    """
+    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
+    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
 class Transpose(torch.autograd.Function):

@@ -147,15 +147,6 @@ RATES = {
 # fmt: on
 
 
-def mix(w, e):
-    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
-
-    A self gate is a second mixture of the same experts: its weights are added to the gate's.
-    """
-    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
-    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
-
-
 def weights(width, *shape):
     """Weights or biases of Linears that read `width` numbers, initialised as torch does."""
     bound = width**-0.5
@@ -206,6 +197,15 @@ class MLPs(nn.Module):
 def named(pattern, nodes, count=1):
     """Logical names: the pattern for each node; if it has two fields, also for each number."""
     return tuple(pattern.format(node, i) for node in nodes for i in range(count))
+
+
+def mix(w, e):
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
+
+    A self gate is a second mixture of the same experts: its weights are added to the gate's.
+    """
+    w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
+    return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
 class Transpose(torch.autograd.Function):

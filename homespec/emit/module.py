@@ -26,6 +26,8 @@ APART = (Feature, Sequence, Input, Objective)
 """Nodes that are no part of the trunk."""
 SKELETON = ("Features", "Trunk", "Model")
 """The classes of each file that are no blocks."""
+MODULES = ("stacks", "norms", "gates", "kernels", "plain", "products")
+"""The modules of the trunk's blocks in the order of their reading."""
 IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
 
 
@@ -56,7 +58,7 @@ def emit(graph: Graph, header: str) -> str:
         "kinds": copies.copy(*features["kinds"]),
         "source": harmless(graph.span.file.rpartition("/")[2]),
         "blocks": copies.copy(
-            *sorted(trunk["uses"]),
+            *sorted(sorted(trunk["uses"]), key=_position),
             *["transpose.Transpose"] * turns,
             *["order.Ordered"] * bool(trunk["order"]),
         ),
@@ -82,6 +84,11 @@ def emit(graph: Graph, header: str) -> str:
     context["imports"] = _imports([*IMPORTS, *copies.imports])
     rendered = _template("module.py.jinja").render(context)
     return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
+
+
+def _position(address: str) -> int:
+    """Where the module of a block is in a file."""
+    return MODULES.index(address.partition(".")[0])
 
 
 def _imports(statements: Iterable[str]) -> str:
