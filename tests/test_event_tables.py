@@ -126,12 +126,12 @@ def test_names_that_meet_are_kept_apart() -> None:
 
 
 def test_tensors() -> None:
-    found = {tensor.name: tensor for tensor in input_tensors(load(SPEC))}
+    tensors = {tensor.name: tensor for tensor in input_tensors(load(SPEC))}
     name = "history.last"
-    assert found[name] == InputTensor(
+    assert tensors[name] == InputTensor(
         name, "history", "history_last", "id", length=3, vocab=12, table="video"
     )
-    assert found["history.hour"].kind == found["history.delay"].kind == "number"
+    assert tensors["history.hour"].kind == tensors["history.delay"].kind == "number"
     spec = load(SPEC)
     assert fitted_columns(spec) == {
         "history.delay": FittedColumn("history_delay", 3, "history.video")

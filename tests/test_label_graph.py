@@ -58,14 +58,14 @@ def features(seed: int = 0) -> dict[str, Tensor]:
 def labels(seed: int = 0) -> dict[str, Tensor]:
     """Labels with gaps, regressions on the scale of their units."""
     generator = torch.Generator().manual_seed(seed)
-    found = {}
+    by_task = {}
     for task in TASKS:
         values = torch.randint(2, (BATCH,), generator=generator).double()
         if task in REGRESSIONS:
             values = 3 * REGRESSIONS[task] * torch.randn(BATCH, generator=generator).double()
         gone = torch.rand(BATCH, generator=generator) < 0.2
-        found[task] = values.masked_fill(gone, torch.nan)
-    return found
+        by_task[task] = values.masked_fill(gone, torch.nan)
+    return by_task
 
 
 def naive_loss(task: str, logits: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
@@ -96,12 +96,12 @@ def test_losses(code: ModuleType) -> None:
     logits = model(features())
     assert tuple(logits) == code.TASKS == TASKS
     given = labels()
-    found = code.losses(logits, given)
+    losses = code.losses(logits, given)
     for task in TASKS:
         expected = naive_loss(task, logits, given)
-        torch.testing.assert_close(found[task], expected, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(losses[task], expected, rtol=1e-10, atol=1e-12)
     weights = {"share": 0.5, "buy": 0.0, "ctcvr": 2.0}
-    total = sum(weights.get(task, 1.0) * found[task] for task in TASKS)
+    total = sum(weights.get(task, 1.0) * losses[task] for task in TASKS)
     torch.testing.assert_close(code.loss(logits, given), total)
 
 
@@ -124,8 +124,8 @@ def test_gradients_equal_those_of_the_formulas(code: ModuleType) -> None:
     logits = model(features(1))
     naive = sum(weights.get(t, 1.0) * naive_loss(t, logits, given) for t in TASKS)
     assert isinstance(naive, Tensor)
-    found, expected = gradients(code.loss(logits, given)), gradients(naive)
-    for ours, theirs in zip(found, expected, strict=True):
+    actual, expected = gradients(code.loss(logits, given)), gradients(naive)
+    for ours, theirs in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
 
 
@@ -170,9 +170,9 @@ def test_a_batch_without_samples(code: ModuleType) -> None:
     given = labels()
     given["click"] = torch.zeros(BATCH, dtype=torch.float64)
     given["stay"] = torch.full((BATCH,), torch.nan, dtype=torch.float64)
-    found = code.losses(model(features()), given)
-    assert [found[task].item() for task in ("play", "cart", "stay")] == [0.0, 0.0, 0.0]
-    found["play"].backward()
+    losses = code.losses(model(features()), given)
+    assert [losses[task].item() for task in ("play", "cart", "stay")] == [0.0, 0.0, 0.0]
+    losses["play"].backward()
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
     loss = code.loss(model(features()), given)
     model.zero_grad()

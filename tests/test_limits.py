@@ -60,9 +60,9 @@ def by_json_schema(spec: str) -> bool:
 def test_beyond_the_limits(key: str, value: str) -> None:
     with pytest.raises(homespec.SpecError) as caught:
         homespec.loads(text(key, value))
-    (found,) = caught.value.report.diagnostics
-    assert found.rule.name == "out-of-range"
-    assert REASONS[key] in found.help or "finite" in found.help
+    (diagnostic,) = caught.value.report.diagnostics
+    assert diagnostic.rule.name == "out-of-range"
+    assert REASONS[key] in diagnostic.help or "finite" in diagnostic.help
     if value != ".nan":  # which JSON does not have
         assert not by_json_schema(text(key, value))
 
@@ -108,8 +108,8 @@ def test_a_weight_may_be_zero() -> None:
 def test_limits_are_written_short() -> None:
     with pytest.raises(homespec.SpecError) as caught:
         homespec.loads(text("norm_eps", "1e-46"))
-    (found,) = caught.value.report.diagnostics
-    assert found.message == (
+    (diagnostic,) = caught.value.report.diagnostics
+    assert diagnostic.message == (
         "`experts.norm_eps` is 1e-46; it must be greater than or equal to 1e-12"
     )
 
@@ -118,7 +118,7 @@ def test_limits_are_written_short() -> None:
 def test_labels_compare_with_numbers_that_float64_holds(number: str) -> None:
     with pytest.raises(homespec.SpecError) as caught:
         homespec.loads(text("rate", f"0.1, label: 'user_id == {number}'"))
-    (found,) = caught.value.report.diagnostics
-    assert found.rule.name == "bad-label"
-    assert f"{number} is not below 2^53" in found.message
+    (diagnostic,) = caught.value.report.diagnostics
+    assert diagnostic.rule.name == "bad-label"
+    assert f"{number} is not below 2^53" in diagnostic.message
     homespec.loads(text("rate", "0.1, label: 'user_id == 9007199254740991'"))

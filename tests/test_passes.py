@@ -136,17 +136,17 @@ LIVE = 5
 @functools.cache
 def live_seeds(name: str, alone: bool) -> tuple[int, ...]:
     """Draws in whose code a pass makes a difference: left out of all, or as the only one."""
-    found = []
+    live = []
     for seed in range(120):
         loaded = load(DRAWS[seed % len(DRAWS)](seed))
         others = [p for p in PASSES if p != name]
         ways = (PASSES, others) if alone else ([], [name])
         one, other = (homespec.compile(loaded, skip_passes=list(way)) for way in ways)
         if code_of(one) != code_of(other):
-            found.append(seed)
-            if len(found) == LIVE:
+            live.append(seed)
+            if len(live) == LIVE:
                 break
-    return tuple(found)
+    return tuple(live)
 
 
 def code_of(text: str) -> str:
@@ -190,11 +190,11 @@ def test_all_passes_can_be_switched_off(seed: int) -> None:
 
 def test_a_batching_pass_that_is_skipped_makes_batches_of_one(graph: Graph) -> None:
     skipped = optimise(graph, variant(skip=["batch-experts", "batch-towers"]))
-    found = members(skipped)
-    assert found["experts_meta_watch"] == ["experts.meta.watch"]
-    assert found["towers_like"] == ["towers.like"]
-    assert len(found["gates_task"]) == 3
-    assert all(len(batch) == 1 for name, batch in found.items() if name.startswith("experts"))
+    batches = members(skipped)
+    assert batches["experts_meta_watch"] == ["experts.meta.watch"]
+    assert batches["towers_like"] == ["towers.like"]
+    assert len(batches["gates_task"]) == 3
+    assert all(len(batch) == 1 for name, batch in batches.items() if name.startswith("experts"))
 
 
 def test_prune_keeps_every_set_that_a_kept_gate_weighs(graph: Graph) -> None:

@@ -56,19 +56,19 @@ PUBLISHED = {
 def test_published(name: str) -> None:
     text, notes = PUBLISHED[name]
     spec = homespec.loads(HEAD + text)
-    found = [d.rule for d in spec.analysis.diagnostics]
-    assert [(rule.name, found.count(rule)) for rule in dict.fromkeys(found)] == notes
-    assert {str(rule.severity) for rule in found} == {"note"}
+    rules = [d.rule for d in spec.analysis.diagnostics]
+    assert [(rule.name, rules.count(rule)) for rule in dict.fromkeys(rules)] == notes
+    assert {str(rule.severity) for rule in rules} == {"note"}
 
 
 def messages(text: str) -> list[tuple[str, str]]:
-    found = homespec.loads(HEAD + text).analysis.diagnostics
-    return [(d.rule.name, d.message) for d in found if d.rule.name != "wide-table"]
+    diagnostics = homespec.loads(HEAD + text).analysis.diagnostics
+    return [(d.rule.name, d.message) for d in diagnostics if d.rule.name != "wide-table"]
 
 
 def test_relu_under_home_is_a_warning_for_the_line_that_chose_it() -> None:
-    (found,) = messages(f"{GROUPS}experts: {{norm: none, activation: relu}}\n")
-    assert found == (
+    (message,) = messages(f"{GROUPS}experts: {{norm: none, activation: relu}}\n")
+    assert message == (
         "relu-without-norm",
         "the experts of `shared` in layer `meta` and 9 other sets end in ReLU without a norm: they "
         "tend to collapse to zeros",
@@ -81,42 +81,43 @@ def test_relu_under_home_is_a_warning_for_the_line_that_chose_it() -> None:
 
 @pytest.mark.parametrize("family", ["mmoe", "cgc", "ple", "moe"])
 def test_what_is_not_as_published_is_a_warning(family: str) -> None:
-    found = messages(f"family: {family}\n{TASKS}experts: {{activation: swish}}\n")
-    assert [name for name, _ in found] == ["unnormalised-experts"]
+    diagnostics = messages(f"family: {family}\n{TASKS}experts: {{activation: swish}}\n")
+    assert [name for name, _ in diagnostics] == ["unnormalised-experts"]
     assert messages(f"family: {family}\n{TASKS}experts: {{norm: batch}}\n") == []
 
 
 def test_layers_by_hand_were_not_published() -> None:
     layers = "layers: [{experts: {shared: 2}, outputs: [click, buy]}]\n"
-    found = messages(
+    diagnostics = messages(
         f"{TASKS}{layers}gates: {{self: false}}\nexperts: {{norm: none, activation: relu}}\n"
     )
-    assert [name for name, _ in found] == ["relu-without-norm", "sparse-without-own"]
+    assert [name for name, _ in diagnostics] == ["relu-without-norm", "sparse-without-own"]
 
 
 def test_tables_of_one_width_are_one_note() -> None:
     spec = homespec.loads(HEAD + TASKS + "family: shared_bottom\n")
-    (found,) = spec.analysis.diagnostics
-    assert found.message == (
+    (diagnostic,) = spec.analysis.diagnostics
+    assert diagnostic.message == (
         "features `gender`, `new_user` and `weekend` have 3 to 4 rows and embeddings of width 16"
     )
-    assert found.span.start.line == 6
-    assert [label.span.start.line for label in found.related] == [7, 8]
+    assert diagnostic.span.start.line == 6
+    assert [label.span.start.line for label in diagnostic.related] == [7, 8]
 
 
 @pytest.mark.parametrize("weight", [0, 0.5, 1])
 def test_repeated_label_is_of_tasks_that_are_trained_on_it(weight: float) -> None:
     """ESMM with a weight for `cvr` trains it on all rows, which is not what was published."""
     text = ESMM.replace("weight: 0", f"weight: {weight}")
-    found = messages(f"family: shared_bottom\n{text}")
-    assert [name for name, _ in found] == ["repeated-label"] * (weight > 0)
+    diagnostics = messages(f"family: shared_bottom\n{text}")
+    assert [name for name, _ in diagnostics] == ["repeated-label"] * (weight > 0)
 
 
 SPARSE = "groups: {watch: [click, view], act: [like, follow]}\ntasks: {click: , view: , like: {rate: 0.001}, follow: {rate: 0.002}}\n"  # noqa: E501
 
 
 def test_sparse_tasks_without_experts_are_one_warning() -> None:
-    found = messages(f"{SPARSE}experts: {{task: {{task: 0}}}}\ngates: {{task: {{self: false}}}}\n")
-    assert found == [
+    bare = "experts: {task: {task: 0}}\ngates: {task: {self: false}}\n"
+    diagnostics = messages(SPARSE + bare)
+    assert diagnostics == [
         ("sparse-without-own", "the sparse tasks `like` and `follow` have no experts of their own")
     ]

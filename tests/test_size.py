@@ -24,7 +24,7 @@ experts: {{hidden: [{hidden}], all: {{shared: {count}}}}}
 """
 
 
-def found(
+def diagnosed(
     rows: int = 1000, dim: int = 64, hidden: int = 64, count: int = 2
 ) -> list[tuple[str, str]]:
     try:
@@ -36,7 +36,7 @@ def found(
 
 
 def test_petabytes_are_refused_with_rows_width_and_bytes() -> None:
-    ((code, message),) = found(rows=2_147_483_647, dim=1_048_576)
+    ((code, message),) = diagnosed(rows=2_147_483_647, dim=1_048_576)
     assert code == "HS310"
     assert message == (
         "the weights take 9.0 PB, more than the limit of 100.0 TB: the table of `user_id`, "
@@ -45,26 +45,26 @@ def test_petabytes_are_refused_with_rows_width_and_bytes() -> None:
 
 
 def test_terabytes_are_a_warning() -> None:
-    ((code, message),) = found(rows=2_000_000_000, dim=256)
+    ((code, message),) = diagnosed(rows=2_000_000_000, dim=256)
     assert (code, message[:55]) == (
         "HS311",
         "the weights take 2.0 TB, more than one machine holds: t",
     )
-    assert found(rows=900_000_000, dim=256) == []
+    assert diagnosed(rows=900_000_000, dim=256) == []
 
 
 def test_the_trunk_counts_too() -> None:
-    ((code, message),) = found(hidden=1_000_000, dim=1_000_000, count=100)
+    ((code, message),) = diagnosed(hidden=1_000_000, dim=1_000_000, count=100)
     assert code == "HS310"
     assert "the expert set of `shared` in layer `meta` has 400.1 TB" in message
 
 
 def test_the_environment_sets_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "100 kB")
-    ((code, message),) = found()
+    ((code, message),) = diagnosed()
     assert (code, "more than the limit of 100.0 kB" in message) == ("HS310", True)
     monkeypatch.setenv(VARIABLE, "20PB")
-    assert [code for code, _ in found(rows=2_147_483_647, dim=1_048_576)] == ["HS311"]
+    assert [code for code, _ in diagnosed(rows=2_147_483_647, dim=1_048_576)] == ["HS311"]
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,9 @@ def check(spec: dict[str, Any], optimize: bool) -> None:
         code.set_boundaries(model, fitted)
     state = code.logical_state(model)
 
-    found = {weight.name: weight.shape for node in graph for weight in weights_of(node)}
+    shapes = {weight.name: weight.shape for node in graph for weight in weights_of(node)}
     buffers = {name for name in state if ".running_" in name or name.endswith(".boundaries")}
-    assert found == {n: tuple(t.shape) for n, t in state.items() if n not in buffers}
+    assert shapes == {n: tuple(t.shape) for n, t in state.items() if n not in buffers}
 
     features = random_features(spec, BATCH, torch.Generator().manual_seed(0))
     features = {n: t.float() if t.is_floating_point() else t for n, t in features.items()}

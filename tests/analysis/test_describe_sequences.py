@@ -77,9 +77,9 @@ def test_a_mean_has_no_target() -> None:
 
 
 def test_command() -> None:
-    found = CliRunner().invoke(cli, ["explain", "--spec", "specs/kuairand.yaml"]).stdout
+    text = CliRunner().invoke(cli, ["explain", "--spec", "specs/kuairand.yaml"]).stdout
     assert re.search(
-        r"\n\nsequence history: DIN of .*\n  event.*\n  target.*\n.*\nlayer meta", found
+        r"\n\nsequence history: DIN of .*\n  event.*\n  target.*\n.*\nlayer meta", text
     )
     without = CliRunner().invoke(cli, ["explain", "--spec", "specs/nested.yaml"]).stdout
     assert "sequence" not in without

@@ -77,9 +77,9 @@ def test_shipped_specs(path: Path, tmp_path: Path) -> None:
     again = check(loaded)
     assert again.model_dump(include={"description"}) == loaded.model_dump(include={"description"})
     (tmp_path / path.name).write_text(expanded(loaded.analysis))
-    found = homespec.validate(tmp_path / path.name).diagnostics
+    diagnostics = homespec.validate(tmp_path / path.name).diagnostics
     ignored = loaded.analysis.diagnostics  # comments are not carried over
-    assert [d.message for d in found] == [d.message for d in ignored]
+    assert [d.message for d in diagnostics] == [d.message for d in ignored]
 
 
 def values(text: str) -> list[str]:

@@ -59,10 +59,10 @@ def reordered(section: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_changes(change: dict[str, Any], texts: list[str]) -> None:
-    found = list(map(str, changes(tree_of(BASE), tree_of({**BASE, **change}))))
-    assert bool(found) == bool(texts)
+    lines = list(map(str, changes(tree_of(BASE), tree_of({**BASE, **change}))))
+    assert bool(lines) == bool(texts)
     for text in texts:
-        assert any(line.startswith(text) for line in found), found
+        assert any(line.startswith(text) for line in lines), lines
 
 
 def test_paths_name_the_place() -> None:

@@ -23,11 +23,11 @@ def at(document: Document, key: str, rule: str = WARNING) -> Diagnostic:
     return Diagnostic(RULES[rule], finding.span, finding.message)
 
 
-def left(text: str, *found: tuple[str, str]) -> list[tuple[str, int]]:
+def left(text: str, *places: tuple[str, str]) -> list[tuple[str, int]]:
     """What is left of made-up warnings (key, rule): name and line."""
     document = parse(text, "x.yaml")
     assert not document.diagnostics
-    diagnostics = apply_ignores(document, [at(document, key, rule) for key, rule in found])
+    diagnostics = apply_ignores(document, [at(document, key, rule) for key, rule in places])
     return [(d.rule.name, d.span.start.line) for d in diagnostics]
 
 
@@ -111,8 +111,8 @@ def test_comment_that_is_not_understood(comment: str) -> None:
 
 def test_whole_file() -> None:
     text = "# homespec: ignore-file[one-choice, HS414] as published\na: 1\nb: 2\n"
-    found = (("a", WARNING), ("b", WARNING), ("b", "wide-table"), ("b", OTHER))
-    assert left(text, *found) == [(OTHER, 3)]
+    places = (("a", WARNING), ("b", WARNING), ("b", "wide-table"), ("b", OTHER))
+    assert left(text, *places) == [(OTHER, 3)]
 
 
 @pytest.mark.parametrize("comment", ["ignore-file[one-choice]", "Ignore-File[ hs305 ]"])
@@ -123,10 +123,10 @@ def test_whole_file_from_any_line(comment: str) -> None:
 
 def test_unused_for_the_whole_file() -> None:
     document = parse("# homespec: ignore-file[one-choice]\na: 1\n", "x.yaml")
-    (found,) = apply_ignores(document, [at(document, "a", OTHER)])[1:]
-    assert found.rule.name == "unused-ignore"
-    assert found.message == "this file has no warning `one-choice` to ignore"
-    assert found.help == "delete the comment"
+    (diagnostic,) = apply_ignores(document, [at(document, "a", OTHER)])[1:]
+    assert diagnostic.rule.name == "unused-ignore"
+    assert diagnostic.message == "this file has no warning `one-choice` to ignore"
+    assert diagnostic.help == "delete the comment"
 
 
 def test_errors_stay_in_the_whole_file() -> None:
@@ -138,8 +138,8 @@ def test_notes_are_ignored_like_warnings() -> None:
     text = "a: 1 # homespec: ignore[wide-table]\n"
     assert left(text, ("a", "wide-table")) == []
     document = parse(text, "x.yaml")
-    (found,) = apply_ignores(document, [])
-    assert found.message == "line 1 has no note `wide-table` to ignore"
+    (diagnostic,) = apply_ignores(document, [])
+    assert diagnostic.message == "line 1 has no note `wide-table` to ignore"
 
 
 BASE = """\
