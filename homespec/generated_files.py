@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from homespec.atomic_write import holds
 from homespec.compiler import Analysis, generate, named_source
@@ -15,9 +14,6 @@ from homespec.schema.names import MODULES, is_identifier
 from homespec.source.roots import SPECS, is_yaml, located, specs_folder
 from homespec.variant import DEFAULT, SUFFIXES, Mode, Target, UnknownNameError, Variant, recorded
 from homespec.version import __version__
-
-if TYPE_CHECKING:
-    from homespec.passes import Step
 
 GENERATED = "generated"
 
@@ -106,17 +102,6 @@ def target_of(file: str, folder: Path | None = None, suffix: str = "") -> Path:
     if folder is None:
         folder = root.parent / GENERATED if root else path.parent / GENERATED
     return folder / inside / f"{stem}{suffix}.py"
-
-
-def output_of(
-    analysis: Analysis,
-    folder: Path | None = None,
-    variant: Variant = DEFAULT,
-    watch: Callable[[Step], None] | None = None,
-) -> Output:
-    """The generated file of a sound spec. Raises ValueError like `target_of` and `generate`."""
-    text = generate(analysis, variant, watch)
-    return Output(target_of(analysis.document.file, folder, variant.suffix), text)
 
 
 def twins(analysis: Analysis, folder: Path | None = None) -> Iterator[tuple[str, Output]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.cli.reporting import has_color
 from homespec.cli.specs import STDIN, analyses, set_option
 from homespec.cli.variant_options import Watch, variant_of, variant_options
-from homespec.compiler import Analysis
+from homespec.compiler import Analysis, generate
 from homespec.diagnostics.render.terminal import named, printable
-from homespec.generated_files import Output, State, orphans, output_of, twins
+from homespec.generated_files import Output, State, orphans, target_of, twins
 from homespec.source.roots import here, located
 from homespec.variant import UnknownNameError, Variant
 
@@ -79,10 +78,12 @@ def compile(  # noqa: A001
         raise click.UsageError("A spec from stdin has no file name: add --stdout.")
     watch = Watch(print_after, time_passes)
     try:
+        texts = _texts(sound, variant, watch)
         if quiet:
-            _print_code(sound, variant, watch, stdout and print_after is None)
+            for _, text in texts:
+                click.echo(text if print_after is None else "", nl=False)
             return OK
-        outputs = dict(_outputs(sound, output, variant, watch, beside=check or diff))
+        outputs = dict(_outputs(texts, output, variant, beside=check or diff))
         if diff:
             return _show_diff(outputs)
         return _check(outputs) if check else _write(outputs)
@@ -93,32 +94,30 @@ def compile(  # noqa: A001
         raise click.UsageError(printable(f"{error}.")) from None
 
 
-def _print_code(sound: list[Analysis], variant: Variant, watch: Watch, code: bool) -> None:
-    from homespec.compiler import generate
-
+def _texts(sound: list[Analysis], variant: Variant, watch: Watch) -> Iterator[tuple[Analysis, str]]:
+    """Each spec with its code. Raises ValueError if it has no such task or pass."""
     for analysis in sound:
         file = analysis.document.file
-        with _naming(file):
+        try:
             text = generate(analysis, variant, watch)
             watch.done(file)
-        if code:
-            click.echo(text, nl=False)
+        except UnknownNameError as error:
+            raise ValueError(f"{file}: {error}") from None
+        yield analysis, text
 
 
 def _outputs(
-    sound: list[Analysis], folder: Path | None, variant: Variant, watch: Watch, beside: bool
+    texts: Iterable[tuple[Analysis, str]], folder: Path | None, variant: Variant, beside: bool
 ) -> Iterator[tuple[str, Output]]:
     """Each spec's path and flags, and its generated file; `beside` also variants that are there.
 
-    Raises ValueError if a file name cannot be imported, two specs share one, or a task is unknown.
+    Raises ValueError if a file name cannot be imported, or two specs share one.
     """
     owners: dict[Path, str] = {}
-    for analysis in sound:
+    for analysis, text in texts:
         file = analysis.document.file
-        asked = "".join(f" {flag}" for flag in variant.flags)
-        with _naming(file):
-            outputs = [(asked, output_of(analysis, folder, variant, watch))]
-            watch.done(file)
+        path = target_of(file, folder, variant.suffix)
+        outputs = [("".join(f" {flag}" for flag in variant.flags), Output(path, text))]
         if beside and not variant.suffix:
             outputs += twins(analysis, folder)
         for flags, output in outputs:
@@ -127,15 +126,6 @@ def _outputs(
                 raise ValueError(f"{other} and {file} would both become {output.path}")
             sets = "".join(f" --set {shlex.quote(o)}" for o in analysis.document.overrides)
             yield shlex.quote(file) + flags + sets, output
-
-
-@contextmanager
-def _naming(file: str) -> Iterator[None]:
-    """Say for which spec a task or pass is unknown."""
-    try:
-        yield
-    except UnknownNameError as error:
-        raise ValueError(f"{file}: {error}") from None
 
 
 def _check(outputs: dict[str, Output]) -> int:

@@ -10,9 +10,10 @@ import functools
 import json
 from typing import Any
 
+from homespec.schema import models
+from homespec.schema.constraints import Constraint
 from homespec.schema.jsonschema import SHORTHANDS, referred, sections
 from homespec.schema.patterns import FORMS
-from homespec.schema.section_constraints import conflicts_of, needs_of
 
 Schema = dict[str, Any]
 
@@ -49,8 +50,7 @@ def schema_text() -> str:
 def _whole(name: str, section: Schema) -> Schema:
     """A complete section, with its short form as an alternative."""
     properties = {key: _shown(name, value) for key, value in section["properties"].items()}
-    rules = [*conflicts_of(name), *needs_of(name)]
-    return _short(name, {**section, "properties": properties, **_all(rules)})
+    return _short(name, {**section, "properties": properties, **_rules(name, complete=True)})
 
 
 def _part(name: str, section: Schema) -> Schema:
@@ -61,10 +61,22 @@ def _part(name: str, section: Schema) -> Schema:
         part = _parted(_shown(name, value))
         properties[key] = part if key in required or key == "extends" else _or_null(part)
     whole = {key: value for key, value in section.items() if key != "required"}
-    return _short(name, {**whole, "properties": properties, **_all(conflicts_of(name))})
+    return _short(
+        name,
+        {
+            **whole,
+            "properties": properties,
+            **_rules(name),
+        },
+    )
 
 
-def _all(rules: list[Schema]) -> Schema:
+def _rules(name: str, complete: bool = False) -> Schema:
+    """What the constraints of a section demand of it."""
+    constraints: tuple[Constraint, ...] = getattr(getattr(models, name), "constraints", ())
+    rules = [rule for constraint in constraints for rule in constraint.conflicts]
+    if complete:
+        rules += [rule for constraint in constraints for rule in constraint.needs]
     return {"allOf": rules} if rules else {}
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, Tag
 
+from homespec.schema.constraints import Constrained, Constraint, one_of, only_with
 from homespec.schema.field_types import Boundaries, Model, Rows, Width
 
 OWNERS = ("id", "bucketize")
 """The kinds that have a table and say how wide it is."""
+
+
+def dim_of(kinds: tuple[str, ...]) -> Constraint:
+    """The kinds with a table of their own have `dim`, and no others."""
+    needed = "add `dim`, the width of the embedding"
+    return only_with(OWNERS, ("dim",), kinds, "feature_dim", needed)
 
 
 class Quantiles(Model):
@@ -32,7 +38,7 @@ Cuts = Annotated[
 ]
 
 
-class Id(Model):
+class Id(Constrained):
     """An identifier or category, looked up in an embedding table."""
 
     buckets: Rows = Field(default=0, examples=[100_000])
@@ -41,14 +47,10 @@ class Id(Model):
     vocab: Rows = Field(default=0, examples=[100])
     """Ids are 0 to vocab - 1. Missing and unknown ids share a row of their own."""
 
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Id:
-        if len(self.model_fields_set) != 1:
-            raise PydanticCustomError("id_kind", "give `buckets` or `vocab`")
-        return self
+    constraints = (one_of(("buckets", "vocab"), "id_kind"),)
 
 
-class Embedded(Model):
+class Embedded(Constrained):
     """A value that is looked up in a table."""
 
     id: Id = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which one is set

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from homespec.schema.embedded import OWNERS, Embedded
+from homespec.schema.constraints import one_of, only_with
+from homespec.schema.embedded import Embedded, dim_of
 from homespec.schema.field_types import Width
 from homespec.schema.sequences import Sequence
 
 Kind = Literal["id", "bucketize", "dense", "table", "sequence"]
 KINDS: tuple[Kind, ...] = ("id", "bucketize", "dense", "table", "sequence")
-OF_DENSE = ("project", "missing")
-"""What only dense features have."""
 
 
 class Feature(Embedded):
@@ -50,17 +48,9 @@ class Feature(Embedded):
         """
         return (self.project or self.dense) if self.kind == "dense" else self.dim
 
-    @model_validator(mode="after")
-    def _one_kind(self) -> Feature:
-        kinds = [kind for kind in KINDS if kind in self.model_fields_set]
-        if len(kinds) != 1:
-            raise PydanticCustomError("feature_kind", "{kinds}", {"kinds": ", ".join(kinds)})
-        (kind,) = kinds
-        if ("dim" in self.model_fields_set) != (kind in OWNERS):
-            raise PydanticCustomError("feature_dim", "{kind}", {"kind": kind})
-        for key in OF_DENSE:
-            if key in self.model_fields_set and kind != "dense":
-                raise PydanticCustomError("dense_only", "{key}", {"key": key, "kind": kind})
-        if kind == "sequence" and self.column:
-            raise PydanticCustomError("sequence_column", "a sequence has `columns`")
-        return self
+    constraints = (
+        one_of(KINDS, "feature_kind"),
+        dim_of(KINDS),
+        only_with(("dense",), ("project", "missing"), KINDS, "dense_only"),
+        only_with(KINDS[:-1], ("column",), KINDS, "sequence_column"),
+    )

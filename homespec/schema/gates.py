@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from homespec.schema.constraints import NOT_EMPTY
 from homespec.schema.field_types import Model, OneOrMore, Width, Widths
 
 
@@ -28,6 +29,8 @@ class Mixture(Model):
 
 class Toggle(Model):
     """A gate that can be switched: true is on, false is off."""
+
+    constraints: ClassVar = (NOT_EMPTY,)
 
     enabled: bool = True
     """Whether there are gates of this kind."""

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from homespec.schema.embedded import OWNERS, Embedded
+from homespec.schema.constraints import BY_WITH_HARD, Constrained, one_of
+from homespec.schema.embedded import Embedded, dim_of
 from homespec.schema.field_types import Model, Name, Width, Widths, check_name, listed, text_of
 from homespec.schema.numbers import Epsilon, Momentum
 
@@ -57,7 +58,7 @@ class Dien(Model):
     """Width of the states of both GRUs, and of the output. Default: an event's width."""
 
 
-class Sim(Model):
+class Sim(Constrained):
     """SIM: search the events that matter for the candidate, then multi-head target attention."""
 
     search: Literal["hard", "soft"] = "soft"
@@ -73,11 +74,7 @@ class Sim(Model):
     """Width of all heads' queries and keys together. Default: the candidate's width, rounded up to
     a multiple of `heads`."""
 
-    @model_validator(mode="after")
-    def _by(self) -> Sim:
-        if (self.search == "hard") != bool(self.by):
-            raise PydanticCustomError("search_by", "{search}", {"search": self.search})
-        return self
+    constraints = (BY_WITH_HARD,)
 
 
 class Twin(Model):
@@ -92,7 +89,7 @@ class Twin(Model):
     candidate's width, rounded up to a multiple of `heads`."""
 
 
-class Encoder(Model):
+class Encoder(Constrained):
     """How events become one vector: exactly one of these, or its bare name for its defaults."""
 
     mean: Mean = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which is set
@@ -124,12 +121,7 @@ class Encoder(Model):
             return {value: {}}
         return value
 
-    @model_validator(mode="after")
-    def _one_kind(self) -> Encoder:
-        if len(self.model_fields_set) != 1:
-            kinds = ", ".join(kind for kind in KINDS if kind in self.model_fields_set)
-            raise PydanticCustomError("encoder_kind", "{kinds}", {"kinds": kinds})
-        return self
+    constraints = (one_of(KINDS, "encoder_kind"),)
 
 
 class EventField(Embedded):
@@ -140,14 +132,7 @@ class EventField(Embedded):
         """Which of them it is."""
         return next(kind for kind in FIELD_KINDS if kind in self.model_fields_set)
 
-    @model_validator(mode="after")
-    def _one_kind(self) -> EventField:
-        kinds = [kind for kind in FIELD_KINDS if kind in self.model_fields_set]
-        if len(kinds) != 1:
-            raise PydanticCustomError("feature_kind", "{kinds}", {"kinds": ", ".join(kinds)})
-        if ("dim" in self.model_fields_set) != (kinds[0] in OWNERS):
-            raise PydanticCustomError("feature_dim", "{kind}", {"kind": kinds[0]})
-        return self
+    constraints = (one_of(FIELD_KINDS, "feature_kind"), dim_of(FIELD_KINDS))
 
 
 FieldName = Annotated[Name, BeforeValidator(check_field_name), text_of("FieldName")]
