@@ -70,10 +70,10 @@ def main() -> None:
     parts = [pq.read_table(folder / f"{name}.parquet") for name in ("train", "valid")]
     table = pa.concat_tables(parts)
     print(f"| inputs | {' | '.join(TASKS)} |")
-    for past, told in ((False, "without rates of earlier days"), (True, "with them")):
+    for past, how in ((False, "without rates of earlier days"), (True, "with them")):
         x = inputs(table, past)
-        found = [auc(x, label(table, task), parts[0].num_rows) for task in TASKS]
-        print(f"| {told} | {' | '.join(f'{each:.4f}' for each in found)} |", flush=True)
+        aucs = [auc(x, label(table, task), parts[0].num_rows) for task in TASKS]
+        print(f"| {how} | {' | '.join(f'{each:.4f}' for each in aucs)} |", flush=True)
 
 
 if __name__ == "__main__":

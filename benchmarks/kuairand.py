@@ -76,8 +76,8 @@ def run(name: str, hidden: int, seed: int, data: Path, out: Path) -> dict[str, A
             "--out", str(folder), "--resume" if same else "--overwrite", *flags,
         ]  # fmt: skip
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603
-    found: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
-    return found
+    metrics: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
+    return metrics
 
 
 def _spec_hash(name: str, hidden: int) -> str:
@@ -93,8 +93,8 @@ def _stamp(data: Path) -> str:
 def columns(runs: list[dict[str, Any]], metric: str) -> list[list[float]]:
     """The values of each task, then of the mean over tasks, one for each seed."""
     tasks = runs[0]["tasks"]
-    found = [[run["tasks"][task][metric] for run in runs] for task in tasks]
-    return [*found, [statistics.fmean(row) for row in zip(*found, strict=True)]]
+    values = [[run["tasks"][task][metric] for run in runs] for task in tasks]
+    return [*values, [statistics.fmean(row) for row in zip(*values, strict=True)]]
 
 
 def table(results: dict[str, list[dict[str, Any]]], metric: str) -> Iterator[str]:
@@ -121,10 +121,10 @@ def differences(results: dict[str, list[dict[str, Any]]], metric: str) -> Iterat
 
 def scale(results: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     """HoME beside its floors and gradient boosting."""
-    found = dict(zip(results["home"][0]["tasks"], columns(results["home"], "auc"), strict=False))
+    auc = dict(zip(results["home"][0]["tasks"], columns(results["home"], "auc"), strict=False))
     yield f"| AUC | {' | '.join(FLOORS)} |"
     yield f"| --- |{' ---: |' * len(FLOORS)}"
-    yield f"| home | {' | '.join(_spread(found[task]) for task in FLOORS)} |"
+    yield f"| home | {' | '.join(_spread(auc[task]) for task in FLOORS)} |"
     yield f"| gradient boosting | {' | '.join(f'{BOOSTING[task]:.4f}' for task in FLOORS)} |"
     yield f"| floor | {' | '.join(f'{floor:.3f}' for floor in FLOORS.values())} |"
 

@@ -38,8 +38,8 @@ def table(result: dict[str, Any], measure: str) -> Iterator[str]:
     for case in cases:
         for variant in case["milliseconds"][measure]:
             ratios = [_ratio(_ratios(case, measure).get(r, {}), r, variant) for r in references]
-            found = case["facts"].get(variant, {})
-            yield lab.row([str(case["tasks"]), variant, *ratios, *(_fact(found, f) for f in facts)])
+            known = case["facts"].get(variant, {})
+            yield lab.row([str(case["tasks"]), variant, *ratios, *(_fact(known, f) for f in facts)])
 
 
 def peers(result: dict[str, Any]) -> Iterator[str]:
@@ -47,11 +47,11 @@ def peers(result: dict[str, Any]) -> Iterator[str]:
     head = ["ours compiled is × as fast", "operations", "peak MB", "first step, × ours"]
     yield lab.row(["model", "tasks", "", *head])
     yield lab.row(["---", "---:", "---", *["---:"] * len(head)])
-    for found in result["cases"]:
-        case, times, compiling = found["case"], found["times"], found["compiling"]
+    for measured in result["cases"]:
+        case, times, compiling = measured["case"], measured["times"], measured["compiling"]
         for name in times:
             ours = ratios({"ours": times["ours-compiled"], "it": times[name]}, "it")["ours"]
-            count, peak = found["operations"].get(name), found["peaks"].get(name)
+            count, peak = measured["operations"].get(name), measured["peaks"].get(name)
             yield lab.row(
                 [
                     case["family"],
@@ -83,12 +83,12 @@ def where(result: dict[str, Any]) -> Iterator[str]:
 
     What is less than one per cent everywhere is left out.
     """
-    found: dict[str, dict[str, float]] = result["shares"]
-    parts = dict.fromkeys(part for shares in found.values() for part in shares)
-    yield lab.row(["part of the step", *found])
-    yield lab.row(["---", *["---:"] * len(found)])
+    shares_of_sizes: dict[str, dict[str, float]] = result["shares"]
+    parts = dict.fromkeys(part for shares in shares_of_sizes.values() for part in shares)
+    yield lab.row(["part of the step", *shares_of_sizes])
+    yield lab.row(["---", *["---:"] * len(shares_of_sizes)])
     for part in parts:
-        shares = [each.get(part, 0.0) for each in found.values()]
+        shares = [each.get(part, 0.0) for each in shares_of_sizes.values()]
         if max(shares) >= 0.01:
             yield lab.row([part, *(f"{share:.0%}" for share in shares)])
 
@@ -123,17 +123,17 @@ MEASURES = {
 
 
 def _ratios(case: dict[str, Any], measure: str) -> dict[str, Any]:
-    return {r: found for r, found in case["times_as_fast"][measure].items() if found}
+    return {r: spreads for r, spreads in case["times_as_fast"][measure].items() if spreads}
 
 
-def _ratio(found: dict[str, Any], reference: str, variant: str) -> str:
-    if variant not in found:
+def _ratio(spreads: dict[str, Any], reference: str, variant: str) -> str:
+    if variant not in spreads:
         return "–"
-    return "1" if variant == reference else lab.shown(found[variant])
+    return "1" if variant == reference else lab.shown(spreads[variant])
 
 
-def _fact(found: dict[str, Any], name: str) -> str:
-    value = found.get("peak" if name == "peak MB" else name)
+def _fact(facts: dict[str, Any], name: str) -> str:
+    value = facts.get("peak" if name == "peak MB" else name)
     if value is None:
         return "–"
     return f"{value / 1e6:.1f}" if name == "peak MB" else f"{value:,}"

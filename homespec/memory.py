@@ -12,8 +12,8 @@ from homespec.lower import Lowered
 FLOAT_BYTES = 4
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "overflowed")
 """What the messages of torch have in which it says by a RuntimeError that memory is short."""
-SHOWN = 3
-LARGE = 0.1
+MAX_SHOWN = 3
+MIN_SHARE = 0.1
 """The share of all weights from which on one is named besides the largest."""
 
 
@@ -41,7 +41,7 @@ def message(lowered: Lowered, doing: str) -> str:
     weights = [w for node in lowered.graph for w in weights_of(node)]
     weights.sort(key=_bytes, reverse=True)
     total = sum(map(_bytes, weights))
-    named = [w for i, w in enumerate(weights[:SHOWN]) if not i or _bytes(w) >= LARGE * total]
+    named = [w for i, w in enumerate(weights[:MAX_SHOWN]) if not i or _bytes(w) >= MIN_SHARE * total]
     return (
         f"memory ran out while {doing} `{lowered.spec.name}`: its weights are {total:,} bytes as"
         f" float32; {'; '.join(map(_about, named))}. Training with adam takes four times as much,"

@@ -86,40 +86,40 @@ def settings(**given: Any) -> Settings:
 @pytest.mark.parametrize("count", [4, 19])
 def test_any_spec_scales(path: Path, count: int) -> None:
     spec = homespec.load(path)
-    found = scaling.scaled(spec, count)
-    assert len(found.tasks) == count
-    sizes = [len(set(members) & set(found.tasks)) for members in found.groups.values()]
+    larger = scaling.scaled(spec, count)
+    assert len(larger.tasks) == count
+    sizes = [len(set(members) & set(larger.tasks)) for members in larger.groups.values()]
     held = [size for size in sizes if size]
     assert not held or max(held) - min(held) <= 1
-    assert found.features == spec.features
-    assert found.family == spec.family
+    assert larger.features == spec.features
+    assert larger.family == spec.family
 
 
 def test_scaling_copies_options_and_drops_relations() -> None:
-    found = scaling.scaled(homespec.loads(RELATED), 6)
-    assert found.groups == {
+    larger = scaling.scaled(homespec.loads(RELATED), 6)
+    assert larger.groups == {
         "watch": ("click", "click_2", "stay"),
         "buy": ("cart", "cart_2", "order"),
     }
-    assert found.tasks["click_2"].rate == 0.4
-    assert (found.tasks["click"].label, found.tasks["click_2"].label) == ("is_click", "click_2")
-    assert found.tasks["stay"].kind == "regression"
-    assert found.tasks["cart_2"].tower.hidden == (4,)
-    assert not any(task.where or task.product for task in found.tasks.values())
-    assert found.experts.task.nodes["order"].count == 3
+    assert larger.tasks["click_2"].rate == 0.4
+    assert (larger.tasks["click"].label, larger.tasks["click_2"].label) == ("is_click", "click_2")
+    assert larger.tasks["stay"].kind == "regression"
+    assert larger.tasks["cart_2"].tower.hidden == (4,)
+    assert not any(task.where or task.product for task in larger.tasks.values())
+    assert larger.experts.task.nodes["order"].count == 3
 
 
 def test_scaling_down_keeps_the_first_tasks() -> None:
-    found = scaling.scaled(homespec.loads(RELATED), 2)
-    assert found.groups == {"watch": ("click",), "buy": ("cart",)}
-    assert not found.experts.task.nodes
+    smaller = scaling.scaled(homespec.loads(RELATED), 2)
+    assert smaller.groups == {"watch": ("click",), "buy": ("cart",)}
+    assert not smaller.experts.task.nodes
 
 
 def test_scaling_a_free_topology() -> None:
-    found = scaling.scaled(homespec.loads(FREE), 3)
-    assert list(found.tasks) == ["a", "a_2", "b"]
-    assert found.topology[0].outputs == ("shared", "a", "a_2")
-    assert found.topology[1].experts["a_2"].count == 1
+    larger = scaling.scaled(homespec.loads(FREE), 3)
+    assert list(larger.tasks) == ["a", "a_2", "b"]
+    assert larger.topology[0].outputs == ("shared", "a", "a_2")
+    assert larger.topology[1].experts["a_2"].count == 1
 
 
 def test_too_few_tasks() -> None:
@@ -225,8 +225,8 @@ def test_ctrl_c_keeps_complete_rounds() -> None:
 
 
 def test_ratios_are_medians_of_rounds() -> None:
-    found = timing.ratios({"a": [2.0, 4.0, 90.0], "b": [1.0, 2.0, 9.0]}, "a")
-    assert found["b"] == timing.Spread(2.0, 2.0, 6.0)
+    faster = timing.ratios({"a": [2.0, 4.0, 90.0], "b": [1.0, 2.0, 9.0]}, "a")
+    assert faster["b"] == timing.Spread(2.0, 2.0, 6.0)
     assert timing.spread([3.0]) == timing.Spread(3.0, 3.0, 3.0)
 
 
@@ -573,16 +573,16 @@ def sized(family: str) -> LoadedSpec:
 
 def test_copies_do_not_depend_on_the_number_of_tasks() -> None:
     """What lays tensors out anew: compiled code does most of it within loops that compute."""
-    found = []
+    counts = []
     for tasks in (4, 64):
         spec = scaling.scaled(homespec.load(SMALL), tasks)
         candidate = build(spec, "ours", weights_of(spec), 4, "cpu", "float32")
         with CopyCounter() as counter:
             candidate.backward()
-        found.append(counter.found)
-    assert found[0] == found[1]
-    assert found[0].total() <= 55
-    assert found[0]["aten.copy_.default"] <= 7
+        counts.append(counter.found)
+    assert counts[0] == counts[1]
+    assert counts[0].total() <= 55
+    assert counts[0]["aten.copy_.default"] <= 7
 
 
 class CopyCounter(TorchDispatchMode):

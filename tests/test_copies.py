@@ -94,8 +94,8 @@ def built(**options: Any) -> nn.Module:
 
 def logits(model: nn.Module) -> Tensor:
     with torch.no_grad():
-        found: Tensor = model(FEATURES, stacked=True)
-    return found
+        logits_TB: Tensor = model(FEATURES, stacked=True)
+    return logits_TB
 
 
 def zero(model: nn.Module) -> nn.Module:
@@ -141,7 +141,7 @@ def test_a_shallow_copy_takes_other_modules(graphs: CompileCounter) -> None:
 
 def test_an_average_follows_the_training(graphs: CompileCounter) -> None:
     """An exponential moving average of compiled models is that of eager ones."""
-    found = []
+    pairs = []
     for is_compiled in (True, False):
         torch.manual_seed(0)
         model = homespec.build(SMALL, compile=is_compiled)
@@ -155,8 +155,8 @@ def test_an_average_follows_the_training(graphs: CompileCounter) -> None:
             optimizer.step()
             optimizer.zero_grad()
             average.update_parameters(model)
-        found.append((logits(average.eval()), logits(model.eval())))
-    (average, last), (wanted, its_last) = found
+        pairs.append((logits(average.eval()), logits(model.eval())))
+    (average, last), (wanted, its_last) = pairs
     torch.testing.assert_close(average, wanted)
     torch.testing.assert_close(last, its_last)
     assert not torch.allclose(average, last)

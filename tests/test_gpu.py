@@ -66,8 +66,8 @@ def test_first_gradients_are_those_of_plain_code(path: str, name: str, precision
     weights = weights_of(spec)
     expected = first_step(candidate(spec, "naive", weights, ROWS, DEVICE, "float32"))
     skipped = counting.skipped_graphs()
-    found = first_step(candidate(spec, name, weights, ROWS, DEVICE, precision))
-    check_equal(name, found, expected, precision)
+    step = first_step(candidate(spec, name, weights, ROWS, DEVICE, precision))
+    check_equal(name, step, expected, precision)
     assert counting.skipped_graphs() == skipped
 
 
@@ -82,15 +82,15 @@ def test_a_step_neither_waits_nor_compiles_again(name: str) -> None:
 
 def test_kernels_hardly_grow_with_tasks() -> None:
     """Each label is a column of its own: what stacks them may have some kernels more."""
-    found = {}
+    kernels = {}
     for tasks in (4, 64):
         torch._dynamo.reset()
         spec = small(tasks)
         one = candidate(spec, "ours-compiled", weights_of(spec), ROWS, DEVICE, "float32")
         warm(one.step)
-        found[tasks] = counting.cuda_kernels(one.backward)
-    assert found[64] <= 1.2 * found[4], found
-    assert found[64] <= 300, found
+        kernels[tasks] = counting.cuda_kernels(one.backward)
+    assert kernels[64] <= 1.2 * kernels[4], kernels
+    assert kernels[64] <= 300, kernels
 
 
 def small(tasks: int) -> LoadedSpec:

@@ -8,24 +8,12 @@ which is v where all features are dense as they are: autograd does not compute i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from homespec.analysis.sequence_costs import products_of
-from homespec.graph import Graph
-from homespec.graph.nodes import (
-    INPUT,
-    ExpertSet,
-    Feature,
-    FeatureGate,
-    Gate,
-    Mix,
-    Node,
-    Port,
-    SelfGate,
-    Tower,
-)
+from homespec.graph import Graph, nodes
 from homespec.graph.sequences import Sequence
 
 
@@ -55,56 +43,55 @@ class Gemm:
 
 
 def gemms_of(graph: Graph) -> list[Gemm]:
-    """All products of a graph without batches, in its order."""
-    embedded = any(node.rows or node.projected or node.learned for node in graph.of(Feature))
-    untrained = set() if embedded else {Port(INPUT)}
-    found: list[Gemm] = []
+    """All products of a graph without batches, in its order; the wide ones last."""
+    embedded = any(node.rows or node.projected or node.learned for node in graph.of(nodes.Feature))
+    untrained = set() if embedded else {nodes.Port(nodes.INPUT)}
+    gemms: list[Gemm] = []
+    wide: dict[nodes.Port, Gemm] = {}
     for node in graph:
-        trained = not set(node.reads) <= untrained
-        found += _gemms(node, trained)
-    return [*found, *_first_layers(graph.of(ExpertSet), untrained)]
+        gemms += _gemms(node, trained=not set(node.reads) <= untrained)
+        if isinstance(node, nodes.ExpertSet):
+            for index, port in enumerate(_read_by_experts(node)):
+                first = Gemm(
+                    f"{node.name}.{index}.linears.0", *node.widths[:2], port not in untrained
+                )
+                known = wide.get(port, replace(first, outputs=0))
+                wide[port] = replace(known, outputs=known.outputs + first.outputs)
+    return [*gemms, *wide.values()]
 
 
-def _gemms(node: Node, trained: bool) -> Iterator[Gemm]:
+def _read_by_experts(node: nodes.ExpertSet) -> tuple[nodes.Port, ...]:
+    """What each expert reads: one value, or each its own."""
+    return node.reads if len(node.reads) > 1 else node.reads * node.count
+
+
+def _gemms(node: nodes.Node, trained: bool) -> Iterator[Gemm]:
     """The products of a node, without the first layers of experts."""
     match node:
-        case Feature() if node.projected:
+        case nodes.Feature() if node.projected:
             yield Gemm(f"{node.name}.projection", node.numbers, node.width, node.learned)
         case Sequence():
             for product in products_of(node):
                 yield Gemm(product.name, product.inputs, product.outputs, rows=product.rows)
-        case FeatureGate():
+        case nodes.FeatureGate():
             if node.loras > 1:
                 yield Gemm(f"{node.name}.router", node.width, node.loras, trained)
             for index in range(node.loras):
                 lora = f"{node.name}.loras.{index}"
                 yield Gemm(f"{lora}.down", node.width, node.rank, trained)
                 yield Gemm(f"{lora}.up", node.rank, node.width)
-        case ExpertSet():
+        case nodes.ExpertSet():
             for index in range(node.count):
                 yield from list(_mlp(f"{node.name}.{index}", node.widths, trained))[1:]
-        case SelfGate() | Tower():
+        case nodes.SelfGate() | nodes.Tower():
             yield from _mlp(node.name, node.widths, trained)
-        case Gate() if node.choices > 1:
+        case nodes.Gate() if node.choices > 1:
             yield from _mlp(node.name, node.widths, trained)
 
 
 def _mlp(name: str, widths: tuple[int, ...], trained: bool) -> Iterator[Gemm]:
     for i, (n_in, n_out) in enumerate(pairwise(widths)):
         yield Gemm(f"{name}.linears.{i}", n_in, n_out, trained or i > 0)
-
-
-def _first_layers(sets: Iterable[ExpertSet], untrained: set[Port]) -> Iterator[Gemm]:
-    """One wide product for all experts that read one value."""
-    wide: dict[Port, Gemm] = {}
-    for node in sets:
-        ports = node.reads if len(node.reads) > 1 else node.reads * node.count
-        for index, port in enumerate(ports):
-            n_in, n_out = node.widths[:2]
-            name = f"{node.name}.{index}.linears.0"
-            before = wide.get(port, Gemm(name, n_in, 0, port not in untrained))
-            wide[port] = Gemm(before.name, n_in, before.outputs + n_out, before.needs_dx)
-    yield from wide.values()
 
 
 def activation_widths(graph: Graph) -> int:
@@ -116,5 +103,5 @@ def activation_widths(graph: Graph) -> int:
     """
     gemms = gemms_of(graph)
     outputs = sum(gemm.outputs * gemm.rows for gemm in gemms if not gemm.name.endswith(".up"))
-    gated = sum(node.width for node in graph.of(FeatureGate))
-    return outputs + gated + sum(node.width for node in graph.of(Mix))
+    gated = sum(node.width for node in graph.of(nodes.FeatureGate))
+    return outputs + gated + sum(node.width for node in graph.of(nodes.Mix))

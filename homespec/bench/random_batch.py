@@ -5,48 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from homespec.api import LoadedSpec
+from homespec.graph.nodes import Feature
 from homespec.schema import Spec
 from homespec.schema.fitted_columns import fitted_columns
-from homespec.schema.models import Embedded
-from homespec.schema.tensors import InputTensor, event_values, input_tensors
+from homespec.schema.tensors import input_tensors
 
 
-def random_features(spec: Spec, rows: int, device: str) -> dict[str, Tensor]:
+def random_features(spec: LoadedSpec, rows: int, device: str) -> dict[str, Tensor]:
     """Features by name: ids int64 [rows], numbers [rows], dense vectors [rows, n].
 
+    There are as many ids as tables have rows for, and numbers on both sides of all boundaries.
     Fields of events are [rows, length], all of them there: the most work that there can be.
     """
+    tables = {feature.short: feature for feature in spec.analysis.graph.of(Feature)}
     features = {}
     for tensor in input_tensors(spec):
         shape = (rows, tensor.length) if tensor.length else (rows,)
-        if tensor.kind == "id":
-            features[tensor.name] = torch.randint(_ids(spec, tensor), shape)
-        elif tensor.kind == "number":
-            low, high = _range(_field(spec, tensor))
-            features[tensor.name] = torch.rand(shape) * (high - low) * 1.2 + low
-        else:
+        if tensor.kind == "vector":
             features[tensor.name] = torch.randn(rows, tensor.width)
+        elif tensor.kind == "id":
+            features[tensor.name] = torch.randint(tables[tensor.table].rows - 1, shape)
+        else:
+            bounds = tables[tensor.table].boundaries or (0.0, 1.0)  # of what is fitted
+            features[tensor.name] = torch.rand(shape) * (bounds[-1] - bounds[0]) * 1.2 + bounds[0]
     return {name: column.to(device) for name, column in features.items()}
-
-
-def _ids(spec: Spec, tensor: InputTensor) -> int:
-    """How many different ids there are: as many as the table has rows for."""
-    return _field(spec, tensor).rows - 1
-
-
-def _field(spec: Spec, tensor: InputTensor) -> Embedded:
-    """What the spec says of the values of a tensor."""
-    if not tensor.length:
-        return spec.features[spec.owner(tensor.name)]
-    field = tensor.name.removeprefix(f"{tensor.feature}.")
-    return event_values(spec, spec.features[tensor.feature].sequence, field)
-
-
-def _range(field: Embedded) -> tuple[float, float]:
-    """The first and the last boundary of a bucketised number."""
-    if field.quantiles:
-        return 0.0, 1.0
-    return field.boundaries[0], field.boundaries[-1]
 
 
 def even_boundaries(spec: Spec) -> dict[str, list[float]]:

@@ -10,7 +10,6 @@ free.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -31,47 +30,42 @@ class Roofline:
     """The products of a model on `rows` samples, forward alone or all of a training step."""
 
     def __init__(self, gemms: Sequence[Gemm], rows: int, device: str, dtype: torch.dtype) -> None:
-        self.products = [_forward(gemm, rows, device, dtype) for gemm in gemms]
-        backward = [_backward(gemm, rows, device, dtype) for gemm in reversed(gemms)]
-        self.all = [*self.products, *(product for pair in backward for product in pair)]
-        self.forward: Callable[[], object] = lambda: _multiply(self.products)
-        self.step: Callable[[], object] = lambda: _multiply(self.all)
-        if device == "cuda":
-            self.forward, self.step = _recorded(self.products), _recorded(self.all)
+        def random(*shape: int) -> Tensor:
+            return torch.randn(shape, device=device, dtype=dtype)
+
+        self.products: list[Product] = []
+        backward: list[Product] = []
+        for gemm in gemms:
+            x, weight = random(rows * gemm.rows, gemm.inputs), random(gemm.outputs, gemm.inputs)
+            dy = random(rows * gemm.rows, gemm.outputs)
+            self.products.append((x, weight.T, torch.empty_like(dy)))
+            backward.append((dy.T, x, torch.empty_like(weight)))
+            if gemm.needs_dx:
+                backward.append((dy, weight, torch.empty_like(x)))
+        self.all = [*self.products, *reversed(backward)]
+        run = _recorded if device == "cuda" else _multiplying
+        self.forward, self.step = run(self.products), run(self.all)
 
 
-def _forward(gemm: Gemm, rows: int, device: str, dtype: torch.dtype) -> Product:
-    rows *= gemm.rows
-    x = torch.randn(rows, gemm.inputs, device=device, dtype=dtype)
-    weight = torch.randn(gemm.outputs, gemm.inputs, device=device, dtype=dtype)
-    return x, weight.T, x.new_empty(rows, gemm.outputs)
+def _multiplying(products: Sequence[Product]) -> Callable[[], object]:
+    def multiply() -> None:
+        for left, right, out in products:
+            torch.mm(left, right, out=out)
 
-
-def _backward(gemm: Gemm, rows: int, device: str, dtype: torch.dtype) -> list[Product]:
-    """dX, where it is needed, and dW."""
-    rows *= gemm.rows
-    dy = torch.randn(rows, gemm.outputs, device=device, dtype=dtype)
-    x = torch.randn(rows, gemm.inputs, device=device, dtype=dtype)
-    weight = torch.randn(gemm.outputs, gemm.inputs, device=device, dtype=dtype)
-    products = [(dy.T, x, torch.empty_like(weight))]
-    return [(dy, weight, torch.empty_like(x)), *products] if gemm.needs_dx else products
-
-
-def _multiply(products: Sequence[Product]) -> None:
-    for left, right, out in products:
-        torch.mm(left, right, out=out)
+    return multiply
 
 
 def _recorded(products: Sequence[Product]) -> Callable[[], object]:
     """The products as a CUDA graph, so that launching them costs nothing."""
+    multiply = _multiplying(products)
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        _multiply(products)
+        multiply()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        _multiply(products)
+        multiply()
     return graph.replay
 
 
@@ -88,4 +82,4 @@ def bandwidth() -> float:
     source = torch.empty(COPIED, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     times = [cuda_milliseconds(lambda: target.copy_(source)) for _ in range(20)]
-    return 2 * COPIED / min(times[5:], default=math.inf)
+    return 2 * COPIED / min(times[5:])

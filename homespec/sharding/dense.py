@@ -111,7 +111,7 @@ class Dense(nn.Module):
         Raises ValueError if rows were found by other boundaries than the model has.
         """
         self._check(inputs.boundaries)
-        found = Embeddings(
+        embeddings = Embeddings(
             pooled.to_dict() if pooled is not None else {},
             {unescaped(n): each.values() for n, each in inputs.of_events_by_table().items()},
             {unescaped(n): each.values() for by_table in unpooled for n, each in by_table.items()},
@@ -119,15 +119,15 @@ class Dense(nn.Module):
         weight = next(self.trunk.parameters())
         nothing = torch.empty(0, dtype=torch.int64, device=weight.device)
         # values of what is pooled: they were looked up already
-        read = {**dict.fromkeys(found.pooled, nothing), **inputs.features}
-        logits_TB = self.trunk(self._features(read, found).to(weight.dtype))
+        read = {**dict.fromkeys(embeddings.pooled, nothing), **inputs.features}
+        logits_TB = self.trunk(self._features(read, embeddings).to(weight.dtype))
         return dict(zip(self.code.TASKS, logits_TB.unbind(), strict=True))
 
-    def _features(self, features: Tensors, found: Embeddings) -> Tensor:
+    def _features(self, features: Tensors, embeddings: Embeddings) -> Tensor:
         """The generated `Features`, whose tables have this batch for as long as it runs."""
         tables = [table for table in self.modules() if isinstance(table, FetchedTable)]
         for table in tables:
-            table.batch = found
+            table.batch = embeddings
         try:
             return self.features(features)
         finally:

@@ -151,7 +151,7 @@ def _check_columns(sharding_plan: ShardingPlan) -> None:
             if table.sharding_type == ShardingType.COLUMN_WISE.value
         }
         if len(set().union(*widths.values())) > 1:
-            each = ", ".join(f"{name} {sorted(found)}" for name, found in widths.items())
+            each = ", ".join(f"{name} {sorted(sizes)}" for name, sizes in widths.items())
             raise ValueError(
                 f"tables of one width that events read are split by columns into parts of several"
                 f" widths: {each}. Give them the same min_partition, one that divides the width"

@@ -111,11 +111,11 @@ def _table_of(key: str) -> str:
 
 def _tables(bare: ShardableModel) -> dict[str, Tensor]:
     """The tables by logical name; those that are split are ShardedTensors."""
-    found: dict[str, Tensor] = {}
+    tables: dict[str, Tensor] = {}
     for collection, names in _collections(bare):
         state = collection.state_dict()
-        found |= {names[key]: tensor for key, tensor in state.items()}
-    return {LOGICAL_TABLE.format(name): found[name] for name in bare.tables}
+        tables |= {names[key]: tensor for key, tensor in state.items()}
+    return {LOGICAL_TABLE.format(name): tables[name] for name in bare.tables}
 
 
 def _gathered(table: ShardedTensor) -> Tensor | None:

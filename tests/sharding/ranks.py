@@ -33,10 +33,10 @@ def splitting(video: str) -> dict[str, ParameterConstraints]:
 def sharded(case: str, folder: Path, **constraints: ParameterConstraints) -> Any:
     loaded = load(case)
     model = sharding.build(loaded)
-    found = sharding.shard(model, sharding.plan(model, constraints), lr=TABLE_LR)
+    spread = sharding.shard(model, sharding.plan(model, constraints), lr=TABLE_LR)
     state = safetensors.torch.load_file(folder / f"{case}.safetensors")
-    sharding.load_logical_state(found, state)
-    return loaded, found, state
+    sharding.load_logical_state(spread, state)
+    return loaded, spread, state
 
 
 def placements(plan: ShardingPlan) -> dict[str, list[int]]:
@@ -56,7 +56,7 @@ def steps(rank: int, folder: Path, case: str, kind: str = "") -> dict[str, Any]:
     before = sharding.logical_state(model)
     dense = sharding.dense_parameters(model)
     optimizer = torch.optim.SGD(dense.values(), lr=DENSE_LR)
-    found: dict[str, Any] = {"losses": [], "grads": {}, "dense": sorted(dense)}
+    results: dict[str, Any] = {"losses": [], "grads": {}, "dense": sorted(dense)}
     for step in range(STEPS):
         features, labels = batch(loaded, step)
         logits = model(preprocess(part(features, rank)))
@@ -64,18 +64,18 @@ def steps(rank: int, folder: Path, case: str, kind: str = "") -> dict[str, Any]:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        found["losses"].append(loss.detach())
+        results["losses"].append(loss.detach())
         if step == 0:
-            found["logits"] = {task: logit.detach() for task, logit in logits.items()}
-            found["grads"] = {name: p.grad.clone() for name, p in dense.items()}
-    found["ranks"] = placements(model.plan)
-    found["before"] = before
-    found["loaded"] = not before or all(torch.equal(before[n], state[n]) for n in state)
-    found["after"] = sharding.logical_state(model)
+            results["logits"] = {task: logit.detach() for task, logit in logits.items()}
+            results["grads"] = {name: p.grad.clone() for name, p in dense.items()}
+    results["ranks"] = placements(model.plan)
+    results["before"] = before
+    results["loaded"] = not before or all(torch.equal(before[n], state[n]) for n in state)
+    results["after"] = sharding.logical_state(model)
     model.eval()
     with torch.no_grad():
-        found["evaluated"] = model(preprocess(part(batch(loaded, 9)[0], rank)))
-    return found
+        results["evaluated"] = model(preprocess(part(batch(loaded, 9)[0], rank)))
+    return results
 
 
 def pipelined(rank: int, folder: Path, case: str) -> dict[str, Any]:
@@ -120,14 +120,14 @@ def refusals(folder: Path) -> dict[str, Any]:
     name = "features.user.weight"
     fewer = {key: value + 1 for key, value in state.items() if key != name}
     short = {**{key: value + 1 for key, value in state.items()}, name: state[name][1:]}
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "missing": refusal(lambda: sharding.load_logical_state(model, fewer)),
         "shape": refusal(lambda: sharding.load_logical_state(model, short)),
     }
     after = sharding.logical_state(model)
-    found["unchanged"] = not after or all(torch.equal(after[n], state[n]) for n in state)
+    results["unchanged"] = not after or all(torch.equal(after[n], state[n]) for n in state)
     fresh = sharding.build(load("batch"))
-    found["constraint"] = refusal(
+    results["constraint"] = refusal(
         lambda: sharding.plan(fresh, {"usr": ParameterConstraints(sharding_types=["table_wise"])})
     )
     parts = {
@@ -135,8 +135,8 @@ def refusals(folder: Path) -> dict[str, Any]:
         for name, width in {"tag": 4, "age": 8}.items()
     }
     kinds = sharding.build(load("kinds"))
-    found["columns"] = refusal(lambda: sharding.shard(kinds, sharding.plan(kinds, parts)))
-    return found
+    results["columns"] = refusal(lambda: sharding.shard(kinds, sharding.plan(kinds, parts)))
+    return results
 
 
 def initial(folder: Path) -> dict[str, torch.Tensor]:
@@ -152,7 +152,7 @@ def main(rank: int, folder: Path) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD
     )
-    found = {
+    results = {
         "tables": steps(rank, folder, "layer", "table_wise"),
         "columns": steps(rank, folder, "layer", "column_wise"),
         "statistics": steps(rank, folder, "batch", "table_wise"),
@@ -164,7 +164,7 @@ def main(rank: int, folder: Path) -> None:
         "refusals": refusals(folder),
         "initial": initial(folder),
     }
-    torch.save(found, folder / f"{rank}.pt")
+    torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 

@@ -95,7 +95,7 @@ def batch(loaded: LoadedSpec, step: int) -> tuple[dict[str, Tensor], dict[str, T
     if loaded.name == "sharded":
         return features(step), labels(step)
     g = torch.Generator().manual_seed(step)
-    found = {tensor.name: values(tensor, g) for tensor in input_tensors(loaded)}
+    columns = {tensor.name: values(tensor, g) for tensor in input_tensors(loaded)}
     for tensor in input_tensors(loaded):
         if tensor.length:
             lengths = torch.randint(0, tensor.length + 1, (BATCH, 1), generator=g)
@@ -103,10 +103,10 @@ def batch(loaded: LoadedSpec, step: int) -> tuple[dict[str, Tensor], dict[str, T
                 lengths[BATCH // 2 :] = 0  # the second rank sees no event
             there = torch.arange(tensor.length) < lengths
             there &= torch.rand(there.shape, generator=g) > 0.1
-            found[tensor.name] = found[tensor.name].where(
+            columns[tensor.name] = columns[tensor.name].where(
                 there, -1 if tensor.kind == "id" else torch.nan
             )
-    return found, labels(step, tuple(loaded.tasks))
+    return columns, labels(step, tuple(loaded.tasks))
 
 
 def values(tensor: InputTensor, generator: torch.Generator) -> Tensor:
@@ -129,7 +129,7 @@ def values(tensor: InputTensor, generator: torch.Generator) -> Tensor:
 def features(step: int) -> dict[str, Tensor]:
     """A batch of one step, with every way in which a value may be missing or unknown."""
     g = torch.Generator().manual_seed(step)
-    found = {
+    columns = {
         "user": torch.randint(-1, 2**62, (BATCH,), generator=g),
         "asr": torch.randn(BATCH, 5, generator=g),
         "tab": torch.randint(-3, 9, (BATCH,), generator=g),
@@ -137,10 +137,10 @@ def features(step: int) -> dict[str, Tensor]:
         "video": torch.randint(-1, 300, (BATCH,), generator=g),
         "text": torch.randn(BATCH, 2, generator=g),
     }
-    found["user"][:3] = torch.tensor([-1, -7, 2**63 - 1])
-    found["asr"][0, 1] = found["duration"][1] = float("nan")
-    found["duration"][2] = 5.0  # a boundary belongs to the bucket above it
-    return found
+    columns["user"][:3] = torch.tensor([-1, -7, 2**63 - 1])
+    columns["asr"][0, 1] = columns["duration"][1] = float("nan")
+    columns["duration"][2] = 5.0  # a boundary belongs to the bucket above it
+    return columns
 
 
 def labels(step: int, tasks: tuple[str, ...] = TASKS) -> dict[str, Tensor]:

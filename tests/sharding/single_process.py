@@ -46,12 +46,12 @@ class Single:
             shares, targets = [features], [labels]
         logits = [model(share) for model, share in zip(self.models, shares, strict=True)]
         losses = [self.code.loss(*pair) for pair in zip(logits, targets, strict=True)]
-        found = [
+        gradients = [
             torch.autograd.grad(loss, list(model.parameters()))
             for loss, model in zip(losses, self.models, strict=True)
         ]
         names = [name for name, _ in self.models[0].named_parameters()]
-        means = [torch.stack(each).mean(0) for each in zip(*found, strict=True)]
+        means = [torch.stack(each).mean(0) for each in zip(*gradients, strict=True)]
         self.grads = dict(zip(names, means, strict=True))
         self.losses.append([loss.detach() for loss in losses])
         for model in self.models:

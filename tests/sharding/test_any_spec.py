@@ -49,10 +49,10 @@ def observe(
     evaluated = model.eval()(inputs)
     logits = model.train()(inputs)
     loss(logits, labels).backward()
-    found = gradients(model, SimpleNamespace(logical_state=state))
+    of_loss = gradients(model, SimpleNamespace(logical_state=state))
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     after = {name: tensor.detach().clone() for name, tensor in state(model).items()}
-    return {"evaluated": evaluated, "logits": logits, "gradients": found, "after": after}
+    return {"evaluated": evaluated, "logits": logits, "gradients": of_loss, "after": after}
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -74,13 +74,13 @@ def test_it_computes_and_learns_the_same(seed: int) -> None:
     assert all(torch.equal(back[name], state[name]) for name in state)
     inputs = sharding.Preprocessor(loaded, sharding.boundaries_of(state))(features)
     wanted = observe(single, features, code.loss, labels, code.logical_state)
-    found = observe(model, inputs, code.loss, labels, sharding.logical_state)
+    observed = observe(model, inputs, code.loss, labels, sharding.logical_state)
     for what in wanted:
-        assert found[what].keys() == wanted[what].keys()
+        assert observed[what].keys() == wanted[what].keys()
         for name in wanted[what]:
             exact = what in ("evaluated", "logits")  # gradients add up in another order
             tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-3, "atol": 1e-5}
-            torch.testing.assert_close(found[what][name], wanted[what][name], **tolerance)
+            torch.testing.assert_close(observed[what][name], wanted[what][name], **tolerance)
 
 
 def test_which_collection_holds_a_table() -> None:

@@ -90,8 +90,8 @@ def logits(folder: Path, file: str, spec: str = "model.yaml") -> dict[str, torch
     with torch.no_grad():
         ids = {"user": torch.tensor([0, 1]), "video": torch.tensor([3, 3])}
         more = {"history.video": torch.tensor([[3, 4, -1]] * 2), "age": torch.tensor([9.0, 9.0])}
-        found: dict[str, torch.Tensor] = model(ids | more)
-    return found
+        of_tasks: dict[str, torch.Tensor] = model(ids | more)
+    return of_tasks
 
 
 EXAMPLE = str(ROOT / "examples" / "sharding" / "train.py")
@@ -107,9 +107,9 @@ def test_the_example_learns(folder: Path) -> None:
     assert done.stdout.count("wrote m.safetensors") == 1
     state = safetensors.torch.load_file(folder / "m.safetensors")
     assert state["features.age.boundaries"].tolist() == [16.0, 32.0, 48.0]
-    found = logits(folder, "m.safetensors", "with_age.yaml")
-    assert found["click"][0] > 0 > found["click"][1]
-    assert found["like"][0] < 0 < found["like"][1]
+    found_logits = logits(folder, "m.safetensors", "with_age.yaml")
+    assert found_logits["click"][0] > 0 > found_logits["click"][1]
+    assert found_logits["like"][0] < 0 < found_logits["like"][1]
 
 
 def test_the_example_refuses_batches_that_do_not_part(

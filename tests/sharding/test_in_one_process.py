@@ -37,8 +37,8 @@ def test_unsharded_it_computes_the_same(folder: Path) -> None:
     model, rows = unsharded("batch", folder)
     single = Single(folder, "batch")
     wanted = single.models[0].eval()(features(3))
-    found = model.eval()(rows(features(3)))
-    assert all(torch.equal(found[task], wanted[task]) for task in TASKS)
+    logits = model.eval()(rows(features(3)))
+    assert all(torch.equal(logits[task], wanted[task]) for task in TASKS)
 
 
 @pytest.mark.parametrize("name", ["industrial", "nested", "quickstart"])
@@ -63,19 +63,19 @@ def test_rows_of_our_own_specs(name: str) -> None:
 
 def random_features(loaded: Any, rows: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    found = {}
+    columns = {}
     for name, feature in loaded.features.items():
         if feature.kind == "id":
-            found[name] = torch.randint(-2, 10**6, (rows,), generator=generator)
-            found[name][::2] %= 7
+            columns[name] = torch.randint(-2, 10**6, (rows,), generator=generator)
+            columns[name][::2] %= 7
         elif feature.kind == "bucketize":
             spread = max(map(abs, feature.bucketize)) * 1.2
-            found[name] = torch.randn(rows, generator=generator) * spread
-            found[name][0] = float("nan")
+            columns[name] = torch.randn(rows, generator=generator) * spread
+            columns[name][0] = float("nan")
         else:
-            found[name] = torch.randn(rows, feature.dense, generator=generator)
-            found[name][0, 0] = float("nan")
-    return found
+            columns[name] = torch.randn(rows, feature.dense, generator=generator)
+            columns[name][0, 0] = float("nan")
+    return columns
 
 
 def test_rows_check_features_like_the_model(folder: Path) -> None:

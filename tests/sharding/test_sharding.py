@@ -27,7 +27,7 @@ Results = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def results(folder: Path) -> list[Results]:
-    """What each of the two processes found."""
+    """What each of the two processes saved."""
     run([sys.executable, str(RANKS)], folder)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
@@ -53,8 +53,8 @@ def run(command: list[str], folder: Path) -> None:
         assert process.returncode == 0, f"rank {rank}:\n{said[rank][-4000:]}"
 
 
-def close(found: Any, wanted: Any) -> None:
-    torch.testing.assert_close(found, wanted, rtol=2e-5, atol=2e-6)
+def close(values: Any, wanted: Any) -> None:
+    torch.testing.assert_close(values, wanted, rtol=2e-5, atol=2e-6)
 
 
 def together(results: list[Results], case: str, what: str) -> dict[str, Tensor]:
@@ -115,9 +115,9 @@ def test_outputs_and_loss(results: list[Results], case: str, single: Single) -> 
 def test_gradients_of_all_but_tables(results: list[Results], case: str, single: Single) -> None:
     single.step(0)
     wanted = {f"dense.{name}": grad for name, grad in single.dense_grads.items()}
-    for found in results:
-        assert found[case]["dense"] == sorted(wanted)
-        close(found[case]["grads"], wanted)
+    for of_rank in results:
+        assert of_rank[case]["dense"] == sorted(wanted)
+        close(of_rank[case]["grads"], wanted)
 
 
 def test_steps_of_both_optimizers(results: list[Results], case: str, single: Single) -> None:
@@ -145,12 +145,12 @@ def test_batch_norm_takes_each_ranks_rows(folder: Path, results: list[Results]) 
     for step in range(STEPS):
         ranks.step(step)
         whole.step(step)
-    found = results[0]["statistics"]["after"]
-    close(found, ranks.state())
+    after = results[0]["statistics"]["after"]
+    close(after, ranks.state())
     name = "experts.meta.watch.0.norm.running_"
     near = {"rtol": 0.1, "atol": 0.01}  # 12 rows to normalise by are not quite 24
     for statistic in ("mean", "var"):
-        one, other = found[f"{name}{statistic}"], whole.state()[f"{name}{statistic}"]
+        one, other = after[f"{name}{statistic}"], whole.state()[f"{name}{statistic}"]
         torch.testing.assert_close(one, other, **near)
         assert not torch.allclose(one, other, rtol=1e-4)
 
@@ -199,10 +199,10 @@ def test_a_sharded_state_loads_into_one_process(results: list[Results], folder: 
 
 
 def test_wrong_states_change_nothing(results: list[Results]) -> None:
-    for found in (each["refusals"] for each in results):
-        assert found["missing"] == "KeyError: \"missing ['features.user.weight'], unknown []\""
-        assert found["shape"] == "ValueError: features.user.weight is (38, 8), not (37, 8)"
-        assert found["unchanged"]
+    for refusals in (each["refusals"] for each in results):
+        assert refusals["missing"] == "KeyError: \"missing ['features.user.weight'], unknown []\""
+        assert refusals["shape"] == "ValueError: features.user.weight is (38, 8), not (37, 8)"
+        assert refusals["unchanged"]
 
 
 def test_constraints_need_a_table(results: list[Results]) -> None:
