@@ -41,7 +41,9 @@ def message(lowered: Lowered, doing: str) -> str:
     weights = [w for node in lowered.graph for w in weights_of(node)]
     weights.sort(key=_bytes, reverse=True)
     total = sum(map(_bytes, weights))
-    named = [w for i, w in enumerate(weights[:MAX_SHOWN]) if not i or _bytes(w) >= MIN_SHARE * total]
+    named = [
+        w for i, w in enumerate(weights[:MAX_SHOWN]) if not i or _bytes(w) >= MIN_SHARE * total
+    ]
     return (
         f"memory ran out while {doing} `{lowered.spec.name}`: its weights are {total:,} bytes as"
         f" float32; {'; '.join(map(_about, named))}. Training with adam takes four times as much,"

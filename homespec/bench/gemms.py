@@ -52,9 +52,9 @@ def gemms_of(graph: Graph) -> list[Gemm]:
         gemms += _gemms(node, trained=not set(node.reads) <= untrained)
         if isinstance(node, nodes.ExpertSet):
             for index, port in enumerate(_read_by_experts(node)):
-                first = Gemm(
-                    f"{node.name}.{index}.linears.0", *node.widths[:2], port not in untrained
-                )
+                n_in, n_out = node.widths[:2]
+                name = f"{node.name}.{index}.linears.0"
+                first = Gemm(name, n_in, n_out, port not in untrained)
                 known = wide.get(port, replace(first, outputs=0))
                 wide[port] = replace(known, outputs=known.outputs + first.outputs)
     return [*gemms, *wide.values()]
