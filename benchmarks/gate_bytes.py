@@ -21,16 +21,17 @@ import argparse
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
 
 import lab
 import torch
+from torch import nn
 from torch._functorch import config as functorch
 from torch._inductor import compile_fx, config, metrics
 
 import homespec
 from homespec.graph.nodes import Batch, FeatureGate
 from homespec.passes import optimise
+from homespec.runtime import GeneratedModule
 
 NUMBER = 4
 """Bytes of a float32."""
@@ -44,6 +45,8 @@ class Gates:
     """A batch of `sets` gates on N = `width` numbers of B = `rows` samples; `inputs` is 1 or S."""
 
     name: str
+    node: str
+    """The first one's, in the graph."""
     sets: int
     inputs: int
     rows: int
@@ -97,18 +100,23 @@ def gates_of(name: str, rows: int) -> Iterator[Gates]:
             inputs = len({member.reads[0] for member in node.members})
             count = len(node.members)
             yield Gates(
-                f"{name}, {first.layer}", count, 1 if inputs == 1 else count, rows,
+                f"{name}, {first.layer}", first.name, count, 1 if inputs == 1 else count, rows,
                 first.width, first.loras, first.rank,
             )  # fmt: skip
 
 
-def compiled(gates: Gates, code: ModuleType) -> tuple[int, int]:
+def module_of(gates: Gates, code: GeneratedModule, model: nn.Module) -> nn.Module:
+    """The module that computes these gates: it has their weights."""
+    up = f"{gates.node}.loras.0.up.weight"
+    tensor = next(tensor for tensor, name, _ in code.logical_names(model) if name == up)
+    return model.get_submodule(tensor.rpartition(".")[0])
+
+
+def compiled(gates: Gates, module: nn.Module) -> tuple[int, int]:
     """Bytes that inductor counts, forward and backward."""
     torch._dynamo.reset()
     metrics.reset()
     sets, rows = gates.sets, gates.rows
-    names = [f"gate.{i}" for i in range(sets * gates.loras)]
-    module = code.FeatureGates(names, gates.width, gates.rank)
     x = torch.randn(gates.inputs, gates.width, rows, requires_grad=True)
     low = torch.randn(sets * gates.loras, gates.rank, rows, requires_grad=True)
     router = torch.randn(sets, gates.loras, rows, requires_grad=True)
@@ -123,10 +131,11 @@ def table(sizes: dict[str, int]) -> Iterator[str]:
     yield "| gates | B | S | N | | floor MB | inductor | kernels, cached | kernels, uncached |"
     yield "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |"
     for name, rows in sizes.items():
-        code = homespec.build_module(lab.SPECS / f"{name}.yaml")
+        code, model = homespec.build_with_module(lab.SPECS / f"{name}.yaml")
         for gates in gates_of(name, rows):
             counts = (
-                gates.floor(), compiled(gates, code), gates.kernels(True), gates.kernels(False)
+                gates.floor(), compiled(gates, module_of(gates, code, model)),
+                gates.kernels(True), gates.kernels(False),
             )  # fmt: skip
             for index, step in enumerate(("forward", "backward")):
                 floor, *others = (count[index] for count in counts)
