@@ -79,7 +79,7 @@ def generate(
 
 
 def named_source(file: str) -> str:
-    """A spec's path as its generated file names it: `specs/x.yaml` wherever the project lies."""
+    """A spec's path as its generated file names it: `specs/x.yaml` wherever the project is."""
     from homespec.emit.layout import harmless
 
     path = Path(located(file))

@@ -102,7 +102,7 @@ class _Lines:
         self.block, self.line = range(0), 0
 
     def below(self, comment: Comment) -> int:
-        """The first line below a comment that is no comment itself."""
+        """The first line below a comment that is not a comment itself."""
         number = comment.span.start.line + 1
         if number not in self.block:
             starts = self.lines.starts

@@ -41,7 +41,7 @@ class Variant:
 
     @property
     def suffix(self) -> str:
-        """What the name of its file ends in, so that variants may lie beside each other."""
+        """What the name of its file ends in, so that variants can be beside each other."""
         kind = ("_inference" if self.inference else "") + ("_pruned" if self.tasks else "")
         form = "" if self.optimize else "_plain"
         return kind + ("_cuda" if self.target == "cuda" else form)
@@ -72,7 +72,7 @@ SUFFIXES = tuple(
     for part in ("", "_pruned")
     for form in ("", "_plain", "_cuda")
 )[1:]
-"""The endings of files that lie beside a spec's main one."""
+"""The endings of files beside a spec's main one."""
 
 
 def variant(

@@ -120,7 +120,7 @@ def _keys(task: Task) -> list[str]:
 
 
 def _layer(lowered: Lowered, index: int, layer: Layer) -> Section:
-    """A layer: the nodes that own experts, those that it puts out a state for, its gates."""
+    """A layer: the nodes that own experts, those with a state, its gates."""
     head = {"name": layer.name, "outputs": [node.name for node in layer.outputs]}
     return Section(
         layer.name,

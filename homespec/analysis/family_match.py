@@ -197,7 +197,7 @@ def _is_gated(graph: Graph, gate: Gate) -> bool:
 
 
 def _values(graph: Graph, gate: Gate) -> tuple[str, ...]:
-    """The tree nodes whose states a gate reads, without feature gates; v stands for itself."""
+    """The tree nodes whose states a gate reads, without feature gates; or the name of v."""
 
     def value(port: Port) -> str:
         node = graph[port.node]

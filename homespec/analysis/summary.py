@@ -1,4 +1,4 @@
-"""The model of a spec at a glance: what stands where, what it reads, what it costs.
+"""The model of a spec at a glance: what is where, what it reads, what it costs.
 
 Every cost of the graph is in exactly one row: feature gates and self gates belong to the set that
 they gate, mixture gates to the state that they make.

@@ -82,7 +82,7 @@ def _items(sections: Iterable[Entry], indent: str) -> Iterator[str]:
 
 
 def _line(line: Line, indent: str) -> Iterator[str]:
-    """A key and its value; what is too long for the line stands below its key."""
+    """A key and its value; what is too long for the line is below its key."""
     if line.value is None:
         yield _commented(f"{indent}# {line.key}: unknown", line.comment)
         return

@@ -75,7 +75,7 @@ def picture(graph: Graph) -> Picture:
 
 
 def _first(node: Node) -> Node:
-    """A node, or the first member of a batch, which stands for its kind."""
+    """A node, or the first member of a batch, which has its kind."""
     return node.members[0] if isinstance(node, Batch) else node
 
 
@@ -89,7 +89,7 @@ def _arrows(graph: Graph, node: Node) -> Iterator[Arrow]:
 
 
 def _makers(graph: Graph, node: Node, weak: bool) -> Iterator[tuple[str, bool]]:
-    """The boxes that a node reads, through nodes that are no boxes, and whether through a gate."""
+    """The boxes that a node reads, through nodes that are not boxes, and whether through a gate."""
     for name in dict.fromkeys(port.node for port in node.reads):
         maker = graph[name]
         kind = type(_first(maker))

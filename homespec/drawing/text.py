@@ -1,6 +1,6 @@
 """The graph as text, a node a line: `name = kind(attributes) <- values it reads`.
 
-The members of a batch stand indented below it; `experts_meta[1]` is the value of its second one.
+The members of a batch are indented below it; `experts_meta[1]` is the value of its second one.
 No spans: what the same text says is the same model.
 """
 

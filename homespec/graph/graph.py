@@ -54,7 +54,7 @@ class Graph:
 
     @functools.cached_property
     def digraph(self) -> nx.DiGraph[str]:
-        """The names as a networkx graph; a name without a node is read but made by nobody."""
+        """The names as a networkx graph; a name without a node is read, but no node makes it."""
         import networkx as nx
 
         digraph: nx.DiGraph[str] = nx.DiGraph()

@@ -81,10 +81,10 @@ class Input(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed(Node):
-    """A node of one layer that stands at one node of the task tree.
+    """A node of one layer, at one node of the task tree.
 
     `place` is that node's name, or `name.0`, `name.1`, … where it has several states. `level` is
-    how deep it stands: groups by their depth, all tasks below the deepest group. `parent` is the
+    how deep it is: groups by their depth, all tasks below the deepest group. `parent` is the
     name of the node above it, "" above the root.
     """
 

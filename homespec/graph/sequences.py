@@ -1,7 +1,7 @@
 """The graph: the node of a sequence of events, and what its encoder is made of.
 
-Shapes: B batch, L events (`max_len`), K events behind a search (`top`), Q width of the candidate's
-embeddings (the query), E width of an event, H heads.
+Shapes: B batch, L events (`max_len`), K events that a search finds (`top`), Q width of the
+candidate's embeddings (the query), E width of an event, H heads.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Sequence(Node):
 
     @property
     def width(self) -> int:
-        """Width of what the encoder puts out."""
+        """Width of the encoder's output."""
         match self.encoder:
             case Mean() | Din():
                 return self.event_width

@@ -33,7 +33,7 @@ class State:
 class LayerBuilder:
     """Adds one layer to the graph. `states` are the representations R_{k-1} by tree node.
 
-    `v` is R_0, `several` says for which nodes to put out several values, and how many; `depth` is
+    `v` is R_0, `several` says which nodes have several values, and how many; `depth` is
     the level of the tasks.
     """
 
@@ -49,7 +49,7 @@ class LayerBuilder:
     self_gates: dict[str, Port] = field(default_factory=dict)
     """The self gates by the node of their set."""
     outputs: set[str] = field(default_factory=set)
-    """The nodes for which the layer puts out a state."""
+    """The nodes that have a state in the layer."""
 
     def build(self) -> dict[str, State]:
         """Add gates, sets and mixtures; return the layer's own states R_k."""
@@ -215,5 +215,5 @@ def _parent(node: TreeNode) -> str:
 
 
 def _places(node: str, several: int) -> list[str]:
-    """The node, or `node.0`, `node.1`, … where it stands for several values."""
+    """The node, or `node.0`, `node.1`, … where it has several values."""
     return [f"{node}.{index}" for index in range(several)] if several else [node]

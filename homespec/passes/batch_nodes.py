@@ -5,8 +5,8 @@ after:   experts_meta = Batch(experts.meta.shared, experts.meta.watch)
 
 Readers then read `Port("experts_meta", 1)` in place of `Port("experts.meta.watch")`. Nodes of one
 layer and kind never depend on each other, so the result has no cycle. A batch is layout, not
-meaning: its members keep their logical names. Members lie level by level of the task tree, so that
-what a mixture reads (the shared set, those of groups, those of tasks) is one slice each.
+meaning: its members keep their logical names. They are ordered level by level of the task tree, so
+that what a mixture reads (the shared set, those of groups, those of tasks) is one slice each.
 
 Emission writes batches. So a pass that is switched off makes batches, too, of one member each:
 

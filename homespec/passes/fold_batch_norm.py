@@ -18,7 +18,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
     after:   experts.meta.watch = experts(norm=folded, activation=folded_dice)    (with a bias)
 
     gamma (W x - mean) / sqrt(var + eps) + beta is W' x + b' with scale = gamma / sqrt(var + eps),
-    W' = scale W and b' = beta - scale mean. Dice stands behind a norm or a bias and keeps u itself
+    W' = scale W and b' = beta - scale mean. Dice follows a norm or a bias and keeps u itself
     beside its normalised form, so its statistics become a scale and a shift of its own.
     """
     return graph.with_nodes([_folded(node) for node in graph])

@@ -28,7 +28,7 @@ from homespec.graph.nodes import (
 )
 
 PURPOSES = ("down", "router", "gate", "self_gate")
-"""What columns are for, in the order in which they lie: those without a bias first."""
+"""What columns are for, in their order: those without a bias first."""
 
 Value = tuple[Port, ...]
 Consumer = tuple[str, str, int, int]
@@ -46,7 +46,7 @@ class Part(NamedTuple):
 
     @property
     def consumer(self) -> Consumer:
-        """What is read together: parts of one consumer and level lie side by side."""
+        """What is read together: parts of one consumer and level are side by side."""
         return (self.purpose, self.node.layer, self.width, self.loras)
 
 

@@ -35,7 +35,7 @@ class Family:
     experts: ExpertSet
     gates: LayerGates
     state_each: bool = False
-    """Whether experts behind the first layer read a state each (ML-MMoE)."""
+    """Whether experts after the first layer read a state each (ML-MMoE)."""
 
 
 def family_of(spec: Spec) -> Family | None:
@@ -113,7 +113,7 @@ def _bare(gate_input: str) -> LayerGates:
 
 
 RELU = _with(ExpertSet, norm="none", activation="relu")
-"""An expert as published before HoME: an MLP with ReLU behind every layer, the last included."""
+"""An expert as published before HoME: an MLP with ReLU after every layer, the last included."""
 
 ONE = _with(ExpertSet, norm="none", activation="relu", count=1)
 

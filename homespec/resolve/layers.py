@@ -171,7 +171,7 @@ def _merged_gates(*levels: object) -> LayerGates:
 
 
 def states_each(layers: Sequence[Layer]) -> Iterator[dict[str, int]]:
-    """For each layer the nodes that put out several states, with how many.
+    """For each layer the nodes with several states, and how many.
 
     One for each expert of the node's set in the next layer, if those experts read a state each.
     """

@@ -10,7 +10,7 @@ from homespec.schema.models import Spec
 from homespec.schema.names import ROOT
 
 MAX_NESTING = 8
-"""Each level of nesting adds a layer; nobody has eight on purpose."""
+"""How deep groups may nest: each level adds a layer, and real products have two or three."""
 
 
 class Role(StrEnum):
@@ -37,7 +37,7 @@ class TreeNode:
 
     @property
     def depth(self) -> int:
-        """How many steps below the root the node stands."""
+        """How many steps the node is below the root."""
         return len(self.path) - 1
 
     def walk(self) -> Iterator[TreeNode]:
@@ -54,9 +54,9 @@ class TreeNode:
 def tree_of(spec: Spec) -> TreeNode:
     """The task tree of a spec.
 
-    What no group lists stands directly below the root; products of tasks stand nowhere. Members
-    that are not declared, second memberships and what is nested too deep are left out: rules HS201
-    to HS207 report them.
+    What no group lists is directly below the root; products of tasks have no node. Members that are
+    not declared, second memberships and what is nested too deep are left out: rules HS201 to HS207
+    report them.
     """
     members = {member for group in spec.groups.values() for member in group}
     root = TreeNode(ROOT, Role.SHARED)
