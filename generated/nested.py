@@ -292,23 +292,9 @@ def nan_to_zero(x_BN):
     return x_BN.masked_fill(x_BN.isnan(), 0.0)
 
 
-def names_of(kind):
-    """The features of a kind."""
-    return [name for name, field in FEATURES.items() if field["kind"] == kind]
-
-
-def slices_of(fields):
-    """The part of their table that each feature has."""
-    slices, end = {}, 0
-    for name, field in fields.items():
-        slices[name] = slice(end, end + field["rows"])
-        end += field["rows"]
-    return slices
-
-
-def embeddings(rows, width):
+def embeddings(rows, dim):
     """A new table."""
-    return nn.Parameter(torch.empty(rows, width).normal_(std=0.05))
+    return nn.Parameter(torch.empty(rows, dim).normal_(std=0.05))
 
 
 class Table(nn.Module):
@@ -319,13 +305,15 @@ class Table(nn.Module):
 
     def __init__(self, fields):
         super().__init__()
-        self.slices = slices_of(fields)
-        self.starts = {name: part.start for name, part in self.slices.items()}
-        rows = max(part.stop for part in self.slices.values())
-        self.weight = embeddings(rows, next(iter(fields.values()))["dim"])
+        self.starts, end = {}, 0
+        for name, field in fields.items():
+            self.starts[name] = end
+            end += field["rows"]
+        self.weight = embeddings(end, field["dim"])
 
     def logical(self):
-        for name, part in self.slices.items():
+        for name, start in self.starts.items():
+            part = slice(start, start + FEATURES[name]["rows"])
             yield "weight", f"features.{name}.weight", part
 
     def forward(self, rows):
@@ -340,16 +328,13 @@ def with_dim(dim):
 
 def hash_rows(ids, rows):
     """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
+    ids = ids.long()
     return torch.where(ids == -1, 0, 1 + ids.remainder(rows - 1))
-
-
-def rows_of(kind):
-    """How many rows the tables of all features of a kind have, by name."""
-    return {name: field["rows"] for name, field in FEATURES.items() if field["kind"] == kind}
 
 
 def vocab_rows(ids, rows):
     """Ids -> rows of a table: 0 for missing and unknown, else 1 + id."""
+    ids = ids.long()
     return torch.where((ids < 0) | (ids >= rows - 1), 0, 1 + ids)
 
 
@@ -363,12 +348,6 @@ def bucket_rows(x, boundaries, rounded):
     return torch.where(x.isnan(), 0, 1 + buckets)
 
 
-def boundaries_of(field, device):
-    """Boundaries as float64, and rounded to float32."""
-    boundaries = torch.tensor(field["boundaries"], dtype=torch.float64, device=device)
-    return boundaries, boundaries.float()
-
-
 class Boundaries(nn.Module):
     """A module that has the boundaries of FEATURES as tensors: float64, and rounded to float32.
 
@@ -379,43 +358,40 @@ class Boundaries(nn.Module):
     def __init__(self):
         super().__init__()
         self.place_boundaries(None)
-        self.register_load_state_dict_post_hook(Boundaries.follow_weights)
+        self.register_load_state_dict_post_hook(Boundaries.leave_meta)
 
     def place_boundaries(self, device):
         """Make the tensors on a device."""
-        self.boundaries = {
-            name: boundaries_of(field, device)
-            for name, field in FEATURES.items()
-            if field["kind"] == "bucketized"
-        }
+        self.boundaries = {}
+        for name, field in FEATURES.items():
+            if "boundaries" in field:
+                exact = torch.tensor(field["boundaries"], dtype=torch.float64, device=device)
+                self.boundaries[name] = exact, exact.float()
 
-    def follow_weights(self, _):
-        """A state may have been assigned to a model on the meta device."""
-        boundaries, _ = next(iter(self.boundaries.values()))
-        if boundaries.is_meta:
+    def leave_meta(self, _):
+        """Where a state was assigned to a model on the meta device, they follow its weights."""
+        if next(iter(self.boundaries.values()))[0].is_meta:
             self.place_boundaries(next(self.parameters()).device)
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
-        boundaries, _ = next(iter(self.boundaries.values()))
-        self.place_boundaries(fn(boundaries).device)
+        self.place_boundaries(fn(next(iter(self.boundaries.values()))[0]).device)
         return self
 
 
 class Features(Boundaries):
     """Features by name -> v [B, 76], their concatenation in the order of the spec.
 
-    Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
-    floats [B, n].
+    Ids are integers [B], numbers float32, float64 or integers [B], dense features floats [B, N].
     `table` makes the look-ups of features of one width.
     """
 
     def __init__(self, table):
         super().__init__()
         self.tables = nn.ModuleList([table(with_dim(16)), table(with_dim(8)), table(with_dim(4))])
-        self.hashed = rows_of("hashed")
-        self.vocab = rows_of("vocab")
-        self.dense = names_of("dense")
+        self.hashed = {n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "hashed"}
+        self.vocab = {n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "vocab"}
+        self.dense = [name for name, field in FEATURES.items() if field["kind"] == "dense"]
         self.parts = tuple(FEATURES)
 
     def rows(self, features):

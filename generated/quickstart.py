@@ -249,18 +249,9 @@ class Transpose(torch.autograd.Function):
         return grad.as_strided(grad.shape, grad.stride())
 
 
-def slices_of(fields):
-    """The part of their table that each feature has."""
-    slices, end = {}, 0
-    for name, field in fields.items():
-        slices[name] = slice(end, end + field["rows"])
-        end += field["rows"]
-    return slices
-
-
-def embeddings(rows, width):
+def embeddings(rows, dim):
     """A new table."""
-    return nn.Parameter(torch.empty(rows, width).normal_(std=0.05))
+    return nn.Parameter(torch.empty(rows, dim).normal_(std=0.05))
 
 
 class Table(nn.Module):
@@ -271,13 +262,15 @@ class Table(nn.Module):
 
     def __init__(self, fields):
         super().__init__()
-        self.slices = slices_of(fields)
-        self.starts = {name: part.start for name, part in self.slices.items()}
-        rows = max(part.stop for part in self.slices.values())
-        self.weight = embeddings(rows, next(iter(fields.values()))["dim"])
+        self.starts, end = {}, 0
+        for name, field in fields.items():
+            self.starts[name] = end
+            end += field["rows"]
+        self.weight = embeddings(end, field["dim"])
 
     def logical(self):
-        for name, part in self.slices.items():
+        for name, start in self.starts.items():
+            part = slice(start, start + FEATURES[name]["rows"])
             yield "weight", f"features.{name}.weight", part
 
     def forward(self, rows):
@@ -292,26 +285,20 @@ def with_dim(dim):
 
 def hash_rows(ids, rows):
     """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
+    ids = ids.long()
     return torch.where(ids == -1, 0, 1 + ids.remainder(rows - 1))
-
-
-def rows_of(kind):
-    """How many rows the tables of all features of a kind have, by name."""
-    return {name: field["rows"] for name, field in FEATURES.items() if field["kind"] == kind}
 
 
 class Features(nn.Module):
     """Features by name -> v [B, 32], their concatenation in the order of the spec.
 
-    Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
-    floats [B, n].
-    `table` makes the look-ups of features of one width.
+    Ids are integers [B]. `table` makes the look-ups of features of one width.
     """
 
     def __init__(self, table):
         super().__init__()
         self.tables = nn.ModuleList([table(with_dim(16))])
-        self.hashed = rows_of("hashed")
+        self.hashed = {n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "hashed"}
         self.parts = tuple(FEATURES)
 
     def rows(self, features):

@@ -373,3 +373,55 @@ def test_compiled_it_computes_the_same() -> None:
         code.loss(model(FEATURES), labels).backward()
     for one, other in zip(eager.parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+# ---------------------------------------------------------------- wrong types, odd names
+
+
+@layouts
+@pytest.mark.parametrize("mode", ["training", "inference"])
+@pytest.mark.parametrize(
+    ("name", "dtype", "message"),
+    [
+        ("video", torch.float32, "video is an id, so it must be integers, not torch.float32"),
+        ("last_video", torch.bool, "last_video is an id, so it must be integers, not torch.bool"),
+        ("age", torch.float16, "age is torch.float16, which has too few digits"),
+        ("days_before", torch.bfloat16, "days_before is torch.bfloat16, which has too few digits"),
+    ],
+)
+def test_a_wrong_type_is_named(
+    layout: str, mode: str, name: str, dtype: torch.dtype, message: str
+) -> None:
+    model, code = made(layout, mode=mode)
+    code.set_boundaries(model, BOUNDARIES)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        model({**FEATURES, name: FEATURES[name].to(dtype)})
+
+
+@layouts
+def test_ids_may_be_any_integers(layout: str) -> None:
+    model, _ = ready(layout)
+    expected = model.eval()(FEATURES)["like"]
+    for dtype in (torch.int32, torch.int16, torch.int8):
+        ids = {name: FEATURES[name].to(dtype) for name in ("video", "last_video")}
+        assert torch.equal(model({**FEATURES, **ids})["like"], expected)
+
+
+OWN_NAMES = (
+    "fields", "parts", "rows", "tables", "hashed", "vocab", "bucketized", "boundaries", "fitted",
+    "dense", "vectors", "encoders", "starts", "slices", "groups", "kinds", "name", "field", "path",
+    "table", "found", "masks",
+)  # fmt: skip
+
+
+def test_features_may_be_called_as_what_holds_them() -> None:
+    """Attributes and variables of the generated `Features`."""
+    kinds = ["{id: {vocab: 5}, dim: 4}", "{bucketize: [0.5], dim: 4}", "{dense: 4, project: 2}",
+             "{bucketize: {quantiles: 3}, dim: 4}"]  # fmt: skip
+    features = "".join(f"  {name}: {kinds[i % 4]}\n" for i, name in enumerate(OWN_NAMES))
+    past = "  seen: {sequence: {of: [fields, hashed], max_len: 2, encoder: din}}\n"
+    spec = yaml.safe_load(
+        f"homespec: 1\nname: m\nfamily: mmoe\nfeatures:\n{features}{past}"
+        "tasks: {a: {}, b: {}}\nexperts: {width: 4}\n"
+    )
+    compare(spec, Reference(spec), 1)

@@ -55,31 +55,29 @@ FEATURES = {
     "video_id": hashed(8192, dim=16),  # kuairand.yaml:15
     "author_id": hashed(8192, dim=8),  # kuairand.yaml:16
     "tab": vocab(15, dim=8),  # kuairand.yaml:18
-    "hour": bucketized(100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100,
-        1200, 1300, 1400, 1500, 1600, 1700, 1800, 1900, 2000, 2100, 2200, 2300,
-        dim=8),  # kuairand.yaml:20
-    "duration_ms": bucketized(1, 7000, 8000, 9000, 10000, 11000, 12000, 13000,
-        14000, 15000, 16000, 17000, 18000, 20000, 22000, 24000, 26000, 28000,
-        31000, 34000, 38000, 42000, 46000, 50000, 55000, 60000, 66000, 73000,
-        80000, 88000, 97000, 107000, 118000, 130000, 143000, 157000, 173000,
-        190000, 210000, 235000, 265000, 300000, 350000, 450000, dim=16),  # kuairand.yaml:26
+    "hour": bucketized(100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100, 1200, 1300, 1400,
+        1500, 1600, 1700, 1800, 1900, 2000, 2100, 2200, 2300, dim=8),  # kuairand.yaml:20
+    "duration_ms": bucketized(1, 7000, 8000, 9000, 10000, 11000, 12000, 13000, 14000, 15000, 16000,
+        17000, 18000, 20000, 22000, 24000, 26000, 28000, 31000, 34000, 38000, 42000, 46000, 50000,
+        55000, 60000, 66000, 73000, 80000, 88000, 97000, 107000, 118000, 130000, 143000, 157000,
+        173000, 190000, 210000, 235000, 265000, 300000, 350000, 450000, dim=16),  # kuairand.yaml:26
     "tag": hashed(4096, dim=16),  # kuairand.yaml:31
     "upload_type": hashed(1024, dim=8),  # kuairand.yaml:32
     "music_type": vocab(12, dim=8),  # kuairand.yaml:33
     "video_past_views": bucketized(1, 3, 10, 30, 100, 300, dim=8),  # kuairand.yaml:34
-    "video_past_click": bucketized(0.2, 0.25, 0.3, 0.35, 0.4, 0.44, 0.46, 0.5,
-        0.55, 0.6, 0.65, dim=8),  # kuairand.yaml:35
-    "video_past_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.33, 0.36,
-        0.4, 0.45, 0.5, 0.6, dim=8),  # kuairand.yaml:36
+    "video_past_click": bucketized(0.2, 0.25, 0.3, 0.35, 0.4, 0.44, 0.46, 0.5, 0.55, 0.6, 0.65,
+        dim=8),  # kuairand.yaml:35
+    "video_past_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.33, 0.36, 0.4, 0.45, 0.5, 0.6,
+        dim=8),  # kuairand.yaml:36
     "video_past_like": bucketized(0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03,
         0.05, 0.08, dim=8),  # kuairand.yaml:37
-    "video_past_finish": bucketized(0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16,
-        0.2, 0.25, 0.3, 0.4, 0.5, dim=8),  # kuairand.yaml:38
+    "video_past_finish": bucketized(0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4,
+        0.5, dim=8),  # kuairand.yaml:38
     "video_prior_views": bucketized(30, 100, 200, 400, 800, 1600, dim=8),  # kuairand.yaml:39
-    "video_prior_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4,
-        0.45, 0.5, 0.6, dim=8),  # kuairand.yaml:40
-    "video_prior_like": bucketized(0.003, 0.005, 0.008, 0.012, 0.018, 0.025,
-        0.035, 0.05, 0.1, dim=8),  # kuairand.yaml:41
+    "video_prior_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6,
+        dim=8),  # kuairand.yaml:40
+    "video_prior_like": bucketized(0.003, 0.005, 0.008, 0.012, 0.018, 0.025, 0.035, 0.05, 0.1,
+        dim=8),  # kuairand.yaml:41
     "user_active_degree": hashed(1024, dim=8),  # kuairand.yaml:43
     "is_video_author": vocab(2, dim=8),  # kuairand.yaml:44
     "is_live_streamer": vocab(2, dim=8),  # kuairand.yaml:45
@@ -97,34 +95,34 @@ FEATURES = {
     "onehot_feat9": vocab(7, dim=8),  # kuairand.yaml:56
     "onehot_feat10": vocab(5, dim=8),  # kuairand.yaml:57
     "user_past_views": bucketized(1, 2, 3, 5, 8, 12, 20, 40, dim=8),  # kuairand.yaml:58
-    "user_past_click": bucketized(0.25, 0.3, 0.34, 0.38, 0.41, 0.44, 0.46, 0.5,
-        0.54, 0.6, 0.65, dim=8),  # kuairand.yaml:59
-    "user_past_long_view": bucketized(0.15, 0.2, 0.24, 0.27, 0.3, 0.32, 0.35,
-        0.4, 0.45, 0.5, dim=8),  # kuairand.yaml:60
+    "user_past_click": bucketized(0.25, 0.3, 0.34, 0.38, 0.41, 0.44, 0.46, 0.5, 0.54, 0.6, 0.65,
+        dim=8),  # kuairand.yaml:59
+    "user_past_long_view": bucketized(0.15, 0.2, 0.24, 0.27, 0.3, 0.32, 0.35, 0.4, 0.45, 0.5,
+        dim=8),  # kuairand.yaml:60
     "user_past_like": bucketized(0.005, 0.008, 0.012, 0.016, 0.02, 0.04, 0.08,
         0.15, dim=8),  # kuairand.yaml:61
-    "user_past_finish": bucketized(0.06, 0.09, 0.11, 0.13, 0.15, 0.16, 0.18,
-        0.22, 0.28, 0.4, dim=8),  # kuairand.yaml:62
+    "user_past_finish": bucketized(0.06, 0.09, 0.11, 0.13, 0.15, 0.16, 0.18, 0.22, 0.28, 0.4,
+        dim=8),  # kuairand.yaml:62
     "user_tab_past_views": bucketized(1, 2, 3, 5, 8, 12, 20, 40, dim=8),  # kuairand.yaml:63
-    "user_tab_past_click": bucketized(0.25, 0.3, 0.34, 0.38, 0.41, 0.44, 0.46,
-        0.5, 0.54, 0.6, 0.65, dim=8),  # kuairand.yaml:64
-    "user_tab_past_long_view": bucketized(0.15, 0.2, 0.24, 0.27, 0.3, 0.32,
-        0.35, 0.4, 0.45, 0.5, dim=8),  # kuairand.yaml:65
+    "user_tab_past_click": bucketized(0.25, 0.3, 0.34, 0.38, 0.41, 0.44, 0.46, 0.5, 0.54, 0.6, 0.65,
+        dim=8),  # kuairand.yaml:64
+    "user_tab_past_long_view": bucketized(0.15, 0.2, 0.24, 0.27, 0.3, 0.32, 0.35, 0.4, 0.45, 0.5,
+        dim=8),  # kuairand.yaml:65
     "user_prior_views": bucketized(5, 10, 20, 30, 40, 50, dim=8),  # kuairand.yaml:66
     "user_prior_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4,
         0.45, 0.5, 0.6, dim=8),  # kuairand.yaml:67
     "user_prior_like": bucketized(0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05,
         0.1, 0.2, dim=8),  # kuairand.yaml:68
     "scaled": dense(22),  # kuairand.yaml:70
-    "history.video_id": hashed(8192, dim=16) | {"table": "video_id", "sequence":
-        "history", "length": 50},  # kuairand.yaml:73
-    "history.author_id": hashed(8192, dim=8) | {"table": "author_id",
-        "sequence": "history", "length": 50},  # kuairand.yaml:73
+    "history.video_id": hashed(8192, dim=16) | {"table": "video_id", "sequence": "history",
+        "length": 50},  # kuairand.yaml:73
+    "history.author_id": hashed(8192, dim=8) | {"table": "author_id", "sequence": "history",
+        "length": 50},  # kuairand.yaml:73
     "history.long_view": vocab(2, dim=8) | {"sequence": "history", "length":
         50},  # kuairand.yaml:76
     "history.is_like": vocab(2, dim=8) | {"sequence": "history", "length": 50},  # kuairand.yaml:77
-    "history.duration_ms": bucketized(6000, 10000, 14000, 20000, 30000, 60000,
-        100000, 200000, dim=8) | {"sequence": "history", "length": 50},  # kuairand.yaml:78
+    "history.duration_ms": bucketized(6000, 10000, 14000, 20000, 30000, 60000, 100000, 200000,
+        dim=8) | {"sequence": "history", "length": 50},  # kuairand.yaml:78
 }
 TASKS = (
     "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
@@ -326,12 +324,8 @@ class DinDice(nn.Module):
         u_BLH = compare(first, q_BQ, x_BLE)
         for layer, following in zip(self.layers, others, strict=True):
             u_BLH = following(layer.dice(u_BLH, mask_BL))
-        weights_BL = self.normalise(u_BLH.squeeze(-1), mask_BL)
+        weights_BL = u_BLH.squeeze(-1).where(mask_BL, 0.0)
         return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)
-
-    def normalise(self, scores_BL, mask_BL):
-        """Padding has no weight."""
-        return scores_BL.where(mask_BL, 0.0)
 
 
 def nan_to_zero(x_BN):
@@ -339,47 +333,34 @@ def nan_to_zero(x_BN):
     return x_BN.masked_fill(x_BN.isnan(), 0.0)
 
 
-def names_of(kind):
-    """The features of a kind."""
-    return [name for name, field in FEATURES.items() if field["kind"] == kind]
-
-
-def slices_of(fields):
-    """The part of their table in which each feature is looked up: its own, or that of another."""
-    slices, end = {}, 0
-    for name, field in fields.items():
-        if "table" not in field:
-            slices[name] = slice(end, end + field["rows"])
-            end += field["rows"]
-    others = {name: field["table"] for name, field in fields.items() if "table" in field}
-    return slices | {name: slices[owner] for name, owner in others.items()}
-
-
-def embeddings(rows, width):
+def embeddings(rows, dim):
     """A new table."""
-    return nn.Parameter(torch.empty(rows, width).normal_(std=0.05))
+    return nn.Parameter(torch.empty(rows, dim).normal_(std=0.05))
 
 
 class Table(nn.Module):
     """The embeddings of features of one width, below each other in one table.
 
-    All look-ups are one: rows [B], of events [B, L], by name -> embeddings [..., width] by name.
+    All look-ups are one: rows [B], of events [B, L], by name -> embeddings [..., width] by name. A
+    feature may be looked up in the part of another one, its `table`.
     """
 
     def __init__(self, fields):
         super().__init__()
-        self.slices = slices_of(fields)
-        self.starts = {name: part.start for name, part in self.slices.items()}
-        rows = max(part.stop for part in self.slices.values())
-        self.weight = embeddings(rows, next(iter(fields.values()))["dim"])
-        self.groups = {}  # features whose rows have one shape: single ones, and each sequence's
-        for name in self.slices:
-            self.groups.setdefault(fields[name].get("sequence"), []).append(name)
+        self.slices, end = {}, 0
+        for name, field in fields.items():
+            if "table" not in field:
+                self.slices[name] = slice(end, end + field["rows"])
+                end += field["rows"]
+        self.starts, self.groups = {}, {}  # a group for single values, and for each sequence
+        for name, field in fields.items():
+            self.starts[name] = self.slices[field.get("table", name)].start
+            self.groups.setdefault(field.get("sequence"), []).append(name)
+        self.weight = embeddings(end, field["dim"])
 
     def logical(self):
         for name, part in self.slices.items():
-            if "table" not in FEATURES[name]:
-                yield "weight", f"features.{name}.weight", part
+            yield "weight", f"features.{name}.weight", part
 
     def forward(self, rows):
         groups = [
@@ -402,16 +383,13 @@ def with_dim(dim):
 
 def hash_rows(ids, rows):
     """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
+    ids = ids.long()
     return torch.where(ids == -1, 0, 1 + ids.remainder(rows - 1))
-
-
-def rows_of(kind):
-    """How many rows the tables of all features of a kind have, by name."""
-    return {name: field["rows"] for name, field in FEATURES.items() if field["kind"] == kind}
 
 
 def vocab_rows(ids, rows):
     """Ids -> rows of a table: 0 for missing and unknown, else 1 + id."""
+    ids = ids.long()
     return torch.where((ids < 0) | (ids >= rows - 1), 0, 1 + ids)
 
 
@@ -425,13 +403,6 @@ def bucket_rows(x, boundaries, rounded):
     return torch.where(x.isnan(), 0, 1 + buckets)
 
 
-def boundaries_of(field, device):
-    """Boundaries as float64, and rounded to float32; of a feature or of that with its table."""
-    owner = FEATURES[field["table"]] if "table" in field else field
-    boundaries = torch.tensor(owner["boundaries"], dtype=torch.float64, device=device)
-    return boundaries, boundaries.float()
-
-
 class Boundaries(nn.Module):
     """A module that has the boundaries of FEATURES as tensors: float64, and rounded to float32.
 
@@ -442,44 +413,41 @@ class Boundaries(nn.Module):
     def __init__(self):
         super().__init__()
         self.place_boundaries(None)
-        self.register_load_state_dict_post_hook(Boundaries.follow_weights)
+        self.register_load_state_dict_post_hook(Boundaries.leave_meta)
 
     def place_boundaries(self, device):
         """Make the tensors on a device."""
-        self.boundaries = {
-            name: boundaries_of(field, device)
-            for name, field in FEATURES.items()
-            if field["kind"] == "bucketized"
-        }
+        self.boundaries = {}
+        for name, field in FEATURES.items():
+            if "boundaries" in field:
+                exact = torch.tensor(field["boundaries"], dtype=torch.float64, device=device)
+                self.boundaries[name] = exact, exact.float()
 
-    def follow_weights(self, _):
-        """A state may have been assigned to a model on the meta device."""
-        boundaries, _ = next(iter(self.boundaries.values()))
-        if boundaries.is_meta:
+    def leave_meta(self, _):
+        """Where a state was assigned to a model on the meta device, they follow its weights."""
+        if next(iter(self.boundaries.values()))[0].is_meta:
             self.place_boundaries(next(self.parameters()).device)
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
-        boundaries, _ = next(iter(self.boundaries.values()))
-        self.place_boundaries(fn(boundaries).device)
+        self.place_boundaries(fn(next(iter(self.boundaries.values()))[0]).device)
         return self
 
 
 class Features(Boundaries):
     """Features by name -> v [B, 446], their concatenation in the order of the spec.
 
-    Ids are int64 [B], bucketized numbers are float32, float64 or integers [B], dense features are
-    floats [B, n].
-    Fields of events are the same as [B, L], the oldest event first, then -1 or NaN.
-    `table` makes the look-ups of features of one width.
+    Ids are integers [B], numbers float32, float64 or integers [B], dense features floats [B, N]; of
+    events all are [B, L], the oldest first, then -1 or NaN. `table` makes the look-ups of features
+    of one width.
     """
 
     def __init__(self, table):
         super().__init__()
         self.tables = nn.ModuleList([table(with_dim(16)), table(with_dim(8))])
-        self.hashed = rows_of("hashed")
-        self.vocab = rows_of("vocab")
-        self.dense = names_of("dense")
+        self.hashed = {n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "hashed"}
+        self.vocab = {n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "vocab"}
+        self.dense = [name for name, field in FEATURES.items() if field["kind"] == "dense"]
         self.encoders = Encoders({"history": DinDice(24, 48, [36], dice=(1e-05, 0.1))})
         self.fields = {"history": fields_of("history")}
         self.parts = part_names()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from homespec.emit.layout import (
     sequence,
     strings,
 )
-from homespec.emit.sequences import Encoders
+from homespec.emit.sequences import Encoders, own_attribute
 from homespec.graph import Graph
 from homespec.graph.nodes import INPUT, Batch, Feature, Input
 from homespec.graph.sequences import Sequence
@@ -124,7 +125,7 @@ class Inputs:
             "tables": bool(self.tables_needed and not self.plain),
             "rows": list(self._rows()),
             "base": "Boundaries" if not self.plain and "bucketized" in self.kinds else "nn.Module",
-            "events": bool(self.encoders.all),
+            "takes": self._takes(),
             "init": list(self._plain_init() if self.plain else self._init()),
             "forward": list(self._forward()),
             "checks": self._checks(),
@@ -134,6 +135,23 @@ class Inputs:
     @property
     def _lengths(self) -> bool:
         return any(field.length for field in self.fields)
+
+    def _takes(self) -> str:
+        """The types of all tensors, as the docstring of `Features` says them."""
+        kinds = []
+        if any(kind in IDS for kind in self.kinds):
+            kinds.append("ids are integers [B]")
+        if any(kind in NUMBERS for kind in self.kinds):
+            kinds.append("numbers float32, float64 or integers [B]")
+        if any(field.feature.numbers for field in self.fields):
+            kinds.append("dense features floats [B, N]")
+        text = ", ".join(kinds)
+        text = f"{text[0].upper()}{text[1:]}"
+        if self.encoders.all:
+            text += "; of events all are [B, L], the oldest first, then -1 or NaN"
+        if self.tables_needed and not self.plain:
+            text += ". `table` makes the look-ups of features of one width"
+        return textwrap.indent("\n".join(textwrap.wrap(f"{text}.", LINE - 4)), INDENT)
 
     # ------------------------------------------------------------ blocks
 
@@ -149,28 +167,30 @@ class Inputs:
         if self._vectors():
             yield "vectors.Vectors"
         if "dense" in self.kinds:
-            yield from ("vectors.nan_to_zero", "rows.names_of")
-        shared = "__shared" if self.sharing else ""
+            yield "vectors.nan_to_zero"
         if self.tables_needed:
-            events = "__events" if self.encoders.all else ""
+            form = "__events" if self.encoders.all else "__shared" if self.sharing else ""
             searched = "__searched" if self.encoders.scored else ""
-            yield f"tables.Table{events}{shared}{searched}"
-            yield f"tables.slices_of{shared}"
+            yield f"tables.Table{form}{searched}"
             yield f"tables.embeddings{mode}"
             if self._merged:
                 yield "tables.with_dim"
         for kind, block in (("hashed", "hash_rows"), ("vocab", "vocab_rows")):
             if kind in self.kinds:
-                yield from (f"rows.{block}", "rows.rows_of")
+                yield f"rows.{block}"
         if "bucketized" in self.kinds:
-            yield from ("rows.bucket_rows", "rows.Boundaries", f"rows.boundaries_of{shared}")
+            yield from ("rows.bucket_rows", "rows.Boundaries")
         if "fitted" in self.kinds:
-            yield f"rows.FittedBoundaries{shared}"
+            yield f"rows.FittedBoundaries{'__shared' if self.sharing else ''}"
 
     @property
     def tables_needed(self) -> bool:
         """Whether there are features with tables."""
         return any(kind in IDS + NUMBERS for kind in self.kinds)
+
+    @property
+    def _shared_boundaries(self) -> bool:
+        return any(field.table and field.kind == "bucketized" for field in self.fields)
 
     @property
     def _merged(self) -> bool:
@@ -187,12 +207,17 @@ class Inputs:
             yield assign("self.tables", call("nn.ModuleList", tables), 2)
         for kind in IDS:
             if kind in self.kinds:
-                yield assign(f"self.{kind}", call("rows_of", literal(kind)), 2)
+                rows = f'n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "{kind}"'
+                yield f"{INDENT * 2}self.{kind} = {{{rows}}}"
+        if self._shared_boundaries:
+            owner = 'n: f.get("table", n) for n, f in FEATURES.items() if f["kind"] == "bucketized"'
+            yield f"{INDENT * 2}self.bucketized = {{\n{INDENT * 3}{owner}\n{INDENT * 2}}}"
         if "fitted" in self.kinds:
             each = "FittedBoundaries(name, count) for name, count in FITTED.items()"
             yield assign("self.fitted", call("nn.ModuleList", f"[{each}]"), 2)
         if "dense" in self.kinds:
-            yield assign("self.dense", call("names_of", literal("dense")), 2)
+            names = 'name for name, field in FEATURES.items() if field["kind"] == "dense"'
+            yield f"{INDENT * 2}self.dense = [{names}]"
         if made := self._vectors():
             yield assign("self.vectors", made, 2)
         yield from self.encoders.init
@@ -215,8 +240,11 @@ class Inputs:
     def _parts(self) -> str:
         """The line that sets the names of the parts of v, in their order."""
         if self.encoders.all:
-            return "self.parts = part_names()"
-        return "self.parts = tuple(FEATURES)"
+            return f"{self._own('parts')} = part_names()"
+        return f"{self._own('parts')} = tuple(FEATURES)"
+
+    def _own(self, attribute: str) -> str:
+        return own_attribute(attribute, self.plain)
 
     def _plain_init(self) -> Iterator[str]:
         """Lines of `__init__` of a plain file: modules by their logical names."""
@@ -247,7 +275,8 @@ class Inputs:
         yield from self.encoders.search(self._look)
         yield from self._plain_parts() if self.plain else self._embedded()
         yield from self.encoders.encoded
-        yield f"{INDENT * 2}return torch.cat([parts[name] for name in self.parts], dim=1)"
+        each = f"parts[name] for name in {self._own('parts')}"
+        yield f"{INDENT * 2}return torch.cat([{each}], dim=1)"
 
     def _rows(self) -> Iterator[str]:
         """Lines that find the rows of all values that have a table."""
@@ -259,6 +288,11 @@ class Inputs:
                 "name, cuts in self.boundaries.items()",
             ),
         }
+        if self._shared_boundaries:
+            calls["bucketized"] = (
+                "bucket_rows(features[name], *self.boundaries[owner])",
+                "name, owner in self.bucketized.items()",
+            )
         found = [calls[kind] for kind in calls if kind in self.kinds]
         if "fitted" in self.kinds:
             if not found:
@@ -337,11 +371,14 @@ def _entry(field: InputField, main: str) -> str:
     line = f"{INDENT}{literal(field.key)}: {_description(field)},"
     if len(line) + len(place) + 2 <= LINE:
         return f"{line}  {place}"
-    wrapped = textwrap.fill(
-        line, LINE - len(place) - 2, subsequent_indent=INDENT * 2,
+    wrap = functools.partial(
+        textwrap.wrap, line, subsequent_indent=INDENT * 2,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
-    return f"{wrapped}  {place}"
+    lines = wrap(LINE)
+    if len(lines[-1]) + len(place) + 2 > LINE:
+        lines = wrap(LINE - len(place) - 2)
+    return "\n".join(lines) + f"  {place}"
 
 
 def _has_line(field: InputField) -> bool:

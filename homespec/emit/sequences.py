@@ -77,7 +77,7 @@ class Encoders:
             yield assign("self.encoders", call("Encoders", encoders), 2)
         if self.all:
             fields = [(n.short, call("fields_of", literal(n.short))) for n in self.all]
-            yield assign("self.fields", mapping(fields), 2)
+            yield assign(self._own("fields"), mapping(fields), 2)
 
     @property
     def containers(self) -> Iterator[str]:
@@ -167,12 +167,20 @@ class Encoders:
         return f"{tensor} != -1" if is_id else f"~{tensor}.isnan()"
 
     def _fields(self, node: Sequence) -> str:
-        return f"self.fields[{literal(node.short)}]"
+        return f"{self._own('fields')}[{literal(node.short)}]"
+
+    def _own(self, attribute: str) -> str:
+        return own_attribute(attribute, self.plain)
 
     def _module(self, node: Sequence) -> str:
         if self.plain:
             return f'self.{node.short}["encoder"]'
         return f"self.encoders[{literal(node.short)}]"
+
+
+def own_attribute(name: str, plain: bool) -> str:
+    """An attribute of `Features`: in a plain file those without an underscore are features."""
+    return f"self.{'_' if plain else ''}{name}"
 
 
 def _class(node: Sequence) -> str:

@@ -94,12 +94,8 @@ class Din(nn.Module):
         u_BLH = compare(first, q_BQ, x_BLE)
         for layer in others:
             u_BLH = layer(self.activation(u_BLH))
-        weights_BL = self.normalise(u_BLH.squeeze(-1), mask_BL)
+        weights_BL = u_BLH.squeeze(-1).where(mask_BL, 0.0)
         return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)
-
-    def normalise(self, scores_BL, mask_BL):
-        """Padding has no weight."""
-        return scores_BL.where(mask_BL, 0.0)
 
 
 class DinSoftmax(Din):
@@ -109,9 +105,13 @@ class DinSoftmax(Din):
         super().__init__(query, event, hidden, activation)
         self.out = nn.Linear(self.out.in_features, 1, bias=False)
 
-    def normalise(self, scores_BL, mask_BL):
-        """Weights of sum 1."""
-        return softmax_of_events(scores_BL, mask_BL)
+    def forward(self, q_BQ, x_BLE, mask_BL):
+        first, *others = [*self.layers, self.out]
+        u_BLH = compare(first, q_BQ, x_BLE)
+        for layer in others:
+            u_BLH = layer(self.activation(u_BLH))
+        weights_BL = softmax_of_events(u_BLH.squeeze(-1), mask_BL)
+        return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)
 
 
 class DinDice(nn.Module):
@@ -134,12 +134,8 @@ class DinDice(nn.Module):
         u_BLH = compare(first, q_BQ, x_BLE)
         for layer, following in zip(self.layers, others, strict=True):
             u_BLH = following(layer.dice(u_BLH, mask_BL))
-        weights_BL = self.normalise(u_BLH.squeeze(-1), mask_BL)
+        weights_BL = u_BLH.squeeze(-1).where(mask_BL, 0.0)
         return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)
-
-    def normalise(self, scores_BL, mask_BL):
-        """Padding has no weight."""
-        return scores_BL.where(mask_BL, 0.0)
 
 
 class DinDiceSoftmax(DinDice):
@@ -149,6 +145,10 @@ class DinDiceSoftmax(DinDice):
         super().__init__(query, event, hidden, dice)
         self.out = nn.Linear(self.out.in_features, 1, bias=False)
 
-    def normalise(self, scores_BL, mask_BL):
-        """Weights of sum 1."""
-        return softmax_of_events(scores_BL, mask_BL)
+    def forward(self, q_BQ, x_BLE, mask_BL):
+        first, *others = [*self.layers, self.out]
+        u_BLH = compare(first, q_BQ, x_BLE)
+        for layer, following in zip(self.layers, others, strict=True):
+            u_BLH = following(layer.dice(u_BLH, mask_BL))
+        weights_BL = softmax_of_events(u_BLH.squeeze(-1), mask_BL)
+        return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)

@@ -8,11 +8,13 @@ from homespec.emit.blocks.constants import FEATURES
 
 def hash_rows(ids, rows):
     """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
+    ids = ids.long()
     return torch.where(ids == -1, 0, 1 + ids.remainder(rows - 1))
 
 
 def vocab_rows(ids, rows):
     """Ids -> rows of a table: 0 for missing and unknown, else 1 + id."""
+    ids = ids.long()
     return torch.where((ids < 0) | (ids >= rows - 1), 0, 1 + ids)
 
 
@@ -26,16 +28,6 @@ def bucket_rows(x, boundaries, rounded):
     return torch.where(x.isnan(), 0, 1 + buckets)
 
 
-def rows_of(kind):
-    """How many rows the tables of all features of a kind have, by name."""
-    return {name: field["rows"] for name, field in FEATURES.items() if field["kind"] == kind}
-
-
-def names_of(kind):
-    """The features of a kind."""
-    return [name for name, field in FEATURES.items() if field["kind"] == kind]
-
-
 class Boundaries(nn.Module):
     """A module that has the boundaries of FEATURES as tensors: float64, and rounded to float32.
 
@@ -46,40 +38,25 @@ class Boundaries(nn.Module):
     def __init__(self):
         super().__init__()
         self.place_boundaries(None)
-        self.register_load_state_dict_post_hook(Boundaries.follow_weights)
+        self.register_load_state_dict_post_hook(Boundaries.leave_meta)
 
     def place_boundaries(self, device):
         """Make the tensors on a device."""
-        self.boundaries = {
-            name: boundaries_of(field, device)
-            for name, field in FEATURES.items()
-            if field["kind"] == "bucketized"
-        }
+        self.boundaries = {}
+        for name, field in FEATURES.items():
+            if "boundaries" in field:
+                exact = torch.tensor(field["boundaries"], dtype=torch.float64, device=device)
+                self.boundaries[name] = exact, exact.float()
 
-    def follow_weights(self, _):
-        """A state may have been assigned to a model on the meta device."""
-        boundaries, _ = next(iter(self.boundaries.values()))
-        if boundaries.is_meta:
+    def leave_meta(self, _):
+        """Where a state was assigned to a model on the meta device, they follow its weights."""
+        if next(iter(self.boundaries.values()))[0].is_meta:
             self.place_boundaries(next(self.parameters()).device)
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
-        boundaries, _ = next(iter(self.boundaries.values()))
-        self.place_boundaries(fn(boundaries).device)
+        self.place_boundaries(fn(next(iter(self.boundaries.values()))[0]).device)
         return self
-
-
-def boundaries_of(field, device):
-    """Boundaries as float64, and rounded to float32."""
-    boundaries = torch.tensor(field["boundaries"], dtype=torch.float64, device=device)
-    return boundaries, boundaries.float()
-
-
-def boundaries_of__shared(field, device):
-    """Boundaries as float64, and rounded to float32; of a feature or of that with its table."""
-    owner = FEATURES[field["table"]] if "table" in field else field
-    boundaries = torch.tensor(owner["boundaries"], dtype=torch.float64, device=device)
-    return boundaries, boundaries.float()
 
 
 class FittedBoundaries(nn.Module):

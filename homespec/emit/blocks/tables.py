@@ -12,34 +12,14 @@ def with_dim(dim):
     return {name: field for name, field in FEATURES.items() if field.get("dim") == dim}
 
 
-def slices_of(fields):
-    """The part of their table that each feature has."""
-    slices, end = {}, 0
-    for name, field in fields.items():
-        slices[name] = slice(end, end + field["rows"])
-        end += field["rows"]
-    return slices
-
-
-def slices_of__shared(fields):
-    """The part of their table in which each feature is looked up: its own, or that of another."""
-    slices, end = {}, 0
-    for name, field in fields.items():
-        if "table" not in field:
-            slices[name] = slice(end, end + field["rows"])
-            end += field["rows"]
-    others = {name: field["table"] for name, field in fields.items() if "table" in field}
-    return slices | {name: slices[owner] for name, owner in others.items()}
-
-
-def embeddings(rows, width):
+def embeddings(rows, dim):
     """A new table."""
-    return nn.Parameter(torch.empty(rows, width).normal_(std=0.05))
+    return nn.Parameter(torch.empty(rows, dim).normal_(std=0.05))
 
 
-def embeddings__inference(rows, width):
+def embeddings__inference(rows, dim):
     """A table that weights are loaded into."""
-    return nn.Parameter(torch.zeros(rows, width))
+    return nn.Parameter(torch.zeros(rows, dim))
 
 
 class Table(nn.Module):
@@ -50,10 +30,38 @@ class Table(nn.Module):
 
     def __init__(self, fields):
         super().__init__()
-        self.slices = slices_of(fields)
-        self.starts = {name: part.start for name, part in self.slices.items()}
-        rows = max(part.stop for part in self.slices.values())
-        self.weight = embeddings(rows, next(iter(fields.values()))["dim"])
+        self.starts, end = {}, 0
+        for name, field in fields.items():
+            self.starts[name] = end
+            end += field["rows"]
+        self.weight = embeddings(end, field["dim"])
+
+    def logical(self):
+        for name, start in self.starts.items():
+            part = slice(start, start + FEATURES[name]["rows"])
+            yield "weight", f"features.{name}.weight", part
+
+    def forward(self, rows):
+        rows_FB = torch.stack([rows[name] + start for name, start in self.starts.items()])
+        return dict(zip(self.starts, F.embedding(rows_FB, self.weight).unbind(), strict=True))
+
+
+class Table__shared(nn.Module):
+    """The embeddings of features of one width, below each other in one table.
+
+    All look-ups are one: rows [B] by name -> embeddings [B, width] by name. A feature may be looked
+    up in the part of another one, its `table`.
+    """
+
+    def __init__(self, fields):
+        super().__init__()
+        self.slices, end = {}, 0
+        for name, field in fields.items():
+            if "table" not in field:
+                self.slices[name] = slice(end, end + field["rows"])
+                end += field["rows"]
+        self.starts = {n: self.slices[f.get("table", n)].start for n, f in fields.items()}
+        self.weight = embeddings(end, field["dim"])
 
     def logical(self):
         for name, part in self.slices.items():
@@ -67,18 +75,22 @@ class Table(nn.Module):
 class Table__events(nn.Module):
     """The embeddings of features of one width, below each other in one table.
 
-    All look-ups are one: rows [B], of events [B, L], by name -> embeddings [..., width] by name.
+    All look-ups are one: rows [B], of events [B, L], by name -> embeddings [..., width] by name. A
+    feature may be looked up in the part of another one, its `table`.
     """
 
     def __init__(self, fields):
         super().__init__()
-        self.slices = slices_of(fields)
-        self.starts = {name: part.start for name, part in self.slices.items()}
-        rows = max(part.stop for part in self.slices.values())
-        self.weight = embeddings(rows, next(iter(fields.values()))["dim"])
-        self.groups = {}  # features whose rows have one shape: single ones, and each sequence's
-        for name in self.slices:
-            self.groups.setdefault(fields[name].get("sequence"), []).append(name)
+        self.slices, end = {}, 0
+        for name, field in fields.items():
+            if "table" not in field:
+                self.slices[name] = slice(end, end + field["rows"])
+                end += field["rows"]
+        self.starts, self.groups = {}, {}  # a group for single values, and for each sequence
+        for name, field in fields.items():
+            self.starts[name] = self.slices[field.get("table", name)].start
+            self.groups.setdefault(field.get("sequence"), []).append(name)
+        self.weight = embeddings(end, field["dim"])
 
     def logical(self):
         for name, part in self.slices.items():
@@ -96,13 +108,6 @@ class Table__events(nn.Module):
             parts = all_NE[start:end].unflatten(0, group.shape).unbind()
             found |= zip(names, parts, strict=True)
         return found
-
-
-class Table__shared(Table):
-    def logical(self):
-        for name, part in self.slices.items():
-            if "table" not in FEATURES[name]:
-                yield "weight", f"features.{name}.weight", part
 
 
 class Table__searched(Table):
