@@ -10,7 +10,7 @@ from pathlib import Path
 
 from homespec.atomic_write import holds
 from homespec.compiler import Analysis, generate, named_source
-from homespec.schema.names import MODULES, is_identifier
+from homespec.schema.identifiers import MODULES, is_identifier
 from homespec.source.roots import SPECS, is_yaml, located, specs_folder
 from homespec.variant import DEFAULT, SUFFIXES, Mode, Target, UnknownNameError, Variant, recorded
 from homespec.version import __version__

@@ -11,7 +11,7 @@ from typing import Any
 from hierarchies import Spec, random_spec
 from topologies import random_family, random_topology
 
-from homespec.schema.names import is_identifier, is_reserved
+from homespec.schema.identifiers import is_identifier, is_reserved
 
 
 def words(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from homespec.analysis.summary import summarise
 from homespec.bench.random_batch import even_boundaries, random_features
 from homespec.drawing.text import as_text
 from homespec.schema.fitted_columns import FittedColumn, fitted_columns
-from homespec.schema.tensors import InputTensor, input_tensors
+from homespec.schema.input_tensors import InputTensor, input_tensors
 
 torch.set_num_threads(1)
 

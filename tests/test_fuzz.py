@@ -25,7 +25,7 @@ from homespec.diagnostics import Report, Severity
 from homespec.diagnostics.render import FORMATS, render
 from homespec.graph.nodes import ExpertSet, Feature
 from homespec.graph.sequences import Sequence
-from homespec.schema.tensors import input_tensors
+from homespec.schema.input_tensors import input_tensors
 from homespec.source import parse
 
 HOSTILE: list[Any] = [

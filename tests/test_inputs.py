@@ -25,7 +25,7 @@ from homespec.bench.candidates import build
 from homespec.bench.candidates import weights_of as bench_weights
 from homespec.bench.gemms import gemms_of
 from homespec.bench.random_batch import random_features
-from homespec.schema.tensors import InputTensor, input_tensors
+from homespec.schema.input_tensors import InputTensor, input_tensors
 from homespec.train.torch_compile import obstacle
 
 torch.set_num_threads(1)

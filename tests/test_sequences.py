@@ -25,7 +25,7 @@ from homespec.analysis.expand import expanded
 from homespec.bench.gemms import activation_widths, gemms_of
 from homespec.bench.random_batch import random_features as bench_features
 from homespec.drawing.text import as_text
-from homespec.schema.tensors import InputTensor, input_tensors
+from homespec.schema.input_tensors import InputTensor, input_tensors
 from homespec.train.torch_compile import obstacle
 
 torch.set_num_threads(1)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import homespec
-from homespec.schema.tensors import InputTensor, input_tensors
+from homespec.schema.input_tensors import InputTensor, input_tensors
 
 SPEC = """
 homespec: 1

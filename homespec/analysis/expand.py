@@ -17,9 +17,9 @@ from homespec.lower import Lowered
 from homespec.resolve.families import family_of
 from homespec.resolve.layers import Layer, Path, SetPlan
 from homespec.schema.embedded import OWNERS
+from homespec.schema.input_tensors import event_column
 from homespec.schema.models import Encoder, Feature, Sequence, Spec, Style, Task, overlay
 from homespec.schema.models import Tower as TowerConfig
-from homespec.schema.tensors import event_column
 from homespec.source import Document
 
 DEFAULT = "default"

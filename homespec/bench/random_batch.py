@@ -9,7 +9,7 @@ from homespec.api import LoadedSpec
 from homespec.graph.nodes import Feature
 from homespec.schema import Spec
 from homespec.schema.fitted_columns import fitted_columns
-from homespec.schema.tensors import input_tensors
+from homespec.schema.input_tensors import input_tensors
 
 
 def random_features(spec: LoadedSpec, rows: int, device: str) -> dict[str, Tensor]:

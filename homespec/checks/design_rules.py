@@ -16,8 +16,8 @@ from homespec.resolve import Resolved
 from homespec.resolve.families import FAMILIES, family_of
 from homespec.resolve.layers import Layer
 from homespec.resolve.tree import Role, TreeNode
+from homespec.schema.identifiers import ROOT
 from homespec.schema.label_parser import parse_label
-from homespec.schema.names import ROOT
 
 SPARSE_RATE = 0.01
 """Below this share of positives a task counts as sparse. homespec's own choice."""

@@ -9,7 +9,7 @@ from homespec.diagnostics import Finding, Label, Severity, Span, rule
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Objective, SelfGate, Tower
 from homespec.lower import Lowered
-from homespec.schema.names import ROOT
+from homespec.schema.identifiers import ROOT
 
 
 @rule("HS302", "width-mismatch")

@@ -10,8 +10,8 @@ from homespec.diagnostics import Finding, Label, rule
 from homespec.diagnostics.suggest import listing
 from homespec.resolve import Resolved
 from homespec.schema.embedded import OWNERS
+from homespec.schema.input_tensors import event_key
 from homespec.schema.models import Spec
-from homespec.schema.tensors import event_key
 
 
 class Sharer(NamedTuple):

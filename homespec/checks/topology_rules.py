@@ -12,8 +12,8 @@ from homespec.resolve import Resolved
 from homespec.resolve.families import FAMILIES, Topology, family_of
 from homespec.resolve.layers import Path
 from homespec.resolve.tree import Role
+from homespec.schema.identifiers import ROOT
 from homespec.schema.models import LayerExperts, Spec
-from homespec.schema.names import ROOT
 
 PRESET = ("all", "meta", "task")
 """The scopes of `experts` and `gates` that speak of a family's layers."""

@@ -56,7 +56,7 @@ def new(name: str, force: bool) -> int:
     check it. That file is written, too, unless it is there.
     """
     from homespec.schema.editor_schema import schema_text
-    from homespec.schema.names import MODULES, is_identifier, is_reserved
+    from homespec.schema.identifiers import MODULES, is_identifier, is_reserved
 
     if not is_identifier(name):
         raise click.UsageError(

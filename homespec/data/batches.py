@@ -13,7 +13,7 @@ from homespec.data.plan import Arrays
 class Batch(NamedTuple):
     """B rows.
 
-    Features by the name of their tensor (`homespec.schema.tensors` says their types and shapes),
+    Features by the name of their tensor (types and shapes: `homespec.schema.input_tensors`),
     labels by task, float32 [B]: 0, 1 or NaN where not observed; numbers of regressions. Users
     int64 [B], the ids of whose impressions the rows are, where they were asked for; -1 for rows
     that only fill a batch up.

@@ -14,8 +14,8 @@ import pyarrow as pa
 from homespec.data import DataError, columns
 from homespec.data.columns import Array
 from homespec.data.label_values import labels as labels_of
+from homespec.schema.input_tensors import InputTensor, input_tensors
 from homespec.schema.label_parser import Label, parse_label
-from homespec.schema.tensors import InputTensor, input_tensors
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec

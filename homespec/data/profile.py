@@ -10,7 +10,7 @@ import numpy as np
 
 from homespec.data.collisions import Collisions, HashedTable, collisions
 from homespec.data.distinct import Distinct
-from homespec.schema.tensors import InputTensor
+from homespec.schema.input_tensors import InputTensor
 
 if TYPE_CHECKING:
     from homespec.data.columns import Array, Column

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from homespec.diagnostics import Span
+from homespec.schema.input_tensors import InputTensor
 from homespec.schema.models import Spec
-from homespec.schema.tensors import InputTensor
 from homespec.source import Document
 
 if TYPE_CHECKING:

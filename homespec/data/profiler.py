@@ -21,7 +21,7 @@ from homespec.data.list_profile import ListProfile
 from homespec.data.plan import Plan, check_even
 from homespec.data.profile import FeatureProfile, Profile, TaskProfile
 from homespec.data.quantile_fit import QuantileFit, fit_plan
-from homespec.schema.tensors import InputTensor
+from homespec.schema.input_tensors import InputTensor
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec

@@ -17,7 +17,7 @@ from homespec.data import DataError
 from homespec.data.columns import Array
 from homespec.data.plan import Plan
 from homespec.schema.fitted_columns import FittedColumn, fitted_columns
-from homespec.schema.tensors import input_tensors
+from homespec.schema.input_tensors import input_tensors
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec

@@ -8,8 +8,8 @@ from homespec.checks.causes import listed
 from homespec.diagnostics import Finding, Label
 from homespec.diff.pair import Breaks, Pair, change, inverse, moved
 from homespec.resolve.tree import Role, TreeNode
+from homespec.schema.identifiers import ROOT
 from homespec.schema.models import Task
-from homespec.schema.names import ROOT
 
 
 def _tasks(pair: Pair) -> Iterator[tuple[str, str, Task, Task]]:

@@ -10,10 +10,10 @@ from homespec.graph import Graph
 from homespec.graph import sequences as nodes
 from homespec.graph.nodes import INPUT, Feature, Input, Port
 from homespec.resolve import Resolved
+from homespec.schema.input_tensors import event_column, event_key, event_values
 from homespec.schema.models import Encoder, Sequence, Sim, Spec, Twin
 from homespec.schema.models import Feature as FeatureConfig
 from homespec.schema.sequences import EventField
-from homespec.schema.tensors import event_column, event_key, event_values
 
 
 def add_features(graph: Graph, resolved: Resolved) -> int:

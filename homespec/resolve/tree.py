@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from homespec.schema.identifiers import ROOT
 from homespec.schema.models import Spec
-from homespec.schema.names import ROOT
 
 MAX_NESTING = 8
 """How deep groups may nest: each level adds a layer, and real products have two or three."""

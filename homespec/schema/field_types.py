@@ -21,14 +21,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from homespec.schema import label_parser, names
+from homespec.schema import identifiers, label_parser
 
 
 def check_name(name: str) -> str:
     """A name that may become an identifier, a key of a checkpoint and the name of a file."""
-    if not names.is_identifier(name):
+    if not identifiers.is_identifier(name):
         raise PydanticCustomError("bad_name", "`{name}` is not a name", {"name": name})
-    if names.is_reserved(name):
+    if identifiers.is_reserved(name):
         raise PydanticCustomError("reserved_name", "`{name}` is reserved", {"name": name})
     return name
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from homespec.schema.input_tensors import event_column, event_key
 from homespec.schema.models import Spec
-from homespec.schema.tensors import event_column, event_key
 
 
 class FittedColumn(NamedTuple):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import keyword
 from typing import Any
 
+from homespec.schema.identifiers import RESERVED, ROOT
 from homespec.schema.label_parser import CONSTANTS
-from homespec.schema.names import RESERVED, ROOT
 from homespec.schema.sequences import OWN_NAME
 
 _TAKEN = sorted({*keyword.kwlist, *RESERVED})

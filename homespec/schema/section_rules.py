@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from homespec.diagnostics import Finding, rule
 from homespec.diagnostics.suggest import listing
+from homespec.schema.identifiers import ROOT, is_identifier
 from homespec.schema.located_error import LocatedError, shown
-from homespec.schema.names import ROOT, is_identifier
 
 
 @rule("HS108", "bad-name")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from homespec.api import LoadedSpec
 from homespec.graph.nodes import Feature
-from homespec.schema.tensors import InputTensor, input_tensors
+from homespec.schema.input_tensors import InputTensor, input_tensors
 
 MULTIPLE = 4
 """Widths of tables are multiples of this: "embedding_dim must be a multiple of 4" (fbgemm 1.8,

@@ -11,11 +11,11 @@ import yaml
 from homespec.diagnostics import Diagnostic
 from homespec.source import file_rules, yaml_rules
 from homespec.source.document import Node, Value
-from homespec.source.events import events, offset
 from homespec.source.lines import Lines
 from homespec.source.odd_keys import is_later_group, odd_key
 from homespec.source.scalars import MAX_NUMBER, resolve
 from homespec.source.yaml_errors import bad_escape, explain
+from homespec.source.yaml_events import events, offset
 
 MAX_VALUES = 50_000
 MAX_SCALAR = 65_536

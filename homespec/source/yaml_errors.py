@@ -14,9 +14,9 @@ import yaml
 
 from homespec.diagnostics import Diagnostic, Label
 from homespec.source import file_rules, yaml_rules
-from homespec.source.events import offset
 from homespec.source.lines import Lines
 from homespec.source.parse_error import WORD, ParseError
+from homespec.source.yaml_events import offset
 
 CONFLICT = re.compile(r"^(<{7}|>{7}) .*$", re.MULTILINE)
 DIRECTIVE = re.compile(r"^%.*$", re.MULTILINE)

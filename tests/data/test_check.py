@@ -27,7 +27,7 @@ from homespec.data.plan import Plan
 from homespec.data.profile import Profile
 from homespec.data.profiled import ProfiledData
 from homespec.data.profiler import profile
-from homespec.schema.tensors import InputTensor
+from homespec.schema.input_tensors import InputTensor
 
 ROOT = Path(__file__).parents[2]
 ROWS = 1000

@@ -22,7 +22,7 @@ from homespec.data.cell_ids import text_id
 from homespec.data.columns import as_lists, events
 from homespec.data.files import open_files
 from homespec.data.in_memory import load_rows
-from homespec.schema.tensors import InputTensor
+from homespec.schema.input_tensors import InputTensor
 
 Write = Callable[..., Path]
 NAN = float("nan")

@@ -26,7 +26,7 @@ from homespec.data.in_memory import load_rows
 from homespec.data.plan import Plan
 from homespec.data.prefetch import prefetched
 from homespec.data.sampler import WindowSampler
-from homespec.schema.tensors import InputTensor
+from homespec.schema.input_tensors import InputTensor
 
 SPEC = """\
 homespec: 1

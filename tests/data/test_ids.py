@@ -23,7 +23,7 @@ from homespec.data.columns import as_lists, ids, lengths, values
 from homespec.data.files import open_files
 from homespec.data.in_memory import load_rows
 from homespec.data.profiler import profile
-from homespec.schema.tensors import InputTensor
+from homespec.schema.input_tensors import InputTensor
 
 ROOT = Path(__file__).parents[2]
 SPEC = homespec.loads(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import homespec
 from homespec.api import LoadedSpec
-from homespec.schema.tensors import InputTensor, input_tensors
+from homespec.schema.input_tensors import InputTensor, input_tensors
 
 ROOT = Path(__file__).parents[2]
 WORLD, BATCH = 2, 24

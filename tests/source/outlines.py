@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 from homespec.source import Document, composer, parse
-from homespec.source.events import events
+from homespec.source.yaml_events import events
 
 
 @contextmanager
