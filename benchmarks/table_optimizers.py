@@ -95,6 +95,7 @@ class Step:
             self.sparse.fit(features)
         self.loss_of(features, labels).backward()
         if self.sparse:
+            self.sparse.set_aside()
             self.sparse.collect()
         for optimizer in self.optimizers:
             optimizer.step()

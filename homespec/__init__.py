@@ -1,6 +1,7 @@
 """homespec: a compiler from a validated YAML spec to fast, readable PyTorch ranking models (HoME).
 
-`load`, `validate` and `compile` never import torch; `build` does.
+`load`, `validate` and `compile` never import torch; `build` does. `RankingModule` and `RankingData`
+are for a Lightning Trainer and need `pip install 'homespec[train]'`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
         loads,
         validate,
     )
+    from homespec.train.datamodule import RankingData as RankingData
+    from homespec.train.lit_module import RankingModule as RankingModule
+
+LIGHTNING = {
+    "RankingData": "homespec.train.datamodule",
+    "RankingModule": "homespec.train.lit_module",
+}
+"""What needs more than the compiler, and where it is; not part of `import *`."""
 
 __all__ = [
     "SpecError",
@@ -35,6 +44,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Import the interface on first use: `import homespec` itself stays instant."""
+    if name in LIGHTNING:
+        return _of_training(name)
     if name not in __all__:
         raise AttributeError(f"module 'homespec' has no attribute {name!r}")
     from homespec import api
@@ -42,6 +53,17 @@ def __getattr__(name: str) -> object:
     return getattr(api, name)
 
 
+def _of_training(name: str) -> object:
+    import importlib
+
+    try:
+        return getattr(importlib.import_module(LIGHTNING[name]), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"homespec.{name} needs {error.name}: pip install 'homespec[train]'", name=error.name
+        ) from None
+
+
 def __dir__() -> list[str]:
     """The interface, for completion."""
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *__all__, *LIGHTNING])

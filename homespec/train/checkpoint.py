@@ -240,7 +240,7 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def told(state: Json) -> str:
+def progress(state: Json) -> str:
     """Where a checkpoint stands, in words."""
     at, epochs = state["at"], state["settings"]["epochs"]
     if at["batch"]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
-import torch
 from torch import Tensor
 
-from homespec.data.dataset import BatchDataset
 from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import (
     BEST,
@@ -25,17 +22,21 @@ from homespec.train.checkpoint import (
     Checkpoint,
 )
 from homespec.train.checkpoint_checks import DamagedError, Json, check_forms, forms
-from homespec.train.distributed import (
-    average_running_stats,
-    is_rank_zero,
-    on_rank_zero,
-    rank,
-    world_size,
-)
+from homespec.train.distributed import average_running_stats, is_rank_zero, on_rank_zero
 from homespec.train.evaluate import Monitor
-from homespec.train.lit_module import Position, Training
-from homespec.train.losses import means
-from homespec.train.optimizer_state import copied
+from homespec.train.lit_module import Position, RankingModule
+from homespec.train.losses import LossFile, means
+from homespec.train.optimizer_state import (
+    RANDOM,
+    check_random_states,
+    copied,
+    random_states,
+    set_random_states,
+)
+from homespec.train.settings import Settings
+
+LOSSES = "losses_sha256"
+"""What a checkpoint calls the digest of the file of losses up to its step."""
 
 
 @dataclass
@@ -75,61 +76,59 @@ class History:
         return cls(stored["epochs"], stored["best"], value, stored["waited"])
 
 
-class Checkpointer(lightning.Callback):
+class Checkpointer(lightning.callbacks.Checkpoint):
     """Writes `last` every few steps and after each epoch, `best` after the best epoch so far.
 
     Of several processes each has one, since they agree on what to do; the first one writes.
     """
 
-    def __init__(self, out: Path, about: Json, monitor: Monitor) -> None:
+    def __init__(
+        self, out: Path, about: Json, settings: Settings, monitor: Monitor, losses: LossFile
+    ) -> None:
         """`about` tells whose checkpoints they are: spec, settings, data."""
-        self.folder, self.about, self.monitor = out / FOLDER, about, monitor
+        self.folder, self.about, self.settings = out / FOLDER, about, settings
+        self.monitor, self.losses = monitor, losses
         self.history = History()
         self._random: dict[str, Tensor] = {}
 
-    def hold_random(self) -> None:
-        """Let training begin with the random numbers of now: DDP's start seeds them anew."""
-        self._random = random_states()
-
-    def on_fit_start(self, trainer: lightning.Trainer, training: Any) -> None:
-        """All is set up."""
-        set_random_states(self._random)
+    def on_fit_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Begin with the random numbers of the checkpoint, whatever DDP's start has seeded."""
+        if self._random:
+            set_random_states(self._random)
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, training: Any, outputs: object, batch: Any, batch_idx: int
+        self, trainer: lightning.Trainer, module: Any, outputs: object, batch: Any, batch_idx: int
     ) -> None:
         """A checkpoint every few steps; not at the end of an epoch, which has its own."""
-        every = training.settings.checkpoint_every
-        last = trainer.fit_loop.batch_idx + 1 >= trainer.num_training_batches
-        if every and training.at.step % every == 0 and not last:
-            self.save(training)
+        every = self.settings.checkpoint_every
+        if every and module.position.step % every == 0 and not trainer.is_last_batch:
+            self.save(module)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, training: Any) -> None:
-        """Take in the epoch, which has been measured, and keep it."""
-        at = training.at
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Take in the epoch, which has been measured and counted, and keep it."""
+        at = module.position
         before = self.history.epochs[-1]["step"] if self.history.epochs else 0
         entry = {
-            "epoch": at.epoch + 1,
+            "epoch": at.epoch,
             "step": at.step,
-            "losses": on_rank_zero(lambda: means(training.losses.path, before + 1, at.step)),
-            "tasks": training.measured,
-            "monitor": self.monitor.value(training.measured),
+            "losses": on_rank_zero(lambda: means(self.losses.path, before + 1, at.step)),
+            "tasks": module.measured,
+            "monitor": module.monitored,
         }
-        training.record(logged(entry))
         best = self.history.add(entry, self.monitor)
-        training.at = Position(at.epoch + 1, 0, at.step)
-        trainer.should_stop = self.history.over(training.settings.patience)
-        self.save(training, best)
+        if self.history.over(self.settings.patience):
+            trainer.should_stop = True
+        self.save(module, best)
 
-    def save(self, training: Training, best: bool = False) -> None:
-        """Write the checkpoint `last`, and behind it `best` if it is that, too."""
-        training.look()
-        average_running_stats(training.model)
-        on_rank_zero(lambda: self._write(training, best))
+    def save(self, module: RankingModule, best: bool = False) -> None:
+        """Write the checkpoint `last`, and after it `best` if it is that, too."""
+        module.look()
+        average_running_stats(module.model)
+        on_rank_zero(lambda: self._write(module, best))
 
-    def _write(self, training: Training, best: bool) -> None:
-        digest = training.losses.sync()
-        taken = self.taken(training)
+    def _write(self, module: RankingModule, best: bool) -> None:
+        digest = self.losses.sync()
+        taken = self.taken(module)
         taken.state[LOSSES] = digest
         checkpoint.write(taken, self.folder / LAST)
         if best:  # if the process dies before, `restore` does it
@@ -138,49 +137,56 @@ class Checkpointer(lightning.Callback):
     def _save_best(self, taken: Checkpoint) -> None:
         checkpoint.write(Checkpoint(taken.weights, {}, taken.state), self.folder / BEST)
 
-    def taken(self, training: Training) -> Checkpoint:
+    def taken(self, module: RankingModule) -> Checkpoint:
         """Copies of all that the run is. Raises RunError if a weight is not finite."""
-        state = training.code.logical_state(training.model)
+        state = module.code.logical_state(module.model)
         weights = {name: copied(value) for name, value in state.items()}
         bad = [n for n, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
+        at = asdict(module.position)
         if bad:
-            where = checkpoint.told({**self.about, "at": asdict(training.at)})
+            where = checkpoint.progress({**self.about, "at": at})
             raise RunError(
                 f"the weights {bad[0]} and {len(bad) - 1} more are not finite {where}:"
                 " try a smaller --lr or --clip 1"
             )
-        optimizer = training.learner.stored() | random_states()
-        known = {"at": asdict(training.at), "history": asdict(self.history)}
-        return Checkpoint(weights, optimizer, {**self.about, **known})
+        optimizer = module.train_step.state() | random_states()
+        return Checkpoint(
+            weights, optimizer, {**self.about, "at": at, "history": asdict(self.history)}
+        )
 
-    def restore(self, training: Training, kept: Checkpoint) -> None:
-        """Make the run what it was when `kept` was taken. Raises RunError for what is damaged."""
+    def restore(self, module: RankingModule, kept: Checkpoint, batches: int) -> None:
+        """Make the run what it was when `kept` was taken, in an epoch of so many batches.
+
+        Raises RunError for what is damaged.
+        """
         stored = {k: v for k, v in kept.optimizer.items() if not k.startswith(RANDOM)}
         try:
-            weights = training.code.logical_state(training.model)
+            weights = module.code.logical_state(module.model)
             check_forms(kept.weights, forms(weights), WEIGHTS_FILE, may_widen=True)
-            training.learner.check(stored, OPTIMIZER_FILE, kept.verified)
-            check_random_states(kept.optimizer)
+            module.train_step.check(stored, OPTIMIZER_FILE, kept.verified)
+            check_random_states(kept.optimizer, OPTIMIZER_FILE)
         except DamagedError as error:
             raise checkpoint.damaged(self.folder / LAST, str(error)) from None
-        training.at = Position(**{name: kept.state["at"][name] for name in asdict(Position())})
-        if training.at.batch >= len(_epoch_of(training)):
+        at = Position(**{name: kept.state["at"][name] for name in asdict(Position())})
+        if at.batch >= batches:
             why = f"`at.batch` of {STATE_FILE} is beyond the epoch"
             raise checkpoint.damaged(self.folder / LAST, why)
         if is_rank_zero():
-            training.losses.check(training.at.step, kept.state.get(LOSSES))
-        training.code.load_logical_state(training.model, kept.weights)
-        training.learner.load(stored, training.at.step)
-        set_random_states(kept.optimizer)
+            self.losses.check(at.step, kept.state.get(LOSSES))
+        module.begin_at(at)
+        module.code.load_logical_state(module.model, kept.weights)
+        module.train_step.load(stored)
+        self._random = {k: v for k, v in kept.optimizer.items() if k.startswith(RANDOM)}
         self.history = History.of(kept.state["history"])
 
-    def repair(self, training: Training, kept: Checkpoint) -> None:
-        """See to it that `best` is that of the best epoch.
+    def repair(self, kept: Checkpoint) -> None:
+        """Make sure that `best` is that of the best epoch.
 
         It is written from what was restored if the process died between `last` and `best`. Raises
         RunError if another epoch was the best, of which it is not, or is damaged.
         """
-        if self.history.best == training.at.epoch and training.at.batch == 0 < training.at.epoch:
+        at = kept.state["at"]
+        if self.history.best == at["epoch"] and at["batch"] == 0 < at["epoch"]:
             on_rank_zero(lambda: self._repair_best(kept))
         elif self.history.best:
             on_rank_zero(self._check_best)
@@ -189,8 +195,8 @@ class Checkpointer(lightning.Callback):
         best = self.folder / BEST
         with suppress(RunError):
             if checkpoint.recover(best):
-                found = checkpoint.read(best).state
-                if all(found[key] == kept.state[key] for key in ("at", "history")):
+                state = checkpoint.read(best).state
+                if all(state[key] == kept.state[key] for key in ("at", "history")):
                     return
         self._save_best(kept)
 
@@ -204,47 +210,3 @@ class Checkpointer(lightning.Callback):
             raise checkpoint.damaged(best, f"it is of epoch {epoch}, not {number}")
         if state["history"]["epochs"] != self.history.epochs[:number]:
             raise checkpoint.damaged(best, "it is of another run: its epochs went otherwise")
-
-
-def _epoch_of(training: Training) -> BatchDataset:
-    """The epoch that the run is in, as this process sees it."""
-    return training.rows.training(training.at.epoch, 0, rank(), world_size())
-
-
-def logged(entry: Json) -> dict[str, float]:
-    """The numbers of an epoch as the loggers have them."""
-    return {"monitor": entry["monitor"]} | {
-        f"{metric}/{task}": value
-        for task, measured in entry["tasks"].items()
-        for metric, value in measured.items()
-    }
-
-
-RANDOM = "random/"
-LOSSES = "losses_sha256"
-"""What a checkpoint calls the digest of the file of losses up to its step."""
-
-
-def random_states() -> dict[str, Tensor]:
-    """The states of torch's random generators; nothing else draws numbers in training.
-
-    They are the same in all processes: what is drawn (pcgrad's orders) must be, too.
-    """
-    found = {f"{RANDOM}cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        found[f"{RANDOM}cuda"] = torch.cuda.get_rng_state()
-    return found
-
-
-def check_random_states(stored: Mapping[str, Tensor]) -> None:
-    """Raise DamagedError if `set_random_states` could not use these."""
-    here = random_states()
-    found = {name: state for name, state in stored.items() if name in here}
-    check_forms(found, forms(here), OPTIMIZER_FILE, may_lack=[f"{RANDOM}cuda"])
-
-
-def set_random_states(stored: Any) -> None:
-    """Set those generators that there are."""
-    torch.set_rng_state(stored[f"{RANDOM}cpu"])
-    if torch.cuda.is_available() and (state := stored.get(f"{RANDOM}cuda")) is not None:
-        torch.cuda.set_rng_state(state)

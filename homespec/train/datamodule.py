@@ -23,7 +23,8 @@ from homespec.data.plan import Arrays, Plan
 from homespec.data.splits import open_splits
 from homespec.schema.models import Spec
 from homespec.train import RunError
-from homespec.train.settings import Settings
+from homespec.train.distributed import rank, world_size
+from homespec.train.settings import Settings, check_processes
 
 TAIL_BYTES = 1024
 """Of a CSV file these last bytes count as its mark, of a parquet file its footer: there it has its
@@ -117,6 +118,11 @@ class Rows:
             start=start, shuffle=at.shuffle_rows, rank=rank, world=world, cached=self.train.held,
         )  # fmt: skip
 
+    @property
+    def steps(self) -> int:
+        """The batches of an epoch, of as many processes as there are."""
+        return len(self.training(0, 0, rank(), world_size()))
+
     def validation(self, rank: int = 0, world: int = 1) -> BatchDataset:
         """All held-out rows in order, the last batch filled up with rows without labels."""
         at = self.settings
@@ -163,58 +169,150 @@ def _difference(before: Mark, now: Mark) -> str:
 
 
 class Batches:
-    """The batches of a stream from where it starts, with the length that is left."""
+    """The batches of a dataset as often as they are asked for."""
 
-    def __init__(self, stream: BatchDataset, workers: int) -> None:
-        """`workers` processes convert rows; 0: a thread of this one."""
-        self.stream, self.workers = stream, workers
+    def __init__(self, rows: Rows, rank: int, world: int) -> None:
+        """Those of the held-out rows for one of `world` processes."""
+        self.rows, self.rank, self.world = rows, rank, world
+
+    def dataset(self) -> BatchDataset:
+        """What the next iteration goes over."""
+        return self.rows.validation(self.rank, self.world)
 
     def __len__(self) -> int:
-        """The batches that are left."""
-        return len(self.stream) - self.stream.start
+        """The batches of one iteration."""
+        return len(self.dataset())
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches in order; nothing is read before the first is asked for."""
-        if not self.workers or self.stream.cached is not None:
-            yield from self.stream
-        else:
-            pin = torch.cuda.is_available()
-            loader = DataLoader(
-                self.stream, batch_size=None, num_workers=self.workers, pin_memory=pin
-            )
-            try:
-                yield from loader
-            except DataError as error:  # torch puts the worker's traceback in front
-                told = str(error).rpartition(f"{DataError.__name__}: ")[2]
-                raise DataError(told.strip()) from None
+        dataset, workers = self.dataset(), self.rows.settings.workers
+        if not workers or dataset.cached is not None:
+            yield from dataset
+            return
+        pin = torch.cuda.is_available()
+        loader = DataLoader(dataset, batch_size=None, num_workers=workers, pin_memory=pin)
+        try:
+            yield from loader
+        except DataError as error:  # torch puts the worker's traceback in front
+            message = str(error).rpartition(f"{DataError.__name__}: ")[2]
+            raise DataError(message.strip()) from None
 
 
-class Loaders(lightning.LightningDataModule):
-    """The batches as Lightning's Trainer asks for them, from a place inside an epoch on."""
+class TrainBatches(Batches):
+    """The batches to train on; each epoch has its own order.
 
-    def __init__(self, rows: Rows, epoch: int, start: int) -> None:
-        """Begin with batch `start` of `epoch`, both counted from 0."""
+    Lightning says which epoch it is by `set_epoch`, as it does of torch's DistributedSampler, and
+    keeps the place inside an epoch by `state_dict`, as of any stateful loader.
+    """
+
+    def __init__(self, rows: Rows, rank: int, world: int, first_epoch: int, start: int) -> None:
+        """Lightning's epoch 0 is `first_epoch`, of which `start` batches are done."""
+        super().__init__(rows, rank, world)
+        self.first_epoch, self.start, self.epoch, self.done = first_epoch, start, first_epoch, start
+        self._stored: dict[str, int] = {}
+
+    @property
+    def sampler(self) -> TrainBatches:
+        """Whose epoch Lightning sets."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration is of this epoch, counted from `first_epoch`."""
+        self.epoch = self.first_epoch + epoch
+
+    def dataset(self) -> BatchDataset:
+        """The epoch, from where an earlier process stopped in it."""
+        stored = self._stored if self._stored.get("epoch") == self.epoch else {}
+        start = stored.get("batch", self.start)
+        return self.rows.training(self.epoch, start, self.rank, self.world)
+
+    def __len__(self) -> int:
+        """The batches of an epoch, without those that are left out at its start."""
+        return len(self.rows.training(self.epoch, 0, self.rank, self.world)) - self.start
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches that are left of the epoch."""
+        self.done = self.dataset().start
+        for batch in super().__iter__():
+            self.done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The place in the data."""
+        return {"epoch": self.epoch, "batch": self.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue at a place in the data."""
+        self._stored = state
+
+
+Paths = Path | str | Sequence[Path | str]
+
+
+class RankingData(lightning.LightningDataModule):
+    """The rows of files as batches for a spec, for any Lightning Trainer.
+
+    `data` and `valid` are those of `homespec train`: files, folders of them, or one folder that
+    holds `train` and `valid`. Of `settings` it takes the batch size, of all processes together, and
+    how rows are read and shuffled. Each process gets its own rows. A run that Lightning resumes
+    inside an epoch goes on with the right batch.
+    """
+
+    def __init__(
+        self, spec: Spec, data: Paths, valid: Paths = (), settings: Settings | None = None
+    ) -> None:
+        """Nothing is read yet."""
         super().__init__()
-        self.rows, self.epoch, self.start = rows, epoch, start
+        self.spec, self.settings = spec, settings or Settings()
+        self.data, self.valid = _paths(data), _paths(valid)
+        self.epoch = self.start = 0
+        """The epoch that Lightning's epoch 0 is, and the batches of it that are done."""
+        self._rows: Rows | None = None
+        self._train: TrainBatches | None = None
+        self._stored: dict[str, int] = {}
 
-    def train_dataloader(self) -> Batches:
-        """The batches of the current epoch; the Trainer must ask anew each epoch."""
+    @property
+    def rows(self) -> Rows:
+        """The rows, found when they are first asked for. Raises DataError."""
+        if self._rows is None:
+            self._rows = Rows.open(self.spec, self.data, self.valid, self.settings)
+        return self._rows
+
+    def load(self) -> None:
+        """Read the rows into memory if they fit. Raises DataError for what cannot be used."""
+        if self.rows.train.held is None:
+            self._rows = self.rows.held()
+
+    def setup(self, stage: str) -> None:
+        """Find the rows and read them; nothing if they are there."""
+        check_processes(self.settings.batch_size, self._trainer().world_size)
+        self.load()
+
+    def train_dataloader(self) -> TrainBatches:
+        """The batches to train on."""
         trainer = self._trainer()
-        passed = trainer.current_epoch
-        return Batches(
-            self.rows.training(
-                self.epoch + passed, 0 if passed else self.start,
-                trainer.global_rank, trainer.world_size,
-            ),
-            self.rows.settings.workers,
-        )  # fmt: skip
+        start = 0 if trainer.current_epoch else self.start
+        world = trainer.world_size
+        self._train = TrainBatches(self.rows, trainer.global_rank, world, self.epoch, start)
+        self._train.load_state_dict(self._stored)
+        return self._train
 
     def val_dataloader(self) -> Batches:
         """The batches of the held-out rows."""
-        trainer = self._trainer()
-        stream = self.rows.validation(trainer.global_rank, trainer.world_size)
-        return Batches(stream, self.rows.settings.workers)
+        return Batches(self.rows, self._trainer().global_rank, self._trainer().world_size)
+
+    def state_dict(self) -> dict[str, int]:
+        """The place in the data, for Lightning's checkpoints."""
+        return self._train.state_dict() if self._train else {}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Continue there. The state of the loader, which Lightning keeps too, may come too late."""
+        self._stored = state_dict
 
     def _trainer(self) -> lightning.Trainer:
         assert self.trainer is not None
         return self.trainer
+
+
+def _paths(paths: Paths) -> tuple[Path, ...]:
+    return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -297,18 +296,6 @@ def _noted(store: Store) -> bool:
         return bool(store.check([TOLD]) or store.add(LOST, 1) > 1)
     except RuntimeError:  # the store is lost, too
         return False
-
-
-def end_on_sigterm(trainer: Any) -> None:
-    """Let SIGTERM end this process at once, as torchrun wants to when another one has failed.
-
-    Lightning would send a message to the others instead, which hang or are gone, and asks after
-    each step whether one came, which waits for the device. Checkpoints are whole at any moment.
-    """
-    if world_size() > 1:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        # of Lightning 2.6; elsewhere the name means nothing
-        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
 
 
 def is_silent() -> bool:

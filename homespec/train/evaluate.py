@@ -20,6 +20,13 @@ Measured = dict[str, dict[str, float]]
 """By task and metric."""
 
 
+def metric_names(measured: Measured) -> dict[str, float]:
+    """The same as `METRIC/TASK`, which is what loggers call it."""
+    return {
+        f"{metric}/{task}": value for task, own in measured.items() for metric, value in own.items()
+    }
+
+
 @dataclass
 class Predictions:
     """Collects scores, labels and users of one pass over the held-out rows, on the CPU."""

@@ -1,34 +1,51 @@
-"""Training: the optimisation step and the evaluation of a built model, for Lightning's Trainer."""
+"""Training: the model of a spec as a LightningModule, for `homespec train` or your own Trainer.
+
+Lightning's automatic optimisation steps one optimiser: what the tasks' losses and sparse tables
+need beyond `loss.backward()` is in the hooks `backward` and `configure_gradient_clipping`.
+"""
 
 from __future__ import annotations
 
 import csv
 import math
-import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import lightning.pytorch as lightning
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+import homespec
 from homespec.atomic_write import replacing
 from homespec.data.batches import Batch
-from homespec.runtime import GeneratedModule, observed
+from homespec.runtime import observed
 from homespec.train import RunError, distributed
 from homespec.train.checkpoint import writing
-from homespec.train.datamodule import Rows
-from homespec.train.distributed import average_running_stats, count_labels, on_rank_zero, world_size
-from homespec.train.evaluate import Measured, Measures, Predictions
-from homespec.train.losses import FILE as LOSSES_FILE
+from homespec.train.datamodule import RankingData
+from homespec.train.distributed import (
+    average_running_stats,
+    count_labels,
+    on_rank_zero,
+    world_size,
+)
+from homespec.train.evaluate import Measured, Measures, Predictions, metric_names
 from homespec.train.losses import Losses
+from homespec.train.optimizer_state import copied, random_states, set_random_states
 from homespec.train.settings import Settings
-from homespec.train.train_step import Learner
+from homespec.train.table_merging import skipped_passes
+from homespec.train.torch_compile import decide
+from homespec.train.train_step import TrainStep
 
-CHECK_EVERY = 50
-"""Steps between looks at the losses: each look waits for the device."""
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+
+    from homespec.api import LoadedSpec
+
 BAD_BATCH_FILE = "bad_batch.csv"
+PRECISIONS = ("32-true", "bf16-mixed", "64-true")
+STATE = "homespec"
+"""The key of a Lightning checkpoint that holds what only homespec knows."""
 
 
 @dataclass
@@ -39,71 +56,146 @@ class Position:
     batch: int = 0
     """The batch of this epoch that comes next."""
     step: int = 0
-    """The steps that are done, in all epochs."""
+    """The batches that are done, in all epochs."""
 
 
-class Training(lightning.LightningModule):
-    """Steps on the tasks' losses; after each epoch measures on held-out rows.
+class RankingModule(lightning.LightningModule):
+    """The model of a spec, with its losses, optimisers and metrics, for any Lightning Trainer.
 
-    `code` is the generated Python module that `model` comes from. Only the training step is
-    compiled: evaluation is too short to pay for a graph of its own.
+        spec = homespec.load("specs/shorts.yaml")
+        settings = Settings(batch_size=1024, lr=1e-3, weighting="pcgrad")
+        module = homespec.RankingModule(spec, settings)
+        data = homespec.RankingData(spec, "prepared", settings=settings)
+        lightning.pytorch.Trainer(max_epochs=3).fit(module, datamodule=data)
+
+    The Trainer decides on epochs, precision, devices, checkpoints and accumulation; of `settings`
+    the module takes how to learn. It logs `loss/TASK` and learned weights to the Trainer's loggers
+    every `log_every_n_steps`, and after a validation `auc/TASK` and the like and `monitor`, the
+    metric by which `homespec train` compares epochs, also for callbacks. Checkpoints that Lightning
+    writes hold weights and moments by logical name: they load into a module that merges tables or
+    batches experts otherwise.
+
+    Seeds torch with `settings.seed`, so the first weights are those of `homespec train`. Raises
+    RunError for settings that cannot be, and for a loss that is not finite.
     """
 
     measured: Measured
-    """The metrics of the last evaluation."""
+    """The metrics of the last validation."""
+    monitored: float
+    """The metric by which epochs are compared, of the last validation."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        code: GeneratedModule,
-        measures: Measures,
-        settings: Settings,
-        rows: Rows,
-        out: Path,
-        compiled: bool,
+        self, spec: LoadedSpec, settings: Settings | None = None, *, steps: int | None = None
     ) -> None:
-        """Take over `model`; losses go to a file in `out`."""
+        """`steps` are those of the whole run, if the Trainer does not make all of them."""
         super().__init__()
-        self.automatic_optimization = False
-        self.model, self.code, self.settings = model, code, settings
-        self.tasks: tuple[str, ...] = code.TASKS
-        self.measures, self.rows, self.out = measures, rows, out
-        self.at = Position()
-        self.compiled = compiled
-        steps = settings.epochs * len(rows.training(epoch=0))
-        self.learner = Learner(model, code, measures.kinds, settings, compiled, steps)
-        self.weighting = self.learner.weighting  # here Lightning moves it to the device
-        self.losses = Losses(self.tasks, out / LOSSES_FILE, settings.batch_size)
-        self.predictions = Predictions(self.tasks, observed(code))
-        self.measured = {}
+        self.position = self._first = Position()
+        self.settings = settings = settings or Settings()
+        self.steps = steps
+        torch.manual_seed(settings.seed)
+        skip = skipped_passes(settings)
+        self.code, self.model = homespec.build_with_module(
+            spec, optimize=settings.optimize, skip_passes=skip
+        )
+        self.tasks: tuple[str, ...] = self.code.TASKS
+        self.measures = Measures.of(spec)
+        self.monitor = self.measures.monitor(settings)
+        self.compiled, _ = decide(settings.compile)
+        kinds = self.measures.kinds
+        self.train_step = TrainStep(self.model, self.code, kinds, settings, self.compiled)
+        self.weighting = self.train_step.weighting  # Lightning moves it to the device
+        self.losses = Losses(self.tasks)
+        self.predictions = Predictions(self.tasks, observed(self.code))
+        self.measured, self.monitored = {}, math.nan
         self.loss: Tensor | None = None
-        self.timer = Timer()
+        """That of the last batch, detached."""
+        self._losses_T: Tensor | None = None
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """The optimisers; they are stepped by hand."""
-        return list(self.learner.optimizers)
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits and estimates [B] by task."""
+        outputs: dict[str, Tensor] = self.model(features)
+        return outputs
+
+    # ------------------------------------------------------------ learning
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """The optimiser, and its learning rate by step."""
+        steps = self.steps or self.trainer.estimated_stepping_batches
+        schedule = self.train_step.schedule(steps, done=self.position.step)
+        return {
+            "optimizer": self.train_step.optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
 
     def on_fit_start(self) -> None:
-        """Announce each backward pass to DDP, unless the weighting averages by itself."""
-        if not self.weighting.averages:
-            self.learner.announce = self.trainer.strategy.pre_backward
+        """Refuse what would train otherwise than it seems."""
+        if self.trainer.precision not in PRECISIONS:
+            raise RunError(
+                f"RankingModule trains with precision {', '.join(PRECISIONS)}, not"
+                f" {self.trainer.precision}: give the Trainer one of these"
+            )
 
-    def on_train_start(self) -> None:
-        """Lightning has taken SIGTERM by now."""
-        distributed.end_on_sigterm(self.trainer)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The weighted loss of one batch, which has a gradient."""
+        losses_T = self.train_step.losses(batch)
+        with torch.autocast(losses_T.device.type, enabled=False):  # it is for the forward alone
+            loss = self.weighting.loss(losses_T)
+        labels = self.predictions.observed(batch.labels)
+        self.losses.add(losses_T, count_labels({task: labels[task] for task in self.tasks}))
+        self.loss, self._losses_T = loss.detach(), losses_T
+        self.position = self._position(self.trainer.current_epoch, batch_idx + 1)
+        self.position.step += 1
+        return loss
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Learn from one batch."""
-        self.loss, losses_T = self.learner.learn(batch)
-        own = self.predictions.observed(batch.labels)
-        self.losses.add(losses_T, count_labels({task: own[task] for task in self.tasks}))
-        self.at.step += 1
-        self.at.batch += 1
-        if self.at.batch % CHECK_EVERY == 0:
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """One gradient of the tasks' losses; the Trainer scales those of batches it accumulates."""
+        losses_T, self._losses_T = self._losses_T, None
+        assert losses_T is not None
+        self.train_step.backward(loss, losses_T, 1 / self.trainer.accumulate_grad_batches)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the Trainer says, or the settings; gradients of sparse tables, too."""
+        most = self.settings.clip if gradient_clip_val is None else gradient_clip_val
+        self.train_step.clip(most, by_value=gradient_clip_algorithm == "value")
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and give the memory of gradients back before the next forward."""
+        super().optimizer_step(*args, **kwargs)
+        self.train_step.optimizer.zero_grad()
+
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        """Look at the losses now and then: each look waits for the device."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if self.position.batch % every == 0:
             self.look()
+            assert self.loss is not None
+            self.log("loss", self.loss, prog_bar=True, logger=False)
+
+    def on_train_epoch_end(self) -> None:
+        """Count the epoch, and look at what is left of its losses."""
+        self.look()
+        self.position = self._position(self.trainer.current_epoch + 1, 0)
+
+    def begin_at(self, position: Position) -> None:
+        """Let Lightning's first batch be the one at this place of a run."""
+        self._first = self.position = position
+
+    def _position(self, epoch: int, batch: int) -> Position:
+        """Where Lightning is by its own count, in the whole run."""
+        first = self._first
+        before = first.batch if epoch == 0 else 0
+        return Position(first.epoch + epoch, before + batch, self.position.step)
 
     def look(self) -> None:
-        """Write and log the losses since the last look. Raises RunError if one is not finite."""
+        """Record the losses since the last look. Raises RunError if one is not finite.
+
+        To be called by all processes.
+        """
         looked = self.losses.look()
         if looked is None:
             return
@@ -122,28 +214,33 @@ class Training(lightning.LightningModule):
         first = int(bad_WST.any(2).any(0).nonzero()[0])
         rank = int(bad_WST[:, first].any(1).nonzero()[0])
         tasks = [t for t, bad in zip(self.tasks, bad_WST[rank, first].tolist(), strict=True) if bad]
-        at, ago = self.at, losses_WST.shape[1] - first
-        batch, path = at.batch - ago, self.out / BAD_BATCH_FILE
-        on_rank_zero(lambda: self._list_rows(path, batch, rank))
+        at, ago = self.position, losses_WST.shape[1] - first
+        batch, data = at.batch - ago, getattr(self.trainer, "datamodule", None)
+        listed = ""
+        if isinstance(data, RankingData):
+            path = Path(self.trainer.default_root_dir, BAD_BATCH_FILE)
+            on_rank_zero(lambda: _list_rows(path, data, at.epoch, batch, rank))
+            listed = f", which {path} lists"
         distributed.fail(
             RunError(
                 f"the loss of {', '.join(tasks)} is not finite from epoch {at.epoch + 1}, batch"
                 f" {batch + 1} (step {at.step - ago + 1}) on: look for very large numbers in its"
-                f" rows, which {path} lists, or try a smaller --lr or --clip 1"
+                f" rows{listed}, or try a smaller --lr or --clip 1"
             )
         )
-
-    def _list_rows(self, path: Path, batch: int, rank: int) -> None:
-        with writing(path), replacing(path) as (new,), new.open("w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["file", "row"])
-            table.writerows(self.rows.of_batch(self.at.epoch, batch, rank, world_size()))
 
     def record(self, values: dict[str, float]) -> None:
         """Give numbers to the loggers; one that is not defined (NaN) is left out."""
         known = {name: value for name, value in values.items() if not math.isnan(value)}
         for logger in self.loggers:
-            logger.log_metrics(known, self.at.step)
+            logger.log_metrics(known, self.position.step)
+
+    # ------------------------------------------------------------ measuring
+
+    def on_validation_start(self) -> None:
+        """Look at the last losses, and give all processes the same running statistics."""
+        self.look()
+        average_running_stats(self.model)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict one batch, in float32 whatever the precision of the training.
@@ -156,45 +253,48 @@ class Training(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Measure each task on the predictions of all batches, of all processes."""
         taken = self.predictions.take()
+        if self.trainer.sanity_checking:
+            return
         self.measured = on_rank_zero(lambda: self.measures.measured(self.tasks, *taken))
+        self.monitored = self.monitor.value(self.measured)
+        values = metric_names(self.measured) | {"monitor": self.monitored}
+        fitting = self.trainer.state.fn == "fit"
+        if fitting:
+            self.record(values)  # at the step of the run, which may be a resumed one
+        self.log_dict(values, logger=not fitting, sync_dist=True)
 
-    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
-        """Start the clock after an epoch's first step, which may compile."""
-        if batch_idx == 0:
-            self._synchronise()
-            self.timer.start(self.at.step)
+    # ------------------------------------------------------------ Lightning's checkpoints
 
-    def on_validation_start(self) -> None:
-        """Stop the clock: the epoch's steps are done."""
-        self._synchronise()
-        self.timer.stop(self.at.step)
-        self.look()
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Weights and moments by logical name in place of those by the names of tensors."""
         average_running_stats(self.model)
+        weights = self.code.logical_state(self.model)
+        checkpoint["state_dict"] = {name: copied(value) for name, value in weights.items()}
+        checkpoint[STATE] = {
+            "position": asdict(self.position),
+            "optimizer": self.train_step.state(),
+            "random": random_states(),
+        }
+        for state in checkpoint.get("optimizer_states", []):
+            state["state"] = {}
 
-    def _synchronise(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Load them, and leave Lightning what it would load by itself."""
+        self.code.load_logical_state(self.model, checkpoint["state_dict"])
+        stored = checkpoint[STATE]
+        self.train_step.load(stored["optimizer"])
+        self.position = Position(**stored["position"])
+        set_random_states(stored["random"])
+        checkpoint["state_dict"] = self.state_dict()
+        own = self.train_step.optimizer.state_dict()
+        for state in checkpoint.get("optimizer_states", []):
+            groups = zip(own["param_groups"], state["param_groups"], strict=True)
+            state["param_groups"] = [then | {"params": now["params"]} for now, then in groups]
+            state["state"] = own["state"]
 
 
-@dataclass
-class Timer:
-    """Seconds that steps took, over all epochs."""
-
-    seconds: float = 0.0
-    steps: int = 0
-    _started: float = 0.0
-    _first: int = 0
-
-    def start(self, step: int) -> None:
-        """Begin to count behind this step."""
-        self._started, self._first = time.perf_counter(), step
-
-    def stop(self, step: int) -> None:
-        """Add the time since `start`, and the steps since then."""
-        self.seconds += time.perf_counter() - self._started
-        self.steps += step - self._first
-
-    @property
-    def rate(self) -> float:
-        """Steps a second; NaN if there were none, as in epochs of one step."""
-        return self.steps / self.seconds if self.steps else math.nan
+def _list_rows(path: Path, data: RankingData, epoch: int, batch: int, rank: int) -> None:
+    with writing(path), replacing(path) as (new,), new.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "row"])
+        table.writerows(data.rows.of_batch(epoch, batch, rank, world_size()))

@@ -55,22 +55,48 @@ class Steps:
 
 
 class Losses:
-    """The tasks' losses of every step, on their way to a CSV file.
+    """The tasks' losses of the last steps.
 
-    They wait where they were computed, since a look at them waits for the device. With several
-    processes the file has their means, and the first one writes it.
+    They wait where they were computed, since a look at them waits for the device.
     """
+
+    file: LossFile | None = None
+    """Where they go, if anywhere: with several processes their means, by the first one."""
+
+    def __init__(self, tasks: tuple[str, ...]) -> None:
+        self.tasks = tasks
+        self._waiting: list[Tensor] = []
+
+    def add(self, losses_T: Tensor, rows_T: Tensor) -> None:
+        """The losses [T] of the next step, and how many rows had a label [T]."""
+        self._waiting.append(torch.stack([losses_T.detach().float(), rows_T.float()]))
+
+    def look(self) -> tuple[Tensor, Steps] | None:
+        """The losses [W, S, T] of the steps since the last look in all processes and, of all
+        processes together, their means with the rows. None if there are none. To be called by all.
+        """
+        if not self._waiting:
+            return None
+        (waiting_WS2T,), _ = all_gather(torch.stack(self._waiting).unsqueeze(0))
+        losses_WST, rows_WST = waiting_WS2T.cpu().double().unbind(2)
+        self._waiting.clear()
+        steps = Steps(self.tasks, losses_WST.mean(0).numpy(), rows_WST.sum(0).numpy())
+        if self.file and rank() == 0:
+            self.file.append(steps)
+        return losses_WST, steps
+
+
+class LossFile:
+    """A CSV file with the losses of every step, which a run that goes on continues."""
 
     def __init__(self, tasks: tuple[str, ...], path: Path, batch_size: int) -> None:
         """The file has a column for the step, one for each task and one for each task's rows."""
         self.tasks, self.path, self.batch_size = tasks, path, batch_size
-        self._waiting: list[Tensor] = []
         self._step = 0
         self._digest = hashlib.sha256()
 
     def open(self, step: int) -> None:
-        """Begin after `step`: what the file holds of later steps is forgotten."""
-        self._waiting.clear()
+        """Begin after `step`: what the file holds of later steps is removed."""
         self._step = step
         if rank() > 0:
             return
@@ -114,25 +140,8 @@ class Losses:
             raise _damaged(self.path, f"step {step} is not a line of numbers") from None
         return _line([step, *losses, *rows])
 
-    def add(self, losses_T: Tensor, rows_T: Tensor) -> None:
-        """The losses [T] of the next step, and how many rows had a label [T]."""
-        self._waiting.append(torch.stack([losses_T.detach().float(), rows_T.float()]))
-
-    def look(self) -> tuple[Tensor, Steps] | None:
-        """Write what waits; the losses [W, S, T] of these steps in all processes and, of all
-        processes together, their means with the rows. None if there are none. To be called by all.
-        """
-        if not self._waiting:
-            return None
-        (found_WS2T,), _ = all_gather(torch.stack(self._waiting).unsqueeze(0))
-        losses_WST, rows_WST = found_WS2T.cpu().double().unbind(2)
-        self._waiting.clear()
-        steps = Steps(self.tasks, losses_WST.mean(0).numpy(), rows_WST.sum(0).numpy())
-        if rank() == 0:
-            self._write(steps)
-        return losses_WST, steps
-
-    def _write(self, steps: Steps) -> None:
+    def append(self, steps: Steps) -> None:
+        """Write the losses of the next steps."""
         lines = []
         for losses, rows in zip(steps.losses_ST.tolist(), steps.rows_ST.tolist(), strict=True):
             self._step += 1

@@ -7,70 +7,69 @@ or one value for all of it, such as the number of steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from homespec.train.checkpoint_checks import Forms
+from homespec.train.checkpoint_checks import Forms, check_forms, forms
 from homespec.train.optimizers import BY_ROW, LIKE_WEIGHT, moment_shapes
 
-Optimizers = Iterable[torch.optim.Optimizer]
 Views = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 """The generated `logical_views` of a model."""
 
 
-def moments(views: Views, names: Mapping[Tensor, str], optimizers: Optimizers) -> dict[str, Tensor]:
-    """The state of the optimisers as `MOMENT/LOGICAL NAME` -> copy on the CPU.
+def moments(
+    views: Views, names: Mapping[Tensor, str], optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    """The state of an optimiser as `MOMENT/LOGICAL NAME` -> copy on the CPU.
 
     `views` are the generated `logical_views` of the model, `names` those of its parameters in it;
     a parameter of no model keeps its name.
     """
-    found: dict[str, Tensor] = {}
-    for optimizer in optimizers:
-        for parameter, state in optimizer.state.items():
-            for moment, value in state.items():
-                spread = value.expand(parameter.shape) if value.dim() == 0 else value
-                for name, view in _parts(views, names[parameter], spread.detach()).items():
-                    one = view.flatten()[0] if value.dim() == 0 else view
-                    found[f"{moment}/{name}"] = copied(one)
-    return found
+    copies: dict[str, Tensor] = {}
+    for parameter, state in optimizer.state.items():
+        for moment, value in state.items():
+            spread = value.expand(parameter.shape) if value.dim() == 0 else value
+            for name, view in _parts(views, names[parameter], spread.detach()).items():
+                one = view.flatten()[0] if value.dim() == 0 else view
+                copies[f"{moment}/{name}"] = copied(one)
+    return copies
 
 
 def load_moments(
     views: Views,
     names: Mapping[Tensor, str],
-    optimizers: Optimizers,
+    optimizer: torch.optim.Optimizer,
     stored: Mapping[str, Tensor],
 ) -> None:
-    """Give the optimisers the state that `moments` took, whatever the batching was then."""
+    """Give an optimiser the state that `moments` took, whatever the batching was then."""
     kinds = sorted({key.partition("/")[0] for key in stored})
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                state = {
-                    kind: value
-                    for kind in kinds
-                    if (value := _joined(views, names[parameter], parameter, kind, stored))
-                    is not None
-                }
-                if state:
-                    optimizer.state[parameter] = _placed(state, parameter, group)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            state = {
+                kind: value
+                for kind in kinds
+                if (value := _joined(views, names[parameter], parameter, kind, stored)) is not None
+            }
+            if state:
+                optimizer.state[parameter] = _placed(state, parameter, group)
 
 
-def moment_forms(views: Views, names: Mapping[Tensor, str], optimizers: Optimizers) -> list[Forms]:
+def moment_forms(
+    views: Views, names: Mapping[Tensor, str], optimizer: torch.optim.Optimizer
+) -> list[Forms]:
     """What `moments` takes once each parameter had a gradient: for each parameter, shapes and types
     by `MOMENT/LOGICAL NAME`.
     """
     return [
         {
             f"{moment}/{name}": (_shape(part, shape), torch.float32)
-            for moment, shape in moment_shapes(optimizer).items()
+            for moment, shape in shapes.items()
             for name, part in _parts(views, names[parameter], parameter.detach()).items()
         }
-        for optimizer in optimizers
-        for group in optimizer.param_groups
+        for group, shapes in zip(optimizer.param_groups, moment_shapes(optimizer), strict=True)
         for parameter in group["params"]
     ]
 
@@ -118,3 +117,33 @@ def _placed(
         kind: value if kind == "step" and not with_parameter else value.to(parameter.device)
         for kind, value in state.items()
     }
+
+
+# ---------------------------------------------------------------- random numbers
+
+RANDOM = "random/"
+
+
+def random_states() -> dict[str, Tensor]:
+    """The states of torch's random generators; nothing else draws numbers in training.
+
+    They are the same in all processes: what is drawn (pcgrad's orders) must be, too.
+    """
+    states = {f"{RANDOM}cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states[f"{RANDOM}cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def check_random_states(stored: Mapping[str, Tensor], file: str) -> None:
+    """Raise DamagedError if `set_random_states` could not use these."""
+    here = random_states()
+    known = {name: state for name, state in stored.items() if name in here}
+    check_forms(known, forms(here), file, may_lack=[f"{RANDOM}cuda"])
+
+
+def set_random_states(stored: Mapping[str, Tensor]) -> None:
+    """Set those generators that there are."""
+    torch.set_rng_state(stored[f"{RANDOM}cpu"].cpu())
+    if torch.cuda.is_available() and (state := stored.get(f"{RANDOM}cuda")) is not None:
+        torch.cuda.set_rng_state(state.cpu())

@@ -122,16 +122,57 @@ def _steps(sum_R: Tensor, group: Mapping[str, Any]) -> Tensor:
     return steps_R.unsqueeze(1)
 
 
+class CombinedOptimizer(torch.optim.Optimizer):
+    """Several optimisers that step as one, since Lightning's automatic optimisation takes one.
+
+    They share this one's groups and state: what schedules and checkpoints change here is theirs.
+    """
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
+        super().__init__([group for part in parts for group in part.param_groups], {})
+        for part in parts:
+            self.state.update(part.state)
+        self._share()
+
+    def _share(self) -> None:
+        groups = iter(self.param_groups)
+        for part in self.parts:
+            part.state = self.state
+            part.param_groups = [next(groups) for _ in part.param_groups]
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Step each of them, after the gradients that the closure gives."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self.parts:
+            part.step()
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the state of all of them."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+
 # ---------------------------------------------------------------- moments
 
 LIKE_WEIGHT, BY_ROW, ONE = "like its weight", "one for each row", "one"
 
 
-def moment_shapes(optimizer: torch.optim.Optimizer) -> dict[str, str]:
-    """The moments that an optimiser keeps of each weight, by name, and what shape they have."""
-    if isinstance(optimizer, RowwiseAdagrad):
-        return {"sum": BY_ROW}
-    return {"step": ONE, "exp_avg": LIKE_WEIGHT, "exp_avg_sq": LIKE_WEIGHT}
+def moment_shapes(optimizer: torch.optim.Optimizer) -> list[dict[str, str]]:
+    """The moments that each group's weights have, by name, and what shape they have."""
+    if isinstance(optimizer, CombinedOptimizer):
+        return [shapes for part in optimizer.parts for shapes in moment_shapes(part)]
+    adam = {"step": ONE, "exp_avg": LIKE_WEIGHT, "exp_avg_sq": LIKE_WEIGHT}
+    shapes = {"sum": BY_ROW} if isinstance(optimizer, RowwiseAdagrad) else adam
+    return [shapes] * len(optimizer.param_groups)
 
 
 # ---------------------------------------------------------------- learning rate
@@ -140,13 +181,14 @@ def moment_shapes(optimizer: torch.optim.Optimizer) -> dict[str, str]:
 def schedule(
     optimizer: torch.optim.Optimizer,
     warmup: int = 0,
-    total: int | None = None,
+    total: float | None = None,
     shape: str = "constant",
+    done: int = 0,
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Warm-up over the first `warmup` steps, then a shape of SHAPES, at 0 behind step `total`.
+    """Warm-up over the first `warmup` steps, then a shape of SHAPES, at 0 after step `total`.
 
-    To be stepped after every optimisation step; its state is JSON. Raises ValueError if a shape
-    that falls has no end behind the warm-up.
+    To be stepped after every optimisation step, of which `done` are done. Raises ValueError if a
+    shape that falls has no end after the warm-up.
     """
     if shape != "constant" and (total is None or total <= warmup):
         raise ValueError(f"{shape} needs more steps than the {warmup} of warm-up, not {total}")
@@ -154,7 +196,9 @@ def schedule(
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / warmup
-        done = (step - warmup) / (total - warmup) if total and total > warmup else 0.0
-        return SHAPES[shape](min(done, 1.0))
+        passed = (step - warmup) / (total - warmup) if total and total > warmup else 0.0
+        return SHAPES[shape](min(passed, 1.0))
 
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor, last_epoch=done - 1)

@@ -1,10 +1,13 @@
-"""Training: progress, as Lightning's bar or as a few plain lines where that cannot be drawn."""
+"""Training: progress, as Lightning's bar or as a few plain lines, and how fast steps were."""
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 import lightning.pytorch as lightning
+import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 from homespec.train.distributed import all_reduce_mean, rank
@@ -17,33 +20,37 @@ REFRESH_STEPS = 20
 class PlainProgress(lightning.Callback):
     """Prints the loss a few times an epoch, of all processes together."""
 
+    def __init__(self, epochs: int) -> None:
+        """A run of so many epochs."""
+        self.epochs = epochs
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, *args: Any, **kwargs: Any
     ) -> None:
         """Print when another fifth of the epoch is done."""
-        training = pl_module
-        steps = _steps(trainer, training)
-        done = training.at.batch
+        done = pl_module.position.batch
+        before = done - trainer.fit_loop.batch_idx - 1  # those that an earlier process did
+        steps = int(trainer.num_training_batches) + before
         if done * LINES_PER_EPOCH // steps > (done - 1) * LINES_PER_EPOCH // steps:
-            epoch = f"epoch {training.at.epoch + 1}/{training.settings.epochs}"
-            loss = float(all_reduce_mean(training.loss))
+            loss = float(all_reduce_mean(pl_module.loss))
             if rank() == 0:
+                epoch = f"epoch {pl_module.position.epoch + 1}/{self.epochs}"
                 print(f"{epoch}  step {done}/{steps}  loss {loss:.4f}", flush=True)
 
 
 class Bar(TQDMProgressBar):
     """Lightning's bar, with the epochs and the loss of the run."""
 
-    def __init__(self) -> None:
-        """Refresh now and then."""
+    def __init__(self, epochs: int) -> None:
+        """Refresh now and then, in a run of so many epochs."""
         super().__init__(refresh_rate=REFRESH_STEPS)
+        self.epochs = epochs
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
         """Count epochs from the start of the run, which may have been resumed."""
         super().on_train_epoch_start(trainer, *args)
-        training: Any = trainer.lightning_module
-        epoch = f"epoch {training.at.epoch + 1}/{training.settings.epochs}"
-        self.train_progress_bar.set_description(epoch)
+        module: Any = trainer.lightning_module
+        self.train_progress_bar.set_description(f"epoch {module.position.epoch + 1}/{self.epochs}")
 
     def get_metrics(self, trainer: lightning.Trainer, pl_module: Any) -> dict[str, Any]:
         """The loss of the last batch."""
@@ -51,7 +58,38 @@ class Bar(TQDMProgressBar):
         return {} if loss is None else {"loss": f"{float(loss):.4f}"}
 
 
-def _steps(trainer: lightning.Trainer, training: Any) -> int:
-    """The batches of the epoch, with those that an earlier process did."""
-    before = int(training.at.batch) - trainer.fit_loop.batch_idx - 1
-    return int(trainer.num_training_batches) + before
+class Speed(lightning.Callback):
+    """Times the steps of all epochs, each without its first one, which may compile."""
+
+    def __init__(self) -> None:
+        self.seconds, self.steps = 0.0, 0
+        self._started, self._first = 0.0, 0
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: Any,
+        outputs: object,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Start the clock after the first step."""
+        if batch_idx == 0:
+            _synchronise()
+            self._started, self._first = time.perf_counter(), pl_module.position.step
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Stop the clock: the epoch's steps are done."""
+        _synchronise()
+        self.seconds += time.perf_counter() - self._started
+        self.steps += pl_module.position.step - self._first
+
+    @property
+    def rate(self) -> float:
+        """Steps a second; NaN if there were none, as in epochs of one step."""
+        return self.steps / self.seconds if self.steps else math.nan
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

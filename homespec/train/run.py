@@ -10,10 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import lightning.pytorch as lightning
 from torch import nn
 
-import homespec
 from homespec import memory
 from homespec.analysis.spec_diff import model_tree
 from homespec.compiler import validate_document
@@ -24,20 +22,26 @@ from homespec.train import RunError, checkpoint, distributed, result, run_dir, t
 from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint
 from homespec.train.checkpoint_callback import Checkpointer
 from homespec.train.checkpoint_checks import DamagedError, Json
-from homespec.train.datamodule import Loaders, Rows
+from homespec.train.datamodule import RankingData, Rows
 from homespec.train.distributed import is_rank_zero, on_all_ranks, on_rank_zero, world_size
-from homespec.train.evaluate import Measures
 from homespec.train.fit_boundaries import check_fitted, set_fitted
-from homespec.train.lit_module import Training
+from homespec.train.lit_module import RankingModule
+from homespec.train.losses import FILE as LOSSES_FILE
+from homespec.train.losses import LossFile
+from homespec.train.progress import Speed
 from homespec.train.result import BAYES_FILE, Result
 from homespec.train.run_lock import Lock
 from homespec.train.settings import Settings, changes, check_processes, from_json, idle
 from homespec.train.spec_check import check_spec
 from homespec.train.torch_compile import Compilations, decide
-from homespec.train.trainer import trainer, undisturbed
+from homespec.train.train_step import check_schedule
+from homespec.train.trainer import EndOnSigterm, trainer, undisturbed
 from homespec.version import __version__
 
 if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
+    from lightning.pytorch.loggers import Logger
+
     from homespec.api import LoadedSpec
 
 Say = Callable[[str], None]
@@ -54,8 +58,18 @@ class Place:
     overwrite: bool = False
 
 
-def train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Result:
+def train(
+    spec: LoadedSpec,
+    place: Place,
+    settings: Settings,
+    say: Say = print,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+) -> Result:
     """Train the model of `spec`, measure it after each epoch, keep checkpoints.
+
+    `callbacks` and `loggers` are Lightning's: they see a Trainer that trains a `RankingModule`, and
+    come beside the run's own. Their state is not kept: a resumed run has new ones.
 
     Leaves checkpoints, losses, and at the end weights by logical names and metrics in the folder
     of the run. `say` gets a line now and then. Raises DataError for data that cannot be used and
@@ -69,14 +83,17 @@ def train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resul
         try:
             on_rank_zero(lock.take)
             with _memory_told(spec):
-                return _train(spec, place, settings, own_say)
+                return _train(spec, place, settings, own_say, callbacks, loggers)
         finally:
             lock.release()
 
 
-def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Result:
+def _train(
+    spec: LoadedSpec, place: Place, settings: Settings, say: Say, callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
+) -> Result:  # fmt: skip
     started = time.perf_counter()
-    about = {
+    about: Json = {
         "homespec": __version__,
         "spec": spec.name,
         "spec_sha256": spec_hash(spec.analysis.document),
@@ -87,30 +104,53 @@ def _train(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Resu
     distributed.check_same("settings, or another spec,", about)
     bayes = on_all_ranks(lambda: result.read_bayes(place.data[0] / BAYES_FILE))
     kept = _kept(place, settings, about, say)
-    rows = on_all_ranks(lambda: Rows.open(spec, place.data, place.valid, settings))
+    data = RankingData(spec, place.data, place.valid, settings)
+    rows = on_all_ranks(lambda: data.rows)
     distributed.check_same("data", rows.mark)
     if kept:
         stored = kept.state["data"]
         on_all_ranks(lambda: rows.check_same(stored, str(place.out)))
     about["data"] = rows.mark
-    training, checkpointer = on_all_ranks(lambda: _built(spec, place, settings, rows, about))
-    training.rows = on_all_ranks(rows.held)  # the long work, behind what may be refused
-    say(_told(training.rows))
+    module, checkpointer = on_all_ranks(lambda: _built(spec, place, settings, data, about))
+    on_all_ranks(data.load)  # the long work, after what may be refused
+    for line in _remarks(spec, settings, data.rows):
+        say(line)
+    _begin(spec, place, module, data, checkpointer, kept, say)
+    speed = Speed()
+    graphs = _fit(spec, module, data, checkpointer, place.out, say, [speed, *callbacks], loggers)
+    tasks = on_rank_zero(lambda: _tasks(spec, checkpointer, bayes))
+    outcome = Result(
+        spec=spec.name,
+        spec_sha256=about["spec_sha256"],
+        settings=settings,
+        compiled=module.compiled,
+        compilations=graphs,
+        tasks={name: result.TaskResult(**task) for name, task in tasks.items()},
+        monitor=checkpointer.monitor.name,
+        history=checkpointer.history,
+        rows_train=rows.train.source.rows,
+        rows_valid=rows.valid.source.rows,
+        rows_per_second=speed.rate * settings.batch_size,
+        seconds=time.perf_counter() - started,
+        parameters=parameters(module.model),
+    )
+    on_rank_zero(lambda: result.write(outcome, place.out))
+    return outcome
+
+
+def _remarks(spec: LoadedSpec, settings: Settings, rows: Rows) -> Iterator[str]:
+    """What there is to say before the first step."""
+    yield _described(rows)
     for part in (rows.train, rows.valid):
         if part.source.not_read:
-            say(part.source.not_read)
-    say(decide(settings.compile)[1])
+            yield part.source.not_read
+    yield decide(settings.compile)[1]
     if warnings := _warned(spec):
-        say(warnings)
+        yield warnings
     if apart := table_merging.told(settings):
-        say(apart)
-    for line in idle(settings, settings.epochs * len(training.rows.training(epoch=0))):
-        say(f"note: {line}")
-    _begun(spec, place, training, checkpointer, kept, say)
-    graphs = _fit(spec, training, checkpointer, place.out, say)
-    found = _result(spec, bayes, training, checkpointer, graphs, time.perf_counter() - started)
-    on_rank_zero(lambda: result.write(found, place.out))
-    return found
+        yield apart
+    for line in idle(settings, settings.epochs * rows.steps):
+        yield f"note: {line}"
 
 
 @contextmanager
@@ -123,27 +163,28 @@ def _memory_told(spec: LoadedSpec) -> Iterator[None]:
         raise RunError(str(error)) from None
 
 
-def _begun(
-    spec: LoadedSpec, place: Place, training: Training, checkpointer: Checkpointer,
-    kept: Checkpoint | None, say: Say,
+def _begin(
+    spec: LoadedSpec, place: Place, module: RankingModule, data: RankingData,
+    checkpointer: Checkpointer, kept: Checkpoint | None, say: Say,
 ) -> None:  # fmt: skip
     """Bring the run to where it begins: that of the checkpoint, or the first step."""
-    model, code, rows, settings = training.model, training.code, training.rows, training.settings
+    model, code, settings = module.model, module.code, module.settings
     if kept:
-        on_all_ranks(lambda: checkpointer.restore(training, kept))
-        if not training.losses.path.exists():
-            steps = f"steps 1 to {training.at.step}"
-            say(f"{training.losses.path} is gone: the losses of {steps} are not known")
-        checkpointer.repair(training, kept)
+        on_all_ranks(lambda: checkpointer.restore(module, kept, data.rows.steps))
+        losses = checkpointer.losses.path
+        if not losses.exists():
+            steps = f"steps 1 to {module.position.step}"
+            say(f"{losses} is gone: the losses of {steps} are not known")
+        checkpointer.repair(kept)
         on_all_ranks(lambda: check_fitted(model, code, spec, place.out))
         _write_settings(spec, place, settings)
-        say(f"resumed {checkpoint.told(kept.state)}")
+        say(f"resumed {checkpoint.progress(kept.state)}")
     else:
         on_rank_zero(lambda: run_dir.clear(place.out, say))
         _write_settings(spec, place, settings)  # from here on the folder is known as that of a run
-        on_all_ranks(
-            lambda: set_fitted(model, code, spec, rows.train, place.out, settings.seed, say)
-        )
+        part, out, seed = data.rows.train, place.out, settings.seed
+        on_all_ranks(lambda: set_fitted(model, code, spec, part, out, seed, say))
+    data.epoch, data.start = module.position.epoch, module.position.batch
 
 
 def _write_settings(spec: LoadedSpec, place: Place, settings: Settings) -> None:
@@ -199,7 +240,7 @@ def _processes(count: int) -> str:
     return f"{count} process{'es' if count > 1 else ''}"
 
 
-def _told(rows: Rows) -> str:
+def _described(rows: Rows) -> str:
     stream = rows.training(epoch=0)
     memory = "" if rows.train.held is not None else " (read from the files each epoch)"
     dealt = f", dealt to {world_size()} processes" if world_size() > 1 else ""
@@ -226,33 +267,32 @@ def _warned(spec: LoadedSpec) -> str | None:
 
 
 def _built(
-    spec: LoadedSpec, place: Place, settings: Settings, rows: Rows, about: Json
-) -> tuple[Training, Checkpointer]:
-    lightning.seed_everything(settings.seed, verbose=False)
-    skip = table_merging.skipped_passes(settings)
-    code, model = homespec.build_with_module(spec, optimize=settings.optimize, skip_passes=skip)
-    compiled, _ = decide(settings.compile)
-    measures = Measures.of(spec)
-    training = Training(model, code, measures, settings, rows, place.out, compiled)
-    return training, Checkpointer(place.out, about, measures.monitor(settings))
+    spec: LoadedSpec, place: Place, settings: Settings, data: RankingData, about: Json
+) -> tuple[RankingModule, Checkpointer]:
+    steps = settings.epochs * data.rows.steps
+    check_schedule(settings, steps)
+    module = RankingModule(spec, settings, steps=steps)
+    losses = LossFile(module.tasks, place.out / LOSSES_FILE, settings.batch_size)
+    module.losses.file = losses
+    return module, Checkpointer(place.out, about, settings, module.monitor, losses)
 
 
 def _fit(
-    spec: LoadedSpec, training: Training, checkpointer: Checkpointer, out: Path, say: Say
-) -> int:
+    spec: LoadedSpec, module: RankingModule, data: RankingData, checkpointer: Checkpointer,
+    out: Path, say: Say, callbacks: Sequence[Callback], loggers: Sequence[Logger],
+) -> int:  # fmt: skip
     """Train to the end; the number of graphs that were compiled."""
     graphs = Compilations(say)
-    settings, at = training.settings, training.at
+    settings, at = module.settings, module.position
     with _said_how_to_go_on(out), _memory_told(spec), distributed.propagating_errors():
-        training.losses.open(at.step)
+        checkpointer.losses.open(at.step)
         if at.epoch >= settings.epochs:
             say(f"all epochs are done: --epochs {at.epoch + 1} would train one more")
         elif not checkpointer.history.over(settings.patience):
-            left = settings.epochs - at.epoch
-            checkpointer.hold_random()
+            left, own = settings.epochs - at.epoch, [checkpointer, EndOnSigterm()]
             with undisturbed():
-                trainer(settings, checkpointer, out, left, at.step).fit(
-                    training, datamodule=Loaders(training.rows, at.epoch, at.batch)
+                trainer(settings, out, left, at, [*own, *callbacks], loggers).fit(
+                    module, datamodule=data
                 )
     graphs.close()
     if graphs.count:
@@ -280,40 +320,18 @@ def _way_on(out: Path) -> str:
     if not (checkpoint.recover(last) if is_rank_zero() else last.exists()):
         return "There is no checkpoint yet"
     try:
-        where = checkpoint.told(checkpoint.read_state(last))
+        where = checkpoint.progress(checkpoint.read_state(last))
     except RunError as error:
         return str(error)
     return f"The checkpoint {where} is intact: --resume goes on from it"
 
 
-def _result(
-    spec: LoadedSpec, bayes: dict[str, float], training: Training, checkpointer: Checkpointer,
-    graphs: int, seconds: float,
-) -> Result:  # fmt: skip
-    rows, history, timer = training.rows, checkpointer.history, training.timer
-    tasks = on_rank_zero(
-        lambda: {
-            name: asdict(task)
-            for name, task in result.task_results(
-                spec, history, training.losses.path, bayes
-            ).items()
-        }
-    )
-    return Result(
-        spec=spec.name,
-        spec_sha256=checkpointer.about["spec_sha256"],
-        settings=training.settings,
-        compiled=training.compiled,
-        compilations=graphs,
-        tasks={name: result.TaskResult(**task) for name, task in tasks.items()},
-        monitor=checkpointer.monitor.name,
-        history=history,
-        rows_train=rows.train.source.rows,
-        rows_valid=rows.valid.source.rows,
-        rows_per_second=timer.rate * training.settings.batch_size,
-        seconds=seconds,
-        parameters=parameters(training.model),
-    )
+def _tasks(
+    spec: LoadedSpec, checkpointer: Checkpointer, bayes: dict[str, float]
+) -> dict[str, Json]:
+    history, losses = checkpointer.history, checkpointer.losses.path
+    results = result.task_results(spec, history, losses, bayes)
+    return {name: asdict(task) for name, task in results.items()}
 
 
 def parameters(model: nn.Module) -> int:

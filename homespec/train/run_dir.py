@@ -127,7 +127,7 @@ def found(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) 
 
 def _how_far(last: Path) -> str:
     try:
-        return f", {checkpoint.told(checkpoint.read_state(last))}"
+        return f", {checkpoint.progress(checkpoint.read_state(last))}"
     except RunError:
         return " whose checkpoint is damaged"
 

@@ -27,6 +27,7 @@ class SparseTables:
         tables.fit(features)
         losses_T = step(features, labels)       # eager or compiled
         ...                                     # differentiate with respect to tables.leaves, too
+        tables.set_aside()                      # which may follow several backward passes
         tables.collect()                        # weight.grad of each table, sparse
 
     Only look-ups in training mode with gradients on are differentiated.
@@ -40,6 +41,8 @@ class SparseTables:
         """By `TABLE/FEATURE`: zeros of the shape of a look-up [..., E]."""
         self.rows: dict[str, Tensor] = {}
         """By `TABLE/FEATURE`: the rows of the table that the last step looked up, int64 [...]."""
+        self._set_aside: list[tuple[str, Tensor, Tensor]] = []
+        """Table, rows of a look-up, and a tensor whose `.grad` is that of the look-up."""
         self._shapes: dict[str, torch.Size] = {}
         self._measuring = False
         for name, table in self.tables.items():
@@ -88,23 +91,32 @@ class SparseTables:
             self.rows[f"{name}/{feature}"] = own
             self.leaves[f"{name}/{feature}"] = torch.zeros_like(each, requires_grad=True)
 
-    def collect(self) -> None:
-        """Turn the leaves' gradients into a sparse one of each table's weight; averaged over ranks.
+    def set_aside(self) -> None:
+        """Keep the leaves' gradients and their rows; the next step has leaves without any."""
+        for key, leaf in self.leaves.items():
+            if leaf.grad is not None:
+                kept = leaf.detach()
+                kept.grad, leaf.grad = leaf.grad, None
+                self._set_aside.append((key.rpartition("/")[0], self.rows[key], kept))
 
-        A row that was looked up more than once stands there more than once: `coalesce` sums them.
+    @property
+    def pending(self) -> list[Tensor]:
+        """Tensors whose `.grad` are the gradients that wait for `collect`."""
+        return [kept for _, _, kept in self._set_aside]
+
+    def collect(self) -> None:
+        """Turn what was set aside into a sparse gradient of each table, averaged over ranks.
+
+        A row that was looked up more than once is there more than once: `coalesce` sums them.
         """
         for name, table in self.tables.items():
             weight = table.get_parameter("weight")
-            keys = [key for key in self.leaves if key.rpartition("/")[0] == name]
-            rows, grads = [], []
-            for key in keys:
-                grad = self.leaves[key].grad
-                if grad is not None:
-                    rows.append(self.rows[key].flatten())
-                    grads.append(grad.view(-1, weight.shape[1]))
-                self.leaves[key].grad = None
-            if rows:
-                weight.grad = sparse(torch.cat(rows), torch.cat(grads), weight.shape)
+            own = [(rows, kept.grad) for table_, rows, kept in self._set_aside if table_ == name]
+            if own:
+                rows_N = torch.cat([rows.flatten() for rows, _ in own])
+                grads_NE = torch.cat([g.view(-1, weight.shape[1]) for _, g in own if g is not None])
+                weight.grad = sparse(rows_N, grads_NE, weight.shape)
+        self._set_aside.clear()
 
 
 def sparse(rows_N: Tensor, grads_NE: Tensor, shape: torch.Size) -> Tensor:

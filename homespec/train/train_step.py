@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +17,28 @@ from homespec.train import RunError
 from homespec.train.checkpoint_checks import check_forms, forms
 from homespec.train.distributed import all_reduce_mean, loss_scales, world_size
 from homespec.train.optimizer_state import copied, load_moments, moment_forms, moments
-from homespec.train.optimizers import RowwiseAdagrad, dense_optimizer, schedule
+from homespec.train.optimizers import (
+    CombinedOptimizer,
+    RowwiseAdagrad,
+    dense_optimizer,
+    schedule,
+)
 from homespec.train.settings import Settings
 from homespec.train.sparse_embeddings import SparseTables
 from homespec.train.weighting import weighting_of
 from homespec.train.weighting.gradnorm import last_shared
 
 Step = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
-WEIGHTING = "weighting"
+WEIGHTING = "weighting/"
 
 
-class Learner:
-    """The optimisers of a model, and how the losses of its tasks become one gradient.
+class TrainStep:
+    """The optimiser of a model, and how the losses of its tasks become one gradient. A step is
+
+        losses_T = step.losses(batch)
+        loss = step.weighting.loss(losses_T)
+        step.backward(loss, losses_T)
+        step.clip(norm); step.optimizer.step(); step.optimizer.zero_grad()
 
     `code` is the generated Python module that `model` comes from. Forward and losses are one graph
     for torch.compile.
@@ -39,26 +51,18 @@ class Learner:
         kinds: Mapping[str, str],
         settings: Settings,
         compiled: bool,
-        steps: int,
     ) -> None:
-        """Take over `model`, whose tasks are of these kinds, for so many steps in all epochs."""
+        """Take over `model`, whose tasks are of these kinds."""
         self.model, self.code, self.settings = model, code, settings
         weights = {task: code.WEIGHTS[task] for task in code.TASKS}
         self.views = functools.partial(code.logical_views, model)
-        self.announce: Callable[[Tensor], None] = lambda losses_T: None
-        """Called before each backward pass: DDP has to know of it."""
         self.weighting = weighting_of(settings.weighting, weights, kinds, self.views)
         self.tables = self._sparse() if settings.table_optimizer != "adam" else None
         self._trained: dict[str, Tensor] = {
             name: p for name, p in model.named_parameters() if p.requires_grad
         }
         self._check_shared()
-        self.optimizers = self._optimizers()
-        self._check_schedule(steps)
-        self.schedules = [
-            schedule(each, settings.warmup_steps, steps, settings.schedule)
-            for each in self.optimizers
-        ]
+        self.optimizer = self._optimizer()
         step = step_of(model, code)
         self.step: Step = runtime.compiled(step, dynamic=False) if compiled else step
 
@@ -73,82 +77,70 @@ class Learner:
     def _check_shared(self) -> None:
         if self.settings.weighting == "gradnorm":
             try:
-                last_shared(self.leaves, self.views)
+                last_shared(self._trained, self.views)
             except ValueError as error:
                 raise RunError(f"{error}: take another --weighting") from None
 
-    def _check_schedule(self, steps: int) -> None:
-        warmup = self.settings.warmup_steps
-        if self.settings.schedule != "constant" and steps <= warmup:
-            raise RunError(
-                f"--schedule {self.settings.schedule} has nothing left to fall over: the run has"
-                f" {steps} steps, --warmup-steps {warmup}; warm up for fewer"
-            )
-
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
+    def _optimizer(self) -> torch.optim.Optimizer:
         settings = self.settings
         dense = dense_optimizer(
             settings.optimizer, self.model, self.views, settings.lr,
             settings.weight_decay, self.weighting.groups(),
         )  # fmt: skip
         if self.tables is None:
-            return [dense]
+            return dense
         weights = [t.get_parameter("weight") for t in self.tables.tables.values()]
-        return [dense, RowwiseAdagrad(weights, settings.table_lr)]
+        return CombinedOptimizer(dense, RowwiseAdagrad(weights, settings.table_lr))
 
-    def learn(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Take one step; the loss [] and the tasks' own losses [T].
+    def schedule(self, steps: float, done: int = 0) -> torch.optim.lr_scheduler.LambdaLR:
+        """The learning rate over `steps` steps, perhaps infinitely many, of which some are done."""
+        check_schedule(self.settings, steps)
+        warmup, shape = self.settings.warmup_steps, self.settings.schedule
+        return schedule(self.optimizer, warmup, steps, shape, done)
 
-        With several processes the means over them are the losses of the whole batch.
-        """
-        shares_T = self._shares(batch)
+    def losses(self, batch: Batch) -> Tensor:
+        """The tasks' own losses [T]; their means over all processes are those of the batch."""
+        observed = runtime.observed(self.code)(batch.labels)
+        scales_T = loss_scales({task: observed[task] for task in self.code.TASKS})
         if self.tables:
             self.tables.fit(batch.features)
-        with self.weighting.several_passes():
+        with self.weighting.several_passes(), _one_graph():
             losses_T = self.step(batch.features, batch.labels)
-            if shares_T is not None:
-                losses_T = losses_T * shares_T
-        with torch.autocast(losses_T.device.type, enabled=False):  # it is for the forward alone
-            leaves = self.leaves
-            rows = self.tables.rows if self.tables else None
-            self.announce(losses_T)
-            loss = self.weighting.backward(losses_T, leaves, rows)
-            if self.settings.clip is not None:
-                self._clip(self.settings.clip)
-            if self.tables:
-                self.tables.collect()
-            for optimizer, scheduled in zip(self.optimizers, self.schedules, strict=True):
-                optimizer.step()
-                optimizer.zero_grad()
-                scheduled.step()
-        return loss.detach(), losses_T.detach()
+            return losses_T if scales_T is None else losses_T * scales_T
 
-    def _shares(self, batch: Batch) -> Tensor | None:
-        observed = runtime.observed(self.code)(batch.labels)
-        return loss_scales({task: observed[task] for task in self.code.TASKS})
+    def backward(self, loss: Tensor, losses_T: Tensor, scale: float = 1.0) -> None:
+        """Add the gradient of a batch to the others; `loss` is the weighting's times `scale`."""
+        rows = self.tables.rows if self.tables else None
+        leaves = self._trained | (self.tables.leaves if self.tables else {})
+        self.weighting.backward(loss, losses_T, leaves, rows, scale)
+        if self.tables:
+            self.tables.set_aside()
 
-    def _clip(self, most: float) -> None:
-        """Scale gradients to this norm; look-ups of all processes count in that of each."""
-        if self.tables is None or world_size() == 1:
-            nn.utils.clip_grad_norm_(self.leaves.values(), most)
-            return
-        dense, own = (
-            nn.utils.get_total_norm([t.grad for t in found.values() if t.grad is not None]).square()
-            for found in (self._trained, self.tables.leaves)
-        )
-        # a look-up's gradient counts by its mean
-        norm = (dense + all_reduce_mean(own) / world_size()).sqrt()
-        nn.utils.clip_grads_with_norm_(self.leaves.values(), most, norm)
+    def clip(self, most: float | None, by_value: bool = False) -> None:
+        """Scale gradients to this norm, or cut each to this value, and finish those of tables.
 
-    @property
-    def leaves(self) -> dict[str, Tensor]:
-        """What gets a gradient: parameters by name, and what was looked up in sparse tables."""
-        return self._trained | (self.tables.leaves if self.tables else {})
+        Each look-up of a sparse table counts, those of all processes.
+        """
+        looked_up = self.tables.pending if self.tables else []
+        trained = [*self._trained.values(), *looked_up]
+        if most is not None and by_value:
+            nn.utils.clip_grad_value_(trained, most)
+        elif most is not None and looked_up and world_size() > 1:
+            dense, own = (_square_norm(each) for each in (self._trained.values(), looked_up))
+            # a look-up's gradient counts by its mean
+            norm = (dense + all_reduce_mean(own) / world_size()).sqrt()
+            nn.utils.clip_grads_with_norm_(trained, most, norm)
+        elif most is not None:
+            nn.utils.clip_grad_norm_(trained, most)
+        if self.tables:
+            self.tables.collect()
 
-    def stored(self) -> dict[str, Tensor]:
+    def state(self) -> dict[str, Tensor]:
         """Moments by logical name, and what the weighting has learned: copies on the CPU."""
-        own = {f"{WEIGHTING}/{n}": copied(t) for n, t in self.weighting.state_dict().items()}
-        return own | moments(self.views, self.names, self.optimizers)
+        return self._learned_weights() | moments(self.views, self.names, self.optimizer)
+
+    def _learned_weights(self) -> dict[str, Tensor]:
+        return {f"{WEIGHTING}{n}": copied(t) for n, t in self.weighting.state_dict().items()}
 
     def check(self, stored: Mapping[str, Tensor], file: str, complete: bool) -> None:
         """Raise DamagedError that names the first of `stored` that `load` could not use.
@@ -156,30 +148,52 @@ class Learner:
         All moments must be there. Of what is known to be `complete` a weight may have none, one
         that never had a gradient.
         """
-        own = {f"{WEIGHTING}/{n}": t for n, t in self.weighting.state_dict().items()}
-        of_weights = moment_forms(self.views, self.names, self.optimizers)
+        of_weights = moment_forms(self.views, self.names, self.optimizer)
         none = [each for each in of_weights if complete and not each.keys() & stored.keys()]
-        wanted = {name: form for each in (forms(own), *of_weights) for name, form in each.items()}
-        check_forms(stored, wanted, file, may_lack=[name for each in none for name in each])
+        expected = dict(forms(self._learned_weights()))
+        for each in of_weights:
+            expected |= each
+        check_forms(stored, expected, file, may_lack=[name for each in none for name in each])
 
-    def load(self, stored: Mapping[str, Tensor], step: int) -> None:
-        """Go on from what `stored` gave after `step` steps."""
-        start = f"{WEIGHTING}/"
-        own = {k.removeprefix(start): t for k, t in stored.items() if k.startswith(start)}
-        self.weighting.load_state_dict(own)
-        load_moments(self.views, self.names, self.optimizers, stored)
-        for scheduled in self.schedules:
-            scheduled.last_epoch = step
-            factor = scheduled.lr_lambdas[0](step)
-            groups = zip(scheduled.optimizer.param_groups, scheduled.base_lrs, strict=True)
-            for group, lr in groups:
-                group["lr"] = lr * factor
+    def load(self, stored: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        weights = {k.removeprefix(WEIGHTING): t for k, t in stored.items() if WEIGHTING in k}
+        self.weighting.load_state_dict(weights)
+        load_moments(self.views, self.names, self.optimizer, stored)
 
     @property
     def names(self) -> dict[Tensor, str]:
-        """The names of all parameters that optimisers step."""
-        found: dict[Tensor, str] = {p: name for name, p in self.model.named_parameters()}
-        return found | {p: f"{WEIGHTING}.{n}" for n, p in self.weighting.named_parameters()}
+        """The names of all parameters that the optimiser steps."""
+        names: dict[Tensor, str] = {p: name for name, p in self.model.named_parameters()}
+        return names | {p: f"weighting.{n}" for n, p in self.weighting.named_parameters()}
+
+
+def _one_graph() -> AbstractContextManager[object]:
+    """Under DDP, torch.compile would cut the step where DDP's buckets end."""
+    if world_size() == 1:
+        return nullcontext()
+    patched: AbstractContextManager[object] = torch._dynamo.config.patch(optimize_ddp=False)
+    return patched
+
+
+def _square_norm(tensors: Iterable[Tensor]) -> Tensor:
+    return nn.utils.get_total_norm([t.grad for t in tensors if t.grad is not None]).square()
+
+
+def check_schedule(settings: Settings, steps: float) -> None:
+    """Raise RunError for a learning rate that falls over a run of too few or unknown steps."""
+    if settings.schedule == "constant":
+        return
+    if math.isinf(steps):
+        raise RunError(
+            f"--schedule {settings.schedule} falls to 0 at the end of a run, and this one has none:"
+            " give the Trainer max_epochs or max_steps"
+        )
+    if steps <= settings.warmup_steps:
+        raise RunError(
+            f"--schedule {settings.schedule} has nothing left to fall over: the run has {steps:g}"
+            f" steps, --warmup-steps {settings.warmup_steps}; warm up for fewer"
+        )
 
 
 def step_of(model: nn.Module, code: GeneratedModule) -> Step:

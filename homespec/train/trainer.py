@@ -6,9 +6,10 @@ import importlib.util
 import inspect
 import logging
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +17,13 @@ from typing import Any, Literal
 import lightning.pytorch as lightning
 import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from homespec.train.distributed import world_size
+from homespec.train.lit_module import Position
 from homespec.train.progress import Bar, PlainProgress
 from homespec.train.run_dir import LOGS, MARK
 from homespec.train.settings import Settings
@@ -30,31 +33,49 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
     "bf16": "bf16-mixed",
 }
 
+LOOK_EVERY = 50
+"""Steps between looks at the losses: each look waits for the device."""
+
 _SYNC = "forward_sync_buffers"
 if _SYNC not in inspect.signature(DistributedDataParallel).parameters:
     _SYNC = "broadcast_buffers"  # before torch 2.13
 
 
 def trainer(
-    settings: Settings, checkpointer: lightning.Callback, out: Path, epochs: int, step: int
-) -> lightning.Trainer:
-    """A Trainer for so many epochs from a step on; `checkpointer` is called behind each batch."""
+    settings: Settings, out: Path, epochs: int, at: Position, callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
+) -> lightning.Trainer:  # fmt: skip
+    """A Trainer for so many epochs from a place in a run on."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
     terminal = sys.stdout.isatty() and world_size() == 1
+    progress = Bar(settings.epochs) if terminal else PlainProgress(settings.epochs)
     return lightning.Trainer(
+        default_root_dir=out,
         max_epochs=epochs,
         precision=PRECISIONS[settings.precision],
         **_devices(),
-        callbacks=[checkpointer, Bar() if terminal else PlainProgress()],
+        callbacks=[*callbacks, progress],
+        logger=[*_tensorboard(out, at.step), *loggers],
+        log_every_n_steps=LOOK_EVERY,
         enable_progress_bar=terminal,
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        logger=_loggers(out, step),
-        log_every_n_steps=1,  # we log by ourselves; a larger number makes it warn of short epochs
-        enable_checkpointing=False,
         enable_model_summary=False,
-        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        # the rest of an epoch is shorter than the next one
+        reload_dataloaders_every_n_epochs=1 if at.batch else 0,
     )
+
+
+class EndOnSigterm(lightning.Callback):
+    """Lets SIGTERM end each process at once, as torchrun wants to when another one has failed.
+
+    Lightning, which takes the signal when a fit starts, would send a message to the others, which
+    hang or are gone. Checkpoints are whole at any moment.
+    """
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Take the signal back."""
+        if world_size() > 1:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _devices() -> dict[str, Any]:
@@ -75,7 +96,7 @@ def _devices() -> dict[str, Any]:
     }
 
 
-def _loggers(out: Path, step: int) -> list[TensorBoardLogger]:
+def _tensorboard(out: Path, step: int) -> list[TensorBoardLogger]:
     """TensorBoard where it is installed; what a died process logged of later steps is dropped."""
     if importlib.util.find_spec("tensorboard") is None:
         return []
@@ -86,10 +107,10 @@ def _loggers(out: Path, step: int) -> list[TensorBoardLogger]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Without warnings that are of no use here, and with a compiled step that stays one graph
-    under DDP: torch.compile would cut it where DDP's buckets end.
-    """
-    with warnings.catch_warnings(), torch._dynamo.config.patch(optimize_ddp=False):
+    """Without warnings that are of no use here."""
+    with warnings.catch_warnings():
+        # what Lightning says of epochs shorter than LOOK_EVERY: the end of each is looked at, too
+        warnings.filterwarnings("ignore", ".*number of training batches", UserWarning)
         # Lightning 2.6, torch 2.13
         warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
         # DDP, of a weight that is 1 wide: it has more than one layout

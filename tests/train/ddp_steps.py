@@ -87,14 +87,14 @@ def runs(folder: str) -> None:
 
 def spoil_on_rank_1() -> None:
     """In the fourth batch of a training run a task's loss is NaN in one of the processes."""
-    original = lit_module.Training.training_step
+    original = lit_module.RankingModule.training_step
 
-    def training_step(self: lit_module.Training, batch: Any, batch_idx: int) -> None:
-        if self.at.batch == 3 and RANK == 1:
+    def training_step(self: lit_module.RankingModule, batch: Any, batch_idx: int) -> Any:
+        if self.position.batch == 3 and RANK == 1:
             self.code.logical_state(self.model)["towers.rare.linears.1.bias"].fill_(float("nan"))
-        original(self, batch, batch_idx)
+        return original(self, batch, batch_idx)
 
-    lit_module.Training.training_step = training_step  # type: ignore[method-assign]
+    lit_module.RankingModule.training_step = training_step  # type: ignore[method-assign]
 
 
 def break_data() -> None:
@@ -112,7 +112,7 @@ def break_data() -> None:
 
 def die_on_rank_1() -> None:
     if RANK == 1:
-        steps.after(lit_module.Training, "training_step", 8)
+        steps.after(lit_module.RankingModule, "training_step", 8)
 
 
 MOMENTS: dict[str, Callable[[], None]] = {

@@ -49,14 +49,14 @@ def after(owner: Any, name: str, calls: int, act: Callable[[], None] = die) -> N
 
 
 MOMENTS: dict[str, Callable[[], None]] = {
-    "before the first checkpoint": lambda: after(lit_module.Training, "training_step", 3),
+    "before the first checkpoint": lambda: after(lit_module.RankingModule, "training_step", 3),
     "while a checkpoint is written": lambda: after(checkpoint.safetensors.torch, "save_file", 3),
     "when the old checkpoint is aside": lambda: after(Path, "rename", 1),
     "when the new checkpoint is in place": lambda: after(Path, "rename", 3),
-    "while it measures": lambda: after(lit_module.Training, "validation_step", 2),
+    "while it measures": lambda: after(lit_module.RankingModule, "validation_step", 2),
     "between last and best": lambda: after(checkpoint, "write", 1),
     "between epochs": lambda: after(checkpoint_callback.Checkpointer, "on_train_epoch_end", 1),
-    "between checkpoints": lambda: after(lit_module.Training, "training_step", 7),
+    "between checkpoints": lambda: after(lit_module.RankingModule, "training_step", 7),
     "after the last epoch": lambda: after(run, "_fit", 1),
     "never": lambda: None,
 }

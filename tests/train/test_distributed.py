@@ -44,7 +44,8 @@ def gradients(method: str, part: slice) -> dict[str, Tensor]:
     tables.fit(features)
     leaves = {n: p for n, p in model.named_parameters() if p.requires_grad} | tables.leaves
     losses_T = torch.stack(list(code.losses(model(features), labels).values()))
-    weighting.backward(losses_T, leaves, tables.rows)
+    weighting.backward(weighting.loss(losses_T), losses_T, leaves, tables.rows)
+    tables.set_aside()
     tables.collect()
     named = [*model.named_parameters(), *weighting.named_parameters()]
     found = {n: p.grad.to_dense() for n, p in named if p.grad is not None}

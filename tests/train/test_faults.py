@@ -189,14 +189,14 @@ def test_a_loss_that_is_not_finite(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sixth batch of an epoch meets a weight that makes a loss NaN: no look at each step."""
-    original = lit_module.Training.training_step
+    original = lit_module.RankingModule.training_step
 
-    def training_step(self: lit_module.Training, batch: Any, batch_idx: int) -> None:
-        if self.at.batch == 5:
+    def training_step(self: lit_module.RankingModule, batch: Any, batch_idx: int) -> Any:
+        if self.position.batch == 5:
             self.code.logical_state(self.model)["towers.like.linears.1.bias"].fill_(torch.nan)
-        original(self, batch, batch_idx)
+        return original(self, batch, batch_idx)
 
-    monkeypatch.setattr(lit_module.Training, "training_step", training_step)
+    monkeypatch.setattr(lit_module.RankingModule, "training_step", training_step)
     with pytest.raises(RunError) as stopped:
         go(small, data, tmp_path)
     message = str(stopped.value)
@@ -215,7 +215,7 @@ def test_a_loss_that_is_not_finite(
 def test_weights_that_are_not_finite_at_the_end(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoiled(self: Checkpointer, training: lit_module.Training, best: bool = False) -> None:
+    def spoiled(self: Checkpointer, training: lit_module.RankingModule, best: bool = False) -> None:
         with torch.no_grad():
             next(training.model.parameters()).fill_(torch.nan)
         save(self, training, best)
@@ -235,8 +235,8 @@ def test_a_run_that_is_done_says_so(small: LoadedSpec, data: Path, copied: Path)
 def test_weights_that_are_not_finite_are_not_kept(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoiled(self: Checkpointer, training: lit_module.Training, best: bool = False) -> None:
-        if training.at.step == 8:
+    def spoiled(self: Checkpointer, training: lit_module.RankingModule, best: bool = False) -> None:
+        if training.position.step == 8:
             with torch.no_grad():
                 next(training.model.parameters()).fill_(torch.nan)
         save(self, training, best)

@@ -19,10 +19,10 @@ from homespec.data.batches import Batch
 from homespec.train import RunError, evaluate, report, run
 from homespec.train.checkpoint_callback import History
 from homespec.train.evaluate import Monitor
-from homespec.train.losses import Losses, means
+from homespec.train.losses import Losses, LossFile, means
 from homespec.train.settings import Settings
 from homespec.train.torch_compile import Compilations
-from homespec.train.train_step import Learner
+from homespec.train.train_step import TrainStep
 
 SHORT = Settings(epochs=9, batch_size=128, limit_rows=400, compile=False)
 
@@ -108,12 +108,33 @@ def batch() -> Batch:
     return Batch(features, labels | {"watch": torch.rand(32) * 5000})
 
 
-def learner(steps: int = 8, **changed: Any) -> Learner:
+class Learner(TrainStep):
+    """A step as Lightning makes it."""
+
+    def __init__(self, steps: int, done: int, *args: Any) -> None:
+        super().__init__(*args)
+        self.schedule_ = self.schedule(steps, done)
+
+    @property
+    def rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def learn(self, batch: Batch) -> bool:
+        losses_T = self.losses(batch)
+        self.backward(self.weighting.loss(losses_T), losses_T)
+        self.clip(self.settings.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule_.step()
+        return True
+
+
+def learner(steps: int = 8, done: int = 0, **changed: Any) -> Learner:
     torch.manual_seed(1)
     spec = homespec.loads(TASKS)
     kinds = {name: task.kind for name, task in spec.tasks.items()}
     model, code = homespec.build(spec), homespec.build_module(spec)
-    return Learner(model, code, kinds, Settings(**changed), False, steps)
+    return Learner(steps, done, model, code, kinds, Settings(**changed), False)
 
 
 def test_warm_up(batch: Batch) -> None:
@@ -123,17 +144,17 @@ def test_warm_up(batch: Batch) -> None:
     before = bias.detach().clone()
     one.learn(batch)
     assert (bias - before).abs().detach() == pytest.approx(0.1 / 4, rel=1e-3)
-    rates = [one.optimizers[0].param_groups[0]["lr"] for _ in range(5) if one.learn(batch)]
+    rates = [one.rate for _ in range(5) if one.learn(batch)]
     assert rates == pytest.approx([0.075, 0.1, 0.1, 0.1, 0.1])
-    other = learner(lr=0.2, warmup_steps=4)
-    other.load(one.stored(), 2)
-    assert other.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.15)
+    other = learner(done=2, lr=0.2, warmup_steps=4)
+    other.load(one.state())
+    assert other.rate == pytest.approx(0.15)
 
 
 def test_the_schedule_ends_with_the_run(batch: Batch) -> None:
-    """The last of 6 steps, 2 of them warm-up, still moves; behind it the rate would be 0."""
+    """The last of 6 steps, 2 of them warm-up, still moves; after it the rate would be 0."""
     one = learner(6, lr=0.1, warmup_steps=2, schedule="linear")
-    rates = [one.optimizers[0].param_groups[0]["lr"] for _ in range(6) if one.learn(batch)]
+    rates = [one.rate for _ in range(6) if one.learn(batch)]
     assert rates == pytest.approx([0.1, 0.1, 0.075, 0.05, 0.025, 0.0])  # after each step
     with pytest.raises(RunError, match="6 steps, --warmup-steps 6"):
         learner(6, warmup_steps=6, schedule="cosine")
@@ -144,11 +165,22 @@ def test_clipping(batch: Batch) -> None:
     for table_optimizer in ("adam", "adagrad"):
         one = learner(clip=1e-3, table_optimizer=table_optimizer)
         norms: list[float] = []
-        for optimizer in one.optimizers:
-            optimizer.register_step_pre_hook(partial(noted, norms))
+        one.optimizer.register_step_pre_hook(partial(noted, norms))
         one.learn(batch)
-        assert len(norms) == len(one.optimizers)
+        assert len(norms) == 1
         assert sum(norms) == pytest.approx(1e-6, rel=0.3 if table_optimizer == "adagrad" else 1e-3)
+
+
+def test_clipping_by_value(batch: Batch) -> None:
+    for table_optimizer in ("adam", "adagrad"):
+        one = learner(table_optimizer=table_optimizer)
+        losses_T = one.losses(batch)
+        one.backward(one.weighting.loss(losses_T), losses_T)
+        one.clip(1e-4, by_value=True)
+        grads = [p.grad for group in one.optimizer.param_groups for p in group["params"]]
+        values = [g._values() if g.is_sparse else g for g in grads if g is not None]
+        assert max(float(v.abs().max()) for v in values) == pytest.approx(1e-4)
+        assert any(g is not None and g.is_sparse for g in grads) == (table_optimizer == "adagrad")
 
 
 def noted(norms: list[float], optimizer: torch.optim.Optimizer, *_: object) -> None:
@@ -163,18 +195,18 @@ def test_a_spec_without_tables_has_no_optimiser_for_them() -> None:
     )
     model, code = homespec.build(spec), homespec.build_module(spec)
     settings = Settings(table_optimizer="adagrad")
-    made = Learner(model, code, dict.fromkeys("ab", "binary"), settings, False, 8)
+    made = Learner(8, 0, model, code, dict.fromkeys("ab", "binary"), settings, False)
     made.learn(Batch({"x": torch.randn(8, 2)}, {name: torch.ones(8) for name in "ab"}))
-    assert (made.tables, len(made.optimizers)) == (None, 1)
+    assert (made.tables, type(made.optimizer)) == (None, torch.optim.Adam)
 
 
 def test_sparse_tables_are_stored_and_loaded(batch: Batch) -> None:
     one, other = (learner(table_optimizer="adagrad", seed=n) for n in (0, 1))
     for _ in range(3):
         one.learn(batch)
-    stored = one.stored()
+    stored = one.state()
     assert stored["sum/features.user_id.weight"].shape == (101,)
-    other.load(stored, 3)
+    other.load(stored)
     other.code.load_logical_state(other.model, one.code.logical_state(one.model))
     for each in (one, other):
         each.learn(batch)
@@ -201,27 +233,28 @@ def test_recompilations_are_counted_with_their_reasons() -> None:
 
 
 def test_losses_go_on_where_they_were(tmp_path: Path) -> None:
-    losses = Losses(("a", "b"), tmp_path / "losses.csv", 8)
-    losses.open(0)
+    losses, file = Losses(("a", "b")), LossFile(("a", "b"), tmp_path / "losses.csv", 8)
+    losses.file = file
+    file.open(0)
     for step in range(1, 6):
         losses.add(torch.tensor([step, 0.5]), torch.tensor([8, 4]))
     assert losses.look() is not None
     assert losses.look() is None
-    with losses.path.open("a") as file:
-        file.write("6,6.0")  # a line that was not finished
-    losses.open(3)
+    with file.path.open("a") as text:
+        text.write("6,6.0")  # a line that was not finished
+    file.open(3)
     losses.add(torch.tensor([9.0, 0.5]), torch.tensor([8, 4]))
     losses.look()
-    assert losses.path.read_text().splitlines() == [
+    assert file.path.read_text().splitlines() == [
         "step,a,b,rows/a,rows/b", "1,1,0.5,8,4", "2,2,0.5,8,4", "3,3,0.5,8,4", "4,9,0.5,8,4",
     ]  # fmt: skip
-    assert means(losses.path, 2, 4) == {"a": pytest.approx(14 / 3), "b": 0.5}
-    assert math.isnan(means(losses.path, 7, 9)["a"])
+    assert means(file.path, 2, 4) == {"a": pytest.approx(14 / 3), "b": 0.5}
+    assert math.isnan(means(file.path, 7, 9)["a"])
 
 
 def test_losses_of_a_version_that_did_not_count_rows(tmp_path: Path) -> None:
     """A loss of exactly 0 is that of a step without a label."""
-    losses = Losses(("a", "b"), tmp_path / "losses.csv", 8)
+    losses = LossFile(("a", "b"), tmp_path / "losses.csv", 8)
     losses.path.write_text("step,a,b\r\n1,0.5,0\r\n2,0.7,0.25\r\n3,9,9\r\n", newline="")
     losses.check(2, None)
     losses.open(2)

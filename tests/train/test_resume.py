@@ -150,12 +150,12 @@ def test_moments_outlive_another_batching(
         names = {parameter: name for name, parameter in model.named_parameters()}
         adam = torch.optim.Adam(model.parameters(), fused=True)
         if stored:
-            load_moments(partial(code.logical_views, model), names, [adam], stored[0])
+            load_moments(partial(code.logical_views, model), names, adam, stored[0])
         else:
             for parameter in model.parameters():
                 parameter.grad = torch.randn_like(parameter)
             adam.step()
-        stored.append(moments(partial(code.logical_views, model), names, [adam]))
+        stored.append(moments(partial(code.logical_views, model), names, adam))
     one, two = stored
     assert "exp_avg_sq/towers.click.linears.0.weight" in one
     assert one["step/features.user_id.weight"] == 1
@@ -187,14 +187,14 @@ class StoppedError(Exception):
 
 def stop_after(number: int, patch: pytest.MonkeyPatch) -> None:
     """Let a run end in the midst of an epoch."""
-    count, step = itertools.count(1), lit_module.Training.training_step
+    count, step = itertools.count(1), lit_module.RankingModule.training_step
 
     def stopping(*args: Any) -> Any:
         if next(count) == number:
             raise StoppedError
         return step(*args)
 
-    patch.setattr(lit_module.Training, "training_step", stopping)
+    patch.setattr(lit_module.RankingModule, "training_step", stopping)
 
 
 def test_a_streamed_run_goes_on_inside_a_row_group(

@@ -134,19 +134,19 @@ def test_two_runs_do_not_share_a_folder(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one is refused as long as the first one trains, and says who that is."""
-    step, refused = lit_module.Training.training_step, []
+    step, refused = lit_module.RankingModule.training_step, []
 
-    def second(self: lit_module.Training, *args: Any) -> None:
-        monkeypatch.setattr(lit_module.Training, "training_step", step)
+    def second(self: lit_module.RankingModule, *args: Any) -> Any:
+        monkeypatch.setattr(lit_module.RankingModule, "training_step", step)
         for how in ({}, {"resume": True}, {"overwrite": True}):
             before = content(tmp_path)
             with pytest.raises(RunError) as told:
                 go(small, data, tmp_path / "run", **how)
             refused.append(str(told.value))
             assert content(tmp_path) == before
-        step(self, *args)
+        return step(self, *args)
 
-    monkeypatch.setattr(lit_module.Training, "training_step", second)
+    monkeypatch.setattr(lit_module.RankingModule, "training_step", second)
     go(small, data, tmp_path / "run")
     assert len(refused) == 3
     who = rf"in use by another run \(process {os.getpid()} on \S+, since 20\S+ \S+\): wait for"

@@ -41,11 +41,23 @@ def made(method: str, tasks: int, views: Any = no_views, **options: Any) -> Weig
     return weighting_of(method, weights, dict.fromkeys(weights, "binary"), views, **options)
 
 
+def backward(
+    weighting: Weighting,
+    losses_T: Tensor,
+    leaves: Mapping[str, Tensor],
+    rows: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """The loss, after its backward pass."""
+    loss = weighting.loss(losses_T)
+    weighting.backward(loss, losses_T, leaves, rows)
+    return loss.detach()
+
+
 def combined(method: str, gradients: list[list[float]], **options: Any) -> Tensor:
     """What a method makes of these gradients of one shared vector."""
     x = torch.zeros(len(gradients[0]), dtype=torch.float64, requires_grad=True)
     losses_T = torch.tensor(gradients, dtype=torch.float64) @ x
-    made(method, len(gradients), **options).backward(losses_T, {"x": x})
+    backward(made(method, len(gradients), **options), losses_T, {"x": x})
     assert x.grad is not None
     return x.grad
 
@@ -102,7 +114,7 @@ def test_uncertainty_finds_the_noise_of_each_task() -> None:
     losses_T = torch.tensor([0.05, 4.0, 0.0], requires_grad=True)
     for _ in range(800):
         optimizer.zero_grad()
-        weighting.backward(losses_T, {})
+        backward(weighting, losses_T, {})
         optimizer.step()
     s_T = next(weighting.parameters())
     expected = [math.log(2 * 0.05), math.log(4.0), 0.0]
@@ -152,7 +164,7 @@ def steps(method: str, third: tuple[float, float] | None) -> list[Tensor]:
         if third is not None:
             losses_T = losses_T * torch.tensor([1.0, 1.0, third[1]])
         optimizer.zero_grad()
-        weighting.backward(losses_T, {"x": x})
+        backward(weighting, losses_T, {"x": x})
         optimizer.step()
         assert x.grad is not None
         found += [x.grad, *(p.detach()[:2].softmax(0) for p in weighting.parameters())]
@@ -176,7 +188,7 @@ def test_gradnorm_balances_the_tasks_that_have_labels_among_themselves() -> None
     for _ in range(1500):
         x = torch.ones(2, requires_grad=True)
         optimizer.zero_grad()
-        weighting.backward(torch.stack([x[0], 3 * x[1], 0 * x.sum()]), {"x": x})
+        backward(weighting, torch.stack([x[0], 3 * x[1], 0 * x.sum()]), {"x": x})
         optimizer.step()
     found = weighting.current()
     assert found["a"] / found["b"] == pytest.approx(3, rel=0.02)  # equal pulls
@@ -187,7 +199,7 @@ def test_gradnorm_balances_the_tasks_that_have_labels_among_themselves() -> None
 def test_gradnorm_without_any_label_learns_nothing() -> None:
     weighting = made("gradnorm", 2, x_views)
     x = torch.ones(2, requires_grad=True)
-    weighting.backward(0 * x, {"x": x})
+    backward(weighting, 0 * x, {"x": x})
     (theta_T,) = weighting.parameters()
     assert theta_T.grad is not None
     assert theta_T.grad.tolist() == [0.0, 0.0]
@@ -218,7 +230,7 @@ def test_esmm_trains_by_every_method(method: str) -> None:
     kinds = dict.fromkeys(code.TASKS, "binary")
     weighting = weighting_of(method, code.WEIGHTS, kinds, partial(code.logical_views, model))
     logits = model({"user_id": torch.arange(64)})
-    weighting.backward(code.stacked_losses(logits, labels), dict(model.named_parameters()))
+    backward(weighting, code.stacked_losses(logits, labels), dict(model.named_parameters()))
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().max() > 1e-4, name
@@ -262,7 +274,7 @@ def test_gradnorm_brings_the_pull_of_tasks_into_balance() -> None:
     assert before[1] > 10 * before[0]
     for _ in range(600):
         optimizer.zero_grad()
-        weighting.backward(model.losses(), leaves)
+        backward(weighting, model.losses(), leaves)
         optimizer.step()
     after = pulls()
     assert after[1] == pytest.approx(after[0], rel=0.3)
@@ -276,7 +288,7 @@ def test_gradnorm_favours_what_trains_slower() -> None:
     for scale in (1.0, 0.5):
         weighting.zero_grad()
         losses_T = torch.stack([x[0] + scale, x[1] + 1.0])
-        weighting.backward(losses_T, {"x": x})
+        backward(weighting, losses_T, {"x": x})
     theta_T = next(weighting.parameters())
     assert theta_T.grad is not None
     assert theta_T.grad[0] > 0 > theta_T.grad[1]  # descent lowers the weight of task 0
@@ -319,7 +331,7 @@ def test_one_task_is_plain_training() -> None:
 def test_fixed_uses_the_weights_of_the_spec() -> None:
     losses_T = torch.tensor([2.0, 3.0], requires_grad=True)
     weighting = weighting_of("fixed", {"a": 1.0, "b": 0.5}, {}, no_views)
-    assert weighting.backward(losses_T, {}) == 3.5
+    assert backward(weighting, losses_T, {}) == 3.5
     assert weighting.current() == {"a": 1.0, "b": 0.5}
     assert losses_T.grad is not None
     assert losses_T.grad.tolist() == [1.0, 0.5]
@@ -390,8 +402,9 @@ class Bench:
             rows = self.tables.rows
         with self.weighting.several_passes():
             losses_T = self.step(self.features, self.labels)
-        self.weighting.backward(losses_T, leaves, rows)
+        backward(self.weighting, losses_T, leaves, rows)
         if self.tables:
+            self.tables.set_aside()
             self.tables.collect()
         return losses_T.detach()
 

@@ -16,7 +16,8 @@ class Weighting(nn.Module):
 
         with weighting.several_passes():
             losses_T = step(features, labels)          # eager or compiled
-        total = weighting.backward(losses_T, leaves, rows)
+        loss = weighting.loss(losses_T)
+        weighting.backward(loss, losses_T, leaves, rows)
 
     where `leaves` are the tensors to be trained by name: the model's parameters that ask for a
     gradient, and those of `SparseTables`, whose `rows` go along. Its own parameters, where it
@@ -33,8 +34,6 @@ class Weighting(nn.Module):
     """The learning rate of learned weights; None: that of the model."""
     passes_many: bool = False
     """Whether the graph of the losses is differentiated more than once."""
-    averages = False
-    """Whether it averages the model's gradients over processes itself: DDP does where not."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         """For tasks, in the order of the losses, with the weights of the spec."""
@@ -62,13 +61,21 @@ class Weighting(nn.Module):
         rate = {} if self.lr is None else {"lr": self.lr}
         return [{"params": learned, "weight_decay": 0.0, **rate}] if learned else []
 
-    def backward(self, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None) -> Tensor:
-        """Add to `.grad` of the leaves and of the learned weights; the total loss [], to log.
+    def loss(self, losses_T: Tensor) -> Tensor:
+        """The total loss [], to log: the sum of w_t L_t with the weights of the spec."""
+        return (self.prior_T.to(losses_T.dtype) * losses_T).sum()
 
-        The losses must come from one forward pass. `rows` are the table rows of those leaves that
-        are look-ups, by the same names.
+    def backward(
+        self, loss: Tensor, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None,
+        scale: float = 1.0,
+    ) -> None:  # fmt: skip
+        """Add to `.grad` of the leaves and of the learned weights; by default, the total's.
+
+        `loss` is what `loss` gave of these losses, which must come from one forward pass, times
+        `scale`: so the gradient is scaled. `rows` are the table rows of those leaves that are
+        look-ups, by the same names.
         """
-        raise NotImplementedError
+        loss.backward()  # type: ignore[no-untyped-call]
 
     def current(self) -> dict[str, float]:
         """The weights of the last step by task; waits for the device."""

@@ -47,17 +47,22 @@ class GradNorm(Weighting):
         """The present weights [T]."""
         return self.prior_T.sum() * self.theta_T.softmax(0)
 
-    def backward(self, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None) -> Tensor:
+    def loss(self, losses_T: Tensor) -> Tensor:
+        """The sum of w_t L_t with the present weights."""
+        return (self.weights().detach().to(losses_T.dtype) * losses_T).sum()
+
+    def backward(
+        self, loss: Tensor, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None,
+        scale: float = 1.0,
+    ) -> None:  # fmt: skip
         """The gradient of the weighted sum, and that of the weights."""
         weights_T = self.weights().detach()
         norms_T = self._norms(losses_T, leaves)
-        total = (weights_T.to(losses_T.dtype) * losses_T).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        self._learn(norms_T, all_reduce_mean(losses_T.detach().to(weights_T.dtype)))
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._learn(norms_T, all_reduce_mean(losses_T.detach().to(weights_T.dtype)), scale)
         self._remember(weights_T)
-        return total.detach()
 
-    def _learn(self, norms_T: Tensor, losses_T: Tensor) -> None:
+    def _learn(self, norms_T: Tensor, losses_T: Tensor, scale: float) -> None:
         """Add the gradient of theta, from what the tasks with labels and a weight say."""
         self.first_T.copy_(torch.where(self.first_T > 0, self.first_T, losses_T))
         present_T = (self.prior_T > 0) & (losses_T > 0)
@@ -67,7 +72,7 @@ class GradNorm(Weighting):
         pull_T = self._weights_among(present_T) * norms_T
         target_T = pull_T.sum() / count * (ratio_T / (ratio_T.sum() / count)) ** self.alpha
         distance_T = (pull_T - target_T.detach()).abs() * present_T
-        distance_T.sum().backward()  # type: ignore[no-untyped-call]
+        (scale * distance_T.sum()).backward()  # type: ignore[no-untyped-call]
 
     def _weights_among(self, present_T: Tensor) -> Tensor:
         """The present weights [T], 0 for absent tasks, as a function of present thetas alone."""

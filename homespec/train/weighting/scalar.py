@@ -8,17 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from homespec.train.distributed import all_reduce_mean
-from homespec.train.weighting.base import Tensors, Weighting
+from homespec.train.weighting.base import Weighting
 
 
 class Fixed(Weighting):
-    """The sum of w_t L_t with the weights of the spec."""
-
-    def backward(self, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None) -> Tensor:
-        """One backward pass of the weighted sum."""
-        total = (self.prior_T.to(losses_T.dtype) * losses_T).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        return total.detach()
+    """The sum of w_t L_t with the weights of the spec; one backward pass."""
 
 
 class Uncertainty(Weighting):
@@ -41,12 +35,10 @@ class Uncertainty(Weighting):
         self.register_buffer("half_T", half_T, persistent=False)
         self.log_variance_T = nn.Parameter(torch.zeros(len(self.tasks)))
 
-    def backward(self, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None) -> Tensor:
-        """One backward pass, of the log-variances, too."""
+    def loss(self, losses_T: Tensor) -> Tensor:
+        """The sum above, through which the log-variances learn, too."""
         s_T = self.log_variance_T
         weights_T = self.prior_T * self.half_T * torch.exp(-s_T)
         terms_T = weights_T * losses_T + self.prior_T * s_T / 2
-        total = terms_T.where(all_reduce_mean(losses_T.detach()) > 0, 0.0).sum()
-        total.backward()  # type: ignore[no-untyped-call]
         self._remember(weights_T)
-        return total.detach()
+        return terms_T.where(all_reduce_mean(losses_T.detach()) > 0, 0.0).sum()

@@ -26,28 +26,31 @@ class Surgery(Weighting):
     """
 
     passes_many = True
-    averages = True
 
     def __init__(self, weights: Mapping[str, float], weights_of: WeightsOf) -> None:
         """`weights_of` stands for the method."""
         super().__init__(weights)
         self.weights_of = weights_of
 
-    def backward(self, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None) -> Tensor:
-        """A pass for each task, then the combination."""
+    def backward(
+        self, loss: Tensor, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None,
+        scale: float = 1.0,
+    ) -> None:  # fmt: skip
+        """A pass for each task, then the combination; `loss` itself plays no part.
+
+        The combination arrives by a backward pass of the leaves alone, which DDP waits for. It is
+        the same in all processes, and so is the mean that DDP takes.
+        """
         from torchjd.autojac import jac
 
-        weighted_T = self.prior_T.to(losses_T.dtype) * losses_T
-        found = jac([weighted_T], inputs=list(leaves.values()), parallel_chunk_size=1)
-        parts = list(_parts(dict(zip(leaves, found, strict=True)), rows or {}))
+        weighted_T = scale * self.prior_T.to(losses_T.dtype) * losses_T
+        jacobians = jac([weighted_T], inputs=list(leaves.values()), parallel_chunk_size=1)
+        parts = list(_parts(dict(zip(leaves, jacobians, strict=True)), rows or {}))
         gramian_TT = torch.stack([part.gramian() for part in parts]).sum(0)
         weights_T = self._weights(gramian_TT)
-        for part in parts:
-            for name, grad in part.combined(weights_T):
-                leaf = leaves[name]
-                leaf.grad = grad if leaf.grad is None else leaf.grad + grad
+        grads = dict(grad for part in parts for grad in part.combined(weights_T))
+        torch.autograd.backward([leaves[name] for name in grads], list(grads.values()))
         self._remember(weights_T * self.prior_T)
-        return weighted_T.detach().sum()
 
     def _weights(self, gramian_TT: Tensor) -> Tensor:
         """The weights [T] of the tasks' gradients: the method's for those that are not zero.
