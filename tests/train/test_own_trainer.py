@@ -223,7 +223,7 @@ def test_a_fit_goes_on_from_lightnings_checkpoint(
     resumed, rows = parts(small, data, **changed)
     path = kept.best_model_path
     kept = ModelCheckpoint(tmp_path / "kept", every_n_train_steps=step, save_top_k=-1)
-    trainer(tmp_path, kept).fit(resumed, datamodule=rows, ckpt_path=path, weights_only=False)
+    trainer(tmp_path, kept).fit(resumed, datamodule=rows, ckpt_path=path)
     assert resumed.position == whole.position
     same(weights(resumed), weights(whole))
 
@@ -241,13 +241,11 @@ def test_a_checkpoint_of_lightning_has_logical_names(
     for changed in ({"optimize": False}, {"merge_tables": False}):
         settings = dataclasses.replace(SETTINGS, seed=5, **changed)
         loaded = RankingModule.load_from_checkpoint(
-            tmp_path / "own.ckpt", spec=small, settings=settings, weights_only=False
+            tmp_path / "own.ckpt", spec=small, settings=settings
         )
         same(weights(loaded), weights(module))
         other, rows = parts(small, data, **changed)
-        trainer(tmp_path, max_epochs=2).fit(
-            other, datamodule=rows, ckpt_path=tmp_path / "own.ckpt", weights_only=False
-        )
+        trainer(tmp_path, max_epochs=2).fit(other, datamodule=rows, ckpt_path=tmp_path / "own.ckpt")
         assert other.position.step == 22
 
 
