@@ -1,114 +1,194 @@
-"""Training: how to train, and which of it a run may change when it goes on."""
+"""Training: how to train, and which of it a run may change when it goes on.
+
+Each setting is one field of `Settings`, with its default, its limits and its help. The flags of
+`homespec train`, the file of a run and Python's `train` take them from here.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from homespec.train import RunError
 
-SHUFFLE_ROWS = 262_144
-CHECKPOINT_EVERY = 2000
+T = TypeVar("T")
+Group = Literal["Model", "Data", "Learning", "Machine", "Run"]
+GROUPS: tuple[Group, ...] = get_args(Group)
 
-CHOICES = {
-    "schedule": ("constant", "cosine", "linear"),
-    "optimizer": ("adam", "adamw"),
-    "table_optimizer": ("adam", "adagrad"),
-    "weighting": ("fixed", "uncertainty", "gradnorm", "pcgrad", "cagrad"),
-    "precision": ("float32", "bf16"),
-}
 
-RANGES = {
-    "lr": (1e-12, 1000),
-    "table_lr": (1e-12, 1000),
-    "weight_decay": (0, 1000),
-    "clip": (1e-9, 1_000_000_000),
-}
-"""What these settings may be, inside of what float32 can hold: a smaller rate changes no weight, a
-greater one makes weights infinite at the first step. homespec's own limits."""
+@dataclass(frozen=True)
+class Flag:
+    """What is known of a setting besides its type and default."""
 
-CHOSEN = ("compile", "merge_tables")
-"""What a run chooses by itself where it is None."""
+    group: Group
+    """The heading of the command's help under which it is."""
+    help: str
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    """A number is from here on; of a float, `most` is the other end."""
+    most: float | None = None
+    metavar: str | None = None
+    automatic: str = ""
+    """What None stands for, where a run chooses."""
+    fixed: bool = False
+    """Whether it stays when a run goes on: position, moments and history depend on it."""
+
+
+def setting(default: T, group: Group, help: str, **limits: Any) -> T:  # noqa: A002
+    """A field of `Settings`."""
+    made: T = field(default=default, metadata={"flag": Flag(group, help, **limits)})
+    return made
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. The flags of `homespec train` have the same names and say more.
+    """How to train. The flags of `homespec train` are these fields.
 
-    Raises ValueError for a word that is none of CHOICES and a number outside of RANGES.
+    Limits of floats are homespec's own, inside of what float32 can hold: a smaller rate changes no
+    weight, a greater one makes weights infinite at the first step. Raises ValueError for a value
+    outside of the limits.
     """
 
-    epochs: int = 1
-    batch_size: int = 1024
-    """Rows of a batch, of all processes together."""
-    lr: float = 3e-3
-    weight_decay: float = 0.0
-    warmup_steps: int = 0
-    schedule: str = "constant"
-    """constant, or a cosine or line down to 0 at the end of the last epoch."""
-    clip: float | None = None
-    """The norm to which gradients are clipped."""
-    optimizer: str = "adam"
-    table_optimizer: str = "adam"
-    """adam: as one of all weights; adagrad: of the rows of a batch alone, an accumulator a row."""
-    table_lr: float = 0.05
-    """The learning rate of adagrad for tables."""
-    weighting: str = "fixed"
-    seed: int = 0
-    precision: str = "float32"
-    compile: bool | None = None
-    """None: where it can work."""
-    optimize: bool = True
-    """False trains the readable twin: one module for each expert."""
-    merge_tables: bool | None = None
-    """Tables of one width are one tensor, which takes one look-up; False leaves each by itself.
-    None: where that is faster."""
-    workers: int = 0
-    shuffle_rows: int = SHUFFLE_ROWS
-    """Rows of the buffer in which rows are shuffled; 0 keeps the order of the files."""
-    limit_rows: int | None = None
-    """Use the first rows only."""
-    gauc_by: str | None = None
-    """The column of users, for GAUC."""
-    monitor: str | None = None
-    """The metric that says which epoch is best. None: AUC if there is a binary task, else MAE."""
-    patience: int | None = None
-    """Stop after so many epochs in a row that were not the best. None: never."""
-    checkpoint_every: int = CHECKPOINT_EVERY
-    """Steps between checkpoints inside an epoch; 0: only at the end of each epoch."""
+    optimize: bool = setting(
+        True, "Model", "--no-optimize trains the readable twin: one module for each expert."
+    )
+    batch_size: int = setting(
+        1024,
+        "Data",
+        "Rows of a batch, of all processes together; in training, rows that do not fill the last"
+        " one are left out.",
+        least=2,
+        fixed=True,
+    )
+    shuffle_rows: int = setting(
+        262_144,
+        "Data",
+        "Rows of the buffer in which rows are shuffled; 0 keeps the order of the files.",
+        least=0,
+        fixed=True,
+    )
+    limit_rows: int | None = setting(None, "Data", "Use the first rows only.", least=2, fixed=True)
+    workers: int = setting(
+        0,
+        "Data",
+        "Processes that read rows which do not fit into memory; 0: a thread.",
+        least=0,
+    )
+    epochs: int = setting(1, "Learning", "Passes over the rows.", least=1)
+    lr: float = setting(3e-3, "Learning", "Learning rate.", least=1e-12, most=1000)
+    warmup_steps: int = setting(
+        0, "Learning", "Steps over which the learning rate rises from 0.", least=0
+    )
+    schedule: str = setting(
+        "constant",
+        "Learning",
+        "Of the learning rate after the warm-up: cosine and linear fall to 0 at the end.",
+        choices=("constant", "cosine", "linear"),
+    )
+    weight_decay: float = setting(
+        0.0,
+        "Learning",
+        "Of matrices: decoupled with adamw, in the gradient with adam.",
+        least=0,
+        most=1000,
+    )
+    clip: float | None = setting(
+        None, "Learning", "Clip gradients to this norm.", least=1e-9, most=1_000_000_000
+    )
+    optimizer: str = setting(
+        "adam",
+        "Learning",
+        "Of all weights but embedding tables.",
+        choices=("adam", "adamw"),
+        fixed=True,
+    )
+    table_optimizer: str = setting(
+        "adam",
+        "Learning",
+        "Of embedding tables; adagrad touches only the rows of a batch.",
+        choices=("adam", "adagrad"),
+        fixed=True,
+    )
+    table_lr: float = setting(
+        0.05, "Learning", "Learning rate of that adagrad.", least=1e-12, most=1000
+    )
+    weighting: str = setting(
+        "fixed",
+        "Learning",
+        "How the tasks' losses become one gradient.",
+        choices=("fixed", "uncertainty", "gradnorm", "pcgrad", "cagrad"),
+        fixed=True,
+    )
+    seed: int = setting(
+        0, "Learning", "Of the weights and of the order.", least=0, most=2**32 - 1, fixed=True
+    )
+    precision: str = setting(
+        "float32",
+        "Machine",
+        "bf16 computes in bfloat16 and keeps weights in float32.",
+        choices=("float32", "bf16"),
+    )
+    compile: bool | None = setting(
+        None, "Machine", "Use torch.compile.", automatic="where it can work"
+    )
+    merge_tables: bool | None = setting(
+        None,
+        "Machine",
+        "Make embedding tables of one width one tensor, which takes one look-up.",
+        automatic="unless a CPU trains tables with adam on batches of 4096 rows or more",
+    )
+    gauc_by: str | None = setting(
+        None,
+        "Run",
+        "Measure GAUC, too: by the users in this column.",
+        metavar="COLUMN",
+        fixed=True,
+    )
+    monitor: str | None = setting(
+        None,
+        "Run",
+        "auc, gauc, logloss, mae or rmse: which epoch is best. Of tasks it is the mean by the"
+        " weights of their losses.",
+        metavar="METRIC[/TASK]",
+        automatic="auc, or mae where no task is binary",
+        fixed=True,
+    )
+    patience: int | None = setting(
+        None, "Run", "Stop after so many epochs that were not the best.", least=1
+    )
+    checkpoint_every: int = setting(
+        2000, "Run", "Besides after each epoch; 0: not.", least=0, metavar="STEPS"
+    )
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, not {' or '.join(choices)}")
-        for name, (least, most) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise ValueError(f"{name} is {value}, not in the range {least:g} to {most:g}")
+        for name, flag_ in FLAGS.items():
+            if (value := getattr(self, name)) is not None:
+                _check(name, value, flag_)
 
 
-FIXED = (
-    "batch_size", "seed", "shuffle_rows", "limit_rows", "optimizer", "table_optimizer",
-    "weighting", "gauc_by", "monitor",
-)  # fmt: skip
-"""What a checkpoint's position, moments and history depend on; the rest may change on resuming."""
+FLAGS: dict[str, Flag] = {each.name: each.metadata["flag"] for each in dataclasses.fields(Settings)}
+"""All that is known of the settings, by name."""
+
+
+def _check(name: str, value: Any, limits: Flag) -> None:
+    least, most = limits.least, limits.most
+    if limits.choices and value not in limits.choices:
+        raise ValueError(f"{name} is {value!r}, not {' or '.join(limits.choices)}")
+    if least is None:
+        return
+    if most is None and not least <= value < math.inf:
+        raise ValueError(f"{name} is {value}, not a number from {least:g} on")
+    if most is not None and not least <= value <= most:
+        raise ValueError(f"{name} is {value}, not in the range {least:g} to {most:g}")
 
 
 def flag(name: str) -> str:
     """How the command line calls a setting."""
     return f"--{name.replace('_', '-')}"
-
-
-LEAST = {
-    "epochs": 1, "batch_size": 2, "warmup_steps": 0, "workers": 0, "shuffle_rows": 0, "seed": 0,
-    "limit_rows": 2, "patience": 1, "checkpoint_every": 0, "lr": 0, "table_lr": 0, "clip": 0,
-    "weight_decay": 0,
-}  # fmt: skip
-"""The smallest values of numbers."""
 
 
 def from_json(stored: Mapping[str, Any]) -> Settings:
@@ -120,11 +200,8 @@ def from_json(stored: Mapping[str, Any]) -> Settings:
     known = {name: value for name, value in stored.items() if name in hints}
     for name, value in known.items():
         types = get_args(hints[name]) or (hints[name],)
-        least = LEAST.get(name)
         if not any(_is(value, each) for each in types):
             raise ValueError(f"{name} is {value!r}, not {' or '.join(map(_type, types))}")
-        if least is not None and value is not None and not least <= value < math.inf:
-            raise ValueError(f"{name} is {value}, not a number from {least} on")
     return Settings(**known)
 
 
@@ -138,16 +215,16 @@ def _type(kind: type) -> str:
 
 def changes(before: Settings, now: Settings) -> Iterator[str]:
     """What may change and does, as lines for the user. Raises RunError for what may not."""
-    for name in (field.name for field in dataclasses.fields(Settings)):
+    for name in FLAGS:
         old, new = getattr(before, name), getattr(now, name)
         if old == new:
             continue
-        if name in FIXED:
+        if FLAGS[name].fixed:
             raise RunError(
-                f"the run was started with {_told(name, old)}, not {_told(name, new)}: resume it"
-                " with the same, or start another run in another --out"
+                f"the run was started with {_as_flag(name, old)}, not {_as_flag(name, new)}: resume"
+                " it with the same, or start another run in another --out"
             )
-        yield f"{_told(name, new)} in place of {_told(name, old)}"
+        yield f"{_as_flag(name, new)} in place of {_as_flag(name, old)}"
 
 
 def idle(settings: Settings, steps: int) -> Iterator[str]:
@@ -174,9 +251,10 @@ def check_processes(batch_size: int, processes: int) -> None:
         )
 
 
-def _told(name: str, value: object) -> str:
+def _as_flag(name: str, value: object) -> str:
     if isinstance(value, bool):
         return flag(name if value else f"no_{name}")
     if value is None:
-        return f"{'its own choice of' if name in CHOSEN else 'no'} {flag(name)}"
+        own = FLAGS[name].automatic and not FLAGS[name].fixed
+        return f"{'its own choice of' if own else 'no'} {flag(name)}"
     return f"{flag(name)} {value}"

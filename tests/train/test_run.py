@@ -36,7 +36,7 @@ from homespec.train import (
     weighting,
 )
 from homespec.train.result import Result
-from homespec.train.settings import CHOICES, Settings, idle
+from homespec.train.settings import FLAGS, Settings, idle
 from homespec.train.torch_compile import decide, obstacle
 
 EAGER = Settings(batch_size=256, lr=1e-2, compile=False)
@@ -336,14 +336,29 @@ def test_help_is_in_groups(
 
 def test_choices_of_the_command_line_are_all_that_there_are(small_file: Path) -> None:
     """They are spelled out in the settings, since the command line imports no torch."""
-    choices = {p.name: p.type.choices for p in cli_train.train.params if hasattr(p.type, "choices")}
-    assert {name: tuple(choices[name]) for name in CHOICES} == CHOICES
-    assert tuple(choices["weighting"]) == weighting.METHODS
-    assert set(choices["schedule"]) == set(optimizers.SHAPES)
-    assert set(choices["precision"]) == set(trainer.PRECISIONS)
-    defaults = cli_train.train.make_context("train", [str(small_file), "--data", "d"]).params
-    for name, value in vars(Settings()).items():
-        assert defaults[name] == value, name
+    assert FLAGS["weighting"].choices == weighting.METHODS
+    assert set(FLAGS["schedule"].choices) == set(optimizers.SHAPES)
+    assert set(FLAGS["precision"].choices) == set(trainer.PRECISIONS)
+
+
+def test_each_setting_is_one_flag(small_file: Path) -> None:
+    """With its default, its choices and limits; what is no setting is where a run has its files."""
+    command = cli_train.train
+    names = [parameter.name for parameter in command.params]
+    assert len(names) == len(set(names))
+    assert set(names) - FLAGS.keys() == {
+        "spec", "overrides", "data", "valid", "out", "resume", "overwrite",
+    }  # fmt: skip
+    params = command.make_context("train", [str(small_file), "--data", "d"]).params
+    assert Settings(**{name: params[name] for name in FLAGS}) == Settings()
+    for name, known in FLAGS.items():
+        (option,) = (p for p in command.params if p.name == name)
+        assert tuple(getattr(option.type, "choices", ())) == known.choices
+        assert getattr(option.type, "min", None) == known.least
+        assert getattr(option.type, "max", None) == known.most
+    for path in ("homespec/cli/train.py", "homespec/train/run.py", "homespec/train/trainer.py"):
+        text = Path(path).read_text()
+        assert not [name for name in FLAGS if f'"--{name.replace("_", "-")}"' in text], path
 
 
 def test_command_line_says_what_is_wrong(
