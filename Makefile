@@ -11,11 +11,12 @@ SEED ?= 0
 BIN := $(VENV)/bin
 CACHE := .cache
 
-.PHONY: help demo test lint types fresh pytest golden format clean
+.PHONY: help demo test lint types fresh pytest lightning golden format clean
 
 help:
 	@echo "make demo [DATA=folder]  validate, compile and train specs/kuairand.yaml, print a table"
 	@echo "make test                everything that CI checks"
+	@echo "make lightning           the tests of training with the oldest Lightning allowed"
 	@echo "make format              format and fix the code"
 	@echo "make golden              accept the present outputs as the expected ones"
 	@echo "make clean               remove the environment and everything made by these commands"
@@ -63,6 +64,12 @@ $(VENV)/.editor: $(EDITOR_TESTS) $(VENV)/.installed
 	   npm install $(NPM_FLAGS) --prefix $(VENV)/editor $$(cat $(EDITOR_TESTS)); } \
 	&& touch $@ || echo "make: no yaml-language-server; the tests in an editor are skipped"
 
+# The oldest Lightning that pyproject.toml allows; the environment has the newest.
+OLDEST_LIGHTNING := 2.5.0
+
+$(VENV)/lightning-$(OLDEST_LIGHTNING): $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ lightning==$(OLDEST_LIGHTNING)
+
 # ---------------------------------------------------------------- demo
 
 demo: $(VENV)/.installed
@@ -102,6 +109,12 @@ fresh: $(VENV)/.installed
 # One thread for each of the two workers: small tensors gain nothing from more.
 pytest: $(VENV)/.installed $(VENV)/.torchrec $(VENV)/.triton $(VENV)/.editor
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
+
+# Training by the oldest Lightning, in one's own Trainer and in that of `homespec train`.
+LIGHTNING_TESTS := test_own_trainer test_lit_module test_resume test_ddp
+
+lightning: $(VENV)/lightning-$(OLDEST_LIGHTNING)
+	PYTHONPATH=$< OMP_NUM_THREADS=1 $(BIN)/pytest -q $(LIGHTNING_TESTS:%=tests/train/%.py)
 
 golden: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q --update-golden tests/rules tests/diagnostics tests/cli tests/analysis tests/test_readme.py

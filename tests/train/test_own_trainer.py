@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import math
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -359,8 +360,9 @@ if __name__ == "__main__":
 def test_ddp(data: Path, tmp_path: Path, weighting: str) -> None:
     """Lightning's own launcher: two processes learn what `homespec train` does under torchrun."""
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(path=[str(Path(__file__).parent), str(Path.cwd())]))
+    script.write_text(SCRIPT.format(path=[str(Path(__file__).parent)]))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    environment["PYTHONPATH"] = pythonpath()
     subprocess.run(
         [sys.executable, script, data, tmp_path, weighting], check=True, timeout=300,
         env=environment, cwd=tmp_path, capture_output=True, text=True,
@@ -369,6 +371,31 @@ def test_ddp(data: Path, tmp_path: Path, weighting: str) -> None:
     assert all(value.isfinite().all() for value in state.values())
     assert 0.4 < measured["click"]["auc"] < 1
     assert "gauc" in measured["click"]
+
+
+def test_the_page_of_the_docs(data: Path, tmp_path: Path) -> None:
+    """Its Python blocks run one after the other."""
+    root = Path(__file__).parents[2]
+    for name, target in (("specs", root / "specs"), ("prepared", data)):
+        (tmp_path / name).symlink_to(target)
+    page = (root / "docs" / "lightning.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    found = "'kept/' + __import__('os').listdir('kept')[0]"
+    code = "\n".join(blocks).replace('"kept/CKPT"', found)
+    code = code.replace('"uncertainty"', '"uncertainty", compile=False')  # in less than a minute
+    made = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, capture_output=True, text=True,
+        check=False, timeout=600, env=os.environ | {"PYTHONPATH": pythonpath()},
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert list((tmp_path / "logs" / "mine").rglob("metrics.csv"))
+
+
+def pythonpath() -> str:
+    """This checkout first, for processes that start elsewhere."""
+    own = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return os.pathsep.join(filter(None, own))
 
 
 def test_plain_homespec_needs_no_lightning() -> None:
