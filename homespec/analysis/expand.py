@@ -48,7 +48,8 @@ def _spec(lowered: Lowered) -> Iterator[Entry]:
     head = {key: getattr(spec, key) for key in ("homespec", "name", "description")}
     yield from _lines(lowered, head, [()])
     yield Section("features", [_feature(lowered, n, f) for n, f in spec.features.items()])
-    yield Section("groups", _lines(lowered, spec.groups, [("groups",)]))
+    members = {name: group.members for name, group in spec.groups.items()}
+    yield Section("groups", _lines(lowered, members, [("groups",)]))
     yield Section("tasks", [_task(lowered, name, task) for name, task in spec.tasks.items()])
     layers = [_layer(lowered, i, layer) for i, layer in enumerate(lowered.layers)]
     yield Section("layers", layers, is_list=True)

@@ -15,7 +15,7 @@ from homespec.lower import Lowered
 
 Tree = dict[str, Any]
 
-FREE = {"description", "extends", "homespec", "family", "experts", "gates", "towers"}
+FREE = {"description", "version", "extends", "homespec", "family", "experts", "gates", "towers"}
 """Keys that do not matter, and those whose effect is in the layers and tasks."""
 ONE_OF = {"features": "feature", "groups": "group", "tasks": "task", "layers": "layer"}
 
@@ -36,8 +36,9 @@ class Change(NamedTuple):
 def model_tree(lowered: Lowered) -> Tree:
     """What makes the model, as JSON: the explicit form, with its layers by name."""
     tree = explicit(lowered).model_dump(mode="json", exclude=FREE)
-    layers = tree.pop("layers")
-    return {**tree, "layers": {layer["name"]: layer for layer in layers}}
+    groups = {name: group["members"] for name, group in tree["groups"].items()}
+    layers = {layer["name"]: layer for layer in tree["layers"]}
+    return {**tree, "groups": groups, "layers": layers}
 
 
 def changes(before: Tree, now: Tree, path: tuple[str, ...] = ()) -> Iterator[Change]:

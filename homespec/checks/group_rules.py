@@ -23,9 +23,9 @@ MAX_TYPOS = 20
 
 def _places(spec: Spec) -> Iterator[tuple[str, int, str]]:
     """Every (group, index, member) in the order of the file."""
-    for group, members in spec.groups.items():
-        for index, member in enumerate(members):
-            yield group, index, member
+    for name, group in spec.groups.items():
+        for index, member in enumerate(group.members):
+            yield name, index, member
 
 
 def _meant(spec: Spec, group: str, member: str) -> str | None:
@@ -52,7 +52,7 @@ def unknown_member(resolved: Resolved) -> Iterator[Finding]:
             others = [name for name in known if name != group]
             declared = f"declare it under `tasks:`; declared are {listing(list(known))}"
             yield Finding(
-                resolved.span(("groups", group, index)),
+                resolved.span(("groups", group, "members", index)),
                 f"group `{group}` lists `{member}`, which is neither a task nor a group",
                 label="not declared",
                 help=did_you_mean(member, others, declared),
@@ -73,10 +73,14 @@ def in_two_groups(resolved: Resolved) -> Iterator[Finding]:
         owner, place = first.setdefault(member, (group, index))
         if owner != group and member not in (owner, group):  # a group in itself is a cycle
             yield Finding(
-                resolved.span(("groups", group, index)),
+                resolved.span(("groups", group, "members", index)),
                 f"`{member}` is a member of two groups, `{owner}` and `{group}`",
                 label=f"here in `{group}`",
-                related=(Label(resolved.span(("groups", owner, place)), f"first in `{owner}`"),),
+                related=(
+                    Label(
+                        resolved.span(("groups", owner, "members", place)), f"first in `{owner}`"
+                    ),
+                ),
                 help=f"keep it in one of them; a task of `{group}` reaches the other groups' "
                 "knowledge through the shared experts",
             )
@@ -146,8 +150,11 @@ def group_cycle(resolved: Resolved) -> Iterator[Finding]:
             continue
         start = min(component, key=order.__getitem__)
         path = [start, *_way_back(loop, start)]
-        where = [spec.groups[a].index(b) for a, b in pairwise(path)]
-        spans = [resolved.span(("groups", a, i)) for a, i in zip(path[:-1], where, strict=True)]
+        where = [spec.groups[a].members.index(b) for a, b in pairwise(path)]
+        spans = [
+            resolved.span(("groups", a, "members", i))
+            for a, i in zip(path[:-1], where, strict=True)
+        ]
         yield Finding(
             spans[-1],
             f"groups form a cycle: {' → '.join(path)}",
@@ -218,10 +225,10 @@ def repeated_member(resolved: Resolved) -> Iterator[Finding]:
         place = first.setdefault((group, member), index)
         if place != index:
             yield Finding(
-                resolved.span(("groups", group, index)),
+                resolved.span(("groups", group, "members", index)),
                 f"group `{group}` lists `{member}` twice",
                 label="again",
-                related=(Label(resolved.span(("groups", group, place)), "first here"),),
+                related=(Label(resolved.span(("groups", group, "members", place)), "first here"),),
                 help="remove one of them, or put the task here that was meant",
             )
 

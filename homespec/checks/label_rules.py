@@ -88,14 +88,14 @@ def product_task(resolved: Resolved) -> Iterator[Finding]:
     factors are binary tasks, each named once.
     """
     spec = resolved.spec
-    groups = {member: group for group, members in spec.groups.items() for member in members}
+    groups = {member: name for name, group in spec.groups.items() for member in group.members}
     for name, task in spec.tasks.items():
         if not task.product:
             continue
         if name in groups:
-            index = spec.groups[groups[name]].index(name)
+            index = spec.groups[groups[name]].members.index(name)
             yield Finding(
-                resolved.span(("groups", groups[name], index)),
+                resolved.span(("groups", groups[name], "members", index)),
                 f"`{name}` is a product of tasks and has no place in a group",
                 label="a product",
                 help=f"remove it from `{groups[name]}`; its factors stand in groups",

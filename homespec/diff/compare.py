@@ -12,7 +12,7 @@ from homespec.diff.carry import Plan, plan
 from homespec.diff.effect import Effects
 from homespec.diff.expert_changes import EXPERT_CHANGES
 from homespec.diff.feature_changes import FEATURE_CHANGES
-from homespec.diff.names import Renames
+from homespec.diff.names import Renames, renames_of
 from homespec.diff.pair import BREAKS, Breaks, Pair, change
 from homespec.diff.task_changes import TASK_CHANGES
 from homespec.lower import Lowered
@@ -20,7 +20,10 @@ from homespec.lower import Lowered
 
 @change("HS690", "name", Breaks.COSMETIC)
 def name(pair: Pair) -> Iterator[Finding]:
-    """The model is called something else; its generated file may have another name."""
+    """The model is called something else; its generated file may have another name.
+
+    Weights and outputs stay as they are. Files that are named after the model are not renamed.
+    """
     was, now = pair.old.spec.name, pair.new.spec.name
     if was != now:
         yield pair.finding(("name",), ("name",), f"the model is called `{now}`, was `{was}`")
@@ -28,14 +31,20 @@ def name(pair: Pair) -> Iterator[Finding]:
 
 @change("HS691", "description", Breaks.COSMETIC)
 def description(pair: Pair) -> Iterator[Finding]:
-    """The description says something else."""
+    """The description says something else.
+
+    It is the first paragraph of the generated file, and nothing else.
+    """
     if pair.old.spec.description != pair.new.spec.description:
         yield pair.finding(("description",), ("description",), "the description differs")
 
 
 @change("HS692", "words", Breaks.COSMETIC)
 def words(pair: Pair) -> Iterator[Finding]:
-    """The same model in other words: comments, order of keys, a default that is written out."""
+    """The same model in other words: comments, order of keys, a default that is written out.
+
+    There is nothing to do: the generated file changes at most in its header and its line numbers.
+    """
     old, new = pair.old.document, pair.new.document
     if list(old.texts.values()) != list(new.texts.values()):
         yield Finding(
@@ -71,14 +80,23 @@ class Comparison:
         """What the models cost, before and after."""
         return cost_of(self.pair.old.graph), cost_of(self.pair.new.graph)
 
+    @property
+    def is_approved(self) -> bool:
+        """Whether the new spec has a greater first number in its `version`."""
+        old, new = (side.spec.version for side in (self.pair.old, self.pair.new))
+        return bool(old and new) and int(new.split(".")[0]) > int(old.split(".")[0])
+
     def breaks(self) -> set[Breaks]:
         """All that the change breaks."""
         return {BREAKS[diagnostic.rule.code] for diagnostic in self.changes}
 
 
 def compare(old: Lowered, new: Lowered, renames: Renames | None = None) -> Comparison:
-    """What it means to go from one sound spec to another."""
-    pair = Pair(old, new, renames or Renames())
+    """What it means to go from one sound spec to another.
+
+    `renames` are what `was` in the new spec says, unless they are given.
+    """
+    pair = Pair(old, new, renames or renames_of(old.spec, new.spec))
     changes = [diagnostic for find in RULES for diagnostic in find(pair)]
     changes = changes or words(pair)
     order = list(Breaks)

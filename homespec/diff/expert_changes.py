@@ -52,7 +52,11 @@ def _field(name: str) -> Callable[[Node], object]:
 
 @change("HS640", "layers", Breaks.CHECKPOINT)
 def layers(pair: Pair) -> Iterator[Finding]:
-    """Another number of layers, or layers of other names: names of weights contain them."""
+    """Another number of layers, or layers of other names: names of weights contain them.
+
+    Layers that both have keep their weights by name. A last layer that reads other states gives
+    other logits.
+    """
     was, now = ([layer.name for layer in side.layers] for side in (pair.old, pair.new))
     if was != now:
         yield pair.finding(
@@ -102,7 +106,11 @@ def _where(nodes: list[Placed]) -> str:
 
 @change("HS641", "experts-owned", Breaks.CHECKPOINT)
 def experts_owned(pair: Pair) -> Iterator[Finding]:
-    """Nodes of the task tree that own experts in one spec only."""
+    """Nodes of the task tree that own experts in one spec only.
+
+    Experts that are new start fresh, and gates that see them weigh more; those of nodes that own
+    none any more are dropped.
+    """
     yield from _presence(pair, ExpertSet, "experts")
 
 
@@ -132,13 +140,19 @@ def _widths(node: Node) -> str:
 
 @change("HS644", "expert-norm", Breaks.CHECKPOINT)
 def expert_norm(pair: Pair) -> Iterator[Finding]:
-    """Experts that are normalised otherwise: batch norm has statistics, and removes a bias."""
+    """Experts that are normalised otherwise: batch norm has statistics, and removes a bias.
+
+    What both norms have is kept: batch and layer norm have a weight and a bias each.
+    """
     yield from _changed(pair, ExpertSet, _field("norm"), "{what} have norm {now}, had {was}")
 
 
 @change("HS645", "expert-activation", Breaks.NUMERICS)
 def expert_activation(pair: Pair) -> Iterator[Finding]:
-    """Experts with another activation: the same weights compute something else."""
+    """Experts with another activation: the same weights compute something else.
+
+    All weights are kept, and none of them is right: train on, or keep the activation.
+    """
     yield from _changed(pair, ExpertSet, _activations, "{what} use {now}, used {was}")
 
 
@@ -151,13 +165,19 @@ def _activations(node: Node) -> str:
 
 @change("HS646", "norm-eps", Breaks.NUMERICS)
 def norm_eps(pair: Pair) -> Iterator[Finding]:
-    """The number that norms add to a variance."""
+    """The number that norms add to a variance.
+
+    All weights are kept, and outputs move a little where channels vary little.
+    """
     yield from _changed(pair, ExpertSet, _field("eps"), "{what} have eps {now}, had {was}")
 
 
 @change("HS647", "norm-momentum", Breaks.TRAINING)
 def norm_momentum(pair: Pair) -> Iterator[Finding]:
-    """How fast running statistics follow the batches of training."""
+    """How fast running statistics follow the batches of training.
+
+    Weights and outputs stay; statistics forget old batches faster or slower from now on.
+    """
     yield from _changed(
         pair, ExpertSet, _field("momentum"), "{what} have momentum {now}, had {was}"
     )
@@ -165,7 +185,11 @@ def norm_momentum(pair: Pair) -> Iterator[Finding]:
 
 @change("HS650", "feature-gates", Breaks.CHECKPOINT)
 def feature_gates(pair: Pair) -> Iterator[Finding]:
-    """Feature gates that are there in one spec only, or are made of other LoRAs."""
+    """Feature gates that are there in one spec only, or are made of other LoRAs.
+
+    A gate that is new starts at 1, so outputs stay as they are at first. LoRAs of lower number keep
+    their weights, and ranks that both have.
+    """
     yield from _presence(pair, FeatureGate, "a feature gate")
     yield from _changed(pair, FeatureGate, _loras, "{what} is made of {now}, was {was}")
 
@@ -177,13 +201,20 @@ def _loras(node: Node) -> str:
 
 @change("HS651", "feature-gate-mix", Breaks.NUMERICS)
 def feature_gate_mix(pair: Pair) -> Iterator[Finding]:
-    """Feature gates that mix their LoRAs before the sigmoid, or after it."""
+    """Feature gates that mix their LoRAs before the sigmoid, or after it.
+
+    All weights are kept, and gates open otherwise than before.
+    """
     yield from _changed(pair, FeatureGate, _field("mix"), "{what} mixes {now}, was {was}")
 
 
 @change("HS652", "self-gates", Breaks.CHECKPOINT)
 def self_gates(pair: Pair) -> Iterator[Finding]:
-    """Self gates that are there in one spec only, or have other layers."""
+    """Self gates that are there in one spec only, or have other layers.
+
+    A self gate adds a share of a node's own experts to its state; where it comes or goes, logits
+    change.
+    """
     yield from _presence(pair, SelfGate, "a self gate")
     yield from _changed(pair, SelfGate, _hidden, "{what} has {now}, had {was}")
 
@@ -198,13 +229,19 @@ def _hidden(node: Node) -> str:
 
 @change("HS653", "gates", Breaks.CHECKPOINT)
 def gates(pair: Pair) -> Iterator[Finding]:
-    """Mixture gates with other layers."""
+    """Mixture gates with other layers.
+
+    Hidden layers that both have keep their weights by place and width; others start fresh.
+    """
     yield from _changed(pair, Gate, _hidden, "{what} has {now}, had {was}")
 
 
 @change("HS654", "gate-inputs", Breaks.CHECKPOINT)
 def gate_inputs(pair: Pair) -> Iterator[Finding]:
-    """Gates that read other states, such as their own alone where they read the whole path."""
+    """Gates that read other states, such as their own alone where they read the whole path.
+
+    Columns for states that both read are kept; those for others start fresh or are dropped.
+    """
     for kind in (Gate, SelfGate):
         differ = (m for m in _stayed(pair, kind) if _differ(*_reads(pair, m)))
         for matches in pair.by_cause(differ, lambda _: ""):
@@ -268,13 +305,19 @@ def _seen(pair: Pair, match: Match) -> tuple[list[str], list[str]]:
 
 @change("HS656", "tower-widths", Breaks.CHECKPOINT)
 def tower_widths(pair: Pair) -> Iterator[Finding]:
-    """Towers of other widths: their weights cannot be kept."""
+    """Towers of other widths: their weights cannot be kept.
+
+    Layers whose widths are as before keep their weights, the others start fresh.
+    """
     yield from _changed(pair, Tower, _widths, "{what} has the widths {now}, had {was}")
 
 
 @change("HS657", "tower-activation", Breaks.NUMERICS)
 def tower_activation(pair: Pair) -> Iterator[Finding]:
-    """Towers with another activation."""
+    """Towers with another activation.
+
+    All weights are kept, and none of them is right: train on, or keep the activation.
+    """
     yield from _changed(pair, Tower, _tower_activation, "{what} uses {now}, used {was}")
 
 

@@ -54,7 +54,11 @@ def feature_removed(pair: Pair) -> Iterator[Finding]:
 
 @change("HS622", "feature-renamed", Breaks.INTERFACE)
 def feature_renamed(pair: Pair) -> Iterator[Finding]:
-    """An input that has another name, as its `was` says: callers give it under that name."""
+    """An input that has another name, as its `was` says: callers give it under that name.
+
+    Columns and tables of weights are renamed with it. Say which `column` of the data it reads if
+    that has kept its old name.
+    """
     for old in pair.old.spec.features:
         name = pair.renames.feature(old)
         if name != old and name in pair.new.spec.features:
@@ -103,7 +107,10 @@ def _attribute(name: str) -> Callable[[Node], object]:
 
 @change("HS624", "input-kind", Breaks.INTERFACE)
 def feature_kind(pair: Pair) -> Iterator[Finding]:
-    """An input that is another kind of tensor: ids, numbers, a vector, events."""
+    """An input that is another kind of tensor: ids, numbers, a vector, events.
+
+    Callers give another tensor, and no weight of the old kind can be kept.
+    """
     yield from _changed(pair, Feature, _tensor, "the input")
     for old, new in ((Feature, Sequence), (Sequence, Feature)):
         gone = {pair.renames.feature(n.short): n for n in pair.removed(old)}  # type: ignore[attr-defined]
@@ -124,7 +131,11 @@ def _tensor(node: Node) -> str:
 
 @change("HS625", "feature-column", Breaks.INTERFACE)
 def feature_column(pair: Pair) -> Iterator[Finding]:
-    """An input that is read from another column of the data."""
+    """An input that is read from another column of the data.
+
+    The tensor that callers give has the feature's name and stays; what fills it from the data does
+    not.
+    """
     yield from _changed(pair, Feature, _attribute("column"), "the column")
 
 
@@ -156,7 +167,11 @@ def _ids(node: Node) -> str:
 
 @change("HS628", "feature-boundaries", Breaks.CHECKPOINT)
 def feature_boundaries(pair: Pair) -> Iterator[Finding]:
-    """Numbers that are divided into other intervals. Intervals that stay keep their rows."""
+    """Numbers that are divided into other intervals.
+
+    Intervals that stay keep their rows. Rows of intervals that only the new spec has start fresh;
+    those of others are dropped.
+    """
     for matches in pair.changed(Feature, lambda node: (node.boundaries, node.fitted)):  # type: ignore[attr-defined]
         old, new = matches[0]
         assert isinstance(old, Feature)
@@ -184,7 +199,10 @@ def _intervals(node: Feature) -> str:
 
 @change("HS629", "shared-table", Breaks.CHECKPOINT)
 def shared_table(pair: Pair) -> Iterator[Finding]:
-    """A feature that is looked up in another feature's table, or in one of its own."""
+    """A feature that is looked up in another feature's table, or in one of its own.
+
+    Its old table is dropped, or a new one starts fresh. The rows of the table it shares stay.
+    """
     for matches in pair.changed(Feature, lambda node: node.table):  # type: ignore[attr-defined]
         old, new = matches[0]
         assert isinstance(old, Feature)
@@ -202,7 +220,11 @@ def _owner(pair: Pair, node: Feature) -> str:
 
 @change("HS630", "dense-options", Breaks.CHECKPOINT)
 def dense_options(pair: Pair) -> Iterator[Finding]:
-    """A dense feature with or without a projection, or with another vector where it is missing."""
+    """A dense feature with or without a projection, or with another vector where it is missing.
+
+    A projection has weights that start fresh, and so has a learned vector; what is no longer there
+    is dropped.
+    """
     yield from _changed(pair, Feature, _options, "what is done to")
 
 
@@ -214,7 +236,10 @@ def _options(node: Node) -> str:
 
 @change("HS631", "sequence-events", Breaks.INTERFACE)
 def sequence_events(pair: Pair) -> Iterator[Finding]:
-    """Events with other fields, or another number of them: tensors of another shape or name."""
+    """Events with other fields, or another number of them: tensors of another shape or name.
+
+    Callers give other tensors. Columns of the encoder that read a field follow it by name.
+    """
     yield from _changed(pair, Sequence, _attribute("max_len"), "the number of events")
     for match in pair.nodes(Sequence):
         old, new = match
@@ -233,7 +258,10 @@ def sequence_events(pair: Pair) -> Iterator[Finding]:
 
 @change("HS632", "sequence-encoder", Breaks.CHECKPOINT)
 def sequence_encoder(pair: Pair) -> Iterator[Finding]:
-    """A sequence that is summarised by another encoder, or by one with other options."""
+    """A sequence that is summarised by another encoder, or by one with other options.
+
+    Encoders have no weights in common: those of the new one start fresh.
+    """
     yield from _changed(pair, Sequence, _encoder, "the encoder")
 
 

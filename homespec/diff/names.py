@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from homespec.graph.nodes import Feature, Node, Objective, Placed, Product, Tower
+from homespec.graph.nodes import Feature as FeatureNode
+from homespec.graph.nodes import Node, Objective, Placed, Product, Tower
 from homespec.graph.sequences import Sequence
+from homespec.schema.models import Feature, Group, Spec, Task
 
 Key = tuple[str, ...]
 """What identifies a node in both graphs: its kind, then layer and place, task or feature."""
@@ -39,9 +41,27 @@ class Renames:
                 return (node.kind, node.layer, self.place(node.place))
             case Tower() | Product() | Objective():
                 return (node.kind, self.place(node.task))
-            case Feature() | Sequence():
+            case FeatureNode() | Sequence():
                 return (node.kind, self.feature(node.short))
         return (node.kind,)
+
+
+def renames_of(old: Spec, new: Spec) -> Renames:
+    """What `was` in the new spec says of names in the old one.
+
+    A `was` of which the old spec knows nothing, or knows the new name already, is of a change
+    before.
+    """
+    features = _renamed(old.features, new.features)
+    places = {**old.groups, **old.tasks}
+    return Renames(features, _renamed(places, {**new.groups, **new.tasks}))
+
+
+def _renamed(old: Iterable[str], new: Mapping[str, Feature | Group | Task]) -> dict[str, str]:
+    names = set(old)
+    return {
+        thing.was: name for name, thing in new.items() if thing.was in names and name not in names
+    }
 
 
 SAME = Renames()

@@ -31,8 +31,10 @@ class Changes:
     @property
     def diagnostics(self) -> list[Diagnostic]:
         """All changes."""
-        found = [d for comparison in self.comparisons for d in comparison.changes]
-        return [self._weighed(diagnostic) for diagnostic in (*self.more, *found)]
+        found = [self._weighed(diagnostic) for diagnostic in self.more]
+        for one in self.comparisons:
+            found += one.changes if one.is_approved else map(self._weighed, one.changes)
+        return found
 
     @property
     def report(self) -> Report:
@@ -76,6 +78,8 @@ def _summaries(changes: Changes) -> Iterator[str]:
         if comparison.changes:
             file = comparison.pair.new.document.file
             yield f"\n{printable(file)}:"
+            if comparison.is_approved:
+                yield f"  version {comparison.pair.new.spec.version} approves what breaks"
             yield from (f"  {printable(line)}" for line in lines(summarise(comparison)))
 
 

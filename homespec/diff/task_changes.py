@@ -129,7 +129,10 @@ def node_moved(pair: Pair) -> Iterator[Finding]:
 
 @change("HS606", "group-added", Breaks.CHECKPOINT)
 def group_added(pair: Pair) -> Iterator[Finding]:
-    """A group that the old spec does not have, with experts and gates of its own."""
+    """A group that the old spec does not have, with experts and gates of its own.
+
+    Its members get another gate, which sees the new experts; they are moved, as HS605 says.
+    """
     old = [pair.renames.place(name) for name in _groups(pair.old.root)]
     for name in _groups(pair.new.root):
         if name not in old:
@@ -142,7 +145,11 @@ def group_added(pair: Pair) -> Iterator[Finding]:
 
 @change("HS607", "group-removed", Breaks.CHECKPOINT)
 def group_removed(pair: Pair) -> Iterator[Finding]:
-    """A group that the new spec does not have: the weights of its experts and gates are dropped."""
+    """A group that the new spec does not have: the weights of its experts and gates are dropped.
+
+    Its members belong to the group around it from now on. If the group only has another name, say
+    so with `was`.
+    """
     for name in _groups(pair.old.root):
         if pair.renames.place(name) not in _groups(pair.new.root):
             yield Finding(
@@ -156,7 +163,10 @@ def group_removed(pair: Pair) -> Iterator[Finding]:
 
 @change("HS608", "group-renamed", Breaks.CHECKPOINT)
 def group_renamed(pair: Pair) -> Iterator[Finding]:
-    """A group that has another name, as its `was` says; `homespec migrate` renames its weights."""
+    """A group that has another name, as its `was` says; `homespec migrate` renames its weights.
+
+    Nothing else changes by it: outputs are named after tasks.
+    """
     new = _groups(pair.new.root)
     for old in _groups(pair.old.root):
         name = pair.renames.place(old)
@@ -213,13 +223,20 @@ def _kind(task: Task) -> str:
 
 @change("HS610", "task-scale", Breaks.INTERFACE)
 def task_scale(pair: Pair) -> Iterator[Finding]:
-    """A regression whose estimate is in other units: outputs are multiples of `scale`."""
+    """A regression whose estimate is in other units: outputs are multiples of `scale`.
+
+    Whoever reads the output has to multiply by the new `scale`. The tower has to learn its unit
+    anew: divide the label in your data instead, if outputs must keep their unit.
+    """
     yield from _values(pair, "scale", "the unit")
 
 
 @change("HS611", "task-factors", Breaks.NUMERICS)
 def task_factors(pair: Pair) -> Iterator[Finding]:
-    """A product of other tasks: its probability is that of other factors."""
+    """A product of other tasks: its probability is that of other factors.
+
+    Whatever the factors have learned, this task's output is another one from now on.
+    """
     for old, name, before, after in _tasks(pair):
         was = tuple(map(pair.renames.place, before.product))
         if before.product and after.product and was != after.product:
@@ -241,19 +258,28 @@ def task_label(pair: Pair) -> Iterator[Finding]:
 
 @change("HS613", "task-where", Breaks.TRAINING)
 def task_where(pair: Pair) -> Iterator[Finding]:
-    """A task whose samples are other rows: its `where` names another parent, or none."""
+    """A task whose samples are other rows: its `where` names another parent, or none.
+
+    Outputs keep their meaning only if the new sample space has it: a probability given the parent.
+    """
     yield from _values(pair, "where", "the sample space")
 
 
 @change("HS614", "task-loss", Breaks.TRAINING)
 def task_loss(pair: Pair) -> Iterator[Finding]:
-    """A regression with another loss."""
+    """A regression with another loss.
+
+    A trained model stays as it is; from now on it learns another kind of average of its label.
+    """
     yield from _values(pair, "loss", "the loss")
 
 
 @change("HS615", "task-weight", Breaks.TRAINING)
 def task_weight(pair: Pair) -> Iterator[Finding]:
-    """A task whose loss counts more or less in the sum."""
+    """A task whose loss counts more or less in the sum.
+
+    A trained model stays as it is; from now on other tasks give way to this one, or it to them.
+    """
     yield from _values(pair, "weight", "the weight")
 
 

@@ -58,7 +58,7 @@ def tree_of(spec: Spec) -> TreeNode:
     not declared, second memberships and what is nested too deep are left out: rules HS201 to HS207
     report them.
     """
-    members = {member for group in spec.groups.values() for member in group}
+    members = {member for group in spec.groups.values() for member in group.members}
     root = TreeNode(ROOT, Role.SHARED)
     placed: set[str] = set()
 
@@ -71,7 +71,7 @@ def tree_of(spec: Spec) -> TreeNode:
             node = TreeNode(name, Role.GROUP if is_group else Role.TASK, parent)
             parent.children.append(node)
             if is_group and depth <= MAX_NESTING:
-                grow(spec.groups[name], node, depth + 1)
+                grow(spec.groups[name].members, node, depth + 1)
 
     towered = [name for name, task in spec.tasks.items() if not task.product]
     grow((name for name in (*spec.groups, *towered) if name not in members), root, 1)

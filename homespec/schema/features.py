@@ -8,7 +8,7 @@ from pydantic import Field
 
 from homespec.schema.constraints import one_of, only_with
 from homespec.schema.embedded import Embedded, dim_of
-from homespec.schema.field_types import Width
+from homespec.schema.field_types import Name, Width
 from homespec.schema.sequences import Sequence
 
 Kind = Literal["id", "bucketize", "dense", "table", "sequence"]
@@ -31,6 +31,9 @@ class Feature(Embedded):
     column: Annotated[str, Field(min_length=1, max_length=200)] = ""
     """Column of the data that holds the feature. Default: the feature's name. A sequence has
     `columns` instead."""
+    was: Name = ""
+    """The feature's name in older specs: `homespec diff` and `migrate` take the two for one
+    feature."""
 
     @property
     def kind(self) -> Kind:

@@ -6,6 +6,7 @@ absent from given, so no field needs a None.
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
@@ -49,6 +50,16 @@ def check_label(text: str) -> str:
     return text
 
 
+VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
+
+
+def check_version(text: str) -> str:
+    """A version of three numbers, as in semantic versioning."""
+    if not VERSION.fullmatch(text):
+        raise PydanticCustomError("bad_version", "it is not of the form 1.2.3")
+    return text
+
+
 MAX_BOUNDARY, MIN_BOUNDARY = 2.0**53, 2.0**-126
 """Boundaries are below the one in size, where float64 has all whole numbers, and, unless they are
 0, not below the other, the smallest number that float32 has with all its digits."""
@@ -80,8 +91,10 @@ M = TypeVar("M", bound=BaseModel)
 MAX_ENTRIES = 1024
 """How many features, groups and tasks a spec may have: products have dozens of tasks."""
 
+Member = Annotated[str, Field(max_length=200)]
 Name = Annotated[str, AfterValidator(check_name), text_of("Name")]
 LayerName = Annotated[Name, AfterValidator(check_layer_name), text_of("LayerName")]
+Version = Annotated[str, AfterValidator(check_version), text_of("Version")]
 Label = Annotated[str, AfterValidator(check_label), text_of("Label")]
 Count = Annotated[int, Field(ge=0, le=4096)]
 Width = Annotated[int, Field(ge=1, le=1_048_576)]

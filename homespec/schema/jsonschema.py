@@ -28,6 +28,7 @@ SHORTHANDS: dict[str, dict[str, Any]] = {
     "Encoder": {"enum": list(sequences.KINDS)},
     "ExpertSet": {"type": "integer", "minimum": 0, "maximum": 4096},
     "FeatureGate": {"type": "boolean"},
+    "Group": {"type": "array", "minItems": 1, "items": {"type": "string", "maxLength": 200}},
     "SelfGate": {"type": "boolean"},
     "Task": {"type": "null"},
 }

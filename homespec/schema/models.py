@@ -13,10 +13,19 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from homespec.schema.embedded import Embedded, Id, Quantiles
 from homespec.schema.experts import Experts, ExpertSet, LayerExperts, Style
 from homespec.schema.features import Feature
-from homespec.schema.field_types import MAX_ENTRIES, LayerName, M, Model, Name, listed, overlay
+from homespec.schema.field_types import (
+    MAX_ENTRIES,
+    LayerName,
+    M,
+    Model,
+    Name,
+    Version,
+    listed,
+    overlay,
+)
 from homespec.schema.gates import FeatureGate, Gates, LayerGates, Mixture, SelfGate
 from homespec.schema.sequences import Dien, Din, Encoder, EventField, Mean, Sequence, Sim, Twin
-from homespec.schema.tasks import Task, Tower
+from homespec.schema.tasks import Group, Task, Tower
 
 __all__ = [
     "Dien",
@@ -29,6 +38,7 @@ __all__ = [
     "Feature",
     "FeatureGate",
     "Gates",
+    "Group",
     "Id",
     "Layer",
     "LayerExperts",
@@ -49,7 +59,6 @@ __all__ = [
     "overlay",
 ]  # fmt: skip
 
-Member = Annotated[str, Field(max_length=200)]
 Family = Literal["home", "ple", "cgc", "mmoe", "ml_mmoe", "moe", "shared_bottom"]
 
 
@@ -90,6 +99,9 @@ class Spec(Model):
     """Version of the language."""
     name: Name = Field(examples=["my_model"])
     """Name of the model."""
+    version: Version = Field(default="", examples=["1.0.0"])
+    """Version of the spec, yours to raise, as in semantic versioning. A change that breaks
+    something is approved by a greater first number (docs/diff.md)."""
     extends: str = ""
     """Another spec, by its path relative to this one. This one is laid over it, key by key."""
     description: Annotated[str, Field(max_length=4000)] = ""
@@ -102,10 +114,7 @@ class Spec(Model):
     your own in place of a family's."""
     features: Annotated[dict[Name, Feature], Field(min_length=1, max_length=MAX_ENTRIES)]
     """Input features by name; v is their concatenation in this order."""
-    groups: Annotated[
-        dict[Name, Annotated[tuple[Member, ...], Field(min_length=1), BeforeValidator(listed)]],
-        Field(max_length=MAX_ENTRIES),
-    ] = Field(default={})
+    groups: Annotated[dict[Name, Group], Field(max_length=MAX_ENTRIES)] = Field(default={})
     """Task groups: name to members, tasks or other groups. The one source of hierarchy. HoME needs
     them; other families may go without."""
     tasks: Annotated[dict[Name, Task], Field(min_length=1, max_length=MAX_ENTRIES)]

@@ -43,6 +43,11 @@ FORMS: dict[str, dict[str, Any]] = {
     "Name": _name("A-Za-z0-9_"),
     "LayerName": _name("A-Za-z0-9"),
     "FieldName": _name("A-Za-z0-9_", OWN_NAME),
+    "Version": {
+        "type": "string",
+        "pattern": r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$",
+        "errorMessage": "a version is three numbers, such as 1.2.0",
+    },
     "Label": {
         "type": "string",
         "maxLength": 200,

@@ -134,6 +134,23 @@ def _better_label(text: str, reason: str) -> str:
     return "write a column (`is_like`) or a comparison (`comment_stay_time > 0`)"
 
 
+@rule("HS117", "bad-version")
+def bad_version(error: LocatedError) -> Iterator[Finding]:
+    """The version of a spec is not of the form `1.2.3`.
+
+    It is a semantic version, three numbers without a `v`: `homespec diff` takes a greater first
+    number for the approval of a change that breaks something.
+    """
+    numbers = re.findall(r"[0-9]+", str(error.value))[:3]
+    better = ".".join([str(int(number)) for number in numbers] + ["0"] * (3 - len(numbers)))
+    yield Finding(
+        error.span,
+        f"`{error.where}` is {shown(error.value)}: {error.message}",
+        label="not three numbers",
+        help=f"write {better}" if numbers else "write three numbers, such as 1.0.0",
+    )
+
+
 @rule("HS111", "feature-kind")
 def feature_kind(error: LocatedError) -> Iterator[Finding]:
     """A feature has no kind, or several.

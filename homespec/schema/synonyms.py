@@ -68,7 +68,7 @@ KEYS: dict[str, dict[str, str]] = {
         "gates": "gate gating",
         "layers": "numlayers nlayers numlevels numlevel levels",
         "name": "modelid specname",
-        "homespec": "version schemaversion",
+        "homespec": "schemaversion",
     },
     "features": {
         "dim": "embeddingdim embeddim embdim embeddingsize embsize embedsize embeddingwidth vecdim "

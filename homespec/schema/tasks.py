@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from homespec.schema.field_types import Label, Model, Widths, listed
+from homespec.schema.field_types import Label, Member, Model, Name, Widths, listed
 from homespec.schema.numbers import Rate, Scale, Weight
 
 
@@ -47,7 +47,25 @@ class Task(Model):
     tower: Tower = Field(default_factory=Tower.model_construct)
     """What this task's tower has other than `towers` says."""
 
+    was: Name = ""
+    """The task's name in older specs: `homespec diff` and `migrate` take the two for one task."""
+
     @model_validator(mode="before")
     @classmethod
     def _bare(cls, value: Any) -> Any:
         return {} if value is None else value  # `follow:` alone declares a task with every default
+
+
+class Group(Model):
+    """Tasks, and groups, that share experts."""
+
+    members: Annotated[tuple[Member, ...], Field(min_length=1), BeforeValidator(listed)]
+    """Names of tasks and of other groups."""
+    was: Name = ""
+    """The group's name in older specs: `homespec diff` and `migrate` take the two for one group."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        is_long = isinstance(value, dict) and value.keys() & cls.model_fields.keys()
+        return value if is_long else {"members": value}

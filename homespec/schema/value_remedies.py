@@ -234,6 +234,8 @@ GATES = "gates gates.meta gates.task"
 
 REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     ("name", of(int, float), _name),
+    ("version", of(int), "write three numbers, such as $value.0.0"),
+    ("version", of(float), "write three numbers, such as $value.0"),
     ("features", filled, lambda _, v: f"write each feature by its name: {_by_name(v, ID)}"),
     ("features", anything, f"write each feature by its name: {{user_id: {ID}}}"),
     (FEATURES, anything, _feature),

@@ -96,7 +96,7 @@ def _base(document: Document, name: str, chain: _Chain) -> Document | list[Diagn
     reason, remedy = _unfit(place, chain)
     if reason:
         return extends_rules.bad_base(span, name, reason, remedy)
-    base = read(shown_base(document.file, name, place), place)
+    base = chain.read(shown_base(document.file, name, place), place)
     for diagnostic in base.diagnostics:
         if diagnostic.rule.code == "HS001":
             reason = diagnostic.message.partition(": ")[2]

@@ -1,0 +1,56 @@
+"""HS225: what `was` says of names in older specs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from homespec.diagnostics import Finding, Label, rule
+from homespec.resolve import Resolved
+from homespec.schema.models import Feature, Group, Task
+
+Entries = Iterable[tuple[str, Mapping[str, Feature | Group | Task]]]
+
+
+@rule("HS225", "was-taken")
+def was_taken(resolved: Resolved) -> Iterator[Finding]:
+    """`was` gives a name that something else has, or had.
+
+    `was: share` says that a task, group or feature is the one that older specs call `share`, and
+    takes over its weights. So no other one of this spec can be called `share`, and no two can have
+    been it. Where one is split in two, only one of the parts takes over.
+    """
+    spec = resolved.spec
+    sections: tuple[Entries, ...] = (
+        [("features", spec.features)],
+        [("groups", spec.groups), ("tasks", spec.tasks)],
+    )
+    for entries in sections:
+        yield from _taken(resolved, entries)
+
+
+def _taken(resolved: Resolved, entries: Entries) -> Iterator[Finding]:
+    declared = {name: section for section, things in entries for name in things}
+    first: dict[str, tuple[str, str]] = {}
+    for section, things in entries:
+        for name, thing in things.items():
+            if not thing.was:
+                continue
+            span = resolved.span((section, name, "was"))
+            if thing.was in declared:
+                other = resolved.span((declared[thing.was], thing.was), key=True)
+                yield Finding(
+                    span,
+                    f"`{name}` cannot have been `{thing.was}`, which is declared, too",
+                    label="says what it was",
+                    related=(Label(other, f"`{thing.was}`"),),
+                    help="remove `was`, or what is declared under that name",
+                )
+            at = first.setdefault(thing.was, (section, name))
+            if at != (section, name):
+                yield Finding(
+                    span,
+                    f"both `{at[1]}` and `{name}` were `{thing.was}`",
+                    label="again",
+                    related=(Label(resolved.span((*at, "was")), "first here"),),
+                    help="keep `was` in the one that takes over the weights",
+                )
