@@ -289,15 +289,15 @@ class Projections(nn.Module):
     """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
 
     A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
-    equal share. Those of `down` have no bias.
+    equal share. The first `unbiased` sections have no bias.
     """
 
-    def __init__(self, shape, down, logits):
+    def __init__(self, shape, *sections, unbiased):
         super().__init__()
         inputs, width = shape
-        self.sections = (*down, *logits)
-        rows = [len(names) // inputs * each for names, each in self.sections]
-        self.down, self.logits = rows[: len(down)], rows[len(down) :]
+        self.sections = sections
+        rows = [len(names) // inputs * each for names, each in sections]
+        self.down, self.logits = rows[:unbiased], rows[unbiased:]
         self.weight = weights(width, inputs, sum(rows), width)
         self.bias = weights(width, inputs, sum(self.logits))
 
@@ -489,24 +489,17 @@ class MetaLayer(nn.Module):
         nodes = ("shared", "watch", "interaction", "social", "negative")
         self.projections = Projections(  # industrial.yaml:100
             (1, 2048),
-            down=[(named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 32)],
-            logits=[
-                (named("feature_gates.meta.{}.router", nodes), 2),
-                (("gates.meta.shared.linears.0",), 10),
-                (
-                    named(
-                        "gates.meta.{}.linears.0",
-                        ("watch", "interaction", "social", "negative"),
-                    ),
-                    4,
-                ),
-                (named("self_gates.meta.{}.linears.0", nodes), 2),
-            ],
+            (named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 32),
+            (named("feature_gates.meta.{}.router", nodes), 2),
+            (("gates.meta.shared.linears.0",), 10),
+            (named("gates.meta.{}.linears.0", ("watch", "interaction", "social", "negative")), 4),
+            (named("self_gates.meta.{}.linears.0", nodes), 2),
+            unbiased=1,
         )
         self.feature_gates = FeatureGates(  # industrial.yaml:100
             named("feature_gates.meta.{}.loras.{}", nodes, 2),
             2048,
-            32,
+            rank=32,
         )
         experts = named("experts.meta.{}.{}", nodes, 2)
         self.experts = nn.Sequential(  # industrial.yaml:97
@@ -533,55 +526,47 @@ class TaskLayer(nn.Module):
 
     def __init__(self):
         super().__init__()
-        nodes = ("interaction", "social")
-        shared_to_exit_app = ("shared", "watch", "interaction", "social", "negative", *TASKS)
+        nodes = ("shared", "watch", "interaction", "social", "negative", *TASKS)
+        interaction_to_social = ("interaction", "social")
         self.projections_shared = Projections(  # industrial.yaml:100
             (1, 256),
-            down=[(named("feature_gates.task.{}.loras.{}.down", ("shared",), 2), 32)],
-            logits=[(("feature_gates.task.shared.router",), 2)],
+            (named("feature_gates.task.{}.loras.{}.down", ("shared",), 2), 32),
+            (("feature_gates.task.shared.router",), 2),
+            unbiased=1,
         )
         self.projections_watch = Projections(  # industrial.yaml:100
             (1, 256),
-            down=[
-                (named("feature_gates.task.{}.loras.{}.down", ("watch",), 2), 32),
-                (named("feature_gates.task.{}.loras.{}.down", TASKS[:8], 2), 32),
-            ],
-            logits=[
-                (("feature_gates.task.watch.router",), 2),
-                (named("feature_gates.task.{}.router", TASKS[:8]), 2),
-                (named("self_gates.task.{}.linears.0", TASKS[:8]), 2),
-            ],
+            (named("feature_gates.task.{}.loras.{}.down", ("watch",), 2), 32),
+            (named("feature_gates.task.{}.loras.{}.down", TASKS[:8], 2), 32),
+            (("feature_gates.task.watch.router",), 2),
+            (named("feature_gates.task.{}.router", TASKS[:8]), 2),
+            (named("self_gates.task.{}.linears.0", TASKS[:8]), 2),
+            unbiased=2,
         )
         self.projections_interaction_to_social = Projections(  # industrial.yaml:100
             (2, 256),
-            down=[
-                (named("feature_gates.task.{}.loras.{}.down", nodes, 2), 32),
-                (named("feature_gates.task.{}.loras.{}.down", TASKS[8:20], 2), 32),
-            ],
-            logits=[
-                (named("feature_gates.task.{}.router", nodes), 2),
-                (named("feature_gates.task.{}.router", TASKS[8:20]), 2),
-                (named("self_gates.task.{}.linears.0", TASKS[8:20]), 2),
-            ],
+            (named("feature_gates.task.{}.loras.{}.down", interaction_to_social, 2), 32),
+            (named("feature_gates.task.{}.loras.{}.down", TASKS[8:20], 2), 32),
+            (named("feature_gates.task.{}.router", interaction_to_social), 2),
+            (named("feature_gates.task.{}.router", TASKS[8:20]), 2),
+            (named("self_gates.task.{}.linears.0", TASKS[8:20]), 2),
+            unbiased=2,
         )
         self.projections_negative = Projections(  # industrial.yaml:100
             (1, 256),
-            down=[
-                (named("feature_gates.task.{}.loras.{}.down", ("negative",), 2), 32),
-                (named("feature_gates.task.{}.loras.{}.down", TASKS[20:], 2), 32),
-            ],
-            logits=[
-                (("feature_gates.task.negative.router",), 2),
-                (named("feature_gates.task.{}.router", TASKS[20:]), 2),
-                (named("self_gates.task.{}.linears.0", TASKS[20:]), 2),
-            ],
+            (named("feature_gates.task.{}.loras.{}.down", ("negative",), 2), 32),
+            (named("feature_gates.task.{}.loras.{}.down", TASKS[20:], 2), 32),
+            (("feature_gates.task.negative.router",), 2),
+            (named("feature_gates.task.{}.router", TASKS[20:]), 2),
+            (named("self_gates.task.{}.linears.0", TASKS[20:]), 2),
+            unbiased=2,
         )
         self.feature_gates = FeatureGates(  # industrial.yaml:100
-            named("feature_gates.task.{}.loras.{}", shared_to_exit_app, 2),
+            named("feature_gates.task.{}.loras.{}", nodes, 2),
             256,
-            32,
+            rank=32,
         )
-        experts = named("experts.task.{}.{}", shared_to_exit_app, 2)
+        experts = named("experts.task.{}.{}", nodes, 2)
         self.experts = nn.Sequential(  # industrial.yaml:98
             MLPs(experts, 256, 512, 256, last_bias=False),
             BatchNormSwish(experts, 256, eps=1e-05, momentum=0.1),

@@ -296,15 +296,15 @@ class Projections(nn.Module):
     """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
 
     A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
-    equal share. Those of `down` have no bias.
+    equal share. The first `unbiased` sections have no bias.
     """
 
-    def __init__(self, shape, down, logits):
+    def __init__(self, shape, *sections, unbiased):
         super().__init__()
         inputs, width = shape
-        self.sections = (*down, *logits)
-        rows = [len(names) // inputs * each for names, each in self.sections]
-        self.down, self.logits = rows[: len(down)], rows[len(down) :]
+        self.sections = sections
+        rows = [len(names) // inputs * each for names, each in sections]
+        self.down, self.logits = rows[:unbiased], rows[unbiased:]
         self.weight = weights(width, inputs, sum(rows), width)
         self.bias = weights(width, inputs, sum(self.logits))
 
@@ -614,16 +614,18 @@ class MetaLayer(nn.Module):
         nodes = ("shared", "watch", "interaction")
         self.projections = Projections(  # kuairand.yaml:105
             (1, 446),
-            down=[(named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 8)],
-            logits=[
-                (named("feature_gates.meta.{}.router", nodes), 2),
-                (("gates.meta.shared.linears.0",), 6),
-                (named("gates.meta.{}.linears.0", ("watch", "interaction")), 4),
-                (named("self_gates.meta.{}.linears.0", nodes), 2),
-            ],
+            (named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 8),
+            (named("feature_gates.meta.{}.router", nodes), 2),
+            (("gates.meta.shared.linears.0",), 6),
+            (named("gates.meta.{}.linears.0", ("watch", "interaction")), 4),
+            (named("self_gates.meta.{}.linears.0", nodes), 2),
+            unbiased=1,
         )
-        # kuairand.yaml:105
-        self.feature_gates = FeatureGates(named("feature_gates.meta.{}.loras.{}", nodes, 2), 446, 8)
+        self.feature_gates = FeatureGates(  # kuairand.yaml:105
+            named("feature_gates.meta.{}.loras.{}", nodes, 2),
+            446,
+            rank=8,
+        )
         experts = named("experts.meta.{}.{}", nodes, 2)
         self.experts = nn.Sequential(  # kuairand.yaml:102
             MLPs(experts, 446, 128, 64, last_bias=False),
@@ -652,35 +654,33 @@ class TaskLayer(nn.Module):
         nodes = ("shared", "watch", "interaction", *TASKS)
         self.projections_shared = Projections(  # kuairand.yaml:105
             (1, 64),
-            down=[(named("feature_gates.task.{}.loras.{}.down", ("shared",), 2), 8)],
-            logits=[(("feature_gates.task.shared.router",), 2)],
+            (named("feature_gates.task.{}.loras.{}.down", ("shared",), 2), 8),
+            (("feature_gates.task.shared.router",), 2),
+            unbiased=1,
         )
         self.projections_watch = Projections(  # kuairand.yaml:105
             (1, 64),
-            down=[
-                (named("feature_gates.task.{}.loras.{}.down", ("watch",), 2), 8),
-                (named("feature_gates.task.{}.loras.{}.down", TASKS[:3], 2), 8),
-            ],
-            logits=[
-                (("feature_gates.task.watch.router",), 2),
-                (named("feature_gates.task.{}.router", TASKS[:3]), 2),
-                (named("self_gates.task.{}.linears.0", TASKS[:3]), 1),
-            ],
+            (named("feature_gates.task.{}.loras.{}.down", ("watch",), 2), 8),
+            (named("feature_gates.task.{}.loras.{}.down", TASKS[:3], 2), 8),
+            (("feature_gates.task.watch.router",), 2),
+            (named("feature_gates.task.{}.router", TASKS[:3]), 2),
+            (named("self_gates.task.{}.linears.0", TASKS[:3]), 1),
+            unbiased=2,
         )
         self.projections_interaction = Projections(  # kuairand.yaml:105
             (1, 64),
-            down=[
-                (named("feature_gates.task.{}.loras.{}.down", ("interaction",), 2), 8),
-                (named("feature_gates.task.{}.loras.{}.down", TASKS[3:], 2), 8),
-            ],
-            logits=[
-                (("feature_gates.task.interaction.router",), 2),
-                (named("feature_gates.task.{}.router", TASKS[3:]), 2),
-                (named("self_gates.task.{}.linears.0", TASKS[3:]), 1),
-            ],
+            (named("feature_gates.task.{}.loras.{}.down", ("interaction",), 2), 8),
+            (named("feature_gates.task.{}.loras.{}.down", TASKS[3:], 2), 8),
+            (("feature_gates.task.interaction.router",), 2),
+            (named("feature_gates.task.{}.router", TASKS[3:]), 2),
+            (named("self_gates.task.{}.linears.0", TASKS[3:]), 1),
+            unbiased=2,
         )
-        # kuairand.yaml:105
-        self.feature_gates = FeatureGates(named("feature_gates.task.{}.loras.{}", nodes, 2), 64, 8)
+        self.feature_gates = FeatureGates(  # kuairand.yaml:105
+            named("feature_gates.task.{}.loras.{}", nodes, 2),
+            64,
+            rank=8,
+        )
         experts = named("experts.task.{}.0", nodes)
         self.experts = nn.Sequential(  # kuairand.yaml:103
             MLPs(experts, 64, 128, 64, last_bias=False),

@@ -227,15 +227,15 @@ class Projections(nn.Module):
     """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
 
     A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
-    equal share. Those of `down` have no bias.
+    equal share. The first `unbiased` sections have no bias.
     """
 
-    def __init__(self, shape, down, logits):
+    def __init__(self, shape, *sections, unbiased):
         super().__init__()
         inputs, width = shape
-        self.sections = (*down, *logits)
-        rows = [len(names) // inputs * each for names, each in self.sections]
-        self.down, self.logits = rows[: len(down)], rows[len(down) :]
+        self.sections = sections
+        rows = [len(names) // inputs * each for names, each in sections]
+        self.down, self.logits = rows[:unbiased], rows[unbiased:]
         self.weight = weights(width, inputs, sum(rows), width)
         self.bias = weights(width, inputs, sum(self.logits))
 
@@ -419,18 +419,20 @@ class MetaLayer(nn.Module):
         shared_to_interaction = ("shared", "interaction")
         self.projections = Projections(  # nested.yaml:38
             (1, 76),
-            down=[(named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 8)],
-            logits=[
-                (named("feature_gates.meta.{}.router", nodes), 2),
-                (("gates.meta.shared.linears.0",), 8),
-                (("gates.meta.watch.linears.0",), 5),
-                (("gates.meta.interaction.linears.0",), 6),
-                (named("self_gates.meta.{}.linears.0", shared_to_interaction), 3),
-                (("self_gates.meta.watch.linears.0",), 2),
-            ],
+            (named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 8),
+            (named("feature_gates.meta.{}.router", nodes), 2),
+            (("gates.meta.shared.linears.0",), 8),
+            (("gates.meta.watch.linears.0",), 5),
+            (("gates.meta.interaction.linears.0",), 6),
+            (named("self_gates.meta.{}.linears.0", shared_to_interaction), 3),
+            (("self_gates.meta.watch.linears.0",), 2),
+            unbiased=1,
         )
-        # nested.yaml:38
-        self.feature_gates = FeatureGates(named("feature_gates.meta.{}.loras.{}", nodes, 2), 76, 8)
+        self.feature_gates = FeatureGates(  # nested.yaml:38
+            named("feature_gates.meta.{}.loras.{}", nodes, 2),
+            76,
+            rank=8,
+        )
         experts_shared_to_interaction = named("experts.meta.{}.{}", shared_to_interaction, 3)
         self.experts_shared_to_interaction = nn.Sequential(  # nested.yaml:34
             MLPs(experts_shared_to_interaction, 76, 64, 64, last_bias=False),
@@ -476,49 +478,44 @@ class MetaLayer(nn.Module):
 
 class Meta2Layer(nn.Module):
     """x_shared, x_watch, x_interaction [1, 64, B] -> z_shared, z_watch, z_interaction [1, 48, B],
-    z_groups_2 [2, 48, B].
+    z_interaction_groups [2, 48, B].
     """
 
     def __init__(self):
         super().__init__()
-        nodes = ("social", "feedback")
-        shared_to_feedback = ("shared", "watch", "interaction", "social", "feedback")
+        nodes = ("shared", "watch", "interaction", "social", "feedback")
+        interaction_groups = ("social", "feedback")
         self.projections_shared = Projections(  # nested.yaml:38
             (1, 64),
-            down=[(named("feature_gates.meta2.{}.loras.{}.down", ("shared",), 2), 8)],
-            logits=[
-                (("feature_gates.meta2.shared.router",), 2),
-                (("gates.meta2.shared.linears.0",), 10),
-                (("self_gates.meta2.shared.linears.0",), 2),
-            ],
+            (named("feature_gates.meta2.{}.loras.{}.down", ("shared",), 2), 8),
+            (("feature_gates.meta2.shared.router",), 2),
+            (("gates.meta2.shared.linears.0",), 10),
+            (("self_gates.meta2.shared.linears.0",), 2),
+            unbiased=1,
         )
         self.projections_watch = Projections(  # nested.yaml:38
             (1, 64),
-            down=[(named("feature_gates.meta2.{}.loras.{}.down", ("watch",), 2), 8)],
-            logits=[
-                (("feature_gates.meta2.watch.router",), 2),
-                (("self_gates.meta2.watch.linears.0",), 2),
-            ],
+            (named("feature_gates.meta2.{}.loras.{}.down", ("watch",), 2), 8),
+            (("feature_gates.meta2.watch.router",), 2),
+            (("self_gates.meta2.watch.linears.0",), 2),
+            unbiased=1,
         )
         self.projections_interaction = Projections(  # nested.yaml:38
             (1, 64),
-            down=[
-                (named("feature_gates.meta2.{}.loras.{}.down", ("interaction",), 2), 8),
-                (named("feature_gates.meta2.{}.loras.{}.down", nodes, 2), 8),
-            ],
-            logits=[
-                (("feature_gates.meta2.interaction.router",), 2),
-                (named("feature_gates.meta2.{}.router", nodes), 2),
-                (("self_gates.meta2.interaction.linears.0",), 2),
-                (named("self_gates.meta2.{}.linears.0", nodes), 2),
-            ],
+            (named("feature_gates.meta2.{}.loras.{}.down", ("interaction",), 2), 8),
+            (named("feature_gates.meta2.{}.loras.{}.down", interaction_groups, 2), 8),
+            (("feature_gates.meta2.interaction.router",), 2),
+            (named("feature_gates.meta2.{}.router", interaction_groups), 2),
+            (("self_gates.meta2.interaction.linears.0",), 2),
+            (named("self_gates.meta2.{}.linears.0", interaction_groups), 2),
+            unbiased=2,
         )
         self.feature_gates = FeatureGates(  # nested.yaml:38
-            named("feature_gates.meta2.{}.loras.{}", shared_to_feedback, 2),
+            named("feature_gates.meta2.{}.loras.{}", nodes, 2),
             64,
-            8,
+            rank=8,
         )
-        experts = named("experts.meta2.{}.{}", shared_to_feedback, 2)
+        experts = named("experts.meta2.{}.{}", nodes, 2)
         self.experts = nn.Sequential(  # nested.yaml:35
             MLPs(experts, 64, 64, 48, last_bias=False),
             BatchNormSwish(experts, 48, eps=1e-05, momentum=0.1),
@@ -526,11 +523,9 @@ class Meta2Layer(nn.Module):
         self.gates_watch = Linears(("gates.meta2.watch.linears.0",), 128, 4)
         self.projections_interaction_path = Projections(
             (1, 128),
-            down=[],
-            logits=[
-                (("gates.meta2.interaction.linears.0",), 8),
-                (named("gates.meta2.{}.linears.0", nodes), 6),
-            ],
+            (("gates.meta2.interaction.linears.0",), 8),
+            (named("gates.meta2.{}.linears.0", interaction_groups), 6),
+            unbiased=0,
         )
 
     def forward(self, x_shared, x_watch, x_interaction):
@@ -538,16 +533,24 @@ class Meta2Layer(nn.Module):
         down_shared, router_shared, gate_shared, self_gate_shared = heads_shared
         down_watch, router_watch, self_gate_watch = self.projections_watch(x_watch)
         heads_interaction = self.projections_interaction(x_interaction)
-        down_interaction, down_groups_2, router_interaction = heads_interaction[0:3]
-        router_groups_2, self_gate_interaction, self_gate_groups_2 = heads_interaction[3:6]
+        down_interaction, down_interaction_groups, router_interaction = heads_interaction[0:3]
+        router_interaction_groups, self_gate_interaction = heads_interaction[3:5]
+        self_gate_interaction_groups = heads_interaction[5]
         x = torch.cat([x_shared, x_watch, x_interaction.expand(3, -1, -1)])
-        down = torch.cat([down_shared, down_watch, down_interaction, down_groups_2])
-        router = torch.cat([router_shared, router_watch, router_interaction, router_groups_2])
+        down = torch.cat([down_shared, down_watch, down_interaction, down_interaction_groups])
+        router = torch.cat(
+            [router_shared, router_watch, router_interaction, router_interaction_groups],
+        )
         gated = self.feature_gates(x, down, router)
         e = self.experts(gated).unflatten(0, (-1, 2))
         gate_shared = gate_shared.softmax(1)
         self_gate = torch.cat(
-            [self_gate_shared, self_gate_watch, self_gate_interaction, self_gate_groups_2],
+            [
+                self_gate_shared,
+                self_gate_watch,
+                self_gate_interaction,
+                self_gate_interaction_groups,
+            ],
         ).softmax(1)
         z_shared = mix(gate_shared[:, 0:2] + self_gate[0:1], e[0:1])
         z_shared = z_shared + mix(gate_shared[:, 2:10], e[1:5])
@@ -557,55 +560,53 @@ class Meta2Layer(nn.Module):
         heads_interaction_path = self.projections_interaction_path(
             torch.cat([x_interaction, x_shared], dim=1),
         )
-        gate_interaction, gate_groups_2 = heads_interaction_path
+        gate_interaction, gate_interaction_groups = heads_interaction_path
         gate_interaction = gate_interaction.softmax(1)
         z_interaction = (
             mix(gate_interaction[:, 0:2], e[0:1])
             + mix(gate_interaction[:, 2:4] + self_gate[2:3], e[2:3])
             + mix(gate_interaction[:, 4:8], e[3:5])
         )
-        gate_groups_2 = gate_groups_2.softmax(1)
-        z_groups_2 = (
-            mix(gate_groups_2[:, 0:2], e[0:1])
-            + mix(gate_groups_2[:, 2:4], e[2:3])
-            + mix(gate_groups_2[:, 4:6] + self_gate[3:5], e[3:5])
+        gate_interaction_groups = gate_interaction_groups.softmax(1)
+        z_interaction_groups = (
+            mix(gate_interaction_groups[:, 0:2], e[0:1])
+            + mix(gate_interaction_groups[:, 2:4], e[2:3])
+            + mix(gate_interaction_groups[:, 4:6] + self_gate[3:5], e[3:5])
         )
-        return z_shared, z_watch, z_interaction, z_groups_2
+        return z_shared, z_watch, z_interaction, z_interaction_groups
 
 
 class TaskLayer(nn.Module):
-    """x_shared, x_interaction, x_watch [1, 48, B], x_groups_2 [2, 48, B] ->
+    """x_shared, x_interaction, x_watch [1, 48, B], x_interaction_groups [2, 48, B] ->
     z_watch_tasks [3, 32, B], z_follow_to_hate [6, 32, B].
     """
 
     def __init__(self):
         super().__init__()
-        nodes = ("shared", "interaction")
+        nodes = ("shared", "watch", "interaction", "social", "feedback", *TASKS)
         watch_to_feedback = ("watch", "social", "feedback")
-        shared_to_hate = ("shared", "watch", "interaction", "social", "feedback", *TASKS)
+        shared_to_interaction = ("shared", "interaction")
         self.projections_shared_to_interaction = Projections(  # nested.yaml:39
             (2, 48),
-            down=[(named("feature_gates.task.{}.loras.{}.down", nodes, 2), 4)],
-            logits=[(named("feature_gates.task.{}.router", nodes), 2)],
+            (named("feature_gates.task.{}.loras.{}.down", shared_to_interaction, 2), 4),
+            (named("feature_gates.task.{}.router", shared_to_interaction), 2),
+            unbiased=1,
         )
         self.projections_watch_to_feedback = Projections(  # nested.yaml:39
             (3, 48),
-            down=[
-                (named("feature_gates.task.{}.loras.{}.down", watch_to_feedback, 2), 4),
-                (named("feature_gates.task.{}.loras.{}.down", TASKS, 2), 4),
-            ],
-            logits=[
-                (named("feature_gates.task.{}.router", watch_to_feedback), 2),
-                (named("feature_gates.task.{}.router", TASKS), 2),
-                (named("self_gates.task.{}.linears.0", TASKS), 1),
-            ],
+            (named("feature_gates.task.{}.loras.{}.down", watch_to_feedback, 2), 4),
+            (named("feature_gates.task.{}.loras.{}.down", TASKS, 2), 4),
+            (named("feature_gates.task.{}.router", watch_to_feedback), 2),
+            (named("feature_gates.task.{}.router", TASKS), 2),
+            (named("self_gates.task.{}.linears.0", TASKS), 1),
+            unbiased=2,
         )
         self.feature_gates = FeatureGates(  # nested.yaml:39
-            named("feature_gates.task.{}.loras.{}", shared_to_hate, 2),
+            named("feature_gates.task.{}.loras.{}", nodes, 2),
             48,
-            4,
+            rank=4,
         )
-        experts = named("experts.task.{}.0", shared_to_hate)
+        experts = named("experts.task.{}.0", nodes)
         self.experts = nn.Sequential(  # nested.yaml:36
             MLPs(experts, 48, 64, 32, last_bias=False),
             BatchNormSwish(experts, 32, eps=1e-05, momentum=0.1),
@@ -613,14 +614,14 @@ class TaskLayer(nn.Module):
         self.gates_watch_tasks = Linears(named("gates.task.{}.linears.0", TASKS[:3]), 96, 3)
         self.gates_follow_to_hate = Linears(named("gates.task.{}.linears.0", TASKS[3:]), 144, 4)
 
-    def forward(self, x_shared, x_interaction, x_watch, x_groups_2):
+    def forward(self, x_shared, x_interaction, x_watch, x_interaction_groups):
         heads_shared_to_interaction = self.projections_shared_to_interaction(
             torch.cat([x_shared, x_interaction]),
         )
         down_shared_to_interaction = heads_shared_to_interaction[0]
         router_shared_to_interaction = heads_shared_to_interaction[1]
         heads_watch_to_feedback = self.projections_watch_to_feedback(
-            torch.cat([x_watch, x_groups_2]),
+            torch.cat([x_watch, x_interaction_groups]),
         )
         down_watch_to_feedback, down_tasks = heads_watch_to_feedback[0:2]
         router_watch_to_feedback, router_tasks, self_gate = heads_watch_to_feedback[2:5]
@@ -629,9 +630,9 @@ class TaskLayer(nn.Module):
                 x_shared,
                 x_watch,
                 x_interaction,
-                x_groups_2,
+                x_interaction_groups,
                 x_watch.expand(3, -1, -1),
-                x_groups_2.repeat_interleave(3, 0),
+                x_interaction_groups.repeat_interleave(3, 0),
             ],
         )
         down = torch.cat(
@@ -662,7 +663,7 @@ class TaskLayer(nn.Module):
             + mix(gate_watch_tasks[:, 2:3] + self_gate[0:3], e[5:8])
         )
         reads = torch.cat(
-            [x_groups_2, x_interaction.expand(2, -1, -1), x_shared.expand(2, -1, -1)],
+            [x_interaction_groups, x_interaction.expand(2, -1, -1), x_shared.expand(2, -1, -1)],
             dim=1,
         )
         gate_follow_to_hate = self.gates_follow_to_hate(reads).softmax(1)
@@ -695,8 +696,17 @@ class Trunk(nn.Module):
             raise ValueError(f"the trunk computes in {dtype}, but reads {x.dtype}")
         x = Transpose.apply(x).unsqueeze(0)
         z_shared, z_watch, z_interaction = self.meta(x)
-        z_shared, z_watch, z_interaction, z_groups_2 = self.meta2(z_shared, z_watch, z_interaction)
-        z_watch_tasks, z_follow_to_hate = self.task(z_shared, z_interaction, z_watch, z_groups_2)
+        z_shared, z_watch, z_interaction, z_interaction_groups = self.meta2(
+            z_shared,
+            z_watch,
+            z_interaction,
+        )
+        z_watch_tasks, z_follow_to_hate = self.task(
+            z_shared,
+            z_interaction,
+            z_watch,
+            z_interaction_groups,
+        )
         return self.towers(torch.cat([z_watch_tasks, z_follow_to_hate])).squeeze(1)
 
 

@@ -189,15 +189,15 @@ class Projections(nn.Module):
     """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
 
     A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
-    equal share. Those of `down` have no bias.
+    equal share. The first `unbiased` sections have no bias.
     """
 
-    def __init__(self, shape, down, logits):
+    def __init__(self, shape, *sections, unbiased):
         super().__init__()
         inputs, width = shape
-        self.sections = (*down, *logits)
-        rows = [len(names) // inputs * each for names, each in self.sections]
-        self.down, self.logits = rows[: len(down)], rows[len(down) :]
+        self.sections = sections
+        rows = [len(names) // inputs * each for names, each in sections]
+        self.down, self.logits = rows[:unbiased], rows[unbiased:]
         self.weight = weights(width, inputs, sum(rows), width)
         self.bias = weights(width, inputs, sum(self.logits))
 
@@ -321,15 +321,18 @@ class MetaLayer(nn.Module):
         nodes = ("shared", "watch", "interaction")
         self.projections = Projections(
             (1, 32),
-            down=[(named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 16)],
-            logits=[
-                (named("feature_gates.meta.{}.router", nodes), 2),
-                (("gates.meta.shared.linears.0",), 6),
-                (named("gates.meta.{}.linears.0", ("watch", "interaction")), 4),
-                (named("self_gates.meta.{}.linears.0", nodes), 2),
-            ],
+            (named("feature_gates.meta.{}.loras.{}.down", nodes, 2), 16),
+            (named("feature_gates.meta.{}.router", nodes), 2),
+            (("gates.meta.shared.linears.0",), 6),
+            (named("gates.meta.{}.linears.0", ("watch", "interaction")), 4),
+            (named("self_gates.meta.{}.linears.0", nodes), 2),
+            unbiased=1,
         )
-        self.feature_gates = FeatureGates(named("feature_gates.meta.{}.loras.{}", nodes, 2), 32, 16)
+        self.feature_gates = FeatureGates(
+            named("feature_gates.meta.{}.loras.{}", nodes, 2),
+            32,
+            rank=16,
+        )
         experts = named("experts.meta.{}.{}", nodes, 2)
         self.experts = nn.Sequential(
             MLPs(experts, 32, 64, last_bias=False),
@@ -355,31 +358,29 @@ class TaskLayer(nn.Module):
 
     def __init__(self):
         super().__init__()
-        nodes = ("watch", "interaction")
-        shared_to_comment = ("shared", "watch", "interaction", *TASKS)
+        nodes = ("shared", "watch", "interaction", *TASKS)
+        groups = ("watch", "interaction")
         self.projections_shared = Projections(
             (1, 64),
-            down=[(named("feature_gates.task.{}.loras.{}.down", ("shared",), 2), 16)],
-            logits=[(("feature_gates.task.shared.router",), 2)],
+            (named("feature_gates.task.{}.loras.{}.down", ("shared",), 2), 16),
+            (("feature_gates.task.shared.router",), 2),
+            unbiased=1,
         )
         self.projections_groups = Projections(
             (2, 64),
-            down=[
-                (named("feature_gates.task.{}.loras.{}.down", nodes, 2), 16),
-                (named("feature_gates.task.{}.loras.{}.down", TASKS, 2), 16),
-            ],
-            logits=[
-                (named("feature_gates.task.{}.router", nodes), 2),
-                (named("feature_gates.task.{}.router", TASKS), 2),
-                (named("self_gates.task.{}.linears.0", TASKS), 2),
-            ],
+            (named("feature_gates.task.{}.loras.{}.down", groups, 2), 16),
+            (named("feature_gates.task.{}.loras.{}.down", TASKS, 2), 16),
+            (named("feature_gates.task.{}.router", groups), 2),
+            (named("feature_gates.task.{}.router", TASKS), 2),
+            (named("self_gates.task.{}.linears.0", TASKS), 2),
+            unbiased=2,
         )
         self.feature_gates = FeatureGates(
-            named("feature_gates.task.{}.loras.{}", shared_to_comment, 2),
+            named("feature_gates.task.{}.loras.{}", nodes, 2),
             64,
-            16,
+            rank=16,
         )
-        experts = named("experts.task.{}.{}", shared_to_comment, 2)
+        experts = named("experts.task.{}.{}", nodes, 2)
         self.experts = nn.Sequential(
             MLPs(experts, 64, 64, last_bias=False),
             BatchNormSwish(experts, 64, eps=1e-05, momentum=0.1),

@@ -64,13 +64,11 @@ def emit_projections(batch: Batch, scope: Scope) -> Block:
         return _linears(batch, first.width, parts, read, scope)
     module = scope.module(batch)
     make = call("Projections", sequence([str(len(members)), str(first.width)]))
-    if down or scope.naming.any_down:
+    make = replace(make, args=(*make.args, *down, *logits))
+    use = "gates.Projections__logits"
+    if scope.naming.any_down:
         use = "gates.Projections"
-        lists = (("down", sequence(down, "[]")), ("logits", sequence(logits, "[]")))
-        make = replace(make, keywords=lists)
-    else:
-        use = "gates.Projections__logits"
-        make = replace(make, args=(*make.args, *logits))
+        make = replace(make, keywords=(("unbiased", str(len(down))),))
     forward, read = _read(read, scope)
     names = [part.value.name for part in parts]
     forward += _unpacked(names, call(module, read), scope, scope.naming.suffix(batch))
@@ -155,7 +153,7 @@ def emit_feature_gates(batch: Batch, scope: Scope) -> Block:
     names = scope.named(
         f"feature_gates.{first.layer}.{{}}.loras.{{}}", places_of(members), first.loras
     )
-    make = call(cls, names, str(first.width), str(first.rank))
+    make = call(cls, names, str(first.width), rank=str(first.rank))
     read = scope.inputs([m.reads[:1] for m in members])
     if len({m.reads[0] for m in members}) > 1:
         read = scope.stacked([m.reads[0] for m in members])

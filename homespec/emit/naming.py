@@ -148,7 +148,9 @@ class Naming:
         if len(levels) > 1 or places != self.levels.get(min(levels)) or levels == {0}:
             return ""
         groups = [level for level, found in self.levels.items() if level and not self._tasks(found)]
-        return "groups" if len(groups) == 1 else f"groups_{min(levels)}"
+        if len(groups) == 1:
+            return "groups"
+        return self._all_children(nodes) or f"groups_{min(levels)}"
 
     def _all_children(self, nodes: list[Node]) -> str:
         """`watch_tasks` for all tasks, `watch_groups` for all groups right below one node."""

@@ -64,7 +64,7 @@ class Scope:
     def share(self, batches: Iterable[Batch]) -> None:
         """Name the tuples of nodes that the layer's modules need more than once."""
         needed = Counter(places for batch in batches for places in self.naming.tuples(batch))
-        for places, times in needed.items():
+        for places, times in sorted(needed.items(), key=lambda item: -len(item[0])):
             text = flat(self.naming.nodes(places))
             if times > 1 and len(places) > 1 and not text.startswith("TASKS"):
                 self.tuples[places] = self.fresh(self._label(places) if self.tuples else "nodes")

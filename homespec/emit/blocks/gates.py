@@ -10,15 +10,15 @@ class Projections(nn.Module):
     """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
 
     A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
-    equal share. Those of `down` have no bias.
+    equal share. The first `unbiased` sections have no bias.
     """
 
-    def __init__(self, shape, down, logits):
+    def __init__(self, shape, *sections, unbiased):
         super().__init__()
         inputs, width = shape
-        self.sections = (*down, *logits)
-        rows = [len(names) // inputs * each for names, each in self.sections]
-        self.down, self.logits = rows[: len(down)], rows[len(down) :]
+        self.sections = sections
+        rows = [len(names) // inputs * each for names, each in sections]
+        self.down, self.logits = rows[:unbiased], rows[unbiased:]
         self.weight = weights(width, inputs, sum(rows), width)
         self.bias = weights(width, inputs, sum(self.logits))
 
