@@ -36,7 +36,7 @@ def first_tag(tags: pa.ChunkedArray) -> pa.ChunkedArray:
 def with_histories(table: pa.Table, views: pa.Table, videos: pa.Table, until: Array) -> pa.Table:
     """`table` with lists `history_*` of what its users saw before the date `until` [N].
 
-    `views` has user_id, date (0 for what lies before the log), pos (the order within a date) and
+    `views` has user_id, date (0 for what is before the log), pos (the order within a date) and
     the columns of `OF_EVENTS`; `videos` has video_id. A user without views has null lists; what is
     not known of an event's video is null within the list.
     """

@@ -190,7 +190,7 @@ def with_events(
 ) -> pa.Table:
     """What each user saw before, as lists `history_*`, oldest first; null if nothing.
 
-    That is what lies before the log; with `log_days` also the log's days before that of the
+    That is what is before the log; with `log_days` also the log's days before that of the
     impression, but none from `VALID_FROM` on: no label of a held-out row becomes an input.
     """
     parts = []

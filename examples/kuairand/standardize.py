@@ -43,7 +43,7 @@ def with_scaled(table: pa.Table, end: int) -> pa.Table:
 
 
 def _logarithm(table: pa.Table, name: str) -> Array:
-    """Of durations and of numbers of views the logarithm, of rates the log-odds; else NaN."""
+    """The logarithm of durations and numbers of views, the log-odds of rates; else NaN."""
     if name not in table.column_names:
         return np.full(table.num_rows, np.nan)
     values_N: Array = table[name].cast(pa.float64()).to_numpy()

@@ -44,7 +44,7 @@ BAYES_FILE = "bayes.json"
 
 FIRST_HELD_OUT_DATE = 20220503
 HISTORY_VIEWS = 50
-"""The history keeps at most so many views of each user."""
+"""Views of each user that the history keeps, at most."""
 LONG_VIEW_MS = 18_000
 """A view is long when it reaches this time, or the end of a shorter video."""
 FINISH = "play_time_ms >= duration_ms"

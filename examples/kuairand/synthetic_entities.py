@@ -17,7 +17,7 @@ Table: TypeAlias = dict[str, Array]
 
 DATES = np.array([20220420 + d for d in range(11)] + [20220501 + d for d in range(4)])
 HISTORY_DAYS = 5
-"""So many of the dates lie before the log begins."""
+"""How many of the dates are before the log begins."""
 FIRST_MIDNIGHT_MS = 1650384000_000  # 20 April 2022, 00:00 in Beijing
 HOUR_MS = 3_600_000
 MISSING_CODE = -124
@@ -116,7 +116,7 @@ def make_impressions(
 ) -> Table:
     """Who was shown what, where and when, in order of time; no impression occurs twice.
 
-    The first `before` impressions lie before the log, the other `rows` are the log's. Returns
+    The first `before` impressions are before the log, the other `rows` are the log's. Returns
     user_id and video_id (both also positions in their tables), date, hourmin, time_ms and tab.
     """
     day_before = rng.integers(0, HISTORY_DAYS, before)

@@ -51,22 +51,25 @@ def check_data(
         return FINDINGS
     with needing("data"):
         import homespec.data.profiler  # noqa: F401
+    from homespec.cli.data_tables import tables
+    from homespec.compiler import filter_ignored
     from homespec.data import DataError
+    from homespec.data.data_rules import check
     from homespec.diagnostics.render import automatic
 
     with exit_2_on(DataError):
-        measured = _measured(analysis, data, valid)
+        profiled = _profiled(analysis, data, valid)
     chosen = automatic() if output_format == "auto" else output_format
     if chosen in WITH_TABLES:
-        from homespec.cli.data_tables import tables
-
-        click.echo(tables(measured, has_color()), nl=False, color=has_color())
-    report = _report(analysis, measured)
+        click.echo(tables(profiled, has_color()), nl=False, color=has_color())
+    diagnostics = filter_ignored(analysis.document, [*analysis.diagnostics, *check(profiled)])
+    of_data = (d for d in diagnostics if d.rule.code.startswith("HS5"))
+    report = Report.of(of_data, analysis.document.texts)
     print_report(report, chosen)
     return exit_code(report, strict)
 
 
-def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...]) -> ProfiledData:
+def _profiled(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...]) -> ProfiledData:
     from homespec.data.profiled import ProfiledData
     from homespec.data.profiler import profile
     from homespec.data.splits import open_splits
@@ -75,16 +78,6 @@ def _measured(analysis: Analysis, data: tuple[Path, ...], valid: tuple[Path, ...
     for part in (train, held_out):
         if part is not None and part.not_read:
             click.echo(part.not_read, err=True)
-    known = profile(analysis.spec, train)
-    unknown = None if held_out is None else profile(analysis.spec, held_out, known)
-    return ProfiledData(analysis.spec, analysis.document, known, unknown)
-
-
-def _report(analysis: Analysis, data: ProfiledData) -> Report:
-    """What the data rules say; what comments ignore is left away."""
-    from homespec.compiler import filter_ignored
-    from homespec.data.data_rules import check
-
-    document = analysis.document
-    diagnostics = filter_ignored(document, [*analysis.diagnostics, *check(data)])
-    return Report.of((d for d in diagnostics if d.rule.code.startswith("HS5")), document.texts)
+    trained_on = profile(analysis.spec, train)
+    measured_on = None if held_out is None else profile(analysis.spec, held_out, trained_on)
+    return ProfiledData(analysis.spec, analysis.document, trained_on, measured_on)

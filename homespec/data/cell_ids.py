@@ -89,7 +89,7 @@ def decimal_ids(column: Column) -> Column:
 
 def _decimal_id(number: Decimal) -> int:
     if number != number.to_integral_value():
-        raise DataError(f"is no id, it has fractions, such as {number}")
+        raise DataError(f"is not an id: it has fractions, such as {number}")
     return text_id(f"{number:f}")
 
 
@@ -108,7 +108,7 @@ def float_ids(column: Column) -> Column:
     column = pc.if_else(pc.is_nan(column), None, column)
     bound = pc.max(pc.abs(column)).as_py() or 0.0
     if bound == float("inf"):
-        raise DataError("holds an infinite number, which is no id")
+        raise DataError("holds an infinite number, which is not an id")
     if bound >= EXACT[kind.bit_width]:
         power = EXACT[kind.bit_width].bit_length() - 1
         raise DataError(
@@ -118,4 +118,4 @@ def float_ids(column: Column) -> Column:
     try:
         return column.cast(pa.int64())
     except pa.ArrowInvalid:
-        raise DataError("is no id, it has fractions") from None
+        raise DataError("is not an id: it has fractions") from None

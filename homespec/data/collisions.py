@@ -13,7 +13,7 @@ from homespec.data.columns import Array
 FEW = 0.1
 """A number of buckets is proposed if no larger share of the ids shares a row then."""
 DOUBLINGS = 10
-"""So often the rows of a table are doubled in search of a proposal."""
+"""How often the rows of a table are doubled in search of a proposal."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Collisions:
 
     @property
     def expected(self) -> float:
-        """The rows that so many ids use on average if each falls into any row alike."""
+        """The rows that as many ids use on average if each falls into any row alike."""
         if self.buckets == 1:
             return 1.0
         return -self.buckets * math.expm1(self.ids * math.log1p(-1 / self.buckets))
 
 
 def collisions(ids: Array, buckets: int) -> Collisions:
-    """How distinct ids [N] share so many rows, as generated code looks them up: id mod buckets."""
+    """How distinct ids [N] share rows, as generated code looks them up: id mod buckets."""
     _, counts = np.unique(ids % buckets, return_counts=True)
     return Collisions(len(ids), buckets, len(counts), int(counts[counts > 1].sum()))
 
@@ -54,16 +54,6 @@ class HashedTable:
         """The table of the ids of one or more columns."""
         ids = np.unique(np.concatenate(parts))
         return cls(ids, collisions(ids, buckets))
-
-    @property
-    def low(self) -> int:
-        """The smallest id."""
-        return int(self.ids[0])
-
-    @property
-    def high(self) -> int:
-        """The largest id."""
-        return int(self.ids[-1])
 
     def roomier(self) -> Collisions | None:
         """More buckets, doubled until few ids share a row; None where doubling does not help."""

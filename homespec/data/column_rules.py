@@ -190,7 +190,7 @@ def repeated_rows(data: ProfiledData) -> Iterator[Finding]:
 
 
 def _identified(part: Profile) -> bool:
-    """Whether a column has so many ids that they are those of users or items."""
+    """Whether a column has enough ids to be those of users or items."""
     return any(
         len(feature.distinct) > MIN_IDS
         for feature in part.features.values()

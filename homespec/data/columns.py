@@ -45,7 +45,7 @@ def naming(who: str, column: str) -> Iterator[None]:
 def events(tensor: InputTensor, lists: Column) -> Array:
     """A field of a sequence [N, length] or [N, length, width]: the latest events, oldest first.
 
-    The places behind them are missing values. A null list has no events.
+    The places after them are missing values. A null list has no events.
     """
     sizes = lengths(lists)
     kept = np.minimum(sizes, tensor.length)
@@ -69,9 +69,7 @@ def missing(shape: tuple[int, ...], kind: npt.DTypeLike) -> Array:
 
 def lengths(lists: Column) -> Array:
     """The number of elements of each list, 0 for null: int64 [N]."""
-    offsets = np.asarray(lists.offsets).astype(np.int64)
-    present: Array = np.diff(offsets) * np.asarray(lists.is_valid())
-    return present
+    return np.asarray(pc.list_value_length(lists).fill_null(0), np.int64)
 
 
 def as_lists(tensor: InputTensor, column: Column) -> pa.ListArray:
@@ -245,13 +243,6 @@ def _finite_numbers(column: Column) -> Array:
     if np.isinf(floats).any():
         raise DataError("holds a number that is infinite, or too large for float32")
     return floats
-
-
-def as_array(column: Column | pa.ChunkedArray) -> Column:
-    """A column of a table in one piece."""
-    if isinstance(column, pa.ChunkedArray):
-        return column.combine_chunks()
-    return column
 
 
 def decoded(column: Column) -> Column:

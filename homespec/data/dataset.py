@@ -55,10 +55,10 @@ class BatchDataset(IterableDataset[Batch]):
     ) -> None:
         """Read what `spec` needs of `files`; `users` names the column of users.
 
-        `shuffle` is the buffer in rows, 0 for the order of the files; `start` skips so many
-        batches of this rank. `cached` are the rows in memory (`homespec.data.in_memory`). Raises
-        DataError if a column is missing; iterating raises it if a column cannot serve, or a file
-        is broken.
+        `shuffle` is the buffer in rows, 0 for the order of the files; `start` is the
+        first batch of this rank. `cached` are the rows in memory (`homespec.data.in_memory`).
+        Raises DataError if a column is missing; iterating raises it if a column cannot serve, or a
+        file is broken.
         """
         super().__init__()
         self.plan = Plan.of(spec, users)

@@ -7,7 +7,7 @@ import numpy as np
 from homespec.data.columns import Array
 
 MAX_VALUES = 20_000_000
-"""So many distinct values, or rows, are remembered."""
+"""How many distinct values, or rows, are remembered."""
 
 
 class Distinct:
@@ -57,7 +57,7 @@ class RowHashes:
         self._slabs: list[Array] = []
 
     def start(self, rows: int) -> None:
-        """Go on with so many rows."""
+        """Begin the next `rows` rows."""
         if sum(map(len, self._slabs)) <= MAX_VALUES:
             self._slabs.append(np.zeros(rows, np.uint64))
 

@@ -71,7 +71,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows that lie together in one file and can be read without those before them."""
+    """Rows next to each other in one file that can be read without those before them."""
 
     file: DataFile
     group: int | None

@@ -10,7 +10,7 @@ from homespec.data.columns import Array
 from homespec.data.quantile_fit import QuantileFit, as_float64, quantile_boundaries
 
 MAX_PROPOSED = 8
-"""Into so many shares, at most, the numbers are cut that most rows do not hold."""
+"""The shares, at most, into which the numbers are cut that most rows do not hold."""
 
 
 @dataclass(frozen=True)

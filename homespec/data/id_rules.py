@@ -27,7 +27,7 @@ SHARING_OF_FEW = 0.25
 
 @rule("HS504", "unknown-ids", Severity.WARNING)
 def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
-    """Ids lie beyond the vocabulary.
+    """Ids are beyond the vocabulary.
 
     `vocab: n` takes ids 0 to n - 1; all others share one row of the table with missing ids, so the
     model cannot tell them apart. Give a larger `vocab`, or `buckets` to hash any id; number text,
@@ -172,8 +172,8 @@ def shared_rows(data: ProfiledData) -> Iterator[Finding]:
 def _more_room(table: HashedTable) -> str:
     ids, room = table.now.ids, table.roomier()
     size = room.buckets if room else table.now.buckets
-    if table.low >= 0 and table.high < size:
-        return f"write `vocab: {table.high + 1}`, where each id has a row of its own"
+    if table.ids[0] >= 0 and table.ids[-1] < size:
+        return f"write `vocab: {table.ids[-1] + 1}`, where each id has a row of its own"
     number = f"number the ids 0 to {ids - 1} when you prepare the data and write `vocab: {ids}`"
     if room is None:
         return number

@@ -41,7 +41,7 @@ def load_rows(
 
 
 def _room(like: Arrays, rows: int) -> Arrays:
-    """Arrays of so many rows, of the types and shapes of others."""
+    """Arrays of `rows` rows, of the types and shapes of others."""
 
     def room(array: Array) -> Array:
         return np.empty((rows, *array.shape[1:]), array.dtype)

@@ -26,7 +26,7 @@ which is then about ten times that of a label of 0 and 1."""
 SMALL = 0.1
 """So are labels that spread less."""
 FAR = 10.0
-"""Labels whose mean is so many standard deviations from 0 should have it subtracted."""
+"""Labels whose mean is more standard deviations from 0 should have it subtracted."""
 
 
 @rule("HS503", "label-not-binary")

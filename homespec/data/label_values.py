@@ -12,7 +12,6 @@ from homespec.data import DataError
 from homespec.data.columns import (
     Array,
     Column,
-    as_array,
     decoded,
     is_text,
     naming,
@@ -61,7 +60,7 @@ def not_binary(labels: Array) -> Array:
 
 def raw_labels(who: str, label: Label, batch: pa.Table) -> Array:
     """What a label's column or comparison gives, whatever it is: float32 [N]."""
-    given = [decoded(as_array(batch[name])) for name in label.columns]
+    given = [decoded(batch[name].combine_chunks()) for name in label.columns]
     columns = [_numbers(who, label, *cells) for cells in zip(label.columns, given, strict=True)]
     if label.op is None:
         with naming(who, label.column):

@@ -23,7 +23,7 @@ UNSPLIT = 0.1
 
 _ALWAYS = "|^#~&\x01\x02\x1e\x1f，、；"
 _OFTEN = {":": ".+", "/": ".+", "-": "[0-9]+", "_": "[0-9]+", "+": "[0-9]+", ".": "[0-9]+"}
-"""What also stands inside of single ids: times, paths, dates. It separates if its number varies or
+"""What single ids hold, too: times, paths, dates. It separates if its number varies or
 is `MIN_SEPARATORS`, and what it separates is all of this form."""
 MIN_SEPARATORS = 4
 SEPARATORS = {mark: (re.escape(mark), False) for mark in _ALWAYS} | {
@@ -87,12 +87,12 @@ class Run:
 
 @dataclass
 class Inside:
-    """A separator that stands inside of the elements of lists of one element."""
+    """A separator inside of the elements of lists of one element."""
 
     lists: int = 0
     least: int = 0
     most: int = 0
-    """How often it stands in one of them."""
+    """How often one of them holds it."""
     example: str = ""
 
 

@@ -48,7 +48,7 @@ class Arrays(NamedTuple):
         return len(next(iter(self.features.values())))
 
     def split(self, rows: int) -> Iterator[Arrays]:
-        """Parts of so many rows each, which share its memory."""
+        """Parts of `rows` rows each, which share its memory."""
         for low in range(0, self.rows, rows):
             yield self.map(itemgetter(slice(low, low + rows)))
 
@@ -140,7 +140,7 @@ class Plan:
         for _, fields in groupby(self.tensors, key=lambda tensor: tensor.feature):
             before: tuple[InputTensor, Array] | None = None
             for tensor in fields:
-                column = columns.as_array(table[tensor.column])
+                column = table[tensor.column].combine_chunks()
                 if not tensor.length:
                     yield tensor, columns.values(tensor, column)
                     continue
@@ -155,7 +155,7 @@ class Plan:
 def user_ids(column: str, table: pa.Table) -> Array:
     """The ids of the users of a table, int64 [N]: those that a feature would have."""
     with columns.naming("users", column):
-        return columns.ids(columns.as_array(table[column]))
+        return columns.ids(table[column].combine_chunks())
 
 
 def check_even(one: InputTensor, sizes: Array, other: InputTensor, others: Array) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class FeatureProfile:
-    """What one tensor's column holds. Of a sequence the values are those of all events."""
+    """What one tensor's column holds; the values of a sequence are those of all events."""
 
     tensor: InputTensor
     problem: str = ""
@@ -43,7 +43,7 @@ class FeatureProfile:
     """Rows with more events than are kept."""
     distinct: Distinct = field(default_factory=Distinct)
     lists: ListProfile | None = None
-    """Of the first field of a sequence, which says which events there are."""
+    """Known for the first field of a sequence, which says which events there are."""
 
     @property
     def collisions(self) -> Collisions | None:

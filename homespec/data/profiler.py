@@ -189,7 +189,7 @@ class _Profiler:
 
 def _cells(tensor: InputTensor, first: tuple[InputTensor, Array] | None, table: pa.Table) -> _Cells:
     """A column; of a sequence it is compared with the `first` field and its events in each row."""
-    column = columns.as_array(table[tensor.column])
+    column = table[tensor.column].combine_chunks()
     if not tensor.length:
         return _Cells(columns.values(tensor, column), column)
     lists = columns.as_lists(tensor, column)

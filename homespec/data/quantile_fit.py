@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from homespec.schema.models import Spec
 
 MAX_NUMBERS = 1_000_000
-"""Of a feature: 8 MB of memory."""
+"""Kept of a feature, 8 MB of memory."""
 
 Columns: TypeAlias = Mapping[str, Array]
 """Tensors by name -> numbers [N] or, of events, [N, length], NaN where missing; for events also the
@@ -77,7 +77,7 @@ def _numbers(columns: Columns, name: str, fit: FittedColumn) -> Array:
 
 
 def quantile_boundaries(numbers: Array, quantiles: int) -> tuple[float, ...]:
-    """The boundaries of so many buckets of about equally many of the numbers [N], N > 0."""
+    """The boundaries of buckets of about equally many of the numbers [N], N > 0."""
     at = np.arange(1, quantiles) * len(numbers) // quantiles
     return tuple(as_float64(np.sort(numbers)[at]))
 

@@ -27,7 +27,7 @@ class Window(NamedTuple):
     first: int
     """The number of the first batch."""
     end: int
-    """The number behind the last one."""
+    """The number after the last one."""
     low: int
     high: int
     picks: Array

@@ -67,12 +67,12 @@ BASE = columns()
 
 @dataclass
 class Case:
-    """Columns that break a rule, and how its message goes on; `valid` breaks held-out rows."""
+    """Columns that break a rule, and a part of its message; `valid` breaks held-out rows."""
 
     changes: dict[str, Any]
     message: str
     line: int
-    """Of the place in the spec."""
+    """The line of the place in the spec."""
     valid: dict[str, Any] | None = None
     drop: tuple[str, ...] = ()
     more: tuple[str, ...] = field(default_factory=tuple)
@@ -220,7 +220,7 @@ def test_all_at_once(tmp_path: Path) -> None:
     del train["minutes"]
     found = check(measured(tmp_path, train))
     assert [d.rule.code for d in found] == ["HS501", "HS502", "HS502", "HS503"]
-    assert "the column `user` is no id, it has fractions" in found[1].message
+    assert "the column `user` is not an id: it has fractions" in found[1].message
 
 
 def broken(column: str, row: int) -> dict[str, Any]:
