@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homespec.checks import check_graph, check_names
@@ -14,7 +13,6 @@ from homespec.lower import Lowered, lower
 from homespec.resolve import resolve
 from homespec.schema import validate
 from homespec.source import Document, with_provenance
-from homespec.source.roots import SPECS, located, specs_folder
 from homespec.variant import DEFAULT, Variant
 
 if TYPE_CHECKING:
@@ -74,17 +72,7 @@ def generate(
 
     variant = variant.asking(analysis.spec.tasks)
     graph = optimise(analysis.graph, variant, watch)
-    file = named_source(analysis.document.file)
-    return emit(graph, header(analysis, file, graph, variant))
-
-
-def named_source(file: str) -> str:
-    """A spec's path as its generated file names it: `specs/x.yaml` wherever the project is."""
-    from homespec.emit.layout import harmless
-
-    path = Path(located(file))
-    root = specs_folder(str(path))
-    return harmless(f"{SPECS}/{path.relative_to(root).as_posix()}" if root else path.name)
+    return emit(graph, header(analysis, graph, variant))
 
 
 def validate_document(document: Document) -> list[Diagnostic]:

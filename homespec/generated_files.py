@@ -9,7 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from homespec.atomic_write import holds
-from homespec.compiler import Analysis, generate, named_source
+from homespec.compiler import Analysis, generate
+from homespec.header import named_source
 from homespec.schema.identifiers import MODULES, is_identifier
 from homespec.source.roots import SPECS, is_yaml, located, specs_folder
 from homespec.variant import DEFAULT, SUFFIXES, Mode, Target, UnknownNameError, Variant, recorded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 import textwrap
+from pathlib import Path
 
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, Product
@@ -13,6 +14,7 @@ from homespec.resolve.families import title_of
 from homespec.resolve.tree import Role, TreeNode
 from homespec.schema.models import Spec
 from homespec.source import Document
+from homespec.source.roots import SPECS, located, specs_folder
 from homespec.variant import Variant
 from homespec.version import __version__
 
@@ -26,20 +28,27 @@ def spec_hash(document: Document) -> str:
     return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
 
 
-def command(document: Document, source: str, variant: Variant) -> str:
+def named_source(file: str) -> str:
+    """A spec's path as its generated file names it: `specs/x.yaml` wherever the project is."""
+    from homespec.emit.layout import harmless
+
+    path = Path(located(file))
+    root = specs_folder(str(path))
+    return harmless(f"{SPECS}/{path.relative_to(root).as_posix()}" if root else path.name)
+
+
+def command(document: Document, variant: Variant) -> str:
     """The command that makes the generated file, to stand in a docstring."""
     flags = [f" --set {shlex.quote(flag)}" for flag in document.overrides]
     asked = "".join(f"{flag} " for flag in variant.flags)
+    source = named_source(document.file)
     name = source if source.startswith("<") else shlex.quote(source)  # <stdin> is no file
     text = f"homespec compile {asked}{name}{''.join(flags)}"
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def header(resolved: Resolved, source: str, graph: Graph, variant: Variant) -> str:
-    """How the docstring of a generated file begins; nothing in it depends on the machine or time.
-
-    `source` is the path of the spec as the header names it.
-    """
+def header(resolved: Resolved, graph: Graph, variant: Variant) -> str:
+    """How the docstring of a generated file begins; nothing in it depends on machine or time."""
     spec, document = resolved.spec, resolved.document
     form = "experts batched" if variant.optimize else "one module for each expert"
     form += "; for inference" if variant.inference else ""
@@ -55,7 +64,7 @@ def header(resolved: Resolved, source: str, graph: Graph, variant: Variant) -> s
             _title(spec),
             "",
             f"{MARK} {__version__}; do not edit, change the spec and run:",
-            f"    {command(document, source, variant)}",
+            f"    {command(document, variant)}",
             f"spec sha256: {spec_hash(document)}",
             "",
             f"{title_of(spec)}: {tasks} in {groups}, {layers}, {experts}; {form}.",
