@@ -14,8 +14,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-import homespec
-from homespec import runtime
+from homespec import api, runtime
 from homespec.api import CompileOptions, LoadedSpec
 from homespec.bench.random_batch import even_boundaries, random_features, random_labels
 from homespec.bench.variants import FUSED, GRAPHS, VARIANTS, Mode
@@ -117,7 +116,7 @@ def compiled(function: F, mode: Mode) -> F:
 def weights_of(spec: LoadedSpec) -> Tensors:
     """Initial weights by logical name; those that start at zero get values, to be compared."""
     torch.manual_seed(SEED)
-    code, model = homespec.build_with_module(spec, optimize=False)
+    code, model = api.build_with_module(spec, optimize=False)
     if fitted := even_boundaries(spec):
         code.set_boundaries(model, fitted)
     return {
@@ -145,7 +144,7 @@ def build(
 ) -> Candidate:
     """A variant that trains, with these weights; all variants get the same batch."""
     variant = VARIANTS[name]
-    code, model = homespec.build_with_module(
+    code, model = api.build_with_module(
         spec, optimize=variant.optimize, target=variant.target, device=device
     )
     code.load_logical_state(model, weights)
@@ -176,7 +175,7 @@ def build_server(
         "target": variant.target,
         "tasks": keep if variant.pruned else None,
     }
-    code, model = homespec.build_with_module(spec, device=device, **options)
+    code, model = api.build_with_module(spec, device=device, **options)
     code.load_logical_state(model, weights)
     model.eval()
     torch.manual_seed(SEED)

@@ -16,7 +16,7 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor
 
-import homespec
+from homespec import api
 from homespec.atomic_write import replacing
 from homespec.data.batches import Batch
 from homespec.runtime import observed
@@ -94,7 +94,7 @@ class RankingModule(lightning.LightningModule):
         self.steps = steps
         torch.manual_seed(settings.seed)
         skip = skipped_passes(settings)
-        self.code, self.model = homespec.build_with_module(
+        self.code, self.model = api.build_with_module(
             spec, optimize=settings.optimize, skip_passes=skip
         )
         self.tasks: tuple[str, ...] = self.code.TASKS
