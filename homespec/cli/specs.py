@@ -61,8 +61,8 @@ class Checked:
     read: tuple[Document, ...]
 
 
-def check_documents(documents: Iterable[Document]) -> Checked:
-    """Check documents as they are read."""
+def check_documents(documents: Iterable[Document], keep: bool = True) -> Checked:
+    """Check documents as they are read; `keep` what was analysed, which is large."""
     from homespec.compiler import Stopped, analyse, filter_ignored
 
     analyses: dict[str, Analysis] = {}
@@ -73,18 +73,20 @@ def check_documents(documents: Iterable[Document]) -> Checked:
         read.append(document)
         texts |= document.texts
         try:
-            analyses[document.file] = analysis = analyse(document)
+            analysis = analyse(document)
         except Stopped as stopped:
             diagnostics += filter_ignored(document, stopped.diagnostics)
-        else:
-            diagnostics += filter_ignored(document, analysis.diagnostics)
+            continue
+        diagnostics += filter_ignored(document, analysis.diagnostics)
+        if keep:
+            analyses[document.file] = analysis
     return Checked(Report.of(diagnostics, texts), analyses, tuple(read))
 
 
-def check(paths: Iterable[str], overrides: tuple[str, ...] = ()) -> Checked:
+def check(paths: Iterable[str], overrides: tuple[str, ...] = (), keep: bool = True) -> Checked:
     """Check the specs of files and folders; the report says which files were left out."""
     files = find(paths)
-    checked = check_documents(documents(files, overrides))
+    checked = check_documents(documents(files, overrides), keep)
     bases = (base.file for document in checked.read for base in document.bases)
     return replace(checked, report=replace(checked.report, skipped=files.not_checked(bases)))
 

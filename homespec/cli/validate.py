@@ -27,7 +27,7 @@ def validate(
     not checked in a folder, such as hidden folders, is named. Exits with 0 if there are no errors,
     with 1 if there are.
     """
-    checked = check(paths, overrides)
+    checked = check(paths, overrides, keep=False)
     report, files = checked.report, len(checked.read)
     print_report(report, output_format)
     if not report.diagnostics and not quiet:

@@ -18,7 +18,6 @@ MAX_REMEDY = 300
 
 ID = "{id: {buckets: 1000}, dim: 16}"
 HASHED = "write {buckets: 1000} to hash any id into 1000 rows"
-TOO = "under `groups:`, too"
 GROUP = "{watch: [click, finish]}"
 SHARED = "experts shared by all tasks"
 EXPERTS = "{all: {shared: 2}, hidden: [128], width: 64}"

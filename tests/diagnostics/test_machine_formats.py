@@ -35,8 +35,8 @@ def test_is_ascii_json(name: str, output_format: str) -> None:
 
 
 def test_json_says_everything() -> None:
-    (found,) = as_json(CASES["one"], "json")["diagnostics"]
-    assert found == {
+    (diagnostic,) = as_json(CASES["one"], "json")["diagnostics"]
+    assert diagnostic == {
         "code": "HS901",
         "name": "unknown-thing",
         "severity": "error",
@@ -76,8 +76,8 @@ def test_each_severity_has_its_word(made: Any, github: str, gitlab: str, sarif: 
     (run,) = as_json(case, "sarif")["runs"]
     assert run["results"][0]["level"] == sarif
     assert run["tool"]["driver"]["rules"][0]["defaultConfiguration"]["level"] == sarif
-    (found,) = as_json(case, "json")["diagnostics"]
-    assert found["severity"] == sarif
+    (diagnostic,) = as_json(case, "json")["diagnostics"]
+    assert diagnostic["severity"] == sarif
 
 
 def test_github_escapes() -> None:

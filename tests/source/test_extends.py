@@ -121,8 +121,8 @@ def test_a_link_to_another_kind_of_file() -> None:
     Path("secret").write_text("password: 1\n")
     Path("link.yaml").symlink_to("secret")
     Path("spec.yaml").write_text("extends: link.yaml\n")
-    (found,) = with_bases(read("spec.yaml")).diagnostics
-    assert "link to another kind of file" in found.message
+    (diagnostic,) = with_bases(read("spec.yaml")).diagnostics
+    assert "link to another kind of file" in diagnostic.message
 
 
 @pytest.mark.usefixtures("folder")
@@ -179,20 +179,20 @@ def test_expanded_says_which_file() -> None:
 def test_a_pipe_is_no_base() -> None:
     os.mkfifo("pipe.yaml")
     Path("spec.yaml").write_text("extends: pipe.yaml\n")
-    (found,) = with_bases(read("spec.yaml")).diagnostics
-    assert "no regular file" in found.message
+    (diagnostic,) = with_bases(read("spec.yaml")).diagnostics
+    assert "no regular file" in diagnostic.message
 
 
 @pytest.mark.usefixtures("folder")
 def test_a_missing_base_is_suggested_from_where_the_spec_stands() -> None:
     Path("specs").mkdir()
     Path("specs/spec.yaml").write_text("extends: ../bsae.yaml\n")
-    (found,) = with_bases(read("specs/spec.yaml")).diagnostics
-    assert found.help == "did you mean `../base.yaml`?"
+    (diagnostic,) = with_bases(read("specs/spec.yaml")).diagnostics
+    assert diagnostic.help == "did you mean `../base.yaml`?"
     Path("bsae.yaml").write_text("homespec: 2\n")
     Path("specs/spec.yaml").write_text("homespec: 1\nextends: ../bsae.yaml\n")
-    (found,) = with_bases(read("specs/spec.yaml")).diagnostics
-    assert "written in version 2" in found.message
+    (diagnostic,) = with_bases(read("specs/spec.yaml")).diagnostics
+    assert "written in version 2" in diagnostic.message
 
 
 @pytest.mark.usefixtures("folder")
@@ -300,9 +300,9 @@ def test_refused_flags(flag: str) -> None:
 def test_errors_name_the_flag(flag: str, rule: str, column: int) -> None:
     with pytest.raises(homespec.SpecError) as failure:
         homespec.loads(BASE, "base.yaml", overrides=["towers.activation=relu", flag])
-    (found,) = failure.value.report.diagnostics
-    assert rule in found.rule.name
-    assert (found.span.file, found.span.start) == (OVERRIDES, Position(2, column))
+    (diagnostic,) = failure.value.report.diagnostics
+    assert rule in diagnostic.rule.name
+    assert (diagnostic.span.file, diagnostic.span.start) == (OVERRIDES, Position(2, column))
     assert f"2 | {flag}" in str(failure.value)
 
 

@@ -81,8 +81,8 @@ def test_bomb_in_pure_python(name: str) -> None:
 
 def test_depth_is_exact() -> None:
     assert parse("a: " + "[" * 63 + "]" * 63).diagnostics == ()
-    (found,) = parse("a: " + "[" * 64 + "]" * 64).diagnostics
-    assert (found.rule.name, found.span.start.column) == ("too-deep", 67)
+    (diagnostic,) = parse("a: " + "[" * 64 + "]" * 64).diagnostics
+    assert (diagnostic.rule.name, diagnostic.span.start.column) == ("too-deep", 67)
 
 
 def test_ordinary_aliases_are_fine() -> None:
@@ -98,9 +98,9 @@ def test_alias_takes_the_nearest_anchor_before_it() -> None:
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/urandom", "/dev/full"])
 def test_devices_are_not_opened(device: str) -> None:
-    (found,) = read(device).diagnostics
-    assert found.rule.name == "unreadable-file"
-    assert "it is a device" in found.message
+    (diagnostic,) = read(device).diagnostics
+    assert diagnostic.rule.name == "unreadable-file"
+    assert "it is a device" in diagnostic.message
 
 
 def test_pipes_and_sockets_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,9 +110,9 @@ def test_pipes_and_sockets_are_not_opened(tmp_path: Path, monkeypatch: pytest.Mo
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket.yaml")
         for name, kind in (("pipe", "pipe"), ("link", "pipe"), ("socket", "socket")):
-            (found,) = read(f"{name}.yaml").diagnostics
-            assert found.rule.name == "unreadable-file"
-            assert f"it is a {kind}" in found.message
+            (diagnostic,) = read(f"{name}.yaml").diagnostics
+            assert diagnostic.rule.name == "unreadable-file"
+            assert f"it is a {kind}" in diagnostic.message
 
 
 def test_endless_stream_is_read_in_part() -> None:

@@ -68,5 +68,5 @@ def test_block_scalars_are_text() -> None:
 
 def test_longest_number() -> None:
     assert parse("a: " + "9" * 300).data["a"] == int("9" * 300)
-    (found,) = parse("a: " + "9" * 301).diagnostics
-    assert found.rule.name == "too-large"
+    (diagnostic,) = parse("a: " + "9" * 301).diagnostics
+    assert diagnostic.rule.name == "too-large"

@@ -17,9 +17,9 @@ def only(path: Path) -> tuple[str, str, str]:
     document = read(path)
     assert document.data is None
     assert document.file == str(path)
-    (found,) = document.diagnostics
-    assert found.span.start == Position(1, 1)
-    return found.rule.name, found.message, found.help
+    (diagnostic,) = document.diagnostics
+    assert diagnostic.span.start == Position(1, 1)
+    return diagnostic.rule.name, diagnostic.message, diagnostic.help
 
 
 def test_reads_a_file(tmp_path: Path) -> None:
@@ -104,10 +104,10 @@ def test_too_large(tmp_path: Path) -> None:
 )
 def test_forbidden_characters(text: str, column: int, name: str) -> None:
     document = parse(text)
-    (found,) = document.diagnostics
-    assert found.rule.name == "forbidden-character"
-    assert found.span.start.column == column
-    assert name in found.message
+    (diagnostic,) = document.diagnostics
+    assert diagnostic.rule.name == "forbidden-character"
+    assert diagnostic.span.start.column == column
+    assert name in diagnostic.message
 
 
 def test_each_forbidden_character_once() -> None:

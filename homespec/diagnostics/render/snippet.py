@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from homespec.diagnostics.diagnostic import Span
 from homespec.diagnostics.render.color import Paint
@@ -52,13 +54,8 @@ class Row:
 
     def painted(self, paint: Paint) -> str:
         """The row with colours, neighbours of one role painted together."""
-        parts: list[tuple[str, str]] = []
-        for char, role in self._cells:
-            if parts and parts[-1][1] == role:
-                parts[-1] = (parts[-1][0] + char, role)
-            else:
-                parts.append((char, role))
-        return "".join(paint(text, role) for text, role in parts)
+        runs = groupby(self._cells, key=itemgetter(1))
+        return "".join(paint("".join(char for char, _ in run), role) for role, run in runs)
 
 
 def snippet(
