@@ -1,4 +1,4 @@
-"""Stage 7, runtime: the generated source as a real Python module, and the model from it."""
+"""Stage 8, runtime: the generated source as a real Python module, and the model from it."""
 
 from __future__ import annotations
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
+from homespec.diagnostics import Finding, Label, Span
 from homespec.diagnostics.suggest import closest
 from homespec.graph.nodes import ExpertSet
 from homespec.lower import Lowered
@@ -32,6 +34,22 @@ def did_you_mean(name: str, known: Sequence[str], otherwise: str) -> str:
     """The help for a name that is not known: the nearest one, or else what to do."""
     guess = closest(name, known)
     return f"did you mean `{guess}`?" if guess else otherwise
+
+
+def cycle(
+    things: str, way: Sequence[str], spans: Sequence[Span], verb: str, remedy: str
+) -> Finding:
+    """A way that ends where it begins; `spans` are the places of its steps."""
+    return Finding(
+        spans[-1],
+        f"{things} form a cycle: {' → '.join(way)}",
+        label=f"closes the cycle back to `{way[0]}`",
+        related=tuple(
+            Label(span, f"`{a}` {verb} `{b}`")
+            for span, (a, b) in zip(spans[:-1], pairwise(way[:-1]), strict=True)
+        ),
+        help=remedy,
+    )
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

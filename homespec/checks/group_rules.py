@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from homespec.checks.causes import did_you_mean
+from homespec.checks.causes import cycle, did_you_mean
 from homespec.diagnostics import Finding, Label, rule
 from homespec.diagnostics.suggest import closest, listing
 from homespec.resolve import Resolved
@@ -155,16 +155,8 @@ def group_cycle(resolved: Resolved) -> Iterator[Finding]:
             resolved.span(("groups", a, "members", i))
             for a, i in zip(path[:-1], where, strict=True)
         ]
-        yield Finding(
-            spans[-1],
-            f"groups form a cycle: {' → '.join(path)}",
-            label=f"closes the cycle back to `{start}`",
-            related=tuple(
-                Label(span, f"`{a}` contains `{b}`")
-                for span, (a, b) in zip(spans, pairwise(path[:-1]), strict=False)
-            ),
-            help=f"remove `{path[-1]}` from `{path[-2]}`: groups must form a tree",
-        )
+        remedy = f"remove `{path[-1]}` from `{path[-2]}`: groups must form a tree"
+        yield cycle("groups", path, spans, "contains", remedy)
 
 
 def _outermost_first(spec: Spec) -> list[str]:

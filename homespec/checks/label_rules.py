@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
-from homespec.checks.causes import did_you_mean
-from homespec.diagnostics import Finding, Label, rule
+from homespec.checks.causes import cycle, did_you_mean
+from homespec.diagnostics import Finding, rule
 from homespec.diagnostics.suggest import listing
 from homespec.resolve import Resolved
 from homespec.resolve.layers import Path
@@ -59,18 +59,9 @@ def task_cycle(resolved: Resolved) -> Iterator[Finding]:
     try:
         order.prepare()
     except CycleError as error:
-        cycle = _from_first(error.args[1][::-1], list(spec.tasks))
-        steps = [resolved.span(places[step]) for step in pairwise(cycle)]
-        yield Finding(
-            steps[-1],
-            f"tasks form a cycle: {' → '.join(cycle)}",
-            label=f"closes the cycle back to `{cycle[0]}`",
-            related=tuple(
-                Label(span, f"`{a}` needs `{b}`")
-                for span, (a, b) in zip(steps[:-1], pairwise(cycle), strict=False)
-            ),
-            help="remove one of these mentions",
-        )
+        way = _from_first(error.args[1][::-1], list(spec.tasks))
+        spans = [resolved.span(places[step]) for step in pairwise(way)]
+        yield cycle("tasks", way, spans, "needs", "remove one of these mentions")
 
 
 def _from_first(cycle: list[str], order: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Stage 6, emit: the batches of an optimised graph, one block of generated code for each.
+"""Stage 7, emit: the batches of an optimised graph, one block of generated code for each.
 
 Letters: B batch, V width of v, S sets, K experts a set, D width, O outputs, C choices, T tasks.
 """

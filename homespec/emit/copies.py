@@ -1,4 +1,4 @@
-"""Stage 6, emit: building blocks, copied into generated files from `homespec/emit/blocks/`.
+"""Stage 7, emit: building blocks, copied into generated files from `homespec/emit/blocks/`.
 
 Blocks are real Python modules, for linters, tests and debuggers. The compiler has no torch: it
 reads them as text and never imports them. A file gets the classes, functions and constants that are

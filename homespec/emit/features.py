@@ -1,4 +1,4 @@
-"""Stage 6, emit: the inputs, features by name -> v. FEATURES has a line for each input tensor."""
+"""Stage 7, emit: the inputs, features by name -> v. FEATURES has a line for each input tensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 6, emit: gates of all kinds, and the projections that make their logits and low ranks."""
+"""Stage 7, emit: gates of all kinds, and the projections that make their logits and low ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 6, emit: what the variables and modules of an optimised file are called."""
+"""Stage 7, emit: what the variables and modules of an optimised file are called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 6, emit: the nodes of an unoptimised graph, a line of code for each: the readable twin."""
+"""Stage 7, emit: the nodes of an unoptimised graph, a line of code for each: the readable twin."""
 
 from __future__ import annotations
 

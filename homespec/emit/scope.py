@@ -1,4 +1,4 @@
-"""Stage 6, emit: the values that the forward of one layer computes, and those that it is given."""
+"""Stage 7, emit: the values that the forward of one layer computes, and those that it is given."""
 
 from __future__ import annotations
 

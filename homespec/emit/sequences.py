@@ -1,4 +1,4 @@
-"""Stage 6, emit: sequences of events, from their tensors to their share of v."""
+"""Stage 7, emit: sequences of events, from their tensors to their share of v."""
 
 from __future__ import annotations
 

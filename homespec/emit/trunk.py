@@ -1,4 +1,4 @@
-"""Stage 6, emit: the trunk of an optimised file, a class for each layer and one for all of them."""
+"""Stage 7, emit: the trunk of an optimised file, a class for each layer and one for all of them."""
 
 from __future__ import annotations
 
