@@ -82,7 +82,7 @@ def listed(value: Any) -> Any:
 
 
 def text_of(form: str) -> WithJsonSchema:
-    """Say in the JSON Schema which form a text has: one of `texts.FORMS`."""
+    """Say in the JSON Schema which form a text has: one of `patterns.FORMS`."""
     return WithJsonSchema({"type": "string", "format": form})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from homespec.schema.models import Embedded, Sequence, Spec
+from homespec.schema.models import Embedded, Feature, Sequence, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class InputTensor:
     """The feature of the spec that it belongs to."""
     column: str
     """The column of the data."""
-    kind: Literal["id", "number", "vector"]
+    kind: Literal["id", "number", "vector"] = "number"
     width: int = 0
     """Numbers of a vector."""
     length: int = 0
@@ -65,29 +65,23 @@ def event_table(spec: Spec, sequence: Sequence, field: str) -> str:
 
 
 def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
-    if spec.features[name].kind == "sequence":
-        yield from _events(spec, name, spec.features[name].sequence)
-    else:
-        yield _tensor(spec, name)
-
-
-def _tensor(spec: Spec, name: str) -> InputTensor:
-    """That of a feature other than a sequence. Values looked up in a table are as its owner's."""
-    column, owner = spec.features[name].column, spec.features[spec.owner(name)]
-    if owner.kind == "dense":
-        return InputTensor(name, name, column, "vector", width=owner.dense)
-    return _looked_up(owner, InputTensor(name, name, column, "number", table=spec.owner(name)))
-
-
-def _looked_up(owner: Embedded, number: InputTensor) -> InputTensor:
-    if owner.is_id:
-        return replace(number, kind="id", vocab=owner.id.vocab, buckets=owner.id.buckets)
-    return number
-
-
-def _events(spec: Spec, name: str, sequence: Sequence) -> Iterator[InputTensor]:
+    feature = spec.features[name]
+    if feature.kind != "sequence":  # values looked up in a table are as its owner's
+        owner = spec.owner(name)
+        yield _tensor(spec.features[owner], InputTensor(name, name, feature.column, table=owner))
+        return
+    sequence = feature.sequence
     for field in sequence.fields:
         key, column = event_key(name, field), event_column(name, sequence, field)
         table = event_table(spec, sequence, field) or key
-        number = InputTensor(key, name, column, "number", length=sequence.max_len, table=table)
-        yield _looked_up(event_values(spec, sequence, field), number)
+        tensor = InputTensor(key, name, column, length=sequence.max_len, table=table)
+        yield _tensor(event_values(spec, sequence, field), tensor)
+
+
+def _tensor(owner: Embedded, tensor: InputTensor) -> InputTensor:
+    """The tensor with the kind that the owner of its table gives it."""
+    if isinstance(owner, Feature) and owner.kind == "dense":
+        return replace(tensor, kind="vector", width=owner.dense, table="")
+    if owner.is_id:
+        return replace(tensor, kind="id", vocab=owner.id.vocab, buckets=owner.id.buckets)
+    return tensor

@@ -52,7 +52,7 @@ def _rule_of(kind: str) -> Callable[[LocatedError], list[Diagnostic]]:
 
 
 def _without_misspelt(document: Document, errors: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Errors without those of keys that are there, misspelt, of which another error tells."""
+    """Errors without those of keys that are misspelt, which another error reports."""
     meant = set()
     for error in errors:
         if error["type"] == "extra_forbidden":
