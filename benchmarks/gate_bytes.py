@@ -126,22 +126,17 @@ def compiled(gates: Gates, module: nn.Module) -> tuple[int, int]:
     return forward, metrics.num_bytes_accessed - forward
 
 
-def table(sizes: dict[str, int]) -> Iterator[str]:
-    """A line for each batch of gates and pass: megabytes, and how many times the floor."""
-    yield "| gates | B | S | N | | floor MB | inductor | kernels, cached | kernels, uncached |"
-    yield "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |"
-    for name, rows in sizes.items():
-        code, model = homespec.build_with_module(lab.SPECS / f"{name}.yaml")
-        for gates in gates_of(name, rows):
-            counts = (
-                gates.floor(), compiled(gates, module_of(gates, code, model)),
-                gates.kernels(True), gates.kernels(False),
-            )  # fmt: skip
-            for index, step in enumerate(("forward", "backward")):
-                floor, *others = (count[index] for count in counts)
-                ratios = " | ".join(f"{other / floor:.2f} ×" for other in others)
-                shape = f"{rows} | {gates.sets} | {gates.width} | {step}"
-                yield f"| {gates.name} | {shape} | {floor / 1e6:.1f} | {ratios} |"
+def rows_of(name: str, rows: int) -> Iterator[list[str]]:
+    """For each batch of gates and pass of a spec: megabytes, and how many times the floor."""
+    code, model = homespec.build_with_module(lab.SPECS / f"{name}.yaml")
+    for gates in gates_of(name, rows):
+        measured = compiled(gates, module_of(gates, code, model))
+        counts = (gates.floor(), measured, gates.kernels(True), gates.kernels(False))
+        shape = [str(rows), str(gates.sets), str(gates.width)]
+        for index, step in enumerate(("forward", "backward")):
+            floor, *others = (count[index] for count in counts)
+            ratios = [f"{other / floor:.2f} ×" for other in others]
+            yield [gates.name, *shape, step, f"{floor / 1e6:.1f}", *ratios]
 
 
 def main() -> None:
@@ -153,8 +148,9 @@ def main() -> None:
     log = compile_fx.inductor_metrics_log  # inductor counts only for its log
     log.setLevel(logging.INFO)
     log.propagate, log.handlers = False, [logging.NullHandler()]
-    for line in table({name: int(rows) for name, rows in pairs}):
-        print(line, flush=True)
+    head = ["gates", "B", "S", "N", "", "floor MB", "inductor", "kernels, cached"]
+    rows = [row for name, count in pairs for row in rows_of(name, int(count))]
+    print("\n".join(lab.table([*head, "kernels, uncached"], rows)))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lab
+
 import homespec
 from homespec.analysis.costs import cost_of
 from homespec.atomic_write import write_texts
@@ -99,9 +101,8 @@ def columns(runs: list[dict[str, Any]], metric: str) -> list[list[float]]:
 
 def table(results: dict[str, list[dict[str, Any]]], metric: str) -> Iterator[str]:
     """A line for each model: the metric of each task, mean ± standard deviation over seeds."""
-    yield from _head(results, metric.upper())
-    for name, runs in results.items():
-        yield f"| {name} | {' | '.join(map(_spread, columns(runs, metric)))} |"
+    rows = ([name, *map(_spread, columns(runs, metric))] for name, runs in results.items())
+    return lab.table([metric.upper(), *results["home"][0]["tasks"], "mean"], rows)
 
 
 def differences(results: dict[str, list[dict[str, Any]]], metric: str) -> Iterator[str]:
@@ -109,30 +110,25 @@ def differences(results: dict[str, list[dict[str, Any]]], metric: str) -> Iterat
 
     Bold is what Student's t for pairs calls different from 0 at 95 %.
     """
-    yield from _head(results, f"{metric.upper()} - HoME's, in .001")
-    base = columns(results["home"], metric)
+    base, rows = columns(results["home"], metric), []
     for name, runs in results.items():
-        if name == "home":
-            continue
-        pairs = zip(columns(runs, metric), base, strict=True)
-        cells = [_difference([a - b for a, b in zip(x, y, strict=True)]) for x, y in pairs]
-        yield f"| {name} | {' | '.join(cells)} |"
+        if name != "home":
+            pairs = zip(columns(runs, metric), base, strict=True)
+            cells = [_difference([a - b for a, b in zip(x, y, strict=True)]) for x, y in pairs]
+            rows.append([name, *cells])
+    title = f"{metric.upper()} - HoME's, in .001"
+    return lab.table([title, *results["home"][0]["tasks"], "mean"], rows)
 
 
 def scale(results: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     """HoME beside its floors and gradient boosting."""
     auc = dict(zip(results["home"][0]["tasks"], columns(results["home"], "auc"), strict=False))
-    yield f"| AUC | {' | '.join(FLOORS)} |"
-    yield f"| --- |{' ---: |' * len(FLOORS)}"
-    yield f"| home | {' | '.join(_spread(auc[task]) for task in FLOORS)} |"
-    yield f"| gradient boosting | {' | '.join(f'{BOOSTING[task]:.4f}' for task in FLOORS)} |"
-    yield f"| floor | {' | '.join(f'{floor:.3f}' for floor in FLOORS.values())} |"
-
-
-def _head(results: dict[str, list[dict[str, Any]]], what: str) -> Iterator[str]:
-    tasks = list(results["home"][0]["tasks"])
-    yield f"| {what} | {' | '.join(tasks)} | mean |"
-    yield f"| --- |{' ---: |' * (len(tasks) + 1)}"
+    rows = [
+        ["home", *(_spread(auc[task]) for task in FLOORS)],
+        ["gradient boosting", *(f"{BOOSTING[task]:.4f}" for task in FLOORS)],
+        ["floor", *(f"{floor:.3f}" for floor in FLOORS.values())],
+    ]
+    return lab.table(["AUC", *FLOORS], rows)
 
 
 def _spread(values: list[float]) -> str:
@@ -156,6 +152,7 @@ def page(results: dict[str, list[dict[str, Any]]], widths: dict[str, int]) -> st
     before, _, rest = text.partition(BEGIN)
     seeds = min(map(len, results.values()))
     some = next(iter(results.values()))[0]
+    sizes = ([n, str(widths[n]), f"{runs[0]['parameters']:,}"] for n, runs in results.items())
     lines = [
         f"{seeds} seeds each; {some['rows_train']:,} rows to train on, {some['rows_valid']:,}"
         f" held out; flags: `{' '.join(FLAGS)}`.",
@@ -172,9 +169,7 @@ def page(results: dict[str, list[dict[str, Any]]], widths: dict[str, int]) -> st
         "",
         *differences(results, "gauc"),
         "",
-        "| model | hidden width of the experts | parameters |",
-        "| --- | ---: | ---: |",
-        *(f"| {n} | {widths[n]} | {runs[0]['parameters']:,} |" for n, runs in results.items()),
+        *lab.table(["model", "hidden width of the experts", "parameters"], sizes),
         "",
     ]
     return before + BEGIN + "\n".join(lines) + END + rest.partition(END)[2]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from homespec.atomic_write import write_texts
+from homespec.bench import report
 from homespec.bench.machine import machine
 from homespec.bench.timing import Spread
 
@@ -16,6 +19,7 @@ for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault(name, level)  # torch's profiler would log its own work
 
 SPECS = Path(__file__).parent / "specs"
+NUMBER = re.compile(rf"[*+-]*\d|{report.NONE}$")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -37,13 +41,15 @@ def write(path: Path | None, **content: Any) -> None:
         write_texts({path: json.dumps({"machine": machine("cpu"), **content}, indent=1) + "\n"})
 
 
-def row(cells: list[str]) -> str:
-    """A row of a table in Markdown."""
-    return f"| {' | '.join(cells)} |"
+def table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    """A table in Markdown; columns of numbers are aligned to the right."""
+    cells = list(rows)
+    columns = zip(*cells, strict=True)
+    aligned = ["---:" if all(map(NUMBER.match, column)) else "---" for column in columns]
+    for line in (head, aligned, *cells):
+        yield f"| {' | '.join(line)} |"
 
 
-def shown(spread: Spread | dict[str, float]) -> str:
-    """A median with its quartiles."""
-    if isinstance(spread, dict):
-        spread = Spread(**spread)
-    return f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})"
+def shown(spread: dict[str, float]) -> str:
+    """A median with its quartiles, as they are in JSON."""
+    return report.shown(Spread(**spread))

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lab
 
 from homespec.atomic_write import holds, write_texts
+from homespec.bench import report
 from homespec.bench.timing import ratios
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -26,94 +26,90 @@ BLOCK = re.compile(r"(<!-- results: ([\w-]+) (\w+) -->\n).*?(<!-- end -->)", re.
 REFERENCES = {"naive": "naive", "naive-compiled": "naive compiled", "floor": "floor"}
 
 
-def table(result: dict[str, Any], measure: str) -> Iterator[str]:
+Table = tuple[list[str], list[list[str]]]
+"""The titles of the columns, and the rows."""
+
+
+def variants(result: dict[str, Any], measure: str) -> Table:
     """A line for each variant of each case; ratios are how many times as fast, with quartiles."""
     cases = [case for case in result["cases"] if measure in case["milliseconds"]]
-    references = [r for r in REFERENCES if any(r in _ratios(c, measure) for c in cases)]
-    columns = [f"× {REFERENCES[r]}" for r in references]
+    faster = [case["times_as_fast"][measure] for case in cases]
+    references = [name for name in REFERENCES if any(each[name] for each in faster)]
     facts = ("operations", "kernels", "peak MB") if measure == "step" else ()
-    head = ["tasks", "", *columns, *facts]
-    yield lab.row(head)
-    yield lab.row(["---:", "---", *["---:"] * (len(head) - 2)])
-    for case in cases:
-        for variant in case["milliseconds"][measure]:
-            ratios = [_ratio(_ratios(case, measure).get(r, {}), r, variant) for r in references]
-            known = case["facts"].get(variant, {})
-            yield lab.row([str(case["tasks"]), variant, *ratios, *(_fact(known, f) for f in facts)])
+    rows = []
+    for case, ratio in zip(cases, faster, strict=True):
+        for name in case["milliseconds"][measure]:
+            known = case["facts"].get(name, {})
+            numbers = [report.number(known.get(fact)) for fact in facts[:2]]
+            numbers += [report.number(known.get("peak"), 1e6, 1) for _ in facts[2:]]
+            cells = [_ratio(ratio[reference], reference, name) for reference in references]
+            rows.append([str(case["tasks"]), name, *cells, *numbers])
+    return ["tasks", "", *(f"× {REFERENCES[name]}" for name in references), *facts], rows
 
 
-def peers(result: dict[str, Any]) -> Iterator[str]:
+def peers(result: dict[str, Any]) -> Table:
     """A line for each model of each case: how many times as fast ours, compiled, is."""
     head = ["ours compiled is × as fast", "operations", "peak MB", "first step, × ours"]
-    yield lab.row(["model", "tasks", "", *head])
-    yield lab.row(["---", "---:", "---", *["---:"] * len(head)])
+    rows = []
     for measured in result["cases"]:
-        case, times, compiling = measured["case"], measured["times"], measured["compiling"]
+        case, times, seconds = measured["case"], measured["times"], measured["compiling"]
         for name in times:
             ours = ratios({"ours": times["ours-compiled"], "it": times[name]}, "it")["ours"]
-            count, peak = measured["operations"].get(name), measured["peaks"].get(name)
-            yield lab.row(
-                [
-                    case["family"],
-                    str(len(case["tasks"])),
-                    name,
-                    "1" if name == "ours-compiled" else lab.shown(ours),
-                    f"{count:,}" if count else "–",
-                    f"{peak / 1e6:.1f}" if peak else "–",
-                    f"{compiling[name] / compiling['ours-compiled']:.2f}"
-                    if name in compiling
-                    else "–",
-                ]
-            )
+            cells = [
+                "1" if name == "ours-compiled" else report.shown(ours),
+                report.number(measured["operations"].get(name)),
+                report.number(measured["peaks"].get(name), 1e6, 1),
+                report.number(seconds.get(name), seconds["ours-compiled"], 2),
+            ]
+            rows.append([case["family"], str(len(case["tasks"])), name, *cells])
+    return ["model", "tasks", "", *head], rows
 
 
-def compiling(result: dict[str, Any]) -> Iterator[str]:
+def compiling(result: dict[str, Any]) -> Table:
     """A line for each variant of each case: its first step beside ours of the fewest tasks."""
-    yield lab.row(["tasks", "", "first step, cold", "warm"])
-    yield lab.row(["---:", "---", "---:", "---:"])
     base = result["cases"][0]["facts"]["ours-compiled"]["compiling"]["cold"]["cpu"]
-    for case in result["cases"]:
-        for variant, facts in case["facts"].items():
-            took = [facts["compiling"][cache]["cpu"] / base for cache in ("cold", "warm")]
-            yield lab.row([str(case["tasks"]), variant, *(f"{each:.2f}" for each in took)])
+    rows = [
+        [str(case["tasks"]), name, *(f"{took['cpu'] / base:.2f}" for took in caches.values())]
+        for case in result["cases"]
+        for name, caches in ((n, facts["compiling"]) for n, facts in case["facts"].items())
+    ]
+    return ["tasks", "", "first step, cold", "warm"], rows
 
 
-def where(result: dict[str, Any]) -> Iterator[str]:
+def where(result: dict[str, Any]) -> Table:
     """A line for each part of a step, a column for each size; the largest in the first comes first.
 
     What is less than one per cent everywhere is left out.
     """
-    shares_of_sizes: dict[str, dict[str, float]] = result["shares"]
-    parts = dict.fromkeys(part for shares in shares_of_sizes.values() for part in shares)
-    yield lab.row(["part of the step", *shares_of_sizes])
-    yield lab.row(["---", *["---:"] * len(shares_of_sizes)])
-    for part in parts:
-        shares = [each.get(part, 0.0) for each in shares_of_sizes.values()]
-        if max(shares) >= 0.01:
-            yield lab.row([part, *(f"{share:.0%}" for share in shares)])
+    sizes: dict[str, dict[str, float]] = result["shares"]
+    parts = dict.fromkeys(part for shares in sizes.values() for part in shares)
+    lines = {part: [shares.get(part, 0.0) for shares in sizes.values()] for part in parts}
+    rows = [[p, *(f"{n:.0%}" for n in line)] for p, line in lines.items() if max(line) >= 0.01]
+    return ["part of the step", *sizes], rows
 
 
-def unequal(result: dict[str, Any]) -> Iterator[str]:
+def unequal(result: dict[str, Any]) -> Table:
     """A line for each case: how many times as fast each form is as a product for each group."""
     forms = list(dict.fromkeys(name for case in result["cases"] for name in case["ratios"]))
     forms.remove("each")
-    yield lab.row(["groups that need", "", *forms])
-    yield lab.row(["---", "---", *["---:"] * len(forms)])
-    for case in result["cases"]:
-        cells = [_ratio(case["ratios"], "each", form) for form in forms]
-        yield lab.row([case["case"], case["precision"], *cells])
+    rows = [
+        [case["case"], case["precision"], *(_ratio(case["ratios"], "each", f) for f in forms)]
+        for case in result["cases"]
+    ]
+    return ["groups that need", "", *forms], rows
 
 
-def schedule(result: dict[str, Any]) -> Iterator[str]:
+def schedule(result: dict[str, Any]) -> Table:
     """A line for each variant of each size: launches and megabytes of a training step."""
-    head = ["size", "tasks", "batch", "", "launches", "of them products", "MB of generated kernels"]
-    yield lab.row([*head, "MB of products", "floor MB"])
-    yield lab.row(["---", "---:", "---:", "---", *["---:"] * 5])
+    launches = ["launches", "of them products"]
+    moved = ["MB of generated kernels", "MB of products", "floor MB"]
+    rows = []
     for case in result["cases"]:
         size = [case["size"], str(case["tasks"]), str(case["batch"]), case["variant"]]
-        launches = [case["kernels"] + case["products"], case["products"]]
-        moved = [case[name] / 1e6 for name in ("kernel_bytes", "product_bytes", "floor")]
-        yield lab.row([*size, *(f"{n:,}" for n in launches), *(f"{mb:,.0f}" for mb in moved)])
+        counts = [case["kernels"] + case["products"], case["products"]]
+        counts += [case[name] / 1e6 for name in ("kernel_bytes", "product_bytes", "floor")]
+        rows.append([*size, *map(report.number, counts)])
+    return ["size", "tasks", "batch", "", *launches, *moved], rows
 
 
 MEASURES = {
@@ -122,21 +118,10 @@ MEASURES = {
 """What has a table of its own; all else is times of variants."""
 
 
-def _ratios(case: dict[str, Any], measure: str) -> dict[str, Any]:
-    return {r: spreads for r, spreads in case["times_as_fast"][measure].items() if spreads}
-
-
 def _ratio(spreads: dict[str, Any], reference: str, variant: str) -> str:
     if variant not in spreads:
-        return "–"
+        return report.NONE
     return "1" if variant == reference else lab.shown(spreads[variant])
-
-
-def _fact(facts: dict[str, Any], name: str) -> str:
-    value = facts.get("peak" if name == "peak MB" else name)
-    if value is None:
-        return "–"
-    return f"{value / 1e6:.1f}" if name == "peak MB" else f"{value:,}"
 
 
 def _machine(result: dict[str, Any]) -> str:
@@ -154,8 +139,8 @@ def filled(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         result = json.loads((lab.RESULTS / f"{match[2]}.json").read_text(encoding="utf-8"))
-        rows = MEASURES[match[3]](result) if match[3] in MEASURES else table(result, match[3])
-        lines = [_machine(result), "", *rows, ""]
+        made = MEASURES[match[3]](result) if match[3] in MEASURES else variants(result, match[3])
+        lines = [_machine(result), "", *lab.table(*made), ""]
         return match[1] + "\n".join(lines) + match[4]
 
     return BLOCK.sub(block, text)
