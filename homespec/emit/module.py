@@ -37,7 +37,7 @@ def emit(graph: Graph, header: str) -> str:
     `header` is how its docstring begins.
     """
     plain = not any(isinstance(node, Batch) for node in graph)
-    inference = not graph.of(Objective)
+    inference = graph.inference
     where = _places(graph)
     features = Inputs(graph, plain, inference).context()
     nodes = [node for node in graph if not isinstance(first_member(node), APART)]
@@ -47,7 +47,7 @@ def emit(graph: Graph, header: str) -> str:
     copies = Copies(*sorted(trunk["uses"]))
     losses, forms = loss_blocks(graph)
     copies.choose(forms)
-    copies.choose(logical_blocks(graph, plain, inference or graph.pruned, features["fitted"]))
+    copies.choose(logical_blocks(graph, plain, inference or graph.partial, features["fitted"]))
     copies.choose(features["check_variants"])
     if inference:
         copies.choose(["stacks.weights__inference", "kernels.run_gates__inference"])

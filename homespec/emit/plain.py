@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from homespec.emit.block import Block, Variable
-from homespec.emit.layout import INDENT, Expr, Group, assign, call, literal, mapping, sequence
+from homespec.emit.layout import INDENT, Expr, Group, assign, call, lay, literal, mapping, sequence
 from homespec.emit.naming import MODULES, once
 from homespec.emit.stacks import hidden_activations
 from homespec.emit.trunk import product
@@ -37,6 +37,8 @@ class Styles:
         self.several = len(set(hidden_activations(graph))) > 1
         """Whether some MLPs have one hidden activation and some another."""
         self.norms = {_norm(node) for node in graph.of(ExpertSet)}
+        self.makers: dict[Group, str] = {}
+        """The local functions that make experts of some `widths`, by what they make."""
 
     def named(self, name: str, widths: tuple[int, ...], activation: str) -> tuple[str, set[str]]:
         """The class of an MLP or expert of these widths, and the blocks that it uses."""
@@ -109,7 +111,8 @@ def _feature_gate(node: FeatureGate, variables: Variables, _: Styles) -> Block:
 
 
 def _experts(node: ExpertSet, variables: Variables, styles: Styles) -> Block:
-    width, running = str(node.width), {"eps": literal(node.eps), "momentum": literal(node.momentum)}
+    width = "widths[-1]"
+    running = {"eps": literal(node.eps), "momentum": literal(node.momentum)}
     options: list[Expr] = []
     norms = {
         "batch": call("BatchNorm1d", width, **running),
@@ -127,9 +130,10 @@ def _experts(node: ExpertSet, variables: Variables, styles: Styles) -> Block:
     options.append(activations[node.activation])
     kind = "DiceExpert" if "dice" in node.activation else "Expert"
     name, uses = styles.named(kind, node.widths, node.hidden_activation)
-    many = call(
-        "experts", str(node.count), call(f"lambda: {name}", widths_of(node.widths), *options)
-    )
+    made = call(name, "widths", *options)
+    number = len(styles.makers) + 1
+    maker = styles.makers.setdefault(made, f"expert_{number}" if number > 1 else "expert")
+    many = call("experts", str(node.count), maker, *map(str, node.widths))
     reader = "each_its_own" if len(node.reads) > 1 else "each"
     read = (
         sequence([variables[port.node].name for port in node.reads], "[]")
@@ -139,9 +143,8 @@ def _experts(node: ExpertSet, variables: Variables, styles: Styles) -> Block:
     use = call(reader, module_path(node), read)
     uses |= {"plain.experts", f"plain.{reader}"}
     uses |= {"plain.BatchNorm1d"} if node.norm == "batch" else set()
-    uses |= {"dice": {"plain.Dice"}, "folded_dice": {"plain.FoldedDice"}}.get(
-        node.activation, set()
-    )
+    uses |= {"plain.Dice"} if node.activation == "dice" else set()
+    uses |= {"plain.FoldedDice"} if node.activation == "folded_dice" else set()
     return Block(node, [(module_path(node), many)], [(_variable(node), use)], uses)
 
 
@@ -186,7 +189,7 @@ def plain_trunk(nodes: Sequence[Node], graph: Graph) -> dict[str, Any]:
         for node in nodes
     ]
     return {
-        "trunk_init": _init(blocks),
+        "trunk_init": "\n".join([*_makers(styles), _init(blocks)]),
         "trunk_forward": "\n".join(_forward(blocks)),
         "by_name": True,
         "order": [],
@@ -196,6 +199,13 @@ def plain_trunk(nodes: Sequence[Node], graph: Graph) -> dict[str, Any]:
         "layers": [],
         "uses": {name for block in blocks for name in block.uses},
     }
+
+
+def _makers(styles: Styles) -> Iterator[str]:
+    """The functions that make experts."""
+    for made, name in styles.makers.items():
+        yield f"\n{INDENT * 2}def {name}(*widths):"
+        yield lay("return ", made, 3) + "\n"
 
 
 def _init(blocks: list[Block]) -> str:

@@ -19,7 +19,8 @@ class Graph:
     """Nodes by name over a DiGraph whose edges run from a value's producer to its readers.
 
     `span` is the whole spec: nodes that no line of it speaks of, the defaults, point there. `tasks`
-    are those that the model predicts, in the order of the spec, which may be `pruned` to them.
+    are those that the model predicts, in the order of the spec; it is `partial` if they are not all
+    tasks of the spec, and may be for `inference` alone.
     networkx is imported when a question needs it: a sound spec is validated without, in half the
     time.
     """
@@ -30,10 +31,11 @@ class Graph:
         span: Span,
         nodes: Iterable[Node] = (),
         tasks: tuple[str, ...] = (),
-        pruned: bool = False,
+        partial: bool = False,
+        inference: bool = False,
     ) -> None:
         self.name, self.span = name, span
-        self.tasks, self.pruned = tasks, pruned
+        self.tasks, self.partial, self.inference = tasks, partial, inference
         self._nodes: dict[str, Node] = {}
         for node in nodes:
             self.add(node)
@@ -47,10 +49,14 @@ class Graph:
             self.__dict__.pop(cached, None)
         return Port(node.name)
 
-    def with_nodes(self, nodes: Iterable[Node], tasks: tuple[str, ...] | None = None) -> Graph:
-        """A graph of the same spec with other nodes; `tasks` are those that it is pruned to."""
-        pruned = self.pruned or tasks is not None
-        return Graph(self.name, self.span, nodes, self.tasks if tasks is None else tasks, pruned)
+    def with_nodes(self, nodes: Iterable[Node]) -> Graph:
+        """A graph of the same spec and for the same purpose with other nodes."""
+        return Graph(self.name, self.span, nodes, self.tasks, self.partial, self.inference)
+
+    def asked_for(self, tasks: tuple[str, ...], inference: bool) -> Graph:
+        """The same nodes, to predict these tasks (none: all), perhaps for inference alone."""
+        nodes = self._nodes.values()
+        return Graph(self.name, self.span, nodes, tasks or self.tasks, bool(tasks), inference)
 
     @functools.cached_property
     def digraph(self) -> nx.DiGraph[str]:

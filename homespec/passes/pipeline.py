@@ -65,7 +65,8 @@ def optimise(graph: Graph, variant: Variant = DEFAULT, watch: Watch | None = Non
 
     `watch` gets each pass.
     """
-    return run(graph, pipeline(variant), watch)
+    asked = graph.asked_for(variant.tasks, variant.inference)
+    return run(asked, pipeline(variant), watch)
 
 
 def run(graph: Graph, passes: Mapping[str, Pass], watch: Watch | None = None) -> Graph:

@@ -29,4 +29,4 @@ def prune(graph: Graph, tasks: tuple[str, ...]) -> Graph:
         for node in graph
         if (node.task in tasks if isinstance(node, Objective) else node.name in needed)
     )
-    return graph.with_nodes(kept, tasks)
+    return graph.with_nodes(kept)

@@ -193,9 +193,9 @@ class FoldedDice(Float32Buffers):
         return (p_BD * u_BD + (1 - p_BD) * self.alpha * u_BD).to(u_BD.dtype)
 
 
-def experts(count, make):
-    """A set of experts of one kind."""
-    return nn.ModuleList([make() for _ in range(count)])
+def experts(count, make, *widths):
+    """A set of experts of these widths."""
+    return nn.ModuleList([make(*widths) for _ in range(count)])
 
 
 def each(experts, x_BN):
@@ -232,16 +232,16 @@ class FeatureGate(_FeatureGate):
     """x [B, N] -> x ⊙ Fea_Gate(x), a mixture of L LoRAs 2 sigmoid(LoRA(x)), each 1 at first."""
 
     def forward(self, x_BN):
-        loras = [2 * lora(x_BN).sigmoid() for lora in self.loras]
-        return x_BN * mix(self.router(x_BN).softmax(-1), loras)
+        weights_BL = self.router(x_BN).softmax(-1)
+        return x_BN * mix(weights_BL, [2 * lora(x_BN).sigmoid() for lora in self.loras])
 
 
 class FeatureGateOfLogits(_FeatureGate):
     """x [B, N] -> x ⊙ Fea_Gate(x), 2 sigmoid of a mixture of L LoRAs, 1 at first."""
 
     def forward(self, x_BN):
-        loras = [lora(x_BN) for lora in self.loras]
-        return x_BN * 2 * mix(self.router(x_BN).softmax(-1), loras).sigmoid()
+        weights_BL = self.router(x_BN).softmax(-1)
+        return x_BN * 2 * mix(weights_BL, [lora(x_BN) for lora in self.loras]).sigmoid()
 
 
 class SingleFeatureGate(nn.Module):
