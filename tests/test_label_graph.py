@@ -217,7 +217,7 @@ def test_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = run.train(
         homespec.loads(SPEC),
         run.Place([tmp_path], tmp_path / "out"),
-        Settings(5, 128, 0.01, compile=False),
+        Settings(epochs=5, batch_size=128, lr=0.01, compile=False),
         print,
     )
     tasks = result.tasks

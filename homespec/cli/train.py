@@ -143,7 +143,7 @@ def train(
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a run, --overwrite starts anew: give one.")
     gc.enable()
-    with _interrupts_told():
+    with _explaining_interrupts():
         import homespec
         from homespec.cli.errors import exit_2_on, needing
         from homespec.data import DataError
@@ -152,13 +152,13 @@ def train(
         with needing("train"):
             from homespec.train import distributed, report, run
 
-        with _told_once():
+        with _reporting_once():
             parsed = homespec.load(spec, overrides)
             out = out or Path("runs", parsed.name)
             _check_writable(out)
         place = run.Place(data, out, valid, resume, overwrite)
         with exit_2_on(DataError, RunError):
-            with _told_once():
+            with _reporting_once():
                 settings = _settings(ctx, out if resume else None, given)
             try:
                 result = run.train(parsed, place, settings, click.echo)
@@ -169,7 +169,7 @@ def train(
 
 
 @contextmanager
-def _interrupts_told() -> Iterator[None]:
+def _explaining_interrupts() -> Iterator[None]:
     """Ctrl-C says where the run can go on; the first of several processes does."""
     try:
         yield
@@ -181,7 +181,7 @@ def _interrupts_told() -> Iterator[None]:
 
 
 @contextmanager
-def _told_once() -> Iterator[None]:
+def _reporting_once() -> Iterator[None]:
     """Of several processes on a machine, which read the same files, the first tells an error."""
     try:
         yield

@@ -88,7 +88,7 @@ def write(checkpoint: Checkpoint, folder: Path) -> None:
 def _described(checkpoint: Checkpoint) -> Json:
     """The state with the checksums of all tensors."""
     tensors = {WEIGHTS_FILE: checkpoint.weights, OPTIMIZER_FILE: checkpoint.optimizer}
-    return {**checkpoint.state, SUMS: {file: sums(found) for file, found in tensors.items()}}
+    return {**checkpoint.state, SUMS: {file: sums(own) for file, own in tensors.items()}}
 
 
 def read(folder: Path) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""Training: what a checkpoint must hold, and the checksums by which damage is found.
+"""Training: what a checkpoint must hold, and the checksums by which damage is value.
 
 Each tensor has a CRC-32 of its name, type, shape and bytes; `state.json`, which has those, has a
 SHA-256 of itself. What an older homespec wrote has none: names, types and shapes are all there is
@@ -48,7 +48,7 @@ def _sum(name: str, tensor: Tensor) -> str:
 def check_sums(tensors: Mapping[str, Tensor], stored: Mapping[str, str], file: str) -> None:
     """Raise DamagedError that names the tensors of a file that are not those of the checksums."""
     _check_names(tensors.keys(), stored.keys(), file)
-    bad = [name for name, found in sums(tensors).items() if found != stored[name]]
+    bad = [name for name, own in sums(tensors).items() if own != stored[name]]
     if bad:
         does = "do not match their checksums" if len(bad) > 1 else "does not match its checksum"
         raise DamagedError(f"{_listed(bad, 'tensor')} of {file} {does}")
@@ -104,10 +104,10 @@ def check_forms(
 
 
 def _check_names(
-    found: Iterable[str], wanted: Iterable[str], file: str, may_lack: frozenset[str] = frozenset()
+    names: Iterable[str], wanted: Iterable[str], file: str, may_lack: frozenset[str] = frozenset()
 ) -> None:
-    missing = sorted(set(wanted) - set(found) - may_lack)
-    unknown = sorted(set(found) - set(wanted))
+    missing = sorted(set(wanted) - set(names) - may_lack)
+    unknown = sorted(set(names) - set(wanted))
     if missing:
         raise DamagedError(f"{file} lacks {_listed(missing, 'tensor')}")
     if unknown:
@@ -179,25 +179,25 @@ def check_state(state: Json, file: str) -> None:
         raise DamagedError(f"`at` of {file} is step {at['step']}, but batch {at['batch']}")
 
 
-def _check(found: object, wanted: object, path: str, file: str) -> None:
+def _check(value: object, wanted: object, path: str, file: str) -> None:
     if isinstance(wanted, dict):
-        if not isinstance(found, dict):
+        if not isinstance(value, dict):
             raise DamagedError(f"{f'`{path}` of {file}' if path else file} is not {WORDS[dict]}")
         for key, inner in wanted.items():
             where = f"{path}.{key}" if path else key
-            if key not in found:
+            if key not in value:
                 raise DamagedError(f"{file} lacks `{where}`")
-            _check(found[key], inner, where, file)
-    elif not _is(found, wanted):
+            _check(value[key], inner, where, file)
+    elif not _is(value, wanted):
         where = f"`{path}` of {file}" if path else file
         raise DamagedError(f"{where} is not {WORDS.get(wanted, wanted)}")
 
 
-def _is(found: object, wanted: object) -> bool:
+def _is(value: object, wanted: object) -> bool:
     if isinstance(wanted, type):
-        return isinstance(found, wanted)
-    if isinstance(found, bool):
+        return isinstance(value, wanted)
+    if isinstance(value, bool):
         return False
     if wanted == COUNT:
-        return isinstance(found, int) and found >= 0
-    return isinstance(found, int | float) or (wanted == MAYBE and found is None)
+        return isinstance(value, int) and value >= 0
+    return isinstance(value, int | float) or (wanted == MAYBE and value is None)

@@ -29,7 +29,7 @@ T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
 """So long a process waits for another one: the first writes and measures while the others wait."""
 RUNNING = ("running_mean", "running_var")
-TOLD, LOST = "homespec/told", "homespec/lost"
+REPORTED, LOST = "homespec/reported", "homespec/lost"
 
 _store: Store | None = None
 _agreed = False
@@ -176,12 +176,12 @@ def average_running_stats(model: nn.Module) -> None:
     mean of the means is that of all rows; the variance lacks the part between processes, which is
     1/B of it for B rows a process.
     """
-    found = [b for name, b in model.named_buffers() if name.rpartition(".")[2] in RUNNING]
-    if world_size() == 1 or not found:
+    buffers = [b for name, b in model.named_buffers() if name.rpartition(".")[2] in RUNNING]
+    if world_size() == 1 or not buffers:
         return
-    averaged = all_reduce_mean(torch.cat([buffer.flatten() for buffer in found]))
-    parts = torch.split(averaged, [buffer.numel() for buffer in found])
-    for buffer, part in zip(found, parts, strict=True):
+    averaged = all_reduce_mean(torch.cat([buffer.flatten() for buffer in buffers]))
+    parts = torch.split(averaged, [buffer.numel() for buffer in buffers])
+    for buffer, part in zip(buffers, parts, strict=True):
         buffer.copy_(part.view_as(buffer))
 
 
@@ -273,7 +273,7 @@ def propagating_errors() -> Iterator[None]:
             raise
         if not _broken_off(error):
             with suppress(RuntimeError):
-                _store.set(TOLD, str(rank()))
+                _store.set(REPORTED, str(rank()))
             raise
         if _noted(_store):
             raise ElsewhereError("another process of the run failed") from None
@@ -293,7 +293,7 @@ def _broken_off(error: BaseException) -> bool:
 def _noted(store: Store) -> bool:
     """Whether another process tells what is wrong, or one has told already that one is lost."""
     try:
-        return bool(store.check([TOLD]) or store.add(LOST, 1) > 1)
+        return bool(store.check([REPORTED]) or store.add(LOST, 1) > 1)
     except RuntimeError:  # the store is lost, too
         return False
 

@@ -84,14 +84,14 @@ class Measures:
         self, tasks: tuple[str, ...], scores_TN: Tensor, labels_TN: Tensor, users: Tensor | None
     ) -> Measured:
         """The metrics of each task."""
-        found = {}
+        values = {}
         of_users = None if users is None else metrics.close_together(users.numpy())
         for task, score_N, label_N in zip(tasks, scores_TN, labels_TN, strict=True):
-            found[task] = {"rate": float(label_N.double().nanmean())} | metrics.measure(
+            values[task] = {"rate": float(label_N.double().nanmean())} | metrics.measure(
                 self.kinds[task], score_N.numpy(), label_N.numpy(),
                 of_users, self.scales.get(task, 1.0),
             )  # fmt: skip
-        return found
+        return values
 
     def monitor(self, settings: Settings) -> Monitor:
         """The metric to compare epochs by. Raises RunError if no task has it."""

@@ -37,19 +37,19 @@ def set_fitted(
     """
     if not fitted_columns(spec):
         return
-    found = quantiles.fit(_batches(spec, part), spec, seed=seed)
+    boundaries = quantiles.fit(_batches(spec, part), spec, seed=seed)
     if rank() == 0:
-        found.write(out / FILE)
-    code.set_boundaries(model, found.values)
-    names = ", ".join(found.features)
-    say(f"boundaries of {names} are fitted to {found.rows:,} rows and kept in {FILE}")
-    for line in few(found):
+        boundaries.write(out / FILE)
+    code.set_boundaries(model, boundaries.values)
+    names = ", ".join(boundaries.features)
+    say(f"boundaries of {names} are fitted to {boundaries.rows:,} rows and kept in {FILE}")
+    for line in few(boundaries):
         say(line)
 
 
-def few(found: Boundaries) -> Iterator[str]:
+def few(boundaries: Boundaries) -> Iterator[str]:
     """What there is to say of boundaries fewer than half of which differ."""
-    for name, fitted in found.features.items():
+    for name, fitted in boundaries.features.items():
         if 2 * fitted.distinct < len(fitted.boundaries):
             yield (
                 f"only {fitted.distinct} of the {len(fitted.boundaries)} boundaries of {name}"

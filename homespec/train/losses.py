@@ -50,8 +50,8 @@ class Steps:
         """The mean loss of each task over the rows with a label; NaN where there is none."""
         rows_T = self.rows_ST.sum(0)
         sums_T = (self.losses_ST * self.rows_ST).sum(0)
-        found = zip(self.tasks, sums_T.tolist(), rows_T.tolist(), strict=True)
-        return {task: total / rows if rows else math.nan for task, total, rows in found}
+        columns = zip(self.tasks, sums_T.tolist(), rows_T.tolist(), strict=True)
+        return {task: total / rows if rows else math.nan for task, total, rows in columns}
 
 
 class Losses:
@@ -111,8 +111,8 @@ class LossFile:
         None stands for a checkpoint that knows no digest. A file that is not there is no error.
         """
         if self.path.exists():
-            found = self._until(step)
-            if digest is not None and hashlib.sha256(found.encode()).hexdigest() != digest:
+            text = self._until(step)
+            if digest is not None and hashlib.sha256(text.encode()).hexdigest() != digest:
                 raise _damaged(self.path, f"the lines up to step {step} have changed")
 
     def _until(self, step: int) -> str:
@@ -190,14 +190,14 @@ def _numbers(path: Path, lines: Sequence[str], columns: int) -> Array:
     if not lines:
         return np.empty((0, columns))
     try:
-        found: Array = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
+        numbers: Array = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
     except ValueError as error:
         raise _damaged(path, str(error).splitlines()[0].rstrip(".")) from None
-    if found.shape[1] != columns:
-        raise _damaged(path, f"its lines have {found.shape[1]} columns, not {columns}")
-    if (np.diff(found[:, 0]) != 1).any():
+    if numbers.shape[1] != columns:
+        raise _damaged(path, f"its lines have {numbers.shape[1]} columns, not {columns}")
+    if (np.diff(numbers[:, 0]) != 1).any():
         raise _damaged(path, "its steps do not follow each other")
-    return found
+    return numbers
 
 
 def _damaged(path: Path, why: str) -> RunError:

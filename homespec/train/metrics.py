@@ -137,9 +137,9 @@ def close_together(users: Array) -> Array:
     """
     if not len(users) or _close(users):
         return users
-    found: Array = np.unique(users, return_inverse=True)[1]
-    found[users == NOBODY] = NOBODY
-    return found
+    codes: Array = np.unique(users, return_inverse=True)[1]
+    codes[users == NOBODY] = NOBODY
+    return codes
 
 
 def _close(user: Array) -> bool:

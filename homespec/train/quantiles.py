@@ -62,9 +62,9 @@ class Boundaries:
 
     def check(self, spec: Spec, where: str) -> None:
         """Raise DataError that says what differs if a spec asks for other boundaries."""
-        found = {name: (f.column, f.quantiles) for name, f in self.features.items()}
+        fitted_for = {name: (f.column, f.quantiles) for name, f in self.features.items()}
         wanted = {name: (fit.column, fit.quantiles) for name, fit in fitted_columns(spec).items()}
-        for difference in _differences(found, wanted):
+        for difference in _differences(fitted_for, wanted):
             raise DataError(
                 f"{where} was fitted for another spec: {difference}. Use the spec that it was"
                 " fitted for, or start another run, which fits its own"
@@ -114,16 +114,16 @@ def _read(name: str, entry: dict[str, Any]) -> Fitted:
 
 
 def _differences(
-    found: dict[str, tuple[str, int]], wanted: dict[str, tuple[str, int]]
+    fitted_for: dict[str, tuple[str, int]], wanted: dict[str, tuple[str, int]]
 ) -> Iterable[str]:
     for name, (column, quantiles) in wanted.items():
-        if name not in found:
+        if name not in fitted_for:
             yield f"it has no boundaries of `{name}`"
-        elif found[name][1] != quantiles:
-            yield f"`{name}` has {found[name][1]} quantiles there and {quantiles} in the spec"
-        elif found[name][0] != column:
-            yield f"`{name}` is the column `{found[name][0]}` there, `{column}` in the spec"
-    for name in found:
+        elif fitted_for[name][1] != quantiles:
+            yield f"`{name}` has {fitted_for[name][1]} quantiles there and {quantiles} in the spec"
+        elif fitted_for[name][0] != column:
+            yield f"`{name}` is the column `{fitted_for[name][0]}` there, `{column}` in the spec"
+    for name in fitted_for:
         if name not in wanted:
             yield f"it has boundaries of `{name}`, which the spec does not fit"
 

@@ -78,7 +78,7 @@ def _made(title: str, columns: Sequence[Column], tasks: dict[str, TaskResult]) -
     for name, _ in columns:
         made.add_column(name, justify="right", no_wrap=True)
     for name, task in tasks.items():
-        made.add_row(name, *(told(task) for _, told in columns))
+        made.add_row(name, *(text(task) for _, text in columns))
     return made
 
 

@@ -140,10 +140,10 @@ def write(result: Result, out: Path) -> None:
 
 def as_json(result: Result) -> Any:
     """What metrics.json holds."""
-    found = asdict(result)
-    history = found.pop("history")
-    found |= {"best_epoch": history["best"], "history": history["epochs"]}
-    return without_nan(found)
+    content = asdict(result)
+    history = content.pop("history")
+    content |= {"best_epoch": history["best"], "history": history["epochs"]}
+    return without_nan(content)
 
 
 def _metadata(result: Result) -> dict[str, str]:

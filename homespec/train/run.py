@@ -82,7 +82,7 @@ def train(
         lock = Lock(place.out, own_say)
         try:
             on_rank_zero(lock.take)
-            with _memory_told(spec):
+            with _memory_explained(spec):
                 return _train(spec, place, settings, own_say, callbacks, loggers)
         finally:
             lock.release()
@@ -147,14 +147,14 @@ def _remarks(spec: LoadedSpec, settings: Settings, rows: Rows) -> Iterator[str]:
     yield decide(settings.compile)[1]
     if warnings := _warned(spec):
         yield warnings
-    if apart := table_merging.told(settings):
+    if apart := table_merging.remark(settings):
         yield apart
     for line in idle(settings, settings.epochs * rows.steps):
         yield f"note: {line}"
 
 
 @contextmanager
-def _memory_told(spec: LoadedSpec) -> Iterator[None]:
+def _memory_explained(spec: LoadedSpec) -> Iterator[None]:
     """Running out of memory as a RunError that names the largest weights."""
     try:
         with memory.explained(spec.analysis, "training"):
@@ -197,7 +197,7 @@ def _kept(place: Place, settings: Settings, about: Json, say: Say) -> Checkpoint
     """The checkpoint to go on from, if it is one of this spec and these settings."""
     out = place.out
     on_all_ranks(lambda: check_processes(settings.batch_size, world_size()))
-    if not on_rank_zero(lambda: run_dir.found(out, place.resume, place.overwrite, say)):
+    if not on_rank_zero(lambda: run_dir.can_resume(out, place.resume, place.overwrite, say)):
         return None
     kept = on_all_ranks(lambda: _read_last(out))
     if not kept.verified:
@@ -257,8 +257,8 @@ def _described(rows: Rows) -> str:
 def _warned(spec: LoadedSpec) -> str | None:
     """A line on how many warnings there are about a spec, and where to see them."""
     document = spec.analysis.document
-    found = validate_document(document)
-    count = sum(each.rule.severity is Severity.WARNING for each in found)
+    diagnostics = validate_document(document)
+    count = sum(each.rule.severity is Severity.WARNING for each in diagnostics)
     if not count:
         return None
     sets = (f"--set={flag}" for flag in document.overrides)
@@ -284,7 +284,7 @@ def _fit(
     """Train to the end; the number of graphs that were compiled."""
     graphs = Compilations(say)
     settings, at = module.settings, module.position
-    with _said_how_to_go_on(out), _memory_told(spec), distributed.propagating_errors():
+    with _saying_how_to_resume(out), _memory_explained(spec), distributed.propagating_errors():
         checkpointer.losses.open(at.step)
         if at.epoch >= settings.epochs:
             say(f"all epochs are done: --epochs {at.epoch + 1} would train one more")
@@ -301,21 +301,21 @@ def _fit(
 
 
 @contextmanager
-def _said_how_to_go_on(out: Path) -> Iterator[None]:
+def _saying_how_to_resume(out: Path) -> Iterator[None]:
     """Errors of a run say where it can go on."""
     try:
         yield
     except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt(_way_on(out)) from None
+        raise KeyboardInterrupt(_how_to_resume(out)) from None
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_way_on(out)) from None
+        raise KeyboardInterrupt(_how_to_resume(out)) from None
     except distributed.ElsewhereError:
         raise
     except (DataError, RunError) as error:
-        raise type(error)(f"{error}. {_way_on(out)}") from None
+        raise type(error)(f"{error}. {_how_to_resume(out)}") from None
 
 
-def _way_on(out: Path) -> str:
+def _how_to_resume(out: Path) -> str:
     last = out / FOLDER / LAST
     if not (checkpoint.recover(last) if is_rank_zero() else last.exists()):
         return "There is no checkpoint yet"

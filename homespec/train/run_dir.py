@@ -44,10 +44,10 @@ def is_run(out: Path) -> bool:
 def _json(path: Path) -> Json:
     """What a file holds, if it is an object in JSON."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def check_own(out: Path) -> None:
@@ -97,7 +97,7 @@ def stored_settings(out: Path) -> Settings | None:
     return None
 
 
-def found(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) -> bool:
+def can_resume(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) -> bool:
     """Whether there is a checkpoint to go on from; else the run is to start.
 
     Raises RunError if there is a run in `out` that is neither to go on nor to be overwritten.

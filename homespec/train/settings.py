@@ -44,7 +44,7 @@ def setting(default: T, group: Group, help: str, **limits: Any) -> T:  # noqa: A
     return made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """How to train. The flags of `homespec train` are these fields.
 

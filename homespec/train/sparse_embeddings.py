@@ -69,22 +69,22 @@ class SparseTables:
     def _hook(self, name: str) -> Callable[[nn.Module, Any, dict[str, Tensor]], Any]:
         """What follows a table's forward: rows by feature -> embeddings by feature."""
 
-        def hook(table: nn.Module, args: Any, found: dict[str, Tensor]) -> Any:
+        def hook(table: nn.Module, args: Any, embeddings: dict[str, Tensor]) -> Any:
             if self._measuring:
-                self._measure(name, table, args[0], found)
+                self._measure(name, table, args[0], embeddings)
             if not (torch.is_grad_enabled() and table.training):
                 return None
-            for feature in found:
+            for feature in embeddings:
                 self.rows[f"{name}/{feature}"] = args[0][feature] + start_of(table, feature)
-            return {f: each + self.leaves[f"{name}/{f}"] for f, each in found.items()}
+            return {f: each + self.leaves[f"{name}/{f}"] for f, each in embeddings.items()}
 
         return hook
 
     def _measure(
-        self, name: str, table: nn.Module, rows: Mapping[str, Tensor], found: dict[str, Tensor]
+        self, name: str, table: nn.Module, rows: Mapping[str, Tensor], embeddings: dict[str, Tensor]
     ) -> None:
         weight = table.get_parameter("weight")
-        for feature, each in found.items():
+        for feature, each in embeddings.items():
             own = rows[feature] + start_of(table, feature)
             if not torch.equal(weight[own], each):
                 raise AssertionError(f"{name} puts out for {feature} what is not in these rows")

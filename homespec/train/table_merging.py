@@ -30,7 +30,7 @@ def skipped_passes(settings: Settings) -> tuple[str, ...]:
     return APART if settings.optimize and not merges(settings) else ()
 
 
-def told(settings: Settings) -> str | None:
+def remark(settings: Settings) -> str | None:
     """A line for the user where tables are apart though nobody asked for it."""
     if settings.merge_tables is None and skipped_passes(settings):
         return (

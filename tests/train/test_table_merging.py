@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from homespec.train.settings import Settings
-from homespec.train.table_merging import APART, LARGE_BATCH, skipped_passes, told
+from homespec.train.table_merging import APART, LARGE_BATCH, remark, skipped_passes
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_tables_are_apart(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     given = Settings(**settings)
     assert skipped_passes(given) == (APART if apart else ())
-    assert (told(given) is not None) == (apart and given.merge_tables is None)
+    assert (remark(given) is not None) == (apart and given.merge_tables is None)

@@ -52,8 +52,8 @@ class Weighting(nn.Module):
             return nullcontext()
         from torch._functorch import config  # which `import torch` does not bring
 
-        found: AbstractContextManager[object] = config.patch(donated_buffer=False)
-        return found
+        patched: AbstractContextManager[object] = config.patch(donated_buffer=False)
+        return patched
 
     def groups(self) -> list[dict[str, object]]:
         """Parameter groups for the dense optimiser: none, or the learned weights, without decay."""

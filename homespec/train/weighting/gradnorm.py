@@ -99,15 +99,15 @@ def last_shared(leaves: Tensors, views: Views) -> list[tuple[str, str]]:
 
     Raises ValueError if the root owns no experts.
     """
-    found = [
+    matches = [
         ((match["layer"], match["linear"]), (name, part))
         for name, leaf in leaves.items()
         if "/" not in name  # a look-up
         for part in views({name: leaf.detach()})
         if (match := SHARED.fullmatch(part))
     ]
-    if not found:
+    if not matches:
         raise ValueError("gradnorm needs experts that all tasks share, and the root owns none")
-    layers = [key[0] for key, _ in found]
-    last = max((key for key, _ in found if key[0] == layers[-1]), key=lambda key: int(key[1]))
-    return [names for key, names in found if key == last]
+    layers = [key[0] for key, _ in matches]
+    last = max((key for key, _ in matches if key[0] == layers[-1]), key=lambda key: int(key[1]))
+    return [names for key, names in matches if key == last]
