@@ -10,12 +10,13 @@ the group: the others, whose next exchange breaks off, find it there.
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -125,8 +126,24 @@ def all_gather(*tensors: Tensor) -> tuple[tuple[Tensor, ...], int]:
 
 def _gather(tensor: Tensor, count: int) -> Tensor:
     parts = [torch.empty_like(tensor) for _ in range(count)]
-    dist.all_gather(parts, tensor.contiguous())
+    dist.all_gather(parts, tensor.contiguous(), group=_group_of(tensor))
     return torch.cat(parts)
+
+
+def _group_of(tensor: Tensor) -> dist.ProcessGroup | None:
+    return None if tensor.is_cuda else _cpu_group()
+
+
+def _cpu_group() -> dist.ProcessGroup | None:
+    """The processes for tensors on the CPU: in a Trainer of one's own they may have NCCL alone."""
+    if "gloo" in dist.get_backend_config():
+        return None
+    return _gloo(dist.group.WORLD)
+
+
+@functools.cache
+def _gloo(processes: object) -> dist.ProcessGroup:
+    return cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=TIMEOUT))
 
 
 def gather_on_rank_zero(tensor: Tensor) -> Tensor | None:
@@ -136,7 +153,7 @@ def gather_on_rank_zero(tensor: Tensor) -> Tensor | None:
         return tensor
     tensor = tensor.contiguous()
     parts = [torch.empty_like(tensor) for _ in range(count)] if rank() == 0 else None
-    dist.gather(tensor, parts)
+    dist.gather(tensor, parts, group=_group_of(tensor))
     return torch.cat(parts) if parts else None
 
 
@@ -145,7 +162,7 @@ def all_reduce_mean(tensor: Tensor) -> Tensor:
     count = world_size()
     if count > 1:
         tensor = tensor.contiguous().clone()
-        dist.all_reduce(tensor)
+        dist.all_reduce(tensor, group=_group_of(tensor))
         tensor /= count
     return tensor
 
@@ -207,23 +224,12 @@ def on_all_ranks(act: Callable[[], T]) -> T:
 
 
 def on_rank_zero(act: Callable[[], T]) -> T:
-    """What the first process alone does, for all of them: its value, which must be JSON."""
+    """What the first process alone does, for all of them: its value."""
     if world_size() == 1:
         return act()
-    text = on_all_ranks(lambda: json.dumps(act()) if is_rank_zero() else "")
-    value: T = json.loads(_from_first(text))
-    return value
-
-
-def _from_first(text: str) -> str:
-    content = text.encode()
-    length = torch.tensor([len(content)])
-    dist.broadcast(length, 0)
-    sent = torch.zeros(int(length), dtype=torch.uint8)
-    if is_rank_zero():
-        sent = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-    dist.broadcast(sent, 0)
-    return bytes(sent.tolist()).decode()
+    values = [on_all_ranks(lambda: act() if is_rank_zero() else None)]
+    dist.broadcast_object_list(values, group=_cpu_group())
+    return cast(T, values[0])
 
 
 def check_same(what: str, value: Any) -> None:
@@ -237,7 +243,7 @@ def check_same(what: str, value: Any) -> None:
                 " same command, the same files and the same version of homespec"
             )
 
-    wanted = _from_first(text) if world_size() > 1 else text
+    wanted = on_rank_zero(lambda: text)
     on_all_ranks(check)
 
 

@@ -62,6 +62,13 @@ def work(rank: int, port: int, to: str) -> None:
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     found = {m: gradients(m, slice(16 * rank, 16 * rank + 16)) for m in METHODS}
     torch.save(found, Path(to, f"{rank}.pt"))
+    dist.get_backend_config = lambda group=None: "cuda:nccl"  # as of Lightning's DDP on GPUs
+    assert distributed.on_rank_zero(lambda: {"of": rank}) == {"of": 0}
+    assert distributed.all_reduce_mean(torch.tensor(float(rank))) == 0.5
+    gathered = distributed.gather_on_rank_zero(torch.tensor([rank]))
+    assert (gathered is None) == (rank == 1) or gathered.tolist() == [0, 1]
+    assert distributed._gloo.cache_info().currsize == 1
+    dist.barrier()
     dist.destroy_process_group()
 
 
