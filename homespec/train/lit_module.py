@@ -168,6 +168,9 @@ class RankingModule(lightning.LightningModule):
         super().optimizer_step(*args, **kwargs)
         self.train_step.optimizer.zero_grad()
 
+    def optimizer_zero_grad(self, *args: Any) -> None:
+        """Nothing: it is done after each step, and Lightning would go over all weights again."""
+
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         """Look at the losses now and then: each look waits for the device."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]

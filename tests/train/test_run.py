@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_weights(
 
 
 def test_epochs_and_bf16(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
-    settings = Settings(2, 256, precision="bf16", compile=False, limit_rows=1000)
+    settings = Settings(epochs=2, batch_size=256, precision="bf16", compile=False, limit_rows=1000)
     result = train(small, data, tmp_path, settings)
     assert len((tmp_path / "losses.csv").read_text().splitlines()) == 1 + 2 * 3
     assert all(math.isfinite(task.loss_last) for task in result.tasks.values())
@@ -127,7 +127,14 @@ def test_evaluation_is_exact_whatever_the_precision_of_training(
     small: LoadedSpec, data: Path, tmp_path: Path
 ) -> None:
     """Logits of bfloat16 tie by the dozen: AUC and the best epoch would be those of the ties."""
-    settings = Settings(1, 256, precision="bf16", compile=False, limit_rows=1000, gauc_by="user_id")
+    settings = Settings(
+        epochs=1,
+        batch_size=256,
+        precision="bf16",
+        compile=False,
+        limit_rows=1000,
+        gauc_by="user_id",
+    )
     result = train(small, data, tmp_path, settings)
     code, model = homespec.build_module(small), homespec.build(small).eval()
     code.load_logical_state(model, safetensors.torch.load_file(tmp_path / "model.safetensors"))
