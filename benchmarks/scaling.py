@@ -65,6 +65,8 @@ def scale_tasks(data: Mapping[str, Any], tasks: int) -> dict[str, Any]:
 
 
 def _listed(members: Any) -> list[str]:
+    """One member, a list of them, or a group with other options."""
+    members = members["members"] if isinstance(members, Mapping) else members
     return list(members) if isinstance(members, list | tuple) else [members]
 
 
@@ -101,7 +103,7 @@ def _unused(name: str, used: set[str]) -> str:
 
 def _options(task: Mapping[str, Any], original: bool) -> dict[str, Any]:
     """A task without its relations; a copy has a label of its own."""
-    dropped = ("where",) if original else ("where", "label")
+    dropped = ("where",) if original else ("where", "label", "was")
     return {key: value for key, value in task.items() if key not in dropped}
 
 

@@ -88,7 +88,7 @@ def test_any_spec_scales(path: Path, count: int) -> None:
     spec = homespec.load(path)
     larger = scaling.scaled(spec, count)
     assert len(larger.tasks) == count
-    sizes = [len(set(members) & set(larger.tasks)) for members in larger.groups.values()]
+    sizes = [len(set(group.members) & set(larger.tasks)) for group in larger.groups.values()]
     held = [size for size in sizes if size]
     assert not held or max(held) - min(held) <= 1
     assert larger.features == spec.features
@@ -97,7 +97,7 @@ def test_any_spec_scales(path: Path, count: int) -> None:
 
 def test_scaling_copies_options_and_drops_relations() -> None:
     larger = scaling.scaled(homespec.loads(RELATED), 6)
-    assert larger.groups == {
+    assert members(larger) == {
         "watch": ("click", "click_2", "stay"),
         "buy": ("cart", "cart_2", "order"),
     }
@@ -109,9 +109,21 @@ def test_scaling_copies_options_and_drops_relations() -> None:
     assert larger.experts.task.nodes["order"].count == 3
 
 
+def members(spec: LoadedSpec) -> dict[str, tuple[str, ...]]:
+    return {name: group.members for name, group in spec.groups.items()}
+
+
+def test_scaling_drops_old_names() -> None:
+    """A copy was never called otherwise."""
+    text = RELATED.replace("buy: [cart, order]", "buy: {was: bought, members: [cart, order]}")
+    larger = scaling.scaled(homespec.loads(text.replace("cart: {", "cart: {was: bag, ")), 6)
+    assert members(larger)["buy"] == ("cart", "cart_2", "order")
+    assert {name: task.was for name, task in larger.tasks.items() if task.was} == {"cart": "bag"}
+
+
 def test_scaling_down_keeps_the_first_tasks() -> None:
     smaller = scaling.scaled(homespec.loads(RELATED), 2)
-    assert smaller.groups == {"watch": ("click",), "buy": ("cart",)}
+    assert members(smaller) == {"watch": ("click",), "buy": ("cart",)}
     assert not smaller.experts.task.nodes
 
 
