@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from homespec.data import DataError
-from homespec.data.files import NULLS
+from homespec.data.data_files import NULLS
 
 if TYPE_CHECKING:
     from homespec.data.columns import Column

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import pyarrow as pa
 
-from homespec.data.files import Chunk, DataFiles
+from homespec.data.data_files import Chunk, DataFiles
 
 SLAB_ROWS = 65_536
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from homespec.data import DataError
 from homespec.data.cell_ids import BLANKS, MISSING, decimal_ids, float_ids, text_ids
-from homespec.data.files import NULLS
+from homespec.data.data_files import NULLS
 from homespec.schema.input_tensors import InputTensor
 
 Array: TypeAlias = npt.NDArray[Any]

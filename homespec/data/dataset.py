@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from homespec.data.batches import Batch, as_batch
 from homespec.data.chunk_reader import ChunkReader
 from homespec.data.columns import Array
-from homespec.data.files import DataFiles
+from homespec.data.data_files import DataFiles
 from homespec.data.plan import Arrays, Plan
 from homespec.data.prefetch import prefetched
 from homespec.data.sampler import Window, WindowSampler

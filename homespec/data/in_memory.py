@@ -8,7 +8,7 @@ import numpy as np
 
 from homespec.data.chunk_reader import slabs
 from homespec.data.columns import Array
-from homespec.data.files import DataFiles
+from homespec.data.data_files import DataFiles
 from homespec.data.plan import Arrays, Plan
 
 if TYPE_CHECKING:

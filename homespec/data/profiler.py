@@ -13,8 +13,8 @@ import pyarrow as pa
 from homespec.data import DataError, columns
 from homespec.data.chunk_reader import slabs
 from homespec.data.columns import Array, Column
+from homespec.data.data_files import DataFiles
 from homespec.data.distinct import RowHashes
-from homespec.data.files import DataFiles
 from homespec.data.fit_preview import previews
 from homespec.data.label_values import not_binary, raw_labels
 from homespec.data.list_profile import ListProfile

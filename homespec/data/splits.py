@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from homespec.data import DataError
-from homespec.data.files import SUFFIXES, DataFiles, open_files
+from homespec.data.data_files import SUFFIXES, DataFiles, open_files
 from homespec.data.paths import reachable
 
 

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 
 from homespec.data import DataError
 from homespec.data.batches import Batch
+from homespec.data.data_files import DataFile, DataFiles
 from homespec.data.dataset import BatchDataset
-from homespec.data.files import DataFile, DataFiles
 from homespec.data.in_memory import CACHE_BYTES, load_rows
 from homespec.data.plan import Arrays, Plan
 from homespec.data.splits import open_splits

@@ -20,9 +20,9 @@ import homespec
 from homespec.catalogue import all_rules
 from homespec.cli.main import cli
 from homespec.data import chunk_reader
+from homespec.data.data_files import open_files
 from homespec.data.data_rules import check
 from homespec.data.distinct import Distinct, RowHashes
-from homespec.data.files import open_files
 from homespec.data.plan import Plan
 from homespec.data.profile import Profile
 from homespec.data.profiled import ProfiledData

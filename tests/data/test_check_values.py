@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import homespec
 from homespec.data.collisions import HashedTable, collisions
+from homespec.data.data_files import open_files
 from homespec.data.data_rules import check
-from homespec.data.files import open_files
 from homespec.data.list_profile import Run
 from homespec.data.profiled import ProfiledData
 from homespec.data.profiler import profile

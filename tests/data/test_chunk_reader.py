@@ -20,12 +20,11 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import homespec
-from homespec.data import dataset, sampler
-from homespec.data import files as data_files
+from homespec.data import data_files, dataset, sampler
 from homespec.data.batches import Batch
 from homespec.data.chunk_reader import ChunkReader
+from homespec.data.data_files import SCAN_ROWS, DataFiles, open_files
 from homespec.data.dataset import BatchDataset
-from homespec.data.files import SCAN_ROWS, DataFiles, open_files
 from homespec.data.in_memory import load_rows
 
 SPEC = homespec.loads("""\

@@ -20,7 +20,7 @@ from homespec.data import DataError
 from homespec.data.batches import Batch, as_batch
 from homespec.data.cell_ids import text_id
 from homespec.data.columns import as_lists, events
-from homespec.data.files import open_files
+from homespec.data.data_files import open_files
 from homespec.data.in_memory import load_rows
 from homespec.schema.input_tensors import InputTensor
 

@@ -20,8 +20,8 @@ from homespec.api import LoadedSpec
 from homespec.data import DataError
 from homespec.data.batches import Batch
 from homespec.data.cell_ids import text_id
+from homespec.data.data_files import DataFiles, open_files
 from homespec.data.dataset import BatchDataset
-from homespec.data.files import DataFiles, open_files
 from homespec.data.in_memory import load_rows
 from homespec.data.plan import Plan
 from homespec.data.prefetch import prefetched
@@ -340,7 +340,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq, torch
 import homespec
-from homespec.data.files import open_files
+from homespec.data.data_files import open_files
 from homespec.data.dataset import BatchDataset
 
 folder, rows = Path(sys.argv[1]), 1_500_000

@@ -20,7 +20,7 @@ import homespec
 from homespec.data import DataError
 from homespec.data.cell_ids import NUMBER, text_id
 from homespec.data.columns import as_lists, ids, lengths, values
-from homespec.data.files import open_files
+from homespec.data.data_files import open_files
 from homespec.data.in_memory import load_rows
 from homespec.data.profiler import profile
 from homespec.schema.input_tensors import InputTensor

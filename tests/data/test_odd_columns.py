@@ -22,9 +22,9 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.cli.data_tables import tables
 from homespec.data import DataError
+from homespec.data.data_files import open_files
 from homespec.data.data_rules import check
 from homespec.data.dataset import BatchDataset
-from homespec.data.files import open_files
 from homespec.data.in_memory import load_rows
 from homespec.data.profiled import ProfiledData
 from homespec.data.profiler import profile

@@ -22,8 +22,8 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.data import DataError
 from homespec.data.columns import exact_numbers
+from homespec.data.data_files import DataFiles, open_files
 from homespec.data.dataset import BatchDataset
-from homespec.data.files import DataFiles, open_files
 from homespec.data.fit_preview import FitPreview
 from homespec.data.in_memory import load_rows
 from homespec.data.label_values import labels

@@ -20,7 +20,7 @@ from steps import MOMENTS, SETTINGS
 
 import homespec
 from homespec.api import LoadedSpec
-from homespec.data import files
+from homespec.data import data_files
 from homespec.train import checkpoint, datamodule, lit_module, run
 from homespec.train.losses import means
 from homespec.train.optimizer_state import load_moments, moments
@@ -203,7 +203,7 @@ def test_a_streamed_run_goes_on_inside_a_row_group(
 ) -> None:  # fmt: skip
     """A window begins many scan batches after its row group does."""
     monkeypatch.setattr(datamodule, "CACHE_BYTES", 0)
-    monkeypatch.setattr(files, "SCAN_ROWS", 50)
+    monkeypatch.setattr(data_files, "SCAN_ROWS", 50)
     place = run.Place([data], tmp_path / "in one window")
     run.train(small, place, SETTINGS, print)
     assert_same_run(place.out, uninterrupted)  # which has its rows in memory

@@ -23,7 +23,7 @@ from homespec.cli import train as cli_train
 from homespec.cli.main import cli, main
 from homespec.data import DataError
 from homespec.data.batches import as_batch
-from homespec.data.files import open_files
+from homespec.data.data_files import open_files
 from homespec.data.in_memory import load_rows
 from homespec.train import (
     metrics,

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from homespec.data import DataError
-from homespec.data.files import DataFiles, open_files
+from homespec.data.data_files import DataFiles, open_files
 from homespec.data.splits import open_splits
 
 WANTED = {"a": "feature `a`", "s": "feature `s`"}
