@@ -5,8 +5,8 @@
 
 Runs `tests/test_gpu.py`, then `homespec bench` in bf16 at the three sizes, at one of them with
 Triton's kernels, too. What has been measured is kept in a file for each, and not measured again:
-stopped, it goes on where it was. Prints a line for each aim, and exits with 1 if one is missed or a
-test fails.
+a run that was stopped continues with the next size. Prints a line for each aim, and exits with 1 if
+one is missed or a test fails.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def command(size: Size, file: Path) -> list[str]:
 
 
 def measured(file: Path) -> bool:
-    """Whether a whole measurement lies there: Ctrl-C leaves one in parts."""
+    """Whether the file has a whole measurement: Ctrl-C leaves a part of one."""
     return file.exists() and bool(json.loads(file.read_text("utf-8"))["complete"])
 
 

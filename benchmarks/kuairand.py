@@ -6,7 +6,7 @@
 Trains each model of specs/families and specs/ablations with every seed, all with the same flags
 (FLAGS), writes docs/results.md. The hidden width of the experts is chosen for each model so that it
 has as many parameters as HoME, to 1 %. Runs that are there already are not run again; one that was
-killed goes on where it was.
+killed is resumed.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ FLOORS = {"click": 0.745, "long_view": 0.745, "finish": 0.83, "like": 0.87}
 BOOSTING = {"click": 0.7469, "long_view": 0.7511, "finish": 0.8291, "like": 0.8810}
 """What benchmarks/boosting.py prints, with rates of earlier days."""
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
-"""By number of seeds: so many standard errors hold the middle 95 % of Student's t."""
+"""By number of seeds: the standard errors that hold the middle 95 % of Student's t."""
 PAGE = ROOT / "docs" / "results.md"
 PAIRED = """\
 The same, model by model: the difference from HoME with the same seed, mean ± standard deviation.
-**Bold** is what a paired t-test calls different from 0 at 95 %; of so many differences about one in
+**Bold** is what a paired t-test calls different from 0 at 95 %; of these differences about one in
 twenty is bold by chance."""
 BEGIN, END = "<!-- results -->\n", "<!-- end -->"
 
@@ -147,7 +147,7 @@ def _difference(values: list[float]) -> str:
 
 
 def page(results: dict[str, list[dict[str, Any]]], widths: dict[str, int]) -> str:
-    """The page with its block written anew."""
+    """The page with a new block."""
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     seeds = min(map(len, results.values()))

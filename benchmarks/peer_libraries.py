@@ -1,6 +1,6 @@
 """Models of public libraries for peers.py: how they are built, and where their weights are.
 
-What is taken out of them stands at the top of that file.
+The top of that file says what is taken out of them.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ set (MMoE: `--experts`), no hidden layer, width 64, towers with one hidden layer
 What a library has and the papers do not is taken out of its models, which makes them faster:
 
 * torch-rechub: the BatchNorm behind each Linear, the Dropout of rate 0, and its EmbeddingLayer,
-  which for one dense tensor puts out what it gets.
+  which returns a single dense tensor as it is.
 * deepctr-torch: the Dropout of rate 0 and the regularisation. Its gates have no bias; ours have,
   which starts at 0. Its PLE computes a gate of the shared node in the last level, too, that nothing
   reads: that is how it is written and stays. Its check for a newer version at import does not run.
@@ -131,7 +131,7 @@ def check_outputs(peer: Peer, case: Case, weights: dict[str, Tensor]) -> float:
 class Measured:
     """Results of a case. `differences` are those of float64 outputs from ours, by peer.
 
-    `peaks` are bytes of a step above what lies there when it starts; `compiling` seconds of the
+    `peaks` are bytes of a step above what is held when it starts; `compiling` seconds of the
     first step of compiled variants, each with an empty cache of inductor.
     """
 

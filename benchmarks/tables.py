@@ -135,7 +135,7 @@ def _machine(result: dict[str, Any]) -> str:
 
 
 def filled(text: str) -> str:
-    """The page with its blocks written anew."""
+    """The page with new blocks."""
 
     def block(match: re.Match[str]) -> str:
         result = json.loads((lab.RESULTS / f"{match[2]}.json").read_text(encoding="utf-8"))

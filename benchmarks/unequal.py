@@ -72,7 +72,7 @@ def padded(x_GNB: Tensor, weights: list[Tensor]) -> Tensor:
 
 
 def split(unit: int) -> Form:
-    """Pieces of one unit each: one batched product over all, that reads each group's value anew."""
+    """Pieces of one unit each: one batched product over all; each reads its group's value."""
 
     def form(x_GNB: Tensor, weights: list[Tensor]) -> Tensor:
         counts = [len(weight) // unit for weight in weights]

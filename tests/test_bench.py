@@ -452,7 +452,7 @@ def test_compiled_variants_agree_and_are_counted() -> None:
 
 @pytest.mark.parametrize("batch", [1, 8])
 def test_serving_is_measured(batch: int) -> None:
-    """The file for inference puts out what the plain model does in eval mode."""
+    """The file for inference returns what the plain model does in eval mode."""
     spec = homespec.loads(RELATED)
     result = runner.measure(spec, settings(batch=batch, inference=True), lambda _: None)
     (case,) = result.cases
@@ -584,7 +584,7 @@ def sized(family: str) -> LoadedSpec:
 
 
 def test_copies_do_not_depend_on_the_number_of_tasks() -> None:
-    """What lays tensors out anew: compiled code does most of it within loops that compute."""
+    """What lays tensors out again: compiled code does most of it within loops that compute."""
     counts = []
     for tasks in (4, 64):
         spec = scaling.scaled(homespec.load(SMALL), tasks)

@@ -58,7 +58,7 @@ def fresh_dynamo() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_one_graph_serves_every_batch_size(seed: int) -> None:
-    """fullgraph=True: a graph break would raise. A second batch size compiles nothing anew."""
+    """fullgraph=True: a graph break would raise. A second batch size compiles nothing more."""
     spec, loaded = load(seed)
     model = homespec.build(loaded)
     counter = CompileCounterWithBackend("eager")
@@ -321,7 +321,7 @@ class OffDevice(TorchDispatchMode):
 def test_a_step_stays_on_its_device(path: Path, optimize: bool) -> None:
     """No constant is made on the host, and nothing asks for a number: on a GPU no step waits.
 
-    The meta device stands for the GPU: it has no numbers that could be asked for.
+    The meta device is in place of the GPU: it has no numbers that could be asked for.
     """
     spec = homespec.load(path)
     code = homespec.build_module(spec, optimize=optimize)

@@ -165,7 +165,7 @@ def build_server(
     spec: LoadedSpec, name: str, weights: Tensors, rows: int, device: str, precision: str,
     keep: Sequence[str] = (),
 ) -> Candidate:  # fmt: skip
-    """A variant that serves: its `forward` puts out logits [T, B] of all tasks or, of a pruned one,
+    """A variant that serves: its `forward` returns logits [T, B] of all tasks or, of a pruned one,
     of the tasks `keep`.
     """
     variant = VARIANTS[name]

@@ -97,8 +97,8 @@ def _mlp(name: str, widths: tuple[int, ...], trained: bool) -> Iterator[Gemm]:
 def activation_widths(graph: Graph) -> int:
     """Numbers for each sample that must exist in memory between the products, forward.
 
-    They are what products put out (of a LoRA only its low-rank side: its mixture of sigmoids need
-    never be written), what feature gates put out, and the states. Norms, activations and mixtures
+    They are the outputs of products (of a LoRA only its low-rank side: its mixture of sigmoids need
+    never be written) and of feature gates, and the states. Norms, activations and mixtures
     may be fused with what surrounds them.
     """
     gemms = gemms_of(graph)

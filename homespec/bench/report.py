@@ -21,7 +21,7 @@ MEASURES = {
 }
 
 MIN_WIDTH = 150
-"""Of the tables: numbers that are cut help nobody."""
+"""Of the tables, so that no number is cut."""
 
 NONE = "–"
 """In a cell that has nothing to say."""

@@ -87,7 +87,7 @@ def interleaved(
 
 
 def _rotations(names: list[str]) -> Iterator[list[str]]:
-    """The names, starting with each in turn: nobody always follows the same one."""
+    """The names, starting with each in turn, so that none always follows the same one."""
     for start in cycle(range(len(names))):
         yield names[start:] + names[:start]
 

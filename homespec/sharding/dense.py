@@ -63,7 +63,7 @@ class Dense(nn.Module):
 
     Parameters and buffers have the names of the generated model, so that the functions of the
     generated file work on it as on one. TorchRec's pipelines take it whole: they trace only what
-    stands beside the tables.
+    is beside the tables.
     """
 
     def __init__(self, spec: LoadedSpec) -> None:

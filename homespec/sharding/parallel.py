@@ -74,9 +74,9 @@ def sharders() -> list[ModuleSharder[nn.Module]]:
 
 
 def _constraint(table: EmbeddingTable, device: torch.device) -> ParameterConstraints:
-    """What the planner may do with a table that nobody constrained.
+    """What the planner may do with a table without a constraint.
 
-    It is told how many rows an example needs: of what events read, at most.
+    It gets the number of rows that an example needs: of what events read, at most.
     """
     allowed, per_key = splits(device), [1.0] * len(table.keys)
     if table.by_events:
@@ -120,9 +120,9 @@ def shard(
 
     The tables' optimizer runs in the backward, fused with their gradients: by default row-wise
     Adagrad with TABLE_LR and TABLE_EPS; `options` are the optimizer's. What `dense_parameters`
-    returns is left for an optimizer of your own. Tables start anew: load a state afterwards.
-    Takes over `model`. Needs an initialised process group (RuntimeError). ValueError for a plan
-    that TorchRec would compute wrongly.
+    returns is left for an optimizer of your own. Tables are initialised again: load a state
+    afterwards. Takes over `model`. Needs an initialised process group (RuntimeError). ValueError
+    for a plan that TorchRec would compute wrongly.
     """
     if not dist.is_initialized():
         raise RuntimeError("call torch.distributed.init_process_group before sharding")
