@@ -22,9 +22,22 @@ def all_rules() -> Mapping[str, Rule]:
 
 def find_rule(word: str) -> Rule | None:
     """The rule with this code or name; case does not matter."""
-    rules = all_rules()
-    by_name = {rule.name: rule for rule in rules.values()}
-    return rules.get(word.upper()) or by_name.get(word.lower().replace("_", "-"))
+    code, name = word.upper(), word.lower().replace("_", "-")
+    for rules in (_imported_rules, _data_rules, all_rules):  # most specs need no more imports
+        for rule in rules().values():
+            if code == rule.code or name == rule.name:
+                return rule
+    return None
+
+
+def _imported_rules() -> Mapping[str, Rule]:
+    return RULES
+
+
+def _data_rules() -> Mapping[str, Rule]:
+    import homespec.data.data_rules  # noqa: F401
+
+    return RULES
 
 
 def nearest_rule(word: str) -> str | None:
