@@ -14,7 +14,7 @@ from homespec.analysis.yaml_writer import flow
 from homespec.graph import Graph
 from homespec.graph.nodes import Batch, Node, Port
 
-IN_THE_NAME = ("name", "short", "layer", "place", "level", "task")
+IN_THE_NAME = ("name", "short", "layer", "place", "level", "parent", "task")
 """Fields that a node's name and place in the tree say already."""
 
 
