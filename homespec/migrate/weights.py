@@ -26,10 +26,13 @@ class Starts:
 
     `choice`: an expert that a gate did not weigh is shut out, weighed like the others on average,
     or as in a new gate. `input`: columns for what a layer did not read are 0, or as in a new layer.
+    `row`: rows of a table for ids or intervals that it did not have are as in a new table, or the
+    mean of those that it had.
     """
 
     choice: Literal["closed", "mean", "fresh"] = "closed"
     input: Literal["zero", "fresh"] = "zero"
+    row: Literal["fresh", "mean"] = "fresh"
 
 
 def carried_state(plan: Plan, old: State, fresh: State, starts: Starts) -> dict[str, Tensor]:
@@ -54,12 +57,20 @@ def _carried(carried: Carried, old: State, fresh: Tensor, starts: Starts) -> Ten
         is_neutral = starts.input == "zero" if parts.role == "input" else parts.role == "rank"
         if axis == 1 and is_neutral:
             made.index_fill_(axis, _others(parts.size, runs), 0.0)
-    to = [_positions((run.new, run.size) for run in runs) for runs in carried.runs]
-    come_from = [_positions((run.old, run.size) for run in runs) for runs in carried.runs]
-    made[torch.meshgrid(*to, indexing="ij")] = source[torch.meshgrid(*come_from, indexing="ij")]
-    if carried.tensor.axes[0].role == "choice" and starts.choice != "fresh":
-        _add_choices(made, to[0], _others(len(made), carried.runs[0]), starts)
+    _copy(made, source, carried.runs)
+    _start_rows(made, carried, starts)
     return made
+
+
+def _start_rows(made: Tensor, carried: Carried, starts: Starts) -> None:
+    """What the first axis has more: rows of a table, or choices of a gate."""
+    kept = _positions((run.new, run.size) for run in carried.runs[0])
+    new = _others(len(made), carried.runs[0])
+    role = carried.tensor.axes[0].role
+    if role == "choice" and starts.choice != "fresh":
+        _add_choices(made, kept, new, starts)
+    if role == "rows" and starts.row == "mean":
+        made[new] = made[kept].mean(0)
 
 
 def _add_choices(made: Tensor, kept: Tensor, new: Tensor, starts: Starts) -> None:
@@ -82,7 +93,7 @@ def _open(made: Tensor, carried: Carried, starts: Starts) -> None:
 
 def _positions(spans: Iterable[tuple[int, int]]) -> Tensor:
     """The positions of spans (start, size)."""
-    return torch.tensor([at for start, size in spans for at in range(start, start + size)])
+    return torch.cat([torch.arange(start, start + size) for start, size in spans])
 
 
 def _others(size: int, runs: Iterable[Run]) -> Tensor:
@@ -91,3 +102,42 @@ def _others(size: int, runs: Iterable[Run]) -> Tensor:
     for run in runs:
         is_new[run.new : run.new + run.size] = False
     return is_new.nonzero().squeeze(1)
+
+
+def carried_moments(plan: Plan, old: State) -> dict[str, Tensor]:
+    """The moments of an optimiser, `MOMENT/LOGICAL NAME`, for the new model.
+
+    A moment has the shape of its weight, or a number for each of its rows, or is one number. New
+    parts have 0; weights that are new have none.
+    """
+    by_name, moments = _carried_from(plan), {}
+    for key, moment in old.items():
+        kind, _, name = key.partition("/")
+        for carried in by_name.get(name, ()):
+            moments[f"{kind}/{carried.tensor.name}"] = _moment(carried, moment)
+    return moments
+
+
+def _carried_from(plan: Plan) -> dict[str, list[Carried]]:
+    """The tensors of the new model by the name of the one that they come from."""
+    found: dict[str, list[Carried]] = {}
+    for carried in plan.carried.values():
+        if carried.old and not carried.tensor.is_buffer:
+            found.setdefault(carried.old.name, []).append(carried)
+    return found
+
+
+def _moment(carried: Carried, old: Tensor) -> Tensor:
+    if old.dim() == 0:
+        return old.clone()
+    runs = carried.runs[: old.dim()]
+    made = torch.zeros(carried.tensor.shape[: old.dim()], dtype=old.dtype)
+    _copy(made, old, runs)
+    return made
+
+
+def _copy(made: Tensor, old: Tensor, runs: tuple[tuple[Run, ...], ...]) -> None:
+    """The parts of a tensor that are kept, axis by axis."""
+    to = [_positions((run.new, run.size) for run in axis) for axis in runs]
+    come_from = [_positions((run.old, run.size) for run in axis) for axis in runs]
+    made[torch.meshgrid(*to, indexing="ij")] = old[torch.meshgrid(*come_from, indexing="ij")]

@@ -1,0 +1,45 @@
+"""What a plan leaves open: how the parts of weights start that the old model does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from homespec.diff.carry import Carried, Plan, kept
+from homespec.diff.tensors import Role
+
+OPTIONS: dict[Role, str] = {"choice": "choice", "input": "input", "rows": "row"}
+"""The field of `Starts` that says how new parts of an axis start."""
+SAYS = {
+    "choice": "weighs more than before",
+    "input": "reads more than before",
+    "row": "has more rows than before",
+}
+"""What a tensor does for which each option is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An option that must be given, and the first tensors that need it."""
+
+    option: str
+    names: tuple[str, ...]
+
+
+def open_choices(plan: Plan) -> Iterator[Open]:
+    """The options that a plan needs, each once."""
+    names: dict[str, list[str]] = {}
+    for carried in plan.carried.values():
+        for option in _needed(carried):
+            names.setdefault(option, []).append(carried.tensor.name)
+    for option in OPTIONS.values():
+        if option in names:
+            yield Open(option, tuple(names[option]))
+
+
+def _needed(carried: Carried) -> Iterator[str]:
+    if carried.was_only:
+        yield "choice"
+    for axis, runs in zip(carried.tensor.axes, carried.runs, strict=False):
+        if axis.role in OPTIONS and kept(runs) < axis.size:
+            yield OPTIONS[axis.role]
