@@ -100,7 +100,7 @@ HOMES = {
     "torchrec": ("sharding/",),
     "matplotlib": ("bench/",),
     "lightning": ("train/",),
-    "safetensors": ("train/",),
+    "safetensors": ("train/", "migrate/"),
     "pyarrow": ("train/", "data/"),
     "numpy": ("train/", "data/"),
     "torchjd": ("train/",),

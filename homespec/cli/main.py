@@ -27,6 +27,7 @@ VERBS = {
     "new": "Write a first spec.",
     "check-data": "Check data against a spec, without torch.",
     "train": "Train the model of a spec and measure it.",
+    "migrate": "Carry weights over to another spec.",
     "bench": "Measure the speed of a spec's code.",
 }
 """Each verb and its help: `homespec --help` imports none of them."""

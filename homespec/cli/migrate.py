@@ -13,10 +13,15 @@ from homespec.cli.specs import one_analysis
 from homespec.diagnostics.render.terminal import printable
 
 if TYPE_CHECKING:
+    from homespec.compiler import Analysis
     from homespec.diff.compare import Comparison
     from homespec.migrate.weights import Starts
 
-CHOICES = {"choice": ("closed", "mean", "fresh"), "input": ("zero", "fresh"), "row": ("fresh", "mean")}
+CHOICES = {
+    "choice": ("closed", "mean", "fresh"),
+    "input": ("zero", "fresh"),
+    "row": ("fresh", "mean"),
+}
 
 
 @click.command(short_help="Carry weights over to another spec.")
@@ -48,10 +53,10 @@ def migrate(
 ) -> int:  # fmt: skip
     """Write the WEIGHTS of the spec OLD as those of NEW.
 
-    WEIGHTS is a safetensors file by logical name, or the folder of a run, of which those of the best
-    epoch are taken. What both models have is kept, by name; `homespec diff OLD NEW` says what that
-    is. What cannot be kept as it is, is named, and how it starts is yours to say: closed gates and
-    columns of zero leave the outputs of tasks as they were.
+    WEIGHTS is a safetensors file by logical name, or the folder of a run, of which the weights of
+    the best epoch are taken. What both models have is kept, by name; `homespec diff OLD NEW` says
+    what that is. What cannot be kept as it is, is named, and how it starts is yours to say: closed
+    gates and columns of zero leave the outputs of tasks as they were.
     """
     from homespec.diff.compare import compare
 
@@ -61,7 +66,7 @@ def migrate(
     if before is None or after is None:
         return FINDINGS
     comparison = compare(before, after)
-    _print_plan(comparison)
+    _print_plan(comparison, dry_run)
     given = {"choice": new_choice, "input": new_input, "row": new_row}
     if missing := list(_missing(comparison, given)):
         for line in missing:
@@ -71,21 +76,23 @@ def migrate(
         return OK
     assert out is not None
     with needing("torch"):
-        return _carry_out(weights, new, comparison, out, given, moments, seed)
+        return _carry_out(weights, after, comparison, out, given, moments, seed)
 
 
-def _print_plan(comparison: Comparison) -> None:
-    """The summary, then by name what is not kept as it is."""
+def _print_plan(comparison: Comparison, dry_run: bool) -> None:
+    """The summary, then by name what is not kept as it is; what is new in a dry run alone."""
     from homespec.diff.summary import lines, summarise
 
     for line in lines(summarise(comparison)):
         click.echo(printable(line))
-    for kind in ("resized", "new"):
+    for kind in ("resized", "new") if dry_run else ("resized",):
         for carried in comparison.plan.of(kind):  # type: ignore[arg-type]
             was = f", was {list(carried.old.shape)}" if carried.old else ""
             span = carried.tensor.node.span
             place = f"{printable(span.file)}:{span.start.line}"
-            click.echo(f"  {kind:8} {carried.tensor.name} {list(carried.tensor.shape)}{was}  {place}")
+            click.echo(
+                f"  {kind:8} {carried.tensor.name} {list(carried.tensor.shape)}{was}  {place}"
+            )
     for tensor in comparison.plan.dropped:
         click.echo(f"  dropped  {tensor.name} {list(tensor.shape)}")
 
@@ -104,7 +111,7 @@ def _missing(comparison: Comparison, given: dict[str, str | None]) -> list[str]:
 
 
 def _carry_out(
-    weights: Path, new: str, comparison: Comparison, out: Path,
+    weights: Path, new: Analysis, comparison: Comparison, out: Path,
     given: dict[str, str | None], moments: bool, seed: int,
 ) -> int:  # fmt: skip
     from homespec.migrate.files import MigrationError, check_fits, read, write
@@ -113,8 +120,8 @@ def _carry_out(
     try:
         stored = read(weights, moments)
         check_fits(stored, comparison.plan)
-        made, carried = migrated(comparison.pair.new, comparison.plan, stored, _starts(given), seed)
-        write(out, made, carried, {"spec": comparison.pair.new.spec.name})
+        made, carried = migrated(new, comparison.plan, stored, _starts(given), seed)
+        write(out, made, carried, {"spec": new.spec.name})
     except MigrationError as error:
         click.echo(f"error: {printable(str(error))}", err=True)
         return FINDINGS

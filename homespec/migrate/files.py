@@ -74,7 +74,9 @@ def check_fits(stored: Stored, plan: Plan) -> None:
             )
 
 
-def write(out: Path, weights: dict[str, Tensor], moments: dict[str, Tensor], about: dict[str, str]) -> None:
+def write(
+    out: Path, weights: dict[str, Tensor], moments: dict[str, Tensor], about: dict[str, str]
+) -> None:
     """Write a file, or with moments a folder of two, all or none. Raises MigrationError."""
     metadata = {"about": json.dumps({**about, "homespec": __version__})}
     files = {out: weights}
