@@ -159,7 +159,7 @@ def _traits(graph: Graph, layer: Layer) -> Traits:
     for node in graph:
         if isinstance(node, Placed) and node.layer == layer.name:
             for trait, value in _traits_of(graph, node):
-                traits[trait][_tree_node(node)] = value
+                traits[trait][node.path[0]] = value
     return traits
 
 
@@ -186,11 +186,6 @@ def _traits_of(graph: Graph, node: Placed) -> Iterator[tuple[str, Any]]:
             yield "reads", _values(graph, node)
 
 
-def _tree_node(node: Placed) -> str:
-    """The tree node of a node: the place `shared.1` is the second state of `shared`."""
-    return node.place.partition(".")[0]
-
-
 def _is_gated(graph: Graph, gate: Gate) -> bool:
     """Whether a gate reads what feature gates made of states."""
     return any(isinstance(graph[port.node], FeatureGate) for port in gate.reads)
@@ -203,7 +198,7 @@ def _values(graph: Graph, gate: Gate) -> tuple[str, ...]:
         node = graph[port.node]
         if isinstance(node, FeatureGate):
             return value(node.reads[0])
-        return _tree_node(node) if isinstance(node, Placed) else node.name
+        return node.path[0] if isinstance(node, Placed) else node.name
 
     return tuple(dict.fromkeys(map(value, gate.reads)))
 

@@ -12,7 +12,6 @@ from typing import Any
 from homespec.analysis.costs import Cost, cost_of
 from homespec.graph import Graph
 from homespec.graph.nodes import (
-    INPUT,
     ExpertSet,
     Feature,
     FeatureGate,
@@ -20,6 +19,7 @@ from homespec.graph.nodes import (
     Input,
     Mix,
     Node,
+    Placed,
     Port,
     Product,
     SelfGate,
@@ -229,13 +229,14 @@ def _set(graph: Graph, node: ExpertSet, own: SelfGate | None) -> SetRow:
 def _state(graph: Graph, node: Mix) -> StateRow:
     gate = graph[node.gate.node]
     assert isinstance(gate, Gate)
-    places = [port.node.rpartition(".")[2] for port in node.sets]
+    sets = [graph[port.node] for port in node.sets]
+    places = [experts.place for experts in sets if isinstance(experts, ExpertSet)]
     return StateRow(
         node=node.place,
         width=node.width,
         mixes=dict(zip(places, node.counts, strict=True)),
         gate=gate.widths if gate.choices > 1 else (),
-        gate_reads=tuple(map(state_name, gate.reads)),
+        gate_reads=tuple(_value(graph, port) for port in gate.reads),
         self_gates=tuple(places[residual.position] for residual in node.residuals),
         cost=cost_of([gate]),
     )
@@ -244,15 +245,15 @@ def _state(graph: Graph, node: Mix) -> StateRow:
 def _read(graph: Graph, port: Port) -> str:
     """What an expert reads, without the feature gate before it."""
     maker = graph[port.node]
-    return state_name(maker.reads[0] if isinstance(maker, FeatureGate) else port)
+    return _value(graph, maker.reads[0] if isinstance(maker, FeatureGate) else port)
 
 
-def state_name(port: Port) -> str:
+def _value(graph: Graph, port: Port) -> str:
     """What a gate or set reads, in short: v, a tree node's state, or the gated copy of it."""
-    if port.node == INPUT:
+    maker = graph[port.node]
+    if not isinstance(maker, Placed):
         return "v"
-    kind, _, place = port.node.split(".", 2)
-    return f"{place} (gated)" if kind == "feature_gates" else place
+    return f"{maker.place} (gated)" if isinstance(maker, FeatureGate) else maker.place
 
 
 def _tower(lowered: Lowered, node: Tower) -> TowerRow:

@@ -38,6 +38,9 @@ class Rule:
 RULES: dict[str, Rule] = {}
 """Every rule by its code; filled when the stages are imported."""
 
+CHECKS: dict[str, Callable[..., list[Diagnostic]]] = {}
+"""The function of every rule by its code."""
+
 
 def rule(
     code: str, name: str, severity: Severity = Severity.ERROR
@@ -64,6 +67,7 @@ def rule(
                 Diagnostic(made, f.span, f.message, f.label, f.related, f.help) for f in findings
             ]
 
+        CHECKS[code] = run
         return run
 
     return decorate
