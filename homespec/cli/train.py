@@ -136,12 +136,12 @@ def train(
     """Train the model of SPEC and measure it on rows held out.
 
     Leaves checkpoints, weights by logical names, metrics and the losses of every step in the folder
-    OUT. A run that was stopped goes on with --resume.
+    OUT. A run that was stopped continues with --resume.
 
     On several devices: torchrun --nproc-per-node 2 -m homespec train SPEC ...
     """
     if resume and overwrite:
-        raise click.UsageError("--resume goes on with a run, --overwrite starts anew: give one.")
+        raise click.UsageError("--resume continues a run, --overwrite starts again: give one.")
     gc.enable()
     with _explaining_interrupts():
         import homespec
@@ -162,7 +162,7 @@ def train(
                 settings = _settings(ctx, out if resume else None, given)
             try:
                 result = run.train(parsed, place, settings, click.echo)
-            except distributed.ElsewhereError:  # the process that has the error tells it
+            except distributed.ElsewhereError:  # the process that has the error reports it
                 raise SystemExit(2) from None
         if not distributed.is_silent():
             report.show(result, out)
@@ -170,19 +170,19 @@ def train(
 
 @contextmanager
 def _explaining_interrupts() -> Iterator[None]:
-    """Ctrl-C says where the run can go on; the first of several processes does."""
+    """Ctrl-C says where the run can be resumed; the first of several processes does."""
     try:
         yield
     except KeyboardInterrupt as interrupted:
         if not int(os.environ.get("RANK", "0")):
-            where = str(interrupted) or "--resume goes on from the last checkpoint, if there is one"
-            click.echo(f"interrupted. {where}", err=True)
+            default = "--resume continues from the last checkpoint, if there is one"
+            click.echo(f"interrupted. {str(interrupted) or default}", err=True)
         raise click.Abort from None
 
 
 @contextmanager
 def _reporting_once() -> Iterator[None]:
-    """Of several processes on a machine, which read the same files, the first tells an error."""
+    """Of several processes on a machine, which read the same files, the first reports an error."""
     try:
         yield
     except Exception:
@@ -192,7 +192,7 @@ def _reporting_once() -> Iterator[None]:
 
 
 def _settings(ctx: click.Context, resumed: Path | None, given: dict[str, Any]) -> Settings:
-    """What the flags say; of a run that goes on, what it was started with where they are silent."""
+    """What the flags say; of a resumed run, what it was started with where they are silent."""
     from homespec.train.run_dir import stored_settings
 
     stored = stored_settings(resumed) if resumed else None

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class RunError(Exception):
-    """A run that cannot start or go on; the message is for the user and names the remedy."""
+    """A run that cannot start or continue; the message is for the user and names the remedy."""

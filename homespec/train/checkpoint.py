@@ -166,7 +166,7 @@ def prefer_intact(folder: Path) -> bool:
 
 
 def recover(folder: Path) -> bool:
-    """Clear up behind a process that died while it wrote; whether there is a checkpoint."""
+    """Clear up after a process that died while it wrote; whether there is a checkpoint."""
     new, old = _beside(folder)
     if new.exists():
         _remove(new)
@@ -241,7 +241,7 @@ def without_nan(value: Any) -> Any:
 
 
 def progress(state: Json) -> str:
-    """Where a checkpoint stands, in words."""
+    """Where a checkpoint is, in words."""
     at, epochs = state["at"], state["settings"]["epochs"]
     if at["batch"]:
         return f"at step {at['step']}, in epoch {at['epoch'] + 1} of {epochs}"

@@ -85,7 +85,7 @@ class Checkpointer(lightning.callbacks.Checkpoint):
     def __init__(
         self, out: Path, about: Json, settings: Settings, monitor: Monitor, losses: LossFile
     ) -> None:
-        """`about` tells whose checkpoints they are: spec, settings, data."""
+        """`about` says whose checkpoints they are: spec, settings, data."""
         self.folder, self.about, self.settings = out / FOLDER, about, settings
         self.monitor, self.losses = monitor, losses
         self.history = History()
@@ -155,7 +155,7 @@ class Checkpointer(lightning.callbacks.Checkpoint):
         )
 
     def restore(self, module: RankingModule, kept: Checkpoint, batches: int) -> None:
-        """Make the run what it was when `kept` was taken, in an epoch of so many batches.
+        """Make the run what it was when `kept` was taken, in an epoch of `batches` batches.
 
         Raises RunError for what is damaged.
         """

@@ -134,7 +134,7 @@ class Rows:
     def of_batch(
         self, epoch: int, batch: int, rank: int = 0, world: int = 1
     ) -> list[tuple[Path, int]]:
-        """Where a rank's rows of a batch stand: file and number of the row in it, from 0."""
+        """Where a rank's rows of a batch are: file and number of the row in it, from 0."""
         order = self.training(epoch, batch, rank, world).sampler
         window = next(order.windows(batch))
         begin = (batch - window.first) * order.batch_size
@@ -255,7 +255,7 @@ class RankingData(lightning.LightningDataModule):
     `data` and `valid` are those of `homespec train`: files, folders of them, or one folder that
     holds `train` and `valid`. Of `settings` it takes the batch size, of all processes together, and
     how rows are read and shuffled. Each process gets its own rows. A run that Lightning resumes
-    inside an epoch goes on with the right batch.
+    inside an epoch continues with the right batch.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ _agreed = False
 
 
 class ElsewhereError(RunError):
-    """Another process of the run tells what is wrong; this one is to end without a word."""
+    """Another process of the run reports what is wrong; this one ends silently."""
 
 
 def launched() -> bool:
@@ -48,7 +48,7 @@ def launched() -> bool:
 
 
 def is_rank_zero() -> bool:
-    """Whether this is the process that writes and tells; one alone is."""
+    """Whether this is the process that writes and reports; one alone is."""
     return rank() == 0
 
 
@@ -56,7 +56,7 @@ def is_rank_zero() -> bool:
 def init() -> Iterator[None]:
     """Find the processes that torchrun started, on a GPU each where there are some.
 
-    They stay together until the process ends, so a second run goes on with them. A group that there
+    They stay together until the process ends, so a second run uses them. A group that there
     is already is used. Raises RunError where GPUs are too few.
     """
     global _agreed
@@ -248,7 +248,7 @@ def check_same(what: str, value: Any) -> None:
 
 
 def fail(error: Exception) -> NoReturn:
-    """Raise an error that all processes have found: the first one tells it."""
+    """Raise an error that all processes have: the first one reports it."""
     _agree()
     raise error if is_rank_zero() else ElsewhereError(str(error))
 
@@ -266,8 +266,8 @@ def propagating_errors() -> Iterator[None]:
     """Let the others know of an error of this process, and be silent about one of another.
 
     Raises ElsewhereError for the latter, and RunError if a process is gone that left no note. From
-    then on an exchange may hang, and connections end with the process; behind an error that all
-    have found none does.
+    then on an exchange may hang, and connections end with the process; after an error that all
+    have none does.
     """
     try:
         yield
@@ -297,7 +297,7 @@ def _broken_off(error: BaseException) -> bool:
 
 
 def _noted(store: Store) -> bool:
-    """Whether another process tells what is wrong, or one has told already that one is lost."""
+    """Whether another process reports what is wrong, or one has reported that one is lost."""
     try:
         return bool(store.check([REPORTED]) or store.add(LOST, 1) > 1)
     except RuntimeError:  # the store is lost, too

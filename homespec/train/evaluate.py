@@ -46,7 +46,7 @@ class Predictions:
         self._parts.append((scores_TB, labels_TB, batch.users))
 
     def take(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Scores [T, N], labels [T, N] and users [N] of all batches; begins anew.
+        """Scores [T, N], labels [T, N] and users [N] of all batches, which are forgotten.
 
         Of several processes the first gets those of all, in the order of the rows; what the others
         get is not to be used.

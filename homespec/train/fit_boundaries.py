@@ -1,6 +1,6 @@
 """Training: boundaries that a spec leaves to the data, fitted before the first step of a run.
 
-They are written beside the checkpoints and are part of the weights. A run that goes on has them
+They are written beside the checkpoints and are part of the weights. A resumed run has them
 from its checkpoint; nothing is ever fitted a second time.
 """
 
@@ -58,7 +58,7 @@ def few(boundaries: Boundaries) -> Iterator[str]:
 
 
 def check_fitted(model: nn.Module, code: GeneratedModule, spec: Spec, out: Path) -> None:
-    """Raise DataError if the file in `out` has other boundaries than a model that goes on.
+    """Raise DataError if the file in `out` has other boundaries than a resumed model.
 
     Without a file nothing is compared: the checkpoint has all that the model needs.
     """

@@ -23,7 +23,7 @@ from homespec.train.distributed import all_gather, rank
 
 FILE = "losses.csv"
 ROWS = "rows/"
-"""What stands before a task's name in the column of its rows with a label."""
+"""The prefix of a task's name in the column of its rows with a label."""
 
 Array = npt.NDArray[np.float64]
 
@@ -87,7 +87,7 @@ class Losses:
 
 
 class LossFile:
-    """A CSV file with the losses of every step, which a run that goes on continues."""
+    """A CSV file with the losses of every step, which a resumed run continues."""
 
     def __init__(self, tasks: tuple[str, ...], path: Path, batch_size: int) -> None:
         """The file has a column for the step, one for each task and one for each task's rows."""
@@ -108,7 +108,7 @@ class LossFile:
     def check(self, step: int, digest: str | None) -> None:
         """Raise RunError if the file up to `step` is not the one of this digest, or cannot be read.
 
-        None stands for a checkpoint that knows no digest. A file that is not there is no error.
+        None is that of a checkpoint without one. A file that is not there is no error.
         """
         if self.path.exists():
             text = self._until(step)

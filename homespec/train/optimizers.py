@@ -16,7 +16,7 @@ SHAPES: dict[str, Callable[[float], float]] = {
     "cosine": lambda done: 0.5 + 0.5 * math.cos(math.pi * done),
     "linear": lambda done: 1.0 - done,
 }
-"""The learning rate over the part of training behind the warm-up that is done, 0 to 1."""
+"""The learning rate over the part of training after the warm-up that is done, 0 to 1."""
 
 Groups = list[dict[str, Any]]
 

@@ -21,7 +21,7 @@ class PlainProgress(lightning.Callback):
     """Prints the loss a few times an epoch, of all processes together."""
 
     def __init__(self, epochs: int) -> None:
-        """A run of so many epochs."""
+        """`epochs` are those of the whole run."""
         self.epochs = epochs
 
     def on_train_batch_end(
@@ -42,7 +42,7 @@ class Bar(TQDMProgressBar):
     """Lightning's bar, with the epochs and the loss of the run."""
 
     def __init__(self, epochs: int) -> None:
-        """Refresh now and then, in a run of so many epochs."""
+        """Refresh now and then, in a run of `epochs` epochs."""
         super().__init__(refresh_rate=REFRESH_STEPS)
         self.epochs = epochs
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +72,7 @@ class Boundaries:
 
     def write(self, path: Path) -> None:
         """Write them as JSON, whole or not at all. Raises RunError where that fails."""
-        features = {
-            name: {
-                "column": f.column,
-                "quantiles": f.quantiles,
-                "known": f.known,
-                "boundaries": list(f.boundaries),
-            }
-            for name, f in self.features.items()
-        }
-        about = {"version": VERSION, "rows": self.rows, "features": features}
+        about = {"version": VERSION, **asdict(self)}
         try:
             write_texts({path: json.dumps(about, indent=1, allow_nan=False) + "\n"})
         except OSError as error:
@@ -100,7 +91,7 @@ def read(path: Path) -> Boundaries:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise DataError(
             f"{path} cannot be read ({reason}): bring it back from a copy, or start another run,"
-            " which fits boundaries anew"
+            " which fits its own boundaries"
         ) from None
 
 

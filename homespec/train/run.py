@@ -73,9 +73,9 @@ def train(
 
     Leaves checkpoints, losses, and at the end weights by logical names and metrics in the folder
     of the run. `say` gets a line now and then. Raises DataError for data that cannot be used and
-    RunError for a run that cannot start or go on; the last checkpoint is intact then. Processes
+    RunError for a run that cannot start or continue; the last checkpoint is intact then. Processes
     that torchrun started train together: each gets the result, and of an error the one that has
-    it tells, the others raise `distributed.ElsewhereError`.
+    it reports it, the others raise `distributed.ElsewhereError`.
     """
     with distributed.init():
         own_say = say if is_rank_zero() else lambda line: None
@@ -194,7 +194,7 @@ def _write_settings(spec: LoadedSpec, place: Place, settings: Settings) -> None:
 
 
 def _kept(place: Place, settings: Settings, about: Json, say: Say) -> Checkpoint | None:
-    """The checkpoint to go on from, if it is one of this spec and these settings."""
+    """The checkpoint to resume from, if it is one of this spec and these settings."""
     out = place.out
     on_all_ranks(lambda: check_processes(settings.batch_size, world_size()))
     if not on_rank_zero(lambda: run_dir.can_resume(out, place.resume, place.overwrite, say)):
@@ -207,7 +207,7 @@ def _kept(place: Place, settings: Settings, about: Json, say: Say) -> Checkpoint
 
 
 def _read_last(out: Path) -> Checkpoint:
-    """The checkpoint to go on from. Raises RunError that says what is left if it is damaged."""
+    """The checkpoint to resume from. Raises RunError that says what is left if it is damaged."""
     try:
         return checkpoint.read(out / FOLDER / LAST)
     except DamagedError as error:
@@ -230,7 +230,7 @@ def _check_kept(kept: Checkpoint, settings: Settings, about: Json, out: Path, sa
     if before != now:
         if kept.state["at"]["batch"]:
             raise RunError(
-                f"{out} stands in the midst of an epoch that was dealt to {_processes(before)}, not"
+                f"{out} is in the middle of an epoch that was dealt to {_processes(before)}, not"
                 f" to {now}: resume it with as many, until the epoch is over"
             )
         say(f"resumed on {_processes(now)} in place of {before}")
@@ -302,7 +302,7 @@ def _fit(
 
 @contextmanager
 def _saying_how_to_resume(out: Path) -> Iterator[None]:
-    """Errors of a run say where it can go on."""
+    """Errors of a run say where it can be resumed."""
     try:
         yield
     except SystemExit:  # what Lightning makes of Ctrl-C
@@ -323,7 +323,7 @@ def _how_to_resume(out: Path) -> str:
         where = checkpoint.progress(checkpoint.read_state(last))
     except RunError as error:
         return str(error)
-    return f"The checkpoint {where} is intact: --resume goes on from it"
+    return f"The checkpoint {where} is intact: --resume continues from it"
 
 
 def _tasks(

@@ -88,7 +88,7 @@ def stored_settings(out: Path) -> Settings | None:
             return from_json(stored["settings"])
     except (OSError, ValueError, RecursionError, DamagedError) as error:
         raise RunError(
-            f"{path} is damaged ({error}): remove it to go on with the settings of the last"
+            f"{path} is damaged ({error}): remove it to continue with the settings of the last"
             " checkpoint, or bring it back from a copy"
         ) from None
     for state in checkpoint.states(out / FOLDER / LAST):
@@ -98,9 +98,9 @@ def stored_settings(out: Path) -> Settings | None:
 
 
 def can_resume(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) -> bool:
-    """Whether there is a checkpoint to go on from; else the run is to start.
+    """Whether there is a checkpoint to resume from; else the run starts.
 
-    Raises RunError if there is a run in `out` that is neither to go on nor to be overwritten.
+    Raises RunError if there is a run in `out` that is neither to be resumed nor overwritten.
     """
     check_own(out)
     last = out / FOLDER / LAST
@@ -112,15 +112,15 @@ def can_resume(out: Path, resume: bool, overwrite: bool, say: Callable[[str], No
         if not there and (out / WEIGHTS_FILE).exists():
             raise RunError(
                 f"{out} holds the weights of a run, but no checkpoint to resume from: --overwrite"
-                " starts anew in its place, and another --out leaves it alone"
+                " starts again in its place, and another --out leaves it alone"
             )
         if not there:
             say(f"{out} holds no checkpoint to resume from: training from the start")
         return there
     if (there or (out / WEIGHTS_FILE).exists()) and not overwrite:
         raise RunError(
-            f"{out} holds a run{_how_far(last) if there else ''}: --resume goes on with it,"
-            " --overwrite starts anew in its place, and another --out leaves it alone"
+            f"{out} holds a run{_how_far(last) if there else ''}: --resume continues it,"
+            " --overwrite starts again in its place, and another --out leaves it alone"
         )
     return False
 

@@ -1,4 +1,4 @@
-"""Training: how to train, and which of it a run may change when it goes on.
+"""Training: how to train, and which of it a resumed run may change.
 
 Each setting is one field of `Settings`, with its default, its limits and its help. The flags of
 `homespec train`, the file of a run and Python's `train` take them from here.
@@ -33,9 +33,9 @@ class Flag:
     most: float | None = None
     metavar: str | None = None
     automatic: str = ""
-    """What None stands for, where a run chooses."""
+    """What None means, where a run chooses."""
     fixed: bool = False
-    """Whether it stays when a run goes on: position, moments and history depend on it."""
+    """Whether it stays in a resumed run: position, moments and history depend on it."""
 
 
 def setting(default: T, group: Group, help: str, **limits: Any) -> T:  # noqa: A002

@@ -40,7 +40,7 @@ def decide(wanted: bool | None) -> tuple[bool, str]:
 
 
 class Compilations(logging.Handler):
-    """Counts the graphs that torch.compile makes, and tells why it makes one anew."""
+    """Counts the graphs that torch.compile makes, and says why it makes another one."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         """Count from here on; `say` gets a line for each recompilation."""

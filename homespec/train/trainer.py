@@ -45,7 +45,7 @@ def trainer(
     settings: Settings, out: Path, epochs: int, at: Position, callbacks: Sequence[Callback],
     loggers: Sequence[Logger],
 ) -> lightning.Trainer:  # fmt: skip
-    """A Trainer for so many epochs from a place in a run on."""
+    """A Trainer for `epochs` more epochs, from a place in a run on."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
     terminal = sys.stdout.isatty() and world_size() == 1
     progress = Bar(settings.epochs) if terminal else PlainProgress(settings.epochs)

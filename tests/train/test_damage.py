@@ -229,7 +229,9 @@ def test_settings_that_are_gone_are_those_of_the_checkpoint(copied: Path) -> Non
                    '{"settings": {"schedule": "cos"}}', '{"settings": {"optimize": 1}}',
                    path.read_text().replace("128", "64")):  # fmt: skip
         path.write_text(broken)
-        with pytest.raises(RunError, match=r"settings.json is damaged \(.*\): remove it to go on"):
+        with pytest.raises(
+            RunError, match=r"settings.json is damaged \(.*\): remove it to continue"
+        ):
             stored_settings(copied)
     path.unlink()
     assert stored_settings(copied) == before

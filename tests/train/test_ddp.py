@@ -201,7 +201,7 @@ def test_batch_norm_is_of_each_processs_rows(folder: Path) -> None:
 def test_refusals_are_told_once(found: list[dict[str, Any]], folder: Path) -> None:
     one, other = found
     wanted = {
-        "first step": "holds a run, at step 1, after epoch 1 of 1: --resume goes on with it",
+        "first step": "holds a run, at step 1, after epoch 1 of 1: --resume continues it",
         "odd": "--batch-size 65 is of all 2 processes together and cannot be dealt to them: give a"
         " multiple of 2 from 4 on, such as 64",
         "few": "--batch-size 2 is of all 2 processes",
@@ -290,7 +290,7 @@ def test_an_error_of_one_ends_all(tmp_path: Path, command: list[str]) -> None:
     (told,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert told == (
         "error: train.parquet is broken. The checkpoint at step 5, in epoch 1 of 2 is intact:"
-        " --resume goes on from it"
+        " --resume continues from it"
     )
     before_torchrun, _, _ = err.partition("torch/distributed/elastic")
     assert "Traceback" not in before_torchrun

@@ -201,7 +201,7 @@ def test_a_loss_that_is_not_finite(
         go(small, data, tmp_path)
     message = str(stopped.value)
     assert message.startswith("the loss of like is not finite from epoch 1, batch 6 (step 6) on: ")
-    assert "The checkpoint at step 4, in epoch 1 of 2 is intact: --resume goes on" in message
+    assert "The checkpoint at step 4, in epoch 1 of 2 is intact: --resume continues" in message
     assert step_of_last(tmp_path) == 4
     with (tmp_path / "bad_batch.csv").open() as file:
         listed = [int(row["row"]) for row in csv.DictReader(file)]
@@ -274,7 +274,7 @@ def test_a_full_disk(
     else:
         monkeypatch.setattr(checkpoint, "write", limited)
     with pytest.raises(RunError, match=r"cannot be written \(File too large.*\)\. The checkpoint at"
-                       " step 4, in epoch 1 of 2 is intact: --resume goes on from it"):  # fmt: skip
+                       " step 4, in epoch 1 of 2 is intact: --resume continues"):  # fmt: skip
         go(small, data, tmp_path)
     assert step_of_last(tmp_path) == 4
     monkeypatch.undo()
@@ -334,7 +334,7 @@ def test_a_file_that_breaks_while_it_is_read(
         go(small, streamed, out, shuffle_rows=256, workers=workers)
     message = str(stopped.value)
     assert message.startswith(f"{path} is broken (")
-    assert ", in epoch 1 of 2 is intact: --resume goes on from it" in message
+    assert ", in epoch 1 of 2 is intact: --resume continues from it" in message
     assert "\n" not in message
     assert step_of_last(out) in (4, 8)
     path.write_bytes(good)
@@ -385,7 +385,7 @@ def test_ctrl_c(data: Path, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert err.count("\n") == 1
     assert err.startswith("interrupted. The checkpoint at step ")
-    assert err.endswith("of 1000 is intact: --resume goes on from it\n")
+    assert err.endswith("of 1000 is intact: --resume continues from it\n")
     assert step_of_last(tmp_path / "run") >= 22
 
 

@@ -313,7 +313,7 @@ def test_command_line_resumes(
     assert homespec_train(monkeypatch, *given, *first) == 0
     assert homespec_train(monkeypatch, *given) == 2
     assert (
-        "r holds a run, at step 3, after epoch 1 of 1: --resume goes on" in capfd.readouterr().err
+        "r holds a run, at step 3, after epoch 1 of 1: --resume continues" in capfd.readouterr().err
     )
     assert homespec_train(monkeypatch, *given, "--resume", "--epochs", 2) == 0
     out, err = capfd.readouterr()

@@ -22,7 +22,7 @@ class Uncertainty(Weighting):
 
     a is 1/2 for a regression (a Gaussian likelihood of variance sigma²) and 1 for a binary task
     (the paper's approximation for logits divided by sigma²). At its optimum exp(s_t) = 2 a_t L_t.
-    The spec's weight stands before the whole term: inside it s_t would only undo it. A task of
+    The spec's weight multiplies the whole term: inside it s_t would only undo it. A task of
     which the batch has no label (its loss is 0) is left out, lest its s_t fall for nothing.
     Source: Kendall et al., *Multi-Task Learning Using Uncertainty to Weigh Losses*, CVPR 2018.
     """

@@ -28,7 +28,7 @@ class Surgery(Weighting):
     passes_many = True
 
     def __init__(self, weights: Mapping[str, float], weights_of: WeightsOf) -> None:
-        """`weights_of` stands for the method."""
+        """`weights_of` is the method."""
         super().__init__(weights)
         self.weights_of = weights_of
 
