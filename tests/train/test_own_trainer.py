@@ -373,6 +373,15 @@ def test_ddp(data: Path, tmp_path: Path, weighting: str) -> None:
     assert "gauc" in measured["click"]
 
 
+def test_lightning_is_used_by_its_public_names() -> None:
+    for path in (Path(__file__).parents[2] / "homespec" / "train").rglob("*.py"):
+        text = path.read_text("utf-8")
+        assert not re.search(
+            r"(trainer|fit_loop|epoch_loop|strategy)\._|automatic_optimization", text
+        )
+        assert not re.search(r"^from lightning\S* import .*\b_", text, re.MULTILINE)
+
+
 def test_the_page_of_the_docs(data: Path, tmp_path: Path) -> None:
     """Its Python blocks run one after the other."""
     root = Path(__file__).parents[2]
