@@ -278,11 +278,6 @@ class Table(nn.Module):
         return dict(zip(self.starts, F.embedding(rows_FB, self.weight).unbind(), strict=True))
 
 
-def with_dim(dim):
-    """The lines of FEATURES of all whose embeddings are of this width."""
-    return {name: field for name, field in FEATURES.items() if field.get("dim") == dim}
-
-
 def hash_rows(ids, rows):
     """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
     ids = ids.long()
@@ -297,20 +292,16 @@ class Features(nn.Module):
 
     def __init__(self, table):
         super().__init__()
-        self.tables = nn.ModuleList([table(with_dim(16))])
-        self.hashed = {n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "hashed"}
-        self.parts = tuple(FEATURES)
+        self.table = table(FEATURES)
+        self.hashed = {n: f["rows"] for n, f in FEATURES.items()}
 
     def rows(self, features):
         """The rows of their tables, by name."""
         return {name: hash_rows(features[name], n) for name, n in self.hashed.items()}
 
     def forward(self, features):
-        rows = self.rows(features)
-        parts = {}
-        for table in self.tables:
-            parts |= table(rows)
-        return torch.cat([parts[name] for name in self.parts], dim=1)
+        parts = self.table(self.rows(features))
+        return torch.cat([parts[name] for name in FEATURES], dim=1)
 
 
 class MetaLayer(nn.Module):
@@ -445,41 +436,22 @@ class Model(nn.Module):
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
 
 
-def check_shapes(features):
-    """Raise ValueError for features that are missing or of another shape than FEATURES says."""
+def check_inputs(model, args, kwargs):
+    """Raise ValueError for features that do not fit FEATURES."""
+    features = args[0] if args else kwargs["features"]
     if missing := [name for name in FEATURES if name not in features]:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    first = next(iter(FEATURES))
+    first = features["user_id"]
     for name in FEATURES:
-        shape = features[name].shape
+        shape, dtype = list(features[name].shape), features[name].dtype
         if len(shape) != 1:
-            raise ValueError(f"{name} must be [B], not {list(shape)}")
-        if shape[0] != (rows := features[first].shape[0]):
-            raise ValueError(f"{name} has {shape[0]} rows, {first} has {rows}")
-
-
-def check_ids(features):
-    """Raise ValueError for ids that are no integers."""
-    for name, field in FEATURES.items():
-        dtype = features[name].dtype
-        if field["kind"] in ("hashed", "vocab") and (
-            dtype.is_floating_point or dtype == torch.bool
-        ):
+            raise ValueError(f"{name} must be [B], not {shape}")
+        if shape[0] != first.shape[0]:
+            raise ValueError(f"{name} has {shape[0]} rows, user_id has {first.shape[0]}")
+        if dtype.is_floating_point or dtype == torch.bool:
             raise ValueError(f"{name} is an id, so it must be integers, not {dtype}")
-
-
-def check_batch(model, features):
-    """Raise ValueError for a batch of one row in training, which has no variance."""
-    if model.training and features[next(iter(FEATURES))].shape[0] < 2:
+    if model.training and first.shape[0] < 2:
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
-
-
-def check_inputs(model, args, kwargs):
-    """Raise ValueError for what the model cannot compute with, before it does."""
-    features = args[0] if args else kwargs["features"]
-    check_shapes(features)
-    check_ids(features)
-    check_batch(model, features)
 
 
 def check_rows(what, tensors, tasks, rows=None):

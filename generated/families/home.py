@@ -376,11 +376,6 @@ def fields_of(sequence):
     return tuple(name for name, field in FEATURES.items() if field.get("sequence") == sequence)
 
 
-def part_names():
-    """The parts of v in their order: features, and sequences in place of their fields."""
-    return tuple(dict.fromkeys(f.get("sequence", name) for name, f in FEATURES.items()))
-
-
 class Encoders(nn.ModuleDict):
     """The encoders of sequences by name."""
 
@@ -584,7 +579,7 @@ class Features(Boundaries):
         self.dense = [name for name, field in FEATURES.items() if field["kind"] == "dense"]
         self.encoders = Encoders({"history": DinDice(24, 48, [36], dice=(1e-05, 0.1))})
         self.fields = {"history": fields_of("history")}
-        self.parts = part_names()
+        self.parts = dict.fromkeys(f.get("sequence", n) for n, f in FEATURES.items())
 
     def rows(self, features):
         """The rows of their tables, by name."""
@@ -773,55 +768,30 @@ class Model(nn.Module):
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
 
 
-def check_shapes(features):
-    """Raise ValueError for features that are missing or of another shape than FEATURES says."""
+def check_inputs(model, args, kwargs):
+    """Raise ValueError for features that do not fit FEATURES."""
+    features = args[0] if args else kwargs["features"]
     if missing := [name for name in FEATURES if name not in features]:
         raise ValueError(f"features missing: {', '.join(missing)}")
-    first = next(iter(FEATURES))
+    first = features["user_id"]
     for name, field in FEATURES.items():
-        shape = list(features[name].shape)
+        shape, dtype = list(features[name].shape), features[name].dtype
         length = [field["length"]] if "length" in field else []
         if not shape or shape[1:] != length:
             wanted = ", ".join(["B", *map(str, length)])
             raise ValueError(f"{name} must be [{wanted}], not {shape}")
-        if shape[0] != (rows := features[first].shape[0]):
-            raise ValueError(f"{name} has {shape[0]} rows, {first} has {rows}")
-
-
-def check_ids(features):
-    """Raise ValueError for ids that are no integers."""
-    for name, field in FEATURES.items():
-        dtype = features[name].dtype
-        if field["kind"] in ("hashed", "vocab") and (
-            dtype.is_floating_point or dtype == torch.bool
-        ):
+        if shape[0] != first.shape[0]:
+            raise ValueError(f"{name} has {shape[0]} rows, user_id has {first.shape[0]}")
+        is_id = field["kind"] in ("hashed", "vocab")
+        if is_id and (dtype.is_floating_point or dtype == torch.bool):
             raise ValueError(f"{name} is an id, so it must be integers, not {dtype}")
-
-
-def check_numbers(features):
-    """Raise ValueError for numbers that have too few digits for their boundaries."""
-    for name, field in FEATURES.items():
-        dtype = features[name].dtype
-        if field["kind"] in ("bucketized", "fitted") and dtype in (torch.float16, torch.bfloat16):
+        if field["kind"] == "bucketized" and dtype in (torch.float16, torch.bfloat16):
             raise ValueError(
                 f"{name} is {dtype}, which has too few digits for its boundaries: "
                 "give float32, float64 or integers"
             )
-
-
-def check_batch(model, features):
-    """Raise ValueError for a batch of one row in training, which has no variance."""
-    if model.training and features[next(iter(FEATURES))].shape[0] < 2:
+    if model.training and first.shape[0] < 2:
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
-
-
-def check_inputs(model, args, kwargs):
-    """Raise ValueError for what the model cannot compute with, before it does."""
-    features = args[0] if args else kwargs["features"]
-    check_shapes(features)
-    check_ids(features)
-    check_numbers(features)
-    check_batch(model, features)
 
 
 def check_rows(what, tensors, tasks, rows=None):

@@ -128,13 +128,11 @@ class Inputs:
             "takes": self._takes(),
             "init": list(self._plain_init() if self.plain else self._init()),
             "forward": list(self._forward()),
-            "checks": self._checks(),
-            "check_variants": ["checks.check_shapes__lengths"] if self._lengths else [],
+            "first": self.fields[0].key,
+            "is_id": self._condition(IDS),
+            "is_number": self._condition(NUMBERS),
+            "lengths": any(field.length for field in self.fields),
         }
-
-    @property
-    def _lengths(self) -> bool:
-        return any(field.length for field in self.fields)
 
     def _takes(self) -> str:
         """The types of all tensors, as the docstring of `Features` says them."""
@@ -173,7 +171,7 @@ class Inputs:
             searched = "__searched" if self.encoders.scored else ""
             yield f"tables.Table{form}{searched}"
             yield f"tables.embeddings{mode}"
-            if self._merged:
+            if self._merged and not self._alike:
                 yield "tables.with_dim"
         for kind, block in (("hashed", "hash_rows"), ("vocab", "vocab_rows")):
             if kind in self.kinds:
@@ -193,6 +191,11 @@ class Inputs:
         return any(field.table and field.kind == "bucketized" for field in self.fields)
 
     @property
+    def _alike(self) -> bool:
+        """Whether all features are in one table."""
+        return len(self.tables) == 1 and all(kind in IDS + NUMBERS for kind in self.kinds)
+
+    @property
     def _merged(self) -> bool:
         """Whether all features of a width have one table."""
         widths = [members[0].width for members in self.tables]
@@ -202,12 +205,15 @@ class Inputs:
 
     def _init(self) -> Iterator[str]:
         """Lines of `__init__` of an optimised file."""
-        if self.tables_needed:
+        if len(self.tables) == 1:
+            yield assign("self.table", self._table(self.tables[0]), 2)
+        elif self.tables:
             tables = sequence([self._table(members) for members in self.tables], "[]")
             yield assign("self.tables", call("nn.ModuleList", tables), 2)
         for kind in IDS:
             if kind in self.kinds:
-                rows = f'n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "{kind}"'
+                only = f' if f["kind"] == "{kind}"' if len(self.kinds) > 1 else ""
+                rows = f'n: f["rows"] for n, f in FEATURES.items(){only}'
                 yield f"{INDENT * 2}self.{kind} = {{{rows}}}"
         if self._shared_boundaries:
             owner = 'n: f.get("table", n) for n, f in FEATURES.items() if f["kind"] == "bucketized"'
@@ -216,14 +222,16 @@ class Inputs:
             each = "FittedBoundaries(name, count) for name, count in FITTED.items()"
             yield assign("self.fitted", call("nn.ModuleList", f"[{each}]"), 2)
         if "dense" in self.kinds:
-            names = 'name for name, field in FEATURES.items() if field["kind"] == "dense"'
-            yield f"{INDENT * 2}self.dense = [{names}]"
+            names = '[name for name, field in FEATURES.items() if field["kind"] == "dense"]'
+            yield f"{INDENT * 2}self.dense = {names if len(self.kinds) > 1 else 'list(FEATURES)'}"
         if made := self._vectors():
             yield assign("self.vectors", made, 2)
         yield from self.encoders.init
-        yield f"{INDENT * 2}{self._parts}"
+        yield from self._parts
 
     def _table(self, members: list[Feature]) -> Expr:
+        if self._alike:
+            return call("table", "FEATURES")
         if self._merged:
             return call("table", call("with_dim", str(members[0].width)))
         owners = {member.short for member in members}
@@ -237,11 +245,11 @@ class Inputs:
         return call("Vectors", classes) if kinds else None
 
     @property
-    def _parts(self) -> str:
+    def _parts(self) -> Iterator[str]:
         """The line that sets the names of the parts of v, in their order."""
         if self.encoders.all:
-            return f"{self._own('parts')} = part_names()"
-        return f"{self._own('parts')} = tuple(FEATURES)"
+            each = 'f.get("sequence", n) for n, f in FEATURES.items()'
+            yield f"{INDENT * 2}{self._own('parts')} = dict.fromkeys({each})"
 
     def _own(self, attribute: str) -> str:
         return own_attribute(attribute, self.plain)
@@ -265,18 +273,24 @@ class Inputs:
         else:
             yield f"{INDENT * depth}self.add_module(name, {make})"
         yield from self.encoders.init
-        yield f"{INDENT * 2}{self._parts}"
+        yield from self._parts
 
     # ------------------------------------------------------------ forward
 
     def _forward(self) -> Iterator[str]:
-        if self.tables_needed and not self.plain:
+        if self.tables_needed and not self.plain and not self._at_once:
             yield f"{INDENT * 2}rows = self.rows(features)"
         yield from self.encoders.search(self._look)
         yield from self._plain_parts() if self.plain else self._embedded()
         yield from self.encoders.encoded
-        each = f"parts[name] for name in {self._own('parts')}"
+        names = self._own("parts") if self.encoders.all else "FEATURES"
+        each = f"parts[name] for name in {names}"
         yield f"{INDENT * 2}return torch.cat([{each}], dim=1)"
+
+    @property
+    def _at_once(self) -> bool:
+        """Whether the rows of the only table are looked up as they are."""
+        return len(self.tables) == 1 and not self.encoders.searching
 
     def _rows(self) -> Iterator[str]:
         """Lines that find the rows of all values that have a table."""
@@ -314,7 +328,10 @@ class Inputs:
             found.append(("nan_to_zero(features[name])", "name in self.dense"))
         if self._vectors():
             found.append(("vector(features[name])", "name, vector in self.vectors.items()"))
-        if self.tables_needed:
+        if len(self.tables) == 1:
+            rows = "self.rows(features)" if self._at_once else "rows"
+            yield f"{INDENT * 2}parts = self.table({rows})"
+        elif self.tables:
             yield f"{INDENT * 2}parts = {{}}"
             yield f"{INDENT * 2}for table in self.tables:"
             yield f"{INDENT * 3}parts |= table(rows)"
@@ -335,13 +352,17 @@ class Inputs:
             return call(f"self.get_submodule({literal(field.table or key)})", value)
         owner = field.feature.owner
         at = next(i for i, table in enumerate(self.tables) if owner in {m.name for m in table})
-        return call(f"self.tables[{at}].peek", literal(key), f"rows[{literal(key)}]")
+        table = f"self.tables[{at}]" if len(self.tables) > 1 else "self.table"
+        return call(f"{table}.peek", literal(key), f"rows[{literal(key)}]")
 
-    def _checks(self) -> list[str]:
-        """The functions that look at what the model is called with."""
-        checks = ["check_shapes"]
-        checks += ["check_ids"] if any(kind in IDS for kind in self.kinds) else []
-        return checks + (["check_numbers"] if any(kind in NUMBERS for kind in self.kinds) else [])
+    def _condition(self, kinds: tuple[str, ...]) -> str:
+        """What holds of the fields of these kinds: "" if there are none, True if all are."""
+        present = [kind for kind in self.kinds if kind in kinds]
+        if len(present) == len(self.kinds):
+            return "True"
+        if len(present) == 1:
+            return f'field["kind"] == {literal(present[0])}'
+        return f'field["kind"] in {flat(strings(present))}' if present else ""
 
 
 def _by_name(prefix: str, value: str, each: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import jinja2
 
@@ -42,13 +41,12 @@ def emit(graph: Graph, header: str) -> str:
     features = Inputs(graph, plain, inference).context()
     nodes = [node for node in graph if not isinstance(first_member(node), APART)]
     trunk = plain_trunk(nodes, graph) if plain else batched_trunk(nodes, graph, where)
-    checks = _checks(graph, features, inference)
+    normalised = any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet))
     turns = not plain and not inference
     copies = Copies(*sorted(trunk["uses"]))
     losses, forms = loss_blocks(graph)
     copies.choose(forms)
     copies.choose(logical_blocks(graph, plain, inference or graph.partial, features["fitted"]))
-    copies.choose(features["check_variants"])
     if inference:
         copies.choose(["stacks.weights__inference", "kernels.run_gates__inference"])
     if plain:
@@ -63,7 +61,6 @@ def emit(graph: Graph, header: str) -> str:
             *["order.Ordered"] * bool(trunk["order"]),
         ),
         "inputs": copies.copy(*features["blocks"]),
-        "check_blocks": copies.copy(*(f"checks.{name}" for name in checks)),
         "losses": copies.copy(*losses),
         "logical": copies.copy(
             "logical.logical_state",
@@ -77,7 +74,7 @@ def emit(graph: Graph, header: str) -> str:
         "constants": "\n".join([*task_constants(graph), *order_constant(trunk["order"])]),
         "folded": "\n".join(folded_constants(graph)),
         **trunk,
-        "checks": checks,
+        "normalised": normalised and not inference,
         "cast": any(not feature.rows for feature in graph.of(Feature)),
     }
     once("in the file", [*copies.names, *(layer["name"] for layer in trunk["layers"]), *SKELETON])
@@ -128,12 +125,3 @@ def _places(graph: Graph) -> dict[str, str]:
 def _lines(file: str, lines: set[int]) -> str:
     shown = ", ".join(map(str, sorted(lines)[:6])) + (", …" if len(lines) > 6 else "")
     return f"{harmless(file.rpartition('/')[2])}:{shown}"
-
-
-def _checks(graph: Graph, features: dict[str, Any], inference: bool) -> list[str]:
-    """The functions that look at what a model is called with."""
-    checks = ["check_boundaries"] if features["fitted"] else []
-    checks += features["checks"]
-    sets = graph.of(ExpertSet)
-    normalised = any(s.norm == "batch" or s.activation == "dice" for s in sets) and not inference
-    return [*checks, "check_batch"] if normalised else checks

@@ -30,6 +30,7 @@ class Encoders:
     def __init__(self, graph: Graph, plain: bool, inference: bool) -> None:
         self.all = graph.of(Sequence)
         self.modules = [node for node in self.all if not isinstance(node.encoder, Mean)]
+        self.searching = [node for node in self.all if isinstance(node.encoder, Sim | Twin)]
         self.plain, self.inference = plain, inference
         self.features = {feature.name: feature for feature in graph.of(Feature)}
 
@@ -43,7 +44,7 @@ class Encoders:
         """Addresses of the blocks that they need."""
         mode = "__inference" if self.inference else ""
         if self.all:
-            yield from ("events.concat", "events.fields_of", "events.part_names")
+            yield from ("events.concat", "events.fields_of")
         if self.modules and not self.plain:
             yield "events.Encoders"
         for node in self.all:
@@ -108,10 +109,9 @@ class Encoders:
 
     def search(self, look: Look) -> Iterator[str]:
         """Lines that find the events to weigh and put them in the place of all events."""
-        searching = [node for node in self.all if isinstance(node.encoder, Sim | Twin)]
-        if searching:
+        if self.searching:
             yield f"{INDENT * 2}masks = {{}}"
-        for node in searching:
+        for node in self.searching:
             assert isinstance(node.encoder, Sim | Twin)
             top = node.encoder.top
             yield f"{INDENT * 2}# {node.short}: the events to weigh, {top} of {node.max_len}"

@@ -22,11 +22,6 @@ class Encoders(nn.ModuleDict):
                 yield f"{name}.{tensor}", f"features.{name}.encoder.{tensor}", ...
 
 
-def part_names():
-    """The parts of v in their order: features, and sequences in place of their fields."""
-    return tuple(dict.fromkeys(f.get("sequence", name) for name, f in FEATURES.items()))
-
-
 def concat(parts, names):
     """The embeddings of these names side by side: [..., sum of their widths]."""
     return torch.cat([parts[name] for name in names], dim=-1)
