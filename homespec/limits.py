@@ -27,7 +27,7 @@ def max_bytes() -> int:
     return int(float(match[1]) * UNITS[match[2].lower()])
 
 
-def in_words(number: int) -> str:
+def describe_bytes(number: int) -> str:
     """`9.0 PB`: bytes in the greatest unit of which there is one."""
     units = ("kB", "MB", "GB", "TB", "PB", "EB")
     power = min((len(str(number)) - 1) // 3, len(units))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import homespec
 from homespec.analysis.costs import cost_of, weights_of
-from homespec.limits import MAX_BYTES, VARIABLE, in_words, max_bytes
+from homespec.limits import MAX_BYTES, VARIABLE, describe_bytes, max_bytes
 
 SPEC = """\
 homespec: 1
@@ -110,12 +110,12 @@ def test_what_is_no_size_is_wrong_usage(tmp_path: Path) -> None:
     [(999, "999 bytes"), (1000, "1.0 kB"), (999_900_000, "999.9 MB")],
 )
 def test_words(number: int, words: str) -> None:
-    assert in_words(number) == words
+    assert describe_bytes(number) == words
 
 
 @given(st.integers(1, 10**24))
 def test_words_are_near(number: int) -> None:
-    value, unit = in_words(number).replace(",", "").split()
+    value, unit = describe_bytes(number).replace(",", "").split()
     power = ["bytes", "kB", "MB", "GB", "TB", "PB", "EB"].index(unit)
     assert abs(float(value) * 1000**power - number) <= 0.051 * 1000**power + number * 1e-9
 

@@ -66,12 +66,12 @@ def and_others(number: int, noun: str) -> str:
     return f" and {others} other {noun}{'s' if others > 1 else ''}" if others else ""
 
 
-def layers_in_words(names: Sequence[str]) -> str:
+def describe_layers(names: Sequence[str]) -> str:
     """`layer task`, or `layers meta and task`."""
     return f"layer{'s' if len(names) > 1 else ''} {listed(names)}"
 
 
-def experts_in_words(sets: Sequence[ExpertSet]) -> str:
+def describe_experts(sets: Sequence[ExpertSet]) -> str:
     """The first of the sets by place and layer, and how many others there are."""
     first = sets[0]
     others = and_others(len(sets), "set")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from homespec.checks.causes import and_others, by_cause, layers_in_words, listed
+from homespec.checks.causes import and_others, by_cause, describe_layers, listed
 from homespec.diagnostics import Finding, Label, Severity, Span, rule
 from homespec.graph.nodes import FeatureGate
 from homespec.graph.sequences import Dien, Sequence
@@ -44,7 +44,7 @@ def no_shared_experts(resolved: Resolved) -> Iterator[Finding]:
         one = len(here) == 1
         yield Finding(
             span,
-            f"{layers_in_words([layer.name for layer in here])} {'has' if one else 'have'} no "
+            f"{describe_layers([layer.name for layer in here])} {'has' if one else 'have'} no "
             f"shared experts: {'its' if one else 'their'} groups share nothing",
             label="no shared experts",
             help="give the root at least one expert: `shared: 2`",
@@ -154,7 +154,7 @@ def no_underfitting_gates(resolved: Resolved) -> Iterator[Finding]:
     for span, here in causes.items():
         yield Finding(
             span,
-            f"{layers_in_words([layer.name for layer in here])} "
+            f"{describe_layers([layer.name for layer in here])} "
             f"{'has' if len(here) == 1 else 'have'} neither feature gates nor self gates",
             label="both are off",
             help="leave at least one of `feature` and `self` on",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from homespec.checks.causes import by_cause, experts_in_words, sections_of
+from homespec.checks.causes import by_cause, describe_experts, sections_of
 from homespec.diagnostics import Finding, Severity, Span, rule
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, Gate, Mix
@@ -52,7 +52,7 @@ def relu_without_norm(lowered: Lowered) -> Iterator[Finding]:
     for span, here in _by_line(sets, lowered).items():
         yield Finding(
             span,
-            f"{experts_in_words(here)} end in ReLU without a norm: they tend to collapse to zeros",
+            f"{describe_experts(here)} end in ReLU without a norm: they tend to collapse to zeros",
             label="norm none, activation relu",
             help="use `norm: batch` and `activation: swish`",
         )
@@ -91,7 +91,7 @@ def unnormalised_experts(lowered: Lowered) -> Iterator[Finding]:
     for span, here in _by_line(sets, lowered).items():
         yield Finding(
             span,
-            f"{experts_in_words(here)} have no norm: the gates compare outputs of different scales",
+            f"{describe_experts(here)} have no norm: the gates compare outputs of different scales",
             label="norm none",
             help="use `norm: batch`",
         )
@@ -115,7 +115,7 @@ def experts_not_home(lowered: Lowered) -> Iterator[Finding]:
         for span, here in _by_line(alike, lowered).items():
             yield Finding(
                 span,
-                f"{experts_in_words(here)} have norm {norm} and activation {activation}; HoME's "
+                f"{describe_experts(here)} have norm {norm} and activation {activation}; HoME's "
                 "have norm batch and activation swish",
                 label="not HoME's expert",
                 help="use `norm: batch` and `activation: swish`, or ignore this rule with a reason",

@@ -9,7 +9,7 @@ from homespec.analysis.costs import cost_of
 from homespec.diagnostics import Finding, Severity, rule
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, Feature, Node, Placed
-from homespec.limits import MACHINE_BYTES, VARIABLE, in_words, max_bytes
+from homespec.limits import MACHINE_BYTES, VARIABLE, describe_bytes, max_bytes
 from homespec.lower import Lowered
 
 BYTES = 4
@@ -42,8 +42,9 @@ def too_many_bytes(lowered: Lowered) -> Iterator[Finding]:
     part, largest = _largest(lowered.graph, sizes)
     yield Finding(
         largest.span,
-        f"the weights take {in_words(total)}, more than the limit of {in_words(limit)}: {part}",
-        label=in_words(sizes[largest.name]),
+        f"the weights take {describe_bytes(total)}, more than the limit of "
+        f"{describe_bytes(limit)}: {part}",
+        label=describe_bytes(sizes[largest.name]),
         help=f"{_smaller(largest)}; {VARIABLE} in the environment sets the limit, such as "
         f"{VARIABLE}=2TB",
     )
@@ -64,8 +65,8 @@ def more_than_a_machine(lowered: Lowered) -> Iterator[Finding]:
     part, largest = _largest(lowered.graph, sizes)
     yield Finding(
         largest.span,
-        f"the weights take {in_words(total)}, more than one machine holds: {part}",
-        label=in_words(sizes[largest.name]),
+        f"the weights take {describe_bytes(total)}, more than one machine holds: {part}",
+        label=describe_bytes(sizes[largest.name]),
         help=f"{_smaller(largest)}, or ignore this rule if tables are sharded",
     )
 
@@ -73,7 +74,7 @@ def more_than_a_machine(lowered: Lowered) -> Iterator[Finding]:
 def _largest(graph: Graph, sizes: dict[str, int]) -> tuple[str, Node]:
     """The part with the most bytes, in words and as a node."""
     node = graph[max(sizes, key=sizes.__getitem__)]
-    size = f"{in_words(sizes[node.name])} ({sizes[node.name]:,} bytes)"
+    size = f"{describe_bytes(sizes[node.name])} ({sizes[node.name]:,} bytes)"
     if isinstance(node, Feature) and node.rows:
         part = f"the table of `{node.short}`, {node.rows:,} rows of width {node.width:,},"
     elif isinstance(node, ExpertSet):
