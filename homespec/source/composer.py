@@ -145,25 +145,25 @@ class Composer:
         self._add(built, plain)
 
     def _check_text(self, value: str, plain: bool, start: int, end: int) -> None:
-        span = self.lines.span(start, end)
+        span = self.lines.span  # most texts are in order and need none
         if len(value) > MAX_SCALAR:
-            self.diagnostics += file_rules.too_large(
-                span, "this text", f"{MAX_SCALAR:,} characters"
-            )
+            limit = f"{MAX_SCALAR:,} characters"
+            self.diagnostics += file_rules.too_large(span(start, end), "this text", limit)
         elif plain and LONG_NUMBER.fullmatch(value):
-            self.diagnostics += file_rules.too_large(span, "this number", f"{MAX_NUMBER} digits")
+            limit = f"{MAX_NUMBER} digits"
+            self.diagnostics += file_rules.too_large(span(start, end), "this number", limit)
         elif HALF.search(value) and (escape := HALF_ESCAPE.search(self.lines.text, start, end)):
             self.diagnostics += bad_escape(self.lines, escape.start())
         elif plain and self._is_glued_entry(value, start):
-            self.diagnostics += yaml_rules.missing_space(span, value)
+            self.diagnostics += yaml_rules.missing_space(span(start, end), value)
 
     def _is_glued_entry(self, value: str, start: int) -> bool:
         """Whether `key:value` is a line of its own, where a mapping was meant."""
         parent = self._stack[-1] if self._stack else None
         if parent is None or parent.flow or parent.key is None:
             return False
-        in_own_line = self.lines.start_of_line(start) > parent.key.node.end
-        return in_own_line and yaml_rules.GLUED.fullmatch(value) is not None
+        is_glued = yaml_rules.GLUED.fullmatch(value) is not None
+        return is_glued and self.lines.start_of_line(start) > parent.key.node.end
 
     def _begin(
         self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent, start: int, end: int
