@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,11 +77,17 @@ def calls_of(tree: ast.Module, name: str) -> list[ast.Call]:
         makes = any(isinstance(m, ast.FunctionDef) and m.name == "__init__" for m in part.body)
         if not makes and names & {ast.unparse(base) for base in part.bases}:
             names.add(part.name)
-    return [
-        n
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in names
-    ]
+    return [call for each in names for call in calls_in(tree).get(each, [])]
+
+
+@functools.cache
+def calls_in(tree: ast.Module) -> dict[str, list[ast.Call]]:
+    """All calls of a file by the name of what they call."""
+    found: dict[str, list[ast.Call]] = {}
+    for n in ast.walk(tree):
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name):
+            found.setdefault(n.func.id, []).append(n)
+    return found
 
 
 def parameters(function: ast.FunctionDef) -> dict[str, ast.expr | None]:
