@@ -425,3 +425,17 @@ def test_features_may_be_called_as_what_holds_them() -> None:
         "tasks: {a: {}, b: {}}\nexperts: {width: 4}\n"
     )
     compare(spec, Reference(spec), 1)
+
+
+def test_each_line_of_features_names_its_line_of_the_spec(tmp_path: Any) -> None:
+    """Lines of a file that the spec extends come with its name."""
+    base = tmp_path / "base.yaml"
+    base.write_text("homespec: 1\nfeatures:\n  user: {id: {buckets: 9}, dim: 4}\n")
+    over = tmp_path / "over.yaml"
+    over.write_text(
+        "homespec: 1\nname: over\nextends: base.yaml\nfamily: mmoe\nfeatures:\n"
+        "  age: {bucketize: [1, 2], dim: 4}\ntasks: {a: {}, b: {}}\n"
+    )
+    text = homespec.compile(over)
+    assert '\n    "user": hashed(9, dim=4),  # base.yaml:3\n' in text
+    assert '\n    "age": bucketized(1, 2, dim=4),  # :6\n' in text

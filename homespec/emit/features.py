@@ -16,6 +16,7 @@ from homespec.emit.layout import (
     assign,
     call,
     flat,
+    harmless,
     literal,
     mapping,
     sequence,
@@ -388,7 +389,8 @@ def _described(fields: list[InputField], main: str) -> str:
 
 def _entry(field: InputField, main: str) -> str:
     start = field.span.start.line
-    place = f"# {'' if field.span.file == main else field.span.file.rpartition('/')[2]}:{start}"
+    file = "" if field.span.file == main else harmless(field.span.file.rpartition("/")[2])
+    place = f"# {file}:{start}"
     line = f"{INDENT}{literal(field.key)}: {_description(field)},"
     if len(line) + len(place) + 2 <= LINE:
         return f"{line}  {place}"
