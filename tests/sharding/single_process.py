@@ -78,7 +78,8 @@ class Single:
     @property
     def dense_grads(self) -> dict[str, Tensor]:
         """Of all but the tables, by the names of the generated model."""
-        return {n: grad for n, grad in self.grads.items() if not n.startswith("features.table_")}
+        tables = {f"{name}.weight" for name in tables_of(self.models[0])}
+        return {name: grad for name, grad in self.grads.items() if name not in tables}
 
     def state(self) -> dict[str, Tensor]:
         """By logical name; running statistics are the ranks' mean."""
