@@ -86,7 +86,7 @@ def _print_plan(comparison: Comparison, dry_run: bool) -> None:
     for line in lines(summarise(comparison)):
         click.echo(printable(line))
     for kind in ("resized", "new") if dry_run else ("resized",):
-        for carried in comparison.plan.of(kind):  # type: ignore[arg-type]
+        for carried in comparison.plan.of(kind):
             was = f", was {list(carried.old.shape)}" if carried.old else ""
             span = carried.tensor.node.span
             place = f"{printable(span.file)}:{span.start.line}"
