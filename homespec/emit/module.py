@@ -27,6 +27,8 @@ SKELETON = ("Features", "Trunk", "Model")
 """The classes of each file that are no blocks."""
 MODULES = ("stacks", "norms", "gates", "kernels", "plain", "products")
 """The modules of the trunk's blocks in the order of their reading."""
+FOR_INFERENCE = ("stacks.weights", "kernels.run_gates", "kernels.register_gates")
+"""The blocks that have another form in files for inference."""
 IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
 
 
@@ -48,7 +50,7 @@ def emit(graph: Graph, header: str) -> str:
     copies.choose(forms)
     copies.choose(logical_blocks(graph, plain, inference or graph.partial, features["fitted"]))
     if inference:
-        copies.choose(["stacks.weights__inference", "kernels.run_gates__inference"])
+        copies.choose(f"{name}__inference" for name in FOR_INFERENCE)
     if plain:
         copies.choose(["logical.logical_views__plain"])
     context = {
