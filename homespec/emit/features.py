@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from homespec.diagnostics import Span
+from homespec.emit.input_fields import IDS, NUMBERS, described, has_line, input_fields
 from homespec.emit.layout import (
     INDENT,
     LINE,
@@ -16,7 +14,6 @@ from homespec.emit.layout import (
     assign,
     call,
     flat,
-    harmless,
     literal,
     mapping,
     sequence,
@@ -24,8 +21,7 @@ from homespec.emit.layout import (
 )
 from homespec.emit.sequences import Encoders, own_attribute
 from homespec.graph import Graph
-from homespec.graph.nodes import INPUT, Batch, Feature, Input
-from homespec.graph.sequences import Sequence
+from homespec.graph.nodes import Batch, Feature, Input
 
 VECTORS = {
     "learned": "Learned",
@@ -41,62 +37,6 @@ PLAIN = {
     "dense": "vectors.Dense",
 } | {kind: f"vectors.{name}" for kind, name in VECTORS.items()}
 """Where the class of each kind of feature of a plain file is."""
-IDS, NUMBERS = ("hashed", "vocab"), ("bucketized", "fitted")
-
-
-@dataclass(frozen=True, slots=True)
-class InputField:
-    """A tensor that the model takes, by `key`; `feature` says what it is.
-
-    `table` is the key of the feature in whose table it is looked up, "" for its own. A field of
-    events has the `length` of its `sequence`, a dense feature that of its vectors.
-    """
-
-    key: str
-    feature: Feature
-    span: Span
-    table: str = ""
-    sequence: str = ""
-    length: int = 0
-
-    @property
-    def kind(self) -> str:
-        """The function of `blocks/kinds.py` that describes it."""
-        feature = self.feature
-        if feature.source == "id":
-            return "hashed" if feature.hashed else "vocab"
-        if feature.source == "bucketize":
-            return "fitted" if feature.fitted else "bucketized"
-        if feature.projected:
-            return "learned_projected" if feature.learned else "projected"
-        return "learned" if feature.learned else "dense"
-
-
-def input_fields(graph: Graph) -> list[InputField]:
-    """The tensors in the order of the spec; those of a sequence in its place."""
-    features = {feature.name: feature for feature in graph.of(Feature)}
-    sequences = {node.name: node for node in graph.of(Sequence)}
-    fields: list[InputField] = []
-    for port in graph[INPUT].reads:
-        node = graph[port.node]
-        name = node.members[port.member or 0].name if isinstance(node, Batch) else node.name
-        if name in sequences:
-            fields += _fields_of_events(sequences[name], features)
-        else:
-            feature = features[name]
-            table = features[feature.table].short if feature.table else ""
-            fields.append(
-                InputField(feature.short, feature, feature.span, table, length=feature.numbers)
-            )
-    return fields
-
-
-def _fields_of_events(node: Sequence, features: dict[str, Feature]) -> Iterator[InputField]:
-    for field in node.fields:
-        feature = features[field.table]
-        table = "" if field.own else features[feature.owner].short
-        span = feature.span if field.own else node.span
-        yield InputField(field.key, feature, span, table, node.short, node.max_len)
 
 
 class Inputs:
@@ -120,8 +60,8 @@ class Inputs:
         return {
             "width": v.width,
             "fitted": "fitted" in self.kinds,
-            "features": _described(self.fields, self.graph.span.file),
-            "kinds": [f"kinds.{field.kind}" for field in self.fields if _has_line(field)],
+            "features": described(self.fields, self.graph.span.file),
+            "kinds": [f"kinds.{field.kind}" for field in self.fields if has_line(field)],
             "blocks": list(self._blocks()),
             "tables": bool(self.tables_needed and not self.plain),
             "rows": list(self._rows()),
@@ -376,65 +316,3 @@ def _by_name(prefix: str, value: str, each: str) -> str:
     if len(inner) <= LINE:
         return f"{head}\n{inner}\n{tail}"
     return f"{head}\n{INDENT * 3}name: {value}\n{INDENT * 3}for {each}\n{tail}"
-
-
-# ---------------------------------------------------------------- FEATURES
-
-
-def _described(fields: list[InputField], main: str) -> str:
-    """FEATURES: a line for each tensor, with its line in the spec, whose file is `main`."""
-    entries = "\n".join(_entry(field, main) for field in fields)
-    return f"FEATURES = {{\n{entries}\n}}"
-
-
-def _entry(field: InputField, main: str) -> str:
-    start = field.span.start.line
-    file = "" if field.span.file == main else harmless(field.span.file.rpartition("/")[2])
-    place = f"# {file}:{start}"
-    line = f"{INDENT}{literal(field.key)}: {_description(field)},"
-    if len(line) + len(place) + 2 <= LINE:
-        return f"{line}  {place}"
-    wrap = functools.partial(
-        textwrap.wrap, line, subsequent_indent=INDENT * 2,
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
-    lines = wrap(LINE)
-    if len(lines[-1]) + len(place) + 2 > LINE:
-        lines = wrap(LINE - len(place) - 2)
-    return "\n".join(lines) + f"  {place}"
-
-
-def _has_line(field: InputField) -> bool:
-    """Whether a function describes it; numbers in another one's table are described by it."""
-    return not (field.table and field.kind in NUMBERS)
-
-
-def _description(field: InputField) -> str:
-    """`hashed(8192, dim=16) | {"table": "video_id"}`."""
-    feature = field.feature
-    more: list[tuple[str, Expr]] = []
-    if field.table:
-        more.append(("table", literal(field.table)))
-    if field.sequence:
-        more += [("sequence", literal(field.sequence)), ("length", str(field.length))]
-    if not _has_line(field):
-        head: list[tuple[str, Expr]] = [("kind", literal(field.kind)), ("dim", str(feature.width))]
-        return flat(mapping([*head, *more]))
-    args = {
-        "hashed": [str(feature.rows - 1)],
-        "vocab": [str(feature.rows - 1)],
-        "bucketized": [_number(boundary) for boundary in feature.boundaries],
-        "fitted": [str(feature.fitted)],
-    }.get(field.kind, [str(feature.numbers)])
-    keywords: dict[str, Expr] = {}
-    if field.kind in IDS + NUMBERS:
-        keywords["dim"] = str(feature.width)
-    elif feature.projected:
-        keywords["width"] = str(feature.width)
-    described = flat(call(field.kind, *args, **keywords))
-    return f"{described} | {flat(mapping(more))}" if more else described
-
-
-def _number(number: float) -> str:
-    """Six digits where they say it exactly."""
-    return f"{number:g}" if float(f"{number:g}") == number else repr(float(number))
