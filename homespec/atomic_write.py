@@ -35,6 +35,8 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(21, "Is a directory", str(path))
+        if path.exists() and not path.is_file():  # a device would be gone for the whole system
+            raise OSError(22, "Not a regular file", str(path))
     folders: dict[Path, Path] = {}
     try:
         for path in paths:

@@ -101,6 +101,10 @@ def _two(paths: tuple[str, ...]) -> Iterator[Versions]:
     """Two specs, or those of two folders by their path in them."""
     if len(paths) != 2:
         raise click.UsageError("Give two specs or folders, or one with --against.")
+    if len(set(map(os.path.isdir, paths))) > 1:
+        raise click.UsageError("Give two specs or two folders, not one of each.")
+    if paths == ("-", "-"):
+        raise click.UsageError("stdin holds one spec: name the other one.")
     old, new = (_by_name(path) for path in paths)
     if len(old) == len(new) == 1 and not any(map(os.path.isdir, paths)):
         yield Versions(*old.values(), *new.values())
@@ -143,7 +147,10 @@ def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
         for name in there:
             base = os.path.basename(name)  # noqa: PTH119
             if is_yaml(name) and name not in known and not base.startswith("_"):
-                yield Versions(before.read_spec(os.path.join(before.root, name)), None)  # noqa: PTH118
+                here = os.path.relpath(os.path.join(before.root, name))  # noqa: PTH118
+                yield Versions(before.read_spec(here), None)
+        if not there and not known:
+            raise CommitError(f"`{path}` is neither here nor in commit {ref}")
     except CommitError as error:
         raise click.UsageError(f"{error}.") from None
 

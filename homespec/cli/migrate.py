@@ -15,6 +15,7 @@ from homespec.diagnostics.render.terminal import printable
 if TYPE_CHECKING:
     from homespec.compiler import Analysis
     from homespec.diff.compare import Comparison
+    from homespec.migrate.files import Stored
     from homespec.migrate.weights import Starts
 
 CHOICES = {
@@ -46,7 +47,10 @@ CHOICES = {
     "--new-row", type=click.Choice(CHOICES["row"]),
     help="How rows start that a table did not have: fresh, or as the mean of the others.",
 )  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="Of weights that start fresh.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
+    help="Of weights that start fresh.",
+)  # fmt: skip
 def migrate(
     weights: Path, old: str, new: str, out: Path | None, dry_run: bool, moments: bool,
     new_choice: str | None, new_input: str | None, new_row: str | None, seed: int,
@@ -60,23 +64,31 @@ def migrate(
     """
     from homespec.diff.compare import compare
 
-    if out is None and not dry_run:
-        raise click.UsageError("Give --out, or --dry-run.")
+    if not dry_run and (out is None or not out.name):
+        raise click.UsageError("Give --out, a file to write, or --dry-run.")
+    if old == new == "-":
+        raise click.UsageError("stdin holds one spec: name the other one.")
     before, after = one_analysis(old), one_analysis(new)
     if before is None or after is None:
         return FINDINGS
     comparison = compare(before, after)
-    _print_plan(comparison, dry_run)
     given = {"choice": new_choice, "input": new_input, "row": new_row}
-    if missing := list(_missing(comparison, given)):
-        for line in missing:
-            click.echo(f"error: {line}", err=True)
-        return TROUBLE
-    if dry_run:
-        return OK
-    assert out is not None
     with needing("torch"):
-        return _carry_out(weights, after, comparison, out, given, moments, seed)
+        from homespec.migrate.files import MigrationError, check_fits, read
+    try:
+        stored = read(weights, moments)
+        check_fits(stored, comparison.plan)
+        _print_plan(comparison, dry_run)
+        if missing := _missing(comparison, given):
+            for line in missing:
+                click.echo(f"error: {line}", err=True)
+            return TROUBLE
+        if out is not None and not dry_run:
+            _write(after, comparison, stored, out, _starts(given), seed)
+    except MigrationError as error:
+        click.echo(f"error: {printable(str(error))}", err=True)
+        return FINDINGS
+    return OK
 
 
 def _print_plan(comparison: Comparison, dry_run: bool) -> None:
@@ -110,23 +122,15 @@ def _missing(comparison: Comparison, given: dict[str, str | None]) -> list[str]:
     ]
 
 
-def _carry_out(
-    weights: Path, new: Analysis, comparison: Comparison, out: Path,
-    given: dict[str, str | None], moments: bool, seed: int,
-) -> int:  # fmt: skip
-    from homespec.migrate.files import MigrationError, check_fits, read, write
+def _write(
+    new: Analysis, comparison: Comparison, stored: Stored, out: Path, starts: Starts, seed: int
+) -> None:
+    from homespec.migrate.files import write
     from homespec.migrate.run import migrated
 
-    try:
-        stored = read(weights, moments)
-        check_fits(stored, comparison.plan)
-        made, carried = migrated(new, comparison.plan, stored, _starts(given), seed)
-        write(out, made, carried, {"spec": new.spec.name})
-    except MigrationError as error:
-        click.echo(f"error: {printable(str(error))}", err=True)
-        return FINDINGS
+    weights, moments = migrated(new, comparison.plan, stored, starts, seed)
+    write(out, weights, moments, {"spec": new.spec.name})
     click.echo(f"wrote {printable(str(out))}", err=True)
-    return OK
 
 
 def _starts(given: dict[str, str | None]) -> Starts:

@@ -88,7 +88,7 @@ class Comparison:
 
     def breaks(self) -> set[Breaks]:
         """All that the change breaks."""
-        return {BREAKS[diagnostic.rule.code] for diagnostic in self.changes}
+        return {breaks for change in self.changes for breaks in BREAKS[change.rule.code]}
 
 
 def compare(old: Lowered, new: Lowered, renames: Renames | None = None) -> Comparison:
@@ -100,5 +100,5 @@ def compare(old: Lowered, new: Lowered, renames: Renames | None = None) -> Compa
     changes = [diagnostic for find in RULES for diagnostic in find(pair)]
     changes = changes or words(pair)
     order = list(Breaks)
-    changes.sort(key=lambda diagnostic: order.index(BREAKS[diagnostic.rule.code]))
+    changes.sort(key=lambda diagnostic: order.index(BREAKS[diagnostic.rule.code][0]))
     return Comparison(pair, tuple(changes))

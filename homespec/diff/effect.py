@@ -9,7 +9,7 @@ columns of 0 for new inputs, gates closed for new experts.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from homespec.diff.carry import Carried, Plan, kept
@@ -28,7 +28,7 @@ from homespec.graph.nodes import (
     SelfGate,
     Tower,
 )
-from homespec.graph.sequences import Sequence
+from homespec.graph.sequences import Din, Sequence, Sim
 
 
 class Change(IntEnum):
@@ -57,7 +57,7 @@ NEW_NAMES = Renames()
 
 FUNCTION: dict[type[Node], tuple[str, ...]] = {
     Feature: ("source", "hashed", "boundaries", "fitted", "numbers", "projected", "learned"),
-    Sequence: ("encoder", "max_len"),
+    Sequence: ("max_len",),
     FeatureGate: ("mix",),
     ExpertSet: ("norm", "activation", "hidden_activation", "eps"),
     Gate: ("hidden_activation",),
@@ -65,6 +65,28 @@ FUNCTION: dict[type[Node], tuple[str, ...]] = {
     Tower: ("activation",),
 }
 """What a node computes apart from its weights and what it reads."""
+
+
+WORDS = {
+    "source": "kind of input",
+    "hashed": "way to find rows",
+    "fitted": "number of quantiles",
+    "numbers": "length",
+    "projected": "projection",
+    "learned": "vector where missing",
+    "max_len": "number of events",
+    "mix": "mixture of LoRAs",
+    "hidden_activation": "activation between layers",
+}
+"""What fields are called; others have plain names."""
+
+
+def encoder_of(node: Sequence, renames: Renames) -> object:
+    """The encoder of a sequence under the new names, without what only training needs."""
+    encoder = node.encoder
+    if isinstance(encoder, Din):
+        return replace(encoder, momentum=0.0)
+    return replace(encoder, by=renames.feature(encoder.by)) if isinstance(encoder, Sim) else encoder
 
 
 class Effects:
@@ -99,13 +121,23 @@ class Effects:
         for field in FUNCTION.get(type(node), ()):
             before, after = getattr(old, field), getattr(node, field)
             if before != after and not _is_idle(field, old, node):
-                yield Effect(Change.CHANGED, node, f"{field} is {after}, was {before}")
+                yield Effect(Change.CHANGED, node, f"has another {WORDS.get(field, field)}")
+        if isinstance(old, Sequence) and isinstance(node, Sequence):
+            yield from self._of_sequence(old, node)
         if isinstance(old, Gate) and isinstance(node, Gate) and 1 in (old.choices, node.choices):
             yield from _of_single_choice(old, node)
         else:
             yield from self._of_weights(key, old, node)
         if isinstance(old, Mix) and isinstance(node, Mix):
             yield from self._of_mix(old, node)
+
+    def _of_sequence(self, old: Sequence, node: Sequence) -> Iterator[Effect]:
+        """The encoder apart from statistics of training; the first field says what events exist."""
+        encoders = [encoder_of(old, self._renames), encoder_of(node, NEW_NAMES)]
+        if encoders[0] != encoders[1]:
+            yield Effect(Change.CHANGED, node, "has another encoder")
+        if self._renames.feature(old.fields[0].name) != node.fields[0].name:
+            yield Effect(Change.CHANGED, node, "counts events by another field")
 
     def _of_weights(self, key: Key, old: Node, node: Node) -> Iterator[Effect]:
         if key in self._dropped and not isinstance(node, ExpertSet):
@@ -116,7 +148,7 @@ class Effects:
             elif isinstance(old, FeatureGate) and carried.was_only:
                 yield Effect(Change.NEUTRAL, node, "mixes LoRAs, was one alone")
             elif not _is_addition(carried, old):
-                yield Effect(Change.CHANGED, node, f"`{carried.tensor.key[1]}` starts fresh")
+                yield Effect(Change.CHANGED, node, "has weights that start fresh")
 
     def _of_mix(self, old: Mix, node: Mix) -> Iterator[Effect]:
         before, after = self._old_key, self._new_key
@@ -125,7 +157,7 @@ class Effects:
             yield Effect(Change.CHANGED, node, "mixes fewer sets of experts")
         selves = {(before(gate), before(old.sets[at])) for gate, at in old.residuals}
         if selves != {(after(gate), after(node.sets[at])) for gate, at in node.residuals}:
-            yield Effect(Change.CHANGED, node, "other self gates add to it")
+            yield Effect(Change.CHANGED, node, "has other self gates")
 
     def _of_reads(self, old: Node, node: Node) -> Iterator[Effect]:
         """What becomes of the values that it read before; others are a matter of weights."""
@@ -141,6 +173,8 @@ class Effects:
                 yield self.by_node[through.node]
         if read and not isinstance(node, Mix | Input):
             yield Effect(Change.CHANGED, node, "reads other values")
+        if isinstance(node, Product) and len(node.reads) != len(old.reads):
+            yield Effect(Change.CHANGED, node, "has other factors")
 
     def _is_feature_gate(self, port: Port) -> bool:
         return isinstance(self._new[port.node], FeatureGate)

@@ -40,7 +40,8 @@ def _changed(
     """`words` says what differs, with `{what}`, `{now}` and `{was}`."""
     for matches in pair.changed(kind, value):
         was, now = map(value, matches[0])
-        yield both(matches[0], words.format(what=_what(matches), was=was, now=now), was, now)
+        if "" not in (was, now):
+            yield both(matches[0], words.format(what=_what(matches), was=was, now=now), was, now)
 
 
 def _field(name: str) -> Callable[[Node], object]:
@@ -119,7 +120,8 @@ def expert_count(pair: Pair) -> Iterator[Finding]:
     """Another number of experts.
 
     Those of lower number keep their weights. Gates that see them get or lose choices: with
-    `homespec migrate --new-choice closed` outputs stay as they are.
+    `homespec migrate --new-choice closed` outputs stay as they are, unless a self gate over one
+    expert, which is a sigmoid, gets a second one.
     """
     yield from _changed(pair, ExpertSet, _field("count"), "{what}: {now} each, was {was}")
 
@@ -154,13 +156,18 @@ def expert_activation(pair: Pair) -> Iterator[Finding]:
     All weights are kept, and none of them is right: train on, or keep the activation.
     """
     yield from _changed(pair, ExpertSet, _activations, "{what} use {now}, used {was}")
+    yield from _changed(pair, ExpertSet, _between, "{what} use {now} between layers, used {was}")
 
 
 def _activations(node: Node) -> str:
     assert isinstance(node, ExpertSet)
-    if len(node.widths) == 2:
-        return node.activation
-    return f"{node.activation}, {node.hidden_activation} between layers"
+    return node.activation
+
+
+def _between(node: Node) -> str:
+    """The activation between layers; nothing where there is one layer."""
+    assert isinstance(node, ExpertSet | Gate)
+    return node.hidden_activation if len(node.widths) > 2 else ""
 
 
 @change("HS646", "norm-eps", Breaks.NUMERICS)
@@ -224,7 +231,7 @@ def _hidden(node: Node) -> str:
     hidden = node.widths[1:-1]
     if not hidden:
         return "no hidden layer"
-    return f"hidden layers {', '.join(map(str, hidden))} with {node.hidden_activation}"
+    return f"hidden layers {', '.join(map(str, hidden))}"
 
 
 @change("HS653", "gates", Breaks.CHECKPOINT)
@@ -236,6 +243,16 @@ def gates(pair: Pair) -> Iterator[Finding]:
     yield from _changed(pair, Gate, _hidden, "{what} has {now}, had {was}")
 
 
+@change("HS658", "gate-activation", Breaks.NUMERICS)
+def gate_activation(pair: Pair) -> Iterator[Finding]:
+    """Gates with another activation between their layers.
+
+    All weights are kept, and gates weigh otherwise: train on, or keep the activation.
+    """
+    for kind in (Gate, SelfGate):
+        yield from _changed(pair, kind, _between, "{what} uses {now} between layers, used {was}")
+
+
 @change("HS654", "gate-inputs", Breaks.CHECKPOINT)
 def gate_inputs(pair: Pair) -> Iterator[Finding]:
     """Gates that read other states, such as their own alone where they read the whole path.
@@ -244,10 +261,9 @@ def gate_inputs(pair: Pair) -> Iterator[Finding]:
     """
     for kind in (Gate, SelfGate):
         differ = (m for m in _stayed(pair, kind) if _differ(*_reads(pair, m)))
-        for matches in pair.by_cause(differ, lambda _: ""):
-            was, now = _reads(pair, matches[0])
-            message = f"{_what(matches)} reads {_states(now)}, read {_states(was)}"
-            yield both(matches[0], message, f"{len(was)} states", f"{len(now)} states")
+        for matches in pair.by_cause(differ, lambda m: repr(_reads(pair, m))):
+            was, now = map(_states, _reads(pair, matches[0]))
+            yield both(matches[0], f"{_what(matches)} reads {now}, read {was}", was, now)
 
 
 def _stayed(pair: Pair, kind: type[Node]) -> Iterator[Match]:
@@ -267,11 +283,14 @@ def _differ(was: set[Key], now: set[Key]) -> bool:
 
 
 def _states(keys: set[Key]) -> str:
-    """The states that a gate reads: `v`, or places."""
-    return listed(sorted("v" if len(key) == 1 else key[-1] for key in keys))
+    """The states that a gate reads: `v`, places, or feature-gated copies of them."""
+    names = sorted("v" if len(key) == 1 else key[-1] for key in keys if key[0] != "feature_gate")
+    gated = sorted(key[-1] for key in keys if key[0] == "feature_gate")
+    parts = [listed(names)] if names else []
+    return " and ".join([*parts, *([f"gated copies for {listed(gated)}"] if gated else [])])
 
 
-@change("HS655", "mask", Breaks.NUMERICS)
+@change("HS655", "mask", Breaks.CHECKPOINT, Breaks.NUMERICS)
 def mask(pair: Pair) -> Iterator[Finding]:
     """Which sets of experts a gate sees, of those that both specs have.
 
@@ -329,5 +348,5 @@ def _tower_activation(node: Node) -> str:
 EXPERT_CHANGES = (
     layers, experts_owned, expert_count, expert_widths, expert_norm, expert_activation, norm_eps,
     norm_momentum, feature_gates, feature_gate_mix, self_gates, gates, gate_inputs, mask,
-    tower_widths, tower_activation,
+    tower_widths, tower_activation, gate_activation,
 )  # fmt: skip

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
+from homespec.analysis.costs import weights_of
 from homespec.checks.causes import listed
 from homespec.diagnostics import Finding, Label
+from homespec.diff.effect import encoder_of
+from homespec.diff.names import Renames
 from homespec.diff.pair import Breaks, Match, Pair, both, change, inverse, moved
 from homespec.graph.nodes import Feature, Node
-from homespec.graph.sequences import Mean, Sequence
+from homespec.graph.sequences import Sequence
+from homespec.lower import Lowered
+from homespec.schema.input_tensors import input_tensors
 
 
 def _old_features(pair: Pair) -> list[str]:
@@ -17,7 +22,7 @@ def _old_features(pair: Pair) -> list[str]:
     return [pair.renames.feature(name) for name in pair.old.spec.features]
 
 
-@change("HS620", "feature-added", Breaks.INTERFACE)
+@change("HS620", "feature-added", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def feature_added(pair: Pair) -> Iterator[Finding]:
     """An input that the old spec does not have.
 
@@ -34,7 +39,7 @@ def feature_added(pair: Pair) -> Iterator[Finding]:
             )
 
 
-@change("HS621", "feature-removed", Breaks.INTERFACE)
+@change("HS621", "feature-removed", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def feature_removed(pair: Pair) -> Iterator[Finding]:
     """An input that the new spec does not have.
 
@@ -52,7 +57,7 @@ def feature_removed(pair: Pair) -> Iterator[Finding]:
             )
 
 
-@change("HS622", "feature-renamed", Breaks.INTERFACE)
+@change("HS622", "feature-renamed", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def feature_renamed(pair: Pair) -> Iterator[Finding]:
     """An input that has another name, as its `was` says: callers give it under that name.
 
@@ -90,7 +95,8 @@ def _changed(
     for matches in pair.changed(kind, value):
         old, new = matches[0]
         was, now = value(old), value(new)
-        yield both(matches[0], f"{what} of {_names(matches)} is {now}, was {was}", was, now)
+        if "" not in (was, now):
+            yield both(matches[0], f"{what} of {_names(matches)} is {now}, was {was}", was, now)
 
 
 def _names(matches: list[Match]) -> str:
@@ -105,7 +111,7 @@ def _attribute(name: str) -> Callable[[Node], object]:
     return value
 
 
-@change("HS624", "input-kind", Breaks.INTERFACE)
+@change("HS624", "input-kind", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def feature_kind(pair: Pair) -> Iterator[Finding]:
     """An input that is another kind of tensor: ids, numbers, a vector, events.
 
@@ -136,7 +142,22 @@ def feature_column(pair: Pair) -> Iterator[Finding]:
     The tensor that callers give has the feature's name and stays; what fills it from the data does
     not.
     """
-    yield from _changed(pair, Feature, _attribute("column"), "the column")
+    was, now = (_columns(side) for side in (pair.old, pair.new))
+    names = inverse(pair.renames.features)
+    for name, column in now.items():
+        head, dot, field = name.partition(".")
+        old = names.get(head, head)
+        before = was.get(f"{old}{dot}{field}")
+        if before and before != column:
+            yield pair.finding(
+                ("features", old), ("features", head),
+                f"the column of `{name}` is `{column}`, was `{before}`",
+                was=f"was `{before}`", now=f"now `{column}`",
+            )  # fmt: skip
+
+
+def _columns(side: Lowered) -> dict[str, str]:
+    return {tensor.name: tensor.column for tensor in input_tensors(side.spec)}
 
 
 @change("HS626", "feature-width", Breaks.CHECKPOINT)
@@ -160,7 +181,7 @@ def feature_ids(pair: Pair) -> Iterator[Finding]:
 
 def _ids(node: Node) -> str:
     assert isinstance(node, Feature)
-    if node.source != "id":
+    if node.source != "id" or node.table:
         return ""
     return f"{node.rows - 1} {'buckets of hashed ids' if node.hashed else 'ids'}"
 
@@ -211,6 +232,21 @@ def shared_table(pair: Pair) -> Iterator[Finding]:
             was, now = (n.table.partition(".")[2] or "its own" for n in (old, new))
             message = f"{_names(matches)} is looked up in the table of {now}, was {was}"
             yield both(matches[0], message, was, now)
+    for match in pair.nodes(Sequence):
+        before, after = match
+        assert isinstance(before, Sequence)
+        assert isinstance(after, Sequence)
+        tables = {field.name: _short(field.table) for field in after.fields}
+        for field in before.fields:
+            table = pair.renames.feature(_short(field.table))
+            now = tables.get(field.name, table)
+            if now != table:
+                said = f"`{field.key}` is looked up in the table of `{now}`, was of `{table}`"
+                yield both(match, said, table, now)
+
+
+def _short(table: str) -> str:
+    return table.partition(".")[2]
 
 
 def _owner(pair: Pair, node: Feature) -> str:
@@ -225,16 +261,16 @@ def dense_options(pair: Pair) -> Iterator[Finding]:
     A projection has weights that start fresh, and so has a learned vector; what is no longer there
     is dropped.
     """
-    yield from _changed(pair, Feature, _options, "what is done to")
+    yield from _changed(pair, Feature, _options, "the use")
 
 
 def _options(node: Node) -> str:
     assert isinstance(node, Feature)
-    parts = ["projected" if node.projected else "as it is"]
-    return ", ".join([*parts, *(["learned where missing"] if node.learned else [])])
+    missing = "a learned vector" if node.learned else "zeros"
+    return f"{'projected' if node.projected else 'as it is'}, {missing} where missing"
 
 
-@change("HS631", "sequence-events", Breaks.INTERFACE)
+@change("HS631", "sequence-events", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def sequence_events(pair: Pair) -> Iterator[Finding]:
     """Events with other fields, or another number of them: tensors of another shape or name.
 
@@ -245,38 +281,65 @@ def sequence_events(pair: Pair) -> Iterator[Finding]:
         old, new = match
         assert isinstance(old, Sequence)
         assert isinstance(new, Sequence)
-        was = [
-            pair.renames.feature(f.name) if i < old.shared else f.name
-            for i, f in enumerate(old.fields)
-        ]
-        now = [field.name for field in new.fields]
+        was, now = _fields(pair, old), [field.name for field in new.fields]
         if was != now:
-            yield both(
-                match, f"events of `{new.short}` have other fields", listed(was), listed(now)
-            )
+            said = f"events of `{new.short}` have the fields {listed(now)}, had {listed(was)}"
+            yield both(match, said, listed(was), listed(now))
+
+
+def _fields(pair: Pair, old: Sequence) -> list[str]:
+    """The fields of old events under their new names."""
+    names = [field.name for field in old.fields]
+    return [*map(pair.renames.feature, names[: old.shared]), *names[old.shared :]]
 
 
 @change("HS632", "sequence-encoder", Breaks.CHECKPOINT)
 def sequence_encoder(pair: Pair) -> Iterator[Finding]:
     """A sequence that is summarised by another encoder, or by one with other options.
 
-    Encoders have no weights in common: those of the new one start fresh.
+    Weights of names and widths that both encoders have are kept; those of the new one alone start
+    fresh.
     """
-    yield from _changed(pair, Sequence, _encoder, "the encoder")
+    yield from _encoders(pair, keeps_weights=False)
 
 
-def _encoder(node: Node) -> str:
-    assert isinstance(node, Sequence)
-    encoder = node.encoder
-    name = type(encoder).__name__.lower()
-    if isinstance(encoder, Mean):
-        return name
-    options = (f"{key} {getattr(encoder, key)}" for key in type(encoder).__slots__)
-    return f"{name} ({', '.join(options)})"
+@change("HS633", "encoder-options", Breaks.NUMERICS)
+def encoder_options(pair: Pair) -> Iterator[Finding]:
+    """An encoder with other options and the same weights.
+
+    Searches that keep another number of events and softmaxes are such options. All weights are
+    kept, and the summary of a user is another one.
+    """
+    yield from _encoders(pair, keeps_weights=True)
+
+
+def _encoders(pair: Pair, keeps_weights: bool) -> Iterator[Finding]:
+    """Encoders that differ, with or without weights of other names and shapes."""
+    for match in pair.nodes(Sequence):
+        old, new = match
+        assert isinstance(old, Sequence)
+        assert isinstance(new, Sequence)
+        was, now = encoder_of(old, pair.renames), encoder_of(new, Renames())
+        if was == now or _fields(pair, old) != [field.name for field in new.fields]:
+            continue  # widths that follow from the fields are no change of their own
+        shapes = [{t.name: t.shape for t in weights_of(node)} for node in match]
+        if (sorted(shapes[0].values()) == sorted(shapes[1].values())) == keeps_weights:
+            words = _described(was), _described(now)
+            yield both(match, f"the encoder of `{new.short}` is {words[1]}, was {words[0]}", *words)
+
+
+def _described(encoder: object) -> str:
+    """`sim (by tab, top 20, heads 2, width 16)`."""
+    given = {key: getattr(encoder, key) for key in getattr(encoder, "__slots__", ())}
+    options = [
+        f"{key} {', '.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for key, value in given.items() if value != "" and key not in ("eps", "momentum")
+    ]  # fmt: skip
+    return f"{type(encoder).__name__.lower()}" + (f" ({', '.join(options)})" if options else "")
 
 
 FEATURE_CHANGES = (
     feature_added, feature_removed, feature_renamed, feature_order, feature_kind, feature_column,
     feature_width, feature_ids, feature_boundaries, shared_table, dense_options, sequence_events,
-    sequence_encoder,
+    sequence_encoder, encoder_options,
 )  # fmt: skip

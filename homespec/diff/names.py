@@ -52,9 +52,8 @@ def renames_of(old: Spec, new: Spec) -> Renames:
     A `was` of which the old spec knows nothing, or knows the new name already, is of a change
     before.
     """
-    features = _renamed(old.features, new.features)
-    places = {**old.groups, **old.tasks}
-    return Renames(features, _renamed(places, {**new.groups, **new.tasks}))
+    groups, tasks = _renamed(old.groups, new.groups), _renamed(old.tasks, new.tasks)
+    return Renames(_renamed(old.features, new.features), {**groups, **tasks})
 
 
 def _renamed(old: Iterable[str], new: Mapping[str, Feature | Group | Task]) -> dict[str, str]:

@@ -35,12 +35,12 @@ class Breaks(StrEnum):
     """Nothing: words, comments, order of keys."""
 
 
-BREAKS: dict[str, Breaks] = {}
-"""What the changes of each rule break, by its code."""
+BREAKS: dict[str, tuple[Breaks, ...]] = {}
+"""What the changes of each rule break, by its code, the gravest first."""
 
 
 def change(
-    code: str, name: str, breaks: Breaks
+    code: str, name: str, *breaks: Breaks
 ) -> Callable[[Callable[P, Iterable[Finding]]], Callable[P, list[Diagnostic]]]:
     """Register a rule that finds one kind of change."""
     BREAKS[code] = breaks

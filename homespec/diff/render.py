@@ -33,7 +33,7 @@ class Changes:
         """All changes."""
         found = [self._weighed(diagnostic) for diagnostic in self.more]
         for one in self.comparisons:
-            found += one.changes if one.is_approved else map(self._weighed, one.changes)
+            found += [self.weighed(one, change) for change in one.changes]
         return found
 
     @property
@@ -49,8 +49,18 @@ class Changes:
         """Whether something breaks that must not."""
         return any(d.rule.severity is Severity.ERROR for d in self.diagnostics)
 
+    def approval(self, comparison: Comparison) -> str:
+        """What says that a change may break what it breaks; nothing where it breaks nothing."""
+        if not comparison.is_approved or self.fail_on.isdisjoint(comparison.breaks()):
+            return ""
+        return f"version {comparison.pair.new.spec.version} approves what breaks"
+
+    def weighed(self, comparison: Comparison, change: Diagnostic) -> Diagnostic:
+        """A change as an error if it must not be, and no major version approves it."""
+        return change if comparison.is_approved else self._weighed(change)
+
     def _weighed(self, diagnostic: Diagnostic) -> Diagnostic:
-        if BREAKS[diagnostic.rule.code] not in self.fail_on:
+        if self.fail_on.isdisjoint(BREAKS[diagnostic.rule.code]):
             return diagnostic
         return replace(diagnostic, rule=replace(diagnostic.rule, severity=Severity.ERROR))
 
@@ -69,8 +79,12 @@ def render(changes: Changes, output_format: str, color: bool = False) -> str:
 
 def _with_classes(report: Report) -> Report:
     """The report with what a change breaks in its message."""
-    said = (replace(d, message=f"{d.message} ({BREAKS[d.rule.code]})") for d in report.diagnostics)
+    said = (replace(d, message=f"{d.message} ({_classes(d)})") for d in report.diagnostics)
     return replace(report, diagnostics=tuple(said))
+
+
+def _classes(diagnostic: Diagnostic) -> str:
+    return ", ".join(BREAKS[diagnostic.rule.code])
 
 
 def _summaries(changes: Changes) -> Iterator[str]:
@@ -78,15 +92,15 @@ def _summaries(changes: Changes) -> Iterator[str]:
         if comparison.changes:
             file = comparison.pair.new.document.file
             yield f"\n{printable(file)}:"
-            if comparison.is_approved:
-                yield f"  version {comparison.pair.new.spec.version} approves what breaks"
+            if approval := changes.approval(comparison):
+                yield f"  {approval}"
             yield from (f"  {printable(line)}" for line in lines(summarise(comparison)))
 
 
 def _as_dict(changes: Changes) -> dict[str, object]:
     found = report_as_dict(changes.report)
     for entry, diagnostic in zip(found["diagnostics"], changes.diagnostics, strict=True):
-        entry["breaks"] = str(BREAKS[diagnostic.rule.code])
+        entry["breaks"] = list(BREAKS[diagnostic.rule.code])
     return {
         "version": VERSION,
         "changes": found["diagnostics"],
@@ -110,7 +124,8 @@ def _markdown(changes: Changes) -> Iterator[str]:
     if not changed and not changes.more:
         yield "No spec changes."
     for diagnostic in changes.more:
-        yield f"* {_text(diagnostic.message)}"
+        breaks = ", ".join(BREAKS[diagnostic.rule.code])
+        yield f"* {_text(relative(diagnostic.span.file))}: {_text(diagnostic.message)} ({breaks})"
     for comparison in changed:
         yield f"### {_text(relative(comparison.pair.new.document.file))}"
         yield ""
@@ -118,12 +133,15 @@ def _markdown(changes: Changes) -> Iterator[str]:
         yield "|---|---|---|"
         for diagnostic in comparison.changes:
             span = diagnostic.span
-            breaks = BREAKS[diagnostic.rule.code]
-            bold = "**" if breaks in changes.fail_on else ""
+            breaks = _classes(diagnostic)
+            is_error = changes.weighed(comparison, diagnostic).rule.severity is Severity.ERROR
+            bold = "**" if is_error else ""
             place = f"{relative(span.file)}:{span.start.line}"
             yield f"| {bold}{breaks}{bold} | {_text(diagnostic.message)} | {_text(place)} |"
         yield ""
-        yield from (f"* {_text(line)}" for line in lines(summarise(comparison)))
+        approval = changes.approval(comparison)
+        said = [*([approval] if approval else []), *lines(summarise(comparison))]
+        yield from (f"* {_text(line)}" for line in said)
         yield ""
 
 

@@ -43,7 +43,7 @@ def task_added(pair: Pair) -> Iterator[Finding]:
             )
 
 
-@change("HS602", "task-removed", Breaks.INTERFACE)
+@change("HS602", "task-removed", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def task_removed(pair: Pair) -> Iterator[Finding]:
     """A task that the new spec does not have.
 
@@ -61,7 +61,7 @@ def task_removed(pair: Pair) -> Iterator[Finding]:
             )
 
 
-@change("HS603", "task-renamed", Breaks.INTERFACE)
+@change("HS603", "task-renamed", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def task_renamed(pair: Pair) -> Iterator[Finding]:
     """A task that has another name, as its `was` says.
 
@@ -104,11 +104,12 @@ def _groups(root: TreeNode) -> list[str]:
     return [node.name for node in root.of(Role.GROUP)]
 
 
-@change("HS605", "moved", Breaks.NUMERICS)
+@change("HS605", "moved", Breaks.CHECKPOINT, Breaks.NUMERICS)
 def node_moved(pair: Pair) -> Iterator[Finding]:
     """A task or group that belongs to another group.
 
-    Its gate sees other experts, and it trains others. What it owns itself keeps its weights.
+    Its gate sees other experts, and it trains others. Its own experts and its tower keep their
+    weights; gates keep the rows of experts that they still see.
     """
     before = {
         pair.renames.place(name): pair.renames.place(parent)
@@ -147,7 +148,7 @@ def group_added(pair: Pair) -> Iterator[Finding]:
 def group_removed(pair: Pair) -> Iterator[Finding]:
     """A group that the new spec does not have: the weights of its experts and gates are dropped.
 
-    Its members belong to the group around it from now on. If the group only has another name, say
+    Its members belong to other groups from now on. If the group only has another name, say
     so with `was`.
     """
     for name in _groups(pair.old.root):
@@ -193,16 +194,10 @@ def _values(pair: Pair, key: str, what: str) -> Iterator[Finding]:
 def _said(value: object) -> str:
     if value is None or value == "":
         return "not given"
-    return (
-        f"`{value}`"
-        if isinstance(value, str)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    return f"`{value}`" if isinstance(value, str) else f"{value:g}"
 
 
-@change("HS609", "task-kind", Breaks.INTERFACE)
+@change("HS609", "task-kind", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def task_kind(pair: Pair) -> Iterator[Finding]:
     """A task whose output is another thing: a logit, the estimate of a regression, a product.
 

@@ -64,9 +64,13 @@ def check_fits(stored: Stored, plan: Plan) -> None:
         first = f"has no {missing[0]}" if missing else f"has {unknown[0]}"
         raise MigrationError(
             f"{stored.path} {first}: it is not of the spec that --from names"
-            f" ({len(missing)} weights missing, {len(unknown)} unknown)"
+            f" ({len(missing)} missing, {len(unknown)} unknown)"
         )
     for name, shape in shapes.items():
+        if not stored.weights[name].is_floating_point():
+            raise MigrationError(
+                f"{stored.path} has {name} as {stored.weights[name].dtype}: weights are floats"
+            )
         if (found := tuple(stored.weights[name].shape)) != shape:
             raise MigrationError(
                 f"{stored.path} has {name} of shape {list(found)}, and the spec that --from names"

@@ -12,6 +12,7 @@ import homespec
 import homespec.diff.files
 from homespec.catalogue import all_rules
 from homespec.diff.compare import Comparison, compare
+from homespec.diff.effect import Change
 from homespec.diff.names import Renames
 from homespec.diff.pair import BREAKS
 
@@ -67,7 +68,7 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS626", "vocab: 5}, dim: 4", "vocab: 5}, dim: 6", set()),
     ("HS627", "vocab: 5", "vocab: 9", set()),
     ("HS628", "2.5, 7", "3, 7", set()),
-    ("HS629", "last: {table: video}", "last: {table: user}", {"HS627"}),
+    ("HS629", "last: {table: video}", "last: {table: user}", set()),
     ("HS630", "asr: {dense: 3}", "asr: {dense: 3, missing: learned}", set()),
     ("HS631", "max_len: 8", "max_len: 9", set()),
     ("HS632", "encoder: din", "encoder: mean", set()),
@@ -91,7 +92,7 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS691", "the base", "another", set()),
     ("HS692", "homespec: 1", "homespec: 1  # a comment", set()),
 ]  # fmt: skip
-ELSEWHERE = {"HS603", "HS608", "HS622", "HS698", "HS699"}
+ELSEWHERE = {"HS633", "HS658", "HS603", "HS608", "HS622", "HS698", "HS699"}
 
 
 def swapped(text: str, old: str, new: str) -> tuple[str, str]:
@@ -124,6 +125,67 @@ def test_every_rule_of_changes_has_a_case() -> None:
     mine = {code for code in all_rules() if code.startswith("HS6")}
     assert mine == {case[0] for case in CASES} | ELSEWHERE
     assert mine == BREAKS.keys()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("with: {liked: {id: {vocab: 2}, dim: 2}}", "with: {liked: {table: tab}}", "HS629"),
+        ("of: [video]", "of: [video], columns: {video: seen}", "HS625"),
+        ("vocab: 5}, dim: 4}", "vocab: 5}, dim: 4, column: page}", "HS625"),
+    ],
+)
+def test_changes_of_fields_of_events(old: str, new: str, code: str) -> None:
+    assert code in codes(compared(BASE, BASE.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "task"),
+    [
+        ("product: [click, finish]", "product: [click, finish, like]", "both"),
+        ("of: [video]", "of: [tab, video]", "click"),
+        ("encoder: din", "encoder: {din: {activation: swish}}", "click"),
+    ],
+)
+def test_logits_that_are_not_the_same(old: str, new: str, task: str) -> None:
+    effect = compared(BASE, BASE.replace(old, new)).effects.towers()[task]
+    assert effect.change is Change.CHANGED
+
+
+@pytest.mark.parametrize(
+    ("place", "old", "new", "code"),
+    [
+        ("encoder: din", "encoder: {din: {activation: relu}}",
+         "encoder: {din: {activation: swish}}", "HS633"),
+        ("rank: 2}", "rank: 2}, mixture: {hidden: [3]}",
+         "rank: 2}, mixture: {hidden: [3], hidden_activation: swish}", "HS658"),
+    ],
+)  # fmt: skip
+def test_options_that_keep_all_weights(place: str, old: str, new: str, code: str) -> None:
+    comparison = compared(BASE.replace(place, old), BASE.replace(place, new))
+    assert codes(comparison) == {code}
+    assert not comparison.plan.of("new", "resized")
+    assert not comparison.plan.dropped
+
+
+def test_the_order_of_the_fields_that_say_which_events_exist_counts() -> None:
+    old = BASE.replace("of: [video]", "of: [video, tab]")
+    new = BASE.replace("of: [video]", "of: [tab, video]")
+    assert compared(old, new).effects.towers()["click"].change is Change.CHANGED
+
+
+def test_the_momentum_of_dice_is_a_matter_of_training() -> None:
+    new = BASE.replace("encoder: din", "encoder: {din: {norm_momentum: 0.2}}")
+    effect = compared(BASE, new).effects.towers()["click"]
+    assert effect.change is Change.SAME
+
+
+def test_a_task_was_no_group() -> None:
+    """Weights of a group's gates do not fit a task's."""
+    text = BASE.replace("  both:", "  more: {was: watch, product: [like, click]}\n  both:")
+    text = text.replace("watch: [click", "seen: [click")
+    comparison = compared(BASE, text)
+    assert comparison.pair.renames.places == {}
 
 
 def test_nothing_changes_where_texts_are_equal() -> None:

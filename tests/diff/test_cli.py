@@ -183,6 +183,9 @@ def test_a_file_that_is_gone_against_a_commit(
         (["model.yaml", "model.yaml", "--against", "old"], "give one spec or one folder"),
         (["model.yaml"], "Give two specs or folders, or one with --against"),
         (["-", "--against", "old"], "give one spec or one folder"),
+        (["typo.yaml", "--against", "old"], "is neither here nor in commit old"),
+        ([".", "model.yaml"], "two specs or two folders"),
+        (["-", "-"], "stdin holds one spec"),
     ],
 )
 def test_wrong_usage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,7 +150,8 @@ def test_the_seed_is_that_of_what_starts_fresh(files: Files) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"more.weight": torch.zeros(1)}, "0 weights missing, 1 unknown"),
+        ({"more.weight": torch.zeros(1)}, "0 missing, 1 unknown"),
+        ({"features.tab.weight": torch.zeros(6, 4, dtype=torch.int32)}, "weights are floats"),
         ({"features.user.weight": torch.zeros(3, 4)}, "features.user.weight of shape [3, 4]"),
     ],
 )
@@ -160,6 +162,22 @@ def test_weights_of_another_spec_are_refused(
     result = migrate("-o", OUT, "--new-choice", "closed")
     assert result.return_value == 1
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_weights_are_looked_at_before_anything_is_printed(dry: list[str], files: Files) -> None:
+    (files.folder / WEIGHTS).write_bytes(b"no weights")
+    result = migrate("-o", OUT, *dry)
+    assert (result.return_value, result.stdout) == (1, "")
+
+
+def test_a_device_is_not_replaced(files: Files) -> None:
+    """Renaming a file onto a device would take the device from the whole system."""
+    os.mkfifo(files.folder / "pipe")
+    result = migrate("-o", "pipe", "--new-choice", "closed")
+    assert result.return_value == 1
+    assert "pipe cannot be written: Not a regular file" in result.stderr
+    assert (files.folder / "pipe").is_fifo()
 
 
 def test_what_is_no_safetensors_file_is_refused(files: Files) -> None:
