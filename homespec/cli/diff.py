@@ -13,7 +13,7 @@ from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.cli.reporting import has_color, print_report
 from homespec.cli.spec_files import find
 from homespec.cli.specs import check_documents, documents
-from homespec.diagnostics import Severity
+from homespec.diagnostics import Diagnostic, Severity
 from homespec.diagnostics.render import FORMATS, automatic
 
 if TYPE_CHECKING:
@@ -75,18 +75,25 @@ def diff(
     weights it can keep. Exits with 1 for what --fail-on names, and if a spec has errors.
     """
     from homespec.diff.compare import compare
-    from homespec.diff.files import spec_added, spec_removed
+    from homespec.diff.files import spec_added, spec_mended, spec_removed
     from homespec.diff.render import Changes, render
 
     versions = list(_against(paths, against) if against is not None else _two(paths))
-    analyses = _analyses(versions)
-    if analyses is None:
+    may_be_unsound = against is not None or os.path.isdir(paths[0])  # noqa: PTH112
+    analyses = _analyses([v.new for v in versions if v.new])
+    old = _analyses([v.old for v in versions if v.old and v.new], report=not may_be_unsound)
+    if analyses is None or old is None:
         return FINDINGS
-    comparisons = [
-        compare(analyses[v.old.file], analyses[v.new.file]) for v in versions if v.old and v.new
-    ]
-    more = [d for v in versions if not v.old and v.new for d in spec_added(v.new)]
-    more += [d for v in versions if not v.new and v.old for d in spec_removed(v.old)]
+    comparisons, more = [], []
+    for v in versions:
+        if v.old is None:
+            more += spec_added(v.new) if v.new else []
+        elif v.new is None:
+            more += [_here(diagnostic, against) for diagnostic in spec_removed(v.old)]
+        elif v.old.file in old:
+            comparisons.append(compare(old[v.old.file], analyses[v.new.file]))
+        else:
+            more += spec_mended(v.new)
     changes = Changes(tuple(comparisons), fail_on, tuple(more))
     chosen = automatic() if output_format == "auto" else output_format
     color = has_color()
@@ -155,12 +162,18 @@ def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
         raise click.UsageError(f"{error}.") from None
 
 
-def _analyses(versions: list[Versions]) -> dict[str, Analysis] | None:
-    """The sound specs by file; None, with a report, if one of both has errors."""
-    checked = check_documents(d for version in versions for d in version if d)
+def _analyses(specs: list[Document], report: bool = True) -> dict[str, Analysis] | None:
+    """The sound specs by file; with `report`, None where one has errors, which are reported."""
+    checked = check_documents(specs)
     errors = (d for d in checked.report.diagnostics if d.rule.severity is Severity.ERROR)
-    report = replace(checked.report, diagnostics=tuple(errors))
-    if report.has_errors:
-        print_report(report, err=True)
+    found = replace(checked.report, diagnostics=tuple(errors))
+    if report and found.has_errors:
+        print_report(found, err=True)
         return None
     return checked.analyses
+
+
+def _here(diagnostic: Diagnostic, ref: str | None) -> Diagnostic:
+    """A diagnostic of a file of a commit by the file's name, as annotations want it."""
+    file = diagnostic.span.file.removesuffix(f"@{ref}")
+    return replace(diagnostic, span=replace(diagnostic.span, file=file))

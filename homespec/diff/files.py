@@ -1,4 +1,4 @@
-"""HS698 and HS699: specs that only one of two folders, or commits, has."""
+"""HS697 to HS699: specs that only one of two folders, or commits, has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from collections.abc import Iterator
 from homespec.diagnostics import Finding
 from homespec.diff.pair import Breaks, change
 from homespec.source import Document
+
+
+@change("HS697", "spec-mended", Breaks.COSMETIC)
+def spec_mended(document: Document) -> Iterator[Finding]:
+    """A spec whose older version has errors.
+
+    There is no model to compare it with, so nothing is said of what it breaks.
+    """
+    yield Finding(document.span((), key=True), "this spec had errors: it is not compared")
 
 
 @change("HS698", "spec-added", Breaks.COSMETIC)
