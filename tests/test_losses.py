@@ -83,7 +83,7 @@ def test_logits_fit_the_labels(name: str) -> None:
     for wrong, message in (
         ({t: v for t, v in logits.items() if t != last}, f"logits missing: {last}"),
         ({}, f"logits missing: {', '.join(code.TASKS)}"),
-        ({t: v.unsqueeze(1) for t, v in logits.items()}, r"of \w+ must be \[6\], not \[6, 1"),
+        ({t: v.unsqueeze(1) for t, v in logits.items()}, r"of \w+ must be \[B\], not \[6, 1"),
         (torch.zeros(count + 1, ROWS), rf"must be \[{count}, B\], not \[{count + 1}, 6\]"),
         (torch.zeros(ROWS), rf"stacked logits must be \[{count}, B\], not \[6\]"),
         (torch.zeros(count, ROWS, 1), rf"must be \[{count}, B\], not \[{count}, 6, 1\]"),
@@ -118,7 +118,7 @@ def test_sample_spaces_need_their_parents_in_the_same_rows() -> None:
     for task in ("click", "like"):
         with pytest.raises(ValueError, match=r"labels of \w+ must be \[\d\], not \[5\]|\[6\]"):
             code.observed({**labels, task: labels[task][:5]})
-        with pytest.raises(ValueError, match=f"labels of {task} must be .6., not .6, 1."):
+        with pytest.raises(ValueError, match=f"labels of {task} must be .(6|B)., not .6, 1."):
             code.observed({**labels, task: labels[task].unsqueeze(1)})
     assert code.observed({t: labels[t].long() for t in ("click", "like")})["like"].isnan().any()
 

@@ -9,14 +9,15 @@ CGC: 10 tasks in 0 groups, 1 layer, 14 experts; experts batched.
     shared: click, long_view, finish, like, profile_enter, comment_stay, comment, follow, repost,
         hate
 
-A layer reads states x of the layer before and returns its own, z; e are its experts, level by level
-in the order of their names. A gate's columns are those of the sets that it may see, from the root
-down; what ends in `path` reads the states from a node up to the root, side by side. A stack is
-named after its first and last node, or all of a node's tasks or groups. In the trunk the batch B is
-the last axis. V is the width of the input (446), N that of what is read, D of an expert, G inputs,
-M matrices stacked in one tensor, O outputs, S sets, K experts of a set, T tasks.
-Of sequences: L events, K those that a search finds, E width of an event, Q that of what it has in
-common with the candidate, W that of the rest, A heads of an attention.
+A layer reads states x of the layer before and returns its own, z. A set is the experts of one node;
+e are their outputs, level by level in the order of their names. A gate's columns are those of the
+sets that it may see, from the root down. A logical name is what a weight is called in the unstacked
+model (`compile --no-optimize`), such as `experts.task.shared.0.linears.0.weight`. In the trunk the
+batch B is the last axis. Letters, and suffixes of names, are axes: V the width of the input (446),
+N that of what is read, D that of an expert, G inputs, M matrices stacked in one tensor, O outputs,
+K experts of a set, T tasks.
+Of sequences: L events, E width of an event, Q width of what it has in common with the candidate, H
+hidden units.
 """
 
 from contextlib import suppress
@@ -48,7 +49,7 @@ def dense(length):
     return {"kind": "dense", "length": length}
 
 
-# One line for each input tensor, and beside it its line in cgc.yaml.
+# One entry for each input tensor, and beside it, where the spec declares it.
 # fmt: off
 FEATURES = {
     "user_id": hashed(32768, dim=16),  # kuairand.yaml:14
@@ -128,6 +129,7 @@ TASKS = (
     "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
     "repost", "hate",
 )
+# LABELS and WEIGHTS are for the code that reads data and trains; `loss` has these weights in it.
 LABELS = {
     "click": "is_click", "long_view": "long_view", "finish": "play_time_ms >= duration_ms",
     "like": "is_like", "profile_enter": "is_profile_enter",
@@ -145,8 +147,8 @@ RATES = {
 # fmt: on
 
 
-def weights(width, *shape):
-    """Weights or biases of Linears that read `width` numbers, initialised as torch does."""
+def linear_init(width, *shape):
+    """Weights or biases of Linears that read `width` numbers, initialised as nn.Linear does."""
     bound = width**-0.5
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
@@ -160,8 +162,8 @@ class Linears(nn.Module):
     def __init__(self, names, width, out):
         super().__init__()
         self.names = names
-        self.weight = weights(width, len(names), out, width)
-        self.bias = weights(width, len(names), out)
+        self.weight = linear_init(width, len(names), out, width)
+        self.bias = linear_init(width, len(names), out)
 
     def forward(self, x):
         wide = self.weight.view(len(x), -1, x.shape[1])
@@ -198,9 +200,9 @@ def named(pattern, nodes, count=1):
 
 
 def mix(w, e):
-    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B].
 
-    A self gate is a second mixture of the same experts: its weights are added to the gate's.
+    Each set serves O/G consecutive outputs.
     """
     w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
     return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
@@ -212,7 +214,7 @@ class Transpose(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
         x = x.T.contiguous()
-        return x.as_strided(x.shape, x.stride())
+        return x.as_strided(x.shape, x.stride())  # no change; has torch.compile write x to memory
 
     @staticmethod
     def backward(ctx, grad):
@@ -274,7 +276,7 @@ class EventDice(Float32Buffers):
         return (x_BLH * (p_BLH + (1 - p_BLH) * self.alpha)).to(u_BLH.dtype)
 
     def statistics(self, x_BLH, mask_BL1):
-        """Mean and variance [H] of this batch; the running ones move if it has two events."""
+        """Mean and variance [H] of this batch; the running ones move from two events on."""
         events = mask_BL1.sum().to(x_BLH.dtype)
         count = events.clamp(min=1)
         mean_H = x_BLH.where(mask_BL1, 0.0).sum((0, 1)) / count
@@ -334,7 +336,7 @@ def embeddings(rows, dim):
 
 
 class Table(nn.Module):
-    """The embeddings of features of one width, below each other in one table.
+    """The embeddings of features of one width, stacked by rows in one table.
 
     All look-ups are one: rows [B], of events [B, L], by name -> embeddings [..., width] by name. A
     feature may be looked up in the part of another one, its `table`.
@@ -363,16 +365,16 @@ class Table(nn.Module):
             for names in self.groups.values()
         ]
         all_NE = F.embedding(torch.cat([group.flatten() for group in groups]), self.weight)
-        found, end = {}, 0
+        parts, end = {}, 0
         for names, group in zip(self.groups.values(), groups, strict=True):
             start, end = end, end + group.numel()
-            parts = all_NE[start:end].unflatten(0, group.shape).unbind()
-            found |= zip(names, parts, strict=True)
-        return found
+            group_E = all_NE[start:end].unflatten(0, group.shape).unbind()
+            parts |= zip(names, group_E, strict=True)
+        return parts
 
 
 def with_dim(dim):
-    """The lines of FEATURES of all whose embeddings are of this width."""
+    """FEATURES whose embeddings have this width."""
     return {name: field for name, field in FEATURES.items() if field.get("dim") == dim}
 
 
@@ -401,7 +403,7 @@ def bucket_rows(x, boundaries, rounded):
 class Boundaries(nn.Module):
     """A module that has the boundaries of FEATURES as tensors: float64, and rounded to float32.
 
-    They are no buffers but constants of this file: no cast rounds them, no state holds them and no
+    Not buffers but constants of this file: no cast rounds them, no state holds them and no
     average of models changes them. They follow the weights to another device.
     """
 
@@ -496,7 +498,7 @@ class Trunk(nn.Module):
         self.task = TaskLayer()
         # kuairand.yaml:88, 89, 90, 91, 92, 93, …
         self.towers = MLPs(named("towers.{}", TASKS), 64, 32, 1)
-        self.towers.init_prior([RATES.get(task, 0.5) for task in TASKS])
+        self.towers.init_prior([RATES[task] for task in TASKS])
 
     def forward(self, x):
         if x.shape[1:] != (446,):
@@ -512,18 +514,20 @@ class Trunk(nn.Module):
 class Model(nn.Module):
     """The whole model: features by name -> logits [B] by task.
 
-    Compile it with torch.compile(model, options={"inplace_buffers": False}): by itself inductor of
-    torch 2.13 may write over what the backward pass still reads, and gradients are silently wrong.
+    Compile it with torch.compile(model, options={"inplace_buffers": False}). Plain torch.compile
+    (inductor, torch 2.13) may overwrite what the backward pass still needs, and gradients are then
+    silently wrong.
     """
 
     def __init__(self):
         super().__init__()
         self.features = Features(Table)
         self.trunk = Trunk()
+        # A hook: what splits the model for sharding registers the same check.
         self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 
     def forward(self, features, stacked=False):
-        """Logits [B] by task; `stacked`: as one tensor [T, B], with nothing done for each task."""
+        """Logits [B] by task; `stacked`: as one tensor [T, B], without splitting by task."""
         weight = self.trunk.towers.linears[0].weight
         logits_TB = self.trunk(self.features(features).to(weight.dtype))
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
@@ -531,6 +535,8 @@ class Model(nn.Module):
 
 def check_inputs(model, args, kwargs):
     """Raise ValueError for features that do not fit FEATURES."""
+    if not args and "features" not in kwargs:
+        raise TypeError("the model takes `features`, a dict of tensors by name")
     features = args[0] if args else kwargs["features"]
     if missing := [name for name in FEATURES if name not in features]:
         raise ValueError(f"features missing: {', '.join(missing)}")
@@ -559,9 +565,11 @@ def check_rows(what, tensors, tasks, rows=None):
     if missing:
         raise ValueError(f"{what} missing: {', '.join(missing)}")
     for task in tasks:
-        rows = tensors[task].numel() if rows is None else rows
-        if tensors[task].shape != (rows,):
-            raise ValueError(f"{what} of {task} must be [{rows}], not {list(tensors[task].shape)}")
+        shape = list(tensors[task].shape)
+        if len(shape) != 1 or (rows is not None and shape[0] != rows):
+            wanted = "B" if rows is None else rows
+            raise ValueError(f"{what} of {task} must be [{wanted}], not {shape}")
+        rows = shape[0]
 
 
 def stack_logits(logits):
@@ -574,7 +582,7 @@ def stack_logits(logits):
     return logits
 
 
-def zero_to_one(labels):
+def checked_labels(labels):
     """Labels [T, B] of TASKS; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
@@ -582,8 +590,8 @@ def zero_to_one(labels):
     wrong = labels.clamp(0, 1) != labels
     tasks = []
     if labels.is_cpu and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # there are no numbers to look at under torch.func.vmap
-            tasks = [TASKS[i] for i in wrong.any(1).nonzero()]
+        with suppress(RuntimeError):  # under torch.func.vmap there are no numbers to look at
+            tasks = [TASKS[i] for i in wrong.any(1).nonzero().flatten().tolist()]
     if tasks:
         names = ", ".join(tasks)
         raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
@@ -601,18 +609,18 @@ def stacked_losses(logits, labels):
     dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
     logits, labels = logits.to(dtype), labels.to(dtype)
     missing = labels.isnan()
-    labels = zero_to_one(labels.masked_fill(missing, 0.0))
-    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
+    labels = checked_labels(labels.masked_fill(missing, 0.0))
+    losses_TB = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return losses_TB.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def losses(logits, labels):
-    """The loss of each task, of what `stacked_losses` takes: task -> scalar."""
+    """The loss of each task: task -> scalar; arguments as for `stacked_losses`."""
     return dict(zip(TASKS, stacked_losses(logits, labels).unbind(), strict=True))
 
 
 def loss(logits, labels):
-    """The sum of all tasks' losses, a scalar, of what `stacked_losses` takes."""
+    """The sum of all tasks' losses, a scalar; arguments as for `stacked_losses`."""
     return stacked_losses(logits, labels).sum()  # all weights are 1
 
 
@@ -623,21 +631,25 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """Where each logical name is: (tensor of the model, logical name, index of its part).
+    """Where each logical name is: (name of a tensor of the model, logical name, index of its part).
 
     The tensors of a module with `names` are stacks of parts; other modules name theirs themselves.
+    The index is a number, a slice, a tuple of both, or `...` where the part is the whole tensor.
     """
     for path, module in unwrapped(model).named_modules():
         own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-        names = enumerate(getattr(module, "names", ()))
-        parts = ((tensor, f"{name}.{tensor}", i) for i, name in names for tensor, _ in own)
-        for tensor, name, index in module.logical() if hasattr(module, "logical") else parts:
-            yield f"{path}.{tensor}".lstrip("."), name, index
+        if hasattr(module, "logical"):
+            parts = module.logical()
+        else:
+            names = enumerate(getattr(module, "names", ()))
+            parts = [(attr, f"{name}.{attr}", i) for i, name in names for attr, _ in own]
+        for attr, name, index in parts:
+            yield f"{path}.{attr}".lstrip("."), name, index
 
 
 def logical_views(model, tensors):
     """Tensors by their name in the model -> views of their parts by logical name."""
-    return {n: tensors[tensor][i] for tensor, n, i in logical_names(model) if tensor in tensors}
+    return {n: tensors[key][i] for key, n, i in logical_names(model) if key in tensors}
 
 
 def logical_state(model):

@@ -188,7 +188,8 @@ def _towers(batch: Batch, scope: Scope) -> Block:
     read = Group(module, (scope.inputs([m.reads for m in members]),), tail=".squeeze(1)")
     init: list[tuple[str, Expr]] = [(module, make)]
     if any(m.rate is not None for m in members):
-        rates = f"[RATES.get(task, 0.5) for task in {flat(scope.naming.nodes(places))}]"
+        rate = "RATES.get(task, 0.5)" if any(m.rate is None for m in members) else "RATES[task]"
+        rates = f"[{rate} for task in {flat(scope.naming.nodes(places))}]"
         init.append(("", call(f"{module}.init_prior", rates)))
         uses.add("stacks.MLPs__prior")
     name = scope.define(batch.name, "y" + scope.naming.suffix(batch), len(members))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from homespec.graph import Graph
 from homespec.graph.nodes import (
+    ExpertSet,
     FeatureGate,
     FusedFeatureGate,
     Input,
-    Mix,
-    Node,
-    Projection,
+    SelfGate,
 )
 from homespec.graph.sequences import Sequence
 
@@ -19,34 +19,77 @@ PLAIN = """\
 Shapes stand at the end of names: B batch, V width of v ({width}), N width of an input, D expert
 width, K experts, T tasks."""
 LAYERS = """\
-A layer reads states x of the layer before and returns its own, z; e are its experts, level by level
-in the order of their names. A gate's columns are those of the sets that it may see, from the root
-down; what ends in `path` reads the states from a node up to the root, side by side. A stack is
-named after its first and last node, or all of a node's tasks or groups. In the trunk the batch B is
-the last axis."""
-EVENTS = """\
-Of sequences: L events, K those that a search finds, E width of an event, Q that of what it has in
-common with the candidate, W that of the rest, A heads of an attention."""
+A layer reads states x of the layer before and returns its own, z. A set is the experts of one node;
+e are their outputs, level by level in the order of their names. A gate's columns are those of the
+sets that it may see, from the root down."""
+SELF_GATES = "The weights of a self gate are added to those of its node's gate."
+PATHS = "What ends in `path` reads the states from a node up to the root, side by side."
+RANGES = "`a_to_b` is a stack of all nodes from a to b."
+LOGICAL = """\
+A logical name is what a weight is called in the unstacked model (`compile --no-optimize`), such as
+`{name}`."""
+LETTERS = "In the trunk the batch B is the last axis. Letters, and suffixes of names, are axes:"
+MEANINGS = {
+    "V": "the width of the input ({width})",
+    "N": "that of what is read",
+    "D": "that of an expert",
+    "G": "inputs",
+    "M": "matrices stacked in one tensor",
+    "O": "outputs",
+    "S": "sets",
+    "K": "experts of a set",
+    "L": "LoRAs",
+    "R": "their rank",
+    "T": "tasks",
+    "F": "features",
+}
+EVENTS = {
+    "L": "events",
+    "K": "those that a search finds",
+    "E": "width of an event",
+    "Q": "width of what it has in common with the candidate",
+    "W": "width of the rest",
+    "H": "hidden units",
+    "A": "heads of an attention",
+}
 
 
-def legend(graph: Graph, plain: bool) -> str:
-    """The end of the file's docstring."""
+def legend(graph: Graph, plain: bool, code: str) -> str:
+    """The end of the docstring of a file whose text is `code`: what is in it is explained."""
     (v,) = graph.of(Input)
-    parts = [PLAIN.format(width=v.width)]
-    if not plain:
-        letters = ", ".join(_letters(graph, v.width))
-        parts = [*textwrap.wrap(f"{LAYERS} {letters}.".replace("\n", " "), 100)]
-    return "\n".join([*parts, *([EVENTS] if graph.of(Sequence) else [])])
+    events = [
+        f"{letter} {meaning}" for letter, meaning in EVENTS.items() if _is_suffix(letter, code)
+    ]
+    sequences = f"Of sequences: {', '.join(events)}." if graph.of(Sequence) else ""
+    if plain:
+        return "\n".join([PLAIN.format(width=v.width), *textwrap.wrap(sequences, 100)])
+    letters = ", ".join(
+        f"{letter} {meaning.format(width=v.width)}"
+        for letter, meaning in MEANINGS.items()
+        if _is_axis(letter, code) and (letter not in "LR" or _has_loras(graph))
+    )
+    experts = next(iter(graph.of(ExpertSet)), None)
+    parts = [
+        LAYERS,
+        SELF_GATES if graph.of(SelfGate) else "",
+        PATHS if re.search(r"_path\b", code) else "",
+        RANGES if re.search(r"(?<!nan)_to_[a-z]", code) else "",
+        LOGICAL.format(name=f"{experts.name}.0.linears.0.weight") if experts else "",
+        f"{LETTERS} {letters}.",
+    ]
+    text = " ".join(filter(None, parts)).replace("\n", " ")
+    return "\n".join([*textwrap.wrap(text, 100), *textwrap.wrap(sequences, 100)])
 
 
-def _letters(graph: Graph, width: int) -> list[str]:
-    def has(*kinds: type[Node]) -> bool:
-        return any(graph.of(kind) for kind in kinds)
+def _has_loras(graph: Graph) -> bool:
+    return bool(graph.of(FeatureGate) or graph.of(FusedFeatureGate))
 
-    gated = has(FeatureGate, FusedFeatureGate)
-    letters = [f"V is the width of the input ({width})", "N that of what is read", "D of an expert"]
-    letters += ["G inputs", "M matrices stacked in one tensor", "O outputs"]
-    letters += ["S sets"] if gated or has(Projection) else []
-    letters += ["K experts of a set"] if has(Mix) else []
-    letters += ["L LoRAs of rank R"] if gated else []
-    return [*letters, "T tasks"]
+
+def _is_axis(letter: str, code: str) -> bool:
+    """Whether a shape such as `[S * L, N, B]` has the letter."""
+    return _is_suffix(letter, code) or bool(re.search(rf"\[[^\]\n]*\b{letter}\b", code))
+
+
+def _is_suffix(letter: str, code: str) -> bool:
+    """Whether a name such as `x_BLE` ends in it."""
+    return bool(re.search(rf"[a-z]_[A-Z]*{letter}[A-Z]*\d?\b", code))

@@ -15,6 +15,9 @@ MEASURES = {
     "huber": "F.huber_loss",
 }
 
+READERS = """\
+# LABELS and WEIGHTS are for the code that reads data and trains; `loss` has these weights in it."""
+
 
 def task_constants(graph: Graph) -> list[str]:
     """The constants of tasks: their names, labels and weights, where training starts."""
@@ -34,9 +37,11 @@ def task_constants(graph: Graph) -> list[str]:
         ("MEASURES", _measures(objectives)),
         ("RATES", _by_task({t.task: t.rate for t in towers.values() if t.rate is not None})),
     ]
-    return [
+    lines = [
         packed(name, value) for name, value in constants if value and (value.args or value.keywords)
     ]
+    lines[1:1] = [READERS] if objectives else []
+    return lines
 
 
 def order_constant(order: list[int]) -> list[str]:
@@ -90,5 +95,5 @@ def loss_blocks(graph: Graph) -> tuple[list[str], list[str]]:
     if kinds == {"binary"}:
         return blocks, []
     if "binary" in kinds:
-        return blocks, ["losses.zero_to_one__mixed"]
+        return blocks, ["losses.checked_labels__mixed"]
     return blocks, ["losses.mean_losses__regressions"]

@@ -27,8 +27,10 @@ SKELETON = ("Features", "Trunk", "Model")
 """The classes of each file that are no blocks."""
 MODULES = ("stacks", "norms", "gates", "kernels", "plain", "products")
 """The modules of the trunk's blocks in the order of their reading."""
-FOR_INFERENCE = ("stacks.weights", "kernels.run_gates", "kernels.register_gates")
+FOR_INFERENCE = ("stacks.linear_init", "kernels.run_gates", "kernels.register_gates")
 """The blocks that have another form in files for inference."""
+LEGEND = "<legend>"
+"""Where the legend goes once the rest of the file is known."""
 IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
 
 
@@ -56,7 +58,6 @@ def emit(graph: Graph, header: str) -> str:
     context = {
         **features,
         "kinds": copies.copy(*features["kinds"]),
-        "source": harmless(graph.span.file.rpartition("/")[2]),
         "blocks": copies.copy(
             *sorted(sorted(trunk["uses"]), key=_position),
             *["transpose.Transpose"] * turns,
@@ -70,7 +71,7 @@ def emit(graph: Graph, header: str) -> str:
             *["logical.set_boundaries"] * features["fitted"],
         ),
         "header": header,
-        "legend": legend(graph, plain),
+        "legend": LEGEND,
         "plain": plain,
         "inference": inference,
         "constants": "\n".join([*task_constants(graph), *order_constant(trunk["order"])]),
@@ -82,6 +83,7 @@ def emit(graph: Graph, header: str) -> str:
     once("in the file", [*copies.names, *(layer["name"] for layer in trunk["layers"]), *SKELETON])
     context["imports"] = _imports([*IMPORTS, *copies.imports])
     rendered = _template("module.py.jinja").render(context)
+    rendered = rendered.replace(LEGEND, legend(graph, plain, rendered), 1)
     return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
 
 

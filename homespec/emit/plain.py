@@ -205,7 +205,9 @@ def _makers(styles: Styles) -> Iterator[str]:
     """The functions that make experts."""
     for made, name in styles.makers.items():
         yield f"\n{INDENT * 2}def {name}(*widths):"
-        yield lay("return ", made, 3) + "\n"
+        yield lay("return ", made, 3)
+    if styles.makers:
+        yield ""
 
 
 def _init(blocks: list[Block]) -> str:

@@ -31,7 +31,7 @@ class EventDice(Float32Buffers):
         return (x_BLH * (p_BLH + (1 - p_BLH) * self.alpha)).to(u_BLH.dtype)
 
     def statistics(self, x_BLH, mask_BL1):
-        """Mean and variance [H] of this batch; the running ones move if it has two events."""
+        """Mean and variance [H] of this batch; the running ones move from two events on."""
         events = mask_BL1.sum().to(x_BLH.dtype)
         count = events.clamp(min=1)
         mean_H = x_BLH.where(mask_BL1, 0.0).sum((0, 1)) / count

@@ -3,14 +3,14 @@
 import torch
 from torch import nn
 
-from homespec.emit.blocks.stacks import weights
+from homespec.emit.blocks.stacks import linear_init
 
 
 class Projections(nn.Module):
-    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
+    """Linears with the same input, as one product: x [G, N, B] -> [S, O, B] of each section.
 
-    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
-    equal share. The first `unbiased` sections have no bias.
+    A section is (logical names of S Linears, output rows O of each); input g serves the g-th S/G of
+    every section. The first `unbiased` sections have no bias.
     """
 
     def __init__(self, shape, *sections, unbiased):
@@ -18,9 +18,9 @@ class Projections(nn.Module):
         inputs, width = shape
         self.sections = sections
         rows = [len(names) // inputs * each for names, each in sections]
-        self.down, self.logits = rows[:unbiased], rows[unbiased:]
-        self.weight = weights(width, inputs, sum(rows), width)
-        self.bias = weights(width, inputs, sum(self.logits))
+        self.unbiased_rows, self.biased_rows = rows[:unbiased], rows[unbiased:]
+        self.weight = linear_init(width, inputs, sum(rows), width)
+        self.bias = linear_init(width, inputs, sum(self.biased_rows))
 
     def logical(self):
         inputs, start = len(self.weight), 0
@@ -29,16 +29,16 @@ class Projections(nn.Module):
             for i, name in enumerate(names):
                 at = start + i % share * rows
                 yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
-                if start >= sum(self.down):
-                    at -= sum(self.down)
+                if start >= sum(self.unbiased_rows):
+                    at -= sum(self.unbiased_rows)
                     yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
             start += share * rows
 
     def forward(self, x):
         t = torch.bmm(self.weight, x)
-        down, logits = t.split([sum(self.down), sum(self.logits)], dim=1)
-        logits = logits + self.bias.unsqueeze(-1).to(logits.dtype)
-        parts = (*down.split(self.down, dim=1), *logits.split(self.logits, dim=1))
+        unbiased, biased = t.split([sum(self.unbiased_rows), sum(self.biased_rows)], dim=1)
+        biased = biased + self.bias.unsqueeze(-1).to(biased.dtype)
+        parts = (*unbiased.split(self.unbiased_rows, dim=1), *biased.split(self.biased_rows, dim=1))
         return [
             part.unflatten(1, (-1, rows)).flatten(0, 1)
             for part, (_, rows) in zip(parts, self.sections, strict=True)
@@ -46,10 +46,10 @@ class Projections(nn.Module):
 
 
 class Projections__logits(nn.Module):
-    """Linears that read the same, as one product: x [G, N, B] -> [S, rows, B] of each section.
+    """Linears with the same input, as one product: x [G, N, B] -> [S, O, B] of each section.
 
-    A section is (logical names of S Linears, rows of each), of which each of the G inputs has an
-    equal share.
+    A section is (logical names of S Linears, output rows O of each); input g serves the g-th S/G of
+    every section.
     """
 
     def __init__(self, shape, *sections):
@@ -57,8 +57,8 @@ class Projections__logits(nn.Module):
         inputs, width = shape
         self.sections = sections
         self.rows = [len(names) // inputs * rows for names, rows in sections]
-        self.weight = weights(width, inputs, sum(self.rows), width)
-        self.bias = weights(width, inputs, sum(self.rows))
+        self.weight = linear_init(width, inputs, sum(self.rows), width)
+        self.bias = linear_init(width, inputs, sum(self.rows))
 
     def logical(self):
         inputs, start = len(self.weight), 0
@@ -90,7 +90,7 @@ class FeatureGates(_FeatureGates):
     """S feature gates: x [S or 1, N, B] -> x times a mixture of L LoRAs [S, N, B].
 
     A LoRA is 2 sigmoid(up down): down [S * L, R, B] and the router's logits [S, L, B] are
-    projections of x. `up` starts at 0, so gates start at exactly 1.
+    projections of x. `up` starts at 0, so gates start at 1, up to rounding.
     """
 
     def forward(self, x, down, router):
@@ -103,7 +103,7 @@ class FeatureGatesOfLogits(_FeatureGates):
     """S feature gates: x [S or 1, N, B] -> x times 2 sigmoid(a mixture of L LoRAs) [S, N, B].
 
     A LoRA is up down: down [S * L, R, B] and the router's logits [S, L, B] are projections of x.
-    `up` starts at 0, so gates start at exactly 1.
+    `up` starts at 0, so gates start at 1, up to rounding.
     """
 
     def forward(self, x, down, router):
@@ -115,7 +115,7 @@ class FeatureGatesOfLogits(_FeatureGates):
 class SingleFeatureGates(_FeatureGates):
     """S feature gates of one LoRA: x [S or 1, N, B] -> x times 2 sigmoid(up down) [S, N, B].
 
-    down [S, R, B] is a projection of x. `up` starts at 0, so gates start at exactly 1.
+    down [S, R, B] is a projection of x. `up` starts at 0, so gates start at 1, up to rounding.
     """
 
     def forward(self, x, down):
@@ -123,19 +123,19 @@ class SingleFeatureGates(_FeatureGates):
 
 
 def mix(w, e):
-    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B].
 
-    A self gate is a second mixture of the same experts: its weights are added to the gate's.
+    Each set serves O/G consecutive outputs.
     """
     w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
     return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
 def mix__joined(w, e):
-    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B]; a set serves O/G of them.
+    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B].
 
-    Several sets are one where there are weights for all their experts. A self gate is a second
-    mixture of the same experts: its weights are added to the gate's.
+    Each set serves O/G consecutive outputs. If w has more columns than K, consecutive sets are read
+    as one.
     """
     e = e.flatten(0, 1).unflatten(0, (-1, w.shape[1]))
     w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)

@@ -12,21 +12,25 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """Where each logical name is: (tensor of the model, logical name, index of its part).
+    """Where each logical name is: (name of a tensor of the model, logical name, index of its part).
 
     The tensors of a module with `names` are stacks of parts; other modules name theirs themselves.
+    The index is a number, a slice, a tuple of both, or `...` where the part is the whole tensor.
     """
     for path, module in unwrapped(model).named_modules():
         own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-        names = enumerate(getattr(module, "names", ()))
-        parts = ((tensor, f"{name}.{tensor}", i) for i, name in names for tensor, _ in own)
-        for tensor, name, index in module.logical() if hasattr(module, "logical") else parts:
-            yield f"{path}.{tensor}".lstrip("."), name, index
+        if hasattr(module, "logical"):
+            parts = module.logical()
+        else:
+            names = enumerate(getattr(module, "names", ()))
+            parts = [(attr, f"{name}.{attr}", i) for i, name in names for attr, _ in own]
+        for attr, name, index in parts:
+            yield f"{path}.{attr}".lstrip("."), name, index
 
 
 def logical_views(model, tensors):
     """Tensors by their name in the model -> views of their parts by logical name."""
-    return {n: tensors[tensor][i] for tensor, n, i in logical_names(model) if tensor in tensors}
+    return {n: tensors[key][i] for key, n, i in logical_names(model) if key in tensors}
 
 
 def logical_views__plain(model, tensors):

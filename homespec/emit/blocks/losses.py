@@ -14,9 +14,11 @@ def check_rows(what, tensors, tasks, rows=None):
     if missing:
         raise ValueError(f"{what} missing: {', '.join(missing)}")
     for task in tasks:
-        rows = tensors[task].numel() if rows is None else rows
-        if tensors[task].shape != (rows,):
-            raise ValueError(f"{what} of {task} must be [{rows}], not {list(tensors[task].shape)}")
+        shape = list(tensors[task].shape)
+        if len(shape) != 1 or (rows is not None and shape[0] != rows):
+            wanted = "B" if rows is None else rows
+            raise ValueError(f"{what} of {task} must be [{wanted}], not {shape}")
+        rows = shape[0]
 
 
 def stack_logits(logits):
@@ -39,7 +41,7 @@ def observed(labels):
     return {**labels, **inside}
 
 
-def zero_to_one(labels):
+def checked_labels(labels):
     """Labels [T, B] of TASKS; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
@@ -47,15 +49,15 @@ def zero_to_one(labels):
     wrong = labels.clamp(0, 1) != labels
     tasks = []
     if labels.is_cpu and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # there are no numbers to look at under torch.func.vmap
-            tasks = [TASKS[i] for i in wrong.any(1).nonzero()]
+        with suppress(RuntimeError):  # under torch.func.vmap there are no numbers to look at
+            tasks = [TASKS[i] for i in wrong.any(1).nonzero().flatten().tolist()]
     if tasks:
         names = ", ".join(tasks)
         raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
     return labels.masked_fill(wrong, torch.nan)
 
 
-def zero_to_one__mixed(labels, tasks):
+def checked_labels__mixed(labels, tasks):
     """Labels [T, B] of binary tasks; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
@@ -63,8 +65,8 @@ def zero_to_one__mixed(labels, tasks):
     wrong = labels.clamp(0, 1) != labels
     found = []
     if labels.is_cpu and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # there are no numbers to look at under torch.func.vmap
-            found = [tasks[i] for i in wrong.any(1).nonzero()]
+        with suppress(RuntimeError):  # under torch.func.vmap there are no numbers to look at
+            found = [tasks[i] for i in wrong.any(1).nonzero().flatten().tolist()]
     if found:
         names = ", ".join(found)
         raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
@@ -82,9 +84,9 @@ def stacked_losses(logits, labels):
     dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
     logits, labels = logits.to(dtype), labels.to(dtype)
     missing = labels.isnan()
-    labels = zero_to_one(labels.masked_fill(missing, 0.0))
-    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
+    labels = checked_labels(labels.masked_fill(missing, 0.0))
+    losses_TB = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return losses_TB.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def stacked_losses__where(logits, labels):
@@ -101,9 +103,9 @@ def stacked_losses__where(logits, labels):
     dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
     logits, labels = logits.to(dtype), labels.to(dtype)
     missing = labels.isnan()
-    labels = zero_to_one(labels.masked_fill(missing, 0.0))
-    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
+    labels = checked_labels(labels.masked_fill(missing, 0.0))
+    losses_TB = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return losses_TB.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def stacked_losses__mixed(logits, labels):
@@ -174,9 +176,9 @@ def mean_losses(measure, tasks, logits, labels):
     missing = labels.isnan()
     labels = labels.masked_fill(missing, 0.0)
     if measure is F.binary_cross_entropy_with_logits:
-        labels = zero_to_one(labels, tasks)
-    loss = measure(logits, labels, reduction="none")
-    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
+        labels = checked_labels(labels, tasks)
+    losses_TB = measure(logits, labels, reduction="none")
+    return losses_TB.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def mean_losses__regressions(measure, tasks, logits, labels):
@@ -186,21 +188,21 @@ def mean_losses__regressions(measure, tasks, logits, labels):
     dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
     logits, labels = logits.to(dtype), labels.to(dtype)
     missing = labels.isnan()
-    loss = measure(logits, labels.masked_fill(missing, 0.0), reduction="none")
-    return loss.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
+    losses_TB = measure(logits, labels.masked_fill(missing, 0.0), reduction="none")
+    return losses_TB.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
 
 def losses(logits, labels):
-    """The loss of each task, of what `stacked_losses` takes: task -> scalar."""
+    """The loss of each task: task -> scalar; arguments as for `stacked_losses`."""
     return dict(zip(TASKS, stacked_losses(logits, labels).unbind(), strict=True))
 
 
 def loss(logits, labels):
-    """The sum of all tasks' losses, a scalar, of what `stacked_losses` takes."""
+    """The sum of all tasks' losses, a scalar; arguments as for `stacked_losses`."""
     return stacked_losses(logits, labels).sum()  # all weights are 1
 
 
 def loss__weighted(logits, labels):
-    """The weighted sum of all tasks' losses, a scalar, of what `stacked_losses` takes."""
+    """The weighted sum of all losses, a scalar; arguments as for `stacked_losses`."""
     parts = stacked_losses(logits, labels).split([count for count, _ in RUNS])
     return sum(weight * part_T.sum() for (_, weight), part_T in zip(RUNS, parts, strict=True))

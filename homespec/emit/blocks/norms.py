@@ -13,10 +13,12 @@ class _BatchStatistics(Float32Buffers):
     def statistics(self, u):
         """Mean and variance over the batch [M, D, 1]: of u in training, else the running ones."""
         if not self.training:
-            kept = (self.running_mean, self.running_var)
-            return tuple(each.unsqueeze(-1).clone() for each in kept)  # training changes them
-        var, mean = torch.var_mean(u, dim=-1, correction=0, keepdim=True)
+            # The mean is saved for backward, and a training step overwrites it.
+            return self.running_mean.unsqueeze(-1).clone(), self.running_var.unsqueeze(-1)
         rows = u.shape[-1]
+        if rows < 2:
+            raise ValueError("training needs batches of at least 2 rows")
+        var, mean = torch.var_mean(u, dim=-1, correction=0, keepdim=True)
         with torch.no_grad():
             self.running_mean.lerp_(mean.squeeze(-1), self.momentum)
             self.running_var.lerp_((var * (rows / (rows - 1))).squeeze(-1), self.momentum)
@@ -47,7 +49,7 @@ class BatchNorm(_BatchNorm):
 class NormSwish(torch.autograd.Function):
     """swish(w n + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
 
-    It keeps u alone and computes the rest again in the backward pass, which is one pass over memory
+    It saves only u and computes the rest again in the backward pass, which is one pass over memory
     for the sums and one for the gradient of u. `batch_stats`: mean and var are those of u.
     """
 
@@ -61,12 +63,15 @@ class NormSwish(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         if torch.is_grad_enabled():
-            raise RuntimeError("batch norm has no second derivative but in `compile --no-optimize`")
+            raise RuntimeError(
+                "this batch norm has no second derivative: compile with --no-optimize"
+            )
         u, w, b, mean, rstd = ctx.saved_tensors
         centred = u.to(mean.dtype) - mean
         n = centred * rstd
         y = centred * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
-        # Two sigmoids: torch.compile on a CPU would write one that is used twice to memory.
+        # sigmoid(-y), not 1 - sigmoid(y): on a CPU torch.compile would write the shared sigmoid to
+        # memory.
         grad = (grad * (y.sigmoid() * (1 + y * (-y).sigmoid()))).to(u.dtype)
         grad_w = (grad * n).sum(-1, keepdim=True)
         grad_b = grad.sum(-1, keepdim=True, dtype=mean.dtype)

@@ -9,7 +9,7 @@ from homespec.emit.blocks.constants import ORDER
 class Ordered(nn.Module):
     """A module that has ORDER as a tensor.
 
-    It is no buffer but a constant of this file: no state holds it and no average of models changes
+    Not a buffer but a constant of this file: no state holds it and no average of models changes
     it. It follows the weights to another device.
     """
 

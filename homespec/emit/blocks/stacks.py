@@ -22,13 +22,13 @@ def named__single(pattern, nodes):
     return tuple(pattern.format(node) for node in nodes)
 
 
-def weights(width, *shape):
-    """Weights or biases of Linears that read `width` numbers, initialised as torch does."""
+def linear_init(width, *shape):
+    """Weights or biases of Linears that read `width` numbers, initialised as nn.Linear does."""
     bound = width**-0.5
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
-def weights__inference(_, *shape):
+def linear_init__inference(_, *shape):
     """Zeros in the place of weights that are to be loaded."""
     return nn.Parameter(torch.zeros(shape))
 
@@ -42,8 +42,8 @@ class Linears(nn.Module):
     def __init__(self, names, width, out):
         super().__init__()
         self.names = names
-        self.weight = weights(width, len(names), out, width)
-        self.bias = weights(width, len(names), out)
+        self.weight = linear_init(width, len(names), out, width)
+        self.bias = linear_init(width, len(names), out)
 
     def forward(self, x):
         wide = self.weight.view(len(x), -1, x.shape[1])
@@ -60,8 +60,8 @@ class Linears__bare(nn.Module):
     def __init__(self, names, width, out, bias=True):
         super().__init__()
         self.names = names
-        self.weight = weights(width, len(names), out, width)
-        self.bias = weights(width, len(names), out) if bias else None
+        self.weight = linear_init(width, len(names), out, width)
+        self.bias = linear_init(width, len(names), out) if bias else None
 
     def forward(self, x):
         wide = self.weight.view(len(x), -1, x.shape[1])

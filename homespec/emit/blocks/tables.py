@@ -8,7 +8,7 @@ from homespec.emit.blocks.constants import FEATURES
 
 
 def with_dim(dim):
-    """The lines of FEATURES of all whose embeddings are of this width."""
+    """FEATURES whose embeddings have this width."""
     return {name: field for name, field in FEATURES.items() if field.get("dim") == dim}
 
 
@@ -23,7 +23,7 @@ def embeddings__inference(rows, dim):
 
 
 class Table(nn.Module):
-    """The embeddings of features of one width, below each other in one table.
+    """The embeddings of features of one width, stacked by rows in one table.
 
     All look-ups are one: rows [B] by name -> embeddings [B, width] by name.
     """
@@ -47,7 +47,7 @@ class Table(nn.Module):
 
 
 class Table__shared(nn.Module):
-    """The embeddings of features of one width, below each other in one table.
+    """The embeddings of features of one width, stacked by rows in one table.
 
     All look-ups are one: rows [B] by name -> embeddings [B, width] by name. A feature may be looked
     up in the part of another one, its `table`.
@@ -73,7 +73,7 @@ class Table__shared(nn.Module):
 
 
 class Table__events(nn.Module):
-    """The embeddings of features of one width, below each other in one table.
+    """The embeddings of features of one width, stacked by rows in one table.
 
     All look-ups are one: rows [B], of events [B, L], by name -> embeddings [..., width] by name. A
     feature may be looked up in the part of another one, its `table`.
@@ -102,12 +102,12 @@ class Table__events(nn.Module):
             for names in self.groups.values()
         ]
         all_NE = F.embedding(torch.cat([group.flatten() for group in groups]), self.weight)
-        found, end = {}, 0
+        parts, end = {}, 0
         for names, group in zip(self.groups.values(), groups, strict=True):
             start, end = end, end + group.numel()
-            parts = all_NE[start:end].unflatten(0, group.shape).unbind()
-            found |= zip(names, parts, strict=True)
-        return found
+            group_E = all_NE[start:end].unflatten(0, group.shape).unbind()
+            parts |= zip(names, group_E, strict=True)
+        return parts
 
 
 class Table__searched(Table):
