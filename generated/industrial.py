@@ -504,9 +504,7 @@ class MetaLayer(nn.Module):
             unbiased=1,
         )
         self.feature_gates = FeatureGates(  # industrial.yaml:100
-            named("feature_gates.meta.{}.loras.{}", nodes, 2),
-            2048,
-            rank=32,
+            named("feature_gates.meta.{}.loras.{}", nodes, 2), 2048, rank=32
         )
         experts = named("experts.meta.{}.{}", nodes, 2)
         self.experts = nn.Sequential(  # industrial.yaml:97
@@ -569,9 +567,7 @@ class TaskLayer(nn.Module):
             unbiased=2,
         )
         self.feature_gates = FeatureGates(  # industrial.yaml:100
-            named("feature_gates.task.{}.loras.{}", nodes, 2),
-            256,
-            rank=32,
+            named("feature_gates.task.{}.loras.{}", nodes, 2), 256, rank=32
         )
         experts = named("experts.task.{}.{}", nodes, 2)
         self.experts = nn.Sequential(  # industrial.yaml:98
@@ -580,9 +576,7 @@ class TaskLayer(nn.Module):
         )
         self.gates_watch_tasks = Linears(named("gates.task.{}.linears.0", TASKS[:8]), 512, 6)
         self.gates_like_to_live_enter = Linears(
-            named("gates.task.{}.linears.0", TASKS[8:20]),
-            512,
-            6,
+            named("gates.task.{}.linears.0", TASKS[8:20]), 512, 6
         )
         self.gates_negative_tasks = Linears(named("gates.task.{}.linears.0", TASKS[20:]), 512, 6)
 

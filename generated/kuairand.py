@@ -625,9 +625,7 @@ class MetaLayer(nn.Module):
             unbiased=1,
         )
         self.feature_gates = FeatureGates(  # kuairand.yaml:105
-            named("feature_gates.meta.{}.loras.{}", nodes, 2),
-            446,
-            rank=8,
+            named("feature_gates.meta.{}.loras.{}", nodes, 2), 446, rank=8
         )
         experts = named("experts.meta.{}.{}", nodes, 2)
         self.experts = nn.Sequential(  # kuairand.yaml:102
@@ -680,9 +678,7 @@ class TaskLayer(nn.Module):
             unbiased=2,
         )
         self.feature_gates = FeatureGates(  # kuairand.yaml:105
-            named("feature_gates.task.{}.loras.{}", nodes, 2),
-            64,
-            rank=8,
+            named("feature_gates.task.{}.loras.{}", nodes, 2), 64, rank=8
         )
         experts = named("experts.task.{}.0", nodes)
         self.experts = nn.Sequential(  # kuairand.yaml:103
@@ -703,10 +699,10 @@ class TaskLayer(nn.Module):
         down_interaction, down_interaction_tasks, router_interaction = heads_interaction[0:3]
         router_interaction_tasks, self_gate_interaction_tasks = heads_interaction[3:5]
         x = torch.cat(
-            [x_shared, x_groups, x_groups[0:1].expand(3, -1, -1), x_groups[1:2].expand(7, -1, -1)],
+            [x_shared, x_groups, x_groups[0:1].expand(3, -1, -1), x_groups[1:2].expand(7, -1, -1)]
         )
         down = torch.cat(
-            [down_shared, down_watch, down_interaction, down_watch_tasks, down_interaction_tasks],
+            [down_shared, down_watch, down_interaction, down_watch_tasks, down_interaction_tasks]
         )
         router = torch.cat(
             [
@@ -722,7 +718,7 @@ class TaskLayer(nn.Module):
         self_gate = torch.cat([self_gate_watch_tasks, self_gate_interaction_tasks]).sigmoid()
         gate_watch_tasks = self.gates_watch_tasks(torch.cat([x_groups[0:1], x_shared], dim=1))
         gate_interaction_tasks = self.gates_interaction_tasks(
-            torch.cat([x_groups[1:2], x_shared], dim=1),
+            torch.cat([x_groups[1:2], x_shared], dim=1)
         )
         gate = torch.cat([gate_watch_tasks, gate_interaction_tasks]).softmax(1)
         return (

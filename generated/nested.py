@@ -437,9 +437,7 @@ class MetaLayer(nn.Module):
             unbiased=1,
         )
         self.feature_gates = FeatureGates(  # nested.yaml:38
-            named("feature_gates.meta.{}.loras.{}", nodes, 2),
-            76,
-            rank=8,
+            named("feature_gates.meta.{}.loras.{}", nodes, 2), 76, rank=8
         )
         experts_shared_to_interaction = named("experts.meta.{}.{}", shared_to_interaction, 3)
         self.experts_shared_to_interaction = nn.Sequential(  # nested.yaml:34
@@ -519,9 +517,7 @@ class Meta2Layer(nn.Module):
             unbiased=2,
         )
         self.feature_gates = FeatureGates(  # nested.yaml:38
-            named("feature_gates.meta2.{}.loras.{}", nodes, 2),
-            64,
-            rank=8,
+            named("feature_gates.meta2.{}.loras.{}", nodes, 2), 64, rank=8
         )
         experts = named("experts.meta2.{}.{}", nodes, 2)
         self.experts = nn.Sequential(  # nested.yaml:35
@@ -547,7 +543,7 @@ class Meta2Layer(nn.Module):
         x = torch.cat([x_shared, x_watch, x_interaction.expand(3, -1, -1)])
         down = torch.cat([down_shared, down_watch, down_interaction, down_interaction_groups])
         router = torch.cat(
-            [router_shared, router_watch, router_interaction, router_interaction_groups],
+            [router_shared, router_watch, router_interaction, router_interaction_groups]
         )
         gated = self.feature_gates(x, down, router)
         e = self.experts(gated).unflatten(0, (-1, 2))
@@ -566,7 +562,7 @@ class Meta2Layer(nn.Module):
         z_watch = mix(gate_watch[:, 0:2], e[0:1])
         z_watch = z_watch + mix(gate_watch[:, 2:4] + self_gate[1:2], e[1:2])
         heads_interaction_path = self.projections_interaction_path(
-            torch.cat([x_interaction, x_shared], dim=1),
+            torch.cat([x_interaction, x_shared], dim=1)
         )
         gate_interaction, gate_interaction_groups = heads_interaction_path
         gate_interaction = gate_interaction.softmax(1)
@@ -610,9 +606,7 @@ class TaskLayer(nn.Module):
             unbiased=2,
         )
         self.feature_gates = FeatureGates(  # nested.yaml:39
-            named("feature_gates.task.{}.loras.{}", nodes, 2),
-            48,
-            rank=4,
+            named("feature_gates.task.{}.loras.{}", nodes, 2), 48, rank=4
         )
         experts = named("experts.task.{}.0", nodes)
         self.experts = nn.Sequential(  # nested.yaml:36
@@ -624,12 +618,12 @@ class TaskLayer(nn.Module):
 
     def forward(self, x_shared, x_interaction, x_watch, x_interaction_groups):
         heads_shared_to_interaction = self.projections_shared_to_interaction(
-            torch.cat([x_shared, x_interaction]),
+            torch.cat([x_shared, x_interaction])
         )
         down_shared_to_interaction = heads_shared_to_interaction[0]
         router_shared_to_interaction = heads_shared_to_interaction[1]
         heads_watch_to_feedback = self.projections_watch_to_feedback(
-            torch.cat([x_watch, x_interaction_groups]),
+            torch.cat([x_watch, x_interaction_groups])
         )
         down_watch_to_feedback, down_tasks = heads_watch_to_feedback[0:2]
         router_watch_to_feedback, router_tasks, self_gate = heads_watch_to_feedback[2:5]
@@ -705,15 +699,10 @@ class Trunk(nn.Module):
         x = Transpose.apply(x).unsqueeze(0)
         z_shared, z_watch, z_interaction = self.meta(x)
         z_shared, z_watch, z_interaction, z_interaction_groups = self.meta2(
-            z_shared,
-            z_watch,
-            z_interaction,
+            z_shared, z_watch, z_interaction
         )
         z_watch_tasks, z_follow_to_hate = self.task(
-            z_shared,
-            z_interaction,
-            z_watch,
-            z_interaction_groups,
+            z_shared, z_interaction, z_watch, z_interaction_groups
         )
         return self.towers(torch.cat([z_watch_tasks, z_follow_to_hate])).squeeze(1)
 

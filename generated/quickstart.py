@@ -328,9 +328,7 @@ class MetaLayer(nn.Module):
             unbiased=1,
         )
         self.feature_gates = FeatureGates(
-            named("feature_gates.meta.{}.loras.{}", nodes, 2),
-            32,
-            rank=16,
+            named("feature_gates.meta.{}.loras.{}", nodes, 2), 32, rank=16
         )
         experts = named("experts.meta.{}.{}", nodes, 2)
         self.experts = nn.Sequential(
@@ -375,9 +373,7 @@ class TaskLayer(nn.Module):
             unbiased=2,
         )
         self.feature_gates = FeatureGates(
-            named("feature_gates.task.{}.loras.{}", nodes, 2),
-            64,
-            rank=16,
+            named("feature_gates.task.{}.loras.{}", nodes, 2), 64, rank=16
         )
         experts = named("experts.task.{}.{}", nodes, 2)
         self.experts = nn.Sequential(

@@ -633,16 +633,12 @@ class TaskLayer(nn.Module):
         # kuairand.yaml:8
         self.gates_watch_tasks = Linears(named("gates.task.{}.linears.0", TASKS[:3]), 128, 3)
         self.self_gates_watch_tasks = Linears(  # kuairand.yaml:106
-            named("self_gates.task.{}.linears.0", TASKS[:3]),
-            64,
-            1,
+            named("self_gates.task.{}.linears.0", TASKS[:3]), 64, 1
         )
         # kuairand.yaml:8
         self.gates_interaction_tasks = Linears(named("gates.task.{}.linears.0", TASKS[3:]), 128, 3)
         self.self_gates_interaction_tasks = Linears(  # kuairand.yaml:106
-            named("self_gates.task.{}.linears.0", TASKS[3:]),
-            64,
-            1,
+            named("self_gates.task.{}.linears.0", TASKS[3:]), 64, 1
         )
 
     def forward(self, x_shared, x_groups):
@@ -658,7 +654,7 @@ class TaskLayer(nn.Module):
         ).unflatten(0, (-1, 1))
         gate_watch_tasks = self.gates_watch_tasks(torch.cat([x_groups[0:1], x_shared], dim=1))
         gate_interaction_tasks = self.gates_interaction_tasks(
-            torch.cat([x_groups[1:2], x_shared], dim=1),
+            torch.cat([x_groups[1:2], x_shared], dim=1)
         )
         gate = torch.cat([gate_watch_tasks, gate_interaction_tasks]).softmax(1)
         self_gate_watch_tasks = self.self_gates_watch_tasks(x_groups[0:1])

@@ -618,9 +618,7 @@ class MetaLayer(nn.Module):
             unbiased=1,
         )
         self.feature_gates = FeatureGates(  # kuairand.yaml:105
-            named("feature_gates.meta.{}.loras.{}", nodes, 2),
-            446,
-            rank=8,
+            named("feature_gates.meta.{}.loras.{}", nodes, 2), 446, rank=8
         )
         experts = named("experts.meta.{}.{}", nodes, 2)
         self.experts = nn.Sequential(  # kuairand.yaml:102
@@ -682,9 +680,7 @@ class TaskLayer(nn.Module):
             unbiased=2,
         )
         self.feature_gates = FeatureGates(  # kuairand.yaml:105
-            named("feature_gates.task.{}.loras.{}", nodes, 2),
-            64,
-            rank=8,
+            named("feature_gates.task.{}.loras.{}", nodes, 2), 64, rank=8
         )
         experts = named("experts.task.{}.0", nodes)
         self.experts = nn.Sequential(  # kuairand.yaml:103
@@ -714,7 +710,7 @@ class TaskLayer(nn.Module):
             ],
         )
         down = torch.cat(
-            [down_shared, down_watch, down_interaction, down_watch_tasks, down_interaction_tasks],
+            [down_shared, down_watch, down_interaction, down_watch_tasks, down_interaction_tasks]
         )
         router = torch.cat(
             [
@@ -730,7 +726,7 @@ class TaskLayer(nn.Module):
         self_gate = torch.cat([self_gate_watch_tasks, self_gate_interaction_tasks]).sigmoid()
         gate_watch_tasks = self.gates_watch_tasks(torch.cat([x_watch, x_shared], dim=1))
         gate_interaction_tasks = self.gates_interaction_tasks(
-            torch.cat([x_interaction, x_shared], dim=1),
+            torch.cat([x_interaction, x_shared], dim=1)
         )
         gate = torch.cat([gate_watch_tasks, gate_interaction_tasks]).softmax(1)
         gate_click = gate[0:1]

@@ -1,6 +1,7 @@
 """Layout of generated Python: expressions that break over lines exactly as ruff's formatter would.
 
-What fits stays on one line; what does not is exploded, one argument a line with a trailing comma.
+What fits stays on one line. Arguments of a call that fit on a line of their own are there; all else
+is exploded, one argument a line with a trailing comma.
 """
 
 from __future__ import annotations
@@ -94,6 +95,9 @@ def lay(prefix: str, expr: Expr, depth: int, suffix: str = "") -> str:
         return line
     joint = ": " if expr.brackets == "{}" else "="
     lines = [INDENT * depth + prefix + expr.head + expr.brackets[0]]
+    inner = INDENT * (depth + 1) + flat(replace(expr, head="f", tail=""))[2:-1]
+    if expr.head and not expr.tail and len(inner) <= LINE:
+        return "\n".join([*lines, inner, INDENT * depth + expr.brackets[1] + expr.tail + suffix])
     lines += [lay("", a, depth + 1, ",") for a in expr.args]
     lines += [lay(key + joint, value, depth + 1, ",") for key, value in expr.keywords]
     return "\n".join([*lines, INDENT * depth + expr.brackets[1] + expr.tail + suffix])
