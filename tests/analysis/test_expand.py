@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,10 +40,9 @@ def check(loaded: LoadedSpec) -> LoadedSpec:
 
 def code(loaded: LoadedSpec, optimize: bool) -> list[str]:
     """The generated code without its header and its comments, some of which name lines."""
-    body = homespec.compile(loaded, optimize=optimize).partition("\nimport torch")[2]
-    lines = [re.sub(r"\s*#.*", "", line) for line in body.splitlines()]
-    assert any("softmax" in line or "MLP" in line for line in lines)
-    return [line for line in lines if line]
+    file = ast.parse(homespec.compile(loaded, optimize=optimize))
+    file.body = file.body[1:]
+    return ast.unparse(file).splitlines()
 
 
 def from_data(spec: Spec) -> LoadedSpec:
