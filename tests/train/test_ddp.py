@@ -270,7 +270,7 @@ def test_killed_and_resumed(folder: Path, tmp_path: Path, command: list[str]) ->
     assert checkpoint.read_state(out / "checkpoints" / "last")["at"]["step"] == 5
     place = run.Place([folder / "dealt"], out, resume=True)
     with pytest.raises(
-        RunError, match="in the midst of an epoch that was dealt to 2 processes, no"
+        RunError, match="in the middle of an epoch that was dealt to 2 processes, no"
     ):
         run.train(spec("batch"), place, SETTINGS, print)
     code, said, _ = torchrun("never", *command, "--resume")

@@ -74,6 +74,12 @@ def test_its_state_is_a_number_for_each_row() -> None:
 # ---------------------------------------------------------------- sparse gradients of tables
 
 
+def the_table(model: nn.Module) -> nn.Parameter:
+    """The embeddings of the one width that there is."""
+    (weight,) = runtime.embeddings_of(model)
+    return weight
+
+
 def batch(code: Any, rows: int = 16) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Few distinct values, so that rows are looked up more than once."""
     features = {name: torch.randint(0, 9, (rows,)) for name in code.FEATURES}
@@ -123,7 +129,7 @@ def test_sparse_gradients_are_the_dense_ones(small: LoadedSpec, compiled: bool) 
         step(features, labels).backward()
         tables.set_aside()
         tables.collect()
-        weight = model.get_parameter("features.table_8.weight")
+        weight = the_table(model)
         assert weight.grad is not None
         assert weight.grad.is_sparse
         torch.testing.assert_close(grads(model), grads(dense))
@@ -134,7 +140,7 @@ def test_sparse_gradients_are_the_dense_ones(small: LoadedSpec, compiled: bool) 
 def test_rows_that_were_not_looked_up_stay(small: LoadedSpec) -> None:
     code, model = built(small)
     tables = SparseTables(model)
-    weight = model.get_parameter("features.table_8.weight")
+    weight = the_table(model)
     start = weight.clone()
     features, labels = batch(code)
     tables.fit(features)
@@ -167,7 +173,7 @@ def test_leaves_follow_the_shape_of_the_batch_and_evaluation_needs_none(small: L
 
 def test_a_frozen_table_is_left_to_the_optimiser_of_tables(small: LoadedSpec) -> None:
     code, model = built(small)
-    weight = model.get_parameter("features.table_8.weight")
+    weight = the_table(model)
     before = decayed(model, partial(code.logical_views, model), 0.1)
     SparseTables(model)
     after = decayed(model, partial(code.logical_views, model), 0.1)
