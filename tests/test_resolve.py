@@ -40,7 +40,7 @@ def resolved(given: dict[str, Any]) -> Resolved:
 @settings(max_examples=300)
 @given(SPECS)
 def test_every_valid_spec_resolves(given: dict[str, Any]) -> None:
-    """Each name stands in the tree once, and layers speak of its nodes alone."""
+    """Each name is in the tree once, and layers speak of its nodes alone."""
     model = resolved(given)
     names = [node.name for node in model.root.walk()]
     assert len(set(names)) == len(names)

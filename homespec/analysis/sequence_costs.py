@@ -1,14 +1,11 @@
-"""What the encoder of a sequence costs: its parameters, and its matrix products."""
+"""The matrix products of the encoder of a sequence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import NamedTuple
 
 from homespec.graph.sequences import Dien, Din, Mean, Sequence, Sim, Twin
-
-Shape = tuple[int, ...]
 
 
 class Product(NamedTuple):
@@ -25,12 +22,6 @@ class Product(NamedTuple):
         return 2 * self.inputs * self.outputs * self.rows
 
 
-def parameters_of(node: Sequence) -> Iterator[tuple[str, Shape]]:
-    """Logical names and shapes of all parameters, without buffers."""
-    for name, shape in _parameters(node):
-        yield f"{node.name}.encoder.{name}", shape
-
-
 def products_of(node: Sequence) -> Iterator[Product]:
     """The matrix products of a forward pass, as the generated code makes them.
 
@@ -38,37 +29,6 @@ def products_of(node: Sequence) -> Iterator[Product]:
     """
     for product in _products(node):
         yield product._replace(name=f"{node.name}.encoder.{product.name}")
-
-
-def _parameters(node: Sequence) -> Iterator[tuple[str, Shape]]:
-    q, event = node.query_width, node.event_width
-    match node.encoder:
-        case Din() as din:
-            widths = (3 * q + event, *din.hidden)
-            for i, (n_in, n_out) in enumerate(pairwise(widths)):
-                yield f"layers.{i}.weight", (n_out, n_in)
-                yield f"layers.{i}.bias", (n_out,)
-                if din.activation == "dice":
-                    yield f"layers.{i}.dice.alpha", (n_out,)
-            yield "out.weight", (1, widths[-1])
-            if not din.softmax:  # which would take it away again
-                yield "out.bias", (1,)
-        case Dien(width=h):
-            for gru, n_in in (("extractor", event), ("evolution", h)):
-                yield f"{gru}.inputs.weight", (3 * h, n_in)
-                yield f"{gru}.inputs.bias", (3 * h,)
-                yield f"{gru}.states.weight", (3 * h, h)
-            yield "attention.weight", (h, q)
-        case Sim(width=width):
-            yield "query.weight", (width, q)
-            yield "key.weight", (width, event)
-        case Twin(width=width, heads=heads):
-            yield "query.weight", (width, q)
-            yield "key.weight", (width, q)
-            if event > q:
-                yield "cross.weight", (heads, event - q)
-            yield "value.weight", (width, event)
-            yield "out.weight", (width, width)
 
 
 def _products(node: Sequence) -> Iterator[Product]:

@@ -164,7 +164,7 @@ def top_of_too_few(resolved: Resolved) -> Iterator[Finding]:
                 resolved.span(place),
                 f"`{name}` keeps the best {top} of {sequence.max_len} events",
                 label=f"`top` is {top}",
-                related=(Label(resolved.span(_path(name, "max_len")), "so many there are"),),
+                related=(Label(resolved.span(_path(name, "max_len")), "this many events"),),
                 help=f"give a `top` of at most {sequence.max_len}, or a greater `max_len`",
             )
 

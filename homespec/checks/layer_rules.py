@@ -98,7 +98,7 @@ def _no_state(resolved: Resolved, span: Span, what: str, node: TreeNode, before:
     return Finding(
         span,
         f"{what} {'have' if 'experts' in what else 'has'} no state to read: "
-        f"layer `{before.name}` puts out none for {way}",
+        f"layer `{before.name}` has no output for {way}",
         label="reads nothing",
         related=(_outputs_label(before, resolved),),
         help=f"add {way} to the `outputs` of `{before.name}`",
@@ -153,4 +153,4 @@ def _outputs_label(layer: Layer, resolved: Resolved) -> Label:
     names = ", ".join(node.name for node in layer.outputs)
     place = (*layer.sections[0], "outputs")
     sections = (place, *layer.sections)
-    return Label(resolved.first_span(sections, key=not resolved.has(place)), f"puts out {names}")
+    return Label(resolved.first_span(sections, key=not resolved.has(place)), f"outputs {names}")

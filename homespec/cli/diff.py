@@ -13,7 +13,7 @@ from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.cli.reporting import has_color, print_report
 from homespec.cli.spec_files import find
 from homespec.cli.specs import check_documents, documents
-from homespec.diagnostics import Diagnostic, Severity
+from homespec.diagnostics import Diagnostic, Report, Severity
 from homespec.diagnostics.render import FORMATS, automatic
 
 if TYPE_CHECKING:
@@ -80,9 +80,11 @@ def diff(
 
     versions = list(_against(paths, against) if against is not None else _two(paths))
     may_be_unsound = against is not None or os.path.isdir(paths[0])  # noqa: PTH112
-    analyses = _analyses([v.new for v in versions if v.new])
-    old = _analyses([v.old for v in versions if v.old and v.new], report=not may_be_unsound)
-    if analyses is None or old is None:
+    analyses, errors = _analyses([v.new for v in versions if v.new])
+    old, old_errors = _analyses([v.old for v in versions if v.old and v.new])
+    report = errors if may_be_unsound else errors.merged(old_errors)
+    if report.has_errors:
+        print_report(report, "full" if output_format == "markdown" else output_format, err=True)
         return FINDINGS
     comparisons, more = [], []
     for v in versions:
@@ -162,15 +164,11 @@ def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
         raise click.UsageError(f"{error}.") from None
 
 
-def _analyses(specs: list[Document], report: bool = True) -> dict[str, Analysis] | None:
-    """The sound specs by file; with `report`, None where one has errors, which are reported."""
+def _analyses(specs: list[Document]) -> tuple[dict[str, Analysis], Report]:
+    """The sound specs by file, and the errors of the others."""
     checked = check_documents(specs)
     errors = (d for d in checked.report.diagnostics if d.rule.severity is Severity.ERROR)
-    found = replace(checked.report, diagnostics=tuple(errors))
-    if report and found.has_errors:
-        print_report(found, err=True)
-        return None
-    return checked.analyses
+    return checked.analyses, replace(checked.report, diagnostics=tuple(errors))
 
 
 def _here(diagnostic: Diagnostic, ref: str | None) -> Diagnostic:

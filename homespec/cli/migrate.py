@@ -134,6 +134,7 @@ def _write(
 
 
 def _starts(given: dict[str, str | None]) -> Starts:
+    """What is given; click has held it against CHOICES, which are the literals of the fields."""
     from homespec.migrate.weights import Starts
 
     return Starts(**{option: start for option, start in given.items() if start})  # type: ignore[arg-type]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from homespec.diff.names import SAME, Key, Renames
-from homespec.diff.tensors import Axis, Label, Labels, Part, Tensor, tensors_of
+from homespec.analysis.tensors import Axis, Label, Labels, Part, Tensor, tensors_of
 from homespec.graph import Graph
+from homespec.graph.identity import SAME, Key, Renames
 from homespec.graph.nodes import FeatureGate, Gate, Mix
 
 MISSING = ("missing",)

@@ -12,9 +12,10 @@ from homespec.diff.carry import Plan, plan
 from homespec.diff.effect import Effects
 from homespec.diff.expert_changes import EXPERT_CHANGES
 from homespec.diff.feature_changes import FEATURE_CHANGES
-from homespec.diff.names import Renames, renames_of
+from homespec.diff.names import renames_of
 from homespec.diff.pair import BREAKS, Breaks, Pair, change
 from homespec.diff.task_changes import TASK_CHANGES
+from homespec.graph.identity import Renames
 from homespec.lower import Lowered
 
 

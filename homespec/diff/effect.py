@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from homespec.diff.carry import Carried, Plan, kept
-from homespec.diff.names import Key, Renames
 from homespec.graph import Graph
+from homespec.graph.identity import Key, Renames
 from homespec.graph.nodes import (
     ExpertSet,
     Feature,

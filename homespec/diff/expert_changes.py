@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 from homespec.checks.causes import and_others, listed
 from homespec.diagnostics import Finding, Label
-from homespec.diff.names import Key, Renames
 from homespec.diff.pair import Breaks, Match, Pair, both, change
+from homespec.graph.identity import Key, Renames
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, SelfGate, Tower
 
 KINDS: dict[type[Node], str] = {
@@ -42,13 +43,6 @@ def _changed(
         was, now = map(value, matches[0])
         if "" not in (was, now):
             yield both(matches[0], words.format(what=_what(matches), was=was, now=now), was, now)
-
-
-def _field(name: str) -> Callable[[Node], object]:
-    def value(node: Node) -> object:
-        return getattr(node, name)
-
-    return value
 
 
 @change("HS640", "layers", Breaks.CHECKPOINT)
@@ -123,7 +117,7 @@ def expert_count(pair: Pair) -> Iterator[Finding]:
     `homespec migrate --new-choice closed` outputs stay as they are, unless a self gate over one
     expert, which is a sigmoid, gets a second one.
     """
-    yield from _changed(pair, ExpertSet, _field("count"), "{what}: {now} each, was {was}")
+    yield from _changed(pair, ExpertSet, attrgetter("count"), "{what}: {now} each, was {was}")
 
 
 @change("HS643", "expert-widths", Breaks.CHECKPOINT)
@@ -146,7 +140,7 @@ def expert_norm(pair: Pair) -> Iterator[Finding]:
 
     What both norms have is kept: batch and layer norm have a weight and a bias each.
     """
-    yield from _changed(pair, ExpertSet, _field("norm"), "{what} have norm {now}, had {was}")
+    yield from _changed(pair, ExpertSet, attrgetter("norm"), "{what} have norm {now}, had {was}")
 
 
 @change("HS645", "expert-activation", Breaks.NUMERICS)
@@ -176,7 +170,7 @@ def norm_eps(pair: Pair) -> Iterator[Finding]:
 
     All weights are kept, and outputs move a little where channels vary little.
     """
-    yield from _changed(pair, ExpertSet, _field("eps"), "{what} have eps {now}, had {was}")
+    yield from _changed(pair, ExpertSet, attrgetter("eps"), "{what} have eps {now}, had {was}")
 
 
 @change("HS647", "norm-momentum", Breaks.TRAINING)
@@ -186,7 +180,7 @@ def norm_momentum(pair: Pair) -> Iterator[Finding]:
     Weights and outputs stay; statistics forget old batches faster or slower from now on.
     """
     yield from _changed(
-        pair, ExpertSet, _field("momentum"), "{what} have momentum {now}, had {was}"
+        pair, ExpertSet, attrgetter("momentum"), "{what} have momentum {now}, had {was}"
     )
 
 
@@ -212,7 +206,7 @@ def feature_gate_mix(pair: Pair) -> Iterator[Finding]:
 
     All weights are kept, and gates open otherwise than before.
     """
-    yield from _changed(pair, FeatureGate, _field("mix"), "{what} mixes {now}, was {was}")
+    yield from _changed(pair, FeatureGate, attrgetter("mix"), "{what} mixes {now}, was {was}")
 
 
 @change("HS652", "self-gates", Breaks.CHECKPOINT)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from operator import attrgetter
 
 from homespec.analysis.costs import weights_of
 from homespec.checks.causes import listed
 from homespec.diagnostics import Finding, Label
 from homespec.diff.effect import encoder_of
-from homespec.diff.names import Renames
 from homespec.diff.pair import Breaks, Match, Pair, both, change, inverse, moved
+from homespec.graph.identity import Renames
 from homespec.graph.nodes import Feature, Node
 from homespec.graph.sequences import Sequence
 from homespec.lower import Lowered
@@ -104,13 +105,6 @@ def _names(matches: list[Match]) -> str:
     return listed(names)
 
 
-def _attribute(name: str) -> Callable[[Node], object]:
-    def value(node: Node) -> object:
-        return getattr(node, name)
-
-    return value
-
-
 @change("HS624", "input-kind", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def feature_kind(pair: Pair) -> Iterator[Finding]:
     """An input that is another kind of tensor: ids, numbers, a vector, events.
@@ -166,7 +160,7 @@ def feature_width(pair: Pair) -> Iterator[Finding]:
 
     Its weights cannot be kept, and neither can the columns of the layers that read it.
     """
-    yield from _changed(pair, Feature, _attribute("width"), "the width")
+    yield from _changed(pair, Feature, attrgetter("width"), "the width")
 
 
 @change("HS627", "feature-ids", Breaks.CHECKPOINT)
@@ -276,7 +270,7 @@ def sequence_events(pair: Pair) -> Iterator[Finding]:
 
     Callers give other tensors. Columns of the encoder that read a field follow it by name.
     """
-    yield from _changed(pair, Sequence, _attribute("max_len"), "the number of events")
+    yield from _changed(pair, Sequence, attrgetter("max_len"), "the number of events")
     for match in pair.nodes(Sequence):
         old, new = match
         assert isinstance(old, Sequence)

@@ -10,7 +10,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 from homespec.checks.causes import by_cause
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
-from homespec.diff.names import Key, Renames
+from homespec.graph.identity import Key, Renames
 from homespec.graph.nodes import Node, Tower
 from homespec.lower import Lowered
 

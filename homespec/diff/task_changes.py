@@ -221,7 +221,7 @@ def task_scale(pair: Pair) -> Iterator[Finding]:
     """A regression whose estimate is in other units: outputs are multiples of `scale`.
 
     Whoever reads the output has to multiply by the new `scale`. The tower has to learn its unit
-    anew: divide the label in your data instead, if outputs must keep their unit.
+    again: divide the label in your data instead, if outputs must keep their unit.
     """
     yield from _values(pair, "scale", "the unit")
 

@@ -5,8 +5,8 @@ reads them as text and never imports them. A file gets the classes, functions an
 asked for by address (`mlps.MLPs`), and all that they need, each before what needs it.
 
 A variant of a block is called `Name__variant` in its module and `Name` in a file. A class
-`Name__variant(Name)` is `Name` with some members replaced or added; any other variant stands in
-place of the whole block. Several variants of a class replace different members: a file may have
+`Name__variant(Name)` is `Name` with some members replaced or added; any other variant replaces
+the whole block. Several variants of a class replace different members: a file may have
 them all, `Name__one__two`. A class `_Name` is what heirs have in common: they get its members.
 A statement that defines nothing, such as the call of a function, belongs to the block before it.
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from homespec.analysis.tensors import Role
 from homespec.diff.carry import Carried, Plan, kept
-from homespec.diff.tensors import Role
 
 OPTIONS: dict[Role, str] = {"choice": "choice", "input": "input", "rows": "row"}
 """The field of `Starts` that says how new parts of an axis start."""

@@ -158,7 +158,7 @@ class Settings:
         fixed=True,
     )
     patience: int | None = setting(
-        None, "Run", "Stop after so many epochs that were not the best.", least=1
+        None, "Run", "Stop after this number of epochs that were not the best.", least=1
     )
     checkpoint_every: int = setting(
         2000, "Run", "Besides after each epoch; 0: not.", least=0, metavar="STEPS"

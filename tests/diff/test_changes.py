@@ -13,8 +13,8 @@ import homespec.diff.files
 from homespec.catalogue import all_rules
 from homespec.diff.compare import Comparison, compare
 from homespec.diff.effect import Change
-from homespec.diff.names import Renames
 from homespec.diff.pair import BREAKS
+from homespec.graph.identity import Renames
 
 BASE = """\
 homespec: 1

@@ -110,6 +110,11 @@ def test_errors_of_a_spec_are_reported_as_validate_does(specs: Path) -> None:
     assert "missing-key" in result.stderr
 
 
+def test_errors_are_in_the_format_that_is_asked_for(specs: Path) -> None:
+    (specs / NEW).write_text("homespec: 1\nname: x\n", "utf-8")
+    assert diff(OLD, NEW, "--format", "concise").stderr.startswith("shorts.new.yaml:")
+
+
 def test_folders_are_compared_by_name(specs: Path) -> None:
     for folder, names in {"a": ["both", "gone"], "b": ["both", "added"]}.items():
         (specs / folder).mkdir()

@@ -23,8 +23,8 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.diff.carry import Plan, kept, plan
 from homespec.diff.effect import Change, Effects
-from homespec.diff.names import Renames
 from homespec.diff.pair import inverse
+from homespec.graph.identity import Renames
 from homespec.migrate.weights import Starts, carried_state
 
 torch.set_num_threads(1)

@@ -18,7 +18,7 @@ def bucketized(*boundaries, dim):
 
 
 def fitted(count, dim):
-    """Numbers with so many boundaries that are fitted to data; row 0 for NaN."""
+    """Numbers with `count` boundaries that are fitted to data; row 0 for NaN."""
     return {"kind": "fitted", "rows": 2 + count, "dim": dim, "count": count}
 
 

@@ -7,18 +7,20 @@ thing, wherever they are in the tensor; so weights find their way by labels alon
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from homespec.diff.names import SAME, Key, Renames
 from homespec.graph import Graph
+from homespec.graph.identity import SAME, Key, Renames
 from homespec.graph.nodes import (
     ExpertSet,
     Feature,
     FeatureGate,
+    FusedFeatureGate,
     Gate,
     Input,
     Mix,
@@ -43,8 +45,7 @@ class Part(NamedTuple):
     grows: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(NamedTuple):
     """An axis of a tensor: its parts in their order."""
 
     role: Role
@@ -53,7 +54,7 @@ class Axis:
     @property
     def size(self) -> int:
         """How long it is."""
-        return sum(part.size for part in self.parts)
+        return sum([part.size for part in self.parts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,55 @@ def tensors_of(graph: Graph, renames: Renames = SAME) -> dict[tuple[Key, str], T
 
 def _tensors(node: Node, labels: Labels) -> Iterator[Tensor]:
     key = labels.renames.key(node)
-    for own in OWN[type(node)](node, labels) if type(node) in OWN else ():
+    for own in own_tensors(node, labels):
         full = f"{node.name}.{own.name}"
         yield Tensor(full, (key, own.name), node, own.axes, own.is_buffer, own.part)
 
 
-class Labels:
+def own_tensors(node: Node, sizes: Sizes) -> Iterator[Own]:
+    """The tensors of one node: with `Labels` what their parts are, else their shapes alone."""
+    if type(node) in OWN:
+        yield from OWN[type(node)](node, sizes)
+
+
+@functools.cache
+def whole(role: Role, size: int) -> Axis:
+    """An axis whose parts do not matter."""
+    return Axis(role, (Part(("all",), size),))
+
+
+class Sizes:
+    """How long axes are, which a node knows without its graph."""
+
+    renames = SAME
+
+    def read(self, ports: Iterable[Port], width: int) -> Axis:
+        """What a layer reads: values side by side, of this width together."""
+        return whole("input", width)
+
+    def choices(self, gate: Gate) -> Axis:
+        """What a gate weighs."""
+        return whole("choice", gate.choices)
+
+    def rows(self, feature: Feature) -> Axis:
+        """The rows of a table."""
+        return whole("rows", feature.rows)
+
+    def shared(self, node: Sequence, purpose: str) -> tuple[Part, ...]:
+        """Embeddings of the fields of events that the candidate has, too."""
+        fields = node.fields[: node.shared]
+        return tuple(Part((purpose, self.renames.feature(f.name)), f.width) for f in fields)
+
+    def event(self, node: Sequence) -> tuple[Part, ...]:
+        """Embeddings of all fields of an event."""
+        return (*self.shared(node, "event"), *self.rest(node))
+
+    def rest(self, node: Sequence) -> tuple[Part, ...]:
+        """Embeddings of the fields that only events have."""
+        return tuple(Part(("rest", f.name), f.width) for f in node.fields[node.shared :])
+
+
+class Labels(Sizes):
     """What the values of a graph are made of."""
 
     def __init__(self, graph: Graph, renames: Renames) -> None:
@@ -116,12 +160,21 @@ class Labels:
         assert isinstance(node, Mix)
         return (Part(("state", node.layer, self.renames.place(node.place)), node.width),)
 
-    def values(self, ports: Iterable[Port]) -> Axis:
-        """What a layer reads: its values side by side."""
+    def read(self, ports: Iterable[Port], width: int) -> Axis:
+        """The columns of each feature or state."""
         return Axis("input", tuple(part for port in ports for part in self.value(port)))
 
+    def choices(self, gate: Gate) -> Axis:
+        """Its experts. Several mixtures may read a self gate; in each it is of the same set."""
+        mix = self.graph.readers(gate.name)[0]
+        assert isinstance(mix, Mix)
+        if not isinstance(gate, SelfGate):
+            return self.experts(mix.sets)
+        position = next(r.position for r in mix.residuals if r.gate.node == gate.name)
+        return self.experts(mix.sets[position : position + 1])
+
     def experts(self, sets: Iterable[Port]) -> Axis:
-        """The choices of a gate: the experts of the sets that it weighs."""
+        """The experts of sets, each a choice."""
         parts = []
         for port in sets:
             node = self.graph[port.node]
@@ -130,18 +183,9 @@ class Labels:
             parts += [Part(("expert", node.layer, place, k), 1) for k in range(node.count)]
         return Axis("choice", tuple(parts))
 
-    def shared(self, node: Sequence, purpose: str) -> tuple[Part, ...]:
-        """Embeddings of the fields of events that the candidate has, too."""
-        fields = node.fields[: node.shared]
-        return tuple(Part((purpose, self.renames.feature(f.name)), f.width) for f in fields)
-
-    def event(self, node: Sequence) -> tuple[Part, ...]:
-        """Embeddings of all fields of an event."""
-        return (*self.shared(node, "event"), *self.rest(node))
-
-    def rest(self, node: Sequence) -> tuple[Part, ...]:
-        """Embeddings of the fields that only events have."""
-        return tuple(Part(("rest", f.name), f.width) for f in node.fields[node.shared :])
+    def rows(self, feature: Feature) -> Axis:
+        """One row for what is missing, then those of ids, of hashes or of intervals."""
+        return Axis("rows", tuple(_rows(feature)))
 
     def _sequence(self, node: Sequence) -> tuple[Part, ...]:
         name = self.renames.feature(node.short)
@@ -164,6 +208,7 @@ class Own(NamedTuple):
     part: int = -1
 
 
+@functools.cache
 def channels(name: str, size: int) -> Axis:
     """A width without parts: it is kept as a whole, or not at all."""
     return Axis("channels", (Part((name,), size),))
@@ -184,10 +229,9 @@ def _mlp(read: Axis, widths: tuple[int, ...], last: Axis, last_bias: bool = True
         read = out
 
 
-def _feature(node: Feature, labels: Labels) -> Iterator[Own]:
+def _feature(node: Feature, sizes: Sizes) -> Iterator[Own]:
     if node.rows and not node.table:
-        rows = Axis("rows", tuple(_rows(node)))
-        yield Own("weight", (rows, channels("dim", node.width)))
+        yield Own("weight", (sizes.rows(node), channels("dim", node.width)))
     if node.fitted and not node.table:
         yield Own("boundaries", (channels("quantiles", node.fitted),), is_buffer=True)
     numbers = channels("numbers", node.numbers)
@@ -198,7 +242,6 @@ def _feature(node: Feature, labels: Labels) -> Iterator[Own]:
 
 
 def _rows(node: Feature) -> Iterator[Part]:
-    """Rows of a table: one for what is missing, then those of ids, of hashes or of intervals."""
     yield Part(("missing",), 1)
     if node.source == "id":
         rows = node.rows - 1
@@ -210,8 +253,8 @@ def _rows(node: Feature) -> Iterator[Part]:
         yield from (Part(("interval", low, high), 1) for low, high in pairwise(ends))
 
 
-def _feature_gate(node: FeatureGate, labels: Labels) -> Iterator[Own]:
-    x = labels.values(node.reads)
+def _feature_gate(node: FeatureGate, sizes: Sizes) -> Iterator[Own]:
+    x = sizes.read(node.reads, node.width)
     if node.loras > 1:
         loras = Axis("choice", tuple(Part(("lora", i), 1) for i in range(node.loras)))
         yield from _linear("router", loras, x)
@@ -221,14 +264,15 @@ def _feature_gate(node: FeatureGate, labels: Labels) -> Iterator[Own]:
         yield Own(f"loras.{i}.up.weight", (Axis("channels", x.parts), rank), part=i)
 
 
-def _experts(node: ExpertSet, labels: Labels) -> Iterator[Own]:
+def _experts(node: ExpertSet, sizes: Sizes) -> Iterator[Own]:
     for k in range(node.count):
         ports = node.reads[k : k + 1] if len(node.reads) > 1 else node.reads
-        for own in _expert(node, labels.values(ports)):
+        for own in expert_tensors(node, sizes.read(ports, node.widths[0])):
             yield own._replace(name=f"{k}.{own.name}", part=k)
 
 
-def _expert(node: ExpertSet, read: Axis) -> Iterator[Own]:
+def expert_tensors(node: ExpertSet, read: Axis) -> Iterator[Own]:
+    """The tensors of one expert of a set."""
     width = channels("width", node.width)
     yield from _mlp(read, node.widths, width, node.last_bias)
     if node.norm != "none":
@@ -246,39 +290,27 @@ def _statistics(name: str, width: Axis) -> Iterator[Own]:
     yield Own(f"{name}.running_var", (width,), is_buffer=True)
 
 
-def _gate(node: Gate, labels: Labels) -> Iterator[Own]:
-    if node.choices == 1:
-        return
-    (mix,) = labels.graph.readers(node.name)
-    assert isinstance(mix, Mix)
-    choices = labels.experts(mix.sets)
-    yield from _mlp(labels.values(node.reads), node.widths, choices)
+def _gate(node: Gate, sizes: Sizes) -> Iterator[Own]:
+    if node.choices > 1 or isinstance(node, SelfGate):
+        read = sizes.read(node.reads, node.widths[0])
+        yield from _mlp(read, node.widths, sizes.choices(node))
 
 
-def _self_gate(node: SelfGate, labels: Labels) -> Iterator[Own]:
-    """Several mixtures may read it; in each it is of the same set."""
-    mix = labels.graph.readers(node.name)[0]
-    assert isinstance(mix, Mix)
-    position = next(r.position for r in mix.residuals if r.gate.node == node.name)
-    choices = labels.experts(mix.sets[position : position + 1])
-    yield from _mlp(labels.values(node.reads), node.widths, choices)
+def _tower(node: Tower, sizes: Sizes) -> Iterator[Own]:
+    yield from _mlp(sizes.read(node.reads, node.widths[0]), node.widths, channels("logit", 1))
 
 
-def _tower(node: Tower, labels: Labels) -> Iterator[Own]:
-    yield from _mlp(labels.values(node.reads), node.widths, channels("logit", 1))
-
-
-def _sequence(node: Sequence, labels: Labels) -> Iterator[Own]:
-    for own in _encoder(node, labels):
+def _sequence(node: Sequence, sizes: Sizes) -> Iterator[Own]:
+    for own in _encoder(node, sizes):
         yield own._replace(name=f"encoder.{own.name}")
 
 
-def _encoder(node: Sequence, labels: Labels) -> Iterator[Own]:
-    q = Axis("input", labels.shared(node, "query"))
-    event, rest = Axis("input", labels.event(node)), Axis("input", labels.rest(node))
+def _encoder(node: Sequence, sizes: Sizes) -> Iterator[Own]:
+    q = Axis("input", sizes.shared(node, "query"))
+    event, rest = Axis("input", sizes.event(node)), Axis("input", sizes.rest(node))
     match node.encoder:
         case Din() as din:
-            compared = (labels.shared(node, purpose) for purpose in ("q", "k", "q-k", "q*k"))
+            compared = (sizes.shared(node, purpose) for purpose in ("q", "k", "q-k", "q*k"))
             read = Axis("input", (*(p for parts in compared for p in parts), *rest.parts))
             yield from _din(din, read)
         case Dien(width=h):
@@ -316,8 +348,9 @@ OWN: dict[type[Node], Callable[..., Iterator[Own]]] = {
     Feature: _feature,
     Sequence: _sequence,
     FeatureGate: _feature_gate,
+    FusedFeatureGate: _feature_gate,
     ExpertSet: _experts,
     Gate: _gate,
-    SelfGate: _self_gate,
+    SelfGate: _gate,
     Tower: _tower,
 }
