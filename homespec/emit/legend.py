@@ -62,7 +62,7 @@ def legend(graph: Graph, plain: bool, code: str) -> str:
     ]
     sequences = f"Of sequences: {', '.join(events)}." if graph.of(Sequence) else ""
     if plain:
-        return "\n".join([PLAIN.format(width=v.width), *textwrap.wrap(sequences, 100)])
+        return "\n".join([PLAIN.format(width=v.width), *_wrapped(sequences)])
     letters = ", ".join(
         f"{letter} {meaning.format(width=v.width)}"
         for letter, meaning in MEANINGS.items()
@@ -78,7 +78,7 @@ def legend(graph: Graph, plain: bool, code: str) -> str:
         f"{LETTERS} {letters}.",
     ]
     text = " ".join(filter(None, parts)).replace("\n", " ")
-    return "\n".join([*textwrap.wrap(text, 100), *textwrap.wrap(sequences, 100)])
+    return "\n".join([*_wrapped(text), *_wrapped(sequences)])
 
 
 def _has_loras(graph: Graph) -> bool:
@@ -93,3 +93,8 @@ def _is_axis(letter: str, code: str) -> bool:
 def _is_suffix(letter: str, code: str) -> bool:
     """Whether a name such as `x_BLE` ends in it."""
     return bool(re.search(rf"[a-z]_[A-Z]*{letter}[A-Z]*\d?\b", code))
+
+
+def _wrapped(text: str) -> list[str]:
+    """The text in lines; options such as `--no-optimize` stay whole."""
+    return textwrap.wrap(text, 100, break_on_hyphens=False)
