@@ -10,13 +10,13 @@ the group: the others, whose next exchange breaks off, find it there.
 from __future__ import annotations
 
 import atexit
-import functools
 import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -32,6 +32,10 @@ TIMEOUT = timedelta(minutes=30)
 RUNNING = ("running_mean", "running_var")
 REPORTED, LOST = "homespec/reported", "homespec/lost"
 
+_gloo_groups: WeakKeyDictionary[Any, dist.ProcessGroup] = WeakKeyDictionary()
+"""The processes of a group without gloo, with it. `destroy_process_group` drops only references of
+its own: a group that lives on has threads, which abort the process when Python ends.
+"""
 _store: Store | None = None
 _agreed = False
 """Whether the error that ends the run is one that all processes have found at the same place."""
@@ -138,12 +142,10 @@ def _cpu_group() -> dist.ProcessGroup | None:
     """The processes for tensors on the CPU: in a Trainer of one's own they may have NCCL alone."""
     if "gloo" in dist.get_backend_config():
         return None
-    return _gloo(dist.group.WORLD)
-
-
-@functools.cache
-def _gloo(processes: object) -> dist.ProcessGroup:
-    return cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=TIMEOUT))
+    world = dist.group.WORLD
+    if world not in _gloo_groups:
+        _gloo_groups[world] = dist.new_group(backend="gloo", timeout=TIMEOUT)
+    return _gloo_groups[world]
 
 
 def gather_on_rank_zero(tensor: Tensor) -> Tensor | None:

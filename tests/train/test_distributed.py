@@ -67,9 +67,10 @@ def work(rank: int, port: int, to: str) -> None:
     assert distributed.all_reduce_mean(torch.tensor(float(rank))) == 0.5
     gathered = distributed.gather_on_rank_zero(torch.tensor([rank]))
     assert (gathered is None) == (rank == 1) or gathered.tolist() == [0, 1]
-    assert distributed._gloo.cache_info().currsize == 1
+    assert len(distributed._gloo_groups) == 1
     dist.barrier()
     dist.destroy_process_group()
+    assert not distributed._gloo_groups  # no thread of it is left when Python ends
 
 
 @pytest.mark.filterwarnings("ignore")  # of the processes that start
