@@ -1,7 +1,8 @@
 """homespec: a compiler from a validated YAML spec to fast, readable PyTorch ranking models (HoME).
 
-`load`, `validate` and `compile` never import torch; `build` does. `RankingModule` and `RankingData`
-are for a Lightning Trainer and need `pip install 'homespec[train]'`.
+`load`, `validate` and `compile` never import torch; `build` does. `load_run` reads what `homespec
+train` left; `RankingModule` and `RankingData` are for a Lightning Trainer. These three need
+`pip install 'homespec[train]'`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     )
     from homespec.train.datamodule import RankingData as RankingData
     from homespec.train.lit_module import RankingModule as RankingModule
+    from homespec.train.load_run import load_run as load_run
 
-LIGHTNING = {
+TRAINING = {
     "RankingData": "homespec.train.datamodule",
     "RankingModule": "homespec.train.lit_module",
+    "load_run": "homespec.train.load_run",
 }
 """What needs more than the compiler, and where it is; not part of `import *`."""
 
@@ -44,7 +47,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Import the interface on first use: `import homespec` itself stays instant."""
-    if name in LIGHTNING:
+    if name in TRAINING:
         return _of_training(name)
     if name not in __all__:
         raise AttributeError(f"module 'homespec' has no attribute {name!r}")
@@ -57,7 +60,7 @@ def _of_training(name: str) -> object:
     import importlib
 
     try:
-        return getattr(importlib.import_module(LIGHTNING[name]), name)
+        return getattr(importlib.import_module(TRAINING[name]), name)
     except ModuleNotFoundError as error:
         raise ImportError(
             f"homespec.{name} needs {error.name}: pip install 'homespec[train]'", name=error.name
@@ -66,4 +69,4 @@ def _of_training(name: str) -> object:
 
 def __dir__() -> list[str]:
     """The interface, for completion."""
-    return sorted([*globals(), *__all__, *LIGHTNING])
+    return sorted([*globals(), *__all__, *TRAINING])

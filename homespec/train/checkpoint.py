@@ -94,7 +94,7 @@ def _described(checkpoint: Checkpoint) -> Json:
 def read(folder: Path) -> Checkpoint:
     """The checkpoint of a folder. Raises RunError if it is damaged, or of another version."""
     state = read_state(folder)
-    with _reading(folder):
+    with reading(folder):
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
         optimizer = safetensors.torch.load_file(folder / OPTIMIZER_FILE)
         verified = SUMS in state
@@ -104,9 +104,19 @@ def read(folder: Path) -> Checkpoint:
     return Checkpoint(weights, optimizer, state, verified)
 
 
+def read_weights(folder: Path) -> tuple[dict[str, Tensor], Json]:
+    """The weights and the state, without what only resuming needs. Raises RunError as `read`."""
+    state = read_state(folder)
+    with reading(folder):
+        weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+        if SUMS in state:
+            check_sums(weights, state[SUMS][WEIGHTS_FILE], WEIGHTS_FILE)
+    return weights, state
+
+
 def read_state(folder: Path) -> Json:
     """What a checkpoint holds besides tensors. Raises RunError as `read` does."""
-    with _reading(folder):
+    with reading(folder):
         state: Json = json.loads((folder / STATE_FILE).read_text("utf-8"))
         if isinstance(state, dict) and not check_signed(state, STATE_FILE):
             state.pop(SUMS, None)  # they would be those of another state
@@ -115,13 +125,14 @@ def read_state(folder: Path) -> Json:
             f"the checkpoint {folder} is not of this version of homespec: resume it with the"
             " version that wrote it, or start again in another --out"
         )
-    with _reading(folder):
+    with reading(folder):
         check_state(state, STATE_FILE)
     return state
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[None]:
+def reading(folder: Path) -> Iterator[None]:
+    """Errors of what is read there as RunError with a remedy."""
     try:
         yield
     except DamagedError as error:

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from homespec.train.checkpoint import WEIGHTS_FILE
 from homespec.train.losses import FILE as LOSSES_FILE
-from homespec.train.result import METRICS_FILE, Result, TaskResult
+from homespec.train.result import Result, TaskResult
+from homespec.train.run_files import METRICS_FILE
 
 LOSSES_NOTE = (
     "Train loss is the mean over the last tenth of the steps; all else is of held-out rows."

@@ -17,13 +17,13 @@ from homespec.train import checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE, without_nan
 from homespec.train.checkpoint_callback import History
 from homespec.train.losses import read
+from homespec.train.run_files import METRICS_FILE
 from homespec.train.settings import Settings
 from homespec.version import __version__
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec, Task
 
-METRICS_FILE, SETTINGS_FILE = "metrics.json", "settings.json"
 BAYES_FILE = "bayes.json"
 
 

@@ -189,7 +189,7 @@ def _begin(
 
 def _write_settings(spec: LoadedSpec, place: Place, settings: Settings) -> None:
     on_rank_zero(
-        lambda: run_dir.write_settings(place.out, spec.name, place.data, place.valid, settings)
+        lambda: run_dir.write_settings(place.out, spec.analysis, place.data, place.valid, settings)
     )
 
 

@@ -12,18 +12,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 from homespec.atomic_write import write_texts
+from homespec.compiler import Analysis
 from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, LAST, WEIGHTS_FILE
 from homespec.train.checkpoint_checks import DamagedError, Json, check_signed, signed
 from homespec.train.lit_module import BAD_BATCH_FILE
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.quantiles import FILE as BOUNDARIES_FILE
-from homespec.train.result import METRICS_FILE, SETTINGS_FILE
+from homespec.train.run_files import METRICS_FILE, SETTINGS_FILE, SPEC_FILE, spec_text
 from homespec.train.settings import Settings, from_json
 
 LOGS, EVENTS, MARK = "tensorboard", "events.out.tfevents.*", ".homespec"
 """TensorBoard's folder, its files, and how the name of one ends that homespec wrote."""
-OWN_FILES = (WEIGHTS_FILE, METRICS_FILE, LOSSES_FILE, BAD_BATCH_FILE, BOUNDARIES_FILE)
+OWN_FILES = (
+    WEIGHTS_FILE, METRICS_FILE, LOSSES_FILE, BAD_BATCH_FILE, BOUNDARIES_FILE, SPEC_FILE,
+)  # fmt: skip
 OWN = (SETTINGS_FILE, *OWN_FILES, FOLDER, LOGS)
 """What a run leaves in its folder, which may hold other things, too."""
 NO_HPARAMS = ("", "{}")
@@ -158,14 +161,19 @@ def _clear_logs(logs: Path) -> None:
 
 
 def write_settings(
-    out: Path, spec: str, data: Sequence[Path], valid: Sequence[Path], settings: Settings
+    out: Path, analysis: Analysis, data: Sequence[Path], valid: Sequence[Path], settings: Settings
 ) -> None:
-    """Write settings.json: what the command was."""
+    """Write spec.yaml and settings.json: what was trained, and what the command was."""
     about = {
-        "spec": spec,
+        "spec": analysis.spec.name,
         "data": [str(path) for path in data],
         "valid": [str(path) for path in valid],
         "settings": asdict(settings),
     }
-    with checkpoint.writing(out / SETTINGS_FILE):
-        write_texts({out / SETTINGS_FILE: json.dumps(signed(about), indent=2) + "\n"})
+    with checkpoint.writing(out):
+        write_texts(
+            {
+                out / SPEC_FILE: spec_text(analysis),
+                out / SETTINGS_FILE: json.dumps(signed(about), indent=2) + "\n",
+            }
+        )

@@ -12,11 +12,15 @@ MAX_SHOWN = 6
 
 def check_spec(before: Tree, now: Tree, out: Path) -> None:
     """Raise RunError that says what `now` has otherwise than `before`, the spec of the run."""
+    if changed := differences(before, now):
+        raise RunError(
+            f"{out} is of another spec: {changed}."
+            " Resume it with its own spec and --set, or start another run in another --out"
+        )
+
+
+def differences(before: Tree, now: Tree) -> str:
+    """What `now` has otherwise than `before`; empty if they are the same."""
     texts = list(map(str, changes(before, now)))
-    if not texts:
-        return
     more = f"; and {len(texts) - MAX_SHOWN} more differences" if len(texts) > MAX_SHOWN else ""
-    raise RunError(
-        f"{out} is of another spec: {'; '.join(texts[:MAX_SHOWN])}{more}."
-        " Resume it with its own spec and --set, or start another run in another --out"
-    )
+    return "; ".join(texts[:MAX_SHOWN]) + more

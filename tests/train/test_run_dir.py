@@ -106,13 +106,13 @@ def test_other_files_in_the_folder_of_a_run_stay(
 def test_overwriting_leaves_nothing_of_the_earlier_run(
     small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If it stops before its first step, all that is there are its settings."""
+    """If it stops before its first step, all that is there are its spec and its settings."""
     go(small, data, tmp_path)
     write(tmp_path, "bad_batch.csv", "boundaries.json", "checkpoints/.last.new/state.json")
     monkeypatch.setattr(run, "set_fitted", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         go(small, data, tmp_path, overwrite=True)
-    assert set(content(tmp_path)) == {"settings.json"}
+    assert set(content(tmp_path)) == {"settings.json", "spec.yaml"}
     monkeypatch.undo()
     go(small, data, tmp_path)
 

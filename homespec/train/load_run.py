@@ -1,0 +1,118 @@
+"""Training: what a run left in its folder, as Python objects. Needs torch, and no Lightning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+import safetensors.torch
+
+from homespec.analysis.spec_diff import Tree, model_tree
+from homespec.api import CompileOptions, LoadedSpec, PathLike, build_with_module, load
+from homespec.train import RunError
+from homespec.train import checkpoint as checkpoints
+from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE
+from homespec.train.run_files import METRICS_FILE, SPEC_FILE
+from homespec.train.spec_check import differences
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from homespec.runtime import GeneratedModule
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with its spec."""
+
+    folder: Path
+    spec: LoadedSpec
+    module: GeneratedModule
+    """The generated file, imported: its `losses`, `TASKS`, `logical_state` and so on."""
+    model: nn.Module
+    """With the weights of the run, in eval mode: features by name -> logits [B] by task."""
+    metrics: dict[str, Any]
+    """What metrics.json holds; empty until the run has ended."""
+
+
+def load_run(
+    folder: PathLike,
+    *,
+    spec: PathLike | LoadedSpec | None = None,
+    checkpoint: Literal["best", "last"] = "best",
+    compile: bool = False,  # noqa: A002
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    **options: Unpack[CompileOptions],
+) -> Run:
+    """The spec, the model with its trained weights and the metrics of a run of `homespec train`.
+
+    Weights are those of the best epoch, which a run that has not ended has too, or with
+    `checkpoint="last"` those of the last checkpoint. `spec` is for the folder of a run that keeps
+    none, such as one of an older homespec. The other options are those of `homespec.build`; with
+    `mode="inference"` the model has no losses, and `tasks` keeps only some. Raises RunError for a
+    folder without such a run and for damaged files, SpecError for a spec that is wrong.
+    """
+    path = Path(folder)
+    weights, trained = _weights(path, checkpoint)
+    loaded = _spec(path, spec)
+    if trained and (changed := differences(trained, _tree(loaded))):
+        raise RunError(f"{path} is a run of another spec: {changed}")
+    module, model = build_with_module(
+        loaded, compile=compile, dtype=dtype, device=device, **options
+    )
+    try:
+        module.load_logical_state(model, weights)
+    except (KeyError, ValueError) as error:
+        raise RunError(f"the weights in {path} are not of its spec: {error.args[0]}") from None
+    return Run(path, loaded, module, model.eval(), _metrics(path))
+
+
+def _weights(path: Path, which: str) -> tuple[Mapping[str, Tensor], Tree]:
+    """Weights by logical name, and the spec that they are of, if that is known."""
+    folder = path / FOLDER / which
+    if folder.is_dir():
+        weights, state = checkpoints.read_weights(folder)
+        return weights, state["model"]
+    if which == BEST and (path / WEIGHTS_FILE).is_file():
+        with checkpoints.reading(path / WEIGHTS_FILE):
+            return safetensors.torch.load_file(path / WEIGHTS_FILE), {}
+    raise RunError(
+        f"{path} holds no run of homespec train: it has neither {FOLDER}/{which} nor {WEIGHTS_FILE}"
+        if which == BEST
+        else f"{path} has no checkpoint {FOLDER}/{which}"
+    )
+
+
+def _spec(path: Path, given: PathLike | LoadedSpec | None) -> LoadedSpec:
+    if isinstance(given, LoadedSpec):
+        return given
+    if given is None and not (path / SPEC_FILE).is_file():
+        raise RunError(
+            f"{path} has no {SPEC_FILE}, which homespec train writes since 0.1: name the spec that"
+            " the run was started with (`spec=`)"
+        )
+    return load(path / SPEC_FILE if given is None else given)
+
+
+def _tree(spec: LoadedSpec) -> Tree:
+    """The spec as a checkpoint keeps it."""
+    tree: Tree = json.loads(json.dumps(model_tree(spec.analysis)))
+    return tree
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    file = path / METRICS_FILE
+    if not file.exists():
+        return {}
+    try:
+        metrics = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{file} cannot be read ({error}): bring it back from a copy") from None
+    if not isinstance(metrics, dict):
+        raise RunError(f"{file} holds no metrics: bring it back from a copy, or remove it")
+    return metrics
