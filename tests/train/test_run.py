@@ -73,8 +73,8 @@ def test_it_learns(trained: Any) -> None:
 
 def test_files(trained: Any, small: LoadedSpec) -> None:
     result, _, out = trained
-    names = {"model.safetensors", "metrics.json", "losses.csv", "settings.json", "checkpoints"}
-    assert {p.name for p in out.iterdir()} - {"tensorboard"} == names
+    names = {"model.safetensors", "metrics.json", "losses.csv", "settings.json", "spec.yaml"}
+    assert {p.name for p in out.iterdir()} - {"tensorboard", "checkpoints"} == names
     written = json.loads((out / "metrics.json").read_text())
     assert written["tasks"]["click"]["auc"] == result.tasks["click"].auc
     assert written["settings"]["lr"] == 1e-2
