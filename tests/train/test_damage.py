@@ -98,7 +98,7 @@ def test_a_flipped_bit_is_refused_by_name_or_changes_nothing(
     resume(data, whole)
     wanted = outcome(whole)
     files = sorted(p for p in begun.rglob("*") if p.is_file() and "tensorboard" not in p.parts)
-    assert len(files) == 11
+    assert len(files) == 12
     rng, refused = random.Random(0), []
     for file in files:
         name = str(file.relative_to(begun))

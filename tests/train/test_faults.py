@@ -289,7 +289,7 @@ def test_a_folder_that_cannot_be_written(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(run_dir, "write_texts", full)
-    with pytest.raises(RunError, match=r"settings.json cannot be written \(No space left on dev"):
+    with pytest.raises(RunError, match=r"cannot be written \(No space left on device"):
         go(small, data, tmp_path)
 
 

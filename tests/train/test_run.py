@@ -220,7 +220,7 @@ def test_results_are_written_together(
         with pytest.raises(ZeroDivisionError):
             train(small, data, tmp_path, settings)
     assert {p.name for p in tmp_path.iterdir()} - {"tensorboard"} == {
-        "checkpoints", "losses.csv", "settings.json",
+        "checkpoints", "losses.csv", "settings.json", "spec.yaml",
     }  # fmt: skip
 
 
