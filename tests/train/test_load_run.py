@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_spec import SMALL
 
 import homespec
@@ -39,11 +40,10 @@ def features() -> dict[str, torch.Tensor]:
 
 def test_it_gives_the_weights_of_the_best_epoch(trained: Path) -> None:
     loaded = homespec.load_run(trained)
-    assert loaded.spec.name == "small" and not loaded.model.training
+    assert loaded.spec.name == "small"
+    assert not loaded.model.training
     assert loaded.metrics == json.loads((trained / "metrics.json").read_text())
     state = loaded.module.logical_state(loaded.model)
-    from safetensors.torch import load_file
-
     for name, weight in load_file(trained / "model.safetensors").items():
         torch.testing.assert_close(state[name], weight, rtol=0, atol=0)
 
@@ -98,7 +98,7 @@ def test_a_spec_of_several_files_is_kept_in_one(extends: bool, data: Path, tmp_p
 def test_a_spec_that_was_changed_is_refused(copy: Path) -> None:
     path = copy / SPEC_FILE
     path.write_text(path.read_text().replace("width: 16", "width: 24"))
-    with pytest.raises(RunError, match="of another spec: .*width` is 24, was 16"):
+    with pytest.raises(RunError, match=r"of another spec: .*width` is 24, was 16"):
         homespec.load_run(copy)
     homespec.load_run(copy, spec=homespec.loads(SMALL))
 
@@ -107,7 +107,7 @@ def test_folders_without_a_run_are_refused_by_name(copy: Path, tmp_path: Path) -
     with pytest.raises(RunError, match="holds no run of homespec train"):
         homespec.load_run(tmp_path)
     (copy / SPEC_FILE).unlink()
-    with pytest.raises(RunError, match="has no spec.yaml"):
+    with pytest.raises(RunError, match=r"has no spec\.yaml"):
         homespec.load_run(copy)
 
 
