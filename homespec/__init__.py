@@ -1,8 +1,8 @@
 """homespec: a compiler from a validated YAML spec to fast, readable PyTorch ranking models (HoME).
 
 `load`, `validate` and `compile` never import torch; `build` does. `load_run` reads what `homespec
-train` left; `RankingModule` and `RankingData` are for a Lightning Trainer. These three need
-`pip install 'homespec[train]'`.
+train` left, and `migrate` carries its weights over to another spec; `RankingModule` and
+`RankingData` are for a Lightning Trainer. These four need `pip install 'homespec[train]'`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from homespec.train.datamodule import RankingData as RankingData
     from homespec.train.lit_module import RankingModule as RankingModule
     from homespec.train.load_run import load_run as load_run
+    from homespec.train.migrate import migrate as migrate
 
 TRAINING = {
     "RankingData": "homespec.train.datamodule",
     "RankingModule": "homespec.train.lit_module",
     "load_run": "homespec.train.load_run",
+    "migrate": "homespec.train.migrate",
 }
 """What needs more than the compiler, and where it is; not part of `import *`."""
 

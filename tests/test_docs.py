@@ -90,7 +90,7 @@ HOMES = {
     "torch": (
         "emit/blocks/",
         "runtime.py",
-        "migrate/",
+        "migration/",
         "train/",
         "data/dataset.py",
         "data/batches.py",
@@ -100,7 +100,7 @@ HOMES = {
     "torchrec": ("sharding/",),
     "matplotlib": ("bench/",),
     "lightning": ("train/",),
-    "safetensors": ("train/", "migrate/"),
+    "safetensors": ("train/",),
     "pyarrow": ("train/", "data/"),
     "numpy": ("train/", "data/"),
     "torchjd": ("train/",),

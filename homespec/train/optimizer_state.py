@@ -13,8 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from homespec.migration.weights import SQUARES
 from homespec.train.checkpoint_checks import Forms, check_forms, forms
 from homespec.train.optimizers import BY_ROW, LIKE_WEIGHT, moment_shapes
+
+WEIGHTING = "weighting"
+"""What a weighting has learned is stored as `weighting/NAME`; its parameters are called
+`weighting.NAME` among those with moments."""
 
 Views = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 """The generated `logical_views` of a model."""
@@ -78,6 +83,12 @@ def _shape(part: Tensor, shape: str) -> torch.Size:
     return {LIKE_WEIGHT: part.shape, BY_ROW: part.shape[:1]}.get(shape, torch.Size())
 
 
+def is_of_weighting(key: str) -> bool:
+    """Whether a stored tensor is what a weighting has learned, or a moment of that."""
+    kind, _, name = key.partition("/")
+    return kind == WEIGHTING or name.startswith(f"{WEIGHTING}.")
+
+
 def copied(tensor: Tensor) -> Tensor:
     """A tensor of its own memory on the CPU."""
     return tensor.detach().to("cpu", copy=True).contiguous()
@@ -103,8 +114,11 @@ def _joined(
     shape = parameter.shape if same else (len(parameter), *first.shape[1:])
     whole = torch.zeros(shape, dtype=first.dtype)
     places = _parts(views, name, whole)
-    for part, piece in pieces.items():
-        places[part].copy_(piece)
+    for part, place in places.items():
+        if part in pieces:
+            place.copy_(pieces[part])
+        elif kind == SQUARES:
+            place += torch.stack([piece.mean() for piece in pieces.values()]).mean()
     return whole
 
 

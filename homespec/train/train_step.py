@@ -16,7 +16,7 @@ from homespec.runtime import GeneratedModule, tables_of
 from homespec.train import RunError
 from homespec.train.checkpoint_checks import check_forms, forms
 from homespec.train.distributed import all_reduce_mean, loss_scales, world_size
-from homespec.train.optimizer_state import copied, load_moments, moment_forms, moments
+from homespec.train.optimizer_state import WEIGHTING, copied, load_moments, moment_forms, moments
 from homespec.train.optimizers import (
     CombinedOptimizer,
     RowwiseAdagrad,
@@ -29,7 +29,6 @@ from homespec.train.weighting import weighting_of
 from homespec.train.weighting.gradnorm import last_shared
 
 Step = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
-WEIGHTING = "weighting/"
 
 
 class TrainStep:
@@ -140,7 +139,7 @@ class TrainStep:
         return self._learned_weights() | moments(self.views, self.names, self.optimizer)
 
     def _learned_weights(self) -> dict[str, Tensor]:
-        return {f"{WEIGHTING}{n}": copied(t) for n, t in self.weighting.state_dict().items()}
+        return {f"{WEIGHTING}/{n}": copied(t) for n, t in self.weighting.state_dict().items()}
 
     def check(self, stored: Mapping[str, Tensor], file: str, complete: bool) -> None:
         """Raise DamagedError that names the first of `stored` that `load` could not use.
@@ -157,7 +156,10 @@ class TrainStep:
 
     def load(self, stored: Mapping[str, Tensor]) -> None:
         """Go on from what `state` gave."""
-        weights = {k.removeprefix(WEIGHTING): t for k, t in stored.items() if WEIGHTING in k}
+        prefix = f"{WEIGHTING}/"
+        weights = {
+            key.removeprefix(prefix): t for key, t in stored.items() if key.startswith(prefix)
+        }
         self.weighting.load_state_dict(weights)
         load_moments(self.views, self.names, self.optimizer, stored)
 
@@ -165,7 +167,7 @@ class TrainStep:
     def names(self) -> dict[Tensor, str]:
         """The names of all parameters that the optimiser steps."""
         names: dict[Tensor, str] = {p: name for name, p in self.model.named_parameters()}
-        return names | {p: f"weighting.{n}" for n, p in self.weighting.named_parameters()}
+        return names | {p: f"{WEIGHTING}.{n}" for n, p in self.weighting.named_parameters()}
 
 
 def _one_graph() -> AbstractContextManager[object]:

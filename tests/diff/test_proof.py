@@ -25,7 +25,7 @@ from homespec.diff.carry import Plan, kept, plan
 from homespec.diff.effect import Change, Effects
 from homespec.diff.pair import inverse
 from homespec.graph.identity import Renames
-from homespec.migrate.weights import Starts, carried_state
+from homespec.migration.weights import Starts, carried_state
 
 torch.set_num_threads(1)
 

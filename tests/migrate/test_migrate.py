@@ -17,7 +17,7 @@ from torch import Tensor
 import homespec
 from homespec.cli.main import cli
 from homespec.diff.carry import plan
-from homespec.migrate.weights import CLOSED, Starts, carried_moments, carried_state
+from homespec.migration.weights import CLOSED, Starts, carried_moments, carried_state
 
 torch.set_num_threads(1)
 
@@ -184,7 +184,7 @@ def test_what_is_no_safetensors_file_is_refused(files: Files) -> None:
     (files.folder / WEIGHTS).write_bytes(b"no weights")
     result = migrate("-o", OUT, "--new-choice", "closed")
     assert result.return_value == 1
-    assert "is no safetensors file" in result.stderr
+    assert "is not a safetensors file" in result.stderr
 
 
 def test_moments_follow_their_weights(files: Files) -> None:

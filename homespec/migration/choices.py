@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from homespec.analysis.tensors import Role
@@ -10,6 +10,12 @@ from homespec.diff.carry import Carried, Plan, kept
 
 OPTIONS: dict[Role, str] = {"choice": "choice", "input": "input", "rows": "row"}
 """The field of `Starts` that says how new parts of an axis start."""
+CHOICES = {
+    "choice": ("closed", "mean", "fresh"),
+    "input": ("zero", "fresh"),
+    "row": ("fresh", "mean"),
+}
+"""What each option may be: the literals of the fields of `Starts`."""
 SAYS = {
     "choice": "weighs more than before",
     "input": "reads more than before",
@@ -20,10 +26,18 @@ SAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """An option that must be given, and the first tensors that need it."""
+    """An option that must be given, and the tensors that need it, one or more."""
 
     option: str
     names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        others = len(self.names) - 1
+        more = f", and so do {others} others" if others > 1 else ", and so does another"
+        return (
+            f"{self.names[0]} {SAYS[self.option]}{more if others else ''}: say how that starts"
+            f" with --new-{self.option} {'|'.join(CHOICES[self.option])}"
+        )
 
 
 def open_choices(plan: Plan) -> Iterator[Open]:
@@ -35,6 +49,11 @@ def open_choices(plan: Plan) -> Iterator[Open]:
     for option in OPTIONS.values():
         if option in names:
             yield Open(option, tuple(names[option]))
+
+
+def unanswered(plan: Plan, given: Mapping[str, str | None]) -> list[Open]:
+    """The options that a plan needs and that are not among those `given`."""
+    return [one for one in open_choices(plan) if given.get(one.option) is None]
 
 
 def _needed(carried: Carried) -> Iterator[str]:

@@ -19,6 +19,13 @@ CLOSED = -20.0
 That is below the rounding of float32, so outputs stay, and its gradient is not 0, so it opens.
 """
 
+SQUARES = "exp_avg_sq"
+"""Adam's mean of squared gradients, by the root of which it divides.
+
+It shares its count of steps with the parts that are kept, so it would divide new parts by numbers
+near 0, and their first steps would be several times the learning rate.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Starts:
@@ -108,13 +115,14 @@ def carried_moments(plan: Plan, old: State) -> dict[str, Tensor]:
     """The moments of an optimiser, `MOMENT/LOGICAL NAME`, for the new model.
 
     A moment has the shape of its weight, or a number for each of its rows, or is one number. New
-    parts have 0; weights that are new have none.
+    parts have 0, but of Adam's mean of squares the mean of the others; weights that are new have
+    none.
     """
     by_name, moments = _carried_from(plan), {}
     for key, moment in old.items():
         kind, _, name = key.partition("/")
         for carried in by_name.get(name, ()):
-            moments[f"{kind}/{carried.tensor.name}"] = _moment(carried, moment)
+            moments[f"{kind}/{carried.tensor.name}"] = _moment(carried, kind, moment)
     return moments
 
 
@@ -127,11 +135,13 @@ def _carried_from(plan: Plan) -> dict[str, list[Carried]]:
     return found
 
 
-def _moment(carried: Carried, old: Tensor) -> Tensor:
+def _moment(carried: Carried, kind: str, old: Tensor) -> Tensor:
     if old.dim() == 0:
         return old.clone()
     runs = carried.runs[: old.dim()]
     made = torch.zeros(carried.tensor.shape[: old.dim()], dtype=old.dtype)
+    if kind == SQUARES:
+        made += old.mean()
     _copy(made, old, runs)
     return made
 

@@ -1,1 +1,0 @@
-"""Weights of one spec for the model of another."""

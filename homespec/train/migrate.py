@@ -1,0 +1,147 @@
+"""Training: the weights of one spec for the model of another, in memory and as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from homespec.api import LoadedSpec, PathLike, load
+from homespec.atomic_write import replacing
+from homespec.compiler import Analysis, generate
+from homespec.diff.compare import Comparison, compare
+from homespec.migration.choices import CHOICES, unanswered
+from homespec.migration.weights import Starts, carried_moments, carried_state
+from homespec.runtime import import_source
+from homespec.train import RunError
+from homespec.train.checkpoint import OPTIMIZER_FILE, WEIGHTS_FILE
+from homespec.train.optimizer_state import is_of_weighting
+from homespec.train.run_files import SPEC_FILE, spec_text
+from homespec.train.source import Source, check_fits, read
+from homespec.version import __version__
+
+Tensors = Mapping[str, Tensor]
+
+
+class OpenChoiceError(RunError):
+    """A new part of a weight, and the caller does not say how it starts."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """The way from the weights of a source to those of another spec's model."""
+
+    source: Source
+    new: Analysis
+    comparison: Comparison
+
+    @classmethod
+    def of(cls, source: Source, new: Analysis) -> Migration:
+        """Compare the specs. Raises RunError for weights that are not of the source's spec."""
+        comparison = compare(source.spec, new)
+        check_fits(source, comparison.plan)
+        return cls(source, new, comparison)
+
+    def starts(self, given: Mapping[str, str | None]) -> Starts:
+        """How new parts start, by the options of `Starts`. Raises OpenChoiceError."""
+        if missing := unanswered(self.comparison.plan, given):
+            raise OpenChoiceError("\n".join(map(str, missing)))
+        return Starts(**{option: start for option, start in given.items() if start})  # type: ignore[arg-type]
+
+    def weights(self, fresh: Tensors, starts: Starts) -> dict[str, Tensor]:
+        """The new model's weights; `fresh` is its state as it is initialised."""
+        return carried_state(self.comparison.plan, self.source.weights, fresh, starts)
+
+    def moments(self) -> dict[str, Tensor]:
+        """The moments of the new model; what a weighting has learned where tasks stay the same."""
+        moments = carried_moments(self.comparison.plan, self.source.moments)
+        if list(self.source.spec.spec.tasks) == list(self.new.spec.tasks):
+            stored = self.source.moments
+            moments |= {key: stored[key].clone() for key in stored if is_of_weighting(key)}
+        return moments
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """Weights by logical name and moments by `MOMENT/LOGICAL NAME`, for the model of `spec`."""
+
+    spec: Analysis
+    comparison: Comparison
+    """What the change breaks and keeps: `comparison.plan` says where each weight comes from."""
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+
+    def write(self, out: PathLike) -> None:
+        """Write a file, or with moments a folder with the spec, all or none. Raises RunError."""
+        path = Path(out)
+        metadata = {"about": json.dumps({"spec": self.spec.spec.name, "homespec": __version__})}
+        files = {path: self.weights}
+        if self.moments:
+            files = {path / WEIGHTS_FILE: self.weights, path / OPTIMIZER_FILE: self.moments}
+        texts = {path / SPEC_FILE: spec_text(self.spec)} if self.moments else {}
+        try:
+            with replacing(*files, *texts) as temporary:
+                for file, tensors in zip(temporary, files.values(), strict=False):
+                    own = {name: tensor.contiguous() for name, tensor in tensors.items()}
+                    safetensors.torch.save_file(own, file, metadata=metadata)
+                for file, text in zip(temporary[len(files) :], texts.values(), strict=True):
+                    file.write_text(text, "utf-8")
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def carry_out(migration: Migration, starts: Starts, seed: int = 0) -> Migrated:
+    """Weights and moments for the model of the new spec; what starts fresh is drawn from `seed`."""
+    new = migration.new
+    code = import_source(new.spec.name, generate(new))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = code.logical_state(code.Model())
+    weights = migration.weights(fresh, starts)
+    return Migrated(new, migration.comparison, weights, migration.moments())
+
+
+def migrate(
+    source: PathLike,
+    new: PathLike | LoadedSpec,
+    out: PathLike | None = None,
+    *,
+    old: PathLike | LoadedSpec | None = None,
+    moments: bool = False,
+    new_choice: Literal["closed", "mean", "fresh"] | None = None,
+    new_input: Literal["zero", "fresh"] | None = None,
+    new_row: Literal["fresh", "mean"] | None = None,
+    seed: int = 0,
+) -> Migrated:
+    """Carry the weights of a run, or of a safetensors file, over to the spec `new`. Needs torch.
+
+    What both models have is kept, by name. `old` is the spec of the weights, which the folder of a
+    run keeps by itself. Without `moments` the weights are those of the best epoch; with it those of
+    the last checkpoint, with the optimiser's moments. The choices are those of `homespec migrate`
+    and say how parts start that the old model does not have; what starts fresh is drawn from
+    `seed`. With `out` the result is also written: a file, or with moments a folder.
+
+    Raises OpenChoiceError, a RunError, for a choice that is needed and not made; RunError for
+    weights that cannot be read, are not of `old`, or cannot be written; ValueError for a choice
+    that is unknown; SpecError.
+    """
+    given: dict[str, str | None] = {"choice": new_choice, "input": new_input, "row": new_row}
+    for option, start in given.items():
+        if start is not None and start not in CHOICES[option]:
+            raise ValueError(f"new_{option} is {start!r}, not {' or '.join(CHOICES[option])}")
+    before = None if old is None else _analysis(old)
+    migration = Migration.of(read(Path(source), before, moments=moments), _analysis(new))
+    migrated = carry_out(migration, migration.starts(given), seed)
+    if out is not None:
+        migrated.write(out)
+    return migrated
+
+
+def _analysis(spec: PathLike | LoadedSpec) -> Analysis:
+    return (spec if isinstance(spec, LoadedSpec) else load(spec)).analysis

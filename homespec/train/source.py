@@ -1,0 +1,153 @@
+"""Training: the weights that another model or a next run starts from: of a run, or of a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from homespec.analysis.spec_diff import model_tree
+from homespec.api import load
+from homespec.compiler import Analysis
+from homespec.diff.carry import Plan
+from homespec.train import RunError, checkpoint
+from homespec.train.checkpoint import BEST, FOLDER, LAST, OPTIMIZER_FILE, STATE_FILE, WEIGHTS_FILE
+from homespec.train.checkpoint_checks import Json
+from homespec.train.optimizer_state import RANDOM
+from homespec.train.run_files import SPEC_FILE
+from homespec.train.spec_check import differences
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights by logical name, moments by `MOMENT/LOGICAL NAME`, and the spec that they are of.
+
+    Among the moments is what a weighting has learned, as `weighting/NAME`.
+    """
+
+    path: Path
+    """The file or folder that was read, below the one that was named."""
+    spec: Analysis
+    weights: Tensors
+    moments: Tensors = field(default_factory=dict)
+
+
+def read(
+    path: Path, spec: Analysis | None = None, *, moments: bool = False, flag: str = "old="
+) -> Source:
+    """The weights of a safetensors file or of a run: of its best epoch, or with `moments` of its
+    last checkpoint, which they belong to.
+
+    A folder that `migrate` wrote will do, too. `spec` is for what does not say which spec it is of;
+    of a run it has to be the run's own. `flag` is what the user gives it by. Raises RunError.
+    """
+    if path.is_file():
+        if moments:
+            raise RunError(f"{path} is a file: moments are in the folder of a run")
+        return Source(path, _spec(path, spec, flag), load_file(path))
+    place, state = _place(path, LAST if moments else BEST)
+    own = _spec(path, spec, flag)
+    if state and (changed := differences(state["model"], _tree(own))):
+        raise RunError(
+            f"{path} is a run of another spec: {changed}. Leave out {flag} if the run keeps its"
+            f" {SPEC_FILE}, or name the spec that it was started with"
+        )
+    if not moments:
+        return Source(place, own, _weights(place, state))
+    if not state:
+        return Source(
+            place, own, load_file(place / WEIGHTS_FILE), load_file(place / OPTIMIZER_FILE)
+        )
+    kept = checkpoint.read(place)
+    known = {key: each for key, each in kept.optimizer.items() if not key.startswith(RANDOM)}
+    return Source(place, own, kept.weights, known)
+
+
+def _place(path: Path, which: str) -> tuple[Path, Json]:
+    """Where the weights of a folder are, and the state of the checkpoint if that is one."""
+    for folder in (path / FOLDER / which, path):
+        if (folder / STATE_FILE).is_file():
+            return folder, checkpoint.read_state(folder)
+    if (path / WEIGHTS_FILE).is_file() and (which == BEST or (path / OPTIMIZER_FILE).is_file()):
+        return path, {}
+    lacks = f"{FOLDER}/{which} nor {WEIGHTS_FILE}"
+    if which == LAST:
+        lacks = f"{FOLDER}/{which} nor {WEIGHTS_FILE} with {OPTIMIZER_FILE}"
+    raise RunError(f"{path} holds no run of homespec train: it has neither {lacks}")
+
+
+def _weights(place: Path, state: Json) -> Tensors:
+    return checkpoint.read_weights(place)[0] if state else load_file(place / WEIGHTS_FILE)
+
+
+def last_state(path: Path) -> Json | None:
+    """The state of a run's last checkpoint; None if there is none. Raises RunError if damaged."""
+    last = path / FOLDER / LAST
+    return checkpoint.read_state(last) if (last / STATE_FILE).is_file() else None
+
+
+def _spec(path: Path, given: Analysis | None, flag: str) -> Analysis:
+    if given is not None:
+        return given
+    if not (path / SPEC_FILE).is_file():
+        raise RunError(f"{path} does not say which spec it is of: name it with {flag}")
+    return load(path / SPEC_FILE).analysis
+
+
+def _tree(spec: Analysis) -> Json:
+    """The spec as a checkpoint keeps it."""
+    tree: Json = json.loads(json.dumps(model_tree(spec)))
+    return tree
+
+
+def load_file(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises RunError."""
+    try:
+        return safetensors.torch.load_file(file)
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror or error}") from None
+    except safetensors.SafetensorError as error:
+        raise RunError(f"{file} is not a safetensors file: {error}") from None
+
+
+def digest(tensors: Tensors) -> str:
+    """A SHA-256 of tensors by name: of names, types, shapes and bytes."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        total.update(content.data)
+    return total.hexdigest()
+
+
+def check_fits(source: Source, plan: Plan) -> None:
+    """Raise RunError if weights are not those of the model of their spec."""
+    old = [one.old for one in plan.carried.values() if one.old] + list(plan.dropped)
+    shapes = {tensor.name: tensor.shape for tensor in old}
+    missing = sorted(shapes.keys() - source.weights.keys())
+    unknown = sorted(source.weights.keys() - shapes.keys())
+    if missing or unknown:
+        first = f"has no {missing[0]}" if missing else f"has {unknown[0]}"
+        raise RunError(
+            f"{source.path} {first}: it is not of the spec `{source.spec.spec.name}` in"
+            f" {source.spec.document.file} ({len(missing)} missing, {len(unknown)} unknown)"
+        )
+    for name, shape in shapes.items():
+        weight = source.weights[name]
+        if not weight.is_floating_point():
+            raise RunError(f"{source.path} has {name} as {weight.dtype}: weights are floats")
+        if tuple(weight.shape) != shape:
+            raise RunError(
+                f"{source.path} has {name} of shape {list(weight.shape)}, and the spec in"
+                f" {source.spec.document.file} {list(shape)}"
+            )
