@@ -65,6 +65,18 @@ def _cost(node: Node) -> Cost:
     return Cost(count * parameters, count * flops)
 
 
+def table_parameters(node: Node) -> int:
+    """How many of a node's trained numbers are rows of a table."""
+    sizes = (math.prod([a.size for a in own.axes]) for own in _tables(node))
+    return sum(sizes)
+
+
+def _tables(node: Node) -> Iterator[Own]:
+    for own in own_tensors(node, SIZES):
+        if not own.is_buffer and own.axes[0].role == "rows":
+            yield own
+
+
 def weights_of(node: Node) -> Iterator[Weight]:
     """The parameters of a node (of all members of a batch), without buffers."""
     if isinstance(node, Batch):

@@ -53,6 +53,18 @@ def _spec(lowered: Lowered) -> Iterator[Entry]:
     yield Section("tasks", [_task(lowered, name, task) for name, task in spec.tasks.items()])
     layers = [_layer(lowered, i, layer) for i, layer in enumerate(lowered.layers)]
     yield Section("layers", layers, is_list=True)
+    yield Section("expect", list(_expect(lowered)))
+
+
+def _expect(lowered: Lowered) -> Iterator[Entry]:
+    """The promises that the spec gives; what it does not promise has no default."""
+    expect, path = lowered.spec.expect, ("expect",)
+    given = {"isolated": expect.isolated, "except_through": expect.except_through}
+    yield from _lines(lowered, {k: v for k, v in given.items() if v}, [path])
+    limits = {key: limit for key, limit in expect.budget if limit}
+    for key, values in (("reads", expect.reads), ("budget", limits)):
+        if values:
+            yield Section(key, _lines(lowered, values, [(*path, key)]))
 
 
 def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:

@@ -15,7 +15,10 @@ from homespec.lower import Lowered
 
 Tree = dict[str, Any]
 
-FREE = {"description", "version", "extends", "homespec", "family", "experts", "gates", "towers"}
+FREE = {
+    *("description", "version", "extends", "homespec", "family", "experts", "gates", "towers"),
+    "expect",
+}
 """Keys that do not matter, and those whose effect is in the layers and tasks."""
 ONE_OF = {"features": "feature", "groups": "group", "tasks": "task", "layers": "layer"}
 

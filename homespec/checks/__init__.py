@@ -19,6 +19,7 @@ from homespec.checks import (
     group_rules,
     label_rules,
     layer_rules,
+    promise_rules,
     rename_rules,
     size_rules,
     table_rules,
@@ -45,6 +46,7 @@ def check_names(resolved: Resolved) -> list[Diagnostic]:
             _check_labels,
             _check_features,
             *_rules(rename_rules),
+            promise_rules.unknown_promise,
         ],
         [depth],
         mixed,
@@ -74,7 +76,11 @@ def check_graph(lowered: Lowered) -> list[Diagnostic]:
     return _in_rounds(
         lowered,
         [widths],
-        [*_rules(size_rules), *_rules(graph_rules, widths)],
+        [
+            *_rules(size_rules),
+            *_rules(graph_rules, widths),
+            *_rules(promise_rules, promise_rules.unknown_promise),
+        ],
         [*_rules(expert_rules), *_rules(design_rules)],
     )
 

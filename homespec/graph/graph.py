@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Set
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from homespec.diagnostics import Span
@@ -149,3 +150,26 @@ class Graph:
                 ancestors.add(name)
                 waiting += [port.node for port in self._nodes[name].reads]
         return ancestors
+
+    def way(self, name: str, goals: Set[str], known: Set[str] = frozenset()) -> list[Node]:
+        """A shortest way from `name` back to one of `goals`, both included, past what is `known`.
+
+        Empty if there is none.
+        """
+        before = {name: ""}
+        waiting = deque([name])
+        while waiting:
+            here = waiting.popleft()
+            if here in goals:
+                return list(self._trace(before, here))
+            for port in self._nodes[here].reads:
+                if port.node not in before and port.node not in known:
+                    before[port.node] = here
+                    waiting.append(port.node)
+        return []
+
+    def _trace(self, before: Mapping[str, str], name: str) -> Iterator[Node]:
+        """The nodes of a way whose steps are known, from its beginning to `name`."""
+        if before[name]:
+            yield from self._trace(before, before[name])
+        yield self._nodes[name]

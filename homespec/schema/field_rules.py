@@ -71,6 +71,8 @@ WANTED_TYPES = {
     "tuple_type": "a list",
     "list_type": "a list",
     "dict_type": "a mapping",
+    "lists_type": "a list of lists",
+    "amount_type": "a number, such as 10000000 or 10M",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }

@@ -19,6 +19,7 @@ from homespec.schema import (
     field_types,
     gates,
     models,
+    promises,
     sequences,
     tasks,
 )
@@ -73,7 +74,7 @@ def _is_absence(default: Any, value: dict[str, Any]) -> bool:
 def descriptions() -> dict[str, dict[str, str]]:
     """Section -> field -> the docstring under the field in the models' source."""
     described: dict[str, dict[str, str]] = {}
-    modules = (field_types, embedded, features, sequences, tasks, experts, gates, models)
+    modules = (field_types, embedded, features, sequences, tasks, experts, gates, promises, models)
     sources = map(inspect.getsource, modules)
     for section in [part for source in sources for part in ast.parse(source).body]:
         if isinstance(section, ast.ClassDef):

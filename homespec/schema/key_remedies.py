@@ -55,6 +55,8 @@ def section_of(path: Path) -> str:
         return "tasks" if len(names) == 2 else "towers"
     if "gates" in names:
         return "gates" if names[-1] in ("gates", "meta", "task") else "?"
+    if names[:1] == ("expect",):
+        return names[-1]
     return {(): "", "towers": "towers"}.get(names and names[0], "experts")
 
 

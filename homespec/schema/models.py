@@ -24,15 +24,18 @@ from homespec.schema.field_types import (
     overlay,
 )
 from homespec.schema.gates import FeatureGate, Gates, LayerGates, Mixture, SelfGate
+from homespec.schema.promises import Budget, Expect
 from homespec.schema.sequences import Dien, Din, Encoder, EventField, Mean, Sequence, Sim, Twin
 from homespec.schema.tasks import Group, Task, Tower
 
 __all__ = [
+    "Budget",
     "Dien",
     "Din",
     "Embedded",
     "Encoder",
     "EventField",
+    "Expect",
     "ExpertSet",
     "Experts",
     "Feature",
@@ -125,6 +128,8 @@ class Spec(Model):
     """The gates: mixture, feature and self."""
     towers: Tower = Field(default_factory=Tower.model_construct)
     """The towers of all tasks."""
+    expect: Expect = Field(default_factory=Expect.model_construct)
+    """What the model is promised to be: isolated groups, what tasks read, a budget."""
 
     @property
     def topology(self) -> tuple[Layer, ...]:

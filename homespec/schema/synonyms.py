@@ -69,6 +69,8 @@ KEYS: dict[str, dict[str, str]] = {
         "layers": "numlayers nlayers numlevels numlevel levels",
         "name": "modelid specname",
         "homespec": "schemaversion",
+        "expect": "expects expected expectations promise promises contract constraints policy "
+        "assert invariants",
     },
     "features": {
         "dim": "embeddingdim embeddim embdim embeddingsize embsize embedsize embeddingwidth vecdim "
@@ -125,6 +127,18 @@ KEYS: dict[str, dict[str, str]] = {
         "self": "selfgate selfgates residual",
         "mixture": "gate expertgate gating softmax mixturegate",
     },
+}
+KEYS["expect"] = {
+    "isolated": "separate separated disjoint independent apart",
+    "reads": "read sees inputs uses",
+    "except_through": "through except exceptions via",
+    "budget": "limits limit max maximum cost costs",
+}
+KEYS["budget"] = {
+    "parameters": "params param weights numparameters numparams size",
+    "dense_parameters": "denseparams denseweights trunkparameters nonembeddingparameters",
+    "flops": "flop macs flopspersample compute",
+    "experts": "numexperts nexperts expertcount",
 }
 KEYS["id"] = {meant: KEYS["features"][meant] for meant in ("dim", "buckets", "vocab")}
 """Kind of section -> what is meant -> the words, folded, that other libraries have for it."""

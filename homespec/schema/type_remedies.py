@@ -48,13 +48,13 @@ def _numeric(error: LocatedError, wanted: str) -> str:
     if isinstance(value, str):
         if re.fullmatch(WHOLE if whole else NUMBER, value):
             return f"remove the quotes: {value}"
-        if (number := _meant_number(value, whole)) is not None:
+        if (number := meant_number(value, whole)) is not None:
             return f"write {number}"
     such = _example(error.path)
     return f"write {wanted}, such as {such}" if such else ""
 
 
-def _meant_number(text: str, whole: bool) -> str | None:
+def meant_number(text: str, whole: bool) -> str | None:
     """The number of `1_000`, `1,000`, `100k` and `2**20`; of `0,3` where it need not be whole."""
     if match := re.fullmatch(r"(\d{1,3}(?:[,_' ]\d{3})+|\d[\d_]*)", text):
         return re.sub(r"\D", "", match[1])

@@ -11,7 +11,7 @@ from homespec.diagnostics.suggest import closest, listing
 from homespec.schema.key_remedies import counts
 from homespec.schema.located_error import LocatedError, written
 from homespec.schema.synonyms import CHOICES, REMEDIES_OF_WORDS, meaning
-from homespec.schema.type_remedies import NUMBER, matches, retyped
+from homespec.schema.type_remedies import NUMBER, matches, meant_number, retyped
 
 MAX_REMEDY = 300
 """A help line with more characters would hide what it says."""
@@ -22,6 +22,7 @@ GROUP = "{watch: [click, finish]}"
 SHARED = "experts shared by all tasks"
 EXPERTS = "{all: {shared: 2}, hidden: [128], width: 64}"
 LAYER = "{experts: {shared: 2}, outputs: [shared]}"
+PROMISES = "{isolated: [[watch, interaction]], budget: {parameters: 10M}}"
 NAMES = ("name", "feature_name", "task_name", "tower_name", "group_name", "label_name")
 """Keys under which other libraries say what an entry of a list is called."""
 
@@ -216,6 +217,16 @@ def _without_brackets(_: LocatedError, value: list[Any]) -> str:
     return f"write {value[0]} without brackets{' alone' if len(value) > 1 else ''}"
 
 
+def _amount(_: LocatedError, value: str) -> str:
+    number = meant_number(value.removesuffix("B").removesuffix("b"), whole=True)
+    return f"write {number}" if number else "write a number, such as 10000000, 10M, 500k or 2G"
+
+
+def _isolated(_: LocatedError, value: Any) -> str:
+    pairs = [[k, v] for k, v in value.items()] if isinstance(value, dict) else [value]
+    return f"write a list for each two, or more, that are isolated: {written(pairs)}"
+
+
 def _widths(_: LocatedError, value: str) -> str:
     numbers = re.findall(r"[0-9]+", value)
     is_list = re.fullmatch(r"[\d,; ]+", value)
@@ -286,6 +297,13 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     (GATES, filled, lambda _, v: f"write {written(dict.fromkeys(map(str, v), True))}"),
     (SWITCHES, lambda value: value in (0, 1), lambda _, v: f"write `{written(bool(v))}`"),
     (SWITCHES, null, "write true or false, or remove the key"),
+    ("expect", anything, f"write what the model is promised to be, such as {PROMISES}"),
+    ("expect.isolated", of(list, dict), _isolated),
+    ("expect.isolated", anything, "write [[watch, interaction]]"),
+    ("expect.reads", anything, "write the nodes by task, such as {hate: [interaction]}"),
+    ("expect.budget", of(int, float, str), "write {parameters: $value}"),
+    ("expect.budget", anything, "write {parameters: 10M}"),
+    ("expect.budget.*", text, _amount),
     ("**.mixture", of(bool, str), "remove it: the gates that mix experts are always there"),
     ("**.hidden", text, _widths),
     ("**.width", widths, lambda _, v: f"write `hidden: {v[:-1]}, width: {v[-1]}`" * (len(v) > 1)),

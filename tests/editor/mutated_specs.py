@@ -58,6 +58,11 @@ gates:
   self: true
   task: {self: {enabled: false}}
 towers: {hidden: [8], activation: swish}
+expect:
+  isolated: [[watch, social], [like, follow]]
+  reads: {like: [social], watch: []}
+  except_through: [shared, social]
+  budget: {parameters: 1.5M, dense_parameters: 1000000, flops: 500k, experts: 64}
 """
 
 LAYERED = """

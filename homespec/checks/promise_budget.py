@@ -1,0 +1,100 @@
+"""What a model costs by the measures of `expect.budget`, and which lines of the spec cost most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from homespec.analysis.costs import cost_of, table_parameters
+from homespec.checks.causes import and_others, by_cause
+from homespec.diagnostics import Span
+from homespec.graph.nodes import ExpertSet, Feature, Node, Placed, Tower
+from homespec.lower import Lowered
+
+LIMITS = {
+    "parameters": "parameters",
+    "dense_parameters": "parameters outside of tables",
+    "flops": "FLOPs for a sample",
+    "experts": "experts",
+}
+"""The measures, and what their numbers are of."""
+
+MOST = 3
+"""How many parts a message names."""
+
+Costs = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The nodes that one place of the spec speaks of, by the costliest of them."""
+
+    span: Span
+    nodes: tuple[Node, ...]
+    cost: int
+
+    def __str__(self) -> str:
+        """`the experts of `watch` in layer `meta` and 2 other sets: 12,300`."""
+        return f"{_described(self.nodes)} with {self.cost:,}"
+
+
+def over(lowered: Lowered) -> Iterator[tuple[str, int, dict[Node, int]]]:
+    """The measures by which a model costs more than it may: limit, and cost by node."""
+    budget = lowered.spec.expect.budget
+    for name, measure in MEASURES.items():
+        limit = getattr(budget, name)
+        if limit:
+            cost = {node: measure(node) for node in lowered.graph}
+            if sum(cost.values()) > limit:
+                yield name, limit, cost
+
+
+def largest(cost: Mapping[Node, int], spec: Span) -> list[Part]:
+    """The places of the spec whose nodes cost most, with those nodes.
+
+    Nodes of which only the whole `spec` speaks are together by their kind and layer.
+    """
+    costly = sorted((node for node in cost if cost[node]), key=lambda node: -cost[node])
+    places = by_cause(costly, lambda node: _cause(node, spec))
+    parts = [
+        Part(nodes[0].span, tuple(nodes), sum([cost[node] for node in nodes]))
+        for nodes in places.values()
+    ]
+    return sorted(parts, key=lambda part: -part.cost)[:MOST]
+
+
+def _cause(node: Node, spec: Span) -> object:
+    layer = node.layer if isinstance(node, Placed) else ""
+    return (node.kind, layer) if node.span == spec else node.span
+
+
+def _experts(node: Node) -> int:
+    return node.count if isinstance(node, ExpertSet) else 0
+
+
+def _dense(node: Node) -> int:
+    return cost_of([node]).parameters - table_parameters(node)
+
+
+MEASURES: dict[str, Callable[[Node], int]] = {
+    "parameters": lambda node: cost_of([node]).parameters,
+    "dense_parameters": _dense,
+    "flops": lambda node: cost_of([node]).flops,
+    "experts": _experts,
+}
+
+
+def _described(nodes: tuple[Node, ...]) -> str:
+    first = nodes[0]
+    if isinstance(first, Feature) and first.rows:
+        return f"the table of `{first.short}`"
+    if isinstance(first, ExpertSet):
+        sets = sum(isinstance(node, ExpertSet) for node in nodes)
+        return f"experts of `{first.place}` in layer `{first.layer}`{and_others(sets, 'set')}"
+    if isinstance(first, Placed):
+        kind = first.kind.replace("_", " ")
+        same = sum(node.kind == first.kind for node in nodes)
+        return f"the {kind} of `{first.place}` in layer `{first.layer}`{and_others(same, kind)}"
+    if isinstance(first, Tower):
+        return f"the tower of `{first.task}`"
+    return f"`{first.name}`"

@@ -1,0 +1,92 @@
+"""Stage 2, schema: what a spec promises of its model; rules HS312 to HS315 hold it to that."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from homespec.schema.field_types import MAX_ENTRIES, Member, Model, listed
+
+UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
+MAX_AMOUNT = 10**18
+AMOUNT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kMG])", re.ASCII)
+"""At most as many decimals as make a whole number of any unit."""
+
+
+def check_amount(value: Any) -> Any:
+    """A whole number, also as `10M` or `1e7`."""
+    if isinstance(value, str):
+        match = AMOUNT.fullmatch(value)
+        if match is None:
+            raise PydanticCustomError("amount_type", "it is neither a number nor like 10M")
+        return int(Decimal(match[1]) * UNITS[match[2]])
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def check_lists(value: Any) -> Any:
+    """Lists in a list; a list of names alone is refused as a whole."""
+    if isinstance(value, list) and value and not any(isinstance(v, list) for v in value):
+        raise PydanticCustomError("lists_type", "it is not a list of lists")
+    return listed(value)
+
+
+Amount = Annotated[
+    int,
+    Field(ge=1, le=MAX_AMOUNT),
+    BeforeValidator(check_amount),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer"},
+                {
+                    "type": "string",
+                    "pattern": r"^(?=.*[1-9])[0-9]{1,9}(\.[0-9]{1,3})?[kMG]$",
+                    "errorMessage": "a number, or one with k, M or G, such as 10M",
+                },
+            ],
+            "minimum": 1,
+            "maximum": MAX_AMOUNT,
+        }
+    ),
+]
+
+Nodes = Annotated[tuple[Member, ...], BeforeValidator(listed)]
+Some = Annotated[tuple[Member, ...], Field(min_length=1), BeforeValidator(listed)]
+Apart = Annotated[tuple[Member, ...], Field(min_length=2), BeforeValidator(listed)]
+
+
+class Budget(Model):
+    """What the model may cost at most. Numbers may end in k, M or G: `10M` is 10000000."""
+
+    parameters: Amount = Field(default=0, examples=["10M"])
+    """Trained numbers, the tables of features included, as `homespec show` counts them."""
+    dense_parameters: Amount = Field(default=0, examples=["2M"])
+    """Trained numbers without the tables: encoders, experts, gates and towers."""
+    flops: Amount = Field(default=0, examples=["3M"])
+    """FLOPs of one sample's forward pass, as `homespec show` counts them."""
+    experts: Amount = Field(default=0, examples=[64])
+    """Experts of all layers together."""
+
+
+class Expect(Model):
+    """What the model is promised to be. A spec that breaks a promise has an error."""
+
+    isolated: Annotated[tuple[Apart, ...], Field(min_length=1), BeforeValidator(check_lists)] = (
+        Field(default=(), examples=[[["watch", "interaction"]]])
+    )
+    """Lists of groups or tasks, such as `[[watch, interaction]]`: no gradient of the tasks of one
+    reaches experts of another one in the list, or of what is below it."""
+    reads: Annotated[dict[str, Nodes], Field(min_length=1, max_length=MAX_ENTRIES)] = Field(
+        default={}, examples=[{"hate": ["interaction"]}]
+    )
+    """Task, or group, to the nodes whose experts it may read at most, such as
+    `{hate: [interaction]}`. Shared experts and its own need not be listed."""
+    except_through: Annotated[Nodes, Field(min_length=1)] = Field(default=(), examples=[["shared"]])
+    """Nodes whose states may pass on whatever they mix: `isolated` and `reads` look only at other
+    ways. HoME shares what it learns through the state of `shared`."""
+    budget: Budget = Field(default_factory=Budget.model_construct)
+    """What the model may cost at most."""
