@@ -14,6 +14,7 @@ def all_rules() -> Mapping[str, Rule]:
     import homespec.data.data_rules
     import homespec.diff.compare
     import homespec.diff.files
+    import homespec.health.check
     import homespec.schema.pydantic_errors
     import homespec.source  # noqa: F401
 

@@ -26,8 +26,9 @@ IGNORE = re.compile(
 )
 NAME = re.compile(r"[^\s,]+")
 COMMENTS = re.compile(r"(?:[ \t]*#[^\r\n]*(?:\r\n|\r|\n))*")
-OF_DATA = "HS5"
-"""Rules that look at data, not at specs alone: whether they have something to say is not known."""
+OF_DATA = ("HS5", "HS7")
+"""Rules that look at data or weights, not at specs alone: whether they have something to say is not
+known."""
 MAX_IGNORES = 200
 """How many ignores are looked at."""
 

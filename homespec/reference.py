@@ -31,6 +31,7 @@ STAGES = {
     "HS4": ("checks", "design lint: what compiles but invites HoME's anomalies"),
     "HS5": ("data", "what `check-data` finds in the files of a spec"),
     "HS6": ("diff", "what `diff` says of a change of a spec"),
+    "HS7": ("doctor", "what `doctor` finds in a trained model"),
 }
 """The first digit of a rule's code -> the stage that looks, and what it looks at."""
 

@@ -88,6 +88,7 @@ HOMES = {
     "jinja2": ("emit/",),
     "networkx": ("graph/", "passes/", "checks/"),
     "torch": (
+        "doctor/",
         "emit/blocks/",
         "runtime.py",
         "migration/",

@@ -27,6 +27,7 @@ VERBS = {
     "new": "Write a first spec.",
     "check-data": "Check data against a spec, without torch.",
     "train": "Train the model of a spec and measure it.",
+    "doctor": "Look into the experts and gates of a trained model.",
     "migrate": "Carry weights over to another spec.",
     "bench": "Measure the speed of a spec's code.",
 }

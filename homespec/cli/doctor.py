@@ -1,0 +1,167 @@
+"""Command line: `homespec doctor`, what a trained model's experts and gates do."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from homespec.cli.errors import exit_2_on, needing
+from homespec.cli.reporting import exit_code, format_option, has_color, print_report, strict_option
+from homespec.diagnostics import Report
+from homespec.health.thresholds import NAMES, Thresholds, thresholds_from
+
+if TYPE_CHECKING:
+    from homespec.doctor.examine import Options
+    from homespec.health.measures import Health
+    from homespec.train.load_run import Run
+
+WITH_TABLES = ("full", "concise")
+PATHS = click.Path(path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def _thresholds(
+    _context: click.Context, _option: click.Parameter, changes: tuple[str, ...]
+) -> Thresholds:
+    try:
+        return thresholds_from(changes)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option(
+    "--data", required=True, multiple=True, type=PATHS,
+    help="Held-out rows: files (.parquet, .csv, .csv.gz) or folders; of a folder that holds `train`"
+    " and `valid`, the latter. May be repeated.",
+)  # fmt: skip
+@click.option(
+    "--rows", type=click.IntRange(1), default=200_000, show_default=True,
+    help="Look at the first rows only.",
+)  # fmt: skip
+@click.option(
+    "--sample-rows", type=click.IntRange(0), default=20_000, show_default=True,
+    help="Rows on which knock-outs are measured; 0 for none, and so no verdicts.",
+)  # fmt: skip
+@click.option(
+    "--tolerance", type=click.FloatRange(0), default=1e-3, show_default=True,
+    help="Outputs of experts below this are near 0.",
+)  # fmt: skip
+@click.option(
+    "--threshold", "thresholds", multiple=True, metavar="NAME=VALUE", callback=_thresholds,
+    help=f"From where on a number is worth a finding: {', '.join(NAMES)}. May be repeated.",
+)  # fmt: skip
+@click.option("--against", type=FOLDER, help="Another run, measured on the same rows.")
+@click.option(
+    "--spec", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The spec of RUN, if its folder keeps none, or to have findings at its lines.",
+)  # fmt: skip
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all numbers to this file.",
+)  # fmt: skip
+@format_option
+@strict_option
+def doctor(
+    run: Path,
+    data: tuple[Path, ...],
+    rows: int,
+    sample_rows: int,
+    tolerance: float,
+    thresholds: Thresholds,
+    against: Path | None,
+    spec: Path | None,
+    json_file: Path | None,
+    output_format: str,
+    strict: bool,
+) -> int:
+    """Look into the model of RUN, the folder of a run of `homespec train`.
+
+    Measures on held-out rows what its experts and gates do, and what each task loses without them.
+    Prints tables, and findings at the lines of the spec: experts that collapsed, that serve one
+    task, that a task ignores; gates that do not look at their input. Exits with 1 under --strict if
+    there are warnings.
+    """
+    gc.enable()
+    with needing("train"):
+        from homespec.data import DataError
+        from homespec.doctor.examine import Options
+        from homespec.train import RunError
+    from homespec.diagnostics.render import automatic
+
+    options = Options(sample_rows, tolerance, thresholds)
+    with exit_2_on(DataError, RunError):
+        loaded = _load(run, spec)
+        runs = [loaded] if against is None else [loaded, _load(against, None)]
+        examined = [_examine(each, data, rows, options) for each in runs]
+    report = _report(loaded, examined[0])
+    chosen = automatic() if output_format == "auto" else output_format
+    if chosen in WITH_TABLES:
+        _print_tables(examined)
+    if json_file is not None:
+        _write(json_file, examined, report)
+    print_report(report, chosen)
+    return exit_code(report, strict)
+
+
+def _load(folder: Path, spec: Path | None) -> Run:
+    import homespec
+
+    return homespec.load_run(folder, spec=spec, optimize=False)
+
+
+def _examine(run: Run, data: tuple[Path, ...], rows: int, options: Options) -> Health:
+    from homespec.doctor.examine import examine
+    from homespec.doctor.held_out import HeldOut
+
+    held_out = HeldOut.open(run.spec, data, rows)
+    return examine(run, held_out, options, progress_bar)
+
+
+def _report(run: Run, health: Health) -> Report:
+    from homespec.compiler import filter_ignored
+    from homespec.health.check import check
+
+    analysis = run.spec.analysis
+    kept = filter_ignored(analysis.document, [*analysis.diagnostics, *check(analysis, health)])
+    of_health = (found for found in kept if found.rule.code.startswith("HS7"))
+    return Report.of(of_health, analysis.document.texts)
+
+
+def _print_tables(examined: list[Health]) -> None:
+    from homespec.cli.doctor_tables import comparison, tables
+
+    color = has_color()
+    text = comparison(examined, color) if len(examined) > 1 else tables(examined[0], color)
+    click.echo(text, nl=False, color=color)
+
+
+def _write(file: Path, examined: Iterable[Health], report: Report) -> None:
+    from homespec.atomic_write import write_texts
+    from homespec.health.as_json import as_json
+
+    content = as_json(examined, report.diagnostics)
+    with exit_2_on(OSError):
+        write_texts({file: json.dumps(content, indent=2) + "\n"})
+
+
+def progress_bar(what: str, steps: int) -> Callable[[int], None]:
+    """A bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty() or not steps:
+        return lambda _further: None
+    bar = click.progressbar(length=steps, label=what, file=sys.stderr)
+    bar.render_progress()
+
+    def advance(further: int) -> None:
+        bar.update(further)
+        if bar.finished:
+            bar.render_finish()
+
+    return advance

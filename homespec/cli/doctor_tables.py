@@ -1,0 +1,183 @@
+"""Command line: what the doctor measured, as tables."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from rich import box
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from homespec.cli.show_tables import as_text
+from homespec.health.compare import compare, own_contribution
+from homespec.health.measures import Effect, Expert, Health, Knockout
+
+WIDTH = 140
+
+
+def tables(health: Health, color: bool) -> str:
+    """The numbers of one run."""
+    head = f"{health.rows:,} held-out rows, knock-outs on {health.sample_rows:,}"
+    parts: list[RenderableType] = [Text(head), _experts(health), _tasks(health), _gates(health)]
+    if health.feature_gates:
+        parts.append(_feature_gates(health))
+    if health.knockouts:
+        parts += [_matrix(health), Text(MATRIX_LEGEND)]
+    return as_text(parts, color, WIDTH)
+
+
+def comparison(runs: list[Health], color: bool) -> str:
+    """The measures of several runs side by side."""
+    table = _table("measure", *(f"{escape(Path(run.run).name)}#" for run in runs))
+    for row in compare(runs):
+        table.add_row(escape(row.what), *(_number(value) for value in row.values))
+    rows = " and ".join(f"{run.rows:,}" for run in runs[:1])
+    return as_text([Text(f"{rows} held-out rows"), table], color, WIDTH)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        justify = "right" if column.endswith("#") else "left"
+        table.add_column(column.rstrip("#"), justify=justify, no_wrap=number == 0)  # type: ignore[arg-type]
+    return table
+
+
+def _experts(health: Health) -> Table:
+    table = _table(
+        "expert", "zeros#", "near 0#", "dead\nchannels#", "mean |a|#", "std#", "most\nsimilar#",
+        "used most by", "evenness\nof use#",
+    )  # fmt: skip
+    for expert in health.experts:
+        table.add_row(
+            escape(_short(expert.name)), _share(expert.zeros), _share(expert.near_zeros),
+            _share(expert.dead_channels), _number(expert.mean_abs), _number(expert.std),
+            _number(expert.similarity), escape(_most_used(expert)),
+            _number(expert.evenness) if len(expert.uses) > 1 else "–",
+        )  # fmt: skip
+    return table
+
+
+def _most_used(expert: Expert) -> str:
+    if len(expert.uses) < 2:
+        return "–"
+    most = max(expert.uses, key=lambda use: use.share)
+    return f"{_short(most.gate)} {most.share:.0%}"
+
+
+def _tasks(health: Health) -> Table:
+    table = _table(
+        "task", "positives#", "trained\non#", "loss#", "AUC#", "own weight\n/ fair#",
+        "own contri-\nbution / fair#", "gradient\nown / shared#",
+    )  # fmt: skip
+    for task in health.tasks:
+        table.add_row(
+            escape(task.name),
+            f"{task.positives:,}" if task.kind == "binary" else "–",
+            "–" if math.isnan(task.trained_positives) else f"{task.trained_positives:,.0f}",
+            f"{task.loss:.4f}", _number(task.auc), _number(_own_weight(health, task.name)),
+            _number(own_contribution(health, task.name)),
+            _number(_ratio(task.gradients.own, task.gradients.shared)),
+        )  # fmt: skip
+    return table
+
+
+def _own_weight(health: Health, task: str) -> float:
+    shares = [
+        source.weight / source.fair
+        for gate in health.gates
+        for source in gate.sources
+        if gate.owner == source.owner == task
+    ]
+    return min(shares, default=math.nan)
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else math.nan
+
+
+def _gates(health: Health) -> Table:
+    table = _table(
+        "gate", "experts#", "perplexity#", "of its\nmean#", "std over\nrows#", "std over\ngates#",
+        "scale\nratio#", "held constant",
+    )  # fmt: skip
+    changes = {k.target: k for k in health.knockouts if k.kind == "constant_gate"}
+    for gate in health.gates:
+        if len(gate.experts) > 1:
+            table.add_row(
+                escape(_short(gate.name)), str(len(gate.experts)), _number(gate.perplexity),
+                _number(gate.mean_perplexity), _number(math.sqrt(gate.variance_rows)),
+                _number(math.sqrt(gate.variance_gates)), _number(gate.scale_ratio),
+                escape(_largest(health, changes.get(gate.name))),
+            )  # fmt: skip
+    return table
+
+
+def _feature_gates(health: Health) -> Table:
+    table = _table(
+        "feature gate", "range#", "mean#", "std over\nrows#", "saturated#",
+        "effects of\nLoRAs#", "held constant",
+    )  # fmt: skip
+    changes = {k.target: k for k in health.knockouts if k.kind == "constant_feature_gate"}
+    for gate in health.feature_gates:
+        table.add_row(
+            escape(_short(gate.name)), f"{gate.low:.2f} to {gate.high:.2f}", _number(gate.mean),
+            _number(gate.std), _share(gate.saturated),
+            ", ".join(_number(lora.effect * lora.weight) for lora in gate.loras),
+            escape(_largest(health, changes.get(gate.name))),
+        )  # fmt: skip
+    return table
+
+
+def _largest(health: Health, knockout: Knockout | None) -> str:
+    """The largest change of a judged task's loss."""
+    judged = {task.name: task.loss for task in health.tasks if task.judged and task.loss > 0}
+    effects = [e for e in (knockout.effects if knockout else ()) if e.task in judged]
+    if not effects:
+        return "–"
+    most = max(effects, key=lambda e: e.change / judged[e.task])
+    return f"{most.change / judged[most.task]:+.2%} {most.task}"
+
+
+MATRIX_LEGEND = (
+    "Change of each task's loss, in % of it, when no gate may use the expert. In brackets: its 95 %"
+    "\ninterval holds 0. ?: too few positives to judge. Empty: the expert cannot reach the task."
+)
+
+
+def _matrix(health: Health) -> Table:
+    names = [task.name for task in health.tasks]
+    table = _table("without", *(f"{escape(name)}#" for name in names))
+    for knockout in health.knockouts:
+        if knockout.kind == "without_expert":
+            effects = {effect.task: effect for effect in knockout.effects}
+            cells = (_cell(health, effects.get(name)) for name in names)
+            table.add_row(escape(_short(knockout.target)), *cells)
+    return table
+
+
+def _cell(health: Health, effect: Effect | None) -> str:
+    if effect is None:
+        return ""
+    task = next(task for task in health.tasks if task.name == effect.task)
+    if not task.judged or not task.loss > 0:
+        return "?"
+    text = f"{100 * effect.change / task.loss:+.2f}"
+    return text if effect.low > 0 or effect.high < 0 else f"({text})"
+
+
+def _short(name: str) -> str:
+    return name.partition(".")[2]
+
+
+def _share(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.1%}"
+
+
+def _number(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"

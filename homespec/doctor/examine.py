@@ -1,0 +1,179 @@
+"""The doctor: a run and held-out rows -> its health."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from homespec.data.batches import Batch
+from homespec.doctor import knock_outs
+from homespec.doctor.gradients import gradients
+from homespec.doctor.knock_outs import Progress, silent
+from homespec.doctor.numbers import Numbers
+from homespec.doctor.observers import Observer
+from homespec.doctor.row_losses import RowLosses
+from homespec.doctor.sample import Sample
+from homespec.doctor.scores import Scores
+from homespec.doctor.walk import Trunk
+from homespec.graph.nodes import Objective
+from homespec.header import spec_hash
+from homespec.health.measures import Gradients, Health, Knockout, Task
+from homespec.health.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from homespec.train.load_run import Run
+
+TOLERANCE = 1e-3
+"""Outputs of experts below this are near 0."""
+SAMPLE_ROWS = 20_000
+METRICS = ("auc", "gauc", "logloss", "pcoc", "mae", "rmse", "rate", "loss_last")
+"""What is taken over from metrics.json."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is examined."""
+
+    sample_rows: int = SAMPLE_ROWS
+    """Rows of the knock-outs; 0 for none, and so no verdicts."""
+    tolerance: float = TOLERANCE
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+class Rows(Protocol):
+    """Held-out rows, such as `HeldOut`."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+
+    def batches(self) -> Iterator[Batch]:
+        """All of them."""
+
+
+@torch.no_grad()
+def examine(
+    run: Run, held_out: Rows, options: Options | None = None, progress: Progress = silent
+) -> Health:
+    """All numbers of a run that was loaded with `optimize=False`. Raises DataError."""
+    options = options or Options()
+    analysis = run.spec.analysis
+    trunk = Trunk(analysis.graph, run.module, run.model.eval())
+    limits = options.thresholds
+    seen = Observer(options.tolerance, limits.saturation)
+    tasks = Tasks(trunk, run, Sample(options.sample_rows, held_out.rows, _rates(run)))
+    advance = progress("rows", held_out.rows)
+    for batch in held_out.batches():
+        x_BV = trunk.inputs(batch.features)
+        if not tasks.rows:
+            trunk.check(x_BV)
+        tasks.add(x_BV, trunk.logits(trunk(x_BV, watch=seen)), batch.labels)
+        advance(len(x_BV))
+    sample = tasks.sample
+    sample.join()
+    similar = knock_outs.covariances(trunk, sample)
+    numbers = Numbers(analysis.graph, analysis.root, seen, similar)
+    tried = knock_outs.trials(trunk, seen, similar, limits) if sample.rows else ()
+    found = knock_outs.measure(trunk, sample, tried, progress)
+    return _health(run, options, numbers, tasks, found)
+
+
+def _health(
+    run: Run, options: Options, numbers: Numbers, tasks: Tasks, found: list[Knockout]
+) -> Health:
+    analysis, sample = run.spec.analysis, tasks.sample
+    pulls = gradients(tasks.trunk, sample, analysis.root)
+    least = options.thresholds.positives
+    return Health(
+        run=str(run.folder),
+        spec=run.spec.name,
+        spec_sha256=spec_hash(analysis.document),
+        rows=tasks.rows,
+        sample_rows=sample.rows,
+        tolerance=options.tolerance,
+        thresholds=options.thresholds.by_name,
+        experts=tuple(numbers.experts()),
+        gates=tuple(numbers.gates()),
+        self_gates=tuple(numbers.self_gates()),
+        feature_gates=tuple(numbers.feature_gates()),
+        tasks=tuple(tasks.numbers(pulls, least)),
+        knockouts=tuple(found),
+    )
+
+
+def _rates(run: Run) -> list[float]:
+    """The share of positives of each task on held-out rows; NaN where it is not known."""
+    rates = []
+    for task in run.module.TASKS:
+        of_spec = run.spec.tasks[task]
+        known = _metrics(run, task).get("rate", of_spec.rate)
+        binary = of_spec.kind == "binary" and known is not None
+        rates.append(float(known) if binary and known is not None else math.nan)
+    return rates
+
+
+def _metrics(run: Run, task: str) -> dict[str, float]:
+    """The numbers of a task in metrics.json."""
+    own = run.metrics.get("tasks", {}).get(task, {})
+    return {name: float(own[name]) for name in METRICS if isinstance(own.get(name), float)}
+
+
+class Tasks:
+    """What is summed up of the tasks, and the sample."""
+
+    def __init__(self, trunk: Trunk, run: Run, sample: Sample) -> None:
+        self.trunk, self.run, self.sample = trunk, run, sample
+        self.losses = RowLosses(trunk.code)
+        self.rows = 0
+        self.scores = [Scores() for _ in trunk.tasks]
+        self.labelled, self.positives, self.sums = torch.zeros(
+            3, len(trunk.tasks), dtype=torch.float64
+        )
+
+    def add(self, x_BV: Tensor, logits_TB: Tensor, labels: dict[str, Tensor]) -> None:
+        """Further rows."""
+        labels_TB = self.losses.labels(labels).to(logits_TB.device)
+        losses_TB = self.losses(logits_TB, labels_TB)
+        self.rows += len(x_BV)
+        self.labelled += (~labels_TB.isnan()).sum(1).cpu()
+        self.positives += (labels_TB > 0.5).sum(1).cpu()
+        self.sums += losses_TB.nansum(1).cpu()
+        for score, logits_B, labels_B in zip(self.scores, logits_TB, labels_TB, strict=True):
+            score.add(logits_B, labels_B)
+        self.sample.add(x_BV, labels_TB)
+
+    def numbers(self, pulls: dict[str, Gradients], least: float) -> Iterator[Task]:
+        """The numbers of each task; it is judged from `least` positives and negatives on."""
+        lines = {o.task: o.span.start.line for o in self.trunk.graph.of(Objective)}
+        for number, name in enumerate(self.trunk.tasks):
+            binary = self.run.spec.tasks[name].kind == "binary"
+            rows, positives = self.sample.labelled(number)
+            fewest = min(positives, rows - positives) if binary else rows
+            labelled = int(self.labelled[number])
+            metrics = _metrics(self.run, name)
+            yield Task(
+                name=name,
+                kind="binary" if binary else "regression",
+                line=lines[name],
+                rows=labelled,
+                positives=int(self.positives[number]) if binary else 0,
+                sample_rows=rows,
+                sample_positives=positives if binary else 0,
+                judged=fewest >= least,
+                trained_positives=self._trained(name, metrics) if binary else math.nan,
+                loss=float(self.sums[number]) / labelled if labelled else math.nan,
+                auc=self.scores[number].auc if binary else math.nan,
+                calibration=self.scores[number].calibration() if binary else (),
+                metrics=metrics,
+                gradients=pulls[name],
+            )
+
+    def _trained(self, task: str, metrics: dict[str, float]) -> float:
+        """Positives that training saw: its labelled rows times the rate of the held-out ones."""
+        own = self.run.metrics.get("tasks", {}).get(task, {})
+        return float(own.get("labelled") or math.nan) * metrics.get("rate", math.nan)

@@ -1,0 +1,61 @@
+"""The doctor: how strongly the loss of each task pulls at its own experts and at shared ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from homespec.doctor.row_losses import RowLosses
+from homespec.doctor.sample import Sample
+from homespec.doctor.walk import Trunk
+from homespec.graph.nodes import ExpertSet
+from homespec.health.measures import Gradients
+from homespec.resolve.tree import Role, TreeNode
+
+ROWS = 4096
+"""Rows of the sample over which a loss is the mean."""
+NOTHING = Gradients(math.nan, math.nan, math.nan)
+
+
+def gradients(trunk: Trunk, sample: Sample, root: TreeNode) -> dict[str, Gradients]:
+    """Norms by task: of its own experts, those of its groups and those of the root."""
+    chunk = next(sample.chunks(ROWS), None)
+    if chunk is None:
+        return dict.fromkeys(trunk.tasks, NOTHING)
+    losses, device = RowLosses(trunk.code), chunk.x_BV.device
+    weights_B = sample.weights[chunk.strata_B].to(device)
+    with torch.enable_grad():
+        logits_TB = trunk.logits(trunk(chunk.x_BV.clone()))
+        losses_TB = losses(logits_TB, chunk.labels_TB.to(device))
+        found = {}
+        for number, task in enumerate(trunk.tasks):
+            seen = ~losses_TB[number].isnan()
+            loss = (losses_TB[number] * weights_B)[seen].sum() / weights_B[seen].sum()
+            found[task] = _of_task(trunk, loss, task, root) if seen.any() else NOTHING
+    return found
+
+
+def _of_task(trunk: Trunk, loss: Tensor, task: str, root: TreeNode) -> Gradients:
+    path = next((n.path for n in root.of(Role.TASK) if n.name == task), [])
+    owners = {role: {n.name for n in path if n.role is role} for role in Role}
+    norms = {role: _norm(loss, _weights(trunk, names)) for role, names in owners.items()}
+    return Gradients(norms[Role.TASK], norms[Role.GROUP], norms[Role.SHARED])
+
+
+def _weights(trunk: Trunk, owners: set[str]) -> list[nn.Parameter]:
+    """The weights of all experts of some nodes of the task tree."""
+    sets = (node for node in trunk.graph.of(ExpertSet) if node.place in owners)
+    return [weight for node in sets for weight in trunk.module(node).parameters()]
+
+
+def _norm(loss: Tensor, weights: Iterable[nn.Parameter]) -> float:
+    """The root of the mean square of the gradient; NaN without weights."""
+    weights = list(weights)
+    if not weights:
+        return math.nan
+    parts = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+    square = sum(float(part.double().square().sum()) for part in parts if part is not None)
+    return math.sqrt(square / sum(weight.numel() for weight in weights))

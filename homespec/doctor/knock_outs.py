@@ -1,0 +1,151 @@
+"""The doctor: what the losses of a sample are when a gate may not use an expert, and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from homespec.doctor.edits import (
+    Change,
+    Constant,
+    ConstantExpert,
+    Replaced,
+    Shuffled,
+    Without,
+    WithoutLora,
+    reached,
+)
+from homespec.doctor.observers import Observer
+from homespec.doctor.row_losses import RowLosses
+from homespec.doctor.sample import Differences, Sample
+from homespec.doctor.similarity import Covariances
+from homespec.doctor.walk import Trunk
+from homespec.graph.nodes import ExpertSet, FeatureGate, Gate
+from homespec.health.measures import Effect, Kind, Knockout
+from homespec.health.thresholds import Thresholds
+
+CHUNK = 4096
+"""Rows that go through the model at a time."""
+
+Progress = Callable[[str, int], Callable[[int], None]]
+"""What is done and how many steps it has -> what to call with the number of further steps."""
+
+
+def silent(_what: str, _steps: int) -> Callable[[int], None]:
+    """No progress is shown."""
+    return lambda _further: None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A change of the model under the names by which it is reported."""
+
+    change: Change
+    kind: Kind
+    target: str
+    by: str = ""
+
+
+def covariances(trunk: Trunk, sample: Sample) -> dict[str, Covariances]:
+    """Those of each set of several experts."""
+    found: dict[str, Covariances] = {}
+    weights = sample.weights
+    several = [node for node in trunk.graph.of(ExpertSet) if node.count > 1]
+    for chunk in sample.chunks(CHUNK) if several else ():
+        values = trunk(chunk.x_BV)
+        for node in several:
+            of_rows = weights[chunk.strata_B]
+            found.setdefault(node.name, Covariances()).add(values[node.name], of_rows)
+    return found
+
+
+def trials(
+    trunk: Trunk, seen: Observer, similar: dict[str, Covariances], limits: Thresholds
+) -> Iterator[Trial]:
+    """All changes that are tried."""
+    for node in trunk.graph.of(ExpertSet):
+        yield from _of_set(node)
+    yield from _of_quiet_experts(trunk, seen, limits)
+    for gate in trunk.graph.of(Gate):
+        if gate.choices > 1:
+            mean = seen.weights[gate.name].moments.mean
+            yield Trial(Constant(gate.name, mean), "constant_gate", gate.name)
+    for feature_gate in trunk.graph.of(FeatureGate):
+        yield from _of_feature_gate(feature_gate, seen, limits)
+    for name, covariance in similar.items():
+        yield from _of_copies(name, covariance, limits)
+
+
+def _of_set(node: ExpertSet) -> Iterator[Trial]:
+    for index in range(node.count):
+        alone = Without({node.name: (index,)})
+        yield Trial(alone, "without_expert", f"{node.name}.{index}")
+    yield Trial(Without({node.name: tuple(range(node.count))}), "without_set", node.name)
+    yield Trial(Shuffled(node.name), "shuffled_set", node.name)
+
+
+def _of_quiet_experts(trunk: Trunk, seen: Observer, limits: Thresholds) -> Iterator[Trial]:
+    """Experts that may have collapsed, held at their mean.
+
+    Without such an expert the weights of the others would rise, and the mixture would change though
+    the expert says nothing.
+    """
+    for node in trunk.graph.of(ExpertSet):
+        sums, layer = seen.experts[node.name], seen.experts_of_layer(node.layer)
+        largest = max(float(each.sizes.value.max()) for each in layer)
+        near, sizes = sums.near_zeros.value.tolist(), sums.sizes.value.tolist()
+        for index in range(node.count):
+            if near[index] > limits.zeros or sizes[index] * limits.scale_ratio < largest:
+                change = ConstantExpert(node.name, index, sums.moments.mean[index])
+                yield Trial(change, "constant_expert", f"{node.name}.{index}")
+
+
+def _of_feature_gate(node: FeatureGate, seen: Observer, limits: Thresholds) -> Iterator[Trial]:
+    sums = seen.feature_gates[node.name]
+    mean = sums.moments.mean
+    yield Trial(Constant(node.name, mean), "constant_feature_gate", node.name)
+    effects = (sums.effects.value * sums.weights.value).tolist()
+    for index, effect in enumerate(effects):
+        if effect < limits.lora_effect:
+            target = f"{node.name}.loras.{index}"
+            yield Trial(WithoutLora(node.name, index), "without_lora", target)
+
+
+def _of_copies(name: str, covariance: Covariances, limits: Thresholds) -> Iterator[Trial]:
+    for index, sibling in enumerate(covariance.siblings()):
+        if sibling is not None and sibling.similarity >= limits.similarity:
+            change = Replaced(
+                name, index, sibling.position, *covariance.fit(index, sibling.position)
+            )
+            target, by = f"{name}.{index}", f"{name}.{sibling.position}"
+            yield Trial(change, "replaced_expert", target, by)
+
+
+def measure(
+    trunk: Trunk, sample: Sample, tried: Iterable[Trial], progress: Progress = silent
+) -> list[Knockout]:
+    """The effects of changes on the losses of the tasks that they reach."""
+    tried, losses = list(tried), RowLosses(trunk.code)
+    sums = [Differences(len(trunk.tasks)) for _ in tried]
+    advance = progress("knock-outs", sample.rows * len(tried))
+    for chunk in sample.chunks(CHUNK):
+        base = trunk(chunk.x_BV)
+        labels_TB = chunk.labels_TB.to(chunk.x_BV.device)
+        before_TB = losses(trunk.logits(base), labels_TB)
+        for trial, sum_ in zip(tried, sums, strict=True):
+            changed = trunk(chunk.x_BV, base, trial.change)
+            after_TB = losses(trunk.logits(changed), labels_TB)
+            sum_.add(after_TB - before_TB, chunk.strata_B)
+            advance(len(chunk.strata_B))
+    return [
+        Knockout(t.kind, t.target, t.by, tuple(_effects(trunk, t.change, s, sample)))
+        for t, s in zip(tried, sums, strict=True)
+    ]
+
+
+def _effects(trunk: Trunk, change: Change, sums: Differences, sample: Sample) -> Iterator[Effect]:
+    of_change = reached(trunk.graph, change)
+    for number, task in enumerate(trunk.tasks):
+        if task in of_change:
+            found = sums.interval(number, sample)
+            yield Effect(task, found.mean, found.low, found.high)

@@ -1,0 +1,231 @@
+"""The doctor: sums over rows -> the numbers of experts and gates."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from homespec.doctor.observers import ExpertSums, Observer, WeightSums
+from homespec.doctor.similarity import Covariances, Sibling
+from homespec.graph import Graph
+from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, SelfGate
+from homespec.health import measures
+from homespec.health.measures import QUANTILES, Expert, Lora, Source, Use
+from homespec.resolve.tree import TreeNode
+
+
+class Numbers:
+    """All numbers of experts and gates of one model."""
+
+    def __init__(
+        self, graph: Graph, root: TreeNode, seen: Observer, similar: dict[str, Covariances]
+    ) -> None:
+        self.graph, self.seen = graph, seen
+        self.roles = {n.name: n.role.value for n in root.walk()}
+        self.sets = {node.name: node for node in graph.of(ExpertSet)}
+        self.siblings = {name: covariance.siblings() for name, covariance in similar.items()}
+        self.mixes = graph.of(Mix)
+
+    # ------------------------------------------------------------ experts
+
+    def experts(self) -> Iterator[Expert]:
+        """The experts of all sets."""
+        for node in self.sets.values():
+            for index in range(node.count):
+                yield self._expert(node, index)
+
+    def _expert(self, node: ExpertSet, index: int) -> Expert:
+        sums, uses = self.seen.experts[node.name], self._uses(node, index)
+        sibling = self._sibling(node, index)
+        return Expert(
+            name=f"{node.name}.{index}",
+            set=node.name,
+            layer=node.layer,
+            owner=node.place,
+            role=self.roles[node.place],
+            index=index,
+            line=node.span.start.line,
+            width=node.width,
+            zeros=_at(sums.zeros.value, index),
+            near_zeros=_at(sums.near_zeros.value, index),
+            dead_channels=_at(_dead(sums), index),
+            mean_abs=_at(sums.sizes.value, index),
+            std=_at(_spread(sums.moments.variance), index),
+            quantiles=_quantiles(sums, index),
+            nearest=f"{node.name}.{sibling.position}" if sibling else "",
+            similarity=sibling.similarity if sibling else math.nan,
+            uses=uses,
+            evenness=perplexity([use.share for use in uses]),
+        )
+
+    def _sibling(self, node: ExpertSet, index: int) -> Sibling | None:
+        return self.siblings[node.name][index] if node.name in self.siblings else None
+
+    def _uses(self, node: ExpertSet, index: int) -> tuple[Use, ...]:
+        weights = [
+            (mix.gate.node, self._mean_weights(mix.gate.node)[start + index])
+            for mix in self.mixes
+            for name, start in _starts(mix)
+            if name == node.name
+        ]
+        total = sum(weight for _, weight in weights)
+        return tuple(Use(gate, w, w / total if total else math.nan) for gate, w in weights)
+
+    def _mean_weights(self, gate: str) -> list[float]:
+        means: list[float] = self.seen.weights[gate].moments.mean.tolist()
+        return means
+
+    # ------------------------------------------------------------ gates
+
+    def gates(self) -> Iterator[measures.Gate]:
+        """The gates of all mixtures."""
+        for mix in self.mixes:
+            node = self.graph[mix.gate.node]
+            assert isinstance(node, Gate)
+            yield self._gate(node, mix)
+
+    def _gate(self, node: Gate, mix: Mix) -> measures.Gate:
+        sums = self.seen.weights[node.name]
+        mean = self._mean_weights(node.name)
+        owner = node.path[0]
+        scales = [float(s) for n, _ in _starts(mix) for s in self.seen.experts[n].sizes.value]
+        return measures.Gate(
+            name=node.name,
+            layer=node.layer,
+            owner=owner,
+            role=self.roles[owner],
+            line=node.span.start.line,
+            experts=tuple(f"{n}.{i}" for n, _ in _starts(mix) for i in range(self.sets[n].count)),
+            mean=tuple(mean),
+            std=_floats(sums.moments.std),
+            top=_floats(sums.top.value),
+            perplexity=math.exp(float(sums.entropy.value)) / len(mean),
+            mean_perplexity=perplexity(mean),
+            variance_rows=float(sums.moments.variance.sum()),
+            variance_gates=self._variance_gates(mix),
+            scale_ratio=_ratio(scales),
+            std_ratio=_ratio(self._stds(mix)),
+            sources=tuple(self._sources(mix, sums)),
+        )
+
+    def _stds(self, mix: Mix) -> list[float]:
+        sums = (self.seen.experts[name].moments for name, _ in _starts(mix))
+        return [value for moments in sums for value in _floats(_spread(moments.variance))]
+
+    def _variance_gates(self, mix: Mix) -> float:
+        """How far the gates that see an expert differ in its mean weight, summed over experts."""
+        places = [(n, i) for n, _ in _starts(mix) for i in range(self.sets[n].count)]
+        weights = ([u.weight for u in self._uses(self.sets[n], i)] for n, i in places)
+        return sum(statistics.pvariance(of_expert) for of_expert in weights)
+
+    def _sources(self, mix: Mix, sums: WeightSums) -> Iterator[Source]:
+        parts = self.seen.mixtures[mix.name]
+        mean = sums.moments.mean
+        added = self._added(mix)
+        weights = [float(part.sum()) for part in torch.split(mean, mix.counts, -1)]
+        with_self = [w + a for w, a in zip(weights, added, strict=True)]
+        for at, (name, _) in enumerate(_starts(mix)):
+            node = self.sets[name]
+            yield Source(
+                set=name,
+                owner=node.place,
+                role=self.roles[node.place],
+                fair=node.count / sum(mix.counts),
+                weight=weights[at],
+                contribution=_share(parts.gated.value, at),
+                weight_with_self=with_self[at] / sum(with_self),
+                contribution_with_self=_share(parts.with_self.value, at),
+            )
+
+    def _added(self, mix: Mix) -> list[float]:
+        """The mean weights that self gates add to each set."""
+        added = [0.0] * len(mix.counts)
+        for gate, position in mix.residuals:
+            added[position] += sum(self._mean_weights(gate.node))
+        return added
+
+    def self_gates(self) -> Iterator[measures.SelfGate]:
+        """The self gates of all sets."""
+        for node in self.graph.of(SelfGate):
+            moments = self.seen.weights[node.name].moments
+            yield measures.SelfGate(
+                name=node.name,
+                layer=node.layer,
+                owner=node.place,
+                line=node.span.start.line,
+                mean=_floats(moments.mean),
+                std=_floats(moments.std),
+            )
+
+    def feature_gates(self) -> Iterator[measures.FeatureGate]:
+        """The feature gates of all sets."""
+        for node in self.graph.of(FeatureGate):
+            sums = self.seen.feature_gates[node.name]
+            pairs = zip(_floats(sums.weights.value), _floats(sums.effects.value), strict=True)
+            assert sums.range.low is not None
+            assert sums.range.high is not None
+            yield measures.FeatureGate(
+                name=node.name,
+                layer=node.layer,
+                owner=node.path[0],
+                line=node.span.start.line,
+                width=node.width,
+                low=float(sums.range.low.min()),
+                high=float(sums.range.high.max()),
+                mean=float(sums.moments.mean.mean()),
+                std=float(_spread(sums.moments.variance)),
+                saturated=float(sums.saturated.value),
+                loras=tuple(Lora(i, weight, effect) for i, (weight, effect) in enumerate(pairs)),
+            )
+
+
+def _starts(mix: Mix) -> Iterator[tuple[str, int]]:
+    """The sets of a mixture, each with the position of its first expert."""
+    start = 0
+    for port, count in zip(mix.sets, mix.counts, strict=True):
+        yield port.node, start
+        start += count
+
+
+def _dead(sums: ExpertSums) -> Tensor:
+    return (sums.range.extent < sums.tolerance).double().mean(-1)
+
+
+def _spread(variance: Tensor) -> Tensor:
+    """The root of the mean variance of channels."""
+    return variance.clamp(min=0).mean(-1).sqrt()
+
+
+def _quantiles(sums: ExpertSums, index: int) -> tuple[float, ...]:
+    assert sums.some_KN is not None
+    at = torch.tensor(QUANTILES, dtype=torch.float64)
+    return _floats(sums.some_KN[index].double().cpu().quantile(at))
+
+
+def _share(values: Tensor, at: int) -> float:
+    total = float(values.sum())
+    return float(values[at]) / total if total else math.nan
+
+
+def _ratio(values: Sequence[float]) -> float:
+    """Largest by smallest; infinite if that is 0."""
+    return max(values) / min(values) if min(values) > 0 else math.inf
+
+
+def perplexity(shares: Sequence[float]) -> float:
+    """exp(entropy) of shares that add up to 1, by their number; NaN without any."""
+    if not shares or any(map(math.isnan, shares)):
+        return math.nan
+    return math.exp(-sum(p * math.log(p) for p in shares if p > 0)) / len(shares)
+
+
+def _at(values: Tensor, index: int) -> float:
+    return float(values[index])
+
+
+def _floats(values: Tensor) -> tuple[float, ...]:
+    return tuple(values.tolist())

@@ -1,0 +1,41 @@
+"""The doctor: the loss of each task on each row, of which the file's own losses are the means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from homespec.runtime import GeneratedModule, observed
+
+
+class RowLosses:
+    """Logits [T, B] and labels by task -> losses [T, B], NaN where a task has no label."""
+
+    def __init__(self, code: GeneratedModule) -> None:
+        file: Any = code
+        self.tasks = code.TASKS
+        self._observed = observed(code)
+        self._scales: Mapping[str, float] = getattr(file, "SCALES", {})
+        default = {F.binary_cross_entropy_with_logits: self.tasks}
+        measures: Mapping[Callable[..., Tensor], tuple[str, ...]]
+        measures = getattr(file, "MEASURES", default)
+        self._measures = {task: loss for loss, tasks in measures.items() for task in tasks}
+
+    def labels(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """Labels [T, B], NaN outside of a task's sample space."""
+        own = self._observed(dict(labels))
+        return torch.stack([own[task].double() for task in self.tasks])
+
+    def __call__(self, logits_TB: Tensor, labels_TB: Tensor) -> Tensor:
+        """The losses, float64."""
+        rows = [
+            self._measures[task](logit, (label / self._scales.get(task, 1.0)), reduction="none")
+            for task, logit, label in zip(
+                self.tasks, logits_TB.double(), labels_TB.nan_to_num(), strict=True
+            )
+        ]
+        return torch.stack(rows).masked_fill(labels_TB.isnan(), torch.nan)

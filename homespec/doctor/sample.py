@@ -1,0 +1,146 @@
+"""The doctor: the rows on which knock-outs are measured, with enough positives of rare tasks.
+
+Rows with a positive of a rare task are one stratum and are kept more often than the rest. A mean
+over the rows is that of the strata by their numbers of rows, so it stays that of all rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+STRATA = 2
+"""Rows without and with a positive of a rare task."""
+FEW = 400
+"""A task is rare if the sample, drawn evenly, would have fewer positives."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows of a sample: inputs [B, V], labels [T, B] and strata [B]."""
+
+    x_BV: Tensor
+    labels_TB: Tensor
+    strata_B: Tensor
+
+
+class Sample:
+    """Takes rows with a chance that depends on their stratum alone; the same rows each time."""
+
+    def __init__(self, wanted: int, rows: int, rates: Sequence[float]) -> None:
+        """`rows` will come; `rates` are the shares of positives by task, NaN where not known."""
+        self.rare = torch.tensor([rate * wanted < FEW for rate in rates])  # not for NaN
+        expected = rows * sum(r for r, is_rare in zip(rates, self.rare, strict=True) if is_rare)
+        often = min(1.0, wanted / 2 / expected) if expected else 1.0
+        rest = max(0.0, wanted - often * expected) / max(1.0, rows - expected)
+        self.chances = torch.tensor([min(1.0, rest), 1.0 if rows <= wanted else often])
+        self.strata_rows = torch.zeros(STRATA, dtype=torch.int64)
+        """All rows by stratum, kept or not."""
+        self._random = torch.Generator().manual_seed(0)
+        self._kept: list[Chunk] = []
+
+    def add(self, x_BV: Tensor, labels_TB: Tensor) -> None:
+        """Keep some of further rows."""
+        labels_TB = labels_TB.cpu()
+        strata_B = (labels_TB[self.rare] > 0).any(0).long()
+        self.strata_rows += torch.bincount(strata_B, minlength=STRATA)
+        drawn = torch.rand(len(strata_B), generator=self._random) < self.chances[strata_B]
+        if drawn.any():
+            self._kept.append(
+                Chunk(x_BV[drawn.to(x_BV.device)], labels_TB[:, drawn], strata_B[drawn])
+            )
+
+    @property
+    def rows(self) -> int:
+        """The rows kept."""
+        return sum(len(chunk.strata_B) for chunk in self._kept)
+
+    def join(self) -> None:
+        """No rows will come: lay those kept side by side."""
+        kept = self._kept
+        if len(kept) > 1:
+            x, strata = (
+                torch.cat(part) for part in zip(*((c.x_BV, c.strata_B) for c in kept), strict=True)
+            )
+            self._kept = [Chunk(x, torch.cat([c.labels_TB for c in kept], 1), strata)]
+
+    def chunks(self, size: int) -> Iterator[Chunk]:
+        """The rows kept, in parts."""
+        for kept in self._kept:
+            for low in range(0, len(kept.strata_B), size):
+                part = slice(low, low + size)
+                yield Chunk(kept.x_BV[part], kept.labels_TB[:, part], kept.strata_B[part])
+
+    @property
+    def counts(self) -> Tensor:
+        """Rows kept by stratum [S]."""
+        every = [torch.bincount(chunk.strata_B, minlength=STRATA) for chunk in self._kept]
+        return torch.stack([torch.zeros(STRATA, dtype=torch.int64), *every]).sum(0)
+
+    @property
+    def weights(self) -> Tensor:
+        """How many rows a kept one speaks for, by stratum [S]."""
+        return self.strata_rows / self.counts.clamp(min=1)
+
+    def labelled(self, task: int) -> tuple[int, int]:
+        """Kept rows with a label of a task, and the positives among them."""
+        labels = torch.cat([torch.empty(0), *(c.labels_TB[task] for c in self._kept)])
+        return int((~labels.isnan()).sum()), int((labels > 0.5).sum())
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+NORMAL = 1.959963984540054
+"""Of the normal distribution 95 % are within so many standard deviations."""
+
+
+class Differences:
+    """Differences of losses of the same rows: sums by stratum and task."""
+
+    def __init__(self, tasks: int) -> None:
+        shape = (STRATA, tasks)
+        self.rows, self.sums, self.squares = torch.zeros(3, *shape, dtype=torch.float64)
+
+    def add(self, differences_TB: Tensor, strata_B: Tensor) -> None:
+        """Further rows; NaN where a task has no label."""
+        seen = ~differences_TB.isnan()
+        values = differences_TB.nan_to_num()
+        for total, part_TB in (
+            (self.rows, seen.double()), (self.sums, values), (self.squares, values.square()),
+        ):  # fmt: skip
+            total.index_add_(0, strata_B, part_TB.T.cpu())
+
+    def interval(self, task: int, sample: Sample) -> Interval:
+        """The mean over all rows with a label.
+
+        Its variance is that of the rows within the strata and of the strata's shares:
+        sum_h W_h² s_h² / n_h + sum_h W_h z_h² / N, where z is the difference from the mean in rows
+        with a label and 0 in others. Of a sample of one stratum it is s² / n.
+        """
+        kept = sample.counts.double()
+        share = sample.strata_rows.double() / sample.strata_rows.sum().clamp(min=1)
+        per_row = share / kept.clamp(min=1)
+        rows, sums, squares = self.rows[:, task], self.sums[:, task], self.squares[:, task]
+        seen = float((per_row * rows).sum())
+        if not seen:
+            return Interval(math.nan, math.nan, math.nan)
+        mean = float((per_row * sums).sum()) / seen
+        z_sum = sums - mean * rows
+        z_mean = z_sum / kept.clamp(min=1)
+        z_square = squares - 2 * mean * sums + mean * mean * rows
+        spread = (z_square - z_sum * z_mean).clamp(min=0) / (kept - 1).clamp(min=1)
+        within = (share.square() * spread / kept.clamp(min=1)).sum()
+        between = (share * z_mean.square()).sum() / sample.strata_rows.sum()
+        error = math.sqrt(float(within + between)) / seen
+        return Interval(mean, mean - NORMAL * error, mean + NORMAL * error)

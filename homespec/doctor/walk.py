@@ -1,0 +1,251 @@
+"""The doctor: evaluates the trunk of a plain model node by node along the graph.
+
+The modules are the model's own; only mixtures and feature gates are written out here, since their
+parts are looked at. `check` holds the logits to those of the model itself.
+Shapes: B batch, N width of what is read, K experts of a set, C choices of a gate, D expert width,
+L LoRAs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from homespec.graph import Graph
+from homespec.graph.nodes import (
+    INPUT,
+    ExpertSet,
+    FeatureGate,
+    Gate,
+    Mix,
+    Node,
+    Placed,
+    Port,
+    Product,
+    SelfGate,
+    Tower,
+)
+from homespec.runtime import GeneratedModule
+
+Values = dict[str, Tensor]
+"""Outputs by node: states [B, D], gated inputs [B, N], weights [B, C], experts [B, K, D]."""
+
+
+class GateParts(NamedTuple):
+    """What a feature gate is made of."""
+
+    x_BN: Tensor
+    gate_BN: Tensor
+    weights_BL: Tensor
+    logits: list[Tensor]
+    """Those of each LoRA, [B, N]."""
+
+
+class MixParts(NamedTuple):
+    """What a mixture is made of: by set [B, D], without and with what self gates add."""
+
+    gated: list[Tensor]
+    with_self: list[Tensor]
+
+
+class Watch(Protocol):
+    """What looks on while a model is evaluated."""
+
+    def __call__(self, node: Node, value: Tensor, parts: Any) -> None:
+        """A node's value, with its parts if it is a feature gate or a mixture."""
+
+
+class Edit(Protocol):
+    """A change of a model for one evaluation."""
+
+    def touches(self, node: Node) -> bool:
+        """Whether the node's value is to be computed otherwise."""
+
+    def weights(self, node: Mix, gate: str, set_name: str, weights_BK: Tensor) -> Tensor:
+        """The weights of one set in a mixture, by a gate or self gate."""
+
+    def value(self, node: Node, value: Tensor, parts: Any) -> Tensor:
+        """The value of a node that it touches."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A plain model's trunk with its graph."""
+
+    graph: Graph
+    code: GeneratedModule
+    model: nn.Module
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks, in the order of the logits."""
+        return self.code.TASKS
+
+    def inputs(self, features: Mapping[str, Tensor]) -> Tensor:
+        """v [B, V] of features by name."""
+        model: Any = self.model
+        weight = next(p for p in model.trunk.parameters() if p.is_floating_point())
+        v: Tensor = model.features(features).to(weight.dtype)
+        return v
+
+    def __call__(
+        self,
+        x: Tensor,
+        base: Values | None = None,
+        edit: Edit | None = None,
+        watch: Watch | None = None,
+    ) -> Values:
+        """The values of all nodes; with `base`, only those that `edit` changes are computed."""
+        values: Values = {INPUT: x} if base is None else dict(base)
+        changed: set[str] = set()
+        for node in self.graph:
+            compute = COMPUTE.get(type(node))
+            if compute is None:
+                continue
+            touched = edit is not None and edit.touches(node)
+            if base is not None and not touched and changed.isdisjoint(p.node for p in node.reads):
+                continue
+            value, parts = compute(self, node, values, edit if touched else None)
+            if touched and edit is not None:
+                value = edit.value(node, value, parts)
+            if watch is not None:
+                watch(node, value, parts)
+            values[node.name] = value
+            changed.add(node.name)
+        return values
+
+    def logits(self, values: Values) -> Tensor:
+        """Logits [T, B] among the values of nodes."""
+        kinds = ("towers", "products")
+        return torch.stack(
+            [next(values[f"{k}.{t}"] for k in kinds if f"{k}.{t}" in values) for t in self.tasks]
+        )
+
+    def check(self, x: Tensor) -> None:
+        """Raise AssertionError if the logits are not those of the model itself."""
+        model: Any = self.model
+        torch.testing.assert_close(
+            self.logits(self(x)), model.trunk(x), rtol=1e-3, atol=1e-4, check_dtype=False
+        )
+
+    def module(self, node: Node) -> Any:
+        """The module of a node."""
+        model: Any = self.model
+        head, *_ = node.name.partition(".")
+        found = getattr(model.trunk, head)
+        if not isinstance(node, Placed):
+            assert isinstance(node, Tower)
+            return found[node.task]
+        found = found[node.layer]
+        for key in node.path:
+            found = found[key]
+        return found
+
+
+def _read(ports: tuple[Port, ...], values: Values) -> Tensor:
+    read = [values[port.node] for port in ports]
+    return read[0] if len(read) == 1 else torch.cat(read, -1)
+
+
+def _feature_gate(
+    trunk: Trunk, node: FeatureGate, values: Values, _: Edit | None
+) -> tuple[Tensor, GateParts]:
+    x_BN, module = _read(node.reads, values), trunk.module(node)
+    logits = [lora(x_BN) for lora in module.loras]
+    alone = len(logits) == 1
+    weights_BL = x_BN.new_ones(len(x_BN), 1) if alone else module.router(x_BN).softmax(-1)
+    gate_BN = mixed_gate(node, weights_BL, logits)
+    return x_BN * gate_BN, GateParts(x_BN, gate_BN, weights_BL, logits)
+
+
+def mixed_gate(node: FeatureGate, weights_BL: Tensor, logits: list[Tensor]) -> Tensor:
+    """The values [B, N] of a feature gate, of its router's weights and its LoRAs."""
+    after = node.mix == "after_sigmoid"
+    columns = torch.split(weights_BL, 1, -1)
+    parts = [u_BN.sigmoid() if after else u_BN for u_BN in logits]
+    mixture = sum(w_B1 * u_BN for w_B1, u_BN in zip(columns, parts, strict=True))
+    assert isinstance(mixture, Tensor)
+    return 2 * (mixture if after else mixture.sigmoid())
+
+
+def _experts(trunk: Trunk, node: ExpertSet, values: Values, _: Edit | None) -> tuple[Tensor, None]:
+    experts = list(trunk.module(node))
+    reads = [values[port.node] for port in node.reads]
+    reads = reads if len(reads) > 1 else reads * len(experts)
+    outputs = [expert(x_BN) for expert, x_BN in zip(experts, reads, strict=True)]
+    return torch.stack(outputs, 1), None
+
+
+def _gate(trunk: Trunk, node: Gate, values: Values, _: Edit | None) -> tuple[Tensor, None]:
+    if node.choices == 1 and not isinstance(node, SelfGate):
+        x = values[INPUT]
+        return x.new_ones(len(x), 1), None
+    logits_BC = trunk.module(node)(_read(node.reads, values))
+    return logits_BC.sigmoid() if node.choices == 1 else logits_BC.softmax(-1), None
+
+
+def _mix(trunk: Trunk, node: Mix, values: Values, edit: Edit | None) -> tuple[Tensor, MixParts]:
+    weights = list(torch.split(values[node.gate.node], node.counts, -1))
+    names = [port.node for port in node.sets]
+    experts = [values[name] for name in names]
+    selves: list[list[Tensor]] = [[] for _ in names]
+    for gate, position in node.residuals:
+        own = values[gate.node]
+        selves[position].append(_edited(edit, node, gate.node, names[position], own))
+    if edit is not None:
+        weights = [
+            edit.weights(node, node.gate.node, name, w)
+            for name, w in zip(names, weights, strict=True)
+        ]
+        weights = renormalised(weights)
+    gated = [_weighted(w, e) for w, e in zip(weights, experts, strict=True)]
+    with_self = [
+        sum((_weighted(w, e) for w in own), part)
+        for part, own, e in zip(gated, selves, experts, strict=True)
+    ]
+    return torch.stack(with_self).sum(0), MixParts(gated, with_self)
+
+
+def _edited(edit: Edit | None, node: Mix, gate: str, set_name: str, own: Tensor) -> Tensor:
+    """The weights of a self gate: a softmax over what is left, or the sigmoid of one expert."""
+    if edit is None:
+        return own
+    left = edit.weights(node, gate, set_name, own)
+    return left if own.shape[1] == 1 else renormalised([left])[0]
+
+
+def renormalised(weights: list[Tensor]) -> list[Tensor]:
+    """Weights [B, K] of several sets that add up to 1 again; 0 where nothing is left."""
+    total_B1 = torch.stack([w.sum(-1, keepdim=True) for w in weights]).sum(0)
+    scale_B1 = torch.where(total_B1 > 0, 1 / total_B1, 0.0)
+    return [w * scale_B1 for w in weights]
+
+
+def _weighted(weights_BK: Tensor, experts_BKD: Tensor) -> Tensor:
+    return torch.bmm(weights_BK.unsqueeze(1), experts_BKD).squeeze(1)
+
+
+def _tower(trunk: Trunk, node: Tower, values: Values, _: Edit | None) -> tuple[Tensor, None]:
+    logit_B: Tensor = trunk.module(node)(_read(node.reads, values)).squeeze(-1)
+    return logit_B, None
+
+
+def _product(trunk: Trunk, node: Product, values: Values, _: Edit | None) -> tuple[Tensor, None]:
+    code: Any = trunk.code
+    return code.product_logit(*(values[port.node] for port in node.reads)), None
+
+
+COMPUTE: dict[type[Node], Callable[..., tuple[Tensor, Any]]] = {
+    FeatureGate: _feature_gate,
+    ExpertSet: _experts,
+    Gate: _gate,
+    SelfGate: _gate,
+    Mix: _mix,
+    Tower: _tower,
+    Product: _product,
+}
+"""The kinds of nodes in a trunk; inputs and objectives are not part of it."""

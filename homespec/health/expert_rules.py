@@ -1,0 +1,222 @@
+"""HS70x: experts that collapsed, are copies of others, or are not needed.
+
+A rule of these says something only where the measured losses bear it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from homespec.checks.causes import by_cause, listed
+from homespec.diagnostics import Finding, Severity, rule
+from homespec.health import remedies
+from homespec.health.evidence import Examined, Verdict
+from homespec.health.measures import Expert, Gate
+from homespec.health.sharing_rules import ignored_source
+
+
+def _short(name: str) -> str:
+    """`meta.watch.0` of `experts.meta.watch.0`."""
+    return name.partition(".")[2]
+
+
+def has_collapsed(seen: Examined, expert: Expert) -> bool:
+    """Whether nearly all outputs are near 0."""
+    return expert.near_zeros > seen.limits.zeros
+
+
+def small_experts(seen: Examined, gate: Gate) -> list[Expert]:
+    """The experts of a gate whose outputs are too small beside the largest."""
+    experts = [seen.experts[name] for name in gate.experts]
+    largest = max((expert.mean_abs for expert in experts), default=0.0)
+    return [e for e in experts if e.mean_abs * seen.limits.scale_ratio < largest]
+
+
+def is_similar(seen: Examined, expert: Expert) -> bool:
+    """Whether the channels of another expert of the set are nearly the same space."""
+    return expert.similarity >= seen.limits.similarity
+
+
+def _by_place(
+    seen: Examined, experts: Iterable[Expert], say: Callable[[list[Expert]], Finding]
+) -> Iterator[Finding]:
+    """One finding for all experts that one place of the spec makes."""
+    for of_place in by_cause(experts, lambda e: seen.span(e.set)).values():
+        yield say(of_place)
+
+
+def _names(experts: list[Expert]) -> str:
+    return listed([_short(expert.name) for expert in experts])
+
+
+def _verb(experts: list[Expert], one: str, several: str) -> str:
+    return f"{_names(experts)} {one if len(experts) == 1 else several}"
+
+
+def _held(seen: Examined, experts: list[Expert]) -> str:
+    """The largest loss where one of them has its mean in all rows."""
+    worst = max(experts, key=lambda e: seen.highest("constant_expert", e.name))
+    return f"with its mean in all rows {seen.describe('constant_expert', worst.name)}"
+
+
+def _is(seen: Examined, expert: Expert, verdict: Verdict) -> bool:
+    return seen.verdict("constant_expert", expert.name) is verdict
+
+
+@rule("HS701", "collapsed-expert", Severity.WARNING)
+def collapsed(seen: Examined) -> Iterator[Finding]:
+    """An expert whose outputs are nearly all 0, and that no task needs.
+
+    More than 90 % of its outputs are 0, the share that the HoME paper reports of ReLU experts that
+    collapsed, and the loss of no task rises when it has its mean in all rows. Its weights are paid
+    for in memory and time, and get hardly a gradient any more. Batch norm and Swish keep the
+    outputs of every expert on one scale from the first step (HOME.md, section 2). Set the share by
+    `--threshold zeros=0.8`.
+    """
+
+    def say(experts: list[Expert]) -> Finding:
+        worst = max(experts, key=lambda e: e.near_zeros)
+        node = seen.set_of(worst.set)
+        remedy = remedies.normalise(seen.lowered, node) or remedies.fewer(seen.lowered, node)
+        return Finding(
+            seen.span(worst.set),
+            f"{_verb(experts, 'has', 'have')} collapsed: up to {worst.near_zeros:.1%} of the"
+            f" outputs are near 0, and no task needs them ({_held(seen, experts)})",
+            "made here",
+            help=remedy,
+        )
+
+    found = [
+        e for e in seen.health.experts if has_collapsed(seen, e) and _is(seen, e, Verdict.FREE)
+    ]
+    yield from _by_place(seen, found, say)
+
+
+@rule("HS702", "sparse-expert", Severity.NOTE)
+def sparse(seen: Examined) -> Iterator[Finding]:
+    """An expert whose outputs are nearly all 0, but that some task needs.
+
+    It speaks for few rows or through few channels, and the loss of a task rises when it has its
+    mean in all rows. That is what a specialist looks like: nothing has to be done. If its share of
+    zeros still rises from run to run, batch norm and Swish stop that.
+    """
+
+    def say(experts: list[Expert]) -> Finding:
+        worst = max(experts, key=lambda e: e.near_zeros)
+        return Finding(
+            seen.span(worst.set),
+            f"{_verb(experts, 'is', 'are')} 0 in up to {worst.near_zeros:.1%} of the outputs, but"
+            f" needed ({_held(seen, experts)})",
+            "made here",
+            help=remedies.normalise(seen.lowered, seen.set_of(worst.set)),
+        )
+
+    found = [
+        e for e in seen.health.experts if has_collapsed(seen, e) and _is(seen, e, Verdict.COSTS)
+    ]
+    yield from _by_place(seen, found, say)
+
+
+@rule("HS703", "dead-channels", Severity.NOTE)
+def dead_channels(seen: Examined) -> Iterator[Finding]:
+    """An expert of which most channels are constant.
+
+    A channel whose outputs do not vary over the rows tells gates and towers nothing: the expert is
+    narrower than it costs. Nothing is lost by that alone. ReLU without a norm makes such channels;
+    batch norm and Swish do not, and a smaller width costs less.
+    """
+
+    def say(experts: list[Expert]) -> Finding:
+        worst = max(experts, key=lambda e: e.dead_channels)
+        return Finding(
+            seen.span(worst.set),
+            f"{_verb(experts, 'has', 'have')} up to {worst.dead_channels:.0%} dead channels of"
+            f" {worst.width}",
+            "made here",
+            help=remedies.normalise(seen.lowered, seen.set_of(worst.set)),
+        )
+
+    limit = seen.limits.dead_channels
+    found = [
+        e for e in seen.health.experts if e.dead_channels > limit and not has_collapsed(seen, e)
+    ]
+    yield from _by_place(seen, found, say)
+
+
+@rule("HS704", "uneven-experts", Severity.WARNING)
+def uneven(seen: Examined) -> Iterator[Finding]:
+    """Experts far smaller than others that the same gate mixes, which no task needs.
+
+    The gate weighs outputs whose mean sizes differ tenfold: what the small one says is drowned,
+    whatever its weight, and no loss rises when it has its mean in all rows. Batch norm gives all
+    experts one scale. Set the ratio by `--threshold scale_ratio=20`.
+    """
+    small = {e.name: e for gate in seen.health.gates for e in small_experts(seen, gate)}
+    found = [e for e in small.values() if not has_collapsed(seen, e) and _is(seen, e, Verdict.FREE)]
+
+    def say(experts: list[Expert]) -> Finding:
+        gates = [g for g in seen.health.gates if experts[0].name in g.experts]
+        gate = max(gates, key=lambda g: g.scale_ratio)
+        node = seen.set_of(experts[0].set)
+        return Finding(
+            seen.span(experts[0].set),
+            f"{_verb(experts, 'is', 'are')} too small to be heard: of what {_short(gate.name)}"
+            f" mixes, the largest has {gate.scale_ratio:.0f} times the mean |a| of the smallest"
+            f" ({_held(seen, experts)})",
+            "made here",
+            help=remedies.normalise(seen.lowered, node) or remedies.fewer(seen.lowered, node),
+        )
+
+    yield from _by_place(seen, found, say)
+
+
+@rule("HS705", "copied-expert", Severity.WARNING)
+def copied(seen: Examined) -> Iterator[Finding]:
+    """Two experts of one set that say the same.
+
+    Their outputs span nearly the same space (linear CKA), and when a linear function of the one
+    takes the place of the other, no task loses. The set has fewer experts than it pays for. Take
+    one away, or train with another seed or learning rate. Set the similarity by
+    `--threshold similarity=0.95`.
+    """
+    for experts in by_cause(filter(_copies(seen), seen.health.experts), lambda e: e.set).values():
+        first = experts[0]
+        yield Finding(
+            seen.span(first.set),
+            f"{_short(first.name)} says the same as {_short(first.nearest)} (linear CKA"
+            f" {first.similarity:.3f}): with a linear function of that one in its place"
+            f" {seen.describe('replaced_expert', first.name)}",
+            "made here",
+            help=remedies.fewer(seen.lowered, seen.set_of(first.set)),
+        )
+
+
+def _copies(seen: Examined) -> Callable[[Expert], bool]:
+    def is_copy(expert: Expert) -> bool:
+        verdict = seen.verdict("replaced_expert", expert.name)
+        return is_similar(seen, expert) and verdict is Verdict.FREE
+
+    return is_copy
+
+
+@rule("HS706", "idle-experts", Severity.NOTE)
+def idle(seen: Examined) -> Iterator[Finding]:
+    """A set of experts that no task needs.
+
+    The experts are alive, yet no loss rises when no gate may use any of them: other experts, or the
+    states that they pass on, carry what is to be learned. The model could be smaller. Train once
+    without the set before you believe it: what remains then learns otherwise.
+    """
+    ignored = {own.set for gate in seen.health.gates if (own := ignored_source(seen, gate))}
+    for of_set in by_cause(seen.health.experts, lambda e: e.set).values():
+        name = of_set[0].set
+        if name in ignored or all(has_collapsed(seen, e) for e in of_set):
+            continue  # that is said by other rules
+        if seen.verdict("without_set", name) is Verdict.FREE:
+            yield Finding(
+                seen.span(name),
+                f"no task needs the experts of {_short(name)}: without them"
+                f" {seen.describe('without_set', name)}",
+                "made here",
+                help=remedies.fewer(seen.lowered, seen.set_of(name)),
+            )

@@ -1,0 +1,278 @@
+"""Health: all numbers of a model as dataclasses; `docs/doctor.md` has their formulas and units.
+
+Rows are held-out rows. NaN is what could not be measured. Names are the logical names of weights:
+`experts.meta.watch` is a set and `experts.meta.watch.0` its first expert.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+VERSION = 1
+"""Of the data model: it rises with each change that readers of the JSON have to know of."""
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+"""Those of the outputs of an expert."""
+
+Role = Literal["shared", "group", "task"]
+ROLES: tuple[Role, ...] = ("shared", "group", "task")
+
+# ---------------------------------------------------------------- experts
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How much one gate uses an expert that several gates see."""
+
+    gate: str
+    weight: float
+    """Mean weight of the expert in the gate."""
+    share: float
+    """That mean by the sum of those of all gates that see the expert: p_j(t)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expert:
+    """The outputs of one expert, [rows, width]."""
+
+    name: str
+    set: str
+    """The name of its set."""
+    layer: str
+    owner: str
+    """The node of the task tree that owns its set."""
+    role: Role
+    index: int
+    line: int
+    """The line of the spec that says how it is built."""
+    width: int
+    """Channels of its output."""
+    zeros: float
+    """Share of outputs that are exactly 0."""
+    near_zeros: float
+    """Share of outputs with |a| < tolerance."""
+    dead_channels: float
+    """Share of channels that do not vary: largest minus smallest output below the tolerance."""
+    mean_abs: float
+    """Mean |a|."""
+    std: float
+    """Root of the mean over channels of the variance over rows."""
+    quantiles: tuple[float, ...]
+    """Of outputs on some rows, at `QUANTILES`."""
+    nearest: str
+    """The expert of the same set whose outputs are most similar; "" if it is alone."""
+    similarity: float
+    """Linear CKA with that one, 0 to 1."""
+    uses: tuple[Use, ...]
+    """By the gates that see it."""
+    evenness: float
+    """exp(entropy of the shares of `uses`) by their number: 1 is even, 1/number is one gate."""
+
+
+# ---------------------------------------------------------------- gates
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a gate takes from one expert set."""
+
+    set: str
+    owner: str
+    role: Role
+    fair: float
+    """The set's experts by all that the gate sees."""
+    weight: float
+    """Mean over rows of the sum of the weights of its experts: s_t."""
+    contribution: float
+    """Mean |sum of weight times output of its experts|, by the sum of these over all sets."""
+    weight_with_self: float
+    """As `weight`, with the weights of self gates added, by the sum over all sets."""
+    contribution_with_self: float
+    """As `contribution`, with what self gates add."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The weights of a mixture gate, [rows, experts]."""
+
+    name: str
+    layer: str
+    owner: str
+    role: Role
+    line: int
+    experts: tuple[str, ...]
+    """The experts that it weighs, in its order."""
+    mean: tuple[float, ...]
+    """Mean weight of each."""
+    std: tuple[float, ...]
+    """Standard deviation over rows of each weight."""
+    top: tuple[float, ...]
+    """Share of rows in which each expert has the largest weight."""
+    perplexity: float
+    """exp(mean entropy of a row's weights) by the number of experts: 1 is even."""
+    mean_perplexity: float
+    """exp(entropy of the mean weights) by the number of experts."""
+    variance_rows: float
+    """Sum over experts of the variance of the weight over rows."""
+    variance_gates: float
+    """Sum over experts of the variance of the mean weight over the gates that see it."""
+    scale_ratio: float
+    """Largest by smallest mean |a| of the experts that it mixes."""
+    std_ratio: float
+    """Largest by smallest standard deviation of the experts that it mixes."""
+    sources: tuple[Source, ...]
+    """By expert set, from the root down."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfGate:
+    """The weights of a self gate, [rows, experts of its set]."""
+
+    name: str
+    layer: str
+    owner: str
+    line: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """One LoRA of a feature gate."""
+
+    index: int
+    weight: float
+    """Its mean weight in the mixture; 1 if it is the only one."""
+    effect: float
+    """Mean |2 sigmoid(LoRA) - 1|: how far from doing nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureGate:
+    """The values of a feature gate, [rows, width], in (0, 2); 1 changes nothing."""
+
+    name: str
+    layer: str
+    owner: str
+    line: int
+    width: int
+    low: float
+    high: float
+    mean: float
+    std: float
+    """Root of the mean over channels of the variance over rows."""
+    saturated: float
+    """Share of values farther from 1 than the threshold `saturation`."""
+    loras: tuple[Lora, ...]
+
+
+# ---------------------------------------------------------------- tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Rows with predictions next to each other."""
+
+    predicted: float
+    """Mean probability."""
+    observed: float
+    """Share of positives."""
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """Norms of the gradient of a task's loss by the weights of experts, on the sample.
+
+    The root of the mean square over the weights, so that many experts do not count for more.
+    NaN where the task sees no such experts.
+    """
+
+    own: float
+    group: float
+    shared: float
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task on the rows that were looked at, and what the run says of it."""
+
+    name: str
+    kind: Literal["binary", "regression"]
+    line: int
+    rows: int
+    """Rows with a label."""
+    positives: int
+    """Rows whose label is 1; 0 for a regression."""
+    sample_rows: int
+    """Rows with a label in the sample of the knock-outs."""
+    sample_positives: int
+    judged: bool
+    """Whether the sample has enough of both classes for verdicts."""
+    trained_positives: float
+    """Positives that training saw, estimated from its labels and the held-out rate; NaN unknown."""
+    loss: float
+    """Mean loss."""
+    auc: float
+    """NaN for a regression. Scores are told apart to 1/200 of a logit."""
+    calibration: tuple[Calibration, ...]
+    metrics: dict[str, float]
+    """What metrics.json says."""
+    gradients: Gradients
+
+
+# ---------------------------------------------------------------- evidence
+
+Kind = Literal[
+    "without_expert", "without_set", "shuffled_set", "constant_gate", "constant_feature_gate",
+    "without_lora", "replaced_expert", "constant_expert",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """The change of one task's mean loss: changed minus unchanged model, on the same rows."""
+
+    task: str
+    change: float
+    low: float
+    high: float
+    """The 95 % confidence interval of the change: mean ± 1.96 standard errors of differences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knockout:
+    """A change of the model, and what it does to each task that it can reach."""
+
+    kind: Kind
+    target: str
+    """The expert, set, gate or LoRA."""
+    by: str
+    """The expert that replaces it, else ""."""
+    effects: tuple[Effect, ...]
+
+
+# ---------------------------------------------------------------- all
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All that was measured of one run."""
+
+    run: str
+    """The folder."""
+    spec: str
+    spec_sha256: str
+    rows: int
+    """Held-out rows that were looked at."""
+    sample_rows: int
+    """Those of the knock-outs, 0 for none."""
+    tolerance: float
+    thresholds: dict[str, float]
+    experts: tuple[Expert, ...]
+    gates: tuple[Gate, ...]
+    self_gates: tuple[SelfGate, ...]
+    feature_gates: tuple[FeatureGate, ...]
+    tasks: tuple[Task, ...]
+    knockouts: tuple[Knockout, ...]

@@ -1,0 +1,101 @@
+"""HS74x: where the doctor cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.diagnostics import Finding, Severity, rule
+from homespec.health.evidence import Examined, Verdict
+from homespec.health.expert_rules import has_collapsed, is_similar, small_experts
+from homespec.health.gate_rules import dead_loras, is_constant, is_saturated
+from homespec.health.measures import Kind
+from homespec.health.sharing_rules import ignored_source, owned_verdict, owning_use
+
+
+@rule("HS741", "too-few-positives", Severity.NOTE)
+def too_few(seen: Examined) -> Iterator[Finding]:
+    """A task with too few positives for a verdict.
+
+    The rows that knock-outs are measured on have fewer than 50 positives, or negatives, of the
+    task: the interval of a mean over them means little. The task counts in no verdict. Look at more
+    rows (`--rows`, `--sample-rows`) or at more days. Set the number by `--threshold positives=30`.
+    """
+    if not seen.can_judge:
+        return
+    for task in seen.health.tasks:
+        if not task.judged:
+            what = "rows with a label"
+            if task.kind == "binary":
+                what = f"positives in {task.sample_rows:,} rows"
+            count = task.sample_positives if task.kind == "binary" else task.sample_rows
+            yield Finding(
+                seen.lowered.span(("tasks", task.name)),
+                f"`{task.name}` has {count:,} {what} of the sample, too few for a verdict",
+                help=f"--rows and --sample-rows take more; {seen.limits.positives:g} are needed",
+            )
+
+
+@rule("HS742", "open-verdict", Severity.NOTE)
+def open_verdict(seen: Examined) -> Iterator[Finding]:
+    """A number is beyond its threshold, and the losses do not say whether it matters.
+
+    The change of a loss without the expert or gate could be negligible or not: its interval holds
+    both, or no task has enough positives, or nothing was measured (`--sample-rows 0`). A larger
+    sample makes intervals narrower.
+    """
+    for what, kind, target in _suspects(seen):
+        told = seen.describe(kind, target) if seen.can_judge else "no loss was measured"
+        yield Finding(
+            seen.span(target),
+            f"{target} {what}, and whether it matters is open: {told}",
+            help="--sample-rows takes more rows",
+        )
+
+
+Suspect = tuple[str, Kind, str]
+"""What is beyond a threshold: what is so, and which knock-out would tell."""
+
+
+def _suspects(seen: Examined) -> Iterator[Suspect]:
+    """All that is beyond a threshold and has no verdict."""
+    for suspect in (*_of_experts(seen), *_of_own_experts(seen), *_of_gates(seen)):
+        if seen.verdict(suspect[1], suspect[2]) is Verdict.OPEN:
+            yield suspect
+    for expert in seen.health.experts:
+        use = owning_use(seen, expert)
+        if use is not None and owned_verdict(seen, expert, use) is Verdict.OPEN:
+            yield f"is used by {use.gate} to {use.share:.0%}", "without_expert", expert.name
+
+
+def _of_experts(seen: Examined) -> Iterator[Suspect]:
+    small = {e.name for gate in seen.health.gates for e in small_experts(seen, gate)}
+    for expert in seen.health.experts:
+        if has_collapsed(seen, expert):
+            yield (
+                f"has {expert.near_zeros:.1%} of its outputs near 0",
+                "without_expert",
+                expert.name,
+            )
+        elif expert.name in small:
+            yield "is far smaller than others of its gate", "constant_expert", expert.name
+        if is_similar(seen, expert):
+            yield f"is similar to {expert.nearest}", "replaced_expert", expert.name
+
+
+def _of_own_experts(seen: Examined) -> Iterator[Suspect]:
+    for gate in seen.health.gates:
+        own = ignored_source(seen, gate)
+        if own is not None:
+            share = f"{own.contribution_with_self:.1%} of the state of `{gate.owner}`"
+            yield f"contributes only {share}", "without_set", own.set
+
+
+def _of_gates(seen: Examined) -> Iterator[Suspect]:
+    for gate in seen.health.gates:
+        if is_constant(seen, gate):
+            yield "has the same weights in all rows", "constant_gate", gate.name
+    for feature_gate in seen.health.feature_gates:
+        if is_saturated(seen, feature_gate):
+            yield "is saturated", "constant_feature_gate", feature_gate.name
+        for name in dead_loras(seen, feature_gate):
+            yield "does nothing", "without_lora", name
