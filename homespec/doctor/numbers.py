@@ -25,7 +25,7 @@ class Numbers:
         self, graph: Graph, root: TreeNode, seen: Observer, similar: dict[str, Covariances]
     ) -> None:
         self.graph, self.seen = graph, seen
-        self.roles = {n.name: n.role.value for n in root.walk()}
+        self.roles: dict[str, Role] = {n.name: n.role.value for n in root.walk()}
         self.sets = {node.name: node for node in graph.of(ExpertSet)}
         self.siblings = {name: covariance.siblings() for name, covariance in similar.items()}
         self.mixes = graph.of(Mix)
@@ -126,7 +126,7 @@ class Numbers:
         parts = self.seen.mixtures[mix.name]
         mean = sums.moments.mean
         added = self._added(mix)
-        weights = [float(part.sum()) for part in torch.split(mean, mix.counts, -1)]
+        weights = [float(part.sum()) for part in torch.split(mean, list(mix.counts), -1)]
         with_self = [w + a for w, a in zip(weights, added, strict=True)]
         for at, (name, _) in enumerate(_starts(mix)):
             node = self.sets[name]

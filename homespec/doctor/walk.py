@@ -189,7 +189,7 @@ def _gate(trunk: Trunk, node: Gate, values: Values, _: Edit | None) -> tuple[Ten
 
 
 def _mix(trunk: Trunk, node: Mix, values: Values, edit: Edit | None) -> tuple[Tensor, MixParts]:
-    weights = list(torch.split(values[node.gate.node], node.counts, -1))
+    weights = list(torch.split(values[node.gate.node], list(node.counts), -1))
     names = [port.node for port in node.sets]
     experts = [values[name] for name in names]
     selves: list[list[Tensor]] = [[] for _ in names]

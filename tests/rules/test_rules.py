@@ -32,7 +32,7 @@ NOT_A_YAML_FILE = {
     "HS024": "tests/source/test_roots.py: the file is a link",
 }
 """Rules that no small text file can break, and where they are tested instead."""
-OF_OTHERS = ("HS5", "HS6")
+OF_OTHERS = ("HS5", "HS6", "HS7")
 """So are those that look at data or at changes: tests/data/test_check.py and
 tests/diff/test_changes.py hold a pair for each of them."""
 
