@@ -14,7 +14,7 @@ from homespec.doctor.similarity import Covariances, Sibling
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, SelfGate
 from homespec.health import measures
-from homespec.health.measures import QUANTILES, Expert, Lora, Source, Use
+from homespec.health.measures import QUANTILES, Expert, Lora, Role, Source, Use
 from homespec.resolve.tree import TreeNode
 
 

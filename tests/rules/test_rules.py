@@ -33,8 +33,8 @@ NOT_A_YAML_FILE = {
 }
 """Rules that no small text file can break, and where they are tested instead."""
 OF_OTHERS = ("HS5", "HS6", "HS7")
-"""So are those that look at data or at changes: tests/data/test_check.py and
-tests/diff/test_changes.py hold a pair for each of them."""
+"""So are those that look at data, at changes or at trained models: tests/data/test_check.py,
+tests/diff/test_changes.py and tests/doctor/test_planted.py hold a pair for each of them."""
 
 
 def validate(path: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[int, str]:
