@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -133,8 +134,7 @@ def _by_name(path: str) -> dict[str, Document]:
 
 def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
     """The specs of the working tree and what the commit has in their place."""
-    from homespec.source.commit import CommitError, commit
-    from homespec.source.roots import is_yaml
+    from homespec.source.commit import REGULAR, CommitError, commit
 
     if len(paths) != 1 or paths[0] == "-":
         raise click.UsageError("With --against, give one spec or one folder.")
@@ -153,15 +153,24 @@ def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
                     else None
                 )
                 yield Versions(old, document)
-        for name in there:
-            base = os.path.basename(name)  # noqa: PTH119
-            if is_yaml(name) and name not in known and not base.startswith("_"):
+        for name, mode in there.items():
+            if name not in known and mode in REGULAR and _is_found(name, before.inside(path)):
                 here = os.path.relpath(os.path.join(before.root, name))  # noqa: PTH118
                 yield Versions(before.read_spec(here), None)
         if not there and not known:
             raise CommitError(f"`{path}` is neither here nor in commit {ref}")
     except CommitError as error:
         raise click.UsageError(f"{error}.") from None
+
+
+def _is_found(name: str, folder: str) -> bool:
+    """Whether a file of a commit is a spec where specs of its folder are looked for."""
+    from homespec.source.roots import is_yaml
+
+    folders = () if name == folder else Path(os.path.relpath(name, folder)).parts[:-1]
+    is_hidden = any(part.startswith(".") for part in folders)
+    is_base = os.path.basename(name).startswith("_")  # noqa: PTH119
+    return is_yaml(name) and not is_base and not is_hidden
 
 
 def _analyses(specs: list[Document]) -> tuple[dict[str, Analysis], Report]:

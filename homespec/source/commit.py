@@ -30,12 +30,11 @@ class Commit:
     name: str
     sha: str
 
-    def files(self, below: str) -> list[str]:
-        """The paths, relative to the root, of all files at or below a path of the working tree."""
-        listing = _git(
-            self.root, "ls-tree", "-r", "-z", "--name-only", self.sha, "--", self.inside(below)
-        )
-        return [os.fsdecode(name) for name in listing.split(b"\0") if name]
+    def files(self, below: str) -> dict[str, str]:
+        """All files at or below a path of the working tree: paths from the root and git's modes."""
+        listing = _git(self.root, "ls-tree", "-r", "-z", self.sha, "--", self.inside(below))
+        entries = (entry.partition(b"\t") for entry in listing.split(b"\0") if entry)
+        return {os.fsdecode(name): about.split()[0].decode() for about, _, name in entries}
 
     def read(self, shown: str, path: str) -> Document:
         """The document of a file; what is wrong with it is a diagnostic of it."""

@@ -194,6 +194,26 @@ def test_a_file_that_is_gone_against_a_commit(
     assert "spec-removed" in result.stdout
 
 
+def test_what_is_never_checked_is_not_gone(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hidden folders, and links to specs that are checked by their own names."""
+    monkeypatch.chdir(repository)
+    Path(".drafts").mkdir()
+    shutil.copy("_base.yaml", ".drafts/draft.yaml")
+    shutil.copy("_base.yaml", "plain.yaml")
+    Path("link.yaml").symlink_to("plain.yaml")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "more")
+    result = diff(".", "--against", "HEAD")
+    assert (result.return_value, result.stdout) == (0, "")
+    assert result.stderr == "2 specs compared, no change\n"
+    Path("link.yaml").unlink()
+    shutil.rmtree(".drafts")
+    assert diff(".", "--against", "HEAD").stdout == ""
+    assert "spec-removed" in diff(".drafts", "--against", "HEAD", "--format", "json").stdout
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
