@@ -39,6 +39,7 @@ ORDER = (
     "sharding",
     "migration",
     "train",
+    "export",
     "bench",
     "doctor",
     "homespec",

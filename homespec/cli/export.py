@@ -1,0 +1,115 @@
+"""Command line: `homespec export`, a run as a folder that servers load."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from homespec.cli.errors import exit_2_on, needing
+from homespec.variant import split_names
+
+FORMATS, DEVICES = ("pt2", "onnx", "both"), ("cpu", "cuda")
+OUTPUTS, NUMBERS, CHECKPOINTS = (
+    ("probabilities", "logits"),
+    ("float32", "float64"),
+    ("best", "last"),
+)
+FIXED = ("tasks", "format", "device", "output")
+"""What a folder has from the export that compiled it, with the options' names."""
+
+
+@click.command(short_help="Make a folder that servers load.")
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "-o", "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the folder if an export wrote it.")
+@click.option(
+    "--tasks", multiple=True, metavar="TASK,…", help="Serve these alone. May be repeated."
+)
+@click.option(
+    "--format", type=click.Choice(FORMATS), default="pt2", show_default=True,
+    help="A package of AOTInductor, an ONNX file, or both.",
+)  # fmt: skip
+@click.option(
+    "--device", type=click.Choice(DEVICES), default="cpu", show_default=True,
+    help="Where model.pt2 is to run; it is compiled there.",
+)  # fmt: skip
+@click.option(
+    "--output", type=click.Choice(OUTPUTS), default="probabilities", show_default=True,
+    help="Of regressions: estimates in the unit of the label, or of the spec's `scale`.",
+)  # fmt: skip
+@click.option(
+    "--numbers", type=click.Choice(NUMBERS),
+    help="Type of numbers with buckets.  [default: as in the data of the run]",
+)  # fmt: skip
+@click.option(
+    "--checkpoint", type=click.Choice(CHECKPOINTS), default="best", show_default=True,
+    help="Weights of the best epoch, or of the last checkpoint.",
+)  # fmt: skip
+@click.option(
+    "--spec", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The spec of a run that keeps none.",
+)  # fmt: skip
+@click.option("--weights-only", is_flag=True, help="Compile nothing: new weights for --into.")
+@click.option(
+    "--into", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    help="The export that --weights-only takes compiled code from, and replaces without --out.",
+)  # fmt: skip
+@click.pass_context
+def export(
+    ctx: click.Context, /, run: Path, out: Path | None, overwrite: bool, tasks: tuple[str, ...],
+    format: str, device: str, output: str, numbers: str | None, checkpoint: str,  # noqa: A002
+    spec: Path | None, weights_only: bool, into: Path | None,
+) -> None:  # fmt: skip
+    """Make a folder that servers load, of the trained model in the folder RUN.
+
+    It holds the compiled model, what its inputs and outputs mean, samples, and configurations for
+    Triton. Before it is put in place the model is run beside the trained one and refused if it
+    gives something else. docs/serving.md leads from a run to a server.
+
+    With --weights-only --into DIR the weights of RUN take the place of those in DIR, in seconds and
+    in one step for a server that reads DIR.
+    """
+    _check(ctx, out, weights_only, into)
+    gc.enable()
+    with needing("export"):
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+
+        if format != "pt2":
+            import onnx  # noqa: F401
+            import onnxruntime  # noqa: F401
+            import onnxscript  # noqa: F401
+        from homespec.export import ExportError
+        from homespec.export import run as exporting
+        from homespec.export.subject import Options
+        from homespec.train import RunError
+
+    asked = split_names(tasks)
+    options = Options(asked, output, device, numbers, checkpoint, spec)  # type: ignore[arg-type]
+    with exit_2_on(ExportError, RunError):
+        if into is not None:
+            exporting.replace_weights(run, into, out or into, options, _say)
+        elif out is not None:
+            exporting.export_run(run, out, format, options, overwrite, _say)  # type: ignore[arg-type]
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _check(ctx: click.Context, out: Path | None, weights_only: bool, into: Path | None) -> None:
+    """Raise UsageError for options that do not go together."""
+    if weights_only != (into is not None):
+        raise click.UsageError("--weights-only and --into DIR go together.")
+    if not weights_only and out is None:
+        raise click.UsageError("Give --out, the folder to write.")
+    for name in FIXED if weights_only else ():
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} is that of the folder --into, which is compiled.")
+    if weights_only and ctx.get_parameter_source("overwrite") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--overwrite is for exports that compile: give another --out.")

@@ -1,0 +1,149 @@
+"""Export: packages of AOTInductor, and every private name of torch that this takes.
+
+What torch offers in public compiles a dict of features into a package that takes tensors by their
+position. Two things are done otherwise here: the package records that it takes features by keyword,
+so that Python's loader puts them in order by name and refuses other names; and its code checks
+types, shapes, rows and strides at each call (`input_checks`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor
+
+from homespec.export import ExportError
+from homespec.export.input_checks import REPLACED, checks
+from homespec.export.inputs import Input
+from homespec.export.remarks import quiet
+
+PRIVATE = {
+    "flatten_inputs": ("torch._inductor.compile_fx", "_aoti_flatten_inputs"),
+    "compile_files": ("torch._inductor.compile_fx", "compile_fx_aot"),
+    "compiling": ("torch._export.utils", "_compiling_state_context"),
+    "CppWrapper": ("torch._inductor.codegen.cpp_wrapper_cpu", "CppWrapperCpu"),
+    "virtualized": ("torch._inductor.virtualized", "V"),
+    "write_archive": ("torch._inductor.package", "package_aoti"),
+    "load_archive": ("torch._inductor", "aoti_load_package"),
+}
+"""Names that torch may change with any version; torch 2.11 to 2.13 have them."""
+HOOK = "generate_input_output_runtime_checks"
+"""The method of CppWrapper that writes the function REPLACED."""
+FREE_WEIGHTS = {
+    # without it vectors of up to eight numbers become literals of the code, and stay yesterday's
+    "always_keep_tensor_constants": True,
+    "aot_inductor.package_constants_on_disk_format": "binary_blob",
+}
+"""Options that keep all weights in a file of their own, so that they can be replaced."""
+
+Sizes = list[tuple[str, int]]
+"""The name in the model and the bytes of each tensor in the file of weights, in its order."""
+
+
+def private(name: str) -> Any:
+    """What PRIVATE names. Raises ExportError if this torch does not have it."""
+    module, attribute = PRIVATE[name]
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError):
+        raise ExportError(_lacking(f"{module}.{attribute}")) from None
+
+
+def _lacking(what: str) -> str:
+    return (
+        f"torch {torch.__version__} has no {what}, a private name that packages of AOTInductor are"
+        " made with: torch 2.11 to 2.13 have it (with --format onnx no such name is needed)"
+    )
+
+
+@quiet()
+def compile_package(
+    program: torch.export.ExportedProgram,
+    inputs: Sequence[Input],
+    features: Mapping[str, Tensor],
+    path: Path,
+    metadata: Mapping[str, str],
+) -> Sizes:
+    """Compile a program of one dict of features to the package `path`; what its weights are.
+
+    Files that are needed on the way are left beside it. Raises ExportError.
+    """
+    graph = program.module(check_guards=False)
+    device = next(iter(features.values())).device.type
+    options = {
+        **FREE_WEIGHTS,
+        "aot_inductor.package": True,
+        "aot_inductor.metadata": dict(metadata),
+        "aot_inductor.output_path": str(path.with_suffix("")),
+    }
+    flat, options = private("flatten_inputs")(graph, (dict(features),), {}, options=options)
+    by_name = pytree.tree_structure(((), dict(features)))
+    options["aot_inductor.serialized_in_spec"] = pytree.treespec_dumps(by_name)
+    with _with_checks(checks(inputs, device)) as sizes, private("compiling")():
+        files = private("compile_files")(graph, flat, config_patches=options)
+    if not sizes:
+        raise ExportError(_lacking(f"{HOOK} that is called"))
+    private("write_archive")(str(path), files)
+    return sizes
+
+
+@contextmanager
+def _with_checks(code: str) -> Iterator[Sizes]:
+    """The code of packages made meanwhile has these checks; the weights of the last one."""
+    wrapper = private("CppWrapper")
+    original = getattr(wrapper, HOOK, None)
+    if original is None:
+        raise ExportError(_lacking(f"{wrapper.__name__}.{HOOK}"))
+    sizes: Sizes = []
+
+    def write(self: Any) -> None:
+        original(self)
+        if REPLACED not in self.prefix.getvalue():
+            raise ExportError(_lacking(f"{REPLACED} in its code"))
+        self.prefix.splice(code)
+        sizes[:] = _sizes(private("virtualized").graph)
+
+    setattr(wrapper, HOOK, write)
+    try:
+        yield sizes
+    finally:
+        setattr(wrapper, HOOK, original)
+
+
+def _sizes(graph: Any) -> Sizes:
+    return [
+        (graph.allocated_constant_name[name], tensor.untyped_storage().nbytes())
+        for name, tensor in graph.constants.items()
+        if name not in graph.folded_constants
+    ]
+
+
+class Package:
+    """A loaded package: features by name -> outputs by task."""
+
+    @quiet()
+    def __init__(self, path: Path) -> None:
+        self._run = private("load_archive")(str(path))
+
+    @quiet()
+    def __call__(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs [B] of features, which may be in any order. Raises as the package does."""
+        outputs: dict[str, Tensor] = self._run(**features)
+        return outputs
+
+    @property
+    def weights(self) -> frozenset[str]:
+        """The names of the tensors in it."""
+        return frozenset(self._run.get_constant_fqns())
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What was recorded, and what torch says of the machine it was compiled on."""
+        metadata: dict[str, str] = self._run.get_metadata()
+        return metadata

@@ -1,0 +1,121 @@
+"""Export: the files of a folder, written and tried out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from homespec.export import agreement, manifest, package_weights, triton
+from homespec.export.aotinductor import Package, compile_package
+from homespec.export.onnx_file import Session, write_onnx
+from homespec.export.package_weights import Slices, slices_of
+from homespec.export.readme import write_readme
+from homespec.export.served_model import Served, program_of
+from homespec.export.subject import Subject
+from homespec.train.run_files import SPEC_FILE, spec_text
+
+PT2, ONNX = "model.pt2", "model.onnx"
+SAMPLE_INPUTS, SAMPLE_OUTPUTS = "sample_inputs.safetensors", "sample_outputs.safetensors"
+TRITON = "triton"
+SAMPLE_ROWS = 64
+EXAMPLE_ROWS = 7
+"""Rows of the features that a model is traced with."""
+SEPARATOR = ","
+"""Between names in the metadata of a package; no name has one."""
+
+
+def compile_pt2(subject: Subject, folder: Path) -> Slices:
+    """Write model.pt2; where its weights are."""
+    features = subject.features(EXAMPLE_ROWS)
+    program = program_of(subject.served, features)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        path = Path(work, PT2)
+        sizes = compile_package(program, subject.inputs, features, path, metadata_of(subject))
+        slices = slices_of(sizes, path, subject.state)
+        path.rename(folder / PT2)
+    return slices
+
+
+def metadata_of(subject: Subject) -> dict[str, str]:
+    """What a package says of itself to a server, in C++ too: names in the order of positions."""
+    return {
+        "inputs": SEPARATOR.join(each.name for each in subject.inputs),
+        "input_dtypes": SEPARATOR.join(each.dtype for each in subject.inputs),
+        "outputs": SEPARATOR.join(subject.tasks),
+        "output": subject.options.output,
+        "name": subject.spec.name,
+        "weights_sha256": manifest.weights_sha256(subject.logical),
+    }
+
+
+def check_pt2(subject: Subject, folder: Path) -> float:
+    """The largest difference from the trained model. Raises ExportError if it is no rounding."""
+    return _apart(subject, PT2, Package(folder / PT2))
+
+
+def export_onnx(subject: Subject, folder: Path) -> None:
+    """Write model.onnx."""
+    on_cpu = Served(subject.served.model, subject.spec, subject.options.output).cpu()
+    features = {n: tensor.cpu() for n, tensor in subject.features(EXAMPLE_ROWS).items()}
+    names = [each.name for each in subject.inputs]
+    write_onnx(program_of(on_cpu, features), names, subject.tasks, folder / ONNX)
+
+
+def check_onnx(subject: Subject, folder: Path) -> float:
+    """The same for onnxruntime."""
+    return _apart(subject, ONNX, Session(folder / ONNX))
+
+
+def _apart(subject: Subject, what: str, found: agreement.Function) -> float:
+    allowed = {task: subject.served.rounding(task) for task in subject.tasks}
+    return agreement.check(what, found, subject.expected, subject.batches, allowed)
+
+
+def write_samples(subject: Subject, folder: Path) -> None:
+    """Write features of some rows, and what the trained model gives for them."""
+    features = subject.features(SAMPLE_ROWS)
+    _save(features, folder / SAMPLE_INPUTS)
+    _save(subject.expected(features), folder / SAMPLE_OUTPUTS)
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    path.write_bytes(safetensors.torch.save(own))  # save_file makes files that only this user reads
+
+
+def write_triton(subject: Subject, folder: Path) -> None:
+    """Write config.pbtxt for the models that are there."""
+    name, inputs, tasks = subject.spec.name, subject.inputs, subject.tasks
+    configs: dict[str, str] = {}
+    if (folder / PT2).exists():
+        configs |= triton.aoti_configs(name, inputs, tasks, subject.options.device)
+    if (folder / ONNX).exists():
+        configs |= triton.onnx_configs(name, inputs, tasks)
+    for model, text in configs.items():
+        (folder / TRITON / model).mkdir(parents=True, exist_ok=True)
+        (folder / TRITON / model / triton.CONFIG).write_text(text, "utf-8")
+
+
+def write_documents(
+    subject: Subject, folder: Path, differences: Mapping[str, float], about: manifest.Json
+) -> None:
+    """Write everything besides the models; the manifest is the last, as it has all hashes."""
+    (folder / SPEC_FILE).write_text(spec_text(subject.spec.analysis), "utf-8")
+    write_samples(subject, folder)
+    write_triton(subject, folder)
+    write_readme(folder, subject.spec.name, subject.tasks, subject.options.output, about)
+    checked = {"batches": [*agreement.BATCHES], "largest_difference": dict(differences)}
+    manifest.write(folder, {**about, "checked": checked})
+
+
+def about_package(slices: Slices) -> manifest.Json:
+    """What the manifest says of model.pt2 alone."""
+    return {
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "package_weights": package_weights.as_json(slices),
+    }

@@ -1,0 +1,41 @@
+"""Export: which weights fit into a compiled package: those of the same inference graph."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+
+from homespec.api import LoadedSpec, compile  # noqa: A004
+from homespec.diff.compare import compare
+from homespec.diff.pair import BREAKS, Breaks
+from homespec.export.served_model import Output
+
+HARMLESS = {Breaks.COSMETIC, Breaks.TRAINING}
+MAX_SHOWN = 6
+
+
+def graph_sha256(spec: LoadedSpec, tasks: tuple[str, ...], output: Output) -> str:
+    """The hash of what is compiled: the inference file's code, and what outputs are made of it.
+
+    Comments and docstrings of the file do not count, nor does anything of training.
+    """
+    tree = ast.parse(compile(spec, mode="inference", tasks=tasks))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node, clean=False
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    meanings = [(task, spec.tasks[task].kind, spec.tasks[task].scale) for task in tasks]
+    text = json.dumps([ast.unparse(tree), output, meanings])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(before: LoadedSpec, now: LoadedSpec) -> str:
+    """What a spec changes in the inference graph of another one, in the words of `homespec diff`;
+    empty if there is nothing.
+    """
+    changes = compare(before.analysis, now.analysis).changes
+    texts = [each.message for each in changes if not set(BREAKS[each.rule.code]) <= HARMLESS]
+    more = f"; and {len(texts) - MAX_SHOWN} more changes" if len(texts) > MAX_SHOWN else ""
+    return "; ".join(texts[:MAX_SHOWN]) + more

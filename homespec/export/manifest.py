@@ -1,0 +1,117 @@
+"""Export: manifest.json, which says what a folder holds, and how its models are called."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from homespec.data.cell_ids import text_id
+from homespec.export import ExportError
+from homespec.export.inputs import Input
+from homespec.export.served_model import BATCH, Output
+from homespec.export.tensor_bytes import tensor_bytes
+from homespec.schema.models import Spec, Task
+from homespec.version import __version__
+
+FILE = "manifest.json"
+FORMAT = 1
+"""Counts the meanings of its keys."""
+PAGE = "docs/inputs.md#ids"
+TEXTS = ("", "NULL", "True", "39", " 39.0 ", "1e3", "18446744073709551614", "007", "1.5",
+         " a", "ü", "user_42")  # fmt: skip
+"""Texts of the vectors that a server may test its own ids with."""
+Json = dict[str, Any]
+
+
+def about_inputs(inputs: Sequence[Input]) -> Json:
+    """The tensors that the models take, by name, in the order of the package."""
+    return {each.name: _about_input(each) for each in inputs}
+
+
+def _about_input(one: Input) -> Json:
+    tensor = one.tensor
+    about: Json = {"dtype": one.dtype, "shape": [BATCH, *one.row], "kind": tensor.kind}
+    about["missing"] = -1 if tensor.kind == "id" else "NaN"
+    if tensor.kind == "id":
+        about["ids"] = {"vocab": tensor.vocab} if tensor.vocab else {"buckets": tensor.buckets}
+    if tensor.length:
+        about |= {"sequence": tensor.feature, "order": "oldest first, then missing values"}
+    return about | {"column": tensor.column}
+
+
+def about_tasks(spec: Spec, tasks: Sequence[str], output: Output) -> Json:
+    """What the outputs mean, by task, in their order."""
+    return {name: _about_task(spec.tasks[name], output) for name in tasks}
+
+
+def _about_task(task: Task, output: Output) -> Json:
+    if task.kind == "regression":
+        unit = task.scale if output == "logits" else 1.0
+        return {"kind": task.kind, "output": "estimate", "unit": unit}
+    about: Json = {"kind": task.kind, "output": output.replace("ies", "y").rstrip("s")}
+    if task.product:
+        about["product"] = list(task.product)
+    return about | ({"given": task.where} if task.where else {})
+
+
+def about_text_ids() -> Json:
+    """How the ids of text are made, with vectors to test that."""
+    return {
+        "rule": PAGE,
+        "hash": "BLAKE2b, digest of 8 bytes, big-endian, without the highest bit",
+        "vectors": [{"text": text, "id": text_id(text)} for text in TEXTS],
+    }
+
+
+def about_versions(device: str) -> Json:
+    """What the files were made with, and for."""
+    versions = {"homespec": __version__, "torch": torch.__version__, "device": device}
+    if device == "cuda":
+        major, minor = torch.cuda.get_device_capability()
+        versions["cuda_capability"] = f"{major}.{minor}"
+    return versions
+
+
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """The hash of weights by logical name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {[*tensor.shape]}\n".encode())
+        digest.update(tensor_bytes(tensor))
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """The hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(folder: Path, manifest: Json) -> None:
+    """Write manifest.json, with the hashes of all other files of the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE)
+    hashes = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
+    text = json.dumps({**manifest, "files": hashes}, indent=2, ensure_ascii=False)
+    (folder / FILE).write_text(text + "\n", "utf-8")
+
+
+def read(folder: Path) -> Json:
+    """What manifest.json holds. Raises ExportError if there is none of this version."""
+    path = folder / FILE
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ExportError(f"{folder} has no {FILE}: it is no folder of homespec export") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ExportError(f"{path} cannot be read ({error}): export the run again") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ExportError(
+            f"{path} is not of this version of homespec: export the run again, to a new folder"
+        )
+    return manifest

@@ -1,0 +1,45 @@
+"""Export: the ONNX file, whose inputs and outputs have the names of the spec, and its session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from homespec.export.remarks import quiet
+
+
+def write_onnx(
+    program: torch.export.ExportedProgram, inputs: Sequence[str], tasks: Sequence[str], path: Path
+) -> None:
+    """Write a program of one dict of features. Above 2 GB its weights are in a file beside it."""
+    import onnx
+
+    with quiet():
+        exported = torch.onnx.export(
+            program, dynamo=True, input_names=[*inputs], output_names=[*tasks], verbose=False
+        )
+        assert exported is not None
+        exported.save(path)
+    onnx.checker.check_model(str(path))
+
+
+class Session:
+    """An ONNX file in onnxruntime on the CPU: features by name -> outputs by task."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        self._session: Any = onnxruntime.InferenceSession(
+            str(path), providers=["CPUExecutionProvider"]
+        )
+        self.tasks = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs [B] of features, which may be in any order."""
+        given = {name: tensor.cpu().numpy() for name, tensor in features.items()}
+        found = self._session.run(self.tasks, given)
+        return {task: torch.from_numpy(out) for task, out in zip(self.tasks, found, strict=True)}

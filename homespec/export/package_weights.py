@@ -1,0 +1,130 @@
+"""Export: the weights inside a package, where they are and how others take their place.
+
+A package is a zip archive whose weights are one file: tensor after tensor, each padded to a
+multiple of ALIGNMENT bytes where the package runs on a CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from homespec.export import ExportError
+from homespec.export.aotinductor import Sizes
+from homespec.export.tensor_bytes import tensor_bytes
+
+WEIGHTS, METADATA = "_weights.blob", "_metadata.json"
+"""How names of files in a package end."""
+ALIGNMENTS = (64, 1)
+COPIED = 2**20
+"""Bytes that are copied at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Where one tensor is in the file of weights."""
+
+    name: str
+    offset: int
+    size: int
+
+
+Slices = tuple[Slice, ...]
+
+
+def slices_of(sizes: Sizes, path: Path, state: Mapping[str, Tensor]) -> Slices:
+    """Where each tensor of a package is: a layout in which the file holds just this state.
+
+    Raises ExportError if there is none, so that no weights are ever put in a wrong place.
+    """
+    with zipfile.ZipFile(path) as archive, archive.open(_name(archive, WEIGHTS)) as file:
+        stored = file.read()
+    for alignment in ALIGNMENTS:
+        slices = _aligned(sizes, alignment)
+        end = slices[-1].offset + -(-slices[-1].size // alignment) * alignment if slices else 0
+        if end == len(stored) and all(_holds(stored, each, state) for each in slices):
+            return slices
+    raise ExportError(
+        f"the weights in the package are not laid out as homespec knows it, by torch"
+        f" {torch.__version__}: torch 2.11 to 2.13 are known"
+    )
+
+
+def _aligned(sizes: Sizes, alignment: int) -> Slices:
+    slices, offset = [], 0
+    for name, size in sizes:
+        slices.append(Slice(name, offset, size))
+        offset += -(-size // alignment) * alignment
+    return tuple(slices)
+
+
+def _holds(stored: bytes, part: Slice, state: Mapping[str, Tensor]) -> bool:
+    """Whether the tensor of a slice is there; constants of the code are in no state."""
+    if part.name not in state:
+        return True
+    return stored[part.offset : part.offset + part.size] == tensor_bytes(state[part.name])
+
+
+def replace_weights(
+    old: Path, new: Path, slices: Slices, state: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write the package `old` as `new` with the tensors of `state`, and `metadata` updated.
+
+    Constants of the code, which are in no state, stay. Raises ExportError.
+    """
+    with zipfile.ZipFile(old) as archive, zipfile.ZipFile(new, "w") as out:
+        for info in archive.infolist():
+            with archive.open(info) as source, out.open(info, "w", force_zip64=True) as target:
+                if info.filename.endswith(WEIGHTS):
+                    _write_weights(source, target, slices, state)
+                elif info.filename.endswith(METADATA):
+                    target.write(json.dumps(json.load(source) | dict(metadata)).encode())
+                else:
+                    shutil.copyfileobj(source, target, COPIED)
+
+
+def _write_weights(
+    source: IO[bytes], target: IO[bytes], slices: Slices, state: Mapping[str, Tensor]
+) -> None:
+    for part in slices:
+        target.write(source.read(part.offset - source.tell()))  # the padding before it
+        before = source.read(part.size)
+        if part.name not in state:
+            target.write(before)
+            continue
+        now = tensor_bytes(state[part.name])
+        if len(now) != part.size or len(before) != part.size:
+            raise ExportError(f"`{part.name}` has {len(now)} bytes, and {part.size} in the package")
+        target.write(now)
+    shutil.copyfileobj(source, target, COPIED)
+
+
+def _name(archive: zipfile.ZipFile, ending: str) -> str:
+    names = [name for name in archive.namelist() if name.endswith(ending)]
+    if len(names) != 1:
+        raise ExportError(f"{archive.filename} has {len(names)} files *{ending}, not one")
+    return names[0]
+
+
+def as_json(slices: Slices) -> list[dict[str, object]]:
+    """Slices as the manifest keeps them."""
+    return [asdict(part) for part in slices]
+
+
+def from_json(stored: Sequence[Mapping[str, object]]) -> Slices:
+    """The same, read. Raises ExportError for what is no such list."""
+    try:
+        return tuple(
+            Slice(str(part["name"]), int(str(part["offset"])), int(str(part["size"])))
+            for part in stored
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise ExportError(f"the manifest does not say where weights are ({error})") from None

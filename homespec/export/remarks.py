@@ -1,0 +1,26 @@
+"""Export: what torch says of itself while it exports, which is nothing that users can mend."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EXPORTERS = "torch.onnx"
+"""The logger that mentions every optional package that is not installed."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without warnings that torch's own code is deprecated, and remarks on optional packages."""
+    logger = logging.getLogger(EXPORTERS)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for category in (DeprecationWarning, FutureWarning):
+                warnings.simplefilter("ignore", category)
+            yield
+    finally:
+        logger.setLevel(level)

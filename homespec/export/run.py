@@ -1,0 +1,168 @@
+"""Export: a run -> its folder, compiled; or today's weights into the folder of yesterday."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from homespec.api import load
+from homespec.export import ExportError, manifest, package_weights
+from homespec.export.agreement import BATCHES
+from homespec.export.files import (
+    ONNX,
+    PT2,
+    about_package,
+    check_onnx,
+    check_pt2,
+    compile_pt2,
+    export_onnx,
+    metadata_of,
+    write_documents,
+)
+from homespec.export.folder import whole_folder
+from homespec.export.graph_identity import differences
+from homespec.export.number_types import number_types
+from homespec.export.subject import Options, Subject
+from homespec.train.run_files import SPEC_FILE
+from homespec.version import __version__
+
+Format = Literal["pt2", "onnx", "both"]
+Say = Callable[[str], None]
+OF_PACKAGE = ("homespec", "torch", "cuda_capability", "processor", "package_weights")
+"""What stays true of a package that gets other weights."""
+
+
+def export_run(
+    folder: Path,
+    out: Path,
+    format: Format,  # noqa: A002
+    options: Options,
+    overwrite: bool,
+    say: Say,
+) -> None:
+    """Write the folder `out`, whole or not at all.
+
+    Raises ExportError, and RunError and SpecError for a run that cannot be loaded.
+    """
+    check_free(out, overwrite)
+    subject = Subject(folder, options)
+    apart: dict[str, float] = {}
+    with whole_folder(out) as new:
+        about = subject.about()
+        if format != "onnx":
+            say(f"compiling {PT2} for {options.device}, which takes a minute or so")
+            about |= about_package(compile_pt2(subject, new))
+            apart[PT2] = check_pt2(subject, new)
+        if format != "pt2":
+            _write_onnx(subject, new, apart, say)
+        write_documents(subject, new, apart, about)
+    _report(apart, out, say)
+
+
+def _write_onnx(subject: Subject, new: Path, apart: dict[str, float], say: Say) -> None:
+    say(f"writing {ONNX}")
+    export_onnx(subject, new)
+    apart[ONNX] = check_onnx(subject, new)
+
+
+def _report(apart: dict[str, float], out: Path, say: Say) -> None:
+    batches = ", ".join(map(str, BATCHES))
+    for file, difference in apart.items():
+        say(f"{file} gives what the model gives, in batches of {batches}: {difference:.1e} apart")
+    say(f"wrote {out}")
+
+
+def check_free(out: Path, overwrite: bool) -> None:
+    """Raise ExportError if something is in the place of a folder, and not ours to replace."""
+    if out.exists() and not out.is_dir():
+        raise ExportError(f"{out} is a file, not a folder: give another --out")
+    if out.is_dir() and any(out.iterdir()):
+        if not overwrite:
+            raise ExportError(f"{out} is there already: give --overwrite, or another --out")
+        check_own(out, manifest.read(out))
+
+
+def check_own(folder: Path, about: manifest.Json) -> None:
+    """Raise ExportError if a folder holds files that no export wrote, which would be lost."""
+    own = {*about["files"], manifest.FILE}
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    if others := sorted(there - own):
+        raise ExportError(
+            f"{folder} holds {', '.join(others[:3])}, which homespec export did not write: move"
+            " that away, or give another --out"
+        )
+
+
+def replace_weights(folder: Path, into: Path, out: Path, options: Options, say: Say) -> None:
+    """Write `out` as the folder `into` with the weights of another run of the same spec.
+
+    Both may be one folder, which is then exchanged in one step. Nothing is compiled. Raises
+    ExportError if the run's model needs other code than was compiled.
+    """
+    before = manifest.read(into)
+    if out.resolve() == into.resolve():
+        check_own(into, before)
+    else:
+        check_free(out, overwrite=False)
+    subject = Subject(folder, as_before(options, before))
+    check_same_graph(subject, into, before)
+    check_same_types(subject, into, options, say)
+    apart: dict[str, float] = {}
+    with whole_folder(out) as new:
+        if (into / PT2).exists():
+            slices = package_weights.from_json(before.get("package_weights", []))
+            package_weights.replace_weights(
+                into / PT2, new / PT2, slices, subject.state, metadata_of(subject)
+            )
+            apart[PT2] = check_pt2(subject, new)
+        if (into / ONNX).exists():
+            _write_onnx(subject, new, apart, say)
+        kept = {key: before[key] for key in OF_PACKAGE if key in before}
+        write_documents(subject, new, apart, subject.about() | kept)
+    _report(apart, out, say)
+
+
+def as_before(options: Options, before: manifest.Json) -> Options:
+    """The options with which a folder was exported; of `options` what says where weights are."""
+    inputs: dict[str, Any] = before["inputs"]
+    return dataclasses.replace(
+        options,
+        tasks=tuple(before["tasks"]),
+        output=before["output"],
+        device=before["device"],
+        numbers={n: about["dtype"] for n, about in inputs.items() if about["kind"] == "number"},
+    )
+
+
+def check_same_graph(subject: Subject, into: Path, before: manifest.Json) -> None:
+    """Raise ExportError that says by what the run's model differs from the one compiled."""
+    known = set(subject.options.tasks) <= set(subject.spec.tasks)
+    if known and subject.graph_sha256 == before["graph_sha256"]:
+        return
+    what = differences(load(into / SPEC_FILE), subject.spec) or (
+        f"homespec {before['homespec']}, which exported it, makes other code of the spec than"
+        f" {__version__}"
+    )
+    raise ExportError(
+        f"the weights of {subject.folder} do not fit the model that is compiled in {into}: {what}."
+        " Export the run to a folder of its own"
+    )
+
+
+def check_same_types(subject: Subject, into: Path, options: Options, say: Say) -> None:
+    """Raise ExportError if the run was trained on numbers of other types than are served."""
+    served = subject.options.numbers
+    assert isinstance(served, dict)
+    try:
+        trained = number_types(subject.spec, subject.folder, options.numbers)
+    except ExportError:
+        say(f"note: the data of the run cannot be read; numbers are served as {into} has them")
+        return
+    for name, dtype in served.items():
+        if trained[name] != dtype:
+            raise ExportError(
+                f"the run was trained on `{name}` as {trained[name]}, and {into} takes {dtype}:"
+                " export the run to a folder of its own"
+            )

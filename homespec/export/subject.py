@@ -1,0 +1,148 @@
+"""Export: what is exported: a trained model beside the one that is served in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from homespec.api import PathLike, build_with_module
+from homespec.export import ExportError, manifest
+from homespec.export.agreement import BATCHES
+from homespec.export.graph_identity import graph_sha256
+from homespec.export.inputs import Input, inputs_of
+from homespec.export.number_types import number_types
+from homespec.export.samples import samples
+from homespec.export.served_model import Output, Served
+from homespec.header import spec_hash
+from homespec.runtime import GeneratedModule
+from homespec.train.load_run import Run, load_run
+from homespec.variant import UnknownNameError
+
+FITTED = "features.", ".boundaries"
+"""How logical names of boundaries begin and end."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What of a run is exported, and how it is served."""
+
+    tasks: tuple[str, ...] = ()
+    """None for all."""
+    output: Output = "probabilities"
+    device: str = "cpu"
+    numbers: str | Mapping[str, str] | None = None
+    """float32 or float64, for all or by name; None for the types of the columns of the data."""
+    checkpoint: Literal["best", "last"] = "best"
+    spec: PathLike | None = None
+    """Of a run that keeps none."""
+
+
+class Subject:
+    """A trained model, and the same as a model for inference of the tasks that are served."""
+
+    def __init__(self, folder: Path, options: Options) -> None:
+        """Load a run. Raises ExportError, RunError and SpecError."""
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise ExportError("--device cuda needs a GPU here, and a torch that is built for CUDA")
+        self.folder, self.options = folder, options
+        self.run: Run = load_run(
+            folder, spec=options.spec, checkpoint=options.checkpoint, device=options.device
+        )
+        self.spec = self.run.spec
+
+    @cached_property
+    def _built(self) -> tuple[GeneratedModule, nn.Module]:
+        wanted = self.options.tasks
+        everything = set(wanted) == set(self.spec.tasks)
+        try:
+            code, model = build_with_module(
+                self.spec, mode="inference", tasks=None if everything else wanted or None,
+                device=self.options.device,
+            )  # fmt: skip
+        except UnknownNameError as error:
+            raise ExportError(f"--tasks: {error}") from None
+        code.load_logical_state(model, self.logical)
+        return code, model.eval()
+
+    @cached_property
+    def served(self) -> Served:
+        """The model that is served."""
+        return Served(self._built[1], self.spec, self.options.output)
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Its tasks, in the order of the spec."""
+        return self._built[0].TASKS
+
+    @cached_property
+    def inputs(self) -> tuple[Input, ...]:
+        """Its inputs, in the order of the spec."""
+        numbers = number_types(self.spec, self.folder, self.options.numbers)
+        return inputs_of(self.spec, self._built[0].FEATURES, numbers)
+
+    @cached_property
+    def logical(self) -> dict[str, Tensor]:
+        """Weights of the trained model by logical name."""
+        return self.run.module.logical_state(self.run.model)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and buffers of the served model, by the names that a package has for them."""
+        return {**dict(self.served.named_parameters()), **dict(self.served.named_buffers())}
+
+    @cached_property
+    def graph_sha256(self) -> str:
+        """What tells packages apart that need other code."""
+        return graph_sha256(self.spec, self.tasks, self.options.output)
+
+    @cached_property
+    def _boundaries(self) -> dict[str, list[float]]:
+        """Boundaries by the tensor that owns a table: those of the spec, and the fitted ones."""
+        fields = self._built[0].FEATURES
+        given = {n: [*field["boundaries"]] for n, field in fields.items() if "boundaries" in field}
+        begin, end = FITTED
+        fitted = {
+            name.removeprefix(begin).removesuffix(end): tensor.tolist()
+            for name, tensor in self.logical.items()
+            if name.startswith(begin) and name.endswith(end)
+        }
+        return given | fitted
+
+    def features(self, rows: int) -> dict[str, Tensor]:
+        """Features that try the model out, on its device."""
+        drawn = samples(self.inputs, self._boundaries, rows)
+        return {name: tensor.to(self.options.device) for name, tensor in drawn.items()}
+
+    @cached_property
+    def batches(self) -> dict[int, dict[str, Tensor]]:
+        """Features by the number of rows."""
+        return {rows: self.features(rows) for rows in BATCHES}
+
+    def expected(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the trained model gives for the tasks that are served, computed eagerly."""
+        trained = Served(self.run.model, self.spec, self.options.output)
+        with torch.no_grad():
+            outputs = trained({n: t.to(self.options.device) for n, t in features.items()})
+        return {task: outputs[task] for task in self.tasks}
+
+    def about(self) -> manifest.Json:
+        """What manifest.json says of it."""
+        return {
+            "format": manifest.FORMAT,
+            "name": self.spec.name,
+            **manifest.about_versions(self.options.device),
+            "spec_sha256": spec_hash(self.spec.analysis.document),
+            "graph_sha256": self.graph_sha256,
+            "weights_sha256": manifest.weights_sha256(self.logical),
+            "checkpoint": self.options.checkpoint,
+            "output": self.options.output,
+            "inputs": manifest.about_inputs(self.inputs),
+            "tasks": manifest.about_tasks(self.spec, self.tasks, self.options.output),
+            "text_ids": manifest.about_text_ids(),
+        }

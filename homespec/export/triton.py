@@ -1,0 +1,99 @@
+"""Export: config.pbtxt of Triton Inference Server, as text. It needs no package of Triton's.
+
+Clients of all three models send and get tensors of [batch] and so on, under the names of the spec:
+
+* NAME_onnx is model.onnx in the ONNX Runtime backend, which has these names itself.
+* NAME_aoti is model.pt2 in the PyTorch backend (`torch_aoti`), which knows inputs by their place in
+  the package's call specification, INPUT__0 and so on, and outputs as RESULT[task].
+* NAME is an ensemble of that one model, which gives its tensors their names.
+
+The backend has names for keyword arguments, too, but its documentation and its code (26.05) spell
+them in two ways; places mean the same in both, and in older versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from homespec.export.inputs import Input
+
+TYPES = {"int64": "TYPE_INT64", "float32": "TYPE_FP32", "float64": "TYPE_FP64"}
+KINDS = {"cpu": "KIND_CPU", "cuda": "KIND_GPU"}
+FREE = -1
+CONFIG = "config.pbtxt"
+AOTI, ONNX = "_aoti", "_onnx"
+"""What the names of models end in."""
+
+
+def aoti_configs(
+    name: str, inputs: Sequence[Input], tasks: Sequence[str], device: str
+) -> dict[str, str]:
+    """The text of config.pbtxt of both models that serve model.pt2, by the model's name."""
+    return {
+        name: _ensemble(name, inputs, tasks),
+        name + AOTI: _model(
+            name + AOTI, 'backend: "pytorch"\nplatform: "torch_aoti"',
+            [_tensor("input", place(i), x) for i, x in enumerate(inputs)],
+            [_output(result(task)) for task in tasks], device,
+        ),
+    }  # fmt: skip
+
+
+def onnx_configs(name: str, inputs: Sequence[Input], tasks: Sequence[str]) -> dict[str, str]:
+    """The text of config.pbtxt of the model that serves model.onnx, by the model's name."""
+    head = 'backend: "onnxruntime"\nplatform: "onnxruntime_onnx"'
+    took = [_tensor("input", each.name, each) for each in inputs]
+    return {name + ONNX: _model(name + ONNX, head, took, map(_output, tasks), "cpu")}
+
+
+def place(index: int) -> str:
+    """How the backend calls the input at a place of the call specification."""
+    return f"INPUT__{index}"
+
+
+def result(task: str) -> str:
+    """How the backend calls the output of a task."""
+    return f"RESULT[{task}]"
+
+
+def _model(name: str, head: str, inputs: Iterable[str], outputs: Iterable[str], device: str) -> str:
+    group = f"instance_group [{{ count: 1, kind: {KINDS[device]} }}]"
+    return _joined([f'name: "{name}"', head, "max_batch_size: 0", *inputs, *outputs, group])
+
+
+def _ensemble(name: str, inputs: Sequence[Input], tasks: Sequence[str]) -> str:
+    maps = [
+        *(_map("input_map", place(i), each.name) for i, each in enumerate(inputs)),
+        *(_map("output_map", result(task), task) for task in tasks),
+    ]
+    steps = "\n".join(f"      {line}" for line in maps)
+    return _joined([
+        f'name: "{name}"',
+        'platform: "ensemble"\nmax_batch_size: 0',
+        *(_tensor("input", each.name, each) for each in inputs),
+        *map(_output, tasks),
+        "ensemble_scheduling {\n  step [\n    {\n"
+        f'      model_name: "{name}{AOTI}"\n      model_version: -1\n{steps}\n    }}\n  ]\n}}',
+    ])  # fmt: skip
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "\n".join(parts) + "\n"
+
+
+def _tensor(kind: str, name: str, one: Input) -> str:
+    note = "" if name == one.name else f"  # {one.name}"
+    return _io(kind, name, TYPES[one.dtype], (FREE, *one.row)) + note
+
+
+def _output(name: str) -> str:
+    return _io("output", name, TYPES["float32"], (FREE,))
+
+
+def _io(kind: str, name: str, dtype: str, dims: Sequence[int]) -> str:
+    shape = ", ".join(map(str, dims))
+    return f'{kind} [{{ name: "{name}", data_type: {dtype}, dims: [{shape}] }}]'
+
+
+def _map(kind: str, key: str, value: str) -> str:
+    return f'{kind} {{ key: "{key}", value: "{value}" }}'

@@ -1,0 +1,69 @@
+"""Exports that do not give what the trained model gives are refused; the difference is shown."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from homespec.export import ExportError, files, run
+from homespec.export.agreement import check
+from homespec.export.subject import Options, Subject
+
+ALLOWED = {"click": 1e-6, "like": 1e-6}
+
+
+def outputs(click: float, like: float = 0.25) -> dict[str, Tensor]:
+    return {"click": torch.tensor([0.5, click]), "like": torch.tensor([like, 0.0])}
+
+
+def checked(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    return check("model.x", lambda _: found, lambda _: expected, {2: {}}, ALLOWED)
+
+
+def test_rounding_is_no_difference() -> None:
+    assert checked(outputs(0.7500001), outputs(0.75)) == pytest.approx(1e-7, rel=0.3)
+    assert checked(outputs(0.0000005), outputs(0.0)) == pytest.approx(5e-7)
+
+
+@pytest.mark.parametrize("wrong", [0.7502, 0.0, float("nan"), float("inf")])
+def test_a_difference_is_shown(wrong: float) -> None:
+    with pytest.raises(ExportError) as caught:
+        checked(outputs(wrong), outputs(0.75))
+    assert str(caught.value) == (
+        "model.x does not give what the trained model gives, and was not put in place:\n"
+        f"  click in 2 rows: {wrong:.9g} in place of 0.75"
+    )
+
+
+def test_other_tasks_and_shapes_are_differences() -> None:
+    with pytest.raises(ExportError, match="the tasks are like, click in place of click, like"):
+        checked(dict(reversed(outputs(0.5).items())), outputs(0.5))
+    with pytest.raises(ExportError, match=r"click is \[2, 1\] in place of \[2\]"):
+        checked(outputs(0.5) | {"click": torch.zeros(2, 1)}, outputs(0.5))
+
+
+def test_a_model_that_gives_nan_is_not_exported() -> None:
+    nan = outputs(float("nan"))
+    with pytest.raises(ExportError, match="the trained model itself gives NaN for click"):
+        checked(nan, nan)
+
+
+def test_what_differs_is_not_put_in_place(
+    exported: Path, runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the compiler had made something else: the package of the day before."""
+
+    def of_yesterday(subject: Subject, folder: Path) -> tuple[()]:
+        shutil.copy(exported / files.PT2, folder)
+        return ()
+
+    monkeypatch.setattr(run, "compile_pt2", of_yesterday)
+    with pytest.raises(
+        ExportError, match=r"(?s)not put in place:\n  click in 1 rows: .* and .* more"
+    ):
+        run.export_run(runs[1], tmp_path / "out", "pt2", Options(), False, lambda line: None)
+    assert [*tmp_path.iterdir()] == []
