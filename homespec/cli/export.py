@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ OUTPUTS, NUMBERS, CHECKPOINTS = (
     ("float32", "float64"),
     ("best", "last"),
 )
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 FIXED = ("tasks", "format", "device", "output")
 """What a folder has from the export that compiled it, with the options' names."""
 
@@ -77,13 +79,8 @@ def export(
     _check(ctx, out, weights_only, into)
     gc.enable()
     with needing("export"):
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-
-        if format != "pt2":
-            import onnx  # noqa: F401
-            import onnxruntime  # noqa: F401
-            import onnxscript  # noqa: F401
+        for package in ONNX_PACKAGES if format != "pt2" else ():
+            importlib.import_module(package)
         from homespec.export import ExportError
         from homespec.export import run as exporting
         from homespec.export.subject import Options

@@ -32,7 +32,7 @@ PRIVATE = {
     "write_archive": ("torch._inductor.package", "package_aoti"),
     "load_archive": ("torch._inductor", "aoti_load_package"),
 }
-"""Names that torch may change with any version; torch 2.11 to 2.13 have them."""
+"""Names that torch may change with any version; 2.13 has them."""
 HOOK = "generate_input_output_runtime_checks"
 """The method of CppWrapper that writes the function REPLACED."""
 FREE_WEIGHTS = {
@@ -57,8 +57,8 @@ def private(name: str) -> Any:
 
 def _lacking(what: str) -> str:
     return (
-        f"torch {torch.__version__} has no {what}, a private name that packages of AOTInductor are"
-        " made with: torch 2.11 to 2.13 have it (with --format onnx no such name is needed)"
+        f"torch {torch.__version__} has no {what}, a private name that model.pt2 is made with:"
+        " torch 2.13 has it, and --format onnx needs no such name"
     )
 
 

@@ -53,8 +53,8 @@ def slices_of(sizes: Sizes, path: Path, state: Mapping[str, Tensor]) -> Slices:
         if end == len(stored) and all(_holds(stored, each, state) for each in slices):
             return slices
     raise ExportError(
-        f"the weights in the package are not laid out as homespec knows it, by torch"
-        f" {torch.__version__}: torch 2.11 to 2.13 are known"
+        f"torch {torch.__version__} does not lay out the weights in a package as torch 2.13 does:"
+        " take that version, or --format onnx"
     )
 
 

@@ -17,7 +17,8 @@ ALLOWED = {"click": 1e-6, "like": 1e-6}
 
 
 def outputs(click: float, like: float = 0.25) -> dict[str, Tensor]:
-    return {"click": torch.tensor([0.5, click]), "like": torch.tensor([like, 0.0])}
+    values = {"click": [0.5, click], "like": [like, 0.0]}
+    return {name: torch.tensor(each, dtype=torch.float64) for name, each in values.items()}
 
 
 def checked(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
