@@ -1,6 +1,6 @@
 """Scores the sample of an export with model.onnx and compares. It needs onnxruntime and numpy.
 
-    python score_onnx.py DIR
+python score_onnx.py DIR
 """
 
 from __future__ import annotations

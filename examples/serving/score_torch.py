@@ -1,6 +1,6 @@
 """Scores the sample of an export with model.pt2 and compares. It needs torch, and no homespec.
 
-    python score_torch.py DIR
+python score_torch.py DIR
 """
 
 from __future__ import annotations

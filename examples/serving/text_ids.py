@@ -1,6 +1,6 @@
 """The id of a text, as homespec makes it in training: the rule of docs/inputs.md. Python alone.
 
-    python text_ids.py user_42 " 39.0 " NULL
+python text_ids.py user_42 " 39.0 " NULL
 """
 
 from __future__ import annotations
