@@ -77,7 +77,7 @@ def examine(
     sample = tasks.sample
     sample.join()
     similar = knock_outs.covariances(trunk, sample)
-    numbers = Numbers(analysis.graph, analysis.root, seen, similar)
+    numbers = Numbers(analysis, seen, similar)
     tried = knock_outs.trials(trunk, seen, similar, limits) if sample.rows else ()
     found = knock_outs.measure(trunk, sample, tried, progress)
     return _health(run, options, numbers, tasks, found)

@@ -11,24 +11,25 @@ from torch import Tensor
 
 from homespec.doctor.observers import ExpertSums, Observer, WeightSums
 from homespec.doctor.similarity import Covariances, Sibling
-from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, SelfGate
+from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, SelfGate
 from homespec.health import measures
+from homespec.health.evidence import owning_span
 from homespec.health.measures import QUANTILES, Expert, Lora, Role, Source, Use
-from homespec.resolve.tree import TreeNode
+from homespec.lower import Lowered
 
 
 class Numbers:
     """All numbers of experts and gates of one model."""
 
-    def __init__(
-        self, graph: Graph, root: TreeNode, seen: Observer, similar: dict[str, Covariances]
-    ) -> None:
-        self.graph, self.seen = graph, seen
-        self.roles: dict[str, Role] = {n.name: n.role.value for n in root.walk()}
-        self.sets = {node.name: node for node in graph.of(ExpertSet)}
+    def __init__(self, lowered: Lowered, seen: Observer, similar: dict[str, Covariances]) -> None:
+        self.lowered, self.graph, self.seen = lowered, lowered.graph, seen
+        self.roles: dict[str, Role] = {n.name: n.role.value for n in lowered.root.walk()}
+        self.sets = {node.name: node for node in self.graph.of(ExpertSet)}
         self.siblings = {name: covariance.siblings() for name, covariance in similar.items()}
-        self.mixes = graph.of(Mix)
+        self.mixes = self.graph.of(Mix)
+
+    def _line(self, node: Node) -> int:
+        return owning_span(self.lowered, node).start.line
 
     # ------------------------------------------------------------ experts
 
@@ -48,7 +49,7 @@ class Numbers:
             owner=node.place,
             role=self.roles[node.place],
             index=index,
-            line=node.span.start.line,
+            line=self._line(node),
             width=node.width,
             zeros=_at(sums.zeros.value, index),
             near_zeros=_at(sums.near_zeros.value, index),
@@ -98,7 +99,7 @@ class Numbers:
             layer=node.layer,
             owner=owner,
             role=self.roles[owner],
-            line=node.span.start.line,
+            line=self._line(node),
             experts=tuple(f"{n}.{i}" for n, _ in _starts(mix) for i in range(self.sets[n].count)),
             mean=tuple(mean),
             std=_floats(sums.moments.std),
@@ -156,7 +157,7 @@ class Numbers:
                 name=node.name,
                 layer=node.layer,
                 owner=node.place,
-                line=node.span.start.line,
+                line=self._line(node),
                 mean=_floats(moments.mean),
                 std=_floats(moments.std),
             )
@@ -172,7 +173,7 @@ class Numbers:
                 name=node.name,
                 layer=node.layer,
                 owner=node.path[0],
-                line=node.span.start.line,
+                line=self._line(node),
                 width=node.width,
                 low=float(sums.range.low.min()),
                 high=float(sums.range.high.max()),

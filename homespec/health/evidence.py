@@ -9,7 +9,7 @@ from enum import Enum
 from functools import cached_property
 
 from homespec.diagnostics import Span
-from homespec.graph.nodes import ExpertSet, FeatureGate
+from homespec.graph.nodes import ExpertSet, FeatureGate, Node, Placed
 from homespec.health.measures import Effect, Expert, Health, Kind, Knockout, Task
 from homespec.health.thresholds import Thresholds
 from homespec.lower import Lowered
@@ -24,6 +24,14 @@ class Verdict(Enum):
     """The loss rises by less than what is negligible, or falls: all of the interval is below."""
     OPEN = "open"
     """The interval holds both, or the task has too few positives."""
+
+
+def owning_span(lowered: Lowered, node: Node) -> Span:
+    """The place that speaks of a node; of what is so by default its group or task."""
+    if node.span != lowered.graph.span or not isinstance(node, Placed):
+        return node.span
+    paths = [(section, node.path[0]) for section in ("tasks", "groups")]
+    return lowered.first_span(paths, key=True)
 
 
 @dataclass(frozen=True)
@@ -59,11 +67,11 @@ class Examined:
         return bool(self.health.knockouts)
 
     def span(self, name: str) -> Span:
-        """The line of the spec that owns an expert, a set or a gate."""
+        """The place of the spec that owns an expert, a set or a gate."""
         graph = self.lowered.graph
         while name not in graph:
             name = name.rpartition(".")[0]
-        return graph[name].span
+        return owning_span(self.lowered, graph[name])
 
     def set_of(self, name: str) -> ExpertSet:
         """A node of experts."""

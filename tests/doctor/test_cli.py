@@ -1,0 +1,137 @@
+"""`homespec doctor` on the folder of a run: tables, findings, JSON, exit codes, messages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import safetensors.torch
+from click.testing import CliRunner, Result
+from planted import SPEC, Plant, State, planted
+
+from homespec.cli.main import cli
+from homespec.diagnostics.render import FORMATS
+from homespec.health.as_json import json_schema
+from homespec.health.compare import MEASURES
+
+
+def write_run(folder: Path, plant: Plant) -> Path:
+    """The folder of a run, and in it its rows."""
+    run, rows = planted(plant)
+    folder.mkdir()
+    (folder / "spec.yaml").write_text(SPEC)
+    safetensors.torch.save_file(
+        {name: t.contiguous() for name, t in run.module.logical_state(run.model).items()},
+        folder / "model.safetensors",
+    )
+    tasks = {task: {"auc": 0.75, "rate": 0.5, "labelled": 1000} for task in run.module.TASKS}
+    (folder / "metrics.json").write_text(json.dumps({"tasks": tasks}))
+    features = rows.batch.features
+    columns = {task: label.long().tolist() for task, label in rows.batch.labels.items()}
+    table = pa.table(
+        {"numbers": features["numbers"].tolist(), "place": features["place"].tolist(), **columns}
+    )
+    pq.write_table(table, folder / "rows.parquet")
+    return folder
+
+
+def constant_gate(state: State) -> None:
+    state["gates.task.like.linears.0.weight"].zero_()
+
+
+@pytest.fixture(scope="module")
+def sick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("sick") / "sick", constant_gate)
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("healthy") / "healthy", lambda state: None)
+
+
+def doctor(run: Path, *arguments: str, data: Path | None = None) -> Result:
+    rows = str(data or run / "rows.parquet")
+    given = ["doctor", str(run), "--data", rows, *arguments]
+    return CliRunner().invoke(cli, given, standalone_mode=False)
+
+
+def test_findings_are_at_the_line_of_the_spec(sick: Path) -> None:
+    result = doctor(sick, "--format", "concise")
+    assert result.return_value == 0
+    line = next(i for i, text in enumerate(SPEC.splitlines(), 1) if text.startswith("  like:"))
+    assert f"{sick / 'spec.yaml'}:{line}:3: warning[HS731]" in result.output
+    for table in ("expert", "task", "gate", "feature gate", "without"):
+        assert f"\n  {table} " in result.output
+
+
+def test_warnings_fail_under_strict(sick: Path, healthy: Path) -> None:
+    assert doctor(sick, "--strict", "--rows", "3000").return_value == 1
+    assert doctor(healthy, "--strict", "--rows", "3000").return_value == 0
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_all_formats(sick: Path, form: str) -> None:
+    result = doctor(sick, "--format", form, "--rows", "1000", "--threshold", "negligible=0.01")
+    assert result.exception is None
+    assert "constant-gate" in result.output or "HS731" in result.output
+    if form in ("json", "sarif", "gitlab"):
+        json.loads(result.output)
+
+
+def test_json_follows_its_schema(sick: Path, tmp_path: Path) -> None:
+    file = tmp_path / "health.json"
+    assert doctor(sick, "--json", str(file)).exception is None
+    content = json.loads(file.read_text())
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    jsonschema.validate(content, json_schema())
+    (run,) = content["runs"]
+    assert run["rows"] == 4000
+    assert [task["name"] for task in run["tasks"]] == ["click", "finish", "like", "follow"]
+    assert run["tasks"][0]["trained_positives"] == 500
+    assert [found["rule"] for found in content["findings"]] == ["constant-gate"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**content, "runs": [{**run, "rows": "many"}]}, json_schema())
+
+
+def test_two_runs_side_by_side(sick: Path, healthy: Path, tmp_path: Path) -> None:
+    file = tmp_path / "both.json"
+    result = doctor(
+        sick, "--against", str(healthy), "--rows", "1000", "--sample-rows", "0",
+        "--json", str(file),
+    )  # fmt: skip
+    assert "sick" in result.output
+    assert "healthy" in result.output
+    for what in (*MEASURES, "like: loss", "follow: own contribution / fair"):
+        assert what in result.output
+    one, other = json.loads(file.read_text())["runs"]
+    assert one["experts"][0]["zeros"] == other["experts"][0]["zeros"]
+    gate = next(i for i, g in enumerate(one["gates"]) if g["name"] == "gates.task.like")
+    assert one["gates"][gate]["variance_rows"] < 1e-12 < other["gates"][gate]["variance_rows"]
+
+
+def test_a_finding_can_be_ignored(sick: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "own.yaml"
+    comment = "# homespec: ignore-file[constant-gate] a gate of one task, on purpose\n"
+    spec.write_text(comment + SPEC)
+    assert doctor(sick, "--spec", str(spec), "--strict").return_value == 0
+    validated = CliRunner().invoke(cli, ["validate", "--strict", str(spec)], standalone_mode=False)
+    assert validated.return_value == 0  # the ignore is not called unused
+
+
+def test_mistakes_are_one_line(sick: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    no_run = doctor(tmp_path / "empty", data=sick / "rows.parquet")
+    assert "holds no run of homespec train" in no_run.output
+    no_rows = doctor(sick, data=tmp_path / "none.parquet")
+    assert "none.parquet does not exist" in no_rows.output
+    wrong = doctor(sick, "--threshold", "zeroes=0.5")
+    assert "did you mean zeros?" in str(wrong.exception)
+    none = doctor(sick, "--threshold", "zeros=many")
+    assert "is not of the form NAME=VALUE" in str(none.exception)
+    columns = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"numbers": [[1.0] * 8]}), columns)
+    assert "lacks columns" in doctor(sick, data=columns).output
