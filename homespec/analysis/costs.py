@@ -7,13 +7,15 @@ are elementwise. Both layouts of the generated code cost the same.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from homespec.analysis.sequence_costs import products_of
 from homespec.analysis.tensors import Own, Sizes, expert_tensors, own_tensors
-from homespec.graph.nodes import Batch, ExpertSet, Node
+from homespec.graph import Graph
+from homespec.graph.nodes import Batch, ExpertSet, Feature, Node
 from homespec.graph.sequences import Sequence
 
 SIZES = Sizes()
@@ -65,16 +67,19 @@ def _cost(node: Node) -> Cost:
     return Cost(count * parameters, count * flops)
 
 
+@functools.lru_cache(maxsize=1)
+def costs_by_node(graph: Graph) -> Mapping[str, Cost]:
+    """The cost of each node by its name; several rules ask for those of one graph."""
+    return {node.name: _cost(node) for node in graph}
+
+
 def table_parameters(node: Node) -> int:
     """How many of a node's trained numbers are rows of a table."""
-    sizes = (math.prod([a.size for a in own.axes]) for own in _tables(node))
-    return sum(sizes)
-
-
-def _tables(node: Node) -> Iterator[Own]:
-    for own in own_tensors(node, SIZES):
-        if not own.is_buffer and own.axes[0].role == "rows":
-            yield own
+    if not isinstance(node, Feature):
+        return 0
+    tensors = [own for own in own_tensors(node, SIZES) if not own.is_buffer]
+    tables = [own for own in tensors if own.axes[0].role == "rows"]
+    return sum([math.prod([axis.size for axis in own.axes]) for own in tables])
 
 
 def weights_of(node: Node) -> Iterator[Weight]:

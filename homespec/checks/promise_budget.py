@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from homespec.analysis.costs import cost_of, table_parameters
+from homespec.analysis.costs import Cost, costs_by_node, table_parameters
 from homespec.checks.causes import and_others, by_cause
 from homespec.diagnostics import Span
 from homespec.graph.nodes import ExpertSet, Feature, Node, Placed, Tower
@@ -22,8 +22,6 @@ LIMITS = {
 MOST = 3
 """How many parts a message names."""
 
-Costs = Mapping[str, int]
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -38,26 +36,29 @@ class Part:
         return f"{_described(self.nodes)} with {self.cost:,}"
 
 
-def over(lowered: Lowered) -> Iterator[tuple[str, int, dict[Node, int]]]:
+def over(lowered: Lowered) -> Iterator[tuple[str, int, dict[str, int]]]:
     """The measures by which a model costs more than it may: limit, and cost by node."""
     budget = lowered.spec.expect.budget
+    costs = costs_by_node(lowered.graph) if budget.model_fields_set else {}
     for name, measure in MEASURES.items():
         limit = getattr(budget, name)
         if limit:
-            cost = {node: measure(node) for node in lowered.graph}
+            cost = {node.name: measure(node, costs[node.name]) for node in lowered.graph}
             if sum(cost.values()) > limit:
                 yield name, limit, cost
 
 
-def largest(cost: Mapping[Node, int], spec: Span) -> list[Part]:
+def largest(lowered: Lowered, cost: Mapping[str, int]) -> list[Part]:
     """The places of the spec whose nodes cost most, with those nodes.
 
-    Nodes of which only the whole `spec` speaks are together by their kind and layer.
+    Nodes of which only the whole spec speaks are together by their kind and layer.
     """
-    costly = sorted((node for node in cost if cost[node]), key=lambda node: -cost[node])
+    spec = lowered.span(())
+    costly = [node for node in lowered.graph if cost[node.name]]
+    costly.sort(key=lambda node: -cost[node.name])
     places = by_cause(costly, lambda node: _cause(node, spec))
     parts = [
-        Part(nodes[0].span, tuple(nodes), sum([cost[node] for node in nodes]))
+        Part(nodes[0].span, tuple(nodes), sum([cost[node.name] for node in nodes]))
         for nodes in places.values()
     ]
     return sorted(parts, key=lambda part: -part.cost)[:MOST]
@@ -68,18 +69,14 @@ def _cause(node: Node, spec: Span) -> object:
     return (node.kind, layer) if node.span == spec else node.span
 
 
-def _experts(node: Node) -> int:
+def _experts(node: Node, _: Cost) -> int:
     return node.count if isinstance(node, ExpertSet) else 0
 
 
-def _dense(node: Node) -> int:
-    return cost_of([node]).parameters - table_parameters(node)
-
-
-MEASURES: dict[str, Callable[[Node], int]] = {
-    "parameters": lambda node: cost_of([node]).parameters,
-    "dense_parameters": _dense,
-    "flops": lambda node: cost_of([node]).flops,
+MEASURES: dict[str, Callable[[Node, Cost], int]] = {
+    "parameters": lambda _, cost: cost.parameters,
+    "dense_parameters": lambda node, cost: cost.parameters - table_parameters(node),
+    "flops": lambda _, cost: cost.flops,
     "experts": _experts,
 }
 

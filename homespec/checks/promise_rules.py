@@ -203,7 +203,7 @@ def over_budget(lowered: Lowered) -> Iterator[Finding]:
     for name, limit, cost in over(lowered):
         total = sum(cost.values())
         spec = lowered.span(())
-        parts = largest(cost, spec)
+        parts = largest(lowered, cost)
         yield Finding(
             lowered.span(("expect", "budget", name)),
             f"the model has {total:,} {LIMITS[name]}, {total - limit:,} more than the budget of "

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
-from homespec.analysis.costs import cost_of
+from homespec.analysis.costs import costs_by_node
 from homespec.diagnostics import Finding, Severity, rule
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, Feature, Node, Placed
@@ -16,10 +15,9 @@ BYTES = 4
 """Of a weight: float32."""
 
 
-@functools.lru_cache(maxsize=1)
 def _sizes(graph: Graph) -> dict[str, int]:
-    """The bytes of each node's weights; both rules ask for those of one graph."""
-    return {node.name: BYTES * cost_of([node]).parameters for node in graph}
+    """The bytes of each node's weights."""
+    return {name: BYTES * cost.parameters for name, cost in costs_by_node(graph).items()}
 
 
 @rule("HS310", "too-many-bytes")
