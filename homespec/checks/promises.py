@@ -19,6 +19,9 @@ class Tree:
         self._nodes = {node.name: node for node in resolved.root.walk()}
         self._tasks = resolved.spec.tasks
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._nodes or name in self._tasks
+
     def below(self, name: str) -> list[str]:
         """A node and all below it."""
         node = self._nodes.get(name)

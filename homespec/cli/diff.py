@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from homespec.diff.pair import Breaks
     from homespec.source import Document
 
-BREAKS = ("interface", "checkpoint", "numerics", "training", "cosmetic")
+BREAKS = ("interface", "checkpoint", "numerics", "training", "promise", "cosmetic")
 
 
 class Versions(NamedTuple):
@@ -71,9 +71,9 @@ def diff(
     OLD and NEW are specs, or folders whose specs are compared by name; - is stdin. With --against,
     SPEC is compared with itself as it is in a commit, which nothing checks out.
 
-    Each change breaks the interface, checkpoints, numerics, training, or nothing. The summary says
-    which tasks keep their logits once `homespec migrate` has carried weights over, and how many
-    weights it can keep. Exits with 1 for what --fail-on names, and if a spec has errors.
+    Each change breaks the interface, checkpoints, numerics, training, a promise, or nothing. The
+    summary says which tasks keep their logits once `homespec migrate` has carried weights over, and
+    how many weights it can keep. Exits with 1 for what --fail-on names, and if a spec has errors.
     """
     from homespec.diff.compare import compare
     from homespec.diff.files import spec_added, spec_mended, spec_removed

@@ -14,6 +14,7 @@ from homespec.diff.expert_changes import EXPERT_CHANGES
 from homespec.diff.feature_changes import FEATURE_CHANGES
 from homespec.diff.names import renames_of
 from homespec.diff.pair import BREAKS, Breaks, Pair, change
+from homespec.diff.promise_changes import promise_added, promise_weakened
 from homespec.diff.task_changes import TASK_CHANGES
 from homespec.graph.identity import Renames
 from homespec.lower import Lowered
@@ -55,7 +56,15 @@ def words(pair: Pair) -> Iterator[Finding]:
         )
 
 
-RULES = (*FEATURE_CHANGES, *TASK_CHANGES, *EXPERT_CHANGES, name, description)
+RULES = (
+    *FEATURE_CHANGES,
+    *TASK_CHANGES,
+    *EXPERT_CHANGES,
+    promise_weakened,
+    promise_added,
+    name,
+    description,
+)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ class Breaks(StrEnum):
     """The same weights compute something else."""
     TRAINING = "training"
     """What the model is trained on and how; a trained one stays as it is."""
+    PROMISE = "promise"
+    """Nothing in the model: what `expect` holds it to is less than before."""
     COSMETIC = "cosmetic"
     """Nothing: words, comments, order of keys."""
 

@@ -92,7 +92,18 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS691", "the base", "another", set()),
     ("HS692", "homespec: 1", "homespec: 1  # a comment", set()),
 ]  # fmt: skip
-ELSEWHERE = {"HS633", "HS658", "HS603", "HS608", "HS622", "HS697", "HS698", "HS699"}
+ELSEWHERE = {
+    "HS693",
+    "HS694",
+    "HS633",
+    "HS658",
+    "HS603",
+    "HS608",
+    "HS622",
+    "HS697",
+    "HS698",
+    "HS699",
+}
 
 
 def swapped(text: str, old: str, new: str) -> tuple[str, str]:
