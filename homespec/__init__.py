@@ -1,8 +1,9 @@
 """homespec: a compiler from a validated YAML spec to fast, readable PyTorch ranking models (HoME).
 
 `load`, `validate` and `compile` never import torch; `build` does. `load_run` reads what `homespec
-train` left, and `migrate` carries its weights over to another spec; `RankingModule` and
-`RankingData` are for a Lightning Trainer. These four need `pip install 'homespec[train]'`.
+train` left, `predict` and `evaluate` use it on files, `migrate` carries its weights over to another
+spec; `RankingModule` and `RankingData` are for a Lightning Trainer. These six need
+`pip install 'homespec[train]'`.
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ if TYPE_CHECKING:
         loads,
         validate,
     )
+    from homespec.scoring.evaluate import evaluate as evaluate
+    from homespec.scoring.predict import predict as predict
     from homespec.train.datamodule import RankingData as RankingData
     from homespec.train.lit_module import RankingModule as RankingModule
     from homespec.train.load_run import load_run as load_run
     from homespec.train.migrate import migrate as migrate
 
 TRAINING = {
+    "evaluate": "homespec.scoring.evaluate",
     "RankingData": "homespec.train.datamodule",
     "RankingModule": "homespec.train.lit_module",
     "load_run": "homespec.train.load_run",
     "migrate": "homespec.train.migrate",
+    "predict": "homespec.scoring.predict",
 }
 """What needs more than the compiler, and where it is; not part of `import *`."""
 

@@ -93,6 +93,7 @@ HOMES = {
         "runtime.py",
         "migration/",
         "train/",
+        "scoring/",
         "data/dataset.py",
         "data/batches.py",
         "bench/",
@@ -105,8 +106,8 @@ HOMES = {
     "safetensors": ("train/", "export/"),
     "onnx": ("export/",),
     "onnxruntime": ("export/",),
-    "pyarrow": ("train/", "data/", "export/"),
-    "numpy": ("train/", "data/"),
+    "pyarrow": ("train/", "data/", "scoring/", "export/"),
+    "numpy": ("train/", "data/", "scoring/"),
     "torchjd": ("train/",),
 }
 """The libraries and the places of `homespec/` that may import them."""

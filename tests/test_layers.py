@@ -39,6 +39,7 @@ ORDER = (
     "sharding",
     "migration",
     "train",
+    "scoring",
     "export",
     "bench",
     "doctor",

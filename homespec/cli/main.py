@@ -28,6 +28,8 @@ VERBS = {
     "check-data": "Check data against a spec, without torch.",
     "train": "Train the model of a spec and measure it.",
     "doctor": "Look into the experts and gates of a trained model.",
+    "predict": "Score the rows of files with the model of a run.",
+    "evaluate": "Measure the model of a run on the rows of files.",
     "export": "Make a folder that servers load.",
     "migrate": "Carry weights over to another spec.",
     "bench": "Measure the speed of a spec's code.",

@@ -90,7 +90,7 @@ def as_lists(tensor: InputTensor, column: Column) -> pa.ListArray:
 
 def _split(texts: Column) -> pa.ListArray:
     """Lists of the words of each text; brackets, commas and quotes separate, too."""
-    texts = _or_missing(texts)
+    texts = or_missing(texts)
     bare = pc.utf8_trim(pc.replace_substring_regex(texts, r"""[\[\](),;"'\s]+""", " "), " ")
     lists = pc.split_pattern(bare, " ")
     words = lists.values
@@ -180,7 +180,7 @@ _NO_VALUES = ("na", "n/a", "#n/a", "<na>", "nil", "missing", "unknown", "-", "?"
 """What other programs write for a missing number."""
 
 
-def _or_missing(texts: Column) -> Column:
+def or_missing(texts: Column) -> Column:
     """Texts that say missing as null; CSV has these already, other files do not."""
     return pc.if_else(pc.is_in(pc.ascii_trim(texts, BLANKS), pa.array(NULLS)), None, texts)
 
@@ -191,7 +191,7 @@ def _spelled(column: Column) -> Column:
 
 def words_of(column: Column) -> Column:
     """Text as what spells numbers: true and false as 1 and 0, without blanks."""
-    bare = pc.utf8_lower(pc.utf8_trim_whitespace(_or_missing(column)))
+    bare = pc.utf8_lower(pc.utf8_trim_whitespace(or_missing(column)))
     words = pc.replace_substring_regex(bare, "^true$", "1")
     return pc.replace_substring_regex(words, "^false$", "0")
 

@@ -69,7 +69,7 @@ def load_run(
         module.load_logical_state(model, weights)
     except (KeyError, ValueError) as error:
         raise RunError(f"the weights in {path} are not of its spec: {error.args[0]}") from None
-    return Run(path, loaded, module, model.eval(), _metrics(path))
+    return Run(path, loaded, module, model.eval(), metrics_of(path))
 
 
 def _weights(path: Path, which: str) -> tuple[Mapping[str, Tensor], Tree]:
@@ -105,7 +105,8 @@ def _tree(spec: LoadedSpec) -> Tree:
     return tree
 
 
-def _metrics(path: Path) -> dict[str, Any]:
+def metrics_of(path: Path) -> dict[str, Any]:
+    """What metrics.json of a run holds; empty if it is not there. Raises RunError for another."""
     file = path / METRICS_FILE
     if not file.exists():
         return {}

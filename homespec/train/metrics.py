@@ -104,13 +104,20 @@ def gauc(score: Array, label: Array, user: Array) -> float:
     Only users count who have a positive and a negative row; ties count half. `label` is 0 or 1;
     `user` is anything that can be sorted. Source: Zhu et al., *Optimized Cost per Click in Taobao
     Display Advertising*, KDD 2017; the weights are impressions.
+    """
+    auc_U, rows_U = user_aucs(score, label, user)
+    return float(np.average(auc_U, weights=rows_U)) if len(auc_U) else math.nan
 
-    One sort of 64-bit numbers, which hold user, score and label in this order of importance, is the
-    bulk of the work.
+
+def user_aucs(score: Array, label: Array, user: Array) -> tuple[Array, Array]:
+    """The own AUC [U] of each user who has a positive and a negative row, and their rows [U].
+
+    Arguments are those of `gauc`. One sort of 64-bit numbers, which hold user, score and label in
+    this order of importance, is the bulk of the work.
     """
     seen = ~np.isnan(label)
     if not seen.any():
-        return math.nan
+        return np.empty(0), np.empty(0, np.int64)
     key = _codes(user[seen]) << np.uint64(33) | _ranks(score[seen]) << np.uint64(1)
     key |= (label[seen] > 0).astype(np.uint64)
     key.sort()
@@ -125,9 +132,7 @@ def gauc(score: Array, label: Array, user: Array) -> float:
     pairs = np.add.reduceat(positives, first) * np.add.reduceat(negatives, first)
     of_user = np.add.reduceat(rows, first)
     both = pairs > 0
-    if not both.any():
-        return math.nan
-    return float(np.average(won_twice[both] / (2 * pairs[both]), weights=of_user[both]))
+    return won_twice[both] / (2 * pairs[both]), of_user[both]
 
 
 def close_together(users: Array) -> Array:

@@ -6,15 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
 from homespec.train.checkpoint import WEIGHTS_FILE
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.result import Result, TaskResult
 from homespec.train.run_files import METRICS_FILE
+from homespec.train.tables import TITLES, empty_table, in_units, number, percent, show_tables
 
 LOSSES_NOTE = (
     "Train loss is the mean over the last tenth of the steps; all else is of held-out rows."
@@ -30,9 +29,7 @@ def show(result: Result, out: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     made = [table(result)] if _of(result, "binary") else []
     made += [regressions(result)] if _of(result, "regression") else []
-    for each in made:  # a number cut short is worse than a line too long
-        width = Measurement.get(Console(width=500), console.options.update(width=500), each).maximum
-        console.print(each, width=width)
+    show_tables(made)
     notes = [LOSSES_NOTE, BEST_NOTE] if _knows(result, "bayes_auc") else [LOSSES_NOTE]
     console.print("\n".join([*notes, *summary(result, out)]), markup=False)
 
@@ -40,44 +37,35 @@ def show(result: Result, out: Path) -> None:
 def table(result: Result) -> Table:
     """A line per binary task; GAUC and the best AUC only where they are known."""
     columns: list[Column] = [
-        ("rate", lambda t: "–" if math.isnan(t.rate) else f"{t.rate:.2%}"),
+        ("rate", lambda t: percent(t.rate)),
         *map(_plain, ("loss_last", "auc")),
     ]
     if _knows(result, "gauc"):
         columns.append(_plain("gauc"))
     if _knows(result, "bayes_auc"):
         columns.append(_plain("bayes_auc"))
-    columns += [_plain("logloss"), ("PCOC", lambda t: _number(t.pcoc, 3))]
+    columns += [_plain("logloss"), ("PCOC", lambda t: number(t.pcoc, 3))]
     return _made(result.spec, columns, _of(result, "binary"))
 
 
 def regressions(result: Result) -> Table:
     """A line per regression; label, MAE and RMSE are in the units of the data."""
     columns: list[Column] = [
-        ("mean label", lambda t: _in_units(t.rate)),
+        ("mean label", lambda t: in_units(t.rate)),
         _plain("loss_last"),
-        ("MAE", lambda t: _in_units(t.mae)),
-        ("RMSE", lambda t: _in_units(t.rmse)),
-        ("PCOC", lambda t: _number(t.pcoc, 3)),
+        ("MAE", lambda t: in_units(t.mae)),
+        ("RMSE", lambda t: in_units(t.rmse)),
+        ("PCOC", lambda t: number(t.pcoc, 3)),
     ]
     return _made("regression", columns, _of(result, "regression"))
 
 
-TITLES = {
-    "loss_last": "train loss", "auc": "AUC", "gauc": "GAUC", "bayes_auc": "best AUC",
-    "logloss": "logloss",
-}  # fmt: skip
-
-
 def _plain(name: str) -> Column:
-    return TITLES[name], lambda task: _number(getattr(task, name))
+    return TITLES[name], lambda task: number(getattr(task, name))
 
 
 def _made(title: str, columns: Sequence[Column], tasks: dict[str, TaskResult]) -> Table:
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True)
-    made.add_column(title, no_wrap=True)
-    for name, _ in columns:
-        made.add_column(name, justify="right", no_wrap=True)
+    made = empty_table((title,), [name for name, _ in columns])
     for name, task in tasks.items():
         made.add_row(name, *(text(task) for _, text in columns))
     return made
@@ -119,9 +107,9 @@ def _epochs(result: Result) -> list[str]:
         if history.over(result.settings.patience)
         else ""
     )
-    number = _number(history.value)
+    reached = number(history.value)
     return [
-        f"Epoch {history.best} of {epochs} is the best by {result.monitor} ({number}){stopped}:"
+        f"Epoch {history.best} of {epochs} is the best by {result.monitor} ({reached}){stopped}:"
         f" {WEIGHTS_FILE} and the metrics are its own."
     ]
 
@@ -145,11 +133,3 @@ def _undefined(result: Result) -> str:
 
 def _knows(result: Result, metric: str) -> bool:
     return any(not math.isnan(getattr(task, metric)) for task in result.tasks.values())
-
-
-def _number(value: float, digits: int = 4) -> str:
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def _in_units(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:,.5g}"

@@ -1,0 +1,77 @@
+"""Command line: `homespec evaluate`, the metrics of a run on the rows of files."""
+
+from __future__ import annotations
+
+import gc
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from homespec.cli.errors import needing
+from homespec.cli.scoring_options import (
+    DATA,
+    TASKS,
+    as_options,
+    explaining,
+    model_options,
+    names,
+    progress_bar,
+)
+from homespec.diagnostics.render.terminal import printable
+
+
+@click.command(short_help="Measure the model of a run on the rows of files.")
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@DATA
+@TASKS
+@click.option(
+    "--gauc-by", metavar="COLUMN",
+    help="Measure GAUC by the users in this column, and take users for what is independent.",
+)  # fmt: skip
+@click.option(
+    "--by", callback=names, multiple=True, metavar="COLUMN,COLUMN,…",
+    help="Also measure the rows of each value of these columns, of 100 values at most.",
+)  # fmt: skip
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write everything to this file; - prints it in place of the tables.",
+)  # fmt: skip
+@model_options
+def evaluate(
+    run: Path,
+    data: tuple[Path, ...],
+    tasks: tuple[str, ...],
+    gauc_by: str | None,
+    by: tuple[str, ...],
+    json_file: Path | None,
+    best: bool,
+    **given: Any,
+) -> None:
+    """Measure the model of RUN, the folder of a run of `homespec train`, on the rows of the data.
+
+    Prints the metrics of training with their counts and 95 % confidence intervals. A row without
+    the label of a task counts for the others.
+    """
+    gc.enable()
+    with needing("train"):
+        from homespec.scoring import report
+        from homespec.scoring.evaluate import evaluate as evaluated
+        from homespec.scoring.writer import check_json, write_json
+    with explaining():
+        if json_file and str(json_file) != "-":
+            check_json(json_file)
+        with progress_bar() as progress:
+            found = evaluated(
+                run, data, tasks=tasks, gauc_by=gauc_by, by=by, progress=progress,
+                **as_options(best, given),
+            )  # fmt: skip
+        text = json.dumps(found.as_json(), indent=2) + "\n"
+        if str(json_file) == "-":
+            click.echo(text, nl=False)
+            return
+        report.show(found)
+        if json_file:
+            write_json(text, json_file)
+            click.echo(f"wrote {printable(str(json_file))}", err=True)

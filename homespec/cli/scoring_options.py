@@ -1,0 +1,125 @@
+"""Command line: what `predict` and `evaluate` share: options, progress, and errors in one line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from homespec.cli.errors import exit_2_on
+from homespec.diagnostics.render.terminal import printable
+
+if TYPE_CHECKING:
+    from homespec.scoring.rows import Progress
+
+F = TypeVar("F", bound=Callable[..., Any])
+PATHS = click.Path(path_type=Path)
+
+
+def names(_context: click.Context, _option: click.Parameter, given: Any) -> tuple[str, ...]:
+    """The names of an option that takes some with commas between them, and may be repeated."""
+    texts = (given,) if isinstance(given, str) else given or ()
+    split = (word.strip() for text in texts for word in text.split(","))
+    return tuple(dict.fromkeys(word for word in split if word))
+
+
+DATA = click.option(
+    "--data", required=True, multiple=True, type=PATHS,
+    help="Files (.parquet, .csv, .csv.gz) or folders of them. May be repeated.",
+)  # fmt: skip
+TASKS = click.option(
+    "--tasks", callback=names, multiple=True, metavar="TASK,TASK,…", help="Only these tasks.",
+)  # fmt: skip
+_OPTIONS = (
+    click.option(
+        "--best/--last", "best", default=True,
+        help="Weights of the best epoch, or of the last checkpoint.  [default: best]",
+    ),
+    click.option("--batch-size", type=click.IntRange(1), help="Rows that go through at a time."),
+    click.option(
+        "--precision", type=click.Choice(["float32", "bf16"]), default="float32",
+        show_default=True, help="bf16 computes in bfloat16.",
+    ),
+    click.option(
+        "--compile/--no-compile", "compile", default=False,
+        help="Use torch.compile, which takes a while to start.  [default: no]",
+    ),
+    click.option(
+        "--device", type=click.Choice(["cpu", "cuda"]),
+        help="Where to run.  [default: cuda if there is a GPU]",
+    ),
+    click.option(
+        "--spec", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="The spec of a run whose folder has no spec.yaml.",
+    ),
+)  # fmt: skip
+
+
+def model_options(command: F) -> F:
+    """How the model of a run is loaded and run."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def as_options(best: bool, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of `homespec.predict` and `homespec.evaluate`."""
+    return given | {"checkpoint": "best" if best else "last"}
+
+
+@contextmanager
+def explaining() -> Iterator[None]:
+    """Mistakes of the user as one line and exit code 2."""
+    from homespec.data import DataError
+    from homespec.memory import OutOfMemoryError
+    from homespec.scoring import ScoringError
+    from homespec.train import RunError
+    from homespec.variant import UnknownNameError
+
+    with exit_2_on(DataError, RunError, ScoringError, OutOfMemoryError):
+        try:
+            yield
+        except UnknownNameError as error:
+            raise click.BadParameter(printable(str(error)), param_hint="'--tasks'") from None
+
+
+class Speed:
+    """How many rows were done since the first of them began."""
+
+    def __init__(self) -> None:
+        self.rows, self._started = 0, time.perf_counter()
+
+    def note(self, done: int) -> None:
+        """So many rows are done; with 0 they begin."""
+        if not done:
+            self._started = time.perf_counter()
+        self.rows = done
+
+    def __str__(self) -> str:
+        """A line for the user."""
+        seconds = time.perf_counter() - self._started
+        return f"{self.rows:,} rows in {seconds:.1f} s, {self.rows / seconds:,.0f} rows/s"
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar of rows on stderr, where that is a terminal; in the end a line with the speed."""
+    from rich import progress
+    from rich.console import Console
+
+    console, speed = Console(stderr=True), Speed()
+    columns = progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn()
+    hidden = not console.is_terminal
+    with progress.Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("rows", total=None)
+
+        def note(done: int, total: int) -> None:
+            speed.note(done)
+            bar.update(task, completed=done, total=total)
+
+        yield note
+    click.echo(str(speed), err=True)

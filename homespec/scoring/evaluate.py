@@ -1,0 +1,224 @@
+"""Scoring: rows with labels -> the metrics of training, with intervals, also by slice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from homespec.api import PathLike
+from homespec.data import DataError
+from homespec.data.columns import Array
+from homespec.header import spec_hash
+from homespec.runtime import observed
+from homespec.scoring.intervals import LEVEL, Interval, intervals
+from homespec.scoring.predict import Names, Paths, RunOptions, chosen, names_of, paths_of
+from homespec.scoring.rows import Progress, Rows, open_rows
+from homespec.scoring.scorer import Options, Scorer, settings_of, state_of
+from homespec.scoring.slices import Slicer, Value
+from homespec.train.checkpoint import without_nan
+from homespec.train.evaluate import Measures, Predictions
+from homespec.train.metrics import close_together
+from homespec.train.table_merging import skipped_passes
+from homespec.version import __version__
+
+BY = "--by"
+"""Who wants the columns of slices, in messages."""
+
+
+@dataclass(frozen=True)
+class TaskMetrics:
+    """The metrics of a task, as in the `metrics.json` of training. NaN where there is nothing."""
+
+    kind: str
+    """binary or regression."""
+    rows: int
+    """Those with the label: what all metrics are of."""
+    positives: int | None
+    """Of a binary task the rows whose label is 1."""
+    rate: float = math.nan
+    """The mean label."""
+    auc: float = math.nan
+    gauc: float = math.nan
+    logloss: float = math.nan
+    pcoc: float = math.nan
+    mae: float = math.nan
+    rmse: float = math.nan
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    """By metric: from where to where it may be, with 95 % confidence (`scoring/intervals.py`)."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The metrics of the rows with one value in a column."""
+
+    value: Value
+    """None where it is missing."""
+    rows: int
+    tasks: dict[str, TaskMetrics]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model is worth on the rows of files."""
+
+    spec: str
+    spec_sha256: str
+    run: str
+    checkpoint: str
+    epoch: int | None
+    """The epochs that were done when the weights were kept; None where the run does not say."""
+    step: int | None
+    """The steps that were done."""
+    data: list[str]
+    """The files."""
+    rows: int
+    tasks: dict[str, TaskMetrics]
+    slices: dict[str, list[Slice]]
+    """By column: its values, in ascending order, the missing one at the end."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a file; NaN is null. `tasks` is as in the `metrics.json` of training."""
+        content = {"homespec": __version__, "confidence": LEVEL, **asdict(self)}
+        result: dict[str, Any] = without_nan(content)
+        return result
+
+
+def evaluate(
+    run: PathLike,
+    data: Paths,
+    *,
+    tasks: Names | None = None,
+    gauc_by: str | None = None,
+    by: Names = (),
+    progress: Progress = lambda done, total: None,
+    **options: Unpack[RunOptions],
+) -> Evaluation:
+    """The metrics of a run of `homespec train` on the rows of files, which have labels.
+
+        found = homespec.evaluate("runs/shorts", "yesterday.parquet", by="tab")
+        found.tasks["click"].auc, found.tasks["click"].intervals["auc"]
+
+    They are measured as in training, whose batch size is taken, in eager mode and float32: on the
+    held-out rows of a run of one process they are those of its `metrics.json`, bit by bit, on the
+    same kind of machine. A row without the label of a task counts for the others; `tasks` measures
+    some, so that no file needs the labels of the others. `gauc_by` names the column of users, for
+    GAUC and for intervals. `by` are columns whose values make slices, at most 100 each. Options are
+    those of `predict`.
+
+    Eight bytes a row and task are kept until the end. Raises as `predict` does, and DataError for
+    files without rows and for a column of too many values.
+    """
+    given = Options(**options)
+    settings = settings_of(run, given.checkpoint)
+    scorer = Scorer.of(run, given, optimize=settings.optimize, skip_passes=skipped_passes(settings))
+    measured = chosen(scorer.run.spec, tasks)
+    columns, size = names_of(by), given.batch_size or settings.batch_size
+    rows = open_rows(
+        scorer.run.spec, paths_of(data), size, labels=_labelled(scorer, measured), users=gauc_by,
+        keep=dict.fromkeys(columns, BY),
+    )  # fmt: skip
+    if not rows.files.rows:
+        raise DataError(f"{rows.files} has no rows")
+    predictions = Predictions(measured, _observed(scorer))
+    slicers = {column: Slicer(column, rows.schema.field(column).type) for column in columns}
+    progress(0, rows.files.rows)
+    for piece in rows:
+        for batch, outputs in scorer.outputs(piece.arrays, size):
+            predictions.add(batch, outputs)
+        for column, slicer in slicers.items():
+            slicer.add(piece.kept[column])
+        progress(piece.first + piece.rows, rows.files.rows)
+    table = _Table(Measures.of(scorer.run.spec), measured, *predictions.take())
+    return _evaluation(scorer, given, rows, table, slicers)
+
+
+def _evaluation(
+    scorer: Scorer, options: Options, rows: Rows, table: _Table, slicers: dict[str, Slicer]
+) -> Evaluation:
+    run, files = scorer.run, rows.files
+    state = state_of(run.folder, options.checkpoint)
+    at = state.get("at", {})
+    own_hash = spec_hash(run.spec.analysis.document)
+    return Evaluation(
+        spec=run.spec.name,
+        spec_sha256=state.get("spec_sha256", own_hash),
+        run=str(run.folder),
+        checkpoint=options.checkpoint,
+        epoch=at.get("epoch"),
+        step=at.get("step"),
+        data=[str(file.path) for file in files.files],
+        rows=files.rows,
+        tasks=table.metrics(),
+        slices={column: list(_slices(table, slicer)) for column, slicer in slicers.items()},
+    )
+
+
+def _slices(table: _Table, slicer: Slicer) -> Iterator[Slice]:
+    for value, row_numbers in slicer.slices():
+        yield Slice(value, len(row_numbers), table.part(row_numbers).metrics())
+
+
+def _labelled(scorer: Scorer, tasks: Collection[str]) -> set[str]:
+    """The tasks whose labels are read: with a task those of whose positive rows it is measured."""
+    of = scorer.run.spec.tasks
+    wanted, left = set[str](), list(tasks)
+    while left:
+        task = left.pop()
+        wanted.add(task)
+        if (where := of[task].where) and where not in wanted:
+            left.append(where)
+    return wanted
+
+
+def _observed(scorer: Scorer) -> Any:
+    """Labels of some tasks -> those of each task's own samples."""
+    hide, tasks = observed(scorer.run.module), scorer.run.module.TASKS
+
+    def complete(labels: dict[str, Tensor]) -> dict[str, Tensor]:
+        unknown = torch.full_like(next(iter(labels.values())), torch.nan)
+        return hide({task: labels.get(task, unknown) for task in tasks})
+
+    return complete
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Scores [T, N], labels [T, N] and users [N] of rows."""
+
+    measures: Measures
+    tasks: tuple[str, ...]
+    scores_TN: Tensor
+    labels_TN: Tensor
+    users_N: Tensor | None
+
+    def part(self, row_numbers: Array) -> _Table:
+        """Some of the rows."""
+        own = torch.from_numpy(row_numbers)
+        users = None if self.users_N is None else self.users_N[own]
+        return _Table(
+            self.measures, self.tasks, self.scores_TN[:, own], self.labels_TN[:, own], users
+        )
+
+    def metrics(self) -> dict[str, TaskMetrics]:
+        """Those of each task."""
+        found = self.measures.measured(self.tasks, self.scores_TN, self.labels_TN, self.users_N)
+        users = None if self.users_N is None else close_together(self.users_N.numpy())
+        made = {}
+        pairs = zip(self.scores_TN.numpy(), self.labels_TN.numpy(), strict=True)
+        for task, (score_N, label_N) in zip(self.tasks, pairs, strict=True):
+            kind = self.measures.kinds[task]
+            scale = self.measures.scales[task]
+            made[task] = TaskMetrics(
+                kind=kind,
+                rows=int((~np.isnan(label_N)).sum()),
+                positives=int((label_N > 0).sum()) if kind == "binary" else None,
+                intervals=intervals(kind, score_N, label_N, users, scale),
+                **found[task],
+            )
+        return made

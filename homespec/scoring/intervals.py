@@ -1,0 +1,177 @@
+"""Scoring: confidence intervals of 95 % of the metrics of a task, in closed form. Needs numpy only.
+
+Rows of one user resemble each other, so where users are known they, and not rows, are what is
+taken to be drawn independently. Then the same number of rows says less, and intervals are wider.
+
+AUC: the variance of DeLong, DeLong and Clarke-Pearson, *Comparing the Areas under Two or More
+Correlated Receiver Operating Characteristic Curves*, Biometrics 44 (1988); of clusters, which
+contains that as the case of one row each, Obuchowski, *Nonparametric Analysis of Clustered ROC
+Curve Data*, Biometrics 53 (1997). All others are ratios of sums over rows or users: the linearised
+variance of a ratio, Cochran, *Sampling Techniques* (1977), chapter 6.
+
+Intervals are normal on a scale on which they cannot leave what is possible: log-odds for AUC and
+GAUC (for AUC as in Pepe, *The Statistical Evaluation of Medical Tests*, 2003, chapter 5), the
+logarithm for the others.
+
+Arrays are [N] as in `homespec.train.metrics`. What cannot be estimated, as from one positive
+or without any spread, is (NaN, NaN).
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+from homespec.train.metrics import NOBODY, Array, sigmoid, user_aucs
+
+LEVEL = 0.95
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+
+Interval = tuple[float, float]
+NONE: Interval = (math.nan, math.nan)
+
+
+def intervals(
+    kind: str, output: Array, label: Array, users: Array | None = None, scale: float = 1.0
+) -> dict[str, Interval]:
+    """The interval of each metric of `metrics.measure`, which takes the same arguments."""
+    seen = ~np.isnan(label)
+    output, label = output[seen], label[seen]
+    users = None if users is None else users[seen]
+    clusters = None if users is None else cluster_numbers(users)
+    if kind == "regression":
+        return _of_regression(output * scale, label, clusters)
+    found = {
+        "auc": auc_interval(output, label, clusters),
+        "logloss": mean_interval(_log_losses(output, label), clusters),
+        "pcoc": log_interval(*ratio(sigmoid(output), label, clusters)),
+    }
+    return found if users is None else found | {"gauc": gauc_interval(output, label, users)}
+
+
+def _of_regression(estimate: Array, label: Array, clusters: Array | None) -> dict[str, Interval]:
+    error = (estimate - label).astype(np.float64)
+    low, high = np.sqrt(mean_interval(np.square(error), clusters)).tolist()
+    return {
+        "mae": mean_interval(np.abs(error), clusters),
+        "rmse": (low, high),
+        "pcoc": log_interval(*ratio(estimate, label, clusters)),
+    }
+
+
+def _log_losses(logit: Array, label: Array) -> Array:
+    z = logit.astype(np.float64)
+    losses: Array = np.logaddexp(0, z) - label * z
+    return losses
+
+
+def cluster_numbers(users: Array) -> Array:
+    """A number from 0 on for each user [N]; a row whose user is not known has one of its own."""
+    codes: Array = np.unique(users, return_inverse=True)[1]
+    unknown = users == NOBODY
+    codes[unknown] = len(users) + np.arange(unknown.sum())
+    return np.asarray(np.unique(codes, return_inverse=True)[1])
+
+
+# ---------------------------------------------------------------- variance -> interval
+
+
+def log_odds_interval(value: float, variance: float) -> Interval:
+    """That of a number between 0 and 1: symmetric on the scale of log-odds."""
+    if not (0 < value < 1 and variance > 0):
+        return NONE
+    middle = math.log(value / (1 - value))
+    reach = Z * math.sqrt(variance) / (value * (1 - value))
+    low, high = sigmoid(np.array([middle - reach, middle + reach])).tolist()
+    return low, high
+
+
+def log_interval(value: float, variance: float) -> Interval:
+    """That of a positive number: symmetric as a factor, half of it as far off as twice of it."""
+    if not (value > 0 and variance > 0):
+        return NONE
+    factor = math.exp(min(700.0, Z * math.sqrt(variance) / value))  # e^710 is no float
+    return value / factor, value * factor
+
+
+# ---------------------------------------------------------------- AUC
+
+
+def auc_interval(score: Array, label: Array, clusters: Array | None = None) -> Interval:
+    """That of the AUC of scores, labels 0 or 1; `clusters` [N] are numbers from 0 on."""
+    return log_odds_interval(*auc_variance(score, label, clusters))
+
+
+def auc_variance(score: Array, label: Array, clusters: Array | None = None) -> tuple[float, float]:
+    """The AUC and its variance; NaN where a class has fewer than two rows or users."""
+    positive = label > 0
+    m, n = int(positive.sum()), int((~positive).sum())
+    if not m or not n:
+        return NONE
+    placed = placements(score, positive)
+    value = float(placed[positive].mean())
+    groups = np.arange(len(score)) if clusters is None else clusters
+    of_positives = _deviations(placed, value, positive, groups)
+    of_negatives = _deviations(placed, value, ~positive, groups)
+    i, j, of_both = (len(np.unique(groups[own])) for own in (positive, ~positive, slice(None)))
+    if i < 2 or j < 2:
+        return value, math.nan
+    variance = i / (i - 1) * np.square(of_positives / m).sum()
+    variance += j / (j - 1) * np.square(of_negatives / n).sum()
+    variance += 2 * of_both / (of_both - 1) * (of_positives / m * (of_negatives / n)).sum()
+    return value, max(0.0, float(variance))
+
+
+def placements(score: Array, positive: Array) -> Array:
+    """Of each row the share of the other class that it beats [N]; ties count half.
+
+    A positive row beats negatives below it, a negative one positives above it. The mean over the
+    rows of either class is the AUC.
+    """
+    _, rank = np.unique(score, return_inverse=True)
+    positives = np.bincount(rank, positive)
+    negatives = np.bincount(rank, ~positive)
+    below = (np.cumsum(negatives) - negatives / 2) / negatives.sum()
+    above = 1 - (np.cumsum(positives) - positives / 2) / positives.sum()
+    return np.asarray(np.where(positive, below[rank], above[rank]))
+
+
+def _deviations(placed: Array, value: float, own: Array, groups: Array) -> Array:
+    """By group the sum of what its rows of a class are off the mean."""
+    return np.bincount(groups[own], placed[own] - value, minlength=int(groups.max()) + 1)
+
+
+# ---------------------------------------------------------------- ratios
+
+
+def ratio(
+    numerator: Array, denominator: Array, clusters: Array | None = None
+) -> tuple[float, float]:
+    """The ratio of two sums over rows, and its variance; NaN for fewer than two rows or users."""
+    top: Array
+    bottom: Array
+    top, bottom = (each.astype(np.float64) for each in (numerator, denominator))
+    if clusters is not None and len(clusters):
+        top, bottom = (np.bincount(clusters, each) for each in (top, bottom))
+    count, total = len(top), float(bottom.sum())
+    if not total:
+        return NONE
+    value = float(top.sum() / total)
+    if count < 2:
+        return value, math.nan
+    residuals = top - value * bottom
+    return value, float(count / (count - 1) * np.square(residuals).sum() / total**2)
+
+
+def mean_interval(values: Array, clusters: Array | None = None) -> Interval:
+    """That of the mean of numbers from 0 on over rows."""
+    return log_interval(*ratio(values, np.ones(len(values)), clusters))
+
+
+def gauc_interval(score: Array, label: Array, users: Array) -> Interval:
+    """That of GAUC: the users that have one are drawn, each with its AUC and its rows."""
+    known = users != NOBODY
+    auc_U, rows_U = user_aucs(score[known], label[known], users[known])
+    return log_odds_interval(*ratio(auc_U * rows_U, rows_U))

@@ -1,0 +1,191 @@
+"""Scoring: the rows of files -> one score for each task, beside columns that pass through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypedDict, Unpack, get_args
+
+import numpy as np
+import pyarrow as pa
+
+from homespec.api import LoadedSpec, PathLike
+from homespec.data.columns import Array
+from homespec.schema.models import Spec
+from homespec.scoring import ScoringError
+from homespec.scoring.rows import Piece, Progress, Rows, open_rows
+from homespec.scoring.scorer import Options, Precision, Scorer, Which
+from homespec.scoring.writer import check_output, writing
+from homespec.train.metrics import sigmoid
+from homespec.variant import variant
+
+BATCH_SIZE = 1024
+"""Rows that are scored together. Larger batches were slower on a CPU (docs/predict.md)."""
+KEEP = "--keep"
+"""Who wants the columns that pass through, in messages."""
+
+Output = Literal["probabilities", "logits"]
+Names = str | Sequence[str]
+Paths = PathLike | Sequence[PathLike]
+
+
+class RunOptions(TypedDict, total=False):
+    """The fields of `Options`, which `predict` and `evaluate` take by name."""
+
+    checkpoint: Which
+    batch_size: int | None
+    precision: Precision
+    compile: bool
+    device: str | None
+    spec: PathLike | LoadedSpec | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of rows, computed as often as they are asked for, in the order of the rows.
+
+    Tables have the columns that pass through, then a float32 for each task.
+    """
+
+    scorer: Scorer
+    data: tuple[Path, ...]
+    rows: Rows
+    columns: dict[str, str]
+    """By task the name of its column."""
+    output: Output
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the tables."""
+        own = [pa.field(name, pa.float32()) for name in self.columns.values()]
+        return pa.schema([*self.rows.kept_schema, *own])
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return self.rows.files.rows
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """Tables of some thousand rows each; the next one is read while one is scored.
+
+        Raises DataError for data that cannot be used and ScoringError for a score that is not
+        finite.
+        """
+        for piece in self.rows:
+            scores = [pa.array(column) for column in self._scored(piece)]
+            yield pa.table([*piece.kept.columns, *scores], schema=self.schema)
+
+    def table(self) -> pa.Table:
+        """All rows, in memory."""
+        return pa.concat_tables([self.schema.empty_table(), *self])
+
+    def write(self, out: PathLike, progress: Progress = lambda done, total: None) -> int:
+        """Write all rows to a file (.parquet, .csv, .csv.gz), whole or not at all; how many.
+
+        Memory does not grow with the number of rows. Raises as iterating does, and ScoringError for
+        a file that cannot be written.
+        """
+        path, done = Path(out), 0
+        check_output(path, self.rows.files, self.data, self.schema)
+        with writing(path, self.schema) as append:
+            progress(0, len(self))
+            for table in self:
+                append(table)
+                done += table.num_rows
+                progress(done, len(self))
+        return done
+
+    def _scored(self, piece: Piece) -> list[Array]:
+        """A column of scores for each task, as long as the piece."""
+        parts: dict[str, list[Array]] = {task: [] for task in self.columns}
+        for _, outputs in self.scorer.outputs(piece.arrays, self.rows.batch_size):
+            for task, own in parts.items():
+                own.append(outputs[task].float().cpu().numpy())
+        return [self._score(task, np.concatenate(own)[: piece.rows], piece.first)
+                for task, own in parts.items()]  # fmt: skip
+
+    def _score(self, task: str, output: Array, first: int) -> Array:
+        """What the column of a task holds, float32 [N]."""
+        bad = np.flatnonzero(~np.isfinite(output))
+        if len(bad):
+            file, row = self.rows.files.place(first + int(bad[0]))
+            raise ScoringError(
+                f"{file}, row {row} (from 0): the score of `{task}` is {output[bad[0]]}: look for"
+                " very large numbers in this row"
+            )
+        if self.output == "logits":
+            return output
+        own = self.scorer.run.spec.tasks[task]
+        if own.kind == "regression":
+            return np.asarray(output * np.float32(own.scale))
+        return sigmoid(output).astype(np.float32)
+
+
+def predict(
+    run: PathLike,
+    data: Paths,
+    *,
+    tasks: Names | None = None,
+    keep: Names = (),
+    output: Output = "probabilities",
+    prefix: str = "",
+    **options: Unpack[RunOptions],
+) -> Scores:
+    """The scores of the rows of files by the model of a run of `homespec train`.
+
+        scores = homespec.predict("runs/shorts", "today.parquet", keep=["user_id", "video_id"])
+        scores.write("scores.parquet")
+        for table in scores: ...           # pyarrow tables, some rows at a time
+
+    `data` are files and folders as `homespec train` takes them; they need no labels. `keep` are
+    columns that pass through. There is a column for each task, or each of `tasks`, named after it
+    with `prefix` before: the probability of a binary task, the estimate of a regression in the
+    label's units; with `output="logits"` what the model computes, which of a regression is in units
+    of its `scale`. The task that is a `product` of others has its own probability, over all rows.
+
+    Options: `checkpoint` "best" or "last", `batch_size`, `precision` "float32" or "bf16",
+    `compile`, `device`, and `spec` for a run whose folder keeps none.
+
+    Raises RunError for a folder that is no run, DataError for data that lacks a column,
+    UnknownNameError, a ValueError, for a task that is not there, and ScoringError for a device that
+    is not, or two columns of one name.
+    """
+    if output not in get_args(Output):
+        raise ValueError(f"output is {output!r}, not {' or '.join(get_args(Output))}")
+    given = Options(**options)
+    scorer = Scorer.of(run, given, mode="inference", tasks=names_of(tasks or ()) or None)
+    columns = {task: prefix + task for task in chosen(scorer.run.spec, tasks)}
+    kept = dict.fromkeys(names_of(keep), KEEP)
+    _check_names(columns, kept)
+    paths = paths_of(data)
+    size = given.batch_size or BATCH_SIZE
+    return Scores(
+        scorer, paths, open_rows(scorer.run.spec, paths, size, keep=kept), columns, output
+    )
+
+
+def chosen(spec: Spec, tasks: Names | None) -> tuple[str, ...]:
+    """The tasks asked for, all for None, in the order of the spec. Raises UnknownNameError."""
+    asked = variant(tasks=names_of(tasks or ()) or None).asking(spec.tasks).tasks
+    return asked or tuple(spec.tasks)
+
+
+def _check_names(columns: dict[str, str], kept: dict[str, str]) -> None:
+    """Raise ScoringError if two columns would have one name."""
+    clash = [name for name in columns.values() if name in kept]
+    if clash:
+        raise ScoringError(
+            f"`{clash[0]}` is a column to keep and the column of a task's scores: leave it out, or"
+            " give scores another name with a prefix, such as --prefix p_"
+        )
+
+
+def names_of(names: Names) -> tuple[str, ...]:
+    """One name or several, each once."""
+    return tuple(dict.fromkeys((names,) if isinstance(names, str) else names))
+
+
+def paths_of(paths: Paths) -> tuple[Path, ...]:
+    """One path or several."""
+    one = isinstance(paths, str) or not isinstance(paths, Sequence)
+    return (Path(paths),) if one else tuple(map(Path, paths))  # type: ignore[arg-type]

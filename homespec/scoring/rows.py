@@ -1,0 +1,123 @@
+"""Scoring: the rows of files in their order, converted some at a time.
+
+A piece holds whole batches, so which rows meet in a batch depends on their order alone: not on
+files, row groups or pieces. Memory is bounded by a few pieces and the largest row group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from homespec.data import DataError
+from homespec.data.chunk_reader import ChunkReader
+from homespec.data.data_files import DataFiles, format_of, open_files
+from homespec.data.dataset import SLAB_ROWS
+from homespec.data.paths import reachable
+from homespec.data.plan import Arrays, Plan
+from homespec.data.prefetch import prefetched
+from homespec.schema.models import Spec
+
+PIECE_BYTES = 64 * 2**20
+"""What the tensors of a piece may take, if they are more than one batch."""
+SPLITS = ("train", "valid")
+
+Progress = Callable[[int, int], None]
+"""Is called with the rows that are done and the number of all."""
+
+
+class Piece(NamedTuple):
+    """Rows next to each other."""
+
+    first: int
+    """The number of the first row, counted from 0 over all files."""
+    rows: int
+    arrays: Arrays
+    """The rows, filled up to whole batches with rows of missing values."""
+    kept: pa.Table
+    """The columns that pass through, `rows` long."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of files as pieces, as often as they are asked for."""
+
+    files: DataFiles
+    plan: Plan
+    kept: dict[str, str]
+    """The columns that pass through, each with who wants it."""
+    batch_size: int
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns to read. Raises DataError that names what is missing."""
+        wanted = self.plan.wanted
+        missing = {column: who for column, who in self.kept.items() if column not in wanted}
+        return self.files.schema(wanted | missing, self.plan.exact.union(self.kept))
+
+    @property
+    def kept_schema(self) -> pa.Schema:
+        """The columns that pass through, in the order in which they were named."""
+        return pa.schema([self.schema.field(column) for column in self.kept])
+
+    def __iter__(self) -> Iterator[Piece]:
+        """The pieces in order, read ahead. Raises DataError for what cannot be used."""
+        return prefetched(self._pieces())
+
+    def _pieces(self) -> Iterator[Piece]:
+        reader, size = ChunkReader(self.files.chunks, self.schema), self._piece_rows()
+        for low in range(0, self.files.rows, size):
+            table = reader.table(low, min(low + size, self.files.rows)).combine_chunks()
+            arrays, rows = self.plan.read(table, self.files), table.num_rows
+            filled = -(-rows // self.batch_size) * self.batch_size
+            whole = arrays if filled == rows else arrays.padded(filled)
+            yield Piece(low, rows, whole, table.select(list(self.kept)))
+
+    def _piece_rows(self) -> int:
+        most = min(SLAB_ROWS, PIECE_BYTES // max(1, self.plan.bytes_per_row))
+        return max(1, most // self.batch_size) * self.batch_size
+
+
+def open_rows(
+    spec: Spec,
+    paths: Sequence[Path],
+    batch_size: int,
+    *,
+    labels: Collection[str] = (),
+    users: str | None = None,
+    keep: dict[str, str] | None = None,
+) -> Rows:
+    """The rows of files and folders, with the labels of these tasks and the columns of `keep`.
+
+    Raises DataError for what cannot be read, and for columns that are missing.
+    """
+    for path in paths:
+        _check_one_part(path)
+    plan = Plan.of(spec, users)
+    plan = replace(plan, labels={task: plan.labels[task] for task in plan.labels if task in labels})
+    rows = Rows(open_files(paths), plan, keep or {}, batch_size)
+    rows.schema  # noqa: B018  # looks for the columns
+    return rows
+
+
+def _check_one_part(path: Path) -> None:
+    """Raise DataError for a folder of `train` and `valid`, which are rows of two purposes."""
+    with reachable():
+        found = [own for name in SPLITS for own in _parts(path, name)] if path.is_dir() else []
+    if len({own.name.partition(".")[0] for own in found}) > 1:
+        raise DataError(
+            f"{path} holds rows of two purposes: give {found[0]} or {found[-1]} by its name"
+        )
+
+
+def _parts(folder: Path, name: str) -> list[Path]:
+    """What a folder holds under the name of a part, as `homespec train` looks for it."""
+    return sorted(
+        path for path in folder.glob(f"{name}*")
+        if path.name == name or (path.name.partition(".")[0] == name and format_of(path))
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""Scoring: the trained model of a run, on a device and in a precision, applied to batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from homespec import memory
+from homespec.api import LoadedSpec, PathLike
+from homespec.data.batches import Batch, as_batch
+from homespec.data.plan import Arrays
+from homespec.scoring import ScoringError
+from homespec.train import checkpoint
+from homespec.train.checkpoint import FOLDER
+from homespec.train.load_run import Run, load_run, metrics_of
+from homespec.train.settings import Settings, from_json
+from homespec.train.torch_compile import obstacle
+
+Which = Literal["best", "last"]
+Precision = Literal["float32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a model is run. What the command line calls --best, --last, --batch-size and so on."""
+
+    checkpoint: Which = "best"
+    batch_size: int | None = None
+    """None leaves it to the verb."""
+    precision: Precision = "float32"
+    """bf16 computes in bfloat16, as in training; scores are float32 either way."""
+    compile: bool = False
+    device: str | None = None
+    """cpu or cuda; None takes a GPU if there is one."""
+    spec: PathLike | LoadedSpec | None = None
+    """That of a run whose folder keeps none."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("checkpoint", ("best", "last")), ("precision", ("float32", "bf16"))):
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} is {value!r}, not {' or '.join(allowed)}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}, not a whole number from 1 on")
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Batches -> logits and estimates."""
+
+    run: Run
+    device: str
+    precision: Precision
+
+    @classmethod
+    def of(cls, folder: PathLike, options: Options, **build: Any) -> Scorer:
+        """The model of a run; `build` are the options of `homespec.compile`.
+
+        Raises RunError for what is not a run, ScoringError for a device or compiler that is not
+        there.
+        """
+        device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ScoringError("torch finds no GPU here: give the device cpu")
+        if options.compile and (why_not := obstacle()):
+            raise ScoringError(f"torch.compile cannot work here: {why_not}; or do not compile")
+        run = load_run(
+            folder,
+            spec=options.spec,
+            checkpoint=options.checkpoint,
+            compile=options.compile,
+            device=device,
+            **build,
+        )
+        return cls(run, device, options.precision)
+
+    def outputs(self, arrays: Arrays, batch_size: int) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
+        """Each batch of rows, and the model's outputs [B] by task; both are on the device."""
+        with memory.explained(self.run.spec.analysis, "scoring"):
+            for part in arrays.split(batch_size):
+                batch = self._moved(as_batch(part))
+                yield batch, self._forward(batch.features)
+
+    def _moved(self, batch: Batch) -> Batch:
+        if self.device == "cpu":
+            return batch
+        features, labels = (
+            {name: tensor.to(self.device) for name, tensor in tensors.items()}
+            for tensors in (batch.features, batch.labels)
+        )
+        return Batch(features, labels, batch.users)
+
+    def _forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        bf16 = self.precision == "bf16"
+        with torch.no_grad(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
+            outputs: dict[str, Tensor] = self.run.model(features)
+        return outputs
+
+
+def state_of(run: PathLike, which: Which) -> dict[str, Any]:
+    """What a checkpoint says besides weights; empty if the folder of the run keeps weights alone.
+
+    Raises RunError for a damaged one.
+    """
+    kept = Path(run, FOLDER, which)
+    return checkpoint.read_state(kept) if kept.is_dir() else {}
+
+
+def settings_of(run: PathLike, which: Which) -> Settings:
+    """The settings that the weights were trained with, as far as the folder of the run knows."""
+    return from_json((state_of(run, which) or metrics_of(Path(run))).get("settings", {}))

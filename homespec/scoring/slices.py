@@ -1,0 +1,72 @@
+"""Scoring: the rows of each value of a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from homespec.data import DataError
+from homespec.data.columns import Array, is_text, or_missing
+
+MAX_SLICES = 100
+"""Values of a column, the missing one included."""
+
+Value = str | int | float | bool | None
+
+
+class Slicer:
+    """Collects which rows have which value of one column, in pieces of the column."""
+
+    def __init__(self, column: str, kind: pa.DataType) -> None:
+        """Raises DataError for a column of lists and the like."""
+        if pa.types.is_nested(kind):
+            raise DataError(f"the column `{column}` is {kind}, and --by takes one value a row")
+        self.column = column
+        self._numbers: dict[Value, int] = {}
+        """By value its number, in the order in which values were met."""
+        self._parts: list[Array] = []
+
+    def add(self, cells: pa.ChunkedArray) -> None:
+        """The next rows. Raises DataError when there are too many values."""
+        encoded = _plain(cells.combine_chunks()).dictionary_encode(null_encoding="encode")
+        values = encoded.dictionary.to_pylist()
+        numbers = [self._numbers.setdefault(value, len(self._numbers)) for value in values]
+        if len(self._numbers) > MAX_SLICES:
+            raise DataError(
+                f"the column `{self.column}` has more than {MAX_SLICES} values, the most that --by"
+                " slices by: compute a coarser column when you prepare the data, such as ranges of"
+                " a number"
+            )
+        at = np.asarray(encoded.indices)
+        self._parts.append(np.array(numbers, np.int16)[at])
+
+    def slices(self) -> Iterator[tuple[Value, Array]]:
+        """Each value, in ascending order and the missing one last, with the numbers of its rows."""
+        of_rows = np.concatenate(self._parts)
+        for value in sorted(self._numbers, key=_place):
+            yield value, np.flatnonzero(of_rows == self._numbers[value])
+
+
+def _plain(cells: pa.Array) -> pa.Array:
+    """What JSON has: numbers, text, true and false; NaN and text that says missing as null."""
+    kind = cells.type
+    if is_text(kind):
+        return or_missing(cells)
+    if pa.types.is_floating(kind):
+        return pc.if_else(pc.is_nan(cells), None, cells)
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        return cells
+    return cells.cast(pa.string())
+
+
+def _place(value: Value) -> tuple[int, float, str]:
+    """Numbers come in their order, also those that text spells; then other text, then missing."""
+    if value is None:
+        return 2, 0.0, ""
+    try:
+        return 0, float(value), ""
+    except ValueError:
+        return 1, 0.0, str(value)

@@ -1,0 +1,116 @@
+"""Scoring: tables, one after the other -> one file of parquet or CSV, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from homespec.atomic_write import replacing, write_texts
+from homespec.data.data_files import SUFFIXES, DataFiles, format_of
+from homespec.scoring import ScoringError
+
+GROUP_ROWS = 131_072
+GROUP_BYTES = 64 * 2**20
+"""A row group of parquet is written when it has so many rows or bytes."""
+
+Append = Callable[[pa.Table], None]
+
+
+def check_output(out: Path, files: DataFiles, data: Iterable[Path], schema: pa.Schema) -> None:
+    """Raise ScoringError if `out` cannot hold the scores of `files`, before any are computed."""
+    if format_of(out) is None:
+        raise ScoringError(f"{out} is neither {' nor '.join(SUFFIXES)}: name such a file")
+    if out.exists() and not out.is_file():
+        raise ScoringError(f"{out} is there and is no file: name another one")
+    for file in files.files:
+        if out.exists() and out.samefile(file.path):
+            raise ScoringError(f"{out} is one of the files that are read: name another one")
+    for folder in data:
+        if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+            raise ScoringError(
+                f"{out} is inside of {folder}, whose files are read as data: name a file elsewhere"
+            )
+    if format_of(out) == "csv":
+        for field in schema:
+            if pa.types.is_nested(field.type):
+                raise ScoringError(
+                    f"the column `{field.name}` is {field.type}, which CSV cannot hold: write"
+                    " .parquet, or keep other columns"
+                )
+
+
+@contextmanager
+def writing(out: Path, schema: pa.Schema) -> Iterator[Append]:
+    """What appends a table of this schema to the new file `out`.
+
+    It takes the place of a file of this name when the block has succeeded. Raises ScoringError that
+    says why it cannot be written.
+    """
+    with _explained(out), replacing(out) as (new,):
+        opened = _parquet(new, schema) if format_of(out) == "parquet" else _csv(new, schema)
+        with opened as append:
+            yield append
+
+
+@contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise ScoringError(f"{out} cannot be written ({reason})") from None
+
+
+@contextmanager
+def _parquet(path: Path, schema: pa.Schema) -> Iterator[Append]:
+    with pq.ParquetWriter(path, schema, write_page_checksum=True) as writer:
+        held: list[pa.Table] = []
+
+        def flush() -> None:
+            if held:
+                writer.write_table(pa.concat_tables(held), row_group_size=GROUP_ROWS)
+                held.clear()
+
+        def append(table: pa.Table) -> None:
+            held.append(table)
+            rows, size = (sum(each) for each in zip(*map(_size, held), strict=True))
+            if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+                flush()
+
+        yield append
+        flush()
+
+
+def _size(table: pa.Table) -> tuple[int, int]:
+    return table.num_rows, table.nbytes
+
+
+@contextmanager
+def _csv(path: Path, schema: pa.Schema) -> Iterator[Append]:
+    with closing(_stream(path)) as stream, pyarrow.csv.CSVWriter(stream, schema) as writer:
+        yield writer.write_table
+
+
+def _stream(path: Path) -> Any:
+    """The file to write to, compressed if its name says so."""
+    return pa.output_stream(str(path), compression="gzip" if path.suffix == ".gz" else None)
+
+
+def check_json(out: Path) -> None:
+    """Raise ScoringError before the long work if its result could not be written."""
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise ScoringError(f"{out} cannot be written ({there} is no folder to write to)")
+
+
+def write_json(text: str, out: Path) -> None:
+    """Write a text to a file, whole or not at all. Raises ScoringError."""
+    with _explained(out):
+        write_texts({out: text})
