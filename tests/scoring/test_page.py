@@ -1,0 +1,60 @@
+"""The page of the docs: its commands and its Python run as they are there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from homespec.cli import evaluate as cli_evaluate
+from homespec.cli import predict as cli_predict
+from homespec.scoring.predict import BATCH_SIZE
+from homespec.scoring.slices import MAX_SLICES
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "predict.md").read_text("utf-8")
+
+
+@pytest.fixture
+def here(trained: Path, valid: Path, tmp_path: Path) -> Path:
+    """A folder with what the page names."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "shorts").symlink_to(trained)
+    for name in ("today.parquet", "yesterday.parquet"):
+        (tmp_path / name).symlink_to(valid)
+    return tmp_path
+
+
+def test_commands_and_python_run(here: Path) -> None:
+    shell = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    python = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert (len(shell), len(python)) == (1, 2)
+    program = f"{sys.executable} -W ignore -m homespec"
+    commands = [line.replace("homespec", program, 1) for line in shell[0].splitlines()]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for words in (*(["bash", "-c", each] for each in commands),
+                  [sys.executable, "-W", "ignore", "-c", "\n".join(python)]):  # fmt: skip
+        made = subprocess.run(
+            words, cwd=here, env=environment, capture_output=True, text=True, check=False
+        )
+        assert made.returncode == 0, made.stderr
+    assert pq.read_table(here / "scores.parquet").column_names[:3] == [
+        "user_id", "video_id", "click",
+    ]  # fmt: skip
+
+
+def test_every_flag_is_on_the_page() -> None:
+    for command in (cli_predict.predict, cli_evaluate.evaluate):
+        for option in command.params:
+            if option.opts[0].startswith("-"):
+                assert f"`{option.opts[0]}" in PAGE, option.opts
+
+
+def test_numbers_of_the_page() -> None:
+    assert f"at a time, {BATCH_SIZE} by default" in PAGE
+    assert f"and {MAX_SLICES} different values at most" in PAGE
