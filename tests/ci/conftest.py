@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from action_runner import Runner
-from repositories import commit, copy_product, git, spec_of_a_team
+from repositories import commit, copy_product, git, skip_offline, spec_of_a_team
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +42,17 @@ def installed(product: Path, shared: Path) -> Path:
     temp = shared / "runner"
     with (shared / "install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (temp / "log").exists():
+        if not temp.exists():
             temp.mkdir()
             workspace = shared / "hostile"
-            workspace.mkdir()
+            workspace.mkdir(exist_ok=True)
             (workspace / "venv.py").write_text("raise SystemExit('code of a pull request ran')")
             (workspace / "pip.py").write_text("raise SystemExit('code of a pull request ran')")
             known = {"python": {"python-path": base_python()}, "validate": {}}
             outcome = Runner(product, workspace, temp, known).run()
+            if outcome.failed:
+                shutil.rmtree(temp)
+                skip_offline(outcome.log)
             assert not outcome.failed, outcome.log
             (temp / "log").write_text(outcome.log)
     return temp

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 SPEC = ROOT / "tests" / "diff" / "shorts.yaml"
@@ -27,6 +30,16 @@ def spec_of_a_team() -> str:
     """The spec of the README with a fifth task."""
     text = SPEC.read_text("utf-8")
     return text.replace("[like, follow]", "[like, follow, share]").replace(RATES, RATES + SHARE)
+
+
+OFFLINE = re.compile(r"NewConnectionError|NameResolutionError|ConnectTimeoutError")
+"""What pip says of an index that it cannot reach."""
+
+
+def skip_offline(output: str) -> None:
+    """Skip a test that cannot install homespec for want of a network."""
+    if OFFLINE.search(output):
+        pytest.skip("pip reaches no index of packages")
 
 
 def git(folder: Path, *words: str) -> str:
