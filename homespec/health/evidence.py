@@ -9,7 +9,7 @@ from enum import Enum
 from functools import cached_property
 
 from homespec.diagnostics import Span
-from homespec.graph.nodes import ExpertSet, FeatureGate, Node, Placed
+from homespec.graph.nodes import ExpertSet, Node, Placed
 from homespec.health.measures import Effect, Expert, Health, Kind, Knockout, Task
 from homespec.health.thresholds import Thresholds
 from homespec.lower import Lowered
@@ -66,23 +66,27 @@ class Examined:
         """Whether losses were measured."""
         return bool(self.health.knockouts)
 
-    def span(self, name: str) -> Span:
-        """The place of the spec that owns an expert, a set or a gate."""
+    def _node(self, name: str) -> Placed:
+        """The node of a set or gate, or that of which an expert or LoRA is a part."""
         graph = self.lowered.graph
         while name not in graph:
             name = name.rpartition(".")[0]
-        return owning_span(self.lowered, graph[name])
+        node = graph[name]
+        assert isinstance(node, Placed)
+        return node
+
+    def span(self, name: str) -> Span:
+        """The place of the spec that owns an expert, a set or a gate."""
+        return owning_span(self.lowered, self._node(name))
+
+    def owner(self, name: str) -> str:
+        """The node of the task tree that owns an expert, a set or a gate."""
+        return self._node(name).path[0]
 
     def set_of(self, name: str) -> ExpertSet:
         """A node of experts."""
         node = self.lowered.graph[name]
         assert isinstance(node, ExpertSet)
-        return node
-
-    def feature_gate(self, name: str) -> FeatureGate:
-        """A node of a feature gate."""
-        node = self.lowered.graph[name]
-        assert isinstance(node, FeatureGate)
         return node
 
     def below(self, place: str) -> frozenset[str]:
@@ -118,34 +122,39 @@ class Examined:
     def verdict(self, kind: Kind, target: str, tasks: Collection[str] | None = None) -> Verdict:
         """What a knock-out says of some tasks, or all: it costs if one of them pays.
 
-        It is free if all that can be judged say so, of which there must be one.
+        It is free if all that can be judged say so: those are all tasks of the group or task that
+        owns the target, or at least one for what the root owns.
         """
-        found = self.knockouts.get((kind, target))
-        effects = () if found is None else found.effects
-        said = [
-            self.of_effect(effect)
-            for effect in effects
-            if (tasks is None or effect.task in tasks) and self.tasks[effect.task].judged
-        ]
+        said = [self.of_effect(effect) for effect in self._judged(kind, target, tasks)]
         if Verdict.COSTS in said:
             return Verdict.COSTS
-        return Verdict.FREE if said and Verdict.OPEN not in said else Verdict.OPEN
+        owner = self.owner(target)
+        served = self.below(owner) if tasks is None else frozenset(tasks)
+        known = owner == self.lowered.root.name or all(self.tasks[task].judged for task in served)
+        return Verdict.FREE if said and known and Verdict.OPEN not in said else Verdict.OPEN
+
+    def _effects(self, kind: Kind, target: str, tasks: Collection[str] | None) -> list[Effect]:
+        found = self.knockouts.get((kind, target))
+        effects = () if found is None else found.effects
+        return [effect for effect in effects if tasks is None or effect.task in tasks]
+
+    def _judged(self, kind: Kind, target: str, tasks: Collection[str] | None) -> list[Effect]:
+        return [e for e in self._effects(kind, target, tasks) if self.tasks[e.task].judged]
 
     def highest(self, kind: Kind, target: str) -> float:
         """The largest upper end of an interval of a judged task, by its loss."""
-        found = self.knockouts.get((kind, target))
-        judged = [e for e in found.effects if self.tasks[e.task].judged] if found else []
-        return max((self.relative(e)[2] for e in judged), default=-math.inf)
+        judged = self._judged(kind, target, None)
+        return max((self.relative(effect)[2] for effect in judged), default=-math.inf)
 
     def describe(self, kind: Kind, target: str, tasks: Collection[str] | None = None) -> str:
-        """The largest effect on the tasks that can be judged: `+0.02 % (like)`."""
-        found = self.knockouts.get((kind, target))
-        judged = [
-            (self.relative(effect), effect.task)
-            for effect in (() if found is None else found.effects)
-            if (tasks is None or effect.task in tasks) and self.tasks[effect.task].judged
-        ]
+        """The largest effect on the tasks that can be judged: `+0.02 % of the loss of like`."""
+        judged = self._judged(kind, target, tasks)
         if not judged:
             return "no task could be judged"
-        (change, low, high), task = max(judged, key=lambda one: one[0][2])
-        return f"{change:+.2%} of the loss of `{task}`, 95 % interval {low:+.2%} to {high:+.2%}"
+        most = max(judged, key=lambda effect: self.relative(effect)[2])
+        change, low, high = self.relative(most)
+        told = (
+            f"{change:+.2%} of the loss of `{most.task}`, 95 % interval {low:+.2%} to {high:+.2%}"
+        )
+        unjudged = [e.task for e in self._effects(kind, target, tasks) if e not in judged]
+        return f"{told}; not judged: {', '.join(unjudged)}" if unjudged else told

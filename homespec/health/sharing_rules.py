@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.diagnostics import Finding, Severity, rule
-from homespec.graph.nodes import Placed
 from homespec.health import remedies
 from homespec.health.evidence import Examined, Verdict
 from homespec.health.measures import Expert, Gate, Source, Use
@@ -16,22 +15,13 @@ def owning_use(seen: Examined, expert: Expert) -> Use | None:
     if len(expert.uses) < 2:
         return None
     most = max(expert.uses, key=lambda use: use.share)
-    node = seen.lowered.graph[most.gate]
-    assert isinstance(node, Placed)
-    serves_fewer = seen.below(node.path[0]) < seen.below(expert.owner)
+    serves_fewer = seen.below(seen.owner(most.gate)) < seen.below(expert.owner)
     return most if most.share >= seen.limits.owned and serves_fewer else None
-
-
-def owner_of(seen: Examined, use: Use) -> str:
-    """The node of the task tree whose gate it is."""
-    node = seen.lowered.graph[use.gate]
-    assert isinstance(node, Placed)
-    return node.path[0]
 
 
 def owned_verdict(seen: Examined, expert: Expert, use: Use) -> Verdict:
     """COSTS if the owner pays for a knock-out, and the others do not."""
-    mine = seen.below(owner_of(seen, use))
+    mine = seen.below(seen.owner(use.gate))
     others = seen.below(expert.owner) - mine
     of_mine = seen.verdict("without_expert", expert.name, mine)
     of_others = seen.verdict("without_expert", expert.name, others)
@@ -54,7 +44,7 @@ def owned(seen: Examined) -> Iterator[Finding]:
         use = owning_use(seen, expert)
         if use is None or owned_verdict(seen, expert, use) is not Verdict.COSTS:
             continue
-        owner = owner_of(seen, use)
+        owner = seen.owner(use.gate)
         others = seen.below(expert.owner) - seen.below(owner)
         yield Finding(
             seen.span(expert.set),

@@ -29,7 +29,7 @@ def too_few(seen: Examined) -> Iterator[Finding]:
                 what = f"positives in {task.sample_rows:,} rows"
             count = task.sample_positives if task.kind == "binary" else task.sample_rows
             yield Finding(
-                seen.lowered.span(("tasks", task.name)),
+                seen.lowered.span(("tasks", task.name), key=True),
                 f"`{task.name}` has {count:,} {what} of the sample, too few for a verdict",
                 help=f"--rows and --sample-rows take more; {seen.limits.positives:g} are needed",
             )

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from parity import load
 from planted import InMemory
 from topologies import random_family, random_topology
+from torch import Tensor
 
 from homespec.data.batches import Batch
 from homespec.doctor.examine import Options, examine
+from homespec.doctor.observers import Observer
+from homespec.doctor.sample import Sample
 from homespec.doctor.walk import Trunk, Values
 from homespec.graph.nodes import FeatureGate, Gate, Mix
 from homespec.health.measures import QUANTILES, Health
@@ -197,3 +200,32 @@ def test_gates_of_one_expert_have_the_weight_one(case: tuple[Trunk, Values, Heal
     trunk, _, health = case
     alone = {node.name for node in trunk.graph.of(Gate) if node.choices == 1}
     assert all(gate.mean == (1.0,) for gate in health.gates if gate.name in alone)
+
+
+def numbers_held(observer: Observer) -> int:
+    """How many numbers the sums of an evaluation hold."""
+
+    def held(thing: object) -> int:
+        if isinstance(thing, Tensor):
+            return thing.numel()
+        if isinstance(thing, dict):
+            return sum(map(held, thing.values()))
+        return held(vars(thing)) if hasattr(thing, "__dict__") else 0
+
+    return held(vars(observer))
+
+
+def test_memory_does_not_grow_with_rows() -> None:
+    trunk, batch, _ = drawn(random_spec, 0)
+    observer = Observer(TOLERANCE, 0.95)
+    x = trunk.inputs(batch.features).repeat(30, 1)
+    held = []
+    with torch.no_grad():
+        for _ in range(3):
+            trunk(x, watch=observer)
+            held.append(numbers_held(observer))
+    assert held[0] == held[1] == held[2] > 0
+    sample = Sample(100, 100_000, [math.nan])
+    for _ in range(100):
+        sample.add(x[:1000], torch.zeros(1, 1000))
+    assert sample.rows < 150

@@ -139,3 +139,23 @@ def test_a_sparse_task_is_not_judged() -> None:
 def test_thresholds_can_be_set() -> None:
     loose = Options(sample_rows=4000, thresholds=Thresholds(gate_std=0.0))
     assert not diagnosed(constant, options=loose)[0]
+
+
+def test_a_set_of_a_task_that_cannot_be_judged_is_not_called_idle() -> None:
+    """That no other task needs it says nothing."""
+
+    def rare(state: State) -> None:
+        state["towers.follow.linears.1.weight"].mul_(0.1)
+        state["towers.follow.linears.1.bias"].fill_(-6)
+        for place in ("shared", "interaction"):  # whose states other tasks read
+            for column, expert in enumerate(seen_by[f"gates.meta.{place}"]):
+                if "follow" in expert:
+                    state[f"gates.meta.{place}.linears.0.bias"][column] = -30
+
+    ple = ("family=ple",)
+    _, health, _ = diagnosed(nothing, *ple, options=Options(sample_rows=0))
+    seen_by = {gate.name: gate.experts for gate in health.gates}
+    found, health, _ = diagnosed(rare, *ple, seed=1)
+    assert {d.rule.name for d in found} == {"too-few-positives"}
+    changes = {k.target: k for k in health.knockouts if k.kind == "without_set"}
+    assert {e.task for e in changes["experts.meta.follow"].effects} > {"follow"}
