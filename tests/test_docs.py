@@ -85,7 +85,7 @@ HOMES = {
     "yaml": ("source/",),
     "pydantic": ("schema/",),
     "pydantic_core": ("schema/",),
-    "jinja2": ("emit/",),
+    "jinja2": ("emit/", "doctor/report/"),
     "networkx": ("graph/", "passes/", "checks/"),
     "torch": (
         "doctor/",

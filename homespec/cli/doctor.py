@@ -67,6 +67,10 @@ def _thresholds(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path),
     help="Write all numbers to this file.",
 )  # fmt: skip
+@click.option(
+    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a report to this file, to be opened in a browser.",
+)  # fmt: skip
 @format_option
 @strict_option
 def doctor(
@@ -79,6 +83,7 @@ def doctor(
     against: Path | None,
     spec: Path | None,
     json_file: Path | None,
+    html_file: Path | None,
     output_format: str,
     strict: bool,
 ) -> int:
@@ -106,7 +111,11 @@ def doctor(
     if chosen in WITH_TABLES:
         _print_tables(examined)
     if json_file is not None:
-        _write(json_file, examined, report)
+        _write(json_file, as_text(examined, report))
+    if html_file is not None:
+        from homespec.doctor.report.page import page
+
+        _write(html_file, page(examined[0], report))
     print_report(report, chosen)
     return exit_code(report, strict)
 
@@ -143,13 +152,18 @@ def _print_tables(examined: list[Health]) -> None:
     click.echo(text, nl=False, color=color)
 
 
-def _write(file: Path, examined: Iterable[Health], report: Report) -> None:
-    from homespec.atomic_write import write_texts
+def as_text(examined: Iterable[Health], report: Report) -> str:
+    """What `--json` writes."""
     from homespec.health.as_json import as_json
 
-    content = as_json(examined, report.diagnostics)
+    return json.dumps(as_json(examined, report.diagnostics), indent=2) + "\n"
+
+
+def _write(file: Path, text: str) -> None:
+    from homespec.atomic_write import write_texts
+
     with exit_2_on(OSError):
-        write_texts({file: json.dumps(content, indent=2) + "\n"})
+        write_texts({file: text})
 
 
 def progress_bar(what: str, steps: int) -> Callable[[int], None]:

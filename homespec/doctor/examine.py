@@ -19,6 +19,7 @@ from homespec.doctor.observers import Observer
 from homespec.doctor.row_losses import RowLosses
 from homespec.doctor.sample import Sample
 from homespec.doctor.scores import Scores
+from homespec.doctor.training_losses import training_losses
 from homespec.doctor.walk import Trunk
 from homespec.graph.nodes import Objective
 from homespec.header import spec_hash
@@ -149,6 +150,7 @@ class Tasks:
 
     def numbers(self, pulls: dict[str, Gradients], least: float) -> Iterator[Task]:
         """The numbers of each task; it is judged from `least` positives and negatives on."""
+        curves = training_losses(self.run.folder)
         lines = {o.task: o.span.start.line for o in self.trunk.graph.of(Objective)}
         for number, name in enumerate(self.trunk.tasks):
             binary = self.run.spec.tasks[name].kind == "binary"
@@ -169,6 +171,7 @@ class Tasks:
                 loss=float(self.sums[number]) / labelled if labelled else math.nan,
                 auc=self.scores[number].auc if binary else math.nan,
                 calibration=self.scores[number].calibration() if binary else (),
+                losses=curves.get(name, ()),
                 metrics=metrics,
                 gradients=pulls[name],
             )

@@ -182,6 +182,16 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class LossPoint:
+    """The training loss of a task over some steps next to each other."""
+
+    step: int
+    """The last of them."""
+    loss: float
+    """The mean over their rows with a label."""
+
+
+@dataclass(frozen=True, slots=True)
 class Gradients:
     """Norms of the gradient of a task's loss by the weights of experts, on the sample.
 
@@ -217,6 +227,8 @@ class Task:
     auc: float
     """NaN for a regression. Scores are told apart to 1/200 of a logit."""
     calibration: tuple[Calibration, ...]
+    losses: tuple[LossPoint, ...]
+    """Those of training, in at most 60 parts; empty where the run has no losses.csv."""
     metrics: dict[str, float]
     """What metrics.json says."""
     gradients: Gradients

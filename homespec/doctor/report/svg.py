@@ -1,0 +1,80 @@
+"""The doctor's report: the few shapes that its drawings are made of, as SVG.
+
+Colours are classes, for light, dark and print; every mark has a title with its numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Numbers from `low` to `high` on the pixels from `start` to `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a number; those beyond the ends are at the ends."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+
+def drawing(width: float, height: float, label: str, shapes: Iterable[str]) -> str:
+    """A drawing that a reader calls by its label."""
+    inner = "".join(shapes)
+    return (
+        f'<svg viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" height="{_n(height)}"'
+        f' role="img" aria-label="{escape(label)}">{inner}</svg>'
+    )
+
+
+def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+    """Words at a place."""
+    of_kind = f' class="{kind}"' if kind else ""
+    at = "" if anchor == "start" else f' text-anchor="{anchor}"'
+    return f'<text x="{_n(x)}" y="{_n(y)}"{of_kind}{at}>{escape(words)}</text>'
+
+
+def rect(x: float, y: float, width: float, height: float, kind: str, title: str = "") -> str:
+    """A box."""
+    return _with_title(
+        f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" class="{kind}"',
+        "rect", title,
+    )  # fmt: skip
+
+
+def circle(x: float, y: float, radius: float, kind: str, title: str = "") -> str:
+    """A dot."""
+    return _with_title(
+        f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}" class="{kind}"', "circle", title
+    )
+
+
+def line(points: Sequence[tuple[float, float]], kind: str, title: str = "") -> str:
+    """A line through points."""
+    places = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
+    return _with_title(f'<polyline points="{places}" class="{kind}"', "polyline", title)
+
+
+def link(
+    start: tuple[float, float], end: tuple[float, float], width: float, title: str = ""
+) -> str:
+    """A bow from left to right, as wide as what it carries."""
+    (x, y), (to_x, to_y), middle = start, end, (start[0] + end[0]) / 2
+    way = f"M{_n(x)} {_n(y)}C{_n(middle)} {_n(y)} {_n(middle)} {_n(to_y)} {_n(to_x)} {_n(to_y)}"
+    return _with_title(f'<path d="{way}" class="link" stroke-width="{_n(width)}"', "path", title)
+
+
+def _with_title(start: str, name: str, title: str) -> str:
+    return f"{start}><title>{escape(title)}</title></{name}>" if title else f"{start}/>"
+
+
+def _n(value: float) -> str:
+    """A number with at most one digit after the point."""
+    return f"{value:.1f}".removesuffix(".0")

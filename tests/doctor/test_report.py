@@ -1,0 +1,170 @@
+"""The report: one small file without network and script, readable in light and dark."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from planted import diagnosed
+from test_planted import PLANTS, nothing
+
+from homespec.diagnostics import Report
+from homespec.doctor.report.charts import nice_ticks
+from homespec.doctor.report.page import page, with_code
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+CSS = Path(page.__code__.co_filename).parent / "templates" / "report.css"
+VOID = ("meta", "link", "br")
+
+
+class Nesting(HTMLParser):
+    """Fails where a tag is not closed in its turn; counts tags and collects texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.counts: dict[str, int] = {}
+        self.words = ""
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def report_of(rule: str = "", *overrides: str) -> str:
+    plant = PLANTS[rule][0] if rule else nothing
+    found, health, spec = diagnosed(plant, *overrides)
+    return page(health, Report.of(found, spec.analysis.document.texts))
+
+
+def parsed(html: str) -> Nesting:
+    parser = Nesting()
+    parser.feed(html)
+    assert not parser.open
+    return parser
+
+
+def test_a_report_holds_findings_drawings_and_tables() -> None:
+    html = report_of("constant-gate")
+    found = parsed(html)
+    assert found.counts["svg"] == 2 + 1 + 4  # layers, distributions, calibration by task
+    for words in ("constant-gate", "HS731", "like: {label: like}", "--set gates.mixture.hidden"):
+        assert words in found.words
+    for name in ("meta.shared.0", "task.follow.0", "meta.interaction", "follow"):
+        assert name in found.words
+    assert len(html.encode()) < 500_000
+
+
+def test_a_healthy_report_says_so() -> None:
+    assert "Nothing was found." in parsed(report_of()).words
+
+
+@pytest.mark.parametrize("family", ["mmoe", "ple", "shared_bottom", "ml_mmoe", "moe"])
+def test_reports_of_other_families(family: str) -> None:
+    counts = ["experts.task.shared=1"] if family == "shared_bottom" else []
+    html = report_of("", f"family={family}", "gates.feature=false", *counts)
+    assert "Feature gates" not in parsed(html).words
+
+
+def test_it_asks_for_nothing_and_runs_nothing() -> None:
+    found = parsed(html := report_of())
+    assert all(address.startswith(("#", "data:")) for address in found.addresses)
+    assert len(found.addresses) == 6
+    assert "script" not in found.counts
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_names_are_escaped() -> None:
+    assert with_code("`a<b` & c") == "<code>a&lt;b</code> &amp; c"
+
+
+def test_ticks_are_round() -> None:
+    assert nice_ticks(-0.31, 2.2) == [0, 0.5, 1.0, 1.5, 2.0]
+    assert nice_ticks(0, 7) == [0, 2, 4, 6]
+
+
+# ---------------------------------------------------------------- colours
+
+
+def palettes() -> dict[str, dict[str, str]]:
+    """The colours by name of light and dark."""
+    light, _, dark = CSS.read_text().partition("@media (prefers-color-scheme: dark)")
+    found = {"light": dict(re.findall(r"--([\w-]+): (#\w{6})", light))}
+    dark = dark.partition("@media (prefers-color-scheme: light)")[0]
+    found["dark"] = found["light"] | dict(re.findall(r"--([\w-]+): (#\w{6})", dark))
+    return found
+
+
+def luminance(color: str) -> float:
+    """WCAG 2.1."""
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out(scheme: str) -> None:
+    colors = palettes()[scheme]
+    on_strong = {
+        "light": {"need3": "#000000", "need4": "#ffffff", "w3": "#000000", "w4": "#ffffff"},
+        "dark": dict.fromkeys(("need3", "need4", "w3", "w4"), "#12161b"),
+    }[scheme]
+    for name in ("ink", "soft", "accent", "warning", "note", "error"):
+        assert contrast(colors[name], colors["paper"]) >= 4.5, name
+    for name in ("need0", "need1", "need2", "better", "w0", "w1", "w2"):
+        assert contrast(colors["ink"], colors[name]) >= 4.5, name
+    for name, ink in on_strong.items():
+        assert contrast(ink, colors[name]) >= 4.5, name
+    assert contrast(colors["soft"], colors["shade"]) >= 4.5
+
+
+# ---------------------------------------------------------------- a browser
+
+
+def opened(file: Path, width: int) -> tuple[int, str]:
+    """The size of a screenshot in bytes, and what the browser logs of the page."""
+    assert CHROMIUM
+    shot = file.with_suffix(".png")
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+            "--host-resolver-rules=MAP * ~NOTFOUND", f"--window-size={width},2000",
+            f"--screenshot={shot}", f"--user-data-dir={file.parent / 'profile'}", file.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    return shot.stat().st_size, done.stderr
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+@pytest.mark.parametrize("width", [1280, 400])
+def test_chromium_opens_it_without_errors(width: int, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(report_of("constant-gate"), encoding="utf-8")
+    size, log = opened(file, width)
+    assert size > 20_000, log
+    assert "CONSOLE" not in log
+    file.write_text("<script>console.error('wrong')</script>")
+    assert "CONSOLE" in opened(file, width)[1]
