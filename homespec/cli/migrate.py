@@ -95,7 +95,7 @@ def _carry(
     comparison = migration.comparison
     for line in plan_lines(comparison, ("resized", "new") if out is None else ("resized",)):
         click.echo(line)
-    for line in restarts(comparison.plan):
+    for line in restarts(comparison):
         click.echo(f"warning: {line}", err=True)
     starts = migration.starts(given)
     if out is not None:

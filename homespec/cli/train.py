@@ -66,8 +66,9 @@ def setting_option(name: str) -> Option:
     return Option(
         names,
         group=known.group,
+        multiple=isinstance(default, tuple),
         default=default,
-        show_default=default is not None and not isinstance(default, bool),
+        show_default=default is not None and not isinstance(default, bool | tuple),
         type=_type_of(known, kind),
         metavar=known.metavar,
         help=known.help + automatic,

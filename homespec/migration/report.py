@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from homespec.analysis.tensors import Tensor
+from homespec.analysis.tensors import Labels, Part, Tensor
 from homespec.diagnostics.render.terminal import printable
-from homespec.diff.carry import Carried, Kind, Plan
+from homespec.diff.carry import Kind
 from homespec.diff.compare import Comparison
 from homespec.diff.summary import lines, summarise
+from homespec.graph.identity import SAME
+from homespec.graph.nodes import FeatureGate, Input, Mix, Node, Port
 
 
 def plan_lines(comparison: Comparison, kinds: Sequence[Kind] = ("resized", "new")) -> Iterator[str]:
@@ -21,32 +23,65 @@ def plan_lines(comparison: Comparison, kinds: Sequence[Kind] = ("resized", "new"
             was = f", was {list(carried.old.shape)}" if carried.old else ""
             yield (
                 f"  {kind:8} {carried.tensor.name} {list(carried.tensor.shape)}{was}"
-                f"  {_place(carried.tensor)}"
+                f"  {_place(carried.tensor.node)}"
             )
     for tensor in plan.dropped:
         yield f"  dropped  {tensor.name} {list(tensor.shape)}"
 
 
-def restarts(plan: Plan) -> Iterator[str]:
+def restarts(comparison: Comparison) -> Iterator[str]:
     """A warning for each line of the new spec whose weights both models have, in other shapes.
 
-    Such weights start fresh: those of another width, and of a hash with other buckets.
+    Such weights start fresh: those of another width, and of a hash with other buckets. The line is
+    that of the width, also for a layer that reads it.
     """
+    plan, causes = comparison.plan, _Causes(comparison)
     before = {tensor.key: tensor for tensor in plan.dropped}
-    by_line: dict[str, list[Carried]] = {}
+    by_line: dict[str, list[Tensor]] = {}
     for carried in plan.of("new"):
-        if carried.tensor.key in before:
-            by_line.setdefault(_place(carried.tensor), []).append(carried)
+        tensor = carried.tensor
+        if tensor.key in before:
+            place = _place(causes.of(tensor, before[tensor.key]))
+            by_line.setdefault(place, []).append(tensor)
     for place, restarted in by_line.items():
-        first = restarted[0].tensor
-        others = len(restarted) - 1
-        more = f", and so do {others} more weights of this line" if others else ""
+        first, others = restarted[0], len(restarted) - 1
+        of_others = f"{others} more weights" if others > 1 else "another weight"
+        more = f", and so {'do' if others > 1 else 'does'} {of_others}" if others else ""
         yield (
             f"{place}: {first.name} is {list(first.shape)}, was {list(before[first.key].shape)},"
             f" and starts fresh{more}"
         )
 
 
-def _place(tensor: Tensor) -> str:
-    span = tensor.node.span
-    return f"{printable(span.file)}:{span.start.line}"
+class _Causes:
+    """The nodes by whose width others have another shape."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.graph = comparison.pair.new.graph
+        self.labels = Labels(self.graph, SAME)
+
+    def of(self, tensor: Tensor, old: Tensor) -> Node:
+        """The node of the tensor itself, unless only what it reads is another width."""
+        sizes = {part.label: part.size for axis in old.axes for part in axis.parts}
+        parts = [part for axis in tensor.axes for part in axis.parts]
+        changed = {part for part in parts if sizes.get(part.label) != part.size}
+        reads = {port: changed & set(self.labels.value(port)) for port in tensor.node.reads}
+        others = [port for port, parts_of_it in reads.items() if parts_of_it]
+        if not others or changed - set().union(*reads.values()):
+            return tensor.node
+        return self._producer(others[0], changed)
+
+    def _producer(self, port: Port, changed: set[Part]) -> Node:
+        """The node that makes a value of which these parts have another width."""
+        node = self.graph[port.node]
+        if isinstance(node, Mix):
+            return self.graph[node.sets[0].node]
+        if isinstance(node, Input | FeatureGate):
+            for read in node.reads:
+                if changed & set(self.labels.value(read)):
+                    return self._producer(read, changed)
+        return node
+
+
+def _place(node: Node) -> str:
+    return f"{printable(node.span.file)}:{node.span.start.line}"

@@ -22,7 +22,7 @@ from homespec.train.checkpoint import (
     Checkpoint,
 )
 from homespec.train.checkpoint_checks import DamagedError, Json, check_forms, forms
-from homespec.train.distributed import average_running_stats, is_rank_zero, on_rank_zero
+from homespec.train.distributed import is_rank_zero, on_rank_zero
 from homespec.train.evaluate import Monitor
 from homespec.train.lit_module import Position, RankingModule
 from homespec.train.losses import LossFile, means
@@ -51,6 +51,9 @@ class History:
     """Its monitor."""
     waited: int = 0
     """Epochs since then."""
+    start: Json | None = None
+    """The metrics before the first step of a run that starts from other weights, as those of an
+    epoch 0 without losses."""
 
     def add(self, entry: Json, monitor: Monitor) -> bool:
         """Take in an epoch; whether it is the best so far.
@@ -73,7 +76,8 @@ class History:
     def of(cls, stored: Json) -> History:
         """The history that a checkpoint holds; there is no NaN in JSON."""
         value = math.nan if stored["value"] is None else stored["value"]
-        return cls(stored["epochs"], stored["best"], value, stored["waited"])
+        start = stored.get("start")
+        return cls(stored["epochs"], stored["best"], value, stored["waited"], start)
 
 
 class Checkpointer(lightning.callbacks.Checkpoint):
@@ -95,6 +99,17 @@ class Checkpointer(lightning.callbacks.Checkpoint):
         """Begin with the random numbers of the checkpoint, whatever DDP's start has seeded."""
         if self._random:
             set_random_states(self._random)
+
+    def on_sanity_check_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Take in what the model is before its first step, if that was measured."""
+        if module.measures_start:
+            self.history.start = {
+                "epoch": 0,
+                "step": 0,
+                "losses": {},
+                "tasks": module.measured,
+                "monitor": module.monitored,
+            }
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: object, batch: Any, batch_idx: int
@@ -123,7 +138,7 @@ class Checkpointer(lightning.callbacks.Checkpoint):
     def save(self, module: RankingModule, best: bool = False) -> None:
         """Write the checkpoint `last`, and after it `best` if it is that, too."""
         module.look()
-        average_running_stats(module.model)
+        module.average_running_stats()
         on_rank_zero(lambda: self._write(module, best))
 
     def _write(self, module: RankingModule, best: bool) -> None:

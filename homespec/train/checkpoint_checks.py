@@ -161,22 +161,28 @@ def check_state(state: Json, file: str) -> None:
     tasks = state["model"].get("tasks")
     if not isinstance(tasks, dict):
         raise DamagedError(f"`model.tasks` of {file} is not an object")
+    if history.get("start") is not None:
+        _check_epoch(history["start"], "history.start", tasks, file)
     for number, entry in enumerate(history["epochs"]):
-        _check(entry, EPOCH, f"history.epochs[{number}]", file)
-        if entry["tasks"].keys() != tasks.keys():
-            raise DamagedError(f"`history.epochs[{number}]` of {file} is not that of all tasks")
-        for task, measured in entry["tasks"].items():
-            where = f"history.epochs[{number}].tasks.{task}"
-            _check(measured, dict, where, file)
-            _check(measured, dict.fromkeys(measured, MAYBE), where, file)
-            if unknown := [name for name in measured if name not in MEASURES]:
-                raise DamagedError(f"`{where}` of {file} has the unknown `{unknown[0]}`")
+        _check_epoch(entry, f"history.epochs[{number}]", tasks, file)
     epochs = len(history["epochs"])
     if epochs != at["epoch"] or history["best"] > epochs or (epochs and not history["best"]):
         raise DamagedError(f"`history` of {file} is not that of {at['epoch']} epochs")
     before = history["epochs"][-1]["step"] if epochs else 0
     if at["step"] != before + at["batch"]:
         raise DamagedError(f"`at` of {file} is step {at['step']}, but batch {at['batch']}")
+
+
+def _check_epoch(entry: Json, where: str, tasks: Json, file: str) -> None:
+    _check(entry, EPOCH, where, file)
+    if entry["tasks"].keys() != tasks.keys():
+        raise DamagedError(f"`{where}` of {file} is not that of all tasks")
+    for task, measured in entry["tasks"].items():
+        path = f"{where}.tasks.{task}"
+        _check(measured, dict, path, file)
+        _check(measured, dict.fromkeys(measured, MAYBE), path, file)
+        if unknown := [name for name in measured if name not in MEASURES]:
+            raise DamagedError(f"`{path}` of {file} has the unknown `{unknown[0]}`")
 
 
 def _check(value: object, wanted: object, path: str, file: str) -> None:

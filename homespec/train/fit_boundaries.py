@@ -19,7 +19,7 @@ from homespec.runtime import GeneratedModule
 from homespec.schema.fitted_columns import fitted_columns
 from homespec.train import quantiles
 from homespec.train.distributed import rank
-from homespec.train.quantiles import FILE, Boundaries
+from homespec.train.quantiles import FILE, Boundaries, Fitted
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec
@@ -32,19 +32,36 @@ def set_fitted(
 ) -> None:  # fmt: skip
     """Fit boundaries to the rows to train on, write them to `out` and set them in the model.
 
-    Every process does, on all rows, with the same result; the first one writes. Does nothing for a
-    spec that gives all boundaries. Raises DataError and RunError.
+    Those that the model has, from a run that it starts from, stay as they are. Every process fits,
+    on all rows, with the same result; the first one writes. Does nothing for a spec that gives all
+    boundaries. Raises DataError and RunError.
     """
     if not fitted_columns(spec):
         return
-    boundaries = quantiles.fit(_batches(spec, part), spec, seed=seed)
+    carried = _carried(model, code, spec)
+    fits = len(carried.features) < len(fitted_columns(spec))
+    fitted = quantiles.fit(_batches(spec, part), spec, seed=seed) if fits else carried
+    boundaries = Boundaries(fitted.rows, fitted.features | carried.features)
     if rank() == 0:
         boundaries.write(out / FILE)
     code.set_boundaries(model, boundaries.values)
-    names = ", ".join(boundaries.features)
-    say(f"boundaries of {names} are fitted to {boundaries.rows:,} rows and kept in {FILE}")
-    for line in few(boundaries):
+    if carried.features:
+        say(f"boundaries of {', '.join(carried.features)} are carried over, not fitted again")
+    own = {n: f for n, f in boundaries.features.items() if n not in carried.features}
+    if own:
+        say(f"boundaries of {', '.join(own)} are fitted to {fitted.rows:,} rows and kept in {FILE}")
+    for line in few(Boundaries(fitted.rows, own)):
         say(line)
+
+
+def _carried(model: nn.Module, code: GeneratedModule, spec: Spec) -> Boundaries:
+    """The boundaries that a model has, which no row was counted for."""
+    state, features = code.logical_state(model), {}
+    for name, asked in fitted_columns(spec).items():
+        numbers = state[f"features.{name}.boundaries"]
+        if not numbers.isnan().any():
+            features[name] = Fitted(asked.column, asked.quantiles, 0, tuple(numbers.tolist()))
+    return Boundaries(0, features)
 
 
 def few(boundaries: Boundaries) -> Iterator[str]:

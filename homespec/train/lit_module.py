@@ -7,6 +7,7 @@ need beyond `loss.backward()` is in the hooks `backward` and `configure_gradient
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from homespec.train.settings import Settings
 from homespec.train.table_merging import skipped_passes
 from homespec.train.torch_compile import decide
 from homespec.train.train_step import TrainStep
+from homespec.train.warm_start import WarmStart, warm_start
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -75,8 +77,9 @@ class RankingModule(lightning.LightningModule):
     writes hold weights and moments by logical name: they load into a module that merges tables or
     batches experts otherwise.
 
-    Seeds torch with `settings.seed`, so the first weights are those of `homespec train`. Raises
-    RunError for settings that cannot be, and for a loss that is not finite.
+    Seeds torch with `settings.seed`, so the first weights are those of `homespec train`, or carried
+    over from `settings.init_from`; `start` then says how. What `settings.freeze` names stays as it
+    is. Raises RunError for settings that cannot be, and for a loss that is not finite.
     """
 
     measured: Measured
@@ -84,10 +87,17 @@ class RankingModule(lightning.LightningModule):
     monitored: float
     """The metric by which epochs are compared, of the last validation."""
 
+    measures_start = False
+    """Whether a sanity check, which is then over all rows, counts as a measurement."""
+
     def __init__(
-        self, spec: LoadedSpec, settings: Settings | None = None, *, steps: int | None = None
-    ) -> None:
-        """`steps` are those of the whole run, if the Trainer does not make all of them."""
+        self, spec: LoadedSpec, settings: Settings | None = None, *, steps: int | None = None,
+        warm: bool = True,
+    ) -> None:  # fmt: skip
+        """`steps` are those of the whole run, if the Trainer does not make all of them.
+
+        Without `warm` nothing is read from `settings.init_from`: for a checkpoint that follows.
+        """
         super().__init__()
         self.position = self._first = Position()
         self.settings = settings = settings or Settings()
@@ -104,12 +114,22 @@ class RankingModule(lightning.LightningModule):
         kinds = self.measures.kinds
         self.train_step = TrainStep(self.model, self.code, kinds, settings, self.compiled)
         self.weighting = self.train_step.weighting  # Lightning moves it to the device
+        self.start = self._warm_start(spec) if warm and settings.init_from else None
         self.losses = Losses(self.tasks)
         self.predictions = Predictions(self.tasks, observed(self.code))
         self.measured, self.monitored = {}, math.nan
         self.loss: Tensor | None = None
         """That of the last batch, detached."""
         self._losses_T: Tensor | None = None
+
+    def _warm_start(self, spec: LoadedSpec) -> WarmStart:
+        """Begin with the weights and moments of another run."""
+        start = warm_start(spec, self.settings, self.code.logical_state(self.model))
+        self.code.load_logical_state(self.model, start.weights)
+        lines = start.lines
+        if start.moments and not self.train_step.start_from(start.moments, start.about["path"]):
+            lines += ("learned weights of losses are not carried over: that run had others",)
+        return dataclasses.replace(start, weights={}, moments={}, lines=lines)  # frees memory
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits and estimates [B] by task."""
@@ -243,7 +263,12 @@ class RankingModule(lightning.LightningModule):
     def on_validation_start(self) -> None:
         """Look at the last losses, and give all processes the same running statistics."""
         self.look()
-        average_running_stats(self.model)
+        self.average_running_stats()
+
+    def average_running_stats(self) -> None:
+        """Give all processes the same running statistics; those that are frozen stay."""
+        with self.train_step.frozen.keeping_statistics():
+            average_running_stats(self.model)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict one batch, in float32 whatever the precision of the training.
@@ -256,7 +281,7 @@ class RankingModule(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Measure each task on the predictions of all batches, of all processes."""
         taken = self.predictions.take()
-        if self.trainer.sanity_checking:
+        if self.trainer.sanity_checking and not self.measures_start:
             return
         self.measured = on_rank_zero(lambda: self.measures.measured(self.tasks, *taken))
         self.monitored = self.monitor.value(self.measured)
@@ -264,13 +289,15 @@ class RankingModule(lightning.LightningModule):
         fitting = self.trainer.state.fn == "fit"
         if fitting:
             self.record(values)  # at the step of the run, which may be a resumed one
+        if self.trainer.sanity_checking:  # Lightning keeps no values of it
+            return
         self.log_dict(values, logger=not fitting, sync_dist=True)
 
     # ------------------------------------------------------------ Lightning's checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Weights and moments by logical name in place of those by the names of tensors."""
-        average_running_stats(self.model)
+        self.average_running_stats()
         weights = self.code.logical_state(self.model)
         checkpoint["state_dict"] = {name: copied(value) for name, value in weights.items()}
         checkpoint[STATE] = {

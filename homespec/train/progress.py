@@ -24,6 +24,12 @@ class PlainProgress(lightning.Callback):
         """`epochs` are those of the whole run."""
         self.epochs = epochs
 
+    def on_sanity_check_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Print what the model is worth before its first step, if that was measured."""
+        if pl_module.measures_start and rank() == 0:
+            worth = f"{pl_module.monitor.name} {pl_module.monitored:.4f}"
+            print(f"epoch 0/{self.epochs}  {worth} on the held-out rows", flush=True)
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, *args: Any, **kwargs: Any
     ) -> None:
@@ -45,6 +51,11 @@ class Bar(TQDMProgressBar):
         """Refresh now and then, in a run of `epochs` epochs."""
         super().__init__(refresh_rate=REFRESH_STEPS)
         self.epochs = epochs
+
+    @property
+    def sanity_check_description(self) -> str:
+        """What a measurement before the first step is called."""
+        return f"epoch 0/{self.epochs}"
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
         """Count epochs from the start of the run, which may have been resumed."""
@@ -80,6 +91,8 @@ class Speed(lightning.Callback):
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Stop the clock: the epoch's steps are done."""
+        if trainer.sanity_checking:
+            return
         _synchronise()
         self.seconds += time.perf_counter() - self._started
         self.steps += pl_module.position.step - self._first

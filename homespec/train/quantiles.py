@@ -37,7 +37,8 @@ class Fitted:
     quantiles: int
     """Number of buckets."""
     known: int
-    """Rows, or events, with a finite number; infinite ones are left out as missing ones are."""
+    """Rows, or events, with a finite number; infinite ones are left out as missing ones are. 0 for
+    boundaries that are those of another run."""
     boundaries: tuple[float, ...]
     """Ascending, `quantiles` - 1 numbers of the data, as float64. Where many rows have the same
     number, neighbours are equal and the bucket between them stays empty."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
 from homespec.train.checkpoint import WEIGHTS_FILE
+from homespec.train.checkpoint_checks import Json
 from homespec.train.losses import FILE as LOSSES_FILE
+from homespec.train.metrics import HIGHER_IS_BETTER
 from homespec.train.result import Result, TaskResult
 from homespec.train.run_files import METRICS_FILE
 from homespec.train.tables import TITLES, empty_table, in_units, number, percent, show_tables
@@ -21,7 +25,15 @@ LOSSES_NOTE = (
 BEST_NOTE = (
     "Best AUC is what the true probabilities expect; where positives are few, chance can beat it."
 )
-Column = tuple[str, Callable[[TaskResult], str]]
+EPOCH_0_NOTE = "Epoch 0 is the model before the first step, on the same held-out rows."
+
+
+class Column(NamedTuple):
+    """A column of a table: of the best epoch, or of epoch 0."""
+
+    title: str
+    text: Callable[[TaskResult], str]
+    of_start: bool = False
 
 
 def show(result: Result, out: Path) -> None:
@@ -31,48 +43,64 @@ def show(result: Result, out: Path) -> None:
     made += [regressions(result)] if _of(result, "regression") else []
     show_tables(made)
     notes = [LOSSES_NOTE, BEST_NOTE] if _knows(result, "bayes_auc") else [LOSSES_NOTE]
+    notes += [EPOCH_0_NOTE] if result.history.start else []
     console.print("\n".join([*notes, *summary(result, out)]), markup=False)
 
 
 def table(result: Result) -> Table:
-    """A line per binary task; GAUC and the best AUC only where they are known."""
-    columns: list[Column] = [
-        ("rate", lambda t: percent(t.rate)),
-        *map(_plain, ("loss_last", "auc")),
-    ]
+    """A line per binary task; GAUC, the best AUC and epoch 0 only where they are known."""
+    pcoc = Column("PCOC", lambda t: number(t.pcoc, 3))
+    columns = [Column("rate", lambda t: percent(t.rate))]
+    if result.history.start:
+        columns += [_of_start(_plain("auc")), _of_start(pcoc)]
+    columns += map(_plain, ("loss_last", "auc"))
     if _knows(result, "gauc"):
         columns.append(_plain("gauc"))
     if _knows(result, "bayes_auc"):
         columns.append(_plain("bayes_auc"))
-    columns += [_plain("logloss"), ("PCOC", lambda t: number(t.pcoc, 3))]
-    return _made(result.spec, columns, _of(result, "binary"))
+    columns += [_plain("logloss"), pcoc]
+    return _made(result.spec, columns, result, "binary")
 
 
 def regressions(result: Result) -> Table:
     """A line per regression; label, MAE and RMSE are in the units of the data."""
-    columns: list[Column] = [
-        ("mean label", lambda t: in_units(t.rate)),
+    mae = Column("MAE", lambda t: in_units(t.mae))
+    columns = [Column("mean label", lambda t: in_units(t.rate))]
+    columns += [_of_start(mae)] if result.history.start else []
+    columns += [
         _plain("loss_last"),
-        ("MAE", lambda t: in_units(t.mae)),
-        ("RMSE", lambda t: in_units(t.rmse)),
-        ("PCOC", lambda t: number(t.pcoc, 3)),
+        mae,
+        Column("RMSE", lambda t: in_units(t.rmse)),
+        Column("PCOC", lambda t: number(t.pcoc, 3)),
     ]
-    return _made("regression", columns, _of(result, "regression"))
+    return _made("regression", columns, result, "regression")
 
 
 def _plain(name: str) -> Column:
-    return TITLES[name], lambda task: number(getattr(task, name))
+    return Column(TITLES[name], lambda task: number(getattr(task, name)))
 
 
-def _made(title: str, columns: Sequence[Column], tasks: dict[str, TaskResult]) -> Table:
-    made = empty_table((title,), [name for name, _ in columns])
-    for name, task in tasks.items():
-        made.add_row(name, *(text(task) for _, text in columns))
+def _of_start(column: Column) -> Column:
+    return Column(f"epoch 0 {column.title}", column.text, of_start=True)
+
+
+def _made(title: str, columns: Sequence[Column], result: Result, kind: str) -> Table:
+    made = empty_table((title,), [column.title for column in columns])
+    for name, task in _of(result, kind).items():
+        start = at_start(task, result.history.start, name)
+        made.add_row(name, *(each.text(start if each.of_start else task) for each in columns))
     return made
 
 
 def _of(result: Result, kind: str) -> dict[str, TaskResult]:
     return {name: task for name, task in result.tasks.items() if task.kind == kind}
+
+
+def at_start(task: TaskResult, start: Json | None, name: str) -> TaskResult:
+    """The same task with the metrics of epoch 0, if that was measured."""
+    measured = start["tasks"][name] if start else {}
+    known: Json = {metric: math.nan if v is None else v for metric, v in measured.items()}
+    return dataclasses.replace(task, **known)
 
 
 def summary(result: Result, out: Path) -> list[str]:
@@ -101,7 +129,7 @@ def _epochs(result: Result) -> list[str]:
     if math.isnan(history.value):
         return [_undefined(result)]
     if epochs == 1:
-        return []
+        return [*_not_better(result)]
     stopped = (
         f"; stopped, since {history.waited} did no better"
         if history.over(result.settings.patience)
@@ -110,7 +138,23 @@ def _epochs(result: Result) -> list[str]:
     reached = number(history.value)
     return [
         f"Epoch {history.best} of {epochs} is the best by {result.monitor} ({reached}){stopped}:"
-        f" {WEIGHTS_FILE} and the metrics are its own."
+        f" {WEIGHTS_FILE} and the metrics are its own.",
+        *_not_better(result),
+    ]
+
+
+def _not_better(result: Result) -> list[str]:
+    """A line where no epoch is better than the weights that the run started from."""
+    start = result.history.start
+    if start is None or start["monitor"] is None or math.isnan(start["monitor"]):
+        return []
+    metric = result.monitor.partition("/")[0]
+    before, after = start["monitor"], result.history.value
+    if (after > before) if HIGHER_IS_BETTER[metric] else (after < before):
+        return []
+    return [
+        f"No epoch is better by {result.monitor} than epoch 0 ({number(before)}), the weights"
+        " that the run started from."
     ]
 
 

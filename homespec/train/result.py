@@ -16,6 +16,7 @@ from homespec.schema.label_parser import parse_label
 from homespec.train import checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE, without_nan
 from homespec.train.checkpoint_callback import History
+from homespec.train.checkpoint_checks import Json
 from homespec.train.losses import read
 from homespec.train.run_files import METRICS_FILE
 from homespec.train.settings import Settings
@@ -75,6 +76,8 @@ class Result:
     seconds: float
     """Of this process."""
     parameters: int
+    init_from: Json | None = None
+    """Where the weights at the start come from; None for a run that started with fresh ones."""
 
 
 def task_results(
@@ -139,10 +142,13 @@ def write(result: Result, out: Path) -> None:
 
 
 def as_json(result: Result) -> Any:
-    """What metrics.json holds."""
+    """What metrics.json holds; `history` begins with epoch 0 if that was measured."""
     content = asdict(result)
     history = content.pop("history")
-    content |= {"best_epoch": history["best"], "history": history["epochs"]}
+    start = [history["start"]] if history["start"] else []
+    content |= {"best_epoch": history["best"], "history": [*start, *history["epochs"]]}
+    if result.init_from is None:
+        del content["init_from"]
     return without_nan(content)
 
 

@@ -36,6 +36,7 @@ from homespec.train.spec_check import check_spec
 from homespec.train.torch_compile import Compilations, decide
 from homespec.train.train_step import check_schedule
 from homespec.train.trainer import EndOnSigterm, trainer, undisturbed
+from homespec.train.warm_start import check_apart
 from homespec.version import __version__
 
 if TYPE_CHECKING:
@@ -111,9 +112,11 @@ def _train(
         stored = kept.state["data"]
         on_all_ranks(lambda: rows.check_same(stored, str(place.out)))
     about["data"] = rows.mark
-    module, checkpointer = on_all_ranks(lambda: _built(spec, place, settings, data, about))
+    warm = kept is None
+    module, checkpointer = on_all_ranks(lambda: _built(spec, place, settings, data, about, warm))
+    about["init_from"] = _origin(module, kept)
     on_all_ranks(data.load)  # the long work, after what may be refused
-    for line in _remarks(spec, settings, data.rows):
+    for line in _remarks(spec, module, data.rows):
         say(line)
     _begin(spec, place, module, data, checkpointer, kept, say)
     speed = Speed()
@@ -133,14 +136,30 @@ def _train(
         rows_per_second=speed.rate * settings.batch_size,
         seconds=time.perf_counter() - started,
         parameters=parameters(module.model),
+        init_from=about["init_from"],
     )
     on_rank_zero(lambda: result.write(outcome, place.out))
     return outcome
 
 
-def _remarks(spec: LoadedSpec, settings: Settings, rows: Rows) -> Iterator[str]:
+def _origin(module: RankingModule, kept: Checkpoint | None) -> Json | None:
+    """Where the weights at the start of the run come from, the same in all processes."""
+    if kept:
+        origin: Json | None = kept.state.get("init_from")
+        return origin
+    origin = module.start.about if module.start else None
+    distributed.check_same("weights to start from", origin)
+    return origin
+
+
+def _remarks(spec: LoadedSpec, module: RankingModule, rows: Rows) -> Iterator[str]:
     """What there is to say before the first step."""
+    settings = module.settings
     yield _described(rows)
+    if module.start:
+        yield from module.start.lines
+    if frozen := module.train_step.frozen.remark:
+        yield frozen
     for part in (rows.train, rows.valid):
         if part.source.not_read:
             yield part.source.not_read
@@ -177,25 +196,29 @@ def _begin(
             say(f"{losses} is gone: the losses of {steps} are not known")
         checkpointer.repair(kept)
         on_all_ranks(lambda: check_fitted(model, code, spec, place.out))
-        _write_settings(spec, place, settings)
+        _write_settings(spec, place, checkpointer)
         say(f"resumed {checkpoint.progress(kept.state)}")
     else:
         on_rank_zero(lambda: run_dir.clear(place.out, say))
-        _write_settings(spec, place, settings)  # from here on the folder is known as that of a run
+        _write_settings(spec, place, checkpointer)  # now the folder is known as that of a run
         part, out, seed = data.rows.train, place.out, settings.seed
         on_all_ranks(lambda: set_fitted(model, code, spec, part, out, seed, say))
     data.epoch, data.start = module.position.epoch, module.position.batch
 
 
-def _write_settings(spec: LoadedSpec, place: Place, settings: Settings) -> None:
+def _write_settings(spec: LoadedSpec, place: Place, checkpointer: Checkpointer) -> None:
+    settings, origin = checkpointer.settings, checkpointer.about["init_from"]
     on_rank_zero(
-        lambda: run_dir.write_settings(place.out, spec.analysis, place.data, place.valid, settings)
+        lambda: run_dir.write_settings(
+            place.out, spec.analysis, place.data, place.valid, settings, origin
+        )
     )
 
 
 def _kept(place: Place, settings: Settings, about: Json, say: Say) -> Checkpoint | None:
     """The checkpoint to resume from, if it is one of this spec and these settings."""
     out = place.out
+    on_all_ranks(lambda: check_apart(settings, out))
     on_all_ranks(lambda: check_processes(settings.batch_size, world_size()))
     if not on_rank_zero(lambda: run_dir.can_resume(out, place.resume, place.overwrite, say)):
         return None
@@ -267,11 +290,11 @@ def _warned(spec: LoadedSpec) -> str | None:
 
 
 def _built(
-    spec: LoadedSpec, place: Place, settings: Settings, data: RankingData, about: Json
+    spec: LoadedSpec, place: Place, settings: Settings, data: RankingData, about: Json, warm: bool
 ) -> tuple[RankingModule, Checkpointer]:
     steps = settings.epochs * data.rows.steps
     check_schedule(settings, steps)
-    module = RankingModule(spec, settings, steps=steps)
+    module = RankingModule(spec, settings, steps=steps, warm=warm)
     losses = LossFile(module.tasks, place.out / LOSSES_FILE, settings.batch_size)
     module.losses.file = losses
     return module, Checkpointer(place.out, about, settings, module.monitor, losses)
@@ -290,10 +313,11 @@ def _fit(
             say(f"all epochs are done: --epochs {at.epoch + 1} would train one more")
         elif not checkpointer.history.over(settings.patience):
             left, own = settings.epochs - at.epoch, [checkpointer, EndOnSigterm()]
+            module.measures_start = settings.init_from is not None and not at.step
             with undisturbed():
-                trainer(settings, out, left, at, [*own, *callbacks], loggers).fit(
-                    module, datamodule=data
-                )
+                trainer(
+                    settings, out, left, at, [*own, *callbacks], loggers, module.measures_start
+                ).fit(module, datamodule=data)
     graphs.close()
     if graphs.count:
         say(f"the training step was compiled {'once' if graphs.count == 1 else graphs.count}")

@@ -161,14 +161,19 @@ def _clear_logs(logs: Path) -> None:
 
 
 def write_settings(
-    out: Path, analysis: Analysis, data: Sequence[Path], valid: Sequence[Path], settings: Settings
-) -> None:
-    """Write spec.yaml and settings.json: what was trained, and what the command was."""
+    out: Path, analysis: Analysis, data: Sequence[Path], valid: Sequence[Path], settings: Settings,
+    init_from: Json | None = None,
+) -> None:  # fmt: skip
+    """Write spec.yaml and settings.json: what was trained, and what the command was.
+
+    `init_from` is where the weights at the start came from.
+    """
     about = {
         "spec": analysis.spec.name,
         "data": [str(path) for path in data],
         "valid": [str(path) for path in valid],
         "settings": asdict(settings),
+        **({} if init_from is None else {"init_from": init_from}),
     }
     with checkpoint.writing(out):
         write_texts(

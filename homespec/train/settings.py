@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
+from homespec.migration.choices import CHOICES
 from homespec.train import RunError
 
 T = TypeVar("T")
-Group = Literal["Model", "Data", "Learning", "Machine", "Run"]
+Group = Literal["Model", "Data", "Start", "Learning", "Machine", "Run"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 
 
@@ -77,6 +79,57 @@ class Settings:
         "Data",
         "Processes that read rows which do not fit into memory; 0: a thread.",
         least=0,
+    )
+    init_from: str | None = setting(
+        None,
+        "Start",
+        "Start from the weights of this run, or of this safetensors file, carried over to SPEC.",
+        metavar="RUN|FILE",
+        fixed=True,
+    )
+    init_spec: str | None = setting(
+        None,
+        "Start",
+        "The spec that those weights are of; a run keeps its own.",
+        metavar="FILE",
+        fixed=True,
+    )
+    init_moments: bool | None = setting(
+        None,
+        "Start",
+        "Carry the optimiser's moments over, too, and take the weights of the last epoch, which"
+        " they belong to.",
+        automatic="for a run of the same spec whose last epoch is its best",
+        fixed=True,
+    )
+    new_choice: str | None = setting(
+        None,
+        "Start",
+        "How gates weigh experts that are new: not (closed), as others on average, or fresh.",
+        choices=CHOICES["choice"],
+        fixed=True,
+    )
+    new_input: str | None = setting(
+        None,
+        "Start",
+        "How layers read what is new: not (zero), or fresh.",
+        choices=CHOICES["input"],
+        fixed=True,
+    )
+    new_row: str | None = setting(
+        None,
+        "Start",
+        "How rows start that a table did not have: fresh, or as the mean of the others.",
+        choices=CHOICES["row"],
+        fixed=True,
+    )
+    freeze: tuple[str, ...] = setting(
+        (),
+        "Start",
+        "Keep weights and statistics as they are whose logical names match, such as"
+        " 'experts.*.watch.*'. May be repeated.",
+        metavar="PATTERN",
+        fixed=True,
     )
     epochs: int = setting(1, "Learning", "Passes over the rows.", least=1)
     lr: float = setting(3e-3, "Learning", "Learning rate.", least=1e-12, most=1000)
@@ -165,11 +218,19 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        if isinstance(self.freeze, str):
+            raise ValueError(f"freeze is {self.freeze!r}, not a tuple of patterns")
+        object.__setattr__(self, "freeze", tuple(self.freeze))
+        for name in ("init_from", "init_spec"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, os.fspath(path))
         for name, flag_ in FLAGS.items():
             if (value := getattr(self, name)) is not None:
                 _check(name, value, flag_)
 
 
+OF_START = ("init_spec", "init_moments", "new_choice", "new_input", "new_row")
+"""What only says how to start from `init_from`."""
 FLAGS: dict[str, Flag] = {each.name: each.metadata["flag"] for each in dataclasses.fields(Settings)}
 """All that is known of the settings, by name."""
 
@@ -200,6 +261,10 @@ def from_json(stored: Mapping[str, Any]) -> Settings:
     known = {name: value for name, value in stored.items() if name in hints}
     for name, value in known.items():
         types = get_args(hints[name]) or (hints[name],)
+        if types[-1] is Ellipsis:
+            if not isinstance(value, list) or not all(_is(each, types[0]) for each in value):
+                raise ValueError(f"{name} is {value!r}, not a list of {_type(types[0])}")
+            continue
         if not any(_is(value, each) for each in types):
             raise ValueError(f"{name} is {value!r}, not {' or '.join(map(_type, types))}")
     return Settings(**known)
@@ -231,6 +296,10 @@ def idle(settings: Settings, steps: int) -> Iterator[str]:
     """What is asked for and has no effect, or less than it should; `steps` are those of the run."""
     if settings.table_optimizer == "adam" and settings.table_lr != Settings.table_lr:
         yield "--table-lr has no effect without --table-optimizer adagrad"
+    if settings.init_from is None:
+        for name in OF_START:
+            if getattr(settings, name) is not None:
+                yield f"{flag(name)} has no effect without --init-from"
     if settings.merge_tables and not settings.optimize:
         yield "--merge-tables has no effect with --no-optimize"
     if settings.warmup_steps >= steps:
@@ -254,6 +323,8 @@ def check_processes(batch_size: int, processes: int) -> None:
 def _as_flag(name: str, value: object) -> str:
     if isinstance(value, bool):
         return flag(name if value else f"no_{name}")
+    if isinstance(value, tuple):
+        return " ".join(f"{flag(name)} {each}" for each in value) or f"no {flag(name)}"
     if value is None:
         own = FLAGS[name].automatic and not FLAGS[name].fixed
         return f"{'its own choice of' if own else 'no'} {flag(name)}"

@@ -56,7 +56,7 @@ def read(
         return Source(path, _spec(path, spec, flag), load_file(path))
     place, state = _place(path, LAST if moments else BEST)
     own = _spec(path, spec, flag)
-    if state and (changed := differences(state["model"], _tree(own))):
+    if state and (changed := differences(state["model"], tree(own))):
         raise RunError(
             f"{path} is a run of another spec: {changed}. Leave out {flag} if the run keeps its"
             f" {SPEC_FILE}, or name the spec that it was started with"
@@ -77,6 +77,11 @@ def _place(path: Path, which: str) -> tuple[Path, Json]:
     for folder in (path / FOLDER / which, path):
         if (folder / STATE_FILE).is_file():
             return folder, checkpoint.read_state(folder)
+    if which == BEST and (path / FOLDER / LAST / STATE_FILE).is_file():
+        raise RunError(
+            f"{path} is a run without a whole epoch: --resume continues it, and with its moments"
+            " its last checkpoint can be used"
+        )
     if (path / WEIGHTS_FILE).is_file() and (which == BEST or (path / OPTIMIZER_FILE).is_file()):
         return path, {}
     lacks = f"{FOLDER}/{which} nor {WEIGHTS_FILE}"
@@ -103,7 +108,7 @@ def _spec(path: Path, given: Analysis | None, flag: str) -> Analysis:
     return load(path / SPEC_FILE).analysis
 
 
-def _tree(spec: Analysis) -> Json:
+def tree(spec: Analysis) -> Json:
     """The spec as a checkpoint keeps it."""
     tree: Json = json.loads(json.dumps(model_tree(spec)))
     return tree

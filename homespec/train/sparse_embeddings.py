@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from homespec.runtime import EmbeddingTable, tables_of
 from homespec.train.distributed import all_gather
+from homespec.train.frozen import Frozen
 
 Features = Mapping[str, Tensor]
 
@@ -33,8 +34,12 @@ class SparseTables:
     Only look-ups in training mode with gradients on are differentiated.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        """Freeze the tables' weights and watch their look-ups."""
+    def __init__(self, model: nn.Module, frozen: Frozen | None = None) -> None:
+        """Take the tables' weights out of differentiation and watch their look-ups.
+
+        Look-ups of what is `frozen` have no gradient.
+        """
+        self._frozen = frozen
         self.features: nn.Module = model.get_submodule("features")
         self.tables = tables_of(model)
         self.leaves: dict[str, Tensor] = {}
@@ -89,7 +94,9 @@ class SparseTables:
             if not torch.equal(weight[own], each):
                 raise AssertionError(f"{name} puts out for {feature} what is not in these rows")
             self.rows[f"{name}/{feature}"] = own
-            self.leaves[f"{name}/{feature}"] = torch.zeros_like(each, requires_grad=True)
+            start = start_of(table, feature)
+            is_frozen = self._frozen is not None and self._frozen.has_row(f"{name}.weight", start)
+            self.leaves[f"{name}/{feature}"] = torch.zeros_like(each, requires_grad=not is_frozen)
 
     def set_aside(self) -> None:
         """Keep the leaves' gradients and their rows; the next step has leaves without any."""

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,17 @@ from homespec import runtime
 from homespec.data.batches import Batch
 from homespec.runtime import GeneratedModule, tables_of
 from homespec.train import RunError
-from homespec.train.checkpoint_checks import check_forms, forms
+from homespec.train.checkpoint_checks import Forms, check_forms, forms
 from homespec.train.distributed import all_reduce_mean, loss_scales, world_size
-from homespec.train.optimizer_state import WEIGHTING, copied, load_moments, moment_forms, moments
+from homespec.train.frozen import Frozen
+from homespec.train.optimizer_state import (
+    WEIGHTING,
+    copied,
+    is_of_weighting,
+    load_moments,
+    moment_forms,
+    moments,
+)
 from homespec.train.optimizers import (
     CombinedOptimizer,
     RowwiseAdagrad,
@@ -28,6 +37,7 @@ from homespec.train.sparse_embeddings import SparseTables
 from homespec.train.weighting import weighting_of
 from homespec.train.weighting.gradnorm import last_shared
 
+T = TypeVar("T")
 Step = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
 
 
@@ -56,12 +66,15 @@ class TrainStep:
         weights = {task: code.WEIGHTS[task] for task in code.TASKS}
         self.views = functools.partial(code.logical_views, model)
         self.weighting = weighting_of(settings.weighting, weights, kinds, self.views)
+        self.frozen = Frozen(model, code, settings.freeze)
+        self._statistics: dict[str, Tensor] = {}
         self.tables = self._sparse() if settings.table_optimizer != "adam" else None
         self._trained: dict[str, Tensor] = {
             name: p for name, p in model.named_parameters() if p.requires_grad
         }
         self._check_shared()
         self.optimizer = self._optimizer()
+        self.frozen.hold(self.optimizer)
         step = step_of(model, code)
         self.step: Step = runtime.compiled(step, dynamic=False) if compiled else step
 
@@ -71,25 +84,35 @@ class TrainStep:
                 f"--table-optimizer {self.settings.table_optimizer} is for optimised code: leave"
                 " --no-optimize out, or train with --table-optimizer adam"
             )
-        return SparseTables(self.model) if tables_of(self.model) else None
+        return SparseTables(self.model, self.frozen) if tables_of(self.model) else None
 
     def _check_shared(self) -> None:
-        if self.settings.weighting == "gradnorm":
-            try:
-                last_shared(self._trained, self.views)
-            except ValueError as error:
-                raise RunError(f"{error}: take another --weighting") from None
+        if self.settings.weighting != "gradnorm":
+            return
+        try:
+            shared = last_shared(dict(self.model.named_parameters()), self.views)
+        except ValueError as error:
+            raise RunError(f"{error}: take another --weighting") from None
+        if frozen := [part for _, part in shared if part in self.frozen.names]:
+            raise RunError(
+                f"--weighting gradnorm balances the gradients of {frozen[0]}, which --freeze keeps"
+                " as it is: take another --weighting, or freeze less"
+            )
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        settings = self.settings
-        dense = dense_optimizer(
-            settings.optimizer, self.model, self.views, settings.lr,
-            settings.weight_decay, self.weighting.groups(),
-        )  # fmt: skip
-        if self.tables is None:
-            return dense
-        weights = [t.get_parameter("weight") for t in self.tables.tables.values()]
-        return CombinedOptimizer(dense, RowwiseAdagrad(weights, settings.table_lr))
+        settings, learned = self.settings, self.weighting.groups()
+        parts: list[torch.optim.Optimizer] = []
+        if self._trained or learned:  # else all but tables is frozen
+            parts.append(
+                dense_optimizer(
+                    settings.optimizer, self.model, self.views, settings.lr,
+                    settings.weight_decay, learned,
+                )
+            )  # fmt: skip
+        if self.tables is not None:
+            weights = [t.get_parameter("weight") for t in self.tables.tables.values()]
+            parts.append(RowwiseAdagrad(weights, settings.table_lr))
+        return parts[0] if len(parts) == 1 else CombinedOptimizer(*parts)
 
     def schedule(self, steps: float, done: int = 0) -> torch.optim.lr_scheduler.LambdaLR:
         """The learning rate over `steps` steps, perhaps infinitely many, of which some are done."""
@@ -103,6 +126,7 @@ class TrainStep:
         scales_T = loss_scales({task: observed[task] for task in self.code.TASKS})
         if self.tables:
             self.tables.fit(batch.features)
+        self._statistics = self.frozen.statistics()
         with self.weighting.several_passes(), _one_graph():
             losses_T = self.step(batch.features, batch.labels)
             return losses_T if scales_T is None else losses_T * scales_T
@@ -110,8 +134,10 @@ class TrainStep:
     def backward(self, loss: Tensor, losses_T: Tensor, scale: float = 1.0) -> None:
         """Add the gradient of a batch to the others; `loss` is the weighting's times `scale`."""
         rows = self.tables.rows if self.tables else None
-        leaves = self._trained | (self.tables.leaves if self.tables else {})
+        looked_up = self.tables.leaves if self.tables else {}
+        leaves = self._trained | {n: leaf for n, leaf in looked_up.items() if leaf.requires_grad}
         self.weighting.backward(loss, losses_T, leaves, rows, scale)
+        self.frozen.put_back(self._statistics)
         if self.tables:
             self.tables.set_aside()
 
@@ -135,8 +161,23 @@ class TrainStep:
             self.tables.collect()
 
     def state(self) -> dict[str, Tensor]:
-        """Moments by logical name, and what the weighting has learned: copies on the CPU."""
-        return self._learned_weights() | moments(self.views, self.names, self.optimizer)
+        """Moments by logical name, and what the weighting has learned: copies on the CPU.
+
+        What is frozen has no moments.
+        """
+        return self._learned_weights() | self._of_trained(
+            moments(self.views, self.names, self.optimizer)
+        )
+
+    def _of_trained(self, by_name: Mapping[str, T]) -> dict[str, T]:
+        """What belongs to weights that are not frozen, of what is called `MOMENT/LOGICAL NAME`."""
+        frozen = self.frozen.names
+        return {k: each for k, each in by_name.items() if k.partition("/")[2] not in frozen}
+
+    def _forms(self) -> list[Forms]:
+        """By parameter, the moments that `state` gives once each had a gradient."""
+        of_all = moment_forms(self.views, self.names, self.optimizer)
+        return [self._of_trained(of_one) for of_one in of_all]
 
     def _learned_weights(self) -> dict[str, Tensor]:
         return {f"{WEIGHTING}/{n}": copied(t) for n, t in self.weighting.state_dict().items()}
@@ -147,7 +188,7 @@ class TrainStep:
         All moments must be there. Of what is known to be `complete` a weight may have none, one
         that never had a gradient.
         """
-        of_weights = moment_forms(self.views, self.names, self.optimizer)
+        of_weights = self._forms()
         none = [each for each in of_weights if complete and not each.keys() & stored.keys()]
         expected = dict(forms(self._learned_weights()))
         for each in of_weights:
@@ -163,11 +204,45 @@ class TrainStep:
         self.weighting.load_state_dict(weights)
         load_moments(self.views, self.names, self.optimizer, stored)
 
+    def start_from(self, stored: Mapping[str, Tensor], source: str) -> bool:
+        """Take over moments of another run, and what its weighting has learned if it was the same.
+
+        Whether the latter. What is frozen, or new, begins without moments. Raises RunError that
+        names the `source` where moments are those of another optimiser.
+        """
+        learned = {key: tensor for key, tensor in stored.items() if is_of_weighting(key)}
+        own = self._of_trained({key: stored[key] for key in stored.keys() - learned.keys()})
+        by_parameter = self._forms()
+        expected = {key: form for each in by_parameter for key, form in each.items()}
+        if unknown := sorted(own.keys() - expected.keys()):
+            raise RunError(
+                f"{source} has {unknown[0]}, which the optimiser of this run does not know: train"
+                " with the --optimizer and --table-optimizer of that run, or --no-init-moments"
+            )
+        check_forms(own, expected, source, may_lack=expected)
+        for each in by_parameter:
+            found = _kinds(each.keys() & own.keys())
+            if found and found != _kinds(each.keys()):
+                raise RunError(f"{source} lacks {min(each.keys() - own.keys())}")
+        load_moments(self.views, self.names, self.optimizer, own)
+        wanted = dict(forms(self._learned_weights())) | {
+            key: form for key, form in expected.items() if is_of_weighting(key)
+        }
+        if forms(learned) != wanted:
+            return False
+        self.load(learned)
+        return True
+
     @property
     def names(self) -> dict[Tensor, str]:
         """The names of all parameters that the optimiser steps."""
         names: dict[Tensor, str] = {p: name for name, p in self.model.named_parameters()}
         return names | {p: f"{WEIGHTING}.{n}" for n, p in self.weighting.named_parameters()}
+
+
+def _kinds(keys: Iterable[str]) -> set[str]:
+    """The kinds of moments among `MOMENT/LOGICAL NAME`."""
+    return {key.partition("/")[0] for key in keys}
 
 
 def _one_graph() -> AbstractContextManager[object]:

@@ -43,9 +43,12 @@ if _SYNC not in inspect.signature(DistributedDataParallel).parameters:
 
 def trainer(
     settings: Settings, out: Path, epochs: int, at: Position, callbacks: Sequence[Callback],
-    loggers: Sequence[Logger],
+    loggers: Sequence[Logger], measure_first: bool = False,
 ) -> lightning.Trainer:  # fmt: skip
-    """A Trainer for `epochs` more epochs, from a place in a run on."""
+    """A Trainer for `epochs` more epochs, from a place in a run on.
+
+    With `measure_first` it goes over the held-out rows before the first step.
+    """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
     terminal = sys.stdout.isatty() and world_size() == 1
     progress = Bar(settings.epochs) if terminal else PlainProgress(settings.epochs)
@@ -59,7 +62,7 @@ def trainer(
         log_every_n_steps=LOOK_EVERY,
         enable_progress_bar=terminal,
         enable_model_summary=False,
-        num_sanity_val_steps=0,
+        num_sanity_val_steps=-1 if measure_first else 0,
         # the rest of an epoch is shorter than the next one
         reload_dataloaders_every_n_epochs=1 if at.batch else 0,
     )
@@ -71,6 +74,10 @@ class EndOnSigterm(lightning.Callback):
     Lightning, which takes the signal when a fit starts, would send a message to the others, which
     hang or are gone. Checkpoints are whole at any moment.
     """
+
+    def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Take the signal back."""
+        self.on_train_start(trainer, pl_module)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Take the signal back."""

@@ -337,7 +337,7 @@ def test_help_is_in_groups(
     assert homespec_train(monkeypatch, "--help") == 0
     printed = capfd.readouterr().out
     headings = [line for line in printed.splitlines() if line.endswith(":") and line[0] != " "]
-    assert headings == ["Model:", "Data:", "Learning:", "Machine:", "Run:"]
+    assert headings == ["Model:", "Data:", "Start:", "Learning:", "Machine:", "Run:"]
     assert printed.index(" --data ") < printed.index(" --lr ") < printed.index(" --resume ")
 
 

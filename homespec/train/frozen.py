@@ -1,0 +1,162 @@
+"""Training: weights that `--freeze` keeps bit by bit, also where they share a tensor with others.
+
+The optimised code holds many experts in one tensor, so a frozen name is often a slice of what is
+trained. Tensors that are frozen as a whole ask for no gradient. Of the others
+
+* the gradient is 0 in frozen slices: in its norm, for gradient surgery, in moments;
+* slices are put back after each step of the optimiser, since weight decay and moments move them
+  without any gradient.
+
+Running statistics move in the forward of a training step and are put back after its backward.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from homespec.diagnostics.suggest import closest, listing
+from homespec.runtime import GeneratedModule
+from homespec.train import RunError
+
+
+class Frozen:
+    """The frozen part of a model."""
+
+    def __init__(self, model: nn.Module, code: GeneratedModule, patterns: Sequence[str]) -> None:
+        """Freeze what the patterns match. Raises RunError for one that matches nothing."""
+        self.model = model
+        state = code.logical_state(model)
+        self.names = matching(patterns, list(state))
+        """Logical names of weights and statistics that stay as they are."""
+        self.masks: dict[str, Tensor] = {}
+        """By tensor of the model: True where it is frozen, as a tensor that broadcasts to it."""
+        self.remark = _remark(self.names, state) if patterns else ""
+        """A line on how much is frozen; empty for nothing."""
+        parameters = dict(model.named_parameters())
+        for name, tensor in (parameters | dict(model.named_buffers())).items() if patterns else ():
+            mask = torch.zeros(tensor.shape, dtype=torch.bool)
+            for part, view in code.logical_views(model, {name: mask}).items():
+                view.fill_(part in self.names)
+            if not mask.any():
+                continue
+            self.masks[name] = _narrowed(mask)
+            if name in parameters and mask.all():
+                tensor.requires_grad_(False)
+            elif name in parameters:
+                tensor.register_hook(self._without_frozen(name))  # type: ignore[no-untyped-call]
+        self._buffers = [name for name in self.masks if name not in parameters]
+        if patterns and not code.logical_views(model, parameters).keys() - self.names:
+            raise RunError("--freeze leaves nothing to train: give fewer patterns")
+
+    def _without_frozen(self, name: str) -> Callable[[Tensor], Tensor]:
+        def hook(grad: Tensor) -> Tensor:
+            return grad.masked_fill(self._mask(name, grad.device), 0.0)
+
+        return hook
+
+    def _mask(self, name: str, device: torch.device) -> Tensor:
+        if self.masks[name].device != device:
+            self.masks[name] = self.masks[name].to(device)
+        return self.masks[name]
+
+    def hold(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let no step of an optimiser change frozen parts of the parameters that it trains."""
+        own = [n for n, p in self.model.named_parameters() if n in self.masks and p.requires_grad]
+        if not own:
+            return
+        kept: dict[str, Tensor] = {}
+
+        def before(*_: Any) -> None:
+            kept.update(self._copies(own))
+
+        def after(*_: Any) -> None:
+            self.put_back(kept)
+            kept.clear()
+
+        optimizer.register_step_pre_hook(before)
+        optimizer.register_step_post_hook(after)
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Copies of the buffers of which parts are frozen, for `put_back`."""
+        return self._copies(self._buffers)
+
+    def _copies(self, names: Sequence[str]) -> dict[str, Tensor]:
+        return {name: self._tensor(name).detach().clone() for name in names}
+
+    def _tensor(self, name: str) -> Tensor:
+        """A tensor of the model, which a move to another device may have replaced."""
+        path, _, attribute = name.rpartition(".")
+        tensor: Tensor = getattr(self.model.get_submodule(path), attribute)
+        return tensor
+
+    @torch.no_grad()
+    def put_back(self, copies: Mapping[str, Tensor]) -> None:
+        """Make frozen parts what they were when copies were taken."""
+        for name, before in copies.items():
+            now = self._tensor(name)
+            now.copy_(torch.where(self._mask(name, now.device), before, now))
+
+    @contextmanager
+    def keeping_statistics(self) -> Iterator[None]:
+        """Frozen statistics are afterwards what they were."""
+        copies = self.statistics()
+        yield
+        self.put_back(copies)
+
+    def has_row(self, table: str, row: int) -> bool:
+        """Whether a row of a table, a parameter by name, is frozen."""
+        mask = self.masks.get(table)
+        return mask is not None and bool(mask[row if len(mask) > 1 else 0].all())
+
+
+def matching(patterns: Sequence[str], names: Sequence[str]) -> frozenset[str]:
+    """The names that a pattern matches. Raises RunError for a pattern that matches none."""
+    found: set[str] = set()
+    for pattern in patterns:
+        matched = fnmatch.filter(names, pattern)
+        if not matched:
+            raise RunError(f"--freeze {pattern} matches no weight: {_advice(pattern, names)}")
+        found.update(matched)
+    return frozenset(found)
+
+
+def _advice(pattern: str, names: Sequence[str]) -> str:
+    """Names near a pattern: of the whole name, else those that share its first parts."""
+    parts = pattern.split(".")
+    known = next(n for n in range(len(parts) - 1, -1, -1) if _begin_with(parts[:n], names))
+    there = list(dict.fromkeys(n.split(".")[known] for n in _begin_with(parts[:known], names)))
+    if near := closest(parts[known], there):
+        return f"did you mean {'.'.join([*parts[:known], near, *parts[known + 1 :]])}?"
+    return (
+        f"after {'.'.join(parts[:known])}. comes {listing(there)}"
+        if known
+        else (f"names begin with {listing(there)}")
+    )
+
+
+def _begin_with(parts: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The names that go on after these parts, which may be patterns."""
+    return fnmatch.filter(names, ".".join([*parts, "*"]))
+
+
+def _narrowed(mask: Tensor) -> Tensor:
+    """The same mask, 1 long in dimensions along which it does not change."""
+    for dim in range(mask.dim()):
+        first = mask.narrow(dim, 0, 1)
+        if mask.numel() and (mask == first).all():
+            mask = first
+    return mask.clone()
+
+
+def _remark(names: frozenset[str], state: Mapping[str, Tensor]) -> str:
+    numbers, of_all = (sum(state[name].numel() for name in each) for each in (names, state))
+    return (
+        f"frozen: {len(names)} of {len(state)} weights and statistics, {numbers:,} of {of_all:,}"
+        " numbers"
+    )

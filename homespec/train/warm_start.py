@@ -1,0 +1,108 @@
+"""Training: a run that starts from the weights of another one, carried over to its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from homespec.api import LoadedSpec, load
+from homespec.migration.report import plan_lines, restarts
+from homespec.train import RunError, checkpoint
+from homespec.train.checkpoint_checks import Json
+from homespec.train.migrate import Migration
+from homespec.train.settings import OF_START, Settings, from_json
+from homespec.train.source import digest, last_state, read, tree
+from homespec.train.spec_check import differences
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a run starts from. `RankingModule.start` has no tensors any more."""
+
+    weights: dict[str, Tensor]
+    """All of the model, by logical name."""
+    moments: dict[str, Tensor]
+    """By `MOMENT/LOGICAL NAME`; empty if the optimiser starts without."""
+    lines: tuple[str, ...]
+    """What is carried over, and what is not, for the user."""
+    about: Json
+    """Where the weights come from, and a digest of them, for the files of the run."""
+
+
+def warm_start(spec: LoadedSpec, settings: Settings, fresh: Mapping[str, Tensor]) -> WarmStart:
+    """What `settings.init_from` gives to the model of `spec`, which is initialised as `fresh`.
+
+    Raises RunError for weights that cannot be used, and OpenChoiceError where the settings do not
+    say how a new part starts; SpecError for the spec that they are of.
+    """
+    assert settings.init_from is not None
+    path = Path(settings.init_from)
+    if not path.exists():
+        raise RunError(f"--init-from {path} does not exist")
+    old = None if settings.init_spec is None else load(settings.init_spec).analysis
+    with_moments, remarks = _moments_wanted(path, spec, settings)
+    source = read(path, old, moments=with_moments, flag="--init-spec")
+    migration = Migration.of(source, spec.analysis)
+    given = {name.removeprefix("new_"): getattr(settings, name) for name in OF_START[2:]}
+    starts = migration.starts(given)
+    what = "the weights and the optimiser's moments" if with_moments else "the weights"
+    lines = [
+        f"starting from {what} in {source.path}",
+        *plan_lines(migration.comparison),
+        *(f"warning: {line}" for line in restarts(migration.comparison)),
+        *remarks,
+    ]
+    about = {
+        "path": settings.init_from,
+        "spec": source.spec.spec.name,
+        "weights_sha256": digest(source.weights),
+        "moments": with_moments,
+    }
+    return WarmStart(
+        weights=migration.weights(fresh, starts),
+        moments=migration.moments() if with_moments else {},
+        lines=tuple(lines),
+        about=about,
+    )
+
+
+def _moments_wanted(path: Path, spec: LoadedSpec, settings: Settings) -> tuple[bool, list[str]]:
+    """Whether moments are carried over, and if nobody decided that, why not."""
+    if settings.init_moments is not None:
+        return settings.init_moments, []
+    state = last_state(path)
+    if state is None:
+        return False, []
+    why = _why_not(state, spec, settings)
+    return not why, [f"without the optimiser's moments: {why}"] if why else []
+
+
+def _why_not(state: Json, spec: LoadedSpec, settings: Settings) -> str:
+    """What speaks against the moments of a run's last checkpoint; empty for nothing."""
+    if differences(state["model"], tree(spec.analysis)):
+        return "they are of another spec (--init-moments carries over what fits)"
+    at, best = state["at"], state["history"]["best"]
+    if at["batch"] or best != at["epoch"]:
+        last = checkpoint.progress(state)
+        return (
+            f"the run has them {last}, and its best epoch is {best} (--init-moments starts there)"
+        )
+    before = from_json(state["settings"]).table_optimizer
+    if before != settings.table_optimizer:
+        return f"they are those of --table-optimizer {before}"
+    return ""
+
+
+def check_apart(settings: Settings, out: Path) -> None:
+    """Raise RunError if a run would remove the weights that it starts from."""
+    if settings.init_from is None:
+        return
+    source, own = Path(settings.init_from).resolve(), out.resolve()
+    if source == own or own in source.parents:
+        raise RunError(
+            f"--init-from {settings.init_from} is in the folder of this run, {out}, whose files it"
+            " would replace: give another --out"
+        )
