@@ -49,7 +49,7 @@ def metadata_of(subject: Subject) -> dict[str, str]:
         "outputs": SEPARATOR.join(subject.tasks),
         "output": subject.options.output,
         "name": subject.spec.name,
-        "weights_sha256": manifest.weights_sha256(subject.logical),
+        "weights_sha256": subject.weights_sha256,
     }
 
 

@@ -25,6 +25,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     A folder that is there already is exchanged for it in one step: whoever opens a path below
     finds the old files or the new ones. Raises ExportError if that cannot be done.
     """
+    target = Path(os.path.realpath(target))  # of a link, the folder that it leads to
     beside = _temporary(target)
     new = beside / target.name
     try:

@@ -18,12 +18,15 @@ def write_onnx(
     """Write a program of one dict of features. Above 2 GB its weights are in a file beside it."""
     import onnx
 
+    from homespec.export.onnx_rows import require_equal_rows
+
     with quiet():
         exported = torch.onnx.export(
             program, dynamo=True, input_names=[*inputs], output_names=[*tasks], verbose=False
         )
         assert exported is not None
         exported.save(path)
+    require_equal_rows(path)
     onnx.checker.check_model(str(path))
 
 

@@ -45,12 +45,9 @@ def slices_of(sizes: Sizes, path: Path, state: Mapping[str, Tensor]) -> Slices:
 
     Raises ExportError if there is none, so that no weights are ever put in a wrong place.
     """
-    with zipfile.ZipFile(path) as archive, archive.open(_name(archive, WEIGHTS)) as file:
-        stored = file.read()
     for alignment in ALIGNMENTS:
-        slices = _aligned(sizes, alignment)
-        end = slices[-1].offset + -(-slices[-1].size // alignment) * alignment if slices else 0
-        if end == len(stored) and all(_holds(stored, each, state) for each in slices):
+        slices, end = _aligned(sizes, alignment)
+        if _holds(path, slices, end, state):
             return slices
     raise ExportError(
         f"torch {torch.__version__} does not lay out the weights in a package as torch 2.13 does:"
@@ -58,19 +55,30 @@ def slices_of(sizes: Sizes, path: Path, state: Mapping[str, Tensor]) -> Slices:
     )
 
 
-def _aligned(sizes: Sizes, alignment: int) -> Slices:
+def _aligned(sizes: Sizes, alignment: int) -> tuple[Slices, int]:
+    """The tensors one after the other, and the length of the file."""
     slices, offset = [], 0
     for name, size in sizes:
         slices.append(Slice(name, offset, size))
         offset += -(-size // alignment) * alignment
-    return tuple(slices)
+    return tuple(slices), offset
 
 
-def _holds(stored: bytes, part: Slice, state: Mapping[str, Tensor]) -> bool:
-    """Whether the tensor of a slice is there; constants of the code are in no state."""
-    if part.name not in state:
-        return True
-    return stored[part.offset : part.offset + part.size] == tensor_bytes(state[part.name])
+def _holds(path: Path, slices: Slices, end: int, state: Mapping[str, Tensor]) -> bool:
+    """Whether the file of weights has this length and these tensors at their places.
+
+    Constants of the code are in no state.
+    """
+    with zipfile.ZipFile(path) as archive:
+        name = _name(archive, WEIGHTS)
+        if archive.getinfo(name).file_size != end:
+            return False
+        with archive.open(name) as file:
+            for part in slices:
+                file.seek(part.offset)
+                if part.name in state and file.read(part.size) != tensor_bytes(state[part.name]):
+                    return False
+    return True
 
 
 def replace_weights(

@@ -91,6 +91,11 @@ class Subject:
         """Weights of the trained model by logical name."""
         return self.run.module.logical_state(self.run.model)
 
+    @cached_property
+    def weights_sha256(self) -> str:
+        """What tells its weights from those of other runs."""
+        return manifest.weights_sha256(self.logical)
+
     @property
     def state(self) -> dict[str, Tensor]:
         """Parameters and buffers of the served model, by the names that a package has for them."""
@@ -139,7 +144,7 @@ class Subject:
             **manifest.about_versions(self.options.device),
             "spec_sha256": spec_hash(self.spec.analysis.document),
             "graph_sha256": self.graph_sha256,
-            "weights_sha256": manifest.weights_sha256(self.logical),
+            "weights_sha256": self.weights_sha256,
             "checkpoint": self.options.checkpoint,
             "output": self.options.output,
             "inputs": manifest.about_inputs(self.inputs),

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from homespec.cli.export import export
+from homespec.export import run as exporting
 from homespec.train.torch_compile import obstacle
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -74,9 +75,23 @@ def test_onnx_alone_needs_no_compiler(
     assert manifest["tasks"] == {"like": {"kind": "binary", "output": "logit", "given": "click"}}
     assert "model.pt2" not in (out / "README.md").read_text()
     assert [path.name for path in (out / "triton").iterdir()] == ["served_onnx"]
-    again = called(runs[2], "-o", out, "--format", "onnx", "--overwrite")
-    assert again.exit_code == 0, again.output
+
+
+def test_an_export_is_replaced_if_asked(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the compiler, whose work does not matter here."""
+    monkeypatch.setattr(exporting, "export_onnx", lambda _, new: (new / "model.onnx").touch())
+    monkeypatch.setattr(exporting, "check_onnx", lambda *_: 0.0)
+    out = tmp_path / "out"
+    assert called(runs[1], "-o", out, "--format", "onnx", "--tasks", "like").exit_code == 0
+    again = called(runs[2], "-o", out, "--format", "onnx")
+    assert "out is there already: give --overwrite" in again.output
+    assert called(runs[2], "-o", out, "--format", "onnx", "--overwrite").exit_code == 0
     assert "click" in json.loads((out / "manifest.json").read_text())["tasks"]
+    (out / "mine").touch()
+    again = called(runs[2], "-o", out, "--format", "onnx", "--overwrite")
+    assert "holds mine, which homespec export did not write" in again.output
 
 
 @pytest.mark.compiles

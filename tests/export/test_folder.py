@@ -49,6 +49,14 @@ def test_an_empty_folder_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "below" / "two").read_text() == "1"
 
 
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    write(tmp_path / "real", "1")
+    (tmp_path / "link").symlink_to("real")
+    write(tmp_path / "link", "2")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "one").read_text() == "2"
+
+
 def test_readers_never_see_a_mix_or_nothing(tmp_path: Path) -> None:
     """A reader that enters the folder once reads files of one export, at any moment."""
     target, done = tmp_path / "out", threading.Event()

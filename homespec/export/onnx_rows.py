@@ -1,0 +1,62 @@
+"""Export: an ONNX file that refuses inputs of different numbers of rows.
+
+ONNX names the batch of every input alike and means nothing by it: where one input has a single row,
+operators repeat it for the rows of the others, some of them, silently. So every input but the first
+is reshaped to the rows of the first before it is used, which costs no copy and fails for others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import helper
+
+ROWS = "rows"
+"""What the names of the tensors are that this adds; names of a spec have no colon."""
+
+
+def require_equal_rows(path: Path) -> None:
+    """Change a file. Its weights, if they are in a file beside it, stay there."""
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph
+    first, *others = graph.input
+    added = [helper.make_node("Shape", [first.name], [ROWS], start=0, end=1)]
+    renamed = {}
+    for each in others:
+        renamed[each.name] = f"{each.name}:{ROWS}"
+        added += _reshaped(each, renamed[each.name])
+    for node in _nodes(graph.node):
+        _rename(node, renamed)
+    known = [*graph.node]
+    del graph.node[:]
+    graph.node.extend([*added, *known])
+    onnx.save(model, path)
+
+
+def _reshaped(value: Any, name: str) -> Iterator[Any]:
+    """The nodes that reshape an input to ROWS and the sizes of its own rows."""
+    sizes = [dimension.dim_value for dimension in value.type.tensor_type.shape.dim[1:]]
+    shape = ROWS
+    if sizes:
+        shape, own = f"{name}:shape", f"{name}:row"
+        tensor = helper.make_tensor(own, onnx.TensorProto.INT64, [len(sizes)], sizes)
+        yield helper.make_node("Constant", [], [own], value=tensor)
+        yield helper.make_node("Concat", [ROWS, own], [shape], axis=0)
+    yield helper.make_node("Reshape", [value.name, shape], [name], allowzero=1)
+
+
+def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    """All nodes, those inside of others too."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g.node)
+
+
+def _rename(node: Any, names: Mapping[str, str]) -> None:
+    for index, name in enumerate(node.input):
+        node.input[index] = names.get(name, name)
