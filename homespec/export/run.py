@@ -30,7 +30,7 @@ from homespec.version import __version__
 
 Format = Literal["pt2", "onnx", "both"]
 Say = Callable[[str], None]
-OF_PACKAGE = ("homespec", "torch", "cuda_capability", "processor", "package_weights")
+OF_PACKAGE = ("homespec", "torch", "cuda_capability", "processor", "threads", "package_weights")
 """What stays true of a package that gets other weights."""
 
 

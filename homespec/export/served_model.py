@@ -11,8 +11,9 @@ from homespec.schema.models import Spec
 
 Output = Literal["probabilities", "logits"]
 BATCH = "batch"
-ROUNDING = {"probabilities": 1e-6, "logits": 1e-5}
-"""What a probability, or a logit, near 0 may be apart by rounding alone."""
+ROUNDING = 3e-5
+"""What logits may differ by rounding, beside the largest one: sums of float32 numbers in another
+order, many times over."""
 
 
 class Served(nn.Module):
@@ -38,11 +39,14 @@ class Served(nn.Module):
             return logit_B
         return logit_B * self.scales[task] if task in self.scales else logit_B.sigmoid()
 
-    def rounding(self, task: str) -> float:
-        """What an output near 0 may be apart by rounding; estimates in the unit of a label."""
-        if self.output == "logits" or task not in self.scales:
-            return ROUNDING[self.output]
-        return ROUNDING["logits"] * self.scales[task]
+    def rounding(self, task: str, output_B: Tensor, largest: float) -> Tensor:
+        """What outputs [B] may differ by rounding, where `largest` is the largest logit in size."""
+        of_logit = ROUNDING * max(1.0, largest)
+        if self.output == "logits":
+            return torch.full_like(output_B, of_logit)
+        if task in self.scales:
+            return torch.full_like(output_B, of_logit * self.scales[task])
+        return output_B * (1 - output_B) * of_logit + ROUNDING / 100  # the sigmoid's slope
 
 
 def program_of(model: Served, features: dict[str, Tensor]) -> torch.export.ExportedProgram:

@@ -129,9 +129,18 @@ class Subject:
         """Features by the number of rows."""
         return {rows: self.features(rows) for rows in BATCHES}
 
+    @cached_property
+    def largest_logits(self) -> dict[str, float]:
+        """How large the logits of each task become."""
+        logits = self._trained(self.batches[max(BATCHES)], "logits")
+        return {task: float(logit_B.abs().max()) for task, logit_B in logits.items()}
+
     def expected(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the trained model gives for the tasks that are served, computed eagerly."""
-        trained = Served(self.run.model, self.spec, self.options.output)
+        return self._trained(features, self.options.output)
+
+    def _trained(self, features: Mapping[str, Tensor], output: Output) -> dict[str, Tensor]:
+        trained = Served(self.run.model, self.spec, output)
         with torch.no_grad():
             outputs = trained({n: t.to(self.options.device) for n, t in features.items()})
         return {task: outputs[task] for task in self.tasks}

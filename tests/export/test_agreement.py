@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_run import SPEC
 from torch import Tensor
 
+import homespec
 from homespec.export import ExportError, files, run
 from homespec.export.agreement import check
+from homespec.export.served_model import Served
 from homespec.export.subject import Options, Subject
-
-ALLOWED = {"click": 1e-6, "like": 1e-6}
 
 
 def outputs(click: float, like: float = 0.25) -> dict[str, Tensor]:
@@ -21,8 +22,12 @@ def outputs(click: float, like: float = 0.25) -> dict[str, Tensor]:
     return {name: torch.tensor(each, dtype=torch.float64) for name, each in values.items()}
 
 
+def allowed(_: str, expected: Tensor) -> Tensor:
+    return 1e-6 + 1e-4 * expected
+
+
 def checked(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
-    return check("model.x", lambda _: found, lambda _: expected, {2: {}}, ALLOWED)
+    return check("model.x", lambda _: found, lambda _: expected, {2: {}}, allowed)
 
 
 def test_rounding_is_no_difference() -> None:
@@ -45,6 +50,20 @@ def test_other_tasks_and_shapes_are_differences() -> None:
         checked(dict(reversed(outputs(0.5).items())), outputs(0.5))
     with pytest.raises(ExportError, match=r"click is \[2, 1\] in place of \[2\]"):
         checked(outputs(0.5) | {"click": torch.zeros(2, 1)}, outputs(0.5))
+
+
+def test_what_is_rounding_follows_from_logits() -> None:
+    """A probability has the slope of the sigmoid, an estimate the unit of its label."""
+    spec = homespec.loads(SPEC)
+    served = Served(torch.nn.Identity(), spec, "probabilities")
+    probability = torch.tensor([0.5, 1e-3, 1.0], dtype=torch.float64)
+    wrong = (probability.logit() + 0.002).sigmoid() - probability
+    found = served.rounding("click", probability, largest=10.0)
+    torch.testing.assert_close(found[:2], wrong[:2] * 0.15 + 3e-7, rtol=0.01, atol=0)
+    assert found[2] == 3e-7
+    assert served.rounding("minutes", probability, largest=0.1).tolist() == [60 * 3e-5] * 3
+    logits = Served(torch.nn.Identity(), spec, "logits")
+    assert logits.rounding("minutes", probability, largest=0.1).tolist() == [3e-5] * 3
 
 
 def test_a_model_that_gives_nan_is_not_exported() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from small_run import TINY, write_run
 
 from homespec.cli.export import export
 from homespec.export import run as exporting
@@ -59,12 +60,10 @@ def test_mistakes_are_one_line(runs: list[Path], tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_onnx_alone_needs_no_compiler(
-    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_onnx_alone_needs_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    out = tmp_path / "out"
-    found = called(runs[1], "-o", out, "--format", "onnx", "--tasks", "like", "--output", "logits")
+    run, out = write_run(tmp_path / "run", 1, None, TINY), tmp_path / "out"
+    found = called(run, "-o", out, "--format", "onnx", "--tasks", "like", "--output", "logits")
     assert found.exit_code == 0, found.output
     assert "model.onnx gives what the model gives, in batches of 1, 2, 7, 64, 1000" in found.output
     assert {path.name for path in out.iterdir()} == {
@@ -74,7 +73,7 @@ def test_onnx_alone_needs_no_compiler(
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["tasks"] == {"like": {"kind": "binary", "output": "logit", "given": "click"}}
     assert "model.pt2" not in (out / "README.md").read_text()
-    assert [path.name for path in (out / "triton").iterdir()] == ["served_onnx"]
+    assert [path.name for path in (out / "triton").iterdir()] == ["tiny_onnx"]
 
 
 def test_an_export_is_replaced_if_asked(
