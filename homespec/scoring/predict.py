@@ -9,6 +9,7 @@ from typing import Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from homespec.api import LoadedSpec, PathLike
 from homespec.data.columns import Array
@@ -16,7 +17,7 @@ from homespec.schema.models import Spec
 from homespec.scoring import ScoringError
 from homespec.scoring.rows import Piece, Progress, Rows, open_rows
 from homespec.scoring.scorer import Options, Precision, Scorer, Which
-from homespec.scoring.writer import check_output, writing
+from homespec.scoring.writer import check_not_of_run, check_output, writing
 from homespec.train.metrics import sigmoid
 from homespec.variant import variant
 
@@ -87,6 +88,7 @@ class Scores:
         """
         path, done = Path(out), 0
         check_output(path, self.rows.files, self.data, self.schema)
+        check_not_of_run(path, self.scorer.run.folder)
         with writing(path, self.schema) as append:
             progress(0, len(self))
             for table in self:
@@ -97,12 +99,16 @@ class Scores:
 
     def _scored(self, piece: Piece) -> list[Array]:
         """A column of scores for each task, as long as the piece."""
-        parts: dict[str, list[Array]] = {task: [] for task in self.columns}
-        for _, outputs in self.scorer.outputs(piece.arrays, self.rows.batch_size):
-            for task, own in parts.items():
-                own.append(outputs[task].float().cpu().numpy())
-        return [self._score(task, np.concatenate(own)[: piece.rows], piece.first)
-                for task, own in parts.items()]  # fmt: skip
+        batches = self.scorer.outputs(piece.arrays, self.rows.batch_size)
+        parts = [
+            torch.stack([outputs[task].float() for task in self.columns]).cpu().numpy()
+            for _, outputs in batches
+        ]
+        outputs_TN = np.concatenate(parts, 1)[:, : piece.rows]
+        return [
+            self._score(task, output_N, piece.first)
+            for task, output_N in zip(self.columns, outputs_TN, strict=True)
+        ]
 
     def _score(self, task: str, output: Array, first: int) -> Array:
         """What the column of a task holds, float32 [N]."""

@@ -15,9 +15,10 @@ from homespec.api import LoadedSpec, PathLike
 from homespec.data.batches import Batch, as_batch
 from homespec.data.plan import Arrays
 from homespec.scoring import ScoringError
-from homespec.train import checkpoint
+from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import FOLDER
 from homespec.train.load_run import Run, load_run, metrics_of
+from homespec.train.run_files import METRICS_FILE
 from homespec.train.settings import Settings, from_json
 from homespec.train.torch_compile import obstacle
 
@@ -79,23 +80,15 @@ class Scorer:
         return cls(run, device, options.precision)
 
     def outputs(self, arrays: Arrays, batch_size: int) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
-        """Each batch of rows, and the model's outputs [B] by task; both are on the device."""
+        """Each batch of rows, and the model's outputs [B] by task, which are on the device."""
         with memory.explained(self.run.spec.analysis, "scoring"):
             for part in arrays.split(batch_size):
-                batch = self._moved(as_batch(part))
+                batch = as_batch(part)
                 yield batch, self._forward(batch.features)
-
-    def _moved(self, batch: Batch) -> Batch:
-        if self.device == "cpu":
-            return batch
-        features, labels = (
-            {name: tensor.to(self.device) for name, tensor in tensors.items()}
-            for tensors in (batch.features, batch.labels)
-        )
-        return Batch(features, labels, batch.users)
 
     def _forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         bf16 = self.precision == "bf16"
+        features = {name: tensor.to(self.device) for name, tensor in features.items()}
         with torch.no_grad(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
             outputs: dict[str, Tensor] = self.run.model(features)
         return outputs
@@ -111,5 +104,15 @@ def state_of(run: PathLike, which: Which) -> dict[str, Any]:
 
 
 def settings_of(run: PathLike, which: Which) -> Settings:
-    """The settings that the weights were trained with, as far as the folder of the run knows."""
-    return from_json((state_of(run, which) or metrics_of(Path(run))).get("settings", {}))
+    """The settings that the weights were trained with, as far as the folder of the run knows.
+
+    Raises RunError for those of a damaged file.
+    """
+    stored = (state_of(run, which) or metrics_of(Path(run))).get("settings", {})
+    try:
+        return from_json(stored)
+    except (ValueError, AttributeError) as error:
+        raise RunError(
+            f"the settings in {Path(run, METRICS_FILE)} cannot be used ({error}): bring it back"
+            " from a copy, or remove it"
+        ) from None

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from homespec.atomic_write import replacing, write_texts
 from homespec.data.data_files import SUFFIXES, DataFiles, format_of
 from homespec.scoring import ScoringError
+from homespec.train.losses import FILE as LOSSES_FILE
 
 GROUP_ROWS = 131_072
 GROUP_BYTES = 64 * 2**20
@@ -48,6 +49,13 @@ def check_output(out: Path, files: DataFiles, data: Iterable[Path], schema: pa.S
                     f"the column `{field.name}` is {field.type}, which CSV cannot hold: write"
                     " .parquet, or keep other columns"
                 )
+
+
+def check_not_of_run(out: Path, run: Path) -> None:
+    """Raise ScoringError for the file of losses of a run, the only one whose name could be asked
+    for."""
+    if out.resolve() == run.resolve() / LOSSES_FILE:
+        raise ScoringError(f"{out} is a file of the run itself: name another one")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from homespec.cli.main import cli
 from homespec.data import DataError
 from homespec.scoring import slices
 from homespec.scoring.slices import Slicer
-from homespec.train import metrics, run
+from homespec.train import RunError, metrics, run
 from homespec.train.settings import Settings
 
 METRICS = ("rate", "auc", "gauc", "logloss", "pcoc", "mae", "rmse")
@@ -264,3 +264,23 @@ def test_weights_alone_will_do(trained: Path, valid: Path, tmp_path: Path) -> No
     found = homespec.evaluate(tmp_path, valid, gauc_by="user_id")
     assert found.tasks == homespec.evaluate(trained, valid, gauc_by="user_id").tasks
     assert (found.epoch, found.step) == (None, None)
+
+
+@pytest.mark.parametrize("settings", [[], {"batch_size": "x"}])
+def test_metrics_that_are_damaged_are_named(
+    trained: Path, valid: Path, tmp_path: Path, settings: Any
+) -> None:
+    for name in ("model.safetensors", "spec.yaml"):
+        shutil.copy(trained / name, tmp_path / name)
+    (tmp_path / "metrics.json").write_text(json.dumps({"settings": settings}))
+    with pytest.raises(RunError, match=r"the settings in .*metrics\.json cannot be used"):
+        homespec.evaluate(tmp_path, valid)
+
+
+def test_a_run_that_has_not_ended(trained: Path, valid: Path, tmp_path: Path) -> None:
+    """It has checkpoints, and neither metrics.json nor weights of its own."""
+    for name in ("checkpoints", "spec.yaml"):
+        copy = shutil.copytree if (trained / name).is_dir() else shutil.copy
+        copy(trained / name, tmp_path / name)
+    found = homespec.evaluate(tmp_path, valid, gauc_by="user_id")
+    assert found.tasks == homespec.evaluate(trained, valid, gauc_by="user_id").tasks

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from homespec.cli import evaluate as cli_evaluate
 from homespec.cli import predict as cli_predict
+from homespec.cli.main import cli
 from homespec.scoring.predict import BATCH_SIZE
 from homespec.scoring.slices import MAX_SLICES
 
@@ -30,22 +31,23 @@ def here(trained: Path, valid: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_commands_and_python_run(here: Path) -> None:
+def test_commands_and_python_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     python = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert (len(shell), len(python)) == (1, 2)
-    program = f"{sys.executable} -W ignore -m homespec"
-    commands = [line.replace("homespec", program, 1) for line in shell[0].splitlines()]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for words in (*(["bash", "-c", each] for each in commands),
-                  [sys.executable, "-W", "ignore", "-c", "\n".join(python)]):  # fmt: skip
-        made = subprocess.run(
-            words, cwd=here, env=environment, capture_output=True, text=True, check=False
-        )
-        assert made.returncode == 0, made.stderr
-    assert pq.read_table(here / "scores.parquet").column_names[:3] == [
-        "user_id", "video_id", "click",
-    ]  # fmt: skip
+    monkeypatch.chdir(here)
+    for line in shell[0].splitlines():
+        program, *words = shlex.split(line)
+        assert program == "homespec"
+        made = CliRunner().invoke(cli, words)
+        assert made.exit_code == 0, made.output
+    whole = pq.read_table("scores.parquet")
+    assert whole.column_names[:3] == ["user_id", "video_id", "click"]
+    names: dict[str, Any] = {}
+    for block in python:
+        exec(block, names)
+    assert names["table"].equals(whole)
+    assert names["best"].num_rows == 10
 
 
 def test_every_flag_is_on_the_page() -> None:
