@@ -21,7 +21,7 @@ experts of a set, L LoRAs, R their rank, T tasks, F features.
 """
 
 from contextlib import suppress
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,7 @@ FEATURES = {
 TASKS = ("click", "long_view", "like", "comment")
 # LABELS and WEIGHTS are for the code that reads data and trains; `loss` has these weights in it.
 LABELS = {"click": "click", "long_view": "long_view", "like": "like", "comment": "comment"}
-WEIGHTS = {"click": 1.0, "long_view": 1.0, "like": 1.0, "comment": 1.0}
+WEIGHTS = dict.fromkeys(TASKS, 1.0)
 # fmt: on
 
 
@@ -70,24 +70,18 @@ class Linears(nn.Module):
         return u if self.bias is None else u + self.bias.unsqueeze(-1).to(u.dtype)
 
 
-class MLPs(nn.Module):
+class MLPs(nn.Sequential):
     """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+
+    activation = nn.ReLU
 
     def __init__(self, names, *widths, last_bias=True):
         super().__init__()
-        self.linears = nn.ModuleList()
         for i, shape in enumerate(pairwise(widths)):
+            if i > 0:
+                self.append(self.activation())
             bias = last_bias or i < len(widths) - 2
-            self.linears.append(
-                Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias)
-            )
-
-    def forward(self, x):
-        first, *others = self.linears
-        u = first(x)
-        for linear in others:
-            u = linear(F.relu(u))
-        return u
+            self.append(Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias))
 
 
 def named(pattern, nodes, count=1):
@@ -412,7 +406,7 @@ class Trunk(nn.Module):
     def forward(self, x):
         if x.shape[1:] != (32,):
             raise ValueError(f"the trunk reads [B, 32], not {list(x.shape)}")
-        dtype = self.towers.linears[0].weight.dtype
+        dtype = self.towers[0].weight.dtype
         if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(f"the trunk computes in {dtype}, but reads {x.dtype}")
         x = Transpose.apply(x).unsqueeze(0)
@@ -442,62 +436,56 @@ class Model(nn.Module):
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
 
 
+def check_shapes(what, tensors, shapes, rows=None):
+    """Raise ValueError where a tensor is missing or not [rows, *its shape]; the number of rows."""
+    if missing := [name for name in shapes if name not in tensors]:
+        raise ValueError(f"{what}s missing: {', '.join(missing)}")
+    for name, shape in shapes.items():
+        found = list(tensors[name].shape)
+        if not found or found[1:] != list(shape) or (rows is not None and found[0] != rows):
+            wanted = ", ".join(map(str, ["B" if rows is None else rows, *shape]))
+            raise ValueError(f"{what} {name} must be [{wanted}], not {found}")
+        rows = found[0]
+    return rows
+
+
 def check_inputs(model, args, kwargs):
     """Raise ValueError for features that do not fit FEATURES."""
-    if not args and "features" not in kwargs:
-        raise TypeError("the model takes `features`, a dict of tensors by name")
-    features = args[0] if args else kwargs["features"]
-    if missing := [name for name in FEATURES if name not in features]:
-        raise ValueError(f"features missing: {', '.join(missing)}")
-    first = features["user_id"]
+    features = args[0] if args else kwargs.get("features", {})
+    rows = check_shapes("feature", features, dict.fromkeys(FEATURES, ()))
     for name in FEATURES:
-        shape, dtype = list(features[name].shape), features[name].dtype
-        if len(shape) != 1:
-            raise ValueError(f"{name} must be [B], not {shape}")
-        if shape[0] != first.shape[0]:
-            raise ValueError(f"{name} has {shape[0]} rows, user_id has {first.shape[0]}")
+        dtype = features[name].dtype
         if dtype.is_floating_point or dtype == torch.bool:
             raise ValueError(f"{name} is an id, so it must be integers, not {dtype}")
-    if model.training and first.shape[0] < 2:
+    if model.training and rows < 2:
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 
 
-def check_rows(what, tensors, tasks, rows=None):
-    """Raise ValueError for tensors by task that are missing or not [rows]."""
-    missing = [task for task in tasks if task not in tensors]
-    if missing:
-        raise ValueError(f"{what} missing: {', '.join(missing)}")
-    for task in tasks:
-        shape = list(tensors[task].shape)
-        if len(shape) != 1 or (rows is not None and shape[0] != rows):
-            wanted = "B" if rows is None else rows
-            raise ValueError(f"{what} of {task} must be [{wanted}], not {shape}")
-        rows = shape[0]
+def stack(what, tensors, rows=None):
+    """Tensors [B] by task as one [T, B]. Raises ValueError for what is missing or misshapen."""
+    check_shapes(what, tensors, dict.fromkeys(TASKS, ()), rows)
+    return torch.stack([tensors[task] for task in TASKS])
 
 
 def stack_logits(logits):
     """Logits by task as one tensor [T, B], which they may be already. Raises ValueError."""
     if not isinstance(logits, torch.Tensor):
-        check_rows("logits", logits, TASKS)
-        return torch.stack([logits[task] for task in TASKS])
+        return stack("logit", logits)
     if logits.dim() != 2 or len(logits) != len(TASKS):
         raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(logits.shape)}")
     return logits
 
 
-def checked_labels(labels):
-    """Labels [T, B] of TASKS; NaN, and so the loss, where one is not from 0 to 1.
+def checked_labels(labels, tasks):
+    """Labels [T, B] of binary tasks; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
     """
     wrong = labels.clamp(0, 1) != labels
-    tasks = []
     if labels.is_cpu and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # under torch.func.vmap there are no numbers to look at
-            tasks = [TASKS[i] for i in wrong.any(1).nonzero().flatten().tolist()]
-    if tasks:
-        names = ", ".join(tasks)
-        raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
+        with suppress(RuntimeError):  # torch.func.vmap has no numbers to look at
+            if found := ", ".join(compress(tasks, wrong.any(1).tolist())):
+                raise ValueError(f"labels are 0 to 1, or NaN; not so those of {found}")
     return labels.masked_fill(wrong, torch.nan)
 
 
@@ -507,12 +495,11 @@ def stacked_losses(logits, labels):
     logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed.
     """
     logits = stack_logits(logits)
-    check_rows("labels", labels, TASKS, logits.shape[1])
-    labels = torch.stack([labels[task] for task in TASKS])
+    labels = stack("label", labels, logits.shape[1])
     dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
     logits, labels = logits.to(dtype), labels.to(dtype)
     missing = labels.isnan()
-    labels = checked_labels(labels.masked_fill(missing, 0.0))
+    labels = checked_labels(labels.masked_fill(missing, 0.0), TASKS)
     losses_TB = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     return losses_TB.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
@@ -534,10 +521,9 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """Where each logical name is: (name of a tensor of the model, logical name, index of its part).
+    """(tensor of the model, logical name, index of the part that has it) for all that it learns.
 
-    The tensors of a module with `names` are stacks of parts; other modules name theirs themselves.
-    The index is a number, a slice, a tuple of both, or `...` where the part is the whole tensor.
+    The tensors of a module with `names` are stacks of parts; others name theirs by `logical`.
     """
     for path, module in unwrapped(model).named_modules():
         own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
@@ -563,17 +549,14 @@ def logical_state(model):
 
 
 def load_logical_state(model, state):
-    """Copy weights and statistics by logical name into the model.
+    """Copy weights and statistics by logical name into the model, or leave it as it is.
 
-    Raises KeyError that names what is missing or unknown, and ValueError for another shape; the
-    model is then unchanged.
+    KeyError names what is missing or unknown, ValueError what has another shape.
     """
     views = logical_state(model)
-    if views.keys() != state.keys():
-        raise KeyError(
-            f"missing {sorted(views.keys() - state.keys())}, "
-            f"unknown {sorted(state.keys() - views.keys())}"
-        )
+    missing, unknown = views.keys() - state.keys(), state.keys() - views.keys()
+    if missing or unknown:
+        raise KeyError(f"missing {sorted(missing)}, unknown {sorted(unknown)}")
     for name, view in views.items():
         if view.shape != state[name].shape:
             raise ValueError(f"{name} is {tuple(view.shape)}, not {tuple(state[name].shape)}")

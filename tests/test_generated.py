@@ -234,10 +234,10 @@ BATCH = {"user_id": torch.arange(4), "duration_ms": torch.ones(4), "asr": torch.
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("user_id", torch.ones(4, 1), r"user_id must be \[B\], not \[4, 1\]"),
-        ("asr", torch.ones(4, 5), r"asr must be \[B, 4\], not \[4, 5\]"),
-        ("asr", torch.ones(4), r"asr must be \[B, 4\], not \[4\]"),
-        ("duration_ms", torch.ones(3), "duration_ms has 3 rows, user_id has 4"),
+        ("user_id", torch.ones(4, 1), r"feature user_id must be \[B\], not \[4, 1\]"),
+        ("asr", torch.ones(4, 5), r"feature asr must be \[4, 4\], not \[4, 5\]"),
+        ("asr", torch.ones(4), r"feature asr must be \[4, 4\], not \[4\]"),
+        ("duration_ms", torch.ones(3), r"feature duration_ms must be \[4\], not \[3\]"),
     ],
 )
 def test_misshapen_features_are_named(

@@ -66,7 +66,7 @@ def test_each_label_has_a_value_for_each_row(name: str, shape: str) -> None:
     logits, labels = drawn(code)
     for task in code.LABELS:
         wrong = {**labels, task: SHAPES[shape](labels[task])}
-        message = f"labels of {task} must be [6], not {shape}"
+        message = f"label {task} must be [6], not {shape}"
         for given_logits in (logits, stacked(code, logits)):
             for function in (code.loss, code.losses, code.stacked_losses):
                 with pytest.raises(ValueError) as caught:
@@ -83,11 +83,11 @@ def test_logits_fit_the_labels(name: str) -> None:
     for wrong, message in (
         ({t: v for t, v in logits.items() if t != last}, f"logits missing: {last}"),
         ({}, f"logits missing: {', '.join(code.TASKS)}"),
-        ({t: v.unsqueeze(1) for t, v in logits.items()}, r"of \w+ must be \[B\], not \[6, 1"),
+        ({t: v.unsqueeze(1) for t, v in logits.items()}, r"logit \w+ must be \[B\], not \[6, 1"),
         (torch.zeros(count + 1, ROWS), rf"must be \[{count}, B\], not \[{count + 1}, 6\]"),
         (torch.zeros(ROWS), rf"stacked logits must be \[{count}, B\], not \[6\]"),
         (torch.zeros(count, ROWS, 1), rf"must be \[{count}, B\], not \[{count}, 6, 1\]"),
-        (torch.zeros(count, 1), r"labels of \w+ must be \[1\], not \[6\]"),
+        (torch.zeros(count, 1), r"label \w+ must be \[1\], not \[6\]"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             code.loss(wrong, labels)
@@ -116,9 +116,9 @@ def test_sample_spaces_need_their_parents_in_the_same_rows() -> None:
     with pytest.raises(ValueError, match="labels missing: click"):
         code.observed({"like": labels["like"]})
     for task in ("click", "like"):
-        with pytest.raises(ValueError, match=r"labels of \w+ must be \[\d\], not \[5\]|\[6\]"):
+        with pytest.raises(ValueError, match=r"label \w+ must be \[\d\], not \[5\]|\[6\]"):
             code.observed({**labels, task: labels[task][:5]})
-        with pytest.raises(ValueError, match=f"labels of {task} must be .(6|B)., not .6, 1."):
+        with pytest.raises(ValueError, match=f"label {task} must be .(6|B)., not .6, 1."):
             code.observed({**labels, task: labels[task].unsqueeze(1)})
     assert code.observed({t: labels[t].long() for t in ("click", "like")})["like"].isnan().any()
 

@@ -350,9 +350,9 @@ def test_tensors() -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_wrong_tensors_are_named(layout: str) -> None:
     model, _, features = drawn(spec_of("din"), 0, layout)
-    with pytest.raises(ValueError, match=r"history\.tag must be \[B, 6\], not \[16, 5\]"):
+    with pytest.raises(ValueError, match=r"feature history\.tag must be \[16, 6\], not \[16, 5\]"):
         model(features | {"history.tag": features["history.tag"][:, :5]})
-    with pytest.raises(ValueError, match=r"history\.seen must be \[B, 6\], not \[16\]"):
+    with pytest.raises(ValueError, match=r"feature history\.seen must be \[16, 6\], not \[16\]"):
         model(features | {"history.seen": features["history.seen"][:, 0]})
     del features["history.delay"]
     with pytest.raises(ValueError, match=r"features missing: history\.delay"):

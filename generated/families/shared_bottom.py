@@ -21,27 +21,27 @@ hidden units.
 """
 
 from contextlib import suppress
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 
-def hashed(buckets, dim):
+def hashed(buckets, dim, **more):
     """Any id: row 0 of its table if missing (-1), else row 1 + id modulo `buckets`."""
-    return {"kind": "hashed", "rows": 1 + buckets, "dim": dim}
+    return {"kind": "hashed", "rows": 1 + buckets, "dim": dim, **more}
 
 
-def vocab(size, dim):
+def vocab(size, dim, **more):
     """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for what is missing or unknown."""
-    return {"kind": "vocab", "rows": 1 + size, "dim": dim}
+    return {"kind": "vocab", "rows": 1 + size, "dim": dim, **more}
 
 
-def bucketized(*boundaries, dim):
+def bucketized(*boundaries, dim, **more):
     """Numbers: row 1 + how many boundaries are not greater; row 0 for NaN."""
     rows = 2 + len(boundaries)
-    return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries}
+    return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries, **more}
 
 
 def dense(length):
@@ -115,15 +115,14 @@ FEATURES = {
     "user_prior_like": bucketized(0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05,
         0.1, 0.2, dim=8),  # kuairand.yaml:68
     "scaled": dense(22),  # kuairand.yaml:70
-    "history.video_id": hashed(8192, dim=16) | {"table": "video_id", "sequence": "history",
-        "length": 50},  # kuairand.yaml:73
-    "history.author_id": hashed(8192, dim=8) | {"table": "author_id", "sequence": "history",
-        "length": 50},  # kuairand.yaml:73
-    "history.long_view": vocab(2, dim=8) | {"sequence": "history", "length":
-        50},  # kuairand.yaml:76
-    "history.is_like": vocab(2, dim=8) | {"sequence": "history", "length": 50},  # kuairand.yaml:77
+    "history.video_id": hashed(8192, dim=16, table="video_id",
+        sequence="history", length=50),  # kuairand.yaml:73
+    "history.author_id": hashed(8192, dim=8, table="author_id",
+        sequence="history", length=50),  # kuairand.yaml:73
+    "history.long_view": vocab(2, dim=8, sequence="history", length=50),  # kuairand.yaml:76
+    "history.is_like": vocab(2, dim=8, sequence="history", length=50),  # kuairand.yaml:77
     "history.duration_ms": bucketized(6000, 10000, 14000, 20000, 30000, 60000, 100000, 200000,
-        dim=8) | {"sequence": "history", "length": 50},  # kuairand.yaml:78
+        dim=8, sequence="history", length=50),  # kuairand.yaml:78
 }
 TASKS = (
     "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
@@ -136,10 +135,7 @@ LABELS = {
     "comment_stay": "comment_stay_time > 0", "comment": "is_comment", "follow": "is_follow",
     "repost": "is_forward", "hate": "is_hate",
 }
-WEIGHTS = {
-    "click": 1.0, "long_view": 1.0, "finish": 1.0, "like": 1.0, "profile_enter": 1.0,
-    "comment_stay": 1.0, "comment": 1.0, "follow": 1.0, "repost": 1.0, "hate": 1.0,
-}
+WEIGHTS = dict.fromkeys(TASKS, 1.0)
 RATES = {
     "click": 0.45, "long_view": 0.32, "finish": 0.16, "like": 0.017, "profile_enter": 0.019,
     "comment_stay": 0.045, "comment": 0.0026, "follow": 0.0013, "repost": 0.0009, "hate": 0.0008,
@@ -171,27 +167,22 @@ class Linears(nn.Module):
         return u + self.bias.unsqueeze(-1).to(u.dtype)
 
 
-class MLPs(nn.Module):
+class MLPs(nn.Sequential):
     """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+
+    activation = nn.ReLU
 
     def __init__(self, names, *widths):
         super().__init__()
-        self.linears = nn.ModuleList(
-            Linears([f"{name}.linears.{i}" for name in names], *shape)
-            for i, shape in enumerate(pairwise(widths))
-        )
-
-    def forward(self, x):
-        first, *others = self.linears
-        u = first(x)
-        for linear in others:
-            u = linear(F.relu(u))
-        return u
+        for i, shape in enumerate(pairwise(widths)):
+            if i > 0:
+                self.append(self.activation())
+            self.append(Linears([f"{name}.linears.{i}" for name in names], *shape))
 
     def init_prior(self, rates):
         """Start training at base rates: the last biases are their log-odds."""
         with torch.no_grad():
-            self.linears[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
+            self[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
 
 def named(pattern, nodes):
@@ -211,16 +202,6 @@ class Transpose(torch.autograd.Function):
     def backward(ctx, grad):
         grad = grad.T.contiguous()
         return grad.as_strided(grad.shape, grad.stride())
-
-
-def concat(parts, names):
-    """The embeddings of these names side by side: [..., sum of their widths]."""
-    return torch.cat([parts[name] for name in names], dim=-1)
-
-
-def fields_of(sequence):
-    """The tensors of a sequence."""
-    return tuple(name for name, field in FEATURES.items() if field.get("sequence") == sequence)
 
 
 class Encoders(nn.ModuleDict):
@@ -316,11 +297,6 @@ class DinDice(nn.Module):
         return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)
 
 
-def nan_to_zero(x_BN):
-    """Missing numbers of a dense feature become 0."""
-    return x_BN.masked_fill(x_BN.isnan(), 0.0)
-
-
 def embeddings(rows, dim):
     """A new table."""
     return nn.Parameter(torch.empty(rows, dim).normal_(std=0.05))
@@ -364,11 +340,6 @@ class Table(nn.Module):
         return parts
 
 
-def with_dim(dim):
-    """FEATURES whose embeddings have this width."""
-    return {name: field for name, field in FEATURES.items() if field.get("dim") == dim}
-
-
 def hash_rows(ids, rows):
     """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
     ids = ids.long()
@@ -392,10 +363,10 @@ def bucket_rows(x, boundaries, rounded):
 
 
 class Boundaries(nn.Module):
-    """A module that has the boundaries of FEATURES as tensors: float64, and rounded to float32.
+    """Has the boundaries of FEATURES as tensors: float64, and rounded to float32.
 
-    Not buffers but constants of this file: no cast rounds them, no state holds them and no
-    average of models changes them. They follow the weights to another device.
+    They are no buffers: no cast rounds them, no state holds them, no average of models changes
+    them. They follow the weights to another device.
     """
 
     def __init__(self):
@@ -432,12 +403,13 @@ class Features(Boundaries):
 
     def __init__(self, table):
         super().__init__()
-        self.tables = nn.ModuleList([table(with_dim(16)), table(with_dim(8))])
+        self.tables = nn.ModuleList(
+            table({n: f for n, f in FEATURES.items() if f.get("dim") == dim}) for dim in (16, 8)
+        )
         self.hashed = {n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "hashed"}
         self.vocab = {n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "vocab"}
         self.dense = [name for name, field in FEATURES.items() if field["kind"] == "dense"]
         self.encoders = Encoders({"history": DinDice(24, 48, [36], dice=(1e-05, 0.1))})
-        self.fields = {"history": fields_of("history")}
         self.parts = dict.fromkeys(f.get("sequence", n) for n, f in FEATURES.items())
 
     def rows(self, features):
@@ -452,10 +424,14 @@ class Features(Boundaries):
         parts = {}
         for table in self.tables:
             parts |= table(rows)
-        parts |= {name: nan_to_zero(features[name]) for name in self.dense}
+        parts |= {
+            name: features[name].masked_fill(features[name].isnan(), 0.0) for name in self.dense
+        }
         parts["history"] = self.encoders["history"](
-            concat(parts, ("video_id", "author_id")),
-            concat(parts, self.fields["history"]),
+            torch.cat([parts["video_id"], parts["author_id"]], dim=-1),
+            torch.cat(
+                [parts[n] for n in [n for n in FEATURES if n.startswith("history.")]], dim=-1
+            ),
             features["history.video_id"] != -1,
         )
         return torch.cat([parts[name] for name in self.parts], dim=1)
@@ -487,7 +463,7 @@ class Trunk(nn.Module):
     def forward(self, x):
         if x.shape[1:] != (446,):
             raise ValueError(f"the trunk reads [B, 446], not {list(x.shape)}")
-        dtype = self.towers.linears[0].weight.dtype
+        dtype = self.towers[0].weight.dtype
         if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(f"the trunk computes in {dtype}, but reads {x.dtype}")
         x = Transpose.apply(x).unsqueeze(0)
@@ -512,73 +488,63 @@ class Model(nn.Module):
 
     def forward(self, features, stacked=False):
         """Logits [B] by task; `stacked`: as one tensor [T, B], without splitting by task."""
-        weight = self.trunk.towers.linears[0].weight
+        weight = self.trunk.towers[0].weight
         logits_TB = self.trunk(self.features(features).to(weight.dtype))
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
 
 
+def check_shapes(what, tensors, shapes, rows=None):
+    """Raise ValueError where a tensor is missing or not [rows, *its shape]; the number of rows."""
+    if missing := [name for name in shapes if name not in tensors]:
+        raise ValueError(f"{what}s missing: {', '.join(missing)}")
+    for name, shape in shapes.items():
+        found = list(tensors[name].shape)
+        if not found or found[1:] != list(shape) or (rows is not None and found[0] != rows):
+            wanted = ", ".join(map(str, ["B" if rows is None else rows, *shape]))
+            raise ValueError(f"{what} {name} must be [{wanted}], not {found}")
+        rows = found[0]
+    return rows
+
+
 def check_inputs(model, args, kwargs):
     """Raise ValueError for features that do not fit FEATURES."""
-    if not args and "features" not in kwargs:
-        raise TypeError("the model takes `features`, a dict of tensors by name")
-    features = args[0] if args else kwargs["features"]
-    if missing := [name for name in FEATURES if name not in features]:
-        raise ValueError(f"features missing: {', '.join(missing)}")
-    first = features["user_id"]
+    features = args[0] if args else kwargs.get("features", {})
+    shapes = {n: [f["length"]] if "length" in f else [] for n, f in FEATURES.items()}
+    check_shapes("feature", features, shapes)
     for name, field in FEATURES.items():
-        shape, dtype = list(features[name].shape), features[name].dtype
-        length = [field["length"]] if "length" in field else []
-        if not shape or shape[1:] != length:
-            wanted = ", ".join(["B", *map(str, length)])
-            raise ValueError(f"{name} must be [{wanted}], not {shape}")
-        if shape[0] != first.shape[0]:
-            raise ValueError(f"{name} has {shape[0]} rows, user_id has {first.shape[0]}")
+        dtype = features[name].dtype
         is_id = field["kind"] in ("hashed", "vocab")
         if is_id and (dtype.is_floating_point or dtype == torch.bool):
             raise ValueError(f"{name} is an id, so it must be integers, not {dtype}")
         if field["kind"] == "bucketized" and dtype in (torch.float16, torch.bfloat16):
-            raise ValueError(
-                f"{name} is {dtype}, which has too few digits for its boundaries: "
-                "give float32, float64 or integers"
-            )
+            raise ValueError(f"{name} is {dtype}, which has too few digits: give it as float32")
 
 
-def check_rows(what, tensors, tasks, rows=None):
-    """Raise ValueError for tensors by task that are missing or not [rows]."""
-    missing = [task for task in tasks if task not in tensors]
-    if missing:
-        raise ValueError(f"{what} missing: {', '.join(missing)}")
-    for task in tasks:
-        shape = list(tensors[task].shape)
-        if len(shape) != 1 or (rows is not None and shape[0] != rows):
-            wanted = "B" if rows is None else rows
-            raise ValueError(f"{what} of {task} must be [{wanted}], not {shape}")
-        rows = shape[0]
+def stack(what, tensors, rows=None):
+    """Tensors [B] by task as one [T, B]. Raises ValueError for what is missing or misshapen."""
+    check_shapes(what, tensors, dict.fromkeys(TASKS, ()), rows)
+    return torch.stack([tensors[task] for task in TASKS])
 
 
 def stack_logits(logits):
     """Logits by task as one tensor [T, B], which they may be already. Raises ValueError."""
     if not isinstance(logits, torch.Tensor):
-        check_rows("logits", logits, TASKS)
-        return torch.stack([logits[task] for task in TASKS])
+        return stack("logit", logits)
     if logits.dim() != 2 or len(logits) != len(TASKS):
         raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(logits.shape)}")
     return logits
 
 
-def checked_labels(labels):
-    """Labels [T, B] of TASKS; NaN, and so the loss, where one is not from 0 to 1.
+def checked_labels(labels, tasks):
+    """Labels [T, B] of binary tasks; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
     """
     wrong = labels.clamp(0, 1) != labels
-    tasks = []
     if labels.is_cpu and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # under torch.func.vmap there are no numbers to look at
-            tasks = [TASKS[i] for i in wrong.any(1).nonzero().flatten().tolist()]
-    if tasks:
-        names = ", ".join(tasks)
-        raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
+        with suppress(RuntimeError):  # torch.func.vmap has no numbers to look at
+            if found := ", ".join(compress(tasks, wrong.any(1).tolist())):
+                raise ValueError(f"labels are 0 to 1, or NaN; not so those of {found}")
     return labels.masked_fill(wrong, torch.nan)
 
 
@@ -588,12 +554,11 @@ def stacked_losses(logits, labels):
     logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed.
     """
     logits = stack_logits(logits)
-    check_rows("labels", labels, TASKS, logits.shape[1])
-    labels = torch.stack([labels[task] for task in TASKS])
+    labels = stack("label", labels, logits.shape[1])
     dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
     logits, labels = logits.to(dtype), labels.to(dtype)
     missing = labels.isnan()
-    labels = checked_labels(labels.masked_fill(missing, 0.0))
+    labels = checked_labels(labels.masked_fill(missing, 0.0), TASKS)
     losses_TB = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     return losses_TB.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
@@ -615,10 +580,9 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """Where each logical name is: (name of a tensor of the model, logical name, index of its part).
+    """(tensor of the model, logical name, index of the part that has it) for all that it learns.
 
-    The tensors of a module with `names` are stacks of parts; other modules name theirs themselves.
-    The index is a number, a slice, a tuple of both, or `...` where the part is the whole tensor.
+    The tensors of a module with `names` are stacks of parts; others name theirs by `logical`.
     """
     for path, module in unwrapped(model).named_modules():
         own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
@@ -644,17 +608,14 @@ def logical_state(model):
 
 
 def load_logical_state(model, state):
-    """Copy weights and statistics by logical name into the model.
+    """Copy weights and statistics by logical name into the model, or leave it as it is.
 
-    Raises KeyError that names what is missing or unknown, and ValueError for another shape; the
-    model is then unchanged.
+    KeyError names what is missing or unknown, ValueError what has another shape.
     """
     views = logical_state(model)
-    if views.keys() != state.keys():
-        raise KeyError(
-            f"missing {sorted(views.keys() - state.keys())}, "
-            f"unknown {sorted(state.keys() - views.keys())}"
-        )
+    missing, unknown = views.keys() - state.keys(), state.keys() - views.keys()
+    if missing or unknown:
+        raise KeyError(f"missing {sorted(missing)}, unknown {sorted(unknown)}")
     for name, view in views.items():
         if view.shape != state[name].shape:
             raise ValueError(f"{name} is {tuple(view.shape)}, not {tuple(state[name].shape)}")

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from homespec.emit.input_fields import IDS, NUMBERS, described, has_line, input_fields
+from homespec.emit.input_fields import IDS, NUMBERS, described, input_fields, kind_blocks
 from homespec.emit.layout import (
     INDENT,
     LINE,
@@ -61,7 +61,7 @@ class Inputs:
             "width": v.width,
             "fitted": "fitted" in self.kinds,
             "features": described(self.fields, self.graph.span.file),
-            "kinds": [f"kinds.{field.kind}" for field in self.fields if has_line(field)],
+            "kinds": kind_blocks(self.fields),
             "blocks": list(self._blocks()),
             "tables": bool(self.tables_needed and not self.plain),
             "rows": list(self._rows()),
@@ -69,7 +69,6 @@ class Inputs:
             "takes": self._takes(),
             "init": list(self._plain_init() if self.plain else self._init()),
             "forward": list(self._forward()),
-            "first": self.fields[0].key,
             "is_id": self._condition(IDS),
             "is_number": self._condition(NUMBERS),
             "lengths": any(field.length for field in self.fields),
@@ -105,15 +104,11 @@ class Inputs:
         yield from (f"vectors.{VECTORS[kind]}" for kind in self.kinds if kind in VECTORS)
         if self._vectors():
             yield "vectors.Vectors"
-        if "dense" in self.kinds:
-            yield "vectors.nan_to_zero"
         if self.tables_needed:
             form = "__events" if self.encoders.all else "__shared" if self.sharing else ""
             searched = "__searched" if self.encoders.scored else ""
             yield f"tables.Table{form}{searched}"
             yield f"tables.embeddings{mode}"
-            if self._merged and not self._alike:
-                yield "tables.with_dim"
         for kind, block in (("hashed", "hash_rows"), ("vocab", "vocab_rows")):
             if kind in self.kinds:
                 yield f"rows.{block}"
@@ -148,6 +143,12 @@ class Inputs:
         """Lines of `__init__` of an optimised file."""
         if len(self.tables) == 1:
             yield assign("self.table", self._table(self.tables[0]), 2)
+        elif self._merged:
+            widths = ", ".join(str(members[0].width) for members in self.tables)
+            fields = '{n: f for n, f in FEATURES.items() if f.get("dim") == dim}'
+            yield f"{INDENT * 2}self.tables = nn.ModuleList("
+            yield f"{INDENT * 3}table({fields}) for dim in ({widths})"
+            yield f"{INDENT * 2})"
         elif self.tables:
             tables = sequence([self._table(members) for members in self.tables], "[]")
             yield assign("self.tables", call("nn.ModuleList", tables), 2)
@@ -174,7 +175,7 @@ class Inputs:
         if self._alike:
             return call("table", "FEATURES")
         if self._merged:
-            return call("table", call("with_dim", str(members[0].width)))
+            return call("table", '{n: f for n, f in FEATURES.items() if "dim" in f}')
         owners = {member.short for member in members}
         keys = [f.key for f in self.fields if (f.table or f.key) in owners]
         return call("table", f"{{name: FEATURES[name] for name in {flat(strings(keys))}}}")
@@ -266,7 +267,9 @@ class Inputs:
         """Lines that make the parts of v that are no sequences."""
         found = []
         if "dense" in self.kinds:
-            found.append(("nan_to_zero(features[name])", "name in self.dense"))
+            zeroed = "features[name].masked_fill(features[name].isnan(), 0.0)"
+            zeroed = "nan_to_zero(features[name])" if self._vectors() else zeroed
+            found.append((zeroed, "name in self.dense"))
         if self._vectors():
             found.append(("vector(features[name])", "name, vector in self.vectors.items()"))
         if len(self.tables) == 1:

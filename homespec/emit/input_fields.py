@@ -100,16 +100,12 @@ def has_line(field: InputField) -> bool:
 
 
 def _description(field: InputField) -> str:
-    """`hashed(8192, dim=16) | {"table": "video_id"}`."""
+    """`hashed(8192, dim=16, table="video_id")`."""
     feature = field.feature
-    more: list[tuple[str, Expr]] = []
-    if field.table:
-        more.append(("table", literal(field.table)))
-    if field.sequence:
-        more += [("sequence", literal(field.sequence)), ("length", str(field.length))]
+    more = _more(field)
     if not has_line(field):
         head: list[tuple[str, Expr]] = [("kind", literal(field.kind)), ("dim", str(feature.width))]
-        return flat(mapping([*head, *more]))
+        return flat(mapping([*head, *more.items()]))
     args = {
         "hashed": [str(feature.rows - 1)],
         "vocab": [str(feature.rows - 1)],
@@ -121,8 +117,24 @@ def _description(field: InputField) -> str:
         keywords["dim"] = str(feature.width)
     elif feature.projected:
         keywords["width"] = str(feature.width)
-    described = flat(call(field.kind, *args, **keywords))
-    return f"{described} | {flat(mapping(more))}" if more else described
+    return flat(call(field.kind, *args, **keywords, **more))
+
+
+def _more(field: InputField) -> dict[str, Expr]:
+    """What belongs to another table or to a sequence."""
+    more: dict[str, Expr] = {}
+    if field.table:
+        more["table"] = literal(field.table)
+    if field.sequence:
+        more |= {"sequence": literal(field.sequence), "length": str(field.length)}
+    return more
+
+
+def kind_blocks(fields: list[InputField]) -> list[str]:
+    """The functions that describe fields; those of kinds that belong elsewhere take `more`."""
+    lines = [field for field in fields if has_line(field)]
+    more = {field.kind for field in lines if field.table or field.sequence}
+    return [f"kinds.{f.kind}{'__more' if f.kind in more else ''}" for f in lines]
 
 
 def _number(number: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from homespec.emit.layout import Group, literal, mapping, packed, sequence, strings
+from homespec.emit.layout import Group, call, literal, mapping, packed, sequence, strings
 from homespec.graph import Graph
 from homespec.graph.nodes import Objective, Tower
 
@@ -27,10 +27,15 @@ def task_constants(graph: Graph) -> list[str]:
     labels = {o.task: o.label for o in objectives}
     parents = {o.where: o.where_label for o in objectives if o.where}
     runs = _weight_runs([o.weight for o in objectives])
+    weights: Group = _by_task({o.task: o.weight for o in objectives})
+    if {o.task for o in objectives} == set(graph.tasks) and len(
+        {o.weight for o in objectives}
+    ) == 1:
+        weights = call("dict.fromkeys", "TASKS", literal(objectives[0].weight))
     constants: list[tuple[str, Group | None]] = [
         ("TASKS", strings(graph.tasks)),
         ("LABELS", _by_task({**labels, **{t: parents[t] for t in parents if t not in labels}})),
-        ("WEIGHTS", _by_task({o.task: o.weight for o in objectives})),
+        ("WEIGHTS", weights),
         ("RUNS", sequence(runs, "[]") if runs else None),
         ("SCALES", mapping([(t, scale) for t, scale in scales if scale != "1.0"])),
         ("WHERE", _by_task({o.task: o.where for o in objectives if o.where})),
@@ -92,8 +97,4 @@ def loss_blocks(graph: Graph) -> tuple[list[str], list[str]]:
     blocks.append("losses.stacked_losses" + (f"__{'_'.join(form)}" if form else ""))
     weighted = any(o.weight != 1 for o in objectives)
     blocks += ["losses.losses", "losses.loss__weighted" if weighted else "losses.loss"]
-    if kinds == {"binary"}:
-        return blocks, []
-    if "binary" in kinds:
-        return blocks, ["losses.checked_labels__mixed"]
-    return blocks, ["losses.mean_losses__regressions"]
+    return blocks, [] if "binary" in kinds else ["losses.mean_losses__regressions"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import jinja2
 
@@ -64,6 +64,7 @@ def emit(graph: Graph, header: str) -> str:
             *["order.Ordered"] * bool(trunk["order"]),
         ),
         "inputs": copies.copy(*features["blocks"]),
+        "checks": copies.copy("checks.check_shapes" + ("" if losses else "__features")),
         "losses": copies.copy(*losses),
         "logical": copies.copy(
             "logical.logical_state",
@@ -95,10 +96,23 @@ def _position(address: str) -> int:
 def _imports(statements: Iterable[str]) -> str:
     """Imports of the standard library, those of torch, and those that may fail."""
     groups: list[list[str]] = [[], [], []]
-    for statement in sorted(set(statements), key=lambda text: (text.startswith("from"), text)):
+    whole = _from_one_module(sorted(set(statements)))
+    for statement in sorted(whole, key=lambda text: (text.startswith("from"), text)):
         is_torch = statement.split()[1].partition(".")[0] == "torch"
         groups[2 if statement.startswith("try") else int(is_torch)].append(statement)
     return "\n\n".join("\n".join(group) for group in groups if group)
+
+
+def _from_one_module(statements: Iterable[str]) -> Iterator[str]:
+    """`from a import b` and `from a import c` are one statement."""
+    names: dict[str, list[str]] = {}
+    for statement in statements:
+        head, is_from, name = statement.partition(" import ")
+        if is_from and head.startswith("from"):
+            names.setdefault(head, []).append(name)
+        else:
+            yield statement
+    yield from (f"{head} import {', '.join(found)}" for head, found in names.items())
 
 
 @functools.cache

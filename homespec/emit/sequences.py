@@ -13,7 +13,6 @@ from homespec.emit.layout import (
     literal,
     mapping,
     sequence,
-    strings,
 )
 from homespec.graph import Graph
 from homespec.graph.nodes import Feature
@@ -43,8 +42,6 @@ class Encoders:
     def blocks(self) -> Iterator[str]:
         """Addresses of the blocks that they need."""
         mode = "__inference" if self.inference else ""
-        if self.all:
-            yield from ("events.concat", "events.fields_of")
         if self.modules and not self.plain:
             yield "events.Encoders"
         for node in self.all:
@@ -76,9 +73,6 @@ class Encoders:
         elif self.modules:
             encoders = mapping([(node.short, self._make(node)) for node in self.modules])
             yield assign("self.encoders", call("Encoders", encoders), 2)
-        if self.all:
-            fields = [(n.short, call("fields_of", literal(n.short))) for n in self.all]
-            yield assign(self._own("fields"), mapping(fields), 2)
 
     @property
     def containers(self) -> Iterator[str]:
@@ -127,10 +121,10 @@ class Encoders:
                 found = call("latest", "hits_BL", str(top))
             yield assign(f"at_BK, masks[{literal(node.short)}]", found, 2)
             if self.plain:
-                pick = call("features | picked", "features", self._fields(node), "at_BK")
+                pick = call("features | picked", "features", _fields(node), "at_BK")
                 yield assign("features", pick, 2)
             else:
-                pick = call("picked", "rows", self._fields(node), "at_BK")
+                pick = call("picked", "rows", _fields(node), "at_BK")
                 yield f"{INDENT * 2}rows |= {flat(pick)}"
 
     def _scores(self, node: Sequence, look: Look) -> Iterator[str]:
@@ -149,15 +143,15 @@ class Encoders:
     def encoded(self) -> Iterator[str]:
         """Lines that add the sequences' shares of v to `parts`."""
         for node in self.all:
-            events = call("concat", "parts", self._fields(node))
+            events = call("torch.cat", f"[parts[n] for n in {_fields(node)}]", dim="-1")
             searched = isinstance(node.encoder, Sim | Twin)
             mask = f"masks[{literal(node.short)}]" if searched else self._mask(node)
             target = f"parts[{literal(node.short)}]"
             if isinstance(node.encoder, Mean):
                 yield assign(target, call("mean_of_events", events, mask), 2)
                 continue
-            both = strings([field.name for field in node.fields[: node.shared]])
-            query = call("concat", "parts", both)
+            both = [f"parts[{literal(field.name)}]" for field in node.fields[: node.shared]]
+            query = call("torch.cat", sequence(both, "[]"), dim="-1")
             yield assign(target, call(self._module(node), query, events, mask), 2)
 
     def _mask(self, node: Sequence) -> str:
@@ -165,12 +159,6 @@ class Encoders:
         tensor = _of(node.fields[0].key)
         is_id = self.features[node.fields[0].table].source == "id"
         return f"{tensor} != -1" if is_id else f"~{tensor}.isnan()"
-
-    def _fields(self, node: Sequence) -> str:
-        return f"{self._own('fields')}[{literal(node.short)}]"
-
-    def _own(self, attribute: str) -> str:
-        return own_attribute(attribute, self.plain)
 
     def _module(self, node: Sequence) -> str:
         if self.plain:
@@ -202,6 +190,11 @@ def _is_scored(node: Sequence) -> bool:
 def _has_dice(node: Sequence) -> bool:
     encoder = node.encoder
     return isinstance(encoder, Din) and encoder.activation == "dice" and bool(encoder.hidden)
+
+
+def _fields(node: Sequence) -> str:
+    """The tensors of a sequence, as an expression."""
+    return f'[n for n in FEATURES if n.startswith("{node.short}.")]'
 
 
 def _of(key: str) -> str:

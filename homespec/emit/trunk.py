@@ -224,7 +224,7 @@ def _trunk_class(
         "trunk_forward": "\n".join([*_calls(layers, end), *_logits(end, by_name, bool(order))]),
         "order": order,
         "by_name": by_name,
-        "first_weight": f"{end.scope.naming.module(towers[0])}.linears[0].weight",
+        "first_weight": f"{end.scope.naming.module(towers[0])}[0].weight",
     }
 
 

@@ -56,7 +56,7 @@ def test_rows_of_our_own_specs(name: str) -> None:
         key: tables[f"features.{key}.weight"][inputs.rows[key].values()]
         for key in inputs.rows.keys()  # noqa: SIM118  # no dict
     }
-    parts |= {key: code.nan_to_zero(numbers) for key, numbers in inputs.features.items()}
+    parts |= {key: x.masked_fill(x.isnan(), 0.0) for key, x in inputs.features.items()}
     v = torch.cat([parts[key] for key in loaded.features], dim=1)
     assert torch.equal(v, model.features(batch).detach())
 

@@ -140,7 +140,7 @@ def learner(steps: int = 8, done: int = 0, **changed: Any) -> Learner:
 def test_warm_up(batch: Batch) -> None:
     """Adam's first step moves every weight that has a gradient by the learning rate."""
     one = learner(lr=0.1, warmup_steps=4)
-    bias = one.model.get_parameter("trunk.towers.linears.1.bias")
+    bias = one.model.get_parameter("trunk.towers.2.bias")
     before = bias.detach().clone()
     one.learn(batch)
     assert (bias - before).abs().detach() == pytest.approx(0.1 / 4, rel=1e-3)

@@ -5,13 +5,6 @@ Q width of what it has in common with the candidate, A heads of an attention.
 import torch
 from torch import nn
 
-from homespec.emit.blocks.constants import FEATURES
-
-
-def fields_of(sequence):
-    """The tensors of a sequence."""
-    return tuple(name for name, field in FEATURES.items() if field.get("sequence") == sequence)
-
 
 class Encoders(nn.ModuleDict):
     """The encoders of sequences by name."""
@@ -20,11 +13,6 @@ class Encoders(nn.ModuleDict):
         for name, encoder in self.items():
             for tensor in encoder.state_dict():
                 yield f"{name}.{tensor}", f"features.{name}.encoder.{tensor}", ...
-
-
-def concat(parts, names):
-    """The embeddings of these names side by side: [..., sum of their widths]."""
-    return torch.cat([parts[name] for name in names], dim=-1)
 
 
 def mean_of_events(x_BLE, mask_BL):

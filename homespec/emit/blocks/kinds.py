@@ -6,9 +6,19 @@ def hashed(buckets, dim):
     return {"kind": "hashed", "rows": 1 + buckets, "dim": dim}
 
 
+def hashed__more(buckets, dim, **more):
+    """Any id: row 0 of its table if missing (-1), else row 1 + id modulo `buckets`."""
+    return {"kind": "hashed", "rows": 1 + buckets, "dim": dim, **more}
+
+
 def vocab(size, dim):
     """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for what is missing or unknown."""
     return {"kind": "vocab", "rows": 1 + size, "dim": dim}
+
+
+def vocab__more(size, dim, **more):
+    """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for what is missing or unknown."""
+    return {"kind": "vocab", "rows": 1 + size, "dim": dim, **more}
 
 
 def bucketized(*boundaries, dim):
@@ -17,9 +27,20 @@ def bucketized(*boundaries, dim):
     return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries}
 
 
+def bucketized__more(*boundaries, dim, **more):
+    """Numbers: row 1 + how many boundaries are not greater; row 0 for NaN."""
+    rows = 2 + len(boundaries)
+    return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries, **more}
+
+
 def fitted(count, dim):
     """Numbers with `count` boundaries that are fitted to data; row 0 for NaN."""
     return {"kind": "fitted", "rows": 2 + count, "dim": dim, "count": count}
+
+
+def fitted__more(count, dim, **more):
+    """Numbers with `count` boundaries that are fitted to data; row 0 for NaN."""
+    return {"kind": "fitted", "rows": 2 + count, "dim": dim, "count": count, **more}
 
 
 def dense(length):

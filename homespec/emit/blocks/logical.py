@@ -12,10 +12,9 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """Where each logical name is: (name of a tensor of the model, logical name, index of its part).
+    """(tensor of the model, logical name, index of the part that has it) for all that it learns.
 
-    The tensors of a module with `names` are stacks of parts; other modules name theirs themselves.
-    The index is a number, a slice, a tuple of both, or `...` where the part is the whole tensor.
+    The tensors of a module with `names` are stacks of parts; others name theirs by `logical`.
     """
     for path, module in unwrapped(model).named_modules():
         own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
@@ -50,17 +49,14 @@ def logical_state(model):
 
 
 def load_logical_state(model, state):
-    """Copy weights and statistics by logical name into the model.
+    """Copy weights and statistics by logical name into the model, or leave it as it is.
 
-    Raises KeyError that names what is missing or unknown, and ValueError for another shape; the
-    model is then unchanged.
+    KeyError names what is missing or unknown, ValueError what has another shape.
     """
     views = logical_state(model)
-    if views.keys() != state.keys():
-        raise KeyError(
-            f"missing {sorted(views.keys() - state.keys())}, "
-            f"unknown {sorted(state.keys() - views.keys())}"
-        )
+    missing, unknown = views.keys() - state.keys(), state.keys() - views.keys()
+    if missing or unknown:
+        raise KeyError(f"missing {sorted(missing)}, unknown {sorted(unknown)}")
     for name, view in views.items():
         if view.shape != state[name].shape:
             raise ValueError(f"{name} is {tuple(view.shape)}, not {tuple(state[name].shape)}")
@@ -69,17 +65,14 @@ def load_logical_state(model, state):
 
 
 def load_logical_state__fitted(model, state):
-    """Copy weights, statistics and boundaries by logical name into the model.
+    """Copy weights, statistics and boundaries by logical name into the model, or leave it as it is.
 
-    Raises KeyError that names what is missing or unknown, and ValueError for another shape; the
-    model is then unchanged.
+    KeyError names what is missing or unknown, ValueError what has another shape.
     """
     views = logical_state(model)
-    if views.keys() != state.keys():
-        raise KeyError(
-            f"missing {sorted(views.keys() - state.keys())}, "
-            f"unknown {sorted(state.keys() - views.keys())}"
-        )
+    missing, unknown = views.keys() - state.keys(), state.keys() - views.keys()
+    if missing or unknown:
+        raise KeyError(f"missing {sorted(missing)}, unknown {sorted(unknown)}")
     for name, view in views.items():
         if view.shape != state[name].shape:
             raise ValueError(f"{name} is {tuple(view.shape)}, not {tuple(state[name].shape)}")

@@ -1,31 +1,25 @@
 """The losses of all tasks, and the checks of what they are computed from."""
 
 from contextlib import suppress
+from itertools import compress
 
 import torch
 import torch.nn.functional as F
 
+from homespec.emit.blocks.checks import check_shapes
 from homespec.emit.blocks.constants import LABELS, MEASURES, RUNS, SCALES, TASKS, WHERE
 
 
-def check_rows(what, tensors, tasks, rows=None):
-    """Raise ValueError for tensors by task that are missing or not [rows]."""
-    missing = [task for task in tasks if task not in tensors]
-    if missing:
-        raise ValueError(f"{what} missing: {', '.join(missing)}")
-    for task in tasks:
-        shape = list(tensors[task].shape)
-        if len(shape) != 1 or (rows is not None and shape[0] != rows):
-            wanted = "B" if rows is None else rows
-            raise ValueError(f"{what} of {task} must be [{wanted}], not {shape}")
-        rows = shape[0]
+def stack(what, tensors, rows=None):
+    """Tensors [B] by task as one [T, B]. Raises ValueError for what is missing or misshapen."""
+    check_shapes(what, tensors, dict.fromkeys(TASKS, ()), rows)
+    return torch.stack([tensors[task] for task in TASKS])
 
 
 def stack_logits(logits):
     """Logits by task as one tensor [T, B], which they may be already. Raises ValueError."""
     if not isinstance(logits, torch.Tensor):
-        check_rows("logits", logits, TASKS)
-        return torch.stack([logits[task] for task in TASKS])
+        return stack("logit", logits)
     if logits.dim() != 2 or len(logits) != len(TASKS):
         raise ValueError(f"stacked logits must be [{len(TASKS)}, B], not {list(logits.shape)}")
     return logits
@@ -36,40 +30,21 @@ def observed(labels):
 
     A task with a parent in WHERE is trained and measured only where the parent's label is 1.
     """
-    check_rows("labels", labels, (*WHERE, *WHERE.values()))
+    check_shapes("label", labels, dict.fromkeys((*WHERE, *WHERE.values()), ()))
     inside = {task: labels[task].where(labels[WHERE[task]] == 1, torch.nan) for task in WHERE}
     return {**labels, **inside}
 
 
-def checked_labels(labels):
-    """Labels [T, B] of TASKS; NaN, and so the loss, where one is not from 0 to 1.
-
-    Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
-    """
-    wrong = labels.clamp(0, 1) != labels
-    tasks = []
-    if labels.is_cpu and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # under torch.func.vmap there are no numbers to look at
-            tasks = [TASKS[i] for i in wrong.any(1).nonzero().flatten().tolist()]
-    if tasks:
-        names = ", ".join(tasks)
-        raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
-    return labels.masked_fill(wrong, torch.nan)
-
-
-def checked_labels__mixed(labels, tasks):
+def checked_labels(labels, tasks):
     """Labels [T, B] of binary tasks; NaN, and so the loss, where one is not from 0 to 1.
 
     Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
     """
     wrong = labels.clamp(0, 1) != labels
-    found = []
     if labels.is_cpu and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # under torch.func.vmap there are no numbers to look at
-            found = [tasks[i] for i in wrong.any(1).nonzero().flatten().tolist()]
-    if found:
-        names = ", ".join(found)
-        raise ValueError(f"labels of binary tasks are 0 to 1, or NaN; not so those of {names}")
+        with suppress(RuntimeError):  # torch.func.vmap has no numbers to look at
+            if found := ", ".join(compress(tasks, wrong.any(1).tolist())):
+                raise ValueError(f"labels are 0 to 1, or NaN; not so those of {found}")
     return labels.masked_fill(wrong, torch.nan)
 
 
@@ -79,12 +54,11 @@ def stacked_losses(logits, labels):
     logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed.
     """
     logits = stack_logits(logits)
-    check_rows("labels", labels, TASKS, logits.shape[1])
-    labels = torch.stack([labels[task] for task in TASKS])
+    labels = stack("label", labels, logits.shape[1])
     dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
     logits, labels = logits.to(dtype), labels.to(dtype)
     missing = labels.isnan()
-    labels = checked_labels(labels.masked_fill(missing, 0.0))
+    labels = checked_labels(labels.masked_fill(missing, 0.0), TASKS)
     losses_TB = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     return losses_TB.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
@@ -96,14 +70,14 @@ def stacked_losses__where(logits, labels):
     outside of a task's sample space count as not observed.
     """
     logits = stack_logits(logits)
-    check_rows("labels", labels, LABELS, logits.shape[1])
+    check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
     inside = torch.ones_like(labels[TASKS[0]])
     parents = torch.stack([labels[WHERE[task]] if task in WHERE else inside for task in TASKS])
     labels = torch.stack([labels[task] for task in TASKS]).where(parents == 1, torch.nan)
     dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
     logits, labels = logits.to(dtype), labels.to(dtype)
     missing = labels.isnan()
-    labels = checked_labels(labels.masked_fill(missing, 0.0))
+    labels = checked_labels(labels.masked_fill(missing, 0.0), TASKS)
     losses_TB = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     return losses_TB.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp(min=1)
 
@@ -114,7 +88,7 @@ def stacked_losses__mixed(logits, labels):
     logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed.
     """
     logits = stack_logits(logits)
-    check_rows("labels", labels, LABELS, logits.shape[1])
+    check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
     return by_measure(logits, labels)
 
 
@@ -125,7 +99,7 @@ def stacked_losses__mixed_where(logits, labels):
     task's sample space count as not observed.
     """
     logits = stack_logits(logits)
-    check_rows("labels", labels, LABELS, logits.shape[1])
+    check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
     return by_measure(logits, observed(labels))
 
 
@@ -136,7 +110,7 @@ def stacked_losses__mixed_scales(logits, labels):
     are estimates in units of SCALES.
     """
     logits = stack_logits(logits)
-    check_rows("labels", labels, LABELS, logits.shape[1])
+    check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
     return by_measure(logits, scaled(labels))
 
 
@@ -148,7 +122,7 @@ def stacked_losses__mixed_scales_where(logits, labels):
     SCALES.
     """
     logits = stack_logits(logits)
-    check_rows("labels", labels, LABELS, logits.shape[1])
+    check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
     return by_measure(logits, scaled(observed(labels)))
 
 

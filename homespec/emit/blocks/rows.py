@@ -29,10 +29,10 @@ def bucket_rows(x, boundaries, rounded):
 
 
 class Boundaries(nn.Module):
-    """A module that has the boundaries of FEATURES as tensors: float64, and rounded to float32.
+    """Has the boundaries of FEATURES as tensors: float64, and rounded to float32.
 
-    Not buffers but constants of this file: no cast rounds them, no state holds them and no
-    average of models changes them. They follow the weights to another device.
+    They are no buffers: no cast rounds them, no state holds them, no average of models changes
+    them. They follow the weights to another device.
     """
 
     def __init__(self):

@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 
@@ -69,66 +68,45 @@ class Linears__bare(nn.Module):
         return u if self.bias is None else u + self.bias.unsqueeze(-1).to(u.dtype)
 
 
-class MLPs(nn.Module):
+class MLPs(nn.Sequential):
     """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+
+    activation = nn.ReLU
 
     def __init__(self, names, *widths):
         super().__init__()
-        self.linears = nn.ModuleList(
-            Linears([f"{name}.linears.{i}" for name in names], *shape)
-            for i, shape in enumerate(pairwise(widths))
-        )
-
-    def forward(self, x):
-        first, *others = self.linears
-        u = first(x)
-        for linear in others:
-            u = linear(F.relu(u))
-        return u
+        for i, shape in enumerate(pairwise(widths)):
+            if i > 0:
+                self.append(self.activation())
+            self.append(Linears([f"{name}.linears.{i}" for name in names], *shape))
 
 
-class MLPs__bare(nn.Module):
+class MLPs__bare(nn.Sequential):
     """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+
+    activation = nn.ReLU
 
     def __init__(self, names, *widths, last_bias=True):
         super().__init__()
-        self.linears = nn.ModuleList()
         for i, shape in enumerate(pairwise(widths)):
+            if i > 0:
+                self.append(self.activation())
             bias = last_bias or i < len(widths) - 2
-            self.linears.append(
-                Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias)
-            )
-
-    def forward(self, x):
-        first, *others = self.linears
-        u = first(x)
-        for linear in others:
-            u = linear(F.relu(u))
-        return u
+            self.append(Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias))
 
 
 class MLPs__prior(MLPs):
     def init_prior(self, rates):
         """Start training at base rates: the last biases are their log-odds."""
         with torch.no_grad():
-            self.linears[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
+            self[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
 
 class MLPs__swish(MLPs):
-    def forward(self, x):
-        first, *others = self.linears
-        u = first(x)
-        for linear in others:
-            u = linear(F.silu(u))
-        return u
+    activation = nn.SiLU
 
 
 class SwishMLPs(MLPs):
     """MLPs whose activation is Swish."""
 
-    def forward(self, x):
-        first, *others = self.linears
-        u = first(x)
-        for linear in others:
-            u = linear(F.silu(u))
-        return u
+    activation = nn.SiLU

@@ -7,11 +7,6 @@ from torch import nn
 from homespec.emit.blocks.constants import FEATURES
 
 
-def with_dim(dim):
-    """FEATURES whose embeddings have this width."""
-    return {name: field for name, field in FEATURES.items() if field.get("dim") == dim}
-
-
 def embeddings(rows, dim):
     """A new table."""
     return nn.Parameter(torch.empty(rows, dim).normal_(std=0.05))
