@@ -13,14 +13,13 @@ HoME: 24 tasks in 4 groups, 2 layers, 68 experts; experts batched.
     ├── social: follow, profile_enter, profile_stay, repost, message, live_enter
     └── negative: hate, report, unfollow, exit_app
 
-A layer reads states x of the layer before and returns its own, z. A set is the experts of one node;
-e are their outputs, level by level in the order of their names. A gate's columns are those of the
-sets that it may see, from the root down. The weights of a self gate are added to those of its
-node's gate. `a_to_b` is a stack of all nodes from a to b. A logical name is what a weight is called
-in the unstacked model (`compile --no-optimize`), such as `experts.meta.shared.0.linears.0.weight`.
-In the trunk the batch B is the last axis. Letters, and suffixes of names, are axes: V the width of
-the input (2048), N that of what is read, D that of an expert, G inputs, M matrices stacked in one
-tensor, O outputs, S sets, K experts of a set, L LoRAs, R their rank, T tasks, F features.
+A layer reads states x of the layer before and returns its own, z; e are the outputs of its sets of
+experts, one for each node, level by level. A gate's columns are those of the sets that it may see,
+from the root down. A self gate adds its weights to those of its node's gate. `a_to_b` is a stack of
+all nodes from a to b. Logical names are those of the unstacked model (`compile --no-optimize`).
+Axes: B batch (the last one in the trunk), V width of the input (2048), N of what is read, D of an
+expert, G inputs, M stacked matrices, O outputs, S sets, K experts of a set, L LoRAs, R their rank,
+T tasks, F features.
 """
 
 from contextlib import suppress

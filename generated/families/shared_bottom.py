@@ -10,12 +10,11 @@ Shared-Bottom: 10 tasks in 0 groups, 1 layer, 1 expert; experts batched.
     shared: click, long_view, finish, like, profile_enter, comment_stay, comment, follow, repost,
         hate
 
-A layer reads states x of the layer before and returns its own, z. A set is the experts of one node;
-e are their outputs, level by level in the order of their names. A gate's columns are those of the
-sets that it may see, from the root down. A logical name is what a weight is called in the unstacked
-model (`compile --no-optimize`), such as `experts.task.shared.0.linears.0.weight`. In the trunk the
-batch B is the last axis. Letters, and suffixes of names, are axes: V the width of the input (446),
-N that of what is read, G inputs, M matrices stacked in one tensor, O outputs, T tasks.
+A layer reads states x of the layer before and returns its own, z; e are the outputs of its sets of
+experts, one for each node, level by level. A gate's columns are those of the sets that it may see,
+from the root down. Logical names are those of the unstacked model (`compile --no-optimize`). Axes:
+B batch (the last one in the trunk), V width of the input (446), N of what is read, G inputs, M
+stacked matrices, O outputs, T tasks.
 Of sequences: L events, E width of an event, Q width of what it has in common with the candidate, H
 hidden units.
 """

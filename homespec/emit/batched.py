@@ -90,10 +90,11 @@ def _states(batch: Batch, scope: Scope) -> Block:
     if not first.gated:
         state, more = _ungated(members, scope)
     else:
-        gate = scope.stacked([m.gate for m in members])
-        if not isinstance(gate, str) or not gate.isidentifier():
-            forward.append((name := scope.fresh(f"gate_{label}"), gate))
-            gate = name
+        ports = [m.gate for m in members]
+        gate = scope.whole(ports)
+        if gate is None:
+            gate = scope.fresh(f"gate_{label}")
+            forward.append((gate, scope.stacked(ports)))
         state, more = _mixed(members, gate, scope)
     width = str(first.width)
     name = scope.define(batch.name, f"z_{label}", len(members), f"x_{label}", width)

@@ -8,6 +8,12 @@ from homespec.emit.layout import Expr
 from homespec.graph.nodes import Node
 
 
+class Attribute(str):
+    """`self.name`: where a layer keeps a module."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class Block:
     """Lines for `__init__`, lines for `forward`, and the classes that they use."""

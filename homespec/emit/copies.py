@@ -29,10 +29,15 @@ VARIANT = "__"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The text of a class, function or constant, and the names that it needs from its module."""
+    """The text of a class, function or constant, and the names that it needs from its module.
+
+    `axes` are the letters of the shapes in it, `suffixes` those at the end of names.
+    """
 
     text: str
     needs: tuple[str, ...]
+    axes: frozenset[str]
+    suffixes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class Copies:
         self.imports: list[str] = []
         self._variants: dict[str, list[str]] = {}
         self._copied: dict[str, None] = {}
+        self.axes: set[str] = set()
+        self.suffixes: set[str] = set()
         self.choose(variants)
 
     def choose(self, variants: Iterable[str]) -> None:
@@ -94,6 +101,8 @@ class Copies:
                 yield from self._copy(f"{source.blocks[need]}.{need}")
             elif source.imports.get(need, "") not in ("", *self.imports):
                 self.imports.append(source.imports[need])
+        self.axes |= found.axes
+        self.suffixes |= found.suffixes
         yield found.text
 
 
@@ -167,7 +176,30 @@ def block(module: str, name: str, variants: tuple[str, ...] = ()) -> Block:
     effects = source.effects.get(getattr(base, "name", name), [])
     text = "\n\n\n".join([text, *(_source(each, source.lines) for each in effects)])
     text = re.sub(rf"\b{name}{VARIANT}\w+", name, text)
-    return Block(text, tuple(dict.fromkeys(n for n in _free(ast.parse(text)) if n != name)))
+    tree = ast.parse(text)
+    suffixes = _suffixes(tree)
+    axes = suffixes | _axes(tree)
+    needs = tuple(dict.fromkeys(n for n in _free(tree) if n != name))
+    return Block(text, needs, frozenset(axes), frozenset(suffixes))
+
+
+def _axes(tree: ast.AST) -> set[str]:
+    """The letters of shapes such as `[S * L, N, B]` in docstrings."""
+    docs = (
+        ast.get_docstring(node) or ""
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    )
+    shapes = (shape for doc in docs for shape in re.findall(r"\[[^]]*\]", doc))
+    return {letter for shape in shapes for letter in re.findall(r"\b[A-Z]\b", shape)}
+
+
+def _suffixes(tree: ast.AST) -> set[str]:
+    """The letters at the end of names such as `x_BLE`."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    found = (re.fullmatch(r".*[a-z]_([A-Z]+)\d?", name) for name in names)
+    return {letter for match in found if match for letter in match[1]}
 
 
 def _with_private_base(heir: ast.ClassDef, source: Module) -> list[ast.ClassDef]:

@@ -39,10 +39,11 @@ LONG = 60
 class Part:
     """A section of a batch of projections, as code: what it is for, its variable and its Linears.
 
-    `rows` are those of each Linear; `members` is how many there are.
+    `suffix` tells it apart from others for that purpose, `rows` are those of each Linear.
     """
 
     purpose: str
+    suffix: str
     value: Value
     names: Expr
     rows: int
@@ -82,11 +83,12 @@ def _part(batch: Batch, first: Projection, position: int, scope: Scope) -> Part:
     each = section.loras if section.purpose == "down" else 1
     pattern = PATTERNS[section.purpose].format(layer=nodes[0].layer)
     linears = scope.named(pattern, places_of(nodes), each)
-    name = scope.fresh(section.purpose + _suffix(section, nodes, first, scope))
+    suffix = _suffix(section, nodes, first, scope)
+    name = scope.fresh(section.purpose + suffix)
     value = Value(scope.name, name, len(nodes) * each, f"{name}_of_{scope.name}")
     for i, node in enumerate(nodes):
         scope.values.heads[section.purpose, node.name] = Head(value, i * each, each)
-    return Part(section.purpose, value, linears, section.width // each)
+    return Part(section.purpose, suffix, value, linears, section.width // each)
 
 
 def _linears(batch: Batch, width: int, parts: list[Part], read: Expr, scope: Scope) -> Block:
@@ -95,8 +97,7 @@ def _linears(batch: Batch, width: int, parts: list[Part], read: Expr, scope: Sco
     if len(parts) > 1 or len(flat(read)) > LONG:
         block.forward, read = _read(read, scope)
     for part in parts:
-        label = part.value.name.removeprefix(part.purpose)
-        module = scope.attribute(ATTRIBUTES[part.purpose] + label)
+        module = scope.attribute(ATTRIBUTES[part.purpose] + part.suffix)
         options: dict[str, Expr] = {}
         if part.purpose == "down":
             options["bias"] = "False"
@@ -182,9 +183,8 @@ def emit_gates(batch: Batch, scope: Scope) -> Block:
     single = isinstance(first, SelfGate) and first.choices == 1
     weigh = ".sigmoid()" if single else ".softmax(1)"
     purpose = "self_gate" if isinstance(first, SelfGate) else "gate"
-    target = VARIABLES[type(first)] + scope.naming.suffix(batch)
     if (purpose, first.name) not in scope.values.heads:
-        return _deep_gates(batch, members, scope, weigh, target)
+        return _deep_gates(batch, members, scope, weigh)
     nodes = [m.name for m in members]
     value = scope.whole_value(purpose, nodes)
     if value is not None:  # logits become weights in place
@@ -193,11 +193,16 @@ def emit_gates(batch: Batch, scope: Scope) -> Block:
         scope.values.of_node[batch.name] = Value(scope.name, name, len(members))
         return Block(batch, forward=[(name, then(logits, weigh))])
     forward, logits = scope.parts_of_projections(purpose, nodes)
-    name = scope.define(batch.name, target, len(members))
+    name = scope.define(batch.name, _target(batch, scope), len(members))
     return Block(batch, forward=[*forward, (name, then(logits, weigh))])
 
 
-def _deep_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str, target: str) -> Block:
+def _target(batch: Batch, scope: Scope) -> str:
+    """What the weights of gates are called."""
+    return VARIABLES[type(batch.members[0])] + scope.naming.suffix(batch)
+
+
+def _deep_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str) -> Block:
     """Gates with hidden layers are MLPs of their own."""
     first = members[0]
     module = scope.module(batch)
@@ -205,6 +210,6 @@ def _deep_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str, tar
     names = scope.named(f"{kind}.{first.layer}.{{}}", places_of(members))
     make, uses = mlps(names, first.widths, first.hidden_activation, scope.naming.graph)
     forward, read = _read(scope.inputs([m.reads for m in members]), scope)
-    name = scope.define(batch.name, target, len(members))
+    name = scope.define(batch.name, _target(batch, scope), len(members))
     forward.append((name, Group(module, (read,), tail=weigh)))
     return Block(batch, init=[(module, make)], forward=forward, uses=uses)

@@ -12,7 +12,7 @@ from homespec.emit.copies import Copies
 from homespec.emit.features import Inputs
 from homespec.emit.folding import folded_constants, logical_blocks
 from homespec.emit.layout import harmless
-from homespec.emit.legend import legend
+from homespec.emit.legend import Shown, legend
 from homespec.emit.losses import loss_blocks, order_constant, task_constants
 from homespec.emit.naming import once
 from homespec.emit.plain import plain_trunk
@@ -29,8 +29,6 @@ MODULES = ("stacks", "norms", "gates", "kernels", "plain", "products")
 """The modules of the trunk's blocks in the order of their reading."""
 FOR_INFERENCE = ("stacks.linear_init", "kernels.run_gates", "kernels.register_gates")
 """The blocks that have another form in files for inference."""
-LEGEND = "<legend>"
-"""Where the legend goes once the rest of the file is known."""
 IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
 
 
@@ -72,7 +70,6 @@ def emit(graph: Graph, header: str) -> str:
             *["logical.set_boundaries"] * features["fitted"],
         ),
         "header": header,
-        "legend": LEGEND,
         "plain": plain,
         "inference": inference,
         "constants": "\n".join([*task_constants(graph), *order_constant(trunk["order"])]),
@@ -83,8 +80,12 @@ def emit(graph: Graph, header: str) -> str:
     }
     once("in the file", [*copies.names, *(layer["name"] for layer in trunk["layers"]), *SKELETON])
     context["imports"] = _imports([*IMPORTS, *copies.imports])
+    axes = (
+        copies.axes | {"V", "T"} | ({"N"} if any(f.numbers for f in graph.of(Feature)) else set())
+    )
+    shown = Shown(axes, copies.suffixes, trunk["paths"], trunk["ranges"])
+    context["legend"] = legend(graph, plain, shown)
     rendered = _template("module.py.jinja").render(context)
-    rendered = rendered.replace(LEGEND, legend(graph, plain, rendered), 1)
     return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
 
 

@@ -47,6 +47,10 @@ VARIABLES: dict[type[Node], str] = {
 """The variables that hold the values of each kind of node."""
 
 
+RUN = 3
+"""The fewest tasks that are written as a slice of TASKS."""
+
+
 def members_of(batch: Batch, kind: type[N]) -> tuple[list[N], N]:
     """The members, known to be of one kind, and the first of them."""
     members = [m for m in batch.members if isinstance(m, kind)]
@@ -72,10 +76,14 @@ class Naming:
         }
         self.counts: set[int] = set()
         """How many logical names nodes have in the calls of `named`."""
+        self.paths = False
+        """Whether a name ends in `path`."""
+        self.ranges = False
+        """Whether a name is like `a_to_b`."""
         self.by_place = {
             node.place: node for node in self.placed.values() if not isinstance(node, Projection)
         }
-        self.words = {_word(m) for batch in batches for m in batch.members}
+        self.words = {_word(m) for b in batches for m in b.members if isinstance(m, Placed | Tower)}
         self.several = Counter(map(_kind, batches))
         self.sections = self._sections(batches)
         self.any_down = any(
@@ -120,11 +128,13 @@ class Naming:
         nodes = list(members)
         if isinstance(nodes[0], Projection):
             return self._label_of_reads([m.reads for m in nodes])
-        words = [_word(node) for node in nodes]
-        if len(words) == 1:
-            return words[0]
+        first, last = _word(nodes[0]), _word(nodes[-1])
+        if len(nodes) == 1:
+            return first
         label = self._whole_level(nodes) or self._all_children(nodes)
-        label = label or f"{words[0]}_to_{words[-1]}"
+        if not label:
+            label = f"{first}_to_{last}"
+            self.ranges = True
         while label in self.words:  # a node may be called `tasks`
             label += "_"
         return label
@@ -138,7 +148,10 @@ class Naming:
             node.members[port.member or 0] if isinstance(node, Batch) else node
             for node, (port, *_) in zip(nearest, reads, strict=True)
         ]
-        return self.label(states) + ("_path" if len(reads[0]) > 1 else "")
+        if len(reads[0]) == 1:
+            return self.label(states)
+        self.paths = True
+        return f"{self.label(states)}_path"
 
     def _whole_level(self, nodes: list[Node]) -> str:
         places = {m.place for m in nodes if isinstance(m, Placed)}
@@ -172,6 +185,10 @@ class Naming:
     def _tasks(self, places: set[str]) -> bool:
         return places <= set(self.tasks)
 
+    def is_run_of_tasks(self, places: Sequence[str]) -> bool:
+        """Whether places are TASKS, or a slice of it that is long enough to be written as one."""
+        return tuple(places) == self.tasks or self._run(places, 0) == len(places) >= RUN
+
     def nodes(self, places: Sequence[str]) -> Expr:
         """A tuple of places; long runs of tasks as slices of TASKS."""
         if tuple(places) == self.tasks:
@@ -180,7 +197,7 @@ class Naming:
         index = 0
         while index < len(places):
             run = self._run(places, index)
-            if run < 3:
+            if run < RUN:
                 parts.append(literal(places[index]))
                 index += 1
                 continue
@@ -220,4 +237,7 @@ def _kind(batch: Batch) -> tuple[str, str]:
 
 
 def _word(node: Node) -> str:
-    return node.identifier if isinstance(node, Placed) else node.name.rpartition(".")[2]
+    if isinstance(node, Placed):
+        return node.identifier
+    assert isinstance(node, Tower)
+    return node.task

@@ -197,6 +197,8 @@ def plain_trunk(nodes: Sequence[Node], graph: Graph) -> dict[str, Any]:
             f'towers["{n.task}"].linears[0].weight' for n in nodes if isinstance(n, Tower)
         ),
         "layers": [],
+        "paths": False,
+        "ranges": False,
         "uses": {name for block in blocks for name in block.uses},
     }
 

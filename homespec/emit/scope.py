@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from homespec.emit.block import Head, Value
-from homespec.emit.layout import Expr, call, flat, literal, sequence, strings
+from homespec.emit.block import Attribute, Head, Value
+from homespec.emit.layout import Expr, call, literal, sequence, strings
 from homespec.emit.naming import Naming
 from homespec.graph.nodes import INPUT, Batch, Port
 
@@ -50,29 +50,29 @@ class Scope:
         self.tuples: dict[tuple[str, ...], str] = {}
         self.pending: dict[Value, Expr] = {}
 
-    def module(self, batch: Batch) -> str:
+    def module(self, batch: Batch) -> Attribute:
         """The attribute that holds a batch's module; no other batch of the layer has it."""
         return self.attribute(self.naming.module(batch))
 
-    def attribute(self, name: str) -> str:
+    def attribute(self, name: str) -> Attribute:
         """An attribute of the layer like `name` that no other module of it has."""
         while name in self.attributes:
             name += "_"
         self.attributes.add(name)
-        return f"self.{name}"
+        return Attribute(f"self.{name}")
 
     def share(self, batches: Iterable[Batch]) -> None:
         """Name the tuples of nodes that the layer's modules need more than once."""
         needed = Counter(places for batch in batches for places in self.naming.tuples(batch))
         for places, times in sorted(needed.items(), key=lambda item: -len(item[0])):
-            text = flat(self.naming.nodes(places))
-            if times > 1 and len(places) > 1 and not text.startswith("TASKS"):
+            if times > 1 and len(places) > 1 and not self.naming.is_run_of_tasks(places):
                 self.tuples[places] = self.fresh(self._label(places) if self.tuples else "nodes")
 
     def _label(self, places: tuple[str, ...]) -> str:
-        """What the places are together, as an identifier: that of `x.0` alone is `0_x`."""
-        label = self.naming.label(self.naming.by_place[place] for place in places)
-        return label if label.isidentifier() else f"nodes_{label}"
+        """What the places are together; a word goes before the number of a state."""
+        nodes = [self.naming.by_place[place] for place in places]
+        label = self.naming.label(nodes)
+        return label if len(nodes[0].path) == 1 else f"nodes_{label}"
 
     def named(self, pattern: str, places: tuple[str, ...], count: int = 1) -> Expr:
         """The logical names of all places; several for each if `count` says so."""
@@ -137,6 +137,12 @@ class Scope:
                 piece = f"{piece}.repeat_interleave({times}, 0)"
             pieces.append(piece)
         return _joined(pieces)
+
+    def whole(self, ports: Sequence[Port]) -> str | None:
+        """The variable whose members are those of `ports` and no others, if there is one."""
+        value = self.values.of_node[ports[0].node]
+        each = [Port(ports[0].node, i) for i in range(value.size)]
+        return self.variable(value) if list(ports) in (each, [Port(ports[0].node)]) else None
 
     def part(self, first: Port, last: Port) -> str:
         """The slice of a batched value from member `first` to member `last`; all of it bare."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from homespec.emit.batched import emit_batch, emit_single_choice
-from homespec.emit.block import Block, Value
+from homespec.emit.block import Attribute, Block, Value
 from homespec.emit.layout import (
     INDENT,
     LINE,
@@ -74,6 +74,8 @@ def batched_trunk(nodes: Sequence[Node], graph: Graph, where: dict[str, str]) ->
             name for code in (*layers.values(), end) for block in code.blocks for name in block.uses
         }
         | _named(naming.counts),
+        "paths": naming.paths,
+        "ranges": naming.ranges,
     }
 
 
@@ -197,7 +199,7 @@ def _init(blocks: list[Block], where: dict[str, str]) -> str:
             text = assign(target, expr, 2)
             first, *rest = text.split("\n")
             noted = f"{first}  # {place}"
-            if place == "default" or not target.startswith("self."):
+            if place == "default" or not isinstance(target, Attribute):
                 lines.append(text)
             elif len(noted) <= LINE:
                 lines.append("\n".join([noted, *rest]))
