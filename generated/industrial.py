@@ -15,11 +15,11 @@ HoME: 24 tasks in 4 groups, 2 layers, 68 experts; experts batched.
 
 A layer reads states x of the layer before and returns its own, z; e are the outputs of its sets of
 experts, one for each node, level by level. A gate's columns are those of the sets that it may see,
-from the root down. A self gate adds its weights to those of its node's gate. `a_to_b` is a stack of
-all nodes from a to b. Logical names are those of the unstacked model (`compile --no-optimize`).
-Axes: B batch (the last one in the trunk), V width of the input (2048), N of what is read, D of an
-expert, G inputs, M stacked matrices, O outputs, S sets, K experts of a set, L LoRAs, R their rank,
-T tasks, F features.
+from the root down. A self gate adds its weights to those of its node's gate. What ends in `path`
+reads the states from a node up to the root, side by side. Logical names are those of the unstacked
+model (`compile --no-optimize`). Axes: B batch (the last one in the trunk), V width of the input
+(2048), N of what is read, D of an expert, G inputs, M stacked matrices, O outputs, S sets, K
+experts of a set, L LoRAs, R their rank, T tasks, F features.
 """
 
 from contextlib import suppress
@@ -280,6 +280,18 @@ class FeatureGates(nn.Module):
         return x * (p * (2 * lora.sigmoid())).sum(1)
 
 
+class JoinedProjections(nn.ModuleList):
+    """Projections of unequal groups, whose parts are joined: x [G, N, B] -> [S, O, B] of each."""
+
+    def forward(self, x):
+        parts, start = [], 0
+        for each in self:
+            inputs = len(each.weight)
+            parts.append(each(x[start : start + inputs]))
+            start += inputs
+        return [torch.cat(sections) for sections in zip(*parts, strict=True)]
+
+
 class Projections(nn.Module):
     """Linears with the same input, as one product: x [G, N, B] -> [S, O, B] of each section.
 
@@ -301,11 +313,11 @@ class Projections(nn.Module):
         for names, rows in self.sections:
             share = len(names) // inputs
             for i, name in enumerate(names):
-                at = start + i % share * rows
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                g, at = i // share, start + i % share * rows  # the input, and the first row
+                yield "weight", f"{name}.weight", (g, slice(at, at + rows))
                 if start >= sum(self.unbiased_rows):
                     at -= sum(self.unbiased_rows)
-                    yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+                    yield "bias", f"{name}.bias", (g, slice(at, at + rows))
             start += share * rows
 
     def forward(self, x):
@@ -439,7 +451,7 @@ class Features(Boundaries):
     """Features by name -> v [B, 2048], their concatenation in the order of the spec.
 
     Ids are integers [B], numbers float32, float64 or integers [B], dense features floats [B, N].
-    `table` makes the look-ups of features of one width.
+    `table` makes what looks features of one width up: `Table`, or one that is spread over devices.
     """
 
     def __init__(self, table):
@@ -513,39 +525,27 @@ class TaskLayer(nn.Module):
     def __init__(self):
         super().__init__()
         nodes = ("shared", "watch", "interaction", "social", "negative", *TASKS)
-        interaction_to_social = ("interaction", "social")
         self.projections_shared = Projections(  # industrial.yaml:100
             (1, 256),
             (named("feature_gates.task.{}.loras.{}.down", ("shared",), 2), 32),
             (("feature_gates.task.shared.router",), 2),
             unbiased=1,
         )
-        self.projections_watch = Projections(  # industrial.yaml:100
-            (1, 256),
-            (named("feature_gates.task.{}.loras.{}.down", ("watch",), 2), 32),
-            (named("feature_gates.task.{}.loras.{}.down", TASKS[:8], 2), 32),
-            (("feature_gates.task.watch.router",), 2),
-            (named("feature_gates.task.{}.router", TASKS[:8]), 2),
-            (named("self_gates.task.{}.linears.0", TASKS[:8]), 2),
-            unbiased=2,
-        )
-        self.projections_interaction_to_social = Projections(  # industrial.yaml:100
-            (2, 256),
-            (named("feature_gates.task.{}.loras.{}.down", interaction_to_social, 2), 32),
-            (named("feature_gates.task.{}.loras.{}.down", TASKS[8:20], 2), 32),
-            (named("feature_gates.task.{}.router", interaction_to_social), 2),
-            (named("feature_gates.task.{}.router", TASKS[8:20]), 2),
-            (named("self_gates.task.{}.linears.0", TASKS[8:20]), 2),
-            unbiased=2,
-        )
-        self.projections_negative = Projections(  # industrial.yaml:100
-            (1, 256),
-            (named("feature_gates.task.{}.loras.{}.down", ("negative",), 2), 32),
-            (named("feature_gates.task.{}.loras.{}.down", TASKS[20:], 2), 32),
-            (("feature_gates.task.negative.router",), 2),
-            (named("feature_gates.task.{}.router", TASKS[20:]), 2),
-            (named("self_gates.task.{}.linears.0", TASKS[20:]), 2),
-            unbiased=2,
+        self.projections_groups = JoinedProjections(  # industrial.yaml:100
+            Projections(
+                (inputs, 256),
+                (named("feature_gates.task.{}.loras.{}.down", groups, 2), 32),
+                (named("feature_gates.task.{}.loras.{}.down", tasks, 2), 32),
+                (named("feature_gates.task.{}.router", groups), 2),
+                (named("feature_gates.task.{}.router", tasks), 2),
+                (named("self_gates.task.{}.linears.0", tasks), 2),
+                unbiased=2,
+            )
+            for inputs, groups, tasks in (
+                (1, ("watch",), TASKS[:8]),
+                (2, ("interaction", "social"), TASKS[8:20]),
+                (1, ("negative",), TASKS[20:]),
+            )
         )
         self.feature_gates = FeatureGates(  # industrial.yaml:100
             named("feature_gates.task.{}.loras.{}", nodes, 2), 256, rank=32
@@ -555,25 +555,15 @@ class TaskLayer(nn.Module):
             MLPs(experts, 256, 512, 256, last_bias=False),
             BatchNormSwish(experts, 256, eps=1e-05, momentum=0.1),
         )
-        self.gates_watch_tasks = Linears(named("gates.task.{}.linears.0", TASKS[:8]), 512, 6)
-        self.gates_like_to_live_enter = Linears(
-            named("gates.task.{}.linears.0", TASKS[8:20]), 512, 6
+        self.projections_groups_path = JoinedProjections(
+            Projections((inputs, 512), (named("gates.task.{}.linears.0", tasks), 6), unbiased=0)
+            for inputs, tasks in ((1, TASKS[:8]), (2, TASKS[8:20]), (1, TASKS[20:]))
         )
-        self.gates_negative_tasks = Linears(named("gates.task.{}.linears.0", TASKS[20:]), 512, 6)
 
     def forward(self, x_shared, x_groups):
         down_shared, router_shared = self.projections_shared(x_shared)
-        heads_watch = self.projections_watch(x_groups[0:1])
-        down_watch, down_watch_tasks, router_watch, router_watch_tasks = heads_watch[0:4]
-        self_gate_watch_tasks = heads_watch[4]
-        heads_interaction_to_social = self.projections_interaction_to_social(x_groups[1:3])
-        down_interaction_to_social, down_like_to_live_enter = heads_interaction_to_social[0:2]
-        router_interaction_to_social = heads_interaction_to_social[2]
-        router_like_to_live_enter = heads_interaction_to_social[3]
-        self_gate_like_to_live_enter = heads_interaction_to_social[4]
-        heads_negative = self.projections_negative(x_groups[3:4])
-        down_negative, down_negative_tasks, router_negative = heads_negative[0:3]
-        router_negative_tasks, self_gate_negative_tasks = heads_negative[3:5]
+        heads_groups = self.projections_groups(x_groups)
+        down_groups, down_tasks, router_groups, router_tasks, self_gate = heads_groups
         x = torch.cat(
             [
                 x_shared,
@@ -583,40 +573,15 @@ class TaskLayer(nn.Module):
                 x_groups[3:4].expand(4, -1, -1),
             ],
         )
-        down = torch.cat(
-            [
-                down_shared,
-                down_watch,
-                down_interaction_to_social,
-                down_negative,
-                down_watch_tasks,
-                down_like_to_live_enter,
-                down_negative_tasks,
-            ],
-        )
-        router = torch.cat(
-            [
-                router_shared,
-                router_watch,
-                router_interaction_to_social,
-                router_negative,
-                router_watch_tasks,
-                router_like_to_live_enter,
-                router_negative_tasks,
-            ],
-        )
+        down = torch.cat([down_shared, down_groups, down_tasks])
+        router = torch.cat([router_shared, router_groups, router_tasks])
         gated = self.feature_gates(x, down, router)
         e = self.experts(gated).unflatten(0, (-1, 2))
-        self_gate = torch.cat(
-            [self_gate_watch_tasks, self_gate_like_to_live_enter, self_gate_negative_tasks],
-        ).softmax(1)
-        reads = torch.cat([x_groups[1:3], x_shared.expand(2, -1, -1)], dim=1)
-        gate_watch_tasks = self.gates_watch_tasks(torch.cat([x_groups[0:1], x_shared], dim=1))
-        gate_like_to_live_enter = self.gates_like_to_live_enter(reads)
-        gate_negative_tasks = self.gates_negative_tasks(torch.cat([x_groups[3:4], x_shared], dim=1))
-        gate = torch.cat(
-            [gate_watch_tasks, gate_like_to_live_enter, gate_negative_tasks],
-        ).softmax(1)
+        (gate,) = self.projections_groups_path(
+            torch.cat([x_groups, x_shared.expand(4, -1, -1)], dim=1)
+        )
+        self_gate = self_gate.softmax(1)
+        gate = gate.softmax(1)
         return (
             mix(gate[:, 0:2], e[0:1])
             + mix_each(gate[:, 2:4], e[1:5], [8, 6, 6, 4])

@@ -15,11 +15,12 @@ HoME: 9 tasks in 4 groups, 3 layers, 32 experts; experts batched.
 
 A layer reads states x of the layer before and returns its own, z; e are the outputs of its sets of
 experts, one for each node, level by level. A gate's columns are those of the sets that it may see,
-from the root down. A self gate adds its weights to those of its node's gate. What ends in `path`
-reads the states from a node up to the root, side by side. `a_to_b` is a stack of all nodes from a
-to b. Logical names are those of the unstacked model (`compile --no-optimize`). Axes: B batch (the
-last one in the trunk), V width of the input (76), N of what is read, D of an expert, G inputs, M
-stacked matrices, O outputs, S sets, K experts of a set, L LoRAs, R their rank, T tasks, F features.
+from the root down. A self gate adds its weights to those of its node's gate. Over one expert it is
+a sigmoid, since a softmax would always be 1. What ends in `path` reads the states from a node up to
+the root, side by side. `a_to_b` is a stack of all nodes from a to b. Logical names are those of the
+unstacked model (`compile --no-optimize`). Axes: B batch (the last one in the trunk), V width of the
+input (76), N of what is read, D of an expert, G inputs, M stacked matrices, O outputs, S sets, K
+experts of a set, L LoRAs, R their rank, T tasks, F features.
 """
 
 from contextlib import suppress
@@ -242,11 +243,11 @@ class Projections(nn.Module):
         for names, rows in self.sections:
             share = len(names) // inputs
             for i, name in enumerate(names):
-                at = start + i % share * rows
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                g, at = i // share, start + i % share * rows  # the input, and the first row
+                yield "weight", f"{name}.weight", (g, slice(at, at + rows))
                 if start >= sum(self.unbiased_rows):
                     at -= sum(self.unbiased_rows)
-                    yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+                    yield "bias", f"{name}.bias", (g, slice(at, at + rows))
             start += share * rows
 
     def forward(self, x):
@@ -371,7 +372,7 @@ class Features(Boundaries):
     """Features by name -> v [B, 76], their concatenation in the order of the spec.
 
     Ids are integers [B], numbers float32, float64 or integers [B], dense features floats [B, N].
-    `table` makes the look-ups of features of one width.
+    `table` makes what looks features of one width up: `Table`, or one that is spread over devices.
     """
 
     def __init__(self, table):
@@ -564,7 +565,7 @@ class Meta2Layer(nn.Module):
 
 
 class TaskLayer(nn.Module):
-    """x_shared, x_interaction, x_watch [1, 48, B], x_interaction_groups [2, 48, B] ->
+    """x_shared, x_watch, x_interaction [1, 48, B], x_interaction_groups [2, 48, B] ->
     z_watch_tasks [3, 32, B], z_follow_to_hate [6, 32, B].
     """
 
@@ -599,7 +600,7 @@ class TaskLayer(nn.Module):
         self.gates_watch_tasks = Linears(named("gates.task.{}.linears.0", TASKS[:3]), 96, 3)
         self.gates_follow_to_hate = Linears(named("gates.task.{}.linears.0", TASKS[3:]), 144, 4)
 
-    def forward(self, x_shared, x_interaction, x_watch, x_interaction_groups):
+    def forward(self, x_shared, x_watch, x_interaction, x_interaction_groups):
         heads_shared_to_interaction = self.projections_shared_to_interaction(
             torch.cat([x_shared, x_interaction])
         )
@@ -685,7 +686,7 @@ class Trunk(nn.Module):
             z_shared, z_watch, z_interaction
         )
         z_watch_tasks, z_follow_to_hate = self.task(
-            z_shared, z_interaction, z_watch, z_interaction_groups
+            z_shared, z_watch, z_interaction, z_interaction_groups
         )
         return self.towers(torch.cat([z_watch_tasks, z_follow_to_hate])).squeeze(1)
 

@@ -206,11 +206,11 @@ class Projections(nn.Module):
         for names, rows in self.sections:
             share = len(names) // inputs
             for i, name in enumerate(names):
-                at = start + i % share * rows
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                g, at = i // share, start + i % share * rows  # the input, and the first row
+                yield "weight", f"{name}.weight", (g, slice(at, at + rows))
                 if start >= sum(self.unbiased_rows):
                     at -= sum(self.unbiased_rows)
-                    yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+                    yield "bias", f"{name}.bias", (g, slice(at, at + rows))
             start += share * rows
 
     def forward(self, x):
@@ -287,7 +287,8 @@ def hash_rows(ids, rows):
 class Features(nn.Module):
     """Features by name -> v [B, 32], their concatenation in the order of the spec.
 
-    Ids are integers [B]. `table` makes the look-ups of features of one width.
+    Ids are integers [B]. `table` makes what looks features of one width up: `Table`, or one that is
+    spread over devices.
     """
 
     def __init__(self, table):

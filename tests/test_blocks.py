@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from homespec.emit import copies
 from homespec.emit.blocks import (
     gates,
     kernels,
@@ -81,6 +82,31 @@ def test_projections_are_linears(inputs: int) -> None:
                 read = x[i * inputs // len(names)].T
                 bias = own[f"{name}.bias"] if name in biased else None
                 torch.testing.assert_close(made[i].T, F.linear(read, own[f"{name}.weight"], bias))
+
+
+def test_joined_projections_are_each_by_itself() -> None:
+    def projections(inputs: int, *names: str) -> nn.Module:
+        return gates.Projections((inputs, 4), (names[:inputs], 3), (names[inputs:], 2), unbiased=1)
+
+    first, second, third = projections(1, *"abc"), projections(2, *"defg"), projections(1, *"hijk")
+    x = torch.randn(4, 4, ROWS)
+    for module, inputs in (
+        (gates.JoinedProjections([first, second, third]), [0, 1, 3, 4]),
+        (gates.JoinedProjections__single([first, third]), [0, 1, 2]),
+    ):
+        parts = [
+            each(x[start:end]) for each, start, end in zip(module, inputs, inputs[1:], strict=False)
+        ]
+        made = module(x[: inputs[-1]])
+        assert [len(part) for part in made] == [inputs[-1], sum(len(p[1]) for p in parts)]
+        for i, part in enumerate(made):
+            assert torch.equal(part, torch.cat([each[i] for each in parts]))
+
+
+def test_blocks_know_the_letters_of_their_shapes() -> None:
+    assert copies.block("gates", "mix").axes == {"B", "D", "G", "K", "O"}
+    assert copies.block("gates", "mix").suffixes == set()
+    assert copies.block("din", "compare").suffixes == {"B", "E", "H", "L", "N", "Q"}
 
 
 def test_feature_gates_start_at_one() -> None:

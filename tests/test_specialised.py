@@ -252,3 +252,18 @@ def half(x, y):
     assert list(constant_conditions(ast.parse(source))) == [
         "scale is None", "self.bias", "self.kept",
     ]  # fmt: skip
+
+
+def test_legends_explain_the_model_and_not_the_words_of_its_spec() -> None:
+    """Names and descriptions look like shapes, and like names that need an explanation."""
+    legends = []
+    for name, description in (("f", "d"), ("a_to_b_path_BFQ", "[F, S, L] x_to_y x_path y_BLE")):
+        text = (
+            f"homespec: 1\nname: m\nfamily: mmoe\ndescription: '{description}'\n"
+            f"features: {{{name}: {{id: {{vocab: 9}}, dim: 4}}}}\ntasks: {{t: , u: }}\n"
+        )
+        doc = ast.get_docstring(ast.parse(homespec.compile(homespec.loads(text))))
+        assert doc is not None
+        legends.append(doc[doc.index("A layer reads") :])
+    assert legends[0] == legends[1]
+    assert "R their rank" not in legends[0]

@@ -14,10 +14,11 @@ HoME: 10 tasks in 2 groups, 2 layers, 19 experts; experts batched.
 
 A layer reads states x of the layer before and returns its own, z; e are the outputs of its sets of
 experts, one for each node, level by level. A gate's columns are those of the sets that it may see,
-from the root down. A self gate adds its weights to those of its node's gate. Logical names are
-those of the unstacked model (`compile --no-optimize`). Axes: B batch (the last one in the trunk), V
-width of the input (446), N of what is read, D of an expert, G inputs, M stacked matrices, O
-outputs, S sets, K experts of a set, L LoRAs, R their rank, T tasks.
+from the root down. A self gate adds its weights to those of its node's gate. Over one expert it is
+a sigmoid, since a softmax would always be 1. Logical names are those of the unstacked model
+(`compile --no-optimize`). Axes: B batch (the last one in the trunk), V width of the input (446), N
+of what is read, D of an expert, G inputs, M stacked matrices, O outputs, S sets, K experts of a
+set, L LoRAs, R their rank, T tasks.
 Of sequences: L events, E width of an event, Q width of what it has in common with the candidate, H
 hidden units.
 """
@@ -312,11 +313,11 @@ class Projections(nn.Module):
         for names, rows in self.sections:
             share = len(names) // inputs
             for i, name in enumerate(names):
-                at = start + i % share * rows
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                g, at = i // share, start + i % share * rows  # the input, and the first row
+                yield "weight", f"{name}.weight", (g, slice(at, at + rows))
                 if start >= sum(self.unbiased_rows):
                     at -= sum(self.unbiased_rows)
-                    yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+                    yield "bias", f"{name}.bias", (g, slice(at, at + rows))
             start += share * rows
 
     def forward(self, x):
@@ -536,8 +537,8 @@ class Features(Boundaries):
     """Features by name -> v [B, 446], their concatenation in the order of the spec.
 
     Ids are integers [B], numbers float32, float64 or integers [B], dense features floats [B, N]; of
-    events all are [B, L], the oldest first, then -1 or NaN. `table` makes the look-ups of features
-    of one width.
+    events all are [B, L], the oldest first, then -1 or NaN. `table` makes what looks features of
+    one width up: `Table`, or one that is spread over devices.
     """
 
     def __init__(self, table):

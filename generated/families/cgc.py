@@ -404,8 +404,8 @@ class Features(Boundaries):
     """Features by name -> v [B, 446], their concatenation in the order of the spec.
 
     Ids are integers [B], numbers float32, float64 or integers [B], dense features floats [B, N]; of
-    events all are [B, L], the oldest first, then -1 or NaN. `table` makes the look-ups of features
-    of one width.
+    events all are [B, L], the oldest first, then -1 or NaN. `table` makes what looks features of
+    one width up: `Table`, or one that is spread over devices.
     """
 
     def __init__(self, table):

@@ -12,10 +12,12 @@ HoME: 10 tasks in 2 groups, 2 layers, 19 experts; experts batched.
 
 A layer reads states x of the layer before and returns its own, z; e are the outputs of its sets of
 experts, one for each node, level by level. A gate's columns are those of the sets that it may see,
-from the root down. A self gate adds its weights to those of its node's gate. Logical names are
-those of the unstacked model (`compile --no-optimize`). Axes: B batch (the last one in the trunk), V
-width of the input (446), N of what is read, D of an expert, G inputs, M stacked matrices, O
-outputs, S sets, K experts of a set, L LoRAs, R their rank, T tasks.
+from the root down. A self gate adds its weights to those of its node's gate. Over one expert it is
+a sigmoid, since a softmax would always be 1. What ends in `path` reads the states from a node up to
+the root, side by side. Logical names are those of the unstacked model (`compile --no-optimize`).
+Axes: B batch (the last one in the trunk), V width of the input (446), N of what is read, D of an
+expert, G inputs, M stacked matrices, O outputs, S sets, K experts of a set, L LoRAs, R their rank,
+T tasks.
 Of sequences: L events, E width of an event, Q width of what it has in common with the candidate, H
 hidden units.
 """
@@ -289,6 +291,14 @@ class FeatureGates(nn.Module):
         return x * (p * (2 * lora.sigmoid())).sum(1)
 
 
+class JoinedProjections(nn.ModuleList):
+    """Projections of unequal groups, whose parts are joined: x [G, N, B] -> [S, O, B] of each."""
+
+    def forward(self, x):
+        parts = [each(x[i : i + 1]) for i, each in enumerate(self)]
+        return [torch.cat(sections) for sections in zip(*parts, strict=True)]
+
+
 class Projections(nn.Module):
     """Linears with the same input, as one product: x [G, N, B] -> [S, O, B] of each section.
 
@@ -310,11 +320,11 @@ class Projections(nn.Module):
         for names, rows in self.sections:
             share = len(names) // inputs
             for i, name in enumerate(names):
-                at = start + i % share * rows
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                g, at = i // share, start + i % share * rows  # the input, and the first row
+                yield "weight", f"{name}.weight", (g, slice(at, at + rows))
                 if start >= sum(self.unbiased_rows):
                     at -= sum(self.unbiased_rows)
-                    yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+                    yield "bias", f"{name}.bias", (g, slice(at, at + rows))
             start += share * rows
 
     def forward(self, x):
@@ -543,8 +553,8 @@ class Features(Boundaries):
     """Features by name -> v [B, 446], their concatenation in the order of the spec.
 
     Ids are integers [B], numbers float32, float64 or integers [B], dense features floats [B, N]; of
-    events all are [B, L], the oldest first, then -1 or NaN. `table` makes the look-ups of features
-    of one width.
+    events all are [B, L], the oldest first, then -1 or NaN. `table` makes what looks features of
+    one width up: `Table`, or one that is spread over devices.
     """
 
     def __init__(self, table):
@@ -633,23 +643,17 @@ class TaskLayer(nn.Module):
             (("feature_gates.task.shared.router",), 2),
             unbiased=1,
         )
-        self.projections_watch = Projections(  # kuairand.yaml:105
-            (1, 64),
-            (named("feature_gates.task.{}.loras.{}.down", ("watch",), 2), 8),
-            (named("feature_gates.task.{}.loras.{}.down", TASKS[:3], 2), 8),
-            (("feature_gates.task.watch.router",), 2),
-            (named("feature_gates.task.{}.router", TASKS[:3]), 2),
-            (named("self_gates.task.{}.linears.0", TASKS[:3]), 1),
-            unbiased=2,
-        )
-        self.projections_interaction = Projections(  # kuairand.yaml:105
-            (1, 64),
-            (named("feature_gates.task.{}.loras.{}.down", ("interaction",), 2), 8),
-            (named("feature_gates.task.{}.loras.{}.down", TASKS[3:], 2), 8),
-            (("feature_gates.task.interaction.router",), 2),
-            (named("feature_gates.task.{}.router", TASKS[3:]), 2),
-            (named("self_gates.task.{}.linears.0", TASKS[3:]), 1),
-            unbiased=2,
+        self.projections_groups = JoinedProjections(  # kuairand.yaml:105
+            Projections(
+                (1, 64),
+                (named("feature_gates.task.{}.loras.{}.down", groups, 2), 8),
+                (named("feature_gates.task.{}.loras.{}.down", tasks, 2), 8),
+                (named("feature_gates.task.{}.router", groups), 2),
+                (named("feature_gates.task.{}.router", tasks), 2),
+                (named("self_gates.task.{}.linears.0", tasks), 1),
+                unbiased=2,
+            )
+            for groups, tasks in ((("watch",), TASKS[:3]), (("interaction",), TASKS[3:]))
         )
         self.feature_gates = FeatureGates(  # kuairand.yaml:105
             named("feature_gates.task.{}.loras.{}", nodes, 2), 64, rank=8
@@ -659,42 +663,27 @@ class TaskLayer(nn.Module):
             MLPs(experts, 64, 128, 64, last_bias=False),
             BatchNormSwish(experts, 64, eps=1e-05, momentum=0.1),
         )
-        # kuairand.yaml:8
-        self.gates_watch_tasks = Linears(named("gates.task.{}.linears.0", TASKS[:3]), 128, 3)
-        # kuairand.yaml:8
-        self.gates_interaction_tasks = Linears(named("gates.task.{}.linears.0", TASKS[3:]), 128, 3)
+        self.projections_groups_path = JoinedProjections(  # kuairand.yaml:8
+            Projections((1, 128), (named("gates.task.{}.linears.0", tasks), 3), unbiased=0)
+            for tasks in (TASKS[:3], TASKS[3:])
+        )
 
     def forward(self, x_shared, x_groups):
         down_shared, router_shared = self.projections_shared(x_shared)
-        heads_watch = self.projections_watch(x_groups[0:1])
-        down_watch, down_watch_tasks, router_watch, router_watch_tasks = heads_watch[0:4]
-        self_gate_watch_tasks = heads_watch[4]
-        heads_interaction = self.projections_interaction(x_groups[1:2])
-        down_interaction, down_interaction_tasks, router_interaction = heads_interaction[0:3]
-        router_interaction_tasks, self_gate_interaction_tasks = heads_interaction[3:5]
+        heads_groups = self.projections_groups(x_groups)
+        down_groups, down_tasks, router_groups, router_tasks, self_gate = heads_groups
         x = torch.cat(
             [x_shared, x_groups, x_groups[0:1].expand(3, -1, -1), x_groups[1:2].expand(7, -1, -1)]
         )
-        down = torch.cat(
-            [down_shared, down_watch, down_interaction, down_watch_tasks, down_interaction_tasks]
-        )
-        router = torch.cat(
-            [
-                router_shared,
-                router_watch,
-                router_interaction,
-                router_watch_tasks,
-                router_interaction_tasks,
-            ],
-        )
+        down = torch.cat([down_shared, down_groups, down_tasks])
+        router = torch.cat([router_shared, router_groups, router_tasks])
         gated = self.feature_gates(x, down, router)
         e = self.experts(gated).unflatten(0, (-1, 1))
-        self_gate = torch.cat([self_gate_watch_tasks, self_gate_interaction_tasks]).sigmoid()
-        gate_watch_tasks = self.gates_watch_tasks(torch.cat([x_groups[0:1], x_shared], dim=1))
-        gate_interaction_tasks = self.gates_interaction_tasks(
-            torch.cat([x_groups[1:2], x_shared], dim=1)
+        (gate,) = self.projections_groups_path(
+            torch.cat([x_groups, x_shared.expand(2, -1, -1)], dim=1)
         )
-        gate = torch.cat([gate_watch_tasks, gate_interaction_tasks]).softmax(1)
+        self_gate = self_gate.sigmoid()
+        gate = gate.softmax(1)
         return (
             mix(gate[:, 0:1], e[0:1])
             + mix_each(gate[:, 1:2], e[1:3], [3, 7])

@@ -210,9 +210,9 @@ class Projections(nn.Module):
         for names, rows in self.sections:
             share = len(names) // inputs
             for i, name in enumerate(names):
-                at = start + i % share * rows
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
-                yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+                g, at = i // share, start + i % share * rows  # the input, and the first row
+                yield "weight", f"{name}.weight", (g, slice(at, at + rows))
+                yield "bias", f"{name}.bias", (g, slice(at, at + rows))
             start += share * rows
 
     def forward(self, x):
@@ -440,8 +440,8 @@ class Features(Boundaries):
     """Features by name -> v [B, 446], their concatenation in the order of the spec.
 
     Ids are integers [B], numbers float32, float64 or integers [B], dense features floats [B, N]; of
-    events all are [B, L], the oldest first, then -1 or NaN. `table` makes the look-ups of features
-    of one width.
+    events all are [B, L], the oldest first, then -1 or NaN. `table` makes what looks features of
+    one width up: `Table`, or one that is spread over devices.
     """
 
     def __init__(self, table):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from homespec.emit.layout import Expr
-from homespec.graph.nodes import Node
+from homespec.graph.nodes import Batch, Node
 
 
 class Attribute(str):
@@ -22,6 +22,13 @@ class Block:
     init: list[tuple[str, Expr]] = field(default_factory=list)
     forward: list[tuple[str, Expr]] = field(default_factory=list)
     uses: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined(Batch):
+    """Batches of projections of unequal groups; `runs` are their numbers of members."""
+
+    runs: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,8 @@ class Inputs:
         if self.encoders.all:
             text += "; of events all are [B, L], the oldest first, then -1 or NaN"
         if self.tables_needed and not self.plain:
-            text += ". `table` makes the look-ups of features of one width"
+            text += ". `table` makes what looks features of one width up: `Table`, or one that is"
+            text += " spread over devices"
         return textwrap.indent("\n".join(textwrap.wrap(f"{text}.", LINE - 4)), INDENT)
 
     # ------------------------------------------------------------ blocks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from homespec.emit.block import Block, Head, Value
-from homespec.emit.layout import Expr, Group, call, flat, sequence, then
+from homespec.emit.block import Block, Head, Joined, Value
+from homespec.emit.layout import Each, Expr, Group, call, flat, sequence, then
 from homespec.emit.naming import VARIABLES, members_of, places_of
 from homespec.emit.scope import Scope
 from homespec.emit.stacks import BARE, mlps
@@ -39,19 +39,17 @@ LONG = 60
 class Part:
     """A section of a batch of projections, as code: what it is for, its variable and its Linears.
 
-    `suffix` tells it apart from others for that purpose, `rows` are those of each Linear.
+    `suffix` tells it apart from others for that purpose. Its Linears have names of a `pattern`,
+    `each` of them for each of the `places`, and `rows` each.
     """
 
     purpose: str
     suffix: str
     value: Value
-    names: Expr
+    pattern: str
+    places: tuple[str, ...]
+    each: int
     rows: int
-
-    @property
-    def section(self) -> Expr:
-        """An argument of `Projections`."""
-        return sequence([self.names, str(self.rows)])
 
 
 def emit_projections(batch: Batch, scope: Scope) -> Block:
@@ -59,21 +57,72 @@ def emit_projections(batch: Batch, scope: Scope) -> Block:
     members, first = members_of(batch, Projection)
     read = scope.concatenated([m.reads for m in members])
     parts = [_part(batch, first, position, scope) for position in range(len(first.sections))]
-    down = [part.section for part in parts if part.purpose == "down"]
-    logits = [part.section for part in parts if part.purpose != "down"]
-    if len(parts) == 1 or not logits:
+    joined = isinstance(batch, Joined)
+    if not joined and (len(parts) == 1 or all(part.purpose == "down" for part in parts)):
         return _linears(batch, first.width, parts, read, scope)
     module = scope.module(batch)
-    make = call("Projections", sequence([str(len(members)), str(first.width)]))
-    make = replace(make, args=(*make.args, *down, *logits))
-    use = "gates.Projections__logits"
-    if scope.naming.any_down:
-        use = "gates.Projections"
-        make = replace(make, keywords=(("unbiased", str(len(down))),))
+    make, uses = _join(batch, parts, scope) if joined else _projections(batch, parts, scope)
     forward, read = _read(read, scope)
     names = [part.value.name for part in parts]
     forward += _unpacked(names, call(module, read), scope, scope.naming.suffix(batch))
-    return Block(batch, init=[(module, make)], forward=forward, uses={use})
+    return Block(batch, init=[(module, make)], forward=forward, uses=uses)
+
+
+def _projections(batch: Batch, parts: list[Part], scope: Scope) -> tuple[Expr, set[str]]:
+    """The module of projections of equal groups, and the block that it uses."""
+    sections = [sequence([_names(part, scope), str(part.rows)]) for part in parts]
+    return _module(str(len(batch.members)), batch, parts, sections, scope)
+
+
+def _module(
+    inputs: str, batch: Batch, parts: list[Part], sections: list[Group], scope: Scope
+) -> tuple[Expr, set[str]]:
+    _, first = members_of(batch, Projection)
+    shape = sequence([inputs, str(first.width)])
+    if not scope.naming.any_down:
+        return call("Projections", shape, *sections), {"gates.Projections__logits"}
+    unbiased = sum(part.purpose == "down" for part in parts)
+    return call("Projections", shape, *sections, unbiased=str(unbiased)), {"gates.Projections"}
+
+
+def _join(batch: Joined, parts: list[Part], scope: Scope) -> tuple[Expr, set[str]]:
+    """One module of projections for each run of equal groups, and the blocks that it uses."""
+    lists: dict[tuple[tuple[str, ...], ...], str] = {}
+    sections = []
+    for position, part in enumerate(parts):
+        places = _places_by_run(batch, position, scope)
+        name = (
+            "tasks" if {p for run in places for p in run} <= set(scope.naming.tasks) else "groups"
+        )
+        while places not in lists and name in {*scope.taken, *lists.values()}:
+            name += "_"
+        variable = lists.setdefault(places, name)
+        sections.append(sequence([_names(part, scope, variable), str(part.rows)]))
+    single = set(batch.runs) == {1}
+    made, uses = _module("1" if single else "inputs", batch, parts, sections, scope)
+    columns = [[scope.naming.nodes(run) for run in places] for places in lists]
+    if not single:
+        columns.insert(0, [str(count) for count in batch.runs])
+    names = [*(["inputs"] if not single else []), *lists.values()]
+    rows = [sequence(row) if len(row) > 1 else row[0] for row in zip(*columns, strict=True)]
+    each = Each(made, ", ".join(names), sequence(rows))
+    form = "__single" if single else ""
+    return call("JoinedProjections", each), uses | {f"gates.JoinedProjections{form}"}
+
+
+def _places_by_run(batch: Joined, position: int, scope: Scope) -> tuple[tuple[str, ...], ...]:
+    """The places of the nodes that read a section, for each run of members."""
+    found, start = [], 0
+    for count in batch.runs:
+        run = replace(batch, members=batch.members[start : start + count])
+        found.append(places_of(scope.naming.consumers(run, position)))
+        start += count
+    return tuple(found)
+
+
+def _names(part: Part, scope: Scope, variable: Expr | None = None) -> Expr:
+    """The logical names of a section's Linears: of its nodes, or of those in a variable."""
+    return scope.named(part.pattern, part.places, part.each, variable)
 
 
 def _part(batch: Batch, first: Projection, position: int, scope: Scope) -> Part:
@@ -82,13 +131,13 @@ def _part(batch: Batch, first: Projection, position: int, scope: Scope) -> Part:
     nodes = scope.naming.consumers(batch, position)
     each = section.loras if section.purpose == "down" else 1
     pattern = PATTERNS[section.purpose].format(layer=nodes[0].layer)
-    linears = scope.named(pattern, places_of(nodes), each)
     suffix = _suffix(section, nodes, first, scope)
     name = scope.fresh(section.purpose + suffix)
     value = Value(scope.name, name, len(nodes) * each, f"{name}_of_{scope.name}")
     for i, node in enumerate(nodes):
         scope.values.heads[section.purpose, node.name] = Head(value, i * each, each)
-    return Part(section.purpose, suffix, value, linears, section.width // each)
+    rows = section.width // each
+    return Part(section.purpose, suffix, value, pattern, places_of(nodes), each, rows)
 
 
 def _linears(batch: Batch, width: int, parts: list[Part], read: Expr, scope: Scope) -> Block:
@@ -102,7 +151,7 @@ def _linears(batch: Batch, width: int, parts: list[Part], read: Expr, scope: Sco
         if part.purpose == "down":
             options["bias"] = "False"
             block.uses |= BARE
-        make = call("Linears", part.names, str(width), str(part.rows), **options)
+        make = call("Linears", _names(part, scope), str(width), str(part.rows), **options)
         block.init.append((module, make))
         scope.pending[part.value] = call(module, read)
     return block

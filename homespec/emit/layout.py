@@ -31,7 +31,16 @@ class Sum:
     terms: tuple[Expr, ...]
 
 
-Expr = str | Group | Sum
+@dataclass(frozen=True, slots=True)
+class Each:
+    """`element for names in over`: the only argument of a call."""
+
+    element: Expr
+    names: str
+    over: Expr
+
+
+Expr = str | Group | Sum | Each
 
 
 def call(head: str, *args: Expr, **keywords: Expr) -> Group:
@@ -56,7 +65,7 @@ def mapping(items: Sequence[tuple[str, Expr]]) -> Group:
 
 def then(expr: Expr, tail: str) -> Expr:
     """`expr.tail()`."""
-    assert not isinstance(expr, Sum)
+    assert not isinstance(expr, Sum | Each)
     return expr + tail if isinstance(expr, str) else replace(expr, tail=expr.tail + tail)
 
 
@@ -75,6 +84,8 @@ def flat(expr: Expr) -> str:
         return expr
     if isinstance(expr, Sum):
         return " + ".join(map(flat, expr.terms))
+    if isinstance(expr, Each):
+        return f"{flat(expr.element)} for {expr.names} in {flat(expr.over)}"
     joint = ": " if expr.brackets == "{}" else "="
     parts = [flat(a) for a in expr.args]
     parts += [f"{key}{joint}{flat(value)}" for key, value in expr.keywords]
@@ -91,6 +102,9 @@ def lay(prefix: str, expr: Expr, depth: int, suffix: str = "") -> str:
         return line
     if isinstance(expr, Sum):
         return _lay_sum(prefix, expr, depth, suffix)
+    if isinstance(expr, Each):
+        over = lay(f"for {expr.names} in ", expr.over, depth)
+        return f"{lay('', expr.element, depth)}\n{over}"
     if not (expr.args or expr.keywords):
         return line
     joint = ": " if expr.brackets == "{}" else "="

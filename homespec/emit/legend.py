@@ -17,6 +17,7 @@ A layer reads states x of the layer before and returns its own, z; e are the out
 experts, one for each node, level by level. A gate's columns are those of the sets that it may see,
 from the root down."""
 SELF_GATES = "A self gate adds its weights to those of its node's gate."
+SINGLE = "Over one expert it is a sigmoid, since a softmax would always be 1."
 PATHS = "What ends in `path` reads the states from a node up to the root, side by side."
 RANGES = "`a_to_b` is a stack of all nodes from a to b."
 LOGICAL = "Logical names are those of the unstacked model (`compile --no-optimize`)."
@@ -71,6 +72,7 @@ def legend(graph: Graph, plain: bool, shown: Shown) -> str:
     parts = [
         LAYERS,
         SELF_GATES if graph.of(SelfGate) else "",
+        SINGLE if any(gate.choices == 1 for gate in graph.of(SelfGate)) else "",
         PATHS if shown.paths else "",
         RANGES if shown.ranges else "",
         LOGICAL,

@@ -11,6 +11,7 @@ import jinja2
 from homespec.emit.copies import Copies
 from homespec.emit.features import Inputs
 from homespec.emit.folding import folded_constants, logical_blocks
+from homespec.emit.joined import join_projections
 from homespec.emit.layout import harmless
 from homespec.emit.legend import Shown, legend
 from homespec.emit.losses import loss_blocks, order_constant, task_constants
@@ -38,6 +39,7 @@ def emit(graph: Graph, header: str) -> str:
     `header` is how its docstring begins.
     """
     plain = not any(isinstance(node, Batch) for node in graph)
+    graph = graph if plain else join_projections(graph)
     inference = graph.inference
     where = _places(graph)
     features = Inputs(graph, plain, inference).context()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from homespec.emit.block import Joined
 from homespec.emit.layout import Expr, literal, sequence
 from homespec.graph import Graph
 from homespec.graph.nodes import (
@@ -108,6 +109,8 @@ class Naming:
     def tuples(self, batch: Batch) -> list[tuple[str, ...]]:
         """The places whose logical names a batch needs."""
         first = batch.members[0]
+        if isinstance(batch, Joined):
+            return []
         if isinstance(first, Projection):
             sections = range(len(first.sections))
             return [places_of(self.consumers(batch, i)) for i in sections]

@@ -74,13 +74,18 @@ class Scope:
         label = self.naming.label(nodes)
         return label if len(nodes[0].path) == 1 else f"nodes_{label}"
 
-    def named(self, pattern: str, places: tuple[str, ...], count: int = 1) -> Expr:
-        """The logical names of all places; several for each if `count` says so."""
+    def named(
+        self, pattern: str, places: tuple[str, ...], count: int = 1, nodes: Expr | None = None
+    ) -> Expr:
+        """The logical names of all places; several for each if `count` says so.
+
+        `nodes` is a variable that has the places, or some of them at a time.
+        """
         for place, i in itertools.product(places, range(count)):
             self.values.take(pattern.format(place, i))
-        if len(places) == count == 1:
+        if len(places) == count == 1 and nodes is None:
             return strings([pattern.format(places[0], 0)])
-        nodes = self.tuples.get(places) or self.naming.nodes(places)
+        nodes = nodes or self.tuples.get(places) or self.naming.nodes(places)
         if count == 1:
             self.naming.counts.add(1)
             return call("named", literal(pattern.format("{}", 0)), nodes)

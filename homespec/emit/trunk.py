@@ -128,12 +128,15 @@ def product(node: Product) -> Block:
 
 
 def _connect(layers: list[LayerCode]) -> None:
-    """A layer's outputs are what other layers, or the towers, take as arguments."""
+    """A layer's outputs are what other layers, or the towers, take as arguments, in one order."""
     read = {value for code in layers for value in code.scope.arguments}
+    values = layers[0].scope.values
+    heads = [head.value for head in values.heads.values()]
+    known = list(dict.fromkeys([*values.of_node.values(), *heads]))
     for code in layers:
-        known = [*code.scope.values.of_node.values()]
-        known += [head.value for head in code.scope.values.heads.values()]
-        code.outputs = [v for v in dict.fromkeys(known) if v.scope == code.name and v in read]
+        code.outputs = [v for v in known if v.scope == code.name and v in read]
+        given = code.scope.arguments
+        code.scope.arguments = {value: given[value] for value in known if value in given}
 
 
 # ---------------------------------------------------------------- a layer

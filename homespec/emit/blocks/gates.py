@@ -27,11 +27,11 @@ class Projections(nn.Module):
         for names, rows in self.sections:
             share = len(names) // inputs
             for i, name in enumerate(names):
-                at = start + i % share * rows
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
+                g, at = i // share, start + i % share * rows  # the input, and the first row
+                yield "weight", f"{name}.weight", (g, slice(at, at + rows))
                 if start >= sum(self.unbiased_rows):
                     at -= sum(self.unbiased_rows)
-                    yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+                    yield "bias", f"{name}.bias", (g, slice(at, at + rows))
             start += share * rows
 
     def forward(self, x):
@@ -65,9 +65,9 @@ class Projections__logits(nn.Module):
         for names, rows in self.sections:
             share = len(names) // inputs
             for i, name in enumerate(names):
-                at = start + i % share * rows
-                yield "weight", f"{name}.weight", (i // share, slice(at, at + rows))
-                yield "bias", f"{name}.bias", (i // share, slice(at, at + rows))
+                g, at = i // share, start + i % share * rows  # the input, and the first row
+                yield "weight", f"{name}.weight", (g, slice(at, at + rows))
+                yield "bias", f"{name}.bias", (g, slice(at, at + rows))
             start += share * rows
 
     def forward(self, x):
@@ -77,6 +77,26 @@ class Projections__logits(nn.Module):
             part.unflatten(1, (-1, rows)).flatten(0, 1)
             for part, (_, rows) in zip(parts, self.sections, strict=True)
         ]
+
+
+class JoinedProjections(nn.ModuleList):
+    """Projections of unequal groups, whose parts are joined: x [G, N, B] -> [S, O, B] of each."""
+
+    def forward(self, x):
+        parts, start = [], 0
+        for each in self:
+            inputs = len(each.weight)
+            parts.append(each(x[start : start + inputs]))
+            start += inputs
+        return [torch.cat(sections) for sections in zip(*parts, strict=True)]
+
+
+class JoinedProjections__single(nn.ModuleList):
+    """Projections of unequal groups, whose parts are joined: x [G, N, B] -> [S, O, B] of each."""
+
+    def forward(self, x):
+        parts = [each(x[i : i + 1]) for i, each in enumerate(self)]
+        return [torch.cat(sections) for sections in zip(*parts, strict=True)]
 
 
 class _FeatureGates(nn.Module):
