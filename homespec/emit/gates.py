@@ -57,11 +57,13 @@ def emit_projections(batch: Batch, scope: Scope) -> Block:
     members, first = members_of(batch, Projection)
     read = scope.concatenated([m.reads for m in members])
     parts = [_part(batch, first, position, scope) for position in range(len(first.sections))]
-    joined = isinstance(batch, Joined)
-    if not joined and (len(parts) == 1 or all(part.purpose == "down" for part in parts)):
+    if isinstance(batch, Joined):
+        make, uses = _join(batch, parts, scope)
+    elif len(parts) == 1 or all(part.purpose == "down" for part in parts):
         return _linears(batch, first.width, parts, read, scope)
+    else:
+        make, uses = _projections(batch, parts, scope)
     module = scope.module(batch)
-    make, uses = _join(batch, parts, scope) if joined else _projections(batch, parts, scope)
     forward, read = _read(read, scope)
     names = [part.value.name for part in parts]
     forward += _unpacked(names, call(module, read), scope, scope.naming.suffix(batch))
