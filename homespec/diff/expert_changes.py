@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 
-from homespec.checks.causes import and_others, listed
+from homespec.checks.causes import and_others, by_cause, listed
 from homespec.diagnostics import Finding, Label
-from homespec.diff.pair import Breaks, Match, Pair, both, change
+from homespec.diff.pair import Breaks, Match, Pair, Path, both, change
 from homespec.graph.identity import Key, Renames
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, SelfGate, Tower
 
@@ -316,13 +316,48 @@ def _seen(pair: Pair, match: Match) -> tuple[list[str], list[str]]:
     return lost, sorted(key[-1] for key in now - was if key in pair.before)
 
 
+def _towers(pair: Pair, key: str, value: Callable[[Node], object], words: str) -> Iterator[Finding]:
+    """Towers of which a key of `tower` or `towers` says something else; by the lines that do."""
+    matches = [match for match in pair.nodes(Tower) if value(match.old) != value(match.new)]
+
+    def cause(match: Match) -> object:
+        return (*_giving(pair, match, key), value(match.old), value(match.new))
+
+    for same in by_cause(matches, cause).values():
+        was, now = map(value, same[0])
+        if "" not in (was, now):
+            old, new = _giving(pair, same[0], key)
+            yield pair.finding(
+                old or ("tasks", _task(same[0].old)), new or ("tasks", _task(same[0].new)),
+                words.format(what=_what(same), was=was, now=now),
+                was=f"was {was}", now=f"now {now}",
+            )  # fmt: skip
+
+
+def _giving(pair: Pair, match: Match, key: str) -> tuple[Path, Path]:
+    """The place in each spec that gives a key of a tower; nothing for a default."""
+    sides = ((pair.old, match.old), (pair.new, match.new))
+    old, new = (
+        next(
+            (p for p in (("tasks", _task(node), "tower", key), ("towers", key)) if side.has(p)), ()
+        )
+        for side, node in sides
+    )
+    return old, new
+
+
+def _task(node: Node) -> str:
+    assert isinstance(node, Tower)
+    return node.task
+
+
 @change("HS656", "tower-widths", Breaks.CHECKPOINT)
 def tower_widths(pair: Pair) -> Iterator[Finding]:
     """Towers of other widths: their weights cannot be kept.
 
     Layers whose widths are as before keep their weights, the others start fresh.
     """
-    yield from _changed(pair, Tower, _widths, "{what} has the widths {now}, had {was}")
+    yield from _towers(pair, "hidden", _widths, "{what} has the widths {now}, had {was}")
 
 
 @change("HS657", "tower-activation", Breaks.NUMERICS)
@@ -331,7 +366,7 @@ def tower_activation(pair: Pair) -> Iterator[Finding]:
 
     All weights are kept, and none of them is right: train on, or keep the activation.
     """
-    yield from _changed(pair, Tower, _tower_activation, "{what} uses {now}, used {was}")
+    yield from _towers(pair, "activation", _tower_activation, "{what} uses {now}, used {was}")
 
 
 def _tower_activation(node: Node) -> str:

@@ -54,7 +54,7 @@ def feature_removed(pair: Pair) -> Iterator[Finding]:
                 f"feature `{name}` is gone",
                 label=f"no `{name}`",
                 related=(Label(pair.was_at(("features", name)), "was here"),),
-                help=f"if a new feature is the same thing, write `was: {name}` in it",
+                help=pair.rename_help("features", name),
             )
 
 

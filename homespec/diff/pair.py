@@ -10,8 +10,10 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 from homespec.checks.causes import by_cause
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
+from homespec.diff.likely_renames import Likely, likely_renames
+from homespec.diff.was_line import was_line
 from homespec.graph.identity import Key, Renames
-from homespec.graph.nodes import Node, Tower
+from homespec.graph.nodes import Node
 from homespec.lower import Lowered
 
 N = TypeVar("N", bound=Node)
@@ -89,16 +91,7 @@ class Pair:
         self, matches: Iterable[Match], way: Callable[[Match], object]
     ) -> Iterable[list[Match]]:
         """The nodes together that differ in one way, by the same places of both specs."""
-        return by_cause(matches, lambda m: (self._place(m), way(m))).values()
-
-    def _place(self, match: Match) -> object:
-        """Towers have places of their own, but most of them are as `towers` says."""
-        if isinstance(match.old, Tower) and isinstance(match.new, Tower):
-            old = self.old.spec.tasks[match.old.task].tower
-            new = self.new.spec.tasks[match.new.task].tower
-            if not old.model_fields_set and not new.model_fields_set:
-                return "towers"
-        return (match.old.span, match.new.span)
+        return by_cause(matches, lambda m: (m.old.span, m.new.span, way(m))).values()
 
     def added(self, kind: type[Node]) -> list[Node]:
         """The nodes of one kind that only the new graph has."""
@@ -107,6 +100,28 @@ class Pair:
     def removed(self, kind: type[Node]) -> list[Node]:
         """The nodes of one kind that only the old graph has."""
         return [n for key, n in self.before.items() if type(n) is kind and key not in self.after]
+
+    @cached_property
+    def likely(self) -> Likely:
+        """What has probably been renamed, though no `was` says so."""
+        return likely_renames(self.old.spec, self.new.spec, self.renames)
+
+    def rename_help(self, section: str, old: str) -> str:
+        """How to say that something that is gone has another name; which one, if that is clear.
+
+        Nothing where the section has nothing new.
+        """
+        kind = section.removesuffix("s")
+        likely = self.likely.features if section == "features" else self.likely.places
+        for rename in likely:
+            if rename.old == old:
+                line = was_line(self.new.document, (section, rename.new), old)
+                return f"`{rename.new}` {rename.reason}: if it is the same {kind}, write {line}"
+        names = self.renames.feature if section == "features" else self.renames.place
+        before = {names(name) for name in getattr(self.old.spec, section)}
+        if before >= getattr(self.new.spec, section).keys():
+            return ""
+        return f"if a new {kind} is the same thing, write `was: {old}` in it"
 
     @cached_property
     def _paths(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

@@ -98,7 +98,7 @@ def _lost(before: Side, after: Side, tree: Tree) -> Iterator[Promise]:
             yield Promise(f"`{a}` and `{b}` are isolated", path)
     for name, (nodes, path) in before.reads.items():
         if name in tree:
-            yield from _lost_reads(name, nodes, path, after)
+            yield from _lost_reads(name, nodes, path, after, tree)
     if before.has_ways and after.has_ways and (more := after.excepted - before.excepted):
         words = f"nothing passes through {listed(sorted(more))}"
         yield Promise(words, ("expect", "except_through"))
@@ -112,10 +112,12 @@ def _is_isolated(a: str, b: str, side: Side, tree: Tree) -> bool:
     return any(frozenset((x, y)) in side.isolated for x in tree.above(a) for y in tree.above(b))
 
 
-def _lost_reads(name: str, nodes: set[str], path: Path, after: Side) -> Iterator[Promise]:
+def _lost_reads(
+    name: str, nodes: set[str], path: Path, after: Side, tree: Tree
+) -> Iterator[Promise]:
     if name not in after.reads:
         yield Promise(f"`{name}` reads {_only(nodes)}", path)
-    elif more := after.reads[name][0] - nodes:
+    elif more := {node for node in after.reads[name][0] - nodes if node in tree}:
         yield Promise(f"`{name}` does not read {listed(sorted(more))}", path)
 
 

@@ -57,7 +57,7 @@ def task_removed(pair: Pair) -> Iterator[Finding]:
                 f"task `{name}` is gone",
                 label=f"no `{name}`",
                 related=(Label(pair.was_at(("tasks", name)), "was here"),),
-                help=f"if a new task is the same thing, write `was: {name}` in it",
+                help=pair.rename_help("tasks", name),
             )
 
 
@@ -158,7 +158,7 @@ def group_removed(pair: Pair) -> Iterator[Finding]:
                 f"group `{name}` is gone",
                 label=f"no `{name}`",
                 related=(Label(pair.was_at(("groups", name)), "was here"),),
-                help=f"if a new group is the same thing, write `was: {name}` in it",
+                help=pair.rename_help("groups", name),
             )
 
 
