@@ -24,6 +24,8 @@ def tables(health: Health, color: bool) -> str:
     parts: list[RenderableType] = [Text(head), _experts(health), _tasks(health), _gates(health)]
     if health.feature_gates:
         parts.append(_feature_gates(health))
+    if health.self_gates:
+        parts.append(_self_gates(health))
     if health.knockouts:
         parts += [_matrix(health), Text(MATRIX_LEGEND)]
     return as_text(parts, color, WIDTH)
@@ -129,6 +131,14 @@ def _feature_gates(health: Health) -> Table:
             ", ".join(_number(lora.effect * lora.weight) for lora in gate.loras),
             escape(_largest(health, changes.get(gate.name))),
         )  # fmt: skip
+    return table
+
+
+def _self_gates(health: Health) -> Table:
+    table = _table("self gate", "mean weights#", "std over rows#")
+    for gate in health.self_gates:
+        numbers = (", ".join(map(_number, each)) for each in (gate.mean, gate.std))
+        table.add_row(escape(_short(gate.name)), *numbers)
     return table
 
 

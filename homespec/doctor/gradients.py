@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +40,15 @@ def gradients(trunk: Trunk, sample: Sample, root: TreeNode) -> dict[str, Gradien
 
 def _of_task(trunk: Trunk, loss: Tensor, task: str, root: TreeNode) -> Gradients:
     path = next((n.path for n in root.of(Role.TASK) if n.name == task), [])
-    owners = {role: {n.name for n in path if n.role is role} for role in Role}
-    norms = {role: _norm(loss, _weights(trunk, names)) for role, names in owners.items()}
+    weights = {
+        role: _weights(trunk, {node.name for node in path if node.role is role}) for role in Role
+    }
+    every = [weight for own in weights.values() for weight in own]
+    if not every:
+        return NOTHING
+    parts = torch.autograd.grad(loss, every, retain_graph=True, allow_unused=True)
+    squares = iter([0.0 if part is None else float(part.double().square().sum()) for part in parts])
+    norms = {role: _norm(list(islice(squares, len(own))), own) for role, own in weights.items()}
     return Gradients(norms[Role.TASK], norms[Role.GROUP], norms[Role.SHARED])
 
 
@@ -51,11 +58,7 @@ def _weights(trunk: Trunk, owners: set[str]) -> list[nn.Parameter]:
     return [weight for node in sets for weight in trunk.module(node).parameters()]
 
 
-def _norm(loss: Tensor, weights: Iterable[nn.Parameter]) -> float:
+def _norm(squares: list[float], weights: list[nn.Parameter]) -> float:
     """The root of the mean square of the gradient; NaN without weights."""
-    weights = list(weights)
-    if not weights:
-        return math.nan
-    parts = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
-    square = sum(float(part.double().square().sum()) for part in parts if part is not None)
-    return math.sqrt(square / sum(weight.numel() for weight in weights))
+    numbers = sum(weight.numel() for weight in weights)
+    return math.sqrt(sum(squares) / numbers) if numbers else math.nan

@@ -107,12 +107,15 @@ class Examined:
     def relative(self, effect: Effect) -> tuple[float, float, float]:
         """The change of a loss and its interval by the loss itself."""
         loss = self.tasks[effect.task].loss
+        if not loss > 0:
+            return 0.0, 0.0, 0.0
         return effect.change / loss, effect.low / loss, effect.high / loss
 
     def of_effect(self, effect: Effect) -> Verdict:
         """What one effect says; a task with too few positives says nothing."""
-        task = self.tasks[effect.task]
-        if not task.judged or not task.loss > 0:
+        if effect.low == effect.high == 0:
+            return Verdict.FREE
+        if not self._counts(effect) or not self.tasks[effect.task].loss > 0:
             return Verdict.OPEN
         _, low, high = self.relative(effect)
         if high < self.limits.negligible:
@@ -130,7 +133,8 @@ class Examined:
             return Verdict.COSTS
         owner = self.owner(target)
         served = self.below(owner) if tasks is None else frozenset(tasks)
-        known = owner == self.lowered.root.name or all(self.tasks[task].judged for task in served)
+        of_served = [e for e in self._effects(kind, target, tasks) if e.task in served]
+        known = owner == self.lowered.root.name or all(map(self._counts, of_served))
         return Verdict.FREE if said and known and Verdict.OPEN not in said else Verdict.OPEN
 
     def _effects(self, kind: Kind, target: str, tasks: Collection[str] | None) -> list[Effect]:
@@ -139,7 +143,11 @@ class Examined:
         return [effect for effect in effects if tasks is None or effect.task in tasks]
 
     def _judged(self, kind: Kind, target: str, tasks: Collection[str] | None) -> list[Effect]:
-        return [e for e in self._effects(kind, target, tasks) if self.tasks[e.task].judged]
+        return [e for e in self._effects(kind, target, tasks) if self._counts(e)]
+
+    def _counts(self, effect: Effect) -> bool:
+        """Whether the task has enough positives, or no row changes at all."""
+        return self.tasks[effect.task].judged or effect.low == effect.high == 0
 
     def highest(self, kind: Kind, target: str) -> float:
         """The largest upper end of an interval of a judged task, by its loss."""

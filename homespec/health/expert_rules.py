@@ -20,9 +20,22 @@ def _short(name: str) -> str:
     return name.partition(".")[2]
 
 
-def has_collapsed(seen: Examined, expert: Expert) -> bool:
+def is_near_zero(seen: Examined, expert: Expert) -> bool:
     """Whether nearly all outputs are near 0."""
     return expert.near_zeros > seen.limits.zeros
+
+
+def is_mostly_dead(seen: Examined, expert: Expert) -> bool:
+    """Whether most channels are the same in all rows."""
+    return expert.dead_channels > seen.limits.dead_channels
+
+
+def has_collapsed(seen: Examined, expert: Expert) -> bool:
+    """Whether it is near 0 and mostly dead, or not needed; what is dead cannot be needed."""
+    if not is_near_zero(seen, expert) or not seen.can_judge:
+        return False
+    free = seen.verdict("constant_expert", expert.name) is Verdict.FREE
+    return free or is_mostly_dead(seen, expert)
 
 
 def small_experts(seen: Examined, gate: Gate) -> list[Expert]:
@@ -65,39 +78,39 @@ def _is(seen: Examined, expert: Expert, verdict: Verdict) -> bool:
 
 @rule("HS701", "collapsed-expert", Severity.WARNING)
 def collapsed(seen: Examined) -> Iterator[Finding]:
-    """An expert whose outputs are nearly all 0, and that no task needs.
+    """An expert whose outputs are nearly all 0, and that is not needed, or mostly dead.
 
     More than 90 % of its outputs are 0, the share that the HoME paper reports of ReLU experts that
-    collapsed, and the loss of no task rises when it has its mean in all rows. Its weights are paid
-    for in memory and time, and get hardly a gradient any more. Batch norm and Swish keep the
-    outputs of every expert on one scale from the first step (HOME.md, section 2). Set the share by
-    `--threshold zeros=0.8`.
+    collapsed. And either the loss of no task rises when it has its mean in all rows, or most of its
+    channels are the same in all rows, so that they say nothing whatever the loss: what is left of
+    the expert may be needed, but it is not what was paid for. The dead part gets no gradient any
+    more. Batch norm and Swish keep the outputs of every expert on one scale from the first step
+    (HOME.md, section 2). Set the share by `--threshold zeros=0.8`.
     """
 
     def say(experts: list[Expert]) -> Finding:
         worst = max(experts, key=lambda e: e.near_zeros)
+        dead = max(expert.dead_channels for expert in experts)
         node = seen.set_of(worst.set)
         remedy = remedies.normalise(seen.lowered, node) or remedies.fewer(seen.lowered, node)
         return Finding(
             seen.span(worst.set),
             f"{_verb(experts, 'has', 'have')} collapsed: up to {worst.near_zeros:.1%} of the"
-            f" outputs are near 0, and no task needs them ({_held(seen, experts)})",
+            f" outputs are near 0, up to {dead:.0%} of the channels say nothing in any row"
+            f" ({_held(seen, experts)})",
             "made here",
             help=remedy,
         )
 
-    found = [
-        e for e in seen.health.experts if has_collapsed(seen, e) and _is(seen, e, Verdict.FREE)
-    ]
-    yield from _by_place(seen, found, say)
+    yield from _by_place(seen, (e for e in seen.health.experts if has_collapsed(seen, e)), say)
 
 
 @rule("HS702", "sparse-expert", Severity.NOTE)
 def sparse(seen: Examined) -> Iterator[Finding]:
     """An expert whose outputs are nearly all 0, but that some task needs.
 
-    It speaks for few rows or through few channels, and the loss of a task rises when it has its
-    mean in all rows. That is what a specialist looks like: nothing has to be done. If its share of
+    Most of its channels speak, each in few rows, and the loss of a task rises when it has its mean
+    in all rows. That is what a specialist looks like: nothing has to be done. If its share of
     zeros still rises from run to run, batch norm and Swish stop that.
     """
 
@@ -112,7 +125,9 @@ def sparse(seen: Examined) -> Iterator[Finding]:
         )
 
     found = [
-        e for e in seen.health.experts if has_collapsed(seen, e) and _is(seen, e, Verdict.COSTS)
+        e
+        for e in seen.health.experts
+        if is_near_zero(seen, e) and not has_collapsed(seen, e) and _is(seen, e, Verdict.COSTS)
     ]
     yield from _by_place(seen, found, say)
 
@@ -136,9 +151,8 @@ def dead_channels(seen: Examined) -> Iterator[Finding]:
             help=remedies.normalise(seen.lowered, seen.set_of(worst.set)),
         )
 
-    limit = seen.limits.dead_channels
     found = [
-        e for e in seen.health.experts if e.dead_channels > limit and not has_collapsed(seen, e)
+        e for e in seen.health.experts if is_mostly_dead(seen, e) and not is_near_zero(seen, e)
     ]
     yield from _by_place(seen, found, say)
 
@@ -152,7 +166,7 @@ def uneven(seen: Examined) -> Iterator[Finding]:
     experts one scale. Set the ratio by `--threshold scale_ratio=20`.
     """
     small = {e.name: e for gate in seen.health.gates for e in small_experts(seen, gate)}
-    found = [e for e in small.values() if not has_collapsed(seen, e) and _is(seen, e, Verdict.FREE)]
+    found = [e for e in small.values() if not is_near_zero(seen, e) and _is(seen, e, Verdict.FREE)]
 
     def say(experts: list[Expert]) -> Finding:
         gates = [g for g in seen.health.gates if experts[0].name in g.experts]
@@ -210,7 +224,7 @@ def idle(seen: Examined) -> Iterator[Finding]:
     ignored = {own.set for gate in seen.health.gates if (own := ignored_source(seen, gate))}
     for of_set in by_cause(seen.health.experts, lambda e: e.set).values():
         name = of_set[0].set
-        if name in ignored or all(has_collapsed(seen, e) for e in of_set):
+        if name in ignored or all(is_near_zero(seen, e) for e in of_set):
             continue  # that is said by other rules
         if seen.verdict("without_set", name) is Verdict.FREE:
             yield Finding(

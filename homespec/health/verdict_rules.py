@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 from homespec.diagnostics import Finding, Severity, rule
 from homespec.health.evidence import Examined, Verdict
-from homespec.health.expert_rules import has_collapsed, is_similar, small_experts
+from homespec.health.expert_rules import (
+    has_collapsed,
+    is_near_zero,
+    is_similar,
+    small_experts,
+)
 from homespec.health.gate_rules import dead_loras, is_constant, is_saturated
 from homespec.health.measures import Kind
 from homespec.health.sharing_rules import ignored_source, owned_verdict, owning_use
@@ -70,7 +75,7 @@ def _suspects(seen: Examined) -> Iterator[Suspect]:
 def _of_experts(seen: Examined) -> Iterator[Suspect]:
     small = {e.name for gate in seen.health.gates for e in small_experts(seen, gate)}
     for expert in seen.health.experts:
-        if has_collapsed(seen, expert):
+        if is_near_zero(seen, expert) and not has_collapsed(seen, expert):
             yield (
                 f"has {expert.near_zeros:.1%} of its outputs near 0",
                 "without_expert",

@@ -23,7 +23,7 @@ from homespec.doctor.examine import Options, examine
 from homespec.doctor.observers import Observer
 from homespec.doctor.sample import Sample
 from homespec.doctor.walk import Trunk, Values
-from homespec.graph.nodes import FeatureGate, Gate, Mix
+from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix
 from homespec.health.measures import QUANTILES, Health
 from homespec.train.load_run import Run
 
@@ -194,6 +194,35 @@ def test_losses_are_the_files_own(draw: Callable[[int], dict[str, Any]], seed: i
         expected = trunk.code.losses(trunk.model(batch.features), batch.labels)
     health = examine(run, InMemory(batch, size=17), Options(sample_rows=0))
     close([task.loss for task in health.tasks], [float(expected[t.name]) for t in health.tasks])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_gradients_are_those_of_each_loss_alone(seed: int) -> None:
+    trunk, batch, run = drawn(random_spec, seed)
+    health = examine(run, InMemory(batch, size=17), Options(sample_rows=ROWS))
+    paths = {node.name: node.path for node in run.spec.analysis.root.walk()}
+    for task in health.tasks:
+        trunk.model.zero_grad()
+        loss = trunk.code.losses(trunk.model(batch.features), batch.labels)[task.name]
+        loss.backward()  # type: ignore[no-untyped-call]
+        for role in ("task", "group", "shared"):
+            owners = [node.name for node in paths[task.name] if node.role == role]
+            of_role = [
+                (torch.zeros_like(weight) if weight.grad is None else weight.grad).flatten()
+                for node in trunk.graph.of(ExpertSet)
+                if node.place in owners
+                for weight in trunk.module(node).parameters()
+            ]
+            expected = float(torch.cat(of_role).square().mean().sqrt()) if of_role else math.nan
+            found = getattr(task.gradients, "own" if role == "task" else role)
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+
+
+def test_a_walk_that_strays_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, batch, run = drawn(random_spec, 0)
+    monkeypatch.setattr(Trunk, "logits", lambda *_: torch.zeros(1, dtype=torch.float64))
+    with pytest.raises(AssertionError, match="differ from the model's own"):
+        examine(run, InMemory(batch), Options(sample_rows=0))
 
 
 def test_gates_of_one_expert_have_the_weight_one(case: tuple[Trunk, Values, Health]) -> None:

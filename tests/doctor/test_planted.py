@@ -29,6 +29,12 @@ def sparse(state: State) -> None:
     state[f"{EXPERT}.norm.bias"].fill_(-240)
 
 
+def wrecked(state: State) -> None:
+    """Two channels speak in some rows; the others are dead."""
+    sparse(state)
+    state[f"{EXPERT}.norm.weight"][:6] = 0
+
+
 def half_dead(state: State) -> None:
     state[f"{EXPERT}.norm.weight"][:5] = 0
 
@@ -110,11 +116,41 @@ def test_what_is_planted_is_found_and_nothing_else(rule: str) -> None:
         assert mended.model_dump() != spec.model_dump()
 
 
+FAMILIES = {"mmoe": "family=home", "ple": "experts.task.nodes.like.count=2"}
+"""What gives the owner of a shared expert some of its own."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_shared_expert_that_one_task_owns_is_found_in_other_families(family: str) -> None:
+    found, _, _ = diagnosed(owned, f"family={family}", seed=1)
+    (one,) = (d for d in found if d.rule.name == "owned-shared-expert")
+    assert one.help == f"--set {FAMILIES[family]}"
+    mended = homespec.loads(SPEC, overrides=[f"family={family}", FAMILIES[family]])
+    assert mended.analysis.layers
+
+
+def test_a_lora_that_changes_no_row_is_dead_whatever_the_positives() -> None:
+    def rare(state: State) -> None:
+        state["feature_gates.task.follow.loras.1.up.weight"].zero_()
+        state["towers.follow.linears.1.weight"].mul_(0.1)
+        state["towers.follow.linears.1.bias"].fill_(-6)
+
+    found, _, _ = diagnosed(rare)
+    assert {d.rule.name for d in found} == {"too-few-positives", "dead-lora"}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_healthy_model_is_silent(seed: int) -> None:
     found, health, _ = diagnosed(nothing, seed=seed)
     assert not found, [d.message for d in found]
     assert all(task.judged for task in health.tasks)
+
+
+def test_an_expert_that_is_mostly_dead_has_collapsed_though_the_rest_is_needed() -> None:
+    found, health, _ = diagnosed(wrecked)
+    assert {d.rule.name for d in found} == {"collapsed-expert"}
+    held = next(k for k in health.knockouts if k.kind == "constant_expert")
+    assert any(effect.low > 0 for effect in held.effects)
 
 
 @pytest.mark.parametrize("rule", ["collapsed-expert", "constant-gate", "ignored-own-experts"])

@@ -16,7 +16,16 @@ from homespec.doctor.report import charts
 from homespec.doctor.report.flow import flow, layers
 from homespec.doctor.report.needs import LABELS, Needs, step
 from homespec.health.compare import own_contribution
-from homespec.health.measures import Effect, Expert, Gate, Health, Source, Task
+from homespec.health.measures import (
+    Effect,
+    Expert,
+    FeatureGate,
+    Gate,
+    Health,
+    SelfGate,
+    Source,
+    Task,
+)
 from homespec.version import __version__
 
 
@@ -63,7 +72,8 @@ def page(health: Health, report: Report) -> str:
         gates=[_gate(gate) for gate in health.gates if len(gate.experts) > 1],
         tasks=[_task(health, task) for task in health.tasks],
         curves=[(t.name, charts.calibration(t), charts.losses(t)) for t in health.tasks],
-        feature_gates=health.feature_gates,
+        feature_gates=[_feature_gate(gate) for gate in health.feature_gates],
+        self_gates=[_self_gate(gate) for gate in health.self_gates],
     )
 
 
@@ -182,6 +192,20 @@ def _gate(gate: Gate) -> Line:
         number(math.sqrt(gate.variance_rows)), number(math.sqrt(gate.variance_gates)),
         number(gate.scale_ratio),
     ]  # fmt: skip
+    return Line(gate.name.partition(".")[2], list(map(Cell, texts)))
+
+
+def _feature_gate(gate: FeatureGate) -> Line:
+    effects = ", ".join(number(lora.effect * lora.weight) for lora in gate.loras)
+    texts = [
+        f"{gate.low:.2f}", f"{gate.high:.2f}", number(gate.mean), number(gate.std),
+        f"{gate.saturated:.1%}", effects,
+    ]  # fmt: skip
+    return Line(gate.name.partition(".")[2], list(map(Cell, texts)))
+
+
+def _self_gate(gate: SelfGate) -> Line:
+    texts = [", ".join(map(number, each)) for each in (gate.mean, gate.std)]
     return Line(gate.name.partition(".")[2], list(map(Cell, texts)))
 
 
