@@ -38,7 +38,7 @@ from homespec.diagnostics.render.terminal import printable
     "--json", "json_file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="Write everything to this file; - prints it in place of the tables.",
 )  # fmt: skip
-@model_options
+@model_options(batch_size="that of the run")
 def evaluate(
     run: Path,
     data: tuple[Path, ...],

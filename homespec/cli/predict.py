@@ -39,7 +39,7 @@ from homespec.diagnostics.render.terminal import printable
     help="Regressions: estimates in the label's units, or in units of `scale`.",
 )  # fmt: skip
 @click.option("--prefix", default="", metavar="TEXT", help="Begins the names of score columns.")
-@model_options
+@model_options(batch_size="1024")
 def predict(
     run: Path,
     data: tuple[Path, ...],

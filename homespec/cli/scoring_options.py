@@ -39,7 +39,6 @@ _OPTIONS = (
         "--best/--last", "best", default=True,
         help="Weights of the best epoch, or of the last checkpoint.  [default: best]",
     ),
-    click.option("--batch-size", type=click.IntRange(1), help="Rows that go through at a time."),
     click.option(
         "--precision", type=click.Choice(["float32", "bf16"]), default="float32",
         show_default=True, help="bf16 computes in bfloat16.",
@@ -59,11 +58,19 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-def model_options(command: F) -> F:
-    """How the model of a run is loaded and run."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+def model_options(batch_size: str) -> Callable[[F], F]:
+    """How the model of a run is loaded and run; `batch_size` says what the default is."""
+    size = click.option(
+        "--batch-size", type=click.IntRange(1),
+        help=f"Rows that go through the model at a time.  [default: {batch_size}]",
+    )  # fmt: skip
+
+    def add(command: F) -> F:
+        for option in reversed((size, *_OPTIONS)):
+            command = option(command)
+        return command
+
+    return add
 
 
 def as_options(best: bool, given: dict[str, Any]) -> dict[str, Any]:

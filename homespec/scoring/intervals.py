@@ -115,7 +115,9 @@ def auc_variance(score: Array, label: Array, clusters: Array | None = None) -> t
     groups = np.arange(len(score)) if clusters is None else clusters
     of_positives = _deviations(placed, value, positive, groups)
     of_negatives = _deviations(placed, value, ~positive, groups)
-    i, j, of_both = (len(np.unique(groups[own])) for own in (positive, ~positive, slice(None)))
+    i, j, of_both = (
+        np.count_nonzero(np.bincount(groups[own])) for own in (positive, ~positive, slice(None))
+    )
     if i < 2 or j < 2:
         return value, math.nan
     variance = i / (i - 1) * np.square(of_positives / m).sum()

@@ -129,10 +129,31 @@ def test_a_file_of_the_run_is_not_written_over(trained: Path, valid: Path) -> No
     assert (trained / "losses.csv").read_bytes() == before
 
 
-def test_csv_holds_no_lists(trained: Path, valid: Path, tmp_path: Path) -> None:
-    scores = homespec.predict(trained, valid, keep="history_video_id")
-    with pytest.raises(ScoringError, match=r"`history_video_id` is list.* CSV cannot hold"):
-        scores.write(tmp_path / "o.csv")
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.list_(pa.int64()), [1]),
+        (pa.binary(), b"\xff"),
+        (pa.decimal128(5, 2), None),
+        (pa.timestamp("us", "UTC"), 0),
+        (pa.duration("s"), 5),
+        (pa.large_string(), "a,b"),
+        (pa.bool_(), True),
+        (pa.null(), None),
+    ],
+)
+def test_csv_holds_what_is_one_cell(
+    trained: Path, valid: Path, tmp_path: Path, kind: pa.DataType, value: Any
+) -> None:
+    """Refused before anything is computed, or written."""
+    column = pa.array([value] * 500, kind)
+    pq.write_table(pq.read_table(valid).append_column("x", column), tmp_path / "in.parquet")
+    scores, out = homespec.predict(trained, tmp_path / "in.parquet", keep="x"), tmp_path / "o.csv"
+    if kind in (pa.list_(pa.int64()), pa.binary()):
+        with pytest.raises(ScoringError, match=r"the column `x` is .*, which CSV cannot hold"):
+            scores.write(out)
+    else:
+        assert scores.write(out) == 500 == len(out.read_text().splitlines()) - 1
 
 
 MEMORY = """
