@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,19 @@ import click
 
 from homespec.cli.errors import in_lines, needing
 from homespec.cli.exit_codes import FINDINGS, OK, TROUBLE
+from homespec.cli.reporting import Command
 from homespec.cli.specs import one_analysis
 from homespec.diagnostics.render.terminal import printable
-from homespec.migration.choices import CHOICES
+from homespec.train.settings import FLAGS, flag
 
 if TYPE_CHECKING:
     from homespec.compiler import Analysis
+
+
+def choice_option(name: str) -> Callable[[Command], Command]:
+    """The option of `train` of this name."""
+    known = FLAGS[name]
+    return click.option(flag(name), type=click.Choice(known.choices), help=known.help)
 
 
 @click.command(short_help="Carry weights over to another spec.")
@@ -30,18 +38,9 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--moments", is_flag=True, help="Of a run: carry over the optimiser's moments, too.")
-@click.option(
-    "--new-choice", type=click.Choice(CHOICES["choice"]),
-    help="How gates weigh experts that are new: not (closed), as others on average, or fresh.",
-)  # fmt: skip
-@click.option(
-    "--new-input", type=click.Choice(CHOICES["input"]),
-    help="How layers read what is new: not (zero), or fresh.",
-)  # fmt: skip
-@click.option(
-    "--new-row", type=click.Choice(CHOICES["row"]),
-    help="How rows start that a table did not have: fresh, or as the mean of the others.",
-)  # fmt: skip
+@choice_option("new_choice")
+@choice_option("new_input")
+@choice_option("new_row")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
     help="Of weights that start fresh.",
@@ -95,7 +94,7 @@ def _carry(
     comparison = migration.comparison
     for line in plan_lines(comparison, ("resized", "new") if out is None else ("resized",)):
         click.echo(line)
-    for line in restarts(comparison):
+    for line in (*restarts(comparison), *migration.losses()):
         click.echo(f"warning: {line}", err=True)
     starts = migration.starts(given)
     if out is not None:

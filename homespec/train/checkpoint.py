@@ -40,6 +40,7 @@ WEIGHTS_FILE, OPTIMIZER_FILE, STATE_FILE = (
 )  # fmt: skip
 FILES = WEIGHTS_FILE, OPTIMIZER_FILE, STATE_FILE
 SUMS = "checksums"
+REMEDY = "Bring it back from a copy, or start again with --overwrite"
 VERSION = 1
 """Counts the meanings of state.json; a change makes old checkpoints unreadable."""
 
@@ -150,10 +151,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 def damaged(folder: Path, why: str) -> DamagedError:
     """The error of a checkpoint that cannot be used, with what to do."""
-    return DamagedError(
-        f"the checkpoint {folder} is damaged: {why}. Bring it back from a copy, or start again with"
-        " --overwrite"
-    )
+    return DamagedError(f"the checkpoint {folder} is damaged: {why}. {REMEDY}")
 
 
 def prefer_intact(folder: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ from homespec.migration.weights import Starts, carried_moments, carried_state
 from homespec.runtime import import_source
 from homespec.train import RunError
 from homespec.train.checkpoint import OPTIMIZER_FILE, WEIGHTS_FILE
-from homespec.train.optimizer_state import is_of_weighting
+from homespec.train.optimizer_state import has_learned, is_of_weighting
 from homespec.train.run_files import SPEC_FILE, spec_text
 from homespec.train.source import Source, check_fits, read
 from homespec.version import __version__
@@ -61,10 +61,21 @@ class Migration:
     def moments(self) -> dict[str, Tensor]:
         """The moments of the new model; what a weighting has learned where tasks stay the same."""
         moments = carried_moments(self.comparison.plan, self.source.moments)
-        if list(self.source.spec.spec.tasks) == list(self.new.spec.tasks):
+        if self._has_same_tasks:
             stored = self.source.moments
             moments |= {key: stored[key].clone() for key in stored if is_of_weighting(key)}
         return moments
+
+    @property
+    def _has_same_tasks(self) -> bool:
+        """Whether tasks are the same in the same order, whatever they are called."""
+        before = map(self.comparison.pair.renames.place, self.source.spec.spec.tasks)
+        return list(before) == list(self.new.spec.tasks)
+
+    def losses(self) -> Iterator[str]:
+        """A line where learned weights of losses cannot be carried over: there are other tasks."""
+        if not self._has_same_tasks and has_learned(self.source.moments):
+            yield "learned weights of losses are not carried over: they are of other tasks"
 
 
 @dataclass(frozen=True)

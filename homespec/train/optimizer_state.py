@@ -7,7 +7,7 @@ or one value for all of it, such as the number of steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ from homespec.train.optimizers import BY_ROW, LIKE_WEIGHT, moment_shapes
 WEIGHTING = "weighting"
 """What a weighting has learned is stored as `weighting/NAME`; its parameters are called
 `weighting.NAME` among those with moments."""
+LAST_WEIGHTS = f"{WEIGHTING}/last_T"
+"""The weights of the last step, which every weighting has and none needs."""
 
 Views = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 """The generated `logical_views` of a model."""
@@ -87,6 +89,11 @@ def is_of_weighting(key: str) -> bool:
     """Whether a stored tensor is what a weighting has learned, or a moment of that."""
     kind, _, name = key.partition("/")
     return kind == WEIGHTING or name.startswith(f"{WEIGHTING}.")
+
+
+def has_learned(keys: Iterable[str]) -> bool:
+    """Whether there is something that a weighting has learned, not only used last."""
+    return any(is_of_weighting(key) and key != LAST_WEIGHTS for key in keys)
 
 
 def copied(tensor: Tensor) -> Tensor:

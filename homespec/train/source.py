@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from homespec.compiler import Analysis
 from homespec.diff.carry import Plan
 from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, LAST, OPTIMIZER_FILE, STATE_FILE, WEIGHTS_FILE
-from homespec.train.checkpoint_checks import Json
+from homespec.train.checkpoint_checks import DamagedError, Json
 from homespec.train.optimizer_state import RANDOM
 from homespec.train.run_files import SPEC_FILE
 from homespec.train.spec_check import differences
@@ -41,6 +42,17 @@ class Source:
     moments: Tensors = field(default_factory=dict)
 
 
+@contextmanager
+def _as_source() -> Iterator[None]:
+    """Damage of another run is mended otherwise than that of one's own."""
+    try:
+        yield
+    except DamagedError as error:
+        remedy = "Bring it back from a copy, or start from other weights"
+        raise DamagedError(str(error).replace(checkpoint.REMEDY, remedy)) from None
+
+
+@_as_source()
 def read(
     path: Path, spec: Analysis | None = None, *, moments: bool = False, flag: str = "old="
 ) -> Source:
@@ -94,6 +106,7 @@ def _weights(place: Path, state: Json) -> Tensors:
     return checkpoint.read_weights(place)[0] if state else load_file(place / WEIGHTS_FILE)
 
 
+@_as_source()
 def last_state(path: Path) -> Json | None:
     """The state of a run's last checkpoint; None if there is none. Raises RunError if damaged."""
     last = path / FOLDER / LAST

@@ -21,6 +21,7 @@ from homespec.train.frozen import Frozen
 from homespec.train.optimizer_state import (
     WEIGHTING,
     copied,
+    has_learned,
     is_of_weighting,
     load_moments,
     moment_forms,
@@ -207,8 +208,9 @@ class TrainStep:
     def start_from(self, stored: Mapping[str, Tensor], source: str) -> bool:
         """Take over moments of another run, and what its weighting has learned if it was the same.
 
-        Whether the latter. What is frozen, or new, begins without moments. Raises RunError that
-        names the `source` where moments are those of another optimiser.
+        False if something learned is left out, or is not there. What is frozen, or new, begins
+        without moments. Raises RunError that names the `source` where moments are those of another
+        optimiser.
         """
         learned = {key: tensor for key, tensor in stored.items() if is_of_weighting(key)}
         own = self._of_trained({key: stored[key] for key in stored.keys() - learned.keys()})
@@ -228,10 +230,10 @@ class TrainStep:
         wanted = dict(forms(self._learned_weights())) | {
             key: form for key, form in expected.items() if is_of_weighting(key)
         }
-        if forms(learned) != wanted:
-            return False
-        self.load(learned)
-        return True
+        if forms(learned) == wanted:
+            self.load(learned)
+            return True
+        return not has_learned([*wanted, *learned])
 
     @property
     def names(self) -> dict[Tensor, str]:

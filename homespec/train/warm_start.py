@@ -13,7 +13,7 @@ from homespec.migration.report import plan_lines, restarts
 from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint_checks import Json
 from homespec.train.migrate import Migration
-from homespec.train.settings import OF_START, Settings, from_json
+from homespec.train.settings import Settings, from_json
 from homespec.train.source import digest, last_state, read, tree
 from homespec.train.spec_check import differences
 
@@ -46,7 +46,9 @@ def warm_start(spec: LoadedSpec, settings: Settings, fresh: Mapping[str, Tensor]
     with_moments, remarks = _moments_wanted(path, spec, settings)
     source = read(path, old, moments=with_moments, flag="--init-spec")
     migration = Migration.of(source, spec.analysis)
-    given = {name.removeprefix("new_"): getattr(settings, name) for name in OF_START[2:]}
+    given = {
+        "choice": settings.new_choice, "input": settings.new_input, "row": settings.new_row
+    }  # fmt: skip
     starts = migration.starts(given)
     what = "the weights and the optimiser's moments" if with_moments else "the weights"
     lines = [

@@ -35,6 +35,9 @@ MORE = FITTED.replace("comment_stay]", "comment_stay, follow]").replace(
 """A task more: its expert, gates and tower are new, and the group's gates weigh nothing else."""
 WIDER = FITTED.replace("meta: {shared: 1", "meta: {shared: 2")
 """An expert more, which gates weigh."""
+RENAMED = FITTED.replace("comment_stay]", "reading]").replace(
+    "  comment_stay: {", "  reading: {was: comment_stay, "
+)
 
 
 def silent(line: str) -> None:
@@ -366,3 +369,37 @@ def test_a_run_that_makes_things_worse_says_so(
     result = train(FITTED, data, tmp_path / "run", **start)
     report.show(result, tmp_path / "run")
     assert "No epoch is better by logloss than epoch 0" in capsys.readouterr().out
+
+
+def test_learned_weights_of_losses_need_the_same_tasks(data: Path, tmp_path: Path) -> None:
+    """Whatever they are called. With fixed weights there is nothing to leave out."""
+    one, lines = tmp_path / "one", []
+    train(FITTED, data, one, weighting="uncertainty")
+    for name, text in (("more", MORE), ("renamed", RENAMED)):
+        new = tmp_path / f"{name}.yaml"
+        new.write_text(text)
+        words = ["migrate", str(one), "--to", str(new), "-o", str(tmp_path / name), "--moments"]
+        done = invoke(*words, "--new-choice", "closed")
+        assert done.exit_code == 0, done.output
+        lines.append("learned weights of losses are not carried over" in done.stderr)
+    assert lines == [True, False]
+    said: list[str] = []
+    train(FITTED, data, tmp_path / "fixed")
+    start: dict[str, Any] = {"init_moments": True, "init_from": str(tmp_path / "fixed")}
+    train(MORE, data, tmp_path / "two", said.append, new_choice="closed", **start)
+    assert not any("weights of losses" in line for line in said)
+
+
+def test_a_damaged_source_is_named(yesterday: Path, data: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(yesterday, tmp_path / "source"))
+    weights = source / "checkpoints" / "last" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(RunError, match=r"does not match its checksum.*start from other weights"):
+        train(FITTED, data, tmp_path / "run", init_from=str(source))
+    (source / "spec.yaml").unlink()
+    with pytest.raises(
+        RunError, match="does not say which spec it is of: name it with --init-spec"
+    ):
+        train(FITTED, data, tmp_path / "run", init_from=str(source))
