@@ -27,7 +27,7 @@ STAGES = {
     "HS0": ("source", "reading the file"),
     "HS1": ("schema", "keys, types and ranges"),
     "HS2": ("checks", "names, references and the task tree"),
-    "HS3": ("checks", "widths, reachability, dead parameters"),
+    "HS3": ("checks", "widths, reachability, dead parameters, promises"),
     "HS4": ("checks", "design lint: what compiles but invites HoME's anomalies"),
     "HS5": ("data", "what `check-data` finds in the files of a spec"),
     "HS6": ("diff", "what `diff` says of a change of a spec"),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from homespec.checks.causes import and_others, did_you_mean
 from homespec.checks.promise_budget import LIMITS, largest, over
 from homespec.checks.promise_ways import in_words, labels, mixer
-from homespec.checks.promises import Read, Readers, Tree
+from homespec.checks.promises import Readers, Reads, Tree
 from homespec.diagnostics import Finding, Label, Span, rule
 from homespec.diagnostics.suggest import listing
-from homespec.graph.nodes import Mix, Node
+from homespec.graph.nodes import ExpertSet, Mix, Node
 from homespec.lower import Lowered
 from homespec.resolve import Resolved
 from homespec.resolve.layers import Path
 from homespec.schema.identifiers import ROOT
+
+MANY = 12
+"""Names of which a remedy lists no more."""
 
 
 @rule("HS315", "unknown-promise")
@@ -26,8 +29,9 @@ def unknown_promise(resolved: Resolved) -> Iterator[Finding]:
     `shared` experts are there for all tasks.
     """
     expect, tree = resolved.spec.expect, Tree(resolved)
-    known = [*resolved.spec.tasks, *resolved.spec.groups]
-    places: list[tuple[Path, str, list[str], bool]] = []
+    known = dict.fromkeys((*resolved.spec.tasks, *resolved.spec.groups))
+    nodes = {**known, ROOT: None}
+    places: list[tuple[Path, str, dict[str, None], bool]] = []
     for index, names in enumerate(expect.isolated):
         path: Path = ("expect", "isolated", index)
         places += [((*path, i), name, known, False) for i, name in enumerate(names)]
@@ -35,17 +39,17 @@ def unknown_promise(resolved: Resolved) -> Iterator[Finding]:
     for name, owners in expect.reads.items():
         path = ("expect", "reads", name)
         places.append((path, name, known, True))
-        places += [((*path, i), owner, [*known, ROOT], False) for i, owner in enumerate(owners)]
+        places += [((*path, i), owner, nodes, False) for i, owner in enumerate(owners)]
     for i, name in enumerate(expect.except_through):
-        places.append((("expect", "except_through", i), name, [*known, ROOT], False))
-    for path, name, nodes, is_key in places:
-        if name not in nodes:
+        places.append((("expect", "except_through", i), name, nodes, False))
+    for path, name, there, is_key in places:
+        if name not in there:
             kind = "the root" if name == ROOT else "neither a task nor a group"
             yield Finding(
                 resolved.span(path, key=is_key),
                 f"`expect.{path[1]}` names `{name}`, which is {kind}",
                 label="shared experts are for all tasks" if name == ROOT else "not declared",
-                help=_meant(name, nodes),
+                help=_meant(name, list(there)),
             )
 
 
@@ -58,17 +62,22 @@ def _meant(name: str, nodes: list[str]) -> str:
 def _overlapping(
     resolved: Resolved, tree: Tree, path: Path, names: tuple[str, ...]
 ) -> Iterator[Finding]:
+    first = {name: position for position, name in reversed(list(enumerate(names)))}
     for position, name in enumerate(names):
-        for other in names[:position]:
-            inner, outer = (name, other) if other in tree.above(name) else (other, name)
-            if outer in tree.above(inner) and outer != ROOT:
-                yield Finding(
-                    resolved.span((*path, position)),
-                    f"`{inner}` cannot be isolated from {'itself' if inner == outer else ''}"
-                    + (f"`{outer}`, which it is in" if inner != outer else ""),
-                    label="again" if inner == outer else "",
-                    help="name groups or tasks that are beside each other",
-                )
+        if first[name] != position:
+            yield _not_apart(
+                resolved, (*path, position), f"`{name}` cannot be isolated from itself"
+            )
+            continue
+        for outer in tree.above(name)[1:]:
+            if outer in first and outer != ROOT:
+                said = f"`{name}` cannot be isolated from `{outer}`, which it is in"
+                yield _not_apart(resolved, (*path, position), said)
+
+
+def _not_apart(resolved: Resolved, path: Path, message: str) -> Finding:
+    remedy = "name groups or tasks that are beside each other"
+    return Finding(resolved.span(path), message, help=remedy)
 
 
 @rule("HS312", "not-isolated")
@@ -83,21 +92,24 @@ def not_isolated(lowered: Lowered) -> Iterator[Finding]:
     state of the root, which later layers read. Where that is meant, `except_through: [shared]`
     promises that there is no other way, as the hierarchy mask has it.
     """
+    isolated = lowered.spec.expect.isolated
+    if not isolated:
+        return
     readers, tree = Readers(lowered), Tree(lowered)
-    for index, names in enumerate(lowered.spec.expect.isolated):
+    for index, names in enumerate(isolated):
+        tasks = {name: tree.tasks(name) for name in names}
         for position, owner in enumerate(names):
-            others = [name for name in names if name != owner]
-            tasks = [task for name in others for task in tree.tasks(name)]
-            reads = list(readers.read(tasks, tree.below(owner)))
-            if reads:
-                by = [name for name in others if _is_of(reads, tree.tasks(name))]
-                span = lowered.span(("expect", "isolated", index, position))
+            others = [task for name in names if name != owner for task in tasks[name]]
+            reads = readers.reads(others, tree.below(owner))
+            if reads.tasks:
+                reading = set(reads.tasks)
+                by = [name for name in names if not reading.isdisjoint(tasks[name])]
                 yield _finding(
                     lowered,
                     readers,
                     reads,
-                    span=span,
-                    label=f"not isolated from {listing(by)}",
+                    span=lowered.span(("expect", "isolated", index, position)),
+                    label=f"not isolated from {listing(by, 5)}",
                     otherwise="remove the promise",
                 )
 
@@ -114,37 +126,37 @@ def reads_more(lowered: Lowered) -> Iterator[Finding]:
     What passes through the state of the root counts, too, unless `except_through: [shared]` says
     otherwise.
     """
+    promises = lowered.spec.expect.reads
+    if not promises:
+        return
     readers, tree = Readers(lowered), Tree(lowered)
-    for name, allowed in lowered.spec.expect.reads.items():
+    for name, allowed in promises.items():
         free = {ROOT, *allowed, *tree.below(name)}
-        owners = dict.fromkeys(o for o in readers.owners.values() if o not in free)
-        reads = list(readers.read(tree.tasks(name), owners))
-        if reads:
-            read = dict.fromkeys(read.experts.place for read in reads)
-            span = lowered.span(("expect", "reads", name))
+        owners = [owner for owner in readers.owners() if owner not in free]
+        reads = readers.reads(tree.tasks(name), owners)
+        if reads.tasks:
+            more = list(dict.fromkeys(experts.place for experts in reads.sets))
+            listed = f": `{name}: [{', '.join([*allowed, *more])}]`" if len(more) < MANY else ""
             yield _finding(
                 lowered,
                 readers,
                 reads,
-                span=span,
-                label=f"does not list {listing(list(read), 5)}",
-                otherwise=f"list what may be read: `{name}: [{', '.join([*allowed, *read])}]`",
+                span=lowered.span(("expect", "reads", name)),
+                label=f"does not list {listing(more, 5)}",
+                otherwise=f"list what may be read{listed}",
             )
 
 
-def _is_of(reads: Iterable[Read], tasks: list[str]) -> bool:
-    return any(task in read.tasks for read in reads for task in tasks)
-
-
 def _finding(
-    lowered: Lowered, readers: Readers, reads: list[Read], *, span: Span, label: str, otherwise: str
+    lowered: Lowered, readers: Readers, reads: Reads, *, span: Span, label: str, otherwise: str
 ) -> Finding:
     """A promise that is broken: by the first task and the nearest set, with the way between."""
-    task = reads[0].tasks[0]
-    way = readers.way(task, reads)
-    tasks, experts = next(read for read in reads if read.experts is way[-1])
+    way = readers.way(reads.tasks[0], reads.sets)
+    experts = way[-1]
+    assert isinstance(experts, ExpertSet)
+    tasks = [task for task in reads.tasks if readers.does_read(task, experts)]
     said = f"{listing(tasks, 5)} {'reads' if len(tasks) == 1 else 'read'}"
-    more = and_others(len(reads), "set")
+    more = and_others(len(reads.sets), "set")
     return Finding(
         span,
         f"{said} the experts of `{experts.place}` in layer `{experts.layer}`{more}, "
@@ -162,18 +174,12 @@ def _through(way: list[Node], tasks: list[str]) -> str:
     return f"through the state of `{mix.path[0]}`"
 
 
-def _remedy(lowered: Lowered, readers: Readers, reads: list[Read], otherwise: str) -> str:
+def _remedy(lowered: Lowered, readers: Readers, reads: Reads, otherwise: str) -> str:
     """What to do: let states that are above both sides pass, if the promise then holds."""
-    tree = Tree(lowered)
-    states = {mix.path[0] for mix in lowered.graph.of(Mix)} - set(readers.passing_places)
-    between = [
-        name
-        for name in reversed(tree.above(reads[0].tasks[0]))
-        if name in states and all(name in tree.above(n) for r in reads for n in _sides(r))
-    ]
+    between = _above_all(lowered, readers, reads)
+    owners = {experts.place for experts in reads.sets}
     for number in range(1, len(between) + 1):
-        rest = Readers(lowered, between[:number])
-        if not any(rest.way(task, [read]) for read in reads for task in read.tasks):
+        if not readers.letting(between[:number]).reads(reads.tasks, owners).tasks:
             names = [*readers.passing_places, *between[:number]]
             return (
                 f"\nto allow what passes through {listing(between[:number])}, write "
@@ -184,8 +190,13 @@ def _remedy(lowered: Lowered, readers: Readers, reads: list[Read], otherwise: st
     return f"\nclose this way, or {otherwise}"
 
 
-def _sides(read: Read) -> list[str]:
-    return [*read.tasks, read.experts.place]
+def _above_all(lowered: Lowered, readers: Readers, reads: Reads) -> list[str]:
+    """The nodes above all readers and all owners that have states, the root first."""
+    tree = Tree(lowered)
+    sides = {*reads.tasks, *(experts.place for experts in reads.sets)}
+    above = set.intersection(*(set(tree.above(name)) for name in sides))
+    states = {mix.path[0] for mix in lowered.graph.of(Mix)}.difference(readers.passing_places)
+    return [n for n in reversed(tree.above(reads.tasks[0])) if n in above & states]
 
 
 @rule("HS314", "over-budget")

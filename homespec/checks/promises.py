@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
-from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, Mix, Node
 from homespec.lower import Lowered
 from homespec.resolve import Resolved
@@ -37,20 +36,33 @@ class Tree:
         return [below for below in self.below(name) if below in self._tasks]
 
 
-class Read(NamedTuple):
-    """An expert set that tasks read."""
+class Reads(NamedTuple):
+    """Tasks, and expert sets that at least one of them reads; each task reads one or more."""
 
     tasks: list[str]
-    experts: ExpertSet
+    sets: list[ExpertSet]
 
 
 class Readers:
-    """Which experts each task reads, other than through the states that may pass on anything."""
+    """Which experts each task reads, other than through the states that may pass on anything.
+
+    Sets of experts are numbers with a bit for each: one pass over the graph finds them for all
+    nodes, however many tasks there are.
+    """
 
     def __init__(self, lowered: Lowered, besides: Iterable[str] = ()) -> None:
-        self.graph: Graph = lowered.graph
+        self._lowered = lowered
+        self.graph = lowered.graph
+        self.experts = self.graph.of(ExpertSet)
         self.passing_places = [*lowered.spec.expect.except_through, *besides]
-        self._sets: dict[str, set[str]] = {}
+        self._letting: dict[tuple[str, ...], Readers] = {}
+
+    def letting(self, places: Iterable[str]) -> Readers:
+        """The same with further nodes whose states may pass on anything."""
+        names = tuple(places)
+        if names not in self._letting:
+            self._letting[names] = Readers(self._lowered, names)
+        return self._letting[names]
 
     @cached_property
     def passing(self) -> set[str]:
@@ -58,29 +70,51 @@ class Readers:
         return {m.name for m in self.graph.of(Mix) if m.path[0] in self.passing_places}
 
     @cached_property
-    def owners(self) -> dict[str, str]:
-        """Names of expert sets with the nodes that own them."""
-        return {experts.name: experts.place for experts in self.graph.of(ExpertSet)}
+    def _bits(self) -> dict[str, int]:
+        return {experts.name: 1 << bit for bit, experts in enumerate(self.experts)}
 
-    def sets(self, task: str) -> set[str]:
-        """The names of the expert sets that a task reads."""
-        if task not in self._sets:
-            names = self.graph.ancestors([self.head(task)], self.passing)
-            self._sets[task] = names & self.owners.keys()
-        return self._sets[task]
+    @cached_property
+    def _reached(self) -> dict[str, int]:
+        """The expert sets that each node depends on."""
+        reached: dict[str, int] = {}
+        for node in self.graph:
+            sets = self._bits.get(node.name, 0)
+            for port in node.reads:
+                sets |= reached[port.node]
+            reached[node.name] = 0 if node.name in self.passing else sets
+        return reached
 
-    def read(self, tasks: Iterable[str], owners: Iterable[str]) -> Iterator[Read]:
-        """The sets of these nodes that any of the tasks reads, with those that do."""
-        owners = set(owners)
-        by_task = {task: self.sets(task) for task in tasks}
-        for experts in self.graph.of(ExpertSet):
-            readers = [task for task, sets in by_task.items() if experts.name in sets]
-            if readers and experts.place in owners:
-                yield Read(readers, experts)
+    @cached_property
+    def _owned(self) -> dict[str, int]:
+        """The expert sets that each node of the tree owns."""
+        owned: dict[str, int] = {}
+        for experts in self.experts:
+            owned[experts.place] = owned.get(experts.place, 0) | self._bits[experts.name]
+        return owned
 
-    def way(self, task: str, reads: Iterable[Read]) -> list[Node]:
-        """A shortest way from a task back to experts that it reads."""
-        return self.graph.way(self.head(task), {r.experts.name for r in reads}, self.passing)
+    def owners(self) -> list[str]:
+        """The nodes that own experts."""
+        return list(self._owned)
+
+    def reads(self, tasks: Iterable[str], owners: Iterable[str]) -> Reads:
+        """What these tasks read of the experts of these nodes."""
+        all_owned = found = 0
+        for owner in owners:
+            all_owned |= self._owned.get(owner, 0)
+        readers = []
+        for task in tasks:
+            if sets := self._reached[self.head(task)] & all_owned:
+                readers.append(task)
+                found |= sets
+        return Reads(readers, [e for bit, e in enumerate(self.experts) if found >> bit & 1])
+
+    def does_read(self, task: str, experts: ExpertSet) -> bool:
+        """Whether a task reads a set."""
+        return bool(self._reached[self.head(task)] & self._bits[experts.name])
+
+    def way(self, task: str, sets: Iterable[ExpertSet]) -> list[Node]:
+        """A shortest way from a task back to one of the sets."""
+        return self.graph.way(self.head(task), {experts.name for experts in sets}, self.passing)
 
     def head(self, task: str) -> str:
         """The name of the node of a task's logit."""

@@ -136,6 +136,21 @@ def test_what_a_task_reads_is_what_autograd_finds(number: int, cut: list[str]) -
             assert said.label == f"does not list `{owner}`"
 
 
+@pytest.mark.parametrize("number", range(len(SPECS)))
+def test_what_a_group_reads_is_what_autograd_finds(number: int) -> None:
+    """All its tasks together; experts of what is in it are its own."""
+    spec, tree = SPECS[number], Tree(SPECS[number])
+    for group in spec.get("groups", {}):
+        inside = {group, *tree.below(group)}
+        read = set().union(*(read_by(number)[task] for task in tasks_of(tree, group, spec)))
+        owners = sorted(read - inside - {"shared"})
+        assert errors(spec, reads={group: owners}) == []
+        for owner in owners:
+            others = [name for name in owners if name != owner]
+            (said,) = errors(spec, reads={group: others})
+            assert said.label == f"does not list `{owner}`"
+
+
 def test_both_verdicts_are_drawn() -> None:
     """The proof would be idle if all pairs were isolated, or none."""
     verdicts = [
