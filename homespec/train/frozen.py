@@ -54,6 +54,14 @@ class Frozen:
         if patterns and not code.logical_views(model, parameters).keys() - self.names:
             raise RunError("--freeze leaves nothing to train: give fewer patterns")
 
+    def of_new(self, names: frozenset[str]) -> Iterator[str]:
+        """A warning where weights are frozen that were not carried over from a trained model."""
+        if both := sorted(self.names & names):
+            others = (
+                f" and {len(both) - 1} more, which start" if len(both) > 1 else ", which starts"
+            )
+            yield f"warning: --freeze keeps {both[0]}{others} fresh: what is new there never learns"
+
     def _without_frozen(self, name: str) -> Callable[[Tensor], Tensor]:
         def hook(grad: Tensor) -> Tensor:
             return grad.masked_fill(self._mask(name, grad.device), 0.0)

@@ -126,7 +126,7 @@ class RankingModule(lightning.LightningModule):
         """Begin with the weights and moments of another run."""
         start = warm_start(spec, self.settings, self.code.logical_state(self.model))
         self.code.load_logical_state(self.model, start.weights)
-        lines = start.lines
+        lines = (*start.lines, *self.train_step.frozen.of_new(start.new))
         if start.moments and not self.train_step.start_from(start.moments, start.about["path"]):
             lines += ("learned weights of losses are not carried over: they start anew",)
         return dataclasses.replace(start, weights={}, moments={}, lines=lines)  # frees memory

@@ -300,6 +300,8 @@ def idle(settings: Settings, steps: int) -> Iterator[str]:
         for name in OF_START:
             if getattr(settings, name) is not None:
                 yield f"{flag(name)} has no effect without --init-from"
+        if settings.freeze:
+            yield "without --init-from, what --freeze names stays as it is initialised"
     if settings.merge_tables and not settings.optimize:
         yield "--merge-tables has no effect with --no-optimize"
     if settings.warmup_steps >= steps:

@@ -26,6 +26,8 @@ class WarmStart:
     """All of the model, by logical name."""
     moments: dict[str, Tensor]
     """By `MOMENT/LOGICAL NAME`; empty if the optimiser starts without."""
+    new: frozenset[str]
+    """Logical names of weights of which a part at least is not carried over."""
     lines: tuple[str, ...]
     """What is carried over, and what is not, for the user."""
     about: Json
@@ -66,6 +68,7 @@ def warm_start(spec: LoadedSpec, settings: Settings, fresh: Mapping[str, Tensor]
     return WarmStart(
         weights=migration.weights(fresh, starts),
         moments=migration.moments() if with_moments else {},
+        new=frozenset(one.tensor.name for one in migration.comparison.plan.of("new", "resized")),
         lines=tuple(lines),
         about=about,
     )

@@ -20,7 +20,7 @@ from homespec.train import RunError, checkpoint, run
 from homespec.train.frozen import matching
 from homespec.train.lit_module import RankingModule
 from homespec.train.losses import means
-from homespec.train.settings import Settings
+from homespec.train.settings import Settings, idle
 from homespec.train.torch_compile import obstacle
 
 SETTINGS = Settings(batch_size=128, limit_rows=700, compile=False, lr=1e-2, clip=0.5)
@@ -158,6 +158,26 @@ def test_all_but_tables_may_be_frozen(
     assert {name.partition(".")[0] for name in old if not torch.equal(old[name], new[name])} == {
         "features"
     }
+
+
+def test_frozen_weights_that_start_fresh_are_warned_of(before: dict[str, Path]) -> None:
+    """They would never learn."""
+    settings = dataclasses.replace(
+        SETTINGS, freeze=("experts.meta.shared.*",), init_from=str(before["adam"]),
+        new_choice="closed",
+    )  # fmt: skip
+    more = SMALL.replace("meta: {shared: 1", "meta: {shared: 2")
+    module = RankingModule(homespec.loads(more), settings)
+    assert module.start is not None
+    assert module.start.lines[-1] == (
+        "warning: --freeze keeps experts.meta.shared.1.linears.0.weight and 4 more, which start"
+        " fresh: what is new there never learns"
+    )
+    kept = dataclasses.replace(settings, freeze=("experts.meta.shared.0.*",))
+    start = RankingModule(homespec.loads(more), kept).start
+    assert not any("--freeze" in line for line in start.lines)
+    (note,) = idle(dataclasses.replace(SETTINGS, freeze=("towers.*",)), 10)
+    assert "stays as it is initialised" in note
 
 
 def test_patterns() -> None:
