@@ -88,7 +88,7 @@ def export(
 
     asked = split_names(tasks)
     options = Options(asked, output, device, numbers, checkpoint, spec)  # type: ignore[arg-type]
-    with exit_2_on(ExportError, RunError):
+    with exit_2_on(ExportError, RunError, OSError):
         if into is not None:
             exporting.replace_weights(run, into, out or into, options, _say)
         elif out is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import safetensors.torch
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from homespec.export import agreement, manifest, package_weights, triton
+from homespec.export.agreement import Agreement
 from homespec.export.aotinductor import Package, compile_package
 from homespec.export.onnx_file import Session, write_onnx
 from homespec.export.package_weights import Slices, slices_of
@@ -53,31 +55,33 @@ def metadata_of(subject: Subject) -> dict[str, str]:
     }
 
 
-def check_pt2(subject: Subject, folder: Path) -> float:
-    """The largest difference from the trained model. Raises ExportError if it is no rounding."""
-    return _apart(subject, PT2, Package(folder / PT2))
+def check_pt2(subject: Subject, folder: Path) -> Agreement:
+    """How it agrees with the trained model. Raises ExportError if that is not rounding."""
+    return _compare(subject, PT2, Package(folder / PT2))
 
 
 def export_onnx(subject: Subject, folder: Path) -> None:
-    """Write model.onnx."""
+    """Write model.onnx, by the model on the CPU, which it then stays on: model.pt2 comes first."""
     on_cpu = Served(subject.served.model, subject.spec, subject.options.output).cpu()
     features = {n: tensor.cpu() for n, tensor in subject.features(EXAMPLE_ROWS).items()}
     names = [each.name for each in subject.inputs]
     write_onnx(program_of(on_cpu, features), names, subject.tasks, folder / ONNX)
 
 
-def check_onnx(subject: Subject, folder: Path) -> float:
+def check_onnx(subject: Subject, folder: Path) -> Agreement:
     """The same for onnxruntime."""
-    return _apart(subject, ONNX, Session(folder / ONNX))
+    return _compare(subject, ONNX, Session(folder / ONNX))
 
 
-def _apart(subject: Subject, what: str, found: agreement.Function) -> float:
+def _compare(subject: Subject, what: str, found: agreement.Function) -> Agreement:
     largest = subject.largest_logits
 
     def allowed(task: str, output_B: Tensor) -> Tensor:
         return subject.served.rounding(task, output_B, largest[task])
 
-    return agreement.check(what, found, subject.expected, subject.batches, allowed)
+    return agreement.check(
+        what, found, subject.expected, subject.batches, allowed, subject.searches
+    )
 
 
 def write_samples(subject: Subject, folder: Path) -> None:
@@ -106,15 +110,15 @@ def write_triton(subject: Subject, folder: Path) -> None:
 
 
 def write_documents(
-    subject: Subject, folder: Path, differences: Mapping[str, float], about: manifest.Json
+    subject: Subject, folder: Path, agreements: Mapping[str, Agreement], about: manifest.Json
 ) -> None:
     """Write everything besides the models; the manifest is the last, as it has all hashes."""
     (folder / SPEC_FILE).write_text(spec_text(subject.spec.analysis), "utf-8")
     write_samples(subject, folder)
     write_triton(subject, folder)
     write_readme(folder, subject.spec.name, subject.tasks, subject.options.output, about)
-    checked = {"batches": [*agreement.BATCHES], "largest_difference": dict(differences)}
-    manifest.write(folder, {**about, "checked": checked})
+    checked = {file: asdict(each) for file, each in agreements.items()}
+    manifest.write(folder, {**about, "checked": {"batches": [*agreement.BATCHES], **checked}})
 
 
 def about_package(slices: Slices) -> manifest.Json:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from homespec.api import load
 from homespec.export import ExportError, manifest, package_weights
-from homespec.export.agreement import BATCHES
+from homespec.export.agreement import BATCHES, Agreement
 from homespec.export.files import (
     ONNX,
     PT2,
@@ -26,6 +26,7 @@ from homespec.export.graph_identity import differences
 from homespec.export.number_types import number_types
 from homespec.export.subject import Options, Subject
 from homespec.train.run_files import SPEC_FILE
+from homespec.train.torch_compile import obstacle
 from homespec.version import __version__
 
 Format = Literal["pt2", "onnx", "both"]
@@ -47,30 +48,32 @@ def export_run(
     Raises ExportError, and RunError and SpecError for a run that cannot be loaded.
     """
     check_free(out, overwrite)
+    if format != "onnx" and (reason := obstacle()):
+        raise ExportError(f"{PT2} cannot be compiled here ({reason}); --format onnx needs none")
     subject = Subject(folder, options)
-    apart: dict[str, float] = {}
+    agreements: dict[str, Agreement] = {}
     with whole_folder(out) as new:
         about = subject.about()
         if format != "onnx":
             say(f"compiling {PT2} for {options.device}, which takes a minute or so")
             about |= about_package(compile_pt2(subject, new))
-            apart[PT2] = check_pt2(subject, new)
+            agreements[PT2] = check_pt2(subject, new)
         if format != "pt2":
-            _write_onnx(subject, new, apart, say)
-        write_documents(subject, new, apart, about)
-    _report(apart, out, say)
+            _write_onnx(subject, new, agreements, say)
+        write_documents(subject, new, agreements, about)
+    _report(agreements, out, say)
 
 
-def _write_onnx(subject: Subject, new: Path, apart: dict[str, float], say: Say) -> None:
+def _write_onnx(subject: Subject, new: Path, agreements: dict[str, Agreement], say: Say) -> None:
     say(f"writing {ONNX}")
     export_onnx(subject, new)
-    apart[ONNX] = check_onnx(subject, new)
+    agreements[ONNX] = check_onnx(subject, new)
 
 
-def _report(apart: dict[str, float], out: Path, say: Say) -> None:
+def _report(agreements: dict[str, Agreement], out: Path, say: Say) -> None:
     batches = ", ".join(map(str, BATCHES))
-    for file, difference in apart.items():
-        say(f"{file} gives what the model gives, in batches of {batches}: {difference:.1e} apart")
+    for file, agreement in agreements.items():
+        say(f"{file} gives what the model gives, in batches of {batches}: {agreement}")
     say(f"wrote {out}")
 
 
@@ -106,22 +109,32 @@ def replace_weights(folder: Path, into: Path, out: Path, options: Options, say: 
         check_own(into, before)
     else:
         check_free(out, overwrite=False)
+    check_intact(into, before)
     subject = Subject(folder, as_before(options, before))
     check_same_graph(subject, into, before)
     check_same_types(subject, into, options, say)
-    apart: dict[str, float] = {}
+    agreements: dict[str, Agreement] = {}
     with whole_folder(out) as new:
         if (into / PT2).exists():
             slices = package_weights.from_json(before.get("package_weights", []))
             package_weights.replace_weights(
                 into / PT2, new / PT2, slices, subject.state, metadata_of(subject)
             )
-            apart[PT2] = check_pt2(subject, new)
+            agreements[PT2] = check_pt2(subject, new)
         if (into / ONNX).exists():
-            _write_onnx(subject, new, apart, say)
+            _write_onnx(subject, new, agreements, say)
         kept = {key: before[key] for key in OF_PACKAGE if key in before}
-        write_documents(subject, new, apart, subject.about() | kept)
-    _report(apart, out, say)
+        write_documents(subject, new, agreements, subject.about() | kept)
+    _report(agreements, out, say)
+
+
+def check_intact(into: Path, before: manifest.Json) -> None:
+    """Raise ExportError if the package is not the one that was exported."""
+    path = into / PT2
+    if path.exists() and manifest.file_sha256(path) != before["files"].get(PT2):
+        raise ExportError(
+            f"{path} is not what was exported, by its hash in {manifest.FILE}: export the run again"
+        )
 
 
 def as_before(options: Options, before: manifest.Json) -> Options:

@@ -129,6 +129,18 @@ class Subject:
         """Features by the number of rows."""
         return {rows: self.features(rows) for rows in BATCHES}
 
+    @property
+    def searches(self) -> bool:
+        """Whether events are found by their scores, of which the nearly equal ones are chance."""
+        return any(
+            encoder.kind == "twin" or (encoder.kind == "sim" and encoder.sim.search == "soft")
+            for encoder in (
+                feature.sequence.encoder
+                for feature in self.spec.features.values()
+                if feature.kind == "sequence"
+            )
+        )
+
     @cached_property
     def largest_logits(self) -> dict[str, float]:
         """How large the logits of each task become."""

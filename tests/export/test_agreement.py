@@ -27,7 +27,7 @@ def allowed(_: str, expected: Tensor) -> Tensor:
 
 
 def checked(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
-    return check("model.x", lambda _: found, lambda _: expected, {2: {}}, allowed)
+    return check("model.x", lambda _: found, lambda _: expected, {2: {}}, allowed).largest
 
 
 def test_rounding_is_no_difference() -> None:
@@ -43,6 +43,26 @@ def test_a_difference_is_shown(wrong: float) -> None:
         "model.x does not give what the trained model gives, and was not put in place:\n"
         f"  click in 2 rows: {wrong:.9g} in place of 0.75"
     )
+
+
+def test_a_search_by_scores_may_find_other_events_in_a_few_rows() -> None:
+    """Of nearly equal scores rounding decides; but not in every row, nor in the only one."""
+
+    def compared(rows: int, wrong: int, searches: bool) -> str:
+        expected = {"click": torch.full((rows,), 0.5), "like": torch.full((rows,), 0.1)}
+        found = {task: tensor.clone() for task, tensor in expected.items()}
+        found["click"][:wrong] = 0.6
+        found["like"][0] += 1e-6
+        batch: dict[int, dict[str, Tensor]] = {rows: {}}
+        return str(check("x", lambda _: found, lambda _: expected, batch, allowed, searches))
+
+    assert compared(1000, 0, searches=False) == "1.0e-06 apart"
+    assert compared(1000, 10, searches=True).endswith("but for 10 of 1000 rows, in which a search"
+        " by scores finds other events of nearly equal score")  # fmt: skip
+    assert "1 of 7 rows" in compared(7, 1, searches=True)
+    for rows, wrong, searches in ((1000, 1, False), (1000, 11, True), (2, 1, True), (1, 1, True)):
+        with pytest.raises(ExportError, match=f"click in {rows} rows: 0.6"):
+            compared(rows, wrong, searches)
 
 
 def test_other_tasks_and_shapes_are_differences() -> None:

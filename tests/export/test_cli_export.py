@@ -11,6 +11,7 @@ from small_run import TINY, write_run
 
 from homespec.cli.export import export
 from homespec.export import run as exporting
+from homespec.export.agreement import Agreement
 from homespec.train.torch_compile import obstacle
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -60,6 +61,27 @@ def test_mistakes_are_one_line(runs: list[Path], tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_without_a_compiler(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    found = called(runs[0], "-o", tmp_path / "out")
+    assert (found.exit_code, found.output.count("\n")) == (2, 1)
+    assert "model.pt2 cannot be compiled here (there is no C++ compiler `no-such" in found.output
+    assert found.output.endswith("--format onnx needs none\n")
+
+
+def test_a_full_disk(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "x")
+
+    monkeypatch.setattr(exporting, "export_onnx", full)
+    found = called(runs[0], "-o", tmp_path / "out", "--format", "onnx")
+    assert found.exit_code == 2
+    assert found.output.endswith("error: [Errno 28] No space left on device: 'x'\n")
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_onnx_alone_needs_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     run, out = write_run(tmp_path / "run", 1, None, TINY), tmp_path / "out"
@@ -81,7 +103,7 @@ def test_an_export_is_replaced_if_asked(
 ) -> None:
     """Without the compiler, whose work does not matter here."""
     monkeypatch.setattr(exporting, "export_onnx", lambda _, new: (new / "model.onnx").touch())
-    monkeypatch.setattr(exporting, "check_onnx", lambda *_: 0.0)
+    monkeypatch.setattr(exporting, "check_onnx", lambda *_: Agreement(0.0, 0, 1))
     out = tmp_path / "out"
     assert called(runs[1], "-o", out, "--format", "onnx", "--tasks", "like").exit_code == 0
     again = called(runs[2], "-o", out, "--format", "onnx")

@@ -68,6 +68,16 @@ def test_outputs_are_what_tasks_mean(subject: Subject, runs: list[Path]) -> None
     assert (about["click"]["output"], about["minutes"]["unit"]) == ("logit", 60.0)
 
 
+@pytest.mark.parametrize(
+    ("encoder", "searches"),
+    [("din", False), ("{twin: {top: 3}}", True), ("{sim: {top: 3}}", True)],
+)
+def test_what_searches_by_scores(encoder: str, searches: bool, tmp_path: Path, data: Path) -> None:
+    spec = SPEC.replace("{sim: {search: hard, by: video_id, top: 3}}", encoder)
+    run = write_run(tmp_path / "run", 1, data, spec)
+    assert Subject(run, Options()).searches is searches
+
+
 def test_tasks_can_be_chosen(runs: list[Path]) -> None:
     chosen = Subject(runs[1], Options(tasks=("click_and_like", "minutes")))
     assert chosen.tasks == ("minutes", "click_and_like")

@@ -134,6 +134,13 @@ def test_a_wrong_place_of_weights_is_noticed(runs: list[Path], folder: Path) -> 
     refused(runs[1], folder, "model.pt2 does not give what the trained model gives")
 
 
+def test_a_damaged_package_is_noticed(runs: list[Path], folder: Path) -> None:
+    package = bytearray((folder / "model.pt2").read_bytes())
+    package[len(package) // 2] ^= 1
+    (folder / "model.pt2").write_bytes(package)
+    refused(runs[1], folder, "model.pt2 is not what was exported, by its hash in manifest.json")
+
+
 def test_a_folder_of_something_else(runs: list[Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused(runs[1], tmp_path / "empty", "no manifest.json: it is no folder of homespec export")
