@@ -128,7 +128,7 @@ class RankingModule(lightning.LightningModule):
         self.code.load_logical_state(self.model, start.weights)
         lines = (*start.lines, *self.train_step.frozen.of_new(start.new))
         if start.moments and not self.train_step.start_from(start.moments, start.about["path"]):
-            lines += ("learned weights of losses are not carried over: they start anew",)
+            lines += ("learned weights of losses are not carried over: they start as in a new run",)
         return dataclasses.replace(start, weights={}, moments={}, lines=lines)  # frees memory
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:

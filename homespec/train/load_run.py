@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import safetensors.torch
 
-from homespec.analysis.spec_diff import Tree, model_tree
+from homespec.analysis.spec_diff import Tree
 from homespec.api import CompileOptions, LoadedSpec, PathLike, build_with_module, load
 from homespec.train import RunError
 from homespec.train import checkpoint as checkpoints
 from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE
 from homespec.train.run_files import METRICS_FILE, SPEC_FILE
-from homespec.train.spec_check import differences
+from homespec.train.spec_check import differences, kept_tree
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ def load_run(
     path = Path(folder)
     weights, trained = _weights(path, checkpoint)
     loaded = _spec(path, spec)
-    if trained and (changed := differences(trained, _tree(loaded))):
+    if trained and (changed := differences(trained, kept_tree(loaded.analysis))):
         raise RunError(f"{path} is a run of another spec: {changed}")
     module, model = build_with_module(
         loaded, compile=compile, dtype=dtype, device=device, **options
@@ -97,12 +97,6 @@ def _spec(path: Path, given: PathLike | LoadedSpec | None) -> LoadedSpec:
             " the run was started with (`spec=`)"
         )
     return load(path / SPEC_FILE if given is None else given)
-
-
-def _tree(spec: LoadedSpec) -> Tree:
-    """The spec as a checkpoint keeps it."""
-    tree: Tree = json.loads(json.dumps(model_tree(spec.analysis)))
-    return tree
 
 
 def metrics_of(path: Path) -> dict[str, Any]:

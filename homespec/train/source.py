@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from homespec.analysis.spec_diff import model_tree
 from homespec.api import load
 from homespec.compiler import Analysis
 from homespec.diff.carry import Plan
@@ -23,7 +21,7 @@ from homespec.train.checkpoint import BEST, FOLDER, LAST, OPTIMIZER_FILE, STATE_
 from homespec.train.checkpoint_checks import DamagedError, Json
 from homespec.train.optimizer_state import RANDOM
 from homespec.train.run_files import SPEC_FILE
-from homespec.train.spec_check import differences
+from homespec.train.spec_check import differences, kept_tree
 
 Tensors = Mapping[str, Tensor]
 
@@ -68,7 +66,7 @@ def read(
         return Source(path, _spec(path, spec, flag), load_file(path))
     place, state = _place(path, LAST if moments else BEST)
     own = _spec(path, spec, flag)
-    if state and (changed := differences(state["model"], tree(own))):
+    if state and (changed := differences(state["model"], kept_tree(own))):
         raise RunError(
             f"{path} is a run of another spec: {changed}. Leave out {flag} if the run keeps its"
             f" {SPEC_FILE}, or name the spec that it was started with"
@@ -119,12 +117,6 @@ def _spec(path: Path, given: Analysis | None, flag: str) -> Analysis:
     if not (path / SPEC_FILE).is_file():
         raise RunError(f"{path} does not say which spec it is of: name it with {flag}")
     return load(path / SPEC_FILE).analysis
-
-
-def tree(spec: Analysis) -> Json:
-    """The spec as a checkpoint keeps it."""
-    tree: Json = json.loads(json.dumps(model_tree(spec)))
-    return tree
 
 
 def load_file(file: Path) -> dict[str, Tensor]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from homespec.analysis.spec_diff import Tree, changes
+from homespec.analysis.spec_diff import Tree, changes, model_tree
+from homespec.lower import Lowered
 from homespec.train import RunError
 
 MAX_SHOWN = 6
@@ -24,3 +26,9 @@ def differences(before: Tree, now: Tree) -> str:
     texts = list(map(str, changes(before, now)))
     more = f"; and {len(texts) - MAX_SHOWN} more differences" if len(texts) > MAX_SHOWN else ""
     return "; ".join(texts[:MAX_SHOWN]) + more
+
+
+def kept_tree(spec: Lowered) -> Tree:
+    """A spec as a checkpoint keeps it."""
+    tree: Tree = json.loads(json.dumps(model_tree(spec)))
+    return tree

@@ -14,8 +14,8 @@ from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint_checks import Json
 from homespec.train.migrate import Migration
 from homespec.train.settings import Settings, from_json
-from homespec.train.source import digest, last_state, read, tree
-from homespec.train.spec_check import differences
+from homespec.train.source import digest, last_state, read
+from homespec.train.spec_check import differences, kept_tree
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def warm_start(spec: LoadedSpec, settings: Settings, fresh: Mapping[str, Tensor]
 
 
 def _moments_wanted(path: Path, spec: LoadedSpec, settings: Settings) -> tuple[bool, list[str]]:
-    """Whether moments are carried over, and if nobody decided that, why not."""
+    """Whether moments are carried over, and if the settings leave that open, why not."""
     if settings.init_moments is not None:
         return settings.init_moments, []
     state = last_state(path)
@@ -87,7 +87,7 @@ def _moments_wanted(path: Path, spec: LoadedSpec, settings: Settings) -> tuple[b
 
 def _why_not(state: Json, spec: LoadedSpec, settings: Settings) -> str:
     """What speaks against the moments of a run's last checkpoint; empty for nothing."""
-    if differences(state["model"], tree(spec.analysis)):
+    if differences(state["model"], kept_tree(spec.analysis)):
         return "they are of another spec (--init-moments carries over what fits)"
     at, best = state["at"], state["history"]["best"]
     if at["batch"] or best != at["epoch"]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small_spec import SMALL
+from warm_runs import FITTED, train
 
 import homespec
 from examples.kuairand import synthesize
@@ -56,3 +57,12 @@ def parquet(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def yesterday(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two epochs, of which the last is the best."""
+    out = tmp_path_factory.mktemp("runs") / "yesterday"
+    result = train(FITTED, data, out, epochs=2, monitor="logloss")
+    assert result.history.best == 2
+    return out
