@@ -28,6 +28,7 @@ if __name__ == "__main__":
     script_needs("train", "lightning", "pyarrow")
     script_needs("bench", "matplotlib")
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -35,9 +36,11 @@ import homespec
 from homespec.api import LoadedSpec
 from homespec.atomic_write import replacing, write_texts
 from homespec.data import DataError
+from homespec.header import spec_hash
 from homespec.train import RunError
+from homespec.train.load_run import metrics_of
 from homespec.train.run import Place, train
-from homespec.train.run_files import METRICS_FILE
+from homespec.train.run_dir import stored_settings
 from homespec.train.settings import Settings
 
 SPEC = Path(__file__).with_name("rolling.yaml")
@@ -59,7 +62,7 @@ class Day(NamedTuple):
 def split_by_day(prepared: Path, out: Path) -> dict[str, Path]:
     """The rows of `train.parquet` and `valid.parquet` by their date, a file for each in `out`.
 
-    Raises DataError for fewer than two days.
+    Raises DataError for fewer than two days, and for files there that hold other rows.
     """
     parts: dict[str, Path] = {}
     for name in ("train", "valid"):
@@ -70,12 +73,19 @@ def split_by_day(prepared: Path, out: Path) -> dict[str, Path]:
         table = pq.read_table(path)
         for date in sorted(pc.unique(table["date"]).to_pylist()):
             parts[str(date)] = out / f"{date}.parquet"
-            if not parts[str(date)].is_file():
-                with replacing(parts[str(date)]) as (temporary,):
-                    pq.write_table(table.filter(pc.equal(table["date"], date)), temporary)
+            _write(table.filter(pc.equal(table["date"], date)), parts[str(date)])
     if len(parts) < 2:
         raise DataError(f"{prepared} has rows of {len(parts)} day: two are needed")
     return parts
+
+
+def _write(rows: pa.Table, path: Path) -> None:
+    """Write rows, unless they are there: runs that were trained on others must not be mixed up."""
+    if not path.is_file():
+        with replacing(path) as (temporary,):
+            pq.write_table(rows, temporary)
+    elif not pq.read_table(path).equals(rows):
+        raise DataError(f"{path} holds other rows of that day: give another OUT")
 
 
 def roll(
@@ -91,20 +101,21 @@ def roll(
             start = str(before) if arm == "warm" and number else None
             place = Place(data, out / f"{arm}-{seed}" / trained, [days[tested]], resume=True)
             changed = Settings(**vars(settings) | {"seed": seed, "init_from": start})
-            metrics = _metrics(place.out) or _trained(spec, place, changed)
-            yield Day(arm, seed, trained, tested, metrics)
+            yield Day(arm, seed, trained, tested, _measured(spec, place, changed))
 
 
-def _trained(spec: LoadedSpec, place: Place, settings: Settings) -> dict[str, Any]:
-    train(spec, place, settings, lambda line: None)
-    return _metrics(place.out)
+def _measured(spec: LoadedSpec, place: Place, settings: Settings) -> dict[str, Any]:
+    """The metrics of a run, which is trained unless it is done.
 
-
-def _metrics(folder: Path) -> dict[str, Any]:
-    """What a run has measured; empty if it is not done."""
-    path = folder / METRICS_FILE
-    metrics: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return metrics
+    Raises RunError for a run of other settings, or of another spec.
+    """
+    metrics = metrics_of(place.out)
+    same = not metrics or metrics["spec_sha256"] == spec_hash(spec.analysis.document)
+    if stored_settings(place.out) not in (None, settings) or not same:
+        raise RunError(f"{place.out} is a run of other settings or another spec: give another OUT")
+    if not metrics:
+        train(spec, place, settings, lambda line: None)
+    return metrics or metrics_of(place.out)
 
 
 # ---------------------------------------------------------------- what came of it

@@ -53,6 +53,13 @@ def test_each_day_starts_from_the_day_before(prepared: Path, tmp_path: Path) -> 
     assert again.exit_code == 0
     assert (out / "warm-0" / second / "metrics.json").stat().st_mtime_ns == times
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    other = CliRunner().invoke(rolling.main, [*command, "--lr", "0.01"])
+    assert other.exit_code == 2
+    assert "is a run of other settings or another spec: give another OUT" in other.stderr
+    pq.write_table(pq.read_table(days[first]).slice(1), days[first])
+    other = CliRunner().invoke(rolling.main, command)
+    assert other.exit_code == 2
+    assert "holds other rows of that day" in other.stderr
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
