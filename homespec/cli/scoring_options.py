@@ -101,7 +101,7 @@ class Speed:
         self.rows, self._started = 0, time.perf_counter()
 
     def note(self, done: int) -> None:
-        """So many rows are done; with 0 they begin."""
+        """This number of rows is done; 0 starts the clock."""
         if not done:
             self._started = time.perf_counter()
         self.rows = done

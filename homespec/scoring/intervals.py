@@ -92,7 +92,7 @@ def log_interval(value: float, variance: float) -> Interval:
     """That of a positive number: symmetric as a factor, half of it as far off as twice of it."""
     if not (value > 0 and variance > 0):
         return NONE
-    factor = math.exp(min(700.0, Z * math.sqrt(variance) / value))  # e^710 is no float
+    factor = math.exp(min(700.0, Z * math.sqrt(variance) / value))  # e^710 overflows
     return value / factor, value * factor
 
 

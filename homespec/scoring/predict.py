@@ -152,7 +152,7 @@ def predict(
     Options: `checkpoint` "best" or "last", `batch_size`, `precision` "float32" or "bf16",
     `compile`, `device`, and `spec` for a run whose folder keeps none.
 
-    Raises RunError for a folder that is no run, DataError for data that lacks a column,
+    Raises RunError for a folder without a run, DataError for data that lacks a column,
     UnknownNameError, a ValueError, for a task that is not there, and ScoringError for a device that
     is not, or two columns of one name.
     """

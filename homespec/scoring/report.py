@@ -73,7 +73,7 @@ def _table(heads: tuple[str, ...], kind: str, lines: list[Line]) -> Table:
 
 
 def _cell(task: TaskMetrics, metric: str) -> str:
-    """A metric and its interval; \\[ is no markup of rich."""
+    """A metric and its interval; \\[ keeps rich from reading markup."""
     value: float = getattr(task, metric)
     written = _written(metric)
     low, high = task.intervals.get(metric, NONE)

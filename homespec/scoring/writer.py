@@ -20,7 +20,7 @@ from homespec.train.losses import FILE as LOSSES_FILE
 
 GROUP_ROWS = 131_072
 GROUP_BYTES = 64 * 2**20
-"""A row group of parquet is written when it has so many rows or bytes."""
+"""A row group of parquet is written when it has this number of rows or bytes."""
 
 GZIP_LEVEL = 1
 """Ten times as fast as pyarrow's level, and a tenth larger."""
@@ -33,7 +33,7 @@ def check_output(out: Path, files: DataFiles, data: Iterable[Path], schema: pa.S
     if format_of(out) is None:
         raise ScoringError(f"{out} is neither {' nor '.join(SUFFIXES)}: name such a file")
     if out.exists() and not out.is_file():
-        raise ScoringError(f"{out} is there and is no file: name another one")
+        raise ScoringError(f"{out} exists and is not a file: name another one")
     for file in files.files:
         if out.exists() and out.samefile(file.path):
             raise ScoringError(f"{out} is one of the files that are read: name another one")
@@ -138,7 +138,9 @@ def check_json(out: Path) -> None:
     """Raise ScoringError before the long work if its result could not be written."""
     there = next(folder for folder in out.absolute().parents if folder.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise ScoringError(f"{out} cannot be written ({there} is no folder to write to)")
+        raise ScoringError(
+            f"{out} cannot be written ({there} is not a folder that you can write to)"
+        )
 
 
 def write_json(text: str, out: Path) -> None:

@@ -87,7 +87,7 @@ def full_disk(*_: Any, **__: Any) -> None:
         (lambda valid, tmp: valid, "is one of the files that are read"),
         (lambda valid, tmp: linked(valid, tmp / "link.parquet"), "is one of the files"),
         (lambda valid, tmp: tmp / "out.txt", r"neither \.parquet nor"),
-        (lambda valid, tmp: made(tmp / "folder.parquet"), "is there and is no file"),
+        (lambda valid, tmp: made(tmp / "folder.parquet"), "exists and is not a file"),
         (lambda valid, tmp: Path("/dev/stdout"), r"neither \.parquet nor"),
         (lambda valid, tmp: filed(tmp / "file") / "o.csv", "cannot be written"),
     ],
