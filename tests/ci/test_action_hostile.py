@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from action_runner import Runner
-from repositories import TASK_GONE, commit
+from repositories import TASK_GONE, changed, commit
 from test_action import merged
 
 Machine = Callable[..., Runner]
@@ -85,9 +85,12 @@ def test_a_working_directory_with_blanks(runner: Machine, team: Path) -> None:
     for name in ("specs", "generated"):
         (team / name).rename(models / name)
     commit(team)
-    text = (models / "specs" / "shorts.yaml").read_text("utf-8")
-    (models / "specs" / "shorts.yaml").write_text(text.replace("rate: 0.02", "rates: 1"), "utf-8")
-    outcome = runner(team).run(working_directory="all models")
+    machine = runner(team)
+    outcome = machine.run(working_directory="all models", base="HEAD")
+    assert not outcome.failed, outcome.log
+    assert "1 spec compared, no change" in outcome.log
+    changed(models / "specs" / "shorts.yaml", {"rate: 0.02": "rates: 0.02"})
+    outcome = machine.run(working_directory="all models")
     (error,) = outcome.annotations()
     assert error.properties["file"] == "all models/specs/shorts.yaml"  # from the workspace's root
 

@@ -37,9 +37,9 @@ def project(product: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def hooks(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Hooks:
+def hooks(project: Path, shared: Path) -> Hooks:
     """Runs pre-commit in the project; the first call here installs homespec for its hooks."""
-    home = tmp_path_factory.mktemp("pre-commit")
+    home = shared / "pre-commit"  # locked by pre-commit while it installs
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"PRE_COMMIT_HOME": str(home), "GIT_CONFIG_GLOBAL": os.devnull}
 
