@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ from homespec.diagnostics import Diagnostic, Report, Severity
 from homespec.diagnostics.render import render as render_report
 from homespec.diagnostics.render.fingerprint import relative
 from homespec.diagnostics.render.json import as_dict as report_as_dict
+from homespec.diagnostics.render.json import dumps
 from homespec.diagnostics.render.terminal import printable
 from homespec.diff.compare import Comparison
 from homespec.diff.pair import BREAKS, Breaks
@@ -68,7 +68,7 @@ class Changes:
 def render(changes: Changes, output_format: str, color: bool = False) -> str:
     """The changes in a format of reports, or as `markdown`."""
     if output_format == "json":
-        return json.dumps(_as_dict(changes), indent=2) + "\n"
+        return dumps(_as_dict(changes))
     if output_format == "markdown":
         return "\n".join(_markdown(changes)) + "\n"
     text = render_report(_with_classes(changes.report), output_format, color)

@@ -239,14 +239,18 @@ def test_a_name_in_another_encoding(here: Path) -> None:
     assert result.stderr.endswith("is not UTF-8: rename that file or folder\n")
 
 
-HOSTILE = ["::error::x", " ::stop-commands::x", "a\n::error::b", "a\x1b]0;x\x07", "##[error]x"]
+HOSTILE = ["::error::x", " ::stop-commands::x", "a\n::error::b", "a\x1b]0;x\x07"]
+HOSTILE += ["##[error]x", "x ##[add-mask]y"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_of_files_give_no_commands(
     name: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither to a terminal nor to GitHub, which looks for `::command::` where a line begins."""
+    """Neither to a terminal nor to GitHub.
+
+    It looks for `::command::` where a line begins, and for `##[command]` anywhere.
+    """
     (here / name).mkdir()
     (here / name / "x.yaml").write_text(BASE + "bad: 1\n")
     (here / name / "y.yaml").write_text(BASE)
@@ -267,5 +271,6 @@ def test_names_of_files_give_no_commands(
     assert sum(map(bool, texts)) >= len(texts) - 1  # nothing differs from what is fresh
     for text in texts:
         for line in text.split("\n"):
-            assert not line.lstrip().startswith(("::", "##["))
+            assert not line.lstrip().startswith("::")
+            assert "##[" not in line
             assert all(char.isprintable() for char in line), repr(line)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from homespec.diagnostics.diagnostic import Diagnostic, Report, Severity, Span
 from homespec.diagnostics.render.color import Paint, painter
 from homespec.diagnostics.render.snippet import Mark, snippet
-from homespec.diagnostics.render.terminal import COMMANDS, count, named, printable
+from homespec.diagnostics.render.terminal import COMMAND, count, named, printable
 
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -73,5 +73,5 @@ def _help(text: str, gutter: int, paint: Paint, bar: bool) -> Iterator[str]:
     indent = " " * (gutter + len(" = help: "))
     first, *more = text.splitlines()
     yield head + printable(first)
-    bars = ("| " if line.lstrip().startswith(COMMANDS) else "" for line in more)
+    bars = ("| " if line.lstrip().startswith(COMMAND) else "" for line in more)
     yield from (indent + bar + printable(line) for bar, line in zip(bars, more, strict=True))

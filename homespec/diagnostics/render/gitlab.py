@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from homespec.diagnostics.diagnostic import Report, Severity
 from homespec.diagnostics.render.fingerprint import described, fingerprints, relative
+from homespec.diagnostics.render.json import dumps
 
 SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.NOTE: "info"}
 
@@ -25,4 +24,4 @@ def render(report: Report, color: bool = False) -> str:
         }
         for diagnostic, fingerprint in fingerprints(report)
     ]
-    return json.dumps(issues, indent=2) + "\n"
+    return dumps(issues)

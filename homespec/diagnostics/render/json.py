@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from homespec.diagnostics.diagnostic import Diagnostic, Position, Report, Severity, Span
+from homespec.diagnostics.render.terminal import OLD_COMMAND
 
 VERSION = 1
 """Rises when a key changes its meaning or goes away; new keys may come at any time."""
@@ -13,7 +14,7 @@ VERSION = 1
 
 def render(report: Report, color: bool = False) -> str:
     """The report as JSON, in ASCII."""
-    return json.dumps(as_dict(report), indent=2) + "\n"
+    return dumps(as_dict(report))
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -52,3 +53,8 @@ def _span(span: Span) -> dict[str, Any]:
 
 def _position(position: Position) -> dict[str, int]:
     return {"line": position.line, "column": position.column}
+
+
+def dumps(data: object) -> str:
+    """JSON in which no text is a command to GitHub's runner, for all formats that are JSON."""
+    return json.dumps(data, indent=2).replace(OLD_COMMAND, "##\\u005b") + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +9,7 @@ from urllib.parse import quote
 from homespec.diagnostics.diagnostic import Diagnostic, Report, Span
 from homespec.diagnostics.registry import Rule
 from homespec.diagnostics.render.fingerprint import fingerprints, relative
+from homespec.diagnostics.render.json import dumps
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -23,7 +23,7 @@ def render(report: Report, color: bool = False) -> str:
         "columnKind": "unicodeCodePoints",
         "results": [_result(d, order, mark) for d, mark in fingerprints(report)],
     }
-    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+    return dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
 def _rule(rule: Rule) -> dict[str, Any]:

@@ -83,8 +83,7 @@ def _line(lines: Sequence[str], number: int) -> str:
 
 
 def _numbered(number: int, line: str, gutter: int, paint: Paint) -> str:
-    source = "".join(map(shown, line))
-    return f"{paint(f'{number:>{gutter}} |', 'place')} {source}".rstrip()
+    return f"{paint(f'{number:>{gutter}} |', 'place')} {printable(line)}".rstrip()
 
 
 def _layout(line: str, marks: Sequence[Mark]) -> tuple[str, list[Bar]]:

@@ -6,7 +6,9 @@ import unicodedata
 
 TAB = "    "
 JOINERS = "\u200c\u200d"
-COMMANDS = ("::", "##[")
+COMMAND = "::"
+OLD_COMMAND, HARMLESS = "##[", "##\N{LEFT SQUARE BRACKET WITH QUILL}"
+"""GitHub's runner looks for commands in the old form, `##[error]`, anywhere in a line."""
 UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -24,14 +26,15 @@ def shown(char: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A message in one line, safe for terminals."""
-    return text if text.isascii() and text.isprintable() else "".join(map(shown, text))
+    """Text in one line, safe for terminals and for the logs of CI."""
+    plain = text if text.isascii() and text.isprintable() else "".join(map(shown, text))
+    return plain.replace(OLD_COMMAND, HARMLESS)
 
 
 def named(file: str) -> str:
     """A file's name in one line, which does not begin like a command to GitHub (`::error::`)."""
     text = printable(file)
-    return f"./{text}" if text.lstrip().startswith(COMMANDS) else text
+    return f"./{text}" if text.lstrip().startswith(COMMAND) else text
 
 
 def width(text: str) -> int:
