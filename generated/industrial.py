@@ -475,9 +475,7 @@ class Features(Boundaries):
         parts = {}
         for table in self.tables:
             parts |= table(rows)
-        parts |= {
-            name: features[name].masked_fill(features[name].isnan(), 0.0) for name in self.dense
-        }
+        parts |= {n: features[n].masked_fill(features[n].isnan(), 0.0) for n in self.dense}
         return torch.cat([parts[name] for name in FEATURES], dim=1)
 
 

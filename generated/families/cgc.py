@@ -431,14 +431,10 @@ class Features(Boundaries):
         parts = {}
         for table in self.tables:
             parts |= table(rows)
-        parts |= {
-            name: features[name].masked_fill(features[name].isnan(), 0.0) for name in self.dense
-        }
+        parts |= {n: features[n].masked_fill(features[n].isnan(), 0.0) for n in self.dense}
         parts["history"] = self.encoders["history"](
             torch.cat([parts["video_id"], parts["author_id"]], dim=-1),
-            torch.cat(
-                [parts[n] for n in [n for n in FEATURES if n.startswith("history.")]], dim=-1
-            ),
+            torch.cat([parts[n] for n in FEATURES if n.startswith("history.")], dim=-1),
             features["history.video_id"] != -1,
         )
         return torch.cat([parts[name] for name in self.parts], dim=1)

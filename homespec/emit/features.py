@@ -267,12 +267,13 @@ class Inputs:
     def _embedded(self) -> Iterator[str]:
         """Lines that make the parts of v that are no sequences."""
         found = []
-        if "dense" in self.kinds:
-            zeroed = "features[name].masked_fill(features[name].isnan(), 0.0)"
-            zeroed = "nan_to_zero(features[name])" if self._vectors() else zeroed
-            found.append((zeroed, "name in self.dense"))
+        if "dense" in self.kinds and not self._vectors():
+            known = "features[n].masked_fill(features[n].isnan(), 0.0)"
+            found.append((known, "n in self.dense", "n"))
+        elif "dense" in self.kinds:
+            found.append(("nan_to_zero(features[name])", "name in self.dense", "name"))
         if self._vectors():
-            found.append(("vector(features[name])", "name, vector in self.vectors.items()"))
+            found.append(("vector(features[name])", "name, vector in self.vectors.items()", "name"))
         if len(self.tables) == 1:
             rows = "self.rows(features)" if self._at_once else "rows"
             yield f"{INDENT * 2}parts = self.table({rows})"
@@ -280,8 +281,9 @@ class Inputs:
             yield f"{INDENT * 2}parts = {{}}"
             yield f"{INDENT * 2}for table in self.tables:"
             yield f"{INDENT * 3}parts |= table(rows)"
-        for i, (value, each) in enumerate(found):
-            yield _by_name(f"parts {'|=' if i or self.tables_needed else '='} ", value, each)
+        for i, (value, each, name) in enumerate(found):
+            start = f"parts {'|=' if i or self.tables_needed else '='} "
+            yield _by_name(start, value, each, name)
 
     def _plain_parts(self) -> Iterator[str]:
         path, each = "name", "name in FEATURES"
@@ -310,13 +312,13 @@ class Inputs:
         return f'field["kind"] in {flat(strings(present))}' if present else ""
 
 
-def _by_name(prefix: str, value: str, each: str) -> str:
-    """A dict by name, of all that `each` gives; over lines where it does not fit."""
-    line = f"{INDENT * 2}{prefix}{{name: {value} for {each}}}"
+def _by_name(prefix: str, value: str, each: str, name: str = "name") -> str:
+    """A dict by the `name` of all that `each` gives; over lines where it does not fit."""
+    line = f"{INDENT * 2}{prefix}{{{name}: {value} for {each}}}"
     if len(line) <= LINE:
         return line
     head, tail = f"{INDENT * 2}{prefix}{{", f"{INDENT * 2}}}"
-    inner = f"{INDENT * 3}name: {value} for {each}"
+    inner = f"{INDENT * 3}{name}: {value} for {each}"
     if len(inner) <= LINE:
         return f"{head}\n{inner}\n{tail}"
-    return f"{head}\n{INDENT * 3}name: {value}\n{INDENT * 3}for {each}\n{tail}"
+    return f"{head}\n{INDENT * 3}{name}: {value}\n{INDENT * 3}for {each}\n{tail}"

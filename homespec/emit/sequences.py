@@ -143,7 +143,7 @@ class Encoders:
     def encoded(self) -> Iterator[str]:
         """Lines that add the sequences' shares of v to `parts`."""
         for node in self.all:
-            events = call("torch.cat", f"[parts[n] for n in {_fields(node)}]", dim="-1")
+            events = call("torch.cat", f"[parts[n] {_each_field(node)}]", dim="-1")
             searched = isinstance(node.encoder, Sim | Twin)
             mask = f"masks[{literal(node.short)}]" if searched else self._mask(node)
             target = f"parts[{literal(node.short)}]"
@@ -194,7 +194,11 @@ def _has_dice(node: Sequence) -> bool:
 
 def _fields(node: Sequence) -> str:
     """The tensors of a sequence, as an expression."""
-    return f'[n for n in FEATURES if n.startswith("{node.short}.")]'
+    return f"[n {_each_field(node)}]"
+
+
+def _each_field(node: Sequence) -> str:
+    return f'for n in FEATURES if n.startswith("{node.short}.")'
 
 
 def _of(key: str) -> str:
