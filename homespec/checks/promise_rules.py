@@ -120,8 +120,8 @@ def reads_more(lowered: Lowered) -> Iterator[Finding]:
 
     `expect: {reads: {hate: [interaction]}}` says whose experts the logit of `hate` may depend on,
     and so whose experts its loss may train: at most those of `interaction`, besides shared ones and
-    its own. A group stands for its own experts only: name what is in it, too, if a task may read
-    that. Of a group, all its tasks are held to the list, and experts of what is in it are its own.
+    its own. A group means its own experts only: name what is in it, too, if a task may read that.
+    A group as the key holds all its tasks to the list; experts of what is in it are its own.
 
     What passes through the state of the root counts, too, unless `except_through: [shared]` says
     otherwise.

@@ -1,4 +1,4 @@
-"""The way from experts to a task that must not read them, in words and in the lines behind it."""
+"""The way from experts to a task that must not read them: its words, and the lines that open it."""
 
 from __future__ import annotations
 

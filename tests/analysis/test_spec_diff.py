@@ -37,6 +37,7 @@ def reordered(section: dict[str, Any]) -> dict[str, Any]:
         ({"description": "other words"}, []),
         ({"family": "home", "layers": 2}, []),
         ({"gates": {"self": True}}, []),
+        ({"expect": {"budget": {"experts": 64}}}, []),
         ({"name": "n"}, ["`name` is n, was m"]),
         (
             {"features": {"a": {"dense": 9}}},

@@ -80,6 +80,8 @@ OFFERED = {
     f"{HEAD}experts:\n  norm: |": {"batch": "batch", "layer": "layer", "none": "none"},
     f"{HEAD}gates:\n  self:\n    |": {"sets": "sets: ", "enabled": "enabled: ${1:true}"},
     f"{HEAD}tasks:\n  click:\n    |": {"label": "label: ", "rate": "rate: ${1:0.01}"},
+    f"{HEAD}expect:\n  |": {"budget": "budget:\n  "},
+    f"{HEAD}expect:\n  budget:\n    |": {"flops": "flops: ${1:3M}", "experts": "experts: ${1:64}"},
     # flow style, where the server begins to offer with the first letter of a key
     f"{FEATURE} {{i|}}": {"id": "id", "dim": "dim: ${1:16}"},
     f"{FEATURE} {{id: {{b|}}}}": {"vocab": "vocab: ${1:100}"},
