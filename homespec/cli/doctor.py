@@ -122,7 +122,12 @@ def doctor(
 
 def _load(folder: Path, spec: Path | None) -> Run:
     import homespec
+    from homespec.train import RunError
+    from homespec.train.checkpoint import WEIGHTS_FILE
+    from homespec.train.run_files import SPEC_FILE
 
+    if spec is None and (folder / WEIGHTS_FILE).is_file() and not (folder / SPEC_FILE).is_file():
+        raise RunError(f"{folder} keeps no {SPEC_FILE}: give the spec of the run as --spec FILE")
     return homespec.load_run(folder, spec=spec, optimize=False)
 
 

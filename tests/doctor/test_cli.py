@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -126,6 +127,10 @@ def test_mistakes_are_one_line(sick: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     no_run = doctor(tmp_path / "empty", data=sick / "rows.parquet")
     assert "holds no run of homespec train" in no_run.output
+    old = tmp_path / "old"
+    shutil.copytree(sick, old)
+    (old / "spec.yaml").unlink()
+    assert "give the spec of the run as --spec FILE" in doctor(old).output
     no_rows = doctor(sick, data=tmp_path / "none.parquet")
     assert "none.parquet does not exist" in no_rows.output
     wrong = doctor(sick, "--threshold", "zeroes=0.5")
