@@ -25,8 +25,9 @@ PT2, ONNX = "model.pt2", "model.onnx"
 SAMPLE_INPUTS, SAMPLE_OUTPUTS = "sample_inputs.safetensors", "sample_outputs.safetensors"
 TRITON = "triton"
 SAMPLE_ROWS = 64
-EXAMPLE_ROWS = 7
-"""Rows of the features that a model is traced with."""
+EXAMPLE_ROWS = 61
+"""Rows of the features that a model is traced with: as many as a request may have, since the
+compiler decides by them what to spread over threads, and a prime, which no width happens to be."""
 SEPARATOR = ","
 """Between names in the metadata of a package; no name has one."""
 
