@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from homespec.diagnostics import Diagnostic, Report, Severity
+from homespec.diagnostics import Diagnostic, Report, Severity, Span
 from homespec.diagnostics.render import render as render_report
 from homespec.diagnostics.render.fingerprint import relative
 from homespec.diagnostics.render.json import as_dict as report_as_dict
@@ -71,7 +71,10 @@ def render(changes: Changes, output_format: str, color: bool = False) -> str:
         return dumps(_as_dict(changes))
     if output_format == "markdown":
         return "\n".join(_markdown(changes)) + "\n"
-    text = render_report(_with_classes(changes.report), output_format, color)
+    report = _with_classes(changes.report)
+    if output_format == "concise":
+        report = _with_places(report)
+    text = render_report(report, output_format, color)
     if output_format in ("full", "concise"):
         text += "".join(f"{line}\n" for line in _summaries(changes))
     return text
@@ -81,6 +84,20 @@ def _with_classes(report: Report) -> Report:
     """The report with what a change breaks in its message."""
     said = (replace(d, message=f"{d.message} ({_classes(d)})") for d in report.diagnostics)
     return replace(report, diagnostics=tuple(said))
+
+
+def _with_places(report: Report) -> Report:
+    """The report with the places in the old spec in messages, for what shows the new one alone."""
+
+    def placed(diagnostic: Diagnostic) -> Diagnostic:
+        places = (f"; {_place(one.span)}: {one.text}" for one in diagnostic.related)
+        return replace(diagnostic, message="".join((diagnostic.message, *places)))
+
+    return replace(report, diagnostics=tuple(map(placed, report.diagnostics)))
+
+
+def _place(span: Span) -> str:
+    return f"{relative(span.file)}:{span.start.line}"
 
 
 def _classes(diagnostic: Diagnostic) -> str:
@@ -129,20 +146,28 @@ def _markdown(changes: Changes) -> Iterator[str]:
     for comparison in changed:
         yield f"### {_text(relative(comparison.pair.new.document.file))}"
         yield ""
-        yield "| breaks | change | where |"
-        yield "|---|---|---|"
+        yield "| breaks | change | now | before |"
+        yield "|---|---|---|---|"
         for diagnostic in comparison.changes:
-            span = diagnostic.span
             breaks = _classes(diagnostic)
             is_error = changes.weighed(comparison, diagnostic).rule.severity is Severity.ERROR
             bold = "**" if is_error else ""
-            place = f"{relative(span.file)}:{span.start.line}"
-            yield f"| {bold}{breaks}{bold} | {_text(diagnostic.message)} | {_text(place)} |"
+            now = _text(_place(diagnostic.span))
+            before = ", ".join(_text(_place(one.span)) for one in diagnostic.related)
+            yield f"| {bold}{breaks}{bold} | {_text(diagnostic.message)} | {now} | {before} |"
         yield ""
         approval = changes.approval(comparison)
         said = [*([approval] if approval else []), *lines(summarise(comparison))]
         yield from (f"* {_text(line)}" for line in said)
+        yield from (f"* {_help(d.help)}" for d in comparison.changes if d.help)
         yield ""
+
+
+def _help(text: str) -> str:
+    """A help in one line; what it gives to copy is code."""
+    first, *copied = (line.strip() for line in text.splitlines())
+    code = (f"`{printable(line)}`" if "`" not in line else _text(line) for line in copied)
+    return " ".join(("help:", _text(first), *code))
 
 
 def _text(text: str) -> str:

@@ -30,10 +30,10 @@ def plan_lines(comparison: Comparison, kinds: Sequence[Kind] = ("resized", "new"
 
 
 def restarts(comparison: Comparison) -> Iterator[str]:
-    """A warning for each line of the new spec whose weights both models have, in other shapes.
+    """A warning for each line of the new spec whose weights both models have, but no part of them.
 
-    Such weights start fresh: those of another width, and of a hash with other buckets. The line is
-    that of the width, also for a layer that reads it.
+    Such weights start fresh: those of another width, of a hash with other buckets, and of a layer
+    all of whose inputs are others. The line is that of the width, also for a layer that reads it.
     """
     plan, causes = comparison.plan, _Causes(comparison)
     before = {tensor.key: tensor for tensor in plan.dropped}
@@ -47,10 +47,13 @@ def restarts(comparison: Comparison) -> Iterator[str]:
         first, others = restarted[0], len(restarted) - 1
         of_others = f"{others} more weights" if others > 1 else "another weight"
         more = f", and so {'do' if others > 1 else 'does'} {of_others}" if others else ""
-        yield (
-            f"{place}: {first.name} is {list(first.shape)}, was {list(before[first.key].shape)},"
-            f" and starts fresh{more}"
-        )
+        yield f"{place}: {_changed(first, before[first.key])}, and starts fresh{more}"
+
+
+def _changed(new: Tensor, old: Tensor) -> str:
+    if new.shape == old.shape:
+        return f"{new.name} keeps its shape {list(new.shape)}, but not what its parts belong to"
+    return f"{new.name} is {list(new.shape)}, was {list(old.shape)}"
 
 
 class _Causes:

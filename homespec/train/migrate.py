@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from homespec.migration.choices import CHOICES, unanswered
 from homespec.migration.weights import Starts, carried_moments, carried_state
 from homespec.runtime import import_source
 from homespec.train import RunError
-from homespec.train.checkpoint import OPTIMIZER_FILE, WEIGHTS_FILE
+from homespec.train.checkpoint import FOLDER, OPTIMIZER_FILE, WEIGHTS_FILE
 from homespec.train.optimizer_state import has_learned, is_of_weighting
 from homespec.train.run_files import SPEC_FILE, spec_text
 from homespec.train.source import Source, check_fits, read
@@ -87,10 +88,13 @@ class Migrated:
     """What the change breaks and keeps: `comparison.plan` says where each weight comes from."""
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
+    source: Path
+    """The file or folder that the old weights were read from."""
 
     def write(self, out: PathLike) -> None:
         """Write a file, or with moments a folder with the spec, all or none. Raises RunError."""
         path = Path(out)
+        _check_replaceable(path, self.source)
         metadata = {"about": json.dumps({"spec": self.spec.spec.name, "homespec": __version__})}
         files = {path: self.weights}
         if self.moments:
@@ -115,7 +119,23 @@ def carry_out(migration: Migration, starts: Starts, seed: int = 0) -> Migrated:
         torch.manual_seed(seed)
         fresh = code.logical_state(code.Model())
     weights = migration.weights(fresh, starts)
-    return Migrated(new, migration.comparison, weights, migration.moments())
+    return Migrated(new, migration.comparison, weights, migration.moments(), migration.source.path)
+
+
+def _check_replaceable(path: Path, source: Path) -> None:
+    """Raise RunError for what must not be lost: a run, a spec, or the weights that were read."""
+    folder = path if path.is_dir() else path.parent
+    if (folder / FOLDER).is_dir() and path.exists():
+        raise RunError(f"{folder} is the folder of a run: write to another place")
+    if not path.is_file():
+        return
+    if path.samefile(source):
+        raise RunError(f"{path} holds the old weights: write the new ones to another file")
+    try:
+        with safetensors.safe_open(path, "pt"):
+            return
+    except (OSError, safetensors.SafetensorError):
+        raise RunError(f"{path} is not a safetensors file, so it is not replaced") from None
 
 
 def migrate(

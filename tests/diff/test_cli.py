@@ -41,6 +41,13 @@ def test_formats(output_format: str, specs: Path, golden: Callable[[Path, str], 
     golden(HERE / f"{output_format}.out", result.stdout)
 
 
+@pytest.mark.parametrize("output_format", [*FORMATS, "markdown"])
+def test_every_format_names_both_places(output_format: str, specs: Path) -> None:
+    changes = diff(OLD, NEW, "--format", output_format).stdout.split('"specs"')[0]
+    assert changes.count(NEW) >= 2, "one for each change"
+    assert changes.count(OLD) >= 2
+
+
 def test_a_task_more_leaves_others_as_they_are(specs: Path) -> None:
     """The README's numbers, counted by hand."""
     text = (specs / NEW).read_text("utf-8").replace("experts: {meta: {shared: 3}}\n", "")

@@ -251,7 +251,7 @@ def test_machines_get_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     Path("new.yaml").write_text(edited([("social:", "network:")]))
     line = "network: {was: social, members: [like, follow]}"
     outputs = {}
-    for name in ("full", "json", "sarif"):
+    for name in ("full", "json", "sarif", "github", "gitlab", "markdown"):
         args = ["diff", "old.yaml", "new.yaml", "--format", name]
         outputs[name] = CliRunner().invoke(cli, args, standalone_mode=False).stdout
         assert line in outputs[name]

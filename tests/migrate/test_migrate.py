@@ -180,6 +180,37 @@ def test_a_device_is_not_replaced(files: Files) -> None:
     assert (files.folder / "pipe").is_fifo()
 
 
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        (OLD, "old.yaml is not a safetensors file, so it is not replaced"),
+        (NEW, "new.yaml is not a safetensors file, so it is not replaced"),
+        (WEIGHTS, "weights.safetensors holds the old weights: write the new ones to another file"),
+    ],
+)
+def test_what_is_read_is_not_replaced(out: str, said: str, files: Files) -> None:
+    before = (files.folder / out).read_bytes()
+    result = migrate("-o", out, "--new-choice", "closed")
+    assert result.return_value == 1
+    assert said in result.stderr
+    assert (files.folder / out).read_bytes() == before
+
+
+@pytest.mark.parametrize("out", ["run", "run/model.safetensors"])
+def test_a_run_is_not_replaced(out: str, files: Files) -> None:
+    (files.folder / "run" / "checkpoints").mkdir(parents=True)
+    (files.folder / "run" / "model.safetensors").write_bytes((files.folder / WEIGHTS).read_bytes())
+    result = migrate("-o", out, "--new-choice", "closed")
+    assert result.return_value == 1
+    assert "run is the folder of a run: write to another place" in result.stderr
+
+
+def test_weights_of_an_earlier_migration_are_replaced(files: Files) -> None:
+    for seed in ("1", "2"):
+        result = migrate("-o", OUT, "--new-choice", "closed", "--seed", seed)
+        assert result.return_value == 0, result.output
+
+
 def test_what_is_no_safetensors_file_is_refused(files: Files) -> None:
     (files.folder / WEIGHTS).write_bytes(b"no weights")
     result = migrate("-o", OUT, "--new-choice", "closed")

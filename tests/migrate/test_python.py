@@ -74,6 +74,14 @@ def test_a_width_that_changes_is_warned_of_with_its_line(files: Files) -> None:
     homespec.migrate(WEIGHTS, NEW, OUT, old=OLD)
 
 
+def test_equal_shapes_are_no_reason_to_start_fresh(files: Files) -> None:
+    """Experts that read the states of other nodes than before have the shape of before."""
+    files.write_new(BASE.replace("name: shorts", "name: shorts\nfamily: ple"))
+    result = migrate("-o", OUT, "--new-choice", "closed")
+    assert result.return_value == 0, result.output
+    assert "keeps its shape [8, 8], but not what its parts belong to, and starts" in result.stderr
+
+
 def test_weights_alone_need_the_spec_that_they_are_of(files: Files) -> None:
     result = CliRunner().invoke(cli, ["migrate", WEIGHTS, "--to", NEW, "-o", OUT])
     assert result.exit_code == 2
