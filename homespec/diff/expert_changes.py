@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 
 from homespec.checks.causes import and_others, by_cause, listed
-from homespec.diagnostics import Finding, Label
+from homespec.diagnostics import Finding, Label, Span
 from homespec.diff.pair import Breaks, Match, Pair, Path, both, change
 from homespec.graph.identity import Key, Renames
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, SelfGate, Tower
+from homespec.lower import Lowered
 
 KINDS: dict[type[Node], str] = {
     ExpertSet: "experts",
@@ -18,6 +19,9 @@ KINDS: dict[type[Node], str] = {
     Gate: "gate",
     Tower: "tower",
 }
+
+SECTIONS: dict[type[Node], str] = {FeatureGate: "feature", SelfGate: "self", Mix: "mixture"}
+"""The keys of `gates` that speak of these nodes."""
 
 
 def _what(matches: list[Match]) -> str:
@@ -81,12 +85,11 @@ def _presence(pair: Pair, kind: type[Node], what: str) -> Iterator[Finding]:
             added[0].span,
             f"{_where(added)} now {'has' if len(added) == 1 else 'have'} {what}",
             label="new",
-            related=(Label(pair.old.graph.span, "not here"),),
+            related=(Label(_speaks(pair.old, added[0], "enabled"), "not here"),),
         )
     if removed:
-        at = pair.new.graph.span
         yield Finding(
-            at,
+            _speaks(pair.new, removed[0], "enabled"),
             f"{_where(removed)} no longer {'has' if len(removed) == 1 else 'have'} {what}",
             label="gone",
             related=(Label(removed[0].span, "was here"),),
@@ -298,12 +301,22 @@ def mask(pair: Pair) -> Iterator[Finding]:
         others = and_others(len(matches), "gate")
         node = matches[0].new
         assert isinstance(node, Mix)
-        yield both(
-            matches[0],
+        yield Finding(
+            _speaks(pair.new, node, "sees"),
             f"the gate of `{node.place}` in layer `{node.layer}` {' and '.join(parts)}"
             + (f", and so on for{others.removeprefix(' and')}" if others else ""),
-            "otherwise", f"{len(node.sets)} sets",
-        )  # fmt: skip
+            f"now {len(node.sets)} sets",
+            (Label(_speaks(pair.old, matches[0].old, "sees"), "was otherwise"),),
+        )
+
+
+def _speaks(side: Lowered, node: Node, key: str) -> Span:
+    """The most specific place in a spec that speaks of a key of gates such as this one."""
+    assert isinstance(node, Placed)
+    (layer,) = (layer for layer in side.layers if layer.name == node.layer)
+    kind = SECTIONS.get(type(node))
+    sections = [(*path, kind) for path in layer.gate_sections] if kind else []
+    return side.first_span([*((*path, key) for path in sections), *sections, ("family",)])
 
 
 def _seen(pair: Pair, match: Match) -> tuple[list[str], list[str]]:

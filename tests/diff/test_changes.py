@@ -217,3 +217,26 @@ def test_what_is_renamed_is_the_same_thing(old: str, new: str, renames: Renames,
     assert codes(comparison) == {code} | columns.get(code, set())
     assert not comparison.plan.of("new", "resized")
     assert not comparison.plan.dropped
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("HS655", "gates: {mixture: {sees: all}}"),
+        ("HS652", "gates: {self: false}"),
+        ("HS652", "gates: {self: {enabled: false}}"),
+        ("HS652", "gates: {meta: {self: false}}"),
+        ("HS650", "gates: {feature: false}"),
+        ("HS652", "family: ple"),
+    ],
+)
+def test_changes_of_gates_point_at_the_line_that_makes_them(code: str, line: str) -> None:
+    """In the new spec as in the old one, whichever has the line."""
+    plain = BASE.replace("gates: {feature: {loras: 2, rank: 2}}\n", "")
+    numbers = []
+    for specs in ((plain, plain + line), (plain + line, plain)):
+        changes = compare(*(homespec.loads(text).analysis for text in specs)).changes
+        (change,) = (c for c in changes if c.rule.code == code)
+        numbers.append((change.span.start.line, change.related[0].span.start.line))
+    last = len(plain.splitlines()) + 1
+    assert numbers == [(last, 1), (1, last)]
