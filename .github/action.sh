@@ -19,7 +19,7 @@ annotate() {
 }
 
 # Print stdin as text. Names of files come from pull requests, and a runner takes lines such as
-# ::add-mask::x for commands, unless they are stopped by a word that nobody can know.
+# ::add-mask::x for commands, unless they are stopped by a word that no one can guess.
 plainly() {
   local word
   word=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')

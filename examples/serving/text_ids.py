@@ -45,7 +45,7 @@ def spelled(bare: str) -> int | None:
     if abs(number) < EXACT:
         return int(number)
     if point or "+" in power:
-        raise ValueError(f"{bare} may be a rounded float that stands for several ids")
+        raise ValueError(f"{bare} may be a rounded float, of several ids")
     return None
 
 

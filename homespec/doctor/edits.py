@@ -96,7 +96,7 @@ class ConstantExpert(AtNode):
 
 @dataclass(frozen=True)
 class WithoutLora(AtNode):
-    """A LoRA of a feature gate puts out 0, so that its values are 1."""
+    """A LoRA of a feature gate outputs 0, so that its values are 1."""
 
     index: int
 

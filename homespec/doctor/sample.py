@@ -102,7 +102,7 @@ class Interval:
 
 
 NORMAL = 1.959963984540054
-"""Of the normal distribution 95 % are within so many standard deviations."""
+"""The standard deviations within which 95 % of a normal distribution are."""
 
 
 class Differences:

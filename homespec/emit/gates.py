@@ -39,7 +39,7 @@ LONG = 60
 class Part:
     """A section of a batch of projections, as code: what it is for, its variable and its Linears.
 
-    `suffix` tells it apart from others for that purpose. Its Linears have names of a `pattern`,
+    `suffix` distinguishes it from others for that purpose. Its Linears have names of a `pattern`,
     `each` of them for each of the `places`, and `rows` each.
     """
 

@@ -52,7 +52,7 @@ class Served(nn.Module):
 def program_of(model: Served, features: dict[str, Tensor]) -> torch.export.ExportedProgram:
     """The model as a graph whose batch is free, from one row on; `features` are two rows or more.
 
-    A minimum of one tells torch.export not to take a batch of one row for a case of its own.
+    With a minimum of one, torch.export does not take a batch of one row for a case of its own.
     """
     batch = torch.export.Dim(BATCH, min=1)
     shapes = {name: {0: batch} for name in features}

@@ -93,7 +93,7 @@ class Subject:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """What tells its weights from those of other runs."""
+        """What identifies its weights."""
         return manifest.weights_sha256(self.logical)
 
     @property
@@ -103,7 +103,7 @@ class Subject:
 
     @cached_property
     def graph_sha256(self) -> str:
-        """What tells packages apart that need other code."""
+        """What identifies the code of its package."""
         return graph_sha256(self.spec, self.tasks, self.options.output)
 
     @cached_property

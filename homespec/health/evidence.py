@@ -161,8 +161,8 @@ class Examined:
             return "no task could be judged"
         most = max(judged, key=lambda effect: self.relative(effect)[2])
         change, low, high = self.relative(most)
-        told = (
+        text = (
             f"{change:+.2%} of the loss of `{most.task}`, 95 % interval {low:+.2%} to {high:+.2%}"
         )
         unjudged = [e.task for e in self._effects(kind, target, tasks) if e not in judged]
-        return f"{told}; not judged: {', '.join(unjudged)}" if unjudged else told
+        return f"{text}; not judged: {', '.join(unjudged)}" if unjudged else text

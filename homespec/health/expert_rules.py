@@ -136,9 +136,9 @@ def sparse(seen: Examined) -> Iterator[Finding]:
 def dead_channels(seen: Examined) -> Iterator[Finding]:
     """An expert of which most channels are constant.
 
-    A channel whose outputs do not vary over the rows tells gates and towers nothing: the expert is
-    narrower than it costs. Nothing is lost by that alone. ReLU without a norm makes such channels;
-    batch norm and Swish do not, and a smaller width costs less.
+    A channel whose outputs do not vary over the rows carries no information for gates and towers:
+    the expert is narrower than it costs. Nothing is lost by that alone. ReLU without a norm makes
+    such channels; batch norm and Swish do not, and a smaller width costs less.
     """
 
     def say(experts: list[Expert]) -> Finding:

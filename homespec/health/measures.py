@@ -225,7 +225,7 @@ class Task:
     loss: float
     """Mean loss."""
     auc: float
-    """NaN for a regression. Scores are told apart to 1/200 of a logit."""
+    """NaN for a regression. Scores are distinguished to 1/200 of a logit."""
     calibration: tuple[Calibration, ...]
     losses: tuple[LossPoint, ...]
     """Those of training, in at most 60 parts; empty where the run has no losses.csv."""

@@ -49,10 +49,10 @@ def open_verdict(seen: Examined) -> Iterator[Finding]:
     sample makes intervals narrower.
     """
     for what, kind, target in _suspects(seen):
-        told = seen.describe(kind, target) if seen.can_judge else "no loss was measured"
+        text = seen.describe(kind, target) if seen.can_judge else "no loss was measured"
         yield Finding(
             seen.span(target),
-            f"{target} {what}, and whether it matters is open: {told}",
+            f"{target} {what}, and whether it matters is open: {text}",
             help="--sample-rows takes more rows",
         )
 

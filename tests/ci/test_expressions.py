@@ -1,4 +1,4 @@
-"""The evaluator that stands in for GitHub's; what it gets wrong, the tests of the action would."""
+"""The evaluator that the tests use in place of GitHub's: where it is wrong, so are they."""
 
 from __future__ import annotations
 

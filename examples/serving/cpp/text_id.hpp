@@ -163,7 +163,7 @@ inline std::optional<int64_t> spelled(std::string_view text) {
     if (is_large || *value_of(digits) >= uint64_t{1} << 53) {
       if (number->looks_like_float)
         throw std::invalid_argument(
-            std::string(text) + " may be a rounded float that stands for several ids");
+            std::string(text) + " may be a rounded float, of several ids");
       return std::nullopt;
     }
   }

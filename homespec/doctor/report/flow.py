@@ -73,9 +73,9 @@ def _class(expert: Expert, needs: Needs) -> str:
 
 def _title(expert: Expert, needs: Needs) -> str:
     most = needs.most("without_expert", expert.name)
-    told = "not judged" if most is None else f"without it {most[0]:+.2%} of the loss of {most[1]}"
+    effect = "not judged" if most is None else f"without it {most[0]:+.2%} of the loss of {most[1]}"
     name = expert.name.partition(".")[2]
-    return f"{name}: {told}; mean |a| {expert.mean_abs:.3g}, zeros {expert.zeros:.0%}"
+    return f"{name}: {effect}; mean |a| {expert.mean_abs:.3g}, zeros {expert.zeros:.0%}"
 
 
 def _gate(gate: Gate, y: float) -> Iterator[str]:
