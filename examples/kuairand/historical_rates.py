@@ -17,8 +17,11 @@ MEASURES: Mapping[str, tuple[str, ...]] = {
     "long_view": ("long_view",),
     "like": ("is_like",),
     "finish": ("play_time_ms", "duration_ms"),
+    "profile_enter": ("is_profile_enter",),
+    "comment_stay": ("comment_stay_time",),
 }
-"""The behaviours of which there are rates, and the columns of the log that say whether one was."""
+"""The behaviours of which there are rates, and the columns of the log that say whether one was:
+that it is more than 0, or not less than the second."""
 PSEUDO_VIEWS = 10.0
 """A rate counts this many more views, with the rate of all: few views prove little."""
 
@@ -82,7 +85,7 @@ def _events(table: pa.Table, columns: Sequence[str]) -> Array | None:
     if any(name not in table.column_names for name in columns):
         return None
     values = [table[name] for name in columns]
-    happened = values[0] if len(values) == 1 else pc.greater_equal(*values)
+    happened = pc.greater(*values, 0) if len(values) == 1 else pc.greater_equal(*values)
     events_N: Array = happened.cast(pa.float64()).fill_null(0).to_numpy()
     return events_N
 

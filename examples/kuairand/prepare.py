@@ -4,7 +4,8 @@
 
 Reads log_standard_*.csv, user_features_*.csv and video_features_basic_*.csv (also .csv.gz) of DIR,
 the real ones or those of `synthesize.py`, and writes OUT/train.parquet (dates up to 2 May
-2022) and OUT/valid.parquet (later ones), whole or not at all.
+2022) and OUT/valid.parquet (later ones), whole or not at all. --valid-from and --valid-until hold
+out other days: what is chosen on some should be measured on others.
 
 Prior rates of users and videos, and what each user saw last (`histories.py`), come from
 history_before_4_25.csv, which ends before the log begins (null where there is no history). KuaiRand
@@ -45,7 +46,7 @@ from homespec.atomic_write import replacing
 from homespec.data import DataError
 from homespec.data.paths import checked, reachable
 
-VERSION = 4
+VERSION = 5
 """Counts the meanings of prepared files; a change makes the old ones stale."""
 
 NEEDED = ("log_standard_*.csv", "user_features_*.csv", "video_features_basic_*.csv")
@@ -80,12 +81,14 @@ ROW_GROUP = 16_384
 
 
 def prepare(
-    source: Path, out: Path, log_days: bool = False, history_from_log: bool = False
-) -> bool:
+    source: Path, out: Path, log_days: bool = False, history_from_log: bool = False,
+    valid_from: int = VALID_FROM, valid_until: int | None = None,
+) -> bool:  # fmt: skip
     """Prepare the files of `source` into `out`; False if they were up to date.
 
     `log_days` lets the lists of earlier events go on into the log (`with_events`);
     `history_from_log` takes the impressions before `HISTORY_END` as the history, and not as rows.
+    Dates such as 20220503 from `valid_from` to `valid_until` are held out; later ones are not read.
 
     Raises DataError if a file or column is missing or a split is empty.
     """
@@ -93,7 +96,10 @@ def prepare(
     history = _matching(source, HISTORY_FILE)
     bayes = _matching(source, BAYES_FILE)
     sources = digest([*logs, *users, *videos, *history, *bayes])
-    options = {"log_days": log_days, "history_from_log": history_from_log}
+    options = {
+        "log_days": log_days, "history_from_log": history_from_log,
+        "valid_from": valid_from, "valid_until": valid_until,
+    }  # fmt: skip
     stamp = json.dumps({"version": VERSION, **options, "sources": sources}, indent=2) + "\n"
     if _up_to_date(out, stamp):
         return False
@@ -102,14 +108,16 @@ def prepare(
     )
 
     log = deduplicated(_read_all(logs, (*IMPRESSION, "date")))
+    if valid_until is not None:
+        log = log.filter(pc.less_equal(log["date"], valid_until))
     log, views = with_history(log, history, history_from_log)
     about_videos = with_first_tag(_features(videos, "video_id"))
     table = joined(log, _features(users, "user_id"), "user_id")
     table = joined(table, about_videos, "video_id")
-    table = with_pasts(with_priors(table, views), VALID_FROM)
-    table = with_scaled(table, VALID_FROM)
-    table = with_events(table, views, about_videos, log_days)
-    train, valid = split(table)
+    table = with_pasts(with_priors(table, views), valid_from)
+    table = with_scaled(table, valid_from)
+    table = with_events(table, views, about_videos, log_days, valid_from)
+    train, valid = split(table, valid_from)
     names = ["train.parquet", "valid.parquet", *(p.name for p in bayes), STAMP_FILE]
     with replacing(*(out / name for name in names)) as (train_at, valid_at, *bayes_at, stamp_at):
         _write(train, train_at)
@@ -186,12 +194,13 @@ def with_first_tag(videos: pa.Table) -> pa.Table:
 
 
 def with_events(
-    table: pa.Table, views: pa.Table | None, videos: pa.Table, log_days: bool = False
-) -> pa.Table:
+    table: pa.Table, views: pa.Table | None, videos: pa.Table, log_days: bool = False,
+    valid_from: int = VALID_FROM,
+) -> pa.Table:  # fmt: skip
     """What each user saw before, as lists `history_*`, oldest first; null if nothing.
 
     That is what is before the log; with `log_days` also the log's days before that of the
-    impression, but none from `VALID_FROM` on: no label of a held-out row becomes an input.
+    impression, but none from `valid_from` on: no label of a held-out row becomes an input.
     """
     parts = []
     if views is not None:
@@ -202,7 +211,7 @@ def with_events(
             raise DataError(f"the log lacks the column {missing[0]}, which --log-days needs")
         parts.append(_events(table, table["time_ms"], table["date"]))
     dates = table["date"].to_numpy()
-    until = np.minimum(dates, VALID_FROM) if log_days else np.ones(len(dates), np.int64)
+    until = np.minimum(dates, valid_from) if log_days else np.ones(len(dates), np.int64)
     events = pa.concat_tables([*parts, EVENTS.empty_table()])
     return with_histories(table, events, videos, until)
 
@@ -230,15 +239,15 @@ def _prior_name(key: str, measure: str) -> str:
     return f"{key.removesuffix('_id')}_prior_{measure}"
 
 
-def split(table: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """The impressions before and from `VALID_FROM`."""
-    later = pc.greater_equal(table["date"], VALID_FROM)
+def split(table: pa.Table, valid_from: int = VALID_FROM) -> tuple[pa.Table, pa.Table]:
+    """The impressions before and from a date."""
+    later = pc.greater_equal(table["date"], valid_from)
     parts = table.filter(pc.invert(later)), table.filter(later)
     if not all(part.num_rows for part in parts):
         dates = pc.min_max(table["date"]).as_py()
         raise DataError(
             f"the log's dates, {dates['min']} to {dates['max']}, leave one side of the split empty:"
-            f" it needs dates before {VALID_FROM} (train) and from then on (valid)"
+            f" it needs dates before {valid_from} (train) and from then on (valid)"
         )
     return parts
 
@@ -320,10 +329,21 @@ def _own(out: Path) -> bool:
     "--history-from-log", is_flag=True,
     help="Take the impressions before 25 April 2022 as the history, instead of as rows.",
 )  # fmt: skip
-def main(source: Path, out: Path, log_days: bool, history_from_log: bool) -> None:
+@click.option(
+    "--valid-from", metavar="DATE", type=int, default=VALID_FROM, show_default=True,
+    help="The first day to hold out.",
+)  # fmt: skip
+@click.option(
+    "--valid-until", metavar="DATE", type=int,
+    help="The last day to hold out; later ones are left out.  [default: that of the log]",
+)  # fmt: skip
+def main(
+    source: Path, out: Path, log_days: bool, history_from_log: bool, valid_from: int,
+    valid_until: int | None,
+) -> None:  # fmt: skip
     """Join the CSV files of DIR and split them by time into OUT/train.parquet and valid.parquet."""
     with exit_2_on(DataError):
-        made = prepare(source, out, log_days, history_from_log)
+        made = prepare(source, out, log_days, history_from_log, valid_from, valid_until)
         history = history_from_log or _matching(source, HISTORY_FILE)
     rows = [f"{pq.read_metadata(out / f'{s}.parquet').num_rows:,} {s}" for s in ("train", "valid")]
     click.echo(f"{out}: {' and '.join(rows)} rows {'written' if made else 'are up to date'}")

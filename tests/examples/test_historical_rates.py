@@ -25,6 +25,8 @@ def views(seed: int = 0, rows: int = 300) -> pa.Table:
             "is_click": rng.integers(0, 2, rows),
             "long_view": rng.integers(0, 2, rows),
             "is_like": rng.integers(0, 2, rows),
+            "is_profile_enter": rng.integers(0, 2, rows),
+            "comment_stay_time": rng.integers(0, 3, rows),
             "play_time_ms": rng.integers(0, 9, rows),
             "duration_ms": rng.integers(0, 9, rows),
         }
@@ -33,7 +35,7 @@ def views(seed: int = 0, rows: int = 300) -> pa.Table:
 
 def happened(row: dict[str, int], measure: str) -> bool:
     columns = MEASURES[measure]
-    return row[columns[0]] >= row[columns[1]] if len(columns) == 2 else row[columns[0]] == 1
+    return row[columns[0]] >= row[columns[1]] if len(columns) == 2 else row[columns[0]] > 0
 
 
 @pytest.mark.parametrize("whose", OF)

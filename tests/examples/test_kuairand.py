@@ -60,6 +60,19 @@ def tables(out: Path) -> tuple[pa.Table, pa.Table]:
     return pq.read_table(out / "train.parquet"), pq.read_table(out / "valid.parquet")
 
 
+def test_other_days_are_held_out(source: Path, tmp_path: Path) -> None:
+    log = source / "log_standard_4_25_to_5_04_pure.csv"
+    log.write_text(LOG + "8,1,20220430,100,9,1\n")
+    days = {"valid_from": 20220502, "valid_until": 20220502}
+    assert prepare(source, tmp_path / "out", **days)
+    train, valid = tables(tmp_path / "out")
+    assert train["time_ms"].to_pylist() == [9]
+    assert valid["time_ms"].to_pylist() == [11, 12]
+    assert valid["user_past_views"].to_pylist() == [0, 1]
+    assert not prepare(source, tmp_path / "out", **days)
+    assert prepare(source, tmp_path / "out")  # as before: later days are rows again
+
+
 def test_split_by_date_without_duplicates_in_order(source: Path, tmp_path: Path) -> None:
     assert prepare(source, tmp_path / "out")
     train, valid = tables(tmp_path / "out")
@@ -333,7 +346,7 @@ def test_it_says_what_is_not_there_and_empty_for_it(source: Path, tmp_path: Path
         assert absent in said
         assert ("history_video_id" in said) == empty
         assert "KuaiRand does not publish this file. It has the last 50 impressions" in said
-        others = "empty since the CSV files have no values for them: user_past_finish, user_tab_"
+        others = "empty since the CSV files have no values for them: user_past_finish, user_past_"
         assert others in said
     (source / "history_before_4_25.csv").write_text(HISTORY)
     said = CliRunner().invoke(kuairand.main, arguments).output
