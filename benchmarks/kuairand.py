@@ -37,7 +37,7 @@ MODELS = {name: f"specs/families/{name}.yaml" for name in FAMILIES} | {
 }
 FLOORS = {"click": 0.745, "long_view": 0.745, "finish": 0.83, "like": 0.87}
 """What the AUC of HoME has to reach: below them something is broken."""
-BOOSTING = {"click": 0.7469, "long_view": 0.7511, "finish": 0.8291, "like": 0.8810}
+BOOSTING = {"click": 0.7472, "long_view": 0.7519, "finish": 0.8286, "like": 0.8831}
 """What benchmarks/boosting.py prints, with rates of earlier days."""
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 """By number of seeds: the standard errors that hold the middle 95 % of Student's t."""

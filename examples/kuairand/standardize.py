@@ -7,17 +7,18 @@ import itertools
 import numpy as np
 import pyarrow as pa
 
-from examples.kuairand.historical_rates import MEASURES, OF
+from examples.kuairand.historical_rates import OF
 from homespec.data.columns import Array
 
 DURATION = "duration_ms"
+PAST = ("views", "click", "long_view", "like", "finish")
 NAMES = (
     DURATION,
     *itertools.starmap(
         "{}_prior_{}".format,
         itertools.product(("user", "video"), ("views", "long_view", "like")),
     ),
-    *itertools.starmap("{}_past_{}".format, itertools.product(OF, ("views", *MEASURES))),
+    *itertools.starmap("{}_past_{}".format, itertools.product(OF, PAST)),
 )
 """The columns of which the vector is made, in its order."""
 SHORTEST = 1000.0
