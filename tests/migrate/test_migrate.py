@@ -205,6 +205,39 @@ def test_a_run_is_not_replaced(out: str, files: Files) -> None:
     assert "run is the folder of a run: write to another place" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "options"),
+    [
+        ("width: 8", "width: 8, meta: {shared: 3}", ["--new-choice", "closed"]),
+        ("follow]\ntasks: {", "follow, share]\ntasks: {share: {}, ", []),
+        ("vocab: 5", "vocab: 9", ["--new-row", "mean"]),
+        ("groups:", "  age: {dense: 1}\ngroups:", ["--new-input", "zero"]),
+        ("watch: [click, finish]", "views: {was: watch, members: [click, finish]}", []),
+    ],
+    ids=["expert", "task", "vocabulary", "feature", "rename"],
+)
+def test_there_and_back_is_the_same_file(
+    old: str, new: str, options: list[str], files: Files
+) -> None:
+    """Where nothing is dropped on the way there, all bytes are the same after the way back."""
+
+    def written(weights: str, old: str, new: str, out: str, *options: str) -> bytes:
+        words = [weights, "--from", old, "--to", new, "-o", out, *options]
+        result = CliRunner().invoke(cli, ["migrate", *words], standalone_mode=False)
+        assert result.return_value == 0, result.output
+        return (files.folder / out).read_bytes()
+
+    assert old in BASE
+    files.write_new(BASE.replace(old, new))
+    (files.folder / "back.yaml").write_text(
+        BASE.replace("watch: [click, finish]", "watch: {was: views, members: [click, finish]}")
+    )
+    before = written(WEIGHTS, OLD, OLD, "before.safetensors")
+    there = written("before.safetensors", OLD, NEW, OUT, *options)
+    assert there != before
+    assert written(OUT, NEW, "back.yaml", "after.safetensors") == before
+
+
 def test_weights_of_an_earlier_migration_are_replaced(files: Files) -> None:
     for seed in ("1", "2"):
         result = migrate("-o", OUT, "--new-choice", "closed", "--seed", seed)
