@@ -109,7 +109,8 @@ class Speed:
     def __str__(self) -> str:
         """A line for the user."""
         seconds = time.perf_counter() - self._started
-        return f"{self.rows:,} rows in {seconds:.1f} s, {self.rows / seconds:,.0f} rows/s"
+        rows = f"{self.rows:,} row{'' if self.rows == 1 else 's'}"
+        return f"{rows} in {seconds:.1f} s, {self.rows / seconds:,.0f} rows/s"
 
 
 @contextmanager

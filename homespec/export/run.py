@@ -51,6 +51,8 @@ def export_run(
     if format != "onnx" and (reason := obstacle()):
         raise ExportError(f"{PT2} cannot be compiled here ({reason}); --format onnx needs none")
     subject = Subject(folder, options)
+    if format != "onnx":
+        check_keywords(subject)
     agreements: dict[str, Agreement] = {}
     with whole_folder(out) as new:
         about = subject.about()
@@ -75,6 +77,16 @@ def _report(agreements: dict[str, Agreement], out: Path, say: Say) -> None:
     for file, agreement in agreements.items():
         say(f"{file} gives what the model gives, in batches of {batches}: {agreement}")
     say(f"wrote {out}")
+
+
+def check_keywords(subject: Subject) -> None:
+    """Raise ExportError for an input that Python's loader of packages cannot take by keyword."""
+    if "self" in {each.name for each in subject.inputs}:
+        raise ExportError(
+            f"{PT2} cannot have an input named `self`: it takes inputs by keyword, and Python has"
+            " that one. Rename the feature (`was: self` and `column: self` keep weights and data)"
+            " and carry the weights over with homespec migrate, or give --format onnx"
+        )
 
 
 def check_free(out: Path, overwrite: bool) -> None:

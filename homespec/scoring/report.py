@@ -13,7 +13,7 @@ from homespec.scoring.evaluate import Evaluation, Slice, TaskMetrics
 from homespec.scoring.intervals import NONE
 from homespec.train.tables import TITLES, empty_table, in_units, number, percent, show_tables
 
-NOTE = "In brackets: where a metric is with 95 % confidence, of {} that are drawn independently."
+NOTE = "In brackets: 95 % confidence intervals, as if {} were drawn independently."
 KINDS = {"binary": ("auc", "gauc", "logloss", "pcoc"), "regression": ("mae", "rmse", "pcoc")}
 """The metrics of a kind of task, in the order of the columns."""
 BRACKETED = ("auc", "gauc", "mae", "rmse")

@@ -40,7 +40,8 @@ WEIGHTS_FILE, OPTIMIZER_FILE, STATE_FILE = (
 )  # fmt: skip
 FILES = WEIGHTS_FILE, OPTIMIZER_FILE, STATE_FILE
 SUMS = "checksums"
-REMEDY = "Bring it back from a copy, or start again with --overwrite"
+AGAIN = "start again with --overwrite"
+"""What else a run can do that finds its own checkpoint damaged; other readers have other ways."""
 VERSION = 1
 """Counts the meanings of state.json; a change makes old checkpoints unreadable."""
 
@@ -92,10 +93,13 @@ def _described(checkpoint: Checkpoint) -> Json:
     return {**checkpoint.state, SUMS: {file: sums(own) for file, own in tensors.items()}}
 
 
-def read(folder: Path) -> Checkpoint:
-    """The checkpoint of a folder. Raises RunError if it is damaged, or of another version."""
-    state = read_state(folder)
-    with reading(folder):
+def read(folder: Path, other: str = AGAIN) -> Checkpoint:
+    """The checkpoint of a folder. Raises RunError if it is damaged, or of another version.
+
+    `other` is what the message offers besides a copy.
+    """
+    state = read_state(folder, other)
+    with reading(folder, other):
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
         optimizer = safetensors.torch.load_file(folder / OPTIMIZER_FILE)
         verified = SUMS in state
@@ -105,53 +109,55 @@ def read(folder: Path) -> Checkpoint:
     return Checkpoint(weights, optimizer, state, verified)
 
 
-def read_weights(folder: Path) -> tuple[dict[str, Tensor], Json]:
+def read_weights(folder: Path, other: str = AGAIN) -> tuple[dict[str, Tensor], Json]:
     """The weights and the state, without what only resuming needs. Raises RunError as `read`."""
-    state = read_state(folder)
-    with reading(folder):
+    state = read_state(folder, other)
+    with reading(folder, other):
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
         if SUMS in state:
             check_sums(weights, state[SUMS][WEIGHTS_FILE], WEIGHTS_FILE)
     return weights, state
 
 
-def read_state(folder: Path) -> Json:
+def read_state(folder: Path, other: str = AGAIN) -> Json:
     """What a checkpoint holds besides tensors. Raises RunError as `read` does."""
-    with reading(folder):
+    with reading(folder, other):
         state: Json = json.loads((folder / STATE_FILE).read_text("utf-8"))
         if isinstance(state, dict) and not check_signed(state, STATE_FILE):
             state.pop(SUMS, None)  # they would be those of another state
     if not isinstance(state, dict) or state.get("version") != VERSION:
         raise RunError(
-            f"the checkpoint {folder} is not of this version of homespec: resume it with the"
-            " version that wrote it, or start again in another --out"
+            f"the checkpoint {folder} is not of this version of homespec: use the"
+            f" version that wrote it, or {other}"
         )
-    with reading(folder):
+    with reading(folder, other):
         check_state(state, STATE_FILE)
     return state
 
 
 @contextmanager
-def reading(folder: Path) -> Iterator[None]:
+def reading(folder: Path, other: str = AGAIN) -> Iterator[None]:
     """Errors of what is read there as RunError with a remedy."""
     try:
         yield
     except DamagedError as error:
-        raise damaged(folder, str(error)) from None
+        raise damaged(folder, str(error), other) from None
     except OSError as error:
         raise RunError(
             f"the checkpoint {folder} cannot be read ({error.strerror or error}): make it readable,"
-            " bring it back from a copy, or start again with --overwrite"
+            f" bring it back from a copy, or {other}"
         ) from None
     except json.JSONDecodeError as error:
-        raise damaged(folder, f"{STATE_FILE} is not JSON ({error})") from None
+        raise damaged(folder, f"{STATE_FILE} is not JSON ({error})", other) from None
     except (ValueError, RecursionError, safetensors.SafetensorError) as error:
-        raise damaged(folder, str(error).splitlines()[0][:200]) from None
+        raise damaged(folder, str(error).splitlines()[0][:200], other) from None
 
 
-def damaged(folder: Path, why: str) -> DamagedError:
+def damaged(folder: Path, why: str, other: str = AGAIN) -> DamagedError:
     """The error of a checkpoint that cannot be used, with what to do."""
-    return DamagedError(f"the checkpoint {folder} is damaged: {why}. {REMEDY}")
+    return DamagedError(
+        f"the checkpoint {folder} is damaged: {why}. Bring it back from a copy, or {other}"
+    )
 
 
 def prefer_intact(folder: Path) -> bool:

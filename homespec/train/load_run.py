@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from homespec.runtime import GeneratedModule
 
+OTHER = "train the model again"
+"""What else there is to do about damaged weights: who only reads a run overwrites none."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -76,10 +79,10 @@ def _weights(path: Path, which: str) -> tuple[Mapping[str, Tensor], Tree]:
     """Weights by logical name, and the spec that they are of, if that is known."""
     folder = path / FOLDER / which
     if folder.is_dir():
-        weights, state = checkpoints.read_weights(folder)
+        weights, state = checkpoints.read_weights(folder, OTHER)
         return weights, state["model"]
     if which == BEST and (path / WEIGHTS_FILE).is_file():
-        with checkpoints.reading(path / WEIGHTS_FILE):
+        with checkpoints.reading(path / WEIGHTS_FILE, OTHER):
             return safetensors.torch.load_file(path / WEIGHTS_FILE), {}
     raise RunError(
         f"{path} holds no run of homespec train: it has neither {FOLDER}/{which} nor {WEIGHTS_FILE}"
@@ -94,7 +97,7 @@ def _spec(path: Path, given: PathLike | LoadedSpec | None) -> LoadedSpec:
     if given is None and not (path / SPEC_FILE).is_file():
         raise RunError(
             f"{path} has no {SPEC_FILE}, which homespec train writes since 0.1: name the spec that"
-            " the run was started with (`spec=`)"
+            " the run was started with (--spec, in Python `spec=`)"
         )
     return load(path / SPEC_FILE if given is None else given)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +17,14 @@ from homespec.compiler import Analysis
 from homespec.diff.carry import Plan
 from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, LAST, OPTIMIZER_FILE, STATE_FILE, WEIGHTS_FILE
-from homespec.train.checkpoint_checks import DamagedError, Json
+from homespec.train.checkpoint_checks import Json
 from homespec.train.optimizer_state import RANDOM
 from homespec.train.run_files import SPEC_FILE
 from homespec.train.spec_check import differences, kept_tree
 
 Tensors = Mapping[str, Tensor]
+OTHER = "start from other weights"
+"""What else there is to do about damage: the run that is read is not the one that starts."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,6 @@ class Source:
     moments: Tensors = field(default_factory=dict)
 
 
-@contextmanager
-def _as_source() -> Iterator[None]:
-    """Damage of another run is mended otherwise than that of one's own."""
-    try:
-        yield
-    except DamagedError as error:
-        remedy = "Bring it back from a copy, or start from other weights"
-        raise DamagedError(str(error).replace(checkpoint.REMEDY, remedy)) from None
-
-
-@_as_source()
 def read(
     path: Path, spec: Analysis | None = None, *, moments: bool = False, flag: str = "old="
 ) -> Source:
@@ -77,7 +67,7 @@ def read(
         return Source(
             place, own, load_file(place / WEIGHTS_FILE), load_file(place / OPTIMIZER_FILE)
         )
-    kept = checkpoint.read(place)
+    kept = checkpoint.read(place, OTHER)
     known = {key: each for key, each in kept.optimizer.items() if not key.startswith(RANDOM)}
     return Source(place, own, kept.weights, known)
 
@@ -86,7 +76,7 @@ def _place(path: Path, which: str) -> tuple[Path, Json]:
     """Where the weights of a folder are, and the state of the checkpoint if that is one."""
     for folder in (path / FOLDER / which, path):
         if (folder / STATE_FILE).is_file():
-            return folder, checkpoint.read_state(folder)
+            return folder, checkpoint.read_state(folder, OTHER)
     if which == BEST and (path / FOLDER / LAST / STATE_FILE).is_file():
         raise RunError(
             f"{path} is a run without a whole epoch: --resume continues it, and with its moments"
@@ -101,14 +91,13 @@ def _place(path: Path, which: str) -> tuple[Path, Json]:
 
 
 def _weights(place: Path, state: Json) -> Tensors:
-    return checkpoint.read_weights(place)[0] if state else load_file(place / WEIGHTS_FILE)
+    return checkpoint.read_weights(place, OTHER)[0] if state else load_file(place / WEIGHTS_FILE)
 
 
-@_as_source()
 def last_state(path: Path) -> Json | None:
     """The state of a run's last checkpoint; None if there is none. Raises RunError if damaged."""
     last = path / FOLDER / LAST
-    return checkpoint.read_state(last) if (last / STATE_FILE).is_file() else None
+    return checkpoint.read_state(last, OTHER) if (last / STATE_FILE).is_file() else None
 
 
 def _spec(path: Path, given: Analysis | None, flag: str) -> Analysis:

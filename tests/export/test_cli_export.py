@@ -21,6 +21,16 @@ def called(*words: str | Path) -> Result:
     return CliRunner().invoke(export, [str(word) for word in words])
 
 
+def test_a_package_has_no_input_named_self(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", 1, None, spec=TINY.replace("user_id", "self"))
+    found = called(run, "-o", tmp_path / "out")
+    assert found.exit_code == 2
+    assert "cannot have an input named `self`" in found.output
+    assert found.output.count("\n") == 1
+    onnx = called(run, "-o", tmp_path / "out", "--format", "onnx")
+    assert onnx.exit_code == 0, onnx.output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

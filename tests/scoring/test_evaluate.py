@@ -226,7 +226,7 @@ def test_the_command(trained: Path, valid: Path, tmp_path: Path) -> None:
         "PCOC",
     ] in lines
     assert any(line[:1] == ["missing"] for line in lines)
-    assert "of users that are drawn independently" in result.stdout
+    assert "as if users were drawn independently" in result.stdout
     assert f"step {found.step}, in {trained}" in result.stdout
     assert "500 rows in " in result.stderr
 

@@ -115,8 +115,16 @@ def test_folders_without_a_run_are_refused_by_name(copy: Path, tmp_path: Path) -
 def test_damaged_files_are_refused_by_name(copy: Path, file: str) -> None:
     path = copy / "checkpoints" / "best" / file
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(RunError, match="best is damaged"):
+    with pytest.raises(RunError, match=r"best is damaged.* or train the model again") as refused:
         homespec.load_run(copy)
+    assert "--" not in str(refused.value)
+
+
+def test_missing_weights_are_refused_without_flags_of_train(copy: Path) -> None:
+    (copy / "checkpoints" / "best" / "model.safetensors").unlink()
+    with pytest.raises(RunError, match=r"cannot be read.* or train the model again") as refused:
+        homespec.load_run(copy)
+    assert "--" not in str(refused.value)
 
 
 def test_weights_of_another_spec_are_refused(copy: Path) -> None:
