@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 
 from homespec.analysis.costs import Cost, cost_of
-from homespec.diagnostics import Diagnostic, Finding, Label
+from homespec.diagnostics import Diagnostic, Finding, Label, Position, Span
 from homespec.diff.carry import Plan, plan
 from homespec.diff.effect import Effects
 from homespec.diff.expert_changes import EXPERT_CHANGES
@@ -18,6 +19,7 @@ from homespec.diff.promise_changes import promise_added, promise_weakened
 from homespec.diff.task_changes import TASK_CHANGES
 from homespec.graph.identity import Renames
 from homespec.lower import Lowered
+from homespec.source.document import Document
 
 
 @change("HS690", "name", Breaks.COSMETIC)
@@ -28,7 +30,10 @@ def name(pair: Pair) -> Iterator[Finding]:
     """
     was, now = pair.old.spec.name, pair.new.spec.name
     if was != now:
-        yield pair.finding(("name",), ("name",), f"the model is called `{now}`, was `{was}`")
+        yield pair.finding(
+            ("name",), ("name",), f"the model is called `{now}`, was `{was}`",
+            was=f"was `{was}`", now=f"now `{now}`",
+        )  # fmt: skip
 
 
 @change("HS691", "description", Breaks.COSMETIC)
@@ -38,7 +43,10 @@ def description(pair: Pair) -> Iterator[Finding]:
     It is the first paragraph of the generated file, and nothing else.
     """
     if pair.old.spec.description != pair.new.spec.description:
-        yield pair.finding(("description",), ("description",), "the description differs")
+        yield pair.finding(
+            ("description",), ("description",), "the description differs",
+            was="was another", now="differs",
+        )  # fmt: skip
 
 
 @change("HS692", "words", Breaks.COSMETIC)
@@ -49,11 +57,31 @@ def words(pair: Pair) -> Iterator[Finding]:
     """
     old, new = pair.old.document, pair.new.document
     if list(old.texts.values()) != list(new.texts.values()):
+        before, after = _first_difference(old, new)
         yield Finding(
-            new.span((), key=True),
+            after,
             "the text differs, the model does not",
-            related=(Label(old.span((), key=True), "was"),),
+            label="differs",
+            related=(Label(before, "was"),),
         )
+
+
+def _first_difference(old: Document, new: Document) -> tuple[Span, Span]:
+    """The first lines of two specs that differ; their heads where one is made of more files."""
+    for before, after in zip(old.texts.items(), new.texts.items(), strict=False):
+        if before[1] != after[1]:
+            lines = zip(before[1].split("\n"), after[1].split("\n"), strict=False)
+            same = sum(1 for _ in takewhile(lambda both: both[0] == both[1], lines))
+            return _line(*before, same), _line(*after, same)
+    return old.span((), key=True), new.span((), key=True)
+
+
+def _line(file: str, text: str, index: int) -> Span:
+    """A line of a text, or its last one where it ends before."""
+    lines = text.removesuffix("\n").split("\n")
+    index = min(index, len(lines) - 1)
+    end = len(lines[index].rstrip("\r")) + 1
+    return Span(file, Position(index + 1, 1), Position(index + 1, end))
 
 
 RULES = (

@@ -14,6 +14,7 @@ from homespec.catalogue import all_rules
 from homespec.diff.compare import Comparison, compare
 from homespec.diff.effect import Change
 from homespec.diff.pair import BREAKS
+from homespec.diff.render import Changes, render
 from homespec.graph.identity import Renames
 
 BASE = """\
@@ -240,3 +241,23 @@ def test_changes_of_gates_point_at_the_line_that_makes_them(code: str, line: str
         numbers.append((change.span.start.line, change.related[0].span.start.line))
     last = len(plain.splitlines()) + 1
     assert numbers == [(last, 1), (1, last)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ("groups:", "groups: # of tasks", (13, 13)),
+        ("", "# more", (25, 24)),
+        ("groups:", "\ngroups:", (13, 13)),
+    ],
+)
+def test_other_words_point_at_the_first_line_that_differs(
+    old: str, new: str, lines: tuple[int, int]
+) -> None:
+    text = BASE.replace(old, new, 1) if old else BASE + new
+    comparison = compare(*(homespec.loads(each).analysis for each in (BASE, text)))
+    (change,) = comparison.changes
+    assert change.rule.code == "HS692"
+    assert (change.span.start.line, change.related[0].span.start.line) == lines
+    assert change.label
+    assert render(Changes((comparison,)), "full")
