@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.checks.causes import and_others, did_you_mean
-from homespec.checks.promise_budget import LIMITS, largest, over
+from homespec.checks.promise_budget import LIMITS, Part, largest, over
 from homespec.checks.promise_ways import in_words, labels, mixer
 from homespec.checks.promises import Readers, Reads, Tree
 from homespec.diagnostics import Finding, Label, Span, rule
@@ -213,14 +213,22 @@ def over_budget(lowered: Lowered) -> Iterator[Finding]:
     """
     for name, limit, cost in over(lowered):
         total = sum(cost.values())
-        spec = lowered.span(())
         parts = largest(lowered, cost)
         yield Finding(
             lowered.span(("expect", "budget", name)),
             f"the model has {total:,} {LIMITS[name]}, {total - limit:,} more than the budget of "
             f"{limit:,}",
             label=f"{total:,} {LIMITS[name]}",
-            related=tuple(Label(part.span, str(part)) for part in parts if part.span != spec),
+            related=_lines_of(lowered, parts),
             help=f"the largest parts are {', '.join(map(str, parts))}; make them smaller, or raise "
             "the limit",
         )
+
+
+def _lines_of(lowered: Lowered, parts: list[Part]) -> tuple[Label, ...]:
+    """The lines of the parts; where all are by default, the groups or tasks that they are for."""
+    spec = lowered.span(())
+    lines = tuple(Label(part.span, str(part)) for part in parts if part.span != spec)
+    if lines or not parts:
+        return lines
+    return (Label(lowered.first_span((("groups",), ("tasks",)), key=True), str(parts[0])),)
