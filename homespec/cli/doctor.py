@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from homespec.cli.errors import exit_2_on, needing
+from homespec.cli.report_files import report_file
 from homespec.cli.reporting import exit_code, format_option, has_color, print_report, strict_option
 from homespec.diagnostics import Report
 from homespec.health.thresholds import NAMES, Thresholds, thresholds_from
@@ -64,11 +65,11 @@ def _thresholds(
     help="The spec of RUN, if its folder keeps none, or to have findings at its lines.",
 )  # fmt: skip
 @click.option(
-    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path),
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), callback=report_file,
     help="Write all numbers to this file.",
 )  # fmt: skip
 @click.option(
-    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path),
+    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), callback=report_file,
     help="Write a report to this file, to be opened in a browser.",
 )  # fmt: skip
 @format_option
@@ -168,7 +169,11 @@ def _write(file: Path, text: str) -> None:
     from homespec.atomic_write import write_texts
 
     with exit_2_on(OSError):
-        write_texts({file: text})
+        try:
+            write_texts({file: text})
+        except OSError as error:
+            why = error.strerror or error
+            raise OSError(f"{file} cannot be written ({why}): name another file") from None
 
 
 def progress_bar(what: str, steps: int) -> Callable[[int], None]:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from homespec.cli.errors import needing
+from homespec.cli.report_files import report_file
 from homespec.cli.scoring_options import (
     DATA,
     TASKS,
@@ -36,6 +37,7 @@ from homespec.diagnostics.render.terminal import printable
 )  # fmt: skip
 @click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    callback=report_file,
     help="Write everything to this file; - prints it in place of the tables.",
 )  # fmt: skip
 @model_options(batch_size="that of the run")
