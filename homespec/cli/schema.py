@@ -35,11 +35,24 @@ def schema(check: bool, output: Path | None) -> int:
         click.echo(text, nl=False)
         return OK
     try:
+        if not _replaceable(output):
+            raise click.ClickException(
+                f"{output} is not a JSON Schema: give another file, or remove it first"
+            )
         written = write_texts({output: text})
     except OSError as error:
         raise click.ClickException(f"cannot write {output}: {error.strerror}") from None
     click.echo(f"{'wrote' if written else 'fresh'} {output}")
     return OK
+
+
+def _replaceable(file: Path) -> bool:
+    """Whether there is no file, an empty one, or an older schema: a spec is not lost to a slip."""
+    if not file.is_file():
+        return True
+    with file.open("rb") as opened:
+        start = opened.read(200)
+    return not start.strip() or b'"$schema"' in start
 
 
 def _check(file: Path, text: str) -> int:

@@ -50,12 +50,19 @@ def check_label(text: str) -> str:
     return text
 
 
-VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
+_NUMBER = "(?:0|[1-9][0-9]{0,8})"
+_PART = "(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+VERSION = (
+    rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PART}(?:\.{_PART})*)?"
+    r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
+)
+"""A version of https://semver.org, of numbers below 10^9: `1.2.3`, `2.0.0-rc.1`, `1.2.3+today`."""
+MAX_VERSION = 100
 
 
 def check_version(text: str) -> str:
-    """A version of three numbers, as in semantic versioning."""
-    if not VERSION.fullmatch(text):
+    """A semantic version."""
+    if len(text) > MAX_VERSION or not re.fullmatch(VERSION, text):
         raise PydanticCustomError("bad_version", "it is not of the form 1.2.3")
     return text
 

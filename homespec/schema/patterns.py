@@ -8,6 +8,7 @@ from __future__ import annotations
 import keyword
 from typing import Any
 
+from homespec.schema.field_types import MAX_VERSION, VERSION
 from homespec.schema.identifiers import RESERVED, ROOT
 from homespec.schema.label_parser import CONSTANTS
 from homespec.schema.sequences import OWN_NAME
@@ -45,8 +46,9 @@ FORMS: dict[str, dict[str, Any]] = {
     "FieldName": _name("A-Za-z0-9_", OWN_NAME),
     "Version": {
         "type": "string",
-        "pattern": r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$",
-        "errorMessage": "a version is three numbers, such as 1.2.0",
+        "maxLength": MAX_VERSION,
+        "pattern": f"^{VERSION}$",
+        "errorMessage": "a version is three numbers, such as 1.2.0 or 2.0.0-rc.1",
     },
     "Label": {
         "type": "string",

@@ -138,11 +138,12 @@ def _better_label(text: str, reason: str) -> str:
 def bad_version(error: LocatedError) -> Iterator[Finding]:
     """The version of a spec is not of the form `1.2.3`.
 
-    It is a semantic version, three numbers without a `v`: `homespec diff` takes a greater first
-    number for the approval of a change that breaks something.
+    It is a [semantic version](https://semver.org), three numbers without a `v`, as in `2.0.0` or
+    `2.0.0-rc.1`: `homespec diff` takes a greater first number for the approval of a change that
+    breaks something.
     """
     numbers = re.findall(r"[0-9]+", str(error.value))[:3]
-    better = ".".join([str(int(number)) for number in numbers] + ["0"] * (3 - len(numbers)))
+    better = ".".join([str(int(number[:9])) for number in numbers] + ["0"] * (3 - len(numbers)))
     yield Finding(
         error.span,
         f"`{error.where}` is {shown(error.value)}: {error.message}",

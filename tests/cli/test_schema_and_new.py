@@ -117,3 +117,17 @@ def test_new_refuses_what_is_no_name(
     with pytest.raises(Exception, match="is no name"):
         raise run(new, name).exception  # type: ignore[misc]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_schema_replaces_no_spec(tmp_path: Path) -> None:
+    spec, file = tmp_path / "spec.yaml", tmp_path / "schema.json"
+    text = (ROOT / "specs/quickstart.yaml").read_text()
+    spec.write_text(text)
+    result = run(schema, "-o", str(spec))
+    assert "is not a JSON Schema" in str(result.exception)
+    assert spec.read_text() == text
+    for before in (None, "", '{"$schema": "an older one"}'):
+        if before is not None:
+            file.write_text(before)
+        assert run(schema, "-o", str(file)).return_value == 0
+        assert json.loads(file.read_text()) == json_schema()
