@@ -15,6 +15,7 @@ from homespec.cli.errors import exit_2_on, needing
 from homespec.cli.report_files import report_file
 from homespec.cli.reporting import exit_code, format_option, has_color, print_report, strict_option
 from homespec.diagnostics import Report
+from homespec.diagnostics.render.terminal import printable
 from homespec.health.thresholds import NAMES, Thresholds, thresholds_from
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def doctor(
 
         _write(html_file, page(examined[0], report))
     print_report(report, chosen)
+    if not report.diagnostics:
+        click.echo(f"{printable(str(run))}: nothing found", err=True)
     return exit_code(report, strict)
 
 
@@ -174,6 +177,7 @@ def _write(file: Path, text: str) -> None:
         except OSError as error:
             why = error.strerror or error
             raise OSError(f"{file} cannot be written ({why}): name another file") from None
+    click.echo(f"wrote {printable(str(file))}", err=True)
 
 
 def progress_bar(what: str, steps: int) -> Callable[[int], None]:

@@ -112,6 +112,7 @@ def test_cpp_notices_other_outputs(built: Path, folder: Path) -> None:
     done = subprocess.run([built / "score", folder / "gone"], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
 
 
 # ---------------------------------------------------------------- ids of text

@@ -1,5 +1,6 @@
 // Scores the sample of an export with model.pt2 and compares: score DIR.
 #include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
 
 #include <iostream>
 
@@ -42,6 +43,9 @@ int main(int count, char** words) {
   }
   try {
     return score(words[1]);
+  } catch (const c10::Error& error) {
+    std::cerr << "error: " << words[1] << ": " << error.what_without_backtrace() << '\n';
+    return 1;
   } catch (const std::exception& error) {
     std::cerr << "error: " << error.what() << '\n';
     return 1;
