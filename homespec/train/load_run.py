@@ -64,7 +64,9 @@ def load_run(
     weights, trained = _weights(path, checkpoint)
     loaded = _spec(path, spec)
     if trained and (changed := differences(trained, kept_tree(loaded.analysis))):
-        raise RunError(f"{path} is a run of another spec: {changed}")
+        raise RunError(
+            f"{path} is a run of another spec: {changed}. Give the spec that it was trained with"
+        )
     module, model = build_with_module(
         loaded, compile=compile, dtype=dtype, device=device, **options
     )
