@@ -92,7 +92,7 @@ def test_joined_projections_are_each_by_itself() -> None:
     x = torch.randn(4, 4, ROWS)
     for module, inputs in (
         (gates.JoinedProjections([first, second, third]), [0, 1, 3, 4]),
-        (gates.JoinedProjections__single([first, third]), [0, 1, 2]),
+        (gates.JoinedProjections([first, third]), [0, 1, 2]),
     ):
         parts = [
             each(x[start:end]) for each, start, end in zip(module, inputs, inputs[1:], strict=False)
@@ -167,9 +167,9 @@ def test_a_transpose_is_one_and_so_is_its_gradient() -> None:
 def test_an_order_follows_the_weights() -> None:
     module = order.Ordered()
     module.weight = nn.Parameter(torch.zeros(1))
-    assert module.order.tolist() == [0, 2, 1]
-    assert module.to("meta").order.is_meta
-    assert module.to_empty(device="cpu").order.tolist() == [0, 2, 1]
+    assert module.task_order.tolist() == [0, 2, 1]
+    assert module.to("meta").task_order.is_meta
+    assert module.to_empty(device="cpu").task_order.tolist() == [0, 2, 1]
     assert "order" not in module.state_dict()
 
 

@@ -75,6 +75,9 @@ def assert_same_model(spec: Spec, seed: int) -> bool:
 
 @settings(max_examples=25)
 @example(0)
+@example(129)  # a layer called `order`
+@example(130)  # one called `names`
+@example(52050)  # joined projections of one input each, and of several
 @given(st.integers(0, 10**9))
 def test_any_names_are_refused_or_change_nothing(seed: int) -> None:
     assert_same_model(adversarial(random.Random(seed)), seed)
@@ -102,6 +105,24 @@ def test_the_root_has_its_name_in_any_case(root: str, place: int) -> None:
     feature, group, task = (root if place == i else name for i, name in enumerate("fgt"))
     with pytest.raises(homespec.SpecError, match=f"`{root}` is reserved: it is the root"):
         homespec.loads(TREE % (feature, group, task, task))
+
+
+SEQUENCE = """
+homespec: 1
+name: m
+features: {item: {id: {vocab: 9}, dim: 4}, %s: {sequence: {of: [item], max_len: 3, encoder: din}}}
+tasks: {a: {}, b: {}}
+family: mmoe
+experts: {width: 4, task: {shared: 2}}
+"""
+
+
+@pytest.mark.parametrize("name", ["logical", "names", "starts", "encoders", "tables", "rows"])
+def test_sequences_have_names_of_attributes(name: str) -> None:
+    spec = homespec.loads(SEQUENCE % name)
+    both = [homespec.build_with_module(spec, optimize=optimize) for optimize in (True, False)]
+    states = [code.logical_state(model).keys() for code, model in both]
+    assert states[0] == states[1]
 
 
 @pytest.mark.parametrize("word", ["nan", "NaN", "null", "none", "true", "false", "on", "yes"])

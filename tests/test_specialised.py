@@ -33,7 +33,7 @@ def unused(source: str) -> list[str]:
         n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
     )
     attributes = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
-    attributes.add("logical")  # looked up by name
+    attributes.add("_logical")  # looked up by name
     found = [name for name in defined(tree) if name not in PUBLIC and not loaded[name]]
     for function in (f for f in tree.body if isinstance(f, ast.FunctionDef)):
         if function.name not in PUBLIC and calls_of(tree, function.name):  # others are for torch

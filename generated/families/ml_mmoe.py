@@ -205,7 +205,7 @@ class Projections(nn.Module):
         self.weight = linear_init(width, inputs, sum(self.rows), width)
         self.bias = linear_init(width, inputs, sum(self.rows))
 
-    def logical(self):
+    def _logical(self):
         inputs, start = len(self.weight), 0
         for names, rows in self.sections:
             share = len(names) // inputs
@@ -250,7 +250,7 @@ class Transpose(torch.autograd.Function):
 class Encoders(nn.ModuleDict):
     """The encoders of sequences by name."""
 
-    def logical(self):
+    def _logical(self):
         for name, encoder in self.items():
             for tensor in encoder.state_dict():
                 yield f"{name}.{tensor}", f"features.{name}.encoder.{tensor}", ...
@@ -365,7 +365,7 @@ class Table(nn.Module):
             self.groups.setdefault(field.get("sequence"), []).append(name)
         self.weight = embeddings(end, field["dim"])
 
-    def logical(self):
+    def _logical(self):
         for name, part in self.slices.items():
             yield "weight", f"features.{name}.weight", part
 
@@ -660,14 +660,14 @@ def unwrapped(model):
 def logical_names(model):
     """(tensor of the model, logical name, index of the part that has it) for all that it learns.
 
-    The tensors of a module with `names` are stacks of parts; others name theirs by `logical`.
+    The tensors of a module with `names` are stacks of parts; others name theirs by `_logical`.
     """
     for path, module in unwrapped(model).named_modules():
         own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-        if hasattr(module, "logical"):
-            parts = module.logical()
+        if hasattr(type(module), "_logical"):
+            parts = module._logical()
         else:
-            names = enumerate(getattr(module, "names", ()))
+            names = enumerate(vars(module).get("names", ()))  # a layer may have this name, too
             parts = [(attr, f"{name}.{attr}", i) for i, name in names for attr, _ in own]
         for attr, name, index in parts:
             yield f"{path}.{attr}".lstrip("."), name, index

@@ -18,8 +18,10 @@ COMMENTS = 44
 PLAIN = re.compile(r"[^\W\d]([\w ./<>=!+-]*[\w.])?")
 """Texts that need no quotes, in whatever place, unless they read as another type."""
 
-UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\U000e0000-\U0010ffff]")
-"""What JSON leaves as it is but YAML wants escaped."""
+UNPRINTABLE = re.compile(
+    r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\U000e0000-\U0010ffff]"
+)
+"""What JSON leaves as it is but YAML wants escaped, and specs, of what reorders text."""
 
 
 @dataclass(frozen=True, slots=True)

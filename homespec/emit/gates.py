@@ -108,8 +108,7 @@ def _join(batch: Joined, parts: list[Part], scope: Scope) -> tuple[Expr, set[str
     names = [*(["inputs"] if not single else []), *lists.values()]
     rows = [sequence(row) if len(row) > 1 else row[0] for row in zip(*columns, strict=True)]
     each = Each(made, ", ".join(names), sequence(rows))
-    form = "__single" if single else ""
-    return call("JoinedProjections", each), uses | {f"gates.JoinedProjections{form}"}
+    return call("JoinedProjections", each), uses | {"gates.JoinedProjections"}
 
 
 def _places_by_run(batch: Joined, position: int, scope: Scope) -> tuple[tuple[str, ...], ...]:

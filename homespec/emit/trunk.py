@@ -269,5 +269,5 @@ def _logits(end: LayerCode, by_name: bool, ordered: bool) -> list[str]:
     if len(names) == 1 and not ordered:
         return [lay("return ", end.blocks[0].forward[0][1], 2)]
     logits: Expr = names[0] if len(names) == 1 else call("torch.cat", sequence(names, "[]"))
-    logits = then(logits, ".index_select(0, self.order)") if ordered else logits
+    logits = then(logits, ".index_select(0, self.task_order)") if ordered else logits
     return [*lines, lay("return ", logits, 2)]

@@ -13,13 +13,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from homespec.api import LoadedSpec, PathLike, load
+from homespec.api import LoadedSpec, PathLike, load, module_of
 from homespec.atomic_write import replacing
-from homespec.compiler import Analysis, generate
+from homespec.compiler import Analysis
 from homespec.diff.compare import Comparison, compare
 from homespec.migration.choices import CHOICES, unanswered
 from homespec.migration.weights import Starts, carried_moments, carried_state
-from homespec.runtime import import_source
 from homespec.train import RunError
 from homespec.train.checkpoint import FOLDER, OPTIMIZER_FILE, WEIGHTS_FILE
 from homespec.train.optimizer_state import has_learned, is_of_weighting
@@ -114,7 +113,7 @@ class Migrated:
 def carry_out(migration: Migration, starts: Starts, seed: int = 0) -> Migrated:
     """Weights and moments for the model of the new spec; what starts fresh is drawn from `seed`."""
     new = migration.new
-    code = import_source(new.spec.name, generate(new))
+    code = module_of(new)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = code.logical_state(code.Model())

@@ -21,6 +21,7 @@ from homespec.api import LoadedSpec
 from homespec.diagnostics import Position, Span
 from homespec.graph.nodes import Node
 from homespec.source import parse
+from homespec.source.reader import FORBIDDEN
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "specs").glob("*.yaml"))
@@ -122,6 +123,13 @@ written = st.one_of(
 @given(value=st.one_of(written, st.lists(written, max_size=5)))
 def test_values_are_read_back(value: object) -> None:
     assert read(flow(value)) == value
+
+
+def test_characters_that_specs_forbid_are_escaped() -> None:
+    forbidden = "".join(c for c in map(chr, range(0x11000)) if FORBIDDEN.match(c))
+    text = "".join(c for c in forbidden if not "\ud800" <= c <= "\udfff")
+    assert len(text) > 50
+    assert read(flow(text)) == text
 
 
 @given(value=st.one_of(plain.map(lambda t: t * 9), st.lists(st.integers(), max_size=60)))

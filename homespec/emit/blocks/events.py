@@ -9,7 +9,7 @@ from torch import nn
 class Encoders(nn.ModuleDict):
     """The encoders of sequences by name."""
 
-    def logical(self):
+    def _logical(self):
         for name, encoder in self.items():
             for tensor in encoder.state_dict():
                 yield f"{name}.{tensor}", f"features.{name}.encoder.{tensor}", ...

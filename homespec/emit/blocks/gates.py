@@ -22,7 +22,7 @@ class Projections(nn.Module):
         self.weight = linear_init(width, inputs, sum(rows), width)
         self.bias = linear_init(width, inputs, sum(self.biased_rows))
 
-    def logical(self):
+    def _logical(self):
         inputs, start = len(self.weight), 0
         for names, rows in self.sections:
             share = len(names) // inputs
@@ -60,7 +60,7 @@ class Projections__logits(nn.Module):
         self.weight = linear_init(width, inputs, sum(self.rows), width)
         self.bias = linear_init(width, inputs, sum(self.rows))
 
-    def logical(self):
+    def _logical(self):
         inputs, start = len(self.weight), 0
         for names, rows in self.sections:
             share = len(names) // inputs
@@ -83,19 +83,8 @@ class JoinedProjections(nn.ModuleList):
     """Projections of unequal groups, whose parts are joined: x [G, N, B] -> [S, O, B] of each."""
 
     def forward(self, x):
-        parts, start = [], 0
-        for each in self:
-            inputs = len(each.weight)
-            parts.append(each(x[start : start + inputs]))
-            start += inputs
-        return [torch.cat(sections) for sections in zip(*parts, strict=True)]
-
-
-class JoinedProjections__single(nn.ModuleList):
-    """Projections of unequal groups, whose parts are joined: x [G, N, B] -> [S, O, B] of each."""
-
-    def forward(self, x):
-        parts = [each(x[i : i + 1]) for i, each in enumerate(self)]
+        inputs = x.split([len(each.weight) for each in self])
+        parts = [each(own) for each, own in zip(self, inputs, strict=True)]
         return [torch.cat(sections) for sections in zip(*parts, strict=True)]
 
 

@@ -21,7 +21,7 @@ class Ordered(nn.Module):
     def place_order(self):
         """Make the tensor on the device of the weights."""
         device = next(self.parameters(), torch.empty(0)).device
-        self.order = torch.tensor(ORDER, device=device)
+        self.task_order = torch.tensor(ORDER, device=device)
 
     def follow_weights(self, _):
         """Loading may have assigned weights on a device, in place of those on the meta device."""

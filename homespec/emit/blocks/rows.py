@@ -78,7 +78,7 @@ class FittedBoundaries(nn.Module):
             self.boundaries = boundaries.to(self.boundaries.device)
         return self
 
-    def logical(self):
+    def _logical(self):
         yield "boundaries", f"features.{self.name}.boundaries", ...
 
     def forward(self, features):

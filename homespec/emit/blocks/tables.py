@@ -31,7 +31,7 @@ class Table(nn.Module):
             end += field["rows"]
         self.weight = embeddings(end, field["dim"])
 
-    def logical(self):
+    def _logical(self):
         for name, start in self.starts.items():
             part = slice(start, start + FEATURES[name]["rows"])
             yield "weight", f"features.{name}.weight", part
@@ -58,7 +58,7 @@ class Table__shared(nn.Module):
         self.starts = {n: self.slices[f.get("table", n)].start for n, f in fields.items()}
         self.weight = embeddings(end, field["dim"])
 
-    def logical(self):
+    def _logical(self):
         for name, part in self.slices.items():
             yield "weight", f"features.{name}.weight", part
 
@@ -87,7 +87,7 @@ class Table__events(nn.Module):
             self.groups.setdefault(field.get("sequence"), []).append(name)
         self.weight = embeddings(end, field["dim"])
 
-    def logical(self):
+    def _logical(self):
         for name, part in self.slices.items():
             yield "weight", f"features.{name}.weight", part
 

@@ -67,6 +67,6 @@ class Vectors(nn.ModuleDict):
         fields = {name: field for name, field in FEATURES.items() if field["kind"] in kinds}
         super().__init__({name: kinds[field["kind"]](field) for name, field in fields.items()})
 
-    def logical(self):
+    def _logical(self):
         for name in self.state_dict():
             yield name, f"features.{name}", ...
