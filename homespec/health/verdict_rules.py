@@ -29,10 +29,11 @@ def too_few(seen: Examined) -> Iterator[Finding]:
         return
     for task in seen.health.tasks:
         if not task.judged:
-            what = "rows with a label"
+            count, what = task.sample_rows, "rows with a label"
             if task.kind == "binary":
-                what = f"positives in {task.sample_rows:,} rows"
-            count = task.sample_positives if task.kind == "binary" else task.sample_rows
+                negatives = task.sample_rows - task.sample_positives
+                rarer = min((task.sample_positives, "positives"), (negatives, "negatives"))
+                count, what = rarer[0], f"{rarer[1]} in {task.sample_rows:,} rows"
             yield Finding(
                 seen.lowered.span(("tasks", task.name), key=True),
                 f"`{task.name}` has {count:,} {what} of the sample, too few for a verdict",

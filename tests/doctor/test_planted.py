@@ -172,6 +172,16 @@ def test_a_sparse_task_is_not_judged() -> None:
     assert any("`follow` has" in d.message for d in found)
 
 
+def test_of_two_classes_the_rarer_is_said_to_be_too_few() -> None:
+    found, health, _ = diagnosed(nothing, options=Options(sample_rows=400))
+    few = {task.name: task for task in health.tasks if not task.judged}
+    for name, task in few.items():
+        rarer = min(task.sample_positives, task.sample_rows - task.sample_positives)
+        said = next(d.message for d in found if d.message.startswith(f"`{name}` has"))
+        assert said.startswith(f"`{name}` has {rarer} ")
+    assert few["finish"].sample_positives > few["finish"].sample_rows / 2
+
+
 def test_thresholds_can_be_set() -> None:
     loose = Options(sample_rows=4000, thresholds=Thresholds(gate_std=0.0))
     assert not diagnosed(constant, options=loose)[0]
