@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from homespec.cli.show_tables import as_text
-from homespec.health.compare import compare, own_contribution
-from homespec.health.measures import Effect, Expert, Health, Knockout
+from homespec.health.compare import compare, own_contribution, own_weight
+from homespec.health.losses import Losses
+from homespec.health.measures import Effect, Expert, Health, Kind, short
 
 WIDTH = 140
 
@@ -21,13 +22,14 @@ WIDTH = 140
 def tables(health: Health, color: bool) -> str:
     """The numbers of one run."""
     head = f"{health.rows:,} held-out rows, knock-outs on {health.sample_rows:,}"
-    parts: list[RenderableType] = [Text(head), _experts(health), _tasks(health), _gates(health)]
+    losses = Losses(health)
+    parts: list[RenderableType] = [Text(head), _experts(health), _tasks(health), _gates(losses)]
     if health.feature_gates:
-        parts.append(_feature_gates(health))
+        parts.append(_feature_gates(losses))
     if health.self_gates:
         parts.append(_self_gates(health))
     if health.knockouts:
-        parts += [_matrix(health), Text(MATRIX_LEGEND)]
+        parts += [_matrix(losses), Text(MATRIX_LEGEND)]
     return as_text(parts, color, WIDTH)
 
 
@@ -55,7 +57,7 @@ def _experts(health: Health) -> Table:
     )  # fmt: skip
     for expert in health.experts:
         table.add_row(
-            escape(_short(expert.name)), _share(expert.zeros), _share(expert.near_zeros),
+            escape(short(expert.name)), _share(expert.zeros), _share(expert.near_zeros),
             _share(expert.dead_channels), _number(expert.mean_abs), _number(expert.std),
             _number(expert.similarity), escape(_most_used(expert)),
             _number(expert.evenness) if len(expert.uses) > 1 else "–",
@@ -64,10 +66,8 @@ def _experts(health: Health) -> Table:
 
 
 def _most_used(expert: Expert) -> str:
-    if len(expert.uses) < 2:
-        return "–"
-    most = max(expert.uses, key=lambda use: use.share)
-    return f"{_short(most.gate)} {most.share:.0%}"
+    most = expert.most_used
+    return f"{short(most.gate)} {most.share:.0%}" if most else "–"
 
 
 def _tasks(health: Health) -> Table:
@@ -80,56 +80,44 @@ def _tasks(health: Health) -> Table:
             escape(task.name),
             f"{task.positives:,}" if task.kind == "binary" else "–",
             "–" if math.isnan(task.trained_positives) else f"{task.trained_positives:,.0f}",
-            f"{task.loss:.4f}", _number(task.auc), _number(_own_weight(health, task.name)),
+            f"{task.loss:.4f}", _number(task.auc), _number(own_weight(health, task.name)),
             _number(own_contribution(health, task.name)),
             _number(_ratio(task.gradients.own, task.gradients.shared)),
         )  # fmt: skip
     return table
 
 
-def _own_weight(health: Health, task: str) -> float:
-    shares = [
-        source.weight / source.fair
-        for gate in health.gates
-        for source in gate.sources
-        if gate.owner == source.owner == task
-    ]
-    return min(shares, default=math.nan)
-
-
 def _ratio(one: float, other: float) -> float:
     return one / other if other else math.nan
 
 
-def _gates(health: Health) -> Table:
+def _gates(losses: Losses) -> Table:
     table = _table(
         "gate", "experts#", "perplexity#", "of its\nmean#", "std over\nrows#", "std over\ngates#",
         "scale\nratio#", "held constant",
     )  # fmt: skip
-    changes = {k.target: k for k in health.knockouts if k.kind == "constant_gate"}
-    for gate in health.gates:
+    for gate in losses.health.gates:
         if len(gate.experts) > 1:
             table.add_row(
-                escape(_short(gate.name)), str(len(gate.experts)), _number(gate.perplexity),
+                escape(short(gate.name)), str(len(gate.experts)), _number(gate.perplexity),
                 _number(gate.mean_perplexity), _number(math.sqrt(gate.variance_rows)),
                 _number(math.sqrt(gate.variance_gates)), _number(gate.scale_ratio),
-                escape(_largest(health, changes.get(gate.name))),
+                escape(_largest(losses, "constant_gate", gate.name)),
             )  # fmt: skip
     return table
 
 
-def _feature_gates(health: Health) -> Table:
+def _feature_gates(losses: Losses) -> Table:
     table = _table(
         "feature gate", "range#", "mean#", "std over\nrows#", "saturated#",
         "effects of\nLoRAs#", "held constant",
     )  # fmt: skip
-    changes = {k.target: k for k in health.knockouts if k.kind == "constant_feature_gate"}
-    for gate in health.feature_gates:
+    for gate in losses.health.feature_gates:
         table.add_row(
-            escape(_short(gate.name)), f"{gate.low:.2f} to {gate.high:.2f}", _number(gate.mean),
+            escape(short(gate.name)), f"{gate.low:.2f} to {gate.high:.2f}", _number(gate.mean),
             _number(gate.std), _share(gate.saturated),
             ", ".join(_number(lora.effect * lora.weight) for lora in gate.loras),
-            escape(_largest(health, changes.get(gate.name))),
+            escape(_largest(losses, "constant_feature_gate", gate.name)),
         )  # fmt: skip
     return table
 
@@ -138,18 +126,17 @@ def _self_gates(health: Health) -> Table:
     table = _table("self gate", "mean weights#", "std over rows#")
     for gate in health.self_gates:
         numbers = (", ".join(map(_number, each)) for each in (gate.mean, gate.std))
-        table.add_row(escape(_short(gate.name)), *numbers)
+        table.add_row(escape(short(gate.name)), *numbers)
     return table
 
 
-def _largest(health: Health, knockout: Knockout | None) -> str:
-    """The largest change of a judged task's loss."""
-    judged = {task.name: task.loss for task in health.tasks if task.judged and task.loss > 0}
-    effects = [e for e in (knockout.effects if knockout else ()) if e.task in judged]
-    if not effects:
+def _largest(losses: Losses, kind: Kind, target: str) -> str:
+    """The largest change of a judged task's loss, in brackets where its interval holds 0."""
+    most = losses.most(kind, target)
+    if most is None:
         return "–"
-    most = max(effects, key=lambda e: e.change / judged[e.task])
-    return f"{most.change / judged[most.task]:+.2%} {most.task}"
+    text = f"{most.change:+.2%} {most.task}"
+    return text if most.sure else f"({text})"
 
 
 MATRIX_LEGEND = (
@@ -158,29 +145,22 @@ MATRIX_LEGEND = (
 )
 
 
-def _matrix(health: Health) -> Table:
-    names = [task.name for task in health.tasks]
-    table = _table("without", *(f"{escape(name)}#" for name in names))
-    for knockout in health.knockouts:
-        if knockout.kind == "without_expert":
-            effects = {effect.task: effect for effect in knockout.effects}
-            cells = (_cell(health, effects.get(name)) for name in names)
-            table.add_row(escape(_short(knockout.target)), *cells)
+def _matrix(losses: Losses) -> Table:
+    table = _table("without", *(f"{escape(name)}#" for name in losses.tasks))
+    for expert in losses.experts:
+        effects = losses.effects("without_expert", expert)
+        cells = (_cell(losses, effects.get(name)) for name in losses.tasks)
+        table.add_row(escape(short(expert)), *cells)
     return table
 
 
-def _cell(health: Health, effect: Effect | None) -> str:
+def _cell(losses: Losses, effect: Effect | None) -> str:
     if effect is None:
         return ""
-    task = next(task for task in health.tasks if task.name == effect.task)
-    if not task.judged or not task.loss > 0:
+    if not losses.judged(effect):
         return "?"
-    text = f"{100 * effect.change / task.loss:+.2f}"
-    return text if effect.low > 0 or effect.high < 0 else f"({text})"
-
-
-def _short(name: str) -> str:
-    return name.partition(".")[2]
+    text = f"{100 * losses.relative(effect).change:+.2f}"
+    return text if effect.sure else f"({text})"
 
 
 def _share(value: float) -> str:

@@ -97,7 +97,7 @@ def _health(
         rows=tasks.rows,
         sample_rows=sample.rows,
         tolerance=options.tolerance,
-        thresholds=options.thresholds.by_name,
+        thresholds=options.thresholds,
         experts=tuple(numbers.experts()),
         gates=tuple(numbers.gates()),
         self_gates=tuple(numbers.self_gates()),

@@ -11,7 +11,7 @@ from homespec.lower import Lowered
 
 def check(lowered: Lowered, health: Health) -> list[Diagnostic]:
     """The findings in the health of a spec's model."""
-    seen = Examined(lowered, health)
+    seen = Examined(health, lowered)
     return [found for find in RULES for found in find(seen)]
 
 

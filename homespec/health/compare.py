@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from homespec.health.measures import Health, Task
+from homespec.health.measures import Health, Source, Task
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,20 @@ MEASURES: dict[str, Callable[[Health], float]] = {
 """The measures of a whole model."""
 
 
+def own_weight(run: Health, task: str) -> float:
+    """The weight of a task's own experts by their fair share, in the layer where it is least."""
+    return _least(source.weight / source.fair for source in _own_sources(run, task))
+
+
 def own_contribution(run: Health, task: str) -> float:
-    """The contribution of a task's own experts with its self gate, by their fair share."""
-    shares = (
-        source.contribution_with_self / source.fair
-        for gate in run.gates
-        for source in gate.sources
-        if gate.owner == source.owner == task
-    )
-    return _least(shares)
+    """The same of their contribution with the self gate."""
+    return _least(source.contribution_with_self / source.fair for source in _own_sources(run, task))
+
+
+def _own_sources(run: Health, task: str) -> Iterator[Source]:
+    """What the task's gates take from its own experts, by layer."""
+    for gate in run.gates:
+        yield from (source for source in gate.sources if gate.owner == source.owner == task)
 
 
 def _own(run: Health, task: Task) -> float:

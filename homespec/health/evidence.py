@@ -6,11 +6,11 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 
 from homespec.diagnostics import Span
 from homespec.graph.nodes import ExpertSet, Node, Placed
-from homespec.health.measures import Effect, Expert, Health, Kind, Knockout, Task
+from homespec.health.losses import Losses
+from homespec.health.measures import Effect, Kind
 from homespec.health.thresholds import Thresholds
 from homespec.lower import Lowered
 
@@ -35,38 +35,22 @@ def owning_span(lowered: Lowered, node: Node) -> Span:
 
 
 @dataclass(frozen=True)
-class Examined:
-    """A spec and the health of a model of it: what the rules look at."""
+class Examined(Losses):
+    """The health of a model and the spec that it is of: what the rules look at."""
 
     lowered: Lowered
-    health: Health
 
-    @cached_property
+    @property
     def limits(self) -> Thresholds:
         """The thresholds."""
-        return Thresholds(**self.health.thresholds)
-
-    @cached_property
-    def tasks(self) -> dict[str, Task]:
-        """The tasks by name."""
-        return {task.name: task for task in self.health.tasks}
-
-    @cached_property
-    def experts(self) -> dict[str, Expert]:
-        """The experts by name."""
-        return {expert.name: expert for expert in self.health.experts}
-
-    @cached_property
-    def knockouts(self) -> dict[tuple[Kind, str], Knockout]:
-        """The knock-outs by kind and target."""
-        return {(each.kind, each.target): each for each in self.health.knockouts}
+        return self.health.thresholds
 
     @property
     def can_judge(self) -> bool:
         """Whether losses were measured."""
         return bool(self.health.knockouts)
 
-    def _node(self, name: str) -> Placed:
+    def node(self, name: str) -> Placed:
         """The node of a set or gate, or that of which an expert or LoRA is a part."""
         graph = self.lowered.graph
         while name not in graph:
@@ -77,11 +61,11 @@ class Examined:
 
     def span(self, name: str) -> Span:
         """The place of the spec that owns an expert, a set or a gate."""
-        return owning_span(self.lowered, self._node(name))
+        return owning_span(self.lowered, self.node(name))
 
     def owner(self, name: str) -> str:
         """The node of the task tree that owns an expert, a set or a gate."""
-        return self._node(name).path[0]
+        return self.node(name).path[0]
 
     def set_of(self, name: str) -> ExpertSet:
         """A node of experts."""
@@ -104,23 +88,15 @@ class Examined:
 
     # ------------------------------------------------------------ verdicts
 
-    def relative(self, effect: Effect) -> tuple[float, float, float]:
-        """The change of a loss and its interval by the loss itself."""
-        loss = self.tasks[effect.task].loss
-        if not loss > 0:
-            return 0.0, 0.0, 0.0
-        return effect.change / loss, effect.low / loss, effect.high / loss
-
     def of_effect(self, effect: Effect) -> Verdict:
         """What one effect says; a task with too few positives says nothing."""
         if effect.low == effect.high == 0:
             return Verdict.FREE
-        if not self._counts(effect) or not self.tasks[effect.task].loss > 0:
+        if not self.judged(effect):
             return Verdict.OPEN
-        _, low, high = self.relative(effect)
-        if high < self.limits.negligible:
+        if self.relative(effect).high < self.limits.negligible:
             return Verdict.FREE
-        return Verdict.COSTS if low > 0 else Verdict.OPEN
+        return Verdict.COSTS if effect.low > 0 else Verdict.OPEN
 
     def verdict(self, kind: Kind, target: str, tasks: Collection[str] | None = None) -> Verdict:
         """What a knock-out says of some tasks, or all: it costs if one of them pays.
@@ -138,8 +114,7 @@ class Examined:
         return Verdict.FREE if said and known and Verdict.OPEN not in said else Verdict.OPEN
 
     def _effects(self, kind: Kind, target: str, tasks: Collection[str] | None) -> list[Effect]:
-        found = self.knockouts.get((kind, target))
-        effects = () if found is None else found.effects
+        effects = self.effects(kind, target).values()
         return [effect for effect in effects if tasks is None or effect.task in tasks]
 
     def _judged(self, kind: Kind, target: str, tasks: Collection[str] | None) -> list[Effect]:
@@ -152,17 +127,18 @@ class Examined:
     def highest(self, kind: Kind, target: str) -> float:
         """The largest upper end of an interval of a judged task, by its loss."""
         judged = self._judged(kind, target, None)
-        return max((self.relative(effect)[2] for effect in judged), default=-math.inf)
+        return max((self.relative(effect).high for effect in judged), default=-math.inf)
 
     def describe(self, kind: Kind, target: str, tasks: Collection[str] | None = None) -> str:
         """The largest effect on the tasks that can be judged: `+0.02 % of the loss of like`."""
         judged = self._judged(kind, target, tasks)
         if not judged:
             return "no task could be judged"
-        most = max(judged, key=lambda effect: self.relative(effect)[2])
-        change, low, high = self.relative(most)
+        most = max(judged, key=lambda effect: self.relative(effect).high)
+        part = self.relative(most)
         text = (
-            f"{change:+.2%} of the loss of `{most.task}`, 95 % interval {low:+.2%} to {high:+.2%}"
+            f"{part.change:+.2%} of the loss of `{most.task}`,"
+            f" 95 % interval {part.low:+.2%} to {part.high:+.2%}"
         )
         unjudged = [e.task for e in self._effects(kind, target, tasks) if e not in judged]
         return f"{text}; not judged: {', '.join(unjudged)}" if unjudged else text

@@ -11,13 +11,8 @@ from homespec.checks.causes import by_cause, listed
 from homespec.diagnostics import Finding, Severity, rule
 from homespec.health import remedies
 from homespec.health.evidence import Examined, Verdict
-from homespec.health.measures import Expert, Gate
+from homespec.health.measures import Expert, Gate, short
 from homespec.health.sharing_rules import ignored_source
-
-
-def _short(name: str) -> str:
-    """`meta.watch.0` of `experts.meta.watch.0`."""
-    return name.partition(".")[2]
 
 
 def is_near_zero(seen: Examined, expert: Expert) -> bool:
@@ -59,7 +54,7 @@ def _by_place(
 
 
 def _names(experts: list[Expert]) -> str:
-    return listed([_short(expert.name) for expert in experts])
+    return listed([short(expert.name) for expert in experts])
 
 
 def _verb(experts: list[Expert], one: str, several: str) -> str:
@@ -174,7 +169,7 @@ def uneven(seen: Examined) -> Iterator[Finding]:
         node = seen.set_of(experts[0].set)
         return Finding(
             seen.span(experts[0].set),
-            f"{_verb(experts, 'is', 'are')} too small to be heard: of what {_short(gate.name)}"
+            f"{_verb(experts, 'is', 'are')} too small to be heard: of what {short(gate.name)}"
             f" mixes, the largest has {gate.scale_ratio:.0f} times the mean |a| of the smallest"
             f" ({_held(seen, experts)})",
             "made here",
@@ -197,7 +192,7 @@ def copied(seen: Examined) -> Iterator[Finding]:
         first = experts[0]
         yield Finding(
             seen.span(first.set),
-            f"{_short(first.name)} says the same as {_short(first.nearest)} (linear CKA"
+            f"{short(first.name)} says the same as {short(first.nearest)} (linear CKA"
             f" {first.similarity:.3f}): with a linear function of that one in its place"
             f" {seen.describe('replaced_expert', first.name)}",
             "made here",
@@ -229,7 +224,7 @@ def idle(seen: Examined) -> Iterator[Finding]:
         if seen.verdict("without_set", name) is Verdict.FREE:
             yield Finding(
                 seen.span(name),
-                f"no task needs the experts of {_short(name)}: without them"
+                f"no task needs the experts of {short(name)}: without them"
                 f" {seen.describe('without_set', name)}",
                 "made here",
                 help=remedies.fewer(seen.lowered, seen.set_of(name)),

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 from homespec.checks.causes import by_cause, listed
 from homespec.diagnostics import Finding, Severity, rule
-from homespec.graph.nodes import Placed
 from homespec.health import remedies
 from homespec.health.evidence import Examined, Verdict
-from homespec.health.measures import FeatureGate, Gate
+from homespec.health.measures import FeatureGate, Gate, short
 
 
 def is_constant(seen: Examined, gate: Gate) -> bool:
@@ -27,16 +26,6 @@ def dead_loras(seen: Examined, gate: FeatureGate) -> list[str]:
     """The LoRAs of a gate that do nothing, by name."""
     limit = seen.limits.lora_effect
     return [f"{gate.name}.loras.{x.index}" for x in gate.loras if x.effect * x.weight < limit]
-
-
-def _short(name: str) -> str:
-    return name.partition(".")[2]
-
-
-def _node(seen: Examined, name: str) -> Placed:
-    node = seen.lowered.graph[name]
-    assert isinstance(node, Placed)
-    return node
 
 
 @rule("HS731", "constant-gate", Severity.WARNING)
@@ -59,11 +48,11 @@ def constant(seen: Examined) -> Iterator[Finding]:
         yield Finding(
             seen.span(widest.name),
             f"the gate{'' if len(gates) == 1 else 's'} of"
-            f" {listed([_short(g.name) for g in gates])} {has} the same weights in all rows:"
+            f" {listed([short(g.name) for g in gates])} {has} the same weights in all rows:"
             f" standard deviation at most {math.sqrt(widest.variance_rows):.4f}, and with their"
             f" means {seen.describe('constant_gate', widest.name)}",
             help=remedies.gate_option(
-                seen.lowered, _node(seen, widest.name), "mixture", "hidden", "[32]"
+                seen.lowered, seen.node(widest.name), "mixture", "hidden", "[32]"
             ),
         )
 
@@ -80,10 +69,10 @@ def saturated(seen: Examined) -> Iterator[Finding]:
     for gate in _saturated(seen, Verdict.FREE):
         yield Finding(
             seen.span(gate.name),
-            f"{gate.saturated:.0%} of the values of the feature gate of {_short(gate.name)} are"
+            f"{gate.saturated:.0%} of the values of the feature gate of {short(gate.name)} are"
             f" saturated, and with its mean in all rows"
             f" {seen.describe('constant_feature_gate', gate.name)}",
-            help=remedies.gate_option(seen.lowered, _node(seen, gate.name), "feature", "", "false"),
+            help=remedies.gate_option(seen.lowered, seen.node(gate.name), "feature", "", "false"),
         )
 
 
@@ -98,7 +87,7 @@ def hard(seen: Examined) -> Iterator[Finding]:
     for gate in _saturated(seen, Verdict.COSTS):
         yield Finding(
             seen.span(gate.name),
-            f"{gate.saturated:.0%} of the values of the feature gate of {_short(gate.name)} are"
+            f"{gate.saturated:.0%} of the values of the feature gate of {short(gate.name)} are"
             f" saturated; it is needed: with its mean in all rows"
             f" {seen.describe('constant_feature_gate', gate.name)}",
         )
@@ -129,10 +118,10 @@ def dead_lora(seen: Examined) -> Iterator[Finding]:
         gate, name = pairs[0]
         does = "does" if len(pairs) == 1 else "do"
         less = len(gate.loras) - 1
-        node = _node(seen, gate.name)
+        node = seen.node(gate.name)
         yield Finding(
             seen.span(gate.name),
-            f"{listed([_short(n) for _, n in pairs])} {does} nothing: without the first"
+            f"{listed([short(n) for _, n in pairs])} {does} nothing: without the first"
             f" {seen.describe('without_lora', name)}",
             help=remedies.gate_option(seen.lowered, node, "feature", "loras", less)
             if less

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from homespec.health.thresholds import Thresholds
+
 VERSION = 1
 """Of the data model: it rises with each change that readers of the JSON have to know of."""
 
@@ -16,7 +18,12 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 """Those of the outputs of an expert."""
 
 Role = Literal["shared", "group", "task"]
-ROLES: tuple[Role, ...] = ("shared", "group", "task")
+
+
+def short(name: str) -> str:
+    """`meta.watch.0` of `experts.meta.watch.0`."""
+    return name.partition(".")[2]
+
 
 # ---------------------------------------------------------------- experts
 
@@ -68,6 +75,11 @@ class Expert:
     """By the gates that see it."""
     evenness: float
     """exp(entropy of the shares of `uses`) by their number: 1 is even, 1/number is one gate."""
+
+    @property
+    def most_used(self) -> Use | None:
+        """The use by the gate that uses it most, if several gates see it."""
+        return max(self.uses, key=lambda use: use.share) if len(self.uses) > 1 else None
 
 
 # ---------------------------------------------------------------- gates
@@ -252,6 +264,17 @@ class Effect:
     high: float
     """The 95 % confidence interval of the change: mean ± 1.96 standard errors of differences."""
 
+    @property
+    def sure(self) -> bool:
+        """Whether the interval is above or below 0."""
+        return self.low > 0 or self.high < 0
+
+    def by(self, loss: float) -> Effect:
+        """The same as parts of a loss; 0 where that is not above 0."""
+        if not loss > 0:
+            return Effect(self.task, 0.0, 0.0, 0.0)
+        return Effect(self.task, self.change / loss, self.low / loss, self.high / loss)
+
 
 @dataclass(frozen=True, slots=True)
 class Knockout:
@@ -281,7 +304,7 @@ class Health:
     sample_rows: int
     """Those of the knock-outs, 0 for none."""
     tolerance: float
-    thresholds: dict[str, float]
+    thresholds: Thresholds
     experts: tuple[Expert, ...]
     gates: tuple[Gate, ...]
     self_gates: tuple[SelfGate, ...]

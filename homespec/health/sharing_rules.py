@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from homespec.diagnostics import Finding, Severity, rule
 from homespec.health import remedies
 from homespec.health.evidence import Examined, Verdict
-from homespec.health.measures import Expert, Gate, Source, Use
+from homespec.health.measures import Expert, Gate, Source, Use, short
 
 
 def owning_use(seen: Examined, expert: Expert) -> Use | None:
     """The use by one gate that an expert for several is nearly all for."""
-    if len(expert.uses) < 2:
+    most = expert.most_used
+    if most is None:
         return None
-    most = max(expert.uses, key=lambda use: use.share)
     serves_fewer = seen.below(seen.owner(most.gate)) < seen.below(expert.owner)
     return most if most.share >= seen.limits.owned and serves_fewer else None
 
@@ -48,7 +48,7 @@ def owned(seen: Examined) -> Iterator[Finding]:
         others = seen.below(expert.owner) - seen.below(owner)
         yield Finding(
             seen.span(expert.set),
-            f"`{owner}` owns the expert {expert.name.partition('.')[2]} of"
+            f"`{owner}` owns the expert {short(expert.name)} of"
             f" `{expert.owner}`: {use.share:.0%} of its use, and only there a loss rises without it"
             f" ({seen.describe('without_expert', expert.name, seen.below(owner))}; the others"
             f" {seen.describe('without_expert', expert.name, others)})",

@@ -39,11 +39,6 @@ class Thresholds:
     positives: float = 50.0
     """Positives, and negatives, of a task in the sample, below which there is no verdict."""
 
-    @property
-    def by_name(self) -> dict[str, float]:
-        """All of them."""
-        return dataclasses.asdict(self)
-
 
 NAMES = tuple(field.name for field in dataclasses.fields(Thresholds))
 

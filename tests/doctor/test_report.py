@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,8 +15,13 @@ from planted import diagnosed
 from test_planted import PLANTS, nothing
 
 from homespec.diagnostics import Report
+from homespec.doctor.examine import Options
 from homespec.doctor.report.charts import nice_ticks
+from homespec.doctor.report.needs import step
 from homespec.doctor.report.page import page, with_code
+from homespec.health.compare import own_weight
+from homespec.health.losses import Losses
+from homespec.health.measures import Effect, Knockout
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 CSS = Path(page.__code__.co_filename).parent / "templates" / "report.css"
@@ -69,6 +76,43 @@ def test_a_report_holds_findings_drawings_and_tables() -> None:
     for name in ("meta.shared.0", "task.follow.0", "meta.interaction", "follow"):
         assert name in found.words
     assert len(html.encode()) < 500_000
+
+
+def test_effects_whose_interval_holds_0_are_pale() -> None:
+    found, health, spec = diagnosed(nothing, options=Options(sample_rows=400))
+    html = page(health, Report.of(found, spec.analysis.document.texts))
+    cells = re.findall(
+        r'<td class="((?:need|better)[^"]*)" title="[^"]*of the loss[^"]*">([^<]*)<', html
+    )
+    pale = [text.startswith("(") for kind, text in cells if kind.endswith(" pale")]
+    strong = [text.startswith("(") for kind, text in cells if not kind.endswith(" pale")]
+    assert pale
+    assert all(pale)
+    assert strong
+    assert not any(strong)
+
+
+def test_a_proven_effect_comes_before_one_that_may_be_chance() -> None:
+    _, health, _ = diagnosed(nothing)
+    proven = Effect("finish", 0.01, 0.005, 0.015)
+    effects = (Effect("click", 0.5, -0.1, 1.1), proven)
+    knockout = Knockout("without_expert", "experts.meta.shared.0", "", effects)
+    losses = Losses(replace(health, knockouts=(knockout,)))
+    most = losses.most("without_expert", "experts.meta.shared.0")
+    assert most == proven.by(losses.tasks["finish"].loss)
+    assert step(most) == "need3"
+    assert step(losses.relative(effects[0])) == "need4 pale"
+
+
+def test_own_weights_are_those_of_the_terminal() -> None:
+    """Of several layers with own experts the least counts in both."""
+    _, health, _ = diagnosed(nothing, "family=ple", options=Options(sample_rows=0))
+    shares = [
+        s.weight / s.fair for g in health.gates for s in g.sources if s.owner == "like" == g.owner
+    ]
+    assert len(shares) == 2
+    assert math.isclose(own_weight(health, "like"), min(shares))
+    assert f"{min(shares):.3g}" in parsed(page(health, Report.of([], {}))).words
 
 
 def test_a_healthy_report_says_so() -> None:
@@ -133,7 +177,9 @@ def test_words_stand_out(scheme: str) -> None:
     }[scheme]
     for name in ("ink", "soft", "accent", "warning", "note", "error"):
         assert contrast(colors[name], colors["paper"]) >= 4.5, name
-    for name in ("need0", "need1", "need2", "better", "w0", "w1", "w2"):
+    pale = [name for name in colors if name.startswith("pale")]
+    assert len(pale) == 5
+    for name in ("need0", "need1", "need2", "better", "w0", "w1", "w2", *pale):
         assert contrast(colors["ink"], colors[name]) >= 4.5, name
     for name, ink in on_strong.items():
         assert contrast(ink, colors[name]) >= 4.5, name

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from homespec.doctor.report import svg
 from homespec.doctor.report.svg import Axis
-from homespec.health.measures import QUANTILES, Expert, LossPoint, Task
+from homespec.health.measures import QUANTILES, Expert, LossPoint, Task, short
 
 ROW = 18
 WIDTH = 760
@@ -29,7 +29,7 @@ def distributions(experts: Sequence[Expert]) -> str:
 def _box(expert: Expert, axis: Axis, y: float) -> Iterator[str]:
     first, fifth, quarter, middle, three, ninety, last = map(axis, expert.quantiles)
     title = ", ".join(f"{q:.0%}: {v:.3g}" for q, v in zip(QUANTILES, expert.quantiles, strict=True))
-    yield svg.text(LABELS - 8, y + 4, expert.name.partition(".")[2], "small", "end")
+    yield svg.text(LABELS - 8, y + 4, short(expert.name), "small", "end")
     yield svg.line([(first, y), (last, y)], "whisker")
     yield svg.line([(fifth, y), (ninety, y)], "whisker wide")
     yield svg.rect(quarter, y - 5, max(1.0, three - quarter), 10, "box", title)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.doctor.report import svg
-from homespec.doctor.report.needs import Needs, step
-from homespec.health.measures import Expert, Gate, Health
+from homespec.doctor.report.needs import step
+from homespec.health.losses import Losses
+from homespec.health.measures import Expert, Gate, Health, short
 
 ROW = 34
 WIDTH = 860
@@ -21,9 +22,9 @@ def layers(health: Health) -> list[str]:
     return list(dict.fromkeys(expert.layer for expert in health.experts))
 
 
-def flow(health: Health, needs: Needs, layer: str) -> str:
+def flow(losses: Losses, layer: str) -> str:
     """The sets of a layer on the left, its gates on the right, mean weights as links between."""
-    sets: dict[str, list[Expert]] = {}
+    health, sets = losses.health, dict[str, list[Expert]]()
     for expert in health.experts:
         if expert.layer == layer:
             sets.setdefault(expert.set, []).append(expert)
@@ -33,7 +34,7 @@ def flow(health: Health, needs: Needs, layer: str) -> str:
     at = dict(zip(sets, left, strict=True))
     shapes = [
         *(shape for gate, y in zip(gates, right, strict=True) for shape in _links(gate, y, at)),
-        *(shape for name, own in sets.items() for shape in _set(own, at[name], needs)),
+        *(shape for name, own in sets.items() for shape in _set(own, at[name], losses)),
         *(shape for gate, y in zip(gates, right, strict=True) for shape in _gate(gate, y)),
     ]
     return svg.drawing(
@@ -54,28 +55,30 @@ def _links(gate: Gate, y: float, at: dict[str, float]) -> Iterator[str]:
         yield svg.link((SETS_END, at[source.set]), (GATES, y), width, title)
 
 
-def _set(experts: list[Expert], y: float, needs: Needs) -> Iterator[str]:
+def _set(experts: list[Expert], y: float, losses: Losses) -> Iterator[str]:
     yield svg.text(SETS_END - 16 - DOT * 10.5, y + 4, experts[0].owner, "label", "end")
     shown = experts[:MOST_DOTS]
     start = SETS_END - 8 - DOT * len(shown)
     for number, expert in enumerate(shown):
         x = start + DOT * number
-        yield svg.rect(x, y - 8, DOT - 2, DOT, _class(expert, needs), _title(expert, needs))
+        yield svg.rect(x, y - 8, DOT - 2, DOT, _class(expert, losses), _title(expert, losses))
     if len(experts) > MOST_DOTS:
         yield svg.text(start - 6, y + 4, f"{len(experts)}", "small", "end")
 
 
-def _class(expert: Expert, needs: Needs) -> str:
-    most = needs.most("without_expert", expert.name)
-    dead = " dead" if expert.near_zeros > needs.health.thresholds["zeros"] else ""
-    return step(None if most is None else most[0]) + dead
+def _class(expert: Expert, losses: Losses) -> str:
+    dead = " dead" if expert.near_zeros > losses.health.thresholds.zeros else ""
+    return step(losses.most("without_expert", expert.name)) + dead
 
 
-def _title(expert: Expert, needs: Needs) -> str:
-    most = needs.most("without_expert", expert.name)
-    effect = "not judged" if most is None else f"without it {most[0]:+.2%} of the loss of {most[1]}"
-    name = expert.name.partition(".")[2]
-    return f"{name}: {effect}; mean |a| {expert.mean_abs:.3g}, zeros {expert.zeros:.0%}"
+def _title(expert: Expert, losses: Losses) -> str:
+    most = losses.most("without_expert", expert.name)
+    need = "not judged"
+    if most is not None:
+        need = f"without it {most.change:+.2%} of the loss of {most.task}"
+        need += "" if most.sure else f" (95 % interval {most.low:+.2%} to {most.high:+.2%})"
+    size = f"mean |a| {expert.mean_abs:.3g}, zeros {expert.zeros:.0%}"
+    return f"{short(expert.name)}: {need}; {size}"
 
 
 def _gate(gate: Gate, y: float) -> Iterator[str]:

@@ -14,8 +14,9 @@ import jinja2
 from homespec.diagnostics import Report, Severity
 from homespec.doctor.report import charts
 from homespec.doctor.report.flow import flow, layers
-from homespec.doctor.report.needs import LABELS, Needs, step
-from homespec.health.compare import own_contribution
+from homespec.doctor.report.needs import LABELS, UNKNOWN, step
+from homespec.health.compare import own_contribution, own_weight
+from homespec.health.losses import Losses
 from homespec.health.measures import (
     Effect,
     Expert,
@@ -23,8 +24,8 @@ from homespec.health.measures import (
     Gate,
     Health,
     SelfGate,
-    Source,
     Task,
+    short,
 )
 from homespec.version import __version__
 
@@ -59,13 +60,13 @@ class Found(NamedTuple):
 
 def page(health: Health, report: Report) -> str:
     """The report of one run as HTML."""
-    needs = Needs(health)
+    losses = Losses(health)
     return _template().render(
         health=health,
         run=Path(health.run).name,
         version=__version__,
         found=sorted(_findings(report), key=lambda one: SEVERITIES.index(one.severity)),
-        layers=[_layer(health, needs, name) for name in layers(health)],
+        layers=[_layer(losses, name) for name in layers(health)],
         legend=[(f"need{number}", label) for number, label in enumerate(LABELS)],
         distributions=charts.distributions(health.experts),
         experts=[_expert(expert) for expert in health.experts],
@@ -125,44 +126,41 @@ class LayerPart(NamedTuple):
     gates: list[str]
 
 
-def _layer(health: Health, needs: Needs, name: str) -> LayerPart:
+def _layer(losses: Losses, name: str) -> LayerPart:
+    health = losses.health
     experts = [expert for expert in health.experts if expert.layer == name]
     gates = [gate for gate in health.gates if gate.layer == name]
     return LayerPart(
         name,
-        flow(health, needs, name),
-        [_need(expert, needs) for expert in experts] if health.knockouts else [],
+        flow(losses, name),
+        [_need(expert, losses) for expert in experts] if health.knockouts else [],
         [_weights(expert, gates) for expert in experts],
         [gate.name.split(".", 2)[2] for gate in gates],
     )
 
 
-def _need(expert: Expert, needs: Needs) -> Line:
-    effects = needs.effects("without_expert", expert.name)
-    return Line(
-        _short(expert), [_effect(effects.get(task.name), needs) for task in needs.health.tasks]
-    )
+def _need(expert: Expert, losses: Losses) -> Line:
+    effects = losses.effects("without_expert", expert.name)
+    return Line(_in_layer(expert), [_effect(effects.get(name), losses) for name in losses.tasks])
 
 
-def _short(expert: Expert) -> str:
+def _in_layer(expert: Expert) -> str:
     return f"{expert.owner}.{expert.index}"
 
 
-def _effect(effect: Effect | None, needs: Needs) -> Cell:
+def _effect(effect: Effect | None, losses: Losses) -> Cell:
     if effect is None:
         return Cell("")
-    change = needs.relative(effect)
-    if change is None:
-        return Cell("?", "unknown", "too few positives to judge")
-    loss = needs.tasks[effect.task].loss
-    title = f"{effect.low / loss:+.2%} to {effect.high / loss:+.2%} of the loss of {effect.task}"
-    sure = effect.low > 0 or effect.high < 0
-    text = f"{100 * change:+.1f}"
-    return Cell(text if sure else f"({text})", step(change), title)
+    if not losses.judged(effect):
+        return Cell("?", UNKNOWN, "too few positives to judge")
+    part = losses.relative(effect)
+    title = f"{part.low:+.2%} to {part.high:+.2%} of the loss of {part.task}"
+    text = f"{100 * part.change:+.1f}"
+    return Cell(text if part.sure else f"({text})", step(part), title)
 
 
 def _weights(expert: Expert, gates: Sequence[Gate]) -> Line:
-    return Line(_short(expert), [_weight(expert.name, gate) for gate in gates])
+    return Line(_in_layer(expert), [_weight(expert.name, gate) for gate in gates])
 
 
 def _weight(name: str, gate: Gate) -> Cell:
@@ -177,13 +175,13 @@ def _weight(name: str, gate: Gate) -> Cell:
 
 
 def _expert(expert: Expert) -> Line:
-    used = max(expert.uses, key=lambda use: use.share, default=None)
-    by = f"{used.gate.split('.', 2)[2]} {used.share:.0%}" if used and len(expert.uses) > 1 else "–"
+    used = expert.most_used
+    by = f"{used.gate.split('.', 2)[2]} {used.share:.0%}" if used else "–"
     texts = [
         f"{expert.zeros:.1%}", f"{expert.near_zeros:.1%}", f"{expert.dead_channels:.0%}",
         number(expert.mean_abs), number(expert.std), number(expert.similarity), by,
     ]  # fmt: skip
-    return Line(expert.name.partition(".")[2], list(map(Cell, texts)))
+    return Line(short(expert.name), list(map(Cell, texts)))
 
 
 def _gate(gate: Gate) -> Line:
@@ -192,7 +190,7 @@ def _gate(gate: Gate) -> Line:
         number(math.sqrt(gate.variance_rows)), number(math.sqrt(gate.variance_gates)),
         number(gate.scale_ratio),
     ]  # fmt: skip
-    return Line(gate.name.partition(".")[2], list(map(Cell, texts)))
+    return Line(short(gate.name), list(map(Cell, texts)))
 
 
 def _feature_gate(gate: FeatureGate) -> Line:
@@ -201,37 +199,24 @@ def _feature_gate(gate: FeatureGate) -> Line:
         f"{gate.low:.2f}", f"{gate.high:.2f}", number(gate.mean), number(gate.std),
         f"{gate.saturated:.1%}", effects,
     ]  # fmt: skip
-    return Line(gate.name.partition(".")[2], list(map(Cell, texts)))
+    return Line(short(gate.name), list(map(Cell, texts)))
 
 
 def _self_gate(gate: SelfGate) -> Line:
     texts = [", ".join(map(number, each)) for each in (gate.mean, gate.std)]
-    return Line(gate.name.partition(".")[2], list(map(Cell, texts)))
+    return Line(short(gate.name), list(map(Cell, texts)))
 
 
 def _task(health: Health, task: Task) -> Line:
     binary = task.kind == "binary"
-    own = _own(health, task.name)
     texts = [
         f"{task.positives:,}" if binary else "–",
         "–" if math.isnan(task.trained_positives) else f"{task.trained_positives:,.0f}",
         f"{task.loss:.4f}", number(task.auc),
-        "–" if own is None else number(own.weight / own.fair),
-        number(own_contribution(health, task.name)),
+        number(own_weight(health, task.name)), number(own_contribution(health, task.name)),
         number(task.gradients.own), number(task.gradients.group), number(task.gradients.shared),
     ]  # fmt: skip
     return Line(task.name, list(map(Cell, texts)))
-
-
-def _own(health: Health, task: str) -> Source | None:
-    """What the task's gate takes from the task's own experts in the last layer that has some."""
-    sources = [
-        source
-        for gate in health.gates
-        for source in gate.sources
-        if gate.owner == source.owner == task
-    ]
-    return sources[-1] if sources else None
 
 
 def number(value: float) -> str:
