@@ -50,7 +50,7 @@ def _thresholds(
 )  # fmt: skip
 @click.option(
     "--sample-rows", type=click.IntRange(0), default=20_000, show_default=True,
-    help="Rows on which knock-outs are measured; 0 for none, and so no verdicts.",
+    help="Measure knock-outs on at most this number of rows; 0 for none, and so no verdicts.",
 )  # fmt: skip
 @click.option(
     "--tolerance", type=click.FloatRange(0), default=1e-3, show_default=True,

@@ -33,6 +33,7 @@ class Sample:
 
     def __init__(self, wanted: int, rows: int, rates: Sequence[float]) -> None:
         """`rows` will come; `rates` are the shares of positives by task, NaN where not known."""
+        self.most = wanted
         self.rare = torch.tensor([rate * wanted < FEW for rate in rates])  # not for NaN
         expected = rows * sum(r for r, is_rare in zip(rates, self.rare, strict=True) if is_rare)
         often = min(1.0, wanted / 2 / expected) if expected else 1.0
@@ -60,13 +61,18 @@ class Sample:
         return sum(len(chunk.strata_B) for chunk in self._kept)
 
     def join(self) -> None:
-        """No rows will come: lay those kept side by side."""
-        kept = self._kept
-        if len(kept) > 1:
-            x, strata = (
-                torch.cat(part) for part in zip(*((c.x_BV, c.strata_B) for c in kept), strict=True)
-            )
-            self._kept = [Chunk(x, torch.cat([c.labels_TB for c in kept], 1), strata)]
+        """No rows will come: lay those kept side by side, without those that are too many.
+
+        Chance, or a rate that is not as expected, may have kept more than were wanted. All have the
+        same chance to stay, so that those of a stratum remain a fair draw from it.
+        """
+        if not self._kept:
+            return
+        stay = torch.randperm(self.rows, generator=self._random)[: self.most].sort().values
+        x_BV = torch.cat([chunk.x_BV for chunk in self._kept])
+        labels_TB = torch.cat([chunk.labels_TB for chunk in self._kept], 1)
+        strata_B = torch.cat([chunk.strata_B for chunk in self._kept])
+        self._kept = [Chunk(x_BV[stay.to(x_BV.device)], labels_TB[:, stay], strata_B[stay])]
 
     def chunks(self, size: int) -> Iterator[Chunk]:
         """The rows kept, in parts."""

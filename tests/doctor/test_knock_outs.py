@@ -217,6 +217,26 @@ def test_rare_positives_are_drawn_more_often() -> None:
     assert (sample.weights * sample.counts).sum() == 50_000
 
 
+def test_a_sample_has_no_more_rows_than_are_wanted() -> None:
+    random = torch.Generator().manual_seed(1)  # not that of the sample
+    labels = (torch.rand(1, 40_000, generator=random) < 0.1).float()
+    sample = Sample(2000, 40_000, [0.001])  # a hundred times as many positives come
+    for low in range(0, 40_000, 1000):
+        numbers = torch.arange(low, low + 1000).float().unsqueeze(1)
+        sample.add(numbers, labels[:, low : low + 1000])
+    assert sample.rows > 5000
+    sample.join()
+    assert sample.rows == 2000
+    (chunk,) = sample.chunks(2000)
+    rows = chunk.x_BV[:, 0].long()
+    assert torch.equal(chunk.labels_TB[0], labels[0, rows])
+    assert torch.equal(chunk.strata_B, labels[0, rows].long())
+    assert rows[-1] > 38_000
+    assert (sample.weights * sample.counts).sum() == 40_000
+    share = sample.weights[1] * sample.counts[1] / 40_000
+    assert math.isclose(share, float(labels.mean()), rel_tol=1e-6)
+
+
 def test_all_rows_are_taken_if_they_are_few() -> None:
     sample = Sample(5000, 300, [0.002, math.nan])
     sample.add(torch.zeros(300, 1), torch.zeros(2, 300))
