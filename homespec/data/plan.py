@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,9 @@ from homespec.schema.label_parser import Label, parse_label
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec
+
+USERS = "--gauc-by"
+"""Who wants the column of users, in messages."""
 
 
 class Arrays(NamedTuple):
@@ -94,7 +98,7 @@ class Plan:
             for column in label.columns:
                 wanted.setdefault(column, f"task `{task}`")
         if self.users is not None:
-            wanted.setdefault(self.users, "--gauc-by")
+            wanted.setdefault(self.users, USERS)
         return wanted
 
     @property
@@ -129,12 +133,17 @@ class Plan:
         )
 
     def read(self, table: pa.Table, files: object) -> Arrays:
-        """As `convert`; errors name the files, too, and the command that says more."""
-        try:
-            return self.convert(table)
-        except DataError as error:
-            more = "`homespec check-data` says where, and what else is wrong"
-            raise DataError(f"{files}: {error}; {more}") from None
+        """As `convert`; errors name the files, too, and the command that says more.
+
+        That command knows the columns of the spec alone, and so not the one of users.
+        """
+        more = "; `homespec check-data` says where, and what else is wrong"
+        with _locating(files, more):
+            arrays = replace(self, users=None).convert(table)
+        if self.users is None:
+            return arrays
+        with _locating(files):
+            return arrays._replace(users=user_ids(self.users, table))
 
     def _features(self, table: pa.Table) -> Iterator[tuple[InputTensor, Array]]:
         for _, fields in groupby(self.tensors, key=lambda tensor: tensor.feature):
@@ -152,9 +161,18 @@ class Plan:
                 yield tensor, columns.events(tensor, lists)
 
 
+@contextmanager
+def _locating(files: object, more: str = "") -> Iterator[None]:
+    """Errors about a table with the files that it is of, and with what else there is to say."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{files}: {error}{more}") from None
+
+
 def user_ids(column: str, table: pa.Table) -> Array:
     """The ids of the users of a table, int64 [N]: those that a feature would have."""
-    with columns.naming("users", column):
+    with columns.naming(USERS, column):
         return columns.ids(table[column].combine_chunks())
 
 

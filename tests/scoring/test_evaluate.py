@@ -257,6 +257,16 @@ def test_mistakes_end_with_2_and_one_line(
     assert message in result.stderr
 
 
+def test_users_that_are_no_ids(trained: Path, valid: Path) -> None:
+    """`check-data` is not named: it looks at the columns of the spec."""
+    result = run_cli(trained, "--data", valid, "--gauc-by", "history_video_id")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"error: {valid}: --gauc-by: the column `history_video_id` is list<element: int64>;"
+        " ids are integers or text"
+    )
+
+
 def test_weights_alone_will_do(trained: Path, valid: Path, tmp_path: Path) -> None:
     """What a run leaves for a server: no checkpoints."""
     for name in ("model.safetensors", "metrics.json", "spec.yaml"):
