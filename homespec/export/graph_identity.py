@@ -11,7 +11,8 @@ from homespec.diff.compare import compare
 from homespec.diff.pair import BREAKS, Breaks
 from homespec.export.served_model import Output
 
-HARMLESS = {Breaks.COSMETIC, Breaks.TRAINING}
+SERVED = {Breaks.INTERFACE, Breaks.CHECKPOINT, Breaks.NUMERICS}
+"""What a change breaks if it changes the inference graph."""
 MAX_SHOWN = 6
 
 
@@ -36,6 +37,6 @@ def differences(before: LoadedSpec, now: LoadedSpec) -> str:
     empty if there is nothing.
     """
     changes = compare(before.analysis, now.analysis).changes
-    texts = [each.message for each in changes if not set(BREAKS[each.rule.code]) <= HARMLESS]
+    texts = [each.message for each in changes if SERVED.intersection(BREAKS[each.rule.code])]
     more = f"; and {len(texts) - MAX_SHOWN} more changes" if len(texts) > MAX_SHOWN else ""
     return "; ".join(texts[:MAX_SHOWN]) + more

@@ -88,7 +88,7 @@ def test_tasks_can_be_chosen(runs: list[Path]) -> None:
     with pytest.raises(
         ExportError, match=r"--tasks: there is no task `clik`. Did you mean `click`"
     ):
-        Subject(runs[1], Options(tasks=("clik",))).served  # noqa: B018
+        Subject(runs[1], Options(tasks=("clik",))).features(1)
 
 
 def test_vectors_of_text_ids_are_those_of_the_docs() -> None:
@@ -119,9 +119,11 @@ def test_the_graph_is_the_same_in_other_words() -> None:
     tasks = tuple(before.tasks)
     same = homespec.loads(SPEC.replace("name: served", "name: other\n# a comment"))
     trained_otherwise = homespec.loads(SPEC.replace("where: click", "where: click, weight: 3.0"))
-    for now in (same, trained_otherwise):
+    promising = homespec.loads(f"{SPEC}expect: {{budget: {{experts: 64}}}}")
+    for now in (same, trained_otherwise, promising):
         assert graph_sha256(before, tasks, "logits") == graph_sha256(now, tasks, "logits")
         assert differences(before, now) == ""
+    assert differences(promising, before) == ""
     assert graph_sha256(before, tasks, "probabilities") != graph_sha256(before, tasks, "logits")
     assert graph_sha256(before, tasks[:1], "logits") != graph_sha256(before, tasks, "logits")
     kind = homespec.loads(SPEC.replace("follow: {}", "follow: {kind: regression}"))
