@@ -14,10 +14,11 @@ from torch import Tensor
 from homespec.api import PathLike
 from homespec.data import DataError
 from homespec.data.columns import Array
+from homespec.data.paths import Paths, paths_of
 from homespec.header import spec_hash
 from homespec.runtime import observed
 from homespec.scoring.intervals import LEVEL, Interval, intervals
-from homespec.scoring.predict import Names, Paths, RunOptions, chosen, names_of, paths_of
+from homespec.scoring.predict import Names, RunOptions, chosen, names_of
 from homespec.scoring.rows import Progress, Rows, open_rows
 from homespec.scoring.scorer import Options, Scorer, settings_of, state_of
 from homespec.scoring.slices import Slicer, Value

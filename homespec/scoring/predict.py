@@ -13,6 +13,7 @@ import torch
 
 from homespec.api import LoadedSpec, PathLike
 from homespec.data.columns import Array
+from homespec.data.paths import Paths, paths_of
 from homespec.schema.models import Spec
 from homespec.scoring import ScoringError
 from homespec.scoring.rows import Piece, Progress, Rows, open_rows
@@ -28,7 +29,6 @@ KEEP = "--keep"
 
 Output = Literal["probabilities", "logits"]
 Names = str | Sequence[str]
-Paths = PathLike | Sequence[PathLike]
 
 
 class RunOptions(TypedDict, total=False):
@@ -189,9 +189,3 @@ def _check_names(columns: dict[str, str], kept: dict[str, str]) -> None:
 def names_of(names: Names) -> tuple[str, ...]:
     """One name or several, each once."""
     return tuple(dict.fromkeys((names,) if isinstance(names, str) else names))
-
-
-def paths_of(paths: Paths) -> tuple[Path, ...]:
-    """One path or several."""
-    one = isinstance(paths, str) or not isinstance(paths, Sequence)
-    return (Path(paths),) if one else tuple(map(Path, paths))  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from homespec.data.batches import Batch
 from homespec.data.data_files import DataFile, DataFiles
 from homespec.data.dataset import BatchDataset
 from homespec.data.in_memory import CACHE_BYTES, load_rows
+from homespec.data.paths import Paths, paths_of
 from homespec.data.plan import Arrays, Plan
 from homespec.data.splits import open_splits
 from homespec.schema.models import Spec
@@ -246,9 +247,6 @@ class TrainBatches(Batches):
         self._stored = state
 
 
-Paths = Path | str | Sequence[Path | str]
-
-
 class RankingData(lightning.LightningDataModule):
     """The rows of files as batches for a spec, for any Lightning Trainer.
 
@@ -264,7 +262,7 @@ class RankingData(lightning.LightningDataModule):
         """Nothing is read yet."""
         super().__init__()
         self.spec, self.settings = spec, settings or Settings()
-        self.data, self.valid = _paths(data), _paths(valid)
+        self.data, self.valid = paths_of(data), paths_of(valid)
         self.epoch = self.start = 0
         """The epoch that Lightning's epoch 0 is, and the batches of it that are done."""
         self._rows: Rows | None = None
@@ -312,7 +310,3 @@ class RankingData(lightning.LightningDataModule):
     def _trainer(self) -> lightning.Trainer:
         assert self.trainer is not None
         return self.trainer
-
-
-def _paths(paths: Paths) -> tuple[Path, ...]:
-    return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))
