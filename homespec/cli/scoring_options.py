@@ -12,6 +12,7 @@ import click
 
 from homespec.cli.errors import exit_2_on
 from homespec.diagnostics.render.terminal import printable
+from homespec.variant import split_names
 
 if TYPE_CHECKING:
     from homespec.scoring.rows import Progress
@@ -20,11 +21,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 PATHS = click.Path(path_type=Path)
 
 
-def names(_context: click.Context, _option: click.Parameter, given: Any) -> tuple[str, ...]:
+def names(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
     """The names of an option that takes some with commas between them, and may be repeated."""
-    texts = (given,) if isinstance(given, str) else given or ()
-    split = (word.strip() for text in texts for word in text.split(","))
-    return tuple(dict.fromkeys(word for word in split if word))
+    return split_names(given)
 
 
 DATA = click.option(
