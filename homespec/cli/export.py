@@ -5,19 +5,21 @@ from __future__ import annotations
 import gc
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import click
 from click.core import ParameterSource
 
 from homespec.cli.errors import exit_2_on, needing
+from homespec.scoring import Output
 from homespec.variant import split_names
 
+if TYPE_CHECKING:
+    from homespec.export.run import Format
+    from homespec.train.load_run import Which
+
 FORMATS, DEVICES = ("pt2", "onnx", "both"), ("cpu", "cuda")
-OUTPUTS, NUMBERS, CHECKPOINTS = (
-    ("probabilities", "logits"),
-    ("float32", "float64"),
-    ("best", "last"),
-)
+NUMBERS, CHECKPOINTS = ("float32", "float64"), ("best", "last")
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 FIXED = ("tasks", "format", "device", "output")
 """What a folder has from the export that compiled it, with the options' names."""
@@ -41,7 +43,7 @@ FIXED = ("tasks", "format", "device", "output")
     help="Where model.pt2 is to run; it is compiled there.",
 )  # fmt: skip
 @click.option(
-    "--output", type=click.Choice(OUTPUTS), default="probabilities", show_default=True,
+    "--output", type=click.Choice(get_args(Output)), default="probabilities", show_default=True,
     help="Of regressions: estimates in the unit of the label, or of the spec's `scale`.",
 )  # fmt: skip
 @click.option(
@@ -64,8 +66,8 @@ FIXED = ("tasks", "format", "device", "output")
 @click.pass_context
 def export(
     ctx: click.Context, /, run: Path, out: Path | None, overwrite: bool, tasks: tuple[str, ...],
-    format: str, device: str, output: str, numbers: str | None, checkpoint: str,  # noqa: A002
-    spec: Path | None, weights_only: bool, into: Path | None,
+    format: Format, device: str, output: Output, numbers: str | None,  # noqa: A002
+    checkpoint: Which, spec: Path | None, weights_only: bool, into: Path | None,
 ) -> None:  # fmt: skip
     """Make a folder that servers load, of the trained model in the folder RUN.
 
@@ -86,13 +88,12 @@ def export(
         from homespec.export.subject import Options
         from homespec.train import RunError
 
-    asked = split_names(tasks)
-    options = Options(asked, output, device, numbers, checkpoint, spec)  # type: ignore[arg-type]
+    options = Options(split_names(tasks), output, device, numbers, checkpoint, spec)
     with exit_2_on(ExportError, RunError, OSError):
         if into is not None:
             exporting.replace_weights(run, into, out or into, options, _say)
         elif out is not None:
-            exporting.export_run(run, out, format, options, overwrite, _say)  # type: ignore[arg-type]
+            exporting.export_run(run, out, format, options, overwrite, _say)
 
 
 def _say(line: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -19,6 +19,7 @@ from homespec.cli.scoring_options import (
     progress_bar,
 )
 from homespec.diagnostics.render.terminal import printable
+from homespec.scoring import Output
 
 
 @click.command(short_help="Score the rows of files with the model of a run.")
@@ -34,8 +35,7 @@ from homespec.diagnostics.render.terminal import printable
 )  # fmt: skip
 @TASKS
 @click.option(
-    "--output", type=click.Choice(["probabilities", "logits"]), default="probabilities",
-    show_default=True,
+    "--output", type=click.Choice(get_args(Output)), default="probabilities", show_default=True,
     help="Regressions: estimates in the label's units, or in units of `scale`.",
 )  # fmt: skip
 @click.option("--prefix", default="", metavar="TEXT", help="Begins the names of score columns.")
@@ -46,7 +46,7 @@ def predict(
     out: Path,
     keep: tuple[str, ...],
     tasks: tuple[str, ...],
-    output: str,
+    output: Output,
     prefix: str,
     best: bool,
     **given: Any,
@@ -62,9 +62,7 @@ def predict(
         from homespec.scoring.predict import predict as scored
     with explaining():
         options = as_options(best, given)
-        scores = scored(
-            run, data, tasks=tasks, keep=keep, output=output, prefix=prefix, **options  # type: ignore[arg-type]
-        )  # fmt: skip
+        scores = scored(run, data, tasks=tasks, keep=keep, output=output, prefix=prefix, **options)
         if not_read := scores.rows.files.not_read:
             click.echo(printable(not_read), err=True)
         with progress_bar() as progress:

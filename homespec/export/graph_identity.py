@@ -9,7 +9,7 @@ import json
 from homespec.api import LoadedSpec, compile  # noqa: A004
 from homespec.diff.compare import compare
 from homespec.diff.pair import BREAKS, Breaks
-from homespec.export.served_model import Output
+from homespec.scoring import Output
 
 SERVED = {Breaks.INTERFACE, Breaks.CHECKPOINT, Breaks.NUMERICS}
 """What a change breaks if it changes the inference graph."""

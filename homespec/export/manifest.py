@@ -14,9 +14,10 @@ from torch import Tensor
 from homespec.data.cell_ids import text_id
 from homespec.export import ExportError
 from homespec.export.inputs import Input
-from homespec.export.served_model import BATCH, Output
+from homespec.export.served_model import BATCH
 from homespec.export.tensor_bytes import tensor_bytes
 from homespec.schema.models import Spec, Task
+from homespec.scoring import Output
 from homespec.version import __version__
 
 FILE = "manifest.json"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from homespec.schema.models import Spec
+from homespec.scoring import Output
 
-Output = Literal["probabilities", "logits"]
 BATCH = "batch"
 ROUNDING = 3e-5
 """What logits may differ by rounding, beside the largest one: sums of float32 numbers in another

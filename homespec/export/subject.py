@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +17,11 @@ from homespec.export.graph_identity import graph_sha256
 from homespec.export.inputs import Input, inputs_of
 from homespec.export.number_types import number_types
 from homespec.export.samples import samples
-from homespec.export.served_model import Output, Served
+from homespec.export.served_model import Served
 from homespec.header import spec_hash
 from homespec.runtime import GeneratedModule
-from homespec.train.load_run import Run, load_run
+from homespec.scoring import Output
+from homespec.train.load_run import Run, Which, load_run
 from homespec.variant import UnknownNameError
 
 FITTED = "features.", ".boundaries"
@@ -33,12 +33,12 @@ class Options:
     """What of a run is exported, and how it is served."""
 
     tasks: tuple[str, ...] = ()
-    """None for all."""
+    """All if there are none."""
     output: Output = "probabilities"
     device: str = "cpu"
     numbers: str | Mapping[str, str] | None = None
     """float32 or float64, for all or by name; None for the types of the columns of the data."""
-    checkpoint: Literal["best", "last"] = "best"
+    checkpoint: Which = "best"
     spec: PathLike | None = None
     """Of a run that keeps none."""
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+Output = Literal["probabilities", "logits"]
+"""What a score is. Of a regression: an estimate in the unit of its label, or of its `scale`."""
+
 
 class ScoringError(Exception):
     """Scores that cannot be computed or written; the message is for the user, with the remedy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack, get_args
+from typing import TypedDict, Unpack, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,11 @@ from homespec.api import LoadedSpec, PathLike
 from homespec.data.columns import Array
 from homespec.data.paths import Paths, paths_of
 from homespec.schema.models import Spec
-from homespec.scoring import ScoringError
+from homespec.scoring import Output, ScoringError
 from homespec.scoring.rows import Piece, Progress, Rows, open_rows
-from homespec.scoring.scorer import Options, Precision, Scorer, Which
+from homespec.scoring.scorer import Options, Precision, Scorer
 from homespec.scoring.writer import check_not_of_run, check_output, writing
+from homespec.train.load_run import Which
 from homespec.train.metrics import sigmoid
 from homespec.variant import variant
 
@@ -27,7 +28,6 @@ BATCH_SIZE = 1024
 KEEP = "--keep"
 """Who wants the columns that pass through, in messages."""
 
-Output = Literal["probabilities", "logits"]
 Names = str | Sequence[str]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,12 +17,11 @@ from homespec.data.plan import Arrays
 from homespec.scoring import ScoringError
 from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import FOLDER
-from homespec.train.load_run import Run, load_run, metrics_of
+from homespec.train.load_run import Run, Which, load_run, metrics_of
 from homespec.train.run_files import METRICS_FILE
 from homespec.train.settings import Settings, from_json
 from homespec.train.torch_compile import obstacle
 
-Which = Literal["best", "last"]
 Precision = Literal["float32", "bf16"]
 
 
@@ -42,8 +41,8 @@ class Options:
     """That of a run whose folder keeps none."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (("checkpoint", ("best", "last")), ("precision", ("float32", "bf16"))):
-            if (value := getattr(self, name)) not in allowed:
+        for name, kind in (("checkpoint", Which), ("precision", Precision)):
+            if (value := getattr(self, name)) not in (allowed := get_args(kind)):
                 raise ValueError(f"{name} is {value!r}, not {' or '.join(allowed)}")
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}, not a whole number from 1 on")

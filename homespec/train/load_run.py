@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from homespec.runtime import GeneratedModule
 
+Which = Literal["best", "last"]
+"""The weights of the best epoch, or of the last checkpoint."""
 OTHER = "train the model again"
 """What else there is to do about damaged weights: who only reads a run overwrites none."""
 
@@ -46,7 +48,7 @@ def load_run(
     folder: PathLike,
     *,
     spec: PathLike | LoadedSpec | None = None,
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Which = "best",
     compile: bool = False,  # noqa: A002
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
