@@ -27,6 +27,11 @@ class Numbers:
         self.sets = {node.name: node for node in self.graph.of(ExpertSet)}
         self.siblings = {name: covariance.siblings() for name, covariance in similar.items()}
         self.mixes = self.graph.of(Mix)
+        self.means: dict[str, list[float]] = {
+            name: sums.moments.mean.tolist() for name, sums in seen.weights.items()
+        }
+        self.uses = self._by_expert()
+        self.by_name = {expert.name: expert for expert in self._every_expert()}
 
     def _line(self, node: Node) -> int:
         return owning_span(self.lowered, node).start.line
@@ -35,15 +40,18 @@ class Numbers:
 
     def experts(self) -> Iterator[Expert]:
         """The experts of all sets."""
+        yield from self.by_name.values()
+
+    def _every_expert(self) -> Iterator[Expert]:
         for node in self.sets.values():
             for index in range(node.count):
                 yield self._expert(node, index)
 
     def _expert(self, node: ExpertSet, index: int) -> Expert:
-        sums, uses = self.seen.experts[node.name], self._uses(node, index)
+        name, sums = f"{node.name}.{index}", self.seen.experts[node.name]
         sibling = self._sibling(node, index)
         return Expert(
-            name=f"{node.name}.{index}",
+            name=name,
             set=node.name,
             layer=node.layer,
             owner=node.place,
@@ -59,26 +67,22 @@ class Numbers:
             quantiles=_quantiles(sums, index),
             nearest=f"{node.name}.{sibling.position}" if sibling else "",
             similarity=sibling.similarity if sibling else math.nan,
-            uses=uses,
-            evenness=perplexity([use.share for use in uses]),
+            uses=self.uses[name],
+            evenness=perplexity([use.share for use in self.uses[name]]),
         )
 
     def _sibling(self, node: ExpertSet, index: int) -> Sibling | None:
         return self.siblings[node.name][index] if node.name in self.siblings else None
 
-    def _uses(self, node: ExpertSet, index: int) -> tuple[Use, ...]:
-        weights = [
-            (mix.gate.node, self._mean_weights(mix.gate.node)[start + index])
-            for mix in self.mixes
-            for name, start in _starts(mix)
-            if name == node.name
-        ]
-        total = sum(weight for _, weight in weights)
-        return tuple(Use(gate, w, w / total if total else math.nan) for gate, w in weights)
-
-    def _mean_weights(self, gate: str) -> list[float]:
-        means: list[float] = self.seen.weights[gate].moments.mean.tolist()
-        return means
+    def _by_expert(self) -> dict[str, tuple[Use, ...]]:
+        """By expert how much each gate that sees it uses it."""
+        weights: dict[str, dict[str, float]] = {
+            f"{node.name}.{index}": {} for node in self.sets.values() for index in range(node.count)
+        }
+        for mix in self.mixes:
+            for expert, weight in zip(_experts(mix), self.means[mix.gate.node], strict=True):
+                weights[expert][mix.gate.node] = weight
+        return {expert: _shared_out(by_gate) for expert, by_gate in weights.items()}
 
     # ------------------------------------------------------------ gates
 
@@ -90,38 +94,29 @@ class Numbers:
             yield self._gate(node, mix)
 
     def _gate(self, node: Gate, mix: Mix) -> measures.Gate:
-        sums = self.seen.weights[node.name]
-        mean = self._mean_weights(node.name)
+        sums, mean = self.seen.weights[node.name], self.means[node.name]
         owner = node.path[0]
-        scales = [float(s) for n, _ in _starts(mix) for s in self.seen.experts[n].sizes.value]
+        experts = [self.by_name[name] for name in _experts(mix)]
         return measures.Gate(
             name=node.name,
             layer=node.layer,
             owner=owner,
             role=self.roles[owner],
             line=self._line(node),
-            experts=tuple(f"{n}.{i}" for n, _ in _starts(mix) for i in range(self.sets[n].count)),
+            experts=tuple(expert.name for expert in experts),
             mean=tuple(mean),
             std=_floats(sums.moments.std),
             top=_floats(sums.top.value),
             perplexity=math.exp(float(sums.entropy.value)) / len(mean),
             mean_perplexity=perplexity(mean),
             variance_rows=float(sums.moments.variance.sum()),
-            variance_gates=self._variance_gates(mix),
-            scale_ratio=_ratio(scales),
-            std_ratio=_ratio(self._stds(mix)),
+            variance_gates=sum(
+                statistics.pvariance(use.weight for use in expert.uses) for expert in experts
+            ),
+            scale_ratio=_ratio([expert.mean_abs for expert in experts]),
+            std_ratio=_ratio([expert.std for expert in experts]),
             sources=tuple(self._sources(mix, sums)),
         )
-
-    def _stds(self, mix: Mix) -> list[float]:
-        sums = (self.seen.experts[name].moments for name, _ in _starts(mix))
-        return [value for moments in sums for value in _floats(_spread(moments.variance))]
-
-    def _variance_gates(self, mix: Mix) -> float:
-        """How far the gates that see an expert differ in its mean weight, summed over experts."""
-        places = [(n, i) for n, _ in _starts(mix) for i in range(self.sets[n].count)]
-        weights = ([u.weight for u in self._uses(self.sets[n], i)] for n, i in places)
-        return sum(statistics.pvariance(of_expert) for of_expert in weights)
 
     def _sources(self, mix: Mix, sums: WeightSums) -> Iterator[Source]:
         parts = self.seen.mixtures[mix.name]
@@ -129,10 +124,10 @@ class Numbers:
         added = self._added(mix)
         weights = [float(part.sum()) for part in torch.split(mean, list(mix.counts), -1)]
         with_self = [w + a for w, a in zip(weights, added, strict=True)]
-        for at, (name, _) in enumerate(_starts(mix)):
-            node = self.sets[name]
+        for at, port in enumerate(mix.sets):
+            node = self.sets[port.node]
             yield Source(
-                set=name,
+                set=node.name,
                 owner=node.place,
                 role=self.roles[node.place],
                 fair=node.count / sum(mix.counts),
@@ -146,7 +141,7 @@ class Numbers:
         """The mean weights that self gates add to each set."""
         added = [0.0] * len(mix.counts)
         for gate, position in mix.residuals:
-            added[position] += sum(self._mean_weights(gate.node))
+            added[position] += sum(self.means[gate.node])
         return added
 
     def self_gates(self) -> Iterator[measures.SelfGate]:
@@ -184,12 +179,15 @@ class Numbers:
             )
 
 
-def _starts(mix: Mix) -> Iterator[tuple[str, int]]:
-    """The sets of a mixture, each with the position of its first expert."""
-    start = 0
-    for port, count in zip(mix.sets, mix.counts, strict=True):
-        yield port.node, start
-        start += count
+def _experts(mix: Mix) -> list[str]:
+    """The experts of a mixture, in the order of its weights."""
+    sets = zip(mix.sets, mix.counts, strict=True)
+    return [f"{port.node}.{index}" for port, count in sets for index in range(count)]
+
+
+def _shared_out(weights: dict[str, float]) -> tuple[Use, ...]:
+    total = sum(weights.values())
+    return tuple(Use(gate, w, w / total if total else math.nan) for gate, w in weights.items())
 
 
 def _dead(sums: ExpertSums) -> Tensor:
