@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from homespec.cli.show_tables import as_text
+from homespec.cli.show_tables import as_text, plain_table
 
 if TYPE_CHECKING:
     from homespec.data.fit_preview import FitPreview
@@ -28,19 +27,9 @@ def tables(data: ProfiledData, color: bool) -> str:
     return as_text([*heads, _features(data), _tasks(data)], color)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for number, column in enumerate(columns):
-        justify = "right" if column.endswith("#") else "left"
-        table.add_column(
-            column.rstrip("#"), justify=justify, no_wrap=number == 0, overflow="fold",  # type: ignore[arg-type]
-        )  # fmt: skip
-    return table
-
-
 def _features(data: ProfiledData) -> Table:
     both = data.valid is not None
-    table = _table(
+    table = plain_table(
         "feature", "column", "kind", "missing#", *(["missing,\nvalid#"] if both else []),
         "ids#", "rows\nused#", *(["unseen\nin train#"] if both else []), "range or length#",
     )  # fmt: skip
@@ -89,7 +78,7 @@ def _number(value: float) -> str:
 
 def _tasks(data: ProfiledData) -> Table:
     both = data.valid is not None
-    table = _table(
+    table = plain_table(
         "task", "label", "samples#", "missing#", "positive#", "rate#",
         *(["rate, valid#"] if both else []), "rate in the spec#",
     )  # fmt: skip

@@ -126,12 +126,7 @@ def doctor(
 
 def _load(folder: Path, spec: Path | None) -> Run:
     import homespec
-    from homespec.train import RunError
-    from homespec.train.checkpoint import WEIGHTS_FILE
-    from homespec.train.run_files import SPEC_FILE
 
-    if spec is None and (folder / WEIGHTS_FILE).is_file() and not (folder / SPEC_FILE).is_file():
-        raise RunError(f"{folder} keeps no {SPEC_FILE}: give the spec of the run as --spec FILE")
     return homespec.load_run(folder, spec=spec, optimize=False)
 
 
@@ -148,7 +143,7 @@ def _report(run: Run, health: Health) -> Report:
     from homespec.health.check import check
 
     analysis = run.spec.analysis
-    kept = filter_ignored(analysis.document, [*analysis.diagnostics, *check(analysis, health)])
+    kept = filter_ignored(analysis.document, check(analysis, health))
     of_health = (found for found in kept if found.rule.code.startswith("HS7"))
     return Report.of(of_health, analysis.document.texts)
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from rich import box
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from homespec.cli.show_tables import as_text
+from homespec.cli.show_tables import as_text, plain_table
 from homespec.health.compare import compare, own_contribution, own_weight
 from homespec.health.losses import Losses
 from homespec.health.measures import Effect, Expert, Health, Kind, short
 
-WIDTH = 140
+WIDTH = 10_000
+"""What tables may take, a column for each task: a number cut short is worse than a long line."""
 
 
 def tables(health: Health, color: bool) -> str:
@@ -35,23 +35,15 @@ def tables(health: Health, color: bool) -> str:
 
 def comparison(runs: list[Health], color: bool) -> str:
     """The measures of several runs side by side."""
-    table = _table("measure", *(f"{escape(Path(run.run).name)}#" for run in runs))
+    table = plain_table("measure", *(f"{escape(Path(run.run).name)}#" for run in runs))
     for row in compare(runs):
         table.add_row(escape(row.what), *(_number(value) for value in row.values))
     rows = " and ".join(f"{run.rows:,}" for run in runs[:1])
     return as_text([Text(f"{rows} held-out rows"), table], color, WIDTH)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for number, column in enumerate(columns):
-        justify = "right" if column.endswith("#") else "left"
-        table.add_column(column.rstrip("#"), justify=justify, no_wrap=number == 0)  # type: ignore[arg-type]
-    return table
-
-
 def _experts(health: Health) -> Table:
-    table = _table(
+    table = plain_table(
         "expert", "zeros#", "near 0#", "dead\nchannels#", "mean |a|#", "std#", "most\nsimilar#",
         "used most by", "evenness\nof use#",
     )  # fmt: skip
@@ -71,7 +63,7 @@ def _most_used(expert: Expert) -> str:
 
 
 def _tasks(health: Health) -> Table:
-    table = _table(
+    table = plain_table(
         "task", "positives#", "trained\non#", "loss#", "AUC#", "own weight\n/ fair#",
         "own contri-\nbution / fair#", "gradient\nown / shared#",
     )  # fmt: skip
@@ -92,7 +84,7 @@ def _ratio(one: float, other: float) -> float:
 
 
 def _gates(losses: Losses) -> Table:
-    table = _table(
+    table = plain_table(
         "gate", "experts#", "perplexity#", "of its\nmean#", "std over\nrows#", "std over\ngates#",
         "scale\nratio#", "held constant",
     )  # fmt: skip
@@ -108,7 +100,7 @@ def _gates(losses: Losses) -> Table:
 
 
 def _feature_gates(losses: Losses) -> Table:
-    table = _table(
+    table = plain_table(
         "feature gate", "range#", "mean#", "std over\nrows#", "saturated#",
         "effects of\nLoRAs#", "held constant",
     )  # fmt: skip
@@ -123,7 +115,7 @@ def _feature_gates(losses: Losses) -> Table:
 
 
 def _self_gates(health: Health) -> Table:
-    table = _table("self gate", "mean weights#", "std over rows#")
+    table = plain_table("self gate", "mean weights#", "std over rows#")
     for gate in health.self_gates:
         numbers = (", ".join(map(_number, each)) for each in (gate.mean, gate.std))
         table.add_row(escape(short(gate.name)), *numbers)
@@ -146,7 +138,7 @@ MATRIX_LEGEND = (
 
 
 def _matrix(losses: Losses) -> Table:
-    table = _table("without", *(f"{escape(name)}#" for name in losses.tasks))
+    table = plain_table("without", *(f"{escape(name)}#" for name in losses.tasks))
     for expert in losses.experts:
         effects = losses.effects("without_expert", expert)
         cells = (_cell(losses, effects.get(name)) for name in losses.tasks)

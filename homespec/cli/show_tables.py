@@ -99,12 +99,25 @@ def _table(title: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> Table:
         show_edge=False,
     )
     for column in (*columns.split(", "), "parameters#", "FLOPs#"):
-        number = column.endswith("#")
-        side: JustifyMethod = "right" if number else "left"
-        table.add_column(column.rstrip("#"), justify=side, no_wrap=number, overflow="fold")
+        title, side = _titled(column)
+        table.add_column(title, justify=side, no_wrap=side == "right", overflow="fold")
     for *cells, cost in rows:
         table.add_row(*map(_cell, cells), f"{cost.parameters:,}", f"{cost.flops:,}")
     return table
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without a title; columns whose names end in # hold numbers."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        title, side = _titled(column)
+        table.add_column(title, justify=side, no_wrap=number == 0, overflow="fold")
+    return table
+
+
+def _titled(column: str) -> tuple[str, JustifyMethod]:
+    """The title of a column, and the side that its cells are on."""
+    return column.rstrip("#"), "right" if column.endswith("#") else "left"
 
 
 def _cell(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -12,12 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 from click.testing import CliRunner, Result
-from planted import SPEC, Plant, State, planted
+from planted import SPEC, Plant, State, diagnosed, planted
 
+from homespec.cli.doctor_tables import tables
 from homespec.cli.main import cli
 from homespec.diagnostics.render import FORMATS
+from homespec.doctor.examine import Options
 from homespec.health.as_json import json_schema
 from homespec.health.compare import MEASURES
+from homespec.health.measures import Effect, Knockout
 
 
 def write_run(folder: Path, plant: Plant) -> Path:
@@ -130,7 +134,7 @@ def test_mistakes_are_one_line(sick: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(sick, old)
     (old / "spec.yaml").unlink()
-    assert "give the spec of the run as --spec FILE" in doctor(old).output
+    assert "name the spec that the run was started with (--spec" in doctor(old).output
     no_rows = doctor(sick, data=tmp_path / "none.parquet")
     assert "none.parquet does not exist" in no_rows.output
     wrong = doctor(sick, "--threshold", "zeroes=0.5")
@@ -140,3 +144,17 @@ def test_mistakes_are_one_line(sick: Path, tmp_path: Path) -> None:
     columns = tmp_path / "other.parquet"
     pq.write_table(pa.table({"numbers": [[1.0] * 8]}), columns)
     assert "lacks columns" in doctor(sick, data=columns).output
+
+
+def test_no_number_is_cut_short_however_many_tasks_there_are() -> None:
+    _, health, _ = diagnosed(lambda state: None, options=Options(sample_rows=0))
+    names = [f"a_task_of_a_long_name_{number}" for number in range(60)]
+    tasks = tuple(replace(health.tasks[0], name=name, judged=True) for name in names)
+    effects = tuple(Effect(name, 0.01, 0.005, 0.015) for name in names)
+    knockouts = tuple(Knockout("without_expert", e.name, "", effects) for e in health.experts)
+    text = tables(replace(health, tasks=tasks, knockouts=knockouts), color=False)
+    (head,) = (line for line in text.splitlines() if line.startswith("  without "))
+    assert head.split() == ["without", *names]
+    change = f"{100 * effects[0].by(tasks[0].loss).change:+.2f}"
+    assert text.count(change) == 60 * len(health.experts)
+    assert "…" not in text
