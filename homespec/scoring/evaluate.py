@@ -116,7 +116,8 @@ def evaluate(
     files without rows and for a column of too many values.
     """
     given = Options(**options)
-    settings = settings_of(run, given.checkpoint)
+    state = state_of(run, given.checkpoint)
+    settings = settings_of(run, state)
     scorer = Scorer.of(run, given, optimize=settings.optimize, skip_passes=skipped_passes(settings))
     measured = chosen(scorer.run.spec, tasks)
     columns, size = names_of(by), given.batch_size or settings.batch_size
@@ -136,14 +137,18 @@ def evaluate(
             slicer.add(piece.kept[column])
         progress(piece.first + piece.rows, rows.files.rows)
     table = _Table(Measures.of(scorer.run.spec), measured, *predictions.take())
-    return _evaluation(scorer, given, rows, table, slicers)
+    return _evaluation(scorer, given, state, rows, table, slicers)
 
 
 def _evaluation(
-    scorer: Scorer, options: Options, rows: Rows, table: _Table, slicers: dict[str, Slicer]
+    scorer: Scorer,
+    options: Options,
+    state: dict[str, Any],
+    rows: Rows,
+    table: _Table,
+    slicers: dict[str, Slicer],
 ) -> Evaluation:
     run, files = scorer.run, rows.files
-    state = state_of(run.folder, options.checkpoint)
     at = state.get("at", {})
     own_hash = spec_hash(run.spec.analysis.document)
     return Evaluation(

@@ -6,9 +6,8 @@ files, row groups or pieces. Memory is bounded by a few pieces and the largest r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,16 +48,11 @@ class Rows:
 
     files: DataFiles
     plan: Plan
-    kept: dict[str, str]
-    """The columns that pass through, each with who wants it."""
+    kept: tuple[str, ...]
+    """The columns that pass through."""
+    schema: pa.Schema
+    """The columns to read."""
     batch_size: int
-
-    @cached_property
-    def schema(self) -> pa.Schema:
-        """The columns to read. Raises DataError that names what is missing."""
-        wanted = self.plan.wanted
-        missing = {column: who for column, who in self.kept.items() if column not in wanted}
-        return self.files.schema(wanted | missing, self.plan.exact.union(self.kept))
 
     @property
     def kept_schema(self) -> pa.Schema:
@@ -76,7 +70,7 @@ class Rows:
             arrays, rows = self.plan.read(table, self.files), table.num_rows
             filled = -(-rows // self.batch_size) * self.batch_size
             whole = arrays if filled == rows else arrays.padded(filled)
-            yield Piece(low, rows, whole, table.select(list(self.kept)))
+            yield Piece(low, rows, whole, table.select(self.kept))
 
     def _piece_rows(self) -> int:
         most = min(SLAB_ROWS, PIECE_BYTES // max(1, self.plan.bytes_per_row))
@@ -90,9 +84,10 @@ def open_rows(
     *,
     labels: Collection[str] = (),
     users: str | None = None,
-    keep: dict[str, str] | None = None,
+    keep: Mapping[str, str] | None = None,
 ) -> Rows:
-    """The rows of files and folders, with the labels of these tasks and the columns of `keep`.
+    """The rows of files and folders, with the labels of these tasks and the columns of `keep`,
+    each with who wants it.
 
     Raises DataError for what cannot be read, and for columns that are missing.
     """
@@ -100,9 +95,10 @@ def open_rows(
         _check_one_part(path)
     plan = Plan.of(spec, users)
     plan = replace(plan, labels={task: plan.labels[task] for task in plan.labels if task in labels})
-    rows = Rows(open_files(paths), plan, keep or {}, batch_size)
-    rows.schema  # noqa: B018  # looks for the columns
-    return rows
+    files, keep, wanted = open_files(paths), keep or {}, plan.wanted
+    kept_alone = {column: who for column, who in keep.items() if column not in wanted}
+    schema = files.schema(wanted | kept_alone, plan.exact.union(keep))
+    return Rows(files, plan, tuple(keep), schema, batch_size)
 
 
 def _check_one_part(path: Path) -> None:

@@ -102,12 +102,13 @@ def state_of(run: PathLike, which: Which) -> dict[str, Any]:
     return checkpoint.read_state(kept) if kept.is_dir() else {}
 
 
-def settings_of(run: PathLike, which: Which) -> Settings:
-    """The settings that the weights were trained with, as far as the folder of the run knows.
+def settings_of(run: PathLike, state: dict[str, Any]) -> Settings:
+    """The settings that the weights were trained with, as far as the checkpoint's `state` or else
+    the folder of the run knows.
 
     Raises RunError for those of a damaged file.
     """
-    stored = (state_of(run, which) or metrics_of(Path(run))).get("settings", {})
+    stored = (state or metrics_of(Path(run))).get("settings", {})
     try:
         return from_json(stored)
     except (ValueError, AttributeError) as error:
