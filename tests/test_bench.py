@@ -341,7 +341,7 @@ def test_ctrl_c_prints_what_is_complete(tiny: str, monkeypatch: pytest.MonkeyPat
         (["--variants", "floor"], "a floor needs a variant"),
         (["--batch", "1"], "'--batch'"),
         (["--precision", "fp8"], "'--precision'"),
-        (["--json", "{spec}/x.json"], "Cannot write"),
+        (["--json", "{spec}/x.json"], "x.json cannot be written"),
     ],
 )
 def test_bad_options(tiny: str, args: list[str], said: str) -> None:

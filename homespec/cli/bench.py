@@ -12,6 +12,7 @@ import click
 
 from homespec.cli.errors import exit_2_on, needing
 from homespec.cli.exit_codes import INTERRUPTED, OK
+from homespec.cli.report_files import report_file, write_report
 from homespec.cli.specs import set_option
 
 if TYPE_CHECKING:
@@ -66,10 +67,11 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 )  # fmt: skip
 @click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    callback=report_file,
     help="Write everything to this file; - prints it in place of the tables.",
 )  # fmt: skip
 @click.option(
-    "--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path),
+    "--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), callback=report_file,
     help="Draw the times as bars, as .png, .svg or .pdf.",
 )  # fmt: skip
 def bench(
@@ -113,8 +115,6 @@ def bench(
         **options,
     )
     _check(settings)
-    for file in (json_file, plot_file):
-        _check_writable(file)
     loaded = homespec.load(spec, overrides)
     if plot_file:
         with needing("bench"):
@@ -167,18 +167,8 @@ def _variants(wanted: tuple[str, ...], device: str, pruned: bool) -> tuple[str, 
     return chosen
 
 
-def _check_writable(file: Path | None) -> None:
-    """Raise UsageError before the long work if its result could not be written."""
-    if file is None or str(file) == "-":
-        return
-    there = next(folder for folder in file.absolute().parents if folder.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise click.UsageError(f"Cannot write `{file}`: `{there}` is no folder to write to.")
-
-
 def _write(result: Result, json_file: Path | None, plot_file: Path | None) -> None:
     """Print the tables, or JSON in their place; write the files."""
-    from homespec.atomic_write import write_texts
     from homespec.bench import report
 
     if str(json_file) == "-":
@@ -186,8 +176,7 @@ def _write(result: Result, json_file: Path | None, plot_file: Path | None) -> No
     else:
         report.show(result)
     if json_file and str(json_file) != "-":
-        write_texts({json_file: report.to_json(result)})
-        click.echo(f"wrote {json_file}", err=True)
+        write_report(json_file, report.to_json(result))
     if plot_file and result.cases:
         from homespec.bench.plot import plot
 

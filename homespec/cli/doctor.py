@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from homespec.cli.errors import exit_2_on, needing
-from homespec.cli.report_files import report_file
+from homespec.cli.report_files import report_file, write_report
 from homespec.cli.reporting import exit_code, format_option, has_color, print_report, strict_option
 from homespec.diagnostics import Report
 from homespec.diagnostics.render.terminal import printable
@@ -113,11 +113,11 @@ def doctor(
     if chosen in WITH_TABLES:
         _print_tables(examined)
     if json_file is not None:
-        _write(json_file, as_text(examined, report))
+        write_report(json_file, as_text(examined, report))
     if html_file is not None:
         from homespec.doctor.report.page import page
 
-        _write(html_file, page(examined[0], report))
+        write_report(html_file, page(examined[0], report))
     print_report(report, chosen)
     if not report.diagnostics:
         click.echo(f"{printable(str(run))}: nothing found", err=True)
@@ -161,18 +161,6 @@ def as_text(examined: Iterable[Health], report: Report) -> str:
     from homespec.health.as_json import as_json
 
     return json.dumps(as_json(examined, report.diagnostics), indent=2) + "\n"
-
-
-def _write(file: Path, text: str) -> None:
-    from homespec.atomic_write import write_texts
-
-    with exit_2_on(OSError):
-        try:
-            write_texts({file: text})
-        except OSError as error:
-            why = error.strerror or error
-            raise OSError(f"{file} cannot be written ({why}): name another file") from None
-    click.echo(f"wrote {printable(str(file))}", err=True)
 
 
 def progress_bar(what: str, steps: int) -> Callable[[int], None]:

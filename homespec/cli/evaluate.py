@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from homespec.cli.errors import needing
-from homespec.cli.report_files import report_file
+from homespec.cli.report_files import report_file, write_report
 from homespec.cli.scoring_options import (
     DATA,
     TASKS,
@@ -20,7 +20,6 @@ from homespec.cli.scoring_options import (
     names,
     progress_bar,
 )
-from homespec.diagnostics.render.terminal import printable
 
 
 @click.command(short_help="Measure the model of a run on the rows of files.")
@@ -60,20 +59,15 @@ def evaluate(
     with needing("train"):
         from homespec.scoring import report
         from homespec.scoring.evaluate import evaluate as evaluated
-        from homespec.scoring.writer import check_json, write_json
-    with explaining():
-        if json_file and str(json_file) != "-":
-            check_json(json_file)
-        with progress_bar() as progress:
-            found = evaluated(
-                run, data, tasks=tasks, gauc_by=gauc_by, by=by, progress=progress,
-                **as_options(best, given),
-            )  # fmt: skip
-        text = json.dumps(found.as_json(), indent=2) + "\n"
-        if str(json_file) == "-":
-            click.echo(text, nl=False)
-            return
-        report.show(found)
-        if json_file:
-            write_json(text, json_file)
-            click.echo(f"wrote {printable(str(json_file))}", err=True)
+    with explaining(), progress_bar() as progress:
+        found = evaluated(
+            run, data, tasks=tasks, gauc_by=gauc_by, by=by, progress=progress,
+            **as_options(best, given),
+        )  # fmt: skip
+    text = json.dumps(found.as_json(), indent=2) + "\n"
+    if str(json_file) == "-":
+        click.echo(text, nl=False)
+        return
+    report.show(found)
+    if json_file:
+        write_report(json_file, text)

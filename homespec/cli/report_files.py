@@ -1,21 +1,49 @@
-"""Command line: files of reports, which must not replace what a command reads."""
+"""Command line: files of reports, which must not replace what a command reads.
+
+What can be known of them is looked at before the long work whose result they are to hold.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
+
+from homespec.atomic_write import write_texts
+from homespec.cli.errors import exit_2_on
+from homespec.diagnostics.render.terminal import printable
 
 READ = (".parquet", ".pq", ".csv", ".csv.gz", ".yaml", ".yml", ".safetensors")
 """How the names of data, specs and weights end."""
 
 
 def report_file(_context: click.Context, option: click.Parameter, file: Path | None) -> Path | None:
-    """Refuse a slip such as `--json data.parquet`: the file would be gone."""
-    if file is not None and file.name.lower().endswith(READ) and file.exists():
+    """Refuse a file that cannot be written, and a slip such as `--json data.parquet`: that one
+    would be gone.
+    """
+    if file is None or str(file) == "-":
+        return file
+    if file.name.lower().endswith(READ) and file.exists():
         kind = option.name.removesuffix("_file") if option.name else "json"
         raise click.BadParameter(
             f"{file} is data, a spec or weights, and the report would replace it: name another"
             f" file, such as report.{kind}"
         )
+    there = next(folder for folder in file.absolute().parents if folder.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise click.BadParameter(
+            f"{file} cannot be written ({there} is not a folder that you can write to)"
+        )
     return file
+
+
+def write_report(file: Path, text: str) -> None:
+    """Write a file, whole or not at all, and say so; exits with 2 where that is not possible."""
+    with exit_2_on(OSError):
+        try:
+            write_texts({file: text})
+        except OSError as error:
+            why = error.strerror or error
+            raise OSError(f"{file} cannot be written ({why}): name another file") from None
+    click.echo(f"wrote {printable(str(file))}", err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from homespec.atomic_write import replacing, write_texts
+from homespec.atomic_write import replacing
 from homespec.data.data_files import SUFFIXES, DataFiles, format_of
 from homespec.scoring import ScoringError
 from homespec.train.losses import FILE as LOSSES_FILE
@@ -132,18 +131,3 @@ def _stream(path: Path) -> Iterator[BinaryIO]:
             return
         with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as compressed:
             yield cast(BinaryIO, compressed)
-
-
-def check_json(out: Path) -> None:
-    """Raise ScoringError before the long work if its result could not be written."""
-    there = next(folder for folder in out.absolute().parents if folder.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise ScoringError(
-            f"{out} cannot be written ({there} is not a folder that you can write to)"
-        )
-
-
-def write_json(text: str, out: Path) -> None:
-    """Write a text to a file, whole or not at all. Raises ScoringError."""
-    with _explained(out):
-        write_texts({out: text})

@@ -8,8 +8,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from homespec.cli.doctor import _write, doctor
+from homespec.cli.bench import bench
+from homespec.cli.doctor import doctor
 from homespec.cli.evaluate import evaluate
+from homespec.cli.report_files import write_report
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,25 @@ def test_a_report_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit) as ended:
-        _write(tmp_path / "file" / "report.html", "")
+        write_report(tmp_path / "file" / "report.html", "")
     assert ended.value.code == 2
     assert "report.html cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("verb", "flag"),
+    [(doctor, "--json"), (doctor, "--html"), (evaluate, "--json"), (bench, "--json"),
+     (bench, "--plot")],
+)  # fmt: skip
+def test_a_place_that_cannot_be_written_to_is_named_first(
+    verb: click.Command, flag: str, tmp_path: Path
+) -> None:
+    """Before the run is loaded, of which there is none here."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "spec.yaml").write_text("")
+    given = str(tmp_path / "spec.yaml" if verb is bench else tmp_path)
+    data = [] if verb is bench else ["--data", "x"]
+    found = CliRunner().invoke(verb, [given, *data, flag, str(tmp_path / "file" / "new" / "x")])
+    assert found.exit_code == 2
+    assert f"Invalid value for '{flag}': " in found.output
+    assert f"cannot be written ({tmp_path / 'file'} is not a folder" in found.output
