@@ -93,30 +93,25 @@ def _described(checkpoint: Checkpoint) -> Json:
     return {**checkpoint.state, SUMS: {file: sums(own) for file, own in tensors.items()}}
 
 
-def read(folder: Path, other: str = AGAIN) -> Checkpoint:
+def read(folder: Path, other: str = AGAIN, *, optimizer: bool = True) -> Checkpoint:
     """The checkpoint of a folder. Raises RunError if it is damaged, or of another version.
 
-    `other` is what the message offers besides a copy.
+    `other` is what the message offers besides a copy. Without `optimizer` the file of what only
+    training needs is not read.
     """
     state = read_state(folder, other)
-    with reading(folder, other):
-        weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
-        optimizer = safetensors.torch.load_file(folder / OPTIMIZER_FILE)
-        verified = SUMS in state
-        if verified:
-            check_sums(weights, state[SUMS][WEIGHTS_FILE], WEIGHTS_FILE)
-            check_sums(optimizer, state[SUMS][OPTIMIZER_FILE], OPTIMIZER_FILE)
-    return Checkpoint(weights, optimizer, state, verified)
+    weights = _read_tensors(folder, WEIGHTS_FILE, state, other)
+    moments = _read_tensors(folder, OPTIMIZER_FILE, state, other) if optimizer else {}
+    return Checkpoint(weights, moments, state, verified=SUMS in state)
 
 
-def read_weights(folder: Path, other: str = AGAIN) -> tuple[dict[str, Tensor], Json]:
-    """The weights and the state, without what only resuming needs. Raises RunError as `read`."""
-    state = read_state(folder, other)
+def _read_tensors(folder: Path, file: str, state: Json, other: str) -> dict[str, Tensor]:
+    """The tensors of a file, checked where the state has checksums."""
     with reading(folder, other):
-        weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+        tensors = safetensors.torch.load_file(folder / file)
         if SUMS in state:
-            check_sums(weights, state[SUMS][WEIGHTS_FILE], WEIGHTS_FILE)
-    return weights, state
+            check_sums(tensors, state[SUMS][file], file)
+    return tensors
 
 
 def read_state(folder: Path, other: str = AGAIN) -> Json:

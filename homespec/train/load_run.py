@@ -14,8 +14,8 @@ from homespec.analysis.spec_diff import Tree
 from homespec.api import CompileOptions, LoadedSpec, PathLike, build_with_module, load
 from homespec.train import RunError
 from homespec.train import checkpoint as checkpoints
-from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE
-from homespec.train.run_files import METRICS_FILE, SPEC_FILE
+from homespec.train.checkpoint import BEST, WEIGHTS_FILE
+from homespec.train.run_files import METRICS_FILE, SPEC_FILE, find_weights
 from homespec.train.spec_check import differences, kept_tree
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ Which = Literal["best", "last"]
 """The weights of the best epoch, or of the last checkpoint."""
 OTHER = "train the model again"
 """What else there is to do about damaged weights: who only reads a run overwrites none."""
+LAST_INSTEAD = 'the weights so far are those of --checkpoint last, in Python `checkpoint="last"`'
+"""What else there is to do where no epoch is over."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,13 @@ def load_run(
 
 def _weights(path: Path, which: str) -> tuple[Mapping[str, Tensor], Tree]:
     """Weights by logical name, and the spec that they are of, if that is known."""
-    folder = path / FOLDER / which
-    if folder.is_dir():
-        weights, state = checkpoints.read_weights(folder, OTHER)
-        return weights, state["model"]
-    if which == BEST and (path / WEIGHTS_FILE).is_file():
-        with checkpoints.reading(path / WEIGHTS_FILE, OTHER):
-            return safetensors.torch.load_file(path / WEIGHTS_FILE), {}
-    raise RunError(
-        f"{path} holds no run of homespec train: it has neither {FOLDER}/{which} nor {WEIGHTS_FILE}"
-        if which == BEST
-        else f"{path} has no checkpoint {FOLDER}/{which}"
-    )
+    alone = (WEIGHTS_FILE,) if which == BEST else ()
+    folder, is_checkpoint = find_weights(path, which, alone, LAST_INSTEAD)
+    if is_checkpoint:
+        kept = checkpoints.read(folder, OTHER, optimizer=False)
+        return kept.weights, kept.state["model"]
+    with checkpoints.reading(folder / WEIGHTS_FILE, OTHER):
+        return safetensors.torch.load_file(folder / WEIGHTS_FILE), {}
 
 
 def _spec(path: Path, given: PathLike | LoadedSpec | None) -> LoadedSpec:

@@ -1,11 +1,43 @@
-"""Training: the names of the files of a run that others read, and the text of the spec it keeps."""
+"""Training: the files of a run that others read: their names, where weights are, the kept spec."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from homespec.analysis.expand import expanded
 from homespec.compiler import Analysis
+from homespec.train import RunError
+from homespec.train.checkpoint import BEST, FOLDER, LAST, STATE_FILE
 
 METRICS_FILE, SETTINGS_FILE, SPEC_FILE = "metrics.json", "settings.json", "spec.yaml"
+
+
+def find_weights(
+    path: Path, which: str, alone: tuple[str, ...], otherwise: str
+) -> tuple[Path, bool]:
+    """The folder that has the weights of a run, and whether that is a checkpoint.
+
+    It is the checkpoint `which` of the run in `path`, `path` itself where that is a checkpoint, or
+    a folder without any that has the files `alone`. Raises RunError where there is none of these;
+    `otherwise` is what to do about the best epoch of a run that has none yet.
+    """
+    own = path / FOLDER / which
+    if own.is_dir():
+        return own, True
+    if (path / STATE_FILE).is_file():
+        return path, True
+    if which == BEST and (path / FOLDER / LAST / STATE_FILE).is_file():
+        raise RunError(
+            f"{path} is a run without a whole epoch: --resume continues it, and {otherwise}"
+        )
+    if not alone:
+        raise RunError(f"{path} has no checkpoint {FOLDER}/{which}")
+    if all((path / file).is_file() for file in alone):
+        return path, False
+    raise RunError(
+        f"{path} holds no run of homespec train: it has neither {FOLDER}/{which} nor"
+        f" {' with '.join(alone)}"
+    )
 
 
 def spec_text(analysis: Analysis) -> str:

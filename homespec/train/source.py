@@ -19,7 +19,7 @@ from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint import BEST, FOLDER, LAST, OPTIMIZER_FILE, STATE_FILE, WEIGHTS_FILE
 from homespec.train.checkpoint_checks import Json
 from homespec.train.optimizer_state import RANDOM
-from homespec.train.run_files import SPEC_FILE
+from homespec.train.run_files import SPEC_FILE, find_weights
 from homespec.train.spec_check import differences, kept_tree
 
 Tensors = Mapping[str, Tensor]
@@ -54,44 +54,21 @@ def read(
         if moments:
             raise RunError(f"{path} is a file: moments are in the folder of a run")
         return Source(path, _spec(path, spec, flag), load_file(path))
-    place, state = _place(path, LAST if moments else BEST)
+    alone = (WEIGHTS_FILE, OPTIMIZER_FILE) if moments else (WEIGHTS_FILE,)
+    place, is_checkpoint = find_weights(
+        path, LAST if moments else BEST, alone, "with its moments its last checkpoint can be used"
+    )
     own = _spec(path, spec, flag)
-    if state and (changed := differences(state["model"], kept_tree(own))):
+    if not is_checkpoint:
+        return Source(place, own, *(load_file(place / file) for file in alone))
+    kept = checkpoint.read(place, OTHER, optimizer=moments)
+    if changed := differences(kept.state["model"], kept_tree(own)):
         raise RunError(
             f"{path} is a run of another spec: {changed}. Leave out {flag} if the run keeps its"
             f" {SPEC_FILE}, or name the spec that it was started with"
         )
-    if not moments:
-        return Source(place, own, _weights(place, state))
-    if not state:
-        return Source(
-            place, own, load_file(place / WEIGHTS_FILE), load_file(place / OPTIMIZER_FILE)
-        )
-    kept = checkpoint.read(place, OTHER)
     known = {key: each for key, each in kept.optimizer.items() if not key.startswith(RANDOM)}
     return Source(place, own, kept.weights, known)
-
-
-def _place(path: Path, which: str) -> tuple[Path, Json]:
-    """Where the weights of a folder are, and the state of the checkpoint if that is one."""
-    for folder in (path / FOLDER / which, path):
-        if (folder / STATE_FILE).is_file():
-            return folder, checkpoint.read_state(folder, OTHER)
-    if which == BEST and (path / FOLDER / LAST / STATE_FILE).is_file():
-        raise RunError(
-            f"{path} is a run without a whole epoch: --resume continues it, and with its moments"
-            " its last checkpoint can be used"
-        )
-    if (path / WEIGHTS_FILE).is_file() and (which == BEST or (path / OPTIMIZER_FILE).is_file()):
-        return path, {}
-    lacks = f"{FOLDER}/{which} nor {WEIGHTS_FILE}"
-    if which == LAST:
-        lacks = f"{FOLDER}/{which} nor {WEIGHTS_FILE} with {OPTIMIZER_FILE}"
-    raise RunError(f"{path} holds no run of homespec train: it has neither {lacks}")
-
-
-def _weights(place: Path, state: Json) -> Tensors:
-    return checkpoint.read_weights(place, OTHER)[0] if state else load_file(place / WEIGHTS_FILE)
 
 
 def last_state(path: Path) -> Json | None:

@@ -133,3 +133,11 @@ def test_weights_of_another_spec_are_refused(copy: Path) -> None:
     path.write_text(path.read_text().replace("width: 16", "width: 24"))
     with pytest.raises(RunError, match="are not of its spec"):
         homespec.load_run(copy)
+
+
+def test_a_run_before_its_first_whole_epoch_says_what_there_is(copy: Path) -> None:
+    shutil.rmtree(copy / "checkpoints" / "best")
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(RunError, match=r"without a whole epoch: .* --checkpoint last"):
+        homespec.load_run(copy)
+    homespec.load_run(copy, checkpoint="last")
