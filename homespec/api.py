@@ -123,13 +123,6 @@ def build_module(spec: PathLike | LoadedSpec, **options: Unpack[CompileOptions])
     return import_source(loaded.name, compile(loaded, **options))
 
 
-def module_of(analysis: Analysis) -> GeneratedModule:
-    """The generated module of a spec that the compiler has looked at. Needs torch."""
-    from homespec.runtime import import_source
-
-    return import_source(analysis.spec.name, generate(analysis))
-
-
 def build(
     spec: PathLike | LoadedSpec,
     *,

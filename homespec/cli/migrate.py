@@ -66,12 +66,13 @@ def migrate(
     if after is None or (old is not None and before is None):
         return FINDINGS
     with needing("train"):
+        from homespec.memory import OutOfMemoryError
         from homespec.train import RunError
         from homespec.train.migrate import OpenChoiceError
     try:
         given = {"choice": new_choice, "input": new_input, "row": new_row}
         _carry(weights, before, after, None if dry_run else out, moments, given, seed)
-    except OpenChoiceError as error:
+    except (OpenChoiceError, OutOfMemoryError) as error:
         for line in in_lines(error).splitlines():
             click.echo(f"error: {line}", err=True)
         return TROUBLE

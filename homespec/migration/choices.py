@@ -7,15 +7,10 @@ from dataclasses import dataclass
 
 from homespec.analysis.tensors import Role
 from homespec.diff.carry import Carried, Plan, kept
+from homespec.migration.starts import CHOICES
 
 OPTIONS: dict[Role, str] = {"choice": "choice", "input": "input", "rows": "row"}
 """The field of `Starts` that says how new parts of an axis start."""
-CHOICES = {
-    "choice": ("closed", "mean", "fresh"),
-    "input": ("zero", "fresh"),
-    "row": ("fresh", "mean"),
-}
-"""What each option may be: the literals of the fields of `Starts`."""
 SAYS = {
     "choice": "weighs more than before",
     "input": "reads more than before",

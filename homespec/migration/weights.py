@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from homespec.diff.carry import Carried, Plan, Run
+from homespec.migration.starts import Starts
 
 State = Mapping[str, Tensor]
 
@@ -25,21 +24,6 @@ SQUARES = "exp_avg_sq"
 It shares its count of steps with the parts that are kept, so it would divide new parts by numbers
 near 0, and their first steps would be several times the learning rate.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Starts:
-    """How new parts of weights start, where the rest is carried over.
-
-    `choice`: an expert that a gate did not weigh is shut out, weighed like the others on average,
-    or as in a new gate. `input`: columns for what a layer did not read are 0, or as in a new layer.
-    `row`: rows of a table for ids or intervals that it did not have are as in a new table, or the
-    mean of those that it had.
-    """
-
-    choice: Literal["closed", "mean", "fresh"] = "closed"
-    input: Literal["zero", "fresh"] = "zero"
-    row: Literal["fresh", "mean"] = "fresh"
 
 
 def carried_state(plan: Plan, old: State, fresh: State, starts: Starts) -> dict[str, Tensor]:

@@ -6,21 +6,23 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from homespec.api import LoadedSpec, PathLike, load, module_of
+from homespec import memory
+from homespec.api import LoadedSpec, PathLike, load
 from homespec.atomic_write import replacing
-from homespec.compiler import Analysis
+from homespec.compiler import Analysis, generate
 from homespec.diff.compare import Comparison, compare
-from homespec.migration.choices import CHOICES, unanswered
-from homespec.migration.weights import Starts, carried_moments, carried_state
+from homespec.migration.choices import unanswered
+from homespec.migration.starts import Choice, Input, Row, Starts
+from homespec.migration.weights import carried_moments, carried_state
+from homespec.runtime import import_source
 from homespec.train import RunError
-from homespec.train.checkpoint import FOLDER, OPTIMIZER_FILE, WEIGHTS_FILE
+from homespec.train.checkpoint import FOLDER, OPTIMIZER_FILE, WEIGHTS_FILE, writing
 from homespec.train.optimizer_state import has_learned, is_of_weighting
 from homespec.train.run_files import SPEC_FILE, spec_text
 from homespec.train.source import Source, check_fits, read
@@ -52,7 +54,7 @@ class Migration:
         """How new parts start, by the options of `Starts`. Raises OpenChoiceError."""
         if missing := unanswered(self.comparison.plan, given):
             raise OpenChoiceError("\n".join(map(str, missing)))
-        return Starts(**{option: start for option, start in given.items() if start})  # type: ignore[arg-type]
+        return Starts.of(given)
 
     def weights(self, fresh: Tensors, starts: Starts) -> dict[str, Tensor]:
         """The new model's weights; `fresh` is its state as it is initialised."""
@@ -99,26 +101,23 @@ class Migrated:
         if self.moments:
             files = {path / WEIGHTS_FILE: self.weights, path / OPTIMIZER_FILE: self.moments}
         texts = {path / SPEC_FILE: spec_text(self.spec)} if self.moments else {}
-        try:
-            with replacing(*files, *texts) as temporary:
-                for file, tensors in zip(temporary, files.values(), strict=False):
-                    own = {name: tensor.contiguous() for name, tensor in tensors.items()}
-                    safetensors.torch.save_file(own, file, metadata=metadata)
-                for file, text in zip(temporary[len(files) :], texts.values(), strict=True):
-                    file.write_text(text, "utf-8")
-        except OSError as error:
-            raise RunError(f"{path} cannot be written: {error.strerror or error}") from None
+        with writing(path), replacing(*files, *texts) as temporary:
+            for file, tensors in zip(temporary, files.values(), strict=False):
+                own = {name: tensor.contiguous() for name, tensor in tensors.items()}
+                safetensors.torch.save_file(own, file, metadata=metadata)
+            for file, text in zip(temporary[len(files) :], texts.values(), strict=True):
+                file.write_text(text, "utf-8")
 
 
 def carry_out(migration: Migration, starts: Starts, seed: int = 0) -> Migrated:
     """Weights and moments for the model of the new spec; what starts fresh is drawn from `seed`."""
     new = migration.new
-    code = module_of(new)
-    with torch.random.fork_rng(devices=[]):
+    code = import_source(new.spec.name, generate(new))
+    with memory.explained(new, "building"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = code.logical_state(code.Model())
-    weights = migration.weights(fresh, starts)
-    return Migrated(new, migration.comparison, weights, migration.moments(), migration.source.path)
+        weights, moments = migration.weights(fresh, starts), migration.moments()
+    return Migrated(new, migration.comparison, weights, moments, migration.source.path)
 
 
 def _check_replaceable(path: Path, source: Path) -> None:
@@ -144,9 +143,9 @@ def migrate(
     *,
     old: PathLike | LoadedSpec | None = None,
     moments: bool = False,
-    new_choice: Literal["closed", "mean", "fresh"] | None = None,
-    new_input: Literal["zero", "fresh"] | None = None,
-    new_row: Literal["fresh", "mean"] | None = None,
+    new_choice: Choice | None = None,
+    new_input: Input | None = None,
+    new_row: Row | None = None,
     seed: int = 0,
 ) -> Migrated:
     """Carry the weights of a run, or of a safetensors file, over to the spec `new`. Needs torch.
@@ -159,12 +158,10 @@ def migrate(
 
     Raises OpenChoiceError, a RunError, for a choice that is needed and not made; RunError for
     weights that cannot be read, are not of `old`, or cannot be written; ValueError for a choice
-    that is unknown; SpecError.
+    that is unknown; SpecError; `homespec.memory.OutOfMemoryError` where memory is short.
     """
     given: dict[str, str | None] = {"choice": new_choice, "input": new_input, "row": new_row}
-    for option, start in given.items():
-        if start is not None and start not in CHOICES[option]:
-            raise ValueError(f"new_{option} is {start!r}, not {' or '.join(CHOICES[option])}")
+    Starts.of(given)  # a value that is unknown is an error, whether it is needed or not
     before = None if old is None else _analysis(old)
     migration = Migration.of(read(Path(source), before, moments=moments), _analysis(new))
     migrated = carry_out(migration, migration.starts(given), seed)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
-from homespec.migration.choices import CHOICES
+from homespec.migration.starts import CHOICES
 from homespec.train import RunError
 
 T = TypeVar("T")

@@ -17,7 +17,8 @@ from torch import Tensor
 import homespec
 from homespec.cli.main import cli
 from homespec.diff.carry import plan
-from homespec.migration.weights import CLOSED, Starts, carried_moments, carried_state
+from homespec.migration.starts import Starts
+from homespec.migration.weights import CLOSED, carried_moments, carried_state
 
 torch.set_num_threads(1)
 
@@ -176,7 +177,7 @@ def test_a_device_is_not_replaced(files: Files) -> None:
     os.mkfifo(files.folder / "pipe")
     result = migrate("-o", "pipe", "--new-choice", "closed")
     assert result.return_value == 1
-    assert "pipe cannot be written: Not a regular file" in result.stderr
+    assert "pipe cannot be written (Not a regular file)" in result.stderr
     assert (files.folder / "pipe").is_fifo()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from test_migrate import BASE, MORE, NEW, OLD, OUT, WEIGHTS, Files, files, migrate
 
@@ -60,6 +61,41 @@ def test_mistakes(
     given = {"source": WEIGHTS, "new": NEW, "old": OLD, "new_choice": "closed"} | change
     with pytest.raises(error, match=message.replace("|", r"\|")):
         homespec.migrate(**given)
+
+
+@pytest.mark.parametrize("option", ["new_choice", "new_input", "new_row"])
+def test_an_empty_choice_is_unknown(option: str, files: Files) -> None:
+    given: Any = {"old": OLD, "new_choice": "closed", option: ""}
+    with pytest.raises(ValueError, match=f"{option} is '', not "):
+        homespec.migrate(WEIGHTS, NEW, **given)
+
+
+def test_memory_that_runs_out_is_no_mistake_of_ours(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("homespec.train.migrate.carried_state", short)
+    result = migrate("-o", OUT, "--new-choice", "closed")
+    assert result.return_value == 2
+    assert result.stderr.splitlines()[-1].startswith(
+        "error: memory ran out while building `shorts`"
+    )
+    assert not (files.folder / OUT).exists()
+
+
+def test_a_disk_that_is_full_is_named(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """safetensors has an error of its own for it."""
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device")
+
+    monkeypatch.setattr("homespec.train.migrate.safetensors.torch.save_file", full)
+    result = migrate("-o", OUT, "--new-choice", "closed")
+    assert result.return_value == 1
+    assert result.stderr.endswith(f"error: {OUT} cannot be written (No space left on device)\n")
+    assert not (files.folder / OUT).exists()
 
 
 def test_a_width_that_changes_is_warned_of_with_its_line(files: Files) -> None:
