@@ -31,28 +31,35 @@ class Frozen:
     def __init__(self, model: nn.Module, code: GeneratedModule, patterns: Sequence[str]) -> None:
         """Freeze what the patterns match. Raises RunError for one that matches nothing."""
         self.model = model
-        state = code.logical_state(model)
-        self.names = matching(patterns, list(state))
+        self.names: frozenset[str] = frozenset()
         """Logical names of weights and statistics that stay as they are."""
         self.masks: dict[str, Tensor] = {}
         """By tensor of the model: True where it is frozen, as a tensor that broadcasts to it."""
-        self.remark = _remark(self.names, state) if patterns else ""
+        self.remark = ""
         """A line on how much is frozen; empty for nothing."""
-        parameters = dict(model.named_parameters())
-        for name, tensor in (parameters | dict(model.named_buffers())).items() if patterns else ():
+        self._buffers: list[str] = []
+        if patterns:
+            self._freeze(code, patterns)
+
+    def _freeze(self, code: GeneratedModule, patterns: Sequence[str]) -> None:
+        state, parameters = code.logical_state(self.model), dict(self.model.named_parameters())
+        self.names = matching(patterns, list(state))
+        self.remark = _remark(self.names, state)
+        if not code.logical_views(self.model, parameters).keys() - self.names:
+            raise RunError("--freeze leaves nothing to train: give fewer patterns")
+        for name, tensor in (parameters | dict(self.model.named_buffers())).items():
             mask = torch.zeros(tensor.shape, dtype=torch.bool)
-            for part, view in code.logical_views(model, {name: mask}).items():
+            for part, view in code.logical_views(self.model, {name: mask}).items():
                 view.fill_(part in self.names)
             if not mask.any():
                 continue
             self.masks[name] = _narrowed(mask)
-            if name in parameters and mask.all():
+            if name not in parameters:
+                self._buffers.append(name)
+            elif mask.all():
                 tensor.requires_grad_(False)
-            elif name in parameters:
+            else:  # torch gives the method no types
                 tensor.register_hook(self._without_frozen(name))  # type: ignore[no-untyped-call]
-        self._buffers = [name for name in self.masks if name not in parameters]
-        if patterns and not code.logical_views(model, parameters).keys() - self.names:
-            raise RunError("--freeze leaves nothing to train: give fewer patterns")
 
     def of_new(self, names: frozenset[str]) -> Iterator[str]:
         """A warning where weights are frozen that were not carried over from a trained model."""
