@@ -16,13 +16,11 @@ from homespec.cli.spec_files import find
 from homespec.cli.specs import check_documents, documents
 from homespec.diagnostics import Diagnostic, Report, Severity
 from homespec.diagnostics.render import FORMATS, automatic
+from homespec.diff.breaks import Breaks
 
 if TYPE_CHECKING:
     from homespec.compiler import Analysis
-    from homespec.diff.pair import Breaks
     from homespec.source import Document
-
-BREAKS = ("interface", "checkpoint", "numerics", "training", "promise", "cosmetic")
 
 
 class Versions(NamedTuple):
@@ -35,12 +33,10 @@ class Versions(NamedTuple):
 def _checked_breaks(
     _context: click.Context, _option: click.Parameter, text: str
 ) -> frozenset[Breaks]:
-    from homespec.diff.pair import Breaks
-
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
-        if name not in BREAKS:
-            raise click.BadParameter(f"`{name}` is none of {', '.join(BREAKS)}.")
+        if name not in list(Breaks):
+            raise click.BadParameter(f"`{name}` is none of {', '.join(Breaks)}.")
     return frozenset(map(Breaks, names))
 
 
@@ -53,7 +49,7 @@ def _checked_breaks(
     default="",
     callback=_checked_breaks,
     help=f"Exit with 1 for changes of these classes, such as checkpoint,interface: "
-    f"{', '.join(BREAKS)}.",
+    f"{', '.join(Breaks)}.",
 )
 @click.option(
     "--format",
@@ -169,7 +165,7 @@ def _is_found(name: str, folder: str) -> bool:
 
     folders = () if name == folder else Path(os.path.relpath(name, folder)).parts[:-1]
     is_hidden = any(part.startswith(".") for part in folders)
-    is_base = os.path.basename(name).startswith("_")  # noqa: PTH119
+    is_base = Path(name).name.startswith("_")
     return is_yaml(name) and not is_base and not is_hidden
 
 

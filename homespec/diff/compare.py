@@ -9,12 +9,13 @@ from itertools import takewhile
 
 from homespec.analysis.costs import Cost, cost_of
 from homespec.diagnostics import Diagnostic, Finding, Label, Position, Span
+from homespec.diff.breaks import Breaks
 from homespec.diff.carry import Plan, plan
 from homespec.diff.effect import Effects
 from homespec.diff.expert_changes import EXPERT_CHANGES
 from homespec.diff.feature_changes import FEATURE_CHANGES
 from homespec.diff.names import renames_of
-from homespec.diff.pair import BREAKS, Breaks, Pair, change
+from homespec.diff.pair import BREAKS, Pair, change
 from homespec.diff.promise_changes import promise_added, promise_weakened
 from homespec.diff.task_changes import TASK_CHANGES
 from homespec.graph.identity import Renames

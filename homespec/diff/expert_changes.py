@@ -7,10 +7,12 @@ from operator import attrgetter
 
 from homespec.checks.causes import and_others, by_cause, listed
 from homespec.diagnostics import Finding, Label, Span
-from homespec.diff.pair import Breaks, Match, Pair, Path, both, change
+from homespec.diff.breaks import Breaks
+from homespec.diff.pair import Match, Pair, both, change
 from homespec.graph.identity import Key, Renames
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, SelfGate, Tower
 from homespec.lower import Lowered
+from homespec.resolve.layers import Path
 
 KINDS: dict[type[Node], str] = {
     ExpertSet: "experts",

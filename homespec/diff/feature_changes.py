@@ -9,8 +9,9 @@ from operator import attrgetter
 from homespec.analysis.costs import weights_of
 from homespec.checks.causes import listed
 from homespec.diagnostics import Finding, Label
+from homespec.diff.breaks import Breaks
 from homespec.diff.effect import encoder_of
-from homespec.diff.pair import Breaks, Match, Pair, both, change, inverse, moved
+from homespec.diff.pair import Match, Pair, both, change, inverse, moved
 from homespec.graph.identity import Renames
 from homespec.graph.nodes import Feature, Node
 from homespec.graph.sequences import Sequence

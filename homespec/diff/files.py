@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.diagnostics import Finding
-from homespec.diff.pair import Breaks, change
+from homespec.diff.breaks import Breaks
+from homespec.diff.pair import change
 from homespec.source import Document
 
 

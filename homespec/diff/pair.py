@@ -4,39 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from homespec.checks.causes import by_cause
 from homespec.diagnostics import Diagnostic, Finding, Label, Severity, Span, rule
+from homespec.diff.breaks import Breaks
 from homespec.diff.likely_renames import Likely, likely_renames
 from homespec.diff.was_line import was_line
 from homespec.graph.identity import Key, Renames
 from homespec.graph.nodes import Node
 from homespec.lower import Lowered
+from homespec.resolve.layers import Path
 
 N = TypeVar("N", bound=Node)
 P = ParamSpec("P")
-Path = tuple[str | int, ...]
 Value = Callable[[Node], object]
-
-
-class Breaks(StrEnum):
-    """What a change breaks, the gravest first."""
-
-    INTERFACE = "interface"
-    """What callers give and get: inputs, tasks, their order and their units."""
-    CHECKPOINT = "checkpoint"
-    """Names and shapes of weights: checkpoints need `homespec migrate`."""
-    NUMERICS = "numerics"
-    """The same weights compute something else."""
-    TRAINING = "training"
-    """What the model is trained on and how; a trained one stays as it is."""
-    PROMISE = "promise"
-    """Nothing in the model: what `expect` holds it to is less than before."""
-    COSMETIC = "cosmetic"
-    """Nothing: words, comments, order of keys."""
 
 
 BREAKS: dict[str, tuple[Breaks, ...]] = {}

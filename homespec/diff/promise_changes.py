@@ -10,9 +10,11 @@ from homespec.checks.causes import listed
 from homespec.checks.promise_budget import LIMITS
 from homespec.checks.promises import Tree
 from homespec.diagnostics import Finding, Label, Span
-from homespec.diff.pair import Breaks, Pair, Path, change
+from homespec.diff.breaks import Breaks
+from homespec.diff.pair import Pair, change
 from homespec.graph.identity import Renames
 from homespec.lower import Lowered
+from homespec.resolve.layers import Path
 
 
 class Promise(NamedTuple):

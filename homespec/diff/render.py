@@ -11,8 +11,9 @@ from homespec.diagnostics.render.fingerprint import relative
 from homespec.diagnostics.render.json import as_dict as report_as_dict
 from homespec.diagnostics.render.json import dumps
 from homespec.diagnostics.render.terminal import printable
+from homespec.diff.breaks import Breaks
 from homespec.diff.compare import Comparison
-from homespec.diff.pair import BREAKS, Breaks
+from homespec.diff.pair import BREAKS
 from homespec.diff.summary import as_dict, lines, summarise
 
 VERSION = 1

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from homespec.checks.causes import listed
 from homespec.diagnostics import Finding, Label
-from homespec.diff.pair import Breaks, Pair, change, inverse, moved
+from homespec.diff.breaks import Breaks
+from homespec.diff.pair import Pair, change, inverse, moved
 from homespec.resolve.tree import Role, TreeNode
 from homespec.schema.identifiers import ROOT
 from homespec.schema.models import Task

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from homespec.diagnostics import Span
+from homespec.resolve.layers import Path
 from homespec.source import Document
-
-Path = tuple[str | int, ...]
 
 
 def was_line(document: Document, path: Path, old: str) -> str:

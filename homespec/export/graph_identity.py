@@ -7,8 +7,9 @@ import hashlib
 import json
 
 from homespec.api import LoadedSpec, compile  # noqa: A004
+from homespec.diff.breaks import Breaks
 from homespec.diff.compare import compare
-from homespec.diff.pair import BREAKS, Breaks
+from homespec.diff.pair import BREAKS
 from homespec.scoring import Output
 
 SERVED = {Breaks.INTERFACE, Breaks.CHECKPOINT, Breaks.NUMERICS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from homespec.diagnostics import Span
@@ -161,15 +161,12 @@ class Graph:
         while waiting:
             here = waiting.popleft()
             if here in goals:
-                return list(self._trace(before, here))
+                way = [here]
+                while before[way[-1]]:
+                    way.append(before[way[-1]])
+                return [self._nodes[step] for step in reversed(way)]
             for port in self._nodes[here].reads:
                 if port.node not in before and port.node not in known:
                     before[port.node] = here
                     waiting.append(port.node)
         return []
-
-    def _trace(self, before: Mapping[str, str], name: str) -> Iterator[Node]:
-        """The nodes of a way whose steps are known, from its beginning to `name`."""
-        if before[name]:
-            yield from self._trace(before, before[name])
-        yield self._nodes[name]

@@ -134,4 +134,4 @@ class Monitor:
 
     def better(self, value: float, than: float) -> bool:
         """Whether a value is better than another; NaN is not, nor is any better than NaN."""
-        return value > than if HIGHER_IS_BETTER[self.metric] else value < than
+        return metrics.is_better(self.metric, value, than)

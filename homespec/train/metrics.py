@@ -29,6 +29,11 @@ HIGHER_IS_BETTER = {
 """The metrics that may pick the best epoch. PCOC may not: it is best at 1."""
 
 
+def is_better(metric: str, value: float, than: float) -> bool:
+    """Whether a value of such a metric is better; NaN is not, nor is any better than NaN."""
+    return value > than if HIGHER_IS_BETTER[metric] else value < than
+
+
 def measure(
     kind: str, output: Array, label: Array, users: Array | None = None, scale: float = 1.0
 ) -> dict[str, float]:

@@ -14,7 +14,7 @@ from rich.table import Table
 from homespec.train.checkpoint import WEIGHTS_FILE
 from homespec.train.checkpoint_checks import Json
 from homespec.train.losses import FILE as LOSSES_FILE
-from homespec.train.metrics import HIGHER_IS_BETTER
+from homespec.train.metrics import is_better
 from homespec.train.result import Result, TaskResult
 from homespec.train.run_files import METRICS_FILE
 from homespec.train.tables import TITLES, empty_table, in_units, number, percent, show_tables
@@ -150,7 +150,7 @@ def _not_better(result: Result) -> list[str]:
         return []
     metric = result.monitor.partition("/")[0]
     before, after = start["monitor"], result.history.value
-    if (after > before) if HIGHER_IS_BETTER[metric] else (after < before):
+    if is_better(metric, after, before):
         return []
     return [
         f"No epoch is better by {result.monitor} than epoch 0 ({number(before)}), the weights"
