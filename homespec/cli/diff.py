@@ -17,6 +17,7 @@ from homespec.cli.specs import check_documents, documents
 from homespec.diagnostics import Diagnostic, Report, Severity
 from homespec.diagnostics.render import FORMATS, automatic
 from homespec.diff.breaks import Breaks
+from homespec.variant import split_names
 
 if TYPE_CHECKING:
     from homespec.compiler import Analysis
@@ -33,7 +34,7 @@ class Versions(NamedTuple):
 def _checked_breaks(
     _context: click.Context, _option: click.Parameter, text: str
 ) -> frozenset[Breaks]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = split_names([text])
     for name in names:
         if name not in list(Breaks):
             raise click.BadParameter(f"`{name}` is none of {', '.join(Breaks)}.")

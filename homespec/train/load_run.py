@@ -28,7 +28,10 @@ Which = Literal["best", "last"]
 """The weights of the best epoch, or of the last checkpoint."""
 OTHER = "train the model again"
 """What else there is to do about damaged weights: who only reads a run overwrites none."""
-LAST_INSTEAD = 'the weights so far are those of --checkpoint last, in Python `checkpoint="last"`'
+LAST_INSTEAD = (
+    '--last (of export: --checkpoint last; in Python: checkpoint="last") takes the weights of its'
+    " last checkpoint"
+)
 """What else there is to do where no epoch is over."""
 
 
