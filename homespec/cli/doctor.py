@@ -16,7 +16,7 @@ from homespec.cli.report_files import report_file, write_report
 from homespec.cli.reporting import exit_code, format_option, has_color, print_report, strict_option
 from homespec.diagnostics import Report
 from homespec.diagnostics.render.terminal import printable
-from homespec.health.thresholds import NAMES, Thresholds, thresholds_from
+from homespec.health.thresholds import NAMES, SAMPLE_ROWS, TOLERANCE, Thresholds, thresholds_from
 
 if TYPE_CHECKING:
     from homespec.doctor.examine import Options
@@ -49,11 +49,11 @@ def _thresholds(
     help="Look at the first rows only.",
 )  # fmt: skip
 @click.option(
-    "--sample-rows", type=click.IntRange(0), default=20_000, show_default=True,
+    "--sample-rows", type=click.IntRange(0), default=SAMPLE_ROWS, show_default=True,
     help="Measure knock-outs on at most this number of rows; 0 for none, and so no verdicts.",
 )  # fmt: skip
 @click.option(
-    "--tolerance", type=click.FloatRange(0), default=1e-3, show_default=True,
+    "--tolerance", type=click.FloatRange(0), default=TOLERANCE, show_default=True,
     help="Outputs of experts below this are near 0.",
 )  # fmt: skip
 @click.option(

@@ -30,6 +30,8 @@ def report_file(_context: click.Context, option: click.Parameter, file: Path | N
             f"{file} is data, a spec or weights, and the report would replace it: name another"
             f" file, such as report.{kind}"
         )
+    if file.exists() and not file.is_file():  # a device or a pipe, which is written to
+        return file
     there = next(folder for folder in file.absolute().parents if folder.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise click.BadParameter(

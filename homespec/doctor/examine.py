@@ -24,14 +24,11 @@ from homespec.doctor.walk import Trunk
 from homespec.graph.nodes import Objective
 from homespec.header import spec_hash
 from homespec.health.measures import Gradients, Health, Knockout, Task
-from homespec.health.thresholds import Thresholds
+from homespec.health.thresholds import SAMPLE_ROWS, TOLERANCE, Thresholds
 
 if TYPE_CHECKING:
     from homespec.train.load_run import Run
 
-TOLERANCE = 1e-3
-"""Outputs of experts below this are near 0."""
-SAMPLE_ROWS = 20_000
 METRICS = ("auc", "gauc", "logloss", "pcoc", "mae", "rmse", "rate", "loss_last")
 """What is taken over from metrics.json."""
 
@@ -41,7 +38,7 @@ class Options:
     """How a run is examined."""
 
     sample_rows: int = SAMPLE_ROWS
-    """Rows of the knock-outs; 0 for none, and so no verdicts."""
+    """Rows of the knock-outs at most; 0 for none, and so no verdicts."""
     tolerance: float = TOLERANCE
     thresholds: Thresholds = field(default_factory=Thresholds)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from homespec.scoring.intervals import Z
+
 STRATA = 2
 """Rows without and with a positive of a rare task."""
 FEW = 400
@@ -107,10 +109,6 @@ class Interval:
     high: float
 
 
-NORMAL = 1.959963984540054
-"""The standard deviations within which 95 % of a normal distribution are."""
-
-
 class Differences:
     """Differences of losses of the same rows: sums by stratum and task."""
 
@@ -149,4 +147,4 @@ class Differences:
         within = (share.square() * spread / kept.clamp(min=1)).sum()
         between = (share * z_mean.square()).sum() / sample.strata_rows.sum()
         error = math.sqrt(float(within + between)) / seen
-        return Interval(mean, mean - NORMAL * error, mean + NORMAL * error)
+        return Interval(mean, mean - Z * error, mean + Z * error)

@@ -9,6 +9,11 @@ from dataclasses import dataclass
 
 from homespec.diagnostics.suggest import closest
 
+TOLERANCE = 1e-3
+"""Outputs of experts below this are near 0."""
+SAMPLE_ROWS = 20_000
+"""Rows on which knock-outs are measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -56,3 +57,13 @@ def test_a_place_that_cannot_be_written_to_is_named_first(
     assert found.exit_code == 2
     assert f"Invalid value for '{flag}': " in found.output
     assert f"cannot be written ({tmp_path / 'file'} is not a folder" in found.output
+
+
+@pytest.mark.parametrize("verb", [doctor, evaluate])
+def test_a_report_may_go_to_a_device_whose_folder_is_closed(
+    verb: click.Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, mode: mode != os.W_OK)
+    given = [str(tmp_path), "--data", "x", "--json", os.devnull]
+    found = CliRunner().invoke(verb, given)
+    assert "holds no run of homespec train" in found.output
