@@ -24,7 +24,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from homespec.train.metrics import NOBODY, Array, sigmoid, user_aucs
+from homespec.train.metrics import NOBODY, Array, log_losses, sigmoid, user_aucs
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
@@ -45,7 +45,7 @@ def intervals(
         return _of_regression(output * scale, label, clusters)
     found = {
         "auc": auc_interval(output, label, clusters),
-        "logloss": mean_interval(_log_losses(output, label), clusters),
+        "logloss": mean_interval(log_losses(output, label), clusters),
         "pcoc": log_interval(*ratio(sigmoid(output), label, clusters)),
     }
     return found if users is None else found | {"gauc": gauc_interval(output, label, users)}
@@ -59,12 +59,6 @@ def _of_regression(estimate: Array, label: Array, clusters: Array | None) -> dic
         "rmse": (low, high),
         "pcoc": log_interval(*ratio(estimate, label, clusters)),
     }
-
-
-def _log_losses(logit: Array, label: Array) -> Array:
-    z = logit.astype(np.float64)
-    losses: Array = np.logaddexp(0, z) - label * z
-    return losses
 
 
 def cluster_numbers(users: Array) -> Array:
@@ -151,7 +145,9 @@ def _deviations(placed: Array, value: float, own: Array, groups: Array) -> Array
 def ratio(
     numerator: Array, denominator: Array, clusters: Array | None = None
 ) -> tuple[float, float]:
-    """The ratio of two sums over rows, and its variance; NaN for fewer than two rows or users."""
+    """The ratio of two sums over rows, and its variance; NaN for fewer than two rows or users, and
+    for a ratio that is not finite.
+    """
     top: Array
     bottom: Array
     top, bottom = (each.astype(np.float64) for each in (numerator, denominator))
@@ -161,7 +157,7 @@ def ratio(
     if not total:
         return NONE
     value = float(top.sum() / total)
-    if count < 2:
+    if count < 2 or not math.isfinite(value):
         return value, math.nan
     residuals = top - value * bottom
     return value, float(count / (count - 1) * np.square(residuals).sum() / total**2)

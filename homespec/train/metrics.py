@@ -179,11 +179,17 @@ def _ranks(score: Array) -> Array:
 
 
 def log_loss(logit: Array, label: Array) -> float:
-    """The mean binary cross-entropy of logits, of any size: log(1 + e^z) - y z."""
+    """The mean binary cross-entropy of logits, of any size."""
     seen = ~np.isnan(label)
-    z, y = logit[seen].astype(np.float64), label[seen].astype(np.float64)
+    return float(log_losses(logit[seen], label[seen]).mean()) if seen.any() else math.nan
+
+
+def log_losses(logit: Array, label: Array) -> Array:
+    """The binary cross-entropy of each logit [N], of any size: log(1 + e^z) - y z, float64 [N]."""
+    z, y = logit.astype(np.float64), label.astype(np.float64)
     with np.errstate(invalid="ignore"):  # of a model that is not finite any more
-        return float((np.logaddexp(0, z) - y * z).mean()) if len(z) else math.nan
+        losses: Array = np.logaddexp(0, z) - y * z
+    return losses
 
 
 def calibration(predicted: Array, label: Array) -> float:

@@ -231,3 +231,15 @@ def test_nothing_observed_has_no_interval(kind: str, rows: int) -> None:
         names = metrics.measure(kind, np.zeros(rows), np.full(rows, nan), given).keys()
         assert found.keys() == set(names)
         assert all(math.isnan(each) for own in found.values() for each in own)
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+@pytest.mark.parametrize("wrong", [nan, math.inf, -math.inf])
+def test_a_mean_that_is_not_finite_has_no_interval(kind: str, wrong: float) -> None:
+    """And no warning, which users could do nothing about."""
+    output = np.array([wrong, 1, 2, -1, 0.5], np.float32)
+    label, users = np.array([1, 0, 1, 0, 1], np.float32), np.array([1, 1, 2, 2, 3])
+    for given in (None, users):
+        found = intervals.intervals(kind, output, label, given)
+        for metric in ("logloss",) if kind == "binary" else ("mae", "rmse", "pcoc"):
+            assert all(map(math.isnan, found[metric])), metric
