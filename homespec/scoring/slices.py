@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -67,6 +68,8 @@ def _place(value: Value) -> tuple[int, float, str]:
     if value is None:
         return 2, 0.0, ""
     try:
-        return 0, float(value), ""
+        number = float(value)
     except ValueError:
-        return 1, 0.0, str(value)
+        number = math.nan
+    text = str(value)  # which decides between 1 and 1.0
+    return (1, 0.0, text) if math.isnan(number) else (0, number, text)

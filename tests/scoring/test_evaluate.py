@@ -171,6 +171,7 @@ def collected(cells: pa.Array, pieces: int = 3) -> dict[Any, list[int]]:
     [
         (pa.array(["b", "a", None, "b", "NULL"]), {"a": [1], "b": [0, 3], None: [2, 4]}),
         (pa.array(["10", "9", "x"]), {"9": [1], "10": [0], "x": [2]}),
+        (pa.array(["2", "NAN", "1", "1.0"]), {"1": [2], "1.0": [3], "2": [0], "NAN": [1]}),
         (pa.array([2, 1, 2, None]), {1: [1], 2: [0, 2], None: [3]}),
         (pa.array([0.5, math.nan, -1.0]), {-1.0: [2], 0.5: [0], None: [1]}),
         (pa.array([True, False, None]), {False: [1], True: [0], None: [2]}),
