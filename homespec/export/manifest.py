@@ -108,7 +108,9 @@ def read(folder: Path) -> Json:
     try:
         manifest = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ExportError(f"{folder} has no {FILE}: it is no folder of homespec export") from None
+        raise ExportError(
+            f"{folder} has no {FILE}: it is not a folder of homespec export"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ExportError(f"{path} cannot be read ({error}): export the run again") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

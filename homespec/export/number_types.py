@@ -48,7 +48,7 @@ def _data_of(run: Path) -> list[Path]:
     try:
         names = json.loads((run / SETTINGS_FILE).read_text("utf-8"))["data"]
         return [Path(name) for name in names]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise DataError(f"{run / SETTINGS_FILE}: {type(error).__name__}: {error}") from None
 
 

@@ -128,7 +128,7 @@ def as_json(slices: Slices) -> list[dict[str, object]]:
 
 
 def from_json(stored: Sequence[Mapping[str, object]]) -> Slices:
-    """The same, read. Raises ExportError for what is no such list."""
+    """The same, read. Raises ExportError for anything else."""
     try:
         return tuple(
             Slice(str(part["name"]), int(str(part["offset"])), int(str(part["size"])))

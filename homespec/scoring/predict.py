@@ -159,7 +159,7 @@ def predict(
     if output not in get_args(Output):
         raise ValueError(f"output is {output!r}, not {' or '.join(get_args(Output))}")
     given = Options(**options)
-    scorer = Scorer.of(run, given, mode="inference", tasks=names_of(tasks or ()) or None)
+    scorer = Scorer.of(run, given, mode="inference", tasks=tasks or None)
     columns = {task: prefix + task for task in chosen(scorer.run.spec, tasks)}
     kept = dict.fromkeys(names_of(keep), KEEP)
     _check_names(columns, kept)
@@ -172,7 +172,7 @@ def predict(
 
 def chosen(spec: Spec, tasks: Names | None) -> tuple[str, ...]:
     """The tasks asked for, all for None, in the order of the spec. Raises UnknownNameError."""
-    asked = variant(tasks=names_of(tasks or ()) or None).asking(spec.tasks).tasks
+    asked = variant(tasks=tasks or None).asking(spec.tasks).tasks
     return asked or tuple(spec.tasks)
 
 

@@ -108,6 +108,9 @@ def test_types_of_numbers_without_the_data(runs: list[Path], tmp_path: Path) -> 
     with pytest.raises(ExportError, match=r"the numbers of `duration`, `days`, .* say --numbers"):
         number_types(spec, lost, None)
     assert set(number_types(spec, lost, "float64").values()) == {"float64"}
+    (lost / "settings.json").write_text("[" * 100_000)
+    with pytest.raises(ExportError, match="RecursionError"):
+        number_types(spec, lost, None)
     other = write_data(tmp_path / "other")
     (other / "train.parquet").rename(other / "train.csv")
     with pytest.raises(ExportError, match="cannot be read"):
