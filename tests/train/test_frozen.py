@@ -17,7 +17,7 @@ from test_ddp import torchrun, write
 import homespec
 from homespec.data.batches import Batch
 from homespec.train import RunError, checkpoint, run
-from homespec.train.frozen import matching
+from homespec.train.frozen import Frozen, matching
 from homespec.train.lit_module import RankingModule
 from homespec.train.losses import means
 from homespec.train.settings import Settings, idle
@@ -135,6 +135,20 @@ def test_frozen_slices_have_no_gradient(small: Any) -> None:
     by_name = module.code.logical_views(module.model, grads)
     assert not any(grad.any() for name, grad in by_name.items() if is_frozen(name))
     assert by_name["experts.meta.interaction.0.linears.0.weight"].any()
+
+
+def test_without_patterns_nothing_is_looked_at(small: Any) -> None:
+    """A run without --freeze starts and steps as fast as if there was no such flag."""
+    model = homespec.build(small)
+    nothing: Any = None
+    frozen = Frozen(model, nothing, ())
+    optimizer = torch.optim.SGD(model.parameters())
+    frozen.hold(optimizer)
+    assert [frozen.names, frozen.masks, frozen.remark] == [set(), {}, ""]
+    assert frozen.statistics() == {}
+    assert all(weight.requires_grad for weight in model.parameters())
+    hooks = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
+    assert not any(hooks)
 
 
 def test_a_resumed_run_may_change_its_form(data: Path, tmp_path: Path) -> None:
