@@ -15,7 +15,7 @@ from homespec.train.checkpoint import WEIGHTS_FILE
 from homespec.train.checkpoint_checks import Json
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.metrics import is_better
-from homespec.train.result import Result, TaskResult
+from homespec.train.result import Result, TaskResult, or_nan
 from homespec.train.run_files import METRICS_FILE
 from homespec.train.tables import TITLES, empty_table, in_units, number, percent, show_tables
 
@@ -99,7 +99,7 @@ def _of(result: Result, kind: str) -> dict[str, TaskResult]:
 def at_start(task: TaskResult, start: Json | None, name: str) -> TaskResult:
     """The same task with the metrics of epoch 0, if that was measured."""
     measured = start["tasks"][name] if start else {}
-    known: Json = {metric: math.nan if v is None else v for metric, v in measured.items()}
+    known: Json = {metric: or_nan(value) for metric, value in measured.items()}
     return dataclasses.replace(task, **known)
 
 
@@ -146,11 +146,8 @@ def _epochs(result: Result) -> list[str]:
 def _not_better(result: Result) -> list[str]:
     """A line where no epoch is better than the weights that the run started from."""
     start = result.history.start
-    if start is None or start["monitor"] is None or math.isnan(start["monitor"]):
-        return []
-    metric = result.monitor.partition("/")[0]
-    before, after = start["monitor"], result.history.value
-    if is_better(metric, after, before):
+    before, after = or_nan(start["monitor"] if start else None), result.history.value
+    if math.isnan(before) or is_better(result.monitor.partition("/")[0], after, before):
         return []
     return [
         f"No epoch is better by {result.monitor} than epoch 0 ({number(before)}), the weights"

@@ -99,13 +99,14 @@ def task_results(
             loss_last=last[name],
             labelled=int(labelled[name]),
             bayes_auc=_best(task, bayes),
-            **{metric: _number(value) for metric, value in best[name].items()},
+            **{metric: or_nan(value) for metric, value in best[name].items()},
         )
         for name, task in spec.tasks.items()
     }
 
 
-def _number(stored: float | None) -> float:
+def or_nan(stored: float | None) -> float:
+    """A number of a file of a run: JSON has no NaN, and null in its place."""
     return math.nan if stored is None else stored
 
 
