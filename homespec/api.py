@@ -54,6 +54,11 @@ def load(
     return _loaded(read_spec(path, overrides, _folders(root)))
 
 
+def as_loaded(spec: PathLike | LoadedSpec) -> LoadedSpec:
+    """A spec that is there already, or that of a file. Raises SpecError."""
+    return spec if isinstance(spec, LoadedSpec) else load(spec)
+
+
 def loads(
     text: str,
     name: str = "<string>",
@@ -98,7 +103,7 @@ def compile(  # noqa: A001
     from homespec.variant import variant
 
     wanted = variant(optimize=optimize, mode=mode, tasks=tasks, skip=skip_passes, target=target)
-    loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
+    loaded = as_loaded(spec)
     return generate(loaded.analysis, wanted)
 
 
@@ -119,7 +124,7 @@ def build_module(spec: PathLike | LoadedSpec, **options: Unpack[CompileOptions])
     """
     from homespec.runtime import import_source
 
-    loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
+    loaded = as_loaded(spec)
     return import_source(loaded.name, compile(loaded, **options))
 
 
@@ -153,7 +158,7 @@ def build_with_module(
     from homespec import memory
     from homespec.runtime import instantiate
 
-    loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
+    loaded = as_loaded(spec)
     code = build_module(loaded, **options)
     with memory.explained(loaded.analysis, "building"):
         return code, instantiate(code, compile=compile, dtype=dtype, device=device)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
-from homespec.api import LoadedSpec, PathLike, build_module, load
+from homespec.api import LoadedSpec, PathLike, as_loaded, build_module
 from homespec.runtime import GeneratedFeatures, GeneratedModule
 from homespec.schema.fitted_columns import fitted_columns
 from homespec.sharding.boundaries import Boundaries, Frozen, set_boundaries
@@ -79,7 +79,7 @@ class Preprocessor(nn.Module):
         spec needs.
         """
         super().__init__()
-        loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
+        loaded = as_loaded(spec)
         tables, code = tables_of(loaded), build_module(loaded)
         self.pooled = tuple(key for table in pooled(tables) for key in table.keys)
         self.of_events = {table.escaped: table.keys for table in tables if table.by_events}

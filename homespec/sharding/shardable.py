@@ -15,7 +15,7 @@ from torchrec import (
     EmbeddingConfig,
 )
 
-from homespec.api import LoadedSpec, PathLike, load
+from homespec.api import LoadedSpec, PathLike, as_loaded
 from homespec.sharding.boundaries import Boundaries
 from homespec.sharding.dense import Dense
 from homespec.sharding.partition import EmbeddingTable, pooled, tables_of, unpooled
@@ -38,7 +38,7 @@ def build(
     device on which the tables are made. On the default they take no memory until they are sharded,
     each device making its own part.
     """
-    loaded = spec if isinstance(spec, LoadedSpec) else load(spec)
+    loaded = as_loaded(spec)
     sharded = tables_of(loaded)
     dense = Dense(loaded)
     if boundaries is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import safetensors.torch
 
 from homespec.analysis.spec_diff import Tree
-from homespec.api import CompileOptions, LoadedSpec, PathLike, build_with_module, load
+from homespec.api import CompileOptions, LoadedSpec, PathLike, as_loaded, build_with_module
 from homespec.train import RunError
 from homespec.train import checkpoint as checkpoints
 from homespec.train.checkpoint import BEST, WEIGHTS_FILE
@@ -96,14 +96,12 @@ def _weights(path: Path, which: str) -> tuple[Mapping[str, Tensor], Tree]:
 
 
 def _spec(path: Path, given: PathLike | LoadedSpec | None) -> LoadedSpec:
-    if isinstance(given, LoadedSpec):
-        return given
     if given is None and not (path / SPEC_FILE).is_file():
         raise RunError(
             f"{path} has no {SPEC_FILE}, which homespec train writes since 0.1: name the spec that"
             " the run was started with (--spec, in Python `spec=`)"
         )
-    return load(path / SPEC_FILE if given is None else given)
+    return as_loaded(path / SPEC_FILE if given is None else given)
 
 
 def metrics_of(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from homespec import memory
-from homespec.api import LoadedSpec, PathLike, load
+from homespec.api import LoadedSpec, PathLike, as_loaded
 from homespec.atomic_write import replacing
 from homespec.compiler import Analysis, generate
 from homespec.diff.compare import Comparison, compare
@@ -162,13 +162,9 @@ def migrate(
     """
     given: dict[str, str | None] = {"choice": new_choice, "input": new_input, "row": new_row}
     Starts.of(given)  # a value that is unknown is an error, whether it is needed or not
-    before = None if old is None else _analysis(old)
-    migration = Migration.of(read(Path(source), before, moments=moments), _analysis(new))
+    before = None if old is None else as_loaded(old).analysis
+    migration = Migration.of(read(Path(source), before, moments=moments), as_loaded(new).analysis)
     migrated = carry_out(migration, migration.starts(given), seed)
     if out is not None:
         migrated.write(out)
     return migrated
-
-
-def _analysis(spec: PathLike | LoadedSpec) -> Analysis:
-    return (spec if isinstance(spec, LoadedSpec) else load(spec)).analysis
