@@ -77,10 +77,11 @@ def trials(
 
 
 def _of_set(node: ExpertSet) -> Iterator[Trial]:
-    for index in range(node.count):
-        alone = Without({node.name: (index,)})
-        yield Trial(alone, "without_expert", f"{node.name}.{index}")
-    yield Trial(Without({node.name: tuple(range(node.count))}), "without_set", node.name)
+    alone = [Without({node.name: (index,)}) for index in range(node.count)]
+    for index, change in enumerate(alone):
+        yield Trial(change, "without_expert", f"{node.name}.{index}")
+    every = alone[0] if node.count == 1 else Without({node.name: tuple(range(node.count))})
+    yield Trial(every, "without_set", node.name)
     yield Trial(Shuffled(node.name), "shuffled_set", node.name)
 
 
@@ -124,22 +125,28 @@ def _of_copies(name: str, covariance: Covariances, limits: Thresholds) -> Iterat
 def measure(
     trunk: Trunk, sample: Sample, tried: Iterable[Trial], progress: Progress = silent
 ) -> list[Knockout]:
-    """The effects of changes on the losses of the tasks that they reach."""
+    """The effects of changes on the losses of the tasks that they reach.
+
+    A change of several trials, such as leaving out the only expert of a set, is made once.
+    """
     tried, losses = list(tried), RowLosses(trunk.code)
-    sums = [Differences(len(trunk.tasks)) for _ in tried]
-    advance = progress("knock-outs", sample.rows * len(tried))
+    changes = {id(trial.change): trial.change for trial in tried}
+    sums = {key: Differences(len(trunk.tasks)) for key in changes}
+    advance = progress("knock-outs", sample.rows * len(changes))
     for chunk in sample.chunks(CHUNK):
         base = trunk(chunk.x_BV)
         labels_TB = chunk.labels_TB.to(chunk.x_BV.device)
         before_TB = losses(trunk.logits(base), labels_TB)
-        for trial, sum_ in zip(tried, sums, strict=True):
-            changed = trunk(chunk.x_BV, base, trial.change)
+        for key, change in changes.items():
+            changed = trunk(chunk.x_BV, base, change)
             after_TB = losses(trunk.logits(changed), labels_TB)
-            sum_.add(after_TB - before_TB, chunk.strata_B)
+            sums[key].add(after_TB - before_TB, chunk.strata_B)
             advance(len(chunk.strata_B))
     return [
-        Knockout(t.kind, t.target, t.by, tuple(_effects(trunk, t.change, s, sample)))
-        for t, s in zip(tried, sums, strict=True)
+        Knockout(
+            t.kind, t.target, t.by, tuple(_effects(trunk, t.change, sums[id(t.change)], sample))
+        )
+        for t in tried
     ]
 
 

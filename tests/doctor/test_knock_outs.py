@@ -165,6 +165,21 @@ def test_a_set_of_one_expert_is_the_expert() -> None:
     assert one == effect(health.knockouts, "without_set", "experts.task.like", "like")
 
 
+def test_the_only_expert_of_a_set_is_left_out_once() -> None:
+    run, rows = planted(lambda state: None)
+    steps: dict[str, int] = {}
+
+    def progress(what: str, number: int) -> Callable[[int], None]:
+        steps[what] = number
+        return lambda further: None
+
+    health = examine(run, rows, Options(sample_rows=100), progress)
+    alone = [node for node in run.spec.analysis.graph.of(ExpertSet) if node.count == 1]
+    assert alone
+    changes = len(health.knockouts) - len(alone)
+    assert steps["knock-outs"] == changes * health.sample_rows
+
+
 # ---------------------------------------------------------------- intervals
 
 
