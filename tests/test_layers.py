@@ -13,6 +13,7 @@ ORDER = (
     "version",
     "atomic_write",
     "limits",
+    "json_values",
     "diagnostics",
     "source",
     "schema",

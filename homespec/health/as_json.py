@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from homespec.diagnostics import Diagnostic
 from homespec.health.measures import QUANTILES, VERSION, Health
+from homespec.json_values import without_nan
 from homespec.version import __version__
 
 PLAIN: dict[type, dict[str, Any]] = {
@@ -28,19 +28,9 @@ def as_json(runs: Iterable[Health], findings: Iterable[Diagnostic]) -> dict[str,
         "version": VERSION,
         "homespec": __version__,
         "quantiles": list(QUANTILES),
-        "runs": [_plain(dataclasses.asdict(run)) for run in runs],
+        "runs": [without_nan(dataclasses.asdict(run)) for run in runs],
         "findings": [_finding(one) for one in findings],
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _finding(found: Diagnostic) -> dict[str, Any]:

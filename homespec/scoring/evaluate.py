@@ -16,13 +16,13 @@ from homespec.data import DataError
 from homespec.data.columns import Array
 from homespec.data.paths import Paths, paths_of
 from homespec.header import spec_hash
+from homespec.json_values import without_nan
 from homespec.runtime import observed
 from homespec.scoring.intervals import LEVEL, Interval, intervals
 from homespec.scoring.predict import Names, RunOptions, chosen, names_of
 from homespec.scoring.rows import Progress, Rows, open_rows
 from homespec.scoring.scorer import Options, Scorer, settings_of, state_of
 from homespec.scoring.slices import Slicer, Value
-from homespec.train.checkpoint import without_nan
 from homespec.train.evaluate import Measures, Predictions
 from homespec.train.metrics import close_together
 from homespec.train.table_merging import skipped_passes

@@ -11,18 +11,17 @@ before, which is put aside for that moment: whenever the process dies, one of th
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from homespec.json_values import without_nan
 from homespec.train import RunError
 from homespec.train.checkpoint_checks import (
     DamagedError,
@@ -239,15 +238,6 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, safetensors.SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).rpartition("error: ")[2]
         raise RunError(f"{path} cannot be written ({reason})") from None
-
-
-def without_nan(value: Any) -> Any:
-    """NaN is no JSON: null takes its place."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def progress(state: Json) -> str:

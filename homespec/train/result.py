@@ -12,9 +12,10 @@ import safetensors.torch
 
 from homespec.atomic_write import replacing
 from homespec.data import DataError
+from homespec.json_values import without_nan
 from homespec.schema.label_parser import parse_label
 from homespec.train import checkpoint
-from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE, without_nan
+from homespec.train.checkpoint import BEST, FOLDER, WEIGHTS_FILE
 from homespec.train.checkpoint_callback import History
 from homespec.train.checkpoint_checks import Json
 from homespec.train.losses import read
