@@ -10,7 +10,14 @@ import click
 
 from homespec.cli.errors import exit_2_on, needing
 from homespec.cli.exit_codes import FINDINGS
-from homespec.cli.reporting import exit_code, format_option, has_color, print_report, strict_option
+from homespec.cli.reporting import (
+    exit_code,
+    format_option,
+    has_color,
+    has_tables,
+    print_report,
+    strict_option,
+)
 from homespec.cli.specs import one_analysis, set_option
 from homespec.diagnostics import Report
 
@@ -18,7 +25,6 @@ if TYPE_CHECKING:
     from homespec.compiler import Analysis
     from homespec.data.profiled import ProfiledData
 
-WITH_TABLES = ("full", "concise")
 PATHS = click.Path(path_type=Path)
 
 
@@ -55,17 +61,15 @@ def check_data(
     from homespec.compiler import filter_ignored
     from homespec.data import DataError
     from homespec.data.data_rules import check
-    from homespec.diagnostics.render import automatic
 
     with exit_2_on(DataError):
         profiled = _profiled(analysis, data, valid)
-    chosen = automatic() if output_format == "auto" else output_format
-    if chosen in WITH_TABLES:
+    if has_tables(output_format):
         click.echo(tables(profiled, has_color()), nl=False, color=has_color())
     diagnostics = filter_ignored(analysis.document, [*analysis.diagnostics, *check(profiled)])
     of_data = (d for d in diagnostics if d.rule.code.startswith("HS5"))
     report = Report.of(of_data, analysis.document.texts)
-    print_report(report, chosen)
+    print_report(report, output_format)
     return exit_code(report, strict)
 
 

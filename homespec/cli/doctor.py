@@ -13,7 +13,14 @@ import click
 
 from homespec.cli.errors import exit_2_on, needing
 from homespec.cli.report_files import report_file, write_report
-from homespec.cli.reporting import exit_code, format_option, has_color, print_report, strict_option
+from homespec.cli.reporting import (
+    exit_code,
+    format_option,
+    has_color,
+    has_tables,
+    print_report,
+    strict_option,
+)
 from homespec.diagnostics import Report
 from homespec.diagnostics.render.terminal import printable
 from homespec.health.thresholds import NAMES, SAMPLE_ROWS, TOLERANCE, Thresholds, thresholds_from
@@ -23,7 +30,6 @@ if TYPE_CHECKING:
     from homespec.health.measures import Health
     from homespec.train.load_run import Run
 
-WITH_TABLES = ("full", "concise")
 PATHS = click.Path(path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -101,7 +107,6 @@ def doctor(
         from homespec.data import DataError
         from homespec.doctor.examine import Options
         from homespec.train import RunError
-    from homespec.diagnostics.render import automatic
 
     options = Options(sample_rows, tolerance, thresholds)
     with exit_2_on(DataError, RunError):
@@ -109,8 +114,7 @@ def doctor(
         runs = [loaded] if against is None else [loaded, _load(against, None)]
         examined = [_examine(each, data, rows, options) for each in runs]
     report = _report(loaded, examined[0])
-    chosen = automatic() if output_format == "auto" else output_format
-    if chosen in WITH_TABLES:
+    if has_tables(output_format):
         _print_tables(examined)
     if json_file is not None:
         write_report(json_file, as_text(examined, report))
@@ -118,7 +122,7 @@ def doctor(
         from homespec.doctor.report.page import page
 
         write_report(html_file, page(examined[0], report))
-    print_report(report, chosen)
+    print_report(report, output_format)
     if not report.diagnostics:
         click.echo(f"{printable(str(run))}: nothing found", err=True)
     return exit_code(report, strict)

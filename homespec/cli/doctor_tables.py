@@ -38,8 +38,7 @@ def comparison(runs: list[Health], color: bool) -> str:
     table = plain_table("measure", *(f"{escape(Path(run.run).name)}#" for run in runs))
     for row in compare(runs):
         table.add_row(escape(row.what), *(_number(value) for value in row.values))
-    rows = " and ".join(f"{run.rows:,}" for run in runs[:1])
-    return as_text([Text(f"{rows} held-out rows"), table], color, WIDTH)
+    return as_text([Text(f"{runs[0].rows:,} held-out rows"), table], color, WIDTH)
 
 
 def _experts(health: Health) -> Table:

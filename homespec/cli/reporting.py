@@ -28,9 +28,18 @@ strict_option = click.option("--strict", is_flag=True, help="Let warnings fail, 
 
 def print_report(report: Report, output_format: str = "auto", err: bool = False) -> None:
     """Print a report to stdout, or to stderr where stdout carries the result of the verb."""
-    chosen = automatic() if output_format == "auto" else output_format
     color = has_color(err)
-    click.echo(render(report, chosen, color), nl=False, err=err, color=color)
+    text = render(report, _chosen(output_format), color)
+    click.echo(text, nl=False, err=err, color=color)
+
+
+def has_tables(output_format: str) -> bool:
+    """Whether tables may come before a report: it is for people, not for programs."""
+    return _chosen(output_format) in ("full", "concise")
+
+
+def _chosen(output_format: str) -> str:
+    return automatic() if output_format == "auto" else output_format
 
 
 def exit_code(report: Report, strict: bool = False) -> int:
