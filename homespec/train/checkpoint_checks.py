@@ -1,4 +1,4 @@
-"""Training: what a checkpoint must hold, and the checksums by which damage is value.
+"""Training: what a checkpoint must hold, and the checksums by which damage is found.
 
 Each tensor has a CRC-32 of its name, type, shape and bytes; `state.json`, which has those, has a
 SHA-256 of itself. What an older homespec wrote has none: names, types and shapes are all there is
