@@ -7,11 +7,12 @@ for its spelling. It is made only if nothing else is like either of the two.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from homespec.diagnostics.suggest import SEPARATORS, edits, folded
-from homespec.graph.identity import Renames
+from homespec.graph.identity import SAME, Renames
 from homespec.schema.input_tensors import event_column
 from homespec.schema.models import Feature, Group, Spec, Task
 
@@ -101,10 +102,13 @@ def _groups(old: Spec, new: Spec, renames: Renames) -> list[Rename]:
 
 
 def _features(old: Spec, new: Spec, renames: Renames) -> list[Rename]:
+    was = functools.cache(lambda name: _definition(old.features[name], renames))
+    now = functools.cache(lambda name: _definition(new.features[name], SAME))
+
     def alike(a: str, before: Feature, b: str, after: Feature) -> str:
-        if _definition(before, renames) != _definition(after, Renames()):
+        if was(a) != now(b):
             return ""
-        if _columns(a, before, renames) == _columns(b, after, Renames()):
+        if _columns(a, before, renames) == _columns(b, after, SAME):
             return "has the same column" + ("s" if before.kind == "sequence" else "")
         own = _has_own_columns(a, before) and _has_own_columns(b, after)
         return "has almost the same name" if own and are_spellings(a, b) else ""
