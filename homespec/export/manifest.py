@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from homespec.data.cell_ids import text_id
 from homespec.export import ExportError
 from homespec.export.inputs import Input
 from homespec.export.served_model import BATCH
-from homespec.export.tensor_bytes import tensor_bytes
 from homespec.schema.models import Spec, Task
 from homespec.scoring import Output
 from homespec.version import __version__
@@ -77,15 +75,6 @@ def about_versions(device: str) -> Json:
         major, minor = torch.cuda.get_device_capability()
         versions["cuda_capability"] = f"{major}.{minor}"
     return versions
-
-
-def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """The hash of weights by logical name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        digest.update(f"{name} {tensor.dtype} {[*tensor.shape]}\n".encode())
-        digest.update(tensor_bytes(tensor))
-    return digest.hexdigest()
 
 
 def file_sha256(path: Path) -> str:

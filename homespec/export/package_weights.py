@@ -19,7 +19,7 @@ from torch import Tensor
 
 from homespec.export import ExportError
 from homespec.export.aotinductor import Sizes
-from homespec.export.tensor_bytes import tensor_bytes
+from homespec.train.tensor_bytes import tensor_bytes
 
 WEIGHTS, METADATA = "_weights.blob", "_metadata.json"
 """How names of files in a package end."""

@@ -22,6 +22,7 @@ from homespec.header import spec_hash
 from homespec.runtime import GeneratedModule
 from homespec.scoring import Output
 from homespec.train.load_run import Run, Which, load_run
+from homespec.train.tensor_bytes import digest
 from homespec.variant import UnknownNameError
 
 FITTED = "features.", ".boundaries"
@@ -93,8 +94,8 @@ class Subject:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """What identifies its weights."""
-        return manifest.weights_sha256(self.logical)
+        """What identifies its weights, as in a run that starts from them."""
+        return digest(self.logical)
 
     @property
     def state(self) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from homespec.train import RunError
 from homespec.train.settings import from_json
+from homespec.train.tensor_bytes import tensor_bytes
 
 Json = dict[str, Any]
 Forms = Mapping[str, tuple[torch.Size, torch.dtype]]
@@ -41,8 +42,7 @@ def sums(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 def _sum(name: str, tensor: Tensor) -> str:
     about = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
-    content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return f"{zlib.crc32(content.data, zlib.crc32(about.encode())):08x}"
+    return f"{zlib.crc32(tensor_bytes(tensor), zlib.crc32(about.encode())):08x}"
 
 
 def check_sums(tensors: Mapping[str, Tensor], stored: Mapping[str, str], file: str) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from homespec.api import load
@@ -93,17 +91,6 @@ def load_file(file: Path) -> dict[str, Tensor]:
         raise RunError(f"{file} cannot be read: {error.strerror or error}") from None
     except safetensors.SafetensorError as error:
         raise RunError(f"{file} is not a safetensors file: {error}") from None
-
-
-def digest(tensors: Tensors) -> str:
-    """A SHA-256 of tensors by name: of names, types, shapes and bytes."""
-    total = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        total.update(content.data)
-    return total.hexdigest()
 
 
 def check_fits(source: Source, plan: Plan) -> None:

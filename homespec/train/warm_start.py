@@ -14,8 +14,9 @@ from homespec.train import RunError, checkpoint
 from homespec.train.checkpoint_checks import Json
 from homespec.train.migrate import Migration
 from homespec.train.settings import Settings, from_json
-from homespec.train.source import digest, last_state, read
+from homespec.train.source import last_state, read
 from homespec.train.spec_check import differences, kept_tree
+from homespec.train.tensor_bytes import digest
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from small_run import SPEC, write_data, write_run
 
@@ -14,6 +15,7 @@ from homespec.export import ExportError, manifest
 from homespec.export.graph_identity import differences, graph_sha256
 from homespec.export.number_types import number_types
 from homespec.export.subject import Options, Subject
+from homespec.train.tensor_bytes import digest
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -100,6 +102,12 @@ def test_vectors_of_text_ids_are_those_of_the_docs() -> None:
     assert len(vectors) >= 10
     for vector in vectors:
         assert table.get(vector["text"], vector["id"]) == vector["id"], vector
+
+
+def test_weights_have_one_hash_in_runs_and_exports(runs: list[Path]) -> None:
+    """A run that starts from them keeps it in metrics.json, a server in the package."""
+    weights = safetensors.torch.load_file(runs[1] / "model.safetensors")
+    assert Subject(runs[1], Options()).weights_sha256 == digest(weights)
 
 
 def test_types_of_numbers_without_the_data(runs: list[Path], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import homespec
 from homespec.train import checkpoint, report
 from homespec.train.datamodule import Rows
 from homespec.train.lit_module import RankingModule
-from homespec.train.source import digest
+from homespec.train.tensor_bytes import digest
 from homespec.train.trainer import undisturbed
 
 

@@ -1,0 +1,26 @@
+"""Training: the numbers of tensors as they are in memory, and a hash of weights by them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """All bytes of a tensor, in the order of a contiguous one."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """A SHA-256 of tensors by name: of names, types, shapes and bytes.
+
+    Runs and exports call it `weights_sha256`, so one can tell which run a server has weights of.
+    """
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor_bytes(tensor))
+    return total.hexdigest()
