@@ -46,7 +46,7 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
         yield temporary
         for source, target in zip(temporary, paths, strict=True):
             source.chmod(_mode_for(target, source.parent))  # some writers make private files
-            _sync(source)
+            sync(source)
         for source, target in zip(temporary, paths, strict=True):
             source.replace(target)
     finally:
@@ -74,8 +74,8 @@ def _mode_for(target: Path, folder: Path) -> int:
     return stat.S_IMODE(probe.stat().st_mode)
 
 
-def _sync(path: Path) -> None:
-    """Wait until the disk has the file, so that a crash cannot leave half of it under its name."""
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or the entries of a folder: a crash then leaves no half."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

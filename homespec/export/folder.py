@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from homespec.atomic_write import PREFIX
+from homespec.atomic_write import PREFIX, sync
 from homespec.export import ExportError
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -73,8 +73,4 @@ def exchange(new: Path, target: Path) -> None:
 def _sync(folder: Path) -> None:
     """Wait until the disk has all files of a folder."""
     for path in (*folder.rglob("*"), folder):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path)

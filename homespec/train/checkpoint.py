@@ -11,7 +11,6 @@ before, which is put aside for that moment: whenever the process dies, one of th
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from homespec.atomic_write import sync
 from homespec.json_values import without_nan
 from homespec.train import RunError
 from homespec.train.checkpoint_checks import (
@@ -219,15 +219,6 @@ def states(folder: Path) -> list[Path]:
 
 def _beside(folder: Path) -> tuple[Path, Path]:
     return folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
-
-
-def sync(path: Path) -> None:
-    """Wait until the disk has a file, or the entries of a folder."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from homespec.atomic_write import appending, replacing
+from homespec.atomic_write import appending, replacing, sync
 from homespec.train import RunError
-from homespec.train.checkpoint import sync, writing
+from homespec.train.checkpoint import writing
 from homespec.train.distributed import all_gather, rank
 
 FILE = "losses.csv"
