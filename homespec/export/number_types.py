@@ -29,8 +29,10 @@ def number_types(spec: Spec, run: Path, asked: str | Mapping[str, str] | None) -
     if isinstance(asked, Mapping):
         return dict(asked)
     wanted = [tensor for tensor in input_tensors(spec) if tensor.kind == "number"]
-    if asked is not None or not wanted:
-        return {tensor.name: asked or "" for tensor in wanted}
+    if asked is not None:
+        return dict.fromkeys((tensor.name for tensor in wanted), asked)
+    if not wanted:
+        return {}
     try:
         source, _ = open_splits(_data_of(run))
         return {tensor.name: _type_of(source, tensor) for tensor in wanted}

@@ -10,7 +10,7 @@ import pytest
 from small_run import write_data, write_run
 
 from homespec.export.run import export_run
-from homespec.export.subject import Options
+from homespec.export.subject import Options, Subject
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory, data: Path) -> list[Path]:
     """A new model, and the same after two days of training."""
     folder = tmp_path_factory.mktemp("runs")
     return [write_run(folder / f"day{seed}", seed, data) for seed in range(3)]
+
+
+@pytest.fixture(scope="session")
+def subject(runs: list[Path]) -> Subject:
+    """The new model, as it is exported."""
+    return Subject(runs[0], Options())
 
 
 @pytest.fixture(scope="session")

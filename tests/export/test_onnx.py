@@ -14,7 +14,7 @@ from torch import Tensor
 
 from homespec.export.agreement import BATCHES
 from homespec.export.onnx_file import Session
-from homespec.export.subject import Options, Subject
+from homespec.export.subject import Subject
 from homespec.train.torch_compile import obstacle
 
 pytestmark = [
@@ -23,11 +23,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
 ]
 Features = dict[str, Tensor]
-
-
-@pytest.fixture(scope="module")
-def subject(runs: list[Path]) -> Subject:
-    return Subject(runs[0], Options())
 
 
 @pytest.fixture(scope="module")

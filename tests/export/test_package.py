@@ -15,7 +15,7 @@ from torch import Tensor
 
 from homespec.export.agreement import BATCHES
 from homespec.export.aotinductor import Package
-from homespec.export.subject import Options, Subject
+from homespec.export.subject import Subject
 from homespec.train.torch_compile import obstacle
 
 pytestmark = [
@@ -24,11 +24,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
 ]
 Features = dict[str, Tensor]
-
-
-@pytest.fixture(scope="module")
-def subject(runs: list[Path]) -> Subject:
-    return Subject(runs[0], Options())
 
 
 @pytest.fixture(scope="module")
