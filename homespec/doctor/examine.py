@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from homespec.data import DataError
 from homespec.data.batches import Batch
 from homespec.doctor import knock_outs
 from homespec.doctor.gradients import gradients
@@ -134,7 +135,10 @@ class Tasks:
         )
 
     def add(self, x_BV: Tensor, logits_TB: Tensor, labels: dict[str, Tensor]) -> None:
-        """Further rows."""
+        """Further rows. Raises DataError for one without a prediction: its loss would be NaN, as
+        that of a row without a label.
+        """
+        self._check(logits_TB)
         labels_TB = self.losses.labels(labels).to(logits_TB.device)
         losses_TB = self.losses(logits_TB, labels_TB)
         self.rows += len(x_BV)
@@ -144,6 +148,16 @@ class Tasks:
         for score, logits_B, labels_B in zip(self.scores, logits_TB, labels_TB, strict=True):
             score.add(logits_B, labels_B)
         self.sample.add(x_BV, labels_TB)
+
+    def _check(self, logits_TB: Tensor) -> None:
+        bad = (~logits_TB.isfinite()).nonzero().tolist()
+        if bad:
+            task, row = min(bad, key=lambda place: place[1])
+            raise DataError(
+                f"row {self.rows + row} (from 0) of the held-out rows: the logit of"
+                f" `{self.trunk.tasks[task]}` is {float(logits_TB[task, row])}: look for very large"
+                " numbers in this row"
+            )
 
     def numbers(self, pulls: dict[str, Gradients], least: float) -> Iterator[Task]:
         """The numbers of each task; it is judged from `least` positives and negatives on."""

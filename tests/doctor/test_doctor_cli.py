@@ -158,3 +158,17 @@ def test_no_number_is_cut_short_however_many_tasks_there_are() -> None:
     change = f"{100 * effects[0].by(tasks[0].loss).change:+.2f}"
     assert text.count(change) == 60 * len(health.experts)
     assert "…" not in text
+
+
+@pytest.mark.parametrize("row", [7, 2500])
+def test_a_row_without_a_prediction_is_named(healthy: Path, tmp_path: Path, row: int) -> None:
+    """Its losses would be NaN, and rows whose loss is NaN count as rows without a label."""
+    rows = pq.read_table(healthy / "rows.parquet")
+    numbers = rows["numbers"].to_pylist()
+    numbers[row] = [3e38] * 8
+    file = tmp_path / "rows.parquet"
+    pq.write_table(rows.set_column(0, "numbers", pa.array(numbers)), file)
+    result = doctor(healthy, data=file)
+    assert isinstance(result.exception, SystemExit)
+    assert result.exception.code == 2
+    assert f"row {row} (from 0) of the held-out rows: the logit of `click` is" in result.output

@@ -16,7 +16,7 @@ from test_planted import PLANTS, nothing
 
 from homespec.diagnostics import Report
 from homespec.doctor.examine import Options
-from homespec.doctor.report.charts import nice_ticks
+from homespec.doctor.report.charts import distributions, nice_ticks
 from homespec.doctor.report.needs import step
 from homespec.doctor.report.page import page, with_code
 from homespec.health.compare import own_weight
@@ -137,6 +137,13 @@ def test_it_asks_for_nothing_and_runs_nothing() -> None:
 
 def test_names_are_escaped() -> None:
     assert with_code("`a<b` & c") == "<code>a&lt;b</code> &amp; c"
+
+
+def test_outputs_that_never_vary_have_an_axis_of_their_size() -> None:
+    _, health, _ = diagnosed(nothing, options=Options(sample_rows=0))
+    for value in (0.0, -3e20):
+        experts = [replace(expert, quantiles=(value,) * 7) for expert in health.experts]
+        assert distributions(experts).count("middle") >= len(experts)
 
 
 def test_ticks_are_round() -> None:

@@ -18,7 +18,7 @@ def distributions(experts: Sequence[Expert]) -> str:
     """The quantiles of the outputs of all experts on one axis: 1 to 99 %, 5 to 95 %, quartiles."""
     low = min(min(expert.quantiles) for expert in experts)
     high = max(max(expert.quantiles) for expert in experts)
-    axis = Axis(low, high if high > low else low + 1, LABELS, WIDTH - 20)
+    axis = Axis(low, high if high > low else low + max(1, abs(low)), LABELS, WIDTH - 20)
     shapes = list(_ticks(axis, len(experts) * ROW + 6))
     for number, expert in enumerate(experts):
         shapes += _box(expert, axis, number * ROW + ROW / 2 + 4)
