@@ -222,8 +222,8 @@ def _edited(edit: Edit | None, node: Mix, gate: str, set_name: str, own: Tensor)
 def renormalised(weights: list[Tensor]) -> list[Tensor]:
     """Weights [B, K] of several sets that add up to 1 again; 0 where nothing is left."""
     total_B1 = torch.stack([w.sum(-1, keepdim=True) for w in weights]).sum(0)
-    scale_B1 = torch.where(total_B1 > 0, 1 / total_B1, 0.0)
-    return [w * scale_B1 for w in weights]
+    # 1 / total is infinite where next to nothing is left, as of a gate that was sure
+    return [torch.where(total_B1 > 0, w / total_B1, 0.0) for w in weights]
 
 
 def _weighted(weights_BK: Tensor, experts_BKD: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from homespec.doctor.row_losses import RowLosses
 from homespec.doctor.sample import Differences, Sample
 from homespec.doctor.scores import Scores
 from homespec.doctor.similarity import Covariances
-from homespec.doctor.walk import Trunk
+from homespec.doctor.walk import Trunk, renormalised
 from homespec.graph.nodes import ExpertSet, Mix
 from homespec.health.measures import Health, Knockout
 from homespec.health.thresholds import Thresholds
@@ -163,6 +163,14 @@ def test_a_set_of_one_expert_is_the_expert() -> None:
     _, health, _ = diagnosed(lambda state: None)
     one = effect(health.knockouts, "without_expert", "experts.task.like.0", "like")
     assert one == effect(health.knockouts, "without_set", "experts.task.like", "like")
+
+
+def test_what_is_left_of_a_sure_gate_adds_up_to_one() -> None:
+    weights = [torch.tensor([[1e-41, 0.0], [0.0, 0.0]]), torch.tensor([[3e-41], [0.0]])]
+    found = torch.cat(renormalised(weights), 1)
+    torch.testing.assert_close(
+        found, torch.tensor([[0.25, 0.0, 0.75], [0.0] * 3]), rtol=1e-3, atol=0
+    )
 
 
 def test_the_only_expert_of_a_set_is_left_out_once() -> None:
