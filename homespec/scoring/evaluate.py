@@ -136,7 +136,10 @@ def evaluate(
         for column, slicer in slicers.items():
             slicer.add(piece.kept[column])
         progress(piece.first + piece.rows, rows.files.rows)
-    table = _Table(Measures.of(scorer.run.spec), measured, *predictions.take())
+    scores_TN, labels_TN, users_N = predictions.take()
+    if users_N is not None:
+        users_N = torch.from_numpy(close_together(users_N.numpy()))  # once for all slices
+    table = _Table(Measures.of(scorer.run.spec), measured, scores_TN, labels_TN, users_N)
     return _evaluation(scorer, given, state, rows, table, slicers)
 
 
@@ -214,7 +217,7 @@ class _Table:
     def metrics(self) -> dict[str, TaskMetrics]:
         """Those of each task."""
         found = self.measures.measured(self.tasks, self.scores_TN, self.labels_TN, self.users_N)
-        users = None if self.users_N is None else close_together(self.users_N.numpy())
+        users = None if self.users_N is None else self.users_N.numpy()
         made = {}
         pairs = zip(self.scores_TN.numpy(), self.labels_TN.numpy(), strict=True)
         for task, (score_N, label_N) in zip(self.tasks, pairs, strict=True):
