@@ -21,6 +21,8 @@ from homespec.version import __version__
 FILE = "manifest.json"
 FORMAT = 1
 """Counts the meanings of its keys."""
+READ = frozenset({"device", "files", "graph_sha256", "homespec", "inputs", "output", "tasks"})
+"""The keys that a later export reads."""
 PAGE = "docs/inputs.md#ids"
 TEXTS = ("", "NULL", "True", "39", " 39.0 ", "1e3", "18446744073709551614", "007", "1.5",
          " a", "ü", "user_42")  # fmt: skip
@@ -102,7 +104,11 @@ def read(folder: Path) -> Json:
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ExportError(f"{path} cannot be read ({error}): export the run again") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    if (
+        not isinstance(manifest, dict)
+        or manifest.get("format") != FORMAT
+        or not manifest.keys() >= READ
+    ):
         raise ExportError(
             f"{path} is not of this version of homespec: export the run again, to a new folder"
         )

@@ -145,5 +145,6 @@ def test_a_damaged_package_is_noticed(runs: list[Path], folder: Path) -> None:
 def test_a_folder_of_something_else(runs: list[Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused(runs[1], tmp_path / "empty", "no manifest.json: it is not a folder of homespec export")
-    (tmp_path / "empty" / "manifest.json").write_text("{}")
-    refused(runs[1], tmp_path / "empty", "not of this version of homespec")
+    for text in ("{}", '{"format": 1}'):
+        (tmp_path / "empty" / "manifest.json").write_text(text)
+        refused(runs[1], tmp_path / "empty", "not of this version of homespec")
