@@ -21,7 +21,7 @@ import pyarrow.fs
 from homespec.data import DataError
 from homespec.data.arrow_types import common_type, decoded_type
 from homespec.data.paths import checked, reachable, walked
-from homespec.diagnostics.suggest import closest
+from homespec.diagnostics.suggest import closest, listing
 
 SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv"}
 NULLS = ("", "NULL", "null", "NaN", "nan", "None")
@@ -220,8 +220,12 @@ class DataFiles:
 
     def missing(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """Columns of `wanted` (column -> who wants it) that no file has, each with a suggestion."""
-        present = list(dict.fromkeys(c for file in self.files for c in file.schema.names))
-        return {c: closest(c, present) or "" for c in wanted if c not in present}
+        return {c: closest(c, self._columns) or "" for c in wanted if c not in self._columns}
+
+    @cached_property
+    def _columns(self) -> dict[str, None]:
+        """The columns that any of the files has, in their order."""
+        return dict.fromkeys(name for file in self.files for name in file.schema.names)
 
     def schema(self, wanted: Mapping[str, str], exact: frozenset[str] = frozenset()) -> pa.Schema:
         """The types of the columns of `wanted` (column -> who wants it).
@@ -229,13 +233,15 @@ class DataFiles:
         Those in `exact` hold numbers that must not change, not even from float32 to float64. Raises
         DataError that names every missing one, or a file that differs from the others.
         """
-        missing = [
-            f"{wanted[column]} wants the column `{column}`"
-            + (f" (did you mean `{close}`?)" if close else "")
-            for column, close in self.missing(wanted).items()
-        ]
+        missing = self.missing(wanted)
         if missing:
-            raise DataError(f"{self} lacks columns: {'; '.join(missing)}")
+            lacking = "; ".join(
+                f"{wanted[column]} wants the column `{column}`"
+                + (f" (did you mean `{close}`?)" if close else "")
+                for column, close in missing.items()
+            )
+            known = "" if all(missing.values()) else f". The columns are {listing(self._columns)}"
+            raise DataError(f"{self} lacks columns: {lacking}{known}")
         return pa.schema([(column, self.type_of(column, column in exact)) for column in wanted])
 
 

@@ -114,7 +114,7 @@ def test_missing_columns_all_at_once(tmp_path: Path) -> None:
         source.schema({"S_": "feature `x`", "s": "feature `s`", "zzz": "task `t`"})
     assert str(caught.value) == (
         f"{tmp_path}/a.parquet lacks columns: feature `x` wants the column `S_`"
-        " (did you mean `s`?); task `t` wants the column `zzz`"
+        " (did you mean `s`?); task `t` wants the column `zzz`. The columns are `a` and `s`"
     )
 
 
