@@ -140,4 +140,3 @@ def test_generated_modules_are_typed(folder: str) -> None:
         text = file.read_text("utf-8")
         assert "ModuleType" not in text, file
         assert "getattr(code" not in text, file
-        assert "import_source" not in text, file
