@@ -176,7 +176,7 @@ def test_a_pass_that_breaks_the_graph_is_found_at_once(graph: Graph) -> None:
     def never(graph: Graph) -> Graph:
         raise AssertionError("the pass before it broke the graph")
 
-    with pytest.raises(BrokenGraphError, match="after broken: values are read that nobody makes"):
+    with pytest.raises(BrokenGraphError, match="after broken: values are read that no op"):
         run(graph, {"broken": broken, "never": never})
     with pytest.raises(BrokenGraphError, match="after lowering"):
         run(broken(graph), {})
@@ -262,7 +262,7 @@ def broken(graph: Graph, name: str, **changes: object) -> Graph:
 
 
 def test_the_verifier_finds_a_missing_producer(graph: Graph) -> None:
-    with pytest.raises(BrokenGraphError, match="nobody makes"):
+    with pytest.raises(BrokenGraphError, match="no operation makes"):
         verify(broken(graph, "experts.meta.watch", reads=(Port("nowhere"),)), "a test")
 
 

@@ -92,7 +92,7 @@ def table_of_table(resolved: Resolved) -> Iterator[Finding]:
     """`table` names a feature that is itself looked up in another one's table.
 
     A table has one owner, which says how many rows it has, how ids become rows and how wide it is.
-    Every feature that shares it names the owner, so that nobody has to follow a chain.
+    Every feature that shares it names the owner, so that you never have to follow a chain.
     """
     spec = resolved.spec
     for name, path, other in _sharing(spec):
@@ -111,7 +111,7 @@ def table_of_table(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS223", "table-cycle")
 def table_cycle(resolved: Resolved) -> Iterator[Finding]:
-    """Features are looked up in each other's tables, or one in its own: nobody has a table.
+    """Features are looked up in each other's tables, or one in its own: none of them has a table.
 
     One of them must be the owner: an `id` or `bucketize` feature with a `dim`, which the others
     name. The message prints the way round, from its first feature in the file.
@@ -130,7 +130,7 @@ def table_cycle(resolved: Resolved) -> Iterator[Finding]:
             f"`{name}` is looked up in its own table"
             if len(way) == 2
             else f"features are looked up in each other's tables: {loop}",
-            label="nobody owns a table" if len(way) == 2 else f"leads back to `{name}`",
+            label="no owner" if len(way) == 2 else f"leads back to `{name}`",
             related=tuple(
                 Label(resolved.span(("features", each, "table")), f"`{each}` has no table")
                 for each in way[:-2]

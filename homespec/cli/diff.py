@@ -77,7 +77,7 @@ def diff(
     from homespec.diff.render import Changes, render
 
     versions = list(_against(paths, against) if against is not None else _two(paths))
-    may_be_unsound = against is not None or os.path.isdir(paths[0])  # noqa: PTH112
+    may_be_unsound = against is not None or os.path.isdir(paths[0])
     analyses, errors = _analyses([v.new for v in versions if v.new])
     old, old_errors = _analyses([v.old for v in versions if v.old and v.new])
     report = errors if may_be_unsound else errors.merged(old_errors)
@@ -122,7 +122,7 @@ def _two(paths: tuple[str, ...]) -> Iterator[Versions]:
 
 def _by_name(path: str) -> dict[str, Document]:
     specs = find([path])
-    is_folder = os.path.isdir(path)  # noqa: PTH112
+    is_folder = os.path.isdir(path)
     return {
         os.path.relpath(document.file, path) if is_folder else document.file: document
         for document in documents(specs)
@@ -138,7 +138,7 @@ def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
     path = paths[0]
     try:
         before = commit(ref, path)
-        is_folder = os.path.isdir(path)  # noqa: PTH112
+        is_folder = os.path.isdir(path)
         there = before.files(path)
         known = set()
         if is_folder or os.path.lexists(path):
@@ -152,7 +152,7 @@ def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
                 yield Versions(old, document)
         for name, mode in there.items():
             if name not in known and mode in REGULAR and _is_found(name, before.inside(path)):
-                here = os.path.relpath(os.path.join(before.root, name))  # noqa: PTH118
+                here = os.path.relpath(os.path.join(before.root, name))
                 yield Versions(before.read_spec(here), None)
         if not there and not known:
             raise CommitError(f"`{path}` is neither here nor in commit {ref}")

@@ -45,7 +45,7 @@ def find(paths: Iterable[str]) -> SpecFiles:
     """
     asked = tuple(paths)
     # paths stay as they were given
-    folders = tuple(p for p in asked if p != "-" and os.path.isdir(p) and not leads_out(p))  # noqa: PTH112
+    folders = tuple(p for p in asked if p != "-" and os.path.isdir(p) and not leads_out(p))
     result = SpecFiles(folders=folders)
     files: list[str] = []
     for path in asked:
@@ -109,13 +109,13 @@ def _leading_to_specs(
     A link could lead out of a pull request to private files. Nothing outside is
     looked at.
     """
-    roots = roots_of(os.path.join(folder, "spec"), result.folders)  # noqa: PTH118
+    roots = roots_of(os.path.join(folder, "spec"), result.folders)
     checked = {real(path) for path in plain}
     for link in links:
         target = real(link)
         if not is_below(target, roots):
             result.skipped.append(Skipped(link, OUT))
-        elif os.path.isdir(target):  # noqa: PTH112
+        elif os.path.isdir(target):
             result.skipped.append(Skipped(link, TO_FOLDER))
         elif not is_yaml(link):
             continue

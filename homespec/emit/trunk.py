@@ -234,7 +234,7 @@ def _trunk_class(
 
 
 def _calls(layers: list[LayerCode], end: LayerCode) -> list[str]:
-    """A line for each layer; a name is used again once nobody reads its value."""
+    """A line for each layer; a name is free again after the last read of its value."""
     order = [*layers, end]
     last = {value: i for i, code in enumerate(order) for value in code.scope.arguments}
     held: dict[str, Value] = {}

@@ -16,7 +16,7 @@ def verify(graph: Graph, after: str) -> None:
     """Raise BrokenGraphError for values without a producer or member, and for cycles."""
     ghosts = [name for name in graph.digraph if name not in graph]
     if ghosts:
-        raise BrokenGraphError(f"after {after}: values are read that nobody makes: {ghosts}")
+        raise BrokenGraphError(f"after {after}: values are read that no operation makes: {ghosts}")
     if not nx.is_directed_acyclic_graph(graph.digraph):
         raise BrokenGraphError(f"after {after}: cycle {nx.find_cycle(graph.digraph)}")
     for node in graph:

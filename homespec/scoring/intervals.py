@@ -24,7 +24,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from homespec.train.metrics import NOBODY, Array, log_losses, sigmoid, user_aucs
+from homespec.train.metrics import NO_USER, Array, log_losses, sigmoid, user_aucs
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
@@ -64,7 +64,7 @@ def _of_regression(estimate: Array, label: Array, clusters: Array | None) -> dic
 def cluster_numbers(users: Array) -> Array:
     """A number from 0 on for each user [N]; a row whose user is not known has one of its own."""
     codes: Array = np.unique(users, return_inverse=True)[1]
-    unknown = users == NOBODY
+    unknown = users == NO_USER
     codes[unknown] = len(users) + np.arange(unknown.sum())
     return np.asarray(np.unique(codes, return_inverse=True)[1])
 
@@ -170,6 +170,6 @@ def mean_interval(values: Array, clusters: Array | None = None) -> Interval:
 
 def gauc_interval(score: Array, label: Array, users: Array) -> Interval:
     """That of GAUC: the users that have one are drawn, each with its AUC and its rows."""
-    known = users != NOBODY
+    known = users != NO_USER
     auc_U, rows_U = user_aucs(score[known], label[known], users[known])
     return log_odds_interval(*ratio(auc_U * rows_U, rows_U))

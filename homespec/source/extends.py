@@ -116,7 +116,7 @@ def _unfit(place: str, chain: _Chain) -> tuple[str, str]:
         return "it is a link to another kind of file", "name the YAML file itself"
     if len(chain.files) >= MAX_CHAIN:
         return f"the chain of bases is longer than {MAX_CHAIN} files", "merge some of them"
-    if os.path.exists(place) and not os.path.isfile(place):  # noqa: PTH110, PTH113  # a pipe would wait
+    if os.path.exists(place) and not os.path.isfile(place):  # a pipe would wait
         return "it is no regular file", "name a YAML file"
     return "", ""
 
@@ -126,7 +126,7 @@ def _relative(remedy: str, document: Document) -> str:
     match = re.fullmatch(r"did you mean `(.*)`\?", remedy)
     if not match or real(match[1]) == real(document.file):
         return ""
-    here = os.path.dirname(real(document.file))  # noqa: PTH120
+    here = os.path.dirname(real(document.file))
     return f"did you mean `{os.path.relpath(match[1], here)}`?"
 
 

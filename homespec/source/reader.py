@@ -57,7 +57,7 @@ def _endless(file: str) -> str:
 
     What the shell hands over, as in `validate <(command)`, is like stdin.
     """
-    mode = os.stat(file).st_mode  # noqa: PTH116  # keeps the path as it was given
+    mode = os.stat(file).st_mode  # keeps the path as it was given
     if OWN_STREAM.fullmatch(file) and not stat.S_ISBLK(mode):
         return ""
     return next((reason for is_kind, reason in KINDS if is_kind(mode)), "")

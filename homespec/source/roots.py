@@ -26,12 +26,12 @@ def located(file: str) -> str:
 
     `link/..` is the folder above the one that the link leads to, as when the file is opened.
     """
-    at = "/" if os.path.isabs(file) else here()  # noqa: PTH117
+    at = "/" if os.path.isabs(file) else here()
     for part in file.split("/"):
         if part == "..":
-            at = os.path.dirname(os.path.realpath(at) if os.path.islink(at) else at)  # noqa: PTH114, PTH120
+            at = os.path.dirname(os.path.realpath(at) if os.path.islink(at) else at)
         elif part not in ("", "."):
-            at = os.path.join(at, part)  # noqa: PTH118
+            at = os.path.join(at, part)
     return at
 
 
@@ -44,7 +44,7 @@ def real(file: str) -> str:
 def here() -> str:
     """The working directory; the root of the file system where it has been removed."""
     try:
-        return os.getcwd()  # noqa: PTH109
+        return os.getcwd()
     except FileNotFoundError:
         return "/"
 
@@ -93,16 +93,16 @@ def base_of(file: str, name: str, roots: tuple[str, ...]) -> str | None:
     It is found from where the spec itself is, not from where a link to it is. Nothing outside is
     looked at, so the answer does not depend on what is there.
     """
-    at = os.path.dirname(real(file))  # noqa: PTH120
+    at = os.path.dirname(real(file))
     for part in _parts(name):
         if part == "..":
-            at = os.path.dirname(at)  # noqa: PTH120
+            at = os.path.dirname(at)
         elif is_below(at, roots):
-            at = os.path.realpath(os.path.join(at, part))  # noqa: PTH118
+            at = os.path.realpath(os.path.join(at, part))
             if not is_below(at, roots):
                 return None
         else:  # on its way up and down to another of the folders
-            at = os.path.join(at, part)  # noqa: PTH118
+            at = os.path.join(at, part)
     return at if is_below(at, roots) else None
 
 
@@ -112,7 +112,7 @@ def _parts(name: str) -> Iterator[str]:
 
 def shown_base(file: str, name: str, place: str) -> str:
     """How messages name a base: by its way from the spec, or where links are on it, from here."""
-    plain = os.path.normpath(os.path.join(os.path.dirname(file), name))  # noqa: PTH118, PTH120
+    plain = os.path.normpath(os.path.join(os.path.dirname(file), name))
     return plain if real(plain) == place else from_here(place)
 
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-NOBODY = -1
-"""The user of a row that is nobody's."""
+NO_USER = -1
+"""The user of a row without one."""
 
 HIGHER_IS_BETTER = {
     "auc": True,
@@ -55,7 +55,7 @@ def measure(
     grouped = {}
     if users is not None:
         users = users[seen]
-        known = users != NOBODY
+        known = users != NO_USER
         grouped["gauc"] = gauc(output[known], label[known], users[known])
     return {
         "auc": auc(output, label),
@@ -148,7 +148,7 @@ def close_together(users: Array) -> Array:
     if not len(users) or _close(users):
         return users
     codes: Array = np.unique(users, return_inverse=True)[1]
-    codes[users == NOBODY] = NOBODY
+    codes[users == NO_USER] = NO_USER
     return codes
 
 

@@ -52,7 +52,7 @@ def decayed(
 
     Matrices decay: those of experts, towers, gates, LoRAs and encoders. Vectors (biases, norms,
     DICE, learned values for what is missing) do not, nor do tables, whose rows would shrink while
-    nobody looks them up. A batched tensor is judged by its logical parts.
+    no batch looks them up. A batched tensor is judged by its logical parts.
     """
     embeddings = {id(weight) for weight in embeddings_of(model)}
     matrices: list[Tensor] = []

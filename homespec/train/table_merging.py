@@ -31,7 +31,7 @@ def skipped_passes(settings: Settings) -> tuple[str, ...]:
 
 
 def remark(settings: Settings) -> str | None:
-    """A line for the user where tables are apart though nobody asked for it."""
+    """A line for the user where tables are apart without being asked for."""
     if settings.merge_tables is None and skipped_passes(settings):
         return (
             "each embedding table by itself: faster on a CPU with batches of"

@@ -15,7 +15,7 @@ def relative(file: str) -> str:
     """A file's path from the root of the repository, where CI names one, else from here."""
     root = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR") or "."
     try:
-        return Path(os.path.abspath(file)).relative_to(os.path.abspath(root)).as_posix()  # noqa: PTH100
+        return Path(os.path.abspath(file)).relative_to(os.path.abspath(root)).as_posix()
     except (ValueError, FileNotFoundError):  # elsewhere, or the working directory is gone
         return Path(file).as_posix()
 
