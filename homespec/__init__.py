@@ -3,7 +3,7 @@
 `load`, `validate` and `compile` never import torch; `build` does. `load_run` reads what `homespec
 train` left, `predict` and `evaluate` use it on files, `migrate` carries its weights over to another
 spec; `RankingModule` and `RankingData` are for a Lightning Trainer. These six need
-`pip install 'homespec[train]'`.
+the extra `train`.
 """
 
 from __future__ import annotations
@@ -69,8 +69,10 @@ def _of_training(name: str) -> object:
     try:
         return getattr(importlib.import_module(TRAINING[name]), name)
     except ModuleNotFoundError as error:
+        from homespec.installation import install_command
+
         raise ImportError(
-            f"homespec.{name} needs {error.name}: pip install 'homespec[train]'", name=error.name
+            f"homespec.{name} needs {error.name}: {install_command('train')}", name=error.name
         ) from None
 
 

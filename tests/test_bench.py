@@ -38,6 +38,7 @@ from homespec.bench.random_batch import random_features, random_labels
 from homespec.bench.roofline import Roofline
 from homespec.bench.variants import VARIANTS, Mode
 from homespec.cli.main import cli
+from homespec.installation import install_command
 from homespec.train.torch_compile import obstacle
 
 ROOT = Path(__file__).parents[1]
@@ -416,7 +417,7 @@ def test_plot_names_what_is_missing(tiny: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "homespec.bench.plot", raising=False)
     result = bench(tiny, "--plot", "x.png", "--variants", "ours")
-    assert "pip install 'homespec[bench]'" in str(result.exception.format_message())
+    assert install_command("bench") in str(result.exception.format_message())
 
 
 def test_plot_of_numbers_of_tasks(tmp_path: Path) -> None:

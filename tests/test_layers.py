@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "homespec"
 
 ORDER = (
     "version",
+    "installation",
     "atomic_write",
     "limits",
     "json_values",

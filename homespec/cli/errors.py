@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import click
 
 from homespec.diagnostics.render.terminal import printable
+from homespec.installation import install_command
 
 
 @contextmanager
@@ -35,12 +36,12 @@ def needing(extra: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package in ("", "homespec"):  # a mistake of ours
             raise
-        raise click.UsageError(f"{package} is missing: pip install 'homespec[{extra}]'.") from None
+        raise click.UsageError(f"{package} is missing: {install_command(extra)}") from None
 
 
 def script_needs(extra: str, *packages: str) -> None:
     """The same for a module that runs by `python -m`, before it imports them: exits with 2."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            click.echo(f"error: {package} is missing: pip install 'homespec[{extra}]'", err=True)
+            click.echo(f"error: {package} is missing: {install_command(extra)}", err=True)
             raise SystemExit(2)

@@ -1,14 +1,16 @@
 """Sharding: the tables of a spec spread over many devices by TorchRec, its trunk copied to each.
 
-Needs `homespec[torchrec]`; docs/sharding.md shows a whole training script.
+Needs the extra `torchrec`; docs/sharding.md shows a whole training script.
 """
 
 try:
     import torchrec
 except ImportError as error:
+    from homespec.installation import install_command
+
     raise ImportError(
-        f"homespec.sharding needs TorchRec ({error}): pip install 'homespec[torchrec]', or without"
-        " a GPU as docs/sharding.md says"
+        f"homespec.sharding needs TorchRec ({error}): {install_command('torchrec')}, or without a"
+        " GPU as docs/sharding.md says"
     ) from error
 import torch
 

@@ -27,6 +27,7 @@ from homespec.data.plan import Plan
 from homespec.data.profile import Profile
 from homespec.data.profiled import ProfiledData
 from homespec.data.profiler import profile
+from homespec.installation import install_command
 from homespec.schema.input_tensors import InputTensor
 
 ROOT = Path(__file__).parents[2]
@@ -482,11 +483,11 @@ def test_it_needs_neither_torch_nor_lightning(folder: Path) -> None:
     assert result.returncode == 0, result.stderr
     result = run(folder, "pyarrow", *check_data, script=BLOCKED)
     assert result.returncode == 2
-    assert "pyarrow is missing: pip install 'homespec[data]'" in result.stderr
+    assert f"pyarrow is missing: {install_command('data')}" in result.stderr
 
 
 @pytest.mark.parametrize("package", ["torch", "lightning", "pyarrow", "safetensors"])
 def test_training_names_the_extra_that_is_missing(folder: Path, package: str) -> None:
     result = run(folder, package, "train", "s.yaml", "--data", "a.parquet", script=BLOCKED)
     assert result.returncode == 2
-    assert f"{package} is missing: pip install 'homespec[train]'" in result.stderr
+    assert f"{package} is missing: {install_command('train')}" in result.stderr

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from homespec.installation import install_command
+
 WITHOUT = """
 import importlib.util, runpy
 find = importlib.util.find_spec
@@ -20,4 +22,4 @@ def test_the_extra_is_named(module: str) -> None:
     code = WITHOUT.format(module=module)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert ran.stderr == "error: numpy is missing: pip install 'homespec[data]'\n"
+    assert ran.stderr == f"error: numpy is missing: {install_command('data')}\n"

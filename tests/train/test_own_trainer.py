@@ -28,6 +28,7 @@ from torch import Tensor
 import homespec
 from homespec import RankingData, RankingModule
 from homespec.api import LoadedSpec
+from homespec.installation import install_command
 from homespec.train import RunError, run
 from homespec.train.settings import Settings
 
@@ -419,5 +420,5 @@ def test_plain_homespec_needs_no_lightning() -> None:
     )
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert made.stdout == (
-        "homespec.RankingModule needs lightning.pytorch: pip install 'homespec[train]'\n"
+        f"homespec.RankingModule needs lightning.pytorch: {install_command('train')}\n"
     )

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from homespec.installation import install_command
 from homespec.train import RunError
 from homespec.train.distributed import all_gather, all_reduce_mean
 from homespec.train.weighting.base import Tensors, Weighting
@@ -162,7 +163,7 @@ def cagrad(c: float = 0.5) -> WeightsOf:
     try:
         weights_of = _aggregation("cagrad").CAGradWeighting(c=c)
     except ImportError:
-        raise RunError(_INSTALL.format("cagrad")) from None
+        raise RunError(_missing("cagrad")) from None
 
     def scaled(gramian_TT: Tensor) -> Tensor:
         weights_T = cast(Tensor, weights_of(gramian_TT / gramian_TT.trace())) * len(gramian_TT)
@@ -171,12 +172,13 @@ def cagrad(c: float = 0.5) -> WeightsOf:
     return scaled
 
 
-_INSTALL = "--weighting {} needs torchjd and its solver: pip install 'homespec[balance]'"
+def _missing(method: str) -> str:
+    return f"--weighting {method} needs torchjd and its solver: {install_command('balance')}"
 
 
 def _aggregation(method: str) -> Any:
     try:
         import torchjd.aggregation
     except ImportError:
-        raise RunError(_INSTALL.format(method)) from None
+        raise RunError(_missing(method)) from None
     return torchjd.aggregation
