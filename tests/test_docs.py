@@ -88,6 +88,7 @@ HOMES = {
     "jinja2": ("emit/", "doctor/report/"),
     "networkx": ("graph/", "passes/", "checks/"),
     "torch": (
+        "activations/",
         "doctor/",
         "emit/blocks/",
         "runtime.py",

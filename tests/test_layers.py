@@ -38,6 +38,7 @@ ORDER = (
     "memory",
     "runtime",
     "api",
+    "activations",
     "sharding",
     "migration",
     "train",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from homespec.doctor.walk import GateParts, mixed_gate
+from homespec.activations.walk import GateParts, mixed_gate
 from homespec.graph import Graph
 from homespec.graph.nodes import FeatureGate, Mix, Node, Product, Tower
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from homespec.activations.numbers import Numbers
+from homespec.activations.observers import Observer
+from homespec.activations.walk import Trunk
 from homespec.data import DataError
 from homespec.data.batches import Batch
 from homespec.doctor import knock_outs
 from homespec.doctor.gradients import gradients
 from homespec.doctor.knock_outs import Progress, silent
-from homespec.doctor.numbers import Numbers
-from homespec.doctor.observers import Observer
 from homespec.doctor.row_losses import RowLosses
 from homespec.doctor.sample import Sample
 from homespec.doctor.scores import Scores
 from homespec.doctor.training_losses import training_losses
-from homespec.doctor.walk import Trunk
 from homespec.graph.nodes import Objective
 from homespec.header import spec_hash
 from homespec.health.measures import Gradients, Health, Knockout, Task

@@ -8,9 +8,9 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from homespec.activations.walk import Trunk
 from homespec.doctor.row_losses import RowLosses
 from homespec.doctor.sample import Sample
-from homespec.doctor.walk import Trunk
 from homespec.graph.nodes import ExpertSet
 from homespec.health.measures import Gradients
 from homespec.resolve.tree import Role, TreeNode

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from homespec.activations.observers import Observer
+from homespec.activations.similarity import Covariances
+from homespec.activations.walk import Trunk
 from homespec.doctor.edits import (
     Change,
     Constant,
@@ -15,11 +18,8 @@ from homespec.doctor.edits import (
     WithoutLora,
     reached,
 )
-from homespec.doctor.observers import Observer
 from homespec.doctor.row_losses import RowLosses
 from homespec.doctor.sample import Differences, Sample
-from homespec.doctor.similarity import Covariances
-from homespec.doctor.walk import Trunk
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate
 from homespec.health.measures import Effect, Kind, Knockout
 from homespec.health.thresholds import Thresholds

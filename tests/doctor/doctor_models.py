@@ -8,8 +8,8 @@ import torch
 from hierarchies import randomise
 from parity import load
 
+from homespec.activations.walk import Trunk
 from homespec.api import LoadedSpec, build_with_module
-from homespec.doctor.walk import Trunk
 
 
 def plain(loaded: LoadedSpec, dtype: torch.dtype = torch.float64) -> Trunk:

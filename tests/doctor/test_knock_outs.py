@@ -17,13 +17,13 @@ from planted import InMemory, diagnosed, planted
 from topologies import random_family, random_topology
 from torch import Tensor
 
+from homespec.activations.similarity import Covariances
+from homespec.activations.walk import Trunk, renormalised
 from homespec.data.batches import Batch
 from homespec.doctor.examine import Options, examine
 from homespec.doctor.row_losses import RowLosses
 from homespec.doctor.sample import Differences, Sample
 from homespec.doctor.scores import Scores
-from homespec.doctor.similarity import Covariances
-from homespec.doctor.walk import Trunk, renormalised
 from homespec.graph.nodes import ExpertSet, Mix
 from homespec.health.measures import Health, Knockout
 from homespec.health.thresholds import Thresholds

@@ -18,11 +18,11 @@ from planted import InMemory
 from topologies import random_family, random_topology
 from torch import Tensor
 
+from homespec.activations.observers import Observer
+from homespec.activations.walk import Trunk, Values
 from homespec.data.batches import Batch
 from homespec.doctor.examine import Options, examine
-from homespec.doctor.observers import Observer
 from homespec.doctor.sample import Sample
-from homespec.doctor.walk import Trunk, Values
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix
 from homespec.health.measures import QUANTILES, Health
 from homespec.train.load_run import Run

@@ -1,4 +1,4 @@
-"""The doctor: sums over rows -> the numbers of experts and gates."""
+"""Activations: sums over rows -> the numbers of experts and gates."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from homespec.doctor.observers import ExpertSums, Observer, WeightSums
-from homespec.doctor.similarity import Covariances, Sibling
+from homespec.activations.observers import ExpertSums, Observer, WeightSums
+from homespec.activations.similarity import Covariances, Sibling
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, SelfGate
 from homespec.health import measures
 from homespec.health.evidence import owning_span

@@ -1,4 +1,4 @@
-"""The doctor: evaluates the trunk of a plain model node by node along the graph.
+"""Activations: evaluates the trunk of a plain model node by node along the graph.
 
 The modules are the model's own; only mixtures and feature gates are written out here, since their
 parts are looked at. `check` holds the logits to those of the model itself.

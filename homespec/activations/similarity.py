@@ -1,4 +1,4 @@
-"""The doctor: how similar the experts of a set are, from the covariances of their channels."""
+"""Activations: how similar the experts of a set are, from the covariances of their channels."""
 
 from __future__ import annotations
 

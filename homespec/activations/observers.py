@@ -1,4 +1,4 @@
-"""The doctor: what is summed up of each node while rows go through the model.
+"""Activations: what is summed up of each node while rows go through the model.
 
 Memory depends on the model alone. Shapes as in `walk`.
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from homespec.doctor.moments import Mean, Moments, Range
-from homespec.doctor.walk import GateParts, MixParts
+from homespec.activations.moments import Mean, Moments, Range
+from homespec.activations.walk import GateParts, MixParts
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, SelfGate
 
 QUANTILE_ROWS = 1024

@@ -1,4 +1,4 @@
-"""The doctor: sums over rows, batch by batch, whose memory does not grow with the rows."""
+"""Activations: sums over rows, batch by batch, whose memory does not grow with the rows."""
 
 from __future__ import annotations
 
