@@ -81,6 +81,19 @@ class MLPs(nn.Sequential):
             bias = last_bias or i < len(widths) - 2
             self.append(Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias))
 
+    def init_he(self, last=False):
+        """Start as He et al. (2015): weights uniform with variance 2 / width of what they read.
+
+        Of the Linears that an activation follows, so of the last ones only if `last`. Their biases
+        start at 0. Returns the MLPs.
+        """
+        with torch.no_grad():
+            for linears in list(self)[::2][: None if last else -1]:
+                bound = (6 / linears.weight.shape[2]) ** 0.5
+                linears.weight.uniform_(-bound, bound)
+                linears.bias.zero_()
+        return self
+
 
 def named(pattern, nodes, count=1):
     """Logical names: the pattern for each node; if it has two fields, also for each number."""
@@ -400,7 +413,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.meta = MetaLayer()
         self.task = TaskLayer()
-        self.towers = MLPs(named("towers.{}", TASKS), 64, 64, 1)  # quickstart.yaml:10
+        self.towers = MLPs(named("towers.{}", TASKS), 64, 64, 1).init_he()  # quickstart.yaml:10
 
     def forward(self, x):
         if x.shape[1:] != (32,):

@@ -69,7 +69,14 @@ def draw(rng: random.Random) -> Spec:
         add_inputs(rng, spec)
     if maybe(rng, 0.2):
         add_sequences(rng, spec)
+    add_init(rng, spec)
     return spec
+
+
+def add_init(rng: random.Random, spec: Spec) -> None:
+    """Now and then torch's own initialisation."""
+    if maybe(random.Random(str(rng.getstate())), 0.2):  # leaves what is drawn later as it was
+        spec["init"] = "torch"
 
 
 def maybe(rng: random.Random, probability: float = 0.5) -> bool:

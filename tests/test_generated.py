@@ -123,8 +123,8 @@ def test_blocks_name_the_lines_of_the_spec() -> None:
     lines = SMALL.splitlines()
     places = {name: 1 + lines.index(f"  {name}: {{}}") for name in ("finish", "like", "follow")}
     numbers = ", ".join(map(str, places.values()))
-    tower = text.partition("self.towers = MLPs(")[2].splitlines()[0]
-    assert tower.endswith(f"# small.yaml:{places['finish'] - 1}, {numbers}")
+    above = text.partition("self.towers = MLPs(")[0].splitlines()[-2]  # too long for its line
+    assert above.endswith(f"# small.yaml:{places['finish'] - 1}, {numbers}")
     number = 1 + lines.index("gates: {feature: {loras: 2, rank: 2}}")
     assert f"self.feature_gates = FeatureGates(  # small.yaml:{number}\n" in text
     default = generated(SMALL.replace(lines[number - 1], ""))

@@ -16,6 +16,7 @@ from hierarchies import (
     TASKS,
     Spec,
     add_expert,
+    add_init,
     draw_features,
     draw_kinds,
     draw_layer,
@@ -95,6 +96,7 @@ def draw_family(rng: random.Random) -> Spec:
         add_inputs(rng, spec)
     if maybe(rng, 0.2):
         add_sequences(rng, spec, most=1)
+    add_init(rng, spec)
     return spec
 
 
@@ -164,6 +166,7 @@ def draw_topology(rng: random.Random, mend: bool = True) -> Spec:
         add_inputs(rng, spec)
     if maybe(rng, 0.2):
         add_sequences(rng, spec, most=1)
+    add_init(rng, spec)
     return spec
 
 

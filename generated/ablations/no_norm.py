@@ -183,6 +183,19 @@ class MLPs(nn.Sequential):
                 self.append(self.activation())
             self.append(Linears([f"{name}.linears.{i}" for name in names], *shape))
 
+    def init_he(self, last=False):
+        """Start as He et al. (2015): weights uniform with variance 2 / width of what they read.
+
+        Of the Linears that an activation follows, so of the last ones only if `last`. Their biases
+        start at 0. Returns the MLPs.
+        """
+        with torch.no_grad():
+            for linears in list(self)[::2][: None if last else -1]:
+                bound = (6 / linears.weight.shape[2]) ** 0.5
+                linears.weight.uniform_(-bound, bound)
+                linears.bias.zero_()
+        return self
+
     def init_prior(self, rates):
         """Start training at base rates: the last biases are their log-odds."""
         with torch.no_grad():
@@ -542,7 +555,8 @@ class MetaLayer(nn.Module):
             named("feature_gates.meta.{}.loras.{}", nodes, 2), 446, rank=8
         )
         experts = named("experts.meta.{}.{}", nodes, 2)
-        self.experts = nn.Sequential(MLPs(experts, 446, 128, 64), nn.SiLU())  # kuairand.yaml:102
+        # kuairand.yaml:102
+        self.experts = nn.Sequential(MLPs(experts, 446, 128, 64).init_he(last=True), nn.SiLU())
 
     def forward(self, x):
         down, router, gate_shared, gate_groups, self_gate = self.projections(x)
@@ -586,7 +600,8 @@ class TaskLayer(nn.Module):
             named("feature_gates.task.{}.loras.{}", nodes, 2), 64, rank=8
         )
         experts = named("experts.task.{}.0", nodes)
-        self.experts = nn.Sequential(MLPs(experts, 64, 128, 64), nn.SiLU())  # kuairand.yaml:103
+        # kuairand.yaml:103
+        self.experts = nn.Sequential(MLPs(experts, 64, 128, 64).init_he(last=True), nn.SiLU())
         self.projections_groups_path = JoinedProjections(  # kuairand.yaml:8
             Projections((1, 128), (named("gates.task.{}.linears.0", tasks), 3), unbiased=0)
             for tasks in (TASKS[:3], TASKS[3:])
@@ -623,7 +638,7 @@ class Trunk(nn.Module):
         self.meta = MetaLayer()
         self.task = TaskLayer()
         # kuairand.yaml:88, 89, 90, 91, 92, 93, …
-        self.towers = MLPs(named("towers.{}", TASKS), 64, 32, 1)
+        self.towers = MLPs(named("towers.{}", TASKS), 64, 32, 1).init_he()
         self.towers.init_prior([RATES[task] for task in TASKS])
 
     def forward(self, x):

@@ -182,6 +182,19 @@ class MLPs(nn.Sequential):
             bias = last_bias or i < len(widths) - 2
             self.append(Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias))
 
+    def init_he(self, last=False):
+        """Start as He et al. (2015): weights uniform with variance 2 / width of what they read.
+
+        Of the Linears that an activation follows, so of the last ones only if `last`. Their biases
+        start at 0. Returns the MLPs.
+        """
+        with torch.no_grad():
+            for linears in list(self)[::2][: None if last else -1]:
+                bound = (6 / linears.weight.shape[2]) ** 0.5
+                linears.weight.uniform_(-bound, bound)
+                linears.bias.zero_()
+        return self
+
     def init_prior(self, rates):
         """Start training at base rates: the last biases are their log-odds."""
         with torch.no_grad():
@@ -696,7 +709,7 @@ class Trunk(nn.Module):
         self.meta = MetaLayer()
         self.task = TaskLayer()
         # kuairand.yaml:88, 89, 90, 91, 92, 93, …
-        self.towers = MLPs(named("towers.{}", TASKS), 64, 32, 1)
+        self.towers = MLPs(named("towers.{}", TASKS), 64, 32, 1).init_he()
         self.towers.init_prior([RATES[task] for task in TASKS])
 
     def forward(self, x):

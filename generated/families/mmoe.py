@@ -177,6 +177,19 @@ class MLPs(nn.Sequential):
                 self.append(self.activation())
             self.append(Linears([f"{name}.linears.{i}" for name in names], *shape))
 
+    def init_he(self, last=False):
+        """Start as He et al. (2015): weights uniform with variance 2 / width of what they read.
+
+        Of the Linears that an activation follows, so of the last ones only if `last`. Their biases
+        start at 0. Returns the MLPs.
+        """
+        with torch.no_grad():
+            for linears in list(self)[::2][: None if last else -1]:
+                bound = (6 / linears.weight.shape[2]) ** 0.5
+                linears.weight.uniform_(-bound, bound)
+                linears.bias.zero_()
+        return self
+
     def init_prior(self, rates):
         """Start training at base rates: the last biases are their log-odds."""
         with torch.no_grad():
@@ -446,7 +459,8 @@ class TaskLayer(nn.Module):
     def __init__(self):
         super().__init__()
         experts = named("experts.task.{}.{}", ("shared",), 8)
-        self.experts = nn.Sequential(MLPs(experts, 446, 128, 64), nn.ReLU())  # mmoe.yaml:9
+        # mmoe.yaml:9
+        self.experts = nn.Sequential(MLPs(experts, 446, 128, 64).init_he(last=True), nn.ReLU())
         self.gates = Linears(named("gates.task.{}.linears.0", TASKS), 446, 8)  # mmoe.yaml:6
 
     def forward(self, x):
@@ -462,7 +476,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.task = TaskLayer()
         # kuairand.yaml:88, 89, 90, 91, 92, 93, …
-        self.towers = MLPs(named("towers.{}", TASKS), 64, 32, 1)
+        self.towers = MLPs(named("towers.{}", TASKS), 64, 32, 1).init_he()
         self.towers.init_prior([RATES[task] for task in TASKS])
 
     def forward(self, x):

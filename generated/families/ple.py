@@ -177,6 +177,19 @@ class MLPs(nn.Sequential):
                 self.append(self.activation())
             self.append(Linears([f"{name}.linears.{i}" for name in names], *shape))
 
+    def init_he(self, last=False):
+        """Start as He et al. (2015): weights uniform with variance 2 / width of what they read.
+
+        Of the Linears that an activation follows, so of the last ones only if `last`. Their biases
+        start at 0. Returns the MLPs.
+        """
+        with torch.no_grad():
+            for linears in list(self)[::2][: None if last else -1]:
+                bound = (6 / linears.weight.shape[2]) ** 0.5
+                linears.weight.uniform_(-bound, bound)
+                linears.bias.zero_()
+        return self
+
     def init_prior(self, rates):
         """Start training at base rates: the last biases are their log-odds."""
         with torch.no_grad():
@@ -482,11 +495,13 @@ class MetaLayer(nn.Module):
     def __init__(self):
         super().__init__()
         experts_shared = named("experts.meta.{}.{}", ("shared",), 4)
-        # ple.yaml:10
-        self.experts_shared = nn.Sequential(MLPs(experts_shared, 446, 128, 64), nn.ReLU())
+        self.experts_shared = nn.Sequential(  # ple.yaml:10
+            MLPs(experts_shared, 446, 128, 64).init_he(last=True), nn.ReLU()
+        )
         experts_tasks = named("experts.meta.{}.0", TASKS)
-        # ple.yaml:10
-        self.experts_tasks = nn.Sequential(MLPs(experts_tasks, 446, 128, 64), nn.ReLU())
+        self.experts_tasks = nn.Sequential(  # ple.yaml:10
+            MLPs(experts_tasks, 446, 128, 64).init_he(last=True), nn.ReLU()
+        )
         self.projections = Projections(  # ple.yaml:6
             (1, 446),
             (("gates.meta.shared.linears.0",), 14),
@@ -510,11 +525,13 @@ class TaskLayer(nn.Module):
     def __init__(self):
         super().__init__()
         experts_shared = named("experts.task.{}.{}", ("shared",), 4)
-        # ple.yaml:10
-        self.experts_shared = nn.Sequential(MLPs(experts_shared, 64, 128, 64), nn.ReLU())
+        self.experts_shared = nn.Sequential(  # ple.yaml:10
+            MLPs(experts_shared, 64, 128, 64).init_he(last=True), nn.ReLU()
+        )
         experts_tasks = named("experts.task.{}.0", TASKS)
-        # ple.yaml:10
-        self.experts_tasks = nn.Sequential(MLPs(experts_tasks, 64, 128, 64), nn.ReLU())
+        self.experts_tasks = nn.Sequential(  # ple.yaml:10
+            MLPs(experts_tasks, 64, 128, 64).init_he(last=True), nn.ReLU()
+        )
         self.gates = Linears(named("gates.task.{}.linears.0", TASKS), 64, 5)  # ple.yaml:6
 
     def forward(self, x_shared, x_tasks):
@@ -532,7 +549,7 @@ class Trunk(nn.Module):
         self.meta = MetaLayer()
         self.task = TaskLayer()
         # kuairand.yaml:88, 89, 90, 91, 92, 93, …
-        self.towers = MLPs(named("towers.{}", TASKS), 64, 32, 1)
+        self.towers = MLPs(named("towers.{}", TASKS), 64, 32, 1).init_he()
         self.towers.init_prior([RATES[task] for task in TASKS])
 
     def forward(self, x):

@@ -45,7 +45,7 @@ def explicit(lowered: Lowered) -> Spec:
 
 def _spec(lowered: Lowered) -> Iterator[Entry]:
     spec = lowered.spec
-    head = {key: getattr(spec, key) for key in ("homespec", "name", "description")}
+    head = {key: getattr(spec, key) for key in ("homespec", "name", "description", "init")}
     yield from _lines(lowered, head, [()])
     yield Section("features", [_feature(lowered, n, f) for n, f in spec.features.items()])
     members = {name: group.members for name, group in spec.groups.items()}

@@ -20,7 +20,23 @@ from homespec.diff.promise_changes import promise_added, promise_weakened
 from homespec.diff.task_changes import TASK_CHANGES
 from homespec.graph.identity import Renames
 from homespec.lower import Lowered
+from homespec.lower.initial import has_he_layers
 from homespec.source.document import Document
+
+
+@change("HS659", "init", Breaks.TRAINING)
+def init(pair: Pair) -> Iterator[Finding]:
+    """MLPs start from other weights.
+
+    A trained model stays as it is, and its logits with it. A run that starts from nothing begins
+    elsewhere, and so do the weights that `homespec migrate` starts fresh.
+    """
+    was, now = pair.old.spec.init, pair.new.spec.init
+    if was != now and any(map(has_he_layers, (pair.old.graph, pair.new.graph))):
+        yield pair.finding(
+            ("init",), ("init",), f"weights start by `init: {now}`, was `{was}`",
+            was=f"was `{was}`", now=f"now `{now}`",
+        )  # fmt: skip
 
 
 @change("HS690", "name", Breaks.COSMETIC)
@@ -89,6 +105,7 @@ RULES = (
     *FEATURE_CHANGES,
     *TASK_CHANGES,
     *EXPERT_CHANGES,
+    init,
     promise_weakened,
     promise_added,
     name,

@@ -49,7 +49,8 @@ def _experts(batch: Batch, scope: Scope) -> Block:
     pattern = f"experts.{first.layer}.{{}}.{{}}"
     norm_act, uses = _norm_act(first, names)
     graph = scope.naming.graph
-    stack, more = mlps(names, first.widths, first.hidden_activation, graph, first.last_bias)
+    activation = first.hidden_activation
+    stack, more = mlps(names, first.widths, activation, graph, first.he_layers, first.last_bias)
     read = scope.inputs([reads for m in members for reads in _each(m)])
     name = scope.define(batch.name, f"e{suffix}", len(members))
     many = scope.named(pattern, places_of(members), first.count)
@@ -185,14 +186,15 @@ def _towers(batch: Batch, scope: Scope) -> Block:
     module = scope.module(batch)
     places = places_of(members)
     named = scope.named("towers.{}", places)
-    make, uses = mlps(named, first.widths, first.activation, scope.naming.graph)
+    make, uses = mlps(named, first.widths, first.activation, scope.naming.graph, first.he_layers)
     read = Group(module, (scope.inputs([m.reads for m in members]),), tail=".squeeze(1)")
     init: list[tuple[str, Expr]] = [(module, make)]
     if any(m.rate is not None for m in members):
-        rate = "RATES.get(task, 0.5)" if any(m.rate is None for m in members) else "RATES[task]"
+        rate = "RATES.get(task)" if any(m.rate is None for m in members) else "RATES[task]"
         rates = f"[{rate} for task in {flat(scope.naming.nodes(places))}]"
         init.append(("", call(f"{module}.init_prior", rates)))
-        uses.add("stacks.MLPs__prior")
+        all_known = all(t.rate is not None for t in scope.naming.graph.of(Tower))
+        uses.add("stacks.MLPs__prior" if all_known else "stacks.MLPs__known_prior")
     name = scope.define(batch.name, "y" + scope.naming.suffix(batch), len(members))
     return Block(batch, init=init, forward=[(name, read)], uses=uses)
 

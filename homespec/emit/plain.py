@@ -9,7 +9,7 @@ from typing import Any
 from homespec.emit.block import Block, Variable
 from homespec.emit.layout import INDENT, Expr, Group, assign, call, lay, literal, mapping, sequence
 from homespec.emit.naming import MODULES, once
-from homespec.emit.stacks import hidden_activations
+from homespec.emit.stacks import hidden_activations, with_he
 from homespec.emit.trunk import product
 from homespec.graph import Graph
 from homespec.graph.nodes import (
@@ -50,10 +50,11 @@ class Styles:
             uses |= {f"plain.{name}__{form}"} if form else set()
         return full, uses
 
-    def mlp(self, widths: tuple[int, ...], activation: str) -> tuple[Group, set[str]]:
-        """An MLP."""
-        name, uses = self.named("MLP", widths, activation)
-        return call(name, widths_of(widths)), uses
+    def mlp(self, node: Gate | Tower, activation: str) -> tuple[Group, set[str]]:
+        """The MLP of a node."""
+        name, uses = self.named("MLP", node.widths, activation)
+        uses |= {"plain.MLP__he"} if node.he_layers else set()
+        return with_he(call(name, widths_of(node.widths)), node.he_layers, node.widths), uses
 
 
 def _norm(node: ExpertSet) -> str:
@@ -130,7 +131,7 @@ def _experts(node: ExpertSet, variables: Variables, styles: Styles) -> Block:
     options.append(activations[node.activation])
     kind = "DiceExpert" if "dice" in node.activation else "Expert"
     name, uses = styles.named(kind, node.widths, node.hidden_activation)
-    made = call(name, "widths", *options)
+    made = with_he(call(name, "widths", *options), node.he_layers, node.widths)
     number = len(styles.makers) + 1
     maker = styles.makers.setdefault(made, f"expert_{number}" if number > 1 else "expert")
     many = call("experts", str(node.count), maker, *map(str, node.widths))
@@ -142,6 +143,7 @@ def _experts(node: ExpertSet, variables: Variables, styles: Styles) -> Block:
     )
     use = call(reader, module_path(node), read)
     uses |= {"plain.experts", f"plain.{reader}"}
+    uses |= {"plain.MLP__he"} if node.he_layers else set()
     uses |= {"plain.BatchNorm1d"} if node.norm == "batch" else set()
     uses |= {"plain.Dice"} if node.activation == "dice" else set()
     uses |= {"plain.FoldedDice"} if node.activation == "folded_dice" else set()
@@ -153,7 +155,7 @@ def _gate(node: Gate, variables: Variables, styles: Styles) -> Block:
         return Block(node, forward=[(_variable(node), "x.new_ones(x.shape[0], 1)")])
     weigh = ".sigmoid()" if node.choices == 1 else ".softmax(-1)"
     use = Group(module_path(node), (_read(node.reads, variables),), tail=weigh)
-    make, uses = styles.mlp(node.widths, node.hidden_activation)
+    make, uses = styles.mlp(node, node.hidden_activation)
     return Block(node, [(module_path(node), make)], [(_variable(node), use)], uses)
 
 
@@ -171,9 +173,9 @@ def _mix(node: Mix, variables: Variables, _: Styles) -> Block:
 
 
 def _tower(node: Tower, variables: Variables, styles: Styles) -> Block:
-    make, uses = styles.mlp(node.widths, node.activation)
+    make, uses = styles.mlp(node, node.activation)
     if node.rate is not None:
-        make = replace(make, tail=f".init_prior(RATES[{literal(node.task)}])")
+        make = replace(make, tail=f"{make.tail}.init_prior(RATES[{literal(node.task)}])")
         uses |= {"plain.MLP", "plain.MLP__prior"}
     use = f"{module_path(node)}({variables[node.reads[0].node].name}).squeeze(-1)"
     return Block(node, [(module_path(node), make)], [(f"logits[{literal(node.task)}]", use)], uses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from homespec.emit.layout import (
     INDENT,
@@ -52,6 +53,8 @@ class Encoders:
                     yield f"din.{_class(node)}"
                     if _has_dice(node):
                         yield f"din.EventDice{mode}"
+                    if node.encoder.he_layers:
+                        yield "din.Din__he"
                 case Dien():
                     yield from ("dien.Dien", f"dien.Gru{mode}")
                 case Sim() | Twin():
@@ -85,13 +88,14 @@ class Encoders:
         """The encoder's module."""
         widths = (str(node.query_width), str(node.event_width))
         match node.encoder:
-            case Din(hidden=hidden, eps=eps, momentum=momentum, activation=activation):
+            case Din(hidden=hidden, eps=eps, momentum=momentum, activation=activation) as din:
                 layers = sequence([str(width) for width in hidden], "[]")
                 if _has_dice(node):
                     dice = literal((eps,) if self.inference else (eps, momentum))
                     return call(_class(node), *widths, layers, dice=dice)
                 elementwise = ACTIVATIONS.get(activation, "F.relu")
-                return call(_class(node), *widths, layers, activation=elementwise)
+                made = call(_class(node), *widths, layers, activation=elementwise)
+                return replace(made, tail=".init_he()") if din.he_layers else made
             case Dien(width=width):
                 return call("Dien", *widths, str(width))
             case Sim(width=width, heads=heads) | Twin(width=width, heads=heads):

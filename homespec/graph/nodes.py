@@ -130,7 +130,8 @@ class ExpertSet(Placed):
     """x [B, N] -> K expert outputs [B, D] (HOME.md section 2); `widths` = (N, hidden…, D).
 
     All experts read one value, or, if there are K, each its own. What is `folded` has its running
-    statistics in the weights: a set for inference.
+    statistics in the weights: a set for inference. The first `he_layers` Linears start with He's
+    weights.
     """
 
     kind: ClassVar[str] = "experts"
@@ -141,6 +142,7 @@ class ExpertSet(Placed):
     hidden_activation: Literal["relu", "swish"]
     eps: float
     momentum: float
+    he_layers: int = 0
 
     @property
     def width(self) -> int:
@@ -158,12 +160,14 @@ class Gate(Placed):
     """Concatenated states [B, N] -> weights over C experts [B, C]; `widths` = (N, hidden…, C).
 
     A gate over one expert has the weight 1 and no parameters, unless it is a self gate. In an
-    optimised graph a gate of one Linear reads the projection that this Linear is a part of.
+    optimised graph a gate of one Linear reads the projection that this Linear is a part of. The
+    first `he_layers` Linears start with He's weights.
     """
 
     kind: ClassVar[str] = "gate"
     widths: tuple[int, ...]
     hidden_activation: Literal["relu", "swish"]
+    he_layers: int = 0
 
     @property
     def choices(self) -> int:
@@ -252,7 +256,8 @@ class Mix(Placed):
 class Tower(Node):
     """The state [B, D] of a task -> its logit [B]; `widths` = (D, hidden…, 1).
 
-    The logit of a regression estimates the label in units of `scale`.
+    The logit of a regression estimates the label in units of `scale`. The first `he_layers` Linears
+    start with He's weights.
     """
 
     kind: ClassVar[str] = "tower"
@@ -261,6 +266,7 @@ class Tower(Node):
     activation: Literal["relu", "swish"]
     rate: float | None
     scale: float = 1.0
+    he_layers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

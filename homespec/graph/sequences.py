@@ -32,13 +32,17 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Din:
-    """Target attention by an MLP of these hidden widths -> [B, E]."""
+    """Target attention by an MLP of these hidden widths -> [B, E].
+
+    The first `he_layers` Linears start with He's weights.
+    """
 
     hidden: tuple[int, ...]
     activation: Literal["dice", "relu", "swish"]
     softmax: bool
     eps: float
     momentum: float
+    he_layers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

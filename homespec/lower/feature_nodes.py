@@ -9,6 +9,7 @@ from homespec.diagnostics import Span
 from homespec.graph import Graph
 from homespec.graph import sequences as nodes
 from homespec.graph.nodes import INPUT, Feature, Input, Port
+from homespec.lower.initial import he_layers
 from homespec.resolve import Resolved
 from homespec.schema.input_tensors import event_column, event_key, event_values
 from homespec.schema.models import Encoder, Sequence, Sim, Spec, Twin
@@ -83,7 +84,7 @@ def _add_sequence(graph: Graph, resolved: Resolved, name: str) -> nodes.Sequence
         fields=tuple(fields),
         shared=len(sequence.of),
         max_len=sequence.max_len,
-        encoder=_encoder(sequence.encoder, query, event),
+        encoder=_encoder(spec, sequence.encoder, query, event),
     )
     graph.add(node)
     return node
@@ -118,14 +119,15 @@ def _table(name: str, sequence: Sequence, field: str, own: EventField, span: Spa
     )
 
 
-def _encoder(encoder: Encoder, query: int, event: int) -> nodes.Encoder:
+def _encoder(spec: Spec, encoder: Encoder, query: int, event: int) -> nodes.Encoder:
     match encoder.kind:
         case "mean":
             return nodes.Mean()
         case "din":
             din = encoder.din
             statistics = (din.norm_eps, din.norm_momentum)
-            return nodes.Din(din.hidden, din.activation, din.softmax, *statistics)
+            he = he_layers(spec, len(din.hidden), din.activation)
+            return nodes.Din(din.hidden, din.activation, din.softmax, *statistics, he)
         case "dien":
             return nodes.Dien(encoder.dien.width or event)
         case "sim":

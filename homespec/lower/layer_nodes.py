@@ -8,9 +8,11 @@ from typing import Any
 from homespec.diagnostics import Span
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Port, SelfGate
+from homespec.lower.initial import he_layers
 from homespec.resolve import Resolved
 from homespec.resolve.layers import Layer, SetPlan
 from homespec.resolve.tree import Role, TreeNode
+from homespec.schema.models import ExpertSet as ExpertStyle
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,16 @@ class LayerBuilder:
                 hidden_activation=experts.hidden_activation,
                 eps=experts.norm_eps,
                 momentum=experts.norm_momentum,
+                he_layers=self._he_layers(experts),
             )
         )
+
+    def _he_layers(self, experts: ExpertStyle) -> int:
+        if experts.norm != "none":
+            return 0
+        hidden = len(experts.hidden)
+        spec = self.resolved.spec
+        return he_layers(spec, hidden, experts.hidden_activation, experts.activation)
 
     def _add_feature_gates(self, plan: SetPlan, source: State) -> State:
         """One gate before the set; where its experts read a state each, one before each."""
@@ -134,6 +144,7 @@ class LayerBuilder:
                 span=self._gate_span("self"),
                 widths=(source.total, *gate.hidden, plan.experts.count),
                 hidden_activation=gate.hidden_activation,
+                he_layers=he_layers(self.resolved.spec, len(gate.hidden), gate.hidden_activation),
             )
         )
 
@@ -149,6 +160,7 @@ class LayerBuilder:
                 span=self._gate_span("mixture"),
                 widths=(sum(source.total for source in sources), *hidden, choices),
                 hidden_activation=gate.hidden_activation,
+                he_layers=he_layers(self.resolved.spec, len(hidden), gate.hidden_activation),
             )
         )
 

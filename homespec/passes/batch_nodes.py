@@ -67,8 +67,9 @@ def batch_experts(graph: Graph, single: bool = False) -> Graph:
     """
 
     def shape(node: ExpertSet) -> Hashable:
-        style = (node.norm, node.activation, node.hidden_activation, node.eps, node.momentum)
-        return (node.layer, node.widths, node.count, len(node.reads), style)
+        style = (node.norm, node.activation, node.hidden_activation, node.he_layers)
+        statistics = (node.eps, node.momentum)
+        return (node.layer, node.widths, node.count, len(node.reads), *style, *statistics)
 
     return _batch(graph, ExpertSet, "experts", shape, single)
 

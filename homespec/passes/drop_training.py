@@ -1,22 +1,30 @@
-"""What training alone needs goes: objectives and the rates at which towers start."""
+"""What training alone needs goes: objectives, and how weights start."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from homespec.graph import Graph
-from homespec.graph.nodes import Node, Objective, Tower
+from homespec.graph.nodes import ExpertSet, Gate, Node, Objective, Tower
+from homespec.graph.sequences import Din, Sequence
 
 
 def drop_training(graph: Graph) -> Graph:
-    """Objectives go, and the base rates at which towers start.
+    """Objectives go, and so does how weights start.
 
-    before:  towers.click(rate=0.4), objectives.click(label=is_click) <- towers.click
-    after:   towers.click(rate=none)
+    before:  towers.click(rate=0.4, he_layers=1), objectives.click(label=is_click) <- towers.click
+    after:   towers.click(rate=none, he_layers=0)
     """
     kept = [node for node in graph if not isinstance(node, Objective)]
     return graph.with_nodes([_unstarted(node) for node in kept])
 
 
 def _unstarted(node: Node) -> Node:
-    return dataclasses.replace(node, rate=None) if isinstance(node, Tower) else node
+    match node:
+        case Tower():
+            return dataclasses.replace(node, rate=None, he_layers=0)
+        case ExpertSet() | Gate():
+            return dataclasses.replace(node, he_layers=0)
+        case Sequence(encoder=Din() as din):
+            return dataclasses.replace(node, encoder=dataclasses.replace(din, he_layers=0))
+    return node

@@ -195,6 +195,7 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     "{user_id: {id: {buckets: 1000}, dim: 16}}",
     ("", "towers"): "write `towers: {hidden: [64]}`, or for one task `tower:`",
     ("", "family"): _family,
+    ("", "init"): _chosen("init", "auto"),
     ("features", "dim"): _numbered("write `dim: {}`", 16),
     ("features", "buckets"): _numbered("write `id: {{buckets: {}}}`", 1000),
     ("features", "vocab"): _numbered("write `id: {{vocab: {}}}`", 1000),

@@ -39,6 +39,10 @@ CHOICES: dict[str, dict[str, str]] = {
         "zero": "zeros 0 mean constant default fill",
         "learned": "embedding trainable parameter learnable",
     },
+    "init": {
+        "auto": "he kaiming heuniform henormal kaiminguniform kaimingnormal true default",
+        "torch": "pytorch xavier glorot xavieruniform xaviernormal glorotuniform glorotnormal",
+    },
     "search": {"hard": "exact category", "soft": "embedding approximate"},
 }
 """Key -> choice -> the words, folded, for which it is the nearest."""
@@ -69,6 +73,8 @@ KEYS: dict[str, dict[str, str]] = {
         "layers": "numlayers nlayers numlevels numlevel levels",
         "name": "modelid specname",
         "homespec": "schemaversion",
+        "init": "initialization initialisation initializer initializers weightinit initweights "
+        "kernelinitializer initmethod",
         "expect": "expects expected expectations promise promises contract constraints policy "
         "assert invariants",
     },

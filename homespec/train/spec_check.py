@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from pathlib import Path
 
 from homespec.analysis.spec_diff import Tree, changes, model_tree
@@ -10,11 +11,16 @@ from homespec.lower import Lowered
 from homespec.train import RunError
 
 MAX_SHOWN = 6
+INIT = "init"
+"""How weights start: of no matter to those that are there, and older runs do not say it."""
 
 
 def check_spec(before: Tree, now: Tree, out: Path) -> None:
-    """Raise RunError that says what `now` has otherwise than `before`, the spec of the run."""
-    if changed := differences(before, now):
+    """Raise RunError that says what `now` has otherwise than `before`, the spec of the run.
+
+    How its weights started is part of it.
+    """
+    if changed := _changed(before, now, set() if INIT in before else {INIT}):
         raise RunError(
             f"{out} is of another spec: {changed}."
             " Resume it with its own spec and --set, or start another run in another --out"
@@ -22,8 +28,13 @@ def check_spec(before: Tree, now: Tree, out: Path) -> None:
 
 
 def differences(before: Tree, now: Tree) -> str:
-    """What `now` has otherwise than `before`; empty if they are the same."""
-    texts = list(map(str, changes(before, now)))
+    """What `now` has otherwise than `before`, to which weights belong; empty if nothing."""
+    return _changed(before, now, {INIT})
+
+
+def _changed(before: Tree, now: Tree, ignored: Set[str]) -> str:
+    known = [{k: v for k, v in tree.items() if k not in ignored} for tree in (before, now)]
+    texts = list(map(str, changes(*known)))
     more = f"; and {len(texts) - MAX_SHOWN} more differences" if len(texts) > MAX_SHOWN else ""
     return "; ".join(texts[:MAX_SHOWN]) + more
 

@@ -39,6 +39,7 @@ def reordered(section: dict[str, Any]) -> dict[str, Any]:
         ({"gates": {"self": True}}, []),
         ({"expect": {"budget": {"experts": 64}}}, []),
         ({"name": "n"}, ["`name` is n, was m"]),
+        ({"init": "torch"}, ["`init` is torch, was auto"]),
         (
             {"features": {"a": {"dense": 9}}},
             ["feature `b` is gone", "`features.a.dense` is 9, was 8"],

@@ -89,6 +89,7 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS655", "rank: 2}", "rank: 2}, mixture: {sees: all}", set()),
     ("HS656", "gates:", "towers: {hidden: [5]}\ngates:", set()),
     ("HS657", "gates:", "towers: {activation: swish}\ngates:", set()),
+    ("HS659", "homespec: 1", "homespec: 1\ninit: torch", set()),
     ("HS690", "name: shorts", "name: longs", set()),
     ("HS691", "the base", "another", set()),
     ("HS692", "homespec: 1", "homespec: 1  # a comment", set()),

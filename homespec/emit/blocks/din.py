@@ -98,6 +98,18 @@ class Din(nn.Module):
         return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)
 
 
+class Din__he(Din):
+    def init_he(self):
+        """Start as He et al. (2015): weights uniform with variance 2 / fan-in, biases 0.
+
+        Of the Linears that an activation follows. Returns the module.
+        """
+        for layer in self.layers:
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        return self
+
+
 class DinSoftmax(Din):
     """DIN whose weights are normalised by a softmax."""
 

@@ -36,6 +36,19 @@ class MLP__prior(MLP):
         return self
 
 
+class MLP__he(MLP):
+    def init_he(self, last=False):
+        """Start as He et al. (2015): weights uniform with variance 2 / fan-in, biases 0.
+
+        Of the Linears that an activation follows, so of the last one only if `last`. Returns the
+        MLP.
+        """
+        for linear in self.linears[: None if last else -1]:
+            nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
+            nn.init.zeros_(linear.bias)
+        return self
+
+
 class SwishMLP(MLP):
     """An MLP whose activation is Swish."""
 

@@ -102,6 +102,30 @@ class MLPs__prior(MLPs):
             self[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
 
+class MLPs__known_prior(MLPs):
+    def init_prior(self, rates):
+        """Start training at base rates: the last biases are their log-odds. None is not known."""
+        with torch.no_grad():
+            for bias, rate in zip(self[-1].bias, rates, strict=True):
+                if rate is not None:
+                    bias.copy_(torch.tensor(rate).logit())
+
+
+class MLPs__he(MLPs):
+    def init_he(self, last=False):
+        """Start as He et al. (2015): weights uniform with variance 2 / width of what they read.
+
+        Of the Linears that an activation follows, so of the last ones only if `last`. Their biases
+        start at 0. Returns the MLPs.
+        """
+        with torch.no_grad():
+            for linears in list(self)[::2][: None if last else -1]:
+                bound = (6 / linears.weight.shape[2]) ** 0.5
+                linears.weight.uniform_(-bound, bound)
+                linears.bias.zero_()
+        return self
+
+
 class MLPs__swish(MLPs):
     activation = nn.SiLU
 
