@@ -35,6 +35,7 @@ ORDER = (
     "ignores",
     "compiler",
     "generated_files",
+    "editor",
     "memory",
     "runtime",
     "api",

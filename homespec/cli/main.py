@@ -25,6 +25,7 @@ VERBS = {
     "explain": "Print the documentation of a rule.",
     "schema": "Print the JSON Schema of specs, for editors.",
     "new": "Write a first spec.",
+    "lsp": "Serve an editor: mistakes as you type, completion, renames.",
     "check-data": "Check data against a spec, without torch.",
     "train": "Train the model of a spec and measure it.",
     "doctor": "Look into the experts and gates of a trained model.",

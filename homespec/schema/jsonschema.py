@@ -93,11 +93,29 @@ def _description(described: dict[str, dict[str, str]], name: str, field: str) ->
     return next(described[s][field] for s in lineage if field in described.get(s, {}))
 
 
+def properties_at(path: tuple[str | int, ...]) -> dict[str, dict[str, Any]]:
+    """The keys that the language knows at a place of the document, with their schemas, in order."""
+    found: dict[str, dict[str, Any]] = {}
+    for place in _places(path):
+        for key, value in place.get("properties", {}).items():
+            found.setdefault(key, value)
+    return found
+
+
 def keys_at(path: tuple[str | int, ...]) -> list[str]:
     """The keys that the language knows at a place of the document, in the schema's order."""
-    return list(
-        dict.fromkeys(key for place in _places(path) for key in place.get("properties", ()))
-    )
+    return list(properties_at(path))
+
+
+def scalars_at(path: tuple[str | int, ...]) -> list[str]:
+    """The words that may be the whole value at a place: choices, switches, and short forms."""
+    words: list[str] = []
+    for place in _places(path):
+        short = SHORTHANDS.get(str(place.get("title")), {})
+        for schema in (place, short):
+            words += map(str, schema.get("enum", ()))
+            words += ["true", "false"] if schema.get("type") == "boolean" else []
+    return list(dict.fromkeys(words))
 
 
 def choices_at(path: tuple[str | int, ...]) -> list[str]:

@@ -101,6 +101,11 @@ class Composer:
         """Where the last key or value begins."""
         return self.scalars[-1][0] if self.scalars else 0
 
+    def finish_open(self) -> None:
+        """End what is still open, so that a text that is not YAML has data up to its mistake."""
+        while self._stack:
+            self._finish(self._stack[-1].node.end)
+
     @property
     def open_bracket(self) -> int | None:
         """The offset of the innermost bracket that is still open.

@@ -1,0 +1,125 @@
+"""Editor: where a spec declares tasks, groups and features, and where it mentions them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from homespec.editor.cursor import Path
+from homespec.schema.identifiers import ROOT
+from homespec.source import Document, Node, Value
+
+Kind = Literal["task", "group", "feature"]
+Kinds = tuple[Kind, ...]
+
+
+class Place(NamedTuple):
+    """A place of the language that holds names: a key or a value at a path with wildcards."""
+
+    path: tuple[str, ...]
+    kinds: Kinds
+    on_key: bool = False
+    declares: bool = False
+    root: bool = False
+    """Whether the name of the root, `shared`, may be there."""
+
+
+ANY, ITEM = "*", "#"
+NODE: Kinds = ("group", "task")
+
+PLACES = (
+    Place(("tasks", ANY), ("task",), on_key=True, declares=True),
+    Place(("groups", ANY), ("group",), on_key=True, declares=True),
+    Place(("features", ANY), ("feature",), on_key=True, declares=True),
+    Place(("groups", ANY, ITEM), ("task", "group")),
+    Place(("groups", ANY, "members", ITEM), ("task", "group")),
+    Place(("tasks", ANY, "where"), ("task",)),
+    Place(("tasks", ANY, "product", ITEM), ("task",)),
+    Place(("features", ANY, "table"), ("feature",)),
+    Place(("features", ANY, "sequence", "of", ITEM), ("feature",)),
+    Place(("features", ANY, "sequence", "with", ANY, "table"), ("feature",)),
+    Place(("features", ANY, "sequence", "encoder", "sim", "by"), ("feature",)),
+    Place(("features", ANY, "sequence", "columns", ANY), ("feature",), on_key=True),
+    Place(("experts", ANY, "nodes", ANY), NODE, on_key=True),
+    Place(("experts", ANY, ITEM, "nodes", ANY), NODE, on_key=True),
+    Place(("layers", ITEM, "experts", ANY), NODE, on_key=True, root=True),
+    Place(("layers", ITEM, "outputs", ITEM), NODE, root=True),
+    Place(("expect", "isolated", ITEM, ITEM), NODE),
+    Place(("expect", "reads", ANY), NODE, on_key=True),
+    Place(("expect", "reads", ANY, ITEM), NODE, root=True),
+    Place(("expect", "except_through", ITEM), NODE, root=True),
+)
+"""All of them; a new key of the language that holds names gets a line here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A name in a text, and the kinds of thing that it may be the name of there."""
+
+    name: str
+    place: Place
+    path: Path
+    node: Node
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The offsets of the name, quotes included."""
+        if self.place.on_key:
+            return self.node.key_start, self.node.key_end
+        return self.node.start, self.node.end
+
+
+def mentions(document: Document) -> Iterator[Mention]:
+    """Every mention in a document, in the order of the text of each section."""
+    if document.data is not None:
+        yield from _below(document.data, document.root, (), PLACES)
+
+
+def places_at(path: Path, on_key: bool) -> list[Place]:
+    """The places of the language that a path, of a key or of a value, is."""
+    return [
+        place
+        for place in PLACES
+        if place.on_key == on_key
+        and len(place.path) == len(path)
+        and all(map(_fits, place.path, path))
+    ]
+
+
+def mention_at(document: Document, offset: int) -> Mention | None:
+    """The mention under the cursor."""
+    found = (m for m in mentions(document) if m.range[0] <= offset <= m.range[1])
+    return next(found, None)
+
+
+def declared(data: Value, kind: Kind) -> list[str]:
+    """The names of this kind that a spec declares, in its order."""
+    section = data.get(f"{kind}s") if isinstance(data, dict) else None
+    return list(section) if isinstance(section, dict) else []
+
+
+def _below(value: Value, node: Node, path: Path, places: tuple[Place, ...]) -> Iterator[Mention]:
+    for segment, part in node.parts.items():
+        here = (*path, segment)
+        fitting = tuple(p for p in places if _fits(p.path[len(path)], segment))
+        inner = _value_at(value, segment)
+        for place in fitting:
+            name = segment if place.on_key else inner
+            if len(place.path) == len(here) and isinstance(name, str) and name != ROOT:
+                yield Mention(name, place, here, part)
+        deeper = tuple(p for p in fitting if len(p.path) > len(here))
+        if deeper:
+            yield from _below(inner, part, here, deeper)
+
+
+def _value_at(value: Value, segment: str | int) -> Value:
+    if isinstance(value, list) and isinstance(segment, int):
+        return value[segment]
+    return value.get(segment) if isinstance(value, dict) and isinstance(segment, str) else None
+
+
+def _fits(pattern: str, segment: str | int) -> bool:
+    return pattern == (ITEM if isinstance(segment, int) else segment) or (
+        pattern == ANY and isinstance(segment, str)
+    )
