@@ -24,7 +24,8 @@ class GeneratedModule(Protocol):
     """A generated file as a module: all that the rest of homespec relies on.
 
     Whatever else is in a file may change with the next version. A file for inference has no labels
-    and losses; one without boundaries to fit has no `set_boundaries`.
+    and losses; one without boundaries to fit has no `set_boundaries`, one without scaled numbers no
+    `set_scaling`.
     """
 
     FEATURES: Fields
@@ -45,7 +46,7 @@ class GeneratedModule(Protocol):
     def check_inputs(self, model: nn.Module, args: Any, kwargs: Any) -> None:
         """Raise ValueError for features missing or misshapen: a hook of a module's forward.
 
-        Where boundaries are fitted, `model.unset` names the features that have none yet.
+        Where something is fitted, `model.unset` names the features of which nothing is yet.
         """
 
     def stacked_losses(self, logits: Tensors | Tensor, labels: Tensors) -> Tensor:
@@ -71,6 +72,9 @@ class GeneratedModule(Protocol):
 
     def set_boundaries(self, model: nn.Module, boundaries: Mapping[str, Sequence[float]]) -> None:
         """Set those that are fitted to data. KeyError and ValueError say what is wrong."""
+
+    def set_scaling(self, model: nn.Module, scaling: Mapping[str, Sequence[float]]) -> None:
+        """Set offset and unit of numbers. KeyError and ValueError say what is wrong."""
 
 
 Tensors = Mapping[str, Tensor]

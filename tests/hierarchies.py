@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from event_specs import add_sequences, random_events
 from hypothesis import strategies as st
-from input_specs import add_inputs, field_of, random_boundaries, random_input
+from input_specs import add_inputs, field_of, random_boundaries, random_input, random_scaling
 from reference_plan import SHARED, FamilyPlan, GivenPlan, Plan, Tree, plans
 from torch import Tensor
 
@@ -356,6 +356,8 @@ def randomise(state: dict[str, Tensor], generator: torch.Generator) -> dict[str,
         noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
         if name.endswith(".boundaries"):
             values[name] = random_boundaries(noise)
+        elif name.endswith(".scaling"):
+            values[name] = random_scaling(noise)
         elif name.endswith(("running_var", "norm.weight")):
             values[name] = 0.5 + noise.abs()
         elif tensor.dim() == 2 and not name.startswith("features."):

@@ -1,4 +1,4 @@
-"""Random features of the kinds that build on others: shared tables and fitted boundaries.
+"""Random features beside ids, given boundaries and vectors: shared tables, what is fitted.
 
 `hierarchies` draws the others; these are added.
 """
@@ -30,6 +30,18 @@ def add_inputs(rng: random.Random, spec: Spec) -> None:
     first, *names = features
     order = [first, *rng.sample(names, len(names))]
     spec["features"] = {name: features[name] for name in order}
+    own = random.Random(str(rng.getstate()))  # leaves what is drawn later as it was
+    for i in range(own.choice([0, 1, 2])):
+        items = list(spec["features"].items())
+        items.insert(own.randint(1, len(items)), (f"number_{i}", draw_number(own)))
+        spec["features"] = dict(items)
+
+
+def draw_number(rng: random.Random) -> Spec:
+    """Each choice lists its simplest value first."""
+    column = {"column": "other_column"} if rng.random() < 0.2 else {}
+    scale = rng.choice([{}, {"scale": "none"}, {"scale": "log"}, {"scale": "minmax"}])
+    return {"number": scale, **column}
 
 
 def draw_input(rng: random.Random, kind: str, owners: list[str]) -> Spec:
@@ -57,6 +69,11 @@ def random_input(feature: Spec, batch: int, generator: torch.Generator) -> Tenso
     elif "bucketize" in feature:
         values[0] = feature["bucketize"][-1]
     return values.masked_fill(missing, torch.nan)
+
+
+def random_scaling(noise: Tensor) -> Tensor:
+    """An offset, and a unit above 0."""
+    return torch.stack([noise[0], 0.5 + noise[1].abs()])
 
 
 def random_boundaries(noise: Tensor) -> Tensor:

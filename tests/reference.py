@@ -289,6 +289,11 @@ class Feature(nn.Module):
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
         self.spec = spec
+        if "number" in spec:
+            self.width, self.scale = 1, spec["number"].get("scale", "standard")
+            if self.scale != "none":
+                self.register_buffer("scaling", torch.full((2,), math.nan))
+            return
         if "dense" in spec:
             self.width = spec.get("project", spec["dense"])
             if spec.get("missing") == "learned":
@@ -325,7 +330,17 @@ class Feature(nn.Module):
             x = self.missing
         return self.projection(x) if hasattr(self, "projection") else x
 
+    def number(self, x: float) -> float:
+        if math.isnan(x):
+            return 0.0
+        if self.scale == "log":
+            x = math.copysign(math.log(1 + abs(x)), x)
+        offset, unit = (0.0, 1.0) if self.scale == "none" else self.scaling.tolist()
+        return (x - offset) / unit
+
     def forward(self, values: Tensor) -> Tensor:
+        if "number" in self.spec:
+            return torch.tensor([[self.number(x)] for x in values.tolist()], dtype=torch.float64)
         if "dense" in self.spec:
             return torch.stack([self.vector(value) for value in values.double()])
         return torch.stack([self.weight[self.row(value)] for value in values.tolist()])

@@ -145,6 +145,8 @@ def change_feature(rng: random.Random, edit: Edit) -> None:
         feature["id"] = {kind: max(1, size + rng.choice([-1, 1, 5]))}
     elif isinstance(feature.get("bucketize"), list):
         feature["bucketize"] = [*feature["bucketize"], 1000.0]
+    elif "number" in feature:
+        feature["number"] = {"scale": "log" if feature["number"].get("scale") != "log" else "none"}
 
 
 def change_count(rng: random.Random, edit: Edit) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import homespec
 from homespec import api, runtime
-from homespec.bench.random_batch import even_boundaries, random_features
+from homespec.bench.random_batch import random_features, set_fitted
 from homespec.runtime import EmbeddingTable, GeneratedModule
-from homespec.schema.fitted_columns import fitted_columns
+from homespec.schema.fitted_columns import fitted_columns, scaled_columns
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = sorted((ROOT / "specs").rglob("*.yaml"))
@@ -28,6 +28,7 @@ features:
   video: {id: {vocab: 11}, dim: 4}
   age: {bucketize: {quantiles: 5}, dim: 8}
   asr: {dense: 5, project: 6, missing: learned}
+  price: {number: {scale: log}}
   seen:
     sequence:
       of: [video, age]
@@ -51,6 +52,8 @@ def test_files_offer_what_is_declared(spec: api.LoadedSpec) -> None:
         assert hasattr(code, name), name
     for name, declared in inspect.getmembers(GeneratedModule, inspect.isfunction):
         if name.startswith("_") or (name == "set_boundaries" and not fitted_columns(spec)):
+            continue
+        if name == "set_scaling" and not scaled_columns(spec):
             continue
         wanted = list(inspect.signature(declared).parameters)[1:]  # without self
         if name == "Features" and not runtime.tables_of(code.Model()):
@@ -83,14 +86,14 @@ def test_look_ups_can_be_made_by_others(text: str) -> None:
         f"features.{name}" for name, child in features.named_modules() if type(child) is Recorder
     }
     for each in (model, holder := nn.ModuleDict({"features": features})):  # type: ignore[dict-item]
-        code.set_boundaries(each, even_boundaries(spec))
+        set_fitted(code, each, spec)
     batch = random_features(spec, 16, "cpu")
     rows = holder["features"].rows(batch)
     v_BV = features(batch)
     assert torch.equal(v_BV[:, 0], rows["user"].float())
     assert torch.equal(v_BV[:, 8], rows["friend"].float())
     assert torch.equal(v_BV[:, 16], rows["video"].float())
-    assert rows.keys() == {name for name in batch if name != "asr"}
+    assert rows.keys() == {name for name in batch if name not in ("asr", "price")}
 
 
 def test_tables_say_where_each_feature_begins(spec: api.LoadedSpec) -> None:

@@ -75,6 +75,8 @@ def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
     values: dict[str, Any] = {kind: value}
     if kind == "id" or feature.quantiles:
         values = {kind: value.model_dump(include=value.model_fields_set)}
+    if kind == "number":
+        values = {kind: value.model_dump()}
     if kind == "dense":
         values |= {"project": feature.project} if feature.project else {}
         values["missing"] = feature.missing

@@ -185,6 +185,8 @@ def _kind(node: Feature) -> str:
         return f"in the table of {node.table.removeprefix('features.')}"
     if node.fitted:
         return f"{node.fitted + 1} quantiles"
+    if node.source == "number":
+        return f"number, {node.scale}" if node.scaled else "number"
     if node.source == "dense":
         projected = f"dense {node.numbers}→{node.width}" if node.projected else "dense"
         return projected + (", learned if missing" if node.learned else "")

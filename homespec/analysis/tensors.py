@@ -61,8 +61,8 @@ class Axis(NamedTuple):
 class Tensor:
     """A tensor by logical name. `key` identifies it in both specs, `node` is what it belongs to.
 
-    `is_buffer` tells statistics and boundaries from what is trained. `part` is the number of the
-    expert or LoRA that it belongs to, -1 for none.
+    `is_buffer` tells statistics, boundaries and scalings from what is trained. `part` is the number
+    of the expert or LoRA that it belongs to, -1 for none.
     """
 
     name: str
@@ -234,6 +234,8 @@ def _feature(node: Feature, sizes: Sizes) -> Iterator[Own]:
         yield Own("weight", (sizes.rows(node), channels("dim", node.width)))
     if node.fitted and not node.table:
         yield Own("boundaries", (channels("quantiles", node.fitted),), is_buffer=True)
+    if node.scaled:
+        yield Own("scaling", (channels(node.scale, 2),), is_buffer=True)
     numbers = channels("numbers", node.numbers)
     if node.learned:
         yield Own("missing", (numbers,))

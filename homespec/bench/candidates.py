@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from homespec import api, runtime
 from homespec.api import CompileOptions, LoadedSpec
-from homespec.bench.random_batch import even_boundaries, random_features, random_labels
+from homespec.bench.random_batch import random_features, random_labels, set_fitted
 from homespec.bench.variants import FUSED, GRAPHS, VARIANTS, Mode
 
 Tensors = dict[str, Tensor]
@@ -36,7 +36,7 @@ float32. At the industrial size rounding to bf16 alone moves the gradient of pla
 LOGITS_TOLERANCE = {"float32": 1e-4, "bf16": 1e-1}
 """Greatest difference of a logit between variants, in units of the greatest logit."""
 
-NOT_TRAINED = (".running_mean", ".running_var", ".boundaries")
+NOT_TRAINED = (".running_mean", ".running_var", ".boundaries", ".scaling")
 """Ends of the logical names of what is no parameter."""
 
 
@@ -117,8 +117,7 @@ def weights_of(spec: LoadedSpec) -> Tensors:
     """Initial weights by logical name; those that start at zero get values, to be compared."""
     torch.manual_seed(SEED)
     code, model = api.build_with_module(spec, optimize=False)
-    if fitted := even_boundaries(spec):
-        code.set_boundaries(model, fitted)
+    set_fitted(code, model, spec)
     return {
         name: tensor
         if tensor.any() or name.endswith(NOT_TRAINED)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from homespec.api import LoadedSpec
 from homespec.graph.nodes import Feature
+from homespec.runtime import GeneratedModule
 from homespec.schema import Spec
-from homespec.schema.fitted_columns import fitted_columns
+from homespec.schema.fitted_columns import fitted_columns, scaled_columns
 from homespec.schema.input_tensors import input_tensors
 
 
@@ -27,7 +28,8 @@ def random_features(spec: LoadedSpec, rows: int, device: str) -> dict[str, Tenso
         elif tensor.kind == "id":
             features[tensor.name] = torch.randint(tables[tensor.table].rows - 1, shape)
         else:
-            bounds = tables[tensor.table].boundaries or (0.0, 1.0)  # of what is fitted
+            given = tables[tensor.table].boundaries if tensor.table else ()
+            bounds = given or (0.0, 1.0)  # of what is fitted
             features[tensor.name] = torch.rand(shape) * (bounds[-1] - bounds[0]) * 1.2 + bounds[0]
     return {name: column.to(device) for name, column in features.items()}
 
@@ -38,6 +40,14 @@ def even_boundaries(spec: Spec) -> dict[str, list[float]]:
         name: [index / fit.quantiles for index in range(1, fit.quantiles)]
         for name, fit in fitted_columns(spec).items()
     }
+
+
+def set_fitted(code: GeneratedModule, model: nn.Module, spec: Spec) -> None:
+    """Set what a spec leaves to the data, for numbers between 0 and 1."""
+    if boundaries := even_boundaries(spec):
+        code.set_boundaries(model, boundaries)
+    if scaled := scaled_columns(spec):
+        code.set_scaling(model, dict.fromkeys(scaled, (0.5, 0.5)))
 
 
 def random_labels(spec: Spec, rows: int, device: str) -> dict[str, Tensor]:

@@ -55,7 +55,7 @@ def unknown_event_field(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS231", "not-a-field")
 def not_a_field(resolved: Resolved) -> Iterator[Finding]:
-    """A sequence is `of` a dense feature or of a sequence.
+    """A sequence is `of` a number, a dense feature or a sequence.
 
     A field of an event is an id or a bucketised number, which have tables to look it up in. A
     sequence cannot be made of another sequence, nor of itself.

@@ -70,14 +70,14 @@ def unknown_table(resolved: Resolved) -> Iterator[Finding]:
 def feature_without_table(resolved: Resolved) -> Iterator[Finding]:
     """`table` names a feature that has no table.
 
-    Tables belong to `id` and `bucketize` features. A dense vector is taken as it is, and a sequence
-    is looked up in the tables of the features that it is `of`.
+    Tables belong to `id` and `bucketize` features. Numbers and dense vectors are columns of the
+    input themselves, and a sequence is looked up in the tables of the features that it is `of`.
     """
     spec = resolved.spec
     for name, path, owner in _sharing(spec):
-        if owner in spec.features and spec.features[owner].kind in ("dense", "sequence"):
+        if owner in spec.features and spec.features[owner].kind in ("number", "dense", "sequence"):
             kind = spec.features[owner].kind
-            what = "dense" if kind == "dense" else "a sequence"
+            what = {"dense": "dense", "number": "a number"}.get(kind, "a sequence")
             yield Finding(
                 resolved.span(path),
                 f"`{name}` is looked up in the table of `{owner}`, which is {what} and has none",

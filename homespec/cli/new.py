@@ -15,7 +15,7 @@ STARTER = """\
 homespec: 1
 name: {name}
 
-# What the model reads. Each feature is one of id, bucketize, dense, table and sequence.
+# What the model reads. Each feature is one of id, bucketize, number, dense, table and sequence.
 features:
   user_id:     {{id: {{buckets: 100000}}, dim: 16}}             # any id, hashed
   video_id:    {{id: {{buckets: 100000}}, dim: 16}}

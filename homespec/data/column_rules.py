@@ -1,4 +1,4 @@
-"""HS501, HS502, HS506, HS507, HS513 and HS517: what columns of any kind hold.
+"""HS501, HS502, HS506, HS507 and HS513: what columns of any kind hold.
 
 Thresholds are homespec's own.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from homespec.data.number_rules import unscaled
 from homespec.data.profiled import ProfiledData, share
 from homespec.diagnostics import Finding, Severity, rule
 from homespec.schema.fitted_columns import fitted_columns
 
 if TYPE_CHECKING:
-    from homespec.data.fit_preview import FitPreview
     from homespec.data.profile import Profile
 
 MOSTLY = 0.5
@@ -121,7 +121,7 @@ def constant_column(data: ProfiledData) -> Iterator[Finding]:
     meets there what it has hardly seen.
     """
     for part, feature in data.features():
-        if feature.constant:
+        if feature.constant and feature.tensor.name not in unscaled(data):
             what = (
                 "has no value in any row"
                 if feature.values == 0
@@ -196,46 +196,3 @@ def _identified(part: Profile) -> bool:
         for feature in part.features.values()
         if feature.tensor.kind == "id" and not feature.tensor.length
     )
-
-
-@rule("HS517", "equal-boundaries", Severity.WARNING)
-def equal_boundaries(data: ProfiledData) -> Iterator[Finding]:
-    """Most of the boundaries that `quantiles` fits are equal, so few buckets are left.
-
-    Quantiles cut the rows into equal shares. Where one number fills many of these shares, such as a
-    0 in nearly all rows, their boundaries are all that number, and everything else that the column
-    says falls into the few buckets that remain. Reported where fewer than half of the boundaries
-    differ and a handful of others would cut the numbers finer. Give the boundaries yourself, among
-    the numbers that are rare and tell most.
-
-    Bad, where 96 % of the rows hold 0:
-
-    ```yaml
-    features:
-      followers: {bucketize: {quantiles: 32}, dim: 8}
-    ```
-
-    Good:
-
-    ```yaml
-    features:
-      followers: {bucketize: [1, 10, 100, 1000], dim: 8}
-    ```
-    """
-    for name, fitted in data.train.fitted.items():
-        asked = len(fitted.boundaries)
-        if 2 * fitted.distinct < asked and fitted.distinct < len(fitted.proposed):
-            most, part = fitted.most
-            yield Finding(
-                data.at_column(data.train.features[name].tensor),
-                f"{data.train.name}: the {asked} boundaries of `{name}` are only"
-                f" {fitted.distinct} different {'one' if fitted.distinct == 1 else 'ones'}:"
-                f" {part:.0%} of its numbers are {most:g}",
-                label=f"{fitted.distinct} of {asked} left",
-                help=_boundaries(fitted),
-            )
-
-
-def _boundaries(fitted: FitPreview) -> str:
-    shown = list(dict.fromkeys(f"{number:.6g}" for number in fitted.proposed))
-    return f"give them: `bucketize: [{', '.join(shown)}]`"

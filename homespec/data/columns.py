@@ -30,7 +30,9 @@ def values(tensor: InputTensor, column: Column) -> Array:
     with naming(f"feature `{tensor.feature}`", tensor.column):
         if tensor.kind == "id":
             return ids(column)
-        return vectors(column, tensor.width) if tensor.kind == "vector" else exact_numbers(column)
+        if tensor.kind == "vector":
+            return vectors(column, tensor.width)
+        return finite_numbers(column) if tensor.scale else exact_numbers(column)
 
 
 @contextmanager
@@ -138,6 +140,22 @@ def exact_numbers(column: Column) -> Array:
             f"is {kind}, which has too few digits for boundaries: write it as float32 or float64"
         )
     return _floats(column, kind if pa.types.is_float32(kind) else pa.float64())
+
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def finite_numbers(column: Column) -> Array:
+    """Numbers [N] as `exact_numbers`, of those that a column of the input can be."""
+    found = exact_numbers(column)
+    wrong = found[np.abs(found) > LARGEST]
+    if len(wrong):
+        raise DataError(
+            f"holds {wrong[0]:g}, which is no number for the model: write null where there is none"
+            if np.isinf(wrong[0])
+            else f"holds {wrong[0]:g}, which is too large for float32: choose another unit"
+        )
+    return found
 
 
 def numbers(column: Column) -> Array:

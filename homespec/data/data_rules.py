@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from homespec.data import column_rules, id_rules, label_value_rules, list_rules
+from homespec.data import column_rules, id_rules, label_value_rules, list_rules, number_rules
 from homespec.data.profiled import ProfiledData
 from homespec.diagnostics import Diagnostic
 
@@ -12,7 +12,9 @@ RULES = (
     column_rules.constant_column,
     column_rules.mostly_missing,
     column_rules.repeated_rows,
-    column_rules.equal_boundaries,
+    number_rules.equal_boundaries,
+    number_rules.unscaled_number,
+    number_rules.far_number,
     label_value_rules.label_not_binary,
     label_value_rules.child_without_parent,
     label_value_rules.rate_differs,

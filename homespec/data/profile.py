@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from homespec.data.columns import Array, Column
     from homespec.data.fit_preview import FitPreview
     from homespec.data.list_profile import ListProfile
+    from homespec.data.scale_fit import ScalePreview
 
 
 @dataclass
@@ -160,6 +161,8 @@ class Profile:
     tasks: dict[str, TaskProfile]
     fitted: dict[str, FitPreview] = field(default_factory=dict)
     """What training would fit, by the name of the tensor; of rows to train on alone."""
+    scaled: dict[str, ScalePreview] = field(default_factory=dict)
+    """How training would scale numbers, by feature; of rows to train on alone."""
     duplicates: int = 0
     """Rows that repeat an earlier one in all that the spec reads of single values."""
 

@@ -21,6 +21,7 @@ from homespec.data.list_profile import ListProfile
 from homespec.data.plan import Plan, check_even
 from homespec.data.profile import FeatureProfile, Profile, TaskProfile
 from homespec.data.quantile_fit import QuantileFit, fit_plan
+from homespec.data.scale_fit import ScaleFit
 from homespec.schema.input_tensors import InputTensor
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class _Profiler:
         )  # fmt: skip
         self.schema = self._readable()
         self.hashes = RowHashes()
-        self.fit, self.to_fit = QuantileFit(spec) if train is None else None, fit_plan(spec)
+        self.to_fit = fit_plan(spec)
+        self.fits = (QuantileFit(spec), ScaleFit(spec)) if train is None else None
         self.rows = 0
 
     def _readable(self) -> pa.Schema:
@@ -88,13 +90,15 @@ class _Profiler:
         for feature in self.profile.features.values():
             self._add_feature(feature, table, sizes)
         self._add_tasks(table)
-        if self.fit is not None:
-            self._add_numbers(self.fit, table)
+        if self.fits is not None:
+            self._add_numbers(self.fits, table)
         self.rows += table.num_rows
 
     def result(self) -> Profile:
         """What is known of all rows."""
-        self.profile.fitted = {} if self.fit is None else previews(self.fit)
+        if self.fits is not None:
+            self.profile.fitted = previews(self.fits[0])
+            self.profile.scaled = self.fits[1].previews()
         self.profile.duplicates = self.hashes.repeated()
         return self.profile
 
@@ -155,11 +159,13 @@ class _Profiler:
             return ()
         return tuple(dict.fromkeys([task.where, *task.product] if task.where else task.product))
 
-    def _add_numbers(self, fit: QuantileFit, table: pa.Table) -> None:
+    def _add_numbers(self, fits: tuple[QuantileFit, ScaleFit], table: pa.Table) -> None:
         """Take note of what is to be fitted, as long as its columns can be read."""
         unusable = {name for name, feature in self.profile.features.items() if feature.problem}
         tensors = tuple(tensor for tensor in self.to_fit.tensors if tensor.name not in unusable)
-        fit.add(replace(self.to_fit, tensors=tensors).convert(table).features, unusable)
+        numbers = replace(self.to_fit, tensors=tensors).convert(table).features
+        for fit in fits:
+            fit.add(numbers, unusable)
 
     def _try(
         self, column: FeatureProfile | TaskProfile, read: Callable[[pa.Table], T], table: pa.Table

@@ -7,8 +7,10 @@ of the rows (one standard deviation, at most).
 
 from __future__ import annotations
 
+import heapq
 import zlib
 from collections.abc import Collection, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from homespec.data import DataError
 from homespec.data.columns import Array
 from homespec.data.plan import Plan
-from homespec.schema.fitted_columns import FittedColumn, fitted_columns
+from homespec.schema.fitted_columns import FittedColumn, fitted_columns, scaled_columns
 from homespec.schema.input_tensors import input_tensors
 
 if TYPE_CHECKING:
@@ -39,6 +41,11 @@ class QuantileFit:
         self.rows = 0
         self.samples = {name: Reservoir(name, cap, seed) for name in self.asked}
 
+    def leave_out(self, names: Collection[str]) -> None:
+        """Ask for no boundaries of these tensors."""
+        for name in names:
+            del self.asked[name], self.samples[name]
+
     def add(self, columns: Columns, unusable: Collection[str] = ()) -> None:
         """Take in rows; what needs an `unusable` tensor is dropped for good.
 
@@ -56,8 +63,12 @@ class QuantileFit:
 
 
 def fit_plan(spec: Spec) -> Plan:
-    """What is read to fit a spec: tensors with quantiles, and those that say which events are."""
+    """What is read to fit a spec.
+
+    Tensors with quantiles, those that say which events there are, and numbers that are scaled.
+    """
     needed = {tensor for name, fit in fitted_columns(spec).items() for tensor in _needed(name, fit)}
+    needed |= scaled_columns(spec).keys()
     return Plan(tuple(t for t in input_tensors(spec) if t.name in needed), {}, frozenset())
 
 
@@ -77,9 +88,57 @@ def _numbers(columns: Columns, name: str, fit: FittedColumn) -> Array:
 
 
 def quantile_boundaries(numbers: Array, quantiles: int) -> tuple[float, ...]:
-    """The boundaries of buckets of about equally many of the numbers [N], N > 0."""
-    at = np.arange(1, quantiles) * len(numbers) // quantiles
-    return tuple(as_float64(np.sort(numbers)[at]))
+    """The boundaries of buckets of about equally many of the numbers [N], N > 0.
+
+    They differ as long as there are as many different numbers as quantiles; else the last one is
+    repeated.
+    """
+    ordered = np.sort(numbers)
+    at = distinct_ranks(ordered, np.arange(1, quantiles) * len(ordered) // quantiles)
+    return tuple(as_float64(ordered[at]))
+
+
+def distinct_ranks(ordered: Array, wanted: Array) -> Array:
+    """Ranks of ascending numbers [N], as many as `wanted`, at which different numbers begin.
+
+    Those of the numbers at the `wanted` ranks are among them, but for the smallest number, below
+    which nothing is. The others cut buckets in two, each time where most pairs of rows are told
+    apart. Where there are too few different numbers the last rank is repeated.
+    """
+    starts = np.unique(np.searchsorted(ordered, ordered[wanted]))
+    ranks: list[int] = [int(start) for start in starts if start > 0]
+    if len(ranks) < len(wanted):
+        ranks = sorted([*ranks, *_more_cuts(ordered, ranks, len(wanted) - len(ranks))])
+    last = ranks[-1] if ranks else 0
+    return np.array([*ranks, *[last] * (len(wanted) - len(ranks))], np.int64)
+
+
+def _more_cuts(ordered: Array, ranks: list[int], count: int) -> list[int]:
+    """Up to `count` more ranks, each in the bucket where a cut tells most pairs of rows apart."""
+    ends = [0, *ranks, len(ordered)]
+    waiting = [cut for low, high in pairwise(ends) if (cut := _cut(ordered, low, high))]
+    heapq.heapify(waiting)
+    found: list[int] = []
+    while waiting and len(found) < count:
+        _, low, rank, high = heapq.heappop(waiting)
+        found.append(rank)
+        for part in (_cut(ordered, low, rank), _cut(ordered, rank, high)):
+            if part:
+                heapq.heappush(waiting, part)
+    return found
+
+
+def _cut(ordered: Array, low: int, high: int) -> tuple[int, int, int, int] | None:
+    """The cut of a bucket of ranks that is nearest to its middle; None if all numbers are equal.
+
+    It is (minus the pairs that it tells apart, low, rank, high).
+    """
+    if ordered[low] == ordered[high - 1]:
+        return None
+    middle = ordered[(low + high) // 2]
+    before, after = (int(np.searchsorted(ordered, middle, side)) for side in ("left", "right"))
+    pairs = [(-(rank - low) * (high - rank), low, rank, high) for rank in (before, after)]
+    return min(pair for pair in pairs if low < pair[2] < high)
 
 
 def as_float64(numbers: Array) -> list[float]:

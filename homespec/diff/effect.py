@@ -56,14 +56,16 @@ NEW_NAMES = Renames()
 """The nodes of the new graph have their names already."""
 
 FUNCTION: dict[type[Node], tuple[str, ...]] = {
-    Feature: ("source", "hashed", "boundaries", "fitted", "numbers", "projected", "learned"),
+    Feature: (
+        "source", "hashed", "boundaries", "fitted", "numbers", "projected", "learned", "scale",
+    ),
     Sequence: ("max_len",),
     FeatureGate: ("mix",),
     ExpertSet: ("norm", "activation", "hidden_activation", "eps"),
     Gate: ("hidden_activation",),
     SelfGate: ("hidden_activation",),
     Tower: ("activation",),
-}
+}  # fmt: skip
 """What a node computes apart from its weights and what it reads."""
 
 

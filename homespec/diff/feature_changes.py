@@ -126,8 +126,8 @@ def _tensor(node: Node) -> str:
     if isinstance(node, Sequence):
         return "a sequence of events"
     assert isinstance(node, Feature)
-    kinds = {"id": "ids", "bucketize": "numbers", "dense": f"vectors of {node.numbers}"}
-    return kinds[node.source]
+    kinds = {"id": "ids", "dense": f"vectors of {node.numbers}"}
+    return kinds.get(node.source, "numbers")
 
 
 @change("HS625", "feature-column", Breaks.INTERFACE)
@@ -251,18 +251,27 @@ def _owner(pair: Pair, node: Feature) -> str:
 
 @change("HS630", "dense-options", Breaks.CHECKPOINT)
 def dense_options(pair: Pair) -> Iterator[Finding]:
-    """A dense feature with or without a projection, or with another vector where it is missing.
+    """A dense feature with another projection or where it is missing, or a number's other scale.
 
     A projection has weights that start fresh, and so has a learned vector; what is no longer there
-    is dropped.
+    is dropped. A number that is scaled in another way is fitted again.
     """
     yield from _changed(pair, Feature, _options, "the use")
+    yield from _changed(pair, Feature, _as_number, "the use")
 
 
 def _options(node: Node) -> str:
     assert isinstance(node, Feature)
+    if node.source != "dense":
+        return f"a number, scale {node.scale}" if node.source == "number" else ""
     missing = "a learned vector" if node.learned else "zeros"
     return f"{'projected' if node.projected else 'as it is'}, {missing} where missing"
+
+
+def _as_number(node: Node) -> str:
+    assert isinstance(node, Feature)
+    uses = {"number": "a column of the input", "bucketize": "an embedding of its interval"}
+    return uses.get(node.source, "")
 
 
 @change("HS631", "sequence-events", Breaks.INTERFACE, Breaks.CHECKPOINT)

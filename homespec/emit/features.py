@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from homespec.emit.input_fields import IDS, NUMBERS, described, input_fields, kind_blocks
+from homespec.emit.input_fields import COLUMNS, IDS, NUMBERS, described, input_fields, kind_blocks
 from homespec.emit.layout import (
     INDENT,
     LINE,
@@ -29,6 +29,8 @@ VECTORS = {
     "learned_projected": "LearnedProjected",
 }
 """The classes of dense features that have weights, by kind."""
+SCALES = {"number": "Number", "scaled": "Scaled", "log_scaled": "LogScaled"}
+"""The classes of numbers that are columns of v, by kind."""
 PLAIN = {
     "hashed": "plain_inputs.Hashed",
     "vocab": "plain_inputs.Vocab",
@@ -36,6 +38,7 @@ PLAIN = {
     "fitted": "plain_inputs.Fitted",
     "dense": "vectors.Dense",
 } | {kind: f"vectors.{name}" for kind, name in VECTORS.items()}
+PLAIN |= {kind: f"numbers.{name}" for kind, name in SCALES.items()}
 """Where the class of each kind of feature of a plain file is."""
 
 
@@ -60,6 +63,7 @@ class Inputs:
         return {
             "width": v.width,
             "fitted": "fitted" in self.kinds,
+            "scaled": any(field.feature.scaled for field in self.fields),
             "features": described(self.fields, self.graph.span.file),
             "kinds": kind_blocks(self.fields),
             "blocks": list(self._blocks()),
@@ -70,7 +74,7 @@ class Inputs:
             "init": list(self._plain_init() if self.plain else self._init()),
             "forward": list(self._forward()),
             "is_id": self._condition(IDS),
-            "is_number": self._condition(NUMBERS),
+            "is_number": self._condition(NUMBERS + COLUMNS),
             "lengths": any(field.length for field in self.fields),
         }
 
@@ -79,7 +83,7 @@ class Inputs:
         kinds = []
         if any(kind in IDS for kind in self.kinds):
             kinds.append("ids are integers [B]")
-        if any(kind in NUMBERS for kind in self.kinds):
+        if any(kind in NUMBERS + COLUMNS for kind in self.kinds):
             kinds.append("numbers float32, float64 or integers [B]")
         if any(field.feature.numbers for field in self.fields):
             kinds.append("dense features floats [B, N]")
@@ -105,6 +109,9 @@ class Inputs:
         yield from (f"vectors.{VECTORS[kind]}" for kind in self.kinds if kind in VECTORS)
         if self._vectors():
             yield "vectors.Vectors"
+        if self._columns():
+            yield from (f"numbers.{SCALES[kind]}" for kind in self.kinds if kind in SCALES)
+            yield "numbers.Numbers"
         if self.tables_needed:
             form = "__events" if self.encoders.all else "__shared" if self.sharing else ""
             searched = "__searched" if self.encoders.scored else ""
@@ -169,6 +176,8 @@ class Inputs:
             yield f"{INDENT * 2}self.dense = {names if len(self.kinds) > 1 else 'list(FEATURES)'}"
         if made := self._vectors():
             yield assign("self.vectors", made, 2)
+        if made := self._columns():
+            yield assign("self.numbers", made, 2)
         yield from self.encoders.init
         yield from self._parts
 
@@ -186,6 +195,12 @@ class Inputs:
         kinds = [kind for kind in self.kinds if kind in VECTORS]
         classes = mapping([(kind, VECTORS[kind]) for kind in kinds])
         return call("Vectors", classes) if kinds else None
+
+    def _columns(self) -> Expr | None:
+        """The modules of numbers that are columns of v."""
+        kinds = [kind for kind in self.kinds if kind in SCALES]
+        classes = mapping([(kind, SCALES[kind]) for kind in kinds])
+        return call("Numbers", classes) if kinds else None
 
     @property
     def _parts(self) -> Iterator[str]:
@@ -274,6 +289,8 @@ class Inputs:
             found.append(("nan_to_zero(features[name])", "name in self.dense", "name"))
         if self._vectors():
             found.append(("vector(features[name])", "name, vector in self.vectors.items()", "name"))
+        if self._columns():
+            found.append(("number(features[name])", "name, number in self.numbers.items()", "name"))
         if len(self.tables) == 1:
             rows = "self.rows(features)" if self._at_once else "rows"
             yield f"{INDENT * 2}parts = self.table({rows})"

@@ -20,19 +20,21 @@ def folded_constants(graph: Graph) -> list[str]:
     return constants
 
 
-def logical_blocks(graph: Graph, plain: bool, serving: bool, fitted: bool) -> list[str]:
-    """The functions of logical names in their order in the file."""
+def logical_blocks(graph: Graph, serving: bool, fitted: bool, scaled: bool) -> list[str]:
+    """The forms that functions of logical names have in the file."""
     sets = graph.of(ExpertSet)
     norm = any(s.norm == "folded" for s in sets)
     dice = any(s.activation == "folded_dice" for s in sets)
     forms = []
     if serving:
         forms.append("folded" if norm or dice else "serving")
-    elif fitted:
-        forms.append("fitted")
+    elif fitted or scaled:
+        forms.append("scaled" if scaled else "fitted")
     variants = [f"logical.load_logical_state__{form}" for form in forms]
     if norm != dice:
         variants.append(f"logical.folded__{'norm' if norm else 'dice'}")
-    if fitted:
-        variants.append("logical.copy_state__fitted")
+    if fitted or scaled:
+        variants.append(f"logical.copy_state__{'scaled' if scaled else 'fitted'}")
+    if scaled:
+        variants.append(f"logical.find_unset__{'both' if fitted else 'scaled'}")
     return variants

@@ -14,6 +14,8 @@ from homespec.graph.nodes import INPUT, Batch, Feature
 from homespec.graph.sequences import Sequence
 
 IDS, NUMBERS = ("hashed", "vocab"), ("bucketized", "fitted")
+COLUMNS = ("number", "scaled", "log_scaled")
+"""Numbers that are looked up in no table: columns of v."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class InputField:
             return "hashed" if feature.hashed else "vocab"
         if feature.source == "bucketize":
             return "fitted" if feature.fitted else "bucketized"
+        if feature.source == "number":
+            scaled = "log_scaled" if feature.scale == "log" else "scaled"
+            return scaled if feature.scaled else "number"
         if feature.projected:
             return "learned_projected" if feature.learned else "projected"
         return "learned" if feature.learned else "dense"
@@ -111,6 +116,9 @@ def _description(field: InputField) -> str:
         "vocab": [str(feature.rows - 1)],
         "bucketized": [_number(boundary) for boundary in feature.boundaries],
         "fitted": [str(feature.fitted)],
+        "scaled": [literal(feature.scale)],
+        "log_scaled": [],
+        "number": [],
     }.get(field.kind, [str(feature.numbers)])
     keywords: dict[str, Expr] = {}
     if field.kind in IDS + NUMBERS:

@@ -50,7 +50,8 @@ def emit(graph: Graph, header: str) -> str:
     copies = Copies(*sorted(trunk["uses"]))
     losses, forms = loss_blocks(graph)
     copies.choose(forms)
-    copies.choose(logical_blocks(graph, plain, inference or graph.partial, features["fitted"]))
+    fitted, scaled = features["fitted"], features["scaled"]
+    copies.choose(logical_blocks(graph, inference or graph.partial, fitted, scaled))
     if inference:
         copies.choose(f"{name}__inference" for name in FOR_INFERENCE)
     if plain:
@@ -69,7 +70,8 @@ def emit(graph: Graph, header: str) -> str:
         "logical": copies.copy(
             "logical.logical_state",
             "logical.load_logical_state",
-            *["logical.set_boundaries"] * features["fitted"],
+            *["logical.set_boundaries"] * fitted,
+            *["logical.set_scaling"] * scaled,
         ),
         "header": header,
         "plain": plain,

@@ -14,7 +14,7 @@ FAVOURITES = 8
 """Every other id is one of this many, so that searches among events find something."""
 LARGE_ID = 2**62
 Boundaries = Mapping[str, Sequence[float]]
-"""By the tensor that owns a table."""
+"""By the tensor that owns a table, or that is scaled: numbers that matter."""
 
 
 def samples(inputs: Sequence[Input], boundaries: Boundaries, rows: int) -> dict[str, Tensor]:
@@ -38,7 +38,10 @@ def _values(
     if tensor.kind == "id":
         values, missing = _ids(one, shape, random), -1.0
     elif tensor.kind == "number":
-        values, missing = _numbers(boundaries[tensor.table], shape, random), torch.nan
+        values, missing = (
+            _numbers(boundaries[tensor.table or tensor.name], shape, random),
+            torch.nan,
+        )
     else:
         values, missing = _vectors(shape, random), torch.nan
     if tensor.length:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,8 @@ from homespec.variant import UnknownNameError
 
 FITTED = "features.", ".boundaries"
 """How logical names of boundaries begin and end."""
+LARGEST_LOG = 80.0
+"""The exponential of what is larger is none of float32's numbers."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,10 @@ class Subject:
 
     @cached_property
     def _boundaries(self) -> dict[str, list[float]]:
-        """Boundaries by the tensor that owns a table: those of the spec, and the fitted ones."""
+        """Boundaries by the tensor that owns a table: those of the spec, and the fitted ones.
+
+        Of numbers that are scaled, those that become about -1, 0 and 1.
+        """
         fields = self._built[0].FEATURES
         given = {n: [*field["boundaries"]] for n, field in fields.items() if "boundaries" in field}
         begin, end = FITTED
@@ -118,7 +124,17 @@ class Subject:
             for name, tensor in self.logical.items()
             if name.startswith(begin) and name.endswith(end)
         }
-        return given | fitted
+        columns = [each.name for each in self.inputs if each.tensor.scale]
+        return given | fitted | {name: self._typical(name) for name in columns}
+
+    def _typical(self, name: str) -> list[float]:
+        """Numbers of a feature as its training data had them."""
+        scaling = self.logical.get(f"features.{name}.scaling")
+        offset, unit = (0.0, 1.0) if scaling is None else scaling.tolist()
+        typical = [offset - unit, offset, offset + unit]
+        if self.spec.features[name].scale != "log":
+            return typical
+        return [math.copysign(math.expm1(min(abs(each), LARGEST_LOG)), each) for each in typical]
 
     def features(self, rows: int) -> dict[str, Tensor]:
         """Features that try the model out, on its device."""

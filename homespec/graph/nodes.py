@@ -42,18 +42,18 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature(Node):
-    """An input feature -> [B, width]. `source` is id, bucketize or dense.
+    """An input feature -> [B, width]. `source` is id, bucketize, number or dense.
 
     It has a table of `rows`, or is looked up in that of the feature named `table`, which it then
     reads. Boundaries are given, or there are `fitted` many, which are fitted to data. A dense one
     has `numbers`, which a Linear brings to `width` if it is `projected`; where it is missing as a
-    whole, a vector may be `learned`.
+    whole, a vector may be `learned`. A number has a `scale`.
     """
 
     kind: ClassVar[str] = "feature"
     short: str
     """The key of its tensor: the name in the spec, or `history.seen` for what only events have."""
-    source: Literal["id", "bucketize", "dense"]
+    source: Literal["id", "bucketize", "number", "dense"]
     column: str
     width: int
     rows: int = 0
@@ -64,11 +64,17 @@ class Feature(Node):
     learned: bool = False
     fitted: int = 0
     table: str = ""
+    scale: Literal["standard", "log", "minmax", "none", ""] = ""
 
     @property
     def owner(self) -> str:
         """The name of the node that owns the table."""
         return self.table or self.name
+
+    @property
+    def scaled(self) -> bool:
+        """Whether its scale has numbers that are fitted to data."""
+        return self.scale not in ("", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

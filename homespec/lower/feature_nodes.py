@@ -62,6 +62,7 @@ def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Fea
         projected=feature.project > 0,
         learned=feature.missing == "learned",
         fitted=max(0, feature.quantiles - 1),
+        scale=feature.scale,
     )
 
 

@@ -23,8 +23,8 @@ class Quantiles(Model):
     """Boundaries that are fitted to the training data, once, and then kept with the weights."""
 
     quantiles: Annotated[int, Field(ge=2, le=10_000, examples=[32])]
-    """How many buckets, with about equally many rows each. Where many rows have the same number,
-    neighbouring boundaries are equal and the buckets between them stay empty."""
+    """How many buckets, with about equally many rows each, as far as equal numbers let them. A
+    column with fewer different numbers fills as many buckets as it has; the others stay empty."""
 
 
 def cut_as(value: Any) -> str:

@@ -8,16 +8,31 @@ from pydantic import Field
 
 from homespec.schema.constraints import one_of, only_with
 from homespec.schema.embedded import Embedded, dim_of
-from homespec.schema.field_types import Name, Width
+from homespec.schema.field_types import Model, Name, Width
 from homespec.schema.sequences import Sequence
 
-Kind = Literal["id", "bucketize", "dense", "table", "sequence"]
-KINDS: tuple[Kind, ...] = ("id", "bucketize", "dense", "table", "sequence")
+Kind = Literal["id", "bucketize", "number", "dense", "table", "sequence"]
+KINDS: tuple[Kind, ...] = ("id", "bucketize", "number", "dense", "table", "sequence")
+Scale = Literal["standard", "log", "minmax", "none"]
+
+
+class Number(Model):
+    """A number that is a column of the input v as it is, but for its scale."""
+
+    scale: Scale = "standard"
+    """How it is scaled, by what is fitted to the training data once and then kept with the weights.
+    `standard`: (x - mean) / deviation. `log`: the same of sign(x) log(1 + |x|), for what grows
+    without bound, such as counts and prices. `minmax`: (x - min) / (max - min). `none`: x."""
 
 
 class Feature(Embedded):
-    """One input feature: exactly one of `id`, `bucketize`, `dense`, `table` and `sequence`."""
+    """One input feature.
 
+    It is exactly one of `id`, `bucketize`, `number`, `dense`, `table` and `sequence`.
+    """
+
+    number: Number = Field(default=None, examples=[{"scale": "standard"}])  # type: ignore[assignment]
+    """A number, one column of v: `{scale: standard}`. A missing one is 0 after scaling."""
     dense: Width = Field(default=0, examples=[128])
     """A dense vector of this many numbers, from a column of lists; of 1 from plain numbers, too.
     Single missing numbers become 0."""
@@ -49,7 +64,14 @@ class Feature(Embedded):
 
         That is an encoder for a sequence, and for a shared table the feature that owns it.
         """
-        return (self.project or self.dense) if self.kind == "dense" else self.dim
+        if self.kind == "dense":
+            return self.project or self.dense
+        return 1 if self.kind == "number" else self.dim
+
+    @property
+    def scale(self) -> Scale | Literal[""]:
+        """How a number is scaled; "" for other kinds."""
+        return self.number.scale if self.kind == "number" else ""
 
     constraints = (
         one_of(KINDS, "feature_kind"),

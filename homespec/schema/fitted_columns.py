@@ -1,4 +1,4 @@
-"""Stage 2, schema: the numbers whose boundaries a spec leaves to the data."""
+"""Stage 2, schema: the numbers whose boundaries or scaling a spec leaves to the data."""
 
 from __future__ import annotations
 
@@ -15,6 +15,23 @@ class FittedColumn(NamedTuple):
     quantiles: int
     first: str = ""
     """For a field of events, the tensor whose values show which events exist; "" for a feature."""
+
+
+class ScaledColumn(NamedTuple):
+    """A column to which the scaling of a number is fitted."""
+
+    column: str
+    scale: str
+    """standard, log or minmax."""
+
+
+def scaled_columns(spec: Spec) -> dict[str, ScaledColumn]:
+    """The numbers whose scaling is to be fitted, by feature, in the order of the spec."""
+    return {
+        name: ScaledColumn(feature.column, feature.scale)
+        for name, feature in spec.features.items()
+        if feature.scale not in ("", "none")
+    }
 
 
 def fitted_columns(spec: Spec) -> dict[str, FittedColumn]:

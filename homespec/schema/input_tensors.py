@@ -34,7 +34,10 @@ class InputTensor:
     buckets: int = 0
     """Rows that hashed ids share; 0 for what is not a hashed id."""
     table: str = ""
-    """The name of the tensor in whose table values are looked up; "" for vectors."""
+    """The name of the tensor in whose table values are looked up; "" for vectors and numbers that
+    are scaled."""
+    scale: str = ""
+    """How a number that is looked up in no table is scaled: standard, log, minmax or none."""
 
 
 def input_tensors(spec: Spec) -> tuple[InputTensor, ...]:
@@ -82,6 +85,8 @@ def _tensor(owner: Embedded, tensor: InputTensor) -> InputTensor:
     """The tensor with the kind that the owner of its table gives it."""
     if isinstance(owner, Feature) and owner.kind == "dense":
         return replace(tensor, kind="vector", width=owner.dense, table="")
+    if isinstance(owner, Feature) and owner.kind == "number":
+        return replace(tensor, scale=owner.scale, table="")
     if owner.is_id:
         return replace(tensor, kind="id", vocab=owner.id.vocab, buckets=owner.id.buckets)
     return tensor

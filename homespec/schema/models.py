@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from homespec.schema.embedded import Embedded, Id, Quantiles
 from homespec.schema.experts import Experts, ExpertSet, LayerExperts, Style
-from homespec.schema.features import Feature
+from homespec.schema.features import Feature, Number
 from homespec.schema.field_types import (
     MAX_ENTRIES,
     LayerName,
@@ -50,6 +50,7 @@ __all__ = [
     "Mean",
     "Mixture",
     "Model",
+    "Number",
     "Quantiles",
     "SelfGate",
     "Sequence",

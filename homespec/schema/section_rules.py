@@ -157,9 +157,9 @@ def feature_kind(error: LocatedError) -> Iterator[Finding]:
     """A feature has no kind, or several.
 
     Each feature is exactly one of `id` (embedding of an identifier or category), `bucketize`
-    (embedding of a number's bucket), `dense` (a vector of numbers taken as it is), `table` (looked
-    up in the table of another feature) and `sequence` (past events). What only the events of a
-    sequence have is `id`, `bucketize` or `table`.
+    (embedding of a number's bucket), `number` (a number, scaled), `dense` (a vector of numbers
+    taken as it is), `table` (looked up in the table of another feature) and `sequence` (past
+    events). What only the events of a sequence have is `id`, `bucketize` or `table`.
     """
     kinds = str(error.context["kinds"])
     if kinds:
@@ -170,7 +170,8 @@ def feature_kind(error: LocatedError) -> Iterator[Finding]:
             help=f"remove all but one of {listing(kinds.split(', '))}",
         )
         return
-    more = "" if "with" in error.path else ", `dense: n`, `sequence: {…}`"
+    others = ", `number: {scale: standard}`, `dense: n`, `sequence: {…}`"
+    more = "" if "with" in error.path else others
     yield Finding(
         error.key_span,
         f"`{error.where}` does not say what it is",
@@ -185,6 +186,11 @@ NO_DIM = {
         "is dense and has no embedding",
         "no embedding, no `dim`",
         "remove `dim`; `project: n` would project the vector to n columns",
+    ),
+    "number": (
+        "is a number, one column of the input, and has no embedding",
+        "no embedding, no `dim`",
+        "remove `dim`; `bucketize: {quantiles: 32}` in place of `number` would have an embedding",
     ),
     "sequence": ("is a sequence and has no embedding", "no embedding, no `dim`", "remove `dim`"),
     "table": (
@@ -201,9 +207,9 @@ def feature_dim(error: LocatedError) -> Iterator[Finding]:
     """A feature has an embedding without a width, or a width without an embedding.
 
     `id` and `bucketize` features are looked up in a table and need `dim`, the width of its rows. A
-    `dense` feature is its own vector and has none, the fields of a `sequence` have their own, and
-    a `table` that another feature owns has its width from there. The width of a dense feature's
-    projection is `project`.
+    `number` or `dense` feature is taken as it is and has none, the fields of a `sequence` have
+    their own, and a `table` that another feature owns has its width from there. The width of a
+    dense feature's projection is `project`.
     """
     kind = error.context["kind"]
     if kind in NO_DIM:

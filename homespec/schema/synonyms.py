@@ -43,6 +43,13 @@ CHOICES: dict[str, dict[str, str]] = {
         "auto": "he kaiming heuniform henormal kaiminguniform kaimingnormal true default",
         "torch": "pytorch xavier glorot xavieruniform xaviernormal glorotuniform glorotnormal",
     },
+    "scale": {
+        "standard": "z zscore standardise standardize standardscaler standardization normal "
+        "gaussian meanstd true yes on",
+        "log": "log1p log2 log10 ln logarithm logarithmic symlog logscale",
+        "minmax": "minmaxscaler minmaxnormalize normalize normalise normalized range unit",
+        "none": NONE + " raw",
+    },
     "search": {"hard": "exact category", "soft": "embedding approximate"},
 }
 """Key -> choice -> the words, folded, for which it is the nearest."""

@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from homespec.diagnostics.suggest import closest, listing
+from homespec.schema.jsonschema import choices_at
 from homespec.schema.key_remedies import counts
 from homespec.schema.located_error import LocatedError, written
 from homespec.schema.synonyms import CHOICES, REMEDIES_OF_WORDS, meaning
@@ -159,6 +160,12 @@ def _boundaries(_: LocatedError, value: int | str) -> str:
     return f"write it as a list: [{', '.join(parts)}]" if are_numbers else ""
 
 
+def _scale(_: LocatedError, value: str) -> str:
+    scales = choices_at(("features", "", "number", "scale"))
+    meant = value if value in scales else meaning(CHOICES["scale"], value)
+    return f"write {{scale: {meant}}}" if meant else ""
+
+
 def _first_integer(value: dict[str, Any], default: int) -> int:
     return next((number for number in value.values() if type(number) is int), default)
 
@@ -256,6 +263,8 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     ("**.id.vocab **.id.buckets", filled, _enumerated("`vocab: {}`", "`buckets: {}`")),
     ("**.bucketize", of(int, str), _boundaries),
     ("**.bucketize", anything, "write the boundaries, such as [10, 20, 30], or {quantiles: 32}"),
+    ("features.*.number", text, _scale),
+    ("features.*.number", anything, "write {scale: standard}, or log, minmax or none"),
     ("features.*.dense", filled, f"{DENSE}$n"),
     ("features.*.dense", mapping, lambda _, v: f"{DENSE}{_first_integer(v, 128)}"),
     ("features.*.dense", lambda value: value is True, f"{DENSE}1"),

@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from homespec.runtime import GeneratedModule
 
 LOGICAL = "features.{}.boundaries"
+SCALING = "features.{}.scaling"
 
 Boundaries = Mapping[str, Sequence[float]]
 """By feature, in ascending order: `homespec.train.quantiles.fit(…).values`."""
+
+Scaling = Mapping[str, Sequence[float]]
+"""By feature, offset and unit of its numbers: `values` of what `homespec.train.scaling` reads."""
 
 Frozen = dict[str, tuple[float, ...]]
 """The same, to be compared."""

@@ -15,8 +15,16 @@ from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedTensor
 
 from homespec.api import LoadedSpec, build_module
 from homespec.runtime import Fields, GeneratedModule, module_of
-from homespec.schema.fitted_columns import fitted_columns
-from homespec.sharding.boundaries import LOGICAL, Boundaries, Frozen, frozen, set_boundaries
+from homespec.schema.fitted_columns import fitted_columns, scaled_columns
+from homespec.sharding.boundaries import (
+    LOGICAL,
+    SCALING,
+    Boundaries,
+    Frozen,
+    Scaling,
+    frozen,
+    set_boundaries,
+)
 from homespec.sharding.partition import unescaped
 from homespec.sharding.preprocess import Inputs
 
@@ -71,7 +79,8 @@ class Dense(nn.Module):
         code = build_module(spec)
         self.features = code.Features(FetchedTable)
         self.trunk = code.Trunk()
-        self.fitted = self.unset = tuple(fitted_columns(spec))
+        self.fitted, self.scaled = tuple(fitted_columns(spec)), tuple(scaled_columns(spec))
+        self.unset = self.fitted + self.scaled
         self.boundaries: Frozen = {}
 
     @property
@@ -84,10 +93,20 @@ class Dense(nn.Module):
         set_boundaries(self.code, self, self.fitted, boundaries)
         self.freeze()
 
+    def set_scaling(self, scaling: Scaling) -> None:
+        """Set offset and unit of numbers. KeyError and ValueError name what is wrong."""
+        if self.scaled:
+            self.code.set_scaling(self, scaling)
+        elif scaling:
+            raise KeyError(f"the spec scales no numbers: unknown {sorted(scaling)}")
+        self.freeze()
+
     def freeze(self) -> None:
-        """Take note of the boundaries that were set."""
+        """Take note of the boundaries and scalings that were set."""
         self.boundaries = frozen(self.code, self, self.fitted)
-        self.unset = tuple(name for name in self.fitted if name not in self.boundaries)
+        state = self.logical_state()
+        unset = [name for name in self.scaled if state[SCALING.format(name)].isnan().any()]
+        self.unset = (*(name for name in self.fitted if name not in self.boundaries), *unset)
 
     def logical_state(self) -> Tensors:
         """Views of the weights and statistics by logical name."""
@@ -96,11 +115,12 @@ class Dense(nn.Module):
     def statistics(self) -> list[Tensor]:
         """The running statistics: what is kept that is neither learned nor fitted to data."""
         kept = self.state_dict().keys() - dict(self.named_parameters()).keys()
-        boundaries = {LOGICAL.format(name) for name in self.fitted}
+        fitted = {LOGICAL.format(name) for name in self.fitted}
+        fitted |= {SCALING.format(name) for name in self.scaled}
         return [
             buffer
             for name, buffer in sorted(self.named_buffers())
-            if name in kept and boundaries.isdisjoint(self.code.logical_views(self, {name: buffer}))
+            if name in kept and fitted.isdisjoint(self.code.logical_views(self, {name: buffer}))
         ]
 
     def forward(
@@ -136,8 +156,9 @@ class Dense(nn.Module):
 
     def _check(self, boundaries: Frozen) -> None:
         if self.unset:
+            what = "scaling" if set(self.unset) <= set(self.scaled) else "boundaries"
             raise ValueError(
-                f"the boundaries of {', '.join(self.unset)} are not known: give them to `build`,"
+                f"the {what} of {', '.join(self.unset)} are not known: give them to `build`,"
                 " or load weights that were trained"
             )
         if boundaries != self.boundaries:

@@ -85,11 +85,12 @@ class Preprocessor(nn.Module):
         self.of_events = {table.escaped: table.keys for table in tables if table.by_events}
         self.read = tuple(key for key in code.FEATURES if key not in self.pooled)
         self.features = _without_weights(code)
-        self.unset: tuple[str, ...] = ()
+        self.unset: tuple[str, ...]
         fitted = tuple(fitted_columns(loaded))
         if fitted and not boundaries:
             raise ValueError(f"the boundaries of {', '.join(fitted)} are needed to find rows")
         self.boundaries = set_boundaries(code, self, fitted, boundaries or {})
+        self.unset = ()  # scalings, which find no rows, are the model's alone
         self.register_forward_pre_hook(code.check_inputs, with_kwargs=True)
 
     def forward(

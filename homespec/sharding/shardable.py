@@ -16,7 +16,7 @@ from torchrec import (
 )
 
 from homespec.api import LoadedSpec, PathLike, as_loaded
-from homespec.sharding.boundaries import Boundaries
+from homespec.sharding.boundaries import Boundaries, Scaling
 from homespec.sharding.dense import Dense
 from homespec.sharding.partition import EmbeddingTable, pooled, tables_of, unpooled
 from homespec.sharding.preprocess import Inputs
@@ -29,12 +29,14 @@ def build(
     spec: PathLike | LoadedSpec,
     boundaries: Boundaries | None = None,
     *,
+    scaling: Scaling | None = None,
     tables: torch.device | str = "meta",
 ) -> ShardableModel:
     """The model of a spec in the form that `shard` takes. Raises SpecError, UnshardableError.
 
-    `boundaries` are those that the spec leaves to the data, by feature; they may come with weights
-    that are loaded later. KeyError and ValueError for others than the spec needs. `tables` is the
+    `boundaries` and `scaling` are those that the spec leaves to the data, by feature; they may come
+    with weights that are loaded later. KeyError and ValueError for others than the spec needs.
+    `tables` is the
     device on which the tables are made. On the default they take no memory until they are sharded,
     each device making its own part.
     """
@@ -43,6 +45,8 @@ def build(
     dense = Dense(loaded)
     if boundaries is not None:
         dense.set_boundaries(boundaries)
+    if scaling is not None:
+        dense.set_scaling(scaling)
     return ShardableModel(sharded, dense, torch.device(tables))
 
 

@@ -1,4 +1,4 @@
-"""Training: boundaries that a spec leaves to the data, fitted before the first step of a run.
+"""Training: what a spec leaves to the data, boundaries and scalings, fitted before the first step.
 
 They are written beside the checkpoints and are part of the weights. A resumed run has them
 from its checkpoint; nothing is ever fitted a second time.
@@ -14,12 +14,14 @@ from torch import nn
 
 from homespec.data import DataError
 from homespec.data.chunk_reader import slabs
-from homespec.data.quantile_fit import Columns, fit_plan
+from homespec.data.quantile_fit import Columns, QuantileFit, fit_plan
+from homespec.data.scale_fit import ScaleFit
 from homespec.runtime import GeneratedModule
-from homespec.schema.fitted_columns import fitted_columns
-from homespec.train import quantiles
+from homespec.schema.fitted_columns import fitted_columns, scaled_columns
+from homespec.train import quantiles, scaling
 from homespec.train.distributed import rank
 from homespec.train.quantiles import FILE, Boundaries, Fitted
+from homespec.train.scaling import Scaled, Scaling
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec
@@ -30,28 +32,56 @@ def set_fitted(
     model: nn.Module, code: GeneratedModule, spec: Spec, part: Part, out: Path, seed: int,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Fit boundaries to the rows to train on, write them to `out` and set them in the model.
+    """Fit to the rows to train on, write what is fitted to `out` and set it in the model.
 
-    Those that the model has, from a run that it starts from, stay as they are. Every process fits,
-    on all rows, with the same result; the first one writes. Does nothing for a spec that gives all
-    boundaries. Raises DataError and RunError.
+    What the model has, from a run that it starts from, stays as it is. Every process fits, on all
+    rows, with the same result; the first one writes. Does nothing for a spec that leaves nothing to
+    the data. Raises DataError and RunError.
     """
-    if not fitted_columns(spec):
-        return
-    carried = _carried(model, code, spec)
-    fits = len(carried.features) < len(fitted_columns(spec))
-    fitted = quantiles.fit(_batches(spec, part), spec, seed=seed) if fits else carried
+    boundaries, scales = _carried(model, code, spec), _carried_scaling(model, code, spec)
+    sample, fit = QuantileFit(spec, seed=seed), ScaleFit(spec)
+    sample.leave_out(boundaries.features)
+    fit.leave_out(scales.features)
+    if sample.asked or fit.asked:
+        for columns in _batches(spec, part):
+            sample.add(columns)
+            fit.add(columns)
+    if fitted_columns(spec):
+        _set_boundaries(model, code, quantiles.fitted(sample), boundaries, out, say)
+    if scaled_columns(spec):
+        _set_scaling(model, code, scaling.fitted(fit), scales, out, say)
+
+
+def _set_boundaries(
+    model: nn.Module, code: GeneratedModule, fitted: Boundaries, carried: Boundaries, out: Path,
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
     boundaries = Boundaries(fitted.rows, fitted.features | carried.features)
     if rank() == 0:
         boundaries.write(out / FILE)
     code.set_boundaries(model, boundaries.values)
     if carried.features:
         say(f"boundaries of {', '.join(carried.features)} are carried over, not fitted again")
-    own = {n: f for n, f in boundaries.features.items() if n not in carried.features}
+    own = fitted.features
     if own:
         say(f"boundaries of {', '.join(own)} are fitted to {fitted.rows:,} rows and kept in {FILE}")
-    for line in few(Boundaries(fitted.rows, own)):
+    for line in few(fitted):
         say(line)
+
+
+def _set_scaling(
+    model: nn.Module, code: GeneratedModule, fitted: Scaling, carried: Scaling, out: Path,
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    whole = Scaling(fitted.rows, fitted.features | carried.features)
+    if rank() == 0:
+        whole.write(out / scaling.FILE)
+    code.set_scaling(model, whole.values)
+    if carried.features:
+        say(f"the scaling of {', '.join(carried.features)} is carried over, not fitted again")
+    if own := fitted.features:
+        rows = f"{fitted.rows:,} rows"
+        say(f"the scaling of {', '.join(own)} is fitted to {rows} and kept in {scaling.FILE}")
 
 
 def _carried(model: nn.Module, code: GeneratedModule, spec: Spec) -> Boundaries:
@@ -64,33 +94,51 @@ def _carried(model: nn.Module, code: GeneratedModule, spec: Spec) -> Boundaries:
     return Boundaries(0, features)
 
 
+def _carried_scaling(model: nn.Module, code: GeneratedModule, spec: Spec) -> Scaling:
+    """How a model scales numbers already, which no row was counted for."""
+    state, features = code.logical_state(model), {}
+    for name, asked in scaled_columns(spec).items():
+        pair = state[f"features.{name}.scaling"]
+        if not pair.isnan().any():
+            features[name] = Scaled(asked.column, asked.scale, 0, *pair.tolist())
+    return Scaling(0, features)
+
+
 def few(boundaries: Boundaries) -> Iterator[str]:
-    """What there is to say of boundaries fewer than half of which differ."""
+    """What there is to say of boundaries that are not all different."""
     for name, fitted in boundaries.features.items():
-        if 2 * fitted.distinct < len(fitted.boundaries):
+        if fitted.distinct < len(fitted.boundaries):
             yield (
                 f"only {fitted.distinct} of the {len(fitted.boundaries)} boundaries of {name}"
-                " differ, since many rows hold the same number"
+                " differ, since its column holds too few different numbers"
             )
 
 
 def check_fitted(model: nn.Module, code: GeneratedModule, spec: Spec, out: Path) -> None:
-    """Raise DataError if the file in `out` has other boundaries than a resumed model.
+    """Raise DataError if a file in `out` has other boundaries or scalings than a resumed model.
 
     Without a file nothing is compared: the checkpoint has all that the model needs.
     """
-    path = out / FILE
-    if not fitted_columns(spec) or not path.exists():
-        return
-    kept: Boundaries = quantiles.read(path)
-    kept.check(spec, str(path))
     state = code.logical_state(model)
-    for name, numbers in kept.values.items():
-        if state[f"features.{name}.boundaries"].tolist() != numbers:
-            raise DataError(
-                f"{path} has other boundaries of `{name}` than the checkpoint: bring back the file"
-                " of this run, or remove it; the checkpoint has them, too"
-            )
+    if fitted_columns(spec) and (path := out / FILE).exists():
+        kept = quantiles.read(path)
+        kept.check(spec, str(path))
+        for name, numbers in kept.values.items():
+            if state[f"features.{name}.boundaries"].tolist() != numbers:
+                raise _differs(path, f"other boundaries of `{name}`")
+    if scaled_columns(spec) and (path := out / scaling.FILE).exists():
+        scales = scaling.read(path)
+        scales.check(spec, str(path))
+        for name, pair in scales.values.items():
+            if tuple(state[f"features.{name}.scaling"].tolist()) != pair:
+                raise _differs(path, f"another scaling of `{name}`")
+
+
+def _differs(path: Path, what: str) -> DataError:
+    return DataError(
+        f"{path} has {what} than the checkpoint: bring back the file of this run, or remove it; the"
+        " checkpoint has what is in it, too"
+    )
 
 
 def _batches(spec: Spec, part: Part) -> Iterator[Columns]:

@@ -40,8 +40,8 @@ class Fitted:
     """Rows, or events, with a finite number; infinite ones are left out as missing ones are. 0 for
     boundaries that are those of another run."""
     boundaries: tuple[float, ...]
-    """Ascending, `quantiles` - 1 numbers of the data, as float64. Where many rows have the same
-    number, neighbours are equal and the bucket between them stays empty."""
+    """Ascending, `quantiles` - 1 numbers of the data, as float64. Where there are fewer different
+    ones the last is repeated, and the buckets between stay empty."""
 
     @property
     def distinct(self) -> int:
@@ -126,13 +126,19 @@ def fit(
     """Boundaries of all features of a spec that ask for quantiles, from batches of columns.
 
     Boundary k of n is the number at rank floor(k rows / n): each bucket, which includes its lower
-    boundary, has as many rows as the next, ties apart. A field of events [N, length] counts each
+    boundary, has as many rows as the next. Where many rows hold one number, the boundaries that
+    would be equal cut other buckets (`distinct_ranks`). A field of events [N, length] counts each
     event that is there, which its sequence's first field says. How the rows are cut into batches
     makes no difference. Raises DataError for a feature without any number.
     """
     sample = QuantileFit(spec, cap, seed)
     for columns in batches:
         sample.add(columns)
+    return fitted(sample)
+
+
+def fitted(sample: QuantileFit) -> Boundaries:
+    """Boundaries of what was added. Raises DataError for a feature without any number."""
     features = {}
     for name, (column, quantiles, _) in sample.asked.items():
         numbers, known = sample.samples[name].numbers, sample.samples[name].seen

@@ -203,11 +203,20 @@ ZEROS = np.where(np.arange(ROWS) < 960, 0, np.arange(ROWS) - 900)
 
 def test_quantiles_of_a_column_of_zeros(tmp_path: Path) -> None:
     data = measured(tmp_path, "f: {bucketize: {quantiles: 32}, dim: 4}", f=ZEROS)
+    assert not check(data)
+    assert data.train.fitted["f"].buckets == 32
+
+
+def test_quantiles_of_too_few_numbers(tmp_path: Path) -> None:
+    features = "f: {bucketize: {quantiles: 32}, dim: 4}"
+    data = measured(tmp_path, features, f=np.arange(ROWS) % 5)
     (one,) = check(data)
-    assert one.rule.code == "HS517"
-    assert "the 31 boundaries of `f` are only 2 different ones: 96% of its numbers" in one.message
-    assert one.help == "give them: `bucketize: [60, 65, 70, 75, 80, 85, 90, 95]`"
-    assert data.train.fitted["f"].buckets == 2
+    assert (one.rule.code, one.rule.severity.value) == ("HS517", "note")
+    assert "`f` has 5 different numbers, too few for 32 quantiles" in one.message
+    assert one.help == "write `quantiles: 5`"
+    mended = measured(tmp_path, features.replace("32", "5"), f=np.arange(ROWS) % 5)
+    assert not check(mended)
+    assert mended.train.fitted["f"].boundaries == (1.0, 2.0, 3.0, 4.0)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +224,7 @@ def test_quantiles_of_a_column_of_zeros(tmp_path: Path) -> None:
     [
         (32, np.arange(ROWS)),
         (2, ZEROS),
-        (32, np.arange(ROWS) % 5),  # five numbers have five buckets
+        (8, np.arange(ROWS) % 5),  # five of eight buckets
         (32, np.where(np.arange(ROWS) < 400, 0, np.arange(ROWS))),
         (32, np.repeat(1.0, ROWS)),  # constant: HS506 says so
     ],
@@ -233,7 +242,7 @@ def test_quantiles_of_events_are_those_that_training_fits(tmp_path: Path) -> Non
     )
     events = [[1, 2, None, 4]] * ROWS
     data = measured(tmp_path, features, h_row=events, h_ms=[[9.0, 1.0, 2.0, 3.0]] * ROWS)
-    assert data.train.fitted["h.ms"].boundaries == (1.0, 3.0, 3.0)
+    assert data.train.fitted["h.ms"].boundaries == (3.0, 3.0, 3.0)
     uneven = measured(tmp_path, features, h_row=events, h_ms=[[1.0]] * ROWS)
     assert uneven.train.fitted == {}
     assert "HS502" in codes(check(uneven))

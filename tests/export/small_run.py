@@ -24,6 +24,8 @@ features:
   duration: {bucketize: [0.35, 1, 2.5], dim: 4}
   days: {bucketize: {quantiles: 4}, dim: 4}
   asr: {dense: 5, project: 3, missing: learned}
+  price: {number: {scale: log}}
+  score: {number: {scale: none}}
   history:
     sequence:
       of: [video_id]
@@ -58,7 +60,7 @@ def write_data(folder: Path) -> Path:
     columns = {
         "user_id": pa.array([1]), "video_id": pa.array([1]), "tab": pa.array([1]),
         "duration": pa.array([1.0]), "days": pa.array([1.0], pa.float32()),
-        "asr": pa.array([[0.0] * 5]),
+        "asr": pa.array([[0.0] * 5]), "price": pa.array([1]), "score": pa.array([1.0]),
         "history_video_id": pa.array([[1]]), "history_watched": pa.array([[1.0]]),
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,6 +75,7 @@ def write_run(folder: Path, seed: int, data: Path | None, spec: str = SPEC) -> P
     code, model = homespec.build_with_module(loaded)
     if "days" in loaded.features:
         code.set_boundaries(model, {"days": [0.35, 1.5, 30.0]})
+        code.set_scaling(model, {"price": (3.0, 1.5)})
     state = code.logical_state(model)
     if seed:
         drawn = randomise(state, torch.Generator().manual_seed(seed))

@@ -106,7 +106,7 @@ def test_strides_of_a_single_row_do_not_matter(package: Package, subject: Subjec
 def test_numbers_have_the_types_of_the_data(subject: Subject) -> None:
     found = {each.name: each.dtype for each in subject.inputs if each.tensor.kind == "number"}
     assert found == {n: "float32" if n in FLOAT32 else "float64" for n in found}
-    assert found.keys() == {"duration", "days", "history.watched"}
+    assert found.keys() == {"duration", "days", "price", "score", "history.watched"}
 
 
 def test_the_package_says_what_it_takes(package: Package, exported: Path) -> None:

@@ -50,6 +50,7 @@ def inputs() -> Any:
     spec = homespec.loads(SPEC)
     names = [tensor.name for tensor in input_tensors(spec)]
     numbers = {"duration": "float64", "days": "float32", "history.watched": "float64"}
+    numbers |= {"price": "float64", "score": "float64"}
     return inputs_of(spec, names, numbers)
 
 

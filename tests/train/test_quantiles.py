@@ -46,18 +46,43 @@ def test_buckets_have_equally_many_rows() -> None:
     assert np.bincount(buckets).tolist() == [125] * 8
 
 
-def test_ties_make_equal_neighbours_and_empty_buckets() -> None:
+def test_ties_give_different_boundaries_while_there_are_different_numbers() -> None:
+    """Ninety-five zeros of a hundred: the other five numbers get the boundaries that zeros lose."""
+    numbers = [0.0] * 95 + [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    assert of(numbers).boundaries == (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
+    rare = [0.0] * 900 + [float(n) for n in range(1, 101)]
+    assert quantile_boundaries(np.array(rare), 5) == (1.0, 26.0, 51.0, 76.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_boundaries_differ_wherever_they_can(seed: int) -> None:
+    """Nothing is below the lowest number, so no boundary is: one fewer than different numbers."""
+    random = np.random.default_rng(seed)
+    values, quantiles = int(random.integers(1, 60)), int(random.integers(2, 50))
+    numbers = random.choice(
+        random.normal(size=values), 400, p=random.dirichlet(np.ones(values) / 9)
+    )
+    different, found = np.unique(numbers), quantile_boundaries(numbers, quantiles)
+    assert list(found) == sorted(found)
+    assert len(found) == quantiles - 1
+    assert len(set(found)) == max(1, min(quantiles - 1, len(different) - 1))
+    assert set(found) <= set(different[1:] if len(different) > 1 else different)
+    plain = np.sort(numbers)[np.arange(1, quantiles) * 400 // quantiles]
+    assert {*plain} - {different[0]} <= set(found)  # ties move no other boundary
+
+
+def test_too_few_numbers_repeat_the_last_boundary() -> None:
     numbers = [0.0] * 60 + [1.0, 2.0, 3.0, 4.0] * 10
     boundaries = of(numbers).boundaries
-    assert boundaries == (0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0)
+    assert boundaries == (1.0, 2.0, 3.0, 4.0, 4.0, 4.0, 4.0)
     buckets = np.searchsorted(boundaries, numbers, side="right")
-    assert np.bincount(buckets).tolist() == [0, 0, 0, 0, 60, 10, 10, 20]
+    assert np.bincount(buckets).tolist() == [60, 10, 10, 10, 0, 0, 0, 10]
 
 
 def test_what_is_not_finite_is_left_out() -> None:
     fitted = fit([{"duration_ms": np.array([np.nan, np.inf, 3, 1, -np.inf])}], SPEC)
     assert (fitted.rows, fitted.features["duration_ms"].known) == (5, 2)
-    assert set(fitted.values["duration_ms"]) == {1.0, 3.0}
+    assert set(fitted.values["duration_ms"]) == {3.0}
 
 
 @pytest.mark.parametrize("cap", [100, 5000])
@@ -112,7 +137,7 @@ def test_events_that_are_not_there_do_not_count() -> None:
     seconds = np.array([[1.0, 99.0, 2.0, np.nan], [99.0, 99.0, 99.0, 99.0]])
     fitted = fit([{KEY: seconds, "history.video_id": video}], EVENTS)
     assert (fitted.rows, fitted.features[KEY].known) == (2, 2)
-    assert fitted.values == {KEY: [1.0, 2.0, 2.0]}
+    assert fitted.values == {KEY: [2.0, 2.0, 2.0]}
     with pytest.raises(DataError, match=r"no column of the feature `history\.video_id`"):
         fit([{KEY: seconds}], EVENTS)
 
@@ -197,14 +222,15 @@ def test_a_broken_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
         quantiles.read(tmp_path / "none.json")
 
 
-def test_a_run_says_if_most_boundaries_are_equal() -> None:
+def test_a_run_says_if_boundaries_are_equal() -> None:
     numbers = {"duration_ms": np.array([0.0] * 96 + [1, 2, 3, 4]), "age": np.arange(100.0)}
     features = {
         name: Fitted(name, 16, 100, quantile_boundaries(values, 16))
         for name, values in numbers.items()
     }
     assert list(fit_boundaries.few(Boundaries(100, features))) == [
-        "only 1 of the 15 boundaries of duration_ms differ, since many rows hold the same number"
+        "only 4 of the 15 boundaries of duration_ms differ, since its column holds too few"
+        " different numbers"
     ]
 
 

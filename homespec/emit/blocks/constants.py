@@ -8,6 +8,7 @@ FEATURES = {
     "age": {"kind": "bucketized", "rows": 4, "dim": 2, "boundaries": (0.1, 0.35)},
     "days": {"kind": "fitted", "rows": 5, "dim": 2, "count": 3},
     "text": {"kind": "dense", "length": 3},
+    "price": {"kind": "log_scaled", "scale": "log"},
     "past.user": {
         "kind": "hashed",
         "rows": 10,
@@ -30,4 +31,5 @@ MEASURES = {
 FOLDED_NORM = {"experts.task.shared": (2, 1, 1e-5)}
 FOLDED_DICE = {"experts.task.shared": (2, 1e-5)}
 FITTED = {"days": 3}
+SCALED = ("price",)
 ORDER = (0, 2, 1)

@@ -43,6 +43,21 @@ def fitted__more(count, dim, **more):
     return {"kind": "fitted", "rows": 2 + count, "dim": dim, "count": count, **more}
 
 
+def number():
+    """A number as it is; 0 for NaN."""
+    return {"kind": "number"}
+
+
+def scaled(by):
+    """A number that is shifted and divided as is fitted to data; 0 for NaN."""
+    return {"kind": "scaled", "scale": by}
+
+
+def log_scaled():
+    """A number whose logarithm is shifted and divided as is fitted to data; 0 for NaN."""
+    return {"kind": "log_scaled", "scale": "log"}
+
+
 def dense(length):
     """A vector of numbers; 0 for NaN."""
     return {"kind": "dense", "length": length}

@@ -2,7 +2,7 @@
 
 import torch
 
-from homespec.emit.blocks.constants import FITTED, FOLDED_DICE, FOLDED_NORM
+from homespec.emit.blocks.constants import FITTED, FOLDED_DICE, FOLDED_NORM, SCALED
 
 
 def unwrapped(model):
@@ -79,6 +79,22 @@ def load_logical_state__fitted(model, state):
     copy_state(model, state)
 
 
+def load_logical_state__scaled(model, state):
+    """Copy weights, statistics and all that is fitted to data by logical name into the model.
+
+    KeyError names what is missing or unknown, ValueError what has another shape; the model is then
+    unchanged.
+    """
+    views = logical_state(model)
+    missing, unknown = views.keys() - state.keys(), state.keys() - views.keys()
+    if missing or unknown:
+        raise KeyError(f"missing {sorted(missing)}, unknown {sorted(unknown)}")
+    for name, view in views.items():
+        if view.shape != state[name].shape:
+            raise ValueError(f"{name} is {tuple(view.shape)}, not {tuple(state[name].shape)}")
+    copy_state(model, state)
+
+
 def load_logical_state__serving(model, state):
     """Copy weights by logical name into the model; `state` is that of the whole trained model.
 
@@ -108,6 +124,13 @@ def copy_state(model, state):
 
 def copy_state__fitted(model, state):
     """Copy tensors by logical name into the model, and note which boundaries are set by that."""
+    for name, view in logical_state(model).items():
+        view.copy_(state[name])
+    find_unset(model)
+
+
+def copy_state__scaled(model, state):
+    """Copy tensors by logical name into the model, and note what of the fitted is set by that."""
     for name, view in logical_state(model).items():
         view.copy_(state[name])
     find_unset(model)
@@ -185,6 +208,45 @@ def find_unset(model, _=None):
     found = {name: state[f"features.{name}.boundaries"] for name in FITTED}
     unset = [name for name, each in found.items() if each.is_meta or each.isnan().any()]
     unwrapped(model).unset = tuple(unset)
+
+
+def find_unset__scaled(model, _=None):
+    """Note on the model which features' scaling is not set; it waits for the device."""
+    state = logical_state(model)
+    found = {name: state[f"features.{name}.scaling"] for name in SCALED}
+    unset = [name for name, each in found.items() if each.is_meta or each.isnan().any()]
+    unwrapped(model).unset = tuple(unset)
+
+
+def find_unset__both(model, _=None):
+    """Note on the model of which features nothing is fitted yet; it waits for the device."""
+    state = logical_state(model)
+    found = {name: state[f"features.{name}.boundaries"] for name in FITTED}
+    found |= {name: state[f"features.{name}.scaling"] for name in SCALED}
+    unset = [name for name, each in found.items() if each.is_meta or each.isnan().any()]
+    unwrapped(model).unset = tuple(unset)
+
+
+def set_scaling(model, scaling):
+    """Set how numbers are scaled: feature -> (offset, unit) for (x - offset) / unit.
+
+    Of features scaled by `log`, x is sign(x) log(1 + |x|). Raises KeyError that names what is
+    missing or unknown, and ValueError for NaN, infinity or a unit that is not above 0; the model is
+    then unchanged.
+    """
+    if scaling.keys() != set(SCALED):
+        raise KeyError(
+            f"missing {sorted(set(SCALED) - scaling.keys())}, "
+            f"unknown {sorted(scaling.keys() - set(SCALED))}"
+        )
+    given = {name: torch.as_tensor(pair, dtype=torch.float64) for name, pair in scaling.items()}
+    for name, pair in given.items():
+        if pair.shape != (2,) or not pair.isfinite().all() or pair[1] <= 0:
+            raise ValueError(f"the scaling of {name} must be a finite offset and a unit above 0")
+    state = logical_state(model)
+    for name, pair in given.items():
+        state[f"features.{name}.scaling"].copy_(pair)
+    find_unset(model)
 
 
 def set_boundaries(model, boundaries):
