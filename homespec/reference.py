@@ -6,6 +6,7 @@ fills the blocks. Run it in the project's root: `python -m homespec.reference [-
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -13,13 +14,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import click
+
 from homespec.atomic_write import holds, write_texts
 from homespec.catalogue import all_rules
 from homespec.cli.exit_codes import FINDINGS, OK
 from homespec.diagnostics import Rule
 from homespec.schema.jsonschema import INHERITING, referred, sections
 
-PAGES = ("README.md", "docs/language.md", "docs/rules.md")
+PAGES = ("docs/cli.md", "docs/language.md", "docs/rules.md")
 BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COMMAND = "python -m homespec.reference"
 
@@ -192,8 +195,37 @@ def verb_table() -> str:
     return _lines(["| verb | does |", "|---|---|", *(f"| `{v}` | {h} |" for v, h in VERBS.items())])
 
 
+def option_tables() -> str:
+    """A heading, the usage and the options of each verb, from click."""
+    from homespec.cli.main import VERBS, cli
+
+    parts = []
+    for verb in VERBS:
+        context = click.Context(cli, info_name="homespec")
+        command = cli.get_command(context, verb)
+        assert command is not None
+        inner = click.Context(command, parent=context, info_name=verb)
+        usage = " ".join(["homespec", verb, *command.collect_usage_pieces(inner)])
+        parts += [f"### {verb}", "", f"`{usage}`", "", inspect.cleandoc(command.help or ""), ""]
+        parts += [*_options(command, inner), ""]
+    return _lines(["", *parts])
+
+
+def _options(command: click.Command, context: click.Context) -> list[str]:
+    rows = []
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.hidden:
+            names = " / ".join(
+                ", ".join(each) for each in (option.opts, option.secondary_opts) if each
+            )
+            takes = "" if option.is_flag or option.count else f" {option.make_metavar(context)}"
+            rows.append(f"| `{_cell(names + takes)}` | {_cell(option.help or '')} |")
+    return ["| option | does |", "|---|---|", *rows] if rows else []
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "verbs": verb_table,
+    "options": option_tables,
     "rule-stages": rule_stages,
     "rule-table": rule_table,
     "rule-texts": rule_texts,

@@ -1,6 +1,6 @@
-"""The README does what it says: its specs validate, its commands and programs print what it shows.
+"""The README and the pages after it do what they say: commands and programs print what is shown.
 
-Fenced blocks run in the order of the page, in one copy of the project's specs: `yaml` blocks that
+Fenced blocks run in the order of the pages, in one copy of the project's specs: `yaml` blocks that
 start with `# PATH` are written to that path; `console` blocks hold commands after `$ ` and their
 output, where a line `...` stands for any lines; a `text` block right after a `python` block is what
 that program prints. `sh` blocks are not run: they train or set up.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+PAGES = (README, ROOT / "docs/cli.md", ROOT / "docs/python.md")
+"""In the order in which a reader follows them: the README writes the spec that the others use."""
+MAX_WORDS = 900
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -43,7 +47,7 @@ def commands(block: str) -> Iterator[tuple[str, str]]:
 
 
 def stripped(text: str) -> str:
-    """The text without blanks at the ends of lines, which nobody sees and editors remove."""
+    """The text without blanks at the ends of lines, which cannot be seen and editors remove."""
     return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
 
 
@@ -102,11 +106,21 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_outputs(project: Path, request: pytest.FixtureRequest) -> None:
-    page = README.read_text("utf-8")
-    fresh = followed(page, project)
-    if request.config.getoption("--update-golden"):
-        README.write_text(fresh, "utf-8")
-    assert fresh == README.read_text("utf-8"), "accept with `make golden`, then read git diff"
+    for path in PAGES:
+        fresh = followed(path.read_text("utf-8"), project)
+        if request.config.getoption("--update-golden"):
+            path.write_text(fresh, "utf-8")
+        assert fresh == path.read_text("utf-8"), f"{path}: accept with `make golden`, then git diff"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text("utf-8").split()) < MAX_WORDS
+
+
+def test_the_picture_is_what_the_compiler_says() -> None:
+    script = ROOT / "docs/plots/overview.py"
+    drawn = runpy.run_path(str(script))["drawing"]()
+    assert drawn == script.with_name("overview.svg").read_text("utf-8"), f"run {script}"
 
 
 def test_specs_validate(tmp_path: Path) -> None:
