@@ -46,7 +46,7 @@ from homespec.atomic_write import replacing
 from homespec.data import DataError
 from homespec.data.paths import checked, reachable
 
-VERSION = 5
+VERSION = 6
 """Counts the meanings of prepared files; a change makes the old ones stale."""
 
 NEEDED = ("log_standard_*.csv", "user_features_*.csv", "video_features_basic_*.csv")

@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pyarrow as pa
 
-from examples.kuairand.historical_rates import OF
+from examples.kuairand.historical_rates import MEASURES, OF
 from homespec.data.columns import Array
 
 DURATION = "duration_ms"
-PAST = ("views", "click", "long_view", "like", "finish")
+PAST = ("views", *MEASURES)
 NAMES = (
     DURATION,
     *itertools.starmap(
@@ -30,7 +30,7 @@ WIDEST = 4.0
 
 
 def with_scaled(table: pa.Table, end: int) -> pa.Table:
-    """`table` with the column `scaled`, float32 [22]: `NAMES` in logarithms, standardised.
+    """`table` with the column `scaled`, float32 [28]: `NAMES` in logarithms, standardised.
 
     Buckets cut rates coarsely; a network reads the order within them from these. The mean and the
     deviation are those of the days before `end`, so nothing that a model is measured on becomes an

@@ -17,7 +17,7 @@ DATES = [20220501, 20220501, 20220502, 20220503]
 def vectors(
     columns: dict[str, list[float | None]],
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """The vectors [4, 22] of four rows, the last of them held out."""
+    """The vectors [4, 28] of four rows, the last of them held out."""
     table = with_scaled(pa.table({"date": DATES, **columns}), END)
     found: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = (
         table["scaled"].combine_chunks().flatten().to_numpy().reshape(4, len(NAMES))
@@ -63,4 +63,4 @@ def test_held_out_rows_do_not_matter() -> None:
     one = vectors({"user_past_views": [1, 2, 3, 4]})
     other = vectors({"user_past_views": [1, 2, 3, 400]})
     assert (one[:3] == other[:3]).all()
-    assert NAMES.index("video_past_finish") == len(NAMES) - 1 == 21
+    assert NAMES.index("video_past_comment_stay") == len(NAMES) - 1 == 27

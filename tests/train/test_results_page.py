@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import kuairand as script
 import pytest
-
-PATH = Path(__file__).parents[2] / "benchmarks" / "kuairand.py"
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark_of_kuairand", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def one(**auc: float) -> dict[str, Any]:
@@ -32,7 +19,7 @@ HOME = [one(a=0.70, b=0.60), one(a=0.72, b=0.61), one(a=0.71, b=0.62)]
 BETTER = [one(a=0.711, b=0.61), one(a=0.732, b=0.60), one(a=0.723, b=0.63)]
 
 
-def test_table_is_mean_and_deviation_over_seeds(script: ModuleType) -> None:
+def test_table_is_mean_and_deviation_over_seeds() -> None:
     assert list(script.table({"home": HOME}, "auc")) == [
         "| AUC | a | b | mean |",
         "| --- | ---: | ---: | ---: |",
@@ -40,7 +27,7 @@ def test_table_is_mean_and_deviation_over_seeds(script: ModuleType) -> None:
     ]
 
 
-def test_differences_are_those_of_pairs(script: ModuleType) -> None:
+def test_differences_are_those_of_pairs() -> None:
     """On `a` by 11, 12 and 13: far beyond 4.3 standard errors; on `b` by 10, -10 and 10."""
     lines = list(script.differences({"home": HOME, "other": BETTER}, "auc"))
     assert lines[0] == "| AUC - HoME's, in .001 | a | b | mean |"
@@ -48,21 +35,25 @@ def test_differences_are_those_of_pairs(script: ModuleType) -> None:
     assert len(lines) == 3
 
 
-def test_one_seed_says_nothing_about_chance(script: ModuleType) -> None:
+def test_one_seed_says_nothing_about_chance() -> None:
     lines = list(script.differences({"home": HOME[:1], "other": BETTER[:1]}, "auc"))
     assert lines[2] == "| other | +11.0 | +10.0 | +10.5 |"
 
 
-def test_scale_sets_home_beside_floors(script: ModuleType) -> None:
-    runs = [one(like=0.9, click=0.75, long_view=0.76, finish=0.84)] * 2
-    lines = list(script.scale({"home": runs}))
+def test_scale_sets_home_beside_boosting_and_floors() -> None:
+    runs = [one(like=0.9, click=0.75, long_view=0.76, finish=0.84, hate=0.6)] * 2
+    lines = list(script.scale({"home": runs}, "auc"))
     assert lines[0] == "| AUC | click | long_view | finish | like |"
     assert lines[2].startswith("| home | 0.7500 ± 0.0000 | 0.7600 ± 0.0000 | 0.8400")
-    assert lines[-1] == "| floor | 0.745 | 0.745 | 0.830 | 0.870 |"
+    trees = script.BOOSTING["auc"]
+    assert lines[3].startswith(f"| gradient boosting | {trees[0]:.4f} | {trees[1]:.4f} |")
+    assert lines[4].startswith(f"| home - boosting, in .001 | {750 - 1000 * trees[0]:+.1f} |")
+    assert lines[5] == "| floor | 0.745 | 0.745 | 0.830 | 0.870 |"
+    assert len(list(script.scale({"home": runs}, "gauc"))) == 5  # floors are of the AUC
 
 
 def test_page_keeps_what_is_around_its_block(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "results.md"
     page.write_text(f"before\n{script.BEGIN}of earlier runs\n{script.END}after\n")
@@ -75,9 +66,31 @@ def test_page_keeps_what_is_around_its_block(
     assert "of earlier runs" not in text
 
 
-def test_widths_fit_the_budget_to_one_per_cent(script: ModuleType) -> None:
+def test_widths_fit_the_budget_to_one_per_cent() -> None:
     budget = script.parameters(script.MODELS["home"])
     for name in ("ple", "shared_bottom", "no_feature_gate"):
-        path = script.MODELS[name]
-        found = script.parameters(path, script.fitting_width(path, budget))
-        assert found == pytest.approx(budget, rel=0.01)
+        case = script.MODELS[name].fitted(budget)
+        assert script.parameters(case) == pytest.approx(budget, rel=0.01)
+
+
+def test_a_run_is_done_again_for_another_model_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comments of a spec do not make another model; a change or another flag does."""
+    (tmp_path / "prepared.json").write_text("{}")
+    made: list[str] = []
+
+    def train(command: list[str], **_: object) -> None:
+        out = Path(command[command.index("--out") + 1])
+        (out / "metrics.json").write_text("{}")
+        made.append("--resume" if "--resume" in command else "--overwrite")
+
+    monkeypatch.setattr(script.subprocess, "run", train)
+    spec = tmp_path / "s.yaml"
+    text = "homespec: 1\nname: s\nfamily: mmoe\nfeatures: {x: {dense: 2}}\ntasks: {a: {}}\n"
+    for comment, changes in (("", ()), ("# why\n", ()), ("", ("experts.width=8",))):
+        spec.write_text(comment + text)
+        case = script.Case("s", str(spec), changes)
+        script.run(case, 0, tmp_path, tmp_path / "out")
+        script.run(case, 0, tmp_path, tmp_path / "out")
+    assert made == ["--overwrite", "--overwrite"]
