@@ -21,7 +21,7 @@ from homespec.sharding.dense import Dense
 from homespec.sharding.partition import EmbeddingTable, pooled, tables_of, unpooled
 from homespec.sharding.preprocess import Inputs
 
-INITIAL_STD = 0.05
+INITIAL_STD = 0.01
 """The standard deviation of new embeddings, as in generated files."""
 
 

@@ -31,7 +31,7 @@ from homespec.train.losses import LossFile
 from homespec.train.progress import Speed
 from homespec.train.result import BAYES_FILE, Result
 from homespec.train.run_lock import Lock
-from homespec.train.settings import Settings, changes, check_processes, from_json, idle
+from homespec.train.settings import Settings, changes, check_processes, few_steps, from_json, idle
 from homespec.train.spec_check import check_spec
 from homespec.train.torch_compile import Compilations, decide
 from homespec.train.train_step import check_schedule
@@ -170,6 +170,8 @@ def _remarks(spec: LoadedSpec, module: RankingModule, rows: Rows) -> Iterator[st
         yield apart
     for line in idle(settings, settings.epochs * rows.steps):
         yield f"note: {line}"
+    if few := few_steps(settings, rows.train.source.rows, world_size()):
+        yield f"note: {few}"
 
 
 @contextmanager

@@ -311,6 +311,33 @@ def idle(settings: Settings, steps: int) -> Iterator[str]:
         )
 
 
+def few_steps(settings: Settings, rows: int, processes: int = 1) -> str | None:
+    """What to say of a run that takes too few steps to learn well, and has the rows for more."""
+
+    def steps_of(batch_size: int) -> int:
+        return settings.epochs * (rows // batch_size)
+
+    steps, smaller = steps_of(settings.batch_size), settings.batch_size
+    while smaller // 2 >= SMALL_BATCH and steps_of(smaller) < FEW_STEPS:
+        smaller //= 2
+    smaller -= smaller % processes
+    more = steps_of(smaller)
+    if steps >= FEW_STEPS or more < ENOUGH_STEPS or more == steps:
+        return None
+    return (
+        f"{steps} steps are few to learn from: `--batch-size {smaller}` takes {more} in the same"
+        " rows, and usually learns more (docs/training.md)"
+    )
+
+
+FEW_STEPS = 400
+"""A run of fewer steps is worth a note; docs/training.md has what it rests on."""
+ENOUGH_STEPS = 200
+"""Where no batch makes as many of the rows, they are too few for the rule to know about."""
+SMALL_BATCH = 128
+"""No smaller batch is proposed: what it gains is lost to noise, and it takes longer."""
+
+
 def check_processes(batch_size: int, processes: int) -> None:
     """Raise RunError if batches cannot be dealt to so many processes, two rows at least to each."""
     if batch_size % processes or batch_size < 2 * processes:

@@ -36,7 +36,7 @@ from homespec.train import (
     weighting,
 )
 from homespec.train.result import Result
-from homespec.train.settings import FLAGS, Settings, idle
+from homespec.train.settings import FLAGS, Settings, few_steps, idle
 from homespec.train.torch_compile import decide, obstacle
 
 EAGER = Settings(batch_size=256, lr=1e-2, compile=False)
@@ -171,6 +171,29 @@ def test_what_has_no_effect_is_told() -> None:
         "--merge-tables has no effect with --no-optimize",
         "the run has 12 steps, not more than --warmup-steps 12: the learning rate only rises",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows", "proposed"),
+    [
+        ({}, 131_177, "128 steps are few to learn from: `--batch-size 256` takes 512"),
+        ({"epochs": 3}, 131_177, "384 steps are few to learn from: `--batch-size 512` takes 768"),
+        ({"epochs": 4}, 131_177, None),  # 512 steps
+        ({"batch_size": 256}, 131_177, None),
+        ({"batch_size": 4096}, 30_000, "7 steps are few to learn from: `--batch-size 128` takes 2"),
+        ({"batch_size": 200}, 30_000, None),  # the smallest that is proposed
+        ({}, 2_000, None),  # no batch size makes enough steps of these
+    ],
+)
+def test_few_steps_are_noted(asked: dict[str, int], rows: int, proposed: str | None) -> None:
+    found = few_steps(Settings(**asked), rows)  # type: ignore[arg-type]
+    assert found is None if proposed is None else found is not None and found.startswith(proposed)
+
+
+def test_a_batch_that_is_proposed_can_be_dealt_to_all_processes() -> None:
+    found = few_steps(Settings(batch_size=1023), 131_177, processes=3)
+    assert found is not None
+    assert "`--batch-size 255`" in found
 
 
 def test_a_limit_of_rows_is_named(small: LoadedSpec, data: Path, tmp_path: Path) -> None:

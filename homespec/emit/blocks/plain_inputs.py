@@ -11,7 +11,7 @@ class Embedding(nn.Embedding):
 
     def __init__(self, field):
         super().__init__(field["rows"], field["dim"])
-        nn.init.normal_(self.weight, std=0.05)
+        nn.init.normal_(self.weight, std=0.01)
 
 
 class Embedding__inference(nn.Embedding):

@@ -9,7 +9,7 @@ from homespec.emit.blocks.constants import FEATURES
 
 def embeddings(rows, dim):
     """A new table."""
-    return nn.Parameter(torch.empty(rows, dim).normal_(std=0.05))
+    return nn.Parameter(torch.empty(rows, dim).normal_(std=0.01))
 
 
 def embeddings__inference(rows, dim):
