@@ -219,7 +219,7 @@ def main(
     picture: Path | None,
 ) -> None:  # fmt: skip
     """Train and measure by day on the rows of PREPARED, and leave runs and results in OUT."""
-    settings = Settings(batch_size=batch_size, lr=lr, compile=False)
+    settings = Settings(batch_size=batch_size, lr=lr, schedule="constant", compile=False)
     with exit_2_on(DataError, RunError):
         days = split_by_day(prepared, out / "days")
         days = dict(sorted(days.items())[:most])

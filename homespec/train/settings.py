@@ -136,11 +136,12 @@ class Settings:
     warmup_steps: int = setting(
         0, "Learning", "Steps over which the learning rate rises from 0.", least=0
     )
-    schedule: str = setting(
-        "constant",
+    schedule: str | None = setting(
+        None,
         "Learning",
         "Of the learning rate after the warm-up: cosine and linear fall to 0 at the end.",
         choices=("constant", "cosine", "linear"),
+        automatic="linear; constant where a run has no end",
     )
     weight_decay: float = setting(
         0.0,

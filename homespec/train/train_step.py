@@ -118,7 +118,9 @@ class TrainStep:
     def schedule(self, steps: float, done: int = 0) -> torch.optim.lr_scheduler.LambdaLR:
         """The learning rate over `steps` steps, perhaps infinitely many, of which some are done."""
         check_schedule(self.settings, steps)
-        warmup, shape = self.settings.warmup_steps, self.settings.schedule
+        warmup = self.settings.warmup_steps
+        falls = warmup < steps < math.inf
+        shape = self.settings.schedule or ("linear" if falls else "constant")
         return schedule(self.optimizer, warmup, steps, shape, done)
 
     def losses(self, batch: Batch) -> Tensor:
@@ -261,7 +263,7 @@ def _square_norm(tensors: Iterable[Tensor]) -> Tensor:
 
 def check_schedule(settings: Settings, steps: float) -> None:
     """Raise RunError for a learning rate that falls over a run of too few or unknown steps."""
-    if settings.schedule == "constant":
+    if settings.schedule in (None, "constant"):
         return
     if math.isinf(steps):
         raise RunError(
