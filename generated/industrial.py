@@ -377,7 +377,7 @@ class Transpose(torch.autograd.Function):
 
 def embeddings(rows, dim):
     """A new table."""
-    return nn.Parameter(torch.empty(rows, dim).normal_(std=0.05))
+    return nn.Parameter(torch.empty(rows, dim).normal_(std=0.01))
 
 
 class Table(nn.Module):

@@ -478,7 +478,7 @@ class DinDice(nn.Module):
 
 def embeddings(rows, dim):
     """A new table."""
-    return nn.Parameter(torch.empty(rows, dim).normal_(std=0.05))
+    return nn.Parameter(torch.empty(rows, dim).normal_(std=0.01))
 
 
 class Table(nn.Module):
