@@ -111,7 +111,7 @@ def batch() -> Batch:
 class Learner(TrainStep):
     """A step as Lightning makes it."""
 
-    def __init__(self, steps: int, done: int, *args: Any) -> None:
+    def __init__(self, steps: float, done: int, *args: Any) -> None:
         super().__init__(*args)
         self.schedule_ = self.schedule(steps, done)
 
@@ -129,7 +129,7 @@ class Learner(TrainStep):
         return True
 
 
-def learner(steps: int = 8, done: int = 0, **changed: Any) -> Learner:
+def learner(steps: float = 8, done: int = 0, **changed: Any) -> Learner:
     torch.manual_seed(1)
     spec = homespec.loads(TASKS)
     kinds = {name: task.kind for name, task in spec.tasks.items()}
@@ -139,7 +139,7 @@ def learner(steps: int = 8, done: int = 0, **changed: Any) -> Learner:
 
 def test_warm_up(batch: Batch) -> None:
     """Adam's first step moves every weight that has a gradient by the learning rate."""
-    one = learner(lr=0.1, warmup_steps=4)
+    one = learner(lr=0.1, warmup_steps=4, schedule="constant")
     bias = one.model.get_parameter("trunk.towers.2.bias")
     before = bias.detach().clone()
     one.learn(batch)
@@ -158,6 +158,16 @@ def test_the_schedule_ends_with_the_run(batch: Batch) -> None:
     assert rates == pytest.approx([0.1, 0.1, 0.075, 0.05, 0.025, 0.0])  # after each step
     with pytest.raises(RunError, match="6 steps, --warmup-steps 6"):
         learner(6, warmup_steps=6, schedule="cosine")
+
+
+def test_by_default_the_rate_falls_where_there_is_an_end(batch: Batch) -> None:
+    one = learner(4, lr=0.1)
+    assert [one.rate for _ in range(4) if one.learn(batch)] == pytest.approx(
+        [0.075, 0.05, 0.025, 0]
+    )
+    endless, short = learner(math.inf, lr=0.1), learner(3, lr=0.1, warmup_steps=3)
+    for each in (endless, short):
+        assert [each.rate for _ in range(3) if each.learn(batch)][-1] == 0.1
 
 
 def test_clipping(batch: Batch) -> None:
@@ -201,7 +211,8 @@ def test_a_spec_without_tables_has_no_optimiser_for_them() -> None:
 
 
 def test_sparse_tables_are_stored_and_loaded(batch: Batch) -> None:
-    one, other = (learner(table_optimizer="adagrad", seed=n) for n in (0, 1))
+    settings = {"table_optimizer": "adagrad", "schedule": "constant"}
+    one, other = (learner(**settings, seed=n) for n in (0, 1))
     for _ in range(3):
         one.learn(batch)
     stored = one.state()
