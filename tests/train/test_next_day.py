@@ -59,12 +59,13 @@ def test_the_first_step_is_the_one_that_yesterday_would_have_made(
 ) -> None:
     """With the rows of its third epoch: a run that starts from another is that run, continued."""
     shutil.copytree(yesterday, tmp_path / "longer")
-    train(FITTED, data, tmp_path / "longer", epochs=3, resume=True, monitor="logloss")
+    settings: dict[str, Any] = {"monitor": "logloss", "schedule": "constant"}
+    train(FITTED, data, tmp_path / "longer", epochs=3, resume=True, **settings)
     training = Rows.training
     monkeypatch.setattr(
         Rows, "training", lambda self, epoch, *args: training(self, epoch + 2, *args)
     )
-    train(FITTED, data, tmp_path / "today", init_from=str(yesterday), monitor="logloss")
+    train(FITTED, data, tmp_path / "today", init_from=str(yesterday), **settings)
     one, other = (last(tmp_path / name) for name in ("longer", "today"))
     assert one.weights.keys() == other.weights.keys()
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
