@@ -17,7 +17,11 @@ Spec = dict[str, Any]
 
 def add_sequences(rng: random.Random, spec: Spec, most: int = 2) -> None:
     """One or several sequences over the embedded features of a spec; there is at least one."""
-    fields = [n for n, f in spec["features"].items() if {"id", "bucketize", "table"} & f.keys()]
+    fields = [
+        name
+        for name, feature in spec["features"].items()
+        if {"id", "bucketize", "table"} & feature.keys() and "list" not in feature
+    ]
     for i in range(rng.randint(1, most)):
         spec["features"][f"past_{i}"] = {"sequence": draw_sequence(rng, spec, fields)}
 

@@ -31,7 +31,14 @@ from typing import Any
 import torch
 from event_specs import add_sequences, random_events
 from hypothesis import strategies as st
-from input_specs import add_inputs, field_of, random_boundaries, random_input, random_scaling
+from input_specs import (
+    add_inputs,
+    field_of,
+    random_boundaries,
+    random_input,
+    random_lists,
+    random_scaling,
+)
 from reference_plan import SHARED, FamilyPlan, GivenPlan, Plan, Tree, plans
 from torch import Tensor
 
@@ -331,7 +338,9 @@ def random_features(spec: Spec, batch: int, generator: torch.Generator) -> dict[
     """Raw values by feature name: known, unknown and missing ones, and values on a boundary."""
     features = {}
     for name, feature in spec["features"].items():
-        if "sequence" not in feature:
+        if "list" in feature:
+            features |= random_lists(spec, name, batch, generator)
+        elif "sequence" not in feature:
             features[name] = random_input(field_of(spec, name), batch, generator)
     return features | random_events(spec, features, batch, generator)
 

@@ -12,6 +12,13 @@ import torch
 from torch import Tensor
 
 Spec = dict[str, Any]
+LISTS = [  # each begins with its simplest value
+    {"max_len": 3},
+    {"max_len": 2, "pool": "sum"},
+    {"max_len": 4, "pool": "max"},
+    {"max_len": 3, "pool": "sum", "weights": "score"},
+    {"max_len": 5, "pool": "mean", "weights": "score"},
+]
 
 
 def field_of(spec: Spec, name: str) -> Spec:
@@ -27,6 +34,10 @@ def add_inputs(rng: random.Random, spec: Spec) -> None:
         owners = [name for name, f in features.items() if "id" in f or "bucketize" in f]
         kind = rng.choice(["table", "quantiles"])
         features[f"{kind}_more_{i}"] = draw_input(rng, kind, owners)
+    own = random.Random(str(rng.getstate()))  # leaves what is drawn later as it was
+    for i in range(own.choice([0, 0, 1, 2])):
+        owners = [name for name, f in features.items() if "id" in f or "bucketize" in f]
+        features[f"list_{i}"] = draw_list(own, owners)
     first, *names = features
     order = [first, *rng.sample(names, len(names))]
     spec["features"] = {name: features[name] for name in order}
@@ -50,6 +61,33 @@ def draw_input(rng: random.Random, kind: str, owners: list[str]) -> Spec:
         column = {"column": "other_column"} if rng.random() < 0.5 else {}
         return {"table": rng.choice(owners), **column}
     return {"bucketize": {"quantiles": rng.choice([3, 2, 5])}, "dim": rng.choice([2, 3])}
+
+
+def draw_list(rng: random.Random, owners: list[str]) -> Spec:
+    """A list of ids or numbers, in a table of its own or in another one's."""
+    own = [{"id": {"vocab": 4}, "dim": 2}, {"id": {"buckets": 3}, "dim": 4}]
+    own += [{"bucketize": {"quantiles": 3}, "dim": 3}, {"table": rng.choice(owners)}]
+    return {**rng.choice(own), "list": rng.choice(LISTS)}
+
+
+def random_lists(
+    spec: Spec, name: str, batch: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The tensors of a list: rows without values, full ones, gaps, weights that are missing."""
+    feature = spec["features"][name]
+    shape = (batch, feature["list"]["max_len"])
+    flat = random_input(field_of(spec, name), batch * shape[1], generator)
+    missing = torch.nan if flat.is_floating_point() else -1
+    counts = torch.randint(0, shape[1] + 1, (batch, 1), generator=generator)
+    there = torch.arange(shape[1]) < counts
+    there &= torch.rand(shape, generator=generator) > 0.1
+    found = {name: flat.view(shape).where(there, missing)}
+    if "weights" in feature["list"]:
+        weights = torch.rand(shape, generator=generator, dtype=torch.float64)
+        weights[torch.rand(shape, generator=generator) < 0.1] = torch.nan
+        weights[batch // 2] = 0.0
+        found[f"{name}.weights"] = weights
+    return found
 
 
 def random_input(feature: Spec, batch: int, generator: torch.Generator) -> Tensor:

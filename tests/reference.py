@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import torch
+from reference_lists import Pooled
 from reference_plan import SHARED, TOWERS, Plan, Tree, plans
 from reference_sequences import Sequence
 from torch import Tensor, nn
@@ -367,6 +368,8 @@ class Reference(nn.Module):
             name: fields.get(name) or Sequence(name, feature["sequence"], fields, Feature)
             for name, feature in given.items()
         }
+        lists = {name: f["list"] for name, f in given.items() if "list" in f}
+        self.features |= {n: Pooled(n, options, fields[n]) for n, options in lists.items()}
         v = sum(feature.width for feature in self.features.values())
         widths, counts = {SHARED: v}, {SHARED: 1}
         self.layers: list[Layer] = []
@@ -377,7 +380,11 @@ class Reference(nn.Module):
         self.read = {task: tree.nearest(task, list(widths)) for task in self.tasks}
         self.towers = {task: self.tower(task, widths[self.read[task]]) for task in self.tasks}
         self.parts: dict[str, nn.Module] = {}  # by logical name
-        own = {name: part for name, part in self.features.items() if "table" not in given[name]}
+        own = {
+            name: owners.get(name) or part
+            for name, part in self.features.items()
+            if "table" not in given[name]
+        }
         self.parts |= {f"features.{name}": part for name, part in own.items()}
         for layer in self.layers:
             self.parts |= layer.parts
@@ -395,7 +402,10 @@ class Reference(nn.Module):
 
     def v(self, features: dict[str, Tensor]) -> Tensor:
         """Raw features by feature name -> v [B, V], in the spec's order."""
-        raw = {name: features.get(name, features) for name in self.features}  # all for a sequence
+        raw = {
+            name: features[name] if isinstance(part, Feature) else features
+            for name, part in self.features.items()
+        }
         return torch.cat([part(raw[name]) for name, part in self.features.items()], 1)
 
     def trunk(self, v: Tensor) -> dict[str, Tensor]:

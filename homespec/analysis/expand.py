@@ -81,6 +81,9 @@ def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
         values |= {"project": feature.project} if feature.project else {}
         values["missing"] = feature.missing
     values |= {"dim": feature.dim} if kind in OWNERS else {}
+    if feature.is_list:
+        options = feature.list.model_dump()
+        values["list"] = {key: value for key, value in options.items() if value != ""}
     values["column"] = feature.column
     return Section(name, _lines(lowered, values, [("features", name)]))
 

@@ -181,6 +181,14 @@ def _feature(node: Feature) -> FeatureRow:
 
 def _kind(node: Feature) -> str:
     """What a feature is, in a word or two."""
+    if node.pool:
+        pool = f"weighted {node.pool}" if node.weighted else node.pool
+        return f"{pool} of {node.length}: {_value_kind(node)}"
+    return _value_kind(node)
+
+
+def _value_kind(node: Feature) -> str:
+    """What one value is."""
     if node.table:
         return f"in the table of {node.table.removeprefix('features.')}"
     if node.fitted:

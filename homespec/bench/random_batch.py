@@ -25,6 +25,8 @@ def random_features(spec: LoadedSpec, rows: int, device: str) -> dict[str, Tenso
         shape = (rows, tensor.length) if tensor.length else (rows,)
         if tensor.kind == "vector":
             features[tensor.name] = torch.randn(rows, tensor.width)
+        elif tensor.kind == "weight":
+            features[tensor.name] = torch.rand(shape)
         elif tensor.kind == "id":
             features[tensor.name] = torch.randint(tables[tensor.table].rows - 1, shape)
         else:

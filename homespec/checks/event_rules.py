@@ -8,7 +8,7 @@ from homespec.checks.causes import did_you_mean
 from homespec.diagnostics import Finding, Label, rule
 from homespec.diagnostics.suggest import listing
 from homespec.resolve import Resolved
-from homespec.schema.models import Sequence, Spec
+from homespec.schema.models import Feature, Sequence, Spec
 
 EMBEDDED = ("id", "bucketize", "table")
 """The kinds of features that are looked up in a table."""
@@ -26,7 +26,11 @@ def _path(name: str, *more: str | int) -> tuple[str | int, ...]:
 
 def _candidates(spec: Spec) -> list[str]:
     """The features that an event can share with the candidate."""
-    return [name for name, feature in spec.features.items() if feature.kind in EMBEDDED]
+    return [name for name, feature in spec.features.items() if _is_field(feature)]
+
+
+def _is_field(feature: Feature) -> bool:
+    return feature.kind in EMBEDDED and not feature.is_list
 
 
 @rule("HS230", "unknown-event-field")
@@ -55,21 +59,23 @@ def unknown_event_field(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS231", "not-a-field")
 def not_a_field(resolved: Resolved) -> Iterator[Finding]:
-    """A sequence is `of` a number, a dense feature or a sequence.
+    """A sequence is `of` a number, a dense feature, a list or a sequence.
 
     A field of an event is an id or a bucketised number, which have tables to look it up in. A
-    sequence cannot be made of another sequence, nor of itself.
+    sequence cannot be made of another sequence, nor of itself. An event has one value in each
+    field: for a list of the candidate it may have one of its own, `with: {tag: {table: tags}}`.
     """
     spec = resolved.spec
     for name, sequence in _sequences(spec):
         for index, field in enumerate(sequence.of):
-            if field in spec.features and spec.features[field].kind not in EMBEDDED:
-                kind = spec.features[field].kind
+            if field in spec.features and not _is_field(spec.features[field]):
+                feature = spec.features[field]
+                kind = "list" if feature.is_list else feature.kind
                 what = "itself" if field == name else f"`{field}`, a {kind} feature"
                 yield Finding(
                     resolved.span(_path(name, "of", index)),
                     f"`{name}` is a sequence of {what.replace('a sequence feature', 'a sequence')}",
-                    label="neither id nor bucketize",
+                    label="several values" if feature.is_list else "neither id nor bucketize",
                     related=()
                     if field == name
                     else (Label(resolved.span(("features", field), key=True), "declared here"),),

@@ -30,6 +30,8 @@ def values(tensor: InputTensor, column: Column) -> Array:
     with naming(f"feature `{tensor.feature}`", tensor.column):
         if tensor.kind == "id":
             return ids(column)
+        if tensor.kind == "weight":
+            return finite_numbers(column)
         if tensor.kind == "vector":
             return vectors(column, tensor.width)
         return finite_numbers(column) if tensor.scale else exact_numbers(column)
@@ -47,11 +49,13 @@ def naming(who: str, column: str) -> Iterator[None]:
 def events(tensor: InputTensor, lists: Column) -> Array:
     """A field of a sequence [N, length] or [N, length, width]: the latest events, oldest first.
 
-    The places after them are missing values. A null list has no events.
+    Of a list of the candidate the first values. The places after them are missing values. A null
+    list has none.
     """
     sizes = lengths(lists)
     kept = np.minimum(sizes, tensor.length)
-    flat = values(tensor, lists.flatten() if (kept == sizes).all() else _latest(lists, kept))
+    cut = _first if tensor.pool else _latest
+    flat = values(tensor, lists.flatten() if (kept == sizes).all() else cut(lists, kept))
     out = missing((len(lists), tensor.length, *flat.shape[1:]), flat.dtype)
     out[np.arange(tensor.length) < kept[:, None]] = flat
     return out
@@ -59,7 +63,16 @@ def events(tensor: InputTensor, lists: Column) -> Array:
 
 def _latest(lists: Column, kept: Array) -> Column:
     """The last elements of each list, `kept` [N] of them, one list after the other."""
-    begins = np.asarray(lists.offsets)[1:] - kept
+    return _elements(lists, np.asarray(lists.offsets)[1:] - kept, kept)
+
+
+def _first(lists: Column, kept: Array) -> Column:
+    """The first elements of each list, likewise."""
+    return _elements(lists, np.asarray(lists.offsets)[:-1], kept)
+
+
+def _elements(lists: Column, begins: Array, kept: Array) -> Column:
+    """`kept` [N] elements of each list from `begins` [N] on."""
     place = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
     return lists.values.take(pa.array(np.repeat(begins, kept) + place))
 

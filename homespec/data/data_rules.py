@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from homespec.data import column_rules, id_rules, label_value_rules, list_rules, number_rules
+from homespec.data import (
+    column_rules,
+    id_rules,
+    label_value_rules,
+    list_rules,
+    number_rules,
+    weight_rules,
+)
 from homespec.data.profiled import ProfiledData
 from homespec.diagnostics import Diagnostic
 
@@ -28,6 +35,7 @@ RULES = (
     list_rules.cut_sequences,
     list_rules.padded_sequence,
     list_rules.unsplit_lists,
+    weight_rules.negative_weights,
 )
 
 

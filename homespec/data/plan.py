@@ -181,8 +181,11 @@ def check_even(one: InputTensor, sizes: Array, other: InputTensor, others: Array
     uneven = np.flatnonzero(sizes != others)
     if len(uneven):
         row = uneven[0]
+        what = "values" if one.pool else "events"
+        rule = "a list and its weights" if one.pool else "the fields of a sequence"
+        lacking = "a value has no weight" if one.pool else "an event lacks a field"
         raise DataError(
-            f"feature `{one.feature}`: a row has {sizes[row]} events in `{one.column}` and"
-            f" {others[row]} in `{other.column}`; the fields of a sequence are of one length,"
-            " with null where an event lacks a field"
+            f"feature `{one.feature}`: a row has {sizes[row]} {what} in `{one.column}` and"
+            f" {others[row]} in `{other.column}`; {rule} are of one length, with null where"
+            f" {lacking}"
         )

@@ -46,7 +46,9 @@ class ProfiledData:
     def at_column(self, tensor: InputTensor) -> Span:
         """The place in the spec that says from which column a tensor is read."""
         feature = ("features", tensor.feature)
-        if not tensor.length:
+        if tensor.kind == "weight":
+            return self.document.span((*feature, "list", "weights"))
+        if not tensor.length or tensor.pool:
             return self._first((*feature, "column"), feature)
         sequence, field = (*feature, "sequence"), tensor.name.removeprefix(f"{tensor.feature}.")
         return self._first((*sequence, "columns", field), (*sequence, "with", field), feature)

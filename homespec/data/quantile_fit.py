@@ -73,7 +73,7 @@ def fit_plan(spec: Spec) -> Plan:
 
 
 def _needed(name: str, fit: FittedColumn) -> tuple[str, ...]:
-    return (name, fit.first) if fit.first else (name,)
+    return (name,) if fit.first in ("", name) else (name, fit.first)
 
 
 def _numbers(columns: Columns, name: str, fit: FittedColumn) -> Array:

@@ -14,6 +14,7 @@ from homespec.diff.carry import Plan, plan
 from homespec.diff.effect import Effects
 from homespec.diff.expert_changes import EXPERT_CHANGES
 from homespec.diff.feature_changes import FEATURE_CHANGES
+from homespec.diff.list_changes import LIST_CHANGES
 from homespec.diff.names import renames_of
 from homespec.diff.pair import BREAKS, Pair, change
 from homespec.diff.promise_changes import promise_added, promise_weakened
@@ -103,6 +104,7 @@ def _line(file: str, text: str, index: int) -> Span:
 
 RULES = (
     *FEATURE_CHANGES,
+    *LIST_CHANGES,
     *TASK_CHANGES,
     *EXPERT_CHANGES,
     init,

@@ -58,6 +58,7 @@ NEW_NAMES = Renames()
 FUNCTION: dict[type[Node], tuple[str, ...]] = {
     Feature: (
         "source", "hashed", "boundaries", "fitted", "numbers", "projected", "learned", "scale",
+        "length", "pool", "weighted",
     ),
     Sequence: ("max_len",),
     FeatureGate: ("mix",),
@@ -76,6 +77,9 @@ WORDS = {
     "numbers": "length",
     "projected": "projection",
     "learned": "vector where missing",
+    "length": "number of values",
+    "pool": "way to pool values",
+    "weighted": "use of weights",
     "max_len": "number of events",
     "mix": "mixture of LoRAs",
     "hidden_activation": "activation between layers",

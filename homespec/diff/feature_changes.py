@@ -101,6 +101,11 @@ def _changed(
             yield both(matches[0], f"{what} of {_names(matches)} is {now}, was {was}", was, now)
 
 
+def changed_features(pair: Pair, value: Callable[[Node], object], what: str) -> Iterator[Finding]:
+    """The features that differ by a value; "" says that it has none."""
+    yield from _changed(pair, Feature, value, what)
+
+
 def _names(matches: list[Match]) -> str:
     names = [node.short for _, node in matches if isinstance(node, Feature | Sequence)]
     return listed(names)

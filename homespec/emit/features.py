@@ -19,6 +19,7 @@ from homespec.emit.layout import (
     sequence,
     strings,
 )
+from homespec.emit.pools import Pools
 from homespec.emit.sequences import Encoders, own_attribute
 from homespec.graph import Graph
 from homespec.graph.nodes import Batch, Feature, Input
@@ -51,6 +52,8 @@ class Inputs:
         self.kinds = list(dict.fromkeys(field.kind for field in self.fields))
         self.sharing = any(field.table for field in self.fields)
         self.encoders = Encoders(graph, self.plain, inference)
+        self.pools = Pools(graph)
+        self.several = bool(self.encoders.all or self.pools.all)  # values in one row
         self.tables = [
             [m for m in node.members if isinstance(m, Feature)]
             for node in graph
@@ -91,6 +94,8 @@ class Inputs:
         text = f"{text[0].upper()}{text[1:]}"
         if self.encoders.all:
             text += "; of events all are [B, L], the oldest first, then -1 or NaN"
+        if self.pools.all:
+            text += "; of lists all are [B, L], then -1 or NaN"
         if self.tables_needed and not self.plain:
             text += ". `table` makes what looks features of one width up: `Table`, or one that is"
             text += " spread over devices"
@@ -100,9 +105,10 @@ class Inputs:
 
     def _blocks(self) -> Iterator[str]:
         yield from self.encoders.blocks
+        yield from self.pools.blocks
         mode = "__inference" if self.inference else ""
         if self.plain:
-            yield from (PLAIN[kind] for kind in self.kinds)
+            yield from (PLAIN[kind] for kind in self.kinds if kind in PLAIN)
             if self.tables_needed:
                 yield f"plain_inputs.Embedding{mode}"
             return
@@ -113,7 +119,7 @@ class Inputs:
             yield from (f"numbers.{SCALES[kind]}" for kind in self.kinds if kind in SCALES)
             yield "numbers.Numbers"
         if self.tables_needed:
-            form = "__events" if self.encoders.all else "__shared" if self.sharing else ""
+            form = "__events" if self.several else "__shared" if self.sharing else ""
             searched = "__searched" if self.encoders.scored else ""
             yield f"tables.Table{form}{searched}"
             yield f"tables.embeddings{mode}"
@@ -205,7 +211,7 @@ class Inputs:
     @property
     def _parts(self) -> Iterator[str]:
         """The line that sets the names of the parts of v, in their order."""
-        if self.encoders.all:
+        if self.several:
             each = 'f.get("sequence", n) for n, f in FEATURES.items()'
             yield f"{INDENT * 2}{self._own('parts')} = dict.fromkeys({each})"
 
@@ -215,17 +221,19 @@ class Inputs:
     def _plain_init(self) -> Iterator[str]:
         """Lines of `__init__` of a plain file: modules by their logical names."""
         yield from self.encoders.containers
-        classes = {kind: PLAIN[kind].rpartition(".")[2] for kind in self.kinds}
+        classes = {k: PLAIN[k].rpartition(".")[2] for k in self.kinds if k in PLAIN}
         make = f"{next(iter(classes.values()))}(field)"
         if len(classes) > 1:
             yield assign("kinds", mapping(list(classes.items())), 2)
             make = 'kinds[field["kind"]](field)'
         yield f"{INDENT * 2}for name, field in FEATURES.items():"
         depth = 3
-        if self.sharing:
-            yield f'{INDENT * 3}if "table" not in field:'
+        conditions = ['"table" not in field'] if self.sharing else []
+        conditions += ['field["kind"] != "weights"'] if "weights" in self.kinds else []
+        if conditions:
+            yield f"{INDENT * 3}if {' and '.join(conditions)}:"
             depth = 4
-        if any(field.sequence and not field.table for field in self.fields):
+        if any("." in field.key and not field.table and not field.weighs for field in self.fields):
             yield f'{INDENT * depth}path, _, last = name.rpartition(".")'
             yield f"{INDENT * depth}self.get_submodule(path).add_module(last, {make})"
         else:
@@ -241,7 +249,8 @@ class Inputs:
         yield from self.encoders.search(self._look)
         yield from self._plain_parts() if self.plain else self._embedded()
         yield from self.encoders.encoded
-        names = self._own("parts") if self.encoders.all else "FEATURES"
+        yield from self.pools.forward
+        names = self._own("parts") if self.several else "FEATURES"
         each = f"parts[name] for name in {names}"
         yield f"{INDENT * 2}return torch.cat([{each}], dim=1)"
 
@@ -306,6 +315,8 @@ class Inputs:
         path, each = "name", "name in FEATURES"
         if self.sharing:
             path, each = 'field.get("table", name)', "name, field in FEATURES.items()"
+        if "weights" in self.kinds:
+            each = 'name, field in FEATURES.items() if field["kind"] != "weights"'
         yield _by_name("parts = ", f"self.get_submodule({path})(features[name])", each)
 
     def _look(self, key: str) -> Expr:
@@ -338,4 +349,6 @@ def _by_name(prefix: str, value: str, each: str, name: str = "name") -> str:
     inner = f"{INDENT * 3}{name}: {value} for {each}"
     if len(inner) <= LINE:
         return f"{head}\n{inner}\n{tail}"
-    return f"{head}\n{INDENT * 3}{name}: {value}\n{INDENT * 3}for {each}\n{tail}"
+    each, condition, test = each.partition(" if ")
+    lines = [f"{name}: {value}", f"for {each}", *([f"if {test}"] if condition else [])]
+    return "\n".join([head, *(f"{INDENT * 3}{line}" for line in lines), tail])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from homespec.diagnostics import Span
 from homespec.emit.layout import INDENT, LINE, Expr, call, flat, harmless, literal, mapping
 from homespec.graph import Graph
 from homespec.graph.nodes import INPUT, Batch, Feature
 from homespec.graph.sequences import Sequence
+from homespec.schema.input_tensors import weights_key
 
 IDS, NUMBERS = ("hashed", "vocab"), ("bucketized", "fitted")
 COLUMNS = ("number", "scaled", "log_scaled")
@@ -23,7 +24,8 @@ class InputField:
     """A tensor that the model takes, by `key`; `feature` says what it is.
 
     `table` is the key of the feature in whose table it is looked up, "" for its own. A field of
-    events has the `length` of its `sequence`, a dense feature that of its vectors.
+    events has the `length` of its `sequence`, a dense feature that of its vectors. A list is a
+    sequence of its own name; a tensor that `weighs` has the weights of its values.
     """
 
     key: str
@@ -32,11 +34,14 @@ class InputField:
     table: str = ""
     sequence: str = ""
     length: int = 0
+    weighs: bool = False
 
     @property
     def kind(self) -> str:
         """The function of `blocks/kinds.py` that describes it."""
         feature = self.feature
+        if self.weighs:
+            return "weights"
         if feature.source == "id":
             return "hashed" if feature.hashed else "vocab"
         if feature.source == "bucketize":
@@ -62,10 +67,17 @@ def input_fields(graph: Graph) -> list[InputField]:
         else:
             feature = features[name]
             table = features[feature.table].short if feature.table else ""
-            fields.append(
-                InputField(feature.short, feature, feature.span, table, length=feature.numbers)
-            )
+            field = InputField(feature.short, feature, feature.span, table, length=feature.numbers)
+            fields += _fields_of_list(field) if feature.pool else (field,)
     return fields
+
+
+def _fields_of_list(field: InputField) -> Iterator[InputField]:
+    feature = field.feature
+    values = replace(field, sequence=feature.short, length=feature.length)
+    yield values
+    if feature.weighted:
+        yield replace(values, key=weights_key(feature.short), table="", weighs=True)
 
 
 def _fields_of_events(node: Sequence, features: dict[str, Feature]) -> Iterator[InputField]:
@@ -119,6 +131,7 @@ def _description(field: InputField) -> str:
         "scaled": [literal(feature.scale)],
         "log_scaled": [],
         "number": [],
+        "weights": [],
     }.get(field.kind, [str(feature.numbers)])
     keywords: dict[str, Expr] = {}
     if field.kind in IDS + NUMBERS:
@@ -141,7 +154,7 @@ def _more(field: InputField) -> dict[str, Expr]:
 def kind_blocks(fields: list[InputField]) -> list[str]:
     """The functions that describe fields; those of kinds that belong elsewhere take `more`."""
     lines = [field for field in fields if has_line(field)]
-    more = {field.kind for field in lines if field.table or field.sequence}
+    more = {f.kind for f in lines if (f.table or f.sequence) and not f.weighs}
     return [f"kinds.{f.kind}{'__more' if f.kind in more else ''}" for f in lines]
 
 

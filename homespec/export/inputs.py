@@ -21,7 +21,7 @@ class Input:
 
     tensor: InputTensor
     dtype: str
-    """int64 for ids; float32 or float64 for numbers; float32 for vectors."""
+    """int64 for ids; float32 or float64 for numbers; float32 for vectors and weights."""
 
     @property
     def name(self) -> str:

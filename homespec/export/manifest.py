@@ -41,7 +41,9 @@ def _about_input(one: Input) -> Json:
     about["missing"] = -1 if tensor.kind == "id" else "NaN"
     if tensor.kind == "id":
         about["ids"] = {"vocab": tensor.vocab} if tensor.vocab else {"buckets": tensor.buckets}
-    if tensor.length:
+    if tensor.pool:
+        about |= {"list": tensor.feature, "order": "any, then missing values"}
+    elif tensor.length:
         about |= {"sequence": tensor.feature, "order": "oldest first, then missing values"}
     return about | {"column": tensor.column}
 

@@ -42,6 +42,8 @@ def _values(
             _numbers(boundaries[tensor.table or tensor.name], shape, random),
             torch.nan,
         )
+    elif tensor.kind == "weight":
+        values, missing = torch.rand(shape, generator=random), torch.nan
     else:
         values, missing = _vectors(shape, random), torch.nan
     if tensor.length:

@@ -47,7 +47,8 @@ class Feature(Node):
     It has a table of `rows`, or is looked up in that of the feature named `table`, which it then
     reads. Boundaries are given, or there are `fitted` many, which are fitted to data. A dense one
     has `numbers`, which a Linear brings to `width` if it is `projected`; where it is missing as a
-    whole, a vector may be `learned`. A number has a `scale`.
+    whole, a vector may be `learned`. A number has a `scale`. A list has `length` values, whose
+    embeddings are pooled by `pool`, by weights if it is `weighted`.
     """
 
     kind: ClassVar[str] = "feature"
@@ -65,6 +66,9 @@ class Feature(Node):
     fitted: int = 0
     table: str = ""
     scale: Literal["standard", "log", "minmax", "none", ""] = ""
+    length: int = 0
+    pool: Literal["", "mean", "sum", "max"] = ""
+    weighted: bool = False
 
     @property
     def owner(self) -> str:

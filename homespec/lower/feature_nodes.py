@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Literal, TypedDict
 
 from homespec.diagnostics import Span
 from homespec.graph import Graph
@@ -15,6 +16,14 @@ from homespec.schema.input_tensors import event_column, event_key, event_values
 from homespec.schema.models import Encoder, Sequence, Sim, Spec, Twin
 from homespec.schema.models import Feature as FeatureConfig
 from homespec.schema.sequences import EventField
+
+
+class Pooled(TypedDict):
+    """The fields of a node that are of lists."""
+
+    length: int
+    pool: Literal["", "mean", "sum", "max"]
+    weighted: bool
 
 
 def add_features(graph: Graph, resolved: Resolved) -> int:
@@ -45,7 +54,7 @@ def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Fea
         assert isinstance(owner, Feature)
         return dataclasses.replace(
             owner, name=full, short=name, reads=(Port(owner.name),), span=span,
-            column=feature.column, table=owner.name,
+            column=feature.column, table=owner.name, **_pooled(feature),
         )  # fmt: skip
     assert feature.kind != "sequence"
     return Feature(
@@ -63,7 +72,16 @@ def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Fea
         learned=feature.missing == "learned",
         fitted=max(0, feature.quantiles - 1),
         scale=feature.scale,
+        **_pooled(feature),
     )
+
+
+def _pooled(feature: FeatureConfig) -> Pooled:
+    """What a feature says of lists."""
+    if not feature.is_list:
+        return Pooled(length=0, pool="", weighted=False)
+    options = feature.list
+    return Pooled(length=options.max_len, pool=options.pool, weighted=bool(options.weights))
 
 
 def _add_sequence(graph: Graph, resolved: Resolved, name: str) -> nodes.Sequence:

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from homespec.schema.constraints import one_of, only_with
-from homespec.schema.embedded import Embedded, dim_of
+from homespec.schema.embedded import OWNERS, Embedded, dim_of
 from homespec.schema.field_types import Model, Name, Width
+from homespec.schema.lists import ListOptions
 from homespec.schema.sequences import Sequence
 
 Kind = Literal["id", "bucketize", "number", "dense", "table", "sequence"]
@@ -43,6 +44,8 @@ class Feature(Embedded):
     learned. It comes before the projection."""
     sequence: Sequence = Field(default=None)  # type: ignore[assignment]  # absent, like `id`
     """Past events, summarised by attention to the candidate (docs/sequences.md)."""
+    list: ListOptions = Field(default=None)  # type: ignore[assignment]
+    """Each row has a list of values, which are looked up one by one and pooled to one embedding."""
     column: Annotated[str, Field(min_length=1, max_length=200)] = ""
     """Column of the data that holds the feature. Default: the feature's name. A sequence has
     `columns` instead."""
@@ -57,6 +60,11 @@ class Feature(Embedded):
             if kind in self.model_fields_set:
                 return kind
         return "dense"
+
+    @property
+    def is_list(self) -> bool:
+        """Whether a row has a list of values, pooled to one embedding."""
+        return "list" in self.model_fields_set
 
     @property
     def width(self) -> int:
@@ -77,5 +85,6 @@ class Feature(Embedded):
         one_of(KINDS, "feature_kind"),
         dim_of(KINDS),
         only_with(("dense",), ("project", "missing"), KINDS, "dense_only"),
+        only_with((*OWNERS, "table"), ("list",), KINDS, "list_kind"),
         only_with(KINDS[:-1], ("column",), KINDS, "sequence_column"),
     )

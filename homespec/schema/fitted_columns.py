@@ -14,7 +14,8 @@ class FittedColumn(NamedTuple):
     column: str
     quantiles: int
     first: str = ""
-    """For a field of events, the tensor whose values show which events exist; "" for a feature."""
+    """For a field of events, the tensor whose values show which events exist; for a list itself; ""
+    for a feature of one value."""
 
 
 class ScaledColumn(NamedTuple):
@@ -42,7 +43,8 @@ def fitted_columns(spec: Spec) -> dict[str, FittedColumn]:
     columns: dict[str, FittedColumn] = {}
     for name, feature in spec.features.items():
         if feature.quantiles:
-            columns[name] = FittedColumn(feature.column, feature.quantiles)
+            first = name if feature.is_list else ""
+            columns[name] = FittedColumn(feature.column, feature.quantiles, first)
         if feature.kind != "sequence":
             continue
         sequence = feature.sequence

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from homespec.schema.lists import WEIGHTS, ListOptions, Pool
 from homespec.schema.models import Embedded, Feature, Sequence, Spec
 
 
@@ -14,8 +15,9 @@ class InputTensor:
     """One entry of the dict of features that a model is called with.
 
     `id`: int64 [B], missing -1. `number`: float32, float64 or integers [B], missing NaN. `vector`:
-    float [B, width], missing NaN. Where `length` is not 0 the tensor has that many events a row,
-    [B, length], oldest first, then as many missing values as it takes.
+    float [B, width], missing NaN. `weight`: float [B, length], missing NaN. Where `length` is not 0
+    the tensor has that many values a row, [B, length], then as many missing ones as it takes; those
+    of events begin with the oldest.
     """
 
     name: str
@@ -24,18 +26,21 @@ class InputTensor:
     """The feature of the spec that it belongs to."""
     column: str
     """The column of the data."""
-    kind: Literal["id", "number", "vector"] = "number"
+    kind: Literal["id", "number", "vector", "weight"] = "number"
     width: int = 0
     """Numbers of a vector."""
     length: int = 0
-    """Events of a sequence that are kept, the latest; 0 for a single value."""
+    """Events of a sequence that are kept, the latest, or values of a list, the first; 0 for a
+    single value."""
+    pool: Pool | Literal[""] = ""
+    """How a list becomes one embedding; "" for events and single values."""
     vocab: int = 0
     """Ids are 0 to vocab - 1; 0 where any id is hashed, and for what is not an id."""
     buckets: int = 0
     """Rows that hashed ids share; 0 for what is not a hashed id."""
     table: str = ""
-    """The name of the tensor in whose table values are looked up; "" for vectors and numbers that
-    are scaled."""
+    """The name of the tensor in whose table values are looked up; "" for vectors, weights and
+    numbers that are scaled."""
     scale: str = ""
     """How a number that is looked up in no table is scaled: standard, log, minmax or none."""
 
@@ -43,6 +48,11 @@ class InputTensor:
 def input_tensors(spec: Spec) -> tuple[InputTensor, ...]:
     """The tensors in the order of the features; a sequence has one for each field."""
     return tuple(tensor for name in spec.features for tensor in _tensors(spec, name))
+
+
+def weights_key(name: str) -> str:
+    """The key of the tensor of weights of a list; names have no dots."""
+    return f"{name}.{WEIGHTS}"
 
 
 def event_key(sequence: str, field: str) -> str:
@@ -71,7 +81,9 @@ def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
     feature = spec.features[name]
     if feature.kind != "sequence":  # values looked up in a table are as its owner's
         owner = spec.owner(name)
-        yield _tensor(spec.features[owner], InputTensor(name, name, feature.column, table=owner))
+        tensor = InputTensor(name, name, feature.column, table=owner)
+        tensor = _tensor(spec.features[owner], tensor)
+        yield from _of_list(tensor, feature.list) if feature.is_list else (tensor,)
         return
     sequence = feature.sequence
     for field in sequence.fields:
@@ -79,6 +91,16 @@ def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
         table = event_table(spec, sequence, field) or key
         tensor = InputTensor(key, name, column, length=sequence.max_len, table=table)
         yield _tensor(event_values(spec, sequence, field), tensor)
+
+
+def _of_list(tensor: InputTensor, options: ListOptions) -> Iterator[InputTensor]:
+    """The values of a list, and their weights if there are any."""
+    values = replace(tensor, length=options.max_len, pool=options.pool)
+    yield values
+    if options.weights:
+        name = weights_key(tensor.name)
+        yield InputTensor(name, tensor.name, options.weights, "weight",
+                          length=values.length, pool=values.pool)  # fmt: skip
 
 
 def _tensor(owner: Embedded, tensor: InputTensor) -> InputTensor:

@@ -18,6 +18,7 @@ from homespec.schema import (
     features,
     field_types,
     gates,
+    lists,
     models,
     promises,
     sequences,
@@ -74,7 +75,18 @@ def _is_absence(default: Any, value: dict[str, Any]) -> bool:
 def descriptions() -> dict[str, dict[str, str]]:
     """Section -> field -> the docstring under the field in the models' source."""
     described: dict[str, dict[str, str]] = {}
-    modules = (field_types, embedded, features, sequences, tasks, experts, gates, promises, models)
+    modules = (
+        field_types,
+        embedded,
+        lists,
+        features,
+        sequences,
+        tasks,
+        experts,
+        gates,
+        promises,
+        models,
+    )
     sources = map(inspect.getsource, modules)
     for section in [part for source in sources for part in ast.parse(source).body]:
         if isinstance(section, ast.ClassDef):

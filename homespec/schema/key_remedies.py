@@ -49,7 +49,12 @@ def section_of(path: Path) -> str:
         inner = names[2:]
         if inner[:1] == ("sequence",):
             inner = inner[3:] if inner[1:2] == ("with",) and len(inner) > 2 else inner
-        kinds = {("id",): "id", ("sequence",): "sequence", ("sequence", "encoder"): "encoder"}
+        kinds = {
+            ("id",): "id",
+            ("list",): "list",
+            ("sequence",): "sequence",
+            ("sequence", "encoder"): "encoder",
+        }
         return kinds.get(inner, "?") if inner else "features"
     if names[:1] == ("tasks",):
         return "tasks" if len(names) == 2 else "towers"
@@ -203,6 +208,7 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("features", "column"): _named("column"),
     ("features", "sequence"): "write past events as "
     "`sequence: {of: [video_id], max_len: 50, encoder: mean}`",
+    ("features", "list"): "write several ids in a row as `list: {max_len: 20, pool: mean}`",
     ("features", "kind"): "remove it: a key such as `id`, `bucketize` or `dense` says what a "
     "feature is",
     ("features", "missing"): "remove it: missing ids and numbers have a row of the table, missing "
@@ -228,6 +234,7 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("tasks", "classes"): "remove it: a task is `binary` or a `regression`",
     ("sequence", "encoder"): _chosen("encoder", "din"),
     ("encoder", "encoder"): _chosen("encoder", "din"),
+    ("list", "pool"): _chosen("pool", "mean"),
     ("gates", "mixture"): _mixture,
 }
 """(Kind of section, what is meant) -> what to write; other keys are merely called otherwise."""

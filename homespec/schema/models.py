@@ -24,6 +24,7 @@ from homespec.schema.field_types import (
     overlay,
 )
 from homespec.schema.gates import FeatureGate, Gates, LayerGates, Mixture, SelfGate
+from homespec.schema.lists import ListOptions
 from homespec.schema.promises import Budget, Expect
 from homespec.schema.sequences import Dien, Din, Encoder, EventField, Mean, Sequence, Sim, Twin
 from homespec.schema.tasks import Group, Task, Tower
@@ -46,6 +47,7 @@ __all__ = [
     "Layer",
     "LayerExperts",
     "LayerGates",
+    "ListOptions",
     "M",
     "Mean",
     "Mixture",

@@ -50,6 +50,11 @@ CHOICES: dict[str, dict[str, str]] = {
         "minmax": "minmaxscaler minmaxnormalize normalize normalise normalized range unit",
         "none": NONE + " raw",
     },
+    "pool": {
+        "mean": "avg average meanpooling avgpooling",
+        "sum": "sumpooling add total concat",
+        "max": "maxpooling maximum",
+    },
     "search": {"hard": "exact category", "soft": "embedding approximate"},
 }
 """Key -> choice -> the words, folded, for which it is the nearest."""
@@ -95,8 +100,8 @@ KEYS: dict[str, dict[str, str]] = {
         "dense": "valuedim numdense vectordim",
         "column": "inputnames inputname featurename source field columnname expression key",
         "table": "sharewith sharedembedding shareembedding sharedwith embeddingname sharedtable",
-        "sequence": "sequencelength seqlen sequencefeature sequencefeatures tagfeature pooling "
-        "combiner history",
+        "sequence": "sequencelength seqlen sequencefeature sequencefeatures history",
+        "list": "tagfeature pooling combiner multivalue multivalued varlen maxlen",
         "kind": "type featuretype dtype ftype kind",
         "missing": "defaultvalue fillna navalue default",
     },
@@ -133,6 +138,11 @@ KEYS: dict[str, dict[str, str]] = {
         "of": "fields features inputs sequencefields sharewith sharedwith",
         "with": "extra only own extras context",
         "columns": "column inputnames",
+    },
+    "list": {
+        "max_len": "maxlength length seqlen maxseqlen size padlen",
+        "pool": "pooling combiner mode agg aggregator encoder type kind",
+        "weights": "weight weightcolumn weightfield kvseparator scores",
     },
     "encoder": {"encoder": "type kind name encodertype attentiontype"},
     "gates": {

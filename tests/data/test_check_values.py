@@ -386,3 +386,32 @@ def test_single_events_that_hold_a_mark(tmp_path: Path, words: list[str]) -> Non
 @pytest.mark.parametrize("mark", [" ", ",", ";", ", ", "\t"])
 def test_known_separators(tmp_path: Path, mark: str) -> None:
     assert codes(lists(tmp_path, [mark.join(map(str, e)) for e in EVENTS])) == []
+
+
+# ---------------------------------------------------------------- lists of the candidate
+
+TAGS = "tags: {id: {buckets: 100}, dim: 4, list: {max_len: 8, pool: POOL, weights: scores}}"
+
+
+def tags(tmp_path: Path, pool: str, low: float) -> list[Diagnostic]:
+    scores = [[low + 1] * size for size in SIZES]
+    scores[next(i for i, size in enumerate(SIZES) if size)][0] = low
+    return found(tmp_path, TAGS.replace("POOL", pool), tags=EVENTS, scores=scores)
+
+
+def test_negative_weights_of_a_mean(tmp_path: Path) -> None:
+    (one,) = tags(tmp_path, "mean", -0.5)
+    assert one.rule.code == "HS523"
+    assert one.message.endswith(
+        "`scores` has the weight -0.5, and a mean divides by the sum of the weights"
+    )
+    assert one.span.start.line == 5
+    assert tags(tmp_path, "sum", -0.5) == tags(tmp_path, "mean", 0.5) == []
+
+
+def test_a_list_and_its_weights_are_of_one_length(tmp_path: Path) -> None:
+    scores = [[1.0] * size for size in SIZES]
+    scores[3] = [1.0] * 9
+    (one,) = found(tmp_path, TAGS.replace("POOL", "sum"), tags=EVENTS, scores=scores)
+    assert one.rule.code == "HS502"
+    assert "values in `tags` and 9 in `scores`; a list and its weights" in one.message

@@ -29,6 +29,7 @@ features:
   age: {bucketize: [1, 2.5, 7], dim: 4}
   days: {bucketize: {quantiles: 4}, dim: 4}
   asr: {dense: 3}
+  tags: {table: tab, list: {max_len: 5, pool: sum}}
   past: {sequence: {of: [video], with: {liked: {id: {vocab: 2}, dim: 2}}, max_len: 8, encoder: din}}
 groups:
   watch: [click, finish, seconds]
@@ -73,6 +74,9 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS630", "asr: {dense: 3}", "asr: {dense: 3, missing: learned}", set()),
     ("HS631", "max_len: 8", "max_len: 9", set()),
     ("HS632", "encoder: din", "encoder: mean", set()),
+    ("HS634", "max_len: 5", "max_len: 6", set()),
+    ("HS634", ", list: {max_len: 5, pool: sum}", "", set()),
+    ("HS635", "pool: sum", "pool: max", set()),
     ("HS640", "groups:", "layers: 3\ngroups:", set()),
     ("HS641", "hidden: [6]", "hidden: [6], meta: {nodes: {watch: 0}}", {"HS650", "HS652"}),
     ("HS642", "hidden: [6]", "hidden: [6], task: {shared: 3}", set()),

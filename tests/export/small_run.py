@@ -26,6 +26,8 @@ features:
   asr: {dense: 5, project: 3, missing: learned}
   price: {number: {scale: log}}
   score: {number: {scale: none}}
+  tags: {table: tab, list: {max_len: 3, weights: scores}}
+  brands: {id: {buckets: 20}, dim: 4, list: {max_len: 2, pool: max}}
   history:
     sequence:
       of: [video_id]
@@ -61,6 +63,7 @@ def write_data(folder: Path) -> Path:
         "user_id": pa.array([1]), "video_id": pa.array([1]), "tab": pa.array([1]),
         "duration": pa.array([1.0]), "days": pa.array([1.0], pa.float32()),
         "asr": pa.array([[0.0] * 5]), "price": pa.array([1]), "score": pa.array([1.0]),
+        "tags": pa.array([[1]]), "scores": pa.array([[1.0]]), "brands": pa.array([[1]]),
         "history_video_id": pa.array([[1]]), "history_watched": pa.array([[1.0]]),
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)

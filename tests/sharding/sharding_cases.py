@@ -46,6 +46,8 @@ features:
   price: {bucketize: {quantiles: 4}, dim: 4}
   asr: {dense: 5, project: 6, missing: learned}
   text: {dense: 2}
+  tags: {table: tag, list: {max_len: 4, pool: mean, weights: scores}}
+  brands: {id: {buckets: 30}, dim: 8, list: {max_len: 3, pool: max}}
   seen:
     sequence:
       of: [video, tag, age]

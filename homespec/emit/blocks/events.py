@@ -21,6 +21,38 @@ def mean_of_events(x_BLE, mask_BL):
     return total_BE / mask_BL.sum(1, keepdim=True).clamp(min=1)
 
 
+def sum_of_values(x_BLE, mask_BL):
+    """The sum of the values that are there [B, E]."""
+    return x_BLE.where(mask_BL.unsqueeze(-1), 0.0).sum(1)
+
+
+def max_of_values(x_BLE, mask_BL):
+    """The greatest of each number among the values that are there [B, E]; zeros without any."""
+    lowest = torch.finfo(x_BLE.dtype).min
+    top_BE = x_BLE.where(mask_BL.unsqueeze(-1), lowest).amax(1)
+    return top_BE.where(mask_BL.any(1, keepdim=True), 0.0)
+
+
+def weighted_sum(x_BLE, mask_BL, weights_BL):
+    """The sum of the values that are there, each times its weight [B, E]; a missing one is 0."""
+    return (x_BLE * known_weights(x_BLE, mask_BL, weights_BL)).sum(1)
+
+
+def weighted_mean(x_BLE, mask_BL, weights_BL):
+    """The weighted sum over the sum of the weights [B, E]; zeros where that is 0."""
+    weights_BL1 = known_weights(x_BLE, mask_BL, weights_BL)
+    total_B1 = weights_BL1.sum(1)
+    known_B1 = total_B1 != 0
+    mean_BE = (x_BLE * weights_BL1).sum(1) / total_B1.where(known_B1, 1.0)
+    return mean_BE.where(known_B1, 0.0)
+
+
+def known_weights(x_BLE, mask_BL, weights_BL):
+    """Weights [B, L, 1] of values [B, L, E]: 0 where they, or the values, are missing."""
+    known_BL = mask_BL & ~weights_BL.isnan()
+    return weights_BL.where(known_BL, 0.0).to(x_BLE.dtype).unsqueeze(-1)
+
+
 def softmax_of_events(scores, mask):
     """Softmax along the last axis over the events that are there; zeros where none is."""
     lowest = torch.finfo(scores.dtype).min

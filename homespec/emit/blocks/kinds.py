@@ -63,6 +63,11 @@ def dense(length):
     return {"kind": "dense", "length": length}
 
 
+def weights(**more):
+    """Weights of the values of a list; 0 for NaN."""
+    return {"kind": "weights", **more}
+
+
 def learned(length):
     """A vector of numbers: 0 for NaN, a learned vector where all are NaN."""
     return {"kind": "learned", "length": length}

@@ -1,0 +1,45 @@
+"""HS634 and HS635: changes of lists that are pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.diagnostics import Finding
+from homespec.diff.breaks import Breaks
+from homespec.diff.feature_changes import changed_features
+from homespec.diff.pair import Pair, change
+from homespec.graph.nodes import Feature, Node
+
+
+@change("HS634", "list-values", Breaks.INTERFACE)
+def list_values(pair: Pair) -> Iterator[Finding]:
+    """A list that was a single value or the other way round, of another length, or with weights.
+
+    Callers give a tensor of another shape, or one of weights beside it. The table stays.
+    """
+    yield from changed_features(pair, _tensors, "the input")
+
+
+def _tensors(node: Node) -> str:
+    assert isinstance(node, Feature)
+    if not node.pool:
+        return "a single value"
+    weights = " and their weights" if node.weighted else ""
+    return f"{node.length} values{weights}"
+
+
+@change("HS635", "list-pooling", Breaks.NUMERICS)
+def list_pooling(pair: Pair) -> Iterator[Finding]:
+    """A list whose embeddings become one in another way.
+
+    All weights are kept, and the embedding that they make is another one.
+    """
+    yield from changed_features(pair, _pool, "the pooling")
+
+
+def _pool(node: Node) -> str:
+    assert isinstance(node, Feature)
+    return node.pool
+
+
+LIST_CHANGES = (list_values, list_pooling)

@@ -1,0 +1,51 @@
+"""Stage 7, emit: lists of values, whose embeddings become one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.emit.layout import assign, call, literal
+from homespec.graph import Graph
+from homespec.graph.nodes import INPUT, Batch, Feature
+from homespec.schema.input_tensors import weights_key
+
+POOLS = {"mean": "mean_of_events", "sum": "sum_of_values", "max": "max_of_values"}
+WEIGHTED = {"mean": "weighted_mean", "sum": "weighted_sum"}
+"""The functions of `blocks/events.py` by the way to pool."""
+
+
+class Pools:
+    """The features of a graph that are lists, in the order of v."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.all = [node for node in features_of(graph) if node.pool]
+
+    @property
+    def blocks(self) -> Iterator[str]:
+        """Addresses of the blocks that they need."""
+        for node in self.all:
+            if node.weighted:
+                yield "events.weighted_sum"
+            yield f"events.{_function(node)}"
+
+    @property
+    def forward(self) -> Iterator[str]:
+        """Lines that put one embedding in the place of those of all values."""
+        for node in self.all:
+            part, tensor = f"parts[{literal(node.short)}]", f"features[{literal(node.short)}]"
+            there = f"{tensor} != -1" if node.source == "id" else f"~{tensor}.isnan()"
+            weights = [f"features[{literal(weights_key(node.short))}]"] if node.weighted else []
+            yield assign(part, call(_function(node), part, there, *weights), 2)
+
+
+def features_of(graph: Graph) -> Iterator[Feature]:
+    """The features that v is made of, in their order, wherever batches have put them."""
+    for port in graph[INPUT].reads:
+        node = graph[port.node]
+        member = node.members[port.member or 0] if isinstance(node, Batch) else node
+        if isinstance(member, Feature):
+            yield member
+
+
+def _function(node: Feature) -> str:
+    return (WEIGHTED if node.weighted else POOLS)[node.pool]
