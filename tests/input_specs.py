@@ -35,9 +35,9 @@ def add_inputs(rng: random.Random, spec: Spec) -> None:
         kind = rng.choice(["table", "quantiles"])
         features[f"{kind}_more_{i}"] = draw_input(rng, kind, owners)
     own = random.Random(str(rng.getstate()))  # leaves what is drawn later as it was
-    for i in range(own.choice([0, 0, 1, 2])):
+    for _ in range(own.choice([0, 0, 1, 2])):
         owners = [name for name, f in features.items() if "id" in f or "bucketize" in f]
-        features[f"list_{i}"] = draw_list(own, owners)
+        features[f"list_{len(features)}"] = draw_list(own, owners)
     first, *names = features
     order = [first, *rng.sample(names, len(names))]
     spec["features"] = {name: features[name] for name in order}

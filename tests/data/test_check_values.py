@@ -405,7 +405,7 @@ def test_negative_weights_of_a_mean(tmp_path: Path) -> None:
     assert one.message.endswith(
         "`scores` has the weight -0.5, and a mean divides by the sum of the weights"
     )
-    assert one.span.start.line == 5
+    assert one.span.start.line == 6
     assert tags(tmp_path, "sum", -0.5) == tags(tmp_path, "mean", 0.5) == []
 
 

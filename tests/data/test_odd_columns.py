@@ -37,8 +37,6 @@ FEATURES = [
     "f: {id: {vocab: 10}, dim: 4}",
     "f: {bucketize: [1, 2], dim: 4}",
     "f: {bucketize: {quantiles: 8}, dim: 4}",
-    "f: {id: {buckets: 100}, dim: 4, list: {max_len: 3}}",
-    f"{ID}, g: {{table: v, column: lists, list: {{max_len: 3, weights: f}}}}",
     "f: {dense: 2}",
     "f: {dense: 1}",
     f"{ID}, h: {{sequence: {{of: [v], max_len: 3, encoder: mean, columns: {{v: f}}}}}}",
@@ -46,6 +44,8 @@ FEATURES = [
     " columns: {w: f}}}",
     f"{ID}, h: {{sequence: {{of: [v], with: {{m: {{bucketize: {{quantiles: 4}}, dim: 4}}}},"
     " max_len: 3, encoder: mean, columns: {v: lists, m: f}}}",
+    "f: {id: {buckets: 100}, dim: 4, list: {max_len: 3}}",
+    f"{ID}, g: {{table: v, column: lists, list: {{max_len: 3, weights: f}}}}",
 ]
 LABELS = ["label: f", "label: f > 1", "label: f >= v", "kind: regression, label: f"]
 

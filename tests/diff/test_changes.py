@@ -251,9 +251,9 @@ def test_changes_of_gates_point_at_the_line_that_makes_them(code: str, line: str
 @pytest.mark.parametrize(
     ("old", "new", "lines"),
     [
-        ("groups:", "groups: # of tasks", (13, 13)),
-        ("", "# more", (25, 24)),
-        ("groups:", "\ngroups:", (13, 13)),
+        ("groups:", "groups: # of tasks", (14, 14)),
+        ("", "# more", (26, 25)),
+        ("groups:", "\ngroups:", (14, 14)),
     ],
 )
 def test_other_words_point_at_the_first_line_that_differs(
