@@ -31,7 +31,7 @@ def values(tensor: InputTensor, column: Column) -> Array:
         if tensor.kind == "id":
             return ids(column)
         if tensor.kind == "weight":
-            return finite_numbers(column)
+            return _finite_numbers(column)
         if tensor.kind == "vector":
             return vectors(column, tensor.width)
         return finite_numbers(column) if tensor.scale else exact_numbers(column)
