@@ -86,7 +86,7 @@ endif
 demo-train:
 	$(BIN)/homespec validate specs/kuairand.yaml
 	$(BIN)/homespec compile specs/kuairand.yaml
-	$(BIN)/homespec train specs/kuairand.yaml --data $(PREPARED) --seed $(SEED) --overwrite
+	$(BIN)/homespec train specs/kuairand.yaml --data $(PREPARED) --batch-size 256 --seed $(SEED) --overwrite
 
 # ---------------------------------------------------------------- checks
 

@@ -21,7 +21,7 @@ from homespec.train.settings import Settings
 
 SETTINGS = Settings(
     epochs=3, batch_size=128, lr=1e-2, warmup_steps=9, clip=5.0, limit_rows=1500, compile=False,
-    checkpoint_every=4, gauc_by="user_id", patience=5, optimizer="adam",
+    checkpoint_every=4, gauc_by="user_id", patience=5, optimizer="adam", schedule="constant",
 )  # fmt: skip
 """Eleven steps an epoch, and a checkpoint after every fourth step."""
 COMPILED = dataclasses.replace(SETTINGS, compile=True, schedule="cosine")

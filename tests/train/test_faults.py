@@ -37,7 +37,13 @@ from homespec.train.checkpoint_callback import Checkpointer
 from homespec.train.settings import Settings
 
 SETTINGS = Settings(
-    epochs=2, batch_size=128, lr=1e-2, limit_rows=1500, compile=False, checkpoint_every=4
+    epochs=2,
+    batch_size=128,
+    lr=1e-2,
+    limit_rows=1500,
+    compile=False,
+    checkpoint_every=4,
+    schedule="constant",
 )
 
 
