@@ -27,7 +27,7 @@ from homespec.health.thresholds import NAMES, SAMPLE_ROWS, TOLERANCE, Thresholds
 
 if TYPE_CHECKING:
     from homespec.doctor.examine import Options
-    from homespec.health.measures import Health
+    from homespec.health.measures import Effect, Health
     from homespec.train.load_run import Run
 
 PATHS = click.Path(path_type=Path)
@@ -110,18 +110,15 @@ def doctor(
 
     options = Options(sample_rows, tolerance, thresholds)
     with exit_2_on(DataError, RunError):
-        loaded = _load(run, spec)
-        runs = [loaded] if against is None else [loaded, _load(against, None)]
-        examined = [_examine(each, data, rows, options) for each in runs]
-    report = _report(loaded, examined[0])
+        loaded = [_load(run, spec)] + ([_load(against, None)] if against is not None else [])
+        examined, changes = _examine(loaded, data, rows, options)
+    report = _report(loaded[0], examined[0])
     if has_tables(output_format):
-        _print_tables(examined)
+        _print_tables(examined, changes)
     if json_file is not None:
-        write_report(json_file, as_text(examined, report))
+        write_report(json_file, as_text(examined, report, changes))
     if html_file is not None:
-        from homespec.doctor.report.page import page
-
-        write_report(html_file, page(examined[0], report))
+        write_report(html_file, _page(loaded, examined, changes))
     print_report(report, output_format)
     if not report.diagnostics:
         click.echo(f"{printable(str(run))}: nothing found", err=True)
@@ -134,12 +131,33 @@ def _load(folder: Path, spec: Path | None) -> Run:
     return homespec.load_run(folder, spec=spec, optimize=False)
 
 
-def _examine(run: Run, data: tuple[Path, ...], rows: int, options: Options) -> Health:
+def _examine(
+    runs: list[Run], data: tuple[Path, ...], rows: int, options: Options
+) -> tuple[list[Health], list[Effect]]:
+    """The health of each run, and of two what the losses of the first are more."""
     from homespec.doctor.examine import examine
     from homespec.doctor.held_out import HeldOut
+    from homespec.doctor.paired import KeptLosses, loss_changes
 
-    held_out = HeldOut.open(run.spec, data, rows)
-    return examine(run, held_out, options, progress_bar)
+    if len(runs) == 1:
+        (run,) = runs
+        return [examine(run, HeldOut.open(run.spec, data, rows), options, progress_bar)], []
+    kept = [KeptLosses(run.spec.analysis.graph) for run in runs]
+    examined = [
+        examine(run, HeldOut.open(run.spec, data, rows), options, progress_bar, losses)
+        for run, losses in zip(runs, kept, strict=True)
+    ]
+    return examined, list(loss_changes(*kept))
+
+
+def _page(runs: list[Run], examined: list[Health], changes: list[Effect]) -> str:
+    from homespec.doctor.report.page import Diagnosed, page
+
+    one, *others = (
+        Diagnosed(run.spec.analysis, health, _report(run, health))
+        for run, health in zip(runs, examined, strict=True)
+    )
+    return page(one, *others, changes=changes)
 
 
 def _report(run: Run, health: Health) -> Report:
@@ -152,19 +170,20 @@ def _report(run: Run, health: Health) -> Report:
     return Report.of(of_health, analysis.document.texts)
 
 
-def _print_tables(examined: list[Health]) -> None:
+def _print_tables(examined: list[Health], changes: list[Effect]) -> None:
     from homespec.cli.doctor_tables import comparison, tables
 
     color = has_color()
-    text = comparison(examined, color) if len(examined) > 1 else tables(examined[0], color)
+    two = len(examined) > 1
+    text = comparison(examined, changes, color) if two else tables(examined[0], color)
     click.echo(text, nl=False, color=color)
 
 
-def as_text(examined: Iterable[Health], report: Report) -> str:
+def as_text(examined: Iterable[Health], report: Report, changes: Iterable[Effect] = ()) -> str:
     """What `--json` writes."""
     from homespec.health.as_json import as_json
 
-    return json.dumps(as_json(examined, report.diagnostics), indent=2) + "\n"
+    return json.dumps(as_json(examined, report.diagnostics, changes), indent=2) + "\n"
 
 
 def progress_bar(what: str, steps: int) -> Callable[[int], None]:

@@ -55,6 +55,7 @@ class Finding:
     """What a rule's function yields: a diagnostic that does not know its rule yet.
 
     `label` is the text beside the caret, `related` are further places, `help` is the remedy.
+    `about` names the parts of a model that it concerns, for drawings.
     """
 
     span: Span
@@ -62,6 +63,7 @@ class Finding:
     label: str = ""
     related: tuple[Label, ...] = ()
     help: str = ""
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Diagnostic:
     label: str = ""
     related: tuple[Label, ...] = ()
     help: str = ""
+    about: tuple[str, ...] = ()
 
     @property
     def is_error(self) -> bool:
@@ -87,12 +90,15 @@ class Diagnostic:
 
 
 def _first(here: list[Diagnostic]) -> Diagnostic:
-    """The first of several with one place and code; its help says how many there are."""
+    """The first of several with one place and code, about the parts of all of them; its help says
+    how many there are.
+    """
     first, more = here[0], len(here) - 1
     if not more:
         return first
     rest = f"{more} more of this kind {'has' if more == 1 else 'have'} the same place"
-    return replace(first, help=f"{first.help} ({rest})" if first.help else rest)
+    about = tuple(dict.fromkeys(name for one in here for name in one.about))
+    return replace(first, help=f"{first.help} ({rest})" if first.help else rest, about=about)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -64,7 +64,8 @@ def rule(
                 last = findings[-1]
                 findings[-1] = replace(last, help=f"{last.help} ({REST})".strip())
             return [
-                Diagnostic(made, f.span, f.message, f.label, f.related, f.help) for f in findings
+                Diagnostic(made, f.span, f.message, f.label, f.related, f.help, f.about)
+                for f in findings
             ]
 
         CHECKS[code] = run

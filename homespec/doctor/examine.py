@@ -18,6 +18,7 @@ from homespec.data.batches import Batch
 from homespec.doctor import knock_outs
 from homespec.doctor.gradients import gradients
 from homespec.doctor.knock_outs import Progress, silent
+from homespec.doctor.paired import KeptLosses
 from homespec.doctor.row_losses import RowLosses
 from homespec.doctor.sample import Sample
 from homespec.doctor.scores import Scores
@@ -57,9 +58,16 @@ class Rows(Protocol):
 
 @torch.no_grad()
 def examine(
-    run: Run, held_out: Rows, options: Options | None = None, progress: Progress = silent
+    run: Run,
+    held_out: Rows,
+    options: Options | None = None,
+    progress: Progress = silent,
+    kept: KeptLosses | None = None,
 ) -> Health:
-    """All numbers of a run that was loaded with `optimize=False`. Raises DataError."""
+    """All numbers of a run that was loaded with `optimize=False`. Raises DataError.
+
+    `kept` is given the losses of all rows, to compare them with those of another run.
+    """
     options = options or Options()
     analysis = run.spec.analysis
     trunk = Trunk(analysis.graph, run.module, run.model.eval())
@@ -71,7 +79,9 @@ def examine(
         x_BV = trunk.inputs(batch.features)
         if not tasks.rows:
             trunk.check(x_BV)
-        tasks.add(x_BV, trunk.logits(trunk(x_BV, watch=seen)), batch.labels)
+        losses_TB = tasks.add(x_BV, trunk.logits(trunk(x_BV, watch=seen)), batch.labels)
+        if kept is not None:
+            kept.add(losses_TB)
         advance(len(x_BV))
     sample = tasks.sample
     sample.join()
@@ -134,9 +144,9 @@ class Tasks:
             3, len(trunk.tasks), dtype=torch.float64
         )
 
-    def add(self, x_BV: Tensor, logits_TB: Tensor, labels: dict[str, Tensor]) -> None:
-        """Further rows. Raises DataError for one without a prediction: its loss would be NaN, as
-        that of a row without a label.
+    def add(self, x_BV: Tensor, logits_TB: Tensor, labels: dict[str, Tensor]) -> Tensor:
+        """Further rows; their losses [T, B]. Raises DataError for one without a prediction: its
+        loss would be NaN, as that of a row without a label.
         """
         self._check(logits_TB)
         labels_TB = self.losses.labels(labels).to(logits_TB.device)
@@ -148,6 +158,7 @@ class Tasks:
         for score, logits_B, labels_B in zip(self.scores, logits_TB, labels_TB, strict=True):
             score.add(logits_B, labels_B)
         self.sample.add(x_BV, labels_TB)
+        return losses_TB
 
     def _check(self, logits_TB: Tensor) -> None:
         bad = (~logits_TB.isfinite()).nonzero().tolist()

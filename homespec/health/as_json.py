@@ -8,7 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from homespec.diagnostics import Diagnostic
-from homespec.health.measures import QUANTILES, VERSION, Health
+from homespec.health.measures import QUANTILES, VERSION, Effect, Health
 from homespec.json_values import without_nan
 from homespec.version import __version__
 
@@ -22,13 +22,18 @@ PLAIN: dict[type, dict[str, Any]] = {
 """A float that is NaN or infinite is null."""
 
 
-def as_json(runs: Iterable[Health], findings: Iterable[Diagnostic]) -> dict[str, Any]:
-    """What `--json` holds: the runs, the one that was asked for first, and its findings."""
+def as_json(
+    runs: Iterable[Health], findings: Iterable[Diagnostic], changes: Iterable[Effect] = ()
+) -> dict[str, Any]:
+    """What `--json` holds: the runs, the one that was asked for first, and its findings; of two
+    runs also the losses of the first minus those of the second.
+    """
     return {
         "version": VERSION,
         "homespec": __version__,
         "quantiles": list(QUANTILES),
         "runs": [without_nan(dataclasses.asdict(run)) for run in runs],
+        "loss_changes": [without_nan(dataclasses.asdict(change)) for change in changes],
         "findings": [_finding(one) for one in findings],
     }
 
@@ -40,6 +45,7 @@ def _finding(found: Diagnostic) -> dict[str, Any]:
         "severity": found.rule.severity.value,
         "file": found.span.file,
         "line": found.span.start.line,
+        "about": list(found.about),
         "message": found.message,
         "help": found.help,
     }
@@ -48,12 +54,13 @@ def _finding(found: Diagnostic) -> dict[str, Any]:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of what `as_json` returns."""
     definitions: dict[str, Any] = {}
-    finding = {key: {"type": "integer" if key == "line" else "string"} for key in FINDING}
+    finding = {key: FINDING.get(key, {"type": "string"}) for key in FINDING_KEYS}
     properties = {
         "version": {"const": VERSION},
         "homespec": {"type": "string"},
         "quantiles": {"type": "array", "items": {"type": "number"}},
         "runs": {"type": "array", "minItems": 1, "items": _schema_of(Health, definitions)},
+        "loss_changes": {"type": "array", "items": _schema_of(Effect, definitions)},
         "findings": {"type": "array", "items": _object(finding)},
     }
     return {
@@ -64,7 +71,12 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-FINDING = ("code", "rule", "severity", "file", "line", "message", "help")
+FINDING_KEYS = ("code", "rule", "severity", "file", "line", "about", "message", "help")
+FINDING: dict[str, dict[str, Any]] = {
+    "line": {"type": "integer"},
+    "about": {"type": "array", "items": {"type": "string"}},
+}
+"""Those that are no strings."""
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

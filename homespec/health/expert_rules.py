@@ -57,6 +57,10 @@ def _names(experts: list[Expert]) -> str:
     return listed([short(expert.name) for expert in experts])
 
 
+def _all(experts: list[Expert]) -> tuple[str, ...]:
+    return tuple(expert.name for expert in experts)
+
+
 def _verb(experts: list[Expert], one: str, several: str) -> str:
     return f"{_names(experts)} {one if len(experts) == 1 else several}"
 
@@ -95,6 +99,7 @@ def collapsed(seen: Examined) -> Iterator[Finding]:
             f" ({_held(seen, experts)})",
             "made here",
             help=remedy,
+            about=_all(experts),
         )
 
     yield from _by_place(seen, (e for e in seen.health.experts if has_collapsed(seen, e)), say)
@@ -117,6 +122,7 @@ def sparse(seen: Examined) -> Iterator[Finding]:
             f" needed ({_held(seen, experts)})",
             "made here",
             help=remedies.normalise(seen.lowered, seen.set_of(worst.set)),
+            about=_all(experts),
         )
 
     found = [
@@ -144,6 +150,7 @@ def dead_channels(seen: Examined) -> Iterator[Finding]:
             f" {worst.width}",
             "made here",
             help=remedies.normalise(seen.lowered, seen.set_of(worst.set)),
+            about=_all(experts),
         )
 
     found = [
@@ -174,6 +181,7 @@ def uneven(seen: Examined) -> Iterator[Finding]:
             f" ({_held(seen, experts)})",
             "made here",
             help=remedies.normalise(seen.lowered, node) or remedies.fewer(seen.lowered, node),
+            about=_all(experts),
         )
 
     yield from _by_place(seen, found, say)
@@ -197,6 +205,7 @@ def copied(seen: Examined) -> Iterator[Finding]:
             f" {seen.describe('replaced_expert', first.name)}",
             "made here",
             help=remedies.fewer(seen.lowered, seen.set_of(first.set)),
+            about=_all(experts),
         )
 
 
@@ -228,4 +237,5 @@ def idle(seen: Examined) -> Iterator[Finding]:
                 f" {seen.describe('without_set', name)}",
                 "made here",
                 help=remedies.fewer(seen.lowered, seen.set_of(name)),
+                about=(name,),
             )

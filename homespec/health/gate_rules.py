@@ -54,6 +54,7 @@ def constant(seen: Examined) -> Iterator[Finding]:
             help=remedies.gate_option(
                 seen.lowered, seen.node(widest.name), "mixture", "hidden", "[32]"
             ),
+            about=tuple(gate.name for gate in gates),
         )
 
 
@@ -73,6 +74,7 @@ def saturated(seen: Examined) -> Iterator[Finding]:
             f" saturated, and with its mean in all rows"
             f" {seen.describe('constant_feature_gate', gate.name)}",
             help=remedies.gate_option(seen.lowered, seen.node(gate.name), "feature", "", "false"),
+            about=(gate.name,),
         )
 
 
@@ -90,6 +92,7 @@ def hard(seen: Examined) -> Iterator[Finding]:
             f"{gate.saturated:.0%} of the values of the feature gate of {short(gate.name)} are"
             f" saturated; it is needed: with its mean in all rows"
             f" {seen.describe('constant_feature_gate', gate.name)}",
+            about=(gate.name,),
         )
 
 
@@ -126,4 +129,5 @@ def dead_lora(seen: Examined) -> Iterator[Finding]:
             help=remedies.gate_option(seen.lowered, node, "feature", "loras", less)
             if less
             else remedies.gate_option(seen.lowered, node, "feature", "", "false"),
+            about=tuple(name for _, name in pairs),
         )

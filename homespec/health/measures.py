@@ -11,7 +11,7 @@ from typing import Literal
 
 from homespec.health.thresholds import Thresholds
 
-VERSION = 1
+VERSION = 2
 """Of the data model: it rises with each change that readers of the JSON have to know of."""
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)

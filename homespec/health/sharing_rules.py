@@ -54,6 +54,7 @@ def owned(seen: Examined) -> Iterator[Finding]:
             f" {seen.describe('without_expert', expert.name, others)})",
             "made here",
             help=remedies.own_experts(seen.lowered, expert.layer, owner),
+            about=(expert.name,),
         )
 
 
@@ -89,6 +90,7 @@ def ignored(seen: Examined) -> Iterator[Finding]:
             f" {task.positives:,} positives in {task.rows:,} rows",
             "made here",
             help=_remedy(seen, gate, own),
+            about=(own.set,),
         )
 
 

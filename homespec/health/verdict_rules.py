@@ -38,6 +38,7 @@ def too_few(seen: Examined) -> Iterator[Finding]:
                 seen.lowered.span(("tasks", task.name), key=True),
                 f"`{task.name}` has {count:,} {what} of the sample, too few for a verdict",
                 help=f"--rows and --sample-rows take more; {seen.limits.positives:g} are needed",
+                about=(task.name,),
             )
 
 
@@ -55,6 +56,7 @@ def open_verdict(seen: Examined) -> Iterator[Finding]:
             seen.span(target),
             f"{target} {what}, and whether it matters is open: {text}",
             help="--sample-rows takes more rows",
+            about=(target,),
         )
 
 

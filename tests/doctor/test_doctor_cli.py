@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from homespec.doctor.examine import Options
 from homespec.health.as_json import json_schema
 from homespec.health.compare import MEASURES
 from homespec.health.measures import Effect, Knockout
+from homespec.health.tables import verdict
 
 
 def write_run(folder: Path, plant: Plant) -> Path:
@@ -98,6 +100,8 @@ def test_json_follows_its_schema(sick: Path, tmp_path: Path) -> None:
     assert [task["name"] for task in run["tasks"]] == ["click", "finish", "like", "follow"]
     assert run["tasks"][0]["trained_positives"] == 500
     assert [found["rule"] for found in content["findings"]] == ["constant-gate"]
+    assert content["findings"][0]["about"] == ["gates.task.like"]
+    assert content["loss_changes"] == []
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**content, "runs": [{**run, "rows": "many"}]}, json_schema())
 
@@ -112,7 +116,16 @@ def test_two_runs_side_by_side(sick: Path, healthy: Path, tmp_path: Path) -> Non
     assert "healthy" in result.output
     for what in (*MEASURES, "like: loss", "follow: own contribution / fair"):
         assert what in result.output
-    one, other = json.loads(file.read_text())["runs"]
+    content = json.loads(file.read_text())
+    jsonschema.validate(content, json_schema())
+    changes = {change["task"]: change for change in content["loss_changes"]}
+    one, other = content["runs"]
+    for task, other_task in zip(one["tasks"], other["tasks"], strict=True):
+        change = changes[task["name"]]
+        assert change["change"] == pytest.approx(task["loss"] - other_task["loss"], abs=1e-6)
+        assert change["low"] <= change["change"] <= change["high"]
+        words = verdict(Effect(**change))
+        assert re.search(rf"{task['name']}: loss .* {words}$", result.output, re.MULTILINE)
     assert one["experts"][0]["zeros"] == other["experts"][0]["zeros"]
     gate = next(i for i, g in enumerate(one["gates"]) if g["name"] == "gates.task.like")
     assert one["gates"][gate]["variance_rows"] < 1e-12 < other["gates"][gate]["variance_rows"]

@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 
 from homespec.doctor.report import svg
 from homespec.doctor.report.svg import Axis
-from homespec.health.measures import QUANTILES, Expert, LossPoint, Task, short
+from homespec.health.measures import (
+    Calibration,
+    Effect,
+    Expert,
+    LossPoint,
+    Task,
+    short,
+)
+from homespec.health.tables import verdict
+from homespec.scoring.intervals import Z
 
 ROW = 18
 WIDTH = 760
@@ -28,10 +37,10 @@ def distributions(experts: Sequence[Expert]) -> str:
 
 def _box(expert: Expert, axis: Axis, y: float) -> Iterator[str]:
     first, fifth, quarter, middle, three, ninety, last = map(axis, expert.quantiles)
-    title = ", ".join(f"{q:.0%}: {v:.3g}" for q, v in zip(QUANTILES, expert.quantiles, strict=True))
+    title = ", ".join(f"{value:.3g}" for value in expert.quantiles)
     yield svg.text(LABELS - 8, y + 4, short(expert.name), "small", "end")
-    yield svg.line([(first, y), (last, y)], "whisker")
-    yield svg.line([(fifth, y), (ninety, y)], "whisker wide")
+    yield svg.line([(first, y), (last, y)], "tail")
+    yield svg.line([(fifth, y), (ninety, y)], "arm")
     yield svg.rect(quarter, y - 5, max(1.0, three - quarter), 10, "box", title)
     yield svg.line([(middle, y - 6), (middle, y + 6)], "middle")
 
@@ -52,47 +61,102 @@ def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
     return [round(number * step, 10) for number in range(first, last + 1)]
 
 
-SIDE, MARGIN = 150, 34
+def changes(effects: Sequence[Effect]) -> str:
+    """Changes of losses with their intervals on one axis: left of 0 is better."""
+    most = max(max(abs(e.low), abs(e.high)) for e in effects) or 1.0
+    axis = Axis(-100 * most, 100 * most, LABELS, WIDTH - 100)
+    height = len(effects) * ROW + 6
+    shapes = [*_ticks(axis, height), svg.line([(axis(0), 0), (axis(0), height)], "middle")]
+    for number, effect in enumerate(effects):
+        shapes += _change(effect, axis, number * ROW + ROW / 2 + 4)
+    shapes.append(svg.text(LABELS, height + 30, "better", "small"))
+    shapes.append(svg.text(WIDTH - 100, height + 30, "worse", "small", "end"))
+    return svg.drawing(WIDTH, height + 36, "Changes of losses in % of them", shapes)
+
+
+def _change(effect: Effect, axis: Axis, y: float) -> Iterator[str]:
+    low, middle, high = (axis(100 * each) for each in (effect.low, effect.change, effect.high))
+    title = f"{effect.change:+.2%}, {effect.low:+.2%} to {effect.high:+.2%}"
+    yield svg.text(LABELS - 8, y + 4, effect.task, "small", "end")
+    yield svg.line([(low, y), (high, y)], "arm")
+    yield svg.circle(middle, y, 4.5, "point" if effect.sure else "ring", title)
+    yield svg.text(WIDTH - 92, y + 4, f"{effect.change:+.2%} {verdict(effect)}", "small")
+
+
+SIDE, MARGIN = 130, 42
 
 
 def calibration(task: Task) -> str:
-    """Predicted against observed shares of positives, on logarithmic axes of one scale."""
-    shown = [p for p in task.calibration if p.predicted > 0 and p.observed > 0]
-    values = [value for point in shown for value in (point.predicted, point.observed)]
+    """Predicted against observed shares of positives, on logarithmic axes of one scale.
+
+    Lines are 95 % intervals of the shares; where no row is positive, a ring is at the lower edge.
+    """
+    values = [each for p in task.calibration for each in (p.predicted, p.observed) if each > 0]
     if not values:
         return ""
     low, high = math.log10(min(values)), math.log10(max(values))
-    low, high = low - 0.1, max(high, low + 0.3) + 0.1
+    low, high = low - 0.1, min(0.0, max(high, low + 0.3) + 0.1)
     across = Axis(low, high, MARGIN, MARGIN + SIDE)
     up = Axis(low, high, SIDE + 8, 8)
-    ends = [(across(low), up(low)), (across(high), up(high))]
-    places = [(across(math.log10(p.predicted)), up(math.log10(p.observed))) for p in shown]
-    shapes = [svg.line(ends, "grid"), svg.line(places, "curve")]
-    for (x, y), point in zip(places, shown, strict=True):
-        title = f"predicted {point.predicted:.3%}, observed {point.observed:.3%}"
-        title += f", {point.rows:,} rows"
-        shapes.append(svg.circle(x, y, 3, "point", title))
+    shapes = [svg.line([(across(low), up(low)), (across(high), up(high))], "grid")]
+    for point in task.calibration:
+        shapes += _part(point, across, up)
     shapes += [
         svg.text(across(low), SIDE + 24, f"{10**low:.2g}", "small"),
         svg.text(across(high), SIDE + 24, f"{10**high:.2g}", "small", "end"),
-        svg.text(MARGIN + SIDE / 2, SIDE + 24, "predicted", "small", "middle"),
     ]
     return svg.drawing(SIDE + MARGIN + 10, SIDE + 30, f"Calibration of {task.name}", shapes)
 
 
+def _part(point: Calibration, across: Axis, up: Axis) -> Iterator[str]:
+    """Rows with predictions next to each other."""
+    x, least = across(_log(point.predicted)), 10**up.low
+    low, high = share_interval(point.observed, point.rows)
+    ends = [(x, up(_log(max(each, least)))) for each in (low, high)]
+    title = f"{point.predicted:.3%}: {point.observed:.3%} ({low:.3%} to {high:.3%})"
+    yield svg.line(ends, "arm")
+    at = up(_log(max(point.observed, least)))
+    yield svg.circle(x, at, 3.5, "point" if point.observed else "ring", title)
+
+
+def _log(share: float) -> float:
+    return math.log10(share) if share > 0 else -math.inf
+
+
+def share_interval(share: float, rows: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    if not rows:
+        return 0.0, 1.0
+    scale = 1 + Z * Z / rows
+    middle = share + Z * Z / (2 * rows)
+    half = Z * math.sqrt(share * (1 - share) / rows + (Z / (2 * rows)) ** 2)
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
 def losses(task: Task) -> str:
-    """The training loss of a task by step."""
+    """The training loss of a task by step, and its mean over a sixth of the steps."""
     points: Sequence[LossPoint] = [p for p in task.losses if math.isfinite(p.loss)]
     if len(points) < 2:
         return ""
     low, high = min(p.loss for p in points), max(p.loss for p in points)
     across = Axis(points[0].step, points[-1].step, MARGIN, MARGIN + SIDE)
     up = Axis(low, high if high > low else low + 1, SIDE + 4, 10)
-    places = [(across(p.step), up(p.loss)) for p in points]
+    smooth = running_means([p.loss for p in points], max(1, len(points) // 12))
+    title = f"from {points[0].loss:.4g} to {points[-1].loss:.4g}"
     shapes = [
-        svg.line(places, "curve", f"from {points[0].loss:.4g} to {points[-1].loss:.4g}"),
+        svg.line([(across(p.step), up(p.loss)) for p in points], "curve raw"),
+        svg.line(
+            [(across(p.step), up(each)) for p, each in zip(points, smooth, strict=True)],
+            "curve", title,
+        ),
         svg.text(MARGIN - 4, up(high) + 4, f"{high:.2g}", "small", "end"),
         svg.text(MARGIN - 4, up(low) + 4, f"{low:.2g}", "small", "end"),
         svg.text(MARGIN + SIDE, SIDE + 24, f"step {points[-1].step:,}", "small", "end"),
-    ]
+    ]  # fmt: skip
     return svg.drawing(SIDE + MARGIN + 10, SIDE + 30, f"Training loss of {task.name}", shapes)
+
+
+def running_means(values: Sequence[float], reach: int) -> list[float]:
+    """The mean of each value and of those up to `reach` places from it."""
+    parts = (values[max(0, at - reach) : at + reach + 1] for at in range(len(values)))
+    return [sum(part) / len(part) for part in parts]

@@ -1,4 +1,4 @@
-"""The doctor's report: how much a task needs an expert, as a class of colour."""
+"""The doctor's report: how much a task needs an expert, as a class of colour and as a height."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ LABELS = ("under 0.1 %", "0.1 to 1 %", "1 to 3 %", "3 to 10 %", "over 10 %")
 UNKNOWN = "unknown"
 
 
+def level(part: Effect) -> int:
+    """The step of an effect by the loss, 0 to 4."""
+    return sum(part.change >= each for each in STEPS)
+
+
+def is_better(part: Effect) -> bool:
+    """Whether the loss falls, by more than the first step."""
+    return part.change < -STEPS[0]
+
+
 def step(part: Effect | None) -> str:
     """The classes of an effect by the loss; it is pale where its interval holds 0."""
     if part is None:
         return UNKNOWN
-    better = part.change < -STEPS[0]
-    kind = "better" if better else f"need{sum(part.change >= each for each in STEPS)}"
+    kind = "better" if is_better(part) else f"need{level(part)}"
     return kind if part.sure else f"{kind} pale"

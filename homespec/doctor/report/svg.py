@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+Point = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -25,12 +27,14 @@ class Axis:
         return self.start + share * (self.end - self.start)
 
 
-def drawing(width: float, height: float, label: str, shapes: Iterable[str]) -> str:
-    """A drawing that a reader calls by its label."""
+def drawing(
+    width: float, height: float, label: str, shapes: Iterable[str], role: str = "img"
+) -> str:
+    """A drawing that a reader calls by its label; one of the role `group` may hold links."""
     inner = "".join(shapes)
     return (
         f'<svg viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" height="{_n(height)}"'
-        f' role="img" aria-label="{escape(label)}">{inner}</svg>'
+        f' role="{role}" aria-label="{escape(label)}">{inner}</svg>'
     )
 
 
@@ -56,19 +60,31 @@ def circle(x: float, y: float, radius: float, kind: str, title: str = "") -> str
     )
 
 
-def line(points: Sequence[tuple[float, float]], kind: str, title: str = "") -> str:
+def line(points: Sequence[Point], kind: str, title: str = "") -> str:
     """A line through points."""
+    return _points("polyline", points, kind, title)
+
+
+def shape(points: Sequence[Point], kind: str, title: str = "") -> str:
+    """A closed line through points."""
+    return _points("polygon", points, kind, title)
+
+
+def _points(name: str, points: Sequence[Point], kind: str, title: str) -> str:
     places = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
-    return _with_title(f'<polyline points="{places}" class="{kind}"', "polyline", title)
+    return _with_title(f'<{name} points="{places}" class="{kind}"', name, title)
 
 
-def link(
-    start: tuple[float, float], end: tuple[float, float], width: float, title: str = ""
-) -> str:
+def link(start: Point, end: Point, width: float, kind: str, title: str = "") -> str:
     """A bow from left to right, as wide as what it carries."""
     (x, y), (to_x, to_y), middle = start, end, (start[0] + end[0]) / 2
     way = f"M{_n(x)} {_n(y)}C{_n(middle)} {_n(y)} {_n(middle)} {_n(to_y)} {_n(to_x)} {_n(to_y)}"
-    return _with_title(f'<path d="{way}" class="link" stroke-width="{_n(width)}"', "path", title)
+    return _with_title(f'<path d="{way}" class="{kind}" stroke-width="{_n(width)}"', "path", title)
+
+
+def anchor(address: str, label: str, shapes: Iterable[str]) -> str:
+    """Shapes that lead to a place of the page."""
+    return f'<a href="{address}" aria-label="{escape(label)}">{"".join(shapes)}</a>'
 
 
 def _with_title(start: str, name: str, title: str) -> str:

@@ -1,0 +1,55 @@
+"""The doctor: the losses of two models on the same rows, and how they differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from homespec.graph import Graph
+from homespec.graph.nodes import Objective
+from homespec.health.measures import Effect
+from homespec.scoring.intervals import Z
+
+
+class KeptLosses:
+    """The losses of one model on all rows that it was examined on: 4 bytes a row and task."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.tasks = graph.tasks
+        self.measures = {
+            o.task: (o.label, o.loss, o.scale, o.where_label) for o in graph.of(Objective)
+        }
+        """What a loss measures: only equal ones can be compared."""
+        self._batches: list[Tensor] = []
+
+    def add(self, losses_TB: Tensor) -> None:
+        """Further rows, in their order; NaN where a task has no label."""
+        self._batches.append(losses_TB.cpu().float())
+
+    def of(self, task: str) -> Tensor:
+        """Those of one task [N]."""
+        number = self.tasks.index(task)
+        return torch.cat([batch[number] for batch in self._batches])
+
+
+def loss_changes(one: KeptLosses, other: KeptLosses) -> Iterator[Effect]:
+    """Mean losses of one model minus those of another, for the tasks that both measure alike.
+
+    The mean is that of the rows' differences, with its 95 % interval: rows that are hard for both
+    models do not make it wide.
+    """
+    for task, measure in one.measures.items():
+        if other.measures.get(task) == measure:
+            differences = one.of(task) - other.of(task)
+            yield _effect(task, differences[~differences.isnan()].double())
+
+
+def _effect(task: str, differences_N: Tensor) -> Effect:
+    if len(differences_N) < 2:
+        return Effect(task, math.nan, math.nan, math.nan)
+    mean = float(differences_N.mean())
+    error = float(differences_N.std()) / math.sqrt(len(differences_N))
+    return Effect(task, mean, mean - Z * error, mean + Z * error)

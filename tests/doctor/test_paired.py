@@ -1,0 +1,50 @@
+"""Losses of two models on the same rows: means and intervals of their differences."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from planted import SPEC
+
+import homespec
+from homespec.doctor.paired import KeptLosses, loss_changes
+from homespec.scoring.intervals import Z
+
+
+def kept(losses_TB: torch.Tensor, *overrides: str) -> KeptLosses:
+    losses = KeptLosses(homespec.loads(SPEC, overrides=overrides).analysis.graph)
+    for batch in losses_TB.split(7, dim=1):
+        losses.add(batch)
+    return losses
+
+
+def test_changes_are_means_of_differences_of_rows() -> None:
+    random = torch.Generator().manual_seed(0)
+    one, other = torch.rand(2, 4, 50, generator=random)
+    one[1, :10] = torch.nan
+    found = list(loss_changes(kept(one), kept(other)))
+    assert [effect.task for effect in found] == ["click", "finish", "like", "follow"]
+    for row, effect in enumerate(found):
+        differences = [
+            float(a) - float(b)
+            for a, b in zip(one[row], other[row], strict=True)
+            if not math.isnan(a)
+        ]
+        mean = sum(differences) / len(differences)
+        variance = sum((d - mean) ** 2 for d in differences) / (len(differences) - 1)
+        error = Z * math.sqrt(variance / len(differences))
+        assert math.isclose(effect.change, mean, rel_tol=1e-5, abs_tol=1e-7)
+        assert math.isclose(effect.high - effect.low, 2 * error, rel_tol=1e-5)
+
+
+def test_losses_of_other_labels_are_not_compared() -> None:
+    losses = torch.rand(4, 20)
+    found = loss_changes(kept(losses), kept(losses, "tasks.like.label=is_like"))
+    assert [effect.task for effect in found] == ["click", "finish", "follow"]
+
+
+def test_a_task_without_labels_has_no_change() -> None:
+    losses = torch.full((4, 20), torch.nan)
+    found = list(loss_changes(kept(losses), kept(losses)))
+    assert all(math.isnan(effect.change) for effect in found)
