@@ -12,7 +12,7 @@ from rich.text import Text
 from homespec.cli.show_tables import as_text, plain_table
 from homespec.health.losses import Losses
 from homespec.health.measures import Effect, Health, short
-from homespec.health.tables import Table, compared, effect_text
+from homespec.health.tables import Table, effect_text, models_compared, tasks_compared
 from homespec.health.tables import tables as tables_of
 
 WIDTH = 10_000
@@ -31,7 +31,8 @@ def tables(health: Health, color: bool) -> str:
 def comparison(runs: Sequence[Health], changes: Sequence[Effect], color: bool) -> str:
     """The measures of two runs side by side."""
     head = Text(f"{runs[0].rows:,} held-out rows")
-    return as_text([head, _rendered(compared(runs, changes))], color, WIDTH)
+    both = _rendered(tasks_compared(runs, changes)), _rendered(models_compared(runs))
+    return as_text([head, *both], color, WIDTH)
 
 
 def _rendered(table: Table) -> rich.table.Table:

@@ -1,49 +1,11 @@
-"""Health: the measures of two runs side by side."""
+"""Health: the measures by which two runs are compared."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
-from homespec.health.measures import Effect, Health, Source, Task
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measure of several runs; None where a run does not have it."""
-
-    what: str
-    values: tuple[float | None, ...]
-    sign: int = 0
-    """1 if more is better, -1 if less is better, 0 if neither is."""
-    interval: Effect | None = None
-    """The change with its interval, where that was measured."""
-
-
-def compare(runs: Iterable[Health], changes: Iterable[Effect] = ()) -> list[Row]:
-    """The measures of the tasks, then those of whole models; losses with their measured changes."""
-    runs, by_task = tuple(runs), {change.task: change for change in changes}
-    names = dict.fromkeys(task.name for run in runs for task in run.tasks)
-    rows = [row for name in names for row in _of_task(name, runs, by_task.get(name))]
-    return rows + [
-        Row(what, tuple(_known(of(run)) for run in runs), SIGNS.get(what, 0))
-        for what, of in MEASURES.items()
-    ]
-
-
-def _of_task(name: str, runs: tuple[Health, ...], change: Effect | None) -> Iterator[Row]:
-    for what, of in OF_TASK.items():
-        values = (
-            next((_known(of(run, task)) for task in run.tasks if task.name == name), None)
-            for run in runs
-        )
-        interval = change if what == "loss" else None
-        yield Row(f"{name}: {what}", tuple(values), SIGNS.get(what, 0), interval)
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+from homespec.health.measures import Health, Source, Task
 
 
 def _most(values: Iterable[float]) -> float:
@@ -106,10 +68,3 @@ OF_TASK: dict[str, Callable[[Health, Task], float]] = {
     "own contribution / fair": _own,
 }
 """The measures of each task."""
-
-SIGNS = {
-    "loss": -1, "AUC": 1, "zeros, mean": -1, "zeros, most": -1, "near 0, most": -1,
-    "dead channels, most": -1, "scale ratio, most": -1, "similarity, most": -1,
-    "saturated, most": -1,
-}  # fmt: skip
-"""Of which measures more, or less, is better."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from homespec.health.compare import Row, compare, own_contribution, own_weight
+from homespec.health.compare import MEASURES, OF_TASK, own_contribution, own_weight
 from homespec.health.losses import Losses
 from homespec.health.measures import Effect, Expert, Gate, Health, Kind, Task, short
 
@@ -152,22 +152,32 @@ def run_names(runs: Sequence[Health]) -> tuple[str, ...]:
     return names if len(set(names)) == len(names) else tuple(run.run for run in runs)
 
 
-def compared(runs: Sequence[Health], changes: Sequence[Effect]) -> Table:
-    """The measures of two runs side by side, and what changed from the second to the first."""
-    head = ("measure", *(f"{name}#" for name in run_names(runs)), "change#", "95 % interval", "")
-    return Table(head, tuple(map(_compared, compare(runs, changes))))
+def tasks_compared(runs: Sequence[Health], changes: Iterable[Effect]) -> Table:
+    """The measures of the tasks of two runs, and how much the loss of the first is more."""
+    by_task = {change.task: change for change in changes}
+    measures = [f"{what},\n{name}#" for what in OF_TASK for name in run_names(runs)]
+    names = dict.fromkeys(task.name for run in runs for task in run.tasks)
+    rows = ((name, *_change(by_task.get(name)), *_of_task(name, runs)) for name in names)
+    return Table(("task", "change of\nthe loss#", "95 % interval", "", *measures), tuple(rows))
 
 
-def _compared(row: Row) -> tuple[str, ...]:
-    texts, part = tuple(map(number, row.values)), row.interval
-    if part is not None and math.isfinite(part.change):
-        between = f"{part.low:+.2g} to {part.high:+.2g}"
-        return (row.what, *texts, f"{part.change:+.2g}", between, verdict(part))
-    one, other = row.values
-    if one is None or other is None or texts[0] == texts[1]:
-        return (row.what, *texts, "", "", "")
-    words = {0: "", 1: "better", -1: "worse"}[row.sign * (1 if one > other else -1)]
-    return (row.what, *texts, f"{one - other:+.2g}", "", words)
+def _change(part: Effect | None) -> tuple[str, ...]:
+    if part is None or not math.isfinite(part.change):
+        return "–", "–", ""
+    return f"{part.change:+.2g}", f"{part.low:+.2g} to {part.high:+.2g}", verdict(part)
+
+
+def _of_task(name: str, runs: Sequence[Health]) -> Iterator[str]:
+    for measure in OF_TASK.values():
+        for run in runs:
+            task = next((task for task in run.tasks if task.name == name), None)
+            yield number(measure(run, task) if task else None)
+
+
+def models_compared(runs: Sequence[Health]) -> Table:
+    """The measures of two whole models."""
+    rows = ((what, *(number(measure(run)) for run in runs)) for what, measure in MEASURES.items())
+    return Table(("measure", *(f"{name}#" for name in run_names(runs))), tuple(rows))
 
 
 def verdict(change: Effect) -> str:

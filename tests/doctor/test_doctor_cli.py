@@ -114,7 +114,7 @@ def test_two_runs_side_by_side(sick: Path, healthy: Path, tmp_path: Path) -> Non
     )  # fmt: skip
     assert "sick" in result.output
     assert "healthy" in result.output
-    for what in (*MEASURES, "like: loss", "follow: own contribution / fair"):
+    for what in (*MEASURES, "loss", "AUC", "own contribution / fair"):
         assert what in result.output
     content = json.loads(file.read_text())
     jsonschema.validate(content, json_schema())
@@ -125,7 +125,7 @@ def test_two_runs_side_by_side(sick: Path, healthy: Path, tmp_path: Path) -> Non
         assert change["change"] == pytest.approx(task["loss"] - other_task["loss"], abs=1e-6)
         assert change["low"] <= change["change"] <= change["high"]
         words = verdict(Effect(**change))
-        assert re.search(rf"{task['name']}: loss .* {words}$", result.output, re.MULTILINE)
+        assert re.search(rf"^ +{task['name']} .* {words} ", result.output, re.MULTILINE)
     assert one["experts"][0]["zeros"] == other["experts"][0]["zeros"]
     gate = next(i for i, g in enumerate(one["gates"]) if g["name"] == "gates.task.like")
     assert one["gates"][gate]["variance_rows"] < 1e-12 < other["gates"][gate]["variance_rows"]

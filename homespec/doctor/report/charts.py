@@ -62,8 +62,11 @@ def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
 
 
 def changes(effects: Sequence[Effect]) -> str:
-    """Changes of losses with their intervals on one axis: left of 0 is better."""
-    most = max(max(abs(e.low), abs(e.high)) for e in effects) or 1.0
+    """Changes of losses with their intervals on one axis: left of 0 is better.
+
+    An interval much wider than any change ends at the edge.
+    """
+    most = 2 * max(abs(e.change) for e in effects) or 1.0
     axis = Axis(-100 * most, 100 * most, LABELS, WIDTH - 100)
     height = len(effects) * ROW + 6
     shapes = [*_ticks(axis, height), svg.line([(axis(0), 0), (axis(0), height)], "middle")]

@@ -16,7 +16,14 @@ from homespec.doctor.report.layout import Layout
 from homespec.doctor.report.needs import LABELS
 from homespec.health.losses import Losses
 from homespec.health.measures import Effect, Health
-from homespec.health.tables import Table, compared, experts_compared, run_names, tables
+from homespec.health.tables import (
+    Table,
+    experts_compared,
+    models_compared,
+    run_names,
+    tables,
+    tasks_compared,
+)
 from homespec.lower import Lowered
 from homespec.version import __version__
 
@@ -74,8 +81,9 @@ def _against(run: Diagnosed, other: Diagnosed, changes: Sequence[Effect]) -> Aga
     healths, losses = (run.health, other.health), Losses(run.health)
     relative = [losses.relative(change) for change in changes if math.isfinite(change.change)]
     tables = [
-        ("Measures side by side", compared(healths, changes)),
+        ("Tasks", tasks_compared(healths, changes)),
         ("Findings of one of them only", _findings_compared(run, other)),
+        ("Models", models_compared(healths)),
         ("Experts of both", experts_compared(healths)),
     ]
     name = run_names(healths)[1]
