@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 import json
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from homespec.cli.errors import exit_2_on, needing
+from homespec.cli.progress import progress_bars
 from homespec.cli.report_files import report_file, write_report
 from homespec.cli.reporting import (
     exit_code,
@@ -139,15 +139,13 @@ def _examine(
     from homespec.doctor.held_out import HeldOut
     from homespec.doctor.paired import KeptLosses, loss_changes
 
-    if len(runs) == 1:
-        (run,) = runs
-        return [examine(run, HeldOut.open(run.spec, data, rows), options, progress_bar)], []
-    kept = [KeptLosses(run.spec.analysis.graph) for run in runs]
-    examined = [
-        examine(run, HeldOut.open(run.spec, data, rows), options, progress_bar, losses)
-        for run, losses in zip(runs, kept, strict=True)
-    ]
-    return examined, list(loss_changes(*kept))
+    kept = [KeptLosses(run.spec.analysis.graph) if len(runs) > 1 else None for run in runs]
+    with progress_bars() as begin:
+        examined = [
+            examine(run, HeldOut.open(run.spec, data, rows), options, begin, losses)
+            for run, losses in zip(runs, kept, strict=True)
+        ]
+    return examined, list(loss_changes(*filter(None, kept))) if len(runs) > 1 else []
 
 
 def _page(runs: list[Run], examined: list[Health], changes: list[Effect]) -> str:
@@ -184,18 +182,3 @@ def as_text(examined: Iterable[Health], report: Report, changes: Iterable[Effect
     from homespec.health.as_json import as_json
 
     return json.dumps(as_json(examined, report.diagnostics, changes), indent=2) + "\n"
-
-
-def progress_bar(what: str, steps: int) -> Callable[[int], None]:
-    """A bar on stderr where that is a terminal."""
-    if not sys.stderr.isatty() or not steps:
-        return lambda _further: None
-    bar = click.progressbar(length=steps, label=what, file=sys.stderr)
-    bar.render_progress()
-
-    def advance(further: int) -> None:
-        bar.update(further)
-        if bar.finished:
-            bar.render_finish()
-
-    return advance

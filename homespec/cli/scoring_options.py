@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from homespec.cli.errors import exit_2_on
+from homespec.cli.progress import progress_bars
 from homespec.diagnostics.render.terminal import printable
 from homespec.variant import split_names
 
@@ -117,18 +118,14 @@ class Speed:
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """A bar of rows on stderr, where that is a terminal; in the end a line with the speed."""
-    from rich import progress
-    from rich.console import Console
-
-    console, speed = Console(stderr=True), Speed()
-    columns = progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn()
-    hidden = not console.is_terminal
-    with progress.Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task("rows", total=None)
+    speed, advance = Speed(), None
+    with progress_bars() as begin:
 
         def note(done: int, total: int) -> None:
+            nonlocal advance
+            advance = advance or begin("rows", total)
+            advance(done - speed.rows)
             speed.note(done)
-            bar.update(task, completed=done, total=total)
 
         yield note
     click.echo(str(speed), err=True)
