@@ -35,6 +35,11 @@ def integers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
+def batches(settings: dict[str, Any]) -> str:
+    """Those that a result is of; of one that was kept before `bench` could measure several: one."""
+    return ", ".join(map(str, settings.get("batches") or [settings["batch"]]))
+
+
 def write(path: Path | None, **content: Any) -> None:
     """Write a result with the machine that it is of, if a file is given."""
     if path:

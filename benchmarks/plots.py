@@ -38,7 +38,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         compile_times(right, of_it)
         label(left, f"training step, {precision}", "ms", of_it)
         label(right, f"first step under torch.compile, {precision}", "s", of_it)
-    machine, batch = result["machine"], result["settings"]["batch"]
+    machine, batch = result["machine"], lab.batches(result["settings"])
     where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
     figure.suptitle(f"{result['spec']}, batch {batch}, {where}", fontsize=9)
     figure.tight_layout()

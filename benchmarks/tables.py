@@ -127,7 +127,7 @@ def _ratio(spreads: dict[str, Any], reference: str, variant: str) -> str:
 def _machine(result: dict[str, Any]) -> str:
     machine, settings = result["machine"], result.get("settings", result)
     where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
-    about = [f"batch {settings['batch']}"] if "batch" in settings else []
+    about = [f"batch {lab.batches(settings)}"] if settings.keys() & {"batch", "batches"} else []
     if "rounds" in settings:
         about += [f"{settings['rounds']} rounds", f"seed {result['seed']}"]
     what = f" {', '.join(about)}." if about else ""

@@ -76,7 +76,7 @@ def ids(path: Path) -> str:
 
 
 def settings(**given: Any) -> Settings:
-    return Settings(**{"batch": 8, "device": "cpu", "precisions": ("float32",),
+    return Settings(**{"batches": (8,), "device": "cpu", "precisions": ("float32",),
                        "rounds": 2, "variants": EAGER, **given})  # fmt: skip
 
 
@@ -237,6 +237,19 @@ def test_ctrl_c_keeps_complete_rounds() -> None:
     assert [len(taken) for taken in caught.value.times.values()] == [2, 2]
 
 
+def test_calls_of_a_round() -> None:
+    calls: list[str] = []
+    actions = {name: (lambda name=name: calls.append(name)) for name in "ab"}
+    times = timing.interleaved(actions, 2, "cpu", calls=3)
+    assert "".join(calls[6:]) == "aaabbbbbbaaa"
+    assert {name: len(taken) for name, taken in times.items()} == dict.fromkeys("ab", 6)
+
+
+def test_tail() -> None:
+    assert timing.tail([*map(float, range(200))]) == 198
+    assert timing.tail([2.0, 1.0]) == 2.0
+
+
 def test_ratios_are_medians_of_rounds() -> None:
     faster = timing.ratios({"a": [2.0, 4.0, 90.0], "b": [1.0, 2.0, 9.0]}, "a")
     assert faster["b"] == timing.Spread(2.0, 2.0, 6.0)
@@ -339,6 +352,7 @@ def test_ctrl_c_prints_what_is_complete(tiny: str, monkeypatch: pytest.MonkeyPat
         (["--variants", "fast"], "`fast` is no variant: use naive, naive-compiled, ours"),
         (["--variants", "ours-graphs", "--device", "cpu"], "is for --device cuda, not cpu"),
         (["--variants", "ours-triton", "--device", "cpu"], "is for --device cuda, not cpu"),
+        (["--variants", "ours-aotinductor"], "`ours-aotinductor` is for --mode inference"),
         (["--variants", "floor"], "a floor needs a variant"),
         (["--batch", "1"], "'--batch'"),
         (["--precision", "fp8"], "'--precision'"),
@@ -391,7 +405,7 @@ def made_up() -> Result:
             "naive": Facts(0.0, 100, 40),
             "ours-compiled": Facts(0.0, None, None, 7, 10**6, 3.0, compiling),
         }
-        result.cases.append(Case(count, "float32", 10, 10**9, {"step": times}, facts))
+        result.cases.append(Case(count, "float32", 512, 2, 10, 10**9, {"step": times}, facts))
     return result
 
 
@@ -455,7 +469,7 @@ def test_compiled_variants_agree_and_are_counted() -> None:
 def test_serving_is_measured(batch: int) -> None:
     """The file for inference returns what the plain model does in eval mode."""
     spec = homespec.loads(RELATED)
-    result = runner.measure(spec, settings(batch=batch, inference=True), lambda _: None)
+    result = runner.measure(spec, settings(batches=(batch,), inference=True), lambda _: None)
     (case,) = result.cases
     assert set(case.times) == {"inference"}
     assert set(case.times["inference"]) == set(EAGER)
@@ -463,6 +477,43 @@ def test_serving_is_measured(batch: int) -> None:
     assert ours.difference is not None
     assert 0 < ours.difference < 1e-4
     assert (ours.forward_operations or 0) < (naive.forward_operations or 0)
+
+
+FILES = ("ours-aotinductor", "ours-onnxruntime")
+"""What `homespec export` writes."""
+
+
+@pytest.mark.compiles
+@pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_files_of_exports_are_measured() -> None:
+    """One of each serves all batches; their logits are those of plain code."""
+    pytest.importorskip("onnxscript", reason="needs homespec[export]")
+    chosen = settings(variants=FILES, inference=True, batches=(1, 3), threads=(1,), rounds=2)
+    cases = runner.measure(homespec.loads(RELATED), chosen, lambda _: None).cases
+    assert [(case.batch, case.threads) for case in cases] == [(1, 1), (3, 1)]
+    for case in cases:
+        assert {n: len(t) for n, t in case.times["inference"].items()} == dict.fromkeys(FILES, 20)
+        for facts in map(case.facts.get, FILES):
+            assert facts is not None
+            assert (facts.difference or 0) < 1e-4
+            assert (facts.load or 0) > 0
+            assert (facts.file or 0) > (facts.weights or 0) > 0
+
+
+def test_a_missing_extra_is_one_line(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    options = ["--mode", "inference", "--batch", "2", "--rounds", "1"]
+    result = bench(tiny, *options, "--variants", "ours,ours-onnxruntime")
+    assert result.exit_code == 0, result.output
+    assert "ours-onnxruntime needs pip install 'homespec[export]'" in result.stdout
+
+
+def test_files_of_exports_have_no_autocast(tiny: str) -> None:
+    options = ["--mode", "inference", "--batch", "2", "--rounds", "1", "--precision", "bf16"]
+    result = bench(tiny, *options, "--variants", "ours,ours-aotinductor", "--json", "-")
+    (case,) = json.loads(result.stdout)["cases"]
+    assert [*case["times"]["inference"]] == ["ours"]
 
 
 def test_serving_of_some_tasks_is_measured() -> None:

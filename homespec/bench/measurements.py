@@ -15,9 +15,11 @@ REFERENCES = ("naive", "naive-compiled", FLOOR)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to measure. `keep` are the tasks that pruned variants keep."""
+    """What to measure, once for each of `batches`, and each number of `threads`; none are as many
+    as torch takes. `keep` are the tasks that pruned variants keep.
+    """
 
-    batch: int
+    batches: tuple[int, ...]
     device: str
     precisions: tuple[str, ...]
     rounds: int
@@ -27,6 +29,7 @@ class Settings:
     memory: bool = False
     inference: bool = False
     keep: tuple[str, ...] = ()
+    threads: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -37,7 +40,9 @@ class Facts:
     what compiled code launches for the same; `peak` bytes of a step above what is held before;
     `first` seconds of the first step in this process, whose caches may be warm; `skipped_graphs`
     those that inductor ran without a CUDA graph though asked for one; `synchronises` whether a step
-    waits for the GPU.
+    waits for the GPU. Of a file that is served `missing` is the extra of homespec that it lacks,
+    `load` the seconds of its first loading, `file` and `weights` its bytes and those of them that
+    are weights.
     """
 
     difference: float | None = None
@@ -49,12 +54,16 @@ class Facts:
     compiling: dict[str, Seconds] = field(default_factory=dict)
     skipped_graphs: int | None = None
     synchronises: bool | None = None
+    missing: str | None = None
+    load: float | None = None
+    file: int | None = None
+    weights: int | None = None
 
 
 @dataclass(slots=True)
 class Case:
-    """One precision. `times` holds those of `step` and, if asked for, `forward`; or those of
-    `inference` alone.
+    """One precision, batch and number of threads. `times` holds those of `step` and, if asked for,
+    `forward`; or those of `inference` alone.
 
     `flops` are those of the matrix products of a step; `bytes_ms` what a GPU's floor has on top of
     its products, which is in its times already.
@@ -62,6 +71,8 @@ class Case:
 
     tasks: int
     precision: str
+    batch: int
+    threads: int
     parameters: int
     flops: int
     times: dict[str, Times] = field(default_factory=dict)

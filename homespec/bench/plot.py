@@ -34,7 +34,8 @@ def plot(result: Result, path: Path) -> None:
         ax.invert_yaxis()
     machine = result.machine
     where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
-    figure.suptitle(f"{result.spec}, batch {result.settings.batch}, {where}", fontsize=9)
+    batches = ", ".join(map(str, result.settings.batches))
+    figure.suptitle(f"{result.spec}, batch {batches}, {where}", fontsize=9)
     figure.tight_layout()
     with replacing(path) as (temporary,):
         figure.savefig(temporary, dpi=150)

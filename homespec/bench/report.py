@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from homespec.bench.measurements import REFERENCES, Case, Facts, Result
-from homespec.bench.timing import Spread
+from homespec.bench.serving import CALLS
+from homespec.bench.timing import Spread, tail
 
 MEASURES = {
     "step": "training step: forward, loss, backward, fused Adam, zero_grad",
     "forward": "forward and loss in training mode, without gradients",
-    "inference": "forward in eval mode; ours with batch norm folded",
+    "inference": "forward in eval mode, features by name; ours with batch norm folded",
 }
 
 MIN_WIDTH = 150
@@ -32,6 +33,11 @@ NOTES = (
     "Operations are aten's, without views; kernels those of compiled code, aten's included.",
     "Both are those of forward and backward. Peak memory is above what a step starts with.",
 )
+NOTES_INFERENCE = (
+    f"Medians over the calls, {CALLS} of each variant in a round; quartiles in parentheses.",
+    "×: how many times as fast as that reference, the median of the ratios of calls.",
+    "p99: 99 of 100 calls took no longer. MB: of the file, and of the weights in it.",
+)
 
 
 def show(result: Result) -> None:
@@ -41,21 +47,31 @@ def show(result: Result) -> None:
     for case in result.cases:
         for measure in case.times:
             console.print()
-            console.print(
-                f"{case.tasks} tasks, {case.precision}, {case.parameters:,} parameters,"
-                f" {case.flops / 1e9:.1f} GFLOP a step, {MEASURES[measure]}",
-                markup=False,
-            )
+            console.print(_title(case, measure), markup=False)
             console.print(table(case.times[measure], _columns(case, measure)))
+            for name, facts in case.facts.items():
+                if facts.missing:
+                    needs = f"{name} needs pip install 'homespec[{facts.missing}]'"
+                    console.print(needs, markup=False)
     console.print()
-    notes = NOTES if result.complete else (*NOTES, "Interrupted: this is what was complete.")
+    notes = NOTES_INFERENCE if result.settings.inference else NOTES
+    if not result.complete:
+        notes = (*notes, "Interrupted: this is what was complete.")
     console.print("\n".join(notes), markup=False)
+
+
+def _title(case: Case, measure: str) -> str:
+    size = f"{case.tasks} tasks, {case.precision}, {case.parameters:,} parameters"
+    if measure == "inference":
+        return f"{size}; batch {case.batch}, threads {case.threads}; {MEASURES[measure]}"
+    return f"{size}, {case.flops / 1e9:.1f} GFLOP a step, {MEASURES[measure]}"
 
 
 def header(result: Result) -> Iterator[str]:
     """What was measured, on what, how."""
     settings, machine = result.settings, result.machine
-    yield f"{result.spec} ({result.file}), batch {settings.batch}, seed {result.seed}"
+    batches = ", ".join(map(str, settings.batches))
+    yield f"{result.spec} ({result.file}), batch {batches}, seed {result.seed}"
     where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
     yield f"{where}; torch {machine['torch']}, Python {machine['python']}"
     if settings.device == "cpu":
@@ -81,6 +97,9 @@ def _columns(case: Case, measure: str) -> Iterator[tuple[str, list[str]]]:
     """Each column's title and its cells, one for each variant."""
     variants = list(case.times[measure])
     yield "ms", [shown(spread) for spread in case.spreads(measure).values()]
+    if measure == "inference":
+        yield "min", [f"{min(taken):.2f}" for taken in case.times[measure].values()]
+        yield "p99", [f"{tail(taken):.2f}" for taken in case.times[measure].values()]
     for reference in REFERENCES:
         faster = case.ratios(measure, reference)
         cells = [f"{faster[n].median:.2f}" if faster and n != reference else NONE for n in variants]
@@ -88,6 +107,9 @@ def _columns(case: Case, measure: str) -> Iterator[tuple[str, list[str]]]:
     facts = [case.facts.get(name, Facts()) for name in variants]
     if measure != "step":
         yield "operations", [number(f.forward_operations) for f in facts]
+        yield "load s", [number(f.load, digits=2) for f in facts]
+        yield "MB", [number(f.file, 1e6, 1) for f in facts]
+        yield "weights MB", [number(f.weights, 1e6, 1) for f in facts]
         return
     yield "operations", [number(f.operations) for f in facts]
     yield "kernels", [number(f.kernels) for f in facts]
@@ -111,6 +133,7 @@ def to_json(result: Result) -> str:
     """Everything, the times of every round included."""
     data = dataclasses.asdict(result)
     for case, written in zip(result.cases, data["cases"], strict=True):
+        written["p99"] = {m: {n: tail(t) for n, t in of.items()} for m, of in case.times.items()}
         written["milliseconds"] = _asdicts({m: case.spreads(m) for m in case.times})
         written["times_as_fast"] = _asdicts(
             {m: {r: case.ratios(m, r) for r in REFERENCES} for m in case.times}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -15,9 +18,7 @@ from homespec.bench.candidates import (
     SEED,
     Candidate,
     build,
-    build_server,
     check_equal,
-    check_logits,
     first_step,
     trained,
     weights_of,
@@ -26,6 +27,7 @@ from homespec.bench.compile_time import Job, cold_and_warm, spec_text
 from homespec.bench.gemms import gemms_of
 from homespec.bench.machine import keep_freed_memory, machine
 from homespec.bench.measurements import Case, Facts, Result, Settings
+from homespec.bench.serving import CALLS, Service
 from homespec.bench.timing import Action, Interrupted, Times, interleaved
 from homespec.bench.variants import FLOOR, VARIANTS
 from homespec.variant import Variant
@@ -48,17 +50,30 @@ def measure(spec: LoadedSpec, settings: Settings, say: Say) -> Result:
     result = Result(spec.name, file, SEED, settings, machine(settings.device), kept)
     try:
         for precision in settings.precisions:
-            say(f"{len(spec.tasks)} tasks, {precision}, batch {settings.batch}")
-            torch._dynamo.reset()
-            with memory.explained(spec.analysis, "measuring"):
-                _Measurement(spec, precision, settings, say, result).run()
+            for threads in settings.threads or (torch.get_num_threads(),):
+                with _threads(threads), memory.explained(spec.analysis, "measuring"):
+                    _Measurement(spec, precision, settings, say, result).run()
     except (KeyboardInterrupt, Interrupted):
         result.complete = False
     return result
 
 
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """That many threads for one operation within."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _Measurement:
-    """One precision. The case joins the result as soon as it holds times."""
+    """One precision and number of threads. A case joins the result as soon as it holds times."""
+
+    case: Case
+    batch: int
 
     def __init__(
         self, spec: LoadedSpec, precision: str, settings: Settings, say: Say, result: Result
@@ -66,24 +81,35 @@ class _Measurement:
         self.spec, self.precision, self.settings = spec, precision, settings
         self.say, self.result = say, result
         self.names = [name for name in VARIANTS if name in settings.variants]
-        graph = spec.analysis.graph
-        flops = settings.batch * sum(gemm.step_flops for gemm in gemms_of(graph))
-        self.case = Case(len(spec.tasks), precision, cost_of(graph).parameters, flops)
-        self.case.facts = {name: Facts() for name in self.names}
 
     def run(self) -> None:
-        """Build, check, count, time."""
+        """Build, check, count, time, for each batch."""
         if self.settings.inference:
             self._serve()
-        else:
+            return
+        for batch in self.settings.batches:
+            self._begin(batch)
             self._train()
+
+    def _begin(self, batch: int) -> None:
+        """A case of its own."""
+        torch._dynamo.reset()
+        graph, threads = self.spec.analysis.graph, torch.get_num_threads()
+        size = f"{len(self.spec.tasks)} tasks, {self.precision}"
+        self.say(f"{size}, batch {batch}, threads {threads}")
+        flops = batch * sum(gemm.step_flops for gemm in gemms_of(graph))
+        self.batch = batch
+        self.case = Case(
+            len(self.spec.tasks), self.precision, batch, threads, cost_of(graph).parameters, flops
+        )
+        self.case.facts = {name: Facts() for name in self.names}
 
     def _train(self) -> None:
         """Time training steps, whose first one is that of plain code in float32."""
         if self.settings.compile_time:
             self._compile_times()
         weights = weights_of(self.spec)
-        arguments = self.settings.batch, self.settings.device
+        arguments = self.batch, self.settings.device
         expected = first_step(build(self.spec, "naive", weights, *arguments, "float32"))
         models = {}
         for name in self.names:
@@ -104,24 +130,18 @@ class _Measurement:
 
     def _serve(self) -> None:
         """Time the forward passes of a service, whose logits are those of plain code."""
-        weights, settings = trained(weights_of(self.spec)), self.settings
-        arguments = weights, settings.batch, settings.device, self.precision, settings.keep
-        expected = build_server(self.spec, "naive", *arguments).forward()
-        kept = [i for i, task in enumerate(self.spec.tasks) if task in settings.keep]
-        actions: dict[str, Action] = {}
-        for name in self.names:
-            serve = build_server(self.spec, name, *arguments).forward
-            facts = self.case.facts[name]
-            if self._is_compiled(name):
-                self.say(f"  {name}: compiling")
-            wanted = expected[kept] if VARIANTS[name].pruned else expected
-            facts.difference = check_logits(name, serve(), wanted, self.precision)
-            if not self._is_compiled(name):
-                facts.forward_operations = counting.operations(serve)
-            actions[name] = serve
-        if floor := self._floor():
-            actions[FLOOR] = floor.forward
-        self._rounds("inference", actions)
+        weights = trained(weights_of(self.spec))
+        service = Service(self.spec, weights, self.precision, self.settings, self.say)
+        if self.precision != "float32":  # autocast, which the files of exports do not have
+            self.names = [name for name in self.names if not VARIANTS[name].served]
+        with tempfile.TemporaryDirectory(prefix="homespec-bench-") as folder:
+            service.export(self.names, Path(folder))
+            for batch in self.settings.batches:
+                self._begin(batch)
+                actions = service.actions(self.names, batch, self.case.facts)
+                if floor := self._floor():
+                    actions[FLOOR] = floor.forward
+                self._rounds("inference", actions, CALLS)
 
     def _is_compiled(self, name: str) -> bool:
         return VARIANTS[name].compiled
@@ -131,7 +151,7 @@ class _Measurement:
         for name in filter(self._is_compiled, self.names):
             self.say(f"  {name}: compiling in two processes, without and with a cache")
             threads = torch.get_num_threads()
-            job = Job(text, name, settings.batch, settings.device, self.precision, threads)
+            job = Job(text, name, self.batch, settings.device, self.precision, threads)
             self.case.facts[name].compiling = cold_and_warm(job)
 
     def _first_step(self, name: str, model: Candidate, expected: dict[str, torch.Tensor]) -> None:
@@ -174,11 +194,11 @@ class _Measurement:
             return None
         dtype = DTYPES[self.precision]
         if settings.device == "cuda":
-            forward = roofline.bytes_moved(graph, settings.batch, dtype) / roofline.bandwidth()
+            forward = roofline.bytes_moved(graph, self.batch, dtype) / roofline.bandwidth()
             self.case.bytes_ms = {"forward": forward, "inference": forward, "step": 2 * forward}
-        return roofline.Roofline(gemms_of(graph), settings.batch, settings.device, dtype)
+        return roofline.Roofline(gemms_of(graph), self.batch, settings.device, dtype)
 
-    def _rounds(self, measure: str, actions: dict[str, Action]) -> None:
+    def _rounds(self, measure: str, actions: dict[str, Action], calls: int = 1) -> None:
         """Time the functions; what was complete at Ctrl-C is kept."""
         rounds = self.settings.rounds
 
@@ -187,7 +207,8 @@ class _Measurement:
                 self.say(f"  {measure}: round {done} of {rounds}")
 
         try:
-            self._keep(measure, interleaved(actions, rounds, self.settings.device, progress))
+            device = self.settings.device
+            self._keep(measure, interleaved(actions, rounds, device, progress, calls))
         except Interrupted as interrupted:
             if all(interrupted.times.values()):
                 self._keep(measure, interrupted.times)

@@ -18,7 +18,7 @@ import torch
 
 Action = Callable[[], object]
 Times = dict[str, list[float]]
-"""Milliseconds of every round by function."""
+"""Milliseconds of every call by function."""
 
 WARM_UP = 3
 """Calls before the first round: compilers, caches and CUDA graphs settle within two."""
@@ -49,6 +49,11 @@ def spread(values: list[float]) -> Spread:
     return Spread(median, low, high)
 
 
+def tail(values: list[float]) -> float:
+    """The 99th percentile of at least one value: of fewer than a hundred the largest."""
+    return sorted(values)[min(len(values) - 1, int(0.99 * len(values)))]
+
+
 def ratios(times: Times, reference: str) -> dict[str, Spread]:
     """How many times as fast as the reference each function is, round by round."""
     base = times[reference]
@@ -63,8 +68,10 @@ def interleaved(
     rounds: int,
     device: str,
     progress: Callable[[int], None] = lambda _: None,
+    calls: int = 1,
 ) -> Times:
-    """Call each function once a round; every round starts with another one.
+    """Call each function once a round, or several times in succession; every round starts with
+    another one.
 
     `progress` gets the number of rounds done. Raises Interrupted at Ctrl-C.
     """
@@ -76,9 +83,9 @@ def interleaved(
     try:
         with no_garbage_collection():
             for done, order in zip(range(rounds), _rotations(list(actions)), strict=False):
-                taken = {name: clock(actions[name]) for name in order}
+                taken = {n: [clock(actions[n]) for _ in range(calls)] for n in order}
                 for name, values in times.items():
-                    values.append(taken[name])
+                    values.extend(taken[name])
                 progress(done + 1)
     except KeyboardInterrupt:
         complete = min(map(len, times.values()))

@@ -13,6 +13,9 @@ FLOOR = "floor"
 Mode = Literal["default", "reduce-overhead", "fused", "fused-graphs"]
 """Modes of torch.compile, and two with its options FUSED, the second one with CUDA graphs."""
 
+Served = Literal["aotinductor", "onnxruntime"]
+"""What runs a file that `homespec export` writes."""
+
 GRAPHS = ("reduce-overhead", "fused-graphs")
 """The modes with CUDA graphs."""
 
@@ -34,23 +37,37 @@ slower (docs/performance.md).
 class Variant:
     """How to build one; `optimize` and `target` as in `homespec.build`, `mode` None for eager.
 
-    Those that are `pruned` hold the tasks of `--keep` alone, and are for inference.
+    Those that are `pruned` hold the tasks of `--keep` alone. Those that are `served` are files of
+    `homespec export`.
     """
 
     optimize: bool
     mode: Mode | None = None
     target: Target = "portable"
     pruned: bool = False
+    served: Served | None = None
 
     @property
     def compiled(self) -> bool:
-        """Whether torch.compile is used."""
-        return self.mode is not None
+        """Whether inductor, and so a C++ compiler, is used."""
+        return self.mode is not None or self.served == "aotinductor"
+
+    @property
+    def inference_only(self) -> bool:
+        """Whether nothing can train it."""
+        return self.pruned or self.served is not None
 
     @property
     def portable(self) -> bool:
         """Whether a CPU can run it as well as a GPU."""
         return self.target == "portable" and self.mode in (None, "default")
+
+    def runs(self, device: str, inference: bool, pruned: bool) -> bool:
+        """Whether a device can; `pruned` says that there are tasks to keep."""
+        if self.served == "onnxruntime" and device != "cpu":
+            return False
+        fits = device == "cuda" or self.portable
+        return fits and (inference or not self.inference_only) and (pruned or not self.pruned)
 
 
 VARIANTS = {
@@ -60,6 +77,8 @@ VARIANTS = {
     "ours-compiled": Variant(optimize=True, mode="default"),
     "ours-pruned": Variant(optimize=True, pruned=True),
     "ours-pruned-compiled": Variant(optimize=True, mode="default", pruned=True),
+    "ours-aotinductor": Variant(optimize=True, served="aotinductor"),
+    "ours-onnxruntime": Variant(optimize=True, served="onnxruntime"),
     "naive-graphs": Variant(optimize=False, mode="reduce-overhead"),
     "ours-graphs": Variant(optimize=True, mode="reduce-overhead"),
     "ours-fused": Variant(optimize=True, mode="fused"),
@@ -68,16 +87,11 @@ VARIANTS = {
     "ours-triton-graphs": Variant(optimize=True, mode="reduce-overhead", target="cuda"),
 }
 """`naive` is one module for each expert, as libraries write it, `ours` what `homespec compile`
-writes. The last six are for GPUs only, the pruned ones for inference."""
+writes. The last six are for GPUs only; the pruned ones and those that `homespec export` writes
+are for inference."""
 
 
-def names_for(device: str, pruned: bool = False) -> list[str]:
+def names_for(device: str, inference: bool = False, pruned: bool = False) -> list[str]:
     """The variants that a device can run, the floor last; `pruned`: with tasks to keep."""
-    return [
-        *(
-            name
-            for name, variant in VARIANTS.items()
-            if (device == "cuda" or variant.portable) and (pruned or not variant.pruned)
-        ),
-        FLOOR,
-    ]
+    runs = (name for name, each in VARIANTS.items() if each.runs(device, inference, pruned))
+    return [*runs, FLOOR]

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from homespec.bench.measurements import Result, Settings
 
 
+TRAINED, SERVED = (512,), (1, 8, 64, 1024)
+"""Batches if none are given."""
+
+
 def _names(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip() for word in text.split(","))) if text else ()
 
@@ -27,8 +31,9 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @set_option
 @click.option(
-    "--batch", default=512, show_default=True, type=click.IntRange(1),
-    help="Rows of a step; training needs two.",
+    "--batch", "batches", multiple=True, type=click.IntRange(1),
+    help="Rows of a step; training needs two. May be repeated."
+    "  [default: 512; for inference 1, 8, 64, 1024]",
 )  # fmt: skip
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]),
@@ -41,19 +46,24 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 )  # fmt: skip
 @click.option(
     "--rounds", default=30, show_default=True, type=click.IntRange(1),
-    help="Each runs every variant once.",
+    help="Each runs every variant once; in inference ten times.",
+)  # fmt: skip
+@click.option(
+    "--threads", multiple=True, type=click.IntRange(1),
+    help="Of an operation on a CPU. May be repeated.  [default: as many as torch takes]",
 )  # fmt: skip
 @click.option(
     "--variants", callback=_names, metavar="NAME,NAME,…",
     help="Of naive, naive-compiled, ours, ours-compiled, floor; on a GPU also naive-graphs and"
     " ours-graphs, which are compiled with CUDA graphs, ours-fused and ours-fused-graphs, which"
     " write less to memory, and ours-triton and ours-triton-graphs, which are compiled for CUDA;"
-    " with --keep ours-pruned and ours-pruned-compiled."
+    " in inference ours-aotinductor and ours-onnxruntime, the files of homespec export, and with"
+    " --keep ours-pruned and ours-pruned-compiled."
     "  [default: all]",
 )  # fmt: skip
 @click.option(
     "--mode", type=click.Choice(["training", "inference"]), default="training", show_default=True,
-    help="A training step, or a forward pass as a service runs it: batch norm folded.",
+    help="A training step, or a forward pass as a service runs it.",
 )  # fmt: skip
 @click.option(
     "--keep", callback=_names, metavar="TASK,TASK,…",
@@ -80,6 +90,7 @@ def bench(
     device: str | None,
     precisions: tuple[str, ...],
     variants: tuple[str, ...],
+    batches: tuple[int, ...],
     mode: str,
     json_file: Path | None,
     plot_file: Path | None,
@@ -107,11 +118,13 @@ def bench(
     if device == "cuda" and not has_gpu():
         raise click.BadParameter("torch finds no GPU here.", param_hint="'--device'")
     device = device or ("cuda" if has_gpu() else "cpu")
+    inference = mode == "inference"
     settings = Settings(
+        batches=tuple(dict.fromkeys(batches)) or (SERVED if inference else TRAINED),
         device=device,
         precisions=tuple(dict.fromkeys(precisions)),
-        variants=_variants(variants, device, bool(options["keep"])),
-        inference=mode == "inference",
+        variants=_variants(variants, device, inference, bool(options["keep"])),
+        inference=inference,
         **options,
     )
     _check(settings)
@@ -134,26 +147,25 @@ def _check(settings: Settings) -> None:
         raise click.UsageError("--mode inference measures nothing but the forward pass.")
     if settings.keep and not settings.inference:
         raise click.UsageError("--keep is for --mode inference: training needs all tasks.")
-    if settings.batch < 2 and not settings.inference:
+    if min(settings.batches) < 2 and not settings.inference:
         raise click.BadParameter(
             "training needs batches of at least 2 rows.", param_hint="'--batch'"
         )
 
 
-def _variants(wanted: tuple[str, ...], device: str, pruned: bool) -> tuple[str, ...]:
+def _variants(
+    wanted: tuple[str, ...], device: str, inference: bool, pruned: bool
+) -> tuple[str, ...]:
     """The variants to measure; raises UsageError for one that is unknown or cannot run."""
     from homespec.bench.variants import FLOOR, VARIANTS, names_for
     from homespec.train.torch_compile import obstacle
 
-    known = names_for(device, pruned)
+    known = names_for(device, inference, pruned)
     for name in wanted:
         if name not in known:
-            reason = "is no variant"
-            if name in VARIANTS:
-                pruned = VARIANTS[name].pruned
-                reason = "is for --keep" if pruned else f"is for --device cuda, not {device}"
             raise click.BadParameter(
-                f"`{name}` {reason}: use {', '.join(known)}.", param_hint="'--variants'"
+                f"`{name}` {_why_not(name, device)}: use {', '.join(known)}.",
+                param_hint="'--variants'",
             )
     chosen = tuple(name for name in known if not wanted or name in wanted)
     if chosen == (FLOOR,):
@@ -165,6 +177,19 @@ def _variants(wanted: tuple[str, ...], device: str, pruned: bool) -> tuple[str, 
             f"torch.compile cannot work here: {why_not}; or leave it out with --variants {eager}"
         )
     return chosen
+
+
+def _why_not(name: str, device: str) -> str:
+    """Why a variant cannot be measured with the options that are given."""
+    from homespec.bench.variants import VARIANTS
+
+    if name not in VARIANTS:
+        return "is no variant"
+    if VARIANTS[name].pruned:
+        return "is for --keep"
+    if VARIANTS[name].runs(device, inference=True, pruned=False):
+        return "is for --mode inference"
+    return f"is for --device {'cuda' if device == 'cpu' else 'cpu'}, not {device}"
 
 
 def _write(result: Result, json_file: Path | None, plot_file: Path | None) -> None:

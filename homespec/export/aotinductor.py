@@ -31,6 +31,7 @@ PRIVATE = {
     "virtualized": ("torch._inductor.virtualized", "V"),
     "write_archive": ("torch._inductor.package", "package_aoti"),
     "load_archive": ("torch._inductor", "aoti_load_package"),
+    "loader": ("torch._C._aoti", "AOTIModelPackageLoader"),
 }
 """Names that torch may change with any version; 2.13 has them."""
 HOOK = "generate_input_output_runtime_checks"
@@ -41,6 +42,9 @@ FREE_WEIGHTS = {
     "aot_inductor.package_constants_on_disk_format": "binary_blob",
 }
 """Options that keep all weights in a file of their own, so that they can be replaced."""
+
+SEPARATOR = ","
+"""Between names in the metadata of a package; no name has one."""
 
 Sizes = list[tuple[str, int]]
 """The name in the model and the bytes of each tensor in the file of weights, in its order."""
@@ -122,6 +126,25 @@ def _sizes(graph: Any) -> Sizes:
         for name, tensor in graph.constants.items()
         if name not in graph.folded_constants
     ]
+
+
+class Loader:
+    """A loaded package, called by position as C++ and Triton call it: its metadata has the names.
+
+    Package is what torch offers to Python. It imports the compiler as it loads, and parses the
+    structure of inputs and outputs at each call.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._loader = private("loader")(str(path), "model", False, 1, -1)
+        metadata = self._loader.get_metadata()
+        self._inputs: list[str] = metadata["inputs"].split(SEPARATOR)
+        self._outputs: list[str] = metadata["outputs"].split(SEPARATOR)
+
+    def __call__(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs [B] of features, which may be more than the model takes."""
+        found = self._loader.run([features[name] for name in self._inputs])
+        return dict(zip(self._outputs, found, strict=True))
 
 
 class Package:

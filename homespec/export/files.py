@@ -13,7 +13,7 @@ from torch import Tensor
 
 from homespec.export import agreement, manifest, package_weights, triton
 from homespec.export.agreement import Agreement
-from homespec.export.aotinductor import Package, compile_package
+from homespec.export.aotinductor import SEPARATOR, Package, compile_package
 from homespec.export.onnx_file import Session, write_onnx
 from homespec.export.package_weights import Slices, slices_of
 from homespec.export.readme import write_readme
@@ -28,8 +28,6 @@ SAMPLE_ROWS = 64
 EXAMPLE_ROWS = 61
 """Rows of the features that a model is traced with: as many as a request may have, since the
 compiler decides by them what to spread over threads, and a prime, which no width happens to be."""
-SEPARATOR = ","
-"""Between names in the metadata of a package; no name has one."""
 
 
 def compile_pt2(subject: Subject, folder: Path) -> Slices:

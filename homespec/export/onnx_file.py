@@ -33,16 +33,26 @@ def write_onnx(
 class Session:
     """An ONNX file in onnxruntime on the CPU: features by name -> outputs by task."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        """`threads` of one call; 0 for as many as onnxruntime takes."""
         import onnxruntime
 
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
         self._session: Any = onnxruntime.InferenceSession(
-            str(path), providers=["CPUExecutionProvider"]
+            str(path), options, providers=["CPUExecutionProvider"]
         )
         self.tasks = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs [B] of features, which may be in any order."""
-        given = {name: tensor.cpu().numpy() for name, tensor in features.items()}
-        found = self._session.run(self.tasks, given)
+        return self.run(self.arrays(features))
+
+    def arrays(self, features: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Features as `run` takes them."""
+        return {name: tensor.cpu().numpy() for name, tensor in features.items()}
+
+    def run(self, arrays: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The outputs [B] of arrays."""
+        found = self._session.run(self.tasks, arrays)
         return {task: torch.from_numpy(out) for task, out in zip(self.tasks, found, strict=True)}
