@@ -142,6 +142,9 @@ def module_of(part: nn.Module) -> GeneratedModule:
 
 # ---------------------------------------------------------------- source -> module
 
+STACKED = "Linears"
+"""A class that all optimised files have, and no others: Linears of one shape as one product."""
+
 
 class SourceLoader(InspectLoader):
     """Imports a text: tracebacks, pdb and compile logs find its lines through `get_source`."""
@@ -181,7 +184,18 @@ def import_source(name: str, source: str) -> GeneratedModule:
     for made in list(vars(module).values()):
         if isinstance(made, type) and issubclass(made, nn.Module) and made.__module__ == full:
             copyreg.pickle(made, _reduced)  # not in the class: generated code knows no homespec
+    if hasattr(module, STACKED):
+        type.__setattr__(module.Model, "qconfig", property(None, _refuse_quantisation))
     return cast(GeneratedModule, module)
+
+
+def _refuse_quantisation(model: nn.Module, _: object) -> None:
+    """What torch's eager quantisation sets first; it would then find next to nothing to replace."""
+    raise RuntimeError(
+        "torch.ao.quantization replaces nn.Linear, and an optimised file has batched products in"
+        " place of them, so that nothing would be quantised: homespec.build(spec, optimize=False)"
+        " makes a model that has them, and `homespec export --weights int8` keeps tables in int8"
+    )
 
 
 def _reduced(made: nn.Module) -> tuple[Any, ...]:
