@@ -27,7 +27,7 @@ def require_equal_rows(path: Path) -> None:
     renamed = {}
     for each in others:
         renamed[each.name] = f"{each.name}:{ROWS}"
-        added += _reshaped(each, renamed[each.name])
+        added += _reshaped(each, renamed[each.name], first.name)
     for node in _nodes(graph.node):
         _rename(node, renamed)
     known = [*graph.node]
@@ -36,8 +36,11 @@ def require_equal_rows(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _reshaped(value: Any, name: str) -> Iterator[Any]:
-    """The nodes that reshape an input to ROWS and the sizes of its own rows."""
+def _reshaped(value: Any, name: str, first: str) -> Iterator[Any]:
+    """The nodes that reshape an input to ROWS and the sizes of its own rows.
+
+    onnxruntime says the name of the node that fails, which names both inputs: either may be wrong.
+    """
     sizes = [dimension.dim_value for dimension in value.type.tensor_type.shape.dim[1:]]
     shape = ROWS
     if sizes:
@@ -45,7 +48,8 @@ def _reshaped(value: Any, name: str) -> Iterator[Any]:
         tensor = helper.make_tensor(own, onnx.TensorProto.INT64, [len(sizes)], sizes)
         yield helper.make_node("Constant", [], [own], value=tensor)
         yield helper.make_node("Concat", [ROWS, own], [shape], axis=0)
-    yield helper.make_node("Reshape", [value.name, shape], [name], allowzero=1)
+    known = f"`{value.name}` must have as many rows as `{first}`"
+    yield helper.make_node("Reshape", [value.name, shape], [name], name=known, allowzero=1)
 
 
 def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:

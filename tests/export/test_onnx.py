@@ -76,6 +76,27 @@ def test_what_would_be_misread_is_refused(session: Session, subject: Subject, ca
             session(changed)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_other_numbers_of_rows_are_told(session: Session, subject: Subject, first: bool) -> None:
+    """By the names of both inputs, also where the first one has other rows than all others."""
+    features = subject.features(5)
+    one, *_, last = features
+    wrong = one if first else last
+    with pytest.raises(Exception, match="must have as many rows as `user_id`") as caught:
+        session({**features, wrong: features[wrong][:3]})
+    assert f"`{wrong}`" in str(caught.value)
+
+
+def test_what_is_safe_is_taken(session: Session, subject: Subject) -> None:
+    """onnxruntime copies arrays that are not contiguous, and gives no rows for no rows."""
+    features = subject.features(6)
+    outputs = session({name: tensor[::2] for name, tensor in features.items()})
+    apart = {name: tensor[::2].contiguous() for name, tensor in features.items()}
+    torch.testing.assert_close(outputs, session(apart), rtol=0, atol=0)
+    none = session({name: tensor[:0] for name, tensor in features.items()})
+    assert {tuple(output.shape) for output in none.values()} == {(0,)}
+
+
 def test_names_are_checked(session: Session, subject: Subject) -> None:
     features = subject.features(5)
     with pytest.raises(Exception, match="Invalid input name: other"):
