@@ -15,13 +15,15 @@ from homespec.scoring import Output
 from homespec.variant import split_names
 
 if TYPE_CHECKING:
+    from homespec.export.rounded_tables import Weights
     from homespec.export.run import Format
     from homespec.train.load_run import Which
 
 FORMATS, DEVICES = ("pt2", "onnx", "both"), ("cpu", "cuda")
 NUMBERS, CHECKPOINTS = ("float32", "float64"), ("best", "last")
+WEIGHTS = ("float32", "bf16", "int8")
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-FIXED = ("tasks", "format", "device", "output")
+FIXED = ("tasks", "format", "device", "output", "weights")
 """What a folder has from the export that compiled it, with the options' names."""
 
 
@@ -51,6 +53,10 @@ FIXED = ("tasks", "format", "device", "output")
     help="Type of numbers with buckets.  [default: as in the data of the run]",
 )  # fmt: skip
 @click.option(
+    "--weights", type=click.Choice(WEIGHTS), default="float32", show_default=True,
+    help="Keep embedding tables in fewer bytes; all is computed in float32.",
+)  # fmt: skip
+@click.option(
     "--checkpoint", type=click.Choice(CHECKPOINTS), default="best", show_default=True,
     help="Weights of the best epoch, or of the last checkpoint.",
 )  # fmt: skip
@@ -67,7 +73,7 @@ FIXED = ("tasks", "format", "device", "output")
 def export(
     ctx: click.Context, /, run: Path, out: Path | None, overwrite: bool, tasks: tuple[str, ...],
     format: Format, device: str, output: Output, numbers: str | None,  # noqa: A002
-    checkpoint: Which, spec: Path | None, weights_only: bool, into: Path | None,
+    weights: Weights, checkpoint: Which, spec: Path | None, weights_only: bool, into: Path | None,
 ) -> None:  # fmt: skip
     """Make a folder that servers load, of the trained model in the folder RUN.
 
@@ -88,7 +94,7 @@ def export(
         from homespec.export.subject import Options
         from homespec.train import RunError
 
-    options = Options(split_names(tasks), output, device, numbers, checkpoint, spec)
+    options = Options(split_names(tasks), output, device, numbers, weights, checkpoint, spec)
     with exit_2_on(ExportError, RunError, OSError):
         if into is not None:
             exporting.replace_weights(run, into, out or into, options, _say)

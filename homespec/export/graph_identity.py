@@ -10,6 +10,7 @@ from homespec.api import LoadedSpec, compile  # noqa: A004
 from homespec.diff.breaks import Breaks
 from homespec.diff.compare import compare
 from homespec.diff.pair import BREAKS
+from homespec.export.rounded_tables import Weights
 from homespec.scoring import Output
 
 SERVED = {Breaks.INTERFACE, Breaks.CHECKPOINT, Breaks.NUMERICS}
@@ -17,7 +18,9 @@ SERVED = {Breaks.INTERFACE, Breaks.CHECKPOINT, Breaks.NUMERICS}
 MAX_SHOWN = 6
 
 
-def graph_sha256(spec: LoadedSpec, tasks: tuple[str, ...], output: Output) -> str:
+def graph_sha256(
+    spec: LoadedSpec, tasks: tuple[str, ...], output: Output, weights: Weights = "float32"
+) -> str:
     """The hash of what is compiled: the inference file's code, and what outputs are made of it.
 
     Comments and docstrings of the file do not count, nor does anything of training.
@@ -29,7 +32,8 @@ def graph_sha256(spec: LoadedSpec, tasks: tuple[str, ...], output: Output) -> st
         ):
             node.body = node.body[1:] or [ast.Pass()]
     meanings = [(task, spec.tasks[task].kind, spec.tasks[task].scale) for task in tasks]
-    text = json.dumps([ast.unparse(tree), output, meanings])
+    tables = [] if weights == "float32" else [weights]
+    text = json.dumps([ast.unparse(tree), output, meanings, *tables])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -63,7 +63,7 @@ def export_run(
         if format != "pt2":
             _write_onnx(subject, new, agreements, say)
         write_documents(subject, new, agreements, about)
-    _report(agreements, out, say)
+    _report(subject, agreements, out, say)
 
 
 def _write_onnx(subject: Subject, new: Path, agreements: dict[str, Agreement], say: Say) -> None:
@@ -72,7 +72,11 @@ def _write_onnx(subject: Subject, new: Path, agreements: dict[str, Agreement], s
     agreements[ONNX] = check_onnx(subject, new)
 
 
-def _report(agreements: dict[str, Agreement], out: Path, say: Say) -> None:
+def _report(subject: Subject, agreements: dict[str, Agreement], out: Path, say: Say) -> None:
+    weights = subject.options.weights
+    if weights != "float32":
+        lost = subject.lost_by_rounding()
+        say(f"tables in {weights} change outputs by up to {lost:.1e}: what follows has them, too")
     batches = ", ".join(map(str, BATCHES))
     for file, agreement in agreements.items():
         say(f"{file} gives what the model gives, in batches of {batches}: {agreement}")
@@ -137,7 +141,7 @@ def replace_weights(folder: Path, into: Path, out: Path, options: Options, say: 
             _write_onnx(subject, new, agreements, say)
         kept = {key: before[key] for key in OF_PACKAGE if key in before}
         write_documents(subject, new, agreements, subject.about() | kept)
-    _report(agreements, out, say)
+    _report(subject, agreements, out, say)
 
 
 def check_intact(into: Path, before: manifest.Json) -> None:
@@ -156,6 +160,7 @@ def as_before(options: Options, before: manifest.Json) -> Options:
         options,
         tasks=tuple(before["tasks"]),
         output=before["output"],
+        weights=before.get("weights", "float32"),
         device=before["device"],
         numbers={n: about["dtype"] for n, about in inputs.items() if about["kind"] == "number"},
     )

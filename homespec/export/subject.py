@@ -17,6 +17,7 @@ from homespec.export.agreement import BATCHES
 from homespec.export.graph_identity import graph_sha256
 from homespec.export.inputs import Input, inputs_of
 from homespec.export.number_types import number_types
+from homespec.export.rounded_tables import Weights, round_tables, with_rounded_values
 from homespec.export.samples import samples
 from homespec.export.served_model import Served
 from homespec.header import spec_hash
@@ -42,6 +43,8 @@ class Options:
     device: str = "cpu"
     numbers: str | Mapping[str, str] | None = None
     """float32 or float64, for all or by name; None for the types of the columns of the data."""
+    weights: Weights = "float32"
+    """How the rows of embedding tables are kept; all else is float32."""
     checkpoint: Which = "best"
     spec: PathLike | None = None
     """Of a run that keeps none."""
@@ -72,7 +75,16 @@ class Subject:
         except UnknownNameError as error:
             raise ExportError(f"--tasks: {error}") from None
         code.load_logical_state(model, self.logical)
+        if self.options.weights != "float32":
+            round_tables(model, self.options.weights)
         return code, model.eval()
+
+    @cached_property
+    def _expected(self) -> nn.Module:
+        """The trained model, with tables whose numbers are those that are kept."""
+        if self.options.weights == "float32":
+            return self.run.model
+        return with_rounded_values(self.run.model, self.options.weights)
 
     @cached_property
     def served(self) -> Served:
@@ -108,7 +120,7 @@ class Subject:
     @cached_property
     def graph_sha256(self) -> str:
         """What identifies the code of its package."""
-        return graph_sha256(self.spec, self.tasks, self.options.output)
+        return graph_sha256(self.spec, self.tasks, self.options.output, self.options.weights)
 
     @cached_property
     def _boundaries(self) -> dict[str, list[float]]:
@@ -165,11 +177,22 @@ class Subject:
         return {task: float(logit_B.abs().max()) for task, logit_B in logits.items()}
 
     def expected(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the trained model gives for the tasks that are served, computed eagerly."""
+        """What the trained model gives for the tasks that are served, computed eagerly; with tables
+        that are rounded where they are kept so.
+        """
         return self._trained(features, self.options.output)
 
-    def _trained(self, features: Mapping[str, Tensor], output: Output) -> dict[str, Tensor]:
-        trained = Served(self.run.model, self.spec, output)
+    def lost_by_rounding(self) -> float:
+        """The largest difference that rounded tables make to an output of the trained model."""
+        features = self.batches[max(BATCHES)]
+        exact = self._trained(features, self.options.output, self.run.model)
+        rounded = self.expected(features)
+        return max(float((rounded[task] - exact[task]).abs().max()) for task in self.tasks)
+
+    def _trained(
+        self, features: Mapping[str, Tensor], output: Output, model: nn.Module | None = None
+    ) -> dict[str, Tensor]:
+        trained = Served(model or self._expected, self.spec, output)
         with torch.no_grad():
             outputs = trained({n: t.to(self.options.device) for n, t in features.items()})
         return {task: outputs[task] for task in self.tasks}
@@ -185,6 +208,7 @@ class Subject:
             "weights_sha256": self.weights_sha256,
             "checkpoint": self.options.checkpoint,
             "output": self.options.output,
+            "weights": self.options.weights,
             "inputs": manifest.about_inputs(self.inputs),
             "tasks": manifest.about_tasks(self.spec, self.tasks, self.options.output),
             "text_ids": manifest.about_text_ids(),

@@ -1,0 +1,67 @@
+"""Export: embedding tables in fewer bytes, whose rows become float32 as they are looked up.
+
+Tables are most of a model's bytes and none of its arithmetic: a look-up reads some rows and has
+nothing to multiply. bf16 keeps 8 bits of each number; int8 has a scale for each row, as the tables
+of recommenders usually do (Guan et al., "Post-Training 4-bit Quantization on Embedding Tables",
+2019, and torch's `nn.quantized.Embedding`).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from homespec import runtime
+
+Weights = Literal["float32", "bf16", "int8"]
+"""How the rows of tables are kept."""
+LEVELS = 127
+"""The largest int8, which the largest number of a row becomes."""
+
+
+class Bfloat16(nn.Module):
+    """A table in bf16."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """As float32."""
+        return rows.float()
+
+    def right_inverse(self, table: Tensor) -> tuple[Tensor]:
+        """The nearest bf16 numbers."""
+        return (table.bfloat16(),)
+
+
+class Int8(nn.Module):
+    """A table in int8, with a scale for each row."""
+
+    def forward(self, rows: Tensor, scale: Tensor) -> Tensor:
+        """As float32."""
+        return rows.float() * scale
+
+    def right_inverse(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest multiples [R, E] of a scale [R, 1]; a row of zeros keeps them."""
+        scale = table.abs().amax(1, keepdim=True) / LEVELS
+        rows = (table / scale.where(scale > 0, 1.0)).round().to(torch.int8)
+        return rows, scale
+
+
+FORMS: dict[str, type[Bfloat16 | Int8]] = {"bf16": Bfloat16, "int8": Int8}
+
+
+def round_tables(model: nn.Module, weights: Weights) -> None:
+    """Keep the tables of an optimised model in fewer bytes; for inference alone."""
+    for table in runtime.tables_of(model).values():
+        parametrize.register_parametrization(table, "weight", FORMS[weights](), unsafe=True)
+
+
+def with_rounded_values(model: nn.Module, weights: Weights) -> nn.Module:
+    """A copy of a model whose embeddings have the values that `round_tables` leaves."""
+    rounded, form = copy.deepcopy(model), FORMS[weights]()
+    with torch.no_grad():
+        for weight in runtime.embeddings_of(rounded):
+            weight.copy_(form(*form.right_inverse(weight)))
+    return rounded
