@@ -151,11 +151,11 @@ def _examine(
 def _page(runs: list[Run], examined: list[Health], changes: list[Effect]) -> str:
     from homespec.doctor.report.page import Diagnosed, page
 
-    one, *others = (
+    both = [
         Diagnosed(run.spec.analysis, health, _report(run, health))
         for run, health in zip(runs, examined, strict=True)
-    )
-    return page(one, *others, changes=changes)
+    ]
+    return page(both[0], both[1] if len(both) > 1 else None, changes)
 
 
 def _report(run: Run, health: Health) -> Report:

@@ -107,11 +107,13 @@ def test_json_follows_its_schema(sick: Path, tmp_path: Path) -> None:
 
 
 def test_two_runs_side_by_side(sick: Path, healthy: Path, tmp_path: Path) -> None:
-    file = tmp_path / "both.json"
+    file, html = tmp_path / "both.json", tmp_path / "both.html"
     result = doctor(
         sick, "--against", str(healthy), "--rows", "1000", "--sample-rows", "0",
-        "--json", str(file),
+        "--json", str(file), "--html", str(html),
     )  # fmt: skip
+    for words in ("Beside healthy", "Changes of losses in % of them", "Findings of one of them"):
+        assert words in html.read_text()
     assert "sick" in result.output
     assert "healthy" in result.output
     for what in (*MEASURES, "loss", "AUC", "own contribution / fair"):

@@ -14,8 +14,8 @@ from homespec.scoring.intervals import Z
 
 def kept(losses_TB: torch.Tensor, *overrides: str) -> KeptLosses:
     losses = KeptLosses(homespec.loads(SPEC, overrides=overrides).analysis.graph)
-    for batch in losses_TB.split(7, dim=1):
-        losses.add(batch)
+    for low in range(0, losses_TB.shape[1], 7):
+        losses.add(losses_TB[:, low : low + 7])
     return losses
 
 

@@ -8,14 +8,17 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from planted import diagnosed
+from planted import SPEC, diagnosed
 from test_planted import PLANTS, nothing
 
+import homespec
 from homespec.api import LoadedSpec
 from homespec.diagnostics import Diagnostic, Report
 from homespec.doctor.examine import Options
-from homespec.doctor.report.charts import distributions, nice_ticks
-from homespec.doctor.report.marks import with_code
+from homespec.doctor.report.charts import distributions, nice_ticks, running_means, share_interval
+from homespec.doctor.report.layout import LINE, Layout
+from homespec.doctor.report.marks import findings, marks, with_code
+from homespec.doctor.report.model import flow
 from homespec.doctor.report.needs import step
 from homespec.doctor.report.page import Diagnosed, page
 from homespec.health.compare import own_weight
@@ -85,6 +88,53 @@ def test_a_report_holds_findings_drawings_and_tables() -> None:
     for name in ("meta.shared.0", "task.follow.0", "meta.interaction", "follow"):
         assert name in found.words
     assert len(html.encode()) < 500_000
+
+
+@pytest.mark.parametrize("rule", ["copied-expert", "ignored-own-experts", "dead-lora"])
+def test_what_a_finding_is_about_has_its_number_in_the_model(rule: str) -> None:
+    plant, _, overrides = PLANTS[rule]
+    found, health, spec = diagnosed(plant, *overrides)
+    layout, numbered = Layout(spec.analysis), findings(Report.of(found, {}))
+    drawn = flow(layout, Losses(health), marks(numbered))
+    assert f'<a href="#finding-1" aria-label="finding 1: {rule}">' in drawn
+    assert drawn.count("<a ") == len({name.partition(".loras.")[0] for name in found[0].about})
+
+
+def test_every_part_is_in_the_row_of_its_owner() -> None:
+    product = "  both: {product: [click, like], label: both}\nexperts:"
+    spec = homespec.loads(SPEC.replace("experts:", product))
+    layout = Layout(spec.analysis)
+    rows = ["shared", "watch", "click", "finish", "interaction", "like", "follow", "both"]
+    assert list(layout.rows) == rows
+    assert [row.depth for row in layout.rows.values()] == [0, 1, 2, 2, 1, 2, 2, 1]
+    for node in layout.sets:
+        row = layout.rows[node.place]
+        for x, y in layout.squares(node):
+            assert row.above <= y < row.above + row.height
+            assert layout.left(node.layer) <= x < layout.sets_end(node.layer)
+    middles = [layout.end(node)[1] for node in layout.ends]
+    assert middles == [layout.rows[node.task].middle for node in layout.ends]
+
+
+def test_a_set_of_many_experts_takes_several_lines() -> None:
+    spec = homespec.loads(SPEC, overrides=["experts.meta.shared=20"])
+    layout = Layout(spec.analysis)
+    (wide,) = (node for node in layout.sets if node.count == 20)
+    places = list(layout.squares(wide))
+    assert len(set(places)) == 20
+    row = layout.rows["shared"]
+    assert all(row.above <= y <= row.above + row.height - LINE + 4 for _, y in places)
+
+
+def test_intervals_of_shares() -> None:
+    """Of no positive in ten rows, and of half of a hundred (Wilson 1927)."""
+    assert share_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
+    assert share_interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert share_interval(0, 0) == (0, 1)
+
+
+def test_running_means() -> None:
+    assert running_means([1, 2, 3, 6], 1) == [1.5, 2, 11 / 3, 4.5]
 
 
 def test_effects_whose_interval_holds_0_are_pale() -> None:

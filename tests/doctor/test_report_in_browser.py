@@ -79,7 +79,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         runs.append(Diagnosed(run.spec.analysis, health, _report(run, health)))
         kept.append(losses)
     file = tmp_path_factory.mktemp("report") / "report.html"
-    file.write_text(page(*runs, changes=list(loss_changes(*kept))), encoding="utf-8")
+    file.write_text(page(runs[0], runs[1], list(loss_changes(*kept))), encoding="utf-8")
     return file
 
 

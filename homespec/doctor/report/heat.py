@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from homespec.doctor.report.needs import UNKNOWN, step
+from homespec.doctor.report.needs import step
 from homespec.health.losses import Losses
 from homespec.health.measures import Effect, Expert, Gate, Kind
 from homespec.health.tables import effect_text
@@ -82,7 +82,7 @@ def _effect(effect: Effect | None, losses: Losses) -> Cell:
     if effect is None:
         return Cell("")
     if not losses.judged(effect):
-        return Cell("?", "", UNKNOWN)
+        return Cell("?")
     part = losses.relative(effect)
     digits = 0 if abs(part.change) >= 0.1 else 1
     spread = f"±{50 * (part.high - part.low):.{digits}f}"

@@ -53,7 +53,8 @@ class Layout:
         self.sets = tuple(self.graph.of(ExpertSet))
         self.states = tuple(self.graph.of(Mix))
         self.gated = {n.place + n.layer for n in self.graph.of(FeatureGate)}
-        self.ends = (*self.graph.of(Tower), *self.graph.of(Product))
+        ends: tuple[Tower | Product, ...] = (*self.graph.of(Tower), *self.graph.of(Product))
+        self.ends = ends
         self.layers = tuple(dict.fromkeys(node.layer for node in (*self.sets, *self.states)))
         self.per_line = max((min(6, node.count) for node in self.sets), default=1)
 

@@ -61,7 +61,7 @@ def flow(layout: Layout, losses: Losses, marked: Marks) -> str:
 
 def _heads(layout: Layout) -> Iterator[str]:
     for layer in layout.layers:
-        yield svg.text(layout.sets_end(layer), 14, f"experts of {layer}", "small", "end")
+        yield svg.text(layout.left(layer), 14, f"experts of {layer}", "small")
         yield svg.text(layout.gates_x(layer), 14, "gates", "small", "middle")
     yield svg.text(layout.towers_x, 14, "towers", "small")
 
@@ -166,7 +166,7 @@ def _end(layout: Layout, node: Tower | Product, task: Task, marked: Marks) -> It
     if isinstance(node, Tower):
         yield svg.shape([(x, y - 7), (x + 10, y - 4), (x + 10, y + 4), (x, y + 7)], "gate")
     else:
-        yield svg.text(x, y + 4, "×", "label")
+        yield svg.text(x + 4, y + 4, " × ".join(node.factors) + " =", "small", "end")
     at = x + SQUARE
     if task.name in marked:
         yield _badge((at + 8, y), marked[task.name])
