@@ -246,6 +246,9 @@ def _feature(node: Feature, sizes: Sizes) -> Iterator[Own]:
 def _rows(node: Feature) -> Iterator[Part]:
     yield Part(("missing",), 1)
     if node.source == "id":
+        if node.texts:
+            yield from (Part(("text", text), 1) for text in node.texts)
+            return
         rows = node.rows - 1
         yield Part(("hash", rows), rows) if node.hashed else Part(("ids",), rows, grows=True)
     elif node.fitted:

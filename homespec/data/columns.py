@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from homespec.data import DataError
 from homespec.data.cell_ids import BLANKS, MISSING, decimal_ids, float_ids, text_ids
 from homespec.data.data_files import NULLS
+from homespec.data.vocabulary import places
 from homespec.schema.input_tensors import InputTensor
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -29,7 +30,7 @@ def values(tensor: InputTensor, column: Column) -> Array:
     """A feature's values, one for each row: int64 [N], float [N] or float32 [N, width]."""
     with naming(f"feature `{tensor.feature}`", tensor.column):
         if tensor.kind == "id":
-            return ids(column)
+            return places(ids(column), tensor.texts) if tensor.texts else ids(column)
         if tensor.kind == "weight":
             return _finite_numbers(column)
         if tensor.kind == "vector":

@@ -29,9 +29,9 @@ SHARING_OF_FEW = 0.25
 def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
     """Ids are beyond the vocabulary.
 
-    `vocab: n` takes ids 0 to n - 1; all others share one row of the table with missing ids, so the
-    model cannot tell them apart. Give a larger `vocab`, or `buckets` to hash any id; number text,
-    and ids that are few but large, from 0 on when you prepare the data.
+    `vocab: n` takes ids 0 to n - 1, `vocab: [US, DE]` those that it lists; all others share one row
+    of the table with missing ids, so the model cannot tell them apart. Give a larger `vocab`, or
+    `buckets` to hash any id; list ids that are text, or few but large.
 
     Bad, where `tab` reaches 14:
 
@@ -55,9 +55,11 @@ def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
                 f"{part.name}: {share(feature.unknown, feature.values)} ids of"
                 f" `{feature.tensor.column}` are beyond the vocabulary, such as"
                 f" {feature.unknown_example!r:.60}",
-                label=f"ids 0 to {vocab - 1}",
+                label=f"{vocab} ids" if feature.tensor.texts else f"ids 0 to {vocab - 1}",
                 help=f"the largest is {feature.high}: write `vocab: {int(feature.high) + 1}`"
                 if vocab <= feature.high < 10 * vocab
+                else "list them, too, or use `buckets` to hash them"
+                if feature.tensor.texts
                 else "use `buckets` to hash them, or number them from 0 on in your preparation",
             )
 

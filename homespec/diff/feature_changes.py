@@ -173,8 +173,9 @@ def feature_width(pair: Pair) -> Iterator[Finding]:
 def feature_ids(pair: Pair) -> Iterator[Finding]:
     """A table of ids with another number of rows, or another way to find them.
 
-    A vocabulary that grows keeps its rows. Buckets of a hash are other ids when there is another
-    number of them, so that their rows are dropped.
+    A vocabulary that grows keeps its rows, and so do texts that stay in one that is listed, in
+    whatever order; callers that number them follow the new order. Buckets of a hash are other ids
+    when there is another number of them, so that their rows are dropped.
     """
     yield from _changed(pair, Feature, _ids, "the table")
 
@@ -183,6 +184,8 @@ def _ids(node: Node) -> str:
     assert isinstance(node, Feature)
     if node.source != "id" or node.table:
         return ""
+    if node.texts:
+        return f"the ids {', '.join(node.texts)}"
     return f"{node.rows - 1} {'buckets of hashed ids' if node.hashed else 'ids'}"
 
 

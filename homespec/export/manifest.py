@@ -41,6 +41,8 @@ def _about_input(one: Input) -> Json:
     about["missing"] = -1 if tensor.kind == "id" else "NaN"
     if tensor.kind == "id":
         about["ids"] = {"vocab": tensor.vocab} if tensor.vocab else {"buckets": tensor.buckets}
+        if tensor.texts:
+            about["ids"]["texts"] = list(tensor.texts)
     if tensor.pool:
         about |= {"list": tensor.feature, "order": "any, then missing values"}
     elif tensor.length:

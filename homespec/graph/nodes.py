@@ -59,6 +59,7 @@ class Feature(Node):
     width: int
     rows: int = 0
     hashed: bool = False
+    texts: tuple[str, ...] = ()
     boundaries: tuple[float, ...] = ()
     numbers: int = 0
     projected: bool = False

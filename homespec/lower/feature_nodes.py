@@ -66,6 +66,7 @@ def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Fea
         width=feature.width,
         rows=feature.rows,
         hashed=feature.kind == "id" and bool(feature.id.buckets),
+        texts=feature.id.texts if feature.kind == "id" else (),
         boundaries=feature.boundaries,
         numbers=feature.dense,
         projected=feature.project > 0,
@@ -133,6 +134,7 @@ def _table(name: str, sequence: Sequence, field: str, own: EventField, span: Spa
         width=own.dim,
         rows=own.rows,
         hashed=own.kind == "id" and bool(own.id.buckets),
+        texts=own.id.texts if own.kind == "id" else (),
         boundaries=own.boundaries,
         fitted=max(0, own.quantiles - 1),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from homespec.schema.constraints import Constrained, Constraint, one_of, only_with
-from homespec.schema.field_types import Boundaries, Model, Rows, Width
+from homespec.schema.field_types import Boundaries, Model, Rows, Width, listed
 
 OWNERS = ("id", "bucketize")
 """The kinds that have a table and say how wide it is."""
@@ -38,14 +39,68 @@ Cuts = Annotated[
 ]
 
 
+MAX_TEXT = 200
+
+
+def as_texts(value: Any) -> Any:
+    """A vocabulary as YAML gives it; whole numbers are texts, too."""
+    texts = listed(value)
+    if not isinstance(texts, tuple):
+        return texts
+    return tuple(str(text) if type(text) is int else text for text in texts)
+
+
+def check_texts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """A vocabulary without repetitions."""
+    seen: set[str] = set()
+    for index, text in enumerate(texts):
+        if text in seen:
+            raise PydanticCustomError("repeated_text", "it is there twice", {"index": index})
+        seen.add(text)
+    return texts
+
+
+Texts = Annotated[
+    tuple[
+        Annotated[
+            str,
+            Field(
+                min_length=1,
+                max_length=MAX_TEXT,
+                json_schema_extra={"type": ["string", "integer"]},
+            ),
+        ],
+        ...,
+    ],
+    Field(min_length=1, max_length=10_000),
+    BeforeValidator(as_texts),
+    AfterValidator(check_texts),
+]
+Vocab = Annotated[
+    Annotated[Rows, Field(examples=[100]), Tag("int")] | Annotated[Texts, Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "int"),
+]
+
+
 class Id(Constrained):
     """An identifier or category, looked up in an embedding table."""
 
     buckets: Rows = Field(default=0, examples=[100_000])
     """Hash the id into this many rows: any 64-bit integer modulo buckets. Missing ids (-1 in
     tensors, null in files) have a row of their own."""
-    vocab: Rows = Field(default=0, examples=[100])
-    """Ids are 0 to vocab - 1. Missing and unknown ids share a row of their own."""
+    vocab: Vocab = 0
+    """Ids are 0 to vocab - 1, or those of a list such as `[US, DE]`, whose order is that of the
+    rows. Missing and unknown ids share a row of their own."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The vocabulary, if the spec lists it."""
+        return self.vocab if isinstance(self.vocab, tuple) else ()
+
+    @property
+    def size(self) -> int:
+        """Of the vocabulary; 0 where ids are hashed."""
+        return len(self.vocab) if isinstance(self.vocab, tuple) else self.vocab
 
     constraints = (one_of(("buckets", "vocab"), "id_kind"),)
 
@@ -84,7 +139,7 @@ class Embedded(Constrained):
     def rows(self) -> int:
         """Rows of the embedding table; row 0 stands for missing. 0 where it has none of its own."""
         if self.is_id:
-            return 1 + (self.id.buckets or self.id.vocab)
+            return 1 + (self.id.buckets or self.id.size)
         if "bucketize" in self.model_fields_set:
             return 1 + (self.quantiles or len(self.boundaries) + 1)
         return 0

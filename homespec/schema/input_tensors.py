@@ -36,6 +36,8 @@ class InputTensor:
     """How a list becomes one embedding; "" for events and single values."""
     vocab: int = 0
     """Ids are 0 to vocab - 1; 0 where any id is hashed, and for what is not an id."""
+    texts: tuple[str, ...] = ()
+    """The vocabulary, if the spec lists it: id i is the one of the i-th."""
     buckets: int = 0
     """Rows that hashed ids share; 0 for what is not a hashed id."""
     table: str = ""
@@ -110,5 +112,6 @@ def _tensor(owner: Embedded, tensor: InputTensor) -> InputTensor:
     if isinstance(owner, Feature) and owner.kind == "number":
         return replace(tensor, scale=owner.scale, table="")
     if owner.is_id:
-        return replace(tensor, kind="id", vocab=owner.id.vocab, buckets=owner.id.buckets)
+        return replace(tensor, kind="id", vocab=owner.id.size, buckets=owner.id.buckets,
+                       texts=owner.id.texts)  # fmt: skip
     return tensor

@@ -62,12 +62,12 @@ def sections() -> dict[str, dict[str, Any]]:
 
 def _is_absence(default: Any, value: dict[str, Any]) -> bool:
     """Whether a default of the models means absence: it is never written."""
+    choices = value.get("oneOf", [value])
     if isinstance(default, list):
-        choices = value.get("oneOf", [value])
         return any(len(default) < int(choice.get("minItems", 0)) for choice in choices)
     if default in (None, "") or isinstance(default, dict):
         return True
-    lowest: float = value.get("minimum", -math.inf)
+    lowest = max(choice.get("minimum", -math.inf) for choice in choices)
     return isinstance(default, int) and default < lowest
 
 

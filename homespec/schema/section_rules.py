@@ -269,6 +269,22 @@ def not_increasing(error: LocatedError) -> Iterator[Finding]:
     )
 
 
+@rule("HS227", "repeated-text")
+def repeated_text(error: LocatedError) -> Iterator[Finding]:
+    """A vocabulary lists a text twice.
+
+    The place of a text in the list is its row of the table, so it has one.
+    """
+    index = error.context["index"]
+    text = error.value[index]
+    yield Finding(
+        error.document.span((*error.path, index)),
+        f"`{text}` is in the vocabulary twice",
+        label="listed before",
+        help="remove one of them",
+    )
+
+
 @rule("HS123", "boundary-size")
 def boundary_size(error: LocatedError) -> Iterator[Finding]:
     """A boundary is too large, or too near to 0, for numbers to be compared with it.

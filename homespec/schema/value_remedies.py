@@ -136,11 +136,18 @@ def _feature(_: LocatedError, value: Any) -> str:
     return f"say what the feature is, such as {{id: {{buckets: 1000}}, dim: {width}}}"
 
 
+MAX_LISTED = 60
+"""A longer list of words is not written out again."""
+
+
 def _enumerated(vocab: str, buckets: str) -> Remedy:
     """For a list of words where their number is wanted."""
 
     def remedy(_: LocatedError, words: list[Any]) -> str:
-        n = len(words)
+        n, shown = len(words), written(words)
+        if len(shown) <= MAX_LISTED:
+            given = vocab.format(shown)
+            return f"write {given} for a row each, or {buckets.format(max(100, n * n))} to hash"
         return (
             f"write {vocab.format(n)} and number them 0 to {n - 1} in the data, or "
             f"{buckets.format(max(100, n * n))} to hash them as they are"

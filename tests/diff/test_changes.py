@@ -69,6 +69,7 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS625", "asr: {dense: 3}", "asr: {dense: 3, column: other}", set()),
     ("HS626", "vocab: 5}, dim: 4", "vocab: 5}, dim: 6", set()),
     ("HS627", "vocab: 5", "vocab: 9", set()),
+    ("HS627", "buckets: 50", "vocab: [US, DE]", set()),
     ("HS628", "2.5, 7", "3, 7", set()),
     ("HS629", "last: {table: video}", "last: {table: user}", set()),
     ("HS630", "asr: {dense: 3}", "asr: {dense: 3, missing: learned}", set()),
