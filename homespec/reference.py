@@ -172,7 +172,8 @@ def _plain(value: dict[str, Any]) -> str:
     if value["type"] == "object":
         return f"mapping of names to {_takes(value['additionalProperties'])}"
     words = {"integer": "int", "number": "number", "boolean": "true or false", "string": "text"}
-    return words[value["type"]] + _range(value)
+    kinds = value["type"] if isinstance(value["type"], list) else [value["type"]]
+    return " or ".join(words[kind] for kind in kinds) + _range(value)
 
 
 def _range(value: dict[str, Any]) -> str:
