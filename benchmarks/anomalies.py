@@ -131,9 +131,13 @@ def _of_task(health: Health, task: Task) -> Json:
         "rate": _short(task.positives / task.rows),
         "own_weight": _short(compare.own_weight(health, task.name)),
         "own_contribution": _short(compare.own_contribution(health, task.name)),
-        "own_gradient": _short(task.gradients.own / task.gradients.shared),
+        "own_gradient": _short(_ratio(task.gradients.own, task.gradients.shared)),
         "without_own": _short(max(without, default=math.nan)),
     }
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else math.nan
 
 
 def _short(value: float) -> float | None:

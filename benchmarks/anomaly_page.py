@@ -34,6 +34,8 @@ ABLATIONS = {
 STATES = {"start": "at the start", "trained": "trained"}
 COLLAPSED = 0.9
 """The share of zeros that the HoME paper reports of collapsed experts."""
+SMALLEST = 1e-4
+"""Mean outputs below this are drawn at it."""
 GREY, BLUE = "#999999", "#1f77b4"
 
 
@@ -155,16 +157,17 @@ def findings(found: Found) -> Iterator[str]:
 # ---------------------------------------------------------------- figures
 
 
-def strips(axes: Any, found: Found, cases: Sequence[str], measure: str) -> None:
+def strips(axes: Any, found: Found, cases: Sequence[str], measure: str, least: float = 0.0) -> None:
     """A dot for each expert of each seed, at the start (grey) and trained (blue)."""
     for place, case in enumerate(cases):
         for shift, (state, color) in enumerate(zip(STATES, (GREY, BLUE), strict=True)):
-            values = [value for run in found[case] for value in run[state][measure]]
+            values = [max(value, least) for run in found[case] for value in run[state][measure]]
             across = [
                 place - 0.18 + 0.36 * shift + 0.012 * (n % 11 - 5) for n in range(len(values))
             ]
             label = STATES[state] if not place else None
-            axes.scatter(across, values, s=5, color=color, alpha=0.5, linewidths=0, label=label)
+            look = {"s": 6, "color": color, "alpha": 0.5, "linewidths": 0, "rasterized": True}
+            axes.scatter(across, values, **look, label=label)
     axes.set_xticks(range(len(cases)), [title(case) for case in cases], rotation=35, ha="right")
     axes.grid(alpha=0.3, axis="y")
 
@@ -173,21 +176,21 @@ def collapse(found: Found, cases: Sequence[str], path: Path) -> None:
     """Zeros, dead channels and sizes of the outputs of all experts."""
     shown = {
         "zeros": "share of zeros", "dead_channels": "share of dead channels",
-        "mean_abs": "mean |a|",
+        "mean_abs": f"mean |a|, at least {SMALLEST:g}",
     }  # fmt: skip
     figure, rows = plt.subplots(len(shown), figsize=(9, 9), sharex=True)
     for axes, (measure, name) in zip(rows, shown.items(), strict=True):
-        strips(axes, found, cases, measure)
+        strips(axes, found, cases, measure, SMALLEST if measure == "mean_abs" else 0.0)
         axes.set_ylabel(name)
     rows[0].axhline(COLLAPSED, color="black", linewidth=0.8, linestyle=":")
     rows[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, markerscale=3)
-    rows[-1].set_yscale("symlog", linthresh=1e-3)
+    rows[-1].set_yscale("log")
     _save(figure, path)
 
 
 def sharing(found: Found, cases: Sequence[str], path: Path) -> None:
     """Who uses an expert that several gates see, and what tasks take from their own."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.6))
     strips(left, found, cases, "owned")
     left.set_ylabel("share of the gate that uses an expert most")
     left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, markerscale=3)
@@ -201,7 +204,7 @@ def sharing(found: Found, cases: Sequence[str], path: Path) -> None:
     right.axhline(1, color="black", linewidth=0.8, linestyle=":")
     right.set(xscale="log", xlabel="share of positives of the task")
     right.set_ylabel("contribution of own experts / fair share")
-    right.legend(fontsize=8, frameon=False)
+    right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     right.grid(alpha=0.3)
     _save(figure, path)
 
@@ -214,7 +217,7 @@ def _has_own(found: Found, case: str) -> bool:
 def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     with replacing(path) as (temporary,):
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
+        figure.savefig(temporary, format="svg", metadata={"Date": None}, dpi=200)
     plt.close(figure)
 
 
