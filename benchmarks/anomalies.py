@@ -91,7 +91,8 @@ def side_cases(widths: dict[str, int]) -> list[Case]:
         ]
         cases.append(_case(f"{name}_deep", name, kuairand.hidden(width, 4)))
         cases.append(_case(f"{name}_wide", name, kuairand.hidden(2 * width), "experts.width=128"))
-    return cases
+    cured = _case("ple_home_experts_lr_16", "ple", *AS_HOME, flags=HARDER["lr_16"])
+    return [*cases, cured.fitted(kuairand.parameters(MODELS["home"]))]
 
 
 # ---------------------------------------------------------------- what is measured

@@ -25,7 +25,7 @@ TITLES = {"mmoe": "MMoE", "cgc": "CGC", "ple": "PLE", "home": "HoME"}
 SUFFIXES = {
     "torch": "torch's start", "home_experts": "HoME's experts", "relu": "ReLU, no norm",
     "lr_4": "4 × lr", "lr_16": "16 × lr", "epochs_4": "4 epochs", "deep": "4 hidden layers",
-    "wide": "2 × width",
+    "wide": "2 × width", "home_experts_lr_16": "HoME's experts, 16 × lr",
 }  # fmt: skip
 ABLATIONS = {
     "no_norm": "HoME, no norm", "no_mask": "HoME, no mask",
@@ -264,5 +264,5 @@ def _is_harder(case: str, model: str) -> bool:
     return case in {f"{model}_{end}" for end in SIDE}
 
 
-SIDE = ("lr_4", "lr_16", "epochs_4", "deep", "wide")
+SIDE = ("lr_4", "lr_16", "epochs_4", "deep", "wide", "home_experts_lr_16")
 """The ends of the names of cases that are trained harder."""
