@@ -49,13 +49,20 @@ class GeneratedModule(Protocol):
         Where something is fitted, `model.unset` names the features of which nothing is yet.
         """
 
-    def stacked_losses(self, logits: Tensors | Tensor, labels: Tensors) -> Tensor:
-        """The loss of each task [T] of logits by task or [T, B], and of labels [B] by task."""
+    def stacked_losses(
+        self, logits: Tensors | Tensor, labels: Tensors, *weights: Tensors
+    ) -> Tensor:
+        """The loss of each task [T] of logits by task or [T, B], and of labels [B] by task.
 
-    def losses(self, logits: Tensors | Tensor, labels: Tensors) -> dict[str, Tensor]:
+        Where a file has SAMPLE_WEIGHTS, the weights [B] of these tasks go along.
+        """
+
+    def losses(
+        self, logits: Tensors | Tensor, labels: Tensors, *weights: Tensors
+    ) -> dict[str, Tensor]:
         """The same by task."""
 
-    def loss(self, logits: Tensors | Tensor, labels: Tensors) -> Tensor:
+    def loss(self, logits: Tensors | Tensor, labels: Tensors, *weights: Tensors) -> Tensor:
         """Their weighted sum."""
 
     def logical_names(self, model: nn.Module) -> Iterator[tuple[str, str, Any]]:
@@ -127,12 +134,39 @@ def embeddings_of(model: nn.Module) -> list[nn.Parameter]:
     return [module.get_parameter("weight") for module in (*tables_of(model).values(), *plain)]
 
 
-def observed(code: GeneratedModule) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-    """What hides the labels of rows outside of a task's sample space, labels -> labels.
+def sampled(code: GeneratedModule) -> tuple[str, ...]:
+    """The tasks whose rows have weights."""
+    return tuple(getattr(code, "SAMPLE_WEIGHTS", ()))
 
-    A file has the function only if a task of the spec has such a space (`where`).
+
+Observed = Callable[[Tensors, Tensors], dict[str, Tensor]]
+"""Labels and sample weights by task -> labels."""
+
+
+def observed(code: GeneratedModule) -> Observed:
+    """What hides labels that do not count: of rows outside of a task's sample space, of weight 0.
+
+    A file has the function for the former only if a task of the spec has a space (`where`).
     """
-    return cast(Callable[..., dict[str, Tensor]], getattr(code, "observed", dict))
+    inside = cast(Callable[[Tensors], dict[str, Tensor]], getattr(code, "observed", dict))
+
+    def visible(labels: Tensors, weights: Tensors) -> dict[str, Tensor]:
+        own = inside(labels)
+        return own | {t: own[t].masked_fill(w == 0, torch.nan) for t, w in weights.items()}
+
+    return visible
+
+
+def row_totals(code: GeneratedModule, labels: Tensors, weights: Tensors) -> Tensor:
+    """How much the rows of a batch count for each task, float [T]: the sum of their weights in the
+    loss, where none has a weight the number of those with a label.
+    """
+    if hasattr(code, "row_weights"):
+        given = (weights,) if sampled(code) else ()
+        totals: Tensor = code.row_weights(labels, *given).sum(1).float()
+        return totals
+    own = observed(code)(labels, weights)
+    return (~torch.stack([own[task] for task in code.TASKS]).isnan()).sum(1).float()
 
 
 def module_of(part: nn.Module) -> GeneratedModule:

@@ -131,7 +131,8 @@ def _task(lowered: Lowered, name: str, task: Task) -> Section:
 def _keys(task: Task) -> list[str]:
     """The keys that say something about a task of its kind."""
     keys = ["label", "weight"] if task.product else ["kind", "label", "weight"]
-    keys += ["where"] if task.where else []
+    keys += ["sample_weight"] if task.sample_weight else []
+    keys += ["where", *["outside_weight"] * bool(task.outside_weight)] if task.where else []
     if task.product:
         return [*keys, "product"]
     return [*keys, "loss", "scale"] if task.kind == "regression" else [*keys, "rate"]

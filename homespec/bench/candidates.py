@@ -156,8 +156,17 @@ def build(
 
 
 def model_loss(model: nn.Module, code: runtime.GeneratedModule) -> Function:
-    """Loss of a generated model on features and labels by name."""
-    return lambda features, labels: code.loss(model(features, stacked=True), labels)
+    """Loss of a generated model on features and labels by name; sample weights are 1."""
+    sampled = runtime.sampled(code)
+    if not sampled:
+        return lambda features, labels: code.loss(model(features, stacked=True), labels)
+
+    def weighted(features: Tensors, labels: Tensors) -> Tensor:
+        ones = torch.ones_like(labels[sampled[0]])
+        logits = model(features, stacked=True)
+        return code.loss(logits, labels, dict.fromkeys(sampled, ones))
+
+    return weighted
 
 
 def build_server(

@@ -62,6 +62,7 @@ def _check_labels(resolved: Resolved) -> list[Diagnostic]:
         *_in_rounds(resolved, [label_rules.unknown_task], [label_rules.task_cycle]),
         *label_rules.product_task(resolved),
         *_in_rounds(resolved, [label_rules.unlabelled], [label_rules.label_kind]),
+        *_in_rounds(resolved, [label_rules.outside_without_where]),
     ]
 
 

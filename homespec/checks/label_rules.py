@@ -1,4 +1,4 @@
-"""HS216 to HS219 and HS224: how tasks hang together by their labels: sample spaces and products."""
+"""HS216 to HS219, HS224 and HS240: tasks that hang together by labels: sample spaces, products."""
 
 from __future__ import annotations
 
@@ -147,6 +147,37 @@ def label_kind(resolved: Resolved) -> Iterator[Finding]:
                 f"`{task.where}` is a regression, whose label is not 0 or 1",
                 label="not binary",
                 help="name a binary task; one with a comparison as its label can ask for a number",
+            )
+
+
+@rule("HS240", "outside-without-where")
+def outside_without_where(resolved: Resolved) -> Iterator[Finding]:
+    """A task weighs rows outside of its sample space and has none.
+
+    `outside_weight` is the weight in the loss of rows in which the label of the task that `where`
+    names is not 1. Without `where` all rows are inside. A column of weights is `sample_weight`.
+
+    Bad:
+
+    ```yaml
+    tasks:
+      buy: {outside_weight: 0.1}
+    ```
+
+    Good:
+
+    ```yaml
+    tasks:
+      buy: {where: click, outside_weight: 0.1}
+    ```
+    """
+    for name, task in resolved.spec.tasks.items():
+        if task.outside_weight and not task.where:
+            yield Finding(
+                resolved.span(("tasks", name, "outside_weight"), key=True),
+                f"`{name}` has an `outside_weight` and no `where`, so no row is outside",
+                label="of no sample space",
+                help="name the task whose label says which rows are inside: `where: TASK`",
             )
 
 

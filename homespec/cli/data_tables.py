@@ -85,8 +85,9 @@ def _tasks(data: ProfiledData) -> Table:
     for name, train in data.train.tasks.items():
         task = data.spec.tasks[name]
         label = train.label + (f" where {task.where}" if task.where else "")
+        label += f" by {task.sample_weight}" if task.sample_weight else ""
         valid = [_rate(data.valid.tasks[name])] if data.valid else []
-        positive = f"{train.total:,.0f}" if task.kind == "binary" else "–"
+        positive = f"{train.positives:,.0f}" if task.kind == "binary" else "–"
         table.add_row(
             escape(name), escape(label), f"{train.samples:,}", _share(train.missing, train.rows),
             positive, _rate(train), *valid, f"{task.rate:g}" if task.rate else "–",

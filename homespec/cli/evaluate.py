@@ -35,6 +35,10 @@ from homespec.cli.scoring_options import (
     help="Also measure the rows of each value of these columns, of 100 values at most.",
 )  # fmt: skip
 @click.option(
+    "--weighted-metrics", is_flag=True,
+    help="Weigh rows by the sample weights of the spec.",
+)  # fmt: skip
+@click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     callback=report_file,
     help="Write everything to this file; - prints it in place of the tables.",
@@ -46,6 +50,7 @@ def evaluate(
     tasks: tuple[str, ...],
     gauc_by: str | None,
     by: tuple[str, ...],
+    weighted_metrics: bool,
     json_file: Path | None,
     best: bool,
     **given: Any,
@@ -61,8 +66,8 @@ def evaluate(
         from homespec.scoring.evaluate import evaluate as evaluated
     with explaining(), progress_bar() as progress:
         found = evaluated(
-            run, data, tasks=tasks, gauc_by=gauc_by, by=by, progress=progress,
-            **as_options(best, given),
+            run, data, tasks=tasks, gauc_by=gauc_by, by=by, weighted=weighted_metrics,
+            progress=progress, **as_options(best, given),
         )  # fmt: skip
     text = json.dumps(found.as_json(), indent=2) + "\n"
     if str(json_file) == "-":

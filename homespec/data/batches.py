@@ -16,12 +16,13 @@ class Batch(NamedTuple):
     Features by the name of their tensor (types and shapes: `homespec.schema.input_tensors`),
     labels by task, float32 [B]: 0, 1 or NaN where not observed; numbers of regressions. Users
     int64 [B], the ids of whose impressions the rows are, where they were asked for; -1 for rows
-    that only fill a batch up.
+    that only fill a batch up. Weights float32 [B] of the tasks that have sample weights.
     """
 
     features: dict[str, Tensor]
     labels: dict[str, Tensor]
     users: Tensor | None = None
+    weights: dict[str, Tensor] = {}  # noqa: RUF012  # nothing is ever put into it
 
 
 def as_batch(arrays: Arrays) -> Batch:
@@ -30,4 +31,5 @@ def as_batch(arrays: Arrays) -> Batch:
         {name: torch.from_numpy(array) for name, array in arrays.features.items()},
         {task: torch.from_numpy(array) for task, array in arrays.labels.items()},
         None if arrays.users is None else torch.from_numpy(arrays.users),
+        {task: torch.from_numpy(array) for task, array in arrays.weights.items()},
     )

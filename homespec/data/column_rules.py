@@ -29,7 +29,8 @@ def missing_column(data: ProfiledData) -> Iterator[Finding]:
     """A column that the spec needs is not in the data.
 
     A feature reads the column of its name, or the one that `column` names; a task reads the columns
-    of its `label`. Mend the name, or add the column when you prepare the data.
+    of its `label` and its `sample_weight`. Mend the name, or add the column when you prepare the
+    data.
 
     Bad, where the files have `duration_ms`:
 
@@ -50,6 +51,8 @@ def missing_column(data: ProfiledData) -> Iterator[Finding]:
         for name, task in part.tasks.items():
             columns = [column for column in part.missing if column in task.label.split()]
             wanted += [(column, data.at_task(name, "label")) for column in columns]
+        for name, weight in part.weights.items():
+            wanted.append((weight.column, data.at_task(name, "sample_weight")))
         for column, span in wanted:
             if column in part.missing:
                 close = part.missing[column]

@@ -8,6 +8,7 @@ from homespec.data import (
     label_value_rules,
     list_rules,
     number_rules,
+    sample_weight_rules,
     weight_rules,
 )
 from homespec.data.profiled import ProfiledData
@@ -28,6 +29,8 @@ RULES = (
     label_value_rules.one_class,
     label_value_rules.rate_shift,
     label_value_rules.regression_scale,
+    sample_weight_rules.unusable_weights,
+    sample_weight_rules.few_heavy_rows,
     id_rules.unknown_ids,
     id_rules.unseen_ids,
     id_rules.patterned_ids,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +15,7 @@ import pyarrow as pa
 from homespec.data import DataError, columns
 from homespec.data.columns import Array
 from homespec.data.label_values import labels as labels_of
+from homespec.data.sample_weights import sample_weights
 from homespec.schema.input_tensors import InputTensor, input_tensors
 from homespec.schema.label_parser import Label, parse_label
 
@@ -26,11 +27,14 @@ USERS = "--gauc-by"
 
 
 class Arrays(NamedTuple):
-    """Rows as arrays: features by the name of their tensor, labels by task, ids of users."""
+    """Rows as arrays: features by the name of their tensor, labels by task, ids of users, and
+    sample weights by task.
+    """
 
     features: dict[str, Array]
     labels: dict[str, Array]
     users: Array | None = None
+    weights: dict[str, Array] = {}  # noqa: RUF012  # nothing is ever put into it
 
     def map(self, change: Callable[[Array], Array]) -> Arrays:
         """The same with each array changed."""
@@ -38,13 +42,16 @@ class Arrays(NamedTuple):
             {name: change(array) for name, array in self.features.items()},
             {task: change(array) for task, array in self.labels.items()},
             None if self.users is None else change(self.users),
+            {task: change(array) for task, array in self.weights.items()},
         )
 
     @property
     def columns(self) -> list[Array]:
         """All arrays."""
         users = [] if self.users is None else [self.users]
-        return [*self.features.values(), *self.labels.values(), *users]
+        return [
+            *self.features.values(), *self.labels.values(), *users, *self.weights.values()
+        ]  # fmt: skip
 
     @property
     def rows(self) -> int:
@@ -64,7 +71,10 @@ class Arrays(NamedTuple):
             out[: len(array)] = array
             return out
 
-        return self.map(fill)
+        filled = self.map(fill)
+        for array in filled.weights.values():
+            array[self.rows :] = 0.0
+        return filled
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,8 @@ class Plan:
     """Tasks whose labels are 0 and 1."""
     users: str | None = None
     """The column that says whose impression a row is."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """The column of sample weights by task."""
 
     @classmethod
     def of(cls, spec: Spec, users: str | None = None) -> Plan:
@@ -86,6 +98,7 @@ class Plan:
             {task: parse_label(spec.tasks[task].label) for task in spec.tasks},
             frozenset(name for name, task in spec.tasks.items() if task.kind == "binary"),
             users,
+            {name: task.sample_weight for name, task in spec.tasks.items() if task.sample_weight},
         )
 
     @property
@@ -97,6 +110,8 @@ class Plan:
         for task, label in self.labels.items():
             for column in label.columns:
                 wanted.setdefault(column, f"task `{task}`")
+        for task, column in self.weights.items():
+            wanted.setdefault(column, f"the weights of task `{task}`")
         if self.users is not None:
             wanted.setdefault(self.users, USERS)
         return wanted
@@ -119,7 +134,8 @@ class Plan:
             (4 if t.kind == "vector" else 8) * (t.width or 1) * (t.length or 1)
             for t in self.tensors
         )
-        return sum(sizes) + 4 * len(self.labels) + 8 * (self.users is not None)
+        of_tasks = len(self.labels) + len(self.weights)
+        return sum(sizes) + 4 * of_tasks + 8 * (self.users is not None)
 
     def convert(self, table: pa.Table) -> Arrays:
         """The arrays of a table that has the columns. Raises DataError that names the column."""
@@ -130,6 +146,10 @@ class Plan:
                 for task, label in self.labels.items()
             },
             None if self.users is None else user_ids(self.users, table),
+            {
+                task: sample_weights(f"the weights of task `{task}`", column, table)
+                for task, column in self.weights.items()
+            },
         )
 
     def read(self, table: pa.Table, files: object) -> Arrays:

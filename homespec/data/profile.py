@@ -99,10 +99,14 @@ class TaskProfile:
     missing: int = 0
     """Rows of the whole file without a label."""
     samples: int = 0
-    """Rows with a label in the task's sample space, and the sum of their labels."""
+    """Rows with a label in the task's sample space, none of weight 0."""
+    positives: float = 0.0
+    """The sum of the samples' labels."""
+    mass: float = 0.0
+    """The sum of the weights of these rows; their number, where they have none."""
     total: float = 0.0
     squares: float = 0.0
-    """The sum of squared differences from the mean."""
+    """By weight, the sum of the labels and that of squared differences from the mean."""
     low: float = np.inf
     high: float = -np.inf
     wrong: int = 0
@@ -114,28 +118,35 @@ class TaskProfile:
     @property
     def rate(self) -> float:
         """The mean label of the samples; NaN if there are none."""
-        return self.total / self.samples if self.samples else float("nan")
+        return self.total / self.mass if self.mass else float("nan")
 
     @property
     def deviation(self) -> float:
         """The standard deviation of the samples' labels; NaN if there are none."""
-        return float(np.sqrt(self.squares / self.samples)) if self.samples else float("nan")
+        return float(np.sqrt(self.squares / self.mass)) if self.mass else float("nan")
 
-    def add(self, labels: Array, space: Array) -> None:
-        """Take note of labels [N], NaN where missing; samples of the task are those in `space`."""
+    def add(self, labels: Array, space: Array, weights: Array | None = None) -> None:
+        """Take note of labels [N], NaN where missing; samples of the task are those in `space`,
+        without those of weight 0.
+        """
         observed = ~np.isnan(labels)
         self.rows += len(labels)
         self.missing += int((~observed).sum())
-        samples = labels[observed & space].astype(np.float64)
+        counting = observed & space if weights is None else observed & space & (weights > 0)
+        samples = labels[counting].astype(np.float64)
         if not len(samples):
             return
-        mean, rows = float(samples.mean()), len(samples)
-        if self.samples:  # what two means, apart, add to the squares around the common one
+        own = 1.0 if weights is None else weights[counting].astype(np.float64)
+        mass = float(np.sum(own)) if weights is not None else float(len(samples))
+        mean = float((samples * own).sum() / mass)
+        if self.mass:  # what two means, apart, add to the squares around the common one
             shift = mean - self.rate
-            self.squares += shift**2 * self.samples * rows / (self.samples + rows)
-        self.squares += float(((samples - mean) ** 2).sum())
-        self.samples += rows
-        self.total += float(samples.sum())
+            self.squares += shift**2 * self.mass * mass / (self.mass + mass)
+        self.squares += float((own * (samples - mean) ** 2).sum())
+        self.samples += len(samples)
+        self.positives += float(samples.sum())
+        self.mass += mass
+        self.total += float((samples * own).sum())
         self.low = min(self.low, float(samples.min()))
         self.high = max(self.high, float(samples.max()))
 
@@ -145,6 +156,33 @@ class TaskProfile:
             self.wrong_example = float(wrong[0])
         self.wrong += len(wrong)
         self.missing -= len(wrong)
+
+
+@dataclass
+class WeightProfile:
+    """What the sample weights of a task hold."""
+
+    column: str
+    problem: str = ""
+    rows: int = 0
+    """Rows whose weight is not 0."""
+    total: float = 0.0
+    squares: float = 0.0
+    """The sum of the weights, and that of their squares."""
+
+    @property
+    def effective(self) -> float:
+        """As many rows of one weight would say as much of a mean (Kish, *Survey Sampling*, 1965):
+        (sum of w)² / sum of w².
+        """
+        return self.total**2 / self.squares if self.squares else 0.0
+
+    def add(self, weights: Array) -> None:
+        """Take note of weights [N]."""
+        own = weights.astype(np.float64)
+        self.rows += int((own > 0).sum())
+        self.total += float(own.sum())
+        self.squares += float(np.square(own).sum())
 
 
 @dataclass
@@ -159,6 +197,8 @@ class Profile:
     features: dict[str, FeatureProfile]
     """By the name of the tensor."""
     tasks: dict[str, TaskProfile]
+    weights: dict[str, WeightProfile] = field(default_factory=dict)
+    """By task that has sample weights."""
     fitted: dict[str, FitPreview] = field(default_factory=dict)
     """What training would fit, by the name of the tensor; of rows to train on alone."""
     scaled: dict[str, ScalePreview] = field(default_factory=dict)
@@ -170,7 +210,8 @@ class Profile:
     def readable(self) -> bool:
         """Whether all columns are there and can be read."""
         features = any(feature.problem for feature in self.features.values())
-        return not (features or any(task.problem for task in self.tasks.values()))
+        tasks = any(task.problem for task in self.tasks.values())
+        return not (features or tasks or any(weight.problem for weight in self.weights.values()))
 
     def tables(self) -> Iterator[tuple[FeatureProfile, HashedTable]]:
         """Each table of hashed ids that are known, and the first tensor that is looked up in it.

@@ -19,9 +19,10 @@ from homespec.data.fit_preview import previews
 from homespec.data.label_values import not_binary, raw_labels
 from homespec.data.list_profile import ListProfile
 from homespec.data.plan import Plan, check_even
-from homespec.data.profile import FeatureProfile, Profile, TaskProfile
+from homespec.data.profile import FeatureProfile, Profile, TaskProfile, WeightProfile
 from homespec.data.quantile_fit import QuantileFit, fit_plan
 from homespec.data.scale_fit import ScaleFit
+from homespec.data.sample_weights import sample_weights
 from homespec.schema.input_tensors import InputTensor
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class _Profiler:
             str(files), files.rows, files.missing(self.plan.wanted),
             {tensor.name: FeatureProfile(tensor) for tensor in self.plan.tensors},
             {task: TaskProfile(str(label)) for task, label in self.plan.labels.items()},
+            {task: WeightProfile(column) for task, column in self.plan.weights.items()},
         )  # fmt: skip
         self.schema = self._readable()
         self.hashes = RowHashes()
@@ -81,6 +83,8 @@ class _Profiler:
         for task, label in self.plan.labels.items():
             wrong = [problems[column] for column in label.columns if column in problems]
             self.profile.tasks[task].problem = wrong[0] if wrong else ""
+        for weight in self.profile.weights.values():
+            weight.problem = problems.get(weight.column, "")
         return pa.schema(list(types.items()))
 
     def add(self, table: pa.Table) -> None:
@@ -135,13 +139,23 @@ class _Profiler:
                 values[wrong] = np.nan
                 self.hashes.add(values)
                 labels[name] = values
+        weights = {name: self._weights(name, table) for name in self.profile.weights}
         for name, values in labels.items():
-            self.profile.tasks[name].add(values, self._space(name, labels))
+            self.profile.tasks[name].add(values, self._space(name, labels), weights.get(name))
             for parent in self._parents(name):
                 if parent in labels:
                     orphans = self.profile.tasks[name].orphans
                     both = int(((values == 1) & (labels[parent] == 0)).sum())
                     orphans[parent] = orphans.get(parent, 0) + both
+
+    def _weights(self, name: str, table: pa.Table) -> Array | None:
+        """The sample weights of a task, of which note is taken; None where they cannot be used."""
+        own = self.profile.weights[name]
+        read = partial(sample_weights, f"the weights of task `{name}`", own.column)
+        weights = self._try(own, read, table)
+        if weights is not None:
+            own.add(weights)
+        return weights
 
     def _space(self, name: str, labels: dict[str, Array]) -> Array:
         """The rows that are samples of a task by the labels of the tasks that `where` names."""
@@ -168,7 +182,10 @@ class _Profiler:
             fit.add(numbers, unusable)
 
     def _try(
-        self, column: FeatureProfile | TaskProfile, read: Callable[[pa.Table], T], table: pa.Table
+        self,
+        column: FeatureProfile | TaskProfile | WeightProfile,
+        read: Callable[[pa.Table], T],
+        table: pa.Table,
     ) -> T | None:
         """What `read` makes of rows; None, and a problem, where it cannot."""
         if column.problem:

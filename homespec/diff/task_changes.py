@@ -254,11 +254,13 @@ def task_label(pair: Pair) -> Iterator[Finding]:
 
 @change("HS613", "task-where", Breaks.TRAINING)
 def task_where(pair: Pair) -> Iterator[Finding]:
-    """A task whose samples are other rows: its `where` names another parent, or none.
+    """A task whose samples are other rows: its `where` names another parent, or none, or rows
+    outside of the space have another weight (`outside_weight`).
 
     Outputs keep their meaning only if the new sample space has it: a probability given the parent.
     """
     yield from _values(pair, "where", "the sample space")
+    yield from _values(pair, "outside_weight", "the weight outside of the sample space")
 
 
 @change("HS614", "task-loss", Breaks.TRAINING)
@@ -272,11 +274,13 @@ def task_loss(pair: Pair) -> Iterator[Finding]:
 
 @change("HS615", "task-weight", Breaks.TRAINING)
 def task_weight(pair: Pair) -> Iterator[Finding]:
-    """A task whose loss counts more or less in the sum.
+    """A task whose loss counts more or less in the sum, or whose rows count otherwise in the loss.
 
-    A trained model stays as it is; from now on other tasks give way to this one, or it to them.
+    A trained model stays as it is; from now on other tasks give way to this one, or it to them, or
+    rows with greater sample weights pull at it more than others.
     """
     yield from _values(pair, "weight", "the weight")
+    yield from _values(pair, "sample_weight", "the column of sample weights")
 
 
 @change("HS616", "task-rate", Breaks.TRAINING)

@@ -79,7 +79,7 @@ def examine(
         x_BV = trunk.inputs(batch.features)
         if not tasks.rows:
             trunk.check(x_BV)
-        losses_TB = tasks.add(x_BV, trunk.logits(trunk(x_BV, watch=seen)), batch.labels)
+        losses_TB = tasks.add(x_BV, trunk.logits(trunk(x_BV, watch=seen)), batch)
         if kept is not None:
             kept.add(losses_TB)
         advance(len(x_BV))
@@ -144,12 +144,12 @@ class Tasks:
             3, len(trunk.tasks), dtype=torch.float64
         )
 
-    def add(self, x_BV: Tensor, logits_TB: Tensor, labels: dict[str, Tensor]) -> Tensor:
+    def add(self, x_BV: Tensor, logits_TB: Tensor, batch: Batch) -> Tensor:
         """Further rows; their losses [T, B]. Raises DataError for one without a prediction: its
         loss would be NaN, as that of a row without a label.
         """
         self._check(logits_TB)
-        labels_TB = self.losses.labels(labels).to(logits_TB.device)
+        labels_TB = self.losses.labels(batch.labels, batch.weights).to(logits_TB.device)
         losses_TB = self.losses(logits_TB, labels_TB)
         self.rows += len(x_BV)
         self.labelled += (~labels_TB.isnan()).sum(1).cpu()

@@ -49,4 +49,5 @@ def _first(batch: Batch, rows: int) -> Batch:
     return Batch(
         {name: values[:rows] for name, values in batch.features.items()},
         {task: values[:rows] for task, values in batch.labels.items()},
+        weights={task: values[:rows] for task, values in batch.weights.items()},
     )

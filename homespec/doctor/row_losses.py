@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,14 +21,16 @@ class RowLosses:
         self.tasks = code.TASKS
         self._observed = observed(code)
         self._scales: Mapping[str, float] = getattr(file, "SCALES", {})
-        default = {F.binary_cross_entropy_with_logits: self.tasks}
-        measures: Mapping[Callable[..., Tensor], tuple[str, ...]]
-        measures = getattr(file, "MEASURES", default)
-        self._measures = {task: loss for loss, tasks in measures.items() for task in tasks}
+        self._measures: dict[str, Callable[..., Tensor]]
+        self._measures = dict.fromkeys(self.tasks, F.binary_cross_entropy_with_logits)
+        for loss, tasks in getattr(file, "MEASURES", {}).items():
+            self._measures |= dict.fromkeys(tasks, loss)
+        for tasks, loss, options in getattr(file, "LOSS_RUNS", ()):
+            self._measures |= dict.fromkeys(tasks, functools.partial(loss, **options))
 
-    def labels(self, labels: Mapping[str, Tensor]) -> Tensor:
-        """Labels [T, B], NaN outside of a task's sample space."""
-        own = self._observed(dict(labels))
+    def labels(self, labels: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+        """Labels [T, B], NaN outside of a task's sample space and where a row's weight is 0."""
+        own = self._observed(labels, weights)
         return torch.stack([own[task].double() for task in self.tasks])
 
     def __call__(self, logits_TB: Tensor, labels_TB: Tensor) -> Tensor:

@@ -17,6 +17,9 @@ MEASURES = {
 
 READERS = """\
 # LABELS and WEIGHTS are for the code that reads data and trains; `loss` has these weights in it."""
+SAMPLED = """\
+# LABELS and WEIGHTS are for the code that reads data and trains; `loss` has these weights in it.
+# SAMPLE_WEIGHTS are the columns of the weights of rows, which `loss` takes by task."""
 
 
 def task_constants(graph: Graph) -> list[str]:
@@ -39,13 +42,19 @@ def task_constants(graph: Graph) -> list[str]:
         ("RUNS", sequence(runs, "[]") if runs else None),
         ("SCALES", mapping([(t, scale) for t, scale in scales if scale != "1.0"])),
         ("WHERE", _by_task({o.task: o.where for o in objectives if o.where})),
-        ("MEASURES", _measures(objectives)),
+        (
+            "SAMPLE_WEIGHTS",
+            _by_task({o.task: o.sample_weight for o in objectives if o.sample_weight}),
+        ),
+        ("OUTSIDE", _outside(objectives)),
+        ("MEASURES", None if by_rows(objectives) else _measures(objectives)),
+        ("LOSS_RUNS", _loss_runs(objectives) if by_rows(objectives) else None),
         ("RATES", _by_task({t.task: t.rate for t in towers.values() if t.rate is not None})),
     ]
     lines = [
         packed(name, value) for name, value in constants if value and (value.args or value.keywords)
     ]
-    lines[1:1] = [READERS] if objectives else []
+    lines[1:1] = [SAMPLED if _sampled(objectives) else READERS] if objectives else []
     return lines
 
 
@@ -75,6 +84,36 @@ def _measures(objectives: list[Objective]) -> Group | None:
     return Group("", (), rows, "{}")
 
 
+def by_rows(objectives: list[Objective]) -> bool:
+    """Whether rows have weights of their own in some loss, beside 0 and 1."""
+    return any(o.sample_weight or o.outside for o in objectives)
+
+
+def _sampled(objectives: list[Objective]) -> dict[str, object]:
+    """The columns of sample weights by task."""
+    return {o.task: o.sample_weight for o in objectives if o.sample_weight}
+
+
+def _outside(objectives: list[Objective]) -> Group | None:
+    """The lengths of runs of tasks of one weight outside of their sample spaces, with it."""
+    if not any(o.outside for o in objectives):
+        return None
+    runs = itertools.groupby(o.outside for o in objectives)
+    return sequence([sequence([str(len(list(run))), literal(w)]) for w, run in runs], "[]")
+
+
+def _loss_runs(objectives: list[Objective]) -> Group | None:
+    """Runs of tasks of one loss; nothing if it is binary cross-entropy for all."""
+    if {o.loss for o in objectives} <= {"binary"}:
+        return None
+    runs = itertools.groupby(objectives, lambda o: o.loss)
+    rows = [
+        sequence([strings([o.task for o in run]), MEASURES[loss], mapping([])])
+        for loss, run in runs
+    ]
+    return sequence(rows, "[]")
+
+
 def _weight_runs(weights: list[float]) -> list[Group]:
     """The lengths and weights of runs of tasks of one weight; none if all weights are 1."""
     if all(weight == 1 for weight in weights):
@@ -88,13 +127,42 @@ def loss_blocks(graph: Graph) -> tuple[list[str], list[str]]:
     objectives = objectives_of(graph)
     if not objectives:
         return [], []
-    kinds = {o.loss for o in objectives}
-    where = any(o.where for o in objectives)
-    scales = any(o.scale != 1 for o in objectives)
-    form = ["mixed"] if kinds != {"binary"} else []
-    form += ["scales"] * scales + ["where"] * where
-    blocks = ["losses.observed"] if where else []
-    blocks.append("losses.stacked_losses" + (f"__{'_'.join(form)}" if form else ""))
+    blocks = ["losses.observed"] if any(o.where for o in objectives) else []
     weighted = any(o.weight != 1 for o in objectives)
-    blocks += ["losses.losses", "losses.loss__weighted" if weighted else "losses.loss"]
+    if by_rows(objectives):
+        return _row_blocks(objectives, blocks, weighted)
+    kinds = {o.loss for o in objectives}
+    form = _form(
+        {"mixed": kinds != {"binary"}, "scales": _scaled(objectives), "where": bool(blocks)}
+    )
+    blocks.append("losses.stacked_losses" + form)
+    blocks += ["losses.losses", "losses.loss" + _form({"weighted": weighted})]
     return blocks, [] if "binary" in kinds else ["losses.mean_losses__regressions"]
+
+
+def _row_blocks(
+    objectives: list[Objective], blocks: list[str], weighted: bool
+) -> tuple[list[str], list[str]]:
+    """The same where rows have weights."""
+    sampled, space = bool(_sampled(objectives)), bool(blocks)
+    runs = _loss_runs(objectives) is not None
+    forms = [
+        "row_weights.row_weights"
+        + ("" if not space else "__weights_space" if sampled else "__space"),
+        "row_weights.space_weights" + _form({"outside": any(o.outside for o in objectives)}),
+        "losses.weighted_losses" + _form({"runs": runs, "scales": runs and _scaled(objectives)}),
+    ]
+    blocks.append("losses.stacked_losses" + _form({"rows": True, "weights": sampled}))
+    blocks.append("losses.losses" + _form({"weights": sampled}))
+    blocks.append("losses.loss" + _form({"weighted": weighted, "weights": sampled}))
+    return blocks, forms
+
+
+def _scaled(objectives: list[Objective]) -> bool:
+    return any(o.scale != 1 for o in objectives)
+
+
+def _form(parts: dict[str, bool]) -> str:
+    """The end of a variant's name: the words that hold."""
+    words = [word for word, holds in parts.items() if holds]
+    return f"__{'_'.join(words)}" if words else ""

@@ -294,7 +294,8 @@ class Objective(Node):
     """The loss of a task on its logit, with a weight (HOME.md section 6).
 
     Binary cross-entropy; for a regression `loss` on label and logit in units of `scale`. `where`
-    names the task whose label, `where_label`, must be 1 in the rows that count.
+    names the task whose label, `where_label`, must be 1 in the rows that count; others count with
+    the weight `outside`. `sample_weight` is the column of the rows' weights.
     """
 
     kind: ClassVar[str] = "objective"
@@ -305,6 +306,8 @@ class Objective(Node):
     scale: float = 1.0
     where: str = ""
     where_label: str = ""
+    outside: float = 0.0
+    sample_weight: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,5 +68,7 @@ def _add_objective(graph: Graph, resolved: Resolved, span: Span, name: str, port
             scale=task.scale,
             where=task.where,
             where_label=tasks[task.where].label if task.where else "",
+            outside=task.outside_weight,
+            sample_weight=task.sample_weight,
         )
     )

@@ -48,6 +48,7 @@ REASONS = {
     "norm_eps": "float32 loses a smaller one, and channels that do not vary get infinite gradients",
     "norm_momentum": "with less, running statistics stay as they begin in float32",
     "scale": "squares of labels in this unit leave the range of float32",
+    "outside_weight": "a loss times a weight outside of this is infinite or 0 in float32",
     "weight": "a loss times a weight outside of this is infinite or 0 in float32",
 }
 """Why a number is refused, by its key; `out-of-range` says so."""

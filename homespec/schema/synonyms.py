@@ -125,6 +125,11 @@ KEYS: dict[str, dict[str, str]] = {
     "tasks": {
         "kind": "type tasktype task",
         "weight": "lossweight taskweight coef lossscale",
+        "sample_weight": "sampleweights sampleweightname sampleweightfields sampleweightfieldname "
+        "sampleweightcolumn weightcolumn weightcol weightname rowweight rowweights weights "
+        "instanceweight exampleweight",
+        "outside_weight": "outtaskspaceweight outofspaceweight outspaceweight",
+        "where": "taskspaceindicatorlabel taskspaceindicatorname samplespace",
         "label": "labelname labelcolumn labelfield target column labels",
         "rate": "baserate positiverate prior",
         "tower": "towername towerhidden tasktower mlp dnn hidden",

@@ -41,6 +41,13 @@ class Task(Model):
     """Unit of a regression: 60000 trains on minutes if the label is in milliseconds."""
     weight: Weight = 1.0
     """Weight of the task's loss in the sum (HOME.md section 6: equal weights)."""
+    sample_weight: str = ""
+    """A column with the weight of each row in the task's loss, 0 or more. The loss is the mean by
+    these weights; a row of weight 0 counts neither there nor in metrics. Default: all rows alike.
+    """
+    outside_weight: Weight = 0.0
+    """The weight in the loss of rows outside of the sample space that `where` names, where those
+    inside have 1. Measures stay those of the rows inside."""
     rate: Rate = Field(default=None, examples=[0.01])  # type: ignore[assignment]
     """Expected share of positive labels. Used by the design lint, and to start the tower's bias at
     the task's log-odds. Default: unknown."""

@@ -215,6 +215,11 @@ def _product(_: LocatedError, value: str) -> str:
     return f"list the tasks whose probabilities multiply: {shown}"
 
 
+def _weight_column(_: LocatedError, value: dict[str, Any]) -> str:
+    column = next((name for name in value.values() if isinstance(name, str)), "COLUMN")
+    return f"write `sample_weight: {column}` for a column of weights of rows"
+
+
 def _rate(_: LocatedError, value: str) -> str:
     match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%", value)
     share = float(match[1]) / 100 if match else 0
@@ -297,6 +302,14 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     ("tasks.*", anything, _task),
     ("tasks.*.label", filled, "write $first without brackets"),
     ("tasks.*.label", anything, "name a column of the data, such as is_click"),
+    ("tasks.*.weight", mapping, _weight_column),
+    ("tasks.*.weight", text, "write `sample_weight: $value` for a column of weights of rows"),
+    ("tasks.*.sample_weight", filled, "write $first without brackets"),
+    (
+        "tasks.*.sample_weight",
+        of(int, float),
+        "name a column of the data; `weight: $value` is the weight of the task's loss in the sum",
+    ),
     ("tasks.*.rate", text, _rate),
     ("tasks.*.product", text, _product),
     (TOWERS, whole, "write {hidden: [$value]}"),

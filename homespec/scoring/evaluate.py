@@ -17,13 +17,14 @@ from homespec.data.columns import Array
 from homespec.data.paths import Paths, paths_of
 from homespec.header import spec_hash
 from homespec.json_values import without_nan
-from homespec.runtime import observed
+from homespec.runtime import Observed, Tensors, observed
+from homespec.scoring import ScoringError
 from homespec.scoring.intervals import LEVEL, Interval, intervals
 from homespec.scoring.predict import Names, RunOptions, chosen, names_of
 from homespec.scoring.rows import Progress, Rows, open_rows
 from homespec.scoring.scorer import Options, Scorer, settings_of, state_of
 from homespec.scoring.slices import Slicer, Value
-from homespec.train.evaluate import Measures, Predictions
+from homespec.train.evaluate import Measures, Predicted, Predictions
 from homespec.train.metrics import close_together
 from homespec.train.table_merging import skipped_passes
 from homespec.version import __version__
@@ -79,6 +80,8 @@ class Evaluation:
     data: list[str]
     """The files."""
     rows: int
+    weighted: bool
+    """Whether metrics weigh rows by the sample weights of the spec."""
     tasks: dict[str, TaskMetrics]
     slices: dict[str, list[Slice]]
     """By column: its values, in ascending order, the missing one at the end."""
@@ -97,6 +100,7 @@ def evaluate(
     tasks: Names | None = None,
     gauc_by: str | None = None,
     by: Names = (),
+    weighted: bool = False,
     progress: Progress = lambda done, total: None,
     **options: Unpack[RunOptions],
 ) -> Evaluation:
@@ -109,8 +113,9 @@ def evaluate(
     held-out rows of a run of one process they are those of its `metrics.json`, bit by bit, on the
     same kind of machine. A row without the label of a task counts for the others; `tasks` measures
     some, so that no file needs the labels of the others. `gauc_by` names the column of users, for
-    GAUC and for intervals. `by` are columns whose values make slices, at most 100 each. Options are
-    those of `predict`.
+    GAUC and for intervals. `by` are columns whose values make slices, at most 100 each. `weighted`
+    weighs rows by the sample weights of the spec; without it rows of weight 0 alone are left out.
+    Options are those of `predict`.
 
     Eight bytes a row and task are kept until the end. Raises as `predict` does, and DataError for
     files without rows and for a column of too many values.
@@ -120,14 +125,16 @@ def evaluate(
     settings = settings_of(run, state)
     scorer = Scorer.of(run, given, optimize=settings.optimize, skip_passes=skipped_passes(settings))
     measured = chosen(scorer.run.spec, tasks)
+    if weighted and not any(scorer.run.spec.tasks[task].sample_weight for task in measured):
+        raise ScoringError("--weighted-metrics: none of these tasks has a `sample_weight`")
     columns, size = names_of(by), given.batch_size or settings.batch_size
     rows = open_rows(
-        scorer.run.spec, paths_of(data), size, labels=_labelled(scorer, measured), users=gauc_by,
-        keep=dict.fromkeys(columns, BY),
+        scorer.run.spec, paths_of(data), size, labels=_labelled(scorer, measured),
+        weights=measured, users=gauc_by, keep=dict.fromkeys(columns, BY),
     )  # fmt: skip
     if not rows.files.rows:
         raise DataError(f"{rows.files} has no rows")
-    predictions = Predictions(measured, _observed(scorer))
+    predictions = Predictions(measured, _observed(scorer), weighted)
     slicers = {column: Slicer(column, rows.schema.field(column).type) for column in columns}
     progress(0, rows.files.rows)
     for piece in rows:
@@ -136,10 +143,10 @@ def evaluate(
         for column, slicer in slicers.items():
             slicer.add(piece.kept[column])
         progress(piece.first + piece.rows, rows.files.rows)
-    scores_TN, labels_TN, users_N = predictions.take()
-    if users_N is not None:
-        users_N = torch.from_numpy(close_together(users_N.numpy()))  # once for all slices
-    table = _Table(Measures.of(scorer.run.spec), measured, scores_TN, labels_TN, users_N)
+    taken = predictions.take()
+    if taken.users_N is not None:  # once for all slices
+        taken = taken._replace(users_N=torch.from_numpy(close_together(taken.users_N.numpy())))
+    table = _Table(Measures.of(scorer.run.spec), measured, taken)
     return _evaluation(scorer, given, state, rows, table, slicers)
 
 
@@ -163,6 +170,7 @@ def _evaluation(
         step=at.get("step"),
         data=[str(file.path) for file in files.files],
         rows=files.rows,
+        weighted=table.rows.weights_TN is not None,
         tasks=table.metrics(),
         slices={column: list(_slices(table, slicer)) for column, slicer in slicers.items()},
     )
@@ -185,49 +193,47 @@ def _labelled(scorer: Scorer, tasks: Collection[str]) -> set[str]:
     return wanted
 
 
-def _observed(scorer: Scorer) -> Any:
+def _observed(scorer: Scorer) -> Observed:
     """Labels of some tasks -> those of each task's own samples."""
     hide, tasks = observed(scorer.run.module), scorer.run.module.TASKS
 
-    def complete(labels: dict[str, Tensor]) -> dict[str, Tensor]:
+    def complete(labels: Tensors, weights: Tensors) -> dict[str, Tensor]:
         unknown = torch.full_like(next(iter(labels.values())), torch.nan)
-        return hide({task: labels.get(task, unknown) for task in tasks})
+        return hide({task: labels.get(task, unknown) for task in tasks}, weights)
 
     return complete
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Scores [T, N], labels [T, N] and users [N] of rows."""
+    """Rows with what is measured of them."""
 
     measures: Measures
     tasks: tuple[str, ...]
-    scores_TN: Tensor
-    labels_TN: Tensor
-    users_N: Tensor | None
+    rows: Predicted
 
     def part(self, row_numbers: Array) -> _Table:
         """Some of the rows."""
-        own = torch.from_numpy(row_numbers)
-        users = None if self.users_N is None else self.users_N[own]
-        return _Table(
-            self.measures, self.tasks, self.scores_TN[:, own], self.labels_TN[:, own], users
-        )
+        return _Table(self.measures, self.tasks, self.rows.part(torch.from_numpy(row_numbers)))
 
     def metrics(self) -> dict[str, TaskMetrics]:
         """Those of each task."""
-        found = self.measures.measured(self.tasks, self.scores_TN, self.labels_TN, self.users_N)
-        users = None if self.users_N is None else self.users_N.numpy()
+        found = self.measures.measured(self.tasks, self.rows)
+        users, weights = (
+            None if each is None else each.numpy()
+            for each in (self.rows.users_N, self.rows.weights_TN)
+        )
         made = {}
-        pairs = zip(self.scores_TN.numpy(), self.labels_TN.numpy(), strict=True)
-        for task, (score_N, label_N) in zip(self.tasks, pairs, strict=True):
-            kind = self.measures.kinds[task]
-            scale = self.measures.scales[task]
+        pairs = zip(self.rows.scores_TN.numpy(), self.rows.labels_TN.numpy(), strict=True)
+        for number, (score_N, label_N) in enumerate(pairs):
+            task = self.tasks[number]
+            kind, scale = self.measures.kinds[task], self.measures.scales[task]
+            own = None if weights is None else weights[number]
             made[task] = TaskMetrics(
                 kind=kind,
                 rows=int((~np.isnan(label_N)).sum()),
                 positives=int((label_N > 0).sum()) if kind == "binary" else None,
-                intervals=intervals(kind, score_N, label_N, users, scale),
+                intervals=intervals(kind, score_N, label_N, users, scale, own),
                 **found[task],
             )
         return made

@@ -13,6 +13,9 @@ Intervals are normal on a scale on which they cannot leave what is possible: log
 GAUC (for AUC as in Pepe, *The Statistical Evaluation of Medical Tests*, 2003, chapter 5), the
 logarithm for the others.
 
+Where rows have weights, sums are those of weights: the same estimators, linearised in the weighted
+sums (Horvitz-Thompson weights, taken as given).
+
 Arrays are [N] as in `homespec.train.metrics`. What cannot be estimated, as from one positive
 or without any spread, is (NaN, NaN).
 """
@@ -34,30 +37,36 @@ NONE: Interval = (math.nan, math.nan)
 
 
 def intervals(
-    kind: str, output: Array, label: Array, users: Array | None = None, scale: float = 1.0
-) -> dict[str, Interval]:
+    kind: str, output: Array, label: Array, users: Array | None = None, scale: float = 1.0,
+    weights: Array | None = None,
+) -> dict[str, Interval]:  # fmt: skip
     """The interval of each metric of `metrics.measure`, which takes the same arguments."""
     seen = ~np.isnan(label)
     output, label = output[seen], label[seen]
     users = None if users is None else users[seen]
+    weights = None if weights is None else weights[seen]
     clusters = None if users is None else cluster_numbers(users)
     if kind == "regression":
-        return _of_regression(output * scale, label, clusters)
+        return _of_regression(output * scale, label, clusters, weights)
     found = {
-        "auc": auc_interval(output, label, clusters),
-        "logloss": mean_interval(log_losses(output, label), clusters),
-        "pcoc": log_interval(*ratio(sigmoid(output), label, clusters)),
+        "auc": auc_interval(output, label, clusters, weights),
+        "logloss": mean_interval(log_losses(output, label), clusters, weights),
+        "pcoc": log_interval(*ratio(sigmoid(output), label, clusters, weights)),
     }
-    return found if users is None else found | {"gauc": gauc_interval(output, label, users)}
+    if users is None:
+        return found
+    return found | {"gauc": gauc_interval(output, label, users, weights)}
 
 
-def _of_regression(estimate: Array, label: Array, clusters: Array | None) -> dict[str, Interval]:
+def _of_regression(
+    estimate: Array, label: Array, clusters: Array | None, weights: Array | None
+) -> dict[str, Interval]:
     error = (estimate - label).astype(np.float64)
-    low, high = np.sqrt(mean_interval(np.square(error), clusters)).tolist()
+    low, high = np.sqrt(mean_interval(np.square(error), clusters, weights)).tolist()
     return {
-        "mae": mean_interval(np.abs(error), clusters),
+        "mae": mean_interval(np.abs(error), clusters, weights),
         "rmse": (low, high),
-        "pcoc": log_interval(*ratio(estimate, label, clusters)),
+        "pcoc": log_interval(*ratio(estimate, label, clusters, weights)),
     }
 
 
@@ -93,22 +102,28 @@ def log_interval(value: float, variance: float) -> Interval:
 # ---------------------------------------------------------------- AUC
 
 
-def auc_interval(score: Array, label: Array, clusters: Array | None = None) -> Interval:
+def auc_interval(
+    score: Array, label: Array, clusters: Array | None = None, weights: Array | None = None
+) -> Interval:
     """That of the AUC of scores, labels 0 or 1; `clusters` [N] are numbers from 0 on."""
-    return log_odds_interval(*auc_variance(score, label, clusters))
+    return log_odds_interval(*auc_variance(score, label, clusters, weights))
 
 
-def auc_variance(score: Array, label: Array, clusters: Array | None = None) -> tuple[float, float]:
+def auc_variance(
+    score: Array, label: Array, clusters: Array | None = None, weights: Array | None = None
+) -> tuple[float, float]:
     """The AUC and its variance; NaN where a class has fewer than two rows or users."""
     positive = label > 0
-    m, n = int(positive.sum()), int((~positive).sum())
+    weight: Array = np.ones(len(score)) if weights is None else weights.astype(np.float64)
+    m, n = float(weight[positive].sum()), float(weight[~positive].sum())
     if not m or not n:
         return NONE
-    placed = placements(score, positive)
-    value = float(placed[positive].mean())
+    placed = placements(score, positive, weight)
+    value = float((placed * weight)[positive].sum() / m)
     groups = np.arange(len(score)) if clusters is None else clusters
-    of_positives = _deviations(placed, value, positive, groups)
-    of_negatives = _deviations(placed, value, ~positive, groups)
+    deviations = (placed - value) * weight
+    of_positives = _sums(deviations, positive, groups)
+    of_negatives = _sums(deviations, ~positive, groups)
     i, j, of_both = (
         np.count_nonzero(np.bincount(groups[own])) for own in (positive, ~positive, slice(None))
     )
@@ -120,37 +135,40 @@ def auc_variance(score: Array, label: Array, clusters: Array | None = None) -> t
     return value, max(0.0, float(variance))
 
 
-def placements(score: Array, positive: Array) -> Array:
+def placements(score: Array, positive: Array, weight: Array) -> Array:
     """Of each row the share of the other class that it beats [N]; ties count half.
 
     A positive row beats negatives below it, a negative one positives above it. The mean over the
     rows of either class is the AUC.
     """
     _, rank = np.unique(score, return_inverse=True)
-    positives = np.bincount(rank, positive)
-    negatives = np.bincount(rank, ~positive)
+    positives = np.bincount(rank, positive * weight)
+    negatives = np.bincount(rank, ~positive * weight)
     below = (np.cumsum(negatives) - negatives / 2) / negatives.sum()
     above = 1 - (np.cumsum(positives) - positives / 2) / positives.sum()
     return np.asarray(np.where(positive, below[rank], above[rank]))
 
 
-def _deviations(placed: Array, value: float, own: Array, groups: Array) -> Array:
-    """By group the sum of what its rows of a class are off the mean."""
-    return np.bincount(groups[own], placed[own] - value, minlength=int(groups.max()) + 1)
+def _sums(values: Array, own: Array, groups: Array) -> Array:
+    """By group the sum over its rows of a class."""
+    return np.bincount(groups[own], values[own], minlength=int(groups.max()) + 1)
 
 
 # ---------------------------------------------------------------- ratios
 
 
 def ratio(
-    numerator: Array, denominator: Array, clusters: Array | None = None
-) -> tuple[float, float]:
+    numerator: Array, denominator: Array, clusters: Array | None = None,
+    weights: Array | None = None,
+) -> tuple[float, float]:  # fmt: skip
     """The ratio of two sums over rows, and its variance; NaN for fewer than two rows or users, and
     for a ratio that is not finite.
     """
     top: Array
     bottom: Array
     top, bottom = (each.astype(np.float64) for each in (numerator, denominator))
+    if weights is not None:
+        top, bottom = top * weights, bottom * weights
     if clusters is not None and len(clusters):
         top, bottom = (np.bincount(clusters, each) for each in (top, bottom))
     count, total = len(top), float(bottom.sum())
@@ -163,13 +181,18 @@ def ratio(
     return value, float(count / (count - 1) * np.square(residuals).sum() / total**2)
 
 
-def mean_interval(values: Array, clusters: Array | None = None) -> Interval:
+def mean_interval(
+    values: Array, clusters: Array | None = None, weights: Array | None = None
+) -> Interval:
     """That of the mean of numbers from 0 on over rows."""
-    return log_interval(*ratio(values, np.ones(len(values)), clusters))
+    return log_interval(*ratio(values, np.ones(len(values)), clusters, weights))
 
 
-def gauc_interval(score: Array, label: Array, users: Array) -> Interval:
+def gauc_interval(
+    score: Array, label: Array, users: Array, weights: Array | None = None
+) -> Interval:
     """That of GAUC: the users that have one are drawn, each with its AUC and its rows."""
     known = users != NO_USER
-    auc_U, rows_U = user_aucs(score[known], label[known], users[known])
+    own = None if weights is None else weights[known]
+    auc_U, rows_U = user_aucs(score[known], label[known], users[known], own)
     return log_odds_interval(*ratio(auc_U * rows_U, rows_U))

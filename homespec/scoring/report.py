@@ -97,4 +97,5 @@ def about(found: Evaluation) -> str:
     which = "best epoch" if found.checkpoint == "best" else "last checkpoint"
     step = "" if found.step is None else f", step {found.step:,},"
     files = found.data[0] + (f" and {len(found.data) - 1} more" if len(found.data) > 1 else "")
+    files += ", by their sample weights" if found.weighted else ""
     return f"{found.rows:,} rows of {files}; weights of the {which}{step} in {found.run}"

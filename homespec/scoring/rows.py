@@ -83,18 +83,23 @@ def open_rows(
     batch_size: int,
     *,
     labels: Collection[str] = (),
+    weights: Collection[str] = (),
     users: str | None = None,
     keep: Mapping[str, str] | None = None,
 ) -> Rows:
-    """The rows of files and folders, with the labels of these tasks and the columns of `keep`,
-    each with who wants it.
+    """The rows of files and folders, with the labels and the sample weights of these tasks and
+    the columns of `keep`, each with who wants it.
 
     Raises DataError for what cannot be read, and for columns that are missing.
     """
     for path in paths:
         _check_one_part(path)
     plan = Plan.of(spec, users)
-    plan = replace(plan, labels={task: plan.labels[task] for task in plan.labels if task in labels})
+    plan = replace(
+        plan,
+        labels={task: label for task, label in plan.labels.items() if task in labels},
+        weights={task: column for task, column in plan.weights.items() if task in weights},
+    )
     files, keep, wanted = open_files(paths), keep or {}, plan.wanted
     kept_alone = {column: who for column, who in keep.items() if column not in wanted}
     schema = files.schema(wanted | kept_alone, plan.exact.union(keep))

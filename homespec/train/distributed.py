@@ -169,23 +169,17 @@ def all_reduce_mean(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def loss_scales(labels: dict[str, Tensor]) -> Tensor | None:
+def loss_scales(rows_T: Tensor) -> Tensor | None:
     """What losses [T] of this process are multiplied by, that their mean over all processes be
     the loss of the whole batch; None for a process alone.
 
-    A task's loss is the mean over its rows with a label, and processes have different numbers of
-    them: the factor is this process's number by the mean number. Labels are [B], NaN where missing.
+    A task's loss is the mean over its rows with a label, by their weights, and processes have
+    different numbers of them: the factor is this process's rows, `rows_T`, by the mean of all.
     """
     if world_size() == 1:
         return None
-    count_T = count_labels(labels)
-    mean_T = all_reduce_mean(count_T)
-    return torch.where(mean_T > 0, count_T / mean_T, 1.0)
-
-
-def count_labels(labels: dict[str, Tensor]) -> Tensor:
-    """How many rows of this process have a label of each task, float [T]; labels as above."""
-    return (~torch.stack(list(labels.values())).isnan()).sum(1).float()
+    mean_T = all_reduce_mean(rows_T)
+    return torch.where(mean_T > 0, rows_T / mean_T, 1.0)
 
 
 def average_running_stats(model: nn.Module) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from homespec.data.batches import Batch
 from homespec.diagnostics.suggest import closest
+from homespec.runtime import Observed
 from homespec.schema.models import Spec
 from homespec.train import RunError, metrics
 from homespec.train.distributed import gather_on_rank_zero
@@ -27,35 +29,64 @@ def metric_names(measured: Measured) -> dict[str, float]:
     }
 
 
+class Predicted(NamedTuple):
+    """Rows with predictions."""
+
+    scores_TN: Tensor
+    labels_TN: Tensor
+    users_N: Tensor | None = None
+    weights_TN: Tensor | None = None
+    """Sample weights by which metrics are weighted; None counts all rows alike."""
+
+    def part(self, rows: Tensor) -> Predicted:
+        """Some of the rows."""
+        users, weights = self.users_N, self.weights_TN
+        return Predicted(
+            self.scores_TN[:, rows],
+            self.labels_TN[:, rows],
+            None if users is None else users[rows],
+            None if weights is None else weights[:, rows],
+        )
+
+
 @dataclass
 class Predictions:
-    """Collects scores, labels and users of one pass over the held-out rows, on the CPU."""
+    """Collects scores, labels, users and perhaps weights of one pass over the held-out rows, on the
+    CPU.
+    """
 
     tasks: tuple[str, ...]
-    observed: Callable[[dict[str, Tensor]], dict[str, Tensor]]
-    """Labels by task -> those of each task's own samples."""
-    _parts: list[tuple[Tensor, Tensor, Tensor | None]] = field(default_factory=list)
+    observed: Observed
+    """Labels and sample weights by task -> the labels of each task's own samples."""
+    weighted: bool = False
+    """Whether sample weights are kept."""
+    _parts: list[Predicted] = field(default_factory=list)
 
     def add(self, batch: Batch, logits: dict[str, Tensor]) -> None:
         """The predictions of one batch."""
-        labels = self.observed(batch.labels)
+        labels = self.observed(batch.labels, batch.weights)
         scores_TB, labels_TB = (
             torch.stack([values[task].float() for task in self.tasks]).cpu()
             for values in (logits, labels)
         )
-        self._parts.append((scores_TB, labels_TB, batch.users))
+        weights_TB = None
+        if self.weighted and batch.weights:
+            ones = torch.ones_like(next(iter(batch.weights.values())))
+            weights_TB = torch.stack([batch.weights.get(task, ones) for task in self.tasks]).cpu()
+        self._parts.append(Predicted(scores_TB, labels_TB, batch.users, weights_TB))
 
-    def take(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Scores [T, N], labels [T, N] and users [N] of all batches, which are forgotten.
+    def take(self) -> Predicted:
+        """The rows of all batches, which are forgotten.
 
         Of several processes the first gets those of all, in the order of the rows; what the others
         get is not to be used.
         """
-        scores, labels, users = zip(*self._parts, strict=True)
+        scores, labels, users, weights = zip(*self._parts, strict=True)
         self._parts.clear()
         joined = None if users[0] is None else _of_all(torch.cat([u.cpu() for u in users]))
         scores_NT, labels_NT = (_of_all(torch.cat(each, 1).T) for each in (scores, labels))
-        return scores_NT.T, labels_NT.T, joined
+        weights_TN = None if weights[0] is None else _of_all(torch.cat(weights, 1).T).T
+        return Predicted(scores_NT.T, labels_NT.T, joined, weights_TN)
 
 
 def _of_all(values_N: Tensor) -> Tensor:
@@ -80,16 +111,17 @@ class Measures:
             {name: task.weight for name, task in spec.tasks.items()},
         )
 
-    def measured(
-        self, tasks: tuple[str, ...], scores_TN: Tensor, labels_TN: Tensor, users: Tensor | None
-    ) -> Measured:
+    def measured(self, tasks: tuple[str, ...], rows: Predicted) -> Measured:
         """The metrics of each task."""
         values = {}
+        users, weights = rows.users_N, rows.weights_TN
         of_users = None if users is None else metrics.close_together(users.numpy())
-        for task, score_N, label_N in zip(tasks, scores_TN, labels_TN, strict=True):
-            values[task] = {"rate": float(label_N.double().nanmean())} | metrics.measure(
+        for number, task in enumerate(tasks):
+            score_N, label_N = rows.scores_TN[number], rows.labels_TN[number]
+            own = None if weights is None else weights[number].numpy()
+            values[task] = {"rate": _rate(label_N, own)} | metrics.measure(
                 self.kinds[task], score_N.numpy(), label_N.numpy(),
-                of_users, self.scales.get(task, 1.0),
+                of_users, self.scales.get(task, 1.0), own,
             )  # fmt: skip
         return values
 
@@ -117,6 +149,14 @@ class Measures:
         remedy = f"did you mean {near}?" if near else f"give one of {', '.join(here)},"
         also = f" perhaps with a slash and a task, such as {of_tasks[0]}"
         return f"--monitor {name} is no metric of this spec: {remedy}{'' if near else also}"
+
+
+def _rate(label_N: Tensor, weights: metrics.Array | None) -> float:
+    """The mean label."""
+    if weights is None:
+        return float(label_N.double().nanmean())
+    seen = ~label_N.isnan().numpy()
+    return metrics.mean(label_N.numpy()[seen], weights[seen])
 
 
 @dataclass(frozen=True)

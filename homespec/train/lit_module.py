@@ -20,13 +20,12 @@ from torch import Tensor
 from homespec import api
 from homespec.atomic_write import replacing
 from homespec.data.batches import Batch
-from homespec.runtime import observed
+from homespec.runtime import observed, sampled
 from homespec.train import RunError, distributed
 from homespec.train.checkpoint import writing
 from homespec.train.datamodule import RankingData
 from homespec.train.distributed import (
     average_running_stats,
-    count_labels,
     on_rank_zero,
     world_size,
 )
@@ -116,7 +115,9 @@ class RankingModule(lightning.LightningModule):
         self.weighting = self.train_step.weighting  # Lightning moves it to the device
         self.start = self._warm_start(spec) if warm and settings.init_from else None
         self.losses = Losses(self.tasks)
-        self.predictions = Predictions(self.tasks, observed(self.code))
+        if settings.weighted_metrics and not sampled(self.code):
+            raise RunError("--weighted-metrics: no task of the spec has a `sample_weight`")
+        self.predictions = Predictions(self.tasks, observed(self.code), settings.weighted_metrics)
         self.measured, self.monitored = {}, math.nan
         self.loss: Tensor | None = None
         """That of the last batch, detached."""
@@ -160,8 +161,7 @@ class RankingModule(lightning.LightningModule):
         losses_T = self.train_step.losses(batch)
         with torch.autocast(losses_T.device.type, enabled=False):  # it is for the forward alone
             loss = self.weighting.loss(losses_T)
-        labels = self.predictions.observed(batch.labels)
-        self.losses.add(losses_T, count_labels({task: labels[task] for task in self.tasks}))
+        self.losses.add(losses_T, self.train_step.rows_T)
         self.loss, self._losses_T = loss.detach(), losses_T
         self.position = self._position(self.trainer.current_epoch, batch_idx + 1)
         self.position.step += 1
@@ -283,7 +283,7 @@ class RankingModule(lightning.LightningModule):
         taken = self.predictions.take()
         if self.trainer.sanity_checking and not self.measures_start:
             return
-        self.measured = on_rank_zero(lambda: self.measures.measured(self.tasks, *taken))
+        self.measured = on_rank_zero(lambda: self.measures.measured(self.tasks, taken))
         self.monitored = self.monitor.value(self.measured)
         values = metric_names(self.measured) | {"monitor": self.monitored}
         fitting = self.trainer.state.fn == "fit"

@@ -32,7 +32,8 @@ Array = npt.NDArray[np.float64]
 class Steps:
     """The losses of some steps, and how many rows of each step had a label.
 
-    The loss of a step without a label is 0 and counts in no mean.
+    Where rows have weights it is the sum of these. The loss of a step without a label is 0 and
+    counts in no mean.
     """
 
     tasks: tuple[str, ...]
@@ -145,7 +146,7 @@ class LossFile:
         lines = []
         for losses, rows in zip(steps.losses_ST.tolist(), steps.rows_ST.tolist(), strict=True):
             self._step += 1
-            cells = [f"{loss:.6g}" for loss in losses] + [f"{count:.0f}" for count in rows]
+            cells = [f"{loss:.6g}" for loss in losses] + [_count(count) for count in rows]
             lines.append(_line([self._step, *cells]))
         text = "".join(lines)
         self._digest.update(text.encode())
@@ -157,6 +158,11 @@ class LossFile:
         with writing(self.path):
             sync(self.path)
         return self._digest.hexdigest()
+
+
+def _count(rows: float) -> str:
+    """A number of rows, or a sum of their weights."""
+    return f"{rows:.0f}" if rows == round(rows) else f"{rows:.6g}"
 
 
 def _line(cells: list[object]) -> str:

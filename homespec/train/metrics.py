@@ -2,7 +2,7 @@
 
 Throughout, arrays are [N] with a row for each impression; a row whose label is NaN was not observed
 and does not count; a measure of nothing is NaN. Scores and estimates must not be NaN. Sums are
-taken in float64.
+taken in float64. Where there are `weights`, a row of weight 2 counts as two rows do that are alike.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def is_better(metric: str, value: float, than: float) -> bool:
 
 
 def measure(
-    kind: str, output: Array, label: Array, users: Array | None = None, scale: float = 1.0
-) -> dict[str, float]:
+    kind: str, output: Array, label: Array, users: Array | None = None, scale: float = 1.0,
+    weights: Array | None = None,
+) -> dict[str, float]:  # fmt: skip
     """All measures of a task on held-out rows, by name.
 
     `output` is what the model puts out: logits of a `binary` task, estimates in units of `scale` of
@@ -45,24 +46,34 @@ def measure(
     """
     seen = ~np.isnan(label)
     output, label = output[seen], label[seen]
+    weights = None if weights is None else weights[seen]
     if kind == "regression":
         estimate = output * scale
         return {
-            "mae": mean_absolute_error(estimate, label),
-            "rmse": root_mean_square_error(estimate, label),
-            "pcoc": calibration(estimate, label),
+            "mae": mean_absolute_error(estimate, label, weights),
+            "rmse": root_mean_square_error(estimate, label, weights),
+            "pcoc": calibration(estimate, label, weights),
         }
     grouped = {}
     if users is not None:
         users = users[seen]
         known = users != NO_USER
-        grouped["gauc"] = gauc(output[known], label[known], users[known])
+        own = None if weights is None else weights[known]
+        grouped["gauc"] = gauc(output[known], label[known], users[known], own)
     return {
-        "auc": auc(output, label),
+        "auc": auc(output, label, weights),
         **grouped,
-        "logloss": log_loss(output, label),
-        "pcoc": calibration(sigmoid(output), label),
+        "logloss": log_loss(output, label, weights),
+        "pcoc": calibration(sigmoid(output), label, weights),
     }
+
+
+def mean(values: Array, weights: Array | None = None) -> float:
+    """The mean by weights, in float64; NaN of nothing."""
+    if weights is None:
+        return float(values.mean(dtype=np.float64)) if len(values) else math.nan
+    total = weights.sum(dtype=np.float64)
+    return float((values * weights.astype(np.float64)).sum() / total) if total else math.nan
 
 
 def weighted(
@@ -84,7 +95,7 @@ def weighted(
     return sum(own[task] * value for task, value in known.items()) / sum(own.values())
 
 
-def auc(score: Array, positive: Array) -> float:
+def auc(score: Array, positive: Array, weights: Array | None = None) -> float:
     """The exact area under the ROC curve: the chance that a positive row scores above a negative.
 
     Ties count half. `positive` is a label 0 or 1, or the probability of being positive, which gives
@@ -93,28 +104,33 @@ def auc(score: Array, positive: Array) -> float:
     """
     seen = ~np.isnan(positive)
     positive = positive[seen].astype(np.float64)
+    negative = 1 - positive
+    if weights is not None:
+        positive, negative = (each * weights[seen] for each in (positive, negative))
     _, rank = np.unique(score[seen], return_inverse=True)
     positives = np.bincount(rank, positive)
-    negatives = np.bincount(rank, 1 - positive)
+    negatives = np.bincount(rank, negative)
     below = np.cumsum(negatives) - negatives
-    itself = (positive * (1 - positive)).sum()
+    itself = (positive * negative).sum()
     won = (positives * (below + negatives / 2)).sum() - itself / 2
     pairs = positives.sum() * negatives.sum() - itself
     return float(won / pairs) if pairs > 0 else float("nan")
 
 
-def gauc(score: Array, label: Array, user: Array) -> float:
+def gauc(score: Array, label: Array, user: Array, weights: Array | None = None) -> float:
     """The mean over users of each one's own AUC, weighted by the number of their rows.
 
     Only users count who have a positive and a negative row; ties count half. `label` is 0 or 1;
     `user` is anything that can be sorted. Source: Zhu et al., *Optimized Cost per Click in Taobao
-    Display Advertising*, KDD 2017; the weights are impressions.
+    Display Advertising*, KDD 2017; the weights are impressions, or those of the rows, summed.
     """
-    auc_U, rows_U = user_aucs(score, label, user)
+    auc_U, rows_U = user_aucs(score, label, user, weights)
     return float(np.average(auc_U, weights=rows_U)) if len(auc_U) else math.nan
 
 
-def user_aucs(score: Array, label: Array, user: Array) -> tuple[Array, Array]:
+def user_aucs(
+    score: Array, label: Array, user: Array, weights: Array | None = None
+) -> tuple[Array, Array]:
     """The own AUC [U] of each user who has a positive and a negative row, and their rows [U].
 
     Arguments are those of `gauc`. One sort of 64-bit numbers, which hold user, score and label in
@@ -123,6 +139,8 @@ def user_aucs(score: Array, label: Array, user: Array) -> tuple[Array, Array]:
     seen = ~np.isnan(label)
     if not seen.any():
         return np.empty(0), np.empty(0, np.int64)
+    if weights is not None:
+        return _weighted_user_aucs(score[seen], label[seen], user[seen], weights[seen])
     key = _codes(user[seen]) << np.uint64(33) | _ranks(score[seen]) << np.uint64(1)
     key |= (label[seen] > 0).astype(np.uint64)
     key.sort()
@@ -138,6 +156,28 @@ def user_aucs(score: Array, label: Array, user: Array) -> tuple[Array, Array]:
     of_user = np.add.reduceat(rows, first)
     both = pairs > 0
     return won_twice[both] / (2 * pairs[both]), of_user[both]
+
+
+def _weighted_user_aucs(
+    score: Array, label: Array, user: Array, weights: Array
+) -> tuple[Array, Array]:
+    """The same with the rows' weights, of which a user's are summed: one sort by user and score."""
+    codes, ranks = _codes(user), _ranks(score)
+    order = np.lexsort((ranks, codes))
+    codes, ranks = codes[order], ranks[order]
+    weight = weights[order].astype(np.float64)
+    is_positive = label[order] > 0
+    starts = _starts(codes << np.uint64(32) | ranks)  # of the rows of one user that tie
+    positives = np.add.reduceat(np.where(is_positive, weight, 0.0), starts)
+    negatives = np.add.reduceat(np.where(is_positive, 0.0, weight), starts)
+    first = _starts(codes[starts])
+    before = np.cumsum(negatives) - negatives
+    below = before - np.repeat(before[first], np.diff(first, append=len(starts)))
+    won = np.add.reduceat(positives * (below + negatives / 2), first)
+    of_positives, of_negatives = (np.add.reduceat(each, first) for each in (positives, negatives))
+    both = (of_positives > 0) & (of_negatives > 0)
+    pairs = of_positives[both] * of_negatives[both]
+    return won[both] / pairs, (of_positives + of_negatives)[both]
 
 
 def close_together(users: Array) -> Array:
@@ -178,10 +218,11 @@ def _ranks(score: Array) -> Array:
     return np.where(negative, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
 
 
-def log_loss(logit: Array, label: Array) -> float:
+def log_loss(logit: Array, label: Array, weights: Array | None = None) -> float:
     """The mean binary cross-entropy of logits, of any size."""
     seen = ~np.isnan(label)
-    return float(log_losses(logit[seen], label[seen]).mean()) if seen.any() else math.nan
+    own = None if weights is None else weights[seen]
+    return mean(log_losses(logit[seen], label[seen]), own)
 
 
 def log_losses(logit: Array, label: Array) -> Array:
@@ -192,14 +233,18 @@ def log_losses(logit: Array, label: Array) -> Array:
     return losses
 
 
-def calibration(predicted: Array, label: Array) -> float:
+def calibration(predicted: Array, label: Array, weights: Array | None = None) -> float:
     """PCOC, predicted over observed: the mean prediction by the mean label. 1 is calibrated.
 
     `predicted` are probabilities, or estimates in the label's units. NaN if the labels sum to 0.
     """
     seen = ~np.isnan(label)
-    observed = label[seen].sum(dtype=np.float64)
-    return float(predicted[seen].sum(dtype=np.float64) / observed) if observed else math.nan
+    predicted, label = predicted[seen], label[seen]
+    if weights is not None:
+        own = weights[seen].astype(np.float64)
+        predicted, label = predicted * own, label * own
+    observed = label.sum(dtype=np.float64)
+    return float(predicted.sum(dtype=np.float64) / observed) if observed else math.nan
 
 
 def sigmoid(logit: Array) -> Array:
@@ -209,13 +254,15 @@ def sigmoid(logit: Array) -> Array:
     return np.asarray(np.where(z < 0, small, 1.0) / (1 + small))
 
 
-def mean_absolute_error(estimate: Array, label: Array) -> float:
+def mean_absolute_error(estimate: Array, label: Array, weights: Array | None = None) -> float:
     """The mean of |estimate - label|."""
-    errors = (estimate - label)[~np.isnan(label)]
-    return float(np.abs(errors).mean(dtype=np.float64)) if len(errors) else float("nan")
+    seen = ~np.isnan(label)
+    return mean(np.abs((estimate - label)[seen]), None if weights is None else weights[seen])
 
 
-def root_mean_square_error(estimate: Array, label: Array) -> float:
+def root_mean_square_error(estimate: Array, label: Array, weights: Array | None = None) -> float:
     """The root of the mean square of estimate - label."""
-    errors = (estimate - label)[~np.isnan(label)].astype(np.float64)
-    return float(np.sqrt(np.square(errors).mean())) if len(errors) else float("nan")
+    seen = ~np.isnan(label)
+    errors = (estimate - label)[seen].astype(np.float64)
+    square = mean(np.square(errors), None if weights is None else weights[seen])
+    return math.sqrt(square) if square == square else math.nan

@@ -98,7 +98,7 @@ def task_results(
             kind=task.kind,
             loss_first=first[name],
             loss_last=last[name],
-            labelled=int(labelled[name]),
+            labelled=math.ceil(labelled[name]),
             bayes_auc=_best(task, bayes),
             **{metric: or_nan(value) for metric, value in best[name].items()},
         )

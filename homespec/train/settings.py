@@ -211,6 +211,12 @@ class Settings:
         automatic="auc, or mae where no task is binary",
         fixed=True,
     )
+    weighted_metrics: bool = setting(
+        False,
+        "Run",
+        "Weigh rows in metrics, too, by the sample weights of the spec.",
+        fixed=True,
+    )
     patience: int | None = setting(
         None, "Run", "Stop after this number of epochs that were not the best.", least=1
     )

@@ -39,7 +39,8 @@ from homespec.train.weighting import weighting_of
 from homespec.train.weighting.gradnorm import last_shared
 
 T = TypeVar("T")
-Step = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
+Step = Callable[..., Tensor]
+"""Features, labels and, where rows have some, sample weights -> losses [T]."""
 
 
 class TrainStep:
@@ -64,6 +65,8 @@ class TrainStep:
     ) -> None:
         """Take over `model`, whose tasks are of these kinds."""
         self.model, self.code, self.settings = model, code, settings
+        self.rows_T = torch.empty(0)
+        """How much the rows of the last batch count for each task, of this process."""
         weights = {task: code.WEIGHTS[task] for task in code.TASKS}
         self.views = functools.partial(code.logical_views, model)
         self.weighting = weighting_of(settings.weighting, weights, kinds, self.views)
@@ -125,13 +128,14 @@ class TrainStep:
 
     def losses(self, batch: Batch) -> Tensor:
         """The tasks' own losses [T]; their means over all processes are those of the batch."""
-        observed = runtime.observed(self.code)(batch.labels)
-        scales_T = loss_scales({task: observed[task] for task in self.code.TASKS})
+        self.rows_T = runtime.row_totals(self.code, batch.labels, batch.weights)
+        scales_T = loss_scales(self.rows_T)
         if self.tables:
             self.tables.fit(batch.features)
         self._statistics = self.frozen.statistics()
         with self.weighting.several_passes(), _one_graph():
-            losses_T = self.step(batch.features, batch.labels)
+            weights = (batch.weights,) if batch.weights else ()
+            losses_T = self.step(batch.features, batch.labels, *weights)
             return losses_T if scales_T is None else losses_T * scales_T
 
     def backward(self, loss: Tensor, losses_T: Tensor, scale: float = 1.0) -> None:
@@ -278,10 +282,12 @@ def check_schedule(settings: Settings, steps: float) -> None:
 
 
 def step_of(model: nn.Module, code: GeneratedModule) -> Step:
-    """A function of features and labels to the tasks' own losses [T]."""
+    """A function of features, labels and perhaps weights to the tasks' own losses [T]."""
 
-    def step(features: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
-        losses_T: Tensor = code.stacked_losses(model(features, stacked=True), labels)
+    def step(
+        features: dict[str, Tensor], labels: dict[str, Tensor], *weights: dict[str, Tensor]
+    ) -> Tensor:
+        losses_T: Tensor = code.stacked_losses(model(features, stacked=True), labels, *weights)
         return losses_T
 
     return step

@@ -415,3 +415,58 @@ def test_a_list_and_its_weights_are_of_one_length(tmp_path: Path) -> None:
     (one,) = found(tmp_path, TAGS.replace("POOL", "sum"), tags=EVENTS, scores=scores)
     assert one.rule.code == "HS502"
     assert "values in `tags` and 9 in `scores`; a list and its weights" in one.message
+# ---------------------------------------------------------------- sample weights
+
+
+def weighed(tmp_path: Path, weights: Any, csv: bool = False, **columns: Any) -> list[Diagnostic]:
+    return found(tmp_path, "f: {dense: 1}", "{y: {sample_weight: w}}", csv, f=RANDOM.random(ROWS),
+                 w=weights, **columns)  # fmt: skip
+
+
+@pytest.mark.parametrize("csv", [False, True])
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (-0.5, "holds the weight -0.5; weights are 0 or more"),
+        (None, "lacks the weight of a row; write 0 where a row is not to count"),
+        (float("inf"), "holds a weight that is infinite, or too large for float32"),
+        ("many", "holds the text 'many', not numbers"),
+    ],
+)
+def test_unusable_weights_are_named_with_their_row(
+    tmp_path: Path, value: Any, reason: str, csv: bool
+) -> None:
+    weights: list[Any] = [1.0] * ROWS
+    weights[7] = value
+    if isinstance(value, str):
+        weights = [str(weight) for weight in weights]
+    (diagnostic,) = weighed(tmp_path, weights, csv)
+    assert diagnostic.rule.code == "HS527"
+    assert "row 7 (from 0): the column `w` " + reason in diagnostic.message
+
+
+def test_a_column_of_weights_that_is_not_there(tmp_path: Path) -> None:
+    tasks = "{y: {sample_weight: trus}}"
+    (diagnostic,) = found(tmp_path, "f: {dense: 1}", tasks, f=RANDOM.random(ROWS), trust=Y)
+    assert diagnostic.rule.code == "HS501"
+    assert diagnostic.help == "did you mean `trust`?"
+
+
+def test_a_few_heavy_rows_are_reported(tmp_path: Path) -> None:
+    assert codes(weighed(tmp_path, RANDOM.random(ROWS))) == []
+    heavy = np.where(np.arange(ROWS) < 20, 1000.0, 1.0)
+    (diagnostic,) = weighed(tmp_path, heavy)
+    assert diagnostic.rule.code == "HS528"
+    assert "1,000 rows say as much as 22 of one weight" in diagnostic.message
+
+
+def test_rates_are_those_of_weighted_rows(tmp_path: Path) -> None:
+    """A rate starts the bias of a tower, and weights move where it should start."""
+    weights = np.where(Y == 1, 3.0, 1.0)
+    weights[:100] = 0.0
+    tasks = "{y: {sample_weight: w}}"
+    data = measured(tmp_path, "f: {dense: 1}", tasks, f=RANDOM.random(ROWS), w=weights)
+    task, own = data.train.tasks["y"], Y[100:]
+    assert task.samples == 900
+    assert task.positives == own.sum()
+    assert task.rate == pytest.approx(np.average(own, weights=weights[100:]))

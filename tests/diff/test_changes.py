@@ -60,6 +60,8 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS613", "where: click", "where: finish", set()),
     ("HS614", "scale: 10", "scale: 10, loss: huber", set()),
     ("HS615", "follow: {}", "follow: {weight: 2}", set()),
+    ("HS615", "follow: {}", "follow: {sample_weight: trust}", set()),
+    ("HS613", "where: click", "where: click, outside_weight: 0.1", set()),
     ("HS616", "rate: 0.3", "rate: 0.4", set()),
     ("HS620", "  asr: {dense: 3}\n", "  asr: {dense: 3}\n  more: {dense: 2}\n", set()),
     ("HS621", "  asr: {dense: 3}\n", "", set()),

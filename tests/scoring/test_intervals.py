@@ -243,3 +243,37 @@ def test_a_mean_that_is_not_finite_has_no_interval(kind: str, wrong: float) -> N
         found = intervals.intervals(kind, output, label, given)
         for metric in ("logloss",) if kind == "binary" else ("mae", "rmse", "pcoc"):
             assert all(map(math.isnan, found[metric])), metric
+
+
+# ---------------------------------------------------------------- weights
+
+
+def test_equal_weights_change_no_interval() -> None:
+    score, label = scores_of(0, 400)
+    users = clusters_of(0, 400)
+    for kind in ("binary", "regression"):
+        plain = intervals.intervals(kind, score, label, users)
+        found = intervals.intervals(kind, score, label, users, 1.0, np.full(400, 2.5))
+        for metric, interval in plain.items():
+            assert found[metric] == pytest.approx(interval, rel=1e-9), metric
+
+
+@pytest.mark.parametrize("metric", ["auc", "logloss", "gauc", "pcoc"])
+def test_weighted_intervals_hold_as_often_as_they_say(metric: str) -> None:
+    """Of samples of rows with weights; the truth is measured on very many of them."""
+    random = np.random.default_rng(1)
+
+    def drawn(count: int) -> tuple[Array, Array, Array, Array]:
+        weight = random.exponential(size=count) + 0.2
+        label = (random.random(count) < 0.4).astype(np.float64)
+        score = random.normal(size=count) + label * (1 + 0.5 * (weight > 1))
+        return score, label, np.arange(count) // 5, weight
+
+    score, label, users, weight = drawn(300_000)
+    truth = metrics.measure("binary", score, label, users, 1.0, weight)[metric]
+    held = 0
+    for _ in range(200):
+        score, label, users, weight = drawn(400)
+        low, high = intervals.intervals("binary", score, label, users, 1.0, weight)[metric]
+        held += low <= truth <= high
+    assert 178 <= held <= 199

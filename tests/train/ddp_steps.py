@@ -46,6 +46,7 @@ LEARNING: dict[str, dict[str, Any]] = {
     "uncertainty": {"weighting": "uncertainty", "table_optimizer": "adagrad", "clip": 0.05},
     "gradnorm": {"weighting": "gradnorm", "optimizer": "adamw", "weight_decay": 0.1},
     "pcgrad": {"weighting": "pcgrad", "table_optimizer": "adagrad", "clip": 0.05},
+    "weighted": {"weighting": "uncertainty", "clip": 0.05, "weighted_metrics": True},
 }
 """Ways to learn, all of which give what one process gives."""
 
@@ -54,24 +55,35 @@ def spec(norm: str) -> Any:
     return homespec.loads(SPEC.replace("NORM", norm))
 
 
+def spec_for(how: str) -> Any:
+    """That of a way to learn: one has rows with weights, and rows outside of sample spaces."""
+    if how != "weighted":
+        return spec("none")
+    text = SPEC.replace("NORM", "none").replace("click: {}", "click: {sample_weight: trust}")
+    outside = "where: click, outside_weight: 0.2, sample_weight: trust"
+    return homespec.loads(text.replace("where: click", outside))
+
+
 def runs(folder: str) -> None:
     """Runs of all kinds; what is refused goes to a file of this process."""
     found: dict[str, Any] = {}
     here = Path(folder)
     atexit.register(lambda: (here / f"{RANK}.joined").write_text(str(dist.is_initialized())))
 
-    def go(name: str, norm: str = "none", **changed: Any) -> None:
+    def go(name: str, norm: str = "none", of: Any = None, **changed: Any) -> None:
         about = {k: changed.pop(k) for k in ("resume", "overwrite") if k in changed}
         place = run.Place([here / "dealt"], here / name, **about)
         said: list[str] = []
         try:
-            run.train(spec(norm), place, dataclasses.replace(SETTINGS, **changed), said.append)
+            run.train(
+                of or spec(norm), place, dataclasses.replace(SETTINGS, **changed), said.append
+            )
         except (RunError, DataError) as error:
             found[name] = [type(error).__name__, str(error)]
         found[f"{name} said"] = said
 
     for name, changed in LEARNING.items():
-        go(name, **changed)
+        go(name, of=spec_for(name), **changed)
     go("resumed", **LEARNING["pcgrad"], epochs=1)
     go("resumed", **LEARNING["pcgrad"], resume=True)
     go("batch", norm="batch")

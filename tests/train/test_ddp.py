@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import torch
-from ddp_steps import LEARNING, SETTINGS, SPEC, spec
+from ddp_steps import LEARNING, SETTINGS, SPEC, spec, spec_for
 from torch import Tensor
 
 import homespec
+from homespec.runtime import observed
 from homespec.train import RunError, checkpoint, run
 from homespec.train.datamodule import Rows
 from homespec.train.evaluate import Measures, Predictions
@@ -47,6 +48,7 @@ def columns(seed: int, rows: int) -> dict[str, Any]:
         "age": list(age),
         "click": labels["click"].astype(float),
         "buy": (labels["buy"] & labels["click"]).astype(float),
+        "trust": draw.random(rows) * (np.arange(rows) % 3),
         "rare": [float(x) if k else None for x, k in zip(labels["rare"], known, strict=True)],
     }
 
@@ -124,7 +126,7 @@ def test_two_learn_what_one_learns(folder: Path, tmp_path: Path, how: str) -> No
     if how == "pcgrad":
         pytest.importorskip("torchjd")
     settings = dataclasses.replace(SETTINGS, **LEARNING[how])
-    run.train(spec("none"), run.Place([folder / "ordered"], tmp_path), settings, print)
+    run.train(spec_for(how), run.Place([folder / "ordered"], tmp_path), settings, print)
     assert_close(state_of(folder / how), state_of(tmp_path), rtol=1e-3, atol=1e-5)
     two, one = (
         np.loadtxt(p / "losses.csv", delimiter=",", skiprows=1) for p in (folder / how, tmp_path)
@@ -140,11 +142,11 @@ def test_metrics_are_those_of_all_rows(folder: Path) -> None:
     best = safetensors.torch.load_file(folder / "fixed" / "model.safetensors")
     code.load_logical_state(model, best)
     settings = dataclasses.replace(SETTINGS, batch_size=HALF)
-    predictions = Predictions(code.TASKS, code.observed)
+    predictions = Predictions(code.TASKS, observed(code))
     with torch.no_grad():
         for batch in Rows.open(loaded, [folder / "dealt"], [], settings).validation():
             predictions.add(batch, model.eval()(batch.features))
-    wanted = Measures.of(loaded).measured(code.TASKS, *predictions.take())
+    wanted = Measures.of(loaded).measured(code.TASKS, predictions.take())
     told = json.loads((folder / "fixed" / "metrics.json").read_text())
     assert told["rows_valid"] == 500
     for task, measured in wanted.items():

@@ -194,3 +194,45 @@ def test_the_metric_to_stop_by_is_a_mean_over_the_tasks_that_have_it() -> None:
     assert weighted(measured, "auc", weights) == pytest.approx((2 * 0.6 + 0.9) / 3)
     assert weighted(measured, "mae", weights) == 5
     assert math.isnan(weighted(measured, "gauc", weights))
+
+
+# ---------------------------------------------------------------- weights
+
+
+def weighted_rows(seed: int) -> tuple[Array, Array, Array, Array]:
+    """Scores with ties, labels, users and weights, small whole numbers and 0 among them."""
+    random = np.random.default_rng(seed)
+    n = int(random.integers(20, 300))
+    score = random.normal(size=n).round(1).astype(np.float32)
+    label = (random.random(n) < 0.4).astype(np.float32)
+    label[random.random(n) < 0.1] = nan
+    return score, label, random.integers(-1, 8, n), random.integers(0, 4, n).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_row_of_weight_n_counts_as_n_rows(seed: int, kind: str) -> None:
+    score, label, user, weight = weighted_rows(seed)
+    again = np.repeat(np.arange(len(score)), weight.astype(int))
+    found = measure(kind, score, label, user, 2.0, weight)
+    expected = measure(kind, score[again], label[again], user[again], 2.0)
+    assert found == pytest.approx(expected, rel=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weighted_auc_is_that_of_scikit_learn(seed: int) -> None:
+    score, label, _, weight = weighted_rows(seed)
+    weight = weight + np.float32(0.3)
+    seen = ~np.isnan(label)
+    expected = roc_auc_score(label[seen], score[seen], sample_weight=weight[seen])
+    assert auc(score, label, weight) == pytest.approx(expected, abs=1e-10)
+    expected = sk.log_loss(label[seen], metrics.sigmoid(score[seen]), sample_weight=weight[seen])
+    assert log_loss(score, label, weight) == pytest.approx(expected)
+
+
+def test_measures_of_no_weight_are_of_nothing() -> None:
+    zeros = np.zeros(3)
+    found = measure("binary", np.ones(3), np.array([0.0, 1, 1]), np.arange(3), 1.0, zeros)
+    assert all(math.isnan(value) for value in found.values())
+    found = measure("regression", np.ones(3), np.ones(3), None, 1.0, zeros)
+    assert all(math.isnan(value) for value in found.values())

@@ -1,5 +1,7 @@
 """Constants that each generated file makes of its spec; here those of a small one, for tests."""
 
+from typing import Any
+
 import torch.nn.functional as F
 
 FEATURES = {
@@ -28,6 +30,12 @@ MEASURES = {
     F.binary_cross_entropy_with_logits: ("click", "like"),
     F.huber_loss: ("watch_time",),
 }
+SAMPLE_WEIGHTS = {"like": "propensity"}
+OUTSIDE = [(1, 0.0), (1, 0.1), (1, 0.0)]
+LOSS_RUNS: list[Any] = [
+    (("click", "like"), F.binary_cross_entropy_with_logits, {}),
+    (("watch_time",), F.huber_loss, {}),
+]
 FOLDED_NORM = {"experts.task.shared": (2, 1, 1e-5)}
 FOLDED_DICE = {"experts.task.shared": (2, 1e-5)}
 FITTED = {"days": 3}

@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 
 from homespec.emit.blocks.checks import check_shapes
-from homespec.emit.blocks.constants import LABELS, MEASURES, RUNS, SCALES, TASKS, WHERE
+from homespec.emit.blocks.constants import (
+    LABELS,
+    LOSS_RUNS,
+    MEASURES,
+    RUNS,
+    SCALES,
+    TASKS,
+    WHERE,
+)
+from homespec.emit.blocks.row_weights import row_weights, weighted_means
 
 
 def stack(what, tensors, rows=None):
@@ -126,6 +135,67 @@ def stacked_losses__mixed_scales_where(logits, labels):
     return by_measure(logits, scaled(observed(labels)))
 
 
+def stacked_losses__rows(logits, labels):
+    """The loss of each task [T], the mean over its rows by their weights (0 if there are none).
+
+    logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed. A row counts as
+    `row_weights` says.
+    """
+    logits = stack_logits(logits)
+    check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
+    return weighted_losses(logits, labels, row_weights(labels))
+
+
+def stacked_losses__rows_weights(logits, labels, weights):
+    """The loss of each task [T], the mean over its rows by their weights (0 if there are none).
+
+    logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed; weights: task -> [B],
+    0 or more, for the tasks of SAMPLE_WEIGHTS. A row counts as `row_weights` says.
+    """
+    logits = stack_logits(logits)
+    check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
+    return weighted_losses(logits, labels, row_weights(labels, weights))
+
+
+def weighted_losses(logits, labels, weights):
+    """Binary cross-entropy of each task [T], the mean over rows by weights [T, B]."""
+    labels = torch.stack([labels[task] for task in TASKS])
+    dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
+    logits, labels = logits.to(dtype), labels.to(dtype)
+    labels = checked_labels(labels.masked_fill(weights == 0, 0.0), TASKS)
+    losses_TB = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return weighted_means(losses_TB, weights)
+
+
+def weighted_losses__runs(logits, labels, weights):
+    """The loss of each task [T], by LOSS_RUNS: the mean over rows by weights [T, B]."""
+    labels = torch.stack([labels[task] for task in TASKS])
+    return by_runs(logits, labels, weights)
+
+
+def weighted_losses__runs_scales(logits, labels, weights):
+    """The loss of each task [T], by LOSS_RUNS: the mean over rows by weights [T, B]."""
+    labels = scaled(labels)
+    labels = torch.stack([labels[task] for task in TASKS])
+    return by_runs(logits, labels, weights)
+
+
+def by_runs(logits, labels, weights):
+    """The loss of each task [T] of logits, labels and weights [T, B], by LOSS_RUNS."""
+    dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
+    logits, labels = logits.to(dtype), labels.to(dtype).masked_fill(weights == 0, 0.0)
+    sizes = [len(tasks) for tasks, _, _ in LOSS_RUNS]
+    parts = []
+    for run, logit, label in zip(LOSS_RUNS, logits.split(sizes), labels.split(sizes), strict=True):
+        tasks, measure, options = run
+        label = label if measure in REGRESSIONS else checked_labels(label, tasks)
+        parts.append(measure(logit, label, reduction="none", **options))
+    return weighted_means(torch.cat(parts), weights)
+
+
+REGRESSIONS = (F.mse_loss, F.l1_loss, F.huber_loss)
+
+
 def scaled(labels):
     """Labels in units of SCALES."""
     return labels | {task: labels[task] / scale for task, scale in SCALES.items()}
@@ -171,6 +241,11 @@ def losses(logits, labels):
     return dict(zip(TASKS, stacked_losses(logits, labels).unbind(), strict=True))
 
 
+def losses__weights(logits, labels, weights):
+    """The loss of each task: task -> scalar; arguments as for `stacked_losses`."""
+    return dict(zip(TASKS, stacked_losses(logits, labels, weights).unbind(), strict=True))
+
+
 def loss(logits, labels):
     """The sum of all tasks' losses, a scalar; arguments as for `stacked_losses`."""
     return stacked_losses(logits, labels).sum()  # all weights are 1
@@ -179,4 +254,15 @@ def loss(logits, labels):
 def loss__weighted(logits, labels):
     """The weighted sum of all losses, a scalar; arguments as for `stacked_losses`."""
     parts = stacked_losses(logits, labels).split([count for count, _ in RUNS])
+    return sum(weight * part_T.sum() for (_, weight), part_T in zip(RUNS, parts, strict=True))
+
+
+def loss__weights(logits, labels, weights):
+    """The sum of all tasks' losses, a scalar; arguments as for `stacked_losses`."""
+    return stacked_losses(logits, labels, weights).sum()
+
+
+def loss__weighted_weights(logits, labels, weights):
+    """The weighted sum of all losses, a scalar; arguments as for `stacked_losses`."""
+    parts = stacked_losses(logits, labels, weights).split([count for count, _ in RUNS])
     return sum(weight * part_T.sum() for (_, weight), part_T in zip(RUNS, parts, strict=True))

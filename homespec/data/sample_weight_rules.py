@@ -1,0 +1,67 @@
+"""HS527 and HS528: sample weights.
+
+Thresholds are homespec's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.data.profiled import ProfiledData
+from homespec.diagnostics import Finding, Severity, rule
+
+FEW = 0.1
+"""Effective rows by rows that are fewer say that a few rows weigh most."""
+MIN_ROWS = 100
+"""Of fewer rows nothing is said."""
+
+
+@rule("HS527", "unusable-weights")
+def unusable_weights(data: ProfiledData) -> Iterator[Finding]:
+    """A column of sample weights holds what is no weight.
+
+    Weights are numbers from 0 on, one for each row, also for rows without a label. A negative
+    weight would reward mistakes, and one that is missing could mean 0 as well as 1. Training
+    refuses such a file. The message names the first row at fault, counted from 0 in its file. Write
+    0 where a row is not to count for the task.
+
+    Bad, where the column of some rows is empty:
+
+    ```yaml
+    tasks:
+      click: {sample_weight: inverse_propensity}
+    ```
+
+    Good: the same, with 1 written into these rows.
+    """
+    for part in data.profiles:
+        for name, weight in part.weights.items():
+            if weight.problem not in ("", "missing"):
+                yield Finding(
+                    data.at_task(name, "sample_weight"),
+                    weight.problem,
+                    label="no weights",
+                    help="write a number from 0 on into every row when you prepare the data",
+                )
+
+
+@rule("HS528", "few-heavy-rows", Severity.WARNING)
+def few_heavy_rows(data: ProfiledData) -> Iterator[Finding]:
+    """A few rows have most of the sample weight, so the task learns from little more than these.
+
+    n rows of weights w say as much of a mean as (sum of w)² / sum of w² rows of one weight
+    (Kish, *Survey Sampling*, 1965). Reported where that is less than a tenth of the rows whose
+    weight is not 0. Often the column is no weight, such as a time in milliseconds; inverse
+    propensities are usually clipped when the data is prepared.
+    """
+    for name, weight in data.train.weights.items():
+        if weight.problem or weight.rows < MIN_ROWS:
+            continue
+        if weight.effective < FEW * weight.rows:
+            yield Finding(
+                data.at_task(name, "sample_weight"),
+                f"{data.train.name}: by the weights of `{name}`, {weight.rows:,} rows say as much"
+                f" as {weight.effective:,.0f} of one weight",
+                label="a few rows weigh most",
+                help="look at the column, or clip the weights when you prepare the data",
+            )
