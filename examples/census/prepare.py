@@ -4,10 +4,9 @@
 
 TRAIN and VALID are UCI's `census-income.data` and `census-income.test`, or CSV files of the same
 columns with a first line that names them; gzipped or not. Needs click and pyarrow only, so a copy
-of this file runs anywhere. What it does, most tables need: columns get names that a spec can use,
-labels become 0 and 1, and what a label is made from is no longer there to be an input. Everything
-else is left to the spec: text is an id by its hash, numbers are cut into buckets, and a missing
-value is null.
+of this file runs anywhere. It gives UCI's columns, which have no names, those of its page, trims
+text, and writes parquet. All else is the spec's: text is an id by its hash, numbers are cut into
+buckets, labels are tests of columns, and columns that it does not name are never read.
 """
 
 from __future__ import annotations
@@ -37,29 +36,19 @@ COLUMNS = (
 )  # fmt: skip
 """The columns of UCI's files, which have no line of names."""
 
-LABELS = {
-    "income_50k": ("income", ("50000+.", "50000+", "1")),
-    "never_married": ("marital_stat", ("Never married",)),
-}
-"""The column that each label is made from, and the values that make it 1."""
-
 NUMBERS = (
     "age", "wage_per_hour", "capital_gains", "capital_losses", "dividends_from_stocks",
     "num_persons_worked_for_employer", "weeks_worked_in_year",
 )  # fmt: skip
 """The columns that become numbers; all others stay text, also where they hold codes such as 0."""
 
-NOT_INPUTS = ("instance_weight", "year")
-"""How the sample was drawn: nothing that is known of a person."""
-
 
 def prepare(train: Path, valid: Path, out: Path) -> dict[str, int]:
     """Write both parts into `out`; their numbers of rows by name.
 
-    Raises ValueError or OSError for a file that cannot be read or lacks a column, before anything
-    is written.
+    Raises ValueError or OSError for a file that cannot be read, before anything is written.
     """
-    parts = {"train": labelled(read(train)), "valid": labelled(read(valid))}
+    parts = {"train": read(train), "valid": read(valid)}
     out.mkdir(parents=True, exist_ok=True)
     for name, table in parts.items():
         path = out / f"{name}.parquet"
@@ -91,19 +80,6 @@ def typed(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         return text.cast(pa.int64()) if name in NUMBERS else text
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: the column `{name}` is not numbers ({error})") from None
-
-
-def labelled(table: pa.Table) -> pa.Table:
-    """The table with its labels, and without the columns that are not inputs."""
-    sources = [column for column, _ in LABELS.values()]
-    for name in sources:
-        if name not in table.column_names:
-            raise ValueError(f"the column `{name}` is missing: is it the Census-Income file?")
-    inputs = table.drop_columns([n for n in (*sources, *NOT_INPUTS) if n in table.column_names])
-    for label, (column, positive) in LABELS.items():
-        is_positive = pc.is_in(table[column], pa.array(positive))
-        inputs = inputs.append_column(label, is_positive.cast(pa.int8()))
-    return inputs
 
 
 @click.command()

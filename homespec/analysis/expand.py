@@ -131,6 +131,7 @@ def _task(lowered: Lowered, name: str, task: Task) -> Section:
 def _keys(task: Task) -> list[str]:
     """The keys that say something about a task of its kind."""
     keys = ["label", "weight"] if task.product else ["kind", "label", "weight"]
+    keys += ["unknown"] if task.unknown is not None else []
     keys += ["sample_weight"] if task.sample_weight else []
     keys += ["where", *["outside_weight"] * bool(task.outside_weight)] if task.where else []
     if task.product:

@@ -187,11 +187,13 @@ def label_leak(resolved: Resolved) -> Iterator[Finding]:
     """A label is also an input.
 
     A model that reads a label predicts it perfectly offline and is worthless online, where the
-    label is not yet known. The left side of a comparison counts as the label, its right side (such
-    as `duration_ms` in `play_time_ms >= duration_ms`) does not.
+    label is not yet known. The first column of a label counts as the label, a second one (such as
+    `duration_ms` in `play_time_ms >= duration_ms`) does not.
     """
     labels = {
-        parse_label(task.label).column: name for name, task in reversed(resolved.spec.tasks.items())
+        column: name
+        for name, task in reversed(resolved.spec.tasks.items())
+        for column in parse_label(task.label).columns[:1]
     }
     for name, feature in resolved.spec.features.items():
         if feature.column in labels:
@@ -213,10 +215,10 @@ def repeated_label(resolved: Resolved) -> Iterator[Finding]:
     its label forgotten. A task of weight 0 is not trained on its label, so that ESMM's `cvr`, which
     `ctcvr` alone trains, may have the label of `ctcvr`.
     """
-    first: dict[tuple[str, str], str] = {}
+    first: dict[tuple[str, str, object], str] = {}
     trained = {name: task for name, task in resolved.spec.tasks.items() if task.weight > 0}
     for name, task in trained.items():
-        other = first.setdefault((str(parse_label(task.label)), task.where), name)
+        other = first.setdefault((str(parse_label(task.label)), task.where, task.unknown), name)
         if other != name:
             yield Finding(
                 resolved.span(("tasks", name), key=True),

@@ -119,8 +119,8 @@ def label_kind(resolved: Resolved) -> Iterator[Finding]:
     """A task says something that its kind of label does not have.
 
     `loss` and `scale` belong to a regression, `rate` to a binary task. The label of a regression is
-    a column of numbers, not a comparison. `where` names a binary task, since it asks whether that
-    task's label is 1.
+    a column of numbers, or arithmetic of two, not a comparison. `where` names a binary task, since
+    it asks whether that task's label is 1.
     """
     for name, task in resolved.spec.tasks.items():
         alien = ("rate",) if task.kind == "regression" else ("loss", "scale")
@@ -133,7 +133,7 @@ def label_kind(resolved: Resolved) -> Iterator[Finding]:
                     help=f"remove `{key}`"
                     + ("" if key == "rate" else ", or write `kind: regression`"),
                 )
-        if task.kind == "regression" and parse_label(task.label).op is not None:
+        if task.kind == "regression" and parse_label(task.label).test is not None:
             yield Finding(
                 resolved.span(("tasks", name, "label")),
                 f"`{name}` is a regression, and its label is a comparison",

@@ -49,7 +49,7 @@ def missing_column(data: ProfiledData) -> Iterator[Finding]:
     for part in data.profiles:
         wanted = [(f.tensor.column, data.at_column(f.tensor)) for f in part.features.values()]
         for name, task in part.tasks.items():
-            columns = [column for column in part.missing if column in task.label.split()]
+            columns = [column for column in part.missing if column in task.columns]
             wanted += [(column, data.at_task(name, "label")) for column in columns]
         for name, weight in part.weights.items():
             wanted.append((weight.column, data.at_task(name, "sample_weight")))

@@ -35,8 +35,8 @@ def label_not_binary(data: ProfiledData) -> Iterator[Finding]:
 
     Training refuses such a file. A count or a time becomes a label by a comparison; the number
     itself is the label of a regression. A label that is missing (null or NaN, in CSV an empty
-    cell) is fine: the row does not count for the task. Write that, rather than -1, where a label
-    was not observed.
+    cell) is fine: the row does not count for the task. Where -1 means that a label was not
+    observed, `unknown: -1` says so.
 
     Bad, where the column holds milliseconds:
 
@@ -70,7 +70,10 @@ def _binary(task: TaskProfile, regression: bool) -> str:
     if regression:
         return f"write {null} where the label is not known"
     if task.wrong_example < 0:
-        return f"where {task.wrong_example:g} means that the label is not known, write {null}"
+        return (
+            f"where {task.wrong_example:g} means that the label is not known, write"
+            f" `unknown: {task.wrong_example:g}` in the spec, or {null} in the data"
+        )
     return f"write `label: {task.label} > 0`, or `kind: regression` if the number itself is meant"
 
 

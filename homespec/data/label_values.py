@@ -1,8 +1,9 @@
-"""Data: columns -> labels: a column, or one compared with a number or another one. No torch."""
+"""Data: columns -> labels: a column, arithmetic of two, or a test of these. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +15,16 @@ from homespec.data.columns import (
     Column,
     decoded,
     is_text,
+    isnumeric,
     naming,
     numbers,
     numeric,
+    or_missing,
     words_of,
 )
-from homespec.schema.label_parser import MAX_NUMBER, Label
+from homespec.schema.label_parser import BLANKS, MAX_NUMBER
+from homespec.schema.labels import Among, Arithmetic, Compared, Label, Missing, Value, written
+from homespec.schema.labels import Column as LabelColumn
 
 _OPS: dict[str, Callable[..., Column]] = {
     ">=": pc.greater_equal,
@@ -38,16 +43,17 @@ def labels(who: str, label: Label, batch: pa.Table, binary: bool) -> Array:
     """
     values = raw_labels(who, label, batch)
     if not binary and np.isinf(values).any():
-        raise DataError(f"{who}: its label `{label.column}` holds an infinite number")
+        raise DataError(f"{who}: its label `{label}` holds an infinite number")
     if binary and len(bad := values[not_binary(values)]):
         remedy = (
-            f"if more is meant to be positive, write `label: {label.column} > 0`; if the number"
+            f"if more is meant to be positive, write `label: {label} > 0`; if the number"
             " itself is meant, `kind: regression`"
             if bad[0] > 0
-            else "where it is not known, write null (in CSV an empty cell)"
+            else f"where that means that it is not known, write `unknown: {bad[0]:g}` in the spec,"
+            " or null in the data (in CSV an empty cell)"
         )
         raise DataError(
-            f"{who}: its label `{label.column}` holds {bad[0]:g}, but labels are 0 or 1; {remedy}"
+            f"{who}: its label `{label}` holds {bad[0]:g}, but labels are 0 or 1; {remedy}"
         )
     return values
 
@@ -59,33 +65,138 @@ def not_binary(labels: Array) -> Array:
 
 
 def raw_labels(who: str, label: Label, batch: pa.Table) -> Array:
-    """What a label's column or comparison gives, whatever it is: float32 [N]."""
-    given = [decoded(batch[name].combine_chunks()) for name in label.columns]
-    columns = [_numbers(who, label, *cells) for cells in zip(label.columns, given, strict=True)]
-    if label.op is None:
-        with naming(who, label.column):
-            return numbers(columns[0])
-    try:
-        one, *others = _to_compare(given, columns)
-        return numbers(compared(label.op, one, *(others or [label.other])))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        kinds = " and ".join(f"`{n}` is {batch[n].type}" for n in label.columns)
-        raise DataError(
-            f"{who}: cannot evaluate `{label}`: {kinds}; write int64, float32 or float64"
-        ) from None
+    """What a label's columns give, whatever it is: float32 [N]."""
+    return _Reader(who, label, batch).labels()
 
 
-def _numbers(who: str, label: Label, name: str, column: Column) -> Column:
-    """A column of a label as numbers, null where one is missing: text may spell NAN, too."""
-    try:
-        with naming(who, name):
-            read = numeric(column)
-    except DataError as error:
-        what = "labels are numbers" if label.op is None else f"cannot evaluate `{label}`"
-        raise DataError(f"{error}; {what}") from None
-    if pa.types.is_floating(read.type):  # comparisons would take NaN for a number
-        return pc.if_else(pc.is_nan(read), None, read)
-    return read
+class _Reader:
+    """One label on one table."""
+
+    def __init__(self, who: str, label: Label, batch: pa.Table) -> None:
+        self.who, self.label, self.batch = who, label, batch
+
+    def labels(self) -> Array:
+        """The label of each row."""
+        label = self.label
+        try:
+            if label.is_bare:
+                with naming(self.who, label.columns[0]):
+                    return numbers(self.value(label.value))
+            return numbers(self.tested())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            kinds = " and ".join(f"`{n}` is {self.batch[n].type}" for n in label.columns)
+            raise DataError(
+                f"{self.who}: cannot evaluate `{label}`: {kinds}; write int64, float32 or float64"
+            ) from None
+
+    def tested(self) -> Column:
+        """The value, or what its test says."""
+        value, test = self.label.value, self.label.test
+        match test:
+            case Missing():
+                assert isinstance(value, LabelColumn)
+                return pc.xor(pc.is_null(self.cells(value.name, text=False)), test.negated)
+            case Among():
+                assert isinstance(value, LabelColumn)
+                found = self.among(value.name, test.items)
+                return pc.invert(found) if test.negated else found
+            case Compared():
+                if isinstance(value, LabelColumn) and isinstance(test.other, LabelColumn):
+                    names = value.name, test.other.name
+                    cells = [self.cells(name) for name in names]
+                    return compared(test.op, *_to_compare(cells, list(map(self.numbers, names))))
+                return compared(test.op, self.value(value), self.value(test.other))
+        return self.value(value)
+
+    def value(self, value: Value) -> Any:
+        """A column of numbers, or a number."""
+        if isinstance(value, Arithmetic):
+            left, right = (self.float64(each) for each in (value.left, value.right))
+            return _finite(_ARITHMETIC[value.op](left, right))
+        return self.numbers(value.name) if isinstance(value, LabelColumn) else value
+
+    def float64(self, operand: LabelColumn | float) -> Any:
+        """An operand of arithmetic."""
+        if isinstance(operand, float):
+            return pa.scalar(operand, pa.float64())
+        return self.numbers(operand.name).cast(pa.float64(), safe=False)
+
+    def among(self, name: str, items: tuple[str, ...] | tuple[float, ...]) -> Column:
+        """Whether the cells of a column are some of these."""
+        if isinstance(items[0], str):
+            cells = pc.ascii_trim(self.cells(name), BLANKS)
+            wanted = pa.array(items, cells.type)
+        else:
+            cells = self.numbers(name)
+            if not pa.types.is_float32(cells.type):  # an integer beyond 2^53 stays beyond
+                cells = cells.cast(pa.float64(), safe=False)
+            wanted = pa.array(np.array(items), pa.float64()).cast(cells.type, safe=False)
+        return pc.if_else(pc.is_null(cells), None, pc.is_in(cells, wanted))
+
+    def cells(self, name: str, text: bool = True) -> Column:
+        """A column, null where it says that it is missing; of the label's test whether it fits."""
+        column = decoded(self.batch[name].combine_chunks())
+        if is_text(column.type):
+            column = or_missing(column)
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), None, column)
+        if text and self.label.of_text and not is_text(column.type):
+            if pa.types.is_null(column.type):
+                return column.cast(pa.string())
+            raise DataError(
+                f"{self.who}: the column `{name}` is {self.batch[name].type}, and its label"
+                f" `{self.label}` compares text; compare numbers without quotes"
+            )
+        return self.known(column)
+
+    def known(self, column: Column) -> Column:
+        """A column, null where a cell holds the value that means so."""
+        unknown = self.label.unknown
+        if unknown is None:
+            return column
+        if is_text(column.type):
+            bare = pc.ascii_trim(column, BLANKS)
+            said = unknown if isinstance(unknown, str) else written(unknown)
+            is_unknown = pc.equal(bare, said)
+            if isinstance(unknown, float) and not self.label.of_text:
+                is_unknown = pc.or_(is_unknown, _spells(bare, unknown))
+            return pc.if_else(pc.fill_null(is_unknown, False), None, column)
+        if isinstance(unknown, str) or not isnumeric(column.type):
+            return column
+        return pc.if_else(compared("==", numeric(column), unknown), None, column)
+
+    def numbers(self, name: str) -> Column:
+        """A column as numbers, null where one is missing: text may spell NAN, too."""
+        label = self.label
+        try:
+            with naming(self.who, name):
+                read = numeric(self.cells(name))
+        except DataError as error:
+            what = "labels are numbers" if label.is_bare else f"cannot evaluate `{label}`"
+            raise DataError(f"{error}; {what}") from None
+        if pa.types.is_floating(read.type):  # comparisons would take NaN for a number
+            return pc.if_else(pc.is_nan(read), None, read)
+        return read
+
+
+_ARITHMETIC: dict[str, Callable[..., Column]] = {
+    "+": pc.add,
+    "-": pc.subtract,
+    "*": pc.multiply,
+    "/": pc.divide,
+}
+
+
+def _finite(column: Column) -> Column:
+    """A column, null where it is not finite: of a division by 0."""
+    return pc.if_else(pc.is_finite(column), column, None)
+
+
+def _spells(texts: Column, number: float) -> Column:
+    """Which texts spell a number."""
+    looks = pc.match_substring_regex(texts, r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$")
+    spelled = pc.if_else(looks, texts, None).cast(pa.float64())
+    return pc.fill_null(pc.equal(spelled, number), False)
 
 
 def _to_compare(given: list[Column], numbers: list[Column]) -> list[Column]:

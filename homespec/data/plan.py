@@ -17,10 +17,11 @@ from homespec.data.columns import Array
 from homespec.data.label_values import labels as labels_of
 from homespec.data.sample_weights import sample_weights
 from homespec.schema.input_tensors import InputTensor, input_tensors
-from homespec.schema.label_parser import Label, parse_label
+from homespec.schema.label_parser import parse_label
+from homespec.schema.labels import Label
 
 if TYPE_CHECKING:
-    from homespec.schema.models import Spec
+    from homespec.schema.models import Spec, Task
 
 USERS = "--gauc-by"
 """Who wants the column of users, in messages."""
@@ -95,7 +96,7 @@ class Plan:
         """The plan of a spec."""
         return cls(
             input_tensors(spec),
-            {task: parse_label(spec.tasks[task].label) for task in spec.tasks},
+            {name: label_of(task) for name, task in spec.tasks.items()},
             frozenset(name for name, task in spec.tasks.items() if task.kind == "binary"),
             users,
             {name: task.sample_weight for name, task in spec.tasks.items() if task.sample_weight},
@@ -124,7 +125,7 @@ class Plan:
         """
         features = {tensor.column for tensor in self.tensors if tensor.kind != "vector"}
         users = set() if self.users is None else {self.users}
-        compared = (label.columns for label in self.labels.values() if label.op is not None)
+        compared = (label.columns for label in self.labels.values() if not label.is_bare)
         return frozenset(features.union(users, *compared))
 
     @property
@@ -179,6 +180,13 @@ class Plan:
                     check_even(before[0], before[1], tensor, sizes)
                 before = tensor, sizes
                 yield tensor, columns.events(tensor, lists)
+
+
+def label_of(task: Task) -> Label:
+    """What a task is trained on."""
+    given = task.unknown
+    unknown = given if given is None or isinstance(given, str) else float(given)
+    return replace(parse_label(task.label), unknown=unknown)
 
 
 @contextmanager

@@ -94,6 +94,8 @@ class TaskProfile:
     """What one task's label holds."""
 
     label: str
+    columns: tuple[str, ...] = ()
+    """Those of the label."""
     problem: str = ""
     rows: int = 0
     missing: int = 0

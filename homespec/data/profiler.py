@@ -60,7 +60,7 @@ class _Profiler:
         self.profile = Profile(
             str(files), files.rows, files.missing(self.plan.wanted),
             {tensor.name: FeatureProfile(tensor) for tensor in self.plan.tensors},
-            {task: TaskProfile(str(label)) for task, label in self.plan.labels.items()},
+            {t: TaskProfile(str(label), label.columns) for t, label in self.plan.labels.items()},
             {task: WeightProfile(column) for task, column in self.plan.weights.items()},
         )  # fmt: skip
         self.schema = self._readable()

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from homespec.schema import identifiers, label_parser
+from homespec.schema import identifiers, label_parser, label_tokens
 
 
 def check_name(name: str) -> str:
@@ -42,11 +42,12 @@ def check_layer_name(name: str) -> str:
 
 
 def check_label(text: str) -> str:
-    """A text that is a label: a column, or a comparison."""
+    """A text that is a label: a column, arithmetic of columns, or a test of these."""
     try:
         label_parser.parse_label(text)
-    except ValueError as error:
-        raise PydanticCustomError("bad_label", "{reason}", {"reason": str(error)}) from None
+    except label_tokens.LabelError as error:
+        context = {"reason": str(error), "at": error.at, "length": error.length}
+        raise PydanticCustomError("bad_label", "{reason}", context) from None
     return text
 
 
@@ -108,6 +109,12 @@ Width = Annotated[int, Field(ge=1, le=1_048_576)]
 Widths = Annotated[tuple[Width, ...], Field(max_length=16), BeforeValidator(listed)]
 Rows = Annotated[int, Field(ge=1, le=2_147_483_647)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Unknown = Annotated[
+    Annotated[str, Field(min_length=1, max_length=200), Tag("text")]
+    | Annotated[Finite, Field(gt=-(2**53), lt=2**53), Tag("number")],
+    Discriminator(lambda value: "text" if isinstance(value, str) else "number"),
+]
+"""A number or a text that stands for what is missing."""
 Boundary = Annotated[
     Finite,
     Field(json_schema_extra={"exclusiveMinimum": -(2**53), "exclusiveMaximum": 2**53}),

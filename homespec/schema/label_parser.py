@@ -1,82 +1,223 @@
-"""Stage 2, schema: the text of a label, parsed: a column, or a column compared with another one."""
+"""Stage 2, schema: the text of a label, parsed. Nothing of it is ever evaluated as code.
+
+label   = value [test]
+value   = operand [("+" | "-" | "*" | "/") operand]
+operand = column | number
+test    = (">=" | "<=" | ">" | "<" | "==" | "!=") value
+        | ("==" | "!=") text
+        | ["not"] "in" "[" item {"," item} "]"
+        | "is" ["not"] "null"
+column  = identifier | "`" characters "`"
+item    = number | text | identifier, which is a text here
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
-Op = Literal[">=", "<=", ">", "<", "==", "!="]
+from homespec.schema.label_tokens import LabelError, Token, tokens
+from homespec.schema.labels import (
+    Among,
+    Arithmetic,
+    ArithmeticOp,
+    Column,
+    Compared,
+    Label,
+    Missing,
+    Op,
+    Value,
+    written,
+)
 
-_COLUMN = r"[^\W\d][\w.]*"
-_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 CONSTANTS = ("true", "false", "null", "none", "nan")
 """Words that would pass for columns, but never mean one."""
-
-_SLIPS = {"=>": ">=", "=<": "<=", "<>": "!=", "=": "=="}
-
-_LABEL = re.compile(
-    rf"[ \t]*(?P<column>{_COLUMN})[ \t]*"
-    rf"(?:(?P<op>>=|<=|==|!=|>|<)[ \t]*(?:(?P<number>{_NUMBER})|(?P<other>{_COLUMN}))[ \t]*)?"
-)
-MAX_LENGTH = 200
+OPS = get_args(Op)
+ARITHMETIC = get_args(ArithmeticOp)
 MAX_NUMBER = 2**53
 """Columns are compared with a float64: from here on it is not every integer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What a task is trained on: `column`, or `column op other`, other a column or a number."""
-
-    column: str
-    op: Op | None = None
-    other: str | float | None = None
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns of the data that the label needs."""
-        return (self.column, self.other) if isinstance(self.other, str) else (self.column,)
-
-    def __str__(self) -> str:
-        """The one spelling that all spellings of this label share."""
-        if self.op is None:
-            return self.column
-        other = repr(self.other).removesuffix(".0") if isinstance(self.other, float) else self.other
-        return f"{self.column} {self.op} {other}"
+BLANKS = " \t\n\v\f\r"
+"""Around a text they do not count, in labels and in cells."""
+SLIPS = {"=>": ">=", "=<": "<=", "<>": "!=", "=": "==", "===": "==", "!==": "!="}
+CONNECTIVES = ("and", "or", "not", "&", "|")
+PREPARE = "compute such a column when you prepare the data"
 
 
 def parse_label(text: str) -> Label:
-    """Parse `is_click`, `comment_stay_time > 0` or `play_time_ms >= duration_ms`.
+    """Parse `is_click`, `stay_time > 0`, `play_ms / duration_ms >= 0.8`, `country in [US, DE]`.
 
-    Raises ValueError with a reason fit for the user's eyes.
+    Raises LabelError with a reason fit for the user's eyes, and its place.
     """
-    if len(text) > MAX_LENGTH:
-        raise ValueError(f"it has {len(text)} characters, {MAX_LENGTH} are allowed")
-    match = _LABEL.fullmatch(text)
-    if match is None:
-        raise ValueError(_reason(text))
-    if match["number"] and not abs(float(match["number"])) < MAX_NUMBER:
-        raise ValueError(
-            f"{match['number']} is not below 2^53 (9007199254740992) in size, from where on float64"
-            " skips integers; compute such a column when you prepare the data"
-        )
-    for word in (match["column"], match["other"] or ""):
-        if word.lower() in CONSTANTS:
-            raise ValueError(f"`{word}` is no column; labels are 0 and 1, so `is_click` is enough")
-    op = cast("Op | None", match["op"])
-    return Label(match["column"], op, float(match["number"]) if match["number"] else match["other"])
+    return _Parser(text).label()
 
 
-def _reason(text: str) -> str:
-    """Why a text is not a label; for the usual slips what was meant."""
-    for slip, meant in _SLIPS.items():
-        if slip in text and _LABEL.fullmatch(text.replace(slip, meant)):
-            return f"{text!r} has no known comparison; write `{text.replace(slip, meant)}`"
-    if re.search(r"\b(and|or|not)\b|&|\|", text):
-        return f"{text!r} combines conditions; compute such a column when you prepare the data"
-    if re.fullmatch(rf"\s*{_NUMBER}\s*(>=|<=|==|!=|>|<)\s*{_COLUMN}\s*", text):
-        return f"{text!r} begins with a number; put the column first"
-    return (
-        f"{text!r} is neither a column nor a comparison `column OP column|number`"
-        f" with OP one of {' '.join(get_args(Op))}"
-    )
+class _Parser:
+    """Goes over the words of one label, once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.rest = list(tokens(text))[::-1]
+
+    @property
+    def next(self) -> Token:
+        return self.rest[-1]
+
+    def take(self) -> Token:
+        """The next word, which is done with; the end stays."""
+        return self.rest.pop() if len(self.rest) > 1 else self.rest[-1]
+
+    def takes(self, *values: str) -> bool:
+        """Whether the next word or sign is one of these; then it is taken."""
+        is_so = self.next.kind in ("word", "op", "sign") and self.next.value in values
+        if is_so:
+            self.take()
+        return is_so
+
+    def label(self) -> Label:
+        first = self.next
+        value = self.value()
+        test = self.test(value)
+        if self.next.kind != "end":
+            raise self.unexpected()
+        label = Label(value, test)
+        if isinstance(value, float):
+            reason = "begins with a number; put the column first" if test else "is a number"
+            raise first.wrong(f"it {reason}")
+        if not label.columns:
+            raise first.wrong("it names no column")
+        return label
+
+    def unexpected(self) -> LabelError:
+        """The error that the label goes on."""
+        token = self.next
+        if token.kind in ("word", "sign") and token.value in CONNECTIVES:
+            return token.wrong(f"it combines conditions; {PREPARE}")
+        if token.kind == "sign" and token.value == "(":
+            return token.wrong("labels call no functions")
+        if token.kind == "sign" and token.value in ARITHMETIC:
+            return token.wrong(f"a value combines two columns or numbers; {PREPARE}")
+        if token.kind == "op":
+            return token.wrong("a label has one comparison")
+        return token.wrong(f"{token.shown} cannot follow here")
+
+    def value(self) -> Value:
+        left = self.operand()
+        sign = self.next
+        if not self.takes(*ARITHMETIC):
+            return left
+        return Arithmetic(left, cast("ArithmeticOp", sign.value), self.operand())
+
+    def operand(self) -> Column | float:
+        first = self.next
+        sign = -1.0 if self.takes("-") else 1.0
+        signed = sign < 0 or self.takes("+")
+        token = self.next
+        if token.kind == "number":
+            return sign * self.number()
+        if signed or token.kind not in ("word", "column"):
+            raise self.no_operand(first)
+        return self.column()
+
+    def no_operand(self, first: Token) -> LabelError:
+        token = self.next
+        if token.kind == "text" and first is token:
+            return token.wrong(
+                f"{token.value!r} is a text, not a column; a column whose name is no word is in"
+                f" backticks: `{token.value}`"
+            )
+        return token.wrong(f"a column or a number is to be here, not {token.shown}")
+
+    def number(self) -> float:
+        token = self.take()
+        number = float(token.value)
+        if not number < MAX_NUMBER:
+            raise token.wrong(
+                f"{token.value} is not below 2^53 (9007199254740992) in size, from where on float64"
+                f" skips integers; {PREPARE}"
+            )
+        return number
+
+    def column(self) -> Column:
+        token = self.take()
+        if token.kind == "word" and token.value.lower() in CONSTANTS:
+            raise token.wrong(
+                f"`{token.value}` is no column; labels are 0 and 1, so `is_click` is enough"
+            )
+        if token.kind == "word" and token.value in CONNECTIVES:
+            raise token.wrong(f"it combines conditions; {PREPARE}")
+        if not token.value.strip():
+            raise token.wrong("the name of a column is to be between the backticks")
+        return Column(token.value)
+
+    def test(self, value: Value) -> Compared | Among | Missing | None:
+        token = self.next
+        if token.kind == "op":
+            return self.comparison(value)
+        if self.takes("is"):
+            negated = self.takes("not")
+            if not (self.next.kind == "word" and self.next.value.lower() in ("null", "none")):
+                raise self.next.wrong(f"`is` asks for `null` or `not null`, not {self.next.shown}")
+            self.take()
+            self.of_column(value, token)
+            return Missing(negated)
+        negated = token.value == "not" and len(self.rest) > 1 and self.rest[-2].value == "in"
+        if negated:
+            self.take()
+        if self.takes("in"):
+            self.of_column(value, token)
+            return Among(self.items(), negated)
+        return None
+
+    def of_column(self, value: Value, test: Token) -> None:
+        """Raise LabelError unless it is a column that is tested."""
+        if not isinstance(value, Column):
+            raise test.wrong(f"a column is tested so, not `{written(value)}`")
+
+    def comparison(self, value: Value) -> Compared | Among:
+        token = self.take()
+        if token.value in SLIPS:
+            better = self.text[: token.at] + SLIPS[token.value]
+            better += self.text[token.at + token.length :]
+            raise token.wrong(f"it has no known comparison; write `{better.strip()}`")
+        if token.value not in OPS:
+            raise token.wrong(f"`{token.value}` is no comparison; these are {' '.join(OPS)}")
+        if self.next.kind != "text":
+            return Compared(cast("Op", token.value), self.value())
+        if token.value not in ("==", "!="):
+            raise token.wrong("texts are compared by == and != alone")
+        self.of_column(value, token)
+        return Among((self.text_item(),), token.value == "!=")
+
+    def items(self) -> tuple[str, ...] | tuple[float, ...]:
+        opening = self.next
+        if not self.takes("["):
+            raise opening.wrong(f"`in` asks for a list such as [US, DE], not {opening.shown}")
+        items = [self.item()]
+        while self.takes(","):
+            items.append(self.item())
+        if not self.takes("]"):
+            raise self.next.wrong(f"the list is to go on with `,` or end with `]`, not"
+                                  f" {self.next.shown}")  # fmt: skip
+        texts = tuple(item for item in items if isinstance(item, str))
+        numbers = tuple(item for item in items if isinstance(item, float))
+        if texts and numbers:
+            raise opening.wrong(
+                f"the list mixes texts and numbers: quote {written(numbers[0])} if it is a text"
+            )
+        return texts or numbers
+
+    def item(self) -> str | float:
+        token = self.next
+        if token.kind in ("text", "word"):
+            return self.text_item()
+        sign = -1.0 if self.takes("-") else 1.0
+        if self.next.kind == "number":
+            return sign * self.number()
+        raise token.wrong(f"a text or a number is to be here, not {token.shown}")
+
+    def text_item(self) -> str:
+        token = self.take()
+        bare = token.value.strip(BLANKS)
+        if not bare or (token.kind == "word" and bare.lower() in CONSTANTS):
+            said = f"`{bare}`" if bare else "an empty text"
+            raise token.wrong(f"{said} is a missing value; write `is null` to ask for these")
+        return bare

@@ -11,6 +11,7 @@ from typing import Any
 from homespec.schema.field_types import MAX_VERSION, VERSION
 from homespec.schema.identifiers import RESERVED, ROOT
 from homespec.schema.label_parser import CONSTANTS
+from homespec.schema.label_tokens import MAX_LENGTH
 from homespec.schema.sequences import OWN_NAME
 
 _TAKEN = sorted({*keyword.kwlist, *RESERVED})
@@ -23,9 +24,24 @@ def _in_any_case(word: str) -> str:
 
 
 _CONSTANT = "|".join(map(_in_any_case, CONSTANTS))
-_COLUMN = rf"(?!(?:{_CONSTANT})(?![A-Za-z0-9_.])){_FIRST}{_NEXT}*"
-_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_COMPARISON = rf"(?:>=|<=|==|!=|>|<)[ \t]*(?:{_NUMBER}|{_COLUMN})[ \t]*"
+_WORD = rf"(?!(?:{_CONSTANT})(?![A-Za-z0-9_.])){_FIRST}{_NEXT}*"
+_COLUMN = rf"(?:{_WORD}|`[^`]*[^` \t][^`]*`)"
+_NUMBER = r"[-+]?[ \t]*(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_OPERAND = rf"(?:{_NUMBER}|{_COLUMN})[ \t]*"
+_VALUE = rf"{_OPERAND}(?:[-+*/][ \t]*{_OPERAND})?"
+_FIRST_VALUE = (
+    rf"(?:{_COLUMN}[ \t]*(?:[-+*/][ \t]*{_OPERAND})?|{_NUMBER}[ \t]*[-+*/][ \t]*{_COLUMN}[ \t]*)"
+)
+_TEXT = r"(?:\"[^\"]*[^\" \t][^\"]*\"|'[^']*[^' \t][^']*')"
+_ITEM = rf"(?:{_NUMBER}|{_TEXT}|{_WORD})[ \t]*"
+_TEST = "|".join(
+    (
+        rf"(?:>=|<=|==|!=|>|<)[ \t]*{_VALUE}",
+        rf"[=!]=[ \t]*{_TEXT}[ \t]*",
+        rf"(?:not[ \t]+)?in[ \t]*\[[ \t]*{_ITEM}(?:,[ \t]*{_ITEM})*\][ \t]*",
+        rf"is[ \t]+(?:not[ \t]+)?(?:{_in_any_case('null')}|{_in_any_case('none')})[ \t]*",
+    )
+)
 
 
 def _name(letters: str, *more: str) -> dict[str, Any]:
@@ -52,9 +68,9 @@ FORMS: dict[str, dict[str, Any]] = {
     },
     "Label": {
         "type": "string",
-        "maxLength": 200,
-        "pattern": rf"^[ \t]*{_COLUMN}[ \t]*(?:{_COMPARISON})?$",
-        "errorMessage": "a column, or a comparison such as `play_time_ms >= duration_ms`",
+        "maxLength": MAX_LENGTH,
+        "pattern": rf"^[ \t]*{_FIRST_VALUE}(?:{_TEST})?$",
+        "errorMessage": "a column, or a test such as `play_ms / duration_ms >= 0.8`",
     },
 }
 """Form -> its definition. Letters of other scripts in columns are not looked at."""

@@ -1,4 +1,4 @@
-"""HS108 to HS114, HS116, HS119 to HS123: names, labels and sections with rules of their own."""
+"""HS108 to HS123 but HS110 and HS115: names and sections with rules of their own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from collections.abc import Iterator
 
 from homespec.diagnostics import Finding, rule
 from homespec.diagnostics.suggest import listing
+from homespec.schema.bad_label import bad_label
 from homespec.schema.identifiers import ROOT, is_identifier
 from homespec.schema.located_error import LocatedError, shown
+
+__all__ = ["bad_label"]
+"""With the other rules here: `pydantic_errors` finds them by the names of errors."""
 
 
 @rule("HS108", "bad-name")
@@ -102,36 +106,6 @@ def reserved_name(error: LocatedError) -> Iterator[Finding]:
         help=f"rename it, for example to `{name}_{KINDS.get(str(error.path[0]), 'model')}`"
         + _own_column(error, name),
     )
-
-
-_TEXT_COMPARED = re.compile(r"""[^<>=!]+[<>=!]=? *(["'].*|[^\W\d]\w*( \w+)+) *""")
-"""A comparison with text, in quotes or of several words."""
-
-
-@rule("HS110", "bad-label")
-def bad_label(error: LocatedError) -> Iterator[Finding]:
-    """A label is neither a column nor a simple comparison.
-
-    A label is the name of a column of 0 and 1, or a comparison of a column with a number or with
-    another column: `play_time_ms >= duration_ms`. It is parsed, never evaluated as code. Text is
-    not compared: make a column of 0 and 1 of it when you prepare the data.
-    """
-    yield Finding(
-        error.span,
-        f"`{error.where}` is no label: {error.message}",
-        label="not a column or comparison",
-        help=_better_label(str(error.value), error.message),
-    )
-
-
-def _better_label(text: str, reason: str) -> str:
-    if match := re.search("write (`[^`]+`)", reason):
-        return f"write {match[1]}"
-    if re.fullmatch(r"[^\W\d][\w.-]*", text) and "-" in text:
-        return f"rename the column, to `{text.replace('-', '_')}`: in labels `-` means nothing"
-    if "condition" not in reason and _TEXT_COMPARED.fullmatch(text):
-        return "labels do not compare text: write a column of 0 and 1 when you prepare the data"
-    return "write a column (`is_like`) or a comparison (`comment_stay_time > 0`)"
 
 
 @rule("HS117", "bad-version")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from homespec.schema.field_types import Label, Member, Model, Name, Widths, listed
+from homespec.schema.field_types import Label, Member, Model, Name, Unknown, Widths, listed
 from homespec.schema.numbers import Rate, Scale, Weight
 
 
@@ -27,8 +27,12 @@ class Task(Model):
     watch time, the tower computes its estimate in units of `scale`."""
 
     label: Label = ""
-    """A column of 0 and 1, or a comparison such as `play_time_ms >= duration_ms`. Default: the
-    task's name. Rows in which it is missing do not count in the task's loss."""
+    """A column of 0 and 1, or a test of columns: `play_ms / duration_ms >= 0.8`,
+    `status == "Never married"`, `country in [US, DE]`, `buy_time is not null`. Names that are no
+    words are in backticks. Default: the task's name. Rows in which it is missing do not count in
+    the task's loss."""
+    unknown: Unknown = Field(default=None, examples=[-1])  # type: ignore[assignment]
+    """A number or text that means in the columns of the label that a cell is empty, such as -1."""
     where: str = ""
     """A binary task: only rows in which its label is 1 are the task's samples, in training and in
     evaluation. Default: all rows."""

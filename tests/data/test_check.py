@@ -150,7 +150,7 @@ def test_nothing_to_say(tmp_path: Path) -> None:
 
 def test_every_rule_of_data_is_tested() -> None:
     of_data = {code for code in all_rules() if code.startswith("HS5")}
-    elsewhere = {"HS510", "HS513", "HS517", "HS518", "HS519", "HS523"}
+    elsewhere = {"HS510", "HS513", "HS517", "HS518", "HS519", "HS523", "HS527", "HS528"}
     assert of_data == CASES.keys() | elsewhere
 
 
@@ -274,10 +274,11 @@ def test_text_beyond_a_vocabulary_is_shown_as_it_is_written(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("label", "help_"),
     [
-        (-1, "where -1 means that the label is not known, write null (in CSV an empty cell)"),
+        (-1, "where -1 means that the label is not known, write `unknown: -1` in the spec, or null"
+         " (in CSV an empty cell) in the data"),
         (7, "write `label: is_click > 0`, or `kind: regression` if the number itself is meant"),
     ],
-)
+)  # fmt: skip
 def test_the_help_for_labels(tmp_path: Path, label: int, help_: str) -> None:
     (found,) = check(measured(tmp_path, columns(is_click=some("is_click", 3, label))))
     assert (found.rule.code, found.help) == ("HS503", help_)

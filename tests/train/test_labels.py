@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import pytest
 
-from homespec.schema.label_parser import Label, parse_label
+from homespec.schema.label_parser import parse_label
+from homespec.schema.label_tokens import LabelError
+from homespec.schema.labels import Among, Arithmetic, Column, Compared, Label, Missing
+
+X, Y = Column("x"), Column("y")
 
 
 @pytest.mark.parametrize(
     ("text", "label", "spelling"),
     [
-        ("is_click", Label("is_click"), "is_click"),
-        (" is_click ", Label("is_click"), "is_click"),
-        ("play>=length", Label("play", ">=", "length"), "play >= length"),
-        ("stay > 0", Label("stay", ">", 0.0), "stay > 0"),
-        ("x<=-1.5e3", Label("x", "<=", -1500.0), "x <= -1500"),
-        ("x != .1", Label("x", "!=", 0.1), "x != 0.1"),
-        ("a.b == 1234567", Label("a.b", "==", 1234567.0), "a.b == 1234567"),
+        ("is_click", Label(Column("is_click")), "is_click"),
+        (" is_click ", Label(Column("is_click")), "is_click"),
+        ("x>=y", Label(X, Compared(">=", Y)), "x >= y"),
+        ("x > 0", Label(X, Compared(">", 0.0)), "x > 0"),
+        ("x<=-1.5e3", Label(X, Compared("<=", -1500.0)), "x <= -1500"),
+        ("x != .1", Label(X, Compared("!=", 0.1)), "x != 0.1"),
+        ("x >+ 1", Label(X, Compared(">", 1.0)), "x > 1"),
+        ("a.b == 1234567", Label(Column("a.b"), Compared("==", 1234567.0)), "a.b == 1234567"),
+        ("`a b`>`x`", Label(Column("a b"), Compared(">", X)), "`a b` > x"),
+        ("x-y", Label(Arithmetic(X, "-", Y)), "x - y"),
+        ("x - -1", Label(Arithmetic(X, "-", -1.0)), "x - -1"),
+        ("x/y>=.8", Label(Arithmetic(X, "/", Y), Compared(">=", 0.8)), "x / y >= 0.8"),
+        ("2 *x < y+ 1", Label(Arithmetic(2.0, "*", X), Compared("<", Arithmetic(Y, "+", 1.0))),
+         "2 * x < y + 1"),
+        ("x == ' a b'", Label(X, Among(("a b",))), 'x == "a b"'),
+        ("x != 'say \"a\"'", Label(X, Among(('say "a"',), True)), "x != 'say \"a\"'"),
+        ("x in [ a,'b c' ]", Label(X, Among(("a", "b c"))), 'x in ["a", "b c"]'),
+        ("x not in [1, -2]", Label(X, Among((1.0, -2.0), True)), "x not in [1, -2]"),
+        ("x is null", Label(X, Missing()), "x is null"),
+        ("x is not None", Label(X, Missing(True)), "x is not null"),
+        ("is is null", Label(Column("is"), Missing()), "is is null"),
     ],
-)
+)  # fmt: skip
 def test_parse(text: str, label: Label, spelling: str) -> None:
     assert parse_label(text) == label
     assert str(label) == spelling
@@ -26,26 +44,44 @@ def test_parse(text: str, label: Label, spelling: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "a b", "a > ", "a > b > c", "f(a)", "a > 'x'", "a-b"],
-)
-def test_what_is_no_label(text: str) -> None:
-    with pytest.raises(ValueError, match="neither a column nor a comparison"):
-        parse_label(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
+    ("text", "reason", "at"),
     [
-        ("1 < a", "put the column first"),
-        ("a = 1", "write `a == 1`"),
-        ("a => 1", "write `a >= 1`"),
-        ("a > 0 and b", "combines conditions"),
-        ("a > 0 | b", "combines conditions"),
-        ("is_click == true", "`true` is no column"),
-        ("False", "`False` is no column"),
+        ("", "a column or a number is to be here, not the end", 0),
+        ("a b", "`b` cannot follow here", 2),
+        ("a > ", "a column or a number is to be here, not the end", 4),
+        ("a > b > c", "a label has one comparison", 6),
+        ("f(a)", "labels call no functions", 1),
+        ("a > 'x'", "compared by == and != alone", 2),
+        ("a / b / c", "combines two columns", 6),
+        ("a + b in [1]", "a column is tested so, not `a . b`", 6),
+        ("a + b is null", "a column is tested so", 6),
+        ("a in b", "asks for a list", 5),
+        ("a in []", "a text or a number is to be here, not `]`", 6),
+        ("a in [b, 1]", "mixes texts and numbers: quote 1", 5),
+        ("a in [b", "go on with `,` or end with `]`, not the end", 7),
+        ("a in [null]", "`null` is a missing value; write `is null`", 6),
+        ("a == ''", "an empty text is a missing value", 5),
+        ("a is 1", "asks for `null` or `not null`", 5),
+        ("`a > 1", "the column that begins here", 0),
+        ('a == "b', "the text that begins here", 5),
+        ("``", "between the backticks", 0),
+        ("'a' == 1", "'a' is a text, not a column", 0),
+        ("a % 2", "`%` has no meaning", 2),
+        ("1 + 2 > 0", "it names no column", 0),
+        ("7", "it is a number", 0),
+        ("a > 9007199254740992", "not below 2.53", 4),
+        ("a == - b", "a column or a number is to be here, not `b`", 7),
+        ("1 < a", "put the column first", 0),
+        ("a = 1", "write `a == 1`", 2),
+        ("a => 1", "write `a >= 1`", 2),
+        ("a > 0 and b", "combines conditions", 6),
+        ("a > 0 | b", "combines conditions", 6),
+        ("not a", "combines conditions", 0),
+        ("is_click == true", "`true` is no column", 12),
+        ("False", "`False` is no column", 0),
     ],
 )
-def test_slips(text: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
+def test_what_is_no_label(text: str, reason: str, at: int) -> None:
+    with pytest.raises(LabelError, match=reason) as caught:
         parse_label(text)
+    assert caught.value.at == at

@@ -1,0 +1,77 @@
+"""Stage 2, schema: the text of a label -> its words and signs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+MAX_LENGTH = 1000
+
+Kind = Literal["word", "number", "text", "column", "op", "sign", "end"]
+
+_TOKEN = re.compile(
+    r"""(?P<blank>[ \t]+)
+    |(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)
+    |(?P<word>[^\W\d][\w.]*)
+    |(?P<text>"[^"]*"|'[^']*')
+    |(?P<column>`[^`]*`)
+    |(?P<op>[<>=!]{1,3})
+    |(?P<sign>[-+*/(),&|]|\[|\])""",
+    re.VERBOSE,
+)
+"""No alternative can match in two ways, so that any text takes time in proportion to its length."""
+
+
+class LabelError(ValueError):
+    """What is wrong with a label, and where: `length` characters from `at` on."""
+
+    def __init__(self, reason: str, at: int = 0, length: int = 0) -> None:
+        super().__init__(reason)
+        self.at, self.length = at, length
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word or sign: its value without quotes, and its place."""
+
+    kind: Kind
+    value: str
+    at: int
+    length: int
+
+    def wrong(self, reason: str) -> LabelError:
+        """The error that it is there."""
+        return LabelError(reason, self.at, self.length)
+
+    @property
+    def shown(self) -> str:
+        """In words."""
+        return "the end" if self.kind == "end" else f"`{self.value}`"
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """The words and signs, then one of kind "end". Raises LabelError."""
+    if len(text) > MAX_LENGTH:
+        raise LabelError(f"it has {len(text)} characters, {MAX_LENGTH} are allowed")
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise _unknown(text, at)
+        kind, value = str(match.lastgroup), match[0]
+        if kind in ("text", "column"):
+            value = value[1:-1]
+        if kind != "blank":
+            yield Token(kind, value, at, len(match[0]))  # type: ignore[arg-type]
+        at = match.end()
+    yield Token("end", "", len(text), 1)
+
+
+def _unknown(text: str, at: int) -> LabelError:
+    sign = text[at]
+    if sign in "\"'`":
+        what = "column" if sign == "`" else "text"
+        return LabelError(f"the {what} that begins here has no {sign} at its end", at, 1)
+    return LabelError(f"`{sign}` has no meaning in a label", at, 1)
