@@ -21,8 +21,8 @@ from homespec.data.list_profile import ListProfile
 from homespec.data.plan import Plan, check_even
 from homespec.data.profile import FeatureProfile, Profile, TaskProfile, WeightProfile
 from homespec.data.quantile_fit import QuantileFit, fit_plan
-from homespec.data.scale_fit import ScaleFit
 from homespec.data.sample_weights import sample_weights
+from homespec.data.scale_fit import ScaleFit
 from homespec.schema.input_tensors import InputTensor
 
 if TYPE_CHECKING:

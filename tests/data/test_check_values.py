@@ -415,6 +415,8 @@ def test_a_list_and_its_weights_are_of_one_length(tmp_path: Path) -> None:
     (one,) = found(tmp_path, TAGS.replace("POOL", "sum"), tags=EVENTS, scores=scores)
     assert one.rule.code == "HS502"
     assert "values in `tags` and 9 in `scores`; a list and its weights" in one.message
+
+
 # ---------------------------------------------------------------- sample weights
 
 
