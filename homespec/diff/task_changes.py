@@ -255,8 +255,7 @@ def task_label(pair: Pair) -> Iterator[Finding]:
 
 @change("HS613", "task-where", Breaks.TRAINING)
 def task_where(pair: Pair) -> Iterator[Finding]:
-    """A task whose samples are other rows: its `where` names another parent, or none, or rows
-    outside of the space have another weight (`outside_weight`).
+    """A task whose samples are other rows, or count otherwise: another `where` or `outside_weight`.
 
     Outputs keep their meaning only if the new sample space has it: a probability given the parent.
     """
