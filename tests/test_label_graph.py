@@ -227,7 +227,7 @@ def test_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert math.isnan(tasks["stay"].auc)
     assert tasks["stay"].mae <= tasks["stay"].rmse
     assert tasks["stay"].loss_last < tasks["stay"].loss_first
-    report.show(result, tmp_path / "out")
+    report.show(result, tmp_path / "out", [tmp_path])
     text = capsys.readouterr().out
     assert "mean label" in text
     assert text.index("all_the_way") < text.index("mean label") < text.index("stay")

@@ -200,7 +200,10 @@ def _spread(variance: Tensor) -> Tensor:
 
 
 def _quantiles(sums: ExpertSums, index: int) -> tuple[float, ...]:
+    """Those of some outputs; none where the observer keeps none."""
     assert sums.some_KN is not None
+    if not sums.some_KN.numel():
+        return ()
     at = torch.tensor(QUANTILES, dtype=torch.float64)
     return _floats(sums.some_KN[index].double().cpu().quantile(at))
 

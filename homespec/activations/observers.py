@@ -15,7 +15,7 @@ from homespec.activations.walk import GateParts, MixParts
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, SelfGate
 
 QUANTILE_ROWS = 1024
-"""Rows of the first batch from which quantiles of an expert's outputs are taken."""
+"""Rows of the first batch from which quantiles of an expert's outputs are taken by default."""
 
 
 @dataclass
@@ -23,6 +23,7 @@ class ExpertSums:
     """Of a set's outputs [B, K, D]."""
 
     tolerance: float
+    quantile_rows: int
     moments: Moments = field(default_factory=Moments)
     range: Range = field(default_factory=Range)
     sizes: Mean = field(default_factory=Mean)
@@ -30,7 +31,7 @@ class ExpertSums:
     zeros: Mean = field(default_factory=Mean)
     near_zeros: Mean = field(default_factory=Mean)
     some_KN: Tensor | None = None
-    """Outputs of some rows by expert."""
+    """Outputs of the first `quantile_rows` rows by expert."""
 
     def add(self, outputs_BKD: Tensor) -> None:
         """The outputs of further rows."""
@@ -42,7 +43,7 @@ class ExpertSums:
         self.zeros.add_total((size_BKD == 0).sum((0, 2)), count)
         self.near_zeros.add_total((size_BKD < self.tolerance).sum((0, 2)), count)
         if self.some_KN is None:
-            self.some_KN = outputs_BKD[:QUANTILE_ROWS].transpose(0, 1).flatten(1).clone()
+            self.some_KN = outputs_BKD[: self.quantile_rows].transpose(0, 1).flatten(1).clone()
 
 
 @dataclass
@@ -104,8 +105,12 @@ Sums = ExpertSums | WeightSums | MixSums | FeatureGateSums
 class Observer:
     """Watches an evaluation and keeps the sums of each node by its name."""
 
-    def __init__(self, tolerance: float, saturation: float) -> None:
+    def __init__(
+        self, tolerance: float, saturation: float, quantile_rows: int = QUANTILE_ROWS
+    ) -> None:
+        """Without `quantile_rows` there are no quantiles, which take time: they need a sort."""
         self.tolerance, self.saturation = tolerance, saturation
+        self.quantile_rows = quantile_rows
         self.experts: dict[str, ExpertSums] = {}
         self.weights: dict[str, WeightSums] = {}
         self.mixtures: dict[str, MixSums] = {}
@@ -119,7 +124,8 @@ class Observer:
         """A node's value for further rows."""
         match node:
             case ExpertSet():
-                self.experts.setdefault(node.name, ExpertSums(self.tolerance)).add(value)
+                sums = ExpertSums(self.tolerance, self.quantile_rows)
+                self.experts.setdefault(node.name, sums).add(value)
             case Gate() | SelfGate():
                 self.weights.setdefault(node.name, WeightSums()).add(value)
             case Mix():
@@ -127,5 +133,5 @@ class Observer:
                 self.mixtures.setdefault(node.name, MixSums()).add(parts)
             case FeatureGate():
                 assert isinstance(parts, GateParts)
-                sums = FeatureGateSums(self.saturation)
-                self.feature_gates.setdefault(node.name, sums).add(parts)
+                gate_sums = FeatureGateSums(self.saturation)
+                self.feature_gates.setdefault(node.name, gate_sums).add(parts)

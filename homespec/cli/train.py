@@ -166,7 +166,7 @@ def train(
             except distributed.ElsewhereError:  # the process that has the error reports it
                 raise SystemExit(2) from None
         if not distributed.is_silent():
-            report.show(result, out)
+            report.show(result, out, valid or data)
 
 
 @contextmanager

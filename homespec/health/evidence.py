@@ -84,7 +84,7 @@ class Examined(Losses):
         for name, task in self.lowered.spec.tasks.items():
             if task.product and found & set(task.product):
                 found.add(name)
-        return frozenset(found & set(self.tasks))
+        return frozenset(found & set(self.lowered.spec.tasks))
 
     # ------------------------------------------------------------ verdicts
 

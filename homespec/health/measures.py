@@ -66,7 +66,7 @@ class Expert:
     std: float
     """Root of the mean over channels of the variance over rows."""
     quantiles: tuple[float, ...]
-    """Of outputs on some rows, at `QUANTILES`."""
+    """Of outputs on some rows, at `QUANTILES`; empty in what training measures."""
     nearest: str
     """The expert of the same set whose outputs are most similar; "" if it is alone."""
     similarity: float

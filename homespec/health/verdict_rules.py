@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from homespec.diagnostics import Finding, Severity, rule
 from homespec.health.evidence import Examined, Verdict
@@ -50,44 +51,56 @@ def open_verdict(seen: Examined) -> Iterator[Finding]:
     both, or no task has enough positives, or nothing was measured (`--sample-rows 0`). A larger
     sample makes intervals narrower.
     """
-    for what, kind, target in _suspects(seen):
-        text = seen.describe(kind, target) if seen.can_judge else "no loss was measured"
+    for suspect in suspects(seen):
+        target = suspect.target
+        judged = seen.describe(suspect.kind, target)
+        text = judged if seen.can_judge else "no loss was measured"
         yield Finding(
             seen.span(target),
-            f"{target} {what}, and whether it matters is open: {text}",
+            f"{target} {suspect.what}, and whether it matters is open: {text}",
             help="--sample-rows takes more rows",
             about=(target,),
         )
 
 
-Suspect = tuple[str, Kind, str]
-"""What is beyond a threshold: what is so, and which knock-out would tell."""
+class Suspect(NamedTuple):
+    """What is beyond a threshold."""
+
+    rule: str
+    """The rule that judges it by the losses."""
+    what: str
+    """What is so, as what follows its name."""
+    kind: Kind
+    """The knock-out that tells whether it matters."""
+    target: str
+    """The expert, set, gate or LoRA that is changed in it."""
 
 
-def _suspects(seen: Examined) -> Iterator[Suspect]:
+def suspects(seen: Examined) -> Iterator[Suspect]:
     """All that is beyond a threshold and has no verdict."""
     for suspect in (*_of_experts(seen), *_of_own_experts(seen), *_of_gates(seen)):
-        if seen.verdict(suspect[1], suspect[2]) is Verdict.OPEN:
+        if seen.verdict(suspect.kind, suspect.target) is Verdict.OPEN:
             yield suspect
     for expert in seen.health.experts:
         use = owning_use(seen, expert)
         if use is not None and owned_verdict(seen, expert, use) is Verdict.OPEN:
-            yield f"is used by {use.gate} to {use.share:.0%}", "without_expert", expert.name
+            what = f"is used by {use.gate} to {use.share:.0%}"
+            yield Suspect("owned-shared-expert", what, "without_expert", expert.name)
 
 
 def _of_experts(seen: Examined) -> Iterator[Suspect]:
     small = {e.name for gate in seen.health.gates for e in small_experts(seen, gate)}
     for expert in seen.health.experts:
+        name = expert.name
         if is_near_zero(seen, expert) and not has_collapsed(seen, expert):
-            yield (
-                f"has {expert.near_zeros:.1%} of its outputs near 0",
-                "without_expert",
-                expert.name,
-            )
-        elif expert.name in small:
-            yield "is far smaller than others of its gate", "constant_expert", expert.name
+            what = f"has {expert.near_zeros:.1%} of its outputs near 0"
+            yield Suspect("collapsed-expert", what, "without_expert", name)
+        elif name in small:
+            what = "is far smaller than others of its gate"
+            yield Suspect("uneven-experts", what, "constant_expert", name)
         if is_similar(seen, expert):
-            yield f"is similar to {expert.nearest}", "replaced_expert", expert.name
+            what = f"is similar to {expert.nearest}"
+            yield Suspect("copied-expert", what, "replaced_expert", name)
 
 
 def _of_own_experts(seen: Examined) -> Iterator[Suspect]:
@@ -95,15 +108,18 @@ def _of_own_experts(seen: Examined) -> Iterator[Suspect]:
         own = ignored_source(seen, gate)
         if own is not None:
             share = f"{own.contribution_with_self:.1%} of the state of `{gate.owner}`"
-            yield f"contributes only {share}", "without_set", own.set
+            what = f"contributes only {share}"
+            yield Suspect("ignored-own-experts", what, "without_set", own.set)
 
 
 def _of_gates(seen: Examined) -> Iterator[Suspect]:
     for gate in seen.health.gates:
         if is_constant(seen, gate):
-            yield "has the same weights in all rows", "constant_gate", gate.name
+            what = "has the same weights in all rows"
+            yield Suspect("constant-gate", what, "constant_gate", gate.name)
     for feature_gate in seen.health.feature_gates:
+        name = feature_gate.name
         if is_saturated(seen, feature_gate):
-            yield "is saturated", "constant_feature_gate", feature_gate.name
-        for name in dead_loras(seen, feature_gate):
-            yield "does nothing", "without_lora", name
+            yield Suspect("saturated-feature-gate", "is saturated", "constant_feature_gate", name)
+        for lora in dead_loras(seen, feature_gate):
+            yield Suspect("dead-lora", "does nothing", "without_lora", lora)

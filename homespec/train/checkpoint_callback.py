@@ -109,6 +109,7 @@ class Checkpointer(lightning.callbacks.Checkpoint):
                 "losses": {},
                 "tasks": module.measured,
                 "monitor": module.monitored,
+                **_health(module),
             }
 
     def on_train_batch_end(
@@ -129,6 +130,7 @@ class Checkpointer(lightning.callbacks.Checkpoint):
             "losses": on_rank_zero(lambda: means(self.losses.path, before + 1, at.step)),
             "tasks": module.measured,
             "monitor": module.monitored,
+            **_health(module),
         }
         best = self.history.add(entry, self.monitor)
         if self.history.over(self.settings.patience):
@@ -225,3 +227,8 @@ class Checkpointer(lightning.callbacks.Checkpoint):
             raise checkpoint.damaged(best, f"it is of epoch {epoch}, not {number}")
         if state["history"]["epochs"] != self.history.epochs[:number]:
             raise checkpoint.damaged(best, "it is of another run: its epochs went otherwise")
+
+
+def _health(module: RankingModule) -> Json:
+    """What was measured of experts, if it was."""
+    return {} if module.health is None else {"health": module.health}

@@ -23,6 +23,7 @@ from homespec.data.batches import Batch
 from homespec.runtime import observed, sampled
 from homespec.train import RunError, distributed
 from homespec.train.checkpoint import writing
+from homespec.train.checkpoint_checks import Json
 from homespec.train.datamodule import RankingData
 from homespec.train.distributed import (
     average_running_stats,
@@ -85,6 +86,8 @@ class RankingModule(lightning.LightningModule):
     """The metrics of the last validation."""
     monitored: float
     """The metric by which epochs are compared, of the last validation."""
+    health: Json | None
+    """What `WatchExperts` measured in the last validation, if that is among the callbacks."""
 
     measures_start = False
     """Whether a sanity check, which is then over all rows, counts as a measurement."""
@@ -118,10 +121,12 @@ class RankingModule(lightning.LightningModule):
         if settings.weighted_metrics and not sampled(self.code):
             raise RunError("--weighted-metrics: no task of the spec has a `sample_weight`")
         self.predictions = Predictions(self.tasks, observed(self.code), settings.weighted_metrics)
-        self.measured, self.monitored = {}, math.nan
+        self.measured, self.monitored, self.health = {}, math.nan, None
         self.loss: Tensor | None = None
         """That of the last batch, detached."""
         self._losses_T: Tensor | None = None
+        self._of_step: dict[str, Tensor | float] = {}
+        """Norm of the gradients and learning rates of a step that is to be logged."""
 
     def _warm_start(self, spec: LoadedSpec) -> WarmStart:
         """Begin with the weights and moments of another run."""
@@ -181,7 +186,18 @@ class RankingModule(lightning.LightningModule):
     ) -> None:
         """Clip as the Trainer says, or the settings; gradients of sparse tables, too."""
         most = self.settings.clip if gradient_clip_val is None else gradient_clip_val
-        self.train_step.clip(most, by_value=gradient_clip_algorithm == "value")
+        norm = None
+        if self._is_logged():
+            norm = self.train_step.gradient_norm()
+            self._of_step = {"gradient_norm": norm, **self.train_step.learning_rates()}
+        self.train_step.clip(most, gradient_clip_algorithm == "value", norm)
+
+    def _is_logged(self) -> bool:
+        """Whether this step is the last one before a look whose numbers a logger gets."""
+        trainer: Any = self.trainer
+        left = -self.position.batch % trainer.log_every_n_steps
+        soon = left < trainer.accumulate_grad_batches or trainer.is_last_batch
+        return bool(soon and trainer.loggers)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, and give the memory of gradients back before the next forward."""
@@ -226,9 +242,11 @@ class RankingModule(lightning.LightningModule):
         if not losses_WST.isfinite().all():
             self._not_finite(losses_WST)
         weights = self.weighting.current() if self.loggers else {}
+        of_step, self._of_step = self._of_step, {}
         self.record(
             {f"loss/{task}": mean for task, mean in steps.means().items()}
             | {f"weight/{task}": weight for task, weight in weights.items()}
+            | {name: float(value) for name, value in of_step.items()}
         )
 
     def _not_finite(self, losses_WST: Tensor) -> NoReturn:

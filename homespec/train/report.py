@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
+from homespec.health import epoch
 from homespec.train.checkpoint import WEIGHTS_FILE
 from homespec.train.checkpoint_checks import Json
 from homespec.train.losses import FILE as LOSSES_FILE
@@ -28,6 +30,10 @@ BEST_NOTE = (
 EPOCH_0_NOTE = "Epoch 0 is the model before the first step, on the same held-out rows."
 
 
+SIGNS = 2
+"""How many signs in what experts do are shown; the others are in metrics.json."""
+
+
 class Column(NamedTuple):
     """A column of a table: of the best epoch, or of epoch 0."""
 
@@ -36,15 +42,16 @@ class Column(NamedTuple):
     of_start: bool = False
 
 
-def show(result: Result, out: Path) -> None:
-    """Print the result; `out` is where its files are."""
+def show(result: Result, out: Path, held_out: Sequence[Path]) -> None:
+    """Print the result; `out` is where its files are, `held_out` what it was measured on."""
     console = Console(highlight=False, soft_wrap=True)
     made = [table(result)] if _of(result, "binary") else []
     made += [regressions(result)] if _of(result, "regression") else []
     show_tables(made)
     notes = [LOSSES_NOTE, BEST_NOTE] if _knows(result, "bayes_auc") else [LOSSES_NOTE]
     notes += [EPOCH_0_NOTE] if result.history.start else []
-    console.print("\n".join([*notes, *summary(result, out)]), markup=False)
+    lines = [*notes, *summary(result, out), *of_experts(result, out, held_out)]
+    console.print("\n".join(lines), markup=False)
 
 
 def table(result: Result) -> Table:
@@ -114,6 +121,20 @@ def summary(result: Result, out: Path) -> list[str]:
         f"{result.seconds:.0f} s in all",
         f"{files} are in {out}",
     ]
+
+
+def of_experts(result: Result, out: Path, held_out: Sequence[Path]) -> Iterator[str]:
+    """What experts and gates do after the best epoch: numbers if they were asked for, and signs."""
+    health = result.history.epochs[result.history.best - 1].get("health")
+    if health is None:
+        return
+    if "experts" in health:
+        yield epoch.summary(health, health["rows"])
+    if signs := health["signs"][:SIGNS]:
+        yield from signs
+        data = [word for path in held_out for word in ("--data", str(path))]
+        command = shlex.join(["homespec", "doctor", str(out), *data])
+        yield f"Whether a task loses by that, measured: {command}"
 
 
 def _unlabelled(result: Result) -> list[str]:

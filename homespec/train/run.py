@@ -25,6 +25,7 @@ from homespec.train.checkpoint_checks import DamagedError, Json
 from homespec.train.datamodule import RankingData, Rows
 from homespec.train.distributed import is_rank_zero, on_all_ranks, on_rank_zero, world_size
 from homespec.train.fit_boundaries import check_fitted, set_fitted
+from homespec.train.hparams import Hyperparameters, hyperparameters
 from homespec.train.lit_module import RankingModule
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.losses import LossFile
@@ -37,6 +38,7 @@ from homespec.train.torch_compile import Compilations, decide
 from homespec.train.train_step import check_schedule
 from homespec.train.trainer import EndOnSigterm, trainer, undisturbed
 from homespec.train.warm_start import check_apart
+from homespec.train.watch import WatchExperts
 from homespec.version import __version__
 
 if TYPE_CHECKING:
@@ -314,7 +316,7 @@ def _fit(
         if at.epoch >= settings.epochs:
             say(f"all epochs are done: --epochs {at.epoch + 1} would train one more")
         elif not checkpointer.history.over(settings.patience):
-            left, own = settings.epochs - at.epoch, [checkpointer, EndOnSigterm()]
+            left, own = settings.epochs - at.epoch, [checkpointer, *_own(spec, checkpointer)]
             module.measures_start = settings.init_from is not None and not at.step
             with undisturbed():
                 trainer(
@@ -324,6 +326,14 @@ def _fit(
     if graphs.count:
         say(f"the training step was compiled {'once' if graphs.count == 1 else graphs.count}")
     return graphs.count
+
+
+def _own(spec: LoadedSpec, checkpointer: Checkpointer) -> Iterator[Callback]:
+    """The callbacks of each run besides what keeps it."""
+    settings = checkpointer.settings
+    yield EndOnSigterm()
+    yield WatchExperts(spec, log=settings.watch_experts)
+    yield Hyperparameters(hyperparameters(spec, settings), checkpointer.history)
 
 
 @contextmanager

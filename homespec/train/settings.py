@@ -220,6 +220,12 @@ class Settings:
     patience: int | None = setting(
         None, "Run", "Stop after this number of epochs that were not the best.", least=1
     )
+    watch_experts: bool = setting(
+        False,
+        "Run",
+        "Log after each epoch what experts and gates do: what homespec doctor measures without a"
+        " loss.",
+    )
     checkpoint_every: int = setting(
         2000, "Run", "Besides after each epoch; 0: not.", least=0, metavar="STEPS"
     )

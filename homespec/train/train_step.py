@@ -148,24 +148,38 @@ class TrainStep:
         if self.tables:
             self.tables.set_aside()
 
-    def clip(self, most: float | None, by_value: bool = False) -> None:
+    def gradient_norm(self) -> Tensor:
+        """The norm of all gradients before they are clipped, on their device.
+
+        Each look-up of a sparse table counts, those of all processes, which must all call it.
+        """
+        looked_up = self.tables.pending if self.tables else []
+        if not looked_up or world_size() == 1:
+            return _norm([*self._trained.values(), *looked_up])
+        dense, own = (_norm(each).square() for each in (self._trained.values(), looked_up))
+        # a look-up's gradient counts by its mean
+        return (dense + all_reduce_mean(own) / world_size()).sqrt()
+
+    def clip(self, most: float | None, by_value: bool = False, norm: Tensor | None = None) -> None:
         """Scale gradients to this norm, or cut each to this value, and finish those of tables.
 
-        Each look-up of a sparse table counts, those of all processes.
+        `norm` is the present one, if it is known.
         """
         looked_up = self.tables.pending if self.tables else []
         trained = [*self._trained.values(), *looked_up]
         if most is not None and by_value:
             nn.utils.clip_grad_value_(trained, most)
-        elif most is not None and looked_up and world_size() > 1:
-            dense, own = (_square_norm(each) for each in (self._trained.values(), looked_up))
-            # a look-up's gradient counts by its mean
-            norm = (dense + all_reduce_mean(own) / world_size()).sqrt()
-            nn.utils.clip_grads_with_norm_(trained, most, norm)
         elif most is not None:
-            nn.utils.clip_grad_norm_(trained, most)
+            known = self.gradient_norm() if norm is None else norm
+            nn.utils.clip_grads_with_norm_(trained, most, known)
         if self.tables:
             self.tables.collect()
+
+    def learning_rates(self) -> dict[str, float]:
+        """`lr` of the next step, and `table_lr` where tables have an optimiser of their own."""
+        rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        of_tables = {"table_lr": rates.pop()} if self.tables is not None else {}
+        return ({"lr": rates[0]} if rates else {}) | of_tables
 
     def state(self) -> dict[str, Tensor]:
         """Moments by logical name, and what the weighting has learned: copies on the CPU.
@@ -261,8 +275,8 @@ def _one_graph() -> AbstractContextManager[object]:
     return patched
 
 
-def _square_norm(tensors: Iterable[Tensor]) -> Tensor:
-    return nn.utils.get_total_norm([t.grad for t in tensors if t.grad is not None]).square()
+def _norm(tensors: Iterable[Tensor]) -> Tensor:
+    return nn.utils.get_total_norm([t.grad for t in tensors if t.grad is not None])
 
 
 def check_schedule(settings: Settings, steps: float) -> None:

@@ -87,7 +87,7 @@ def test_it_stops_early_and_keeps_the_best(
     weights = safetensors.torch.load_file(tmp_path / "model.safetensors")
     assert all(value.equal(weights[k]) for k, value in safetensors.torch.load_file(best).items())
     assert best.read_bytes() != last.read_bytes()
-    report.show(result, tmp_path)
+    report.show(result, tmp_path, [data])
     assert (
         "Epoch 2 of 4 is the best by auc (0.7000); stopped, since 2 did no better:"
         in capsys.readouterr().out

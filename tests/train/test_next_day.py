@@ -184,5 +184,5 @@ def test_a_run_that_makes_things_worse_says_so(
 ) -> None:
     start: dict[str, Any] = {"init_from": str(yesterday), "monitor": "logloss", "lr": 0.5}
     result = train(FITTED, data, tmp_path / "run", **start)
-    report.show(result, tmp_path / "run")
+    report.show(result, tmp_path / "run", [data])
     assert "No epoch is better by logloss than epoch 0" in capsys.readouterr().out

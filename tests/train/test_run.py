@@ -256,9 +256,9 @@ def test_tensorboard(trained: Any) -> None:
     assert [event.step for event in found.Scalars("loss/like")] == [37]
 
 
-def test_table(trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_table(trained: Any, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result, _, out = trained
-    report.show(result, out)
+    report.show(result, out, [data])
     printed = capsys.readouterr().out
     assert "best AUC" in printed
     assert "the last tenth of the steps" in printed
@@ -268,7 +268,7 @@ def test_table(trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
         name: dataclasses.replace(task, auc=math.nan, bayes_auc=math.nan)
         for name, task in result.tasks.items()
     }
-    report.show(Result(**vars(result) | {"tasks": unknown}), out)
+    report.show(Result(**vars(result) | {"tasks": unknown}), out, [data])
     printed = capsys.readouterr().out
     assert "best AUC" not in printed
     assert "–" in printed

@@ -1,0 +1,115 @@
+"""Training: what experts and gates do after each epoch, measured by the doctor's code.
+
+Only what needs no changed model and no loss: a walk of some held-out rows through the plain twin.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as lightning
+import torch
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from homespec.activations.twin import Twin
+from homespec.compiler import filter_ignored
+from homespec.data.batches import Batch
+from homespec.health import epoch
+from homespec.health.signs import sentences, signs
+from homespec.train.checkpoint_checks import Json
+from homespec.train.distributed import is_rank_zero, on_rank_zero
+from homespec.train.lit_module import RankingModule
+
+if TYPE_CHECKING:
+    from homespec.api import LoadedSpec
+
+ROWS = 1024
+"""Held-out rows that are looked at, spread over the batches of a validation."""
+
+
+class WatchExperts(lightning.Callback):
+    """Measures after each validation what the experts and gates of a `RankingModule` do.
+
+    Looks at 1,024 held-out rows with a label, of several processes at those of the first. The
+    numbers are those of `homespec doctor` that need no loss (docs/doctor.md); they go to
+    `module.health` and, with `log`, to the Trainer's loggers. Weights, random numbers and metrics
+    stay what they are without it.
+    """
+
+    def __init__(self, spec: LoadedSpec, *, log: bool = True) -> None:
+        """`spec` is that of the module. Without `log` only signs are kept, see `health.signs`."""
+        self.spec, self._logs = spec, log  # Lightning gives each callback a `log`
+        self._twin: Twin | None = None
+        self._hook: RemovableHandle | None = None
+        self._x_BV: Tensor | None = None
+        self._rows: list[Tensor] = []
+
+    def setup(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
+        """Build the twin, once."""
+        if is_rank_zero() and self._twin is None:
+            self._twin = Twin(self.spec)
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
+        """Leave the module as it was, also after an error."""
+        self._stop()
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Look at what the trunk reads."""
+        self._stop()
+        if self._twin is not None:
+            trunk = pl_module.model.get_submodule("trunk")
+            self._hook = trunk.register_forward_pre_hook(self._see)
+
+    def _see(self, trunk: object, inputs: tuple[Tensor, ...]) -> None:
+        (self._x_BV,) = inputs
+
+    def on_validation_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch,
+        batch_idx: int, dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Keep some rows of the batch, evenly: neighbours in a file are alike."""
+        if self._x_BV is None:
+            return
+        batches = _batches(trainer)
+        wanted = math.ceil(ROWS / batches) if math.isfinite(batches) else ROWS
+        wanted = min(wanted, ROWS - sum(map(len, self._rows)))
+        labels_TB = torch.stack([*batch.labels.values()])
+        places = (~labels_TB.isnan()).any(0).nonzero().squeeze(1)
+        step = max(1, len(places) // max(1, wanted))
+        self._rows.append(self._x_BV[places[::step][:wanted]])
+        self._x_BV = None
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Measure, and record it at the step of the run."""
+        rows = self._rows
+        self._stop()
+        if trainer.sanity_checking and not pl_module.measures_start:
+            return
+        pl_module.health = on_rank_zero(lambda: self._measured(pl_module, rows))
+        if self._logs and pl_module.health and trainer.state.fn == "fit":
+            pl_module.record(dict(epoch.scalars(pl_module.health)))
+
+    def _stop(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook, self._x_BV, self._rows = None, None, []
+
+    def _measured(self, module: RankingModule, rows: list[Tensor]) -> Json | None:
+        """The numbers, with the signs as sentences; None where no held-out row has a label."""
+        assert self._twin is not None
+        if not any(map(len, rows)):
+            return None
+        self._twin.take(module.code.logical_state(module.model))
+        health = self._twin.health(torch.cat(rows))
+        analysis = self.spec.analysis
+        kept = filter_ignored(analysis.document, signs(analysis, health))
+        found = {"rows": health.rows, "signs": sentences(kept)}
+        return found | (epoch.numbers(health, module.tasks) if self._logs else {})
+
+
+def _batches(trainer: lightning.Trainer) -> float:
+    """The batches of a validation, perhaps infinitely many."""
+    counts = trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches
+    return max(1, sum(counts))
