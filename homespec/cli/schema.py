@@ -1,7 +1,8 @@
-"""Command line: `homespec schema`, the JSON Schema that editors complete and check specs with."""
+"""Command line: `homespec schema`, the JSON Schema of specs, or of what the doctor writes."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -19,18 +20,21 @@ DEFAULT = Path("schemas/homespec-v1.schema.json")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file."
 )
-def schema(check: bool, output: Path | None) -> int:
+@click.option(
+    "--doctor", is_flag=True, help="The schema of what `homespec doctor --json` writes instead."
+)
+def schema(check: bool, output: Path | None, doctor: bool) -> int:
     """Print the JSON Schema of the language, generated from the compiler's own models.
 
     The first line of a spec tells an editor where it is, seen from the folder of the spec:
 
       # yaml-language-server: $schema=../schemas/homespec-v1.schema.json
     """
-    from homespec.schema.editor_schema import schema_text
-
-    text = schema_text()
+    if check and doctor and output is None:
+        raise click.UsageError("--check of the doctor's schema needs its file: give -o FILE.")
+    text = _of_doctor() if doctor else _of_specs()
     if check:
-        return _check(output or DEFAULT, text)
+        return _check(output or DEFAULT, text, doctor)
     if output is None:
         click.echo(text, nl=False)
         return OK
@@ -55,10 +59,23 @@ def _replaceable(file: Path) -> bool:
     return not start.strip() or b'"$schema"' in start
 
 
-def _check(file: Path, text: str) -> int:
+def _of_specs() -> str:
+    from homespec.schema.editor_schema import schema_text
+
+    return schema_text()
+
+
+def _of_doctor() -> str:
+    from homespec.health.as_json import json_schema
+
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def _check(file: Path, text: str, doctor: bool) -> int:
     if holds(file, text):
         click.echo(f"{file} is fresh", err=True)
         return OK
     state = "is stale" if file.is_file() else "is missing"
-    click.echo(f"{file} {state}\n  help: run `homespec schema -o {file}`")
+    command = "homespec schema --doctor" if doctor else "homespec schema"
+    click.echo(f"{file} {state}\n  help: run `{command} -o {file}`")
     return FINDINGS

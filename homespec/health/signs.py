@@ -22,17 +22,23 @@ RANKED = (
     "constant-gate", "saturated-feature-gate", "dead-channels", "dead-lora",
 )  # fmt: skip
 """The rules that would judge, the most important first: HoME's anomalies before all else."""
+UNMOVED, STEPS = ("constant-gate", "dead-lora"), 100
+"""What gates and LoRAs are when training begins, and the steps from which on that is a sign."""
 KINDS = {"experts": "expert", "gates": "gate", "feature_gates": "feature gate"}
 """What the first part of a name says that something is."""
 
 
-def signs(lowered: Lowered, health: Health) -> list[Diagnostic]:
-    """All signs in the numbers of a spec's model, each under the rule that would judge it."""
+def signs(lowered: Lowered, health: Health, steps: int) -> list[Diagnostic]:
+    """All signs in the numbers of a spec's model, each under the rule that would judge it.
+
+    `steps` are those that it was trained for.
+    """
     by_name = {rule.name: rule for rule in RULES.values()}
     seen = Examined(health, lowered)
     return [
         Diagnostic(by_name[name], seen.span(target), f"{_called(target)} {what}")
         for name, target, what in (*_suspected(seen), *_dead(seen))
+        if steps >= STEPS or name not in UNMOVED
     ]
 
 

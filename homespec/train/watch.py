@@ -104,7 +104,7 @@ class WatchExperts(lightning.Callback):
         self._twin.take(module.code.logical_state(module.model))
         health = self._twin.health(torch.cat(rows))
         analysis = self.spec.analysis
-        kept = filter_ignored(analysis.document, signs(analysis, health))
+        kept = filter_ignored(analysis.document, signs(analysis, health, module.position.step))
         found = {"rows": health.rows, "signs": sentences(kept)}
         return found | (epoch.numbers(health, module.tasks) if self._logs else {})
 

@@ -14,6 +14,7 @@ import homespec
 from homespec.cli.compile import compile as compile_command
 from homespec.cli.new import new
 from homespec.cli.schema import schema
+from homespec.health.as_json import json_schema as doctor_schema
 from homespec.schema.editor_schema import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,3 +132,19 @@ def test_the_schema_replaces_no_spec(tmp_path: Path) -> None:
             file.write_text(before)
         assert run(schema, "-o", str(file)).return_value == 0
         assert json.loads(file.read_text()) == json_schema()
+
+
+def test_the_schema_of_what_the_doctor_writes(tmp_path: Path) -> None:
+    file = tmp_path / "doctor.json"
+    printed = run(schema, "--doctor").stdout
+    assert json.loads(printed) == doctor_schema()
+    assert run(schema, "--doctor", "-o", str(file)).return_value == 0
+    assert file.read_text() == printed
+    assert run(schema, "--doctor", "--check", "-o", str(file)).return_value == 0
+    file.write_text("{}")
+    stale = run(schema, "--doctor", "--check", "-o", str(file))
+    assert stale.return_value == 1
+    assert f"run `homespec schema --doctor -o {file}`" in stale.stdout
+    unnamed = CliRunner().invoke(schema, ["--doctor", "--check"])
+    assert unnamed.exit_code == 2
+    assert "give -o FILE" in unnamed.output
