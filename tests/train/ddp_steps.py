@@ -39,7 +39,7 @@ experts: {hidden: [], width: 8, norm: NORM, task: {shared: 2}}
 """
 SETTINGS = Settings(
     epochs=2, batch_size=64, lr=1e-2, shuffle_rows=0, compile=False, gauc_by="user",
-    checkpoint_every=5, schedule="constant",
+    checkpoint_every=5, schedule="constant", watch_experts=True,
 )  # fmt: skip
 LEARNING: dict[str, dict[str, Any]] = {
     "fixed": {"clip": 0.05, "warmup_steps": 4},

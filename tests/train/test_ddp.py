@@ -154,6 +154,17 @@ def test_metrics_are_those_of_all_rows(folder: Path) -> None:
         assert {"auc", "gauc", "logloss", "pcoc", "rate"} == measured.keys()
 
 
+def test_experts_are_watched_on_the_rows_of_the_first(folder: Path) -> None:
+    of_run = {}
+    for name in ("pcgrad", "resumed"):
+        told = json.loads((folder / name / "metrics.json").read_text())
+        of_run[name] = [epoch["health"] for epoch in told["history"]]
+    assert of_run["resumed"] == of_run["pcgrad"]
+    for health in of_run["pcgrad"]:
+        assert health["rows"] == 8 * HALF  # of 500, dealt in batches
+        assert len(health["experts"]) == 2
+
+
 def test_one_process_tells(found: list[dict[str, Any]]) -> None:
     said = found[0]["fixed said"]
     assert said[0].endswith(f"do not fill a batch of {BATCH}, dealt to 2 processes")
