@@ -157,6 +157,7 @@ def test_a_proven_effect_comes_before_one_that_may_be_chance() -> None:
     losses = Losses(replace(health, knockouts=(knockout,)))
     most = losses.most("without_expert", "experts.meta.shared.0")
     assert most == proven.by(losses.tasks["finish"].loss)
+    assert most is not None
     assert step(most) == "need3"
     assert step(losses.relative(effects[0])) == "need4 pale"
 

@@ -7,7 +7,6 @@ from homespec.health.measures import Effect
 STEPS = (0.001, 0.01, 0.03, 0.1)
 """Changes of a loss, by that loss, from which on a step of colour begins."""
 LABELS = ("under 0.1 %", "0.1 to 1 %", "1 to 3 %", "3 to 10 %", "over 10 %")
-UNKNOWN = "unknown"
 
 
 def level(part: Effect) -> int:
@@ -20,9 +19,7 @@ def is_better(part: Effect) -> bool:
     return part.change < -STEPS[0]
 
 
-def step(part: Effect | None) -> str:
+def step(part: Effect) -> str:
     """The classes of an effect by the loss; it is pale where its interval holds 0."""
-    if part is None:
-        return UNKNOWN
     kind = "better" if is_better(part) else f"need{level(part)}"
     return kind if part.sure else f"{kind} pale"
