@@ -34,6 +34,8 @@ ABLATIONS = {
 STATES = {"start": "at the start", "trained": "trained"}
 COLLAPSED = 0.9
 """The share of zeros that the HoME paper reports of collapsed experts."""
+DENSE = 0.01
+"""Tasks with a smaller share of positives are left out of the mean AUC."""
 SMALLEST = 1e-4
 """Mean outputs below this are drawn at it."""
 GREY, BLUE = "#999999", "#1f77b4"
@@ -82,6 +84,11 @@ def _of_tasks(name: str, of: Callable[[Iterable[float]], float]) -> Measure:
     return measure
 
 
+def _auc(seen: Json) -> float:
+    dense = [task["auc"] for task in seen["tasks"].values() if task["rate"] > DENSE]
+    return statistics.fmean(dense)
+
+
 COLLAPSE: dict[str, Measure] = {
     "zeros, mean": _average("zeros"),
     "zeros, most": _worst("zeros"),
@@ -90,6 +97,7 @@ COLLAPSE: dict[str, Measure] = {
     "dead channels, most": _worst("dead_channels"),
     "scale ratio": _ratio,
     "similarity, most": _worst("similarity"),
+    "AUC, mean": _auc,
 }
 SHARING: dict[str, Measure] = {
     "owned, most": _worst("owned"),
@@ -104,10 +112,10 @@ SHARING: dict[str, Measure] = {
 def table(found: Found, measures: dict[str, Measure]) -> Iterator[str]:
     """A line for each case: each measure, at the start → trained, as means over seeds."""
     rows = (
-        [title(case), *(_change(runs, measure) for measure in measures.values())]
+        [title(case), str(len(runs)), *(_change(runs, measure) for measure in measures.values())]
         for case, runs in found.items()
     )
-    return lab.table(["model", *measures], rows)
+    return lab.table(["model", "seeds", *measures], rows)
 
 
 def _change(runs: list[Json], measure: Measure) -> str:
@@ -227,10 +235,8 @@ def _save(figure: Any, path: Path) -> None:
 def page(found: Found, text: str) -> str:
     """The page with a new block."""
     before, _, rest = text.partition(BEGIN)
-    seeds = sorted({len(runs) for runs in found.values()})
-    some = " or ".join(map(str, seeds))
     lines = [
-        f"Each number is the mean over {some} seeds, at the start → trained.",
+        "Each number is the mean over the seeds, at the start → trained.",
         "",
         *table(found, COLLAPSE),
         "",

@@ -71,7 +71,7 @@ def state(zeros: list[float]) -> anomalies.Json:
 def test_tables_have_means_over_seeds_before_and_after() -> None:
     runs = [{"start": state([0.5, 0.1]), "trained": state([0.95, zeros])} for zeros in (0.3, 0.91)]
     lines = list(anomaly_page.table({"ple_lr_16": runs}, anomaly_page.COLLAPSE))
-    assert lines[2].startswith("| PLE, 16 × lr | 0.3 → 0.777 | 0.5 → 0.95 | 0 → 1.5 |")
+    assert lines[2].startswith("| PLE, 16 × lr | 2 | 0.3 → 0.777 | 0.5 → 0.95 | 0 → 1.5 |")
     assert list(anomaly_page.tasks({"ple": runs}, ["ple"]))[2:] == ["| click | 10 % | 0.4 | 2 % |"]
     assert list(anomaly_page.findings({"ple": runs}))[2:] == ["| PLE | 1 |"]
 
