@@ -13,6 +13,7 @@ from homespec.lower import Lowered, lower
 from homespec.resolve import resolve
 from homespec.schema import validate
 from homespec.source import Document, with_provenance
+from homespec.source.columns import together
 from homespec.variant import DEFAULT, Variant
 
 if TYPE_CHECKING:
@@ -85,4 +86,5 @@ def validate_document(document: Document) -> list[Diagnostic]:
 
 def filter_ignored(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     """The diagnostics as a user gets them: without what is ignored, with the way to bases."""
-    return with_provenance(document, apply_ignores(document, diagnostics))
+    kept = together(document, apply_ignores(document, diagnostics))
+    return with_provenance(document, kept)

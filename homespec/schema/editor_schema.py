@@ -12,6 +12,7 @@ from typing import Any
 
 from homespec.schema import models
 from homespec.schema.constraints import Constraint
+from homespec.schema.embedded import DIM_NEEDED
 from homespec.schema.jsonschema import SHORTHANDS, referred, sections
 from homespec.schema.patterns import FORMS
 
@@ -77,7 +78,16 @@ def _rules(name: str, complete: bool = False) -> Schema:
     rules = [rule for constraint in constraints for rule in constraint.conflicts]
     if complete:
         rules += [rule for constraint in constraints for rule in constraint.needs]
+        rules += [_dims()] if name == "Spec" else []
     return {"allOf": rules} if rules else {}
+
+
+def _dims() -> Schema:
+    """Without a `dim` for all, each feature with a table needs one, and each field of events."""
+    fields = {"with": {"additionalProperties": DIM_NEEDED}}
+    each = {**DIM_NEEDED, "properties": {"sequence": {"properties": fields}}}
+    needed = {"properties": {"features": {"additionalProperties": each}}}
+    return {"if": {"not": {"required": ["dim"]}}, "then": needed}
 
 
 def _short(name: str, section: Schema) -> Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
@@ -15,9 +16,21 @@ OWNERS = ("id", "bucketize")
 
 
 def dim_of(kinds: tuple[str, ...]) -> Constraint:
-    """The kinds with a table of their own have `dim`, and no others."""
+    """The kinds with a table of their own have `dim`, and no others.
+
+    Where a spec has a `dim` for all, each has it by then; editors see what is written, for which
+    there is `DIM_NEEDED`.
+    """
+    return replace(_dim_of(kinds), needs=[])
+
+
+def _dim_of(kinds: tuple[str, ...]) -> Constraint:
     needed = "add `dim`, the width of the embedding"
     return only_with(OWNERS, ("dim",), kinds, "feature_dim", needed)
+
+
+DIM_NEEDED = {"allOf": _dim_of(OWNERS).needs}
+"""What a feature, or a field of events, needs in a spec without a `dim` for all."""
 
 
 class Quantiles(Model):

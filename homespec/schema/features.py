@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from homespec.schema.constraints import one_of, only_with
 from homespec.schema.embedded import OWNERS, Embedded, dim_of
-from homespec.schema.field_types import Model, Name, Width
+from homespec.schema.field_types import Model, Name, Width, listed
 from homespec.schema.lists import ListOptions
 from homespec.schema.sequences import Sequence
 
 Kind = Literal["id", "bucketize", "number", "dense", "table", "sequence"]
 KINDS: tuple[Kind, ...] = ("id", "bucketize", "number", "dense", "table", "sequence")
+ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+Columns = Annotated[
+    Annotated[ColumnName, Tag("text")]
+    | Annotated[tuple[ColumnName, ...], Field(min_length=1), BeforeValidator(listed), Tag("list")]
+    | Annotated[dict[Name, ColumnName], Field(min_length=1), Tag("mapping")],
+    Discriminator(lambda value: {list: "list", dict: "mapping"}.get(type(value), "text")),
+]
 Scale = Literal["standard", "log", "minmax", "none"]
 
 
@@ -49,6 +56,10 @@ class Feature(Embedded):
     column: Annotated[str, Field(min_length=1, max_length=200)] = ""
     """Column of the data that holds the feature. Default: the feature's name. A sequence has
     `columns` instead."""
+    columns: Columns = Field(default=None)  # type: ignore[assignment]  # never: each is a feature
+    """In place of `column`: a feature for each of these columns, of its name and with all options
+    of this entry. A list, whose items may be ranges such as `C1..C26`; or names, each with its
+    column."""
     was: Name = ""
     """The feature's name in older specs: `homespec diff` and `migrate` take the two for one
     feature."""

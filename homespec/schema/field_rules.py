@@ -23,7 +23,7 @@ def unknown_key(error: LocatedError) -> Iterator[Finding]:
     parent, key = error.path[:-1], str(error.path[-1])
     yield Finding(
         error.key_span,
-        f"`{key}` is not a key of {_place(parent)}",
+        f"`{key}` is not a key of {_place(error.document.as_written(parent))}",
         label="unknown key",
         help=key_remedy(parent, key, error.value),
     )

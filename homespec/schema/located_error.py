@@ -37,7 +37,7 @@ class LocatedError:
     @property
     def where(self) -> str:
         """The place in words: `experts.meta.shared`."""
-        return dotted(self.path)
+        return dotted(self.path if self.on_key else self.document.as_written(self.path))
 
 
 def dotted(path: Path) -> str:

@@ -20,6 +20,7 @@ from homespec.schema.field_types import (
     Model,
     Name,
     Version,
+    Width,
     listed,
     overlay,
 )
@@ -118,6 +119,8 @@ class Spec(Model):
     layers: Layers = Field(default=None)  # type: ignore[assignment]  # absent: the family's number
     """How many layers (families home, ple and ml_mmoe), or the layers themselves: a topology of
     your own in place of a family's."""
+    dim: Width = Field(default=0, examples=[16])
+    """Width of the embeddings of features, and of fields of events, that give no `dim`."""
     features: Annotated[dict[Name, Feature], Field(min_length=1, max_length=MAX_ENTRIES)]
     """Input features by name; v is their concatenation in this order."""
     groups: Annotated[dict[Name, Group], Field(max_length=MAX_ENTRIES)] = Field(default={})

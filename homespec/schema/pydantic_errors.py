@@ -41,11 +41,22 @@ def diagnose(document: Document, errors: list[ErrorDetails]) -> list[Diagnostic]
     if any(error["loc"] == ("homespec",) for error in errors):  # nothing else counts then
         errors = [error for error in errors if error["loc"] == ("homespec",)]
         return field_rules.unsupported_version(_located(document, errors[0]))
+    errors = _once_by_entry(document, errors)
     diagnostics, errors = indentation_slips(document, errors)
     errors = _without_misspelt(document, errors)
     for error in _without_echoes(errors)[:MAX_ERRORS]:
         diagnostics += _rule_of(error["type"])(_located(document, error))
     return diagnostics
+
+
+def _once_by_entry(document: Document, errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Of features that one entry lists, what is wrong with their common options once."""
+    kept: dict[object, ErrorDetails] = {}
+    for error in errors:
+        own = error["loc"][-1] == "[key]"
+        place = error["loc"] if own else document.as_written(error["loc"])
+        kept.setdefault((place, error["type"]) if place != error["loc"] else id(error), error)
+    return list(kept.values())
 
 
 def _rule_of(kind: str) -> Callable[[LocatedError], list[Diagnostic]]:

@@ -75,6 +75,8 @@ def _own_column(error: LocatedError, name: str) -> str:
     key = {"features": "column", "tasks": "label"}.get(str(error.path[0]))
     if key is None or len(error.path) != 2 or len(name) > MAX_COLUMN:
         return ""
+    if name in error.document.entries:
+        return ", and give its column: `columns: {NAME: COLUMN}`"
     entry = (error.document.data or {})[str(error.path[0])]
     given = entry.get(name) if isinstance(entry, dict) else None
     if isinstance(given, dict) and {"column", "label", "sequence", "product"} & given.keys():

@@ -71,6 +71,8 @@ class Document:
     diagnostics: tuple[Diagnostic, ...] = ()
     bases: tuple[Document, ...] = ()
     overrides: tuple[str, ...] = ()
+    entries: dict[str, str] = field(default_factory=dict)
+    """The entries of the file whose `columns` features are, by the feature's name."""
 
     @property
     def file(self) -> str:
@@ -103,6 +105,12 @@ class Document:
         for segment in path:
             node = node.parts.get(segment, node)
         return node.key_span if key else node.span
+
+    def as_written(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        """`path` as the file has it: a feature that an entry lists is that entry."""
+        if len(path) > 1 and path[0] == "features":
+            return "features", self.entries.get(str(path[1]), path[1]), *path[2:]
+        return path
 
     def existing(self, path: Iterable[str | int]) -> tuple[str | int, ...]:
         """`path` without the segments that the document does not have."""

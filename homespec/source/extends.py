@@ -10,6 +10,8 @@ from pathlib import Path
 
 from homespec.diagnostics import Diagnostic, Label
 from homespec.source import extends_rules
+from homespec.source.columns import with_columns
+from homespec.source.default_dim import with_default_dim
 from homespec.source.document import Document
 from homespec.source.file_rules import beginning
 from homespec.source.merge import merged
@@ -42,13 +44,15 @@ def with_bases(
     folders: Iterable[str] = (),
     reader: Reader = read,
 ) -> Document:
-    """The document laid over what it extends, and `--set` overrides laid over both.
+    """The document laid over what it extends, and `--set` overrides laid over both, with a feature
+    for each of the columns that an entry lists and the spec's `dim` where none is given.
 
     `reader` reads the bases. What is wrong with one is a diagnostic of the whole. Raises ValueError
     for an override that has no form `PATH=VALUE`.
     """
     chain = _Chain((real(document.file),), roots_of(document.file, folders), reader)
-    return with_overrides(_extended(document, chain), tuple(overrides))
+    whole = with_overrides(_extended(document, chain), tuple(overrides))
+    return with_default_dim(with_columns(whole))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

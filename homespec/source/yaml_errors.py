@@ -178,6 +178,10 @@ def _stray_dash(e: ParseError) -> list[Diagnostic]:
     )
 
 
+COLUMN_RANGE = re.compile(r"columns: (\w*)[\[{](\d{1,9})(?:-|\.\.)(\d{1,9})[\]}]")
+"""`columns: C[1-26]` in a mapping in brackets, where YAML sees a list begin."""
+
+
 def _in_brackets(e: ParseError) -> list[Diagnostic]:
     """Between brackets, something else than a comma or the closing bracket."""
     opening = e.text[e.start]
@@ -187,6 +191,10 @@ def _in_brackets(e: ParseError) -> list[Diagnostic]:
         return e.report(f"`{e.char}` closes a `{opening}`", remedy, related=opened)
     if e.at_end or "\n" in e.text[e.start : e.at]:
         return _not_closed(e)
+    if written := COLUMN_RANGE.search(e.text, max(e.start, e.at - 100), e.at + 30):
+        stem, low, high = written.groups()
+        remedy = f"write a range of columns as `{stem}{low}..{stem}{high}`"
+        return e.report(f"expected `,` or `{PAIRS[opening]}`", remedy, related=opened)
     return e.report(
         f"expected `,` or `{PAIRS[opening]}`",
         "separate items by commas; quote a text that has `: ` or brackets in it",

@@ -1,0 +1,61 @@
+"""Stage 1, source: the rules HS025 and HS026, on entries that are several features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.diagnostics import Finding, Label, Span, rule
+
+
+@rule("HS025", "bad-columns")
+def bad_columns(span: Span, reason: str, remedy: str) -> Iterator[Finding]:
+    """`columns` of a feature does not say which columns.
+
+    An entry with `columns` is a feature for each column, of the name of the column: all with the
+    options of the entry. It is a list, whose items may be ranges, or a mapping of names to columns
+    whose own names are no identifiers. A range is written as its first and its last column with two
+    dots between them, `C1..C26` or `f01..f39`. The data is not looked at, so there are no
+    wildcards. A spec has 1,024 features at most.
+
+    Bad:
+
+        features:
+          sparse: {columns: C1-C26, id: {buckets: 100000}, dim: 16}
+
+    Good:
+
+        features:
+          sparse: {columns: C1..C26, id: {buckets: 100000}, dim: 16}
+    """
+    yield Finding(span, f"`columns`: {reason}", label="not columns", help=remedy)
+
+
+@rule("HS026", "repeated-column")
+def repeated_column(
+    span: Span, name: str, first: Span, entry: str, both_listed: bool
+) -> Iterator[Finding]:
+    """A column is listed twice, or is the name of another feature, too.
+
+    Each column of an entry becomes a feature of its name. If one of them needs other options, take
+    it out of `columns` and write a feature for it.
+
+    Bad:
+
+        features:
+          sparse: {columns: C1..C26, id: {buckets: 100000}, dim: 16}
+          C3: {id: {buckets: 5000000}, dim: 32}
+
+    Good:
+
+        features:
+          sparse: {columns: [C1, C2, C4..C26], id: {buckets: 100000}, dim: 16}
+          C3: {id: {buckets: 5000000}, dim: 32}
+    """
+    what = "listed twice" if both_listed else f"a feature, and a column of `{entry}`, too"
+    yield Finding(
+        span,
+        f"`{name}` is {what}",
+        label="there is one already",
+        related=(Label(first, "here"),),
+        help=f"take `{name}` out of the `columns` of `{entry}`, or change options there for all",
+    )

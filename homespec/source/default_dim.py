@@ -1,0 +1,61 @@
+"""Stage 1, source: the `dim` of a spec, for the features and fields of events that give none.
+
+It is written into them, with the place of the spec's own, so that all that comes after sees it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from homespec.source.document import Document, Node, Value
+
+MAX_DIM = 1_048_576
+"""What the schema takes."""
+TABLES = ("id", "bucketize")
+"""The kinds whose table has a width of its own."""
+
+
+def with_default_dim(document: Document) -> Document:
+    """The document with the spec's `dim` in whatever needs one and has none."""
+    data = document.data or {}
+    features = data.get("features")
+    if "dim" not in data or not isinstance(features, dict):
+        return document
+    dim = data["dim"] if _is_width(data["dim"]) else 1  # else the schema says what is wrong with it
+    filled, node = _filled(
+        features, document.root.parts["features"], dim, document.root.parts["dim"]
+    )
+    root = dataclasses.replace(document.root, parts={**document.root.parts, "features": node})
+    return dataclasses.replace(document, data={**data, "features": filled}, root=root)
+
+
+def _is_width(value: Value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_DIM
+
+
+def _filled(
+    entries: dict[str, Value], node: Node, dim: Value, place: Node
+) -> tuple[dict[str, Value], Node]:
+    """Features, or fields of events, with a `dim` where it is missing."""
+    data, parts = dict(entries), dict(node.parts)
+    for name, entry in entries.items():
+        if not isinstance(entry, dict):
+            continue
+        if any(kind in entry for kind in TABLES) and "dim" not in entry:
+            data[name] = {**entry, "dim": dim}
+            parts[name] = _with_parts(parts[name], dim=place)
+            continue
+        sequence = entry.get("sequence")
+        own = sequence.get("with") if isinstance(sequence, dict) else None
+        if isinstance(sequence, dict) and isinstance(own, dict):
+            of_events = parts[name].parts["sequence"]
+            fields, below = _filled(own, of_events.parts["with"], dim, place)
+            data[name] = {**entry, "sequence": {**sequence, "with": fields}}
+            parts[name] = _with_parts(
+                parts[name], sequence=_with_parts(of_events, **{"with": below})
+            )
+    return data, dataclasses.replace(node, parts=parts)
+
+
+def _with_parts(node: Node, **parts: Node) -> Node:
+    return dataclasses.replace(node, parts={**node.parts, **parts})
