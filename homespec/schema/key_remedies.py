@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,13 @@ def _by_meaning(parent: Path, key: str, value: Any) -> str:
 
 def _training(flag: str, value: Any) -> str:
     remedy = "remove it: training is not part of a spec; give its flags to `homespec train`"
+    if isinstance(value, dict):
+        flags = {meaning(TRAINING, str(name)): below for name, below in value.items()}
+        given = [
+            f"{f} {written(v)}" for f, v in flags.items() if f and not isinstance(v, dict | list)
+        ]
+        if given:
+            return f"{remedy}, here `{' '.join(given)}`"
     if not flag:
         return f"{remedy}, such as `--epochs`, `--lr` and `--batch-size`"
     simple = isinstance(value, int | float | str) and not isinstance(value, bool)
@@ -192,14 +200,149 @@ def _mixture(parent: Path, key: str, value: Any) -> str:
     return "remove it: the gates that mix experts are always there"
 
 
+def _at(text: str, otherwise: int = 2) -> Remedy:
+    """A text with the number that was written; there are two experts where none is."""
+    return _numbered(text, otherwise)
+
+
+def _experts_hidden(parent: Path, key: str, value: Any) -> str:
+    """Widths of experts at the top of a spec, or inside a section of another library."""
+    if isinstance(value, dict):
+        value = next((below for below in value.values() if isinstance(below, list)), [])
+    widths = value if isinstance(value, list) else [value]
+    if not widths or not all(type(width) is int for width in widths):
+        widths = [128, 64]
+    hidden = written(widths[:-1]) if len(widths) > 1 else "[]"
+    return f"write `experts: {{hidden: {hidden}, width: {widths[-1]}}}`: the output has the last"
+
+
+def _towers(parent: Path, key: str, value: Any) -> str:
+    widths = value if isinstance(value, list) else [value]
+    is_widths = widths and all(type(width) is int for width in widths)
+    shown = written(widths) if is_widths else "[64]"
+    return f"write `towers: {{hidden: {shown}}}`, or for one task `tower:`"
+
+
+def _gate_hidden(inside: str) -> Remedy:
+    def remedy(parent: Path, key: str, value: Any) -> str:
+        if not value:
+            return "remove it: gates have no hidden layers unless `mixture: {hidden: […]}` says so"
+        return f"write `{inside.format(_hidden_of(value))}`"
+
+    return remedy
+
+
+def _hidden_of(value: Any) -> str:
+    widths = value if isinstance(value, list) else [value]
+    return written(widths) if all(type(width) is int for width in widths) else "[32]"
+
+
+def _both_hidden(parent: Path, key: str, value: Any) -> str:
+    hidden = _hidden_of(value if isinstance(value, list) and value else [64])
+    return f"say whose: write `towers: {{hidden: {hidden}}}`, or `experts: {{hidden: {hidden}}}`"
+
+
+def _activation(parent: Path, key: str, value: Any) -> str:
+    word = value[0] if isinstance(value, list) and value else value
+    choices = choices_at(("experts", "activation"))
+    meant = meaning(CHOICES["activation"], str(word)) if word not in choices else word
+    return f"say whose: write `experts: {{activation: {meant or 'relu'}}}`, or `towers:`"
+
+
+def _top_norm(parent: Path, key: str, value: Any) -> str:
+    return _norm(parent, key, value).replace("`norm: ", "`experts: {norm: ").rstrip("`") + "}`"
+
+
+def _named_tasks(parent: Path, key: str, value: Any) -> str:
+    names = value if isinstance(value, list) else [value]
+    entries = ", ".join(f"{name}: {{}}" for name in names if isinstance(name, str))
+    return f"write `tasks: {{{entries or 'click: {}'}}}`"
+
+
+def _scaled(parent: Path, key: str, value: Any) -> str:
+    """How a number is scaled: by the value, such as `method=minmax,min=2`, else by the key."""
+    words = [*re.findall(r"[A-Za-z]\w+", str(value)), key]
+    known = choices_at((*parent, "number", "scale"))
+    meant = (w if w in known else meaning(CHOICES["scale"], w) for w in words if w != "method")
+    scale = next((each for each in meant if each in known), "standard")
+    return f"write `number: {{scale: {scale}}}`, in place of another kind"
+
+
+def _vocab_list(parent: Path, key: str, value: Any) -> str:
+    n = len(value) if isinstance(value, list) else 100
+    return (
+        f"write `id: {{vocab: {n}}}` and number them 0 to {n - 1} in the data, or `id: "
+        f"{{buckets: {max(100, n * n)}}}` to hash them as they are"
+    )
+
+
+def _task_experts(parent: Path, key: str, value: Any) -> str:
+    count = _number(value, 2)
+    if parent == ("experts",):
+        return f"write `task: {{task: {count}}}`: that many of each task, in the last layer"
+    own = "task" in keys_at(parent)
+    return f"write `task: {count}`" if own else "write it as `task: {task: …}` of `experts`"
+
+
+def _shared_experts(parent: Path, key: str, value: Any) -> str:
+    count = _number(value, 2)
+    is_outer = parent == ("experts",)
+    return f"write `all: {{shared: {count}}}`" if is_outer else f"write `shared: {count}`"
+
+
+def _in_group(parent: Path, key: str, value: Any) -> str:
+    return f"write it in the groups: `groups: {{{written(value)}: [{parent[-1]}, …]}}`"
+
+
+NO_PADDING = "remove it: missing ids, null or -1, have a row of their own"
+ONE_LOGIT = "remove it: a tower ends in one logit; losses and scores apply what they need"
 NO_DROPOUT = "remove it: homespec has no dropout"
 
 REMEDIES: dict[tuple[str, str], Remedy] = {
     ("", "experts"): _count,
     ("", "features"): "write `features:`, a mapping by name, such as "
     "{user_id: {id: {buckets: 1000}, dim: 16}}",
-    ("", "towers"): "write `towers: {hidden: [64]}`, or for one task `tower:`",
+    ("", "towers"): _towers,
     ("", "family"): _family,
+    ("", "dim"): _numbered("write `dim: {}`", 16),
+    ("", "layers"): lambda parent, key, value: f"write `layers: {_number(value, 2) or 2}`",
+    ("", "experts.shared"): _at("write `experts: {{all: {{shared: {}}}}}`"),
+    ("", "experts.task"): _at("write `experts: {{task: {{task: {}}}}}`: that many of each task"),
+    ("", "experts.hidden"): _experts_hidden,
+    ("", "experts.width"): _numbered("write `experts: {{width: {}}}`", 64),
+    ("", "gates.hidden"): _gate_hidden("gates: {{mixture: {{hidden: {}}}}}"),
+    ("", "hidden"): _both_hidden,
+    ("", "activation"): _activation,
+    ("", "norm"): _top_norm,
+    ("", "dropout"): NO_DROPOUT,
+    ("", "regularizer"): "remove it; `homespec train --weight-decay` has one",
+    ("", "family of its name"): lambda parent, key, value: _family(parent, key, key),
+    ("", "tasks"): _named_tasks,
+    ("", "kind"): "remove it: a task is binary unless its entry says `kind: regression`",
+    ("", "label"): "write each task with its label, such as `tasks: {click: {label: is_click}}`",
+    ("", "feature groups"): "remove it: all features are one input, which every expert may read",
+    ("features", "number"): _scaled,
+    ("features", "vocab list"): _vocab_list,
+    ("features", "padding"): NO_PADDING,
+    ("features", "nothing"): "remove it: each feature is used, and trained unless `homespec train "
+    "--freeze` keeps it",
+    ("features", "name"): "remove it: the key of the entry is its name",
+    ("experts", "all.shared"): _shared_experts,
+    ("experts", "all.task"): _task_experts,
+    ("experts", "bias"): "remove it: Linears have a bias, unless a norm takes it away",
+    ("experts", "sparse"): "remove it: gates weigh all experts that they may see",
+    ("towers", "regularizer"): "remove it; `homespec train --weight-decay` has one",
+    ("towers", "output"): ONE_LOGIT,
+    ("tasks", "where"): _named("where"),
+    ("tasks", "dropout"): NO_DROPOUT,
+    ("tasks", "group"): _in_group,
+    ("tasks", "output"): ONE_LOGIT,
+    ("sequence", "candidate"): "remove it: the candidate is the features that `of` names",
+    ("sequence", "padding"): NO_PADDING,
+    ("sequence", "columns"): "write the column of each field: `columns: {FIELD: COLUMN}`",
+    ("gates", "mixture.hidden"): _gate_hidden("mixture: {{hidden: {}}}"),
+    ("gates", "softmax"): "remove it: a gate is a softmax over all experts that it may see",
+    ("gates", "dropout"): NO_DROPOUT,
     ("", "init"): _chosen("init", "auto"),
     ("features", "dim"): _numbered("write `dim: {}`", 16),
     ("features", "buckets"): _numbered("write `id: {{buckets: {}}}`", 1000),

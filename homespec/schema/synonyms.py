@@ -76,24 +76,48 @@ KEYS: dict[str, dict[str, str]] = {
     "": {
         "experts": "numexperts expertnum nexperts nexpert numexpert expertcount expertsnum",
         "features": "featureconfigs featureconfig featurecolumns sparsefeatures densefeatures "
-        "inputs inputfeatures columns fields embeddings",
-        "towers": "tasktowers tower towerconfig towerdims towerunits",
+        "inputs inputfeatures columns fields embeddings featurecols dnnfeaturecolumns "
+        "linearfeaturecolumns",
+        "towers": "tasktowers tower towerconfig towerdims towerunits towerhiddenunits "
+        "towerdnnhiddenunits towerparams towerparamslist towermlp",
         "family": "model modelconfig modelname modeltype modelclass arch architecture type",
         "groups": "taskgroups hierarchy taskgroup",
-        "tasks": "tasktypes labels labelfields targets tasknames labelnames",
+        "tasks": "labels labelfields targets tasknames labelnames",
         "gates": "gate gating",
-        "layers": "numlayers nlayers numlevels numlevel levels",
+        "layers": "numlayers nlayers numlevels numlevel levels nlevel nlevels "
+        "extractionnetworks numextractionlayers",
         "name": "modelid specname",
         "homespec": "schemaversion",
         "init": "initialization initialisation initializer initializers weightinit initweights "
         "kernelinitializer initmethod",
         "expect": "expects expected expectations promise promises contract constraints policy "
         "assert invariants",
+        "dim": "embeddingdim embeddim embdim embsize embedsize embeddingsize defaultdim "
+        "embeddingwidth",
+        "experts.shared": "numsharedexperts sharedexpertnum nexpertshared sharenum numshared "
+        "numexpertshare",
+        "experts.task": "numspecificexperts specificexpertnum nexpertspecific expertnumpertask "
+        "numspecific numtaskexperts",
+        "experts.hidden": "experthiddenunits expertdnnhiddenunits expertmlp expertparams "
+        "expertdims",
+        "experts.width": "expertdim expertsize expertoutputdim",
+        "gates.hidden": "gatehiddenunits gatednnhiddenunits gatedims",
+        "hidden": "dnnhiddenunits hiddenunits mlp dnn",
+        "activation": "hiddenactivations hiddenactivation activation dnnactivation activations",
+        "norm": "batchnorm usebn dnnusebn usebatchnorm norm",
+        "dropout": "dropout netdropout dnndropout dropoutrate dropoutrates dropoutratio "
+        "embeddingdropout",
+        "regularizer": "embeddingregularizer netregularizer l2regembedding l2regdnn l2reg "
+        "l2regularization embeddingregularization regularizer weightdecay",
+        "family of its name": "mmoe ple cgc moe home sharedbottom mlmmoe",
+        "kind": "task tasktype tasktypes",
+        "label": "labelcol labelcols",
+        "feature groups": "featuregroups featuregroup",
     },
     "features": {
         "dim": "embeddingdim embeddim embdim embeddingsize embsize embedsize embeddingwidth vecdim "
         "size width",
-        "buckets": "hashbucketsize bucketsize hashbuckets hashsize numhashbuckets",
+        "buckets": "hashbucketsize bucketsize hashbuckets hashsize numhashbuckets usehash hash",
         "vocab": "numbuckets vocabsize vocabularysize numembeddings cardinality numcategories "
         "numids numrows",
         "bucketize": "boundaries bins bounds bucketboundaries bucketsboundaries",
@@ -104,23 +128,39 @@ KEYS: dict[str, dict[str, str]] = {
         "list": "tagfeature pooling combiner multivalue multivalued varlen maxlen",
         "kind": "type featuretype dtype ftype kind",
         "missing": "defaultvalue fillna navalue default",
+        "number": "normalizer normalization normalize normalise standardize standardise "
+        "standardization zscore minmax scaler scaling logscale numeric numerical continuous",
+        "vocab list": "vocablist vocabfile vocabdict",
+        "padding": "paddingidx padidx paddingindex paddingvalue",
+        "nothing": "active trainable embeddingsinitializer initializer initfn featureencoder "
+        "freezeemb embeddingregularizer",
+        "name": "name featureid",
     },
     "experts": {
         "hidden": "dims dimlist units hiddenunits hiddendims hiddensize hiddensizes mlp dnn "
-        "expertdims expertmlp dnnhiddenunits expertunits mlpdims layers",
+        "expertdims expertmlp dnnhiddenunits expertunits mlpdims layers experthiddenunits "
+        "expertdnnhiddenunits hiddendim",
         "width": "dim outputdim outdim outputsize expertdim size embeddingdim outputwidth",
         "count": "count numexperts expertnum nexperts nexpert numexpert expertcount number num",
         "norm": "usebn batchnorm bn usebatchnorm layernorm usenorm normalization normalisation",
         "activation": "act activationfn activationfunction nonlinearity",
         "dropout": "dropout dropoutrate dropoutratio dropoutrates netdropout drop",
         "regularizer": "l2reg l2 l1 regularizer embeddingregularizer netregularizer weightdecay",
+        "all.shared": "numsharedexperts sharedexpertnum nexpertshared sharenum numshared "
+        "sharednum numexpertshare",
+        "all.task": "numspecificexperts specificexpertnum nexpertspecific expertnumpertask "
+        "numspecific specific taskspecific pertask",
+        "bias": "bias usebias",
+        "sparse": "topk k numactive",
     },
     "towers": {
         "hidden": "dims units hiddenunits hiddendims hiddensize mlp dnn towerdims width dim "
-        "dnnhiddenunits towerhiddenunits layers size",
+        "dnnhiddenunits towerhiddenunits layers size towerdnnhiddenunits hiddendim towermlp",
         "activation": "act activationfn activationfunction nonlinearity hiddenactivation",
         "norm": "usebn batchnorm bn usebatchnorm norm layernorm normalization",
         "dropout": "dropout dropoutrate dropoutratio dropoutrates netdropout drop",
+        "regularizer": "l2reg l2 l1 regularizer weightdecay",
+        "output": "outputdim outdim outputactivation finalactivation",
     },
     "tasks": {
         "kind": "type tasktype task",
@@ -129,20 +169,27 @@ KEYS: dict[str, dict[str, str]] = {
         "sampleweightcolumn weightcolumn weightcol weightname rowweight rowweights weights "
         "instanceweight exampleweight",
         "outside_weight": "outtaskspaceweight outofspaceweight outspaceweight",
-        "where": "taskspaceindicatorlabel taskspaceindicatorname samplespace",
-        "label": "labelname labelcolumn labelfield target column labels",
+        "where": "taskspaceindicatorlabel taskspaceindicatorname samplespace mask condition",
+        "label": "labelname labelcolumn labelfield target column labels labelcol",
         "rate": "baserate positiverate prior",
-        "tower": "towername towerhidden tasktower mlp dnn hidden",
-        "loss": "losstype lossfn lossfunction objective",
+        "tower": "towername towerhidden tasktower mlp dnn hidden hiddenunits towerhiddenunits "
+        "towermlp",
+        "loss": "losstype lossfn lossfunction objective losses",
         "metrics": "metrics metric metricsset evalmetric",
         "classes": "numclass numclasses nclasses",
+        "dropout": "dropout dropoutrate dropoutrates netdropout",
+        "group": "group taskgroup groupname",
+        "output": "activation outputactivation",
     },
     "sequence": {
         "max_len": "maxlength maxseqlen seqlen sequencelength length seqlength maxlens maxsize",
-        "encoder": "pooling combiner attention type kind sequenceencoder aggregator agg",
+        "encoder": "pooling combiner attention type kind sequenceencoder aggregator agg "
+        "encodertype numheads heads",
         "of": "fields features inputs sequencefields sharewith sharedwith",
         "with": "extra only own extras context",
         "columns": "column inputnames",
+        "candidate": "target query targetitem targetcol",
+        "padding": "paddingidx padidx paddingvalue",
     },
     "list": {
         "max_len": "maxlength length seqlen maxseqlen size padlen",
@@ -154,6 +201,9 @@ KEYS: dict[str, dict[str, str]] = {
         "feature": "featuregate featuregating lora fgate featuregates",
         "self": "selfgate selfgates residual",
         "mixture": "gate expertgate gating softmax mixturegate",
+        "mixture.hidden": "gatehiddenunits hiddenunits gatednnhiddenunits dims units",
+        "softmax": "activation type temperature topk k noisy sparse",
+        "dropout": "dropout dropoutrate dropoutrates",
     },
 }
 KEYS["expect"] = {
@@ -185,7 +235,8 @@ TRAINING = {
     "--patience": "patience earlystopping earlystoppatience",
     "--out": "modeldir out output outputdir checkpoints modelroot",
     "": "train training trainer trainconfig evalconfig eval exportconfig device gpu numsteps "
-    "shuffle numworkers scheduler loss losses callbacks workers",
+    "shuffle numworkers scheduler loss losses callbacks workers monitormode savebestonly verbose "
+    "embeddinglr numthreads numgpus",
 }
 """Flag of `homespec train` -> what a spec might be asked for instead."""
 

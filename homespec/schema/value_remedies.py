@@ -11,7 +11,7 @@ from homespec.diagnostics.suggest import closest, listing
 from homespec.schema.jsonschema import choices_at
 from homespec.schema.key_remedies import counts
 from homespec.schema.located_error import LocatedError, written
-from homespec.schema.synonyms import CHOICES, REMEDIES_OF_WORDS, meaning
+from homespec.schema.synonyms import CHOICES, KEYS, REMEDIES_OF_WORDS, meaning
 from homespec.schema.type_remedies import NUMBER, matches, meant_number, retyped
 
 MAX_REMEDY = 300
@@ -131,7 +131,13 @@ def _members(_: LocatedError, value: dict[str, Any]) -> str:
     return f"list the names of its members: {written(members)}"
 
 
-def _feature(_: LocatedError, value: Any) -> str:
+def _means_dim(word: str) -> bool:
+    return word == "dim" or meaning(KEYS[""], word) == "dim"
+
+
+def _feature(error: LocatedError, value: Any) -> str:
+    if type(value) is int and len(error.path) == 2 and _means_dim(str(error.path[1])):
+        return f"write `dim: {value}` beside `features`, not inside, for all embeddings"
     width = value if type(value) is int and value > 0 else 16
     return f"say what the feature is, such as {{id: {{buckets: 1000}}, dim: {width}}}"
 
