@@ -36,6 +36,7 @@ def variants(result: dict[str, Any], measure: str) -> Table:
     faster = [case["times_as_fast"][measure] for case in cases]
     references = [name for name in REFERENCES if any(each[name] for each in faster)]
     facts = ("operations", "kernels", "peak MB") if measure == "step" else ()
+    several = len({case["batch"] for case in cases if "batch" in case}) > 1
     rows = []
     for case, ratio in zip(cases, faster, strict=True):
         for name in case["milliseconds"][measure]:
@@ -43,8 +44,10 @@ def variants(result: dict[str, Any], measure: str) -> Table:
             numbers = [report.number(known.get(fact)) for fact in facts[:2]]
             numbers += [report.number(known.get("peak"), 1e6, 1) for _ in facts[2:]]
             cells = [_ratio(ratio[reference], reference, name) for reference in references]
-            rows.append([str(case["tasks"]), name, *cells, *numbers])
-    return ["tasks", "", *(f"× {REFERENCES[name]}" for name in references), *facts], rows
+            batch = [str(case["batch"])] if several else []
+            rows.append([str(case["tasks"]), *batch, name, *cells, *numbers])
+    head = ["tasks", *(["batch"] if several else []), ""]
+    return [*head, *(f"× {REFERENCES[name]}" for name in references), *facts], rows
 
 
 def peers(result: dict[str, Any]) -> Table:
