@@ -1,12 +1,13 @@
-"""Command line: `homespec doctor`, what a trained model's experts and gates do."""
+"""Command line: `homespec doctor`, what a model's experts and gates do."""
 
 from __future__ import annotations
 
 import gc
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from homespec.train.load_run import Run
 
 PATHS = click.Path(path_type=Path)
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+RUN_OR_SPEC = click.Path(exists=True, path_type=Path)
 
 
 def _thresholds(
@@ -44,7 +45,7 @@ def _thresholds(
 
 
 @click.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", type=RUN_OR_SPEC)
 @click.option(
     "--data", required=True, multiple=True, type=PATHS,
     help="Held-out rows: files (.parquet, .csv, .csv.gz) or folders; of a folder that holds `train`"
@@ -66,10 +67,16 @@ def _thresholds(
     "--threshold", "thresholds", multiple=True, metavar="NAME=VALUE", callback=_thresholds,
     help=f"From where on a number is worth a finding: {', '.join(NAMES)}. May be repeated.",
 )  # fmt: skip
-@click.option("--against", type=FOLDER, help="Another run, measured on the same rows.")
+@click.option(
+    "--against", type=RUN_OR_SPEC, help="Another run, or a spec, measured on the same rows."
+)
 @click.option(
     "--spec", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The spec of RUN, if its folder keeps none, or to have findings at its lines.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True,
+    help="Of a spec: the seed of `homespec train` whose first weights it gets.",
 )  # fmt: skip
 @click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), callback=report_file,
@@ -90,6 +97,7 @@ def doctor(
     thresholds: Thresholds,
     against: Path | None,
     spec: Path | None,
+    seed: int,
     json_file: Path | None,
     html_file: Path | None,
     output_format: str,
@@ -101,7 +109,11 @@ def doctor(
     Prints tables, and findings at the lines of the spec: experts that collapsed, that serve one
     task, that a task ignores; gates that do not look at their input. Exits with 1 under --strict if
     there are warnings.
+
+    Where RUN is the file of a spec, looks at its model before the first step of training.
     """
+    if spec is not None and run.is_file():
+        raise click.UsageError(f"--spec names the spec of a run; `{run}` is a spec itself.")
     gc.enable()
     with needing("train"):
         from homespec.data import DataError
@@ -110,7 +122,9 @@ def doctor(
 
     options = Options(sample_rows, tolerance, thresholds)
     with exit_2_on(DataError, RunError):
-        loaded = [_load(run, spec)] + ([_load(against, None)] if against is not None else [])
+        start = Start(data, rows, seed)
+        loaded = [_load(run, spec, start)]
+        loaded += [] if against is None else [_load(against, None, start)]
         examined, changes = _examine(loaded, data, rows, options)
     report = _report(loaded[0], examined[0])
     if has_tables(output_format):
@@ -125,10 +139,26 @@ def doctor(
     return exit_code(report, strict)
 
 
-def _load(folder: Path, spec: Path | None) -> Run:
+class Start(NamedTuple):
+    """What the model of a spec needs before its first step."""
+
+    data: tuple[Path, ...]
+    rows: int
+    seed: int
+
+
+def _load(path: Path, spec: Path | None, start: Start) -> Run:
+    """The model of a run, or that of a spec before its first step."""
     import homespec
 
-    return homespec.load_run(folder, spec=spec, optimize=False)
+    if path.is_dir():
+        return homespec.load_run(path, spec=spec, optimize=False)
+    from homespec.doctor.held_out import HeldOut
+    from homespec.doctor.start import untrained
+
+    parsed = homespec.load(path)
+    held_out = HeldOut.open(parsed, start.data, start.rows)
+    return untrained(path, parsed, start.data, held_out, start.seed)
 
 
 def _examine(
@@ -142,10 +172,15 @@ def _examine(
     kept = [KeptLosses(run.spec.analysis.graph) if len(runs) > 1 else None for run in runs]
     with progress_bars() as begin:
         examined = [
-            examine(run, HeldOut.open(run.spec, data, rows), options, begin, losses)
+            examine(run, HeldOut.open(run.spec, data, rows), _of(run, options), begin, losses)
             for run, losses in zip(runs, kept, strict=True)
         ]
     return examined, list(loss_changes(*filter(None, kept))) if len(runs) > 1 else []
+
+
+def _of(run: Run, options: Options) -> Options:
+    """The options for a run; what has a spec for its folder is at its start."""
+    return replace(options, at_start=run.folder.is_file())
 
 
 def _page(runs: list[Run], examined: list[Health], changes: list[Effect]) -> str:

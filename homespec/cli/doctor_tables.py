@@ -21,7 +21,9 @@ WIDTH = 10_000
 
 def tables(health: Health, color: bool) -> str:
     """The numbers of one run."""
-    head = f"{health.rows:,} held-out rows, knock-outs on {health.sample_rows:,}"
+    looked = f"knock-outs on {health.sample_rows:,}"
+    looked = "before the first step" if health.at_start else looked
+    head = f"{health.rows:,} held-out rows, {looked}"
     parts: list[RenderableType] = [Text(head), *map(_rendered, tables_of(health))]
     if health.knockouts:
         parts += [_rendered(_matrix(Losses(health))), Text(MATRIX_LEGEND)]

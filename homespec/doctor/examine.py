@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from homespec.activations.moments import Moments
 from homespec.activations.numbers import Numbers
 from homespec.activations.observers import Observer
 from homespec.activations.walk import Trunk
@@ -43,6 +44,8 @@ class Options:
     """Rows of the knock-outs at most; 0 for none, and so no verdicts."""
     tolerance: float = TOLERANCE
     thresholds: Thresholds = field(default_factory=Thresholds)
+    at_start: bool = False
+    """Whether the model is one before its first step: then no knock-outs are measured."""
 
 
 class Rows(Protocol):
@@ -73,7 +76,8 @@ def examine(
     trunk = Trunk(analysis.graph, run.module, run.model.eval())
     limits = options.thresholds
     seen = Observer(options.tolerance, limits.saturation)
-    tasks = Tasks(trunk, run, Sample(options.sample_rows, held_out.rows, _rates(run)))
+    wanted = 0 if options.at_start else options.sample_rows
+    tasks = Tasks(trunk, run, Sample(wanted, held_out.rows, _rates(run)))
     advance = progress("rows", held_out.rows)
     for batch in held_out.batches():
         x_BV = trunk.inputs(batch.features)
@@ -112,6 +116,7 @@ def _health(
         feature_gates=tuple(numbers.feature_gates()),
         tasks=tuple(tasks.numbers(pulls, least)),
         knockouts=tuple(found),
+        at_start=options.at_start,
     )
 
 
@@ -143,6 +148,7 @@ class Tasks:
         self.labelled, self.positives, self.sums = torch.zeros(
             3, len(trunk.tasks), dtype=torch.float64
         )
+        self.logits = Moments()
 
     def add(self, x_BV: Tensor, logits_TB: Tensor, batch: Batch) -> Tensor:
         """Further rows; their losses [T, B]. Raises DataError for one without a prediction: its
@@ -155,6 +161,7 @@ class Tasks:
         self.labelled += (~labels_TB.isnan()).sum(1).cpu()
         self.positives += (labels_TB > 0.5).sum(1).cpu()
         self.sums += losses_TB.nansum(1).cpu()
+        self.logits.add(logits_TB.T)
         for score, logits_B, labels_B in zip(self.scores, logits_TB, labels_TB, strict=True):
             score.add(logits_B, labels_B)
         self.sample.add(x_BV, labels_TB)
@@ -173,6 +180,7 @@ class Tasks:
     def numbers(self, pulls: dict[str, Gradients], least: float) -> Iterator[Task]:
         """The numbers of each task; it is judged from `least` positives and negatives on."""
         curves = training_losses(self.run.folder)
+        spreads = self.logits.std
         lines = {o.task: o.span.start.line for o in self.trunk.graph.of(Objective)}
         for number, name in enumerate(self.trunk.tasks):
             binary = self.run.spec.tasks[name].kind == "binary"
@@ -196,6 +204,7 @@ class Tasks:
                 losses=curves.get(name, ()),
                 metrics=metrics,
                 gradients=pulls[name],
+                spread=float(spreads[number]),
             )
 
     def _trained(self, task: str, metrics: dict[str, float]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from homespec.diagnostics import Diagnostic
-from homespec.health import expert_rules, gate_rules, sharing_rules, verdict_rules
+from homespec.health import expert_rules, gate_rules, sharing_rules, start_rules, verdict_rules
 from homespec.health.evidence import Examined
 from homespec.health.measures import Health
 from homespec.lower import Lowered
@@ -12,7 +12,8 @@ from homespec.lower import Lowered
 def check(lowered: Lowered, health: Health) -> list[Diagnostic]:
     """The findings in the health of a spec's model."""
     seen = Examined(health, lowered)
-    return [found for find in RULES for found in find(seen)]
+    rules = RULES_AT_START if health.at_start else RULES
+    return [found for find in rules for found in find(seen)]
 
 
 RULES = (
@@ -31,3 +32,6 @@ RULES = (
     verdict_rules.too_few,
     verdict_rules.open_verdict,
 )
+
+RULES_AT_START = (start_rules.flat_start, start_rules.dead_start)
+"""Gates that do not move and LoRAs that do nothing are as they should be before training."""

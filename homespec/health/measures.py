@@ -244,6 +244,8 @@ class Task:
     metrics: dict[str, float]
     """What metrics.json says."""
     gradients: Gradients
+    spread: float
+    """Standard deviation of the logits over the rows."""
 
 
 # ---------------------------------------------------------------- evidence
@@ -311,3 +313,5 @@ class Health:
     feature_gates: tuple[FeatureGate, ...]
     tasks: tuple[Task, ...]
     knockouts: tuple[Knockout, ...]
+    at_start: bool = False
+    """Whether it is a model before its first step, and `run` the spec."""

@@ -25,7 +25,7 @@ def tables(health: Health) -> Iterator[Table]:
     """All tables of a run but those of the losses without experts."""
     losses = Losses(health)
     yield _experts(health.experts)
-    yield _tasks(health)
+    yield _start(health.tasks) if health.at_start else _tasks(health)
     yield _gates(losses)
     if health.feature_gates:
         yield _feature_gates(losses)
@@ -82,6 +82,18 @@ def _tasks(health: Health) -> Table:
         "own contri-\nbution / fair#", "gradient:\nown#", "group#", "shared#",
     )  # fmt: skip
     return Table(head, tuple(_task(health, task) for task in health.tasks))
+
+
+def _start(tasks: Iterable[Task]) -> Table:
+    """What there is to say of tasks before training."""
+    rows = (
+        (
+            task.name, f"{task.positives:,}" if task.kind == "binary" else "–",
+            f"{task.loss:.4f}", number(task.spread),
+        )
+        for task in tasks
+    )  # fmt: skip
+    return Table(("task", "positives#", "loss#", "std of\nlogits#"), tuple(rows))
 
 
 def _task(health: Health, task: Task) -> tuple[str, ...]:

@@ -43,6 +43,8 @@ class Thresholds:
     """Change of a task's loss, by that loss, below which nothing is lost."""
     positives: float = 50.0
     """Positives, and negatives, of a task in the sample, below which there is no verdict."""
+    start_spread: float = 0.005
+    """Standard deviation over rows of the logits before training, below which a start is flat."""
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Thresholds))

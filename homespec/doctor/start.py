@@ -1,0 +1,70 @@
+"""The doctor: the model of a spec before its first step, as training would start it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from homespec.api import LoadedSpec, build_with_module
+from homespec.data.splits import open_splits
+from homespec.doctor.held_out import HeldOut
+from homespec.runtime import GeneratedModule
+from homespec.schema.fitted_columns import fitted_columns, scaled_columns
+from homespec.train.load_run import Run
+
+if TYPE_CHECKING:
+    from homespec.data.batches import Batch
+
+
+def untrained(
+    path: Path, spec: LoadedSpec, data: Sequence[Path], held_out: HeldOut, seed: int = 0
+) -> Run:
+    """The model from which `homespec train` with this seed starts, as if it were a run.
+
+    What the spec leaves to the data is fitted to the rows to train on. Norms have the
+    statistics of the first held-out rows: in its first step a model computes with those of a batch.
+    Raises DataError.
+    """
+    torch.manual_seed(seed)
+    drawn, start = build_with_module(spec)
+    code, model = build_with_module(spec, optimize=False)
+    code.load_logical_state(model, drawn.logical_state(start))
+    _fit(code, model, spec, data, seed)
+    settle_norms(model, next(held_out.batches()))
+    return Run(path, spec, code, model.eval(), {})
+
+
+def _fit(
+    code: GeneratedModule, model: nn.Module, spec: LoadedSpec, data: Sequence[Path], seed: int
+) -> None:
+    if not (fitted_columns(spec) or scaled_columns(spec)):
+        return
+    from homespec.train.datamodule import Part  # Lightning takes seconds
+    from homespec.train.fit_boundaries import set_fitted
+
+    files, _ = open_splits(data)
+    with TemporaryDirectory() as folder:  # for what a run keeps beside its checkpoints
+        set_fitted(model, code, spec, Part(files, None), Path(folder), seed, lambda _line: None)
+
+
+@torch.no_grad()
+def settle_norms(model: nn.Module, batch: Batch) -> None:
+    """Give batch norm and DICE the statistics of one batch as their running ones.
+
+    One row has none: then they stay at mean 0 and variance 1.
+    """
+    norms = [module for module in model.modules() if hasattr(module, "momentum")]
+    if len(next(iter(batch.features.values()))) < 2:
+        return
+    kept = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    model.train()
+    model(batch.features)
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
