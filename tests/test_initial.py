@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from types import ModuleType
 
 import pytest
 import torch
 import yaml
 from hierarchies import Spec, random_spec
 from topologies import random_family, random_topology
-from torch import Tensor, nn
+from torch import Tensor
 
 import homespec
 from homespec.api import LoadedSpec
@@ -187,18 +186,14 @@ def start(name: str, init: str = "auto") -> tuple[float, float]:
     spec = homespec.load(f"specs/families/{name}.yaml", (f"init={init}",))
     torch.manual_seed(0)
     features = random_features(spec, ROWS, "cpu")
-    code, model = homespec.build_with_module(spec, optimize=False)
+    model = homespec.build(spec, optimize=False)
     outputs: list[Tensor] = []
-    for expert in experts_of(code, model):
+    for expert in (each for each in model.modules() if type(each).__name__ == "Expert"):
         expert.register_forward_hook(lambda _module, _args, out: outputs.append(out))
     with torch.no_grad():
-        logits_TB = code.stack_logits(model.train()(features))
+        logits_TB = model.train()(features, stacked=True)
     dead = torch.stack([(out == 0).all(0).double().mean() for out in outputs])
     return float(logits_TB.std(1).mean()), float(dead.mean())
-
-
-def experts_of(code: ModuleType, model: nn.Module) -> list[nn.Module]:
-    return [module for module in model.modules() if isinstance(module, code.Expert)]
 
 
 @pytest.mark.parametrize("family", ["mmoe", "cgc", "ple", "ml_mmoe"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -58,7 +58,7 @@ def settle_norms(model: nn.Module, batch: Batch) -> None:
 
     One row has none: then they stay at mean 0 and variance 1.
     """
-    norms = [module for module in model.modules() if hasattr(module, "momentum")]
+    norms: list[Any] = [module for module in model.modules() if hasattr(module, "momentum")]
     if len(next(iter(batch.features.values()))) < 2:
         return
     kept = [norm.momentum for norm in norms]

@@ -27,6 +27,7 @@ def he_layers(spec: Spec, hidden: int, between: str, after: str = "none") -> int
 
 def has_he_layers(graph: Graph) -> bool:
     """Whether any MLP of a graph starts with He's weights."""
-    mlps = (node for kind in (ExpertSet, Gate, SelfGate, Tower) for node in graph.of(kind))
-    dins = (n.encoder for n in graph.of(Sequence) if isinstance(n.encoder, Din))
-    return any(each.he_layers for each in (*mlps, *dins))
+    mlps: list[ExpertSet | Gate | Tower | Din] = [*graph.of(ExpertSet), *graph.of(Tower)]
+    mlps += [*graph.of(Gate), *graph.of(SelfGate)]
+    mlps += [n.encoder for n in graph.of(Sequence) if isinstance(n.encoder, Din)]
+    return any(mlp.he_layers for mlp in mlps)

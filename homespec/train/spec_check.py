@@ -33,8 +33,8 @@ def differences(before: Tree, now: Tree) -> str:
 
 
 def _changed(before: Tree, now: Tree, ignored: Set[str]) -> str:
-    known = [{k: v for k, v in tree.items() if k not in ignored} for tree in (before, now)]
-    texts = list(map(str, changes(*known)))
+    old, new = ({k: v for k, v in tree.items() if k not in ignored} for tree in (before, now))
+    texts = list(map(str, changes(old, new)))
     more = f"; and {len(texts) - MAX_SHOWN} more differences" if len(texts) > MAX_SHOWN else ""
     return "; ".join(texts[:MAX_SHOWN]) + more
 
