@@ -43,7 +43,7 @@ def _filled(
             continue
         if any(kind in entry for kind in TABLES) and "dim" not in entry:
             data[name] = {**entry, "dim": dim}
-            parts[name] = _with_parts(parts[name], dim=place)
+            parts[name] = _with_part(parts[name], "dim", place)
             continue
         sequence = entry.get("sequence")
         own = sequence.get("with") if isinstance(sequence, dict) else None
@@ -51,11 +51,11 @@ def _filled(
             of_events = parts[name].parts["sequence"]
             fields, below = _filled(own, of_events.parts["with"], dim, place)
             data[name] = {**entry, "sequence": {**sequence, "with": fields}}
-            parts[name] = _with_parts(
-                parts[name], sequence=_with_parts(of_events, **{"with": below})
-            )
+            of_events = _with_part(of_events, "with", below)
+            parts[name] = _with_part(parts[name], "sequence", of_events)
     return data, dataclasses.replace(node, parts=parts)
 
 
-def _with_parts(node: Node, **parts: Node) -> Node:
-    return dataclasses.replace(node, parts={**node.parts, **parts})
+def _with_part(node: Node, key: str, part: Node) -> Node:
+    parts: dict[str | int, Node] = {**node.parts, key: part}
+    return dataclasses.replace(node, parts=parts)

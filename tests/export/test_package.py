@@ -59,7 +59,8 @@ def test_names_are_checked(package: Package, subject: Subject) -> None:
             package(wrong)
     with pytest.raises(ValueError, match="keyword mismatch"):
         package._run(features)  # by position, where torch would not look at names
-    with pytest.raises(RuntimeError, match="expected inputs vector size to be 8, but got 7"):
+    sizes = f"expected inputs vector size to be {len(features)}, but got {len(features) - 1}"
+    with pytest.raises(RuntimeError, match=sizes):
         package._run(**{**features, "tab": features["tab"].numpy()})
 
 

@@ -62,8 +62,8 @@ def test_only_tables_are_rounded(weights: Weights, optimize: bool, any_input: Pa
     code, model = homespec.build_with_module(one.spec, optimize=optimize)
     code.load_logical_state(model, one.logical)
     rounded = code.logical_state(with_rounded_values(model.eval(), weights))
-    tables = {f"features.{name}.weight" for name in ("user_id", "video_id", "tab", "duration",
-                                                     "days", "history.watched")}  # fmt: skip
+    names = ("user_id", "video_id", "tab", "duration", "days", "brands", "history.watched")
+    tables = {f"features.{name}.weight" for name in names}
     changed = {n for n, tensor in code.logical_state(model).items() if (tensor != rounded[n]).any()}
     assert changed == tables
     served = one.served.model
