@@ -57,6 +57,7 @@ def page(run: Diagnosed, other: Diagnosed | None = None, changes: Sequence[Effec
         found=found,
         counts=", ".join(marks.counts(found)),
         width=round(model.names_width(layout) + layout.width),
+        height=round(layout.height),
         tree=model.names(layout),
         flow=model.flow(layout, losses, marked),
         layers=heat.layers(losses),
