@@ -47,6 +47,12 @@ SPECS: dict[str, dict[str, Any]] = {
         "b": {"kind": "regression", "where": "a", "outside_weight": 0.2},
         "c": {"kind": "regression", "where": "a"},
     },
+    "pos_weight": {"a": {"pos_weight": 3}, "b": {}, "c": {"pos_weight": 0.5, "where": "b"}},
+    "focal": {
+        "a": {"focal": 2, "weight": 2},
+        "b": {"focal": 1.5, "pos_weight": 4, "sample_weight": "w"},
+        "c": {"kind": "regression", "loss": "huber"},
+    },
     "products": {
         "a": {"weight": 0},
         "b": {"where": "a", "sample_weight": "w"},
@@ -84,8 +90,9 @@ def sampled(tasks: dict[str, Any]) -> list[str]:
     return [name for name, task in tasks.items() if "sample_weight" in task]
 
 
-def entropy(z: Tensor, y: float) -> Tensor:
-    return -(y * torch.sigmoid(z).log() + (1 - y) * torch.sigmoid(-z).log())
+def entropy(z: Tensor, y: float, pos_weight: float, focal: float) -> Tensor:
+    p = torch.sigmoid(z)
+    return -pos_weight * y * (1 - p) ** focal * p.log() - (1 - y) * p**focal * (1 - p).log()
 
 
 def formula(
@@ -110,7 +117,7 @@ def formula(
             measure = PARTS[task.get("loss", "squared")]
             each = measure(logit[row], y / task.get("scale", 1.0))
         else:
-            each = entropy(logit[row], y)
+            each = entropy(logit[row], y, task.get("pos_weight", 1.0), task.get("focal", 0.0))
         top, bottom = top + w * each, bottom + w
     return top / bottom if bottom else top
 
@@ -169,6 +176,28 @@ def test_compiled_as_one_graph(name: str) -> None:
     backend = "eager" if obstacle() else "inductor"
     compiled = torch.compile(code.losses, fullgraph=True, backend=backend)
     torch.testing.assert_close(compiled(*given), code.losses(*given), rtol=1e-10, atol=1e-10)
+
+
+def test_weights_of_positives_are_those_of_torch() -> None:
+    tasks = SPECS["pos_weight"] | {"c": {}}
+    code = homespec.build_module(spec_of(tasks))
+    logits, labels, _ = drawn(tasks, 0)
+    seen = ~labels["a"].isnan()
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits["a"][seen], labels["a"][seen], pos_weight=torch.tensor(3.0)
+    )
+    torch.testing.assert_close(code.losses(logits, labels)["a"], expected)
+
+
+def test_a_focal_loss_of_sure_logits_is_finite() -> None:
+    tasks = {"a": {"focal": 2}}
+    code = homespec.build_module(spec_of(tasks))
+    logits = torch.tensor([-1e4, 1e4, -1e4, 1e4, 0.0], requires_grad=True)
+    labels = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
+    loss = code.loss({"a": logits}, {"a": labels})
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
 
 
 def test_integers_and_halves_are_weights_too() -> None:

@@ -135,8 +135,15 @@ def _keys(task: Task) -> list[str]:
     keys += ["sample_weight"] if task.sample_weight else []
     keys += ["where", *["outside_weight"] * bool(task.outside_weight)] if task.where else []
     if task.product:
-        return [*keys, "product"]
-    return [*keys, "loss", "scale"] if task.kind == "regression" else [*keys, "rate"]
+        return [*keys, *_shape(task), "product"]
+    if task.kind == "regression":
+        return [*keys, "loss", "scale"]
+    return [*keys, *_shape(task), "rate"]
+
+
+def _shape(task: Task) -> list[str]:
+    """The keys that give a cross-entropy another shape."""
+    return ["pos_weight"] * (task.pos_weight != 1) + ["focal"] * (task.focal != 0)
 
 
 def _layer(lowered: Lowered, index: int, layer: Layer) -> Section:

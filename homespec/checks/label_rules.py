@@ -118,12 +118,13 @@ def product_task(resolved: Resolved) -> Iterator[Finding]:
 def label_kind(resolved: Resolved) -> Iterator[Finding]:
     """A task says something that its kind of label does not have.
 
-    `loss` and `scale` belong to a regression, `rate` to a binary task. The label of a regression is
-    a column of numbers, or arithmetic of two, not a comparison. `where` names a binary task, since
-    it asks whether that task's label is 1.
+    `loss` and `scale` belong to a regression, `rate`, `pos_weight` and `focal` to a binary task.
+    The label of a regression is a column of numbers, or arithmetic of two, not a comparison.
+    `where` names a binary task, since it asks whether that task's label is 1.
     """
     for name, task in resolved.spec.tasks.items():
-        alien = ("rate",) if task.kind == "regression" else ("loss", "scale")
+        of_binary, of_regression = ("rate", "pos_weight", "focal"), ("loss", "scale")
+        alien = of_binary if task.kind == "regression" else of_regression
         for key in alien:
             if key in task.model_fields_set and not task.product:
                 yield Finding(
@@ -131,7 +132,7 @@ def label_kind(resolved: Resolved) -> Iterator[Finding]:
                     f"`{name}` is {_article(task.kind)} and takes no `{key}`",
                     label=f"{task.kind} task",
                     help=f"remove `{key}`"
-                    + ("" if key == "rate" else ", or write `kind: regression`"),
+                    + ("" if key in of_binary else ", or write `kind: regression`"),
                 )
         if task.kind == "regression" and parse_label(task.label).test is not None:
             yield Finding(

@@ -265,11 +265,14 @@ def task_where(pair: Pair) -> Iterator[Finding]:
 
 @change("HS614", "task-loss", Breaks.TRAINING)
 def task_loss(pair: Pair) -> Iterator[Finding]:
-    """A regression with another loss.
+    """A task with another loss.
 
-    A trained model stays as it is; from now on it learns another kind of average of its label.
+    A trained model stays as it is; from now on a regression learns another kind of average of its
+    label, and a binary task probabilities that are shifted otherwise.
     """
     yield from _values(pair, "loss", "the loss")
+    yield from _values(pair, "pos_weight", "the weight of positives")
+    yield from _values(pair, "focal", "the exponent of the focal loss")
 
 
 @change("HS615", "task-weight", Breaks.TRAINING)

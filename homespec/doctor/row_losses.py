@@ -25,8 +25,9 @@ class RowLosses:
         self._measures = dict.fromkeys(self.tasks, F.binary_cross_entropy_with_logits)
         for loss, tasks in getattr(file, "MEASURES", {}).items():
             self._measures |= dict.fromkeys(tasks, loss)
-        for tasks, loss, options in getattr(file, "LOSS_RUNS", ()):
-            self._measures |= dict.fromkeys(tasks, functools.partial(loss, **options))
+        for tasks, loss, shape in getattr(file, "LOSS_RUNS", ()):
+            own = functools.partial(_shaped, file.shaped_entropies, shape) if shape else loss
+            self._measures |= dict.fromkeys(tasks, own)
 
     def labels(self, labels: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         """Labels [T, B], NaN outside of a task's sample space and where a row's weight is 0."""
@@ -42,3 +43,15 @@ class RowLosses:
             )
         ]
         return torch.stack(rows).masked_fill(labels_TB.isnan(), torch.nan)
+
+
+def _shaped(
+    entropies: Callable[..., Tensor],
+    shape: Mapping[str, float],
+    logits: Tensor,
+    labels: Tensor,
+    reduction: str,
+) -> Tensor:
+    """A cross-entropy of another shape, called as those of torch are."""
+    assert reduction == "none"
+    return entropies(logits, labels, **shape)

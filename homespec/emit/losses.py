@@ -15,6 +15,14 @@ MEASURES = {
     "huber": "F.huber_loss",
 }
 
+ROW_WEIGHTS = {
+    (True, False): "",
+    (True, True): "__weights_space",
+    (False, True): "__space",
+    (False, False): "__known",
+}
+"""The form of `row_weights`, by whether there are sample weights and sample spaces."""
+
 READERS = """\
 # LABELS and WEIGHTS are for the code that reads data and trains; `loss` has these weights in it."""
 SAMPLED = """\
@@ -85,8 +93,14 @@ def _measures(objectives: list[Objective]) -> Group | None:
 
 
 def by_rows(objectives: list[Objective]) -> bool:
-    """Whether rows have weights of their own in some loss, beside 0 and 1."""
-    return any(o.sample_weight or o.outside for o in objectives)
+    """Whether some loss weighs rows, by more than whether they have a label."""
+    return any(o.sample_weight or o.outside or _shape(o) for o in objectives)
+
+
+def _shape(objective: Objective) -> tuple[tuple[str, str], ...]:
+    """How a cross-entropy weighs rows by their labels and predictions."""
+    given = {"pos_weight": (objective.pos_weight, 1.0), "focal": (objective.focal, 0.0)}
+    return tuple((key, literal(value)) for key, (value, none) in given.items() if value != none)
 
 
 def _sampled(objectives: list[Objective]) -> dict[str, object]:
@@ -104,12 +118,12 @@ def _outside(objectives: list[Objective]) -> Group | None:
 
 def _loss_runs(objectives: list[Objective]) -> Group | None:
     """Runs of tasks of one loss; nothing if it is binary cross-entropy for all."""
-    if {o.loss for o in objectives} <= {"binary"}:
+    if {(o.loss, _shape(o)) for o in objectives} <= {("binary", ())}:
         return None
-    runs = itertools.groupby(objectives, lambda o: o.loss)
+    runs = itertools.groupby(objectives, lambda o: (o.loss, _shape(o)))
     rows = [
-        sequence([strings([o.task for o in run]), MEASURES[loss], mapping([])])
-        for loss, run in runs
+        sequence([strings([o.task for o in run]), MEASURES[loss], mapping(shape)])
+        for (loss, shape), run in runs
     ]
     return sequence(rows, "[]")
 
@@ -147,9 +161,9 @@ def _row_blocks(
     sampled, space = bool(_sampled(objectives)), bool(blocks)
     runs = _loss_runs(objectives) is not None
     forms = [
-        "row_weights.row_weights"
-        + ("" if not space else "__weights_space" if sampled else "__space"),
+        "row_weights.row_weights" + ROW_WEIGHTS[sampled, space],
         "row_weights.space_weights" + _form({"outside": any(o.outside for o in objectives)}),
+        "losses.by_runs" + _form({"shaped": any(map(_shape, objectives))}),
         "losses.weighted_losses" + _form({"runs": runs, "scales": runs and _scaled(objectives)}),
     ]
     blocks.append("losses.stacked_losses" + _form({"rows": True, "weights": sampled}))

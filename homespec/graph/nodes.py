@@ -293,7 +293,8 @@ class Product(Node):
 class Objective(Node):
     """The loss of a task on its logit, with a weight (HOME.md section 6).
 
-    Binary cross-entropy; for a regression `loss` on label and logit in units of `scale`. `where`
+    Binary cross-entropy, of which `pos_weight` weighs the positives and `focal` is the exponent of
+    the focal loss; for a regression `loss` on label and logit in units of `scale`. `where`
     names the task whose label, `where_label`, must be 1 in the rows that count; others count with
     the weight `outside`. `sample_weight` is the column of the rows' weights.
     """
@@ -308,6 +309,8 @@ class Objective(Node):
     where_label: str = ""
     outside: float = 0.0
     sample_weight: str = ""
+    pos_weight: float = 1.0
+    focal: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,5 +70,7 @@ def _add_objective(graph: Graph, resolved: Resolved, span: Span, name: str, port
             where_label=tasks[task.where].label if task.where else "",
             outside=task.outside_weight,
             sample_weight=task.sample_weight,
+            pos_weight=task.pos_weight,
+            focal=task.focal,
         )
     )

@@ -28,6 +28,8 @@ def check_weight(weight: float) -> float:
 Rate = Annotated[float, Field(ge=1e-9, le=0.999999, allow_inf_nan=False)]
 Epsilon = Annotated[float, Field(ge=1e-12, le=1, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False)]
+PosWeight = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
+Focal = Annotated[float, Field(ge=0, le=20, allow_inf_nan=False)]
 Scale = Annotated[float, Field(ge=1e-6, le=1e12, allow_inf_nan=False)]
 Weight = Annotated[
     float,
@@ -47,6 +49,8 @@ REASONS = {
     "rate": "a rate is a share, and float32 has no log-odds for one too near to 0 or 1",
     "norm_eps": "float32 loses a smaller one, and channels that do not vary get infinite gradients",
     "norm_momentum": "with less, running statistics stay as they begin in float32",
+    "pos_weight": "outside of this one class alone is trained on",
+    "focal": "with a greater exponent the loss of rows that are predicted well is 0 in float32",
     "scale": "squares of labels in this unit leave the range of float32",
     "outside_weight": "a loss times a weight outside of this is infinite or 0 in float32",
     "weight": "a loss times a weight outside of this is infinite or 0 in float32",

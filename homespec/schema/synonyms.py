@@ -61,9 +61,11 @@ CHOICES: dict[str, dict[str, str]] = {
 
 REMEDIES_OF_WORDS: dict[str, dict[str, str]] = {
     "loss": {
+        "write `focal: 2`, the exponent of the focal loss": "focal focalloss binaryfocal "
+        "binaryfocalcrossentropy binaryfocalloss sigmoidfocalloss",
         "remove it: a binary task has the cross-entropy of its logit": "bce bceloss logloss "
         "binarycrossentropy crossentropy bcewithlogits bcewithlogitsloss sigmoidcrossentropy "
-        "sigmoidcrossentropyloss"
+        "sigmoidcrossentropyloss",
     },
     "family": {
         "write `family: shared_bottom`, and the product as a task: "
@@ -165,6 +167,8 @@ KEYS: dict[str, dict[str, str]] = {
     "tasks": {
         "kind": "type tasktype task",
         "weight": "lossweight taskweight coef lossscale",
+        "pos_weight": "posweight positiveweight posweights scaleposweight classweight classweights",
+        "focal": "focalgamma gamma focalloss",
         "sample_weight": "sampleweights sampleweightname sampleweightfields sampleweightfieldname "
         "sampleweightcolumn weightcolumn weightcol weightname rowweight rowweights weights "
         "instanceweight exampleweight",

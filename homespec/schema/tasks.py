@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from homespec.schema.field_types import Label, Member, Model, Name, Unknown, Widths, listed
-from homespec.schema.numbers import Rate, Scale, Weight
+from homespec.schema.numbers import Focal, PosWeight, Rate, Scale, Weight
 
 
 class Tower(Model):
@@ -41,6 +41,11 @@ class Task(Model):
     task has no tower and is in no group."""
     loss: Literal["squared", "absolute", "huber"] = "squared"
     """Loss of a regression, on label and estimate in units of `scale`."""
+    pos_weight: PosWeight = 1.0
+    """A binary task: what the loss of a positive row is multiplied by."""
+    focal: Focal = 0.0
+    """A binary task: the exponent of the focal loss, such as 2, by which rows that are predicted
+    well count less. Default: cross-entropy."""
     scale: Scale = 1.0
     """Unit of a regression: 60000 trains on minutes if the label is in milliseconds."""
     weight: Weight = 1.0

@@ -193,6 +193,29 @@ def by_runs(logits, labels, weights):
     return weighted_means(torch.cat(parts), weights)
 
 
+def by_runs__shaped(logits, labels, weights):
+    """The loss of each task [T] of logits, labels and weights [T, B], by LOSS_RUNS."""
+    dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
+    logits, labels = logits.to(dtype), labels.to(dtype).masked_fill(weights == 0, 0.0)
+    sizes = [len(tasks) for tasks, _, _ in LOSS_RUNS]
+    parts = []
+    for run, logit, label in zip(LOSS_RUNS, logits.split(sizes), labels.split(sizes), strict=True):
+        tasks, measure, shape = run
+        label = label if measure in REGRESSIONS else checked_labels(label, tasks)
+        each = shaped_entropies(logit, label, **shape) if shape else None
+        parts.append(measure(logit, label, reduction="none") if each is None else each)
+    return weighted_means(torch.cat(parts), weights)
+
+
+def shaped_entropies(logits, labels, pos_weight=1.0, focal=0.0):
+    """Cross-entropies of the shape of logits: those of positives times `pos_weight`, each times
+    (1 - p)^focal, where p is the probability that the logit gives to the label.
+    """
+    on, off = F.logsigmoid(logits), F.logsigmoid(-logits)
+    positive = pos_weight * labels * (focal * off).exp() * on
+    return -positive - (1 - labels) * (focal * on).exp() * off
+
+
 REGRESSIONS = (F.mse_loss, F.l1_loss, F.huber_loss)
 
 

@@ -14,6 +14,11 @@ def row_weights(labels, weights):
     return sample_weights(labels, weights)
 
 
+def row_weights__known(labels):
+    """How much each row counts for each task [T, B]: 1, and 0 where its label is NaN."""
+    return (~torch.stack([labels[task] for task in TASKS]).isnan()).float()
+
+
 def row_weights__space(labels):
     """How much each row counts for each task [T, B]: 0 where its label is NaN."""
     return space_weights(labels)
