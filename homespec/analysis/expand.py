@@ -93,10 +93,12 @@ def _sequence(lowered: Lowered, name: str, sequence: Sequence) -> Section:
     path: Path = ("features", name, "sequence")
     own = {field: value.model_dump(exclude_unset=True) for field, value in sequence.with_.items()}
     columns = {field: event_column(name, sequence, field) for field in sequence.fields}
+    in_text = {"separator": sequence.separator, "padding": sequence.padding}
     entries = [
         *_lines(lowered, {"of": sequence.of}, [path]),
         Section("with", _lines(lowered, own, [(*path, "with")])),
         *_lines(lowered, {"max_len": sequence.max_len}, [path]),
+        *_lines(lowered, {k: v for k, v in in_text.items() if v}, [path]),
         _encoder(lowered, name, sequence.encoder, path),
         Section("columns", _lines(lowered, columns, [(*path, "columns")])),
     ]

@@ -93,7 +93,7 @@ def as_lists(tensor: InputTensor, column: Column) -> pa.ListArray:
     column = decoded(column)
     kind = column.type
     if is_text(kind):
-        return _split(column)
+        return _split_at(column, tensor.separator) if tensor.separator else _split(column)
     if pa.types.is_null(kind):
         return pa.nulls(len(column), pa.list_(pa.null()))
     if pa.types.is_fixed_size_list(kind):
@@ -108,8 +108,18 @@ def _split(texts: Column) -> pa.ListArray:
     """Lists of the words of each text; brackets, commas and quotes separate, too."""
     texts = or_missing(texts)
     bare = pc.utf8_trim(pc.replace_substring_regex(texts, r"""[\[\](),;"'\s]+""", " "), " ")
-    lists = pc.split_pattern(bare, " ")
-    words = lists.values
+    return _words(bare, " ")
+
+
+def _split_at(texts: Column, separator: str) -> pa.ListArray:
+    """Lists of what a separator separates in each text, without blanks at its ends."""
+    return _words(or_missing(pc.ascii_trim(texts, BLANKS)), separator)
+
+
+def _words(bare: Column, separator: str) -> pa.ListArray:
+    """Lists of the words of each text; an empty text has none."""
+    lists = pc.split_pattern(bare, separator)
+    words = lists.values if separator == " " else pc.ascii_trim(lists.values, BLANKS)
     words = pc.if_else(pc.is_in(words, pa.array(NULLS)), None, words)
     empty = np.asarray(pc.fill_null(pc.equal(bare, ""), False))
     if not empty.any():

@@ -5,6 +5,7 @@ Thresholds are homespec's own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,8 @@ def padded_sequence(data: ProfiledData) -> Iterator[Finding]:
     In homespec lists have as many elements as there are events; it pads them itself. An element
     that fills lists up to one length, such as 0, is an event like any other: encoders look it up,
     attend to it and let it push older events out. Reported where a tenth of the lists end, or
-    begin, in a repetition of one value that hardly occurs elsewhere in them. Write shorter lists,
-    or null in the places that are empty.
+    begin, in a repetition of one value that hardly occurs elsewhere in them. Say so with `padding`,
+    or write shorter lists.
 
     Bad: `[5, 8, 0, 0]`. Good: `[5, 8]` or `[5, 8, null, null]`.
     """
@@ -66,7 +67,7 @@ def padded_sequence(data: ProfiledData) -> Iterator[Finding]:
                     f" `{feature.tensor.column}` {where} in `{run.example[:40]}` repeated, which"
                     f" looks like padding: {share(run.events, feature.values)} events",
                     label="padded",
-                    help="write lists without padding, or null in place of it",
+                    help=f"write `padding: {run.example[:40]}`, or lists without it",
                 )
 
 
@@ -75,8 +76,9 @@ def unsplit_lists(data: ProfiledData) -> Iterator[Finding]:
     """Text that should be a list is one event, since nothing in it separates events.
 
     Text is taken apart at blanks, commas and semicolons; brackets and quotes around are dropped.
-    Any other separator becomes part of the event. Reported where nearly all lists (95 %) have one
-    element, and such elements hold what looks like a separator in more than a tenth of the lists.
+    Any other separator becomes part of the event, unless `separator` names it. Reported where
+    nearly all lists (95 %) have one element, and such elements hold what looks like a separator in
+    more than a tenth of the lists.
 
     Bad: `12|7|9`. Good: `12 7 9`, `12,7,9`, `[12, 7, 9]`, or lists in parquet.
     """
@@ -89,5 +91,5 @@ def unsplit_lists(data: ProfiledData) -> Iterator[Finding]:
                 f" `{feature.tensor.column}` have one element, {inside.lists:,} of them with"
                 f" {mark!r} inside, such as {inside.example[:40]!r}",
                 label="one event each",
-                help="separate the elements by blanks, commas or semicolons",
+                help=f"write `separator: {json.dumps(mark)}`, or separate by blanks or commas",
             )

@@ -9,12 +9,12 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from homespec.data import DataError, columns
 from homespec.data.columns import Array
 from homespec.data.label_values import labels as labels_of
+from homespec.data.lists import Lists, read_lists
 from homespec.data.sample_weights import sample_weights
 from homespec.schema.input_tensors import InputTensor, input_tensors
 from homespec.schema.label_parser import parse_label
@@ -168,18 +168,15 @@ class Plan:
 
     def _features(self, table: pa.Table) -> Iterator[tuple[InputTensor, Array]]:
         for _, fields in groupby(self.tensors, key=lambda tensor: tensor.feature):
-            before: tuple[InputTensor, Array] | None = None
+            first: Lists | None = None
             for tensor in fields:
                 column = table[tensor.column].combine_chunks()
                 if not tensor.length:
                     yield tensor, columns.values(tensor, column)
                     continue
-                lists = columns.as_lists(tensor, column)
-                sizes = columns.lengths(lists)
-                if before is not None:
-                    check_even(before[0], before[1], tensor, sizes)
-                before = tensor, sizes
-                yield tensor, columns.events(tensor, lists)
+                read = read_lists(tensor, column, first)
+                first = first or read
+                yield tensor, columns.events(tensor, read.lists)
 
 
 def label_of(task: Task) -> Label:
@@ -202,18 +199,3 @@ def user_ids(column: str, table: pa.Table) -> Array:
     """The ids of the users of a table, int64 [N]: those that a feature would have."""
     with columns.naming(USERS, column):
         return columns.ids(table[column].combine_chunks())
-
-
-def check_even(one: InputTensor, sizes: Array, other: InputTensor, others: Array) -> None:
-    """Raise DataError if two fields of one sequence have lists of different lengths in a row."""
-    uneven = np.flatnonzero(sizes != others)
-    if len(uneven):
-        row = uneven[0]
-        what = "values" if one.pool else "events"
-        rule = "a list and its weights" if one.pool else "the fields of a sequence"
-        lacking = "a value has no weight" if one.pool else "an event lacks a field"
-        raise DataError(
-            f"feature `{one.feature}`: a row has {sizes[row]} {what} in `{one.column}` and"
-            f" {others[row]} in `{other.column}`; {rule} are of one length, with null where"
-            f" {lacking}"
-        )

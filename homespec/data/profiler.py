@@ -18,7 +18,8 @@ from homespec.data.distinct import RowHashes
 from homespec.data.fit_preview import previews
 from homespec.data.label_values import not_binary, raw_labels
 from homespec.data.list_profile import ListProfile
-from homespec.data.plan import Plan, check_even
+from homespec.data.lists import Lists, read_lists
+from homespec.data.plan import Plan
 from homespec.data.profile import FeatureProfile, Profile, TaskProfile, WeightProfile
 from homespec.data.quantile_fit import QuantileFit, fit_plan
 from homespec.data.sample_weights import sample_weights
@@ -50,6 +51,7 @@ class _Cells(NamedTuple):
     cells: Column
     lengths: Array | None = None
     """The events of each row of a sequence."""
+    read: Lists | None = None
 
 
 class _Profiler:
@@ -90,7 +92,7 @@ class _Profiler:
     def add(self, table: pa.Table) -> None:
         """Take note of rows."""
         self.hashes.start(table.num_rows)
-        sizes: dict[str, tuple[InputTensor, Array]] = {}
+        sizes: dict[str, Lists] = {}
         for feature in self.profile.features.values():
             self._add_feature(feature, table, sizes)
         self._add_tasks(table)
@@ -107,7 +109,7 @@ class _Profiler:
         return self.profile
 
     def _add_feature(
-        self, feature: FeatureProfile, table: pa.Table, sizes: dict[str, tuple[InputTensor, Array]]
+        self, feature: FeatureProfile, table: pa.Table, sizes: dict[str, Lists]
     ) -> None:
         """Take note of a column; `sizes` are the events of each row, by sequence."""
         tensor = feature.tensor
@@ -124,7 +126,8 @@ class _Profiler:
         self.hashes.add(read.lengths)
         feature.add_lengths(read.lengths)
         if first is None:
-            sizes[tensor.feature] = tensor, read.lengths
+            assert read.read is not None
+            sizes[tensor.feature] = read.read
             feature.lists = feature.lists or ListProfile()
             feature.lists.add(columns.decoded(read.cells), read.values, read.lengths)
 
@@ -210,14 +213,11 @@ class _Profiler:
         return f"{path}, row {row} (from 0): {text}"
 
 
-def _cells(tensor: InputTensor, first: tuple[InputTensor, Array] | None, table: pa.Table) -> _Cells:
+def _cells(tensor: InputTensor, first: Lists | None, table: pa.Table) -> _Cells:
     """A column; of a sequence it is compared with the `first` field and its events in each row."""
     column = table[tensor.column].combine_chunks()
     if not tensor.length:
         return _Cells(columns.values(tensor, column), column)
-    lists = columns.as_lists(tensor, column)
-    lengths = columns.lengths(lists)
-    if first is not None:
-        check_even(first[0], first[1][: len(lengths)], tensor, lengths)
-    cells = lists.flatten()
-    return _Cells(columns.values(tensor, cells), cells, lengths)
+    read = read_lists(tensor, column, first)
+    cells = read.lists.flatten()
+    return _Cells(columns.values(tensor, cells), cells, columns.lengths(read.lists), read)

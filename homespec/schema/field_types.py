@@ -107,6 +107,7 @@ Label = Annotated[str, AfterValidator(check_label), text_of("Label")]
 Count = Annotated[int, Field(ge=0, le=4096)]
 Width = Annotated[int, Field(ge=1, le=1_048_576)]
 Widths = Annotated[tuple[Width, ...], Field(max_length=16), BeforeValidator(listed)]
+Events = Annotated[int, Field(ge=2, le=100_000)]
 Rows = Annotated[int, Field(ge=1, le=2_147_483_647)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Unknown = Annotated[

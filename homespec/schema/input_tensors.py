@@ -40,6 +40,10 @@ class InputTensor:
     """The vocabulary, if the spec lists it: id i is the one of the i-th."""
     buckets: int = 0
     """Rows that hashed ids share; 0 for what is not a hashed id."""
+    separator: str = ""
+    """What separates the values of a list in text; "" for what separates them by default."""
+    padding: str = ""
+    """The value that fills lists up; of a sequence its first field has it, of a list its values."""
     table: str = ""
     """The name of the tensor in whose table values are looked up; "" for vectors, weights and
     numbers that are scaled."""
@@ -91,18 +95,22 @@ def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
     for field in sequence.fields:
         key, column = event_key(name, field), event_column(name, sequence, field)
         table = event_table(spec, sequence, field) or key
-        tensor = InputTensor(key, name, column, length=sequence.max_len, table=table)
+        padding = sequence.padding if field == sequence.of[0] else ""
+        tensor = InputTensor(key, name, column, length=sequence.max_len, table=table,
+                             separator=sequence.separator, padding=padding)  # fmt: skip
         yield _tensor(event_values(spec, sequence, field), tensor)
 
 
 def _of_list(tensor: InputTensor, options: ListOptions) -> Iterator[InputTensor]:
     """The values of a list, and their weights if there are any."""
-    values = replace(tensor, length=options.max_len, pool=options.pool)
+    values = replace(tensor, length=options.max_len, pool=options.pool,
+                     separator=options.separator, padding=options.padding)  # fmt: skip
     yield values
     if options.weights:
         name = weights_key(tensor.name)
         yield InputTensor(name, tensor.name, options.weights, "weight",
-                          length=values.length, pool=values.pool)  # fmt: skip
+                          length=values.length, pool=values.pool,
+                          separator=values.separator)  # fmt: skip
 
 
 def _tensor(owner: Embedded, tensor: InputTensor) -> InputTensor:

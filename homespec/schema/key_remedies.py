@@ -338,7 +338,6 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("tasks", "group"): _in_group,
     ("tasks", "output"): ONE_LOGIT,
     ("sequence", "candidate"): "remove it: the candidate is the features that `of` names",
-    ("sequence", "padding"): NO_PADDING,
     ("sequence", "columns"): "write the column of each field: `columns: {FIELD: COLUMN}`",
     ("gates", "mixture.hidden"): _gate_hidden("mixture: {{hidden: {}}}"),
     ("gates", "softmax"): "remove it: a gate is a softmax over all experts that it may see",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from homespec.schema.constraints import Constrained, Constraint
-from homespec.schema.sequences import Events
+from homespec.schema.field_types import Events
 
 Pool = Literal["mean", "sum", "max"]
 WEIGHTS = "weights"
@@ -33,7 +33,27 @@ NO_WEIGHTS_OF_MAX = Constraint(
 """A maximum has no use for weights."""
 
 
-class ListOptions(Constrained):
+def as_text(value: Any) -> Any:
+    """Numbers are texts, as cells of CSV are."""
+    return str(value) if type(value) in (int, float) else value
+
+
+class InLists(Constrained):
+    """How lists are written in a column."""
+
+    separator: Annotated[str, Field(max_length=1)] = ""
+    """What separates the values in text, such as `|` or `"\\x01"`, and nothing else does. Default:
+    blanks, commas and semicolons; brackets and quotes do not count."""
+    padding: Annotated[
+        str,
+        Field(max_length=200, json_schema_extra={"type": ["string", "number"]}),
+        BeforeValidator(as_text),
+    ] = ""
+    """A value that fills lists up, such as 0: it is taken out of them when they are read. With the
+    first of several columns the others lose what is at its places."""
+
+
+class ListOptions(InLists):
     """How the values of a list become one embedding, where a row has several of a feature."""
 
     max_len: Events = Field(examples=[20])

@@ -9,7 +9,17 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from homespec.schema.constraints import BY_WITH_HARD, Constrained, one_of
 from homespec.schema.embedded import Embedded, dim_of
-from homespec.schema.field_types import Model, Name, Width, Widths, check_name, listed, text_of
+from homespec.schema.field_types import (
+    Events,
+    Model,
+    Name,
+    Width,
+    Widths,
+    check_name,
+    listed,
+    text_of,
+)
+from homespec.schema.lists import InLists
 from homespec.schema.numbers import Epsilon, Momentum
 
 EncoderKind = Literal["mean", "din", "dien", "sim", "twin"]
@@ -20,7 +30,6 @@ FIELD_KINDS: tuple[FieldKind, ...] = ("id", "bucketize", "table")
 OWN_NAME = "encoder"
 """What the encoder's weights are called below the sequence: no field may be called so."""
 
-Events = Annotated[int, Field(ge=2, le=100_000)]
 Heads = Annotated[int, Field(ge=1, le=64)]
 
 
@@ -138,7 +147,7 @@ class EventField(Embedded):
 FieldName = Annotated[Name, BeforeValidator(check_field_name), text_of("FieldName")]
 
 
-class Sequence(Model):
+class Sequence(InLists):
     """Past events of the user, summarised for the candidate."""
 
     of: Annotated[tuple[str, ...], Field(min_length=1, max_length=64), BeforeValidator(listed)]
@@ -163,3 +172,5 @@ class Sequence(Model):
     def fields(self) -> tuple[str, ...]:
         """All fields of an event, those of the candidate first."""
         return (*self.of, *self.with_)
+
+    constraints = ()

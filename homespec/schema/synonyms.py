@@ -193,12 +193,15 @@ KEYS: dict[str, dict[str, str]] = {
         "with": "extra only own extras context",
         "columns": "column inputnames",
         "candidate": "target query targetitem targetcol",
-        "padding": "paddingidx padidx paddingvalue",
+        "separator": "sep delimiter sequencedelim multivaluesep splitter",
+        "padding": "paddingidx padidx pad padvalue paddingvalue",
     },
     "list": {
         "max_len": "maxlength length seqlen maxseqlen size padlen",
         "pool": "pooling combiner mode agg aggregator encoder type kind",
         "weights": "weight weightcolumn weightfield kvseparator scores",
+        "separator": "sep delimiter sequencedelim multivaluesep splitter",
+        "padding": "paddingidx pad padvalue paddingvalue",
     },
     "encoder": {"encoder": "type kind name encodertype attentiontype"},
     "gates": {

@@ -96,7 +96,7 @@ WORDS = {
         combiner: sum -> encoder: mean
         encoder_type: din -> encoder: din
         target: user -> remove it
-        padding_idx: 0 -> remove it
+        padding_idx: 0 -> padding: 0
     """,
     "experts": """
         num_experts: 8 -> all: {shared: 8}
