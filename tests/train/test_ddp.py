@@ -253,7 +253,8 @@ def command(folder: Path, tmp_path: Path) -> list[str]:
     path = tmp_path / "tiny.yaml"
     path.write_text(SPEC.replace("NORM", "batch"))
     flags = (
-        "--epochs 2 --batch-size 64 --lr 0.01 --shuffle-rows 0 --checkpoint-every 5 --no-compile"
+        "--epochs 2 --batch-size 64 --lr 0.01 --schedule constant --shuffle-rows 0"
+        " --checkpoint-every 5 --no-compile --watch-experts"
     )
     place = ["--data", str(folder / "dealt"), "--out", str(tmp_path / "run"), "--gauc-by", "user"]
     return ["train", str(path), *place, *flags.split()]
