@@ -174,7 +174,8 @@ class _Profiler:
         task = self.spec.tasks[name]
         if name not in self.plan.binary:
             return ()
-        return tuple(dict.fromkeys([task.where, *task.product] if task.where else task.product))
+        space = [task.where] if task.where and not task.outside_weight else []
+        return tuple(dict.fromkeys([*space, *task.product]))
 
     def _add_numbers(self, fits: tuple[QuantileFit, ScaleFit], table: pa.Table) -> None:
         """Take note of what is to be fitted, as long as its columns can be read."""

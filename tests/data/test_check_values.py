@@ -472,3 +472,11 @@ def test_rates_are_those_of_weighted_rows(tmp_path: Path) -> None:
     assert task.samples == 900
     assert task.positives == own.sum()
     assert task.rate == pytest.approx(np.average(own, weights=weights[100:]))
+
+
+def test_positives_outside_of_a_space_that_counts_are_not_lost(tmp_path: Path) -> None:
+    """`outside_weight` trains on them."""
+    columns = {"f": RANDOM.random(ROWS), "buy": RANDOM.integers(0, 2, ROWS)}
+    for more, expected in (("", ["HS505"]), (", outside_weight: 0.1", [])):
+        tasks = f"{{y: {{}}, buy: {{where: y{more}}}}}"
+        assert codes(found(tmp_path, "f: {dense: 1}", tasks, **columns)) == expected
