@@ -144,7 +144,8 @@ def _or_null(value: Schema) -> Schema:
     if "enum" in value:
         return {**value, "type": [value["type"], "null"], "enum": [*value["enum"], None]}
     if "type" in value:
-        return {**value, "type": [value["type"], "null"]}
+        kinds = value["type"] if isinstance(value["type"], list) else [value["type"]]
+        return {**value, "type": [*kinds, "null"]}
     head = _head(value)
     bare = {key: below for key, below in value.items() if key not in head}
     alternatives = bare["anyOf"] if bare.keys() == {"anyOf"} else [bare]
