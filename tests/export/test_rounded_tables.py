@@ -90,7 +90,8 @@ def test_onnx(weights: Weights, large: list[Path], tmp_path: Path, say: Any) -> 
     export_run(large[0], tmp_path / "less", "onnx", Options(weights=weights), False, tell)
     assert any(f"tables in {weights} change outputs by up to" in line for line in lines)
     sizes = [(tmp_path / n / "model.onnx").stat().st_size for n in ("exact", "less")]
-    assert sizes[0] - sizes[1] > 5000 * (4 * 4 - BYTES[weights]) * 0.9
+    saved = 5000 * (4 * 4 - BYTES[weights])
+    assert sizes[0] - sizes[1] > saved - 6000  # of nodes that the look-up has more
     assert json.loads((tmp_path / "less" / "manifest.json").read_text())["weights"] == weights
     replace_weights(large[1], tmp_path / "less", tmp_path / "less", Options(), tell)
     after = json.loads((tmp_path / "less" / "manifest.json").read_text())
