@@ -36,12 +36,30 @@ class Change(NamedTuple):
         return (f"`{'.'.join(self.path)}`" if self.path else "the spec") + self.text
 
 
-def model_tree(lowered: Lowered) -> Tree:
-    """What makes the model, as JSON: the explicit form, with its layers by name."""
-    tree = explicit(lowered).model_dump(mode="json", exclude=FREE)
-    groups = {name: group["members"] for name, group in tree["groups"].items()}
+def model_tree(lowered: Lowered, *, defaults: bool = True) -> Tree:
+    """What makes the model, as JSON: the explicit form, with its layers by name.
+
+    Without `defaults`, keys that have the language's default are left out.
+    """
+    tree = explicit(lowered).model_dump(mode="json", exclude=FREE, exclude_defaults=not defaults)
+    groups = {name: group["members"] for name, group in tree.get("groups", {}).items()}
     layers = {layer["name"]: layer for layer in tree["layers"]}
     return {**tree, "groups": groups, "layers": layers}
+
+
+def known_to(before: Tree, now: Tree, given: Tree) -> Tree:
+    """`now` without keys that a tree of an older homespec does not have, and that mean nothing.
+
+    `given` is `now` without defaults: what it lacks has the value that the model had before there
+    was such a key.
+    """
+    return {
+        key: known_to(before[key], value, given.get(key, {}))
+        if isinstance(value, dict) and isinstance(before.get(key), dict)
+        else value
+        for key, value in now.items()
+        if key in before or key in given
+    }
 
 
 def changes(before: Tree, now: Tree, path: tuple[str, ...] = ()) -> Iterator[Change]:

@@ -16,7 +16,7 @@ from homespec.train import RunError
 from homespec.train import checkpoint as checkpoints
 from homespec.train.checkpoint import BEST, WEIGHTS_FILE
 from homespec.train.run_files import METRICS_FILE, SPEC_FILE, find_weights
-from homespec.train.spec_check import differences, kept_tree
+from homespec.train.spec_check import differences
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ def load_run(
     path = Path(folder)
     weights, trained = _weights(path, checkpoint)
     loaded = _spec(path, spec)
-    if trained and (changed := differences(trained, kept_tree(loaded.analysis))):
+    if trained and (changed := differences(trained, loaded.analysis)):
         raise RunError(
             f"{path} is a run of another spec: {changed}. Give the spec that it was trained with"
         )

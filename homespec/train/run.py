@@ -106,7 +106,7 @@ def _train(
     }
     distributed.check_same("settings, or another spec,", about)
     bayes = on_all_ranks(lambda: result.read_bayes(place.data[0] / BAYES_FILE))
-    kept = _kept(place, settings, about, say)
+    kept = _kept(spec, place, settings, say)
     data = RankingData(spec, place.data, place.valid, settings)
     rows = on_all_ranks(lambda: data.rows)
     distributed.check_same("data", rows.mark)
@@ -219,7 +219,7 @@ def _write_settings(spec: LoadedSpec, place: Place, checkpointer: Checkpointer) 
     )
 
 
-def _kept(place: Place, settings: Settings, about: Json, say: Say) -> Checkpoint | None:
+def _kept(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Checkpoint | None:
     """The checkpoint to resume from, if it is one of this spec and these settings."""
     out = place.out
     on_all_ranks(lambda: check_apart(settings, out))
@@ -229,7 +229,7 @@ def _kept(place: Place, settings: Settings, about: Json, say: Say) -> Checkpoint
     kept = on_all_ranks(lambda: _read_last(out))
     if not kept.verified:
         say("the checkpoint has no checksums, an older homespec wrote it: it was not verified")
-    on_all_ranks(lambda: _check_kept(kept, settings, about, out, say))
+    on_all_ranks(lambda: _check_kept(kept, spec, settings, place, say))
     return kept
 
 
@@ -249,16 +249,18 @@ def _read_last(out: Path) -> Checkpoint:
         ) from None
 
 
-def _check_kept(kept: Checkpoint, settings: Settings, about: Json, out: Path, say: Say) -> None:
-    check_spec(kept.state["model"], about["model"], out)
+def _check_kept(
+    kept: Checkpoint, spec: LoadedSpec, settings: Settings, place: Place, say: Say
+) -> None:
+    check_spec(kept.state["model"], spec.analysis, place.out)
     for line in changes(from_json(kept.state["settings"]), settings):
         say(f"resumed with {line}")
     before, now = kept.state.get("processes", 1), world_size()
     if before != now:
         if kept.state["at"]["batch"]:
             raise RunError(
-                f"{out} is in the middle of an epoch that was dealt to {_processes(before)}, not"
-                f" to {now}: resume it with as many, until the epoch is over"
+                f"{place.out} is in the middle of an epoch that was dealt to {_processes(before)},"
+                f" not to {now}: resume it with as many, until the epoch is over"
             )
         say(f"resumed on {_processes(now)} in place of {before}")
 

@@ -18,7 +18,7 @@ from homespec.train.checkpoint import BEST, FOLDER, LAST, OPTIMIZER_FILE, STATE_
 from homespec.train.checkpoint_checks import Json
 from homespec.train.optimizer_state import RANDOM
 from homespec.train.run_files import SPEC_FILE, find_weights
-from homespec.train.spec_check import differences, kept_tree
+from homespec.train.spec_check import differences
 
 Tensors = Mapping[str, Tensor]
 OTHER = "start from other weights"
@@ -60,7 +60,7 @@ def read(
     if not is_checkpoint:
         return Source(place, own, *(load_file(place / file) for file in alone))
     kept = checkpoint.read(place, OTHER, optimizer=moments)
-    if changed := differences(kept.state["model"], kept_tree(own)):
+    if changed := differences(kept.state["model"], own):
         raise RunError(
             f"{path} is a run of another spec: {changed}. Leave out {flag} if the run keeps its"
             f" {SPEC_FILE}, or name the spec that it was started with"

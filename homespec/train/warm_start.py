@@ -15,7 +15,7 @@ from homespec.train.checkpoint_checks import Json
 from homespec.train.migrate import Migration
 from homespec.train.settings import Settings, from_json
 from homespec.train.source import last_state, read
-from homespec.train.spec_check import differences, kept_tree
+from homespec.train.spec_check import differences
 from homespec.train.tensor_bytes import digest
 
 
@@ -88,7 +88,7 @@ def _moments_wanted(path: Path, spec: LoadedSpec, settings: Settings) -> tuple[b
 
 def _why_not(state: Json, spec: LoadedSpec, settings: Settings) -> str:
     """What speaks against the moments of a run's last checkpoint; empty for nothing."""
-    if differences(state["model"], kept_tree(spec.analysis)):
+    if differences(state["model"], spec.analysis):
         return "they are of another spec (--init-moments carries over what fits)"
     at, best = state["at"], state["history"]["best"]
     if at["batch"] or best != at["epoch"]:

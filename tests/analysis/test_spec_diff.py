@@ -12,7 +12,7 @@ from topologies import random_family, random_topology
 
 import homespec
 from homespec.analysis.expand import expanded, explicit
-from homespec.analysis.spec_diff import Tree, changes, model_tree
+from homespec.analysis.spec_diff import Tree, changes, known_to, model_tree
 
 BASE: Spec = {
     "homespec": 1,
@@ -89,3 +89,26 @@ def check_explicit(spec: Spec) -> None:
     again = homespec.loads(expanded(analysis))
     assert explicit(analysis).model_dump() == again.model_dump()
     assert not list(changes(model_tree(analysis), model_tree(again.analysis)))
+
+
+def older(tree: Tree, given: Tree) -> Tree:
+    """A tree as a homespec wrote it that knew no key but those that have no default here."""
+    return {
+        key: older(value, given[key]) if isinstance(value, dict) else value
+        for key, value in tree.items()
+        if key in given
+    }
+
+
+def test_keys_that_an_older_homespec_did_not_know_have_their_defaults() -> None:
+    analysis = homespec.loads(yaml.safe_dump(BASE, sort_keys=False)).analysis
+    now, given = model_tree(analysis), model_tree(analysis, defaults=False)
+    before = older(now, given)
+    assert "weight" not in before["tasks"]["click"]  # among others
+    assert list(changes(before, now))
+    assert not list(changes(before, known_to(before, now, given)))
+    spec = {**BASE, "tasks": {**BASE["tasks"], "click": {"weight": 2.0}}}
+    analysis = homespec.loads(yaml.safe_dump(spec, sort_keys=False)).analysis
+    now, given = model_tree(analysis), model_tree(analysis, defaults=False)
+    changed = map(str, changes(before, known_to(before, now, given)))
+    assert list(changed) == ["`tasks.click.weight` is new"]

@@ -96,7 +96,7 @@ def test_which_collection_holds_a_table() -> None:
     }
     assert unpooled == {
         "width_16": ["video"],
-        "width_8": ["tag", "age", "near/long"],
+        "width_8": ["tag", "age", "brands", "near/long"],
         "width_4": ["seen/long", "seen/delay"],
     }
     keys = {"video", "last", "seen.video", "mean.last", "drift.video", "same.video"}
