@@ -14,7 +14,8 @@ import homespec
 from homespec.variant import Mode
 
 TINY_SPEC = homespec.loads(TINY)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+"""Of torch, about its own quantised types."""
 
 
 @pytest.mark.parametrize("mode", ["training", "inference"])
