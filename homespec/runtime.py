@@ -227,8 +227,8 @@ def _refuse_quantisation(model: nn.Module, _: object) -> None:
     """What torch's eager quantisation sets first; it would then find next to nothing to replace."""
     raise RuntimeError(
         "torch.ao.quantization replaces nn.Linear, and an optimised file has batched products in"
-        " place of them, so that nothing would be quantised: homespec.build(spec, optimize=False)"
-        " makes a model that has them, and `homespec export --weights int8` keeps tables in int8"
+        " place of them, so that nothing would be quantised: `homespec export --weights int8` keeps"
+        " embedding tables in int8"
     )
 
 
