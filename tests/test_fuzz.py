@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from topologies import random_family, random_topology
 
 import homespec
-from homespec.bench.random_batch import even_boundaries
+from homespec.bench.random_batch import set_fitted
 from homespec.compiler import analyse, validate_document
 from homespec.diagnostics import Report, Severity
 from homespec.diagnostics.render import FORMATS, render
@@ -154,8 +154,7 @@ def run_once(text: str, seed: int, optimize: bool) -> None:
             features[tensor.name] = torch.randn(8, tensor.width, generator=generator)
     model = homespec.build(spec, optimize=optimize)
     module = sys.modules[type(model).__module__]
-    if fitted := even_boundaries(spec):
-        module.set_boundaries(model, fitted)
+    set_fitted(module, model, spec)
     labels = {t: torch.randint(0, 2, (8,), generator=generator).float() for t in module.TASKS}
     loss = module.loss(model(features), labels)
     loss.backward()

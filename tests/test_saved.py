@@ -129,8 +129,7 @@ def step(spec: homespec.api.LoadedSpec, optimize: bool, features: Any, labels: A
         loss: Tensor = code.loss(model(features), labels)
         return loss
 
-    if fitted := random_batch.even_boundaries(spec):
-        code.set_boundaries(model, fitted)
+    random_batch.set_fitted(code, model, spec)
     kept = Kept()
     with torch._functorch.config.patch(enable_autograd_cache=False):
         compiled = torch.compile(loss_of, backend=kept, fullgraph=True, dynamic=False)

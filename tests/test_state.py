@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import homespec
-from homespec.bench.random_batch import even_boundaries, random_features
+from homespec.bench.random_batch import random_features, set_fitted
 
 torch.set_num_threads(1)
 
@@ -58,11 +58,10 @@ def trained(spec: homespec.api.LoadedSpec, options: dict[str, Any]) -> nn.Module
     torch.manual_seed(0)
     model = homespec.build(spec, **options).eval()
     code = homespec.build_module(spec, **options)
-    if hasattr(code, "FITTED"):
-        code.set_boundaries(model, even_boundaries(spec))
+    set_fitted(code, model, spec)
     state = code.logical_state(model)
     for name, tensor in state.items():
-        if not name.endswith("boundaries"):
+        if not name.endswith(("boundaries", "scaling")):
             tensor.copy_(torch.randn_like(tensor) * 0.1 + name.endswith("var"))
     return model
 

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import homespec
 from homespec.analysis.costs import Cost, cost_of, weights_of
-from homespec.bench.random_batch import even_boundaries
+from homespec.bench.random_batch import set_fitted
 
 SPECS = Path(__file__).parents[2] / "specs"
 BATCH = 5
@@ -40,12 +40,12 @@ def check(spec: dict[str, Any], optimize: bool) -> None:
     graph = loaded.analysis.graph
     model = homespec.build(loaded, optimize=optimize, dtype=torch.float32).eval()
     code = sys.modules[type(model).__module__]
-    if fitted := even_boundaries(loaded):
-        code.set_boundaries(model, fitted)
+    set_fitted(code, model, loaded)
     state = code.logical_state(model)
 
     shapes = {weight.name: weight.shape for node in graph for weight in weights_of(node)}
-    buffers = {name for name in state if ".running_" in name or name.endswith(".boundaries")}
+    fitted = (".boundaries", ".scaling")
+    buffers = {name for name in state if ".running_" in name or name.endswith(fitted)}
     assert shapes == {n: tuple(t.shape) for n, t in state.items() if n not in buffers}
 
     features = random_features(spec, BATCH, torch.Generator().manual_seed(0))
