@@ -135,9 +135,9 @@ def test_module_and_model_come_of_one_compilation(monkeypatch: pytest.MonkeyPatc
 def test_labels_are_hidden_only_where_the_file_says_so() -> None:
     labels = {"click": torch.tensor([0.0, 1.0]), "like": torch.tensor([0.0, 1.0])}
     code = homespec.build_module(homespec.loads(EVENTS))
-    assert runtime.observed(code)(labels)["like"].isnan().tolist() == [True, False]
+    assert runtime.observed(code)(labels, {})["like"].isnan().tolist() == [True, False]
     plain = homespec.build_module(homespec.loads(EVENTS.replace("{where: click}", "{}")))
-    assert torch.equal(runtime.observed(plain)(labels)["like"], labels["like"])
+    assert torch.equal(runtime.observed(plain)(labels, {})["like"], labels["like"])
 
 
 @pytest.mark.parametrize("folder", ["train", "bench", "sharding"])

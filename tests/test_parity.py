@@ -50,7 +50,7 @@ def test_parity_shrinks_what_fails(spec: Spec) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_new_models_start_as_the_oracle_does(seed: int, layout: str) -> None:
     """Feature gates at 1, norms at identity, towers at the rate, matrices as nn.Linear's."""
-    spec = random_spec(seed)
+    spec = {**random_spec(seed), "init": "torch"}  # tests/test_initial.py has the other
     torch.manual_seed(seed)
     model, module = build(load(spec), layout)
     oracle, state = Reference(spec), module.logical_state(model)

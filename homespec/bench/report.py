@@ -14,6 +14,7 @@ from rich.table import Table
 from homespec.bench.measurements import REFERENCES, Case, Facts, Result
 from homespec.bench.serving import CALLS
 from homespec.bench.timing import Spread, tail
+from homespec.installation import install_command
 
 MEASURES = {
     "step": "training step: forward, loss, backward, fused Adam, zero_grad",
@@ -51,7 +52,9 @@ def show(result: Result) -> None:
             console.print(table(case.times[measure], _columns(case, measure)))
             for name, facts in case.facts.items():
                 if facts.missing:
-                    needs = f"{name} needs pip install 'homespec[{facts.missing}]'"
+                    needs = (
+                        f"{name} needs the extra {facts.missing}: {install_command(facts.missing)}"
+                    )
                     console.print(needs, markup=False)
     console.print()
     notes = NOTES_INFERENCE if result.settings.inference else NOTES

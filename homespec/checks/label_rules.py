@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
@@ -12,6 +13,7 @@ from homespec.diagnostics.suggest import listing
 from homespec.resolve import Resolved
 from homespec.resolve.layers import Path
 from homespec.schema.label_parser import CONSTANTS, parse_label
+from homespec.schema.labels import Arithmetic
 from homespec.schema.models import Spec
 
 
@@ -119,7 +121,8 @@ def label_kind(resolved: Resolved) -> Iterator[Finding]:
     """A task says something that its kind of label does not have.
 
     `loss` and `scale` belong to a regression, `rate`, `pos_weight` and `focal` to a binary task.
-    The label of a regression is a column of numbers, or arithmetic of two, not a comparison.
+    The label of a regression is a column of numbers, or arithmetic of two, not a comparison; that
+    of a binary task is a column of 0 and 1, or a comparison.
     `where` names a binary task, since it asks whether that task's label is 1.
     """
     for name, task in resolved.spec.tasks.items():
@@ -141,6 +144,15 @@ def label_kind(resolved: Resolved) -> Iterator[Finding]:
                 label="0 or 1",
                 help="name the column of numbers, or leave out `kind: regression`",
             )
+        label = parse_label(task.label)
+        if task.kind == "binary" and label.test is None and isinstance(label.value, Arithmetic):
+            yield Finding(
+                resolved.span(("tasks", name, "label")),
+                f"`{name}` is a binary task, and `{label}` is a number",
+                label="not 0 or 1",
+                help=f"{_in_backticks(task.label)}compare it, as in `{label} > 0`, or write"
+                " `kind: regression`",
+            )
         parent = resolved.spec.tasks.get(task.where)
         if parent is not None and parent.kind != "binary":
             yield Finding(
@@ -149,6 +161,13 @@ def label_kind(resolved: Resolved) -> Iterator[Finding]:
                 label="not binary",
                 help="name a binary task; one with a comparison as its label can ask for a number",
             )
+
+
+def _in_backticks(label: str) -> str:
+    """The remedy for a column with a hyphen in its name."""
+    if not re.fullmatch(r"\w+(-\w+)+", label):
+        return ""
+    return f"if that is the name of a column, write it in backticks: '`{label}`'; else "
 
 
 @rule("HS240", "outside-without-where")

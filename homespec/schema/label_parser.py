@@ -108,11 +108,11 @@ class _Parser:
 
     def operand(self) -> Column | float:
         first = self.next
-        sign = -1.0 if self.takes("-") else 1.0
-        signed = sign < 0 or self.takes("+")
+        sign = "-" if self.takes("-") else ""
+        signed = sign or self.takes("+")
         token = self.next
         if token.kind == "number":
-            return sign * self.number()
+            return self.number(sign)
         if signed or token.kind not in ("word", "column"):
             raise self.no_operand(first)
         return self.column()
@@ -126,13 +126,13 @@ class _Parser:
             )
         return token.wrong(f"a column or a number is to be here, not {token.shown}")
 
-    def number(self) -> float:
+    def number(self, sign: str) -> float:
         token = self.take()
-        number = float(token.value)
-        if not number < MAX_NUMBER:
+        number = float(sign + token.value)
+        if not abs(number) < MAX_NUMBER:
             raise token.wrong(
-                f"{token.value} is not below 2^53 (9007199254740992) in size, from where on float64"
-                f" skips integers; {PREPARE}"
+                f"{sign}{token.value} is not below 2^53 (9007199254740992) in size, from where on"
+                f" float64 skips integers; {PREPARE}"
             )
         return number
 
@@ -209,9 +209,9 @@ class _Parser:
         token = self.next
         if token.kind in ("text", "word"):
             return self.text_item()
-        sign = -1.0 if self.takes("-") else 1.0
+        sign = "-" if self.takes("-") else ""
         if self.next.kind == "number":
-            return sign * self.number()
+            return self.number(sign)
         raise token.wrong(f"a text or a number is to be here, not {token.shown}")
 
     def text_item(self) -> str:

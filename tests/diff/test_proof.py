@@ -85,8 +85,10 @@ def features(spec: Spec) -> dict[str, Tensor]:
 
 def migrated(old: Side, new: Side, carried: Plan) -> None:
     """Bring the weights of the old model into the new one."""
-    ready = randomise(new.state, torch.Generator().manual_seed(2))  # of boundaries NaN is no start
-    fresh = {n: ready[n] if n.endswith("boundaries") else t for n, t in new.state.items()}
+    ready = randomise(new.state, torch.Generator().manual_seed(2))  # what is fitted starts as NaN
+    fresh = {
+        n: ready[n] if n.endswith(("boundaries", "scaling")) else t for n, t in new.state.items()
+    }
     new.code.load_logical_state(new.model, carried_state(carried, old.state, fresh, Starts()))
 
 

@@ -349,6 +349,6 @@ def test_row_losses_of_regressions_are_in_units_of_their_scale() -> None:
         logits = trunk.model(features, stacked=True)
         expected = trunk.code.stacked_losses(logits, labels)
         of_rows = RowLosses(trunk.code)
-        found = of_rows(logits, of_rows.labels(labels))
+        found = of_rows(logits, of_rows.labels(labels, {}))
     assert int(found[3].isnan().sum()) == 10
     torch.testing.assert_close(found.nanmean(1), expected)
