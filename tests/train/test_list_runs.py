@@ -37,7 +37,7 @@ tasks: {click: {}, buy: {}}
 experts: {width: 4, hidden: []}
 """
 SPEC = homespec.loads(TEXT)
-SETTINGS = Settings(epochs=1, batch_size=32, compile=False, lr=1e-2)
+SETTINGS = Settings(schedule="constant", epochs=1, batch_size=32, compile=False, lr=1e-2)
 ROWS = 300
 
 
