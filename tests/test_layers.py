@@ -132,3 +132,9 @@ def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
         "homespec.runtime",
         "homespec.bench",
     }
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """Pytest collects only one of two files of one name, since the folders are no packages."""
+    names = [path.name for path in PACKAGE.parent.joinpath("tests").rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}

@@ -24,8 +24,6 @@ class Pools:
     def blocks(self) -> Iterator[str]:
         """Addresses of the blocks that they need."""
         for node in self.all:
-            if node.weighted:
-                yield "events.weighted_sum"
             yield f"events.{_function(node)}"
 
     @property
