@@ -194,10 +194,9 @@ class MLPs(nn.Sequential):
             self.append(Linears([f"{name}.linears.{i}" for name in names], *shape))
 
     def init_he(self, last=False):
-        """Start as He et al. (2015): weights uniform with variance 2 / width of what they read.
+        """Start the Linears that an activation follows, the last ones only if `last`, as He (2015).
 
-        Of the Linears that an activation follows, so of the last ones only if `last`. Their biases
-        start at 0. Returns the MLPs.
+        Weights are uniform with variance 2 / width of what they read, biases 0. Returns the MLPs.
         """
         with torch.no_grad():
             for linears in list(self)[::2][: None if last else -1]:

@@ -100,9 +100,9 @@ class Din(nn.Module):
 
 class Din__he(Din):
     def init_he(self):
-        """Start as He et al. (2015): weights uniform with variance 2 / fan-in, biases 0.
+        """Start the Linears that an activation follows as He (2015). Returns the module.
 
-        Of the Linears that an activation follows. Returns the module.
+        Weights are uniform with variance 2 / fan-in, biases 0.
         """
         for layer in self.layers:
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")

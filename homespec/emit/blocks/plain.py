@@ -38,10 +38,9 @@ class MLP__prior(MLP):
 
 class MLP__he(MLP):
     def init_he(self, last=False):
-        """Start as He et al. (2015): weights uniform with variance 2 / fan-in, biases 0.
+        """Start the Linears that an activation follows, the last one only if `last`, as He (2015).
 
-        Of the Linears that an activation follows, so of the last one only if `last`. Returns the
-        MLP.
+        Weights are uniform with variance 2 / fan-in, biases 0. Returns the MLP.
         """
         for linear in self.linears[: None if last else -1]:
             nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
