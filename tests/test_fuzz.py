@@ -148,7 +148,7 @@ def run_once(text: str, seed: int, optimize: bool) -> None:
         shape = (8, tensor.length) if tensor.length else (8,)
         if tensor.kind == "id":
             features[tensor.name] = torch.randint(-1, 1000, shape, generator=generator)
-        elif tensor.kind == "number":
+        elif tensor.kind in ("number", "weight"):
             features[tensor.name] = torch.randn(shape, generator=generator)
         else:
             features[tensor.name] = torch.randn(8, tensor.width, generator=generator)

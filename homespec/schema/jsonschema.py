@@ -54,7 +54,7 @@ def sections() -> dict[str, dict[str, Any]]:
             if _is_absence(default, value):
                 value.pop("default", None)
             elif "enum" not in value and not isinstance(default, list):
-                value["examples"] = [default]
+                value.setdefault("examples", [default])
             if name in INHERITING:
                 value.pop("default", None)
     return result

@@ -43,7 +43,7 @@ class Task(Model):
     """Loss of a regression, on label and estimate in units of `scale`."""
     pos_weight: PosWeight = 1.0
     """A binary task: what the loss of a positive row is multiplied by."""
-    focal: Focal = 0.0
+    focal: Focal = Field(default=0.0, examples=[2.0])
     """A binary task: the exponent of the focal loss, such as 2, by which rows that are predicted
     well count less. Default: cross-entropy."""
     scale: Scale = 1.0
@@ -54,7 +54,7 @@ class Task(Model):
     """A column with the weight of each row in the task's loss, 0 or more. The loss is the mean by
     these weights; a row of weight 0 counts neither there nor in metrics. Default: all rows alike.
     """
-    outside_weight: Weight = 0.0
+    outside_weight: Weight = Field(default=0.0, examples=[0.1])
     """The weight in the loss of rows outside of the sample space that `where` names, where those
     inside have 1. Measures stay those of the rows inside."""
     rate: Rate = Field(default=None, examples=[0.01])  # type: ignore[assignment]

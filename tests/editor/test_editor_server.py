@@ -73,7 +73,7 @@ OFFERED = {
     "|": {"homespec": "homespec: 1", "layers": "layers: ", "features": "features:\n  "},
     f"{HEAD}extends: base.yaml\n|": {"family": "family: ", "groups": "groups:\n  "},
     f"{FEATURE}\n    |": {"dim": "dim: ${1:16}", "id": "id:\n  ", "dense": "dense: ${1:128}"},
-    f"{FEATURE}\n    id:\n      |": {"buckets": "buckets: ${1:100000}", "vocab": "vocab: ${1:100}"},
+    f"{FEATURE}\n    id:\n      |": {"buckets": "buckets: ${1:100000}", "vocab": "vocab: "},
     f"{FEATURE}\n    sequence:\n      |": {"max_len": "max_len: ${1:50}", "of": "of:\n  - ${1}"},
     f"{FEATURE}\n    sequence:\n      encoder: |": {"din": "din", "twin": "twin"},
     f"{HEAD}experts:\n  |": {"width": "width: ${1:64}", "meta": "meta: ", "norm": "norm: "},
@@ -84,7 +84,7 @@ OFFERED = {
     f"{HEAD}expect:\n  budget:\n    |": {"flops": "flops: ${1:3M}", "experts": "experts: ${1:64}"},
     # flow style, where the server begins to offer with the first letter of a key
     f"{FEATURE} {{i|}}": {"id": "id", "dim": "dim: ${1:16}"},
-    f"{FEATURE} {{id: {{b|}}}}": {"vocab": "vocab: ${1:100}"},
+    f"{FEATURE} {{id: {{b|}}}}": {"vocab": "vocab: "},
     f"{FEATURE} {{id: {{buckets: 4}}, d|}}": {"dim": "dim", "dense": "dense"},
     f"{FEATURE} {{sequence: {{of: [a], encoder: |}}}}": {"din": "din", "sim": "sim"},
     f"{HEAD}experts: {{meta: {{shared: {{norm: |}}}}}}": {"batch": "batch", "layer": "layer"},
