@@ -137,14 +137,14 @@ def label_kind(resolved: Resolved) -> Iterator[Finding]:
                     help=f"remove `{key}`"
                     + ("" if key in of_binary else ", or write `kind: regression`"),
                 )
-        if task.kind == "regression" and parse_label(task.label).test is not None:
+        label = parse_label(task.label)
+        if task.kind == "regression" and label.test is not None:
             yield Finding(
                 resolved.span(("tasks", name, "label")),
                 f"`{name}` is a regression, and its label is a comparison",
                 label="0 or 1",
                 help="name the column of numbers, or leave out `kind: regression`",
             )
-        label = parse_label(task.label)
         if task.kind == "binary" and label.test is None and isinstance(label.value, Arithmetic):
             yield Finding(
                 resolved.span(("tasks", name, "label")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -79,10 +80,9 @@ class _Reader:
         """The label of each row."""
         label = self.label
         try:
-            if label.is_bare:
-                with naming(self.who, label.columns[0]):
-                    return numbers(self.value(label.value))
-            return numbers(self.tested())
+            found = self.tested()
+            with naming(self.who, label.columns[0]):  # a label of several columns is numbers
+                return numbers(found)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             kinds = " and ".join(f"`{n}` is {self.batch[n].type}" for n in label.columns)
             raise DataError(
@@ -156,7 +156,7 @@ class _Reader:
             return column
         if is_text(column.type):
             bare = pc.ascii_trim(column, BLANKS)
-            said = unknown if isinstance(unknown, str) else written(unknown)
+            said = unknown.strip(BLANKS) if isinstance(unknown, str) else written(unknown)
             is_unknown = pc.equal(bare, said)
             if isinstance(unknown, float) and not self.label.of_text:
                 is_unknown = pc.or_(is_unknown, _spells(bare, unknown))
@@ -192,9 +192,22 @@ def _finite(column: Column) -> Column:
     return pc.if_else(pc.is_finite(column), column, None)
 
 
+_NUMBER = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
+
+
+def unknown_value(given: float | str | None, of_text: bool) -> float | str | None:
+    """What means that a cell is empty: a number, also one that is quoted, unless texts are tested.
+
+    So "-1" in a spec means the same in a file of numbers and in one of text.
+    """
+    if isinstance(given, str) and (of_text or not re.fullmatch(_NUMBER, given.strip(BLANKS))):
+        return given
+    return None if given is None else float(given)
+
+
 def _spells(texts: Column, number: float) -> Column:
     """Which texts spell a number."""
-    looks = pc.match_substring_regex(texts, r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$")
+    looks = pc.match_substring_regex(texts, f"^({_NUMBER})$")
     spelled = pc.if_else(looks, texts, None).cast(pa.float64())
     return pc.fill_null(pc.equal(spelled, number), False)
 
@@ -246,10 +259,22 @@ def compared(op: str, one: Column, other: Column | float) -> Column:
 
 
 def _alike(one: Column, other: Column) -> tuple[Column, Column]:
-    """Two columns as one type. pyarrow widens float32, and would take integers for float32."""
-    kinds = {one.type, other.type}
-    if pa.float32() not in kinds or len(kinds) == 1:
-        return one, other
-    if pa.float64() in kinds:
-        return one.cast(pa.float32(), safe=False), other.cast(pa.float32(), safe=False)
-    return one.cast(pa.float64()), other.cast(pa.float64())
+    """Two columns as one type. pyarrow widens float32, would take integers for float32, and fails
+    at those beyond 2^53.
+    """
+    kind = _common({one.type, other.type})
+    return (one, other) if kind is None else (_cast(one, kind), _cast(other, kind))
+
+
+def _common(kinds: set[pa.DataType]) -> pa.DataType | None:
+    """What two types of numbers become; None for what pyarrow compares as it is."""
+    if len(kinds) == 1:
+        return None
+    if kinds == {pa.float32(), pa.float64()}:
+        return pa.float32()
+    return pa.float64() if kinds & {pa.float32(), pa.float64()} else None
+
+
+def _cast(column: Column, kind: pa.DataType) -> Column:
+    """A column, or a number, of another type; integers beyond 2^53 become the nearest float64."""
+    return column.cast(kind, safe=False)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from homespec.data import DataError, columns
 from homespec.data.columns import Array
 from homespec.data.label_values import labels as labels_of
+from homespec.data.label_values import unknown_value
 from homespec.data.lists import Lists, read_lists
 from homespec.data.sample_weights import sample_weights
 from homespec.schema.input_tensors import InputTensor, input_tensors
@@ -181,9 +182,8 @@ class Plan:
 
 def label_of(task: Task) -> Label:
     """What a task is trained on."""
-    given = task.unknown
-    unknown = given if given is None or isinstance(given, str) else float(given)
-    return replace(parse_label(task.label), unknown=unknown)
+    label = parse_label(task.label)
+    return replace(label, unknown=unknown_value(task.unknown, label.of_text))
 
 
 @contextmanager

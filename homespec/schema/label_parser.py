@@ -87,7 +87,7 @@ class _Parser:
         return label
 
     def unexpected(self) -> LabelError:
-        """The error that the label goes on."""
+        """Why no more may follow in a label that could end here."""
         token = self.next
         if token.kind in ("word", "sign") and token.value in CONNECTIVES:
             return token.wrong(f"it combines conditions; {PREPARE}")
@@ -104,7 +104,10 @@ class _Parser:
         sign = self.next
         if not self.takes(*ARITHMETIC):
             return left
-        return Arithmetic(left, cast("ArithmeticOp", sign.value), self.operand())
+        divisor, right = self.next, self.operand()
+        if sign.value == "/" and right == 0:
+            raise divisor.wrong("it divides by 0, so that no row has a label")
+        return Arithmetic(left, cast("ArithmeticOp", sign.value), right)
 
     def operand(self) -> Column | float:
         first = self.next

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 MAX_LENGTH = 1000
 
@@ -60,13 +60,16 @@ def tokens(text: str) -> Iterator[Token]:
         match = _TOKEN.match(text, at)
         if match is None:
             raise _unknown(text, at)
-        kind, value = str(match.lastgroup), match[0]
-        if kind in ("text", "column"):
-            value = value[1:-1]
-        if kind != "blank":
-            yield Token(kind, value, at, len(match[0]))  # type: ignore[arg-type]
+        if match.lastgroup != "blank":
+            yield _token(match)
         at = match.end()
     yield Token("end", "", len(text), 1)
+
+
+def _token(match: re.Match[str]) -> Token:
+    kind, text = cast("Kind", match.lastgroup), match[0]
+    value = text[1:-1] if kind in ("text", "column") else text
+    return Token(kind, value, match.start(), len(text))
 
 
 def _unknown(text: str, at: int) -> LabelError:

@@ -19,8 +19,10 @@ from homespec.data import DataError
 from homespec.data.chunk_reader import slabs
 from homespec.data.data_files import open_files
 from homespec.data.label_values import labels, raw_labels
+from homespec.data.plan import label_of
 from homespec.schema.label_parser import parse_label
 from homespec.schema.label_tokens import LabelError
+from homespec.schema.models import Task
 
 nan = math.nan
 COLUMNS: dict[str, list[Any]] = {
@@ -127,6 +129,55 @@ def test_a_text_that_means_unknown_may_be_among_numbers() -> None:
     np.testing.assert_array_equal(found, np.array([1, nan, 0], np.float32))
 
 
+@pytest.mark.parametrize("unknown", [-1, -1.0, "-1", " -1.0 "])
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_number_means_unknown_in_quotes_too(
+    tmp_path: Path, kind: str, unknown: float | str
+) -> None:
+    table = table_of(kind, tmp_path, {"stay": [5, -1, 0], "text": ["5", "-1", " -1.0"]})
+    for column in ("stay", "text"):
+        label = label_of(Task(label=f"{column} > 0", unknown=unknown))
+        found = labels("task `t`", label, table, binary=True)
+        expected = [1, nan, 0] if column == "stay" else [1, nan, nan]
+        np.testing.assert_array_equal(found, np.array(expected, np.float32))
+
+
+def test_a_text_that_means_unknown_is_compared_as_text() -> None:
+    table = pa.table({"x": ["a", "-1", "-1.0", "?"]})
+    for unknown, expected in (("-1", [1, nan, 0, 0]), (" ? ", [1, 0, 0, nan])):
+        label = label_of(Task(label="x == 'a'", unknown=unknown))
+        found = labels("task `t`", label, table, binary=True)
+        np.testing.assert_array_equal(found, np.array(expected, np.float32))
+
+
+LARGE = [2**53 + 1, 2**53, None, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("large > small * 1", [1, 1, nan, 0]),
+        ("large > fraction", [1, 1, nan, 1]),
+        ("large > single", [1, 1, nan, 1]),
+        ("unsigned > fraction", [1, 0, 1, nan]),
+        ("unsigned == unsigned * 1", [1, 1, 1, nan]),
+        ("large > large", [0, 0, nan, 0]),
+    ],
+)
+def test_integers_beyond_floats_compare_with_every_number(text: str, expected: list[float]) -> None:
+    table = pa.table(
+        {
+            "large": pa.array(LARGE),
+            "small": pa.array([-1, 0, 1, 2]),
+            "unsigned": pa.array([2**64 - 1, 0, 5, None], pa.uint64()),
+            "fraction": pa.array([0.5] * 4),
+            "single": pa.array([0.5] * 4, pa.float32()),
+        }
+    )
+    found = raw_labels("task `t`", parse_label(text), table)
+    np.testing.assert_array_equal(found, np.array(expected, np.float32))
+
+
 def test_arithmetic_is_a_regression_too() -> None:
     table = pa.table({"a": [1, 5, 0], "b": [2.0, 0.0, 4.0]})
     found = labels("task `t`", parse_label("a / b"), table, binary=False)
@@ -145,6 +196,13 @@ def test_arithmetic_is_a_regression_too() -> None:
 def test_columns_of_another_kind_are_refused(text: str, column: pa.Array, reason: str) -> None:
     with pytest.raises(DataError, match=reason):
         raw_labels("task `t`", parse_label(text), pa.table({"x": column}))
+
+
+def test_a_column_is_named_once() -> None:
+    with pytest.raises(DataError) as caught:
+        raw_labels("task `t`", parse_label("x"), pa.table({"x": ["n.a."]}))
+    reason = "task `t`: the column `x` holds the text 'n.a.', not numbers; labels are numbers"
+    assert str(caught.value) == reason
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])

@@ -69,6 +69,8 @@ def test_parse(text: str, label: Label, spelling: str) -> None:
         ("a % 2", "`%` has no meaning", 2),
         ("1 + 2 > 0", "it names no column", 0),
         ("7", "it is a number", 0),
+        ("a / 0 > 1", "it divides by 0", 4),
+        ("a > 1 / -.0", "it divides by 0", 8),
         ("a > 9007199254740992", "not below 2.53", 4),
         ("a == - b", "a column or a number is to be here, not `b`", 7),
         ("1 < a", "put the column first", 0),
