@@ -50,7 +50,7 @@ REASONS = {
     "norm_eps": "float32 loses a smaller one, and channels that do not vary get infinite gradients",
     "norm_momentum": "with less, running statistics stay as they begin in float32",
     "pos_weight": "outside of this one class alone is trained on",
-    "focal": "with a greater exponent the loss of rows that are predicted well is 0 in float32",
+    "focal": "below 0 losses are infinite, above 20 those of rows that are predicted well are 0",
     "scale": "squares of labels in this unit leave the range of float32",
     "outside_weight": "a loss times a weight outside of this is infinite or 0 in float32",
     "weight": "a loss times a weight outside of this is infinite or 0 in float32",

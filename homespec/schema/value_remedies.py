@@ -308,7 +308,7 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     ("tasks.*", anything, _task),
     ("tasks.*.label", filled, "write $first without brackets"),
     ("tasks.*.label", anything, "name a column of the data, such as is_click"),
-    ("tasks.*.weight", mapping, _weight_column),
+    ("tasks.*.weight tasks.*.sample_weight", mapping, _weight_column),
     ("tasks.*.weight", text, "write `sample_weight: $value` for a column of weights of rows"),
     ("tasks.*.sample_weight", filled, "write $first without brackets"),
     (
