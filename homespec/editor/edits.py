@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from homespec.editor.cursor import Path
 from homespec.source import Document, Node
 
+ANCHOR = re.compile(r"&([^\s,\[\]{}]+)\s*\Z")
+AFTER = re.compile(r"[ \t]*(#[^\r\n]*)?(\r\n|\r|\n|\Z)")
+"""What may be after an entry that has its lines to itself, up to the next line."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edit:
@@ -41,11 +45,16 @@ def node_at(root: Node, path: Path) -> Node:
 def insert_key(document: Document, path: Path, entry: str) -> Edit:
     """The edit that puts `KEY: VALUE` first into the mapping at a path, however it is written.
 
-    Raises CannotEditError for an alias, whose mapping belongs to others as well.
+    Raises CannotEditError for an alias or what has one, whose mapping belongs to others as well.
     """
     node, text = node_at(document.root, path), document.text
     if text[node.start : node.start + 1] == "*":
         raise CannotEditError(f"`{path[-1]}` is an alias: write its value out first")
+    anchor = ANCHOR.search(text, node.key_end, node.start)
+    if anchor and re.search(rf"\*{re.escape(anchor[1])}(?![^\s,\[\]{{}}])", text):
+        raise CannotEditError(
+            f"`{path[-1]}` has the alias `*{anchor[1]}`: write it out there first"
+        )
     if node.parts and text[node.start] != "{":
         first = min(node.parts.values(), key=lambda part: part.key_start)
         column = first.key_start - node.lines.start_of_line(first.key_start)
@@ -59,15 +68,30 @@ def insert_key(document: Document, path: Path, entry: str) -> Edit:
     return Edit(document.file, colon, colon, f" {{{entry}}}")
 
 
-def set_entry(document: Document, path: Path, entry: str) -> Edit:
-    """The edit that gives a mapping `KEY: VALUE`, in place of a value that the key has there."""
+def set_entry(document: Document, path: Path, entry: str, marked: Path = ()) -> Edit:
+    """The edit that gives a mapping `KEY: VALUE`, in place of a value that the key has there.
+
+    Raises CannotEditError where items or keys that are there would be lost, unless `marked` is the
+    path of that value: a diagnostic that marks it is about all of it.
+    """
     key, _, value = entry.partition(": ")
     old = node_at(document.root, path).parts.get(key)
     if old is None or old.start == old.key_start:
         return insert_key(document, path, entry)
     if "\n" in document.text[old.start : old.end]:
         raise CannotEditError(f"`{key}` has lines of its own")
+    if marked != (*path, key) and not _kept(document, old, value):
+        raise CannotEditError(f"`{key}` has more in it")
     return Edit(document.file, old.start, old.end, value)
+
+
+def _kept(document: Document, old: Node, value: str) -> bool:
+    """Whether the items of a list, or the keys of a mapping, are in a new value, too."""
+    words = re.findall(r"[^\s,:\[\]{}\"']+", value)
+    items = (
+        k if isinstance(k, str) else document.text[p.start : p.end] for k, p in old.parts.items()
+    )
+    return all(item.strip("\"'") in words for item in items)
 
 
 def remove_entry(document: Document, path: Path) -> Edit:
@@ -75,7 +99,7 @@ def remove_entry(document: Document, path: Path) -> Edit:
     node, text = node_at(document.root, path), document.text
     start, end = node.key_start, max(node.end, node.key_end)
     line = node.lines.start_of_line(start)
-    rest = re.compile(r"[ \t]*(#[^\n]*)?(\n|\Z)").match(text, end)
+    rest = AFTER.match(text, end)
     if rest and re.fullmatch(r"[ \t]*(- )?[ \t]*", text[line:start]):  # it has its lines to itself
         return Edit(document.file, line, rest.end(), "")
     if comma := re.compile(r"[ \t]*,\s*").match(text, end):

@@ -11,8 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from homespec.diagnostics import Diagnostic, Severity, Span
-from homespec.editor.cursor import Path, cursor_at
-from homespec.editor.edits import CannotEditError, Edit, applied, remove_entry, set_entry
+from homespec.editor.cursor import Cursor, Path, cursor_at
+from homespec.editor.edits import (
+    CannotEditError,
+    Edit,
+    applied,
+    insert_key,
+    remove_entry,
+    set_entry,
+)
 from homespec.editor.open_specs import OpenSpecs
 from homespec.source import Document
 from homespec.source.lines import Lines
@@ -21,10 +28,13 @@ from homespec.source.roots import real
 MAX_TRIED = 6
 ENTRY = re.compile(r"[a-z_]+(?:\.[a-z_]+)*: \S.*")
 REPLACES = re.compile(
-    r"^(did you mean|write|use|it can be|the stacked form)|for example|(are|be) `", re.IGNORECASE
+    r"^(did you mean|write|use|it can be|the stacked form)|for example|(?<!declared )(are|be) `",
+    re.IGNORECASE,
 )
 """Remedies whose quoted words take the place of what is marked."""
 REMOVES = re.compile(r"(remove|leave out) ((it|them|one of)\b|`(?P<key>[^`:]+)(: [^`]*)?`)")
+WITH = re.compile(r"with `((?:label|column): [^`]+)`")
+"""What a remedy adds to another name."""
 QUOTED = re.compile(r"`([^`\n]{1,80})`")
 
 
@@ -72,9 +82,21 @@ def _candidates(document: Document, diagnostic: Diagnostic) -> Iterator[Fix]:
     if REPLACES.search(remedy) and "\n" not in written:
         for word in quoted:
             if word != written and not ENTRY.fullmatch(word):
-                yield Fix(
-                    f"Replace `{written}` with `{word}`", (Edit(document.file, start, end, word),)
-                )
+                edit = Edit(document.file, start, end, word)
+                kept = list(_with(document, cursor, remedy, edit))
+                yield from kept or [Fix(f"Replace `{written}` with `{word}`", (edit,))]
+
+
+def _with(document: Document, cursor: Cursor, remedy: str, edit: Edit) -> Iterator[Fix]:
+    """Another name together with the entry that keeps what the name was of, such as its column."""
+    entry = WITH.search(remedy)
+    if entry and cursor.on_key:
+        old = document.text[edit.start : edit.end]
+        try:
+            kept = insert_key(document, cursor.path, entry[1])
+        except CannotEditError:
+            return
+        yield Fix(f"Replace `{old}` with `{edit.text}`, and keep `{entry[1]}`", (edit, kept))
 
 
 def _removed(document: Document, path: Path, key: str | None, written: str) -> Path:
@@ -99,7 +121,7 @@ def _set(document: Document, path: Path, entry: str) -> Iterator[Fix]:
         places = [there]
     for place in places:
         try:
-            yield Fix(title, (set_entry(document, place, entry),))
+            yield Fix(title, (set_entry(document, place, entry, path),))
         except CannotEditError:
             continue
 
@@ -114,7 +136,10 @@ def _mends(file: str, diagnostic: Diagnostic, fix: Fix, specs: OpenSpecs) -> boo
     found = after.report(file).diagnostics
     if any((d.rule, d.message) == (diagnostic.rule, diagnostic.message) for d in found):
         return False
-    new = [d for d in found if d.is_error and (d.rule.code, d.message) not in known]
+    new = [d for d in found if (d.rule.code, d.message) not in known]
+    if any(d.rule == diagnostic.rule and not _is_far(d, diagnostic) for d in new):
+        return False  # the same mistake in other words
+    new = [d for d in new if d.is_error]
     return all(d.rule.code[2] > diagnostic.rule.code[2] and _is_far(d, diagnostic) for d in new)
 
 
