@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from homespec.editor.cursor import Path
+from homespec.editor.cursor import Path, value_at
 from homespec.editor.mentions import declared, places_at
 from homespec.schema.identifiers import ROOT
 from homespec.schema.jsonschema import examples_at, properties_at, scalars_at
-from homespec.source import Node, Value
+from homespec.source import Document, Node, Value
+from homespec.source.columns import with_columns
 from homespec.source.composer import Composer, composed
 from homespec.source.lines import Lines
 
@@ -47,7 +48,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where the marker is in the data, and the data around it."""
+    """Where the marker is, the data around it, and all data, with a feature for each column."""
 
     path: Path
     on_key: bool
@@ -173,8 +174,11 @@ def _found(composer: Composer) -> Spot | None:
     path, on_key = steps
     siblings = root.value
     for segment in path[:-1]:
-        siblings = _inner(siblings, segment)
-    return Spot(path, on_key, siblings, root.value)
+        siblings = value_at(siblings, segment)
+    document = Document(
+        Lines("", ""), root.value if isinstance(root.value, dict) else None, root.node
+    )
+    return Spot(path, on_key, siblings, with_columns(document).data or root.value)
 
 
 def _marked(node: Node, value: Value, path: Path) -> tuple[Path, bool] | None:
@@ -183,15 +187,9 @@ def _marked(node: Node, value: Value, path: Path) -> tuple[Path, bool] | None:
         here = (*path, segment)
         if segment == MARKER:
             return here, True
-        inner = _inner(value, segment)
+        inner = value_at(value, segment)
         if inner == MARKER:
             return here, False
         if isinstance(inner, dict | list) and (found := _marked(part, inner, here)):
             return found
     return None
-
-
-def _inner(value: Value, segment: str | int) -> Value:
-    if isinstance(value, list) and isinstance(segment, int):
-        return value[segment]
-    return value.get(segment) if isinstance(value, dict) and isinstance(segment, str) else None

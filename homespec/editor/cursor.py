@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from homespec.source import Node
+from homespec.source import Node, Value
 
 Path = tuple[str | int, ...]
 
@@ -42,3 +42,10 @@ def cursor_at(root: Node, offset: int) -> Cursor:
 def _holds(node: Node, offset: int) -> bool:
     """Whether a part, from its key to its end, is at an offset."""
     return node.key_start <= offset <= max(node.end, node.key_end)
+
+
+def value_at(value: Value, segment: str | int) -> Value:
+    """The part of a mapping or list under a key or index; None where there is none."""
+    if isinstance(value, list) and isinstance(segment, int):
+        return value[segment]
+    return value.get(segment) if isinstance(value, dict) and isinstance(segment, str) else None

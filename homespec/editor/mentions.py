@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from homespec.editor.cursor import Path
+from homespec.editor.cursor import Path, value_at
+from homespec.editor.open_specs import Related
 from homespec.schema.identifiers import ROOT
 from homespec.source import Document, Node, Value
+from homespec.source.columns import with_columns
 
 Kind = Literal["task", "group", "feature"]
 Kinds = tuple[Kind, ...]
@@ -28,10 +30,12 @@ class Place(NamedTuple):
 ANY, ITEM = "*", "#"
 NODE: Kinds = ("group", "task")
 
+FEATURE = Place(("features", ANY), ("feature",), on_key=True, declares=True)
+
 PLACES = (
     Place(("tasks", ANY), ("task",), on_key=True, declares=True),
     Place(("groups", ANY), ("group",), on_key=True, declares=True),
-    Place(("features", ANY), ("feature",), on_key=True, declares=True),
+    FEATURE,
     Place(("groups", ANY, ITEM), ("task", "group")),
     Place(("groups", ANY, "members", ITEM), ("task", "group")),
     Place(("tasks", ANY, "where"), ("task",)),
@@ -71,9 +75,31 @@ class Mention:
 
 
 def mentions(document: Document) -> Iterator[Mention]:
-    """Every mention in a document, in the order of the text of each section."""
+    """Every mention in a document, in the order of the text of each section.
+
+    A feature that an entry with `columns` lists is declared by its column there.
+    """
     if document.data is not None:
         yield from _below(document.data, document.root, (), PLACES)
+        yield from _columns(document)
+
+
+def mentions_of(
+    name: str, kinds: Kinds, related: Sequence[Related]
+) -> list[tuple[Related, Mention]]:
+    """The mentions of one thing in the first spec, what it extends, and others that share it.
+
+    A spec shares it if they have a file in common that mentions it: two specs over one base can
+    each have a task of this name. A feature and a task may share a name, too.
+    """
+    found = [
+        (spec, mention)
+        for spec in related
+        for mention in mentions(spec.own)
+        if mention.name == name and set(mention.place.kinds) & set(kinds)
+    ]
+    shared = {spec.place for spec, _ in found} & related[0].chain
+    return [(spec, mention) for spec, mention in found if spec.chain & shared]
 
 
 def places_at(path: Path, on_key: bool) -> list[Place]:
@@ -99,11 +125,18 @@ def declared(data: Value, kind: Kind) -> list[str]:
     return list(section) if isinstance(section, dict) else []
 
 
+def _columns(document: Document) -> Iterator[Mention]:
+    """The features of entries with `columns`, if these can be read."""
+    whole = with_columns(document)
+    for name in whole.entries:
+        yield Mention(name, FEATURE, ("features", name), whole.root.parts["features"].parts[name])
+
+
 def _below(value: Value, node: Node, path: Path, places: tuple[Place, ...]) -> Iterator[Mention]:
     for segment, part in node.parts.items():
         here = (*path, segment)
         fitting = tuple(p for p in places if _fits(p.path[len(path)], segment))
-        inner = _value_at(value, segment)
+        inner = value_at(value, segment)
         for place in fitting:
             name = segment if place.on_key else inner
             if len(place.path) == len(here) and isinstance(name, str) and name != ROOT:
@@ -111,12 +144,6 @@ def _below(value: Value, node: Node, path: Path, places: tuple[Place, ...]) -> I
         deeper = tuple(p for p in fitting if len(p.path) > len(here))
         if deeper:
             yield from _below(inner, part, here, deeper)
-
-
-def _value_at(value: Value, segment: str | int) -> Value:
-    if isinstance(value, list) and isinstance(segment, int):
-        return value[segment]
-    return value.get(segment) if isinstance(value, dict) and isinstance(segment, str) else None
 
 
 def _fits(pattern: str, segment: str | int) -> bool:

@@ -5,22 +5,22 @@ The data keeps its columns: a task whose label was its name says `label: OLD` fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from homespec.editor.edits import CannotEditError, Edit, insert_key
-from homespec.editor.mentions import Kind, Mention, mention_at, mentions
+from homespec.editor.mentions import Kinds, Mention, mention_at, mentions, mentions_of
 from homespec.editor.open_specs import Related
 from homespec.schema.identifiers import is_identifier, is_reserved
 from homespec.source import Document
 from homespec.source.scalars import resolve
 
-RENAMED: tuple[Kind, ...] = ("task", "group")
+RENAMED: Kinds = ("task", "group")
 
 
 def renamed_at(document: Document, offset: int) -> Mention | None:
     """The mention under the cursor, if what it names can be renamed."""
     mention = mention_at(document, offset)
-    return mention if mention and set(RENAMED) & set(mention.place.kinds) else None
+    return mention if mention and _is_node(mention) else None
 
 
 def rename(old: str, new: str, related: Sequence[Related]) -> list[Edit]:
@@ -28,23 +28,22 @@ def rename(old: str, new: str, related: Sequence[Related]) -> list[Edit]:
 
     Raises CannotEditError for what is no name, or is the name of something else.
     """
-    found = {spec.place: list(filter(_is_node, mentions(spec.own))) for spec in related}
-    _check(new, {m.name for names in found.values() for m in names} - {old})
-    edits = []
-    declaring = {place for place, names in found.items() if any(_declares(old, m) for m in names)}
     for spec in related:
         if spec.own.data is None:
             raise CannotEditError(f"{spec.own.file} cannot be read: mend it first")
-        here = [m for m in found[spec.place] if m.name == old]
-        edits += [Edit(spec.own.file, *m.range, new) for m in here]
-        if not declaring & spec.bases:
-            edits += _kept_labels(spec.own, here)
+    _check(new, {m.name for spec in related for m in mentions(spec.own) if _is_node(m)} - {old})
+    found = mentions_of(old, RENAMED, related)
+    declaring = {spec.place for spec, mention in found if _declares_task(mention)}
+    edits = []
+    for spec, mention in found:
+        edits.append(Edit(spec.own.file, *mention.range, new))
+        if _declares_task(mention) and not declaring & spec.bases:
+            edits += _kept_label(spec.own, mention)
     return list(dict.fromkeys(edits))
 
 
-def _declares(name: str, mention: Mention) -> bool:
-    """Whether a mention declares the task of this name."""
-    return mention.name == name and mention.place.declares and mention.path[0] == "tasks"
+def _declares_task(mention: Mention) -> bool:
+    return mention.place.declares and mention.path[0] == "tasks"
 
 
 def _is_node(mention: Mention) -> bool:
@@ -60,8 +59,8 @@ def _check(new: str, taken: set[str]) -> None:
         raise CannotEditError(f"there is a task or group `{new}` already")
 
 
-def _kept_labels(document: Document, found: list[Mention]) -> Iterator[Edit]:
+def _kept_label(document: Document, task: Mention) -> list[Edit]:
     """`label: OLD` for a task whose label was its name. Where a base declares it, it is there."""
-    for mention in found:
-        if _declares(mention.name, mention) and "label" not in mention.node.parts:
-            yield insert_key(document, mention.path, f"label: {mention.name}")
+    if "label" in task.node.parts:
+        return []
+    return [insert_key(document, task.path, f"label: {task.name}")]

@@ -5,6 +5,7 @@ It reads what an editor sends and the files that a spec extends, nothing else; i
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Protocol
@@ -19,10 +20,11 @@ from homespec.editor.completion import ItemKind, complete
 from homespec.editor.edits import CannotEditError, Edit
 from homespec.editor.fixes import Fix, fixes, offsets
 from homespec.editor.hover import hover
-from homespec.editor.mentions import Mention, mention_at, mentions
+from homespec.editor.mentions import Mention, mention_at, mentions_of
 from homespec.editor.open_specs import OpenSpecs
 from homespec.editor.rename import rename, renamed_at
 from homespec.source import Document
+from homespec.source.lines import Lines
 from homespec.source.roots import real
 from homespec.version import __version__
 
@@ -38,6 +40,8 @@ KINDS: dict[ItemKind, types.CompletionItemKind] = {
     "example": types.CompletionItemKind.Value,
 }
 SOURCE = "homespec"
+SPEC = re.compile(r"""^[{'"\ufeff]*homespec['"]? *:""", re.MULTILINE)
+"""The key by which a YAML file says that it is a spec."""
 
 
 class AtPosition(Protocol):
@@ -53,15 +57,20 @@ class SpecServer(LanguageServer):
     def __init__(self) -> None:
         super().__init__(SOURCE, __version__, text_document_sync_kind=INCREMENTAL)
         self.specs = OpenSpecs(self.buffer)
-        self.published: dict[str, set[str]] = defaultdict(set)
-        """The files that each open spec has diagnostics in: they are taken back when mended."""
+        self.opened: dict[str, str] = {}
+        """The address of each open file, as the editor spells it, by its path without links."""
+        self.published: dict[str, list[types.Diagnostic]] = {}
+        """What the editor shows in each file, by its path without links."""
+
+    def look(self) -> None:
+        """See which files are open. Buffers without a file, such as old versions, do not count."""
+        documents = self.workspace.text_documents.values()
+        self.opened = {real(d.path): d.uri for d in documents if uris.to_fs_path(d.uri)}
 
     def buffer(self, place: str) -> str | None:
         """The text of an open file by its path without links."""
-        for document in self.workspace.text_documents.values():
-            if real(document.path) == place:
-                return str(document.source)
-        return None
+        uri = self.opened.get(place)
+        return None if uri is None else str(self.workspace.get_text_document(uri).source)
 
     @property
     def folder(self) -> str | None:
@@ -69,19 +78,44 @@ class SpecServer(LanguageServer):
         path = self.workspace.root_path
         return str(path) if path else None
 
-    def publish(self, file: str) -> None:
-        """Send what there is to say about a spec, in each of the files that it is made of."""
-        report = self.specs.report(file)
-        found: dict[str, list[Diagnostic]] = {real(file): []}
-        for diagnostic in report.diagnostics:
-            found.setdefault(real(diagnostic.span.file), []).append(diagnostic)
-        for place in self.published[file] - found.keys():
-            self._send(place, [])
-        for place, diagnostics in found.items():
-            self._send(place, [self.diagnostic(d) for d in diagnostics])
-        self.published[file] = {place for place, diagnostics in found.items() if diagnostics}
+    @property
+    def files(self) -> list[str]:
+        """The open files that are specs."""
+        documents = map(self.workspace.get_text_document, self.opened.values())
+        return [document.path for document in documents if SPEC.search(document.source)]
 
-    def _send(self, place: str, diagnostics: list[types.Diagnostic]) -> None:
+    def is_spec(self, file: str) -> bool:
+        """Whether a file is a spec or may become one, or an open spec extends it.
+
+        Editors send all YAML files.
+        """
+        text = self.workspace.get_text_document(self.uri(file)).source
+        if SPEC.search(text) or ":" not in text:
+            return True
+        bases = (base for spec in self.files for base in self.specs.whole(spec).bases)
+        return real(file) in {real(base.file) for base in bases}
+
+    def publish(self, changed: str) -> None:
+        """Send what there is to say about a file that changed, and in others what is new.
+
+        What several specs say about a file that they are made of is sent together.
+        """
+        found: dict[str, dict[object, Diagnostic]] = {place: {} for place in self.published}
+        for file in self.files:
+            for diagnostic in self.specs.report(file).diagnostics:
+                same = (diagnostic.rule.code, diagnostic.span, diagnostic.message)
+                found.setdefault(real(diagnostic.span.file), {}).setdefault(same, diagnostic)
+        found.setdefault(changed, {})
+        for place, diagnostics in found.items():
+            shown = [self.diagnostic(each) for each in diagnostics.values()]
+            if place == changed or shown != self.published.get(place):
+                self.send(place, shown)
+
+    def send(self, place: str, diagnostics: list[types.Diagnostic]) -> None:
+        """Show these diagnostics in a file, in place of those that are there."""
+        self.published[place] = diagnostics
+        if not diagnostics:
+            del self.published[place]
         uri = self.uri(place)
         self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, diagnostics))
 
@@ -110,22 +144,17 @@ class SpecServer(LanguageServer):
     def uri(self, file: str) -> str:
         """The address of a file, as the editor spells it where it is open there."""
         place = real(file)
-        for uri, document in self.workspace.text_documents.items():
-            if real(document.path) == place:
-                return str(uri)
-        return str(uris.from_fs_path(place))
-
-    def text(self, document: Document) -> TextDocument:
-        """A document as what converts positions: columns are counted as the client does."""
-        codec = self.workspace.position_codec
-        return TextDocument(self.uri(document.file), document.text, position_codec=codec)
+        return self.opened.get(place) or str(uris.from_fs_path(place))
 
     def range(self, document: Document, start: int, end: int) -> types.Range:
         """The range of two offsets of a document's text."""
-        text = self.text(document)
-        return types.Range(
-            text.client_position_at_offset(start), text.client_position_at_offset(end)
-        )
+        return types.Range(self.position(document.lines, start), self.position(document.lines, end))
+
+    def position(self, lines: Lines, offset: int) -> types.Position:
+        """The position of an offset; columns are counted as the client does."""
+        before = lines.text[lines.start_of_line(offset) : offset]
+        units = self.workspace.position_codec.client_num_units(before)
+        return types.Position(lines.position(offset).line - 1, units)
 
     def location(self, span: Span) -> types.Location:
         """The place of a span."""
@@ -145,7 +174,9 @@ class SpecServer(LanguageServer):
         """The file, its own document, and the offset that a request is about."""
         opened = self.workspace.get_text_document(params.text_document.uri)
         document = self.specs.own(opened.path)
-        return opened.path, document, self.text(document).offset_at_position(params.position)
+        codec = self.workspace.position_codec
+        text = TextDocument(opened.uri, document.text, position_codec=codec)
+        return opened.path, document, text.offset_at_position(params.position)
 
 
 INCREMENTAL = types.TextDocumentSyncKind.Incremental
@@ -161,19 +192,19 @@ def changed(
     | types.DidChangeTextDocumentParams
     | types.DidSaveTextDocumentParams,
 ) -> None:
-    """Check all open specs: one may be what another extends."""
-    for document in list(ls.workspace.text_documents.values()):
-        ls.publish(document.path)
+    """Check a spec, and all open specs that extend it."""
+    ls.look()
+    if path := uris.to_fs_path(params.text_document.uri):
+        ls.publish(real(path))
 
 
 @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
 def closed(ls: SpecServer, params: types.DidCloseTextDocumentParams) -> None:
-    """Take the diagnostics of a closed spec back."""
-    file = str(uris.to_fs_path(params.text_document.uri))
-    for place in ls.published.pop(file, set()) | {real(file)}:
-        ls._send(place, [])
-    for document in list(ls.workspace.text_documents.values()):
-        ls.publish(document.path)
+    """Take the diagnostics of a closed spec back, but for those of open specs that extend it."""
+    ls.look()
+    if path := uris.to_fs_path(params.text_document.uri):
+        ls.specs.forget(path)
+        ls.publish(real(path))
 
 
 @server.feature(
@@ -183,6 +214,8 @@ def closed(ls: SpecServer, params: types.DidCloseTextDocumentParams) -> None:
 def completion(ls: SpecServer, params: types.CompletionParams) -> types.CompletionList:
     """Keys, words and names at the cursor."""
     file, document, offset = ls.cursor(params)
+    if not ls.is_spec(file):
+        return types.CompletionList(is_incomplete=False, items=[])
     sound = ls.specs.analysis(file)
     found = complete(document.text, offset, sound.document.data if sound else None)
     at = ls.range(document, found.start, found.end)
@@ -203,7 +236,7 @@ def completion(ls: SpecServer, params: types.CompletionParams) -> types.Completi
 def hovered(ls: SpecServer, params: types.HoverParams) -> types.Hover | None:
     """The documentation of what is at the cursor."""
     file, document, offset = ls.cursor(params)
-    text = hover(document, offset, ls.specs.analysis(file))
+    text = ls.is_spec(file) and hover(document, offset, ls.specs.analysis(file))
     if not text:
         return None
     return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text))
@@ -258,13 +291,15 @@ def renamed(ls: SpecServer, params: types.RenameParams) -> types.WorkspaceEdit |
 )
 def code_actions(ls: SpecServer, params: types.CodeActionParams) -> list[types.CodeAction]:
     """What mends the diagnostics in a range, each proven to do so."""
-    opened = ls.workspace.get_text_document(params.text_document.uri)
+    file = ls.workspace.get_text_document(params.text_document.uri).path
+    if file not in ls.files:
+        return []
     actions = []
-    for diagnostic in ls.specs.report(opened.path).diagnostics:
+    for diagnostic in ls.specs.report(file).diagnostics:
         shown = ls.diagnostic(diagnostic)
-        here = real(diagnostic.span.file) == real(opened.path)
+        here = real(diagnostic.span.file) == real(file)
         if here and _overlap(shown.range, params.range):
-            for fix in fixes(opened.path, diagnostic, ls.specs):
+            for fix in fixes(file, diagnostic, ls.specs):
                 actions.append(_action(ls, fix, shown))
     return actions
 
@@ -289,19 +324,12 @@ def _beginning(ls: SpecServer, file: str) -> types.Location:
 
 def _locations(ls: SpecServer, file: str, mention: Mention, declared: bool) -> list[types.Location]:
     """The mentions of a name, or only those that declare it."""
-    found = []
-    for spec in ls.specs.related(file, None if declared else ls.folder):
-        for other in mentions(spec.own):
-            is_it = other.name == mention.name and _same(mention, other)
-            if is_it and (other.place.declares or not declared):
-                at = ls.range(spec.own, *other.range)
-                found.append(types.Location(ls.uri(spec.own.file), at))
-    return found
-
-
-def _same(one: Mention, other: Mention) -> bool:
-    """Whether two names can be those of one thing: a feature and a task may share a name."""
-    return bool(set(one.place.kinds) & set(other.place.kinds))
+    related = ls.specs.related(file, None if declared else ls.folder)
+    return [
+        types.Location(ls.uri(spec.own.file), ls.range(spec.own, *other.range))
+        for spec, other in mentions_of(mention.name, mention.place.kinds, related)
+        if other.place.declares or not declared
+    ]
 
 
 def run() -> None:

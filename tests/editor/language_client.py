@@ -42,6 +42,11 @@ class Editor:
         self.client.text_document_did_change(types.DidChangeTextDocumentParams(identifier, [whole]))
         await self.diagnostics(name)
 
+    def close(self, name: str) -> None:
+        identifier = types.TextDocumentIdentifier(self.uri(name))
+        self.arrived[identifier.uri].clear()
+        self.client.text_document_did_close(types.DidCloseTextDocumentParams(identifier))
+
     def next_version(self) -> int:
         self.version += 1
         return self.version

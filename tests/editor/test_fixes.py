@@ -10,11 +10,13 @@ import homespec
 from homespec.analysis.expand import expanded
 from homespec.diagnostics import Diagnostic
 from homespec.editor.completion import complete
-from homespec.editor.edits import CannotEditError, applied
+from homespec.editor.edits import CannotEditError, applied, insert_key, remove_entry
 from homespec.editor.fixes import Fix, fixes
+from homespec.editor.hover import hover
 from homespec.editor.mentions import mentions
 from homespec.editor.open_specs import OpenSpecs
 from homespec.editor.rename import rename
+from homespec.source import parse
 from homespec.source.roots import real
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,7 @@ def all_fixes(path: Path) -> list[tuple[Diagnostic, Fix]]:
     [
         ("HS101-unknown-key", "Remove `optimizer`"),
         ("HS105-unknown-choice", "Replace `bach` with `batch`"),
+        ("HS109-reserved-name", "Replace `forward` with `forward_task`, and keep `label: forward`"),
         ("HS112-feature-dim", "Set `dim: 16`"),
         ("HS201-unknown-member", "Replace `liek` with `like`"),
         ("HS204-group-cycle", "Remove `social`"),
@@ -71,6 +74,34 @@ def test_a_warning_is_ignored_where_it_is(comment: str, tmp_path: Path) -> None:
     (fix,) = [f for d, f in all_fixes(path) if f.title.startswith("Ignore")]
     after = with_text(str(path), applied(text, fix.edits)).report(str(path))
     assert not after.diagnostics
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["HS017-unknown-ignore.form", "HS025-bad-columns.number", "HS201-unknown-member.stranger"],
+)
+def test_examples_and_guesses_are_no_fixes(name: str) -> None:
+    """`ignore[rule-name]`, `{c0: "0"}` for a list of two, any task for an unknown one."""
+    titles = [fix.title for _, fix in all_fixes(BROKEN / f"{name}.yaml")]
+    assert not [title for title in titles if not title.startswith("Ignore")]
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r"])
+def test_a_removed_entry_leaves_no_empty_line(line_break: str) -> None:
+    text = "a:\n  - x  # one\n  - y\nb: 2\n".replace("\n", line_break)
+    for path, rest in ((("a", 0), "a:\n  - y\nb: 2\n"), (("b",), "a:\n  - x  # one\n  - y\n")):
+        edit = remove_entry(parse(text), path)
+        assert applied(text, [edit]) == rest.replace("\n", line_break)
+
+
+def test_a_mapping_with_aliases_gets_no_key_for_one_of_them() -> None:
+    text = "tasks:\n  a: &same {weight: 2}\n  b: *same\n  c: &other {weight: 2}\n"
+    document = parse(text)
+    for name in "ab":
+        with pytest.raises(CannotEditError, match="alias"):
+            insert_key(document, ("tasks", name), "label: x")
+    edit = insert_key(document, ("tasks", "c"), "label: x")
+    assert applied(text, [edit]).endswith("c: &other {label: x, weight: 2}\n")
 
 
 def test_an_error_cannot_be_ignored() -> None:
@@ -128,6 +159,38 @@ def test_a_rename_reaches_bases_and_what_extends_them(tmp_path: Path) -> None:
     assert texts["other.yaml"].endswith("tasks: {z: {rate: 0.1}, c: {where: z}}\n")
 
 
+def test_a_rename_leaves_other_specs_over_the_same_base_alone(tmp_path: Path) -> None:
+    """Each has a task of its own that happens to have this name."""
+    base = "homespec: 1\nname: b\nfamily: mmoe\nfeatures: {u: {dense: 4}}\ntasks: {a: {}}\n"
+    (tmp_path / "base.yaml").write_text(base)
+    child = "homespec: 1\nname: c\nextends: base.yaml\ntasks: {c: {where: a}}\n"
+    (tmp_path / "child.yaml").write_text(child)
+    (tmp_path / "other.yaml").write_text(child)
+    related = on_disk().related(str(tmp_path / "child.yaml"), str(tmp_path))
+    assert len(related) == 3
+    assert {Path(edit.file).name for edit in rename("c", "z", related)} == {"child.yaml"}
+    assert {Path(edit.file).name for edit in rename("a", "z", related)} == {
+        "base.yaml",
+        "child.yaml",
+        "other.yaml",
+    }
+
+
+def test_packages_and_links_that_lead_out_are_not_searched(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    child = "homespec: 1\nname: c\nextends: s.yaml\n"
+    for folder in (tmp_path, project / "node_modules/p", project / ".hidden", project / "in"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "c.yaml").write_text(child.replace("s.yaml", "../s.yaml"))
+    (project / ".git").mkdir()
+    (project / "s.yaml").write_text(LISTED)
+    (project / "link.yaml").symlink_to(tmp_path / "c.yaml")
+    related = on_disk().related(str(project / "s.yaml"), str(project))
+    assert [spec.place for spec in related] == [
+        real(str(project / n)) for n in ("s.yaml", "in/c.yaml")
+    ]
+
+
 @pytest.mark.parametrize(
     ("new", "reason"),
     [
@@ -143,6 +206,56 @@ def test_names_that_cannot_be_are_refused(new: str, reason: str) -> None:
     path = str(ROOT / "specs/quickstart.yaml")
     with pytest.raises(CannotEditError, match=reason):
         rename("click", new, specs.related(path, None))
+
+
+# ---------------------------------------------------------------- versions
+
+
+def test_a_spec_is_checked_once_for_each_version_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(LISTED)
+    path = tmp_path / "child.yaml"
+    path.write_text("homespec: 1\nname: c\nextends: base.yaml\n")
+    specs = on_disk()
+    report = specs.report(str(path))
+    assert specs.report(str(path)) is report
+    (tmp_path / "base.yaml").write_text(LISTED.replace("table: C3", "table: C33"))
+    assert [d.rule.code for d in specs.report(str(path)).diagnostics if d.is_error] == ["HS220"]
+    (tmp_path / "base.yaml").unlink()
+    assert specs.report(str(path)).diagnostics[0].rule.code == "HS020"
+    (tmp_path / "base.yaml").write_text(LISTED)
+    assert not specs.report(str(path)).has_errors
+
+
+# ---------------------------------------------------------------- features of `columns`
+
+LISTED = """\
+homespec: 1
+name: listed
+family: mmoe
+features:
+  user: {id: {buckets: 100}, dim: 8}
+  sparse: {columns: C1..C6, id: {buckets: 100}, dim: 8}
+  more: {columns: [D1, D2], id: {buckets: 50}, dim: 8}
+  last: {table: C3}
+tasks: {click: {}, like: {}}
+"""
+
+
+def test_columns_are_features(tmp_path: Path) -> None:
+    """`C3` of `C1..C6` is completed, explained, and found where the range is."""
+    path = str(tmp_path / "s.yaml")
+    specs = with_text(path, LISTED)
+    assert not specs.report(path).has_errors
+    document = specs.own(path)
+    at = LISTED.index("table: C3") + len("table: ")
+    assert "a table of 101 rows" in hover(document, at, specs.analysis(path))
+    (place,) = {m.range for m in mentions(document) if m.name == "C3" and m.place.declares}
+    assert document.text[slice(*place)] == "C1..C6"
+    (place,) = {m.range for m in mentions(document) if m.name == "D2"}
+    assert document.text[slice(*place)] == "D2"
+    names = [item.text for item in complete(LISTED[:at] + LISTED[at + 2 :], at).items]
+    assert {"C1", "C6", "D2", "user"} <= set(names)
+    assert "sparse" not in names  # an entry of columns has no table
 
 
 # ---------------------------------------------------------------- completion

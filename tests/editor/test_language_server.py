@@ -139,7 +139,7 @@ def test_rename_reaches_every_spec_of_the_folder(tmp_path: Path) -> None:
             "s.yaml": 4,  # declared, in its group, in `where`, and the label that it had
             "child.yaml": 1,
         }
-        texts = [e.new_text for e in changes[editor.uri("s.yaml")]]  # type: ignore[union-attr]
+        texts = [getattr(e, "new_text", "") for e in changes[editor.uri("s.yaml")]]
         assert texts.count("label: click") == 1
         edit = await editor.client.text_document_rename_async(
             types.RenameParams(new_name="like", **at)
@@ -170,5 +170,60 @@ def test_fixes_and_references(tmp_path: Path) -> None:
             types.ReferenceParams(context=types.ReferenceContext(True), **at)
         )
         assert len(found or ()) == 3
+
+    in_editor(tmp_path, scene)
+
+
+def test_what_two_specs_say_about_one_base_is_shown_together(tmp_path: Path) -> None:
+    """And mending one of them leaves what the other says."""
+    base = SPEC.replace("features:", "experts: {width: 8, norm: none}\nfeatures:")
+    child = "homespec: 1\nname: child\nextends: base.yaml\n"
+    (tmp_path / "base.yaml").write_text(base, "utf-8")
+
+    async def codes(editor: Editor) -> set[object]:
+        return {d.code for d in await editor.diagnostics("base.yaml")}
+
+    async def scene(editor: Editor) -> None:
+        await editor.open("base.yaml", base)
+        own = await codes(editor)
+        assert own
+        await editor.open("child.yaml", child + "tasks: {like: {label: [}}\n")
+        assert await codes(editor) == own
+        await editor.change("child.yaml", child)
+        assert await codes(editor) == own
+        await editor.change("child.yaml", child + "experts: {norm: layer}\n")
+        assert await codes(editor) == own
+        editor.close("child.yaml")
+        assert not await editor.diagnostics("child.yaml")
+        assert await codes(editor) == own
+
+    in_editor(tmp_path, scene)
+
+
+def test_other_yaml_files_are_left_alone(tmp_path: Path) -> None:
+    """Editors send all YAML files, and buffers that are no file."""
+    compose = "name: web\nservices:\n  db: {image: postgres}\n"
+
+    async def scene(editor: Editor) -> None:
+        await editor.open("compose.yaml", compose)
+        assert not await editor.diagnostics("compose.yaml")
+        at = editor.at("compose.yaml", 0, 2)
+        hover = await editor.client.text_document_hover_async(types.HoverParams(**at))
+        assert hover is None
+        found = await editor.client.text_document_completion_async(types.CompletionParams(**at))
+        assert isinstance(found, types.CompletionList)
+        assert not found.items
+        item = types.TextDocumentItem("untitled:Untitled-1", "yaml", 1, SPEC)
+        editor.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+        await editor.open("my spec ü.yaml", SPEC.replace("[like]", "[liek]"))
+        found_there = await editor.diagnostics("my spec ü.yaml")
+        assert found_there[0].code == "HS201"
+        await editor.open("new.yaml", "ho")
+        found = await editor.client.text_document_completion_async(
+            types.CompletionParams(**editor.at("new.yaml", 0, 2))
+        )
+        assert isinstance(found, types.CompletionList)
+        assert "homespec" in [item.label for item in found.items]
+        assert not editor.messages
 
     in_editor(tmp_path, scene)
