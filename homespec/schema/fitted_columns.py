@@ -7,6 +7,9 @@ from typing import NamedTuple
 from homespec.schema.input_tensors import event_column, event_key
 from homespec.schema.models import Spec
 
+BOUNDARIES, SCALING = "features.{}.boundaries", "features.{}.scaling"
+"""The logical names of what is fitted, by tensor."""
+
 
 class FittedColumn(NamedTuple):
     """A column to which the boundaries of `quantiles` buckets are fitted."""

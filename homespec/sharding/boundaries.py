@@ -10,9 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor, nn
 
 from homespec.runtime import GeneratedModule
-
-LOGICAL = "features.{}.boundaries"
-SCALING = "features.{}.scaling"
+from homespec.schema.fitted_columns import BOUNDARIES
 
 Boundaries = Mapping[str, Sequence[float]]
 """By feature, in ascending order: `homespec.train.quantiles.fit(…).values`."""
@@ -27,7 +25,7 @@ Frozen = dict[str, tuple[float, ...]]
 def frozen(code: GeneratedModule, model: nn.Module, fitted: Iterable[str]) -> Frozen:
     """The boundaries of the features `fitted` in a model of generated parts, but for unset ones."""
     state = code.logical_state(model)
-    numbers = {name: state[LOGICAL.format(name)] for name in fitted}
+    numbers = {name: state[BOUNDARIES.format(name)] for name in fitted}
     return {name: tuple(n.tolist()) for name, n in numbers.items() if not n.isnan().any()}
 
 
@@ -46,7 +44,7 @@ def set_boundaries(
 
 def boundaries_of(state: Mapping[str, Tensor]) -> dict[str, list[float]]:
     """The fitted boundaries in a state by logical name, for `Preprocessor`; {} if it has none."""
-    before, after = LOGICAL.split("{}")
+    before, after = BOUNDARIES.split("{}")
     return {
         name.removeprefix(before).removesuffix(after): numbers.tolist()
         for name, numbers in state.items()

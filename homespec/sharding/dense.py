@@ -15,16 +15,13 @@ from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedTensor
 
 from homespec.api import LoadedSpec, build_module
 from homespec.runtime import Fields, GeneratedModule, module_of
-from homespec.schema.fitted_columns import fitted_columns, scaled_columns
-from homespec.sharding.boundaries import (
-    LOGICAL,
+from homespec.schema.fitted_columns import (
+    BOUNDARIES,
     SCALING,
-    Boundaries,
-    Frozen,
-    Scaling,
-    frozen,
-    set_boundaries,
+    fitted_columns,
+    scaled_columns,
 )
+from homespec.sharding.boundaries import Boundaries, Frozen, Scaling, frozen, set_boundaries
 from homespec.sharding.partition import unescaped
 from homespec.sharding.preprocess import Inputs
 
@@ -115,7 +112,7 @@ class Dense(nn.Module):
     def statistics(self) -> list[Tensor]:
         """The running statistics: what is kept that is neither learned nor fitted to data."""
         kept = self.state_dict().keys() - dict(self.named_parameters()).keys()
-        fitted = {LOGICAL.format(name) for name in self.fitted}
+        fitted = {BOUNDARIES.format(name) for name in self.fitted}
         fitted |= {SCALING.format(name) for name in self.scaled}
         return [
             buffer
@@ -156,10 +153,9 @@ class Dense(nn.Module):
 
     def _check(self, boundaries: Frozen) -> None:
         if self.unset:
-            what = "scaling" if set(self.unset) <= set(self.scaled) else "boundaries"
             raise ValueError(
-                f"the {what} of {', '.join(self.unset)} are not known: give them to `build`,"
-                " or load weights that were trained"
+                f"{self._missing()} not known: give them to `build`, or load weights that were"
+                " trained"
             )
         if boundaries != self.boundaries:
             differ = [name for name in self.boundaries if boundaries[name] != self.boundaries[name]]
@@ -167,3 +163,15 @@ class Dense(nn.Module):
                 f"rows were found by other boundaries of {', '.join(differ)} than the model has:"
                 " make `Preprocessor` with those of the model's weights (sharding.boundaries_of)"
             )
+
+    def _missing(self) -> str:
+        """What is unset, with the verb."""
+        boundaries, scaling = (
+            ", ".join(name for name in names if name in self.unset)
+            for names in (self.fitted, self.scaled)
+        )
+        if boundaries and scaling:
+            return f"the boundaries of {boundaries} and the scaling of {scaling} are"
+        return (
+            f"the boundaries of {boundaries} are" if boundaries else f"the scaling of {scaling} is"
+        )

@@ -36,9 +36,8 @@ def build(
 
     `boundaries` and `scaling` are those that the spec leaves to the data, by feature; they may come
     with weights that are loaded later. KeyError and ValueError for others than the spec needs.
-    `tables` is the
-    device on which the tables are made. On the default they take no memory until they are sharded,
-    each device making its own part.
+    `tables` is the device on which the tables are made. On the default they take no memory until
+    they are sharded, each device making its own part.
     """
     loaded = as_loaded(spec)
     sharded = tables_of(loaded)

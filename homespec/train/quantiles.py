@@ -5,15 +5,12 @@ The rows are read once, a batch after the other, as `homespec.data.quantile_fit`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from homespec.atomic_write import write_texts
 from homespec.data import DataError
 from homespec.data.quantile_fit import (
     MAX_NUMBERS,
@@ -21,16 +18,15 @@ from homespec.data.quantile_fit import (
     QuantileFit,
     quantile_boundaries,
 )
-from homespec.schema.fitted_columns import fitted_columns
+from homespec.schema.fitted_columns import BOUNDARIES, fitted_columns
 from homespec.schema.models import Spec
-from homespec.train import RunError
+from homespec.train.fitted_file import Asked, Entry, FittedFile, Words
 
 FILE = "boundaries.json"
-VERSION = 1
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Fitted(Entry):
     """The boundaries of a feature and what they were fitted to."""
 
     column: str
@@ -48,76 +44,52 @@ class Fitted:
         """How many of the boundaries differ."""
         return len(set(self.boundaries))
 
-
-@dataclass(frozen=True)
-class Boundaries:
-    """The fitted features of a spec by name, and the number of rows that were read."""
-
-    rows: int
-    features: dict[str, Fitted]
+    @property
+    def asked(self) -> Asked:
+        """The column and the number of quantiles."""
+        return self.column, self.quantiles
 
     @property
-    def values(self) -> dict[str, list[float]]:
-        """Boundaries by feature, as `set_boundaries` of a generated file takes them."""
-        return {name: list(fitted.boundaries) for name, fitted in self.features.items()}
+    def numbers(self) -> tuple[float, ...]:
+        """The boundaries."""
+        return self.boundaries
 
-    def check(self, spec: Spec, where: str) -> None:
-        """Raise DataError that says what differs if a spec asks for other boundaries."""
-        fitted_for = {name: (f.column, f.quantiles) for name, f in self.features.items()}
-        wanted = {name: (fit.column, fit.quantiles) for name, fit in fitted_columns(spec).items()}
-        for difference in _differences(fitted_for, wanted):
-            raise DataError(
-                f"{where} was fitted for another spec: {difference}. Use the spec that it was"
-                " fitted for, or start another run, which fits its own"
-            )
+    @classmethod
+    def read(cls, name: str, entry: dict[str, Any]) -> Self:
+        """An entry of a file. Raises KeyError, TypeError and ValueError."""
+        numbers = [float(number) for number in entry["boundaries"]]
+        if len(numbers) != int(entry["quantiles"]) - 1:
+            raise ValueError(f"{name} has {len(numbers)} boundaries")
+        if not np.isfinite(numbers).all() or (np.diff(numbers) < 0).any():
+            raise ValueError(f"the boundaries of {name} do not ascend")
+        return cls(str(entry["column"]), len(numbers) + 1, int(entry["known"]), tuple(numbers))
 
-    def write(self, path: Path) -> None:
-        """Write them as JSON, whole or not at all. Raises RunError where that fails."""
-        about = {"version": VERSION, **asdict(self)}
-        try:
-            write_texts({path: json.dumps(about, indent=1, allow_nan=False) + "\n"})
-        except OSError as error:
-            raise RunError(f"{path} cannot be written ({error.strerror})") from None
+    @classmethod
+    def carried(cls, asked: Asked, numbers: tuple[float, ...]) -> Self:
+        """Those of another run, which no row was counted for."""
+        column, quantiles = asked
+        return cls(column, int(quantiles), 0, numbers)
 
 
-def read(path: Path) -> Boundaries:
-    """What `Boundaries.write` wrote. Raises DataError for a file that is missing or broken."""
-    try:
-        about = json.loads(path.read_text("utf-8"))
-        if about["version"] != VERSION:
-            raise ValueError(f"version {about['version']}, not {VERSION}")
-        features = {name: _read(name, entry) for name, entry in about["features"].items()}
-        return Boundaries(int(about["rows"]), features)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        raise DataError(
-            f"{path} cannot be read ({reason}): bring it back from a copy, or start another run,"
-            " which fits its own boundaries"
-        ) from None
+@dataclass(frozen=True)
+class Boundaries(FittedFile[Fitted]):
+    """The fitted features of a spec by name, and the number of rows that were read.
 
+    Its `values` are boundaries by feature, as `set_boundaries` of a generated file takes them.
+    """
 
-def _read(name: str, entry: dict[str, Any]) -> Fitted:
-    numbers = [float(number) for number in entry["boundaries"]]
-    if len(numbers) != int(entry["quantiles"]) - 1:
-        raise ValueError(f"{name} has {len(numbers)} boundaries")
-    if not np.isfinite(numbers).all() or (np.diff(numbers) < 0).any():
-        raise ValueError(f"the boundaries of {name} do not ascend")
-    return Fitted(str(entry["column"]), len(numbers) + 1, int(entry["known"]), tuple(numbers))
+    FILE: ClassVar[str] = FILE
+    TENSOR: ClassVar[str] = BOUNDARIES
+    ENTRY: ClassVar[type[Entry]] = Fitted
+    WORDS: ClassVar[Words] = Words(
+        "boundaries", "boundaries", "other boundaries", "boundaries of {} are",
+        "{} quantiles there and {}", "fit",
+    )  # fmt: skip
 
-
-def _differences(
-    fitted_for: dict[str, tuple[str, int]], wanted: dict[str, tuple[str, int]]
-) -> Iterable[str]:
-    for name, (column, quantiles) in wanted.items():
-        if name not in fitted_for:
-            yield f"it has no boundaries of `{name}`"
-        elif fitted_for[name][1] != quantiles:
-            yield f"`{name}` has {fitted_for[name][1]} quantiles there and {quantiles} in the spec"
-        elif fitted_for[name][0] != column:
-            yield f"`{name}` is the column `{fitted_for[name][0]}` there, `{column}` in the spec"
-    for name in fitted_for:
-        if name not in wanted:
-            yield f"it has boundaries of `{name}`, which the spec does not fit"
+    @staticmethod
+    def wanted(spec: Spec) -> dict[str, Asked]:
+        """The columns and numbers of quantiles that a spec asks for, by feature."""
+        return {name: (own.column, own.quantiles) for name, own in fitted_columns(spec).items()}
 
 
 def fit(

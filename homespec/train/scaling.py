@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
-from homespec.atomic_write import write_texts
-from homespec.data import DataError
 from homespec.data.scale_fit import ScaleFit
-from homespec.schema.fitted_columns import scaled_columns
+from homespec.schema.fitted_columns import SCALING, scaled_columns
 from homespec.schema.models import Spec
-from homespec.train import RunError
+from homespec.train.fitted_file import Asked, Entry, FittedFile, Words
 
 FILE = "scaling.json"
-VERSION = 1
 
 
 @dataclass(frozen=True)
-class Scaled:
+class Scaled(Entry):
     """How a number is scaled, (x - offset) / unit, and what that was fitted to."""
 
     column: str
@@ -33,71 +27,50 @@ class Scaled:
     unit: float
     """Above 0."""
 
-
-@dataclass(frozen=True)
-class Scaling:
-    """The scaled numbers of a spec by name, and the number of rows that were read."""
-
-    rows: int
-    features: dict[str, Scaled]
+    @property
+    def asked(self) -> Asked:
+        """The column and the scale."""
+        return self.column, self.scale
 
     @property
-    def values(self) -> dict[str, tuple[float, float]]:
-        """Offset and unit by feature, as `set_scaling` of a generated file takes them."""
-        return {name: (scaled.offset, scaled.unit) for name, scaled in self.features.items()}
+    def numbers(self) -> tuple[float, float]:
+        """Offset and unit."""
+        return self.offset, self.unit
 
-    def check(self, spec: Spec, where: str) -> None:
-        """Raise DataError that says what differs if a spec asks for another scaling."""
-        for difference in self._differences(spec):
-            raise DataError(
-                f"{where} was fitted for another spec: {difference}. Use the spec that it was"
-                " fitted for, or start another run, which fits its own"
-            )
+    @classmethod
+    def read(cls, name: str, entry: dict[str, Any]) -> Self:
+        """An entry of a file. Raises KeyError, TypeError and ValueError."""
+        offset, unit = float(entry["offset"]), float(entry["unit"])
+        if not (math.isfinite(offset) and math.isfinite(unit) and unit > 0):
+            raise ValueError(f"the scaling of {name} is not finite, or its unit not above 0")
+        return cls(str(entry["column"]), str(entry["scale"]), int(entry["known"]), offset, unit)
 
-    def _differences(self, spec: Spec) -> Iterator[str]:
-        wanted = scaled_columns(spec)
-        for name, asked in wanted.items():
-            own = self.features.get(name)
-            if own is None:
-                yield f"it has no scaling of `{name}`"
-            elif own.scale != asked.scale:
-                yield f"`{name}` has the scale {own.scale} there and {asked.scale} in the spec"
-            elif own.column != asked.column:
-                yield f"`{name}` is the column `{own.column}` there, `{asked.column}` in the spec"
-        for name in self.features:
-            if name not in wanted:
-                yield f"it has a scaling of `{name}`, which the spec does not scale"
-
-    def write(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all. Raises RunError where that fails."""
-        about = {"version": VERSION, **asdict(self)}
-        try:
-            write_texts({path: json.dumps(about, indent=1, allow_nan=False) + "\n"})
-        except OSError as error:
-            raise RunError(f"{path} cannot be written ({error.strerror})") from None
+    @classmethod
+    def carried(cls, asked: Asked, numbers: tuple[float, ...]) -> Self:
+        """That of another run, which no row was counted for."""
+        column, scale = asked
+        return cls(column, str(scale), 0, *numbers)
 
 
-def read(path: Path) -> Scaling:
-    """What `Scaling.write` wrote. Raises DataError for a file that is missing or broken."""
-    try:
-        about = json.loads(path.read_text("utf-8"))
-        if about["version"] != VERSION:
-            raise ValueError(f"version {about['version']}, not {VERSION}")
-        features = {name: _read(name, entry) for name, entry in about["features"].items()}
-        return Scaling(int(about["rows"]), features)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        raise DataError(
-            f"{path} cannot be read ({reason}): bring it back from a copy, or start another run,"
-            " which fits its own scaling"
-        ) from None
+@dataclass(frozen=True)
+class Scaling(FittedFile[Scaled]):
+    """The scaled numbers of a spec by name, and the number of rows that were read.
 
+    Its `values` are offset and unit by feature, as `set_scaling` of a generated file takes them.
+    """
 
-def _read(name: str, entry: dict[str, Any]) -> Scaled:
-    offset, unit = float(entry["offset"]), float(entry["unit"])
-    if not (math.isfinite(offset) and math.isfinite(unit) and unit > 0):
-        raise ValueError(f"the scaling of {name} is not finite, or its unit not above 0")
-    return Scaled(str(entry["column"]), str(entry["scale"]), int(entry["known"]), offset, unit)
+    FILE: ClassVar[str] = FILE
+    TENSOR: ClassVar[str] = SCALING
+    ENTRY: ClassVar[type[Entry]] = Scaled
+    WORDS: ClassVar[Words] = Words(
+        "scaling", "a scaling", "another scaling", "the scaling of {} is",
+        "the scale {} there and {}", "scale",
+    )  # fmt: skip
+
+    @staticmethod
+    def wanted(spec: Spec) -> dict[str, Asked]:
+        """The columns and scales that a spec asks for, by feature."""
+        return {name: (own.column, own.scale) for name, own in scaled_columns(spec).items()}
 
 
 def fitted(fit: ScaleFit) -> Scaling:

@@ -157,6 +157,19 @@ def test_rows_by_other_boundaries_are_refused() -> None:
         unset(inputs)
 
 
+def test_what_is_not_known_is_named_as_what_it_is() -> None:
+    from homespec import sharding
+
+    number = "features.cost={number: {scale: log}}"
+    loaded = homespec.loads(KINDS, overrides=[number])
+    inputs = sharding.Preprocessor(loaded, BOUNDARIES)(batch(loaded, 0)[0])
+    both = "the boundaries of age, price and the scaling of cost are not known"
+    with pytest.raises(ValueError, match=both):
+        sharding.build(loaded, tables="cpu")(inputs)
+    with pytest.raises(ValueError, match="the scaling of cost is not known: give them"):
+        sharding.build(loaded, BOUNDARIES, tables="cpu")(inputs)
+
+
 def test_boundaries_that_the_spec_does_not_need_or_lacks() -> None:
     from homespec import sharding
 

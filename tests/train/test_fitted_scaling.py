@@ -19,7 +19,7 @@ from homespec.data import DataError
 from homespec.data.data_files import open_files
 from homespec.data.in_memory import load_rows
 from homespec.data.scale_fit import ScaleFit
-from homespec.train import RunError, fit_boundaries, scaling
+from homespec.train import RunError, fit_boundaries
 from homespec.train.datamodule import Part, Rows
 from homespec.train.scaling import FILE, Scaled, Scaling, fitted
 
@@ -43,7 +43,7 @@ def of(numbers: list[float]) -> Scaling:
 def test_the_file_has_all_digits(tmp_path: Path) -> None:
     found = of([1 / 3, 2 / 7, 1e9])
     found.write(tmp_path / FILE)
-    assert scaling.read(tmp_path / FILE) == found
+    assert Scaling.read(tmp_path / FILE) == found
     about = json.loads((tmp_path / FILE).read_text())["features"]["duration_ms"]
     assert (about["scale"], about["known"], about["column"]) == ("log", 3, "duration_ms")
 
@@ -66,12 +66,13 @@ def test_another_spec_is_told_what_differs(change: tuple[str, str], said: str) -
     "text",
     ["", "{", "[]", '{"version": 2}', '{"version": 1, "rows": 1, "features": {"a": {}}}',
      '{"version": 1, "rows": 1, "features": {"a": {"column": "a", "scale": "log", "known": 1,'
-     ' "offset": 1, "unit": 0}}}'],
+     ' "offset": 1, "unit": 0}}}', '{"version": 1, "rows": 1e999, "features": {}}',
+     "[" * 100_000],
 )  # fmt: skip
 def test_a_broken_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
     with pytest.raises(DataError, match=r"scaling\.json cannot be read \("):
-        scaling.read(tmp_path / FILE)
+        Scaling.read(tmp_path / FILE)
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
@@ -95,12 +96,12 @@ def test_a_run_fits_both_kinds_and_keeps_them_with_the_weights(
     trained: tuple[Path, list[str]], data: Path
 ) -> None:
     out, said = trained
-    kept = scaling.read(out / FILE)
+    kept = Scaling.read(out / FILE)
     assert "the scaling of duration_ms is fitted to 700 rows and kept in scaling.json" in said
     assert any("boundaries of again are fitted to 700 rows" in line for line in said)
     weights = safetensors.torch.load_file(out / "model.safetensors")
     pair = weights["features.duration_ms.scaling"]
-    assert tuple(pair.tolist()) == kept.values["duration_ms"]
+    assert pair.tolist() == kept.values["duration_ms"]
     rows = pq.read_table(data / "train.parquet")["duration_ms"][:700].to_numpy()
     logs = np.log1p(rows.astype(np.float64))
     assert pair.tolist() == pytest.approx([logs.mean(), logs.std()], rel=1e-12)
@@ -133,7 +134,7 @@ def test_a_run_that_starts_from_another_keeps_its_scaling(
     assert "the scaling of duration_ms is carried over, not fitted again" in said
     assert "the scaling of ms is fitted to 400 rows and kept in scaling.json" in said
     weights = safetensors.torch.load_file(trained[0] / "model.safetensors")
-    found = scaling.read(tmp_path / "new" / FILE).features
+    found = Scaling.read(tmp_path / "new" / FILE).features
     offset, unit = weights["features.duration_ms.scaling"].tolist()
     assert found["duration_ms"] == Scaled("duration_ms", "log", 0, offset, unit)
     assert found["ms"].known == 400

@@ -157,7 +157,7 @@ def test_a_run_fits_fields_of_events(data: Path, tmp_path: Path) -> None:
     said: list[str] = []
     settings = replace(SETTINGS, epochs=1)
     run.train(EVENTS, run.Place([data], tmp_path), settings, said.append)
-    kept = quantiles.read(tmp_path / FILE)
+    kept = Boundaries.read(tmp_path / FILE)
     assert any(f"boundaries of {KEY} are fitted to 1,500 rows" in line for line in said)
     weights = safetensors.torch.load_file(tmp_path / "model.safetensors")
     assert weights[f"features.{KEY}.boundaries"].tolist() == kept.values[KEY]
@@ -174,7 +174,7 @@ def test_a_run_fits_fields_of_events(data: Path, tmp_path: Path) -> None:
     streamed = fit(fit_boundaries._batches(EVENTS, Part(rows.train.source, None)), EVENTS, seed=0)
     assert streamed == kept
     run.train(EVENTS, run.Place([data], tmp_path, resume=True), settings, print)
-    assert quantiles.read(tmp_path / FILE) == kept
+    assert Boundaries.read(tmp_path / FILE) == kept
 
 
 # ---------------------------------------------------------------- the file
@@ -184,7 +184,7 @@ def test_the_file_has_all_digits_and_says_what_it_is(tmp_path: Path) -> None:
     numbers = np.random.default_rng(2).normal(size=50) / 3
     fitted = fit([{"duration_ms": numbers}], SPEC)
     fitted.write(tmp_path / FILE)
-    assert quantiles.read(tmp_path / FILE) == fitted
+    assert Boundaries.read(tmp_path / FILE) == fitted
     about = json.loads((tmp_path / FILE).read_text())
     assert about["rows"] == 50
     assert about["features"]["duration_ms"]["quantiles"] == 8
@@ -212,14 +212,15 @@ def test_another_spec_is_told_what_differs(change: tuple[str, str], said: str) -
     "text",
     ["", "{", "[]", '{"version": 2}', '{"version": 1, "rows": 1, "features": {"a": {}}}',
      '{"version": 1, "rows": 1, "features": {"a": {"column": "a", "quantiles": 3, "known": 1,'
-     ' "boundaries": [2, 1]}}}'],
+     ' "boundaries": [2, 1]}}}', '{"version": 1, "rows": 1e999, "features": {}}',
+     "[" * 100_000],
 )  # fmt: skip
 def test_a_broken_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
     with pytest.raises(DataError, match=r"boundaries\.json cannot be read \("):
-        quantiles.read(tmp_path / FILE)
+        Boundaries.read(tmp_path / FILE)
     with pytest.raises(DataError, match="No such file"):
-        quantiles.read(tmp_path / "none.json")
+        Boundaries.read(tmp_path / "none.json")
 
 
 def test_a_run_says_if_boundaries_are_equal() -> None:
@@ -255,7 +256,7 @@ def test_a_run_fits_once_and_keeps_them_with_the_weights(
     trained: tuple[Path, list[str]], data: Path
 ) -> None:
     out, said = trained
-    kept = quantiles.read(out / FILE).values["duration_ms"]
+    kept = Boundaries.read(out / FILE).values["duration_ms"]
     assert sum("boundaries of duration_ms are fitted to" in line for line in said) == 1
     weights = safetensors.torch.load_file(out / "model.safetensors")
     assert weights["features.duration_ms.boundaries"].tolist() == kept
@@ -271,7 +272,7 @@ def test_rows_from_files_give_the_same(trained: tuple[Path, list[str]], data: Pa
     found = fit(
         fit_boundaries._batches(SPEC, Part(rows.train.source, None)), SPEC, seed=SETTINGS.seed
     )
-    assert found == quantiles.read(out / FILE)
+    assert found == Boundaries.read(out / FILE)
 
 
 def test_resuming_never_refits(
@@ -279,7 +280,7 @@ def test_resuming_never_refits(
 ) -> None:
     out, _ = trained
     before = (out / FILE).read_bytes()
-    monkeypatch.setattr(quantiles, "fit", None)
+    monkeypatch.setattr(quantiles, "fitted", None)
     said: list[str] = []
     run.train(SPEC, run.Place([data], out, resume=True), replace(SETTINGS, epochs=2), said.append)
     assert not any("fitted" in line for line in said)
