@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from homespec.schema.constraints import Constrained, Constraint, one_of, only_with
-from homespec.schema.field_types import Boundaries, Model, Rows, Width, listed
+from homespec.schema.field_types import Boundaries, Model, Rows, Width, absent, listed
 
 OWNERS = ("id", "bucketize")
 """The kinds that have a table and say how wide it is."""
@@ -121,7 +121,7 @@ class Id(Constrained):
 class Embedded(Constrained):
     """A value that is looked up in a table."""
 
-    id: Id = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which one is set
+    id: Id = absent()  # `kind` says which one is set
     """An id or category: `{buckets: n}` hashes, `{vocab: n}` takes ids below n."""
     bucketize: Cuts = ()
     """A number, cut at these ascending boundaries (a bucket includes its lower one), or at

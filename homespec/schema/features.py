@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from homespec.schema.constraints import one_of, only_with
 from homespec.schema.embedded import OWNERS, Embedded, dim_of
-from homespec.schema.field_types import Model, Name, Width, listed
+from homespec.schema.field_types import Model, Name, Width, absent, listed
 from homespec.schema.lists import ListOptions
 from homespec.schema.sequences import Sequence
 
@@ -39,7 +39,7 @@ class Feature(Embedded):
     It is exactly one of `id`, `bucketize`, `number`, `dense`, `table` and `sequence`.
     """
 
-    number: Number = Field(default=None, examples=[{"scale": "standard"}])  # type: ignore[assignment]
+    number: Number = absent({"scale": "standard"})
     """A number, one column of v: `{scale: standard}`. A missing one is 0 after scaling."""
     dense: Width = Field(default=0, examples=[128])
     """A dense vector of this many numbers, from a column of lists; of 1 from plain numbers, too.
@@ -49,14 +49,14 @@ class Feature(Embedded):
     missing: Literal["zero", "learned"] = "zero"
     """What replaces a `dense` vector that is missing as a whole: zeros, or a vector that is
     learned. It comes before the projection."""
-    sequence: Sequence = Field(default=None)  # type: ignore[assignment]  # absent, like `id`
+    sequence: Sequence = absent()
     """Past events, summarised by attention to the candidate (docs/sequences.md)."""
-    list: ListOptions = Field(default=None)  # type: ignore[assignment]
+    list: ListOptions = absent()
     """Each row has a list of values, which are looked up one by one and pooled to one embedding."""
     column: Annotated[str, Field(min_length=1, max_length=200)] = ""
     """Column of the data that holds the feature. Default: the feature's name. A sequence has
     `columns` instead."""
-    columns: Columns = Field(default=None)  # type: ignore[assignment]  # never: each is a feature
+    columns: Columns = absent()  # always: each is a feature by then
     """In place of `column`: a feature for each of these columns, of its name and with all options
     of this entry. A list, whose items may be ranges such as `C1..C26`; or names, each with its
     column."""

@@ -143,6 +143,11 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
+def absent(*examples: object) -> Any:
+    """The default of a key without a value: `model_fields_set` tells whether it is there."""
+    return Field(default=None, examples=[*examples] or None)
+
+
 def overlay(*levels: BaseModel, to: type[M]) -> M:
     """Merge the fields that were given at each level, later levels win, into a `to`."""
     given: dict[str, Any] = {}

@@ -21,6 +21,7 @@ from homespec.schema.field_types import (
     Name,
     Version,
     Width,
+    absent,
     listed,
     overlay,
 )
@@ -116,7 +117,7 @@ class Spec(Model):
     family: Family = "home"
     """The architecture: it decides which nodes of the task tree own experts and have states, and
     how experts are built where `experts` does not (HOME.md section 7)."""
-    layers: Layers = Field(default=None)  # type: ignore[assignment]  # absent: the family's number
+    layers: Layers = absent()  # the family's number
     """How many layers (families home, ple and ml_mmoe), or the layers themselves: a topology of
     your own in place of a family's."""
     dim: Width = Field(default=0, examples=[16])

@@ -15,6 +15,7 @@ from homespec.schema.field_types import (
     Name,
     Width,
     Widths,
+    absent,
     check_name,
     listed,
     text_of,
@@ -23,7 +24,7 @@ from homespec.schema.lists import InLists
 from homespec.schema.numbers import Epsilon, Momentum
 
 EncoderKind = Literal["mean", "din", "dien", "sim", "twin"]
-KINDS: tuple[str, ...] = get_args(EncoderKind)
+KINDS: tuple[EncoderKind, ...] = get_args(EncoderKind)
 FieldKind = Literal["id", "bucketize", "table"]
 FIELD_KINDS: tuple[FieldKind, ...] = ("id", "bucketize", "table")
 """What a field that only events have can be."""
@@ -101,24 +102,23 @@ class Twin(Model):
 class Encoder(Constrained):
     """How events become one vector: exactly one of these, or its bare name for its defaults."""
 
-    mean: Mean = Field(default=None)  # type: ignore[assignment]  # absent; `kind` says which is set
+    mean: Mean = absent()  # `kind` says which is set
     """The mean of the events; zeros without any."""
-    din: Din = Field(default=None)  # type: ignore[assignment]
+    din: Din = absent()
     """Deep Interest Network (Zhou et al. 2018): target attention with DICE."""
-    dien: Dien = Field(default=None)  # type: ignore[assignment]
+    dien: Dien = absent()
     """Deep Interest Evolution Network (Zhou et al. 2019): a GRU, then one with attentional update
     gate. Its steps go one after the other, so it is meant for short sequences."""
-    sim: Sim = Field(default=None)  # type: ignore[assignment]
+    sim: Sim = absent()
     """Search-based Interest Model (Pi et al. 2020): search, then attention. For long sequences."""
-    twin: Twin = Field(default=None)  # type: ignore[assignment]
+    twin: Twin = absent()
     """Two-stage Interest Network (Chang et al. 2023): one attention searches and weighs. For long
     sequences."""
 
     @property
     def kind(self) -> EncoderKind:
         """Which of them it is."""
-        (kind,) = self.model_fields_set
-        return kind  # type: ignore[return-value]
+        return next(kind for kind in KINDS if kind in self.model_fields_set)
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from homespec.schema.field_types import Label, Member, Model, Name, Unknown, Widths, listed
+from homespec.schema.field_types import Label, Member, Model, Name, Unknown, Widths, absent, listed
 from homespec.schema.numbers import Focal, PosWeight, Rate, Scale, Weight
 
 
@@ -31,7 +31,7 @@ class Task(Model):
     `status == "Never married"`, `country in [US, DE]`, `buy_time is not null`. Names that are no
     words are in backticks. Default: the task's name. Rows in which it is missing do not count in
     the task's loss."""
-    unknown: Unknown = Field(default=None, examples=[-1])  # type: ignore[assignment]
+    unknown: Unknown = absent(-1)
     """A number or text that means in the columns of the label that a cell is empty, such as -1."""
     where: str = ""
     """A binary task: only rows in which its label is 1 are the task's samples, in training and in
@@ -57,7 +57,7 @@ class Task(Model):
     outside_weight: Weight = Field(default=0.0, examples=[0.1])
     """The weight in the loss of rows outside of the sample space that `where` names, where those
     inside have 1. Measures stay those of the rows inside."""
-    rate: Rate = Field(default=None, examples=[0.01])  # type: ignore[assignment]
+    rate: Rate = absent(0.01)
     """Expected share of positive labels. Used by the design lint, and to start the tower's bias at
     the task's log-odds. Default: unknown."""
     tower: Tower = Field(default_factory=Tower.model_construct)
