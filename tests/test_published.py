@@ -121,3 +121,17 @@ def test_sparse_tasks_without_experts_are_one_warning() -> None:
     assert diagnostics == [
         ("sparse-without-own", "the sparse tasks `like` and `follow` have no experts of their own")
     ]
+
+
+def test_tables_of_one_length_are_called_by_it() -> None:
+    features = "features: {a: {id: {vocab: 1}, dim: 16}, b: {id: {vocab: 1}, dim: 16}}\n"
+    spec = homespec.loads(f"homespec: 1\nname: s\nfamily: mmoe\n{features}tasks: {{y: }}\n")
+    said = [d.message for d in spec.analysis.diagnostics if d.rule.code == "HS414"]
+    assert said == ["features `a` and `b` have 2 rows and embeddings of width 16"]
+
+
+def test_a_bound_of_one_is_one_character() -> None:
+    feature = "a: {id: {vocab: 9}, dim: 2, list: {max_len: 3, separator: '::'}}"
+    text = f"homespec: 1\nname: s\nfamily: mmoe\nfeatures: {{{feature}}}\ntasks: {{y: }}\n"
+    with pytest.raises(homespec.SpecError, match="must have at most 1 character\n"):
+        homespec.loads(text)

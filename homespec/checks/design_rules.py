@@ -301,10 +301,11 @@ def wide_table(resolved: Resolved) -> Iterator[Finding]:
         rows = {name: spec.features[name].rows for name in names}
         places = [resolved.span(("features", name), key=True) for name in names]
         several = len(names) > 1
+        fewest, most = min(rows.values()), max(rows.values())
         yield Finding(
             places[0],
             f"feature{'s' if several else ''} {listed(names)} {'have' if several else 'has'} "
-            + (f"{min(rows.values())} to {max(rows.values())}" if several else f"{rows[names[0]]}")
+            + (f"{fewest} to {most}" if fewest < most else f"{most}")
             + f" rows and embeddings of width {dim}",
             label="wider than the table is long",
             related=tuple(

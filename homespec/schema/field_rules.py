@@ -187,14 +187,13 @@ def wrong_length(error: LocatedError) -> Iterator[Finding]:
     """
     least, most = error.context.get("min_length"), error.context.get("max_length")
     bound = f"at least {least}" if least is not None else f"at most {most}"
-    things = "characters" if isinstance(error.value, str) else "entries"
-    things = things.replace("entries", "entry") if bound.endswith(" 1") else things
+    things = ("character", "characters") if isinstance(error.value, str) else ("entry", "entries")
     label, remedy = "too long", "shorten it"
     if least is not None:
         label, remedy = ("too few", "add one") if error.value else ("empty", _filled(error))
     yield Finding(
         error.key_span if not error.value else error.span,
-        f"`{error.where}` must have {bound} {things}",
+        f"`{error.where}` must have {bound} {things[not bound.endswith(' 1')]}",
         label=label,
         help=remedy,
     )

@@ -268,12 +268,26 @@ def _scaled(parent: Path, key: str, value: Any) -> str:
     return f"write `number: {{scale: {scale}}}`, in place of another kind"
 
 
-def _vocab_list(parent: Path, key: str, value: Any) -> str:
-    n = len(value) if isinstance(value, list) else 100
+MAX_LISTED = 60
+"""A longer list of words is not written out again."""
+
+
+def enumerated(words: list[Any], vocab: str, buckets: str) -> str:
+    """What to write for a list of words that are ids; `vocab` and `buckets` have a {} for each."""
+    n, shown = len(words), written(words)
+    if len(shown) <= MAX_LISTED:
+        given = vocab.format(shown)
+        return f"write {given} for a row each, or {buckets.format(max(100, n * n))} to hash"
     return (
-        f"write `id: {{vocab: {n}}}` and number them 0 to {n - 1} in the data, or `id: "
-        f"{{buckets: {max(100, n * n)}}}` to hash them as they are"
+        f"write {vocab.format(n)} and number them 0 to {n - 1} in the data, or "
+        f"{buckets.format(max(100, n * n))} to hash them as they are"
     )
+
+
+def _vocab_list(parent: Path, key: str, value: Any) -> str:
+    if isinstance(value, list | dict) and value:
+        return enumerated([*value], "`id: {{vocab: {}}}`", "`id: {{buckets: {}}}`")
+    return "list its words, `id: {vocab: [US, DE]}`, or hash them, `id: {buckets: 1000}`"
 
 
 def _task_experts(parent: Path, key: str, value: Any) -> str:

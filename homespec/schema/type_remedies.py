@@ -35,7 +35,7 @@ def retyped(error: LocatedError, wanted: str) -> str:
     if wanted == "a list" and not isinstance(value, dict):
         return f"write it as a list: [{value}]"
     if wanted == "a string" and not isinstance(value, dict | list):
-        return f'put it in quotes: "{value}"'
+        return f'put it in quotes: "{written(value)}"'
     return f"write {wanted} here"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from homespec.diagnostics.suggest import closest, listing
 from homespec.schema.jsonschema import choices_at
-from homespec.schema.key_remedies import counts
+from homespec.schema.key_remedies import counts, enumerated
 from homespec.schema.located_error import LocatedError, written
 from homespec.schema.synonyms import CHOICES, KEYS, REMEDIES_OF_WORDS, meaning
 from homespec.schema.type_remedies import NUMBER, matches, meant_number, retyped
@@ -142,24 +142,9 @@ def _feature(error: LocatedError, value: Any) -> str:
     return f"say what the feature is, such as {{id: {{buckets: 1000}}, dim: {width}}}"
 
 
-MAX_LISTED = 60
-"""A longer list of words is not written out again."""
-
-
 def _enumerated(vocab: str, buckets: str) -> Remedy:
     """For a list of words where their number is wanted."""
-
-    def remedy(_: LocatedError, words: list[Any]) -> str:
-        n, shown = len(words), written(words)
-        if len(shown) <= MAX_LISTED:
-            given = vocab.format(shown)
-            return f"write {given} for a row each, or {buckets.format(max(100, n * n))} to hash"
-        return (
-            f"write {vocab.format(n)} and number them 0 to {n - 1} in the data, or "
-            f"{buckets.format(max(100, n * n))} to hash them as they are"
-        )
-
-    return remedy
+    return lambda _, words: enumerated(words, vocab, buckets)
 
 
 def _boundaries(_: LocatedError, value: int | str) -> str:
@@ -177,6 +162,12 @@ def _scale(_: LocatedError, value: str) -> str:
     scales = choices_at(("features", "", "number", "scale"))
     meant = value if value in scales else meaning(CHOICES["scale"], value)
     return f"write {{scale: {meant}}}" if meant else ""
+
+
+def _list(_: LocatedError, value: str) -> str:
+    pools = choices_at(("features", "", "list", "pool"))
+    meant = value if value in pools else meaning(CHOICES["pool"], value)
+    return f"write {{max_len: 20, pool: {meant}}}" if meant else ""
 
 
 def _first_integer(value: dict[str, Any], default: int) -> int:
@@ -283,6 +274,9 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     ("**.bucketize", anything, "write the boundaries, such as [10, 20, 30], or {quantiles: 32}"),
     ("features.*.number", text, _scale),
     ("features.*.number", anything, "write {scale: standard}, or log, minmax or none"),
+    ("features.*.list", whole, "write {max_len: $value, pool: mean}"),
+    ("features.*.list", text, _list),
+    ("features.*.list", anything, "write {max_len: 20, pool: mean}"),
     ("features.*.dense", filled, f"{DENSE}$n"),
     ("features.*.dense", mapping, lambda _, v: f"{DENSE}{_first_integer(v, 128)}"),
     ("features.*.dense", lambda value: value is True, f"{DENSE}1"),
@@ -292,6 +286,11 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     ("features.*.sequence.columns", anything, _columns),
     (EVENTS, filled, lambda _, v: f"write each field by its name: {_by_name(v, ID)}"),
     (EVENTS, anything, f"write each field by its name: {{place: {ID}}}"),
+    (
+        "features.*.column",
+        lambda value: filled(value) and len(value) > 1,
+        lambda _, v: f"write `columns: {written(v)}`, for a feature each",
+    ),
     ("extends **.column **.table **.where", filled, _without_brackets),
     ("groups", filled, _groups),
     ("groups", null, "list the groups and their members, or remove the key"),
