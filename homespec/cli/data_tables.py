@@ -45,7 +45,8 @@ def _features(data: ProfiledData) -> Table:
 def _feature(
     train: FeatureProfile, valid: FeatureProfile | None, fitted: FitPreview | None
 ) -> Iterator[str]:
-    yield train.tensor.kind + (" sequence" if train.tensor.length else "")
+    several = " list" if train.tensor.pool else " sequence"
+    yield train.tensor.kind + (several if train.tensor.length else "")
     yield _share(train.absent, train.rows)
     if valid is not None:
         yield _share(valid.absent, valid.rows)
@@ -64,7 +65,9 @@ def _extent(feature: FeatureProfile) -> str:
         return "missing" if feature.problem == "missing" else "unusable"
     if feature.tensor.length:
         return f"up to {feature.longest:,}; {feature.values / max(1, feature.rows):.1f} on average"
-    if not feature.values or (feature.tensor.kind == "id" and not feature.tensor.vocab):
+    tensor = feature.tensor
+    is_range = tensor.kind != "id" or (tensor.vocab and not tensor.texts)
+    if not feature.values or not is_range:
         return "–"
     return f"{_number(feature.low)} to {_number(feature.high)}"
 

@@ -136,7 +136,8 @@ def constant_column(data: ProfiledData) -> Iterator[Finding]:
                 data.at_column(feature.tensor),
                 f"{part.name}: `{feature.tensor.column}` {what}",
                 label="tells nothing",
-                help="look at how the column is made, or remove the feature",
+                help="look at how the column is made, or remove"
+                f" {'`weights`' if feature.tensor.kind == 'weight' else 'the feature'}",
             )
 
 

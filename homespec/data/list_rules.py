@@ -1,4 +1,4 @@
-"""HS510, HS518 and HS519: the lists of sequences.
+"""HS510, HS518 and HS519: lists, of events and of values that are pooled.
 
 Thresholds are homespec's own.
 """
@@ -24,18 +24,19 @@ CUT = 0.1
 def cut_sequences(data: ProfiledData) -> Iterator[Finding]:
     """More than a tenth of the rows have more events than the sequence keeps.
 
-    The latest events are kept, the earlier ones are cut off. That may be meant, for speed; if not,
-    a longer sequence sees more, at a cost in proportion.
+    The latest events are kept, the earlier ones are cut off; of a `list`, whose values are pooled,
+    the first values are kept. That may be meant, for speed; if not, a greater `max_len` sees more,
+    at a cost in proportion.
     """
     for part, feature in data.features():
         if feature.cut > CUT * feature.rows:
             yield Finding(
                 data.at_column(feature.tensor),
                 f"{part.name}: {share(feature.cut, feature.rows)} rows have more than"
-                f" {feature.tensor.length} events in `{feature.tensor.column}`, up to"
-                f" {feature.longest:,}",
+                f" {feature.tensor.length} {feature.tensor.elements} in"
+                f" `{feature.tensor.column}`, up to {feature.longest:,}",
                 label="cut",
-                help="keep more events, or ignore this rule if it is meant",
+                help=f"keep more {feature.tensor.elements}, or ignore this rule if it is meant",
             )
 
 
@@ -65,7 +66,8 @@ def padded_sequence(data: ProfiledData) -> Iterator[Finding]:
                     data.at_column(feature.tensor),
                     f"{part.name}: {share(run.repeated, run.lists)} lists in"
                     f" `{feature.tensor.column}` {where} in `{run.example[:40]}` repeated, which"
-                    f" looks like padding: {share(run.events, feature.values)} events",
+                    f" looks like padding: {share(run.events, feature.values)}"
+                    f" {feature.tensor.elements}",
                     label="padded",
                     help=f"write `padding: {run.example[:40]}`, or lists without it",
                 )
@@ -90,6 +92,6 @@ def unsplit_lists(data: ProfiledData) -> Iterator[Finding]:
                 f"{part.name}: {share(lists.single, lists.lists)} lists in"
                 f" `{feature.tensor.column}` have one element, {inside.lists:,} of them with"
                 f" {mark!r} inside, such as {inside.example[:40]!r}",
-                label="one event each",
+                label=f"one {feature.tensor.elements[:-1]} each",
                 help=f"write `separator: {json.dumps(mark)}`, or separate by blanks or commas",
             )

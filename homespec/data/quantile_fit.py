@@ -102,8 +102,8 @@ def distinct_ranks(ordered: Array, wanted: Array) -> Array:
     """Ranks of ascending numbers [N], as many as `wanted`, at which different numbers begin.
 
     Those of the numbers at the `wanted` ranks are among them, but for the smallest number, below
-    which nothing is. The others cut buckets in two, each time where most pairs of rows are told
-    apart. Where there are too few different numbers the last rank is repeated.
+    which nothing is. The others cut buckets in two, each time where a cut separates most pairs of
+    rows. Where there are too few different numbers the last rank is repeated.
     """
     starts = np.unique(np.searchsorted(ordered, ordered[wanted]))
     ranks: list[int] = [int(start) for start in starts if start > 0]
@@ -114,7 +114,7 @@ def distinct_ranks(ordered: Array, wanted: Array) -> Array:
 
 
 def _more_cuts(ordered: Array, ranks: list[int], count: int) -> list[int]:
-    """Up to `count` more ranks, each in the bucket where a cut tells most pairs of rows apart."""
+    """Up to `count` more ranks, each in the bucket where a cut separates most pairs of rows."""
     ends = [0, *ranks, len(ordered)]
     waiting = [cut for low, high in pairwise(ends) if (cut := _cut(ordered, low, high))]
     heapq.heapify(waiting)
@@ -131,7 +131,7 @@ def _more_cuts(ordered: Array, ranks: list[int], count: int) -> list[int]:
 def _cut(ordered: Array, low: int, high: int) -> tuple[int, int, int, int] | None:
     """The cut of a bucket of ranks that is nearest to its middle; None if all numbers are equal.
 
-    It is (minus the pairs that it tells apart, low, rank, high).
+    It is (minus the pairs that it separates, low, rank, high).
     """
     if ordered[low] == ordered[high - 1]:
         return None

@@ -50,6 +50,11 @@ class InputTensor:
     scale: str = ""
     """How a number that is looked up in no table is scaled: standard, log, minmax or none."""
 
+    @property
+    def elements(self) -> str:
+        """What messages call the values of a row."""
+        return "values" if self.pool else "events"
+
 
 def input_tensors(spec: Spec) -> tuple[InputTensor, ...]:
     """The tensors in the order of the features; a sequence has one for each field."""

@@ -157,7 +157,7 @@ def found(folder: Path, scale: str, numbers: Any) -> list[Any]:
     return check(ProfiledData(loaded, loaded.analysis.document, profile(loaded, source)))
 
 
-def told(folder: Path, scale: str, numbers: Any) -> dict[str, Any]:
+def by_code(folder: Path, scale: str, numbers: Any) -> dict[str, Any]:
     return {one.rule.code: one for one in found(folder, scale, numbers) if one.rule.code > "HS513"}
 
 
@@ -171,21 +171,21 @@ def constant(folder: Path, scale: str) -> bool:
 
 @pytest.mark.parametrize("scale", ["standard", "log", "minmax"])
 def test_check_data_names_what_cannot_be_scaled(tmp_path: Path, scale: str) -> None:
-    one = told(tmp_path, scale, [3.0] * 10)["HS520"]
+    one = by_code(tmp_path, scale, [3.0] * 10)["HS520"]
     assert "`x` holds the same number, 3, in every row" in one.message
     assert one.help == "remove the feature, or write `scale: none`"
     assert one.span.start.line == 6
     assert not constant(tmp_path, scale)
-    assert "HS520" in told(tmp_path, scale, pa.nulls(10, pa.float64()))
-    assert "HS520" not in told(tmp_path, scale, np.arange(10.0))
+    assert "HS520" in by_code(tmp_path, scale, pa.nulls(10, pa.float64()))
+    assert "HS520" not in by_code(tmp_path, scale, np.arange(10.0))
     assert constant(tmp_path, "none")
 
 
 def test_check_data_names_rows_far_from_the_others(tmp_path: Path) -> None:
     numbers = np.append(np.random.default_rng(0).random(9999), 1e6)
     for scale in ("standard", "minmax"):
-        one = told(tmp_path, scale, numbers)["HS521"]
+        one = by_code(tmp_path, scale, numbers)["HS521"]
         assert "holds 1e+06, 100 standard deviations from the mean" in one.message
         assert "`scale: log`" in one.help
-    assert not told(tmp_path, "log", np.append(np.random.default_rng(0).random(9999), 1e6))
-    assert not told(tmp_path, "standard", np.random.default_rng(0).normal(size=10_000))
+    assert not by_code(tmp_path, "log", np.append(np.random.default_rng(0).random(9999), 1e6))
+    assert not by_code(tmp_path, "standard", np.random.default_rng(0).normal(size=10_000))

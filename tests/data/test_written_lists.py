@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import homespec
+from homespec.cli.data_tables import tables
 from homespec.data import DataError
 from homespec.data.data_files import open_files
 from homespec.data.data_rules import check
@@ -101,6 +102,28 @@ def test_what_check_data_proposes_mends_it(tmp_path: Any, column: Any, code: str
         files = open_files([path])
         said = check(ProfiledData(loaded, loaded.analysis.document, profile(loaded, files)))
         said = [d for d in said if d.rule.code in ("HS518", "HS519")]
+        assert not any("event" in f"{d.message} {d.label}" for d in said)
         assert [d.rule.code for d in said] == found
         help_ = said[0].help.split("`")[1] if found else ""
         load_rows(loaded, files)
+
+
+def test_check_data_calls_lists_and_their_values_by_name(tmp_path: Any) -> None:
+    path = tmp_path / "train.parquet"
+    rows = {"w": [[1.0] * 5] * 400, "tags": [["a", "b", "c", "d", "e"]] * 400, "c": ["US"] * 400}
+    pq.write_table(pa.table({"y": np.arange(400) % 2, **rows}), path)
+    feature = TAGS.replace("OPTIONS", "weights: w")
+    loaded = homespec.loads(
+        f"homespec: 1\nname: s\nfamily: mmoe\nfeatures:\n  {feature}\n"
+        "  c: {id: {vocab: [DE, FR]}, dim: 2}\ntasks: {y: {}}\n"
+    )
+    document = loaded.analysis.document
+    data = ProfiledData(loaded, document, profile(loaded, open_files([path])))
+    shown = tables(data, color=False)
+    assert "id list" in shown
+    assert "weight list" in shown
+    assert "e+18" not in shown  # an unknown word has no place that says anything
+    said = check(data)
+    assert any("have more than 3 values in `tags`, up to 5" in d.message for d in said)
+    assert any(str(d.help).endswith("or remove `weights`") for d in said)
+    assert not any("event" in d.message for d in said)
