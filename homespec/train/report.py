@@ -128,6 +128,9 @@ def of_experts(result: Result, out: Path, held_out: Sequence[Path]) -> Iterator[
     health = result.history.epochs[result.history.best - 1].get("health")
     if health is None:
         return
+    if "error" in health:
+        yield f"What experts and gates do was not measured: {health['error']}"
+        return
     if "experts" in health:
         yield epoch.summary(health, health["rows"])
     if signs := health["signs"][:SIGNS]:

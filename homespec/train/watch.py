@@ -46,11 +46,6 @@ class WatchExperts(lightning.Callback):
         self._x_BV: Tensor | None = None
         self._rows: list[Tensor] = []
 
-    def setup(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
-        """Build the twin, once."""
-        if is_rank_zero() and self._twin is None:
-            self._twin = Twin(self.spec)
-
     def teardown(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
         """Leave the module as it was, also after an error."""
         self._stop()
@@ -58,7 +53,7 @@ class WatchExperts(lightning.Callback):
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Look at what the trunk reads."""
         self._stop()
-        if self._twin is not None:
+        if is_rank_zero():
             trunk = pl_module.model.get_submodule("trunk")
             self._hook = trunk.register_forward_pre_hook(self._see)
 
@@ -70,16 +65,17 @@ class WatchExperts(lightning.Callback):
         batch_idx: int, dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
         """Keep some rows of the batch, evenly: neighbours in a file are alike."""
-        if self._x_BV is None:
+        x_BV, self._x_BV = self._x_BV, None
+        left = ROWS - sum(map(len, self._rows))
+        if x_BV is None or not left:
             return
         batches = _batches(trainer)
-        wanted = math.ceil(ROWS / batches) if math.isfinite(batches) else ROWS
-        wanted = min(wanted, ROWS - sum(map(len, self._rows)))
+        wanted = min(left, math.ceil(ROWS / batches) if math.isfinite(batches) else ROWS)
         labels_TB = torch.stack([*batch.labels.values()])
         places = (~labels_TB.isnan()).any(0).nonzero().squeeze(1)
-        step = max(1, len(places) // max(1, wanted))
-        self._rows.append(self._x_BV[places[::step][:wanted]])
-        self._x_BV = None
+        step = max(1, len(places) // wanted)
+        if len(places):
+            self._rows.append(x_BV[places[::step][:wanted]])
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Measure, and record it at the step of the run."""
@@ -87,22 +83,36 @@ class WatchExperts(lightning.Callback):
         self._stop()
         if trainer.sanity_checking and not pl_module.measures_start:
             return
-        pl_module.health = on_rank_zero(lambda: self._measured(pl_module, rows))
-        if self._logs and pl_module.health and trainer.state.fn == "fit":
-            pl_module.record(dict(epoch.scalars(pl_module.health)))
+        health = pl_module.health = on_rank_zero(lambda: self._found(pl_module, rows))
+        if health and "experts" in health and trainer.state.fn == "fit":
+            pl_module.record(dict(epoch.scalars(health)))
 
     def _stop(self) -> None:
         if self._hook is not None:
             self._hook.remove()
         self._hook, self._x_BV, self._rows = None, None, []
 
-    def _measured(self, module: RankingModule, rows: list[Tensor]) -> Json | None:
-        """The numbers, with the signs as sentences; None where no held-out row has a label."""
-        assert self._twin is not None
-        if not any(map(len, rows)):
+    def _found(self, module: RankingModule, rows: list[Tensor]) -> Json | None:
+        """What is measured, or why nothing is; None where no held-out row has a label.
+
+        Whatever goes wrong here, such as too little memory, must not cost the run its epoch.
+        """
+        if not rows:
             return None
+        try:
+            return self._measured(module, torch.cat(rows))
+        except Exception as error:
+            self._twin = None  # it may have got half of the weights
+            why = next(iter(str(error).splitlines()), "")
+            return {"error": f"{type(error).__name__}{': ' if why else ''}{why}"}
+
+    def _measured(self, module: RankingModule, x_BV: Tensor) -> Json:
+        """The numbers, with the signs as sentences."""
+        if self._twin is None:
+            with torch.inference_mode(False):  # another Trainer may validate without it
+                self._twin = Twin(self.spec)
         self._twin.take(module.code.logical_state(module.model))
-        health = self._twin.health(torch.cat(rows))
+        health = self._twin.health(x_BV)
         analysis = self.spec.analysis
         kept = filter_ignored(analysis.document, signs(analysis, health, module.position.step))
         found = {"rows": health.rows, "signs": sentences(kept)}

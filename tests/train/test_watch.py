@@ -8,7 +8,9 @@ import math
 import re
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import lightning.pytorch as lightning
 import pytest
@@ -20,6 +22,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import homespec
 from homespec import RankingData, RankingModule
+from homespec.activations.twin import Twin
 from homespec.api import LoadedSpec
 from homespec.cli.main import cli
 from homespec.doctor.examine import Options, examine
@@ -27,6 +30,7 @@ from homespec.doctor.held_out import HeldOut
 from homespec.health.epoch import OF_EXPERTS
 from homespec.health.measures import Health, short
 from homespec.train import run
+from homespec.train import watch as watch_file
 from homespec.train.settings import Settings
 from homespec.train.watch import WatchExperts
 
@@ -217,6 +221,52 @@ def test_what_the_spec_ignores_is_not_said(data: Path, tmp_path: Path) -> None:
     assert "contributes only" not in printed
 
 
+# ---------------------------------------------------------------- where nothing can be measured
+
+
+@pytest.mark.parametrize("part", ["take", "health"])
+def test_a_failure_to_measure_costs_a_line_and_not_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("too little memory\nand more lines")
+
+    monkeypatch.setattr(Twin, part, fail)
+    printed = command(tmp_path, data, "--watch-experts", "--epochs", "2")
+    *_, files, last = printed.strip().splitlines()
+    assert files.startswith("model.safetensors")
+    why = "RuntimeError: too little memory"
+    assert last == f"What experts and gates do was not measured: {why}"
+    assert healths(tmp_path / "out") == [{"error": why}] * 2
+
+
+def test_after_a_failure_the_next_epoch_is_measured(
+    watched: Path, small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = Twin.health, 0
+
+    def once(self: Twin, x_BV: torch.Tensor) -> Health:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError
+        return original(self, x_BV)
+
+    monkeypatch.setattr(Twin, "health", once)
+    train(small, data, tmp_path, WATCHED)
+    assert healths(tmp_path) == [{"error": "RuntimeError"}, healths(watched)[1]]
+
+
+def test_many_batches_keep_no_more_rows_than_are_looked_at(small: LoadedSpec) -> None:
+    watch = WatchExperts(small)
+    trainer: Any = SimpleNamespace(sanity_checking=False, num_val_batches=[3 * watch_file.ROWS])
+    batch: Any = SimpleNamespace(labels={"click": torch.zeros(4)})
+    for _ in range(3 * watch_file.ROWS):
+        watch._see(None, (torch.zeros(4, 2),))
+        watch.on_validation_batch_end(trainer, None, None, batch, 0)
+    assert [len(rows) for rows in watch._rows] == [1] * watch_file.ROWS
+
+
 # ---------------------------------------------------------------- a Trainer of one's own
 
 
@@ -246,8 +296,9 @@ class Kept(lightning.loggers.CSVLogger):
 
 @pytest.mark.parametrize("clip", [None, 0.05])
 def test_gradient_norm_and_learning_rate(
-    small: LoadedSpec, data: Path, tmp_path: Path, clip: float | None
-) -> None:
+    small: LoadedSpec, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    clip: float | None,
+) -> None:  # fmt: skip
     settings = Settings(
         batch_size=128,
         lr=1e-2,
@@ -259,15 +310,8 @@ def test_gradient_norm_and_learning_rate(
     )
     norms, logger = Norms(), Kept(tmp_path)
     module = RankingModule(small, settings)
-    measured = 0
-    original = module.train_step.gradient_norm
-
-    def counting() -> torch.Tensor:
-        nonlocal measured
-        measured += 1
-        return original()
-
-    module.train_step.gradient_norm = counting  # type: ignore[method-assign]
+    measured = mock.Mock(wraps=module.train_step.gradient_norm)
+    monkeypatch.setattr(module.train_step, "gradient_norm", measured)
     with warnings.catch_warnings():
         for words in (".*number of training batches", ".*LeafSpec"):
             warnings.filterwarnings("ignore", words)
@@ -282,7 +326,7 @@ def test_gradient_norm_and_learning_rate(
         assert norm == pytest.approx(norms.norms[step - 1], rel=1e-5)
     rates = {step: pytest.approx(1e-2 * step / 10) for step in found}
     assert logger.kept["lr"] == rates
-    assert measured == (len(found) if clip is None else len(norms.norms))
+    assert measured.call_count == (len(found) if clip is None else len(norms.norms))
     assert module.health is not None
     assert logger.kept["expert_zeros/meta.watch.0"] == {
         7: module.health["experts"]["meta.watch.0"]["zeros"]
