@@ -20,7 +20,8 @@ class KeptLosses:
     def __init__(self, graph: Graph) -> None:
         self.tasks = graph.tasks
         self.measures = {
-            o.task: (o.label, o.loss, o.scale, o.where_label) for o in graph.of(Objective)
+            o.task: (o.label, o.loss, o.scale, o.where_label, o.pos_weight, o.focal)
+            for o in graph.of(Objective)
         }
         """What a loss measures: only equal ones can be compared."""
         self._batches: list[Tensor] = []

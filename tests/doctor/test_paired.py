@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
+import pytest
 import torch
 from planted import SPEC
 
 import homespec
 from homespec.doctor.paired import KeptLosses, loss_changes
+from homespec.graph.nodes import Objective
 from homespec.scoring.intervals import Z
 
 
@@ -38,10 +41,20 @@ def test_changes_are_means_of_differences_of_rows() -> None:
         assert math.isclose(effect.high - effect.low, 2 * error, rel_tol=1e-5)
 
 
-def test_losses_of_other_labels_are_not_compared() -> None:
+@pytest.mark.parametrize("key", ["label=is_like", "pos_weight=3", "focal=2"])
+def test_losses_of_other_labels_or_shapes_are_not_compared(key: str) -> None:
     losses = torch.rand(4, 20)
-    found = loss_changes(kept(losses), kept(losses, "tasks.like.label=is_like"))
+    found = loss_changes(kept(losses), kept(losses, f"tasks.like.{key}"))
     assert [effect.task for effect in found] == ["click", "finish", "follow"]
+
+
+def test_every_field_of_a_loss_says_whether_it_changes_what_is_measured() -> None:
+    """A new one is either among the measures or in this list."""
+    elsewhere = {"name", "reads", "span", "task", "weight", "where", "outside", "sample_weight"}
+    objective = homespec.loads(SPEC).analysis.graph.of(Objective)[0]
+    fields = {field.name for field in dataclasses.fields(objective)}
+    measures = kept(torch.rand(4, 20)).measures["like"]
+    assert len(fields - elsewhere) == len(measures)
 
 
 def test_a_task_without_labels_has_no_change() -> None:
