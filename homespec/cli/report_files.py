@@ -18,9 +18,9 @@ READ = (".parquet", ".pq", ".csv", ".csv.gz", ".yaml", ".yml", ".safetensors")
 """How the names of data, specs and weights end."""
 
 
-def report_file(_context: click.Context, option: click.Parameter, file: Path | None) -> Path | None:
-    """Refuse a file that cannot be written, and a slip such as `--json data.parquet`: that one
-    would be gone.
+def report_file(context: click.Context, option: click.Parameter, file: Path | None) -> Path | None:
+    """Refuse a file that cannot be written, one that another argument names, and a slip such as
+    `--json data.parquet`: that one would be gone.
     """
     if file is None or str(file) == "-":
         return file
@@ -32,6 +32,9 @@ def report_file(_context: click.Context, option: click.Parameter, file: Path | N
         )
     if file.exists() and not file.is_file():  # a device or a pipe, which is written to
         return file
+    others = (each for each in context.params.values() if isinstance(each, Path))
+    if file.resolve() in {other.resolve() for other in others}:
+        raise click.BadParameter(f"{file} is also the file of another argument: name another file")
     there = next(folder for folder in file.absolute().parents if folder.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise click.BadParameter(

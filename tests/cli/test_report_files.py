@@ -67,3 +67,19 @@ def test_a_report_may_go_to_a_device_whose_folder_is_closed(
     given = [str(tmp_path), "--data", "x", "--json", os.devnull]
     found = CliRunner().invoke(verb, given)
     assert "holds no run of homespec train" in found.output
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags"), [(doctor, ("--json", "--html")), (bench, ("--json", "--plot"))]
+)
+def test_two_reports_are_two_files(
+    verb: click.Command, flags: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "spec.yaml").write_text("")
+    given = str(tmp_path / "spec.yaml" if verb is bench else tmp_path)
+    data = [] if verb is bench else ["--data", "x"]
+    file = str(tmp_path / "report")
+    found = CliRunner().invoke(verb, [given, *data, flags[0], file, flags[1], file])
+    assert found.exit_code == 2
+    assert f"Invalid value for '{flags[1]}': " in found.output
+    assert "is also the file of another argument" in found.output
