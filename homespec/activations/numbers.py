@@ -31,6 +31,11 @@ class Numbers:
             name: sums.moments.mean.tolist() for name, sums in seen.weights.items()
         }
         self.uses = self._by_expert()
+        self.use_variances = {
+            name: statistics.pvariance(use.weight for use in uses)
+            for name, uses in self.uses.items()
+            if uses
+        }
         self.by_name = {expert.name: expert for expert in self._every_expert()}
 
     def _line(self, node: Node) -> int:
@@ -110,9 +115,7 @@ class Numbers:
             perplexity=math.exp(float(sums.entropy.value)) / len(mean),
             mean_perplexity=perplexity(mean),
             variance_rows=float(sums.moments.variance.sum()),
-            variance_gates=sum(
-                statistics.pvariance(use.weight for use in expert.uses) for expert in experts
-            ),
+            variance_gates=sum(self.use_variances[expert.name] for expert in experts),
             scale_ratio=_ratio([expert.mean_abs for expert in experts]),
             std_ratio=_ratio([expert.std for expert in experts]),
             sources=tuple(self._sources(mix, sums)),

@@ -58,7 +58,8 @@ def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
     base = 10 ** math.floor(math.log10(rough))
     step = next(base * each for each in (1, 2, 5, 10) if base * each >= rough)
     first, last = math.ceil(low / step), math.floor(high / step)
-    return [round(number * step, 10) for number in range(first, last + 1)]
+    digits = 1 - math.floor(math.log10(step))
+    return [round(number * step, digits) for number in range(first, last + 1)]
 
 
 def changes(effects: Sequence[Effect]) -> str:

@@ -51,8 +51,9 @@ class Layout:
     def __init__(self, lowered: Lowered) -> None:
         self.lowered, self.graph = lowered, lowered.graph
         self.sets = tuple(self.graph.of(ExpertSet))
+        self.set_named = {node.name: node for node in self.sets}
         self.states = tuple(self.graph.of(Mix))
-        self.gated = {n.place + n.layer for n in self.graph.of(FeatureGate)}
+        self.gated = {(n.place, n.layer) for n in self.graph.of(FeatureGate)}
         ends: tuple[Tower | Product, ...] = (*self.graph.of(Tower), *self.graph.of(Product))
         self.ends = ends
         self.layers = tuple(dict.fromkeys(node.layer for node in (*self.sets, *self.states)))
@@ -157,7 +158,7 @@ class Layout:
 
     def has_feature_gate(self, node: ExpertSet) -> bool:
         """Whether a feature gate is before a set."""
-        return node.place + node.layer in self.gated
+        return (node.place, node.layer) in self.gated
 
     def feeds(self) -> Iterator[tuple[Point, Point]]:
         """From what sets of experts and towers read, to them."""

@@ -38,7 +38,7 @@ class Found:
 
 
 def findings(report: Report) -> list[Found]:
-    """Those of a report, the gravest first; what cannot be told has the last codes."""
+    """Those of a report, the gravest first, then by code: open verdicts have the last codes."""
     ordered = sorted(
         report.diagnostics, key=lambda d: (SEVERITIES.index(d.rule.severity), d.rule.code)
     )

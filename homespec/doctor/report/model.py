@@ -42,7 +42,7 @@ def _tree(layout: Layout) -> Iterator[str]:
 def flow(layout: Layout, losses: Losses, marked: Marks) -> str:
     """Experts as squares, gates as dots, towers as flags; mean weights as links."""
     gates = {gate.name: gate for gate in losses.health.gates}
-    with_self = {node.place + node.layer for node in layout.graph.of(SelfGate)}
+    with_self = {(node.place, node.layer) for node in layout.graph.of(SelfGate)}
     shapes = [
         *_heads(layout),
         *_bands(layout),
@@ -52,7 +52,7 @@ def flow(layout: Layout, losses: Losses, marked: Marks) -> str:
     ]
     for node in layout.states:
         gate = gates.get(f"gates.{short(node.name)}")
-        shapes += _gate(layout.state(node), gate, node.place + node.layer in with_self, marked)
+        shapes += _gate(layout.state(node), gate, (node.place, node.layer) in with_self, marked)
     for end in layout.ends:
         shapes += _end(layout, end, losses.tasks[end.task], marked)
     label = f"The model: {len(layout.sets)} sets of experts in {len(layout.layers)} layers"
@@ -79,7 +79,7 @@ def _links(layout: Layout, node: Mix, gates: Mapping[str, Gate], losses: Losses)
     gate = gates.get(f"gates.{short(node.name)}")
     sources = {source.set: source for source in gate.sources} if gate else {}
     for port in node.sets:
-        start = layout.set_ends(layout.graph[port.node])  # type: ignore[arg-type]
+        start = layout.set_ends(layout.set_named[port.node])
         source = sources.get(port.node)
         if source is None:
             yield svg.link(start, layout.state(node), 10, "link", "all of it")
