@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from homespec.cli.errors import exit_2_on, needing
+from homespec.cli.finite import Finite
 from homespec.cli.progress import progress_bars
 from homespec.cli.report_files import report_file, write_report
 from homespec.cli.reporting import (
@@ -41,7 +42,7 @@ def _thresholds(
     try:
         return thresholds_from(changes)
     except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -60,7 +61,7 @@ def _thresholds(
     help="Measure knock-outs on at most this number of rows; 0 for none, and so no verdicts.",
 )  # fmt: skip
 @click.option(
-    "--tolerance", type=click.FloatRange(0), default=TOLERANCE, show_default=True,
+    "--tolerance", type=Finite(0), default=TOLERANCE, show_default=True,
     help="Outputs of experts below this are near 0.",
 )  # fmt: skip
 @click.option(
@@ -126,15 +127,18 @@ def doctor(
         loaded = [_load(run, spec, start)]
         loaded += [] if against is None else [_load(against, None, start)]
         examined, changes = _examine(loaded, data, rows, options)
-    report = _report(loaded[0], examined[0])
+    reports = [_report(run, health) for run, health in zip(loaded, examined, strict=True)]
+    report = reports[0]
     if has_tables(output_format):
         _print_tables(examined, changes)
     if json_file is not None:
         write_report(json_file, as_text(examined, report, changes))
     if html_file is not None:
-        write_report(html_file, _page(loaded, examined, changes))
+        write_report(html_file, _page(loaded, examined, reports, changes))
     print_report(report, output_format)
-    if not report.diagnostics:
+    if examined[0].rows < thresholds.positives:
+        click.echo(_few_rows(examined[0].rows, thresholds.positives), err=True)
+    elif not report.diagnostics:
         click.echo(f"{printable(str(run))}: nothing found", err=True)
     return exit_code(report, strict)
 
@@ -183,12 +187,22 @@ def _of(run: Run, options: Options) -> Options:
     return replace(options, at_start=run.folder.is_file())
 
 
-def _page(runs: list[Run], examined: list[Health], changes: list[Effect]) -> str:
+def _few_rows(rows: int, least: float) -> str:
+    """Why next to nothing is found."""
+    return (
+        f"{rows:,} held-out row{' is' if rows == 1 else 's are'} too few to judge a model:"
+        f" {least:g} are needed (--threshold positives)"
+    )
+
+
+def _page(
+    runs: list[Run], examined: list[Health], reports: list[Report], changes: list[Effect]
+) -> str:
     from homespec.doctor.report.page import Diagnosed, page
 
     both = [
-        Diagnosed(run.spec.analysis, health, _report(run, health))
-        for run, health in zip(runs, examined, strict=True)
+        Diagnosed(run.spec.analysis, health, report)
+        for run, health, report in zip(runs, examined, reports, strict=True)
     ]
     return page(both[0], both[1] if len(both) > 1 else None, changes)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 import click
 from click.core import ParameterSource
 
+from homespec.cli.finite import Finite
 from homespec.cli.specs import set_option
 from homespec.train.settings import FLAGS, GROUPS, Flag, Group, Settings, flag
 
@@ -30,17 +30,6 @@ class Grouped(click.Command):
         for name, records in groups.items():
             with formatter.section(name):
                 formatter.write_dl(records)
-
-
-class Finite(click.FloatRange):
-    """A number of a range that is neither NaN nor infinite."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number; fails like a number outside of the range."""
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
 
 
 class Option(click.Option):

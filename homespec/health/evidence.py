@@ -50,6 +50,11 @@ class Examined(Losses):
         """Whether losses were measured."""
         return bool(self.health.knockouts)
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether there are enough rows to say that something is the same in all of them."""
+        return self.health.rows >= self.limits.positives
+
     def node(self, name: str) -> Placed:
         """The node of a set or gate, or that of which an expert or LoRA is a part."""
         graph = self.lowered.graph
@@ -90,7 +95,7 @@ class Examined(Losses):
 
     def of_effect(self, effect: Effect) -> Verdict:
         """What one effect says; a task with too few positives says nothing."""
-        if effect.low == effect.high == 0:
+        if self._unchanged(effect):
             return Verdict.FREE
         if not self.judged(effect):
             return Verdict.OPEN
@@ -122,7 +127,11 @@ class Examined(Losses):
 
     def _counts(self, effect: Effect) -> bool:
         """Whether the task has enough positives, or no row changes at all."""
-        return self.tasks[effect.task].judged or effect.low == effect.high == 0
+        return self.tasks[effect.task].judged or self._unchanged(effect)
+
+    def _unchanged(self, effect: Effect) -> bool:
+        """Whether no row of the sample changes, and these are more than a few."""
+        return effect.low == effect.high == 0 and self.health.sample_rows >= self.limits.positives
 
     def highest(self, kind: Kind, target: str) -> float:
         """The largest upper end of an interval of a judged task, by its loss."""

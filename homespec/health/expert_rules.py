@@ -22,7 +22,7 @@ def is_near_zero(seen: Examined, expert: Expert) -> bool:
 
 def is_mostly_dead(seen: Examined, expert: Expert) -> bool:
     """Whether most channels are the same in all rows."""
-    return expert.dead_channels > seen.limits.dead_channels
+    return expert.dead_channels > seen.limits.dead_channels and seen.has_rows
 
 
 def has_collapsed(seen: Examined, expert: Expert) -> bool:
@@ -42,7 +42,7 @@ def small_experts(seen: Examined, gate: Gate) -> list[Expert]:
 
 def is_similar(seen: Examined, expert: Expert) -> bool:
     """Whether the channels of another expert of the set are nearly the same space."""
-    return expert.similarity >= seen.limits.similarity
+    return expert.similarity >= seen.limits.similarity and seen.has_rows
 
 
 def _by_place(

@@ -14,7 +14,8 @@ from homespec.health.measures import FeatureGate, Gate, short
 
 def is_constant(seen: Examined, gate: Gate) -> bool:
     """Whether the weights hardly vary over the rows."""
-    return len(gate.experts) > 1 and math.sqrt(gate.variance_rows) < seen.limits.gate_std
+    still = math.sqrt(gate.variance_rows) < seen.limits.gate_std
+    return len(gate.experts) > 1 and still and seen.has_rows
 
 
 def is_saturated(seen: Examined, gate: FeatureGate) -> bool:

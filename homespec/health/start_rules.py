@@ -9,6 +9,7 @@ from homespec.diagnostics import Finding, Severity, rule
 from homespec.graph.nodes import ExpertSet
 from homespec.health import remedies
 from homespec.health.evidence import Examined
+from homespec.health.expert_rules import is_mostly_dead
 from homespec.health.measures import short
 
 
@@ -22,7 +23,7 @@ def flat_start(seen: Examined) -> Iterator[Finding]:
     batch norm sets it. Set the standard deviation of the logits by `--threshold start_spread=0.01`.
     """
     flat = [task for task in seen.health.tasks if task.spread < seen.limits.start_spread]
-    if flat:
+    if flat and seen.has_rows:
         low, high = min(task.spread for task in flat), max(task.spread for task in flat)
         yield Finding(
             seen.lowered.first_span([("init",), ("family",), ("layers",), ("name",)]),
@@ -47,7 +48,7 @@ def dead_start(seen: Examined) -> Iterator[Finding]:
     that varies by less than the tolerance has a long way to go. `init: auto` and batch norm start
     with channels that vary. The share is the threshold `dead_channels`.
     """
-    dead = (e for e in seen.health.experts if e.dead_channels > seen.limits.dead_channels)
+    dead = (expert for expert in seen.health.experts if is_mostly_dead(seen, expert))
     for experts in by_cause(dead, lambda e: seen.span(e.set)).values():
         worst = max(experts, key=lambda e: e.dead_channels)
         names = listed([short(expert.name) for expert in experts])

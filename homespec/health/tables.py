@@ -176,7 +176,9 @@ def tasks_compared(runs: Sequence[Health], changes: Iterable[Effect]) -> Table:
 def _change(part: Effect | None) -> tuple[str, ...]:
     if part is None or not math.isfinite(part.change):
         return "–", "–", ""
-    return f"{part.change:+.2g}", f"{part.low:+.2g} to {part.high:+.2g}", verdict(part)
+    numbers = (part.change, part.low, part.high)
+    change, low, high = (f"{each:+.2g}" if each else "0" for each in numbers)
+    return change, f"{low} to {high}", verdict(part)
 
 
 def _of_task(name: str, runs: Sequence[Health]) -> Iterator[str]:
@@ -194,6 +196,8 @@ def models_compared(runs: Sequence[Health]) -> Table:
 
 def verdict(change: Effect) -> str:
     """What the interval of a change of a loss says."""
+    if change.low == change.high == 0:
+        return "same"
     if not change.sure:
         return "open"
     return "worse" if change.low > 0 else "better"

@@ -58,7 +58,7 @@ def thresholds_from(changes: Iterable[str]) -> Thresholds:
         name = name.strip().replace("-", "_")
         if name not in NAMES:
             near = closest(name, NAMES)
-            hint = f"did you mean {near}?" if near else f"there are {', '.join(NAMES)}"
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(NAMES)}."
             raise ValueError(f"`{name}` is not a threshold: {hint}")
         given[name] = _number(change, text)
     return Thresholds(**given)
@@ -70,5 +70,5 @@ def _number(change: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise ValueError(f"`{change}` is not of the form NAME=VALUE, such as zeros=0.8")
+        raise ValueError(f"`{change}` is not of the form NAME=VALUE, such as zeros=0.8.")
     return value

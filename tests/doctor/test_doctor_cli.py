@@ -187,3 +187,28 @@ def test_a_row_without_a_prediction_is_named(healthy: Path, tmp_path: Path, row:
     assert isinstance(result.exception, SystemExit)
     assert result.exception.code == 2
     assert f"row {row} (from 0) of the held-out rows: the logit of `click` is" in result.output
+
+
+def test_a_few_rows_say_nothing_of_what_never_varies(sick: Path) -> None:
+    few = doctor(sick, "--rows", "49", "--format", "concise")
+    assert "49 held-out rows are too few to judge a model: 50 are needed" in few.output
+    for code in ("HS703", "HS731", "same weights in all rows"):
+        assert code not in few.output
+    few = doctor(sick, "--rows", "49", "--threshold", "positives=20", "--format", "concise")
+    assert "too few to judge a model" not in few.output
+
+
+def test_a_run_beside_itself_is_the_same(healthy: Path) -> None:
+    result = doctor(healthy, "--against", str(healthy), "--rows", "200")
+    assert result.exception is None
+    (row,) = (line for line in result.output.splitlines() if line.strip().startswith("click "))
+    assert row.split()[1:6] == ["0", "0", "to", "0", "same"]
+
+
+def test_a_threshold_that_is_not_one_is_explained_in_whole_sentences(healthy: Path) -> None:
+    for given, answer in (
+        ("zeos=0.4", "`zeos` is not a threshold: did you mean zeros?"),
+        ("zeros=", "`zeros=` is not of the form NAME=VALUE, such as zeros=0.8."),
+    ):
+        assert str(doctor(healthy, "--threshold", given).exception) == answer
+    assert str(doctor(healthy, "--tolerance", "nan").exception) == "nan is not a finite number."

@@ -207,3 +207,5 @@ def test_outputs_that_never_vary_have_an_axis_of_their_size() -> None:
 def test_ticks_are_round() -> None:
     assert nice_ticks(-0.31, 2.2) == [0, 0.5, 1.0, 1.5, 2.0]
     assert nice_ticks(0, 7) == [0, 2, 4, 6]
+    assert nice_ticks(0, 3.1e-12) == [0, 1e-12, 2e-12, 3e-12]
+    assert nice_ticks(0, 3.1e20) == [0, 1e20, 2e20, 3e20]
