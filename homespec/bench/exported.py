@@ -14,15 +14,13 @@ from homespec.api import LoadedSpec, build_with_module
 from homespec.bench.measurements import Facts
 from homespec.bench.random_batch import random_features
 from homespec.bench.variants import Served
-from homespec.export import served_model
+from homespec.export import ONNX_PACKAGES, served_model
 from homespec.export.aotinductor import SEPARATOR, Loader, compile_package
 from homespec.export.files import EXAMPLE_ROWS, ONNX, PT2
 from homespec.export.inputs import inputs_of
 from homespec.schema.input_tensors import input_tensors
 
 EXTRA = "export"
-ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-"""What EXTRA brings for ONNX."""
 
 Tensors = dict[str, Tensor]
 Server = Callable[[Tensors], Callable[[], Mapping[str, Tensor]]]

@@ -11,20 +11,17 @@ import click
 from click.core import ParameterSource
 
 from homespec.cli.errors import exit_2_on, needing
+from homespec.export import ONNX_PACKAGES, Format, Weights
 from homespec.scoring import Output
 from homespec.variant import split_names
 
 if TYPE_CHECKING:
-    from homespec.export.rounded_tables import Weights
-    from homespec.export.run import Format
     from homespec.train.load_run import Which
 
-FORMATS, DEVICES = ("pt2", "onnx", "both"), ("cpu", "cuda")
+DEVICES = ("cpu", "cuda")
 NUMBERS, CHECKPOINTS = ("float32", "float64"), ("best", "last")
-WEIGHTS = ("float32", "bf16", "int8")
-ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-FIXED = ("tasks", "format", "device", "output", "weights")
-"""What a folder has from the export that compiled it, with the options' names."""
+FIXED = ("--tasks", "--format", "--device", "--output", "--weights")
+"""What a folder has from the export that compiled it."""
 
 
 @click.command(short_help="Make a folder that servers load.")
@@ -37,7 +34,7 @@ FIXED = ("tasks", "format", "device", "output", "weights")
     "--tasks", multiple=True, metavar="TASK,…", help="Serve these alone. May be repeated."
 )
 @click.option(
-    "--format", type=click.Choice(FORMATS), default="pt2", show_default=True,
+    "--format", "wanted", type=click.Choice(get_args(Format)), default="pt2", show_default=True,
     help="A package of AOTInductor, an ONNX file, or both.",
 )  # fmt: skip
 @click.option(
@@ -53,7 +50,7 @@ FIXED = ("tasks", "format", "device", "output", "weights")
     help="Type of numbers with buckets.  [default: as in the data of the run]",
 )  # fmt: skip
 @click.option(
-    "--weights", type=click.Choice(WEIGHTS), default="float32", show_default=True,
+    "--weights", type=click.Choice(get_args(Weights)), default="float32", show_default=True,
     help="Keep embedding tables in fewer bytes; all is computed in float32.",
 )  # fmt: skip
 @click.option(
@@ -72,7 +69,7 @@ FIXED = ("tasks", "format", "device", "output", "weights")
 @click.pass_context
 def export(
     ctx: click.Context, /, run: Path, out: Path | None, overwrite: bool, tasks: tuple[str, ...],
-    format: Format, device: str, output: Output, numbers: str | None,  # noqa: A002
+    wanted: Format, device: str, output: Output, numbers: str | None,
     weights: Weights, checkpoint: Which, spec: Path | None, weights_only: bool, into: Path | None,
 ) -> None:  # fmt: skip
     """Make a folder that servers load, of the trained model in the folder RUN.
@@ -87,7 +84,7 @@ def export(
     _check(ctx, out, weights_only, into)
     gc.enable()
     with needing("export"):
-        for package in ONNX_PACKAGES if format != "pt2" else ():
+        for package in ONNX_PACKAGES if wanted != "pt2" else ():
             importlib.import_module(package)
         from homespec.export import ExportError
         from homespec.export import run as exporting
@@ -99,7 +96,7 @@ def export(
         if into is not None:
             exporting.replace_weights(run, into, out or into, options, _say)
         elif out is not None:
-            exporting.export_run(run, out, format, options, overwrite, _say)
+            exporting.export_run(run, out, wanted, options, overwrite, _say)
 
 
 def _say(line: str) -> None:
@@ -112,8 +109,16 @@ def _check(ctx: click.Context, out: Path | None, weights_only: bool, into: Path 
         raise click.UsageError("--weights-only and --into DIR go together.")
     if not weights_only and out is None:
         raise click.UsageError("Give --out, the folder to write.")
-    for name in FIXED if weights_only else ():
-        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"--{name} is that of the folder --into, which is compiled.")
-    if weights_only and ctx.get_parameter_source("overwrite") is not ParameterSource.DEFAULT:
+    for name in sorted(_given(ctx).intersection(FIXED)) if weights_only else ():
+        raise click.UsageError(f"{name} is that of the folder --into, which is compiled.")
+    if weights_only and "--overwrite" in _given(ctx):
         raise click.UsageError("--overwrite is for exports that compile: give another --out.")
+
+
+def _given(ctx: click.Context) -> set[str]:
+    """The options that the user gives."""
+    return {
+        option.opts[-1]
+        for option in ctx.command.params
+        if ctx.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
+    }

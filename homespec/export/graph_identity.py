@@ -10,7 +10,7 @@ from homespec.api import LoadedSpec, compile  # noqa: A004
 from homespec.diff.breaks import Breaks
 from homespec.diff.compare import compare
 from homespec.diff.pair import BREAKS
-from homespec.export.rounded_tables import Weights
+from homespec.export import Weights
 from homespec.scoring import Output
 
 SERVED = {Breaks.INTERFACE, Breaks.CHECKPOINT, Breaks.NUMERICS}

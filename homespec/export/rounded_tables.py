@@ -9,16 +9,14 @@ of recommenders usually do (Guan et al., "Post-Training 4-bit Quantization on Em
 from __future__ import annotations
 
 import copy
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from homespec import runtime
+from homespec.export import Weights
 
-Weights = Literal["float32", "bf16", "int8"]
-"""How the rows of tables are kept."""
 LEVELS = 127
 """The largest int8, which the largest number of a row becomes."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from homespec.api import load
-from homespec.export import ExportError, manifest, package_weights
+from homespec.export import ExportError, Format, manifest, package_weights
 from homespec.export.agreement import BATCHES, Agreement
 from homespec.export.files import (
     ONNX,
@@ -29,7 +29,6 @@ from homespec.train.run_files import SPEC_FILE
 from homespec.train.torch_compile import obstacle
 from homespec.version import __version__
 
-Format = Literal["pt2", "onnx", "both"]
 Say = Callable[[str], None]
 OF_PACKAGE = ("homespec", "torch", "cuda_capability", "processor", "threads", "package_weights")
 """What stays true of a package that gets other weights."""
@@ -38,7 +37,7 @@ OF_PACKAGE = ("homespec", "torch", "cuda_capability", "processor", "threads", "p
 def export_run(
     folder: Path,
     out: Path,
-    format: Format,  # noqa: A002
+    wanted: Format,
     options: Options,
     overwrite: bool,
     say: Say,
@@ -48,19 +47,19 @@ def export_run(
     Raises ExportError, and RunError and SpecError for a run that cannot be loaded.
     """
     check_free(out, overwrite)
-    if format != "onnx" and (reason := obstacle()):
+    if wanted != "onnx" and (reason := obstacle()):
         raise ExportError(f"{PT2} cannot be compiled here ({reason}); --format onnx needs none")
     subject = Subject(folder, options)
-    if format != "onnx":
+    if wanted != "onnx":
         check_keywords(subject)
     agreements: dict[str, Agreement] = {}
     with whole_folder(out) as new:
         about = subject.about()
-        if format != "onnx":
+        if wanted != "onnx":
             say(f"compiling {PT2} for {options.device}, which takes a minute or so")
             about |= about_package(compile_pt2(subject, new))
             agreements[PT2] = check_pt2(subject, new)
-        if format != "pt2":
+        if wanted != "pt2":
             _write_onnx(subject, new, agreements, say)
         write_documents(subject, new, agreements, about)
     _report(subject, agreements, out, say)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from homespec.api import PathLike, build_with_module
-from homespec.export import ExportError, manifest
+from homespec.export import ExportError, Weights, manifest
 from homespec.export.agreement import BATCHES
 from homespec.export.graph_identity import graph_sha256
 from homespec.export.inputs import Input, inputs_of
 from homespec.export.number_types import number_types
-from homespec.export.rounded_tables import Weights, round_tables, with_rounded_values
+from homespec.export.rounded_tables import round_tables, with_rounded_values
 from homespec.export.samples import samples
 from homespec.export.served_model import Served
 from homespec.header import spec_hash
