@@ -510,6 +510,27 @@ def test_a_missing_extra_is_one_line(tiny: str, monkeypatch: pytest.MonkeyPatch)
     assert f"ours-onnxruntime needs the extra export: {install_command('export')}" in result.stdout
 
 
+def test_where_nothing_can_be_measured_bench_says_why(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of an empty table."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    options = ("--mode", "inference", "--rounds", "1", "--variants", "ours-onnxruntime,floor")
+    missing = CliRunner().invoke(cli, ["bench", tiny, *options])
+    assert missing.exit_code == 2
+    assert f"onnxruntime is missing: {install_command('export')}" in missing.output
+    rounded = CliRunner().invoke(cli, ["bench", tiny, *options, "--precision", "bf16"])
+    assert rounded.exit_code == 2
+    assert "the files of homespec export compute in float32" in rounded.output
+
+
+def test_values_that_are_repeated_are_measured_once(tiny: str) -> None:
+    repeated = ("--threads", "1", "--threads", "1", "--batch", "2", "--batch", "2")
+    options = ("--mode", "inference", "--rounds", "1", "--variants", "ours", "--json", "-")
+    data = json.loads(bench(tiny, *options, *repeated).stdout)
+    assert [(case["threads"], case["batch"]) for case in data["cases"]] == [(1, 2)]
+
+
 def test_files_of_exports_have_no_autocast(tiny: str) -> None:
     options = ["--mode", "inference", "--batch", "2", "--rounds", "1", "--precision", "bf16"]
     result = bench(tiny, *options, "--variants", "ours,ours-aotinductor", "--json", "-")

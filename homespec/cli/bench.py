@@ -6,7 +6,7 @@ import gc
 import os
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from homespec.bench.measurements import Result, Settings
 
 
+T = TypeVar("T")
 TRAINED, SERVED = (512,), (1, 8, 64, 1024)
 """Batches if none are given."""
 
@@ -27,11 +28,16 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     return tuple(dict.fromkeys(word.strip() for word in text.split(","))) if text else ()
 
 
+def _once(_context: click.Context, _option: click.Parameter, given: tuple[T, ...]) -> tuple[T, ...]:
+    """What is given, each once."""
+    return tuple(dict.fromkeys(given))
+
+
 @click.command()
 @click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @set_option
 @click.option(
-    "--batch", "batches", multiple=True, type=click.IntRange(1),
+    "--batch", "batches", multiple=True, type=click.IntRange(1), callback=_once,
     help="Rows of a step; training needs two. May be repeated."
     "  [default: 512; for inference 1, 8, 64, 1024]",
 )  # fmt: skip
@@ -41,7 +47,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 )  # fmt: skip
 @click.option(
     "--precision", "precisions", multiple=True, default=["float32"], show_default=True,
-    type=click.Choice(["float32", "bf16"]),
+    type=click.Choice(["float32", "bf16"]), callback=_once,
     help="bf16 is autocast over forward and loss. May be repeated.",
 )  # fmt: skip
 @click.option(
@@ -49,7 +55,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     help="Each runs every variant once; in inference ten times.",
 )  # fmt: skip
 @click.option(
-    "--threads", multiple=True, type=click.IntRange(1),
+    "--threads", multiple=True, type=click.IntRange(1), callback=_once,
     help="Of an operation on a CPU. May be repeated.  [default: as many as torch takes]",
 )  # fmt: skip
 @click.option(
@@ -120,9 +126,9 @@ def bench(
     device = device or ("cuda" if has_gpu() else "cpu")
     inference = mode == "inference"
     settings = Settings(
-        batches=tuple(dict.fromkeys(batches)) or (SERVED if inference else TRAINED),
+        batches=batches or (SERVED if inference else TRAINED),
         device=device,
-        precisions=tuple(dict.fromkeys(precisions)),
+        precisions=precisions,
         variants=_variants(variants, device, inference, bool(options["keep"])),
         inference=inference,
         **options,
@@ -147,10 +153,27 @@ def _check(settings: Settings) -> None:
         raise click.UsageError("--mode inference measures nothing but the forward pass.")
     if settings.keep and not settings.inference:
         raise click.UsageError("--keep is for --mode inference: training needs all tasks.")
+    _check_files(settings)
     if min(settings.batches) < 2 and not settings.inference:
         raise click.BadParameter(
             "training needs batches of at least 2 rows.", param_hint="'--batch'"
         )
+
+
+def _check_files(settings: Settings) -> None:
+    """Raise UsageError where files of exports alone are measured, and none of them can be."""
+    from homespec.bench.variants import FLOOR, VARIANTS
+    from homespec.export import ONNX_PACKAGES
+
+    served = {VARIANTS[name].served for name in settings.variants if name != FLOOR}
+    if None not in served and "float32" not in settings.precisions:
+        raise click.BadParameter(
+            "the files of homespec export compute in float32.", param_hint="'--precision'"
+        )
+    if served == {"onnxruntime"}:
+        with needing("export"):
+            for package in ONNX_PACKAGES:
+                import_module(package)
 
 
 def _variants(
