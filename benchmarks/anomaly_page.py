@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,6 @@ def _average(name: str) -> Measure:
     return lambda seen: statistics.fmean(seen[name]) if seen[name] else None
 
 
-def _number(name: str) -> Measure:
-    return lambda seen: seen[name]  # type: ignore[no-any-return]
-
-
 def _ratio(seen: Json) -> float | None:
     least = min(seen["mean_abs"])
     return max(seen["mean_abs"]) / least if least else None
@@ -102,8 +99,8 @@ COLLAPSE: dict[str, Measure] = {
 SHARING: dict[str, Measure] = {
     "owned, most": _worst("owned"),
     "evenness, least": _least("evenness"),
-    "perplexity of gates": _number("perplexity"),
-    "spread over rows": _number("spread"),
+    "perplexity of gates": itemgetter("perplexity"),
+    "spread over rows": itemgetter("spread"),
     "own weight / fair, least": _of_tasks("own_weight", min),
     "own contribution / fair, least": _of_tasks("own_contribution", min),
 }
