@@ -5,6 +5,7 @@ The reference goes task by task and row by row.
 
 from __future__ import annotations
 
+import functools
 import math
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 
 import homespec
 from homespec.train.torch_compile import obstacle
+from homespec.train.weighting import METHODS, weighting_of
 
 ROWS = 12
 HEAD: dict[str, Any] = {
@@ -246,6 +248,89 @@ def test_shapes_of_weights_are_checked() -> None:
         code.loss(logits, labels, {"a": weights["a"]})
     with pytest.raises(ValueError, match=r"weight c must be \[12\], not \[12, 1\]"):
         code.loss(logits, labels, {**weights, "c": weights["c"].unsqueeze(1)})
+
+
+# ---------------------------------------------------------------- with other parts
+
+
+def repeated(
+    counts: dict[str, Tensor], labels: dict[str, Tensor], users: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Each row as often as the greatest of its weights says, with a label in as many as its own."""
+    most = torch.stack(list(counts.values())).amax(0)
+    at = torch.arange(ROWS).repeat_interleave(most)
+    number = torch.cat([torch.arange(int(each)) for each in most])
+    own = {
+        task: label[at].masked_fill(number >= counts[task][at], torch.nan)
+        for task, label in labels.items()
+    }
+    return users[at], own
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_weighting_takes_a_row_of_weight_2_for_two_rows(method: str) -> None:
+    """The gradients of the weighted tasks together are those of a file with repeated rows."""
+    tasks = {
+        t: {"sample_weight": "w", "weight": w} for t, w in zip("abc", (1, 2, 0.5), strict=True)
+    }
+    _, labels, _ = drawn(tasks, 0)
+    generator = torch.Generator().manual_seed(1)
+    counts = {t: torch.randint(0, 4, (ROWS,), generator=generator) for t in tasks}
+    users = torch.randint(0, 9, (ROWS,), generator=generator)
+
+    def gradients(users: Tensor, labels: dict[str, Tensor], weights: dict[str, Tensor]) -> Any:
+        code = homespec.build_module(spec_of(tasks))
+        torch.manual_seed(0)
+        model = code.Model().double()
+        views = functools.partial(code.logical_views, model)
+        weighting = weighting_of(method, code.WEIGHTS, dict.fromkeys(tasks, "binary"), views)
+        losses_T = code.stacked_losses(model({"user": users}), labels, weights)
+        leaves = dict(model.named_parameters())
+        weighting.backward(weighting.loss(losses_T), losses_T, leaves)
+        grads = {name: leaf.grad for name, leaf in leaves.items()}
+        return grads, {n: p.grad for n, p in weighting.named_parameters()}
+
+    many, own = repeated(counts, labels, users)
+    ones = dict.fromkeys(tasks, torch.ones(len(many), dtype=torch.float64))
+    found = gradients(users, labels, {t: count.double() for t, count in counts.items()})
+    expected = gradients(many, own, ones)
+    tolerance = 1e-4 if method == "cagrad" else 1e-10  # of a solver
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize("name", SPECS)
+def test_pruned_files_weigh_rows_as_the_whole(name: str, optimize: bool) -> None:
+    tasks = SPECS[name]
+    given = drawn(tasks, 2)
+    whole = homespec.build_module(spec_of(tasks), optimize=optimize)
+    expected = whole.losses(*arguments(whole, *given))
+    for kept in ("b", "c"):
+        code = homespec.build_module(spec_of(tasks), optimize=optimize, tasks=[kept])
+        found = code.losses(*arguments(code, *given))
+        torch.testing.assert_close(
+            found, {task: expected[task] for task in code.TASKS}, rtol=1e-10, atol=1e-10
+        )
+
+
+def test_files_for_inference_know_no_weights() -> None:
+    tasks = SPECS["two outside"] | {"a": {"unknown": -1}}
+    code = homespec.build_module(spec_of(tasks), mode="inference")
+    for name in ("LABELS", "SAMPLE_WEIGHTS", "OUTSIDE", "UNKNOWN", "row_weights", "loss"):
+        assert not hasattr(code, name), name
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_files_say_what_is_unknown(optimize: bool) -> None:
+    """Also of a label that only says who is in the sample space of another task."""
+    tasks = {"a": {"unknown": -1, "label": "x > 0"}, "b": {"where": "a", "unknown": "?"}, "c": {}}
+    code = homespec.build_module(spec_of(tasks), optimize=optimize)
+    assert code.UNKNOWN == {"a": -1, "b": "?"}
+    pruned = homespec.build_module(spec_of(tasks), optimize=optimize, tasks=["b"])
+    assert pruned.LABELS == {"b": "b", "a": "x > 0"}
+    assert pruned.UNKNOWN == {"b": "?", "a": -1}
+    plain = homespec.build_module(spec_of({"a": {}, "b": {}}), optimize=optimize)
+    assert not hasattr(plain, "UNKNOWN")
 
 
 def test_a_compiled_step_has_no_operations_for_single_tasks() -> None:

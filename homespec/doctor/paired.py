@@ -20,9 +20,12 @@ class KeptLosses:
     def __init__(self, graph: Graph) -> None:
         self.tasks = graph.tasks
         self.measures = {
-            o.task: (o.label, o.loss, o.scale, o.where_label, o.pos_weight, o.focal)
+            o.task: (
+                o.label, o.unknown, o.where_label, o.where_unknown,
+                o.loss, o.scale, o.pos_weight, o.focal,
+            )
             for o in graph.of(Objective)
-        }
+        }  # fmt: skip
         """What a loss measures: only equal ones can be compared."""
         self._batches: list[Tensor] = []
 

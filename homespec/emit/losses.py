@@ -23,11 +23,15 @@ ROW_WEIGHTS = {
 }
 """The form of `row_weights`, by whether there are sample weights and sample spaces."""
 
-READERS = """\
-# LABELS and WEIGHTS are for the code that reads data and trains; `loss` has these weights in it."""
-SAMPLED = """\
-# LABELS and WEIGHTS are for the code that reads data and trains; `loss` has these weights in it.
-# SAMPLE_WEIGHTS are the columns of the weights of rows, which `loss` takes by task."""
+NOTES = {
+    "LABELS": "# LABELS and WEIGHTS are for the code that reads data and trains;"
+    " `loss` has these weights in it.",
+    "UNKNOWN": "# UNKNOWN is what the columns of a label hold where it is not known:"
+    " it is NaN there.",
+    "SAMPLE_WEIGHTS": "# SAMPLE_WEIGHTS are the columns of the weights of rows,"
+    " which `loss` takes by task.",
+}
+"""What there is to say of constants that a file has, before the first of them."""
 
 
 def task_constants(graph: Graph) -> list[str]:
@@ -35,8 +39,7 @@ def task_constants(graph: Graph) -> list[str]:
     objectives = objectives_of(graph)
     towers = {tower.task: tower for tower in graph.of(Tower)}
     scales = [(t, literal(towers[t].scale)) for t in graph.tasks if t in towers]
-    labels = {o.task: o.label for o in objectives}
-    parents = {o.where: o.where_label for o in objectives if o.where}
+    labels = _labels(objectives)
     runs = _weight_runs([o.weight for o in objectives])
     weights: Group = _by_task({o.task: o.weight for o in objectives})
     if {o.task for o in objectives} == set(graph.tasks) and len(
@@ -45,25 +48,38 @@ def task_constants(graph: Graph) -> list[str]:
         weights = call("dict.fromkeys", "TASKS", literal(objectives[0].weight))
     constants: list[tuple[str, Group | None]] = [
         ("TASKS", strings(graph.tasks)),
-        ("LABELS", _by_task({**labels, **{t: parents[t] for t in parents if t not in labels}})),
+        ("LABELS", _by_task({task: label for task, (label, _) in labels.items()})),
+        ("UNKNOWN", _by_task({task: u for task, (_, u) in labels.items() if u is not None})),
         ("WEIGHTS", weights),
         ("RUNS", sequence(runs, "[]") if runs else None),
         ("SCALES", mapping([(t, scale) for t, scale in scales if scale != "1.0"])),
         ("WHERE", _by_task({o.task: o.where for o in objectives if o.where})),
-        (
-            "SAMPLE_WEIGHTS",
-            _by_task({o.task: o.sample_weight for o in objectives if o.sample_weight}),
-        ),
+        ("SAMPLE_WEIGHTS", _by_task(_sampled(objectives))),
         ("OUTSIDE", _outside(objectives)),
         ("MEASURES", None if by_rows(objectives) else _measures(objectives)),
         ("LOSS_RUNS", _loss_runs(objectives) if by_rows(objectives) else None),
         ("RATES", _by_task({t.task: t.rate for t in towers.values() if t.rate is not None})),
     ]
-    lines = [
-        packed(name, value) for name, value in constants if value and (value.args or value.keywords)
-    ]
-    lines[1:1] = [SAMPLED if _sampled(objectives) else READERS] if objectives else []
-    return lines
+    lines = {
+        name: packed(name, value)
+        for name, value in constants
+        if value and (value.args or value.keywords)
+    }
+    notes = [note for name, note in NOTES.items() if name in lines]
+    first, *others = lines.values()
+    return [first, *notes, *others]
+
+
+def _labels(objectives: list[Objective]) -> dict[str, tuple[str, object]]:
+    """The label of each task, and of the parents of their sample spaces; what says unknown in it.
+
+    A parent that is pruned has no objective here.
+    """
+    labels: dict[str, tuple[str, object]] = {o.task: (o.label, o.unknown) for o in objectives}
+    for o in objectives:
+        if o.where:
+            labels.setdefault(o.where, (o.where_label, o.where_unknown))
+    return labels
 
 
 def order_constant(order: list[int]) -> list[str]:

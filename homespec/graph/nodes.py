@@ -296,7 +296,8 @@ class Objective(Node):
     Binary cross-entropy, of which `pos_weight` weighs the positives and `focal` is the exponent of
     the focal loss; for a regression `loss` on label and logit in units of `scale`. `where`
     names the task whose label, `where_label`, must be 1 in the rows that count; others count with
-    the weight `outside`. `sample_weight` is the column of the rows' weights.
+    the weight `outside`. `sample_weight` is the column of the rows' weights. `unknown` means in
+    the columns of the label that a cell is empty, `where_unknown` in those of `where_label`.
     """
 
     kind: ClassVar[str] = "objective"
@@ -307,6 +308,8 @@ class Objective(Node):
     scale: float = 1.0
     where: str = ""
     where_label: str = ""
+    unknown: float | str | None = None
+    where_unknown: float | str | None = None
     outside: float = 0.0
     sample_weight: str = ""
     pos_weight: float = 1.0

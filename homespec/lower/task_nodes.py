@@ -68,6 +68,8 @@ def _add_objective(graph: Graph, resolved: Resolved, span: Span, name: str, port
             scale=task.scale,
             where=task.where,
             where_label=tasks[task.where].label if task.where else "",
+            unknown=task.unknown,
+            where_unknown=tasks[task.where].unknown if task.where else None,
             outside=task.outside_weight,
             sample_weight=task.sample_weight,
             pos_weight=task.pos_weight,

@@ -41,7 +41,7 @@ def test_changes_are_means_of_differences_of_rows() -> None:
         assert math.isclose(effect.high - effect.low, 2 * error, rel_tol=1e-5)
 
 
-@pytest.mark.parametrize("key", ["label=is_like", "pos_weight=3", "focal=2"])
+@pytest.mark.parametrize("key", ["label=is_like", "unknown=-1", "pos_weight=3", "focal=2"])
 def test_losses_of_other_labels_or_shapes_are_not_compared(key: str) -> None:
     losses = torch.rand(4, 20)
     found = loss_changes(kept(losses), kept(losses, f"tasks.like.{key}"))
