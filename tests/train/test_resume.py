@@ -16,14 +16,16 @@ from typing import Any
 import pytest
 import steps
 import torch
+from small_spec import SMALL
 from steps import MOMENTS, SETTINGS
 
 import homespec
 from homespec.api import LoadedSpec
 from homespec.data import data_files
-from homespec.train import checkpoint, datamodule, lit_module, run
+from homespec.train import RunError, checkpoint, datamodule, lit_module, run
 from homespec.train.losses import means
 from homespec.train.optimizer_state import load_moments, moments
+from homespec.train.settings import Settings
 from homespec.train.torch_compile import obstacle
 
 
@@ -127,14 +129,33 @@ def test_all_that_learns_goes_on(
         SETTINGS, epochs=2, limit_rows=700, weighting=weighting, table_optimizer=table_optimizer,
         optimizer=optimizer, weight_decay=0.01,
     )  # fmt: skip
-    run.train(small, run.Place([data], tmp_path / "a"), settings, print)
-    once = dataclasses.replace(settings, epochs=1)
-    run.train(small, run.Place([data], tmp_path / "b"), once, print)
-    run.train(small, run.Place([data], tmp_path / "b", resume=True), settings, print)
-    assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert_goes_on(small, data, tmp_path, settings)
     state = checkpoint.read(tmp_path / "a" / "checkpoints" / "last").optimizer
     assert ("sum/features.user_id.weight" in state) == (table_optimizer == "adagrad")
     assert any(name.startswith("weighting/") for name in state)
+
+
+def assert_goes_on(spec: LoadedSpec, data: Path, folder: Path, settings: Settings) -> None:
+    """A run of two epochs, `a`, and one of one epoch that is resumed, `b`, are the same."""
+    run.train(spec, run.Place([data], folder / "a"), settings, print)
+    once = dataclasses.replace(settings, epochs=1)
+    run.train(spec, run.Place([data], folder / "b"), once, print)
+    run.train(spec, run.Place([data], folder / "b", resume=True), settings, print)
+    assert_same_run(folder / "a", folder / "b")
+
+
+def test_weights_of_rows_go_on(data: Path, tmp_path: Path) -> None:
+    """With what learns from weighted losses, and metrics by weights; other weights are refused."""
+    task = "like: {label: is_like, where: click, outside_weight: 0.1, sample_weight: duration_ms}"
+    spec = homespec.loads(SMALL.replace("like: {label: is_like}", task))
+    settings = dataclasses.replace(
+        SETTINGS, epochs=2, limit_rows=700, weighting="gradnorm", weighted_metrics=True
+    )
+    assert_goes_on(spec, data, tmp_path, settings)
+    for changed in (task.replace("duration_ms", "play_time_ms"), task.replace("0.1", "0.2")):
+        other = homespec.loads(SMALL.replace("like: {label: is_like}", changed))
+        with pytest.raises(RunError, match=r"is of another spec: `tasks\.like\.\w+_weight` is"):
+            run.train(other, run.Place([data], tmp_path / "b", resume=True), settings, print)
 
 
 @pytest.mark.parametrize("other", [{"optimize": False}, {"skip_passes": ["batch-features"]}])
