@@ -54,4 +54,7 @@ def _better_label(text: str, reason: str) -> str:
         return f'quote the text: `{match[1]} {match[2]} "{match[3]}"`'
     if "cannot follow" in reason and re.fullmatch(r"[\w. ]+", text):
         return f"if that is the name of a column, write it in backticks: '`{text}`'"
+    hyphens = re.search(r"[^\W\d]\w*(?:-\w+){2,}", text)
+    if "combines two columns" in reason and hyphens:
+        return f"if `{hyphens[0]}` is one column, write it in backticks: '`{hyphens[0]}`'"
     return "write a column (`is_like`) or a test of columns (`comment_stay_time > 0`)"
