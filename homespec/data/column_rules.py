@@ -12,6 +12,7 @@ from homespec.data.number_rules import unscaled
 from homespec.data.profiled import ProfiledData, share
 from homespec.diagnostics import Finding, Severity, rule
 from homespec.schema.fitted_columns import fitted_columns
+from homespec.schema.labels import BARE
 
 if TYPE_CHECKING:
     from homespec.data.profile import Profile
@@ -48,6 +49,7 @@ def missing_column(data: ProfiledData) -> Iterator[Finding]:
     """
     for part in data.profiles:
         wanted = [(f.tensor.column, data.at_column(f.tensor)) for f in part.features.values()]
+        of_labels = {column for task in part.tasks.values() for column in task.columns}
         for name, task in part.tasks.items():
             columns = [column for column in part.missing if column in task.columns]
             wanted += [(column, data.at_task(name, "label")) for column in columns]
@@ -60,10 +62,17 @@ def missing_column(data: ProfiledData) -> Iterator[Finding]:
                     span,
                     f"{part.name} has no column `{column}`",
                     label="not in the data",
-                    help=f"did you mean `{close}`?"
+                    help=_meant(close, column in of_labels)
                     if close
                     else "name the column that holds it, or add it when you prepare the data",
                 )
+
+
+def _meant(close: str, of_label: bool) -> str:
+    remedy = f"did you mean `{close}`?"
+    if of_label and not BARE.fullmatch(close):
+        remedy += f" In a label such a name is in backticks: '`{close}`'"
+    return remedy
 
 
 @rule("HS502", "unusable-column")

@@ -220,7 +220,15 @@ class DataFiles:
 
     def missing(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """Columns of `wanted` (column -> who wants it) that no file has, each with a suggestion."""
-        return {c: closest(c, self._columns) or "" for c in wanted if c not in self._columns}
+        return {column: self._meant(column) for column in wanted if column not in self._columns}
+
+    def _meant(self, name: str) -> str:
+        """The column that a name is likely meant for; "" if there is none.
+
+        That may be one of several words, `is-click`, of which a label takes each for a column.
+        """
+        longer = (column for column in self._columns if name in re.split(r"\W+", column))
+        return closest(name, self._columns) or next(longer, "")
 
     @cached_property
     def _columns(self) -> dict[str, None]:

@@ -139,7 +139,9 @@ def one_class(data: ProfiledData) -> Iterator[Finding]:
     for part, name, task in data.tasks():
         parent = part.tasks.get(data.spec.tasks[name].where, task)
         if task.low >= task.high and not (task.wrong or parent.wrong or parent.problem):
-            what = f"{task.low:g} in all {task.samples:,} rows" if task.samples else "never known"
+            weighed = ", or the row's weight is 0" * bool(data.spec.tasks[name].sample_weight)
+            never = f"never known{weighed}"
+            what = f"{task.low:g} in all {task.samples:,} rows" if task.samples else never
             yield Finding(
                 data.at_task(name, "label"),
                 f"{part.name}: the label of `{name}` is {what}"
@@ -213,12 +215,17 @@ def regression_scale(data: ProfiledData) -> Iterator[Finding]:
                 f" average and spreads by {spread:.2g}, in units of its scale,"
                 f" {about.scale:g}",
                 label=f"{task.low:g} to {task.high:g}",
-                help=_scale(task),
+                help=_scale(task, LARGE[about.loss]),
             )
 
 
-def _scale(task: TaskProfile) -> str:
-    proposed = f"write `scale: {Decimal(f'{task.deviation:.1g}'):f}`"
+def _scale(task: TaskProfile, large: float) -> str:
+    unit = float(f"{task.deviation:.1g}")
     if abs(task.rate) > FAR * task.deviation:
-        return f"subtract {task.rate:.4g} when you prepare the data, and {proposed}"
-    return proposed
+        return f"subtract {task.rate:.4g} when you prepare the data, and {_write(unit)}"
+    size = math.hypot(task.rate, task.deviation)
+    return _write(unit if size <= large * unit else size)
+
+
+def _write(scale: float) -> str:
+    return f"write `scale: {Decimal(f'{scale:.1g}'):f}`"

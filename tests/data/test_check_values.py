@@ -161,6 +161,7 @@ NORMAL = RANDOM.standard_normal(ROWS)
         (0.001 * NORMAL, 1, "write `scale: 0.001`"),
         (1e-6 * NORMAL, 1, "write `scale: 0.000001`"),
         (NORMAL, 1000, "write `scale: 1`"),
+        (5 + NORMAL, 1, "write `scale: 5`"),
         (1e6 + NORMAL, 1, "subtract 1e+06 when you prepare the data, and write `scale: 1`"),
     ],
 )
@@ -452,6 +453,23 @@ def test_a_column_of_weights_that_is_not_there(tmp_path: Path) -> None:
     (diagnostic,) = found(tmp_path, "f: {dense: 1}", tasks, f=RANDOM.random(ROWS), trust=Y)
     assert diagnostic.rule.code == "HS501"
     assert diagnostic.help == "did you mean `trust`?"
+
+
+@pytest.mark.parametrize(
+    ("label", "column"), [("is-click > 0", "is-click"), ("watch-time > 0.5", "watch-time")]
+)
+def test_a_column_of_several_words_is_taken_apart(tmp_path: Path, label: str, column: str) -> None:
+    columns: dict[str, Any] = {"f": RANDOM.random(ROWS), "is-click": Y, "watch-time": Y}
+    all_found = found(tmp_path, "f: {dense: 1}", f"{{y: {{label: {label}}}}}", **columns)
+    assert {one.rule.code for one in all_found} == {"HS501"}
+    remedy = f"did you mean `{column}`? In a label such a name is in backticks: '`{column}`'"
+    assert str(all_found[0].help).startswith(remedy)
+
+
+def test_rows_that_all_have_weight_0_are_reported(tmp_path: Path) -> None:
+    (diagnostic,) = weighed(tmp_path, np.zeros(ROWS))
+    assert diagnostic.rule.code == "HS509"
+    assert "the label of `y` is never known, or the row's weight is 0" in diagnostic.message
 
 
 def test_a_few_heavy_rows_are_reported(tmp_path: Path) -> None:
