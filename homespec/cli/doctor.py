@@ -119,10 +119,11 @@ def doctor(
     with needing("train"):
         from homespec.data import DataError
         from homespec.doctor.examine import Options
+        from homespec.memory import OutOfMemoryError
         from homespec.train import RunError
 
     options = Options(sample_rows, tolerance, thresholds)
-    with exit_2_on(DataError, RunError):
+    with exit_2_on(DataError, RunError, OutOfMemoryError):
         start = Start(data, rows, seed)
         loaded = [_load(run, spec, start)]
         loaded += [] if against is None else [_load(against, None, start)]
@@ -169,16 +170,18 @@ def _examine(
     runs: list[Run], data: tuple[Path, ...], rows: int, options: Options
 ) -> tuple[list[Health], list[Effect]]:
     """The health of each run, and of two what the losses of the first are more."""
+    from homespec import memory
     from homespec.doctor.examine import examine
     from homespec.doctor.held_out import HeldOut
     from homespec.doctor.paired import KeptLosses, loss_changes
 
     kept = [KeptLosses(run.spec.analysis.graph) if len(runs) > 1 else None for run in runs]
+    examined = []
     with progress_bars() as begin:
-        examined = [
-            examine(run, HeldOut.open(run.spec, data, rows), _of(run, options), begin, losses)
-            for run, losses in zip(runs, kept, strict=True)
-        ]
+        for run, losses in zip(runs, kept, strict=True):
+            held_out = HeldOut.open(run.spec, data, rows)
+            with memory.explained(run.spec.analysis, "examining"):
+                examined.append(examine(run, held_out, _of(run, options), begin, losses))
     return examined, list(loss_changes(*filter(None, kept))) if len(runs) > 1 else []
 
 

@@ -134,7 +134,7 @@ def _rates(run: Run) -> list[float]:
 def _metrics(run: Run, task: str) -> dict[str, float]:
     """The numbers of a task in metrics.json."""
     own = run.metrics.get("tasks", {}).get(task, {})
-    return {name: float(own[name]) for name in METRICS if isinstance(own.get(name), float)}
+    return {name: float(own[name]) for name in METRICS if isinstance(own.get(name), int | float)}
 
 
 class Tasks:
@@ -210,4 +210,6 @@ class Tasks:
     def _trained(self, task: str, metrics: dict[str, float]) -> float:
         """Positives that training saw: its labelled rows times the rate of the held-out ones."""
         own = self.run.metrics.get("tasks", {}).get(task, {})
-        return float(own.get("labelled") or math.nan) * metrics.get("rate", math.nan)
+        labelled = own.get("labelled")
+        known = isinstance(labelled, int | float) and labelled > 0
+        return labelled * metrics.get("rate", math.nan) if known else math.nan

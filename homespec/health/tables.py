@@ -47,6 +47,11 @@ def share(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1%}"
 
 
+def metric(value: float, digits: int) -> str:
+    """A loss or an AUC; a dash for that of a task without labels, or without one of the classes."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
 def effect_text(part: Effect, digits: int = 2) -> str:
     """A change in % of a loss, in brackets where its interval holds 0."""
     text = f"{100 * part.change:+.{digits}f}"
@@ -89,7 +94,7 @@ def _start(tasks: Iterable[Task]) -> Table:
     rows = (
         (
             task.name, f"{task.positives:,}" if task.kind == "binary" else "–",
-            f"{task.loss:.4f}", number(task.spread),
+            metric(task.loss, 4), number(task.spread),
         )
         for task in tasks
     )  # fmt: skip
@@ -100,7 +105,7 @@ def _task(health: Health, task: Task) -> tuple[str, ...]:
     trained = task.trained_positives
     return (
         task.name, f"{task.positives:,}" if task.kind == "binary" else "–",
-        "–" if math.isnan(trained) else f"{trained:,.0f}", f"{task.loss:.4f}", number(task.auc),
+        "–" if math.isnan(trained) else f"{trained:,.0f}", metric(task.loss, 4), number(task.auc),
         number(own_weight(health, task.name)), number(own_contribution(health, task.name)),
         *map(number, (task.gradients.own, task.gradients.group, task.gradients.shared)),
     )  # fmt: skip

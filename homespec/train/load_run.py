@@ -113,6 +113,7 @@ def metrics_of(path: Path) -> dict[str, Any]:
         metrics = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{file} cannot be read ({error}): bring it back from a copy") from None
-    if not isinstance(metrics, dict):
+    tasks = metrics.get("tasks", {}) if isinstance(metrics, dict) else None
+    if not isinstance(tasks, dict) or not all(isinstance(own, dict) for own in tasks.values()):
         raise RunError(f"{file} holds no metrics: bring it back from a copy, or remove it")
-    return metrics
+    return dict(metrics)

@@ -212,3 +212,37 @@ def test_a_threshold_that_is_not_one_is_explained_in_whole_sentences(healthy: Pa
     ):
         assert str(doctor(healthy, "--threshold", given).exception) == answer
     assert str(doctor(healthy, "--tolerance", "nan").exception) == "nan is not a finite number."
+
+
+@pytest.mark.parametrize("tasks", ["[]", '{"like": null}', '{"like": {"labelled": "x"}}'])
+def test_metrics_of_another_form(healthy: Path, tmp_path: Path, tasks: str) -> None:
+    run = shutil.copytree(healthy, tmp_path / "run")
+    (run / "metrics.json").write_text(f'{{"tasks": {tasks}}}')
+    result = doctor(run, "--rows", "100", "--sample-rows", "0")
+    if "labelled" in tasks:
+        assert result.exception is None
+    else:
+        assert "metrics.json holds no metrics: bring it back from a copy" in result.output
+
+
+def test_memory_that_runs_out_is_explained(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short_of_memory(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("homespec.doctor.examine.examine", short_of_memory)
+    result = doctor(healthy)
+    assert isinstance(result.exception, SystemExit)
+    assert result.exception.code == 2
+    assert "error: memory ran out while examining `planted`: its weights are" in result.output
+
+
+def test_what_a_task_without_labels_has_not_is_a_dash(healthy: Path, tmp_path: Path) -> None:
+    table = pq.read_table(healthy / "rows.parquet")
+    column = table.column_names.index("like")
+    nothing = pa.nulls(len(table), pa.int64())
+    pq.write_table(table.set_column(column, "like", nothing), tmp_path / "rows.parquet")
+    page = tmp_path / "report.html"
+    result = doctor(healthy, "--rows", "200", "--html", str(page), data=tmp_path / "rows.parquet")
+    assert result.exception is None
+    for text in (result.output, page.read_text()):
+        assert not re.search(r"\bnan\b", text)

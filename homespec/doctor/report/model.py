@@ -12,6 +12,7 @@ from homespec.doctor.report.svg import Point
 from homespec.graph.nodes import ExpertSet, Mix, Product, SelfGate, Tower
 from homespec.health.losses import Losses
 from homespec.health.measures import Expert, Gate, Source, Task, short
+from homespec.health.tables import metric
 
 BOX = SQUARE - 2
 Marks = Mapping[str, Sequence[Found]]
@@ -176,7 +177,9 @@ def _end(layout: Layout, node: Tower | Product, task: Task, marked: Marks) -> It
 
 
 def _quality(task: Task) -> str:
-    return f"loss {task.loss:.3g}" if task.kind == "regression" else f"AUC {task.auc:.3f}"
+    if task.kind == "binary":
+        return f"AUC {metric(task.auc, 3)}"
+    return f"loss {task.loss:.3g}" if task.rows else "loss –"
 
 
 def _badge(middle: Point, found: Sequence[Found]) -> str:
