@@ -21,7 +21,8 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
 
     Nearest first: the same letters but for case and separators, then few typing mistakes, then
     the same words in another order, then one that `name` shortens or lengthens. Among equals
-    the first candidate wins.
+    the one that begins and ends as `name` does wins, as in `colums` for `columns` and not `column`,
+    or else the first.
     """
     if len(name) > MAX_LENGTH:
         return None
@@ -29,7 +30,12 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
     distances = {c: distance for c in known if (distance := _likeness(name, c)) is not None}
     for candidate, typos in _typos(name, known):
         distances[candidate] = min(typos, distances.get(candidate, typos))
-    return min(distances, key=lambda c: (distances[c], known.index(c)), default=None)
+
+    def rank(candidate: str) -> tuple[int, int, int]:
+        ends = (candidate[:1] != name[:1]) + (candidate[-1:] != name[-1:])
+        return distances[candidate], ends, known.index(candidate)
+
+    return min(distances, key=rank, default=None)
 
 
 def listing(names: Iterable[str], limit: int = 14) -> str:

@@ -57,6 +57,11 @@ def test_keys(name: str, meant: str | None) -> None:
     assert closest(name, KEYS) == meant
 
 
+@pytest.mark.parametrize(("name", "meant"), [("colums", "columns"), ("dim", "din")])
+def test_among_equals_the_ends_count(name: str, meant: str) -> None:
+    assert closest(name, ["column", "columns", "din", "sim"]) == meant
+
+
 @pytest.mark.parametrize("name", ["dropout", "x", "", "é", "a" * 1000, "watch_time", "click"])
 def test_nothing_near(name: str) -> None:
     others = [task for task in TASKS if task != name]
