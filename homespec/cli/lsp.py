@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from homespec.cli.errors import needing
@@ -16,5 +18,10 @@ def lsp() -> int:
     """
     with needing("lsp"):
         from homespec.editor.server import run
+    if sys.stdin.isatty():
+        click.echo(
+            "Waiting for an editor: docs/editors.md says how to set one up. Ctrl-C leaves.",
+            err=True,
+        )
     run()
     return OK
