@@ -78,6 +78,7 @@ def _candidates(document: Document, diagnostic: Diagnostic) -> Iterator[Fix]:
             key = written if isinstance(path[-1], int) else path[-1]
             yield Fix(f"Remove `{key}`", (remove_entry(document, path),))
     for entry in filter(ENTRY.fullmatch, quoted):
+        yield from _renamed(document, cursor, entry)
         yield from _set(document, cursor.path, entry)
     if REPLACES.search(remedy) and "\n" not in written:
         for word in quoted:
@@ -85,6 +86,15 @@ def _candidates(document: Document, diagnostic: Diagnostic) -> Iterator[Fix]:
                 edit = Edit(document.file, start, end, word)
                 kept = list(_with(document, cursor, remedy, edit))
                 yield from kept or [Fix(f"Replace `{written}` with `{word}`", (edit,))]
+
+
+def _renamed(document: Document, cursor: Cursor, entry: str) -> Iterator[Fix]:
+    """Another key for a value that stays as it is."""
+    node = cursor.node
+    key, value = (document.text[slice(*at)] for at in (cursor.range, (node.start, node.end)))
+    if cursor.on_key and entry.partition(": ")[2] == value:
+        edit = Edit(document.file, node.key_start, node.end, entry)
+        yield Fix(f"Replace `{key}` with `{entry}`", (edit,))
 
 
 def _with(document: Document, cursor: Cursor, remedy: str, edit: Edit) -> Iterator[Fix]:

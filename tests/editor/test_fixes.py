@@ -44,6 +44,7 @@ def all_fixes(path: Path) -> list[tuple[Diagnostic, Fix]]:
     ("name", "title"),
     [
         ("HS101-unknown-key", "Remove `optimizer`"),
+        ("HS101-unknown-key.required", "Replace `max_length` with `max_len: 20`"),
         ("HS105-unknown-choice", "Replace `bach` with `batch`"),
         ("HS109-reserved-name", "Replace `forward` with `forward_task`, and keep `label: forward`"),
         ("HS112-feature-dim", "Set `dim: 16`"),

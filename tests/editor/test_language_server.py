@@ -10,6 +10,8 @@ pytest.importorskip("pygls", reason="needs the extra lsp")
 from language_client import Editor, in_editor
 from lsprotocol import types
 
+from homespec.cli.main import cli
+
 SPEC = """\
 homespec: 1
 name: shorts
@@ -227,3 +229,15 @@ def test_other_yaml_files_are_left_alone(tmp_path: Path) -> None:
         assert not editor.messages
 
     in_editor(tmp_path, scene)
+
+
+def test_who_starts_it_in_a_terminal_learns_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served: list[bool] = []
+    monkeypatch.setattr("homespec.editor.server.run", lambda: served.append(True))
+    for terminal in (False, True):
+        monkeypatch.setattr("sys.stdin.isatty", lambda terminal=terminal: terminal)
+        assert cli.main(["lsp"], standalone_mode=False) == 0
+        assert ("Waiting for an editor" in capsys.readouterr().err) == terminal
+    assert served == [True, True]
