@@ -79,7 +79,9 @@ def not_a_field(resolved: Resolved) -> Iterator[Finding]:
                     related=()
                     if field == name
                     else (Label(resolved.span(("features", field), key=True), "declared here"),),
-                    help=f"fields can be {listing(_candidates(spec))}",
+                    help=f"fields can be {listing(known)}"
+                    if (known := _candidates(spec))
+                    else "write its fields as features of their own, with `id` or `bucketize`",
                 )
 
 

@@ -132,7 +132,7 @@ def columns_of(value: Value, node: Node) -> Iterator[Column]:
     if isinstance(value, dict) and value:
         for name, column in value.items():
             part = node.parts[name]
-            text = _text(column, part)
+            text = _text(column, part, name)
             key = dataclasses.replace(part, start=part.key_start, end=part.key_end)
             yield Column(name, key, text)
         return
@@ -145,12 +145,13 @@ def columns_of(value: Value, node: Node) -> Iterator[Column]:
         raise ColumnsError(node, "it lists no column", "list the columns, such as [C1, C2]")
 
 
-def _text(value: Value, node: Node) -> str:
+def _text(value: Value, node: Node, name: str = "") -> str:
     if isinstance(value, str) and 0 < len(value) <= MAX_LENGTH:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
-        remedy = f'name it, and quote the column: `columns: {{c{value}: "{value}"}}`'
-        raise ColumnsError(node, f"{value} is a number, no name", remedy)
+        what = "quote it" if name else "name it, and quote the column"
+        remedy = f'{what}: `columns: {{{name or f"c{value}"}: "{value}"}}`'
+        raise ColumnsError(node, f"{value} is a number, not a name", remedy)
     remedy = "write a list such as [C1, C2], a range such as C1..C26, or {name: column}"
     raise ColumnsError(node, "it is not the name of a column", remedy)
 
@@ -160,7 +161,8 @@ def names_of(text: str, node: Node) -> Iterator[str]:
     match = RANGE.fullmatch(text)
     if match is None:
         if better := _meant(text):
-            raise ColumnsError(node, f"`{text}` is not how a range is written", better)
+            said = "several names" if "list," in better else "not how a range is written"
+            raise ColumnsError(node, f"`{text}` is {said}", better)
         yield text
         return
     stem, low, high, tail = match["stem"], match["low"], match["high"], match["tail"]
@@ -191,6 +193,8 @@ def _meant(text: str) -> str:
         if match := guess.fullmatch(text):
             stem = match["stem"]
             return f"write `{stem}{match['low']}..{stem}{match['high']}`"
+    if re.fullmatch(r"\w+(\.\.\w+)?( ?[,;] ?\w+(\.\.\w+)?)+", text):
+        return f"write a list, `columns: [{', '.join(re.split(' ?[,;] ?', text))}]`"
     if "*" in text or "?" in text:
         return "columns are not looked up in the data: write a range such as C1..C26, or a list"
     if ".." in text:
@@ -224,9 +228,9 @@ def _once(diagnostic: Diagnostic) -> Diagnostic:
 
 
 def _named(document: Document, message: str) -> str:
-    """The first feature of an entry that a message names."""
-    words = re.findall(r"\w+", message)
-    return next((word for word in words if word in document.entries), "")
+    """The first feature of an entry that a message names, in quotes or as part of a path there."""
+    quoted = " ".join(re.findall(r"`[^`]*`|'[^']*'", message))
+    return next((word for word in re.findall(r"\w+", quoted) if word in document.entries), "")
 
 
 def _without(message: str, name: str) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
+from hierarchies import random_spec
 
 import homespec
 from homespec.cli.main import cli
 from homespec.diff.compare import compare
+from homespec.schema.input_tensors import input_tensors
 
 SPEC = """\
 homespec: 1
@@ -149,6 +153,60 @@ def test_one_cause_is_one_message_with_the_columns_that_have_it() -> None:
     )
 
 
+def test_words_of_a_message_are_not_names() -> None:
+    """Columns may be called like words, which messages have outside of quotes."""
+    text = SPEC.replace("[C1, C8..C10]", "[of, C1, C8..C10]").replace("[C9]", "[past, past]")
+    itself = [one.message for one in errors(text) if one.rule.code == "HS231"]
+    assert set(itself) == {"`past` is a sequence of itself"}
+
+
+def test_a_sequence_of_itself_without_other_features() -> None:
+    feature = "{past: {sequence: {of: [past], max_len: 3, encoder: mean}}}"
+    (one,) = errors(f"homespec: 1\nname: s\nfamily: mmoe\nfeatures: {feature}\ntasks: {{y: }}\n")
+    assert one.help == "write its fields as features of their own, with `id` or `bucketize`"
+
+
+def as_columns(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec with one entry for features of the same options that follow each other, and a `dim`
+    for all.
+    """
+    entries: dict[str, Any] = {}
+    last: dict[str, Any] = {}
+    for name, feature in spec["features"].items():
+        own = {key: value for key, value in feature.items() if key not in ("column", "dim")}
+        own |= {"dim": feature["dim"]} if feature.get("dim", 2) != 2 else {}
+        columns = {name: feature.get("column", name)}
+        if "sequence" in own:
+            entries[name], last = own, {}
+        elif last and own == {k: v for k, v in last.items() if k != "columns"}:
+            last["columns"] |= columns
+        else:
+            last = entries[f"entry_{name}"] = {"columns": columns, **own}
+    return {**spec, "dim": 2, "features": entries}
+
+
+def without_lines(spec: homespec.LoadedSpec) -> str:
+    """The generated file without what it says of the spec's text."""
+    code = homespec.compile(spec).partition("\nimport ")[2]
+    return re.sub("  # .*", "", code)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_specs_are_the_same_with_columns_and_a_dim_for_all(seed: int) -> None:
+    spec = random_spec(seed)
+    features = {}
+    for name, feature in spec["features"].items():  # some of them several times
+        more = 0 if "sequence" in feature else seed % 3
+        names = [name, *(f"{name}_{i}" for i in range(more))]
+        features |= dict.fromkeys(names, feature)
+    long = {**spec, "features": features}
+    short = as_columns(long)
+    assert seed % 3 == 0 or len(short["features"]) < len(features)
+    one, other = (homespec.loads(yaml.safe_dump(each, sort_keys=False)) for each in (long, short))
+    assert input_tensors(one.analysis.spec) == input_tensors(other.analysis.spec)
+    assert without_lines(one) == without_lines(other)
+
+
 @pytest.mark.parametrize(
     ("written", "names"),
     [
@@ -172,7 +230,8 @@ def test_ranges(written: str, names: list[str]) -> None:
         ("C01..C100", "write `C1..C100`"), ("C1..C1025", "mend its ends"),
         ("C1..C999999999", "mend its ends"), ("[]", "list the columns"), ("{}", "write a list"),
         ("3", 'columns: {c3: "3"}'), ("[[a]]", "write a list such as"), ("true", "write a list"),
-        ("null", "write a list"), ('""', "write a list"), ("{a: 1}", 'columns: {c1: "1"}'),
+        ("null", "write a list"), ('""', "write a list"), ("{a: 1}", 'columns: {a: "1"}'),
+        ('"C1, C2"', "write a list, `columns: [C1, C2]`"), ("C1..C3;C7", "`columns: [C1..C3, C7]`"),
         ("a" * 300, "write a list"),
     ],
 )  # fmt: skip
