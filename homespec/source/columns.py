@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from homespec.diagnostics import Diagnostic
+from homespec.diagnostics.registry import REST
 from homespec.source import column_rules
 from homespec.source.document import Document, Node, Value
 
@@ -210,13 +211,13 @@ def together(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diag
     if not document.entries:
         return list(diagnostics)
     found: dict[object, Diagnostic] = {}
-    others: dict[object, list[str]] = {}
+    others: dict[object, list[Diagnostic]] = {}
     for each in diagnostics:
         name = _named(document, each.message)
         entry = document.entries.get(name, "")
         key: object = (each.rule.code, entry, _without(each.message, name)) if entry else id(each)
         if key in found:
-            others.setdefault(key, []).append(name)
+            others.setdefault(key, []).append(each)
         else:
             found[key] = _once(each)
     return [_counted(document, each, others.get(key, [])) for key, each in found.items()]
@@ -237,11 +238,13 @@ def _without(message: str, name: str) -> str:
     return re.sub(rf"\b{re.escape(name)}\b", "\0", message)
 
 
-def _counted(document: Document, diagnostic: Diagnostic, others: list[str]) -> Diagnostic:
+def _counted(document: Document, diagnostic: Diagnostic, others: list[Diagnostic]) -> Diagnostic:
     if not others:
         return diagnostic
-    shown = ", ".join(f"`{name}`" for name in others[:3])
-    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    entry = document.entries[others[0]]
+    names = [_named(document, other.message) for other in others]
+    shown = ", ".join(f"`{name}`" for name in names[:3])
+    least = "at least " if any(REST in other.help for other in others) else ""
+    more = f" and {least}{len(names) - 3} more" if len(names) > 3 else ""
+    entry = document.entries[names[0]]
     message = f"{diagnostic.message}; so it is with {shown}{more} of `{entry}`"
     return dataclasses.replace(diagnostic, message=message)

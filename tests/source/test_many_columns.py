@@ -151,6 +151,8 @@ def test_one_cause_is_one_message_with_the_columns_that_have_it() -> None:
         "`D1` is looked up in the table of `nothing`, which is not a feature; so it is with"
         " `D2`, `D3`, `D4` and 5 more of `again`"
     )
+    (one,) = errors(SPEC.replace("table: C8", "table: nothing").replace("[D1, D2]", "D1..D900"))
+    assert one.message.endswith("`D2`, `D3`, `D4` and at least 46 more of `again`")
 
 
 def test_words_of_a_message_are_not_names() -> None:
