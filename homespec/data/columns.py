@@ -158,7 +158,7 @@ def exact_numbers(column: Column) -> Array:
     A column of float32 stays float32; all others are the nearest float64, whatever their type and
     file, so that a cell has one bucket.
     """
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    kind = _kind(column)
     if pa.types.is_float16(kind):
         raise DataError(
             f"is {kind}, which has too few digits for boundaries: write it as float32 or float64"
@@ -166,12 +166,21 @@ def exact_numbers(column: Column) -> Array:
     return _floats(column, kind if pa.types.is_float32(kind) else pa.float64())
 
 
+def _kind(column: Column) -> pa.DataType:
+    """The type of the values."""
+    return column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+
+
 LARGEST = float(np.finfo(np.float32).max)
 
 
 def finite_numbers(column: Column) -> Array:
-    """Numbers [N] as `exact_numbers`, of those that a column of the input can be."""
-    found = exact_numbers(column)
+    """Numbers [N] as `exact_numbers`, of those that a column of the input can be.
+
+    They are compared with nothing, so float16 will do.
+    """
+    is_short = pa.types.is_float16(_kind(column))
+    found = numbers(column) if is_short else exact_numbers(column)
     wrong = found[np.abs(found) > LARGEST]
     if len(wrong):
         raise DataError(

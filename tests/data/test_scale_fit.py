@@ -189,3 +189,12 @@ def test_check_data_names_rows_far_from_the_others(tmp_path: Path) -> None:
         assert "`scale: log`" in one.help
     assert not by_code(tmp_path, "log", np.append(np.random.default_rng(0).random(9999), 1e6))
     assert not by_code(tmp_path, "standard", np.random.default_rng(0).normal(size=10_000))
+
+
+@pytest.mark.parametrize("scale", ["standard", "none"])
+def test_float16_is_a_number_like_others(tmp_path: Path, scale: str) -> None:
+    """It has too few digits to be compared with boundaries, and a scaled number has none."""
+    short = np.array([0.35, 2.0, -7.5, 0.0], np.float16)
+    rows = load_rows(of(scale), files(tmp_path, x=pa.array(short)))
+    wide = load_rows(of(scale), files(tmp_path, x=short.astype(np.float32)))
+    assert rows.features["x"].tolist() == wide.features["x"].tolist() == short.tolist()
