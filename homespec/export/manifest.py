@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from homespec.data.cell_ids import text_id
-from homespec.export import ExportError
+from homespec.export import ExportError, Weights
 from homespec.export.inputs import Input
 from homespec.export.served_model import BATCH
 from homespec.schema.models import Spec, Task
@@ -112,6 +112,7 @@ def read(folder: Path) -> Json:
         not isinstance(manifest, dict)
         or manifest.get("format") != FORMAT
         or not manifest.keys() >= READ
+        or manifest.get("weights", "float32") not in get_args(Weights)
     ):
         raise ExportError(
             f"{path} is not of this version of homespec: export the run again, to a new folder"

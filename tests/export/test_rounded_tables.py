@@ -15,7 +15,8 @@ from torch import Tensor
 
 import homespec
 from homespec.cli.main import cli
-from homespec.export.rounded_tables import FORMS, Weights, round_tables, with_rounded_values
+from homespec.export import ExportError, Weights, manifest
+from homespec.export.rounded_tables import FORMS, round_tables, with_rounded_values
 from homespec.export.run import export_run, replace_weights
 from homespec.export.subject import Options, Subject
 from homespec.train.torch_compile import obstacle
@@ -124,3 +125,10 @@ def test_a_compiled_folder_has_its_own(large: list[Path], tmp_path: Path) -> Non
     result = CliRunner().invoke(cli, ["export", str(large[0]), *options])
     assert result.exit_code == 2
     assert "--weights is that of the folder --into" in result.output
+
+
+def test_a_folder_of_a_later_version(large: list[Path], tmp_path: Path) -> None:
+    about = dict.fromkeys(manifest.READ) | {"format": manifest.FORMAT, "weights": "int4"}
+    manifest.write(tmp_path, about)
+    with pytest.raises(ExportError, match="is not of this version of homespec"):
+        replace_weights(large[0], tmp_path, tmp_path, Options(), lambda line: None)
