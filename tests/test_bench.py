@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import re
@@ -426,6 +427,22 @@ def test_plot(tmp_path: Path) -> None:
 
     plot(made_up(), tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_charts_of_several_cases_have_titles_of_their_own() -> None:
+    pytest.importorskip("matplotlib", reason="needs homespec[bench]")
+    from homespec.bench.plot import _charts
+
+    case = made_up().cases[0]
+    cases = [dataclasses.replace(case, batch=b, threads=t) for b in (1, 8) for t in (1, 2)]
+    titles = [title for each in cases for title, *_ in _charts(each)]
+    assert len({*titles}) == len(titles) >= 4
+
+
+def test_the_header_has_the_threads_that_were_asked_for() -> None:
+    result = made_up()
+    result.settings = settings(threads=(1, 4))
+    assert "1, 4 threads" in "\n".join(report.header(result))
 
 
 def test_plot_names_what_is_missing(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:

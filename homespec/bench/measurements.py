@@ -79,6 +79,11 @@ class Case:
     facts: dict[str, Facts] = field(default_factory=dict)
     bytes_ms: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def size(self) -> str:
+        """What tells it from the other cases of a result."""
+        return f"{self.precision}, batch {self.batch}, threads {self.threads}"
+
     def spreads(self, measure: str) -> dict[str, Spread]:
         """Milliseconds by variant."""
         return {name: spread(times) for name, times in self.times[measure].items()}
@@ -101,3 +106,10 @@ class Result:
     keeps_freed_memory: bool
     cases: list[Case] = field(default_factory=list)
     complete: bool = True
+
+    @property
+    def place(self) -> str:
+        """The GPU, or the CPU and the numbers of threads."""
+        counts = self.settings.threads or (self.machine["threads"],)
+        threads = ", ".join(map(str, counts))
+        return str(self.machine.get("gpu") or f"{self.machine['cpu']}, {threads} threads")

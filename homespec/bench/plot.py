@@ -32,10 +32,8 @@ def plot(result: Result, path: Path) -> None:
         ax.set(title=title, xlabel=unit)
         ax.margins(x=0.15)
         ax.invert_yaxis()
-    machine = result.machine
-    where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
     batches = ", ".join(map(str, result.settings.batches))
-    figure.suptitle(f"{result.spec}, batch {batches}, {where}", fontsize=9)
+    figure.suptitle(f"{result.spec}, batch {batches}, {result.place}", fontsize=9)
     figure.tight_layout()
     with replacing(path) as (temporary,):
         figure.savefig(temporary, dpi=150)
@@ -46,10 +44,10 @@ def _charts(case: Case) -> Iterator[tuple[str, str, dict[str, Spread]]]:
     """Title, unit, and the length of each bar with its quartiles."""
     for measure in case.times:
         name = {"step": "training step"}.get(measure, measure)
-        yield f"{name}, {case.precision}", "ms", case.spreads(measure)
+        yield f"{name}, {case.size}", "ms", case.spreads(measure)
     if seconds := compile_seconds(case):
         bars = {name: Spread(took, took, took) for name, took in seconds.items()}
-        yield f"first step under torch.compile, {case.precision}", "s", bars
+        yield f"first step under torch.compile, {case.size}", "s", bars
 
 
 def compile_seconds(case: Case) -> dict[str, float]:

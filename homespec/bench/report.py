@@ -75,8 +75,7 @@ def header(result: Result) -> Iterator[str]:
     settings, machine = result.settings, result.machine
     batches = ", ".join(map(str, settings.batches))
     yield f"{result.spec} ({result.file}), batch {batches}, seed {result.seed}"
-    where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
-    yield f"{where}; torch {machine['torch']}, Python {machine['python']}"
+    yield f"{result.place}; torch {machine['torch']}, Python {machine['python']}"
     if settings.device == "cpu":
         kept = "is kept for reuse" if result.keeps_freed_memory else "goes back to the system"
         yield f"{settings.rounds} rounds; freed memory {kept}, in all variants"
