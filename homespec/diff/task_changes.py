@@ -250,7 +250,7 @@ def task_label(pair: Pair) -> Iterator[Finding]:
     A trained model stays as it is; from now on it learns, and is measured by, something else.
     """
     yield from _values(pair, "label", "the label")
-    yield from _values(pair, "unknown", "what means that the label is unknown")
+    yield from _values(pair, "unknown", "the value for an unknown label")
 
 
 @change("HS613", "task-where", Breaks.TRAINING)

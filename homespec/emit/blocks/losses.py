@@ -187,9 +187,9 @@ def by_runs(logits, labels, weights):
     sizes = [len(tasks) for tasks, _, _ in LOSS_RUNS]
     parts = []
     for run, logit, label in zip(LOSS_RUNS, logits.split(sizes), labels.split(sizes), strict=True):
-        tasks, measure, options = run
+        tasks, measure, _ = run  # no loss has a shape
         label = label if measure in REGRESSIONS else checked_labels(label, tasks)
-        parts.append(measure(logit, label, reduction="none", **options))
+        parts.append(measure(logit, label, reduction="none"))
     return weighted_means(torch.cat(parts), weights)
 
 
@@ -202,8 +202,10 @@ def by_runs__shaped(logits, labels, weights):
     for run, logit, label in zip(LOSS_RUNS, logits.split(sizes), labels.split(sizes), strict=True):
         tasks, measure, shape = run
         label = label if measure in REGRESSIONS else checked_labels(label, tasks)
-        each = shaped_entropies(logit, label, **shape) if shape else None
-        parts.append(measure(logit, label, reduction="none") if each is None else each)
+        if shape:
+            parts.append(shaped_entropies(logit, label, **shape))
+        else:
+            parts.append(measure(logit, label, reduction="none"))
     return weighted_means(torch.cat(parts), weights)
 
 
