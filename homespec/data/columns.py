@@ -24,6 +24,7 @@ from homespec.schema.input_tensors import InputTensor
 Array: TypeAlias = npt.NDArray[Any]
 Column: TypeAlias = "pa.Array"
 Failure = TypeVar("Failure", bound=Exception)
+FLOAT32 = pa.float32()
 
 
 def values(tensor: InputTensor, column: Column) -> Array:
@@ -163,7 +164,7 @@ def exact_numbers(column: Column) -> Array:
         raise DataError(
             f"is {kind}, which has too few digits for boundaries: write it as float32 or float64"
         )
-    return _floats(column, kind if pa.types.is_float32(kind) else pa.float64())
+    return numbers(column, kind if pa.types.is_float32(kind) else pa.float64())
 
 
 def _kind(column: Column) -> pa.DataType:
@@ -191,12 +192,8 @@ def finite_numbers(column: Column) -> Array:
     return found
 
 
-def numbers(column: Column) -> Array:
-    """Numbers float32 [N], missing NaN."""
-    return _floats(column, pa.float32())
-
-
-def _floats(column: Column, kind: pa.DataType) -> Array:
+def numbers(column: Column, kind: pa.DataType = FLOAT32) -> Array:
+    """Numbers of a type of floats [N], missing NaN."""
     try:
         floats = numeric(decoded(column)).cast(kind, safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

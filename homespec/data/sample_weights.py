@@ -8,15 +8,19 @@ import pyarrow as pa
 from homespec.data import DataError
 from homespec.data.columns import Array, naming, numbers
 
+LEAST, MOST = 1e-30, 1e30
+"""With others the sum of a batch's weights, or what gradients are divided by, leaves float32."""
+
 
 def sample_weights(who: str, column: str, batch: pa.Table) -> Array:
-    """Weights float32 [N] of a column. Raises DataError where one is no number from 0 on."""
+    """Weights float32 [N] of a column. Raises DataError where one is not 0, nor in the range."""
     with naming(who, column):
-        weights = numbers(batch[column].combine_chunks())
-        wrong = weights[~((weights >= 0) & np.isfinite(weights))]
+        weights = numbers(batch[column].combine_chunks(), pa.float64())
+        usable = (weights == 0) | ((weights >= LEAST) & (weights <= MOST))
+        wrong = weights[~usable]
         if len(wrong):
             raise DataError(_reason(float(wrong[0])))
-    return weights
+    return weights.astype(np.float32, copy=False)
 
 
 def _reason(weight: float) -> str:
@@ -24,4 +28,6 @@ def _reason(weight: float) -> str:
         return "lacks the weight of a row; write 0 where a row is not to count"
     if weight < 0:
         return f"holds the weight {weight:g}; weights are 0 or more"
-    return "holds a weight that is infinite, or too large for float32"
+    if weight < LEAST:
+        return f"holds the weight {weight:g}; weights are 0, or at least {LEAST:g}"
+    return f"holds the weight {weight:g}; weights are at most {MOST:g}: divide all of them"

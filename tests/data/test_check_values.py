@@ -432,7 +432,10 @@ def weighed(tmp_path: Path, weights: Any, csv: bool = False, **columns: Any) -> 
     [
         (-0.5, "holds the weight -0.5; weights are 0 or more"),
         (None, "lacks the weight of a row; write 0 where a row is not to count"),
-        (float("inf"), "holds a weight that is infinite, or too large for float32"),
+        (float("inf"), "holds the weight inf; weights are at most 1e+30: divide all of them"),
+        (1e38, r"holds the weight 1e+38; weights are at most 1e+30: divide all of them"),
+        (1e-40, "holds the weight 1e-40; weights are 0, or at least 1e-30"),
+        (1e-50, "holds the weight 1e-50; weights are 0, or at least 1e-30"),
         ("many", "holds the text 'many', not numbers"),
     ],
 )
