@@ -198,15 +198,16 @@ class Inputs:
 
     def _vectors(self) -> Expr | None:
         """The modules of dense features with weights."""
-        kinds = [kind for kind in self.kinds if kind in VECTORS]
-        classes = mapping([(kind, VECTORS[kind]) for kind in kinds])
-        return call("Vectors", classes) if kinds else None
+        return self._by_kind("Vectors", VECTORS)
 
     def _columns(self) -> Expr | None:
         """The modules of numbers that are columns of v."""
-        kinds = [kind for kind in self.kinds if kind in SCALES]
-        classes = mapping([(kind, SCALES[kind]) for kind in kinds])
-        return call("Numbers", classes) if kinds else None
+        return self._by_kind("Numbers", SCALES)
+
+    def _by_kind(self, modules: str, classes: dict[str, str]) -> Expr | None:
+        """Modules of those of the kinds that are there."""
+        own = [(kind, classes[kind]) for kind in self.kinds if kind in classes]
+        return call(modules, mapping(own)) if own else None
 
     @property
     def _parts(self) -> Iterator[str]:

@@ -200,11 +200,6 @@ def _mixture(parent: Path, key: str, value: Any) -> str:
     return "remove it: the gates that mix experts are always there"
 
 
-def _at(text: str, otherwise: int = 2) -> Remedy:
-    """A text with the number that was written; there are two experts where none is."""
-    return _numbered(text, otherwise)
-
-
 def _experts_hidden(parent: Path, key: str, value: Any) -> str:
     """Widths of experts at the top of a spec, or inside a section of another library."""
     if isinstance(value, dict):
@@ -217,28 +212,27 @@ def _experts_hidden(parent: Path, key: str, value: Any) -> str:
 
 
 def _towers(parent: Path, key: str, value: Any) -> str:
-    widths = value if isinstance(value, list) else [value]
-    is_widths = widths and all(type(width) is int for width in widths)
-    shown = written(widths) if is_widths else "[64]"
-    return f"write `towers: {{hidden: {shown}}}`, or for one task `tower:`"
+    return f"write `towers: {{hidden: {_hidden_of(value, 64)}}}`, or for one task `tower:`"
 
 
 def _gate_hidden(inside: str) -> Remedy:
     def remedy(parent: Path, key: str, value: Any) -> str:
         if not value:
             return "remove it: gates have no hidden layers unless `mixture: {hidden: […]}` says so"
-        return f"write `{inside.format(_hidden_of(value))}`"
+        return f"write `{inside.format(_hidden_of(value, 32))}`"
 
     return remedy
 
 
-def _hidden_of(value: Any) -> str:
+def _hidden_of(value: Any, otherwise: int) -> str:
+    """The widths that were written, or a layer of this width where there are none."""
     widths = value if isinstance(value, list) else [value]
-    return written(widths) if all(type(width) is int for width in widths) else "[32]"
+    are_widths = widths and all(type(width) is int for width in widths)
+    return written(widths if are_widths else [otherwise])
 
 
 def _both_hidden(parent: Path, key: str, value: Any) -> str:
-    hidden = _hidden_of(value if isinstance(value, list) and value else [64])
+    hidden = _hidden_of(value, 64)
     return f"say whose: write `towers: {{hidden: {hidden}}}`, or `experts: {{hidden: {hidden}}}`"
 
 
@@ -320,8 +314,10 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("", "family"): _family,
     ("", "dim"): _numbered("write `dim: {}`", 16),
     ("", "layers"): lambda parent, key, value: f"write `layers: {_number(value, 2) or 2}`",
-    ("", "experts.shared"): _at("write `experts: {{all: {{shared: {}}}}}`"),
-    ("", "experts.task"): _at("write `experts: {{task: {{task: {}}}}}`: that many of each task"),
+    ("", "experts.shared"): _numbered("write `experts: {{all: {{shared: {}}}}}`", 2),
+    ("", "experts.task"): _numbered(
+        "write `experts: {{task: {{task: {}}}}}`: that many of each task", 2
+    ),
     ("", "experts.hidden"): _experts_hidden,
     ("", "experts.width"): _numbered("write `experts: {{width: {}}}`", 64),
     ("", "gates.hidden"): _gate_hidden("gates: {{mixture: {{hidden: {}}}}}"),
