@@ -90,7 +90,7 @@ def misplaced_section(
     if isinstance(where, str):
         yield Finding(
             document.span((where, section), key=True),
-            f"`{section}` stands inside of `{where}`",
+            f"`{section}` is inside of `{where}`",
             label="indented too far",
             help=f"begin `{section}:` in the first column",
         )

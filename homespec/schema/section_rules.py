@@ -59,7 +59,7 @@ def _name_trouble(name: str) -> str:
 
 def _better_name(name: str) -> str:
     if not name.isascii():
-        return "type it anew in ASCII letters, digits and `_`"
+        return "write it in ASCII letters, digits and `_`"
     plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")[:63]
     if keyword.iskeyword(plain):
         plain += "_"

@@ -102,7 +102,7 @@ def test_a_file_that_differs_is_named(tmp_path: Path) -> None:
     source = open_files([tmp_path])
     with pytest.raises(DataError, match=r"2.parquet: its column `a` is string, but int64 in .*1.p"):
         source.schema(WANTED)
-    assert source.schema({"s": "feature `s`"}).names == ["s"]  # what nobody wants may differ
+    assert source.schema({"s": "feature `s`"}).names == ["s"]  # what is not wanted may differ
     write(tmp_path / "2.parquet", pa.table({"s": ["x"]}))
     with pytest.raises(DataError, match=r"2.parquet lacks the column `a`, which other files have"):
         open_files([tmp_path]).schema(WANTED)
@@ -151,9 +151,9 @@ def test_a_broken_file_in_the_middle_is_named_when_it_is_read(
 )
 def test_a_remedy_for_each_broken_csv(tmp_path: Path, content: bytes, remedy: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
-    with pytest.raises(DataError, match=rf"a\.csv is broken \(.*\); {remedy}$") as told:
+    with pytest.raises(DataError, match=rf"a\.csv is broken \(.*\); {remedy}$") as caught:
         rows_of(open_files([tmp_path / "a.csv"]))
-    assert str(told.value).count("a.csv") == 1
+    assert str(caught.value).count("a.csv") == 1
 
 
 def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_links_are_followed_and_count_once(tmp_path: Path) -> None:
     assert rows_of(open_files([folder / "day2", folder / "latest.parquet"])) == list(range(3, 8))
 
 
-def test_what_names_leave_out_is_told(tmp_path: Path) -> None:
+def test_what_names_leave_out_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "d"
     for number, name in enumerate(("a", "_b", ".c", "_old/x", "_tmp/deep/y", "sub/_z")):
         write(folder / f"{name}.parquet", table(number, number + 1))
