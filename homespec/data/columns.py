@@ -196,7 +196,7 @@ def numbers(column: Column, kind: pa.DataType = FLOAT32) -> Array:
     """Numbers of a type of floats [N], missing NaN."""
     try:
         floats = numeric(decoded(column)).cast(kind, safe=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that spell none; no such cast
         temporal = pa.types.is_temporal(column.type)
         remedy = ": write it as whole numbers, of seconds or milliseconds say" if temporal else ""
         raise DataError(f"is {column.type}, not numbers{remedy}") from None

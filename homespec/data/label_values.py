@@ -84,6 +84,7 @@ class _Reader:
             with naming(self.who, label.columns[0]):  # a label of several columns is numbers
                 return numbers(found)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            # uint64 beyond int64, or two columns of which the types have no such operation
             kinds = " and ".join(f"`{n}` is {self.batch[n].type}" for n in label.columns)
             raise DataError(
                 f"{self.who}: cannot evaluate `{label}`: {kinds}; write int64, float32 or float64"
