@@ -115,6 +115,8 @@ def doctor(
     """
     if spec is not None and run.is_file():
         raise click.UsageError(f"--spec names the spec of a run; `{run}` is a spec itself.")
+    if seed and not any(each.is_file() for each in (run, against) if each):
+        raise click.UsageError("--seed is that of a spec before its first step; RUN is trained.")
     gc.enable()
     with needing("train"):
         from homespec.data import DataError
@@ -192,8 +194,10 @@ def _of(run: Run, options: Options) -> Options:
 
 def _few_rows(rows: int, least: float) -> str:
     """Why next to nothing is found."""
+    from homespec.health.measures import held_out
+
     return (
-        f"{rows:,} held-out row{' is' if rows == 1 else 's are'} too few to judge a model:"
+        f"{held_out(rows)} {'is' if rows == 1 else 'are'} too few to judge a model:"
         f" {least:g} are needed (--threshold positives)"
     )
 

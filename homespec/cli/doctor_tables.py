@@ -11,7 +11,7 @@ from rich.text import Text
 
 from homespec.cli.show_tables import as_text, plain_table
 from homespec.health.losses import Losses
-from homespec.health.measures import Effect, Health, short
+from homespec.health.measures import Effect, Health, held_out, short
 from homespec.health.tables import Table, effect_text, models_compared, tasks_compared
 from homespec.health.tables import tables as tables_of
 
@@ -23,7 +23,7 @@ def tables(health: Health, color: bool) -> str:
     """The numbers of one run."""
     looked = f"knock-outs on {health.sample_rows:,}"
     looked = "before the first step" if health.at_start else looked
-    head = f"{health.rows:,} held-out rows, {looked}"
+    head = f"{held_out(health.rows)}, {looked}"
     parts: list[RenderableType] = [Text(head), *map(_rendered, tables_of(health))]
     if health.knockouts:
         parts += [_rendered(_matrix(Losses(health))), Text(MATRIX_LEGEND)]
@@ -32,7 +32,7 @@ def tables(health: Health, color: bool) -> str:
 
 def comparison(runs: Sequence[Health], changes: Sequence[Effect], color: bool) -> str:
     """The measures of two runs side by side."""
-    head = Text(f"{runs[0].rows:,} held-out rows")
+    head = Text(held_out(runs[0].rows))
     both = _rendered(tasks_compared(runs, changes)), _rendered(models_compared(runs))
     return as_text([head, *both], color, WIDTH)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from homespec.health.compare import own_contribution, own_weight
-from homespec.health.measures import Gate, Health, short
+from homespec.health.measures import Gate, Health, held_out, short
 from homespec.json_values import without_nan
 
 Json = dict[str, Any]
@@ -88,7 +88,7 @@ def summary(found: Json, rows: int) -> str:
         _extreme(found["gates"], "perplexity", min, "evenness of gates {:.2f} at least"),
         _extreme(found["tasks"], "own_contribution", min, "own experts {:.2f} of fair at least"),
     ]
-    return f"Experts on {rows:,} held-out rows: {', '.join(filter(None, worst))}."
+    return f"Experts on {held_out(rows)}: {', '.join(filter(None, worst))}."
 
 
 def _extreme(parts: Json, measure: str, pick: Any, text: str) -> str:

@@ -25,6 +25,11 @@ def short(name: str) -> str:
     return name.partition(".")[2]
 
 
+def held_out(rows: int) -> str:
+    """`1 held-out row`, `2,000 held-out rows`."""
+    return f"{rows:,} held-out row{'' if rows == 1 else 's'}"
+
+
 # ---------------------------------------------------------------- experts
 
 

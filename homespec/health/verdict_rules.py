@@ -14,7 +14,7 @@ from homespec.health.expert_rules import (
     small_experts,
 )
 from homespec.health.gate_rules import dead_loras, is_constant, is_saturated
-from homespec.health.measures import Kind
+from homespec.health.measures import Kind, short
 from homespec.health.sharing_rules import ignored_source, owned_verdict, owning_use
 
 
@@ -84,7 +84,7 @@ def suspects(seen: Examined) -> Iterator[Suspect]:
     for expert in seen.health.experts:
         use = owning_use(seen, expert)
         if use is not None and owned_verdict(seen, expert, use) is Verdict.OPEN:
-            what = f"is used by {use.gate} to {use.share:.0%}"
+            what = f"is used by the gate {short(use.gate)} to {use.share:.0%}"
             yield Suspect("owned-shared-expert", what, "without_expert", expert.name)
 
 
@@ -99,7 +99,7 @@ def _of_experts(seen: Examined) -> Iterator[Suspect]:
             what = "is far smaller than others of its gate"
             yield Suspect("uneven-experts", what, "constant_expert", name)
         if is_similar(seen, expert):
-            what = f"is similar to {expert.nearest}"
+            what = f"is similar to {short(expert.nearest)}"
             yield Suspect("copied-expert", what, "replaced_expert", name)
 
 

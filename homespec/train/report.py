@@ -183,7 +183,10 @@ def _undefined(result: Result) -> str:
     """What is to be said where no epoch has a value to compare it by."""
     epochs = len(result.history.epochs)
     metric, _, task = result.monitor.partition("/")
-    if metric == "gauc":
+    asked = [result.tasks[task]] if task else result.tasks.values()
+    if all(math.isnan(each.rate) for each in asked):
+        why = "no row has a label"
+    elif metric == "gauc":
         why = "no user has rows of both classes"
     elif metric == "auc":
         why = f"{f'`{task}`' if task else 'each task'} has rows of one class only"

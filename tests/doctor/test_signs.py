@@ -31,7 +31,7 @@ SEEN = {
     "collapsed-expert": "expert meta.shared.1 has 100.0% of its outputs near 0",
     "dead-channels": "expert meta.shared.1 has 62% dead channels of 8",
     "uneven-experts": "expert meta.shared.1 is far smaller than others of its gate",
-    "owned-shared-expert": "expert task.shared.1 is used by gates.task.like to",
+    "owned-shared-expert": "expert task.shared.1 is used by the gate task.like to",
     "ignored-own-experts": "expert set task.follow contributes only 0.0% of the state of `follow`",
     "constant-gate": "gate task.like has the same weights in all rows",
     "saturated-feature-gate": "feature gate meta.shared is saturated",

@@ -109,6 +109,11 @@ def test_a_start_beside_another(rows: Path, tmp_path: Path) -> None:
     assert "home.yaml" in result.output
 
 
+def test_a_seed_of_a_run_has_no_effect_and_is_refused(rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    assert "is that of a spec" in str(doctor(tmp_path / "run", rows, "--seed", "1").exception)
+
+
 def test_a_spec_of_a_spec_and_a_wrong_one_are_refused(rows: Path, tmp_path: Path) -> None:
     spec = written(tmp_path, SPEC)
     assert "is a spec itself" in str(doctor(spec, rows, "--spec", str(spec)).exception)
@@ -122,4 +127,5 @@ def test_one_row_has_no_statistics(rows: Path, tmp_path: Path) -> None:
     result = doctor(written(tmp_path, FLAT), rows, "--rows", "1")
     assert result.exception is None
     assert "1 held-out row is too few to judge a model: 50 are needed" in result.output
+    assert "1 held-out row, before the first step" in result.output
     assert "HS75" not in result.output

@@ -80,6 +80,12 @@ def test_a_loss_of_exactly_0_counts() -> None:
     assert steps.means() == {"a": 0.5, "b": pytest.approx(math.nan, nan_ok=True)}
 
 
+def test_a_monitor_of_a_task_without_labels(sparse: Callable[..., Result], tmp_path: Path) -> None:
+    result = sparse({"train": [0, 1] * 8, "valid": [None] * 16}, monitor="auc/like")
+    (line,) = [line for line in report.summary(result, tmp_path) if line.startswith("No epoch")]
+    assert "auc/like is undefined on the held-out rows, where no row has a label." in line
+
+
 @pytest.mark.parametrize(
     ("asked", "why"),
     [

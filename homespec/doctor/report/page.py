@@ -15,7 +15,7 @@ from homespec.doctor.report import charts, heat, marks, model
 from homespec.doctor.report.layout import Layout
 from homespec.doctor.report.needs import LABELS
 from homespec.health.losses import Losses
-from homespec.health.measures import Effect, Health
+from homespec.health.measures import Effect, Health, held_out
 from homespec.health.tables import (
     Table,
     experts_compared,
@@ -52,6 +52,7 @@ def page(run: Diagnosed, other: Diagnosed | None = None, changes: Sequence[Effec
     marked = marks.marks(found)
     return _template().render(
         health=health,
+        rows=held_out(health.rows),
         run=run.name,
         version=__version__,
         found=found,
