@@ -1,6 +1,6 @@
 """Forward passes of MMoE and PLE as a service runs them: public PyTorch libraries beside homespec.
 
-    pip install torch-rechub deepctr-torch 'homespec[export]'
+    pip install torch-rechub deepctr-torch '.[export]'
     python benchmarks/peers_serving.py --tasks 8 --batches 1,8,64,1024 --json peers-serving.json
 
 Models, sizes and weights are those of peers.py, which says what is taken out of the libraries'.
@@ -31,6 +31,7 @@ from homespec.bench.machine import keep_freed_memory
 from homespec.bench.measurements import Facts
 from homespec.bench.serving import CALLS
 from homespec.bench.timing import Action, Times, interleaved, ratios, spread, tail
+from homespec.installation import install_command
 
 TOLERANCE = 1e-5
 FASTEST = "ours-aotinductor"
@@ -142,7 +143,8 @@ def main() -> None:
                 console.print(f"\n{family}, {count} tasks, batch {rows}, {given.threads} threads")
                 console.print(report.table(times, columns(times)))
                 if "ours-onnxruntime" not in times:
-                    console.print(f"ours-onnxruntime needs pip install 'homespec[{EXTRA}]'")
+                    needs = f"ours-onnxruntime needs {install_command(EXTRA)}"
+                    console.print(needs, markup=False)
                 cases.append({"family": family, "tasks": count, "batch": rows, "times": times})
     lab.write(given.json, rounds=given.rounds, seed=SEED, cases=cases)
 

@@ -351,7 +351,7 @@ def test_ctrl_c_prints_what_is_complete(tiny: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--variants", "fast"], "`fast` is no variant: use naive, naive-compiled, ours"),
+        (["--variants", "fast"], "`fast` is not a variant: use naive, naive-compiled, ours"),
         (["--variants", "ours-graphs", "--device", "cpu"], "is for --device cuda, not cpu"),
         (["--variants", "ours-triton", "--device", "cpu"], "is for --device cuda, not cpu"),
         (["--variants", "ours-aotinductor"], "`ours-aotinductor` is for --mode inference"),

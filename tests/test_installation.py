@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from homespec import installation
 from homespec.installation import install_command
 
 ROOT = Path(__file__).resolve().parent.parent
+FROM_AN_INDEX = re.compile(
+    r"""pip install\b[^`\n]*[ '"]homespec(\[[\w{}]+\])?(?=['"`\s]|$)(?! @)"""
+)
 REPOSITORY = "https://git.example/homespec"
 
 
@@ -75,11 +79,11 @@ def test_a_checkout_that_pip_does_not_know(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_no_message_asks_an_index_for_homespec() -> None:
     """It is on none; a package of this name would be somebody else's."""
-    texts = [*(ROOT / "homespec").rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
-    for file in texts:
-        text = file.read_text("utf-8").replace('"', "'")
-        assert "pip install homespec" not in text, file
-        assert "pip install 'homespec[" not in text, file
+    folders = ("homespec", "docs", "examples", "benchmarks", ".github")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.*")]
+    for file in (*files, *ROOT.glob("*.md")):
+        if file.suffix in (".py", ".md", ".yml"):
+            assert not FROM_AN_INDEX.findall(file.read_text("utf-8")), file
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ LOGITS_TOLERANCE = {"float32": 1e-4, "bf16": 1e-1}
 """Greatest difference of a logit between variants, in units of the greatest logit."""
 
 NOT_TRAINED = (".running_mean", ".running_var", ".boundaries", ".scaling")
-"""Ends of the logical names of what is no parameter."""
+"""Ends of the logical names of buffers, which no optimiser changes."""
 
 
 class Unequal(Exception):  # noqa: N818  # a finding about the generated code

@@ -207,7 +207,7 @@ def _why_not(name: str, device: str) -> str:
     from homespec.bench.variants import VARIANTS
 
     if name not in VARIANTS:
-        return "is no variant"
+        return "is not a variant"
     if VARIANTS[name].pruned:
         return "is for --keep"
     if VARIANTS[name].runs(device, inference=True, pruned=False):

@@ -26,7 +26,7 @@ def renamed_at(document: Document, offset: int) -> Mention | None:
 def rename(old: str, new: str, related: Sequence[Related]) -> list[Edit]:
     """The edits that call a task or group `new` in all specs that are made of each other.
 
-    Raises CannotEditError for what is no name, or is the name of something else.
+    Raises CannotEditError for what cannot be a name, or is that of something else.
     """
     for spec in related:
         if spec.own.data is None:
