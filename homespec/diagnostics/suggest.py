@@ -21,8 +21,8 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
 
     Nearest first: the same letters but for case and separators, then few typing mistakes, then
     the same words in another order, then one that `name` shortens or lengthens. Among equals
-    the one that begins and ends as `name` does wins, as in `colums` for `columns` and not `column`,
-    or else the first.
+    the one that continues `name` or has the same ends wins (`colums` is `columns`, not `column`),
+    then the first.
     """
     if len(name) > MAX_LENGTH:
         return None
@@ -32,7 +32,8 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
         distances[candidate] = min(typos, distances.get(candidate, typos))
 
     def rank(candidate: str) -> tuple[int, int, int]:
-        ends = (candidate[:1] != name[:1]) + (candidate[-1:] != name[-1:])
+        completed = candidate.startswith(name)
+        ends = 0 if completed else (candidate[:1] != name[:1]) + (candidate[-1:] != name[-1:])
         return distances[candidate], ends, known.index(candidate)
 
     return min(distances, key=rank, default=None)

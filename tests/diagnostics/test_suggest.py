@@ -57,9 +57,9 @@ def test_keys(name: str, meant: str | None) -> None:
     assert closest(name, KEYS) == meant
 
 
-@pytest.mark.parametrize(("name", "meant"), [("colums", "columns"), ("dim", "din")])
+@pytest.mark.parametrize(("name", "meant"), [("colums", "columns"), ("dim", "din"), ("HS00", "HS007")])
 def test_among_equals_the_ends_count(name: str, meant: str) -> None:
-    assert closest(name, ["column", "columns", "din", "sim"]) == meant
+    assert closest(name, ["column", "columns", "din", "sim", "HS010", "HS007"]) == meant
 
 
 @pytest.mark.parametrize("name", ["dropout", "x", "", "é", "a" * 1000, "watch_time", "click"])
