@@ -21,8 +21,8 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
 
     Nearest first: the same letters but for case and separators, then few typing mistakes, then
     the same words in another order, then one that `name` shortens or lengthens. Among equals
-    the one that continues `name` or has the same ends wins (`colums` is `columns`, not `column`),
-    then the first.
+    one that continues `name` wins, then one with the same ends (`colums` is `columns`, not
+    `column`), then the first.
     """
     if len(name) > MAX_LENGTH:
         return None
@@ -31,10 +31,9 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
     for candidate, typos in _typos(name, known):
         distances[candidate] = min(typos, distances.get(candidate, typos))
 
-    def rank(candidate: str) -> tuple[int, int, int]:
-        completed = candidate.startswith(name)
-        ends = 0 if completed else (candidate[:1] != name[:1]) + (candidate[-1:] != name[-1:])
-        return distances[candidate], ends, known.index(candidate)
+    def rank(candidate: str) -> tuple[int, bool, int, int]:
+        ends = (candidate[:1] != name[:1]) + (candidate[-1:] != name[-1:])
+        return distances[candidate], not candidate.startswith(name), ends, known.index(candidate)
 
     return min(distances, key=rank, default=None)
 

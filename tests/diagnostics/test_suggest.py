@@ -57,7 +57,9 @@ def test_keys(name: str, meant: str | None) -> None:
     assert closest(name, KEYS) == meant
 
 
-@pytest.mark.parametrize(("name", "meant"), [("colums", "columns"), ("dim", "din"), ("HS00", "HS007")])
+@pytest.mark.parametrize(
+    ("name", "meant"), [("colums", "columns"), ("dim", "din"), ("HS00", "HS007")]
+)
 def test_among_equals_the_ends_count(name: str, meant: str) -> None:
     assert closest(name, ["column", "columns", "din", "sim", "HS010", "HS007"]) == meant
 
