@@ -11,11 +11,13 @@ SEED ?= 0
 BIN := $(VENV)/bin
 CACHE := .cache
 
-.PHONY: help demo test lint types fresh pytest lightning golden format clean
+.PHONY: help demo test lint types fresh pytest lightning golden format site docs clean
 
 help:
 	@echo "make demo [DATA=folder]  validate, compile and train specs/kuairand.yaml, print a table"
 	@echo "make test                everything that CI checks"
+	@echo "make docs                serve the documentation at http://127.0.0.1:8000"
+	@echo "make site                build the documentation into .cache/site"
 	@echo "make lightning           the tests of training with the oldest Lightning allowed"
 	@echo "make format              format and fix the code"
 	@echo "make golden              accept the present outputs as the expected ones"
@@ -122,6 +124,17 @@ golden: $(VENV)/.installed
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# ---------------------------------------------------------------- documentation
+
+# No advertisement of the theme's successors among the warnings.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
+site: $(VENV)/.installed
+	$(MKDOCS) build --quiet --strict --config-file docs/site/mkdocs.yml
+
+docs: $(VENV)/.installed
+	$(MKDOCS) serve --config-file docs/site/mkdocs.yml
 
 clean:
 	rm -rf $(VENV) $(CACHE) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,8 +52,10 @@ class Browser:
         message: dict[str, Any] = json.loads(text)
         return message
 
-    def open(self, file: Path, width: int = 1280, scheme: str = "light", media: str = "") -> None:
-        """Load a page and wait for it."""
+    def open(
+        self, page: Path | str, width: int = 1280, scheme: str = "light", media: str = ""
+    ) -> None:
+        """Load a file or an address and wait for it."""
         self.events.clear()
         self(
             "Emulation.setDeviceMetricsOverride",
@@ -60,7 +63,7 @@ class Browser:
         )  # fmt: skip
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self("Emulation.setEmulatedMedia", media=media, features=features)
-        self("Page.navigate", url=file.as_uri())
+        self("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
 
@@ -79,6 +82,14 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
+    def wait(self, script: str, seconds: float = 60) -> float:
+        """Wait until an expression is true in the page; how long that took."""
+        start = time.monotonic()
+        while not self.evaluate(script):
+            assert time.monotonic() - start < seconds, f"never true: {script}"
+            time.sleep(0.05)
+        return time.monotonic() - start
+
     def screenshot(self, file: Path) -> None:
         """All of the page as PNG."""
         found = self("Page.captureScreenshot", captureBeyondViewport=True)
@@ -92,13 +103,14 @@ class Browser:
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Browser]:
-    """A browser with a profile of its own in a folder, and no way to any host."""
+    """A browser with a profile of its own in a folder, and no way to any host but this one."""
     assert CHROMIUM
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
-        "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'profile'}",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        f"--user-data-dir={folder / 'profile'}",
     ]  # fmt: skip
     # the protocol is on descriptors 3 and 4
     shell = ["bash", "-c", f'exec "$@" 3<&{to_read} 4>&{from_write}', "bash", *command]

@@ -1,0 +1,88 @@
+"""The site: brings in what is outside of `docs/`, and links every spec to the playground.
+
+Pages keep the links that work on a forge; here they lead to the same file on the site.
+"""
+
+from __future__ import annotations
+
+import base64
+import posixpath
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[2]
+PLAYGROUND = ROOT / ".cache" / "playground" / "site"
+"""What `docs/playground/build.py` makes."""
+START = "playground/index.html"
+
+OUTSIDE = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "examples/README.md",
+    "examples/census/README.md",
+    "examples/kuairand/README.md",
+    "examples/sharding/train.py",
+)
+"""Files of the project that pages link to, and pages that are not in `docs/`."""
+RENAMED = {"README.md": "index.md"}
+
+LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
+FENCE = re.compile(r"^```yaml\n(.*?)^```$\n?", re.MULTILINE | re.DOTALL)
+IS_SPEC = re.compile(r"^homespec: 1$", re.MULTILINE)
+NAMED_SPEC = re.compile(r"(?<!\[)`(specs/[\w/]+\.yaml)`")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the files of the project and those of the playground."""
+    for name in OUTSIDE:
+        at = RENAMED.get(name, name)
+        files.append(File.generated(config, at, abs_src_path=str(ROOT / name)))
+    for path in sorted(PLAYGROUND.rglob("*")):
+        if path.is_file():
+            at = "playground/" + path.relative_to(PLAYGROUND).as_posix()
+            files.append(File.generated(config, at, abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """A page with links of the site, and with links to the playground where there is one."""
+    here = page.file.src_uri
+    origins = {RENAMED.get(name, name): name for name in OUTSIDE}
+    folder = posixpath.dirname(origins.get(here, f"docs/{here}"))
+    linked = LINK.sub(lambda match: _on_site(posixpath.join(folder, match[1]), here), markdown)
+    return _with_playground(linked, here) if files.get_file_from_path(START) else linked
+
+
+def _on_site(target: str, here: str) -> str:
+    """The link from a page to a file of the project."""
+    target = posixpath.normpath(target)
+    at = RENAMED.get(target, target.removeprefix("docs/"))
+    return posixpath.relpath(at, posixpath.dirname(here) or ".")
+
+
+def _with_playground(markdown: str, here: str) -> str:
+    """A page whose specs, written out or named, can be opened in the playground."""
+    start = _on_site(START, here)
+    named = NAMED_SPEC.sub(rf"[`\1`]({start}#example=\1)", markdown)
+    return FENCE.sub(lambda match: "".join(_opened(match, start)), named)
+
+
+def _opened(fence: re.Match[str], start: str) -> Iterator[str]:
+    yield fence[0]
+    if IS_SPEC.search(fence[1]):
+        yield f"\n[Open in the playground]({start}#spec={packed(fence[1])})\n"
+
+
+def packed(text: str) -> str:
+    """A text as the playground takes it in its address: deflated, in URL-safe base64."""
+    deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    data = deflate.compress(text.encode()) + deflate.flush()
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

@@ -1,0 +1,95 @@
+"""The documentation builds without a warning, and nothing on it comes from elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import CHROMIUM, Browser, chromium
+from served import served
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "docs" / "site" / "mkdocs.yml"
+LOADED = re.compile(
+    r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["']?(https?:[^"' >]+)"""
+    r"""|<link\b[^>]*\bhref=["']?(https?:[^"' >]+)|url\(["']?(https?:[^"')]+)"""
+)
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("material") is None, reason="needs the extra `docs`"
+)
+
+
+def build(config: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Build a site as `make site` does."""
+    words = ["build", "--strict", "--config-file", str(config), "--site-dir", str(folder)]
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", *words],
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    built = build(CONFIG, folder)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+def test_every_page_is_there(site: Path) -> None:
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
+    assert pages | {"index", "CHANGELOG", "CONTRIBUTING"} <= {p.stem for p in site.glob("*.html")}
+    assert (site / "examples" / "census" / "index.html").is_file()
+    assert not list(site.rglob("*.py")) or {p.name for p in site.rglob("*.py")} == {"train.py"}
+
+
+def test_links_of_the_readme_lead_to_pages_of_the_site(site: Path) -> None:
+    links = re.findall(r'<a href="([^"#]+)', (site / "index.html").read_text("utf-8"))
+    assert {"doctor.html", "examples/index.html", "LICENSE"} <= set(links)
+    assert not [link for link in links if link.startswith(("docs/", "../"))]
+
+
+def test_a_broken_link_fails_the_build(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# A\n\n[b](#no-such-heading)\n")
+    config = tmp_path / "mkdocs.yml"
+    checks = CONFIG.read_text("utf-8").partition("validation:")[2].partition("\nnav:")[0]
+    config.write_text(f"site_name: a\nvalidation:{checks}")
+    built = build(config, tmp_path / "site")
+    assert built.returncode == 1
+    assert "no-such-heading" in built.stderr
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    for file in (*site.rglob("*.html"), *site.rglob("*.css")):
+        text = re.sub(r'<link rel="?canonical"?[^>]*>', "", file.read_text("utf-8"))
+        assert not LOADED.findall(text), file
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("needs Debian's chromium")
+    with chromium(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_pages_are_quiet_and_search_finds(browser: Browser, site: Path, width: int) -> None:
+    with served(site) as address:
+        browser.open(f"{address}/doctor.html?q=unknown-key", width)
+        found = "document.querySelector('.md-search-result__link')?.getAttribute('href')"
+        browser.wait(f"/rules\\.html/.test({found})")
+        assert browser.logged() == []
+        assert [r for r in browser.requests() if not r.startswith((address, "data:"))] == []
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
