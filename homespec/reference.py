@@ -31,10 +31,10 @@ STAGES = {
     "HS1": ("schema", "keys, types and ranges"),
     "HS2": ("checks", "names, references and the task tree"),
     "HS3": ("checks", "widths, reachability, dead parameters, promises"),
-    "HS4": ("checks", "design lint: what compiles but invites HoME's anomalies"),
-    "HS5": ("data", "what `check-data` finds in the files of a spec"),
-    "HS6": ("diff", "what `diff` says of a change of a spec"),
-    "HS7": ("doctor", "what `doctor` finds in a trained model"),
+    "HS4": ("checks", "design: specs that compile but tend to train badly"),
+    "HS5": ("data", "findings of `check-data` in the files of a spec"),
+    "HS6": ("diff", "changes between two versions of a spec"),
+    "HS7": ("doctor", "findings of `doctor` in a trained model"),
 }
 """The first digit of a rule's code -> the stage that looks, and what it looks at."""
 

@@ -55,8 +55,9 @@ def no_shared_experts(resolved: Resolved) -> Iterator[Finding]:
 def single_group(resolved: Resolved) -> Iterator[Finding]:
     """All tasks are below one group.
 
-    The hierarchy mask against expert degradation keeps groups apart (HOME.md section 3). With one
-    group there is nothing to keep apart: its experts serve the same tasks as the shared ones.
+    The hierarchy mask prevents expert degradation by keeping groups apart (HOME.md section 3). A
+    single group has nothing to be kept apart from: its experts serve the same tasks as the shared
+    ones.
     """
     for node in resolved.root.walk():
         if node.role is not Role.TASK and len(node.children) == 1:
@@ -76,9 +77,9 @@ def single_group(resolved: Resolved) -> Iterator[Finding]:
 def one_task_group(resolved: Resolved) -> Iterator[Finding]:
     """A group of one task.
 
-    Group experts are there to be shared by similar tasks. With one task they are merely more
-    experts of that task, behind another gate. Sometimes that is what one wants, for a task that
-    resembles no other: then ignore the rule with a reason.
+    Group experts exist so that similar tasks can share them. In a group of one task, they are
+    merely more experts of that task with another gate. If that is what you want, for a task that
+    resembles no other, ignore the rule with a reason.
     """
     for group in resolved.root.of(Role.GROUP):
         if len(group.children) == 1 and group.children[0].role is Role.TASK:
@@ -163,7 +164,7 @@ def no_underfitting_gates(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS409", "rank-not-low", Severity.WARNING)
 def rank_not_low(lowered: Lowered) -> Iterator[Finding]:
-    """A LoRA whose rank is no longer low.
+    """The rank of a LoRA is too high to save anything.
 
     A LoRA of rank r on a width n costs 2 n r weights, a full matrix n². From r = n/2 on the
     low-rank form saves nothing.
@@ -187,8 +188,8 @@ def label_leak(resolved: Resolved) -> Iterator[Finding]:
     """A label is also an input.
 
     A model that reads a label predicts it perfectly offline and is worthless online, where the
-    label is not yet known. The first column of a label counts as the label, a second one (such as
-    `duration_ms` in `play_time_ms >= duration_ms`) does not.
+    label is not yet known. Only the first column of a label counts as the label, not a second one
+    such as `duration_ms` in `play_time_ms >= duration_ms`.
     """
     labels = {
         column: name
@@ -211,9 +212,9 @@ def label_leak(resolved: Resolved) -> Iterator[Finding]:
 def repeated_label(resolved: Resolved) -> Iterator[Finding]:
     """Two tasks are trained on the same label.
 
-    They would learn the same thing with twice the weight; usually one was copied from the other and
-    its label forgotten. A task of weight 0 is not trained on its label, so that ESMM's `cvr`, which
-    `ctcvr` alone trains, may have the label of `ctcvr`.
+    They would learn the same thing with twice the weight. Usually one was copied from the other
+    without changing its label. A task of weight 0 is not trained on its label, so that ESMM's
+    `cvr`, which `ctcvr` alone trains, may have the label of `ctcvr`.
     """
     first: dict[tuple[str, str, object], str] = {}
     trained = {name: task for name, task in resolved.spec.tasks.items() if task.weight > 0}
@@ -233,9 +234,9 @@ def repeated_label(resolved: Resolved) -> Iterator[Finding]:
 def rates_far_apart(resolved: Resolved) -> Iterator[Finding]:
     """A group whose tasks have base rates more than a hundredfold apart.
 
-    The dense task's gradient then writes the group's experts and the sparse one gets what is left:
-    degradation and underfitting within a group. HoME groups tasks by behaviour, which also keeps
-    their rates near each other. The factor 100 is homespec's own.
+    The dense task's gradient then dominates the group's experts, and the sparse task gets what is
+    left, so experts degrade and the sparse task underfits within the group. HoME groups tasks by
+    behaviour, which also keeps their rates near each other. The factor 100 is homespec's own.
     """
     for group in resolved.root.of(Role.GROUP):
         rates = {
@@ -260,8 +261,8 @@ def rates_far_apart(resolved: Resolved) -> Iterator[Finding]:
 def self_gate_without_set(resolved: Resolved) -> Iterator[Finding]:
     """Self gates are on, but a node that outputs a state owns no experts.
 
-    A self gate is a residual over the node's own set (HOME.md section 5); without a set there is
-    none, and the node has only what it shares with others.
+    A self gate is a residual over the node's own set (HOME.md section 5). Without a set there is no
+    self gate, and the node has only the experts that it shares with others.
     """
     without = [
         (layer, node)
@@ -292,8 +293,8 @@ def wide_table(resolved: Resolved) -> Iterator[Finding]:
     """An embedding as wide as its table is long.
 
     A table of n rows has at most n independent directions: a wider embedding adds parameters and
-    GEMM time, and no information. It is a note, since one width for all features is how many models
-    are published, and makes their look-ups few.
+    GEMM time, and no information. This is a note because many models are published with one width
+    for all features, which also keeps the number of look-ups low.
     """
     spec = resolved.spec
     wide = [n for n, f in spec.features.items() if f.rows and f.dim > max(f.rows, 4)]
@@ -320,10 +321,10 @@ def wide_table(resolved: Resolved) -> Iterator[Finding]:
 def long_recurrence(lowered: Lowered) -> Iterator[Finding]:
     """DIEN over many events.
 
-    Its two GRUs go through the events one by one: a step can only begin when the one before it is
-    done, forward and backward. The time of a training step grows with `max_len`, and for inference
-    that of compiling, too. It is a note, since DIEN was published with longer histories. DIN weighs
-    all events at once; SIM and TWIN are made for long histories.
+    Its two GRUs process the events one by one: each step waits for the previous one, both forward
+    and backward. The time of a training step grows with `max_len`, and so does the compile time for
+    inference. This is a note because DIEN was published with longer histories. DIN weighs all
+    events at once, and SIM and TWIN are made for long histories.
     """
     for node in lowered.graph.of(Sequence):
         if isinstance(node.encoder, Dien) and node.max_len > MAX_STEPS:

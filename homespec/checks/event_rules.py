@@ -37,8 +37,8 @@ def _is_field(feature: Feature) -> bool:
 def unknown_event_field(resolved: Resolved) -> Iterator[Finding]:
     """A sequence is `of` a feature that is not declared.
 
-    `of` names features of the candidate: an event has the same fields, looked up in the same
-    tables. What only events have is declared under `with`.
+    `of` names features of the candidate. An event has the same fields, looked up in the same
+    tables. Declare fields that only events have under `with`.
     """
     spec = resolved.spec
     for name, sequence in _sequences(spec):
@@ -61,9 +61,10 @@ def unknown_event_field(resolved: Resolved) -> Iterator[Finding]:
 def not_a_field(resolved: Resolved) -> Iterator[Finding]:
     """A sequence is `of` a number, a dense feature, a list or a sequence.
 
-    A field of an event is an id or a bucketised number, which have tables to look it up in. A
-    sequence cannot be made of another sequence, nor of itself. An event has one value in each
-    field: for a list of the candidate it may have one of its own, `with: {tag: {table: tags}}`.
+    A field of an event is an id or a bucketised number, which is looked up in a table. A sequence
+    cannot be made of another sequence, nor of itself. An event has one value in each field. If the
+    candidate has a list, give the event a field of its own that uses the same table: `with: {tag:
+    {table: tags}}`.
     """
     spec = resolved.spec
     for name, sequence in _sequences(spec):
@@ -89,8 +90,8 @@ def not_a_field(resolved: Resolved) -> Iterator[Finding]:
 def repeated_field(resolved: Resolved) -> Iterator[Finding]:
     """Two fields of an event have the same name.
 
-    A feature stands twice in `of`, or `with` declares a field under the name of one of them. The
-    tensors `history.video_id` and the names of weights go by these names.
+    A feature appears twice in `of`, or `with` declares a field with the name of one of them.
+    Tensors such as `history.video_id` and the names of weights are made from these names.
     """
     for name, sequence in _sequences(resolved.spec):
         for index, field in enumerate(sequence.of):
@@ -115,9 +116,10 @@ def repeated_field(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS233", "search-field")
 def search_field(resolved: Resolved) -> Iterator[Finding]:
-    """A hard search compares what events and candidate do not both have, or what is no id.
+    """A hard search compares a field that the candidate lacks, or one that is not an id.
 
-    `by` names a field of `of`: the search keeps the events where it equals the candidate's.
+    `by` names a field of `of`. The search keeps the events in which this field equals the
+    candidate's.
     """
     spec = resolved.spec
     for name, sequence in _sequences(spec):
@@ -157,8 +159,8 @@ def unknown_event_column(resolved: Resolved) -> Iterator[Finding]:
 def top_of_too_few(resolved: Resolved) -> Iterator[Finding]:
     """A search keeps more events than there are.
 
-    The first stage of SIM and TWIN picks `top` of `max_len` events. With as many or more there is
-    nothing to search: `din`, or a greater `max_len`, is what was meant.
+    The first stage of SIM and TWIN picks `top` of `max_len` events. If `top` is `max_len` or more,
+    there is nothing to search. Use `din`, or a greater `max_len`.
     """
     for name, sequence in _sequences(resolved.spec):
         kind = sequence.encoder.kind
@@ -179,10 +181,10 @@ def top_of_too_few(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS236", "indivisible-heads")
 def indivisible_heads(resolved: Resolved) -> Iterator[Finding]:
-    """The width of an attention does not divide by its heads.
+    """The width of an attention is not divisible by its number of heads.
 
-    Every head gets the same share of `width`. Where it is not given, it is the candidate's width
-    (that of all fields of `of`), rounded up to a multiple of `heads`.
+    Every head gets the same share of `width`. By default, `width` is the candidate's width (that of
+    all fields of `of`), rounded up to a multiple of `heads`.
     """
     for name, sequence in _sequences(resolved.spec):
         kind = sequence.encoder.kind

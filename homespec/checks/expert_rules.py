@@ -43,8 +43,9 @@ def relu_without_norm(lowered: Lowered) -> Iterator[Finding]:
 
     HoME's first anomaly: experts whose outputs have different scales, and ReLU experts with more
     than 90 % zeros (the paper's figure), so that gates cannot compare them and one expert takes
-    all. HoME's remedy is batch norm and Swish on every expert's output (HOME.md section 2). Older
-    families were published with such experts: there it is the note `published-experts`.
+    over. HoME's remedy is batch norm and Swish on every expert's output (HOME.md section 2). Older
+    families were published with such experts, so for them homespec reports the note
+    `published-experts` instead.
     """
     if _is_published_bare(lowered.spec):
         return
@@ -84,8 +85,8 @@ def unnormalised_experts(lowered: Lowered) -> Iterator[Finding]:
     """Experts without normalisation cannot be compared by a gate.
 
     Without a norm the scale of an expert's output follows the scale of its weights, and the gate's
-    choice follows the scale: expert collapse. DICE does not cure it: it scales with its input
-    (HOME.md section 2).
+    choice follows that scale. The result is expert collapse. DICE does not cure it, because its
+    output scales with its input (HOME.md section 2).
     """
     sets = [experts for experts in _bare(lowered.graph) if experts.activation != "relu"]
     for span, here in _by_line(sets, lowered).items():
@@ -99,12 +100,13 @@ def unnormalised_experts(lowered: Lowered) -> Iterator[Finding]:
 
 @rule("HS403", "experts-not-home", Severity.WARNING)
 def experts_not_home(lowered: Lowered) -> Iterator[Finding]:
-    """Normalised experts that are not HoME's.
+    """Experts are normalised, but not as in HoME.
 
     HoME's expert is Swish(BatchNorm(MLP)) (HOME.md section 2): every expert then starts with output
     mean 0.207 and deviation 0.560. Layer norm normalises each sample instead of each channel, and
-    another activation gives another scale. Public code that calls such experts HoME's is one of the
-    mistakes in HOME.md section 11; as an experiment it is fine: ignore the rule with a reason.
+    another activation gives another scale. Public code that presents such experts as HoME's is one
+    of the mistakes listed in HOME.md section 11. As an experiment it is fine: ignore the rule with
+    a reason.
     """
     if family_of(lowered.spec) is not FAMILIES["home"]:
         return

@@ -17,7 +17,8 @@ def width_mismatch(lowered: Lowered) -> Iterator[Finding]:
     """One gate mixes experts of different widths.
 
     A gate's output is a weighted sum of expert outputs, which must have one width D (HOME.md
-    section 9). Widths are free between layers; within one, the root's gate usually sees all sets.
+    section 9). Widths may differ between layers. Within one layer, the root's gate usually sees all
+    sets.
     """
     for mix in lowered.graph.of(Mix):
         sets = [lowered.graph[port.node] for port in mix.sets]
@@ -51,11 +52,11 @@ def _has_weights(node: Node) -> bool:
 def dead_parameters(lowered: Lowered) -> Iterator[Finding]:
     """Parameters that no loss reaches.
 
-    A task of weight 0 contributes nothing to the loss, so whatever serves that task alone never
-    gets a gradient: its tower, its gates, its own experts, and its group's where the group has no
-    other task. A state that nothing reads is dead in the same way, such as the shared state of a
-    layer whose next layer has no shared experts and whose gates read their own state alone. Public
-    libraries ship models in which a sixth of all weights is dead in ways like these.
+    A task of weight 0 contributes nothing to the loss, so the parts that serve only this task never
+    get a gradient: its tower, its gates, its own experts, and the experts of its group if the group
+    has no other task. A state that nothing reads is dead in the same way. An example is the shared
+    state of a layer, if the next layer has no shared experts and its gates read only their own
+    state. Public libraries ship models in which a sixth of all weights is dead in ways like these.
     """
     graph = lowered.graph
     objectives = graph.of(Objective)
@@ -106,8 +107,9 @@ def _listed(names: list[str]) -> str:
 def unread_experts(lowered: Lowered) -> Iterator[Finding]:
     """An expert set that no gate reads.
 
-    A gate reads the sets on one root-to-leaf path with its node. Experts at a node that stands on
-    no path with any output of their layer are never mixed into anything: no loss reaches them.
+    A gate reads the sets on one root-to-leaf path with its node. If no output of the layer is on a
+    path with a node, the experts of that node are never mixed into anything, and no loss reaches
+    them.
     """
     graph = lowered.graph
     for experts in graph.of(ExpertSet):
@@ -126,8 +128,8 @@ def unread_experts(lowered: Lowered) -> Iterator[Finding]:
 def constant_norm(lowered: Lowered) -> Iterator[Finding]:
     """Layer norm over a single channel.
 
-    Normalising one number by its own mean and deviation gives 0 whatever the input: the expert is a
-    constant and its weights get no gradient.
+    Normalising one number by its own mean and deviation gives 0 for every input. The expert is
+    constant, and its weights get no gradient.
     """
     for experts in lowered.graph.of(ExpertSet):
         if experts.norm == "layer" and experts.width == 1:
@@ -144,9 +146,9 @@ def constant_norm(lowered: Lowered) -> Iterator[Finding]:
 def one_choice(lowered: Lowered) -> Iterator[Finding]:
     """A gate over a single expert.
 
-    A softmax over one choice is always 1: there is nothing to learn, so homespec gives such a gate
-    no weights. Usually another expert was meant to be there. Where all tasks share one bottom, the
-    root's single expert is the design and nothing is said.
+    A softmax over one choice is always 1. There is nothing to learn, so homespec gives such a gate
+    no weights. Usually there should be another expert. If all tasks share one bottom, the root's
+    single expert is intended and not reported.
     """
     single = [gate for gate in lowered.graph.of(Gate) if gate.choices == 1 and gate.place != ROOT]
     for span, gates in by_cause(single, lambda gate: _only(gate, lowered.graph).span).items():

@@ -64,9 +64,9 @@ def in_two_groups(resolved: Resolved) -> Iterator[Finding]:
     """A task or group is a member of two groups.
 
     The hierarchy mask is derived from the tree: the experts of a group serve the tasks below it and
-    no others. A member of two groups would have two such paths. Keep the membership that says whose
-    behaviour the task resembles; what it shares with other groups it learns through the shared
-    experts.
+    no others. A member of two groups would have two such paths. Keep it in the group whose
+    behaviour the task resembles. The task learns what it has in common with other groups through
+    the shared experts.
     """
     first: dict[str, tuple[str, int]] = {}
     for group, index, member in _places(resolved.spec):
@@ -91,9 +91,9 @@ def task_without_group(resolved: Resolved) -> Iterator[Finding]:
     """A task is declared but no group lists it.
 
     HoME places every task in a group: the group's experts are the middle step between the shared
-    experts and the task's own. A task that was forgotten would silently get less capacity. A task
-    that resembles no other one may have a group of its own. Other families may do without groups,
-    but where there are some, every task has one.
+    experts and the task's own. A forgotten task would silently get less capacity. A task that
+    resembles no other task may have a group of its own. Other families work without groups, but if
+    a spec has any, every task belongs to one.
     """
     spec = resolved.spec
     members = {member for _, _, member in _places(spec)}
@@ -128,7 +128,7 @@ def task_without_group(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS204", "group-cycle")
 def group_cycle(resolved: Resolved) -> Iterator[Finding]:
-    """Groups contain each other in a circle.
+    """Groups contain each other in a cycle.
 
     A group may list other groups as members, to any depth, but the result must be a tree: a group
     cannot be its own ancestor. The message prints the path, starting at its first group in the
@@ -179,10 +179,11 @@ def _way_back(loop: nx.DiGraph[str], start: str) -> list[str]:
 
 @rule("HS205", "name-clash")
 def name_clash(resolved: Resolved) -> Iterator[Finding]:
-    """A task and a group have the same name, or two of them names that differ in case only.
+    """A task and a group have the same name, or two names differ only in case.
 
-    Members of groups, exceptions under `nodes:` and the names of weights all speak of tree nodes by
-    one name, so it must be clear which node is meant; constants in generated code are in capitals.
+    Members of groups, exceptions under `nodes:` and the names of weights all refer to tree nodes by
+    name, so each name must mean one node. Case does not count, because constants in generated code
+    are in capitals.
     """
     places = [("groups", name) for name in resolved.spec.groups] + [
         ("tasks", name) for name in resolved.spec.tasks
@@ -210,7 +211,7 @@ def name_clash(resolved: Resolved) -> Iterator[Finding]:
 def repeated_member(resolved: Resolved) -> Iterator[Finding]:
     """A group lists the same member twice.
 
-    The second mention changes nothing; it is usually a slip for another task that is now missing.
+    The second mention changes nothing; it is usually a typo for another task, which is now missing.
     """
     first: dict[tuple[str, str], int] = {}
     for group, index, member in _places(resolved.spec):
@@ -230,7 +231,7 @@ def nested_too_deep(resolved: Resolved) -> Iterator[Finding]:
     """Groups nest deeper than eight levels.
 
     Every level of nesting adds a layer of experts to the model (HOME.md section 7), so a deep tree
-    is a very deep network. Real products have two or three levels.
+    makes a very deep network. Real products have two or three levels.
     """
     parent = {member: group for group, _, member in _places(resolved.spec)}
     depth: dict[str, int] = {}

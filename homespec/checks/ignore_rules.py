@@ -38,12 +38,11 @@ class Ignore:
 
 @rule("HS017", "unknown-ignore", Severity.WARNING)
 def unknown_ignore(ignore: Ignore) -> Iterator[Finding]:
-    """A comment for homespec names no rule that exists.
+    """A homespec comment names a rule that does not exist.
 
-    It takes nothing back, though whoever wrote it thinks so. The form is
-    `# homespec: ignore[rule-name] reason` for one line, or `# homespec: ignore-file[rule-name]
-    reason` for the whole file, with names or codes of rules, separated by commas;
-    `homespec explain --all` lists them.
+    The comment has no effect, although its author expects one. Write `# homespec: ignore[rule-name]
+    reason` for one line, or `# homespec: ignore-file[rule-name] reason` for the whole file, with
+    the names or codes of rules separated by commas. `homespec explain --all` lists them.
 
     Bad:
 
@@ -71,12 +70,12 @@ def unknown_ignore(ignore: Ignore) -> Iterator[Finding]:
 
 @rule("HS018", "unused-ignore", Severity.WARNING)
 def unused_ignore(ignore: Ignore) -> Iterator[Finding]:
-    """A comment ignores a warning or a note that is not there.
+    """A comment ignores a warning or a note that does not occur.
 
-    The spec was mended, or the comment is in the wrong line. Left there, it would hide the warning
-    when it comes back. A comment counts for its own line or, alone in its line, for the line below.
-    `ignore-file[…]` counts for the whole file and for what the file extends. Delete the comment or
-    move it to the line of the warning.
+    The spec was fixed, or the comment is on the wrong line. If you leave it there, it hides the
+    warning when it comes back. A comment applies to its own line or, if it is alone on its line, to
+    the line below. `ignore-file[…]` applies to the whole file and to the files that it extends.
+    Delete the comment or move it to the line of the warning.
 
     Bad, if the line gives no such warning:
 
@@ -107,8 +106,8 @@ def unused_ignore(ignore: Ignore) -> Iterator[Finding]:
 def ignored_error(ignore: Ignore) -> Iterator[Finding]:
     """A comment tries to ignore an error.
 
-    Warnings and notes are advice and can be declined; after an error there is no meaning of the
-    spec that could be compiled. The error stays. Mend it and delete the comment.
+    Warnings and notes are advice, and you can decline them. A spec with an error has no meaning
+    that could be compiled, so the error stays. Fix it and delete the comment.
 
     Bad:
 

@@ -30,8 +30,7 @@ def _mentions(spec: Spec) -> Iterator[tuple[str, Path, str]]:
 def unknown_task(resolved: Resolved) -> Iterator[Finding]:
     """A task names another task that is not declared.
 
-    `where` and `product` speak of tasks by the names that these have under `tasks`, not of columns
-    of the data.
+    `where` and `product` refer to tasks by their names under `tasks`, not to columns of the data.
     """
     spec = resolved.spec
     for _, path, other in _mentions(spec):
@@ -47,10 +46,10 @@ def unknown_task(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS217", "task-cycle")
 def task_cycle(resolved: Resolved) -> Iterator[Finding]:
-    """Tasks hang on each other in a circle.
+    """Tasks depend on each other in a cycle.
 
-    A sample space is made of another task's label, a product of other tasks' probabilities. A task
-    can be neither its own condition nor its own factor, not even by way of others.
+    A sample space depends on another task's label, and a product on the probabilities of other
+    tasks. A task cannot be its own condition or its own factor, not even indirectly.
     """
     spec = resolved.spec
     order: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(spec.tasks, ()))
@@ -74,11 +73,11 @@ def _from_first(cycle: list[str], order: list[str]) -> list[str]:
 
 @rule("HS218", "product-task")
 def product_task(resolved: Resolved) -> Iterator[Finding]:
-    """A product of tasks is declared as if it had a tower, or of factors that do not fit.
+    """A product of tasks is declared as if it had a tower, or has unsuitable factors.
 
     The probability of a product is that of its factors multiplied, as in ESMM: ctcvr = ctr * cvr.
-    It has no tower, so it stands in no group and takes no `tower`, no `rate` and no `kind`. Its
-    factors are binary tasks, each named once.
+    It has no tower, so it belongs to no group and takes no `tower`, `rate` or `kind`. Its factors
+    are binary tasks, each named once.
     """
     spec = resolved.spec
     groups = {member: name for name, group in spec.groups.items() for member in group.members}
@@ -118,7 +117,7 @@ def product_task(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS219", "label-kind")
 def label_kind(resolved: Resolved) -> Iterator[Finding]:
-    """A task says something that its kind of label does not have.
+    """A task has a key that does not apply to its kind of label.
 
     `loss` and `scale` belong to a regression, `rate`, `pos_weight` and `focal` to a binary task.
     The label of a regression is a column of numbers, or arithmetic of two, not a comparison; that
@@ -172,10 +171,11 @@ def _in_backticks(label: str) -> str:
 
 @rule("HS240", "outside-without-where")
 def outside_without_where(resolved: Resolved) -> Iterator[Finding]:
-    """A task weighs rows outside of its sample space and has none.
+    """A task weighs rows outside of its sample space, but has no sample space.
 
-    `outside_weight` is the weight in the loss of rows in which the label of the task that `where`
-    names is not 1. Without `where` all rows are inside. A column of weights is `sample_weight`.
+    `outside_weight` is the loss weight of the rows in which the label of the task named by `where`
+    is not 1. Without `where`, all rows are inside the sample space. For a column of weights, use
+    `sample_weight`.
 
     Bad:
 
@@ -203,11 +203,11 @@ def outside_without_where(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS224", "unlabelled-task")
 def unlabelled(resolved: Resolved) -> Iterator[Finding]:
-    """A task without a label has a name that is no column's.
+    """A task has no label, and its name cannot be the name of a column.
 
-    The label of a task is by default the column of the task's name. `nan`, `null`, `none`, `true`
-    and `false` are names like any other, but as columns they would be slips: a label of these words
-    is refused. Say which column the task is trained on.
+    By default, the label of a task is the column with the task's name. `nan`, `null`, `none`,
+    `true` and `false` are valid task names, but a label of these words is refused because it is
+    almost certainly a mistake. Say which column the task is trained on.
     """
     for name, task in resolved.spec.tasks.items():
         if task.label.lower() in CONSTANTS:

@@ -21,9 +21,9 @@ MAX_READS = 200_000
 def too_big(resolved: Resolved) -> Iterator[Finding]:
     """The model has far more expert sets and gates than any product needs.
 
-    A slip of the finger, or somebody who wants to keep the compiler busy: it would take minutes to
-    compile and would not fit into memory. At most 20,000 sets and gates, and 200,000 places where a
-    gate reads a set, are allowed.
+    This is a typo, or an attempt to keep the compiler busy. Such a model would take minutes to
+    compile and would not fit into memory. The limits are 20,000 sets and gates, and 200,000 places
+    where a gate reads a set.
     """
     layers = resolved.layers
     parts = reads = 0
@@ -49,8 +49,8 @@ def gate_over_nothing(resolved: Resolved) -> Iterator[Finding]:
     """A gate has no expert to mix: no set that it may read has any.
 
     The hierarchy lets a gate read the sets of its own node, of its ancestors and of what is below
-    it. Where all of these have the count 0, the layer has no state for the node and the tasks below
-    it would skip the layer without anyone having said so.
+    it. If all of these have the count 0, the layer has no state for the node, and the tasks below
+    it would silently skip the layer.
     """
     for layer in resolved.layers:
         for node in layer.outputs:
@@ -68,9 +68,9 @@ def gate_over_nothing(resolved: Resolved) -> Iterator[Finding]:
 def no_state(resolved: Resolved) -> Iterator[Finding]:
     """An expert set, a gate or a tower has no state to read.
 
-    All of them read the state that the layer before put out for their node, or for the nearest
-    group above it, at last the root (HOME.md section 7). Where the layer before has no output on
-    that way, there is nothing to read.
+    Each of them reads the previous layer's output for its node, or for the nearest group above it,
+    and finally for the root (HOME.md section 7). If the previous layer has no output on that path,
+    there is nothing to read.
     """
     layers = resolved.layers
     for before, layer in pairwise(layers):
@@ -107,11 +107,12 @@ def _no_state(resolved: Resolved, span: Span, what: str, node: TreeNode, before:
 
 @rule("HS308", "many-states")
 def many_states(resolved: Resolved) -> Iterator[Finding]:
-    """An expert set reads a node that has several states, or should have several and has not.
+    """An expert set reads a node that has too many or too few states for it.
 
     With `inputs: each` a node has one state for each of its experts in the next layer (ML-MMoE).
-    Only those experts can read them: another set would not know which to take. And the layer before
-    must put out states for this very node; the first layer has but the features to read.
+    Only those experts can read them, because another set would not know which one to take. The
+    previous layer must also output states for this node. The first layer can read only the
+    features.
     """
     before: dict[str, int] = {}
     outputs = {resolved.root.name}

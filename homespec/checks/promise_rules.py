@@ -22,11 +22,11 @@ MANY = 12
 
 @rule("HS315", "unknown-promise")
 def unknown_promise(resolved: Resolved) -> Iterator[Finding]:
-    """A promise names a node that the task tree does not have, or speaks of one thing twice.
+    """A promise names a node that the task tree does not have, or names a node twice.
 
-    `isolated` and `reads` take tasks and groups, `except_through` the root `shared`, too. Two of
-    which one is in the other share its experts by definition, so they cannot be isolated; and
-    `shared` experts are there for all tasks.
+    `isolated` and `reads` take tasks and groups; `except_through` also takes the root, `shared`. A
+    node and a group that contains it share the group's experts by definition, so they cannot be
+    isolated from each other. `shared` experts serve all tasks.
     """
     expect, tree = resolved.spec.expect, Tree(resolved)
     known = dict.fromkeys((*resolved.spec.tasks, *resolved.spec.groups))
@@ -82,15 +82,16 @@ def _not_apart(resolved: Resolved, path: Path, message: str) -> Finding:
 
 @rule("HS312", "not-isolated")
 def not_isolated(lowered: Lowered) -> Iterator[Finding]:
-    """Tasks that are promised to be isolated from a group or task read its experts.
+    """Tasks read the experts of a group or task from which the spec promises to isolate them.
 
-    `expect: {isolated: [[watch, interaction]]}` says that no gradient of the tasks of `watch`
-    reaches experts of `interaction`, or of what is in it, and the other way round. The graph proves
-    it: an expert set gets a gradient from a task if, and only if, the task's logit depends on it.
+    `expect: {isolated: [[watch, interaction]]}` says that no gradient of the tasks in `watch`
+    reaches the experts of `interaction` or of anything inside it, and the other way round. The
+    graph proves it: an expert set gets a gradient from a task if, and only if, the task's logit
+    depends on it.
 
-    The message names a shortest way. HoME, PLE and ML-MMoE mix the experts of all groups in the
-    state of the root, which later layers read. Where that is meant, `except_through: [shared]`
-    promises that there is no other way, as the hierarchy mask has it.
+    The message names a shortest path. HoME, PLE and ML-MMoE mix the experts of all groups in the
+    state of the root, which later layers read. If you intend that, `except_through: [shared]`
+    promises that there is no other path, as the hierarchy mask guarantees.
     """
     isolated = lowered.spec.expect.isolated
     if not isolated:
@@ -119,12 +120,11 @@ def reads_more(lowered: Lowered) -> Iterator[Finding]:
     """A task reads experts of nodes that `expect.reads` does not list for it.
 
     `expect: {reads: {hate: [interaction]}}` says whose experts the logit of `hate` may depend on,
-    and so whose experts its loss may train: at most those of `interaction`, besides shared ones and
-    its own. A group means its own experts only: name what is in it, too, if a task may read that.
-    A group as the key holds all its tasks to the list; experts of what is in it are its own.
-
-    What passes through the state of the root counts, too, unless `except_through: [shared]` says
-    otherwise.
+    and so whose experts its loss may train: at most those of `interaction`, besides the shared
+    experts and its own. A group in the list means only the group's own experts. If a task may also
+    read its members, list them as well. A group as the key holds all its tasks to the list, and the
+    experts of its members count as its own. Paths through the state of the root count as well,
+    unless you write `except_through: [shared]`.
     """
     promises = lowered.spec.expect.reads
     if not promises:
@@ -204,12 +204,12 @@ def over_budget(lowered: Lowered) -> Iterator[Finding]:
     """The model costs more than `expect.budget` allows.
 
     `expect: {budget: {parameters: 10M, flops: 3M, experts: 64}}` sets limits that the model may
-    reach and not exceed. They count what `homespec show` prints: parameters are all trained
-    numbers, those in tables of features included; `dense_parameters` are those that are in no
-    table; FLOPs are those of one sample's forward pass; experts are those of all layers.
+    reach but not exceed. The numbers are those that `homespec show` prints: `parameters` counts all
+    trained numbers, including the tables of features; `dense_parameters` leaves out the tables;
+    `flops` counts one sample's forward pass; `experts` counts all layers.
 
-    The message names the largest parts. Make them smaller, or raise the limit: reviewers see that
-    in the spec, and `homespec diff` calls it a weaker promise.
+    The message names the largest parts. Make them smaller, or raise the limit. Reviewers see a
+    raised limit in the spec, and `homespec diff` reports it as a weaker promise.
     """
     for name, limit, cost in over(lowered):
         total = sum(cost.values())

@@ -13,11 +13,11 @@ Entries = Iterable[tuple[str, Mapping[str, Feature | Group | Task]]]
 
 @rule("HS225", "was-taken")
 def was_taken(resolved: Resolved) -> Iterator[Finding]:
-    """`was` gives a name that something else has, or had.
+    """`was` gives a name that something else has or had.
 
     `was: share` says that a task, group or feature is the one that older specs call `share`, and
-    takes over its weights. So no other one of this spec can be called `share`, and no two can have
-    been it. Where one is split in two, only one of the parts takes over.
+    takes over its weights. So nothing else in this spec can be called `share`, and only one entry
+    can have been `share`. If you split a task in two, only one of the parts takes over the weights.
     """
     spec = resolved.spec
     sections: tuple[Entries, ...] = (

@@ -24,14 +24,14 @@ def _sizes(graph: Graph) -> dict[str, int]:
 def too_many_bytes(lowered: Lowered) -> Iterator[Finding]:
     """The weights take more bytes than the limit.
 
-    Usually one embedding table has a slip in its `buckets`, `vocab` or `dim`; the message names the
-    largest part. The bytes are those of the weights in float32, tables and trunk together, without
-    what an optimizer needs besides (Adam twice as much again).
+    Usually there is a typo in the `buckets`, `vocab` or `dim` of an embedding table. The message
+    names the largest part. The count covers the weights in float32, tables and trunk together, but
+    not the state of an optimizer (Adam needs twice as much again).
 
-    The limit is 100 TB, homespec's own: tables of terabytes are trained, sharded over many
-    machines, petabytes are not. `HOMESPEC_MAX_BYTES` in the environment sets another one for
-    all verbs and the Python interface, such as `HOMESPEC_MAX_BYTES=40GB` in CI, where no spec may
-    grow beyond the machine that serves it. A spec cannot set it.
+    The limit is 100 TB, chosen by homespec: tables of terabytes are trained, sharded over many
+    machines, but tables of petabytes are not. The environment variable `HOMESPEC_MAX_BYTES` sets
+    another limit for all verbs and the Python interface. For example, `HOMESPEC_MAX_BYTES=40GB` in
+    CI keeps specs from outgrowing the machine that serves them. A spec cannot set the limit.
     """
     sizes = _sizes(lowered.graph)
     total, limit = sum(sizes.values()), max_bytes()
@@ -52,9 +52,9 @@ def too_many_bytes(lowered: Lowered) -> Iterator[Finding]:
 def more_than_a_machine(lowered: Lowered) -> Iterator[Finding]:
     """The weights take more bytes than one machine holds.
 
-    Beyond 1 TB (homespec's own threshold) a model fits into few single machines, and Adam needs
-    three times that. Where tables are sharded over many machines that is as it should be: ignore
-    the rule with a reason. Otherwise a number in `buckets`, `vocab` or `dim` is probably too great.
+    Few single machines hold a model of more than 1 TB (homespec's own threshold), and Adam needs
+    three times that. If you shard tables over many machines, this is expected: ignore the rule with
+    a reason. Otherwise a number in `buckets`, `vocab` or `dim` is probably too large.
     """
     sizes = _sizes(lowered.graph)
     total = sum(sizes.values())

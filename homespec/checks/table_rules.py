@@ -52,8 +52,9 @@ def unknown_table(resolved: Resolved) -> Iterator[Finding]:
     """`table` names a feature that is not declared.
 
     `table: video_id` looks a feature up in the table of the feature `video_id`, so that the same
-    thing has the same embedding wherever it comes up: the last video watched and the candidate, a
-    user and the author of a comment. A field that only events have can name a feature likewise.
+    thing has the same embedding wherever it occurs: the last video watched and the candidate, or a
+    user and the author of a comment. A field that only events have can name a feature in the same
+    way.
     """
     spec = resolved.spec
     for name, path, owner in _sharing(spec):
@@ -71,7 +72,7 @@ def feature_without_table(resolved: Resolved) -> Iterator[Finding]:
     """`table` names a feature that has no table.
 
     Tables belong to `id` and `bucketize` features. Numbers and dense vectors are columns of the
-    input themselves, and a sequence is looked up in the tables of the features that it is `of`.
+    input themselves, and a sequence uses the tables of the features listed in its `of`.
     """
     spec = resolved.spec
     for name, path, owner in _sharing(spec):
@@ -89,7 +90,7 @@ def feature_without_table(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS222", "table-of-table")
 def table_of_table(resolved: Resolved) -> Iterator[Finding]:
-    """`table` names a feature that is itself looked up in another one's table.
+    """`table` names a feature that is itself looked up in another feature's table.
 
     A table has one owner, which says how many rows it has, how ids become rows and how wide it is.
     Every feature that shares it names the owner, so that you never have to follow a chain.
@@ -111,10 +112,10 @@ def table_of_table(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS223", "table-cycle")
 def table_cycle(resolved: Resolved) -> Iterator[Finding]:
-    """Features are looked up in each other's tables, or one in its own: none of them has a table.
+    """Features are looked up in each other's tables in a cycle, so none of them has a table.
 
     One of them must be the owner: an `id` or `bucketize` feature with a `dim`, which the others
-    name. The message prints the way round, from its first feature in the file.
+    name. The message prints the cycle, starting at its first feature in the file.
     """
     reported: set[str] = set()
     for name, feature in resolved.spec.features.items():

@@ -21,7 +21,7 @@ PRESET = ("all", "meta", "task")
 
 @rule("HS208", "layer-list-length")
 def layer_list_length(resolved: Resolved) -> Iterator[Finding]:
-    """A list of meta layers has not one entry for each layer before the last.
+    """A list of meta layers does not have one entry for each layer before the last.
 
     `meta:` takes one mapping, which holds for all layers before the last, or a list with one entry
     for each, the first for the layer that reads the features. HoME has one such layer for each
@@ -48,11 +48,11 @@ def _layers(number: int) -> str:
 
 @rule("HS209", "unknown-node")
 def unknown_node(resolved: Resolved) -> Iterator[Finding]:
-    """A layer speaks of a tree node that it does not have.
+    """A layer names a tree node that it does not have.
 
     Under `nodes:` a family's layer takes the groups and tasks that own experts in it; the root's
-    experts are counted under `shared:`. A layer given by hand takes every node of the tree:
-    `shared`, the groups and the tasks.
+    experts are counted under `shared:`. A layer that you define yourself accepts every node of the
+    tree: `shared`, the groups and the tasks.
     """
     for path, names, known, where in _nodes_given(resolved):
         for key, name in names:
@@ -108,10 +108,10 @@ def _scopes(resolved: Resolved) -> Iterator[tuple[Path, LayerExperts, list[Topol
 
 @rule("HS210", "layers-and-family")
 def layers_and_family(resolved: Resolved) -> Iterator[Finding]:
-    """A spec gives its layers by hand and speaks of a family's layers as well.
+    """A spec defines its own layers and also configures those of a family.
 
     A list under `layers:` is the whole topology. `family` and the sections `all`, `meta` and `task`
-    of `experts` and `gates` say how a family's layers are built, and would have no effect.
+    of `experts` and `gates` configure the layers of a family, so they would have no effect.
     """
     if not resolved.spec.topology:
         return
@@ -129,9 +129,9 @@ def layers_and_family(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS211", "fixed-layers")
 def fixed_layers(resolved: Resolved) -> Iterator[Finding]:
-    """A family that has one layer by definition is given another number.
+    """A family that has one layer by definition is given another number of layers.
 
-    CGC stacked is `ple`, MMoE stacked is `ml_mmoe`; MoE and Shared-Bottom are not stacked.
+    Stacked CGC is `ple`, and stacked MMoE is `ml_mmoe`. MoE and Shared-Bottom are not stacked.
     """
     spec = resolved.spec
     stacked = {"cgc": "ple", "mmoe": "ml_mmoe"}.get(spec.family)
@@ -149,7 +149,7 @@ def fixed_layers(resolved: Resolved) -> Iterator[Finding]:
 def repeated_output(resolved: Resolved) -> Iterator[Finding]:
     """A layer lists a node twice among its outputs.
 
-    The second mention changes nothing; usually another node was meant.
+    The second mention changes nothing. Usually another node was meant.
     """
     for index, layer in enumerate(resolved.spec.topology):
         for position, name in enumerate(layer.outputs):
@@ -167,7 +167,7 @@ def repeated_output(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS213", "repeated-layer")
 def repeated_layer(resolved: Resolved) -> Iterator[Finding]:
-    """Two layers have the same name, or names that differ in case only.
+    """Two layers have the same name, or names that differ only in case.
 
     Weights are named by their layer, so it must be clear which one is meant. Layers without a name
     are called meta, meta2, … and the last one task.
@@ -189,8 +189,8 @@ def repeated_layer(resolved: Resolved) -> Iterator[Finding]:
 def shared_bottom_experts(resolved: Resolved) -> Iterator[Finding]:
     """Shared-Bottom is given several experts.
 
-    Its bottom is one network that all towers read. Several experts need a gate to mix them: with
-    one gate for all tasks that is `moe`, with a gate for each task `mmoe`.
+    Its bottom is one network that all towers read. Several experts need a gate to mix them. With
+    one gate for all tasks, that is `moe`; with a gate for each task, `mmoe`.
     """
     if resolved.spec.family != "shared_bottom":
         return
@@ -207,10 +207,11 @@ def shared_bottom_experts(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("HS215", "unused-section", Severity.WARNING)
 def unused_section(resolved: Resolved) -> Iterator[Finding]:
-    """A section speaks of layers, or of nodes in them, that the family does not have.
+    """A section configures layers or nodes that the family does not have.
 
-    A family of one layer has none before it, so `meta` says nothing there; HoME's tasks own experts
-    in the last layer only; MMoE's tasks own none; without groups there are no group experts.
+    A family with one layer has no layers before it, so `meta` has no effect there. HoME's tasks own
+    experts only in the last layer, and MMoE's tasks own none. Without groups there are no group
+    experts.
     """
     if len(resolved.layers) == 1 and resolved.has(("gates", "meta")):
         yield _unused(resolved, ("gates", "meta"), "there is no layer before the last")

@@ -30,7 +30,7 @@ def missing_column(data: ProfiledData) -> Iterator[Finding]:
     """A column that the spec needs is not in the data.
 
     A feature reads the column of its name, or the one that `column` names; a task reads the columns
-    of its `label` and its `sample_weight`. Mend the name, or add the column when you prepare the
+    of its `label` and its `sample_weight`. Correct the name, or add the column when you prepare the
     data.
 
     Bad, where the files have `duration_ms`:
@@ -77,15 +77,15 @@ def _meant(close: str, of_label: bool) -> str:
 
 @rule("HS502", "unusable-column")
 def unusable_column(data: ProfiledData) -> Iterator[Finding]:
-    """A column is not of the kind that the spec takes it for.
+    """A column is not of the kind that the spec expects.
 
-    Ids are whole numbers or text (a float of 2**53 and more is several whole numbers at once, so it
-    is none); numbers are numbers (or text that spells them), vectors are lists of as many numbers
-    as the spec says (one may be a plain number), sequences are lists, of one length for all fields
-    of a sequence; files of one source agree on the types of their columns. A column whose quantiles
-    are to be fitted holds at least one finite number. Where a value is at fault the message names
-    the first row that has one, counted from 0 in its file. Prepare the column again, or declare
-    the feature as what it is.
+    Ids are whole numbers or text. A float of 2**53 or more is refused, because it may stand for
+    several whole numbers. Numbers are numbers, or text that spells them. Vectors are lists of as
+    many numbers as the spec says (a list of one may be a plain number). Sequences are lists, of the
+    same length for all fields of a sequence. The files of one source agree on the types of their
+    columns. A column needs at least one finite number for its quantiles to be fitted. If a value is
+    at fault, the message names the first row that has one, counted from 0 in its file. Prepare the
+    column again, or declare the feature as the kind that it is.
 
     Bad, where `score` holds 0.25 or 0.5:
 
@@ -128,9 +128,9 @@ def unusable_column(data: ProfiledData) -> Iterator[Finding]:
 def constant_column(data: ProfiledData) -> Iterator[Finding]:
     """A feature has the same value in every row, or none in any.
 
-    It tells the model nothing and costs an embedding. Mostly a join has failed or a default was
-    written in place of the values. A constant in the held-out rows alone is as wrong: the model
-    meets there what it has hardly seen.
+    It gives the model no information and costs an embedding. Usually a join failed, or a default
+    was written instead of the values. A column that is constant only in the held-out rows is just
+    as wrong: the model meets there a value that it has hardly seen.
     """
     for part, feature in data.features():
         if feature.constant and feature.tensor.name not in unscaled(data):
@@ -154,9 +154,9 @@ def constant_column(data: ProfiledData) -> Iterator[Finding]:
 def mostly_missing(data: ProfiledData) -> Iterator[Finding]:
     """A feature or a label is missing in more than half of the rows.
 
-    Missing values have a meaning to the model (a bucket of their own), so this may be right; often
-    a join has lost rows. A sequence is missing where it has no events, a vector where all of its
-    numbers are missing. A label that is mostly missing leaves its task few rows.
+    Missing values have a meaning to the model (a bucket of their own), so this may be correct, but
+    often a join has lost rows. A sequence is missing if it has no events, and a vector if all of
+    its numbers are missing. A label that is mostly missing leaves few rows for its task.
     """
     for part, feature in data.features():
         if feature.absent > MOSTLY * feature.rows and feature.values:
@@ -183,10 +183,10 @@ def repeated_rows(data: ProfiledData) -> Iterator[Finding]:
     """More than a hundredth of the rows repeat another one.
 
     Rows are compared in all features (sequences by their lengths) and labels of the spec. Logs
-    repeat impressions when events are sent twice; the repetitions count double in training, and
-    where they fall on both sides of a split they leak. A table without the ids of users or items,
-    such as the answers of a survey, has rows that are alike by right: then ignore this rule with a
-    reason. Nothing is said while a column is missing or cannot be read.
+    repeat impressions when events are sent twice. The repetitions count double in training, and
+    they leak if they fall on both sides of a split. A table without user or item ids, such as the
+    answers of a survey, may contain identical rows for good reason: ignore this rule with a reason.
+    The rule is silent while a column is missing or cannot be read.
     """
     for part in data.profiles:
         if part.duplicates > REPEATED * part.rows and part.readable:

@@ -29,9 +29,9 @@ SHARING_OF_FEW = 0.25
 def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
     """Ids are beyond the vocabulary.
 
-    `vocab: n` takes ids 0 to n - 1, `vocab: [US, DE]` those that it lists; all others share one row
-    of the table with missing ids, so the model cannot tell them apart. Give a larger `vocab`, or
-    `buckets` to hash any id; list ids that are text, or few but large.
+    `vocab: n` takes the ids 0 to n - 1, and `vocab: [US, DE]` those that it lists. All others share
+    one row of the table with missing ids, so the model cannot distinguish them. Use a larger
+    `vocab`, or `buckets` to hash any id. If ids are text, or few but large, list them.
 
     Bad, where `tab` reaches 14:
 
@@ -66,12 +66,11 @@ def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
 
 @rule("HS512", "unseen-ids", Severity.WARNING)
 def unseen_ids(data: ProfiledData) -> Iterator[Finding]:
-    """More than a tenth of the held-out ids do not occur in the rows to train on.
+    """More than a tenth of the held-out ids do not occur in the training rows.
 
-    Their embeddings are as they were at the start, so the feature says nothing there, or noise. For
-    new users or videos that is the nature of the thing, and other features have to carry them; it
-    may also be that ids are written in another way, such as text in one file and numbers in the
-    other.
+    Their embeddings keep their initial values, so the feature contributes only noise there. For new
+    users or videos this is unavoidable, and other features have to make up for it. It may also be
+    that ids are written differently, such as text in one file and numbers in the other.
     """
     if data.valid is None:
         return
@@ -92,13 +91,13 @@ def _patterned(now: Collisions) -> bool:
 
 @rule("HS514", "patterned-ids", Severity.WARNING)
 def patterned_ids(data: ProfiledData) -> Iterator[Finding]:
-    """Ids use far fewer rows of their table than as many random ids would.
+    """Ids use far fewer rows of their table than the same number of random ids would.
 
-    `buckets: n` puts a whole number into the row of its remainder, id mod n. Ids that were made by
-    a rule (all of them multiples of 1000, or alike in their last digits) share remainders with a
-    round n, and the ids of one row are one to the model. Another number of buckets, such as a prime
-    number, has no factor in common with the rule. Reported where fewer than half as many rows are
-    used as ids drawn at random would use.
+    `buckets: n` maps a whole number to the row given by its remainder, id mod n. Ids that follow a
+    pattern (all of them multiples of 1000, or equal in their last digits) share remainders if n is
+    a round number, and the model cannot distinguish the ids of one row. Another number of buckets,
+    such as a prime, has no factor in common with the pattern. This warning appears if the ids use
+    fewer than half as many rows as random ids would.
 
     Bad, where ids are 7, 1007, 2007, …:
 
@@ -134,14 +133,13 @@ def patterned_ids(data: ProfiledData) -> Iterator[Finding]:
 def shared_rows(data: ProfiledData) -> Iterator[Finding]:
     """Many ids share a row of their table with another id.
 
-    Ids that share a row have one embedding, so the model cannot tell them apart. Hashing n ids into
-    as many buckets makes 63 % of them share; into twice as many 39 %, into ten times as many 10 %.
-    Reported where more than half of the ids of a table share a row, or more than a quarter where
-    there are at most 10,000 of them and more rows cost next to nothing. For many millions of ids
-    sharing may be the price that you want to pay: then ignore this rule with a reason.
-
-    Whole numbers share no row while the largest is below `buckets`. Text is hashed: number a small
-    set of values when you prepare the data and give it a `vocab`.
+    Ids that share a row have one embedding, so the model cannot distinguish them. Hashing n ids
+    into n buckets makes 63 % of them share a row; into twice as many, 39 %; into ten times as many,
+    10 %. This warning appears if more than half of the ids of a table share a row. For at most
+    10,000 ids, where more rows cost next to nothing, it appears from a quarter on. For many
+    millions of ids, sharing may be a price worth paying: ignore this rule with a reason. Whole
+    numbers do not share rows as long as the largest is below `buckets`. Text is hashed, so for a
+    small set of values, number them when you prepare the data and give the feature a `vocab`.
 
     Bad, where 51 states are written as text:
 

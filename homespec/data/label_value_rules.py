@@ -33,10 +33,10 @@ FAR = 10.0
 def label_not_binary(data: ProfiledData) -> Iterator[Finding]:
     """A label is neither 0 nor 1, or the number of a regression is infinite.
 
-    Training refuses such a file. A count or a time becomes a label by a comparison; the number
-    itself is the label of a regression. A label that is missing (null or NaN, in CSV an empty
-    cell) is fine: the row does not count for the task. Where -1 means that a label was not
-    observed, `unknown: -1` says so.
+    Training refuses such a file. Turn a count or a time into a label by a comparison, or use the
+    number itself as the label of a regression. A missing label (null or NaN; in CSV, an empty cell)
+    is fine: the row does not count for the task. If -1 means that a label was not observed, write
+    `unknown: -1`.
 
     Bad, where the column holds milliseconds:
 
@@ -79,12 +79,12 @@ def _binary(task: TaskProfile, regression: bool) -> str:
 
 @rule("HS505", "child-without-parent", Severity.WARNING)
 def child_without_parent(data: ProfiledData) -> Iterator[Finding]:
-    """A label is 1 in rows in which the label that it presupposes is 0.
+    """A label is 1 in rows where the label that it depends on is 0.
 
-    A task with `where: click` learns from clicked rows alone, so a purchase without a click is lost
-    to it; a product of tasks says that its label is never 1 without those of its factors. Such rows
-    come from delayed joins, from other ways to the same act, or from a presupposition that does not
-    hold: mend the labels or drop `where`.
+    A task with `where: click` learns only from clicked rows, so it never sees a purchase without a
+    click. A product of tasks implies that its label is never 1 unless those of its factors are.
+    Such rows come from delayed joins, from other ways to reach the same action, or from an
+    assumption that does not hold. Fix the labels, or drop `where`.
     """
     for part, name, task in data.tasks():
         for parent, count in task.orphans.items():
@@ -100,12 +100,12 @@ def child_without_parent(data: ProfiledData) -> Iterator[Finding]:
 
 @rule("HS508", "rate-differs", Severity.WARNING)
 def rate_differs(data: ProfiledData) -> Iterator[Finding]:
-    """The rate of a label is not the one that the spec expects.
+    """The rate of a label differs from the one that the spec expects.
 
-    `rate` starts the bias of the task's tower and drives the design lint. It is reported where the
-    rate in the rows to train on (in the task's sample space) differs from it by more than half
-    (factor 1.5), either way, and by more than four standard errors. A large difference often means
-    another label than the one that was meant.
+    `rate` sets the initial bias of the task's tower and is used by the design rules. This warning
+    appears if the rate in the training rows (in the task's sample space) differs from it by more
+    than a factor of 1.5 in either direction, and by more than four standard errors. A large
+    difference often means that the label is not the intended one.
     """
     for name, task in data.train.tasks.items():
         expected = data.spec.tasks[name].rate
@@ -133,8 +133,9 @@ def _differ(one: float, rows: float, other: float, other_rows: float) -> bool:
 def one_class(data: ProfiledData) -> Iterator[Finding]:
     """A label is the same in all rows in which it is known.
 
-    There is nothing to learn from one class, and no AUC to measure. The label is not logged, is
-    joined wrongly, or so rare that these files hold no positive row: then take more days.
+    One class leaves nothing to learn and no AUC to measure. Either the label is not logged, or it
+    is joined incorrectly, or it is so rare that these files hold no positive row. In the last case,
+    use more days.
     """
     for part, name, task in data.tasks():
         parent = part.tasks.get(data.spec.tasks[name].where, task)
@@ -153,12 +154,12 @@ def one_class(data: ProfiledData) -> Iterator[Finding]:
 
 @rule("HS511", "rate-shift", Severity.WARNING)
 def rate_shift(data: ProfiledData) -> Iterator[Finding]:
-    """The rate of a label differs between the rows to train on and those held out.
+    """The rate of a label differs between the training rows and the held-out rows.
 
-    Reported for a difference by more than half (factor 1.5), either way, and by more than four
-    standard errors. The predictions will be off by as much (calibration suffers, AUC may not).
-    Days that differ, another mixture of scenes, or labels that are not complete yet (the last days
-    of a log lack delayed acts) are the usual reasons.
+    This warning appears for a difference by more than a factor of 1.5 in either direction, and by
+    more than four standard errors. The predictions will be off by as much: calibration suffers,
+    though AUC may not. The usual reasons are days that differ, another mixture of scenes, or labels
+    that are not complete yet (the last days of a log lack delayed actions).
     """
     if data.valid is None:
         return
@@ -181,11 +182,11 @@ def regression_scale(data: ProfiledData) -> Iterator[Finding]:
     """The label of a regression is on another scale than the losses of the other tasks.
 
     A regression is trained on its label in units of `scale`. The squared loss of labels around
-    10,000 starts at 10⁸ where that of a click starts at 0.69, so the shared experts learn nothing
-    but the regression; labels around 0.01 hardly count. Reported where, in units of `scale`, the
-    labels of the rows to train on are larger than 3 (root mean square; 10 for the absolute and the
-    Huber loss) or spread less than 0.1 (standard deviation). A `scale` of about the standard
-    deviation puts that right.
+    10,000 starts at 10⁸, whereas that of a click starts at 0.69. The shared experts then learn
+    nothing but the regression. Labels around 0.01, in contrast, hardly count. This warning appears
+    if, in units of `scale`, the training labels are larger than 3 (root mean square; 10 for the
+    absolute and the Huber loss) or spread less than 0.1 (standard deviation). A `scale` of about
+    the standard deviation fixes that.
 
     Bad, where the label is in milliseconds:
 

@@ -24,9 +24,9 @@ CUT = 0.1
 def cut_sequences(data: ProfiledData) -> Iterator[Finding]:
     """More than a tenth of the rows have more events than the sequence keeps.
 
-    The latest events are kept, the earlier ones are cut off; of a `list`, whose values are pooled,
-    the first values are kept. That may be meant, for speed; if not, a greater `max_len` sees more,
-    at a cost in proportion.
+    The sequence keeps the latest events and drops earlier ones. A `list`, whose values are pooled,
+    keeps its first values. You may intend this for speed. If not, a greater `max_len` sees more, at
+    a proportional cost.
     """
     for part, feature in data.features():
         if feature.cut > CUT * feature.rows:
@@ -50,11 +50,11 @@ def _lists(data: ProfiledData) -> Iterator[tuple[Profile, FeatureProfile, ListPr
 def padded_sequence(data: ProfiledData) -> Iterator[Finding]:
     """The lists of a sequence look padded with a value that counts as an event.
 
-    In homespec lists have as many elements as there are events; it pads them itself. An element
-    that fills lists up to one length, such as 0, is an event like any other: encoders look it up,
-    attend to it and let it push older events out. Reported where a tenth of the lists end, or
-    begin, in a repetition of one value that hardly occurs elsewhere in them. Say so with `padding`,
-    or write shorter lists.
+    homespec expects lists with one element per event, and pads them itself. An element that only
+    fills lists up to a fixed length, such as 0, counts as an event: encoders look it up, attend to
+    it and let it displace older events. This warning appears if a tenth of the lists end, or begin,
+    with repetitions of one value that hardly occurs elsewhere in them. Declare the value with
+    `padding`, or write shorter lists.
 
     Bad: `[5, 8, 0, 0]`. Good: `[5, 8]` or `[5, 8, null, null]`.
     """
@@ -75,12 +75,12 @@ def padded_sequence(data: ProfiledData) -> Iterator[Finding]:
 
 @rule("HS519", "unsplit-lists", Severity.WARNING)
 def unsplit_lists(data: ProfiledData) -> Iterator[Finding]:
-    """Text that should be a list is one event, since nothing in it separates events.
+    """Text that should be a list becomes one event, because nothing in it separates events.
 
-    Text is taken apart at blanks, commas and semicolons; brackets and quotes around are dropped.
-    Any other separator becomes part of the event, unless `separator` names it. Reported where
-    nearly all lists (95 %) have one element, and such elements hold what looks like a separator in
-    more than a tenth of the lists.
+    Text is split at spaces, commas and semicolons; surrounding brackets and quotes are dropped. Any
+    other separator becomes part of the event, unless `separator` names it. This warning appears if
+    nearly all lists (95 %) have one element, and in more than a tenth of the lists this element
+    contains a likely separator.
 
     Bad: `12|7|9`. Good: `12 7 9`, `12,7,9`, `[12, 7, 9]`, or lists in parquet.
     """

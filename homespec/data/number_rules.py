@@ -18,12 +18,12 @@ def unscaled(data: ProfiledData) -> list[str]:
 
 @rule("HS520", "unscaled-number")
 def unscaled_number(data: ProfiledData) -> Iterator[Finding]:
-    """A number has no scale: its column holds no number, or the same one in every row.
+    """A number cannot be scaled: its column holds no number, or the same one in every row.
 
-    Scales divide by what the numbers to train on differ by: by their standard deviation, or by
-    their range. Where they do not differ there is nothing to divide by, and any number that comes
-    later would be too large for the model. `train` refuses such a column, too. Look at how the
-    column is made, or remove the feature.
+    Scaling divides by the spread of the training numbers: their standard deviation, or their range.
+    If the spread is 0, there is nothing to divide by, and any other number that comes later would
+    be too large for the model. `train` refuses such a column as well. Check how the column is made,
+    or remove the feature.
 
     Bad, where `price` is 0 in every row:
 
@@ -60,8 +60,9 @@ def far_number(data: ProfiledData) -> Iterator[Finding]:
     """A number is scaled as `standard` or `minmax`, and some rows are far from all others.
 
     Such rows, more than 50 standard deviations from the mean, reach the model as numbers that dwarf
-    every other input, and the rest of the column is squeezed into a small range. Counts, prices and
-    durations are like that: `scale: log` brings them together. Buckets do not mind either.
+    every other input, and they squeeze the rest of the column into a small range. Counts, prices
+    and durations often look like this. `scale: log` brings them closer together. Buckets are not
+    affected either.
 
     Bad, where most rows hold less than 100, and one 10,000,000:
 
@@ -93,10 +94,10 @@ def far_number(data: ProfiledData) -> Iterator[Finding]:
 def equal_boundaries(data: ProfiledData) -> Iterator[Finding]:
     """`quantiles` asks for more buckets than the column has different numbers.
 
-    Each bucket begins at a number of the column, so that there cannot be more of them than it has
-    different numbers. The boundaries that are left over repeat the last one: the rows of the table
-    between them are never looked up, and never learn. Reported where that is more than half of
-    them.
+    Each bucket begins at a number of the column, so there cannot be more buckets than different
+    numbers. The remaining boundaries repeat the last one, and the rows of the table between them
+    are never looked up and never learn. This note appears if more than half of the boundaries
+    repeat.
 
     Bad, where the column holds 0, 1, 2 and 3:
 

@@ -18,12 +18,12 @@ MIN_ROWS = 100
 
 @rule("HS527", "unusable-weights")
 def unusable_weights(data: ProfiledData) -> Iterator[Finding]:
-    """A column of sample weights holds what is no weight.
+    """A column of sample weights holds a value that is not a weight.
 
-    Weights are numbers from 0 on, one for each row, also for rows without a label. A negative
-    weight would reward mistakes, and one that is missing could mean 0 as well as 1. Training
-    refuses such a file. The message names the first row at fault, counted from 0 in its file. Write
-    0 where a row is not to count for the task.
+    Every row needs a weight of 0 or more, even rows without a label. A negative weight would reward
+    mistakes, and a missing one could mean 0 or 1. Training refuses such a file. The message names
+    the first row at fault, counted from 0 in its file. Write 0 in rows that should not count for
+    the task.
 
     Bad, where the column of some rows is empty:
 
@@ -47,12 +47,12 @@ def unusable_weights(data: ProfiledData) -> Iterator[Finding]:
 
 @rule("HS528", "few-heavy-rows", Severity.WARNING)
 def few_heavy_rows(data: ProfiledData) -> Iterator[Finding]:
-    """A few rows have most of the sample weight, so the task learns from little more than these.
+    """A few rows have most of the sample weight, so the task learns from little else.
 
-    n rows of weights w say as much of a mean as (sum of w)² / sum of w² rows of one weight
-    (Kish, *Survey Sampling*, 1965). Reported where that is less than a tenth of the rows whose
-    weight is not 0. Often the column is no weight, such as a time in milliseconds; inverse
-    propensities are usually clipped when the data is prepared.
+    For a mean, rows with weights w are worth (sum of w)² / sum of w² rows of equal weight (Kish,
+    *Survey Sampling*, 1965). This warning appears if that is less than a tenth of the rows whose
+    weight is not 0. Often the column is not a weight but something like a time in milliseconds.
+    Inverse propensities are usually clipped when the data is prepared.
     """
     for name, weight in data.train.weights.items():
         if weight.problem or weight.rows < MIN_ROWS:

@@ -10,11 +10,11 @@ from homespec.diagnostics import Finding, Severity, rule
 
 @rule("HS523", "negative-weights", Severity.WARNING)
 def negative_weights(data: ProfiledData) -> Iterator[Finding]:
-    """The weights of a weighted mean are negative in places.
+    """Some weights of a weighted mean are negative.
 
-    A mean divides by the sum of the weights, which may then be near 0, so that the embedding of a
-    few values is thousands of times as large as any other. Weights that push in both directions,
-    such as 1 for a tag that a user likes and -1 for one that they hide, belong to `pool: sum`.
+    A mean divides by the sum of the weights, which may then be close to 0, so that a few rows get
+    embeddings thousands of times as large as any other. For weights that push in both directions,
+    such as 1 for a tag that a user likes and -1 for one that they hide, use `pool: sum`.
     """
     for part, feature in data.features():
         tensor = feature.tensor

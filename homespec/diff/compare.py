@@ -27,10 +27,10 @@ from homespec.source.document import Document
 
 @change("HS659", "init", Breaks.TRAINING)
 def init(pair: Pair) -> Iterator[Finding]:
-    """MLPs start from other weights.
+    """MLPs are initialised differently.
 
-    A trained model stays as it is, and its logits with it. A run that starts from nothing begins
-    elsewhere, and so do the weights that `homespec migrate` starts fresh.
+    A trained model and its logits stay as they are. A new run starts from other weights, and so do
+    the weights that `homespec migrate` starts fresh.
     """
     was, now = pair.old.spec.init, pair.new.spec.init
     if was != now and any(map(has_he_layers, (pair.old.graph, pair.new.graph))):
@@ -42,7 +42,7 @@ def init(pair: Pair) -> Iterator[Finding]:
 
 @change("HS690", "name", Breaks.COSMETIC)
 def name(pair: Pair) -> Iterator[Finding]:
-    """The model is called something else; its generated file may have another name.
+    """The model has another name, and so may its generated file.
 
     Weights and outputs stay as they are. Files that are named after the model are not renamed.
     """
@@ -56,9 +56,9 @@ def name(pair: Pair) -> Iterator[Finding]:
 
 @change("HS691", "description", Breaks.COSMETIC)
 def description(pair: Pair) -> Iterator[Finding]:
-    """The description says something else.
+    """The description has changed.
 
-    It is the first paragraph of the generated file, and nothing else.
+    The description is the first paragraph of the generated file and affects nothing else.
     """
     if pair.old.spec.description != pair.new.spec.description:
         yield pair.finding(
@@ -69,9 +69,9 @@ def description(pair: Pair) -> Iterator[Finding]:
 
 @change("HS692", "words", Breaks.COSMETIC)
 def words(pair: Pair) -> Iterator[Finding]:
-    """The same model in other words: comments, order of keys, a default that is written out.
+    """The same model, written differently: comments, key order, or spelled-out defaults.
 
-    There is nothing to do: the generated file changes at most in its header and its line numbers.
+    There is nothing to do. The generated file changes at most in its header and its line numbers.
     """
     old, new = pair.old.document, pair.new.document
     if list(old.texts.values()) != list(new.texts.values()):

@@ -53,10 +53,10 @@ def _changed(
 
 @change("HS640", "layers", Breaks.CHECKPOINT)
 def layers(pair: Pair) -> Iterator[Finding]:
-    """Another number of layers, or layers of other names: names of weights contain them.
+    """Another number of layers, or layers with other names; names of weights contain layer names.
 
-    Layers that both have keep their weights by name. A last layer that reads other states gives
-    other logits.
+    Layers that both specs have keep their weights by name. If the last layer reads other states,
+    the logits change.
     """
     was, now = ([layer.name for layer in side.layers] for side in (pair.old, pair.new))
     if was != now:
@@ -106,10 +106,10 @@ def _where(nodes: list[Placed]) -> str:
 
 @change("HS641", "experts-owned", Breaks.CHECKPOINT)
 def experts_owned(pair: Pair) -> Iterator[Finding]:
-    """Nodes of the task tree that own experts in one spec only.
+    """Nodes of the task tree that own experts in only one of the specs.
 
-    Experts that are new start fresh, and gates that see them weigh more; those of nodes that own
-    none any more are dropped.
+    New experts start fresh, and the gates that see them get more choices. Experts of nodes that no
+    longer own any are dropped.
     """
     yield from _presence(pair, ExpertSet, "experts")
 
@@ -118,9 +118,9 @@ def experts_owned(pair: Pair) -> Iterator[Finding]:
 def expert_count(pair: Pair) -> Iterator[Finding]:
     """Another number of experts.
 
-    Those of lower number keep their weights. Gates that see them get or lose choices: with
-    `homespec migrate --new-choice closed` outputs stay as they are, unless a self gate over one
-    expert, which is a sigmoid, gets a second one.
+    The experts with the lower numbers keep their weights. Gates that see them gain or lose choices.
+    With `homespec migrate --new-choice closed`, outputs stay as they are, unless a self gate over
+    one expert, which is a sigmoid, gets a second one.
     """
     yield from _changed(pair, ExpertSet, attrgetter("count"), "{what}: {now} each, was {was}")
 
@@ -141,9 +141,9 @@ def _widths(node: Node) -> str:
 
 @change("HS644", "expert-norm", Breaks.CHECKPOINT)
 def expert_norm(pair: Pair) -> Iterator[Finding]:
-    """Experts that are normalised otherwise: batch norm has statistics, and removes a bias.
+    """Experts with another norm: batch norm has statistics, and removes a bias.
 
-    What both norms have is kept: batch and layer norm have a weight and a bias each.
+    Weights that both norms have are kept: batch norm and layer norm each have a weight and a bias.
     """
     yield from _changed(pair, ExpertSet, attrgetter("norm"), "{what} have norm {now}, had {was}")
 
@@ -152,7 +152,8 @@ def expert_norm(pair: Pair) -> Iterator[Finding]:
 def expert_activation(pair: Pair) -> Iterator[Finding]:
     """Experts with another activation: the same weights compute something else.
 
-    All weights are kept, and none of them is right: train on, or keep the activation.
+    All weights are kept, but none of them fits the new activation. Continue training, or keep the
+    activation.
     """
     yield from _changed(pair, ExpertSet, _activations, "{what} use {now}, used {was}")
     yield from _changed(pair, ExpertSet, _between, "{what} use {now} between layers, used {was}")
@@ -173,7 +174,7 @@ def _between(node: Node) -> str:
 def norm_eps(pair: Pair) -> Iterator[Finding]:
     """The number that norms add to a variance.
 
-    All weights are kept, and outputs move a little where channels vary little.
+    All weights are kept. Outputs change a little where channels vary little.
     """
     yield from _changed(pair, ExpertSet, attrgetter("eps"), "{what} have eps {now}, had {was}")
 
@@ -182,7 +183,7 @@ def norm_eps(pair: Pair) -> Iterator[Finding]:
 def norm_momentum(pair: Pair) -> Iterator[Finding]:
     """How fast running statistics follow the batches of training.
 
-    Weights and outputs stay; statistics forget old batches faster or slower from now on.
+    Weights and outputs stay. From now on, statistics forget old batches faster or slower.
     """
     yield from _changed(
         pair, ExpertSet, attrgetter("momentum"), "{what} have momentum {now}, had {was}"
@@ -191,10 +192,10 @@ def norm_momentum(pair: Pair) -> Iterator[Finding]:
 
 @change("HS650", "feature-gates", Breaks.CHECKPOINT)
 def feature_gates(pair: Pair) -> Iterator[Finding]:
-    """Feature gates that are there in one spec only, or are made of other LoRAs.
+    """Feature gates that only one of the specs has, or that are made of other LoRAs.
 
-    A gate that is new starts at 1, so outputs stay as they are at first. LoRAs of lower number keep
-    their weights, and ranks that both have.
+    A new gate starts at 1, so outputs stay as they are at first. The LoRAs with the lower numbers
+    keep their weights, in the ranks that both specs have.
     """
     yield from _presence(pair, FeatureGate, "a feature gate")
     yield from _changed(pair, FeatureGate, _loras, "{what} is made of {now}, was {was}")
@@ -207,19 +208,19 @@ def _loras(node: Node) -> str:
 
 @change("HS651", "feature-gate-mix", Breaks.NUMERICS)
 def feature_gate_mix(pair: Pair) -> Iterator[Finding]:
-    """Feature gates that mix their LoRAs before the sigmoid, or after it.
+    """Feature gates that mix their LoRAs on the other side of the sigmoid than before.
 
-    All weights are kept, and gates open otherwise than before.
+    All weights are kept, but the values of the gates change.
     """
     yield from _changed(pair, FeatureGate, attrgetter("mix"), "{what} mixes {now}, was {was}")
 
 
 @change("HS652", "self-gates", Breaks.CHECKPOINT)
 def self_gates(pair: Pair) -> Iterator[Finding]:
-    """Self gates that are there in one spec only, or have other layers.
+    """Self gates that only one of the specs has, or that have other layers.
 
-    A self gate adds a share of a node's own experts to its state; where it comes or goes, logits
-    change.
+    A self gate adds a share of a node's own experts to its state, so adding or removing one changes
+    logits.
     """
     yield from _presence(pair, SelfGate, "a self gate")
     yield from _changed(pair, SelfGate, _hidden, "{what} has {now}, had {was}")
@@ -237,7 +238,8 @@ def _hidden(node: Node) -> str:
 def gates(pair: Pair) -> Iterator[Finding]:
     """Mixture gates with other layers.
 
-    Hidden layers that both have keep their weights by place and width; others start fresh.
+    Hidden layers with the same position and width in both specs keep their weights; others start
+    fresh.
     """
     yield from _changed(pair, Gate, _hidden, "{what} has {now}, had {was}")
 
@@ -246,7 +248,8 @@ def gates(pair: Pair) -> Iterator[Finding]:
 def gate_activation(pair: Pair) -> Iterator[Finding]:
     """Gates with another activation between their layers.
 
-    All weights are kept, and gates weigh otherwise: train on, or keep the activation.
+    All weights are kept, but the gates compute other weights. Continue training, or keep the
+    activation.
     """
     for kind in (Gate, SelfGate):
         yield from _changed(pair, kind, _between, "{what} uses {now} between layers, used {was}")
@@ -254,9 +257,9 @@ def gate_activation(pair: Pair) -> Iterator[Finding]:
 
 @change("HS654", "gate-inputs", Breaks.CHECKPOINT)
 def gate_inputs(pair: Pair) -> Iterator[Finding]:
-    """Gates that read other states, such as their own alone where they read the whole path.
+    """Gates that read other states, such as only their own instead of the whole path.
 
-    Columns for states that both read are kept; those for others start fresh or are dropped.
+    Columns for states that both gates read are kept; the others start fresh or are dropped.
     """
     for kind in (Gate, SelfGate):
         differ = (m for m in _stayed(pair, kind) if _differ(*_reads(pair, m)))
@@ -291,9 +294,9 @@ def _states(keys: set[Key]) -> str:
 
 @change("HS655", "mask", Breaks.CHECKPOINT, Breaks.NUMERICS)
 def mask(pair: Pair) -> Iterator[Finding]:
-    """Which sets of experts a gate sees, of those that both specs have.
+    """A gate that sees other expert sets, among those that both specs have.
 
-    What a task can use, and what trains whose experts, is another.
+    The task can use other experts, and its loss trains other experts.
     """
     differ = (m for m in _stayed(pair, Mix) if any(_seen(pair, m)))
     for matches in pair.by_cause(differ, lambda _: ""):
@@ -370,7 +373,7 @@ def _task(node: Node) -> str:
 def tower_widths(pair: Pair) -> Iterator[Finding]:
     """Towers of other widths: their weights cannot be kept.
 
-    Layers whose widths are as before keep their weights, the others start fresh.
+    Layers with unchanged widths keep their weights; the others start fresh.
     """
     yield from _towers(pair, "hidden", _widths, "{what} has the widths {now}, had {was}")
 
@@ -379,7 +382,8 @@ def tower_widths(pair: Pair) -> Iterator[Finding]:
 def tower_activation(pair: Pair) -> Iterator[Finding]:
     """Towers with another activation.
 
-    All weights are kept, and none of them is right: train on, or keep the activation.
+    All weights are kept, but none of them fits the new activation. Continue training, or keep the
+    activation.
     """
     yield from _towers(pair, "activation", _tower_activation, "{what} uses {now}, used {was}")
 

@@ -28,8 +28,8 @@ def _old_features(pair: Pair) -> list[str]:
 def feature_added(pair: Pair) -> Iterator[Finding]:
     """An input that the old spec does not have.
 
-    Callers have to give it. Layers that read the input v get columns for it:
-    `homespec migrate --new-input zero` starts them at 0, and outputs stay as they are.
+    Callers must pass it. Layers that read the input v get columns for it: `homespec migrate
+    --new-input zero` starts them at 0, and outputs stay as they are.
     """
     for name in pair.new.spec.features:
         if name not in _old_features(pair):
@@ -45,8 +45,8 @@ def feature_added(pair: Pair) -> Iterator[Finding]:
 def feature_removed(pair: Pair) -> Iterator[Finding]:
     """An input that the new spec does not have.
 
-    Exported packages take inputs by position, so callers change; columns of weights that read it
-    are dropped. If it only has another name, say so with `was`.
+    Exported packages take inputs by position, so callers must change. The columns of weights that
+    read it are dropped. If you only renamed it, declare that with `was`.
     """
     for name in pair.old.spec.features:
         if pair.renames.feature(name) not in pair.new.spec.features:
@@ -61,10 +61,10 @@ def feature_removed(pair: Pair) -> Iterator[Finding]:
 
 @change("HS622", "feature-renamed", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def feature_renamed(pair: Pair) -> Iterator[Finding]:
-    """An input that has another name, as its `was` says: callers give it under that name.
+    """An input that was renamed, as its `was` says: callers pass it under the new name.
 
-    Columns and tables of weights are renamed with it. Say which `column` of the data it reads if
-    that has kept its old name.
+    Columns and tables of weights are renamed with it. If the column of the data has kept its old
+    name, name it with `column`.
     """
     for old in pair.old.spec.features:
         name = pair.renames.feature(old)
@@ -79,8 +79,8 @@ def feature_renamed(pair: Pair) -> Iterator[Finding]:
 def feature_order(pair: Pair) -> Iterator[Finding]:
     """Inputs in another order.
 
-    Callers give them by name, but columns of the first layer's weights follow their order, and so
-    do the inputs of an exported package.
+    Callers pass inputs by name, but the columns of the first layer's weights follow their order,
+    and so do the inputs of an exported package.
     """
     name = moved(_old_features(pair), pair.new.spec.features)
     if name:
@@ -113,9 +113,9 @@ def _names(matches: list[Match]) -> str:
 
 @change("HS624", "input-kind", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def feature_kind(pair: Pair) -> Iterator[Finding]:
-    """An input that is another kind of tensor: ids, numbers, a vector, events.
+    """An input that is another kind of tensor: ids, numbers, a vector, or events.
 
-    Callers give another tensor, and no weight of the old kind can be kept.
+    Callers must pass another tensor, and no weight of the old kind can be kept.
     """
     yield from _changed(pair, Feature, _tensor, "the input")
     for old, new in ((Feature, Sequence), (Sequence, Feature)):
@@ -139,8 +139,7 @@ def _tensor(node: Node) -> str:
 def feature_column(pair: Pair) -> Iterator[Finding]:
     """An input that is read from another column of the data.
 
-    The tensor that callers give has the feature's name and stays; what fills it from the data does
-    not.
+    The tensor that callers pass keeps the feature's name, but it is filled from another column.
     """
     was, now = (_columns(side) for side in (pair.old, pair.new))
     names = inverse(pair.renames.features)
@@ -171,11 +170,11 @@ def feature_width(pair: Pair) -> Iterator[Finding]:
 
 @change("HS627", "feature-ids", Breaks.CHECKPOINT)
 def feature_ids(pair: Pair) -> Iterator[Finding]:
-    """A table of ids with another number of rows, or another way to find them.
+    """A table of ids with another number of rows, or another way to look them up.
 
-    A vocabulary that grows keeps its rows, and so do texts that stay in one that is listed, in
-    whatever order; callers that number them follow the new order. Buckets of a hash are other ids
-    when there is another number of them, so that their rows are dropped.
+    A vocabulary that grows keeps its rows. A listed vocabulary keeps the rows of the texts that
+    stay, in whatever order. Callers that number texts themselves must follow the new order. With
+    another number of hash buckets, each row belongs to other ids, so the rows are dropped.
     """
     yield from _changed(pair, Feature, _ids, "the table")
 
@@ -191,10 +190,10 @@ def _ids(node: Node) -> str:
 
 @change("HS628", "feature-boundaries", Breaks.CHECKPOINT)
 def feature_boundaries(pair: Pair) -> Iterator[Finding]:
-    """Numbers that are divided into other intervals.
+    """Numbers that are split into other intervals.
 
-    Intervals that stay keep their rows. Rows of intervals that only the new spec has start fresh;
-    those of others are dropped.
+    Intervals that stay keep their rows. Rows of new intervals start fresh, and those of removed
+    intervals are dropped.
     """
     for matches in pair.changed(Feature, lambda node: (node.boundaries, node.fitted)):  # type: ignore[attr-defined]
         old, new = matches[0]
@@ -225,7 +224,7 @@ def _intervals(node: Feature) -> str:
 def shared_table(pair: Pair) -> Iterator[Finding]:
     """A feature that is looked up in another feature's table, or in one of its own.
 
-    Its old table is dropped, or a new one starts fresh. The rows of the table it shares stay.
+    Its old table is dropped, or a new one starts fresh. The rows of the shared table stay.
     """
     for matches in pair.changed(Feature, lambda node: node.table):  # type: ignore[attr-defined]
         old, new = matches[0]
@@ -259,10 +258,10 @@ def _owner(pair: Pair, node: Feature) -> str:
 
 @change("HS630", "dense-options", Breaks.CHECKPOINT)
 def dense_options(pair: Pair) -> Iterator[Finding]:
-    """A dense feature with another projection or where it is missing, or a number's other scale.
+    """A dense feature with another projection or missing value, or a number with another scale.
 
-    A projection has weights that start fresh, and so has a learned vector; what is no longer there
-    is dropped. A number that is scaled in another way is fitted again.
+    The weights of a new projection or a new learned vector start fresh, and those of a removed one
+    are dropped. The scale of a number is fitted again.
     """
     yield from _changed(pair, Feature, _options, "the use")
     yield from _changed(pair, Feature, _as_number, "the use")
@@ -284,9 +283,9 @@ def _as_number(node: Node) -> str:
 
 @change("HS631", "sequence-events", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def sequence_events(pair: Pair) -> Iterator[Finding]:
-    """Events with other fields, or another number of them: tensors of another shape or name.
+    """Events with other fields, or another number of events: tensors of another shape or name.
 
-    Callers give other tensors. Columns of the encoder that read a field follow it by name.
+    Callers must pass other tensors. The columns of the encoder that read a field follow it by name.
     """
     yield from _changed(pair, Sequence, attrgetter("max_len"), "the number of events")
     for match in pair.nodes(Sequence):
@@ -307,20 +306,20 @@ def _fields(pair: Pair, old: Sequence) -> list[str]:
 
 @change("HS632", "sequence-encoder", Breaks.CHECKPOINT)
 def sequence_encoder(pair: Pair) -> Iterator[Finding]:
-    """A sequence that is summarised by another encoder, or by one with other options.
+    """A sequence with another encoder, or with other options that change its weights.
 
-    Weights of names and widths that both encoders have are kept; those of the new one alone start
-    fresh.
+    Weights whose names and widths both encoders share are kept. Weights that only the new one has
+    start fresh.
     """
     yield from _encoders(pair, keeps_weights=False)
 
 
 @change("HS633", "encoder-options", Breaks.NUMERICS)
 def encoder_options(pair: Pair) -> Iterator[Finding]:
-    """An encoder with other options and the same weights.
+    """An encoder with other options but the same weights.
 
-    Searches that keep another number of events and softmaxes are such options. All weights are
-    kept, and the summary of a user is another one.
+    Such options are the number of events that a search keeps, and the softmax. All weights are
+    kept, but the encoder computes another vector.
     """
     yield from _encoders(pair, keeps_weights=True)
 

@@ -14,14 +14,14 @@ from homespec.source import Document
 def spec_mended(document: Document) -> Iterator[Finding]:
     """A spec whose older version has errors.
 
-    There is no model to compare it with, so nothing is said of what it breaks.
+    There is no old model to compare with, so the report cannot say what the change breaks.
     """
     yield Finding(document.span((), key=True), "this spec had errors: it is not compared")
 
 
 @change("HS698", "spec-added", Breaks.COSMETIC)
 def spec_added(document: Document) -> Iterator[Finding]:
-    """A spec that the old folder or commit does not have: a new model breaks nothing.
+    """A spec that the old folder or commit does not have; a new model breaks nothing.
 
     There is nothing to compare it with.
     """
@@ -30,9 +30,8 @@ def spec_added(document: Document) -> Iterator[Finding]:
 
 @change("HS699", "spec-removed", Breaks.INTERFACE)
 def spec_removed(document: Document) -> Iterator[Finding]:
-    """A spec that the new folder or the working tree does not have: its model is gone.
+    """A spec that the new folder or the working tree does not have; its model is gone.
 
-    Whoever generates code from it, or trains it, fails. If it has moved, compare the two files by
-    name.
+    Anything that compiles or trains it fails. If you moved the file, compare the two files by name.
     """
     yield Finding(document.span((), key=True), "this spec is gone")

@@ -13,9 +13,9 @@ from homespec.graph.nodes import Feature, Node
 
 @change("HS634", "list-values", Breaks.INTERFACE)
 def list_values(pair: Pair) -> Iterator[Finding]:
-    """A list that was a single value or the other way round, of another length, or with weights.
+    """A list that was a single value or the reverse, or has another length, or other weights.
 
-    Callers give a tensor of another shape, or one of weights beside it. The table stays.
+    Callers must pass a tensor of another shape, or a second tensor with weights. The table stays.
     """
     yield from changed_features(pair, _tensors, "the input")
 
@@ -30,9 +30,9 @@ def _tensors(node: Node) -> str:
 
 @change("HS635", "list-pooling", Breaks.NUMERICS)
 def list_pooling(pair: Pair) -> Iterator[Finding]:
-    """A list whose embeddings become one in another way.
+    """A list whose embeddings are pooled in another way.
 
-    All weights are kept, and the embedding that they make is another one.
+    All weights are kept, but they are combined into another embedding.
     """
     yield from changed_features(pair, _pool, "the pooling")
 

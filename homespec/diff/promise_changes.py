@@ -56,12 +56,12 @@ class Side:
 
 @change("HS693", "promise-weakened", Breaks.PROMISE)
 def promise_weakened(pair: Pair) -> Iterator[Finding]:
-    """A promise under `expect` that is gone, or says less than it did.
+    """A promise under `expect` that was removed or weakened.
 
-    Groups need not be isolated any more, a task may read more, or a budget is greater. The model
-    may be the same; what `homespec validate` holds it to is less from now on. Promises about what
-    the new spec does not have are not counted. `--fail-on promise` leaves weaker promises to a new
-    major `version`.
+    Groups no longer need to be isolated, a task may read more, or a budget is greater. The model
+    may be the same, but `homespec validate` guarantees less from now on. Promises about nodes that
+    the new spec does not have are not counted. With `--fail-on promise`, only a new major `version`
+    may weaken a promise.
     """
     old, new = _sides(pair)
     for promise in _lost(old, new, Tree(pair.new)):
@@ -73,9 +73,9 @@ def promise_weakened(pair: Pair) -> Iterator[Finding]:
 
 @change("HS694", "promise-added", Breaks.COSMETIC)
 def promise_added(pair: Pair) -> Iterator[Finding]:
-    """A promise under `expect` that is new, or says more than it did.
+    """A promise under `expect` that was added or strengthened.
 
-    The model keeps it already, or the spec would have an error.
+    The model already keeps it; otherwise the spec would have an error.
     """
     old, new = _sides(pair)
     for promise in _lost(new, old, Tree(pair.new)):

@@ -31,8 +31,8 @@ def _old_tasks(pair: Pair) -> list[str]:
 def task_added(pair: Pair) -> Iterator[Finding]:
     """A task that the old spec does not have.
 
-    The model has one more output, and weights that no old checkpoint holds: `homespec migrate`
-    carries over all others. Where the outputs of other tasks move, HS604 says so.
+    The model has one more output, and weights that no old checkpoint holds. `homespec migrate`
+    carries over all others. If the outputs of other tasks move, HS604 reports it.
     """
     for name in pair.new.spec.tasks:
         if name not in _old_tasks(pair):
@@ -48,8 +48,8 @@ def task_added(pair: Pair) -> Iterator[Finding]:
 def task_removed(pair: Pair) -> Iterator[Finding]:
     """A task that the new spec does not have.
 
-    Whoever reads its output fails or, by position, gets that of another task. Its weights are
-    dropped. If it only has another name, say so with `was`.
+    Code that reads its output fails or, if it reads by position, gets the output of another task.
+    The weights of the task are dropped. If you only renamed it, declare that with `was`.
     """
     for name in pair.old.spec.tasks:
         if pair.renames.place(name) not in pair.new.spec.tasks:
@@ -64,9 +64,9 @@ def task_removed(pair: Pair) -> Iterator[Finding]:
 
 @change("HS603", "task-renamed", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def task_renamed(pair: Pair) -> Iterator[Finding]:
-    """A task that has another name, as its `was` says.
+    """A task that was renamed, as its `was` says.
 
-    Its output has another name, and so have its weights; `homespec migrate` renames them.
+    Its output and its weights have a new name. `homespec migrate` renames the weights.
     """
     for old, name, _, _ in _tasks(pair):
         if old != name:
@@ -78,10 +78,10 @@ def task_renamed(pair: Pair) -> Iterator[Finding]:
 
 @change("HS604", "output-order", Breaks.INTERFACE)
 def output_order(pair: Pair) -> Iterator[Finding]:
-    """Outputs that are at another position.
+    """Outputs at another position.
 
-    Stacked logits and those of an exported package are read by position, in the order of the tasks.
-    Add tasks at the end to keep the others where they are.
+    Stacked logits and the outputs of an exported package are read by position, in the order of the
+    tasks. Add tasks at the end to keep the others where they are.
     """
     old, new = _old_tasks(pair), list(pair.new.spec.tasks)
     kept = [name for name in new if name in old]
@@ -107,10 +107,10 @@ def _groups(root: TreeNode) -> list[str]:
 
 @change("HS605", "moved", Breaks.CHECKPOINT, Breaks.NUMERICS)
 def node_moved(pair: Pair) -> Iterator[Finding]:
-    """A task or group that belongs to another group.
+    """A task or group that moved to another group.
 
-    Its gate sees other experts, and it trains others. Its own experts and its tower keep their
-    weights; gates keep the rows of experts that they still see.
+    Its gate sees other experts, and its loss trains other experts. Its own experts and its tower
+    keep their weights. Gates keep the rows of the experts that they still see.
     """
     before = {
         pair.renames.place(name): pair.renames.place(parent)
@@ -133,7 +133,7 @@ def node_moved(pair: Pair) -> Iterator[Finding]:
 def group_added(pair: Pair) -> Iterator[Finding]:
     """A group that the old spec does not have, with experts and gates of its own.
 
-    Its members get another gate, which sees the new experts; they are moved, as HS605 says.
+    Its members get a gate that sees the new experts. HS605 reports their move.
     """
     old = [pair.renames.place(name) for name in _groups(pair.old.root)]
     for name in _groups(pair.new.root):
@@ -149,8 +149,7 @@ def group_added(pair: Pair) -> Iterator[Finding]:
 def group_removed(pair: Pair) -> Iterator[Finding]:
     """A group that the new spec does not have: the weights of its experts and gates are dropped.
 
-    Its members belong to other groups from now on. If the group only has another name, say
-    so with `was`.
+    Its members now belong to other groups. If you only renamed the group, declare that with `was`.
     """
     for name in _groups(pair.old.root):
         if pair.renames.place(name) not in _groups(pair.new.root):
@@ -165,9 +164,9 @@ def group_removed(pair: Pair) -> Iterator[Finding]:
 
 @change("HS608", "group-renamed", Breaks.CHECKPOINT)
 def group_renamed(pair: Pair) -> Iterator[Finding]:
-    """A group that has another name, as its `was` says; `homespec migrate` renames its weights.
+    """A group that was renamed, as its `was` says; `homespec migrate` renames its weights.
 
-    Nothing else changes by it: outputs are named after tasks.
+    Nothing else changes, because outputs are named after tasks.
     """
     new = _groups(pair.new.root)
     for old in _groups(pair.old.root):
@@ -200,9 +199,9 @@ def _said(value: object) -> str:
 
 @change("HS609", "task-kind", Breaks.INTERFACE, Breaks.CHECKPOINT)
 def task_kind(pair: Pair) -> Iterator[Finding]:
-    """A task whose output is another thing: a logit, the estimate of a regression, a product.
+    """A task whose output is of another kind: a logit, the estimate of a regression, or a product.
 
-    Whoever turns outputs into probabilities or numbers has to do something else with it.
+    Code that turns outputs into probabilities or numbers must handle this one differently.
     """
     for old, name, before, after in _tasks(pair):
         was, now = (_kind(task) for task in (before, after))
@@ -219,19 +218,19 @@ def _kind(task: Task) -> str:
 
 @change("HS610", "task-scale", Breaks.INTERFACE)
 def task_scale(pair: Pair) -> Iterator[Finding]:
-    """A regression whose estimate is in other units: outputs are multiples of `scale`.
+    """A regression whose estimate is in another unit: outputs are multiples of `scale`.
 
-    Whoever reads the output has to multiply by the new `scale`. The tower has to learn its unit
-    again: divide the label in your data instead, if outputs must keep their unit.
+    Code that reads the output must multiply by the new `scale`, and the tower must learn the new
+    unit. If outputs must keep their unit, divide the label in your data instead.
     """
     yield from _values(pair, "scale", "the unit")
 
 
 @change("HS611", "task-factors", Breaks.NUMERICS)
 def task_factors(pair: Pair) -> Iterator[Finding]:
-    """A product of other tasks: its probability is that of other factors.
+    """A product whose factors are other tasks than before.
 
-    Whatever the factors have learned, this task's output is another one from now on.
+    The task's output is now another probability, whatever the factors have learned.
     """
     for old, name, before, after in _tasks(pair):
         was = tuple(map(pair.renames.place, before.product))
@@ -247,7 +246,7 @@ def task_factors(pair: Pair) -> Iterator[Finding]:
 def task_label(pair: Pair) -> Iterator[Finding]:
     """A task that is trained on another label.
 
-    A trained model stays as it is; from now on it learns, and is measured by, something else.
+    A trained model stays as it is, but from now on it learns, and is measured by, another label.
     """
     yield from _values(pair, "label", "the label")
     yield from _values(pair, "unknown", "the value for an unknown label")
@@ -255,9 +254,9 @@ def task_label(pair: Pair) -> Iterator[Finding]:
 
 @change("HS613", "task-where", Breaks.TRAINING)
 def task_where(pair: Pair) -> Iterator[Finding]:
-    """A task whose samples are other rows, or count otherwise: another `where` or `outside_weight`.
+    """A task with other samples or sample weights: another `where` or `outside_weight`.
 
-    Outputs keep their meaning only if the new sample space has it: a probability given the parent.
+    The output is a probability given the parent task, so its meaning changes with the sample space.
     """
     yield from _values(pair, "where", "the sample space")
     yield from _values(pair, "outside_weight", "the weight outside of the sample space")
@@ -267,8 +266,8 @@ def task_where(pair: Pair) -> Iterator[Finding]:
 def task_loss(pair: Pair) -> Iterator[Finding]:
     """A task with another loss.
 
-    A trained model stays as it is; from now on a regression learns another kind of average of its
-    label, and a binary task probabilities that are shifted otherwise.
+    A trained model stays as it is. From now on, a regression learns another kind of average of its
+    label, and the probabilities of a binary task are shifted differently.
     """
     yield from _values(pair, "loss", "the loss")
     yield from _values(pair, "pos_weight", "the weight of positives")
@@ -277,10 +276,10 @@ def task_loss(pair: Pair) -> Iterator[Finding]:
 
 @change("HS615", "task-weight", Breaks.TRAINING)
 def task_weight(pair: Pair) -> Iterator[Finding]:
-    """A task whose loss counts more or less in the sum, or whose rows count otherwise in the loss.
+    """A task with another weight in the sum of losses, or with other weights of its rows.
 
-    A trained model stays as it is; from now on other tasks give way to this one, or it to them, or
-    rows with greater sample weights pull at it more than others.
+    A trained model stays as it is. From now on, this task gains or loses influence relative to the
+    others, or its rows do according to their sample weights.
     """
     yield from _values(pair, "weight", "the weight")
     yield from _values(pair, "sample_weight", "the column of sample weights")
@@ -290,7 +289,7 @@ def task_weight(pair: Pair) -> Iterator[Finding]:
 def task_rate(pair: Pair) -> Iterator[Finding]:
     """A task with another expected share of positive labels.
 
-    It sets where the bias of a new tower starts, and what the design rules say. Weights that are
+    The rate sets the initial bias of a new tower and is used by the design rules. Weights that are
     carried over stay.
     """
     yield from _values(pair, "rate", "the expected rate")

@@ -77,14 +77,15 @@ def _is(seen: Examined, expert: Expert, verdict: Verdict) -> bool:
 
 @rule("HS701", "collapsed-expert", Severity.WARNING)
 def collapsed(seen: Examined) -> Iterator[Finding]:
-    """An expert whose outputs are nearly all 0, and that is not needed, or mostly dead.
+    """An expert whose outputs are nearly all 0, and which is not needed or is mostly dead.
 
-    More than 90 % of its outputs are 0, the share that the HoME paper reports of ReLU experts that
-    collapsed. And either the loss of no task rises when it has its mean in all rows, or most of its
-    channels are the same in all rows, so that they say nothing whatever the loss: what is left of
-    the expert may be needed, but it is not what was paid for. The dead part gets no gradient any
-    more. Batch norm and Swish keep the outputs of every expert on one scale from the first step
-    (HOME.md, section 2). Set the share by `--threshold zeros=0.8`.
+    More than 90 % of its outputs are 0, which is the share that the HoME paper reports for
+    collapsed ReLU experts. In addition, either no task's loss rises when the expert's output is
+    replaced by its mean, or most of its channels are constant over all rows and so carry no
+    information. In the second case the rest of the expert may be needed, but most of its cost is
+    wasted. The dead part no longer gets a gradient. Batch norm and Swish keep the outputs of every
+    expert on one scale from the first step (HOME.md, section 2). Change the share with `--threshold
+    zeros=0.8`.
     """
 
     def say(experts: list[Expert]) -> Finding:
@@ -109,9 +110,9 @@ def collapsed(seen: Examined) -> Iterator[Finding]:
 def sparse(seen: Examined) -> Iterator[Finding]:
     """An expert whose outputs are nearly all 0, but that some task needs.
 
-    Most of its channels speak, each in few rows, and the loss of a task rises when it has its mean
-    in all rows. That is what a specialist looks like: nothing has to be done. If its share of
-    zeros still rises from run to run, batch norm and Swish stop that.
+    Most of its channels are active, each in few rows, and the loss of a task rises when the
+    expert's output is replaced by its mean. This is typical of a specialist, and you need not do
+    anything. If its share of zeros keeps rising from run to run, batch norm and Swish stop that.
     """
 
     def say(experts: list[Expert]) -> Finding:
@@ -137,9 +138,9 @@ def sparse(seen: Examined) -> Iterator[Finding]:
 def dead_channels(seen: Examined) -> Iterator[Finding]:
     """An expert of which most channels are constant.
 
-    A channel whose outputs do not vary over the rows carries no information for gates and towers:
-    the expert is narrower than it costs. Nothing is lost by that alone. ReLU without a norm makes
-    such channels; batch norm and Swish do not, and a smaller width costs less.
+    A channel whose outputs do not vary over the rows carries no information for gates and towers,
+    so the expert is effectively narrower than its cost suggests. By itself, this does no harm. ReLU
+    without a norm makes such channels; batch norm and Swish do not, and a smaller width costs less.
     """
 
     def say(experts: list[Expert]) -> Finding:
@@ -161,11 +162,11 @@ def dead_channels(seen: Examined) -> Iterator[Finding]:
 
 @rule("HS704", "uneven-experts", Severity.WARNING)
 def uneven(seen: Examined) -> Iterator[Finding]:
-    """Experts far smaller than others that the same gate mixes, which no task needs.
+    """Experts whose outputs are far smaller than others in the same gate, and which no task needs.
 
-    The gate weighs outputs whose mean sizes differ tenfold: what the small one says is drowned,
-    whatever its weight, and no loss rises when it has its mean in all rows. Batch norm gives all
-    experts one scale. Set the ratio by `--threshold scale_ratio=20`.
+    The gate weighs outputs whose mean sizes differ tenfold. The small output is drowned out
+    whatever its weight, and no loss rises when it is replaced by its mean. Batch norm gives all
+    experts the same scale. Change the ratio with `--threshold scale_ratio=20`.
     """
     small = {e.name: e for gate in seen.health.gates for e in small_experts(seen, gate)}
     found = [e for e in small.values() if not is_near_zero(seen, e) and _is(seen, e, Verdict.FREE)]
@@ -189,12 +190,12 @@ def uneven(seen: Examined) -> Iterator[Finding]:
 
 @rule("HS705", "copied-expert", Severity.WARNING)
 def copied(seen: Examined) -> Iterator[Finding]:
-    """Two experts of one set that say the same.
+    """Two experts of one set that compute nearly the same function.
 
-    Their outputs span nearly the same space (linear CKA), and when a linear function of the one
-    takes the place of the other, no task loses. The set has fewer experts than it pays for. Take
-    one away, or train with another seed or learning rate. Set the similarity by
-    `--threshold similarity=0.95`.
+    Their outputs span nearly the same space (linear CKA), and no task gets worse when a linear
+    function of one replaces the other. The set effectively has fewer experts than it pays for.
+    Remove one, or train with another seed or learning rate. Change the similarity with `--threshold
+    similarity=0.95`.
     """
     for experts in by_cause(filter(_copies(seen), seen.health.experts), lambda e: e.set).values():
         first = experts[0]
@@ -221,9 +222,9 @@ def _copies(seen: Examined) -> Callable[[Expert], bool]:
 def idle(seen: Examined) -> Iterator[Finding]:
     """A set of experts that no task needs.
 
-    The experts are alive, yet no loss rises when no gate may use any of them: other experts, or the
-    states that they pass on, carry what is to be learned. The model could be smaller. Train once
-    without the set before you believe it: what remains then learns otherwise.
+    The experts are alive, yet no loss rises when no gate may use any of them: other experts, or
+    states of earlier layers, carry the same information. The model could be smaller. Confirm this
+    by training once without the set, because the remaining experts then learn differently.
     """
     ignored = {own.set for gate in seen.health.gates if (own := ignored_source(seen, gate))}
     for of_set in by_cause(seen.health.experts, lambda e: e.set).values():

@@ -33,10 +33,11 @@ def dead_loras(seen: Examined, gate: FeatureGate) -> list[str]:
 def constant(seen: Examined) -> Iterator[Finding]:
     """A gate whose weights do not depend on its input.
 
-    They vary by less than 0.01 over the rows, and with their means in all rows no task loses. The
-    mixture is a fixed average: nothing is decided for each row, which is what gates are there for.
-    Its input may be nearly constant itself, or the learning rate too small to move it; a hidden
-    layer lets it decide on more. Set the deviation by `--threshold gate_std=0.005`.
+    The weights vary by less than 0.01 over the rows, and no task gets worse if they are replaced by
+    their means. The mixture is a fixed average, although the purpose of a gate is to decide for
+    each row. Its input may be nearly constant, or the learning rate too small to move it. A hidden
+    layer gives the gate more to decide with. Change the deviation with `--threshold
+    gate_std=0.005`.
     """
     found = [
         gate
@@ -61,12 +62,12 @@ def constant(seen: Examined) -> Iterator[Finding]:
 
 @rule("HS732", "saturated-feature-gate", Severity.WARNING)
 def saturated(seen: Examined) -> Iterator[Finding]:
-    """A feature gate whose values are at the ends of their range, to no avail.
+    """A feature gate whose values are at the ends of their range, without any benefit.
 
-    Most values are near 0 or 2, where the sigmoid has no slope, so that training cannot move them
-    any more; and with its mean values in all rows no task loses. The gate is a fixed mask that
-    costs time. Switch it off, or train it with a smaller learning rate or weight decay. Set the
-    share by `--threshold saturated=0.8`.
+    Most values are near 0 or 2, where the sigmoid has no slope, so training can no longer move
+    them. No task gets worse if the values are replaced by their means. The gate is a fixed mask
+    that costs time. Switch it off, or train it with a smaller learning rate or weight decay. Change
+    the share with `--threshold saturated=0.8`.
     """
     for gate in _saturated(seen, Verdict.FREE):
         yield Finding(
@@ -81,11 +82,11 @@ def saturated(seen: Examined) -> Iterator[Finding]:
 
 @rule("HS733", "hard-feature-gate", Severity.NOTE)
 def hard(seen: Examined) -> Iterator[Finding]:
-    """A feature gate whose values are at the ends of their range, and that some task needs.
+    """A feature gate whose values are at the ends of their range, but that some task needs.
 
-    It has become a hard switch that differs from row to row. The model makes use of it, but
-    training cannot change it any more, as the sigmoid has no slope there. A smaller learning rate
-    or weight decay (`train --weight-decay 1e-5`) keeps the next one softer.
+    It has become a hard switch that differs from row to row. The model uses it, but training can no
+    longer change it, because the sigmoid has no slope there. A smaller learning rate or weight
+    decay (`train --weight-decay 1e-5`) keeps the next one softer.
     """
     for gate in _saturated(seen, Verdict.COSTS):
         yield Finding(
@@ -108,9 +109,10 @@ def _saturated(seen: Examined, verdict: Verdict) -> Iterator[FeatureGate]:
 def dead_lora(seen: Examined) -> Iterator[Finding]:
     """A LoRA of a feature gate that does nothing.
 
-    Its values are 1, or the router gives it no weight, and no task loses without it. LoRAs start
-    there; training has not moved this one, or the router chose against it before it learned. Have
-    one LoRA less, or train longer. Set the effect by `--threshold lora_effect=0.01`.
+    Its values are 1, or the router gives it no weight, and no task gets worse without it. LoRAs
+    start at 1. Either training has not moved this one, or the router decided against it before it
+    learned. Use one LoRA fewer, or train longer. Change the effect with `--threshold
+    lora_effect=0.01`.
     """
     found = [
         (gate, name)

@@ -36,8 +36,8 @@ def owned(seen: Examined) -> Iterator[Finding]:
     """An expert that several tasks share serves one of them alone: degradation.
 
     Nearly all of the weight that gates give it comes from one gate, and only the tasks of this gate
-    lose without it. The tasks no longer share anything there. Give the owner experts of its own,
-    so that it leaves the shared ones to the others (HOME.md, section 3). Set the share by
+    get worse without it. So the expert is no longer shared. Give its owner experts of its own, so
+    that it leaves the shared ones to the others (HOME.md, section 3). Change the share with
     `--threshold owned=0.9`.
     """
     for expert in seen.health.experts:
@@ -68,14 +68,14 @@ def ignored_source(seen: Examined, gate: Gate) -> Source | None:
 
 @rule("HS721", "ignored-own-experts", Severity.WARNING)
 def ignored(seen: Examined) -> Iterator[Finding]:
-    """A task that does not use the experts that are its own: underfitting.
+    """A task that does not use its own experts: underfitting.
 
     Their contribution to the task's state, weight times length with the self gate, is below a
-    quarter of their fair share, and the task does not lose without them. Sparse tasks get there:
-    their few positives move their own experts too little, and the gate learns to rely on what
-    denser tasks have made of the shared ones. Self gates and feature gates give own experts a way
-    past the mixture (HOME.md, sections 4 and 5). Set the part of the fair share by
-    `--threshold ignored=0.5`.
+    quarter of their fair share, and the task does not get worse without them. This happens to
+    sparse tasks: their few positives hardly train their own experts, and the gate learns to rely on
+    the shared experts, which denser tasks have trained. Self gates and feature gates give a task's
+    own experts a path around the mixture (HOME.md, sections 4 and 5). Change the part of the fair
+    share with `--threshold ignored=0.5`.
     """
     for gate in seen.health.gates:
         own = ignored_source(seen, gate)

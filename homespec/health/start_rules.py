@@ -17,10 +17,11 @@ from homespec.health.measures import short
 def flat_start(seen: Examined) -> Iterator[Finding]:
     """A model that starts almost constant.
 
-    Before the first step the logits of a task hardly differ between rows: the input is lost on its
-    way through the layers, and so are the gradients on their way back. The first steps of training
-    then go into finding a scale. `init: auto` keeps the scale through MLPs with ReLU or Swish;
-    batch norm sets it. Set the standard deviation of the logits by `--threshold start_spread=0.01`.
+    Before the first step, the logits of a task hardly differ between rows. The input is lost on its
+    way through the layers, and so are the gradients on their way back. The first training steps are
+    then spent on finding a scale. `init: auto` preserves the scale through MLPs with ReLU or Swish,
+    and batch norm sets it. Change the standard deviation of the logits with `--threshold
+    start_spread=0.01`.
     """
     flat = [task for task in seen.health.tasks if task.spread < seen.limits.start_spread]
     if flat and seen.has_rows:
@@ -44,9 +45,9 @@ def _remedy(seen: Examined) -> str:
 def dead_start(seen: Examined) -> Iterator[Finding]:
     """An expert of which most channels are constant before the first step.
 
-    A ReLU that is off in all rows gets no gradient, so such a channel may never come to life; one
-    that varies by less than the tolerance has a long way to go. `init: auto` and batch norm start
-    with channels that vary. The share is the threshold `dead_channels`.
+    A ReLU that is off in all rows gets no gradient, so such a channel may never come to life. A
+    channel that varies by less than the tolerance has a long way to go. `init: auto` and batch norm
+    start with channels that vary. The share is the threshold `dead_channels`.
     """
     dead = (expert for expert in seen.health.experts if is_mostly_dead(seen, expert))
     for experts in by_cause(dead, lambda e: seen.span(e.set)).values():

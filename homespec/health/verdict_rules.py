@@ -22,9 +22,10 @@ from homespec.health.sharing_rules import ignored_source, owned_verdict, owning_
 def too_few(seen: Examined) -> Iterator[Finding]:
     """A task with too few positives for a verdict.
 
-    The rows that knock-outs are measured on have fewer than 50 positives, or negatives, of the
-    task: the interval of a mean over them means little. The task counts in no verdict. Look at more
-    rows (`--rows`, `--sample-rows`) or at more days. Set the number by `--threshold positives=30`.
+    The rows that knock-outs are measured on contain fewer than 50 positives, or negatives, of the
+    task, so the interval of a mean over them says little. The task counts in no verdict. Use more
+    rows (`--rows`, `--sample-rows`) or more days. Change the number with `--threshold
+    positives=30`.
     """
     if not seen.can_judge:
         return
@@ -45,11 +46,11 @@ def too_few(seen: Examined) -> Iterator[Finding]:
 
 @rule("HS742", "open-verdict", Severity.NOTE)
 def open_verdict(seen: Examined) -> Iterator[Finding]:
-    """A number is beyond its threshold, and the losses do not say whether it matters.
+    """A number is beyond its threshold, but the losses do not show whether it matters.
 
-    The change of a loss without the expert or gate could be negligible or not: its interval holds
-    both, or no task has enough positives, or nothing was measured (`--sample-rows 0`). A larger
-    sample makes intervals narrower.
+    The change of a loss without the expert or gate may or may not be negligible: its interval
+    includes both, or no task has enough positives, or nothing was measured (`--sample-rows 0`). A
+    larger sample makes intervals narrower.
     """
     for suspect in suspects(seen):
         target = suspect.target

@@ -11,7 +11,7 @@ from homespec.schema.located_error import LocatedError
 
 @rule("HS110", "bad-label")
 def bad_label(error: LocatedError) -> Iterator[Finding]:
-    """A label is none of the forms that there are.
+    """A label has none of the supported forms.
 
     A label is a column of 0 and 1, or a test of columns:
 
@@ -23,8 +23,9 @@ def bad_label(error: LocatedError) -> Iterator[Finding]:
     | among texts or numbers | `country in [US, DE]`, `tab not in [1, 4]` |
     | missing, or there | ``` `buy time` is not null``` |
 
-    A column whose name is no word is in backticks. A label is parsed, never evaluated as code, and
-    there is one test: what combines several is a column that you compute when you prepare the data.
+    Put a column in backticks if its name is not a plain word. A label is parsed, never evaluated as
+    code, and it is a single test. To combine several tests, compute a column when you prepare the
+    data.
     """
     yield Finding(
         _within(error),

@@ -15,10 +15,10 @@ from homespec.schema.value_remedies import choice_remedy, value_remedy
 
 @rule("HS101", "unknown-key")
 def unknown_key(error: LocatedError) -> Iterator[Finding]:
-    """A key is not part of the language at this place.
+    """A key is not part of the language in this place.
 
-    homespec never ignores a key that it does not know: a misspelt option would otherwise silently
-    keep its default, and the model that trains would not be the one that was written.
+    homespec never ignores an unknown key. A misspelt option would silently keep its default, and
+    the model that trains would not be the one you wrote.
     """
     parent, key = error.path[:-1], str(error.path[-1])
     yield Finding(
@@ -35,10 +35,10 @@ def _place(path: Path) -> str:
 
 @rule("HS102", "missing-key")
 def missing_key(error: LocatedError) -> Iterator[Finding]:
-    """A required key is absent.
+    """A required key is missing.
 
     A spec needs `homespec` (the language version), `name`, `features` and `tasks`, HoME needs
-    `groups`; everything else has a default. A spec that extends another one has that one's keys.
+    `groups`; everything else has a default. A spec that extends another one inherits its keys.
     """
     wanted = error.wanted.split(", ")
     yield Finding(
@@ -115,12 +115,12 @@ def _shorthand(error: LocatedError) -> str | None:
 
 @rule("HS104", "out-of-range")
 def out_of_range(error: LocatedError) -> Iterator[Finding]:
-    """A number is outside the range that makes sense for it.
+    """A number is outside its valid range.
 
     Counts are 0 or more, widths 1 or more, rates between 0 and 1, weights not negative. Upper
-    limits keep a slip of the finger from asking for terabytes. Numbers that enter a loss or a norm
-    must stay well inside of what float32 can hold (homespec's own limits): a rate of 1e-46 or a
-    weight of 1e39 would make the loss infinite, and a weight of 1e-46 would be 0.
+    limits keep a typo from asking for terabytes. Numbers that enter a loss or a norm must stay well
+    within the range of float32 (these limits are homespec's own): a rate of 1e-46 or a weight of
+    1e39 would make the loss infinite, and a weight of 1e-46 would be 0.
     """
     bound = error.message.removeprefix("Input should be ")
     for limit in error.context.values():
@@ -143,7 +143,7 @@ def unknown_choice(error: LocatedError) -> Iterator[Finding]:
     """A value is not one of the words that the key takes.
 
     Norms are batch, layer and none; activations swish, relu, dice and none; a gate's `input` is
-    `path` or `own`. The message lists the words of the key at hand.
+    `path` or `own`. The message lists the words that this key takes.
     """
     choices = re.findall(r"'([^']*)'", str(error.context.get("expected", "")))
     yield Finding(
@@ -156,10 +156,10 @@ def unknown_choice(error: LocatedError) -> Iterator[Finding]:
 
 @rule("HS106", "unsupported-version")
 def unsupported_version(error: LocatedError) -> Iterator[Finding]:
-    """`homespec:` names a version of the language that this compiler does not speak.
+    """`homespec:` names a version of the language that this compiler does not support.
 
-    The first key of every spec says which version of the language it is written in, so that a later
-    compiler can still read it as it was meant. This compiler speaks version 1. No other mistake of
+    The first key of every spec says which version of the language it is written in, so that later
+    compilers can still read it as intended. This compiler supports version 1. No other mistake in
     the spec is reported until the version is known.
     """
     if error.kind == "missing":
@@ -182,8 +182,8 @@ def unsupported_version(error: LocatedError) -> Iterator[Finding]:
 def wrong_length(error: LocatedError) -> Iterator[Finding]:
     """A list, mapping or string has too few or too many entries.
 
-    A group without members, a spec without features or tasks, a column without a name: each would
-    leave nothing to compile.
+    A group without members, a spec without features or tasks, or a column without a name leaves
+    nothing to compile.
     """
     least, most = error.context.get("min_length"), error.context.get("max_length")
     bound = f"at least {least}" if least is not None else f"at most {most}"

@@ -70,8 +70,8 @@ def misplaced_section(
 ) -> Iterator[Finding]:
     """A section is inside another one, or its entries are beside it.
 
-    In YAML the indentation says what belongs to what. A section of the first level begins in the
-    first column, and its entries are indented below it.
+    In YAML, indentation shows which entries belong to which section. A top-level section begins in
+    the first column, and its entries are indented below it.
 
     Bad:
 

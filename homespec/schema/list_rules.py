@@ -19,9 +19,9 @@ WHY = {
 def list_kind(error: LocatedError) -> Iterator[Finding]:
     """`list` is given for a feature that is not looked up in a table.
 
-    The values of a `list` are looked up one by one, and their embeddings become one. So it belongs
-    to `id`, `bucketize` and `table`. A `number` and a `dense` feature are what they are, and a
-    `sequence` has lists already.
+    The values of a `list` are looked up one by one, and their embeddings are pooled into one. So
+    `list` belongs to `id`, `bucketize` and `table`. `number` and `dense` features are not looked
+    up, and a `sequence` is made of lists already.
     """
     kind = str(error.context["kind"])
     why, remedy = WHY[kind]
@@ -35,7 +35,7 @@ def list_kind(error: LocatedError) -> Iterator[Finding]:
 
 @rule("HS229", "list-weights")
 def list_weights(error: LocatedError) -> Iterator[Finding]:
-    """A list has weights, but its values are pooled by their maximum.
+    """A list has weights, but its values are pooled by maximum.
 
     Weights scale embeddings before they are added up, as `sum` and `mean` do.
     """

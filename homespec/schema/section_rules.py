@@ -22,8 +22,9 @@ def bad_name(error: LocatedError) -> Iterator[Finding]:
     """A name is not a plain identifier.
 
     Names become identifiers in the generated code, keys of checkpoints and names of files, so they
-    are ASCII letters, digits and `_`, begin with a letter, have at most 63 characters and are no
-    keyword of Python. Letters of other scripts that merely look like ASCII ones are refused.
+    consist of ASCII letters, digits and `_`, begin with a letter, have at most 63 characters and
+    are not Python keywords. Letters of other scripts that merely look like ASCII letters are
+    refused.
     """
     name = str(error.path[-1] if error.on_key else error.value)
     if error.path[0] == "layers" and is_identifier(name):
@@ -92,11 +93,11 @@ KINDS = {"features": "feature", "groups": "group", "tasks": "task"}
 
 @rule("HS109", "reserved-name")
 def reserved_name(error: LocatedError) -> Iterator[Finding]:
-    """A name means something else already.
+    """A name is already taken by homespec or torch.
 
     `shared`, in capitals too, is the root of the task tree, and names such as `forward`, `train` or
-    `items` are attributes of the torch modules whose children the tasks, groups and features
-    become: torch refuses a submodule of that name, or the attribute would be lost.
+    `items` are attributes of the torch modules that hold tasks, groups and features as children.
+    torch refuses a submodule of that name, or the attribute would be lost.
     """
     name = str(error.path[-1] if error.on_key else error.value)
     root = name.lower() == ROOT
@@ -115,8 +116,7 @@ def bad_version(error: LocatedError) -> Iterator[Finding]:
     """The version of a spec is not of the form `1.2.3`.
 
     It is a [semantic version](https://semver.org), three numbers without a `v`, as in `2.0.0` or
-    `2.0.0-rc.1`: `homespec diff` takes a greater first number for the approval of a change that
-    breaks something.
+    `2.0.0-rc.1`: `homespec diff` treats a greater first number as approval of a breaking change.
     """
     numbers = re.findall(r"[0-9]+", str(error.value))[:3]
     better = ".".join([str(int(number[:9])) for number in numbers] + ["0"] * (3 - len(numbers)))
@@ -133,9 +133,9 @@ def feature_kind(error: LocatedError) -> Iterator[Finding]:
     """A feature has no kind, or several.
 
     Each feature is exactly one of `id` (embedding of an identifier or category), `bucketize`
-    (embedding of a number's bucket), `number` (a number, scaled), `dense` (a vector of numbers
-    taken as it is), `table` (looked up in the table of another feature) and `sequence` (past
-    events). What only the events of a sequence have is `id`, `bucketize` or `table`.
+    (embedding of a number's bucket), `number` (a number, scaled), `dense` (a vector of numbers used
+    as they are), `table` (looked up in the table of another feature) and `sequence` (past events).
+    A field that only the events of a sequence have is `id`, `bucketize` or `table`.
     """
     kinds = str(error.context["kinds"])
     if kinds:
@@ -183,9 +183,9 @@ def feature_dim(error: LocatedError) -> Iterator[Finding]:
     """A feature has an embedding without a width, or a width without an embedding.
 
     `id` and `bucketize` features are looked up in a table and need `dim`, the width of its rows. A
-    `number` or `dense` feature is taken as it is and has none, the fields of a `sequence` have
-    their own, and a `table` that another feature owns has its width from there. The width of a
-    dense feature's projection is `project`.
+    `number` or `dense` feature is used as it is and has no `dim`. The fields of a `sequence` have
+    their own widths, and a `table` owned by another feature takes its width from there. The width
+    of a dense feature's projection is `project`.
     """
     kind = error.context["kind"]
     if kind in NO_DIM:
@@ -201,8 +201,8 @@ def feature_dim(error: LocatedError) -> Iterator[Finding]:
 def dense_only(error: LocatedError) -> Iterator[Finding]:
     """`project` or `missing` is given for a feature that is not a dense vector.
 
-    Both say what becomes of a `dense` vector. What is looked up in a table has the width `dim`, and
-    a row of the table for missing values.
+    Both describe how a `dense` vector is used. A feature that is looked up in a table has the width
+    `dim`, and a row of the table for missing values.
     """
     key = error.context["key"]
     yield Finding(
@@ -215,7 +215,7 @@ def dense_only(error: LocatedError) -> Iterator[Finding]:
 
 @rule("HS113", "id-kind")
 def id_kind(error: LocatedError) -> Iterator[Finding]:
-    """An id does not say how it becomes a row, or says it twice.
+    """An id does not say how it is mapped to a row, or says so twice.
 
     `buckets: n` hashes any id into n rows; `vocab: n` takes the ids 0 to n - 1 as rows.
     """
@@ -230,10 +230,10 @@ def id_kind(error: LocatedError) -> Iterator[Finding]:
 
 @rule("HS114", "not-increasing")
 def not_increasing(error: LocatedError) -> Iterator[Finding]:
-    """The boundaries of a bucketised number do not ascend.
+    """The boundaries of a bucketised number are not in ascending order.
 
-    A boundary that equals or undercuts the one before it would make a bucket that no value reaches:
-    a row of the table that is never trained.
+    A boundary that is equal to or below the previous one makes a bucket that no value reaches, and
+    so a row of the table that is never trained.
     """
     index = error.context["index"]
     left, right = error.value[index - 1 : index + 1]
@@ -249,7 +249,7 @@ def not_increasing(error: LocatedError) -> Iterator[Finding]:
 def repeated_text(error: LocatedError) -> Iterator[Finding]:
     """A vocabulary lists a text twice.
 
-    The place of a text in the list is its row of the table, so it has one.
+    The position of a text in the list is its row of the table, so it can have only one.
     """
     index = error.context["index"]
     text = error.value[index]
@@ -263,13 +263,13 @@ def repeated_text(error: LocatedError) -> Iterator[Finding]:
 
 @rule("HS123", "boundary-size")
 def boundary_size(error: LocatedError) -> Iterator[Finding]:
-    """A boundary is too large, or too near to 0, for numbers to be compared with it.
+    """A boundary is too large, or too close to 0, to compare numbers with it reliably.
 
-    Numbers are compared with boundaries in float64, or in float32 where they are float32.
-    Up to 2^53 (9,007,199,254,740,992) float64 tells all whole numbers apart, beyond it does not: a
-    number might fall on the wrong side. Below 2^-126 (about 1.2e-38) float32 loses digits and then
-    becomes 0, so that the same number would have another bucket there. Choose another unit, such
-    as milliseconds in place of nanoseconds. `quantiles: n` takes numbers of any size.
+    Numbers are compared with boundaries in float64, or in float32 where they are float32. float64
+    distinguishes all whole numbers up to 2^53 (9,007,199,254,740,992). Beyond that, a number might
+    fall on the wrong side of a boundary. Below 2^-126 (about 1.2e-38) float32 loses digits and then
+    becomes 0, so the same number would get another bucket. Choose another unit, such as
+    milliseconds instead of nanoseconds. `quantiles: n` takes numbers of any size.
     """
     index = error.context["index"]
     number = error.value[index]
@@ -289,8 +289,8 @@ def boundary_size(error: LocatedError) -> Iterator[Finding]:
 def empty_gate(error: LocatedError) -> Iterator[Finding]:
     """A feature or self gate is an empty mapping.
 
-    Whoever configures a gate wants it on, so a mapping switches it on, even below a `false` of an
-    outer level. An empty mapping configures nothing: it would switch gates on silently.
+    If you configure a gate you want it on, so a mapping switches it on, even where an outer level
+    says `false`. An empty mapping configures nothing, and would switch gates on silently.
 
     Bad:
 
@@ -312,8 +312,8 @@ def empty_gate(error: LocatedError) -> Iterator[Finding]:
 def encoder_kind(error: LocatedError) -> Iterator[Finding]:
     """A sequence has no encoder, or several.
 
-    One encoder turns the events into one vector: `mean`, `din`, `dien`, `sim` or `twin`. For two of
-    them, declare two sequences over the same fields and columns.
+    One encoder turns the events into one vector: `mean`, `din`, `dien`, `sim` or `twin`. To use two
+    encoders, declare two sequences over the same fields and columns.
     """
     kinds = str(error.context["kinds"])
     yield Finding(
@@ -353,8 +353,8 @@ def search_by(error: LocatedError) -> Iterator[Finding]:
 def sequence_column(error: LocatedError) -> Iterator[Finding]:
     """A sequence has a single `column`.
 
-    Each field of its events has a column of its own, a list of values in each row. By default they
-    are called like the sequence and the field: `history_video_id`.
+    Each field of its events has a column of its own, a list of values in each row. By default these
+    columns are named after the sequence and the field: `history_video_id`.
     """
     yield Finding(
         error.document.span((*error.path, "column"), key=True),

@@ -24,11 +24,11 @@ def validate(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
 
 @rule("HS125", "home-of-one-layer", Severity.WARNING)
 def home_of_one_layer(spec: Spec, document: Document) -> Iterator[Finding]:
-    """HoME is given one layer.
+    """HoME has only one layer.
 
-    HoME has a layer for each level of groups, the meta layers, and one for the tasks. With
-    `layers: 1` nothing is left of the former: no state of a group, no meta experts, and the
-    gates of the tasks read the features alone. What is published in that form is CGC.
+    HoME has a layer for each level of groups, the meta layers, and one for the tasks. With `layers:
+    1` the meta layers are gone: groups have no states, there are no meta experts, and the gates of
+    the tasks read only the features. That form is published as CGC.
     """
     if spec.family == "home" and spec.layers == 1 and "layers" in spec.model_fields_set:
         yield Finding(

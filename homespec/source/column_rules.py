@@ -11,11 +11,11 @@ from homespec.diagnostics import Finding, Label, Span, rule
 def bad_columns(span: Span, reason: str, remedy: str) -> Iterator[Finding]:
     """`columns` of a feature does not say which columns.
 
-    An entry with `columns` is a feature for each column, of the name of the column: all with the
-    options of the entry. It is a list, whose items may be ranges, or a mapping of names to columns
-    whose own names are no identifiers. A range is written as its first and its last column with two
-    dots between them, `C1..C26` or `f01..f39`. The data is not looked at, so there are no
-    wildcards. A spec has 1,024 features at most.
+    An entry with `columns` declares one feature per column, named after the column, and all of them
+    have the options of the entry. `columns` is a list, whose items may be ranges, or a mapping from
+    names to columns whose own names are not identifiers. Write a range as its first and last column
+    with two dots between them: `C1..C26` or `f01..f39`. The compiler does not look at the data, so
+    there are no wildcards. A spec has 1,024 features at most.
 
     Bad:
 
@@ -34,10 +34,10 @@ def bad_columns(span: Span, reason: str, remedy: str) -> Iterator[Finding]:
 def repeated_column(
     span: Span, name: str, first: Span, entry: str, both_listed: bool
 ) -> Iterator[Finding]:
-    """A column is listed twice, or is the name of another feature, too.
+    """A column is listed twice, or is also the name of another feature.
 
-    Each column of an entry becomes a feature of its name. If one of them needs other options, take
-    it out of `columns` and write a feature for it.
+    Each column of an entry becomes a feature of that name. If one column needs other options, take
+    it out of `columns` and declare a feature for it.
 
     Bad:
 

@@ -12,8 +12,8 @@ def bad_base(span: Span, name: str, reason: str, remedy: str) -> Iterator[Findin
     """The file that a spec extends cannot be used.
 
     `extends` takes the path of a YAML file, relative to the spec. An absolute path, a file of
-    another kind (also one that a link leads to) and a chain of more than eight files are refused:
-    specs come from strangers, too.
+    another kind (even through a link) and a chain of more than eight files are refused, because
+    specs may come from strangers.
 
     Bad:
 
@@ -30,10 +30,10 @@ def bad_base(span: Span, name: str, reason: str, remedy: str) -> Iterator[Findin
 
 @rule("HS021", "extends-cycle")
 def extends_cycle(span: Span, files: list[str]) -> Iterator[Finding]:
-    """Specs extend each other in a circle.
+    """Specs extend each other in a cycle.
 
-    A spec is laid over its base, the base over its own base, and so on; the last one extends
-    nothing. The message prints the files along the way.
+    A spec is laid over its base, that base over its own base, and so on, until a file that extends
+    nothing. The message prints the files along the cycle.
     """
     yield Finding(
         span,
@@ -45,10 +45,10 @@ def extends_cycle(span: Span, files: list[str]) -> Iterator[Finding]:
 
 @rule("HS022", "unknown-item")
 def unknown_item(span: Span, path: str, problem: str) -> Iterator[Finding]:
-    """A flag changes an item of a list that is not there.
+    """A flag changes a list item that does not exist.
 
     `--set experts.meta.0.width=32` changes the first entry of the list `experts.meta`. The number
-    must be that of an entry, counted from 0.
+    must be the index of an existing entry, counted from 0.
     """
     yield Finding(
         span,
@@ -62,16 +62,16 @@ def unknown_item(span: Span, path: str, problem: str) -> Iterator[Finding]:
 def base_outside(span: Span, name: str) -> Iterator[Finding]:
     """The file that a spec extends is outside of the spec's project.
 
-    A message shows lines of the files that a spec is made of, and specs come from strangers: a pull
-    request must not read what else is on the machine that checks it. So bases are below the root of
-    the repository, the nearest folder above the spec that holds `.git`. Where there is no
-    repository, they are below the folder `specs` that the spec is in, or else in the spec's own
-    folder or below it. Links that lead out count as outside, and what is outside is not even looked
-    for.
+    Messages show lines of the files that a spec is made of, and specs may come from strangers. A
+    pull request must not be able to read other files on the machine that checks it. So bases must
+    be below the root of the repository, which is the nearest folder above the spec that holds
+    `.git`. Without a repository, they must be below the folder `specs` that contains the spec, or
+    else in or below the spec's own folder. Links that lead out of the project count as outside, and
+    homespec does not even look for files outside.
 
-    Folders that are given on the command line count as well. So do those that the environment
-    variable `HOMESPEC_ROOT` names, for instance in an image that is built without `.git`, and
-    `root=` of `homespec.load`.
+    Folders given on the command line are allowed as well. So are the folders in the environment
+    variable `HOMESPEC_ROOT`, for example in an image built without `.git`, and those passed as
+    `root=` to `homespec.load`.
 
     Bad:
 
@@ -93,11 +93,11 @@ def base_outside(span: Span, name: str) -> Iterator[Finding]:
 def link_outside(span: Span) -> Iterator[Finding]:
     """A spec is a link, or below one, that leads out of its repository.
 
-    Whoever writes in the repository could let such a link lead to any file of the machine that
-    checks it, and messages show lines of it. So the file is not read. Links to specs of the same
-    repository are fine; so are links where there is no repository.
+    Anyone who can write to the repository could point such a link at any file on the machine that
+    checks it, and messages show lines of that file. So the file is not read. Links to specs in the
+    same repository are fine, and so are links where there is no repository.
 
-    Name the file that the link leads to, or allow its folder by the environment variable
+    Name the file that the link leads to, or allow its folder with the environment variable
     `HOMESPEC_ROOT`.
 
     Bad, where the file is a link into another folder of this machine:

@@ -19,9 +19,9 @@ def unreadable_file(file: str, reason: str, remedy: str = "") -> Iterator[Findin
 
     It does not exist, is a folder, or this user has no permission to read it. Pipes, sockets and
     devices are not opened, since reading them may never end; `-` reads stdin. Nothing in the file
-    was checked, so the run counts as failed. Check the path for typing mistakes and the file's
-    permissions (`ls -l`); in CI, check that the file is committed and the working directory is
-    the one that you mean.
+    was checked, so the run counts as failed. Check the path for typos and the file's permissions
+    (`ls -l`). In CI, also check that the file is committed and that the working directory is the
+    one you expect.
 
     Bad, where the folder holds `kuairand.yaml`:
 
@@ -38,9 +38,9 @@ def unreadable_file(file: str, reason: str, remedy: str = "") -> Iterator[Findin
 def not_text(file: str, problem: str, remedy: str) -> Iterator[Finding]:
     """A file is not text in UTF-8.
 
-    A spec is a text file in UTF-8, the encoding of YAML, git and every editor. This one is
-    binary (a picture, a checkpoint, an archive) or was saved in another encoding such as
-    UTF-16 or Latin-1. Save it as UTF-8, or pass the file that you meant.
+    A spec is a text file in UTF-8, the encoding of YAML, git and every editor. This one is binary
+    (a picture, a checkpoint, an archive) or was saved in another encoding such as UTF-16 or
+    Latin-1. Save it as UTF-8, or pass the file you meant.
 
     Bad:
 
@@ -55,12 +55,12 @@ def not_text(file: str, problem: str, remedy: str) -> Iterator[Finding]:
 
 @rule("HS003", "forbidden-character")
 def forbidden_character(span: Span, character: str) -> Iterator[Finding]:
-    """The text has a character that cannot be seen or that misleads readers.
+    """The text contains an invisible or misleading character.
 
-    Control characters, marks that reorder the text around them, exotic line breaks and, in
-    keys, blanks other than a plain space: what a reviewer sees is not what a parser reads.
-    Most come from copying out of chats, web pages and word processors. Delete the character;
-    where a text really needs it, write it as an escape in double quotes.
+    Control characters, marks that reorder the text around them, exotic line breaks and, in keys,
+    blanks other than a plain space make a reviewer see something other than what a parser reads.
+    Most of them come from text copied from chats, web pages and word processors. Delete the
+    character; where a text really needs it, write it as an escape in double quotes.
 
     Bad (the blank in the key is a no-break space, U+00A0):
 
@@ -90,10 +90,10 @@ def forbidden_character(span: Span, character: str) -> Iterator[Finding]:
 def too_large(span: Span, what: str, limit: str) -> Iterator[Finding]:
     """A file, or one value in it, is far larger than a spec ever is.
 
-    `homespec validate` runs on pull requests of strangers, so what it reads is bounded: a file
-    of at most 1 MiB with at most 50,000 values, each of at most 65,536 characters. Specs of
-    hundreds of tasks stay far below. Data, such as long vocabularies, belongs into files of
-    its own; a generated spec should rather be generated smaller.
+    `homespec validate` runs on pull requests from strangers, so its input is bounded: at most 1 MiB
+    per file, 50,000 values, and 65,536 characters per value. Specs with hundreds of tasks stay far
+    below these limits. Data, such as a long vocabulary, belongs in a file of its own. If a program
+    generates the spec, make it generate a smaller one.
 
     Bad:
 
@@ -142,8 +142,8 @@ def several_documents(span: Span) -> Iterator[Finding]:
 def empty_spec(file: str) -> Iterator[Finding]:
     """The file is empty or holds only comments.
 
-    There is nothing to check or to compile. A spec has at least a version, a name, features,
-    groups and tasks; `homespec new` writes a first one.
+    There is nothing to check or compile. A spec has at least a version, a name, features, groups
+    and tasks. `homespec new` writes a first one for you.
 
     Bad:
 
@@ -170,8 +170,8 @@ def empty_spec(file: str) -> Iterator[Finding]:
 def not_a_mapping(span: Span, actual: str, remedy: str) -> Iterator[Finding]:
     """The top level of the file is not a mapping.
 
-    A spec is a mapping from keys such as `features`, `groups` and `tasks` to their values. The
-    file holds a list or a single value instead: often it is not a spec at all, or a blank is
+    A spec is a mapping from keys such as `features`, `groups` and `tasks` to their values. This
+    file holds a list or a single value instead. Often it is not a spec at all, or a space is
     missing after a colon.
 
     Bad:

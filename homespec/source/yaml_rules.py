@@ -21,9 +21,9 @@ def yaml_syntax(
 ) -> Iterator[Finding]:
     """The file is not valid YAML.
 
-    Nothing after such a place can be read for sure, so only the first is reported. The usual
-    causes: a tab where spaces belong, a line that is indented unlike its siblings, a bracket
-    or quote that is never closed, a text with `: ` or ` #` in it that needs quotes.
+    Nothing after a syntax error can be read reliably, so only the first one is reported. The usual
+    causes are a tab where spaces belong, a line indented unlike its siblings, a bracket or quote
+    that is never closed, and text containing `: ` or ` #` that needs quotes.
 
     Bad:
 
@@ -46,10 +46,10 @@ def yaml_syntax(
 
 @rule("HS006", "missing-space")
 def missing_space(span: Span, word: str) -> Iterator[Finding]:
-    """The blank after the colon is missing.
+    """The space after a colon is missing.
 
-    YAML takes `dim:16` for one word, not for the key `dim` with the value 16. Put a blank
-    after the colon. A key that really has a colon in it is written in quotes.
+    YAML reads `dim:16` as one word, not as the key `dim` with the value 16. Put a space after the
+    colon. If a key really contains a colon, quote it.
 
     Bad:
 
@@ -77,8 +77,8 @@ def missing_space(span: Span, word: str) -> Iterator[Finding]:
 def duplicate_key(span: Span, key: str, first: Span) -> Iterator[Finding]:
     """A key occurs twice in one mapping.
 
-    Most YAML parsers silently keep the last of the two, so the first looks as if it were in
-    force but is not. Delete one of them, rename it, or join their values.
+    Most YAML parsers silently keep the last one, so the first looks as if it took effect but does
+    not. Delete one of them, rename it, or merge their values.
 
     Bad:
 
@@ -108,9 +108,9 @@ def duplicate_key(span: Span, key: str, first: Span) -> Iterator[Finding]:
 def key_not_string(span: Span, actual: str, remedy: str) -> Iterator[Finding]:
     """A key is not text.
 
-    All keys of a spec are names. Unquoted, `1`, `true` and `null` are a number, a truth value
-    and nothing; `{{ x }}` is a mapping as a key of a mapping, because specs know no templates.
-    Put a name in quotes if it looks like something else.
+    All keys of a spec are names. Unquoted, `1`, `true` and `null` are a number, a boolean and null.
+    `{{ x }}` is a mapping used as a key, because specs have no templates. Quote a name that looks
+    like something else.
 
     Bad:
 
@@ -133,9 +133,9 @@ def key_not_string(span: Span, actual: str, remedy: str) -> Iterator[Finding]:
 def too_deep(span: Span, limit: int) -> Iterator[Finding]:
     """Mappings and lists are nested too deeply.
 
-    A spec nests about six levels deep; more than 64 are a mistake, often of a program that
-    writes YAML, or an attack on the parser. Aliases count as what they repeat. Groups
-    nest by name, not by indentation.
+    A spec nests about six levels deep. More than 64 levels are a mistake, often in a program that
+    writes YAML, or an attack on the parser. Aliases count as what they repeat. Groups nest by name,
+    not by indentation.
 
     Bad:
 
@@ -161,9 +161,9 @@ def too_deep(span: Span, limit: int) -> Iterator[Finding]:
 def unknown_alias(span: Span, name: str, anchors: Iterable[str]) -> Iterator[Finding]:
     """An alias names an anchor that is not defined before it.
 
-    In YAML `*name` repeats the value that was marked with `&name` further up. There is no such
-    mark. Correct the name, move the anchor before the alias, or, if the text just begins with
-    a star, put it in quotes.
+    In YAML, `*name` repeats the value marked with `&name` earlier in the file, and there is no such
+    mark. Correct the name, or move the anchor before the alias. If the text merely begins with a
+    star, quote it.
 
     Bad:
 
@@ -188,10 +188,10 @@ def unknown_alias(span: Span, name: str, anchors: Iterable[str]) -> Iterator[Fin
 
 @rule("HS011", "alias-cycle")
 def alias_cycle(span: Span, name: str, anchor: Span) -> Iterator[Finding]:
-    """An alias is inside the very value that it repeats.
+    """An alias is inside the value that it repeats.
 
-    The value would contain itself and never end. Move the alias out of the anchored value, or
-    write the inner value out.
+    The value would contain itself and never end. Move the alias out of the anchored value, or write
+    out the inner value.
 
     Bad:
 
@@ -218,11 +218,11 @@ def alias_cycle(span: Span, name: str, anchor: Span) -> Iterator[Finding]:
 
 @rule("HS012", "alias-bomb")
 def alias_bomb(span: Span, limit: int) -> Iterator[Finding]:
-    """Aliases blow a small file up into an enormous one.
+    """Aliases expand a small file into an enormous one.
 
-    Aliases of aliases multiply: ten lines can mean a billion values ("billion laughs").
-    With every alias written out a spec may have 50,000 values. Use aliases for single values
-    that repeat, and the defaults of `experts`, `gates` and `towers` for what all tasks share.
+    Aliases of aliases multiply: ten lines can mean a billion values ("billion laughs"). With every
+    alias expanded, a spec may have at most 50,000 values. Use aliases for single repeated values,
+    and the defaults of `experts`, `gates` and `towers` for settings that all tasks share.
 
     Bad:
 
@@ -252,8 +252,8 @@ def alias_bomb(span: Span, limit: int) -> Iterator[Finding]:
 def unsupported_tag(span: Span, tag: str) -> Iterator[Finding]:
     """A value has an explicit tag, such as `!!str` or `!!python/object`.
 
-    Tags tell a YAML parser to build special objects, in some parsers any Python object: a
-    well-known way to run code out of a configuration file. Specs need none. Delete the tag; to
+    Tags make a YAML parser build special objects. Some parsers build any Python object, which is a
+    well-known way to run code from a configuration file. Specs need no tags. Delete the tag; to
     keep a number as text, quote it.
 
     Bad:
