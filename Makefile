@@ -11,7 +11,7 @@ SEED ?= 0
 BIN := $(VENV)/bin
 CACHE := .cache
 
-.PHONY: help demo test lint types fresh pytest lightning golden format site docs clean
+.PHONY: help demo test lint types fresh pytest lightning golden format playground site docs clean
 
 help:
 	@echo "make demo [DATA=folder]  validate, compile and train specs/kuairand.yaml, print a table"
@@ -109,7 +109,7 @@ fresh: $(VENV)/.installed
 	$(BIN)/python benchmarks/tables.py --check
 
 # One thread for each of the two workers: small tensors gain nothing from more.
-pytest: $(VENV)/.installed $(VENV)/.torchrec $(VENV)/.triton $(VENV)/.editor
+pytest: $(VENV)/.installed $(VENV)/.torchrec $(VENV)/.triton $(VENV)/.editor playground
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
 # Training by the oldest Lightning, in one's own Trainer and in that of `homespec train`.
@@ -130,10 +130,14 @@ format: $(VENV)/.installed
 # No advertisement of the theme's successors among the warnings.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
-site: $(VENV)/.installed
+# Without npm, or without a network at the first time, the site has no playground.
+playground: $(VENV)/.installed
+	@$(BIN)/python docs/playground/build.py
+
+site: $(VENV)/.installed playground
 	$(MKDOCS) build --quiet --strict --config-file docs/site/mkdocs.yml
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.installed playground
 	$(MKDOCS) serve --config-file docs/site/mkdocs.yml
 
 clean:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.nav import Link, Navigation
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
@@ -48,8 +49,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in sorted(PLAYGROUND.rglob("*")):
         if path.is_file():
             at = "playground/" + path.relative_to(PLAYGROUND).as_posix()
-            files.append(File.generated(config, at, abs_src_path=str(path)))
+            # the folder of its sources, which is left out, has the same name
+            included = InclusionLevel.INCLUDED
+            files.append(File.generated(config, at, abs_src_path=str(path), inclusion=included))
     return files
+
+
+def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
+    """Add the playground, which is no page of the theme."""
+    if files.get_file_from_path(START):
+        nav.items.append(Link("Playground", START))
+    return nav
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -71,8 +81,13 @@ def _on_site(target: str, here: str) -> str:
 def _with_playground(markdown: str, here: str) -> str:
     """A page whose specs, written out or named, can be opened in the playground."""
     start = _on_site(START, here)
-    named = NAMED_SPEC.sub(rf"[`\1`]({start}#example=\1)", markdown)
-    return FENCE.sub(lambda match: "".join(_opened(match, start)), named)
+
+    def named(match: re.Match[str]) -> str:
+        is_there = (ROOT / match[1]).is_file()
+        return f"[{match[0]}]({start}#example={match[1]})" if is_there else match[0]
+
+    markdown = NAMED_SPEC.sub(named, markdown)
+    return FENCE.sub(lambda match: "".join(_opened(match, start)), markdown)
 
 
 def _opened(fence: re.Match[str], start: str) -> Iterator[str]:

@@ -45,8 +45,8 @@ def flow(layout: Layout, losses: Losses, marked: Marks) -> str:
     gates = {gate.name: gate for gate in losses.health.gates}
     with_self = {(node.place, node.layer) for node in layout.graph.of(SelfGate)}
     shapes = [
-        *_heads(layout),
-        *_bands(layout),
+        *heads(layout),
+        *bands(layout),
         *(svg.link(start, end, 1, "feed") for start, end in layout.feeds()),
         *(shape for node in layout.states for shape in _links(layout, node, gates, losses)),
         *(shape for node in layout.sets for shape in _set(layout, node, losses, marked)),
@@ -60,14 +60,16 @@ def flow(layout: Layout, losses: Losses, marked: Marks) -> str:
     return svg.drawing(layout.width, layout.height, label, shapes, "group")
 
 
-def _heads(layout: Layout) -> Iterator[str]:
+def heads(layout: Layout) -> Iterator[str]:
+    """The heads of the columns."""
     for layer in layout.layers:
         yield svg.text(layout.left(layer), 14, f"experts of {layer}", "small")
         yield svg.text(layout.gates_x(layer), 14, "gates", "small", "middle")
     yield svg.text(layout.towers_x, 14, "towers", "small")
 
 
-def _bands(layout: Layout) -> Iterator[str]:
+def bands(layout: Layout) -> Iterator[str]:
+    """The lines between rows, and the input."""
     for row in layout.rows.values():
         yield svg.line([(0, row.above), (layout.width, row.above)], "grid")
     yield svg.rect(0, HEAD + 2, 6, layout.height - HEAD - 8, "bus", "the input of the model")
@@ -106,7 +108,7 @@ def _set(layout: Layout, node: ExpertSet, losses: Losses, marked: Marks) -> Iter
         if gate in marked:
             yield _badge((x - 14, y), marked[gate])
         else:
-            yield _diamond((x - 12, y))
+            yield diamond((x - 12, y))
     if node.name in marked:
         yield _badge((x - 32, y), marked[node.name])
     for index, place in enumerate(layout.squares(node)):
@@ -114,7 +116,8 @@ def _set(layout: Layout, node: ExpertSet, losses: Losses, marked: Marks) -> Iter
         yield from _expert(place, expert, losses, marked.get(expert.name, ()))
 
 
-def _diamond(middle: Point) -> str:
+def diamond(middle: Point) -> str:
+    """A feature gate."""
     x, y = middle
     points = [(x - 5, y), (x, y - 5), (x + 5, y), (x, y + 5)]
     return svg.shape(points, "diamond", "a feature gate")
