@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -64,7 +64,26 @@ def setting_option(name: str) -> Option:
     )
 
 
+class Parsed(click.ParamType[str]):
+    """A text that a setting can read; it stays a text."""
+
+    name = "text"
+
+    def __init__(self, parse: Callable[[str], object]) -> None:
+        self.parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The text; fails with what the setting says of it."""
+        try:
+            self.parse(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+        return value
+
+
 def _type_of(known: Flag, kind: Any) -> Any:
+    if known.parse:
+        return Parsed(known.parse)
     if known.choices:
         return click.Choice(known.choices)
     if known.least is None:

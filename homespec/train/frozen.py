@@ -12,24 +12,33 @@ Running statistics move in the forward of a training step and are put back after
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from homespec.diagnostics.suggest import closest, listing
 from homespec.runtime import GeneratedModule
 from homespec.train import RunError
+from homespec.train.optimizers import around_steps
+from homespec.train.patterns import matching
+from homespec.train.tensor_parts import narrowed
 
 
 class Frozen:
     """The frozen part of a model."""
 
-    def __init__(self, model: nn.Module, code: GeneratedModule, patterns: Sequence[str]) -> None:
-        """Freeze what the patterns match. Raises RunError for one that matches nothing."""
+    def __init__(
+        self,
+        model: nn.Module,
+        code: GeneratedModule,
+        patterns: Sequence[str],
+        also: frozenset[str] = frozenset(),
+    ) -> None:
+        """Freeze what the patterns match, and what the names in `also` are.
+
+        Raises RunError for a pattern that matches nothing.
+        """
         self.model = model
         self.names: frozenset[str] = frozenset()
         """Logical names of weights and statistics that stay as they are."""
@@ -38,22 +47,23 @@ class Frozen:
         self.remark = ""
         """A line on how much is frozen; empty for nothing."""
         self._buffers: list[str] = []
-        if patterns:
-            self._freeze(code, patterns)
+        if patterns or also:
+            self._freeze(code, patterns, also)
 
-    def _freeze(self, code: GeneratedModule, patterns: Sequence[str]) -> None:
+    def _freeze(self, code: GeneratedModule, patterns: Sequence[str], also: frozenset[str]) -> None:
         state, parameters = code.logical_state(self.model), dict(self.model.named_parameters())
-        self.names = matching(patterns, list(state))
+        self.names = matching("--freeze", patterns, list(state)) | also
         self.remark = _remark(self.names, state)
         if not code.logical_views(self.model, parameters).keys() - self.names:
-            raise RunError("--freeze leaves nothing to train: give fewer patterns")
+            flags = "--lr-of with rate 0" if also else "--freeze"
+            raise RunError(f"{flags} leaves nothing to train: give fewer patterns")
         for name, tensor in (parameters | dict(self.model.named_buffers())).items():
             mask = torch.zeros(tensor.shape, dtype=torch.bool)
             for part, view in code.logical_views(self.model, {name: mask}).items():
                 view.fill_(part in self.names)
             if not mask.any():
                 continue
-            self.masks[name] = _narrowed(mask)
+            self.masks[name] = narrowed(mask)
             if name not in parameters:
                 self._buffers.append(name)
             elif mask.all():
@@ -85,17 +95,7 @@ class Frozen:
         own = [n for n, p in self.model.named_parameters() if n in self.masks and p.requires_grad]
         if not own:
             return
-        kept: dict[str, Tensor] = {}
-
-        def before(*_: Any) -> None:
-            kept.update(self._copies(own))
-
-        def after(*_: Any) -> None:
-            self.put_back(kept)
-            kept.clear()
-
-        optimizer.register_step_pre_hook(before)
-        optimizer.register_step_post_hook(after)
+        around_steps(optimizer, lambda: self._copies(own), self.put_back)
 
     def statistics(self) -> dict[str, Tensor]:
         """Copies of the buffers of which parts are frozen, for `put_back`."""
@@ -128,45 +128,6 @@ class Frozen:
         """Whether a row of a table, a parameter by name, is frozen."""
         mask = self.masks.get(table)
         return mask is not None and bool(mask[row if len(mask) > 1 else 0].all())
-
-
-def matching(patterns: Sequence[str], names: Sequence[str]) -> frozenset[str]:
-    """The names that a pattern matches. Raises RunError for a pattern that matches none."""
-    found: set[str] = set()
-    for pattern in patterns:
-        matched = fnmatch.filter(names, pattern)
-        if not matched:
-            raise RunError(f"--freeze {pattern} matches no weight: {_advice(pattern, names)}")
-        found.update(matched)
-    return frozenset(found)
-
-
-def _advice(pattern: str, names: Sequence[str]) -> str:
-    """Names near a pattern: of the whole name, else those that share its first parts."""
-    parts = pattern.split(".")
-    known = next(n for n in range(len(parts) - 1, -1, -1) if _begin_with(parts[:n], names))
-    there = list(dict.fromkeys(n.split(".")[known] for n in _begin_with(parts[:known], names)))
-    if near := closest(parts[known], there):
-        return f"did you mean {'.'.join([*parts[:known], near, *parts[known + 1 :]])}?"
-    return (
-        f"after {'.'.join(parts[:known])}. comes {listing(there)}"
-        if known
-        else (f"names begin with {listing(there)}")
-    )
-
-
-def _begin_with(parts: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The names that go on after these parts, which may be patterns."""
-    return fnmatch.filter(names, ".".join([*parts, "*"]))
-
-
-def _narrowed(mask: Tensor) -> Tensor:
-    """The same mask, 1 long in dimensions along which it does not change."""
-    for dim in range(mask.dim()):
-        first = mask.narrow(dim, 0, 1)
-        if mask.numel() and (mask == first).all():
-            mask = first
-    return mask.clone()
 
 
 def _remark(names: frozenset[str], state: Mapping[str, Tensor]) -> str:

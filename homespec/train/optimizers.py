@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import ParamsT
 
 from homespec.runtime import embeddings_of
 
@@ -17,6 +18,8 @@ SHAPES: dict[str, Callable[[float], float]] = {
     "linear": lambda done: 1.0 - done,
 }
 """The learning rate over the part of training after the warm-up that is done, 0 to 1."""
+EXPONENTIAL = "exponential"
+"""The shape that knows no end: the rate halves in a number of steps, whatever the run's length."""
 
 Groups = list[dict[str, Any]]
 
@@ -24,23 +27,21 @@ Groups = list[dict[str, Any]]
 # ---------------------------------------------------------------- dense parameters
 
 
-def dense_optimizer(
-    kind: str,
-    model: nn.Module,
-    views: Callable[[dict[str, Tensor]], Mapping[str, Tensor]],
-    lr: float,
-    weight_decay: float = 0.0,
-    also: Iterable[dict[str, Any]] = (),
-) -> torch.optim.Optimizer:
-    """Fused `adam` (decay as a penalty in the gradient) or `adamw` (decoupled decay).
+def optimizer_of(kind: str, groups: Groups, lr: float) -> torch.optim.Optimizer:
+    """An optimiser of torch by its name in `--optimizer`; groups without a rate have `lr`.
 
-    On all parameters that ask for a gradient: tables too, unless `SparseTables` took them. `views`
-    is the generated `logical_views`; `also` are further groups, such as learned weights of losses.
+    `adam`, `sgd` or `adagrad` take weight decay into the gradient, `adamw` decouples it. All are
+    fused but Adagrad, whose counters are made before the model moves to its device. SGD is without
+    momentum.
     """
-    groups = [*decayed(model, views, weight_decay), *also]
-    if kind == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, fused=True)
-    return torch.optim.Adam(groups, lr=lr, weight_decay=weight_decay, fused=True)
+    match kind:
+        case "sgd":
+            return torch.optim.SGD(groups, lr=lr, fused=True)
+        case "adagrad":
+            return torch.optim.Adagrad(groups, lr=lr)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=lr, fused=True)
+    return torch.optim.Adam(groups, lr=lr, fused=True)
 
 
 def decayed(
@@ -66,6 +67,25 @@ def decayed(
     return [{"weight_decay": 0.0, **group} for group in groups if group["params"]]
 
 
+def around_steps(
+    optimizer: torch.optim.Optimizer,
+    copies: Callable[[], dict[str, Tensor]],
+    mend: Callable[[dict[str, Tensor]], None],
+) -> None:
+    """Take copies before each step of an optimiser, and mend weights after it by those."""
+    kept: dict[str, Tensor] = {}
+
+    def before(*_: Any) -> None:
+        kept.update(copies())
+
+    def after(*_: Any) -> None:
+        mend(kept)
+        kept.clear()
+
+    optimizer.register_step_pre_hook(before)
+    optimizer.register_step_post_hook(after)
+
+
 # ---------------------------------------------------------------- tables
 
 
@@ -76,12 +96,14 @@ class RowwiseAdagrad(torch.optim.Optimizer):
 
         s_r += mean(g_r²)        w_r -= lr g_r / (sqrt(s_r) + eps)
 
-    A row without a gradient does not change. State: `sum` [rows] for each table.
+    A row without a gradient does not change. State: `sum` [rows] for each table. A table may have
+    `factors` [rows, 1], by which the rates of its rows are multiplied.
     Sources: Duchi et al. 2011; by rows, as in TorchRec and FBGEMM (EXACT_ROWWISE_ADAGRAD).
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float = 0.05, eps: float = 1e-8) -> None:
+    def __init__(self, params: ParamsT, lr: float = 0.05, eps: float = 1e-8) -> None:
         super().__init__(params, {"lr": lr, "eps": eps})
+        self.factors: dict[Tensor, Tensor] = {}
         for group in self.param_groups:
             for weight in group["params"]:
                 self.state[weight]["sum"] = weight.new_zeros(len(weight), dtype=torch.float32)
@@ -100,20 +122,35 @@ class RowwiseAdagrad(torch.optim.Optimizer):
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
-                    _update(weight, weight.grad, self.state[weight]["sum"], group)
+                    sums_R, factors = self.state[weight]["sum"], self._factors(weight)
+                    _update(weight, weight.grad, sums_R, group, factors)
         return loss
 
+    def _factors(self, weight: Tensor) -> Tensor | None:
+        """Those of a table [R, 1], on its device."""
+        factors_R1 = self.factors.get(weight)
+        if factors_R1 is not None and factors_R1.device != weight.device:
+            self.factors[weight] = factors_R1 = factors_R1.to(weight.device)
+        return factors_R1
 
-def _update(weight_RE: Tensor, grad: Tensor, sum_R: Tensor, group: Mapping[str, Any]) -> None:
+
+def _update(
+    weight_RE: Tensor, grad: Tensor, sum_R: Tensor, group: Mapping[str, Any],
+    factors_R1: Tensor | None,
+) -> None:  # fmt: skip
     if not grad.is_sparse:
         sum_R += grad.float().square().mean(1)
-        weight_RE += (grad * _steps(sum_R, group)).to(weight_RE.dtype)
+        steps_R1 = _steps(sum_R, group) if factors_R1 is None else _steps(sum_R, group) * factors_R1
+        weight_RE += (grad * steps_R1).to(weight_RE.dtype)
         return
     grad = grad.coalesce()  # sums the look-ups of a row
     rows_U, grad_UE = grad.indices()[0], grad.values()
     sum_U = sum_R[rows_U] + grad_UE.float().square().mean(1)
     sum_R[rows_U] = sum_U
-    weight_RE.index_add_(0, rows_U, (grad_UE * _steps(sum_U, group)).to(weight_RE.dtype))
+    steps_U1 = _steps(sum_U, group)
+    if factors_R1 is not None:
+        steps_U1 = steps_U1 * factors_R1[rows_U]
+    weight_RE.index_add_(0, rows_U, (grad_UE * steps_U1).to(weight_RE.dtype))
 
 
 def _steps(sum_R: Tensor, group: Mapping[str, Any]) -> Tensor:
@@ -170,8 +207,13 @@ def moment_shapes(optimizer: torch.optim.Optimizer) -> list[dict[str, str]]:
     """The moments that each group's weights have, by name, and what shape they have."""
     if isinstance(optimizer, CombinedOptimizer):
         return [shapes for part in optimizer.parts for shapes in moment_shapes(part)]
-    adam = {"step": ONE, "exp_avg": LIKE_WEIGHT, "exp_avg_sq": LIKE_WEIGHT}
-    shapes = {"sum": BY_ROW} if isinstance(optimizer, RowwiseAdagrad) else adam
+    shapes = {"step": ONE, "exp_avg": LIKE_WEIGHT, "exp_avg_sq": LIKE_WEIGHT}
+    if isinstance(optimizer, RowwiseAdagrad):
+        shapes = {"sum": BY_ROW}
+    elif isinstance(optimizer, torch.optim.Adagrad):
+        shapes = {"step": ONE, "sum": LIKE_WEIGHT}
+    elif isinstance(optimizer, torch.optim.SGD):
+        shapes = {}
     return [shapes] * len(optimizer.param_groups)
 
 
@@ -184,18 +226,23 @@ def schedule(
     total: float | None = None,
     shape: str = "constant",
     done: int = 0,
+    half_life: float = math.inf,
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """Warm-up over the first `warmup` steps, then a shape of SHAPES, at 0 after step `total`.
 
-    To be stepped after every optimisation step, of which `done` are done. Raises ValueError if a
-    shape that falls has no end after the warm-up.
+    Or `exponential`: the rate halves every `half_life` steps after the warm-up. To be stepped after
+    every optimisation step, of which `done` are done. Raises ValueError if a shape that falls to 0
+    has no end after the warm-up.
     """
-    if shape != "constant" and (total is None or total <= warmup):
+    endless = shape in ("constant", EXPONENTIAL)
+    if not endless and (total is None or total <= warmup):
         raise ValueError(f"{shape} needs more steps than the {warmup} of warm-up, not {total}")
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / warmup
+        if shape == EXPONENTIAL:
+            return float(0.5 ** ((step - warmup) / half_life))
         passed = (step - warmup) / (total - warmup) if total and total > warmup else 0.0
         return SHAPES[shape](min(passed, 1.0))
 

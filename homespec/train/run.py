@@ -29,10 +29,11 @@ from homespec.train.hparams import Hyperparameters, hyperparameters
 from homespec.train.lit_module import RankingModule
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.losses import LossFile
+from homespec.train.notes import few_steps, idle
 from homespec.train.progress import Speed
 from homespec.train.result import BAYES_FILE, Result
 from homespec.train.run_lock import Lock
-from homespec.train.settings import Settings, changes, check_processes, few_steps, from_json, idle
+from homespec.train.settings import Settings, changes, check_processes, from_json
 from homespec.train.spec_check import check_spec
 from homespec.train.torch_compile import Compilations, decide
 from homespec.train.train_step import check_schedule
@@ -160,8 +161,11 @@ def _remarks(spec: LoadedSpec, module: RankingModule, rows: Rows) -> Iterator[st
     yield _described(rows)
     if module.start:
         yield from module.start.lines
-    if frozen := module.train_step.frozen.remark:
+    step = module.train_step
+    if frozen := step.frozen.remark:
         yield frozen
+    yield from step.rates.remarks(settings.lr, settings.table_lr if step.tables else settings.lr)
+    yield from step.penalties.remarks
     for part in (rows.train, rows.valid):
         if part.source.not_read:
             yield part.source.not_read

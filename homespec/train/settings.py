@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from homespec.migration.starts import CHOICES
 from homespec.train import RunError
+from homespec.train.patterns import penalty_rule, rate_rule
 
 T = TypeVar("T")
 Group = Literal["Model", "Data", "Start", "Learning", "Machine", "Run"]
@@ -36,6 +37,8 @@ class Flag:
     metavar: str | None = None
     automatic: str = ""
     """What None means, where a run chooses."""
+    parse: Callable[[str], object] | None = None
+    """What reads each text of a tuple, and raises ValueError for one that it cannot."""
     fixed: bool = False
     """Whether it stays in a resumed run: position, moments and history depend on it."""
 
@@ -133,22 +136,56 @@ class Settings:
     )
     epochs: int = setting(1, "Learning", "Passes over the rows.", least=1)
     lr: float = setting(3e-3, "Learning", "Learning rate.", least=1e-12, most=1000)
+    lr_of: tuple[str, ...] = setting(
+        (),
+        "Learning",
+        "Another rate for weights whose logical names match, as a number or a multiple:"
+        " 'towers.*=1e-3', 'experts.*=0.1x'. 0 freezes them. May be repeated: the last that matches"
+        " counts.",
+        metavar="PATTERN=RATE",
+        parse=rate_rule,
+    )
     warmup_steps: int = setting(
         0, "Learning", "Steps over which the learning rate rises from 0.", least=0
     )
     schedule: str | None = setting(
         None,
         "Learning",
-        "Of the learning rate after the warm-up: cosine and linear fall to 0 at the end.",
-        choices=("constant", "cosine", "linear"),
+        "Of the learning rate after the warm-up: cosine and linear fall to 0 at the end,"
+        " exponential halves every --half-life steps.",
+        choices=("constant", "cosine", "linear", "exponential"),
         automatic="linear; constant where a run has no end",
+    )
+    half_life: float | None = setting(
+        None,
+        "Learning",
+        "Of --schedule exponential: the steps in which the learning rate halves.",
+        least=1e-3,
+        most=1e12,
+        metavar="STEPS",
     )
     weight_decay: float = setting(
         0.0,
         "Learning",
-        "Of matrices: decoupled with adamw, in the gradient with adam.",
+        "Of matrices: decoupled with adamw, in the gradient with the others.",
         least=0,
         most=1000,
+    )
+    l2: tuple[str, ...] = setting(
+        (),
+        "Learning",
+        "Add FACTOR/2 times the squares of weights to the loss: of matrices whose logical names"
+        " match, of tables the rows that a batch reads: 'features.*=1e-5'. May be repeated: the"
+        " last that matches counts.",
+        metavar="PATTERN=FACTOR",
+        parse=penalty_rule,
+    )
+    l1: tuple[str, ...] = setting(
+        (),
+        "Learning",
+        "Likewise FACTOR times their absolute values.",
+        metavar="PATTERN=FACTOR",
+        parse=penalty_rule,
     )
     clip: float | None = setting(
         None, "Learning", "Clip gradients to this norm.", least=1e-9, most=1_000_000_000
@@ -157,7 +194,7 @@ class Settings:
         "adam",
         "Learning",
         "Of all weights but embedding tables.",
-        choices=("adam", "adamw"),
+        choices=("adam", "adamw", "sgd", "adagrad"),
         fixed=True,
     )
     table_optimizer: str = setting(
@@ -231,9 +268,11 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.freeze, str):
-            raise ValueError(f"freeze is {self.freeze!r}, not a tuple of patterns")
-        object.__setattr__(self, "freeze", tuple(self.freeze))
+        for name, kind in (("freeze", "patterns"), *((n, "rules") for n in RULES)):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise ValueError(f"{name} is {value!r}, not a tuple of {kind}")
+            object.__setattr__(self, name, tuple(value))
         for name in ("init_from", "init_spec"):
             if (path := getattr(self, name)) is not None:
                 object.__setattr__(self, name, os.fspath(path))
@@ -242,6 +281,8 @@ class Settings:
                 _check(name, value, flag_)
 
 
+RULES = ("lr_of", "l1", "l2")
+"""Numbers by patterns of logical names."""
 OF_START = ("init_spec", "init_moments", "new_choice", "new_input", "new_row")
 """What only says how to start from `init_from`."""
 FLAGS: dict[str, Flag] = {each.name: each.metadata["flag"] for each in dataclasses.fields(Settings)}
@@ -250,6 +291,12 @@ FLAGS: dict[str, Flag] = {each.name: each.metadata["flag"] for each in dataclass
 
 def _check(name: str, value: Any, limits: Flag) -> None:
     least, most = limits.least, limits.most
+    if limits.parse:
+        for each in value:
+            try:
+                limits.parse(each)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
     if limits.choices and value not in limits.choices:
         raise ValueError(f"{name} is {value!r}, not {' or '.join(limits.choices)}")
     if least is None:
@@ -297,7 +344,7 @@ def changes(before: Settings, now: Settings) -> Iterator[str]:
         old, new = getattr(before, name), getattr(now, name)
         if old == new:
             continue
-        if FLAGS[name].fixed:
+        if FLAGS[name].fixed or (name == "lr_of" and _frozen(old, new)):
             raise RunError(
                 f"the run was started with {_as_flag(name, old)}, not {_as_flag(name, new)}: resume"
                 " it with the same, or start another run in another --out"
@@ -305,50 +352,10 @@ def changes(before: Settings, now: Settings) -> Iterator[str]:
         yield f"{_as_flag(name, new)} in place of {_as_flag(name, old)}"
 
 
-def idle(settings: Settings, steps: int) -> Iterator[str]:
-    """What is asked for and has no effect, or less than it should; `steps` are those of the run."""
-    if settings.table_optimizer == "adam" and settings.table_lr != Settings.table_lr:
-        yield "--table-lr has no effect without --table-optimizer adagrad"
-    if settings.init_from is None:
-        for name in OF_START:
-            if getattr(settings, name) is not None:
-                yield f"{flag(name)} has no effect without --init-from"
-        if settings.freeze:
-            yield "without --init-from, what --freeze names stays as it is initialised"
-    if settings.merge_tables and not settings.optimize:
-        yield "--merge-tables has no effect with --no-optimize"
-    if settings.warmup_steps >= steps:
-        yield (
-            f"the run has {steps} steps, not more than --warmup-steps {settings.warmup_steps}:"
-            " the learning rate only rises"
-        )
-
-
-def few_steps(settings: Settings, rows: int, processes: int = 1) -> str | None:
-    """What to say of a run that takes too few steps to learn well, and has the rows for more."""
-
-    def steps_of(batch_size: int) -> int:
-        return settings.epochs * (rows // batch_size)
-
-    steps, smaller = steps_of(settings.batch_size), settings.batch_size
-    while smaller // 2 >= SMALL_BATCH and steps_of(smaller) < FEW_STEPS:
-        smaller //= 2
-    smaller -= smaller % processes
-    more = steps_of(smaller)
-    if steps >= FEW_STEPS or more < ENOUGH_STEPS or more == steps:
-        return None
-    return (
-        f"{steps} steps are few to learn from: `--batch-size {smaller}` takes {more} in the same"
-        " rows, and usually learns more (docs/training.md)"
-    )
-
-
-FEW_STEPS = 400
-"""A run of fewer steps is worth a note; docs/training.md has what it rests on."""
-ENOUGH_STEPS = 200
-"""Where no batch makes as many of the rows, they are too few for the rule to know about."""
-SMALL_BATCH = 128
-"""No smaller batch is proposed: what it gains is lost to noise, and it takes longer."""
+def _frozen(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
+    """Whether two lists of rates may freeze different weights: frozen ones have no moments."""
+    before, now = ([(r.pattern, not r.number) for r in map(rate_rule, each)] for each in (old, new))
+    return any(zero for _, zero in (*before, *now)) and before != now
 
 
 def check_processes(batch_size: int, processes: int) -> None:

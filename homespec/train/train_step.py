@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from homespec import runtime
 from homespec.data.batches import Batch
-from homespec.runtime import GeneratedModule, tables_of
+from homespec.runtime import GeneratedModule, embeddings_of, tables_of
 from homespec.train import RunError
 from homespec.train.checkpoint_checks import Forms, check_forms, forms
 from homespec.train.distributed import all_reduce_mean, loss_scales, world_size
@@ -28,11 +28,16 @@ from homespec.train.optimizer_state import (
     moments,
 )
 from homespec.train.optimizers import (
+    EXPONENTIAL,
     CombinedOptimizer,
+    Groups,
     RowwiseAdagrad,
-    dense_optimizer,
+    decayed,
+    optimizer_of,
     schedule,
 )
+from homespec.train.penalties import Penalties
+from homespec.train.rates import Rates, rate
 from homespec.train.settings import Settings
 from homespec.train.sparse_embeddings import SparseTables
 from homespec.train.weighting import weighting_of
@@ -70,15 +75,20 @@ class TrainStep:
         weights = {task: code.WEIGHTS[task] for task in code.TASKS}
         self.views = functools.partial(code.logical_views, model)
         self.weighting = weighting_of(settings.weighting, weights, kinds, self.views)
-        self.frozen = Frozen(model, code, settings.freeze)
+        self.rates = Rates(model, code, settings)
+        self.frozen = Frozen(model, code, settings.freeze, self.rates.zero)
+        self.rates.check(self.frozen.names)
+        self.penalties = Penalties(model, code, settings, self.frozen.names)
         self._statistics: dict[str, Tensor] = {}
         self.tables = self._sparse() if settings.table_optimizer != "adam" else None
         self._trained: dict[str, Tensor] = {
             name: p for name, p in model.named_parameters() if p.requires_grad
         }
         self._check_shared()
+        self._rowwise: RowwiseAdagrad | None = None
         self.optimizer = self._optimizer()
         self.frozen.hold(self.optimizer)
+        self.rates.hold(self.optimizer, self._rowwise)
         step = step_of(model, code)
         self.step: Step = runtime.compiled(step, dynamic=False) if compiled else step
 
@@ -99,24 +109,37 @@ class TrainStep:
             raise RunError(f"{error}: take another --weighting") from None
         if frozen := [part for _, part in shared if part in self.frozen.names]:
             raise RunError(
-                f"--weighting gradnorm balances the gradients of {frozen[0]}, which --freeze keeps"
-                " as it is: take another --weighting, or freeze less"
+                f"--weighting gradnorm balances the gradients of {frozen[0]}, which is frozen: take"
+                " another --weighting, or freeze less"
             )
 
     def _optimizer(self) -> torch.optim.Optimizer:
         settings, learned = self.settings, self.weighting.groups()
+        groups = decayed(self.model, self.views, settings.weight_decay)
+        groups, of_tables = self._apart(self.rates.split(groups, settings.lr))
         parts: list[torch.optim.Optimizer] = []
-        if self._trained or learned:  # else all but tables is frozen
-            parts.append(
-                dense_optimizer(
-                    settings.optimizer, self.model, self.views, settings.lr,
-                    settings.weight_decay, learned,
-                )
-            )  # fmt: skip
+        if groups or learned:  # else all but tables is frozen
+            parts.append(optimizer_of(settings.optimizer, [*groups, *learned], settings.lr))
+        if of_tables:
+            parts.append(optimizer_of("adam", of_tables, settings.lr))
         if self.tables is not None:
             weights = [t.get_parameter("weight") for t in self.tables.tables.values()]
-            parts.append(RowwiseAdagrad(weights, settings.table_lr))
+            by_rate = self.rates.split([{"params": weights}], settings.table_lr)
+            self._rowwise = RowwiseAdagrad(by_rate, settings.table_lr)
+            parts.append(self._rowwise)
         return parts[0] if len(parts) == 1 else CombinedOptimizer(*parts)
+
+    def _apart(self, groups: Groups) -> tuple[Groups, Groups]:
+        """Groups of what `--optimizer` trains, and of tables that Adam trains beside it."""
+        if self.settings.optimizer.startswith("adam"):
+            return groups, []
+        tables = {id(weight) for weight in embeddings_of(self.model)}
+        parted: tuple[Groups, Groups] = ([], [])
+        for group in groups:
+            for those, into in zip((False, True), parted, strict=True):
+                if own := [p for p in group["params"] if (id(p) in tables) == those]:
+                    into.append({**group, "params": own})
+        return parted
 
     def schedule(self, steps: float, done: int = 0) -> torch.optim.lr_scheduler.LambdaLR:
         """The learning rate over `steps` steps, perhaps infinitely many, of which some are done."""
@@ -124,7 +147,8 @@ class TrainStep:
         warmup = self.settings.warmup_steps
         falls = warmup < steps < math.inf
         shape = self.settings.schedule or ("linear" if falls else "constant")
-        return schedule(self.optimizer, warmup, steps, shape, done)
+        half_life = self.settings.half_life or math.inf
+        return schedule(self.optimizer, warmup, steps, shape, done, half_life)
 
     def losses(self, batch: Batch) -> Tensor:
         """The tasks' own losses [T]; their means over all processes are those of the batch."""
@@ -163,7 +187,7 @@ class TrainStep:
     def clip(self, most: float | None, by_value: bool = False, norm: Tensor | None = None) -> None:
         """Scale gradients to this norm, or cut each to this value, and finish those of tables.
 
-        `norm` is the present one, if it is known.
+        Then add those of penalties. `norm` is the present one, if it is known.
         """
         looked_up = self.tables.pending if self.tables else []
         trained = [*self._trained.values(), *looked_up]
@@ -174,12 +198,27 @@ class TrainStep:
             nn.utils.clip_grads_with_norm_(trained, most, known)
         if self.tables:
             self.tables.collect()
+        self.penalties.add()
 
     def learning_rates(self) -> dict[str, float]:
-        """`lr` of the next step, and `table_lr` where tables have an optimiser of their own."""
-        rates = [float(group["lr"]) for group in self.optimizer.param_groups]
-        of_tables = {"table_lr": rates.pop()} if self.tables is not None else {}
-        return ({"lr": rates[0]} if rates else {}) | of_tables
+        """`lr` of the next step, `table_lr` where tables have an optimiser of their own, and of
+        each rule of `--lr-of` its rate, as `lr/PATTERN` or `table_lr/PATTERN`.
+        """
+        of_tables = self._rowwise.param_groups if self._rowwise else []
+        bases = {"table_lr": self.settings.table_lr} if of_tables else {}
+        if len(self.optimizer.param_groups) > len(of_tables):
+            bases = {"lr": self.settings.lr} | bases
+        rates = {name: self._now(base) for name, base in bases.items()}
+        for name, base in bases.items():
+            for rule in self.rates.used(self._rowwise, in_it=name == "table_lr"):
+                rates[f"{name}/{rule.pattern}"] = self._now(rate(rule, base))
+        return rates
+
+    def _now(self, begin: float) -> float:
+        """What a rate has become by warm-up and schedule."""
+        groups = [(g["lr"], g.get("initial_lr", g["lr"])) for g in self.optimizer.param_groups]
+        now, first = next((each for each in groups if each[1] == begin), groups[0])
+        return float(now if first == begin else begin * now / first)
 
     def state(self) -> dict[str, Tensor]:
         """Moments by logical name, and what the weighting has learned: copies on the CPU.
@@ -281,7 +320,11 @@ def _norm(tensors: Iterable[Tensor]) -> Tensor:
 
 def check_schedule(settings: Settings, steps: float) -> None:
     """Raise RunError for a learning rate that falls over a run of too few or unknown steps."""
-    if settings.schedule in (None, "constant"):
+    if settings.schedule == EXPONENTIAL and settings.half_life is None:
+        raise RunError(
+            "--schedule exponential needs --half-life, the steps in which the learning rate halves"
+        )
+    if settings.schedule in (None, "constant", EXPONENTIAL):
         return
     if math.isinf(steps):
         raise RunError(

@@ -96,9 +96,12 @@ def _why_not(state: Json, spec: LoadedSpec, settings: Settings) -> str:
         return (
             f"the run has them {last}, and its best epoch is {best} (--init-moments starts there)"
         )
-    before = from_json(state["settings"]).table_optimizer
-    if before != settings.table_optimizer:
-        return f"they are those of --table-optimizer {before}"
+    before = from_json(state["settings"])
+    if before.table_optimizer != settings.table_optimizer:
+        return f"they are those of --table-optimizer {before.table_optimizer}"
+    adams = {before.optimizer, settings.optimizer} <= {"adam", "adamw"}  # of the same moments
+    if before.optimizer != settings.optimizer and not adams:
+        return f"they are those of --optimizer {before.optimizer}"
     return ""
 
 

@@ -17,10 +17,12 @@ from test_ddp import torchrun, write
 import homespec
 from homespec.data.batches import Batch
 from homespec.train import RunError, checkpoint, run
-from homespec.train.frozen import Frozen, matching
+from homespec.train.frozen import Frozen
 from homespec.train.lit_module import RankingModule
 from homespec.train.losses import means
-from homespec.train.settings import Settings, idle
+from homespec.train.notes import idle
+from homespec.train.patterns import matching
+from homespec.train.settings import Settings
 from homespec.train.torch_compile import obstacle
 
 SETTINGS = Settings(batch_size=128, limit_rows=700, compile=False, lr=1e-2, clip=0.5)
@@ -196,7 +198,7 @@ def test_frozen_weights_that_start_fresh_are_warned_of(before: dict[str, Path]) 
 
 def test_patterns() -> None:
     names = ["towers.like.linears.0.weight", "towers.click.linears.0.weight", "features.tab.weight"]
-    assert matching(["towers.l*", "*.weight"], names) == set(names)
+    assert matching("--freeze", ["towers.l*", "*.weight"], names) == set(names)
     for pattern, advice in (
         ("towers.lik.*", "did you mean towers.like.*?"),
         ("tower.*", "did you mean towers.*?"),
@@ -204,7 +206,7 @@ def test_patterns() -> None:
         ("q", "names begin with `towers` and `features`"),
     ):
         with pytest.raises(RunError) as error:
-            matching([pattern], names)
+            matching("--freeze", [pattern], names)
         assert str(error.value) == f"--freeze {pattern} matches no weight: {advice}"
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import homespec
 from homespec import runtime
 from homespec.api import LoadedSpec
-from homespec.train.optimizers import RowwiseAdagrad, decayed, dense_optimizer, schedule
+from homespec.train.optimizers import RowwiseAdagrad, decayed, optimizer_of, schedule
 from homespec.train.sparse_embeddings import SparseTables
 from homespec.train.torch_compile import obstacle
 
@@ -191,9 +191,8 @@ def test_a_frozen_table_is_left_to_the_optimiser_of_tables(small: LoadedSpec) ->
 def test_matrices_decay_and_nothing_else(small: LoadedSpec, optimize: bool) -> None:
     code, model = built(small, optimize)
     start = {name: value.clone() for name, value in code.logical_state(model).items()}
-    optimizer = dense_optimizer(
-        "adamw", model, partial(code.logical_views, model), lr=0.5, weight_decay=0.1
-    )
+    groups = decayed(model, partial(code.logical_views, model), weight_decay=0.1)
+    optimizer = optimizer_of("adamw", groups, lr=0.5)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()

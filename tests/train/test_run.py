@@ -35,8 +35,9 @@ from homespec.train import (
     trainer,
     weighting,
 )
+from homespec.train.notes import few_steps, idle
 from homespec.train.result import Result
-from homespec.train.settings import FLAGS, Settings, few_steps, idle
+from homespec.train.settings import FLAGS, Settings
 from homespec.train.torch_compile import decide, obstacle
 
 EAGER = Settings(batch_size=256, lr=1e-2, compile=False)
@@ -367,7 +368,7 @@ def test_help_is_in_groups(
 def test_choices_of_the_command_line_are_all_that_there_are(small_file: Path) -> None:
     """They are spelled out in the settings, since the command line imports no torch."""
     assert FLAGS["weighting"].choices == weighting.METHODS
-    assert set(FLAGS["schedule"].choices) == set(optimizers.SHAPES)
+    assert set(FLAGS["schedule"].choices) == {*optimizers.SHAPES, optimizers.EXPONENTIAL}
     assert set(FLAGS["precision"].choices) == set(trainer.PRECISIONS)
 
 

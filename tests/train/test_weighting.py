@@ -20,7 +20,7 @@ from homespec import runtime
 from homespec.api import LoadedSpec
 from homespec.installation import install_command
 from homespec.train import RunError
-from homespec.train.optimizers import dense_optimizer
+from homespec.train.optimizers import decayed, optimizer_of
 from homespec.train.sparse_embeddings import SparseTables
 from homespec.train.torch_compile import obstacle
 from homespec.train.weighting import METHODS, Weighting, weighting_of
@@ -420,7 +420,7 @@ class Bench:
 def test_every_method_trains(small: LoadedSpec, method: str) -> None:
     bench = Bench(small, method)
     also = bench.weighting.groups()
-    optimizer = dense_optimizer("adam", bench.model, bench.views, 3e-3, also=also)
+    optimizer = optimizer_of("adam", [*decayed(bench.model, bench.views, 0.0), *also], 3e-3)
     losses = []
     for _ in range(40):
         optimizer.zero_grad()

@@ -1,0 +1,57 @@
+"""Training: what there is to say of settings before a run begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.train.patterns import rate_rule
+from homespec.train.settings import OF_START, Settings, flag
+
+
+def idle(settings: Settings, steps: int) -> Iterator[str]:
+    """What is asked for and has no effect, or less than it should; `steps` are those of the run."""
+    if settings.table_optimizer == "adam" and settings.table_lr != Settings.table_lr:
+        yield "--table-lr has no effect without --table-optimizer adagrad"
+    if settings.init_from is None:
+        for name in OF_START:
+            if getattr(settings, name) is not None:
+                yield f"{flag(name)} has no effect without --init-from"
+        zero = any(not rate_rule(each).number for each in settings.lr_of)
+        for name in ("--freeze",) * bool(settings.freeze) + ("--lr-of with rate 0",) * zero:
+            yield f"without --init-from, what {name} names stays as it is initialised"
+    if settings.half_life is not None and settings.schedule != "exponential":
+        yield "--half-life has no effect without --schedule exponential"
+    if settings.merge_tables and not settings.optimize:
+        yield "--merge-tables has no effect with --no-optimize"
+    if settings.warmup_steps >= steps:
+        yield (
+            f"the run has {steps} steps, not more than --warmup-steps {settings.warmup_steps}:"
+            " the learning rate only rises"
+        )
+
+
+def few_steps(settings: Settings, rows: int, processes: int = 1) -> str | None:
+    """What to say of a run that takes too few steps to learn well, and has the rows for more."""
+
+    def steps_of(batch_size: int) -> int:
+        return settings.epochs * (rows // batch_size)
+
+    steps, smaller = steps_of(settings.batch_size), settings.batch_size
+    while smaller // 2 >= SMALL_BATCH and steps_of(smaller) < FEW_STEPS:
+        smaller //= 2
+    smaller -= smaller % processes
+    more = steps_of(smaller)
+    if steps >= FEW_STEPS or more < ENOUGH_STEPS or more == steps:
+        return None
+    return (
+        f"{steps} steps are few to learn from: `--batch-size {smaller}` takes {more} in the same"
+        " rows, and usually learns more (docs/training.md)"
+    )
+
+
+FEW_STEPS = 400
+"""A run of fewer steps is worth a note; docs/training.md has what it rests on."""
+ENOUGH_STEPS = 200
+"""Where no batch makes as many of the rows, they are too few for the rule to know about."""
+SMALL_BATCH = 128
+"""No smaller batch is proposed: what it gains is lost to noise, and it takes longer."""
