@@ -108,8 +108,8 @@ HOMES = {
     "safetensors": ("train/", "export/"),
     "onnx": ("export/",),
     "onnxruntime": ("export/",),
-    "pyarrow": ("train/", "data/", "scoring/", "export/"),
-    "numpy": ("train/", "data/", "scoring/"),
+    "pyarrow": ("train/", "data/", "drafting/", "scoring/", "export/"),
+    "numpy": ("train/", "data/", "drafting/", "scoring/"),
     "torchjd": ("train/",),
 }
 """The libraries and the places of `homespec/` that may import them."""

@@ -29,6 +29,7 @@ ORDER = (
     "emit",
     "header",
     "data",
+    "drafting",
     "diff",
     "health",
     "catalogue",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import click
@@ -46,16 +47,89 @@ towers: {{hidden: [32]}}
 """
 
 
+PATHS = click.Path(path_type=Path)
+
+
 @click.command()
 @click.argument("name")
-@click.option("--force", is_flag=True, help="Overwrite a spec that is there.")
-def new(name: str, force: bool) -> int:
+@click.option(
+    "--from",
+    "data",
+    multiple=True,
+    type=PATHS,
+    metavar="PATH",
+    help="Write the spec for the columns of these files (parquet, csv, csv.gz or folders of them),"
+    " or of a folder that holds `train` and `valid`. May be repeated.",
+)
+@click.option(
+    "--valid",
+    multiple=True,
+    type=PATHS,
+    help="Held-out rows, for the commands to run next. May be repeated.",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="LABEL",
+    help="What to predict: a column, or a test such as 'rating >= 4'. May be repeated.  [default:"
+    " columns that look like labels]",
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(1),
+    default=200_000,
+    show_default=True,
+    help="Rows of the sample that is looked at, evenly spread over the files.",
+)
+@click.option(
+    "--split",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Also write the rows as train.parquet and valid.parquet: the latest tenth is held out, or"
+    " a random tenth where there is no time.",
+)
+@click.option("--force", is_flag=True, help="Overwrite a spec, and a split, that is there.")
+def new(
+    name: str,
+    data: tuple[Path, ...],
+    valid: tuple[Path, ...],
+    labels: tuple[str, ...],
+    rows: int,
+    split: Path | None,
+    force: bool,
+) -> int:
     """Write specs/NAME.yaml, a small commented spec that validates as it is.
+
+    With --from it is a spec for your own table: inputs, labels and groups of tasks are proposed
+    from a sample of the rows, each with the numbers that speak for it, and what is left out with
+    the reason.
 
     Its first line leads editors to schemas/homespec-v1.schema.json, with which they complete and
     check it. That file is written, too, unless it is there.
     """
-    from homespec.schema.editor_schema import schema_text
+    _check_name(name)
+    path = Path("specs") / f"{name}.yaml"
+    if not data and (valid or labels or split):
+        raise click.UsageError("--valid, --label and --split have no effect without --from.")
+    if path.exists() and not force:
+        raise click.ClickException(f"{path} is there already; --force overwrites it")
+    if not data:
+        also = _write(path, STARTER.format(name=name))
+        steps = [f"homespec {verb} {path}" for verb in ("validate", "show", "compile")]
+        _say(f"wrote {path}{also}. Next:", steps)
+        return OK
+    gc.enable()
+    from homespec.cli.new_from import Asked, drafted
+
+    draft = drafted(name, path, Asked(data, valid, labels, rows, split, force))
+    also = _write(path, draft.text)
+    click.echo(draft.said)
+    _say(f"wrote {path}{also}. Read its comments, then:", draft.steps)
+    return OK
+
+
+def _check_name(name: str) -> None:
     from homespec.schema.identifiers import MODULES, is_identifier, is_reserved
 
     if not is_identifier(name):
@@ -65,10 +139,13 @@ def new(name: str, force: bool) -> int:
         )
     if is_reserved(name) or name in MODULES:
         raise click.UsageError(f"`{name}` means something else already: choose another name.")
-    path = Path("specs") / f"{name}.yaml"
-    if path.exists() and not force:
-        raise click.ClickException(f"{path} is there already; --force overwrites it")
-    texts = {path: STARTER.format(name=name)}
+
+
+def _write(path: Path, text: str) -> str:
+    """Write a spec, and the JSON Schema unless it is there; what to say of the latter."""
+    from homespec.schema.editor_schema import schema_text
+
+    texts = {path: text}
     if not SCHEMA.exists():
         texts[SCHEMA] = schema_text()
     elif not holds(SCHEMA, schema_text()):
@@ -78,11 +155,8 @@ def new(name: str, force: bool) -> int:
     except OSError as error:
         names = " and ".join(map(str, texts))
         raise click.ClickException(f"cannot write {names}: {error.strerror}") from None
-    also = f", and {SCHEMA}, with which your editor completes it" if SCHEMA in texts else ""
-    click.echo(
-        f"wrote {path}{also}. Next:\n"
-        f"  homespec validate {path}\n"
-        f"  homespec show {path}\n"
-        f"  homespec compile {path}"
-    )
-    return OK
+    return f", and {SCHEMA}, with which your editor completes it" if SCHEMA in texts else ""
+
+
+def _say(first: str, steps: list[str]) -> None:
+    click.echo("\n".join([first, *(f"  {step}" for step in steps)]))

@@ -1,0 +1,73 @@
+"""Drafting: what becomes of a column, and the numbers for it as the comment beside its line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from homespec.diagnostics.render.terminal import printable
+
+SHOWN = 24
+"""Characters of a text of the data that comments show."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A feature of a column."""
+
+    column: str
+    """Where there are several, as of a history, the first."""
+    options: dict[str, Any]
+    """As in a spec, without `dim`."""
+    comment: str
+    dim: int = 0
+    """Of its embedding; 0 for what has none."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A column of which no feature is made."""
+
+    column: str
+    reason: str
+
+
+@dataclass
+class Times:
+    """Columns of times, and from which value on the latest rows are."""
+
+    columns: list[str] = field(default_factory=list)
+
+
+def quoted(text: str) -> str:
+    """A text of the data in a comment: short, in one line, and no comment for homespec."""
+    plain = printable(text).replace("omespec:", "omespec\N{RATIO}")
+    return f'"{plain[:SHOWN]}…"' if len(plain) > SHOWN else f'"{plain}"'
+
+
+def share(part: float, whole: float) -> str:
+    """A share in percent with two digits: `12%`, `0.34%`."""
+    percent = 100 * part / whole if whole else 0.0
+    if part and percent < 0.01:
+        return "<0.01%"
+    digits = 0 if percent >= 10 or percent == 0 else 1 if percent >= 1 else 2
+    return f"{percent:.{digits}f}%"
+
+
+def number(value: float) -> str:
+    """Whole numbers below a billion in full, others to three digits."""
+    if abs(value) < 1e9 and value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def nice(least: float, steps: tuple[int, ...] = (1, 2, 5, 10)) -> int:
+    """The first of 1, 2, 5, 10, 20, 50, … that is not smaller; `steps` are those of each power."""
+    power = int(10 ** math.floor(math.log10(max(1.0, least))))
+    return next(step * power for step in steps if step * power >= least)
+
+
+def width(values: int) -> int:
+    """The width of an embedding of so many values."""
+    return 4 if values <= 10 else 8 if values <= 10_000 else 16

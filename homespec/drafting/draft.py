@@ -1,0 +1,184 @@
+"""Drafting: a sample -> what a first spec is to say, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from homespec.data import DataError
+from homespec.drafting import DraftError
+from homespec.drafting import name_words as names
+from homespec.drafting.attributes import entities, owner_of
+from homespec.drafting.choice import Choice, LeftOut, quoted
+from homespec.drafting.given_labels import given
+from homespec.drafting.grouping import Group, groups_of
+from homespec.drafting.kinds import choose, is_time
+from homespec.drafting.labels import BEHAVIOUR, Candidate, candidates, chosen
+from homespec.drafting.leaks import TELLS, tells
+from homespec.drafting.list_choice import choose_lists
+from homespec.drafting.list_text import separator_of, taken_apart
+from homespec.drafting.sample import Sample
+from homespec.drafting.seen import Seen, SeenLists, look_at, look_at_lists
+from homespec.schema.field_types import MAX_ENTRIES
+from homespec.source.scalars import resolve
+
+WIDE = 200
+"""In tables of more numbers each is one column of v, not an embedding."""
+MAX_COLUMN = 200
+"""Characters of the name of a column that a spec may have."""
+
+
+@dataclass
+class Draft:
+    """What a spec of a table is to say."""
+
+    sample: Sample
+    tasks: list[Candidate]
+    groups: list[Group]
+    features: list[Choice] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    times: list[Seen] = field(default_factory=list)
+    """Times of the rows, by which the latest can be held out."""
+    user: str = ""
+    """A column of users; "" if none looks like it."""
+
+
+def draft(sample: Sample, labels: tuple[str, ...], advance: Callable[[int], None]) -> Draft:
+    """Look at all columns; `labels` are the user's, () to look for some. Raises DraftError."""
+    _check_names(sample.table.column_names)
+    single, lists = _seen(sample, advance)
+    known = list(entities(single.values()))
+    owners = {
+        seen.name: owner
+        for seen in single.values()
+        if (seen.distinct == 2 or is_time(seen)) and (owner := owner_of(seen, known))
+    }
+    found = list(candidates(single.values(), owners, sample.table))
+    columns = dict.fromkeys(sample.table.column_names)
+    tasks = given(labels, {**dict.fromkeys(columns), **single}, sample.table) if labels else (  # type: ignore[dict-item]
+        chosen(found, list(columns))
+    )  # fmt: skip
+    result = Draft(sample, tasks, groups_of([t.values for t in tasks], [t.rate for t in tasks]))
+    others = {each.column: each for each in found if each.strength >= BEHAVIOUR}
+    result.times = [seen for seen in single.values() if is_time(seen) and seen.name not in owners]
+    result.user = next((s.name for s in known if names.has(s.name, names.USERS)), "")
+    _choose_features(result, single, lists, owners, others)
+    if not result.features:
+        why = "; ".join(f"{quoted(out.column)}: {out.reason}" for out in result.left_out[:3])
+        raise DraftError(f"no column can be an input ({why or 'all are labels'})")
+    return result
+
+
+def _check_names(columns: list[str]) -> None:
+    """Raise DraftError where most names are numbers, as in a file without a line of names."""
+    numbers = [name for name in columns if isinstance(resolve(name.strip()), int | float)]
+    if len(numbers) > len(columns) / 2:
+        raise DraftError(
+            f"most columns have numbers for names, such as {quoted(numbers[0])}: the first line of"
+            " a CSV file has to name the columns"
+        )
+
+
+def _seen(
+    sample: Sample, advance: Callable[[int], None]
+) -> tuple[dict[str, Seen], dict[str, SeenLists]]:
+    """All columns, those of lists apart."""
+    single: dict[str, Seen] = {}
+    lists: dict[str, SeenLists] = {}
+    table, total = sample.table, sample.rows
+    for name in table.column_names:
+        column = table[name]
+        separator: str | None = ""
+        if not pa.types.is_nested(column.type):
+            single[name] = look_at(name, column, sample.stretch, total)
+            separator = separator_of(single[name])
+        if separator is not None:
+            single.pop(name, None)
+            apart = taken_apart(column, name, separator)
+            lists[name] = look_at_lists(name, apart, separator, total / max(1, table.num_rows))
+        advance(1)
+    return single, lists
+
+
+def _choose_features(
+    result: Draft,
+    single: Mapping[str, Seen],
+    lists: Mapping[str, SeenLists],
+    owners: Mapping[str, str],
+    others: Mapping[str, Candidate],
+) -> None:
+    """Give the draft its features, and what is left out with the reason."""
+    labels = {column for task in result.tasks for column in task.label.columns}
+    wide = sum(seen.numbers is not None for seen in single.values()) > WIDE
+    ids: dict[str, Seen] = {}
+    for name, seen in single.items():
+        if name in labels:
+            continue
+        reason = _unfit(name) or _leak(seen, result.tasks, owners, others)
+        choice = LeftOut(name, reason) if reason else choose(seen, wide)
+        if isinstance(choice, Choice) and "id" in choice.options:
+            ids[name] = seen
+        _add(result, choice)
+    usable = [seen for name, seen in lists.items() if name not in labels and not _unfit(name)]
+    result.left_out += [LeftOut(name, _unfit(name)) for name in lists if _unfit(name)]
+    for choice in choose_lists(usable, ids):
+        _add(result, choice)
+    result.left_out += [LeftOut(*each) for each in result.sample.unreadable.items()]
+    result.left_out += [
+        LeftOut(choice.column, f"a spec has {MAX_ENTRIES:,} features at most")
+        for choice in result.features[MAX_ENTRIES:]
+    ]
+    del result.features[MAX_ENTRIES:]
+
+
+def _add(result: Draft, choice: Choice | LeftOut) -> None:
+    if isinstance(choice, Choice):
+        result.features.append(choice)
+    else:
+        result.left_out.append(choice)
+
+
+def _unfit(name: str) -> str:
+    """Why a spec cannot name a column; "" if it can."""
+    if not name:
+        return "the column has no name"
+    return "its name is longer than a spec may have" if len(name) > MAX_COLUMN else ""
+
+
+def _leak(
+    seen: Seen,
+    tasks: list[Candidate],
+    owners: Mapping[str, str],
+    others: Mapping[str, Candidate],
+) -> str:
+    """Why a column would tell the model what it is to predict; "" if it does not."""
+    if seen.name in others:
+        other = others[seen.name]
+        return f"it may be another label: {other.label}, {other.counted}; {other.why}"
+    if names.is_spent_time(seen.name) and seen.name not in owners and seen.numbers is not None:
+        return "by its name it is known only after the fact"
+    for task in tasks:
+        if not task.regression:
+            auc = tells(seen, task.values)
+            if auc >= TELLS:
+                return f"it tells {task.label} nearly alone: AUC {auc:.3f} of this column"
+        elif _same(seen, task):
+            return f"it is {task.label} in other numbers"
+    return ""
+
+
+def _same(seen: Seen, task: Candidate) -> bool:
+    """Whether a number is a multiple of a regression's label."""
+    if seen.numbers is None:
+        return False
+    try:
+        both = np.stack([seen.row_numbers, task.values])
+    except (DataError, ValueError):
+        return False
+    both = both[:, np.isfinite(both).all(0)]
+    if both.shape[1] < 3 or (both.std(1) == 0).any():
+        return False
+    return bool(abs(np.corrcoef(both)[0, 1]) > 0.999)

@@ -1,0 +1,143 @@
+"""Drafting: ids and categories: a vocabulary, or hash rows with room against collisions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from homespec.analysis.yaml_writer import flow
+from homespec.data.collisions import HashedTable, collisions
+from homespec.drafting import name_words as names
+from homespec.drafting.choice import Choice, LeftOut, nice, quoted, share, width
+from homespec.drafting.seen import Seen
+from homespec.schema.embedded import MAX_TEXT
+
+SMALL = 100
+"""Of so few ids none is to share a row."""
+MOST_EACH = 100
+"""Rows to an id, so that none shares one."""
+MAX_BUCKETS = 5_000_000
+ROOM = ((10_000, 10), (100_000, 4), (10**12, 2))
+"""Up to how many ids there are how many rows to each: n rows to an id leave about 1/n sharing."""
+LISTED = 8
+"""So many texts are listed by name."""
+LIST_WIDTH = 44
+"""Characters of such a list."""
+MANY_SEEN = 10
+"""A text that is listed was seen so often, unless all rows were."""
+FEW_REPEATS = 1.5
+"""Rows to an id below which there is little to learn of each."""
+MIN_ROWS = 50
+"""In fewer rows repetitions are chance."""
+SMALL_VOCAB = 1000
+
+
+def choose_id(seen: Seen) -> Choice | LeftOut:
+    """A feature of ids, or why there is none."""
+    if seen.ids is None:
+        return LeftOut(seen.name, "numbers with fractions, or too large for float64, are no ids")
+    if _hardly_repeats(seen):
+        return LeftOut(
+            seen.name,
+            f"{_many(seen)} different in {seen.present:,} rows: what comes up once teaches nothing",
+        )
+    options, said = _table(seen)
+    return Choice(seen.name, {"id": options}, _comment(seen, said), width(seen.expected))
+
+
+def _hardly_repeats(seen: Seen) -> bool:
+    return seen.repeats < FEW_REPEATS and seen.present >= MIN_ROWS
+
+
+def _table(seen: Seen) -> tuple[dict[str, Any], str]:
+    """`vocab` or `buckets`, and what to say of it."""
+    if seen.is_text:
+        texts = _listed(seen)
+        if texts:
+            return {"vocab": texts}, ""
+    elif (top := _top(seen)) is not None:
+        return {"vocab": top + 1}, ""
+    return buckets_for(seen)
+
+
+def _top(seen: Seen) -> int | None:
+    """The greatest of whole numbers from 0 on that hardly leave gaps; None for others."""
+    ids = seen.ids
+    assert ids is not None
+    low, high = int(ids.min()), int(ids.max())
+    if names.has(seen.name, names.USERS | names.ITEMS):  # there will be more of them
+        return None
+    dense = high < SMALL_VOCAB and high < 4 * seen.distinct + 16
+    settled = seen.rows == seen.total or seen.expected == seen.distinct
+    return high if low >= 0 and dense and settled else None
+
+
+def _listed(seen: Seen) -> list[str]:
+    """The texts of a vocabulary by name, in the order of the alphabet; [] for too many."""
+    if seen.distinct > LISTED or (seen.rows < seen.total and seen.counts.min() < MANY_SEEN):
+        return []
+    texts = sorted(seen.texts)
+    ids = seen.ids
+    assert ids is not None
+    if len(np.unique(ids)) < len(texts) or max(map(len, texts)) > MAX_TEXT:
+        return []
+    return texts if len(flow(texts)) <= LIST_WIDTH else []
+
+
+def buckets_for(seen: Seen) -> tuple[dict[str, Any], str]:
+    """Rows with room against collisions, and how many of the ids of the sample share one."""
+    assert seen.ids is not None
+    ids = np.unique(seen.ids)
+    rows = _first_guess(seen, ids)
+    few = 0 if len(ids) <= SMALL else 1.5 / _room(seen.expected) * len(ids)
+    while rows < MOST_EACH * len(ids) and collisions(ids, rows).sharing > few:
+        rows = nice(rows + 1, tuple(range(1, 11)))
+    table = HashedTable.of([ids], rows)
+    if table.now.rows < 0.5 * table.now.expected and (better := table.unpatterned()):
+        rows = better.buckets
+    sharing = collisions(ids, rows).sharing
+    said = f", {share(sharing, len(ids))} share a row" if sharing else ""
+    return {"buckets": rows}, said
+
+
+def _first_guess(seen: Seen, ids: np.ndarray[Any, Any]) -> int:
+    """Ten rows to an id, of many ids fewer; of whole numbers that leave few gaps their range."""
+    low, high, many = int(ids.min()), int(ids.max()), seen.expected
+    if not seen.is_text and low >= 0 and high < 3 * many:
+        return min(MAX_BUCKETS, nice(1.1 * max(high + 1, many)))
+    factor = _room(many)
+    return min(MAX_BUCKETS, max(10, nice(factor * many)))
+
+
+def _room(ids: int) -> int:
+    return next(rows for most, rows in ROOM if ids <= most)
+
+
+def _many(seen: Seen) -> str:
+    """How many values there are; of a sample how many are expected in all rows."""
+    about = f" (about {seen.expected:,} in all rows)" if seen.expected > seen.distinct else ""
+    return f"{seen.distinct:,}{about}"
+
+
+def _comment(seen: Seen, said: str) -> str:
+    if seen.is_binary:
+        ones = int(seen.counts[int(seen.numbers.argmax())])  # type: ignore[union-attr]
+        return "; ".join([f"0 and 1, {share(ones, seen.rows)} are 1", *_absent(seen)])
+    what = "texts" if seen.is_text else "ids"
+    parts = [f"{_many(seen)} {what if seen.distinct > 1 else what[:-1]}{said}"]
+    top = int(seen.counts.max())
+    if top >= 0.5 * seen.rows:
+        parts.append(f"{share(top, seen.rows)} {_value(seen)}")
+    if odd := seen.almost_numbers:
+        parts.append(f"numbers but for {quoted(odd)}: null in its place makes them such")
+    return "; ".join([*parts, *_absent(seen)])
+
+
+def _absent(seen: Seen) -> list[str]:
+    return [f"{share(seen.absent, seen.rows)} missing"] if seen.absent else []
+
+
+def _value(seen: Seen) -> str:
+    top = seen.texts[0]
+    return quoted(top) if seen.is_text else f"are {quoted(top)[1:-1]}"

@@ -1,0 +1,100 @@
+"""Drafting: a column of single values -> the feature that it becomes, or why it becomes none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from homespec.drafting import name_words as names
+from homespec.drafting.choice import Choice, LeftOut, quoted
+from homespec.drafting.id_choice import choose_id
+from homespec.drafting.number_choice import choose_number
+from homespec.drafting.seen import Seen
+
+CATEGORIES = 20
+"""So few whole numbers from 0 on are categories."""
+DATE = (
+    r"^[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}"
+    r"([ T][0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?)?( ?(Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?$"
+)
+EPOCHS = ((1e8 * 3, 5e9), (1e8 * 3 * 1e3, 5e9 * 1e3), (1e8 * 3 * 1e6, 5e9 * 1e6))
+"""Seconds, milliseconds and microseconds since 1970, from 1979 to 2128."""
+
+
+def choose(seen: Seen, wide: bool) -> Choice | LeftOut:
+    """A feature of the column, or why there is none."""
+    if not seen.distinct:
+        return LeftOut(seen.name, "every row is missing")
+    if seen.distinct == 1 and not seen.absent:
+        return LeftOut(seen.name, f"every row is {quoted(seen.texts[0])}")
+    if is_time(seen):
+        return LeftOut(
+            seen.name,
+            f"a time, {quoted(_least(seen))} to {quoted(_greatest(seen))}: rows to come have later"
+            " ones",
+        )
+    if numbers_rows(seen):
+        return LeftOut(seen.name, "it numbers the rows")
+    if seen.numbers is None or is_category(seen):
+        return choose_id(seen)
+    return choose_number(seen, wide)
+
+
+def is_category(seen: Seen) -> bool:
+    """Whether numbers are ids or categories: by their name, or since they are few from 0 on."""
+    if not seen.is_whole:
+        return seen.is_huge
+    assert seen.numbers is not None
+    if names.has(seen.name, names.IDS | names.USERS | names.ITEMS):
+        return not names.has(seen.name, names.AMOUNTS | {"num", "count", "cnt", "price", "age"})
+    low, high = float(seen.numbers.min()), float(seen.numbers.max())
+    few = CATEGORIES if not names.has(seen.name, names.CATEGORIES) else 10_000
+    return low >= 0 and seen.distinct <= few and (high < 1000 or few > CATEGORIES)
+
+
+def is_time(seen: Seen) -> bool:
+    """Whether it is a time or a date: by its type, as text, as 20240501, or since 1970."""
+    if not seen.distinct:
+        return False
+    if pa.types.is_temporal(seen.kind):
+        return True
+    if seen.is_text:
+        return bool(pc.all(pc.match_substring_regex(seen.values, DATE)).as_py())
+    if not seen.is_whole or not names.has(seen.name, names.TIMES):
+        return False
+    numbers = seen.numbers
+    assert numbers is not None
+    low, high = float(numbers.min()), float(numbers.max())
+    if any(least <= low and high < most for least, most in EPOCHS):
+        return True
+    month, day = numbers // 100 % 100, numbers % 100
+    return bool(
+        low > 19_000_000 and high < 22_000_000
+        and ((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all()
+    )  # fmt: skip
+
+
+def numbers_rows(seen: Seen) -> bool:
+    """Whether it counts the rows of the file."""
+    if not seen.is_whole or seen.absent or seen.distinct < max(seen.rows, 3):
+        return False
+    steps = np.diff(seen.row_numbers)
+    by_one = float((steps == 1).mean())
+    return by_one > 0.9 or (names.has(seen.name, names.ROW_NUMBERS) and bool((steps > 0).all()))
+
+
+def _least(seen: Seen) -> str:
+    return _extreme(seen, least=True)
+
+
+def _greatest(seen: Seen) -> str:
+    return _extreme(seen, least=False)
+
+
+def _extreme(seen: Seen, least: bool) -> str:
+    if seen.numbers is not None:
+        place = seen.numbers.argmin() if least else seen.numbers.argmax()
+        return str(seen.values[int(place)].as_py())
+    both = pc.min_max(seen.values)
+    return str(both["min" if least else "max"].as_py())

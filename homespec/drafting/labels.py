@@ -1,0 +1,142 @@
+"""Drafting: which columns may be labels, as tasks, and how likely that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from homespec.data import DataError
+from homespec.data.columns import Array
+from homespec.data.label_values import raw_labels
+from homespec.drafting import DraftError
+from homespec.drafting import name_words as names
+from homespec.drafting.choice import quoted, share
+from homespec.drafting.seen import Seen
+from homespec.schema.labels import Among, Column, Compared, Label
+
+NAMED, BEHAVIOUR, ZERO_ONE, TWO_VALUES = 3, 2, 1, 0
+"""How likely a candidate is a label: its name says so; it names what users do; it holds 0 and 1;
+it has two values."""
+YES = ("yes", "true", "y", "t", "positive", "pos", "1", "success", "good", "clicked", "bought")
+MAX_UNNAMED = 4
+"""So many columns of 0 and 1 without a telling name are taken for labels; of more none is."""
+MIN_EACH = 3
+"""Rows that a candidate has of either value."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A column that may be a label, or a label that the user gives."""
+
+    label: Label
+    column: str
+    """From which the task has its name."""
+    values: Array
+    """By row of the sample, NaN where missing, [N]."""
+    strength: int
+    why: str
+    regression: bool = False
+
+    @property
+    def rate(self) -> float:
+        """The share of positives; NaN if there are no labels."""
+        known = self.values[~np.isnan(self.values)]
+        return float(known.mean()) if len(known) else float("nan")
+
+    @property
+    def counted(self) -> str:
+        """Positives and rows, as a comment has them."""
+        known = self.values[~np.isnan(self.values)]
+        return f"{share(known.sum(), len(known))} of {len(known):,} rows"
+
+
+def candidates(
+    columns: Iterable[Seen], owners: Mapping[str, str], table: pa.Table
+) -> Iterator[Candidate]:
+    """Columns that may be labels; `owners` has those that are functions of an id."""
+    for seen in columns:
+        if seen.name in owners or "`" in seen.name or not seen.name.strip():
+            continue
+        found = _candidate(seen)
+        if found is not None and "\n" not in seen.name:
+            label, strength, why = found
+            values = _values(label, table)
+            if values is not None and _has_both(values):
+                yield Candidate(label, seen.name, values, strength, why)
+
+
+def _candidate(seen: Seen) -> tuple[Label, int, str] | None:
+    """The label of a column, how likely it is one, and why."""
+    column, numbers = Column(seen.name), seen.numbers
+    if seen.is_binary:
+        if names.is_named_label(seen.name):
+            return Label(column), NAMED, "a label by its name"
+        if names.is_behaviour(seen.name):
+            return Label(column), BEHAVIOUR, "a behaviour by its name"
+        return Label(column), ZERO_ONE, "0 and 1"
+    if numbers is not None and set(numbers.tolist()) == {-1.0, 0.0, 1.0}:
+        if names.is_named_label(seen.name) or names.is_behaviour(seen.name):
+            return Label(column, None, -1.0), BEHAVIOUR, "-1 where it is not known"
+        return None
+    if numbers is not None and names.has(seen.name, names.RATINGS) and 3 <= seen.distinct <= 21:
+        least = float(np.ceil(0.8 * numbers.max()))
+        if numbers.min() < least:
+            return Label(column, Compared(">=", least)), BEHAVIOUR, "a rating"
+        return None
+    if seen.distinct == 2:
+        strength = NAMED if names.is_named_label(seen.name) else TWO_VALUES
+        return Label(column, positive(seen)), strength, "two values"
+    return None
+
+
+def positive(seen: Seen) -> Among | Compared:
+    """The test for the value that means yes, or the rarer one."""
+    if seen.numbers is not None:
+        return Compared("==", float(seen.numbers.max()))
+    common, rare = seen.texts
+    yes = next((text for text in (common, rare) if text.strip().lower() in YES), rare)
+    return Among((yes,))
+
+
+def _values(label: Label, table: pa.Table) -> Array | None:
+    try:
+        return raw_labels("a label", label, table).astype(np.float64)
+    except DataError:
+        return None
+
+
+def _has_both(values: Array) -> bool:
+    known = values[~np.isnan(values)]
+    fewest = min(MIN_EACH, max(1, len(known) // 4))
+    return bool(len(known) and fewest <= known.sum() <= len(known) - fewest)
+
+
+def chosen(found: list[Candidate], order: list[str]) -> list[Candidate]:
+    """The candidates that become tasks where the user names none. Raises DraftError."""
+    best = max((candidate.strength for candidate in found), default=-1)
+    if best >= BEHAVIOUR:
+        return [candidate for candidate in found if candidate.strength >= BEHAVIOUR]
+    same = [candidate for candidate in found if candidate.strength == best]
+    ends = [each for name in (order[-1:], order[:1]) for each in same if each.column in name]
+    if len(same) > 1 and ends:
+        same = ends[:1]
+    if not same or len(same) > (MAX_UNNAMED if best == ZERO_ONE else 1):
+        raise DraftError(_which(same))
+    return same
+
+
+def _which(same: list[Candidate]) -> str:
+    if not same:
+        return (
+            "no column looks like a label (0 and 1, or two values): name one by --label, as a"
+            " column or a test such as --label 'rating >= 4' or --label 'status == \"bought\"'"
+        )
+    some = ", ".join(f"{quoted(each.column)[1:-1]} ({share(each.rate, 1)})" for each in same[:6])
+    more = f" and {len(same) - 6} more" if len(same) > 6 else ""
+    return (
+        f"{len(same)} columns have two values and no name that tells a label: {some}{more}. Name"
+        " those to predict by --label, which may be repeated"
+    )

@@ -1,0 +1,67 @@
+"""Drafting: columns that tell a label nearly alone, as what is known after the fact does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from homespec.data.columns import Array
+from homespec.drafting.seen import Seen
+
+TELLS = 0.99
+"""AUC of a single column from which on it looks like a leak."""
+MIN_EACH = 20
+"""Rows of either label in each half."""
+BINS = 256
+"""Numbers of more values are looked at in so many parts of equal size."""
+MIN_ROWS = 200
+
+
+def tells(seen: Seen, labels: Array) -> float:
+    """The AUC that a column has alone; 0.5 if there are too few rows to say.
+
+    Its values, a missing one included, are scored by their rate of positives in one half of the
+    rows, and measured in the other half, both ways. So an id that comes up once tells nothing.
+    """
+    known = ~np.isnan(labels)
+    if known.sum() < MIN_ROWS:
+        return 0.5
+    codes, values = _codes(seen)
+    codes, positive = codes[known], labels[known] == 1
+    half = np.random.default_rng(0).random(len(codes)) < 0.5
+    found = []
+    for side in (half, ~half):
+        if min(positive[side].sum(), (~positive[side]).sum()) < MIN_EACH:
+            return 0.5
+    for fit, measured in ((half, ~half), (~half, half)):
+        scores = _rates(codes[fit], positive[fit], values)
+        found.append(_auc(scores, codes[measured], positive[measured], values))
+    return float(np.mean(found))
+
+
+def _codes(seen: Seen) -> tuple[Array, int]:
+    """By row the place of its value, the last for missing ones; and how many places there are."""
+    values, codes = seen.distinct, seen.codes
+    if seen.numbers is not None and values > BINS:
+        cuts = np.quantile(seen.numbers[codes[codes >= 0]], np.arange(1, BINS) / BINS)
+        place = np.searchsorted(np.unique(cuts), seen.numbers, "right")
+        values, codes = BINS, np.append(place, -1)[codes]
+    return np.where(codes < 0, values, codes), values + 1
+
+
+def _rates(codes: Array, positive: Array, values: int) -> Array:
+    """The rate of each value, [values]; that of all rows where it does not come up."""
+    rows = np.bincount(codes, minlength=values)
+    hits = np.bincount(codes, weights=positive, minlength=values)
+    mean = positive.mean()
+    return np.asarray((hits + mean) / (rows + 1.0))
+
+
+def _auc(scores: Array, codes: Array, positive: Array, values: int) -> float:
+    """The AUC of scores [values] on rows, equal ones counted half."""
+    ones = np.bincount(codes, weights=positive, minlength=values)
+    zeros = np.bincount(codes, minlength=values) - ones
+    levels, at = np.unique(scores, return_inverse=True)
+    ones = np.bincount(at, weights=ones, minlength=len(levels))
+    zeros = np.bincount(at, weights=zeros, minlength=len(levels))
+    below = np.cumsum(zeros) - zeros
+    return float((ones * (below + zeros / 2)).sum() / (ones.sum() * zeros.sum()))

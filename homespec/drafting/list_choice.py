@@ -1,0 +1,145 @@
+"""Drafting: columns of lists: a history of the user, pooled ids of the candidate, or a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from homespec.drafting import name_words as names
+from homespec.drafting.choice import Choice, LeftOut, nice, share, width
+from homespec.drafting.id_choice import buckets_for
+from homespec.drafting.seen import Seen, SeenLists
+
+LONGEST = 50
+"""Values of a list, or events, that are kept at most."""
+COVERED = 0.99
+"""Of the lists, so many are kept whole."""
+OVERLAP = 0.3
+"""Of the values of a history, so many are ids of the candidate's column, too."""
+MAX_VECTOR = 4096
+PROJECTED = 64
+"""A wider vector is projected to this width."""
+
+
+def choose_lists(lists: Iterable[SeenLists], ids: Mapping[str, Seen]) -> list[Choice | LeftOut]:
+    """Features of the columns of lists; `ids` are the columns of features that have ids."""
+    found: list[Choice | LeftOut] = []
+    histories: list[tuple[SeenLists, str]] = []
+    for seen in lists:
+        candidate = _candidate(seen, ids)
+        if candidate:
+            histories.append((seen, candidate))
+        else:
+            found.append(_choose(seen))
+    while histories:
+        first, _ = histories[0]
+        together: dict[str, SeenLists] = {}
+        for seen, candidate in histories:
+            if candidate not in together and _alike(first, seen):
+                together[candidate] = seen
+        histories = [each for each in histories if each[0] not in together.values()]
+        found.append(_history(together))
+    return found
+
+
+def _alike(one: SeenLists, other: SeenLists) -> bool:
+    """Whether two columns are fields of the same events."""
+    return (one.separator, one.padding) == (other.separator, other.padding) and bool(
+        (one.sizes == other.sizes).all()
+    )
+
+
+def _choose(seen: SeenLists) -> Choice | LeftOut:
+    elements, longest = seen.elements, int(seen.sizes.max(initial=0))
+    if not elements.distinct:
+        return LeftOut(seen.name, "every list is empty")
+    vector = _vector(seen)
+    if vector is not None:
+        return vector
+    if elements.ids is None:
+        return LeftOut(
+            seen.name, f"lists of numbers, up to {longest:,} long: neither ids nor vectors"
+        )
+    table, said = buckets_for(elements)
+    options: dict[str, Any] = {"id": table, "list": _of_lists(seen)}
+    comment = f"{_lengths(seen)}; {elements.distinct:,} ids{said}"
+    return Choice(seen.name, options, comment, width(elements.expected))
+
+
+def _vector(seen: SeenLists) -> Choice | None:
+    """A vector, if all lists that are there hold equally many numbers with fractions."""
+    sizes = np.unique(seen.sizes[seen.sizes > 0])
+    elements = seen.elements
+    floats = pa.types.is_floating(seen.kind) or pa.types.is_decimal(seen.kind)
+    is_numbers = elements.numbers is not None and not elements.is_whole
+    if len(sizes) != 1 or not (floats or is_numbers) or not np.isfinite(elements.numbers).all():  # type: ignore[arg-type]
+        return None
+    wide = int(sizes[0])
+    if elements.numbers is None or wide > MAX_VECTOR or np.abs(elements.numbers).max() > 1e30:
+        return None
+    options: dict[str, Any] = {"dense": wide}
+    if wide > PROJECTED:
+        options["project"] = PROJECTED
+    absent = int((seen.sizes == 0).sum())
+    missing = f"; {share(absent, seen.rows)} missing" if absent else ""
+    return Choice(seen.name, options, f"vectors of {wide} numbers{missing}")
+
+
+def _candidate(seen: SeenLists, ids: Mapping[str, Seen]) -> str:
+    """The column whose ids a history holds, by its values and its name; "" if it is none."""
+    if seen.elements.ids is None or int(seen.sizes.max(initial=0)) < 2:
+        return ""
+    own = np.unique(seen.elements.ids)
+    best, most = "", 0.0
+    for name, candidate in ids.items():
+        assert candidate.ids is not None
+        if candidate.is_text != seen.elements.is_text or candidate.distinct < 3:
+            continue
+        overlap = float(np.isin(own, candidate.ids).mean())
+        is_named = set(names.words(name)) - {"id"} <= set(names.words(seen.name))
+        is_history = names.has(seen.name, names.HISTORY)
+        score = overlap + is_named + is_history
+        if overlap >= OVERLAP and (is_named or is_history) and score > most:
+            best, most = name, score
+    return best
+
+
+def _history(fields: Mapping[str, SeenLists]) -> Choice:
+    """A sequence of events, each with these fields by the candidate's column."""
+    first = next(iter(fields.values()))
+    options: dict[str, Any] = {
+        "of": list(fields),
+        "max_len": _max_len(first),
+        "encoder": "din",
+        "columns": {candidate: seen.name for candidate, seen in fields.items()},
+        **_written(first),
+    }
+    what = " and ".join(f"{candidate}" for candidate in list(fields)[:1])
+    return Choice(first.name, {"sequence": options}, f"{_lengths(first)}; ids as in {what}")
+
+
+def _of_lists(seen: SeenLists) -> dict[str, Any]:
+    return {"max_len": _max_len(seen), **_written(seen)}
+
+
+def _written(seen: SeenLists) -> dict[str, str]:
+    """How the lists are written, where it is not as usual."""
+    separator = {"separator": seen.separator} if seen.separator else {}
+    return separator | ({"padding": seen.padding} if seen.padding else {})
+
+
+def _max_len(seen: SeenLists) -> int:
+    sizes = seen.sizes[seen.sizes > 0]
+    longest = float(np.quantile(sizes, COVERED)) if len(sizes) else 2.0
+    return max(2, min(LONGEST, nice(longest)))
+
+
+def _lengths(seen: SeenLists) -> str:
+    empty = int((seen.sizes == 0).sum())
+    said = f", {share(empty, seen.rows)} empty" if empty else ""
+    return (
+        f"lists of {seen.sizes.mean():.1f} on average, {seen.sizes.max(initial=0):,} at most{said}"
+    )

@@ -1,0 +1,53 @@
+"""Drafting: columns of text that hold lists, and at what they are taken apart."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from homespec.data import columns
+from homespec.data.list_profile import ListProfile
+from homespec.drafting.seen import Seen
+from homespec.schema.input_tensors import InputTensor
+
+LOOKED_INTO = 20_000
+"""So many different texts of a column are looked into."""
+BRACKETED = r"^\[.*\]$"
+SHARE = 0.3
+"""Of the texts that have to hold a comma, beside digits or letters alone, to be lists."""
+ITEM = r"[\w.-]+"
+LISTED = rf"^{ITEM}(?:\s*,\s*{ITEM})+$"
+
+
+def separator_of(seen: Seen) -> str | None:
+    """What separates lists in text: a mark, "" for commas and brackets; None if it is no lists."""
+    if not columns.is_text(seen.kind) or seen.numbers is not None or seen.distinct < 2:
+        return None
+    words = seen.values[:LOOKED_INTO]
+    if pc.all(pc.match_substring_regex(words, BRACKETED)).as_py():
+        return ""
+    listed = int(pc.sum(pc.match_substring_regex(words, LISTED)).as_py() or 0)
+    single = int(pc.sum(pc.match_substring_regex(words, rf"^{ITEM}$")).as_py() or 0)
+    if listed >= SHARE * len(words) and listed + single == len(words) and _shared(words, ","):
+        return ""
+    profile = ListProfile()
+    profile.add(words, np.arange(len(words)), np.ones(len(words), np.int64))
+    mark = profile.separator
+    if not mark or not _shared(words, mark) or not re.search(r"\w", str(words[0])):
+        return None
+    return mark
+
+
+def _shared(words: pa.Array, mark: str) -> bool:
+    """Whether parts come up in several of the texts, as those of lists do and of names do not."""
+    parts = pc.list_flatten(pc.split_pattern(words, mark))
+    return len(parts) > 1.5 * len(pc.unique(parts))
+
+
+def taken_apart(column: pa.ChunkedArray, name: str, separator: str) -> pa.ListArray:
+    """The lists of a column of lists or of text."""
+    tensor = InputTensor(name, name, name, "id", length=2, separator=separator)
+    return columns.as_lists(tensor, column.combine_chunks())

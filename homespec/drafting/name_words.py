@@ -1,0 +1,100 @@
+"""Drafting: what the name of a column suggests; the words are those of public ranking logs."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection
+
+from homespec.schema.identifiers import NAME, is_identifier, is_reserved
+from homespec.source.scalars import resolve
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+
+def _of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+NAMED_LABELS = _of("label labels target y outcome response groundtruth ctr cvr ctcvr")
+"""Names that say it."""
+BEHAVIOURS = _of(
+    "click clicks clicked clk like likes liked follow followed comment commented"
+    " share shared forward forwarded favorite favourite fav collect collected hate dislike report"
+    " skip skipped buy buys bought purchase purchased order ordered pay paid payment cart"
+    " conversion convert converted install installed download downloaded subscribe subscribed"
+    " signup register registered view viewed watch watched finish finished complete completed play"
+    " played enter churn churned default survived unsubscribe open opened reply retweet exit"
+)
+"""What users do with what they are shown."""
+RATINGS = _of("rating ratings score stars star")
+IDS = _of(
+    "id ids uid vid iid pid sid aid cid gid did uuid guid key code recode zip zipcode postcode"
+    " sku asin isbn ip mac hash token username login"
+)
+CATEGORIES = _of(
+    "type category categories cat cate class tag tags genre genres brand tab channel level"
+    " status gender sex city country region province state os device group kind model"
+)
+USERS = _of("user uid member customer visitor buyer account userid viewer person")
+ITEMS = _of("item video vid iid product ad sku movie song article news goods")
+HISTORY = _of("hist history seq sequence last recent past clicked viewed prev")
+TIMES = _of("time date day dt ds ts timestamp datetime ms created updated at when month week year")
+SPENT = _of(
+    "play played watch watched stay view viewing viewed dwell listen listened read"
+    " reading browse consume consumed finish"
+)
+AMOUNTS = _of(
+    "time ms sec secs second seconds duration length ratio rate pct percent progress minutes"
+)
+ROW_NUMBERS = _of("index idx row rownum rowid rownumber unnamed")
+
+
+def words(name: str) -> tuple[str, ...]:
+    """The words of a name in small letters: `playTime_ms` -> play, time, ms."""
+    return tuple(word.lower() for word in _WORD.findall(name))
+
+
+def has(name: str, known: Collection[str]) -> bool:
+    """Whether a word of the name is one of these."""
+    return any(word in known for word in words(name))
+
+
+def is_spent_time(name: str) -> bool:
+    """Whether it is how long or how far something was watched: known after the impression."""
+    return has(name, SPENT) and has(name, AMOUNTS)
+
+
+def is_behaviour(name: str) -> bool:
+    """Whether it says that something happened: `is_click`, `buy`, but no count or time of it."""
+    return has(name, BEHAVIOURS) and not has(name, AMOUNTS | IDS | {"num", "count", "cnt", "total"})
+
+
+def is_named_label(name: str) -> bool:
+    """Whether the name says that it is a label."""
+    return has(name, NAMED_LABELS)
+
+
+def feature_name(column: str, taken: Collection[str]) -> str:
+    """A name for a feature or a task of this column, none of those `taken` whatever their case."""
+    plain = unicodedata.normalize("NFKD", column).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_")[:55]
+    if column.isascii() and NAME.fullmatch(column):
+        name = column
+    if not name[:1].isalpha():
+        name = f"column_{name}".rstrip("_")
+    if not is_identifier(name) or is_reserved(name) or resolve(name) != name:
+        name += "_"
+    lower = {other.lower() for other in taken}
+    unique, number = name, 1
+    while unique.lower() in lower:
+        number += 1
+        unique = f"{name[:58]}_{number}"
+    return unique
+
+
+def task_name(column: str, taken: Collection[str]) -> str:
+    """The name of a task: that of the column without `is_`, `has_` or `label_`."""
+    bare = re.sub(r"^(is|has|label|target)[_ -](?=[A-Za-z])", "", column, flags=re.IGNORECASE)
+    taken_as_is = is_identifier(bare) and is_reserved(bare)  # such as `forward`
+    return feature_name(column if taken_as_is else bare, taken)

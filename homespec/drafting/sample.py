@@ -1,0 +1,115 @@
+"""Drafting: files -> a sample of their rows, in memory that does not grow with the files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from homespec.data import DataError
+from homespec.data.arrow_types import decoded_type
+from homespec.data.chunk_reader import ChunkReader
+from homespec.data.data_files import DataFiles
+
+MAX_CELLS = 20_000_000
+"""Rows times columns that are looked at: of a wide table fewer rows."""
+STRETCHES = 64
+"""A sample is of this many stretches of rows, evenly spread over the files."""
+
+Advance = Callable[[int], None]
+"""What is told how many further rows were passed."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some rows of files, in their order."""
+
+    files: DataFiles
+    table: pa.Table
+    """The columns that can be looked at."""
+    rows: int
+    """How many the files have."""
+    unreadable: dict[str, str]
+    """Columns that cannot be looked at, with the reason."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all rows."""
+        return bool(self.table.num_rows == self.rows)
+
+    @property
+    def stretch(self) -> int:
+        """Rows next to each other in a file."""
+        return max(1, int(self.table.num_rows) // STRETCHES)
+
+
+def take(files: DataFiles, rows: int, advance: Advance) -> Sample:
+    """About `rows` of the rows, fewer of wide tables. Raises DataError for a broken file.
+
+    Of parquet only the row groups are decoded in which there are some, CSV is read to its end.
+    """
+    schema, unreadable = _readable(files)
+    wanted = min(files.rows, rows, max(STRETCHES, MAX_CELLS // max(1, len(schema))))
+    if not len(schema):
+        return Sample(files, pa.table({}), files.rows, unreadable)
+    reader, parts = ChunkReader(files.chunks, schema), []
+    for low, high in _stretches(files.rows, wanted):
+        parts.append(reader.table(low, high))
+        advance(high)
+    return Sample(files, pa.concat_tables(parts), files.rows, unreadable)
+
+
+def _stretches(rows: int, wanted: int) -> list[tuple[int, int]]:
+    """`wanted` rows of all, as stretches from one row to another."""
+    parts = min(STRETCHES, wanted)
+    if not parts:
+        return []
+    starts = [part * rows // parts for part in range(parts)]
+    sizes = [(part + 1) * wanted // parts - part * wanted // parts for part in range(parts)]
+    return [(start, min(start + size, rows)) for start, size in zip(starts, sizes, strict=True)]
+
+
+def _readable(files: DataFiles) -> tuple[pa.Schema, dict[str, str]]:
+    """The types of the columns that can be looked at; the others with the reason."""
+    types, problems = {}, {}
+    for name in dict.fromkeys(name for file in files.files for name in file.schema.names):
+        try:
+            kind = decoded_type(files.type_of(name))
+        except DataError:
+            problems[name] = "its type, or whether it is there, differs from file to file"
+            continue
+        reason = _why_not(kind)
+        if reason:
+            problems[name] = reason
+        else:
+            types[name] = kind
+    return pa.schema(list(types.items())), problems
+
+
+def _why_not(kind: pa.DataType) -> str:
+    """Why no feature is made of a column of this type; "" if one may be."""
+    types = pa.types
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        inner = kind.value_type
+        if types.is_nested(inner) or _why_not(inner):
+            return f"lists of {_short(inner)}: take them apart when you prepare the data"
+        return ""
+    if types.is_map(kind) or types.is_struct(kind) or types.is_union(kind):
+        return f"{_short(kind)}: write its parts as columns"
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return "bytes: write ids as text or integers"
+    if types.is_duration(kind) or types.is_time(kind):
+        return f"{_short(kind)}: write it as a whole number, of seconds say"
+    plain = (
+        types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+        or types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind)
+        or types.is_null(kind) or types.is_date(kind) or types.is_timestamp(kind)
+    )  # fmt: skip
+    return "" if plain else f"{_short(kind)}: no input is made of it"
+
+
+def _short(kind: pa.DataType) -> str:
+    """A type by its first word: a struct may have hundreds of fields, with names of their own."""
+    return re.split(r"[<\[]", str(kind))[0]

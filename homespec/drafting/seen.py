@@ -1,0 +1,225 @@
+"""Drafting: what a column of a sample holds: its values, how often each, which of them are numbers.
+
+Cells are read as training reads them (`homespec.data.columns`), so what counts as missing, as a
+number and as one id is the same here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from homespec.data import DataError, columns
+from homespec.data.cell_ids import BLANKS, MISSING
+from homespec.data.columns import Array
+from homespec.data.list_profile import ListProfile
+
+MAX_EXACT = 2**53
+NO_NUMBER = ("?", "na", "n/a", "#n/a", "-", "unknown", "missing", "none", "\\n")
+"""What other programs write where a number is missing."""
+MOSTLY = 0.9
+
+
+@dataclass
+class Seen:
+    """One column of a sample of N rows."""
+
+    name: str
+    kind: pa.DataType
+    codes: Array
+    """By row the place of its value in `values`, -1 if missing; int64 [N]."""
+    values: pa.Array
+    """The D different values, as they are written."""
+    stretch: int
+    """Rows next to each other in a file."""
+    total: int
+    """The rows of all files."""
+
+    @property
+    def rows(self) -> int:
+        """The rows of the sample."""
+        return len(self.codes)
+
+    @cached_property
+    def counts(self) -> Array:
+        """How often each value is there, [D]."""
+        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
+
+    @cached_property
+    def absent(self) -> int:
+        """Rows without a value."""
+        return int((self.codes < 0).sum())
+
+    @property
+    def present(self) -> int:
+        """Rows with one."""
+        return self.rows - self.absent
+
+    @property
+    def distinct(self) -> int:
+        """How many values there are in the sample."""
+        return len(self.values)
+
+    @cached_property
+    def numbers(self) -> Array | None:
+        """The values as numbers [D]; None if one of them is none."""
+        if pa.types.is_temporal(self.kind) or not self.distinct:
+            return None
+        try:
+            floats = columns.numbers(self.values, pa.float64())
+        except DataError:
+            return None
+        return None if np.isnan(floats).any() else floats
+
+    @cached_property
+    def row_numbers(self) -> Array:
+        """The number of each row, NaN where missing, [N]; of a column of numbers."""
+        assert self.numbers is not None
+        return np.append(self.numbers, np.nan)[self.codes]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers, each of which float64 has."""
+        numbers = self.numbers
+        if numbers is None:
+            return False
+        with np.errstate(invalid="ignore"):
+            return bool((np.isfinite(numbers) & (np.round(numbers) == numbers)
+                         & (np.abs(numbers) < MAX_EXACT)).all())  # fmt: skip
+
+    @property
+    def is_huge(self) -> bool:
+        """Whether all values are integers, too large for float64 to hold each of them."""
+        numbers = self.numbers
+        if numbers is None or np.abs(numbers).max() < MAX_EXACT:
+            return False
+        whole = pa.types.is_integer(self.kind) or columns.is_text(self.kind)
+        return whole and bool(np.isfinite(numbers).all()) and self.ids is not None
+
+    @cached_property
+    def ids(self) -> Array | None:
+        """The values as ids, int64 [D], none of them missing; None if they cannot be ids."""
+        try:
+            found = columns.ids(self.values)
+        except DataError:
+            return None
+        return found
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds text that is not all numbers."""
+        return columns.is_text(self.kind) and self.numbers is None
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether all its values are 0 or 1, and both occur."""
+        numbers = self.numbers
+        return numbers is not None and set(numbers.tolist()) == {0.0, 1.0}
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The values as text, the most frequent first."""
+        order = np.argsort(-self.counts, kind="stable")
+        return [str(self.values[int(place)].as_py()) for place in order]
+
+    @cached_property
+    def expected(self) -> int:
+        """How many values all rows have, estimated.
+
+        By capture and recapture: of two halves of the sample with a and b values, c of them in
+        both, a b / c. In rows sorted by the column both have few in common, which is right then.
+        """
+        if self.rows == self.total or not self.distinct:
+            return self.distinct
+        halves = (np.arange(self.rows) // self.stretch) % 2
+        one, other = (
+            np.bincount(self.codes[(halves == half) & (self.codes >= 0)], minlength=self.distinct)
+            for half in (0, 1)
+        )
+        both = max(1, int(((one > 0) & (other > 0)).sum()))
+        estimate = int((one > 0).sum()) * int((other > 0).sum()) // both
+        most = self.distinct * self.total // max(1, self.rows)
+        return max(self.distinct, min(estimate, most))
+
+    @property
+    def repeats(self) -> float:
+        """Rows to each value, in all rows."""
+        present = self.present / max(1, self.rows) * self.total
+        return present / max(1, self.expected)
+
+    @cached_property
+    def almost_numbers(self) -> str:
+        """What few cells hold that are no numbers where most of them are; "" if it is not so."""
+        if not self.is_text or self.distinct < 3:
+            return ""
+        odd = pc.is_in(pc.utf8_lower(self.values), pa.array(NO_NUMBER, self.values.type)).to_numpy(
+            zero_copy_only=False
+        )
+        if not odd.any() or odd.all():
+            return ""
+        try:
+            columns.numbers(self.values.filter(pa.array(~odd)), pa.float64())
+        except DataError:
+            return ""
+        return str(self.values.filter(pa.array(odd))[0].as_py())
+
+
+@dataclass
+class SeenLists:
+    """One column of lists of a sample."""
+
+    name: str
+    kind: pa.DataType
+    """Of the elements."""
+    sizes: Array
+    """By row its number of elements, 0 if missing; int64 [N]."""
+    elements: Seen
+    profile: ListProfile
+    separator: str = ""
+    """What separates them in text; "" for lists, and for what separates by default."""
+
+    @property
+    def rows(self) -> int:
+        """The rows of the sample."""
+        return len(self.sizes)
+
+    @property
+    def padding(self) -> str:
+        """What looks like a value that fills lists up; "" if there is none."""
+        found = next((run for run in self.profile.runs if run.padding), None)
+        return found.example if found else ""
+
+
+def look_at(name: str, column: pa.ChunkedArray, stretch: int, total: int) -> Seen:
+    """A column of single values; dates and times as they are written."""
+    kind = column.type
+    cells = columns.decoded(column.combine_chunks())
+    if pa.types.is_null(kind):
+        cells = cells.cast(pa.int64())
+    elif pa.types.is_temporal(kind):
+        cells = cells.cast(pa.string())
+    elif columns.is_text(kind):
+        cells = columns.or_missing(pc.ascii_trim(cells, BLANKS))
+    elif pa.types.is_floating(kind):
+        cells = cells.cast(pa.float32()) if pa.types.is_float16(kind) else cells
+        cells = pc.if_else(pc.is_nan(cells), None, cells)
+    encoded = cells.dictionary_encode()
+    codes = np.array(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+    return Seen(name, kind, codes, encoded.dictionary, stretch, total)
+
+
+def look_at_lists(name: str, lists: pa.ListArray, separator: str, per_row: int) -> SeenLists:
+    """A column of lists; `per_row` times the rows of the sample are those of all files."""
+    sizes = columns.lengths(lists)
+    flat = lists.flatten()
+    elements = look_at(name, pa.chunked_array([flat]), max(1, len(flat) // 64), 0)
+    elements.total = max(len(flat), int(len(flat) * per_row))
+    profile = ListProfile()
+    ids = elements.ids
+    if ids is not None:
+        profile.add(columns.decoded(flat), np.append(ids, MISSING)[elements.codes], sizes)
+    return SeenLists(name, flat.type, sizes, elements, profile, separator)

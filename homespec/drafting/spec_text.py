@@ -1,0 +1,223 @@
+"""Drafting: a draft -> the text of the spec, with the numbers of each choice beside it."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from homespec.analysis.yaml_writer import flow
+from homespec.diagnostics.render.terminal import printable
+from homespec.drafting.choice import Choice, nice, quoted
+from homespec.drafting.draft import Draft
+from homespec.drafting.given_labels import describe
+from homespec.drafting.grouping import group_name
+from homespec.drafting.labels import Candidate
+from homespec.drafting.name_words import feature_name, task_name
+from homespec.schema.labels import BARE
+
+WIDTH = 99
+ALIGNED = 26
+"""Names up to this length are aligned."""
+COMMENTS = 58
+"""Column of comments, where the line leaves room."""
+DIM = 8
+MODELINE = "# yaml-language-server: $schema=../schemas/homespec-v1.schema.json"
+
+
+@dataclass(frozen=True)
+class Names:
+    """What columns are called in the spec."""
+
+    features: dict[str, str]
+    tasks: list[str]
+    groups: list[str]
+
+
+def names_of(draft: Draft) -> Names:
+    """A name for each feature, task and group, none of them twice."""
+    tasks: list[str] = []
+    for task in draft.tasks:
+        tasks.append(task_name(task.column, tasks))
+    features: dict[str, str] = {}
+    for choice in draft.features:
+        features[choice.column] = feature_name(choice.column, features.values())
+    groups: list[str] = []
+    for group in draft.groups:
+        own = [tasks[place] for place in group.members]
+        groups.append(group_name(own, {*tasks, *groups}))
+    return Names(features, tasks, groups)
+
+
+def spec_text(draft: Draft, name: str, asked: str, steps: list[str]) -> str:
+    """The whole file; `asked` is the command that wrote it, `steps` are those to run next."""
+    names = names_of(draft)
+    lines = [
+        MODELINE,
+        *_wrapped(f"Written by `{printable(asked)}` from {_rows(draft)}. The comments say what"
+                  " was found in these rows. You know more: read them, and change what is wrong."),
+        "homespec: 1", f"name: {name}", *_family(draft), "",
+        *_features(draft, names), "",
+        *_groups(draft, names),
+        *_tasks(draft, names), "",
+        *_experts(draft), "",
+        "# Next:", *(f"#   {printable(step)}" for step in steps),
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _rows(draft: Draft) -> str:
+    rows, total = draft.sample.table.num_rows, draft.sample.rows
+    if rows == total:
+        return f"all {total:,} rows"
+    return f"{rows:,} of {total:,} rows, in stretches that are evenly spread"
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ",
+        break_long_words=True, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _commented(text: str, comment: str, indent: str) -> list[str]:
+    """A line with its comment: behind it, or in lines of their own before it."""
+    line = f"{text.ljust(COMMENTS)}  # {comment}"
+    if len(line) <= WIDTH:
+        return [line]
+    line = f"{text}  # {comment}"
+    return [line] if len(line) <= WIDTH else [*_wrapped(comment, indent), text]
+
+
+def _family(draft: Draft) -> list[str]:
+    many = len(draft.tasks)
+    if draft.groups:
+        return []
+    why = "one task" if many == 1 else f"{many} tasks, and no two groups of them stand out"
+    return _commented("family: mmoe", f"{why}: experts are shared, each task has a gate", "")
+
+
+def _features(draft: Draft, names: Names) -> Iterator[str]:
+    if draft.features:
+        yield f"dim: {DIM}"
+    yield "features:"
+    aligned = _aligned(names.features.values())
+    for choice in draft.features:
+        own = names.features[choice.column]
+        options = flow(_options(choice, own))
+        yield from _entry(own, options, choice.comment, aligned)
+    if draft.left_out:
+        yield "  # Left out:"
+        for each in draft.left_out:
+            yield from _item(f"{_shown(each.column)}: {each.reason}")
+
+
+def _aligned(names: Iterable[str]) -> int:
+    """To how many characters names are filled up; longer ones stay as they are."""
+    return max((len(name) for name in names if len(name) <= ALIGNED), default=0)
+
+
+def _options(choice: Choice, own: str) -> dict[str, Any]:
+    options = dict(choice.options)
+    if choice.dim not in (0, DIM):
+        options["dim"] = choice.dim
+    if choice.column != own and "sequence" not in options:
+        options["column"] = choice.column
+    return options
+
+
+def _entry(name: str, options: str, comment: str, aligned: int) -> list[str]:
+    start = f"  {name}:".ljust(aligned + 4) if len(name) <= aligned else f"  {name}: "
+    if len(start) + len(options) <= WIDTH or "  " in options:
+        return _commented(start + options, comment, "  ")
+    below = textwrap.wrap(
+        options, WIDTH, initial_indent="    ", subsequent_indent="     ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return [*_wrapped(comment, "  "), start.rstrip(), *below]
+
+
+def _item(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent="  #   ", subsequent_indent="  #     ",
+        break_long_words=True, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _shown(column: str) -> str:
+    """A column in a comment: as it is if it is one word, else in quotes."""
+    return column if BARE.fullmatch(column) and len(column) <= 63 else quoted(column)
+
+
+def _groups(draft: Draft, names: Names) -> Iterator[str]:
+    if not draft.groups:
+        return
+    yield from _wrapped("Tasks whose labels go together; the correlation is over the greatest that"
+                        " their rates allow.")  # fmt: skip
+    yield "groups:"
+    for own, group in zip(names.groups, draft.groups, strict=True):
+        members = [names.tasks[place] for place in group.members]
+        yield from _entry(own, flow(members), f"mean correlation {group.correlation:.2f}",
+                          max(map(len, names.groups)))  # fmt: skip
+    yield ""
+
+
+def _tasks(draft: Draft, names: Names) -> Iterator[str]:
+    yield "tasks:"
+    aligned = _aligned(names.tasks)
+    for own, task in zip(names.tasks, draft.tasks, strict=True):
+        label = f"{{label: {_in_single_quotes(str(task.label))}"
+        options = flow(_of_task(task))[1:]
+        yield from _entry(own, label + (", " if len(options) > 1 else "") + options, _why(task),
+                          aligned)  # fmt: skip
+
+
+def _in_single_quotes(label: str) -> str:
+    """A label as YAML, easy to read where it has texts in double quotes."""
+    plain = '"' in label and "'" not in label and label.isprintable() and label.isascii()
+    return f"'{label}'" if plain else flow(label)
+
+
+def _of_task(task: Candidate) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if task.label.unknown is not None:
+        options["unknown"] = int(float(task.label.unknown))
+    if task.regression:
+        return options | {"kind": "regression", "scale": _scale(task)}
+    rate = float(f"{task.rate:.2g}") if 0 < task.rate < 1 else 0.0
+    return options | ({"rate": rate} if 0 < rate < 1 else {})
+
+
+def _scale(task: Candidate) -> float:
+    """A round unit in which labels are about 1 in size."""
+    known = task.values[np.isfinite(task.values)]
+    size = float(np.sqrt(np.mean(known**2))) if len(known) else 1.0
+    if not 1e-12 < size < 1e12:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(size))
+    return float(f"{power * nice(size / power):g}")
+
+
+def _why(task: Candidate) -> str:
+    if task.regression:
+        return f"{describe(task)}; {task.why}"
+    known = task.values[~np.isnan(task.values)]
+    if not len(known):
+        return f"no label in the rows that were read; {task.why}"
+    return f"{task.counted}; {task.why}"
+
+
+def _experts(draft: Draft) -> list[str]:
+    if draft.groups:
+        return [
+            "experts:", "  hidden: [128]", "  width: 64", "  meta: {shared: 2, group: 2}",
+            "  task: {shared: 2, group: 2, task: 1}", "towers: {hidden: [32]}",
+        ]  # fmt: skip
+    return [
+        "experts: {hidden: [128], width: 64, norm: batch, activation: swish}",
+        "towers: {hidden: [32]}",
+    ]

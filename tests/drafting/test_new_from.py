@@ -1,0 +1,310 @@
+"""`homespec new --from`: what it makes of columns, labels and leaks, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from made_tables import ROWS, log, new, table, written, written_of
+
+import homespec
+from homespec.cli.main import cli
+
+RANDOM = np.random.default_rng(1)
+LABEL = RANDOM.permutation(np.arange(ROWS) % 10 < 3).astype(int)
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_log(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
+    pq.write_table(log(), "log.parquet")
+    result = new(Path("log.parquet"), "--split", "prepared")
+    assert result.exit_code == 0
+    golden(HERE / "log.out", result.output)
+    golden(HERE / "log.yaml", (tmp_path / "specs/t.yaml").read_text())
+    assert homespec.validate("specs/t.yaml").diagnostics == ()
+
+
+def test_the_latest_rows_are_held_out(tmp_path: Path) -> None:
+    pq.write_table(log(), "log.parquet")
+    assert new(Path("log.parquet"), "--split", "prepared").exit_code == 0
+    train, valid = (pq.read_table(tmp_path / f"prepared/{p}.parquet") for p in ("train", "valid"))
+    assert (train.num_rows, valid.num_rows) == (1800, 200)
+    assert max(train["date"].to_pylist()) < min(valid["date"].to_pylist()) == 20240510
+    again = new(Path("log.parquet"), "--split", "prepared")
+    assert again.exit_code == 0  # --force
+    assert pq.read_table(tmp_path / "prepared/valid.parquet") == valid
+
+
+QUANTILES = {"bucketize": {"quantiles": 32}}
+SMALL = {"vocab": 12}
+KINDS = {
+    "few whole numbers": (RANDOM.integers(0, 12, ROWS), {"id": SMALL}),
+    "whole numbers": (RANDOM.integers(0, 500, ROWS), QUANTILES),
+    "numbers": (RANDOM.normal(size=ROWS), QUANTILES),
+    "texts": (["US", "DE"] * (ROWS // 2), {"id": {"vocab": ["DE", "US"]}, "dim": 4}),
+    "texts of numbers": ([str(i) for i in RANDOM.integers(0, 12, ROWS)], {"id": SMALL}),
+    "booleans": (RANDOM.random(ROWS) < 0.5, {"id": {"vocab": 2}, "dim": 4}),
+    "decimals": ([Decimal(int(i)) / 100 for i in RANDOM.integers(0, 999, ROWS)], QUANTILES),
+    "float16": (RANDOM.normal(size=ROWS).astype(np.float16), {"number": {"scale": "standard"}}),
+    "vectors": (list(RANDOM.normal(size=(ROWS, 3))), {"dense": 3}),
+    "wide vectors": (list(RANDOM.normal(size=(ROWS, 200))), {"dense": 200, "project": 64}),
+    "lists": (
+        [[1, 2], [3]] * (ROWS // 2),
+        {"id": {"buckets": 5}, "list": {"max_len": 2}, "dim": 4},
+    ),
+    "lists in text": (
+        ["a|b", "c|b|d", "a", "d|a"] * (ROWS // 4),
+        {"id": {"buckets": 50}, "list": {"max_len": 5, "separator": "|"}, "dim": 4},
+    ),
+    "a dictionary": (
+        pa.array(["c", "d"] * (ROWS // 2)).dictionary_encode(),
+        {"id": {"vocab": ["c", "d"]}, "dim": 4},
+    ),
+    "infinite numbers": (
+        [1.5, float("inf"), 2.5, 3.5] * (ROWS // 4),
+        {"bucketize": {"quantiles": 4}, "dim": 4},
+    ),
+    "large integers": (2**60 + RANDOM.integers(0, 9, ROWS), {"id": {"buckets": 100}, "dim": 4}),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_kinds(tmp_path: Path, name: str) -> None:
+    values, kind = KINDS[name]
+    spec = written(tmp_path, table(thing=values, click=LABEL))
+    assert spec["features"]["thing"] == kind
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([None] * ROWS, "every row is missing"),
+        (["same"] * ROWS, 'every row is "same"'),
+        ([f"key {row}" for row in range(ROWS)], "what comes up once teaches nothing"),
+        (np.arange(ROWS), "it numbers the rows"),
+        ([date(2024, 1, 1) + timedelta(days=row) for row in range(ROWS)], "a time"),
+        ([datetime(2024, 1, 1) + timedelta(hours=row) for row in range(ROWS)], "a time"),
+        ([f"2024-01-{1 + row % 28:02} 10:00" for row in range(ROWS)], "a time"),
+        ([timedelta(seconds=row) for row in range(ROWS)], "duration: write it as"),
+        ([{"a": 1}] * ROWS, "struct: write its parts as columns"),
+        ([[[1]]] * ROWS, "lists of list"),
+        ([b"\xff\xfe"] * ROWS, "bytes"),
+        ([[1.5], [1.5, 2.0]] * (ROWS // 2), "neither ids nor vectors"),
+        (RANDOM.random(ROWS) * 1e300, "choose another unit"),
+        ([[]] * ROWS, "every list is empty"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_is_left_out(tmp_path: Path, values: object, reason: str) -> None:
+    spec = written(tmp_path, table(thing=values, age=RANDOM.integers(0, 99, ROWS), click=LABEL))
+    assert [*spec["features"]] == ["age"]
+    text = " ".join((tmp_path / "specs/t.yaml").read_text().replace("#", "").split())
+    assert reason in text
+
+
+def test_a_leak_is_left_out(tmp_path: Path) -> None:
+    noise = np.where(RANDOM.random(ROWS) < 0.001, 1 - LABEL, LABEL)
+    rows = table(
+        age=RANDOM.integers(0, 99, ROWS), refund=np.where(noise, RANDOM.random(ROWS), np.nan),
+        watch_time=RANDOM.random(ROWS), bought=LABEL, click=RANDOM.integers(0, 2, ROWS),
+    )  # fmt: skip
+    spec = written(tmp_path, rows, "--label", "bought")
+    assert [*spec["features"]] == ["age"]
+    text = " ".join((tmp_path / "specs/t.yaml").read_text().split())
+    assert "refund: it tells bought nearly alone: AUC 0.99" in text or "AUC 1.000" in text
+    assert "watch_time: by its name it is known only after the fact" in text
+    assert "click: it may be another label: click, " in text
+
+
+LABELS: dict[str, tuple[dict[str, object], tuple[str, ...], dict[str, object]]] = {
+    "0 and 1": ({"a": LABEL}, (), {"a": {"label": "a", "rate": 0.3}}),
+    "a name": ({"y": LABEL, "b": 1 - LABEL}, (), {"y": {"label": "y", "rate": 0.3}}),
+    "stars": (
+        {"rating": 1 + np.arange(ROWS) % 5}, (),
+        {"rating": {"label": "rating >= 4", "rate": 0.4}},
+    ),
+    "the rarer of two texts": (
+        {"y": [["> 50", "< 50"][i] for i in LABEL]}, (),
+        {"y": {"label": 'y == "< 50"', "rate": 0.3}},
+    ),
+    "yes": (
+        {"y": [["yes", "no"][i] for i in LABEL]}, (),
+        {"y": {"label": 'y == "yes"', "rate": 0.7}},
+    ),
+    "-1 for unknown": (
+        {"click": np.where(np.arange(ROWS) % 10 == 0, -1, np.sort(LABEL))}, (),
+        {"click": {"label": "click", "unknown": -1, "rate": 0.3}},
+    ),
+    "1 and 2": ({"y": 1 + LABEL}, (), {"y": {"label": "y == 2", "rate": 0.3}}),
+    "no word": ({"is click!": LABEL}, (), {"click": {"label": "`is click!`", "rate": 0.3}}),
+    "a number": (
+        {"stay": np.arange(ROWS)}, ("--label", "stay"),
+        {"stay": {"label": "stay", "kind": "regression", "scale": 2000}},
+    ),
+    "a test": (
+        {"stay": np.arange(ROWS)}, ("--label", "stay >= 1000"),
+        {"stay": {"label": "stay >= 1000", "rate": 0.5}},
+    ),
+    "a name of torch": (
+        {"is_forward": LABEL}, (), {"is_forward": {"label": "is_forward", "rate": 0.3}},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels(tmp_path: Path, name: str) -> None:
+    columns, options, tasks = LABELS[name]
+    rows = table(age=RANDOM.integers(0, 99, ROWS), **columns)
+    assert written(tmp_path, rows, *options)["tasks"] == tasks
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--label", "clik"), "there is no column `clik`; did you mean `click`?"),
+        (("--label", "city"), "the column has 40 texts, such as"),
+        (("--label", "age >"), "--label age >: a column or a number is to be here"),
+        (("--label", "nothing"), "has no value in any row that was read"),
+        ((), "2 columns have two values and no name that tells a label: a (50%), b (50%)"),
+    ],
+)
+def test_labels_that_are_not_known(options: tuple[str, ...], said: str) -> None:
+    two = ["l", "r"] * (ROWS // 2)
+    columns = {"click": LABEL} if options else {}
+    pq.write_table(
+        table(
+            age=RANDOM.integers(0, 99, ROWS), nothing=[None] * ROWS, a=two, b=two[::-1],
+            city=[f"c{row % 40}" for row in range(ROWS)], **columns,
+        ),
+        "rows.parquet",
+    )  # fmt: skip
+    result = new(Path("rows.parquet"), *options)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "Traceback" not in result.output
+    assert not Path("specs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "its first line has to name the columns"),
+        ("a,b\n", "has no rows"),
+        ("a;b;click\n1;2;0\n", "separates its cells by ';'"),
+        ("a,a,click\n1,2,0\n", "each once"),
+        ("7,1,x\n8,0,y\n9,1,x\n", "most columns have numbers for names"),
+        ("a,click\n1,1\n", "no column looks like a label"),
+        ("click,like\n0,1\n1,0\n0,1\n1,0\n", "no column can be an input (all are labels)"),
+    ],
+)
+def test_odd_csv_files(text: str, said: str) -> None:
+    Path("rows.csv").write_text(text)
+    result = new(Path("rows.csv"))
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_one_row(tmp_path: Path) -> None:
+    pq.write_table(table(a=[1], b=[None], c=["x"], click=[1]), "rows.parquet")
+    result = new(Path("rows.parquet"), "--label", "click")
+    assert result.exit_code == 2
+    assert """no column can be an input ("a": every row is "1"; """ in result.output
+
+
+def test_an_unnamed_first_column_and_a_byte_order_mark(tmp_path: Path) -> None:
+    lines = "".join(f"{row},{row % 50},{LABEL[row]}\n" for row in range(500))
+    Path("rows.csv").write_text("\ufeff,age,click\n" + lines)
+    spec = written_of(tmp_path, Path("rows.csv"))
+    assert [*spec["features"]] == ["age"]
+
+
+HOSTILE = (
+    "has space", "class", "1st", "ü", "a\nb", "a`b", "x: {y}", "HAS SPACE", "forward", "null",
+    "[1]", "# homespec: ignore-file[repeated-rows] x", "\u202eevil", "'q'", '"d"', "", "a" * 250,
+    "\x07", "@x", "-", "train", "\u2028", "homespec: 1\nname: other", "emoji 😀", "--", "null ",
+    "tasks",
+)  # fmt: skip
+
+
+def test_hostile_names(tmp_path: Path) -> None:
+    columns = {name: RANDOM.integers(0, 300, ROWS) for name in HOSTILE}
+    spec = written(tmp_path, table(**columns, click=LABEL))
+    read = {options.get("column", name) for name, options in spec["features"].items()}
+    assert read == {*HOSTILE} - {"", "a" * 250}
+    assert spec["name"] == "t"
+    text = (tmp_path / "specs/t.yaml").read_text()
+    assert not set("\u202e\u2028\x07") & set(text)
+    comments = [line.partition("#")[2] for line in text.splitlines() if "column:" not in line]
+    assert not any("homespec: ignore" in comment for comment in comments)
+
+
+def test_hostile_values(tmp_path: Path) -> None:
+    texts = ["# homespec: ignore-file[x]", "a: b", "\u202eevil", "it's", '"q"', "true", "a\nb: c"]
+    rows = table(
+        only=["\u202e# homespec: ignore-file[x]\nname: other"] * ROWS,
+        text=[texts[i % 5 + i % 2] for i in range(ROWS)],
+        two=[texts[i % 2 * 4] for i in range(ROWS)],
+        y=[['"', "'"][i] for i in LABEL],
+    )  # fmt: skip
+    spec = written(tmp_path, rows.drop(["y"]), "--label", "two")
+    assert spec["name"] == "t"
+    assert not set("\u202e") & set((tmp_path / "specs/t.yaml").read_text())
+    both = rows.select(["text"]).append_column("two", pa.array(["'", '"'] * (ROWS // 2)))
+    assert written(tmp_path, both, "--label", "two")["tasks"]["two"]["rate"] == 0.5
+
+
+def test_many_columns(tmp_path: Path) -> None:
+    wide = {f"f{i}": RANDOM.lognormal(size=200) for i in range(500)}
+    spec = written(tmp_path, table(**wide, click=LABEL[:200]))
+    assert len(spec["features"]) == 500
+    assert spec["features"]["f7"] == {"number": {"scale": "log"}}
+    wider = {f"f{i}": RANDOM.integers(0, 40, 60) for i in range(1100)}
+    spec = written(tmp_path, table(**wider, click=LABEL[:60]))
+    assert len(spec["features"]) == 1024
+    assert "a spec has 1,024 features at most" in (tmp_path / "specs/t.yaml").read_text()
+
+
+def test_a_sample_is_the_same_each_time_and_says_what_it_is(tmp_path: Path) -> None:
+    rows = table(user_id=RANDOM.integers(0, 800, ROWS), click=LABEL)
+    written(tmp_path, rows, "--rows", "400")
+    first = (tmp_path / "specs/t.yaml").read_text()
+    assert "400 of 2,000 rows, in stretches that are evenly" in first.replace("\n# ", " ")
+    assert "in all rows) ids" in first
+    written(tmp_path, rows, "--rows", "400")
+    assert (tmp_path / "specs/t.yaml").read_text() == first
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    rows = table(age=RANDOM.integers(0, 99, ROWS), click=LABEL)
+    written(tmp_path, rows)
+    before = (tmp_path / "specs/t.yaml").read_text()
+    result = CliRunner().invoke(cli, ["new", "t", "--from", "rows.parquet"])
+    assert result.exit_code != 0
+    assert "specs/t.yaml is there already; --force overwrites it" in result.output
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared/valid.parquet").write_bytes(b"mine")
+    result = CliRunner().invoke(
+        cli, ["new", "u", "--from", "rows.parquet", "--split", "prepared"]
+    )  # fmt: skip
+    assert "prepared/valid.parquet is there already" in result.output
+    assert (tmp_path / "prepared/valid.parquet").read_bytes() == b"mine"
+    assert not (tmp_path / "specs/u.yaml").exists()
+    assert (tmp_path / "specs/t.yaml").read_text() == before
+
+
+def test_options_of_from_alone() -> None:
+    result = CliRunner().invoke(cli, ["new", "t", "--label", "y"])
+    assert result.exit_code == 2
+    assert "have no effect without --from" in result.output
