@@ -56,7 +56,7 @@ class Exported:
 
     def _package(self, facts: Facts) -> Server:
         path = self._folder / PT2
-        program = served_model.program_of(self._model, self._features)
+        program = served_model.package_program_of(self._model, self._features)
         lists = {"inputs": SEPARATOR.join(self._names), "outputs": SEPARATOR.join(self._tasks)}
         compile_package(program, self.inputs, self._features, path, lists)
         facts.file = path.stat().st_size

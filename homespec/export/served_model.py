@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -47,7 +49,57 @@ class Served(nn.Module):
         return output_B * (1 - output_B) * of_logit + ROUNDING / 100  # the sigmoid's slope
 
 
-def program_of(model: Served, features: dict[str, Tensor]) -> torch.export.ExportedProgram:
+class OneRowApart(nn.Module):
+    """The same outputs of the same weights, with a branch for batches of one row.
+
+    The trunk's tensors have the batch as their last axis, along which inductor lays out vector
+    instructions: for a single row they hold one number each, and each product is a call of a
+    library with a matrix of one column. Within the branch the batch is the constant 1, so that
+    inductor takes another axis, and writes the products itself. Code for both is in the program.
+    """
+
+    def __init__(self, served: Served, tasks: Sequence[str]) -> None:
+        super().__init__()
+        self.model = served.model  # parameters keep their names
+        self._served, self._tasks = [served], tuple(tasks)  # a list hides the module from torch
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs of one batch."""
+        tensors = tuple(features.values())
+        rows = tensors[0].shape[0]
+        outputs_TB = torch.cond(rows == 1, self._one_row(features), self._rows(features), tensors)
+        return dict(zip(self._tasks, outputs_TB.unbind(), strict=True))
+
+    def _rows(self, names: Iterable[str]) -> Callable[..., Tensor]:
+        """A function of features in the order of their names -> outputs [T, B]."""
+
+        def outputs(*tensors: Tensor) -> Tensor:
+            features = dict(zip(names, tensors, strict=True))
+            return torch.stack([*self._served[0](features).values()])
+
+        return outputs
+
+    def _one_row(self, names: Iterable[str]) -> Callable[..., Tensor]:
+        """The same for batches that are one row."""
+
+        def outputs(*tensors: Tensor) -> Tensor:
+            features = {n: t.narrow(0, 0, 1) for n, t in zip(names, tensors, strict=True)}
+            rows = tensors[0].shape[0]  # torch.cond wants the shape of the other branch
+            return torch.stack([o.expand(rows) for o in self._served[0](features).values()])
+
+        return outputs
+
+
+def package_program_of(model: Served, features: dict[str, Tensor]) -> torch.export.ExportedProgram:
+    """The program that a package is compiled of; on a CPU one row has code of its own."""
+    if next(iter(features.values())).device.type != "cpu":
+        return program_of(model, features)
+    with torch.no_grad():
+        tasks = [*model(features)]
+    return program_of(OneRowApart(model, tasks), features)
+
+
+def program_of(model: nn.Module, features: dict[str, Tensor]) -> torch.export.ExportedProgram:
     """The model as a graph whose batch is free, from one row on; `features` are two rows or more.
 
     With a minimum of one, torch.export does not take a batch of one row for a case of its own.

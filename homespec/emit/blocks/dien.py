@@ -21,7 +21,7 @@ def run_gru(read_BL3H, weight, moves_BL):
     with torch.autocast(weight.device.type, enabled=False):
         for t in range(read_BL3H.shape[1]):
             read_B3H, move_B1 = read_BL3H[:, t].to(kind), moves_BL[:, t : t + 1].to(kind)
-            kept_B3H = state_BH @ weight.mT
+            kept_B3H = state_BH @ weight.transpose(0, 1)
             gates_B2H = (read_B3H[:, : 2 * width] + kept_B3H[:, : 2 * width]).sigmoid()
             update_BH, reset_BH = gates_B2H.chunk(2, dim=1)
             kept_BH = kept_B3H[:, 2 * width :]
