@@ -16,6 +16,48 @@ from typing import Any
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 LOGS = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
 
+CONTRASTS = """
+(() => {
+  const parse = color => {
+    const [r, g, b, a = 1] = color.match(/[\\d.]+/g).map(Number);
+    return [r, g, b, a];
+  };
+  const light = ([r, g, b]) => [r, g, b].map(part => part / 255)
+    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = element => {
+    const shape = element.matches('svg .number') && element.previousElementSibling;
+    if (shape) return parse(getComputedStyle(shape).fill);
+    for (let at = element; at; at = at.parentElement) {
+      const color = parse(getComputedStyle(at).backgroundColor);
+      if (color[3] === 1) return color;
+    }
+    return [255, 255, 255, 1];
+  };
+  const found = {};
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const element = walk.currentNode.parentElement;
+    if (!walk.currentNode.data.trim() || element.matches('title, style')) continue;
+    const style = getComputedStyle(element);
+    const ink = light(parse(element.closest('svg') ? style.fill : style.color));
+    const paper = light(behind(element));
+    const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+    const name = element.closest('svg') ? 'svg ' + element.getAttribute('class')
+      : element.tagName + ' ' + element.className;
+    found[name] = Math.min(found[name] ?? 21, ratio);
+  }
+  return found;
+})()
+"""
+"""The least contrast (WCAG 2.1) of the words of each kind of element."""
+
+KEYS = {
+    "Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35, "Home": 36, "ArrowLeft": 37,
+    "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "a": 65, "F8": 119,
+}  # fmt: skip
+CONTROL = 2
+
 
 class Browser:
     """One tab. Messages are JSON that ends in a zero byte, as the protocol has it on pipes."""
@@ -29,19 +71,25 @@ class Browser:
         self._session = {"sessionId": found["sessionId"]}
         for domain in ("Page", "Network", "Runtime", "Log"):
             self(f"{domain}.enable")
+        self("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=True, flatten=True)
 
     def __call__(self, method: str, **given: Any) -> dict[str, Any]:
         """The answer to one call; events that come before it are kept."""
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": given, **self._session}
-        os.write(self._write, json.dumps(message).encode() + b"\0")
+        sent = self._send(method, self._session, **given)
         while True:
             answer = self._next()
-            if answer.get("id") == self._count:
+            if answer.get("id") == sent:
                 assert "error" not in answer, answer
                 result: dict[str, Any] = answer["result"]
                 return result
-            self.events.append(answer)
+            if "method" in answer:
+                self.events.append(answer)
+
+    def _send(self, method: str, session: dict[str, str], **given: Any) -> int:
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": given, **session}
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        return self._count
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
@@ -50,22 +98,34 @@ class Browser:
             self._rest += more
         text, _, self._rest = self._rest.partition(b"\0")
         message: dict[str, Any] = json.loads(text)
+        if message.get("method") == "Target.attachedToTarget" and self._session:
+            self._watch_worker(message["params"]["sessionId"])
         return message
+
+    def _watch_worker(self, session: str) -> None:
+        """See what a worker asks for, from its first request on."""
+        for method in ("Network.enable", "Runtime.runIfWaitingForDebugger"):
+            self._send(method, {"sessionId": session})
 
     def open(
         self, page: Path | str, width: int = 1280, scheme: str = "light", media: str = ""
     ) -> None:
         """Load a file or an address and wait for it."""
         self.events.clear()
+        self.look(width, scheme, media)
+        self("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            event = self._next()
+            self.events += [event] if "method" in event else []
+
+    def look(self, width: int, scheme: str, media: str = "") -> None:
+        """The width of the window and the colours that a user prefers."""
         self(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=900, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self("Emulation.setEmulatedMedia", media=media, features=features)
-        self("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
-            self.events.append(self._next())
 
     def requests(self) -> list[str]:
         """The addresses that were asked for since the page was opened."""
@@ -76,9 +136,9 @@ class Browser:
         """What the console got, and errors."""
         return [event for event in self.events if event["method"] in LOGS]
 
-    def evaluate(self, script: str) -> Any:
-        """The value of an expression in the page."""
-        found = self("Runtime.evaluate", expression=script, returnByValue=True)
+    def evaluate(self, script: str, wait: bool = False) -> Any:
+        """The value of an expression in the page, or of the promise that it is."""
+        found = self("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=wait)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
@@ -89,6 +149,25 @@ class Browser:
             assert time.monotonic() - start < seconds, f"never true: {script}"
             time.sleep(0.05)
         return time.monotonic() - start
+
+    def press(self, key: str, modifiers: int = 0, times: int = 1) -> None:
+        """Press a key."""
+        pressed = {"key": key, "windowsVirtualKeyCode": KEYS[key], "modifiers": modifiers}
+        text = {"Enter": "\r"}.get(key, "")
+        for _ in range(times):
+            self("Input.dispatchKeyEvent", type="keyDown", text=text, **pressed)
+            self("Input.dispatchKeyEvent", type="keyUp", **pressed)
+
+    def type(self, text: str) -> None:
+        """Write a text where the focus is."""
+        self("Input.insertText", text=text)
+
+    def cpu_seconds(self) -> float:
+        """What all processes of the browser have computed so far, however busy the machine is."""
+        page, self._session = self._session, {}
+        processes = self("SystemInfo.getProcessInfo")["processInfo"]
+        self._session = page
+        return float(sum(process["cpuTime"] for process in processes))
 
     def screenshot(self, file: Path) -> None:
         """All of the page as PNG."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import CHROMIUM, Browser, chromium
+from browser import CHROMIUM, CONTRASTS, Browser, chromium
 from planted import InMemory, diagnosed, planted
 from test_planted import PLANTS
 
@@ -23,42 +23,6 @@ from homespec.graph import Graph
 from homespec.health.measures import Effect, Health, Kind, Knockout
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
-
-CONTRASTS = """
-(() => {
-  const parse = color => {
-    const [r, g, b, a = 1] = color.match(/[\\d.]+/g).map(Number);
-    return [r, g, b, a];
-  };
-  const light = ([r, g, b]) => [r, g, b].map(part => part / 255)
-    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = element => {
-    const shape = element.matches('svg .number') && element.previousElementSibling;
-    if (shape) return parse(getComputedStyle(shape).fill);
-    for (let at = element; at; at = at.parentElement) {
-      const color = parse(getComputedStyle(at).backgroundColor);
-      if (color[3] === 1) return color;
-    }
-    return [255, 255, 255, 1];
-  };
-  const found = {};
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const element = walk.currentNode.parentElement;
-    if (!walk.currentNode.data.trim() || element.matches('title, style')) continue;
-    const style = getComputedStyle(element);
-    const ink = light(parse(element.closest('svg') ? style.fill : style.color));
-    const paper = light(behind(element));
-    const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-    const name = element.closest('svg') ? 'svg ' + element.getAttribute('class')
-      : element.tagName + ' ' + element.className;
-    found[name] = Math.min(found[name] ?? 21, ratio);
-  }
-  return found;
-})()
-"""
-"""The least contrast (WCAG 2.1) of the words of each kind of element."""
 
 
 @pytest.fixture(scope="module")

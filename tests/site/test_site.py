@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import zlib
+from base64 import urlsafe_b64decode as b64decode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +78,19 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         assert not LOADED.findall(text), file
 
 
+def test_specs_lead_to_the_playground(site: Path) -> None:
+    if not (site / "playground").is_dir():
+        pytest.skip("needs `make playground`")
+    (link,) = re.findall(
+        r'href="playground/index.html#spec=([\w-]+)"', (site / "index.html").read_text("utf-8")
+    )
+    text = zlib.decompress(b64decode(f"{link}==="), -zlib.MAX_WBITS).decode()
+    assert text in (ROOT / "README.md").read_text("utf-8")
+    assert text.startswith("# specs/shorts.yaml\nhomespec: 1\n")
+    data = (site / "data.html").read_text("utf-8")
+    assert 'href="playground/index.html#example=specs/kuairand.yaml"' in data
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if CHROMIUM is None:
@@ -84,12 +99,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield opened
 
 
-@pytest.mark.parametrize("width", [1280, 400])
-def test_pages_are_quiet_and_search_finds(browser: Browser, site: Path, width: int) -> None:
+def test_pages_are_quiet_and_search_finds(browser: Browser, site: Path) -> None:
     with served(site) as address:
-        browser.open(f"{address}/doctor.html?q=unknown-key", width)
-        found = "document.querySelector('.md-search-result__link')?.getAttribute('href')"
-        browser.wait(f"/rules\\.html/.test({found})")
-        assert browser.logged() == []
-        assert [r for r in browser.requests() if not r.startswith((address, "data:"))] == []
-        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        for width in (1280, 400):
+            browser.open(f"{address}/doctor.html?q=unknown-key", width)
+            found = "document.querySelector('.md-search-result__link')?.getAttribute('href')"
+            browser.wait(f"/rules\\.html/.test({found})")
+            assert browser.logged() == []
+            assert [r for r in browser.requests() if not r.startswith((address, "data:"))] == []
+            assert browser.evaluate("document.documentElement.scrollWidth") <= width

@@ -45,10 +45,10 @@ export const codeView = {
   },
 
   select(line) {
-    const lines = links.filter(([, of]) => of === nearest(line)).map(([place]) => place);
-    const effects = [setMarks.of(lines.flatMap(statement))];
-    if (lines.length) {
-      const { from } = view.state.doc.line(lines[0]);
+    const shown = links.filter(([, , first]) => first === nearest(line));
+    const effects = [setMarks.of(shown.flatMap(([first, last]) => range(first, last)))];
+    if (shown.length) {
+      const { from } = view.state.doc.line(shown[0][0]);
       effects.push(EditorView.scrollIntoView(from, { y: "center" }));
     }
     view.dispatch({ effects });
@@ -63,32 +63,17 @@ export const codeView = {
 };
 
 function selectCodeLine(line) {
-  const known = links.filter(([place]) => statement(place).includes(line));
-  context.spec.mark(known.map(([, of]) => of));
-  view.dispatch({ effects: setMarks.of(known.flatMap(([place]) => statement(place))) });
+  const shown = links.filter(([first, last]) => first <= line && line <= last);
+  context.spec.mark(shown.flatMap(([, , first, last]) => range(first, last)));
+  view.dispatch({ effects: setMarks.of(shown.flatMap(([first, last]) => range(first, last))) });
 }
 
-// The line of the spec itself, or the one that holds it: that of a key above, less indented.
+const range = (first, last) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
+
+// Where the smallest linked part of the spec begins that holds a line. A block begins below its key.
 function nearest(line) {
-  const lines = context.spec.text().split("\n");
-  const indent = (number) => lines[number - 1].search(/\S|$/);
-  const linked = new Set(links.map(([, of]) => of));
-  let depth = indent(line) + 1;
-  for (let at = line; at > 0; at--) {
-    if (indent(at) >= depth || !lines[at - 1].trim()) continue;
-    if (linked.has(at)) return at;
-    depth = indent(at);
-  }
-  return 0;
-}
-
-// The lines of a statement: what is indented deeper belongs to it, as does what closes it.
-function statement(first) {
-  const { doc } = view.state;
-  const indent = (line) => doc.line(line).text.search(/\S|$/);
-  const lines = [first];
-  for (let at = first + 1; at <= doc.lines && indent(at) > indent(first); at++) lines.push(at);
-  const after = lines.at(-1) + 1;
-  const closes = after <= doc.lines && /^\s*[)\]}]/.test(doc.line(after).text);
-  return closes && lines.length > 1 ? [...lines, after] : lines;
+  const isKey = /^[^#]*:\s*(#.*)?$/.test(context.spec.text().split("\n")[line - 1]);
+  const around = links.filter(([, , first, last]) => first <= line + isKey && line <= last);
+  const size = ([, , first, last]) => last - first;
+  return around.sort((a, b) => size(a) - size(b))[0]?.[2];
 }

@@ -12,12 +12,23 @@ const WAIT = 200; // milliseconds without a key before the spec is checked
 const byId = (id) => document.getElementById(id);
 const status = (text) => { byId("status").textContent = text; };
 
-const state = { examples: [], example: "", view: "model", old: "", sound: false, shown: false, version: 0 };
+const state = {
+  examples: [],
+  example: "", // the path of the one that was opened last
+  view: "model",
+  old: "", // what the spec is compared with
+  ready: false, // whether the compiler is there
+  sound: false, // whether the spec has no errors
+  shown: false, // whether the view shows some version of it
+  version: 0, // rises with each change and each check
+};
 let timer;
 
 const spec = editor(byId("editor"), {
   label: "Spec",
   changed() {
+    state.version++; // what is said of the text before is not shown any more
+    if (state.ready) status("Checking…");
     clearTimeout(timer);
     timer = setTimeout(check, WAIT);
   },
@@ -29,9 +40,10 @@ const spec = editor(byId("editor"), {
 async function check() {
   const version = ++state.version;
   const text = spec.text();
-  remember();
+  const remembered = remember();
   try {
     await ready;
+    state.ready = true;
     const start = performance.now();
     const { diagnostics, sound } = await ask("check", text);
     if (version !== state.version) return; // a newer text is on its way
@@ -39,6 +51,7 @@ async function check() {
     showList(byId("problems"), diagnostics, actions);
     state.sound = sound;
     note();
+    await remembered;
     const time = `${Math.round(performance.now() - start)} ms`;
     status(`${counted(diagnostics)}, checked in ${time}`);
     if (sound) await show();
