@@ -40,6 +40,7 @@ from input_specs import (
     random_scaling,
 )
 from reference_plan import SHARED, FamilyPlan, GivenPlan, Plan, Tree, plans
+from regularised_specs import regularise
 from torch import Tensor
 
 Spec = dict[str, Any]
@@ -81,7 +82,8 @@ def draw(rng: random.Random) -> Spec:
 
 
 def add_init(rng: random.Random, spec: Spec) -> None:
-    """Now and then torch's own initialisation."""
+    """Now and then torch's own initialisation, and other activations."""
+    regularise(rng, spec)
     if maybe(random.Random(str(rng.getstate())), 0.2):  # leaves what is drawn later as it was
         spec["init"] = "torch"
 

@@ -16,7 +16,25 @@ from reference_sequences import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-ACTIVATIONS = {"relu": torch.relu, "swish": lambda u: u * torch.sigmoid(u), "none": lambda u: u}
+ACTIVATIONS = {
+    "relu": torch.relu,
+    "swish": lambda u: u * torch.sigmoid(u),
+    "gelu": lambda u: u * (1 + torch.erf(u / math.sqrt(2))) / 2,
+    "tanh": lambda u: (torch.exp(u) - torch.exp(-u)) / (torch.exp(u) + torch.exp(-u)),
+    "leaky_relu": lambda u: torch.relu(u) - 0.01 * torch.relu(-u),
+    "none": lambda u: u,
+}
+
+
+class PReLU(nn.Module):
+    """u above 0, a u below, with a learned from 0.25 on (section 2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((1,), 0.25))
+
+    def forward(self, u: Tensor) -> Tensor:
+        return torch.relu(u) - self.weight * torch.relu(-u)
 
 
 class BatchNorm(nn.Module):
@@ -81,16 +99,19 @@ class Mlp(nn.Module):
         self, n: int, hidden: list[int], out: int, activation: str, last_bias: bool = True
     ) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[activation]
-        self.linears = nn.ModuleList()
+        self.activation = ACTIVATIONS.get(activation)
+        self.linears, self.hidden = nn.ModuleList(), nn.ModuleList()
+        if activation == "prelu":
+            self.hidden.extend(nn.ModuleDict({"act": PReLU()}) for _ in hidden)
         for width in hidden:
             self.linears.append(nn.Linear(n, width))
             n = width
         self.linears.append(nn.Linear(n, out, bias=last_bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        for linear in self.linears[:-1]:
-            x = self.activation(linear(x))
+        for i, linear in enumerate(self.linears[:-1]):
+            activation = self.activation or self.hidden[i]["act"]
+            x = activation(linear(x))
         return self.linears[-1](x)
 
 
@@ -102,7 +123,7 @@ class Expert(nn.Module):
         width, eps, momentum = options["width"], options["norm_eps"], options["norm_momentum"]
         last_bias = options["norm"] != "batch"  # BatchNorm would take it away again
         mlp = Mlp(n, options["hidden"], width, options["hidden_activation"], last_bias)
-        self.linears, self.mlp = mlp.linears, mlp.forward
+        self.linears, self.hidden, self.mlp = mlp.linears, mlp.hidden, mlp.forward
         self.norm = nn.Identity()
         if options["norm"] == "batch":
             self.norm = BatchNorm(width, eps, momentum, affine=True)
@@ -110,6 +131,8 @@ class Expert(nn.Module):
             self.norm = LayerNorm(width, eps)
         if options["activation"] == "dice":
             self.dice = self.activation = Dice(width, eps, momentum)
+        elif options["activation"] == "prelu":
+            self.act = self.activation = PReLU()
         else:
             self.activation = ACTIVATIONS[options["activation"]]
 

@@ -25,15 +25,39 @@ def options_of(encoder: Any) -> tuple[str, dict[str, Any]]:
     return kind, options
 
 
-class Unit(nn.Module):
-    """A Linear of the attention unit, with DICE behind it where asked for."""
+ACTIVATIONS = {
+    "relu": torch.relu,
+    "swish": lambda u: u * torch.sigmoid(u),
+    "gelu": lambda u: u * torch.special.ndtr(u),
+    "tanh": lambda u: 2 * torch.sigmoid(2 * u) - 1,
+    "leaky_relu": lambda u: torch.maximum(u, 0.01 * u),
+}
 
-    def __init__(self, n: int, out: int, dice: tuple[float, float] | None) -> None:
+
+class Slope(nn.Module):
+    """PReLU: u above 0, a u below."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((1,), 0.25))
+
+    def forward(self, u: Tensor) -> Tensor:
+        return torch.clamp(u, min=0) + self.weight * torch.clamp(u, max=0)
+
+
+class Unit(nn.Module):
+    """A Linear of the attention unit, with DICE or PReLU behind it where asked for."""
+
+    def __init__(
+        self, n: int, out: int, dice: tuple[float, float] | None, slope: bool = False
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out, n))
         self.bias = nn.Parameter(torch.randn(out))
         if dice:
             self.dice = Dice(out, *dice)
+        if slope:
+            self.act = Slope()
 
 
 class Dice(nn.Module):
@@ -74,7 +98,9 @@ class Din(nn.Module):
         statistics = (options.get("norm_eps", 1e-5), options.get("norm_momentum", 0.1))
         widths = [3 * q + e, *options.get("hidden", [36])]
         self.layers = nn.ModuleList(
-            Unit(a, b, statistics if self.activation == "dice" else None)
+            Unit(
+                a, b, statistics if self.activation == "dice" else None, self.activation == "prelu"
+            )
             for a, b in pairwise(widths)
         )
         self.out = nn.Linear(widths[-1], 1, bias=not self.softmax)
@@ -92,7 +118,8 @@ class Din(nn.Module):
             if self.activation == "dice":
                 u = layer.dice(u)
             else:
-                u = torch.relu(u) if self.activation == "relu" else u * torch.sigmoid(u)
+                activation = ACTIVATIONS.get(self.activation) or layer.act
+                u = activation(u)
         weights = [self.out(each)[0] for each in u] if inputs else []
         found = []
         for _, events in rows:

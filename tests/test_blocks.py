@@ -61,6 +61,30 @@ def test_mlps_have_an_activation_between_linears() -> None:
             torch.testing.assert_close(y.T, expected)
 
 
+def test_a_prelu_has_a_slope_for_each_mlp() -> None:
+    module, u = norms.PReLU(["a", "b"]), torch.randn(2, 3, ROWS)
+    assert {n: t.tolist() for n, t in parts(module).items()} == dict.fromkeys(
+        ("a.act.weight", "b.act.weight"), [0.25]
+    )
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([[0.5], [-0.1]]))
+    for part, slope, found in zip(u, module.weight, module(u), strict=True):
+        torch.testing.assert_close(found, F.prelu(part, slope))
+
+
+def test_layered_mlps_have_modules_after_hidden_layers() -> None:
+    mlps = stacks.LayeredMLPs(("a", "b"), 3, 4, 5, 2, hidden=lambda names, _: [norms.PReLU(names)])
+    x, own = torch.randn(1, 3, ROWS), parts(mlps)
+    for name, y in zip("ab", mlps(x), strict=True):
+        expected = x[0].T
+        for i in range(3):
+            linear = (own[f"{name}.linears.{i}.{kind}"] for kind in ("weight", "bias"))
+            expected = F.linear(expected, *linear)
+            if i < 2:
+                expected = F.prelu(expected, own[f"{name}.hidden.{i}.act.weight"])
+        torch.testing.assert_close(y.T, expected)
+
+
 def test_a_bare_mlp_lacks_its_last_bias_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stacks, "Linears", stacks.Linears__bare)  # as in a file with such MLPs
     own = parts(stacks.MLPs__bare(("a",), 3, 4, 2, last_bias=False))

@@ -11,7 +11,7 @@ import torch
 import yaml
 from hierarchies import Spec, random_spec
 from topologies import random_family, random_topology
-from torch import Tensor
+from torch import Tensor, nn
 
 import homespec
 from homespec.api import LoadedSpec
@@ -129,6 +129,40 @@ def test_experts_with_a_state_each_read_one_state() -> None:
 
 
 @pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize("activation", ["gelu", "tanh", "leaky_relu", "prelu"])
+def test_each_activation_has_its_gain(activation: str, optimize: bool) -> None:
+    """The deviation is that of torch's own initialisers with `calculate_gain`."""
+    text = re.sub(r"activation: (relu|swish)", f"activation: {activation}", SPEC)
+    text = text.replace("experts:\n", f"experts:\n  hidden_activation: {activation}\n")
+    text = text.replace("[28]}", f"[28], hidden_activation: {activation}}}")
+    text = text.replace("[20, 12]}", f"[20, 12], activation: {activation}}}")
+    weights = drawn(homespec.loads(text), optimize)
+    found = set()
+    for name, matrix in linears(weights).items():
+        he = [each for each in HE if re.fullmatch(each, name)]
+        found |= set(he)
+        example = torch.empty(matrix.shape[1:])
+        if not he:
+            bound = matrix.shape[2] ** -0.5
+        elif activation == "tanh":
+            nn.init.xavier_uniform_(example, nn.init.calculate_gain("tanh"))
+            bound = nn.init.calculate_gain("tanh") * (6 / sum(matrix.shape[1:])) ** 0.5
+        else:
+            slope = {"gelu": 0.0, "leaky_relu": 0.01, "prelu": 0.25}[activation]
+            nn.init.kaiming_uniform_(example, a=slope)
+            gain: float = nn.init.calculate_gain("leaky_relu", slope)
+            bound = gain * (3 / matrix.shape[2]) ** 0.5
+        assert example.abs().max() <= bound or not he
+        check_uniform(matrix, bound, name)
+        if he:
+            assert not weights[f"{name}.bias"].any(), name
+    assert found == set(HE)
+    slopes = {name for name in weights if name.endswith(".act.weight")}
+    assert bool(slopes) == (activation == "prelu")
+    assert all((weights[name] == 0.25).all() for name in slopes)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
 def test_what_has_no_such_linear_is_the_same_file(optimize: bool) -> None:
     """Batch norm, gates of one Linear, towers of one, DIN with DICE: nothing to start otherwise."""
     text = SPEC.partition("experts:")[0].replace(", activation: relu", "")
@@ -173,7 +207,8 @@ def test_random_specs_start_alike_in_both_layouts(draw: Callable[[int], Spec], s
         for name, matrix in state.items():
             if re.search(r"linears\.\d+\.weight", name):
                 he = name.replace("weight", "bias") in zeros[0]
-                assert matrix.abs().max() <= ((6 if he else 1) / matrix.shape[1]) ** 0.5, name
+                greatest = 5 / 3 * 6**0.5 if he else 1  # that of tanh
+                assert matrix.abs().max() <= greatest / matrix.shape[1] ** 0.5, name
 
 
 # ---------------------------------------------------------------- the first step

@@ -58,6 +58,7 @@ def test_new_models_start_as_the_oracle_does(seed: int, layout: str) -> None:
         fixed = (
             ".up.weight",
             ".alpha",
+            ".act.weight",
             ".missing",
             ".running_mean",
             ".running_var",

@@ -220,13 +220,22 @@ def _linear(name: str, out: Axis, read: Axis, bias: bool = True) -> Iterator[Own
         yield Own(f"{name}.bias", (out,))
 
 
-def _mlp(read: Axis, widths: tuple[int, ...], last: Axis, last_bias: bool = True) -> Iterator[Own]:
-    """The Linears of an MLP of these widths; `last` is what the last one makes."""
+def _mlp(
+    read: Axis, widths: tuple[int, ...], last: Axis, activation: str, last_bias: bool = True
+) -> Iterator[Own]:
+    """The layers of an MLP of these widths; `last` is what the last one makes."""
     for i, (_, width) in enumerate(pairwise(widths)):
         is_last = i == len(widths) - 2
         out = last if is_last else channels(f"hidden{i}", width)
         yield from _linear(f"linears.{i}", out, read, bias=last_bias or not is_last)
+        if activation == "prelu" and not is_last:
+            yield _slope(f"hidden.{i}.act")
         read = out
+
+
+def _slope(name: str) -> Own:
+    """The slope of a PReLU."""
+    return Own(f"{name}.weight", (channels("slope", 1),))
 
 
 def _feature(node: Feature, sizes: Sizes) -> Iterator[Own]:
@@ -279,7 +288,7 @@ def _experts(node: ExpertSet, sizes: Sizes) -> Iterator[Own]:
 def expert_tensors(node: ExpertSet, read: Axis) -> Iterator[Own]:
     """The tensors of one expert of a set."""
     width = channels("width", node.width)
-    yield from _mlp(read, node.widths, width, node.last_bias)
+    yield from _mlp(read, node.widths, width, node.hidden_activation, node.last_bias)
     if node.norm != "none":
         yield Own("norm.weight", (width,))
         yield Own("norm.bias", (width,))
@@ -288,6 +297,8 @@ def expert_tensors(node: ExpertSet, read: Axis) -> Iterator[Own]:
     if node.activation == "dice":
         yield Own("dice.alpha", (width,))
         yield from _statistics("dice", width)
+    if node.activation == "prelu":
+        yield _slope("act")
 
 
 def _statistics(name: str, width: Axis) -> Iterator[Own]:
@@ -298,11 +309,12 @@ def _statistics(name: str, width: Axis) -> Iterator[Own]:
 def _gate(node: Gate, sizes: Sizes) -> Iterator[Own]:
     if node.choices > 1 or isinstance(node, SelfGate):
         read = sizes.read(node.reads, node.widths[0])
-        yield from _mlp(read, node.widths, sizes.choices(node))
+        yield from _mlp(read, node.widths, sizes.choices(node), node.hidden_activation)
 
 
 def _tower(node: Tower, sizes: Sizes) -> Iterator[Own]:
-    yield from _mlp(sizes.read(node.reads, node.widths[0]), node.widths, channels("logit", 1))
+    read = sizes.read(node.reads, node.widths[0])
+    yield from _mlp(read, node.widths, channels("logit", 1), node.activation)
 
 
 def _sequence(node: Sequence, sizes: Sizes) -> Iterator[Own]:
@@ -345,6 +357,8 @@ def _din(din: Din, read: Axis) -> Iterator[Own]:
         if din.activation == "dice":
             yield Own(f"layers.{i}.dice.alpha", (out,))
             yield from _statistics(f"layers.{i}.dice", out)
+        if din.activation == "prelu":
+            yield _slope(f"layers.{i}.act")
         read = out
     yield from _linear("out", channels("weight", 1), read, bias=not din.softmax)
 

@@ -19,9 +19,10 @@ from homespec.diff.names import renames_of
 from homespec.diff.pair import BREAKS, Pair, change
 from homespec.diff.promise_changes import promise_added, promise_weakened
 from homespec.diff.task_changes import TASK_CHANGES
+from homespec.diff.tower_changes import TOWER_CHANGES
 from homespec.graph.identity import Renames
 from homespec.lower import Lowered
-from homespec.lower.initial import has_he_layers
+from homespec.lower.initial import has_starts
 from homespec.source.document import Document
 
 
@@ -33,7 +34,7 @@ def init(pair: Pair) -> Iterator[Finding]:
     the weights that `homespec migrate` starts fresh.
     """
     was, now = pair.old.spec.init, pair.new.spec.init
-    if was != now and any(map(has_he_layers, (pair.old.graph, pair.new.graph))):
+    if was != now and any(map(has_starts, (pair.old.graph, pair.new.graph))):
         yield pair.finding(
             ("init",), ("init",), f"weights start by `init: {now}`, was `{was}`",
             was=f"was `{was}`", now=f"now `{now}`",
@@ -107,6 +108,7 @@ RULES = (
     *LIST_CHANGES,
     *TASK_CHANGES,
     *EXPERT_CHANGES,
+    *TOWER_CHANGES,
     init,
     promise_weakened,
     promise_added,

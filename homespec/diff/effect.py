@@ -91,7 +91,7 @@ def encoder_of(node: Sequence, renames: Renames) -> object:
     """The encoder of a sequence under the new names, without what only training needs."""
     encoder = node.encoder
     if isinstance(encoder, Din):
-        return replace(encoder, momentum=0.0, he_layers=0)
+        return replace(encoder, momentum=0.0, starts=())
     return replace(encoder, by=renames.feature(encoder.by)) if isinstance(encoder, Sim) else encoder
 
 

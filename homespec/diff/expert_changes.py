@@ -1,44 +1,21 @@
-"""HS64x and HS65x: changes of layers, experts, gates and towers."""
+"""HS64x and HS65x: changes of layers, experts and gates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 
-from homespec.checks.causes import and_others, by_cause, listed
+from homespec.checks.causes import and_others, listed
 from homespec.diagnostics import Finding, Label, Span
 from homespec.diff.breaks import Breaks
 from homespec.diff.pair import Match, Pair, both, change
+from homespec.diff.what import what_of, widths_after
 from homespec.graph.identity import Key, Renames
-from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, SelfGate, Tower
+from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, SelfGate
 from homespec.lower import Lowered
-from homespec.resolve.layers import Path
-
-KINDS: dict[type[Node], str] = {
-    ExpertSet: "experts",
-    FeatureGate: "feature gate",
-    SelfGate: "self gate",
-    Gate: "gate",
-    Tower: "tower",
-}
 
 SECTIONS: dict[type[Node], str] = {FeatureGate: "feature", SelfGate: "self", Mix: "mixture"}
 """The keys of `gates` that speak of these nodes."""
-
-
-def _what(matches: list[Match]) -> str:
-    """`the experts of `watch` and 3 others in layer `meta``; `the towers of `click` and `like``."""
-    nodes = [new for _, new in matches]
-    kind = KINDS[type(nodes[0])]
-    if isinstance(nodes[0], Tower):
-        names = [node.task for node in nodes if isinstance(node, Tower)]
-        return f"the {kind} of {listed(names)}"
-    placed = [node for node in nodes if isinstance(node, Placed)]
-    layers = list(dict.fromkeys(node.layer for node in placed))
-    places = list(dict.fromkeys(node.place for node in placed))
-    return (
-        f"the {kind} of {listed(places)} in layer{'s' if len(layers) > 1 else ''} {listed(layers)}"
-    )
 
 
 def _changed(
@@ -48,7 +25,7 @@ def _changed(
     for matches in pair.changed(kind, value):
         was, now = map(value, matches[0])
         if "" not in (was, now):
-            yield both(matches[0], words.format(what=_what(matches), was=was, now=now), was, now)
+            yield both(matches[0], words.format(what=what_of(matches), was=was, now=now), was, now)
 
 
 @change("HS640", "layers", Breaks.CHECKPOINT)
@@ -131,12 +108,7 @@ def expert_widths(pair: Pair) -> Iterator[Finding]:
 
     The width of their input follows from features or from the layer before, and is no change here.
     """
-    yield from _changed(pair, ExpertSet, _widths, "{what} have the widths {now}, had {was}")
-
-
-def _widths(node: Node) -> str:
-    widths: tuple[int, ...] = getattr(node, "widths")  # noqa: B009
-    return ", ".join(map(str, widths[1:]))
+    yield from _changed(pair, ExpertSet, widths_after, "{what} have the widths {now}, had {was}")
 
 
 @change("HS644", "expert-norm", Breaks.CHECKPOINT)
@@ -265,7 +237,7 @@ def gate_inputs(pair: Pair) -> Iterator[Finding]:
         differ = (m for m in _stayed(pair, kind) if _differ(*_reads(pair, m)))
         for matches in pair.by_cause(differ, lambda m: repr(_reads(pair, m))):
             was, now = map(_states, _reads(pair, matches[0]))
-            yield both(matches[0], f"{_what(matches)} reads {now}, read {was}", was, now)
+            yield both(matches[0], f"{what_of(matches)} reads {now}, read {was}", was, now)
 
 
 def _stayed(pair: Pair, kind: type[Node]) -> Iterator[Match]:
@@ -334,67 +306,8 @@ def _seen(pair: Pair, match: Match) -> tuple[list[str], list[str]]:
     return lost, sorted(key[-1] for key in now - was if key in pair.before)
 
 
-def _towers(pair: Pair, key: str, value: Callable[[Node], object], words: str) -> Iterator[Finding]:
-    """Towers of which a key of `tower` or `towers` says something else; by the lines that do."""
-    matches = [match for match in pair.nodes(Tower) if value(match.old) != value(match.new)]
-
-    def cause(match: Match) -> object:
-        return (*_giving(pair, match, key), value(match.old), value(match.new))
-
-    for same in by_cause(matches, cause).values():
-        was, now = map(value, same[0])
-        if "" not in (was, now):
-            old, new = _giving(pair, same[0], key)
-            yield pair.finding(
-                old or ("tasks", _task(same[0].old)), new or ("tasks", _task(same[0].new)),
-                words.format(what=_what(same), was=was, now=now),
-                was=f"was {was}", now=f"now {now}",
-            )  # fmt: skip
-
-
-def _giving(pair: Pair, match: Match, key: str) -> tuple[Path, Path]:
-    """The place in each spec that gives a key of a tower; nothing for a default."""
-    sides = ((pair.old, match.old), (pair.new, match.new))
-    old, new = (
-        next(
-            (p for p in (("tasks", _task(node), "tower", key), ("towers", key)) if side.has(p)), ()
-        )
-        for side, node in sides
-    )
-    return old, new
-
-
-def _task(node: Node) -> str:
-    assert isinstance(node, Tower)
-    return node.task
-
-
-@change("HS656", "tower-widths", Breaks.CHECKPOINT)
-def tower_widths(pair: Pair) -> Iterator[Finding]:
-    """Towers of other widths: their weights cannot be kept.
-
-    Layers with unchanged widths keep their weights; the others start fresh.
-    """
-    yield from _towers(pair, "hidden", _widths, "{what} has the widths {now}, had {was}")
-
-
-@change("HS657", "tower-activation", Breaks.NUMERICS)
-def tower_activation(pair: Pair) -> Iterator[Finding]:
-    """Towers with another activation.
-
-    All weights are kept, but none of them fits the new activation. Continue training, or keep the
-    activation.
-    """
-    yield from _towers(pair, "activation", _tower_activation, "{what} uses {now}, used {was}")
-
-
-def _tower_activation(node: Node) -> str:
-    assert isinstance(node, Tower)
-    return node.activation if len(node.widths) > 2 else ""
-
-
 EXPERT_CHANGES = (
     layers, experts_owned, expert_count, expert_widths, expert_norm, expert_activation, norm_eps,
     norm_momentum, feature_gates, feature_gate_mix, self_gates, gates, gate_inputs, mask,
-    tower_widths, tower_activation, gate_activation,
+    gate_activation,
 )  # fmt: skip

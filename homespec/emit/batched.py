@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from homespec.emit.block import Block
+from homespec.emit.following import after_last, stacked
 from homespec.emit.gates import ROOM, emit_feature_gates, emit_gates, emit_projections
 from homespec.emit.layout import Expr, Group, Sum, call, flat, literal
 from homespec.emit.naming import members_of, places_of
@@ -47,14 +48,12 @@ def _experts(batch: Batch, scope: Scope) -> Block:
     suffix = scope.naming.suffix(batch)
     names = scope.fresh(f"experts{suffix}")
     pattern = f"experts.{first.layer}.{{}}.{{}}"
-    norm_act, uses = _norm_act(first, names)
-    graph = scope.naming.graph
-    activation = first.hidden_activation
-    stack, more = mlps(names, first.widths, activation, graph, first.he_layers, first.last_bias)
+    modules, uses = stacked(after_last(first), names, str(first.width))
+    stack, more = mlps(names, first, scope.naming.graph, first.last_bias)
     read = scope.inputs([reads for m in members for reads in _each(m)])
     name = scope.define(batch.name, f"e{suffix}", len(members))
     many = scope.named(pattern, places_of(members), first.count)
-    made = call("nn.Sequential", stack, *norm_act) if norm_act else stack
+    made = call("nn.Sequential", stack, *modules) if modules else stack
     sets = Group(module, (read,), tail=f".unflatten(0, (-1, {first.count}))")
     return Block(
         batch, init=[(names, many), (module, made)], forward=[(name, sets)], uses=uses | more
@@ -64,23 +63,6 @@ def _experts(batch: Batch, scope: Scope) -> Block:
 def _each(experts: ExpertSet) -> list[tuple[Port, ...]]:
     """What the experts of a set read: all of them one value, or each its own."""
     return [(port,) for port in experts.reads]
-
-
-def _norm_act(first: ExpertSet, names: str) -> tuple[list[Expr], set[str]]:
-    """Norm and activation after the last Linear: modules and their classes."""
-    shape = (names, str(first.width))
-    eps = {"eps": literal(first.eps)}
-    running = {**eps, "momentum": literal(first.momentum)}
-    if (first.norm, first.activation) == ("batch", "swish"):
-        return [call("BatchNormSwish", *shape, **running)], {"norms.BatchNormSwish"}
-    norms = {"batch": ("BatchNorm", running), "layer": ("LayerNorm", eps)}
-    activations = {"dice": ("Dice", running), "folded_dice": ("FoldedDice", {})}
-    pair = (norms.get(first.norm), activations.get(first.activation))
-    made: list[Expr] = [call(part[0], *shape, **part[1]) for part in pair if part]
-    uses = {f"norms.{part[0]}" for part in pair if part}
-    if first.activation in ("swish", "relu"):
-        made.append("nn.SiLU()" if first.activation == "swish" else "nn.ReLU()")
-    return made, uses
 
 
 def _states(batch: Batch, scope: Scope) -> Block:
@@ -186,7 +168,7 @@ def _towers(batch: Batch, scope: Scope) -> Block:
     module = scope.module(batch)
     places = places_of(members)
     named = scope.named("towers.{}", places)
-    make, uses = mlps(named, first.widths, first.activation, scope.naming.graph, first.he_layers)
+    make, uses = mlps(named, first, scope.naming.graph)
     read = Group(module, (scope.inputs([m.reads for m in members]),), tail=".squeeze(1)")
     init: list[tuple[str, Expr]] = [(module, make)]
     if any(m.rate is not None for m in members):

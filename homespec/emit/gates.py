@@ -258,8 +258,7 @@ def _deep_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str) -> 
     module = scope.module(batch)
     kind = "self_gates" if isinstance(first, SelfGate) else "gates"
     names = scope.named(f"{kind}.{first.layer}.{{}}", places_of(members))
-    graph = scope.naming.graph
-    make, uses = mlps(names, first.widths, first.hidden_activation, graph, first.he_layers)
+    make, uses = mlps(names, first, scope.naming.graph)
     forward, read = _read(scope.inputs([m.reads for m in members]), scope)
     name = scope.define(batch.name, _target(batch, scope), len(members))
     forward.append((name, Group(module, (read,), tail=weigh)))

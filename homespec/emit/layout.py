@@ -110,7 +110,7 @@ def lay(prefix: str, expr: Expr, depth: int, suffix: str = "") -> str:
     joint = ": " if expr.brackets == "{}" else "="
     lines = [INDENT * depth + prefix + expr.head + expr.brackets[0]]
     inner = INDENT * (depth + 1) + flat(replace(expr, head="f", tail=""))[2:-1]
-    if expr.head and not expr.tail and len(inner) <= LINE:
+    if expr.head and expr.brackets == "()" and not expr.tail and len(inner) <= LINE:
         return "\n".join([*lines, inner, INDENT * depth + expr.brackets[1] + expr.tail + suffix])
     lines += [lay("", a, depth + 1, ",") for a in expr.args]
     lines += [lay(key + joint, value, depth + 1, ",") for key, value in expr.keywords]

@@ -7,9 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from homespec.emit.block import Block, Variable
+from homespec.emit.following import (
+    FUNCTIONS,
+    after_hidden,
+    after_last,
+    by_width,
+    is_layered,
+    named,
+)
 from homespec.emit.layout import INDENT, Expr, Group, assign, call, lay, literal, mapping, sequence
 from homespec.emit.naming import MODULES, once
-from homespec.emit.stacks import hidden_activations, with_he
+from homespec.emit.stacks import class_activations, start_of
 from homespec.emit.trunk import product
 from homespec.graph import Graph
 from homespec.graph.nodes import (
@@ -34,15 +42,39 @@ class Styles:
     """Which forms the classes of a plain file have, by the nodes of its graph."""
 
     def __init__(self, graph: Graph) -> None:
-        self.several = len(set(hidden_activations(graph))) > 1
-        """Whether some MLPs have one hidden activation and some another."""
-        self.norms = {_norm(node) for node in graph.of(ExpertSet)}
+        self.several = len(set(class_activations(graph))) > 1
+        """Whether the classes of some MLPs have one activation and some another."""
+        self.norms = {_norm(node) for node in graph.of(ExpertSet) if not is_layered(node)}
         self.makers: dict[Group, str] = {}
         """The local functions that make experts of some `widths`, by what they make."""
 
-    def named(self, name: str, widths: tuple[int, ...], activation: str) -> tuple[str, set[str]]:
-        """The class of an MLP or expert of these widths, and the blocks that it uses."""
-        swish = len(widths) > 2 and activation == "swish"
+    def mlp(self, node: Gate | Tower) -> tuple[Group, set[str]]:
+        """The MLP of a gate or tower."""
+        if not is_layered(node):
+            name, uses = self._named("MLP", node)
+            return _started(call(name, widths_of(node.widths)), node, uses)
+        hidden, uses = _hidden(node)
+        made = call("LayeredMLP", widths_of(node.widths), hidden)
+        return _started(made, node, uses | {"plain.LayeredMLP"})
+
+    def expert(self, node: ExpertSet) -> tuple[Group, set[str]]:
+        """An expert of a set, of some `widths`."""
+        if not is_layered(node):
+            modules, uses = named(after_last(node), "widths[-1]")
+            norm = modules.pop("norm", "nn.Identity()")
+            act = FUNCTIONS.get(node.activation) or next(iter(modules.values()), "nn.Identity()")
+            name, more = self._named("DiceExpert" if "dice" in modules else "Expert", node)
+            options = [act] if self.norms == {"bare"} else [norm, act]
+            return _started(call(name, "widths", *options), node, uses | more)
+        hidden, uses = _hidden(node)
+        last, more = named(after_last(node), "widths[-1]")
+        made = call("LayeredExpert", "widths", hidden, mapping(list(last.items())))
+        return _started(made, node, uses | more | {"plain.LayeredExpert"})
+
+    def _named(self, name: str, node: ExpertSet | Gate | Tower) -> tuple[str, set[str]]:
+        """The class of an MLP or expert, and the blocks that it uses."""
+        following = after_hidden(node)
+        swish = following is not None and following.activation == "swish"
         full = f"Swish{name}" if swish and self.several else name
         uses = {f"plain.{full}", *(["plain.MLP__swish"] if swish and not self.several else [])}
         if name.endswith("Expert"):
@@ -50,11 +82,19 @@ class Styles:
             uses |= {f"plain.{name}__{form}"} if form else set()
         return full, uses
 
-    def mlp(self, node: Gate | Tower, activation: str) -> tuple[Group, set[str]]:
-        """The MLP of a node."""
-        name, uses = self.named("MLP", node.widths, activation)
-        uses |= {"plain.MLP__he"} if node.he_layers else set()
-        return with_he(call(name, widths_of(node.widths)), node.he_layers, node.widths), uses
+
+def _hidden(node: ExpertSet | Gate | Tower) -> tuple[Group, set[str]]:
+    """The function that makes what follows a hidden layer."""
+    following = after_hidden(node)
+    assert following is not None
+    modules, uses = named(following, "width")
+    return by_width(modules), uses
+
+
+def _started(made: Group, node: ExpertSet | Gate | Tower, uses: set[str]) -> tuple[Group, set[str]]:
+    """An MLP whose first Linears start for the activations after them."""
+    tail, forms = start_of(node.starts, node.widths, is_layered(node))
+    return replace(made, tail=tail), uses | {f"plain.MLP__{form}" for form in forms}
 
 
 def _norm(node: ExpertSet) -> str:
@@ -112,26 +152,7 @@ def _feature_gate(node: FeatureGate, variables: Variables, _: Styles) -> Block:
 
 
 def _experts(node: ExpertSet, variables: Variables, styles: Styles) -> Block:
-    width = "widths[-1]"
-    running = {"eps": literal(node.eps), "momentum": literal(node.momentum)}
-    options: list[Expr] = []
-    norms = {
-        "batch": call("BatchNorm1d", width, **running),
-        "layer": call("nn.LayerNorm", width, eps=literal(node.eps)),
-    }
-    activations: dict[str, Expr] = {
-        "dice": call("Dice", width, **running),
-        "folded_dice": call("FoldedDice", width),
-        "swish": "F.silu",
-        "relu": "F.relu",
-        "none": "nn.Identity()",
-    }
-    if styles.norms != {"bare"}:
-        options.append(norms.get(node.norm, "nn.Identity()"))
-    options.append(activations[node.activation])
-    kind = "DiceExpert" if "dice" in node.activation else "Expert"
-    name, uses = styles.named(kind, node.widths, node.hidden_activation)
-    made = with_he(call(name, "widths", *options), node.he_layers, node.widths)
+    made, uses = styles.expert(node)
     number = len(styles.makers) + 1
     maker = styles.makers.setdefault(made, f"expert_{number}" if number > 1 else "expert")
     many = call("experts", str(node.count), maker, *map(str, node.widths))
@@ -143,10 +164,6 @@ def _experts(node: ExpertSet, variables: Variables, styles: Styles) -> Block:
     )
     use = call(reader, module_path(node), read)
     uses |= {"plain.experts", f"plain.{reader}"}
-    uses |= {"plain.MLP__he"} if node.he_layers else set()
-    uses |= {"plain.BatchNorm1d"} if node.norm == "batch" else set()
-    uses |= {"plain.Dice"} if node.activation == "dice" else set()
-    uses |= {"plain.FoldedDice"} if node.activation == "folded_dice" else set()
     return Block(node, [(module_path(node), many)], [(_variable(node), use)], uses)
 
 
@@ -155,7 +172,7 @@ def _gate(node: Gate, variables: Variables, styles: Styles) -> Block:
         return Block(node, forward=[(_variable(node), "x.new_ones(x.shape[0], 1)")])
     weigh = ".sigmoid()" if node.choices == 1 else ".softmax(-1)"
     use = Group(module_path(node), (_read(node.reads, variables),), tail=weigh)
-    make, uses = styles.mlp(node, node.hidden_activation)
+    make, uses = styles.mlp(node)
     return Block(node, [(module_path(node), make)], [(_variable(node), use)], uses)
 
 
@@ -173,7 +190,7 @@ def _mix(node: Mix, variables: Variables, _: Styles) -> Block:
 
 
 def _tower(node: Tower, variables: Variables, styles: Styles) -> Block:
-    make, uses = styles.mlp(node, node.activation)
+    make, uses = styles.mlp(node)
     if node.rate is not None:
         make = replace(make, tail=f"{make.tail}.init_prior(RATES[{literal(node.task)}])")
         uses |= {"plain.MLP", "plain.MLP__prior"}

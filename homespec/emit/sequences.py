@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from homespec.emit.following import FUNCTIONS
 from homespec.emit.layout import (
     INDENT,
     Expr,
@@ -15,11 +16,11 @@ from homespec.emit.layout import (
     mapping,
     sequence,
 )
+from homespec.emit.stacks import start_of
 from homespec.graph import Graph
 from homespec.graph.nodes import Feature
 from homespec.graph.sequences import Dien, Din, Mean, Sequence, Sim, Twin
 
-ACTIVATIONS = {"relu": "F.relu", "swish": "F.silu"}
 Look = Callable[[str], Expr]
 """How the embeddings of the values of one tensor are looked up."""
 
@@ -53,8 +54,8 @@ class Encoders:
                     yield f"din.{_class(node)}"
                     if _has_dice(node):
                         yield f"din.EventDice{mode}"
-                    if node.encoder.he_layers:
-                        yield "din.Din__he"
+                    _, forms = _start(node.encoder)
+                    yield from (f"din.Din__{form}" for form in forms)
                 case Dien():
                     yield from ("dien.Dien", f"dien.Gru{mode}")
                 case Sim() | Twin():
@@ -93,9 +94,10 @@ class Encoders:
                 if _has_dice(node):
                     dice = literal((eps,) if self.inference else (eps, momentum))
                     return call(_class(node), *widths, layers, dice=dice)
-                elementwise = ACTIVATIONS.get(activation, "F.relu")
-                made = call(_class(node), *widths, layers, activation=elementwise)
-                return replace(made, tail=".init_he()") if din.he_layers else made
+                learned = activation == "prelu" and hidden
+                own = {} if learned else {"activation": FUNCTIONS.get(activation, "F.relu")}
+                tail, _ = _start(din)
+                return replace(call(_class(node), *widths, layers, **own), tail=tail)
             case Dien(width=width):
                 return call("Dien", *widths, str(width))
             case Sim(width=width, heads=heads) | Twin(width=width, heads=heads):
@@ -179,7 +181,9 @@ def _class(node: Sequence) -> str:
     """The class of an encoder with weights."""
     match node.encoder:
         case Din(softmax=softmax):
-            return f"Din{'Dice' if _has_dice(node) else ''}{'Softmax' if softmax else ''}"
+            learned = node.encoder.activation == "prelu" and node.encoder.hidden
+            kind = "Dice" if _has_dice(node) else "PReLU" if learned else ""
+            return f"Din{kind}{'Softmax' if softmax else ''}"
         case Twin():
             return "TwinCross" if node.event_width > node.query_width else "Twin"
         case encoder:
@@ -194,6 +198,11 @@ def _is_scored(node: Sequence) -> bool:
 def _has_dice(node: Sequence) -> bool:
     encoder = node.encoder
     return isinstance(encoder, Din) and encoder.activation == "dice" and bool(encoder.hidden)
+
+
+def _start(din: Din) -> tuple[str, list[str]]:
+    """The call that starts its Linears for the activation after them, and the form with it."""
+    return start_of(din.starts, (0, *din.hidden, 1), layered=din.activation == "prelu")
 
 
 def _fields(node: Sequence) -> str:

@@ -5,54 +5,84 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from homespec.emit.layout import Expr, Group, call
+from homespec.emit.following import after_hidden, by_names, is_layered, stacked
+from homespec.emit.layout import Expr, Group, call, literal
 from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet, Gate, SelfGate, Tower
+from homespec.graph.nodes import Activation, ExpertSet, Gate, SelfGate, Tower
 
-ACTIVATIONS = {"relu": "F.relu", "swish": "F.silu"}
 BARE = {"stacks.Linears__bare"}
+AS_HE = ("relu", "swish", "gelu")
+"""The activations for which He's weights are those of ReLU."""
 
 
 def mlps(
-    names: Expr,
-    widths: tuple[int, ...],
-    activation: str,
-    graph: Graph,
-    he: int,
-    last_bias: bool = True,
+    names: Expr, node: ExpertSet | Gate | Tower, graph: Graph, last_bias: bool = True
 ) -> tuple[Group, set[str]]:
-    """A stack of MLPs, one for each logical name, and the blocks that it uses.
+    """A stack of MLPs like a node's, one for each logical name, and the blocks that it uses."""
+    if is_layered(node):
+        made, uses = _layered(names, node, last_bias)
+    else:
+        made, uses = _of_class(names, node, graph, last_bias)
+    tail, more = start_of(node.starts, node.widths, is_layered(node))
+    return replace(made, tail=tail), uses | {f"stacks.MLPs__{form}" for form in more}
 
-    The first `he` layers start with He's weights.
-    """
-    several = len(set(hidden_activations(graph))) > 1
-    swish = len(widths) > 2 and activation == "swish"
+
+def _of_class(
+    names: Expr, node: ExpertSet | Gate | Tower, graph: Graph, last_bias: bool
+) -> tuple[Group, set[str]]:
+    """MLPs whose class has their activation."""
+    several = len(set(class_activations(graph))) > 1
+    following = after_hidden(node)
+    swish = following is not None and following.activation == "swish"
     name = "SwishMLPs" if swish and several else "MLPs"
     uses = {f"stacks.{name}", "stacks.Linears"}
     if swish and not several:
         uses.add("stacks.MLPs__swish")
     if last_bias:
-        made = call(name, names, *map(str, widths))
-        return with_he(made, he, widths), uses | ({"stacks.MLPs__he"} if he else set())
-    made = call(name, names, *map(str, widths), last_bias="False")
+        return call(name, names, *map(str, node.widths)), uses
+    made = call(name, names, *map(str, node.widths), last_bias="False")
     return made, uses | {"stacks.MLPs__bare"} | BARE
 
 
-def with_he(made: Group, he: int, widths: tuple[int, ...]) -> Group:
-    """An MLP of these widths whose first `he` layers, all or all but one, start as He's do."""
-    if not he:
-        return made
-    return replace(made, tail=f".init_he({'last=True' if he == len(widths) - 1 else ''})")
+def _layered(
+    names: Expr, node: ExpertSet | Gate | Tower, last_bias: bool
+) -> tuple[Group, set[str]]:
+    """MLPs with modules of their own after hidden layers."""
+    following = after_hidden(node)
+    assert following is not None
+    modules, uses = stacked(following, "names", "width")
+    options: dict[str, Expr] = {"hidden": by_names(modules)}
+    if not last_bias:
+        options["last_bias"] = "False"
+        uses |= {"stacks.LayeredMLPs__bare"} | BARE
+    made = call("LayeredMLPs", names, *map(str, node.widths), **options)
+    return made, uses | {"stacks.LayeredMLPs", "stacks.Linears"}
 
 
-def hidden_activations(graph: Graph) -> Iterator[str]:
-    """The activations of the hidden layers of all MLPs."""
-    for experts in graph.of(ExpertSet):
-        if len(experts.widths) > 2:
-            yield experts.hidden_activation
-    for gate in (*graph.of(Gate), *graph.of(SelfGate)):
-        if len(gate.widths) > 2:
-            yield gate.hidden_activation
-    for tower in graph.of(Tower):
-        if len(tower.widths) > 2:
-            yield tower.activation
+def start_of(
+    starts: tuple[Activation, ...], widths: tuple[int, ...], layered: bool
+) -> tuple[str, list[str]]:
+    """The call that starts the first Linears of MLPs, and the forms of their class with it."""
+    if not starts:
+        return "", []
+    if all(activation in AS_HE for activation in starts) and not layered:
+        return f".init_he({'last=True' if len(starts) == len(widths) - 1 else ''})", ["he"]
+    return f".init_for({', '.join(literal(_like(each)) for each in starts)})", ["gains"]
+
+
+def _like(activation: Activation) -> Activation:
+    """The activation whose gain is taken for it."""
+    return "relu" if activation in AS_HE else activation
+
+
+def class_activations(graph: Graph) -> Iterator[str]:
+    """The activations of the hidden layers of all MLPs whose class has them."""
+    for node in (
+        *graph.of(ExpertSet),
+        *graph.of(Gate),
+        *graph.of(SelfGate),
+        *graph.of(Tower),
+    ):
+        following = after_hidden(node)
+        if following is not None and following.of_class:
+            yield following.activation

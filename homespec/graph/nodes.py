@@ -19,6 +19,10 @@ INPUT = "input"
 """Name of the node that concatenates the features into v."""
 
 
+Activation = Literal["relu", "swish", "gelu", "tanh", "leaky_relu", "prelu"]
+"""The activations that work on each number by itself."""
+
+
 class Port(NamedTuple):
     """A value: the output of `node`; `member` picks one of them where the node is a batch."""
 
@@ -141,19 +145,19 @@ class ExpertSet(Placed):
     """x [B, N] -> K expert outputs [B, D] (HOME.md section 2); `widths` = (N, hidden…, D).
 
     All experts read one value, or, if there are K, each its own. What is `folded` has its running
-    statistics in the weights: a set for inference. The first `he_layers` Linears start with He's
-    weights.
+    statistics in the weights: a set for inference. The first Linears start as the activations
+    `starts` call for.
     """
 
     kind: ClassVar[str] = "experts"
     count: int
     widths: tuple[int, ...]
     norm: Literal["batch", "layer", "none", "folded"]
-    activation: Literal["swish", "relu", "dice", "none", "folded_dice"]
-    hidden_activation: Literal["relu", "swish"]
+    activation: Literal[Activation, "dice", "none", "folded_dice"]
+    hidden_activation: Activation
     eps: float
     momentum: float
-    he_layers: int = 0
+    starts: tuple[Activation, ...] = ()
 
     @property
     def width(self) -> int:
@@ -172,13 +176,13 @@ class Gate(Placed):
 
     A gate over one expert has the weight 1 and no parameters, unless it is a self gate. In an
     optimised graph a gate of one Linear reads the projection that this Linear is a part of. The
-    first `he_layers` Linears start with He's weights.
+    first Linears start as the activations `starts` call for.
     """
 
     kind: ClassVar[str] = "gate"
     widths: tuple[int, ...]
-    hidden_activation: Literal["relu", "swish"]
-    he_layers: int = 0
+    hidden_activation: Activation
+    starts: tuple[Activation, ...] = ()
 
     @property
     def choices(self) -> int:
@@ -267,17 +271,17 @@ class Mix(Placed):
 class Tower(Node):
     """The state [B, D] of a task -> its logit [B]; `widths` = (D, hidden…, 1).
 
-    The logit of a regression estimates the label in units of `scale`. The first `he_layers` Linears
-    start with He's weights.
+    The logit of a regression estimates the label in units of `scale`. The first Linears start as
+    the activations `starts` call for.
     """
 
     kind: ClassVar[str] = "tower"
     task: str
     widths: tuple[int, ...]
-    activation: Literal["relu", "swish"]
+    activation: Activation
     rate: float | None
     scale: float = 1.0
-    he_layers: int = 0
+    starts: tuple[Activation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-from homespec.graph.nodes import Node
+from homespec.graph.nodes import Activation, Node
 
 
 class EventField(NamedTuple):
@@ -34,15 +34,15 @@ class Mean:
 class Din:
     """Target attention by an MLP of these hidden widths -> [B, E].
 
-    The first `he_layers` Linears start with He's weights.
+    The first Linears start as the activations `starts` call for.
     """
 
     hidden: tuple[int, ...]
-    activation: Literal["dice", "relu", "swish"]
+    activation: Literal[Activation, "dice"]
     softmax: bool
     eps: float
     momentum: float
-    he_layers: int = 0
+    starts: tuple[Activation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from homespec.diagnostics import Span
 from homespec.graph import Graph
 from homespec.graph import sequences as nodes
 from homespec.graph.nodes import INPUT, Feature, Input, Port
-from homespec.lower.initial import he_layers
+from homespec.lower.initial import starts
 from homespec.resolve import Resolved
 from homespec.schema.input_tensors import event_column, event_key, event_values
 from homespec.schema.models import Encoder, Sequence, Sim, Spec, Twin
@@ -147,8 +147,8 @@ def _encoder(spec: Spec, encoder: Encoder, query: int, event: int) -> nodes.Enco
         case "din":
             din = encoder.din
             statistics = (din.norm_eps, din.norm_momentum)
-            he = he_layers(spec, len(din.hidden), din.activation)
-            return nodes.Din(din.hidden, din.activation, din.softmax, *statistics, he)
+            first = starts(spec, len(din.hidden), din.activation)
+            return nodes.Din(din.hidden, din.activation, din.softmax, *statistics, first)
         case "dien":
             return nodes.Dien(encoder.dien.width or event)
         case "sim":

@@ -7,8 +7,8 @@ from typing import Any
 
 from homespec.diagnostics import Span
 from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Port, SelfGate
-from homespec.lower.initial import he_layers
+from homespec.graph.nodes import Activation, ExpertSet, FeatureGate, Gate, Mix, Port, SelfGate
+from homespec.lower.initial import starts
 from homespec.resolve import Resolved
 from homespec.resolve.layers import Layer, SetPlan
 from homespec.resolve.tree import Role, TreeNode
@@ -95,16 +95,16 @@ class LayerBuilder:
                 hidden_activation=experts.hidden_activation,
                 eps=experts.norm_eps,
                 momentum=experts.norm_momentum,
-                he_layers=self._he_layers(experts),
+                starts=self._starts(experts),
             )
         )
 
-    def _he_layers(self, experts: ExpertStyle) -> int:
+    def _starts(self, experts: ExpertStyle) -> tuple[Activation, ...]:
         if experts.norm != "none":
-            return 0
+            return ()
         hidden = len(experts.hidden)
         spec = self.resolved.spec
-        return he_layers(spec, hidden, experts.hidden_activation, experts.activation)
+        return starts(spec, hidden, experts.hidden_activation, experts.activation)
 
     def _add_feature_gates(self, plan: SetPlan, source: State) -> State:
         """One gate before the set; where its experts read a state each, one before each."""
@@ -144,7 +144,7 @@ class LayerBuilder:
                 span=self._gate_span("self"),
                 widths=(source.total, *gate.hidden, plan.experts.count),
                 hidden_activation=gate.hidden_activation,
-                he_layers=he_layers(self.resolved.spec, len(gate.hidden), gate.hidden_activation),
+                starts=starts(self.resolved.spec, len(gate.hidden), gate.hidden_activation),
             )
         )
 
@@ -160,7 +160,7 @@ class LayerBuilder:
                 span=self._gate_span("mixture"),
                 widths=(sum(source.total for source in sources), *hidden, choices),
                 hidden_activation=gate.hidden_activation,
-                he_layers=he_layers(self.resolved.spec, len(hidden), gate.hidden_activation),
+                starts=starts(self.resolved.spec, len(hidden), gate.hidden_activation),
             )
         )
 

@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 from homespec.diagnostics import Span
 from homespec.graph import Graph
 from homespec.graph.nodes import Objective, Port, Product, Tower
-from homespec.lower.initial import he_layers
+from homespec.lower.initial import starts
 from homespec.lower.layer_nodes import State
 from homespec.resolve import Resolved
 from homespec.schema.models import Tower as TowerConfig
@@ -29,7 +29,7 @@ def add_tower(graph: Graph, resolved: Resolved, name: str, state: State) -> None
             activation=tower.activation,
             rate=task.rate,
             scale=task.scale,
-            he_layers=he_layers(resolved.spec, len(tower.hidden), tower.activation),
+            starts=starts(resolved.spec, len(tower.hidden), tower.activation),
         )
     )
     _add_objective(graph, resolved, span, name, port)

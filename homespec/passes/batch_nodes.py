@@ -67,7 +67,7 @@ def batch_experts(graph: Graph, single: bool = False) -> Graph:
     """
 
     def shape(node: ExpertSet) -> Hashable:
-        style = (node.norm, node.activation, node.hidden_activation, node.he_layers)
+        style = (node.norm, node.activation, node.hidden_activation, node.starts)
         statistics = (node.eps, node.momentum)
         return (node.layer, node.widths, node.count, len(node.reads), *style, *statistics)
 

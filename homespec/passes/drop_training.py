@@ -12,8 +12,8 @@ from homespec.graph.sequences import Din, Sequence
 def drop_training(graph: Graph) -> Graph:
     """Objectives go, and so does how weights start.
 
-    before:  towers.click(rate=0.4, he_layers=1), objectives.click(label=is_click) <- towers.click
-    after:   towers.click(rate=none, he_layers=0)
+    before:  towers.click(rate=0.4, starts=[relu]), objectives.click(label=is_click) <- towers.click
+    after:   towers.click(rate=none, starts=[])
     """
     kept = [node for node in graph if not isinstance(node, Objective)]
     return graph.with_nodes([_unstarted(node) for node in kept])
@@ -22,9 +22,9 @@ def drop_training(graph: Graph) -> Graph:
 def _unstarted(node: Node) -> Node:
     match node:
         case Tower():
-            return dataclasses.replace(node, rate=None, he_layers=0)
+            return dataclasses.replace(node, rate=None, starts=())
         case ExpertSet() | Gate():
-            return dataclasses.replace(node, he_layers=0)
+            return dataclasses.replace(node, starts=())
         case Sequence(encoder=Din() as din):
-            return dataclasses.replace(node, encoder=dataclasses.replace(din, he_layers=0))
+            return dataclasses.replace(node, encoder=dataclasses.replace(din, starts=()))
     return node

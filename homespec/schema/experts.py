@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from homespec.schema.activations import Activation
 from homespec.schema.field_types import Count, Model, OneOrMore, Width, Widths
 from homespec.schema.numbers import Epsilon, Momentum
 
@@ -19,9 +20,10 @@ class Style(Model):
     """Width D of the experts' outputs. All experts mixed by one gate must agree."""
     norm: Literal["batch", "layer", "none"] = "batch"
     """Normalisation of the raw output, per expert (HOME.md section 2: batch, against collapse)."""
-    activation: Literal["swish", "relu", "dice", "none"] = "swish"
-    """Activation after the normalisation."""
-    hidden_activation: Literal["relu", "swish"] = "relu"
+    activation: Literal[Activation, "dice", "none"] = "swish"
+    """Activation after the normalisation. `leaky_relu` has the slope 0.01 below 0, `prelu` one that
+    is learned, from 0.25 on: one for each layer of each expert."""
+    hidden_activation: Activation = "relu"
     """Activation after each hidden layer."""
     norm_eps: Epsilon = 1e-5
     """Epsilon of the normalisation and of DICE (torch's default)."""

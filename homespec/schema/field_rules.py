@@ -142,8 +142,8 @@ def out_of_range(error: LocatedError) -> Iterator[Finding]:
 def unknown_choice(error: LocatedError) -> Iterator[Finding]:
     """A value is not one of the words that the key takes.
 
-    Norms are batch, layer and none; activations swish, relu, dice and none; a gate's `input` is
-    `path` or `own`. The message lists the words that this key takes.
+    Norms are batch, layer and none; activations swish, relu, gelu, tanh, leaky_relu, prelu, and for
+    the outputs of experts dice and none; a gate's `input` is `path` or `own`. The message lists the words of the key at hand.
     """
     choices = re.findall(r"'([^']*)'", str(error.context.get("expected", "")))
     yield Finding(

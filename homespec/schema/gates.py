@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from homespec.schema.activations import Activation
 from homespec.schema.constraints import NOT_EMPTY
 from homespec.schema.field_types import Model, OneOrMore, Width, Widths
 
@@ -16,7 +17,7 @@ class Mixture(Model):
 
     hidden: Widths = ()
     """Widths of hidden layers; [] is one linear layer, as in the paper."""
-    hidden_activation: Literal["relu", "swish"] = "relu"
+    hidden_activation: Activation = "relu"
     """Activation after each hidden layer."""
     input: Literal["path", "own", "v"] = "path"
     """`path`: the states of the node and of its ancestors, concatenated (HoME). `own`: the node's
@@ -61,7 +62,7 @@ class SelfGate(Toggle):
 
     hidden: Widths = ()
     """Widths of hidden layers; [] is one linear layer."""
-    hidden_activation: Literal["relu", "swish"] = "relu"
+    hidden_activation: Activation = "relu"
     """Activation after each hidden layer."""
     input: Literal["ungated", "gated"] = "ungated"
     """Read the expert set's input before or after its feature gate."""

@@ -137,7 +137,7 @@ class Spec(Model):
     """The towers of all tasks."""
     init: Literal["auto", "torch"] = "auto"
     """How the weights of MLPs start: `auto` as the activation after each Linear calls for (He where
-    ReLU or Swish follows without a norm, docs/learning.md), `torch` all as `nn.Linear` does."""
+    ReLU or Swish follows without a norm; docs/learning.md), `torch` all as `nn.Linear` does."""
     expect: Expect = Field(default_factory=Expect.model_construct)
     """What the model is promised to be: isolated groups, what tasks read, a budget."""
 

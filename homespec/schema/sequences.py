@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from homespec.schema.activations import Activation
 from homespec.schema.constraints import BY_WITH_HARD, Constrained, one_of
 from homespec.schema.embedded import Embedded, dim_of
 from homespec.schema.field_types import (
@@ -50,7 +51,7 @@ class Din(Model):
 
     hidden: Widths = (36,)
     """Widths of the attention unit's hidden layers."""
-    activation: Literal["dice", "relu", "swish"] = "dice"
+    activation: Literal["dice", Activation] = "dice"
     """Activation after each hidden layer. DICE takes its statistics over existing events."""
     softmax: bool = False
     """Whether the weights are normalised to sum up to 1. In the paper they are not, so that the

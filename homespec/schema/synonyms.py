@@ -1,20 +1,26 @@
 """Stage 2, schema: what other libraries call things, and what homespec writes for it.
 
 The words are those of PyTorch, EasyRec, TorchEasyRec, FuxiCTR, torch-rechub and DeepCTR. Letters do
-not tell that `gelu` is nearer to `swish` than to `relu`; these tables do.
+not tell that `elu` is nearer to `swish` than to `relu`; these tables do.
 """
 
 from __future__ import annotations
 
 from homespec.diagnostics.suggest import folded
 
-SMOOTH = "silu sigmoidlinearunit gelu elu selu celu mish softplus hardswish quickgelu glu swiglu"
-KINKED = "leakyrelu prelu rrelu relu6 crelu reluact"
+ACTIVATIONS = {
+    "swish": "silu sigmoidlinearunit elu selu celu mish softplus hardswish glu swiglu",
+    "relu": "relu6 crelu reluact",
+    "gelu": "quickgelu gelutanh gelunew newgelu gelufast geglu",
+    "tanh": "hardtanh hyperbolictangent softsign",
+    "leaky_relu": "leakyrelu leaky lrelu rrelu",
+    "prelu": "parametricrelu",
+}
 NONE = "linear identity null no off false nothing"
 
 CHOICES: dict[str, dict[str, str]] = {
-    "activation": {"swish": SMOOTH, "relu": KINKED, "none": NONE},
-    "hidden_activation": {"swish": SMOOTH, "relu": KINKED, "none": NONE},
+    "activation": {**ACTIVATIONS, "none": NONE},
+    "hidden_activation": {**ACTIVATIONS, "none": NONE},
     "norm": {
         "batch": "bn batchnorm batchnorm1d batchnormalization true yes on",
         "layer": "ln layernorm layernormalization rms rmsnorm",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from homespec.schema.activations import Activation
 from homespec.schema.field_types import Label, Member, Model, Name, Unknown, Widths, absent, listed
 from homespec.schema.numbers import Focal, PosWeight, Rate, Scale, Weight
 
@@ -15,7 +16,7 @@ class Tower(Model):
 
     hidden: Widths = (64,)
     """Widths of the hidden layers; [] makes the tower one linear layer."""
-    activation: Literal["relu", "swish"] = "relu"
+    activation: Activation = "relu"
     """Activation after each hidden layer. The last layer is bare: towers emit logits."""
 
 

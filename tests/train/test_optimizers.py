@@ -18,6 +18,15 @@ from homespec.train.sparse_embeddings import SparseTables
 from homespec.train.torch_compile import obstacle
 
 ROWS, WIDTH = 7, 3
+PRELU = """
+homespec: 1
+name: prelu
+features: {user: {id: {buckets: 9}, dim: 4}}
+groups: {watch: [click, like]}
+tasks: {click: {}, like: {}}
+experts: {hidden: [4], width: 4, activation: prelu, hidden_activation: prelu}
+towers: {hidden: [4], activation: prelu}
+"""
 
 
 def by_hand(weight: Tensor, grads: list[Tensor], lr: float, eps: float) -> Tensor:
@@ -199,6 +208,21 @@ def test_matrices_decay_and_nothing_else(small: LoadedSpec, optimize: bool) -> N
     for name, value in code.logical_state(model).items():
         matrix = name.endswith("weight") and value.dim() == 2 and not name.startswith("features.")
         torch.testing.assert_close(value, start[name] * (0.95 if matrix else 1.0))
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_slopes_do_not_decay(optimize: bool) -> None:
+    spec = homespec.loads(PRELU)
+    code, model = built(spec, optimize)
+    groups = decayed(model, partial(code.logical_views, model), 0.1)
+    still = [id(p) for group in groups if not group["weight_decay"] for p in group["params"]]
+    slopes = 0
+    for name, parameter in model.named_parameters():
+        if any(n.endswith("act.weight") for n in code.logical_views(model, {name: parameter})):
+            assert id(parameter) in still
+            slopes += parameter.numel()
+    own = [n for n in code.logical_state(model) if n.endswith(".act.weight")]
+    assert slopes == len(own) == len([n for n in own if n.startswith("experts.")]) + 2
 
 
 @pytest.mark.parametrize(

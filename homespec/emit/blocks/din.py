@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from homespec.emit.blocks.events import softmax_of_events
+from homespec.emit.blocks.gains import start_bound
 from homespec.emit.blocks.precision import Float32Buffers
 
 
@@ -110,6 +111,19 @@ class Din__he(Din):
         return self
 
 
+class Din__gains(Din):
+    def init_for(self, *activations):
+        """Start the Linears as the activations after them call for. Returns the module.
+
+        Weights are uniform, biases 0.
+        """
+        for layer, activation in zip(self.layers, activations, strict=True):
+            bound = start_bound(activation, *layer.weight.shape)
+            nn.init.uniform_(layer.weight, -bound, bound)
+            nn.init.zeros_(layer.bias)
+        return self
+
+
 class DinSoftmax(Din):
     """DIN whose weights are normalised by a softmax."""
 
@@ -162,5 +176,38 @@ class DinDiceSoftmax(DinDice):
         u_BLH = compare(first, q_BQ, x_BLE)
         for layer, following in zip(self.layers, others, strict=True):
             u_BLH = following(layer.dice(u_BLH, mask_BL))
+        weights_BL = softmax_of_events(u_BLH.squeeze(-1), mask_BL)
+        return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)
+
+
+class DinPReLU(Din):
+    """DIN with PReLU, whose slope below 0 is learned: one for each layer."""
+
+    def __init__(self, query, event, hidden):
+        super().__init__(query, event, hidden, None)
+        for layer in self.layers:
+            layer.act = nn.PReLU()
+
+    def forward(self, q_BQ, x_BLE, mask_BL):
+        first, *others = [*self.layers, self.out]
+        u_BLH = compare(first, q_BQ, x_BLE)
+        for layer, following in zip(self.layers, others, strict=True):
+            u_BLH = following(layer.act(u_BLH))
+        weights_BL = u_BLH.squeeze(-1).where(mask_BL, 0.0)
+        return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)
+
+
+class DinPReLUSoftmax(DinPReLU):
+    """DIN with PReLU whose weights are normalised by a softmax."""
+
+    def __init__(self, query, event, hidden):
+        super().__init__(query, event, hidden)
+        self.out = nn.Linear(self.out.in_features, 1, bias=False)
+
+    def forward(self, q_BQ, x_BLE, mask_BL):
+        first, *others = [*self.layers, self.out]
+        u_BLH = compare(first, q_BQ, x_BLE)
+        for layer, following in zip(self.layers, others, strict=True):
+            u_BLH = following(layer.act(u_BLH))
         weights_BL = softmax_of_events(u_BLH.squeeze(-1), mask_BL)
         return (weights_BL.unsqueeze(-1) * x_BLE).sum(1)

@@ -108,6 +108,18 @@ class LayerNorm(nn.Module):
         return (normal * self.weight.unsqueeze(-1) + self.bias.unsqueeze(-1)).to(u.dtype)
 
 
+class PReLU(nn.Module):
+    """PReLU with one slope below 0 for each of M MLPs: u [M, D, B] -> same."""
+
+    def __init__(self, names):
+        super().__init__()
+        self.names = [f"{name}.act" for name in names]
+        self.weight = nn.Parameter(torch.full((len(names), 1), 0.25))
+
+    def forward(self, u):
+        return u.where(u > 0, self.weight.unsqueeze(-1).to(u.dtype) * u)
+
+
 class Dice(_BatchStatistics):
     """DICE: p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)): u [M, D, B] -> same."""
 

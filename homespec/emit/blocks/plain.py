@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from homespec.emit.blocks.gains import start_bound
 from homespec.emit.blocks.precision import Float32Buffers
 
 
@@ -48,10 +49,59 @@ class MLP__he(MLP):
         return self
 
 
+class MLP__gains(MLP):
+    def init_for(self, *activations):
+        """Start the first Linears as the activations after them call for. Returns the MLP.
+
+        Weights are uniform, biases 0.
+        """
+        for linear, activation in zip(self.linears, activations, strict=False):
+            bound = start_bound(activation, *linear.weight.shape)
+            nn.init.uniform_(linear.weight, -bound, bound)
+            nn.init.zeros_(linear.bias)
+        return self
+
+
 class SwishMLP(MLP):
     """An MLP whose activation is Swish."""
 
     activation = staticmethod(F.silu)
+
+
+class LayeredMLP(MLP):
+    """An MLP with modules of its own after each hidden layer: `hidden(width)` makes them."""
+
+    def __init__(self, widths, hidden):
+        super().__init__(widths)
+        self.hidden = nn.ModuleList([nn.ModuleDict(hidden(width)) for width in widths[1:-1]])
+
+    def forward(self, x_BN):
+        for linear, modules in zip(self.linears, self.hidden, strict=False):
+            x_BN = linear(x_BN)
+            for module in modules.values():
+                x_BN = module(x_BN)
+        return self.linears[-1](x_BN)
+
+
+class LayeredExpert(LayeredMLP):
+    """A layered MLP with modules of its own, `last` by name, after the last layer, too.
+
+    Batch norm makes a bias before it pointless.
+    """
+
+    def __init__(self, widths, hidden, last):
+        super().__init__(widths, hidden)
+        if isinstance(last.get("norm"), nn.BatchNorm1d):
+            self.linears[-1].bias = None
+        for name, module in last.items():
+            self.add_module(name, module)
+        self.last = list(last.values())
+
+    def forward(self, x_BN):
+        x_BN = super().forward(x_BN)
+        for module in self.last:
+            x_BN = module(x_BN)
+        return x_BN
 
 
 class Expert(MLP):

@@ -5,6 +5,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from homespec.emit.blocks.gains import start_bound
+
 
 def named(pattern, nodes, count):
     """Logical names: the pattern for each node and for each number below `count`."""
@@ -125,6 +127,21 @@ class MLPs__he(MLPs):
         return self
 
 
+class MLPs__gains(MLPs):
+    def init_for(self, *activations):
+        """Start the first Linears as the activations after them call for. Returns the MLPs.
+
+        Weights are uniform, biases 0.
+        """
+        linears = [module for module in self if isinstance(module, Linears)]
+        with torch.no_grad():
+            for each, activation in zip(linears, activations, strict=False):
+                bound = start_bound(activation, *each.weight.shape[1:])
+                each.weight.uniform_(-bound, bound)
+                each.bias.zero_()
+        return self
+
+
 class MLPs__swish(MLPs):
     activation = nn.SiLU
 
@@ -133,3 +150,27 @@ class SwishMLPs(MLPs):
     """MLPs whose activation is Swish."""
 
     activation = nn.SiLU
+
+
+class LayeredMLPs(MLPs):
+    """MLPs with modules of their own after each hidden layer: `hidden(names, width)` makes them."""
+
+    def __init__(self, names, *widths, hidden):
+        nn.Sequential.__init__(self)
+        for i, (width, out) in enumerate(pairwise(widths)):
+            self.append(Linears([f"{name}.linears.{i}" for name in names], width, out))
+            if i < len(widths) - 2:
+                self.extend(hidden([f"{name}.hidden.{i}" for name in names], out))
+
+
+class LayeredMLPs__bare(MLPs):
+    """MLPs with modules of their own after each hidden layer: `hidden(names, width)` makes them."""
+
+    def __init__(self, names, *widths, hidden, last_bias=True):
+        nn.Sequential.__init__(self)
+        for i, (width, out) in enumerate(pairwise(widths)):
+            is_hidden = i < len(widths) - 2
+            linears = [f"{name}.linears.{i}" for name in names]
+            self.append(Linears(linears, width, out, bias=is_hidden or last_bias))
+            if is_hidden:
+                self.extend(hidden([f"{name}.hidden.{i}" for name in names], out))

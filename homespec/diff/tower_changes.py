@@ -1,0 +1,102 @@
+"""HS656, HS657: changes of towers; HS648: activations with weights, of all MLPs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from homespec.checks.causes import by_cause
+from homespec.diagnostics import Finding
+from homespec.diff.breaks import Breaks
+from homespec.diff.pair import Match, Pair, both, change
+from homespec.diff.what import what_of, widths_after
+from homespec.graph.nodes import ExpertSet, Gate, Node, SelfGate, Tower
+from homespec.resolve.layers import Path
+
+
+def _towers(pair: Pair, key: str, value: Callable[[Node], object], words: str) -> Iterator[Finding]:
+    """Towers of which a key of `tower` or `towers` says something else; by the lines that do."""
+    matches = [match for match in pair.nodes(Tower) if value(match.old) != value(match.new)]
+
+    def cause(match: Match) -> object:
+        return (*_giving(pair, match, key), value(match.old), value(match.new))
+
+    for same in by_cause(matches, cause).values():
+        was, now = map(value, same[0])
+        if "" not in (was, now):
+            old, new = _giving(pair, same[0], key)
+            yield pair.finding(
+                old or ("tasks", _task(same[0].old)), new or ("tasks", _task(same[0].new)),
+                words.format(what=what_of(same), was=was, now=now),
+                was=f"was {was}", now=f"now {now}",
+            )  # fmt: skip
+
+
+def _giving(pair: Pair, match: Match, key: str) -> tuple[Path, Path]:
+    """The place in each spec that gives a key of a tower; nothing for a default."""
+    sides = ((pair.old, match.old), (pair.new, match.new))
+    old, new = (
+        next(
+            (p for p in (("tasks", _task(node), "tower", key), ("towers", key)) if side.has(p)), ()
+        )
+        for side, node in sides
+    )
+    return old, new
+
+
+def _task(node: Node) -> str:
+    assert isinstance(node, Tower)
+    return node.task
+
+
+@change("HS656", "tower-widths", Breaks.CHECKPOINT)
+def tower_widths(pair: Pair) -> Iterator[Finding]:
+    """Towers of other widths: their weights cannot be kept.
+
+    Layers whose widths are as before keep their weights, the others start fresh.
+    """
+    yield from _towers(pair, "hidden", widths_after, "{what} has the widths {now}, had {was}")
+
+
+@change("HS657", "tower-activation", Breaks.NUMERICS)
+def tower_activation(pair: Pair) -> Iterator[Finding]:
+    """Towers with another activation.
+
+    All weights are kept, and none of them is right: train on, or keep the activation.
+    """
+    yield from _towers(pair, "activation", _tower_activation, "{what} uses {now}, used {was}")
+
+
+def _tower_activation(node: Node) -> str:
+    assert isinstance(node, Tower)
+    return node.activation if len(node.widths) > 2 else ""
+
+
+LEARNED = {"dice": "DICE", "prelu": "PReLU"}
+"""The activations that have weights."""
+
+
+@change("HS648", "activation-weights", Breaks.CHECKPOINT)
+def activation_weights(pair: Pair) -> Iterator[Finding]:
+    """Activations that have weights, where the old ones have others or none.
+
+    PReLU has the slopes below 0, DICE has those and statistics. What is new starts fresh, what is
+    gone is dropped; all other weights are kept.
+    """
+    for kind, verb in ((ExpertSet, "have"), (Gate, "has"), (SelfGate, "has")):
+        for matches in pair.changed(kind, _learned):
+            was, now = map(_learned, matches[0])
+            yield both(matches[0], f"{what_of(matches)} {verb} {now}, had {was}", was, now)
+    yield from _towers(pair, "activation", _learned, "{what} has {now}, had {was}")
+
+
+def _learned(node: Node) -> str:
+    """The weights of a node's activations."""
+    assert isinstance(node, ExpertSet | Gate | Tower)
+    between = node.activation if isinstance(node, Tower) else node.hidden_activation
+    words = [LEARNED[between]] if between in LEARNED and len(node.widths) > 2 else []
+    if isinstance(node, ExpertSet) and node.activation in LEARNED:
+        words.append(LEARNED[node.activation])
+    return f"weights of {' and '.join(dict.fromkeys(words))}" if words else "no such weights"
+
+
+TOWER_CHANGES = (tower_widths, tower_activation, activation_weights)

@@ -1,0 +1,12 @@
+"""How the weights of a Linear start, by the activation after it."""
+
+
+def start_bound(activation, out, width):
+    """The bound of uniform weights [out, width] that the activation follows.
+
+    Xavier (2010) with the gain 5/3 for tanh; He (2015) for what is x above 0 and slope x below.
+    """
+    if activation == "tanh":
+        return 5 / 3 * (6 / (width + out)) ** 0.5
+    slope = {"leaky_relu": 0.01, "prelu": 0.25}.get(activation, 0.0)
+    return (6 / ((1 + slope**2) * width)) ** 0.5

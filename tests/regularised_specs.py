@@ -1,0 +1,40 @@
+"""Random activations for random specs; drawn by a generator of its own, so that all else stays."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+Spec = dict[str, Any]
+ACTIVATIONS = ["relu", "swish", "gelu", "tanh", "leaky_relu", "prelu"]
+
+
+def regularise(rng: random.Random, spec: Spec) -> None:
+    """Now and then other activations."""
+    own = random.Random(str(rng.getstate()))
+    if own.random() < 0.6:
+        draw_activations(own, spec)
+
+
+def draw_activations(rng: random.Random, spec: Spec) -> None:
+    """Activations that the spec gives become others; so do defaults of towers and experts."""
+    for section in _sections(spec):
+        for key in ("activation", "hidden_activation"):
+            if section.get(key) in ACTIVATIONS:
+                section[key] = rng.choice(ACTIVATIONS)
+    if rng.random() < 0.5:
+        spec.setdefault("towers", {}).setdefault("activation", rng.choice(ACTIVATIONS))
+    if rng.random() < 0.5:
+        experts = spec.setdefault("experts", {})
+        experts.setdefault("hidden_activation", rng.choice(ACTIVATIONS))
+        experts.setdefault("activation", rng.choice(ACTIVATIONS))
+
+
+def _sections(spec: Any) -> Iterator[Spec]:
+    """All mappings of a spec."""
+    below = spec.values() if isinstance(spec, dict) else spec if isinstance(spec, list) else ()
+    if isinstance(spec, dict):
+        yield spec
+    for each in below:
+        yield from _sections(each)
