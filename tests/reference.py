@@ -92,26 +92,49 @@ class Dice(BatchNorm):
         return p * s + (1 - p) * self.alpha * s
 
 
+def norm_of(options: dict[str, Any], width: int) -> nn.Module:
+    """The norm of an expert or of a tower's hidden layer."""
+    eps = options["norm_eps"]
+    if options["norm"] == "batch":
+        return BatchNorm(width, eps, options["norm_momentum"], affine=True)
+    return LayerNorm(width, eps) if options["norm"] == "layer" else nn.Identity()
+
+
 class Mlp(nn.Module):
     """Hidden Linears with an activation, the last one bare."""
 
     def __init__(
-        self, n: int, hidden: list[int], out: int, activation: str, last_bias: bool = True
+        self,
+        n: int,
+        hidden: list[int],
+        out: int,
+        activation: str,
+        last_bias: bool = True,
+        norm: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        normed = norm is not None and norm["norm"] != "none"
         self.activation = ACTIVATIONS.get(activation)
         self.linears, self.hidden = nn.ModuleList(), nn.ModuleList()
-        if activation == "prelu":
-            self.hidden.extend(nn.ModuleDict({"act": PReLU()}) for _ in hidden)
-        for width in hidden:
-            self.linears.append(nn.Linear(n, width))
+        if activation == "prelu" or normed:
+            self.hidden.extend(nn.ModuleDict() for _ in hidden)
+        for i, width in enumerate(hidden):
+            biased = not normed or norm["norm"] != "batch"
+            self.linears.append(nn.Linear(n, width, bias=biased))
             n = width
+            if normed:
+                self.hidden[i]["norm"] = norm_of(norm, width)
+            if activation == "prelu":
+                self.hidden[i]["act"] = PReLU()
         self.linears.append(nn.Linear(n, out, bias=last_bias))
 
     def forward(self, x: Tensor) -> Tensor:
         for i, linear in enumerate(self.linears[:-1]):
+            x = linear(x)
+            if len(self.hidden) and "norm" in self.hidden[i]:
+                x = self.hidden[i]["norm"](x)
             activation = self.activation or self.hidden[i]["act"]
-            x = activation(linear(x))
+            x = activation(x)
         return self.linears[-1](x)
 
 
@@ -124,11 +147,7 @@ class Expert(nn.Module):
         last_bias = options["norm"] != "batch"  # BatchNorm would take it away again
         mlp = Mlp(n, options["hidden"], width, options["hidden_activation"], last_bias)
         self.linears, self.hidden, self.mlp = mlp.linears, mlp.hidden, mlp.forward
-        self.norm = nn.Identity()
-        if options["norm"] == "batch":
-            self.norm = BatchNorm(width, eps, momentum, affine=True)
-        if options["norm"] == "layer":
-            self.norm = LayerNorm(width, eps)
+        self.norm = norm_of(options, width)
         if options["activation"] == "dice":
             self.dice = self.activation = Dice(width, eps, momentum)
         elif options["activation"] == "prelu":
@@ -418,7 +437,7 @@ class Reference(nn.Module):
     def tower(self, task: str, n: int) -> Mlp:
         given = self.tasks[task]
         options = TOWERS | self.spec.get("towers", {}) | given.get("tower", {})
-        tower = Mlp(n, options["hidden"], 1, options["activation"])
+        tower = Mlp(n, options["hidden"], 1, options["activation"], norm=options)
         if "rate" in given:  # starts out predicting the expected rate
             nn.init.constant_(tower.linears[-1].bias, math.log(given["rate"] / (1 - given["rate"])))
         return tower

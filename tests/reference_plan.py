@@ -31,7 +31,13 @@ GATES: dict[str, dict[str, Any]] = {
     "feature": {"loras": 2, "rank": 16, "mix": "after_sigmoid"},
     "self": {"hidden": [], "hidden_activation": "relu", "input": "ungated", "sets": "outputs"},
 }
-TOWERS: dict[str, Any] = {"hidden": [64], "activation": "relu"}
+TOWERS: dict[str, Any] = {
+    "hidden": [64],
+    "activation": "relu",
+    "norm": "none",
+    "norm_eps": 1e-5,
+    "norm_momentum": 0.1,
+}
 SETS: dict[str, Any] = {"count": 2, "inputs": "one"}
 
 # The families other than HoME as published: ReLU behind every layer, mixture gates alone.

@@ -11,10 +11,12 @@ ACTIVATIONS = ["relu", "swish", "gelu", "tanh", "leaky_relu", "prelu"]
 
 
 def regularise(rng: random.Random, spec: Spec) -> None:
-    """Now and then other activations."""
+    """Now and then other activations, and norms in towers."""
     own = random.Random(str(rng.getstate()))
     if own.random() < 0.6:
         draw_activations(own, spec)
+    if own.random() < 0.5:
+        draw_norms(own, spec)
 
 
 def draw_activations(rng: random.Random, spec: Spec) -> None:
@@ -29,6 +31,16 @@ def draw_activations(rng: random.Random, spec: Spec) -> None:
         experts = spec.setdefault("experts", {})
         experts.setdefault("hidden_activation", rng.choice(ACTIVATIONS))
         experts.setdefault("activation", rng.choice(ACTIVATIONS))
+
+
+def draw_norms(rng: random.Random, spec: Spec) -> None:
+    """Norms in all towers, or in those of some tasks."""
+    towers = [spec.setdefault("towers", {})]
+    towers += [task["tower"] for task in spec["tasks"].values() if "tower" in task]
+    for tower in rng.sample(towers, rng.randint(1, len(towers))):
+        tower["norm"] = rng.choice(["batch", "layer", "none"])
+        if rng.random() < 0.4:
+            tower |= {"norm_eps": rng.choice([1e-3, 0.1]), "norm_momentum": rng.choice([0.3, 0.9])}
 
 
 def _sections(spec: Any) -> Iterator[Spec]:

@@ -113,6 +113,7 @@ class TowerRow:
     weight: float
     rate: float | None
     widths: tuple[int, ...]
+    norm: str
     activation: str
     cost: Cost
 
@@ -276,6 +277,7 @@ def _tower(lowered: Lowered, node: Tower) -> TowerRow:
         weight=task.weight,
         rate=node.rate,
         widths=node.widths,
+        norm=node.norm,
         activation=node.activation,
         cost=cost_of([node]),
     )

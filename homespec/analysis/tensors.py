@@ -221,16 +221,33 @@ def _linear(name: str, out: Axis, read: Axis, bias: bool = True) -> Iterator[Own
 
 
 def _mlp(
-    read: Axis, widths: tuple[int, ...], last: Axis, activation: str, last_bias: bool = True
+    read: Axis,
+    widths: tuple[int, ...],
+    last: Axis,
+    activation: str,
+    last_bias: bool = True,
+    norm: str = "none",
 ) -> Iterator[Own]:
     """The layers of an MLP of these widths; `last` is what the last one makes."""
     for i, (_, width) in enumerate(pairwise(widths)):
         is_last = i == len(widths) - 2
         out = last if is_last else channels(f"hidden{i}", width)
-        yield from _linear(f"linears.{i}", out, read, bias=last_bias or not is_last)
+        bias = last_bias if is_last else norm != "batch"
+        yield from _linear(f"linears.{i}", out, read, bias)
+        if not is_last:
+            yield from _norm(f"hidden.{i}.norm", norm, out)
         if activation == "prelu" and not is_last:
             yield _slope(f"hidden.{i}.act")
         read = out
+
+
+def _norm(name: str, norm: str, width: Axis) -> Iterator[Own]:
+    """The weights and statistics of a norm."""
+    if norm != "none":
+        yield Own(f"{name}.weight", (width,))
+        yield Own(f"{name}.bias", (width,))
+    if norm == "batch":
+        yield from _statistics(name, width)
 
 
 def _slope(name: str) -> Own:
@@ -289,11 +306,7 @@ def expert_tensors(node: ExpertSet, read: Axis) -> Iterator[Own]:
     """The tensors of one expert of a set."""
     width = channels("width", node.width)
     yield from _mlp(read, node.widths, width, node.hidden_activation, node.last_bias)
-    if node.norm != "none":
-        yield Own("norm.weight", (width,))
-        yield Own("norm.bias", (width,))
-    if node.norm == "batch":
-        yield from _statistics("norm", width)
+    yield from _norm("norm", node.norm, width)
     if node.activation == "dice":
         yield Own("dice.alpha", (width,))
         yield from _statistics("dice", width)
@@ -314,7 +327,8 @@ def _gate(node: Gate, sizes: Sizes) -> Iterator[Own]:
 
 def _tower(node: Tower, sizes: Sizes) -> Iterator[Own]:
     read = sizes.read(node.reads, node.widths[0])
-    yield from _mlp(read, node.widths, channels("logit", 1), node.activation)
+    logit = channels("logit", 1)
+    yield from _mlp(read, node.widths, logit, node.activation, norm=node.norm)
 
 
 def _sequence(node: Sequence, sizes: Sizes) -> Iterator[Own]:

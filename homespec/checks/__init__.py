@@ -24,6 +24,7 @@ from homespec.checks import (
     size_rules,
     table_rules,
     topology_rules,
+    tower_rules,
 )
 from homespec.diagnostics import Diagnostic, Severity
 from homespec.diagnostics.registry import CHECKS
@@ -80,6 +81,7 @@ def check_graph(lowered: Lowered) -> list[Diagnostic]:
         [
             *_rules(size_rules),
             *_rules(graph_rules, widths),
+            *_rules(tower_rules),
             *_rules(promise_rules, promise_rules.unknown_promise),
         ],
         [*_rules(expert_rules), *_rules(design_rules)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.checks.causes import and_others, by_cause, sections_of
+from homespec.checks.tower_rules import towers_by_giving
 from homespec.diagnostics import Finding, Label, Severity, Span, rule
 from homespec.graph import Graph
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Objective, SelfGate, Tower
@@ -128,8 +129,8 @@ def unread_experts(lowered: Lowered) -> Iterator[Finding]:
 def constant_norm(lowered: Lowered) -> Iterator[Finding]:
     """Layer norm over a single channel.
 
-    Normalising one number by its own mean and deviation gives 0 for every input. The expert is
-    constant, and its weights get no gradient.
+    Normalising one number by its own mean and deviation gives 0 for every input. The expert, or the
+    hidden layer of a tower, is constant, and its weights get no gradient.
     """
     for experts in lowered.graph.of(ExpertSet):
         if experts.norm == "layer" and experts.width == 1:
@@ -139,6 +140,16 @@ def constant_norm(lowered: Lowered) -> Iterator[Finding]:
                 "channel, which is constantly 0",
                 label="width 1, norm layer",
                 help="use `norm: batch`, or a greater `width`",
+            )
+    for path, towers in towers_by_giving(lowered, "norm").items():
+        constant = [t for t in towers if t.norm == "layer" and 1 in t.widths[1:-1]]
+        if constant:
+            yield Finding(
+                lowered.span(path),
+                f"layer norm in the tower of `{constant[0].task}`"
+                f"{and_others(len(constant), 'tower')} is over one channel, which is constantly 0",
+                label="hidden width 1, norm layer",
+                help="use `norm: batch`, or greater widths in `hidden`",
             )
 
 

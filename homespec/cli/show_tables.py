@@ -179,12 +179,19 @@ def _towers(summary: Summary) -> Table:
             row.weight,
             row.rate,
             _arrow(row.widths),
-            row.activation if len(row.widths) > 2 else "",
+            _hidden(row),
             row.cost,
         )
         for row in summary.towers
     )
     return _table("Towers", "task, label, weight#, rate#, widths, activation", rows)
+
+
+def _hidden(row: TowerRow) -> str:
+    """What follows the hidden layers of a tower."""
+    if len(row.widths) == 2:
+        return ""
+    return row.activation if row.norm == "none" else f"{row.norm}, {row.activation}"
 
 
 def _label(row: TowerRow) -> str:

@@ -65,7 +65,7 @@ FUNCTION: dict[type[Node], tuple[str, ...]] = {
     ExpertSet: ("norm", "activation", "hidden_activation", "eps"),
     Gate: ("hidden_activation",),
     SelfGate: ("hidden_activation",),
-    Tower: ("activation",),
+    Tower: ("activation", "norm", "eps"),
 }  # fmt: skip
 """What a node computes apart from its weights and what it reads."""
 
@@ -197,7 +197,9 @@ def _is_idle(field: str, old: Node, node: Node) -> bool:
     match old, node:
         case FeatureGate(), FeatureGate():
             return max(old.loras, node.loras) == 1
-        case ((ExpertSet() | Gate() | Tower()), (ExpertSet() | Gate() | Tower())):
+        case Tower(), Tower():
+            return len(node.widths) == 2
+        case ((ExpertSet() | Gate()), (ExpertSet() | Gate())):
             return "activation" in field and field != "activation" and len(node.widths) == 2
     return field == "boundaries"  # which the rows of the table have for labels
 

@@ -9,6 +9,7 @@ from homespec.checks.causes import and_others, listed
 from homespec.diagnostics import Finding, Label, Span
 from homespec.diff.breaks import Breaks
 from homespec.diff.pair import Match, Pair, both, change
+from homespec.diff.tower_changes import tower_norm_numbers
 from homespec.diff.what import what_of, widths_after
 from homespec.graph.identity import Key, Renames
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, SelfGate
@@ -149,6 +150,7 @@ def norm_eps(pair: Pair) -> Iterator[Finding]:
     All weights are kept. Outputs change a little where channels vary little.
     """
     yield from _changed(pair, ExpertSet, attrgetter("eps"), "{what} have eps {now}, had {was}")
+    yield from tower_norm_numbers(pair, "norm_eps", attrgetter("eps"))
 
 
 @change("HS647", "norm-momentum", Breaks.TRAINING)
@@ -160,6 +162,7 @@ def norm_momentum(pair: Pair) -> Iterator[Finding]:
     yield from _changed(
         pair, ExpertSet, attrgetter("momentum"), "{what} have momentum {now}, had {was}"
     )
+    yield from tower_norm_numbers(pair, "norm_momentum", attrgetter("momentum"))
 
 
 @change("HS650", "feature-gates", Breaks.CHECKPOINT)

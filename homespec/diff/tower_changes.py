@@ -1,8 +1,9 @@
-"""HS656, HS657: changes of towers; HS648: activations with weights, of all MLPs."""
+"""HS656, HS657, HS660: changes of towers; HS648: activations with weights, of all MLPs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 from homespec.checks.causes import by_cause
 from homespec.diagnostics import Finding
@@ -71,6 +72,22 @@ def _tower_activation(node: Node) -> str:
     return node.activation if len(node.widths) > 2 else ""
 
 
+@change("HS660", "tower-norm", Breaks.CHECKPOINT)
+def tower_norm(pair: Pair) -> Iterator[Finding]:
+    """Towers whose hidden layers are normalised otherwise.
+
+    Batch norm has statistics, and removes biases. What both norms have is kept: batch and layer
+    norm have a weight and a bias for each hidden layer.
+    """
+    yield from _towers(pair, "norm", attrgetter("norm"), "{what} has norm {now}, had {was}")
+
+
+def tower_norm_numbers(pair: Pair, key: str, value: Callable[[Node], object]) -> Iterator[Finding]:
+    """Towers whose norms have another `norm_eps` or `norm_momentum`; 0 is none of them."""
+    words = f"{{what}} has {key.removeprefix('norm_')} {{now}}, had {{was}}"
+    yield from _towers(pair, key, lambda node: value(node) or "", words)
+
+
 LEARNED = {"dice": "DICE", "prelu": "PReLU"}
 """The activations that have weights."""
 
@@ -99,4 +116,4 @@ def _learned(node: Node) -> str:
     return f"weights of {' and '.join(dict.fromkeys(words))}" if words else "no such weights"
 
 
-TOWER_CHANGES = (tower_widths, tower_activation, activation_weights)
+TOWER_CHANGES = (tower_widths, tower_activation, tower_norm, activation_weights)

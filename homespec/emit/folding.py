@@ -4,35 +4,49 @@ from __future__ import annotations
 
 from homespec.emit.layout import literal, mapping, packed
 from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet
+from homespec.graph.nodes import ExpertSet, Tower
+
+NOTES = {
+    "norm": "of each expert set the number of experts, where its last Linear is, and eps",
+    "hidden": "of each tower the number of hidden layers, and eps",
+    "dice": "",
+}
+"""What the rows of a table are; those of DICE are as those of norms."""
 
 
 def folded_constants(graph: Graph) -> list[str]:
-    """Of each expert set with folded statistics: how many experts, the last Linear, and eps."""
-    sets = graph.of(ExpertSet)
-    norms = [(s.name, (s.count, len(s.widths) - 2, s.eps)) for s in sets if s.norm == "folded"]
-    dice = [(s.name, (s.count, s.eps)) for s in sets if s.activation == "folded_dice"]
-    constants = []
-    for name, rows in (("FOLDED_NORM", norms), ("FOLDED_DICE", dice)):
-        if rows:
-            table = mapping([(key, literal(row)) for key, row in rows])
-            constants.append(packed(name, table))
-    return constants
+    """What is folded, each kind as a table, after a line that says what its rows are."""
+    kinds = _folded(graph)
+    notes = [NOTES[kind] for kind in kinds if NOTES[kind]] or [NOTES["norm"]]
+    tables = [
+        packed(f"FOLDED_{kind.upper()}", mapping([(key, literal(row)) for key, row in rows]))
+        for kind, rows in kinds.items()
+    ]
+    return [f"# What loading folds: {'; '.join(notes)}.", *tables] if tables else []
+
+
+def _folded(graph: Graph) -> dict[str, list[tuple[str, tuple[float, ...]]]]:
+    """The nodes with folded statistics by kind, and for each what the fold needs to know."""
+    sets, towers = graph.of(ExpertSet), graph.of(Tower)
+    kinds: dict[str, list[tuple[str, tuple[float, ...]]]] = {
+        "norm": [(s.name, (s.count, len(s.widths) - 2, s.eps)) for s in sets if s.norm == "folded"],
+        "hidden": [(t.name, (len(t.widths) - 2, t.eps)) for t in towers if t.norm == "folded"],
+        "dice": [(s.name, (s.count, s.eps)) for s in sets if s.activation == "folded_dice"],
+    }
+    return {kind: rows for kind, rows in kinds.items() if rows}
 
 
 def logical_blocks(graph: Graph, serving: bool, fitted: bool, scaled: bool) -> list[str]:
     """The forms that functions of logical names have in the file."""
-    sets = graph.of(ExpertSet)
-    norm = any(s.norm == "folded" for s in sets)
-    dice = any(s.activation == "folded_dice" for s in sets)
+    kinds = sorted(_folded(graph))
     forms = []
     if serving:
-        forms.append("folded" if norm or dice else "serving")
+        forms.append("folded" if kinds else "serving")
     elif fitted or scaled:
         forms.append("scaled" if scaled else "fitted")
     variants = [f"logical.load_logical_state__{form}" for form in forms]
-    if norm != dice:
-        variants.append(f"logical.folded__{'norm' if norm else 'dice'}")
+    if kinds and kinds != ["dice", "norm"]:
+        variants.append(f"logical.folded__{'_'.join(kinds)}")
     if fitted or scaled:
         variants.append(f"logical.copy_state__{'scaled' if scaled else 'fitted'}")
     if scaled:

@@ -39,14 +39,22 @@ class Following:
     @property
     def of_class(self) -> bool:
         """Whether it is the activation of a class alone."""
-        return self.activation in OF_CLASSES and self.norm == "none"
+        return self.activation in OF_CLASSES and self.norm in ("none", "folded")
 
 
 def after_hidden(node: ExpertSet | Gate | Tower) -> Following | None:
     """What follows each hidden layer of a node's MLPs; None without hidden layers."""
     if len(node.widths) == 2:
         return None
-    return Following(node.activation if isinstance(node, Tower) else node.hidden_activation)
+    if isinstance(node, Tower):
+        return Following(node.activation, node.norm, node.eps, node.momentum)
+    return Following(node.hidden_activation)
+
+
+def hidden_bias(node: ExpertSet | Gate | Tower) -> bool:
+    """Whether hidden Linears have a bias: batch norm removes one before it."""
+    following = after_hidden(node)
+    return following is None or following.norm != "batch"
 
 
 def after_last(node: ExpertSet) -> Following:

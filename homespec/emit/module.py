@@ -19,7 +19,7 @@ from homespec.emit.naming import once
 from homespec.emit.plain import plain_trunk
 from homespec.emit.trunk import batched_trunk, first_member
 from homespec.graph import Graph
-from homespec.graph.nodes import Batch, ExpertSet, Feature, Input, Node, Objective
+from homespec.graph.nodes import Batch, ExpertSet, Feature, Input, Node, Objective, Tower
 from homespec.graph.sequences import Sequence
 
 APART = (Feature, Sequence, Input, Objective)
@@ -45,7 +45,6 @@ def emit(graph: Graph, header: str) -> str:
     features = Inputs(graph, plain, inference).context()
     nodes = [node for node in graph if not isinstance(first_member(node), APART)]
     trunk = plain_trunk(nodes, graph) if plain else batched_trunk(nodes, graph, where)
-    normalised = any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet))
     turns = not plain and not inference
     copies = Copies(*sorted(trunk["uses"]))
     losses, forms = loss_blocks(graph)
@@ -79,7 +78,7 @@ def emit(graph: Graph, header: str) -> str:
         "constants": "\n".join([*task_constants(graph), *order_constant(trunk["order"])]),
         "folded": "\n".join(folded_constants(graph)),
         **trunk,
-        "normalised": normalised and not inference,
+        "normalised": "" if inference else _normalised(graph),
         "cast": any(not feature.rows for feature in graph.of(Feature)),
     }
     once("in the file", [*copies.names, *(layer["name"] for layer in trunk["layers"]), *SKELETON])
@@ -91,6 +90,13 @@ def emit(graph: Graph, header: str) -> str:
     context["legend"] = legend(graph, plain, shown)
     rendered = _template("module.py.jinja").render(context)
     return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
+
+
+def _normalised(graph: Graph) -> str:
+    """What is normalised by statistics of the batch; "" if nothing is."""
+    if any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)):
+        return "experts"
+    return "towers" if any(tower.norm == "batch" for tower in graph.of(Tower)) else ""
 
 
 def _position(address: str) -> int:

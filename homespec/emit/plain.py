@@ -12,6 +12,7 @@ from homespec.emit.following import (
     after_hidden,
     after_last,
     by_width,
+    hidden_bias,
     is_layered,
     named,
 )
@@ -55,7 +56,8 @@ class Styles:
             return _started(call(name, widths_of(node.widths)), node, uses)
         hidden, uses = _hidden(node)
         made = call("LayeredMLP", widths_of(node.widths), hidden)
-        return _started(made, node, uses | {"plain.LayeredMLP"})
+        form = "" if hidden_bias(node) else "__normed"
+        return _started(made, node, uses | {f"plain.LayeredMLP{form}"})
 
     def expert(self, node: ExpertSet) -> tuple[Group, set[str]]:
         """An expert of a set, of some `widths`."""

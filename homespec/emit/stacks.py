@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from homespec.emit.following import after_hidden, by_names, is_layered, stacked
+from homespec.emit.following import after_hidden, by_names, hidden_bias, is_layered, stacked
 from homespec.emit.layout import Expr, Group, call, literal
 from homespec.graph import Graph
 from homespec.graph.nodes import Activation, ExpertSet, Gate, SelfGate, Tower
@@ -52,8 +52,11 @@ def _layered(
     assert following is not None
     modules, uses = stacked(following, "names", "width")
     options: dict[str, Expr] = {"hidden": by_names(modules)}
+    if not hidden_bias(node):
+        options["hidden_bias"] = "False"
     if not last_bias:
         options["last_bias"] = "False"
+    if len(options) > 1:
         uses |= {"stacks.LayeredMLPs__bare"} | BARE
     made = call("LayeredMLPs", names, *map(str, node.widths), **options)
     return made, uses | {"stacks.LayeredMLPs", "stacks.Linears"}

@@ -271,8 +271,9 @@ class Mix(Placed):
 class Tower(Node):
     """The state [B, D] of a task -> its logit [B]; `widths` = (D, hidden…, 1).
 
-    The logit of a regression estimates the label in units of `scale`. The first Linears start as
-    the activations `starts` call for.
+    The logit of a regression estimates the label in units of `scale`. Hidden layers have a `norm`,
+    which is `folded` as that of experts. The first Linears start as the activations `starts` call
+    for.
     """
 
     kind: ClassVar[str] = "tower"
@@ -281,6 +282,9 @@ class Tower(Node):
     activation: Activation
     rate: float | None
     scale: float = 1.0
+    norm: Literal["batch", "layer", "none", "folded"] = "none"
+    eps: float = 0.0
+    momentum: float = 0.0
     starts: tuple[Activation, ...] = ()
 
 

@@ -19,6 +19,7 @@ def add_tower(graph: Graph, resolved: Resolved, name: str, state: State) -> None
     task = resolved.spec.tasks[name]
     tower = overlay(resolved.spec.towers, task.tower, to=TowerConfig)
     span = resolved.span(("tasks", name))
+    has_norm = tower.norm != "none" and bool(tower.hidden)
     port = graph.add(
         Tower(
             name=f"towers.{name}",
@@ -29,7 +30,10 @@ def add_tower(graph: Graph, resolved: Resolved, name: str, state: State) -> None
             activation=tower.activation,
             rate=task.rate,
             scale=task.scale,
-            starts=starts(resolved.spec, len(tower.hidden), tower.activation),
+            norm=tower.norm if has_norm else "none",
+            eps=tower.norm_eps if has_norm else 0.0,
+            momentum=tower.norm_momentum if tower.norm == "batch" and has_norm else 0.0,
+            starts=() if has_norm else starts(resolved.spec, len(tower.hidden), tower.activation),
         )
     )
     _add_objective(graph, resolved, span, name, port)

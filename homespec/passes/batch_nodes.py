@@ -117,7 +117,11 @@ def batch_mixtures(graph: Graph, single: bool = False) -> Graph:
 
 def batch_towers(graph: Graph, single: bool = False) -> Graph:
     """Towers of one shape become one."""
-    return _batch(graph, Tower, "towers", lambda node: (node.widths, node.activation), single)
+
+    def shape(node: Tower) -> Hashable:
+        return (node.widths, node.activation, node.norm, node.eps, node.momentum)
+
+    return _batch(graph, Tower, "towers", shape, single)
 
 
 def _batch(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet, Node
+from homespec.graph.nodes import ExpertSet, Node, Tower
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
@@ -19,12 +19,15 @@ def fold_batch_norm(graph: Graph) -> Graph:
 
     gamma (W x - mean) / sqrt(var + eps) + beta is W' x + b' with scale = gamma / sqrt(var + eps),
     W' = scale W and b' = beta - scale mean. Dice follows a norm or a bias and keeps u itself
-    beside its normalised form, so its statistics become a scale and a shift of its own.
+    beside its normalised form, so its statistics become a scale and a shift of its own. The hidden
+    layers of towers are folded alike.
     """
     return graph.with_nodes([_folded(node) for node in graph])
 
 
 def _folded(node: Node) -> Node:
+    if isinstance(node, Tower) and node.norm == "batch":
+        return dataclasses.replace(node, norm="folded")
     if not isinstance(node, ExpertSet):
         return node
     return dataclasses.replace(

@@ -143,7 +143,8 @@ def unknown_choice(error: LocatedError) -> Iterator[Finding]:
     """A value is not one of the words that the key takes.
 
     Norms are batch, layer and none; activations swish, relu, gelu, tanh, leaky_relu, prelu, and for
-    the outputs of experts dice and none; a gate's `input` is `path` or `own`. The message lists the words of the key at hand.
+    the outputs of experts dice and none; a gate's `input` is `path` or `own`. The message lists the
+    words of the key at hand.
     """
     choices = re.findall(r"'([^']*)'", str(error.context.get("expected", "")))
     yield Finding(

@@ -244,7 +244,8 @@ def _activation(parent: Path, key: str, value: Any) -> str:
 
 
 def _top_norm(parent: Path, key: str, value: Any) -> str:
-    return _norm(parent, key, value).replace("`norm: ", "`experts: {norm: ").rstrip("`") + "}`"
+    norm = _norm(parent, key, value).partition("`")[2].rstrip("`")
+    return f"say whose: write `experts: {{{norm}}}`, or `towers: {{{norm}}}`"
 
 
 def _named_tasks(parent: Path, key: str, value: Any) -> str:
@@ -376,7 +377,7 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("experts", "regularizer"): "remove it; `homespec train --weight-decay` has one",
     ("towers", "hidden"): _hidden,
     ("towers", "activation"): _chosen("activation", "relu"),
-    ("towers", "norm"): "remove it: towers have no norm",
+    ("towers", "norm"): _norm,
     ("towers", "dropout"): NO_DROPOUT,
     ("tasks", "kind"): _chosen("kind", "binary"),
     ("tasks", "label"): _named("label"),

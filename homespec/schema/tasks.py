@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from homespec.schema.activations import Activation
 from homespec.schema.field_types import Label, Member, Model, Name, Unknown, Widths, absent, listed
-from homespec.schema.numbers import Focal, PosWeight, Rate, Scale, Weight
+from homespec.schema.numbers import Epsilon, Focal, Momentum, PosWeight, Rate, Scale, Weight
 
 
 class Tower(Model):
@@ -18,6 +18,12 @@ class Tower(Model):
     """Widths of the hidden layers; [] makes the tower one linear layer."""
     activation: Activation = "relu"
     """Activation after each hidden layer. The last layer is bare: towers emit logits."""
+    norm: Literal["batch", "layer", "none"] = "none"
+    """Normalisation of each hidden layer, before its activation (docs/regularisation.md)."""
+    norm_eps: Epsilon = 1e-5
+    """Epsilon of the normalisation (torch's default)."""
+    norm_momentum: Momentum = 0.1
+    """Momentum of the running statistics of batch norm (torch's default)."""
 
 
 class Task(Model):

@@ -103,6 +103,8 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS655", "rank: 2}", "rank: 2}, mixture: {sees: all}", set()),
     ("HS656", "gates:", "towers: {hidden: [5]}\ngates:", set()),
     ("HS657", "gates:", "towers: {activation: swish}\ngates:", set()),
+    ("HS660", "gates:", "towers: {norm: batch}\ngates:", set()),
+    ("HS660", "gates:", "towers: {norm: layer}\ngates:", set()),
     ("HS659", "homespec: 1", "homespec: 1\ninit: torch", set()),
     ("HS690", "name: shorts", "name: longs", set()),
     ("HS691", "the base", "another", set()),
@@ -186,6 +188,10 @@ def test_logits_that_are_not_the_same(old: str, new: str, task: str) -> None:
          "encoder: {din: {activation: swish}}", "HS633"),
         ("rank: 2}", "rank: 2}, mixture: {hidden: [3]}",
          "rank: 2}, mixture: {hidden: [3], hidden_activation: swish}", "HS658"),
+        ("gates:", "towers: {norm: layer}\ngates:",
+         "towers: {norm: layer, norm_eps: 0.01}\ngates:", "HS646"),
+        ("gates:", "towers: {norm: batch}\ngates:",
+         "towers: {norm: batch, norm_momentum: 0.2}\ngates:", "HS647"),
     ],
 )  # fmt: skip
 def test_options_that_keep_all_weights(place: str, old: str, new: str, code: str) -> None:

@@ -37,6 +37,7 @@ LOSS_RUNS: list[Any] = [
     (("watch_time",), F.huber_loss, {}),
 ]
 FOLDED_NORM = {"experts.task.shared": (2, 1, 1e-5)}
+FOLDED_HIDDEN = {"towers.click": (2, 1e-5)}
 FOLDED_DICE = {"experts.task.shared": (2, 1e-5)}
 FITTED = {"days": 3}
 SCALED = ("price",)

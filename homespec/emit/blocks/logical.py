@@ -2,7 +2,13 @@
 
 import torch
 
-from homespec.emit.blocks.constants import FITTED, FOLDED_DICE, FOLDED_NORM, SCALED
+from homespec.emit.blocks.constants import (
+    FITTED,
+    FOLDED_DICE,
+    FOLDED_HIDDEN,
+    FOLDED_NORM,
+    SCALED,
+)
 
 
 def unwrapped(model):
@@ -167,6 +173,54 @@ def folded__dice(state, views):
     What is folded already stays. `views` is this model's own state.
     """
     return fold_dice(dict(state), views)
+
+
+def folded__hidden(state, views):
+    """The logical state of the trained model -> that of this one, which has no running statistics.
+
+    What is folded already stays. `views` is this model's own state.
+    """
+    return fold_hidden(dict(state), views)
+
+
+def folded__hidden_norm(state, views):
+    """The logical state of the trained model -> that of this one, which has no running statistics.
+
+    What is folded already stays. `views` is this model's own state.
+    """
+    return fold_hidden(fold_norm(dict(state), views), views)
+
+
+def folded__dice_hidden(state, views):
+    """The logical state of the trained model -> that of this one, which has no running statistics.
+
+    What is folded already stays. `views` is this model's own state.
+    """
+    return fold_hidden(fold_dice(dict(state), views), views)
+
+
+def folded__dice_hidden_norm(state, views):
+    """The logical state of the trained model -> that of this one, which has no running statistics.
+
+    What is folded already stays. `views` is this model's own state.
+    """
+    return fold_hidden(fold_dice(fold_norm(dict(state), views), views), views)
+
+
+def fold_hidden(state, views):
+    """Batch norm of towers' hidden layers scales the Linears before it and gives them a bias."""
+    for tower, (layers, eps) in FOLDED_HIDDEN.items():
+        for i in range(layers):
+            weight, bias = f"{tower}.linears.{i}.weight", f"{tower}.linears.{i}.bias"
+            if bias not in state:
+                shape = views[bias].shape
+                scale, shift = affine(state, f"{tower}.hidden.{i}.norm", eps, shape)
+                gamma = part(state, f"{tower}.hidden.{i}.norm.weight", shape)
+                beta = part(state, f"{tower}.hidden.{i}.norm.bias", shape)
+                linear = part(state, weight, views[weight].shape)
+                state[weight] = linear * (gamma * scale).unsqueeze(1)
+                state[bias] = beta + gamma * shift
+    return state
 
 
 def fold_norm(state, views):

@@ -83,6 +83,27 @@ class LayeredMLP(MLP):
         return self.linears[-1](x_BN)
 
 
+class LayeredMLP__normed(MLP):
+    """An MLP with modules of its own after each hidden layer: `hidden(width)` makes them.
+
+    Batch norm makes a bias before it pointless.
+    """
+
+    def __init__(self, widths, hidden):
+        super().__init__(widths)
+        self.hidden = nn.ModuleList([nn.ModuleDict(hidden(width)) for width in widths[1:-1]])
+        for linear, modules in zip(self.linears, self.hidden, strict=False):
+            if "norm" in modules and isinstance(modules["norm"], nn.BatchNorm1d):
+                linear.bias = None
+
+    def forward(self, x_BN):
+        for linear, modules in zip(self.linears, self.hidden, strict=False):
+            x_BN = linear(x_BN)
+            for module in modules.values():
+                x_BN = module(x_BN)
+        return self.linears[-1](x_BN)
+
+
 class LayeredExpert(LayeredMLP):
     """A layered MLP with modules of its own, `last` by name, after the last layer, too.
 
