@@ -80,12 +80,8 @@ def _like(activation: Activation) -> Activation:
 
 def class_activations(graph: Graph) -> Iterator[str]:
     """The activations of the hidden layers of all MLPs whose class has them."""
-    for node in (
-        *graph.of(ExpertSet),
-        *graph.of(Gate),
-        *graph.of(SelfGate),
-        *graph.of(Tower),
-    ):
+    mlps: list[ExpertSet | Gate | Tower] = [*graph.of(ExpertSet), *graph.of(Gate)]
+    for node in (*mlps, *graph.of(SelfGate), *graph.of(Tower)):
         following = after_hidden(node)
         if following is not None and following.of_class:
             yield following.activation
