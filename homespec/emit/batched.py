@@ -49,7 +49,7 @@ def _experts(batch: Batch, scope: Scope) -> Block:
     names = scope.fresh(f"experts{suffix}")
     pattern = f"experts.{first.layer}.{{}}.{{}}"
     modules, uses = stacked(after_last(first), names, str(first.width))
-    stack, more = mlps(names, first, scope.naming.graph, first.last_bias)
+    stack, more = mlps(names, first, scope.naming.graph)
     read = scope.inputs([reads for m in members for reads in _each(m)])
     name = scope.define(batch.name, f"e{suffix}", len(members))
     many = scope.named(pattern, places_of(members), first.count)

@@ -51,10 +51,12 @@ def after_hidden(node: ExpertSet | Gate | Tower) -> Following | None:
     return Following(node.hidden_activation)
 
 
-def hidden_bias(node: ExpertSet | Gate | Tower) -> bool:
-    """Whether hidden Linears have a bias: batch norm removes one before it."""
-    following = after_hidden(node)
-    return following is None or following.norm != "batch"
+def biases(node: ExpertSet | Gate | Tower) -> tuple[bool, ...]:
+    """Which Linears have a bias: batch norm removes one before it."""
+    hidden = after_hidden(node)
+    last = not isinstance(node, ExpertSet) or node.last_bias
+    of_hidden = hidden is None or hidden.norm != "batch"
+    return (*[of_hidden] * (len(node.widths) - 2), last)
 
 
 def after_last(node: ExpertSet) -> Following:

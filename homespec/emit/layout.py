@@ -6,6 +6,7 @@ is exploded, one argument a line with a trailing comma.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -114,7 +115,16 @@ def lay(prefix: str, expr: Expr, depth: int, suffix: str = "") -> str:
         return "\n".join([*lines, inner, INDENT * depth + expr.brackets[1] + expr.tail + suffix])
     lines += [lay("", a, depth + 1, ",") for a in expr.args]
     lines += [lay(key + joint, value, depth + 1, ",") for key, value in expr.keywords]
-    return "\n".join([*lines, INDENT * depth + expr.brackets[1] + expr.tail + suffix])
+    first, *more = _calls(expr.tail)
+    end = expr.brackets[1] if more else f"{expr.brackets[1]}{first}"
+    chain = [first, *more] if more else []
+    return "\n".join([*lines, *(INDENT * depth + each for each in (end, *chain))]) + suffix
+
+
+def _calls(tail: str) -> list[str]:
+    """`.a(x).b(y)` as the calls that it is made of: several are a line each."""
+    calls = re.findall(r"\.\w+\((?:[^()]|\([^()]*\))*\)", tail)
+    return calls if "".join(calls) == tail and calls else [tail]
 
 
 def _lay_sum(prefix: str, total: Sum, depth: int, suffix: str) -> str:

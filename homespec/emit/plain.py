@@ -11,8 +11,8 @@ from homespec.emit.following import (
     FUNCTIONS,
     after_hidden,
     after_last,
+    biases,
     by_width,
-    hidden_bias,
     is_layered,
     named,
 )
@@ -56,7 +56,7 @@ class Styles:
             return _started(call(name, widths_of(node.widths)), node, uses)
         hidden, uses = _hidden(node)
         made = call("LayeredMLP", widths_of(node.widths), hidden)
-        form = "" if hidden_bias(node) else "__normed"
+        form = "" if all(biases(node)) else "__normed"
         return _started(made, node, uses | {f"plain.LayeredMLP{form}"})
 
     def expert(self, node: ExpertSet) -> tuple[Group, set[str]]:

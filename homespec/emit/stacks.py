@@ -5,31 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from homespec.emit.following import after_hidden, by_names, hidden_bias, is_layered, stacked
+from homespec.emit.following import after_hidden, biases, by_names, is_layered, stacked
 from homespec.emit.layout import Expr, Group, call, literal
 from homespec.graph import Graph
 from homespec.graph.nodes import Activation, ExpertSet, Gate, SelfGate, Tower
 
+Mlp = ExpertSet | Gate | Tower
 BARE = {"stacks.Linears__bare"}
 AS_HE = ("relu", "swish", "gelu")
 """The activations for which He's weights are those of ReLU."""
 
 
-def mlps(
-    names: Expr, node: ExpertSet | Gate | Tower, graph: Graph, last_bias: bool = True
-) -> tuple[Group, set[str]]:
+def mlps(names: Expr, node: Mlp, graph: Graph) -> tuple[Group, set[str]]:
     """A stack of MLPs like a node's, one for each logical name, and the blocks that it uses."""
-    if is_layered(node):
-        made, uses = _layered(names, node, last_bias)
-    else:
-        made, uses = _of_class(names, node, graph, last_bias)
-    tail, more = start_of(node.starts, node.widths, is_layered(node))
-    return replace(made, tail=tail), uses | {f"stacks.MLPs__{form}" for form in more}
+    layered = is_layered(node)
+    made, uses = (_layered if layered else _of_class)(names, node, graph)
+    tail, forms = start_of(node.starts, node.widths, layered)
+    return replace(made, tail=tail), uses | {f"stacks.MLPs__{form}" for form in forms}
 
 
-def _of_class(
-    names: Expr, node: ExpertSet | Gate | Tower, graph: Graph, last_bias: bool
-) -> tuple[Group, set[str]]:
+def _of_class(names: Expr, node: Mlp, graph: Graph) -> tuple[Group, set[str]]:
     """MLPs whose class has their activation."""
     several = len(set(class_activations(graph))) > 1
     following = after_hidden(node)
@@ -38,25 +33,20 @@ def _of_class(
     uses = {f"stacks.{name}", "stacks.Linears"}
     if swish and not several:
         uses.add("stacks.MLPs__swish")
-    if last_bias:
+    if all(biases(node)):
         return call(name, names, *map(str, node.widths)), uses
     made = call(name, names, *map(str, node.widths), last_bias="False")
     return made, uses | {"stacks.MLPs__bare"} | BARE
 
 
-def _layered(
-    names: Expr, node: ExpertSet | Gate | Tower, last_bias: bool
-) -> tuple[Group, set[str]]:
+def _layered(names: Expr, node: Mlp, graph: Graph) -> tuple[Group, set[str]]:
     """MLPs with modules of their own after hidden layers."""
     following = after_hidden(node)
     assert following is not None
     modules, uses = stacked(following, "names", "width")
     options: dict[str, Expr] = {"hidden": by_names(modules)}
-    if not hidden_bias(node):
-        options["hidden_bias"] = "False"
-    if not last_bias:
-        options["last_bias"] = "False"
-    if len(options) > 1:
+    if not all(all(biases(mlp)) for mlp in _mlps(graph) if is_layered(mlp)):
+        options["biases"] = literal(biases(node))
         uses |= {"stacks.LayeredMLPs__bare"} | BARE
     made = call("LayeredMLPs", names, *map(str, node.widths), **options)
     return made, uses | {"stacks.LayeredMLPs", "stacks.Linears"}
@@ -80,8 +70,14 @@ def _like(activation: Activation) -> Activation:
 
 def class_activations(graph: Graph) -> Iterator[str]:
     """The activations of the hidden layers of all MLPs whose class has them."""
-    mlps: list[ExpertSet | Gate | Tower] = [*graph.of(ExpertSet), *graph.of(Gate)]
-    for node in (*mlps, *graph.of(SelfGate), *graph.of(Tower)):
+    for node in _mlps(graph):
         following = after_hidden(node)
         if following is not None and following.of_class:
             yield following.activation
+
+
+def _mlps(graph: Graph) -> list[Mlp]:
+    """All nodes with MLPs."""
+    return [
+        *graph.of(ExpertSet), *graph.of(Gate), *graph.of(SelfGate), *graph.of(Tower)
+    ]  # fmt: skip

@@ -166,11 +166,10 @@ class LayeredMLPs(MLPs):
 class LayeredMLPs__bare(MLPs):
     """MLPs with modules of their own after each hidden layer: `hidden(names, width)` makes them."""
 
-    def __init__(self, names, *widths, hidden, hidden_bias=True, last_bias=True):
+    def __init__(self, names, *widths, hidden, biases):
         nn.Sequential.__init__(self)
         for i, (width, out) in enumerate(pairwise(widths)):
-            is_hidden = i < len(widths) - 2
-            bias = hidden_bias if is_hidden else last_bias
-            self.append(Linears([f"{name}.linears.{i}" for name in names], width, out, bias=bias))
-            if is_hidden:
+            linears = [f"{name}.linears.{i}" for name in names]
+            self.append(Linears(linears, width, out, bias=biases[i]))
+            if i < len(widths) - 2:
                 self.extend(hidden([f"{name}.hidden.{i}" for name in names], out))
