@@ -53,7 +53,7 @@ def _task(node: Node) -> str:
 def tower_widths(pair: Pair) -> Iterator[Finding]:
     """Towers of other widths: their weights cannot be kept.
 
-    Layers whose widths are as before keep their weights, the others start fresh.
+    Layers with unchanged widths keep their weights; the others start fresh.
     """
     yield from _towers(pair, "hidden", widths_after, "{what} has the widths {now}, had {was}")
 
@@ -62,7 +62,8 @@ def tower_widths(pair: Pair) -> Iterator[Finding]:
 def tower_activation(pair: Pair) -> Iterator[Finding]:
     """Towers with another activation.
 
-    All weights are kept, and none of them is right: train on, or keep the activation.
+    All weights are kept, but none of them fits the new activation. Continue training, or keep the
+    activation.
     """
     yield from _towers(pair, "activation", _tower_activation, "{what} uses {now}, used {was}")
 

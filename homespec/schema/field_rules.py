@@ -144,7 +144,7 @@ def unknown_choice(error: LocatedError) -> Iterator[Finding]:
 
     Norms are batch, layer and none; activations swish, relu, gelu, tanh, leaky_relu, prelu, and for
     the outputs of experts dice and none; a gate's `input` is `path` or `own`. The message lists the
-    words of the key at hand.
+    words that this key takes.
     """
     choices = re.findall(r"'([^']*)'", str(error.context.get("expected", "")))
     yield Finding(
