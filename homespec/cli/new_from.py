@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from homespec.drafting.next_steps import Place
 
 
+SHOWN = 6
+"""Tasks that are named."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the user gives beside the name."""
@@ -120,7 +124,10 @@ def _steps(
         return steps_of(found, spec, place, rows), []
     folder = Path("prepared")
     command = f"{_command(name, asked)} --split {quoted(folder)} --force"
-    hint = f"No rows are held out yet: --split holds {split_of(found)} out."
+    hint = (
+        f"No rows are held out to measure on. The first command below holds out {split_of(found)},"
+        " and writes the spec again."
+    )
     return [command, *steps_of(found, spec, Place((folder,)), int(rows * 0.9))], [hint]
 
 
@@ -136,8 +143,15 @@ def _command(name: str, asked: Asked) -> str:
 
 
 def _summary(found: Draft) -> str:
+    from homespec.drafting.spec_text import names_of
+
     tasks = count(len(found.tasks), "task")
     features = count(len(found.features), "feature")
     left_out = f", {count(len(found.left_out), 'column')} left out" if found.left_out else ""
     rows = f"{found.sample.table.num_rows:,} of {found.sample.rows:,} rows"
-    return f"{rows} read: {tasks}, {features}{left_out}"
+    said = [f"{name} ({task.said_rate})" for name, task in zip(names_of(found).tasks, found.tasks,
+                                                               strict=True)]  # fmt: skip
+    more = f" and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
+    return (
+        f"{rows} read: {tasks}, {features}{left_out}\nto predict: {', '.join(said[:SHOWN])}{more}"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from homespec.diagnostics.render.terminal import printable
@@ -33,13 +33,6 @@ class LeftOut:
     reason: str
 
 
-@dataclass
-class Times:
-    """Columns of times, and from which value on the latest rows are."""
-
-    columns: list[str] = field(default_factory=list)
-
-
 def quoted(text: str) -> str:
     """A text of the data in a comment: short, in one line, and no comment for homespec."""
     plain = printable(text).replace("omespec:", "omespec\N{RATIO}")
@@ -47,10 +40,12 @@ def quoted(text: str) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """A share in percent with two digits: `12%`, `0.34%`."""
+    """A share in percent with two digits: `12%`, `0.34%`. Only none is 0%, and all of it 100%."""
     percent = 100 * part / whole if whole else 0.0
     if part and percent < 0.01:
         return "<0.01%"
+    if part < whole and percent >= 99.5:
+        return ">99%"
     digits = 0 if percent >= 10 or percent == 0 else 1 if percent >= 1 else 2
     return f"{percent:.{digits}f}%"
 

@@ -160,12 +160,12 @@ def _leak(
         return f"it may be another label: {other.label}, {other.counted}; {other.why}"
     if names.is_spent_time(seen.name) and seen.name not in owners and seen.numbers is not None:
         return "by its name it is known only after the fact"
+    binary = [task for task in tasks if not task.regression]
+    for task, auc in zip(binary, tells(seen, [task.values for task in binary]), strict=True):
+        if auc >= TELLS:
+            return f"it tells {task.label} nearly alone: AUC {auc:.3f} of this column"
     for task in tasks:
-        if not task.regression:
-            auc = tells(seen, task.values)
-            if auc >= TELLS:
-                return f"it tells {task.label} nearly alone: AUC {auc:.3f} of this column"
-        elif _same(seen, task):
+        if task.regression and _same(seen, task):
             return f"it is {task.label} in other numbers"
     return ""
 

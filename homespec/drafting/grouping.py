@@ -15,6 +15,10 @@ ALIKE = 0.3
 """Groups of two tasks or more become one from this correlation on."""
 FAR_APART = 100.0
 """Rates that differ by such a factor do not go into one group where there is a choice."""
+MIN_CASES = 20
+"""Positive rows of a label, to say where it is positive."""
+MOST = 0.9
+"""A label that is 1 in more of the rows contains others by chance."""
 WORDS = {
     "watch": "click clk view watch finish play complete effective open ctr",
     "interaction": "like follow comment forward share favorite fav collect profile enter reply"
@@ -101,6 +105,20 @@ def _mean(members: tuple[int, ...], likeness: Array) -> float:
     block = likeness[np.ix_(members, members)]
     size = len(members)
     return float((block.sum() - size) / (size * (size - 1)))
+
+
+def space_of(place: int, labels: Sequence[Array]) -> int | None:
+    """The rarest of the other labels that is 1 wherever this one is, as a click for a purchase."""
+    own = labels[place]
+    found = []
+    for other, values in enumerate(labels):
+        known = ~(np.isnan(own) | np.isnan(values))
+        one, wider = own[known] == 1, values[known] == 1
+        cases = int(one.sum())
+        in_range = other != place and MIN_CASES <= cases < wider.sum() < MOST * len(wider)
+        if in_range and not (one & ~wider).any():
+            found.append((int(wider.sum()), other))
+    return min(found)[1] if found else None
 
 
 def group_name(tasks: Sequence[str], taken: set[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from homespec.analysis.yaml_writer import flow
 from homespec.data.collisions import HashedTable, collisions
 from homespec.drafting import name_words as names
-from homespec.drafting.choice import Choice, LeftOut, nice, quoted, share, width
+from homespec.drafting.choice import Choice, LeftOut, nice, number, quoted, share, width
 from homespec.drafting.seen import Seen
 from homespec.schema.embedded import MAX_TEXT
 
@@ -66,7 +66,7 @@ def _top(seen: Seen) -> int | None:
     ids = seen.ids
     assert ids is not None
     low, high = int(ids.min()), int(ids.max())
-    if names.has(seen.name, names.USERS | names.ITEMS):  # there will be more of them
+    if names.is_entity(seen.name):  # there will be more of them
         return None
     dense = high < SMALL_VOCAB and high < 4 * seen.distinct + 16
     settled = seen.rows == seen.total or seen.expected == seen.distinct
@@ -139,5 +139,6 @@ def _absent(seen: Seen) -> list[str]:
 
 
 def _value(seen: Seen) -> str:
-    top = seen.texts[0]
-    return quoted(top) if seen.is_text else f"are {quoted(top)[1:-1]}"
+    if seen.numbers is None:
+        return quoted(seen.texts[0])
+    return f"are {number(float(seen.numbers[int(seen.counts.argmax())]))}"

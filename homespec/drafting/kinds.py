@@ -46,7 +46,9 @@ def is_category(seen: Seen) -> bool:
     if not seen.is_whole:
         return seen.is_huge
     assert seen.numbers is not None
-    if names.has(seen.name, names.IDS | names.USERS | names.ITEMS):
+    if seen.distinct == 2:
+        return True
+    if names.has(seen.name, names.IDS) or names.is_entity(seen.name):
         return not names.has(seen.name, names.AMOUNTS | {"num", "count", "cnt", "price", "age"})
     low, high = float(seen.numbers.min()), float(seen.numbers.max())
     few = CATEGORIES if not names.has(seen.name, names.CATEGORIES) else 10_000

@@ -47,6 +47,13 @@ class Candidate:
         return float(known.mean()) if len(known) else float("nan")
 
     @property
+    def said_rate(self) -> str:
+        """The rate in words; that it is a regression, or that there are no labels."""
+        if self.regression:
+            return "a number"
+        return "no labels" if np.isnan(self.rate) else share(self.rate, 1)
+
+    @property
     def counted(self) -> str:
         """Positives and rows, as a comment has them."""
         known = self.values[~np.isnan(self.values)]

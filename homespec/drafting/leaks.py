@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from homespec.data.columns import Array
@@ -16,22 +18,26 @@ BINS = 256
 MIN_ROWS = 200
 
 
-def tells(seen: Seen, labels: Array) -> float:
-    """The AUC that a column has alone; 0.5 if there are too few rows to say.
+def tells(seen: Seen, labels: Sequence[Array]) -> Iterator[float]:
+    """The AUC that a column has alone for each label; 0.5 if there are too few rows to say.
 
     Its values, a missing one included, are scored by their rate of positives in one half of the
     rows, and measured in the other half, both ways. So an id that comes up once tells nothing.
     """
-    known = ~np.isnan(labels)
-    if known.sum() < MIN_ROWS:
-        return 0.5
     codes, values = _codes(seen)
-    codes, positive = codes[known], labels[known] == 1
     half = np.random.default_rng(0).random(len(codes)) < 0.5
-    found = []
+    for own in labels:
+        known = ~np.isnan(own)
+        yield _tells(codes[known], half[known], own[known] == 1, values)
+
+
+def _tells(codes: Array, half: Array, positive: Array, values: int) -> float:
+    if len(codes) < MIN_ROWS:
+        return 0.5
     for side in (half, ~half):
         if min(positive[side].sum(), (~positive[side]).sum()) < MIN_EACH:
             return 0.5
+    found = []
     for fit, measured in ((half, ~half), (~half, half)):
         scores = _rates(codes[fit], positive[fit], values)
         found.append(_auc(scores, codes[measured], positive[measured], values))

@@ -11,6 +11,7 @@ import pyarrow as pa
 from homespec.drafting import name_words as names
 from homespec.drafting.choice import Choice, LeftOut, nice, share, width
 from homespec.drafting.id_choice import buckets_for
+from homespec.drafting.name_words import feature_name
 from homespec.drafting.seen import Seen, SeenLists
 
 LONGEST = 50
@@ -19,6 +20,8 @@ COVERED = 0.99
 """Of the lists, so many are kept whole."""
 OVERLAP = 0.3
 """Of the values of a history, so many are ids of the candidate's column, too."""
+MIN_SHARED = 5
+"""Different values that a history has at least: 0 and 1 are among many ids."""
 MAX_VECTOR = 4096
 PROJECTED = 64
 """A wider vector is projected to this width."""
@@ -26,22 +29,25 @@ PROJECTED = 64
 
 def choose_lists(lists: Iterable[SeenLists], ids: Mapping[str, Seen]) -> list[Choice | LeftOut]:
     """Features of the columns of lists; `ids` are the columns of features that have ids."""
+    rest = list(lists)
+    candidates = {seen.name: found for seen in rest if (found := _candidate(seen, ids))}
     found: list[Choice | LeftOut] = []
-    histories: list[tuple[SeenLists, str]] = []
-    for seen in lists:
-        candidate = _candidate(seen, ids)
-        if candidate:
-            histories.append((seen, candidate))
-        else:
-            found.append(_choose(seen))
-    while histories:
-        first, _ = histories[0]
-        together: dict[str, SeenLists] = {}
-        for seen, candidate in histories:
-            if candidate not in together and _alike(first, seen):
-                together[candidate] = seen
-        histories = [each for each in histories if each[0] not in together.values()]
-        found.append(_history(together))
+    while rest:
+        first = next((seen for seen in rest if seen.name in candidates), None)
+        if first is None:
+            found += map(_choose, rest)
+            break
+        fields: dict[str, SeenLists] = {}
+        others: list[SeenLists] = []
+        for seen in rest:
+            name = candidates.get(seen.name, "")
+            if _alike(first, seen) and name not in fields:
+                if name:
+                    fields[name] = seen
+                elif seen.elements.ids is not None:
+                    others.append(seen)
+        found.append(_history(fields, others))
+        rest = [seen for seen in rest if seen not in (*fields.values(), *others)]
     return found
 
 
@@ -96,7 +102,7 @@ def _candidate(seen: SeenLists, ids: Mapping[str, Seen]) -> str:
     best, most = "", 0.0
     for name, candidate in ids.items():
         assert candidate.ids is not None
-        if candidate.is_text != seen.elements.is_text or candidate.distinct < 3:
+        if candidate.is_text != seen.elements.is_text or len(own) < MIN_SHARED:
             continue
         overlap = float(np.isin(own, candidate.ids).mean())
         is_named = set(names.words(name)) - {"id"} <= set(names.words(seen.name))
@@ -107,18 +113,28 @@ def _candidate(seen: SeenLists, ids: Mapping[str, Seen]) -> str:
     return best
 
 
-def _history(fields: Mapping[str, SeenLists]) -> Choice:
-    """A sequence of events, each with these fields by the candidate's column."""
+def _history(fields: Mapping[str, SeenLists], others: Iterable[SeenLists]) -> Choice:
+    """A sequence: fields by the candidate's column, and `others` that events alone have."""
     first = next(iter(fields.values()))
+    own: dict[str, SeenLists] = {}
+    for seen in others:
+        own[feature_name(seen.name, (*fields, *own))] = seen
+    columns = {name: seen.name for name, seen in (*fields.items(), *own.items())}
     options: dict[str, Any] = {
         "of": list(fields),
+        **({"with": {name: _field(seen) for name, seen in own.items()}} if own else {}),
         "max_len": _max_len(first),
         "encoder": "din",
-        "columns": {candidate: seen.name for candidate, seen in fields.items()},
+        "columns": columns,
         **_written(first),
     }
-    what = " and ".join(f"{candidate}" for candidate in list(fields)[:1])
+    what = " and ".join(fields)
     return Choice(first.name, {"sequence": options}, f"{_lengths(first)}; ids as in {what}")
+
+
+def _field(seen: SeenLists) -> dict[str, Any]:
+    """What only events have, in a table of its own."""
+    return {"id": buckets_for(seen.elements)[0], "dim": width(seen.elements.expected)}
 
 
 def _of_lists(seen: SeenLists) -> dict[str, Any]:

@@ -65,6 +65,13 @@ def is_spent_time(name: str) -> bool:
     return has(name, SPENT) and has(name, AMOUNTS)
 
 
+def is_entity(name: str) -> bool:
+    """Whether it names a user or an item, of whom there will be more: `user_id`, `video`."""
+    last = words(name)[-1:]
+    of_one = has(name, USERS | ITEMS) and has(name, IDS)
+    return of_one or any(word in USERS | ITEMS for word in last)
+
+
 def is_behaviour(name: str) -> bool:
     """Whether it says that something happened: `is_click`, `buy`, but no count or time of it."""
     return has(name, BEHAVIOURS) and not has(name, AMOUNTS | IDS | {"num", "count", "cnt", "total"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +62,3 @@ def _values(options: dict[str, object]) -> int:
     table = options.get("id")
     buckets = table.get("buckets", 0) if isinstance(table, dict) else 0
     return int(buckets)
-
-
-def joined(paths: Sequence[Path]) -> str:
-    """Paths as arguments of a shell."""
-    return " ".join(map(quoted, paths))

@@ -15,6 +15,10 @@ from homespec.data.data_files import DataFiles
 
 MAX_CELLS = 20_000_000
 """Rows times columns that are looked at: of a wide table fewer rows."""
+MAX_BYTES = 300_000_000
+"""What these rows may take in memory: of long lists and texts they are fewer, too."""
+FIRST = 1000
+"""Rows by which that is estimated."""
 STRETCHES = 64
 """A sample is of this many stretches of rows, evenly spread over the files."""
 
@@ -55,6 +59,8 @@ def take(files: DataFiles, rows: int, advance: Advance) -> Sample:
     if not len(schema):
         return Sample(files, pa.table({}), files.rows, unreadable)
     reader, parts = ChunkReader(files.chunks, schema), []
+    first = reader.table(0, min(FIRST, wanted))
+    wanted = min(wanted, max(STRETCHES, MAX_BYTES * first.num_rows // max(1, first.nbytes)))
     for low, high in _stretches(files.rows, wanted):
         parts.append(reader.table(low, high))
         advance(high)

@@ -21,7 +21,6 @@ from homespec.data.list_profile import ListProfile
 MAX_EXACT = 2**53
 NO_NUMBER = ("?", "na", "n/a", "#n/a", "-", "unknown", "missing", "none", "\\n")
 """What other programs write where a number is missing."""
-MOSTLY = 0.9
 
 
 @dataclass

@@ -15,7 +15,7 @@ from homespec.diagnostics.render.terminal import printable
 from homespec.drafting.choice import Choice, nice, quoted
 from homespec.drafting.draft import Draft
 from homespec.drafting.given_labels import describe
-from homespec.drafting.grouping import group_name
+from homespec.drafting.grouping import group_name, space_of
 from homespec.drafting.labels import Candidate
 from homespec.drafting.name_words import feature_name, task_name
 from homespec.schema.labels import BARE
@@ -108,7 +108,7 @@ def _features(draft: Draft, names: Names) -> Iterator[str]:
     aligned = _aligned(names.features.values())
     for choice in draft.features:
         own = names.features[choice.column]
-        options = flow(_options(choice, own))
+        options = flow(_options(choice, own, names))
         yield from _entry(own, options, choice.comment, aligned)
     if draft.left_out:
         yield "  # Left out:"
@@ -121,11 +121,18 @@ def _aligned(names: Iterable[str]) -> int:
     return max((len(name) for name in names if len(name) <= ALIGNED), default=0)
 
 
-def _options(choice: Choice, own: str) -> dict[str, Any]:
+def _options(choice: Choice, own: str, names: Names) -> dict[str, Any]:
+    """The options of a feature; a sequence speaks of features by their names."""
     options = dict(choice.options)
+    if "sequence" in options:
+        sequence = dict(options["sequence"])
+        sequence["of"] = [names.features[column] for column in sequence["of"]]
+        sequence["columns"] = {names.features.get(field, field): column
+                               for field, column in sequence["columns"].items()}  # fmt: skip
+        return {"sequence": sequence}
     if choice.dim not in (0, DIM):
         options["dim"] = choice.dim
-    if choice.column != own and "sequence" not in options:
+    if choice.column != own:
         options["column"] = choice.column
     return options
 
@@ -169,11 +176,21 @@ def _groups(draft: Draft, names: Names) -> Iterator[str]:
 def _tasks(draft: Draft, names: Names) -> Iterator[str]:
     yield "tasks:"
     aligned = _aligned(names.tasks)
-    for own, task in zip(names.tasks, draft.tasks, strict=True):
+    spaces = _spaces(draft.tasks)
+    for place, (own, task) in enumerate(zip(names.tasks, draft.tasks, strict=True)):
         label = f"{{label: {_in_single_quotes(str(task.label))}"
         options = flow(_of_task(task))[1:]
-        yield from _entry(own, label + (", " if len(options) > 1 else "") + options, _why(task),
-                          aligned)  # fmt: skip
+        options = label + (", " if len(options) > 1 else "") + options
+        space = spaces[place]
+        only = "" if space is None else f"; 1 only where {names.tasks[space]} is"
+        yield from _entry(own, options, _why(task) + only, aligned)
+
+
+def _spaces(tasks: list[Candidate]) -> list[int | None]:
+    """By task the place of one without which it is never positive, or None."""
+    binary = [task.values if not task.regression else np.full_like(task.values, np.nan)
+              for task in tasks]  # fmt: skip
+    return [space_of(place, binary) for place in range(len(tasks))]
 
 
 def _in_single_quotes(label: str) -> str:
