@@ -25,7 +25,7 @@ class GeneratedModule(Protocol):
 
     Whatever else is in a file may change with the next version. A file for inference has no labels
     and losses; one without boundaries to fit has no `set_boundaries`, one without scaled numbers no
-    `set_scaling`.
+    `set_scaling`, one without vocabularies to fit no `set_vocabularies`.
     """
 
     FEATURES: Fields
@@ -82,6 +82,9 @@ class GeneratedModule(Protocol):
 
     def set_scaling(self, model: nn.Module, scaling: Mapping[str, Sequence[float]]) -> None:
         """Set offset and unit of numbers. KeyError and ValueError say what is wrong."""
+
+    def set_vocabularies(self, model: nn.Module, vocabularies: Mapping[str, Sequence[int]]) -> None:
+        """Set ids in the order of their rows. KeyError and ValueError say what is wrong."""
 
 
 Tensors = Mapping[str, Tensor]

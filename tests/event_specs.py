@@ -9,7 +9,7 @@ import random
 from typing import Any
 
 import torch
-from input_specs import field_of
+from input_specs import field_of, rows_of
 from torch import Tensor
 
 Spec = dict[str, Any]
@@ -101,7 +101,7 @@ def random_events(
 def random_values(options: Spec, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Raw values of an id or a number, some of them missing or unknown."""
     if "id" in options:
-        rows = options["id"].get("vocab") or options["id"]["buckets"]
+        rows = rows_of(options["id"])
         return torch.randint(-2, rows + 3, shape, generator=generator)
     values = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
     return values.masked_fill(torch.rand(shape, generator=generator) < 0.1, torch.nan)

@@ -34,10 +34,12 @@ from hypothesis import strategies as st
 from input_specs import (
     add_inputs,
     field_of,
+    fit_vocabularies,
     random_boundaries,
     random_input,
     random_lists,
     random_scaling,
+    random_vocabulary,
 )
 from reference_plan import SHARED, FamilyPlan, GivenPlan, Plan, Tree, plans
 from regularised_specs import regularise
@@ -77,6 +79,7 @@ def draw(rng: random.Random) -> Spec:
         add_inputs(rng, spec)
     if maybe(rng, 0.2):
         add_sequences(rng, spec)
+    fit_vocabularies(rng, spec)
     add_init(rng, spec)
     return spec
 
@@ -369,6 +372,8 @@ def randomise(state: dict[str, Tensor], generator: torch.Generator) -> dict[str,
             values[name] = random_boundaries(noise)
         elif name.endswith(".scaling"):
             values[name] = random_scaling(noise)
+        elif name.endswith(".vocabulary"):
+            values[name] = random_vocabulary(noise)
         elif name.endswith(("running_var", "norm.weight")):
             values[name] = 0.5 + noise.abs()
         elif tensor.dim() == 2 and not name.startswith("features."):

@@ -70,6 +70,34 @@ def draw_list(rng: random.Random, owners: list[str]) -> Spec:
     return {**rng.choice(own), "list": rng.choice(LISTS)}
 
 
+def fit_vocabularies(rng: random.Random, spec: Spec) -> None:
+    """Now and then a vocabulary that is fitted to data in place of a number of ids."""
+    own = random.Random(str(rng.getstate()))  # leaves what is drawn later as it was
+    if own.random() < 0.7:
+        return
+    fields = [f["sequence"].get("with", {}) for f in spec["features"].values() if "sequence" in f]
+    for values in [spec["features"], *fields]:
+        for value in values.values():
+            if "vocab" in value.get("id", ()) and own.random() < 0.6:
+                value["id"] = {"vocab": {"min_count": 2, "max_size": value["id"]["vocab"]}}
+
+
+def rows_of(ids: Spec) -> int:
+    """How many rows a table of ids has beside that of what is missing."""
+    rows = ids.get("vocab") or ids["buckets"]
+    return rows["max_size"] if isinstance(rows, dict) else rows
+
+
+def random_vocabulary(noise: Tensor) -> Tensor:
+    """Ids from -3 on but for -1, some of them negative, and fewer than there are rows for."""
+    size = noise.shape[1]
+    count = 1 + int(noise[0].abs().sum() * 10) % size
+    known = [n for n in range(-3, size) if n != -1][:count]
+    rows = noise[1, :count].argsort().argsort() + 1.0
+    words = sorted((n % 2**53, n - n % 2**53, float(r)) for n, r in zip(known, rows, strict=True))
+    return torch.tensor([*words, *[words[-1]] * (size - count)], dtype=torch.float64).T.contiguous()
+
+
 def random_lists(
     spec: Spec, name: str, batch: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
@@ -93,7 +121,7 @@ def random_lists(
 def random_input(feature: Spec, batch: int, generator: torch.Generator) -> Tensor:
     """Raw values of a feature: known, unknown and missing ones, and values on a boundary."""
     if "id" in feature:
-        rows = feature["id"].get("vocab") or feature["id"]["buckets"]
+        rows = rows_of(feature["id"])
         ids = torch.randint(-2, rows + 3, (batch,), generator=generator)
         ids[:2] = torch.tensor([0, -1])[:batch]  # known, missing: not all the same
         return ids

@@ -40,7 +40,7 @@ def build(loaded: Any, layout: str, **options: Any) -> tuple[nn.Module, ModuleTy
 
 def split(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A logical state's parameters and its buffers."""
-    ends = (".running_mean", ".running_var", ".boundaries", ".scaling")
+    ends = (".running_mean", ".running_var", ".boundaries", ".scaling", ".vocabulary")
     buffers = {name: tensor for name, tensor in state.items() if name.endswith(ends)}
     return {name: t for name, t in state.items() if name not in buffers}, buffers
 

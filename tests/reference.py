@@ -346,6 +346,9 @@ class Feature(nn.Module):
             return
         if "id" in spec:
             rows = spec["id"].get("vocab") or spec["id"].get("buckets")
+            if isinstance(rows, dict):
+                rows = rows["max_size"]
+                self.register_buffer("vocabulary", torch.full((3, rows), math.nan))
         else:
             rows = spec["bucketize"].get("quantiles") if self.fitted else len(spec["bucketize"]) + 1
         self.width = spec["dim"]
@@ -364,6 +367,11 @@ class Feature(nn.Module):
             return 0 if math.isnan(value) else 1 + sum(b <= value for b in cuts)
         if "buckets" in self.spec["id"]:
             return 0 if value == -1 else 1 + value % self.spec["id"]["buckets"]
+        if hasattr(self, "vocabulary"):
+            words = {
+                int(low) + int(high): int(row) for low, high, row in self.vocabulary.T.tolist()
+            }
+            return words.get(int(value), 0)
         return 1 + value if 0 <= value < self.spec["id"]["vocab"] else 0
 
     def vector(self, x: Tensor) -> Tensor:

@@ -142,7 +142,12 @@ def change_feature(rng: random.Random, edit: Edit) -> None:
     feature = rng.choice(list(edit.spec["features"].values()))
     if "id" in feature:
         ((kind, size),) = feature["id"].items()
-        feature["id"] = {kind: max(1, size + rng.choice([-1, 1, 5]))}
+        more = rng.choice([-1, 1, 5])
+        feature["id"] = {
+            kind: {**size, "max_size": max(1, size["max_size"] + more)}
+            if isinstance(size, dict)
+            else max(1, size + more)
+        }
     elif isinstance(feature.get("bucketize"), list):
         feature["bucketize"] = [*feature["bucketize"], 1000.0]
     elif "number" in feature:

@@ -112,7 +112,7 @@ def test_ordered_features_are_those_of_the_file() -> None:
     found = code.ordered({**shuffled(features, 1), "other": torch.zeros(1)})
     assert tuple(found) == tuple(code.FEATURES)
     torch.testing.assert_close(found, features, rtol=0, atol=0, equal_nan=True)
-    ids = of_kind(code, "hashed", "vocab")
+    ids = of_kind(code, "hashed", "vocab", "words")
     small = {n: t.int() if n in ids else t for n, t in features.items()}
     found = code.ordered(small)
     torch.testing.assert_close(found, features, rtol=0, atol=0, equal_nan=True)
@@ -160,7 +160,7 @@ def test_a_package_of_aotinductor_takes_features_by_name(tmp_path: Path) -> None
         inductor_configs={"aot_inductor.check_lowerbound": False},
     )
     cases = []
-    ids = of_kind(code, "hashed", "vocab")
+    ids = of_kind(code, "hashed", "vocab", "words")
     for rows in SIZES:
         features = drawn(rows, SMALL)
         small = {n: t.int() if n in ids else t for n, t in features.items()}

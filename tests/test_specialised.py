@@ -20,7 +20,8 @@ SPECS = sorted((ROOT / "specs").rglob("*.yaml"))
 PUBLIC = {
     "FEATURES", "TASKS", "LABELS", "WEIGHTS", "SCALES", "WHERE", "Model", "Trunk", "loss", "losses",
     "stacked_losses", "observed", "logical_names", "logical_state", "logical_views",
-    "load_logical_state", "set_boundaries", "set_scaling", "ordered",
+    "load_logical_state", "set_boundaries", "set_scaling", "set_vocabularies",
+    "ordered",
 }  # fmt: skip
 """What users of a file call; nothing in the file has to."""
 CALLED_BY_TORCH = {"__init__", "forward", "backward", "train", "_apply"}

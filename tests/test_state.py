@@ -61,7 +61,7 @@ def trained(spec: homespec.api.LoadedSpec, options: dict[str, Any]) -> nn.Module
     set_fitted(code, model, spec)
     state = code.logical_state(model)
     for name, tensor in state.items():
-        if not name.endswith(("boundaries", "scaling")):
+        if not name.endswith(("boundaries", "scaling", "vocabulary")):
             tensor.copy_(torch.randn_like(tensor) * 0.1 + name.endswith("var"))
     return model
 
@@ -87,6 +87,7 @@ def constants(model: nn.Module) -> dict[str, Tensor]:
 
 KEPT = (
     "running_mean", "running_var", "num_batches_tracked", "scale", "shift", ".boundaries",
+    ".vocabulary",
 )  # fmt: skip
 """Buffers of a state. What the spec gives is in no state, or old ones would come back with it."""
 

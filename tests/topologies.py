@@ -30,7 +30,7 @@ from hierarchies import (
     widen,
 )
 from hypothesis import strategies as st
-from input_specs import add_inputs
+from input_specs import add_inputs, fit_vocabularies
 from reference_plan import SHARED, STACKED, Plan, Tree, plans
 
 FAMILIES = ["ple", "mmoe", "cgc", "ml_mmoe", "moe", "shared_bottom", "home"]
@@ -96,6 +96,7 @@ def draw_family(rng: random.Random) -> Spec:
         add_inputs(rng, spec)
     if maybe(rng, 0.2):
         add_sequences(rng, spec, most=1)
+    fit_vocabularies(rng, spec)
     add_init(rng, spec)
     return spec
 
@@ -166,6 +167,7 @@ def draw_topology(rng: random.Random, mend: bool = True) -> Spec:
         add_inputs(rng, spec)
     if maybe(rng, 0.2):
         add_sequences(rng, spec, most=1)
+    fit_vocabularies(rng, spec)
     add_init(rng, spec)
     return spec
 

@@ -199,6 +199,8 @@ def _value_kind(node: Feature) -> str:
     if node.source == "dense":
         projected = f"dense {node.numbers}→{node.width}" if node.projected else "dense"
         return projected + (", learned if missing" if node.learned else "")
+    if node.words:
+        return "fitted ids"
     return "hashed id" if node.hashed else node.source
 
 

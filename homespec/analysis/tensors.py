@@ -199,6 +199,10 @@ class Labels(Sizes):
         )
 
 
+VOCABULARY = "vocabulary"
+"""What the vocabulary that is fitted to a feature is called."""
+
+
 class Own(NamedTuple):
     """A tensor of one node, by its name in the node."""
 
@@ -260,6 +264,9 @@ def _feature(node: Feature, sizes: Sizes) -> Iterator[Own]:
         yield Own("weight", (sizes.rows(node), channels("dim", node.width)))
     if node.fitted and not node.table:
         yield Own("boundaries", (channels("quantiles", node.fitted),), is_buffer=True)
+    if node.words and not node.table:
+        words = Axis("channels", (Part(("words",), node.words, grows=True),))
+        yield Own(VOCABULARY, (channels("word", 3), words), is_buffer=True)
     if node.scaled:
         yield Own("scaling", (channels(node.scale, 2),), is_buffer=True)
     numbers = channels("numbers", node.numbers)
@@ -276,6 +283,9 @@ def _rows(node: Feature) -> Iterator[Part]:
             yield from (Part(("text", text), 1) for text in node.texts)
             return
         rows = node.rows - 1
+        if node.words:
+            yield Part(("words",), rows, grows=True)
+            return
         yield Part(("hash", rows), rows) if node.hashed else Part(("ids",), rows, grows=True)
     elif node.fitted:
         yield Part(("quantiles",), node.fitted + 1)

@@ -36,7 +36,7 @@ float32. At the industrial size rounding to bf16 alone moves the gradient of pla
 LOGITS_TOLERANCE = {"float32": 1e-4, "bf16": 1e-1}
 """Greatest difference of a logit between variants, in units of the greatest logit."""
 
-NOT_TRAINED = (".running_mean", ".running_var", ".boundaries", ".scaling")
+NOT_TRAINED = (".running_mean", ".running_var", ".boundaries", ".scaling", ".vocabulary")
 """Ends of the logical names of buffers, which no optimiser changes."""
 
 

@@ -9,7 +9,7 @@ from homespec.api import LoadedSpec
 from homespec.graph.nodes import Feature
 from homespec.runtime import GeneratedModule
 from homespec.schema import Spec
-from homespec.schema.fitted_columns import fitted_columns, scaled_columns
+from homespec.schema.fitted_columns import fitted_columns, scaled_columns, word_columns
 from homespec.schema.input_tensors import input_tensors
 
 
@@ -45,11 +45,13 @@ def even_boundaries(spec: Spec) -> dict[str, list[float]]:
 
 
 def set_fitted(code: GeneratedModule, model: nn.Module, spec: Spec) -> None:
-    """Set what a spec leaves to the data, for numbers between 0 and 1."""
+    """Set what a spec leaves to the data, for ids from 0 on and numbers between 0 and 1."""
     if boundaries := even_boundaries(spec):
         code.set_boundaries(model, boundaries)
     if scaled := scaled_columns(spec):
         code.set_scaling(model, dict.fromkeys(scaled, (0.5, 0.5)))
+    if words := word_columns(spec):
+        code.set_vocabularies(model, {name: range(own.max_size) for name, own in words.items()})
 
 
 def random_labels(spec: Spec, rows: int, device: str) -> dict[str, Tensor]:

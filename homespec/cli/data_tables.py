@@ -13,7 +13,6 @@ from rich.text import Text
 from homespec.cli.show_tables import as_text, plain_table
 
 if TYPE_CHECKING:
-    from homespec.data.fit_preview import FitPreview
     from homespec.data.profile import FeatureProfile, TaskProfile
     from homespec.data.profiled import ProfiledData
 
@@ -37,14 +36,14 @@ def _features(data: ProfiledData) -> Table:
         valid = data.valid.features[name] if data.valid else None
         column = train.tensor.column
         shown = "" if column == name else escape(column)
-        fitted = data.train.fitted.get(name)
-        table.add_row(escape(name), shown, *_feature(train, valid, fitted))
+        fitted, words = data.train.fitted.get(name), data.train.words.get(name)
+        known = min(len(words.ids), train.tensor.words) if words else 0
+        used = fitted.buckets if fitted else known
+        table.add_row(escape(name), shown, *_feature(train, valid, used))
     return table
 
 
-def _feature(
-    train: FeatureProfile, valid: FeatureProfile | None, fitted: FitPreview | None
-) -> Iterator[str]:
+def _feature(train: FeatureProfile, valid: FeatureProfile | None, fitted: int) -> Iterator[str]:
     several = " list" if train.tensor.pool else " sequence"
     yield train.tensor.kind + (several if train.tensor.length else "")
     yield _share(train.absent, train.rows)
@@ -53,7 +52,7 @@ def _feature(
     is_id = train.tensor.kind == "id" and not train.problem
     full = train.distinct.full
     yield f"{'more than ' if full else ''}{len(train.distinct):,}" if is_id else "–"
-    used = train.collisions.rows if train.collisions else fitted.buckets if fitted else 0
+    used = train.collisions.rows if train.collisions else fitted
     yield f"{used:,}" if used else "–"
     if valid is not None:
         yield _share(valid.unseen, valid.values) if is_id else "–"

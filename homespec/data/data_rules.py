@@ -10,6 +10,7 @@ from homespec.data import (
     number_rules,
     sample_weight_rules,
     weight_rules,
+    word_rules,
 )
 from homespec.data.profiled import ProfiledData
 from homespec.diagnostics import Diagnostic
@@ -31,6 +32,8 @@ RULES = (
     label_value_rules.regression_scale,
     sample_weight_rules.unusable_weights,
     sample_weight_rules.few_heavy_rows,
+    word_rules.empty_vocabulary,
+    word_rules.full_vocabulary,
     id_rules.unknown_ids,
     id_rules.unseen_ids,
     id_rules.patterned_ids,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from homespec.data.fit_preview import FitPreview
     from homespec.data.list_profile import ListProfile
     from homespec.data.scale_fit import ScalePreview
+    from homespec.data.word_fit import Frequent
 
 
 @dataclass
@@ -205,6 +206,8 @@ class Profile:
     """What training would fit, by the name of the tensor; of rows to train on alone."""
     scaled: dict[str, ScalePreview] = field(default_factory=dict)
     """How training would scale numbers, by feature; of rows to train on alone."""
+    words: dict[str, Frequent] = field(default_factory=dict)
+    """The frequent ids of fitted vocabularies, by tensor; of rows to train on alone."""
     duplicates: int = 0
     """Rows that repeat an earlier one in all that the spec reads of single values."""
 

@@ -24,6 +24,7 @@ from homespec.data.profile import FeatureProfile, Profile, TaskProfile, WeightPr
 from homespec.data.quantile_fit import QuantileFit, fit_plan
 from homespec.data.sample_weights import sample_weights
 from homespec.data.scale_fit import ScaleFit
+from homespec.data.word_fit import WordFit
 from homespec.schema.input_tensors import InputTensor
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class _Profiler:
         self.schema = self._readable()
         self.hashes = RowHashes()
         self.to_fit = fit_plan(spec)
-        self.fits = (QuantileFit(spec), ScaleFit(spec)) if train is None else None
+        self.fits = (QuantileFit(spec), ScaleFit(spec), WordFit(spec)) if train is None else None
         self.rows = 0
 
     def _readable(self) -> pa.Schema:
@@ -105,6 +106,7 @@ class _Profiler:
         if self.fits is not None:
             self.profile.fitted = previews(self.fits[0])
             self.profile.scaled = self.fits[1].previews()
+            self.profile.words = self.fits[2].previews()
         self.profile.duplicates = self.hashes.repeated()
         return self.profile
 
@@ -177,7 +179,7 @@ class _Profiler:
         space = [task.where] if task.where and not task.outside_weight else []
         return tuple(dict.fromkeys([*space, *task.product]))
 
-    def _add_numbers(self, fits: tuple[QuantileFit, ScaleFit], table: pa.Table) -> None:
+    def _add_numbers(self, fits: tuple[QuantileFit, ScaleFit, WordFit], table: pa.Table) -> None:
         """Take note of what is to be fitted, as long as its columns can be read."""
         unusable = {name for name, feature in self.profile.features.items() if feature.problem}
         tensors = tuple(tensor for tensor in self.to_fit.tensors if tensor.name not in unusable)

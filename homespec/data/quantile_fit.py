@@ -18,7 +18,12 @@ import numpy as np
 from homespec.data import DataError
 from homespec.data.columns import Array
 from homespec.data.plan import Plan
-from homespec.schema.fitted_columns import FittedColumn, fitted_columns, scaled_columns
+from homespec.schema.fitted_columns import (
+    FittedColumn,
+    fitted_columns,
+    scaled_columns,
+    word_columns,
+)
 from homespec.schema.input_tensors import input_tensors
 
 if TYPE_CHECKING:
@@ -65,10 +70,11 @@ class QuantileFit:
 def fit_plan(spec: Spec) -> Plan:
     """What is read to fit a spec.
 
-    Tensors with quantiles, those that say which events there are, and numbers that are scaled.
+    Tensors with quantiles, those that say which events there are, numbers that are scaled, and ids
+    whose vocabulary is fitted.
     """
     needed = {tensor for name, fit in fitted_columns(spec).items() for tensor in _needed(name, fit)}
-    needed |= scaled_columns(spec).keys()
+    needed |= scaled_columns(spec).keys() | word_columns(spec).keys()
     return Plan(tuple(t for t in input_tensors(spec) if t.name in needed), {}, frozenset())
 
 

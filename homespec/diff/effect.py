@@ -57,8 +57,8 @@ NEW_NAMES = Renames()
 
 FUNCTION: dict[type[Node], tuple[str, ...]] = {
     Feature: (
-        "source", "hashed", "boundaries", "fitted", "numbers", "projected", "learned", "scale",
-        "length", "pool", "weighted",
+        "source", "hashed", "words", "boundaries", "fitted", "numbers", "projected", "learned",
+        "scale", "length", "pool", "weighted",
     ),
     Sequence: ("max_len",),
     FeatureGate: ("mix",),
@@ -74,6 +74,7 @@ WORDS = {
     "source": "kind of input",
     "hashed": "way to find rows",
     "fitted": "number of quantiles",
+    "words": "size of its vocabulary",
     "numbers": "length",
     "projected": "projection",
     "learned": "vector where missing",

@@ -173,7 +173,8 @@ def feature_ids(pair: Pair) -> Iterator[Finding]:
     """A table of ids with another number of rows, or another way to look them up.
 
     A vocabulary that grows keeps its rows. A listed vocabulary keeps the rows of the texts that
-    stay, in whatever order. Callers that number texts themselves must follow the new order. With
+    stay, in whatever order. Callers that number texts themselves must follow the new order. A
+    fitted vocabulary keeps the rows of its ids, as far as the new table has rows for them. With
     another number of hash buckets, each row belongs to other ids, so the rows are dropped.
     """
     yield from _changed(pair, Feature, _ids, "the table")
@@ -185,6 +186,8 @@ def _ids(node: Node) -> str:
         return ""
     if node.texts:
         return f"the ids {', '.join(node.texts)}"
+    if node.words:
+        return f"up to {node.words} ids fitted to the data"
     return f"{node.rows - 1} {'buckets of hashed ids' if node.hashed else 'ids'}"
 
 

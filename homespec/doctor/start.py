@@ -14,7 +14,7 @@ from homespec.api import LoadedSpec, build_with_module
 from homespec.data.splits import open_splits
 from homespec.doctor.held_out import HeldOut
 from homespec.runtime import GeneratedModule
-from homespec.schema.fitted_columns import fitted_columns, scaled_columns
+from homespec.schema.fitted_columns import fitted_columns, scaled_columns, word_columns
 from homespec.train.load_run import Run
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def untrained(
 def _fit(
     code: GeneratedModule, model: nn.Module, spec: LoadedSpec, data: Sequence[Path], seed: int
 ) -> None:
-    if not (fitted_columns(spec) or scaled_columns(spec)):
+    if not (fitted_columns(spec) or scaled_columns(spec) or word_columns(spec)):
         return
     from homespec.train.datamodule import Part  # Lightning takes seconds
     from homespec.train.fit_boundaries import set_fitted

@@ -35,6 +35,7 @@ SCALES = {"number": "Number", "scaled": "Scaled", "log_scaled": "LogScaled"}
 PLAIN = {
     "hashed": "plain_inputs.Hashed",
     "vocab": "plain_inputs.Vocab",
+    "words": "plain_inputs.Words",
     "bucketized": "plain_inputs.Bucketized",
     "fitted": "plain_inputs.Fitted",
     "dense": "vectors.Dense",
@@ -67,6 +68,7 @@ class Inputs:
             "width": v.width,
             "fitted": "fitted" in self.kinds,
             "scaled": any(field.feature.scaled for field in self.fields),
+            "words": "words" in self.kinds,
             "features": described(self.fields, self.graph.span.file),
             "kinds": kind_blocks(self.fields),
             "blocks": list(self._blocks()),
@@ -130,6 +132,8 @@ class Inputs:
             yield from ("rows.bucket_rows", "rows.Boundaries")
         if "fitted" in self.kinds:
             yield f"rows.FittedBoundaries{'__shared' if self.sharing else ''}"
+        if "words" in self.kinds:
+            yield f"rows.FittedVocabulary{'__shared' if self.sharing else ''}"
 
     @property
     def tables_needed(self) -> bool:
@@ -166,7 +170,7 @@ class Inputs:
         elif self.tables:
             tables = sequence([self._table(members) for members in self.tables], "[]")
             yield assign("self.tables", call("nn.ModuleList", tables), 2)
-        for kind in IDS:
+        for kind in ("hashed", "vocab"):
             if kind in self.kinds:
                 only = f' if f["kind"] == "{kind}"' if len(self.kinds) > 1 else ""
                 rows = f'n: f["rows"] for n, f in FEATURES.items(){only}'
@@ -177,6 +181,9 @@ class Inputs:
         if "fitted" in self.kinds:
             each = "FittedBoundaries(name, count) for name, count in FITTED.items()"
             yield assign("self.fitted", call("nn.ModuleList", f"[{each}]"), 2)
+        if "words" in self.kinds:
+            each = "FittedVocabulary(name, size) for name, size in VOCABULARIES.items()"
+            yield assign("self.vocabularies", call("nn.ModuleList", f"[{each}]"), 2)
         if "dense" in self.kinds:
             names = '[name for name, field in FEATURES.items() if field["kind"] == "dense"]'
             yield f"{INDENT * 2}self.dense = {names if len(self.kinds) > 1 else 'list(FEATURES)'}"
@@ -276,7 +283,9 @@ class Inputs:
                 "name, owner in self.bucketized.items()",
             )
         found = [calls[kind] for kind in calls if kind in self.kinds]
-        if "fitted" in self.kinds:
+        modules = {"fitted": "fitted in self.fitted", "words": "vocabulary in self.vocabularies"}
+        own = [each for kind, each in modules.items() if kind in self.kinds]
+        if own:
             if not found:
                 yield f"{INDENT * 2}rows = {{}}"
         elif len(found) == 1:
@@ -284,9 +293,9 @@ class Inputs:
             return
         for i, (value, each) in enumerate(found):
             yield _by_name(f"rows {'|=' if i else '='} ", value, each)
-        if "fitted" in self.kinds:
-            yield f"{INDENT * 2}for fitted in self.fitted:"
-            yield f"{INDENT * 3}rows |= fitted(features)"
+        for each in own:
+            yield f"{INDENT * 2}for {each}:"
+            yield f"{INDENT * 3}rows |= {each.partition(' ')[0]}(features)"
         yield f"{INDENT * 2}return rows"
 
     def _embedded(self) -> Iterator[str]:

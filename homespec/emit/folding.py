@@ -36,19 +36,23 @@ def _folded(graph: Graph) -> dict[str, list[tuple[str, tuple[float, ...]]]]:
     return {kind: rows for kind, rows in kinds.items() if rows}
 
 
-def logical_blocks(graph: Graph, serving: bool, fitted: bool, scaled: bool) -> list[str]:
+def logical_blocks(
+    graph: Graph, serving: bool, fitted: bool, scaled: bool, words: bool
+) -> list[str]:
     """The forms that functions of logical names have in the file."""
     kinds = sorted(_folded(graph))
     forms = []
     if serving:
         forms.append("folded" if kinds else "serving")
-    elif fitted or scaled:
-        forms.append("scaled" if scaled else "fitted")
+    elif fitted or scaled or words:
+        forms.append("scaled" if scaled or words else "fitted")
     variants = [f"logical.load_logical_state__{form}" for form in forms]
     if kinds and kinds != ["dice", "norm"]:
         variants.append(f"logical.folded__{'_'.join(kinds)}")
-    if fitted or scaled:
-        variants.append(f"logical.copy_state__{'scaled' if scaled else 'fitted'}")
-    if scaled:
+    if fitted or scaled or words:
+        variants.append(f"logical.copy_state__{'scaled' if scaled or words else 'fitted'}")
+    if words:
+        variants.append("logical.find_unset__kept")
+    elif scaled:
         variants.append(f"logical.find_unset__{'both' if fitted else 'scaled'}")
     return variants

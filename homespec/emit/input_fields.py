@@ -14,7 +14,7 @@ from homespec.graph.nodes import INPUT, Batch, Feature
 from homespec.graph.sequences import Sequence
 from homespec.schema.input_tensors import weights_key
 
-IDS, NUMBERS = ("hashed", "vocab"), ("bucketized", "fitted")
+IDS, NUMBERS = ("hashed", "vocab", "words"), ("bucketized", "fitted")
 COLUMNS = ("number", "scaled", "log_scaled")
 """Numbers that are looked up in no table: columns of v."""
 
@@ -43,7 +43,7 @@ class InputField:
         if self.weighs:
             return "weights"
         if feature.source == "id":
-            return "hashed" if feature.hashed else "vocab"
+            return "words" if feature.words else "hashed" if feature.hashed else "vocab"
         if feature.source == "bucketize":
             return "fitted" if feature.fitted else "bucketized"
         if feature.source == "number":
@@ -112,8 +112,8 @@ def _entry(field: InputField, main: str) -> str:
 
 
 def has_line(field: InputField) -> bool:
-    """Whether a function describes it; numbers in another one's table are described by it."""
-    return not (field.table and field.kind in NUMBERS)
+    """Whether a function describes it; what is looked up by another's rules is described by it."""
+    return not (field.table and field.kind in (*NUMBERS, "words"))
 
 
 def _description(field: InputField) -> str:
@@ -126,6 +126,7 @@ def _description(field: InputField) -> str:
     args = {
         "hashed": [str(feature.rows - 1)],
         "vocab": [str(feature.rows - 1)],
+        "words": [str(feature.words)],
         "bucketized": [_number(boundary) for boundary in feature.boundaries],
         "fitted": [str(feature.fitted)],
         "scaled": [literal(feature.scale)],

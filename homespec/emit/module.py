@@ -49,8 +49,8 @@ def emit(graph: Graph, header: str) -> str:
     copies = Copies(*sorted(trunk["uses"]))
     losses, forms = loss_blocks(graph)
     copies.choose(forms)
-    fitted, scaled = features["fitted"], features["scaled"]
-    copies.choose(logical_blocks(graph, inference or graph.partial, fitted, scaled))
+    fitted, scaled, words = features["fitted"], features["scaled"], features["words"]
+    copies.choose(logical_blocks(graph, inference or graph.partial, fitted, scaled, words))
     if inference:
         copies.choose(f"{name}__inference" for name in FOR_INFERENCE)
     if plain:
@@ -71,6 +71,7 @@ def emit(graph: Graph, header: str) -> str:
             "logical.load_logical_state",
             *["logical.set_boundaries"] * fitted,
             *["logical.set_scaling"] * scaled,
+            *["logical.set_vocabularies"] * words,
         ),
         "header": header,
         "plain": plain,

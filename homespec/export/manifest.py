@@ -40,7 +40,8 @@ def _about_input(one: Input) -> Json:
     about: Json = {"dtype": one.dtype, "shape": [BATCH, *one.row], "kind": tensor.kind}
     about["missing"] = -1 if tensor.kind == "id" else "NaN"
     if tensor.kind == "id":
-        about["ids"] = {"vocab": tensor.vocab} if tensor.vocab else {"buckets": tensor.buckets}
+        kinds = {"vocab": tensor.vocab, "words": tensor.words, "buckets": tensor.buckets}
+        about["ids"] = {kind: size for kind, size in kinds.items() if size}
         if tensor.texts:
             about["ids"]["texts"] = list(tensor.texts)
     if tensor.pool:

@@ -36,7 +36,7 @@ def _values(
 ) -> Tensor:
     shape, tensor = (rows, *one.row), one.tensor
     if tensor.kind == "id":
-        values, missing = _ids(one, shape, random), -1.0
+        values, missing = _ids(one, boundaries.get(tensor.table, ()), shape, random), -1.0
     elif tensor.kind == "number":
         values, missing = (
             _numbers(boundaries[tensor.table or tensor.name], shape, random),
@@ -52,12 +52,15 @@ def _values(
     return values.to(one.torch_dtype)
 
 
-def _ids(one: Input, shape: tuple[int, ...], random: Generator) -> Tensor:
-    """Ids with some unknown and missing ones [*shape]."""
+def _ids(one: Input, words: Sequence[float], shape: tuple[int, ...], random: Generator) -> Tensor:
+    """Ids with some unknown and missing ones [*shape]; `words` are those of a fitted vocabulary."""
     tensor = one.tensor
     largest = tensor.vocab + 1 if tensor.vocab else LARGE_ID
     any_id = torch.randint(-1, largest, shape, generator=random)
     few = torch.randint(min(FAVOURITES, tensor.vocab or FAVOURITES), shape, generator=random)
+    if tensor.words:
+        known = torch.tensor(words, dtype=torch.int64)
+        few = known[torch.randint(len(known), shape, generator=random)]
     return torch.where(_chosen(shape, 0.5, random), few, any_id)
 
 

@@ -22,9 +22,11 @@ from homespec.export.samples import samples
 from homespec.export.served_model import Served
 from homespec.header import spec_hash
 from homespec.runtime import GeneratedModule
+from homespec.schema.fitted_columns import VOCABULARY, word_columns
 from homespec.scoring import Output
 from homespec.train.load_run import Run, Which, load_run
 from homespec.train.tensor_bytes import digest
+from homespec.train.vocabularies import Vocabularies
 from homespec.variant import UnknownNameError
 
 FITTED = "features.", ".boundaries"
@@ -126,7 +128,8 @@ class Subject:
     def _boundaries(self) -> dict[str, list[float]]:
         """Boundaries by the tensor that owns a table: those of the spec, and the fitted ones.
 
-        Of numbers that are scaled, those that become about -1, 0 and 1.
+        Of numbers that are scaled, those that become about -1, 0 and 1; of fitted vocabularies the
+        ids.
         """
         fields = self._built[0].FEATURES
         given = {n: [*field["boundaries"]] for n, field in fields.items() if "boundaries" in field}
@@ -137,7 +140,11 @@ class Subject:
             if name.startswith(begin) and name.endswith(end)
         }
         columns = [each.name for each in self.inputs if each.tensor.scale]
-        return given | fitted | {name: self._typical(name) for name in columns}
+        words: dict[str, list[float]] = {
+            name: [*Vocabularies.numbers_of(self.logical[VOCABULARY.format(name)].tolist())]
+            for name in word_columns(self.spec)
+        }
+        return given | fitted | words | {name: self._typical(name) for name in columns}
 
     def _typical(self, name: str) -> list[float]:
         """Numbers of a feature as its training data had them."""

@@ -49,7 +49,8 @@ class Feature(Node):
     """An input feature -> [B, width]. `source` is id, bucketize, number or dense.
 
     It has a table of `rows`, or is looked up in that of the feature named `table`, which it then
-    reads. Boundaries are given, or there are `fitted` many, which are fitted to data. A dense one
+    reads. Boundaries are given, or there are `fitted` many, which are fitted to data, as the
+    vocabulary of up to `words` ids is. A dense one
     has `numbers`, which a Linear brings to `width` if it is `projected`; where it is missing as a
     whole, a vector may be `learned`. A number has a `scale`. A list has `length` values, whose
     embeddings are pooled by `pool`, by weights if it is `weighted`.
@@ -69,6 +70,7 @@ class Feature(Node):
     projected: bool = False
     learned: bool = False
     fitted: int = 0
+    words: int = 0
     table: str = ""
     scale: Literal["standard", "log", "minmax", "none", ""] = ""
     length: int = 0

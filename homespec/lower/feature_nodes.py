@@ -67,6 +67,7 @@ def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Fea
         rows=feature.rows,
         hashed=feature.kind == "id" and bool(feature.id.buckets),
         texts=feature.id.texts if feature.kind == "id" else (),
+        words=feature.id.words if feature.kind == "id" else 0,
         boundaries=feature.boundaries,
         numbers=feature.dense,
         projected=feature.project > 0,
@@ -135,6 +136,7 @@ def _table(name: str, sequence: Sequence, field: str, own: EventField, span: Spa
         rows=own.rows,
         hashed=own.kind == "id" and bool(own.id.buckets),
         texts=own.id.texts if own.kind == "id" else (),
+        words=own.id.words if own.kind == "id" else 0,
         boundaries=own.boundaries,
         fitted=max(0, own.quantiles - 1),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from homespec.analysis.tensors import VOCABULARY
 from homespec.diff.carry import Carried, Plan, Run
 from homespec.migration.starts import Starts
 
@@ -44,6 +45,8 @@ def _carried(carried: Carried, old: State, fresh: Tensor, starts: Starts) -> Ten
             _open(made, carried, starts)
         return made
     source = old[carried.old.name].to(made.dtype)
+    if carried.tensor.key[1] == VOCABULARY:
+        return _vocabulary(source, made.shape[1])
     for axis, (parts, runs) in enumerate(zip(carried.tensor.axes, carried.runs, strict=True)):
         is_neutral = starts.input == "zero" if parts.role == "input" else parts.role == "rank"
         if axis == 1 and is_neutral:
@@ -51,6 +54,13 @@ def _carried(carried: Carried, old: State, fresh: Tensor, starts: Starts) -> Ten
     _copy(made, source, carried.runs)
     _start_rows(made, carried, starts)
     return made
+
+
+def _vocabulary(old: Tensor, size: int) -> Tensor:
+    """The ids [3, N] of the rows that a table of `size` ids keeps; the last one is repeated."""
+    kept = old[:, old[2] <= size] if not old.isnan().any() else old[:, :1]
+    kept = kept[:, :size]
+    return torch.cat([kept, kept[:, -1:].expand(-1, size - kept.shape[1])], dim=1)
 
 
 def _start_rows(made: Tensor, carried: Carried, starts: Starts) -> None:

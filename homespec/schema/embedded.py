@@ -89,9 +89,30 @@ Texts = Annotated[
     BeforeValidator(as_texts),
     AfterValidator(check_texts),
 ]
+
+
+class FittedVocab(Model):
+    """A vocabulary that is fitted to the training data, once, and then kept with the weights."""
+
+    min_count: Annotated[int, Field(ge=1, le=2**31, examples=[5])]
+    """How often an id has to be in the rows to train on. Rarer ones are unknown ids."""
+    max_size: Annotated[Rows, Field(examples=[10_000])]
+    """How many ids are kept, the most frequent. The table has a row for each, so that its size is
+    known before the fit."""
+
+
+def vocab_as(value: Any) -> str:
+    """Whether a vocabulary is a number of ids, listed or fitted."""
+    if isinstance(value, dict | FittedVocab):
+        return "mapping"
+    return "list" if isinstance(value, list | tuple) else "int"
+
+
 Vocab = Annotated[
-    Annotated[Rows, Field(examples=[100]), Tag("int")] | Annotated[Texts, Tag("list")],
-    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "int"),
+    Annotated[Rows, Field(examples=[100]), Tag("int")]
+    | Annotated[Texts, Tag("list")]
+    | Annotated[FittedVocab, Tag("mapping")],
+    Discriminator(vocab_as),
 ]
 
 
@@ -102,8 +123,9 @@ class Id(Constrained):
     """Hash the id into this many rows: any 64-bit integer modulo buckets. Missing ids (-1 in
     tensors, null in files) have a row of their own."""
     vocab: Vocab = 0
-    """Ids are 0 to vocab - 1, or those of a list such as `[US, DE]`, whose order is that of the
-    rows. Missing and unknown ids share a row of their own."""
+    """Ids are 0 to vocab - 1; or those of a list such as `[US, DE]`, whose order is that of the
+    rows; or those that are frequent in the data: `{min_count: 5, max_size: 10000}`. Missing and
+    unknown ids share a row of their own."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -111,8 +133,20 @@ class Id(Constrained):
         return self.vocab if isinstance(self.vocab, tuple) else ()
 
     @property
+    def fitted(self) -> FittedVocab | None:
+        """How the vocabulary is fitted to data, if it is."""
+        return self.vocab if isinstance(self.vocab, FittedVocab) else None
+
+    @property
+    def words(self) -> int:
+        """How many ids a fitted vocabulary may have; 0 for what is not fitted."""
+        return self.vocab.max_size if isinstance(self.vocab, FittedVocab) else 0
+
+    @property
     def size(self) -> int:
-        """Of the vocabulary; 0 where ids are hashed."""
+        """Of a vocabulary that is given; 0 where ids are hashed, or the vocabulary is fitted."""
+        if isinstance(self.vocab, FittedVocab):
+            return 0
         return len(self.vocab) if isinstance(self.vocab, tuple) else self.vocab
 
     constraints = (one_of(("buckets", "vocab"), "id_kind"),)
@@ -152,7 +186,7 @@ class Embedded(Constrained):
     def rows(self) -> int:
         """Rows of the embedding table; row 0 stands for missing. 0 where it has none of its own."""
         if self.is_id:
-            return 1 + (self.id.buckets or self.id.size)
+            return 1 + (self.id.buckets or self.id.words or self.id.size)
         if "bucketize" in self.model_fields_set:
             return 1 + (self.quantiles or len(self.boundaries) + 1)
         return 0

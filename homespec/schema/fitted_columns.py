@@ -1,4 +1,4 @@
-"""Stage 2, schema: the numbers whose boundaries or scaling a spec leaves to the data."""
+"""Stage 2, schema: what a spec leaves to the data: boundaries, scalings and vocabularies."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from homespec.schema.input_tensors import event_column, event_key
 from homespec.schema.models import Spec
 
 BOUNDARIES, SCALING = "features.{}.boundaries", "features.{}.scaling"
+VOCABULARY = "features.{}.vocabulary"
 """The logical names of what is fitted, by tensor."""
 
 
@@ -27,6 +28,31 @@ class ScaledColumn(NamedTuple):
     column: str
     scale: str
     """standard, log or minmax."""
+
+
+class WordColumn(NamedTuple):
+    """A column to whose ids a vocabulary is fitted."""
+
+    column: str
+    min_count: int
+    max_size: int
+
+
+def word_columns(spec: Spec) -> dict[str, WordColumn]:
+    """The ids whose vocabulary is to be fitted, by the name of their tensor, in order.
+
+    Ids that are looked up in the table of a feature have its vocabulary.
+    """
+    columns: dict[str, WordColumn] = {}
+    for name, feature in spec.features.items():
+        if feature.kind == "id" and (fitted := feature.id.fitted):
+            columns[name] = WordColumn(feature.column, fitted.min_count, fitted.max_size)
+        for field, own in feature.sequence.with_.items() if feature.kind == "sequence" else ():
+            if own.is_id and (fitted := own.id.fitted):
+                column = event_column(name, feature.sequence, field)
+                key = event_key(name, field)
+                columns[key] = WordColumn(column, fitted.min_count, fitted.max_size)
+    return columns
 
 
 def scaled_columns(spec: Spec) -> dict[str, ScaledColumn]:

@@ -35,9 +35,11 @@ class InputTensor:
     pool: Pool | Literal[""] = ""
     """How a list becomes one embedding; "" for events and single values."""
     vocab: int = 0
-    """Ids are 0 to vocab - 1; 0 where any id is hashed, and for what is not an id."""
+    """Ids are 0 to vocab - 1; 0 where any id may come, and for what is not an id."""
     texts: tuple[str, ...] = ()
     """The vocabulary, if the spec lists it: id i is the one of the i-th."""
+    words: int = 0
+    """How many ids a vocabulary that is fitted to data may have; 0 for what has none."""
     buckets: int = 0
     """Rows that hashed ids share; 0 for what is not a hashed id."""
     separator: str = ""
@@ -126,5 +128,5 @@ def _tensor(owner: Embedded, tensor: InputTensor) -> InputTensor:
         return replace(tensor, scale=owner.scale, table="")
     if owner.is_id:
         return replace(tensor, kind="id", vocab=owner.id.size, buckets=owner.id.buckets,
-                       texts=owner.id.texts)  # fmt: skip
+                       texts=owner.id.texts, words=owner.id.words)  # fmt: skip
     return tensor

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from homespec.schema.embedded import Embedded, Id, Quantiles
+from homespec.schema.embedded import Embedded, FittedVocab, Id, Quantiles
 from homespec.schema.experts import Experts, ExpertSet, LayerExperts, Style
 from homespec.schema.features import Feature, Number
 from homespec.schema.field_types import (
@@ -43,6 +43,7 @@ __all__ = [
     "Experts",
     "Feature",
     "FeatureGate",
+    "FittedVocab",
     "Gates",
     "Group",
     "Id",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from homespec.api import LoadedSpec
 from homespec.graph.nodes import Feature
+from homespec.schema.fitted_columns import word_columns
 from homespec.schema.input_tensors import InputTensor, input_tensors
 
 MULTIPLE = 4
@@ -54,6 +55,11 @@ def tables_of(spec: LoadedSpec) -> tuple[EmbeddingTable, ...]:
         raise UnshardableError(
             f"{spec.name} has no embedding table, so there is nothing to shard: train it with"
             " DistributedDataParallel alone"
+        )
+    if fitted := [f"`{name}`" for name in word_columns(spec)]:
+        raise UnshardableError(
+            f"the vocabulary of {', '.join(fitted)} is fitted to data, which is not sharded: hash"
+            " these ids with `buckets`, or list them in `vocab`"
         )
     features = spec.analysis.graph.of(Feature)
     tables = tuple(_table(f, tensors[f.short]) for f in features if f.short in tensors)

@@ -1,4 +1,4 @@
-"""Training: what a spec leaves to the data, boundaries and scalings, fitted before the first step.
+"""Training: what a spec leaves to the data, fitted before the first step.
 
 They are written beside the checkpoints and are part of the weights. A resumed run has them
 from its checkpoint; nothing is ever fitted a second time.
@@ -6,7 +6,7 @@ from its checkpoint; nothing is ever fitted a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,40 +17,45 @@ from homespec.data import DataError
 from homespec.data.chunk_reader import slabs
 from homespec.data.quantile_fit import Columns, QuantileFit, fit_plan
 from homespec.data.scale_fit import ScaleFit
+from homespec.data.word_fit import WordFit
+from homespec.data.word_texts import texts_of
 from homespec.runtime import GeneratedModule
-from homespec.train import quantiles, scaling
+from homespec.train import quantiles, scaling, vocabularies
 from homespec.train.distributed import rank
 from homespec.train.fitted_file import FittedFile
 from homespec.train.quantiles import Boundaries
 from homespec.train.scaling import Scaling
+from homespec.train.vocabularies import Vocabularies
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec
     from homespec.train.datamodule import Part
 
-KINDS: tuple[type[FittedFile[Any]], ...] = (Boundaries, Scaling)
+KINDS: tuple[type[FittedFile[Any]], ...] = (Boundaries, Scaling, Vocabularies)
 F = TypeVar("F", bound=FittedFile[Any])
 
 
 def set_fitted(
     model: nn.Module, code: GeneratedModule, spec: Spec, part: Part, out: Path, seed: int,
-    say: Callable[[str], None],
+    say: Callable[[str], None], frozen: Collection[str] = (),
 ) -> None:  # fmt: skip
     """Fit to the rows to train on, write what is fitted to `out` and set it in the model.
 
-    What the model has, from a run that it starts from, stays as it is. Every process fits, on all
+    What the model has, from a run that it starts from, stays as it is; to vocabularies ids are
+    added, unless their table is one of the weights that are `frozen`. Every process fits, on all
     rows, with the same result; the first one writes. Does nothing for a spec that leaves nothing to
     the data. Raises DataError and RunError.
     """
     state = code.logical_state(model)
     boundaries, scales = _carried(Boundaries, state, spec), _carried(Scaling, state, spec)
-    sample, fit = QuantileFit(spec, seed=seed), ScaleFit(spec)
+    sample, fit, words = QuantileFit(spec, seed=seed), ScaleFit(spec), WordFit(spec)
     sample.leave_out(boundaries.features)
     fit.leave_out(scales.features)
-    if sample.asked or fit.asked:
+    if sample.asked or fit.asked or words.asked:
         for columns in _batches(spec, part):
             sample.add(columns)
             fit.add(columns)
+            words.add(columns)
     if Boundaries.wanted(spec):
         fitted = quantiles.fitted(sample)
         code.set_boundaries(model, _kept(fitted, boundaries, out, say))
@@ -58,6 +63,26 @@ def set_fitted(
             say(line)
     if Scaling.wanted(spec):
         code.set_scaling(model, _kept(scaling.fitted(fit), scales, out, say))
+    if words.asked:
+        before = _ids_before(state, words)
+        closed = [name for name in before if f"features.{name}.weight" in frozen]
+        made = vocabularies.fitted(words, before, closed)
+        if rank() == 0:
+            texts = texts_of(spec, part.source, made.ids)
+            vocabularies.with_texts(made, texts).write(out / made.FILE)
+        code.set_vocabularies(model, made.ids)
+        for line in vocabularies.remarks(words, made, before):
+            say(line)
+
+
+def _ids_before(state: Mapping[str, Tensor], words: WordFit) -> dict[str, list[int]]:
+    """The vocabularies that a model has already, in the order of rows."""
+    held = {name: state[Vocabularies.TENSOR.format(name)] for name in words.asked}
+    return {
+        name: Vocabularies.numbers_of(tensor.tolist())
+        for name, tensor in held.items()
+        if not tensor.isnan().any()
+    }
 
 
 def _carried(kind: type[F], state: Mapping[str, Tensor], spec: Spec) -> F:
@@ -108,7 +133,7 @@ def check_fitted(model: nn.Module, code: GeneratedModule, spec: Spec, out: Path)
             kept = kind.read(path)
             kept.check(spec, str(path))
             for name, numbers in kept.values.items():
-                if state[kind.TENSOR.format(name)].tolist() != numbers:
+                if kind.numbers_of(state[kind.TENSOR.format(name)].tolist()) != numbers:
                     raise DataError(
                         f"{path} has {kind.WORDS.other} of `{name}` than the checkpoint: bring back"
                         " the file of this run, or remove it; the checkpoint has what is in it, too"

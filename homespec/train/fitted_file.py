@@ -1,6 +1,7 @@
 """Training: what is fitted to data, by feature, frozen in a file beside the checkpoints. No torch.
 
-`quantiles` has the boundaries of buckets, and `scaling` the offsets and units of numbers.
+`quantiles` has the boundaries of buckets, `scaling` the offsets and units of numbers, and
+`vocabularies` the ids that have rows.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Entry(ABC):
     @property
     @abstractmethod
     def numbers(self) -> tuple[float, ...]:
-        """The numbers of its tensor."""
+        """The numbers that generated files take."""
 
     @classmethod
     @abstractmethod
@@ -84,6 +85,11 @@ class FittedFile(ABC, Generic[E]):
     @abstractmethod
     def wanted(spec: Spec) -> dict[str, Asked]:
         """What a spec asks for, by feature."""
+
+    @staticmethod
+    def numbers_of(tensor: list[Any]) -> list[Any]:
+        """The numbers that generated files take, of the tensor that they keep."""
+        return tensor
 
     @property
     def values(self) -> dict[str, list[float]]:

@@ -210,7 +210,8 @@ def _begin(
         on_rank_zero(lambda: run_dir.clear(place.out, say))
         _write_settings(spec, place, checkpointer)  # now the folder is known as that of a run
         part, out, seed = data.rows.train, place.out, settings.seed
-        on_all_ranks(lambda: set_fitted(model, code, spec, part, out, seed, say))
+        frozen = module.train_step.frozen.names
+        on_all_ranks(lambda: set_fitted(model, code, spec, part, out, seed, say, frozen))
     data.epoch, data.start = module.position.epoch, module.position.batch
 
 

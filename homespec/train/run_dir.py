@@ -22,12 +22,13 @@ from homespec.train.quantiles import FILE as BOUNDARIES_FILE
 from homespec.train.run_files import METRICS_FILE, SETTINGS_FILE, SPEC_FILE, spec_text
 from homespec.train.scaling import FILE as SCALING_FILE
 from homespec.train.settings import Settings, from_json
+from homespec.train.vocabularies import FILE as VOCABULARIES_FILE
 
 LOGS, EVENTS, MARK = "tensorboard", "events.out.tfevents.*", ".homespec"
 """TensorBoard's folder, its files, and how the name of one ends that homespec wrote."""
 OWN_FILES = (
     WEIGHTS_FILE, METRICS_FILE, LOSSES_FILE, BAD_BATCH_FILE, BOUNDARIES_FILE, SCALING_FILE,
-    SPEC_FILE,
+    VOCABULARIES_FILE, SPEC_FILE,
 )  # fmt: skip
 OWN = (SETTINGS_FILE, *OWN_FILES, FOLDER, LOGS)
 """What a run leaves in its folder, which may hold other things, too."""

@@ -44,7 +44,7 @@ def check(spec: dict[str, Any], optimize: bool) -> None:
     state = code.logical_state(model)
 
     shapes = {weight.name: weight.shape for node in graph for weight in weights_of(node)}
-    fitted = (".boundaries", ".scaling")
+    fitted = (".boundaries", ".scaling", ".vocabulary")
     buffers = {name for name in state if ".running_" in name or name.endswith(fitted)}
     assert shapes == {n: tuple(t.shape) for n, t in state.items() if n not in buffers}
 

@@ -159,6 +159,8 @@ def test_every_rule_of_data_is_tested() -> None:
         "HS520",
         "HS521",
         "HS523",
+        "HS524",
+        "HS525",
         "HS527",
         "HS528",
     }

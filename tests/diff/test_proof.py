@@ -87,7 +87,8 @@ def migrated(old: Side, new: Side, carried: Plan) -> None:
     """Bring the weights of the old model into the new one."""
     ready = randomise(new.state, torch.Generator().manual_seed(2))  # what is fitted starts as NaN
     fresh = {
-        n: ready[n] if n.endswith(("boundaries", "scaling")) else t for n, t in new.state.items()
+        n: ready[n] if n.endswith(("boundaries", "scaling", "vocabulary")) else t
+        for n, t in new.state.items()
     }
     new.code.load_logical_state(new.model, carried_state(carried, old.state, fresh, Starts()))
 

@@ -21,6 +21,7 @@ features:
   user_id: {id: {buckets: 50}, dim: 4}
   video_id: {id: {buckets: 50}, dim: 4}
   tab: {id: {vocab: 7}, dim: 4}
+  city: {id: {vocab: {min_count: 2, max_size: 6}}, dim: 4}
   duration: {bucketize: [0.35, 1, 2.5], dim: 4}
   days: {bucketize: {quantiles: 4}, dim: 4}
   asr: {dense: 5, project: 3, missing: learned}
@@ -61,6 +62,7 @@ def write_data(folder: Path) -> Path:
     """Columns as the run was trained on; there is nothing in them that matters but their types."""
     columns = {
         "user_id": pa.array([1]), "video_id": pa.array([1]), "tab": pa.array([1]),
+        "city": pa.array(["Rome"]),
         "duration": pa.array([1.0]), "days": pa.array([1.0], pa.float32()),
         "asr": pa.array([[0.0] * 5]), "price": pa.array([1]), "score": pa.array([1.0]),
         "tags": pa.array([[1]]), "scores": pa.array([[1.0]]), "brands": pa.array([[1]]),
@@ -79,6 +81,7 @@ def write_run(folder: Path, seed: int, data: Path | None, spec: str = SPEC) -> P
     if "days" in loaded.features:
         code.set_boundaries(model, {"days": [0.35, 1.5, 30.0]})
         code.set_scaling(model, {"price": (3.0, 1.5)})
+        code.set_vocabularies(model, {"city": [5, -7, 2**62 + 1]})
     state = code.logical_state(model)
     if seed:
         drawn = randomise(state, torch.Generator().manual_seed(seed))

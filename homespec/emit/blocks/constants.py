@@ -9,6 +9,7 @@ FEATURES = {
     "tab": {"kind": "vocab", "rows": 6, "dim": 4},
     "age": {"kind": "bucketized", "rows": 4, "dim": 2, "boundaries": (0.1, 0.35)},
     "days": {"kind": "fitted", "rows": 5, "dim": 2, "count": 3},
+    "tag": {"kind": "words", "rows": 4, "dim": 2, "words": 3},
     "text": {"kind": "dense", "length": 3},
     "price": {"kind": "log_scaled", "scale": "log"},
     "past.user": {
@@ -41,4 +42,6 @@ FOLDED_HIDDEN = {"towers.click": (2, 1e-5)}
 FOLDED_DICE = {"experts.task.shared": (2, 1e-5)}
 FITTED = {"days": 3}
 SCALED = ("price",)
+VOCABULARIES = {"tag": 3}
+KEPT = {"tag": "vocabulary", "days": "boundaries", "price": "scaling"}
 ORDER = (0, 2, 1)

@@ -21,6 +21,16 @@ def vocab__more(size, dim, **more):
     return {"kind": "vocab", "rows": 1 + size, "dim": dim, **more}
 
 
+def words(size, dim):
+    """Ids of a vocabulary that is fitted to data, up to `size`; row 0 for missing and unknown."""
+    return {"kind": "words", "rows": 1 + size, "dim": dim, "words": size}
+
+
+def words__more(size, dim, **more):
+    """Ids of a vocabulary that is fitted to data, up to `size`; row 0 for missing and unknown."""
+    return {"kind": "words", "rows": 1 + size, "dim": dim, "words": size, **more}
+
+
 def bucketized(*boundaries, dim):
     """Numbers: row 1 + how many boundaries are not greater; row 0 for NaN."""
     rows = 2 + len(boundaries)

@@ -7,8 +7,11 @@ from homespec.emit.blocks.constants import (
     FOLDED_DICE,
     FOLDED_HIDDEN,
     FOLDED_NORM,
+    KEPT,
     SCALED,
+    VOCABULARIES,
 )
+from homespec.emit.blocks.rows import words_of
 
 
 def unwrapped(model):
@@ -279,6 +282,42 @@ def find_unset__both(model, _=None):
     found |= {name: state[f"features.{name}.scaling"] for name in SCALED}
     unset = [name for name, each in found.items() if each.is_meta or each.isnan().any()]
     unwrapped(model).unset = tuple(unset)
+
+
+def find_unset__kept(model, _=None):
+    """Note on the model of which features nothing is fitted yet; it waits for the device."""
+    state = logical_state(model)
+    found = {name: state[f"features.{name}.{fitted}"] for name, fitted in KEPT.items()}
+    unset = [name for name, each in found.items() if each.is_meta or each.isnan().any()]
+    unwrapped(model).unset = tuple(unset)
+
+
+def set_vocabularies(model, vocabularies):
+    """Set the vocabularies that are fitted to data: feature -> ids, int64, in the order of rows.
+
+    There may be fewer ids than a table has rows for. Raises KeyError that names what is missing or
+    unknown, and ValueError for none, too many, -1, and ids that repeat, or differ by a multiple of
+    2**53; the model is then unchanged.
+    """
+    if vocabularies.keys() != VOCABULARIES.keys():
+        raise KeyError(
+            f"missing {sorted(VOCABULARIES.keys() - vocabularies.keys())}, "
+            f"unknown {sorted(vocabularies.keys() - VOCABULARIES.keys())}"
+        )
+    given = {}
+    for name, ids in vocabularies.items():
+        ids, size = torch.as_tensor(ids, dtype=torch.int64), VOCABULARIES[name]
+        if not 0 < len(ids) <= size or (ids == -1).any():
+            raise ValueError(f"{name} needs 1 to {size} ids, none of them -1, not {len(ids)}")
+        rows = torch.arange(1.0, 1 + len(ids), dtype=torch.float64)
+        words = torch.stack([*words_of(ids), rows])[:, words_of(ids)[0].argsort()]
+        if (words[0].diff() == 0).any():
+            raise ValueError(f"the vocabulary of {name} has ids that are equal modulo 2**53")
+        given[name] = torch.cat([words, words[:, -1:].expand(3, size - len(ids))], dim=1)
+    state = logical_state(model)
+    for name, words in given.items():
+        state[f"features.{name}.vocabulary"].copy_(words)
+    find_unset(model)
 
 
 def set_scaling(model, scaling):

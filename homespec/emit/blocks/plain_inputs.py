@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from homespec.emit.blocks.rows import bucket_rows, hash_rows, vocab_rows
+from homespec.emit.blocks.rows import bucket_rows, hash_rows, vocab_rows, word_rows
 
 
 class Embedding(nn.Embedding):
@@ -33,6 +33,29 @@ class Vocab(Embedding):
 
     def forward(self, ids):
         return super().forward(vocab_rows(ids, self.num_embeddings))
+
+
+class Words(Embedding):
+    """Ids [...] -> embeddings [..., dim], by a vocabulary that is fitted to data.
+
+    It is kept with the weights.
+    """
+
+    def __init__(self, field):
+        super().__init__(field)
+        unset = torch.full((3, field["words"]), torch.nan, dtype=torch.float64)
+        self.register_buffer("vocabulary", unset)
+
+    def _apply(self, fn, recurse=True):
+        """No cast rounds the vocabulary."""
+        vocabulary = self.vocabulary
+        super()._apply(fn, recurse)
+        if self.vocabulary.dtype != torch.float64:
+            self.vocabulary = vocabulary.to(self.vocabulary.device)
+        return self
+
+    def forward(self, ids):
+        return super().forward(word_rows(ids, self.vocabulary))
 
 
 class Bucketized(Embedding):

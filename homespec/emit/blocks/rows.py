@@ -18,6 +18,25 @@ def vocab_rows(ids, rows):
     return torch.where((ids < 0) | (ids >= rows - 1), 0, 1 + ids)
 
 
+def word_rows(ids, words):
+    """Ids -> rows of a table by a vocabulary; 0 for missing and unknown.
+
+    It is float64 [3, N], which no average of models rounds: of each id the remainder by 2**53, in
+    ascending order, the rest of the id, and its row.
+    """
+    low, high = words_of(ids)
+    places = torch.bucketize(low, words[0]).clamp(max=words.shape[1] - 1)
+    known = (words[0][places] == low) & (words[1][places] == high)
+    return torch.where(known, words[2][places].long(), 0)
+
+
+def words_of(ids):
+    """Ids -> (remainder by 2**53, the rest): both are exact in float64."""
+    ids = ids.long()
+    low = ids.remainder(2**53)
+    return low.double(), (ids - low).double()
+
+
 def bucket_rows(x, boundaries, rounded):
     """Numbers -> rows of a table: 0 for NaN, else 1 + how many boundaries are not greater.
 
@@ -84,6 +103,37 @@ class FittedBoundaries(nn.Module):
     def forward(self, features):
         rounded = self.boundaries.float()
         return {self.name: bucket_rows(features[self.name], self.boundaries, rounded)}
+
+
+class FittedVocabulary(nn.Module):
+    """Ids by feature -> rows of the tables, by a vocabulary that is fitted to data.
+
+    `set_vocabularies` sets it, weights are kept with it. It stays float64, whatever the model is
+    cast to.
+    """
+
+    def __init__(self, name, size):
+        super().__init__()
+        self.name = name
+        self.register_buffer("vocabulary", torch.full((3, size), torch.nan, dtype=torch.float64))
+
+    def _apply(self, fn, recurse=True):
+        vocabulary = self.vocabulary
+        super()._apply(fn, recurse)
+        if self.vocabulary.dtype != torch.float64:
+            self.vocabulary = vocabulary.to(self.vocabulary.device)
+        return self
+
+    def _logical(self):
+        yield "vocabulary", f"features.{self.name}.vocabulary", ...
+
+    def forward(self, features):
+        return {self.name: word_rows(features[self.name], self.vocabulary)}
+
+
+class FittedVocabulary__shared(FittedVocabulary):
+    def forward(self, features):
+        return {n: word_rows(features[n], self.vocabulary) for n in with_table(self.name)}
 
 
 class FittedBoundaries__shared(FittedBoundaries):
