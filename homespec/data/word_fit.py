@@ -59,6 +59,8 @@ class Frequent(NamedTuple):
     """int64 [N]."""
     values: int
     """All values that were counted, of rare ids too."""
+    problem: str
+    """Why there is no vocabulary; "" if there is one."""
 
 
 class WordFit:
@@ -96,17 +98,16 @@ class WordFit:
         kept, often = kept[order], often[order]
         _, first = np.unique(kept % EXACT, return_index=True)
         first.sort()
-        return Frequent(kept[first], often[first], int(counts.sum()))
+        problem = "" if len(kept) else _none(self.asked[name], self.rows)
+        return Frequent(kept[first], often[first], int(counts.sum()), problem)
 
     def previews(self) -> dict[str, Frequent]:
         """What training would choose from, by tensor."""
         return {name: self.frequent(name) for name in self.counts}
 
 
-def why_not(asked: WordColumn, found: Frequent, rows: int) -> str:
-    """Why a column has no vocabulary; "" if it has one."""
-    if len(found.ids):
-        return ""
+def _none(asked: WordColumn, rows: int) -> str:
+    """Why a column has no vocabulary."""
     times = "once" if asked.min_count == 1 else f"{asked.min_count:,} times"
     return (
         f"holds no id {times} in {rows:,} rows, so its vocabulary would be empty: give a smaller"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.data.profiled import ProfiledData, share
-from homespec.data.word_fit import why_not
 from homespec.diagnostics import Finding, Severity, rule
 from homespec.schema.fitted_columns import word_columns
 
@@ -31,11 +30,10 @@ def empty_vocabulary(data: ProfiledData) -> Iterator[Finding]:
       shop_id: {id: {vocab: {min_count: 5, max_size: 10000}}, dim: 8}
     ```
     """
-    asked = word_columns(data.spec)
     for name, found in data.train.words.items():
         feature = data.train.features[name]
-        if problem := why_not(asked[name], found, data.train.rows):
-            what, _, remedy = problem.partition(": ")
+        if found.problem:
+            what, _, remedy = found.problem.partition(": ")
             yield Finding(
                 data.at_table(feature.tensor, "vocab"),
                 f"{data.train.name}: `{feature.tensor.column}` {what}",

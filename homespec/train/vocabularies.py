@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from homespec.data import DataError
-from homespec.data.word_fit import Frequent, WordFit, why_not
+from homespec.data.word_fit import Frequent, WordFit
 from homespec.schema.fitted_columns import VOCABULARY, WordColumn, word_columns
 from homespec.schema.models import Spec
 from homespec.train.fitted_file import Asked, Entry, FittedFile, Words
@@ -107,8 +107,8 @@ def fitted(
     features = {}
     for name, asked in fit.asked.items():
         found, own = fit.frequent(name), before.get(name, [])
-        if not own and (problem := why_not(asked, found, fit.rows)):
-            raise DataError(f"feature `{name}`: the column `{asked.column}` {problem}")
+        if found.problem and not own:
+            raise DataError(f"feature `{name}`: the column `{asked.column}` {found.problem}")
         features[name] = _vocabulary(asked, found, own, name in closed)
     return Vocabularies(fit.rows, features)
 
