@@ -135,7 +135,7 @@ playground: $(VENV)/.installed
 	@$(BIN)/python docs/playground/build.py
 
 site: $(VENV)/.installed playground
-	$(MKDOCS) build --quiet --strict --config-file docs/site/mkdocs.yml
+	$(MKDOCS) build --strict --config-file docs/site/mkdocs.yml
 
 docs: $(VENV)/.installed playground
 	$(MKDOCS) serve --config-file docs/site/mkdocs.yml

@@ -37,8 +37,29 @@ RENAMED = {"README.md": "index.md"}
 
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
 FENCE = re.compile(r"^```yaml\n(.*?)^```$\n?", re.MULTILINE | re.DOTALL)
+IN_LIST = re.compile(r"^( {2,3})```.*?^\1```$", re.MULTILINE | re.DOTALL)
+"""Code in a list, as deep as a forge needs it; Python's Markdown needs four blanks."""
 IS_SPEC = re.compile(r"^homespec: 1$", re.MULTILINE)
 NAMED_SPEC = re.compile(r"(?<!\[)`(specs/[\w/]+\.yaml)`")
+
+
+API = {
+    "homespec.api": "SpecError load loads validate compile build build_module build_with_module",
+    "homespec.train.load_run": "load_run",
+    "homespec.scoring.predict": "predict",
+    "homespec.scoring.evaluate": "evaluate",
+    "homespec.train.migrate": "migrate",
+    "homespec.train.lit_module": "RankingModule",
+    "homespec.train.datamodule": "RankingData",
+}
+"""What `import homespec` offers, by the module that has it."""
+
+
+def api_page() -> str:
+    """The page of the Python interface, which mkdocstrings fills from docstrings."""
+    names = [f"{module}.{name}" for module, names in API.items() for name in names.split()]
+    head = "# Python API\n\nAll of it is in `homespec` itself: `homespec.load`, `homespec.build`.\n"
+    return "\n".join([head, *(f"::: {name}" for name in names), ""])
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -46,6 +67,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name in OUTSIDE:
         at = RENAMED.get(name, name)
         files.append(File.generated(config, at, abs_src_path=str(ROOT / name)))
+    files.append(File.generated(config, "api.md", content=api_page()))
     for path in sorted(PLAYGROUND.rglob("*")):
         if path.is_file():
             at = "playground/" + path.relative_to(PLAYGROUND).as_posix()
@@ -64,11 +86,16 @@ def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """A page with links of the site, and with links to the playground where there is one."""
+    markdown = IN_LIST.sub(_deeper, markdown)
     here = page.file.src_uri
     origins = {RENAMED.get(name, name): name for name in OUTSIDE}
     folder = posixpath.dirname(origins.get(here, f"docs/{here}"))
     linked = LINK.sub(lambda match: _on_site(posixpath.join(folder, match[1]), here), markdown)
     return _with_playground(linked, here) if files.get_file_from_path(START) else linked
+
+
+def _deeper(code: re.Match[str]) -> str:
+    return re.sub(f"^{code[1]}", "    ", code[0], flags=re.MULTILINE)
 
 
 def _on_site(target: str, here: str) -> str:

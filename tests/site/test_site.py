@@ -24,7 +24,8 @@ LOADED = re.compile(
 )
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("material") is None, reason="needs the extra `docs`"
+    any(importlib.util.find_spec(each) is None for each in ("material", "mkdocstrings")),
+    reason="needs the extra `docs`",
 )
 
 
@@ -59,6 +60,21 @@ def test_links_of_the_readme_lead_to_pages_of_the_site(site: Path) -> None:
     links = re.findall(r'<a href="([^"#]+)', (site / "index.html").read_text("utf-8"))
     assert {"doctor.html", "examples/index.html", "LICENSE"} <= set(links)
     assert not [link for link in links if link.startswith(("docs/", "../"))]
+
+
+def test_code_in_a_list_does_not_end_it(site: Path) -> None:
+    steps = (site / "how-it-works.html").read_text("utf-8").partition('id="adding-a-rule"')[2]
+    first = steps.partition("</ol>")[0]
+    assert "wide_tower" in first
+    assert "homespec.reference" in first
+    assert "```" not in steps
+
+
+def test_the_interface_is_documented(site: Path) -> None:
+    import homespec
+
+    headings = re.findall(r'<h2 id="homespec\.([\w.]+)"', (site / "api.html").read_text("utf-8"))
+    assert {name.rpartition(".")[2] for name in headings} == {*homespec.__all__, *homespec.TRAINING}
 
 
 def test_a_broken_link_fails_the_build(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ export const diffView = {
     list.setAttribute("aria-label", "Old spec");
     fillExamples(list, context.examples, ({ text }) => old.replace(text));
     const take = document.createElement("button");
-    take.textContent = "Take the spec on the left";
+    take.textContent = "Take the present spec";
     take.onclick = () => old.replace(context.spec.text());
     head.append("Old spec, yours to edit: ", list, " ", take);
     const place = document.createElement("div");

@@ -1,4 +1,4 @@
-// What is in the address: specs behind the `#`, deflated, in URL-safe base64. The site's own links
+// What is in the address: specs after the `#`, deflated, in URL-safe base64. The site's own links
 // to the playground are made by docs/site/hooks.py in the same way.
 
 const PACKED = ["spec", "old"];

@@ -67,7 +67,7 @@ async function show() {
 
 // What is said above a view that is not of the present spec.
 function note() {
-  const text = state.shown ? "the last version without errors" : "errors first, then there is a model";
+  const text = state.shown ? "This is the last version without errors." : "Fix the errors to see the model.";
   byId("view").dataset.note = state.sound ? "" : text;
 }
 

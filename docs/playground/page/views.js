@@ -6,7 +6,9 @@ import { modelView } from "./model.js";
 
 const text = (name) => ({
   open(parent) {
-    parent.replaceChildren(document.createElement("pre"));
+    const printed = document.createElement("pre");
+    printed.className = name;
+    parent.replaceChildren(printed);
   },
   async refresh(parent, { ask }) {
     parent.firstChild.textContent = await ask(name);

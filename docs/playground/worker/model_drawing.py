@@ -1,4 +1,4 @@
-"""The playground: a model that nobody has trained, drawn as in the doctor's report.
+"""The playground: an untrained model, drawn as in the doctor's report.
 
 Rows are the task tree, columns the layers. Every part leads to the line of the spec that made it.
 """
