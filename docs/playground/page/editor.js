@@ -97,7 +97,9 @@ export function editor(parent, { label, changed, moved = () => {}, plain = false
     ],
   });
   const select = (from, to) => {
-    view.dispatch({ selection: { anchor: from, head: to }, scrollIntoView: true });
+    const end = view.state.doc.length;
+    const selection = { anchor: Math.min(from, end), head: Math.min(to, end) };
+    view.dispatch({ selection, scrollIntoView: true });
     view.focus();
   };
   return {

@@ -18,7 +18,8 @@ const state = {
   view: "model",
   old: "", // what the spec is compared with
   ready: false, // whether the compiler is there
-  sound: false, // whether the spec has no errors
+  checked: null, // the text that the listed problems are of
+  sound: false, // whether it has no errors
   shown: false, // whether the view shows some version of it
   version: 0, // rises with each change and each check
 };
@@ -49,7 +50,7 @@ async function check() {
     if (version !== state.version) return; // a newer text is on its way
     showProblems(spec, diagnostics);
     showList(byId("problems"), diagnostics, actions);
-    state.sound = sound;
+    [state.checked, state.sound] = [text, sound];
     note();
     await remembered;
     const time = `${Math.round(performance.now() - start)} ms`;
@@ -67,8 +68,8 @@ async function show() {
 
 // What is said above a view that is not of the present spec.
 function note() {
-  const text = state.shown ? "This is the last version without errors." : "Fix the errors to see the model.";
-  byId("view").dataset.note = state.sound ? "" : text;
+  const text = state.shown ? "This is the last version without errors." : "Fix the errors to see this.";
+  byId("view").dataset.note = state.sound || !state.ready ? "" : text;
 }
 
 function counted(diagnostics) {
@@ -79,10 +80,12 @@ function counted(diagnostics) {
   return counts.filter(Boolean).join(", ") || "No problems";
 }
 
+// What is listed has the places of the text that was checked: of another one, nothing is mended.
+const isChecked = () => spec.text() === state.checked;
 const actions = {
   go: (problem) => spec.select(problem.from, problem.to),
-  fixes: (number) => ask("fixes", number),
-  apply: (changes) => spec.apply(changes),
+  fixes: async (number) => (isChecked() ? ask("fixes", number) : []),
+  apply: (changes) => isChecked() && spec.apply(changes),
   rule: (code) => ask("rule", code),
 };
 
@@ -111,6 +114,7 @@ async function choose(view) {
   openView(view, byId("view"), context());
   remember();
   state.shown = false;
+  note();
   if (state.sound) await show().catch((error) => status(error.message));
 }
 
@@ -151,7 +155,7 @@ async function open() {
   state.old = found.old ?? text;
   state.view = views.includes(found.view) ? found.view : state.view;
   ask("forget");
-  state.sound = false;
+  [state.checked, state.sound] = [null, false];
   spec.replace(text);
   clearTimeout(timer);
   await choose(state.view);
