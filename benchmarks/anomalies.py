@@ -142,7 +142,7 @@ def _ratio(one: float, other: float) -> float:
 
 
 def _short(value: float) -> float | None:
-    """Four digits; what is not a number is null in JSON."""
+    """Four digits; NaN is null in JSON."""
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
 

@@ -33,7 +33,7 @@ KNOWN_AFTER = {"play_time_ms", "profile_stay_time", "comment_stay_time", "long_v
 KNOWN_AFTER |= {"is_click", "is_like", "is_follow", "is_comment", "is_forward", "is_hate"}
 KNOWN_AFTER |= {"is_profile_enter"}
 NOT_INPUTS = KNOWN_AFTER | {"user_id", "date", "time_ms"}
-"""Also what tells rows apart, by which trees cannot generalise."""
+"""Columns that only identify rows, so trees cannot generalise from them."""
 
 
 def inputs(table: pa.Table, past: bool) -> Numbers:
@@ -53,7 +53,7 @@ def _numbers(column: pa.Array) -> Numbers:
 
 
 def scores(x: Numbers, label: Numbers, train: int) -> Numbers:
-    """Of the rows after the first `train`, by a model of those."""
+    """The scores of the rows after the first `train`, by a model trained on those."""
     model = HistGradientBoostingClassifier(
         max_iter=150, learning_rate=0.08, min_samples_leaf=50, l2_regularization=5, random_state=0
     )

@@ -85,7 +85,7 @@ class Gates:
         read = x + self.small + self.up
         blocks_b, blocks_n = -(-self.rows // BLOCK_B), -(-self.width // BLOCK_N)
         parts = max(1, min(blocks_b, PARTS // (self.sets * blocks_n)))
-        of_x = self.x if cached else 2 * self.gated - self.x  # later sets read what is there
+        of_x = self.x if cached else 2 * self.gated - self.x  # later sets read the existing values
         by_rows = self.gated + read + of_x + self.small
         by_columns = self.gated + read + parts * self.up
         return NUMBER * (read + self.gated), NUMBER * (by_rows + by_columns + (parts + 1) * self.up)

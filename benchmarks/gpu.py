@@ -4,7 +4,7 @@
     python benchmarks/gpu.py [--out benchmarks/results/gpu] [--only small]
 
 Runs `tests/test_gpu.py`, then `homespec bench` in bf16 at the three sizes, at one of them with
-Triton's kernels, too. What has been measured is kept in a file for each, and not measured again:
+Triton's kernels as well. What has been measured is kept in a file for each, and not measured again:
 a run that was stopped continues with the next size. Prints a line for each aim, and exits with 1 if
 one is missed or a test fails.
 """
@@ -74,7 +74,8 @@ def measured(file: Path) -> bool:
 
 
 def verdicts(size: Size, result: dict[str, Any]) -> Iterator[tuple[bool, str]]:
-    """Of the fastest of ours: each aim, whether it is reached, and what must not happen in a step.
+    """Checks the fastest variant of ours: each aim, whether it is reached, and what must not happen
+    in a step.
 
     `result` is what `homespec bench --json` wrote.
     """

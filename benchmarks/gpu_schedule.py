@@ -4,7 +4,7 @@
     python benchmarks/gpu_schedule.py [--sizes small-4 public] [--json FILE]
 
 The step is traced on a CPU; then the tensors of its graphs, forward and backward, are declared to
-lie on an H100, and inductor lowers, fuses and writes Triton code for it, which nothing runs. A
+be on an H100, and inductor lowers, fuses and writes Triton code for it, which nothing runs. A
 kernel is a launch; bytes are what inductor counts for its fused kernels and for products, each of
 which reads its inputs and writes its outputs once. These are counts, no measurements of time, and
 inductor of another version may count otherwise. Needs torch 2.13, whose internals it calls.
@@ -138,7 +138,7 @@ def simplify(graph: fx.GraphModule, inputs: list[Any]) -> None:
 
 
 def on_gpu(value: Any, fake: FakeTensorMode) -> Any:
-    """A tensor of this shape that claims to lie on a GPU."""
+    """A tensor of this shape that claims to be on a GPU."""
     if not isinstance(value, Tensor):
         return value
     empty = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")

@@ -52,8 +52,8 @@ STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.
 PAGE = ROOT / "docs" / "results.md"
 PAIRED = """\
 The same, model by model: the difference from HoME with the same seed, mean ± standard deviation.
-**Bold** is what a paired t-test calls different from 0 at 95 %; of these differences about one in
-twenty is bold by chance."""
+**Bold** differences are significant at 95 % by a paired t-test; about one in twenty is bold by
+chance."""
 BEGIN, END = "<!-- results -->\n", "<!-- end -->"
 
 
@@ -64,7 +64,7 @@ class Case:
     name: str
     spec: str
     changes: tuple[str, ...] = ()
-    """Of the spec, as `--set` takes them; those of `fitted` come after them."""
+    """Changes of the spec, as `--set` takes them; those of `fitted` follow."""
     flags: tuple[str, ...] = FLAGS
 
     def loaded(self, *further: str) -> LoadedSpec:
@@ -87,7 +87,7 @@ def hidden(width: int, depth: int = 1) -> str:
 
 
 def parameters(case: Case, *further: str) -> int:
-    """Of the model of a spec."""
+    """The number of parameters of the model of a spec."""
     return cost_of(case.loaded(*further).analysis.graph).parameters
 
 
@@ -121,7 +121,7 @@ def run(case: Case, seed: int, data: Path, out: Path) -> dict[str, Any]:
 
 
 def _digest(case: Case) -> str:
-    """Of the model, which comments of the spec do not change."""
+    """The hash of the model, which comments of the spec do not change."""
     tree = json.dumps(model_tree(case.loaded().analysis), sort_keys=True)
     return hashlib.sha256(tree.encode()).hexdigest()
 

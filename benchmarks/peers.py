@@ -10,11 +10,11 @@ set (MMoE: `--experts`), no hidden layer, width 64, towers with one hidden layer
 
 What a library has and the papers do not is taken out of its models, which makes them faster:
 
-* torch-rechub: the BatchNorm behind each Linear, the Dropout of rate 0, and its EmbeddingLayer,
+* torch-rechub: the BatchNorm after each Linear, the Dropout of rate 0, and its EmbeddingLayer,
   which returns a single dense tensor as it is.
 * deepctr-torch: the Dropout of rate 0 and the regularisation. Its gates have no bias; ours have,
-  which starts at 0. Its PLE computes a gate of the shared node in the last level, too, that nothing
-  reads: that is how it is written and stays. Its check for a newer version at import does not run.
+  which starts at 0. Its PLE also computes a gate of the shared node in the last level that nothing
+  reads; it is left as published. Its check for a newer version at import does not run.
 
 The step is the same for all: forward, a loss per task as the libraries' trainers compute it (binary
 cross-entropy on their probabilities; on logits for ours), backward, torch's fused Adam, zero_grad.

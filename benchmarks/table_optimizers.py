@@ -3,7 +3,7 @@
     python benchmarks/table_optimizers.py --rows 1000,50000
 
 A model of 40 features (`--features`) with tables of `--rows` rows and width 16, merged into one,
-and a small MMoE behind it. Every variant trains the same weights on the same random batches; all in
+followed by a small MMoE. Every variant trains the same weights on the same random batches; all in
 one process and in turns. Ratios to the first variant are taken within rounds. `leaves` are those of
 homespec/train/sparse_embeddings.py; `sparse=True` is torch's own way, for which the features stay
 eager.

@@ -40,7 +40,7 @@ class Case:
 
     @property
     def outputs(self) -> list[int]:
-        """Of each group."""
+        """The number of outputs of each group."""
         return [count * self.width for count in self.units]
 
 

@@ -1,11 +1,11 @@
-"""Where the time of a compiled training step goes on a CPU, as shares by size.
+"""The shares of a compiled training step's time on a CPU, by size.
 
     python benchmarks/where_time_goes.py [--sizes public "public, bf16"] [--json FILE]
     python benchmarks/where_time_goes.py --sizes "mmoe, 4 tasks" "ple, 4 tasks"
 
 Profiles of ours under torch.compile: the products, the loops that inductor generated, named by
-what they are part of, and what is left for Python. Profiling adds a little to each kernel, so small
-sizes look more scattered than they are.
+their part of the model, and the rest, which is Python. Profiling adds a little to each kernel, so
+small sizes look more scattered than they are.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def case_of(name: str) -> tuple[LoadedSpec, int, str]:
 
 
 def shares(spec: LoadedSpec, batch: int, precision: str) -> dict[str, float]:
-    """Of the time of a step, by part, the greatest first."""
+    """The shares of a step's time by part, greatest first."""
     torch._inductor.config.cpp.enable_kernel_profile = True
     keep_freed_memory()
     step = build(spec, "ours-compiled", weights_of(spec), batch, "cpu", precision).step

@@ -13,12 +13,12 @@ HoME: 24 tasks in 4 groups, 2 layers, 68 experts; experts batched.
     ├── social: follow, profile_enter, profile_stay, repost, message, live_enter
     └── negative: hate, report, unfollow, exit_app
 
-A layer reads states x of the layer before and returns its own, z; e are the outputs of its sets of
-experts, one for each node, level by level. A gate's columns are those of the sets that it may see,
-from the root down. A self gate adds its weights to those of its node's gate. What ends in `path`
-reads the states from a node up to the root, side by side. Logical names are those of the unstacked
+A layer reads the states x of the previous layer and returns its own, z. The outputs of its expert
+sets are e, one for each node, level by level. A gate's columns follow the sets that it sees, from
+the root down. A self gate adds its weights to those of its node's gate. Names that end in `path`
+are the states from a node up to the root, concatenated. Logical names are those of the unstacked
 model (`compile --no-optimize`). Axes: B batch (the last one in the trunk), V width of the input
-(2048), N of what is read, D of an expert, G inputs, M stacked matrices, O outputs, S sets, K
+(2048), N width of an input, D of an expert, G inputs, M stacked matrices, O outputs, S sets, K
 experts of a set, L LoRAs, R their rank, T tasks, F features.
 """
 
@@ -36,12 +36,12 @@ def hashed(buckets, dim):
 
 
 def vocab(size, dim):
-    """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for what is missing or unknown."""
+    """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for missing and unknown ids."""
     return {"kind": "vocab", "rows": 1 + size, "dim": dim}
 
 
 def bucketized(*boundaries, dim):
-    """Numbers: row 1 + how many boundaries are not greater; row 0 for NaN."""
+    """Numbers: row 1 + the number of boundaries up to it; row 0 for NaN."""
     rows = 2 + len(boundaries)
     return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries}
 
@@ -51,7 +51,7 @@ def dense(length):
     return {"kind": "dense", "length": length}
 
 
-# One entry for each input tensor, and beside it, where the spec declares it.
+# One entry for each input tensor, with the line of the spec that declares it.
 # fmt: off
 FEATURES = {
     "user_id": hashed(100000, dim=32),  # :10
@@ -111,7 +111,7 @@ TASKS = (
     "follow", "profile_enter", "profile_stay", "repost", "message", "live_enter", "hate", "report",
     "unfollow", "exit_app",
 )
-# LABELS and WEIGHTS are for the code that reads data and trains; `loss` has these weights in it.
+# LABELS and WEIGHTS are for code that reads data and trains; `loss` already contains these weights.
 LABELS = {
     "click": "is_click", "effective_view": "effective_view", "long_view": "long_view",
     "finish": "play_time_ms >= duration_ms", "replay": "replay", "slide_away": "slide_away",
@@ -172,9 +172,10 @@ class MLPs(nn.Sequential):
             self.append(Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias))
 
     def init_he(self, last=False):
-        """Start the Linears that an activation follows, the last ones only if `last`, as He (2015).
+        """Initialise the Linears that an activation follows as in He (2015), the last ones only if
+        `last`.
 
-        Weights are uniform with variance 2 / width of what they read, biases 0. Returns the MLPs.
+        Weights are uniform with variance 2 / width of their input, biases 0. Returns the MLPs.
         """
         with torch.no_grad():
             for linears in list(self)[::2][: None if last else -1]:
@@ -184,7 +185,7 @@ class MLPs(nn.Sequential):
         return self
 
     def init_prior(self, rates):
-        """Start training at base rates: the last biases are their log-odds."""
+        """Start training at base rates, with the last biases at their log-odds."""
         with torch.no_grad():
             self[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
@@ -195,7 +196,7 @@ def named(pattern, nodes, count=1):
 
 
 class Float32Buffers(nn.Module):
-    """A module whose buffers stay at least float32, whatever the model is cast to."""
+    """A module whose buffers stay at least float32, whatever type the model is cast to."""
 
     def _apply(self, fn, recurse=True):
         before = dict(self._buffers)
@@ -207,10 +208,11 @@ class Float32Buffers(nn.Module):
 
 
 class NormSwish(torch.autograd.Function):
-    """swish(w n + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
+    """swish(w n + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; the others are [M, D,
+    1].
 
-    It saves only u and computes the rest again in the backward pass, which is one pass over memory
-    for the sums and one for the gradient of u. `batch_stats`: mean and var are those of u.
+    It saves only u and recomputes the rest in the backward pass, which is one pass over memory for
+    the sums and one for the gradient of u. `batch_stats`: mean and var are those of u.
     """
 
     @staticmethod
@@ -352,7 +354,7 @@ def mix(w, e):
 
 
 def mix_each(w, e, outputs):
-    """Like `mix`, where set g serves as many of the outputs as `outputs` says."""
+    """Like `mix`, where `outputs` gives the number of outputs that each set serves."""
     mixed, start = [], 0
     for g, count in enumerate(outputs):
         mixed.append(mix(w[start : start + count], e[g : g + 1]))
@@ -361,7 +363,7 @@ def mix_each(w, e, outputs):
 
 
 class Transpose(torch.autograd.Function):
-    """x [B, V] -> [V, B], written to memory, and so is its gradient (the docstring of Model)."""
+    """x [B, V] -> [V, B], written to memory like its gradient (see the docstring of Model)."""
 
     @staticmethod
     def forward(ctx, x):
@@ -404,7 +406,7 @@ class Table(nn.Module):
 
 
 def hash_rows(ids, rows):
-    """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
+    """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of other rows."""
     ids = ids.long()
     return torch.where(ids == -1, 0, 1 + ids.remainder(rows - 1))
 
@@ -416,7 +418,7 @@ def vocab_rows(ids, rows):
 
 
 def bucket_rows(x, boundaries, rounded):
-    """Numbers -> rows of a table: 0 for NaN, else 1 + how many boundaries are not greater.
+    """Numbers -> rows of a table: 0 for NaN, else 1 + the number of boundaries up to it.
 
     float32 numbers are compared with boundaries `rounded` to float32, all others as float64.
     """
@@ -428,7 +430,7 @@ def bucket_rows(x, boundaries, rounded):
 class Boundaries(nn.Module):
     """Has the boundaries of FEATURES as tensors: float64, and rounded to float32.
 
-    They are no buffers: no cast rounds them, no state holds them, no average of models changes
+    They are not buffers: no cast rounds them, no state holds them, no average of models changes
     them. They follow the weights to another device.
     """
 
@@ -446,7 +448,7 @@ class Boundaries(nn.Module):
                 self.boundaries[name] = exact, exact.float()
 
     def leave_meta(self, _):
-        """Where a state was assigned to a model on the meta device, they follow its weights."""
+        """If a state was assigned to a model on the meta device, move them to its weights."""
         if next(iter(self.boundaries.values()))[0].is_meta:
             self.place_boundaries(next(self.parameters()).device)
 
@@ -460,7 +462,7 @@ class Features(Boundaries):
     """Features by name -> v [B, 2048], their concatenation in the order of the spec.
 
     Ids are integers [B], numbers float32, float64 or integers [B], dense features floats [B, N].
-    `table` makes what looks features of one width up: `Table`, or one that is spread over devices.
+    `table` is the class of look-ups of one width: `Table`, or one that is spread over devices.
     """
 
     def __init__(self, table):
@@ -623,15 +625,15 @@ class Model(nn.Module):
     """The whole model: features by name -> logits [B] by task.
 
     Compile it with torch.compile(model, options={"inplace_buffers": False}). Plain torch.compile
-    (inductor, torch 2.13) may overwrite what the backward pass still needs, and gradients are then
-    silently wrong.
+    (inductor, torch 2.13) may overwrite values that the backward pass still needs, which silently
+    makes gradients wrong.
     """
 
     def __init__(self):
         super().__init__()
         self.features = Features(Table)
         self.trunk = Trunk()
-        # A hook: what splits the model for sharding registers the same check.
+        # A hook, because sharding splits the model and registers the same check.
         self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 
     def forward(self, features, stacked=False):
@@ -642,7 +644,7 @@ class Model(nn.Module):
 
 
 def check_shapes(what, tensors, shapes, rows=None):
-    """Raise ValueError where a tensor is missing or not [rows, *its shape]; the number of rows."""
+    """The number of rows. Raises ValueError if a tensor is missing or not [rows, *its shape]."""
     if missing := [name for name in shapes if name not in tensors]:
         raise ValueError(f"{what}s missing: {', '.join(missing)}")
     for name, shape in shapes.items():
@@ -671,7 +673,7 @@ def check_inputs(model, args, kwargs):
 
 
 def stack(what, tensors, rows=None):
-    """Tensors [B] by task as one [T, B]. Raises ValueError for what is missing or misshapen."""
+    """Tensors [B] by task as one [T, B]. Raises ValueError for missing or misshapen ones."""
     check_shapes(what, tensors, dict.fromkeys(TASKS, ()), rows)
     return torch.stack([tensors[task] for task in TASKS])
 
@@ -686,9 +688,10 @@ def stack_logits(logits):
 
 
 def checked_labels(labels, tasks):
-    """Labels [T, B] of binary tasks; NaN, and so the loss, where one is not from 0 to 1.
+    """Labels [T, B] of binary tasks; NaN, which makes the loss NaN, where one is not from 0 to 1.
 
-    Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
+    Eager code on a CPU raises ValueError instead; elsewhere, that would have to wait for the
+    numbers.
     """
     wrong = labels.clamp(0, 1) != labels
     if labels.is_cpu and not torch.compiler.is_compiling():
@@ -724,13 +727,13 @@ def loss(logits, labels):
 
 
 def unwrapped(model):
-    """The Model inside what torch.compile or DistributedDataParallel makes of it."""
+    """The Model inside the wrapper of torch.compile or DistributedDataParallel."""
     inner = getattr(model, "_orig_mod", getattr(model, "module", model))
     return model if inner is model else unwrapped(inner)
 
 
 def logical_names(model):
-    """(tensor of the model, logical name, index of the part that has it) for all that it learns.
+    """(tensor of the model, logical name, index of the part with that name) for all that it learns.
 
     The tensors of a module with `names` are stacks of parts; others name theirs by `_logical`.
     """
@@ -739,7 +742,7 @@ def logical_names(model):
         if hasattr(type(module), "_logical"):
             parts = module._logical()
         else:
-            names = enumerate(vars(module).get("names", ()))  # a layer may have this name, too
+            names = enumerate(vars(module).get("names", ()))  # a layer may also have this name
             parts = [(attr, f"{name}.{attr}", i) for i, name in names for attr, _ in own]
         for attr, name, index in parts:
             yield f"{path}.{attr}".lstrip("."), name, index
@@ -760,7 +763,7 @@ def logical_state(model):
 def load_logical_state(model, state):
     """Copy weights and statistics by logical name into the model, or leave it as it is.
 
-    KeyError names what is missing or unknown, ValueError what has another shape.
+    Raises KeyError for missing or unknown names, ValueError for another shape.
     """
     views = logical_state(model)
     missing, unknown = views.keys() - state.keys(), state.keys() - views.keys()

@@ -88,8 +88,8 @@ def target_of(file: str, folder: Path | None = None, suffix: str = "") -> Path:
     stem = path.stem.replace("-", "_")
     if stem in MODULES:
         raise ValueError(
-            f"{file}: `{stem}.py` would hide the module `{stem}` from what is imported beside it;"
-            " give the spec another name"
+            f"{file}: `{stem}.py` would hide the module `{stem}` from other imports in its "
+            "folder; give the spec another name"
         )
     if not is_identifier(stem):
         raise ValueError(

@@ -38,11 +38,11 @@ def named_source(file: str) -> str:
 
 
 def command(document: Document, variant: Variant) -> str:
-    """The command that makes the generated file, to stand in a docstring."""
+    """The command that makes the generated file, for a docstring."""
     flags = [f" --set {shlex.quote(flag)}" for flag in document.overrides]
     asked = "".join(f"{flag} " for flag in variant.flags)
     source = named_source(document.file)
-    name = source if source.startswith("<") else shlex.quote(source)  # <stdin> is no file
+    name = source if source.startswith("<") else shlex.quote(source)  # <stdin> is not a file
     text = f"homespec compile {asked}{name}{''.join(flags)}"
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
@@ -107,7 +107,7 @@ def _draw(node: TreeNode, lead: str, lines: list[str]) -> None:
 
 
 def _wrapped(start: str, names: list[str], lead: str) -> list[str]:
-    """Names behind `start`, continued below it where the line is full."""
+    """Names after `start`, continued below it where the line is full."""
     lines = [start]
     for i, name in enumerate(names):
         word = name + ("," if i < len(names) - 1 else "")

@@ -36,10 +36,10 @@ MAX_IGNORES = 200
 def apply_ignores(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     """`diagnostics` without those that the document ignores, and with its wrong ignores.
 
-    An ignore counts as unused only if there is no error: an error keeps later stages from
-    running, and their warnings from being found. Comments in a file that the document extends hold,
-    too; whether they are of use is a matter of that file alone. `ignore-file` holds for its own
-    file and for all that this one extends.
+    An ignore counts as unused only if there is no error: an error keeps later stages from running,
+    and their warnings from being found. Comments in a file that the document extends also apply;
+    whether they are used is checked only for that file itself. `ignore-file` holds for its own file
+    and for all that this one extends.
     """
     before = list(diagnostics)
     complete = not any(d.rule.severity is Severity.ERROR for d in before)

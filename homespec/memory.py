@@ -46,9 +46,9 @@ def message(lowered: Lowered, doing: str) -> str:
     ]
     return (
         f"memory ran out while {doing} `{lowered.spec.name}`: its weights are {total:,} bytes as"
-        f" float32; {'; '.join(map(_about, named))}. Training with adam takes four times as much,"
-        " for gradients and moments; --table-optimizer adagrad and smaller batches take less."
-        " Give fewer buckets or a smaller dim, or shard large tables"
+        f" float32; {'; '.join(map(_about, named))}. Training with adam takes four times as "
+        "much, for gradients and moments; --table-optimizer adagrad and smaller batches need "
+        "less. Use fewer buckets or a smaller dim, or shard large tables"
     )
 
 

@@ -229,8 +229,8 @@ def import_source(name: str, source: str) -> GeneratedModule:
 def _refuse_quantisation(model: nn.Module, _: object) -> None:
     """What torch's eager quantisation sets first; it would then find next to nothing to replace."""
     raise RuntimeError(
-        "torch.ao.quantization replaces nn.Linear, and an optimised file has batched products in"
-        " place of them, so that nothing would be quantised: `homespec export --weights int8` keeps"
+        "torch.ao.quantization replaces nn.Linear, but an optimised file has batched products "
+        "instead, so nothing would be quantised: `homespec export --weights int8` keeps"
         " embedding tables in int8"
     )
 

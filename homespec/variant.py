@@ -86,11 +86,11 @@ def variant(
     """A variant; `tasks` may be names or one text with commas. Raises ValueError."""
     asked = split_names([tasks] if isinstance(tasks, str) else tasks or ())
     if tasks is not None and not asked:
-        raise ValueError("no task is asked for")
+        raise ValueError("no task is given")
     _known("mode", mode, get_args(Mode))
     _known("target", target, get_args(Target))
     if target == "cuda" and not optimize:
-        raise ValueError("the unoptimised twin has no kernels: it is portable alone")
+        raise ValueError("the unoptimised twin has no kernels, so it is only portable")
     skipped = tuple(dict.fromkeys([skip] if isinstance(skip, str) else skip))
     return Variant(optimize, cast("Mode", mode), asked, skipped, cast("Target", target))
 

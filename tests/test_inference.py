@@ -261,7 +261,7 @@ def test_skipped_passes_change_nothing_here_either(kind: str, seed: int) -> None
     [
         ({"tasks": ["lik"]}, r"no task `lik`\. Did you mean `like`\? The tasks are `click`"),
         ({"tasks": "like,clik"}, "Did you mean `click`"),
-        ({"tasks": []}, "no task is asked for"),
+        ({"tasks": []}, "no task is given"),
         ({"mode": "inferense"}, "Did you mean `inference`"),
         ({"skip_passes": ["batch-expert"]}, "Did you mean `batch-experts`"),
         ({"skip_passes": ["prune"]}, "no pass `prune`"),

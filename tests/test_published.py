@@ -70,8 +70,8 @@ def test_relu_under_home_is_a_warning_for_the_line_that_chose_it() -> None:
     (message,) = messages(f"{GROUPS}experts: {{norm: none, activation: relu}}\n")
     assert message == (
         "relu-without-norm",
-        "the experts of `shared` in layer `meta` and 9 other sets end in ReLU without a norm: they "
-        "tend to collapse to zeros",
+        "the experts of `shared` in layer `meta` and 9 other sets end in ReLU without a norm, "
+        "so they tend to collapse to zeros",
     )
     two = messages(f"{GROUPS}experts: {{activation: relu, meta: {{norm: none}}, task: {{norm: none}}}}\n")  # noqa: E501  # fmt: skip
     assert [name for name, _ in two] == ["relu-without-norm"] * 2

@@ -70,7 +70,7 @@ class _Past:
 
 
 def _keys(table: pa.Table, columns: Sequence[str]) -> Array | None:
-    """A number for each row, equal where all columns are; a missing value is a value, too."""
+    """A number for each row, equal where all columns are; missing counts as a value."""
     if any(name not in table.column_names for name in columns):
         return None
     keys_N = np.zeros(table.num_rows, np.int64)

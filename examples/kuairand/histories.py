@@ -12,7 +12,7 @@ MAX_EVENTS = 50
 """Events of a row that are kept, the latest: as many as the published history has of a user."""
 FIRST_TAG = "first_tag"
 OF_EVENTS = ("video_id", "long_view", "is_like")
-"""What is known of each view."""
+"""The columns of each view."""
 OF_VIDEOS = {
     "author_id": "author_id",
     FIRST_TAG: "tag",
@@ -36,9 +36,9 @@ def first_tag(tags: pa.ChunkedArray) -> pa.ChunkedArray:
 def with_histories(table: pa.Table, views: pa.Table, videos: pa.Table, until: Array) -> pa.Table:
     """`table` with lists `history_*` of what its users saw before the date `until` [N].
 
-    `views` has user_id, date (0 for what is before the log), pos (the order within a date) and
-    the columns of `OF_EVENTS`; `videos` has video_id. A user without views has null lists; what is
-    not known of an event's video is null within the list.
+    `views` has user_id, date (0 for what is before the log), pos (the order within a date) and the
+    columns of `OF_EVENTS`; `videos` has video_id. A user without views has null lists; unknown
+    columns of an event's video are null within the list.
     """
     views = views.sort_by([(name, "ascending") for name in ("user_id", "date", "pos")])
     at = _last_before(views, table["user_id"].to_numpy(), until)

@@ -86,7 +86,7 @@ def prepare(
 ) -> bool:  # fmt: skip
     """Prepare the files of `source` into `out`; False if they were up to date.
 
-    `log_days` lets the lists of earlier events go on into the log (`with_events`);
+    `log_days` continues the lists of earlier events into the log (`with_events`);
     `history_from_log` takes the impressions before `HISTORY_END` as the history, and not as rows.
     Dates such as 20220503 from `valid_from` to `valid_until` are held out; later ones are not read.
 
@@ -187,7 +187,7 @@ def _with_nulls(table: pa.Table) -> pa.Table:
 
 
 def with_first_tag(videos: pa.Table) -> pa.Table:
-    """The videos with the first of their tags, which events of a history have, too."""
+    """The videos with the first of their tags, which events of a history also have."""
     if "tag" not in videos.column_names:
         return videos
     return videos.append_column(FIRST_TAG, first_tag(videos["tag"]))
@@ -323,7 +323,7 @@ def _own(out: Path) -> bool:
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--log-days", is_flag=True,
-    help="Let the lists of earlier events go on with the log's days before each impression.",
+    help="Continue the lists of earlier events with the log's days before each impression.",
 )  # fmt: skip
 @click.option(
     "--history-from-log", is_flag=True,

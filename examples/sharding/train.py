@@ -41,7 +41,8 @@ def batches(spec: LoadedSpec, data: Path, size: int, seed: int) -> Iterator[Batc
 
 
 def fitted(spec: LoadedSpec, data: Path, size: int, seed: int) -> dict[str, list[float]]:
-    """The boundaries that the spec leaves to the data: rank 0 fits them and tells the others."""
+    """The boundaries that the spec leaves to the data: rank 0 fits them and sends them to the
+    others."""
     wanted = fitted_columns(spec)
     counts = {name: each.quantiles - 1 for name, each in wanted.items()}
     if not counts:
@@ -78,7 +79,7 @@ def train(
         labels = {task: label.to(device) for task, label in batch.labels.items()}
         loss = code.loss(model(preprocess(features)), labels)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # which updates the tables, too
+        loss.backward()  # type: ignore[no-untyped-call]  # which also updates the tables
         optimizer.step()
         total += loss.detach()
         if step % REPORT_EVERY == 0:
@@ -99,8 +100,10 @@ def report(step: int, loss: torch.Tensor) -> None:
 @click.option("--data", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--batch-size", default=1024, show_default=True, type=click.IntRange(2))
-@click.option("--lr", default=3e-3, show_default=True, help="Of Adam, for the trunk.")
-@click.option("--table-lr", default=TABLE_LR, show_default=True, help="Of row-wise Adagrad.")
+@click.option("--lr", default=3e-3, show_default=True, help="Learning rate of Adam, for the trunk.")
+@click.option(
+    "--table-lr", default=TABLE_LR, show_default=True, help="Learning rate of row-wise Adagrad."
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 def main(
     spec: Path, data: Path, out: Path, batch_size: int, lr: float, table_lr: float, seed: int

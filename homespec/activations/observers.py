@@ -20,7 +20,7 @@ QUANTILE_ROWS = 1024
 
 @dataclass
 class ExpertSums:
-    """Of a set's outputs [B, K, D]."""
+    """Sums over a set's outputs [B, K, D]."""
 
     tolerance: float
     quantile_rows: int
@@ -48,7 +48,7 @@ class ExpertSums:
 
 @dataclass
 class WeightSums:
-    """Of the weights [B, C] of a mixture gate or self gate."""
+    """Sums over the weights [B, C] of a mixture gate or self gate."""
 
     moments: Moments = field(default_factory=Moments)
     entropy: Mean = field(default_factory=Mean)
@@ -65,7 +65,7 @@ class WeightSums:
 
 @dataclass
 class MixSums:
-    """Of a mixture: the lengths of what each set adds to it, without and with self gates."""
+    """Sums of the lengths of each set's contribution to a mixture, without and with self gates."""
 
     gated: Mean = field(default_factory=Mean)
     with_self: Mean = field(default_factory=Mean)
@@ -78,7 +78,7 @@ class MixSums:
 
 @dataclass
 class FeatureGateSums:
-    """Of the values [B, N] of a feature gate, and of its LoRAs."""
+    """Sums over the values [B, N] of a feature gate, and of its LoRAs."""
 
     saturation: float
     moments: Moments = field(default_factory=Moments)

@@ -1,9 +1,8 @@
 """Activations: evaluates the trunk of a plain model node by node along the graph.
 
 The modules are the model's own; only mixtures and feature gates are written out here, since their
-parts are looked at. `check` holds the logits to those of the model itself.
-Shapes: B batch, N width of what is read, K experts of a set, C choices of a gate, D expert width,
-L LoRAs.
+parts are looked at. `check` holds the logits to those of the model itself. Shapes: B batch, N width
+of an input, K experts of a set, C choices of a gate, D expert width, L LoRAs.
 """
 
 from __future__ import annotations
@@ -212,7 +211,7 @@ def _mix(trunk: Trunk, node: Mix, values: Values, edit: Edit | None) -> tuple[Te
 
 
 def _edited(edit: Edit | None, node: Mix, gate: str, set_name: str, own: Tensor) -> Tensor:
-    """The weights of a self gate: a softmax over what is left, or the sigmoid of one expert."""
+    """The weights of a self gate: a softmax over the remaining experts, or the sigmoid of one."""
     if edit is None:
         return own
     left = edit.weights(node, gate, set_name, own)

@@ -36,7 +36,7 @@ Traits = dict[str, dict[str, Any]]
 """What a layer of a graph is like: the value of each trait by tree node."""
 
 Word = Callable[[Any, Any], str]
-"""What is said of a trait that has another value than the family's."""
+"""The description of a trait whose value differs from the family's."""
 
 OF_SETS: dict[str, Word] = {
     "norm": lambda mine, theirs: f"{NORMS[mine]} in place of {NORMS[theirs]}",
@@ -206,7 +206,7 @@ def _values(graph: Graph, gate: Gate) -> tuple[str, ...]:
 def _differing(
     layer: Layer, here: Traits, there: Traits, words: dict[str, Word]
 ) -> Iterator[Difference]:
-    """What is to be said of traits whose values differ."""
+    """Descriptions of traits whose values differ."""
     for trait, word in words.items():
         mine, theirs = here[trait], there[trait]
         both = [name for name in mine if name in theirs]

@@ -1,8 +1,8 @@
-"""What tells the model of one spec from that of another, by path.
+"""The differences between the models of two specs, by path.
 
 Compared are the explicit forms, in which every default is written out and a family is its layers:
-other words for the same model are no difference. The order of features, tasks and experts counts,
-since it is the order of the columns and rows of weights.
+other words for the same model do not count. The order of features, tasks and experts counts, since
+it is the order of the columns and rows of weights.
 """
 
 from __future__ import annotations

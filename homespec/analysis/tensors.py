@@ -61,8 +61,8 @@ class Axis(NamedTuple):
 class Tensor:
     """A tensor by logical name. `key` identifies it in both specs, `node` is what it belongs to.
 
-    `is_buffer` tells statistics, boundaries and scalings from what is trained. `part` is the number
-    of the expert or LoRA that it belongs to, -1 for none.
+    `is_buffer` distinguishes statistics, boundaries and scalings from trained weights. `part` is
+    the number of the expert or LoRA that it belongs to, -1 for none.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Sizes:
         return whole("rows", feature.rows)
 
     def shared(self, node: Sequence, purpose: str) -> tuple[Part, ...]:
-        """Embeddings of the fields of events that the candidate has, too."""
+        """Embeddings of the fields of events that the candidate also has."""
         fields = node.fields[: node.shared]
         return tuple(Part((purpose, self.renames.feature(f.name)), f.width) for f in fields)
 

@@ -26,7 +26,7 @@ Function = Callable[[Any, Any], Tensor]
 F = TypeVar("F", bound=Callable[..., Tensor])
 
 SEED = 0
-"""Of weights, features and labels."""
+"""Seed of weights, features and labels."""
 
 TOLERANCE = {"float32": 1e-3, "bf16": 2e-1}
 """Greatest relative difference of loss and of the whole gradient (by its norm) from plain code in
@@ -217,8 +217,8 @@ def check_equal(name: str, step: Tensors, expected: Tensors, precision: str) -> 
     differs = max(loss, float((own - other).norm() / other.norm()))
     if not differs <= TOLERANCE[precision]:
         raise Unequal(
-            f"{name} computes another first step: it differs by {differs:.1e},"
-            f" {TOLERANCE[precision]:g} is allowed in {precision}"
+            f"{name} computes another first step, which differs by {differs:.1e};"
+            f" at most at most at most at most {TOLERANCE[precision]:g} is allowed in {precision}"
         )
     return differs
 
@@ -231,5 +231,5 @@ def check_logits(name: str, logits: Tensor, expected: Tensor, precision: str) ->
     """The greatest difference of logits, in units of the greatest one. Raises Unequal."""
     differs = float((logits - expected).abs().max() / expected.abs().max())
     if not differs <= LOGITS_TOLERANCE[precision]:
-        raise Unequal(f"{name} computes other logits: they differ by {differs:.1e}")
+        raise Unequal(f"{name} computes other logits, which differ by {differs:.1e}")
     return differs

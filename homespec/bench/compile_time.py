@@ -37,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Of the first step: by the clock, and of all processors, the C++ compiler's included."""
+    """Times of the first step: wall clock, and all processors, including the C++ compiler."""
 
     wall: float
     cpu: float
@@ -91,7 +91,7 @@ def _first_step(job: Job) -> Seconds:
 
 
 def _processor_seconds() -> float:
-    """Of this process and of its children that have ended."""
+    """Processor time of this process and of its ended children."""
     return sum(os.times()[:4])
 
 

@@ -36,7 +36,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def operations(action: Callable[[], object]) -> int:
     """The aten operations of an eager function, its backward included; views do not count.
 
-    The recurrence of DIEN is one operator of the generated file, so it counts as one, too.
+    The recurrence of DIEN is one operator of the generated file, so it also counts as one.
     """
     counter = _Counter()  # type: ignore[no-untyped-call]
     with counter:
@@ -57,7 +57,7 @@ def generated_kernels() -> int:
 def external_kernels(action: Callable[[], object]) -> int:
     """The aten operations that compiled code calls on a CPU, such as matrix products.
 
-    Those inside of others do not count. Kernels that inductor generated are no operations.
+    Those inside of others do not count. Kernels that inductor generated do not count as operations.
     """
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         action()

@@ -22,7 +22,7 @@ class Gemm:
     """x [B, inputs] times a weight [outputs, inputs]; `name` is of the first Linear in it.
 
     `rows` of x belong to a sample where it is multiplied with events; an attention's products of
-    events with each other are taken for such a one, too.
+    events with each other also count as such.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Gemm:
 
     @property
     def flops(self) -> int:
-        """Of the forward product, for each sample."""
+        """FLOPs of the forward product, for each sample."""
         return 2 * self.inputs * self.outputs * self.rows
 
     @property
     def step_flops(self) -> int:
-        """Of all two or three products, for each sample."""
+        """FLOPs of all two or three products, for each sample."""
         return self.flops * (3 if self.needs_dx else 2)
 
 

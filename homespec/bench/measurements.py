@@ -34,15 +34,15 @@ class Settings:
 
 @dataclass(slots=True)
 class Facts:
-    """What is known of a variant besides its times; None where it was not asked for.
+    """Facts about a variant besides its times; None where it was not asked for.
 
     `operations` are those of aten in an eager forward and backward, views not counted; `kernels`
     what compiled code launches for the same; `peak` bytes of a step above what is held before;
     `first` seconds of the first step in this process, whose caches may be warm; `skipped_graphs`
     those that inductor ran without a CUDA graph though asked for one; `synchronises` whether a step
-    waits for the GPU. Of a file that is served `missing` is the extra of homespec that it lacks,
-    `load` the seconds of its first loading, `file` and `weights` its bytes and those of them that
-    are weights.
+    waits for the GPU. For a served file, `missing` is the extra of homespec that it lacks, `load`
+    the seconds of its first loading, `file` and `weights` its bytes and those of them that are
+    weights.
     """
 
     difference: float | None = None
@@ -81,7 +81,7 @@ class Case:
 
     @property
     def size(self) -> str:
-        """What tells it from the other cases of a result."""
+        """The parts that distinguish it from the other cases of a result."""
         return f"{self.precision}, batch {self.batch}, threads {self.threads}"
 
     def spreads(self, measure: str) -> dict[str, Spread]:

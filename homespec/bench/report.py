@@ -23,21 +23,22 @@ MEASURES = {
 }
 
 MIN_WIDTH = 150
-"""Of the tables, so that no number is cut."""
+"""Width of the tables, so that no number is cut."""
 
 NONE = "–"
 """In a cell that has nothing to say."""
 
 NOTES = (
-    "Medians over the rounds, each of which runs every variant once; quartiles in parentheses.",
-    "×: how many times as fast as that reference, the median of the ratios of rounds.",
-    "Operations are aten's, without views; kernels those of compiled code, aten's included.",
-    "Both are those of forward and backward. Peak memory is above what a step starts with.",
+    "Medians over rounds, each of which runs every variant once; quartiles in parentheses.",
+    "×: speed-up over that reference, as the median ratio over rounds.",
+    "Operations are those of aten, without views; kernels are those of compiled code, including "
+    "aten's.",
+    "Both cover forward and backward. Peak memory is the increase over the start of a step.",
 )
 NOTES_INFERENCE = (
     f"Medians over the calls, {CALLS} of each variant in a round; quartiles in parentheses.",
-    "×: how many times as fast as that reference, the median of the ratios of calls.",
-    "p99: 99 of 100 calls took no longer. MB: of the file, and of the weights in it.",
+    "×: speed-up over that reference, as the median ratio over calls.",
+    "p99: 99 of 100 calls took no longer. MB: size of the file, and of its weights.",
 )
 
 
@@ -59,7 +60,7 @@ def show(result: Result) -> None:
     console.print()
     notes = NOTES_INFERENCE if result.settings.inference else NOTES
     if not result.complete:
-        notes = (*notes, "Interrupted: this is what was complete.")
+        notes = (*notes, "Interrupted. These measurements were complete.")
     console.print("\n".join(notes), markup=False)
 
 
@@ -77,7 +78,7 @@ def header(result: Result) -> Iterator[str]:
     yield f"{result.spec} ({result.file}), batch {batches}, seed {result.seed}"
     yield f"{result.place}; torch {machine['torch']}, Python {machine['python']}"
     if settings.device == "cpu":
-        kept = "is kept for reuse" if result.keeps_freed_memory else "goes back to the system"
+        kept = "is kept for reuse" if result.keeps_freed_memory else "is returned to the system"
         yield f"{settings.rounds} rounds; freed memory {kept}, in all variants"
     else:
         yield f"{settings.rounds} rounds, timed by CUDA events"

@@ -226,7 +226,8 @@ def repeated_label(resolved: Resolved) -> Iterator[Finding]:
                 f"tasks `{other}` and `{name}` have the same label, `{task.label}`",
                 label="again",
                 related=(Label(resolved.span(("tasks", other), key=True), "first here"),),
-                help="give one of them its own label, or raise `weight` if that was meant",
+                help="give one of them its own label, or raise `weight` if you want to emphasise "
+                "it",
             )
 
 
@@ -234,8 +235,8 @@ def repeated_label(resolved: Resolved) -> Iterator[Finding]:
 def rates_far_apart(resolved: Resolved) -> Iterator[Finding]:
     """A group whose tasks have base rates more than a hundredfold apart.
 
-    The dense task's gradient then dominates the group's experts, and the sparse task gets what is
-    left, so experts degrade and the sparse task underfits within the group. HoME groups tasks by
+    The dense task's gradient then dominates the group's experts, and the sparse task gets the rest,
+    so experts degrade and the sparse task underfits within the group. HoME groups tasks by
     behaviour, which also keeps their rates near each other. The factor 100 is homespec's own.
     """
     for group in resolved.root.of(Role.GROUP):
@@ -308,7 +309,7 @@ def wide_table(resolved: Resolved) -> Iterator[Finding]:
             f"feature{'s' if several else ''} {listed(names)} {'have' if several else 'has'} "
             + (f"{fewest} to {most}" if fewest < most else f"{most}")
             + f" rows and embeddings of width {dim}",
-            label="wider than the table is long",
+            label="wider than the table has rows",
             related=tuple(
                 Label(place, f"{rows[name]} rows")
                 for place, name in zip(places[1:4], names[1:4], strict=True)
@@ -332,5 +333,5 @@ def long_recurrence(lowered: Lowered) -> Iterator[Finding]:
                 lowered.span(("features", node.short, "sequence", "max_len")),
                 f"`{node.short}` runs DIEN's GRUs over {node.max_len} events, one after the other",
                 label=f"more than {MAX_STEPS} steps",
-                help="shorten it, or use `sim` or `twin` for what lies further back",
+                help="shorten it, or use `sim` or `twin` for long histories",
             )

@@ -52,7 +52,7 @@ def unknown_event_field(resolved: Resolved) -> Iterator[Finding]:
                         field,
                         _candidates(resolved.spec),
                         f"declare it under `features`, or under `with` of `{name}` if the "
-                        "candidate has none",
+                        "candidate does not have it",
                     ),
                 )
 
@@ -127,8 +127,8 @@ def search_field(resolved: Resolved) -> Iterator[Finding]:
         known = [field for field in sequence.of if field in spec.features]
         ids = [field for field in known if spec.features[spec.owner(field)].kind == "id"]
         if by and by not in ids:
-            reason = "is no id" if by in sequence.of else "is not among the fields of `of`"
-            otherwise = "put an id, such as the category, among the fields of `of`"
+            reason = "is not an id" if by in sequence.of else "is not among the fields of `of`"
+            otherwise = "add an id, such as the category, to the fields of `of`"
             yield Finding(
                 resolved.span(_path(name, "encoder", "sim", "by")),
                 f"`{name}` searches by `{by}`, which {reason}",
@@ -149,7 +149,7 @@ def unknown_event_column(resolved: Resolved) -> Iterator[Finding]:
                 fields = list(sequence.fields)
                 yield Finding(
                     resolved.span(_path(name, "columns", field), key=True),
-                    f"`{name}` has a column for `{field}`, which is no field of it",
+                    f"`{name}` has a column for `{field}`, which is not one of its fields",
                     label="no field",
                     help=did_you_mean(field, fields, f"fields are {listing(fields)}"),
                 )
@@ -196,6 +196,6 @@ def indivisible_heads(resolved: Resolved) -> Iterator[Finding]:
             yield Finding(
                 resolved.span(_path(name, "encoder", kind, "width")),
                 f"`{name}` divides a width of {width} by {heads} heads",
-                label=f"{width} / {heads} is no whole number",
+                label=f"{width} / {heads} is not a whole number",
                 help=f"use `width: {-(-width // heads) * heads}`, or another number of `heads`",
             )

@@ -53,7 +53,8 @@ def relu_without_norm(lowered: Lowered) -> Iterator[Finding]:
     for span, here in _by_line(sets, lowered).items():
         yield Finding(
             span,
-            f"{describe_experts(here)} end in ReLU without a norm: they tend to collapse to zeros",
+            f"{describe_experts(here)} end in ReLU without a norm, so they tend to collapse to "
+            "zeros",
             label="norm none, activation relu",
             help="use `norm: batch` and `activation: swish`",
         )
@@ -73,8 +74,8 @@ def published_experts(lowered: Lowered) -> Iterator[Finding]:
     if sets and _is_published_bare(lowered.spec):
         yield Finding(
             lowered.span(("family",)),
-            f"the experts of family `{lowered.spec.family}` ({number}) end in ReLU without a norm, "
-            "as published: they tend to collapse to zeros",
+            f"the experts of family `{lowered.spec.family}` ({number}) end in ReLU without a "
+            "norm, as published, so they tend to collapse to zeros",
             label="norm none, activation relu",
             help="for a model of your own use `experts: {norm: batch, activation: swish}`",
         )
@@ -92,7 +93,8 @@ def unnormalised_experts(lowered: Lowered) -> Iterator[Finding]:
     for span, here in _by_line(sets, lowered).items():
         yield Finding(
             span,
-            f"{describe_experts(here)} have no norm: the gates compare outputs of different scales",
+            f"{describe_experts(here)} have no norm, so the gates compare outputs of different "
+            "scales",
             label="norm none",
             help="use `norm: batch`",
         )

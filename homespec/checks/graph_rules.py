@@ -167,9 +167,9 @@ def one_choice(lowered: Lowered) -> Iterator[Finding]:
         yield Finding(
             span,
             f"the gate of `{gate.place}` in layer `{gate.layer}`{and_others(len(gates), 'gate')} "
-            "can read one expert only",
+            "can read only one expert",
             label=f"the only expert of `{gate.place}`'s gate",
-            help="add experts here or at an ancestor, if a choice was meant",
+            help="add experts here or at an ancestor if the gate should choose",
         )
 
 

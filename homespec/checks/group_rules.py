@@ -81,8 +81,8 @@ def in_two_groups(resolved: Resolved) -> Iterator[Finding]:
                         resolved.span(("groups", owner, "members", place)), f"first in `{owner}`"
                     ),
                 ),
-                help=f"keep it in one of them; a task of `{group}` reaches the other groups' "
-                "knowledge through the shared experts",
+                help=f"keep it in one of them; through the shared experts, a task of `{group}` "
+                "also learns from other groups",
             )
 
 
@@ -105,7 +105,7 @@ def task_without_group(resolved: Resolved) -> Iterator[Finding]:
             resolved.span(("tasks",), key=True),
             "HoME needs task groups, and the spec has no `groups`",
             label="in no group",
-            help="add `groups:`, each with the tasks that behave alike; families without groups "
+            help="add `groups:`, each with tasks that behave alike; families without groups "
             "are ple, cgc, mmoe, ml_mmoe, moe and shared_bottom",
         )
         return
@@ -160,7 +160,7 @@ def group_cycle(resolved: Resolved) -> Iterator[Finding]:
 
 
 def _outermost_first(spec: Spec) -> list[str]:
-    """The groups, each behind those that contain it. Raises CycleError."""
+    """The groups, each after those that contain it. Raises CycleError."""
     order: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(spec.groups, ()))
     for group, _, member in _places(spec):
         if member in spec.groups:
@@ -198,7 +198,7 @@ def name_clash(resolved: Resolved) -> Iterator[Finding]:
             resolved.span((section, name), key=True),
             f"`{name}` is both a task and a group"
             if same
-            else f"`{other[1]}` and `{name}` differ in case only",
+            else f"`{other[1]}` and `{name}` differ only in case",
             label=f"the {section[:-1]}",
             related=(Label(resolved.span(other, key=True), f"the {other[0][:-1]}"),),
             help=f"rename one of them, for example the group to `{name}_group`"
@@ -222,7 +222,7 @@ def repeated_member(resolved: Resolved) -> Iterator[Finding]:
                 f"group `{group}` lists `{member}` twice",
                 label="again",
                 related=(Label(resolved.span(("groups", group, "members", place)), "first here"),),
-                help="remove one of them, or put the task here that was meant",
+                help="remove one of them, or replace it with the task that you meant",
             )
 
 

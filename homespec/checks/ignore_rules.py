@@ -15,7 +15,7 @@ MAX_SHOWN = 60
 class Ignore:
     """One name between the brackets of a comment, and the line whose findings it takes back.
 
-    The line is one of the file in which the comment stands; None for the whole of `files`.
+    The line belongs to the file that holds the comment; None means the whole of `files`.
     """
 
     word: str
@@ -60,12 +60,12 @@ def unknown_ignore(ignore: Ignore) -> Iterator[Finding]:
     """
     if not ignore.word:
         form = "write `# homespec: ignore[rule-name] reason`"
-        yield Finding(ignore.span, "this comment for homespec is not understood", help=form)
+        yield Finding(ignore.span, "this homespec comment is not understood", help=form)
         return
     word = ignore.word if len(ignore.word) <= MAX_SHOWN else f"{ignore.word[:MAX_SHOWN]}…"
     guess = ignore.nearest
     remedy = f"did you mean `{guess}`?" if guess else "`homespec explain --all` lists the rules"
-    yield Finding(ignore.span, f"there is no rule `{word}` to ignore", help=remedy)
+    yield Finding(ignore.span, f"no rule is called `{word}`", help=remedy)
 
 
 @rule("HS018", "unused-ignore", Severity.WARNING)
@@ -127,5 +127,5 @@ def ignored_error(ignore: Ignore) -> Iterator[Finding]:
     yield Finding(
         ignore.span,
         f"`{ignore.rule.name}` is an error and cannot be ignored",
-        help="mend the error and delete the comment",
+        help="fix the error and delete the comment",
     )

@@ -88,15 +88,15 @@ def product_task(resolved: Resolved) -> Iterator[Finding]:
             index = spec.groups[groups[name]].members.index(name)
             yield Finding(
                 resolved.span(("groups", groups[name], "members", index)),
-                f"`{name}` is a product of tasks and has no place in a group",
+                f"`{name}` is a product of tasks and cannot be in a group",
                 label="a product",
-                help=f"remove it from `{groups[name]}`; its factors stand in groups",
+                help=f"remove it from `{groups[name]}`; its factors are in groups",
             )
         for key in ("tower", "rate", "kind", "loss", "scale"):
             if key in task.model_fields_set and (key, task.kind) != ("kind", "binary"):
                 yield Finding(
                     resolved.span(("tasks", name, key), key=True),
-                    f"`{name}` is a product of tasks and takes no `{key}`",
+                    f"`{name}` is a product of tasks, which does not take `{key}`",
                     label="a product has no tower",
                     help=f"remove `{key}`",
                 )
@@ -131,7 +131,7 @@ def label_kind(resolved: Resolved) -> Iterator[Finding]:
             if key in task.model_fields_set and not task.product:
                 yield Finding(
                     resolved.span(("tasks", name, key), key=True),
-                    f"`{name}` is {_article(task.kind)} and takes no `{key}`",
+                    f"`{name}` is {_article(task.kind)}, which does not take `{key}`",
                     label=f"{task.kind} task",
                     help=f"remove `{key}`"
                     + ("" if key in of_binary else ", or write `kind: regression`"),
@@ -156,9 +156,9 @@ def label_kind(resolved: Resolved) -> Iterator[Finding]:
         if parent is not None and parent.kind != "binary":
             yield Finding(
                 resolved.span(("tasks", name, "where")),
-                f"`{task.where}` is a regression, whose label is not 0 or 1",
+                f"`{task.where}` is a regression, so its label is not 0 or 1",
                 label="not binary",
-                help="name a binary task; one with a comparison as its label can ask for a number",
+                help="name a binary task; its label may be a comparison with a number",
             )
 
 
@@ -195,9 +195,9 @@ def outside_without_where(resolved: Resolved) -> Iterator[Finding]:
         if task.outside_weight and not task.where:
             yield Finding(
                 resolved.span(("tasks", name, "outside_weight"), key=True),
-                f"`{name}` has an `outside_weight` and no `where`, so no row is outside",
-                label="of no sample space",
-                help="name the task whose label says which rows are inside: `where: TASK`",
+                f"`{name}` has an `outside_weight` but no `where`, so no row is outside",
+                label="no sample space",
+                help="name the task whose label defines the sample space: `where: TASK`",
             )
 
 

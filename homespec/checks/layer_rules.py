@@ -125,8 +125,8 @@ def many_states(resolved: Resolved) -> Iterator[Finding]:
             if each and (index == 0 or source != node.name):
                 yield Finding(
                     resolved.first_span(plan.sections),
-                    f"the experts of `{node.name}` in layer `{layer.name}` read a state each, but "
-                    + ("the first layer reads the features" if index == 0 else "have none"),
+                    f"the experts of `{node.name}` in layer `{layer.name}` read one state each, "
+                    "but " + ("the first layer reads the features" if index == 0 else "have none"),
                     label="inputs: each",
                     help="leave out `inputs: each`"
                     if index == 0
@@ -138,7 +138,7 @@ def many_states(resolved: Resolved) -> Iterator[Finding]:
                     f"the experts of `{node.name}` in layer `{layer.name}` read the state of "
                     f"`{source}`, which has {before[source]}: one for each of its experts",
                     label="which of them?",
-                    help=f"put out a state for `{node.name}` in the layer before, or leave out "
+                    help=f"output a state for `{node.name}` in the layer before, or remove "
                     f"`inputs: each` at `{source}`",
                 )
         outputs = {node.name for node in layer.outputs}

@@ -48,7 +48,7 @@ def unknown_promise(resolved: Resolved) -> Iterator[Finding]:
             yield Finding(
                 resolved.span(path, key=is_key),
                 f"`expect.{path[1]}` names `{name}`, which is {kind}",
-                label="shared experts are for all tasks" if name == ROOT else "not declared",
+                label="shared experts serve all tasks" if name == ROOT else "not declared",
                 help=_meant(name, list(there)),
             )
 
@@ -76,7 +76,7 @@ def _overlapping(
 
 
 def _not_apart(resolved: Resolved, path: Path, message: str) -> Finding:
-    remedy = "name groups or tasks that are beside each other"
+    remedy = "name groups or tasks that do not contain each other"
     return Finding(resolved.span(path), message, help=remedy)
 
 
@@ -143,7 +143,7 @@ def reads_more(lowered: Lowered) -> Iterator[Finding]:
                 reads,
                 span=lowered.span(("expect", "reads", name)),
                 label=f"does not list {listing(more, 5)}",
-                otherwise=f"list what may be read{listed}",
+                otherwise=f"list the nodes that may be read{listed}",
             )
 
 
@@ -163,7 +163,7 @@ def _finding(
         f"{_through(way, tasks)}",
         label=label,
         related=labels(lowered, way),
-        help=f"the way: {in_words(way)}{_remedy(lowered, readers, reads, otherwise)}",
+        help=f"the path: {in_words(way)}{_remedy(lowered, readers, reads, otherwise)}",
     )
 
 
@@ -182,12 +182,12 @@ def _remedy(lowered: Lowered, readers: Readers, reads: Reads, otherwise: str) ->
         if not readers.letting(between[:number]).reads(reads.tasks, owners).tasks:
             names = [*readers.passing_places, *between[:number]]
             return (
-                f"\nto allow what passes through {listing(between[:number])}, write "
+                f"\nto allow paths through {listing(between[:number])}, write "
                 f"`except_through: [{', '.join(names)}]`"
             )
     if any(layer.gates.mixture.sees == "all" for layer in lowered.layers):
-        return "\n`sees: path` restores the mask: gates see what is on a path with their node"
-    return f"\nclose this way, or {otherwise}"
+        return "\n`sees: path` restores the mask: gates see only nodes on a path with their own"
+    return f"\nremove this path, or {otherwise}"
 
 
 def _above_all(lowered: Lowered, readers: Readers, reads: Reads) -> list[str]:

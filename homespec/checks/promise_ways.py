@@ -91,7 +91,7 @@ def _opened(lowered: Lowered, way: list[Node]) -> Iterator[Label]:
     elif place == ROOT:
         yield from _of_root(lowered, layer)
     elif place != experts.place and experts.place in tree.below(place):
-        text = f"the gate of `{place}` mixes the experts of all that is in it"
+        text = f"the gate of `{place}` mixes the experts of everything in it"
         yield Label(lowered.span(("groups", place), key=True), text)
     elif place != experts.place:
         text = f"`{place}` is in `{experts.place}`"

@@ -40,10 +40,10 @@ def _taken(resolved: Resolved, entries: Entries) -> Iterator[Finding]:
                 other = resolved.span((declared[thing.was], thing.was), key=True)
                 yield Finding(
                     span,
-                    f"`{name}` cannot have been `{thing.was}`, which is declared, too",
-                    label="says what it was",
+                    f"`{name}` cannot have been `{thing.was}`, which is also declared",
+                    label="its old name",
                     related=(Label(other, f"`{thing.was}`"),),
-                    help="remove `was`, or what is declared under that name",
+                    help="remove `was`, or the entry with that name",
                 )
             at = first.setdefault(thing.was, (section, name))
             if at != (section, name):
@@ -52,5 +52,5 @@ def _taken(resolved: Resolved, entries: Entries) -> Iterator[Finding]:
                     f"both `{at[1]}` and `{name}` were `{thing.was}`",
                     label="again",
                     related=(Label(resolved.span((*at, "was")), "first here"),),
-                    help="keep `was` in the one that takes over the weights",
+                    help="keep `was` only in the one that takes over the weights",
                 )

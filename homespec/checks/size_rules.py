@@ -12,7 +12,7 @@ from homespec.limits import MACHINE_BYTES, VARIABLE, describe_bytes, max_bytes
 from homespec.lower import Lowered
 
 BYTES = 4
-"""Of a weight: float32."""
+"""Bytes of a weight: float32."""
 
 
 def _sizes(graph: Graph) -> dict[str, int]:

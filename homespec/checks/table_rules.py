@@ -15,7 +15,7 @@ from homespec.schema.models import Spec
 
 
 class Sharer(NamedTuple):
-    """Who has `table`, where that stands, and the feature that it names."""
+    """The owner of `table`, its location, and the feature that it names."""
 
     name: str
     path: tuple[str, ...]
@@ -101,7 +101,7 @@ def table_of_table(resolved: Resolved) -> Iterator[Finding]:
         if len(way) > 2 and way[-1] in spec.features and len(set(way)) == len(way):
             yield Finding(
                 resolved.span(path),
-                f"`{name}` is looked up in the table of `{other}`, which has none of its own",
+                f"`{name}` is looked up in the table of `{other}`, which does not have one",
                 label=f"the table is that of `{way[2]}`",
                 related=(Label(resolved.span(("features", other, "table")), "borrowed here"),),
                 help=f"write `table: {way[-1]}`"

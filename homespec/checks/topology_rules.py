@@ -38,7 +38,7 @@ def layer_list_length(resolved: Resolved) -> Iterator[Finding]:
                 label=f"layers are {', '.join(names)}" if names else "there is only the last layer",
                 help=f"give one mapping for all meta layers, or a list of {len(names)}"
                 if names
-                else "remove it, or have more `layers`",
+                else "remove it, or use more `layers`",
             )
 
 
@@ -67,9 +67,9 @@ def unknown_node(resolved: Resolved) -> Iterator[Finding]:
 
 def _meant(spec: Spec, name: str, known: list[str], path: Path) -> str:
     if name in spec.tasks and path[:2] == ("experts", "meta") and spec.family == "home":
-        return "tasks own experts in the last layer only: move it to `experts.task.nodes`"
+        return "tasks own experts only in the last layer: move it to `experts.task.nodes`"
     if not known:
-        return f"in family `{spec.family}` the root alone owns experts: write `shared:`"
+        return f"in family `{spec.family}` only the root owns experts: write `shared:`"
     return did_you_mean(name, known, f"nodes of this layer are {listing(known)}")
 
 
@@ -120,10 +120,10 @@ def layers_and_family(resolved: Resolved) -> Iterator[Finding]:
         if resolved.has(path):
             yield Finding(
                 resolved.span(path, key=True),
-                f"`{'.'.join(path)}` has no effect: the spec gives its layers by hand",
+                f"`{'.'.join(path)}` has no effect, because the spec defines its own layers",
                 label="speaks of a family's layers",
                 related=(Label(resolved.span(("layers",), key=True), "given here"),),
-                help="remove it, or say it in the entries of `layers:`",
+                help="remove it, or set it in the entries of `layers:`",
             )
 
 
@@ -161,7 +161,7 @@ def repeated_output(resolved: Resolved) -> Iterator[Finding]:
                     f"`outputs` lists `{name}` twice",
                     label="again",
                     related=(Label(resolved.span((*path, first)), "first here"),),
-                    help="remove one of them, or put the node here that was meant",
+                    help="remove one of them, or replace it with the node that you meant",
                 )
 
 
@@ -214,10 +214,10 @@ def unused_section(resolved: Resolved) -> Iterator[Finding]:
     experts.
     """
     if len(resolved.layers) == 1 and resolved.has(("gates", "meta")):
-        yield _unused(resolved, ("gates", "meta"), "there is no layer before the last")
+        yield _unused(resolved, ("gates", "meta"), "no layer comes before the last")
     for path, scope, topologies in _scopes(resolved):
         if not topologies and resolved.has(path):
-            yield _unused(resolved, path, "there is no layer before the last")
+            yield _unused(resolved, path, "no layer comes before the last")
             continue
         roles = {node.role for topology in topologies for node in topology.sets}
         for role in Role:
@@ -231,5 +231,5 @@ def _unused(resolved: Resolved, path: Path, reason: str) -> Finding:
         resolved.span(path, key=True),
         f"`{'.'.join(map(str, path))}` has no effect: {reason}",
         label="unused",
-        help="remove it, or choose a `family` that has such experts",
+        help="remove it, or choose a `family` with such experts",
     )

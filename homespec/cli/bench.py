@@ -38,57 +38,58 @@ def _once(_context: click.Context, _option: click.Parameter, given: tuple[T, ...
 @set_option
 @click.option(
     "--batch", "batches", multiple=True, type=click.IntRange(1), callback=_once,
-    help="Rows of a step; training needs two. May be repeated."
+    help="Number of rows of a step; training needs two. May be repeated."
     "  [default: 512; for inference 1, 8, 64, 1024]",
 )  # fmt: skip
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]),
-    help="Where to run.  [default: cuda if there is a GPU]",
+    help="Device to run on. [default: cuda if there is a GPU]",
 )  # fmt: skip
 @click.option(
     "--precision", "precisions", multiple=True, default=["float32"], show_default=True,
     type=click.Choice(["float32", "bf16"]), callback=_once,
-    help="bf16 is autocast over forward and loss. May be repeated.",
+    help="bf16 uses autocast for forward and loss. May be repeated.",
 )  # fmt: skip
 @click.option(
     "--rounds", default=30, show_default=True, type=click.IntRange(1),
-    help="Each runs every variant once; in inference ten times.",
+    help="Number of rounds. Each runs every variant once, or ten times in inference.",
 )  # fmt: skip
 @click.option(
     "--threads", multiple=True, type=click.IntRange(1), callback=_once,
-    help="Of an operation on a CPU. May be repeated.  [default: as many as torch takes]",
+    help="Number of threads of an operation on a CPU. May be repeated.  [default: torch's own "
+        "number]",
 )  # fmt: skip
 @click.option(
     "--variants", callback=_names, metavar="NAME,NAME,…",
-    help="Of naive, naive-compiled, ours, ours-compiled, floor; on a GPU also naive-graphs and"
-    " ours-graphs, which are compiled with CUDA graphs, ours-fused and ours-fused-graphs, which"
-    " write less to memory, and ours-triton and ours-triton-graphs, which are compiled for CUDA;"
-    " in inference ours-aotinductor and ours-onnxruntime, the files of homespec export, and with"
-    " --keep ours-pruned and ours-pruned-compiled."
+    help="Any of naive, naive-compiled, ours, ours-compiled and floor. On a GPU also "
+        "naive-graphs and ours-graphs (compiled with CUDA graphs), ours-fused and "
+        "ours-fused-graphs (which write less to memory), and ours-triton and ours-triton-graphs "
+        "(compiled for CUDA). In inference also ours-aotinductor and ours-onnxruntime (the files "
+        "of homespec export), and with --keep also ours-pruned and ours-pruned-compiled."
     "  [default: all]",
 )  # fmt: skip
 @click.option(
     "--mode", type=click.Choice(["training", "inference"]), default="training", show_default=True,
-    help="A training step, or a forward pass as a service runs it.",
+    help="Measure a training step, or a forward pass as in a service.",
 )  # fmt: skip
 @click.option(
     "--keep", callback=_names, metavar="TASK,TASK,…",
-    help="With --mode inference: also measure ours pruned to these tasks, eager and compiled.",
+    help="With --mode inference, also measure `ours` pruned to these tasks, eager and compiled.",
 )  # fmt: skip
 @click.option("--forward", is_flag=True, help="Also measure forward and loss without gradients.")
 @click.option("--memory", is_flag=True, help="Also measure the peak memory of a step.")
 @click.option(
     "--compile-time", is_flag=True,
-    help="Also measure compiling, each time in a new process: without and with a cache.",
+    help="Also measure compile time, each time in a new process, with and without a cache.",
 )  # fmt: skip
 @click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     callback=report_file,
-    help="Write everything to this file; - prints it in place of the tables.",
+    help="Write all results to this file; - prints them instead of the tables.",
 )  # fmt: skip
 @click.option(
     "--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), callback=report_file,
-    help="Draw the times as bars, as .png, .svg or .pdf.",
+    help="Draw the times as bars, in .png, .svg or .pdf.",
 )  # fmt: skip
 def bench(
     spec: Path,
@@ -103,10 +104,10 @@ def bench(
     **options: Any,
 ) -> int:
     """Measure a training step of SPEC's model on random rows, or its forward pass in a service:
-    `naive` (one module for each expert) and `ours`, eager and under torch.compile, beside the bare
-    matrix products (`floor`).
+    `naive` (one module for each expert) and `ours`, eager and under torch.compile, compared with
+    the bare matrix products (`floor`).
 
-    All variants run in one process with the same weights, in turns; their first steps must agree.
+    All variants run in turns in one process, with the same weights. Their first steps must agree.
     """
     gc.enable()
     for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):

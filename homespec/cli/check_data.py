@@ -49,7 +49,7 @@ def check_data(
     """Check the files DATA (parquet, csv, csv.gz or folders of them) against SPEC.
 
     A folder may hold train and valid, as files or folders. Prints a table of features and tasks,
-    and what is wrong or suspicious. Reads everything once. Exits with 1 if there are errors.
+    and everything wrong or suspicious. Reads all data once. The exit code is 1 if there are errors.
     """
     gc.enable()
     analysis = one_analysis(spec, overrides)

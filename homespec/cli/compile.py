@@ -25,10 +25,11 @@ REMEDIES = {
     State.MISSING: "run `homespec compile {spec}`",
     State.STALE: "run `homespec compile {spec}`",
     State.OTHER_VERSION: "run `homespec compile {spec}`",
-    State.EDITED: "put the change into the spec and run `homespec compile {spec}`, which drops it",
-    State.FOREIGN: "move it away: homespec overwrites only what it has made",
+    State.EDITED: "put the change into the spec and run `homespec compile {spec}`, which "
+    "overwrites the file",
+    State.FOREIGN: "move it away: homespec overwrites only its own files",
     State.LINK: "remove it: homespec does not write through links",
-    State.ORPHAN: "delete it, or bring its spec back",
+    State.ORPHAN: "delete it, or restore its spec",
 }
 
 
@@ -37,16 +38,18 @@ REMEDIES = {
 @set_option
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not fresh.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
-@click.option("--stdout", is_flag=True, help="Print the code in place of writing it.")
+@click.option("--stdout", is_flag=True, help="Print the code instead of writing it.")
 @click.option(
-    "--no-optimize", is_flag=True, help="One module for each expert: the readable twin, x_plain.py."
+    "--no-optimize",
+    is_flag=True,
+    help="Write the readable twin, x_plain.py, with one module for each expert.",
 )
 @variant_options
 @click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the generated files. Default: `generated` beside `specs`.",
+    help="Folder for the generated files. Default: `generated` next to `specs`.",
 )
 def compile(  # noqa: A001
     paths: tuple[str, ...],
@@ -61,12 +64,13 @@ def compile(  # noqa: A001
 ) -> int:
     """Compile the specs in SPEC…: files, folders (all *.yaml and *.yml below) or - for stdin.
 
-    `specs/x.yaml` becomes `generated/x.py`, for inference `generated/x_inference.py`, with --tasks
-    `generated/x_pruned.py` (both: `x_inference_pruned.py`), for CUDA `generated/x_cuda.py`. Nothing
-    is written if any spec has an error.
+    `specs/x.yaml` becomes `generated/x.py`. With --mode inference it becomes
+    `generated/x_inference.py`, with --tasks `generated/x_pruned.py` (with both,
+    `x_inference_pruned.py`), and with --target cuda `generated/x_cuda.py`. If any spec has an
+    error, nothing is written.
     """
     if check + diff + stdout > 1:
-        raise click.UsageError("--check, --diff and --stdout exclude each other.")
+        raise click.UsageError("--check, --diff and --stdout are mutually exclusive.")
     if output and output.suffix == ".py" and not output.exists():
         raise click.UsageError(f"-o takes a folder, not a file: give `-o {output.parent}`.")
     variant = variant_of(**asked)

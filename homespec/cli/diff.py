@@ -37,7 +37,7 @@ def _checked_breaks(
     names = split_names([text])
     for name in names:
         if name not in list(Breaks):
-            raise click.BadParameter(f"`{name}` is none of {', '.join(Breaks)}.")
+            raise click.BadParameter(f"`{name}` is not one of {', '.join(Breaks)}.")
     return frozenset(map(Breaks, names))
 
 
@@ -49,7 +49,7 @@ def _checked_breaks(
     metavar="CLASSES",
     default="",
     callback=_checked_breaks,
-    help=f"Exit with 1 for changes of these classes, such as checkpoint,interface: "
+    help=f"Exit with 1 if there are changes of these classes, such as checkpoint,interface: "
     f"{', '.join(Breaks)}.",
 )
 @click.option(
@@ -58,19 +58,20 @@ def _checked_breaks(
     type=click.Choice([*FORMATS, "markdown", "auto"]),
     default="auto",
     show_default=True,
-    help="How to print; auto is github in GitHub Actions, else full.",
+    help="Output format; auto means github in GitHub Actions and full elsewhere.",
 )
 def diff(
     paths: tuple[str, ...], against: str | None, fail_on: frozenset[Breaks], output_format: str
 ) -> int:
-    """Say what the change from one spec to another means for a model that is trained.
+    """Show what the change from one spec to another means for a trained model.
 
     OLD and NEW are specs, or folders whose specs are compared by name; - is stdin. With --against,
-    SPEC is compared with itself as it is in a commit, which nothing checks out.
+    SPEC is compared with its own version in a commit, without checking it out.
 
     Each change breaks the interface, checkpoints, numerics, training, a promise, or nothing. The
-    summary says which tasks keep their logits once `homespec migrate` has carried weights over, and
-    how many weights it can keep. Exits with 1 for what --fail-on names, and if a spec has errors.
+    summary shows which tasks keep their logits once `homespec migrate` has carried the weights
+    over, and how many weights it can keep. The exit code is 1 for changes that --fail-on names, and
+    if a spec has errors.
     """
     from homespec.diff.compare import compare
     from homespec.diff.files import spec_added, spec_mended, spec_removed
@@ -155,7 +156,7 @@ def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
                 here = os.path.relpath(os.path.join(before.root, name))
                 yield Versions(before.read_spec(here), None)
         if not there and not known:
-            raise CommitError(f"`{path}` is neither here nor in commit {ref}")
+            raise CommitError(f"`{path}` is neither in the working tree nor in commit {ref}")
     except CommitError as error:
         raise click.UsageError(f"{error}.") from None
 

@@ -49,35 +49,36 @@ def _thresholds(
 @click.argument("run", type=RUN_OR_SPEC)
 @click.option(
     "--data", required=True, multiple=True, type=PATHS,
-    help="Held-out rows: files (.parquet, .csv, .csv.gz) or folders; of a folder that holds `train`"
-    " and `valid`, the latter. May be repeated.",
+    help="Held-out rows: files (.parquet, .csv, .csv.gz) or folders. A folder that holds `train` "
+        "and `valid` means `valid`. May be repeated.",
 )  # fmt: skip
 @click.option(
     "--rows", type=click.IntRange(1), default=200_000, show_default=True,
-    help="Look at the first rows only.",
+    help="Use only the first rows.",
 )  # fmt: skip
 @click.option(
     "--sample-rows", type=click.IntRange(0), default=SAMPLE_ROWS, show_default=True,
-    help="Measure knock-outs on at most this number of rows; 0 for none, and so no verdicts.",
+    help="Measure knock-outs on at most this number of rows; 0 means none, and so no verdicts.",
 )  # fmt: skip
 @click.option(
     "--tolerance", type=Finite(0), default=TOLERANCE, show_default=True,
-    help="Outputs of experts below this are near 0.",
+    help="Outputs of experts below this value count as near 0.",
 )  # fmt: skip
 @click.option(
     "--threshold", "thresholds", multiple=True, metavar="NAME=VALUE", callback=_thresholds,
-    help=f"From where on a number is worth a finding: {', '.join(NAMES)}. May be repeated.",
+    help=f"Threshold from which a number is reported: {', '.join(NAMES)}. May be repeated.",
 )  # fmt: skip
 @click.option(
     "--against", type=RUN_OR_SPEC, help="Another run, or a spec, measured on the same rows."
 )
 @click.option(
     "--spec", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The spec of RUN, if its folder keeps none, or to have findings at its lines.",
+    help="The spec of RUN, if its folder does not hold one, or to place findings at the lines of "
+        "this file.",
 )  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True,
-    help="Of a spec: the seed of `homespec train` whose first weights it gets.",
+    help="If RUN is a spec: the seed of `homespec train` for its initial weights.",
 )  # fmt: skip
 @click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), callback=report_file,
@@ -85,7 +86,7 @@ def _thresholds(
 )  # fmt: skip
 @click.option(
     "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), callback=report_file,
-    help="Write a report to this file, to be opened in a browser.",
+    help="Write a report to this file, which you can open in a browser.",
 )  # fmt: skip
 @format_option
 @strict_option
@@ -104,19 +105,19 @@ def doctor(
     output_format: str,
     strict: bool,
 ) -> int:
-    """Look into the model of RUN, the folder of a run of `homespec train`.
+    """Examine the model of RUN, the folder of a run of `homespec train`.
 
-    Measures on held-out rows what its experts and gates do, and what each task loses without them.
-    Prints tables, and findings at the lines of the spec: experts that collapsed, that serve one
-    task, that a task ignores; gates that do not look at their input. Exits with 1 under --strict if
-    there are warnings.
+    Measures on held-out rows what its experts and gates do, and how much worse each task gets
+    without them. Prints tables, and findings at the lines of the spec: experts that collapsed,
+    serve only one task, or are ignored by a task, and gates that do not depend on their input.
+    Under --strict, the exit code is 1 if there are warnings.
 
-    Where RUN is the file of a spec, looks at its model before the first step of training.
+    If RUN is a spec, examines its model before the first step of training.
     """
     if spec is not None and run.is_file():
-        raise click.UsageError(f"--spec names the spec of a run; `{run}` is a spec itself.")
+        raise click.UsageError(f"--spec names the spec of a run, but `{run}` is a spec itself.")
     if seed and not any(each.is_file() for each in (run, against) if each):
-        raise click.UsageError("--seed is that of a spec before its first step; RUN is trained.")
+        raise click.UsageError("--seed is for a spec before its first step, but RUN is trained.")
     gc.enable()
     with needing("train"):
         from homespec.data import DataError

@@ -28,20 +28,20 @@ from homespec.cli.scoring_options import (
 @TASKS
 @click.option(
     "--gauc-by", metavar="COLUMN",
-    help="Measure GAUC by the users in this column, and take users for what is independent.",
+    help="Measure GAUC by the users in this column, and treat users as independent in intervals.",
 )  # fmt: skip
 @click.option(
     "--by", callback=names, multiple=True, metavar="COLUMN,COLUMN,…",
-    help="Also measure the rows of each value of these columns, of 100 values at most.",
+    help="Also measure the rows of each value of these columns, with at most 100 values.",
 )  # fmt: skip
 @click.option(
     "--weighted-metrics", is_flag=True,
-    help="Weigh rows by the sample weights of the spec.",
+    help="Weight rows by the sample weights of the spec.",
 )  # fmt: skip
 @click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     callback=report_file,
-    help="Write everything to this file; - prints it in place of the tables.",
+    help="Write all results to this file; - prints them instead of the tables.",
 )  # fmt: skip
 @model_options(batch_size="that of the run")
 def evaluate(
@@ -58,7 +58,7 @@ def evaluate(
     """Measure the model of RUN, the folder of a run of `homespec train`, on the rows of the data.
 
     Prints the metrics of training with their counts and 95 % confidence intervals. A row without
-    the label of a task counts for the others.
+    the label of one task still counts for the others.
     """
     gc.enable()
     with needing("train"):

@@ -16,13 +16,13 @@ from homespec.diagnostics.render.color import painter
 @click.argument("rule", required=False)
 @click.option("--all", "everything", is_flag=True, help="List all rules.")
 @click.option(
-    "--spec", help="Say which published model a spec is, what its sequences and gates read."
+    "--spec", help="Show which published model a spec is, and what its sequences and gates read."
 )
 @set_option
 def explain(
     rule: str | None, everything: bool, spec: str | None, overrides: tuple[str, ...]
 ) -> int:
-    """Explain the rule with this code (HS201) or name (unknown-member), or a spec's model."""
+    """Explain a rule, by its code (HS201) or name (unknown-member), or the model of a spec."""
     if [rule is not None, everything, spec is not None].count(True) != 1:
         raise click.UsageError("Name a rule, list them with --all, or give a spec with --spec.")
     if spec is not None:
@@ -50,7 +50,7 @@ def _rule_called(word: str) -> Rule:
     if rule is None:
         guess = nearest_rule(word)
         hint = f"Did you mean `{guess}`?" if guess else "--all lists the rules."
-        raise click.UsageError(f"There is no rule `{word}`. {hint}")
+        raise click.UsageError(f"No rule is called `{word}`. {hint}")
     return rule
 
 

@@ -31,7 +31,7 @@ FIXED = ("--tasks", "--format", "--device", "--output", "--weights")
 )
 @click.option("--overwrite", is_flag=True, help="Replace the folder if an export wrote it.")
 @click.option(
-    "--tasks", multiple=True, metavar="TASK,…", help="Serve these alone. May be repeated."
+    "--tasks", multiple=True, metavar="TASK,…", help="Export only these tasks. May be repeated."
 )
 @click.option(
     "--format", "wanted", type=click.Choice(get_args(Format)), default="pt2", show_default=True,
@@ -39,11 +39,11 @@ FIXED = ("--tasks", "--format", "--device", "--output", "--weights")
 )  # fmt: skip
 @click.option(
     "--device", type=click.Choice(DEVICES), default="cpu", show_default=True,
-    help="Where model.pt2 is to run; it is compiled there.",
+    help="Device on which model.pt2 runs; it is compiled there.",
 )  # fmt: skip
 @click.option(
     "--output", type=click.Choice(get_args(Output)), default="probabilities", show_default=True,
-    help="Of regressions: estimates in the unit of the label, or of the spec's `scale`.",
+    help="Unit of regressions: that of the label, or that of the spec's `scale`.",
 )  # fmt: skip
 @click.option(
     "--numbers", type=click.Choice(NUMBERS),
@@ -51,7 +51,7 @@ FIXED = ("--tasks", "--format", "--device", "--output", "--weights")
 )  # fmt: skip
 @click.option(
     "--weights", type=click.Choice(get_args(Weights)), default="float32", show_default=True,
-    help="Keep embedding tables in fewer bytes; all is computed in float32.",
+    help="Store embedding tables in fewer bytes; computation stays in float32.",
 )  # fmt: skip
 @click.option(
     "--checkpoint", type=click.Choice(CHECKPOINTS), default="best", show_default=True,
@@ -59,12 +59,15 @@ FIXED = ("--tasks", "--format", "--device", "--output", "--weights")
 )  # fmt: skip
 @click.option(
     "--spec", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The spec of a run that keeps none.",
+    help="The spec of a run whose folder has no spec.yaml.",
 )  # fmt: skip
-@click.option("--weights-only", is_flag=True, help="Compile nothing: new weights for --into.")
+@click.option(
+    "--weights-only", is_flag=True, help="Compile nothing; only replace the weights of --into."
+)
 @click.option(
     "--into", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
-    help="The export that --weights-only takes compiled code from, and replaces without --out.",
+    help="The export whose compiled code --weights-only reuses, and which it replaces unless "
+        "--out is given.",
 )  # fmt: skip
 @click.pass_context
 def export(
@@ -72,14 +75,15 @@ def export(
     wanted: Format, device: str, output: Output, numbers: str | None,
     weights: Weights, checkpoint: Which, spec: Path | None, weights_only: bool, into: Path | None,
 ) -> None:  # fmt: skip
-    """Make a folder that servers load, of the trained model in the folder RUN.
+    """Make a folder that servers load from the trained model in the folder RUN.
 
-    It holds the compiled model, what its inputs and outputs mean, samples, and configurations for
-    Triton. Before it is put in place the model is run beside the trained one and refused if it
-    gives something else. docs/serving.md leads from a run to a server.
+    It holds the compiled model, a description of its inputs and outputs, samples, and
+    configurations for Triton. Before the folder is put in place, the exported model is compared
+    with the trained one and refused if its outputs differ. docs/serving.md explains each step from
+    a run to a server.
 
-    With --weights-only --into DIR the weights of RUN take the place of those in DIR, in seconds and
-    in one step for a server that reads DIR.
+    With --weights-only --into DIR, the weights of RUN replace those in DIR. This takes seconds, and
+    is a single step for a server that reads DIR.
     """
     _check(ctx, out, weights_only, into)
     gc.enable()
@@ -110,9 +114,9 @@ def _check(ctx: click.Context, out: Path | None, weights_only: bool, into: Path 
     if not weights_only and out is None:
         raise click.UsageError("Give --out, the folder to write.")
     for name in sorted(_given(ctx).intersection(FIXED)) if weights_only else ():
-        raise click.UsageError(f"{name} is that of the folder --into, which is compiled.")
+        raise click.UsageError(f"{name} is fixed by the folder --into, which is already compiled.")
     if weights_only and "--overwrite" in _given(ctx):
-        raise click.UsageError("--overwrite is for exports that compile: give another --out.")
+        raise click.UsageError("--overwrite is only for exports that compile: give another --out.")
 
 
 def _given(ctx: click.Context) -> set[str]:

@@ -18,9 +18,9 @@ from homespec.cli.specs import one_analysis, set_option
     type=click.Choice(["text", "mermaid", "dot", "json"]),
     default="text",
     show_default=True,
-    help="text and json have every node; mermaid and dot draw sets, states and towers.",
+    help="text and json contain every node; mermaid and dot draw sets, states and towers.",
 )
-@click.option("--optimized", is_flag=True, help="As it is after the passes, in batches.")
+@click.option("--optimized", is_flag=True, help="Print the graph after the passes, in batches.")
 def graph(spec: str, overrides: tuple[str, ...], output_format: str, optimized: bool) -> int:
     """Print the graph of SPEC, a file or - for stdin."""
     from homespec.drawing import FORMATS

@@ -12,15 +12,16 @@ from homespec.cli.exit_codes import OK
 
 @click.command()
 def lsp() -> int:
-    """Serve an editor over stdin and stdout by the Language Server Protocol.
+    """Run the language server over stdin and stdout (Language Server Protocol).
 
-    Editors start it themselves; docs/editors.md says how to set them up.
+    Editors start it themselves; docs/editors.md explains how to set them up.
     """
     with needing("lsp"):
         from homespec.editor.server import run
     if sys.stdin.isatty():
         click.echo(
-            "Waiting for an editor: docs/editors.md says how to set one up. Ctrl-C leaves.",
+            "Waiting for an editor. docs/editors.md explains how to set one up. Press Ctrl-C to "
+            "quit.",
             err=True,
         )
     run()

@@ -19,16 +19,16 @@ from homespec.version import __version__
 VERBS = {
     "validate": "Check specs and report every mistake at once.",
     "compile": "Write the PyTorch file of a spec.",
-    "diff": "Say what a change of a spec breaks, and what stays.",
+    "diff": "Show what a change of a spec breaks, and what stays.",
     "show": "Print the model of a spec: layers, experts, gates, sizes.",
     "graph": "Draw the hierarchy of a spec.",
     "explain": "Print the documentation of a rule.",
     "schema": "Print the JSON Schema of specs, for editors.",
     "new": "Write a first spec.",
-    "lsp": "Serve an editor: mistakes as you type, completion, renames.",
+    "lsp": "Run the language server: diagnostics, completion, renames.",
     "check-data": "Check data against a spec, without torch.",
     "train": "Train the model of a spec and measure it.",
-    "doctor": "Look into the experts and gates of a trained model.",
+    "doctor": "Examine the experts and gates of a trained model.",
     "predict": "Score the rows of files with the model of a run.",
     "evaluate": "Measure the model of a run on the rows of files.",
     "export": "Make a folder that servers load.",
@@ -70,7 +70,7 @@ class Verbs(click.Group):
 
             guess = MEANT.get(verb) or closest(verb, self.list_commands(ctx))
             hint = f" Did you mean `{guess}`?" if guess else ""
-            ctx.fail(f"There is no verb `{verb}`.{hint}")
+            ctx.fail(f"No verb is called `{verb}`.{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -29,21 +29,23 @@ def choice_option(name: str) -> Callable[[Command], Command]:
 @click.argument("weights", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--from", "old", metavar="OLD",
-    help="The spec that was trained; a run keeps its own.",
+    help="The spec that was trained. A run holds its own.",
 )  # fmt: skip
 @click.option("--to", "new", required=True, metavar="NEW", help="The spec that gets the weights.")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path),
-    help="File to write, with --moments a folder.",
+    help="File to write; with --moments, a folder.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
-@click.option("--moments", is_flag=True, help="Of a run: carry over the optimiser's moments, too.")
+@click.option(
+    "--moments", is_flag=True, help="If WEIGHTS is a run: also carry over the optimiser's moments."
+)
 @choice_option("new_choice")
 @choice_option("new_input")
 @choice_option("new_row")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
-    help="Of weights that start fresh.",
+    help="Seed of weights that start fresh.",
 )  # fmt: skip
 def migrate(
     weights: Path, old: str | None, new: str, out: Path | None, dry_run: bool, moments: bool,
@@ -51,15 +53,15 @@ def migrate(
 ) -> int:  # fmt: skip
     """Write the WEIGHTS of the spec OLD as those of NEW.
 
-    WEIGHTS is a safetensors file by logical name, or the folder of a run, of which the weights of
-    the best epoch are taken. What both models have is kept, by name; `homespec diff OLD NEW` says
-    what that is. What cannot be kept as it is, is named, and how it starts is yours to say: closed
-    gates and columns of zero leave the outputs of tasks as they were.
+    WEIGHTS is a safetensors file by logical name, or the folder of a run, which means the weights
+    of its best epoch. Weights that both models have are kept, by name; `homespec diff OLD NEW`
+    lists them. Weights that cannot be kept are reported, and options say how they start: closed
+    gates and columns of zero leave the outputs of tasks unchanged.
     """
     if not dry_run and (out is None or not out.name):
         raise click.UsageError("Give --out, a file to write, or --dry-run.")
     if old is None and weights.is_file():
-        raise click.UsageError(f"Give --from: `{weights}` does not say which spec it is of.")
+        raise click.UsageError(f"Give --from: `{weights}` does not say which spec it belongs to.")
     if old == new == "-":
         raise click.UsageError("stdin holds one spec: name the other one.")
     before, after = None if old is None else one_analysis(old), one_analysis(new)

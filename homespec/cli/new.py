@@ -16,7 +16,7 @@ STARTER = """\
 homespec: 1
 name: {name}
 
-# What the model reads. Each feature is one of id, bucketize, number, dense, table and sequence.
+# The inputs of the model. Each feature is one of id, bucketize, number, dense, table and sequence.
 features:
   user_id:     {{id: {{buckets: 100000}}, dim: 16}}             # any id, hashed
   video_id:    {{id: {{buckets: 100000}}, dim: 16}}
@@ -102,18 +102,18 @@ def new(
     """Write specs/NAME.yaml, a small commented spec that validates as it is.
 
     With --from it is a spec for your own table: inputs, labels and groups of tasks are proposed
-    from a sample of the rows, each with the numbers that speak for it, and what is left out with
-    the reason.
+    from a sample of the rows, each with the numbers that support it, and skipped columns with the
+    reason.
 
-    Its first line leads editors to schemas/homespec-v1.schema.json, with which they complete and
-    check it. That file is written, too, unless it is there.
+    Its first line points editors to schemas/homespec-v1.schema.json, which they use for completion
+    and checks. That file is written as well, unless it exists.
     """
     _check_name(name)
     path = Path("specs") / f"{name}.yaml"
     if not data and (valid or labels or split):
         raise click.UsageError("--valid, --label and --split have no effect without --from.")
     if path.exists() and not force:
-        raise click.ClickException(f"{path} is there already; --force overwrites it")
+        raise click.ClickException(f"{path} already exists; --force overwrites it")
     if not data:
         also = _write(path, STARTER.format(name=name))
         steps = [f"homespec {verb} {path}" for verb in ("validate", "show", "compile")]
@@ -134,11 +134,11 @@ def _check_name(name: str) -> None:
 
     if not is_identifier(name):
         raise click.UsageError(
-            f"`{name}` is no name: use letters, digits and `_`, begin with a letter, and no "
-            "word of Python such as `class`."
+            f"`{name}` is not a valid name: use letters, digits and `_`, begin with a letter, "
+            "and avoid Python keywords such as `class`."
         )
     if is_reserved(name) or name in MODULES:
-        raise click.UsageError(f"`{name}` means something else already: choose another name.")
+        raise click.UsageError(f"`{name}` is already taken: choose another name.")
 
 
 def _write(path: Path, text: str) -> str:
@@ -155,7 +155,7 @@ def _write(path: Path, text: str) -> str:
     except OSError as error:
         names = " and ".join(map(str, texts))
         raise click.ClickException(f"cannot write {names}: {error.strerror}") from None
-    return f", and {SCHEMA}, with which your editor completes it" if SCHEMA in texts else ""
+    return f" and {SCHEMA}, which gives your editor completion" if SCHEMA in texts else ""
 
 
 def _say(first: str, steps: list[str]) -> None:

@@ -103,7 +103,7 @@ def _place(
     for part in ("train", "valid"):
         path = asked.split / f"{part}.parquet"
         if path.exists() and not asked.force:
-            raise click.ClickException(f"{path} is there already; --force overwrites it")
+            raise click.ClickException(f"{path} already exists; --force overwrites it")
     rows = write(train, split, asked.split, begin("writing rows", train.rows))
     said = (
         f"wrote {asked.split}: {rows['train']:,} rows to train on, {rows['valid']:,} held out"

@@ -31,14 +31,14 @@ from homespec.scoring import Output
 )  # fmt: skip
 @click.option(
     "--keep", callback=names, multiple=True, metavar="COLUMN,COLUMN,…",
-    help="Columns of the data that are written before the scores.",
+    help="Columns of the data to write before the scores.",
 )  # fmt: skip
 @TASKS
 @click.option(
     "--output", type=click.Choice(get_args(Output)), default="probabilities", show_default=True,
-    help="Regressions: estimates in the label's units, or in units of `scale`.",
+    help="Unit of regressions: that of the label, or that of `scale`.",
 )  # fmt: skip
-@click.option("--prefix", default="", metavar="TEXT", help="Begins the names of score columns.")
+@click.option("--prefix", default="", metavar="TEXT", help="Prefix of the names of score columns.")
 @model_options(batch_size="1024")
 def predict(
     run: Path,
@@ -51,11 +51,11 @@ def predict(
     best: bool,
     **given: Any,
 ) -> None:
-    """Write a score for each task and row of the data with the model of RUN, the folder of a run of
-    `homespec train`.
+    """Score each task and row of the data with the model of RUN, the folder of a run of `homespec
+    train`.
 
-    The data needs no labels. Rows stay in their order. The file is written whole or not at all, and
-    memory does not grow with the number of rows.
+    The data needs no labels, and rows keep their order. The file is written completely or not at
+    all, and memory does not grow with the number of rows.
     """
     gc.enable()
     with needing("train"):

@@ -27,8 +27,8 @@ def report_file(context: click.Context, option: click.Parameter, file: Path | No
     if file.name.lower().endswith(READ) and file.exists():
         kind = option.name.removesuffix("_file") if option.name else "json"
         raise click.BadParameter(
-            f"{file} is data, a spec or weights, and the report would replace it: name another"
-            f" file, such as report.{kind}"
+            f"{file} is data, a spec or weights, which the report would replace: name another "
+            f"file, such as report.{kind}"
         )
     if file.exists() and not file.is_file():  # a device or a pipe, which is written to
         return file

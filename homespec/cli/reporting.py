@@ -21,9 +21,11 @@ format_option = click.option(
     type=click.Choice([*FORMATS, "auto"]),
     default="auto",
     show_default=True,
-    help="How to print; auto is github in GitHub Actions, else full.",
+    help="Output format; auto means github in GitHub Actions and full elsewhere.",
 )
-strict_option = click.option("--strict", is_flag=True, help="Let warnings fail, too (never notes).")
+strict_option = click.option(
+    "--strict", is_flag=True, help="Treat warnings as failures, but never notes."
+)
 
 
 def print_report(report: Report, output_format: str = "auto", err: bool = False) -> None:

@@ -18,20 +18,25 @@ DEFAULT = Path("schemas/homespec-v1.schema.json")
     "--check", is_flag=True, help=f"Exit with 1 if the file (default: {DEFAULT}) is not fresh."
 )
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file."
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the schema to a file.",
 )
 @click.option(
-    "--doctor", is_flag=True, help="The schema of what `homespec doctor --json` writes instead."
+    "--doctor",
+    is_flag=True,
+    help="Print the schema of the output of `homespec doctor --json` instead.",
 )
 def schema(check: bool, output: Path | None, doctor: bool) -> int:
     """Print the JSON Schema of the language, generated from the compiler's own models.
 
-    The first line of a spec tells an editor where it is, seen from the folder of the spec:
+    To point an editor to it, begin the spec with its path, relative to the spec's folder:
 
       # yaml-language-server: $schema=../schemas/homespec-v1.schema.json
     """
     if check and doctor and output is None:
-        raise click.UsageError("--check of the doctor's schema needs its file: give -o FILE.")
+        raise click.UsageError("--check needs the file of the doctor's schema: give -o FILE.")
     text = _of_doctor() if doctor else _of_specs()
     if check:
         return _check(output or DEFAULT, text, doctor)
@@ -41,7 +46,7 @@ def schema(check: bool, output: Path | None, doctor: bool) -> int:
     try:
         if not _replaceable(output):
             raise click.ClickException(
-                f"{output} is not a JSON Schema: give another file, or remove it first"
+                f"{output} is not a JSON Schema: give another file, or remove this one first"
             )
         written = write_texts({output: text})
     except OSError as error:

@@ -51,7 +51,7 @@ _OPTIONS = (
     ),
     click.option(
         "--device", type=click.Choice(["cpu", "cuda"]),
-        help="Where to run.  [default: cuda if there is a GPU]",
+        help="Device to run on. [default: cuda if there is a GPU]",
     ),
     click.option(
         "--spec", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -64,7 +64,7 @@ def model_options(batch_size: str) -> Callable[[F], F]:
     """How the model of a run is loaded and run; `batch_size` says what the default is."""
     size = click.option(
         "--batch-size", type=click.IntRange(1),
-        help=f"Rows that go through the model at a time.  [default: {batch_size}]",
+        help=f"Number of rows to score at a time.  [default: {batch_size}]",
     )  # fmt: skip
 
     def add(command: F) -> F:

@@ -18,21 +18,19 @@ from homespec.compiler import Analysis
 @click.command()
 @click.argument("spec")
 @set_option
-@click.option(
-    "--expanded", is_flag=True, help="Print the spec with every default and where it comes from."
-)
+@click.option("--expanded", is_flag=True, help="Print the spec with every default and its origin.")
 @click.option(
     "--format",
     "output_format",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="How to print the tables.",
+    help="Output format of the tables.",
 )
 def show(spec: str, overrides: tuple[str, ...], expanded: bool, output_format: str) -> int:
-    """Print what the model of SPEC (a file or - for stdin) is made of and what it costs.
+    """Print the parts of the model of SPEC (a file or - for stdin) and their cost.
 
-    FLOPs are those of the matrix products of one sample's forward pass, as torch counts them.
+    FLOPs count the matrix products of one sample's forward pass, as torch counts them.
     """
     if expanded and output_format == "json":
         raise click.UsageError("--expanded prints YAML: leave out --format json.")

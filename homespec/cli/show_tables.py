@@ -121,7 +121,7 @@ def _titled(column: str) -> tuple[str, JustifyMethod]:
 
 
 def _cell(value: object) -> str:
-    """The text of a cell; a dash for what is not there."""
+    """The text of a cell; a dash for a missing value."""
     if isinstance(value, float):
         return f"{value:g}"
     return "–" if value in (None, "") else str(value)

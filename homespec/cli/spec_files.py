@@ -1,4 +1,4 @@
-"""Command line: the specs below folders, and what is left out there, by name."""
+"""Command line: the specs below folders, and the names of skipped paths."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _below(folder: str, result: SpecFiles) -> list[str]:
         left_out = result.not_checked(())
         more = f"; not checked: {', '.join(map(str, left_out))}" if left_out else ""
         raise click.UsageError(
-            printable(f"There is no *.yaml or *.yml file in the folder `{folder}`{more}.")
+            printable(f"The folder `{folder}` contains no *.yaml or *.yml file{more}.")
         )
     return files
 

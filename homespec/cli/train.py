@@ -41,7 +41,7 @@ class Option(click.Option):
 
 
 def option(group: Group, *names: str, **kwargs: Any) -> Option:
-    """What is no setting: where the run has its data and its files."""
+    """Options that are not settings: the places of the run's data and files."""
     return Option(names, group=group, **kwargs)
 
 
@@ -99,12 +99,13 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 PLACE = (
     option(
         "Data", "--data", required=True, multiple=True, type=PATHS,
-        help="Files (.parquet, .csv, .csv.gz) or folders of them; or one folder that holds `train`"
-        " and `valid`. May be repeated.",
+        help="Files (.parquet, .csv, .csv.gz) or folders of them, or one folder that holds "
+            "`train` and `valid`. May be repeated.",
     ),
     option(
         "Data", "--valid", multiple=True, type=PATHS,
-        help="The rows to measure on, likewise.  [default: `valid` of the folder]",
+        help="Held-out rows to measure on, given in the same way.  [default: `valid` of the "
+            "folder]",
     ),
     option(
         "Run", "--out", type=FOLDER,
@@ -114,9 +115,10 @@ PLACE = (
 IF_THERE_IS_ONE = (
     option(
         "Run", "--resume", is_flag=True,
-        help="Go on from the last checkpoint in OUT, with its settings where no flag gives others.",
+        help="Continue from the last checkpoint in OUT, with its settings unless a flag "
+            "overrides them.",
     ),
-    option("Run", "--overwrite", is_flag=True, help="Start again where a run is."),
+    option("Run", "--overwrite", is_flag=True, help="Replace an existing run and start again."),
 )  # fmt: skip
 
 
@@ -142,15 +144,17 @@ def train(
     overwrite: bool,
     **given: Any,
 ) -> None:
-    """Train the model of SPEC and measure it on rows held out.
+    """Train the model of SPEC and measure it on held-out rows.
 
-    Leaves checkpoints, weights by logical names, metrics and the losses of every step in the folder
-    OUT. A run that was stopped continues with --resume.
+    Writes checkpoints, weights by logical name, metrics and the losses of every step to the folder
+    OUT. To continue a stopped run, use --resume.
 
     On several devices: torchrun --nproc-per-node 2 -m homespec train SPEC ...
     """
     if resume and overwrite:
-        raise click.UsageError("--resume continues a run, --overwrite starts again: give one.")
+        raise click.UsageError(
+            "--resume continues a run and --overwrite starts again: give only one of them."
+        )
     gc.enable()
     with _explaining_interrupts():
         import homespec
@@ -191,7 +195,7 @@ def _explaining_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _reporting_once() -> Iterator[None]:
-    """Of several processes on a machine, which read the same files, the first reports an error."""
+    """If several processes on a machine read the same files, the first one reports an error."""
     try:
         yield
     except Exception:
@@ -215,4 +219,4 @@ def _check_writable(out: Path) -> None:
     """Raise UsageError before the long work if its result could not be written."""
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise click.UsageError(f"Cannot write to `{out}`: `{there}` is no folder to write to.")
+        raise click.UsageError(f"Cannot write to `{out}`: `{there}` is not a writable folder.")

@@ -13,7 +13,7 @@ from homespec.cli.specs import check, say_not_checked, set_option
 @set_option
 @format_option
 @strict_option
-@click.option("-q", "--quiet", is_flag=True, help="Do not say how many files are clean.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not print the number of clean files.")
 def validate(
     paths: tuple[str, ...],
     overrides: tuple[str, ...],
@@ -23,9 +23,9 @@ def validate(
 ) -> int:
     """Check the specs in PATHS: files, folders (all *.yaml and *.yml below) or - for stdin.
 
-    Files that begin with `_` are bases and checked as parts of the specs that extend them. What is
-    not checked in a folder, such as hidden folders, is named. Exits with 0 if there are no errors,
-    with 1 if there are.
+    Files that begin with `_` are bases, which are checked as parts of the specs that extend them.
+    Skipped paths, such as hidden folders, are reported. The exit code is 0 without errors and 1
+    with errors.
     """
     checked = check(paths, overrides, keep=False)
     report, files = checked.report, len(checked.read)

@@ -20,7 +20,7 @@ OPTIONS = (
         type=click.Choice(get_args(Mode)),
         default="training",
         show_default=True,
-        help="For inference batch norm is folded and what only training needs dropped.",
+        help="inference folds batch norm and drops everything that only training needs.",
     ),
     click.option(
         "--tasks",
@@ -33,15 +33,23 @@ OPTIONS = (
         type=click.Choice(get_args(Target)),
         default="portable",
         show_default=True,
-        help="For cuda feature gates have a Triton kernel, which no GPU has run yet.",
+        help="cuda gives feature gates a Triton kernel, which no GPU has run yet.",
     ),
     click.option(
-        "--skip-pass", "skip", multiple=True, metavar="PASS", help="Switch a pass off. May repeat."
+        "--skip-pass",
+        "skip",
+        multiple=True,
+        metavar="PASS",
+        help="Switch a pass off. May be repeated.",
     ),
     click.option(
         "--print-after", metavar="PASS", help="Write nothing; print the graph after a pass."
     ),
-    click.option("--time-passes", is_flag=True, help="Say on stderr what each pass took and did."),
+    click.option(
+        "--time-passes",
+        is_flag=True,
+        help="Print to stderr how long each pass took and what it did.",
+    ),
 )
 
 

@@ -34,8 +34,8 @@ MAX_NUMBER_LENGTH = 40
 EXACT = {16: 2**11, 32: 2**24, 64: 2**53}
 """By the bits of a float: from here on neighbouring whole numbers are one float."""
 FLOATS = (
-    "write ids as int64 or text (pandas makes floats of integers beside missing values, unless the"
-    " column is `Int64`)"
+    "write ids as int64 or text (pandas turns integers with missing values into floats, unless "
+    "the column is `Int64`)"
 )
 
 
@@ -89,7 +89,7 @@ def decimal_ids(column: Column) -> Column:
 
 def _decimal_id(number: Decimal) -> int:
     if number != number.to_integral_value():
-        raise DataError(f"is not an id: it has fractions, such as {number}")
+        raise DataError(f"is not an id, because it has fractions, such as {number}")
     return text_id(f"{number:f}")
 
 

@@ -25,7 +25,7 @@ class Collisions:
     rows: int
     """Rows that an id uses; the one for missing ids does not count."""
     sharing: int
-    """Ids whose row is another id's, too."""
+    """Ids that share their row with another id."""
 
     @property
     def expected(self) -> float:

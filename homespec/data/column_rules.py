@@ -71,7 +71,7 @@ def missing_column(data: ProfiledData) -> Iterator[Finding]:
 def _meant(close: str, of_label: bool) -> str:
     remedy = f"did you mean `{close}`?"
     if of_label and not BARE.fullmatch(close):
-        remedy += f" In a label such a name is in backticks: '`{close}`'"
+        remedy += f" In a label, write such a name in backticks: '`{close}`'"
     return remedy
 
 
@@ -110,7 +110,7 @@ def unusable_column(data: ProfiledData) -> Iterator[Finding]:
                     span,
                     problem,
                     label="cannot serve",
-                    help="change the column when you prepare the data, or declare what it is",
+                    help="change the column when you prepare the data, or declare its kind",
                 )
     for name, fit in fitted_columns(data.spec).items():
         feature = data.train.features[name]
@@ -120,7 +120,7 @@ def unusable_column(data: ProfiledData) -> Iterator[Finding]:
                 f"{data.train.name}: `{fit.column}` holds no finite number, so {fit.quantiles}"
                 " quantiles cannot be fitted",
                 label="cannot serve",
-                help="give boundaries, or look at how the column is made",
+                help="give boundaries, or check how the column is made",
             )
 
 
@@ -144,8 +144,8 @@ def constant_column(data: ProfiledData) -> Iterator[Finding]:
             yield Finding(
                 data.at_column(feature.tensor),
                 f"{part.name}: `{feature.tensor.column}` {what}",
-                label="tells nothing",
-                help="look at how the column is made, or remove"
+                label="no information",
+                help="check how the column is made, or remove"
                 f" {'`weights`' if feature.tensor.kind == 'weight' else 'the feature'}",
             )
 
@@ -165,7 +165,7 @@ def mostly_missing(data: ProfiledData) -> Iterator[Finding]:
                 f"{part.name}: `{feature.tensor.column}` is missing in"
                 f" {share(feature.absent, feature.rows)} rows",
                 label="mostly missing",
-                help="look at how the column is joined",
+                help="check how the column is joined",
             )
     for part, name, task in data.tasks():
         if task.missing > MOSTLY * task.rows:
@@ -174,7 +174,7 @@ def mostly_missing(data: ProfiledData) -> Iterator[Finding]:
                 f"{part.name}: the label of `{name}` is missing in"
                 f" {share(task.missing, task.rows)} rows",
                 label="mostly missing",
-                help="look at how the label is made",
+                help="check how the label is made",
             )
 
 
@@ -192,13 +192,13 @@ def repeated_rows(data: ProfiledData) -> Iterator[Finding]:
         if part.duplicates > REPEATED * part.rows and part.readable:
             yield Finding(
                 data.document.span(("features",), key=True),
-                f"{part.name}: {share(part.duplicates, part.rows)} rows repeat another one in all"
-                " that the spec reads",
-                label="equal in these and in the labels",
+                f"{part.name}: {share(part.duplicates, part.rows)} rows repeat another one in "
+                "every column that the spec reads",
+                label="equal in these columns and in the labels",
                 help="remove the repetitions when you prepare the data"
                 if _identified(part)
-                else "give the spec a column that tells rows apart, or ignore this rule if they are"
-                " different cases that are alike",
+                else "add a column that distinguishes rows, or ignore this rule if different "
+                "cases may look the same",
             )
 
 

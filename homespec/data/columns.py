@@ -51,7 +51,7 @@ def naming(who: str, column: str) -> Iterator[None]:
 def events(tensor: InputTensor, lists: Column) -> Array:
     """A field of a sequence [N, length] or [N, length, width]: the latest events, oldest first.
 
-    Of a list of the candidate the first values. The places after them are missing values. A null
+    For a list of the candidate, the first values. The places after them are missing values. A null
     list has none.
     """
     sizes = lengths(lists)
@@ -106,7 +106,7 @@ def as_lists(tensor: InputTensor, column: Column) -> pa.ListArray:
 
 
 def _split(texts: Column) -> pa.ListArray:
-    """Lists of the words of each text; brackets, commas and quotes separate, too."""
+    """Lists of the words of each text; brackets, commas and quotes also separate."""
     texts = or_missing(texts)
     bare = pc.utf8_trim(pc.replace_substring_regex(texts, r"""[\[\](),;"'\s]+""", " "), " ")
     return _words(bare, " ")
@@ -185,7 +185,7 @@ def finite_numbers(column: Column) -> Array:
     wrong = found[np.abs(found) > LARGEST]
     if len(wrong):
         raise DataError(
-            f"holds {wrong[0]:g}, which is no number for the model: write null where there is none"
+            f"holds {wrong[0]:g}, which the model cannot use: write null for a missing number"
             if np.isinf(wrong[0])
             else f"holds {wrong[0]:g}, which is too large for float32: choose another unit"
         )
@@ -198,7 +198,11 @@ def numbers(column: Column, kind: pa.DataType = FLOAT32) -> Array:
         floats = numeric(decoded(column)).cast(kind, safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that spell none; no such cast
         temporal = pa.types.is_temporal(column.type)
-        remedy = ": write it as whole numbers, of seconds or milliseconds say" if temporal else ""
+        remedy = (
+            (": write it as whole numbers, for example of seconds or milliseconds")
+            if temporal
+            else ""
+        )
         raise DataError(f"is {column.type}, not numbers{remedy}") from None
     return _array(floats.fill_null(float("nan")))
 
@@ -206,7 +210,8 @@ def numbers(column: Column, kind: pa.DataType = FLOAT32) -> Array:
 def numeric(column: Column) -> Column:
     """Text as the numbers (or true and false) that it spells; other columns as they are.
 
-    Decimals go by their text, too: the cast of pyarrow 26 gives 0.35 as 0.35000000000000003.
+    Decimals are also converted through text: the cast of pyarrow 26 gives 0.35 as
+    0.35000000000000003.
     """
     if pa.types.is_null(column.type):
         return column.cast(pa.float64())
@@ -220,7 +225,7 @@ def numeric(column: Column) -> Column:
         rows, _ = shortest_failing(lambda rows: _spelled(column[:rows]), len(column), error)
     wrong = column[rows - 1].as_py()
     empty = wrong.strip().lower() in _NO_VALUES
-    remedy = " (where a number is missing, leave the cell empty or write null)" if empty else ""
+    remedy = " (for a missing number, leave the cell empty or write null)" if empty else ""
     raise DataError(f"holds the text {wrong[:40]!r}, not numbers{remedy}")
 
 

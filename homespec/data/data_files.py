@@ -112,8 +112,8 @@ def _check_text(path: Path, batch: pa.RecordBatch) -> None:
 
 
 REMEDIES = {
-    "multiple columns named": "its first line has to name the columns, each once",
-    "Empty CSV": "its first line has to name the columns",
+    "multiple columns named": "its first line must name the columns, each once",
+    "Empty CSV": "its first line must name the columns",
     "UTF8": "write it as UTF-8",
     "not in range: -9007199254740992": "its integers do not fit the floats of another file: write"
     " the files with one type",
@@ -133,7 +133,7 @@ def _naming(path: Path, verdict: str = "is broken") -> Iterator[None]:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         reason = re.sub("^Could not open .* input source '.*': ", "", reason)[:200]
         remedy = next(
-            (r for words, r in REMEDIES.items() if words in reason), "make or fetch it again"
+            (r for words, r in REMEDIES.items() if words in reason), "create or download it again"
         )
         raise DataError(f"{path} {verdict} ({reason}); {remedy}") from None
 
@@ -191,12 +191,15 @@ class DataFiles:
 
     @property
     def not_read(self) -> str | None:
-        """A line on what is left out, or None."""
+        """A line on skipped rows, or None."""
         names, more = self.left_out[:NAMED], len(self.left_out) - NAMED
         if not names:
             return None
         rest = f" and {more} more" if more > 0 else ""
-        return f"not read, since names begin with `.` or `_`: {', '.join(map(str, names))}{rest}"
+        return (
+            "not read, because their names begin with `.` or `_`: "
+            f"{', '.join(map(str, names))}{rest}"
+        )
 
     def type_of(self, column: str, exact: bool = False) -> pa.DataType:
         """The type of a column in all files; text for CSV.
@@ -264,7 +267,9 @@ def open_files(paths: Sequence[Path]) -> DataFiles:
         files = [_open(file) for path in paths for file in _files(path, left_out)]
     if len({file.format for file in files}) > 1:
         one, other = files[0], next(f for f in files if f.format != files[0].format)
-        raise DataError(f"{one.path} and {other.path} are of two formats: give files of one")
+        raise DataError(
+            f"{one.path} and {other.path} have different formats: give files of one format"
+        )
     return DataFiles(files, left_out=left_out)
 
 
@@ -275,7 +280,7 @@ def _files(path: Path, left_out: list[Path]) -> list[Path]:
     files = list(walked(path, lambda file: format_of(file) is not None, seen, left_out))
     if not files:
         hidden = [str(file) for file in left_out[before:]]
-        but = f" but {hidden[0]}: names that begin with `.` or `_` do not count" if hidden else ""
+        but = f" but {hidden[0]}: names that begin with `.` or `_` are skipped" if hidden else ""
         raise DataError(f"the folder {path} holds no .parquet, .csv or .csv.gz file{but}")
     return files
 

@@ -58,9 +58,10 @@ def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
                 label=f"{vocab} ids" if feature.tensor.texts else f"ids 0 to {vocab - 1}",
                 help=f"the largest is {feature.high}: write `vocab: {int(feature.high) + 1}`"
                 if vocab <= feature.high < 10 * vocab
-                else "list them, too, or use `buckets` to hash them"
+                else "add them to the list, or use `buckets` to hash them"
                 if feature.tensor.texts
-                else "use `buckets` to hash them, or number them from 0 on in your preparation",
+                else "use `buckets` to hash them, or number them from 0 on when you prepare the "
+                "data",
             )
 
 
@@ -81,7 +82,8 @@ def unseen_ids(data: ProfiledData) -> Iterator[Finding]:
                 f"{data.valid.name}: {share(feature.unseen, feature.values)} ids of"
                 f" `{feature.tensor.column}` do not occur in {data.train.name}",
                 label="unseen",
-                help="look whether both are written alike; if they are, other features must help",
+                help="check whether both files write ids in the same way; if they do, other "
+                "features must help",
             )
 
 

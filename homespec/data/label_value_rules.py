@@ -68,10 +68,10 @@ def label_not_binary(data: ProfiledData) -> Iterator[Finding]:
 def _binary(task: TaskProfile, regression: bool) -> str:
     null = "null (in CSV an empty cell)"
     if regression:
-        return f"write {null} where the label is not known"
+        return f"write {null} if the label is not known"
     if task.wrong_example < 0:
         return (
-            f"where {task.wrong_example:g} means that the label is not known, write"
+            f"if {task.wrong_example:g} means that the label is not known, write"
             f" `unknown: {task.wrong_example:g}` in the spec, or {null} in the data"
         )
     return f"write `label: {task.label} > 0`, or `kind: regression` if the number itself is meant"
@@ -94,7 +94,7 @@ def child_without_parent(data: ProfiledData) -> Iterator[Finding]:
                     f"{part.name}: `{name}` is 1 but `{parent}` is 0 in {share(count, task.rows)}"
                     " rows",
                     label=f"presupposes `{parent}`",
-                    help="mend the labels, or let the task do without this condition",
+                    help="fix the labels, or remove this condition from the task",
                 )
 
 
@@ -114,7 +114,7 @@ def rate_differs(data: ProfiledData) -> Iterator[Finding]:
                 data.at_task(name, "rate"),
                 f"{data.train.name}: the rate of `{name}` is {task.rate:.2g}, not {expected:g}",
                 label=f"{task.rate:.2g} in the data",
-                help=f"write `rate: {task.rate:.2g}`, or look at the label",
+                help=f"write `rate: {task.rate:.2g}`, or check the label",
             )
 
 
@@ -148,7 +148,7 @@ def one_class(data: ProfiledData) -> Iterator[Finding]:
                 f"{part.name}: the label of `{name}` is {what}"
                 + (" of its sample space" if data.spec.tasks[name].where else ""),
                 label="one class",
-                help="look at how the label is made, or take more rows",
+                help="check how the label is made, or use more rows",
             )
 
 
@@ -173,7 +173,7 @@ def rate_shift(data: ProfiledData) -> Iterator[Finding]:
                 f"the rate of `{name}` is {train.rate:.2g} in {data.train.name} and"
                 f" {valid.rate:.2g} in {data.valid.name}",
                 label="another rate",
-                help="look whether the labels of both are complete and of one population",
+                help="check whether both labels are complete and from the same population",
             )
 
 

@@ -47,11 +47,11 @@ def labels(who: str, label: Label, batch: pa.Table, binary: bool) -> Array:
         raise DataError(f"{who}: its label `{label}` holds an infinite number")
     if binary and len(bad := values[not_binary(values)]):
         remedy = (
-            f"if more is meant to be positive, write `label: {label} > 0`; if the number"
-            " itself is meant, `kind: regression`"
+            f"if other values are positive as well, write `label: {label} > 0`; to predict the "
+            "number itself, `kind: regression`"
             if bad[0] > 0
-            else f"where that means that it is not known, write `unknown: {bad[0]:g}` in the spec,"
-            " or null in the data (in CSV an empty cell)"
+            else f"if that means that it is not known, write `unknown: {bad[0]:g}` in the spec, "
+            "or null in the data (in CSV an empty cell)"
         )
         raise DataError(
             f"{who}: its label `{label}` holds {bad[0]:g}, but labels are 0 or 1; {remedy}"
@@ -167,7 +167,7 @@ class _Reader:
         return pc.if_else(compared("==", numeric(column), unknown), None, column)
 
     def numbers(self, name: str) -> Column:
-        """A column as numbers, null where one is missing: text may spell NAN, too."""
+        """A column as numbers, null where one is missing: text may also spell NAN."""
         label = self.label
         try:
             with naming(self.who, name):

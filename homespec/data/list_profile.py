@@ -15,7 +15,7 @@ from homespec.data.columns import Array, Column, is_text
 PADDED = 0.1
 """Share of lists that end, or begin, in one repeated value, beyond which it looks like padding."""
 INSIDE = 0.01
-"""Share of lists that hold this value elsewhere, too, beyond which it does not."""
+"""Largest share of lists that may also hold this value elsewhere if it is padding."""
 SINGLE = 0.95
 """Share of lists of one element beyond which the elements are looked into."""
 UNSPLIT = 0.1
@@ -23,8 +23,8 @@ UNSPLIT = 0.1
 
 _ALWAYS = "|^#~&\x01\x02\x1e\x1f，、；"
 _OFTEN = {":": ".+", "/": ".+", "-": "[0-9]+", "_": "[0-9]+", "+": "[0-9]+", ".": "[0-9]+"}
-"""What single ids hold, too: times, paths, dates. It separates if its number varies or
-is `MIN_SEPARATORS`, and what it separates is all of this form."""
+"""Characters that single ids also contain: times, paths, dates. It separates if its number varies
+or is `MIN_SEPARATORS`, and what it separates is all of this form."""
 MIN_SEPARATORS = 4
 SEPARATORS = {mark: (re.escape(mark), False) for mark in _ALWAYS} | {
     mark: (f"^{part}(?:{re.escape(mark)}{part})+$", True) for mark, part in _OFTEN.items()

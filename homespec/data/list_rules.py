@@ -36,7 +36,7 @@ def cut_sequences(data: ProfiledData) -> Iterator[Finding]:
                 f" {feature.tensor.length} {feature.tensor.elements} in"
                 f" `{feature.tensor.column}`, up to {feature.longest:,}",
                 label="cut",
-                help=f"keep more {feature.tensor.elements}, or ignore this rule if it is meant",
+                help=f"keep more {feature.tensor.elements}, or ignore this rule if you intend this",
             )
 
 
@@ -93,5 +93,5 @@ def unsplit_lists(data: ProfiledData) -> Iterator[Finding]:
                 f" `{feature.tensor.column}` have one element, {inside.lists:,} of them with"
                 f" {mark!r} inside, such as {inside.example[:40]!r}",
                 label=f"one {feature.tensor.elements[:-1]} each",
-                help=f"write `separator: {json.dumps(mark)}`, or separate by blanks or commas",
+                help=f"write `separator: {json.dumps(mark)}`, or separate by spaces or commas",
             )

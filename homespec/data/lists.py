@@ -25,7 +25,7 @@ class Lists(NamedTuple):
     sizes: Array
     """How many elements each has in the file, int64 [N]."""
     there: Array | None
-    """Which of all elements are no padding, bool [E]; None if all are."""
+    """Which of all elements are not padding, bool [E]; None if all are kept."""
     lists: pa.ListArray
     """Without padding."""
 
@@ -33,7 +33,8 @@ class Lists(NamedTuple):
 def read_lists(tensor: InputTensor, column: Column, first: Lists | None) -> Lists:
     """A column of the feature whose first one, of as many rows or more, is `first`.
 
-    Raises DataError for what is no lists, and for lists of another length than those of `first`.
+    Raises DataError for values that are not lists, and for lists of another length than those of
+    `first`.
     """
     lists = columns.as_lists(tensor, column)
     sizes = columns.lengths(lists)
@@ -57,7 +58,7 @@ def _no_padding(tensor: InputTensor, lists: pa.ListArray) -> Array | None:
         try:
             return np.asarray(numbers != float(tensor.padding))
         except ValueError:
-            said = f"holds numbers, and the padding {tensor.padding!r} is none"
+            said = f"holds numbers, but the padding {tensor.padding!r} is not a number"
             raise DataError(said) from None
 
 
@@ -79,6 +80,6 @@ def check_even(one: InputTensor, sizes: Array, other: InputTensor, others: Array
         lacking = "a value has no weight" if one.pool else "an event lacks a field"
         raise DataError(
             f"feature `{one.feature}`: a row has {sizes[row]} {what} in `{one.column}` and"
-            f" {others[row]} in `{other.column}`; {rule} are of one length, with null where"
-            f" {lacking}"
+            f" {others[row]} in `{other.column}`; {rule} must have the same length, with null "
+            f"where {lacking}"
         )

@@ -39,11 +39,11 @@ def reachable() -> Iterator[None]:
 def checked(path: Path) -> Path:
     """The path of a file, which may be a link to one. Nothing is opened.
 
-    Raises DataError for what is there but no regular file: opening a FIFO waits for a writer, and
-    a device may never end. Data is read more than once, so neither could serve.
+    Raises DataError for a path that is not a regular file: opening a FIFO waits for a writer, and a
+    device may never end. Data is read more than once, so neither could serve.
     """
     if not path.exists():
-        what = "is a link to a file that is not there" if path.is_symlink() else "does not exist"
+        what = "is a link to a file that does not exist" if path.is_symlink() else "does not exist"
         raise DataError(f"{path} {what}")
     kind = stat.S_IFMT(path.stat().st_mode)
     if kind != stat.S_IFREG:

@@ -155,11 +155,11 @@ class Plan:
         )
 
     def read(self, table: pa.Table, files: object) -> Arrays:
-        """As `convert`; errors name the files, too, and the command that says more.
+        """As `convert`; errors also name the files, and the command that shows more.
 
         That command knows the columns of the spec alone, and so not the one of users.
         """
-        more = "; `homespec check-data` says where, and what else is wrong"
+        more = "; `homespec check-data` shows where, and lists other problems"
         with _locating(files, more):
             arrays = replace(self, users=None).convert(table)
         if self.users is None:

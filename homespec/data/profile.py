@@ -49,7 +49,7 @@ class FeatureProfile:
 
     @property
     def collisions(self) -> Collisions | None:
-        """How the ids fill their table; None for what is not hashed, or not known."""
+        """How the ids fill their table; None if ids are not hashed, or not known."""
         if self.problem or not self.tensor.buckets or self.distinct.full or not len(self.distinct):
             return None
         return collisions(self.distinct.values, self.tensor.buckets)
@@ -154,7 +154,7 @@ class TaskProfile:
         self.high = max(self.high, float(samples.max()))
 
     def add_wrong(self, wrong: Array) -> None:
-        """Take note of values [N] that are no labels; `add` gets them as missing ones."""
+        """Record values [N] that are not labels; `add` gets them as missing ones."""
         if len(wrong) and not self.wrong:
             self.wrong_example = float(wrong[0])
         self.wrong += len(wrong)

@@ -102,7 +102,7 @@ class _Profiler:
         self.rows += table.num_rows
 
     def result(self) -> Profile:
-        """What is known of all rows."""
+        """Facts about all rows."""
         if self.fits is not None:
             self.profile.fitted = previews(self.fits[0])
             self.profile.scaled = self.fits[1].previews()

@@ -68,7 +68,7 @@ class QuantileFit:
 
 
 def fit_plan(spec: Spec) -> Plan:
-    """What is read to fit a spec.
+    """The tensors that are read to fit a spec.
 
     Tensors with quantiles, those that say which events there are, numbers that are scaled, and ids
     whose vocabulary is fitted.
@@ -86,7 +86,9 @@ def _numbers(columns: Columns, name: str, fit: FittedColumn) -> Array:
     """The numbers of a column, one after the other; of events only those that are there."""
     for tensor in _needed(name, fit):
         if tensor not in columns:
-            raise DataError(f"there is no column of the feature `{tensor}`, which is to be fitted")
+            raise DataError(
+                f"the column of the feature `{tensor}`, which must be fitted, is missing"
+            )
     if not fit.first:
         return columns[name]
     first = columns[fit.first]
@@ -167,7 +169,7 @@ class Reservoir:
         self._random = np.random.default_rng([seed, zlib.crc32(name.encode())])
 
     def add(self, numbers: Array) -> None:
-        """Take numbers [N] in; what is not finite is left out."""
+        """Take numbers [N] in; numbers that are not finite are skipped."""
         numbers = np.asarray(numbers).ravel()
         numbers = numbers if numbers.dtype == np.float32 else numbers.astype(np.float64)
         numbers = numbers[np.isfinite(numbers)]

@@ -13,7 +13,7 @@ from homespec.diagnostics import Finding, Severity, rule
 FEW = 0.1
 """Effective rows by rows that are fewer say that a few rows weigh most."""
 MIN_ROWS = 100
-"""Of fewer rows nothing is said."""
+"""Fewer rows are not reported."""
 
 
 @rule("HS527", "unusable-weights")
@@ -41,7 +41,7 @@ def unusable_weights(data: ProfiledData) -> Iterator[Finding]:
                     data.at_task(name, "sample_weight"),
                     weight.problem,
                     label="no weights",
-                    help="write a number from 0 on into every row when you prepare the data",
+                    help="write a number of 0 or more into every row when you prepare the data",
                 )
 
 
@@ -60,8 +60,8 @@ def few_heavy_rows(data: ProfiledData) -> Iterator[Finding]:
         if weight.effective < FEW * weight.rows:
             yield Finding(
                 data.at_task(name, "sample_weight"),
-                f"{data.train.name}: by the weights of `{name}`, {weight.rows:,} rows say as much"
-                f" as {weight.effective:,.0f} of one weight",
+                f"{data.train.name}: by the weights of `{name}`, {weight.rows:,} rows are worth "
+                f"only {weight.effective:,.0f} of equal weight",
                 label="a few rows weigh most",
-                help="look at the column, or clip the weights when you prepare the data",
+                help="check the column, or clip the weights when you prepare the data",
             )

@@ -25,7 +25,7 @@ def sample_weights(who: str, column: str, batch: pa.Table) -> Array:
 
 def _reason(weight: float) -> str:
     if np.isnan(weight):
-        return "lacks the weight of a row; write 0 where a row is not to count"
+        return "lacks the weight of a row; write 0 if a row should not count"
     if weight < 0:
         return f"holds the weight {weight:g}; weights are 0 or more"
     if weight < LEAST:

@@ -43,7 +43,7 @@ class Moments:
         self._waiting: list[Array] = []
 
     def add(self, numbers: Array) -> None:
-        """Take numbers [N] in; what is not finite is left out."""
+        """Take numbers [N] in; numbers that are not finite are skipped."""
         numbers = np.asarray(numbers, np.float64).ravel()
         numbers = numbers[np.isfinite(numbers)]
         if not len(numbers):
@@ -107,8 +107,8 @@ class ScalePreview:
     problem: str = ""
     """Why it cannot be scaled."""
     farthest: float = 0.0
-    """The number that is farthest from the mean, and by how many deviations. Of `log` both are of
-    logarithms."""
+    """The number that is farthest from the mean, and by how many deviations. With `log`, both are
+    of logarithms."""
     deviations: float = 0.0
 
 
@@ -134,7 +134,7 @@ class ScaleFit:
                 continue
             if name not in columns:
                 raise DataError(
-                    f"there is no column of the feature `{name}`, which is to be scaled"
+                    f"the column of the feature `{name}`, which must be scaled, is missing"
                 )
             numbers = columns[name]
             is_log = self.asked[name].scale == "log"

@@ -49,5 +49,5 @@ def _split(folder: Path, name: str) -> Path | None:
     """The file or folder of one split."""
     paths = [p for p in (folder / f"{name}{end}" for end in ("", *SUFFIXES)) if p.exists()]
     if len(paths) > 1:
-        raise DataError(f"{paths[0]} and {paths[1]} are both there: which is meant? Name it")
+        raise DataError(f"{paths[0]} and {paths[1]} both exist: name the one that you mean")
     return paths[0] if paths else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from homespec.data.columns import Array
 
 UNKNOWN = 2**62
-"""Added to what is left of an id that the vocabulary lacks, so that it is none of its places."""
+"""Added to the remainder of an id that the vocabulary lacks, so that it is none of its places."""
 
 
 def places(ids: Array, texts: tuple[str, ...]) -> Array:
@@ -22,7 +22,7 @@ def places(ids: Array, texts: tuple[str, ...]) -> Array:
 
     A cell is a text of the vocabulary if both have the same id, so 39, `39` and `39.0` are one.
     Unknown ids are from 2**62 on, different ones where they differ in their lower 62 bits. Raises
-    DataError for a vocabulary in which two texts are one id, or one is no id.
+    DataError for a vocabulary in which two texts are one id, or one is not an id.
     """
     known, order = _sorted_ids(texts)
     at = np.minimum(np.searchsorted(known, ids), len(known) - 1)

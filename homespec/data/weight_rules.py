@@ -24,5 +24,5 @@ def negative_weights(data: ProfiledData) -> Iterator[Finding]:
                 f"{part.name}: `{tensor.column}` has the weight {feature.low:g}, and a mean divides"
                 " by the sum of the weights",
                 label="negative in places",
-                help="write `pool: sum`, or weights from 0 on",
+                help="write `pool: sum`, or use weights of 0 or more",
             )

@@ -14,7 +14,7 @@ def empty_vocabulary(data: ProfiledData) -> Iterator[Finding]:
     """A vocabulary is fitted to a column in which no id is frequent enough.
 
     `min_count` says how often an id has to be in the rows to train on. Where none is, each id would
-    be unknown and the feature would say nothing, so `train` refuses it, too.
+    be unknown and the feature would say nothing, so `train` also refuses it.
 
     Bad, where each order has an id of its own:
 

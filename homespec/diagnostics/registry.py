@@ -14,7 +14,7 @@ from homespec.diagnostics.diagnostic import Diagnostic, Finding, Severity
 P = ParamSpec("P")
 
 MAX_FINDINGS = 50
-"""How many findings of one rule are reported, so that a file made to have more is quick, too."""
+"""Maximum number of findings of one rule, so that a file made to have more is also quick."""
 
 REST = "further findings of this rule are not reported"
 """What the last of them says."""

@@ -50,7 +50,7 @@ def name(pair: Pair) -> Iterator[Finding]:
     was, now = pair.old.spec.name, pair.new.spec.name
     if was != now:
         yield pair.finding(
-            ("name",), ("name",), f"the model is called `{now}`, was `{was}`",
+            ("name",), ("name",), f"the model is now called `{now}`, before `{was}`",
             was=f"was `{was}`", now=f"now `{now}`",
         )  # fmt: skip
 
@@ -79,7 +79,7 @@ def words(pair: Pair) -> Iterator[Finding]:
         before, after = _first_difference(old, new)
         yield Finding(
             after,
-            "the text differs, the model does not",
+            "the text differs, but the model does not",
             label="differs",
             related=(Label(before, "was"),),
         )

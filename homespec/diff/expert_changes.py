@@ -107,7 +107,8 @@ def expert_count(pair: Pair) -> Iterator[Finding]:
 def expert_widths(pair: Pair) -> Iterator[Finding]:
     """Experts of other widths: their weights, and the columns that read them, cannot be kept.
 
-    The width of their input follows from features or from the layer before, and is no change here.
+    The width of their input follows from features or from the layer before, and does not count as a
+    change here.
     """
     yield from _changed(pair, ExpertSet, widths_after, "{what} have the widths {now}, had {was}")
 

@@ -335,7 +335,7 @@ def _encoders(pair: Pair, keeps_weights: bool) -> Iterator[Finding]:
         assert isinstance(new, Sequence)
         was, now = encoder_of(old, pair.renames), encoder_of(new, Renames())
         if was == now or _fields(pair, old) != [field.name for field in new.fields]:
-            continue  # widths that follow from the fields are no change of their own
+            continue  # widths that follow from the fields are not separate changes
         shapes = [{t.name: t.shape for t in weights_of(node)} for node in match]
         if (sorted(shapes[0].values()) == sorted(shapes[1].values())) == keeps_weights:
             words = _described(was), _described(now)

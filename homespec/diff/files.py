@@ -16,7 +16,10 @@ def spec_mended(document: Document) -> Iterator[Finding]:
 
     There is no old model to compare with, so the report cannot say what the change breaks.
     """
-    yield Finding(document.span((), key=True), "this spec had errors: it is not compared")
+    yield Finding(
+        document.span((), key=True),
+        "the older version of this spec has errors, so it is not compared",
+    )
 
 
 @change("HS698", "spec-added", Breaks.COSMETIC)
@@ -34,4 +37,4 @@ def spec_removed(document: Document) -> Iterator[Finding]:
 
     Anything that compiles or trains it fails. If you moved the file, compare the two files by name.
     """
-    yield Finding(document.span((), key=True), "this spec is gone")
+    yield Finding(document.span((), key=True), "this spec was removed")

@@ -55,7 +55,7 @@ def _names(renames: Iterable[Rename]) -> dict[str, str]:
 def _matched(
     old: Mapping[str, T], new: Mapping[str, T], known: Mapping[str, str], alike: Like[T]
 ) -> list[Rename]:
-    """Pairs of what is gone and what is new that are alike, and like nothing else."""
+    """Pairs of a removed and a new entry that resemble each other, and nothing else."""
     gone = [name for name in old if known.get(name, name) not in new]
     taken = {known.get(name, name) for name in old}
     added = [name for name in new if name not in taken]

@@ -104,7 +104,7 @@ class Pair:
         before = {names(name) for name in getattr(self.old.spec, section)}
         if before >= getattr(self.new.spec, section).keys():
             return ""
-        return f"if a new {kind} is the same thing, write `was: {old}` in it"
+        return f"if a new {kind} is the same one, write `was: {old}` in it"
 
     @cached_property
     def _paths(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

@@ -54,7 +54,7 @@ class Changes:
         """What says that a change may break what it breaks; nothing where it breaks nothing."""
         if not comparison.is_approved or self.fail_on.isdisjoint(comparison.breaks()):
             return ""
-        return f"version {comparison.pair.new.spec.version} approves what breaks"
+        return f"version {comparison.pair.new.spec.version} approves breaking changes"
 
     def weighed(self, comparison: Comparison, change: Diagnostic) -> Diagnostic:
         """A change as an error if it must not be, and no major version approves it."""

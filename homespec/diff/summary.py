@@ -14,7 +14,7 @@ from homespec.graph.nodes import Placed, Tower
 
 WORDS = {
     Change.SAME: "the same logits",
-    Change.NEUTRAL: "the same logits if what is new starts neutral",
+    Change.NEUTRAL: "the same logits if new parts start neutral",
     Change.CHANGED: "other logits",
     Change.NEW: "new",
 }

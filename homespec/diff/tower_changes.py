@@ -97,8 +97,8 @@ LEARNED = {"dice": "DICE", "prelu": "PReLU"}
 def activation_weights(pair: Pair) -> Iterator[Finding]:
     """Activations that have weights, where the old ones have others or none.
 
-    PReLU has the slopes below 0, DICE has those and statistics. What is new starts fresh, what is
-    gone is dropped; all other weights are kept.
+    PReLU has the slopes below 0, DICE has those and statistics. New parts start fresh, and removed
+    parts are dropped; all other weights are kept.
     """
     for kind, verb in ((ExpertSet, "have"), (Gate, "has"), (SelfGate, "has")):
         for matches in pair.changed(kind, _learned):

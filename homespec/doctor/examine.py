@@ -173,8 +173,8 @@ class Tasks:
             task, row = min(bad, key=lambda place: place[1])
             raise DataError(
                 f"row {self.rows + row} (from 0) of the held-out rows: the logit of"
-                f" `{self.trunk.tasks[task]}` is {float(logits_TB[task, row])}: look for very large"
-                " numbers in this row"
+                f" `{self.trunk.tasks[task]}` is {float(logits_TB[task, row])}: check this row "
+                "for very large numbers"
             )
 
     def numbers(self, pulls: dict[str, Gradients], least: float) -> Iterator[Task]:

@@ -63,7 +63,7 @@ class Sample:
         return sum(len(chunk.strata_B) for chunk in self._kept)
 
     def join(self) -> None:
-        """No rows will come: lay those kept side by side, without those that are too many.
+        """No more rows will come: join the kept ones, without any excess.
 
         Chance, or a rate that is not as expected, may have kept more than were wanted. All have the
         same chance to stay, so that those of a stratum remain a fair draw from it.

@@ -1,4 +1,4 @@
-"""Drafting: columns that are functions of an id, as what is known of a user or an item is."""
+"""Drafting: columns that are functions of an id, such as attributes of a user or an item."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from homespec.drafting import name_words as names
 from homespec.drafting.seen import Seen
 
 MIXED = 0.01
-"""Of the ids that chance would give several values, so few may have some."""
+"""Largest share of ids with several values, among those that chance would give several."""
 EXPECTED = 5.0
-"""So many of them there have to be for a verdict."""
+"""Number of such ids from which there is a verdict."""
 MIN_DIFFERENT = 20
 """Ids that an entity has."""
 

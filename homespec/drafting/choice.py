@@ -22,7 +22,7 @@ class Choice:
     """As in a spec, without `dim`."""
     comment: str
     dim: int = 0
-    """Of its embedding; 0 for what has none."""
+    """Width of its embedding; 0 without one."""
 
 
 @dataclass(frozen=True)
@@ -64,5 +64,5 @@ def nice(least: float, steps: tuple[int, ...] = (1, 2, 5, 10)) -> int:
 
 
 def width(values: int) -> int:
-    """The width of an embedding of so many values."""
+    """The width of an embedding of this many values."""
     return 4 if values <= 10 else 8 if values <= 10_000 else 16

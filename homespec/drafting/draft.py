@@ -110,7 +110,7 @@ def _choose_features(
     owners: Mapping[str, str],
     others: Mapping[str, Candidate],
 ) -> None:
-    """Give the draft its features, and what is left out with the reason."""
+    """Add the features to the draft, and skipped columns with the reason."""
     labels = {column for task in result.tasks for column in task.label.columns}
     wide = sum(seen.numbers is not None for seen in single.values()) > WIDE
     ids: dict[str, Seen] = {}
@@ -163,7 +163,7 @@ def _leak(
     binary = [task for task in tasks if not task.regression]
     for task, auc in zip(binary, tells(seen, [task.values for task in binary]), strict=True):
         if auc >= TELLS:
-            return f"it tells {task.label} nearly alone: AUC {auc:.3f} of this column"
+            return f"it almost determines {task.label}: AUC {auc:.3f} of this column"
     for task in tasks:
         if task.regression and _same(seen, task):
             return f"it is {task.label} in other numbers"

@@ -60,7 +60,8 @@ def groups_of(labels: Sequence[Array], rates: Sequence[float]) -> list[Group]:
 
 
 def correlations(labels: Sequence[Array]) -> Array:
-    """Of each two labels, where it is positive over the greatest that their rates allow; [T, T].
+    """The correlation of each two labels, if positive, over the greatest that their rates allow;
+    [T, T].
 
     Without that, a rare label would hardly correlate with a frequent one, of which it is a case.
     """

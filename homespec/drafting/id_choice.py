@@ -14,7 +14,7 @@ from homespec.drafting.seen import Seen
 from homespec.schema.embedded import MAX_TEXT
 
 SMALL = 100
-"""Of so few ids none is to share a row."""
+"""Number of ids up to which none should share a row."""
 MOST_EACH = 100
 """Rows to an id, so that none shares one."""
 MAX_BUCKETS = 5_000_000
@@ -36,7 +36,7 @@ SMALL_VOCAB = 1000
 def choose_id(seen: Seen) -> Choice | LeftOut:
     """A feature of ids, or why there is none."""
     if seen.ids is None:
-        return LeftOut(seen.name, "numbers with fractions, or too large for float64, are no ids")
+        return LeftOut(seen.name, "numbers with fractions, or too large for float64, are not ids")
     if _hardly_repeats(seen):
         return LeftOut(
             seen.name,

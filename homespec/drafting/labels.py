@@ -144,6 +144,6 @@ def _which(same: list[Candidate]) -> str:
     some = ", ".join(f"{quoted(each.column)[1:-1]} ({share(each.rate, 1)})" for each in same[:6])
     more = f" and {len(same) - 6} more" if len(same) > 6 else ""
     return (
-        f"{len(same)} columns have two values and no name that tells a label: {some}{more}. Name"
+        f"{len(same)} columns have two values and no name that suggests a label: {some}{more}. Name"
         " those to predict by --label, which may be repeated"
     )

@@ -1,4 +1,4 @@
-"""Drafting: columns that tell a label nearly alone, as what is known after the fact does."""
+"""Drafting: columns that almost determine a label, as data from after the event does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TELLS = 0.99
 MIN_EACH = 20
 """Rows of either label in each half."""
 BINS = 256
-"""Numbers of more values are looked at in so many parts of equal size."""
+"""Numbers with more values are split into this many parts of equal size."""
 MIN_ROWS = 200
 
 
@@ -22,7 +22,7 @@ def tells(seen: Seen, labels: Sequence[Array]) -> Iterator[float]:
     """The AUC that a column has alone for each label; 0.5 if there are too few rows to say.
 
     Its values, a missing one included, are scored by their rate of positives in one half of the
-    rows, and measured in the other half, both ways. So an id that comes up once tells nothing.
+    rows, and measured in the other half, both ways. So an id that occurs once has no effect.
     """
     codes, values = _codes(seen)
     half = np.random.default_rng(0).random(len(codes)) < 0.5

@@ -17,9 +17,9 @@ from homespec.drafting.seen import Seen, SeenLists
 LONGEST = 50
 """Values of a list, or events, that are kept at most."""
 COVERED = 0.99
-"""Of the lists, so many are kept whole."""
+"""Share of lists that are kept whole."""
 OVERLAP = 0.3
-"""Of the values of a history, so many are ids of the candidate's column, too."""
+"""Share of the values of a history that are also ids of the candidate's column."""
 MIN_SHARED = 5
 """Different values that a history has at least: 0 and 1 are among many ids."""
 MAX_VECTOR = 4096

@@ -17,7 +17,7 @@ LOOKED_INTO = 20_000
 """So many different texts of a column are looked into."""
 BRACKETED = r"^\[.*\]$"
 SHARE = 0.3
-"""Of the texts that have to hold a comma, beside digits or letters alone, to be lists."""
+"""Share of texts that must contain a comma, besides digits or letters, to be lists."""
 ITEM = r"[\w.-]+"
 LISTED = rf"^{ITEM}(?:\s*,\s*{ITEM})+$"
 

@@ -16,14 +16,14 @@ from homespec.data.data_files import DataFiles
 MAX_CELLS = 20_000_000
 """Rows times columns that are looked at: of a wide table fewer rows."""
 MAX_BYTES = 300_000_000
-"""What these rows may take in memory: of long lists and texts they are fewer, too."""
+"""What these rows may take in memory: so there are also fewer of long lists and texts."""
 FIRST = 1000
 """Rows by which that is estimated."""
 STRETCHES = 64
 """A sample is of this many stretches of rows, evenly spread over the files."""
 
 Advance = Callable[[int], None]
-"""What is told how many further rows were passed."""
+"""A callback that gets the number of further rows that were passed."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Sample:
 def take(files: DataFiles, rows: int, advance: Advance) -> Sample:
     """About `rows` of the rows, fewer of wide tables. Raises DataError for a broken file.
 
-    Of parquet only the row groups are decoded in which there are some, CSV is read to its end.
+    In parquet, only the row groups that contain sampled rows are decoded; CSV is read to its end.
     """
     schema, unreadable = _readable(files)
     wanted = min(files.rows, rows, max(STRETCHES, MAX_CELLS // max(1, len(schema))))

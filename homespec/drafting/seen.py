@@ -152,7 +152,8 @@ class Seen:
 
     @cached_property
     def almost_numbers(self) -> str:
-        """What few cells hold that are no numbers where most of them are; "" if it is not so."""
+        """The text of the few cells that are not numbers where most of them are; "" if there are
+        none."""
         if not self.is_text or self.distinct < 3:
             return ""
         odd = pc.is_in(pc.utf8_lower(self.values), pa.array(NO_NUMBER, self.values.type)).to_numpy(
@@ -173,7 +174,7 @@ class SeenLists:
 
     name: str
     kind: pa.DataType
-    """Of the elements."""
+    """Facts about the elements."""
     sizes: Array
     """By row its number of elements, 0 if missing; int64 [N]."""
     elements: Seen

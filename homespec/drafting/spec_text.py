@@ -85,7 +85,7 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
 
 
 def _commented(text: str, comment: str, indent: str) -> list[str]:
-    """A line with its comment: behind it, or in lines of their own before it."""
+    """A line with its comment: after it, or on lines of their own before it."""
     line = f"{text.ljust(COMMENTS)}  # {comment}"
     if len(line) <= WIDTH:
         return [line]
@@ -97,7 +97,7 @@ def _family(draft: Draft) -> list[str]:
     many = len(draft.tasks)
     if draft.groups:
         return []
-    why = "one task" if many == 1 else f"{many} tasks, and no two groups of them stand out"
+    why = "one task" if many == 1 else f"{many} tasks, without two distinct groups"
     return _commented("family: mmoe", f"{why}: experts are shared, each task has a gate", "")
 
 

@@ -51,7 +51,7 @@ def port_name(port: Port) -> str:
 
 
 def _value(value: object) -> str:
-    """As a spec writes it; `none` for what is not given."""
+    """As a spec writes it; `none` for a missing value."""
     if dataclasses.is_dataclass(value):
         options = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
         inside = ", ".join(f"{key}={_value(each)}" for key, each in options)

@@ -49,7 +49,7 @@ def insert_key(document: Document, path: Path, entry: str) -> Edit:
     """
     node, text = node_at(document.root, path), document.text
     if text[node.start : node.start + 1] == "*":
-        raise CannotEditError(f"`{path[-1]}` is an alias: write its value out first")
+        raise CannotEditError(f"`{path[-1]}` is an alias: write out its value first")
     anchor = ANCHOR.search(text, node.key_end, node.start)
     if anchor and re.search(rf"\*{re.escape(anchor[1])}(?![^\s,\[\]{{}}])", text):
         raise CannotEditError(
@@ -64,7 +64,7 @@ def insert_key(document: Document, path: Path, entry: str) -> Edit:
         return Edit(document.file, node.start + 1, node.start + 1, entry + separator)
     colon = text.find(":", node.key_end) + 1  # `follow:` has no value
     if not colon or node.start != node.key_start:
-        raise CannotEditError("there is no mapping to put it into")
+        raise CannotEditError("there is no mapping to add it to")
     return Edit(document.file, colon, colon, f" {{{entry}}}")
 
 
@@ -86,7 +86,7 @@ def set_entry(document: Document, path: Path, entry: str, marked: Path = ()) -> 
 
 
 def _kept(document: Document, old: Node, value: str) -> bool:
-    """Whether the items of a list, or the keys of a mapping, are in a new value, too."""
+    """Whether the items of a list, or the keys of a mapping, are also in a new value."""
     words = re.findall(r"[^\s,:\[\]{}\"']+", value)
     items = (
         k if isinstance(k, str) else document.text[p.start : p.end] for k, p in old.parts.items()

@@ -1,4 +1,4 @@
-"""Editor: what is known of the key, name or rule at the cursor, as markdown."""
+"""Editor: documentation of the key, name or rule at the cursor, as markdown."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def mentions_of(
     """The mentions of one thing in the first spec, what it extends, and others that share it.
 
     A spec shares it if they have a file in common that mentions it: two specs over one base can
-    each have a task of this name. A feature and a task may share a name, too.
+    each have a task of this name. A feature and a task may also share a name.
     """
     found = [
         (spec, mention)

@@ -30,7 +30,7 @@ def rename(old: str, new: str, related: Sequence[Related]) -> list[Edit]:
     """
     for spec in related:
         if spec.own.data is None:
-            raise CannotEditError(f"{spec.own.file} cannot be read: mend it first")
+            raise CannotEditError(f"{spec.own.file} cannot be read: fix it first")
     _check(new, {m.name for spec in related for m in mentions(spec.own) if _is_node(m)} - {old})
     found = mentions_of(old, RENAMED, related)
     declaring = {spec.place for spec, mention in found if _declares_task(mention)}
@@ -56,7 +56,7 @@ def _check(new: str, taken: set[str]) -> None:
     if is_reserved(new):
         raise CannotEditError(f"`{new}` is reserved")
     if new in taken:
-        raise CannotEditError(f"there is a task or group `{new}` already")
+        raise CannotEditError(f"a task or group `{new}` already exists")
 
 
 def _kept_label(document: Document, task: Mention) -> list[Edit]:

@@ -96,7 +96,7 @@ class SpecServer(LanguageServer):
         return real(file) in {real(base.file) for base in bases}
 
     def publish(self, changed: str) -> None:
-        """Send what there is to say about a file that changed, and in others what is new.
+        """Send what there is to say about a file that changed, and its effects on other files.
 
         What several specs say about a file that they are made of is sent together.
         """

@@ -203,7 +203,7 @@ def _suffixes(tree: ast.AST) -> set[str]:
 
 
 def _with_private_base(heir: ast.ClassDef, source: Module) -> list[ast.ClassDef]:
-    """A class behind the private classes that it inherits from, whose members it gets."""
+    """A class after the private classes that it inherits from, whose members it gets."""
     bases = _bases(heir)
     if len(bases) != 1 or not bases[0].startswith("_"):
         return [heir]
@@ -219,7 +219,7 @@ def _bases(statement: ast.ClassDef) -> list[str]:
 def _merged(line: list[ast.ClassDef], variants: list[ast.ClassDef], lines: list[str]) -> str:
     """The last class of a line of descent with the members of all, and of variants of it.
 
-    What replaces a member is in its place, what is new behind the others.
+    A replaced member keeps its position, and new members follow the others.
     """
     members: dict[str, str] = {}
     for part in line:
@@ -228,7 +228,7 @@ def _merged(line: list[ast.ClassDef], variants: list[ast.ClassDef], lines: list[
     for variant in variants:
         for name, text in _members(variant, lines):
             assert "super()" not in text, f"{variant.name}.{name}: a variant has no parent"
-            assert name not in replaced, f"{variant.name}.{name} is another variant's, too"
+            assert name not in replaced, f"{variant.name}.{name} also belongs to another variant"
             replaced[name] = text
     members |= replaced
     head = f"class {line[-1].name}({', '.join(_bases(line[0]))}):" if line[0].bases else ""
@@ -254,7 +254,7 @@ def _members(statement: ast.ClassDef, lines: list[str]) -> Iterator[tuple[str, s
             case ast.Expr(value=ast.Constant()):
                 yield "", _source(part, lines)
             case _:
-                raise AssertionError(f"{statement.name}: a statement that is no member")
+                raise AssertionError(f"{statement.name}: a statement that is not a member")
 
 
 def _source(statement: ast.stmt, lines: list[str]) -> str:

@@ -95,11 +95,11 @@ class Inputs:
         text = ", ".join(kinds)
         text = f"{text[0].upper()}{text[1:]}"
         if self.encoders.all:
-            text += "; of events all are [B, L], the oldest first, then -1 or NaN"
+            text += "; fields of events are [B, L], the oldest first, then -1 or NaN"
         if self.pools.all:
-            text += "; of lists all are [B, L], then -1 or NaN"
+            text += "; lists are [B, L], then -1 or NaN"
         if self.tables_needed and not self.plain:
-            text += ". `table` makes what looks features of one width up: `Table`, or one that is"
+            text += ". `table` is the class of look-ups of one width: `Table`, or one that is"
             text += " spread over devices"
         return textwrap.indent("\n".join(textwrap.wrap(f"{text}.", LINE - 4)), INDENT)
 
@@ -299,7 +299,7 @@ class Inputs:
         yield f"{INDENT * 2}return rows"
 
     def _embedded(self) -> Iterator[str]:
-        """Lines that make the parts of v that are no sequences."""
+        """Lines that make the parts of v other than sequences."""
         found = []
         if "dense" in self.kinds and not self._vectors():
             known = "features[n].masked_fill(features[n].isnan(), 0.0)"

@@ -32,7 +32,7 @@ PATTERNS = {
 ROOM = 88
 """Characters of a statement that fit on a line of a forward."""
 LONG = 60
-"""What is read is a line of its own beyond this many characters."""
+"""An input is a line of its own beyond this many characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _linears(batch: Batch, width: int, parts: list[Part], read: Expr, scope: Sco
 
 
 def _read(read: Expr, scope: Scope) -> tuple[list[tuple[str, Expr]], Expr]:
-    """What is read as an argument, if it is long as a variable that is set before."""
+    """The input as an argument or, if it is long, as a variable that is set before."""
     if len(flat(read)) <= LONG:
         return [], read
     reads = scope.fresh("reads")

@@ -136,7 +136,7 @@ def _lay_sum(prefix: str, total: Sum, depth: int, suffix: str) -> str:
 
 
 def packed(target: str, expr: Group) -> str:
-    """An assignment with as many entries a line as fit: for constants, where `fmt: off` stands."""
+    """An assignment with as many entries a line as fit: for constants inside `fmt: off`."""
     line = f"{target} = {flat(expr)}"
     if len(line) <= LINE:
         return line
@@ -169,5 +169,5 @@ def assign(target: str, expr: Expr, depth: int) -> str:
 
 
 def harmless(name: str) -> str:
-    """A file's name as it may stand in comments and docstrings of generated code."""
+    """A file's name, made safe for comments and docstrings of generated code."""
     return "".join(c if c.isprintable() and c not in "\\\"'" else "_" for c in name)

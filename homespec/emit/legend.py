@@ -10,21 +10,21 @@ from homespec.graph.nodes import FeatureGate, FusedFeatureGate, Input, SelfGate
 from homespec.graph.sequences import Sequence
 
 PLAIN = """\
-Shapes stand at the end of names: B batch, V width of v ({width}), N width of an input, D expert
+Shapes are at the end of names: B batch, V width of v ({width}), N width of an input, D expert
 width, K experts, T tasks."""
 LAYERS = """\
-A layer reads states x of the layer before and returns its own, z; e are the outputs of its sets of
-experts, one for each node, level by level. A gate's columns are those of the sets that it may see,
-from the root down."""
+A layer reads the states x of the previous layer and returns its own, z. The outputs of its expert
+sets are e, one for each node, level by level. A gate's columns follow the sets that it sees, from
+the root down."""
 SELF_GATES = "A self gate adds its weights to those of its node's gate."
 SINGLE = "Over one expert it is a sigmoid, since a softmax would always be 1."
-PATHS = "What ends in `path` reads the states from a node up to the root, side by side."
+PATHS = "Names that end in `path` are the states from a node up to the root, concatenated."
 RANGES = "`a_to_b` is a stack of all nodes from a to b."
 LOGICAL = "Logical names are those of the unstacked model (`compile --no-optimize`)."
 LETTERS = "Axes: B batch (the last one in the trunk)"
 MEANINGS = {
     "V": "V width of the input ({width})",
-    "N": "N of what is read",
+    "N": "N width of an input",
     "D": "D of an expert",
     "G": "G inputs",
     "M": "M stacked matrices",
@@ -38,9 +38,9 @@ MEANINGS = {
 }
 EVENTS = {
     "L": "events",
-    "K": "those that a search finds",
+    "K": "events that a search finds",
     "E": "width of an event",
-    "Q": "width of what it has in common with the candidate",
+    "Q": "width of the fields shared with the candidate",
     "W": "width of the rest",
     "H": "hidden units",
     "A": "heads of an attention",
@@ -64,7 +64,7 @@ def legend(graph: Graph, plain: bool, shown: Shown) -> str:
     """The end of the docstring of a file: it explains what is `shown`."""
     (v,) = graph.of(Input)
     events = ", ".join(f"{a} {meaning}" for a, meaning in EVENTS.items() if a in shown.suffixes)
-    sequences = f"Of sequences: {events}." if graph.of(Sequence) else ""
+    sequences = f"Sequences: {events}." if graph.of(Sequence) else ""
     if plain:
         return "\n".join([PLAIN.format(width=v.width), *_wrapped(sequences)])
     meanings = {a: m for a, m in MEANINGS.items() if a not in "LR" or _has_loras(graph)}

@@ -24,12 +24,11 @@ ROW_WEIGHTS = {
 """The form of `row_weights`, by whether there are sample weights and sample spaces."""
 
 NOTES = {
-    "LABELS": "# LABELS and WEIGHTS are for the code that reads data and trains;"
-    " `loss` has these weights in it.",
-    "UNKNOWN": "# UNKNOWN is what the columns of a label hold where it is not known:"
-    " it is NaN there.",
-    "SAMPLE_WEIGHTS": "# SAMPLE_WEIGHTS are the columns of the weights of rows,"
-    " which `loss` takes by task.",
+    "LABELS": "# LABELS and WEIGHTS are for code that reads data and trains; `loss` already "
+    "contains these weights.",
+    "UNKNOWN": "# UNKNOWN is the value of label columns that means unknown; such labels are NaN.",
+    "SAMPLE_WEIGHTS": "# SAMPLE_WEIGHTS are the columns of row weights, which `loss` takes by "
+    "task.",
 }
 """What there is to say of constants that a file has, before the first of them."""
 
@@ -85,7 +84,7 @@ def _labels(objectives: list[Objective]) -> dict[str, tuple[str, object]]:
 def order_constant(order: list[int]) -> list[str]:
     """The constant that says where each task's logit is among those of the towers."""
     rows = sequence([str(row) for row in order])
-    note = "# Where each task's logit is among those of the towers."
+    note = "# The position of each task's logit among those of the towers."
     return [note, packed("ORDER", rows)] if order else []
 
 

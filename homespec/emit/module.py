@@ -23,9 +23,9 @@ from homespec.graph.nodes import Batch, ExpertSet, Feature, Input, Node, Objecti
 from homespec.graph.sequences import Sequence
 
 APART = (Feature, Sequence, Input, Objective)
-"""Nodes that are no part of the trunk."""
+"""Nodes outside of the trunk."""
 SKELETON = ("Features", "Trunk", "Model")
-"""The classes of each file that are no blocks."""
+"""The classes of each file that are not blocks."""
 MODULES = ("stacks", "norms", "gates", "kernels", "plain", "products")
 """The modules of the trunk's blocks in the order of their reading."""
 FOR_INFERENCE = ("stacks.linear_init", "kernels.run_gates", "kernels.register_gates")

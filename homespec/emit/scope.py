@@ -15,7 +15,7 @@ from homespec.graph.nodes import INPUT, Batch, Port
 
 Reads = tuple[Port, ...]
 RESERVED = ("self", "named", "mix", "mix_each", "torch", "F")
-"""Names in a layer's forward that are no values."""
+"""Names in a layer's forward that are not values."""
 
 
 class Values:

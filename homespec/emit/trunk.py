@@ -31,7 +31,7 @@ from homespec.graph.nodes import Batch, Gate, Node, Placed, Product, Tower
 HARD = "\N{NO-BREAK SPACE}"
 """Keeps shapes on one line."""
 TRUNK = ""
-"""The scope of what is no part of a layer: v, and the logits of towers."""
+"""The scope outside of layers: v, and the logits of towers."""
 
 
 @dataclass

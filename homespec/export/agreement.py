@@ -13,7 +13,7 @@ from homespec.export import ExportError
 
 BATCHES = (1, 2, 7, 64, 1000)
 FEW = 7
-"""Of fewer rows every single one has to agree."""
+"""With fewer rows, every single one must agree."""
 UNSTEADY = 0.01
 """The share of rows that a search by scores may give other events, of nearly equal score."""
 MAX_SHOWN = 10

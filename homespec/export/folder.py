@@ -15,7 +15,7 @@ from homespec.atomic_write import PREFIX, sync
 from homespec.export import ExportError
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
-"""Of Linux: paths are as the process sees them; two paths change places in one step."""
+"""Constants of Linux: paths are as the process sees them; two paths change places in one step."""
 
 
 @contextmanager

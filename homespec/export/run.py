@@ -75,7 +75,10 @@ def _report(subject: Subject, agreements: dict[str, Agreement], out: Path, say: 
     weights = subject.options.weights
     if weights != "float32":
         lost = subject.lost_by_rounding()
-        say(f"tables in {weights} change outputs by up to {lost:.1e}: what follows has them, too")
+        say(
+            f"tables in {weights} change outputs by up to {lost:.1e}; later comparisons include "
+            "these changes"
+        )
     batches = ", ".join(map(str, BATCHES))
     for file, agreement in agreements.items():
         say(f"{file} gives what the model gives, in batches of {batches}: {agreement}")

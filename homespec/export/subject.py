@@ -49,7 +49,7 @@ class Options:
     """How the rows of embedding tables are kept; all else is float32."""
     checkpoint: Which = "best"
     spec: PathLike | None = None
-    """Of a run that keeps none."""
+    """The spec of a run that does not hold one."""
 
 
 class Subject:

@@ -7,7 +7,7 @@ Clients of all three models send and get tensors of [batch] and so on, under the
   the package's call specification, INPUT__0 and so on, and outputs as RESULT[task].
 * NAME is an ensemble of that one model, which gives its tensors their names.
 
-The backend has names for keyword arguments, too, but its documentation and its code (26.05) spell
+The backend also has names for keyword arguments, but its documentation and its code (26.05) spell
 them in two ways; places mean the same in both, and in older versions.
 """
 

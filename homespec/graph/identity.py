@@ -14,7 +14,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Renames:
-    """New names by old ones; what is not in them keeps its name.
+    """New names by old ones; all other nodes keep their names.
 
     `places` are tasks and groups, which share the task tree.
     """

@@ -81,8 +81,8 @@ Encoder = Mean | Din | Dien | Sim | Twin
 class Sequence(Node):
     """Events and the candidate -> [B, width]. It reads the features in whose tables it looks.
 
-    `fields` are those of an event; the first `shared` of them are the candidate's, too. The others
-    have tables of their own, or are looked up in that of a feature, too.
+    `fields` are those of an event; the first `shared` of them are also the candidate's. The others
+    have tables of their own, or are also looked up in that of a feature.
     """
 
     kind: ClassVar[str] = "sequence"

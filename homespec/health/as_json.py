@@ -76,7 +76,7 @@ FINDING: dict[str, dict[str, Any]] = {
     "line": {"type": "integer"},
     "about": {"type": "array", "items": {"type": "string"}},
 }
-"""Those that are no strings."""
+"""Those that are not strings."""
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

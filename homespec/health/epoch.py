@@ -18,8 +18,8 @@ OF_EXPERTS = ("zeros", "near_zeros", "dead_channels", "mean_abs", "std")
 def numbers(health: Health, tasks: Iterable[str]) -> Json:
     """The numbers as JSON, by short names; docs/doctor.md has their formulas.
 
-    Of `tasks` it has those with experts of their own: `own_weight` and `own_contribution` are by
-    the fair share, in the layer where they are least.
+    `tasks` holds those with experts of their own: `own_weight` and `own_contribution` are relative
+    to the fair share, in the layer where they are least.
     """
     found = {
         "experts": {

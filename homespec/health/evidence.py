@@ -19,7 +19,7 @@ class Verdict(Enum):
     """What an interval of the change of a loss says."""
 
     COSTS = "costs"
-    """The loss rises: the interval is above 0, and reaches what is not negligible."""
+    """The loss rises: the interval is above 0, and reaches beyond `negligible`."""
     FREE = "free"
     """The loss rises by less than what is negligible, or falls: all of the interval is below."""
     OPEN = "open"

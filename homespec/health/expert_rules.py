@@ -21,7 +21,7 @@ def is_near_zero(seen: Examined, expert: Expert) -> bool:
 
 
 def is_mostly_dead(seen: Examined, expert: Expert) -> bool:
-    """Whether most channels are the same in all rows."""
+    """Whether most channels are constant."""
     return expert.dead_channels > seen.limits.dead_channels and seen.has_rows
 
 
@@ -96,7 +96,7 @@ def collapsed(seen: Examined) -> Iterator[Finding]:
         return Finding(
             seen.span(worst.set),
             f"{_verb(experts, 'has', 'have')} collapsed: up to {worst.near_zeros:.1%} of the"
-            f" outputs are near 0, up to {dead:.0%} of the channels say nothing in any row"
+            f" outputs are near 0, up to {dead:.0%} of the channels are constant"
             f" ({_held(seen, experts)})",
             "made here",
             help=remedy,
@@ -177,7 +177,8 @@ def uneven(seen: Examined) -> Iterator[Finding]:
         node = seen.set_of(experts[0].set)
         return Finding(
             seen.span(experts[0].set),
-            f"{_verb(experts, 'is', 'are')} too small to be heard: of what {short(gate.name)}"
+            f"{_verb(experts, 'is', 'are')} too small to matter: in the mixture of "
+            f"{short(gate.name)}"
             f" mixes, the largest has {gate.scale_ratio:.0f} times the mean |a| of the smallest"
             f" ({_held(seen, experts)})",
             "made here",
@@ -201,7 +202,7 @@ def copied(seen: Examined) -> Iterator[Finding]:
         first = experts[0]
         yield Finding(
             seen.span(first.set),
-            f"{short(first.name)} says the same as {short(first.nearest)} (linear CKA"
+            f"{short(first.name)} computes nearly the same as {short(first.nearest)} (linear CKA"
             f" {first.similarity:.3f}): with a linear function of that one in its place"
             f" {seen.describe('replaced_expert', first.name)}",
             "made here",

@@ -12,7 +12,8 @@ from typing import Literal
 from homespec.health.thresholds import Thresholds
 
 VERSION = 2
-"""Of the data model: it rises with each change that readers of the JSON have to know of."""
+"""Version of the data model, which increases with each change that readers of the JSON must know
+about."""
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 """Those of the outputs of an expert."""
@@ -71,7 +72,7 @@ class Expert:
     std: float
     """Root of the mean over channels of the variance over rows."""
     quantiles: tuple[float, ...]
-    """Of outputs on some rows, at `QUANTILES`; empty in what training measures."""
+    """Quantiles of outputs on some rows, at `QUANTILES`; empty in measurements of training."""
     nearest: str
     """The expert of the same set whose outputs are most similar; "" if it is alone."""
     similarity: float

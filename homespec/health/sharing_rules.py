@@ -49,7 +49,7 @@ def owned(seen: Examined) -> Iterator[Finding]:
         yield Finding(
             seen.span(expert.set),
             f"`{owner}` owns the expert {short(expert.name)} of"
-            f" `{expert.owner}`: {use.share:.0%} of its use, and only there a loss rises without it"
+            f" `{expert.owner}`: {use.share:.0%} of its use, and without it a loss rises only there"
             f" ({seen.describe('without_expert', expert.name, seen.below(owner))}; the others"
             f" {seen.describe('without_expert', expert.name, others)})",
             "made here",

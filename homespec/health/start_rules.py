@@ -28,7 +28,7 @@ def flat_start(seen: Examined) -> Iterator[Finding]:
         low, high = min(task.spread for task in flat), max(task.spread for task in flat)
         yield Finding(
             seen.lowered.first_span([("init",), ("family",), ("layers",), ("name",)]),
-            f"before training the logits of {listed([task.name for task in flat])} hardly differ"
+            f"before training, the logits of {listed([task.name for task in flat])} hardly differ"
             f" between rows: standard deviation {low:.2g} to {high:.2g}",
             help=_remedy(seen),
         )
@@ -55,8 +55,8 @@ def dead_start(seen: Examined) -> Iterator[Finding]:
         names = listed([short(expert.name) for expert in experts])
         yield Finding(
             seen.span(worst.set),
-            f"before training up to {worst.dead_channels:.0%} of the channels of {names} are the"
-            " same in all rows",
+            f"before training, up to {worst.dead_channels:.0%} of the channels of {names} are "
+            "constant",
             "made here",
             help=_remedy(seen),
         )

@@ -39,7 +39,8 @@ def too_few(seen: Examined) -> Iterator[Finding]:
             yield Finding(
                 seen.lowered.span(("tasks", task.name), key=True),
                 f"`{task.name}` has {count:,} {what} of the sample, too few for a verdict",
-                help=f"--rows and --sample-rows take more; {seen.limits.positives:g} are needed",
+                help=f"use more rows with --rows and --sample-rows; {seen.limits.positives:g} "
+                "are needed",
                 about=(task.name,),
             )
 
@@ -58,8 +59,8 @@ def open_verdict(seen: Examined) -> Iterator[Finding]:
         text = judged if seen.can_judge else "no loss was measured"
         yield Finding(
             seen.span(target),
-            f"{target} {suspect.what}, and whether it matters is open: {text}",
-            help="--sample-rows takes more rows",
+            f"{target} {suspect.what}, but it is not clear whether it matters: {text}",
+            help="use more rows with --sample-rows",
             about=(target,),
         )
 
@@ -72,7 +73,7 @@ class Suspect(NamedTuple):
     what: str
     """What is so, as what follows its name."""
     kind: Kind
-    """The knock-out that tells whether it matters."""
+    """The knock-out that shows whether it matters."""
     target: str
     """The expert, set, gate or LoRA that is changed in it."""
 

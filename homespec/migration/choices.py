@@ -30,8 +30,8 @@ class Open:
         others = len(self.names) - 1
         more = f", and so do {others} others" if others > 1 else ", and so does another"
         return (
-            f"{self.names[0]} {SAYS[self.option]}{more if others else ''}: say how that starts"
-            f" with --new-{self.option} {'|'.join(CHOICES[self.option])}"
+            f"{self.names[0]} {SAYS[self.option]}{more if others else ''}: choose how that "
+            f"starts with --new-{self.option} {'|'.join(CHOICES[self.option])}"
         )
 
 

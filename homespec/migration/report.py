@@ -52,7 +52,7 @@ def restarts(comparison: Comparison) -> Iterator[str]:
 
 def _changed(new: Tensor, old: Tensor) -> str:
     if new.shape == old.shape:
-        return f"{new.name} keeps its shape {list(new.shape)}, but not what its parts belong to"
+        return f"{new.name} keeps its shape {list(new.shape)}, but its parts belong to other things"
     return f"{new.name} is {list(new.shape)}, was {list(old.shape)}"
 
 

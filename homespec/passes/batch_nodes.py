@@ -8,7 +8,7 @@ layer and kind never depend on each other, so the result has no cycle. A batch i
 meaning: its members keep their logical names. They are ordered level by level of the task tree, so
 that what a mixture reads (the shared set, those of groups, those of tasks) is one slice each.
 
-Emission writes batches. So a pass that is switched off makes batches, too, of one member each:
+Emission writes batches. So a pass that is switched off also makes batches, of one member each:
 
 after:   experts_meta_shared = Batch(experts.meta.shared)
          experts_meta_watch = Batch(experts.meta.watch)
@@ -155,7 +155,7 @@ def _batch(
 def _head(prefix: str, node: Node) -> str:
     """The name of a batch: of its layer, or of the width of its tables.
 
-    Where there are several, `_place` of their first members tells them apart.
+    Where there are several, `_place` of their first members distinguishes them.
     """
     if isinstance(node, Feature):
         return f"{prefix}_{node.width}"

@@ -8,8 +8,9 @@ from homespec.graph import Graph
 from homespec.graph.nodes import Batch, FeatureGate, FusedFeatureGate, Node
 
 MAX_LORAS, MAX_RANKS = 4, 64
-"""Of a gate, the ranks of all its LoRAs together. A tile of the kernels holds them all: with more
-of them it does not fit into the registers and the shared memory of every GPU."""
+"""Limits for one gate; the ranks are those of all its LoRAs together. A tile of the kernels holds
+them all: with more of them it does not fit into the registers and the shared memory of every GPU.
+"""
 
 
 def fuse_feature_gates(graph: Graph) -> Graph:

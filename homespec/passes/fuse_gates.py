@@ -46,7 +46,7 @@ class Part(NamedTuple):
 
     @property
     def consumer(self) -> Consumer:
-        """What is read together: parts of one consumer and level are side by side."""
+        """Inputs that are read together: parts of one consumer and level are adjacent."""
         return (self.purpose, self.node.layer, self.width, self.loras)
 
 
@@ -130,7 +130,7 @@ def _sections(parts: list[Part], sources: Counter[Consumer]) -> tuple[Section, .
     """Sections by purpose, consumer and level of the tree.
 
     Batches are in the order of the levels. Where a consumer has this projection alone, its levels
-    need not be told apart.
+    need not be distinguished.
     """
     names: dict[tuple[Consumer, int], list[str]] = {}
     for part in sorted(parts, key=lambda p: p.node.level):

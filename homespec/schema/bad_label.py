@@ -29,7 +29,7 @@ def bad_label(error: LocatedError) -> Iterator[Finding]:
     """
     yield Finding(
         _within(error),
-        f"`{error.where}` is no label: {error.message}",
+        f"`{error.where}` is not a valid label: {error.message}",
         label="here",
         help=_better_label(str(error.value), error.message),
     )

@@ -34,11 +34,11 @@ DIM_NEEDED = {"allOf": _dim_of(OWNERS).needs}
 
 
 class Quantiles(Model):
-    """Boundaries that are fitted to the training data, once, and then kept with the weights."""
+    """Boundaries that are fitted to the training data once, and then kept with the weights."""
 
     quantiles: Annotated[int, Field(ge=2, le=10_000, examples=[32])]
-    """How many buckets, with about equally many rows each, as far as equal numbers let them. A
-    column with fewer different numbers fills as many buckets as it has; the others stay empty."""
+    """Number of buckets, with about the same number of rows in each, as far as repeated numbers
+    allow. A column with fewer different numbers leaves the remaining buckets empty."""
 
 
 def cut_as(value: Any) -> str:
@@ -56,7 +56,7 @@ MAX_TEXT = 200
 
 
 def as_texts(value: Any) -> Any:
-    """A vocabulary as YAML gives it; whole numbers are texts, too."""
+    """A vocabulary as YAML gives it; whole numbers become text."""
     texts = listed(value)
     if not isinstance(texts, tuple):
         return texts
@@ -123,9 +123,9 @@ class Id(Constrained):
     """Hash the id into this many rows: any 64-bit integer modulo buckets. Missing ids (-1 in
     tensors, null in files) have a row of their own."""
     vocab: Vocab = 0
-    """Ids are 0 to vocab - 1; or those of a list such as `[US, DE]`, whose order is that of the
-    rows; or those that are frequent in the data: `{min_count: 5, max_size: 10000}`. Missing and
-    unknown ids share a row of their own."""
+    """Ids are 0 to vocab - 1, or the entries of a list such as `[US, DE]`, whose order is the order
+    of rows, or the frequent ids of the data: `{min_count: 5, max_size: 10000}`. Missing and unknown
+    ids share a row of their own."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -139,12 +139,12 @@ class Id(Constrained):
 
     @property
     def words(self) -> int:
-        """How many ids a fitted vocabulary may have; 0 for what is not fitted."""
+        """Maximum number of ids of a fitted vocabulary; 0 for others."""
         return self.vocab.max_size if isinstance(self.vocab, FittedVocab) else 0
 
     @property
     def size(self) -> int:
-        """Of a vocabulary that is given; 0 where ids are hashed, or the vocabulary is fitted."""
+        """Size of a given vocabulary; 0 if ids are hashed, or if the vocabulary is fitted."""
         if isinstance(self.vocab, FittedVocab):
             return 0
         return len(self.vocab) if isinstance(self.vocab, tuple) else self.vocab
@@ -158,12 +158,12 @@ class Embedded(Constrained):
     id: Id = absent()  # `kind` says which one is set
     """An id or category: `{buckets: n}` hashes, `{vocab: n}` takes ids below n."""
     bucketize: Cuts = ()
-    """A number, cut at these ascending boundaries (a bucket includes its lower one), or at
-    boundaries fitted to the data: `{quantiles: n}`. Each bucket has an embedding, so has
-    missing."""
+    """A number, split at these ascending boundaries (a bucket includes its lower one), or at
+    boundaries fitted to the data: `{quantiles: n}`. Each bucket has an embedding, and so have
+    missing values."""
     table: Annotated[str, Field(min_length=1, max_length=200)] = ""
-    """An `id` or `bucketize` feature: values of this one are looked up in its table, with its rows
-    and its width."""
+    """An `id` or `bucketize` feature in whose table the values of this one are looked up, with its
+    rows and its width."""
     dim: Width = Field(default=0, examples=[16])
     """Width of the embedding of an `id` or of `bucketize`."""
 

@@ -35,10 +35,10 @@ class ExpertSet(Style):
     """The experts of one tree node, or of one role. An int is short for `{count: int}`."""
 
     count: Count = 2
-    """How many experts the node owns; 0 for none."""
+    """Number of experts that the node owns; 0 for none."""
     inputs: Literal["one", "each"] = "one"
     """`one`: all experts read the node's state. `each`: every expert reads a state of its own,
-    which a gate of its own in the layer before computes for it (ML-MMoE)."""
+    which a separate gate in the previous layer computes for it (ML-MMoE)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -48,7 +48,7 @@ class ExpertSet(Style):
 
 
 class LayerExperts(Style):
-    """Experts of some layers, by role in the tree. Applies where the layer has sets of the role."""
+    """Experts of some layers, by role in the tree. Applies to layers that have sets of the role."""
 
     shared: ExpertSet = Field(default_factory=ExpertSet.model_construct)
     """Experts of the root, shared by all tasks."""
@@ -64,7 +64,7 @@ class Experts(Style):
     """Experts of all layers (HOME.md sections 2 and 3)."""
 
     all: LayerExperts = Field(default_factory=LayerExperts.model_construct)
-    """Every layer; what `meta` and `task` say goes before it."""
+    """Every layer; `meta` and `task` take precedence."""
     meta: OneOrMore[LayerExperts] = Field(default_factory=LayerExperts.model_construct)
     """The layers before the last: one mapping for all of them, or a list with one for each."""
     task: LayerExperts = Field(default_factory=LayerExperts.model_construct)

@@ -25,12 +25,13 @@ Scale = Literal["standard", "log", "minmax", "none"]
 
 
 class Number(Model):
-    """A number that is a column of the input v as it is, but for its scale."""
+    """A number that is a column of the input v after scaling."""
 
     scale: Scale = "standard"
-    """How it is scaled, by what is fitted to the training data once and then kept with the weights.
-    `standard`: (x - mean) / deviation. `log`: the same of sign(x) log(1 + |x|), for what grows
-    without bound, such as counts and prices. `minmax`: (x - min) / (max - min). `none`: x."""
+    """How the number is scaled. The statistics are fitted to the training data once and then kept
+    with the weights. `standard`: (x - mean) / deviation. `log`: the same of sign(x) log(1 + |x|),
+    for unbounded numbers such as counts and prices. `minmax`: (x - min) / (max - min). `none`: x.
+    """
 
 
 class Feature(Embedded):
@@ -42,27 +43,28 @@ class Feature(Embedded):
     number: Number = absent({"scale": "standard"})
     """A number, one column of v: `{scale: standard}`. A missing one is 0 after scaling."""
     dense: Width = Field(default=0, examples=[128])
-    """A dense vector of this many numbers, from a column of lists; of 1 from plain numbers, too.
+    """A dense vector of this many numbers, from a column of lists; with 1, plain numbers also work.
     Single missing numbers become 0."""
     project: Width = Field(default=0, examples=[32])
-    """Width to which a Linear brings a `dense` feature. Default: it is taken as it is."""
+    """Width to which a Linear projects a `dense` feature. Default: no projection."""
     missing: Literal["zero", "learned"] = "zero"
-    """What replaces a `dense` vector that is missing as a whole: zeros, or a vector that is
-    learned. It comes before the projection."""
+    """Replacement for a missing `dense` vector: zeros, or a learned vector. It is applied before
+    the projection."""
     sequence: Sequence = absent()
-    """Past events, summarised by attention to the candidate (docs/sequences.md)."""
+    """Past events, summarised by an encoder (docs/sequences.md)."""
     list: ListOptions = absent()
-    """Each row has a list of values, which are looked up one by one and pooled to one embedding."""
+    """Each row has a list of values, which are looked up one by one and pooled into one embedding.
+    """
     column: Annotated[str, Field(min_length=1, max_length=200)] = ""
     """Column of the data that holds the feature. Default: the feature's name. A sequence has
     `columns` instead."""
     columns: Columns = absent()  # always: each is a feature by then
-    """In place of `column`: a feature for each of these columns, of its name and with all options
-    of this entry. A list, whose items may be ranges such as `C1..C26`; or names, each with its
-    column."""
+    """Instead of `column`: declares a feature for each of these columns, named after the column and
+    with all options of this entry. A list, whose items may be ranges such as `C1..C26`, or a
+    mapping from names to columns."""
     was: Name = ""
-    """The feature's name in older specs: `homespec diff` and `migrate` take the two for one
-    feature."""
+    """The feature's name in older specs. `homespec diff` and `migrate` treat both as one feature.
+    """
 
     @property
     def kind(self) -> Kind:

@@ -43,7 +43,8 @@ def missing_key(error: LocatedError) -> Iterator[Finding]:
     wanted = error.wanted.split(", ")
     yield Finding(
         error.key_span,
-        f"{_place(error.path)} lacks the key{'s' if len(wanted) > 1 else ''} {listing(wanted)}",
+        f"{_place(error.path)} is missing the key{'s' if len(wanted) > 1 else ''} "
+        f"{listing(wanted)}",
         label=f"needs {listing(wanted)}",
         help="add " + " and ".join(f"`{EXAMPLES.get(key, f'{key}: …')}`" for key in wanted),
     )
@@ -166,15 +167,15 @@ def unsupported_version(error: LocatedError) -> Iterator[Finding]:
     if error.kind == "missing":
         yield Finding(
             error.span,
-            "the spec does not say which version of the language it is written in",
+            "the spec does not say which language version it uses",
             label="needs `homespec: 1`",
             help="begin the spec with `homespec: 1`",
         )
     else:
         yield Finding(
             error.span,
-            f"version {shown(error.value)} of the language is not known",
-            label="this compiler speaks version 1",
+            f"version {shown(error.value)} of the language is unknown",
+            label="this compiler supports version 1",
             help="write `homespec: 1`, or install a newer homespec",
         )
 

@@ -1,7 +1,7 @@
 """Stage 2, schema: what all sections of the language are made of.
 
-A key that is absent where an outer level may give it inherits from there: `model_fields_set` tells
-absent from given, so no field needs a None.
+A key that is absent where an outer level may give it inherits from there: `model_fields_set`
+distinguishes absent from given, so no field needs a None.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def check_boundaries(boundaries: tuple[float, ...]) -> tuple[float, ...]:
             raise PydanticCustomError("boundary_size", "its size", {"index": index})
     for index, (left, right) in enumerate(pairwise(boundaries), 1):
         if not left < right:
-            raise PydanticCustomError("not_increasing", "they do not ascend", {"index": index})
+            raise PydanticCustomError(
+                "not_increasing", "they are not in ascending order", {"index": index}
+            )
     return boundaries
 
 
@@ -144,7 +146,7 @@ class Model(BaseModel):
 
 
 def absent(*examples: object) -> Any:
-    """The default of a key without a value: `model_fields_set` tells whether it is there."""
+    """The default of a key without a value: `model_fields_set` says whether it is present."""
     return Field(default=None, examples=[*examples] or None)
 
 

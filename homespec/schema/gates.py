@@ -13,7 +13,7 @@ from homespec.schema.field_types import Model, OneOrMore, Width, Widths
 
 
 class Mixture(Model):
-    """The gate that mixes the expert sets which the hierarchy lets it see."""
+    """The gate that mixes the expert sets that the hierarchy lets it see."""
 
     hidden: Widths = ()
     """Widths of hidden layers; [] is one linear layer, as in the paper."""
@@ -34,13 +34,15 @@ class Toggle(Model):
     constraints: ClassVar = (NOT_EMPTY,)
 
     enabled: bool = True
-    """Whether there are gates of this kind."""
+    """Whether gates of this kind exist."""
 
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
         if value == {}:
-            raise PydanticCustomError("empty_gate", "neither on nor off")
+            raise PydanticCustomError(
+                "empty_gate", "ambiguous: ambiguous: ambiguous: ambiguous: neither on nor off"
+            )
         if isinstance(value, dict):
             return {"enabled": True, **value}  # who configures a gate wants it on
         return {"enabled": value} if isinstance(value, bool) else value
@@ -67,12 +69,12 @@ class SelfGate(Toggle):
     input: Literal["ungated", "gated"] = "ungated"
     """Read the expert set's input before or after its feature gate."""
     sets: Literal["outputs", "all"] = "outputs"
-    """Which sets have one: those of the nodes that output a state, or every set, the last layer's
-    shared and group sets included."""
+    """Sets that have a self gate: those of the nodes that output a state, or every set, including
+    the last layer's shared and group sets."""
 
 
 class LayerGates(Model):
-    """Gates of one layer; what is absent is taken from `gates`."""
+    """Gates of one layer; missing keys are taken from `gates`."""
 
     mixture: Mixture = Field(default_factory=Mixture.model_construct)
     """The gates that mix experts."""
@@ -86,6 +88,6 @@ class Gates(LayerGates):
     """Gates of all layers (HOME.md sections 3, 4 and 5)."""
 
     meta: OneOrMore[LayerGates] = Field(default_factory=LayerGates.model_construct)
-    """What is different before the last layer: one mapping, or a list with one for each layer."""
+    """Differences in the layers before the last: one mapping, or a list with one for each layer."""
     task: LayerGates = Field(default_factory=LayerGates.model_construct)
-    """What is different in the last layer."""
+    """Differences in the last layer."""

@@ -90,14 +90,14 @@ def misplaced_section(
     if isinstance(where, str):
         yield Finding(
             document.span((where, section), key=True),
-            f"`{section}` is inside of `{where}`",
+            f"`{section}` is inside `{where}`",
             label="indented too far",
             help=f"begin `{section}:` in the first column",
         )
     else:
         yield Finding(
             document.span((section,), key=True),
-            f"`{section}` is empty, and `{where[0]}` behind it is no section",
+            f"`{section}` is empty, and `{where[0]}` after it is not a section",
             label="its entries are not indented",
             help=f"indent {listing(where, 4)} below `{section}:`",
         )

@@ -35,13 +35,13 @@ class InputTensor:
     pool: Pool | Literal[""] = ""
     """How a list becomes one embedding; "" for events and single values."""
     vocab: int = 0
-    """Ids are 0 to vocab - 1; 0 where any id may come, and for what is not an id."""
+    """Ids are 0 to vocab - 1; 0 if any id may occur, and for tensors other than ids."""
     texts: tuple[str, ...] = ()
     """The vocabulary, if the spec lists it: id i is the one of the i-th."""
     words: int = 0
     """How many ids a vocabulary that is fitted to data may have; 0 for what has none."""
     buckets: int = 0
-    """Rows that hashed ids share; 0 for what is not a hashed id."""
+    """Rows that hashed ids share; 0 for tensors other than hashed ids."""
     separator: str = ""
     """What separates the values of a list in text; "" for what separates them by default."""
     padding: str = ""

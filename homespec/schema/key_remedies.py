@@ -40,7 +40,7 @@ def key_remedy(parent: Path, key: str, value: Any) -> str:
     if remedy and same is None and len(remedy) <= MAX_REMEDY:
         return remedy
     guess = same or closest(key, known)
-    return f"did you mean `{guess}`?" if guess else f"known here are {listing(known)}"
+    return f"did you mean `{guess}`?" if guess else f"known keys are {listing(known)}"
 
 
 def section_of(path: Path) -> str:
@@ -77,7 +77,7 @@ def _by_meaning(parent: Path, key: str, value: Any) -> str:
 
 
 def _training(flag: str, value: Any) -> str:
-    remedy = "remove it: training is not part of a spec; give its flags to `homespec train`"
+    remedy = "remove it: training is not part of a spec; use the options of `homespec train`"
     if isinstance(value, dict):
         flags = {meaning(TRAINING, str(name)): below for name, below in value.items()}
         given = [
@@ -197,7 +197,7 @@ def _family(parent: Path, key: str, value: Any) -> str:
 def _mixture(parent: Path, key: str, value: Any) -> str:
     if isinstance(value, dict):
         return _renamed("mixture", value)
-    return "remove it: the gates that mix experts are always there"
+    return "remove it: the gates that mix experts are always on"
 
 
 def _experts_hidden(parent: Path, key: str, value: Any) -> str:
@@ -233,19 +233,20 @@ def _hidden_of(value: Any, otherwise: int) -> str:
 
 def _both_hidden(parent: Path, key: str, value: Any) -> str:
     hidden = _hidden_of(value, 64)
-    return f"say whose: write `towers: {{hidden: {hidden}}}`, or `experts: {{hidden: {hidden}}}`"
+    tower, expert = f"towers: {{hidden: {hidden}}}", f"experts: {{hidden: {hidden}}}"
+    return f"say for which part: write `{tower}`, or `{expert}`"
 
 
 def _activation(parent: Path, key: str, value: Any) -> str:
     word = value[0] if isinstance(value, list) and value else value
     choices = choices_at(("experts", "activation"))
     meant = meaning(CHOICES["activation"], str(word)) if word not in choices else word
-    return f"say whose: write `experts: {{activation: {meant or 'relu'}}}`, or `towers:`"
+    return f"say for which part: write `experts: {{activation: {meant or 'relu'}}}`, or `towers:`"
 
 
 def _top_norm(parent: Path, key: str, value: Any) -> str:
     norm = _norm(parent, key, value).partition("`")[2].rstrip("`")
-    return f"say whose: write `experts: {{{norm}}}`, or `towers: {{{norm}}}`"
+    return f"say for which part: write `experts: {{{norm}}}`, or `towers: {{{norm}}}`"
 
 
 def _named_tasks(parent: Path, key: str, value: Any) -> str:
@@ -272,7 +273,8 @@ def enumerated(words: list[Any], vocab: str, buckets: str) -> str:
     n, shown = len(words), written(words)
     if len(shown) <= MAX_LISTED:
         given = vocab.format(shown)
-        return f"write {given} for a row each, or {buckets.format(max(100, n * n))} to hash"
+        hashed = buckets.format(max(100, n * n))
+        return f"write {given} to give each its own row, or {hashed} to hash"
     return (
         f"write {vocab.format(n)} and number them 0 to {n - 1} in the data, or "
         f"{buckets.format(max(100, n * n))} to hash them as they are"
@@ -288,7 +290,7 @@ def _vocab_list(parent: Path, key: str, value: Any) -> str:
 def _task_experts(parent: Path, key: str, value: Any) -> str:
     count = _number(value, 2)
     if parent == ("experts",):
-        return f"write `task: {{task: {count}}}`: that many of each task, in the last layer"
+        return f"write `task: {{task: {count}}}`: that many for each task, in the last layer"
     own = "task" in keys_at(parent)
     return f"write `task: {count}`" if own else "write it as `task: {task: …}` of `experts`"
 
@@ -337,11 +339,11 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("features", "padding"): NO_PADDING,
     ("features", "nothing"): "remove it: each feature is used, and trained unless `homespec train "
     "--freeze` keeps it",
-    ("features", "name"): "remove it: the key of the entry is its name",
+    ("features", "name"): "remove it: the key of the entry is the name",
     ("experts", "all.shared"): _shared_experts,
     ("experts", "all.task"): _task_experts,
-    ("experts", "bias"): "remove it: Linears have a bias, unless a norm takes it away",
-    ("experts", "sparse"): "remove it: gates weigh all experts that they may see",
+    ("experts", "bias"): "remove it: Linears have a bias, unless a norm makes it redundant",
+    ("experts", "sparse"): "remove it: gates weigh all experts that they see",
     ("towers", "regularizer"): "remove it; `homespec train --weight-decay` has one",
     ("towers", "output"): ONE_LOGIT,
     ("tasks", "where"): _named("where"),
@@ -351,7 +353,7 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("sequence", "candidate"): "remove it: the candidate is the features that `of` names",
     ("sequence", "columns"): "write the column of each field: `columns: {FIELD: COLUMN}`",
     ("gates", "mixture.hidden"): _gate_hidden("mixture: {{hidden: {}}}"),
-    ("gates", "softmax"): "remove it: a gate is a softmax over all experts that it may see",
+    ("gates", "softmax"): "remove it: a gate is a softmax over all experts that it sees",
     ("gates", "dropout"): NO_DROPOUT,
     ("", "init"): _chosen("init", "auto"),
     ("features", "dim"): _numbered("write `dim: {}`", 16),
@@ -383,11 +385,12 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("tasks", "label"): _named("label"),
     ("tasks", "tower"): _tower,
     ("tasks", "loss"): "remove it: a binary task has the cross-entropy of its logit",
-    ("tasks", "metrics"): "remove it: `homespec train` measures, and `--monitor` chooses",
+    ("tasks", "metrics"): "remove it: `homespec train` has fixed metrics, and `--monitor` "
+    "chooses the one to watch",
     ("tasks", "classes"): "remove it: a task is `binary` or a `regression`",
     ("sequence", "encoder"): _chosen("encoder", "din"),
     ("encoder", "encoder"): _chosen("encoder", "din"),
     ("list", "pool"): _chosen("pool", "mean"),
     ("gates", "mixture"): _mixture,
 }
-"""(Kind of section, what is meant) -> what to write; other keys are merely called otherwise."""
+"""(Kind of section, meaning) -> what to write; other keys merely have another name."""

@@ -83,7 +83,7 @@ class _Parser:
             reason = "begins with a number; put the column first" if test else "is a number"
             raise first.wrong(f"it {reason}")
         if not label.columns:
-            raise first.wrong("it names no column")
+            raise first.wrong("it does not name a column")
         return label
 
     def unexpected(self) -> LabelError:
@@ -92,11 +92,11 @@ class _Parser:
         if token.kind in ("word", "sign") and token.value in CONNECTIVES:
             return token.wrong(f"it combines conditions; {PREPARE}")
         if token.kind == "sign" and token.value == "(":
-            return token.wrong("labels call no functions")
+            return token.wrong("labels cannot call functions")
         if token.kind == "sign" and token.value in ARITHMETIC:
             return token.wrong(f"a value combines two columns or numbers; {PREPARE}")
         if token.kind == "op":
-            return token.wrong("a label has one comparison")
+            return token.wrong("a label can have only one comparison")
         return token.wrong(f"{token.shown} cannot follow here")
 
     def value(self) -> Value:
@@ -106,7 +106,7 @@ class _Parser:
             return left
         divisor, right = self.next, self.operand()
         if sign.value == "/" and right == 0:
-            raise divisor.wrong("it divides by 0, so that no row has a label")
+            raise divisor.wrong("it divides by 0, so no row would have a label")
         return Arithmetic(left, cast("ArithmeticOp", sign.value), right)
 
     def operand(self) -> Column | float:
@@ -124,18 +124,18 @@ class _Parser:
         token = self.next
         if token.kind == "text" and first is token:
             return token.wrong(
-                f"{token.value!r} is a text, not a column; a column whose name is no word is in"
-                f" backticks: `{token.value}`"
+                f"{token.value!r} is text, not a column; put a column name that is not a plain "
+                f"word in backticks: `{token.value}`"
             )
-        return token.wrong(f"a column or a number is to be here, not {token.shown}")
+        return token.wrong(f"expected a column or a number, not {token.shown}")
 
     def number(self, sign: str) -> float:
         token = self.take()
         number = float(sign + token.value)
         if not abs(number) < MAX_NUMBER:
             raise token.wrong(
-                f"{sign}{token.value} is not below 2^53 (9007199254740992) in size, from where on"
-                f" float64 skips integers; {PREPARE}"
+                f"{sign}{token.value} is not below 2^53 (9007199254740992) in size, and float64 "
+                f"skips integers from there on; {PREPARE}"
             )
         return number
 
@@ -143,12 +143,12 @@ class _Parser:
         token = self.take()
         if token.kind == "word" and token.value.lower() in CONSTANTS:
             raise token.wrong(
-                f"`{token.value}` is no column; labels are 0 and 1, so `is_click` is enough"
+                f"`{token.value}` is not a column; labels are 0 and 1, so `is_click` is enough"
             )
         if token.kind == "word" and token.value in CONNECTIVES:
             raise token.wrong(f"it combines conditions; {PREPARE}")
         if not token.value.strip():
-            raise token.wrong("the name of a column is to be between the backticks")
+            raise token.wrong("expected the name of a column between the backticks")
         return Column(token.value)
 
     def test(self, value: Value) -> Compared | Among | Missing | None:
@@ -158,7 +158,9 @@ class _Parser:
         if self.takes("is"):
             negated = self.takes("not")
             if not (self.next.kind == "word" and self.next.value.lower() in ("null", "none")):
-                raise self.next.wrong(f"`is` asks for `null` or `not null`, not {self.next.shown}")
+                raise self.next.wrong(
+                    f"`is` must be followed by `null` or `not null`, not {self.next.shown}"
+                )
             self.take()
             self.of_column(value, token)
             return Missing(negated)
@@ -173,38 +175,40 @@ class _Parser:
     def of_column(self, value: Value, test: Token) -> None:
         """Raise LabelError unless it is a column that is tested."""
         if not isinstance(value, Column):
-            raise test.wrong(f"a column is tested so, not `{written(value)}`")
+            raise test.wrong(f"only a column can be tested like this, not `{written(value)}`")
 
     def comparison(self, value: Value) -> Compared | Among:
         token = self.take()
         if token.value in SLIPS:
             better = self.text[: token.at] + SLIPS[token.value]
             better += self.text[token.at + token.length :]
-            raise token.wrong(f"it has no known comparison; write `{better.strip()}`")
+            raise token.wrong(f"it has an unknown comparison; write `{better.strip()}`")
         if token.value not in OPS:
-            raise token.wrong(f"`{token.value}` is no comparison; these are {' '.join(OPS)}")
+            raise token.wrong(f"`{token.value}` is not a comparison; use one of {' '.join(OPS)}")
         if self.next.kind != "text":
             return Compared(cast("Op", token.value), self.value())
         if token.value not in ("==", "!="):
-            raise token.wrong("texts are compared by == and != alone")
+            raise token.wrong("text can only be compared with == and !=")
         self.of_column(value, token)
         return Among((self.text_item(),), token.value == "!=")
 
     def items(self) -> tuple[str, ...] | tuple[float, ...]:
         opening = self.next
         if not self.takes("["):
-            raise opening.wrong(f"`in` asks for a list such as [US, DE], not {opening.shown}")
+            raise opening.wrong(
+                f"`in` must be followed by a list such as [US, DE], not {opening.shown}"
+            )
         items = [self.item()]
         while self.takes(","):
             items.append(self.item())
         if not self.takes("]"):
-            raise self.next.wrong(f"the list is to go on with `,` or end with `]`, not"
+            raise self.next.wrong(f"expected `,` or `]` in the list, not"
                                   f" {self.next.shown}")  # fmt: skip
         texts = tuple(item for item in items if isinstance(item, str))
         numbers = tuple(item for item in items if isinstance(item, float))
         if texts and numbers:
             raise opening.wrong(
-                f"the list mixes texts and numbers: quote {written(numbers[0])} if it is a text"
+                f"the list mixes text and numbers: quote {written(numbers[0])} if it is text"
             )
         return texts or numbers
 
@@ -215,12 +219,12 @@ class _Parser:
         sign = "-" if self.takes("-") else ""
         if self.next.kind == "number":
             return self.number(sign)
-        raise token.wrong(f"a text or a number is to be here, not {token.shown}")
+        raise token.wrong(f"expected text or a number, not {token.shown}")
 
     def text_item(self) -> str:
         token = self.take()
         bare = token.value.strip(BLANKS)
         if not bare or (token.kind == "word" and bare.lower() in CONSTANTS):
             said = f"`{bare}`" if bare else "an empty text"
-            raise token.wrong(f"{said} is a missing value; write `is null` to ask for these")
+            raise token.wrong(f"{said} is a missing value; write `is null` to test for it")
         return bare

@@ -54,7 +54,7 @@ class Token:
 def tokens(text: str) -> Iterator[Token]:
     """The words and signs, then one of kind "end". Raises LabelError."""
     if len(text) > MAX_LENGTH:
-        raise LabelError(f"it has {len(text)} characters, {MAX_LENGTH} are allowed")
+        raise LabelError(f"it has {len(text)} characters, but only {MAX_LENGTH} are allowed")
     at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -76,5 +76,5 @@ def _unknown(text: str, at: int) -> LabelError:
     sign = text[at]
     if sign in "\"'`":
         what = "column" if sign == "`" else "text"
-        return LabelError(f"the {what} that begins here has no {sign} at its end", at, 1)
+        return LabelError(f"the {what} that begins here is not closed by {sign}", at, 1)
     return LabelError(f"`{sign}` has no meaning in a label", at, 1)

@@ -26,7 +26,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """Two numbers combined in float64; what is not finite is missing, as after a division by 0."""
+    """Two numbers combined in float64; a result that is not finite is missing, as after a division
+    by 0."""
 
     left: Column | float
     op: ArithmeticOp

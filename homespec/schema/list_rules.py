@@ -41,7 +41,7 @@ def list_weights(error: LocatedError) -> Iterator[Finding]:
     """
     yield Finding(
         error.document.span((*error.path, "weights"), key=True),
-        f"`{error.where}` takes the maximum, which has no use for weights",
+        f"`{error.where}` takes the maximum, which ignores weights",
         label="not with `pool: max`",
         help="remove `weights`, or write `pool: mean` or `pool: sum`",
     )

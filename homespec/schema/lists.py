@@ -42,26 +42,28 @@ class InLists(Constrained):
     """How lists are written in a column."""
 
     separator: Annotated[str, Field(max_length=1)] = ""
-    """What separates the values in text, such as `|` or `"\\x01"`, and nothing else does. Default:
-    blanks, commas and semicolons; brackets and quotes do not count."""
+    """The only separator of values in text, such as `|` or `"\\x01"`. Default: spaces, commas and
+    semicolons; brackets and quotes are dropped."""
     padding: Annotated[
         str,
         Field(max_length=200, json_schema_extra={"type": ["string", "number"]}),
         BeforeValidator(as_text),
     ] = ""
-    """A value that fills lists up, such as 0: it is taken out of them when they are read. With the
-    first of several columns the others lose what is at its places."""
+    """A value that only pads lists, such as 0. It is removed when lists are read. If there are
+    several columns, the padding is found in the first one, and the others lose the same positions.
+    """
 
 
 class ListOptions(InLists):
-    """How the values of a list become one embedding, where a row has several of a feature."""
+    """Options of a feature with several values in a row, which are pooled into one embedding."""
 
     max_len: Events = Field(examples=[20])
-    """How many values are kept, the first."""
+    """Number of values to keep: the first ones."""
     pool: Pool = "mean"
-    """How their embeddings become one: the `mean`, the `sum` or the `max` of each number. Missing
-    values do not count; a list without any other gives zeros."""
+    """How the embeddings are pooled: the element-wise `mean`, `sum` or `max`. Missing values do not
+    count. A list with no other values gives zeros."""
     weights: Annotated[str, Field(max_length=200)] = ""
-    """Column with a weight for each value, for a weighted `sum` or `mean`; a missing one is 0."""
+    """Column with a weight for each value, for a weighted `sum` or `mean`. A missing weight counts
+    as 0."""
 
     constraints = (NO_WEIGHTS_OF_MAX,)

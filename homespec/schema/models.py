@@ -77,7 +77,7 @@ def no_float(value: Any) -> Any:
 
 
 class Layer(Style):
-    """One layer of a free topology: which nodes of the tree own experts, and which have a state."""
+    """One layer of a custom topology: the nodes that own experts, and those that have a state."""
 
     name: LayerName = ""
     """Part of the names of weights; letters and digits. Default: meta, meta2, … and task."""
@@ -87,7 +87,7 @@ class Layer(Style):
     """The nodes for which the layer computes a state. Towers read the state of their task, or of
     the nearest group above it that has one."""
     gates: LayerGates = Field(default_factory=LayerGates.model_construct)
-    """What is different from `gates` in this layer."""
+    """Differences from `gates` in this layer."""
 
 
 LayerCount = Annotated[int, Field(ge=1, le=16)]
@@ -109,29 +109,29 @@ class Spec(Model):
     name: Name = Field(examples=["my_model"])
     """Name of the model."""
     version: Version = Field(default="", examples=["1.0.0"])
-    """Version of the spec, yours to raise, as in semantic versioning. A change that breaks
-    something is approved by a greater first number (docs/diff.md)."""
+    """Version of the spec, which you raise yourself, as in semantic versioning. A greater first
+    number approves a breaking change (docs/diff.md)."""
     extends: str = ""
     """Another spec, by its path relative to this one. This one is laid over it, key by key."""
     description: Annotated[str, Field(max_length=4000)] = ""
-    """What the model is for; it becomes the generated file's docstring."""
+    """The purpose of the model. It becomes the docstring of the generated file."""
     family: Family = "home"
-    """The architecture: it decides which nodes of the task tree own experts and have states, and
-    how experts are built where `experts` does not (HOME.md section 7)."""
+    """The architecture, which decides which nodes of the task tree own experts and have states, and
+    how experts are built unless `experts` says otherwise (HOME.md section 7)."""
     layers: Layers = absent()  # the family's number
-    """How many layers (families home, ple and ml_mmoe), or the layers themselves: a topology of
-    your own in place of a family's."""
+    """Number of layers (families home, ple and ml_mmoe), or the layers themselves: a topology of
+    your own instead of a family's."""
     dim: Width = Field(default=0, examples=[16])
-    """Width of the embeddings of features, and of fields of events, that give no `dim`."""
+    """Default `dim`: width of the embeddings of features and of fields of events."""
     features: Annotated[dict[Name, Feature], Field(min_length=1, max_length=MAX_ENTRIES)]
     """Input features by name; v is their concatenation in this order."""
     groups: Annotated[dict[Name, Group], Field(max_length=MAX_ENTRIES)] = Field(default={})
-    """Task groups: name to members, tasks or other groups. The one source of hierarchy. HoME needs
-    them; other families may go without."""
+    """Task groups: name to members, tasks or other groups. The only source of hierarchy. HoME needs
+    groups; other families work without them."""
     tasks: Annotated[dict[Name, Task], Field(min_length=1, max_length=MAX_ENTRIES)]
     """Tasks by name. Each belongs to one group, if there are any."""
     experts: Experts = Field(default_factory=Experts.model_construct)
-    """The experts: how many, how wide, how normalised."""
+    """The experts: their number, width and normalisation."""
     gates: Gates = Field(default_factory=Gates.model_construct)
     """The gates: mixture, feature and self."""
     towers: Tower = Field(default_factory=Tower.model_construct)
@@ -140,7 +140,7 @@ class Spec(Model):
     """How the weights of MLPs start: `auto` as the activation after each Linear calls for (He where
     ReLU or Swish follows without a norm; docs/learning.md), `torch` all as `nn.Linear` does."""
     expect: Expect = Field(default_factory=Expect.model_construct)
-    """What the model is promised to be: isolated groups, what tasks read, a budget."""
+    """Promises about the model: isolated groups, the experts that tasks read, a budget."""
 
     @property
     def topology(self) -> tuple[Layer, ...]:

@@ -46,13 +46,13 @@ Weight = Annotated[
 ]
 
 REASONS = {
-    "rate": "a rate is a share, and float32 has no log-odds for one too near to 0 or 1",
-    "norm_eps": "float32 loses a smaller one, and channels that do not vary get infinite gradients",
-    "norm_momentum": "with less, running statistics stay as they begin in float32",
-    "pos_weight": "outside of this one class alone is trained on",
-    "focal": "below 0 losses are infinite, above 20 those of rows that are predicted well are 0",
-    "scale": "squares of labels in this unit leave the range of float32",
-    "outside_weight": "a loss times a weight outside of this is infinite or 0 in float32",
-    "weight": "a loss times a weight outside of this is infinite or 0 in float32",
+    "rate": "a rate is a share, and its log-odds overflow float32 if it is too close to 0 or 1",
+    "norm_eps": "a smaller one vanishes in float32, and constant channels get infinite gradients",
+    "norm_momentum": "with less, running statistics never change in float32",
+    "pos_weight": "beyond this range, only one class would be trained",
+    "focal": "below 0, losses are infinite; above 20, the losses of well-predicted rows are 0",
+    "scale": "squared labels in this unit exceed the range of float32",
+    "outside_weight": "a loss times a weight beyond this range is infinite or 0 in float32",
+    "weight": "a loss times a weight beyond this range is infinite or 0 in float32",
 }
 """Why a number is refused, by its key; `out-of-range` says so."""

@@ -50,9 +50,9 @@ def _name(letters: str, *more: str) -> dict[str, Any]:
         "title": "name",
         "type": "string",
         "pattern": f"^[A-Za-z][{letters}]{{0,62}}$",
-        "errorMessage": "a name has letters, digits and `_`, and begins with a letter",
+        "errorMessage": "a name consists of letters, digits and `_`, and begins with a letter",
         "if": {"anyOf": [{"enum": [*_TAKEN, *more]}, {"pattern": f"^{_in_any_case(ROOT)}$"}]},
-        "then": {"pattern": "^$", "errorMessage": "this name means something else already"},
+        "then": {"pattern": "^$", "errorMessage": "this name is already taken"},
     }
 
 

@@ -22,7 +22,7 @@ def check_amount(value: Any) -> Any:
     if isinstance(value, str):
         match = AMOUNT.fullmatch(value)
         if match is None:
-            raise PydanticCustomError("amount_type", "it is neither a number nor like 10M")
+            raise PydanticCustomError("amount_type", "it is neither a number nor of the form 10M")
         return int(Decimal(match[1]) * UNITS[match[2]])
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -60,10 +60,10 @@ Apart = Annotated[tuple[Member, ...], Field(min_length=2), BeforeValidator(liste
 
 
 class Budget(Model):
-    """What the model may cost at most. Numbers may end in k, M or G: `10M` is 10000000."""
+    """Upper limits on the cost of the model. Numbers may end in k, M or G: `10M` is 10000000."""
 
     parameters: Amount = Field(default=0, examples=["10M"])
-    """Trained numbers, the tables of features included, as `homespec show` counts them."""
+    """Trained numbers, including the tables of features, as `homespec show` counts them."""
     dense_parameters: Amount = Field(default=0, examples=["2M"])
     """Trained numbers without the tables: encoders, experts, gates and towers."""
     flops: Amount = Field(default=0, examples=["3M"])
@@ -73,20 +73,20 @@ class Budget(Model):
 
 
 class Expect(Model):
-    """What the model is promised to be. A spec that breaks a promise has an error."""
+    """Promises about the model. A spec that breaks a promise has an error."""
 
     isolated: Annotated[tuple[Apart, ...], Field(min_length=1), BeforeValidator(check_lists)] = (
         Field(default=(), examples=[[["watch", "interaction"]]])
     )
     """Lists of groups or tasks, such as `[[watch, interaction]]`: no gradient of the tasks of one
-    reaches experts of another one in the list, or of what is below it."""
+    reaches the experts of another one in the list, or of anything below it."""
     reads: Annotated[dict[str, Nodes], Field(min_length=1, max_length=MAX_ENTRIES)] = Field(
         default={}, examples=[{"hate": ["interaction"]}]
     )
-    """Task, or group, to the nodes whose experts it may read at most, such as
-    `{hate: [interaction]}`. Shared experts and its own need not be listed."""
+    """For a task or group, the only nodes whose experts it may read, such as `{hate:
+    [interaction]}`. You need not list shared experts and its own."""
     except_through: Annotated[Nodes, Field(min_length=1)] = Field(default=(), examples=[["shared"]])
-    """Nodes whose states may pass on whatever they mix: `isolated` and `reads` look only at other
-    ways. HoME shares what it learns through the state of `shared`."""
+    """Nodes whose states may pass on everything they mix: `isolated` and `reads` ignore paths
+    through them. HoME shares knowledge through the state of `shared`."""
     budget: Budget = Field(default_factory=Budget.model_construct)
-    """What the model may cost at most."""
+    """Upper limits on the cost of the model."""

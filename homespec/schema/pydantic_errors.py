@@ -50,7 +50,7 @@ def diagnose(document: Document, errors: list[ErrorDetails]) -> list[Diagnostic]
 
 
 def _once_by_entry(document: Document, errors: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Of features that one entry lists, what is wrong with their common options once."""
+    """Errors in the common options of features that one entry lists, reported once."""
     kept: dict[object, ErrorDetails] = {}
     for error in errors:
         own = error["loc"][-1] == "[key]"

@@ -30,9 +30,10 @@ def bad_name(error: LocatedError) -> Iterator[Finding]:
     if error.path[0] == "layers" and is_identifier(name):
         yield Finding(
             error.span,
-            f"{shown(name)} cannot be the name of a layer: it has an underscore",
+            f"{shown(name)} cannot be the name of a layer: it contains an underscore",
             label="letters and digits only",
-            help=f"use `{name.replace('_', '')}`: names such as `z_LAYER_NODE` then stay apart",
+            help=f"use `{name.replace('_', '')}`: then names such as `z_LAYER_NODE` stay "
+            "unambiguous",
         )
         return
     yield Finding(
@@ -52,10 +53,10 @@ def _name_trouble(name: str) -> str:
     if keyword.iskeyword(name):
         return "it is a keyword of Python"
     if len(name) > 63:
-        return f"it has {len(name)} characters, 63 are allowed"
+        return f"it has {len(name)} characters, but only 63 are allowed"
     if not name[0].isalpha():
         return "it does not begin with a letter"
-    return "it may have only letters, digits and `_`"
+    return "it may contain only letters, digits and `_`"
 
 
 def _better_name(name: str) -> str:
@@ -83,7 +84,7 @@ def _own_column(error: LocatedError, name: str) -> str:
     if isinstance(given, dict) and {"column", "label", "sequence", "product"} & given.keys():
         return ""
     if key == "label" and not re.fullmatch(r"[^\W\d][\w.]*", name):
-        return ", and rename the column in the data, too"
+        return ", and rename the column in the data as well"
     plain = re.fullmatch(r"\w[\w.-]*", name) and not name.isdigit()
     return f", with `{key}: {name if plain else json.dumps(name, ensure_ascii=False)}`"
 
@@ -142,7 +143,7 @@ def feature_kind(error: LocatedError) -> Iterator[Finding]:
         yield Finding(
             error.key_span,
             f"`{error.where}` is {kinds} at once",
-            label="one kind is needed",
+            label="exactly one kind is required",
             help=f"remove all but one of {listing(kinds.split(', '))}",
         )
         return
@@ -151,7 +152,7 @@ def feature_kind(error: LocatedError) -> Iterator[Finding]:
     yield Finding(
         error.key_span,
         f"`{error.where}` does not say what it is",
-        label="one kind is needed",
+        label="exactly one kind is required",
         help="give exactly one of `id: {buckets: n}`, `id: {vocab: n}`, "
         f"`bucketize: [b1, b2]`, `table: feature`{more}",
     )
@@ -159,19 +160,23 @@ def feature_kind(error: LocatedError) -> Iterator[Finding]:
 
 NO_DIM = {
     "dense": (
-        "is dense and has no embedding",
+        "is a dense vector, which has no embedding",
         "no embedding, no `dim`",
         "remove `dim`; `project: n` would project the vector to n columns",
     ),
     "number": (
-        "is a number, one column of the input, and has no embedding",
+        "is a number, which has no embedding",
         "no embedding, no `dim`",
         "remove `dim`; `bucketize: {quantiles: 32}` in place of `number` would have an embedding",
     ),
-    "sequence": ("is a sequence and has no embedding", "no embedding, no `dim`", "remove `dim`"),
+    "sequence": (
+        "is a sequence, which has no embedding of its own",
+        "no embedding, no `dim`",
+        "remove `dim`",
+    ),
     "table": (
-        "is looked up in another feature's table, whose width it has",
-        "the table has a width already",
+        "is looked up in another feature's table, which sets the width",
+        "the table already has a width",
         "remove `dim`, or `table` for a table of its own",
     ),
 }
@@ -193,7 +198,7 @@ def feature_dim(error: LocatedError) -> Iterator[Finding]:
         what, label, remedy = NO_DIM[kind]
         yield Finding(span, f"`{error.where}` {what}", label=label, help=remedy)
     else:
-        message = f"`{error.where}` is `{kind}` and needs the width of its embedding"
+        message = f"`{error.where}` is `{kind}` and needs `dim`, the width of its embedding"
         yield Finding(error.key_span, message, label="needs `dim`", help="add `dim: 16`")
 
 
@@ -239,7 +244,7 @@ def not_increasing(error: LocatedError) -> Iterator[Finding]:
     left, right = error.value[index - 1 : index + 1]
     yield Finding(
         error.document.span((*error.path, index)),
-        f"boundaries must ascend, but {right} follows {left}",
+        f"boundaries must be in ascending order, but {right} follows {left}",
         label="not greater than the one before",
         help="sort the boundaries and remove repetitions",
     )
@@ -274,12 +279,12 @@ def boundary_size(error: LocatedError) -> Iterator[Finding]:
     index = error.context["index"]
     number = error.value[index]
     large = abs(float(number)) >= 1
-    what = "not below 2^53 (9007199254740992) in size" if large else "nearer to 0 than 2^-126"
+    what = "not below 2^53 (9007199254740992) in size" if large else "closer to 0 than 2^-126"
     yield Finding(
         error.document.span((*error.path, index)),
         f"the boundary {shown(number)} is {what}",
-        label="too large" if large else "too near to 0",
-        help="choose another unit for the column, such as milliseconds in place of nanoseconds"
+        label="too large" if large else "too close to 0",
+        help="choose another unit for the column, such as milliseconds instead of nanoseconds"
         if large
         else "write 0, or choose another unit for the column",
     )
@@ -302,9 +307,10 @@ def empty_gate(error: LocatedError) -> Iterator[Finding]:
     """
     yield Finding(
         error.span,
-        f"`{error.where}` is an empty mapping, which says neither on nor off",
+        f"`{error.where}` is an empty mapping, which means ambiguous: ambiguous: ambiguous: "
+        "ambiguous: neither on nor off",
         label="says nothing",
-        help="write `true` or `false`, or remove the key to take what the outer level says",
+        help="write `true` or `false`, or remove the key to inherit the outer level's value",
     )
 
 
@@ -319,7 +325,7 @@ def encoder_kind(error: LocatedError) -> Iterator[Finding]:
     yield Finding(
         error.key_span,
         f"`{error.where}` " + (f"is {kinds} at once" if kinds else "names no encoder"),
-        label="one encoder is needed",
+        label="exactly one encoder is required",
         help="give exactly one of `mean`, `din`, `dien`, `sim`, `twin`, such as `encoder: din` or "
         "`encoder: {din: {hidden: [36]}}`",
     )
@@ -333,7 +339,7 @@ def search_by(error: LocatedError) -> Iterator[Finding]:
     candidate's. Its soft search compares the embeddings of all fields of `of`.
     """
     if error.context["search"] == "hard":
-        message = f"`{error.where}` searches hard, but does not say by which field"
+        message = f"`{error.where}` is a hard search, but does not name the field to compare"
         yield Finding(
             error.key_span,
             message,
@@ -343,7 +349,7 @@ def search_by(error: LocatedError) -> Iterator[Finding]:
     else:
         yield Finding(
             error.document.span((*error.path, "by"), key=True),
-            f"`{error.where}` searches softly, so `by` has no meaning",
+            f"`{error.where}` is a soft search, so `by` has no effect",
             label="only for `search: hard`",
             help="remove `by`, or add `search: hard`",
         )
@@ -358,7 +364,7 @@ def sequence_column(error: LocatedError) -> Iterator[Finding]:
     """
     yield Finding(
         error.document.span((*error.path, "column"), key=True),
-        f"`{error.where}` is a sequence, whose fields have a column each",
+        f"`{error.where}` is a sequence, in which each field has its own column",
         label="not for a sequence",
         help="remove it, and name columns under `sequence`: `columns: {video_id: hist_video}`",
     )

@@ -47,14 +47,14 @@ class Mean(Model):
 
 
 class Din(Model):
-    """DIN: each event weighed by an attention unit that compares it with the candidate."""
+    """DIN: each event is weighted by an attention unit that compares it with the candidate."""
 
     hidden: Widths = (36,)
     """Widths of the attention unit's hidden layers."""
     activation: Literal["dice", Activation] = "dice"
     """Activation after each hidden layer. DICE takes its statistics over existing events."""
     softmax: bool = False
-    """Whether the weights are normalised to sum up to 1. In the paper they are not, so that the
+    """Whether the weights are normalised to sum to 1. In the paper they are not, so that the
     strength of an interest counts."""
     norm_eps: Epsilon = 1e-5
     """Epsilon of DICE."""
@@ -70,7 +70,7 @@ class Dien(Model):
 
 
 class Sim(Constrained):
-    """SIM: search the events that matter for the candidate, then multi-head target attention."""
+    """SIM: a search for events that matter to the candidate, then multi-head target attention."""
 
     search: Literal["hard", "soft"] = "soft"
     """`hard`: the latest events whose `by` equals the candidate's. `soft`: the events whose
@@ -78,12 +78,12 @@ class Sim(Constrained):
     by: str = ""
     """The id among the fields of `of` that a hard search compares, such as the category."""
     top: Events = 20
-    """How many events the search keeps at most."""
+    """Maximum number of events that the search keeps."""
     heads: Heads = 2
-    """Heads of the attention; the output is an event's width for each."""
+    """Number of attention heads. The output has the width of an event for each head."""
     width: Width = Field(default=0, examples=[64])
-    """Width of all heads' queries and keys together. Default: the candidate's width, rounded up to
-    a multiple of `heads`."""
+    """Total width of the queries and keys of all heads. Default: the candidate's width, rounded up
+    to a multiple of `heads`."""
 
     constraints = (BY_WITH_HARD,)
 
@@ -92,24 +92,25 @@ class Twin(Model):
     """TWIN: one target attention scores all events, and weighs the best of them."""
 
     top: Events = 100
-    """How many events the first stage keeps at most (100 in the paper)."""
+    """Maximum number of events that the first stage keeps (100 in the paper)."""
     heads: Heads = 4
-    """Heads of the attention."""
+    """Number of attention heads."""
     width: Width = Field(default=0, examples=[64])
     """Width of all heads' queries, keys and values together, and of the output. Default: the
     candidate's width, rounded up to a multiple of `heads`."""
 
 
 class Encoder(Constrained):
-    """How events become one vector: exactly one of these, or its bare name for its defaults."""
+    """The encoder that turns events into one vector: exactly one of these keys, or its bare name
+    for its defaults."""
 
     mean: Mean = absent()  # `kind` says which is set
-    """The mean of the events; zeros without any."""
+    """The mean of the events, or zeros without events."""
     din: Din = absent()
     """Deep Interest Network (Zhou et al. 2018): target attention with DICE."""
     dien: Dien = absent()
-    """Deep Interest Evolution Network (Zhou et al. 2019): a GRU, then one with attentional update
-    gate. Its steps go one after the other, so it is meant for short sequences."""
+    """Deep Interest Evolution Network (Zhou et al. 2019): a GRU, then one with an attentional
+    update gate. Its steps run one after the other, so it is meant for short sequences."""
     sim: Sim = absent()
     """Search-based Interest Model (Pi et al. 2020): search, then attention. For long sequences."""
     twin: Twin = absent()
@@ -135,7 +136,7 @@ class Encoder(Constrained):
 
 
 class EventField(Embedded):
-    """A field that events have and candidates do not, such as how long a video was watched."""
+    """A field that events have but candidates do not, such as the watch time of a video."""
 
     @property
     def kind(self) -> FieldKind:
@@ -152,22 +153,23 @@ class Sequence(InLists):
     """Past events of the user, summarised for the candidate."""
 
     of: Annotated[tuple[str, ...], Field(min_length=1, max_length=64), BeforeValidator(listed)]
-    """Features of the candidate that an event has, too. They are looked up in the same tables, and
-    the candidate's own embeddings are the query. An event is there if its first field is."""
+    """Features of the candidate that events also have. They are looked up in the same tables, and
+    the candidate's own embeddings are the query. An event exists if its first field is present."""
     with_: Annotated[dict[FieldName, EventField], Field(max_length=64, alias="with")] = Field(
         default={}
     )
-    """What only events have, by name, each with a table of its own or in the table of a feature."""
+    """Fields that only events have, by name, each with its own table or in the table of a feature.
+    """
     max_len: Events = Field(examples=[50])
-    """How many events are kept, the latest."""
+    """Number of events to keep: the latest ones."""
     encoder: Encoder
-    """How the events become one vector: `mean`, `din`, `dien`, `sim` or `twin`, or a mapping from
-    one of these to its options."""
+    """The encoder that turns the events into one vector: `mean`, `din`, `dien`, `sim` or `twin`, or
+    a mapping from one of these to its options."""
     columns: Annotated[
         dict[str, Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=128)
     ] = Field(default={})
-    """Columns of the data by field, each with a list of values for each row, oldest first. Default:
-    the name of the sequence, `_`, the name of the field."""
+    """Column of the data for each field, which holds a list of values in each row, oldest first.
+    Default: the name of the sequence, `_`, and the name of the field."""
 
     @property
     def fields(self) -> tuple[str, ...]:

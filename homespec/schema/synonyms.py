@@ -232,7 +232,7 @@ KEYS["budget"] = {
     "experts": "numexperts nexperts expertcount",
 }
 KEYS["id"] = {meant: KEYS["features"][meant] for meant in ("dim", "buckets", "vocab")}
-"""Kind of section -> what is meant -> the words, folded, that other libraries have for it."""
+"""Kind of section -> meaning -> the words, folded, that other libraries have for it."""
 
 TRAINING = {
     "--epochs": "epochs epoch numepochs nepoch nepochs maxepochs",

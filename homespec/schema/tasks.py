@@ -30,48 +30,50 @@ class Task(Model):
     """One behaviour to predict."""
 
     kind: Literal["binary", "regression"] = "binary"
-    """`binary`: a label 0 or 1, the tower computes its logit. `regression`: a number such as a
-    watch time, the tower computes its estimate in units of `scale`."""
+    """`binary`: the label is 0 or 1, and the tower computes its logit. `regression`: the label is a
+    number such as a watch time, and the tower computes an estimate in units of `scale`."""
 
     label: Label = ""
-    """A column of 0 and 1, or a test of columns: `play_ms / duration_ms >= 0.8`,
-    `status == "Never married"`, `country in [US, DE]`, `buy_time is not null`. Names that are no
-    words are in backticks. Default: the task's name. Rows in which it is missing do not count in
-    the task's loss."""
+    """A column of 0 and 1, or a test of columns: `play_ms / duration_ms >= 0.8`, `status == "Never
+    married"`, `country in [US, DE]`, `buy_time is not null`. Put names that are not plain words in
+    backticks. Default: the task's name. Rows with a missing label do not count in the task's loss.
+    """
     unknown: Unknown = absent(-1)
-    """A number or text that means in the columns of the label that a cell is empty, such as -1."""
+    """A number or text, such as -1, that marks an unknown value in the columns of the label."""
     where: str = ""
-    """A binary task: only rows in which its label is 1 are the task's samples, in training and in
+    """A binary task. Only rows in which its label is 1 are samples of this task, in training and in
     evaluation. Default: all rows."""
     product: Annotated[tuple[str, ...], Field(min_length=2), BeforeValidator(listed)] = ()
-    """Binary tasks whose probabilities multiply to this task's (ESMM: ctcvr = ctr * cvr). Such a
-    task has no tower and is in no group."""
+    """Binary tasks whose probabilities are multiplied to get this task's (ESMM: ctcvr = ctr * cvr).
+    Such a task has no tower and belongs to no group."""
     loss: Literal["squared", "absolute", "huber"] = "squared"
-    """Loss of a regression, on label and estimate in units of `scale`."""
+    """Loss of a regression, computed in units of `scale`."""
     pos_weight: PosWeight = 1.0
-    """A binary task: what the loss of a positive row is multiplied by."""
+    """For a binary task: factor for the loss of positive rows."""
     focal: Focal = Field(default=0.0, examples=[2.0])
-    """A binary task: the exponent of the focal loss, such as 2, by which rows that are predicted
-    well count less. Default: cross-entropy."""
+    """For a binary task: exponent of the focal loss, such as 2, which reduces the weight of
+    well-predicted rows. Default: cross-entropy."""
     scale: Scale = 1.0
-    """Unit of a regression: 60000 trains on minutes if the label is in milliseconds."""
+    """Unit of a regression. For example, 60000 trains on minutes if the label is in milliseconds.
+    """
     weight: Weight = 1.0
     """Weight of the task's loss in the sum (HOME.md section 6: equal weights)."""
     sample_weight: str = ""
-    """A column with the weight of each row in the task's loss, 0 or more. The loss is the mean by
-    these weights; a row of weight 0 counts neither there nor in metrics. Default: all rows alike.
+    """A column with the weight of each row in the task's loss, 0 or more. The loss is the weighted
+    mean. A row of weight 0 counts neither in the loss nor in metrics. Default: all rows have the
+    same weight.
     """
     outside_weight: Weight = Field(default=0.0, examples=[0.1])
-    """The weight in the loss of rows outside of the sample space that `where` names, where those
-    inside have 1. Measures stay those of the rows inside."""
+    """Loss weight of rows outside of the sample space that `where` names; rows inside have 1.
+    Metrics still cover only the rows inside."""
     rate: Rate = absent(0.01)
-    """Expected share of positive labels. Used by the design lint, and to start the tower's bias at
-    the task's log-odds. Default: unknown."""
+    """Expected share of positive labels. Used by the design rules, and to initialise the tower's
+    bias at the task's log-odds. Default: unknown."""
     tower: Tower = Field(default_factory=Tower.model_construct)
-    """What this task's tower has other than `towers` says."""
+    """Differences of this task's tower from `towers`."""
 
     was: Name = ""
-    """The task's name in older specs: `homespec diff` and `migrate` take the two for one task."""
+    """The task's name in older specs. `homespec diff` and `migrate` treat both as one task."""
 
     @model_validator(mode="before")
     @classmethod
@@ -85,7 +87,7 @@ class Group(Model):
     members: Annotated[tuple[Member, ...], Field(min_length=1), BeforeValidator(listed)]
     """Names of tasks and of other groups."""
     was: Name = ""
-    """The group's name in older specs: `homespec diff` and `migrate` take the two for one group."""
+    """The group's name in older specs. `homespec diff` and `migrate` treat both as one group."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Stage 2, schema: what to write for a value of the wrong type, as the value tells."""
+"""Stage 2, schema: what to write for a value of the wrong type, judging by the value."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ def home_of_one_layer(spec: Spec, document: Document) -> Iterator[Finding]:
     if spec.family == "home" and spec.layers == 1 and "layers" in spec.model_fields_set:
         yield Finding(
             document.span(("layers",)),
-            "HoME of one layer has no meta layers",
-            label="no layer before the last",
-            help="remove `layers` for one for each level of groups and one for the tasks, or "
-            "write `family: cgc`",
+            "HoME with one layer has no meta layers",
+            label="no layer comes before the last",
+            help="remove `layers` to get one layer for each level of groups and one for the "
+            "tasks, or write `family: cgc`",
         )

@@ -83,7 +83,7 @@ def widths(value: Any) -> bool:
 
 
 def of(*types: type) -> Test:
-    """A value of exactly one of these types: true is no integer."""
+    """A value of exactly one of these types: true is not an integer."""
     return lambda value: type(value) in types
 
 
@@ -209,7 +209,7 @@ def _task(_: LocatedError, value: Any) -> str:
 def _product(_: LocatedError, value: str) -> str:
     factors = re.findall(r"\w+", value)
     shown = written(factors) if len(factors) > 1 else f"[{value}, …]"
-    return f"list the tasks whose probabilities multiply: {shown}"
+    return f"list the tasks whose probabilities are multiplied: {shown}"
 
 
 def _weight_column(_: LocatedError, value: dict[str, Any]) -> str:
@@ -240,7 +240,7 @@ def _amount(_: LocatedError, value: str) -> str:
 
 def _isolated(_: LocatedError, value: Any) -> str:
     pairs = [[k, v] for k, v in value.items()] if isinstance(value, dict) else [value]
-    return f"write a list for each two, or more, that are isolated: {written(pairs)}"
+    return f"write a list for each pair, or larger set, that is isolated: {written(pairs)}"
 
 
 def _widths(_: LocatedError, value: str) -> str:
@@ -289,7 +289,7 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     (
         "features.*.column",
         lambda value: filled(value) and len(value) > 1,
-        lambda _, v: f"write `columns: {written(v)}`, for a feature each",
+        lambda _, v: f"write `columns: {written(v)}`, to get one feature per column",
     ),
     ("extends **.column **.table **.where", filled, _without_brackets),
     ("groups", filled, _groups),
@@ -300,7 +300,7 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     (
         "groups.*.*",
         of(dict, list),
-        "declare this group under `groups:`, too, and put its name here",
+        "declare this group under `groups:` as well, and write its name here",
     ),
     ("tasks", filled, lambda _, v: f"write each task by its name: {_by_name(v, '{}')}"),
     ("tasks", anything, "write each task by its name: {click: {label: is_click}, like: {}}"),
@@ -325,20 +325,20 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     ("experts.task", whole, "write {task: $value} for that many experts of each task"),
     ("experts.all experts.meta", whole, f"write {{shared: $value}} for that many {SHARED}"),
     (EXPERT_SETS, widths, _expert_set),
-    ("layers", mapping, f"write how many, such as 2, or a list of layers, such as [{LAYER}]"),
+    ("layers", mapping, f"write their number, such as 2, or a list of layers, such as [{LAYER}]"),
     ("layers.*", anything, f"write a layer, such as {LAYER}, or `layers: 2` for a family's"),
     (GATES, of(bool), "write {feature: $value, self: $value}"),
     (GATES, filled, lambda _, v: f"write {written(dict.fromkeys(map(str, v), True))}"),
     (SWITCHES, lambda value: value in (0, 1), lambda _, v: f"write `{written(bool(v))}`"),
     (SWITCHES, null, "write true or false, or remove the key"),
-    ("expect", anything, f"write what the model is promised to be, such as {PROMISES}"),
+    ("expect", anything, f"write a promise, such as {PROMISES}"),
     ("expect.isolated", of(list, dict), _isolated),
     ("expect.isolated", anything, "write [[watch, interaction]]"),
     ("expect.reads", anything, "write the nodes by task, such as {hate: [interaction]}"),
     ("expect.budget", of(int, float, str), "write {parameters: $value}"),
     ("expect.budget", anything, "write {parameters: 10M}"),
     ("expect.budget.*", text, _amount),
-    ("**.mixture", of(bool, str), "remove it: the gates that mix experts are always there"),
+    ("**.mixture", of(bool, str), "remove it: the gates that mix experts are always on"),
     ("**.hidden", text, _widths),
     ("**.width", widths, lambda _, v: f"write `hidden: {v[:-1]}, width: {v[-1]}`" * (len(v) > 1)),
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 Output = Literal["probabilities", "logits"]
-"""What a score is. Of a regression: an estimate in the unit of its label, or of its `scale`."""
+"""The kind of a score. For a regression, an estimate in the unit of its label, or of its `scale`.
+"""
 
 
 class ScoringError(Exception):

@@ -42,7 +42,7 @@ class TaskMetrics:
     rows: int
     """Those with the label: what all metrics are of."""
     positives: int | None
-    """Of a binary task the rows whose label is 1."""
+    """For a binary task, the rows whose label is 1."""
     rate: float = math.nan
     """The mean label."""
     auc: float = math.nan

@@ -136,7 +136,7 @@ def auc_variance(
 
 
 def placements(score: Array, positive: Array, weight: Array) -> Array:
-    """Of each row the share of the other class that it beats [N]; ties count half.
+    """For each row, the share of the other class that it beats [N]; ties count half.
 
     A positive row beats negatives below it, a negative one positives above it. The mean over the
     rows of either class is the AUC.

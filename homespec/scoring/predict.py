@@ -116,8 +116,8 @@ class Scores:
         if len(bad):
             file, row = self.rows.files.place(first + int(bad[0]))
             raise ScoringError(
-                f"{file}, row {row} (from 0): the score of `{task}` is {output[bad[0]]}: look for"
-                " very large numbers in this row"
+                f"{file}, row {row} (from 0): the score of `{task}` is {output[bad[0]]}: check "
+                "this row for very large numbers"
             )
         if self.output == "logits":
             return output
@@ -181,8 +181,8 @@ def _check_names(columns: dict[str, str], kept: dict[str, str]) -> None:
     clash = [name for name in columns.values() if name in kept]
     if clash:
         raise ScoringError(
-            f"`{clash[0]}` is a column to keep and the column of a task's scores: leave it out, or"
-            " give scores another name with a prefix, such as --prefix p_"
+            f"`{clash[0]}` is both a column to keep and the name of a score column: do not keep "
+            "it, or rename the scores with a prefix, such as --prefix p_"
         )
 
 

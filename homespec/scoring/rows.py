@@ -112,7 +112,7 @@ def _check_one_part(path: Path) -> None:
         found = [own for name in SPLITS for own in _parts(path, name)] if path.is_dir() else []
     if len({own.name.partition(".")[0] for own in found}) > 1:
         raise DataError(
-            f"{path} holds rows of two purposes: give {found[0]} or {found[-1]} by its name"
+            f"{path} holds both training and held-out rows: name {found[0]} or {found[-1]}"
         )
 
 

@@ -65,7 +65,7 @@ class Scorer:
         """
         device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         if device == "cuda" and not torch.cuda.is_available():
-            raise ScoringError("torch finds no GPU here: give the device cpu")
+            raise ScoringError("torch finds no GPU here: use the device cpu")
         if options.compile and (why_not := obstacle()):
             raise ScoringError(f"torch.compile cannot work here: {why_not}; or do not compile")
         run = load_run(
@@ -113,6 +113,6 @@ def settings_of(run: PathLike, state: dict[str, Any]) -> Settings:
         return from_json(stored)
     except (ValueError, AttributeError) as error:
         raise RunError(
-            f"the settings in {Path(run, METRICS_FILE)} cannot be used ({error}): bring it back"
-            " from a copy, or remove it"
+            f"the settings in {Path(run, METRICS_FILE)} cannot be used ({error}): restore it "
+            "from a copy, or remove it"
         ) from None

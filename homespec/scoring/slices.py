@@ -24,7 +24,7 @@ class Slicer:
     def __init__(self, column: str, kind: pa.DataType) -> None:
         """Raises DataError for a column of lists and the like."""
         if pa.types.is_nested(kind):
-            raise DataError(f"the column `{column}` is {kind}, and --by takes one value a row")
+            raise DataError(f"the column `{column}` is {kind}, but --by needs one value per row")
         self.column = column
         self._numbers: dict[Value, int] = {}
         """By value its number, in the order in which values were met."""
@@ -37,9 +37,9 @@ class Slicer:
         numbers = [self._numbers.setdefault(value, len(self._numbers)) for value in values]
         if len(self._numbers) > MAX_SLICES:
             raise DataError(
-                f"the column `{self.column}` has more than {MAX_SLICES} values, the most that --by"
-                " slices by: compute a coarser column when you prepare the data, such as ranges of"
-                " a number"
+                f"the column `{self.column}` has more than {MAX_SLICES} values, the maximum of "
+                "--by: compute a coarser column when you prepare the data, such as ranges of a "
+                "number"
             )
         at = np.asarray(encoded.indices)
         self._parts.append(np.array(numbers, np.int16)[at])

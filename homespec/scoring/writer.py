@@ -35,11 +35,11 @@ def check_output(out: Path, files: DataFiles, data: Iterable[Path], schema: pa.S
         raise ScoringError(f"{out} exists and is not a file: name another one")
     for file in files.files:
         if out.exists() and out.samefile(file.path):
-            raise ScoringError(f"{out} is one of the files that are read: name another one")
+            raise ScoringError(f"{out} is one of the input files: name another one")
     for folder in data:
         if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
             raise ScoringError(
-                f"{out} is inside of {folder}, whose files are read as data: name a file elsewhere"
+                f"{out} is inside {folder}, whose files are read as data: name a file elsewhere"
             )
     if format_of(out) == "csv":
         for field in schema:
@@ -64,7 +64,7 @@ def check_not_of_run(out: Path, run: Path) -> None:
     """Raise ScoringError for the file of losses of a run, the only one whose name could be asked
     for."""
     if out.resolve() == run.resolve() / LOSSES_FILE:
-        raise ScoringError(f"{out} is a file of the run itself: name another one")
+        raise ScoringError(f"{out} is a file of the run: name another one")
 
 
 @contextmanager

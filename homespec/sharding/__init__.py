@@ -17,7 +17,7 @@ import torch
 if not hasattr(torch.ops.fbgemm, "permute_2D_sparse_data"):
     raise ImportError(
         f"the kernels of TorchRec do not load beside torch {torch.__version__}: fbgemm-gpu 1.X, or"
-        " fbgemm-gpu-cpu 1.X, goes with torchrec 1.X and torch 2.(X+5)"
+        " fbgemm-gpu-cpu 1.X, matches torchrec 1.X and torch 2.(X+5)"
     )
 
 from homespec.sharding.boundaries import boundaries_of

@@ -38,7 +38,7 @@ def set_boundaries(
     if fitted:
         code.set_boundaries(model, boundaries)
     elif boundaries:
-        raise KeyError(f"the spec leaves no boundaries to the data: unknown {sorted(boundaries)}")
+        raise KeyError(f"the spec fits no boundaries to data: unknown {sorted(boundaries)}")
     return frozen(code, model, fitted)
 
 

@@ -154,14 +154,14 @@ class Dense(nn.Module):
     def _check(self, boundaries: Frozen) -> None:
         if self.unset:
             raise ValueError(
-                f"{self._missing()} not known: give them to `build`, or load weights that were"
-                " trained"
+                f"{self._missing()} not known: pass them to `build`, or load trained weights"
             )
         if boundaries != self.boundaries:
             differ = [name for name in self.boundaries if boundaries[name] != self.boundaries[name]]
             raise ValueError(
-                f"rows were found by other boundaries of {', '.join(differ)} than the model has:"
-                " make `Preprocessor` with those of the model's weights (sharding.boundaries_of)"
+                f"rows were computed with boundaries of {', '.join(differ)} that differ from the "
+                "model's: make `Preprocessor` with those of the model's weights "
+                "(sharding.boundaries_of)"
             )
 
     def _missing(self) -> str:

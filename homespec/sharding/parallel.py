@@ -153,8 +153,9 @@ def _check_columns(sharding_plan: ShardingPlan) -> None:
         if len(set().union(*widths.values())) > 1:
             each = ", ".join(f"{name} {sorted(sizes)}" for name, sizes in widths.items())
             raise ValueError(
-                f"tables of one width that events read are split by columns into parts of several"
-                f" widths: {each}. Give them the same min_partition, one that divides the width"
+                "tables of the same width that events read are split by columns into parts of "
+                f"different widths: {each}. Give them the same min_partition, which must divide "
+                "the width"
             )
 
 

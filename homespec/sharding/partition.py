@@ -28,7 +28,7 @@ class EmbeddingTable:
     rows: int
     width: int
     keys: tuple[str, ...]
-    """Of the tensors: `video_id`, `history.video_id`."""
+    """Names of the tensors: `video_id`, `history.video_id`."""
     look_ups: int
     """How many rows an example needs, at most."""
     by_events: bool
@@ -53,8 +53,8 @@ def tables_of(spec: LoadedSpec) -> tuple[EmbeddingTable, ...]:
             tensors[tensor.table].append(tensor)
     if not tensors:
         raise UnshardableError(
-            f"{spec.name} has no embedding table, so there is nothing to shard: train it with"
-            " DistributedDataParallel alone"
+            f"{spec.name} has no embedding table, so there is nothing to shard: train it with "
+            "DistributedDataParallel"
         )
     if fitted := [f"`{name}`" for name in word_columns(spec)]:
         raise UnshardableError(
@@ -66,8 +66,8 @@ def tables_of(spec: LoadedSpec) -> tuple[EmbeddingTable, ...]:
     odd = [f"`{table.name}` ({table.width})" for table in tables if table.width % MULTIPLE]
     if odd:
         raise UnshardableError(
-            f"the dim of {', '.join(odd)} is no multiple of {MULTIPLE}, which TorchRec's kernels"
-            " need: give another `dim` in the spec"
+            f"the dim of {', '.join(odd)} is not a multiple of {MULTIPLE}, which TorchRec's "
+            "kernels require: use another `dim` in the spec"
         )
     return tables
 

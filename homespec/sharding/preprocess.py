@@ -88,7 +88,7 @@ class Preprocessor(nn.Module):
         self.unset: tuple[str, ...]
         fitted = tuple(fitted_columns(loaded))
         if fitted and not boundaries:
-            raise ValueError(f"the boundaries of {', '.join(fitted)} are needed to find rows")
+            raise ValueError(f"the boundaries of {', '.join(fitted)} are needed to compute rows")
         self.boundaries = set_boundaries(code, self, fitted, boundaries or {})
         self.unset = ()  # scalings, which find no rows, are the model's alone
         self.register_forward_pre_hook(code.check_inputs, with_kwargs=True)

@@ -141,7 +141,7 @@ Pair = tuple[int, int]
 
 
 def _pieces(table: ShardedTensor) -> Iterator[tuple[int, Pair, Pair, int]]:
-    """Of each part of a table a few rows at a time: owner, offsets, rows of the part, columns."""
+    """Each part of a table, a few rows at a time: owner, offsets, rows of the part, columns."""
     for part in table.metadata().shards_metadata:
         owner = part.placement.rank() if part.placement else None
         assert owner is not None

@@ -51,11 +51,12 @@ def repeated_column(
           sparse: {columns: [C1, C2, C4..C26], id: {buckets: 100000}, dim: 16}
           C3: {id: {buckets: 5000000}, dim: 32}
     """
-    what = "listed twice" if both_listed else f"a feature, and a column of `{entry}`, too"
+    what = "listed twice" if both_listed else f"both a feature and a column of `{entry}`"
     yield Finding(
         span,
         f"`{name}` is {what}",
         label="there is one already",
         related=(Label(first, "here"),),
-        help=f"take `{name}` out of the `columns` of `{entry}`, or change options there for all",
+        help=f"take `{name}` out of the `columns` of `{entry}`, or change the options there for "
+        "all columns",
     )

@@ -91,7 +91,7 @@ class _Expansion:
         parts = {k: part for k, part in node.parts.items() if k != "columns"}
         for column in columns_of(entry["columns"], node.parts["columns"]):
             if len(self.data) >= MAX_COLUMNS:
-                reason = f"with it the spec has more than {MAX_COLUMNS:,} features"
+                reason = f"with this entry the spec has more than {MAX_COLUMNS:,} features"
                 raise ColumnsError(node.parts["columns"], reason, "list fewer columns")
             at = _placed(node, column.node)
             own = {**options, "column": column.column} if column.column else options
@@ -114,7 +114,7 @@ class _Expansion:
 def _check_alone(node: Node, entry: dict[str, Value]) -> None:
     for key in ("column", "was"):
         if key in entry:
-            reason = f"`{key}` is of one feature, and an entry with `columns` is several"
+            reason = f"`{key}` is for one feature, but an entry with `columns` is several"
             raise ColumnsError(node.parts[key], reason, f"remove `{key}`")
 
 
@@ -143,7 +143,7 @@ def columns_of(value: Value, node: Node) -> Iterator[Column]:
         for name in names_of(_text(item, place), place):
             yield Column(name, place)
     if not items:
-        raise ColumnsError(node, "it lists no column", "list the columns, such as [C1, C2]")
+        raise ColumnsError(node, "it is empty", "list the columns, such as [C1, C2]")
 
 
 def _text(value: Value, node: Node, name: str = "") -> str:
@@ -162,14 +162,14 @@ def names_of(text: str, node: Node) -> Iterator[str]:
     match = RANGE.fullmatch(text)
     if match is None:
         if better := _meant(text):
-            said = "several names" if "list," in better else "not how a range is written"
+            said = "several names" if "list," in better else "not a valid range"
             raise ColumnsError(node, f"`{text}` is {said}", better)
         yield text
         return
     stem, low, high, tail = match["stem"], match["low"], match["high"], match["tail"]
     width = len(low) if low.startswith("0") else 0
     if width and len(high) != width:
-        reason = f"{low} and {high} have not equally many digits"
+        reason = f"{low} and {high} do not have the same number of digits"
         raise ColumnsError(node, reason, f"write `{text.replace(low, str(int(low)), 1)}`")
     first, last = int(low), int(high)
     if first > last:
@@ -177,7 +177,7 @@ def names_of(text: str, node: Node) -> Iterator[str]:
         raise ColumnsError(node, f"the range counts down, from {first} to {last}", remedy)
     if last - first >= MAX_COLUMNS:
         reason = f"the range has {last - first + 1:,} columns, and a spec at most {MAX_COLUMNS:,}"
-        raise ColumnsError(node, reason, "mend its ends, or give a vector as `dense: n`")
+        raise ColumnsError(node, reason, "correct its ends, or declare a vector with `dense: n`")
     yield from (f"{stem}{number:0{width}}{tail}" for number in range(first, last + 1))
 
 
@@ -197,9 +197,9 @@ def _meant(text: str) -> str:
     if re.fullmatch(r"\w+(\.\.\w+)?( ?[,;] ?\w+(\.\.\w+)?)+", text):
         return f"write a list, `columns: [{', '.join(re.split(' ?[,;] ?', text))}]`"
     if "*" in text or "?" in text:
-        return "columns are not looked up in the data: write a range such as C1..C26, or a list"
+        return "wildcards are not supported: write a range such as C1..C26, or a list"
     if ".." in text:
-        return "write one name twice, with the first and the last number: `C1..C26`"
+        return "write the name with the first and with the last number: `C1..C26`"
     return ""
 
 
@@ -246,5 +246,5 @@ def _counted(document: Document, diagnostic: Diagnostic, others: list[Diagnostic
     least = "at least " if any(REST in other.help for other in others) else ""
     more = f" and {least}{len(names) - 3} more" if len(names) > 3 else ""
     entry = document.entries[names[0]]
-    message = f"{diagnostic.message}; so it is with {shown}{more} of `{entry}`"
+    message = f"{diagnostic.message}; the same applies to {shown}{more} of `{entry}`"
     return dataclasses.replace(diagnostic, message=message)

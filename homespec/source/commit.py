@@ -44,7 +44,7 @@ class Commit:
             return unread(name, unreadable_file(name, f"commit {self.name} has no such file", ""))
         mode, _, blob, size = entry.partition(b"\t")[0].split()
         if mode.decode() not in REGULAR:
-            return unread(name, unreadable_file(name, "it is no regular file there", ""))
+            return unread(name, unreadable_file(name, "it is not a regular file there", ""))
         if int(size) > MAX_BYTES:
             return read_stream(io.BytesIO(b" " * (MAX_BYTES + 1)), name)
         return read_stream(io.BytesIO(_git(self.root, "cat-file", "blob", blob.decode())), name)
@@ -60,15 +60,15 @@ class Commit:
 
 def commit(name: str, near: str) -> Commit:
     """The commit of this name in the repository of a path. Raises CommitError."""
-    root = repository(f"{located(near)}/spec")  # of a folder the one that it is in, too
+    root = repository(f"{located(near)}/spec")  # for a folder, also the one that it is in
     if root is None:
-        raise CommitError(f"`{near}` is in no git repository")
+        raise CommitError(f"`{near}` is not in a git repository")
     try:
         sha = _git(
             root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
         )
     except CommitError:
-        raise CommitError(f"the repository has no commit `{name}`") from None
+        raise CommitError(f"the repository does not have the commit `{name}`") from None
     return Commit(root, name, sha.decode().strip())
 
 

@@ -121,7 +121,7 @@ def _unfit(place: str, chain: _Chain) -> tuple[str, str]:
     if len(chain.files) >= MAX_CHAIN:
         return f"the chain of bases is longer than {MAX_CHAIN} files", "merge some of them"
     if os.path.exists(place) and not os.path.isfile(place):  # a pipe would wait
-        return "it is no regular file", "name a YAML file"
+        return "it is not a regular file", "name a YAML file"
     return "", ""
 
 
@@ -137,7 +137,7 @@ def _relative(remedy: str, document: Document) -> str:
 def _refusal(name: str) -> tuple[str, str]:
     """Why a name of a base is refused, whatever is there, and what to do."""
     if not name.isprintable() or "\\" in name:
-        return "its name has characters that names of specs do not have", "use letters and `/`"
+        return "its name contains characters that are not allowed", "use letters and `/`"
     if Path(name).is_absolute():
         return "its path is absolute", "name it relative to this file, such as `../base.yaml`"
     if not is_yaml(name):

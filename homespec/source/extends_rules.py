@@ -37,7 +37,7 @@ def extends_cycle(span: Span, files: list[str]) -> Iterator[Finding]:
     """
     yield Finding(
         span,
-        f"specs extend each other in a circle: {' → '.join(files)}",
+        f"specs extend each other in a cycle: {' → '.join(files)}",
         label="closes the circle",
         help="remove `extends` from one of them",
     )
@@ -110,6 +110,6 @@ def link_outside(span: Span) -> Iterator[Finding]:
     """
     yield Finding(
         span,
-        "the file is a link that leads out of its repository, so it is not read",
+        "the file is a link that leads out of its repository, so homespec does not read it",
         help="name the file itself, or allow its folder: HOMESPEC_ROOT=FOLDER",
     )

@@ -81,8 +81,8 @@ def forbidden_character(span: Span, character: str) -> Iterator[Finding]:
     escape = f"\\{'u' if width == 4 else 'U'}{ord(character):0{width}x}"
     yield Finding(
         span,
-        f"character {code} ({name}) is not allowed here",
-        help=f'delete it; inside double quotes it can be written as "{escape}"',
+        f"the the the the character {code} ({name}) is not allowed here",
+        help=f'delete it, or write it inside double quotes as "{escape}"',
     )
 
 
@@ -108,7 +108,7 @@ def too_large(span: Span, what: str, limit: str) -> Iterator[Finding]:
     ```
     """
     yield Finding(
-        span, f"{what} is too large: the limit is {limit}", help="keep data in files of its own"
+        span, f"{what} is too large: the limit is {limit}", help="keep data in separate files"
     )
 
 
@@ -133,7 +133,7 @@ def several_documents(span: Span) -> Iterator[Finding]:
     """
     yield Finding(
         span,
-        "a second document begins here; a file holds one spec",
+        "a second document begins here, but a file holds one spec",
         help="put each spec into a file of its own, or delete this line",
     )
 
@@ -189,4 +189,4 @@ def not_a_mapping(span: Span, actual: str, remedy: str) -> Iterator[Finding]:
       like: {}
     ```
     """
-    yield Finding(span, f"a spec is a mapping of keys to values, this is {actual}", help=remedy)
+    yield Finding(span, f"a spec is a mapping of keys to values, but this is {actual}", help=remedy)

@@ -18,7 +18,7 @@ def odd_key(key: Value, node: Node) -> tuple[str, str]:
     written = text[node.start : node.end]
     if isinstance(key, dict | list):
         is_template = text[max(0, node.start - 1) : node.start + 1] == "{{"
-        remedy = "specs know no templates; write the value" if is_template else "write a name"
+        remedy = "specs have no templates; write the value" if is_template else "write a name"
         return kind(key), remedy
     if not written:
         return "empty", "write a name before the colon"
@@ -26,7 +26,7 @@ def odd_key(key: Value, node: Node) -> tuple[str, str]:
         return kind(key), f"write {number}: a comma ends a value"
     if type(key) in (int, float):
         name = re.sub(r"\W", "_", f"n{written}", flags=re.ASCII)
-        column = f'a feature reads the column by `column: "{written}"`'
+        column = f'to read the column, write `column: "{written}"`'
         return kind(key), f"names begin with a letter: write `{name}`; {column}"
     return kind(key), f'to use it as a name, quote it: "{written}"'
 

@@ -26,15 +26,15 @@ MAX_NAMES = 16
 def check_override(override: str) -> str:
     """The override itself. Raises ValueError if it has no form `PATH=VALUE`."""
     if not override.isprintable():
-        raise ValueError("it has characters that cannot be seen")
+        raise ValueError("it contains invisible characters")
     if len(override) > MAX_LENGTH:
         raise ValueError(
-            f"it is longer than {MAX_LENGTH} characters: put it into a file that extends"
+            f"it is longer than {MAX_LENGTH} characters: write it in a file that extends the spec"
         )
     if not FORM.fullmatch(override) or override.partition("=")[0].count(".") >= MAX_NAMES:
         raise ValueError(f"`{override}` is not of the form PATH=VALUE, such as gates.self=false")
     if override.startswith("extends="):
-        raise ValueError("`extends` says what a file is made of: set it in the file")
+        raise ValueError("`extends` can only be set in the file itself")
     return override
 
 

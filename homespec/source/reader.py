@@ -81,7 +81,7 @@ def read_stream(stream: BinaryIO, name: str) -> Document:
         return parse(raw.decode("utf-8"), name)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        problem = f"byte 0x{raw[error.start]:02x} in line {line} is no character"
+        problem = f"byte 0x{raw[error.start]:02x} in line {line} is not valid"
         return unread(name, file_rules.not_text(name, problem, "save the file as UTF-8"))
 
 
@@ -142,12 +142,12 @@ def _remedy(file: str, error: Exception) -> str:
     if not isinstance(error, FileNotFoundError):
         return ""
     if file.startswith("~"):
-        return "`~` is for shells: in Python write os.path.expanduser(path)"
+        return "only shells expand `~`: in Python write os.path.expanduser(path)"
     folder, name = os.path.split(file)
     try:
         with os.scandir(folder or ".") as entries:
             names = [entry.name for entry in entries if is_yaml(entry.name)]
     except OSError:
-        return f"there is no folder `{folder}`"
+        return f"the folder `{folder}` does not exist"
     guess = closest(name, sorted(names))
     return f"did you mean `{Path(folder, guess)}`?" if guess else ""

@@ -91,7 +91,7 @@ def base_of(file: str, name: str, roots: tuple[str, ...]) -> str | None:
     """The path, without links, of what a spec extends; None if it leads out of `roots`.
 
     It is found from where the spec itself is, not from where a link to it is. Nothing outside is
-    looked at, so the answer does not depend on what is there.
+    looked at, so the answer does not depend on existing files.
     """
     at = os.path.dirname(real(file))
     for part in _parts(name):

@@ -39,7 +39,7 @@ def explain(
     located = ParseError(lines, problem, context, at, start, scalar, bracket)
     if conflict := CONFLICT.search(lines.text):
         return located.report(
-            "a merge conflict of git was left in the file",
+            "the file contains a git merge conflict",
             "keep one of the two versions and delete the marker lines",
             lines.span(*conflict.span()),
         )
@@ -58,7 +58,7 @@ def _too_deep(e: ParseError) -> list[Diagnostic]:
 def _no_token(e: ParseError) -> list[Diagnostic]:
     if e.char == "\t":
         return _tab(e)
-    message = f"an unquoted text cannot begin with `{e.char}`"
+    message = f"unquoted text cannot begin with `{e.char}`"
     return e.report(message, f"put the text in quotes: {e.quoted(e.at)}")
 
 
@@ -66,13 +66,13 @@ def _tab(e: ParseError) -> list[Diagnostic]:
     tabs = re.compile(r"\t+").match(e.text, e.at)
     span = e.lines.span(e.at, tabs.end() if tabs else e.at + 1)
     return e.report(
-        "a tab is used to indent", "indent with spaces, two for each level", span, "tab"
+        "a tab is used for indentation", "indent with two spaces for each level", span, "tab"
     )
 
 
 def _quote_not_closed(e: ParseError) -> list[Diagnostic]:
     quote = e.text[e.start]
-    more = "; an apostrophe inside of it is written twice: ''" if quote == "'" else ""
+    more = "; write an apostrophe inside it twice: ''" if quote == "'" else ""
     remedy = f"close it with `{quote}`{more}"
     return e.report("this quote is never closed", remedy, e.char_at(e.start), "opens here")
 
@@ -87,7 +87,7 @@ def bad_escape(lines: Lines, at: int) -> list[Diagnostic]:
     return yaml_rules.yaml_syntax(
         lines.span(at, at + len(sequence)),
         f"`{sequence}` does not begin a valid escape",
-        remedy="write a backslash as `\\\\`, or use single quotes, which know no escapes",
+        remedy="write a backslash as `\\\\`, or use single quotes, which have no escapes",
     )
 
 
@@ -95,8 +95,8 @@ def _block_header(e: ParseError) -> list[Diagnostic]:
     if e.text[: e.start].rstrip(" ").endswith(QUOTES):
         return _after_quote(e, e.start)
     return e.report(
-        f"`{e.text[e.start]}` begins a block of text, whose lines follow below; more stands behind"
-        " it here",
+        f"`{e.text[e.start]}` begins a block of text, which starts on the next line, but more "
+        "text follows it here",
         f"put the value in quotes: {e.quoted(e.start)}",
         e.char_at(e.start),
     )
@@ -105,7 +105,8 @@ def _block_header(e: ParseError) -> list[Diagnostic]:
 def _bad_name(e: ParseError) -> list[Diagnostic]:
     sign = e.text[e.start]
     return e.report(
-        f"`{sign}` begins {NAMED.get(sign, 'a tag')} and needs a name of letters, digits, `-` and"
+        f"`{sign}` begins {NAMED.get(sign, 'a tag')} and must be followed by a name of letters, "
+        "digits, `-` and"
         " `_`",
         f"if it is plain text, quote it: {e.quoted(e.start)}",
         e.lines.span(e.start, max(e.at, e.start + 1)),
@@ -117,13 +118,13 @@ def _stray_colon(e: ParseError) -> list[Diagnostic]:
     key = e.before.lstrip(" -")
     start = e.at - len(key)
     if colon := COLON.search(key):
-        remedy = f"a text with `: ` in it needs quotes: {e.quoted(start + colon.end())}"
+        remedy = f"text that contains `: ` needs quotes: {e.quoted(start + colon.end())}"
         return e.report("a second `: ` in one line", remedy)
     above = e.line_before(e.at)
     if above is None:
         return e.report(
             "the text before this `:` cannot be a key",
-            "begin each key in a line of its own; a key has at most 1,024 characters",
+            "begin each key on a line of its own; a key has at most 1,024 characters",
         )
     if glued := yaml_rules.GLUED.match(e.text, above):
         return yaml_rules.missing_space(e.lines.span(*glued.span()), glued.group())
@@ -131,11 +132,11 @@ def _stray_colon(e: ParseError) -> list[Diagnostic]:
     if not COLON.search(line):
         return _no_colon(e, above, line)
     return e.report(
-        "this line is indented deeper than the one above, which has a value already",
-        "indent both lines alike",
+        "this line is indented deeper than the one above, which already has a value",
+        "indent both lines equally",
         e.lines.span(start, e.at),
-        "read as part of that value",
-        (Label(e.word_at(above), "has its value in this line"),),
+        "read as part of the value above",
+        (Label(e.word_at(above), "has its value on this line"),),
     )
 
 
@@ -145,7 +146,7 @@ def _no_colon(e: ParseError, start: int, line: str) -> list[Diagnostic]:
         return yaml_rules.missing_space(span, line)
     shown = line if WORD.fullmatch(line) else "key"
     return e.report(
-        "this line is neither a key with a value nor an item of a list",
+        "this line is neither a key with a value nor a list item",
         f"write `{shown}:` and a value, or `- {shown}`",
         span,
         "a colon is missing",
@@ -166,15 +167,15 @@ def _glued_in_brackets(e: ParseError) -> list[Diagnostic]:
         return yaml_rules.missing_space(e.lines.span(start, e.at + 2), e.text[start : e.at + 2])
     return e.report(
         f"after `{e.text[start : e.at]}:` a value is missing",
-        "write a value, and a blank between it and the colon",
+        "write a value, with a space after the colon",
         e.lines.span(start, e.at + 1),
     )
 
 
 def _stray_dash(e: ParseError) -> list[Diagnostic]:
     return e.report(
-        "an item of a list cannot begin in the line of its key",
-        "begin each `- item` in a line of its own, or write `[item, item]`",
+        "a list item cannot begin on the line of its key",
+        "begin each `- item` on a line of its own, or write `[item, item]`",
     )
 
 
@@ -197,7 +198,7 @@ def _in_brackets(e: ParseError) -> list[Diagnostic]:
         return e.report(f"expected `,` or `{PAIRS[opening]}`", remedy, related=opened)
     return e.report(
         f"expected `,` or `{PAIRS[opening]}`",
-        "separate items by commas; quote a text that has `: ` or brackets in it",
+        "separate items by commas; quote text that contains `: ` or brackets",
         e.word_at(e.at),
         related=opened,
     )
@@ -211,7 +212,7 @@ def _not_closed(e: ParseError) -> list[Diagnostic]:
         f"close it with `{PAIRS[opening]}`",
         e.char_at(e.start),
         "opens here",
-        () if e.at_end else (Label(word, "this cannot stand in it"),),
+        () if e.at_end else (Label(word, "this cannot be part of it"),),
     )
 
 
@@ -227,7 +228,7 @@ def _no_content(e: ParseError) -> list[Diagnostic]:
 
 
 def _stray_closing(e: ParseError) -> list[Diagnostic]:
-    remedy = "delete it, or quote the text that it belongs to"
+    remedy = "delete it, or quote the text around it"
     return e.report(f"this `{e.char}` closes nothing", remedy)
 
 
@@ -238,12 +239,12 @@ def _bad_block(e: ParseError) -> list[Diagnostic]:
     if e.before.rstrip().endswith(QUOTES):
         return _after_quote(e, e.at)
     if e.before.strip(" -"):
-        remedy = "put all of the value in quotes"
+        remedy = "put the whole value in quotes"
         return e.report("unexpected text after the value", remedy, e.word_at(e.at))
     if len(e.before) != e.start - e.lines.start_of_line(e.start):
         return _bad_indent(e)
     if "collection" in e.context:
-        return _mixed(e, "a key", "a list", "keys and items cannot be mixed")
+        return _mixed(e, "a key", "a list", "keys and list items cannot be mixed")
     if e.char == "-":
         return _mixed(e, "an item of a list", "a mapping", "indent the list below its key")
     return e.report(f"expected a key, found `{e.char}`", "write `key: value`", e.word_at(e.at))
@@ -252,9 +253,9 @@ def _bad_block(e: ParseError) -> list[Diagnostic]:
 def _after_quote(e: ParseError, at: int) -> list[Diagnostic]:
     return e.report(
         "unexpected text after the closing quote",
-        "quote all of it; a quote inside is written twice ('') or escaped (\\\")",
+        "quote the whole value; write a quote inside it twice ('') or escape it (\\\")",
         e.word_at(at),
-        related=(Label(e.char_at(e.scalar), "this quote was closed before it"),),
+        related=(Label(e.char_at(e.scalar), "this quote was closed before that"),),
     )
 
 
@@ -271,8 +272,8 @@ def _bad_indent(e: ParseError) -> list[Diagnostic]:
         indent = above - e.lines.start_of_line(above)
         related = (Label(e.word_at(above), f"is indented by {indent}"),)
     return e.report(
-        f"this line is indented by {len(e.before)}, like no line above that it could belong to",
-        "indent it exactly like its siblings",
+        f"this line is indented by {len(e.before)}, which matches no line above it",
+        "indent it like its siblings",
         e.word_at(e.at),
         "unexpected indentation",
         related,

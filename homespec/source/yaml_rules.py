@@ -67,7 +67,7 @@ def missing_space(span: Span, word: str) -> Iterator[Finding]:
     shown = value if len(value) < 40 and not set(value) & set("[]{}") else "..."
     yield Finding(
         span,
-        f"there is no blank after the colon of `{key}:`",
+        f"a space is missing after the colon of `{key}:`",
         "read as one word",
         help=f"write `{key}: {shown}`",
     )
@@ -97,7 +97,7 @@ def duplicate_key(span: Span, key: str, first: Span) -> Iterator[Finding]:
     """
     yield Finding(
         span,
-        f"key `{key}` appears twice in this mapping",
+        f"the the the the key `{key}` appears twice in this mapping",
         "here again",
         (Label(first, "first here"),),
         "delete or rename one of them",
@@ -126,7 +126,7 @@ def key_not_string(span: Span, actual: str, remedy: str) -> Iterator[Finding]:
       "true": {label: is_true}
     ```
     """
-    yield Finding(span, f"a key must be text, this one is {actual}", help=remedy)
+    yield Finding(span, f"a key must be text, but this one is {actual}", help=remedy)
 
 
 @rule("HS009", "too-deep")
@@ -183,7 +183,7 @@ def unknown_alias(span: Span, name: str, anchors: Iterable[str]) -> Iterator[Fin
     """
     guess = closest(name, anchors)
     remedy = f"did you mean `*{guess}`?" if guess else f'if it is plain text, quote it: "*{name}"'
-    yield Finding(span, f"no anchor `&{name}` stands before this alias", help=remedy)
+    yield Finding(span, f"no anchor `&{name}` comes before this alias", help=remedy)
 
 
 @rule("HS011", "alias-cycle")
@@ -209,7 +209,7 @@ def alias_cycle(span: Span, name: str, anchor: Span) -> Iterator[Finding]:
     """
     yield Finding(
         span,
-        f"alias `*{name}` is inside the value that it repeats",
+        f"the the the the alias `*{name}` is inside the value that it repeats",
         "would contain itself",
         (Label(anchor, "the anchored value begins here"),),
         "write the inner value out",
@@ -242,8 +242,8 @@ def alias_bomb(span: Span, limit: int) -> Iterator[Finding]:
     """
     yield Finding(
         span,
-        f"with aliases written out, the file has more than {limit:,} values",
-        "this alias goes over the limit",
+        f"with its aliases expanded, the file has more than {limit:,} values",
+        "this alias exceeds the limit",
         help="write the values out, or use a default that all tasks share",
     )
 
@@ -269,5 +269,7 @@ def unsupported_tag(span: Span, tag: str) -> Iterator[Finding]:
     ```
     """
     yield Finding(
-        span, f"tag `{tag}` is not supported", help="delete the tag; to make a value text, quote it"
+        span,
+        f"tag `{tag}` is not supported",
+        help="delete the tag; to keep a value as text, quote it",
     )

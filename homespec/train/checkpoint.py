@@ -57,7 +57,7 @@ class Checkpoint:
 
 
 def write(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write to `folder`, in place of what is there. Raises RunError if that fails.
+    """Write to `folder`, replacing an existing one. Raises RunError if that fails.
 
     After an error, and after the death of the process at any moment, the old one is there.
     """
@@ -121,8 +121,8 @@ def read_state(folder: Path, other: str = AGAIN) -> Json:
             state.pop(SUMS, None)  # they would be those of another state
     if not isinstance(state, dict) or state.get("version") != VERSION:
         raise RunError(
-            f"the checkpoint {folder} is not of this version of homespec: use the"
-            f" version that wrote it, or {other}"
+            f"the checkpoint {folder} was written by another version of homespec: use that "
+            f"version, or {other}"
         )
     with reading(folder, other):
         check_state(state, STATE_FILE)
@@ -131,15 +131,15 @@ def read_state(folder: Path, other: str = AGAIN) -> Json:
 
 @contextmanager
 def reading(folder: Path, other: str = AGAIN) -> Iterator[None]:
-    """Errors of what is read there as RunError with a remedy."""
+    """Turns errors of reading inside into RunError with a remedy."""
     try:
         yield
     except DamagedError as error:
         raise damaged(folder, str(error), other) from None
     except OSError as error:
         raise RunError(
-            f"the checkpoint {folder} cannot be read ({error.strerror or error}): make it readable,"
-            f" bring it back from a copy, or {other}"
+            f"the checkpoint {folder} cannot be read ({error.strerror or error}): make it "
+            f"readable, restore it from a copy, or {other}"
         ) from None
     except json.JSONDecodeError as error:
         raise damaged(folder, f"{STATE_FILE} is not JSON ({error})", other) from None
@@ -150,7 +150,7 @@ def reading(folder: Path, other: str = AGAIN) -> Iterator[None]:
 def damaged(folder: Path, why: str, other: str = AGAIN) -> DamagedError:
     """The error of a checkpoint that cannot be used, with what to do."""
     return DamagedError(
-        f"the checkpoint {folder} is damaged: {why}. Bring it back from a copy, or {other}"
+        f"the checkpoint {folder} is damaged: {why}. Restore it from a copy, or {other}"
     )
 
 

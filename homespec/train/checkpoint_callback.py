@@ -83,7 +83,7 @@ class History:
 class Checkpointer(lightning.callbacks.Checkpoint):
     """Writes `last` every few steps and after each epoch, `best` after the best epoch so far.
 
-    Of several processes each has one, since they agree on what to do; the first one writes.
+    With several processes, each has one, because they agree on what to do; the first one writes.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Checkpointer(lightning.callbacks.Checkpoint):
         self.save(module, best)
 
     def save(self, module: RankingModule, best: bool = False) -> None:
-        """Write the checkpoint `last`, and after it `best` if it is that, too."""
+        """Write the checkpoint `last`, and then `best` if it is also the best."""
         module.look()
         module.average_running_stats()
         on_rank_zero(lambda: self._write(module, best))
@@ -221,12 +221,12 @@ class Checkpointer(lightning.callbacks.Checkpoint):
         """Raise RunError now, not after the last epoch."""
         best = self.folder / BEST
         if not checkpoint.recover(best):
-            raise checkpoint.damaged(best, "it is gone, and this epoch is the best one so far")
+            raise checkpoint.damaged(best, "it is missing, and this epoch is the best one so far")
         state, number = checkpoint.read(best).state, self.history.best
         if (epoch := state["at"]["epoch"]) != number:
             raise checkpoint.damaged(best, f"it is of epoch {epoch}, not {number}")
         if state["history"]["epochs"] != self.history.epochs[:number]:
-            raise checkpoint.damaged(best, "it is of another run: its epochs went otherwise")
+            raise checkpoint.damaged(best, "it belongs to another run, whose epochs differ")
 
 
 def _health(module: RankingModule) -> Json:

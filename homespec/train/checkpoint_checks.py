@@ -70,7 +70,7 @@ def check_signed(content: Json, file: str) -> bool:
 
 
 def _digest(content: Json) -> str:
-    """Of the content as it comes back from a file; the order of keys counts."""
+    """The checksum of the content as read back from a file; the order of keys counts."""
     text = json.dumps(json.loads(json.dumps(content)))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -111,9 +111,7 @@ def _check_names(
     if missing:
         raise DamagedError(f"{file} lacks {_listed(missing, 'tensor')}")
     if unknown:
-        raise DamagedError(
-            f"{file} has {_listed(unknown, 'tensor')}, of which the run knows nothing"
-        )
+        raise DamagedError(f"{file} has {_listed(unknown, 'tensor')}, which are unknown to the run")
 
 
 def _form(shape: torch.Size, dtype: torch.dtype) -> str:
@@ -156,7 +154,9 @@ def check_state(state: Json, file: str) -> None:
         for number, mark in enumerate(state["data"][purpose]):
             kinds = [type(each) for each in mark] if isinstance(mark, list) else []
             if kinds != [str, int, int, str]:
-                raise DamagedError(f"`data.{purpose}[{number}]` of {file} is no mark of a file")
+                raise DamagedError(
+                    f"`data.{purpose}[{number}]` of {file} is not the mark of a file"
+                )
     history, at = state["history"], state["at"]
     tasks = state["model"].get("tasks")
     if not isinstance(tasks, dict):

@@ -28,7 +28,7 @@ from homespec.train.distributed import rank, world_size
 from homespec.train.settings import Settings, check_processes
 
 TAIL_BYTES = 1024
-"""Of a CSV file these last bytes count as its mark, of a parquet file its footer: there it has its
+"""The mark of a CSV file is these last bytes, that of a parquet file its footer: there it has its
 statistics."""
 
 Mark = list[list[Any]]
@@ -43,8 +43,8 @@ class Part:
 
     @cached_property
     def mark(self) -> Mark:
-        """What tells these rows from others, without reading them all: by file its name, size,
-        rows taken and the hash of its end."""
+        """The marks that distinguish these rows from others, without reading them all: by file its
+        name, size, rows taken and the hash of its end."""
         rows: dict[Path, int] = {}
         for chunk in self.source.chunks:
             rows[chunk.file.path] = rows.get(chunk.file.path, 0) + chunk.rows
@@ -80,7 +80,7 @@ class Rows:
         train, held_out = open_splits(data, valid)
         if held_out is None:
             raise DataError(
-                f"there are no rows to measure on beside {train}: give a folder with"
+                f"there are no held-out rows next to {train}: give a folder with"
                 " train.parquet and valid.parquet as --data, or more files as --valid"
             )
         rows = cls(spec, settings, Part(train, None), Part(held_out, None))._first()
@@ -144,7 +144,7 @@ class Rows:
 
     @property
     def mark(self) -> dict[str, Mark]:
-        """What tells these rows from others."""
+        """The marks that distinguish these rows from others."""
         return {"train": self.train.mark, "valid": self.valid.mark}
 
     def check_same(self, mark: dict[str, Mark], where: str) -> None:
@@ -153,15 +153,15 @@ class Rows:
             before, now = mark[purpose], self.mark[purpose]
             if before != now:
                 raise RunError(
-                    f"{where} was trained on other data: {_difference(before, now)}. Resume it with"
-                    f" the same {flag}, or start another run in another --out"
+                    f"{where} was trained on other data: {_difference(before, now)}. Resume it "
+                    f"with the same {flag}, or start a new run in another --out"
                 )
 
 
 def _difference(before: Mark, now: Mark) -> str:
     for old, new in zip(before, now, strict=False):
         if old[0] != new[0]:
-            return f"{new[0]} stands where {old[0]} was"
+            return f"{new[0]} replaces {old[0]}"
         if old[2] != new[2]:
             return f"{new[0]} has {new[2]} rows, and had {old[2]}"
         if old != new:
@@ -251,8 +251,8 @@ class RankingData(lightning.LightningDataModule):
     """The rows of files as batches for a spec, for any Lightning Trainer.
 
     `data` and `valid` are those of `homespec train`: files, folders of them, or one folder that
-    holds `train` and `valid`. Of `settings` it takes the batch size, of all processes together, and
-    how rows are read and shuffled. Each process gets its own rows. A run that Lightning resumes
+    holds `train` and `valid`. From `settings` it takes the batch size, of all processes together,
+    and how rows are read and shuffled. Each process gets its own rows. A run that Lightning resumes
     inside an epoch continues with the right batch.
     """
 

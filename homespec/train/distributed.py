@@ -235,8 +235,8 @@ def check_same(what: str, value: Any) -> None:
     def check() -> None:
         if text != wanted:
             raise RunError(
-                f"process {rank()} has other {what} than process 0: start all of them with the"
-                " same command, the same files and the same version of homespec"
+                f"process {rank()} has different {what} from process 0: start all of them with "
+                "the same command, files and version of homespec"
             )
 
     wanted = on_rank_zero(lambda: text)
@@ -280,8 +280,8 @@ def propagating_errors() -> Iterator[None]:
         if _noted(_store):
             raise ElsewhereError("another process of the run failed") from None
         raise RunError(
-            "another process of this run ended without a word: it was killed, or its machine is"
-            " lost"
+            "another process of this run ended without a message: it was killed, or its machine "
+            "failed"
         ) from None
 
 
@@ -296,7 +296,7 @@ def _noted(store: Store) -> bool:
     """Whether another process reports what is wrong, or one has reported that one is lost."""
     try:
         return bool(store.check([REPORTED]) or store.add(LOST, 1) > 1)
-    except RuntimeError:  # the store is lost, too
+    except RuntimeError:  # the store is also lost
         return False
 
 

@@ -148,7 +148,7 @@ class Measures:
         near = closest(name, of_tasks if "/" in name else here)
         remedy = f"did you mean {near}?" if near else f"give one of {', '.join(here)},"
         also = f" perhaps with a slash and a task, such as {of_tasks[0]}"
-        return f"--monitor {name} is no metric of this spec: {remedy}{'' if near else also}"
+        return f"--monitor {name} is not a metric of this spec: {remedy}{'' if near else also}"
 
 
 def _rate(label_N: Tensor, weights: metrics.Array | None) -> float:

@@ -135,8 +135,8 @@ def check_fitted(model: nn.Module, code: GeneratedModule, spec: Spec, out: Path)
             for name, numbers in kept.values.items():
                 if kind.numbers_of(state[kind.TENSOR.format(name)].tolist()) != numbers:
                     raise DataError(
-                        f"{path} has {kind.WORDS.other} of `{name}` than the checkpoint: bring back"
-                        " the file of this run, or remove it; the checkpoint has what is in it, too"
+                        f"{path} has {kind.WORDS.other} of `{name}` than the checkpoint: restore "
+                        "the file of this run, or remove it; the checkpoint also has its content"
                     )
 
 

@@ -57,11 +57,11 @@ class Words(NamedTuple):
     own: str
     """Without an article: "its own boundaries"."""
     one: str
-    """Of one feature: "a scaling"."""
+    """For one feature: "a scaling"."""
     other: str
-    """Of one feature: "another scaling"."""
+    """For one feature: "another scaling"."""
     of_features: str
-    """Of the features {}, with its verb: "the scaling of {} is"."""
+    """For the features {}, with its verb: "the scaling of {} is"."""
     differs: str
     """What a feature has there, and in the spec: "the scale {} there and {}"."""
     fits: str
@@ -100,8 +100,8 @@ class FittedFile(ABC, Generic[E]):
         """Raise DataError that says what differs if a spec asks for something else."""
         for difference in self._differences(self.wanted(spec)):
             raise DataError(
-                f"{where} was fitted for another spec: {difference}. Use the spec that it was"
-                " fitted for, or start another run, which fits its own"
+                f"{where} was fitted for another spec: {difference}. Use the spec that it was "
+                "fitted for, or start a new run, which fits its own"
             )
 
     def _differences(self, wanted: dict[str, Asked]) -> Iterator[str]:
@@ -142,6 +142,6 @@ class FittedFile(ABC, Generic[E]):
         ) as error:  # fmt: skip
             reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             raise DataError(
-                f"{path} cannot be read ({reason}): bring it back from a copy, or start another"
-                f" run, which fits its own {cls.WORDS.own}"
+                f"{path} cannot be read ({reason}): restore it from a copy, or start a new run, "
+                f"which fits its own {cls.WORDS.own}"
             ) from None

@@ -1,7 +1,7 @@
 """Training: weights that `--freeze` keeps bit by bit, also where they share a tensor with others.
 
 The optimised code holds many experts in one tensor, so a frozen name is often a slice of what is
-trained. Tensors that are frozen as a whole ask for no gradient. Of the others
+trained. Tensors that are frozen as a whole require no gradient. For the others,
 
 * the gradient is 0 in frozen slices: in its norm, for gradient surgery, in moments;
 * slices are put back after each step of the optimiser, since weight decay and moments move them
@@ -77,7 +77,7 @@ class Frozen:
             others = (
                 f" and {len(both) - 1} more, which start" if len(both) > 1 else ", which starts"
             )
-            yield f"warning: --freeze keeps {both[0]}{others} fresh: what is new there never learns"
+            yield f"warning: --freeze keeps {both[0]}{others} fresh, so its new parts never learn"
 
     def _without_frozen(self, name: str) -> Callable[[Tensor], Tensor]:
         def hook(grad: Tensor) -> Tensor:

@@ -134,7 +134,7 @@ class RankingModule(lightning.LightningModule):
         self.code.load_logical_state(self.model, start.weights)
         lines = (*start.lines, *self.train_step.frozen.of_new(start.new))
         if start.moments and not self.train_step.start_from(start.moments, start.about["path"]):
-            lines += ("learned weights of losses are not carried over: they start as in a new run",)
+            lines += ("learned weights of losses are not carried over; they start as in a new run",)
         return dataclasses.replace(start, weights={}, moments={}, lines=lines)  # frees memory
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -184,7 +184,7 @@ class RankingModule(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as the Trainer says, or the settings; gradients of sparse tables, too."""
+        """Clip as the Trainer or the settings say, including the gradients of sparse tables."""
         most = self.settings.clip if gradient_clip_val is None else gradient_clip_val
         norm = None
         if self._is_logged():
@@ -216,7 +216,7 @@ class RankingModule(lightning.LightningModule):
             self.log("loss", self.loss, prog_bar=True, logger=False)
 
     def on_train_epoch_end(self) -> None:
-        """Count the epoch, and look at what is left of its losses."""
+        """Count the epoch, and check the rest of its losses."""
         self.look()
         self.position = self._position(self.trainer.current_epoch + 1, 0)
 
@@ -265,8 +265,8 @@ class RankingModule(lightning.LightningModule):
         distributed.fail(
             RunError(
                 f"the loss of {', '.join(tasks)} is not finite from epoch {at.epoch + 1}, batch"
-                f" {batch + 1} (step {at.step - ago + 1}) on: look for very large numbers in its"
-                f" rows{listed}, or try a smaller --lr or --clip 1"
+                f" {batch + 1} (step {at.step - ago + 1}) on: check its rows for very large "
+                f"numbers{listed}, or try a smaller --lr or --clip 1"
             )
         )
 

@@ -72,7 +72,7 @@ def load_run(
     loaded = _spec(path, spec)
     if trained and (changed := differences(trained, loaded.analysis)):
         raise RunError(
-            f"{path} is a run of another spec: {changed}. Give the spec that it was trained with"
+            f"{path} is a run of another spec: {changed}. Use the spec that it was trained with"
         )
     module, model = build_with_module(
         loaded, compile=compile, dtype=dtype, device=device, **options
@@ -80,7 +80,9 @@ def load_run(
     try:
         module.load_logical_state(model, weights)
     except (KeyError, ValueError) as error:
-        raise RunError(f"the weights in {path} are not of its spec: {error.args[0]}") from None
+        raise RunError(
+            f"the weights in {path} do not belong to its spec: {error.args[0]}"
+        ) from None
     return Run(path, loaded, module, model.eval(), metrics_of(path))
 
 
@@ -98,8 +100,8 @@ def _weights(path: Path, which: str) -> tuple[Mapping[str, Tensor], Tree]:
 def _spec(path: Path, given: PathLike | LoadedSpec | None) -> LoadedSpec:
     if given is None and not (path / SPEC_FILE).is_file():
         raise RunError(
-            f"{path} has no {SPEC_FILE}, which homespec train writes since 0.1: name the spec that"
-            " the run was started with (--spec, in Python `spec=`)"
+            f"{path} has no {SPEC_FILE}, which homespec train has written since 0.1: name the "
+            "spec of the run (--spec, in Python `spec=`)"
         )
     return as_loaded(path / SPEC_FILE if given is None else given)
 
@@ -112,8 +114,8 @@ def metrics_of(path: Path) -> dict[str, Any]:
     try:
         metrics = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{file} cannot be read ({error}): bring it back from a copy") from None
+        raise RunError(f"{file} cannot be read ({error}): restore it from a copy") from None
     tasks = metrics.get("tasks", {}) if isinstance(metrics, dict) else None
     if not isinstance(tasks, dict) or not all(isinstance(own, dict) for own in tasks.values()):
-        raise RunError(f"{file} holds no metrics: bring it back from a copy, or remove it")
+        raise RunError(f"{file} holds no metrics: restore it from a copy, or remove it")
     return dict(metrics)

@@ -184,7 +184,7 @@ def _lines(path: Path) -> tuple[str, list[str]]:
 
 
 def _step(line: str) -> float:
-    """The step of a line; infinite for what is no line of the file, such as what a crash left."""
+    """The step of a line; infinite for an invalid line, such as one cut off by a crash."""
     try:
         return int(line.partition(",")[0])
     except ValueError:
@@ -202,19 +202,19 @@ def _numbers(path: Path, lines: Sequence[str], columns: int) -> Array:
     if numbers.shape[1] != columns:
         raise _damaged(path, f"its lines have {numbers.shape[1]} columns, not {columns}")
     if (np.diff(numbers[:, 0]) != 1).any():
-        raise _damaged(path, "its steps do not follow each other")
+        raise _damaged(path, "its steps are not consecutive")
     return numbers
 
 
 def _damaged(path: Path, why: str) -> RunError:
     return RunError(
-        f"{path} is damaged ({why}): bring it back from a copy, or remove it to resume without the"
+        f"{path} is damaged ({why}): restore it from a copy, or remove it to resume without the"
         " losses of earlier steps"
     )
 
 
 def read(path: Path, first: int, last: int) -> Steps:
-    """The losses of the steps `first` to `last`. Raises RunError for what is no file of losses."""
+    """The losses of the steps `first` to `last`. Raises RunError for a file without losses."""
     head, lines = _lines(path)
     names = next(csv.reader([head]))
     count = len(names) // 2

@@ -40,7 +40,7 @@ def measure(
 ) -> dict[str, float]:  # fmt: skip
     """All measures of a task on held-out rows, by name.
 
-    `output` is what the model puts out: logits of a `binary` task, estimates in units of `scale` of
+    `output` is the output of the model: logits of a `binary` task, estimates in units of `scale` of
     a `regression`, whose measures are in the label's own units. `users` are those of the rows, for
     GAUC, which is left out without them; rows whose user is -1, not known, do not count there.
     """
@@ -181,7 +181,7 @@ def _weighted_user_aucs(
 
 
 def close_together(users: Array) -> Array:
-    """The same users, as numbers that lie close: it saves `gauc` a sort for each task.
+    """The same users, as small numbers, which saves `gauc` a sort for each task.
 
     int64 [N]; -1 stays -1.
     """
@@ -202,7 +202,7 @@ def _starts(values: Array) -> Array:
 
 
 def _codes(user: Array) -> Array:
-    """A number below 2^31 for each user, uint64: as they are if they lie so close, else by rank."""
+    """A number below 2^31 for each user, uint64: as they are if that small, else by rank."""
     if user.dtype.kind in "iu" and _close(user):
         wide = np.uint64 if user.dtype.kind == "u" else np.int64
         return (user.astype(wide) - wide(user.min())).astype(np.uint64)

@@ -77,7 +77,9 @@ class Migration:
     def losses(self) -> Iterator[str]:
         """A line where learned weights of losses cannot be carried over: there are other tasks."""
         if not self._has_same_tasks and has_learned(self.source.moments):
-            yield "learned weights of losses are not carried over: they are of other tasks"
+            yield (
+                "learned weights of losses are not carried over, because they belong to other tasks"
+            )
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _check_replaceable(path: Path, source: Path) -> None:
     """Raise RunError for what must not be lost: a run, a spec, or the weights that were read."""
     folder = path if path.is_dir() else path.parent
     if (folder / FOLDER).is_dir() and path.exists():
-        raise RunError(f"{folder} is the folder of a run: write to another place")
+        raise RunError(f"{folder} is the folder of a run: write to another folder")
     if not path.is_file():
         return
     if path.samefile(source):

@@ -26,7 +26,7 @@ def idle(settings: Settings, steps: int) -> Iterator[str]:
     if settings.warmup_steps >= steps:
         yield (
             f"the run has {steps} steps, not more than --warmup-steps {settings.warmup_steps}:"
-            " the learning rate only rises"
+            " so so so so the learning rate only rises"
         )
 
 
@@ -44,8 +44,8 @@ def few_steps(settings: Settings, rows: int, processes: int = 1) -> str | None:
     if steps >= FEW_STEPS or more < ENOUGH_STEPS or more == steps:
         return None
     return (
-        f"{steps} steps are few to learn from: `--batch-size {smaller}` takes {more} in the same"
-        " rows, and usually learns more (docs/training.md)"
+        f"{steps} steps are few to learn from: `--batch-size {smaller}` makes {more} of the same "
+        "rows and usually learns more (docs/training.md)"
     )
 
 

@@ -148,7 +148,7 @@ RANDOM = "random/"
 def random_states() -> dict[str, Tensor]:
     """The states of torch's random generators; nothing else draws numbers in training.
 
-    They are the same in all processes: what is drawn (pcgrad's orders) must be, too.
+    They are the same in all processes: so drawn values (pcgrad's orders) must also be.
     """
     states = {f"{RANDOM}cpu": torch.get_rng_state()}
     if torch.cuda.is_available():

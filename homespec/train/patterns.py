@@ -15,7 +15,7 @@ from homespec.diagnostics.suggest import closest, listing
 from homespec.train import RunError
 
 TIMES = "x"
-"""Behind a number: so many times the rate that it would be otherwise."""
+"""After a number: this many times the usual rate."""
 MOST = 1000.0
 """No rate, and no factor of a penalty, is greater: as with `--lr` and `--weight-decay`."""
 
@@ -102,7 +102,7 @@ def _advice(pattern: str, names: Sequence[str]) -> str:
 
 
 def _begin_with(parts: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The names that go on after these parts, which may be patterns."""
+    """The names that continue after these parts, which may be patterns."""
     return fnmatch.filter(names, ".".join([*parts, "*"]))
 
 

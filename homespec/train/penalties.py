@@ -24,7 +24,7 @@ from homespec.train.settings import Settings
 from homespec.train.tensor_parts import narrowed
 
 Factors = dict[str, float]
-"""By logical name, what is not 0."""
+"""The factors other than 0, by logical name."""
 
 
 @dataclass

@@ -22,10 +22,12 @@ from homespec.train.run_files import METRICS_FILE
 from homespec.train.tables import TITLES, empty_table, in_units, number, percent, show_tables
 
 LOSSES_NOTE = (
-    "Train loss is the mean over the last tenth of the steps; all else is of held-out rows."
+    "Train loss is the mean over the last tenth of the steps; all other numbers are for held-out "
+    "rows."
 )
 BEST_NOTE = (
-    "Best AUC is what the true probabilities expect; where positives are few, chance can beat it."
+    "Best AUC is the expected AUC of the true probabilities; with few positives, chance can beat "
+    "it."
 )
 EPOCH_0_NOTE = "Epoch 0 is the model before the first step, on the same held-out rows."
 
@@ -129,7 +131,7 @@ def of_experts(result: Result, out: Path, held_out: Sequence[Path]) -> Iterator[
     if health is None:
         return
     if "error" in health:
-        yield f"What experts and gates do was not measured: {health['error']}"
+        yield f"Experts and gates were not measured: {health['error']}"
         return
     if "experts" in health:
         yield epoch.summary(health, health["rows"])
@@ -137,7 +139,7 @@ def of_experts(result: Result, out: Path, held_out: Sequence[Path]) -> Iterator[
         yield from signs
         data = [word for path in held_out for word in ("--data", str(path))]
         command = shlex.join(["homespec", "doctor", str(out), *data])
-        yield f"Whether a task loses by that, measured: {command}"
+        yield f"To measure whether a task gets worse by that: {command}"
 
 
 def _unlabelled(result: Result) -> list[str]:
@@ -155,14 +157,14 @@ def _epochs(result: Result) -> list[str]:
     if epochs == 1:
         return [*_not_better(result)]
     stopped = (
-        f"; stopped, since {history.waited} did no better"
+        f"; stopped, because {history.waited} were not better"
         if history.over(result.settings.patience)
         else ""
     )
     reached = number(history.value)
     return [
         f"Epoch {history.best} of {epochs} is the best by {result.monitor} ({reached}){stopped}:"
-        f" {WEIGHTS_FILE} and the metrics are its own.",
+        f" {WEIGHTS_FILE} and the metrics are from this epoch.",
         *_not_better(result),
     ]
 
@@ -192,10 +194,10 @@ def _undefined(result: Result) -> str:
         why = f"{f'`{task}`' if task else 'each task'} has rows of one class only"
     else:
         why = "no row has a label"
-    ignored = "; --patience had nothing to go by" if result.settings.patience else ""
+    ignored = "; --patience had no effect" if result.settings.patience else ""
     return (
-        f"No epoch is the best: {result.monitor} is undefined on the held-out rows, where {why}."
-        f" {WEIGHTS_FILE} and the metrics are of the last epoch, {epochs} of {epochs}{ignored}."
+        f"No epoch is the best: {result.monitor} is undefined on the held-out rows, where {why}. "
+        f"{WEIGHTS_FILE} and the metrics are from the last epoch, {epochs} of {epochs}{ignored}."
     )
 
 

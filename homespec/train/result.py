@@ -75,7 +75,7 @@ class Result:
     rows_valid: int
     rows_per_second: float
     seconds: float
-    """Of this process."""
+    """Seconds of this process."""
     parameters: int
     init_from: Json | None = None
     """Where the weights at the start come from; None for a run that started with fresh ones."""
@@ -155,6 +155,6 @@ def as_json(result: Result) -> Any:
 
 
 def _metadata(result: Result) -> dict[str, str]:
-    """What tells the weights of one model from those of another."""
+    """The hash that distinguishes the weights of one model from those of another."""
     about = {"spec": result.spec, "spec_sha256": result.spec_sha256, "homespec": __version__}
     return {"about": json.dumps(about)}  # one key: the format does not keep their order

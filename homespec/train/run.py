@@ -201,7 +201,7 @@ def _begin(
         losses = checkpointer.losses.path
         if not losses.exists():
             steps = f"steps 1 to {module.position.step}"
-            say(f"{losses} is gone: the losses of {steps} are not known")
+            say(f"{losses} is missing, so the losses of {steps} are not known")
         checkpointer.repair(kept)
         on_all_ranks(lambda: check_fitted(model, code, spec, place.out))
         _write_settings(spec, place, checkpointer)
@@ -233,13 +233,16 @@ def _kept(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Check
         return None
     kept = on_all_ranks(lambda: _read_last(out))
     if not kept.verified:
-        say("the checkpoint has no checksums, an older homespec wrote it: it was not verified")
+        say(
+            "the checkpoint has no checksums, because an older homespec wrote it, so it was not "
+            "verified"
+        )
     on_all_ranks(lambda: _check_kept(kept, spec, settings, place, say))
     return kept
 
 
 def _read_last(out: Path) -> Checkpoint:
-    """The checkpoint to resume from. Raises RunError that says what is left if it is damaged."""
+    """The checkpoint to resume from. Raises RunError if it is damaged, with the intact files."""
     try:
         return checkpoint.read(out / FOLDER / LAST)
     except DamagedError as error:
@@ -249,8 +252,8 @@ def _read_last(out: Path) -> Checkpoint:
         except RunError:
             raise error from None
         raise DamagedError(
-            f"{error}. The weights of epoch {epoch} in {best} are intact; they lack the optimiser's"
-            " moments, which resuming needs"
+            f"{error}. The weights of epoch {epoch} in {best} are intact, but they lack the "
+            "optimiser's moments, which resuming needs"
         ) from None
 
 
@@ -265,7 +268,7 @@ def _check_kept(
         if kept.state["at"]["batch"]:
             raise RunError(
                 f"{place.out} is in the middle of an epoch that was dealt to {_processes(before)},"
-                f" not to {now}: resume it with as many, until the epoch is over"
+                f" not to {now}: resume it with the same number until the epoch is over"
             )
         say(f"resumed on {_processes(now)} in place of {before}")
 
@@ -283,7 +286,7 @@ def _described(rows: Rows) -> str:
         which = "rows that do" if count > 1 else "row that does"
         left = f"; each epoch leaves out {count} {which} not fill a batch of {stream.batch_size}"
     return (
-        f"{rows.train.source.rows:,} rows to train on{memory}, {rows.valid.source.rows:,} held out"
+        f"{rows.train.source.rows:,} training rows{memory}, {rows.valid.source.rows:,} held out"
         f"{left}{dealt}"
     )
 
@@ -321,7 +324,7 @@ def _fit(
     with _saying_how_to_resume(out), _memory_explained(spec), distributed.propagating_errors():
         checkpointer.losses.open(at.step)
         if at.epoch >= settings.epochs:
-            say(f"all epochs are done: --epochs {at.epoch + 1} would train one more")
+            say(f"all epochs are done; --epochs {at.epoch + 1} would train one more")
         elif not checkpointer.history.over(settings.patience):
             left, own = settings.epochs - at.epoch, [checkpointer, *_own(spec, checkpointer)]
             module.measures_start = settings.init_from is not None and not at.step
@@ -361,7 +364,7 @@ def _saying_how_to_resume(out: Path) -> Iterator[None]:
 def _how_to_resume(out: Path) -> str:
     last = out / FOLDER / LAST
     if not (checkpoint.recover(last) if is_rank_zero() else last.exists()):
-        return "There is no checkpoint yet"
+        return "No checkpoint exists yet"
     try:
         where = checkpoint.progress(checkpoint.read_state(last))
     except RunError as error:

@@ -31,7 +31,7 @@ OWN_FILES = (
     VOCABULARIES_FILE, SPEC_FILE,
 )  # fmt: skip
 OWN = (SETTINGS_FILE, *OWN_FILES, FOLDER, LOGS)
-"""What a run leaves in its folder, which may hold other things, too."""
+"""The files that a run writes to its folder, which may also hold other things."""
 NO_HPARAMS = ("", "{}")
 """What Lightning writes to hparams.yaml for a run of homespec."""
 
@@ -61,15 +61,15 @@ def check_own(out: Path) -> None:
     names = [name for name in OWN if _is_there(out / name)]
     if names and not is_run(out):
         raise RunError(
-            f"{out} holds {', '.join(names)}, and nothing in it says that a run of homespec wrote"
-            f" {'that' if len(names) == 1 else 'them'}: give another --out, or move"
-            f" {'it' if len(names) == 1 else 'them'} away. Nothing was touched"
+            f"{out} holds {', '.join(names)}, but no sign that a run of homespec wrote "
+            f"{'it' if len(names) == 1 else 'them'}: give another --out, or move "
+            f"{'it' if len(names) == 1 else 'them'} away. Nothing was changed"
         )
     for folder in (out / FOLDER, out / LOGS):
         if folder.exists() and not folder.is_dir():
             raise RunError(
-                f"{folder} is a file, where a run has a folder: give another --out, or move it"
-                " away. Nothing was touched"
+                f"{folder} is a file, but a run needs a folder: give another --out, or move it "
+                "away. Nothing was changed"
             )
 
 
@@ -94,8 +94,8 @@ def stored_settings(out: Path) -> Settings | None:
             return from_json(stored["settings"])
     except (OSError, ValueError, RecursionError, DamagedError) as error:
         raise RunError(
-            f"{path} is damaged ({error}): remove it to continue with the settings of the last"
-            " checkpoint, or bring it back from a copy"
+            f"{path} is damaged ({error}): remove it to continue with the settings of the last "
+            "checkpoint, or restore it from a copy"
         ) from None
     for state in checkpoint.states(out / FOLDER / LAST):
         if state.exists():
@@ -111,14 +111,14 @@ def can_resume(out: Path, resume: bool, overwrite: bool, say: Callable[[str], No
     check_own(out)
     last = out / FOLDER / LAST
     if checkpoint.prefer_intact(last):
-        say(f"the checkpoint {last} was damaged: the one before it takes its place")
+        say(f"the checkpoint {last} was damaged, so the previous one replaces it")
     there = (out / FOLDER).is_dir() and checkpoint.recover(last)
     checkpoint.recover(out / FOLDER / BEST)
     if resume:
         if not there and (out / WEIGHTS_FILE).exists():
             raise RunError(
-                f"{out} holds the weights of a run, but no checkpoint to resume from: --overwrite"
-                " starts again in its place, and another --out leaves it alone"
+                f"{out} holds the weights of a run, but no checkpoint to resume from: "
+                "--overwrite replaces it, and another --out keeps it"
             )
         if not there:
             say(f"{out} holds no checkpoint to resume from: training from the start")
@@ -126,7 +126,7 @@ def can_resume(out: Path, resume: bool, overwrite: bool, say: Callable[[str], No
     if (there or (out / WEIGHTS_FILE).exists()) and not overwrite:
         raise RunError(
             f"{out} holds a run{_how_far(last) if there else ''}: --resume continues it,"
-            " --overwrite starts again in its place, and another --out leaves it alone"
+            " --overwrite replaces it, and another --out keeps it"
         )
     return False
 
@@ -152,7 +152,7 @@ def clear(out: Path, say: Callable[[str], None]) -> None:
         for folder in (out / FOLDER, out / LOGS):
             checkpoint.remove_empty(folder)
     if any((out / LOGS).glob(EVENTS)):
-        say(f"{out / LOGS} holds logs of other programs or of an older homespec, which stay")
+        say(f"{out / LOGS} holds logs of other programs or of an older homespec, which are kept")
 
 
 def _clear_logs(logs: Path) -> None:

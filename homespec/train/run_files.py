@@ -28,7 +28,7 @@ def find_weights(
         return path, True
     if which == BEST and (path / FOLDER / LAST / STATE_FILE).is_file():
         raise RunError(
-            f"{path} is a run without a whole epoch: --resume continues it, and {otherwise}"
+            f"{path} is a run without a completed epoch: --resume continues it, and {otherwise}"
         )
     if not alone:
         raise RunError(f"{path} has no checkpoint {FOLDER}/{which}")

@@ -65,12 +65,12 @@ class Lock:
                 holder = _holder(handle)
                 os.close(handle)
                 raise RunError(
-                    f"{self.out} is in use by another run{holder}: wait for its end, or give"
-                    " another --out"
+                    f"{self.out} is in use by another run{holder}: wait for it to end, or give "
+                    "another --out"
                 ) from None
             self.say(
-                f"note: {self.out} cannot be locked ({error.strerror}): see to it that no other"
-                " run uses this folder"
+                f"note: {self.out} cannot be locked ({error.strerror}): make sure that no other "
+                "run uses this folder"
             )
         if self._is_file(handle):
             return handle

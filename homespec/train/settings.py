@@ -25,7 +25,7 @@ GROUPS: tuple[Group, ...] = get_args(Group)
 
 @dataclass(frozen=True)
 class Flag:
-    """What is known of a setting besides its type and default."""
+    """Facts about a setting besides its type and default."""
 
     group: Group
     """The heading of the command's help under which it is."""
@@ -64,102 +64,102 @@ class Settings:
     batch_size: int = setting(
         1024,
         "Data",
-        "Rows of a batch, of all processes together; in training, rows that do not fill the last"
-        " one are left out.",
+        "Number of rows of a batch, over all processes; in training, rows that do not fill the "
+        "last batch are left out.",
         least=2,
         fixed=True,
     )
     shuffle_rows: int = setting(
         262_144,
         "Data",
-        "Rows of the buffer in which rows are shuffled; 0 keeps the order of the files.",
+        "Size of the shuffle buffer in rows; 0 keeps the order of the files.",
         least=0,
         fixed=True,
     )
-    limit_rows: int | None = setting(None, "Data", "Use the first rows only.", least=2, fixed=True)
+    limit_rows: int | None = setting(None, "Data", "Use only the first rows.", least=2, fixed=True)
     workers: int = setting(
         0,
         "Data",
-        "Processes that read rows which do not fit into memory; 0: a thread.",
+        "Number of processes that read rows if they do not fit into memory; 0 uses a thread.",
         least=0,
     )
     init_from: str | None = setting(
         None,
         "Start",
-        "Start from the weights of this run, or of this safetensors file, carried over to SPEC.",
+        "Start from the weights of this run or safetensors file, carried over to SPEC.",
         metavar="RUN|FILE",
         fixed=True,
     )
     init_spec: str | None = setting(
         None,
         "Start",
-        "The spec that those weights are of; a run keeps its own.",
+        "The spec of those weights. A run holds its own.",
         metavar="FILE",
         fixed=True,
     )
     init_moments: bool | None = setting(
         None,
         "Start",
-        "Carry the optimiser's moments over, too, and take the weights of the last epoch, which"
-        " they belong to.",
-        automatic="for a run of the same spec whose last epoch is its best",
+        "Also carry over the optimiser's moments, and use the weights of the last epoch, to "
+        "which they belong.",
+        automatic="yes yes yes yes for a run of the same spec whose last epoch is its best",
         fixed=True,
     )
     new_choice: str | None = setting(
         None,
         "Start",
-        "How gates weigh experts that are new: not (closed), as others on average, or fresh.",
+        "How gates weigh new experts: not at all (closed), like the others on average, or fresh.",
         choices=CHOICES["choice"],
         fixed=True,
     )
     new_input: str | None = setting(
         None,
         "Start",
-        "How layers read what is new: not (zero), or fresh.",
+        "How layers read new inputs: not at all (zero), or fresh.",
         choices=CHOICES["input"],
         fixed=True,
     )
     new_row: str | None = setting(
         None,
         "Start",
-        "How rows start that a table did not have: fresh, or as the mean of the others.",
+        "How new rows of a table start: fresh, or as the mean of the others.",
         choices=CHOICES["row"],
         fixed=True,
     )
     freeze: tuple[str, ...] = setting(
         (),
         "Start",
-        "Keep weights and statistics as they are whose logical names match, such as"
-        " 'experts.*.watch.*'. May be repeated.",
+        "Freeze weights and statistics whose logical names match, such as 'experts.*.watch.*'. "
+        "May be repeated.",
         metavar="PATTERN",
         fixed=True,
     )
-    epochs: int = setting(1, "Learning", "Passes over the rows.", least=1)
+    epochs: int = setting(1, "Learning", "Number of passes over the rows.", least=1)
     lr: float = setting(3e-3, "Learning", "Learning rate.", least=1e-12, most=1000)
     lr_of: tuple[str, ...] = setting(
         (),
         "Learning",
-        "Another rate for weights whose logical names match, as a number or a multiple:"
-        " 'towers.*=1e-3', 'experts.*=0.1x'. 0 freezes them. May be repeated: the last that matches"
-        " counts.",
+        "Learning rate of weights whose logical names match, as a number or a multiple: "
+        "'towers.*=1e-3', 'experts.*=0.1x'. 0 freezes them. May be repeated; the last match "
+        "counts.",
         metavar="PATTERN=RATE",
         parse=rate_rule,
     )
     warmup_steps: int = setting(
-        0, "Learning", "Steps over which the learning rate rises from 0.", least=0
+        0, "Learning", "Number of steps over which the learning rate rises from 0.", least=0
     )
     schedule: str | None = setting(
         None,
         "Learning",
-        "Of the learning rate after the warm-up: cosine and linear fall to 0 at the end,"
-        " exponential halves every --half-life steps.",
+        "Schedule of the learning rate after the warm-up: cosine and linear fall to 0 at the "
+        "end, exponential halves it every --half-life steps.",
         choices=("constant", "cosine", "linear", "exponential"),
-        automatic="linear; constant where a run has no end",
+        automatic="linear, or constant if a run has no end",
     )
     half_life: float | None = setting(
         None,
         "Learning",
-        "Of --schedule exponential: the steps in which the learning rate halves.",
+        "Number of steps in which --schedule exponential halves the learning rate.",
         least=1e-3,
         most=1e12,
         metavar="STEPS",
@@ -167,23 +167,23 @@ class Settings:
     weight_decay: float = setting(
         0.0,
         "Learning",
-        "Of matrices: decoupled with adamw, in the gradient with the others.",
+        "Weight decay of matrices: decoupled with adamw, in the gradient with other optimisers.",
         least=0,
         most=1000,
     )
     l2: tuple[str, ...] = setting(
         (),
         "Learning",
-        "Add FACTOR/2 times the squares of weights to the loss: of matrices whose logical names"
-        " match, of tables the rows that a batch reads: 'features.*=1e-5'. May be repeated: the"
-        " last that matches counts.",
+        "Add FACTOR/2 times the sum of squared weights to the loss, for matrices whose logical "
+        "names match, and for the rows of tables that a batch reads: 'features.*=1e-5'. May be "
+        "repeated; the last match counts.",
         metavar="PATTERN=FACTOR",
         parse=penalty_rule,
     )
     l1: tuple[str, ...] = setting(
         (),
         "Learning",
-        "Likewise FACTOR times their absolute values.",
+        "Add FACTOR times the sum of absolute weights, in the same way.",
         metavar="PATTERN=FACTOR",
         parse=penalty_rule,
     )
@@ -193,29 +193,34 @@ class Settings:
     optimizer: str = setting(
         "adam",
         "Learning",
-        "Of all weights but embedding tables.",
+        "Optimiser of all weights except embedding tables.",
         choices=("adam", "adamw", "sgd", "adagrad"),
         fixed=True,
     )
     table_optimizer: str = setting(
         "adam",
         "Learning",
-        "Of embedding tables; adagrad touches only the rows of a batch.",
+        "Optimiser of embedding tables; adagrad updates only the rows of a batch.",
         choices=("adam", "adagrad"),
         fixed=True,
     )
     table_lr: float = setting(
-        0.05, "Learning", "Learning rate of that adagrad.", least=1e-12, most=1000
+        0.05, "Learning", "Learning rate of --table-optimizer adagrad.", least=1e-12, most=1000
     )
     weighting: str = setting(
         "fixed",
         "Learning",
-        "How the tasks' losses become one gradient.",
+        "How the tasks' losses are combined into one gradient.",
         choices=("fixed", "uncertainty", "gradnorm", "pcgrad", "cagrad"),
         fixed=True,
     )
     seed: int = setting(
-        0, "Learning", "Of the weights and of the order.", least=0, most=2**32 - 1, fixed=True
+        0,
+        "Learning",
+        "Seed of the initial weights and of the order of rows.",
+        least=0,
+        most=2**32 - 1,
+        fixed=True,
     )
     precision: str = setting(
         "float32",
@@ -224,47 +229,52 @@ class Settings:
         choices=("float32", "bf16"),
     )
     compile: bool | None = setting(
-        None, "Machine", "Use torch.compile.", automatic="where it can work"
+        None, "Machine", "Use torch.compile.", automatic="if it can work"
     )
     merge_tables: bool | None = setting(
         None,
         "Machine",
-        "Make embedding tables of one width one tensor, which takes one look-up.",
-        automatic="unless a CPU trains tables with adam on batches of 4096 rows or more",
+        "Merge embedding tables of the same width into one tensor, which needs only one look-up.",
+        automatic="yes, yes, yes, yes, unless a CPU trains tables with adam on batches of 4096 "
+        "rows or more",
     )
     gauc_by: str | None = setting(
         None,
         "Run",
-        "Measure GAUC, too: by the users in this column.",
+        "Also measure GAUC, by the users in this column.",
         metavar="COLUMN",
         fixed=True,
     )
     monitor: str | None = setting(
         None,
         "Run",
-        "auc, gauc, logloss, mae or rmse: which epoch is best. Of tasks it is the mean by the"
-        " weights of their losses.",
+        "Metric that decides which epoch is best: auc, gauc, logloss, mae or rmse. Over all "
+        "tasks, it is the mean weighted by the loss weights.",
         metavar="METRIC[/TASK]",
-        automatic="auc, or mae where no task is binary",
+        automatic="auc, or mae if no task is binary",
         fixed=True,
     )
     weighted_metrics: bool = setting(
         False,
         "Run",
-        "Weigh rows in metrics, too, by the sample weights of the spec.",
+        "Also weight rows in metrics by the sample weights of the spec.",
         fixed=True,
     )
     patience: int | None = setting(
-        None, "Run", "Stop after this number of epochs that were not the best.", least=1
+        None, "Run", "Stop after this number of epochs without improvement.", least=1
     )
     watch_experts: bool = setting(
         False,
         "Run",
-        "Log after each epoch what experts and gates do: what homespec doctor measures without a"
-        " loss.",
+        "Log measurements of experts and gates after each epoch: those of homespec doctor that "
+        "need no loss.",
     )
     checkpoint_every: int = setting(
-        2000, "Run", "Besides after each epoch; 0: not.", least=0, metavar="STEPS"
+        2000,
+        "Run",
+        "Also write a checkpoint every this number of steps; 0 means only after each epoch.",
+        least=0,
+        metavar="STEPS",
     )
 
     def __post_init__(self) -> None:
@@ -346,10 +356,10 @@ def changes(before: Settings, now: Settings) -> Iterator[str]:
             continue
         if FLAGS[name].fixed or (name == "lr_of" and _frozen(old, new)):
             raise RunError(
-                f"the run was started with {_as_flag(name, old)}, not {_as_flag(name, new)}: resume"
-                " it with the same, or start another run in another --out"
+                f"the run was started with {_as_flag(name, old)}, not {_as_flag(name, new)}: "
+                "resume it with the same value, or start a new run in another --out"
             )
-        yield f"{_as_flag(name, new)} in place of {_as_flag(name, old)}"
+        yield f"{_as_flag(name, new)} instead of {_as_flag(name, old)}"
 
 
 def _frozen(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
@@ -359,13 +369,15 @@ def _frozen(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
 
 
 def check_processes(batch_size: int, processes: int) -> None:
-    """Raise RunError if batches cannot be dealt to so many processes, two rows at least to each."""
+    """Raise RunError if batches cannot be divided among these processes, with at least two rows
+    each."""
     if batch_size % processes or batch_size < 2 * processes:
         fewest = 2 * processes
         near = max(fewest, round(batch_size / processes) * processes)
         raise RunError(
-            f"--batch-size {batch_size} is of all {processes} processes together and cannot be"
-            f" dealt to them: give a multiple of {processes} from {fewest} on, such as {near}"
+            f"--batch-size {batch_size} is the total over all {processes} processes and cannot "
+            f"be divided among them: give a multiple of {processes} of at least {fewest}, such "
+            f"as {near}"
         )
 
 

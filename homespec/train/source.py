@@ -45,12 +45,13 @@ def read(
     """The weights of a safetensors file or of a run: of its best epoch, or with `moments` of its
     last checkpoint, which they belong to.
 
-    A folder that `migrate` wrote will do, too. `spec` is for what does not say which spec it is of;
-    of a run it has to be the run's own. `flag` is what the user gives it by. Raises RunError.
+    A folder that `migrate` wrote also works. `spec` is for weights that do not say which spec they
+    belong to; of a run it has to be the run's own. `flag` is what the user gives it by. Raises
+    RunError.
     """
     if path.is_file():
         if moments:
-            raise RunError(f"{path} is a file: moments are in the folder of a run")
+            raise RunError(f"{path} is a file, but moments are in the folder of a run")
         return Source(path, _spec(path, spec, flag), load_file(path))
     alone = (WEIGHTS_FILE, OPTIMIZER_FILE) if moments else (WEIGHTS_FILE,)
     place, is_checkpoint = find_weights(
@@ -62,8 +63,8 @@ def read(
     kept = checkpoint.read(place, OTHER, optimizer=moments)
     if changed := differences(kept.state["model"], own):
         raise RunError(
-            f"{path} is a run of another spec: {changed}. Leave out {flag} if the run keeps its"
-            f" {SPEC_FILE}, or name the spec that it was started with"
+            f"{path} is a run of another spec: {changed}. Omit {flag} if the run has its "
+            f"{SPEC_FILE}, or name the spec that it was started with"
         )
     known = {key: each for key, each in kept.optimizer.items() if not key.startswith(RANDOM)}
     return Source(place, own, kept.weights, known)
@@ -79,7 +80,7 @@ def _spec(path: Path, given: Analysis | None, flag: str) -> Analysis:
     if given is not None:
         return given
     if not (path / SPEC_FILE).is_file():
-        raise RunError(f"{path} does not say which spec it is of: name it with {flag}")
+        raise RunError(f"{path} does not say which spec it belongs to: name it with {flag}")
     return load(path / SPEC_FILE).analysis
 
 
@@ -102,7 +103,7 @@ def check_fits(source: Source, plan: Plan) -> None:
     if missing or unknown:
         first = f"has no {missing[0]}" if missing else f"has {unknown[0]}"
         raise RunError(
-            f"{source.path} {first}: it is not of the spec `{source.spec.spec.name}` in"
+            f"{source.path} {first}: it does not belong to the spec `{source.spec.spec.name}` in"
             f" {source.spec.document.file} ({len(missing)} missing, {len(unknown)} unknown)"
         )
     for name, shape in shapes.items():

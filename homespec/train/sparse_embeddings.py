@@ -92,7 +92,9 @@ class SparseTables:
         for feature, each in embeddings.items():
             own = rows[feature] + start_of(table, feature)
             if not torch.equal(weight[own], each):
-                raise AssertionError(f"{name} puts out for {feature} what is not in these rows")
+                raise AssertionError(
+                    f"{name} returns for {feature} a value that is not in these rows"
+                )
             self.rows[f"{name}/{feature}"] = own
             start = start_of(table, feature)
             is_frozen = self._frozen is not None and self._frozen.has_row(f"{name}.weight", start)

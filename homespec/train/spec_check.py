@@ -22,8 +22,8 @@ def check_spec(before: Tree, now: Lowered, out: Path) -> None:
     """
     if changed := _changed(before, now, set() if INIT in before else {INIT}):
         raise RunError(
-            f"{out} is of another spec: {changed}."
-            " Resume it with its own spec and --set, or start another run in another --out"
+            f"{out} belongs to another spec: {changed}. Resume it with its own spec and --set, "
+            "or start a new run in another --out"
         )
 
 

@@ -34,7 +34,7 @@ def remark(settings: Settings) -> str | None:
     """A line for the user where tables are apart without being asked for."""
     if settings.merge_tables is None and skipped_passes(settings):
         return (
-            "each embedding table by itself: faster on a CPU with batches of"
-            f" {LARGE_BATCH} rows or more (--merge-tables for one of each width)"
+            "embedding tables stay separate, which is faster on a CPU with batches of"
+            f" {LARGE_BATCH} rows or more (--merge-tables merges those of each width)"
         )
     return None

@@ -21,7 +21,7 @@ def obstacle() -> str | None:
         return None
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(compiler) is None:
-        return f"there is no C++ compiler `{compiler}`: install it, or name yours in CXX"
+        return f"the C++ compiler `{compiler}` was not found: install it, or name yours in CXX"
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.is_file():
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -33,9 +33,11 @@ def decide(wanted: bool | None) -> tuple[bool, str]:
     """Whether to compile, and a line that says so; `wanted` None leaves it to the machine."""
     why_not = obstacle()
     if wanted is False:
-        return False, "training in eager mode, as asked"
+        return False, "training in eager mode, as requested"
     if why_not is None or wanted:
-        return True, "training compiled: the first step takes a while (--no-compile starts at once)"
+        return True, (
+            "training compiled code; the first step takes a while (--no-compile starts at once)"
+        )
     return False, f"training in eager mode, which is slower: {why_not}"
 
 
@@ -60,7 +62,7 @@ class Compilations(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Report a recompilation with the guard that failed."""
         reason = record.getMessage().rpartition("- ")[2].strip()
-        self._say(f"warning: the training step is compiled once more: {reason}")
+        self._say(f"warning: the training step is compiled again: {reason}")
 
     def close(self) -> None:
         """Stop to listen."""

@@ -95,8 +95,8 @@ class TrainStep:
     def _sparse(self) -> SparseTables | None:
         if not self.settings.optimize:
             raise RunError(
-                f"--table-optimizer {self.settings.table_optimizer} is for optimised code: leave"
-                " --no-optimize out, or train with --table-optimizer adam"
+                f"--table-optimizer {self.settings.table_optimizer} is for optimised code: "
+                "remove --no-optimize, or train with --table-optimizer adam"
             )
         return SparseTables(self.model, self.frozen) if tables_of(self.model) else None
 
@@ -109,8 +109,8 @@ class TrainStep:
             raise RunError(f"{error}: take another --weighting") from None
         if frozen := [part for _, part in shared if part in self.frozen.names]:
             raise RunError(
-                f"--weighting gradnorm balances the gradients of {frozen[0]}, which is frozen: take"
-                " another --weighting, or freeze less"
+                f"--weighting gradnorm balances the gradients of {frozen[0]}, which is frozen: "
+                "use another --weighting, or freeze less"
             )
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -277,8 +277,8 @@ class TrainStep:
         expected = {key: form for each in by_parameter for key, form in each.items()}
         if unknown := sorted(own.keys() - expected.keys()):
             raise RunError(
-                f"{source} has {unknown[0]}, which the optimiser of this run does not know: train"
-                " with the --optimizer and --table-optimizer of that run, or --no-init-moments"
+                f"{source} has {unknown[0]}, which the optimiser of this run does not have: "
+                "train with the --optimizer and --table-optimizer of that run, or --no-init-moments"
             )
         check_forms(own, expected, source, may_lack=expected)
         for each in by_parameter:
@@ -328,13 +328,13 @@ def check_schedule(settings: Settings, steps: float) -> None:
         return
     if math.isinf(steps):
         raise RunError(
-            f"--schedule {settings.schedule} falls to 0 at the end of a run, and this one has none:"
-            " give the Trainer max_epochs or max_steps"
+            f"--schedule {settings.schedule} falls to 0 at the end of a run, but this run has no "
+            "end: give the Trainer max_epochs or max_steps"
         )
     if steps <= settings.warmup_steps:
         raise RunError(
-            f"--schedule {settings.schedule} has nothing left to fall over: the run has {steps:g}"
-            f" steps, --warmup-steps {settings.warmup_steps}; warm up for fewer"
+            f"--schedule {settings.schedule} has no steps left: the run has {steps:g}"
+            f" steps and --warmup-steps {settings.warmup_steps}; use a shorter warm-up"
         )
 
 

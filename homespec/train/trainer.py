@@ -116,7 +116,7 @@ def _tensorboard(out: Path, step: int) -> list[TensorBoardLogger]:
 def undisturbed() -> Iterator[None]:
     """Without warnings that are of no use here."""
     with warnings.catch_warnings():
-        # what Lightning says of epochs shorter than LOOK_EVERY: the end of each is looked at, too
+        # Lightning's warning about epochs shorter than LOOK_EVERY: the end of each is also checked
         warnings.filterwarnings("ignore", ".*number of training batches", UserWarning)
         # Lightning 2.6, torch 2.13
         warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)

@@ -30,7 +30,7 @@ class WarmStart:
     new: frozenset[str]
     """Logical names of weights of which a part at least is not carried over."""
     lines: tuple[str, ...]
-    """What is carried over, and what is not, for the user."""
+    """Messages for the user on carried and dropped weights."""
     about: Json
     """Where the weights come from, and a digest of them, for the files of the run."""
 
@@ -89,7 +89,7 @@ def _moments_wanted(path: Path, spec: LoadedSpec, settings: Settings) -> tuple[b
 def _why_not(state: Json, spec: LoadedSpec, settings: Settings) -> str:
     """What speaks against the moments of a run's last checkpoint; empty for nothing."""
     if differences(state["model"], spec.analysis):
-        return "they are of another spec (--init-moments carries over what fits)"
+        return "they belong to another spec (--init-moments carries over those that fit)"
     at, best = state["at"], state["history"]["best"]
     if at["batch"] or best != at["epoch"]:
         last = checkpoint.progress(state)
@@ -98,10 +98,10 @@ def _why_not(state: Json, spec: LoadedSpec, settings: Settings) -> str:
         )
     before = from_json(state["settings"])
     if before.table_optimizer != settings.table_optimizer:
-        return f"they are those of --table-optimizer {before.table_optimizer}"
+        return f"they belong to --table-optimizer {before.table_optimizer}"
     adams = {before.optimizer, settings.optimizer} <= {"adam", "adamw"}  # of the same moments
     if before.optimizer != settings.optimizer and not adams:
-        return f"they are those of --optimizer {before.optimizer}"
+        return f"they belong to --optimizer {before.optimizer}"
     return ""
 
 
@@ -112,6 +112,6 @@ def check_apart(settings: Settings, out: Path) -> None:
     source, own = Path(settings.init_from).resolve(), out.resolve()
     if source == own or own in source.parents:
         raise RunError(
-            f"--init-from {settings.init_from} is in the folder of this run, {out}, whose files it"
-            " would replace: give another --out"
+            f"--init-from {settings.init_from} is in the folder of this run, {out}, so the run "
+            "would replace it: give another --out"
         )

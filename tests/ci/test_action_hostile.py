@@ -77,7 +77,7 @@ def test_a_base_is_only_a_name(base: str, runner: Machine, team: Path) -> None:
 def test_classes_are_only_names(fail_on: str, runner: Machine, team: Path) -> None:
     outcome = runner(team, **merged(team, TASK_GONE)).run(fail_on=fail_on)
     assert outcome.steps["diff"] == "failure"
-    assert "is none of interface, checkpoint" in outcome.log
+    assert "is not one of interface, checkpoint" in outcome.log
     assert not (team / "made").exists()
 
 

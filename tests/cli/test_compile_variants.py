@@ -120,7 +120,7 @@ def test_names_of_variants_are_taken(project: Path, name: str) -> None:
     [
         (["--tasks", "lik"], r"specs/small.yaml: there is no task `lik`\. Did you mean `like`\?"),
         (["--tasks", "like,x"], "The tasks are `click`, `finish`, `like` and `follow`"),
-        (["--tasks", ""], "no task is asked for"),
+        (["--tasks", ""], "no task is given"),
         (["--skip-pass", "batch-expert"], "Did you mean `batch-experts`"),
         (["--print-after", "nothing"], "The passes are `drop-trivial-gates`"),
         (["--print-after", "prune"], "there is no pass `prune`"),

@@ -64,7 +64,7 @@ def test_suggestions() -> None:
 def test_folder_without_specs(tmp_path: Path) -> None:
     result = run("validate", str(tmp_path))
     assert result.returncode == 2
-    assert "no *.yaml or *.yml file in the folder" in result.stderr
+    assert "contains no *.yaml or *.yml file" in result.stderr
 
 
 def test_internal_error_is_one_message(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_what_is_read_is_not_replaced(
     file.write_text("kept")
     found = CliRunner().invoke(verb, [str(tmp_path), "--data", str(file), flag, str(file)])
     assert found.exit_code == 2
-    assert "the report would replace it" in found.output
+    assert "which the report would replace" in found.output
     assert file.read_text() == "kept"
 
 

@@ -80,10 +80,10 @@ def test_schema_is_written_and_checked(tmp_path: Path) -> None:
 def test_new_writes_a_spec_that_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     output = run(new, "feed").output
-    assert output.startswith("wrote specs/feed.yaml, and schemas/homespec-v1.schema.json, with")
+    assert output.startswith("wrote specs/feed.yaml and schemas/homespec-v1.schema.json, which")
     assert homespec.validate("specs/feed.yaml").diagnostics == ()
     assert homespec.load("specs/feed.yaml").name == "feed"
-    with pytest.raises(Exception, match="is there already"):
+    with pytest.raises(Exception, match="already exists"):
         raise run(new, "feed").exception  # type: ignore[misc]
     assert run(new, "feed", "--force").return_value == 0
 
@@ -115,7 +115,7 @@ def test_new_refuses_what_is_no_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Exception, match="is no name"):
+    with pytest.raises(Exception, match="is not a valid name"):
         raise run(new, name).exception  # type: ignore[misc]
     assert list(tmp_path.iterdir()) == []
 

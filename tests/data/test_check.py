@@ -281,13 +281,16 @@ def test_text_beyond_a_vocabulary_is_shown_as_it_is_written(tmp_path: Path) -> N
     text = [str(tab) for tab in BASE["tab"]]
     (found,) = check(measured(tmp_path, columns(tab=["home", *text[1:]])))
     assert found.message.endswith("are beyond the vocabulary, such as 'home'")
-    assert found.help == "use `buckets` to hash them, or number them from 0 on in your preparation"
+    assert (
+        found.help
+        == "use `buckets` to hash them, or number them from 0 on when you prepare the data"
+    )
 
 
 @pytest.mark.parametrize(
     ("label", "help_"),
     [
-        (-1, "where -1 means that the label is not known, write `unknown: -1` in the spec, or null"
+        (-1, "if -1 means that the label is not known, write `unknown: -1` in the spec, or null"
          " (in CSV an empty cell) in the data"),
         (7, "write `label: is_click > 0`, or `kind: regression` if the number itself is meant"),
     ],
@@ -309,7 +312,7 @@ def test_a_table_without_ids_of_anybody_may_repeat_rows(tmp_path: Path) -> None:
         for users in (50, 1200)
     }  # fmt: skip
     assert helps[1200] == "remove the repetitions when you prepare the data"
-    assert str(helps[50]).startswith("give the spec a column that tells rows apart, or ignore")
+    assert str(helps[50]).startswith("add a column that distinguishes rows, or ignore")
 
 
 def test_a_product_presupposes_its_factors(tmp_path: Path) -> None:
@@ -413,7 +416,7 @@ def test_files_that_are_not_read_are_named(folder: Path) -> None:
     found = CliRunner().invoke(cli, ["check-data", "s.yaml", ".", "--format", "json"])
     assert found.exit_code == 0
     assert found.stderr.splitlines() == [
-        f"not read, since names begin with `.` or `_`: {name}.parquet"
+        f"not read, because their names begin with `.` or `_`: {name}.parquet"
         for name in ("train/_b", "valid/.c")
     ]
     json.loads(found.stdout)

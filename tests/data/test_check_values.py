@@ -431,7 +431,7 @@ def weighed(tmp_path: Path, weights: Any, csv: bool = False, **columns: Any) -> 
     ("value", "reason"),
     [
         (-0.5, "holds the weight -0.5; weights are 0 or more"),
-        (None, "lacks the weight of a row; write 0 where a row is not to count"),
+        (None, "lacks the weight of a row; write 0 if a row should not count"),
         (float("inf"), "holds the weight inf; weights are at most 1e+30: divide all of them"),
         (1e38, r"holds the weight 1e+38; weights are at most 1e+30: divide all of them"),
         (1e-40, "holds the weight 1e-40; weights are 0, or at least 1e-30"),
@@ -465,7 +465,7 @@ def test_a_column_of_several_words_is_taken_apart(tmp_path: Path, label: str, co
     columns: dict[str, Any] = {"f": RANDOM.random(ROWS), "is-click": Y, "watch-time": Y}
     all_found = found(tmp_path, "f: {dense: 1}", f"{{y: {{label: {label}}}}}", **columns)
     assert {one.rule.code for one in all_found} == {"HS501"}
-    remedy = f"did you mean `{column}`? In a label such a name is in backticks: '`{column}`'"
+    remedy = f"did you mean `{column}`? In a label, write such a name in backticks: '`{column}`'"
     assert str(all_found[0].help).startswith(remedy)
 
 
@@ -480,7 +480,7 @@ def test_a_few_heavy_rows_are_reported(tmp_path: Path) -> None:
     heavy = np.where(np.arange(ROWS) < 20, 1000.0, 1.0)
     (diagnostic,) = weighed(tmp_path, heavy)
     assert diagnostic.rule.code == "HS528"
-    assert "1,000 rows say as much as 22 of one weight" in diagnostic.message
+    assert "1,000 rows are worth only 22 of equal weight" in diagnostic.message
 
 
 def test_rates_are_those_of_weighted_rows(tmp_path: Path) -> None:

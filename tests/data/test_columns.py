@@ -170,7 +170,7 @@ def test_numbers_are_vectors_of_one(
         (["a"], "holds the text 'a', not numbers; `homespec check-data`"),
         (
             ["1", "NA"],
-            "the text 'NA', not numbers .where a number is missing, leave the cell empty",
+            "the text 'NA', not numbers .for a missing number, leave the cell empty",
         ),
         ([float("inf")], "holds a number that is infinite, or too large for float32"),
         ([1e39], "holds a number that is infinite, or too large for float32"),

@@ -133,7 +133,9 @@ def test_a_broken_file_in_the_middle_is_named_when_it_is_read(
     path.write_bytes(content)
     source = open_files([tmp_path])
     assert source.rows == 15_000
-    with pytest.raises(DataError, match=r"/1\.parquet is broken \(.*make or fetch it again") as one:
+    with pytest.raises(
+        DataError, match=r"/1\.parquet is broken \(.*create or download it again"
+    ) as one:
         rows_of(source)
     assert "\n" not in str(one.value)
     path.write_bytes(content[:-100])
@@ -144,8 +146,8 @@ def test_a_broken_file_in_the_middle_is_named_when_it_is_read(
 @pytest.mark.parametrize(
     ("content", "remedy"),
     [
-        (b"", "its first line has to name the columns"),
-        (b"1,1\n1,2\n", "its first line has to name the columns, each once"),
+        (b"", "its first line must name the columns"),
+        (b"1,1\n1,2\n", "its first line must name the columns, each once"),
         (b"a,s\n1,caf\xe9\n", "write it as UTF-8"),
     ],
 )
@@ -192,7 +194,7 @@ def test_folders_and_formats(tmp_path: Path) -> None:
         open_files([tmp_path])
     write(tmp_path / "a.parquet", table(0, 1))
     (tmp_path / "b.csv").write_text("a\n1\n")
-    with pytest.raises(DataError, match=r"a\.parquet and .*b\.csv are of two formats"):
+    with pytest.raises(DataError, match=r"a\.parquet and .*b\.csv have different formats"):
         open_files([tmp_path])
 
 
@@ -221,7 +223,7 @@ def test_what_names_leave_out_is_said(tmp_path: Path) -> None:
     source = open_files([folder])
     assert rows_of(source.first(9)) == [0]
     assert source.first(9).not_read == (
-        "not read, since names begin with `.` or `_`: "
+        "not read, because their names begin with `.` or `_`: "
         + ", ".join(str(folder / n) for n in (".c.parquet", "_b.parquet", "_old", "_tmp"))
         + f", {folder / 'sub' / '_z.parquet'}"
     )
@@ -267,7 +269,7 @@ def test_a_path_that_the_system_refuses(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"xx cannot be read \(File name too long\)"):
             open_splits(paths)
     (tmp_path / "a.csv").symlink_to("a.csv")
-    with pytest.raises(DataError, match=r"a\.csv is a link to a file that is not there"):
+    with pytest.raises(DataError, match=r"a\.csv is a link to a file that does not exist"):
         open_files([tmp_path])
 
 
@@ -296,7 +298,7 @@ def test_splits(tmp_path: Path) -> None:
     assert (source.rows, valid.rows) == (6, 2)
     assert open_splits([tmp_path / "two" / "train"])[0].rows == 6  # a folder of files
     write(tmp_path / "two" / "train.parquet", table(0, 3))
-    with pytest.raises(DataError, match=r"train and .*train\.parquet are both there"):
+    with pytest.raises(DataError, match=r"train and .*train\.parquet both exist"):
         open_splits([tmp_path / "two"])
 
 

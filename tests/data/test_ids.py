@@ -101,7 +101,7 @@ REFUSED: list[tuple[pa.DataType, Any, str]] = [
     (pa.float16(), np.float16(2048), r"holds 2048: from 2\*\*11 on, a float16 stands"),
     (pa.float64(), float("inf"), "holds an infinite number"),
     (pa.float64(), 1.5, "is not an id: it has fractions"),
-    (pa.decimal128(9, 2), Decimal("1.5"), "is not an id: it has fractions, such as 1.50"),
+    (pa.decimal128(9, 2), Decimal("1.5"), "is not an id, because it has fractions, such as 1.50"),
     (pa.decimal128(20, 1), Decimal(2**53), r"holds 9007199254740992.0: from 2\*\*53 on"),
     (pa.string(), "1.582218195625939e+18", r"holds 1.582218195625939e\+18: from 2\*\*53 on"),
     (pa.string(), "9007199254740992.0", ".*, a number with a point or an exponent may be"),

@@ -98,7 +98,9 @@ def test_what_cannot_be_scaled(scale: str, numbers: list[float], said: str) -> N
 
 
 def test_a_column_that_is_not_there() -> None:
-    with pytest.raises(DataError, match="no column of the feature `x`, which is to be scaled"):
+    with pytest.raises(
+        DataError, match="column of the feature `x`, which must be scaled, is missing"
+    ):
         ScaleFit(of("log")).add({"id": np.array([1])})
 
 
@@ -142,7 +144,7 @@ def test_parquet_and_csv_give_the_same(tmp_path: Path, column: Any) -> None:
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(math.inf, "holds inf, which is no number for the model"), (-1e39, "too large for float32")],
+    [(math.inf, "holds inf, which the model cannot use"), (-1e39, "too large for float32")],
 )
 @pytest.mark.parametrize("scale", ["none", "log"])
 def test_infinite_and_huge_numbers_are_refused(

@@ -79,7 +79,7 @@ def test_numbers_are_padded_with_numbers() -> None:
     prices = "p: {bucketize: [1], dim: 2, list: {max_len: 3, OPTIONS}}"
     found = read(prices, "padding: -1.0", p=[[2.5, -1.0, None, 3.0]])["p"]
     np.testing.assert_array_equal(found, [[2.5, np.nan, 3.0]])
-    with pytest.raises(DataError, match="`p` holds numbers, and the padding 'PAD' is none"):
+    with pytest.raises(DataError, match="`p` holds numbers, but the padding 'PAD' is not a number"):
         read(prices, "padding: PAD", p=[[2.5]])
 
 

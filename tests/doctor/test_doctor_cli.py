@@ -149,7 +149,7 @@ def test_mistakes_are_one_line(sick: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(sick, old)
     (old / "spec.yaml").unlink()
-    assert "name the spec that the run was started with (--spec" in doctor(old).output
+    assert "name the spec of the run (--spec" in doctor(old).output
     no_rows = doctor(sick, data=tmp_path / "none.parquet")
     assert "none.parquet does not exist" in no_rows.output
     wrong = doctor(sick, "--threshold", "zeroes=0.5")
@@ -222,7 +222,7 @@ def test_metrics_of_another_form(healthy: Path, tmp_path: Path, tasks: str) -> N
     if "labelled" in tasks:
         assert result.exception is None
     else:
-        assert "metrics.json holds no metrics: bring it back from a copy" in result.output
+        assert "metrics.json holds no metrics: restore it from a copy" in result.output
 
 
 def test_memory_that_runs_out_is_explained(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

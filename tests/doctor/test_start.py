@@ -66,7 +66,7 @@ def test_channels_that_are_off_from_the_start_are_found(rows: Path, tmp_path: Pa
     spec = written(tmp_path, FLAT)
     text = doctor(spec, rows, "--threshold", "dead_channels=0.3", "--format", "concise").output
     assert "note[HS752] dead-start" in text
-    assert "before training up to 100% of the channels of `meta" in text
+    assert "before training, up to 100% of the channels of `meta" in text
 
 
 def test_homes_experts_start_on_their_scale_and_gates_are_no_finding(

@@ -123,7 +123,7 @@ def test_a_leak_is_left_out(tmp_path: Path) -> None:
     spec = written(tmp_path, rows, "--label", "bought")
     assert [*spec["features"]] == ["age"]
     text = " ".join((tmp_path / "specs/t.yaml").read_text().split())
-    assert "refund: it tells bought nearly alone: AUC 0.99" in text or "AUC 1.000" in text
+    assert "refund: it almost determines bought: AUC 0.99" in text or "AUC 1.000" in text
     assert "watch_time: by its name it is known only after the fact" in text
     assert "click: it may be another label: click, " in text
 
@@ -175,9 +175,9 @@ def test_labels(tmp_path: Path, name: str) -> None:
     [
         (("--label", "clik"), "there is no column `clik`; did you mean `click`?"),
         (("--label", "city"), "the column has 40 texts, such as"),
-        (("--label", "age >"), "--label age >: a column or a number is to be here"),
+        (("--label", "age >"), "--label age >: expected a column or a number"),
         (("--label", "nothing"), "has no value in any row that was read"),
-        ((), "2 columns have two values and no name that tells a label: a (50%), b (50%)"),
+        ((), "2 columns have two values and no name that suggests a label: a (50%), b (50%)"),
     ],
 )
 def test_labels_that_are_not_known(options: tuple[str, ...], said: str) -> None:
@@ -200,7 +200,7 @@ def test_labels_that_are_not_known(options: tuple[str, ...], said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "its first line has to name the columns"),
+        ("", "its first line must name the columns"),
         ("a,b\n", "has no rows"),
         ("a;b;click\n1;2;0\n", "separates its cells by ';'"),
         ("a,a,click\n1,2,0\n", "each once"),
@@ -292,13 +292,13 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     before = (tmp_path / "specs/t.yaml").read_text()
     result = CliRunner().invoke(cli, ["new", "t", "--from", "rows.parquet"])
     assert result.exit_code != 0
-    assert "specs/t.yaml is there already; --force overwrites it" in result.output
+    assert "specs/t.yaml already exists; --force overwrites it" in result.output
     (tmp_path / "prepared").mkdir()
     (tmp_path / "prepared/valid.parquet").write_bytes(b"mine")
     result = CliRunner().invoke(
         cli, ["new", "u", "--from", "rows.parquet", "--split", "prepared"]
     )  # fmt: skip
-    assert "prepared/valid.parquet is there already" in result.output
+    assert "prepared/valid.parquet already exists" in result.output
     assert (tmp_path / "prepared/valid.parquet").read_bytes() == b"mine"
     assert not (tmp_path / "specs/u.yaml").exists()
     assert (tmp_path / "specs/t.yaml").read_text() == before

@@ -77,7 +77,7 @@ def test_without_a_compiler(
     monkeypatch.setenv("CXX", "no-such-compiler")
     found = called(runs[0], "-o", tmp_path / "out")
     assert (found.exit_code, found.output.count("\n")) == (2, 1)
-    assert "model.pt2 cannot be compiled here (there is no C++ compiler `no-such" in found.output
+    assert "model.pt2 cannot be compiled here (the C++ compiler `no-such" in found.output
     assert found.output.endswith("--format onnx needs none\n")
 
 

@@ -203,7 +203,7 @@ def test_a_run_is_not_replaced(out: str, files: Files) -> None:
     (files.folder / "run" / "model.safetensors").write_bytes((files.folder / WEIGHTS).read_bytes())
     result = migrate("-o", out, "--new-choice", "closed")
     assert result.return_value == 1
-    assert "run is the folder of a run: write to another place" in result.stderr
+    assert "run is the folder of a run: write to another folder" in result.stderr
 
 
 @pytest.mark.parametrize(

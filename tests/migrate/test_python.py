@@ -115,7 +115,9 @@ def test_equal_shapes_are_no_reason_to_start_fresh(files: Files) -> None:
     files.write_new(BASE.replace("name: shorts", "name: shorts\nfamily: ple"))
     result = migrate("-o", OUT, "--new-choice", "closed")
     assert result.return_value == 0, result.output
-    assert "keeps its shape [8, 8], but not what its parts belong to, and starts" in result.stderr
+    assert (
+        "keeps its shape [8, 8], but its parts belong to other things, and starts" in result.stderr
+    )
 
 
 def test_weights_alone_need_the_spec_that_they_are_of(files: Files) -> None:

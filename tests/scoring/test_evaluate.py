@@ -189,11 +189,11 @@ def test_values_of_slices(cells: pa.Array, wanted: dict[Any, list[int]]) -> None
 
 def test_slices_have_a_limit(trained: Path, valid: Path) -> None:
     assert len(collected(pa.array(range(slices.MAX_SLICES)))) == slices.MAX_SLICES
-    with pytest.raises(DataError, match="`c` has more than 100 values, the most that --by"):
+    with pytest.raises(DataError, match="`c` has more than 100 values, the maximum of --by"):
         collected(pa.array([*range(slices.MAX_SLICES), None]))
     with pytest.raises(DataError, match="`request` has more than 100 values"):
         homespec.evaluate(trained, valid, by="request")
-    with pytest.raises(DataError, match=r"`history_video_id` is list<.*, and --by takes one value"):
+    with pytest.raises(DataError, match=r"`history_video_id` is list<.*, but --by needs one value"):
         homespec.evaluate(trained, valid, by="history_video_id")
 
 

@@ -217,7 +217,9 @@ def test_files_that_do_not_agree_on_a_kept_column(
 def test_a_folder_of_two_purposes_is_not_scored_as_one(
     trained: Path, folder: Path, valid: Path
 ) -> None:
-    with pytest.raises(DataError, match=r"holds rows of two purposes: give .*train\.parquet or"):
+    with pytest.raises(
+        DataError, match=r"holds both training and held-out rows: name .*train\.parquet or"
+    ):
         homespec.predict(trained, folder / "data")
 
 
@@ -262,7 +264,7 @@ def test_the_command(trained: Path, valid: Path, tmp_path: Path) -> None:
     [
         (["--tasks", "clik"], "Invalid value for '--tasks': there is no task `clik`"),
         (["--keep", "x"], "error: {valid} lacks columns: --keep wants the column `x`"),
-        (["--device", "cuda"], "error: torch finds no GPU here: give the device cpu"),
+        (["--device", "cuda"], "error: torch finds no GPU here: use the device cpu"),
         (["--batch-size", "0"], "Invalid value for '--batch-size'"),
     ],
 )

@@ -84,8 +84,8 @@ def full_disk(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        (lambda valid, tmp: valid, "is one of the files that are read"),
-        (lambda valid, tmp: linked(valid, tmp / "link.parquet"), "is one of the files"),
+        (lambda valid, tmp: valid, "is one of the input files"),
+        (lambda valid, tmp: linked(valid, tmp / "link.parquet"), "is one of the input files"),
         (lambda valid, tmp: tmp / "out.txt", r"neither \.parquet nor"),
         (lambda valid, tmp: made(tmp / "folder.parquet"), "exists and is not a file"),
         (lambda valid, tmp: Path("/dev/stdout"), r"neither \.parquet nor"),
@@ -118,7 +118,7 @@ def made(folder: Path) -> Path:
 
 def test_no_scores_among_the_data(trained: Path, valid: Path, tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(valid.read_bytes())
-    with pytest.raises(ScoringError, match=r"is inside of .*, whose files are read as data"):
+    with pytest.raises(ScoringError, match=r"is inside .*, whose files are read as data"):
         homespec.predict(trained, tmp_path).write(tmp_path / "deep" / "scores.parquet")
 
 

@@ -150,10 +150,10 @@ def test_rows_by_other_boundaries_are_refused() -> None:
     model = sharding.build(loaded, BOUNDARIES, tables="cpu")
     other = {**BOUNDARIES, "age": [-2.0, 0.0, 0.5, 2.0]}
     inputs = sharding.Preprocessor(loaded, other)(batch(loaded, 0)[0])
-    with pytest.raises(ValueError, match="rows were found by other boundaries of age than"):
+    with pytest.raises(ValueError, match="rows were computed with boundaries of age that"):
         model(inputs)
     unset = sharding.build(loaded, tables="cpu")
-    with pytest.raises(ValueError, match="the boundaries of age, price are not known: give them"):
+    with pytest.raises(ValueError, match="the boundaries of age, price are not known: pass them"):
         unset(inputs)
 
 
@@ -166,7 +166,7 @@ def test_what_is_not_known_is_named_as_what_it_is() -> None:
     both = "the boundaries of age, price and the scaling of cost are not known"
     with pytest.raises(ValueError, match=both):
         sharding.build(loaded, tables="cpu")(inputs)
-    with pytest.raises(ValueError, match="the scaling of cost is not known: give them"):
+    with pytest.raises(ValueError, match="the scaling of cost is not known: pass them"):
         sharding.build(loaded, BOUNDARIES, tables="cpu")(inputs)
 
 
@@ -174,12 +174,12 @@ def test_boundaries_that_the_spec_does_not_need_or_lacks() -> None:
     from homespec import sharding
 
     loaded = homespec.loads(KINDS)
-    with pytest.raises(ValueError, match="the boundaries of age, price are needed to find rows"):
+    with pytest.raises(ValueError, match="the boundaries of age, price are needed to compute rows"):
         sharding.Preprocessor(loaded)
     with pytest.raises(KeyError, match=r"missing \['price'\]"):
         sharding.Preprocessor(loaded, {"age": BOUNDARIES["age"]})
     with pytest.raises(ValueError, match="price needs 3 boundaries, not 2"):
         sharding.build(loaded, {**BOUNDARIES, "price": [0.0, 1.0]})
     plain = homespec.loads(KINDS, overrides=["features.age.bucketize=[1]", "features.price=null"])
-    with pytest.raises(KeyError, match=r"leaves no boundaries to the data: unknown \['age'\]"):
+    with pytest.raises(KeyError, match=r"fits no boundaries to data: unknown \['age'\]"):
         sharding.Preprocessor(plain, {"age": [1.0]})

@@ -133,7 +133,7 @@ def test_a_width_that_the_kernels_do_not_take() -> None:
     from homespec import sharding
 
     text = KINDS.replace("vocab: 2}, dim: 8", "vocab: 2}, dim: 6")
-    message = r"the dim of `tag` \(6\), `near.long` \(6\) is no multiple of 4, which TorchRec's"
+    message = r"the dim of `tag` \(6\), `near.long` \(6\) is not a multiple of 4, which TorchRec's"
     with pytest.raises(sharding.UnshardableError, match=message):
         sharding.Preprocessor(homespec.loads(text))
 

@@ -212,7 +212,9 @@ def test_constraints_need_a_table(results: list[Results]) -> None:
 
 def test_columns_of_several_widths_are_refused(results: list[Results]) -> None:
     message = results[0]["refusals"]["columns"]
-    assert message.startswith("ValueError: tables of one width that events read are split by col")
+    assert message.startswith(
+        "ValueError: tables of the same width that events read are split by col"
+    )
     assert "tag [4], age [8]. Give them the same min_partition" in message
 
 

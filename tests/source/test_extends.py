@@ -180,7 +180,7 @@ def test_a_pipe_is_no_base() -> None:
     os.mkfifo("pipe.yaml")
     Path("spec.yaml").write_text("extends: pipe.yaml\n")
     (diagnostic,) = with_bases(read("spec.yaml")).diagnostics
-    assert "no regular file" in diagnostic.message
+    assert "not a regular file" in diagnostic.message
 
 
 @pytest.mark.usefixtures("folder")

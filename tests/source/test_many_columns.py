@@ -107,7 +107,7 @@ def test_flags_change_the_entry() -> None:
     assert list(fewer.features)[:2] == ["I7", "C1"]
     (one,) = errors(SPEC, "features.C9.dim=4")
     assert one.rule.code == "HS026"
-    assert one.message == "`C9` is a feature, and a column of `sparse`, too"
+    assert one.message == "`C9` is both a feature and a column of `sparse`"
 
 
 def test_bases_have_entries_too(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_what_is_wrong_with_a_column_names_it() -> None:
 def test_one_cause_is_one_message_with_the_columns_that_have_it() -> None:
     (one,) = errors(SPEC.replace("table: C8", "table: nothing").replace("[D1, D2]", "D1..D9"))
     assert one.message == (
-        "`D1` is looked up in the table of `nothing`, which is not a feature; so it is with"
+        "`D1` is looked up in the table of `nothing`, which is not a feature; the same applies to"
         " `D2`, `D3`, `D4` and 5 more of `again`"
     )
     (one,) = errors(SPEC.replace("table: C8", "table: nothing").replace("[D1, D2]", "D1..D900"))
@@ -227,10 +227,10 @@ def test_ranges(written: str, names: list[str]) -> None:
     [
         ('"C[1-26]"', "write `C1..C26`"), ("C[1-26]", "write a range of columns as `C1..C26`"),
         ('"C{1..26}"', "write `C1..C26`"), ("C1-C26", "write `C1..C26`"), ("C1:C26", "`C1..C26`"),
-        ("C1 to C26", "write `C1..C26`"), ("C*", "not looked up in the data"),
-        ("C1..D26", "write one name twice"), ("C9..C1", "write `C1..C9`"),
-        ("C01..C100", "write `C1..C100`"), ("C1..C1025", "mend its ends"),
-        ("C1..C999999999", "mend its ends"), ("[]", "list the columns"), ("{}", "write a list"),
+        ("C1 to C26", "write `C1..C26`"), ("C*", "wildcards are not supported"),
+        ("C1..D26", "write the name with the first"), ("C9..C1", "write `C1..C9`"),
+        ("C01..C100", "write `C1..C100`"), ("C1..C1025", "correct its ends"),
+        ("C1..C999999999", "correct its ends"), ("[]", "list the columns"), ("{}", "write a list"),
         ("3", 'columns: {c3: "3"}'), ("[[a]]", "write a list such as"), ("true", "write a list"),
         ("null", "write a list"), ('""', "write a list"), ("{a: 1}", 'columns: {a: "1"}'),
         ('"C1, C2"', "write a list, `columns: [C1, C2]`"), ("C1..C3;C7", "`columns: [C1..C3, C7]`"),
@@ -256,8 +256,11 @@ def test_keys_of_one_feature_are_refused(key: str) -> None:
     [
         (("[C1, C8..C10]", "[C1, C1]"), "`C1` is listed twice"),
         (("[C1, C8..C10]", "[I2, C8]"), "`I2` is listed twice"),
-        (("own: {id", "C9: {id"), "`C9` is a feature, and a column of `sparse`, too"),
-        (("  ints:", "  C9: {dense: 1}\n  ints:"), "`C9` is a feature, and a column of `sparse`"),
+        (("own: {id", "C9: {id"), "`C9` is both a feature and a column of `sparse`"),
+        (
+            ("  ints:", "  C9: {dense: 1}\n  ints:"),
+            "`C9` is both a feature and a column of `sparse`",
+        ),
     ],
 )
 def test_names_that_collide(change: tuple[str, str], said: str) -> None:
@@ -285,7 +288,7 @@ def test_a_wrong_dim_for_all_is_one_error(dim: str) -> None:
 def test_without_a_dim_for_all_each_needs_its_own() -> None:
     two = errors(SPEC.replace("dim: 8\n", "", 1))
     assert [one.rule.code for one in two] == ["HS112"] * 3
-    assert "`features.sparse` is `id` and needs the width" in two[0].message
+    assert "`features.sparse` is `id` and needs `dim`, the width" in two[0].message
 
 
 def test_a_spec_without_them_is_as_it_was() -> None:

@@ -37,7 +37,7 @@ def test_missing_file_with_a_neighbour(tmp_path: Path) -> None:
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    assert only(tmp_path / "no" / "x.yaml")[2] == f"there is no folder `{tmp_path / 'no'}`"
+    assert only(tmp_path / "no" / "x.yaml")[2] == f"the folder `{tmp_path / 'no'}` does not exist"
 
 
 def test_folder(tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ def test_the_best_epoch_of_another_run_is_not_taken(
     if best == 1:
         values = iter([0.1])
         longer = replace(SETTINGS, epochs=3)
-        with pytest.raises(RunError, match="checkpoints/best is damaged: it is of another run"):
+        with pytest.raises(
+            RunError, match="checkpoints/best is damaged: it belongs to another run"
+        ):
             run.train(SPEC, run.Place([data], runs[0], resume=True), longer, print)
     else:
         run.train(SPEC, run.Place([data], runs[0], resume=True), SETTINGS, print)

@@ -173,7 +173,7 @@ def test_the_tensor_is_named_with_what_is_left(copied: Path, data: Path) -> None
     assert message.startswith(
         f"the checkpoint {copied}/checkpoints/last is damaged: tensor"
         " `exp_avg/towers.click.linears.0.weight` of optimizer.safetensors does not match its"
-        " checksum. Bring it back from a copy, or start again with --overwrite"
+        " checksum. Restore it from a copy, or start again with --overwrite"
     )
     assert f"The weights of epoch 1 in {copied}/checkpoints/best are intact" in message
 
@@ -194,7 +194,7 @@ def test_a_checkpoint_put_aside_takes_the_place_of_a_damaged_one(copied: Path, d
     resume(data, whole)
     (checkpoints / "last" / "model.safetensors").write_bytes(b"")
     said = resume(data, copied)
-    assert "was damaged: the one before it takes its place" in said[0]
+    assert "was damaged, so the previous one replaces it" in said[0]
     assert outcome(copied) == outcome(whole)
 
 
@@ -204,7 +204,7 @@ def test_the_best_epoch_is_looked_at_before_training(copied: Path, data: Path) -
     shutil.copytree(copied / LAST, copied / BEST, dirs_exist_ok=True)
     assert "checkpoints/best is damaged: it is of epoch 2, not 1" in refusal(data, copied)
     shutil.rmtree(copied / BEST)
-    assert "checkpoints/best is damaged: it is gone" in refusal(data, copied)
+    assert "checkpoints/best is damaged: it is missing" in refusal(data, copied)
 
 
 def test_losses(copied: Path, data: Path) -> None:
@@ -216,7 +216,9 @@ def test_losses(copied: Path, data: Path) -> None:
     path.write_bytes(text + b"9,garbage that a crash left\n")
     resume(data, copied)
     path.unlink()
-    assert f"{path} is gone: the losses of steps 1 to 12 are not known" in resume(data, copied)
+    assert f"{path} is missing, so the losses of steps 1 to 12 are not known" in resume(
+        data, copied
+    )
 
 
 def test_settings_that_are_gone_are_those_of_the_checkpoint(copied: Path) -> None:
@@ -267,8 +269,9 @@ def test_a_checkpoint_of_an_older_version_goes_on(copied: Path, data: Path) -> N
     whole = shutil.copytree(copied, copied.with_name("whole"))
     resume(data, whole)
     unsigned(copied)
-    assert "the checkpoint has no checksums, an older homespec wrote it: it was not verified" in (
-        resume(data, copied)
+    assert (
+        "the checkpoint has no checksums, because an older homespec wrote it, so it was not"
+        " verified" in resume(data, copied)
     )
     assert outcome(copied) == outcome(whole)
     assert checkpoint.read(copied / LAST).verified
@@ -297,10 +300,10 @@ STATES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "lacks `model`": lambda s: s.pop("model"),
     "`model` of state.json is not an object": lambda s: s.update(model=[]),
     "`settings` of state.json cannot be used: lr is 'x'": lambda s: s["settings"].update(lr="x"),
-    "`data.train[0]` of state.json is no mark": lambda s: s["data"].update(train=["x"]),
+    "`data.train[0]` of state.json is not the mark": lambda s: s["data"].update(train=["x"]),
     "lacks `data.valid`": lambda s: s["data"].pop("valid"),
     "`processes` of state.json is not a whole": lambda s: s.update(processes="two"),
-    "is not of this version": lambda s: s.update(version=2),
+    "was written by another version": lambda s: s.update(version=2),
 }
 
 
@@ -348,7 +351,11 @@ def test_odd_values_anywhere(copied: Path, data: Path) -> None:
 def test_what_is_no_state(copied: Path, data: Path, text: str) -> None:
     (copied / LAST / "state.json").write_text(text)
     cut = text in ("", "{", "\0")
-    found = r"is damaged: state\.json is not JSON" if cut else "is damaged|is not of this version"
+    found = (
+        r"is damaged: state\.json is not JSON"
+        if cut
+        else "is damaged|was written by another version"
+    )
     assert re.search(found, refusal(data, copied))
 
 

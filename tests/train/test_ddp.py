@@ -215,9 +215,9 @@ def test_refusals_are_told_once(found: list[dict[str, Any]], folder: Path) -> No
     one, other = found
     wanted = {
         "first step": "holds a run, at step 1, after epoch 1 of 1: --resume continues it",
-        "odd": "--batch-size 65 is of all 2 processes together and cannot be dealt to them: give a"
-        " multiple of 2 from 4 on, such as 64",
-        "few": "--batch-size 2 is of all 2 processes",
+        "odd": "--batch-size 65 is the total over all 2 processes and cannot be divided among "
+        "them: give a multiple of 2 of at least 4, such as 64",
+        "few": "--batch-size 2 is the total over all 2 processes",
         "nan": "the loss of rare is not finite from epoch 1, batch 4 (step 4) on: ",
     }
     for name, message in wanted.items():

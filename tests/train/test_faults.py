@@ -108,7 +108,7 @@ def test_another_spec_is_refused_with_what_differs(data: Path, copied: Path) -> 
         .replace("  tagg: {", "  video_id: {"),
     }
     for difference, text in texts.items():
-        with pytest.raises(RunError, match=r"is of another spec: .* another --out") as refused:
+        with pytest.raises(RunError, match=r"belongs to another spec: .* another --out") as refused:
             go(homespec.loads(text), data, copied, resume=True)
         assert difference in str(refused.value)
     assert content(copied) == before
@@ -137,8 +137,8 @@ def test_settings_that_may_change(small: LoadedSpec, data: Path, copied: Path) -
     said: list[str] = []
     result = go(small, data, copied, said.append, resume=True, lr=1e-3, clip=1.0)
     assert said[:3] == [
-        "resumed with --epochs 2 in place of --epochs 1",
-        "resumed with --lr 0.001 in place of --lr 0.01",
+        "resumed with --epochs 2 instead of --epochs 1",
+        "resumed with --lr 0.001 instead of --lr 0.01",
         "resumed with --clip 1.0 in place of no --clip",
     ]
     assert "resumed at step 11, after epoch 1 of 1" in said
@@ -166,11 +166,13 @@ def test_unknown_monitor(
     """It is told before the rows are read, which may take a while."""
     monkeypatch.setattr(datamodule, "load_rows", lambda *_: pytest.fail("rows were read"))
     for name in ("speed", "mae", "auc/nothing"):
-        with pytest.raises(RunError, match=f"--monitor {name} is no metric of this spec: give one"):
+        with pytest.raises(
+            RunError, match=f"--monitor {name} is not a metric of this spec: give one"
+        ):
             go(small, data, tmp_path, monitor=name)
 
     with pytest.raises(
-        RunError, match=r"auc/clik is no metric of this spec: did you mean auc/click\?"
+        RunError, match=r"auc/clik is not a metric of this spec: did you mean auc/click\?"
     ):
         go(small, data, tmp_path, monitor="auc/clik")
 
@@ -236,7 +238,7 @@ def test_weights_that_are_not_finite_at_the_end(
 def test_a_run_that_is_done_says_so(small: LoadedSpec, data: Path, copied: Path) -> None:
     said: list[str] = []
     go(small, data, copied, said.append, epochs=1, resume=True)
-    assert "all epochs are done: --epochs 2 would train one more" in said
+    assert "all epochs are done; --epochs 2 would train one more" in said
 
 
 def test_weights_that_are_not_finite_are_not_kept(
@@ -317,7 +319,7 @@ def test_from_files_as_from_memory(
 ) -> None:
     said: list[str] = []
     go(small, streamed, tmp_path / "files", said.append)
-    assert "rows to train on (read from the files each epoch)" in said[0]
+    assert "training rows (read from the files each epoch)" in said[0]
     monkeypatch.undo()
     go(small, streamed, tmp_path / "memory")
     one, other = (tmp_path / name / "model.safetensors" for name in ("files", "memory"))
@@ -361,7 +363,7 @@ def test_files_that_are_not_read_are_named(small: LoadedSpec, data: Path, tmp_pa
     settings = Settings(compile=False, batch_size=256, limit_rows=512)
     run.train(small, run.Place([folder], tmp_path / "out"), settings, said.append)
     left_out = folder / "train" / "_b.parquet"
-    assert said[1] == f"not read, since names begin with `.` or `_`: {left_out}"
+    assert said[1] == f"not read, because their names begin with `.` or `_`: {left_out}"
 
 
 def test_ctrl_c(data: Path, tmp_path: Path) -> None:
@@ -419,7 +421,7 @@ def test_memory_that_runs_out_is_told_by_feature_rows_and_bytes(
     doing = {"build": "building", "step": "training"}[where]
     assert message.startswith(f"memory ran out while {doing} `small`: its weights are ")
     assert "feature `user_id` has 1,001 rows of 8, 32,032 bytes" in message
-    assert message.endswith("There is no checkpoint yet") == (where == "step")
+    assert message.endswith("No checkpoint exists yet") == (where == "step")
     assert "\n" not in message
 
 

@@ -187,13 +187,13 @@ def test_frozen_weights_that_start_fresh_are_warned_of(before: dict[str, Path]) 
     assert module.start is not None
     assert module.start.lines[-1] == (
         "warning: --freeze keeps experts.meta.shared.1.linears.0.weight and 4 more, which start"
-        " fresh: what is new there never learns"
+        " fresh, so its new parts never learn"
     )
     kept = dataclasses.replace(settings, freeze=("experts.meta.shared.0.*",))
     start = RankingModule(homespec.loads(more), kept).start
     assert not any("--freeze" in line for line in start.lines)
     (note,) = idle(dataclasses.replace(SETTINGS, freeze=("towers.*",)), 10)
-    assert "stays as it is initialised" in note
+    assert "keeps initial weights that never learn" in note
 
 
 def test_patterns() -> None:

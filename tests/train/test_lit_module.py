@@ -89,7 +89,7 @@ def test_it_stops_early_and_keeps_the_best(
     assert best.read_bytes() != last.read_bytes()
     report.show(result, tmp_path, [data])
     assert (
-        "Epoch 2 of 4 is the best by auc (0.7000); stopped, since 2 did no better:"
+        "Epoch 2 of 4 is the best by auc (0.7000); stopped, because 2 were not better:"
         in capsys.readouterr().out
     )
     again = dataclasses.replace(place, resume=True)
@@ -236,7 +236,7 @@ def test_recompilations_are_counted_with_their_reasons() -> None:
     doubled(torch.ones(4))
     assert compilations.count == 2
     (line,) = said
-    assert line.startswith("warning: the training step is compiled once more: ")
+    assert line.startswith("warning: the training step is compiled again: ")
     assert "size mismatch at index 0. expected 3, actual 4" in line
     compilations.close()
     doubled(torch.ones(5))

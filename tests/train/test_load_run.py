@@ -138,6 +138,6 @@ def test_weights_of_another_spec_are_refused(copy: Path) -> None:
 def test_a_run_before_its_first_whole_epoch_says_what_there_is(copy: Path) -> None:
     shutil.rmtree(copy / "checkpoints" / "best")
     (copy / "model.safetensors").unlink()
-    with pytest.raises(RunError, match=r"without a whole epoch: .* and --last "):
+    with pytest.raises(RunError, match=r"without a completed epoch: .* and --last "):
         homespec.load_run(copy)
     homespec.load_run(copy, checkpoint="last")

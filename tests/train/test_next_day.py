@@ -133,7 +133,7 @@ def test_another_table_optimizer_starts_without_moments(
     said: list[str] = []
     start = {"init_from": str(yesterday), "table_optimizer": "adagrad"}
     train(FITTED, data, tmp_path / "run", said.append, **start)
-    assert "without the optimiser's moments: they are those of --table-optimizer adam" in said
+    assert "without the optimiser's moments: they belong to --table-optimizer adam" in said
 
 
 def test_learned_weights_of_losses_go_on(data: Path, tmp_path: Path) -> None:

@@ -85,9 +85,9 @@ def test_what_may_change_in_a_resumed_run() -> None:
     before = Settings(lr_of=("towers.*=0.1x", "gates.*=0"), l2=("*=1",))
     now = dataclasses.replace(before, lr_of=("towers.*=0.2x", "gates.*=0"), l2=())
     assert list(changes(before, now)) == [
-        "--lr-of towers.*=0.2x --lr-of gates.*=0 in place of --lr-of towers.*=0.1x --lr-of"
+        "--lr-of towers.*=0.2x --lr-of gates.*=0 instead of --lr-of towers.*=0.1x --lr-of"
         " gates.*=0",
-        "no --l2 in place of --l2 *=1",
+        "no --l2 instead of --l2 *=1",
     ]
     for other in (("towers.*=0.1x",), ("towers.*=0", "gates.*=0"), ()):
         with pytest.raises(RunError, match="the run was started with --lr-of"):
@@ -115,10 +115,8 @@ def test_moments_of_another_optimiser_are_not_carried_over(data: Path, tmp_path:
     settings = dataclasses.replace(SHORT, optimizer="sgd", init_from=str(tmp_path / "a"))
     module = RankingModule(spec, settings)
     assert module.start is not None
-    assert (
-        "without the optimiser's moments: they are those of --optimizer adam" in module.start.lines
-    )
-    with pytest.raises(RunError, match="which the optimiser of this run does not know"):
+    assert "without the optimiser's moments: they belong to --optimizer adam" in module.start.lines
+    with pytest.raises(RunError, match="which the optimiser of this run does not have"):
         RankingModule(spec, dataclasses.replace(settings, init_moments=True))
     again = dataclasses.replace(SHORT, optimizer="adamw", init_from=str(tmp_path / "a"))
     start = RankingModule(spec, again).start

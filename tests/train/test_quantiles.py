@@ -109,7 +109,9 @@ def test_a_sample_is_uniform_over_all_rows() -> None:
 def test_nothing_to_fit_to() -> None:
     with pytest.raises(DataError, match=r"`duration_ms`.*holds no number in 2 rows"):
         fit([{"duration_ms": np.array([np.nan, np.nan])}], SPEC)
-    with pytest.raises(DataError, match="no column of the feature `duration_ms`"):
+    with pytest.raises(
+        DataError, match="column of the feature `duration_ms`, which must be fitted, is missing"
+    ):
         fit([{"other": np.array([1.0])}], SPEC)
 
 
@@ -138,7 +140,7 @@ def test_events_that_are_not_there_do_not_count() -> None:
     fitted = fit([{KEY: seconds, "history.video_id": video}], EVENTS)
     assert (fitted.rows, fitted.features[KEY].known) == (2, 2)
     assert fitted.values == {KEY: [2.0, 2.0, 2.0]}
-    with pytest.raises(DataError, match=r"no column of the feature `history\.video_id`"):
+    with pytest.raises(DataError, match=r"column of the feature `history\.video_id`, which must"):
         fit([{KEY: seconds}], EVENTS)
 
 

@@ -101,8 +101,8 @@ def test_a_monitor_that_is_never_defined(
     assert (len(result.history.epochs), result.history.best) == (3, 3)
     (line,) = [line for line in report.summary(result, tmp_path) if line.startswith("No epoch")]
     assert f"{asked['monitor']} is undefined on the held-out rows, where {why}." in line
-    assert "the metrics are of the last epoch, 3 of 3" in line
-    assert line.endswith("3; --patience had nothing to go by.") == ("patience" in asked)
+    assert "the metrics are from the last epoch, 3 of 3" in line
+    assert line.endswith("3; --patience had no effect.") == ("patience" in asked)
     best, last = (tmp_path / "out" / "checkpoints" / name for name in ("best", "last"))
     name = "model.safetensors"
     assert (best / name).read_bytes() == (last / name).read_bytes()

@@ -154,7 +154,9 @@ def test_weights_of_rows_go_on(data: Path, tmp_path: Path) -> None:
     assert_goes_on(spec, data, tmp_path, settings)
     for changed in (task.replace("duration_ms", "play_time_ms"), task.replace("0.1", "0.2")):
         other = homespec.loads(SMALL.replace("like: {label: is_like}", changed))
-        with pytest.raises(RunError, match=r"is of another spec: `tasks\.like\.\w+_weight` is"):
+        with pytest.raises(
+            RunError, match=r"belongs to another spec: `tasks\.like\.\w+_weight` is"
+        ):
             run.train(other, run.Place([data], tmp_path / "b", resume=True), settings, print)
 
 

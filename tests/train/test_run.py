@@ -69,7 +69,7 @@ def test_it_learns(trained: Any) -> None:
     assert result.rows_train + result.rows_valid == 12_000
     left_out = result.rows_train % 256
     assert f"leaves out {left_out} rows that do not fill a batch of 256" in said[0]
-    assert said[1] == "training in eager mode, as asked"
+    assert said[1] == "training in eager mode, as requested"
 
 
 def test_files(trained: Any, small: LoadedSpec) -> None:
@@ -342,7 +342,7 @@ def test_command_line_resumes(
     assert homespec_train(monkeypatch, *given, "--resume", "--epochs", 2) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    assert "resumed with --epochs 2 in place of --epochs 1\n" in out
+    assert "resumed with --epochs 2 instead of --epochs 1\n" in out
     assert "resumed at step 3, after epoch 1 of 1\n" in out
     assert "epoch 2/2  step 3/3" in out
     assert "Epoch 2 of 2 is the best" in out or "Epoch 1 of 2 is the best" in out
@@ -415,7 +415,9 @@ def test_compiling_is_decided_by_the_machine(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CXX", "no-such-compiler")
     compiles, why = decide(None)
     assert not compiles
-    assert "there is no C++ compiler `no-such-compiler`: install it, or name yours in CXX" in why
+    assert (
+        "the C++ compiler `no-such-compiler` was not found: install it, or name yours in CXX" in why
+    )
     assert decide(True)[0]
     assert not decide(False)[0]
     monkeypatch.setenv("CXX", sys.executable)

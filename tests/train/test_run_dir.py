@@ -61,7 +61,7 @@ def test_the_folder_of_another_tool_is_refused(
     small: LoadedSpec, data: Path, tmp_path: Path, names: tuple[str, ...], how: dict[str, bool]
 ) -> None:
     before = write(tmp_path, *names)
-    with pytest.raises(RunError, match="nothing in it says that a run of homespec wrote") as told:
+    with pytest.raises(RunError, match="but no sign that a run of homespec wrote") as told:
         go(small, data, tmp_path, **how)
     assert names[0].partition("/")[0] in str(told.value)
     assert content(tmp_path) == before
@@ -75,7 +75,7 @@ def test_a_file_where_a_run_has_a_folder_is_named(
     go(small, data, tmp_path)
     shutil.rmtree(tmp_path / name)
     (tmp_path / name).write_text("mine\n")
-    with pytest.raises(RunError, match=f"{name} is a file, where a run has a folder: give another"):
+    with pytest.raises(RunError, match=f"{name} is a file, but a run needs a folder: give another"):
         go(small, data, tmp_path, **how)
     assert (tmp_path / name).read_text() == "mine\n"
 
@@ -235,7 +235,7 @@ def test_a_file_system_without_locks_is_told(
     own.take()
     own.release()
     assert said == [
-        f"note: {tmp_path} cannot be locked (No locks available): see to it that no other run uses"
+        f"note: {tmp_path} cannot be locked (No locks available): make sure that no other run uses"
         " this folder"
     ]
     assert list(tmp_path.iterdir()) == []

@@ -27,7 +27,9 @@ def test_a_task_more(yesterday: Path, data: Path, tmp_path: Path) -> None:
     for task, measured in before["tasks"].items():
         assert after["tasks"][task] == pytest.approx(measured, rel=1e-5)
     assert "`follow`: new" in said
-    assert any("without the optimiser's moments: they are of another spec" in line for line in said)
+    assert any(
+        "without the optimiser's moments: they belong to another spec" in line for line in said
+    )
     assert any(
         line.startswith("  new      experts.task.follow.0.linears.0.weight") for line in said
     )
@@ -86,7 +88,7 @@ def test_weights_alone(yesterday: Path, data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "changed", "message"),
     [
-        (WIDER, {}, "say how that starts with --new-choice closed|mean|fresh"),
+        (WIDER, {}, "choose how that starts with --new-choice closed|mean|fresh"),
         (FITTED, {"init_from": "gone"}, "--init-from gone does not exist"),
         (
             FITTED,

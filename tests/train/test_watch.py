@@ -209,7 +209,7 @@ def test_a_collapse_is_said_at_the_end(data: Path, tmp_path: Path) -> None:
     assert re.fullmatch(near_zero, first)
     assert "contributes only" in second
     doctor = f"homespec doctor {tmp_path / 'out'} --data {data}"
-    assert how == f"Whether a task loses by that, measured: {doctor}"
+    assert how == f"To measure whether a task gets worse by that: {doctor}"
     (kept,) = healths(tmp_path / "out")
     assert kept["signs"][:2] == [first, second]
 
@@ -236,7 +236,7 @@ def test_a_failure_to_measure_costs_a_line_and_not_the_run(
     *_, files, last = printed.strip().splitlines()
     assert files.startswith("model.safetensors")
     why = "RuntimeError: too little memory"
-    assert last == f"What experts and gates do was not measured: {why}"
+    assert last == f"Experts and gates were not measured: {why}"
     assert healths(tmp_path / "out") == [{"error": why}] * 2
 
 

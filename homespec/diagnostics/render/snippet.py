@@ -47,7 +47,7 @@ class Row:
         self._cells: list[tuple[str, str]] = []
 
     def put(self, column: int, text: str, role: str) -> None:
-        """Draw `text` from `column` on, over what is there."""
+        """Draw `text` from `column` on, over the existing text."""
         missing = column + len(text) - len(self._cells)
         self._cells += [(" ", "")] * missing
         self._cells[column : column + len(text)] = [(char, role) for char in text]

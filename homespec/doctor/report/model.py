@@ -94,7 +94,7 @@ def _link(start: Point, end: Point, source: Source, owner: str, losses: Losses) 
     title = f"{owner} takes {source.weight:.0%} from {source.owner} (fair {source.fair:.0%})"
     few = source.contribution_with_self < losses.health.thresholds.ignored * source.fair
     if few:
-        title += f", and it is {source.contribution_with_self:.1%} of what is mixed"
+        title += f", and it is {source.contribution_with_self:.1%} of the mixture"
     return svg.link(start, end, 0.5 + 11 * source.weight, "link few" if few else "link", title)
 
 

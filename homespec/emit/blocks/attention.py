@@ -68,7 +68,7 @@ class Twin(nn.Module):
 
 
 class TwinCross(Twin):
-    """TWIN on events x = [k, w], of which the candidate has k, too: w adds a bias to scores."""
+    """TWIN on events x = [k, w], of which the candidate also has k: w adds a bias to scores."""
 
     def __init__(self, query, event, width, heads):
         super().__init__(query, event, width, heads)

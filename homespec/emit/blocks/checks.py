@@ -2,7 +2,7 @@
 
 
 def check_shapes(what, tensors, shapes, rows=None):
-    """Raise ValueError where a tensor is missing or not [rows, *its shape]; the number of rows."""
+    """The number of rows. Raises ValueError if a tensor is missing or not [rows, *its shape]."""
     if missing := [name for name in shapes if name not in tensors]:
         raise ValueError(f"{what}s missing: {', '.join(missing)}")
     for name, shape in shapes.items():

@@ -10,10 +10,10 @@ from homespec.emit.blocks.precision import Float32Buffers
 
 
 class EventDice(Float32Buffers):
-    """DICE on what an attention unit makes of each event: u [B, L, H] -> [B, L, H].
+    """DICE on the hidden units of an attention unit: u [B, L, H] -> [B, L, H].
 
-    p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)), by statistics over the events that
-    are there: padding has no part in them.
+    p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)), with statistics over existing
+    events, without padding.
     """
 
     def __init__(self, width, eps, momentum):
@@ -32,7 +32,7 @@ class EventDice(Float32Buffers):
         return (x_BLH * (p_BLH + (1 - p_BLH) * self.alpha)).to(u_BLH.dtype)
 
     def statistics(self, x_BLH, mask_BL1):
-        """Mean and variance [H] of this batch; the running ones move from two events on."""
+        """Mean and variance [H] of this batch; the running ones are updated from two events on."""
         events = mask_BL1.sum().to(x_BLH.dtype)
         count = events.clamp(min=1)
         mean_H = x_BLH.where(mask_BL1, 0.0).sum((0, 1)) / count
@@ -46,7 +46,7 @@ class EventDice(Float32Buffers):
 
 
 class EventDice__inference(Float32Buffers):
-    """DICE on what an attention unit makes of each event: u [B, L, H] -> [B, L, H].
+    """DICE on the hidden units of an attention unit: u [B, L, H] -> [B, L, H].
 
     p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)).
     """
@@ -79,8 +79,8 @@ def compare(linear, q_BQ, x_BLE):
 class Din(nn.Module):
     """DIN: q [B, Q], x [B, L, E], mask [B, L] -> sum of the events, each times its weight [B, E].
 
-    The weight of x = [k, w], of which the candidate has k, too, is an MLP of
-    [q, k, q - k, q * k, w].
+    The weight of x = [k, w], of which the candidate also has k, is an MLP of [q, k, q - k, q * k,
+    w].
     """
 
     def __init__(self, query, event, hidden, activation):
@@ -143,8 +143,8 @@ class DinSoftmax(Din):
 class DinDice(nn.Module):
     """DIN: q [B, Q], x [B, L, E], mask [B, L] -> sum of the events, each times its weight [B, E].
 
-    The weight of x = [k, w], of which the candidate has k, too, is an MLP of
-    [q, k, q - k, q * k, w] with DICE.
+    The weight of x = [k, w], of which the candidate also has k, is an MLP of [q, k, q - k, q * k,
+    w] with DICE.
     """
 
     def __init__(self, query, event, hidden, dice):

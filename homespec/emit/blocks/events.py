@@ -1,5 +1,5 @@
-"""What encoders of sequences share. L events, K of them behind a search, E width of an event,
-Q width of what it has in common with the candidate, A heads of an attention.
+"""Parts shared by encoders of sequences. L events, K of them after a search, E width of an event, Q
+width of the fields shared with the candidate, A heads of an attention.
 """
 
 import torch

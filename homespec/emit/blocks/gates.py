@@ -152,7 +152,7 @@ def mix__joined(w, e):
 
 
 def mix_each(w, e, outputs):
-    """Like `mix`, where set g serves as many of the outputs as `outputs` says."""
+    """Like `mix`, where `outputs` gives the number of outputs that each set serves."""
     mixed, start = [], 0
     for g, count in enumerate(outputs):
         mixed.append(mix(w[start : start + count], e[g : g + 1]))

@@ -161,13 +161,13 @@ def rewind_columns(
 
 
 def readable(x_SNB, low_SCB, p_SLB, up_MNR):
-    """The same tensors with what lies along their last axis side by side, as kernels read it."""
+    """The same tensors, contiguous along their last axis, as kernels read them."""
     low_SCB, p_SLB = (t if t.stride(-1) == 1 else t.contiguous() for t in (low_SCB, p_SLB))
     return x_SNB.contiguous(), low_SCB, p_SLB, up_MNR.contiguous()
 
 
 def sizes(x_SNB, low_SCB, p_SLB, up_MNR):
-    """What all kernels are told of these tensors. Tensor cores take at least 16 of each axis."""
+    """The sizes of these tensors for all kernels. Tensor cores take at least 16 of each axis."""
     sets, loras, batch = p_SLB.shape
     return {
         "num_warps": 8,
@@ -190,7 +190,7 @@ def sizes(x_SNB, low_SCB, p_SLB, up_MNR):
 def gate_features(x_SNB, low_SCB, p_SLB, up_MNR):
     """x [S or 1, N, B], low ranks, LoRAs' weights in the mixture, up -> gated x [S, N, B].
 
-    Of the type of low, which is that of the GEMM behind it: bfloat16 under autocast.
+    The result has the type of low, which is that of its GEMM: bfloat16 under autocast.
     """
     tensors = readable(x_SNB, low_SCB, p_SLB, up_MNR)
     known = sizes(*tensors)

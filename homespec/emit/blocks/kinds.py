@@ -12,12 +12,12 @@ def hashed__more(buckets, dim, **more):
 
 
 def vocab(size, dim):
-    """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for what is missing or unknown."""
+    """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for missing and unknown ids."""
     return {"kind": "vocab", "rows": 1 + size, "dim": dim}
 
 
 def vocab__more(size, dim, **more):
-    """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for what is missing or unknown."""
+    """Ids 0 to `size` - 1: row 1 + id of its table; row 0 for missing and unknown ids."""
     return {"kind": "vocab", "rows": 1 + size, "dim": dim, **more}
 
 
@@ -32,13 +32,13 @@ def words__more(size, dim, **more):
 
 
 def bucketized(*boundaries, dim):
-    """Numbers: row 1 + how many boundaries are not greater; row 0 for NaN."""
+    """Numbers: row 1 + the number of boundaries up to it; row 0 for NaN."""
     rows = 2 + len(boundaries)
     return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries}
 
 
 def bucketized__more(*boundaries, dim, **more):
-    """Numbers: row 1 + how many boundaries are not greater; row 0 for NaN."""
+    """Numbers: row 1 + the number of boundaries up to it; row 0 for NaN."""
     rows = 2 + len(boundaries)
     return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries, **more}
 

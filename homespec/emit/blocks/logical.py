@@ -15,13 +15,13 @@ from homespec.emit.blocks.rows import words_of
 
 
 def unwrapped(model):
-    """The Model inside what torch.compile or DistributedDataParallel makes of it."""
+    """The Model inside the wrapper of torch.compile or DistributedDataParallel."""
     inner = getattr(model, "_orig_mod", getattr(model, "module", model))
     return model if inner is model else unwrapped(inner)
 
 
 def logical_names(model):
-    """(tensor of the model, logical name, index of the part that has it) for all that it learns.
+    """(tensor of the model, logical name, index of the part with that name) for all that it learns.
 
     The tensors of a module with `names` are stacks of parts; others name theirs by `_logical`.
     """
@@ -30,7 +30,7 @@ def logical_names(model):
         if hasattr(type(module), "_logical"):
             parts = module._logical()
         else:
-            names = enumerate(vars(module).get("names", ()))  # a layer may have this name, too
+            names = enumerate(vars(module).get("names", ()))  # a layer may also have this name
             parts = [(attr, f"{name}.{attr}", i) for i, name in names for attr, _ in own]
         for attr, name, index in parts:
             yield f"{path}.{attr}".lstrip("."), name, index
@@ -60,7 +60,7 @@ def logical_state(model):
 def load_logical_state(model, state):
     """Copy weights and statistics by logical name into the model, or leave it as it is.
 
-    KeyError names what is missing or unknown, ValueError what has another shape.
+    Raises KeyError for missing or unknown names, ValueError for another shape.
     """
     views = logical_state(model)
     missing, unknown = views.keys() - state.keys(), state.keys() - views.keys()
@@ -76,7 +76,7 @@ def load_logical_state(model, state):
 def load_logical_state__fitted(model, state):
     """Copy weights, statistics and boundaries by logical name into the model, or leave it as it is.
 
-    KeyError names what is missing or unknown, ValueError what has another shape.
+    Raises KeyError for missing or unknown names, ValueError for another shape.
     """
     views = logical_state(model)
     missing, unknown = views.keys() - state.keys(), state.keys() - views.keys()
@@ -323,7 +323,7 @@ def set_vocabularies(model, vocabularies):
 def set_scaling(model, scaling):
     """Set how numbers are scaled: feature -> (offset, unit) for (x - offset) / unit.
 
-    Of features scaled by `log`, x is sign(x) log(1 + |x|). Raises KeyError that names what is
+    For features scaled by `log`, x is sign(x) log(1 + |x|). Raises KeyError that names what is
     missing or unknown, and ValueError for NaN, infinity or a unit that is not above 0; the model is
     then unchanged.
     """

@@ -20,7 +20,7 @@ from homespec.emit.blocks.row_weights import row_weights, weighted_means
 
 
 def stack(what, tensors, rows=None):
-    """Tensors [B] by task as one [T, B]. Raises ValueError for what is missing or misshapen."""
+    """Tensors [B] by task as one [T, B]. Raises ValueError for missing or misshapen ones."""
     check_shapes(what, tensors, dict.fromkeys(TASKS, ()), rows)
     return torch.stack([tensors[task] for task in TASKS])
 
@@ -45,9 +45,10 @@ def observed(labels):
 
 
 def checked_labels(labels, tasks):
-    """Labels [T, B] of binary tasks; NaN, and so the loss, where one is not from 0 to 1.
+    """Labels [T, B] of binary tasks; NaN, which makes the loss NaN, where one is not from 0 to 1.
 
-    Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
+    Eager code on a CPU raises ValueError instead; elsewhere, that would have to wait for the
+    numbers.
     """
     wrong = labels.clamp(0, 1) != labels
     if labels.is_cpu and not torch.compiler.is_compiling():

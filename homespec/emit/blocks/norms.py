@@ -47,10 +47,11 @@ class BatchNorm(_BatchNorm):
 
 
 class NormSwish(torch.autograd.Function):
-    """swish(w n + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; all else is [M, D, 1].
+    """swish(w n + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; the others are [M, D,
+    1].
 
-    It saves only u and computes the rest again in the backward pass, which is one pass over memory
-    for the sums and one for the gradient of u. `batch_stats`: mean and var are those of u.
+    It saves only u and recomputes the rest in the backward pass, which is one pass over memory for
+    the sums and one for the gradient of u. `batch_stats`: mean and var are those of u.
     """
 
     @staticmethod

@@ -37,8 +37,8 @@ class Number(nn.Module):
 class Scaled(Number):
     """Numbers [B] -> [B, 1]: x - offset in units that are fitted to data; 0 where missing.
 
-    `set_scaling` sets offset and unit, weights are kept with them. They stay float64, whatever the
-    model is cast to.
+    `set_scaling` sets offset and unit, weights are kept with them. They stay float64, whatever type
+    the model is cast to.
     """
 
     def __init__(self, _):

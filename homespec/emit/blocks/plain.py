@@ -105,7 +105,7 @@ class LayeredMLP__normed(MLP):
 
 
 class LayeredExpert(LayeredMLP):
-    """A layered MLP with modules of its own, `last` by name, after the last layer, too.
+    """A layered MLP with modules of its own, `last` by name, also after the last layer.
 
     Batch norm makes a bias before it pointless.
     """

@@ -61,7 +61,7 @@ class Words(Embedding):
 class Bucketized(Embedding):
     """Numbers [...] -> embeddings [..., dim] of their buckets.
 
-    Boundaries are no buffers but constants of this file: no cast rounds them, no state holds them
+    Boundaries are not buffers but constants of this file: no cast rounds them, no state holds them
     and no average of models changes them. They follow the weights to another device.
     """
 

@@ -5,7 +5,7 @@ from torch import nn
 
 
 class Float32Buffers(nn.Module):
-    """A module whose buffers stay at least float32, whatever the model is cast to."""
+    """A module whose buffers stay at least float32, whatever type the model is cast to."""
 
     def _apply(self, fn, recurse=True):
         before = dict(self._buffers)

@@ -43,7 +43,8 @@ def sample_weights(labels, weights):
 def checked_weights(weights):
     """Weights [T, B]; NaN, and so the loss, where one is negative or infinite.
 
-    Eager code on a CPU raises ValueError instead: elsewhere it would have to wait for the numbers.
+    Eager code on a CPU raises ValueError instead; elsewhere, that would have to wait for the
+    numbers.
     """
     wrong = weights.clamp(0, torch.finfo(weights.dtype).max) != weights
     if weights.is_cpu and not torch.compiler.is_compiling():

@@ -7,7 +7,7 @@ from homespec.emit.blocks.constants import FEATURES
 
 
 def hash_rows(ids, rows):
-    """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of the others."""
+    """Ids -> rows of a table: 0 for missing (-1), else 1 + id modulo the number of other rows."""
     ids = ids.long()
     return torch.where(ids == -1, 0, 1 + ids.remainder(rows - 1))
 
@@ -38,7 +38,7 @@ def words_of(ids):
 
 
 def bucket_rows(x, boundaries, rounded):
-    """Numbers -> rows of a table: 0 for NaN, else 1 + how many boundaries are not greater.
+    """Numbers -> rows of a table: 0 for NaN, else 1 + the number of boundaries up to it.
 
     float32 numbers are compared with boundaries `rounded` to float32, all others as float64.
     """
@@ -50,7 +50,7 @@ def bucket_rows(x, boundaries, rounded):
 class Boundaries(nn.Module):
     """Has the boundaries of FEATURES as tensors: float64, and rounded to float32.
 
-    They are no buffers: no cast rounds them, no state holds them, no average of models changes
+    They are not buffers: no cast rounds them, no state holds them, no average of models changes
     them. They follow the weights to another device.
     """
 
@@ -68,7 +68,7 @@ class Boundaries(nn.Module):
                 self.boundaries[name] = exact, exact.float()
 
     def leave_meta(self, _):
-        """Where a state was assigned to a model on the meta device, they follow its weights."""
+        """If a state was assigned to a model on the meta device, move them to its weights."""
         if next(iter(self.boundaries.values()))[0].is_meta:
             self.place_boundaries(next(self.parameters()).device)
 
@@ -81,8 +81,8 @@ class Boundaries(nn.Module):
 class FittedBoundaries(nn.Module):
     """Numbers by feature -> rows of the tables, by boundaries that are fitted to data.
 
-    `set_boundaries` sets them, weights are kept with them. They stay float64, whatever the model is
-    cast to.
+    `set_boundaries` sets them, weights are kept with them. They stay float64, whatever type the
+    model is cast to.
     """
 
     def __init__(self, name, count):
@@ -108,8 +108,8 @@ class FittedBoundaries(nn.Module):
 class FittedVocabulary(nn.Module):
     """Ids by feature -> rows of the tables, by a vocabulary that is fitted to data.
 
-    `set_vocabularies` sets it, weights are kept with it. It stays float64, whatever the model is
-    cast to.
+    `set_vocabularies` sets it, weights are kept with it. It stays float64, whatever type the model
+    is cast to.
     """
 
     def __init__(self, name, size):

@@ -99,14 +99,14 @@ class MLPs__bare(nn.Sequential):
 
 class MLPs__prior(MLPs):
     def init_prior(self, rates):
-        """Start training at base rates: the last biases are their log-odds."""
+        """Start training at base rates, with the last biases at their log-odds."""
         with torch.no_grad():
             self[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
 
 class MLPs__known_prior(MLPs):
     def init_prior(self, rates):
-        """Start training at base rates: the last biases are their log-odds. None is not known."""
+        """Start at base rates, with the last biases at their log-odds; None is an unknown rate."""
         with torch.no_grad():
             for bias, rate in zip(self[-1].bias, rates, strict=True):
                 if rate is not None:
@@ -115,9 +115,10 @@ class MLPs__known_prior(MLPs):
 
 class MLPs__he(MLPs):
     def init_he(self, last=False):
-        """Start the Linears that an activation follows, the last ones only if `last`, as He (2015).
+        """Initialise the Linears that an activation follows as in He (2015), the last ones only if
+        `last`.
 
-        Weights are uniform with variance 2 / width of what they read, biases 0. Returns the MLPs.
+        Weights are uniform with variance 2 / width of their input, biases 0. Returns the MLPs.
         """
         with torch.no_grad():
             for linears in list(self)[::2][: None if last else -1]:

@@ -4,7 +4,7 @@ import torch
 
 
 class Transpose(torch.autograd.Function):
-    """x [B, V] -> [V, B], written to memory, and so is its gradient (the docstring of Model)."""
+    """x [B, V] -> [V, B], written to memory like its gradient (see the docstring of Model)."""
 
     @staticmethod
     def forward(ctx, x):

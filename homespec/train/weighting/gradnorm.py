@@ -107,7 +107,7 @@ def last_shared(leaves: Tensors, views: Views) -> list[tuple[str, str]]:
         if (match := SHARED.fullmatch(part))
     ]
     if not matches:
-        raise ValueError("gradnorm needs experts that all tasks share, and the root owns none")
+        raise ValueError("gradnorm needs experts that all tasks share, but the root owns none")
     layers = [key[0] for key, _ in matches]
     last = max((key for key, _ in matches if key[0] == layers[-1]), key=lambda key: int(key[1]))
     return [names for key, names in matches if key == last]

@@ -36,7 +36,7 @@ class Uncertainty(Weighting):
         self.log_variance_T = nn.Parameter(torch.zeros(len(self.tasks)))
 
     def loss(self, losses_T: Tensor) -> Tensor:
-        """The sum above, through which the log-variances learn, too."""
+        """The sum above, through which the log-variances also learn."""
         s_T = self.log_variance_T
         weights_T = self.prior_T * self.half_T * torch.exp(-s_T)
         terms_T = weights_T * losses_T + self.prior_T * s_T / 2
