@@ -34,11 +34,16 @@ export async function readAddress() {
   return found;
 }
 
+let writes = 0;
+
 export async function writeAddress(values) {
+  const write = ++writes;
   const parts = Object.entries(values).map(async ([name, value]) => [
     name,
     PACKED.includes(name) ? await pack(value) : value,
   ]);
-  const hash = new URLSearchParams(await Promise.all(parts)).toString().replaceAll("%2F", "/");
+  const packed = await Promise.all(parts);
+  if (write !== writes) return; // a newer one may be there already
+  const hash = new URLSearchParams(packed).toString().replaceAll("%2F", "/");
   history.replaceState(null, "", `#${hash}`); // not an event, and no step back for each key
 }

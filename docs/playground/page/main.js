@@ -46,13 +46,12 @@ async function check() {
     await ready;
     state.ready = true;
     const start = performance.now();
-    const { diagnostics, sound } = await ask("check", text);
+    const [{ diagnostics, sound }] = await Promise.all([ask("check", text), remembered]);
     if (version !== state.version) return; // a newer text is on its way
     showProblems(spec, diagnostics);
     showList(byId("problems"), diagnostics, actions);
     [state.checked, state.sound] = [text, sound];
     note();
-    await remembered;
     const time = `${Math.round(performance.now() - start)} ms`;
     status(`${counted(diagnostics)}, checked in ${time}`);
     if (sound) await show();
