@@ -145,8 +145,9 @@ def main() -> None:
                 if "ours-onnxruntime" not in times:
                     needs = f"ours-onnxruntime needs {install_command(EXTRA)}"
                     console.print(needs, markup=False)
-                cases.append({"family": family, "tasks": count, "batch": rows, "times": times})
-    lab.write(given.json, rounds=given.rounds, seed=SEED, cases=cases)
+                case = {"family": family, "tasks": count, "batch": rows}
+                cases.append(case | {"times": lab.rounded(times)})
+    lab.write(given.json, rounds=given.rounds, seed=SEED, cases=cases, threads=[given.threads])
 
 
 if __name__ == "__main__":

@@ -115,8 +115,53 @@ def schedule(result: dict[str, Any]) -> Table:
     return ["size", "tasks", "batch", "", *launches, *moved], rows
 
 
+def serving(result: dict[str, Any]) -> Table:
+    """A line for each number of threads and batch: how many times as fast as plain code each way to
+    serve is, and how far the slowest calls of model.pt2 are from its median.
+    """
+    known = [name for name in SERVED if any(name in of["times"][SERVICE] for of in result["cases"])]
+    rows = []
+    for case in result["cases"]:
+        times, spreads = case["times"][SERVICE], case["times_as_fast"][SERVICE]["naive"]
+        cells = [_ratio(spreads, "naive", name) for name in known]
+        ours, other = (times.get(name) for name in (PACKAGE, "ours-onnxruntime"))
+        both = ratios({"pt2": ours, "onnx": other}, "onnx")["pt2"] if ours and other else None
+        slow = case["p99"][SERVICE][PACKAGE] / case["milliseconds"][SERVICE][PACKAGE]["median"]
+        more = [report.shown(both) if both else report.NONE, f"{slow:.2f}"]
+        rows.append([str(case["threads"]), str(case["batch"]), *cells, *more])
+    titles = [SERVED[name] for name in known]
+    return [
+        "threads",
+        "batch",
+        *titles,
+        "model.pt2 × model.onnx",
+        "p99 / median",
+    ], rows
+
+
+def serving_peers(result: dict[str, Any]) -> Table:
+    """A line for each model and batch: how many times as fast as each other one model.pt2 is."""
+    others = [name for name in result["cases"][0]["times"] if name != PACKAGE]
+    rows = []
+    for case in result["cases"]:
+        times = case["times"]
+        faster = [ratios({"it": times[n], "ours": times[PACKAGE]}, "it")["ours"] for n in others]
+        size = [case["family"], str(case["tasks"]), str(case["batch"])]
+        rows.append([*size, *map(report.shown, faster)])
+    return ["model", "tasks", "batch", *(SERVED.get(name, name) for name in others)], rows
+
+
+SERVICE, PACKAGE = "inference", "ours-aotinductor"
+SERVED = {
+    "ours": "ours, eager",
+    "ours-compiled": "torch.compile",
+    "ours-onnxruntime": "model.onnx",
+    PACKAGE: "model.pt2",
+}
+"""Titles of the columns of `serving` by variant."""
 MEASURES = {
-    "peers": peers, "compile": compiling, "where": where, "unequal": unequal, "schedule": schedule
+    "peers": peers, "compile": compiling, "where": where, "unequal": unequal, "schedule": schedule,
+    "serving": serving, "serving_peers": serving_peers,
 }  # fmt: skip
 """What has a table of its own; all else is times of variants."""
 
@@ -130,6 +175,8 @@ def _ratio(spreads: dict[str, Any], reference: str, variant: str) -> str:
 def _machine(result: dict[str, Any]) -> str:
     machine, settings = result["machine"], result.get("settings", result)
     where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    if settings.get("threads"):  # as many as the lines of the table say
+        where = f"{machine['cpu']}, {machine['cores']} cores"
     about = [f"batch {lab.batches(settings)}"] if settings.keys() & {"batch", "batches"} else []
     if "rounds" in settings:
         about += [f"{settings['rounds']} rounds", f"seed {result['seed']}"]
