@@ -69,6 +69,14 @@ def test_paths_that_prose_names_exist(page: Path) -> None:
         assert invented or (ROOT / path).exists(), f"{page.name} names {path}"
 
 
+def test_every_page_is_in_the_menu_of_the_site() -> None:
+    menu = (ROOT / "docs" / "site" / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
+    missing = {page.name for page in (ROOT / "docs").glob("*.md")} - set(
+        re.findall(r"\S+$", menu, re.M)
+    )
+    assert not missing, f"add {missing} to `nav` in docs/site/mkdocs.yml"
+
+
 def test_specs_in_docs_validate() -> None:
     folder = ROOT / "specs" / "docs"  # from where `extends: ../kuairand.yaml` is found
     for page in PAGES:
