@@ -33,6 +33,15 @@ PYODIDE = (
 UNUSED = (".so", ".pyx", ".pyi", ".h", ".c", ".pyc")
 
 
+GROUPS = {
+    "specs": "Models",
+    "families": "Families",
+    "ablations": "HoME without a part",
+    "examples": "Anomalies",
+}
+"""What the list calls the folders of specs."""
+
+
 class Example(NamedTuple):
     """A spec to start from."""
 
@@ -120,15 +129,12 @@ def is_used(name: str) -> bool:
 
 
 def examples() -> Iterator[Example]:
-    """The specs to start from: our own, and one for each of HoME's anomalies."""
-    for path in sorted((ROOT / "specs").glob("*.yaml"), key=lambda p: p.stem != "quickstart"):
-        yield _example("Models", path)
-    for path in sorted((ROOT / "specs" / "families").glob("*.yaml")):
-        yield _example("Families", path)
-    for path in sorted((ROOT / "specs" / "ablations").glob("*.yaml")):
-        yield _example("HoME without a part", path)
+    """The specs to start from, quickstart first: our own, and one for each of HoME's anomalies."""
+    own = (path for path in (ROOT / "specs").rglob("*.yaml") if not path.name.startswith("_"))
+    for path in sorted(own, key=lambda path: (len(path.parts), path.stem != "quickstart", path)):
+        yield _example(GROUPS.get(path.parent.name, path.parent.name), path)
     for path in sorted((HERE / "examples").glob("*.yaml")):
-        yield _example("Anomalies", path)
+        yield _example(GROUPS["examples"], path)
 
 
 def _example(group: str, path: Path) -> Example:

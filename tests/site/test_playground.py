@@ -219,6 +219,18 @@ def test_the_keyboard_suffices(playground: Playground) -> None:
     assert browser.evaluate("document.activeElement.ariaSelected") == "true"
 
 
+def test_a_rule_is_explained(playground: Playground) -> None:
+    playground.write(SPEC.replace("dim: 16", "dims: 16", 1))
+    assert playground.texts("#problems .tools button")[1] == "explain HS101"
+    playground.browser.evaluate("document.querySelectorAll('#problems .tools button')[1].click()")
+    playground.browser.wait("document.querySelector('#problems .rule a')")
+    assert "A key is not part of the language" in playground.texts("#problems .rule")[0]
+    address = playground.browser.evaluate("document.querySelector('.rule a').getAttribute('href')")
+    page, _, anchor = address.removeprefix("../").partition(".html#")
+    headings = re.findall(r"^### (.+)$", (ROOT / "docs" / f"{page}.md").read_text("utf-8"), re.M)
+    assert anchor in {heading.lower().replace(" ", "-") for heading in headings}
+
+
 def test_names_are_completed(playground: Playground) -> None:
     browser = playground.browser
     playground.write(SPEC)

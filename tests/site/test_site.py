@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -103,8 +104,11 @@ def test_specs_lead_to_the_playground(site: Path) -> None:
     text = zlib.decompress(b64decode(f"{link}==="), -zlib.MAX_WBITS).decode()
     assert text in (ROOT / "README.md").read_text("utf-8")
     assert text.startswith("# specs/shorts.yaml\nhomespec: 1\n")
-    data = (site / "data.html").read_text("utf-8")
-    assert 'href="playground/index.html#example=specs/kuairand.yaml"' in data
+    listed = json.loads((site / "playground" / "examples.json").read_text("utf-8"))
+    pages = "".join(page.read_text("utf-8") for page in site.rglob("*.html"))
+    named = set(re.findall(r"playground/index.html#example=([^\"]+)", pages))
+    assert "specs/kuairand.yaml" in named
+    assert named <= {each["path"] for each in listed}
 
 
 @pytest.fixture(scope="module")

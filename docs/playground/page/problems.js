@@ -13,6 +13,12 @@ const button = (text, press) => {
   return made;
 };
 
+const link = (address, text) => {
+  const made = element("a", "", text);
+  made.href = address;
+  return made;
+};
+
 export function showList(list, diagnostics, actions) {
   list.replaceChildren(...diagnostics.map((each, number) => item(each, number, actions)));
 }
@@ -24,7 +30,9 @@ function item(problem, number, actions) {
   const tools = element("span", "tools", button("fix", (event) => offer(event.target)));
   const rule = element("div", "rule");
   tools.append(button(`explain ${code}`, async () => {
-    rule.innerHTML = rule.innerHTML ? "" : await actions.rule(code);
+    if (rule.innerHTML) return rule.replaceChildren();
+    rule.innerHTML = await actions.rule(code); // made of markdown, in which tags are text
+    rule.append(link(`../rules.html#${code}-${name}`.toLowerCase(), "in the documentation"));
   }));
   const parts = [go, " ", element("b", severity, `${severity}[${code}] ${name}`), `: ${message}`];
   if (label) parts.push(element("span", "soft", ` (${label})`));
