@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from hierarchies import Spec, random_features, random_labels, randomise
+from masks import Masks
 from torch import Tensor, nn
 
 import homespec
@@ -98,9 +99,13 @@ def compare(
 ) -> None:
     """Both layouts of a spec, or others with options, against an oracle, on one batch.
 
-    The oracle has the methods of `reference.Reference`; its `logical_state` names its tensors.
+    The oracle has the methods of `reference.Reference`; its `logical_state` names its tensors. What
+    dropout leaves is the same everywhere: masks are handed out by logical place.
     """
     generator = torch.Generator().manual_seed(seed)
+    masks = Masks(seed)
+    if hasattr(oracle, "take"):
+        oracle.take(masks)
     features = random_features(spec, BATCH, generator)
     labels = random_labels(spec, BATCH, generator)
     if seed % 5 == 0:  # nothing is known of one task in this batch
@@ -116,21 +121,23 @@ def compare(
     expected = observe(oracle, functions, features, labels)
     loaded = load(spec)
     for layout in layouts:
-        model, module = build(loaded, layout, **options)
-        assert set(module.TASKS) == set(spec["tasks"])
-        module.load_logical_state(model, weights)
-        assert_close(f"{layout}: loaded", module.logical_state(model), weights)
-        named = sum(tensor.numel() for tensor in split(weights)[0].values())
-        assert sum(p.numel() for p in model.parameters()) == named, "parameters without a name"
-        functions = SimpleNamespace(
-            v=model.features,
-            losses=module.losses,
-            loss=module.loss,
-            logical_state=module.logical_state,
-        )
-        found = observe(model, functions, features, labels)
-        for what, values in expected.items():
-            assert_close(f"{layout}: {what}", found[what], values)
-        logits = model.trunk(model.features(features))
-        logits = dict(zip(module.TASKS, logits.unbind(), strict=True))
-        assert_close(f"{layout}: trunk", logits, expected["evaluated after a step"])
+        with pytest.MonkeyPatch.context() as patch:
+            model, module = build(loaded, layout, **options)
+            assert set(module.TASKS) == set(spec["tasks"])
+            module.load_logical_state(model, weights)
+            masks.hand_out(model, spec, patch)
+            assert_close(f"{layout}: loaded", module.logical_state(model), weights)
+            named = sum(tensor.numel() for tensor in split(weights)[0].values())
+            assert sum(p.numel() for p in model.parameters()) == named, "parameters without a name"
+            functions = SimpleNamespace(
+                v=model.features,
+                losses=module.losses,
+                loss=module.loss,
+                logical_state=module.logical_state,
+            )
+            found = observe(model, functions, features, labels)
+            for what, values in expected.items():
+                assert_close(f"{layout}: {what}", found[what], values)
+            logits = model.trunk(model.features(features))
+            logits = dict(zip(module.TASKS, logits.unbind(), strict=True))
+            assert_close(f"{layout}: trunk", logits, expected["evaluated after a step"])

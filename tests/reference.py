@@ -100,6 +100,18 @@ def norm_of(options: dict[str, Any], width: int) -> nn.Module:
     return LayerNorm(width, eps) if options["norm"] == "layer" else nn.Identity()
 
 
+class Dropout(nn.Module):
+    """In training each number is 0 with probability p, else over 1 - p; `masks` says which."""
+
+    def __init__(self, p: float, place: str = "") -> None:
+        super().__init__()
+        self.p, self.place = p, place
+        self.masks: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.masks(self.place, x, self.p) if self.training and self.p else x
+
+
 class Mlp(nn.Module):
     """Hidden Linears with an activation, the last one bare."""
 
@@ -111,8 +123,12 @@ class Mlp(nn.Module):
         activation: str,
         last_bias: bool = True,
         norm: dict[str, Any] | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.dropout = dropout
+        self.dropouts = [Dropout(dropout, f"hidden.{i}") for i in range(len(hidden))]
+        self.registered = nn.ModuleList(self.dropouts)  # which has no weights
         normed = norm is not None and norm["norm"] != "none"
         self.activation = ACTIVATIONS.get(activation)
         self.linears, self.hidden = nn.ModuleList(), nn.ModuleList()
@@ -134,7 +150,7 @@ class Mlp(nn.Module):
             if len(self.hidden) and "norm" in self.hidden[i]:
                 x = self.hidden[i]["norm"](x)
             activation = self.activation or self.hidden[i]["act"]
-            x = activation(x)
+            x = self.dropouts[i](activation(x))
         return self.linears[-1](x)
 
 
@@ -145,8 +161,11 @@ class Expert(nn.Module):
         super().__init__()
         width, eps, momentum = options["width"], options["norm_eps"], options["norm_momentum"]
         last_bias = options["norm"] != "batch"  # BatchNorm would take it away again
-        mlp = Mlp(n, options["hidden"], width, options["hidden_activation"], last_bias)
+        hidden, between = options["hidden"], options["hidden_activation"]
+        mlp = Mlp(n, hidden, width, between, last_bias, dropout=options["dropout"])
         self.linears, self.hidden, self.mlp = mlp.linears, mlp.hidden, mlp.forward
+        self.dropouts = [*mlp.dropouts, Dropout(options["dropout"])]
+        self.registered = nn.ModuleList(self.dropouts)
         self.norm = norm_of(options, width)
         if options["activation"] == "dice":
             self.dice = self.activation = Dice(width, eps, momentum)
@@ -156,7 +175,7 @@ class Expert(nn.Module):
             self.activation = ACTIVATIONS[options["activation"]]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.norm(self.mlp(x)))
+        return self.dropouts[-1](self.activation(self.norm(self.mlp(x))))
 
 
 class Lora(nn.Module):
@@ -440,12 +459,26 @@ class Reference(nn.Module):
             self.parts |= layer.parts
         self.parts |= {f"towers.{task}": part for task, part in self.towers.items()}
         self.registered = nn.ModuleList(self.parts.values())
+        default = spec.get("feature_dropout", 0.0)
+        self.of_features = nn.ModuleDict(
+            {n: Dropout(f.get("dropout", default), f"features.{n}") for n, f in given.items()}
+        )
         self.double()
+
+    def take(self, masks: Any) -> None:
+        """Drop what these masks say, by logical place, in training."""
+        for dropout in self.of_features.values():
+            dropout.masks = masks
+        for name, part in self.parts.items():
+            for dropout in getattr(part, "dropouts", ()):
+                own = dropout.place.removeprefix(f"{name}.").removeprefix(name)
+                dropout.place, dropout.masks = f"{name}.{own}".rstrip("."), masks
 
     def tower(self, task: str, n: int) -> Mlp:
         given = self.tasks[task]
         options = TOWERS | self.spec.get("towers", {}) | given.get("tower", {})
-        tower = Mlp(n, options["hidden"], 1, options["activation"], norm=options)
+        activation, dropout = options["activation"], options["dropout"]
+        tower = Mlp(n, options["hidden"], 1, activation, norm=options, dropout=dropout)
         if "rate" in given:  # starts out predicting the expected rate
             nn.init.constant_(tower.linears[-1].bias, math.log(given["rate"] / (1 - given["rate"])))
         return tower
@@ -456,7 +489,8 @@ class Reference(nn.Module):
             name: features[name] if isinstance(part, Feature) else features
             for name, part in self.features.items()
         }
-        return torch.cat([part(raw[name]) for name, part in self.features.items()], 1)
+        parts = {name: part(raw[name]) for name, part in self.features.items()}
+        return torch.cat([self.of_features[name](part) for name, part in parts.items()], 1)
 
     def trunk(self, v: Tensor) -> dict[str, Tensor]:
         """v [B, V] -> logits [B] by task."""

@@ -19,6 +19,7 @@ STYLE: dict[str, Any] = {
     "hidden_activation": "relu",
     "norm_eps": 1e-5,
     "norm_momentum": 0.1,
+    "dropout": 0.0,
 }
 GATES: dict[str, dict[str, Any]] = {
     "mixture": {
@@ -37,6 +38,7 @@ TOWERS: dict[str, Any] = {
     "norm": "none",
     "norm_eps": 1e-5,
     "norm_momentum": 0.1,
+    "dropout": 0.0,
 }
 SETS: dict[str, Any] = {"count": 2, "inputs": "one"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -41,6 +42,28 @@ def draw_norms(rng: random.Random, spec: Spec) -> None:
         tower["norm"] = rng.choice(["batch", "layer", "none"])
         if rng.random() < 0.4:
             tower |= {"norm_eps": rng.choice([1e-3, 0.1]), "norm_momentum": rng.choice([0.3, 0.9])}
+
+
+def with_dropout(spec: Spec, seed: int) -> Spec:
+    """A copy with dropout in some of experts, towers and features; as it is for some seeds."""
+    rng = random.Random(seed)
+    spec = copy.deepcopy(spec)
+    if rng.random() < 0.3:
+        return spec
+    shares = [0.1, 0.5, 0.8]
+    if rng.random() < 0.6:
+        spec["feature_dropout"] = rng.choice(shares)
+    for feature in spec["features"].values():
+        if rng.random() < 0.3:
+            feature["dropout"] = rng.choice([0, *shares])
+    towers = [spec.setdefault("towers", {})]
+    towers += [task["tower"] for task in spec["tasks"].values() if task and "tower" in task]
+    experts = [spec.setdefault("experts", {})]
+    experts += [s for s in _sections(experts[0]) if "count" in s or "width" in s]
+    for section in [*towers, *experts]:
+        if rng.random() < 0.4:
+            section["dropout"] = rng.choice([0, *shares])
+    return spec
 
 
 def _sections(spec: Any) -> Iterator[Spec]:

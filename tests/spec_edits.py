@@ -175,9 +175,19 @@ def change_count(rng: random.Random, edit: Edit) -> None:
 
 
 def change_style(rng: random.Random, edit: Edit) -> None:
-    options = [("activation", "swish"), ("activation", "relu"), ("norm", "layer"), ("width", 6)]
+    options: list[tuple[str, Any]] = [("activation", "swish"), ("activation", "relu")]
+    options += [("norm", "layer"), ("width", 6)]
+    options += [("activation", "prelu"), ("hidden_activation", "tanh"), ("dropout", 0.2)]
     key, value = rng.choice(options)
     edit.spec.setdefault("experts", {})[key] = value
+
+
+def change_towers(rng: random.Random, edit: Edit) -> None:
+    options: list[tuple[str, Any]] = [("activation", "prelu"), ("activation", "gelu")]
+    options += [("dropout", 0.2)]
+    options += [("norm", "batch"), ("norm", "layer"), ("norm_eps", 0.01)]
+    key, value = rng.choice(options)
+    edit.spec.setdefault("towers", {})[key] = value
 
 
 def change_gates(rng: random.Random, edit: Edit) -> None:
@@ -196,5 +206,5 @@ def change_family(rng: random.Random, edit: Edit) -> None:
 EDITS: list[Callable[[random.Random, Edit], None]] = [
     add_task, remove_task, rename_task, move_task, reorder_tasks, split_group, nest_group,
     add_feature, remove_feature, rename_feature, reorder_features, change_feature, change_count,
-    change_count, change_style, change_gates, change_family,
+    change_count, change_style, change_gates, change_family, change_towers,
 ]  # fmt: skip

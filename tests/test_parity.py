@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parity import LAYOUTS, build, compare, load
 from reference import Reference
+from regularised_specs import with_dropout
 from topologies import random_family, random_topology, topologies
 
 import homespec
@@ -19,19 +20,19 @@ import homespec
 
 @pytest.mark.parametrize("seed", range(200))
 def test_parity(seed: int) -> None:
-    spec = random_spec(seed)
+    spec = with_dropout(random_spec(seed), seed)
     compare(spec, Reference(spec), seed)
 
 
 @pytest.mark.parametrize("seed", range(110))
 def test_parity_of_families(seed: int) -> None:
-    spec = random_family(seed)
+    spec = with_dropout(random_family(seed), seed)
     compare(spec, Reference(spec), seed)
 
 
 @pytest.mark.parametrize("seed", range(90))
 def test_parity_of_layers_by_hand(seed: int) -> None:
-    spec = random_topology(seed)
+    spec = with_dropout(random_topology(seed), seed)
     compare(spec, Reference(spec), seed)
 
 
@@ -41,8 +42,9 @@ def test_parity_of_layers_by_hand(seed: int) -> None:
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-@given(st.one_of(specs(), topologies()))
-def test_parity_shrinks_what_fails(spec: Spec) -> None:
+@given(st.one_of(specs(), topologies()), st.integers(0, 99))
+def test_parity_shrinks_what_fails(spec: Spec, seed: int) -> None:
+    spec = with_dropout(spec, seed)
     compare(spec, Reference(spec), seed=1)
 
 

@@ -70,7 +70,8 @@ def _expect(lowered: Lowered) -> Iterator[Entry]:
 def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
     kind = feature.kind
     if kind == "sequence":
-        return Section(name, [_sequence(lowered, name, feature.sequence)])
+        dropout = _dropout_of(lowered, name)
+        return Section(name, [_sequence(lowered, name, feature.sequence), *dropout])
     value = getattr(feature, kind)
     values: dict[str, Any] = {kind: value}
     if kind == "id" or feature.quantiles:
@@ -85,7 +86,16 @@ def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
         options = feature.list.model_dump()
         values["list"] = {key: value for key, value in options.items() if value != ""}
     values["column"] = feature.column
-    return Section(name, _lines(lowered, values, [("features", name)]))
+    lines = _lines(lowered, values, [("features", name)])
+    return Section(name, [*lines, *_dropout_of(lowered, name)])
+
+
+def _dropout_of(lowered: Lowered, name: str) -> list[Line]:
+    """The dropout of a feature, if there is any: its own or that of the spec."""
+    share = lowered.spec.dropout_of(name)
+    own: Path = ("features", name, "dropout")
+    path: Path = own if lowered.has(own) else ("feature_dropout",)
+    return [Line("dropout", share, _place(lowered.document, path))] if share else []
 
 
 def _sequence(lowered: Lowered, name: str, sequence: Sequence) -> Section:

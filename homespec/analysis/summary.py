@@ -73,6 +73,7 @@ class SetRow:
     hidden_activation: str
     norm: str
     activation: str
+    dropout: float
     reads: str
     feature_gate: FeatureGateInfo | None
     self_gate: tuple[int, ...] | None
@@ -115,6 +116,7 @@ class TowerRow:
     widths: tuple[int, ...]
     norm: str
     activation: str
+    dropout: float
     cost: Cost
 
 
@@ -232,6 +234,7 @@ def _set(graph: Graph, node: ExpertSet, own: SelfGate | None) -> SetRow:
         hidden_activation=node.hidden_activation,
         norm=node.norm,
         activation=node.activation,
+        dropout=node.dropout,
         reads=", ".join(_read(graph, port) for port in node.reads),
         feature_gate=FeatureGateInfo(gate.loras, gate.rank, gate.mix) if gate else None,
         self_gate=own.widths if own else None,
@@ -281,6 +284,7 @@ def _tower(lowered: Lowered, node: Tower) -> TowerRow:
         widths=node.widths,
         norm=node.norm,
         activation=node.activation,
+        dropout=node.dropout,
         cost=cost_of([node]),
     )
 

@@ -9,16 +9,16 @@ from homespec.graph.nodes import Tower
 from homespec.lower import Lowered
 from homespec.resolve.layers import Path
 
-KEYS = ("norm",)
+KEYS = ("norm", "dropout")
 """What acts on hidden layers alone and is off by default."""
 
 
 @rule("HS316", "no-hidden-layer", Severity.WARNING)
 def no_hidden_layer(lowered: Lowered) -> Iterator[Finding]:
-    """A norm of towers that have no hidden layer.
+    """A norm or dropout of towers that have no hidden layer.
 
-    `norm` acts on the hidden layers of towers. Their last layer is bare, since it computes the
-    logit, and with `hidden: []` a tower is that layer alone: the key changes nothing.
+    `norm` and `dropout` act on the hidden layers of towers. Their last layer is bare, since it
+    computes the logit, and with `hidden: []` a tower is that layer alone: the key changes nothing.
     """
     for key in KEYS:
         for path, towers in towers_by_giving(lowered, key).items():

@@ -142,7 +142,7 @@ def _sets(layer: LayerSummary) -> Table:
             row.node,
             row.count,
             _arrow(row.widths),
-            f"{row.norm}, {row.activation}",
+            f"{row.norm}, {row.activation}{_dropout(row.dropout)}",
             row.reads,
             row.feature_gate and f"{row.feature_gate.loras}×{row.feature_gate.rank}",
             _arrow(row.self_gate or ()),
@@ -191,7 +191,12 @@ def _hidden(row: TowerRow) -> str:
     """What follows the hidden layers of a tower."""
     if len(row.widths) == 2:
         return ""
-    return row.activation if row.norm == "none" else f"{row.norm}, {row.activation}"
+    norm = "" if row.norm == "none" else f"{row.norm}, "
+    return f"{norm}{row.activation}{_dropout(row.dropout)}"
+
+
+def _dropout(share: float) -> str:
+    return f", dropout {share:g}" if share else ""
 
 
 def _label(row: TowerRow) -> str:

@@ -1,16 +1,17 @@
-"""HS656, HS657, HS660: changes of towers; HS648: activations with weights, of all MLPs."""
+"""HS656, HS657, HS660: changes of towers; HS648, HS649: activations with weights, dropout."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 
-from homespec.checks.causes import by_cause
+from homespec.checks.causes import by_cause, listed
 from homespec.diagnostics import Finding
 from homespec.diff.breaks import Breaks
 from homespec.diff.pair import Match, Pair, both, change
 from homespec.diff.what import what_of, widths_after
-from homespec.graph.nodes import ExpertSet, Gate, Node, SelfGate, Tower
+from homespec.graph.nodes import ExpertSet, Feature, Gate, Node, SelfGate, Tower
+from homespec.graph.sequences import Sequence
 from homespec.resolve.layers import Path
 
 
@@ -117,4 +118,30 @@ def _learned(node: Node) -> str:
     return f"weights of {' and '.join(dict.fromkeys(words))}" if words else "no such weights"
 
 
-TOWER_CHANGES = (tower_widths, tower_activation, tower_norm, activation_weights)
+@change("HS649", "dropout", Breaks.TRAINING)
+def dropout(pair: Pair) -> Iterator[Finding]:
+    """Another share of dropout in experts, towers or features.
+
+    A trained model stays as it is: dropout acts in training alone. From now on it learns with more
+    noise, or with less.
+    """
+    for matches in pair.changed(ExpertSet, _dropout):
+        was, now = map(_dropout, matches[0])
+        said = f"{what_of(matches)} drop {now} of their outputs, dropped {was}"
+        yield both(matches[0], said, was, now)
+    words = "{what} drops {now} of what hidden layers give, dropped {was}"
+    yield from _towers(pair, "dropout", _dropout, words)
+    for kind in (Feature, Sequence):
+        for matches in pair.changed(kind, _dropout):
+            was, now = map(_dropout, matches[0])
+            names = listed([n.short for _, n in matches if isinstance(n, Feature | Sequence)])
+            yield both(matches[0], f"dropout of {names} is {now}, was {was}", was, now)
+
+
+def _dropout(node: Node) -> str:
+    """The share that is dropped."""
+    assert isinstance(node, ExpertSet | Tower | Feature | Sequence)
+    return f"{node.dropout:g}"
+
+
+TOWER_CHANGES = (tower_widths, tower_activation, tower_norm, activation_weights, dropout)

@@ -56,15 +56,17 @@ def _fit(
 def settle_norms(model: nn.Module, batch: Batch) -> None:
     """Give batch norm and DICE the statistics of one batch as their running ones.
 
-    One row has none: then they stay at mean 0 and variance 1.
+    One row has none: then they stay at mean 0 and variance 1. Nothing is dropped out: only the
+    norms are in training.
     """
     norms: list[Any] = [module for module in model.modules() if hasattr(module, "momentum")]
     if len(next(iter(batch.features.values()))) < 2:
         return
     kept = [norm.momentum for norm in norms]
+    model.eval()
     for norm in norms:
         norm.momentum = 1.0
-    model.train()
+        norm.train()
     model(batch.features)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum

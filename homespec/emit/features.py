@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from homespec.emit.feature_dropout import FeatureDropout
 from homespec.emit.input_fields import COLUMNS, IDS, NUMBERS, described, input_fields, kind_blocks
 from homespec.emit.layout import (
     INDENT,
@@ -54,6 +55,7 @@ class Inputs:
         self.sharing = any(field.table for field in self.fields)
         self.encoders = Encoders(graph, self.plain, inference)
         self.pools = Pools(graph)
+        self.dropout = FeatureDropout(graph, plain)
         self.several = bool(self.encoders.all or self.pools.all)  # values in one row
         self.tables = [
             [m for m in node.members if isinstance(m, Feature)]
@@ -108,6 +110,7 @@ class Inputs:
     def _blocks(self) -> Iterator[str]:
         yield from self.encoders.blocks
         yield from self.pools.blocks
+        yield from self.dropout.blocks
         mode = "__inference" if self.inference else ""
         if self.plain:
             yield from (PLAIN[kind] for kind in self.kinds if kind in PLAIN)
@@ -218,10 +221,11 @@ class Inputs:
 
     @property
     def _parts(self) -> Iterator[str]:
-        """The line that sets the names of the parts of v, in their order."""
+        """The lines that set the names of the parts of v, in their order, and make dropout."""
         if self.several:
             each = 'f.get("sequence", n) for n, f in FEATURES.items()'
             yield f"{INDENT * 2}{self._own('parts')} = dict.fromkeys({each})"
+        yield from self.dropout.init
 
     def _own(self, attribute: str) -> str:
         return own_attribute(attribute, self.plain)
@@ -260,7 +264,8 @@ class Inputs:
         yield from self.pools.forward
         names = self._own("parts") if self.several else "FEATURES"
         each = f"parts[name] for name in {names}"
-        yield f"{INDENT * 2}return torch.cat([{each}], dim=1)"
+        yield from self.dropout.of_parts
+        yield f"{INDENT * 2}return {self.dropout.of_v(f'torch.cat([{each}], dim=1)')}"
 
     @property
     def _at_once(self) -> bool:

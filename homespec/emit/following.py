@@ -1,4 +1,4 @@
-"""Stage 7, emit: what follows a layer of an MLP, a norm and an activation, in both layouts."""
+"""Stage 7, emit: what follows a layer of an MLP: norm, activation, dropout, in both layouts."""
 
 from __future__ import annotations
 
@@ -35,11 +35,13 @@ class Following:
     norm: str = "none"
     eps: float = 0.0
     momentum: float = 0.0
+    dropout: float = 0.0
 
     @property
     def of_class(self) -> bool:
         """Whether it is the activation of a class alone."""
-        return self.activation in OF_CLASSES and self.norm in ("none", "folded")
+        plain = self.norm in ("none", "folded") and not self.dropout
+        return plain and self.activation in OF_CLASSES
 
 
 def after_hidden(node: ExpertSet | Gate | Tower) -> Following | None:
@@ -47,8 +49,9 @@ def after_hidden(node: ExpertSet | Gate | Tower) -> Following | None:
     if len(node.widths) == 2:
         return None
     if isinstance(node, Tower):
-        return Following(node.activation, node.norm, node.eps, node.momentum)
-    return Following(node.hidden_activation)
+        return Following(node.activation, node.norm, node.eps, node.momentum, node.dropout)
+    dropout = node.dropout if isinstance(node, ExpertSet) else 0.0
+    return Following(node.hidden_activation, dropout=dropout)
 
 
 def biases(node: ExpertSet | Gate | Tower) -> tuple[bool, ...]:
@@ -61,7 +64,7 @@ def biases(node: ExpertSet | Gate | Tower) -> tuple[bool, ...]:
 
 def after_last(node: ExpertSet) -> Following:
     """What follows the last layer of experts."""
-    return Following(node.activation, node.norm, node.eps, node.momentum)
+    return Following(node.activation, node.norm, node.eps, node.momentum, node.dropout)
 
 
 def is_layered(node: ExpertSet | Gate | Tower) -> bool:
@@ -75,8 +78,9 @@ def stacked(following: Following, names: str, width: str) -> tuple[list[Expr], s
     shape = (names, width)
     eps = {"eps": literal(following.eps)}
     running = {**eps, "momentum": literal(following.momentum)}
+    dropout: list[Expr] = [_dropout(following)] if following.dropout else []
     if (following.norm, following.activation) == ("batch", "swish"):
-        return [call("BatchNormSwish", *shape, **running)], {"norms.BatchNormSwish"}
+        return [call("BatchNormSwish", *shape, **running), *dropout], {"norms.BatchNormSwish"}
     norms = {"batch": ("BatchNorm", running), "layer": ("LayerNorm", eps)}
     dices = {"dice": ("Dice", running), "folded_dice": ("FoldedDice", {})}
     pair = (norms.get(following.norm), dices.get(following.activation))
@@ -87,7 +91,11 @@ def stacked(following: Following, names: str, width: str) -> tuple[list[Expr], s
     if following.activation == "prelu":
         made.append(call("PReLU", names))
         uses.add("norms.PReLU")
-    return made, uses
+    return made + dropout, uses
+
+
+def _dropout(following: Following) -> str:
+    return f"nn.Dropout({literal(following.dropout)})"
 
 
 def named(following: Following, width: str) -> tuple[dict[str, Expr], set[str]]:
@@ -110,6 +118,8 @@ def named(following: Following, width: str) -> tuple[dict[str, Expr], set[str]]:
         made["act"] = "nn.PReLU()"
     if following.activation in MODULES:
         made["act"] = MODULES[following.activation]
+    if following.dropout:
+        made["dropout"] = _dropout(following)
     return made, uses
 
 

@@ -45,7 +45,7 @@ class Styles:
     def __init__(self, graph: Graph) -> None:
         self.several = len(set(class_activations(graph))) > 1
         """Whether the classes of some MLPs have one activation and some another."""
-        self.norms = {_norm(node) for node in graph.of(ExpertSet) if not is_layered(node)}
+        self.norms = {_norm(node) for node in graph.of(ExpertSet) if not _has_modules(node)}
         self.makers: dict[Group, str] = {}
         """The local functions that make experts of some `widths`, by what they make."""
 
@@ -61,7 +61,7 @@ class Styles:
 
     def expert(self, node: ExpertSet) -> tuple[Group, set[str]]:
         """An expert of a set, of some `widths`."""
-        if not is_layered(node):
+        if not _has_modules(node):
             modules, uses = named(after_last(node), "widths[-1]")
             norm = modules.pop("norm", "nn.Identity()")
             act = FUNCTIONS.get(node.activation) or next(iter(modules.values()), "nn.Identity()")
@@ -88,9 +88,13 @@ class Styles:
 def _hidden(node: ExpertSet | Gate | Tower) -> tuple[Group, set[str]]:
     """The function that makes what follows a hidden layer."""
     following = after_hidden(node)
-    assert following is not None
-    modules, uses = named(following, "width")
+    modules, uses = named(following, "width") if following else ({}, set())
     return by_width(modules), uses
+
+
+def _has_modules(node: ExpertSet) -> bool:
+    """Whether modules of their own follow the layers of an expert."""
+    return is_layered(node) or node.dropout > 0
 
 
 def _started(made: Group, node: ExpertSet | Gate | Tower, uses: set[str]) -> tuple[Group, set[str]]:

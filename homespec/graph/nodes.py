@@ -53,7 +53,8 @@ class Feature(Node):
     vocabulary of up to `words` ids is. A dense one
     has `numbers`, which a Linear brings to `width` if it is `projected`; where it is missing as a
     whole, a vector may be `learned`. A number has a `scale`. A list has `length` values, whose
-    embeddings are pooled by `pool`, by weights if it is `weighted`.
+    embeddings are pooled by `pool`, by weights if it is `weighted`. In training a share `dropout`
+    of its columns of v is 0.
     """
 
     kind: ClassVar[str] = "feature"
@@ -76,6 +77,7 @@ class Feature(Node):
     length: int = 0
     pool: Literal["", "mean", "sum", "max"] = ""
     weighted: bool = False
+    dropout: float = 0.0
 
     @property
     def owner(self) -> str:
@@ -147,7 +149,8 @@ class ExpertSet(Placed):
     """x [B, N] -> K expert outputs [B, D] (HOME.md section 2); `widths` = (N, hidden…, D).
 
     All experts read one value, or, if there are K, each its own. What is `folded` has its running
-    statistics in the weights: a set for inference. The first Linears start as the activations
+    statistics in the weights: a set for inference. In training a share `dropout` of what each layer
+    gives is 0. The first Linears start as the activations
     `starts` call for.
     """
 
@@ -159,6 +162,7 @@ class ExpertSet(Placed):
     hidden_activation: Activation
     eps: float
     momentum: float
+    dropout: float = 0.0
     starts: tuple[Activation, ...] = ()
 
     @property
@@ -274,8 +278,8 @@ class Tower(Node):
     """The state [B, D] of a task -> its logit [B]; `widths` = (D, hidden…, 1).
 
     The logit of a regression estimates the label in units of `scale`. Hidden layers have a `norm`,
-    which is `folded` as that of experts. The first Linears start as the activations `starts` call
-    for.
+    which is `folded` as that of experts, and in training a share `dropout` of what they give is 0.
+    The first Linears start as the activations `starts` call for.
     """
 
     kind: ClassVar[str] = "tower"
@@ -287,6 +291,7 @@ class Tower(Node):
     norm: Literal["batch", "layer", "none", "folded"] = "none"
     eps: float = 0.0
     momentum: float = 0.0
+    dropout: float = 0.0
     starts: tuple[Activation, ...] = ()
 
 

@@ -82,7 +82,8 @@ class Sequence(Node):
     """Events and the candidate -> [B, width]. It reads the features in whose tables it looks.
 
     `fields` are those of an event; the first `shared` of them are also the candidate's. The others
-    have tables of their own, or are also looked up in that of a feature.
+    have tables of their own, or are also looked up in that of a feature. In training a
+    share `dropout` of its columns of v is 0.
     """
 
     kind: ClassVar[str] = "sequence"
@@ -92,6 +93,7 @@ class Sequence(Node):
     shared: int
     max_len: int
     encoder: Encoder
+    dropout: float = 0.0
 
     @property
     def own(self) -> tuple[EventField, ...]:

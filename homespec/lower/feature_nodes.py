@@ -34,6 +34,7 @@ def add_features(graph: Graph, resolved: Resolved) -> int:
             width += _add_sequence(graph, resolved, name).width
             continue
         node = _feature(graph, name, feature, resolved.span(("features", name)))
+        node = dataclasses.replace(node, dropout=spec.dropout_of(name))
         width += node.width
         graph.add(node)
     ports = tuple(Port(f"features.{name}") for name in spec.features)
@@ -105,6 +106,7 @@ def _add_sequence(graph: Graph, resolved: Resolved, name: str) -> nodes.Sequence
         fields=tuple(fields),
         shared=len(sequence.of),
         max_len=sequence.max_len,
+        dropout=spec.dropout_of(name),
         encoder=_encoder(spec, sequence.encoder, query, event),
     )
     graph.add(node)

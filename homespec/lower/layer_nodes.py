@@ -95,6 +95,7 @@ class LayerBuilder:
                 hidden_activation=experts.hidden_activation,
                 eps=experts.norm_eps,
                 momentum=experts.norm_momentum,
+                dropout=experts.dropout,
                 starts=self._starts(experts),
             )
         )

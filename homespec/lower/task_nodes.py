@@ -32,6 +32,7 @@ def add_tower(graph: Graph, resolved: Resolved, name: str, state: State) -> None
             scale=task.scale,
             norm=tower.norm if has_norm else "none",
             eps=tower.norm_eps if has_norm else 0.0,
+            dropout=tower.dropout if tower.hidden else 0.0,
             momentum=tower.norm_momentum if tower.norm == "batch" and has_norm else 0.0,
             starts=() if has_norm else starts(resolved.spec, len(tower.hidden), tower.activation),
         )

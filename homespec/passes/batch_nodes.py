@@ -67,7 +67,9 @@ def batch_experts(graph: Graph, single: bool = False) -> Graph:
     """
 
     def shape(node: ExpertSet) -> Hashable:
-        style = (node.norm, node.activation, node.hidden_activation, node.starts)
+        style = (
+            node.norm, node.activation, node.hidden_activation, node.starts, node.dropout
+        )  # fmt: skip
         statistics = (node.eps, node.momentum)
         return (node.layer, node.widths, node.count, len(node.reads), *style, *statistics)
 
@@ -119,7 +121,8 @@ def batch_towers(graph: Graph, single: bool = False) -> Graph:
     """Towers of one shape become one."""
 
     def shape(node: Tower) -> Hashable:
-        return (node.widths, node.activation, node.norm, node.eps, node.momentum)
+        norm = (node.norm, node.eps, node.momentum)
+        return (node.widths, node.activation, *norm, node.dropout)
 
     return _batch(graph, Tower, "towers", shape, single)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet, Gate, Node, Objective, Tower
+from homespec.graph.nodes import ExpertSet, Feature, Gate, Node, Objective, Tower
 from homespec.graph.sequences import Din, Sequence
 
 
 def drop_training(graph: Graph) -> Graph:
-    """Objectives go, and so does how weights start.
+    """Objectives go, and so do dropout and how weights start.
 
     before:  towers.click(rate=0.4, starts=[relu]), objectives.click(label=is_click) <- towers.click
     after:   towers.click(rate=none, starts=[])
@@ -22,9 +22,16 @@ def drop_training(graph: Graph) -> Graph:
 def _unstarted(node: Node) -> Node:
     match node:
         case Tower():
-            return dataclasses.replace(node, rate=None, starts=())
-        case ExpertSet() | Gate():
+            return dataclasses.replace(node, rate=None, starts=(), dropout=0.0)
+        case ExpertSet():
+            return dataclasses.replace(node, starts=(), dropout=0.0)
+        case Gate():
             return dataclasses.replace(node, starts=())
+        case Feature():
+            return dataclasses.replace(node, dropout=0.0)
         case Sequence(encoder=Din() as din):
-            return dataclasses.replace(node, encoder=dataclasses.replace(din, starts=()))
+            encoder = dataclasses.replace(din, starts=())
+            return dataclasses.replace(node, encoder=encoder, dropout=0.0)
+        case Sequence():
+            return dataclasses.replace(node, dropout=0.0)
     return node

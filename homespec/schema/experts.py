@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from homespec.schema.activations import Activation
 from homespec.schema.field_types import Count, Model, OneOrMore, Width, Widths
-from homespec.schema.numbers import Epsilon, Momentum
+from homespec.schema.numbers import Dropout, Epsilon, Momentum
 
 
 class Style(Model):
@@ -25,6 +25,9 @@ class Style(Model):
     is learned, from 0.25 on: one for each layer of each expert."""
     hidden_activation: Activation = "relu"
     """Activation after each hidden layer."""
+    dropout: Dropout = Field(default=0.0, examples=[0.1])
+    """In training, the share of the outputs of each layer that are set to 0, each expert by a mask
+    of its own (docs/regularisation.md)."""
     norm_eps: Epsilon = 1e-5
     """Epsilon of the normalisation and of DICE (torch's default)."""
     norm_momentum: Momentum = 0.1

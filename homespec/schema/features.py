@@ -10,6 +10,7 @@ from homespec.schema.constraints import one_of, only_with
 from homespec.schema.embedded import OWNERS, Embedded, dim_of
 from homespec.schema.field_types import Model, Name, Width, absent, listed
 from homespec.schema.lists import ListOptions
+from homespec.schema.numbers import Dropout
 from homespec.schema.sequences import Sequence
 
 Kind = Literal["id", "bucketize", "number", "dense", "table", "sequence"]
@@ -55,6 +56,9 @@ class Feature(Embedded):
     list: ListOptions = absent()
     """Each row has a list of values, which are looked up one by one and pooled into one embedding.
     """
+    dropout: Dropout = Field(default=0.0, examples=[0.1])
+    """Share of the feature's columns of v that training sets to 0, each on its own. Default: the
+    spec's `feature_dropout` (docs/regularisation.md)."""
     column: Annotated[str, Field(min_length=1, max_length=200)] = ""
     """Column of the data that holds the feature. Default: the feature's name. A sequence has
     `columns` instead."""

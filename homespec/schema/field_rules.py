@@ -114,6 +114,10 @@ def _shorthand(error: LocatedError) -> str | None:
     return None
 
 
+SHARES = ("rate", "dropout", "feature_dropout")
+"""The keys of shares, which may have been written in percent."""
+
+
 @rule("HS104", "out-of-range")
 def out_of_range(error: LocatedError) -> Iterator[Finding]:
     """A number is outside its valid range.
@@ -127,7 +131,7 @@ def out_of_range(error: LocatedError) -> Iterator[Finding]:
     for limit in error.context.values():
         if isinstance(limit, float):  # pydantic writes 1e-12 out
             bound = re.sub(r"[\d.e+-]+$", f"{limit:g}", bound)
-    is_percentage = error.path[-1] == "rate" and 1 < error.value <= 100
+    is_percentage = error.path[-1] in SHARES and 1 < error.value < 100
     why = REASONS.get(str(error.path[-1]), "")
     yield Finding(
         error.span,

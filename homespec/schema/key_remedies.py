@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from homespec.diagnostics.suggest import closest, folded, listing
+from homespec.schema.dropout_remedies import dropout_of_section, dropout_of_task, whose_dropout
 from homespec.schema.jsonschema import choices_at, keys_at
 from homespec.schema.located_error import Path, written
 from homespec.schema.synonyms import CHOICES, KEYS, TRAINING, meaning
@@ -307,7 +308,7 @@ def _in_group(parent: Path, key: str, value: Any) -> str:
 
 NO_PADDING = "remove it: missing ids, null or -1, have a row of their own"
 ONE_LOGIT = "remove it: a tower ends in one logit; losses and scores apply what they need"
-NO_DROPOUT = "remove it: homespec has no dropout"
+NO_DROPOUT = "remove it: gates have no dropout; experts, towers and features have"
 
 REMEDIES: dict[tuple[str, str], Remedy] = {
     ("", "experts"): _count,
@@ -327,7 +328,7 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("", "hidden"): _both_hidden,
     ("", "activation"): _activation,
     ("", "norm"): _top_norm,
-    ("", "dropout"): NO_DROPOUT,
+    ("", "dropout"): whose_dropout,
     ("", "regularizer"): "remove it; `homespec train --weight-decay` has one",
     ("", "family of its name"): lambda parent, key, value: _family(parent, key, key),
     ("", "tasks"): _named_tasks,
@@ -347,7 +348,7 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("towers", "regularizer"): "remove it; `homespec train --weight-decay` has one",
     ("towers", "output"): ONE_LOGIT,
     ("tasks", "where"): _named("where"),
-    ("tasks", "dropout"): NO_DROPOUT,
+    ("tasks", "dropout"): dropout_of_task,
     ("tasks", "group"): _in_group,
     ("tasks", "output"): ONE_LOGIT,
     ("sequence", "candidate"): "remove it: the candidate is the features that `of` names",
@@ -375,12 +376,12 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("experts", "count"): _count,
     ("experts", "norm"): _norm,
     ("experts", "activation"): _chosen("activation", "swish"),
-    ("experts", "dropout"): NO_DROPOUT,
+    ("experts", "dropout"): dropout_of_section,
     ("experts", "regularizer"): "remove it; `homespec train --weight-decay` has one",
     ("towers", "hidden"): _hidden,
     ("towers", "activation"): _chosen("activation", "relu"),
     ("towers", "norm"): _norm,
-    ("towers", "dropout"): NO_DROPOUT,
+    ("towers", "dropout"): dropout_of_section,
     ("tasks", "kind"): _chosen("kind", "binary"),
     ("tasks", "label"): _named("label"),
     ("tasks", "tower"): _tower,

@@ -27,6 +27,7 @@ from homespec.schema.field_types import (
 )
 from homespec.schema.gates import FeatureGate, Gates, LayerGates, Mixture, SelfGate
 from homespec.schema.lists import ListOptions
+from homespec.schema.numbers import Dropout
 from homespec.schema.promises import Budget, Expect
 from homespec.schema.sequences import Dien, Din, Encoder, EventField, Mean, Sequence, Sim, Twin
 from homespec.schema.tasks import Group, Task, Tower
@@ -123,6 +124,8 @@ class Spec(Model):
     your own instead of a family's."""
     dim: Width = Field(default=0, examples=[16])
     """Default `dim`: width of the embeddings of features and of fields of events."""
+    feature_dropout: Dropout = Field(default=0.0, examples=[0.1])
+    """Default `dropout` of features."""
     features: Annotated[dict[Name, Feature], Field(min_length=1, max_length=MAX_ENTRIES)]
     """Input features by name; v is their concatenation in this order."""
     groups: Annotated[dict[Name, Group], Field(max_length=MAX_ENTRIES)] = Field(default={})
@@ -150,6 +153,12 @@ class Spec(Model):
     def owner(self, name: str) -> str:
         """The feature in whose table this one is looked up: itself, unless it names another."""
         return self.features[name].table or name
+
+    def dropout_of(self, name: str) -> float:
+        """The share of a feature's columns of v that training sets to 0."""
+        feature = self.features[name]
+        own = "dropout" in feature.model_fields_set
+        return feature.dropout if own else self.feature_dropout
 
     @model_validator(mode="after")
     def _own_names(self) -> Spec:

@@ -28,6 +28,7 @@ def check_weight(weight: float) -> float:
 Rate = Annotated[float, Field(ge=1e-9, le=0.999999, allow_inf_nan=False)]
 Epsilon = Annotated[float, Field(ge=1e-12, le=1, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False)]
+Dropout = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 PosWeight = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
 Focal = Annotated[float, Field(ge=0, le=20, allow_inf_nan=False)]
 Scale = Annotated[float, Field(ge=1e-6, le=1e12, allow_inf_nan=False)]
@@ -51,6 +52,8 @@ REASONS = {
     "norm_momentum": "with less, running statistics never change in float32",
     "pos_weight": "beyond this range, only one class would be trained",
     "focal": "below 0, losses are infinite; above 20, the losses of well-predicted rows are 0",
+    "dropout": "at 1, nothing is left of what it acts on",
+    "feature_dropout": "at 1, nothing is left of the features",
     "scale": "squared labels in this unit exceed the range of float32",
     "outside_weight": "a loss times a weight beyond this range is infinite or 0 in float32",
     "weight": "a loss times a weight beyond this range is infinite or 0 in float32",

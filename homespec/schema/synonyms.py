@@ -114,7 +114,7 @@ KEYS: dict[str, dict[str, str]] = {
         "activation": "hiddenactivations hiddenactivation activation dnnactivation activations",
         "norm": "batchnorm usebn dnnusebn usebatchnorm norm",
         "dropout": "dropout netdropout dnndropout dropoutrate dropoutrates dropoutratio "
-        "embeddingdropout",
+        "embeddingdropout embdropout featuredropoutrate",
         "regularizer": "embeddingregularizer netregularizer l2regembedding l2regdnn l2reg "
         "l2regularization embeddingregularization regularizer weightdecay",
         "family of its name": "mmoe ple cgc moe home sharedbottom mlmmoe",
@@ -140,6 +140,7 @@ KEYS: dict[str, dict[str, str]] = {
         "standardization zscore minmax scaler scaling logscale numeric numerical continuous",
         "vocab list": "vocablist vocabfile vocabdict",
         "padding": "paddingidx padidx paddingindex paddingvalue",
+        "dropout": "dropoutrate dropoutratio dropoutrates embeddingdropout embdropout drop",
         "nothing": "active trainable embeddingsinitializer initializer initfn featureencoder "
         "freezeemb embeddingregularizer",
         "name": "name featureid",
@@ -152,7 +153,7 @@ KEYS: dict[str, dict[str, str]] = {
         "count": "count numexperts expertnum nexperts nexpert numexpert expertcount number num",
         "norm": "usebn batchnorm bn usebatchnorm layernorm usenorm normalization normalisation",
         "activation": "act activationfn activationfunction nonlinearity",
-        "dropout": "dropout dropoutrate dropoutratio dropoutrates netdropout drop",
+        "dropout": "dropoutrate dropoutratio dropoutrates netdropout drop dnndropout dropoutp",
         "regularizer": "l2reg l2 l1 regularizer embeddingregularizer netregularizer weightdecay",
         "all.shared": "numsharedexperts sharedexpertnum nexpertshared sharenum numshared "
         "sharednum numexpertshare",

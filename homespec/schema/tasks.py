@@ -8,7 +8,16 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from homespec.schema.activations import Activation
 from homespec.schema.field_types import Label, Member, Model, Name, Unknown, Widths, absent, listed
-from homespec.schema.numbers import Epsilon, Focal, Momentum, PosWeight, Rate, Scale, Weight
+from homespec.schema.numbers import (
+    Dropout,
+    Epsilon,
+    Focal,
+    Momentum,
+    PosWeight,
+    Rate,
+    Scale,
+    Weight,
+)
 
 
 class Tower(Model):
@@ -20,6 +29,9 @@ class Tower(Model):
     """Activation after each hidden layer. The last layer is bare: towers emit logits."""
     norm: Literal["batch", "layer", "none"] = "none"
     """Normalisation of each hidden layer, before its activation (docs/regularisation.md)."""
+    dropout: Dropout = Field(default=0.0, examples=[0.1])
+    """In training, the share of the outputs of each hidden layer that are set to 0. Logits are left
+    as they are (docs/regularisation.md)."""
     norm_eps: Epsilon = 1e-5
     """Epsilon of the normalisation (torch's default)."""
     norm_momentum: Momentum = 0.1

@@ -17,6 +17,7 @@ from homespec.runtime import GeneratedModule, embeddings_of, tables_of
 from homespec.train import RunError
 from homespec.train.checkpoint_checks import Forms, check_forms, forms
 from homespec.train.distributed import all_reduce_mean, loss_scales, world_size
+from homespec.train.dropout_masks import own_masks
 from homespec.train.frozen import Frozen
 from homespec.train.optimizer_state import (
     WEIGHTING,
@@ -89,6 +90,7 @@ class TrainStep:
         self.optimizer = self._optimizer()
         self.frozen.hold(self.optimizer)
         self.rates.hold(self.optimizer, self._rowwise)
+        self._drops = any(isinstance(module, nn.Dropout) for module in model.modules())
         step = step_of(model, code)
         self.step: Step = runtime.compiled(step, dynamic=False) if compiled else step
 
@@ -157,7 +159,7 @@ class TrainStep:
         if self.tables:
             self.tables.fit(batch.features)
         self._statistics = self.frozen.statistics()
-        with self.weighting.several_passes(), _one_graph():
+        with self.weighting.several_passes(), _one_graph(), own_masks(self._drops):
             weights = (batch.weights,) if batch.weights else ()
             losses_T = self.step(batch.features, batch.labels, *weights)
             return losses_T if scales_T is None else losses_T * scales_T

@@ -12,6 +12,7 @@ import yaml
 from hierarchies import Spec, random_spec, specs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from regularised_specs import with_dropout
 from topologies import random_family, random_topology, topologies
 
 import homespec
@@ -53,6 +54,12 @@ def from_data(spec: Spec) -> LoadedSpec:
 @pytest.mark.parametrize("seed", range(150))
 def test_same_graph(seed: int) -> None:
     check(from_data(random_spec(seed)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_same_graph_with_dropout(seed: int) -> None:
+    """Of features, too, each its own or that of the spec."""
+    check(from_data(with_dropout(random_spec(seed), seed)))
 
 
 @pytest.mark.parametrize("draw", [random_family, random_topology])

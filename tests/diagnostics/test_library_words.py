@@ -55,7 +55,8 @@ WORDS = {
         task_names: [click, buy] -> tasks: {click: {}, buy: {}}
         task_types: [binary] -> remove it
         feature_groups: {} -> remove it
-        net_dropout: 0.1 -> dropout
+        net_dropout: 0.1 -> experts: {dropout: 0.1}
+        embedding_dropout: 0.1 -> feature_dropout: 0.1
         l2_reg_embedding: 1e-5 -> weight-decay
         learning_rate: 0.001 -> --lr 0.001
         optimizer: adam -> --optimizer adam
@@ -108,7 +109,7 @@ WORDS = {
         use_bn: true -> norm: batch
         use_bias: true -> remove it
         top_k: 2 -> remove it
-        dropout_rates: [0.1] -> dropout
+        dropout_rates: [0.1] -> dropout: 0.1
     """,
     "experts.task": """
         num_shared: 2 -> shared: 2

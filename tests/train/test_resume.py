@@ -160,6 +160,19 @@ def test_weights_of_rows_go_on(data: Path, tmp_path: Path) -> None:
             run.train(other, run.Place([data], tmp_path / "b", resume=True), settings, print)
 
 
+def test_dropout_and_what_it_acts_on_go_on(data: Path, tmp_path: Path) -> None:
+    """The masks are those of a run that nothing stopped; norms of towers and slopes are kept."""
+    more = """feature_dropout: 0.1
+towers: {hidden: [8], norm: batch, activation: prelu, dropout: 0.3}
+experts: {dropout: 0.2, hidden: [8], hidden_activation: prelu, """
+    spec = homespec.loads(SMALL.replace("experts: {", more))
+    settings = dataclasses.replace(SETTINGS, epochs=2, limit_rows=700)
+    assert_goes_on(spec, data, tmp_path, settings)
+    weights = checkpoint.read(tmp_path / "a" / "checkpoints" / "last").weights
+    assert weights["towers.click.hidden.0.norm.running_var"].std() > 0
+    assert weights["towers.click.hidden.0.act.weight"] != 0.25
+
+
 @pytest.mark.parametrize("other", [{"optimize": False}, {"skip_passes": ["batch-features"]}])
 @pytest.mark.parametrize("first", [True, False])
 def test_moments_outlive_another_batching(

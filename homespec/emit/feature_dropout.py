@@ -1,0 +1,55 @@
+"""Stage 7, emit: dropout of the parts of v."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.emit.layout import INDENT, Group, assign, call, literal, strings
+from homespec.emit.sequences import own_attribute
+from homespec.graph import Graph
+from homespec.graph.nodes import INPUT, Batch, Feature
+from homespec.graph.sequences import Sequence
+
+
+class FeatureDropout:
+    """The features of a graph by their share of dropout: one operation for each share."""
+
+    def __init__(self, graph: Graph, plain: bool) -> None:
+        self._module = own_attribute("dropout", plain)
+        self._by_share: dict[float, list[str]] = {}
+        for port in graph[INPUT].reads:
+            node = graph[port.node]
+            member = node.members[port.member or 0] if isinstance(node, Batch) else node
+            assert isinstance(member, Feature | Sequence)
+            self._by_share.setdefault(member.dropout, []).append(member.short)
+        self._some = any(self._by_share) and len(self._by_share) > 1
+        self._alike = any(self._by_share) and len(self._by_share) == 1
+
+    @property
+    def blocks(self) -> Iterator[str]:
+        """Addresses of the blocks that it needs."""
+        if self._some:
+            yield "feature_dropout.PartsDropout"
+
+    @property
+    def init(self) -> Iterator[str]:
+        """The line of `__init__` that makes its module."""
+        if self._alike:
+            (share,) = self._by_share
+            yield assign(self._module, call("nn.Dropout", literal(share)), 2)
+        elif self._some:
+            shares = tuple(
+                (literal(share), strings(names)) for share, names in self._by_share.items() if share
+            )
+            made = call("PartsDropout", Group("", (), shares, "{}"))
+            yield assign(self._module, made, 2)
+
+    @property
+    def of_parts(self) -> Iterator[str]:
+        """The line that drops from some of the parts of v."""
+        if self._some:
+            yield f"{INDENT * 2}parts = {self._module}(parts)"
+
+    def of_v(self, v: str) -> str:
+        """v, from which all features drop alike."""
+        return f"{self._module}({v})" if self._alike else v
