@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +34,14 @@ class LeftOut:
     reason: str
 
 
+def harmless(text: str) -> str:
+    """A text in a comment: in one line, and without what homespec reads in comments."""
+    return re.sub("(?<=homespec):", "\N{RATIO}", printable(text), flags=re.IGNORECASE)
+
+
 def quoted(text: str) -> str:
     """A text of the data in a comment: short, in one line, and no comment for homespec."""
-    plain = printable(text).replace("omespec:", "omespec\N{RATIO}")
+    plain = harmless(text)
     return f'"{plain[:SHOWN]}…"' if len(plain) > SHOWN else f'"{plain}"'
 
 
@@ -51,8 +57,8 @@ def share(part: float, whole: float) -> str:
 
 
 def number(value: float) -> str:
-    """Whole numbers below a billion in full, others to three digits."""
-    if abs(value) < 1e9 and value == round(value):
+    """Numbers below a billion without a power of ten, those with fractions to three digits."""
+    if abs(value) < 1e9 and (value == round(value) or abs(value) >= 1000):
         return f"{value:,.0f}"
     return f"{value:.3g}"
 

@@ -57,11 +57,12 @@ def draft(sample: Sample, labels: tuple[str, ...], advance: Callable[[int], None
         if (seen.distinct == 2 or is_time(seen)) and (owner := owner_of(seen, known))
     }
     found = list(candidates(single.values(), owners, sample.table))
-    columns = dict.fromkeys(sample.table.column_names)
-    tasks = given(labels, {**dict.fromkeys(columns), **single}, sample.table) if labels else (  # type: ignore[dict-item]
-        chosen(found, list(columns))
-    )  # fmt: skip
-    result = Draft(sample, tasks, groups_of([t.values for t in tasks], [t.rate for t in tasks]))
+    if labels:
+        tasks = given(labels, single, [*lists, *sample.unreadable], sample.table)
+    else:
+        tasks = chosen(found, sample.table.column_names)
+    rates = [float("nan") if task.regression else task.rate for task in tasks]
+    result = Draft(sample, tasks, groups_of([task.values for task in tasks], rates))
     others = {each.column: each for each in found if each.strength >= BEHAVIOUR}
     result.times = [seen for seen in single.values() if is_time(seen) and seen.name not in owners]
     result.user = next((s.name for s in known if names.has(s.name, names.USERS)), "")
@@ -93,12 +94,12 @@ def _seen(
         column = table[name]
         separator: str | None = ""
         if not pa.types.is_nested(column.type):
-            single[name] = look_at(name, column, sample.stretch, total)
+            single[name] = look_at(name, column, sample.half, total)
             separator = separator_of(single[name])
         if separator is not None:
             single.pop(name, None)
             apart = taken_apart(column, name, separator)
-            lists[name] = look_at_lists(name, apart, separator, total / max(1, table.num_rows))
+            lists[name] = look_at_lists(name, apart, separator, sample.half, total)
         advance(1)
     return single, lists
 
@@ -111,7 +112,7 @@ def _choose_features(
     others: Mapping[str, Candidate],
 ) -> None:
     """Add the features to the draft, and skipped columns with the reason."""
-    labels = {column for task in result.tasks for column in task.label.columns}
+    labels = {task.column for task in result.tasks}
     wide = sum(seen.numbers is not None for seen in single.values()) > WIDE
     ids: dict[str, Seen] = {}
     for name, seen in single.items():

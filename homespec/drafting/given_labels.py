@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +22,23 @@ SHOWN = 4
 """Texts of a column that a message names."""
 
 
-def given(texts: tuple[str, ...], columns: Mapping[str, Seen], table: pa.Table) -> list[Candidate]:
-    """A candidate for each label of the user's. Raises DraftError."""
-    return [_given(text, columns, table) for text in dict.fromkeys(texts)]
+def given(
+    texts: tuple[str, ...], columns: Mapping[str, Seen], others: Collection[str], table: pa.Table
+) -> list[Candidate]:
+    """A candidate for each label of the user's. Raises DraftError.
+
+    `others` are columns of which no label is made, such as lists.
+    """
+    return [_given(text, columns, others, table) for text in dict.fromkeys(texts)]
 
 
-def _given(text: str, columns: Mapping[str, Seen], table: pa.Table) -> Candidate:
-    label = _parsed(text, columns)
+def _given(
+    text: str, columns: Mapping[str, Seen], others: Collection[str], table: pa.Table
+) -> Candidate:
+    label = _parsed(text, {*columns, *others})
     for name in label.columns:
+        if name in others:
+            raise DraftError(f"--label {text}: `{name}` holds no single numbers or texts")
         if name not in columns:
             close = closest(name, columns)
             hint = f"did you mean `{close}`?" if close else f"the columns are {listing(columns)}"
@@ -46,7 +55,7 @@ def _given(text: str, columns: Mapping[str, Seen], table: pa.Table) -> Candidate
     return Candidate(label, label.columns[0], values, NAMED, "by --label", regression)
 
 
-def _parsed(text: str, columns: Mapping[str, Seen]) -> Label:
+def _parsed(text: str, columns: Collection[str]) -> Label:
     """A column of exactly this name, or else what the text says."""
     if text in columns and "`" not in text and "\n" not in text:
         return Label(Column(text))

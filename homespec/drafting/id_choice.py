@@ -40,7 +40,8 @@ def choose_id(seen: Seen) -> Choice | LeftOut:
     if _hardly_repeats(seen):
         return LeftOut(
             seen.name,
-            f"{_many(seen)} different in {seen.present:,} rows: what comes up once teaches nothing",
+            f"{_many(seen, 'different')}, in {seen.present:,} rows: what comes up once teaches"
+            " nothing",
         )
     options, said = _table(seen)
     return Choice(seen.name, {"id": options}, _comment(seen, said), width(seen.expected))
@@ -114,10 +115,10 @@ def _room(ids: int) -> int:
     return next(rows for most, rows in ROOM if ids <= most)
 
 
-def _many(seen: Seen) -> str:
+def _many(seen: Seen, what: str) -> str:
     """How many values there are; of a sample how many are expected in all rows."""
-    about = f" (about {seen.expected:,} in all rows)" if seen.expected > seen.distinct else ""
-    return f"{seen.distinct:,}{about}"
+    about = f", about {seen.expected:,} in all rows" if seen.expected > seen.distinct else ""
+    return f"{seen.distinct:,} {what}{about}"
 
 
 def _comment(seen: Seen, said: str) -> str:
@@ -125,7 +126,7 @@ def _comment(seen: Seen, said: str) -> str:
         ones = int(seen.counts[int(seen.numbers.argmax())])  # type: ignore[union-attr]
         return "; ".join([f"0 and 1, {share(ones, seen.rows)} are 1", *_absent(seen)])
     what = "texts" if seen.is_text else "ids"
-    parts = [f"{_many(seen)} {what if seen.distinct > 1 else what[:-1]}{said}"]
+    parts = [f"{_many(seen, what if seen.distinct > 1 else what[:-1])}{said}"]
     top = int(seen.counts.max())
     if top >= 0.5 * seen.rows:
         parts.append(f"{share(top, seen.rows)} {_value(seen)}")

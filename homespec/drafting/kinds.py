@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from homespec.data.columns import Array
 from homespec.drafting import name_words as names
 from homespec.drafting.choice import Choice, LeftOut, quoted
 from homespec.drafting.id_choice import choose_id
@@ -14,10 +15,9 @@ from homespec.drafting.seen import Seen
 
 CATEGORIES = 20
 """So few whole numbers from 0 on are categories."""
-DATE = (
-    r"^[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}"
-    r"([ T][0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?)?( ?(Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?$"
-)
+DAY = r"([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4})"
+CLOCK = r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( ?[AaPp][Mm])?"
+DATE = rf"^{DAY}([ T]{CLOCK})?( ?(Z|UTC|[+-][0-9]{{2}}:?[0-9]{{2}}))?$"
 EPOCHS = ((1e8 * 3, 5e9), (1e8 * 3 * 1e3, 5e9 * 1e3), (1e8 * 3 * 1e6, 5e9 * 1e6))
 """Seconds, milliseconds and microseconds since 1970, from 1979 to 2128."""
 
@@ -63,18 +63,19 @@ def is_time(seen: Seen) -> bool:
         return True
     if seen.is_text:
         return bool(pc.all(pc.match_substring_regex(seen.values, DATE)).as_py())
-    if not seen.is_whole or not names.has(seen.name, names.TIMES):
+    if seen.numbers is None or not names.has(seen.name, names.TIMES):
         return False
-    numbers = seen.numbers
-    assert numbers is not None
-    low, high = float(numbers.min()), float(numbers.max())
+    low, high = float(seen.numbers.min()), float(seen.numbers.max())
     if any(least <= low and high < most for least, most in EPOCHS):
         return True
+    return seen.is_whole and (_is_day(seen.numbers) or _is_day(seen.numbers * 100 + 1))
+
+
+def _is_day(numbers: Array) -> bool:
+    """Whether all numbers are days as 20240501, in the 20th or the 21st century."""
     month, day = numbers // 100 % 100, numbers % 100
-    return bool(
-        low > 19_000_000 and high < 22_000_000
-        and ((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all()
-    )  # fmt: skip
+    in_range = (numbers > 19_000_000) & (numbers < 22_000_000) & (month >= 1) & (month <= 12)
+    return bool((in_range & (day >= 1) & (day <= 31)).all())
 
 
 def numbers_rows(seen: Seen) -> bool:

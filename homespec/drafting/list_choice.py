@@ -30,7 +30,7 @@ PROJECTED = 64
 def choose_lists(lists: Iterable[SeenLists], ids: Mapping[str, Seen]) -> list[Choice | LeftOut]:
     """Features of the columns of lists; `ids` are the columns of features that have ids."""
     rest = list(lists)
-    candidates = {seen.name: found for seen in rest if (found := _candidate(seen, ids))}
+    candidates = {seen.name: column for seen in rest if (column := _candidate(seen, ids))}
     found: list[Choice | LeftOut] = []
     while rest:
         first = next((seen for seen in rest if seen.name in candidates), None)

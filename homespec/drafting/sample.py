@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from homespec.data import DataError
 from homespec.data.arrow_types import decoded_type
 from homespec.data.chunk_reader import ChunkReader
+from homespec.data.columns import Array
 from homespec.data.data_files import DataFiles
 
 MAX_CELLS = 20_000_000
@@ -37,16 +39,13 @@ class Sample:
     """How many the files have."""
     unreadable: dict[str, str]
     """Columns that cannot be looked at, with the reason."""
+    half: Array
+    """Which rows are in every second stretch, bool [N]."""
 
     @property
     def is_whole(self) -> bool:
         """Whether it is all rows."""
         return bool(self.table.num_rows == self.rows)
-
-    @property
-    def stretch(self) -> int:
-        """Rows next to each other in a file."""
-        return max(1, int(self.table.num_rows) // STRETCHES)
 
 
 def take(files: DataFiles, rows: int, advance: Advance) -> Sample:
@@ -57,14 +56,16 @@ def take(files: DataFiles, rows: int, advance: Advance) -> Sample:
     schema, unreadable = _readable(files)
     wanted = min(files.rows, rows, max(STRETCHES, MAX_CELLS // max(1, len(schema))))
     if not len(schema):
-        return Sample(files, pa.table({}), files.rows, unreadable)
+        return Sample(files, pa.table({}), files.rows, unreadable, np.zeros(0, bool))
     reader, parts = ChunkReader(files.chunks, schema), []
     first = reader.table(0, min(FIRST, wanted))
     wanted = min(wanted, max(STRETCHES, MAX_BYTES * first.num_rows // max(1, first.nbytes)))
     for low, high in _stretches(files.rows, wanted):
         parts.append(reader.table(low, high))
         advance(high)
-    return Sample(files, pa.concat_tables(parts), files.rows, unreadable)
+    odd = np.arange(len(parts)) % 2 == 1
+    half = np.repeat(odd, [part.num_rows for part in parts])
+    return Sample(files, pa.concat_tables(parts), files.rows, unreadable, half)
 
 
 def _stretches(rows: int, wanted: int) -> list[tuple[int, int]]:

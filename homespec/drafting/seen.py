@@ -33,8 +33,8 @@ class Seen:
     """By row the place of its value in `values`, -1 if missing; int64 [N]."""
     values: pa.Array
     """The D different values, as they are written."""
-    stretch: int
-    """Rows next to each other in a file."""
+    half: Array
+    """Which rows are in one of two halves of the sample, bool [N]."""
     total: int
     """The rows of all files."""
 
@@ -134,10 +134,9 @@ class Seen:
         """
         if self.rows == self.total or not self.distinct:
             return self.distinct
-        halves = (np.arange(self.rows) // self.stretch) % 2
         one, other = (
-            np.bincount(self.codes[(halves == half) & (self.codes >= 0)], minlength=self.distinct)
-            for half in (0, 1)
+            np.bincount(self.codes[rows & (self.codes >= 0)], minlength=self.distinct)
+            for rows in (self.half, ~self.half)
         )
         both = max(1, int(((one > 0) & (other > 0)).sum()))
         estimate = int((one > 0).sum()) * int((other > 0).sum()) // both
@@ -194,7 +193,7 @@ class SeenLists:
         return found.example if found else ""
 
 
-def look_at(name: str, column: pa.ChunkedArray, stretch: int, total: int) -> Seen:
+def look_at(name: str, column: pa.ChunkedArray, half: Array, total: int) -> Seen:
     """A column of single values; dates and times as they are written."""
     kind = column.type
     cells = columns.decoded(column.combine_chunks())
@@ -209,15 +208,17 @@ def look_at(name: str, column: pa.ChunkedArray, stretch: int, total: int) -> See
         cells = pc.if_else(pc.is_nan(cells), None, cells)
     encoded = cells.dictionary_encode()
     codes = np.array(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
-    return Seen(name, kind, codes, encoded.dictionary, stretch, total)
+    return Seen(name, kind, codes, encoded.dictionary, half, total)
 
 
-def look_at_lists(name: str, lists: pa.ListArray, separator: str, per_row: int) -> SeenLists:
-    """A column of lists; `per_row` times the rows of the sample are those of all files."""
+def look_at_lists(
+    name: str, lists: pa.ListArray, separator: str, half: Array, total: int
+) -> SeenLists:
+    """A column of lists; `total` are the rows of all files."""
     sizes = columns.lengths(lists)
     flat = lists.flatten()
-    elements = look_at(name, pa.chunked_array([flat]), max(1, len(flat) // 64), 0)
-    elements.total = max(len(flat), int(len(flat) * per_row))
+    all_elements = len(flat) * total // max(1, len(sizes))
+    elements = look_at(name, pa.chunked_array([flat]), np.repeat(half, sizes), all_elements)
     profile = ListProfile()
     ids = elements.ids
     if ids is not None:

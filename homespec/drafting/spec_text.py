@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from homespec.analysis.yaml_writer import flow
-from homespec.diagnostics.render.terminal import printable
-from homespec.drafting.choice import Choice, nice, quoted
+from homespec.drafting.choice import Choice, harmless, nice, quoted
 from homespec.drafting.draft import Draft
 from homespec.drafting.given_labels import describe
 from homespec.drafting.grouping import group_name, space_of
@@ -58,14 +57,14 @@ def spec_text(draft: Draft, name: str, asked: str, steps: list[str]) -> str:
     names = names_of(draft)
     lines = [
         MODELINE,
-        *_wrapped(f"Written by `{printable(asked)}` from {_rows(draft)}. The comments say what"
+        *_wrapped(f"Written by `{harmless(asked)}` from {_rows(draft)}. The comments say what"
                   " was found in these rows. You know more: read them, and change what is wrong."),
         "homespec: 1", f"name: {name}", *_family(draft), "",
         *_features(draft, names), "",
         *_groups(draft, names),
         *_tasks(draft, names), "",
         *_experts(draft), "",
-        "# Next:", *(f"#   {printable(step)}" for step in steps),
+        "# Next:", *(f"#   {harmless(step)}" for step in steps),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

@@ -27,6 +27,8 @@ from homespec.drafting.seen import Seen
 
 HELD_OUT = 0.1
 """The share of the rows that is held out."""
+SORTED = "^[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}"
+"""Times as text that are in the order of their characters."""
 LEAST, MOST = 0.05, 0.3
 """The share that the latest values of a time have, to be held out."""
 
@@ -71,6 +73,8 @@ def _by(seen: Seen) -> Split | None:
     if seen.absent or seen.distinct < 2:
         return None
     numbers = seen.numbers
+    if numbers is None and not pc.all(pc.match_substring_regex(seen.values, SORTED)).as_py():
+        return None
     keys = np.array(seen.values.to_pylist(), dtype=object) if numbers is None else numbers
     order = np.argsort(keys)
     later = np.cumsum(seen.counts[order][::-1])[::-1] / seen.rows

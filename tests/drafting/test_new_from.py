@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +19,7 @@ from made_tables import ROWS, log, new, table, written, written_of
 
 import homespec
 from homespec.cli.main import cli
+from homespec.installation import install_command
 
 RANDOM = np.random.default_rng(1)
 LABEL = RANDOM.permutation(np.arange(ROWS) % 10 < 3).astype(int)
@@ -97,6 +101,7 @@ def test_kinds(tmp_path: Path, name: str) -> None:
         ([date(2024, 1, 1) + timedelta(days=row) for row in range(ROWS)], "a time"),
         ([datetime(2024, 1, 1) + timedelta(hours=row) for row in range(ROWS)], "a time"),
         ([f"2024-01-{1 + row % 28:02} 10:00" for row in range(ROWS)], "a time"),
+        ([f"{1 + row % 28}/1/2024 10:00 AM" for row in range(ROWS)], "a time"),
         ([timedelta(seconds=row) for row in range(ROWS)], "duration: write it as"),
         ([{"a": 1}] * ROWS, "struct: write its parts as columns"),
         ([[[1]]] * ROWS, "lists of list"),
@@ -112,6 +117,107 @@ def test_what_is_left_out(tmp_path: Path, values: object, reason: str) -> None:
     assert [*spec["features"]] == ["age"]
     text = " ".join((tmp_path / "specs/t.yaml").read_text().replace("#", "").split())
     assert reason in text
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("created_at", 1.7e9 + np.arange(ROWS) / 7),
+        ("time_ms", 1_700_000_000_000 + 7 * np.arange(ROWS)),
+        ("month", [202400 + 1 + row % 12 for row in range(ROWS)]),
+        ("day", [20240100 + 1 + row % 28 for row in range(ROWS)]),
+    ],
+)  # fmt: skip
+def test_times_by_their_name(tmp_path: Path, name: str, values: object) -> None:
+    for column, features in ((name, ["age"]), ("amount", ["amount", "age"])):
+        rows = table(**{column: values}, age=RANDOM.integers(0, 99, ROWS), click=LABEL)
+        assert [*written(tmp_path, rows)["features"]] == features
+
+
+def test_what_describes_a_user_is_no_label(tmp_path: Path) -> None:
+    user = RANDOM.integers(0, 100, ROWS)
+    rows = table(user_id=user, is_followed=(user % 3 == 0).astype(int), bought=LABEL)
+    spec = written(tmp_path, rows)
+    assert [*spec["tasks"]] == ["bought"]
+    assert [*spec["features"]] == ["user_id", "is_followed"]
+
+
+def test_labels_that_are_cases_of_others_and_labels_of_two_columns(tmp_path: Path) -> None:
+    buy = LABEL * (np.arange(ROWS) % 3 == 0)
+    rows = table(
+        click=LABEL, buy=buy, length=RANDOM.integers(1, 99, ROWS), cart=np.maximum(LABEL, buy),
+        play=RANDOM.integers(1, 99, ROWS),
+    )  # fmt: skip
+    spec = written(tmp_path, rows, "--label", "click", "--label", "buy", "--label", "play > length")
+    assert spec["tasks"]["play"]["label"] == "play > length"
+    assert [*spec["features"]] == ["length"]
+    assert "; 1 only where click is" in (tmp_path / "specs/t.yaml").read_text()
+
+
+def test_histories_have_fields_of_candidates_and_of_their_own(tmp_path: Path) -> None:
+    video, author = RANDOM.integers(0, 90, ROWS), RANDOM.integers(200, 260, ROWS)
+    sizes = RANDOM.integers(0, 9, ROWS)
+    rows = table(
+        video_id=video, author_id=author, click=LABEL,
+        hist_video=[RANDOM.integers(0, 90, size).tolist() for size in sizes],
+        hist_author=[RANDOM.integers(200, 260, size).tolist() for size in sizes],
+        hist_liked=[RANDOM.integers(0, 2, size).tolist() for size in sizes],
+    )  # fmt: skip
+    assert written(tmp_path, rows)["features"]["hist_video"] == {
+        "sequence": {
+            "of": ["video_id", "author_id"],
+            "with": {"hist_liked": {"id": {"buckets": 5}, "dim": 4}},
+            "max_len": 10,
+            "encoder": "din",
+            "columns": {"video_id": "hist_video", "author_id": "hist_author",
+                        "hist_liked": "hist_liked"},
+        }
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_how_many_ids_all_rows_have_is_estimated(tmp_path: Path, ordered: bool) -> None:
+    users = RANDOM.integers(0, 4000, 40_000)
+    rows = table(user_id=np.sort(users) if ordered else users, click=np.resize(LABEL, 40_000))
+    spec = written(tmp_path, rows, "--rows", "6000")
+    assert 5000 <= spec["features"]["user_id"]["id"]["buckets"] <= 50_000
+    text = (tmp_path / "specs/t.yaml").read_text().replace(",", "")
+    [found] = re.findall(r"about (\d+) in all rows", text)
+    assert 3400 < int(found) < 4600
+
+
+def test_rows_that_are_held_out_already(tmp_path: Path) -> None:
+    rows = log()
+    for part in ("train", "valid"):
+        pq.write_table(rows, tmp_path / f"{part}.parquet")
+    for options in (("train.parquet", "--valid", "valid.parquet"), (".",)):
+        result = new(Path(options[0]), *options[1:])
+        assert result.exit_code == 0
+        assert "No rows are held out" not in result.output
+        assert result.output.splitlines()[-1].startswith("  homespec train specs/t.yaml --data")
+        refused = new(Path(options[0]), *options[1:], "--split", "prepared")
+        assert "--split holds rows out, and there are such already" in refused.output
+
+
+def test_it_says_which_package_is_missing(tmp_path: Path) -> None:
+    blocked = [sys.executable, "-c", BLOCKED, "new", "t", "--from", "rows.csv"]
+    result = subprocess.run(blocked, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 2
+    assert f"pyarrow is missing: {install_command('data')}" in result.stderr
+
+
+BLOCKED = """\
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "pyarrow"):
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+from homespec.cli.main import main
+main()
+"""
 
 
 def test_a_leak_is_left_out(tmp_path: Path) -> None:
@@ -176,6 +282,8 @@ def test_labels(tmp_path: Path, name: str) -> None:
         (("--label", "clik"), "there is no column `clik`; did you mean `click`?"),
         (("--label", "city"), "the column has 40 texts, such as"),
         (("--label", "age >"), "--label age >: expected a column or a number"),
+        (("--label", "pairs"), "--label pairs: `pairs` holds no single numbers or texts"),
+        (("--label", "pairs > 1"), "--label pairs > 1: `pairs` holds no single numbers or texts"),
         (("--label", "nothing"), "has no value in any row that was read"),
         ((), "2 columns have two values and no name that suggests a label: a (50%), b (50%)"),
     ],
@@ -186,7 +294,7 @@ def test_labels_that_are_not_known(options: tuple[str, ...], said: str) -> None:
     pq.write_table(
         table(
             age=RANDOM.integers(0, 99, ROWS), nothing=[None] * ROWS, a=two, b=two[::-1],
-            city=[f"c{row % 40}" for row in range(ROWS)], **columns,
+            city=[f"c{row % 40}" for row in range(ROWS)], pairs=[[1, 2]] * ROWS, **columns,
         ),
         "rows.parquet",
     )  # fmt: skip
@@ -281,7 +389,7 @@ def test_a_sample_is_the_same_each_time_and_says_what_it_is(tmp_path: Path) -> N
     written(tmp_path, rows, "--rows", "400")
     first = (tmp_path / "specs/t.yaml").read_text()
     assert "400 of 2,000 rows, in stretches that are evenly" in first.replace("\n# ", " ")
-    assert "in all rows) ids" in first
+    assert "in all rows" in first
     written(tmp_path, rows, "--rows", "400")
     assert (tmp_path / "specs/t.yaml").read_text() == first
 

@@ -60,9 +60,11 @@ def tables(draw: st.DrawFn) -> pa.Table:
     return pa.table(columns)
 
 
-@settings(max_examples=60)
-@given(rows=tables(), as_csv=st.booleans())
-def test_what_is_written_validates_and_trains(rows: pa.Table, as_csv: bool) -> None:
+@settings(max_examples=40)
+@given(rows=tables(), as_csv=st.booleans(), labels=st.sampled_from([(), ("y",)]))
+def test_what_is_written_validates_and_trains(
+    rows: pa.Table, as_csv: bool, labels: tuple[str, ...]
+) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         file = folder / "rows.parquet"
@@ -73,7 +75,7 @@ def test_what_is_written_validates_and_trains(rows: pa.Table, as_csv: bool) -> N
             pyarrow.csv.write_csv(rows.select(plain), file)
         else:
             pq.write_table(rows, file)
-        asked = Asked((file,), (), ("y",), 1000, folder / "prepared", True)
+        asked = Asked((file,), (), labels, 1000, folder / "prepared", True)
         try:
             text = drafted("t", folder / "t.yaml", asked).text
         except SystemExit:  # no input is left, or a name that CSV cannot have
