@@ -160,7 +160,7 @@ def _leak(
         other = others[seen.name]
         return f"it may be another label: {other.label}, {other.counted}; {other.why}"
     if names.is_spent_time(seen.name) and seen.name not in owners and seen.numbers is not None:
-        return "by its name it is known only after the fact"
+        return "its name suggests that it is known only after the event"
     binary = [task for task in tasks if not task.regression]
     for task, auc in zip(binary, tells(seen, [task.values for task in binary]), strict=True):
         if auc >= TELLS:

@@ -40,8 +40,8 @@ def choose_id(seen: Seen) -> Choice | LeftOut:
     if _hardly_repeats(seen):
         return LeftOut(
             seen.name,
-            f"{_many(seen, 'different')}, in {seen.present:,} rows: what comes up once teaches"
-            " nothing",
+            f"{_many(seen, 'different')}, in {seen.present:,} rows: an id that occurs once"
+            " teaches nothing",
         )
     options, said = _table(seen)
     return Choice(seen.name, {"id": options}, _comment(seen, said), width(seen.expected))

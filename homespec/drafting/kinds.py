@@ -31,8 +31,8 @@ def choose(seen: Seen, wide: bool) -> Choice | LeftOut:
     if is_time(seen):
         return LeftOut(
             seen.name,
-            f"a time, {quoted(_least(seen))} to {quoted(_greatest(seen))}: rows to come have later"
-            " ones",
+            f"a time, {quoted(_least(seen))} to {quoted(_greatest(seen))}: future rows have"
+            " later values",
         )
     if numbers_rows(seen):
         return LeftOut(seen.name, "it numbers the rows")

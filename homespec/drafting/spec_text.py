@@ -58,7 +58,7 @@ def spec_text(draft: Draft, name: str, asked: str, steps: list[str]) -> str:
     lines = [
         MODELINE,
         *_wrapped(f"Written by `{harmless(asked)}` from {_rows(draft)}. The comments say what"
-                  " was found in these rows. You know more: read them, and change what is wrong."),
+                  " was found in these rows. Read them, and change what you know better."),
         "homespec: 1", f"name: {name}", *_family(draft), "",
         *_features(draft, names), "",
         *_groups(draft, names),

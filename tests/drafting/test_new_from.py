@@ -96,7 +96,7 @@ def test_kinds(tmp_path: Path, name: str) -> None:
     [
         ([None] * ROWS, "every row is missing"),
         (["same"] * ROWS, 'every row is "same"'),
-        ([f"key {row}" for row in range(ROWS)], "what comes up once teaches nothing"),
+        ([f"key {row}" for row in range(ROWS)], "an id that occurs once teaches nothing"),
         (np.arange(ROWS), "it numbers the rows"),
         ([date(2024, 1, 1) + timedelta(days=row) for row in range(ROWS)], "a time"),
         ([datetime(2024, 1, 1) + timedelta(hours=row) for row in range(ROWS)], "a time"),
@@ -230,7 +230,7 @@ def test_a_leak_is_left_out(tmp_path: Path) -> None:
     assert [*spec["features"]] == ["age"]
     text = " ".join((tmp_path / "specs/t.yaml").read_text().split())
     assert "refund: it almost determines bought: AUC 0.99" in text or "AUC 1.000" in text
-    assert "watch_time: by its name it is known only after the fact" in text
+    assert "watch_time: its name suggests that it is known only after the event" in text
     assert "click: it may be another label: click, " in text
 
 
