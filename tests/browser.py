@@ -145,7 +145,7 @@ class Browser:
     def wait(self, script: str, seconds: float = 60) -> float:
         """Wait until an expression is true in the page; how long that took."""
         start = time.monotonic()
-        while not self.evaluate(script):
+        while not self.evaluate(f"!!({script})"):
             assert time.monotonic() - start < seconds, f"never true: {script}"
             time.sleep(0.05)
         return time.monotonic() - start
