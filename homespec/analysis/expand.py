@@ -85,6 +85,8 @@ def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
     if feature.is_list:
         options = feature.list.model_dump()
         values["list"] = {key: value for key, value in options.items() if value != ""}
+    values |= {"from": feature.from_} if feature.from_ else {}
+    values |= {"frozen": True} if feature.frozen else {}
     values["column"] = feature.column
     lines = _lines(lowered, values, [("features", name)])
     return Section(name, [*lines, *_dropout_of(lowered, name)])

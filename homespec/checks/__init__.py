@@ -22,6 +22,7 @@ from homespec.checks import (
     promise_rules,
     rename_rules,
     size_rules,
+    table_file_rules,
     table_rules,
     topology_rules,
     tower_rules,
@@ -69,7 +70,10 @@ def _check_labels(resolved: Resolved) -> list[Diagnostic]:
 
 def _check_features(resolved: Resolved) -> list[Diagnostic]:
     """Shared tables, then the sequences that look up in them."""
-    return _in_rounds(resolved, _rules(table_rules), _rules(event_rules))
+    return [
+        *_in_rounds(resolved, _rules(table_rules), _rules(event_rules)),
+        *_in_rounds(resolved, _rules(table_file_rules)),
+    ]
 
 
 def check_graph(lowered: Lowered) -> list[Diagnostic]:

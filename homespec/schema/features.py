@@ -59,6 +59,14 @@ class Feature(Embedded):
     dropout: Dropout = Field(default=0.0, examples=[0.1])
     """Share of the feature's columns of v that training sets to 0, each on its own. Default: the
     spec's `feature_dropout` (docs/regularisation.md)."""
+    from_: Annotated[
+        str, Field(min_length=1, max_length=400, alias="from", examples=["vectors.npy"])
+    ] = ""
+    """A file with vectors of `dim` numbers, with which the rows of an `id` begin to train: `.npy`
+    or `.safetensors` with a vector for each id of `vocab`, or `.parquet` with the columns `id` and
+    `vector`. Its path is that from the spec's file."""
+    frozen: bool = False
+    """The rows from the file stay as they are: `homespec train` does not change the table."""
     column: Annotated[str, Field(min_length=1, max_length=200)] = ""
     """Column of the data that holds the feature. Default: the feature's name. A sequence has
     `columns` instead."""

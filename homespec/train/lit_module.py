@@ -34,6 +34,7 @@ from homespec.train.evaluate import Measured, Measures, Predictions, metric_name
 from homespec.train.losses import Losses
 from homespec.train.optimizer_state import copied, random_states, set_random_states
 from homespec.train.settings import Settings
+from homespec.train.table_files import frozen_tables
 from homespec.train.table_merging import skipped_passes
 from homespec.train.torch_compile import decide
 from homespec.train.train_step import TrainStep
@@ -114,7 +115,10 @@ class RankingModule(lightning.LightningModule):
         self.monitor = self.measures.monitor(settings)
         self.compiled, _ = decide(settings.compile)
         kinds = self.measures.kinds
-        self.train_step = TrainStep(self.model, self.code, kinds, settings, self.compiled)
+        self.in_file = frozen_tables(spec)
+        self.train_step = TrainStep(
+            self.model, self.code, kinds, settings, self.compiled, self.in_file
+        )
         self.weighting = self.train_step.weighting  # Lightning moves it to the device
         self.start = self._warm_start(spec) if warm and settings.init_from else None
         self.losses = Losses(self.tasks)
@@ -132,7 +136,7 @@ class RankingModule(lightning.LightningModule):
         """Begin with the weights and moments of another run."""
         start = warm_start(spec, self.settings, self.code.logical_state(self.model))
         self.code.load_logical_state(self.model, start.weights)
-        lines = (*start.lines, *self.train_step.frozen.of_new(start.new))
+        lines = (*start.lines, *self.train_step.frozen.of_new(start.new - self.in_file))
         if start.moments and not self.train_step.start_from(start.moments, start.about["path"]):
             lines += ("learned weights of losses are not carried over; they start as in a new run",)
         return dataclasses.replace(start, weights={}, moments={}, lines=lines)  # frees memory

@@ -35,6 +35,7 @@ from homespec.train.result import BAYES_FILE, Result
 from homespec.train.run_lock import Lock
 from homespec.train.settings import Settings, changes, check_processes, from_json
 from homespec.train.spec_check import check_spec
+from homespec.train.table_files import check_files, fill_tables
 from homespec.train.torch_compile import Compilations, decide
 from homespec.train.train_step import check_schedule
 from homespec.train.trainer import EndOnSigterm, trainer, undisturbed
@@ -108,6 +109,8 @@ def _train(
     distributed.check_same("settings, or another spec,", about)
     bayes = on_all_ranks(lambda: result.read_bayes(place.data[0] / BAYES_FILE))
     kept = _kept(spec, place, settings, say)
+    if kept is None and settings.init_from is None:
+        on_all_ranks(lambda: check_files(spec))
     data = RankingData(spec, place.data, place.valid, settings)
     rows = on_all_ranks(lambda: data.rows)
     distributed.check_same("data", rows.mark)
@@ -212,6 +215,8 @@ def _begin(
         part, out, seed = data.rows.train, place.out, settings.seed
         frozen = module.train_step.frozen.names
         on_all_ranks(lambda: set_fitted(model, code, spec, part, out, seed, say, frozen))
+        carried = code.logical_state(model).keys() - module.start.new if module.start else ()
+        on_all_ranks(lambda: fill_tables(model, code, spec, carried, say))
     data.epoch, data.start = module.position.epoch, module.position.batch
 
 

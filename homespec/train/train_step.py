@@ -68,8 +68,9 @@ class TrainStep:
         kinds: Mapping[str, str],
         settings: Settings,
         compiled: bool,
+        frozen: frozenset[str] = frozenset(),
     ) -> None:
-        """Take over `model`, whose tasks are of these kinds."""
+        """Take over `model`, whose tasks are of these kinds. The spec keeps `frozen` as it is."""
         self.model, self.code, self.settings = model, code, settings
         self.rows_T = torch.empty(0)
         """How much the rows of the last batch count for each task, of this process."""
@@ -77,7 +78,7 @@ class TrainStep:
         self.views = functools.partial(code.logical_views, model)
         self.weighting = weighting_of(settings.weighting, weights, kinds, self.views)
         self.rates = Rates(model, code, settings)
-        self.frozen = Frozen(model, code, settings.freeze, self.rates.zero)
+        self.frozen = Frozen(model, code, settings.freeze, self.rates.zero | frozen)
         self.rates.check(self.frozen.names)
         self.penalties = Penalties(model, code, settings, self.frozen.names)
         self._statistics: dict[str, Tensor] = {}

@@ -1,0 +1,112 @@
+"""Training: tables that begin with the vectors of a file, before the first step.
+
+The file is read once. From then on the vectors are weights like others, in every checkpoint: a
+resumed run, and one that starts from another, never opens the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from homespec.api import LoadedSpec
+from homespec.data import DataError, columns
+from homespec.data.columns import Array
+from homespec.runtime import GeneratedModule
+from homespec.schema.fitted_columns import VOCABULARY
+from homespec.schema.input_tensors import InputTensor, input_tensors
+from homespec.source.roots import base_of, roots_of
+from homespec.train.vector_file import vectors_of
+from homespec.train.vocabularies import Vocabularies
+
+WEIGHT = "features.{}.weight"
+
+
+def frozen_tables(spec: LoadedSpec) -> frozenset[str]:
+    """The logical names of the tables that stay what their files say."""
+    return frozenset(WEIGHT.format(name) for name, f in spec.features.items() if f.frozen)
+
+
+def check_files(spec: LoadedSpec) -> None:
+    """Raise DataError for a file that is not there, or not in the spec's repository."""
+    for name, feature in spec.features.items():
+        if feature.from_:
+            _located(spec, name)
+
+
+def fill_tables(
+    model: nn.Module, code: GeneratedModule, spec: LoadedSpec, carried: Collection[str],
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Bring the vectors of files into the tables of a model, whose vocabularies are known.
+
+    Tables whose names are among those `carried` over from another run stay as they are. Rows that
+    the file lacks, that of missing and unknown ids too, are zeros where the table is frozen, and
+    else as in a new table. Raises DataError.
+    """
+    state = code.logical_state(model)
+    for tensor in input_tensors(spec):
+        feature = spec.features[tensor.feature]
+        if not feature.from_ or tensor.kind != "id":
+            continue
+        if WEIGHT.format(tensor.name) in carried:
+            say(f"the table of {tensor.name} is carried over, not read from {feature.from_}")
+            continue
+        _fill(state, tensor, _located(spec, tensor.name), feature.frozen, say)
+
+
+def _fill(
+    state: Mapping[str, Tensor], tensor: InputTensor, path: Path, frozen: bool,
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    weight = state[WEIGHT.format(tensor.name)]
+    if frozen:
+        weight.zero_()
+    filled, ids = 0, len(weight) - 1
+    for rows, vectors in vectors_of(path, (ids, weight.shape[1]), _rows_of(state, tensor)):
+        weight[torch.from_numpy(rows).to(weight.device)] = torch.from_numpy(vectors).to(weight)
+        filled += len(rows)
+    if not filled:
+        raise DataError(f"{path} has no vector for any id of `{tensor.name}`")
+    kept = ", which stay as they are" if frozen else ""
+    say(f"the table of {tensor.name} begins with {filled:,} vectors of {path.name}{kept}")
+
+
+def _rows_of(state: Mapping[str, Tensor], tensor: InputTensor) -> Callable[[pa.Array], Array]:
+    """What finds the rows of a column of ids; 0 for ids without one."""
+    ids = range(tensor.vocab)
+    if tensor.words:
+        held = state[VOCABULARY.format(tensor.name)].tolist()
+        ids = Vocabularies.numbers_of(held)  # type: ignore[assignment]
+    order = np.argsort(np.array(ids, np.int64))
+    known = np.array(ids, np.int64)[order]
+
+    def rows(column: pa.Array) -> Array:
+        found = columns.values(tensor, column)
+        at = np.minimum(np.searchsorted(known, found), len(known) - 1)
+        own: Array = np.where(known[at] == found, 1 + order[at], 0)
+        return own
+
+    return rows
+
+
+def _located(spec: LoadedSpec, name: str) -> Path:
+    """The file of a feature. Raises DataError for one that is not in the spec's repository."""
+    own = spec.analysis.document.span(("features", name, "from")).file
+    written = spec.features[name].from_
+    if not Path(own).is_file():
+        raise DataError(
+            f"`{name}` begins with the vectors of {written}, whose path is that from the spec: save"
+            " the spec as a file first"
+        )
+    found = base_of(own, written, roots_of(own))
+    if found is None:
+        raise DataError(f"{written}, of the feature `{name}`, leads out of the spec's repository")
+    if not Path(found).is_file():
+        raise DataError(f"{written}, of the feature `{name}`, does not exist beside {own}")
+    return Path(found)
