@@ -10,7 +10,8 @@ from homespec.diagnostics.suggest import closest, folded, listing
 from homespec.schema.dropout_remedies import dropout_of_section, dropout_of_task, whose_dropout
 from homespec.schema.jsonschema import choices_at, keys_at
 from homespec.schema.located_error import Path, written
-from homespec.schema.synonyms import CHOICES, KEYS, TRAINING, meaning
+from homespec.schema.synonyms import CHOICES, KEYS, meaning
+from homespec.schema.training_words import TRAINING, part_rate, penalty, training_remedy
 
 Remedy = str | Callable[[Path, str, Any], str]
 """What to write, or a function of the section's place, the key and the value that says so."""
@@ -74,22 +75,7 @@ def _by_meaning(parent: Path, key: str, value: Any) -> str:
         remedy = REMEDIES.get((section, meant)) or _renamed(meant, value)
         return remedy if isinstance(remedy, str) else remedy(parent, key, value)
     flag = meaning(TRAINING, key) if section == "" else None
-    return "" if flag is None else _training(flag, value)
-
-
-def _training(flag: str, value: Any) -> str:
-    remedy = "remove it: training is not part of a spec; use the options of `homespec train`"
-    if isinstance(value, dict):
-        flags = {meaning(TRAINING, str(name)): below for name, below in value.items()}
-        given = [
-            f"{f} {written(v)}" for f, v in flags.items() if f and not isinstance(v, dict | list)
-        ]
-        if given:
-            return f"{remedy}, here `{' '.join(given)}`"
-    if not flag:
-        return f"{remedy}, such as `--epochs`, `--lr` and `--batch-size`"
-    simple = isinstance(value, int | float | str) and not isinstance(value, bool)
-    return f"{remedy}, here `{flag} {value}`" if simple else f"{remedy}, such as `{flag}`"
+    return "" if flag is None else training_remedy(flag, value)
 
 
 def _elsewhere(parent: Path, known: list[str], key: str, value: Any) -> str:
@@ -329,7 +315,10 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("", "activation"): _activation,
     ("", "norm"): _top_norm,
     ("", "dropout"): whose_dropout,
-    ("", "regularizer"): "remove it; `homespec train --weight-decay` has one",
+    ("", "regularizer"): penalty,
+    ("features", "regularizer"): penalty,
+    ("tasks", "regularizer"): penalty,
+    **{(place, "learning rate"): part_rate for place in ("features", "experts", "towers", "tasks")},
     ("", "family of its name"): lambda parent, key, value: _family(parent, key, key),
     ("", "tasks"): _named_tasks,
     ("", "kind"): "remove it: a task is binary unless its entry says `kind: regression`",
@@ -345,7 +334,7 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("experts", "all.task"): _task_experts,
     ("experts", "bias"): "remove it: Linears have a bias, unless a norm makes it redundant",
     ("experts", "sparse"): "remove it: gates weigh all experts that they see",
-    ("towers", "regularizer"): "remove it; `homespec train --weight-decay` has one",
+    ("towers", "regularizer"): penalty,
     ("towers", "output"): ONE_LOGIT,
     ("tasks", "where"): _named("where"),
     ("tasks", "dropout"): dropout_of_task,
@@ -377,7 +366,7 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("experts", "norm"): _norm,
     ("experts", "activation"): _chosen("activation", "swish"),
     ("experts", "dropout"): dropout_of_section,
-    ("experts", "regularizer"): "remove it; `homespec train --weight-decay` has one",
+    ("experts", "regularizer"): penalty,
     ("towers", "hidden"): _hidden,
     ("towers", "activation"): _chosen("activation", "relu"),
     ("towers", "norm"): _norm,

@@ -116,7 +116,8 @@ KEYS: dict[str, dict[str, str]] = {
         "dropout": "dropout netdropout dnndropout dropoutrate dropoutrates dropoutratio "
         "embeddingdropout embdropout featuredropoutrate",
         "regularizer": "embeddingregularizer netregularizer l2regembedding l2regdnn l2reg "
-        "l2regularization embeddingregularization regularizer weightdecay",
+        "l2regularization embeddingregularization regularizer weightdecay l2 l1 l1reg "
+        "l1regembedding l1regdnn embeddingsregularizer kernelregularizer",
         "family of its name": "mmoe ple cgc moe home sharedbottom mlmmoe",
         "kind": "task tasktype tasktypes",
         "label": "labelcol labelcols",
@@ -142,7 +143,10 @@ KEYS: dict[str, dict[str, str]] = {
         "padding": "paddingidx padidx paddingindex paddingvalue",
         "dropout": "dropoutrate dropoutratio dropoutrates embeddingdropout embdropout drop",
         "nothing": "active trainable embeddingsinitializer initializer initfn featureencoder "
-        "freezeemb embeddingregularizer",
+        "freezeemb",
+        "regularizer": "embeddingregularizer embeddingsregularizer regularizer l2reg l2 l1 l1reg "
+        "weightdecay",
+        "learning rate": "lr learningrate lrmultiplier",
         "name": "name featureid",
     },
     "experts": {
@@ -154,7 +158,9 @@ KEYS: dict[str, dict[str, str]] = {
         "norm": "usebn batchnorm bn usebatchnorm layernorm usenorm normalization normalisation",
         "activation": "act activationfn activationfunction nonlinearity",
         "dropout": "dropoutrate dropoutratio dropoutrates netdropout drop dnndropout dropoutp",
-        "regularizer": "l2reg l2 l1 regularizer embeddingregularizer netregularizer weightdecay",
+        "regularizer": "l2reg l2 l1 l1reg regularizer embeddingregularizer netregularizer "
+        "kernelregularizer weightdecay",
+        "learning rate": "lr learningrate lrmultiplier",
         "all.shared": "numsharedexperts sharedexpertnum nexpertshared sharenum numshared "
         "sharednum numexpertshare",
         "all.task": "numspecificexperts specificexpertnum nexpertspecific expertnumpertask "
@@ -168,7 +174,8 @@ KEYS: dict[str, dict[str, str]] = {
         "activation": "act activationfn activationfunction nonlinearity hiddenactivation",
         "norm": "usebn batchnorm bn usebatchnorm norm layernorm normalization",
         "dropout": "dropout dropoutrate dropoutratio dropoutrates netdropout drop",
-        "regularizer": "l2reg l2 l1 regularizer weightdecay",
+        "regularizer": "l2reg l2 l1 l1reg regularizer kernelregularizer weightdecay",
+        "learning rate": "lr learningrate lrmultiplier",
         "output": "outputdim outdim outputactivation finalactivation",
     },
     "tasks": {
@@ -189,6 +196,8 @@ KEYS: dict[str, dict[str, str]] = {
         "metrics": "metrics metric metricsset evalmetric",
         "classes": "numclass numclasses nclasses",
         "dropout": "dropout dropoutrate dropoutrates netdropout",
+        "regularizer": "l2reg l2 l1 l1reg regularizer kernelregularizer weightdecay",
+        "learning rate": "lr learningrate lrmultiplier",
         "group": "group taskgroup groupname",
         "output": "activation outputactivation",
     },
@@ -234,25 +243,6 @@ KEYS["budget"] = {
 }
 KEYS["id"] = {meant: KEYS["features"][meant] for meant in ("dim", "buckets", "vocab")}
 """Kind of section -> meaning -> the words, folded, that other libraries have for it."""
-
-TRAINING = {
-    "--epochs": "epochs epoch numepochs nepoch nepochs maxepochs",
-    "--batch-size": "batchsize batch",
-    "--lr": "lr learningrate initiallearningrate",
-    "--optimizer": "optimizer optim optimizers sparseoptimizer denseoptimizer",
-    "--seed": "seed randomseed",
-    "--precision": "precision amp mixedprecision dtype",
-    "--weighting": "weighting lossweighting adaptivemethod gradnorm uncertainty",
-    "--data": "data dataset datasetid dataconfig datapath dataroot datadir traindata "
-    "traininputpath evalinputpath trainpath validpath validdata files",
-    "--monitor": "metrics metric monitor evalmetric",
-    "--patience": "patience earlystopping earlystoppatience",
-    "--out": "modeldir out output outputdir checkpoints modelroot",
-    "": "train training trainer trainconfig evalconfig eval exportconfig device gpu numsteps "
-    "shuffle numworkers scheduler loss losses callbacks workers monitormode savebestonly verbose "
-    "embeddinglr numthreads numgpus",
-}
-"""Flag of `homespec train` -> what a spec might be asked for instead."""
 
 
 def meaning(table: dict[str, str], word: str) -> str | None:

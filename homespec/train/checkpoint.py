@@ -237,3 +237,10 @@ def progress(state: Json) -> str:
     if at["batch"]:
         return f"at step {at['step']}, in epoch {at['epoch'] + 1} of {epochs}"
     return f"at step {at['step']}, after epoch {at['epoch']} of {epochs}"
+
+
+def last_is_best(state: Json) -> bool:
+    """Whether the weights of a checkpoint are those of the best epoch."""
+    at, history = state["at"], state["history"]
+    epochs = history["epochs"]
+    return bool(epochs) and history["best"] == len(epochs) and epochs[-1]["step"] == at["step"]

@@ -21,7 +21,7 @@ from homespec.train.checkpoint import (
     WEIGHTS_FILE,
     Checkpoint,
 )
-from homespec.train.checkpoint_checks import DamagedError, Json, check_forms, forms
+from homespec.train.checkpoint_checks import CUT, DamagedError, Json, check_forms, forms
 from homespec.train.distributed import is_rank_zero, on_rank_zero
 from homespec.train.evaluate import Monitor
 from homespec.train.lit_module import Position, RankingModule
@@ -44,7 +44,10 @@ class History:
     """What came of the epochs so far."""
 
     epochs: list[Json] = field(default_factory=list)
-    """By epoch: its number from 1, steps so far, mean loss and metrics by task, the monitor."""
+    """By epoch: its number from 1, steps so far, mean loss and metrics by task, the monitor.
+
+    Where `--max-steps` ended the run inside of an epoch, that part counts as one, and is `cut`.
+    """
     best: int = 0
     """The number of the best epoch; 0: none yet."""
     value: float = math.nan
@@ -125,8 +128,9 @@ class Checkpointer(lightning.callbacks.Checkpoint):
         at = module.position
         before = self.history.epochs[-1]["step"] if self.history.epochs else 0
         entry = {
-            "epoch": at.epoch,
+            "epoch": len(self.history.epochs) + 1,
             "step": at.step,
+            **({CUT: True} if module.is_cut() else {}),
             "losses": on_rank_zero(lambda: means(self.losses.path, before + 1, at.step)),
             "tasks": module.measured,
             "monitor": module.monitored,
@@ -202,8 +206,7 @@ class Checkpointer(lightning.callbacks.Checkpoint):
         It is written from what was restored if the process died between `last` and `best`. Raises
         RunError if another epoch was the best, of which it is not, or is damaged.
         """
-        at = kept.state["at"]
-        if self.history.best == at["epoch"] and at["batch"] == 0 < at["epoch"]:
+        if checkpoint.last_is_best(kept.state):
             on_rank_zero(lambda: self._repair_best(kept))
         elif self.history.best:
             on_rank_zero(self._check_best)
@@ -223,7 +226,7 @@ class Checkpointer(lightning.callbacks.Checkpoint):
         if not checkpoint.recover(best):
             raise checkpoint.damaged(best, "it is missing, and this epoch is the best one so far")
         state, number = checkpoint.read(best).state, self.history.best
-        if (epoch := state["at"]["epoch"]) != number:
+        if (epoch := len(state["history"]["epochs"])) != number:
             raise checkpoint.damaged(best, f"it is of epoch {epoch}, not {number}")
         if state["history"]["epochs"] != self.history.epochs[:number]:
             raise checkpoint.damaged(best, "it belongs to another run, whose epochs differ")

@@ -25,6 +25,8 @@ Forms = Mapping[str, tuple[torch.Size, torch.dtype]]
 """Tensors by name: their shape and type."""
 
 SUM = "sha256"
+CUT = "cut"
+"""What an entry of the history has that `--max-steps` ended inside of an epoch."""
 SHOWN = 3
 
 
@@ -166,9 +168,10 @@ def check_state(state: Json, file: str) -> None:
     for number, entry in enumerate(history["epochs"]):
         _check_epoch(entry, f"history.epochs[{number}]", tasks, file)
     epochs = len(history["epochs"])
-    if epochs != at["epoch"] or history["best"] > epochs or (epochs and not history["best"]):
+    whole = [entry for entry in history["epochs"] if not entry.get(CUT)]
+    if len(whole) != at["epoch"] or history["best"] > epochs or (epochs and not history["best"]):
         raise DamagedError(f"`history` of {file} is not that of {at['epoch']} epochs")
-    before = history["epochs"][-1]["step"] if epochs else 0
+    before = whole[-1]["step"] if whole else 0
     if at["step"] != before + at["batch"]:
         raise DamagedError(f"`at` of {file} is step {at['step']}, but batch {at['batch']}")
 

@@ -206,9 +206,16 @@ class TrainBatches(Batches):
     keeps the place inside an epoch by `state_dict`, as of any stateful loader.
     """
 
-    def __init__(self, rows: Rows, rank: int, world: int, first_epoch: int, start: int) -> None:
-        """Lightning's epoch 0 is `first_epoch`, of which `start` batches are done."""
+    def __init__(
+        self, rows: Rows, rank: int, world: int, first_epoch: int, start: int,
+        stop: int | None = None,
+    ) -> None:  # fmt: skip
+        """Lightning's epoch 0 is `first_epoch`, of which `start` batches are done.
+
+        With `stop` the epoch is over after so many batches, those that are done included.
+        """
         super().__init__(rows, rank, world)
+        self.stop = stop
         self.first_epoch, self.start, self.epoch, self.done = first_epoch, start, first_epoch, start
         self._stored: dict[str, int] = {}
 
@@ -229,7 +236,8 @@ class TrainBatches(Batches):
 
     def __len__(self) -> int:
         """The batches of an epoch, without those that are left out at its start."""
-        return len(self.rows.training(self.epoch, 0, self.rank, self.world)) - self.start
+        whole = len(self.rows.training(self.epoch, 0, self.rank, self.world))
+        return (whole if self.stop is None else self.stop) - self.start
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches that are left of the epoch."""
@@ -237,6 +245,8 @@ class TrainBatches(Batches):
         for batch in super().__iter__():
             self.done += 1
             yield batch
+            if self.done == self.stop:
+                return
 
     def state_dict(self) -> dict[str, int]:
         """The place in the data."""
@@ -265,6 +275,8 @@ class RankingData(lightning.LightningDataModule):
         self.data, self.valid = paths_of(data), paths_of(valid)
         self.epoch = self.start = 0
         """The epoch that Lightning's epoch 0 is, and the batches of it that are done."""
+        self.end: tuple[int, int] | None = None
+        """The epoch inside of which the run ends, and after how many of its batches."""
         self._rows: Rows | None = None
         self._train: TrainBatches | None = None
         self._stored: dict[str, int] = {}
@@ -291,7 +303,9 @@ class RankingData(lightning.LightningDataModule):
         trainer = self._trainer()
         start = 0 if trainer.current_epoch else self.start
         world = trainer.world_size
-        self._train = TrainBatches(self.rows, trainer.global_rank, world, self.epoch, start)
+        ends = self.end is not None and self.end[0] == self.epoch + trainer.current_epoch
+        stop = self.end[1] if self.end and ends else None
+        self._train = TrainBatches(self.rows, trainer.global_rank, world, self.epoch, start, stop)
         self._train.load_state_dict(self._stored)
         return self._train
 

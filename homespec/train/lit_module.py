@@ -92,6 +92,8 @@ class RankingModule(lightning.LightningModule):
 
     measures_start = False
     """Whether a sanity check, which is then over all rows, counts as a measurement."""
+    ends_inside = False
+    """Whether the last of `steps` is inside of an epoch, with which a longer run continues."""
 
     def __init__(
         self, spec: LoadedSpec, settings: Settings | None = None, *, steps: int | None = None,
@@ -222,7 +224,13 @@ class RankingModule(lightning.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Count the epoch, and check the rest of its losses."""
         self.look()
+        if self.is_cut():
+            return
         self.position = self._position(self.trainer.current_epoch + 1, 0)
+
+    def is_cut(self) -> bool:
+        """Whether the run is at its end and inside of an epoch."""
+        return self.ends_inside and self.position.step == self.steps
 
     def begin_at(self, position: Position) -> None:
         """Let Lightning's first batch be the one at this place of a run."""
@@ -326,6 +334,7 @@ class RankingModule(lightning.LightningModule):
             "position": asdict(self.position),
             "optimizer": self.train_step.state(),
             "random": random_states(),
+            "lr_of": self.settings.lr_of,
         }
         for state in checkpoint.get("optimizer_states", []):
             state["state"] = {}
@@ -340,9 +349,21 @@ class RankingModule(lightning.LightningModule):
         checkpoint["state_dict"] = self.state_dict()
         own = self.train_step.optimizer.state_dict()
         for state in checkpoint.get("optimizer_states", []):
+            with_rates = bool(self.settings.lr_of or stored.get("lr_of"))
+            _check_groups(state["param_groups"], own["param_groups"], with_rates)
             groups = zip(own["param_groups"], state["param_groups"], strict=True)
             state["param_groups"] = [then | {"params": now["params"]} for now, then in groups]
             state["state"] = own["state"]
+
+
+def _check_groups(stored: list[Any], own: list[Any], with_rates: bool) -> None:
+    """Raise RunError where weights of a checkpoint are in other groups by their learning rates."""
+    then, now = ([g.get("initial_lr", g["lr"]) for g in groups] for groups in (stored, own))
+    if len(then) != len(now) or (with_rates and then != now):
+        raise RunError(
+            "the weights of the checkpoint have other learning rates than those of the module:"
+            " resume with the same `lr`, `lr_of`, `optimize` and `merge_tables`"
+        )
 
 
 def _list_rows(path: Path, data: RankingData, epoch: int, batch: int, rank: int) -> None:

@@ -1,15 +1,31 @@
-"""Training: what there is to say of settings before a run begins."""
+"""Training: what there is to say before a run begins: of its settings, rows and spec."""
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from homespec.compiler import validate_document
+from homespec.diagnostics import Severity
+from homespec.train.datamodule import Rows
+from homespec.train.distributed import world_size
 from homespec.train.patterns import rate_rule
-from homespec.train.settings import OF_START, Settings, flag
+from homespec.train.settings import OF_START, Settings, flag, total_steps
+
+if TYPE_CHECKING:
+    from homespec.api import LoadedSpec
 
 
-def idle(settings: Settings, steps: int) -> Iterator[str]:
-    """What is asked for and has no effect, or less than it should; `steps` are those of the run."""
+def idle(settings: Settings, of_epoch: int) -> Iterator[str]:
+    """What is asked for and has no effect, or less than it should; an epoch has so many steps."""
+    steps, most = total_steps(settings, of_epoch), settings.max_steps
+    if most is not None and steps < most:
+        yield (
+            f"the run ends after the {steps} steps of --epochs {settings.epochs}, before"
+            f" --max-steps {most}: --epochs {math.ceil(most / of_epoch)} takes them all"
+        )
     if settings.table_optimizer == "adam" and settings.table_lr != Settings.table_lr:
         yield "--table-lr has no effect without --table-optimizer adagrad"
     if settings.init_from is None:
@@ -34,7 +50,7 @@ def few_steps(settings: Settings, rows: int, processes: int = 1) -> str | None:
     """What to say of a run that takes too few steps to learn well, and has the rows for more."""
 
     def steps_of(batch_size: int) -> int:
-        return settings.epochs * (rows // batch_size)
+        return total_steps(settings, rows // batch_size)
 
     steps, smaller = steps_of(settings.batch_size), settings.batch_size
     while smaller // 2 >= SMALL_BATCH and steps_of(smaller) < FEW_STEPS:
@@ -55,3 +71,30 @@ ENOUGH_STEPS = 200
 """Where no batch makes as many of the rows, they are too few for the rule to know about."""
 SMALL_BATCH = 128
 """No smaller batch is proposed: what it gains is lost to noise, and it takes longer."""
+
+
+def described(rows: Rows) -> str:
+    """How many rows there are, where they are read from, and which an epoch leaves out."""
+    stream = rows.training(epoch=0)
+    memory = "" if rows.train.held is not None else " (read from the files each epoch)"
+    dealt = f", dealt to {world_size()} processes" if world_size() > 1 else ""
+    left = ""
+    if count := stream.left_out:
+        which = "rows that do" if count > 1 else "row that does"
+        left = f"; each epoch leaves out {count} {which} not fill a batch of {stream.batch_size}"
+    return (
+        f"{rows.train.source.rows:,} training rows{memory}, {rows.valid.source.rows:,} held out"
+        f"{left}{dealt}"
+    )
+
+
+def warned(spec: LoadedSpec) -> str | None:
+    """A line on how many warnings there are about a spec, and where to see them."""
+    document = spec.analysis.document
+    diagnostics = validate_document(document)
+    count = sum(each.rule.severity is Severity.WARNING for each in diagnostics)
+    if not count:
+        return None
+    sets = (f"--set={flag}" for flag in document.overrides)
+    shown = shlex.join(["homespec", "validate", document.file, *sets])
+    return f"{count} warning{'s' if count > 1 else ''} about the spec: {shown}"

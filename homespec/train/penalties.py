@@ -11,7 +11,7 @@ where the weight decay of torch's optimisers comes to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ from homespec.runtime import GeneratedModule, embeddings_of
 from homespec.train import RunError
 from homespec.train.patterns import assigned, counted, penalty_rule
 from homespec.train.settings import Settings
-from homespec.train.tensor_parts import narrowed
+from homespec.train.tensor_parts import Views, spread
 
 Factors = dict[str, float]
 """The factors other than 0, by logical name."""
@@ -56,8 +56,7 @@ class Penalties:
         """A line for each flag on how much it penalises."""
         self.terms: list[Penalised] = []
         if settings.l1 or settings.l2:
-            self._views: Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
-            self._views = lambda tensors: code.logical_views(model, tensors)
+            self._views: Views = lambda tensors: code.logical_views(model, tensors)
             self._make(settings, frozen)
 
     def _make(self, settings: Settings, frozen: frozenset[str]) -> None:
@@ -72,8 +71,8 @@ class Penalties:
             own = self._views({name: parameter.detach()})
             if any(part in l1 or part in l2 for part in own):
                 by_row = id(parameter) in tables
-                spread = (self._spread(name, parameter, each) for each in (l1, l2))
-                self.terms.append(Penalised(name, by_row, *spread))
+                factors = (spread(self._views, name, parameter, f, by_row) for f in (l1, l2))
+                self.terms.append(Penalised(name, by_row, *factors))
 
     def _factors(
         self, flag: str, texts: tuple[str, ...], parts: Mapping[str, Tensor], frozen: frozenset[str]
@@ -93,12 +92,6 @@ class Penalties:
             sizes = {name: part.numel() for name, part in parts.items()}
             self.remarks.append(f"{flag} penalises {counted(factors, sizes)}")
         return factors
-
-    def _spread(self, name: str, parameter: Tensor, factors: Factors) -> Tensor:
-        values = torch.zeros(parameter.shape, dtype=torch.float64)
-        for part, view in self._views({name: values}).items():
-            view.fill_(factors.get(part, 0.0))
-        return narrowed(values)
 
     @torch.no_grad()
     def add(self) -> None:

@@ -9,18 +9,18 @@ that is the step with a rate of its own. Row-wise Adagrad multiplies by the shar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from homespec.runtime import GeneratedModule
+from homespec.runtime import GeneratedModule, embeddings_of
 from homespec.train import RunError
 from homespec.train.optimizers import Groups, RowwiseAdagrad, around_steps
 from homespec.train.patterns import Rule, assigned, counted, rate_rule
 from homespec.train.settings import Settings
-from homespec.train.tensor_parts import narrowed
+from homespec.train.tensor_parts import Views, spread
 
 FLAG = "--lr-of"
 
@@ -31,8 +31,7 @@ class Rates:
     def __init__(self, model: nn.Module, code: GeneratedModule, settings: Settings) -> None:
         """Raises RunError for a rule that matches nothing, or no weight that learns."""
         self.model = model
-        self._views: Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
-        self._views = lambda tensors: code.logical_views(model, tensors)
+        self._views: Views = lambda tensors: code.logical_views(model, tensors)
         self.rules = [rate_rule(text) for text in settings.lr_of]
         self.of_name: dict[str, Rule] = {}
         """The rule of each weight that has one, by logical name."""
@@ -112,10 +111,9 @@ class Rates:
         if len(different) == 1:
             return different.pop()
         if different:
-            shares = torch.ones(parameter.shape, dtype=torch.float64)
-            for part, view in self._views({name: shares}).items():
-                view.fill_(rates.get(part, 0.0) / lr)
-            self.shares[name] = narrowed(shares)
+            shares = {part: own / lr for part, own in rates.items()}
+            table = any(parameter is each for each in embeddings_of(self.model))
+            self.shares[name] = spread(self._views, name, parameter, shares, table)
         return lr
 
     def hold(self, optimizer: torch.optim.Optimizer, tables: RowwiseAdagrad | None) -> None:

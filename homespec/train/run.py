@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +14,7 @@ from torch import nn
 
 from homespec import memory
 from homespec.analysis.spec_diff import model_tree
-from homespec.compiler import validate_document
 from homespec.data import DataError
-from homespec.diagnostics import Severity
 from homespec.header import spec_hash
 from homespec.train import RunError, checkpoint, distributed, result, run_dir, table_merging
 from homespec.train.checkpoint import BEST, FOLDER, LAST, Checkpoint
@@ -26,14 +24,14 @@ from homespec.train.datamodule import RankingData, Rows
 from homespec.train.distributed import is_rank_zero, on_all_ranks, on_rank_zero, world_size
 from homespec.train.fit_boundaries import check_fitted, set_fitted
 from homespec.train.hparams import Hyperparameters, hyperparameters
-from homespec.train.lit_module import RankingModule
+from homespec.train.lit_module import Position, RankingModule
 from homespec.train.losses import FILE as LOSSES_FILE
 from homespec.train.losses import LossFile
-from homespec.train.notes import few_steps, idle
+from homespec.train.notes import described, few_steps, idle, warned
 from homespec.train.progress import Speed
 from homespec.train.result import BAYES_FILE, Result
 from homespec.train.run_lock import Lock
-from homespec.train.settings import Settings, changes, check_processes, from_json
+from homespec.train.settings import Settings, changes, check_processes, from_json, total_steps
 from homespec.train.spec_check import check_spec
 from homespec.train.table_files import check_files, fill_tables
 from homespec.train.torch_compile import Compilations, decide
@@ -161,7 +159,7 @@ def _origin(module: RankingModule, kept: Checkpoint | None) -> Json | None:
 def _remarks(spec: LoadedSpec, module: RankingModule, rows: Rows) -> Iterator[str]:
     """What there is to say before the first step."""
     settings = module.settings
-    yield _described(rows)
+    yield described(rows)
     if module.start:
         yield from module.start.lines
     step = module.train_step
@@ -173,11 +171,11 @@ def _remarks(spec: LoadedSpec, module: RankingModule, rows: Rows) -> Iterator[st
         if part.source.not_read:
             yield part.source.not_read
     yield decide(settings.compile)[1]
-    if warnings := _warned(spec):
+    if warnings := warned(spec):
         yield warnings
     if apart := table_merging.remark(settings):
         yield apart
-    for line in idle(settings, settings.epochs * rows.steps):
+    for line in idle(settings, rows.steps):
         yield f"note: {line}"
     if few := few_steps(settings, rows.train.source.rows, world_size()):
         yield f"note: {few}"
@@ -282,38 +280,14 @@ def _processes(count: int) -> str:
     return f"{count} process{'es' if count > 1 else ''}"
 
 
-def _described(rows: Rows) -> str:
-    stream = rows.training(epoch=0)
-    memory = "" if rows.train.held is not None else " (read from the files each epoch)"
-    dealt = f", dealt to {world_size()} processes" if world_size() > 1 else ""
-    left = ""
-    if count := stream.left_out:
-        which = "rows that do" if count > 1 else "row that does"
-        left = f"; each epoch leaves out {count} {which} not fill a batch of {stream.batch_size}"
-    return (
-        f"{rows.train.source.rows:,} training rows{memory}, {rows.valid.source.rows:,} held out"
-        f"{left}{dealt}"
-    )
-
-
-def _warned(spec: LoadedSpec) -> str | None:
-    """A line on how many warnings there are about a spec, and where to see them."""
-    document = spec.analysis.document
-    diagnostics = validate_document(document)
-    count = sum(each.rule.severity is Severity.WARNING for each in diagnostics)
-    if not count:
-        return None
-    sets = (f"--set={flag}" for flag in document.overrides)
-    shown = shlex.join(["homespec", "validate", document.file, *sets])
-    return f"{count} warning{'s' if count > 1 else ''} about the spec: {shown}"
-
-
 def _built(
     spec: LoadedSpec, place: Place, settings: Settings, data: RankingData, about: Json, warm: bool
 ) -> tuple[RankingModule, Checkpointer]:
-    steps = settings.epochs * data.rows.steps
+    steps = total_steps(settings, data.rows.steps)
     check_schedule(settings, steps)
     module = RankingModule(spec, settings, steps=steps, warm=warm)
+    if inside := steps % data.rows.steps:
+        module.ends_inside, data.end = True, (steps // data.rows.steps, inside)
     losses = LossFile(module.tasks, place.out / LOSSES_FILE, settings.batch_size)
     module.losses.file = losses
     return module, Checkpointer(place.out, about, settings, module.monitor, losses)
@@ -328,19 +302,39 @@ def _fit(
     settings, at = module.settings, module.position
     with _saying_how_to_resume(out), _memory_explained(spec), distributed.propagating_errors():
         checkpointer.losses.open(at.step)
-        if at.epoch >= settings.epochs:
-            say(f"all epochs are done; --epochs {at.epoch + 1} would train one more")
+        if done := _done(settings, at, checkpointer, out):
+            say(done)
         elif not checkpointer.history.over(settings.patience):
-            left, own = settings.epochs - at.epoch, [checkpointer, *_own(spec, checkpointer)]
+            epochs = math.ceil(total_steps(settings, data.rows.steps) / data.rows.steps)
+            own = [checkpointer, *_own(spec, checkpointer)]
             module.measures_start = settings.init_from is not None and not at.step
             with undisturbed():
                 trainer(
-                    settings, out, left, at, [*own, *callbacks], loggers, module.measures_start
-                ).fit(module, datamodule=data)
+                    settings, out, epochs, at, [*own, *callbacks], loggers, module.measures_start,
+                    module.ends_inside,
+                ).fit(module, datamodule=data)  # fmt: skip
     graphs.close()
     if graphs.count:
         say(f"the training step was compiled {'once' if graphs.count == 1 else graphs.count}")
     return graphs.count
+
+
+def _done(settings: Settings, at: Position, checkpointer: Checkpointer, out: Path) -> str:
+    """What to say where a run is at its end already; empty if it is not.
+
+    Raises RunError for an end before the last step, of which there are no metrics.
+    """
+    if at.epoch >= settings.epochs:
+        return f"all epochs are done; --epochs {at.epoch + 1} would train one more"
+    if settings.max_steps is None or at.step < settings.max_steps:
+        return ""
+    epochs = checkpointer.history.epochs
+    if not epochs or epochs[-1]["step"] != at.step:
+        raise RunError(
+            f"{out} has taken {at.step} steps, and --max-steps {settings.max_steps} is not more:"
+            " give a greater one"
+        )
+    return f"all steps are done; a greater --max-steps than {at.step} would train on"
 
 
 def _own(spec: LoadedSpec, checkpointer: Checkpointer) -> Iterator[Callback]:

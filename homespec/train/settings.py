@@ -135,6 +135,13 @@ class Settings:
         fixed=True,
     )
     epochs: int = setting(1, "Learning", "Number of passes over the rows.", least=1)
+    max_steps: int | None = setting(
+        None,
+        "Learning",
+        "Stop after this number of steps, also inside an epoch; --epochs may end the run sooner.",
+        least=1,
+        metavar="STEPS",
+    )
     lr: float = setting(3e-3, "Learning", "Learning rate.", least=1e-12, most=1000)
     lr_of: tuple[str, ...] = setting(
         (),
@@ -366,6 +373,12 @@ def _frozen(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
     """Whether two lists of rates may freeze different weights: frozen ones have no moments."""
     before, now = ([(r.pattern, not r.number) for r in map(rate_rule, each)] for each in (old, new))
     return any(zero for _, zero in (*before, *now)) and before != now
+
+
+def total_steps(settings: Settings, of_epoch: int) -> int:
+    """The steps of a run, where an epoch has so many."""
+    of_epochs = settings.epochs * of_epoch
+    return of_epochs if settings.max_steps is None else min(of_epochs, settings.max_steps)
 
 
 def check_processes(batch_size: int, processes: int) -> None:

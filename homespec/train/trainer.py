@@ -43,18 +43,19 @@ if _SYNC not in inspect.signature(DistributedDataParallel).parameters:
 
 def trainer(
     settings: Settings, out: Path, epochs: int, at: Position, callbacks: Sequence[Callback],
-    loggers: Sequence[Logger], measure_first: bool = False,
+    loggers: Sequence[Logger], measure_first: bool = False, ends_inside: bool = False,
 ) -> lightning.Trainer:  # fmt: skip
-    """A Trainer for `epochs` more epochs, from a place in a run on.
+    """A Trainer up to the end of `epochs` epochs, from a place in a run on; of the last one only a
+    part if it `ends_inside`.
 
     With `measure_first` it goes over the held-out rows before the first step.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
     terminal = sys.stdout.isatty() and world_size() == 1
-    progress = Bar(settings.epochs) if terminal else PlainProgress(settings.epochs)
+    progress = Bar(epochs) if terminal else PlainProgress(epochs)
     return lightning.Trainer(
         default_root_dir=out,
-        max_epochs=epochs,
+        max_epochs=epochs - at.epoch,
         precision=PRECISIONS[settings.precision],
         **_devices(),
         callbacks=[*callbacks, progress],
@@ -63,8 +64,8 @@ def trainer(
         enable_progress_bar=terminal,
         enable_model_summary=False,
         num_sanity_val_steps=-1 if measure_first else 0,
-        # the rest of an epoch is shorter than the next one
-        reload_dataloaders_every_n_epochs=1 if at.batch else 0,
+        # the rest of an epoch is shorter than the next one, and a last part than the one before
+        reload_dataloaders_every_n_epochs=1 if at.batch or ends_inside else 0,
     )
 
 

@@ -90,9 +90,8 @@ def _why_not(state: Json, spec: LoadedSpec, settings: Settings) -> str:
     """What speaks against the moments of a run's last checkpoint; empty for nothing."""
     if differences(state["model"], spec.analysis):
         return "they belong to another spec (--init-moments carries over those that fit)"
-    at, best = state["at"], state["history"]["best"]
-    if at["batch"] or best != at["epoch"]:
-        last = checkpoint.progress(state)
+    if not checkpoint.last_is_best(state):
+        last, best = checkpoint.progress(state), state["history"]["best"]
         return (
             f"the run has them {last}, and its best epoch is {best} (--init-moments starts there)"
         )

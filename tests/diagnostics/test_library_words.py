@@ -57,11 +57,22 @@ WORDS = {
         feature_groups: {} -> remove it
         net_dropout: 0.1 -> experts: {dropout: 0.1}
         embedding_dropout: 0.1 -> feature_dropout: 0.1
-        l2_reg_embedding: 1e-5 -> weight-decay
+        l2_reg_embedding: 1e-5 -> homespec train --l2 'features.*=1e-5'`
+        embedding_regularizer: l1(1e-6) -> homespec train --l1 'features.*=1e-6'`
+        net_regularizer: 0.001 -> train --l2 'experts.*=0.001' --l2 'towers.*=0.001'`
+        l2_reg: 0.001 -> homespec train --l2 '*=0.001'`
+        weight_decay: 0.01 -> homespec train --weight-decay 0.01`
+        embedding_lr: 0.05 -> --lr-of 'features.*=0.05'
+        param_optimizers: [{}] -> --lr-of 'features.*=0.1x'
+        max_steps: 300 -> --max-steps 300
+        lr_scheduler: cosine -> --schedule cosine
+        exponential_decay: {decay_rate: 0.9} -> --schedule exponential --half-life STEPS
+        grad_clip: 1.0 -> --clip 1.0
         learning_rate: 0.001 -> --lr 0.001
         optimizer: adam -> --optimizer adam
         train: {lr: 0.01, epochs: 3} -> --lr 0.01 --epochs 3
-        train_config: {num_steps: 3} -> homespec train
+        train_config: {num_steps: 3} -> --max-steps 3
+        trainer: {lr: 0.1, decay_rate: 0.9, weight: {}} -> --lr 0.1`
         verbose: 1 -> homespec train
     """,
     "features": """
@@ -100,6 +111,7 @@ WORDS = {
         padding_idx: 0 -> padding: 0
     """,
     "experts": """
+        kernel_regularizer: l2(1e-4) -> train --l2 'experts.*=1e-4'`
         num_experts: 8 -> all: {shared: 8}
         num_shared: 2 -> all: {shared: 2}
         num_specific: 3 -> task: {task: 3}
@@ -118,13 +130,16 @@ WORDS = {
     "towers": """
         dnn_hidden_units: [64] -> hidden: [64]
         output_dim: 1 -> remove it
-        l2_reg: 0.1 -> weight-decay
+        l2_reg: 0.1 -> train --l2 'towers.*=0.1'`
+        lr: 0.01 -> train --lr-of 'towers.*=0.01'`
     """,
     "tasks.click": """
         label_col: is_click -> label: is_click
         hidden_units: [64] -> tower: {hidden: [64]}
         task_space_indicator_label: buy -> where: buy
         loss_weight: 2 -> weight: 2
+        l2_reg: 0.1 -> train --l2 'towers.click.*=0.1'`
+        learning_rate: 0.01 -> train --lr-of 'towers.click.*=0.01'`
         group: watch -> groups: {watch: [click
         output_activation: sigmoid -> remove it
     """,

@@ -47,6 +47,13 @@ LEARNING: dict[str, dict[str, Any]] = {
     "gradnorm": {"weighting": "gradnorm", "optimizer": "adamw", "weight_decay": 0.1},
     "pcgrad": {"weighting": "pcgrad", "table_optimizer": "adagrad", "clip": 0.05},
     "weighted": {"weighting": "uncertainty", "clip": 0.05, "weighted_metrics": True},
+    "parts": {
+        "table_optimizer": "adagrad",
+        "l2": ("*=1e-2",),
+        "l1": ("features.user.*=1e-3",),
+        "lr_of": ("features.video.*=0.1x", "experts.task.shared.0.*=0.5x", "towers.rare.*=0"),
+    },
+    "sgd": {"optimizer": "sgd", "l2": ("features.*=1e-2",), "lr_of": ("towers.*=0.1",)},
 }
 """Ways to learn, all of which give what one process gives."""
 

@@ -37,6 +37,10 @@ SETTINGS = Settings(
     gauc_by="user_id", epochs=2,
 )  # fmt: skip
 """Eleven steps an epoch."""
+PARTS: dict[str, Any] = {
+    "lr_of": ("features.*=0.5x", "experts.*.watch.*=1e-3", "features.tag.*=0.1x"),
+    "l2": ("*=1e-4",),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +121,8 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
         {"weighting": "pcgrad", "table_optimizer": "adagrad"},
         {"weighting": "gradnorm"},
         {"weighting": "uncertainty", "table_optimizer": "adagrad"},
+        {"optimizer": "sgd", **PARTS, "schedule": "exponential", "half_life": 5.0},
+        {"table_optimizer": "adagrad", **PARTS},
     ],
     ids=lambda changed: " ".join(map(str, changed.values())) or "default",
 )
@@ -208,8 +214,12 @@ class Interrupt(lightning.Callback):
 @pytest.mark.parametrize("step", [11, 14])
 @pytest.mark.parametrize(
     "changed",
-    [{"schedule": "linear"}, {"weighting": "pcgrad", "table_optimizer": "adagrad"}],
-    ids=["linear", "pcgrad"],
+    [
+        {"schedule": "linear"},
+        {"weighting": "pcgrad", "table_optimizer": "adagrad"},
+        {"optimizer": "adagrad", "table_optimizer": "adagrad", **PARTS},
+    ],
+    ids=["linear", "pcgrad", "parts"],
 )
 def test_a_fit_goes_on_from_lightnings_checkpoint(
     small: LoadedSpec, data: Path, tmp_path: Path, step: int, changed: dict[str, Any]
@@ -259,7 +269,7 @@ def test_a_checkpoint_of_lightning_has_logical_names(
 def test_accumulated_batches_are_one(
     data: Path, tmp_path: Path, weighting: str, table_optimizer: str
 ) -> None:
-    """The same rows twice, accumulated, are one step of them alone."""
+    """The same rows twice, accumulated, are one step of them alone; penalties count once."""
     spec = homespec.loads(SMALL.replace("norm: batch", "norm: layer"))
     train = pq.read_table(data / "train.parquet").slice(0, 128)
     pq.write_table(pq.read_table(data / "valid.parquet"), tmp_path / "valid.parquet")
@@ -268,7 +278,7 @@ def test_accumulated_batches_are_one(
         pq.write_table(pa.concat_tables([train] * times), tmp_path / "train.parquet")
         module, rows = parts(
             spec, tmp_path, weighting=weighting, table_optimizer=table_optimizer,
-            shuffle_rows=0, warmup_steps=0, lr=1e-3, clip=None,
+            shuffle_rows=0, warmup_steps=0, lr=1e-3, clip=None, l2=("*=1e-2",),
         )  # fmt: skip
         trainer(tmp_path, max_epochs=1, accumulate_grad_batches=times).fit(module, datamodule=rows)
         assert module.position.step == times
@@ -276,6 +286,20 @@ def test_accumulated_batches_are_one(
     for name in found[0]:
         if "running" not in name and "batches" not in name:
             torch.testing.assert_close(found[1][name], found[0][name], rtol=1e-3, atol=1e-5)
+
+
+def test_a_checkpoint_with_other_rates_is_refused(
+    small: LoadedSpec, data: Path, tmp_path: Path
+) -> None:
+    """Lightning would go on with those of the checkpoint, for other weights."""
+    module, rows = parts(small, data, lr_of=("towers.*=0.1x",))
+    own = trainer(tmp_path, max_epochs=1)
+    own.fit(module, datamodule=rows)
+    own.save_checkpoint(tmp_path / "own.ckpt")
+    for rules in ((), ("gates.*=0.2x",), ("features.*=2x",)):
+        other, rows = parts(small, data, lr_of=rules)
+        with pytest.raises(RunError, match="have other learning rates than those of the module"):
+            trainer(tmp_path).fit(other, datamodule=rows, ckpt_path=tmp_path / "own.ckpt")
 
 
 def test_the_trainers_clipping_counts(small: LoadedSpec, data: Path, tmp_path: Path) -> None:
