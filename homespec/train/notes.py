@@ -42,7 +42,7 @@ def idle(settings: Settings, of_epoch: int) -> Iterator[str]:
     if settings.warmup_steps >= steps:
         yield (
             f"the run has {steps} steps, not more than --warmup-steps {settings.warmup_steps}:"
-            " so so so so the learning rate only rises"
+            " the learning rate only rises"
         )
 
 
