@@ -53,7 +53,7 @@ REMOVE = "remove it: training is not part of a spec; use the options of `homespe
 
 def training_remedy(flag: str, value: Any) -> str:
     """What to do with a key that means a flag, or one of several if the flag is empty."""
-    if isinstance(value, dict) and not flag:
+    if isinstance(value, dict):
         flags = {meaning(TRAINING, str(name)): below for name, below in value.items()}
         given = [
             _with_value(each, below)
