@@ -166,7 +166,7 @@ def build(site: Path) -> None:
 
 
 def main() -> None:
-    """Build the playground; without the packages there is none, which is no mistake of ours."""
+    """Build the playground; without the packages, say so and leave it out."""
     try:
         fetch()
     except (OSError, subprocess.CalledProcessError) as error:

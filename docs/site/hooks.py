@@ -78,7 +78,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
-    """Add the playground, which is no page of the theme."""
+    """Add the playground, which is not one of the theme's pages."""
     if files.get_file_from_path(START):
         nav.items.append(Link("Playground", START))
     return nav
