@@ -166,3 +166,21 @@ def test_outputs_and_gradients_are_those_of_the_reference(seed: int) -> None:
         "tasks": {"x": {}, "y": {}}, "experts": {"width": 4, "hidden": []},
     }  # fmt: skip
     compare(spec, Reference(spec), seed)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{min_freq: 5, max_size: 6}", "write `min_count: 5`"),
+        ("{min_count: 5, max_vocab_size: 6}", "write `max_size: 6`"),
+        ("{min_count: 5}", "is missing the key `max_size`"),
+        ("{min_count: 0, max_size: 6}", "greater than or equal to 1"),
+        ("fitted", "write {min_count: 5, max_size: 10000}, a number of ids, or a list"),
+        ('"10"', "remove the quotes: 10"),
+    ],
+)
+def test_what_is_written_otherwise_gets_the_spelling(written: str, said: str) -> None:
+    with pytest.raises(homespec.SpecError) as raised:
+        homespec.loads(TEXT.replace("{min_count: 5, max_size: 6}", written))
+    found = [f"{one.message} {one.help}" for one in raised.value.report.diagnostics]
+    assert any(said in each for each in found), found

@@ -16,6 +16,7 @@ from homespec.doctor.held_out import HeldOut
 from homespec.runtime import GeneratedModule
 from homespec.schema.fitted_columns import fitted_columns, scaled_columns, word_columns
 from homespec.train.load_run import Run
+from homespec.train.table_files import fill_tables
 
 if TYPE_CHECKING:
     from homespec.data.batches import Batch
@@ -26,15 +27,16 @@ def untrained(
 ) -> Run:
     """The model from which `homespec train` with this seed starts, as if it were a run.
 
-    What the spec leaves to the data is fitted to the rows to train on. Norms have the
-    statistics of the first held-out rows: in its first step a model computes with those of a batch.
-    Raises DataError.
+    What the spec leaves to the data is fitted to the rows to train on, and tables begin with their
+    files. Norms have the statistics of the first held-out rows: in its first step a model computes
+    with those of a batch. Raises DataError.
     """
     torch.manual_seed(seed)
     drawn, start = build_with_module(spec)
     code, model = build_with_module(spec, optimize=False)
     code.load_logical_state(model, drawn.logical_state(start))
     _fit(code, model, spec, data, seed)
+    fill_tables(model, code, spec, (), lambda _line: None)
     settle_norms(model, next(held_out.batches()))
     return Run(path, spec, code, model.eval(), {})
 

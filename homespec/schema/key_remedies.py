@@ -54,6 +54,7 @@ def section_of(path: Path) -> str:
             inner = inner[3:] if inner[1:2] == ("with",) and len(inner) > 2 else inner
         kinds = {
             ("id",): "id",
+            ("id", "vocab"): "vocab",
             ("list",): "list",
             ("sequence",): "sequence",
             ("sequence", "encoder"): "encoder",
@@ -328,7 +329,7 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("features", "vocab list"): _vocab_list,
     ("features", "padding"): NO_PADDING,
     ("features", "nothing"): "remove it: each feature is used, and trained unless `homespec train "
-    "--freeze` keeps it",
+    "--freeze` keeps it, or `frozen: true` a table that begins with a file",
     ("features", "name"): "remove it: the key of the entry is the name",
     ("experts", "all.shared"): _shared_experts,
     ("experts", "all.task"): _task_experts,

@@ -140,6 +140,8 @@ KEYS: dict[str, dict[str, str]] = {
         "number": "normalizer normalization normalize normalise standardize standardise "
         "standardization zscore minmax scaler scaling logscale numeric numerical continuous",
         "vocab list": "vocablist vocabfile vocabdict",
+        "from": "pretrained pretrainedpath pretrainedemb pretrainedfile pretrainedweights "
+        "pretraineddim initfrom weightsfile embeddingfile",
         "padding": "paddingidx padidx paddingindex paddingvalue",
         "dropout": "dropoutrate dropoutratio dropoutrates embeddingdropout embdropout drop",
         "nothing": "active trainable embeddingsinitializer initializer initfn featureencoder "
@@ -234,6 +236,10 @@ KEYS["expect"] = {
     "reads": "read sees inputs uses",
     "except_through": "through except exceptions via",
     "budget": "limits limit max maximum cost costs",
+}
+KEYS["vocab"] = {
+    "min_count": "minfreq minfrequency minoccurrence minoccurrences mincategrcount threshold",
+    "max_size": "size vocabsize maxvocab maxvocabsize maxwords maxids buckets",
 }
 KEYS["budget"] = {
     "parameters": "params param weights numparameters numparams size",

@@ -142,6 +142,13 @@ def _feature(error: LocatedError, value: Any) -> str:
     return f"say what the feature is, such as {{id: {{buckets: 1000}}, dim: {width}}}"
 
 
+def _vocabulary(_: LocatedError, value: str) -> str:
+    """Of a word; a number in quotes has its own remedy."""
+    if any(letter.isdigit() for letter in value):
+        return ""
+    return "write {min_count: 5, max_size: 10000}, a number of ids, or a list"
+
+
 def _enumerated(vocab: str, buckets: str) -> Remedy:
     """For a list of words where their number is wanted."""
     return lambda _, words: enumerated(words, vocab, buckets)
@@ -269,6 +276,7 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     (IDS, filled, _enumerated("{{vocab: {}}}", "{{buckets: {}}}")),
     (IDS, text, f"{HASHED}, and `column: $value` beside `id`"),
     (IDS, anything, HASHED),
+    ("**.id.vocab", text, _vocabulary),
     ("**.id.vocab **.id.buckets", filled, _enumerated("`vocab: {}`", "`buckets: {}`")),
     ("**.bucketize", of(int, str), _boundaries),
     ("**.bucketize", anything, "write the boundaries, such as [10, 20, 30], or {quantiles: 32}"),

@@ -34,8 +34,9 @@ class Frozen:
         code: GeneratedModule,
         patterns: Sequence[str],
         also: frozenset[str] = frozenset(),
+        in_spec: frozenset[str] = frozenset(),
     ) -> None:
-        """Freeze what the patterns match, and what the names in `also` are.
+        """Freeze what the patterns match, what rates of 0 keep (`also`) and what the spec keeps.
 
         Raises RunError for a pattern that matches nothing.
         """
@@ -47,12 +48,15 @@ class Frozen:
         self.remark = ""
         """A line on how much is frozen; empty for nothing."""
         self._buffers: list[str] = []
-        if patterns or also:
-            self._freeze(code, patterns, also)
+        if patterns or also or in_spec:
+            self._freeze(code, patterns, also, in_spec)
 
-    def _freeze(self, code: GeneratedModule, patterns: Sequence[str], also: frozenset[str]) -> None:
+    def _freeze(
+        self, code: GeneratedModule, patterns: Sequence[str], also: frozenset[str],
+        in_spec: frozenset[str],
+    ) -> None:  # fmt: skip
         state, parameters = code.logical_state(self.model), dict(self.model.named_parameters())
-        self.names = matching("--freeze", patterns, list(state)) | also
+        self.names = matching("--freeze", patterns, list(state)) | also | in_spec
         self.remark = _remark(self.names, state)
         if not code.logical_views(self.model, parameters).keys() - self.names:
             flags = "--lr-of with rate 0" if also else "--freeze"

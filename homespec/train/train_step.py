@@ -78,7 +78,7 @@ class TrainStep:
         self.views = functools.partial(code.logical_views, model)
         self.weighting = weighting_of(settings.weighting, weights, kinds, self.views)
         self.rates = Rates(model, code, settings)
-        self.frozen = Frozen(model, code, settings.freeze, self.rates.zero | frozen)
+        self.frozen = Frozen(model, code, settings.freeze, self.rates.zero, frozen)
         self.rates.check(self.frozen.names)
         self.penalties = Penalties(model, code, settings, self.frozen.names)
         self._statistics: dict[str, Tensor] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -99,6 +100,17 @@ def test_the_weights_are_those_that_training_starts_from(rows: Path, tmp_path: P
     ages = torch.tensor(pq.read_table(rows)["age"].to_pylist()).sort().values
     cuts = state["features.age.boundaries"]
     assert cuts.tolist() == pytest.approx(ages[[ROWS // 4, ROWS // 2, 3 * ROWS // 4]].tolist())
+
+
+def test_tables_begin_with_their_files(rows: Path, tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(4, 2))
+    np.save(tmp_path / "v.npy", vectors)
+    kind = "  kind: {id: {vocab: 4}, dim: 2, column: place, from: v.npy, frozen: true}\ngroups:"
+    path = written(tmp_path, SPEC.replace("groups:", kind))
+    spec = homespec.load(path)
+    run = untrained(path, spec, [rows], HeldOut.open(spec, [rows], None))
+    table = run.module.logical_state(run.model)["features.kind.weight"]
+    assert np.allclose(table[1:].numpy(), vectors)
 
 
 def test_a_start_beside_another(rows: Path, tmp_path: Path) -> None:
