@@ -98,8 +98,6 @@ WORDS = {
         active: true -> remove it
         name: user_id -> remove it
         default_value: 0 -> remove it
-        pretrained_emb: vectors.npy -> from: vectors.npy
-        trainable: false -> frozen: true
     """,
     "features.user.id": """
         hash_bucket_size: 1000 -> buckets: 1000
