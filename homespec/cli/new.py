@@ -9,6 +9,7 @@ import click
 
 from homespec.atomic_write import holds, write_texts
 from homespec.cli.exit_codes import OK
+from homespec.cli.new_from import ROWS, Asked, drafted
 from homespec.cli.schema import DEFAULT as SCHEMA
 
 STARTER = """\
@@ -78,7 +79,7 @@ PATHS = click.Path(path_type=Path)
 @click.option(
     "--rows",
     type=click.IntRange(1),
-    default=200_000,
+    default=ROWS,
     show_default=True,
     help="Rows of the sample that is looked at, evenly spread over the files.",
 )
@@ -120,8 +121,6 @@ def new(
         _say(f"wrote {path}{also}. Next:", steps)
         return OK
     gc.enable()
-    from homespec.cli.new_from import Asked, drafted
-
     draft = drafted(name, path, Asked(data, valid, labels, rows, split, force))
     also = _write(path, draft.text)
     click.echo(draft.said)

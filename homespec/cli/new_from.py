@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from homespec.drafting.next_steps import Place
 
 
+ROWS = 200_000
+"""Of the sample, by default."""
 SHOWN = 6
 """Tasks that are named."""
 
@@ -139,6 +141,7 @@ def _command(name: str, asked: Asked) -> str:
     parts = [f"homespec new {name}", *(f"--from {quoted(path)}" for path in asked.data)]
     parts += [f"--valid {quoted(path)}" for path in asked.valid]
     parts += [f"--label {shlex.quote(label)}" for label in asked.labels]
+    parts += [f"--rows {asked.rows}"] if asked.rows != ROWS else []
     return " ".join(parts)
 
 

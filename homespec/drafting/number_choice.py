@@ -21,7 +21,8 @@ SHARE_OF_ONE = 0.5
 
 def choose_number(seen: Seen, wide: bool) -> Choice | LeftOut:
     """A feature of a number; `wide` tables have one column of v for each, not an embedding."""
-    finite = seen.row_numbers[np.isfinite(seen.row_numbers)]
+    numbers = seen.row_numbers
+    finite = numbers[np.isfinite(numbers)]
     _, counts = np.unique(finite, return_counts=True)
     if len(finite) - counts.max(initial=0) < MIN_OTHER:
         return LeftOut(seen.name, "nearly all of its numbers are the same")

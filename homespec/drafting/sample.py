@@ -15,7 +15,7 @@ from homespec.data.chunk_reader import ChunkReader
 from homespec.data.columns import Array
 from homespec.data.data_files import DataFiles
 
-MAX_CELLS = 20_000_000
+MAX_CELLS = 10_000_000
 """Rows times columns that are looked at: of a wide table fewer rows."""
 MAX_BYTES = 300_000_000
 """What these rows may take in memory: so there are also fewer of long lists and texts."""

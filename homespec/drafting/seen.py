@@ -30,7 +30,7 @@ class Seen:
     name: str
     kind: pa.DataType
     codes: Array
-    """By row the place of its value in `values`, -1 if missing; int64 [N]."""
+    """By row the place of its value in `values`, -1 if missing; int32 [N]."""
     values: pa.Array
     """The D different values, as they are written."""
     half: Array
@@ -74,7 +74,7 @@ class Seen:
             return None
         return None if np.isnan(floats).any() else floats
 
-    @cached_property
+    @property
     def row_numbers(self) -> Array:
         """The number of each row, NaN where missing, [N]; of a column of numbers."""
         assert self.numbers is not None
@@ -207,7 +207,7 @@ def look_at(name: str, column: pa.ChunkedArray, half: Array, total: int) -> Seen
         cells = cells.cast(pa.float32()) if pa.types.is_float16(kind) else cells
         cells = pc.if_else(pc.is_nan(cells), None, cells)
     encoded = cells.dictionary_encode()
-    codes = np.array(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+    codes = np.array(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int32)
     return Seen(name, kind, codes, encoded.dictionary, half, total)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,6 +40,19 @@ def test_a_log(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
     golden(HERE / "log.out", result.output)
     golden(HERE / "log.yaml", (tmp_path / "specs/t.yaml").read_text())
     assert homespec.validate("specs/t.yaml").diagnostics == ()
+
+
+def test_the_commands_that_it_prints_lead_to_an_auc(tmp_path: Path) -> None:
+    pq.write_table(log(), "my log.parquet")
+    first = new(Path("my log.parquet"), "--rows", "1500", "--label", "is_click")
+    assert "No rows are held out to measure on" in first.output
+    split, check, train = (shlex.split(line) for line in first.output.splitlines()[-3:])
+    for command, status in ((split, 0), (check, 0), ([*train, "--no-compile"], 0)):
+        result = CliRunner().invoke(cli, command[1:])
+        assert result.exit_code == status, result.output
+    metrics = json.loads((tmp_path / "runs/t/metrics.json").read_text())
+    assert metrics["tasks"]["click"]["auc"] > 0.6
+    assert metrics["tasks"]["click"]["gauc"] > 0.5
 
 
 def test_the_latest_rows_are_held_out(tmp_path: Path) -> None:
