@@ -218,7 +218,8 @@ def check_equal(name: str, step: Tensors, expected: Tensors, precision: str) -> 
     if not differs <= TOLERANCE[precision]:
         raise Unequal(
             f"{name} computes another first step, which differs by {differs:.1e};"
-            f" at most at most at most at most {TOLERANCE[precision]:g} is allowed in {precision}"
+            f" at most {TOLERANCE[precision]:g} is "
+            f"allowed in {precision}"
         )
     return differs
 

@@ -30,4 +30,7 @@ def whose_dropout(parent: Path, key: str, value: Any) -> str:
     if "embed" in key or "feature" in key:
         return f"write `feature_dropout: {share}`"
     said = f"{{dropout: {share}}}"
-    return f"say whose: write `experts: {said}`, `towers: {said}`, or `feature_dropout: {share}`"
+    return (
+        f"say for which part: write `experts: {said}`, `towers: {said}`, or `feature_dropout: "
+        f"{share}`"
+    )

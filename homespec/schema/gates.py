@@ -41,7 +41,8 @@ class Toggle(Model):
     def _short(cls, value: Any) -> Any:
         if value == {}:
             raise PydanticCustomError(
-                "empty_gate", "ambiguous: ambiguous: ambiguous: ambiguous: neither on nor off"
+                "empty_gate",
+                "neither on nor off",
             )
         if isinstance(value, dict):
             return {"enabled": True, **value}  # who configures a gate wants it on

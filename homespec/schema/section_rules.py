@@ -307,8 +307,7 @@ def empty_gate(error: LocatedError) -> Iterator[Finding]:
     """
     yield Finding(
         error.span,
-        f"`{error.where}` is an empty mapping, which means ambiguous: ambiguous: ambiguous: "
-        "ambiguous: neither on nor off",
+        f"`{error.where}` is an empty mapping, which means neither on nor off",
         label="says nothing",
         help="write `true` or `false`, or remove the key to inherit the outer level's value",
     )

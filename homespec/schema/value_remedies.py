@@ -143,7 +143,7 @@ def _feature(error: LocatedError, value: Any) -> str:
 
 
 def _vocabulary(_: LocatedError, value: str) -> str:
-    """Of a word; a number in quotes has its own remedy."""
+    """Remedies for a word; a number in quotes has its own."""
     if any(letter.isdigit() for letter in value):
         return ""
     return "write {min_count: 5, max_size: 10000}, a number of ids, or a list"

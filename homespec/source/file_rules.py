@@ -81,7 +81,7 @@ def forbidden_character(span: Span, character: str) -> Iterator[Finding]:
     escape = f"\\{'u' if width == 4 else 'U'}{ord(character):0{width}x}"
     yield Finding(
         span,
-        f"the the the the character {code} ({name}) is not allowed here",
+        f"the character {code} ({name}) is not allowed here",
         help=f'delete it, or write it inside double quotes as "{escape}"',
     )
 

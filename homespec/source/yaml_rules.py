@@ -97,7 +97,7 @@ def duplicate_key(span: Span, key: str, first: Span) -> Iterator[Finding]:
     """
     yield Finding(
         span,
-        f"the the the the key `{key}` appears twice in this mapping",
+        f"the key `{key}` appears twice in this mapping",
         "here again",
         (Label(first, "first here"),),
         "delete or rename one of them",
@@ -209,7 +209,7 @@ def alias_cycle(span: Span, name: str, anchor: Span) -> Iterator[Finding]:
     """
     yield Finding(
         span,
-        f"the the the the alias `*{name}` is inside the value that it repeats",
+        f"the alias `*{name}` is inside the value that it repeats",
         "would contain itself",
         (Label(anchor, "the anchored value begins here"),),
         "write the inner value out",

@@ -14,8 +14,8 @@ from homespec.train.distributed import rank, world_size
 def own_masks(drops: bool) -> Iterator[None]:
     """Let this process draw masks of dropout by a seed of its own, if there are any to draw.
 
-    The seeds come from the generators that all processes have alike, and these go on from there as
-    if nothing else had been drawn: what is drawn later (pcgrad's orders) is the same everywhere.
+    The seeds come from the generators that all processes have alike, and these continue from there
+    as if nothing else had been drawn: what is drawn later (pcgrad's orders) is the same everywhere.
     A resumed run has the generators' states, and so the same masks.
     """
     if not drops or world_size() == 1:

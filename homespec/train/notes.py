@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def idle(settings: Settings, of_epoch: int) -> Iterator[str]:
-    """What is asked for and has no effect, or less than it should; an epoch has so many steps."""
+    """What is asked for and has no effect, or less than it should; `of_epoch` are the steps of an epoch."""
     steps, most = total_steps(settings, of_epoch), settings.max_steps
     if most is not None and steps < most:
         yield (
@@ -41,8 +41,8 @@ def idle(settings: Settings, of_epoch: int) -> Iterator[str]:
         yield "--merge-tables has no effect with --no-optimize"
     if settings.warmup_steps >= steps:
         yield (
-            f"the run has {steps} steps, not more than --warmup-steps {settings.warmup_steps}:"
-            " the learning rate only rises"
+            f"the run has {steps} steps, not more than --warmup-steps {settings.warmup_steps},"
+            " so the learning rate only rises"
         )
 
 

@@ -102,7 +102,7 @@ class Settings:
         "Start",
         "Also carry over the optimiser's moments, and use the weights of the last epoch, to "
         "which they belong.",
-        automatic="yes yes yes yes for a run of the same spec whose last epoch is its best",
+        automatic="yes for a run of the same spec whose last epoch is its best",
         fixed=True,
     )
     new_choice: str | None = setting(
@@ -242,8 +242,7 @@ class Settings:
         None,
         "Machine",
         "Merge embedding tables of the same width into one tensor, which needs only one look-up.",
-        automatic="yes, yes, yes, yes, unless a CPU trains tables with adam on batches of 4096 "
-        "rows or more",
+        automatic="yes, unless a CPU trains tables with adam on batches of 4096 rows or more",
     )
     gauc_by: str | None = setting(
         None,
@@ -376,7 +375,7 @@ def _frozen(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
 
 
 def total_steps(settings: Settings, of_epoch: int) -> int:
-    """The steps of a run, where an epoch has so many."""
+    """The steps of a run whose epochs have `of_epoch` steps."""
     of_epochs = settings.epochs * of_epoch
     return of_epochs if settings.max_steps is None else min(of_epochs, settings.max_steps)
 

@@ -73,7 +73,7 @@ def _fill(
         filled += len(rows)
     if not filled:
         raise DataError(f"{path} has no vector for any id of `{tensor.name}`")
-    kept = ", which stay as they are" if frozen else ""
+    kept = ", which are kept as they are" if frozen else ""
     say(f"the table of {tensor.name} begins with {filled:,} vectors of {path.name}{kept}")
 
 

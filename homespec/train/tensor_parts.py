@@ -16,7 +16,7 @@ def spread(
 ) -> Tensor:
     """A value for each logical part of a tensor, 0 for those without, narrowed.
 
-    Of a table parts are rows: what is made is not as large as the table.
+    Parts of a table are rows: what is made is not as large as the table.
     """
     shape = (len(parameter), 1) if table else parameter.shape
     whole = torch.zeros(shape, dtype=torch.float64)

@@ -49,7 +49,7 @@ def test_specs_may_be_objects_and_nothing_need_be_written(files: Files) -> None:
     [
         ({"new_choice": None}, OpenChoiceError, "--new-choice closed|mean|fresh"),
         ({"new_choice": "shut"}, ValueError, "new_choice is 'shut', not closed or mean or fresh"),
-        ({"old": None}, RunError, "does not say which spec it is of: name it with old="),
+        ({"old": None}, RunError, "does not say which spec it belongs to: name it with old="),
         ({"moments": True}, RunError, "moments are in the folder of a run"),
         ({"source": "gone"}, RunError, "gone holds no run of homespec train"),
         ({"out": "old.yaml/x"}, RunError, "cannot be written"),

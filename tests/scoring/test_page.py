@@ -61,4 +61,4 @@ def test_numbers_of_the_page() -> None:
     assert f"at a time, {BATCH_SIZE} by default" in PAGE
     shown = CliRunner().invoke(cli, ["predict", "--help"]).output
     assert re.search(rf"\[default:\s+{BATCH_SIZE}\]", shown)
-    assert f"and {MAX_SLICES} different values at most" in PAGE
+    assert f"with at most {MAX_SLICES} different values" in PAGE

@@ -189,7 +189,7 @@ def test_no_rows(trained: Path, valid: Path, tmp_path: Path) -> None:
 def test_two_columns_of_one_name(trained: Path, valid: Path, tmp_path: Path) -> None:
     table = pq.read_table(valid).rename_columns({"is_click": "click"})
     pq.write_table(table, tmp_path / "in.parquet")
-    with pytest.raises(ScoringError, match=r"`click` is a column to keep and .* --prefix p_"):
+    with pytest.raises(ScoringError, match=r"`click` is both a column to keep and .* --prefix p_"):
         homespec.predict(trained, tmp_path / "in.parquet", keep=["request", "click"])
     found = homespec.predict(trained, tmp_path / "in.parquet", keep="click", prefix="p_").schema
     assert found.names == ["click", *(f"p_{task}" for task in TASKS)]

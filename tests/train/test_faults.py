@@ -139,7 +139,7 @@ def test_settings_that_may_change(small: LoadedSpec, data: Path, copied: Path) -
     assert said[:3] == [
         "resumed with --epochs 2 instead of --epochs 1",
         "resumed with --lr 0.001 instead of --lr 0.01",
-        "resumed with --clip 1.0 in place of no --clip",
+        "resumed with --clip 1.0 instead of no --clip",
     ]
     assert "resumed at step 11, after epoch 1 of 1" in said
     assert [entry["step"] for entry in result.history.epochs] == [11, 22]

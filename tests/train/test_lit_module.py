@@ -156,7 +156,7 @@ def test_the_schedule_ends_with_the_run(batch: Batch) -> None:
     one = learner(6, lr=0.1, warmup_steps=2, schedule="linear")
     rates = [one.rate for _ in range(6) if one.learn(batch)]
     assert rates == pytest.approx([0.1, 0.1, 0.075, 0.05, 0.025, 0.0])  # after each step
-    with pytest.raises(RunError, match="6 steps, --warmup-steps 6"):
+    with pytest.raises(RunError, match="6 steps and --warmup-steps 6"):
         learner(6, warmup_steps=6, schedule="cosine")
 
 
@@ -223,7 +223,7 @@ def test_sparse_tables_are_stored_and_loaded(batch: Batch) -> None:
         each.learn(batch)
     ours, theirs = (each.code.logical_state(each.model) for each in (one, other))
     assert all(ours[name].equal(theirs[name]) for name in ours)
-    with pytest.raises(RunError, match="leave --no-optimize out"):
+    with pytest.raises(RunError, match="remove --no-optimize"):
         learner(table_optimizer="adagrad", optimize=False)
 
 

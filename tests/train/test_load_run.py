@@ -131,7 +131,7 @@ def test_weights_of_another_spec_are_refused(copy: Path) -> None:
     shutil.rmtree(copy / "checkpoints")
     path = copy / SPEC_FILE
     path.write_text(path.read_text().replace("width: 16", "width: 24"))
-    with pytest.raises(RunError, match="are not of its spec"):
+    with pytest.raises(RunError, match="do not belong to its spec"):
         homespec.load_run(copy)
 
 

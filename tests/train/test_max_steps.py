@@ -144,7 +144,7 @@ def test_what_is_said_of_a_budget() -> None:
         " them all"
     ]
     assert list(idle(Settings(max_steps=3, warmup_steps=4), 5)) == [
-        "the run has 3 steps, not more than --warmup-steps 4: the learning rate only rises"
+        "the run has 3 steps, not more than --warmup-steps 4, so the learning rate only rises"
     ]
     assert few_steps(Settings(max_steps=80, epochs=9), 100_000) is None
     with pytest.raises(ValueError, match="max_steps is 0, not a number from 1 on"):

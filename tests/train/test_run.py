@@ -170,18 +170,18 @@ def test_what_has_no_effect_is_told() -> None:
     assert list(idle(asked, 12)) == [
         "--table-lr has no effect without --table-optimizer adagrad",
         "--merge-tables has no effect with --no-optimize",
-        "the run has 12 steps, not more than --warmup-steps 12: the learning rate only rises",
+        "the run has 12 steps, not more than --warmup-steps 12, so the learning rate only rises",
     ]
 
 
 @pytest.mark.parametrize(
     ("asked", "rows", "proposed"),
     [
-        ({}, 131_177, "128 steps are few to learn from: `--batch-size 256` takes 512"),
-        ({"epochs": 3}, 131_177, "384 steps are few to learn from: `--batch-size 512` takes 768"),
+        ({}, 131_177, "128 steps are few to learn from: `--batch-size 256` makes 512"),
+        ({"epochs": 3}, 131_177, "384 steps are few to learn from: `--batch-size 512` makes 768"),
         ({"epochs": 4}, 131_177, None),  # 512 steps
         ({"batch_size": 256}, 131_177, None),
-        ({"batch_size": 4096}, 30_000, "7 steps are few to learn from: `--batch-size 128` takes 2"),
+        ({"batch_size": 4096}, 30_000, "7 steps are few to learn from: `--batch-size 128` makes 2"),
         ({"batch_size": 200}, 30_000, None),  # the smallest that is proposed
         ({}, 2_000, None),  # no batch size makes enough steps of these
     ],
@@ -349,7 +349,7 @@ def test_command_line_resumes(
     assert homespec_train(monkeypatch, *given, "--resume", "--batch-size", 64) == 2
     assert "started with --batch-size 128, not --batch-size 64: resume" in capfd.readouterr().err
     assert homespec_train(monkeypatch, *given, "--resume", "--overwrite") == 2
-    assert "give one" in capfd.readouterr().err
+    assert "give only one" in capfd.readouterr().err
     written = json.loads(Path("r/settings.json").read_text())
     assert written["settings"]["lr"] == 0.01
     assert written["settings"]["epochs"] == 2

@@ -93,7 +93,7 @@ def test_weights_alone(yesterday: Path, data: Path, tmp_path: Path) -> None:
         (
             FITTED,
             {"init_from": "FILE"},
-            "does not say which spec it is of: name it with --init-spec",
+            "does not say which spec it belongs to: name it with --init-spec",
         ),
         (FITTED, {"init_from": "EMPTY"}, "holds no run of homespec train"),
         (FITTED, {"out": "."}, "is in the folder of this run"),
@@ -173,6 +173,6 @@ def test_a_damaged_source_is_named(yesterday: Path, data: Path, tmp_path: Path) 
         train(FITTED, data, tmp_path / "run", init_from=str(source))
     (source / "spec.yaml").unlink()
     with pytest.raises(
-        RunError, match="does not say which spec it is of: name it with --init-spec"
+        RunError, match="does not say which spec it belongs to: name it with --init-spec"
     ):
         train(FITTED, data, tmp_path / "run", init_from=str(source))
