@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def idle(settings: Settings, of_epoch: int) -> Iterator[str]:
-    """What is asked for and has no effect, or less than it should; `of_epoch` are the steps of an epoch."""
+    """What is asked for and has no effect, or less than it should; `of_epoch` steps an epoch."""
     steps, most = total_steps(settings, of_epoch), settings.max_steps
     if most is not None and steps < most:
         yield (
