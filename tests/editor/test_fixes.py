@@ -195,7 +195,7 @@ def test_packages_and_links_that_lead_out_are_not_searched(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("new", "reason"),
     [
-        ("like", "there is a task or group `like` already"),
+        ("like", "a task or group `like` already exists"),
         ("shared", "reserved"),
         ("null", "not a name"),
         ("a b", "not a name"),

@@ -147,7 +147,7 @@ def test_rename_reaches_every_spec_of_the_folder(tmp_path: Path) -> None:
             types.RenameParams(new_name="like", **at)
         )
         assert edit is None
-        assert editor.messages == ["there is a task or group `like` already"]
+        assert editor.messages == ["a task or group `like` already exists"]
 
     in_editor(tmp_path, scene)
 
