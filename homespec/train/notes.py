@@ -34,7 +34,7 @@ def idle(settings: Settings, of_epoch: int) -> Iterator[str]:
                 yield f"{flag(name)} has no effect without --init-from"
         zero = any(not rate_rule(each).number for each in settings.lr_of)
         for name in ("--freeze",) * bool(settings.freeze) + ("--lr-of with rate 0",) * zero:
-            yield f"without --init-from, what {name} names stays as it is initialised"
+            yield f"without --init-from, {name} keeps initial weights that never learn"
     if settings.half_life is not None and settings.schedule != "exponential":
         yield "--half-life has no effect without --schedule exponential"
     if settings.merge_tables and not settings.optimize:
