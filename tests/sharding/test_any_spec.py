@@ -31,7 +31,28 @@ def drawn(seed: int) -> dict[str, Any]:
         add_inputs(rng, spec)
         add_sequences(rng, spec)
     widen(spec["features"])
+    give_vocabularies(spec["features"])
     return spec
+
+
+def give_vocabularies(features: dict[str, Any]) -> None:
+    """Vocabularies that are fitted to data are refused."""
+    for feature in features.values():
+        if isinstance(feature.get("id", {}).get("vocab"), dict):
+            feature["id"] = {"vocab": feature["id"]["vocab"]["max_size"]}
+        give_vocabularies(feature.get("sequence", {}).get("with", {}))
+
+
+def test_a_fitted_vocabulary_is_refused_by_name() -> None:
+    from homespec import sharding
+
+    vocabulary = "{vocab: {min_count: 2, max_size: 8}}"
+    loaded = homespec.loads(
+        f"homespec: 1\nname: m\nfamily: mmoe\nfeatures: {{city: {{id: {vocabulary}, dim: 4}}}}\n"
+        "tasks: {a: {}, b: {}}\nexperts: {width: 4, hidden: []}\n"
+    )
+    with pytest.raises(sharding.UnshardableError, match="vocabulary of `city` is fitted to data"):
+        sharding.build(loaded)
 
 
 def widen(features: dict[str, Any]) -> None:
