@@ -4,8 +4,8 @@
     python benchmarks/peers_serving.py --tasks 8 --batches 1,8,64,1024 --json peers-serving.json
 
 Models, sizes and weights are those of peers.py, which says what is taken out of the libraries'.
-Each library is measured eager and as TorchScript (scripted, or traced where it cannot be scripted,
-and frozen); ours eager, and as the files of `homespec export`. Probabilities are compared before
+Each library is measured eager and as TorchScript (scripted and frozen, or traced where it cannot
+be scripted); ours eager, and as the files of `homespec export`. Probabilities are compared before
 anything is timed. One thread, as a server has for each of many requests, unless you give more.
 """
 
@@ -45,10 +45,10 @@ def scripted(model: nn.Module, inputs: Any) -> Callable[[Any], Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            made = torch.jit.script(model)
+            return cast(Callable[[Any], Tensor], torch.jit.freeze(torch.jit.script(model)))
         except Exception:  # of many kinds: code that TorchScript does not know
-            made = torch.jit.trace(model, (inputs,))
-        return cast(Callable[[Any], Tensor], torch.jit.freeze(made))
+            # as a function: TorchScript reads each property of a module, and some raise errors
+            return cast(Callable[[Any], Tensor], torch.jit.trace(lambda x: model(x), (inputs,)))
 
 
 def of_peer(

@@ -188,7 +188,10 @@ def filled(text: str) -> str:
     """The page with new blocks."""
 
     def block(match: re.Match[str]) -> str:
-        result = json.loads((lab.RESULTS / f"{match[2]}.json").read_text(encoding="utf-8"))
+        kept = lab.RESULTS / f"{match[2]}.json"
+        if not kept.exists():
+            return f"{match[1]}Not measured yet.\n{match[4]}"
+        result = json.loads(kept.read_text(encoding="utf-8"))
         made = MEASURES[match[3]](result) if match[3] in MEASURES else variants(result, match[3])
         lines = [_machine(result), "", *lab.table(*made), ""]
         return match[1] + "\n".join(lines) + match[4]

@@ -50,3 +50,9 @@ def test_the_table_has_a_line_for_each_case() -> None:
     assert titles[2:] == ["model.onnx", "model.pt2", "model.pt2 × model.onnx", "p99 / median"]
     assert rows[0] == ["1", "1", "–", "4.00 (4.00–4.00)", "3.00 (3.00–3.00)", "2.00"]
     assert rows[1] == ["1", "8", "–", "4.00 (4.00–4.00)", "–", "2.00"]
+
+
+def test_what_is_not_measured_says_so() -> None:
+    block = "<!-- results: none-such serving -->\nold\n<!-- end -->"
+    assert "\nNot measured yet.\n" in tables.filled(block)
+    assert "old" not in tables.filled(block)

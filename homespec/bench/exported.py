@@ -42,6 +42,7 @@ class Exported:
         self.inputs = inputs_of(spec, code.FEATURES, numbers)
         self._names = [each.name for each in self.inputs]
         self._tasks, self._folder = code.TASKS, folder
+        self._apart = served_model.one_row_gains(spec)
         self._features = self._taken(random_features(spec, EXAMPLE_ROWS, device))
         self._model = served_model.Served(model.eval(), spec, "logits")
 
@@ -56,7 +57,7 @@ class Exported:
 
     def _package(self, facts: Facts) -> Server:
         path = self._folder / PT2
-        program = served_model.package_program_of(self._model, self._features)
+        program = served_model.package_program_of(self._model, self._features, self._apart)
         lists = {"inputs": SEPARATOR.join(self._names), "outputs": SEPARATOR.join(self._tasks)}
         compile_package(program, self.inputs, self._features, path, lists)
         facts.file = path.stat().st_size

@@ -17,7 +17,12 @@ from homespec.export.aotinductor import SEPARATOR, Package, compile_package
 from homespec.export.onnx_file import Session, write_onnx
 from homespec.export.package_weights import Slices, slices_of
 from homespec.export.readme import write_readme
-from homespec.export.served_model import Served, package_program_of, program_of
+from homespec.export.served_model import (
+    Served,
+    one_row_gains,
+    package_program_of,
+    program_of,
+)
 from homespec.export.subject import Subject
 from homespec.train.run_files import SPEC_FILE, spec_text
 
@@ -33,7 +38,7 @@ compiler decides by them what to spread over threads, and a prime, which no widt
 def compile_pt2(subject: Subject, folder: Path) -> Slices:
     """Write model.pt2; where its weights are."""
     features = subject.features(EXAMPLE_ROWS)
-    program = package_program_of(subject.served, features)
+    program = package_program_of(subject.served, features, one_row_gains(subject.spec))
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         path = Path(work, PT2)
         sizes = compile_package(program, subject.inputs, features, path, metadata_of(subject))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from homespec.api import LoadedSpec
+from homespec.graph.nodes import FeatureGate
 from homespec.schema.models import Spec
 from homespec.scoring import Output
 
@@ -90,9 +92,18 @@ class OneRowApart(nn.Module):
         return outputs
 
 
-def package_program_of(model: Served, features: dict[str, Tensor]) -> torch.export.ExportedProgram:
-    """The program that a package is compiled of; on a CPU one row has code of its own."""
-    if next(iter(features.values())).device.type != "cpu":
+def one_row_gains(spec: LoadedSpec) -> bool:
+    """Whether code for one row is worth having: where there are feature gates, most of whose work
+    is done number by number. MMoE, which is products and little else, is slower by it.
+    """
+    return any(spec.analysis.graph.of(FeatureGate))
+
+
+def package_program_of(
+    model: Served, features: dict[str, Tensor], one_row_apart: bool
+) -> torch.export.ExportedProgram:
+    """The program that a package is compiled of; on a CPU one row may have code of its own."""
+    if not one_row_apart or next(iter(features.values())).device.type != "cpu":
         return program_of(model, features)
     with torch.no_grad():
         tasks = [*model(features)]

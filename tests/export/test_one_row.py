@@ -10,14 +10,14 @@ from torch.fx import GraphModule
 import homespec
 from homespec.bench.candidates import weights_of
 from homespec.bench.random_batch import random_features
-from homespec.export.served_model import Served, package_program_of
+from homespec.export.served_model import Served, one_row_gains, package_program_of
 from homespec.export.subject import Subject
 
 
 @pytest.fixture(scope="module")
 def program(subject: Subject) -> ExportedProgram:
     """What the package is compiled of."""
-    return package_program_of(subject.served, subject.features(5))
+    return package_program_of(subject.served, subject.features(5), one_row_gains(subject.spec))
 
 
 def shapes(branch: GraphModule) -> list[torch.Size]:
@@ -77,7 +77,11 @@ def test_every_encoder_can_be_in_a_branch(encoder: str) -> None:
     served = Served(model, spec, "probabilities")
     features = random_features(spec, 3, "cpu")
     features = {name: features[name] for name in code.FEATURES}
-    scored = package_program_of(served, features).module()
+    scored = package_program_of(served, features, one_row_apart=True).module()
     for rows in (1, 3):
         some = {name: tensor[:rows] for name, tensor in features.items()}
         torch.testing.assert_close(scored(some), served(some), rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_without_feature_gates_has_no_branch() -> None:
+    assert not one_row_gains(homespec.loads(HISTORY.replace("ENCODER", "mean")))
