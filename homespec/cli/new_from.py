@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 ROWS = 200_000
-"""Of the sample, by default."""
+"""Default size of the sample."""
 SHOWN = 6
 """Tasks that are named."""
 
