@@ -12,10 +12,14 @@ from homespec.diagnostics import Severity
 from homespec.train.datamodule import Rows
 from homespec.train.distributed import world_size
 from homespec.train.patterns import rate_rule
-from homespec.train.settings import OF_START, Settings, flag, total_steps
+from homespec.train.settings import Settings, flag, total_steps
 
 if TYPE_CHECKING:
     from homespec.api import LoadedSpec
+
+
+OF_START = ("init_spec", "init_moments", "new_choice", "new_input", "new_row")
+"""What only says how to start from `init_from`."""
 
 
 def idle(settings: Settings, of_epoch: int) -> Iterator[str]:

@@ -284,7 +284,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for name, kind in (("freeze", "patterns"), *((n, "rules") for n in RULES)):
+        for name, kind in (("freeze", "patterns"), *((n, "rules") for n in ("lr_of", "l1", "l2"))):
             value = getattr(self, name)
             if isinstance(value, str):
                 raise ValueError(f"{name} is {value!r}, not a tuple of {kind}")
@@ -297,10 +297,6 @@ class Settings:
                 _check(name, value, flag_)
 
 
-RULES = ("lr_of", "l1", "l2")
-"""Numbers by patterns of logical names."""
-OF_START = ("init_spec", "init_moments", "new_choice", "new_input", "new_row")
-"""What only says how to start from `init_from`."""
 FLAGS: dict[str, Flag] = {each.name: each.metadata["flag"] for each in dataclasses.fields(Settings)}
 """All that is known of the settings, by name."""
 
@@ -381,8 +377,7 @@ def total_steps(settings: Settings, of_epoch: int) -> int:
 
 
 def check_processes(batch_size: int, processes: int) -> None:
-    """Raise RunError if batches cannot be divided among these processes, with at least two rows
-    each."""
+    """Raise RunError if batches cannot be divided among processes of at least two rows each."""
     if batch_size % processes or batch_size < 2 * processes:
         fewest = 2 * processes
         near = max(fewest, round(batch_size / processes) * processes)
