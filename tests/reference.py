@@ -388,7 +388,9 @@ class Feature(nn.Module):
             return 0 if value == -1 else 1 + value % self.spec["id"]["buckets"]
         if hasattr(self, "vocabulary"):
             words = {
-                int(low) + int(high): int(row) for low, high, row in self.vocabulary.T.tolist()
+                int(low) + int(high): int(row)
+                for low, high, row in self.vocabulary.T.tolist()
+                if not math.isnan(low)  # not fitted yet
             }
             return words.get(int(value), 0)
         return 1 + value if 0 <= value < self.spec["id"]["vocab"] else 0
