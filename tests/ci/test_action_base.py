@@ -125,4 +125,4 @@ def test_a_tag_or_branch_that_is_asked_for(base: str, runner: Machine, team: Pat
 def test_a_push_is_compared_with_nothing(runner: Machine, team: Path) -> None:
     outcome = run(runner(team, event_name="push", event={"before": "0" * 40}))
     assert (outcome.steps["base"], outcome.steps["diff"]) == ("success", "skipped")
-    assert "this is no pull request, and the input base is empty" in outcome.log
+    assert "this is not a pull request, and the input base is empty" in outcome.log
