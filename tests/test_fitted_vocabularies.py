@@ -85,7 +85,7 @@ def test_no_cast_and_no_average_loses_an_id(layout: str) -> None:
 @layouts
 def test_a_new_model_refuses_until_it_is_set(layout: str) -> None:
     model, code = made(layout)
-    with pytest.raises(ValueError, match=r"is not known of city, tags: .* set_vocabularies, or"):
+    with pytest.raises(ValueError, match=r"of city, tags are not known: .* set_vocabularies, or"):
         model(FEATURES)
     with pytest.raises(KeyError, match=r"missing \['tags'\], unknown \['user'\]"):
         code.set_vocabularies(model, {"city": [1], "user": [1]})
@@ -124,7 +124,7 @@ def test_files_for_inference_take_it_with_the_weights(tasks: list[str] | None) -
     model, code = ready("plain")
     serving = homespec.build_module(homespec.loads(TEXT), mode="inference", tasks=tasks)
     served = serving.Model()
-    with pytest.raises(ValueError, match="not known of city, tags"):
+    with pytest.raises(ValueError, match="of city, tags are not known"):
         served(FEATURES)
     serving.load_logical_state(served, code.logical_state(model))
     expected = model.eval()(FEATURES)
