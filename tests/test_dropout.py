@@ -178,7 +178,6 @@ def strip(file: str) -> str:
     return re.sub(r"spec sha256: \w+", "", file)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 def test_compiled_it_is_the_same_with_the_same_random_numbers() -> None:
     """inductor has a generator of its own; told to take torch's it draws the same masks."""
     spec = load(yaml.safe_load(SPEC))

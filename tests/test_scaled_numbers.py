@@ -97,7 +97,7 @@ def test_no_cast_rounds_what_is_fitted(layout: str, dtype: torch.dtype) -> None:
 def test_a_new_model_refuses_until_it_is_set(layout: str) -> None:
     model, code = made(layout)
     with pytest.raises(
-        ValueError, match=r"not known of price, age, share: .* call set_scaling, or"
+        ValueError, match=r"of price, age, share are not known: .* call set_scaling, or"
     ):
         model(FEATURES)
     with pytest.raises(KeyError, match=r"missing \['share'\], unknown \['raw'\]"):
@@ -120,7 +120,7 @@ def test_both_kinds_of_what_is_fitted(layout: str) -> None:
     model, code = made(layout, text)
     features = FEATURES | {"days": torch.rand(4)}
     with pytest.raises(
-        ValueError, match=r"of days, price, age, share: .*scaling and set_boundaries"
+        ValueError, match=r"of days, price, age, share are not known: .*scaling and set_boundaries"
     ):
         model(features)
     code.set_scaling(model, SCALING)
@@ -138,7 +138,7 @@ def test_files_for_inference_take_it_with_the_weights(tasks: list[str] | None) -
     model, code = ready("plain")
     serving = homespec.build_module(homespec.loads(TEXT), mode="inference", tasks=tasks)
     served = serving.Model()
-    with pytest.raises(ValueError, match="not known of price, age, share"):
+    with pytest.raises(ValueError, match="of price, age, share are not known"):
         served(FEATURES)
     serving.load_logical_state(served, code.logical_state(model))
     expected = model.eval()(FEATURES)

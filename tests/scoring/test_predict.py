@@ -101,7 +101,6 @@ def test_bf16_gives_float32_scores_that_are_near(
 
 @pytest.mark.compiles
 @pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 def test_compiled_once(trained: Path, valid: Path, logits: dict[str, torch.Tensor]) -> None:
     """Though the rows do not fill the last batch."""
     scores = homespec.predict(trained, valid, compile=True, batch_size=64)

@@ -89,7 +89,6 @@ def test_statistics_of_dice_are_frozen_too(
 
 @pytest.mark.compiles
 @pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("tables", ["adam", "adagrad"])
 def test_compiled(tables: str, data: Path, tmp_path: Path, before: dict[str, Path]) -> None:
     changed = {"compile": True, "table_optimizer": tables, "weight_decay": 0.1}

@@ -53,7 +53,6 @@ def test_a_resumed_run_is_the_same(case: str, data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.compiles
 @pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("case", ["rates", "sparse"])
 def test_compiled(case: str, data: Path, tmp_path: Path) -> None:
     found = []

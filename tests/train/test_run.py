@@ -440,7 +440,6 @@ gates: {feature: false, self: false}
 
 @pytest.mark.compiles
 @pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize(("precision", "close"), [("float32", 1e-3), ("bf16", 1e-2)])
 def test_compiled_training_is_eager_training(
     data: Path, tmp_path: Path, precision: str, close: float
