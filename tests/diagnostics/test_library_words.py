@@ -194,7 +194,7 @@ def test_a_word_gets_what_homespec_writes(place: str, wrong: str, said: str) -> 
     key = wrong.partition(":")[0]
     (one,) = [each for each in found if f"`{key}`" in each.message or f".{key}`" in each.message]
     assert said in one.help
-    assert "known here" not in one.help
+    assert "known keys are" not in one.help
 
 
 @pytest.mark.parametrize(("place", "wrong", "said"), [*cases()])

@@ -39,7 +39,7 @@ def test_a_package_has_no_input_named_self(tmp_path: Path) -> None:
         (("--into", ".", "-o", "x"), "--weights-only and --into DIR go together."),
         (("--weights-only", "--into", ".", "--format", "onnx"), "--format is that of the folder"),
         (("--weights-only", "--into", ".", "--tasks", "click"), "--tasks is that of the folder"),
-        (("--weights-only", "--into", ".", "--overwrite"), "--overwrite is for exports"),
+        (("--weights-only", "--into", ".", "--overwrite"), "--overwrite is only for exports"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_go_together(

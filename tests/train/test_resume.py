@@ -90,7 +90,7 @@ def test_killed_when_compiled(data: Path, tmp_path: Path) -> None:
         code, said = until("never", data, out, "compiled")
         assert code == 0
         assert "the training step was compiled once" in said
-        assert "compiled once more" not in said
+        assert "compiled again" not in said
     assert_same_run(*outs)
 
 
