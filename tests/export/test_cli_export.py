@@ -37,8 +37,8 @@ def test_a_package_has_no_input_named_self(tmp_path: Path) -> None:
         ((), "Give --out, the folder to write."),
         (("--weights-only", "-o", "x"), "--weights-only and --into DIR go together."),
         (("--into", ".", "-o", "x"), "--weights-only and --into DIR go together."),
-        (("--weights-only", "--into", ".", "--format", "onnx"), "--format is that of the folder"),
-        (("--weights-only", "--into", ".", "--tasks", "click"), "--tasks is that of the folder"),
+        (("--weights-only", "--into", ".", "--format", "onnx"), "--format is fixed by the folder"),
+        (("--weights-only", "--into", ".", "--tasks", "click"), "--tasks is fixed by the folder"),
         (("--weights-only", "--into", ".", "--overwrite"), "--overwrite is only for exports"),
     ],
 )  # fmt: skip
