@@ -123,7 +123,9 @@ def test_a_start_beside_another(rows: Path, tmp_path: Path) -> None:
 
 def test_a_seed_of_a_run_has_no_effect_and_is_refused(rows: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    assert "is for a spec before its first step" in str(doctor(tmp_path / "run", rows, "--seed", "1").exception)
+    assert "is for a spec before its first step" in str(
+        doctor(tmp_path / "run", rows, "--seed", "1").exception
+    )
 
 
 def test_a_spec_of_a_spec_and_a_wrong_one_are_refused(rows: Path, tmp_path: Path) -> None:
