@@ -112,9 +112,12 @@ def _check_text(path: Path, batch: pa.RecordBatch) -> None:
 
 
 REMEDIES = {
+    "\0": "write it as UTF-8",  # it is UTF-16
     "multiple columns named": "its first line must name the columns, each once",
     "Empty CSV": "its first line must name the columns",
     "UTF8": "write it as UTF-8",
+    "'utf-8' codec": "write it as UTF-8",
+    "Expected 1 columns": "write it with commas between cells and points in numbers, or as parquet",
     "not in range: -9007199254740992": "its integers do not fit the floats of another file: write"
     " the files with one type",
     "not in range: 0 to 9223372036854775807": "its unsigned integers do not fit the integers of"
@@ -298,7 +301,7 @@ def _open(path: Path) -> DataFile:
     fragment = FORMATS[kind].make_fragment(str(path), LOCAL)
     with _naming(path, "is not a parquet file" if kind == "parquet" else "is broken"):
         schema = fragment.physical_schema
-    first, *others = schema.names or [""]
+        first, *others = schema.names or [""]  # of CSV, bytes that may not be UTF-8
     if kind == "csv":
         for mark in OTHER_MARKS:
             if mark in first and not others:
