@@ -123,9 +123,13 @@ def _choose_features(
         if isinstance(choice, Choice) and "id" in choice.options:
             ids[name] = seen
         _add(result, choice)
-    usable = [seen for name, seen in lists.items() if name not in labels and not _unfit(name)]
-    result.left_out += [LeftOut(name, _unfit(name)) for name in lists if _unfit(name)]
-    for choice in choose_lists(usable, ids):
+    reasons = {
+        name: _unfit(name) or _list_leak(seen, result)
+        for name, seen in lists.items()
+        if name not in labels
+    }
+    result.left_out += [LeftOut(name, reason) for name, reason in reasons.items() if reason]
+    for choice in choose_lists((lists[name] for name in reasons if not reasons[name]), ids):
         _add(result, choice)
     result.left_out += [LeftOut(*each) for each in result.sample.unreadable.items()]
     result.left_out += [
@@ -161,13 +165,30 @@ def _leak(
         return f"it may be another label: {other.label}, {other.counted}; {other.why}"
     if names.is_spent_time(seen.name) and seen.name not in owners and seen.numbers is not None:
         return "its name suggests that it is known only after the event"
-    binary = [task for task in tasks if not task.regression]
-    for task, auc in zip(binary, tells(seen, [task.values for task in binary]), strict=True):
-        if auc >= TELLS:
-            return f"it almost determines {task.label}: AUC {auc:.3f} of this column"
+    if found := _told(seen, tasks):
+        return f"it almost determines {found} of this column"
     for task in tasks:
         if task.regression and _same(seen, task):
             return f"it is {task.label} in other numbers"
+    return ""
+
+
+def _list_leak(seen: SeenLists, draft: Draft) -> str:
+    """Why the lengths of lists would tell the model what it is to predict; "" if they do not.
+
+    What a user bought is empty where there is no purchase.
+    """
+    sizes = look_at(seen.name, pa.chunked_array([seen.sizes]), draft.sample.half, draft.sample.rows)
+    found = _told(sizes, draft.tasks)
+    return f"how long its lists are almost determines {found}" if found else ""
+
+
+def _told(seen: Seen, tasks: list[Candidate]) -> str:
+    """The first label that a column almost determines, with the AUC; "" if there is none."""
+    binary = [task for task in tasks if not task.regression]
+    for task, auc in zip(binary, tells(seen, [task.values for task in binary]), strict=True):
+        if auc >= TELLS:
+            return f"{task.label}: AUC {auc:.3f}"
     return ""
 
 

@@ -320,6 +320,28 @@ def test_labels_that_are_not_known(options: tuple[str, ...], said: str) -> None:
     assert not Path("specs").exists()
 
 
+def test_lists_that_are_empty_without_the_label_are_a_leak(tmp_path: Path) -> None:
+    things = [[f"t{row % 40}", f"t{row % 7}"] for row in range(ROWS)]
+    rows = table(
+        age=RANDOM.integers(0, 99, ROWS), seen=things, bought=LABEL,
+        items=[each if one else [] for each, one in zip(things, LABEL, strict=True)],
+    )  # fmt: skip
+    spec = written(tmp_path, rows, "--label", "bought")
+    assert [*spec["features"]] == ["age", "seen"]
+    text = " ".join((tmp_path / "specs/t.yaml").read_text().split())
+    assert "items: how long its lists are almost determines bought: AUC 1.000" in text
+
+
+def test_a_leak_of_a_rare_label_is_left_out(tmp_path: Path) -> None:
+    rare = (np.arange(ROWS) % (ROWS // 20) == 3).astype(int)
+    rows = table(
+        age=RANDOM.integers(0, 99, ROWS), user_id=RANDOM.integers(0, 300, ROWS), bought=rare,
+        height=RANDOM.random(ROWS), value=np.where(rare, RANDOM.random(ROWS), np.nan),
+    )  # fmt: skip
+    spec = written(tmp_path, rows)
+    assert [*spec["features"]] == ["age", "user_id", "height"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
