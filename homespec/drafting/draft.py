@@ -60,7 +60,9 @@ def draft(sample: Sample, labels: tuple[str, ...], advance: Callable[[int], None
     if labels:
         tasks = given(labels, single, [*lists, *sample.unreadable], sample.table)
     else:
-        tasks = chosen(found, sample.table.column_names)
+        known_labels = {each.column for each in found}
+        unlike = [s for s in single.values() if s.name not in known_labels and _says_label(s)]
+        tasks = chosen(found, sample.table.column_names, unlike)
     rates = [float("nan") if task.regression else task.rate for task in tasks]
     result = Draft(sample, tasks, groups_of([task.values for task in tasks], rates))
     others = {each.column: each for each in found if each.strength >= BEHAVIOUR}
@@ -71,6 +73,12 @@ def draft(sample: Sample, labels: tuple[str, ...], advance: Callable[[int], None
         why = "; ".join(f"{quoted(out.column)}: {out.reason}" for out in result.left_out[:3])
         raise DraftError(f"no column can be an input ({why or 'all are labels'})")
     return result
+
+
+def _says_label(seen: Seen) -> bool:
+    """Whether a column has the name of a label, or of a behaviour that never or always happens."""
+    constant = seen.distinct == 1 and names.is_behaviour(seen.name)
+    return names.is_only_label(seen.name) or constant
 
 
 def _check_names(columns: list[str]) -> None:
@@ -163,6 +171,8 @@ def _leak(
     if seen.name in others:
         other = others[seen.name]
         return f"it may be another label: {other.label}, {other.counted}; {other.why}"
+    if names.is_only_label(seen.name) and seen.distinct > 1:
+        return "its name says that it is a label; if it is one, name it by --label"
     if names.is_spent_time(seen.name) and seen.name not in owners and seen.numbers is not None:
         return "its name suggests that it is known only after the event"
     if found := _told(seen, tasks):

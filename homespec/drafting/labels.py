@@ -13,7 +13,7 @@ from homespec.data.columns import Array
 from homespec.data.label_values import raw_labels
 from homespec.drafting import DraftError
 from homespec.drafting import name_words as names
-from homespec.drafting.choice import quoted, share
+from homespec.drafting.choice import number, quoted, share
 from homespec.drafting.seen import Seen
 from homespec.schema.labels import Among, Column, Compared, Label
 
@@ -121,11 +121,17 @@ def _has_both(values: Array) -> bool:
     return bool(len(known) and fewest <= known.sum() <= len(known) - fewest)
 
 
-def chosen(found: list[Candidate], order: list[str]) -> list[Candidate]:
-    """The candidates that become tasks where the user names none. Raises DraftError."""
+def chosen(found: list[Candidate], order: list[str], unlike: list[Seen]) -> list[Candidate]:
+    """The candidates that become tasks where the user names none. Raises DraftError.
+
+    `unlike` are columns with the name of a label that hold something else: what they hold is more
+    likely meant than a column of 0 and 1 of any name.
+    """
     best = max((candidate.strength for candidate in found), default=-1)
     if best >= BEHAVIOUR:
         return [candidate for candidate in found if candidate.strength >= BEHAVIOUR]
+    if unlike:
+        raise DraftError(_why_not(unlike[0]))
     same = [candidate for candidate in found if candidate.strength == best]
     ends = [each for name in (order[-1:], order[:1]) for each in same if each.column in name]
     if len(same) > 1 and ends:
@@ -133,6 +139,29 @@ def chosen(found: list[Candidate], order: list[str]) -> list[Candidate]:
     if not same or len(same) > (MAX_UNNAMED if best == ZERO_ONE else 1):
         raise DraftError(_which(same))
     return same
+
+
+def _why_not(seen: Seen) -> str:
+    """What is to be said of a column that has the name of a label, but not its values."""
+    name = quoted(seen.name)[1:-1]
+    option = f"--label '{name if name.isidentifier() else f'`{name}`'}"
+    if seen.distinct < 2:
+        held = f"is {quoted(seen.texts[0])} in every row" if seen.distinct else "has no value"
+        return f"`{name}` {held}: there is nothing to learn. Name another label by --label"
+    if seen.distinct == 2:
+        few = quoted(seen.texts[1])
+        return (
+            f"`{name}` is {few} in {seen.counts.min()} of {seen.present:,} rows: too few to learn"
+        )
+    what = f"`{name}` may be the label, but it has {seen.distinct:,} different values"
+    if seen.numbers is None:
+        text = quoted(seen.texts[0]).replace("'", "\N{RIGHT SINGLE QUOTATION MARK}")
+        return f"{what}: say which count as positive, such as {option} == {text}'"
+    middle = number(float(np.median(seen.numbers))).replace(",", "")
+    return (
+        f"{what}: say which count as positive, such as {option} >= {middle}', or predict the number"
+        f" itself by {option}'"
+    )
 
 
 def _which(same: list[Candidate]) -> str:

@@ -39,6 +39,8 @@ CATEGORIES = _of(
 USERS = _of("user uid member customer visitor buyer account userid viewer person")
 ITEMS = _of("item video vid iid product ad sku movie song article news goods")
 HISTORY = _of("hist history seq sequence last recent past clicked viewed prev")
+EARLIER = _of("hist history last recent past prev previous previously before ever already prior")
+"""What happened before the impression: `previous_purchase` is an input."""
 TIMES = _of("time date day dt ds ts timestamp datetime ms created updated at when month week year")
 SPENT = _of(
     "play played watch watched stay view viewing viewed dwell listen listened read"
@@ -74,12 +76,18 @@ def is_entity(name: str) -> bool:
 
 def is_behaviour(name: str) -> bool:
     """Whether it says that something happened: `is_click`, `buy`, but no count or time of it."""
-    return has(name, BEHAVIOURS) and not has(name, AMOUNTS | IDS | {"num", "count", "cnt", "total"})
+    counts = {"num", "count", "cnt", "total"}
+    return has(name, BEHAVIOURS) and not has(name, AMOUNTS | IDS | EARLIER | counts)
 
 
 def is_named_label(name: str) -> bool:
     """Whether the name says that it is a label."""
     return has(name, NAMED_LABELS)
+
+
+def is_only_label(name: str) -> bool:
+    """Whether it says nothing but that it is a label: `label`, `target`, no `target_price`."""
+    return bool(words(name)) and all(word in NAMED_LABELS for word in words(name))
 
 
 def feature_name(column: str, taken: Collection[str]) -> str:

@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -343,6 +343,36 @@ def test_a_leak_of_a_rare_label_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (range(5), "`label` may be the label, but it has 5 different values: say which count as"
+         " positive, such as --label 'label >= 2', or predict the number itself"),
+        (["l", "m", "s"], "say which count as positive, such as --label 'label == \"l\"'"),
+        ([1, *[0] * (ROWS - 1)], "`label` is \"1\" in 1 of 2,000 rows: too few to learn"),
+        ([0], "`label` is \"0\" in every row: there is nothing to learn"),
+    ],
+)  # fmt: skip
+def test_a_label_that_is_not_0_and_1(values: Sequence[object], said: str) -> None:
+    label = [values[row % len(values)] for row in range(ROWS)]
+    rows = table(age=RANDOM.integers(0, 99, ROWS), label=label, mobile=LABEL)
+    pq.write_table(rows, "rows.parquet")
+    result = new(Path("rows.parquet"))
+    assert result.exit_code == 2
+    assert said in result.output
+    pq.write_table(rows.append_column("click", rows["mobile"]), "rows.parquet")
+    assert new(Path("rows.parquet")).exit_code == 0
+    assert "label:" not in Path("specs/t.yaml").read_text().split("# Left out")[0]
+
+
+def test_what_was_done_before_is_an_input(tmp_path: Path) -> None:
+    before = RANDOM.integers(0, 2, (2, ROWS))
+    rows = table(previous_purchase=before[0], clicked_before=before[1], purchase=LABEL)
+    spec = written(tmp_path, rows)
+    assert [*spec["features"]] == ["previous_purchase", "clicked_before"]
+    assert [*spec["tasks"]] == ["purchase"]
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "its first line must name the columns"),
@@ -350,7 +380,8 @@ def test_a_leak_of_a_rare_label_is_left_out(tmp_path: Path) -> None:
         ("a;b;click\n1;2;0\n", "separates its cells by ';'"),
         ("a,a,click\n1,2,0\n", "each once"),
         ("7,1,x\n8,0,y\n9,1,x\n", "most columns have numbers for names"),
-        ("a,click\n1,1\n", "no column looks like a label"),
+        ("a,click\n1,1\n", '`click` is "1" in every row: there is nothing to learn'),
+        ("a,b\n1,1\n", "no column looks like a label"),
         ("click,like\n0,1\n1,0\n0,1\n1,0\n", "no column can be an input (all are labels)"),
     ],
 )
