@@ -37,7 +37,13 @@ def choose_id(seen: Seen) -> Choice | LeftOut:
     """A feature of ids, or why there is none."""
     if seen.ids is None:
         return LeftOut(seen.name, "numbers with fractions, or too large for float64, are not ids")
+    if odd := seen.written_numbers:
+        return LeftOut(
+            seen.name, f"numbers written as {quoted(odd)}: write digits and a decimal point alone"
+        )
     if _hardly_repeats(seen):
+        if odd := seen.almost_numbers:
+            return LeftOut(seen.name, _odd(odd))
         return LeftOut(
             seen.name,
             f"{_many(seen, 'different')}, in {seen.present:,} rows: an id that occurs once"
@@ -131,8 +137,12 @@ def _comment(seen: Seen, said: str) -> str:
     if top >= 0.5 * seen.rows:
         parts.append(f"{share(top, seen.rows)} {_value(seen)}")
     if odd := seen.almost_numbers:
-        parts.append(f"numbers but for {quoted(odd)}: null in its place makes them such")
+        parts.append(_odd(odd))
     return "; ".join([*parts, *_absent(seen)])
+
+
+def _odd(text: str) -> str:
+    return f"numbers but for {quoted(text)}: null in its place makes them such"
 
 
 def _absent(seen: Seen) -> list[str]:

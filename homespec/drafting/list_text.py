@@ -20,6 +20,9 @@ SHARE = 0.3
 """Share of texts that must contain a comma, besides digits or letters, to be lists."""
 ITEM = r"[\w.-]+"
 LISTED = rf"^{ITEM}(?:\s*,\s*{ITEM})+$"
+CODE = r"[\w.-]*[0-9][\w.-]*"
+"""An id with a digit: words with spaces between them are names."""
+SPACED = rf"^{CODE}(?: +{CODE})*$"
 
 
 def separator_of(seen: Seen) -> str | None:
@@ -27,11 +30,15 @@ def separator_of(seen: Seen) -> str | None:
     if not columns.is_text(seen.kind) or seen.numbers is not None or seen.distinct < 2:
         return None
     words = seen.values[:LOOKED_INTO]
+    if seen.written_numbers:
+        return None
     if pc.all(pc.match_substring_regex(words, BRACKETED)).as_py():
         return ""
     listed = int(pc.sum(pc.match_substring_regex(words, LISTED)).as_py() or 0)
     single = int(pc.sum(pc.match_substring_regex(words, rf"^{ITEM}$")).as_py() or 0)
     if listed >= SHARE * len(words) and listed + single == len(words) and _shared(words, ","):
+        return ""
+    if _spaced(words):
         return ""
     profile = ListProfile()
     profile.add(words, np.arange(len(words)), np.ones(len(words), np.int64))
@@ -39,6 +46,15 @@ def separator_of(seen: Seen) -> str | None:
     if not mark or not _shared(words, mark) or not re.search(r"\w", str(words[0])):
         return None
     return mark
+
+
+def _spaced(words: pa.Array) -> bool:
+    """Whether they are ids with spaces between them, in some more than in others."""
+    if not pc.all(pc.match_substring_regex(words, SPACED)).as_py():
+        return False
+    spaces = pc.count_substring_regex(words, " +").to_numpy()
+    many = float((spaces > 0).mean())
+    return many >= SHARE and spaces.min() < spaces.max() and _shared(words, " ")
 
 
 def _shared(words: pa.Array, mark: str) -> bool:

@@ -19,6 +19,14 @@ from homespec.data.columns import Array
 from homespec.data.list_profile import ListProfile
 
 MAX_EXACT = 2**53
+PLAIN = r"[0-9]+(?:\.[0-9]+)?"
+GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?"
+COMMA = r"[0-9]+,[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]+|[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+"
+"""Several commas between digits alone are rather a list."""
+UNIT = "[%$€£¥]"
+ANY = f"(?:{GROUPED}|{PLAIN}|{COMMA})"
+WRITTEN = rf"^[+-]?(?:{PLAIN}|{COMMA}|{UNIT} ?-?{ANY}|{ANY} ?{UNIT})$"
+"""Numbers for people: `$1,200.50`, `0,37`, `12 %`."""
 NO_NUMBER = ("?", "na", "n/a", "#n/a", "-", "unknown", "missing", "none", "\\n")
 """What other programs write where a number is missing."""
 
@@ -165,6 +173,15 @@ class Seen:
         except DataError:
             return ""
         return str(self.values.filter(pa.array(odd))[0].as_py())
+
+    @cached_property
+    def written_numbers(self) -> str:
+        """Text that is a number for people, of a column that holds no other text; "" for others."""
+        if not self.is_text or not pc.all(pc.match_substring_regex(self.values, WRITTEN)).as_py():
+            return ""
+        plain = pc.match_substring_regex(self.values, rf"^[+-]?{PLAIN}$")
+        odd = self.values.filter(pc.invert(plain))
+        return str(odd[0].as_py()) if len(odd) else ""
 
 
 @dataclass

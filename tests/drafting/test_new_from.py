@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -318,58 +318,6 @@ def test_labels_that_are_not_known(options: tuple[str, ...], said: str) -> None:
     assert said in result.output
     assert "Traceback" not in result.output
     assert not Path("specs").exists()
-
-
-def test_lists_that_are_empty_without_the_label_are_a_leak(tmp_path: Path) -> None:
-    things = [[f"t{row % 40}", f"t{row % 7}"] for row in range(ROWS)]
-    rows = table(
-        age=RANDOM.integers(0, 99, ROWS), seen=things, bought=LABEL,
-        items=[each if one else [] for each, one in zip(things, LABEL, strict=True)],
-    )  # fmt: skip
-    spec = written(tmp_path, rows, "--label", "bought")
-    assert [*spec["features"]] == ["age", "seen"]
-    text = " ".join((tmp_path / "specs/t.yaml").read_text().split())
-    assert "items: how long its lists are almost determines bought: AUC 1.000" in text
-
-
-def test_a_leak_of_a_rare_label_is_left_out(tmp_path: Path) -> None:
-    rare = (np.arange(ROWS) % (ROWS // 20) == 3).astype(int)
-    rows = table(
-        age=RANDOM.integers(0, 99, ROWS), user_id=RANDOM.integers(0, 300, ROWS), bought=rare,
-        height=RANDOM.random(ROWS), value=np.where(rare, RANDOM.random(ROWS), np.nan),
-    )  # fmt: skip
-    spec = written(tmp_path, rows)
-    assert [*spec["features"]] == ["age", "user_id", "height"]
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        (range(5), "`label` may be the label, but it has 5 different values: say which count as"
-         " positive, such as --label 'label >= 2', or predict the number itself"),
-        (["l", "m", "s"], "say which count as positive, such as --label 'label == \"l\"'"),
-        ([1, *[0] * (ROWS - 1)], "`label` is \"1\" in 1 of 2,000 rows: too few to learn"),
-        ([0], "`label` is \"0\" in every row: there is nothing to learn"),
-    ],
-)  # fmt: skip
-def test_a_label_that_is_not_0_and_1(values: Sequence[object], said: str) -> None:
-    label = [values[row % len(values)] for row in range(ROWS)]
-    rows = table(age=RANDOM.integers(0, 99, ROWS), label=label, mobile=LABEL)
-    pq.write_table(rows, "rows.parquet")
-    result = new(Path("rows.parquet"))
-    assert result.exit_code == 2
-    assert said in result.output
-    pq.write_table(rows.append_column("click", rows["mobile"]), "rows.parquet")
-    assert new(Path("rows.parquet")).exit_code == 0
-    assert "label:" not in Path("specs/t.yaml").read_text().split("# Left out")[0]
-
-
-def test_what_was_done_before_is_an_input(tmp_path: Path) -> None:
-    before = RANDOM.integers(0, 2, (2, ROWS))
-    rows = table(previous_purchase=before[0], clicked_before=before[1], purchase=LABEL)
-    spec = written(tmp_path, rows)
-    assert [*spec["features"]] == ["previous_purchase", "clicked_before"]
-    assert [*spec["tasks"]] == ["purchase"]
 
 
 @pytest.mark.parametrize(
