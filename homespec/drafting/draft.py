@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -76,9 +76,10 @@ def draft(sample: Sample, labels: tuple[str, ...], advance: Callable[[int], None
 
 
 def _says_label(seen: Seen) -> bool:
-    """Whether a column has the name of a label, or of a behaviour that never or always happens."""
-    constant = seen.distinct == 1 and names.is_behaviour(seen.name)
-    return names.is_only_label(seen.name) or constant
+    """Whether a column has the name of a label, or of a behaviour that is counted or constant."""
+    if names.is_behaviour(seen.name):
+        return seen.distinct == 1 or seen.is_count
+    return names.is_only_label(seen.name)
 
 
 def _check_names(columns: list[str]) -> None:
@@ -128,8 +129,10 @@ def _choose_features(
             continue
         reason = _unfit(name) or _leak(seen, result.tasks, owners, others)
         choice = LeftOut(name, reason) if reason else choose(seen, wide)
-        if isinstance(choice, Choice) and "id" in choice.options:
-            ids[name] = seen
+        if isinstance(choice, Choice):
+            choice = _noted(choice, result.tasks)
+            if "id" in choice.options:
+                ids[name] = seen
         _add(result, choice)
     reasons = {
         name: _unfit(name) or _list_leak(seen, result)
@@ -145,6 +148,14 @@ def _choose_features(
         for choice in result.features[MAX_ENTRIES:]
     ]
     del result.features[MAX_ENTRIES:]
+
+
+def _noted(choice: Choice, tasks: list[Candidate]) -> Choice:
+    """The choice, with a word on a label that its column is a part of."""
+    of = next((task for task in tasks if choice.column in task.label.columns), None)
+    if of is None:
+        return choice
+    return replace(choice, comment=f"{choice.comment}; part of a label: is it known before?")
 
 
 def _add(result: Draft, choice: Choice | LeftOut) -> None:

@@ -158,8 +158,9 @@ def _why_not(seen: Seen) -> str:
         text = quoted(seen.texts[0]).replace("'", "\N{RIGHT SINGLE QUOTATION MARK}")
         return f"{what}: say which count as positive, such as {option} == {text}'"
     middle = number(float(np.median(seen.numbers))).replace(",", "")
+    test = "> 0" if names.is_behaviour(seen.name) else f">= {middle}"
     return (
-        f"{what}: say which count as positive, such as {option} >= {middle}', or predict the number"
+        f"{what}: say which count as positive, such as {option} {test}', or predict the number"
         f" itself by {option}'"
     )
 

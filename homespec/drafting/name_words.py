@@ -25,6 +25,7 @@ BEHAVIOURS = _of(
     " conversion convert converted install installed download downloaded subscribe subscribed"
     " signup register registered view viewed watch watched finish finished complete completed play"
     " played enter churn churned default survived unsubscribe open opened reply retweet exit"
+    " booking booked reservation reserved cancellation canceled cancelled fraud refunded redeemed"
 )
 """What users do with what they are shown."""
 RATINGS = _of("rating ratings score stars star")

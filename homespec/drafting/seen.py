@@ -99,6 +99,12 @@ class Seen:
                          & (np.abs(numbers) < MAX_EXACT)).all())  # fmt: skip
 
     @property
+    def is_count(self) -> bool:
+        """Whether all values are whole numbers from 0 on, of which there are more than two."""
+        numbers = self.numbers
+        return numbers is not None and self.is_whole and len(numbers) > 2 and not numbers.min()
+
+    @property
     def is_huge(self) -> bool:
         """Whether all values are integers, too large for float64 to hold each of them."""
         numbers = self.numbers

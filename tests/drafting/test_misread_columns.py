@@ -108,3 +108,27 @@ def test_what_was_done_before_is_an_input(tmp_path: Path) -> None:
     spec = written(tmp_path, rows)
     assert [*spec["features"]] == ["previous_purchase", "clicked_before"]
     assert [*spec["tasks"]] == ["purchase"]
+
+
+def test_a_behaviour_that_is_counted_is_asked_about() -> None:
+    counts = RANDOM.integers(0, 4, ROWS)
+    rows = table(age=RANDOM.integers(0, 99, ROWS), purchase=counts, new=LABEL)
+    pq.write_table(rows, "rows.parquet")
+    result = new(Path("rows.parquet"))
+    assert result.exit_code == 2
+    assert "such as --label 'purchase > 0', or predict the number" in result.output
+
+
+def test_the_other_column_of_a_label_is_marked(tmp_path: Path) -> None:
+    prices = RANDOM.random((2, ROWS))
+    rows = table(age=RANDOM.integers(0, 99, ROWS), listed=prices[0], sold=prices[1])
+    spec = written(tmp_path, rows, "--label", "listed < sold")
+    assert [*spec["features"]] == ["age", "sold"]
+    text = (tmp_path / "specs/t.yaml").read_text()
+    assert text.count("part of a label: is it known before?") == 1
+
+
+def test_a_booking_is_a_label_wherever_its_column_is(tmp_path: Path) -> None:
+    mobile = RANDOM.integers(0, 2, ROWS)
+    rows = table(mobile=mobile, age=RANDOM.integers(0, 99, ROWS), is_booking=LABEL, n=mobile * 7)
+    assert [*written(tmp_path, rows)["tasks"]] == ["booking"]
