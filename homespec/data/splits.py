@@ -32,7 +32,7 @@ def _splits(data: Sequence[Path], valid: Sequence[Path]) -> tuple[Sequence[Path]
         data, valid = [train], valid or ([] if held_out is None else [held_out])
     if len(data) == 1 and not data[0].exists():
         raise DataError(
-            f"{data[0]} does not exist; --data takes files, or a folder with train.parquet and"
+            f"{data[0]} does not exist; give files, or a folder with train.parquet and"
             " valid.parquet (for KuaiRand, `python -m examples.kuairand.prepare` makes one)"
         )
     return data, valid

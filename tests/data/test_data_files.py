@@ -277,7 +277,7 @@ def test_a_path_that_the_system_refuses(tmp_path: Path) -> None:
 
 
 def test_splits(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no does not exist; --data takes files, or a folder"):
+    with pytest.raises(DataError, match=r"no does not exist; give files, or a folder"):
         open_splits([tmp_path / "no"])
     train = write(tmp_path / "one" / "train.parquet", table(0, 3))
     source, valid = open_splits([tmp_path / "one"])

@@ -402,7 +402,7 @@ def test_command_line_says_what_is_wrong(
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith(
-        f"error: {tmp_path}/no does not exist; --data takes files, or a folder with train.parquet"
+        f"error: {tmp_path}/no does not exist; give files, or a folder with train.parquet"
     )
     assert err.count("\n") == 1
     small_file.write_text(small_file.read_text().replace("is_like", "is like"))
