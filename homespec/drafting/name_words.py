@@ -39,6 +39,8 @@ CATEGORIES = _of(
 )
 USERS = _of("user uid member customer visitor buyer account userid viewer person")
 ITEMS = _of("item video vid iid product ad sku movie song article news goods")
+OTHERS = _of("merchant advertiser campaign publisher creative seller shop store driver")
+"""Of whom a number is an id, and no amount, if they end the name."""
 HISTORY = _of("hist history seq sequence last recent past clicked viewed prev")
 EARLIER = _of("hist history last recent past prev previous previously before ever already prior")
 """What happened before the impression: `previous_purchase` is an input."""
@@ -72,7 +74,7 @@ def is_entity(name: str) -> bool:
     """Whether it names a user or an item, of whom there will be more: `user_id`, `video`."""
     last = words(name)[-1:]
     of_one = has(name, USERS | ITEMS) and has(name, IDS)
-    return of_one or any(word in USERS | ITEMS for word in last)
+    return of_one or any(word in USERS | ITEMS | OTHERS for word in last)
 
 
 def is_behaviour(name: str) -> bool:

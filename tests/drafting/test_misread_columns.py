@@ -132,3 +132,10 @@ def test_a_booking_is_a_label_wherever_its_column_is(tmp_path: Path) -> None:
     mobile = RANDOM.integers(0, 2, ROWS)
     rows = table(mobile=mobile, age=RANDOM.integers(0, 99, ROWS), is_booking=LABEL, n=mobile * 7)
     assert [*written(tmp_path, rows)["tasks"]] == ["booking"]
+
+
+def test_numbers_of_merchants_and_campaigns_are_ids(tmp_path: Path) -> None:
+    large = RANDOM.integers(10**9, 10**9 + 100, ROWS)
+    rows = table(merchant=large, ad_campaign=large % 70 * 7, store_size=large % 50, click=LABEL)
+    features = written(tmp_path, rows)["features"]
+    assert ["id" in features[name] for name in features] == [True, True, False]
