@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,22 @@ def write_onnx(
             program, dynamo=True, input_names=[*inputs], output_names=[*tasks], verbose=False
         )
         assert exported is not None
+        _keep_apart(exported.model.graph, {*inputs, *tasks})
         exported.save(path)
     require_equal_rows(path)
     onnx.checker.check_model(str(path))
+
+
+def _keep_apart(graph: Any, names: Collection[str]) -> None:
+    """Rename what an `onnx_ir.Graph` computes or holds under the name of an input or output.
+
+    torch names values by their operators, such as `cat` and `sigmoid`, and does not see to it that
+    a feature or a task has such a name. No name of a spec has a colon.
+    """
+    inside = [value for node in graph.all_nodes() for value in node.outputs]
+    for value in (*inside, *graph.initializers.values()):
+        if value.name in names and not value.is_graph_output():
+            value.name = f"{value.name}:inside"
 
 
 class Session:
