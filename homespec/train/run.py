@@ -214,7 +214,8 @@ def _begin(
         frozen = module.train_step.frozen.names
         on_all_ranks(lambda: set_fitted(model, code, spec, part, out, seed, say, frozen))
         carried = code.logical_state(model).keys() - module.start.new if module.start else ()
-        on_all_ranks(lambda: fill_tables(model, code, spec, carried, say))
+        rows = module.start.rows if module.start else {}
+        on_all_ranks(lambda: fill_tables(model, code, spec, carried, say, rows))
     data.epoch, data.start = module.position.epoch, module.position.batch
 
 

@@ -6,8 +6,9 @@ resumed run, and one that starts from another, never opens the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ from homespec.train.vector_file import vectors_of
 from homespec.train.vocabularies import Vocabularies
 
 WEIGHT = "features.{}.weight"
+NO_ROWS: Mapping[str, Sequence[range]] = MappingProxyType({})
 
 
 def frozen_tables(spec: LoadedSpec) -> frozenset[str]:
@@ -41,11 +43,12 @@ def check_files(spec: LoadedSpec) -> None:
 
 def fill_tables(
     model: nn.Module, code: GeneratedModule, spec: LoadedSpec, carried: Collection[str],
-    say: Callable[[str], None],
+    say: Callable[[str], None], carried_rows: Mapping[str, Sequence[range]] = NO_ROWS,
 ) -> None:  # fmt: skip
     """Bring the vectors of files into the tables of a model, whose vocabularies are known.
 
-    Tables whose names are among those `carried` over from another run stay as they are. Rows that
+    Tables whose names are among those `carried` over from another run stay as they are, and so do
+    `carried_rows` of tables that are trained: what they have learned is not in the file. Rows that
     the file lacks, that of missing and unknown ids too, are zeros where the table is frozen, and
     else as in a new table. Raises DataError.
     """
@@ -57,24 +60,47 @@ def fill_tables(
         if WEIGHT.format(tensor.name) in carried:
             say(f"the table of {tensor.name} is carried over, not read from {feature.from_}")
             continue
-        _fill(state, tensor, _located(spec, tensor.name), feature.frozen, say)
+        path, own = _located(spec, tensor.name), carried_rows.get(WEIGHT.format(tensor.name), ())
+        if own and not feature.frozen:
+            _fill_others(state, tensor, path, own, say)
+        else:
+            _fill(state, tensor, path, feature.frozen, say)
 
 
 def _fill(
     state: Mapping[str, Tensor], tensor: InputTensor, path: Path, frozen: bool,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    weight = state[WEIGHT.format(tensor.name)]
     if frozen:
-        weight.zero_()
-    filled, ids = 0, len(weight) - 1
-    for rows, vectors in vectors_of(path, (ids, weight.shape[1]), _rows_of(state, tensor)):
-        weight[torch.from_numpy(rows).to(weight.device)] = torch.from_numpy(vectors).to(weight)
-        filled += len(rows)
+        state[WEIGHT.format(tensor.name)].zero_()
+    filled = _write(state, tensor, path, np.empty(0, np.int64))
     if not filled:
         raise DataError(f"{path} has no vector for any id of `{tensor.name}`")
     kept = ", which are kept as they are" if frozen else ""
     say(f"the table of {tensor.name} begins with {filled:,} vectors of {path.name}{kept}")
+
+
+def _fill_others(
+    state: Mapping[str, Tensor], tensor: InputTensor, path: Path, carried: Sequence[range],
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """The rows that are not carried over; where the file has no vectors for them, they are new."""
+    filled = _write(state, tensor, path, np.concatenate([np.array(own) for own in carried]))
+    rows = f"{sum(map(len, carried)):,} rows carried over"
+    more = f"{filled:,} more begin with vectors of {path.name}"
+    say(f"the table of {tensor.name} has {rows}, and {more}")
+
+
+def _write(state: Mapping[str, Tensor], tensor: InputTensor, path: Path, carried: Array) -> int:
+    """Write the vectors of a file but those of carried rows; how many there are."""
+    weight, filled = state[WEIGHT.format(tensor.name)], 0
+    shape = (len(weight) - 1, weight.shape[1])
+    for rows, vectors in vectors_of(path, shape, _rows_of(state, tensor)):
+        others = ~np.isin(rows, carried)
+        at = torch.from_numpy(rows[others]).to(weight.device)
+        weight[at] = torch.from_numpy(vectors[others]).to(weight)
+        filled += len(at)
+    return filled
 
 
 def _rows_of(state: Mapping[str, Tensor], tensor: InputTensor) -> Callable[[pa.Array], Array]:

@@ -29,6 +29,8 @@ class WarmStart:
     """By `MOMENT/LOGICAL NAME`; empty if the optimiser starts without."""
     new: frozenset[str]
     """Logical names of weights of which a part at least is not carried over."""
+    rows: Mapping[str, tuple[range, ...]]
+    """For weights of which a part is carried over: the positions on the first axis that are."""
     lines: tuple[str, ...]
     """Messages for the user on carried and dropped weights."""
     about: Json
@@ -66,10 +68,15 @@ def warm_start(spec: LoadedSpec, settings: Settings, fresh: Mapping[str, Tensor]
         "weights_sha256": digest(source.weights),
         "moments": with_moments,
     }
+    plan = migration.comparison.plan
     return WarmStart(
         weights=migration.weights(fresh, starts),
         moments=migration.moments() if with_moments else {},
-        new=frozenset(one.tensor.name for one in migration.comparison.plan.of("new", "resized")),
+        new=frozenset(one.tensor.name for one in plan.of("new", "resized")),
+        rows={
+            one.tensor.name: tuple(range(run.new, run.new + run.size) for run in one.runs[0])
+            for one in plan.of("resized")
+        },
         lines=tuple(lines),
         about=about,
     )

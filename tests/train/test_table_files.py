@@ -49,7 +49,7 @@ def test_a_frozen_table_is_that_of_the_file_to_the_end(
     table = state["features.tab.weight"].numpy()
     assert np.array_equal(table[1:], VECTORS)
     assert not table[0].any()
-    assert "the table of tab begins with 15 vectors of v.npy, which stay as they are" in said
+    assert "the table of tab begins with 15 vectors of v.npy, which are kept as they are" in said
     (tmp_path / "of/v.npy").unlink()  # it is never opened again
     more = {"epochs": 2, "schedule": "constant", "resume": True, **options}
     again = train(tmp_path, data, "out", said, **more)
@@ -77,6 +77,27 @@ def test_a_trained_table_begins_with_the_file(data: Path, tmp_path: Path) -> Non
     near = [min(np.abs(found - each).max(1)) < 1e-4 for each in vectors]
     assert near == [True] * len(tags) + [False]
     assert any(f"begins with {len(tags)} vectors of v.parquet" in line for line in said)
+
+
+def test_a_larger_table_keeps_what_it_has_learned(data: Path, tmp_path: Path) -> None:
+    """Only the rows that are new begin with the file, unless it is frozen, and is the file's."""
+    np.save(tmp_path / "v.npy", VECTORS)
+    write(tmp_path, (TAB, f"{TAB}, from: v.npy"))
+    before = train(tmp_path, data, "out", [], epochs=1)["features.tab.weight"].numpy()
+    assert np.abs(before[1:] - VECTORS).max() > 1e-3
+    larger = np.concatenate([VECTORS, np.full((5, 8), 3, np.float32)])
+    np.save(tmp_path / "more.npy", larger)
+    warm = {"epochs": 1, "lr": 1e-12, "init_from": str(tmp_path / "out"), "new_row": "fresh"}
+    write(tmp_path, (TAB, f"{TAB.replace('15', '20')}, from: more.npy"))
+    said: list[str] = []
+    found = train(tmp_path, data, "warm", said, **warm)["features.tab.weight"].numpy()
+    np.testing.assert_allclose(found[:16], before, atol=1e-6)
+    np.testing.assert_allclose(found[16:], larger[15:], atol=1e-6)
+    carried = "the table of tab has 16 rows carried over, and 5 more begin with vectors of more.npy"
+    assert carried in said
+    write(tmp_path, (TAB, f"{TAB.replace('15', '20')}, from: more.npy, frozen: true"))
+    frozen = train(tmp_path, data, "frozen", [], **warm)["features.tab.weight"].numpy()
+    assert np.array_equal(frozen[1:], larger)
 
 
 def test_files_elsewhere_and_missing_ones_are_refused(data: Path, tmp_path: Path) -> None:
