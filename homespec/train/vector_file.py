@@ -21,6 +21,9 @@ ID, VECTOR = "id", "vector"
 """The columns of a parquet file."""
 BATCH = 65_536
 MAX_HEADER = 10_000
+UNREADABLE = (
+    OSError, EOFError, ValueError, KeyError, pa.ArrowException, safetensors.SafetensorError
+)  # fmt: skip
 RowsOf = Callable[[pa.ChunkedArray], Array]
 """A column of ids [N] -> their rows of the table, int64 [N]; 0 for those that have none."""
 
@@ -39,7 +42,7 @@ def vectors_of(
             yield from _parquet(path, shape[1], rows_of)
             return
         vectors = read(path, shape)
-    except (OSError, ValueError, KeyError, pa.ArrowException, safetensors.SafetensorError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     _check_finite(path, vectors)
     yield np.arange(1, 1 + shape[0]), vectors
@@ -80,6 +83,8 @@ def _check_shape(path: Path, found: tuple[int, ...], wanted: tuple[int, int]) ->
 def _check_finite(path: Path, vectors: Array) -> None:
     if not np.isfinite(vectors).all():
         raise DataError(f"{path} holds a number that is missing or infinite")
+    if (np.abs(vectors) > np.finfo(np.float32).max).any():
+        raise DataError(f"{path} holds a number that is too large for float32")
 
 
 def _parquet(path: Path, dim: int, rows_of: RowsOf) -> Iterator[tuple[Array, Array]]:

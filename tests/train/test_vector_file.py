@@ -91,6 +91,11 @@ def archive(folder: Path) -> Path:
     return (folder / "v.npz").rename(folder / "v.npy")
 
 
+def empty(folder: Path) -> Path:
+    (folder / "v.npy").touch()
+    return folder / "v.npy"
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
@@ -101,6 +106,8 @@ def archive(folder: Path) -> Path:
         (npy(np.array([[{}] * 3] * 4, object)), "cannot be read"),  # a pickle, which is not run
         (npy(np.where(VECTORS == 5, np.nan, VECTORS)), "missing or infinite"),
         (npy(np.where(VECTORS == 5, np.inf, VECTORS)), "missing or infinite"),
+        (npy(np.where(VECTORS == 5, -1e39, VECTORS)), "too large for float32"),
+        (empty, r"v\.npy cannot be read"),
         (archive, "several arrays"),
         (text("v.npy"), "cannot be read"),
         (text("v.safetensors"), "cannot be read"),
