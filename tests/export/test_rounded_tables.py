@@ -63,7 +63,7 @@ def test_only_tables_are_rounded(weights: Weights, optimize: bool, any_input: Pa
     code, model = homespec.build_with_module(one.spec, optimize=optimize)
     code.load_logical_state(model, one.logical)
     rounded = code.logical_state(with_rounded_values(model.eval(), weights))
-    names = ("user_id", "video_id", "tab", "duration", "days", "brands", "history.watched")
+    names = "user_id", "video_id", "tab", "city", "duration", "days", "brands", "history.watched"
     tables = {f"features.{name}.weight" for name in names}
     changed = {n for n, tensor in code.logical_state(model).items() if (tensor != rounded[n]).any()}
     assert changed == tables
@@ -124,7 +124,7 @@ def test_a_compiled_folder_has_its_own(large: list[Path], tmp_path: Path) -> Non
     options = ["--weights-only", "--into", str(tmp_path), "--weights", "int8"]
     result = CliRunner().invoke(cli, ["export", str(large[0]), *options])
     assert result.exit_code == 2
-    assert "--weights is that of the folder --into" in result.output
+    assert "--weights is fixed by the folder --into" in result.output
 
 
 def test_a_folder_of_a_later_version(large: list[Path], tmp_path: Path) -> None:
