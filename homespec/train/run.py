@@ -33,7 +33,7 @@ from homespec.train.result import BAYES_FILE, Result
 from homespec.train.run_lock import Lock
 from homespec.train.settings import Settings, changes, check_processes, from_json, total_steps
 from homespec.train.spec_check import check_spec
-from homespec.train.table_files import check_files, fill_tables
+from homespec.train.table_files import check_files, fill_tables, ids_of_vocabularies
 from homespec.train.torch_compile import Compilations, decide
 from homespec.train.train_step import check_schedule
 from homespec.train.trainer import EndOnSigterm, trainer, undisturbed
@@ -212,10 +212,11 @@ def _begin(
         _write_settings(spec, place, checkpointer)  # now the folder is known as that of a run
         part, out, seed = data.rows.train, place.out, settings.seed
         frozen = module.train_step.frozen.names
+        ids = ids_of_vocabularies(code.logical_state(model))
         on_all_ranks(lambda: set_fitted(model, code, spec, part, out, seed, say, frozen))
         carried = code.logical_state(model).keys() - module.start.new if module.start else ()
         rows = module.start.rows if module.start else {}
-        on_all_ranks(lambda: fill_tables(model, code, spec, carried, say, rows))
+        on_all_ranks(lambda: fill_tables(model, code, spec, carried, say, rows, ids))
     data.epoch, data.start = module.position.epoch, module.position.batch
 
 

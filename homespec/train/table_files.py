@@ -27,6 +27,18 @@ from homespec.train.vocabularies import Vocabularies
 
 WEIGHT = "features.{}.weight"
 NO_ROWS: Mapping[str, Sequence[range]] = MappingProxyType({})
+NO_IDS: Mapping[str, int] = MappingProxyType({})
+
+
+def ids_of_vocabularies(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many ids the fitted vocabularies have, by feature; without those that are not known."""
+    begin, end = VOCABULARY.split("{}")
+    held = {n[len(begin) : -len(end)]: each for n, each in state.items() if n.endswith(end)}
+    return {
+        name: len(Vocabularies.numbers_of(tensor.tolist()))
+        for name, tensor in held.items()
+        if not tensor.isnan().any()
+    }
 
 
 def frozen_tables(spec: LoadedSpec) -> frozenset[str]:
@@ -44,23 +56,32 @@ def check_files(spec: LoadedSpec) -> None:
 def fill_tables(
     model: nn.Module, code: GeneratedModule, spec: LoadedSpec, carried: Collection[str],
     say: Callable[[str], None], carried_rows: Mapping[str, Sequence[range]] = NO_ROWS,
+    ids_before: Mapping[str, int] = NO_IDS,
 ) -> None:  # fmt: skip
     """Bring the vectors of files into the tables of a model, whose vocabularies are known.
 
     Tables whose names are among those `carried` over from another run stay as they are, and so do
-    `carried_rows` of tables that are trained: what they have learned is not in the file. Rows that
+    `carried_rows` of tables that are trained: what they have learned is not in the file. Of a
+    vocabulary that had fewer `ids_before`, the rows of the new ids are not among them. Rows that
     the file lacks, that of missing and unknown ids too, are zeros where the table is frozen, and
     else as in a new table. Raises DataError.
     """
     state = code.logical_state(model)
+    ids_now = ids_of_vocabularies(state)
     for tensor in input_tensors(spec):
         feature = spec.features[tensor.feature]
         if not feature.from_ or tensor.kind != "id":
             continue
-        if WEIGHT.format(tensor.name) in carried:
-            say(f"the table of {tensor.name} is carried over, not read from {feature.from_}")
-            continue
-        path, own = _located(spec, tensor.name), carried_rows.get(WEIGHT.format(tensor.name), ())
+        weight, ids = WEIGHT.format(tensor.name), ids_before.get(tensor.name)
+        own = carried_rows.get(weight, ())
+        if weight in carried:
+            if feature.frozen or ids == ids_now.get(tensor.name):
+                say(f"the table of {tensor.name} is carried over, not read from {feature.from_}")
+                continue
+            own = (range(len(state[weight])),)
+        if ids is not None:  # rows that no id had have learned nothing
+            own = [range(each.start, min(each.stop, 1 + ids)) for each in own]
+        path = _located(spec, tensor.name)
         if own and not feature.frozen:
             _fill_others(state, tensor, path, own, say)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,33 @@ def test_a_larger_table_keeps_what_it_has_learned(data: Path, tmp_path: Path) ->
     write(tmp_path, (TAB, f"{TAB.replace('15', '20')}, from: more.npy, frozen: true"))
     frozen = train(tmp_path, data, "frozen", [], **warm)["features.tab.weight"].numpy()
     assert np.array_equal(frozen[1:], larger)
+
+
+def test_ids_that_a_later_day_brings_begin_with_the_file(data: Path, tmp_path: Path) -> None:
+    """The rows of earlier ids keep what they have learned."""
+    tags = sorted({*pq.read_table(data / "train.parquet")["tag"].to_pylist()} - {None})
+    vectors = np.random.default_rng(1).normal(size=(len(tags), 8)).astype(np.float32)
+    pq.write_table(pa.table({"id": tags, "vector": list(vectors)}), tmp_path / "v.parquet")
+    few = WORDS.replace("min_count: 1", "min_count: 20")
+    assert few != WORDS
+    write(tmp_path, (TAG, f"{few}, from: v.parquet"))
+    before = train(tmp_path, data, "out", [], epochs=1)
+    known = len(
+        json.loads((tmp_path / "out/vocabularies.json").read_text())["features"]["tag"]["ids"]
+    )
+    write(tmp_path, (TAG, f"{WORDS}, from: v.parquet"))
+    said: list[str] = []
+    warm = {"epochs": 1, "lr": 1e-12, "table_lr": 1e-12, "init_from": str(tmp_path / "out")}
+    found = train(tmp_path, data, "warm", said, **warm)["features.tag.weight"].numpy()
+    own = json.loads((tmp_path / "warm/vocabularies.json").read_text())["features"]["tag"]
+    assert 0 < known < len(own["ids"])
+    kept = before["features.tag.weight"].numpy()[: 1 + known]
+    np.testing.assert_allclose(found[: 1 + known], kept, atol=1e-6)
+    for row, text in enumerate(own["texts"][known:], 1 + known):
+        np.testing.assert_allclose(found[row], vectors[tags.index(text)], atol=1e-6)
+    more = len(own["ids"]) - known
+    line = f"the table of tag has {1 + known} rows carried over, and {more} more begin with vectors"
+    assert any(line in each for each in said)
 
 
 def test_files_elsewhere_and_missing_ones_are_refused(data: Path, tmp_path: Path) -> None:
