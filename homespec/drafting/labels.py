@@ -142,7 +142,7 @@ def chosen(found: list[Candidate], order: list[str], unlike: list[Seen]) -> list
 
 
 def _why_not(seen: Seen) -> str:
-    """What is to be said of a column that has the name of a label, but not its values."""
+    """The remark on a column that has the name of a label, but not its values."""
     name = quoted(seen.name)[1:-1]
     option = f"--label '{name if name.isidentifier() else f'`{name}`'}"
     if seen.distinct < 2:

@@ -40,7 +40,7 @@ CATEGORIES = _of(
 USERS = _of("user uid member customer visitor buyer account userid viewer person")
 ITEMS = _of("item video vid iid product ad sku movie song article news goods")
 OTHERS = _of("merchant advertiser campaign publisher creative seller shop store driver")
-"""Of whom a number is an id, and no amount, if they end the name."""
+"""Things of which a number is an id, not an amount, if they end the name."""
 HISTORY = _of("hist history seq sequence last recent past clicked viewed prev")
 EARLIER = _of("hist history last recent past prev previous previously before ever already prior")
 """What happened before the impression: `previous_purchase` is an input."""

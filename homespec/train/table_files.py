@@ -61,8 +61,8 @@ def fill_tables(
     """Bring the vectors of files into the tables of a model, whose vocabularies are known.
 
     Tables whose names are among those `carried` over from another run stay as they are, and so do
-    `carried_rows` of tables that are trained: what they have learned is not in the file. Of a
-    vocabulary that had fewer `ids_before`, the rows of the new ids are not among them. Rows that
+    `carried_rows` of tables that are trained: what they have learned is not in the file. The
+    rows of ids that a vocabulary did not have before (`ids_before`) are not among them. Rows that
     the file lacks, that of missing and unknown ids too, are zeros where the table is frozen, and
     else as in a new table. Raises DataError.
     """

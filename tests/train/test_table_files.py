@@ -145,7 +145,7 @@ def test_files_elsewhere_and_missing_ones_are_refused(data: Path, tmp_path: Path
     text = SMALL.replace(TAB, f"{TAB}, from: v.npy")
     place = run.Place([data], own / "out")
     with pytest.raises(DataError, match="save the spec as a file first"):
-        run.train(homespec.loads(text), place, SETTINGS, [].append)
+        run.train(homespec.loads(text), place, SETTINGS, print)
     pq.write_table(pa.table({"id": ["x"], "vector": [[0.0] * 8]}), own / "v.parquet")
     write(own, (TAB, f"{TAB}, from: v.parquet"))
     with pytest.raises(DataError, match="has no vector for any id of `tab`"):
