@@ -104,7 +104,7 @@ def _train(
         "settings": asdict(settings),
         "processes": world_size(),
     }
-    distributed.check_same("settings, or another spec,", about)
+    distributed.check_same("settings or a different spec", about)
     bayes = on_all_ranks(lambda: result.read_bayes(place.data[0] / BAYES_FILE))
     kept = _kept(spec, place, settings, say)
     if kept is None and settings.init_from is None:

@@ -226,7 +226,9 @@ def test_refusals_are_told_once(found: list[dict[str, Any]], folder: Path) -> No
         assert other[name][0] == "ElsewhereError"
     assert one["seeds"][0] == "ElsewhereError"
     assert other["seeds"] == ["RunError", other["seeds"][1]]
-    assert "process 1 has other settings, or another spec, than process 0" in other["seeds"][1]
+    assert (
+        "process 1 has different settings or a different spec from process 0" in other["seeds"][1]
+    )
     assert not (folder / "seeds").exists()
 
 
