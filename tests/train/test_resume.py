@@ -106,7 +106,7 @@ def test_a_run_goes_on_in_another_form(
     run.train(small, place, dataclasses.replace(SETTINGS, **{form: False}), said.append)
     flag = form.replace("_", "-")
     before = f"--{flag}" if form == "optimize" else f"its own choice of --{flag}"
-    assert f"resumed with --no-{flag} in place of {before}" in said
+    assert f"resumed with --no-{flag} instead of {before}" in said
     one, other = (means(p / "losses.csv", 12, 33) for p in (tmp_path, uninterrupted))
     assert one == pytest.approx(other, rel=1e-3)
 
