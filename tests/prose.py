@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import io
 import re
 import tokenize
@@ -69,7 +70,8 @@ def _python(text: str) -> Iterator[tuple[int, str]]:
 def _docstring(line: int, text: str) -> Iterator[tuple[int, str]]:
     """As Markdown, without the examples that its indentation or `>>>` sets apart."""
     kept = (
-        "" if re.match(r"        |\s*(>>>|\.\.\.) ", part) else part for part in text.splitlines()
+        "" if re.match(r"    |\s*(>>>|\.\.\.) ", part) else part
+        for part in inspect.cleandoc(text).splitlines()
     )
     for offset, paragraph in _markdown("\n".join(kept)):
         yield line + offset - 1, paragraph

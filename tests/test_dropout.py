@@ -179,7 +179,7 @@ def strip(file: str) -> str:
 
 
 def test_compiled_it_is_the_same_with_the_same_random_numbers() -> None:
-    """inductor has a generator of its own; told to take torch's it draws the same masks."""
+    """inductor has a generator of its own; with torch's it draws the same masks."""
     spec = load(yaml.safe_load(SPEC))
     torch.manual_seed(0)
     model = homespec.build(spec)

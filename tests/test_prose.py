@@ -146,8 +146,9 @@ def test_habits_are_found_and_plain_words_are_not(habit: Habit) -> None:
 FOUND = {
     "page.md": ("# Of a\n\n* Of b\n  c\n\n| Of d | `Of e` |\n\n```\nOf f\n```\n", "a|b c|d|`x`"),
     "code.py": (
-        '"""Of a.\n\nOf b\nc.\n"""\n# Of d\n# e\nx = f"Of f is {x} g"  # Of h\ny = "Of i"\n',
-        "a.|b c.|d e|f is `x` g|h",
+        '"""Of a.\n\nOf b\nc.\n"""\n# Of d\n# e\nx = f"Of f is {x} g"  # Of h\ny = "Of i"\n'
+        'def f():\n    """I.\n\n    Of j.\n\n        Of k\n    """\n',
+        "a.|b c.|d e|f is `x` g|h|I.|j.",
     ),
     "page.jinja": ("<p>Of a {{ b }}</p>\n{% if c %}<style>Of d</style>\n", "a `x`"),
     "spec.yaml": ("x: y  # Of a\n# Of b\n", "a|b"),

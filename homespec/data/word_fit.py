@@ -89,7 +89,7 @@ class WordFit:
     def frequent(self, name: str) -> Frequent:
         """The ids of a tensor that are there `min_count` times or more.
 
-        Of two that are equal modulo 2**53 the one that is more frequent is kept.
+        If two are equal modulo 2**53, the more frequent one is kept.
         """
         ids, counts = self.counts[name].all()
         enough = counts >= self.asked[name].min_count

@@ -130,7 +130,7 @@ class Differences:
 
         Its variance is that of the rows within the strata and of the strata's shares:
         sum_h W_h² s_h² / n_h + sum_h W_h z_h² / N, where z is the difference from the mean in rows
-        with a label and 0 in others. Of a sample of one stratum it is s² / n.
+        with a label and 0 in others. For one stratum it is s² / n.
         """
         kept = sample.counts.double()
         share = sample.strata_rows.double() / sample.strata_rows.sum().clamp(min=1)

@@ -128,8 +128,8 @@ def _many(seen: Seen, what: str) -> str:
 
 
 def _comment(seen: Seen, said: str) -> str:
-    if seen.is_binary:
-        ones = int(seen.counts[int(seen.numbers.argmax())])  # type: ignore[union-attr]
+    if seen.is_binary and seen.numbers is not None:
+        ones = int(seen.counts[int(seen.numbers.argmax())])
         return "; ".join([f"0 and 1, {share(ones, seen.rows)} are 1", *_absent(seen)])
     what = "texts" if seen.is_text else "ids"
     parts = [f"{_many(seen, what if seen.distinct > 1 else what[:-1])}{said}"]

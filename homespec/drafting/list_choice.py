@@ -25,6 +25,8 @@ MIN_SHARED = 5
 MAX_VECTOR = 4096
 PROJECTED = 64
 """A wider vector is projected to this width."""
+MAX_NUMBER = 1e30
+"""Larger numbers leave no room in float32 for what is computed of them."""
 
 
 def choose_lists(lists: Iterable[SeenLists], ids: Mapping[str, Seen]) -> list[Choice | LeftOut]:
@@ -78,13 +80,12 @@ def _choose(seen: SeenLists) -> Choice | LeftOut:
 def _vector(seen: SeenLists) -> Choice | None:
     """A vector, if all lists that are there hold equally many numbers with fractions."""
     sizes = np.unique(seen.sizes[seen.sizes > 0])
-    elements = seen.elements
+    elements, numbers = seen.elements, seen.elements.numbers
     floats = pa.types.is_floating(seen.kind) or pa.types.is_decimal(seen.kind)
-    is_numbers = elements.numbers is not None and not elements.is_whole
-    if len(sizes) != 1 or not (floats or is_numbers) or not np.isfinite(elements.numbers).all():  # type: ignore[arg-type]
+    if len(sizes) != 1 or numbers is None or (elements.is_whole and not floats):
         return None
     wide = int(sizes[0])
-    if elements.numbers is None or wide > MAX_VECTOR or np.abs(elements.numbers).max() > 1e30:
+    if wide > MAX_VECTOR or not (np.abs(numbers) <= MAX_NUMBER).all():
         return None
     options: dict[str, Any] = {"dense": wide}
     if wide > PROJECTED:

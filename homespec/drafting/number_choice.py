@@ -64,8 +64,8 @@ def _comment(seen: Seen, finite: Array) -> str:
     if seen.distinct < seen.present:
         parts.append(f"{seen.distinct:,} different")
     top = int(seen.counts.max())
-    if top >= SHARE_OF_ONE * seen.rows:
-        value = float(seen.numbers[int(seen.counts.argmax())])  # type: ignore[index]
+    if top >= SHARE_OF_ONE * seen.rows and seen.numbers is not None:
+        value = float(seen.numbers[int(seen.counts.argmax())])
         parts.append(f"{share(top, seen.rows)} are {number(value)}")
     skew = skewness(finite)
     if abs(skew) > SKEWED:

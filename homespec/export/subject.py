@@ -128,8 +128,7 @@ class Subject:
     def _boundaries(self) -> dict[str, list[float]]:
         """Boundaries by the tensor that owns a table: those of the spec, and the fitted ones.
 
-        Of numbers that are scaled, those that become about -1, 0 and 1; of fitted vocabularies the
-        ids.
+        Scaled numbers have those that become about -1, 0 and 1, fitted vocabularies their ids.
         """
         fields = self._built[0].FEATURES
         given = {n: [*field["boundaries"]] for n, field in fields.items() if "boundaries" in field}

@@ -212,7 +212,7 @@ class TrainBatches(Batches):
     ) -> None:  # fmt: skip
         """Lightning's epoch 0 is `first_epoch`, of which `start` batches are done.
 
-        With `stop` the epoch is over after so many batches, those that are done included.
+        With `stop` the epoch ends after this number of batches, including those that are done.
         """
         super().__init__(rows, rank, world)
         self.stop = stop

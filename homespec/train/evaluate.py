@@ -78,8 +78,8 @@ class Predictions:
     def take(self) -> Predicted:
         """The rows of all batches, which are forgotten.
 
-        Of several processes the first gets those of all, in the order of the rows; what the others
-        get is not to be used.
+        If there are several processes, the first gets the rows of all, in order. Do not use the
+        values that the others get.
         """
         scores, labels, users, weights = zip(*self._parts, strict=True)
         self._parts.clear()

@@ -126,10 +126,9 @@ def _write(state: Mapping[str, Tensor], tensor: InputTensor, path: Path, carried
 
 def _rows_of(state: Mapping[str, Tensor], tensor: InputTensor) -> Callable[[pa.Array], Array]:
     """What finds the rows of a column of ids; 0 for ids without one."""
-    ids = range(tensor.vocab)
+    ids: Sequence[int] = range(tensor.vocab)
     if tensor.words:
-        held = state[VOCABULARY.format(tensor.name)].tolist()
-        ids = Vocabularies.numbers_of(held)  # type: ignore[assignment]
+        ids = Vocabularies.numbers_of(state[VOCABULARY.format(tensor.name)].tolist())
     order = np.argsort(np.array(ids, np.int64))
     known = np.array(ids, np.int64)[order]
 

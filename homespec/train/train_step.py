@@ -248,8 +248,8 @@ class TrainStep:
     def check(self, stored: Mapping[str, Tensor], file: str, complete: bool) -> None:
         """Raise DamagedError that names the first of `stored` that `load` could not use.
 
-        All moments must be there. Of what is known to be `complete` a weight may have none, one
-        that never had a gradient.
+        All moments must be there. In a `complete` file a weight that never had a gradient may lack
+        them.
         """
         of_weights = self._forms()
         none = [each for each in of_weights if complete and not each.keys() & stored.keys()]

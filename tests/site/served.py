@@ -13,13 +13,13 @@ from pathlib import Path
 class Quiet(SimpleHTTPRequestHandler):
     """Files of a folder; requests are not printed."""
 
-    extensions_map = {  # noqa: RUF012
+    extensions_map = {  # noqa: RUF012  # as the base class has it
         **SimpleHTTPRequestHandler.extensions_map,
         ".mjs": "text/javascript",
         ".wasm": "application/wasm",
     }
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # the base class calls it so
         """Say nothing."""
 
 

@@ -79,7 +79,7 @@ class StopError(Exception):
 
 @contextmanager
 def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process that ends after so many steps."""
+    """A process that ends after this number of steps."""
     training_step, count = RankingModule.training_step, itertools.count()
 
     def dying(self: RankingModule, *args: Any) -> Any:

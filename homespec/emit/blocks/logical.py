@@ -214,15 +214,7 @@ def fold_hidden(state, views):
     """Batch norm of towers' hidden layers scales the Linears before it and gives them a bias."""
     for tower, (layers, eps) in FOLDED_HIDDEN.items():
         for i in range(layers):
-            weight, bias = f"{tower}.linears.{i}.weight", f"{tower}.linears.{i}.bias"
-            if bias not in state:
-                shape = views[bias].shape
-                scale, shift = affine(state, f"{tower}.hidden.{i}.norm", eps, shape)
-                gamma = part(state, f"{tower}.hidden.{i}.norm.weight", shape)
-                beta = part(state, f"{tower}.hidden.{i}.norm.bias", shape)
-                linear = part(state, weight, views[weight].shape)
-                state[weight] = linear * (gamma * scale).unsqueeze(1)
-                state[bias] = beta + gamma * shift
+            fold_into(state, views, f"{tower}.linears.{i}", f"{tower}.hidden.{i}.norm", eps)
     return state
 
 
@@ -230,16 +222,20 @@ def fold_norm(state, views):
     """Batch norm by running statistics scales the last Linear before it and gives it a bias."""
     for experts, (count, last, eps) in FOLDED_NORM.items():
         for name in (f"{experts}.{k}" for k in range(count)):
-            weight, bias = f"{name}.linears.{last}.weight", f"{name}.linears.{last}.bias"
-            if bias not in state:
-                shape = views[bias].shape
-                scale, shift = affine(state, f"{name}.norm", eps, shape)
-                gamma = part(state, f"{name}.norm.weight", shape)
-                beta = part(state, f"{name}.norm.bias", shape)
-                linear = part(state, weight, views[weight].shape)
-                state[weight] = linear * (gamma * scale).unsqueeze(1)
-                state[bias] = beta + gamma * shift
+            fold_into(state, views, f"{name}.linears.{last}", f"{name}.norm", eps)
     return state
+
+
+def fold_into(state, views, linear, norm, eps):
+    """A batch norm by running statistics scales the Linear before it and gives it a bias."""
+    weight, bias = f"{linear}.weight", f"{linear}.bias"
+    if bias not in state:
+        shape = views[bias].shape
+        scale, shift = affine(state, norm, eps, shape)
+        gamma, beta = (part(state, f"{norm}.{each}", shape) for each in ("weight", "bias"))
+        own = part(state, weight, views[weight].shape)
+        state[weight] = own * (gamma * scale).unsqueeze(1)
+        state[bias] = beta + gamma * shift
 
 
 def fold_dice(state, views):
