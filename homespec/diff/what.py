@@ -32,5 +32,5 @@ def what_of(matches: list[Match]) -> str:
 
 def widths_after(node: Node) -> str:
     """The widths of an MLP's layers, without what it reads."""
-    widths: tuple[int, ...] = getattr(node, "widths")  # noqa: B009
-    return ", ".join(map(str, widths[1:]))
+    assert isinstance(node, (ExpertSet, Tower))
+    return ", ".join(map(str, node.widths[1:]))
