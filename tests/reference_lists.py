@@ -1,4 +1,4 @@
-"""Oracle of lists: value by value, in float64, from docs/inputs.md. No padding, no masks."""
+"""Oracle of lists: value by value, in float64, from docs/lists.md. No padding, no masks."""
 
 from __future__ import annotations
 

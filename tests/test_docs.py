@@ -17,7 +17,11 @@ from homespec import reference
 from homespec.ignores import apply_ignores
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *(page for page in sorted(DOCS.rglob("*.md")) if "playground" not in page.parts),
+]
 CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(
@@ -69,11 +73,23 @@ def test_paths_that_prose_names_exist(page: Path) -> None:
         assert invented or (ROOT / path).exists(), f"{page.name} names {path}"
 
 
+def test_pages_that_code_names_exist() -> None:
+    """Docstrings, messages and comments name pages as `docs/page.md`, some with an anchor."""
+    named = re.compile(r"\bdocs/([\w./-]+\.md)(?:#([\w-]+))?")
+    places = ("homespec/**/*.py", "homespec/**/*.jinja", "examples/**/*.*pp", "examples/**/*.py")
+    files = [file for place in (*places, "benchmarks/*.py", "*.yml") for file in ROOT.glob(place)]
+    assert len(files) > 100
+    for file in files:
+        for page, anchor in named.findall(file.read_text("utf-8")):
+            if page != "ranking.md":  # an example of a rule
+                assert (DOCS / page).is_file(), f"{file} names docs/{page}"
+                assert not anchor or anchor in anchors(DOCS / page), f"{file}: {page}#{anchor}"
+
+
 def test_every_page_is_in_the_menu_of_the_site() -> None:
-    menu = (ROOT / "docs" / "site" / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
-    missing = {page.name for page in (ROOT / "docs").glob("*.md")} - set(
-        re.findall(r"\S+$", menu, re.M)
-    )
+    menu = (DOCS / "site" / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
+    pages = {page.relative_to(DOCS).as_posix() for page in PAGES if DOCS in page.parents}
+    missing = pages - set(re.findall(r"\S+$", menu, re.M))
     assert not missing, f"add {missing} to `nav` in docs/site/mkdocs.yml"
 
 

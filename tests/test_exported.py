@@ -151,7 +151,7 @@ for features in refused:
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(obstacle() is not None, reason="torch.compile cannot work on this machine")
 def test_a_package_of_aotinductor_takes_features_by_name(tmp_path: Path) -> None:
-    """As docs/how-it-works.md has it; where it is served, types are checked."""
+    """As docs/generated-files.md has it; where it is served, types are checked."""
     model, code = built("inference", True, SMALL)
     program = exported(model, code.ordered(drawn(8, SMALL)), BATCHES["Dim"])
     package = torch._inductor.aoti_compile_and_package(

@@ -1,4 +1,4 @@
-"""The id of a text, as homespec makes it in training: the rule of docs/inputs.md. Python alone.
+"""The id of a text, as homespec makes it in training: the rule of docs/ids.md. Python alone.
 
 python text_ids.py user_42 " 39.0 " NULL
 """

@@ -1,6 +1,6 @@
 """Data: cells -> ids, by one rule for every type, so that CSV and parquet agree. No torch.
 
-docs/inputs.md states the rule, with vectors, for those who compute ids in another language.
+docs/ids.md states the rule, with vectors, for those who compute ids in another language.
 """
 
 from __future__ import annotations

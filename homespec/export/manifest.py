@@ -23,7 +23,7 @@ FORMAT = 1
 """Counts the meanings of its keys."""
 READ = frozenset({"device", "files", "graph_sha256", "homespec", "inputs", "output", "tasks"})
 """The keys that a later export reads."""
-PAGE = "docs/inputs.md#ids"
+PAGE = "docs/ids.md#ids"
 TEXTS = ("", "NULL", "True", "39", " 39.0 ", "1e3", "18446744073709551614", "007", "1.5",
          " a", "ü", "user_42")  # fmt: skip
 """Texts of the vectors that a server may test its own ids with."""

@@ -1,6 +1,6 @@
 """Export: whether numbers are served as float32 or float64: as the run was trained on them.
 
-A number is compared with boundaries in its own precision (docs/inputs.md), so that a float32 0.35
+A number is compared with boundaries in its own precision (docs/numbers.md), so that a float32 0.35
 that becomes a float64 on its way may change its bucket. A package has one type for each input.
 """
 

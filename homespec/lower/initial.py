@@ -1,4 +1,4 @@
-"""Stage 4, lower: which Linears of MLPs start for the activation after them (docs/learning.md)."""
+"""Stage 4, lower: which Linears of MLPs start for their activation (docs/initial-weights.md)."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Spec(Model):
     """The towers of all tasks."""
     init: Literal["auto", "torch"] = "auto"
     """How the weights of MLPs start: `auto` as the activation after each Linear calls for (He where
-    ReLU or Swish follows without a norm; docs/learning.md), `torch` all as `nn.Linear` does."""
+    ReLU or Swish follows without a norm; docs/initial-weights.md), `torch` as `nn.Linear` does."""
     expect: Expect = Field(default_factory=Expect.model_construct)
     """Promises about the model: isolated groups, the experts that tasks read, a budget."""
 

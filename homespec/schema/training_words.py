@@ -46,7 +46,7 @@ RULES = {"--lr-of": "'features.*={}'"}
 SAMPLES = {"--lr-of": "0.1x", "--schedule": "exponential --half-life 1000"}
 """What is shown where there is no value to take over."""
 NO_VALUE = ("--schedule exponential --half-life",)
-"""Flags whose number is not that of the word: docs/learning.md has the formula."""
+"""Flags whose number is not that of the word: docs/optimisers.md has the formula."""
 
 REMOVE = "remove it: training is not part of a spec; use the options of `homespec train`"
 

@@ -65,12 +65,12 @@ def few_steps(settings: Settings, rows: int, processes: int = 1) -> str | None:
         return None
     return (
         f"{steps} steps are few to learn from: `--batch-size {smaller}` makes {more} of the same "
-        "rows and usually learns more (docs/training.md)"
+        "rows and usually learns more (docs/learning-rates.md)"
     )
 
 
 FEW_STEPS = 400
-"""A run of fewer steps is worth a note; docs/training.md has what it rests on."""
+"""A run of fewer steps is worth a note; docs/learning-rates.md has what it rests on."""
 ENOUGH_STEPS = 200
 """Where no batch makes as many of the rows, they are too few for the rule to know about."""
 SMALL_BATCH = 128

@@ -9,7 +9,7 @@ from homespec.train.settings import Settings
 APART = ("batch-features",)
 """The pass that merges tables."""
 LARGE_BATCH = 4096
-"""Rows of a batch from which on a CPU is faster with each table by itself (docs/inputs.md)."""
+"""Rows of a batch from which on a CPU is faster with each table by itself (docs/look-ups.md)."""
 
 
 def merges(settings: Settings) -> bool:

@@ -222,8 +222,8 @@ def test_the_vectors_in_both_formats(
 
 
 def test_the_documented_vectors() -> None:
-    """The table of docs/inputs.md, cell by cell."""
-    page = (ROOT / "docs" / "inputs.md").read_text("utf-8")
+    """The table of docs/ids.md, cell by cell."""
+    page = (ROOT / "docs" / "ids.md").read_text("utf-8")
     rows = re.findall(r"^\| `\"(.*)\"` \| `(-?\d+)` \| (\d+) \|$", page, re.MULTILINE)
     assert len(rows) >= 15
     for text, number, row in rows:

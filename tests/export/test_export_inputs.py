@@ -94,7 +94,7 @@ def test_tasks_can_be_chosen(runs: list[Path]) -> None:
 
 
 def test_vectors_of_text_ids_are_those_of_the_docs() -> None:
-    page = (DOCS / "inputs.md").read_text()
+    page = (DOCS / "ids.md").read_text()
     table = {
         text: int(found) for text, found in re.findall(r"^\| `\"(.*)\"` \| `(-?\d+)` ", page, re.M)
     }

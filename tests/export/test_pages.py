@@ -119,8 +119,8 @@ def test_cpp_notices_other_outputs(built: Path, folder: Path) -> None:
 
 
 def vectors() -> list[tuple[str, str]]:
-    """Texts and ids of docs/inputs.md; `refused` where there is none."""
-    text = (ROOT / "docs" / "inputs.md").read_text()
+    """Texts and ids of docs/ids.md; `refused` where there is none."""
+    text = (ROOT / "docs" / "ids.md").read_text()
     rows = re.findall(r"^\| `\"(.*)\"` \| `?(-?\d+|refused)`? \|", text, re.MULTILINE)
     assert len(rows) == 21
     return rows

@@ -1,4 +1,4 @@
-// The id of a text, as homespec makes it in training: the rule of docs/inputs.md. No dependency.
+// The id of a text, as homespec makes it in training: the rule of docs/ids.md. No dependency.
 #pragma once
 
 #include <algorithm>
