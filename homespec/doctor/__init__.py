@@ -1,5 +1,5 @@
-"""The doctor: a trained model and held-out rows -> the numbers of `homespec.health`.
+"""The doctor: measures a trained model on held-out rows, as the numbers of `homespec.health`.
 
-What experts and gates do is measured by `homespec.activations`; here the model is changed, and the
-losses of its tasks are compared.
+`homespec.activations` measures what experts and gates do. This package changes the model and
+compares the losses of its tasks.
 """

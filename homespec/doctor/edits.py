@@ -1,4 +1,4 @@
-"""The doctor: changes of a model for one evaluation (`walk.Edit`)."""
+"""The doctor: temporary changes of a model (`walk.Edit`), each made for one evaluation."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from homespec.graph.nodes import FeatureGate, Mix, Node, Product, Tower
 
 @dataclass(frozen=True)
 class AtNode:
-    """Changes the value of one node."""
+    """Base class of changes to the value of one node."""
 
     node: str
 
     def touches(self, node: Node) -> bool:
-        """Whether it is that node."""
+        """Whether the change applies to this node."""
         return node.name == self.node
 
     def weights(self, node: Mix, gate: str, set_name: str, weights_BK: Tensor) -> Tensor:
-        """Mixtures stay."""
+        """The weights of mixtures, unchanged."""
         return weights_BK
 
     def value(self, node: Node, value: Tensor, parts: Any) -> Tensor:
-        """Nothing changes."""
+        """The value, unchanged."""
         return value
 
 
 @dataclass(frozen=True)
 class Without:
-    """No gate and no self gate may use some experts: their weights are 0, the others' add up to 1.
+    """Removes experts from all gates and self gates: their weights become 0, the others sum to 1.
 
-    A mixture of nothing is 0.
+    A mixture that has no experts left is 0.
     """
 
     experts: Mapping[str, tuple[int, ...]]
-    """Positions by set."""
+    """Positions of the removed experts, by set."""
 
     def touches(self, node: Node) -> bool:
-        """Whether it is a mixture of such an expert."""
+        """Whether the node is a mixture that uses one of the experts."""
         return isinstance(node, Mix) and any(port.node in self.experts for port in node.sets)
 
     def weights(self, node: Mix, gate: str, set_name: str, weights_BK: Tensor) -> Tensor:
-        """The weights without those of the experts."""
+        """The weights, with 0 for the removed experts."""
         if set_name not in self.experts:
             return weights_BK
         kept = torch.ones(weights_BK.shape[1], dtype=weights_BK.dtype, device=weights_BK.device)
@@ -56,52 +56,52 @@ class Without:
         return weights_BK * kept
 
     def value(self, node: Node, value: Tensor, parts: Any) -> Tensor:
-        """What the mixture computed."""
+        """The mixture, as computed from the changed weights."""
         return value
 
 
 @dataclass(frozen=True)
 class Shuffled(AtNode):
-    """Each row gets the outputs of another row: all experts of a set those of the same one."""
+    """Gives each row the outputs that all experts of a set have in another row."""
 
     def value(self, node: Node, value: Tensor, parts: Any) -> Tensor:
-        """The outputs [B, K, D] in another order of rows."""
+        """The outputs [B, K, D] with the rows permuted."""
         random = torch.Generator().manual_seed(len(value))
         return value[torch.randperm(len(value), generator=random).to(value.device)]
 
 
 @dataclass(frozen=True)
 class Constant(AtNode):
-    """A gate has its mean weights [C] in all rows, or a feature gate its mean values [N]."""
+    """Replaces a gate's weights [C] or a feature gate's values [N] by their means over all rows."""
 
     mean: Tensor
 
     def value(self, node: Node, value: Tensor, parts: Any) -> Tensor:
-        """The means, or the gated input."""
+        """The mean weights, or the input times the mean values."""
         mean = self.mean.to(value)
         return parts.x_BN * mean if isinstance(node, FeatureGate) else mean.expand_as(value)
 
 
 @dataclass(frozen=True)
 class ConstantExpert(AtNode):
-    """An expert has its mean outputs [D] in all rows: what it says of the row is gone."""
+    """Replaces an expert's outputs [D] by their means, so that they no longer depend on the row."""
 
     index: int
     mean_D: Tensor
 
     def value(self, node: Node, value: Tensor, parts: Any) -> Tensor:
-        """The outputs [B, K, D] with one expert held."""
+        """The outputs [B, K, D], those of one expert constant."""
         return _with_expert(value, self.index, self.mean_D.to(value).expand_as(value[:, 0]))
 
 
 @dataclass(frozen=True)
 class WithoutLora(AtNode):
-    """A LoRA of a feature gate outputs 0, so that its values are 1."""
+    """Makes a LoRA of a feature gate output 0, so that its values are 1."""
 
     index: int
 
     def value(self, node: Node, value: Tensor, parts: Any) -> Tensor:
-        """The gated input."""
+        """The gated input without the LoRA."""
         assert isinstance(node, FeatureGate)
         assert isinstance(parts, GateParts)
         logits = list(parts.logits)
@@ -111,7 +111,7 @@ class WithoutLora(AtNode):
 
 @dataclass(frozen=True)
 class Replaced(AtNode):
-    """An expert's outputs are a linear function of another's of the same set."""
+    """Replaces an expert's outputs by a linear function of those of another expert of the set."""
 
     index: int
     by: int
@@ -119,13 +119,13 @@ class Replaced(AtNode):
     offset_D: Tensor
 
     def value(self, node: Node, value: Tensor, parts: Any) -> Tensor:
-        """The outputs [B, K, D] with one expert replaced."""
+        """The outputs [B, K, D], those of one expert replaced."""
         fitted_BD = value[:, self.by] @ self.matrix_DD.to(value) + self.offset_D.to(value)
         return _with_expert(value, self.index, fitted_BD)
 
 
 def _with_expert(outputs_BKD: Tensor, index: int, own_BD: Tensor) -> Tensor:
-    """The outputs with those of one expert replaced."""
+    """The outputs, those of one expert replaced."""
     parts = [outputs_BKD[:, :index], own_BD.unsqueeze(1), outputs_BKD[:, index + 1 :]]
     return torch.cat(parts, 1)
 

@@ -1,4 +1,4 @@
-"""The doctor: a run and held-out rows -> its health."""
+"""The doctor: measures a run on held-out rows and returns its health."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
     from homespec.train.load_run import Run
 
 METRICS = ("auc", "gauc", "logloss", "pcoc", "mae", "rmse", "rate", "loss_last")
-"""What is taken over from metrics.json."""
+"""Keys that are read from metrics.json."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is examined."""
+    """Options of an examination."""
 
     sample_rows: int = SAMPLE_ROWS
-    """Rows of the knock-outs at most; 0 for none, and so no verdicts."""
+    """Maximum number of rows for knock-outs. With 0 there are no knock-outs, and so no verdicts."""
     tolerance: float = TOLERANCE
     thresholds: Thresholds = field(default_factory=Thresholds)
     at_start: bool = False
-    """Whether the model is one before its first step: then no knock-outs are measured."""
+    """Whether the model has not been trained yet. Then no knock-outs are measured."""
 
 
 class Rows(Protocol):
-    """Held-out rows, such as `HeldOut`."""
+    """Held-out rows; `HeldOut` reads them from files."""
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Number of rows."""
 
     def batches(self) -> Iterator[Batch]:
-        """All of them."""
+        """All rows in batches."""
 
 
 @torch.no_grad()
@@ -67,9 +67,9 @@ def examine(
     progress: Progress = silent,
     kept: KeptLosses | None = None,
 ) -> Health:
-    """All numbers of a run that was loaded with `optimize=False`. Raises DataError.
+    """Measure a run that was loaded with `optimize=False`. Raises DataError.
 
-    `kept` is given the losses of all rows, to compare them with those of another run.
+    `kept` receives the losses of all rows, to compare them with those of another run.
     """
     options = options or Options()
     analysis = run.spec.analysis
@@ -121,7 +121,7 @@ def _health(
 
 
 def _rates(run: Run) -> list[float]:
-    """The share of positives of each task on held-out rows; NaN where it is not known."""
+    """The share of positives of each task on held-out rows; NaN if it is unknown."""
     rates = []
     for task in run.module.TASKS:
         of_spec = run.spec.tasks[task]
@@ -132,13 +132,13 @@ def _rates(run: Run) -> list[float]:
 
 
 def _metrics(run: Run, task: str) -> dict[str, float]:
-    """The numbers of a task in metrics.json."""
+    """The entries of a task in metrics.json that are numbers."""
     own = run.metrics.get("tasks", {}).get(task, {})
     return {name: float(own[name]) for name in METRICS if isinstance(own.get(name), int | float)}
 
 
 class Tasks:
-    """What is summed up of the tasks, and the sample."""
+    """Running sums for each task, and the sample for knock-outs."""
 
     def __init__(self, trunk: Trunk, run: Run, sample: Sample) -> None:
         self.trunk, self.run, self.sample = trunk, run, sample
@@ -151,8 +151,10 @@ class Tasks:
         self.logits = Moments()
 
     def add(self, x_BV: Tensor, logits_TB: Tensor, batch: Batch) -> Tensor:
-        """Further rows; their losses [T, B]. Raises DataError for one without a prediction: its
-        loss would be NaN, as that of a row without a label.
+        """Add a batch and return its losses [T, B].
+
+        Raises DataError for a row whose prediction is NaN, because its loss would look like that of
+        a row without a label.
         """
         self._check(logits_TB)
         labels_TB = self.losses.labels(batch.labels, batch.weights).to(logits_TB.device)
@@ -178,7 +180,10 @@ class Tasks:
             )
 
     def numbers(self, pulls: dict[str, Gradients], least: float) -> Iterator[Task]:
-        """The numbers of each task; it is judged from `least` positives and negatives on."""
+        """The numbers of each task.
+
+        A task is judged if it has at least `least` positives and negatives.
+        """
         curves = training_losses(self.run.folder)
         spreads = self.logits.std
         lines = {o.task: o.span.start.line for o in self.trunk.graph.of(Objective)}
@@ -208,7 +213,7 @@ class Tasks:
             )
 
     def _trained(self, task: str, metrics: dict[str, float]) -> float:
-        """Positives that training saw: its labelled rows times the rate of the held-out ones."""
+        """Positives seen in training: the labelled rows times the rate of the held-out ones."""
         own = self.run.metrics.get("tasks", {}).get(task, {})
         labelled = own.get("labelled")
         known = isinstance(labelled, int | float) and labelled > 0

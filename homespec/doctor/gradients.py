@@ -1,4 +1,4 @@
-"""The doctor: how strongly the loss of each task pulls at its own experts and at shared ones."""
+"""The doctor: the gradient of each task's loss for its own experts and for shared ones."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from homespec.health.measures import Gradients
 from homespec.resolve.tree import Role, TreeNode
 
 ROWS = 4096
-"""Rows of the sample over which a loss is the mean."""
+"""Rows of the sample over which the loss is averaged."""
 NOTHING = Gradients(math.nan, math.nan, math.nan)
 
 
 def gradients(trunk: Trunk, sample: Sample, root: TreeNode) -> dict[str, Gradients]:
-    """Norms by task: of its own experts, those of its groups and those of the root."""
+    """Gradient norms for each task: its own experts, those of its groups, and those of the root."""
     chunk = next(sample.chunks(ROWS), None)
     if chunk is None:
         return dict.fromkeys(trunk.tasks, NOTHING)
@@ -59,6 +59,6 @@ def _weights(trunk: Trunk, owners: set[str]) -> list[nn.Parameter]:
 
 
 def _norm(squares: list[float], weights: list[nn.Parameter]) -> float:
-    """The root of the mean square of the gradient; NaN without weights."""
+    """The root mean square of the gradient; NaN without weights."""
     numbers = sum(weight.numel() for weight in weights)
     return math.sqrt(sum(squares) / numbers) if numbers else math.nan

@@ -1,4 +1,4 @@
-"""The doctor: held-out rows of files, batch by batch, without the rows that fill a batch up."""
+"""The doctor: held-out rows of files in batches, without padding rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from homespec.data.dataset import BatchDataset
 from homespec.data.splits import open_splits
 
 BATCH = 2048
-"""Rows that go through the model at a time."""
+"""Rows in a batch."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class HeldOut:
 
     @classmethod
     def open(cls, spec: LoadedSpec, data: Sequence[Path], rows: int | None) -> HeldOut:
-        """The rows of files; of a folder with `train` and `valid`, those of `valid`.
+        """Open files; for a folder with `train` and `valid`, use `valid`.
 
         Raises DataError for files that cannot be read.
         """
@@ -34,11 +34,11 @@ class HeldOut:
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Number of rows."""
         return self.files.rows
 
     def batches(self) -> Iterator[Batch]:
-        """All rows in order. Raises DataError for values that cannot serve."""
+        """All rows in order. Raises DataError for values that the model cannot take."""
         left = self.rows
         for batch in BatchDataset(self.spec, self.files, BATCH, training=False):
             yield batch if left >= BATCH else _first(batch, left)

@@ -1,4 +1,4 @@
-"""The doctor: what the losses of a sample are when a gate may not use an expert, and the like."""
+"""The doctor: losses of a sample when a gate may not use an expert, and similar changes."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from homespec.health.measures import Effect, Kind, Knockout
 from homespec.health.thresholds import Thresholds
 
 CHUNK = 4096
-"""Rows that go through the model at a time."""
+"""Rows in a batch."""
 
 Progress = Callable[[str, int], Callable[[int], None]]
-"""What is done and how many steps it has -> what to call with the number of further steps."""
+"""Takes a description and a number of steps, and returns a function to call with the steps done."""
 
 
 def silent(_what: str, _steps: int) -> Callable[[int], None]:
-    """No progress is shown."""
+    """Report no progress."""
     return lambda _further: None
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A change of the model under the names by which it is reported."""
+    """A change of the model, with the names under which it is reported."""
 
     change: Change
     kind: Kind
@@ -47,7 +47,7 @@ class Trial:
 
 
 def covariances(trunk: Trunk, sample: Sample) -> dict[str, Covariances]:
-    """Those of each set of several experts."""
+    """The covariances of the outputs of each set of several experts."""
     found: dict[str, Covariances] = {}
     weights = sample.weights
     several = [node for node in trunk.graph.of(ExpertSet) if node.count > 1]
@@ -62,7 +62,7 @@ def covariances(trunk: Trunk, sample: Sample) -> dict[str, Covariances]:
 def trials(
     trunk: Trunk, seen: Observer, similar: dict[str, Covariances], limits: Thresholds
 ) -> Iterator[Trial]:
-    """All changes that are tried."""
+    """All changes to try."""
     for node in trunk.graph.of(ExpertSet):
         yield from _of_set(node)
     yield from _of_quiet_experts(trunk, seen, limits)
@@ -86,10 +86,10 @@ def _of_set(node: ExpertSet) -> Iterator[Trial]:
 
 
 def _of_quiet_experts(trunk: Trunk, seen: Observer, limits: Thresholds) -> Iterator[Trial]:
-    """Experts that may have collapsed, held at their mean.
+    """Hold each expert that may have collapsed at its mean.
 
-    Without such an expert the weights of the others would rise, and the mixture would change though
-    the expert says nothing.
+    Removing such an expert would also raise the weights of the others, which changes the mixture
+    even if the expert carries no information.
     """
     for node in trunk.graph.of(ExpertSet):
         sums, layer = seen.experts[node.name], seen.experts_of_layer(node.layer)
@@ -127,7 +127,7 @@ def measure(
 ) -> list[Knockout]:
     """The effects of changes on the losses of the tasks that they reach.
 
-    A change of several trials, such as leaving out the only expert of a set, is made once.
+    A change that several trials share, such as leaving out the only expert of a set, is made once.
     """
     tried, losses = list(tried), RowLosses(trunk.code)
     changes = {id(trial.change): trial.change for trial in tried}

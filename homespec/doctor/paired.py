@@ -1,4 +1,4 @@
-"""The doctor: the losses of two models on the same rows, and how they differ."""
+"""The doctor: differences between the losses of two models on the same rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from homespec.scoring.intervals import Z
 
 
 class KeptLosses:
-    """The losses of one model on all rows that it was examined on: 4 bytes a row and task."""
+    """The losses of one model on all rows; takes 4 bytes for each row and task."""
 
     def __init__(self, graph: Graph) -> None:
         self.tasks = graph.tasks
@@ -26,24 +26,24 @@ class KeptLosses:
             )
             for o in graph.of(Objective)
         }  # fmt: skip
-        """What a loss measures: only equal ones can be compared."""
+        """The definition of each task's loss: only equal ones can be compared."""
         self._batches: list[Tensor] = []
 
     def add(self, losses_TB: Tensor) -> None:
-        """Further rows, in their order; NaN where a task has no label."""
+        """Add rows in order. A loss is NaN where a task has no label."""
         self._batches.append(losses_TB.cpu().float())
 
     def of(self, task: str) -> Tensor:
-        """Those of one task [N]."""
+        """The losses of one task [N]."""
         number = self.tasks.index(task)
         return torch.cat([batch[number] for batch in self._batches])
 
 
 def loss_changes(one: KeptLosses, other: KeptLosses) -> Iterator[Effect]:
-    """Mean losses of one model minus those of another, for the tasks that both measure alike.
+    """Mean losses of one model minus those of another, for tasks whose losses are defined alike.
 
-    The mean is that of the rows' differences, with its 95 % interval: rows that are hard for both
-    models do not make it wide.
+    The mean and its 95 % interval are those of the differences of rows, so rows that are hard for
+    both models do not widen the interval.
     """
     for task, measure in one.measures.items():
         if other.measures.get(task) == measure:

@@ -1,4 +1,7 @@
-"""The doctor: the loss of each task on each row, of which the file's own losses are the means."""
+"""The doctor: the loss of each task on each row.
+
+Their means are the losses of the generated file.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from homespec.runtime import GeneratedModule, observed
 
 
 class RowLosses:
-    """Logits [T, B] and labels by task -> losses [T, B], NaN where a task has no label."""
+    """Maps logits [T, B] and labels by task to losses [T, B], NaN where a task has no label."""
 
     def __init__(self, code: GeneratedModule) -> None:
         file: Any = code
@@ -30,7 +33,7 @@ class RowLosses:
             self._measures |= dict.fromkeys(tasks, own)
 
     def labels(self, labels: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-        """Labels [T, B], NaN outside of a task's sample space and where a row's weight is 0."""
+        """Labels [T, B], NaN outside a task's sample space and where a row's weight is 0."""
         own = self._observed(labels, weights)
         return torch.stack([own[task].double() for task in self.tasks])
 
@@ -52,6 +55,6 @@ def _shaped(
     labels: Tensor,
     reduction: str,
 ) -> Tensor:
-    """A cross-entropy of another shape, called as those of torch are."""
+    """A cross-entropy of another kind, with the signature of torch's."""
     assert reduction == "none"
     return entropies(logits, labels, **shape)

@@ -1,7 +1,7 @@
-"""The doctor: the rows on which knock-outs are measured, with enough positives of rare tasks.
+"""The doctor: the rows for knock-outs, sampled so that rare tasks have enough positives.
 
-Rows with a positive of a rare task are one stratum and are kept more often than the rest. A mean
-over the rows is that of the strata by their numbers of rows, so it stays that of all rows.
+Rows with a positive of a rare task are one stratum, which is sampled more densely than the rest.
+Means weight each stratum by its number of rows, so they estimate the mean of all rows.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor
 from homespec.scoring.intervals import Z
 
 STRATA = 2
-"""Rows without and with a positive of a rare task."""
+"""The stratum of rows without a positive of a rare task, and that of rows with one."""
 FEW = 400
-"""A task is rare if the sample, drawn evenly, would have fewer positives."""
+"""A task is rare if a uniform sample would have fewer positives than this."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,26 @@ class Chunk:
 
 
 class Sample:
-    """Takes rows with a chance that depends on their stratum alone; the same rows each time."""
+    """Samples rows with a probability that depends only on their stratum. It is deterministic."""
 
     def __init__(self, wanted: int, rows: int, rates: Sequence[float]) -> None:
-        """`rows` will come; `rates` are the shares of positives by task, NaN where not known."""
+        """`rows` is the number of rows to come.
+
+        `rates` are the shares of positives by task, NaN if unknown.
+        """
         self.most = wanted
-        self.rare = torch.tensor([rate * wanted < FEW for rate in rates])  # not for NaN
+        self.rare = torch.tensor([rate * wanted < FEW for rate in rates])  # false for NaN
         expected = rows * sum(r for r, is_rare in zip(rates, self.rare, strict=True) if is_rare)
         often = min(1.0, wanted / 2 / expected) if expected else 1.0
         rest = max(0.0, wanted - often * expected) / max(1.0, rows - expected)
         self.chances = torch.tensor([min(1.0, rest), 1.0 if rows <= wanted else often])
         self.strata_rows = torch.zeros(STRATA, dtype=torch.int64)
-        """All rows by stratum, kept or not."""
+        """All rows by stratum, sampled or not."""
         self._random = torch.Generator().manual_seed(0)
         self._kept: list[Chunk] = []
 
     def add(self, x_BV: Tensor, labels_TB: Tensor) -> None:
-        """Keep some of further rows."""
+        """Sample from further rows."""
         labels_TB = labels_TB.cpu()
         strata_B = (labels_TB[self.rare] > 0).any(0).long()
         self.strata_rows += torch.bincount(strata_B, minlength=STRATA)
@@ -59,14 +62,15 @@ class Sample:
 
     @property
     def rows(self) -> int:
-        """The rows kept."""
+        """The sampled rows."""
         return sum(len(chunk.strata_B) for chunk in self._kept)
 
     def join(self) -> None:
-        """No more rows will come: join the kept ones, without any excess.
+        """Join the sampled rows when no more rows will come, and drop those in excess.
 
-        Chance, or a rate that is not as expected, may have kept more than were wanted. All have the
-        same chance to stay, so that those of a stratum remain a fair draw from it.
+        Too many rows may have been sampled, by chance or because a rate was not as expected. Each
+        row is dropped with the same probability, so that the rows of a stratum remain a uniform
+        sample of it.
         """
         if not self._kept:
             return
@@ -77,7 +81,7 @@ class Sample:
         self._kept = [Chunk(x_BV[stay.to(x_BV.device)], labels_TB[:, stay], strata_B[stay])]
 
     def chunks(self, size: int) -> Iterator[Chunk]:
-        """The rows kept, in parts."""
+        """The sampled rows in chunks."""
         for kept in self._kept:
             for low in range(0, len(kept.strata_B), size):
                 part = slice(low, low + size)
@@ -85,17 +89,17 @@ class Sample:
 
     @property
     def counts(self) -> Tensor:
-        """Rows kept by stratum [S]."""
+        """Number of sampled rows by stratum [S]."""
         every = [torch.bincount(chunk.strata_B, minlength=STRATA) for chunk in self._kept]
         return torch.stack([torch.zeros(STRATA, dtype=torch.int64), *every]).sum(0)
 
     @property
     def weights(self) -> Tensor:
-        """How many rows a kept one speaks for, by stratum [S]."""
+        """Number of rows that a sampled row represents, by stratum [S]."""
         return self.strata_rows / self.counts.clamp(min=1)
 
     def labelled(self, task: int) -> tuple[int, int]:
-        """Kept rows with a label of a task, and the positives among them."""
+        """Number of sampled rows with a label of a task, and of the positives among them."""
         labels = torch.cat([torch.empty(0), *(c.labels_TB[task] for c in self._kept)])
         return int((~labels.isnan()).sum()), int((labels > 0.5).sum())
 
@@ -110,14 +114,14 @@ class Interval:
 
 
 class Differences:
-    """Differences of losses of the same rows: sums by stratum and task."""
+    """Differences of losses on the same rows, as sums by stratum and task."""
 
     def __init__(self, tasks: int) -> None:
         shape = (STRATA, tasks)
         self.rows, self.sums, self.squares = torch.zeros(3, *shape, dtype=torch.float64)
 
     def add(self, differences_TB: Tensor, strata_B: Tensor) -> None:
-        """Further rows; NaN where a task has no label."""
+        """Add rows. A difference is NaN where a task has no label."""
         seen = ~differences_TB.isnan()
         values = differences_TB.nan_to_num()
         for total, part_TB in (
@@ -128,7 +132,7 @@ class Differences:
     def interval(self, task: int, sample: Sample) -> Interval:
         """The mean over all rows with a label.
 
-        Its variance is that of the rows within the strata and of the strata's shares:
+        The variance is the sum of the variances within the strata and that of the strata's shares:
         sum_h W_h² s_h² / n_h + sum_h W_h z_h² / N, where z is the difference from the mean in rows
         with a label and 0 in others. For one stratum it is s² / n.
         """

@@ -1,4 +1,4 @@
-"""The doctor: the predictions of binary tasks as histograms: their AUC and their calibration."""
+"""The doctor: histograms of the predictions of binary tasks, for AUC and calibration."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from torch import Tensor
 from homespec.health.measures import Calibration
 
 PER_LOGIT = 200
-"""Bins to a unit of the logit."""
+"""Bins per unit of the logit."""
 LIMIT = 20
-"""Logits beyond count as this."""
+"""Logits are clamped to this magnitude."""
 CURVE = 10
-"""Points of a calibration curve: each has about as many rows."""
+"""Points of a calibration curve. Each has about the same number of rows."""
 
 
 class Scores:
-    """Rows [N] of one task by their logit. The memory is that of the bins."""
+    """Histograms of one task's logits by label.
+
+    Memory depends on the number of bins, not of rows.
+    """
 
     def __init__(self) -> None:
         bins = 2 * LIMIT * PER_LOGIT + 1
         self._rows, self._positive, self._predicted = torch.zeros(3, bins, dtype=torch.float64)
 
     def add(self, logits_B: Tensor, labels_B: Tensor) -> None:
-        """Further rows; those without a label do not count."""
+        """Add rows. Rows without a label do not count."""
         seen = ~labels_B.isnan()
         logits, labels = logits_B[seen].double().cpu(), labels_B[seen].double().cpu()
         places = (logits.clamp(-LIMIT, LIMIT) + LIMIT).mul(PER_LOGIT).round().long()
@@ -35,7 +38,10 @@ class Scores:
 
     @property
     def auc(self) -> float:
-        """The chance that a positive scores above a negative; ties, as in one bin, count half."""
+        """The probability that a positive scores above a negative.
+
+        Ties, which share a bin, count half.
+        """
         negative = self._rows - self._positive
         below = negative.cumsum(0) - negative
         pairs = float(self._positive.sum() * negative.sum())
@@ -43,7 +49,7 @@ class Scores:
         return won / pairs if pairs else math.nan
 
     def calibration(self) -> tuple[Calibration, ...]:
-        """Rows in the order of their predictions, in parts of about the same number."""
+        """Rows in the order of their predictions, in parts of about equal size."""
         total = float(self._rows.sum())
         if not total:
             return ()

@@ -1,4 +1,4 @@
-"""The doctor: the model of a spec before its first step, as training would start it."""
+"""The doctor: the model of a spec as it is before its first training step."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 def untrained(
     path: Path, spec: LoadedSpec, data: Sequence[Path], held_out: HeldOut, seed: int = 0
 ) -> Run:
-    """The model from which `homespec train` with this seed starts, as if it were a run.
+    """A run whose model is the one from which `homespec train` with this seed starts.
 
-    What the spec leaves to the data is fitted to the rows to train on, and tables begin with their
-    files. Norms have the statistics of the first held-out rows: in its first step a model computes
-    with those of a batch. Raises DataError.
+    Values that the spec leaves to the data are fitted to the training rows, and tables are loaded
+    from their files. In its first step, a model normalises with the statistics of its batch, so
+    norms get those of the first held-out rows. Raises DataError.
     """
     torch.manual_seed(seed)
     drawn, start = build_with_module(spec)
@@ -46,20 +46,20 @@ def _fit(
 ) -> None:
     if not (fitted_columns(spec) or scaled_columns(spec) or word_columns(spec)):
         return
-    from homespec.train.datamodule import Part  # Lightning takes seconds
+    from homespec.train.datamodule import Part  # importing Lightning takes seconds
     from homespec.train.fit_boundaries import set_fitted
 
     files, _ = open_splits(data)
-    with TemporaryDirectory() as folder:  # for what a run keeps beside its checkpoints
+    with TemporaryDirectory() as folder:  # for the files of a run next to its checkpoints
         set_fitted(model, code, spec, Part(files, None), Path(folder), seed, lambda _line: None)
 
 
 @torch.no_grad()
 def settle_norms(model: nn.Module, batch: Batch) -> None:
-    """Give batch norm and DICE the statistics of one batch as their running ones.
+    """Set the running statistics of batch norm and DICE to those of one batch.
 
-    One row has none: then they stay at mean 0 and variance 1. Nothing is dropped out: only the
-    norms are in training.
+    A single row has no variance. Then they stay at mean 0 and variance 1. Only the norms are in
+    training mode, so nothing is dropped out.
     """
     norms: list[Any] = [module for module in model.modules() if hasattr(module, "momentum")]
     if len(next(iter(batch.features.values()))) < 2:

@@ -1,4 +1,4 @@
-"""The doctor: the losses that a run left, as a curve for each task."""
+"""The doctor: the training losses of a run, as a curve for each task."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from homespec.train import losses
 
 POINTS = 60
 LAST = 10**12
-"""A step that no run reaches."""
+"""A step beyond the end of any run."""
 
 
 def training_losses(run: Path) -> dict[str, tuple[LossPoint, ...]]:
-    """The curves by task; none without the file. Raises RunError for a file that is damaged."""
+    """The curves by task; empty if there is no file. Raises RunError if the file is damaged."""
     file = run / losses.FILE
     if not file.exists():
         return {}
@@ -24,7 +24,7 @@ def training_losses(run: Path) -> dict[str, tuple[LossPoint, ...]]:
 
 
 def _parts(steps: int) -> Iterator[tuple[int, int]]:
-    """Steps in at most `POINTS` parts of about one size."""
+    """The steps in at most `POINTS` parts of about equal size."""
     count = min(POINTS, steps)
     for number in range(count):
         yield steps * number // count, steps * (number + 1) // count

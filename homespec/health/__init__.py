@@ -1,5 +1,5 @@
-"""Health: what was measured of the experts and gates of a trained model, and what it means.
+"""Health: measurements of the experts and gates of a trained model, and the rules on them.
 
-The numbers (`measures`), their JSON (`as_json`) and the rules on them. No torch: numbers come from
-`homespec.activations` and `homespec.doctor`, or from a file.
+The numbers are in `measures`, their JSON is in `as_json`. This package does not import torch: the
+numbers come from `homespec.activations` and `homespec.doctor`, or from a file.
 """

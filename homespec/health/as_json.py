@@ -1,4 +1,4 @@
-"""Health: dataclasses as JSON, and the JSON Schema that they follow."""
+"""Health: dataclasses as JSON, and its JSON Schema."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PLAIN: dict[type, dict[str, Any]] = {
     float: {"type": ["number", "null"]},
     NoneType: {"type": "null"},
 }
-"""A float that is NaN or infinite is null."""
+"""A value as JSON. A float that is NaN or infinite becomes null."""
 
 
 def as_json(
     runs: Iterable[Health], findings: Iterable[Diagnostic], changes: Iterable[Effect] = ()
 ) -> dict[str, Any]:
-    """What `--json` holds: the runs, the one that was asked for first, and its findings; of two
-    runs also the losses of the first minus those of the second.
+    """The contents of `--json`: the runs, beginning with the one that was asked for, and the
+    findings in it. With two runs, also the losses of the first minus those of the second.
     """
     return {
         "version": VERSION,
@@ -76,7 +76,7 @@ FINDING: dict[str, dict[str, Any]] = {
     "line": {"type": "integer"},
     "about": {"type": "array", "items": {"type": "string"}},
 }
-"""Those that are not strings."""
+"""The parts of a union that are not strings."""
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _schema_of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is UnionType:
         return {"anyOf": [_schema_of(one, definitions) for one in arguments]}
     if kind.__name__ not in definitions:
-        definitions[kind.__name__] = {}  # its place, before those of its parts
+        definitions[kind.__name__] = {}  # reserves its place before the definitions of its fields
         hints = get_type_hints(kind)
         fields = {f.name: _schema_of(hints[f.name], definitions) for f in dataclasses.fields(kind)}
         summary = (kind.__doc__ or "").splitlines()[0]

@@ -10,7 +10,7 @@ from homespec.lower import Lowered
 
 
 def check(lowered: Lowered, health: Health) -> list[Diagnostic]:
-    """The findings in the health of a spec's model."""
+    """The findings in the health of a model."""
     seen = Examined(health, lowered)
     rules = RULES_AT_START if health.at_start else RULES
     return [found for find in rules for found in find(seen)]
@@ -34,4 +34,4 @@ RULES = (
 )
 
 RULES_AT_START = (start_rules.flat_start, start_rules.dead_start)
-"""Gates that do not move and LoRAs that do nothing are as they should be before training."""
+"""Gates that do not move and LoRAs that do nothing are normal before training."""

@@ -1,4 +1,4 @@
-"""Health: the measures by which two runs are compared."""
+"""Health: the measures that compare two runs."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ MEASURES: dict[str, Callable[[Health], float]] = {
 
 
 def own_weight(run: Health, task: str) -> float:
-    """The weight of a task's own experts by their fair share, in the layer where it is least."""
+    """The lowest weight, over layers, of a task's own experts relative to their fair share."""
     return _least(source.weight / source.fair for source in _own_sources(run, task))
 
 
 def own_contribution(run: Health, task: str) -> float:
-    """The same of their contribution with the self gate."""
+    """The same for their contribution with the self gate."""
     return _least(source.contribution_with_self / source.fair for source in _own_sources(run, task))
 
 
 def _own_sources(run: Health, task: str) -> Iterator[Source]:
-    """What the task's gates take from its own experts, by layer."""
+    """The part of its own experts in a task's gates, by layer."""
     for gate in run.gates:
         yield from (source for source in gate.sources if gate.owner == source.owner == task)
 

@@ -1,4 +1,4 @@
-"""Health: what training measures of experts and gates in each epoch, short enough for its files."""
+"""Health: the measurements of experts and gates that training saves after each epoch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from homespec.json_values import without_nan
 
 Json = dict[str, Any]
 OF_EXPERTS = ("zeros", "near_zeros", "dead_channels", "mean_abs", "std")
-"""What is kept of each expert."""
+"""The measurements of each expert that are saved."""
 
 
 def numbers(health: Health, tasks: Iterable[str]) -> Json:
-    """The numbers as JSON, by short names; docs/doctor.md has their formulas.
+    """The numbers as JSON with short names; docs/doctor.md has their formulas.
 
-    `tasks` holds those with experts of their own: `own_weight` and `own_contribution` are relative
-    to the fair share, in the layer where they are least.
+    `tasks` holds the tasks that have experts of their own. `own_weight` and `own_contribution` are
+    relative to the fair share, in the layer where they are lowest.
     """
     found = {
         "experts": {
@@ -58,13 +58,13 @@ TAGS = {
     "feature_gates": "feature_gate_{measure}/{name}",
     "tasks": "{measure}/{name}",
 }
-"""How loggers call a number: what comes before the slash is one group in TensorBoard."""
+"""The name of a number in loggers. TensorBoard groups numbers by the part before the slash."""
 
 
 def scalars(found: Json) -> Iterator[tuple[str, float]]:
-    """The numbers that are known, for loggers: `expert_zeros/meta.watch.0`, `own_weight/click`.
+    """The known numbers for loggers: `expert_zeros/meta.watch.0`, `own_weight/click`.
 
-    A gate's weights have one more part: `gate_weight/meta.watch/meta.shared.0`.
+    The name of a gate's weight has one more part: `gate_weight/meta.watch/meta.shared.0`.
     """
     for kind, tag in TAGS.items():
         for name, measures in found[kind].items():
@@ -81,7 +81,7 @@ def _weights(tag: str, weights: dict[str, float | None] | list[float | None]) ->
 
 
 def summary(found: Json, rows: int) -> str:
-    """The numbers farthest from sound, each with what has it, as one line."""
+    """The worst number of each kind and the part that has it, on one line."""
     worst = [
         _extreme(found["experts"], "near_zeros", max, "{:.1%} of outputs near 0 at most"),
         _extreme(found["gates"], "scale_ratio", max, "scales {:.3g} times apart at most"),
@@ -92,7 +92,7 @@ def summary(found: Json, rows: int) -> str:
 
 
 def _extreme(parts: Json, measure: str, pick: Any, text: str) -> str:
-    """The largest or smallest number of a kind with its owner; "" where there is none."""
+    """The largest or smallest number of a kind and its owner; "" if there is none."""
     known = {name: own[measure] for name, own in parts.items() if own[measure] is not None}
     if not known:
         return ""

@@ -1,4 +1,4 @@
-"""Health: what the measured losses say of a change: that it costs, that it does not, or neither."""
+"""Health: the verdict of the measured losses on a change: it costs, it is free, or it is open."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from homespec.lower import Lowered
 
 
 class Verdict(Enum):
-    """What an interval of the change of a loss says."""
+    """The meaning of the interval of a loss's change."""
 
     COSTS = "costs"
-    """The loss rises: the interval is above 0, and reaches beyond `negligible`."""
+    """The loss rises: the interval is above 0 and reaches beyond `negligible`."""
     FREE = "free"
-    """The loss rises by less than what is negligible, or falls: all of the interval is below."""
+    """The loss falls, or rises by a negligible amount: the whole interval is below `negligible`."""
     OPEN = "open"
-    """The interval holds both, or the task has too few positives."""
+    """The interval allows both, or the task has too few positives."""
 
 
 def owning_span(lowered: Lowered, node: Node) -> Span:
-    """The place that speaks of a node; of what is so by default its group or task."""
+    """The place in the spec that defines a node, or its group or task if it is there by default."""
     if node.span != lowered.graph.span or not isinstance(node, Placed):
         return node.span
     paths = [(section, node.path[0]) for section in ("tasks", "groups")]
@@ -36,7 +36,7 @@ def owning_span(lowered: Lowered, node: Node) -> Span:
 
 @dataclass(frozen=True)
 class Examined(Losses):
-    """The health of a model and the spec that it is of: what the rules look at."""
+    """The health of a model and its spec: the input of the rules."""
 
     lowered: Lowered
 
@@ -52,11 +52,11 @@ class Examined(Losses):
 
     @property
     def has_rows(self) -> bool:
-        """Whether there are enough rows to say that something is the same in all of them."""
+        """Whether there are enough rows to conclude that something is the same in all of them."""
         return self.health.rows >= self.limits.positives
 
     def node(self, name: str) -> Placed:
-        """The node of a set or gate, or that of which an expert or LoRA is a part."""
+        """The node of a set or gate, or the node that contains an expert or LoRA."""
         graph = self.lowered.graph
         while name not in graph:
             name = name.rpartition(".")[0]
@@ -65,7 +65,7 @@ class Examined(Losses):
         return node
 
     def span(self, name: str) -> Span:
-        """The place of the spec that owns an expert, a set or a gate."""
+        """The place in the spec that owns an expert, a set or a gate."""
         return owning_span(self.lowered, self.node(name))
 
     def owner(self, name: str) -> str:
@@ -73,7 +73,7 @@ class Examined(Losses):
         return self.node(name).path[0]
 
     def set_of(self, name: str) -> ExpertSet:
-        """A node of experts."""
+        """A set of experts."""
         node = self.lowered.graph[name]
         assert isinstance(node, ExpertSet)
         return node
@@ -94,7 +94,7 @@ class Examined(Losses):
     # ------------------------------------------------------------ verdicts
 
     def of_effect(self, effect: Effect) -> Verdict:
-        """What one effect says; a task with too few positives says nothing."""
+        """The verdict of one effect; open if its task has too few positives."""
         if self._unchanged(effect):
             return Verdict.FREE
         if not self.judged(effect):
@@ -104,10 +104,10 @@ class Examined(Losses):
         return Verdict.COSTS if effect.low > 0 else Verdict.OPEN
 
     def verdict(self, kind: Kind, target: str, tasks: Collection[str] | None = None) -> Verdict:
-        """What a knock-out says of some tasks, or all: it costs if one of them pays.
+        """The verdict of a knock-out on some tasks, or all: it costs if it costs one of them.
 
-        It is free if all that can be judged say so: those are all tasks of the group or task that
-        owns the target, or at least one for what the root owns.
+        It is free if it is free for all tasks that can be judged. These must include all tasks of
+        the group or task that owns the target, or at least one if the root owns it.
         """
         said = [self.of_effect(effect) for effect in self._judged(kind, target, tasks)]
         if Verdict.COSTS in said:
@@ -130,11 +130,11 @@ class Examined(Losses):
         return self.tasks[effect.task].judged or self._unchanged(effect)
 
     def _unchanged(self, effect: Effect) -> bool:
-        """Whether no row of the sample changes, and these are more than a few."""
+        """Whether the change affects no row of the sample, which has more than a few rows."""
         return effect.low == effect.high == 0 and self.health.sample_rows >= self.limits.positives
 
     def highest(self, kind: Kind, target: str) -> float:
-        """The largest upper end of an interval of a judged task, by its loss."""
+        """The largest upper end of an interval of a judged task, relative to its loss."""
         judged = self._judged(kind, target, None)
         return max((self.relative(effect).high for effect in judged), default=-math.inf)
 

@@ -1,6 +1,6 @@
 """HS70x: experts that collapsed, are copies of others, or are not needed.
 
-A rule of these says something only where the measured losses bear it out.
+A rule reports something only if the measured losses confirm it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def is_mostly_dead(seen: Examined, expert: Expert) -> bool:
 
 
 def has_collapsed(seen: Examined, expert: Expert) -> bool:
-    """Whether it is near 0 and mostly dead, or not needed; what is dead cannot be needed."""
+    """Whether it is near 0, and mostly dead or not needed. Dead channels cannot be needed."""
     if not is_near_zero(seen, expert) or not seen.can_judge:
         return False
     free = seen.verdict("constant_expert", expert.name) is Verdict.FREE
@@ -34,21 +34,21 @@ def has_collapsed(seen: Examined, expert: Expert) -> bool:
 
 
 def small_experts(seen: Examined, gate: Gate) -> list[Expert]:
-    """The experts of a gate whose outputs are too small beside the largest."""
+    """The experts of a gate whose outputs are much smaller than the largest."""
     experts = [seen.experts[name] for name in gate.experts]
     largest = max((expert.mean_abs for expert in experts), default=0.0)
     return [e for e in experts if e.mean_abs * seen.limits.scale_ratio < largest]
 
 
 def is_similar(seen: Examined, expert: Expert) -> bool:
-    """Whether the channels of another expert of the set are nearly the same space."""
+    """Whether another expert of the set spans nearly the same space."""
     return expert.similarity >= seen.limits.similarity and seen.has_rows
 
 
 def _by_place(
     seen: Examined, experts: Iterable[Expert], say: Callable[[list[Expert]], Finding]
 ) -> Iterator[Finding]:
-    """One finding for all experts that one place of the spec makes."""
+    """One finding for all experts that one place of the spec defines."""
     for of_place in by_cause(experts, lambda e: seen.span(e.set)).values():
         yield say(of_place)
 
@@ -66,7 +66,7 @@ def _verb(experts: list[Expert], one: str, several: str) -> str:
 
 
 def _held(seen: Examined, experts: list[Expert]) -> str:
-    """The largest loss where one of them has its mean in all rows."""
+    """The largest change of a loss with one of them at its mean in all rows."""
     worst = max(experts, key=lambda e: seen.highest("constant_expert", e.name))
     return f"with its mean in all rows {seen.describe('constant_expert', worst.name)}"
 
@@ -231,7 +231,7 @@ def idle(seen: Examined) -> Iterator[Finding]:
     for of_set in by_cause(seen.health.experts, lambda e: e.set).values():
         name = of_set[0].set
         if name in ignored or all(is_near_zero(seen, e) for e in of_set):
-            continue  # that is said by other rules
+            continue  # other rules report these
         if seen.verdict("without_set", name) is Verdict.FREE:
             yield Finding(
                 seen.span(name),

@@ -1,4 +1,4 @@
-"""Health: the measured losses by what was changed in the model."""
+"""Health: the measured losses, indexed by the change of the model."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Losses:
         return {(each.kind, each.target): each for each in self.health.knockouts}
 
     def effects(self, kind: Kind, target: str) -> dict[str, Effect]:
-        """Those of one knock-out, by task."""
+        """The effects of one knock-out, by task."""
         found = self._knockouts.get((kind, target))
         return {effect.task: effect for effect in found.effects} if found else {}
 
     def relative(self, effect: Effect) -> Effect:
-        """The effect by the loss of its task."""
+        """The effect relative to the loss of its task."""
         return effect.by(self.tasks[effect.task].loss)
 
     def judged(self, effect: Effect) -> bool:
@@ -43,9 +43,9 @@ class Losses:
         return task.judged and task.loss > 0
 
     def most(self, kind: Kind, target: str) -> Effect | None:
-        """The largest effect, by the loss, on a task that can be judged.
+        """The largest relative effect on a task that can be judged.
 
-        One whose interval is above 0 comes before all others, however large these seem.
+        An effect whose interval is above 0 takes precedence, however large the others seem.
         """
         effects = self.effects(kind, target).values()
         known = map(self.relative, filter(self.judged, effects))

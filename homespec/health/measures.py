@@ -1,7 +1,7 @@
 """Health: all numbers of a model as dataclasses; `docs/doctor.md` has their formulas and units.
 
-Rows are held-out rows. NaN is what could not be measured. Names are the logical names of weights:
-`experts.meta.watch` is a set and `experts.meta.watch.0` its first expert.
+Rows are held-out rows. NaN means that a number could not be measured. Names are the logical names
+of weights: `experts.meta.watch` is a set and `experts.meta.watch.0` its first expert.
 """
 
 from __future__ import annotations
@@ -12,22 +12,24 @@ from typing import Literal
 from homespec.health.thresholds import Thresholds
 
 VERSION = 2
-"""Version of the data model, which increases with each change that readers of the JSON must know
-about."""
+"""Version of the data model.
+
+It increases with each change that readers of the JSON must know about.
+"""
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-"""Those of the outputs of an expert."""
+"""The quantiles of an expert's outputs."""
 
 Role = Literal["shared", "group", "task"]
 
 
 def short(name: str) -> str:
-    """`meta.watch.0` of `experts.meta.watch.0`."""
+    """A name without its kind: `meta.watch.0` for `experts.meta.watch.0`."""
     return name.partition(".")[2]
 
 
 def held_out(rows: int) -> str:
-    """`1 held-out row`, `2,000 held-out rows`."""
+    """The number in words: `1 held-out row`, `2,000 held-out rows`."""
     return f"{rows:,} held-out row{'' if rows == 1 else 's'}"
 
 
@@ -42,7 +44,7 @@ class Use:
     weight: float
     """Mean weight of the expert in the gate."""
     share: float
-    """That mean by the sum of those of all gates that see the expert: p_j(t)."""
+    """That mean divided by the sum over all gates that see the expert: p_j(t)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,9 @@ class Expert:
     role: Role
     index: int
     line: int
-    """The line of the spec that says how it is built."""
+    """The place of the spec that defines it."""
     width: int
-    """Channels of its output."""
+    """Number of output channels."""
     zeros: float
     """Share of outputs that are exactly 0."""
     near_zeros: float
@@ -72,15 +74,15 @@ class Expert:
     std: float
     """Root of the mean over channels of the variance over rows."""
     quantiles: tuple[float, ...]
-    """Quantiles of outputs on some rows, at `QUANTILES`; empty in measurements of training."""
+    """Quantiles of outputs on some rows, at `QUANTILES`; empty when measured in training."""
     nearest: str
-    """The expert of the same set whose outputs are most similar; "" if it is alone."""
+    """The expert of the same set whose outputs are most similar; "" if there is no other."""
     similarity: float
-    """Linear CKA with that one, 0 to 1."""
+    """Linear CKA with that expert, 0 to 1."""
     uses: tuple[Use, ...]
-    """By the gates that see it."""
+    """Its use by each gate that sees it."""
     evenness: float
-    """exp(entropy of the shares of `uses`) by their number: 1 is even, 1/number is one gate."""
+    """exp(entropy of the shares of `uses`) / number of gates: 1 is even, 1/number is one gate."""
 
     @property
     def most_used(self) -> Use | None:
@@ -93,21 +95,21 @@ class Expert:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a gate takes from one expert set."""
+    """How much a gate takes from one expert set."""
 
     set: str
     owner: str
     role: Role
     fair: float
-    """The set's experts by all that the gate sees."""
+    """Number of experts of the set, divided by the number that the gate sees."""
     weight: float
     """Mean over rows of the sum of the weights of its experts: s_t."""
     contribution: float
-    """Mean |sum of weight times output of its experts|, by the sum of these over all sets."""
+    """Mean |sum of weight times output of its experts|, divided by the sum over all sets."""
     weight_with_self: float
-    """As `weight`, with the weights of self gates added, by the sum over all sets."""
+    """As `weight`, with the weights of self gates added, divided by the sum over all sets."""
     contribution_with_self: float
-    """As `contribution`, with what self gates add."""
+    """As `contribution`, with the part that self gates add."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class Gate:
     role: Role
     line: int
     experts: tuple[str, ...]
-    """The experts that it weighs, in its order."""
+    """The experts that it weighs, in order."""
     mean: tuple[float, ...]
     """Mean weight of each."""
     std: tuple[float, ...]
@@ -128,19 +130,19 @@ class Gate:
     top: tuple[float, ...]
     """Share of rows in which each expert has the largest weight."""
     perplexity: float
-    """exp(mean entropy of a row's weights) by the number of experts: 1 is even."""
+    """exp(mean entropy of a row's weights) / number of experts: 1 is even."""
     mean_perplexity: float
-    """exp(entropy of the mean weights) by the number of experts."""
+    """exp(entropy of the mean weights) / number of experts."""
     variance_rows: float
     """Sum over experts of the variance of the weight over rows."""
     variance_gates: float
     """Sum over experts of the variance of the mean weight over the gates that see it."""
     scale_ratio: float
-    """Largest by smallest mean |a| of the experts that it mixes."""
+    """Ratio of the largest to the smallest mean |a| of the experts that it mixes."""
     std_ratio: float
-    """Largest by smallest standard deviation of the experts that it mixes."""
+    """Ratio of the largest to the smallest standard deviation of the experts that it mixes."""
     sources: tuple[Source, ...]
-    """By expert set, from the root down."""
+    """Sources by expert set, in order from the root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class Lora:
     weight: float
     """Its mean weight in the mixture; 1 if it is the only one."""
     effect: float
-    """Mean |2 sigmoid(LoRA) - 1|: how far from doing nothing."""
+    """Mean |2 sigmoid(LoRA) - 1|: the distance from doing nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ class FeatureGate:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Rows with predictions next to each other."""
+    """Consecutive rows in the order of their predictions."""
 
     predicted: float
     """Mean probability."""
@@ -201,20 +203,20 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class LossPoint:
-    """The training loss of a task over some steps next to each other."""
+    """The training loss of a task over consecutive steps."""
 
     step: int
-    """The last of them."""
+    """The last of these steps."""
     loss: float
     """The mean over their rows with a label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """Norms of the gradient of a task's loss by the weights of experts, on the sample.
+    """Norms of the gradient of a task's loss with respect to weights of experts, on the sample.
 
-    The root of the mean square over the weights, so that many experts do not count for more.
-    NaN where the task sees no such experts.
+    Root mean square over the weights, so that the number of experts does not matter. NaN if the
+    task sees no such experts.
     """
 
     own: float
@@ -224,7 +226,7 @@ class Gradients:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task on the rows that were looked at, and what the run says of it."""
+    """A task on the examined rows, and the numbers that the run saved about it."""
 
     name: str
     kind: Literal["binary", "regression"]
@@ -243,12 +245,12 @@ class Task:
     loss: float
     """Mean loss."""
     auc: float
-    """NaN for a regression. Scores are distinguished to 1/200 of a logit."""
+    """NaN for a regression. Logits are distinguished to 1/200."""
     calibration: tuple[Calibration, ...]
     losses: tuple[LossPoint, ...]
-    """Those of training, in at most 60 parts; empty where the run has no losses.csv."""
+    """The losses of training, in at most 60 parts; empty if the run has no losses.csv."""
     metrics: dict[str, float]
-    """What metrics.json says."""
+    """The entries in metrics.json."""
     gradients: Gradients
     spread: float
     """Standard deviation of the logits over the rows."""
@@ -274,11 +276,11 @@ class Effect:
 
     @property
     def sure(self) -> bool:
-        """Whether the interval is above or below 0."""
+        """Whether the whole interval is above or below 0."""
         return self.low > 0 or self.high < 0
 
     def by(self, loss: float) -> Effect:
-        """The same as parts of a loss; 0 where that is not above 0."""
+        """The same relative to a loss; 0 if the loss is not above 0."""
         if not loss > 0:
             return Effect(self.task, 0.0, 0.0, 0.0)
         return Effect(self.task, self.change / loss, self.low / loss, self.high / loss)
@@ -286,11 +288,11 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Knockout:
-    """A change of the model, and what it does to each task that it can reach."""
+    """A change of the model, and its effect on each task that it can reach."""
 
     kind: Kind
     target: str
-    """The expert, set, gate or LoRA."""
+    """The changed expert, set, gate or LoRA."""
     by: str
     """The expert that replaces it, else ""."""
     effects: tuple[Effect, ...]
@@ -301,16 +303,16 @@ class Knockout:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All that was measured of one run."""
+    """All measurements of one run."""
 
     run: str
-    """The folder."""
+    """The folder of the run."""
     spec: str
     spec_sha256: str
     rows: int
-    """Held-out rows that were looked at."""
+    """Number of examined held-out rows."""
     sample_rows: int
-    """Those of the knock-outs, 0 for none."""
+    """Number of rows for knock-outs, 0 if there were none."""
     tolerance: float
     thresholds: Thresholds
     experts: tuple[Expert, ...]
@@ -320,4 +322,4 @@ class Health:
     tasks: tuple[Task, ...]
     knockouts: tuple[Knockout, ...]
     at_start: bool = False
-    """Whether it is a model before its first step, and `run` the spec."""
+    """Whether the model has not been trained; then `run` is the spec."""

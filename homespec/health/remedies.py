@@ -1,4 +1,4 @@
-"""Health: what to change in the spec, as `--set PATH=VALUE`."""
+"""Health: remedies for findings, as changes of the spec (`--set PATH=VALUE`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from homespec.resolve.layers import Layer, Path
 from homespec.resolve.tree import Role
 
 NO_TASK_EXPERTS = {"mmoe": "cgc", "ml_mmoe": "ple"}
-"""Families without experts of tasks, and the one that is the same with them."""
+"""Families without experts of tasks, and the family that adds only those."""
 
 
 def set_options(*changes: tuple[Path, object]) -> str:
-    """`--set a.b=1 --set c=2`."""
+    """Changes as options of the command line: `--set a.b=1 --set c=2`."""
     return " ".join(f"--set {'.'.join(map(str, path))}={value}" for path, value in changes)
 
 
@@ -22,7 +22,7 @@ def layer_of(lowered: Lowered, node: Placed) -> Layer:
 
 
 def normalise(lowered: Lowered, node: ExpertSet) -> str:
-    """HoME's experts for a set; "" if it has them already."""
+    """HoME's norm and activation for a set; "" if it has them already."""
     wanted = {"norm": "batch", "activation": "swish"}
     changes = [
         (_style_path(lowered, node, key), value)
@@ -33,14 +33,14 @@ def normalise(lowered: Lowered, node: ExpertSet) -> str:
 
 
 def _style_path(lowered: Lowered, node: ExpertSet, key: str) -> Path:
-    """Where a key of experts is given, else the section for all experts."""
+    """The section that gives a key of experts, else the section for all experts."""
     sections = layer_of(lowered, node).sets[node.place].sections
     given = next((path for path in sections if lowered.has((*path, key))), ("experts",))
     return (*given, key)
 
 
 def fewer(lowered: Lowered, node: ExpertSet) -> str:
-    """One expert less in a set; "" where their number is the family's."""
+    """One expert fewer in a set; "" if the family sets the number."""
     return _count(lowered, node, node.count - 1)
 
 
@@ -84,7 +84,7 @@ def own_experts(lowered: Lowered, layer: str, owner: str) -> str:
 
 
 def gate_option(lowered: Lowered, node: Placed, kind: str, key: str, value: object) -> str:
-    """An option of gates: where the layer has words of its own on that kind, there."""
+    """An option of gates, set in the layer if that has its own section for this kind of gate."""
     sections = layer_of(lowered, node).gate_sections
     section = next((path for path in sections if lowered.has((*path, kind))), ("gates",))
     path: Path = (*section, kind, key) if key else (*section, kind)

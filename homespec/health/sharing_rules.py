@@ -11,7 +11,7 @@ from homespec.health.measures import Expert, Gate, Source, Use, short
 
 
 def owning_use(seen: Examined, expert: Expert) -> Use | None:
-    """The use by one gate that an expert for several is nearly all for."""
+    """The gate that has nearly all of the use of an expert that several gates see."""
     most = expert.most_used
     if most is None:
         return None
@@ -20,7 +20,7 @@ def owning_use(seen: Examined, expert: Expert) -> Use | None:
 
 
 def owned_verdict(seen: Examined, expert: Expert, use: Use) -> Verdict:
-    """COSTS if the owner pays for a knock-out, and the others do not."""
+    """COSTS if the knock-out costs the owner and not the others."""
     mine = seen.below(seen.owner(use.gate))
     others = seen.below(expert.owner) - mine
     of_mine = seen.verdict("without_expert", expert.name, mine)
@@ -95,7 +95,7 @@ def ignored(seen: Examined) -> Iterator[Finding]:
 
 
 def _remedy(seen: Examined, gate: Gate, own: Source) -> str:
-    """The self gate, then the feature gate, then a larger weight of the loss."""
+    """First a self gate, then a feature gate, then a larger weight of the loss."""
     lowered, node = seen.lowered, seen.set_of(own.set)
     for kind, section in (("self_gates", "self"), ("feature_gates", "feature")):
         if f"{kind}.{gate.layer}.{gate.owner}" not in lowered.graph:

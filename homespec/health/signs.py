@@ -1,7 +1,7 @@
-"""Health: what numbers alone say of a model whose losses were not measured.
+"""Health: signs, which are read from the numbers of a model whose losses were not measured.
 
-A sign is a number beyond its threshold. It says what the model does, not that a task loses by it:
-that is what the doctor's knock-outs are for.
+A sign is a number beyond its threshold. It describes the model; whether a task suffers from it is
+for the knock-outs of the doctor to decide.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ RANKED = (
     "collapsed-expert", "ignored-own-experts", "owned-shared-expert", "uneven-experts",
     "constant-gate", "saturated-feature-gate", "dead-channels", "dead-lora",
 )  # fmt: skip
-"""The rules that would judge, the most important first: HoME's anomalies before all else."""
+"""The rules that would judge, in order of importance: HoME's anomalies come first."""
 UNMOVED, STEPS = ("constant-gate", "dead-lora"), 100
-"""What gates and LoRAs are when training begins, and the steps from which on that is a sign."""
+"""Signs that are normal when training begins, and the number of steps after which they count."""
 KINDS = {"experts": "expert", "gates": "gate", "feature_gates": "feature gate"}
-"""What the first part of a name says that something is."""
+"""The kind of part that the first component of a name stands for."""
 
 
 def signs(lowered: Lowered, health: Health, steps: int) -> list[Diagnostic]:
-    """All signs in the numbers of a spec's model, each under the rule that would judge it.
+    """All signs in the numbers of a model, each with the rule that would judge it.
 
-    `steps` are those that it was trained for.
+    `steps` is the number of training steps.
     """
     by_name = {rule.name: rule for rule in RULES.values()}
     seen = Examined(health, lowered)
@@ -55,7 +55,7 @@ def _dead(seen: Examined) -> Iterator[tuple[str, str, str]]:
 
 
 def _called(target: str) -> str:
-    """`expert meta.watch.0`, `expert set task.like`, `LoRA 1 of the feature gate task.like`."""
+    """A part in words: `expert meta.watch.0`, `LoRA 1 of the feature gate task.like`."""
     name, _, lora = target.partition(".loras.")
     is_set = name.startswith("experts.") and not name.rpartition(".")[2].isdigit()
     called = f"{KINDS[name.partition('.')[0]]}{' set' if is_set else ''} {short(name)}"
@@ -63,7 +63,7 @@ def _called(target: str) -> str:
 
 
 def sentences(found: Iterable[Diagnostic]) -> list[str]:
-    """Signs as sentences, one for each rule, the most important first."""
+    """Signs as sentences, one for each rule, in order of importance."""
     by_rule = by_cause(found, lambda sign: sign.rule.name)
     return [_sentence(by_rule[name]) for name in RANKED if name in by_rule]
 

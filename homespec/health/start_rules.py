@@ -1,4 +1,4 @@
-"""HS75x: how a model starts, before its first step."""
+"""HS75x: the state of a model before its first step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Health: the numbers of a run as tables of words, the same in the terminal and in the report."""
+"""Health: the numbers of a run as tables of text, the same in the terminal and in the report."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from homespec.health.measures import Effect, Expert, Gate, Health, Kind, Task, s
 
 @dataclass(frozen=True)
 class Table:
-    """Words in rows and columns; a column whose head ends in # holds numbers."""
+    """Text in rows and columns. A column whose heading ends in # holds numbers."""
 
     head: tuple[str, ...]
-    """A line break is where a narrow column breaks its head."""
+    """A line break marks where a narrow column may break its heading."""
     rows: tuple[tuple[str, ...], ...]
 
 
 def tables(health: Health) -> Iterator[Table]:
-    """All tables of a run but those of the losses without experts."""
+    """All tables of a run, except those of the losses without experts."""
     losses = Losses(health)
     yield _experts(health.experts)
     yield _start(health.tasks) if health.at_start else _tasks(health)
@@ -34,7 +34,7 @@ def tables(health: Health) -> Iterator[Table]:
 
 
 def number(value: float | None) -> str:
-    """Two digits or more; a dash for what could not be measured."""
+    """At least two digits; a dash for a number that could not be measured."""
     if value is None or not math.isfinite(value):
         return "–"
     if abs(value) >= 100:
@@ -48,12 +48,12 @@ def share(value: float) -> str:
 
 
 def metric(value: float, digits: int) -> str:
-    """A loss or an AUC; a dash for that of a task without labels, or without one of the classes."""
+    """A loss or an AUC; a dash if the task has no labels, or lacks one of the classes."""
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def effect_text(part: Effect, digits: int = 2) -> str:
-    """A change in % of a loss, in brackets where its interval holds 0."""
+    """A change in %, in brackets if its interval contains 0."""
     text = f"{100 * part.change:+.{digits}f}"
     if not float(text):
         text = text[1:]
@@ -90,7 +90,7 @@ def _tasks(health: Health) -> Table:
 
 
 def _start(tasks: Iterable[Task]) -> Table:
-    """What there is to say of tasks before training."""
+    """The table of tasks before training."""
     rows = (
         (
             task.name, f"{task.positives:,}" if task.kind == "binary" else "–",
@@ -164,13 +164,13 @@ def _largest(losses: Losses, kind: Kind, target: str) -> str:
 
 
 def run_names(runs: Sequence[Health]) -> tuple[str, ...]:
-    """The names of their folders, or these if they have one name."""
+    """The names of the runs' folders, or these paths if the names are equal."""
     names = tuple(Path(run.run).name for run in runs)
     return names if len(set(names)) == len(names) else tuple(run.run for run in runs)
 
 
 def tasks_compared(runs: Sequence[Health], changes: Iterable[Effect]) -> Table:
-    """The measures of the tasks of two runs, and how much the loss of the first is more."""
+    """The measures of the tasks of two runs, and the loss of the first minus that of the second."""
     by_task = {change.task: change for change in changes}
     measures = [f"{what},\n{name}#" for what in OF_TASK for name in run_names(runs)]
     names = dict.fromkeys(task.name for run in runs for task in run.tasks)
@@ -200,7 +200,7 @@ def models_compared(runs: Sequence[Health]) -> Table:
 
 
 def verdict(change: Effect) -> str:
-    """What the interval of a change of a loss says."""
+    """The interval of a loss's change in words."""
     if change.low == change.high == 0:
         return "same"
     if not change.sure:
@@ -209,7 +209,7 @@ def verdict(change: Effect) -> str:
 
 
 def experts_compared(runs: Sequence[Health]) -> Table:
-    """The experts that two runs both have, this run's number before the other's."""
+    """The experts that both runs have, with this run's number before the other's."""
     one, other = map(Losses, runs)
     names = [name for name in one.experts if name in other.experts]
     rows = []

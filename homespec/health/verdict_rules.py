@@ -1,4 +1,4 @@
-"""HS74x: where the doctor cannot tell."""
+"""HS74x: findings without a verdict."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ def open_verdict(seen: Examined) -> Iterator[Finding]:
 
 
 class Suspect(NamedTuple):
-    """What is beyond a threshold."""
+    """A number beyond its threshold."""
 
     rule: str
     """The rule that judges it by the losses."""
     what: str
-    """What is so, as what follows its name."""
+    """The statement, without its subject."""
     kind: Kind
     """The knock-out that shows whether it matters."""
     target: str
-    """The expert, set, gate or LoRA that is changed in it."""
+    """The expert, set, gate or LoRA that this knock-out changes."""
 
 
 def suspects(seen: Examined) -> Iterator[Suspect]:
-    """All that is beyond a threshold and has no verdict."""
+    """All numbers beyond a threshold that have no verdict."""
     for suspect in (*_of_experts(seen), *_of_own_experts(seen), *_of_gates(seen)):
         if seen.verdict(suspect.kind, suspect.target) is Verdict.OPEN:
             yield suspect

@@ -1,1 +1,1 @@
-"""The doctor's report: the numbers of a run as one HTML file, without network and script."""
+"""The doctor's report: the numbers of a run as one HTML file, without network or scripts."""

@@ -24,7 +24,7 @@ LABELS = 200
 
 
 def distributions(experts: Sequence[Expert]) -> str:
-    """The quantiles of the outputs of all experts on one axis: 1 to 99 %, 5 to 95 %, quartiles."""
+    """A chart of the quantiles of all experts' outputs: 1 to 99 %, 5 to 95 %, quartiles."""
     low = min(min(expert.quantiles) for expert in experts)
     high = max(max(expert.quantiles) for expert in experts)
     axis = Axis(low, high if high > low else low + max(1, abs(low)), LABELS, WIDTH - 20)
@@ -63,9 +63,9 @@ def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
 
 
 def changes(effects: Sequence[Effect]) -> str:
-    """Changes of losses with their intervals on one axis: left of 0 is better.
+    """A chart of the changes of losses with their intervals. Left of 0 is better.
 
-    An interval much wider than any change ends at the edge.
+    An interval much wider than all changes is cut off at the edge.
     """
     most = 2 * max(abs(e.change) for e in effects) or 1.0
     axis = Axis(-100 * most, 100 * most, LABELS, WIDTH - 100)
@@ -91,9 +91,10 @@ SIDE, MARGIN = 130, 42
 
 
 def calibration(task: Task) -> str:
-    """Predicted against observed shares of positives, on logarithmic axes of one scale.
+    """A chart of predicted against observed shares of positives, on equal logarithmic axes.
 
-    Lines are 95 % intervals of the shares; where no row is positive, a ring is at the lower edge.
+    Lines are 95 % intervals of the observed shares. A ring at the lower edge marks rows without a
+    positive.
     """
     values = [each for p in task.calibration for each in (p.predicted, p.observed) if each > 0]
     if not values:
@@ -113,7 +114,7 @@ def calibration(task: Task) -> str:
 
 
 def _part(point: Calibration, across: Axis, up: Axis) -> Iterator[str]:
-    """Rows with predictions next to each other."""
+    """Consecutive rows in the order of their predictions."""
     x, least = across(_log(point.predicted)), 10**up.low
     low, high = share_interval(point.observed, point.rows)
     ends = [(x, up(_log(max(each, least)))) for each in (low, high)]
@@ -138,7 +139,7 @@ def share_interval(share: float, rows: int) -> tuple[float, float]:
 
 
 def losses(task: Task) -> str:
-    """The training loss of a task by step, and its mean over a sixth of the steps."""
+    """A chart of a task's training loss by step, and its mean over a sixth of the steps."""
     points: Sequence[LossPoint] = [p for p in task.losses if math.isfinite(p.loss)]
     if len(points) < 2:
         return ""
@@ -161,6 +162,6 @@ def losses(task: Task) -> str:
 
 
 def running_means(values: Sequence[float], reach: int) -> list[float]:
-    """The mean of each value and of those up to `reach` places from it."""
+    """The mean of each value and its neighbours, up to `reach` places away."""
     parts = (values[max(0, at - reach) : at + reach + 1] for at in range(len(values)))
     return [sum(part) / len(part) for part in parts]

@@ -1,4 +1,4 @@
-"""The doctor's report: heat maps of what tasks lose, and of what gates weigh."""
+"""The doctor's report: heat maps of the losses of tasks and of the weights of gates."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Layer(NamedTuple):
 
     name: str
     needs: list[Line]
-    """Experts by task: without them."""
+    """For each expert, how the loss of each task changes without it."""
     sets: list[Line]
-    """Sets by task: shuffled over rows, and without all experts of those with several."""
+    """For each set, the same with its outputs shuffled over rows, and without all its experts."""
     weights: list[Line]
-    """Experts by gate."""
+    """For each expert, its mean weight in each gate."""
     gates: list[str]
 
 
 def layers(losses: Losses) -> list[Layer]:
-    """The heat maps of all layers, from the input on."""
+    """The heat maps of all layers, in order from the input."""
     names = dict.fromkeys(expert.layer for expert in losses.health.experts)
     return [_layer(losses, name) for name in names]
 
@@ -60,7 +60,7 @@ def _layer(losses: Losses, name: str) -> Layer:
 
 
 def in_layer(expert: Expert) -> str:
-    """Its name without the layer."""
+    """The name of an expert without its layer."""
     return f"{expert.owner}.{expert.index}"
 
 

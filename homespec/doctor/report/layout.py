@@ -1,7 +1,7 @@
-"""The doctor's report: where the parts of a model are in its drawing.
+"""The doctor's report: positions of the parts of a model in its drawing.
 
-Rows are the nodes of the task tree, one below the other as in a list of files; columns are the
-layers from the input to the towers. So a part is at its place in both hierarchies.
+Rows are nodes of the task tree, one below the other as in a list of files. Columns are layers, from
+the input to the towers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from homespec.graph.nodes import INPUT, ExpertSet, FeatureGate, Mix, Product, To
 from homespec.lower import Lowered
 
 SQUARE = 16
-"""Side of an expert, with the space to the next one."""
+"""Side of the square of an expert, including the space to the next one."""
 ROW, LINE = 26, 20
-"""Heights of a row of one line, and of each further line."""
+"""Heights of a row with one line, and of each further line."""
 HEAD = 26
 SPACE = {"before": 42, "mix": 120, "after": 52}
-"""Widths: before the experts of a layer, from these to the gates, from gates to what follows."""
+"""Widths of the space before the experts of a layer, between experts and gates, and after gates."""
 INDENT, LETTER = 14, 7.4
 MARK = 22
 """Width of the number of a finding."""
@@ -41,12 +41,12 @@ class Row:
 
     @property
     def middle(self) -> float:
-        """Where its parts are."""
+        """The vertical position of the node's parts."""
         return self.above + self.height / 2
 
 
 class Layout:
-    """The places of all parts."""
+    """The positions of all parts."""
 
     def __init__(self, lowered: Lowered) -> None:
         self.lowered, self.graph = lowered, lowered.graph
@@ -61,7 +61,7 @@ class Layout:
 
     @cached_property
     def rows(self) -> dict[str, Row]:
-        """The rows by name, from the root down."""
+        """The rows by name, in order from the root."""
         rows: dict[str, Row] = {}
         above = float(HEAD)
         for name, depth in self._names():
@@ -76,7 +76,7 @@ class Layout:
         yield from ((node.task, 1) for node in self.graph.of(Product))
 
     def _lines(self, name: str) -> int:
-        """How many lines the node with most experts or states of a layer needs."""
+        """Number of lines for the node's experts or states, in the layer that has the most."""
         experts = (-(-node.count // self.per_line) for node in self.sets if node.path[0] == name)
         states = (len(self._states_at(name, layer)) for layer in self.layers)
         return max((1, *experts, *states))
@@ -86,49 +86,49 @@ class Layout:
 
     @property
     def height(self) -> float:
-        """That of the drawing."""
+        """Height of the drawing."""
         last = list(self.rows.values())[-1]
         return last.above + last.height + 6
 
     @property
     def width(self) -> float:
-        """That of the drawing, without the names of the rows."""
+        """Width of the drawing, without the names of the rows."""
         return self.quality_x + QUALITY
 
     # ------------------------------------------------------------ columns
 
     def left(self, layer: str) -> float:
-        """Where a layer begins."""
+        """Left edge of a layer."""
         each = self.per_line * SQUARE + sum(SPACE.values())
         return 14 + self.layers.index(layer) * each
 
     def experts_x(self, layer: str) -> float:
-        """Where the experts of a layer begin."""
+        """Left edge of the experts of a layer."""
         return self.left(layer) + SPACE["before"]
 
     def sets_end(self, layer: str) -> float:
-        """Where the experts of a layer end."""
+        """Right edge of the experts of a layer."""
         return self.experts_x(layer) + self.per_line * SQUARE
 
     def gates_x(self, layer: str) -> float:
-        """Where the gates of a layer are."""
+        """Position of the gates of a layer."""
         return self.sets_end(layer) + SPACE["mix"]
 
     @property
     def towers_x(self) -> float:
-        """Where the towers are."""
+        """Position of the towers."""
         return self.gates_x(self.layers[-1]) + SPACE["after"]
 
     @property
     def quality_x(self) -> float:
-        """Where the quality of tasks is said."""
+        """Position of the AUC of tasks."""
         longest = max(len(node.task) for node in self.ends)
         return self.towers_x + SQUARE + MARK + LETTER * longest + 8
 
     # ------------------------------------------------------------ parts
 
     def squares(self, node: ExpertSet) -> Iterator[Point]:
-        """The upper left corners of the experts of a set, lines of them from the right."""
+        """The upper left corners of the experts of a set. Lines are filled from the right."""
         lines = -(-node.count // self.per_line)
         above = self.rows[node.path[0]].middle - lines * LINE / 2 + 2
         for index in range(node.count):
@@ -138,30 +138,30 @@ class Layout:
             yield x, above + line * LINE
 
     def set_starts(self, node: ExpertSet) -> Point:
-        """The left end of a set."""
+        """Left edge of a set."""
         least = self.sets_end(node.layer) - min(node.count, self.per_line) * SQUARE
         return least, self.rows[node.path[0]].middle
 
     def set_ends(self, node: ExpertSet) -> Point:
-        """The right end of a set."""
+        """Right edge of a set."""
         return self.sets_end(node.layer), self.rows[node.path[0]].middle
 
     def state(self, node: Mix) -> Point:
-        """Where a state and its gate are."""
+        """Position of a state and its gate."""
         here = self._states_at(node.path[0], node.layer)
         offset = (here.index(node.name) - (len(here) - 1) / 2) * LINE
         return self.gates_x(node.layer), self.rows[node.path[0]].middle + offset
 
     def end(self, node: Tower | Product) -> Point:
-        """Where a tower is."""
+        """Position of a tower."""
         return self.towers_x, self.rows[node.task].middle
 
     def has_feature_gate(self, node: ExpertSet) -> bool:
-        """Whether a feature gate is before a set."""
+        """Whether a set has a feature gate."""
         return (node.place, node.layer) in self.gated
 
     def feeds(self) -> Iterator[tuple[Point, Point]]:
-        """From what sets of experts and towers read, to them."""
+        """Links to the sets of experts and towers from what each of them reads."""
         for arrow in picture(self.graph).arrows:
             if not arrow.weak and (ends := self._ends(arrow)):
                 yield ends

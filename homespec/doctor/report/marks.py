@@ -1,4 +1,4 @@
-"""The doctor's report: findings with their numbers, and the parts of the model they are about."""
+"""The doctor's report: numbered findings, and the parts of the model that they concern."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from homespec.diagnostics import Diagnostic, Report, Severity
 from homespec.health.measures import short
 
 SEVERITIES = list(Severity)
-"""The gravest first."""
+"""In order, the most severe first."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A finding with its number and the line of the spec that it is at."""
+    """A numbered finding, with the line of the spec that it points to."""
 
     number: int
     severity: str
     code: str
     rule: str
     message: str
-    """In HTML."""
+    """As HTML."""
     place: str
     source: str
     help: str
     about: tuple[str, ...]
-    """Logical names of parts."""
+    """Logical names of the parts that it concerns."""
 
     @property
     def parts(self) -> str:
-        """Their names in short."""
+        """The short names of these parts."""
         return ", ".join(short(name) or name for name in self.about)
 
 
 def findings(report: Report) -> list[Found]:
-    """Those of a report, the gravest first, then by code: open verdicts have the last codes."""
+    """The findings of a report by severity, then by code. Open verdicts have the last codes."""
     ordered = sorted(
         report.diagnostics, key=lambda d: (SEVERITIES.index(d.rule.severity), d.rule.code)
     )
@@ -62,12 +62,12 @@ def _found(number: int, one: Diagnostic, report: Report) -> Found:
 
 
 def with_code(words: str) -> str:
-    """Words as HTML, with what is between backticks as code."""
+    """Text as HTML, with parts between backticks as code."""
     return re.sub("`([^`]*)`", r"<code>\1</code>", escape(words))
 
 
 def marks(found: list[Found]) -> dict[str, list[Found]]:
-    """The findings about each part, the gravest first; those about a LoRA are its gate's."""
+    """The findings for each part by severity. Findings about a LoRA belong to its gate."""
     by: dict[str, list[Found]] = {}
     for one in found:
         for name in dict.fromkeys(map(_drawn, one.about)):
@@ -80,13 +80,13 @@ def _drawn(name: str) -> str:
 
 
 def by_part(report: Report) -> Iterator[tuple[str, str]]:
-    """The rule of each finding with each part that it is about."""
+    """Pairs of the rule of a finding and a part that it concerns."""
     for one in report.diagnostics:
         yield from ((one.rule.name, short(name) or name) for name in one.about)
 
 
 def counts(found: list[Found]) -> Iterator[str]:
-    """`2 warnings`, `1 note`."""
+    """The number of findings of each severity: `2 warnings`, `1 note`."""
     for severity in SEVERITIES:
         if number := sum(one.severity == severity for one in found):
             yield f"{number} {severity.value}{'' if number == 1 else 's'}"

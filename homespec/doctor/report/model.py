@@ -1,4 +1,4 @@
-"""The doctor's report: the whole model as one flow, from the input to the towers."""
+"""The doctor's report: a drawing of the whole model, from the input to the towers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Marks = Mapping[str, Sequence[Found]]
 
 
 def names(layout: Layout) -> str:
-    """The rows of the drawing: the task tree."""
+    """The names of the rows: the task tree."""
     return svg.drawing(names_width(layout), layout.height, "The task tree", _tree(layout))
 
 
@@ -41,7 +41,7 @@ def _tree(layout: Layout) -> Iterator[str]:
 
 
 def flow(layout: Layout, losses: Losses, marked: Marks) -> str:
-    """Experts as squares, gates as dots, towers as flags; mean weights as links."""
+    """Experts are squares, gates are dots, towers are flags, and mean weights are links."""
     gates = {gate.name: gate for gate in losses.health.gates}
     with_self = {(node.place, node.layer) for node in layout.graph.of(SelfGate)}
     shapes = [
@@ -61,7 +61,7 @@ def flow(layout: Layout, losses: Losses, marked: Marks) -> str:
 
 
 def heads(layout: Layout) -> Iterator[str]:
-    """The heads of the columns."""
+    """The headings of the columns."""
     for layer in layout.layers:
         yield svg.text(layout.left(layer), 14, f"experts of {layer}", "small")
         yield svg.text(layout.gates_x(layer), 14, "gates", "small", "middle")
@@ -124,7 +124,7 @@ def diamond(middle: Point) -> str:
 
 
 def _expert(place: Point, expert: Expert, losses: Losses, found: Sequence[Found]) -> Iterator[str]:
-    """A square that is filled as high as the expert is needed, or has the number of a finding."""
+    """A square, filled as high as the expert is needed, or with the number of a finding."""
     (x, y), most = place, losses.most("without_expert", expert.name)
     title = describe(expert, losses)
     if found:
@@ -143,7 +143,7 @@ def _expert(place: Point, expert: Expert, losses: Losses, found: Sequence[Found]
 
 
 def describe(expert: Expert, losses: Losses) -> str:
-    """What a pointer is shown of an expert."""
+    """The tooltip of an expert."""
     most = losses.most("without_expert", expert.name)
     need = "not judged"
     if most is not None:
@@ -186,7 +186,7 @@ def _quality(task: Task) -> str:
 
 
 def _badge(middle: Point, found: Sequence[Found]) -> str:
-    """The number of a finding, which leads to it."""
+    """The number of a finding, as a link to it."""
     (x, y), first = middle, found[0]
     shapes = [
         svg.circle(x, y, LINE / 2 - 1.5, f"mark {first.severity}", _address(found)),

@@ -1,4 +1,4 @@
-"""The doctor's report: everything on one page."""
+"""The doctor's report: the page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from homespec.version import __version__
 
 @dataclass(frozen=True)
 class Diagnosed:
-    """A run that was examined: its spec, its numbers and what was found in them."""
+    """An examined run: its spec, its numbers and the findings."""
 
     lowered: Lowered
     health: Health
@@ -38,14 +38,14 @@ class Diagnosed:
 
     @property
     def name(self) -> str:
-        """The name of the folder."""
+        """The name of the run's folder."""
         return Path(self.health.run).name
 
 
 def page(run: Diagnosed, other: Diagnosed | None = None, changes: Sequence[Effect] = ()) -> str:
-    """The report of one run as HTML, and what is better or worse than in another.
+    """The report of one run as HTML, optionally compared with another run.
 
-    `changes` are its losses minus those of the other, by task.
+    `changes` are the losses of this run minus those of the other, by task.
     """
     health, losses, layout = run.health, Losses(run.health), Layout(run.lowered)
     found = marks.findings(run.report)
@@ -71,7 +71,7 @@ def page(run: Diagnosed, other: Diagnosed | None = None, changes: Sequence[Effec
 
 
 class Against(NamedTuple):
-    """What the page says of another run."""
+    """The comparison with another run."""
 
     name: str
     changes: str

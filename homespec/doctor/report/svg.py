@@ -1,6 +1,7 @@
-"""The doctor's report: the few shapes that its drawings are made of, as SVG.
+"""The doctor's report: the SVG shapes of its drawings.
 
-Colours are classes, for light, dark and print; every mark has a title with its numbers.
+Colours are CSS classes, for light mode, dark mode and print. Every mark has a title with its
+numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Axis:
-    """Numbers from `low` to `high` on the pixels from `start` to `end`."""
+    """Maps numbers from `low` to `high` to pixels from `start` to `end`."""
 
     low: float
     high: float
@@ -22,7 +23,7 @@ class Axis:
     end: float
 
     def __call__(self, value: float) -> float:
-        """The pixel of a number; those beyond the ends are at the ends."""
+        """The pixel of a number; numbers out of range are clamped to the ends."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
@@ -30,7 +31,7 @@ class Axis:
 def drawing(
     width: float, height: float, label: str, shapes: Iterable[str], role: str = "img"
 ) -> str:
-    """A drawing that a reader calls by its label; one of the role `group` may hold links."""
+    """A drawing with a label for screen readers; with the role `group`, it may contain links."""
     inner = "".join(shapes)
     return (
         f'<svg viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" height="{_n(height)}"'
@@ -39,7 +40,7 @@ def drawing(
 
 
 def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
-    """Words at a place."""
+    """Text at a position."""
     of_kind = f' class="{kind}"' if kind else ""
     at = "" if anchor == "start" else f' text-anchor="{anchor}"'
     return f'<text x="{_n(x)}" y="{_n(y)}"{of_kind}{at}>{escape(words)}</text>'
@@ -76,14 +77,14 @@ def _points(name: str, points: Sequence[Point], kind: str, title: str) -> str:
 
 
 def link(start: Point, end: Point, width: float, kind: str, title: str = "") -> str:
-    """A bow from left to right, as wide as what it carries."""
+    """A curve from left to right, whose width shows the weight that it carries."""
     (x, y), (to_x, to_y), middle = start, end, (start[0] + end[0]) / 2
     way = f"M{_n(x)} {_n(y)}C{_n(middle)} {_n(y)} {_n(middle)} {_n(to_y)} {_n(to_x)} {_n(to_y)}"
     return _with_title(f'<path d="{way}" class="{kind}" stroke-width="{_n(width)}"', "path", title)
 
 
 def anchor(address: str, label: str, shapes: Iterable[str]) -> str:
-    """Shapes that lead to a place of the page."""
+    """Shapes that link to a part of the page."""
     return f'<a href="{address}" aria-label="{escape(label)}">{"".join(shapes)}</a>'
 
 
