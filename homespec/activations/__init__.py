@@ -1,6 +1,6 @@
-"""Activations: what the experts and gates of a model do on rows, as numbers of `homespec.health`.
+"""Activations: measures the experts and gates of a model on rows, as numbers of `homespec.health`.
 
-The trunk of the plain file, one module for each expert, is evaluated node by node along the graph
-of the spec (`walk`), and sums over rows are kept of each node (`observers`). So every value can be
-looked at, in every model of the language: by the doctor, and by training after each epoch.
+`walk` evaluates the trunk of the plain file, which has a module for each expert, node by node along
+the graph of the spec. `observers` keeps sums over rows for each node. So the doctor, and training
+after each epoch, can observe every value of every model.
 """

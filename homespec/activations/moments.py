@@ -1,4 +1,4 @@
-"""Activations: sums over rows, batch by batch, whose memory does not grow with the rows."""
+"""Activations: running sums over rows, whose memory does not grow with the number of rows."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 class Moments:
-    """Mean and variance over rows of each number of a row, in float64 (Chan's update)."""
+    """Mean and variance over rows of each element, in float64 (Chan's update)."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.mean = self._squares = torch.zeros((), dtype=torch.float64)
 
     def add(self, values_B: Tensor) -> None:
-        """The values [B, ...] of further rows."""
+        """Add values [B, ...]."""
         rows = len(values_B)
         variance, mean = torch.var_mean(values_B, 0, correction=0)
         mean, squares = mean.double(), variance.double() * rows
@@ -36,14 +36,14 @@ class Moments:
 
 
 class Range:
-    """Smallest and largest value of each number of a row."""
+    """Smallest and largest value over rows of each element."""
 
     def __init__(self) -> None:
         self.low: Tensor | None = None
         self.high: Tensor | None = None
 
     def add(self, values_B: Tensor) -> None:
-        """The values [B, ...] of further rows."""
+        """Add values [B, ...]."""
         low, high = values_B.aminmax(dim=0)
         self.low = low if self.low is None else torch.minimum(self.low, low)
         self.high = high if self.high is None else torch.maximum(self.high, high)
@@ -57,18 +57,18 @@ class Range:
 
 
 class Mean:
-    """The mean over rows of each number of a row, in float64."""
+    """The mean over rows of each element, in float64."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.total = torch.zeros((), dtype=torch.float64)
 
     def add(self, values_B: Tensor) -> None:
-        """The values [B, ...] of further rows."""
+        """Add values [B, ...]."""
         self.add_total(values_B.sum(0, dtype=torch.float64), len(values_B))
 
     def add_total(self, total: Tensor, rows: int) -> None:
-        """The sum over further rows."""
+        """Add a sum over rows."""
         self.total = self.total + total.double()
         self.rows += rows
 

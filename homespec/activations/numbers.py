@@ -1,4 +1,4 @@
-"""Activations: sums over rows -> the numbers of experts and gates."""
+"""Activations: computes the numbers of experts and gates from sums over rows."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Numbers:
         return self.siblings[node.name][index] if node.name in self.siblings else None
 
     def _by_expert(self) -> dict[str, tuple[Use, ...]]:
-        """By expert how much each gate that sees it uses it."""
+        """For each expert, how much each gate that sees it uses it."""
         weights: dict[str, dict[str, float]] = {
             f"{node.name}.{index}": {} for node in self.sets.values() for index in range(node.count)
         }
@@ -203,7 +203,7 @@ def _spread(variance: Tensor) -> Tensor:
 
 
 def _quantiles(sums: ExpertSums, index: int) -> tuple[float, ...]:
-    """Those of some outputs; none where the observer keeps none."""
+    """Quantiles of some outputs; none if the observer keeps none."""
     assert sums.some_KN is not None
     if not sums.some_KN.numel():
         return ()
@@ -217,12 +217,12 @@ def _share(values: Tensor, at: int) -> float:
 
 
 def _ratio(values: Sequence[float]) -> float:
-    """Largest by smallest; infinite if that is 0."""
+    """The ratio of the largest to the smallest; infinite if the smallest is 0."""
     return max(values) / min(values) if min(values) > 0 else math.inf
 
 
 def perplexity(shares: Sequence[float]) -> float:
-    """exp(entropy) of shares that add up to 1, by their number; NaN without any."""
+    """exp(entropy) of shares that sum to 1, divided by their number; NaN if there are none."""
     if not shares or any(map(math.isnan, shares)):
         return math.nan
     return math.exp(-sum(p * math.log(p) for p in shares if p > 0)) / len(shares)

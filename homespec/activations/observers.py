@@ -1,6 +1,6 @@
-"""Activations: what is summed up of each node while rows go through the model.
+"""Activations: sums over rows for each node, collected while rows go through the model.
 
-Memory depends on the model alone. Shapes as in `walk`.
+Memory depends only on the model. Shapes are those of `walk`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from homespec.activations.walk import GateParts, MixParts
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, SelfGate
 
 QUANTILE_ROWS = 1024
-"""Rows of the first batch from which quantiles of an expert's outputs are taken by default."""
+"""Default number of rows of the first batch from which quantiles of outputs are taken."""
 
 
 @dataclass
@@ -31,10 +31,10 @@ class ExpertSums:
     zeros: Mean = field(default_factory=Mean)
     near_zeros: Mean = field(default_factory=Mean)
     some_KN: Tensor | None = None
-    """Outputs of the first `quantile_rows` rows by expert."""
+    """Outputs of the first `quantile_rows` rows, by expert."""
 
     def add(self, outputs_BKD: Tensor) -> None:
-        """The outputs of further rows."""
+        """Add outputs."""
         count = outputs_BKD.shape[0] * outputs_BKD.shape[2]
         size_BKD = outputs_BKD.abs()
         self.moments.add(outputs_BKD)
@@ -55,7 +55,7 @@ class WeightSums:
     top: Mean = field(default_factory=Mean)
 
     def add(self, weights_BC: Tensor) -> None:
-        """The weights of further rows."""
+        """Add weights."""
         self.moments.add(weights_BC)
         self.entropy.add(torch.special.entr(weights_BC).sum(-1))
         choices = weights_BC.shape[1]
@@ -71,7 +71,7 @@ class MixSums:
     with_self: Mean = field(default_factory=Mean)
 
     def add(self, parts: MixParts) -> None:
-        """The parts [B, D] by set of further rows."""
+        """Add the parts [B, D] of each set."""
         for sums, by_set in zip((self.gated, self.with_self), parts, strict=True):
             sums.add(torch.stack([part.norm(dim=-1) for part in by_set], -1))
 
@@ -88,7 +88,7 @@ class FeatureGateSums:
     effects: Mean = field(default_factory=Mean)
 
     def add(self, parts: GateParts) -> None:
-        """The gate of further rows."""
+        """Add a gate's parts."""
         gate_BN = parts.gate_BN
         self.moments.add(gate_BN)
         self.range.add(gate_BN)
@@ -103,12 +103,12 @@ Sums = ExpertSums | WeightSums | MixSums | FeatureGateSums
 
 
 class Observer:
-    """Watches an evaluation and keeps the sums of each node by its name."""
+    """Observes an evaluation and keeps the sums of each node by name."""
 
     def __init__(
         self, tolerance: float, saturation: float, quantile_rows: int = QUANTILE_ROWS
     ) -> None:
-        """Without `quantile_rows` there are no quantiles, which take time: they need a sort."""
+        """With `quantile_rows=0` there are no quantiles, which need a sort and so take time."""
         self.tolerance, self.saturation = tolerance, saturation
         self.quantile_rows = quantile_rows
         self.experts: dict[str, ExpertSums] = {}
@@ -121,7 +121,7 @@ class Observer:
         return [sums for name, sums in self.experts.items() if name.split(".")[1] == layer]
 
     def __call__(self, node: Node, value: Tensor, parts: object) -> None:
-        """A node's value for further rows."""
+        """Add a node's value."""
         match node:
             case ExpertSet():
                 sums = ExpertSums(self.tolerance, self.quantile_rows)

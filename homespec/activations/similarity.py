@@ -1,4 +1,4 @@
-"""Activations: how similar the experts of a set are, from the covariances of their channels."""
+"""Activations: the similarity of the experts of a set, from the covariances of their channels."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 RIDGE = 1e-6
-"""Added to variances, by their mean, where a linear fit divides by them."""
+"""Regularisation of linear fits, relative to the mean of the variances."""
 
 
 class Sibling(NamedTuple):
-    """Another expert of a set, and how similar it is."""
+    """The index of another expert of a set, and how similar it is."""
 
     position: int
     similarity: float
 
 
 class Covariances:
-    """Weighted sums of products of the channels of all experts of a set; rows may be any number."""
+    """Weighted sums of products of the channels of all experts of a set, for any number of rows."""
 
     def __init__(self) -> None:
         self._weight = 0.0
@@ -29,9 +29,9 @@ class Covariances:
         self._count = 0
 
     def add(self, outputs_BKD: Tensor, weights_B: Tensor) -> None:
-        """The outputs of further rows, each with what it counts."""
+        """Add outputs, with a weight for each row."""
         outputs_BC = outputs_BKD.flatten(1)
-        if self._shift is None:  # products of small numbers keep more digits
+        if self._shift is None:  # smaller numbers lose fewer digits in products
             self._shift, self._count = outputs_BC.mean(0), outputs_BKD.shape[1]
         centred = outputs_BC - self._shift
         weighted = centred * weights_B.to(centred).unsqueeze(1)
@@ -47,7 +47,7 @@ class Covariances:
         return every.view(self._count, width, self._count, width).transpose(1, 2)
 
     def siblings(self) -> list[Sibling | None]:
-        """By expert the most similar one; None where there is no other, or none that varies."""
+        """By expert, the most similar other one, or None if there is none or none varies."""
         norms_KK = self.covariance().square().sum((2, 3))
         own_K = norms_KK.diagonal()
         cka_KK = norms_KK / (own_K.sqrt().unsqueeze(1) * own_K.sqrt())
@@ -62,7 +62,7 @@ class Covariances:
         return best
 
     def fit(self, index: int, by: int) -> tuple[Tensor, Tensor]:
-        """Matrix [D, D] and offset [D] of the linear function of `by` nearest to `index`."""
+        """Matrix [D, D] and offset [D] of the linear function of `by` closest to `index`."""
         assert self._shift is not None
         covariance = self.covariance()
         own = covariance[by, by]

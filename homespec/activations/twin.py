@@ -1,4 +1,4 @@
-"""Activations: the plain twin of a model that is in training, and what its experts do on rows."""
+"""Activations: the plain twin of a model in training, which measures its experts on rows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from homespec.health.measures import Health
 from homespec.health.thresholds import TOLERANCE, Thresholds
 
 CHUNK = 512
-"""Rows that go through the model at a time: their values take less memory than a training step."""
+"""Rows in a batch: their values take less memory than a training step."""
 
 
 class Twin:
-    """The trunk of a spec, one module for each expert, for the weights of any model of the spec."""
+    """The plain trunk of a spec, which takes the weights of any model of the spec."""
 
     def __init__(self, spec: LoadedSpec) -> None:
-        """Build it. The random numbers that come next stay as they are."""
+        """Build the twin without changing the state of the random generator."""
         self.analysis = spec.analysis
         code = build_module(spec, optimize=False)
         model = nn.Module()
@@ -33,7 +33,7 @@ class Twin:
 
     @torch.no_grad()
     def take(self, weights: Mapping[str, Tensor]) -> None:
-        """Copy the weights of a model, by logical name. KeyError for one that is missing."""
+        """Copy the weights of a model by logical name. Raises KeyError if one is missing."""
         model = self.trunk.model
         own = self.trunk.code.logical_state(model.get_submodule("trunk"))
         tower = weights[next(name for name in own if name.startswith("towers."))]
@@ -43,9 +43,9 @@ class Twin:
 
     @torch.no_grad()
     def health(self, x_BV: Tensor) -> Health:
-        """What experts and gates do on rows of the concatenated features [B, V].
+        """Measure experts and gates on rows of the concatenated features [B, V].
 
-        Nothing is known of tasks and losses: `Health.tasks` and `knockouts` are empty.
+        Tasks and losses are not measured: `Health.tasks` and `knockouts` are empty.
         """
         limits, analysis = Thresholds(), self.analysis
         seen = Observer(TOLERANCE, limits.saturation, quantile_rows=0)

@@ -1,8 +1,8 @@
 """Activations: evaluates the trunk of a plain model node by node along the graph.
 
-The modules are the model's own; only mixtures and feature gates are written out here, since their
-parts are looked at. `check` holds the logits to those of the model itself. Shapes: B batch, N width
-of an input, K experts of a set, C choices of a gate, D expert width, L LoRAs.
+The modules are the model's own. Only mixtures and feature gates are written out here, because their
+parts are observed. `check` compares the logits with those of the model itself. Shapes: B batch, N
+width of an input, K experts of a set, C choices of a gate, D expert width, L LoRAs.
 """
 
 from __future__ import annotations
@@ -35,40 +35,40 @@ Values = dict[str, Tensor]
 
 
 class GateParts(NamedTuple):
-    """What a feature gate is made of."""
+    """The parts of a feature gate."""
 
     x_BN: Tensor
     gate_BN: Tensor
     weights_BL: Tensor
     logits: list[Tensor]
-    """Those of each LoRA, [B, N]."""
+    """The values of each LoRA, [B, N]."""
 
 
 class MixParts(NamedTuple):
-    """What a mixture is made of: by set [B, D], without and with what self gates add."""
+    """The parts of a mixture: by set [B, D], without and with the contributions of self gates."""
 
     gated: list[Tensor]
     with_self: list[Tensor]
 
 
 class Watch(Protocol):
-    """What looks on while a model is evaluated."""
+    """An observer of an evaluation."""
 
     def __call__(self, node: Node, value: Tensor, parts: Any) -> None:
-        """A node's value, with its parts if it is a feature gate or a mixture."""
+        """Receive a node's value, with its parts if it is a feature gate or a mixture."""
 
 
 class Edit(Protocol):
     """A change of a model for one evaluation."""
 
     def touches(self, node: Node) -> bool:
-        """Whether the node's value is to be computed otherwise."""
+        """Whether the edit changes how the node's value is computed."""
 
     def weights(self, node: Mix, gate: str, set_name: str, weights_BK: Tensor) -> Tensor:
-        """The weights of one set in a mixture, by a gate or self gate."""
+        """Return the weights of one set in a mixture, given by a gate or self gate."""
 
     def value(self, node: Node, value: Tensor, parts: Any) -> Tensor:
-        """The value of a node that it touches."""
+        """Return the value of a node that the edit touches."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ class Trunk:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks, in the order of the logits."""
+        """The tasks in the order of the logits."""
         return self.code.TASKS
 
     def inputs(self, features: Mapping[str, Tensor]) -> Tensor:
-        """v [B, V] of features by name."""
+        """v [B, V] from features by name."""
         model: Any = self.model
         weight = next(p for p in model.trunk.parameters() if p.is_floating_point())
         v: Tensor = model.features(features).to(weight.dtype)
@@ -98,7 +98,7 @@ class Trunk:
         edit: Edit | None = None,
         watch: Watch | None = None,
     ) -> Values:
-        """The values of all nodes; with `base`, only those that `edit` changes are computed."""
+        """The values of all nodes. With `base`, only those that `edit` changes are computed."""
         values: Values = {INPUT: x} if base is None else dict(base)
         changed: set[str] = set()
         for node in self.graph:
@@ -118,14 +118,14 @@ class Trunk:
         return values
 
     def logits(self, values: Values) -> Tensor:
-        """Logits [T, B] among the values of nodes."""
+        """Logits [T, B] from the values of nodes."""
         kinds = ("towers", "products")
         return torch.stack(
             [next(values[f"{k}.{t}"] for k in kinds if f"{k}.{t}" in values) for t in self.tasks]
         )
 
     def check(self, x: Tensor) -> None:
-        """Raise AssertionError if the logits are not those of the model itself."""
+        """Raise AssertionError if the logits differ from those of the model itself."""
         model: Any = self.model
         found_TB, expected_TB = self.logits(self(x)), model.trunk(x)
         if not torch.allclose(found_TB, expected_TB, rtol=1e-3, atol=1e-4, equal_nan=True):
@@ -219,9 +219,9 @@ def _edited(edit: Edit | None, node: Mix, gate: str, set_name: str, own: Tensor)
 
 
 def renormalised(weights: list[Tensor]) -> list[Tensor]:
-    """Weights [B, K] of several sets that add up to 1 again; 0 where nothing is left."""
+    """Weights [B, K] of several sets, rescaled to sum to 1; 0 if no weight is left."""
     total_B1 = torch.stack([w.sum(-1, keepdim=True) for w in weights]).sum(0)
-    # 1 / total is infinite where next to nothing is left, as of a gate that was sure
+    # 1 / total is infinite if almost no weight is left, as for a gate that was certain
     return [torch.where(total_B1 > 0, w / total_B1, 0.0) for w in weights]
 
 
@@ -248,4 +248,4 @@ COMPUTE: dict[type[Node], Callable[..., tuple[Tensor, Any]]] = {
     Tower: _tower,
     Product: _product,
 }
-"""The kinds of nodes in a trunk; inputs and objectives are not part of it."""
+"""The kinds of nodes in a trunk, which excludes inputs and objectives."""

@@ -1,1 +1,1 @@
-"""Questions about a sound spec that need no torch: what it costs, what it says in full."""
+"""Analyses of a sound spec that do not need torch: its costs, its explicit form and more."""

@@ -1,8 +1,8 @@
 """Parameters and FLOPs of every node of a graph, as torch would count them.
 
-FLOPs are those of the matrix products of one sample's forward pass, two for each multiply-add, as
-`torch.utils.flop_counter` counts: embeddings are looked up, and norms, activations and mixtures
-are elementwise. Both layouts of the generated code cost the same.
+FLOPs count the matrix products of one sample's forward pass, two for each multiply-add, as
+`torch.utils.flop_counter` does: embeddings are looked up, and norms, activations and mixtures are
+elementwise. Both layouts of the generated code cost the same.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ SIZES = Sizes()
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A parameter by logical name. `multiplied` if a sample is multiplied with it once as a matrix.
+    """A parameter by logical name. `multiplied` if it is a matrix that multiplies each sample once.
 
-    Those of sequences are multiplied with events: `sequence_costs.products_of`.
+    Parameters of sequences multiply events instead: `sequence_costs.products_of`.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """How much there is of a node: trained numbers, and FLOPs for each sample."""
+    """The size of a node: trained numbers, and FLOPs for each sample."""
 
     parameters: int = 0
     flops: int = 0
@@ -45,14 +45,14 @@ class Cost:
 
 
 def cost_of(nodes: Iterable[Node]) -> Cost:
-    """The cost of nodes together."""
+    """The total cost of some nodes."""
     return sum(map(_cost, nodes), Cost())
 
 
 def _cost(node: Node) -> Cost:
     if isinstance(node, Batch):
         return cost_of(node.members)
-    # the experts of a set are alike, and there may be thousands
+    # computed once: the experts of a set are equal, and there may be thousands
     count, tensors = 1, own_tensors(node, SIZES)
     if isinstance(node, ExpertSet):
         count, tensors = node.count, expert_tensors(node, SIZES.read(node.reads, node.widths[0]))
@@ -69,12 +69,12 @@ def _cost(node: Node) -> Cost:
 
 @functools.lru_cache(maxsize=1)
 def costs_by_node(graph: Graph) -> Mapping[str, Cost]:
-    """The cost of each node by its name; several rules ask for those of one graph."""
+    """The cost of each node by its name, cached because several rules need it."""
     return {node.name: _cost(node) for node in graph}
 
 
 def table_parameters(node: Node) -> int:
-    """How many of a node's trained numbers are rows of a table."""
+    """How many of a node's trained numbers belong to tables."""
     if not isinstance(node, Feature):
         return 0
     tensors = [own for own in own_tensors(node, SIZES) if not own.is_buffer]
@@ -83,7 +83,7 @@ def table_parameters(node: Node) -> int:
 
 
 def weights_of(node: Node) -> Iterator[Weight]:
-    """The parameters of a node (of all members of a batch), without buffers."""
+    """The parameters of a node, or of all members of a batch, without buffers."""
     if isinstance(node, Batch):
         for member in node.members:
             yield from weights_of(member)
@@ -94,6 +94,6 @@ def weights_of(node: Node) -> Iterator[Weight]:
 
 
 def _is_multiplied(own: Own, node: Node) -> bool:
-    """Whether a tensor is a matrix that a sample is multiplied with, not a table."""
+    """Whether a tensor is a matrix that multiplies a sample, and not a table."""
     is_matrix = len(own.axes) == 2 and own.axes[0].role != "rows"
     return is_matrix and not isinstance(node, Sequence)

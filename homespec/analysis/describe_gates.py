@@ -1,4 +1,4 @@
-"""What the mixture gates of a model choose from, and what drives them, in words."""
+"""A description of the mixture gates of a model: what they choose from, and what they read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from homespec.lower import Lowered
 
 
 def describe_gates(lowered: Lowered) -> Iterator[str]:
-    """A line for each layer, and below it one for each state."""
+    """A line for each layer, and below it a line for each state."""
     for layer in summarise(lowered).layers:
         yield f"layer {layer.name}"
         yield from (f"  {_state(row)}" for row in layer.states)

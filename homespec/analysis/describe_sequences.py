@@ -1,4 +1,4 @@
-"""What a graph's sequences are: their events, what they are weighed by, and how, in words."""
+"""A description of the sequences of a graph: their events, their target and their encoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TITLES = {Mean: "mean", Din: "DIN", Dien: "DIEN", Sim: "SIM", Twin: "TWIN"}
 
 
 def describe_sequences(graph: Graph) -> Iterator[str]:
-    """For each sequence its events, its target and the stages of its encoder."""
+    """The events, the target and the stages of the encoder of each sequence."""
     for node in graph.of(Sequence):
         over = f"{TITLES[type(node.encoder)]} of the latest {node.max_len} events"
         yield f"sequence {node.short}: {over}, {node.width} wide"
@@ -25,7 +25,7 @@ def describe_sequences(graph: Graph) -> Iterator[str]:
 
 
 def _event(graph: Graph, node: Sequence) -> str:
-    """The fields with their widths, those that the candidate has first."""
+    """The fields with their widths, beginning with those that the candidate shares."""
     shared, own = node.fields[: node.shared], node.fields[node.shared :]
     parts = [f"{_widths(shared)} as the candidate has"]
     for kind, fields in groupby(own, key=lambda field: _kind(graph, field)):
@@ -47,7 +47,7 @@ def _kind(graph: Graph, field: EventField) -> str:
 
 
 def _stages(node: Sequence) -> Iterator[str]:
-    """What happens to the events, a line for each stage."""
+    """The steps of the encoder, one line each."""
     q, event = node.query_width, node.event_width
     match node.encoder:
         case Mean():

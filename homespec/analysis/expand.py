@@ -1,8 +1,7 @@
-"""The whole spec in its explicit form, and for each value the line that gives it.
+"""The explicit form of a spec, and the line that gives each of its values.
 
-The family is written out as layers, every default is given. The result is itself a valid spec, and
-its graph is the same. Experts are given node by node and gates layer by layer, so nothing is
-inherited any more.
+The family is written as layers, and every default is given. The result is itself a valid spec with
+the same graph. Experts are given for each node and gates for each layer, so nothing is inherited.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from homespec.source import Document
 DEFAULT = "default"
 MODELINE = "# yaml-language-server:"
 SHORT = {"count": (int,), "enabled": (bool, dict)}
-"""Keys that a section gives without naming them: `shared: 4`, `self: true`, `feature: {…}`."""
+"""Keys that a section may give in a short form: `shared: 4`, `self: true`, `feature: {…}`."""
 
 
 def expanded(lowered: Lowered) -> str:
-    """The text of the expanded spec; comments say `line 12` or `default`."""
+    """The text of the expanded spec, with comments such as `line 12` or `default`."""
     document = lowered.document
     first = document.text.partition("\n")[0].rstrip("\r")
     head = [first] if first.startswith(MODELINE) else []
@@ -39,7 +38,7 @@ def expanded(lowered: Lowered) -> str:
 
 
 def explicit(lowered: Lowered) -> Spec:
-    """The spec with every default written out and its family as layers."""
+    """The spec with every default written out and its family written as layers."""
     return Spec.model_validate(as_data(_spec(lowered)))
 
 
@@ -57,7 +56,7 @@ def _spec(lowered: Lowered) -> Iterator[Entry]:
 
 
 def _expect(lowered: Lowered) -> Iterator[Entry]:
-    """The promises that the spec gives; what it does not promise has no default."""
+    """The promises that the spec makes. Promises have no defaults."""
     expect, path = lowered.spec.expect, ("expect",)
     given = {"isolated": expect.isolated, "except_through": expect.except_through}
     yield from _lines(lowered, {k: v for k, v in given.items() if v}, [path])
@@ -93,7 +92,7 @@ def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
 
 
 def _dropout_of(lowered: Lowered, name: str) -> list[Line]:
-    """The dropout of a feature, if there is any: its own or that of the spec."""
+    """The dropout of a feature, if it has any: its own or that of the spec."""
     share = lowered.spec.dropout_of(name)
     own: Path = ("features", name, "dropout")
     path: Path = own if lowered.has(own) else ("feature_dropout",)
@@ -101,7 +100,7 @@ def _dropout_of(lowered: Lowered, name: str) -> list[Line]:
 
 
 def _sequence(lowered: Lowered, name: str, sequence: Sequence) -> Section:
-    """A sequence with all of its encoder's options and all columns."""
+    """A sequence with all options of its encoder and all columns."""
     path: Path = ("features", name, "sequence")
     own = {field: value.model_dump(exclude_unset=True) for field, value in sequence.with_.items()}
     columns = {field: event_column(name, sequence, field) for field in sequence.fields}
@@ -125,7 +124,7 @@ def _encoder(lowered: Lowered, name: str, encoder: Encoder, path: Path) -> Entry
     assert isinstance(node, SequenceNode)
     options = getattr(encoder, kind)
     values = {key: getattr(options, key) for key in type(options).model_fields}
-    if "width" in values:  # not given: that of an event, or of the candidate
+    if "width" in values:  # not given: the width of an event, or of the candidate
         values["width"] = getattr(node.encoder, "width", 0)
     if not values.get("by", True):
         del values["by"]
@@ -143,7 +142,7 @@ def _task(lowered: Lowered, name: str, task: Task) -> Section:
 
 
 def _keys(task: Task) -> list[str]:
-    """The keys that say something about a task of its kind."""
+    """The keys that apply to a task of its kind."""
     keys = ["label", "weight"] if task.product else ["kind", "label", "weight"]
     keys += ["unknown"] if task.unknown is not None else []
     keys += ["sample_weight"] if task.sample_weight else []
@@ -156,12 +155,12 @@ def _keys(task: Task) -> list[str]:
 
 
 def _shape(task: Task) -> list[str]:
-    """The keys that give a cross-entropy another shape."""
+    """The keys that change the shape of a cross-entropy."""
     return ["pos_weight"] * (task.pos_weight != 1) + ["focal"] * (task.focal != 0)
 
 
 def _layer(lowered: Lowered, index: int, layer: Layer) -> Section:
-    """A layer: the nodes that own experts, those with a state, its gates."""
+    """A layer: the nodes that own experts, the nodes that have a state, and its gates."""
     head = {"name": layer.name, "outputs": [node.name for node in layer.outputs]}
     return Section(
         layer.name,
@@ -183,7 +182,7 @@ def _set(lowered: Lowered, plan: SetPlan) -> Section:
 
 
 def _gate(lowered: Lowered, layer: Layer, kind: str) -> Section:
-    """The gates of a kind; where they are off, only that."""
+    """The gates of a kind; if they are off, only `false`."""
     gate, family = getattr(layer.gates, kind), family_of(lowered.spec)
     published = getattr(family.gates, kind).model_fields_set if family else set()
     values = dict(gate) if getattr(gate, "enabled", True) else {"enabled": False}
@@ -197,9 +196,9 @@ def _lines(
     sections: Iterable[Path],
     published: Container[str] = (),
 ) -> list[Line]:
-    """Keys with their values; `sections` are those that may give them, the most specific first.
+    """Keys with their values. `sections` are those that may give them, the most specific first.
 
-    What no line gives is a default, or the family's if its key is among those `published`.
+    A value that no line gives is a default, or comes from the family if its key is `published`.
     """
     family = f"family {lowered.spec.family}" if family_of(lowered.spec) else DEFAULT
     lines = []
@@ -213,7 +212,7 @@ def _lines(
 
 
 def _place(document: Document, path: Path) -> str:
-    """The line of a value; with its file if the spec only extends that."""
+    """The line of a value, with its file if the spec extends that file."""
     span = document.span(path)
     if span.file == document.file:
         return f"line {span.start.line}"
@@ -221,7 +220,7 @@ def _place(document: Document, path: Path) -> str:
 
 
 def _giving(document: Document, section: Path, key: str) -> Iterator[Path]:
-    """The path by which a section gives a key, in full or by its short form; nothing if not."""
+    """The path at which a section gives a key, in full or in its short form, if it does."""
     if document.has((*section, key)):
         yield (*section, key)
     elif key in SHORT and document.has(section):

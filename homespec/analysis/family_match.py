@@ -1,8 +1,8 @@
-"""Which published model a graph is, and how it differs from it.
+"""The published model that a graph matches, and its differences from that model.
 
-For each family the layers are built again as the family builds them, on the same sets and states,
-and lowered. What the two graphs have otherwise is a difference, and so are nodes that own experts
-or have a state in one of them alone. Numbers and widths are free.
+For each family, the layers are built again as that family builds them, on the same sets and states,
+and lowered. Each other difference between the two graphs is reported, and so are nodes that own
+experts or have a state in only one of them. Numbers of experts and widths do not count.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ TOGETHER = "that read one state together"
 
 
 Traits = dict[str, dict[str, Any]]
-"""What a layer of a graph is like: the value of each trait by tree node."""
+"""The traits of a layer: the value of each trait by tree node."""
 
 Word = Callable[[Any, Any], str]
-"""The description of a trait whose value differs from the family's."""
+"""Describes a trait whose value differs from the family's."""
 
 OF_SETS: dict[str, Word] = {
     "norm": lambda mine, theirs: f"{NORMS[mine]} in place of {NORMS[theirs]}",
@@ -56,7 +56,7 @@ OF_GATES: dict[str, Word] = {
 
 
 class Difference(NamedTuple):
-    """What a layer has otherwise than the family; `places` are the nodes, empty for all."""
+    """A difference of a layer from the family; `places` are the nodes, empty for all nodes."""
 
     text: str
     layer: str
@@ -65,17 +65,17 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FamilyMatch:
-    """The published model that a graph is most like. No differences: it is that model."""
+    """The published model closest to a graph. Without differences, the graph is that model."""
 
     family: str
     layers: int
     differences: tuple[Difference, ...]
     grouped: bool
-    """Whether task groups take part, as they do in HoME."""
+    """Whether task groups take part, as in HoME."""
 
 
 def match_family(lowered: Lowered) -> FamilyMatch:
-    """The family with the fewest differences; of several the first, the most special one."""
+    """The family with the fewest differences; of several, the first, which is the most specific."""
     layers, root = lowered.layers, lowered.root
     has_groups = bool(root.of(Role.GROUP))
     matches = []
@@ -95,9 +95,9 @@ def match_family(lowered: Lowered) -> FamilyMatch:
 
 
 def _owned(layer: Layer, topology: Topology, grouped: bool) -> Iterator[Difference]:
-    """Nodes that own experts or have a state in the layer alone, or in the family alone.
+    """Nodes that own experts or have a state only in the layer, or only in the family.
 
-    As published, families other than HoME know no groups.
+    As published, families other than HoME have no groups.
     """
     owners, outputs = (
         [node.name for node in nodes if grouped or node.role is not Role.GROUP]
@@ -114,20 +114,20 @@ def _owned(layer: Layer, topology: Topology, grouped: bool) -> Iterator[Differen
 
 
 def _built_otherwise(lowered: Lowered, family: Family) -> list[list[Difference]]:
-    """For each layer, what its experts and gates have otherwise than those of the family."""
+    """The differences of each layer's experts and gates from those of the family."""
     layers = tuple(_published(layer, family, index) for index, layer in enumerate(lowered.layers))
     theirs = lower(Resolved(lowered.spec, lowered.document, lowered.root, layers)).graph
     return [list(_compared(layer, family, lowered.graph, theirs)) for layer in lowered.layers]
 
 
 def _published(layer: Layer, family: Family, index: int) -> Layer:
-    """The layer with the experts and gates of the family, as many as it has."""
+    """The layer with the experts and gates of the family, and with its own numbers of experts."""
     inputs: Literal["one", "each"] = "each" if family.state_each and index > 0 else "one"
     sets = {}
     for name, plan in layer.sets.items():
         own = ExpertStyle(count=plan.experts.count, inputs=inputs)
         sets[name] = dataclasses.replace(plan, experts=overlay(family.experts, own, to=ExpertStyle))
-    sees = layer.gates.mixture.sees  # the mask may leave a gate nothing to see
+    sees = layer.gates.mixture.sees  # the mask may hide everything from a gate
     return _seeing(dataclasses.replace(layer, sets=sets, gates=family.gates), sees)
 
 
@@ -137,7 +137,7 @@ def _seeing(layer: Layer, sees: str) -> Layer:
 
 
 def _compared(layer: Layer, family: Family, mine: Graph, theirs: Graph) -> Iterator[Difference]:
-    """The differences of one layer in two graphs with the same sets and states."""
+    """The differences between one layer of two graphs with the same sets and states."""
     here, there = _traits(mine, layer), _traits(theirs, layer)
     there["is one"] = dict.fromkeys(layer.sets, True) if family.experts.count == 1 else {}
     yield from _differing(layer, here, there, OF_SETS)
@@ -154,7 +154,7 @@ def _compared(layer: Layer, family: Family, mine: Graph, theirs: Graph) -> Itera
 
 
 def _traits(graph: Graph, layer: Layer) -> Traits:
-    """What a layer is like."""
+    """The traits of a layer."""
     traits: Traits = defaultdict(dict)
     for node in graph:
         if isinstance(node, Placed) and node.layer == layer.name:
@@ -187,12 +187,12 @@ def _traits_of(graph: Graph, node: Placed) -> Iterator[tuple[str, Any]]:
 
 
 def _is_gated(graph: Graph, gate: Gate) -> bool:
-    """Whether a gate reads what feature gates made of states."""
+    """Whether a gate reads the output of feature gates."""
     return any(isinstance(graph[port.node], FeatureGate) for port in gate.reads)
 
 
 def _values(graph: Graph, gate: Gate) -> tuple[str, ...]:
-    """The tree nodes whose states a gate reads, without feature gates; or the name of v."""
+    """The tree nodes whose states a gate reads, through feature gates if any; or the name of v."""
 
     def value(port: Port) -> str:
         node = graph[port.node]
@@ -206,7 +206,7 @@ def _values(graph: Graph, gate: Gate) -> tuple[str, ...]:
 def _differing(
     layer: Layer, here: Traits, there: Traits, words: dict[str, Word]
 ) -> Iterator[Difference]:
-    """Descriptions of traits whose values differ."""
+    """Descriptions of the traits whose values differ."""
     for trait, word in words.items():
         mine, theirs = here[trait], there[trait]
         both = [name for name in mine if name in theirs]
@@ -229,13 +229,13 @@ def _unmasked(layer: Layer) -> Iterator[Difference]:
 def _by_place(
     layer: Layer, text: str, names: list[str], everywhere: int = -1
 ) -> Iterator[Difference]:
-    """The difference with the nodes where it is, unless that is everywhere."""
+    """The difference, with the nodes that have it unless all do."""
     if names:
         yield Difference(text, layer.name, () if len(names) == everywhere else tuple(names))
 
 
 def describe_match(lowered: Lowered, match: FamilyMatch) -> str:
-    """What a model is, in a sentence or in a list of what is different."""
+    """The description of a model: a sentence, or a list of differences."""
     name, root = lowered.spec.name, lowered.root
     title = FAMILIES[match.family].title
     layers = f"{match.layers} layer{'' if match.layers == 1 else 's'}"
@@ -257,7 +257,7 @@ def describe_match(lowered: Lowered, match: FamilyMatch) -> str:
 
 
 def _lines(match: FamilyMatch) -> Iterator[str]:
-    """One line for each difference; what all layers have in common is said once."""
+    """One line for each difference; a difference that all layers share is listed once."""
     by_text: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for text, layer, places in match.differences:
         by_text.setdefault((text, places), []).append(layer)

@@ -9,7 +9,7 @@ from homespec.graph.sequences import Dien, Din, Mean, Sequence, Sim, Twin
 
 
 class Product(NamedTuple):
-    """x [rows, inputs] times [inputs, outputs], once for each sample; a weight or other events."""
+    """x [rows, inputs] times [inputs, outputs], a weight or other events, once for each sample."""
 
     name: str
     inputs: int
@@ -18,14 +18,14 @@ class Product(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """For each sample."""
+        """FLOPs for each sample."""
         return 2 * self.inputs * self.outputs * self.rows
 
 
 def products_of(node: Sequence) -> Iterator[Product]:
-    """The matrix products of a forward pass, as the generated code makes them.
+    """The matrix products of a forward pass of the generated code.
 
-    The first stages of searches and weighted sums of DIN and DIEN are elementwise.
+    The first stages of searches and the weighted sums of DIN and DIEN are elementwise.
     """
     for product in _products(node):
         yield product._replace(name=f"{node.name}.encoder.{product.name}")

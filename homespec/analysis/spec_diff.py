@@ -1,8 +1,8 @@
 """The differences between the models of two specs, by path.
 
-Compared are the explicit forms, in which every default is written out and a family is its layers:
-other words for the same model do not count. The order of features, tasks and experts counts, since
-it is the order of the columns and rows of weights.
+The explicit forms are compared, in which every default is written out and a family is written as
+layers, so another way to write the same model makes no difference. The order of features, tasks and
+experts counts, because it is the order of columns and rows of weights.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ FREE = {
     *("description", "version", "extends", "homespec", "family", "experts", "gates", "towers"),
     "expect",
 }
-"""Keys that do not matter, and those whose effect is in the layers and tasks."""
+"""Keys that do not matter, and keys whose effect shows in the layers and tasks."""
 ONE_OF = {"features": "feature", "groups": "group", "tasks": "task", "layers": "layer"}
 
 
 class Change(NamedTuple):
-    """A place of the spec, and what is different there, as what follows the place's name."""
+    """A path of the spec and the difference there, phrased to follow the path."""
 
     path: tuple[str, ...]
     text: str
@@ -37,7 +37,7 @@ class Change(NamedTuple):
 
 
 def model_tree(lowered: Lowered, *, defaults: bool = True) -> Tree:
-    """What makes the model, as JSON: the explicit form, with its layers by name.
+    """The parts of the explicit form that define the model, as JSON, with layers by name.
 
     Without `defaults`, keys that have the language's default are left out.
     """
@@ -48,10 +48,10 @@ def model_tree(lowered: Lowered, *, defaults: bool = True) -> Tree:
 
 
 def known_to(before: Tree, now: Tree, given: Tree) -> Tree:
-    """`now` without keys that a tree of an older homespec does not have, and that mean nothing.
+    """`now` without keys that an older homespec does not know and that have no effect.
 
-    `given` is `now` without defaults: what it lacks has the value that the model had before there
-    was such a key.
+    `given` is `now` without defaults. A key that it lacks has the value that the model had before
+    the key existed.
     """
     return {
         key: known_to(before[key], value, given.get(key, {}))
@@ -63,7 +63,7 @@ def known_to(before: Tree, now: Tree, given: Tree) -> Tree:
 
 
 def changes(before: Tree, now: Tree, path: tuple[str, ...] = ()) -> Iterator[Change]:
-    """What the tree `now` has otherwise than `before`."""
+    """The differences of the tree `now` from `before`."""
     yield from (Change((*path, key), " is gone") for key in before if key not in now)
     yield from (Change((*path, key), " is new") for key in now if key not in before)
     both = [key for key in now if key in before]

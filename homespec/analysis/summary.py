@@ -1,7 +1,7 @@
-"""The model of a spec at a glance: what is where, what it reads, what it costs.
+"""A summary of a spec's model: its parts, their inputs and their costs.
 
 Every cost of the graph is in exactly one row: feature gates and self gates belong to the set that
-they gate, mixture gates to the state that they make.
+they gate, mixture gates to the state that they compute.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ PARTS: dict[str, type[Node]] = {
     "self gates": SelfGate,
     "towers": Tower,
 }
-"""What the total is the sum of."""
+"""The components of the total cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureRow:
-    """An input feature; `rows` is the length of its embedding table, 0 if it has none."""
+    """An input feature. `rows` is the length of its embedding table, 0 if it has none."""
 
     name: str
     column: str
@@ -122,7 +122,7 @@ class TowerRow:
 
 @dataclass(frozen=True, slots=True)
 class ProductRow:
-    """A task whose probability is that of its factors multiplied."""
+    """A task whose probability is the product of the probabilities of its factors."""
 
     task: str
     label: str
@@ -132,7 +132,7 @@ class ProductRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A whole model; `width` is that of the input v, `parts` are the costs by kind of node."""
+    """A whole model. `width` is that of the input v; `parts` are the costs by kind of node."""
 
     name: str
     family: str
@@ -171,7 +171,7 @@ def summarise(lowered: Lowered) -> Summary:
 
 
 def _members(node: TreeNode) -> dict[str, Any]:
-    """Groups map to their members, tasks to nothing."""
+    """The task tree as mappings: groups map to their members, tasks to None."""
     return {
         child.name: None if child.role is Role.TASK else _members(child) for child in node.children
     }
@@ -183,7 +183,7 @@ def _feature(node: Feature) -> FeatureRow:
 
 
 def _kind(node: Feature) -> str:
-    """What a feature is, in a word or two."""
+    """A short description of a feature."""
     if node.pool:
         pool = f"weighted {node.pool}" if node.weighted else node.pool
         return f"{pool} of {node.length}: {_value_kind(node)}"
@@ -191,7 +191,7 @@ def _kind(node: Feature) -> str:
 
 
 def _value_kind(node: Feature) -> str:
-    """What one value is."""
+    """A short description of one value."""
     if node.table:
         return f"in the table of {node.table.removeprefix('features.')}"
     if node.fitted:
@@ -207,7 +207,7 @@ def _value_kind(node: Feature) -> str:
 
 
 def _sequence(node: Sequence) -> FeatureRow:
-    """A sequence has the tables of its fields; its cost is that of its encoder."""
+    """A sequence. Its tables are those of its fields, and its cost is that of its encoder."""
     kind = f"{type(node.encoder).__name__.lower()} of {node.max_len} events"
     columns = ", ".join(field.name for field in node.fields)
     return FeatureRow(node.short, columns, kind, 0, node.width, cost_of([node]))
@@ -259,13 +259,13 @@ def _state(graph: Graph, node: Mix) -> StateRow:
 
 
 def _read(graph: Graph, port: Port) -> str:
-    """What an expert reads, without the feature gate before it."""
+    """The input of an expert, before its feature gate."""
     maker = graph[port.node]
     return _value(graph, maker.reads[0] if isinstance(maker, FeatureGate) else port)
 
 
 def _value(graph: Graph, port: Port) -> str:
-    """What a gate or set reads, in short: v, a tree node's state, or the gated copy of it."""
+    """A short description of a gate's or set's input: v, a tree node's state, or its gated copy."""
     maker = graph[port.node]
     if not isinstance(maker, Placed):
         return "v"

@@ -1,8 +1,8 @@
-"""The tensors of a checkpoint with what each part of their axes belongs to.
+"""The tensors of a checkpoint, with labels for the parts of their axes.
 
-A width is a sum of parts: columns of a first layer belong to features or to states, rows of a gate
-to experts, rows of a table to ids or intervals. Parts of two specs with one label are the same
-thing, wherever they are in the tensor; so weights find their way by labels alone.
+An axis is a sequence of parts: columns of a first layer belong to features or states, rows of a
+gate to experts, rows of a table to ids or intervals. Parts of two specs with the same label mean
+the same, wherever they are in the tensor, so weights are matched by labels alone.
 """
 
 from __future__ import annotations
@@ -33,12 +33,15 @@ from homespec.graph.sequences import Dien, Din, Sequence, Sim, Twin
 
 Label = tuple[str | int | float, ...]
 Role = Literal["input", "choice", "rank", "rows", "channels"]
-"""What an axis is: what a layer reads, the choices of a gate, the rank of a LoRA, the rows of a
-table, or channels of a width that has no parts."""
+"""The role of an axis: the input of a layer, the choices of a gate, the rank of a LoRA, the rows of
+a table, or channels of a width without parts."""
 
 
 class Part(NamedTuple):
-    """Some positions of an axis that belong to one thing. What `grows` keeps its first ones."""
+    """Consecutive positions of an axis that belong to one thing.
+
+    A part that `grows` keeps its first ones.
+    """
 
     label: Label
     size: int
@@ -46,23 +49,23 @@ class Part(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """An axis of a tensor: its parts in their order."""
+    """An axis of a tensor: its parts in order."""
 
     role: Role
     parts: tuple[Part, ...]
 
     @property
     def size(self) -> int:
-        """How long it is."""
+        """Length of the axis."""
         return sum([part.size for part in self.parts])
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor by logical name. `key` identifies it in both specs, `node` is what it belongs to.
+    """A tensor by logical name. `key` identifies it in both specs, `node` is the node that owns it.
 
     `is_buffer` distinguishes statistics, boundaries and scalings from trained weights. `part` is
-    the number of the expert or LoRA that it belongs to, -1 for none.
+    the index of the expert or LoRA that it belongs to, or -1.
     """
 
     name: str
@@ -79,12 +82,12 @@ class Tensor:
 
     @property
     def numel(self) -> int:
-        """How many numbers it has."""
+        """Number of elements."""
         return math.prod(self.shape)
 
 
 def tensors_of(graph: Graph, renames: Renames = SAME) -> dict[tuple[Key, str], Tensor]:
-    """The tensors of a model's logical state by key; labels are in the names of the new spec."""
+    """The tensors of a model's logical state by key. Labels use the names of the new spec."""
     labels = Labels(graph, renames)
     return {tensor.key: tensor for node in graph for tensor in _tensors(node, labels)}
 
@@ -97,7 +100,7 @@ def _tensors(node: Node, labels: Labels) -> Iterator[Tensor]:
 
 
 def own_tensors(node: Node, sizes: Sizes) -> Iterator[Own]:
-    """The tensors of one node: with `Labels` what their parts are, else their shapes alone."""
+    """The tensors of one node: labelled if `sizes` is a `Labels`, else only with their shapes."""
     if type(node) in OWN:
         yield from OWN[type(node)](node, sizes)
 
@@ -109,16 +112,16 @@ def whole(role: Role, size: int) -> Axis:
 
 
 class Sizes:
-    """How long axes are, which a node knows without its graph."""
+    """Lengths of axes, which a node knows without its graph."""
 
     renames = SAME
 
     def read(self, ports: Iterable[Port], width: int) -> Axis:
-        """What a layer reads: values side by side, of this width together."""
+        """The input of a layer: concatenated values with this total width."""
         return whole("input", width)
 
     def choices(self, gate: Gate) -> Axis:
-        """What a gate weighs."""
+        """The experts that a gate weighs."""
         return whole("choice", gate.choices)
 
     def rows(self, feature: Feature) -> Axis:
@@ -126,7 +129,7 @@ class Sizes:
         return whole("rows", feature.rows)
 
     def shared(self, node: Sequence, purpose: str) -> tuple[Part, ...]:
-        """Embeddings of the fields of events that the candidate also has."""
+        """Embeddings of the fields of events that the candidate shares."""
         fields = node.fields[: node.shared]
         return tuple(Part((purpose, self.renames.feature(f.name)), f.width) for f in fields)
 
@@ -140,13 +143,13 @@ class Sizes:
 
 
 class Labels(Sizes):
-    """What the values of a graph are made of."""
+    """The parts of the values of a graph."""
 
     def __init__(self, graph: Graph, renames: Renames) -> None:
         self.graph, self.renames = graph, renames
 
     def value(self, port: Port) -> tuple[Part, ...]:
-        """The parts of a value, in their order."""
+        """The parts of a value, in order."""
         node = self.graph[port.node]
         match node:
             case Input():
@@ -165,7 +168,7 @@ class Labels(Sizes):
         return Axis("input", tuple(part for port in ports for part in self.value(port)))
 
     def choices(self, gate: Gate) -> Axis:
-        """Its experts. Several mixtures may read a self gate; in each it is of the same set."""
+        """The experts of its set. All mixtures that read a self gate use it for the same set."""
         mix = self.graph.readers(gate.name)[0]
         assert isinstance(mix, Mix)
         if not isinstance(gate, SelfGate):
@@ -174,7 +177,7 @@ class Labels(Sizes):
         return self.experts(mix.sets[position : position + 1])
 
     def experts(self, sets: Iterable[Port]) -> Axis:
-        """The experts of sets, each a choice."""
+        """The experts of sets, one part each."""
         parts = []
         for port in sets:
             node = self.graph[port.node]
@@ -184,7 +187,7 @@ class Labels(Sizes):
         return Axis("choice", tuple(parts))
 
     def rows(self, feature: Feature) -> Axis:
-        """One row for what is missing, then those of ids, of hashes or of intervals."""
+        """One row for missing values, then those of ids, hashes or intervals."""
         return Axis("rows", tuple(_rows(feature)))
 
     def _sequence(self, node: Sequence) -> tuple[Part, ...]:
@@ -200,11 +203,11 @@ class Labels(Sizes):
 
 
 VOCABULARY = "vocabulary"
-"""What the vocabulary that is fitted to a feature is called."""
+"""The label of the vocabulary that is fitted to a feature."""
 
 
 class Own(NamedTuple):
-    """A tensor of one node, by its name in the node."""
+    """A tensor of one node, by its name within the node."""
 
     name: str
     axes: tuple[Axis, ...]
@@ -214,7 +217,7 @@ class Own(NamedTuple):
 
 @functools.cache
 def channels(name: str, size: int) -> Axis:
-    """A width without parts: it is kept as a whole, or not at all."""
+    """A width without parts: it is kept as a whole or not at all."""
     return Axis("channels", (Part((name,), size),))
 
 
@@ -232,7 +235,7 @@ def _mlp(
     last_bias: bool = True,
     norm: str = "none",
 ) -> Iterator[Own]:
-    """The layers of an MLP of these widths; `last` is what the last one makes."""
+    """The layers of an MLP with these widths; `last` labels the output of the last one."""
     for i, (_, width) in enumerate(pairwise(widths)):
         is_last = i == len(widths) - 2
         out = last if is_last else channels(f"hidden{i}", width)

@@ -1,4 +1,4 @@
-"""Writes keys, values and comments as YAML that stage 1 reads back to the same values."""
+"""Writes keys, values and comments as YAML that stage 1 reads back as the same values."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from homespec.source.scalars import resolve
 
 WIDTH = 98
 COMMENTS = 44
-"""Column in which comments start, where the line leaves room."""
+"""Column at which comments start, if the line leaves room."""
 
 PLAIN = re.compile(r"[^\W\d]([\w ./<>=!+-]*[\w.])?")
-"""Texts that need no quotes, in whatever place, unless they read as another type."""
+"""Texts that need no quotes anywhere, unless they read as another type."""
 
 UNPRINTABLE = re.compile(
     r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\U000e0000-\U0010ffff]"
 )
-"""What JSON leaves as it is but YAML wants escaped, and specs, of what reorders text."""
+"""Characters that JSON leaves as they are, but that YAML requires to be escaped, or that reorder
+the text of a spec."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A key with its value and a comment. None as the value says that there is none."""
+    """A key with its value and a comment. The value None means that the key has none."""
 
     key: str
     value: Any
@@ -35,7 +36,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A key with entries below it; those of a list are sections whose keys become comments."""
+    """A key with entries below it.
+
+    The entries of a list are sections, whose keys become comments.
+    """
 
     key: str
     entries: Sequence[Entry]
@@ -84,12 +88,12 @@ def _items(sections: Iterable[Entry], indent: str) -> Iterator[str]:
 
 
 def _line(line: Line, indent: str) -> Iterator[str]:
-    """A key and its value; what is too long for the line is below its key."""
+    """A key and its value, which moves below the key if the line is too long."""
     if line.value is None:
         yield _commented(f"{indent}# {line.key}: unknown", line.comment)
         return
     start, value = f"{indent}{scalar(line.key)}:", flow(line.value)
-    if len(start) + len(value) < WIDTH or "  " in value:  # a break would swallow a double space
+    if len(start) + len(value) < WIDTH or "  " in value:  # a line break would lose a double space
         yield _commented(f"{start} {value}", line.comment)
         return
     yield _commented(start, line.comment)
@@ -123,7 +127,7 @@ def flow(value: Any) -> str:
 
 
 def scalar(text: str) -> str:
-    """A text, in quotes where it would otherwise be read as something else."""
+    """A text, quoted if it would otherwise be read as another type."""
     if PLAIN.fullmatch(text) and resolve(text) == text:
         return text
     return UNPRINTABLE.sub(_escaped, json.dumps(text, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""Diagnostics: what homespec says about a spec, as data; how it is printed lives in `render`."""
+"""Diagnostics: findings about a spec as data, which `render` formats."""
 
 from homespec.diagnostics.diagnostic import (
     Diagnostic,

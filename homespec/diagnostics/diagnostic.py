@@ -1,6 +1,6 @@
 """The data of a diagnostic: spans, labels, findings and the report that collects them.
 
-Every output format is rendered from these objects, so text and JSON can never disagree.
+Every output format is rendered from these objects, so text and JSON never disagree.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """How much a diagnostic weighs.
+    """Severity of a diagnostic.
 
-    Errors stop the compiler, warnings fail under `--strict`, notes never fail.
+    Errors stop the compiler, warnings fail under `--strict`, and notes never fail.
     """
 
     ERROR = "error"
@@ -44,7 +44,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A second place that a diagnostic points at, with what is to be seen there."""
+    """A further place that a diagnostic points to, and the text shown there."""
 
     span: Span
     text: str
@@ -52,10 +52,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule's function yields: a diagnostic that does not know its rule yet.
+    """The result of a rule's function: a diagnostic without its rule.
 
     `label` is the text beside the caret, `related` are further places, `help` is the remedy.
-    `about` names the parts of a model that it concerns, for drawings.
+    `about` names the parts of a model that the finding concerns, for drawings.
     """
 
     span: Span
@@ -68,7 +68,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """A finding together with the rule that made it."""
+    """A finding with the rule that made it."""
 
     rule: Rule
     span: Span
@@ -85,13 +85,14 @@ class Diagnostic:
 
     @property
     def sort_key(self) -> tuple[Span, str]:
-        """Order of appearance: by place, then by code; equals keep their order."""
+        """Sort key: by place, then by code. Equal diagnostics keep their order."""
         return (self.span, self.rule.code)
 
 
 def _first(here: list[Diagnostic]) -> Diagnostic:
-    """The first of several with one place and code, about the parts of all of them; its help says
-    how many there are.
+    """The first of several with the same place and code, about the parts of all of them.
+
+    Its help says how many more there are.
     """
     first, more = here[0], len(here) - 1
     if not more:
@@ -103,7 +104,7 @@ def _first(here: list[Diagnostic]) -> Diagnostic:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Skipped:
-    """A file or folder that a run left out, and what it is."""
+    """A file or folder that a run left out, and why."""
 
     file: str
     reason: str
@@ -115,7 +116,10 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All diagnostics of one run, sorted, one per span and code; `texts` maps file to its text."""
+    """All diagnostics of one run, sorted, one for each span and code.
+
+    `texts` maps files to their text.
+    """
 
     diagnostics: tuple[Diagnostic, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -127,7 +131,7 @@ class Report:
         texts: Mapping[str, str],
         skipped: Iterable[Skipped] = (),
     ) -> Report:
-        """Sort `diagnostics`, keep the first of each (span, code), say how many more there are."""
+        """Sort `diagnostics`, and keep the first of each (span, code) with the number of others."""
         groups: dict[tuple[Span, str], dict[str, Diagnostic]] = {}
         for diagnostic in sorted(diagnostics, key=lambda d: d.sort_key):
             here = groups.setdefault((diagnostic.span, diagnostic.rule.code), {})
@@ -136,7 +140,7 @@ class Report:
         return Report(first, dict(texts), tuple(skipped))
 
     def count(self, severity: Severity) -> int:
-        """How many diagnostics have this severity."""
+        """Number of diagnostics with this severity."""
         return sum(d.rule.severity is severity for d in self.diagnostics)
 
     @property
@@ -145,11 +149,11 @@ class Report:
         return self.count(Severity.ERROR) > 0
 
     def fails(self, strict: bool = False) -> bool:
-        """Whether a check fails: there are errors, or under `strict` warnings."""
+        """Whether a check fails: there are errors, or with `strict` warnings."""
         return self.has_errors or (strict and self.count(Severity.WARNING) > 0)
 
     def merged(self, other: Report) -> Report:
-        """This report and `other` as one."""
+        """This report and `other`, merged."""
         texts = {**self.texts, **other.texts}
         skipped = (*self.skipped, *other.skipped)
         return Report.of((*self.diagnostics, *other.diagnostics), texts, skipped)

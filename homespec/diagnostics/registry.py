@@ -1,4 +1,4 @@
-"""The registry of rules: a rule is one function, its docstring is its `explain` text."""
+"""The registry of rules. A rule is a function, and its docstring is its `explain` text."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from homespec.diagnostics.diagnostic import Diagnostic, Finding, Severity
 P = ParamSpec("P")
 
 MAX_FINDINGS = 50
-"""Maximum number of findings of one rule, so that a file made to have more is also quick."""
+"""Maximum number of findings of one rule, so that files with very many findings are also quick."""
 
 REST = "further findings of this rule are not reported"
-"""What the last of them says."""
+"""The message of the last of these findings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,16 @@ RULES: dict[str, Rule] = {}
 """Every rule by its code; filled when the stages are imported."""
 
 CHECKS: dict[str, Callable[..., list[Diagnostic]]] = {}
-"""The function of every rule by its code."""
+"""The function of each rule by its code."""
 
 
 def rule(
     code: str, name: str, severity: Severity = Severity.ERROR
 ) -> Callable[[Callable[P, Iterable[Finding]]], Callable[P, list[Diagnostic]]]:
-    """Register a function that yields findings; callers get diagnostics of this rule.
+    """Register a function that yields findings; calling it yields diagnostics of this rule.
 
-    The docstring must say what is wrong, why it matters and how to mend it: it is printed by
-    `homespec explain` and is in the documentation as it is.
+    The docstring must say what is wrong, why it matters and how to fix it. `homespec explain` and
+    the documentation show it as it is.
     """
 
     def decorate(find: Callable[P, Iterable[Finding]]) -> Callable[P, list[Diagnostic]]:

@@ -13,15 +13,15 @@ MAX_LENGTH = 64
 MAX_CANDIDATES = 500
 MAX_COMPARED = 20
 MAX_TYPOS = 3
-"""Bounds that keep suggestions instant for names made up to make them slow."""
+"""Limits that keep suggestions fast even for names that are made up to be slow."""
 
 
 def closest(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `name` was probably meant to be, or None if none is near.
+    """The candidate that `name` probably means, or None if none is close.
 
-    Nearest first: the same letters but for case and separators, then few typing mistakes, then
-    the same words in another order, then one that `name` shortens or lengthens. Among equals
-    one that continues `name` wins, then one with the same ends (`colums` is `columns`, not
+    Closest first: the same letters except for case and separators, then few typing mistakes, then
+    the same words in another order, then a candidate that `name` shortens or lengthens. Among
+    equals, one that continues `name` wins, then one with the same ends (`colums` is `columns`, not
     `column`), then the first.
     """
     if len(name) > MAX_LENGTH:
@@ -39,7 +39,7 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
 
 
 def listing(names: Iterable[str], limit: int = 14) -> str:
-    """Names for a sentence: `` `a`, `b` and `c` ``; of more than `limit` only the first ones."""
+    """Names for a sentence: `` `a`, `b` and `c` ``; at most the first `limit` names."""
     quoted = [f"`{name}`" for name in names]
     if len(quoted) > limit:
         quoted = [*quoted[: limit - 1], f"{len(quoted) - limit + 1} more"]
@@ -49,7 +49,7 @@ def listing(names: Iterable[str], limit: int = 14) -> str:
 
 
 def _likeness(name: str, candidate: str) -> int | None:
-    """A distance between names that are alike as a whole, None for others."""
+    """Returns a distance between names that are alike as a whole, None for others."""
     ours, theirs = folded(name), folded(candidate)
     if ours == theirs:
         return 0
@@ -64,7 +64,7 @@ def _likeness(name: str, candidate: str) -> int | None:
 
 
 def _typos(name: str, candidates: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Candidates that differ by few letters, with their number; the likeliest are compared."""
+    """Candidates that differ by few letters, with that number. Only the likeliest are compared."""
     ours = folded(name)
     letters = [(letter, ours.count(letter)) for letter in set(ours)]
     likely = []
@@ -85,7 +85,7 @@ def _typos(name: str, candidates: Iterable[str]) -> Iterator[tuple[str, int]]:
 
 @lru_cache(maxsize=2 * MAX_CANDIDATES)
 def folded(name: str) -> str:
-    """The letters of a name without case and separators."""
+    """The letters of a name, without case and separators."""
     return SEPARATORS.sub("", name).casefold()
 
 
@@ -94,10 +94,10 @@ def _words(name: str) -> list[str]:
 
 
 def edits(a: str, b: str, limit: int) -> int:
-    """Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`.
+    """Number of insertions, deletions, substitutions and swaps of neighbours from `a` to `b`.
 
-    Gives up and returns `limit + 1` once they are more than `limit`; so only the letters that
-    are at most `limit` places apart have to be compared.
+    Gives up and returns `limit + 1` when there are more than `limit`, so only letters at most
+    `limit` positions apart are compared.
     """
     far = limit + 1
     if abs(len(a) - len(b)) > limit:

@@ -1,4 +1,4 @@
-"""Drawings of a graph: text for tests and reviews, mermaid and dot for eyes, JSON for programs."""
+"""Drawings of a graph: text for tests and reviews, mermaid and dot for people, JSON for code."""
 
 from collections.abc import Callable
 
@@ -14,6 +14,6 @@ FORMATS: dict[str, Callable[[Graph], str]] = {
     "dot": as_dot,
     "json": as_json,
 }
-"""How a graph can be drawn, by the name of the format."""
+"""The functions that draw a graph, by format."""
 
 __all__ = ["FORMATS", "as_dot", "as_json", "as_mermaid", "as_text"]

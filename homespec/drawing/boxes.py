@@ -1,8 +1,8 @@
-"""What the pictures of a graph show: boxes by layer and arrows between them.
+"""The contents of pictures of a graph: boxes by layer, and arrows between them.
 
-A picture of every node is unreadable, so features are counted in the box of the input, feature
-gates belong to the expert sets that read them, gates and self gates to the states they weigh,
-and objectives to no box. A gate's own input is a weak arrow.
+A picture with every node is unreadable, so features are counted in the box of the input, feature
+gates belong to the expert sets that read them, and gates and self gates to the states that they
+weigh. Objectives are not shown. The input of a gate is a weak arrow.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GATES = (Gate, SelfGate)
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A node of a picture: `kind` is input, experts, state, tower, product."""
+    """A node of a picture: `kind` is input, experts, state, tower or product."""
 
     name: str
     kind: str
@@ -43,7 +43,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """From the box that makes a value to the box that reads it; weak if only a gate does."""
+    """From the box that computes a value to the box that reads it; weak if only a gate reads it."""
 
     start: str
     end: str
@@ -59,7 +59,7 @@ class Picture:
 
     @property
     def layers(self) -> dict[str, list[Box]]:
-        """The boxes by layer, in the order of the layers; the input and towers have layer ""."""
+        """The boxes by layer, in the order of the layers. The input and towers have layer ""."""
         layers: dict[str, list[Box]] = {}
         for box in self.boxes:
             layers.setdefault(box.layer, []).append(box)
@@ -75,7 +75,7 @@ def picture(graph: Graph) -> Picture:
 
 
 def _first(node: Node) -> Node:
-    """A node, or the first member of a batch, which has its kind."""
+    """A node, or the first member of a batch, which has the kind of all members."""
     return node.members[0] if isinstance(node, Batch) else node
 
 
@@ -106,7 +106,7 @@ def _box(graph: Graph, node: Node) -> Box:
 
 
 def _title(node: Node) -> str:
-    """The place in the tree, or the places of all members."""
+    """The place of a node in the tree, or the places of all members of a batch."""
     members = node.members if isinstance(node, Batch) else (node,)
     return ", ".join(member.name.rpartition(".")[2] for member in members)
 

@@ -15,7 +15,7 @@ STYLES = {
 
 
 def as_dot(graph: Graph) -> str:
-    """A digraph from the features up to the towers, a cluster for each layer."""
+    """A digraph from the features to the towers, with a cluster for each layer."""
     drawn = picture(graph)
     lines = [f'digraph "{graph.name}" {{', "  rankdir=BT;", '  node [fontname="sans-serif"];']
     for layer, boxes in drawn.layers.items():

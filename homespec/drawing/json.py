@@ -1,4 +1,4 @@
-"""The graph as JSON: its nodes in dependency order, each with the line that caused it."""
+"""The graph as JSON: its nodes in dependency order, each with the line that defines it."""
 
 from __future__ import annotations
 

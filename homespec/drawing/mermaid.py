@@ -17,7 +17,7 @@ SHAPES = {
 
 
 def as_mermaid(graph: Graph) -> str:
-    """A flowchart from the features up to the towers, a subgraph for each layer."""
+    """A flowchart from the features to the towers, with a subgraph for each layer."""
     drawn = picture(graph)
     lines = ["flowchart BT"]
     for layer, boxes in drawn.layers.items():
@@ -41,9 +41,9 @@ def _box(box: Box) -> str:
 
 
 def _id(name: str) -> str:
-    """Names as mermaid takes them, no dots: `states.meta.watch.0` -> `states_meta_0_watch`.
+    """Names for mermaid, which allows no dots: `states.meta.watch.0` -> `states_meta_0_watch`.
 
-    The name of a node begins with a letter, so no other one is called `0_watch`.
+    Names of nodes begin with a letter, so no other name becomes `0_watch`.
     """
     start, _, index = name.rpartition(".")
     if index.isdigit():

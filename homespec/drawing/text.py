@@ -1,7 +1,7 @@
-"""The graph as text, a node a line: `name = kind(attributes) <- values it reads`.
+"""The graph as text, one node a line: `name = kind(attributes) <- values it reads`.
 
-The members of a batch are indented below it; `experts_meta[1]` is the value of its second one.
-No spans: what the same text says is the same model.
+The members of a batch are indented below it; `experts_meta[1]` is the value of its second member.
+Spans are not included, so that equal texts mean equal models.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from homespec.graph import Graph
 from homespec.graph.nodes import Batch, Node, Port
 
 IN_THE_NAME = ("name", "short", "layer", "place", "level", "parent", "task")
-"""Fields that a node's name and place in the tree say already."""
+"""Fields that a node's name and place in the tree already show."""
 
 
 def as_text(graph: Graph) -> str:
@@ -39,7 +39,7 @@ def _line(node: Node) -> str:
 
 
 def attributes(node: Node) -> dict[str, Any]:
-    """What a node is, apart from its name, place, reads and members."""
+    """The attributes of a node, except its name, place, reads and members."""
     skipped = (*IN_THE_NAME, "reads", "span", "members")
     fields = [f.name for f in dataclasses.fields(node) if f.name not in skipped]
     return {field: getattr(node, field) for field in fields}
@@ -51,7 +51,7 @@ def port_name(port: Port) -> str:
 
 
 def _value(value: object) -> str:
-    """As a spec writes it; `none` for a missing value."""
+    """A value as a spec writes it; `none` for a missing value."""
     if dataclasses.is_dataclass(value):
         options = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
         inside = ", ".join(f"{key}={_value(each)}" for key, each in options)

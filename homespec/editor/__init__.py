@@ -1,5 +1,5 @@
-"""What editors ask about a spec as it is written: completion, hover, definitions, renames, fixes.
+"""Editor support for specs as they are written: completion, hover, definitions, renames, fixes.
 
-Offsets in a text go in, plain data comes out; `server.py` alone speaks the Language Server
+Functions take offsets in a text and return plain data. Only `server.py` speaks the Language Server
 Protocol and imports pygls.
 """

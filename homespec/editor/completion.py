@@ -1,7 +1,7 @@
-"""Editor: what may be written at the cursor: keys, words and names.
+"""Editor: completions at the cursor: keys, words and names.
 
-A spec that is being written is seldom YAML. So a marker takes the place of the word at the cursor,
-once as a key and once as a value, and the rest of the text counts only where it can be read.
+A spec that is being written is seldom valid YAML. So a marker replaces the word at the cursor, once
+as a key and once as a value, and the rest of the text counts as far as it can be read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ItemKind = Literal["key", "word", "name", "example"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A completion: the text, what it is, and the documentation that is shown beside it."""
+    """A completion: the text, its kind, and the documentation that is shown beside it."""
 
     text: str
     kind: ItemKind
@@ -48,7 +48,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where the marker is, the data around it, and all data, with a feature for each column."""
+    """The path of the marker, the data around it, and all data, with a feature for each column."""
 
     path: Path
     on_key: bool
@@ -57,9 +57,9 @@ class Spot:
 
 
 def complete(text: str, offset: int, sound: Value = None) -> Completion:
-    """What may be written at `offset`; `sound` is the data of the spec as it last was readable.
+    """Completions at `offset`. `sound` is the data of the spec when it was last readable.
 
-    That includes what it extends, so names that a base declares are offered as well.
+    `sound` includes the specs that it extends, so names that a base declares are also offered.
     """
     before = WORD_BEFORE.search(text, 0, offset)
     after = WORD_AFTER.match(text, offset)
@@ -95,7 +95,7 @@ def _values(spot: Spot) -> Iterator[Item]:
 
 
 def _names(spot: Spot, sound: Value) -> Iterator[Item]:
-    """The names that are declared and may be mentioned here; those that are not yet first."""
+    """The declared names that may be mentioned here, beginning with those that are not yet."""
     for place in places_at(spot.path, spot.on_key):
         if place.declares:
             continue
@@ -104,7 +104,7 @@ def _names(spot: Spot, sound: Value) -> Iterator[Item]:
         for kind in place.kinds:
             names += [*declared(spot.data, kind), *declared(sound, kind)]
         grouped = _grouped(spot.data) if spot.path[0] == "groups" else set()
-        taken = {MARKER, *spot.path[1:2]}  # what is declared here does not name itself
+        taken = {MARKER, *spot.path[1:2]}  # a declaration here does not name itself
         free = [name for name in dict.fromkeys(names) if name not in here and name not in taken]
         suffix = ": " if place.on_key else ""
         for name in sorted(free, key=lambda name: name in grouped):
@@ -112,7 +112,7 @@ def _names(spot: Spot, sound: Value) -> Iterator[Item]:
 
 
 def _grouped(data: Value) -> set[Value]:
-    """The tasks and groups that are members already: each is one of one group alone."""
+    """The tasks and groups that are already members: each can be in only one group."""
     groups = data.get("groups") if isinstance(data, dict) else None
     members: set[Value] = set()
     for group in groups.values() if isinstance(groups, dict) else ():
@@ -125,7 +125,7 @@ def _grouped(data: Value) -> set[Value]:
 
 
 def _spot(text: str, start: int, end: int) -> Spot | None:
-    """The place of the word from `start` to `end`, from the first reading that has it."""
+    """The place of the word from `start` to `end`, from the first reading that contains it."""
     rest = text[end:]
     line_end = re.search(r"\n|\Z", rest)
     after = rest[: line_end.start()] if line_end else ""
@@ -158,7 +158,7 @@ def _is_value(before: str) -> bool:
 
 
 def _read(text: str) -> Composer:
-    """The composer of a text, with what is before a mistake where it is not YAML."""
+    """The composer of a text; if it is not YAML, of the part before the mistake."""
     composer = composed(Lines("", text))
     composer.finish_open()
     return composer

@@ -1,4 +1,4 @@
-"""Editor: the part of a document that is at an offset of its text."""
+"""Editor: finds the part of a document at an offset of its text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Cursor:
 
 
 def cursor_at(root: Node, offset: int) -> Cursor:
-    """What is at `offset`; the root where nothing smaller is."""
+    """The part at `offset`; the root if there is no smaller one."""
     path: Path = ()
     node = root
     while True:
@@ -40,12 +40,12 @@ def cursor_at(root: Node, offset: int) -> Cursor:
 
 
 def _holds(node: Node, offset: int) -> bool:
-    """Whether a part, from its key to its end, is at an offset."""
+    """Whether a part, from its key to its end, contains an offset."""
     return node.key_start <= offset <= max(node.end, node.key_end)
 
 
 def value_at(value: Value, segment: str | int) -> Value:
-    """The part of a mapping or list under a key or index; None where there is none."""
+    """The part of a mapping or list at a key or index; None if there is none."""
     if isinstance(value, list) and isinstance(segment, int):
         return value[segment]
     return value.get(segment) if isinstance(value, dict) and isinstance(segment, str) else None

@@ -1,4 +1,4 @@
-"""Editor: changes of a text, and how they are applied."""
+"""Editor: edits of a text, and how to apply them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from homespec.source import Document, Node
 
 ANCHOR = re.compile(r"&([^\s,\[\]{}]+)\s*\Z")
 AFTER = re.compile(r"[ \t]*(#[^\r\n]*)?(\r\n|\r|\n|\Z)")
-"""What may be after an entry that has its lines to itself, up to the next line."""
+"""Characters that may follow an entry that has its lines to itself, up to the next line."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edit:
-    """The characters of a file from `start` to `end`, offsets of its text, become `text`."""
+    """Replaces the characters from `start` to `end` of a file, offsets of its text, by `text`."""
 
     file: str
     start: int
@@ -25,27 +25,28 @@ class Edit:
 
 
 def applied(text: str, edits: Iterable[Edit]) -> str:
-    """A text with edits of it, which do not overlap."""
+    """Apply edits that do not overlap to a text."""
     for edit in sorted(edits, reverse=True):
         text = text[: edit.start] + edit.text + text[edit.end :]
     return text
 
 
 class CannotEditError(ValueError):
-    """The text is written in a way that has no small edit; the message says why."""
+    """Raised for text that no small edit can change; the message says why."""
 
 
 def node_at(root: Node, path: Path) -> Node:
-    """The node at a path that is there."""
+    """The node at a path that exists."""
     for segment in path:
         root = root.parts[segment]
     return root
 
 
 def insert_key(document: Document, path: Path, entry: str) -> Edit:
-    """The edit that puts `KEY: VALUE` first into the mapping at a path, however it is written.
+    """The edit that inserts `KEY: VALUE` at the beginning of the mapping at a path, in its style.
 
-    Raises CannotEditError for an alias or what has one, whose mapping belongs to others as well.
+    Raises CannotEditError for an alias, or for a mapping that has one, because it also belongs
+    elsewhere.
     """
     node, text = node_at(document.root, path), document.text
     if text[node.start : node.start + 1] == "*":
@@ -69,10 +70,10 @@ def insert_key(document: Document, path: Path, entry: str) -> Edit:
 
 
 def set_entry(document: Document, path: Path, entry: str, marked: Path = ()) -> Edit:
-    """The edit that gives a mapping `KEY: VALUE`, in place of a value that the key has there.
+    """The edit that gives a mapping `KEY: VALUE`, replacing a value that the key has there.
 
-    Raises CannotEditError where items or keys that are there would be lost, unless `marked` is the
-    path of that value: a diagnostic that marks it is about all of it.
+    Raises CannotEditError if this would lose existing items or keys, unless `marked` is the path of
+    that value: a diagnostic that marks a value concerns all of it.
     """
     key, _, value = entry.partition(": ")
     old = node_at(document.root, path).parts.get(key)
@@ -86,7 +87,7 @@ def set_entry(document: Document, path: Path, entry: str, marked: Path = ()) -> 
 
 
 def _kept(document: Document, old: Node, value: str) -> bool:
-    """Whether the items of a list, or the keys of a mapping, are also in a new value."""
+    """Whether a new value also has the items of a list, or the keys of a mapping."""
     words = re.findall(r"[^\s,:\[\]{}\"']+", value)
     items = (
         k if isinstance(k, str) else document.text[p.start : p.end] for k, p in old.parts.items()
@@ -95,7 +96,7 @@ def _kept(document: Document, old: Node, value: str) -> bool:
 
 
 def remove_entry(document: Document, path: Path) -> Edit:
-    """The edit that takes a key with its value, or an item of a list, out of a text."""
+    """The edit that removes a key with its value, or an item of a list, from a text."""
     node, text = node_at(document.root, path), document.text
     start, end = node.key_start, max(node.end, node.key_end)
     line = node.lines.start_of_line(start)

@@ -1,7 +1,7 @@
-"""Editor: edits that mend a diagnostic, made from its remedy and proven by the compiler.
+"""Editor: fixes of diagnostics, made from their remedies and verified by the compiler.
 
-A remedy is a sentence. What it names is tried as an edit, and only an edit after which the
-diagnostic is gone and no new error is there becomes a fix.
+A remedy is a sentence. Its quoted parts are tried as edits. An edit becomes a fix only if it
+removes the diagnostic and causes no new error.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ REPLACES = re.compile(
     r"^(did you mean|write|use|it can be|the stacked form)|for example|(?<!declared )(are|be) `",
     re.IGNORECASE,
 )
-"""Remedies whose quoted words take the place of what is marked."""
+"""Remedies whose quoted words replace the marked text."""
 REMOVES = re.compile(r"(remove|leave out) ((it|them|one of)\b|`(?P<key>[^`:]+)(: [^`]*)?`)")
 WITH = re.compile(r"with `((?:label|column): [^`]+)`")
-"""What a remedy adds to another name."""
+"""Text that a remedy appends to another name."""
 QUOTED = re.compile(r"`([^`\n]{1,80})`")
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """What a fix is called in the editor's menu, and its edits."""
+    """A fix: its title in the editor's menu, and its edits."""
 
     title: str
     edits: tuple[Edit, ...]
 
 
 def fixes(file: str, diagnostic: Diagnostic, specs: OpenSpecs) -> Iterator[Fix]:
-    """The fixes of a diagnostic of a spec; what mends it first, then how to ignore it."""
+    """The fixes of a diagnostic of a spec: first those that correct it, then how to ignore it."""
     document = specs.own(diagnostic.span.file)
     if diagnostic.help:
         for fix in list(_candidates(document, diagnostic))[:MAX_TRIED]:
@@ -67,7 +67,7 @@ def offsets(lines: Lines, span: Span) -> tuple[int, int]:
 
 
 def _candidates(document: Document, diagnostic: Diagnostic) -> Iterator[Fix]:
-    """Edits that the remedy may mean: the best first, few of them right."""
+    """Edits that the remedy may mean, the most likely first; few of them are right."""
     start, end = offsets(document.lines, diagnostic.span)
     cursor = cursor_at(document.root, start)
     remedy, written = diagnostic.help, document.text[start:end]
@@ -89,7 +89,7 @@ def _candidates(document: Document, diagnostic: Diagnostic) -> Iterator[Fix]:
 
 
 def _renamed(document: Document, cursor: Cursor, entry: str) -> Iterator[Fix]:
-    """Another key for a value that stays as it is."""
+    """Another key for an existing value."""
     node = cursor.node
     key, value = (document.text[slice(*at)] for at in (cursor.range, (node.start, node.end)))
     if cursor.on_key and entry.partition(": ")[2] == value:
@@ -98,7 +98,7 @@ def _renamed(document: Document, cursor: Cursor, entry: str) -> Iterator[Fix]:
 
 
 def _with(document: Document, cursor: Cursor, remedy: str, edit: Edit) -> Iterator[Fix]:
-    """Another name together with the entry that keeps what the name was of, such as its column."""
+    """Another name, and the entry that keeps the name's former meaning, such as its column."""
     entry = WITH.search(remedy)
     if entry and cursor.on_key:
         old = document.text[edit.start : edit.end]
@@ -110,7 +110,7 @@ def _with(document: Document, cursor: Cursor, remedy: str, edit: Edit) -> Iterat
 
 
 def _removed(document: Document, path: Path, key: str | None, written: str) -> Path:
-    """What a remedy removes: what is marked, or a key in it or beside it; () for neither."""
+    """The path that a remedy removes: the marked part, or a key in it or beside it; () if none."""
     if key is None or key in (written, *path[-1:]):
         return path
     found = ((*place, key) for place in (path, path[:-1]) if document.has((*place, key)))
@@ -137,7 +137,7 @@ def _set(document: Document, path: Path, entry: str) -> Iterator[Fix]:
 
 
 def _mends(file: str, diagnostic: Diagnostic, fix: Fix, specs: OpenSpecs) -> bool:
-    """Whether the diagnostic is gone after the edits, and no error has come."""
+    """Whether the edits remove the diagnostic and cause no error."""
     place = real(diagnostic.span.file)
     text = specs.own(diagnostic.span.file).text
     changed = applied(text, fix.edits)
@@ -154,12 +154,12 @@ def _mends(file: str, diagnostic: Diagnostic, fix: Fix, specs: OpenSpecs) -> boo
 
 
 def _is_far(other: Diagnostic, mended: Diagnostic) -> bool:
-    """Whether an error of a later stage was there before, hidden by the one that is mended."""
+    """Whether an error of a later stage existed before, hidden by the error that is fixed."""
     return other.span.start.line != mended.span.start.line
 
 
 def _ignored(document: Document, diagnostic: Diagnostic) -> Fix:
-    """A comment that ignores a warning, at the end of its line or on a line above."""
+    """A comment that ignores a warning, at the end of its line or on a line above it."""
     start, _ = offsets(document.lines, diagnostic.span)
     line = document.lines.line_at(start)
     begin = document.lines.start_of_line(start)

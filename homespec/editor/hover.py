@@ -19,9 +19,9 @@ IGNORED = re.compile(r"# *homespec: *ignore(?:-file)?\[([^\]\n]*)\]")
 
 
 def hover(document: Document, offset: int, lowered: Lowered | None) -> str:
-    """Markdown on what is at `offset` of a file's own document; empty where nothing is known.
+    """Markdown about the part at `offset` of a file's own document; empty if nothing is known.
 
-    `lowered` is the spec as it was when it was sound for the last time.
+    `lowered` is the spec when it was last sound.
     """
     if rule := _rule_at(document.text, offset):
         return rule
@@ -62,7 +62,7 @@ def _about_key(path: Path) -> str:
 
 
 def _about_name(mention: Mention, summary: Summary) -> str:
-    """A card on a feature, task or group: what it is, how wide, what it costs, what it reads."""
+    """The card of a feature, task or group: its kind, its width, its cost and its inputs."""
     name = mention.name
     for kind in mention.place.kinds:
         lines = list(_feature(name, summary) if kind == "feature" else _node(name, kind, summary))

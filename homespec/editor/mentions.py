@@ -54,12 +54,12 @@ PLACES = (
     Place(("expect", "reads", ANY, ITEM), NODE, root=True),
     Place(("expect", "except_through", ITEM), NODE, root=True),
 )
-"""All of them; a new key of the language that holds names gets a line here."""
+"""All places. A new key of the language that holds names needs an entry here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A name in a text, and the kinds of thing that it may be the name of there."""
+    """A name in a text, and the kinds of thing that it may name there."""
 
     name: str
     place: Place
@@ -68,16 +68,16 @@ class Mention:
 
     @property
     def range(self) -> tuple[int, int]:
-        """The offsets of the name, quotes included."""
+        """The offsets of the name, including quotes."""
         if self.place.on_key:
             return self.node.key_start, self.node.key_end
         return self.node.start, self.node.end
 
 
 def mentions(document: Document) -> Iterator[Mention]:
-    """Every mention in a document, in the order of the text of each section.
+    """All mentions in a document, in the order of the text of each section.
 
-    A feature that an entry with `columns` lists is declared by its column there.
+    A feature that an entry with `columns` lists is declared there, by its column.
     """
     if document.data is not None:
         yield from _below(document.data, document.root, (), PLACES)
@@ -87,10 +87,10 @@ def mentions(document: Document) -> Iterator[Mention]:
 def mentions_of(
     name: str, kinds: Kinds, related: Sequence[Related]
 ) -> list[tuple[Related, Mention]]:
-    """The mentions of one thing in the first spec, what it extends, and others that share it.
+    """The mentions of one thing in the first spec, in its bases, and in specs that share them.
 
-    A spec shares it if they have a file in common that mentions it: two specs over one base can
-    each have a task of this name. A feature and a task may also share a name.
+    A spec shares it if both have a file in common that mentions it: two specs with one base can
+    each have a task of the same name. A feature and a task may also share a name.
     """
     found = [
         (spec, mention)
@@ -103,7 +103,7 @@ def mentions_of(
 
 
 def places_at(path: Path, on_key: bool) -> list[Place]:
-    """The places of the language that a path, of a key or of a value, is."""
+    """The places of the language that match a path, of a key or of a value."""
     return [
         place
         for place in PLACES
@@ -114,13 +114,13 @@ def places_at(path: Path, on_key: bool) -> list[Place]:
 
 
 def mention_at(document: Document, offset: int) -> Mention | None:
-    """The mention under the cursor."""
+    """The mention at the cursor."""
     found = (m for m in mentions(document) if m.range[0] <= offset <= m.range[1])
     return next(found, None)
 
 
 def declared(data: Value, kind: Kind) -> list[str]:
-    """The names of this kind that a spec declares, in its order."""
+    """The names of this kind that a spec declares, in order."""
     section = data.get(f"{kind}s") if isinstance(data, dict) else None
     return list(section) if isinstance(section, dict) else []
 

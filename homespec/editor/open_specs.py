@@ -1,4 +1,4 @@
-"""Editor: specs as they are in the editor's buffers, saved or not, with what they extend."""
+"""Editor: specs as they are in the editor's buffers, saved or not, with their bases."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from homespec.source import Document, parse, read, with_bases
 from homespec.source.roots import is_yaml, leads_out, real
 
 MAX_FILES = 5000
-"""How many YAML files of a folder are looked at for specs that extend one."""
+"""Maximum number of YAML files of a folder that are searched for specs that extend one."""
 MAX_FOLDERS = 5000
 OTHERS = frozenset({"node_modules", "site-packages"})
 """Folders of installed packages."""
 
 Buffers = Callable[[str], str | None]
-"""The text of an open file by its path without links; None for one that is not open."""
+"""Returns the text of an open file by its resolved path; None if the file is not open."""
 Version = str | tuple[int, ...]
-"""The text of an open file; of another what changes when it is written."""
+"""Identifies a version of a file: the text of an open file, or the state on disk of another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """A file's own document, its path without links, and those of the files that it extends."""
+    """A file's own document, its resolved path, and those of the files that it extends."""
 
     own: Document
     place: str
@@ -35,13 +35,13 @@ class Related:
 
     @property
     def chain(self) -> frozenset[str]:
-        """The file and those that it extends."""
+        """The file and the files that it extends."""
         return self.bases | {self.place}
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A spec with what it extends, and what was read for it, by name and place."""
+    """A spec with the files that it extends, and their documents by name and place."""
 
     document: Document
     parts: dict[tuple[str, str], Document]
@@ -49,9 +49,10 @@ class Whole:
 
 @dataclass
 class OpenSpecs:
-    """Reads specs; where a file is open, what is in the editor counts and not what is on disk.
+    """Reads specs. For an open file, the text in the editor counts and not the file on disk.
 
-    A file is parsed once for each of its versions, and a spec checked once for those of its files.
+    A file is parsed once for each of its versions, and a spec is checked once for each combination
+    of these.
     """
 
     buffers: Buffers
@@ -61,11 +62,11 @@ class OpenSpecs:
     _sound: dict[str, Analysis] = field(default_factory=dict)
 
     def own(self, file: str) -> Document:
-        """The document of one file alone, without what it extends."""
+        """The document of one file alone, without the files that it extends."""
         return self._read(file, real(file))
 
     def whole(self, file: str) -> Document:
-        """The document of a file laid over what it extends."""
+        """The document of a file merged with the files that it extends."""
         known = self._whole.get(file)
         if known and all(self._read(*at) is part for at, part in known.parts.items()):
             return known.document
@@ -79,7 +80,7 @@ class OpenSpecs:
         return document
 
     def report(self, file: str) -> Report:
-        """Everything that there is to say about a file; nothing for one that leads elsewhere."""
+        """The diagnostics of a file; none for a file that resolves elsewhere."""
         if leads_out(file):
             return Report()
         document = self.whole(file)
@@ -96,18 +97,18 @@ class OpenSpecs:
         return report
 
     def analysis(self, file: str) -> Analysis | None:
-        """What the compiler knows of a spec, as it was when it was last reported on and sound."""
+        """The compiled form of a spec when it was last reported on and sound."""
         return self._sound.get(file)
 
     def forget(self, file: str) -> None:
-        """Keep nothing of a file that is closed."""
+        """Forget a file that is closed."""
         for known in (self._own, self._whole, self._reports, self._sound):
             known.pop(file, None)
 
     def related(self, file: str, folder: str | None) -> list[Related]:
-        """The spec itself first, what it extends, and specs of a folder that extend one of these.
+        """The spec itself, then its bases, then specs of a folder that extend one of these.
 
-        A link that leads out of its repository is not read.
+        Links that lead out of their repository are not read.
         """
         files = [file, *(base.file for base in self.whole(file).bases)]
         specs = {real(name): self._related(name) for name in files}
@@ -123,7 +124,7 @@ class OpenSpecs:
         return Related(self.own(file), real(file), bases)
 
     def _may_extend(self, file: str) -> bool:
-        """Whether the word is in a file: most YAML files of a project need not be parsed."""
+        """Whether a file contains the word: most YAML files of a project need not be parsed."""
         text = self.buffers(real(file))
         if text is not None:
             return "extends" in text
@@ -145,7 +146,7 @@ class OpenSpecs:
 
 
 def _on_disk(place: str) -> Version | None:
-    """What changes when a file is written; None where there is none."""
+    """A value that changes when a file is written; None if there is no file."""
     try:
         found = Path(place).stat()
     except (OSError, ValueError):
@@ -154,15 +155,15 @@ def _on_disk(place: str) -> Version | None:
 
 
 def _specs_below(folder: str | None) -> Iterator[str]:
-    """The YAML files of a folder that is open in the editor; hidden ones are left out."""
+    """The YAML files of a folder that is open in the editor, except hidden ones."""
     found = (path for path in _files_below(folder) if is_yaml(path)) if folder else ()
     yield from islice(found, MAX_FILES)
 
 
 def _files_below(folder: str) -> Iterator[str]:
-    """Files but hidden ones, and those in hidden folders or in folders of packages.
+    """Files, except hidden ones and those in hidden folders or in folders of packages.
 
-    No link to a folder is followed.
+    Links to folders are not followed.
     """
     for at, folders, files in islice(os.walk(folder), MAX_FOLDERS):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in OTHERS)

@@ -1,6 +1,6 @@
-"""Editor: another name for a task or group, wherever specs mention it.
+"""Editor: renames a task or group wherever specs mention it.
 
-The data keeps its columns: a task whose label was its name says `label: OLD` from then on.
+The data keeps its columns: a task whose label was its name gets `label: OLD`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ RENAMED: Kinds = ("task", "group")
 
 
 def renamed_at(document: Document, offset: int) -> Mention | None:
-    """The mention under the cursor, if what it names can be renamed."""
+    """The mention at the cursor, if its name can be changed."""
     mention = mention_at(document, offset)
     return mention if mention and _is_node(mention) else None
 
 
 def rename(old: str, new: str, related: Sequence[Related]) -> list[Edit]:
-    """The edits that call a task or group `new` in all specs that are made of each other.
+    """The edits that rename a task or group to `new` in all specs that share it.
 
-    Raises CannotEditError for what cannot be a name, or is that of something else.
+    Raises CannotEditError for a `new` that cannot be a name or is already used.
     """
     for spec in related:
         if spec.own.data is None:
@@ -60,7 +60,7 @@ def _check(new: str, taken: set[str]) -> None:
 
 
 def _kept_label(document: Document, task: Mention) -> list[Edit]:
-    """`label: OLD` for a task whose label was its name. Where a base declares it, it is there."""
+    """`label: OLD` for a task whose label was its name, in the file that declares the task."""
     if "label" in task.node.parts:
         return []
     return [insert_key(document, task.path, f"label: {task.name}")]

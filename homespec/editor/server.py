@@ -1,6 +1,6 @@
-"""Editor: the language server: the Language Server Protocol over stdin and stdout, by pygls.
+"""Editor: the language server, which speaks the Language Server Protocol over stdin and stdout.
 
-It reads what an editor sends and the files that a spec extends, nothing else; it writes no file.
+It reads only what the editor sends and the files that a spec extends. It writes no files.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ KINDS: dict[ItemKind, types.CompletionItemKind] = {
 }
 SOURCE = "homespec"
 SPEC = re.compile(r"""^[{'"\ufeff]*homespec['"]? *:""", re.MULTILINE)
-"""The key by which a YAML file says that it is a spec."""
+"""The key by which a YAML file declares that it is a spec."""
 
 
 class AtPosition(Protocol):
-    """Parameters of a request about a place in a file."""
+    """Parameters of a request about a position in a file."""
 
     text_document: types.TextDocumentIdentifier
     position: types.Position
@@ -58,17 +58,17 @@ class SpecServer(LanguageServer):
         super().__init__(SOURCE, __version__, text_document_sync_kind=INCREMENTAL)
         self.specs = OpenSpecs(self.buffer)
         self.opened: dict[str, str] = {}
-        """The address of each open file, as the editor spells it, by its path without links."""
+        """The URI of each open file, as the editor spells it, by its resolved path."""
         self.published: dict[str, list[types.Diagnostic]] = {}
-        """What the editor shows in each file, by its path without links."""
+        """The files for which the editor shows diagnostics, by resolved path."""
 
     def look(self) -> None:
-        """See which files are open. Buffers without a file, such as old versions, do not count."""
+        """Update the open files. Buffers without a file, such as old versions, do not count."""
         documents = self.workspace.text_documents.values()
         self.opened = {real(d.path): d.uri for d in documents if uris.to_fs_path(d.uri)}
 
     def buffer(self, place: str) -> str | None:
-        """The text of an open file by its path without links."""
+        """The text of an open file by its resolved path."""
         uri = self.opened.get(place)
         return None if uri is None else str(self.workspace.get_text_document(uri).source)
 
@@ -96,9 +96,9 @@ class SpecServer(LanguageServer):
         return real(file) in {real(base.file) for base in bases}
 
     def publish(self, changed: str) -> None:
-        """Send what there is to say about a file that changed, and its effects on other files.
+        """Send the diagnostics of a file that changed, and those that it affects in other files.
 
-        What several specs say about a file that they are made of is sent together.
+        Diagnostics of several specs about a file that they share are sent together.
         """
         found: dict[str, dict[object, Diagnostic]] = {place: {} for place in self.published}
         for file in self.files:
@@ -112,7 +112,7 @@ class SpecServer(LanguageServer):
                 self.send(place, shown)
 
     def send(self, place: str, diagnostics: list[types.Diagnostic]) -> None:
-        """Show these diagnostics in a file, in place of those that are there."""
+        """Show these diagnostics in a file, in place of the existing ones."""
         self.published[place] = diagnostics
         if not diagnostics:
             del self.published[place]
@@ -120,7 +120,7 @@ class SpecServer(LanguageServer):
         self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, diagnostics))
 
     def diagnostic(self, diagnostic: Diagnostic) -> types.Diagnostic:
-        """A diagnostic in the words of the protocol; the remedy is part of the message."""
+        """A diagnostic of the protocol; the remedy is part of the message."""
         parts = [
             diagnostic.message,
             diagnostic.label,
@@ -142,28 +142,28 @@ class SpecServer(LanguageServer):
     # -------------------------------------------------------------- places
 
     def uri(self, file: str) -> str:
-        """The address of a file, as the editor spells it where it is open there."""
+        """The URI of a file, as the editor spells it if it is open."""
         place = real(file)
         return self.opened.get(place) or str(uris.from_fs_path(place))
 
     def range(self, document: Document, start: int, end: int) -> types.Range:
-        """The range of two offsets of a document's text."""
+        """The range between two offsets of a document's text."""
         return types.Range(self.position(document.lines, start), self.position(document.lines, end))
 
     def position(self, lines: Lines, offset: int) -> types.Position:
-        """The position of an offset; columns are counted as the client does."""
+        """The position of an offset; columns are counted in the client's encoding."""
         before = lines.text[lines.start_of_line(offset) : offset]
         units = self.workspace.position_codec.client_num_units(before)
         return types.Position(lines.position(offset).line - 1, units)
 
     def location(self, span: Span) -> types.Location:
-        """The place of a span."""
+        """The location of a span."""
         document = self.specs.own(span.file)
         start, end = offsets(document.lines, span)
         return types.Location(self.uri(span.file), self.range(document, start, end))
 
     def edit(self, edits: Iterable[Edit]) -> types.WorkspaceEdit:
-        """Edits of files as the editor carries them out."""
+        """A workspace edit of several files."""
         changes: dict[str, list[types.TextEdit]] = defaultdict(list)
         for edit in edits:
             at = self.range(self.specs.own(edit.file), edit.start, edit.end)
@@ -171,7 +171,7 @@ class SpecServer(LanguageServer):
         return types.WorkspaceEdit(changes=dict(changes))
 
     def cursor(self, params: AtPosition) -> tuple[str, Document, int]:
-        """The file, its own document, and the offset that a request is about."""
+        """The file, its own document, and the offset of a request."""
         opened = self.workspace.get_text_document(params.text_document.uri)
         document = self.specs.own(opened.path)
         codec = self.workspace.position_codec
@@ -200,7 +200,7 @@ def changed(
 
 @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
 def closed(ls: SpecServer, params: types.DidCloseTextDocumentParams) -> None:
-    """Take the diagnostics of a closed spec back, but for those of open specs that extend it."""
+    """Withdraw the diagnostics of a closed spec, except those of open specs that extend it."""
     ls.look()
     if path := uris.to_fs_path(params.text_document.uri):
         ls.specs.forget(path)
@@ -234,7 +234,7 @@ def completion(ls: SpecServer, params: types.CompletionParams) -> types.Completi
 
 @server.feature(types.TEXT_DOCUMENT_HOVER)
 def hovered(ls: SpecServer, params: types.HoverParams) -> types.Hover | None:
-    """The documentation of what is at the cursor."""
+    """Documentation at the cursor."""
     file, document, offset = ls.cursor(params)
     text = ls.is_spec(file) and hover(document, offset, ls.specs.analysis(file))
     if not text:
@@ -256,7 +256,7 @@ def definition(ls: SpecServer, params: types.DefinitionParams) -> list[types.Loc
 
 @server.feature(types.TEXT_DOCUMENT_REFERENCES)
 def references(ls: SpecServer, params: types.ReferenceParams) -> list[types.Location]:
-    """Every mention of the name at the cursor, in all specs that are made of each other."""
+    """All mentions of the name at the cursor, in all specs that share it."""
     file, document, offset = ls.cursor(params)
     mention = mention_at(document, offset)
     return _locations(ls, file, mention, declared=False) if mention else []
@@ -272,7 +272,7 @@ def prepare_rename(ls: SpecServer, params: types.PrepareRenameParams) -> types.R
 
 @server.feature(types.TEXT_DOCUMENT_RENAME, types.RenameOptions(prepare_provider=True))
 def renamed(ls: SpecServer, params: types.RenameParams) -> types.WorkspaceEdit | None:
-    """Another name for a task or group, in all specs that are made of each other."""
+    """Rename a task or group, in all specs that share it."""
     file, document, offset = ls.cursor(params)
     mention = renamed_at(document, offset)
     if mention is None:
@@ -290,7 +290,7 @@ def renamed(ls: SpecServer, params: types.RenameParams) -> types.WorkspaceEdit |
     types.CodeActionOptions(code_action_kinds=[types.CodeActionKind.QuickFix]),
 )
 def code_actions(ls: SpecServer, params: types.CodeActionParams) -> list[types.CodeAction]:
-    """What mends the diagnostics in a range, each proven to do so."""
+    """Fixes of the diagnostics in a range, each verified by the compiler."""
     file = ls.workspace.get_text_document(params.text_document.uri).path
     if file not in ls.files:
         return []
@@ -323,7 +323,7 @@ def _beginning(ls: SpecServer, file: str) -> types.Location:
 
 
 def _locations(ls: SpecServer, file: str, mention: Mention, declared: bool) -> list[types.Location]:
-    """The mentions of a name, or only those that declare it."""
+    """The mentions of a name, or only its declarations."""
     related = ls.specs.related(file, None if declared else ls.folder)
     return [
         types.Location(ls.uri(spec.own.file), ls.range(spec.own, *other.range))
@@ -333,5 +333,5 @@ def _locations(ls: SpecServer, file: str, mention: Mention, declared: bool) -> l
 
 
 def run() -> None:
-    """Serve one editor until it leaves."""
+    """Serve one editor until it disconnects."""
     server.start_io()

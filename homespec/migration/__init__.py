@@ -1,1 +1,1 @@
-"""Carries the plan of a diff out: what a new model gets of the weights of an old one."""
+"""Carries out the plan of a diff: copies weights of an old model to a new one."""

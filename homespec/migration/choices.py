@@ -1,4 +1,4 @@
-"""What a plan leaves open: how the parts of weights start that the old model does not have."""
+"""Choices that a plan leaves open: how new parts of weights start."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from homespec.diff.carry import Carried, Plan, kept
 from homespec.migration.starts import CHOICES
 
 OPTIONS: dict[Role, str] = {"choice": "choice", "input": "input", "rows": "row"}
-"""The field of `Starts` that says how new parts of an axis start."""
+"""The field of `Starts` that determines how new parts of an axis start."""
 SAYS = {
     "choice": "weighs more than before",
     "input": "reads more than before",
     "row": "has more rows than before",
 }
-"""What a tensor does for which each option is."""
+"""The change of a tensor that makes each option necessary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """An option that must be given, and the tensors that need it, one or more."""
+    """An option that must be given, and the one or more tensors that need it."""
 
     option: str
     names: tuple[str, ...]
@@ -30,8 +30,8 @@ class Open:
         others = len(self.names) - 1
         more = f", and so do {others} others" if others > 1 else ", and so does another"
         return (
-            f"{self.names[0]} {SAYS[self.option]}{more if others else ''}: choose how that "
-            f"starts with --new-{self.option} {'|'.join(CHOICES[self.option])}"
+            f"{self.names[0]} {SAYS[self.option]}{more if others else ''}: choose how its new "
+            f"parts start with --new-{self.option} {'|'.join(CHOICES[self.option])}"
         )
 
 
@@ -47,7 +47,7 @@ def open_choices(plan: Plan) -> Iterator[Open]:
 
 
 def unanswered(plan: Plan, given: Mapping[str, str | None]) -> list[Open]:
-    """The options that a plan needs and that are not among those `given`."""
+    """The options that a plan needs and that `given` lacks."""
     return [one for one in open_choices(plan) if given.get(one.option) is None]
 
 

@@ -1,4 +1,4 @@
-"""A plan in lines for the user: what becomes of the model, and of which weights."""
+"""A plan as lines for the user: the effect on the model and on each weight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from homespec.graph.nodes import FeatureGate, Input, Mix, Node, Port
 
 
 def plan_lines(comparison: Comparison, kinds: Sequence[Kind] = ("resized", "new")) -> Iterator[str]:
-    """The summary of a change, then by name the weights of these kinds, and those that are gone."""
+    """The summary of a change, then by name the weights of these kinds and the dropped ones."""
     for line in lines(summarise(comparison)):
         yield printable(line)
     plan = comparison.plan
@@ -30,10 +30,11 @@ def plan_lines(comparison: Comparison, kinds: Sequence[Kind] = ("resized", "new"
 
 
 def restarts(comparison: Comparison) -> Iterator[str]:
-    """A warning for each line of the new spec whose weights both models have, but no part of them.
+    """A warning for each line of the new spec whose weights exist in both models but share no part.
 
-    Such weights start fresh: those of another width, of a hash with other buckets, and of a layer
-    all of whose inputs are others. The line is that of the width, also for a layer that reads it.
+    Such weights start fresh: those with another width, those of a hash with other buckets, and
+    those of a layer whose inputs are all different. The reported line is the one that gives the
+    width, even for a layer that only reads it.
     """
     plan, causes = comparison.plan, _Causes(comparison)
     before = {tensor.key: tensor for tensor in plan.dropped}
@@ -57,14 +58,14 @@ def _changed(new: Tensor, old: Tensor) -> str:
 
 
 class _Causes:
-    """The nodes by whose width others have another shape."""
+    """The nodes whose widths give others another shape."""
 
     def __init__(self, comparison: Comparison) -> None:
         self.graph = comparison.pair.new.graph
         self.labels = Labels(self.graph, SAME)
 
     def of(self, tensor: Tensor, old: Tensor) -> Node:
-        """The node of the tensor itself, unless only what it reads is another width."""
+        """The node of the tensor itself, unless only the width of its input differs."""
         sizes = {part.label: part.size for axis in old.axes for part in axis.parts}
         parts = [part for axis in tensor.axes for part in axis.parts]
         changed = {part for part in parts if sizes.get(part.label) != part.size}
@@ -75,7 +76,7 @@ class _Causes:
         return self._producer(others[0], changed)
 
     def _producer(self, port: Port, changed: set[Part]) -> Node:
-        """The node that makes a value of which these parts have another width."""
+        """The node whose value has another width for these parts."""
         node = self.graph[port.node]
         if isinstance(node, Mix):
             return self.graph[node.sets[0].node]

@@ -1,4 +1,4 @@
-"""How parts of weights start that the old model does not have: the options, and their values."""
+"""Options for the initial values of new parts of weights."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Row = Literal["fresh", "mean"]
 
 @dataclass(frozen=True, slots=True)
 class Starts:
-    """How new parts of weights start, where the rest is carried over.
+    """Initial values of new parts of weights, where the rest is carried over.
 
-    `choice`: an expert that a gate did not weigh is shut out, weighed like the others on average,
-    or as in a new gate. `input`: columns for what a layer did not read are 0, or as in a new layer.
-    `row`: rows of a table for ids or intervals that it did not have are as in a new table, or the
-    mean of those that it had. Raises ValueError for a value that is unknown.
+    `choice`: a gate shuts out an expert that it did not weigh before, weighs it like the others on
+    average, or starts as in a new gate. `input`: columns for values that a layer did not read
+    before are 0, or as in a new layer. `row`: new rows of a table for ids or intervals are as in a
+    new table, or the mean of the old rows. Raises ValueError for an unknown value.
     """
 
     choice: Choice = "closed"
@@ -40,4 +40,4 @@ class Starts:
 CHOICES: dict[str, tuple[str, ...]] = {
     option: get_args(kind) for option, kind in get_type_hints(Starts).items()
 }
-"""What each option may be."""
+"""The values that each option can have."""

@@ -1,4 +1,4 @@
-"""Carries a plan out: the state of a new model from that of an old one and fresh weights."""
+"""Carries out a plan: the state of a new model from that of an old one and fresh weights."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from homespec.migration.starts import Starts
 State = Mapping[str, Tensor]
 
 CLOSED = -20.0
-"""How far below its other biases a gate starts the one of a new expert: a weight of about 2e-9.
+"""How far below a gate's other biases that of a new expert starts: its weight is about 2e-9.
 
-That is below the rounding of float32, so outputs stay, and its gradient is not 0, so it opens.
+This is below the rounding of float32, so outputs do not change. Its gradient is not 0, so it can
+grow.
 """
 
 SQUARES = "exp_avg_sq"
-"""Adam's mean of squared gradients, by the root of which it divides.
+"""Adam's mean of squared gradients, whose root it divides by.
 
-It shares its count of steps with the parts that are kept, so it would divide new parts by numbers
-near 0, and their first steps would be several times the learning rate.
+Its step count is shared with the parts that are kept. Starting at 0 would divide new parts by
+numbers near 0, and their first steps would be several times the learning rate.
 """
 
 
 def carried_state(plan: Plan, old: State, fresh: State, starts: Starts) -> dict[str, Tensor]:
     """The new model's tensors by logical name.
 
-    `old` is the state of the old model, `fresh` that of the new one as it is initialised.
+    `old` is the state of the old model, `fresh` that of the newly initialised one.
     """
     return {
         carried.tensor.name: _carried(carried, old, fresh[carried.tensor.name], starts)
@@ -64,7 +65,7 @@ def _vocabulary(old: Tensor, size: int) -> Tensor:
 
 
 def _start_rows(made: Tensor, carried: Carried, starts: Starts) -> None:
-    """What the first axis has more: rows of a table, or choices of a gate."""
+    """The part of the first axis that is new: rows of a table, or choices of a gate."""
     kept = _positions((run.new, run.size) for run in carried.runs[0])
     new = _others(len(made), carried.runs[0])
     role = carried.tensor.axes[0].role
@@ -108,9 +109,9 @@ def _others(size: int, runs: Iterable[Run]) -> Tensor:
 def carried_moments(plan: Plan, old: State) -> dict[str, Tensor]:
     """The moments of an optimiser, `MOMENT/LOGICAL NAME`, for the new model.
 
-    A moment has the shape of its weight, or a number for each of its rows, or is one number. New
-    parts have 0, but of Adam's mean of squares the mean of the others; weights that are new have
-    none.
+    A moment has the shape of its weight, or one number for each row, or is one number. New parts
+    start at 0, but Adam's mean of squares starts at the mean of the other parts. New weights have
+    no moments.
     """
     by_name, moments = _carried_from(plan), {}
     for key, moment in old.items():
@@ -121,7 +122,7 @@ def carried_moments(plan: Plan, old: State) -> dict[str, Tensor]:
 
 
 def _carried_from(plan: Plan) -> dict[str, list[Carried]]:
-    """The tensors of the new model by the name of the one that they come from."""
+    """The tensors of the new model by the name of the tensor that they come from."""
     found: dict[str, list[Carried]] = {}
     for carried in plan.carried.values():
         if carried.old and not carried.tensor.is_buffer:

@@ -88,7 +88,7 @@ def test_weights_alone(yesterday: Path, data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "changed", "message"),
     [
-        (WIDER, {}, "choose how that starts with --new-choice closed|mean|fresh"),
+        (WIDER, {}, "choose how its new parts start with --new-choice closed|mean|fresh"),
         (FITTED, {"init_from": "gone"}, "--init-from gone does not exist"),
         (
             FITTED,

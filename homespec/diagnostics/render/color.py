@@ -1,11 +1,11 @@
-"""Diagnostics: colours by role; without colours the text is the same."""
+"""Diagnostics: colours by role. Without colours the text is the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Paint = Callable[[str, str], str]
-"""Takes a text and its role: a severity, place, help, strong, or "" for none."""
+"""Colours a text according to its role: a severity, place, help, strong, or "" for none."""
 
 COLORS = {
     "error": "bright_red",

@@ -1,4 +1,4 @@
-"""Diagnostics: the format `concise`, one line each, as editors and grep like it."""
+"""Diagnostics: the format `concise`, one line each, for editors and grep."""
 
 from __future__ import annotations
 

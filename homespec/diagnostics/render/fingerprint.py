@@ -1,4 +1,4 @@
-"""Diagnostics: what makes a finding the same to other programs: its path and its fingerprint."""
+"""Diagnostics: the path and the fingerprint that identify a finding for other programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from homespec.diagnostics.diagnostic import Diagnostic, Report
 
 
 def relative(file: str) -> str:
-    """A file's path from the root of the repository, where CI names one, else from here."""
+    """A file's path from the root of the repository if CI names one, else from here."""
     root = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR") or "."
     try:
         return Path(os.path.abspath(file)).relative_to(os.path.abspath(root)).as_posix()
@@ -21,7 +21,7 @@ def relative(file: str) -> str:
 
 
 def fingerprints(report: Report) -> Iterator[tuple[Diagnostic, str]]:
-    """Each diagnostic with a fingerprint that survives its moving to another line."""
+    """Each diagnostic with a fingerprint that does not change when it moves to another line."""
     seen: Counter[tuple[str, str, str]] = Counter()
     for diagnostic in report.diagnostics:
         key = (relative(diagnostic.span.file), diagnostic.rule.code, diagnostic.message)

@@ -14,7 +14,7 @@ LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 def render(report: Report, color: bool = False) -> str:
-    """Each diagnostic with its source, then a summary; nothing for an empty report."""
+    """Each diagnostic with its source, then a summary; empty for an empty report."""
     if not report.diagnostics:
         return ""
     paint = painter(color)
@@ -24,7 +24,7 @@ def render(report: Report, color: bool = False) -> str:
 
 
 def summary(report: Report, paint: Paint) -> str:
-    """`2 errors, 1 warning, 3 notes in 1 file`."""
+    """The summary: `2 errors, 1 warning, 3 notes in 1 file`."""
     counts = [
         paint(count(number, severity), severity)
         for severity in Severity
@@ -53,7 +53,7 @@ def _block(diagnostic: Diagnostic, texts: dict[str, list[str]], paint: Paint) ->
 def _excerpt(
     lines: Sequence[str] | None, marks: list[Mark], gutter: int, paint: Paint
 ) -> Iterator[str]:
-    """The place, and the source there if the file is text."""
+    """The place, with its source if the file is text."""
     arrow = "-->" if marks[0].primary else ":::"
     place = where(marks[0].span) if lines else named(marks[0].span.file)
     yield f"{' ' * gutter}{paint(arrow, 'place')} {place}"
@@ -62,7 +62,7 @@ def _excerpt(
 
 
 def where(span: Span) -> str:
-    """`file:line:column`."""
+    """A place in the form `file:line:column`."""
     return f"{named(span.file)}:{span.start.line}:{span.start.column}"
 
 

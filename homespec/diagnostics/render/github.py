@@ -22,7 +22,7 @@ def _command(diagnostic: Diagnostic) -> str:
         "endLine": span.end.line,
         "col": span.start.column,
     }
-    if span.end.line == span.start.line:  # else GitHub takes no columns at the end
+    if span.end.line == span.start.line:  # GitHub accepts columns only for a range within one line
         properties["endColumn"] = span.end.column
     properties["title"] = f"{rule.code} {rule.name}"
     pairs = ",".join(f"{key}={_property(str(value))}" for key, value in properties.items())

@@ -10,7 +10,7 @@ SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.NOTE:
 
 
 def render(report: Report, color: bool = False) -> str:
-    """A list of issues; an empty one says that all is well."""
+    """A list of issues, which is empty if there are none."""
     issues = [
         {
             "description": described(diagnostic),

@@ -1,4 +1,4 @@
-"""Diagnostics: the format `json`, a versioned object with all that the report knows."""
+"""Diagnostics: the format `json`, a versioned object with the whole report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from homespec.diagnostics.diagnostic import Diagnostic, Position, Report, Severi
 from homespec.diagnostics.render.terminal import OLD_COMMAND
 
 VERSION = 1
-"""Rises when a key changes its meaning or goes away; new keys may come at any time."""
+"""Increases when a key changes its meaning or is removed; new keys may come at any time."""
 
 
 def render(report: Report, color: bool = False) -> str:
@@ -56,5 +56,5 @@ def _position(position: Position) -> dict[str, int]:
 
 
 def dumps(data: object) -> str:
-    """JSON in which no text is a command to GitHub's runner, for all formats that are JSON."""
+    """JSON in which no text is a command for GitHub's runner, for all JSON formats."""
     return json.dumps(data, indent=2).replace(OLD_COMMAND, "##\\u005b") + "\n"

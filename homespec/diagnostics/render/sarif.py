@@ -1,4 +1,4 @@
-"""Diagnostics: the format `sarif`, version 2.1.0, as code scanning services take it."""
+"""Diagnostics: the format `sarif`, version 2.1.0, for code scanning services."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def render(report: Report, color: bool = False) -> str:
-    """The report as one run of homespec, with the documentation of the rules that it names."""
+    """The report as one run of homespec, with the documentation of its rules."""
     rules = {d.rule.code: d.rule for d in report.diagnostics}
     order = sorted(rules)
     run = {
@@ -65,7 +65,7 @@ def _location(span: Span) -> dict[str, Any]:
 
 
 def _artifact(file: str) -> dict[str, str]:
-    """The file's address, from the root of the sources unless it is outside them."""
+    """The file's URI, relative to the root of the sources unless it is outside."""
     path = PurePosixPath(relative(file))
     if path.is_absolute():
         return {"uri": "file://" + quote(str(path), errors="replace")}

@@ -13,12 +13,12 @@ from homespec.diagnostics.render.terminal import printable, shown, width
 
 MAX_SHOWN = 160
 CONTEXT = 60
-"""A line longer than MAX_SHOWN is shown in part, from CONTEXT before its first mark."""
+"""A line longer than MAX_SHOWN is shown in part, starting CONTEXT before its first mark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A span to be marked: by carets if it is what a diagnostic is about, else by dashes."""
+    """A span to mark: with carets if it is the diagnostic's own place, else with dashes."""
 
     span: Span
     text: str
@@ -28,32 +28,32 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A mark in columns of the terminal, of one line."""
+    """A mark on one line, in columns of the terminal."""
 
     start: int
     end: int
     mark: Mark
 
     def overlaps(self, other: Bar) -> bool:
-        """Whether the two share a column."""
+        """Whether both cover a common column."""
         return self.start < other.end and other.start < self.end
 
 
 class Row:
-    """A line of the terminal that is drawn upon, each column with a role."""
+    """A line of the terminal to draw on; each column has a role."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Create an empty row."""
         self._cells: list[tuple[str, str]] = []
 
     def put(self, column: int, text: str, role: str) -> None:
-        """Draw `text` from `column` on, over the existing text."""
+        """Draw `text` starting at `column`, over existing text."""
         missing = column + len(text) - len(self._cells)
         self._cells += [(" ", "")] * missing
         self._cells[column : column + len(text)] = [(char, role) for char in text]
 
     def painted(self, paint: Paint) -> str:
-        """The row with colours, neighbours of one role painted together."""
+        """The row with colours; neighbouring columns with the same role are painted together."""
         runs = groupby(self._cells, key=itemgetter(1))
         return "".join(paint("".join(char for char, _ in run), role) for role, run in runs)
 
@@ -61,7 +61,7 @@ class Row:
 def snippet(
     lines: Sequence[str], marks: Sequence[Mark], gutter: int, paint: Paint
 ) -> Iterator[str]:
-    """The marked lines of one file, each below its number, with `...` where lines are left out."""
+    """The marked lines of one file, each after its number, with `...` where lines are left out."""
     bar = paint(" " * gutter + " |", "place")
     yield bar
     before = 0
@@ -104,7 +104,7 @@ def _layout(line: str, marks: Sequence[Mark]) -> tuple[str, list[Bar]]:
 
 
 def _columns(line: str, span: Span) -> tuple[int, int]:
-    """The part of a line that a span covers; of a span of several lines it is the first line."""
+    """The part of a line that a span covers; for a span of several lines, in its first line."""
     start = span.start.column - 1
     if span.end.line == span.start.line:
         return start, span.end.column - 1
@@ -116,7 +116,7 @@ def _shown_width(text: str) -> int:
 
 
 def _rows(bars: list[Bar]) -> Iterator[Row]:
-    """Below a line: the marks, the last one's label beside it, the other labels further down."""
+    """The lines below a source line: the marks, then the labels that do not fit beside them."""
     marks = Row()
     for bar in sorted(bars, key=lambda bar: bar.mark.primary):
         marks.put(

@@ -1,4 +1,4 @@
-"""Diagnostics: text as a terminal shows it, without the characters that would steer it."""
+"""Diagnostics: text that is safe to print, without characters that control a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def shown(char: str) -> str:
-    """What is shown for a character of a file: pictures for controls, spaces for a tab."""
+    """The characters shown in place of others: pictures for controls, spaces for a tab."""
     if " " <= char <= "~":
         return char
     if char == "\t":
@@ -32,13 +32,13 @@ def printable(text: str) -> str:
 
 
 def named(file: str) -> str:
-    """A file's name in one line, which does not begin like a command to GitHub (`::error::`)."""
+    """A file's name on one line that does not begin like a command for GitHub (`::error::`)."""
     text = printable(file)
     return f"./{text}" if text.lstrip().startswith(COMMAND) else text
 
 
 def width(text: str) -> int:
-    """How many columns of a terminal a text takes: wide characters two, combining ones none."""
+    """Width of a text in columns of a terminal: wide characters take two, combining ones none."""
     return len(text) if text.isascii() else sum(map(_width, text))
 
 
@@ -49,5 +49,5 @@ def _width(char: str) -> int:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 error`, `2 errors`."""
+    """A number with its noun: `1 error`, `2 errors`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
