@@ -5,9 +5,9 @@
 
 Trains the models of CASES and looks at each twice as `homespec doctor` does: before the first step
 and after the last one. Keeps the measures in benchmarks/results/anomalies.json, draws
-docs/plots/anomalies-*.svg and writes the tables of docs/anomalies.md. Runs that are there already,
-also those of benchmarks/kuairand.py, are not run again. Without a folder it draws and writes from
-the measures that were kept.
+docs/plots/anomalies-*.svg and writes the tables of docs/anomalies-*.md. Runs that are there
+already, also those of benchmarks/kuairand.py, are not run again. Without a folder it draws and
+writes from the measures that were kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables and figures of docs/anomalies.md, from what benchmarks/anomalies.py measured."""
+"""The tables and figures of docs/anomalies*.md, from what benchmarks/anomalies.py measured."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ Found = dict[str, list[Json]]
 """By case, the measures of each seed, at the start and trained."""
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "anomalies.md"
+PAGES = (ROOT / "docs" / "anomalies-experts.md", ROOT / "docs" / "anomalies-gates.md")
 PLOTS = ROOT / "docs" / "plots"
-BEGIN, END = "<!-- results -->\n", "<!-- end -->"
 TITLES = {"mmoe": "MMoE", "cgc": "CGC", "ple": "PLE", "home": "HoME"}
 SUFFIXES = {
     "torch": "torch's start", "home_experts": "HoME's experts", "relu": "ReLU, no norm",
@@ -226,29 +225,21 @@ def _save(figure: Any, path: Path) -> None:
     plt.close(figure)
 
 
-# ---------------------------------------------------------------- the page
+# ---------------------------------------------------------------- the pages
 
 
-def page(found: Found, text: str) -> str:
-    """The page with a new block."""
-    before, _, rest = text.partition(BEGIN)
-    lines = [
-        "Each number is the mean over the seeds, at the start → trained.",
-        "",
-        *table(found, COLLAPSE),
-        "",
-        *table(found, SHARING),
-        "",
-        *tasks(found, ("cgc", "ple", "home")),
-        "",
-        *findings(found),
-        "",
-    ]
-    return before + BEGIN + "\n".join(lines) + END + rest.partition(END)[2]
+def blocks(found: Found) -> dict[str, Iterator[str]]:
+    """The tables of the pages, by the names of their places."""
+    return {
+        "collapse": table(found, COLLAPSE),
+        "sharing": table(found, SHARING),
+        "tasks": tasks(found, ("cgc", "ple", "home")),
+        "findings": findings(found),
+    }
 
 
 def write(found: Found) -> None:
-    """Draw the figures and write the page's tables."""
+    """Draw the figures and write the pages' tables."""
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "homespec"  # the same bytes each time
     main = [case for case in found if not any(case.endswith(f"_{end}") for end in SIDE)]
@@ -260,7 +251,8 @@ def write(found: Found) -> None:
         models = {name for name in TITLES if any(_is_harder(case, name) for case in side)}
         shown = [case for case in harder if case.partition("_")[0] in models]
         collapse(found, shown, PLOTS / "anomalies-harder.svg")
-    write_texts({PAGE: page(found, PAGE.read_text(encoding="utf-8"))})
+    made = blocks(found)
+    write_texts({page: lab.filled(page, made) for page in PAGES})
 
 
 def _is_harder(case: str, model: str) -> bool:

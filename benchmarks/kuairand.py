@@ -4,9 +4,9 @@
     python benchmarks/kuairand.py .cache/kuairand [--seeds N] [--out runs/kuairand-results]
 
 Trains each model of specs/families and specs/ablations with every seed, all with the same flags
-(FLAGS), writes docs/results.md. The hidden width of the experts is chosen for each model so that it
-has as many parameters as HoME, to 1 %. Runs that are there already are not run again; one that was
-killed is resumed.
+(FLAGS), writes docs/results.md and docs/results-numbers.md. The hidden width of the experts is
+chosen for each model so that it has as many parameters as HoME, to 1 %. Runs that are there already
+are not run again; one that was killed is resumed.
 """
 
 from __future__ import annotations
@@ -49,12 +49,7 @@ BOOSTING = {
 """What benchmarks/boosting.py prints of them, with rates of earlier days."""
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 """By number of seeds: the standard errors that hold the middle 95 % of Student's t."""
-PAGE = ROOT / "docs" / "results.md"
-PAIRED = """\
-The same, model by model: the difference from HoME with the same seed, mean ± standard deviation.
-**Bold** differences are significant at 95 % by a paired t-test; about one in twenty is bold by
-chance."""
-BEGIN, END = "<!-- results -->\n", "<!-- end -->"
+PAGES = (ROOT / "docs" / "results.md", ROOT / "docs" / "results-numbers.md")
 
 
 @dataclass(frozen=True)
@@ -191,39 +186,28 @@ def _difference(values: list[float]) -> str:
     return f"**{text}**" if beyond else text
 
 
-def page(results: dict[str, list[dict[str, Any]]], widths: dict[str, int]) -> str:
-    """The page with a new block."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
+def blocks(
+    results: dict[str, list[dict[str, Any]]], widths: dict[str, int]
+) -> dict[str, list[str]]:
+    """The tables of the pages, by the names of their places."""
     seeds = min(map(len, results.values()))
     some = next(iter(results.values()))[0]
     sizes = ([n, str(widths[n]), f"{runs[0]['parameters']:,}"] for n, runs in results.items())
-    lines = [
+    setting = (
         f"{seeds} seeds each; {some['rows_train']:,} rows to train on, {some['rows_valid']:,}"
-        f" held out; flags: `{' '.join(FLAGS)}`.",
-        "",
-        *table(results, "auc"),
-        "",
-        *table(results, "gauc"),
-        "",
-        *scale(results, "auc"),
-        "",
-        *scale(results, "gauc"),
-        "",
-        PAIRED,
-        "",
-        *differences(results, "auc"),
-        "",
-        *differences(results, "gauc"),
-        "",
-        *lab.table(["model", "hidden width of the experts", "parameters"], sizes),
-        "",
-    ]
-    return before + BEGIN + "\n".join(lines) + END + rest.partition(END)[2]
+        f" held out; flags: `{' '.join(FLAGS)}`."
+    )
+    return {
+        "auc": [setting, "", *table(results, "auc")],
+        "boosting": [*scale(results, "auc"), "", *scale(results, "gauc")],
+        "gauc": [*table(results, "gauc")],
+        "differences": [*differences(results, "auc"), "", *differences(results, "gauc")],
+        "sizes": [*lab.table(["model", "hidden width of the experts", "parameters"], sizes)],
+    }
 
 
 def main() -> None:
-    """Train what is missing, then write the page."""
+    """Train what is missing, then write the pages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
@@ -239,7 +223,8 @@ def main() -> None:
             print(f"{name}, seed {seed}", flush=True)
             case = replace(MODELS[name], changes=(hidden(widths[name]),))
             results[name].append(run(case, seed, given.data, given.out))
-        write_texts({PAGE: page(results, widths)})
+        made = blocks(results, widths)
+        write_texts({page: lab.filled(page, made) for page in PAGES})
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 SPECS = Path(__file__).parent / "specs"
 NUMBER = re.compile(rf"[*+-]*\d|{report.NONE}$")
+BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -58,6 +59,15 @@ def table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
     aligned = ["---:" if all(map(NUMBER.match, column)) else "---" for column in columns]
     for line in (head, aligned, *cells):
         yield f"| {' | '.join(line)} |"
+
+
+def filled(page: Path, blocks: dict[str, Iterable[str]]) -> str:
+    """A page with new lines between `<!-- results: NAME -->` and `<!-- end -->`."""
+
+    def block(match: re.Match[str]) -> str:
+        return match[1] + "\n".join([*blocks[match[2]], ""]) + match[3]
+
+    return BLOCK.sub(block, page.read_text(encoding="utf-8"))
 
 
 def shown(spread: dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""The whole measurement of docs/performance.md on serving, in pieces that a stop does not lose.
+"""The whole measurement of docs/performance/serving.md, in pieces that a stop does not lose.
 
     pip install '.[export]'
     python benchmarks/serving.py [--sizes small,public,kuairand] [--threads 1,2] [--rounds 30]

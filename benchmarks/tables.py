@@ -1,8 +1,8 @@
-"""Write the tables of docs/performance.md from benchmarks/results/*.json.
+"""Write the tables of docs/performance.md and docs/performance/ from benchmarks/results/*.json.
 
     python benchmarks/tables.py [--check]
 
-The files are what `homespec bench --json` and `benchmarks/peers.py --json` wrote; see the page.
+The files are what `homespec bench --json` and `benchmarks/peers.py --json` wrote; see the pages.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import lab
+import summary
 
 from homespec.atomic_write import holds, write_texts
 from homespec.bench import report
 from homespec.bench.timing import ratios
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = [DOCS / "performance.md", *sorted((DOCS / "performance").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- results: ([\w-]+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-"""The names of a file and of what it measured: step, forward, inference or a name of MEASURES."""
+"""The names of a file and of what it measured: step, forward, inference or a name of MEASURES.
+
+The tables of `all` are of several files, by a name of SUMMARIES.
+"""
 
 REFERENCES = {"naive": "naive", "naive-compiled": "naive compiled", "floor": "floor"}
 
@@ -164,6 +169,7 @@ MEASURES = {
     "serving": serving, "serving_peers": serving_peers,
 }  # fmt: skip
 """What has a table of its own; all else is times of variants."""
+SUMMARIES = {"lines": summary.lines, "libraries": summary.libraries}
 
 
 def _ratio(spreads: dict[str, Any], reference: str, variant: str) -> str:
@@ -188,6 +194,8 @@ def filled(text: str) -> str:
     """The page with new blocks."""
 
     def block(match: re.Match[str]) -> str:
+        if match[2] == "all":
+            return match[1] + "\n".join(lab.table(*SUMMARIES[match[3]]())) + "\n" + match[4]
         kept = lab.RESULTS / f"{match[2]}.json"
         if not kept.exists():
             return f"{match[1]}Not measured yet.\n{match[4]}"
@@ -200,15 +208,15 @@ def filled(text: str) -> str:
 
 
 def main() -> int:
-    """Write the page, or with --check tell whether it is fresh."""
-    text = filled(PAGE.read_text(encoding="utf-8"))
-    if "--check" in sys.argv[1:]:
-        if holds(PAGE, text):
-            return 0
-        print("docs/performance.md is stale; run: python benchmarks/tables.py")
-        return 1
-    write_texts({PAGE: text})
-    return 0
+    """Write the pages, or with --check say whether they are fresh."""
+    texts = {page: filled(page.read_text(encoding="utf-8")) for page in PAGES}
+    if "--check" not in sys.argv[1:]:
+        write_texts(texts)
+        return 0
+    stale = [str(page) for page, text in texts.items() if not holds(page, text)]
+    if stale:
+        print(f"stale: {', '.join(stale)}; run: python benchmarks/tables.py")
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -190,10 +190,11 @@ def _range(value: dict[str, Any]) -> str:
 
 
 def verb_table() -> str:
-    """A line for each verb of the command line."""
+    """A line for each verb of the command line, linked to its options."""
     from homespec.cli.main import VERBS
 
-    return _lines(["| verb | does |", "|---|---|", *(f"| `{v}` | {h} |" for v, h in VERBS.items())])
+    rows = (f"| [`{verb}`](#{verb}) | {does} |" for verb, does in VERBS.items())
+    return _lines(["| verb | does |", "|---|---|", *rows])
 
 
 def option_tables() -> str:
@@ -220,7 +221,9 @@ def _options(command: click.Command, context: click.Context) -> list[str]:
                 ", ".join(each) for each in (option.opts, option.secondary_opts) if each
             )
             takes = "" if option.is_flag or option.count else f" {option.make_metavar(context)}"
-            rows.append(f"| `{_cell(names + takes)}` | {_cell(option.help or '')} |")
+            record = option.get_help_record(context)  # with its default and its range
+            assert record is not None, option.name
+            rows.append(f"| `{_cell(names + takes)}` | {_cell(record[1])} |")
     return ["| option | does |", "|---|---|", *rows] if rows else []
 
 

@@ -45,7 +45,12 @@ def test_stale_parts_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     text = Path("docs/cli.md").read_text()
     assert text.startswith("Prose.\n")
     assert text.endswith("\nMore.\n")
-    assert "| `validate` |" in text
+    assert "| [`validate`](#validate) |" in text
+
+
+def test_the_reference_of_the_command_line_has_defaults_and_ranges() -> None:
+    text = (DOCS / "cli.md").read_text("utf-8")
+    assert re.search(r"^\| `--epochs INTEGER RANGE` \| .*\[default: 1; x>=1\] \|$", text, re.M)
 
 
 def anchors(page: Path) -> set[str]:
@@ -84,6 +89,17 @@ def test_pages_that_code_names_exist() -> None:
             if page != "ranking.md":  # an example of a rule
                 assert (DOCS / page).is_file(), f"{file} names docs/{page}"
                 assert not anchor or anchor in anchors(DOCS / page), f"{file}: {page}#{anchor}"
+
+
+REFERENCES = {"CHANGELOG.md", "cli.md", "language.md", "rules.md"}
+"""Pages in which one looks things up; they may be long."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_are_short(page: Path) -> None:
+    """Code and tables count."""
+    words = len(page.read_text("utf-8").split())
+    assert words <= 2000 or page.name in REFERENCES, f"{page.name} has {words} words: split it"
 
 
 def test_every_page_is_in_the_menu_of_the_site() -> None:

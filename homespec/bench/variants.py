@@ -29,7 +29,7 @@ FUSED: dict[str, Any] = {
 launch small kernels that do not wait for each other as one.
 
 On paper that is fewer kernels and bytes on a GPU (`benchmarks/gpu_schedule.py`); on a CPU it is
-slower (docs/performance.md).
+slower (docs/performance/tried.md).
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,13 +79,20 @@ def test_tables_have_means_over_seeds_before_and_after() -> None:
 
 def test_figures_and_page_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "anomalies.md"
-    page.write_text(f"before\n{anomaly_page.BEGIN}old\n{anomaly_page.END}\nafter\n")
-    monkeypatch.setattr(anomaly_page, "PAGE", page)
+    page.write_text("before\n<!-- results: collapse -->\nold\n<!-- end -->\nafter\n")
+    monkeypatch.setattr(anomaly_page, "PAGES", [page])
     monkeypatch.setattr(anomaly_page, "PLOTS", tmp_path)
     runs = [{"start": state([0.5]), "trained": state([0.9])}]
     anomaly_page.write({"ple": runs, "home": runs, "ple_deep": runs})
     text = page.read_text()
-    assert text.startswith(f"before\n{anomaly_page.BEGIN}Each number")
+    assert text.startswith("before\n<!-- results: collapse -->\n| model | seeds | zeros, mean |")
+    assert text.endswith("|\n<!-- end -->\nafter\n")
     assert "old" not in text
     drawn = {path.name for path in tmp_path.glob("*.svg")}
     assert drawn == {f"anomalies-{name}.svg" for name in ("collapse", "sharing", "harder")}
+
+
+def test_every_table_has_its_place_on_a_page() -> None:
+    texts = [page.read_text("utf-8") for page in anomaly_page.PAGES]
+    places = [name for text in texts for name in re.findall(r"<!-- results: (\w+) -->", text)]
+    assert sorted(places) == sorted(anomaly_page.blocks({}))

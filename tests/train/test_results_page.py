@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import kuairand as script
+import lab
 import pytest
+
+PLACE = r"<!-- results: (\w+) -->"
 
 
 def one(**auc: float) -> dict[str, Any]:
@@ -52,18 +56,25 @@ def test_scale_sets_home_beside_boosting_and_floors() -> None:
     assert len(list(script.scale({"home": runs}, "gauc"))) == 5  # floors are of the AUC
 
 
-def test_page_keeps_what_is_around_its_block(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_keep_what_is_around_their_blocks(tmp_path: Path) -> None:
     page = tmp_path / "results.md"
-    page.write_text(f"before\n{script.BEGIN}of earlier runs\n{script.END}after\n")
-    monkeypatch.setattr(script, "PAGE", page)
+    page.write_text(
+        "before\n<!-- results: auc -->\nof earlier runs\n<!-- end -->\nbetween\n"
+        "<!-- results: sizes -->\n<!-- end -->\nafter\n"
+    )
     runs = [one(like=0.9, click=0.75, long_view=0.76, finish=0.84)] * 2
-    text = script.page({"home": runs}, {"home": 128})
-    assert text.startswith(f"before\n{script.BEGIN}2 seeds each; 20 rows to train on, 10 held out")
-    assert "| home | 128 | 1,000 |\n" in text
-    assert text.endswith(f"{script.END}after\n")
+    text = lab.filled(page, script.blocks({"home": runs}, {"home": 128}))
+    assert text.startswith("before\n<!-- results: auc -->\n2 seeds each; 20 rows to train on, 10 ")
+    assert "|\n<!-- end -->\nbetween\n" in text
+    assert text.endswith("| home | 128 | 1,000 |\n<!-- end -->\nafter\n")
     assert "of earlier runs" not in text
+
+
+def test_every_table_has_its_place_on_a_page() -> None:
+    runs = [one(like=0.9, click=0.75, long_view=0.76, finish=0.84)] * 2
+    made = script.blocks({"home": runs}, {"home": 128})
+    places = [name for page in script.PAGES for name in re.findall(PLACE, page.read_text("utf-8"))]
+    assert sorted(places) == sorted(made)
 
 
 def test_widths_fit_the_budget_to_one_per_cent() -> None:
