@@ -267,6 +267,11 @@ def draw_kinds(rng: random.Random, probability: float) -> Spec:
         "input": rng.choice(["ungated", "gated"]),
         "sets": rng.choice(["outputs", "all"]),
     }
+    own = random.Random(str(rng.getstate()))  # leaves what is drawn later as it was
+    if maybe(own, 0.15):
+        mixture |= {"input": "none", "hidden": [], "gated": False}
+    if maybe(own, 0.2):
+        self_gate |= {"input": "none", "hidden": []}
     kinds = {
         "mixture": some(rng, mixture),
         "feature": rng.choice([some(rng, feature, 0.7) or True] * 3 + [True, False]),

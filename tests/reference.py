@@ -217,6 +217,18 @@ def gate(n: int, options: dict[str, Any], out: int) -> Mlp:
     return Mlp(n, options["hidden"], out, options["hidden_activation"])
 
 
+class Static(nn.Module):
+    """Numbers that are parameters and the same in all rows, [out] -> [B, out]."""
+
+    def __init__(self, name: str, out: int, start: float) -> None:
+        super().__init__()
+        self.name = name
+        self.register_parameter(name, nn.Parameter(torch.full((out,), start)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([getattr(self, self.name)] * len(x))
+
+
 def weighted_sum(g: Tensor, values: list[Tensor]) -> Tensor:
     """Sum(g, {e_j}) = sum_j g[:, j, None] * e_j (section 1)."""
     total = torch.zeros_like(values[0])
@@ -249,7 +261,10 @@ class Layer(nn.Module):
             if experts > 1:  # a choice of one needs no gate
                 n = sum(widths[m] for m in plan.gate_states(node)) or v
                 for place in self.places(node):
-                    self.parts[self.name("gates", place)] = gate(n, self.mixture, experts)
+                    mixer = gate(n, self.mixture, experts)
+                    if self.mixture["input"] == "none":
+                        mixer = Static("bias", experts, 0.0)
+                    self.parts[self.name("gates", place)] = mixer
         self.registered = nn.ModuleList(self.parts.values())
 
     def name(self, kind: str, node: str) -> str:
@@ -274,7 +289,10 @@ class Layer(nn.Module):
             for place in self.feature_places(node):
                 self.parts[self.name("feature_gates", place)] = FeatureGate(n, self.feature)
         if self.self_gate and (node in outputs or self.self_gate["sets"] == "all"):
-            own_gate = gate(whole, self.self_gate, options["count"])
+            count = options["count"]
+            own_gate = gate(whole, self.self_gate, count)
+            if self.self_gate["input"] == "none":
+                own_gate = Static("weights", count, 1 / count)
             self.parts[self.name("self_gates", node)] = own_gate
 
     def forward(self, states: dict[str, list[Tensor]], v: Tensor) -> dict[str, list[Tensor]]:
@@ -312,12 +330,17 @@ class Layer(nn.Module):
     def residual(
         self, node: str, reads: list[Tensor], gated: list[Tensor], experts: list[Tensor]
     ) -> Tensor:
-        """Sum(SG(x), own experts), SG a sigmoid if there is one, else softmax (section 5)."""
+        """Sum(SG(x), own experts), SG a sigmoid if there is one, else softmax (section 5).
+
+        Static weights are taken as they are.
+        """
         name = self.name("self_gates", node)
         if name not in self.parts:
             return torch.zeros_like(experts[0])
         taken = gated if self.self_gate["input"] == "gated" else reads
         logits = self.parts[name](torch.cat(taken, 1))
+        if self.self_gate["input"] == "none":
+            return weighted_sum(logits, experts)
         weights = torch.sigmoid(logits) if len(experts) == 1 else torch.softmax(logits, 1)
         return weighted_sum(weights, experts)
 

@@ -153,10 +153,10 @@ class Plan:
     def gate_states(self, node: str) -> list[str]:
         """The states that the gate of `node` reads: its path's, nearest first, or only that.
 
-        None behind the first layer where gates read the features.
+        None behind the first layer where gates read the features, and where they read nothing.
         """
         taken = self.gate("mixture")["input"]
-        if taken == "v" and self.index > 0:
+        if taken == "none" or (taken == "v" and self.index > 0):
             return []
         if taken == "path":
             return [m for m in reversed(self.tree.path(node)) if m in self.inputs]

@@ -193,8 +193,11 @@ def change_towers(rng: random.Random, edit: Edit) -> None:
 def change_gates(rng: random.Random, edit: Edit) -> None:
     gates = edit.spec.setdefault("gates", {})
     key, value = rng.choice(
-        [("self", False), ("feature", False), ("feature", {"loras": 3}), ("self", True)]
-    )
+        [
+            ("self", False), ("feature", False), ("feature", {"loras": 3}), ("self", True),
+            ("self", {"input": "none"}), ("mixture", {"input": "none"}),
+        ]
+    )  # fmt: skip
     gates[key] = value
 
 

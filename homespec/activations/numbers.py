@@ -127,6 +127,7 @@ class Numbers:
         added = self._added(mix)
         weights = [float(part.sum()) for part in torch.split(mean, list(mix.counts), -1)]
         with_self = [w + a for w, a in zip(weights, added, strict=True)]
+        total = sum(with_self) or math.nan  # static self gates may take all of it away
         for at, port in enumerate(mix.sets):
             node = self.sets[port.node]
             yield Source(
@@ -136,7 +137,7 @@ class Numbers:
                 fair=node.count / sum(mix.counts),
                 weight=weights[at],
                 contribution=_share(parts.gated.value, at),
-                weight_with_self=with_self[at] / sum(with_self),
+                weight_with_self=with_self[at] / total,
                 contribution_with_self=_share(parts.with_self.value, at),
             )
 

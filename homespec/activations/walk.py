@@ -30,6 +30,13 @@ from homespec.graph.nodes import (
 )
 from homespec.runtime import GeneratedModule
 
+SQUASH: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda logits_BC: logits_BC.softmax(-1),
+    "sigmoid": torch.sigmoid,
+    "none": lambda weights_BC: weights_BC,
+}
+"""What makes weights of the logits of a gate."""
+
 Values = dict[str, Tensor]
 """Outputs by node: states [B, D], gated inputs [B, N], weights [B, C], experts [B, K, D]."""
 
@@ -181,11 +188,11 @@ def _experts(trunk: Trunk, node: ExpertSet, values: Values, _: Edit | None) -> t
 
 
 def _gate(trunk: Trunk, node: Gate, values: Values, _: Edit | None) -> tuple[Tensor, None]:
-    if node.choices == 1 and not isinstance(node, SelfGate):
-        x = values[INPUT]
+    x = values[INPUT]
+    if not node.has_weights:
         return x.new_ones(len(x), 1), None
-    logits_BC = trunk.module(node)(_read(node.reads, values))
-    return logits_BC.sigmoid() if node.choices == 1 else logits_BC.softmax(-1), None
+    logits_BC = trunk.module(node)(x if node.is_static else _read(node.reads, values))
+    return SQUASH[node.squash](logits_BC), None
 
 
 def _mix(trunk: Trunk, node: Mix, values: Values, edit: Edit | None) -> tuple[Tensor, MixParts]:
@@ -195,7 +202,9 @@ def _mix(trunk: Trunk, node: Mix, values: Values, edit: Edit | None) -> tuple[Te
     selves: list[list[Tensor]] = [[] for _ in names]
     for gate, position in node.residuals:
         own = values[gate.node]
-        selves[position].append(_edited(edit, node, gate.node, names[position], own))
+        own_gate = trunk.graph[gate.node]
+        assert isinstance(own_gate, SelfGate)
+        selves[position].append(_edited(edit, node, own_gate, names[position], own))
     if edit is not None:
         weights = [
             edit.weights(node, node.gate.node, name, w)
@@ -210,12 +219,12 @@ def _mix(trunk: Trunk, node: Mix, values: Values, edit: Edit | None) -> tuple[Te
     return torch.stack(with_self).sum(0), MixParts(gated, with_self)
 
 
-def _edited(edit: Edit | None, node: Mix, gate: str, set_name: str, own: Tensor) -> Tensor:
-    """The weights of a self gate: a softmax over the remaining experts, or the sigmoid of one."""
+def _edited(edit: Edit | None, node: Mix, gate: SelfGate, set_name: str, own: Tensor) -> Tensor:
+    """The weights of a self gate: a softmax over the remaining experts, or weights as they are."""
     if edit is None:
         return own
-    left = edit.weights(node, gate, set_name, own)
-    return left if own.shape[1] == 1 else renormalised([left])[0]
+    left = edit.weights(node, gate.name, set_name, own)
+    return renormalised([left])[0] if gate.squash == "softmax" else left
 
 
 def renormalised(weights: list[Tensor]) -> list[Tensor]:

@@ -28,8 +28,10 @@ READS = {
     "path": "the states along their path",
     "own": "their own state alone",
     "v": "the features v",
+    "none": "nothing: static weights",
 }
 TOGETHER = "that read one state together"
+ACTING = "that read a state"
 
 
 Traits = dict[str, dict[str, Any]]
@@ -50,6 +52,7 @@ OF_SETS: dict[str, Word] = {
 OF_GATES: dict[str, Word] = {
     "self gate is deep": lambda *_: "self gates with hidden layers",
     "self gate is gated": lambda *_: "self gates that read the gated input",
+    "self gate is static": lambda mine, _: f"self gates {'of static weights' if mine else ACTING}",
     "is deep": lambda *_: "gates with hidden layers",
     "is gated": lambda *_: "gates that read the feature-gated states",
 }
@@ -180,6 +183,7 @@ def _traits_of(graph: Graph, node: Placed) -> Iterator[tuple[str, Any]]:
             yield "self gate", True
             yield "self gate is deep", len(node.widths) > 2
             yield "self gate is gated", _is_gated(graph, node)
+            yield "self gate is static", node.is_static
         case Gate() if node.choices > 1:
             yield "is deep", len(node.widths) > 2
             yield "is gated", _is_gated(graph, node)

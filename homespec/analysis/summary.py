@@ -252,7 +252,9 @@ def _state(graph: Graph, node: Mix) -> StateRow:
         width=node.width,
         mixes=dict(zip(places, node.counts, strict=True)),
         gate=gate.widths if gate.choices > 1 else (),
-        gate_reads=tuple(_value(graph, port) for port in gate.reads),
+        gate_reads=("nothing",)
+        if gate.is_static
+        else tuple(_value(graph, port) for port in gate.reads),
         self_gates=tuple(places[residual.position] for residual in node.residuals),
         cost=cost_of([gate]),
     )

@@ -7,13 +7,13 @@ the same, wherever they are in the tensor, so weights are matched by labels alon
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from homespec.analysis.axes import Axis, Part, channels, whole
 from homespec.graph import Graph
 from homespec.graph.identity import SAME, Key, Renames
 from homespec.graph.nodes import (
@@ -30,34 +30,6 @@ from homespec.graph.nodes import (
     Tower,
 )
 from homespec.graph.sequences import Dien, Din, Sequence, Sim, Twin
-
-Label = tuple[str | int | float, ...]
-Role = Literal["input", "choice", "rank", "rows", "channels"]
-"""The role of an axis: the input of a layer, the choices of a gate, the rank of a LoRA, the rows of
-a table, or channels of a width without parts."""
-
-
-class Part(NamedTuple):
-    """Consecutive positions of an axis that belong to one thing.
-
-    A part that `grows` keeps its first ones.
-    """
-
-    label: Label
-    size: int
-    grows: bool = False
-
-
-class Axis(NamedTuple):
-    """An axis of a tensor: its parts in order."""
-
-    role: Role
-    parts: tuple[Part, ...]
-
-    @property
-    def size(self) -> int:
-        """Length of the axis."""
-        return sum([part.size for part in self.parts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +75,6 @@ def own_tensors(node: Node, sizes: Sizes) -> Iterator[Own]:
     """The tensors of one node: labelled if `sizes` is a `Labels`, else only with their shapes."""
     if type(node) in OWN:
         yield from OWN[type(node)](node, sizes)
-
-
-@functools.cache
-def whole(role: Role, size: int) -> Axis:
-    """An axis whose parts do not matter."""
-    return Axis(role, (Part(("all",), size),))
 
 
 class Sizes:
@@ -206,6 +172,10 @@ VOCABULARY = "vocabulary"
 """The label of the vocabulary that is fitted to a feature."""
 
 
+STATIC = "weights"
+"""What the parameters of a static self gate are called, which are its weights as they are."""
+
+
 class Own(NamedTuple):
     """A tensor of one node, by its name within the node."""
 
@@ -213,12 +183,6 @@ class Own(NamedTuple):
     axes: tuple[Axis, ...]
     is_buffer: bool = False
     part: int = -1
-
-
-@functools.cache
-def channels(name: str, size: int) -> Axis:
-    """A width without parts: it is kept as a whole or not at all."""
-    return Axis("channels", (Part((name,), size),))
 
 
 def _linear(name: str, out: Axis, read: Axis, bias: bool = True) -> Iterator[Own]:
@@ -333,7 +297,9 @@ def _statistics(name: str, width: Axis) -> Iterator[Own]:
 
 
 def _gate(node: Gate, sizes: Sizes) -> Iterator[Own]:
-    if node.choices > 1 or isinstance(node, SelfGate):
+    if node.is_static:
+        yield Own(STATIC if isinstance(node, SelfGate) else "bias", (sizes.choices(node),))
+    elif node.has_weights:
         read = sizes.read(node.reads, node.widths[0])
         yield from _mlp(read, node.widths, sizes.choices(node), node.hidden_activation)
 

@@ -83,9 +83,9 @@ def _gemms(node: nodes.Node, trained: bool) -> Iterator[Gemm]:
         case nodes.ExpertSet():
             for index in range(node.count):
                 yield from list(_mlp(f"{node.name}.{index}", node.widths, trained))[1:]
-        case nodes.SelfGate() | nodes.Tower():
+        case nodes.Tower():
             yield from _mlp(node.name, node.widths, trained)
-        case nodes.Gate() if node.choices > 1:
+        case nodes.Gate() if node.has_weights and not node.is_static:
             yield from _mlp(node.name, node.widths, trained)
 
 

@@ -15,6 +15,7 @@ from homespec.checks import (
     design_rules,
     event_rules,
     expert_rules,
+    gate_rules,
     graph_rules,
     group_rules,
     label_rules,
@@ -88,7 +89,7 @@ def check_graph(lowered: Lowered) -> list[Diagnostic]:
             *_rules(tower_rules),
             *_rules(promise_rules, promise_rules.unknown_promise),
         ],
-        [*_rules(expert_rules), *_rules(design_rules)],
+        [*_rules(expert_rules), *_rules(design_rules), *_rules(gate_rules)],
     )
 
 

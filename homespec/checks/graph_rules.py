@@ -8,7 +8,7 @@ from homespec.checks.causes import and_others, by_cause, sections_of
 from homespec.checks.tower_rules import towers_by_giving
 from homespec.diagnostics import Finding, Label, Severity, Span, rule
 from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Objective, SelfGate, Tower
+from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Objective, Tower
 from homespec.lower import Lowered
 from homespec.schema.identifiers import ROOT
 
@@ -44,9 +44,9 @@ def _width_span(lowered: Lowered, experts: ExpertSet) -> Span:
 
 
 def _has_weights(node: Node) -> bool:
-    if isinstance(node, Gate) and not isinstance(node, SelfGate):
-        return node.choices > 1
-    return isinstance(node, ExpertSet | SelfGate | FeatureGate | Tower)
+    if isinstance(node, Gate):
+        return node.has_weights
+    return isinstance(node, ExpertSet | FeatureGate | Tower)
 
 
 @rule("HS303", "dead-parameters")

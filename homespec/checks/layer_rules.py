@@ -81,8 +81,8 @@ def no_state(resolved: Resolved) -> Iterator[Finding]:
                 what = f"the experts of `{plan.node.name}` in layer `{layer.name}`"
                 yield _no_state(resolved, span, what, plan.node, before)
         for node in layer.outputs:
-            from_v = layer.gates.mixture.input == "v"
-            if node.name not in layer.sets and not from_v and not _reads(node, outputs):
+            stateless = layer.gates.mixture.input in ("v", "none")
+            if node.name not in layer.sets and not stateless and not _reads(node, outputs):
                 span = _outputs_label(layer, resolved).span
                 what = f"the gate of `{node.name}` in layer `{layer.name}`"
                 yield _no_state(resolved, span, what, node, before)

@@ -145,7 +145,7 @@ def _sets(layer: LayerSummary) -> Table:
             f"{row.norm}, {row.activation}{_dropout(row.dropout)}",
             row.reads,
             row.feature_gate and f"{row.feature_gate.loras}×{row.feature_gate.rank}",
-            _arrow(row.self_gate or ()),
+            _logits(row.self_gate or ()),
             row.cost,
         )
         for row in layer.sets
@@ -161,7 +161,7 @@ def _states(layer: LayerSummary) -> Table:
             row.width,
             ", ".join(f"{count}×{node}" for node, count in row.mixes.items()),
             ", ".join(row.gate_reads),
-            _arrow(row.gate),
+            _logits(row.gate),
             ", ".join(row.self_gates),
             row.cost,
         )
@@ -223,3 +223,8 @@ def _totals(summary: Summary) -> Table:
 
 def _arrow(widths: tuple[int, ...]) -> str:
     return "→".join(map(str, widths))
+
+
+def _logits(widths: tuple[int, ...]) -> str:
+    """The widths of a gate; one that reads nothing has parameters alone."""
+    return f"{widths[-1]} static" if widths and not widths[0] else _arrow(widths)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from homespec.analysis.tensors import Axis, Label, Labels, Part, Tensor, tensors_of
+from homespec.analysis.axes import Axis, Label, Part
+from homespec.analysis.tensors import Labels, Tensor, tensors_of
 from homespec.graph import Graph
 from homespec.graph.identity import SAME, Key, Renames
 from homespec.graph.nodes import FeatureGate, Gate, Mix

@@ -15,6 +15,7 @@ from homespec.graph.identity import Key, Renames
 from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, SelfGate
 from homespec.lower import Lowered
 
+NOTHING: Key = ("", "nothing")
 SECTIONS: dict[type[Node], str] = {FeatureGate: "feature", SelfGate: "self", Mix: "mixture"}
 """The keys of `gates` that speak of these nodes."""
 
@@ -253,7 +254,13 @@ def _stayed(pair: Pair, kind: type[Node]) -> Iterator[Match]:
 
 def _reads(pair: Pair, match: Match) -> tuple[set[Key], set[Key]]:
     was = {pair.renames.key(pair.old.graph[port.node]) for port in match.old.reads}
-    return was, {Renames().key(pair.new.graph[port.node]) for port in match.new.reads}
+    now = {Renames().key(pair.new.graph[port.node]) for port in match.new.reads}
+    return _or_nothing(match.old, was), _or_nothing(match.new, now)
+
+
+def _or_nothing(node: Node, keys: set[Key]) -> set[Key]:
+    """What a gate reads; a static one has a key that no value has."""
+    return {NOTHING} if isinstance(node, Gate) and node.is_static else keys
 
 
 def _differ(was: set[Key], now: set[Key]) -> bool:
@@ -262,6 +269,8 @@ def _differ(was: set[Key], now: set[Key]) -> bool:
 
 def _states(keys: set[Key]) -> str:
     """The states that a gate reads: `v`, places, or feature-gated copies of them."""
+    if keys == {NOTHING}:
+        return "nothing"
     names = sorted("v" if len(key) == 1 else key[-1] for key in keys if key[0] != "feature_gate")
     gated = sorted(key[-1] for key in keys if key[0] == "feature_gate")
     parts = [listed(names)] if names else []

@@ -67,7 +67,7 @@ def trials(
         yield from _of_set(node)
     yield from _of_quiet_experts(trunk, seen, limits)
     for gate in trunk.graph.of(Gate):
-        if gate.choices > 1:
+        if gate.choices > 1 and not gate.is_static:
             mean = seen.weights[gate.name].moments.mean
             yield Trial(Constant(gate.name, mean), "constant_gate", gate.name)
     for feature_gate in trunk.graph.of(FeatureGate):

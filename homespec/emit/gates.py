@@ -29,6 +29,8 @@ PATTERNS = {
     "self_gate": "self_gates.{layer}.{{}}.linears.0",
 }
 """The logical names of the Linears that are parts of a projection."""
+WEIGH = {"softmax": ".softmax(1)", "sigmoid": ".sigmoid()", "none": ""}
+"""What makes weights of logits [M, C, B]."""
 ROOM = 88
 """Characters of a statement that fit on a line of a forward."""
 LONG = 60
@@ -230,9 +232,10 @@ def emit_feature_gates(batch: Batch, scope: Scope) -> Block:
 def emit_gates(batch: Batch, scope: Scope) -> Block:
     """Mixture or self gates: logits from projections, or MLPs of their own, to weights."""
     members, first = members_of(batch, Gate)
-    single = isinstance(first, SelfGate) and first.choices == 1
-    weigh = ".sigmoid()" if single else ".softmax(1)"
+    weigh = WEIGH[first.squash]
     purpose = "self_gate" if isinstance(first, SelfGate) else "gate"
+    if first.is_static:
+        return _static_gates(batch, members, scope, weigh)
     if (purpose, first.name) not in scope.values.heads:
         return _deep_gates(batch, members, scope, weigh)
     nodes = [m.name for m in members]
@@ -250,6 +253,24 @@ def emit_gates(batch: Batch, scope: Scope) -> Block:
 def _target(batch: Batch, scope: Scope) -> str:
     """What the weights of gates are called."""
     return VARIABLES[type(batch.members[0])] + scope.naming.suffix(batch)
+
+
+def _static_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str) -> Block:
+    """Gates that read nothing are parameters, which hold for all rows."""
+    first = members[0]
+    module = scope.module(batch)
+    kind, cls = ("gates", "StaticGates")
+    if isinstance(first, SelfGate):
+        kind, cls = ("self_gates", "StaticSelfGates")
+    names = scope.named(f"{kind}.{first.layer}.{{}}", places_of(members))
+    make = call(cls, names, str(first.choices))
+    name = scope.define(batch.name, _target(batch, scope), len(members))
+    return Block(
+        batch,
+        init=[(module, make)],
+        forward=[(name, Group(module, (), tail=weigh))],
+        uses={f"gates.{cls}"},
+    )
 
 
 def _deep_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str) -> Block:

@@ -72,7 +72,7 @@ def legend(graph: Graph, plain: bool, shown: Shown) -> str:
     parts = [
         LAYERS,
         SELF_GATES if graph.of(SelfGate) else "",
-        SINGLE if any(gate.choices == 1 for gate in graph.of(SelfGate)) else "",
+        SINGLE if any(gate.squash == "sigmoid" for gate in graph.of(SelfGate)) else "",
         PATHS if shown.paths else "",
         RANGES if shown.ranges else "",
         LOGICAL,

@@ -36,6 +36,8 @@ from homespec.graph.nodes import (
 )
 
 Variables = dict[str, Variable]
+WEIGH = {"softmax": ".softmax(-1)", "sigmoid": ".sigmoid()", "none": ""}
+"""What makes weights of logits [B, C]."""
 LETTERS = {"feature_gate": "x", "experts": "e", "gate": "w", "self_gate": "s", "state": "z"}
 
 
@@ -174,12 +176,18 @@ def _experts(node: ExpertSet, variables: Variables, styles: Styles) -> Block:
 
 
 def _gate(node: Gate, variables: Variables, styles: Styles) -> Block:
-    if node.choices == 1 and not isinstance(node, SelfGate):
+    if not node.has_weights:
         return Block(node, forward=[(_variable(node), "x.new_ones(x.shape[0], 1)")])
-    weigh = ".sigmoid()" if node.choices == 1 else ".softmax(-1)"
-    use = Group(module_path(node), (_read(node.reads, variables),), tail=weigh)
-    make, uses = styles.mlp(node)
+    read = "x" if node.is_static else _read(node.reads, variables)
+    use = Group(module_path(node), (read,), tail=WEIGH[node.squash])
+    make, uses = _static(node) if node.is_static else styles.mlp(node)
     return Block(node, [(module_path(node), make)], [(_variable(node), use)], uses)
+
+
+def _static(node: Gate) -> tuple[Group, set[str]]:
+    """A gate that reads nothing; it needs a value for its number of rows alone."""
+    cls = "StaticSelfGate" if isinstance(node, SelfGate) else "StaticGate"
+    return call(cls, str(node.choices)), {f"plain.{cls}"}
 
 
 def _mix(node: Mix, variables: Variables, _: Styles) -> Block:

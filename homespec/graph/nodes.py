@@ -181,8 +181,9 @@ class Gate(Placed):
     """Concatenated states [B, N] -> weights over C experts [B, C]; `widths` = (N, hidden…, C).
 
     A gate over one expert has the weight 1 and no parameters, unless it is a self gate. In an
-    optimised graph a gate of one Linear reads the projection that this Linear is a part of. The
-    first Linears start as the activations `starts` call for.
+    optimised graph a gate of one Linear reads the projection that this Linear is a part of. One
+    that reads nothing is static: its logits are parameters. The first Linears start as the
+    activations `starts` call for.
     """
 
     kind: ClassVar[str] = "gate"
@@ -195,12 +196,42 @@ class Gate(Placed):
         """Number C of experts it weighs."""
         return self.widths[-1]
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether it has parameters: there is a choice."""
+        return self.choices > 1
+
+    @property
+    def is_static(self) -> bool:
+        """Whether its weights are parameters alone, the same in all rows."""
+        return self.has_weights and not self.reads
+
+    @property
+    def squash(self) -> Literal["softmax", "sigmoid", "none"]:
+        """What makes weights of its logits."""
+        return "softmax"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfGate(Gate):
-    """A gate over the node's own set (HOME.md section 5): sigmoid if C == 1, else softmax."""
+    """A gate over the node's own set (HOME.md section 5): sigmoid if C == 1, else softmax.
+
+    The weights of a static one are its parameters as they are.
+    """
 
     kind: ClassVar[str] = "self_gate"
+
+    @property
+    def has_weights(self) -> bool:
+        """Always, also for one expert."""
+        return True
+
+    @property
+    def squash(self) -> Literal["softmax", "sigmoid", "none"]:
+        """What makes weights of its logits."""
+        if not self.reads:
+            return "none"
+        return "sigmoid" if self.choices == 1 else "softmax"
 
 
 class Section(NamedTuple):

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 
 from homespec.checks.causes import by_cause, listed
 from homespec.diagnostics import Finding, Severity, rule
+from homespec.graph import nodes
 from homespec.health import remedies
 from homespec.health.evidence import Examined, Verdict
 from homespec.health.measures import FeatureGate, Gate, short
 
 
 def is_constant(seen: Examined, gate: Gate) -> bool:
-    """Whether the weights hardly vary over the rows."""
+    """Whether the weights hardly vary over the rows, though the gate reads something."""
+    node = seen.node(gate.name)
+    if isinstance(node, nodes.Gate) and node.is_static:
+        return False
     still = math.sqrt(gate.variance_rows) < seen.limits.gate_std
     return len(gate.experts) > 1 and still and seen.has_rows
 

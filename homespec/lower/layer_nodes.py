@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from homespec.diagnostics import Span
 from homespec.graph import Graph
@@ -13,6 +13,17 @@ from homespec.resolve import Resolved
 from homespec.resolve.layers import Layer, SetPlan
 from homespec.resolve.tree import Role, TreeNode
 from homespec.schema.models import ExpertSet as ExpertStyle
+from homespec.schema.models import Mixture
+from homespec.schema.models import SelfGate as SelfGateConfig
+
+
+class Logits(TypedDict):
+    """The fields of a gate that say how it makes its logits."""
+
+    reads: tuple[Port, ...]
+    widths: tuple[int, ...]
+    hidden_activation: Activation
+    starts: tuple[Activation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,37 +148,51 @@ class LayerBuilder:
     def _add_self_gate(self, plan: SetPlan) -> None:
         gate = self.layer.gates.self
         place = plan.node.name
-        source = self.fed[place] if gate.input == "gated" else self._state_of(plan.node)
+        sources = self._self_gate_input(plan.node)
         self.self_gates[place] = self.graph.add(
             SelfGate(
                 **self._placed("self_gates", plan.node),
-                reads=source.ports,
                 span=self._gate_span("self"),
-                widths=(source.total, *gate.hidden, plan.experts.count),
-                hidden_activation=gate.hidden_activation,
-                starts=starts(self.resolved.spec, len(gate.hidden), gate.hidden_activation),
+                **self._mlp(gate, sources, plan.experts.count),
             )
         )
+
+    def _mlp(self, gate: Mixture | SelfGateConfig, read: list[State], choices: int) -> Logits:
+        """What a gate reads and the layers between that and its logits; none without a reading."""
+        hidden = gate.hidden if read else ()
+        return Logits(
+            reads=tuple(port for state in read for port in state.ports),
+            widths=(sum(state.total for state in read), *hidden, choices),
+            hidden_activation=gate.hidden_activation,
+            starts=starts(self.resolved.spec, len(hidden), gate.hidden_activation),
+        )
+
+    def _self_gate_input(self, node: TreeNode) -> list[State]:
+        """The state that the node's set reads, or the feature-gated copy of it, or nothing."""
+        match self.layer.gates.self.input:
+            case "none":
+                return []
+            case "gated":
+                return [self.fed[node.name]]
+        return [self._state_of(node)]
 
     def _add_gate(self, node: TreeNode, place: str, visible: list[SetPlan]) -> Port:
         gate = self.layer.gates.mixture
         choices = sum(plan.experts.count for plan in visible)
         sources = self._gate_input(node) if choices > 1 else []
-        hidden = gate.hidden if choices > 1 else ()
         return self.graph.add(
             Gate(
                 **self._placed("gates", node, place),
-                reads=tuple(port for source in sources for port in source.ports),
                 span=self._gate_span("mixture"),
-                widths=(sum(source.total for source in sources), *hidden, choices),
-                hidden_activation=gate.hidden_activation,
-                starts=starts(self.resolved.spec, len(hidden), gate.hidden_activation),
+                **self._mlp(gate, sources, choices),
             )
         )
 
     def _gate_input(self, node: TreeNode) -> list[State]:
         """The distinct states along the node's path, nearest first; gated copies by option."""
         gate = self.layer.gates.mixture
+        if gate.input == "none":
+            return []
         if gate.input == "v" and self.v not in self.states.values():
             return [self.v]
         sources: dict[State, State] = {}

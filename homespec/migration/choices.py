@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from homespec.analysis.tensors import Role
+from homespec.analysis.axes import Role
 from homespec.diff.carry import Carried, Plan, kept
 from homespec.migration.starts import CHOICES
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from homespec.analysis.tensors import Labels, Part, Tensor
+from homespec.analysis.axes import Part
+from homespec.analysis.tensors import Labels, Tensor
 from homespec.diagnostics.render.terminal import printable
 from homespec.diff.carry import Kind
 from homespec.diff.compare import Comparison

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from homespec.analysis.tensors import VOCABULARY
+from homespec.analysis.tensors import STATIC, VOCABULARY
 from homespec.diff.carry import Carried, Plan, Run
 from homespec.migration.starts import Starts
 
@@ -70,18 +70,22 @@ def _start_rows(made: Tensor, carried: Carried, starts: Starts) -> None:
     new = _others(len(made), carried.runs[0])
     role = carried.tensor.axes[0].role
     if role == "choice" and starts.choice != "fresh":
-        _add_choices(made, kept, new, starts)
+        is_logit = made.dim() == 1 and carried.tensor.key[1] != STATIC
+        _add_choices(made, kept, new, starts, is_logit)
     if role == "rows" and starts.row == "mean":
         made[new] = made[kept].mean(0)
 
 
-def _add_choices(made: Tensor, kept: Tensor, new: Tensor, starts: Starts) -> None:
-    """The rows of a gate, or its biases, for experts that it did not weigh before."""
+def _add_choices(made: Tensor, kept: Tensor, new: Tensor, starts: Starts, is_logit: bool) -> None:
+    """The rows of a gate, or its biases, for experts that it did not weigh before.
+
+    What is a bias of logits is far below the others to shut an expert out; else it is 0.
+    """
     rows = made[kept]
     if starts.choice == "mean":
         made[new] = rows.mean(0)
     else:
-        made[new] = rows.min() + CLOSED if made.dim() == 1 else 0.0
+        made[new] = rows.min() + CLOSED if is_logit else 0.0
 
 
 def _open(made: Tensor, carried: Carried, starts: Starts) -> None:

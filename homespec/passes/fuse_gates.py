@@ -91,7 +91,7 @@ def parts_of(node: Node) -> list[Part]:
         down = Part(node, node.reads, "down", node.loras * node.rank, node.loras)
         router = Part(node, node.reads, "router", node.loras)
         return [down, router] if node.loras > 1 else [down]
-    if isinstance(node, Gate) and len(node.widths) == 2:
+    if isinstance(node, Gate) and node.reads and len(node.widths) == 2:
         if isinstance(node, SelfGate):
             return [Part(node, node.reads, "self_gate", node.choices)]
         if node.choices > 1:

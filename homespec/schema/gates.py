@@ -19,9 +19,10 @@ class Mixture(Model):
     """Widths of hidden layers; [] is one linear layer, as in the paper."""
     hidden_activation: Activation = "relu"
     """Activation after each hidden layer."""
-    input: Literal["path", "own", "v"] = "path"
+    input: Literal["path", "own", "v", "none"] = "path"
     """`path`: the states of the node and of its ancestors, concatenated (HoME). `own`: the node's
-    own state alone (PLE). `v`: the features, in every layer (ML-MMoE)."""
+    own state alone (PLE). `v`: the features, in every layer (ML-MMoE). `none`: nothing; the weights
+    are a softmax over parameters and the same in all rows."""
     sees: Literal["path", "all"] = "path"
     """`path`: the hierarchy mask, sets on one root-to-leaf path with the node. `all`: no mask."""
     gated: bool = False
@@ -67,8 +68,9 @@ class SelfGate(Toggle):
     """Widths of hidden layers; [] is one linear layer."""
     hidden_activation: Activation = "relu"
     """Activation after each hidden layer."""
-    input: Literal["ungated", "gated"] = "ungated"
-    """Read the expert set's input before or after its feature gate."""
+    input: Literal["ungated", "gated", "none"] = "ungated"
+    """Read the expert set's input before or after its feature gate. `none`: read nothing; the
+    weights are parameters, which start at 1/K and may have any value (AdaTT)."""
     sets: Literal["outputs", "all"] = "outputs"
     """Sets that have a self gate: those of the nodes that output a state, or every set, including
     the last layer's shared and group sets."""

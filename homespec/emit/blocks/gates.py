@@ -88,6 +88,38 @@ class JoinedProjections(nn.ModuleList):
         return [torch.cat(sections) for sections in zip(*parts, strict=True)]
 
 
+class StaticGates(nn.Module):
+    """M gates that read nothing -> logits [M, C, 1], the same in all rows; 0 at first."""
+
+    def __init__(self, names, choices):
+        super().__init__()
+        self.names = names
+        self.bias = nn.Parameter(torch.zeros(len(names), choices, 1))
+
+    def _logical(self):
+        for i, name in enumerate(self.names):
+            yield "bias", f"{name}.bias", (i, slice(None), 0)
+
+    def forward(self):
+        return self.bias
+
+
+class StaticSelfGates(nn.Module):
+    """M self gates that read nothing -> weights [M, C, 1], the same in all rows; 1/C at first."""
+
+    def __init__(self, names, choices):
+        super().__init__()
+        self.names = names
+        self.weights = nn.Parameter(torch.full((len(names), choices, 1), 1 / choices))
+
+    def _logical(self):
+        for i, name in enumerate(self.names):
+            yield "weights", f"{name}.weights", (i, slice(None), 0)
+
+    def forward(self):
+        return self.weights
+
+
 class _FeatureGates(nn.Module):
     def __init__(self, names, width, rank):
         super().__init__()

@@ -338,6 +338,34 @@ class SingleFeatureGate(nn.Module):
         return x_BN * 2 * self.loras[0](x_BN).sigmoid()
 
 
+class StaticGate(nn.Module):
+    """The logits [B, C] of a gate that reads nothing: one parameter each, 0 at first.
+
+    x [B, N] only says how many rows there are.
+    """
+
+    def __init__(self, choices):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(choices))
+
+    def forward(self, x_BN):
+        return x_BN.new_zeros(len(x_BN), 1) + self.bias
+
+
+class StaticSelfGate(nn.Module):
+    """The weights [B, C] of a self gate that reads nothing: one parameter each, 1/C at first.
+
+    x [B, N] only says how many rows there are.
+    """
+
+    def __init__(self, choices):
+        super().__init__()
+        self.weights = nn.Parameter(torch.full((choices,), 1 / choices))
+
+    def forward(self, x_BN):
+        return x_BN.new_zeros(len(x_BN), 1) + self.weights
+
+
 def mix(weights_BK, experts):
     """Sum of the experts [B, D], each times its column of the weights."""
     columns = weights_BK.split(1, dim=-1)
