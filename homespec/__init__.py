@@ -1,9 +1,9 @@
 """homespec: a compiler from a validated YAML spec to fast, readable PyTorch ranking models (HoME).
 
-`load`, `validate` and `compile` never import torch; `build` does. `load_run` reads what `homespec
-train` left, `predict` and `evaluate` use it on files, `migrate` carries its weights over to another
-spec; `RankingModule` and `RankingData` are for a Lightning Trainer. These six need
-the extra `train`.
+`load`, `validate` and `compile` never import torch; `build` does. `load_run` reads a run of
+`homespec train`, `predict` and `evaluate` apply it to files, and `migrate` carries its weights over
+to another spec. `RankingModule` and `RankingData` are for a Lightning Trainer. These six need the
+extra `train`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TRAINING = {
     "migrate": "homespec.train.migrate",
     "predict": "homespec.scoring.predict",
 }
-"""What needs more than the compiler, and where it is; not part of `import *`."""
+"""Names that need more than the compiler, and their modules; not part of `import *`."""
 
 __all__ = [
     "SpecError",
@@ -53,7 +53,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import the interface on first use: `import homespec` itself stays instant."""
+    """Import the interface on first use, so that `import homespec` itself is instant."""
     if name in TRAINING:
         return _of_training(name)
     if name not in __all__:
@@ -77,5 +77,5 @@ def _of_training(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """The interface, for completion."""
+    """The public names, for completion."""
     return sorted([*globals(), *__all__, *TRAINING])

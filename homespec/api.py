@@ -1,4 +1,4 @@
-"""The Python interface: load, validate, compile, build, and the one exception that they raise."""
+"""The Python interface: load, validate, compile, build, and the exception that they raise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class SpecError(Exception):
-    """A spec is wrong. `report` holds the diagnostics; the message is their full text."""
+    """Raised for a spec with errors.
+
+    `report` holds the diagnostics; the message is their full text.
+    """
 
     def __init__(self, report: Report) -> None:
         from homespec.diagnostics.render import render
@@ -29,13 +32,13 @@ class SpecError(Exception):
 
 
 class LoadedSpec(Spec):
-    """A spec that remembers its document, so that it can be compiled."""
+    """A spec with its document, ready to be compiled."""
 
     _analysis: Analysis
 
     @property
     def analysis(self) -> Analysis:
-        """What the compiler found out about the spec."""
+        """The compiler's analysis of the spec."""
         return self._analysis
 
 
@@ -45,17 +48,18 @@ PathLike = str | os.PathLike[str]
 def load(
     path: PathLike, overrides: Iterable[str] = (), *, root: PathLike | None = None
 ) -> LoadedSpec:
-    """Read and check a spec file with what it extends. Raises SpecError with every diagnostic.
+    """Read and check a spec file and the files that it extends.
 
-    `overrides` are changes as `--set` takes them, such as `gates.self=false`; ValueError for one
-    that is not of that form. What the spec extends is in its repository (rule HS023) or in the
-    folder `root`.
+    Raises SpecError with all diagnostics.
+
+    `overrides` are changes as for `--set`, such as `gates.self=false`; ValueError for another form.
+    Files that the spec extends must be in its repository (rule HS023) or in the folder `root`.
     """
     return _loaded(read_spec(path, overrides, _folders(root)))
 
 
 def as_loaded(spec: PathLike | LoadedSpec) -> LoadedSpec:
-    """A spec that is there already, or that of a file. Raises SpecError."""
+    """The given spec, or the spec of a file. Raises SpecError."""
     return spec if isinstance(spec, LoadedSpec) else load(spec)
 
 
@@ -68,7 +72,7 @@ def loads(
 ) -> LoadedSpec:
     """Check the text of a spec; `name` is the file's name in messages. Raises SpecError.
 
-    What the text extends is looked up as if the text were in the file `name`.
+    Files that the text extends are resolved as if the text were in the file `name`.
     """
     return _loaded(with_bases(parse(text, name), overrides, _folders(root)))
 
@@ -76,7 +80,10 @@ def loads(
 def validate(
     spec: PathLike, overrides: Iterable[str] = (), *, root: PathLike | None = None
 ) -> Report:
-    """The report on a spec file, notes included. Never raises for what a spec may contain."""
+    """The report on a spec file, including notes.
+
+    Never raises because of the contents of a spec.
+    """
     return _report(read_spec(spec, overrides, _folders(root)))
 
 
@@ -95,10 +102,10 @@ def compile(  # noqa: A001
 ) -> str:
     """The text of the generated file of a spec. Raises SpecError.
 
-    `mode="inference"` drops what only training needs and folds batch norm into the weights;
-    `tasks` keeps only what these tasks need; without `optimize`, each expert is a module of its
-    own; `target="cuda"` adds Triton kernels, which no GPU has run yet. ValueError for a mode, task,
-    target or pass that is not there.
+    `mode="inference"` drops everything that only training needs and folds batch norm into the
+    weights; `tasks` keeps only what these tasks need; with `optimize=False`, each expert is a
+    module; `target="cuda"` adds Triton kernels, which no GPU has run yet. Raises ValueError for an
+    unknown mode, task, target or pass.
     """
     from homespec.variant import variant
 
@@ -138,10 +145,10 @@ def build(
 ) -> torch.nn.Module:
     """Instantiate the model of a spec: features by name -> logits [B] by task. Needs torch.
 
-    `compile` compiles its forward with torch.compile(fullgraph=True); `dtype` is that of weights
-    and arithmetic, while running statistics never get coarser than float32. The other options are
-    those of `homespec.compile`. Raises SpecError, and where memory is short for the weights
-    `homespec.memory.OutOfMemoryError`, a MemoryError.
+    `compile` compiles its forward with torch.compile(fullgraph=True). `dtype` is the type of
+    weights and arithmetic; running statistics stay at least float32. The other options are those of
+    `homespec.compile`. Raises SpecError, and `homespec.memory.OutOfMemoryError`, a MemoryError, if
+    the weights do not fit in memory.
     """
     return build_with_module(spec, compile=compile, dtype=dtype, device=device, **options)[1]
 
@@ -154,7 +161,7 @@ def build_with_module(
     device: torch.device | str | None = None,
     **options: Unpack[CompileOptions],
 ) -> tuple[GeneratedModule, torch.nn.Module]:
-    """What `build_module` and `build` return, compiled once."""
+    """The results of `build_module` and `build`, compiled once."""
     from homespec import memory
     from homespec.runtime import instantiate
 

@@ -1,9 +1,9 @@
-"""Writing files whole or not at all, and never through a link that somebody else has put there.
+"""Writes files atomically, and never through a link that somebody else may have created.
 
-A file is written in a folder of its own, with a random name, which only this user can enter, beside
-the file that it replaces. So the name that is written to can be neither foretold nor taken over.
-What is at the destination is replaced, not opened: a link becomes a file, and what it led to stays
-as it was. Folders that are links are followed.
+A file is first written to a temporary folder beside its destination. The folder has a random name,
+and only this user can enter it, so other users cannot predict or take over the path. The
+destination is then replaced, not opened: a link becomes a file, and its target stays as it is.
+Folders that are links are followed.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from pathlib import Path
 from typing import TextIO
 
 PREFIX = ".homespec-"
-"""How the names of temporary folders begin."""
+"""Prefix of the names of temporary folders."""
 
 STREAMS = ("/dev/", "/proc/")
-"""What is below is written to, not replaced: /dev/stdout, /dev/null."""
+"""Paths below these are written to, not replaced: /dev/stdout, /dev/null."""
 
 
 @contextmanager
 def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
     """Temporary paths with the names of `paths`, which replace them if the block succeeds.
 
-    On an error nothing is left behind and files that were there before stay as they were. A file
-    that is there keeps its permissions; a new one gets those that the umask says.
+    After an error, no temporary files are left, and existing files stay as they were. An existing
+    file keeps its permissions; a new one gets those of the umask.
     """
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(21, "Is a directory", str(path))
-        if path.exists() and not path.is_file():  # a device would be gone for the whole system
+        if path.exists() and not path.is_file():  # it would vanish for all programs
             raise OSError(22, "Not a regular file", str(path))
     folders: dict[Path, Path] = {}
     try:
@@ -45,7 +45,7 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
         temporary = tuple(folders[path.parent] / path.name for path in paths)
         yield temporary
         for source, target in zip(temporary, paths, strict=True):
-            source.chmod(_mode_for(target, source.parent))  # some writers make private files
+            source.chmod(_mode_for(target, source.parent))  # some writers create private files
             sync(source)
         for source, target in zip(temporary, paths, strict=True):
             source.replace(target)
@@ -57,12 +57,12 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
 def _private_folder(parent: Path) -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    except OSError as error:  # about the folder that the user knows
+    except OSError as error:  # name the folder that the user knows
         raise OSError(error.errno, error.strerror, str(parent)) from None
 
 
 def _mode_for(target: Path, folder: Path) -> int:
-    """The permissions of the file that is there, else those of a new file in `folder`."""
+    """The permissions of the existing file, else those of a new file in `folder`."""
     try:
         there = target.lstat().st_mode
     except FileNotFoundError:
@@ -75,7 +75,8 @@ def _mode_for(target: Path, folder: Path) -> int:
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has a file, or the entries of a folder: a crash then leaves no half."""
+    """Wait until a file, or the entries of a folder, are on disk, so that a crash leaves it
+    whole."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -84,9 +85,9 @@ def sync(path: Path) -> None:
 
 
 def write_texts(texts: dict[Path, str]) -> list[Path]:
-    """Write each text whose file has other bytes, all or none; return what was written.
+    """Write all texts whose files differ, or none of them. Returns the files written.
 
-    A device or a pipe, such as /dev/stdout, is written to. Errors name the file that was asked for.
+    A device or a pipe, such as /dev/stdout, is written to directly. Errors name the requested file.
     """
     changed = {path: text for path, text in texts.items() if not holds(path, text)}
     files = [path for path in changed if not _is_stream(path)]
@@ -116,12 +117,12 @@ def _is_stream(path: Path) -> bool:
 
 
 def holds(path: Path, text: str) -> bool:
-    """Whether a file is there and has exactly this text."""
+    """Whether a file exists and has exactly this text."""
     return path.is_file() and path.read_bytes() == text.encode()
 
 
 def appending(path: Path) -> TextIO:
-    """A text file open to be continued, whose name must not have become a link."""
+    """Open a text file to append to; its name must not have become a link."""
 
     def opener(name: str, flags: int) -> int:
         return os.open(name, flags | os.O_NOFOLLOW, 0o666)

@@ -1,4 +1,4 @@
-"""Catalogue: all rules there are, and finding one by its number or name."""
+"""The catalogue of all rules, with look-up by code or name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from homespec.diagnostics.suggest import closest
 
 
 def all_rules() -> Mapping[str, Rule]:
-    """Every rule by its code, sorted; imports the stages that declare them."""
+    """Every rule by its code, sorted. Imports the stages that declare them."""
     import homespec.checks.ignore_rules
     import homespec.data.data_rules
     import homespec.diff.compare
@@ -42,7 +42,7 @@ def _data_rules() -> Mapping[str, Rule]:
 
 
 def nearest_rule(word: str) -> str | None:
-    """The code or name of a rule that `word` was probably meant to be."""
+    """The code or name of the rule that `word` probably means."""
     rules = all_rules()
     known = list(rules) if word[:2].upper() == "HS" else [rule.name for rule in rules.values()]
     return closest(word, known)

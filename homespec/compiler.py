@@ -1,4 +1,4 @@
-"""The driver: the stages in their order, each of which may stop the line with its diagnostics."""
+"""The driver: runs the stages in order. Each may stop the compilation with its diagnostics."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Analysis(Lowered):
-    """A sound spec with everything that the stages before the passes know of it."""
+    """A sound spec with the results of the stages before the passes."""
 
     diagnostics: tuple[Diagnostic, ...]
 
 
 class Stopped(Exception):  # noqa: N818  # not an error of ours: the user's spec has some
-    """A stage found errors: the later stages would only report their echoes."""
+    """Raised when a stage finds errors: later stages would only report consequences."""
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:
         super().__init__(f"{len(diagnostics)} diagnostics")
@@ -51,7 +51,7 @@ def analyse(document: Document) -> Analysis:
 
 
 def _sound(*stages: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """The diagnostics of all stages so far; raises Stopped if an error is among them."""
+    """The diagnostics of all stages so far. Raises Stopped if one of them is an error."""
     diagnostics = [diagnostic for stage in stages for diagnostic in stage]
     if any(d.rule.severity is Severity.ERROR for d in diagnostics):
         raise Stopped(diagnostics)
@@ -65,7 +65,7 @@ def generate(
 ) -> str:
     """Stages 6 and 7: passes, emit. The text of the generated file.
 
-    `watch` gets each pass. Raises UnknownNameError for tasks and passes that are not there.
+    `watch` is called with each pass. Raises UnknownNameError for unknown tasks and passes.
     """
     from homespec.emit import emit
     from homespec.header import header
@@ -77,7 +77,7 @@ def generate(
 
 
 def validate_document(document: Document) -> list[Diagnostic]:
-    """Everything that there is to say about a document, but for what it ignores."""
+    """All findings in a document, except those that it ignores."""
     try:
         return filter_ignored(document, analyse(document).diagnostics)
     except Stopped as stopped:
@@ -85,6 +85,6 @@ def validate_document(document: Document) -> list[Diagnostic]:
 
 
 def filter_ignored(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """The diagnostics as a user gets them: without what is ignored, with the way to bases."""
+    """The diagnostics as a user sees them: without ignored ones, and with the paths to bases."""
     kept = together(document, apply_ignores(document, diagnostics))
     return with_provenance(document, kept)

@@ -1,4 +1,4 @@
-"""Generated files: where they are, and whether they are up to date."""
+"""Generated files: where they belong, and whether they are up to date."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ HEAD = re.compile(
     r"(?P<spec>.+?)(?: --set .+)?\n"
     r"spec sha256: (?P<digest>[0-9a-f]{64})\n"
 )
-"""The lines by which a generated file is known, also one whose spec is gone."""
+"""The lines that identify a generated file, even if its spec no longer exists."""
 
 
 HEAD_BYTES = 256 * 1024
-"""Enough for a docstring with the longest description and flags."""
+"""Enough bytes for a docstring with the longest description and flags."""
 
 
 class State(StrEnum):
@@ -46,15 +46,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The file that one spec compiles to, and the text that it should have."""
+    """The file to which a spec compiles, and the text that it should have."""
 
     path: Path
     text: str
 
     @property
     def state(self) -> State:
-        """How the file that is there relates to the text that should be."""
-        if self.path.is_symlink():  # it may lead to whatever file
+        """How the existing file relates to the text that it should have."""
+        if self.path.is_symlink():  # a link may lead to any file
             return State.LINK
         if not self.path.exists():
             return State.MISSING
@@ -73,16 +73,16 @@ class Output:
 
 
 def head_of(path: Path) -> re.Match[str] | None:
-    """The head of a generated file; None for any other file."""
+    """The head of a generated file; None for other files."""
     with path.open("rb") as file:
         return HEAD.search(file.read(HEAD_BYTES).decode(errors="replace"))
 
 
 def target_of(file: str, folder: Path | None = None, suffix: str = "") -> Path:
-    """Where a spec's file goes: `specs/a/x.yaml` -> `generated/a/x.py`, others beside the spec.
+    """The path of a spec's file: `specs/a/x.yaml` -> `generated/a/x.py`; elsewhere beside the spec.
 
-    `suffix` is that of a variant, whose file is beside it: `generated/a/x_inference.py`.
-    Raises ValueError where the name of the file could not be imported.
+    `suffix` is that of a variant, whose file is beside the main one: `generated/a/x_inference.py`.
+    Raises ValueError if the name could not be imported.
     """
     path = Path(located(file))
     stem = path.stem.replace("-", "_")
@@ -106,10 +106,10 @@ def target_of(file: str, folder: Path | None = None, suffix: str = "") -> Path:
 
 
 def twins(analysis: Analysis, folder: Path | None = None) -> Iterator[tuple[str, Output]]:
-    """The variants of a spec whose files are there, each with the flags that make it again.
+    """The variants of a spec whose files exist, each with the flags that write it again.
 
-    The flags are those that the file records. Where they ask for what the spec no longer has, such
-    as a task that is gone, the text is another one, so the file is stale.
+    The flags are those that the file records. If they name something that the spec no longer has,
+    such as a removed task, the expected text differs, so the file is stale.
     """
     for suffix in SUFFIXES:
         path = target_of(analysis.document.file, folder, suffix)
@@ -124,7 +124,7 @@ def twins(analysis: Analysis, folder: Path | None = None) -> Iterator[tuple[str,
 
 
 def _recorded(flags: str, suffix: str) -> Variant:
-    """The variant that a head records; what the file's name says if they contradict each other."""
+    """The variant that a head records, or that of the file's name if they contradict each other."""
     try:
         variant = recorded(flags)
     except ValueError:
@@ -137,7 +137,7 @@ def _recorded(flags: str, suffix: str) -> Variant:
 
 
 def orphans(folders: Iterable[Path]) -> list[Path]:
-    """Generated files whose specs are gone, below `generated` or in other folders of outputs."""
+    """Generated files whose specs no longer exist, below `generated` or in other output folders."""
     roots = {next((p for p in (f, *f.parents) if p.name == GENERATED), f) for f in folders}
     files = {
         file
@@ -154,7 +154,7 @@ def _is_orphan(file: Path) -> bool:
         return False
     path = file.absolute()
     root = next((p for p in path.parents if p.name == GENERATED), path.parent).parent
-    spec = head["spec"].removeprefix("'").removesuffix("'")  # quoted where a shell needs it
+    spec = head["spec"].removeprefix("'").removesuffix("'")  # quoted if a shell needs it
     if (root / spec).is_file():
         return False
     folder = root / SPECS

@@ -1,4 +1,4 @@
-"""Ignores: `# homespec: ignore[rule] reason` takes warnings and notes back.
+"""Ignores: `# homespec: ignore[rule] reason` suppresses warnings and notes.
 
 `ignore-file[rule]` does so for the whole file.
 """
@@ -27,19 +27,19 @@ IGNORE = re.compile(
 NAME = re.compile(r"[^\s,]+")
 COMMENTS = re.compile(r"(?:[ \t]*#[^\r\n]*(?:\r\n|\r|\n))*")
 OF_DATA = ("HS5", "HS7")
-"""Rules that look at data or weights, not at specs alone: whether they have something to say is not
-known."""
+"""Rules that need data or weights: from the spec alone, it is unknown whether they would report
+anything."""
 MAX_IGNORES = 200
-"""How many ignores are looked at."""
+"""Maximum number of ignores that are processed."""
 
 
 def apply_ignores(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """`diagnostics` without those that the document ignores, and with its wrong ignores.
+    """The diagnostics without those that the document ignores, and with its faulty ignores.
 
-    An ignore counts as unused only if there is no error: an error keeps later stages from running,
-    and their warnings from being found. Comments in a file that the document extends also apply;
-    whether they are used is checked only for that file itself. `ignore-file` holds for its own file
-    and for all that this one extends.
+    An ignore counts as unused only if there is no error, because after an error later stages do not
+    run and cannot report warnings. Comments in a file that the document extends also apply, but are
+    only checked for use in that file itself. `ignore-file` applies to its own file and to all files
+    that this one extends.
     """
     before = list(diagnostics)
     complete = not any(d.rule.severity is Severity.ERROR for d in before)
@@ -57,7 +57,7 @@ def _is_ignored(diagnostic: Diagnostic, ignores: list[Ignore]) -> bool:
 
 
 def _check(ignore: Ignore, diagnostics: list[Diagnostic], complete: bool) -> list[Diagnostic]:
-    """What is wrong with an ignore itself."""
+    """Mistakes in an ignore itself."""
     if ignore.rule is None:
         nearest = nearest_rule(ignore.word[:MAX_SHOWN])
         return unknown_ignore(replace(ignore, nearest=nearest))
@@ -69,9 +69,9 @@ def _check(ignore: Ignore, diagnostics: list[Diagnostic], complete: bool) -> lis
 
 
 def _ignores(document: Document, files: Iterable[str]) -> Iterator[Ignore]:
-    """All that a document ignores; who writes hundreds of them has another problem.
+    """All ignores of a document, up to a limit.
 
-    `files` are those for which `ignore-file` speaks.
+    `files` are the files that an `ignore-file` covers.
     """
     lines, files = _Lines(document), frozenset(files)
     words = ((c, *word) for c in document.comments[:MAX_IGNORES] for word in _words(c))
@@ -81,9 +81,9 @@ def _ignores(document: Document, files: Iterable[str]) -> Iterator[Ignore]:
 
 
 def _words(comment: Comment) -> Iterator[tuple[str, Span, bool]]:
-    """Each name between the brackets of a comment, its place, and whether it is for all the file.
+    """Each name between the brackets of a comment, its place, and whether it covers the whole file.
 
-    A comment that names nothing has one empty name.
+    A comment without a name yields one empty name.
     """
     match, start = IGNORE.match(comment.text), comment.span.start
     names = list(NAME.finditer(comment.text, *match.span("rules"))) if match else []
@@ -96,14 +96,14 @@ def _words(comment: Comment) -> Iterator[tuple[str, Span, bool]]:
 
 
 class _Lines:
-    """Finds the lines that comments speak of; looks at each block of comments once."""
+    """Finds the lines to which comments apply. Processes each block of comments once."""
 
     def __init__(self, document: Document) -> None:
         self.lines = document.lines
         self.block, self.line = range(0), 0
 
     def below(self, comment: Comment) -> int:
-        """The first line below a comment that is not a comment itself."""
+        """The first line below a comment that is not itself a comment."""
         number = comment.span.start.line + 1
         if number not in self.block:
             starts = self.lines.starts

@@ -1,4 +1,4 @@
-"""Below all stages: how to install an extra of homespec, for messages."""
+"""The command that installs an extra of homespec, for messages of all stages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CHECKOUT = Path(__file__).parent.parent
 def install_command(extra: str) -> str:
     """The pip command that adds an extra to this installation.
 
-    homespec is on no package index, so the command names the place that it was installed from:
-    a folder, a repository or an archive (PEP 610). Where pip knows none, it names the packages
-    that the extra asks for.
+    homespec is not on a package index, so the command names the origin of the installation: a
+    folder, a repository or an archive (PEP 610). If pip knows no origin, it names the packages of
+    the extra.
     """
     origin = _origin()
     url = str(origin.get("url", ""))
@@ -35,7 +35,7 @@ def install_command(extra: str) -> str:
 
 
 def _origin() -> dict[str, Any]:
-    """What pip wrote down about the place; for a checkout that pip does not know, its folder."""
+    """The origin that pip recorded; for a checkout that pip does not know, its folder."""
     try:
         text = metadata.distribution(NAME).read_text("direct_url.json")
     except metadata.PackageNotFoundError:
@@ -44,7 +44,7 @@ def _origin() -> dict[str, Any]:
 
 
 def _packages(extra: str) -> Iterator[str]:
-    """The packages of an extra and of the extras that it contains."""
+    """The packages of an extra, including those of extras that it contains."""
     for line in metadata.requires(NAME) or ():
         package, _, condition = line.partition(";")
         if f"extra == '{extra}'" not in condition.replace('"', "'"):

@@ -1,4 +1,4 @@
-"""Python values that JSON cannot hold, as ones that it can."""
+"""Converts Python values that JSON cannot represent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def without_nan(value: Any) -> Any:
-    """NaN is not JSON: null replaces it."""
+    """The value with null for NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

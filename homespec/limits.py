@@ -1,4 +1,4 @@
-"""The size that a model may have: homespec's own threshold, or HOMESPEC_MAX_BYTES."""
+"""The maximum size of a model: homespec's own limit, or HOMESPEC_MAX_BYTES."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 
 VARIABLE = "HOMESPEC_MAX_BYTES"
 MAX_BYTES = 100 * 10**12
-"""100 TB: the largest published models have some tens of terabytes, on many machines."""
+"""100 TB: the largest published models have tens of terabytes, spread over many machines."""
 MACHINE_BYTES = 10**12
-"""1 TB: more than most machines hold; training with Adam needs three times that."""
+"""1 TB: more than the memory of most machines; training with Adam needs three times as much."""
 
 UNITS = {unit: 1000**power for power, unit in enumerate(("", "k", "m", "g", "t", "p", "e"))}
 UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("kmgtpe", 1)}
@@ -17,7 +17,7 @@ SIZE = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*((?:[kmgtpe]i?)?)b?\s*",
 
 
 def max_bytes() -> int:
-    """The limit, such as `500GB`, `2 TiB` or a number of bytes; ValueError for anything else."""
+    """The limit, such as `500GB`, `2 TiB` or a number of bytes. ValueError for anything else."""
     text = os.environ.get(VARIABLE, "")
     if not text.strip():
         return MAX_BYTES
@@ -28,7 +28,7 @@ def max_bytes() -> int:
 
 
 def describe_bytes(number: int) -> str:
-    """`9.0 PB`: bytes in the greatest unit of which there is one."""
+    """A size in the largest unit that it reaches: `9.0 PB`."""
     units = ("kB", "MB", "GB", "TB", "PB", "EB")
     power = min((len(str(number)) - 1) // 3, len(units))
     return f"{number / 1000**power:,.1f} {units[power - 1]}" if power else f"{number} bytes"

@@ -1,4 +1,4 @@
-"""Running out of memory: the error names the largest weights, wherever a model is built or run."""
+"""Out-of-memory errors that name the largest weights, wherever a model is built or run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from homespec.lower import Lowered
 
 FLOAT_BYTES = 4
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "overflowed")
-"""What the messages of torch have in which it says by a RuntimeError that memory is short."""
+"""Parts of the messages with which torch reports a lack of memory as a RuntimeError."""
 MAX_SHOWN = 3
 MIN_SHARE = 0.1
-"""The share of all weights from which on one is named besides the largest."""
+"""Share of all weights from which further features are named besides the largest."""
 
 
 class OutOfMemoryError(MemoryError):
-    """Memory ran out; the message is one line that names the largest weights, and the remedy."""
+    """Raised when memory runs out.
+
+    The message, one line, names the largest weights and the remedy.
+    """
 
 
 @contextmanager
 def explained(lowered: Lowered, doing: str) -> Iterator[None]:
-    """Raise OutOfMemoryError where memory runs out; `doing` is what was done, as in "building"."""
+    """Raise OutOfMemoryError if memory runs out. `doing` is the activity, such as "building"."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -37,7 +40,7 @@ def _is_short(error: Exception) -> bool:
 
 
 def message(lowered: Lowered, doing: str) -> str:
-    """What is to be said when memory ran out."""
+    """The message when memory has run out."""
     weights = [w for node in lowered.graph for w in weights_of(node)]
     weights.sort(key=_bytes, reverse=True)
     total = sum(map(_bytes, weights))

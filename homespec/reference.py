@@ -1,7 +1,7 @@
-"""The reference: writes the parts of the documentation that the code knows best.
+"""Writes the parts of the documentation that are generated from code.
 
-A page holds prose and blocks between `<!-- generated: NAME -->` and `<!-- end -->`; this module
-fills the blocks. Run it in the project's root: `python -m homespec.reference [--check]`.
+A page contains prose, and blocks between `<!-- generated: NAME -->` and `<!-- end -->`, which this
+module fills. Run it in the project's root: `python -m homespec.reference [--check]`.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ STAGES = {
     "HS6": ("diff", "changes between two versions of a spec"),
     "HS7": ("doctor", "findings of `doctor` in a trained model"),
 }
-"""The first digit of a rule's code -> the stage that looks, and what it looks at."""
+"""The first digit of a rule's code -> the stage that reports it, and what that checks."""
 
 
 # ---------------------------------------------------------------- rules
 
 
 def rule_stages() -> str:
-    """A table of the stages that report, with the number of their rules."""
+    """A table of the stages that report, with their numbers of rules."""
     rows = ["| codes | stage | looks at | rules |", "|---|---|---|---:|"]
     for digit, (stage, subject) in STAGES.items():
         rows.append(f"| `{digit}xx` | {stage} | {subject} | {len(_rules_of(digit))} |")
@@ -87,7 +87,7 @@ def language_sections() -> str:
 
 
 def _sections() -> dict[str, list[str]]:
-    """Section -> its places in a spec, in the order in which one meets them."""
+    """Section -> its places in a spec, in order of appearance."""
     sections: dict[str, list[str]] = {"Spec": []}
     waiting = [("Spec", "")]
     while waiting:
@@ -102,7 +102,7 @@ def _sections() -> dict[str, list[str]]:
 
 
 def _references(value: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
-    """Where the value of a key holds sections, and which."""
+    """The paths below the value of a key that hold sections, and these sections."""
     if "$ref" in value:
         yield place, referred(value)
     if isinstance(value.get("additionalProperties"), dict):
@@ -131,7 +131,7 @@ def _section(name: str, places: list[str]) -> str:
 
 
 def _is_style(key: str, section: str) -> bool:
-    """Whether a key of an inheriting section is one of those that `experts` gives to all."""
+    """Whether a key of an inheriting section is one of those that `experts` sets for all."""
     styles = set(_mapping("Experts")["properties"]) - {"all", "meta", "task"}
     return section in INHERITING and key in styles
 
@@ -152,7 +152,7 @@ def _yaml(default: Any) -> str:
 
 
 def _takes(value: dict[str, Any]) -> str:
-    """What a key takes, in words."""
+    """The values of a key in words."""
     if "$ref" in value:
         name = referred(value)
         return f"[{name}](#{name.lower()})"
@@ -235,16 +235,16 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "rule-texts": rule_texts,
     "language": language_sections,
 }
-"""What may be generated into a page, by the name in its marker."""
+"""The functions that generate blocks, by the name in the marker."""
 
 
 def filled(page: str) -> str:
-    """A page with its blocks as they should be."""
+    """A page with up-to-date blocks."""
     return BLOCK.sub(lambda match: match[1] + BLOCKS[match[2]]() + match[3], page)
 
 
 def main(arguments: list[str]) -> int:
-    """Write all pages, or with --check say which are stale; returns the exit code."""
+    """Write all pages or, with --check, list those that are stale. Returns the exit code."""
     texts = {Path(page): filled(Path(page).read_text("utf-8")) for page in PAGES}
     if "--check" in arguments:
         stale = [path for path, text in texts.items() if not holds(path, text)]

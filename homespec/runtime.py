@@ -1,4 +1,4 @@
-"""Stage 8, runtime: the generated source as a real Python module, and the model from it."""
+"""Stage 8, runtime: imports the generated source as a Python module, and builds its model."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class GeneratedModule(Protocol):
-    """A generated file as a module: all that the rest of homespec relies on.
+    """The parts of a generated module on which the rest of homespec relies.
 
-    Whatever else is in a file may change with the next version. A file for inference has no labels
-    and losses; one without boundaries to fit has no `set_boundaries`, one without scaled numbers no
-    `set_scaling`, one without vocabularies to fit no `set_vocabularies`.
+    Everything else in a file may change with the next version. A file for inference has no labels
+    and losses. A file has `set_boundaries` only if there are boundaries to fit, `set_scaling` only
+    if numbers are scaled, and `set_vocabularies` only if there are vocabularies to fit.
     """
 
     FEATURES: Fields
-    """What a model takes, by the names of the tensors, in their order."""
+    """The inputs of a model by the names of the tensors, in order."""
     TASKS: tuple[str, ...]
     LABELS: Mapping[str, str]
     WEIGHTS: Mapping[str, float]
@@ -38,35 +38,35 @@ class GeneratedModule(Protocol):
     parts `features` and `trunk`."""
 
     def Features(self, table: TableFactory) -> GeneratedFeatures:  # noqa: N802
-        """Optimised files of specs with tables: the inputs, whose look-ups `table` makes."""
+        """Optimised files of specs with tables: the inputs. `table` creates the look-ups."""
 
     def Trunk(self) -> nn.Module:  # noqa: N802
         """The concatenated features [B, V] -> logits [T, B]."""
 
     def check_inputs(self, model: nn.Module, args: Any, kwargs: Any) -> None:
-        """Raise ValueError for features missing or misshapen: a hook of a module's forward.
+        """Raise ValueError for missing or misshapen features: a pre-forward hook of a module.
 
-        Where something is fitted, `model.unset` names the features of which nothing is yet.
+        If something is fitted, `model.unset` names the features whose values are not set yet.
         """
 
     def stacked_losses(
         self, logits: Tensors | Tensor, labels: Tensors, *weights: Tensors
     ) -> Tensor:
-        """The loss of each task [T] of logits by task or [T, B], and of labels [B] by task.
+        """The loss of each task [T], from logits by task or [T, B], and labels [B] by task.
 
-        Where a file has SAMPLE_WEIGHTS, the weights [B] of these tasks go along.
+        If a file has SAMPLE_WEIGHTS, the weights [B] of these tasks are a third argument.
         """
 
     def losses(
         self, logits: Tensors | Tensor, labels: Tensors, *weights: Tensors
     ) -> dict[str, Tensor]:
-        """The same by task."""
+        """The same losses by task."""
 
     def loss(self, logits: Tensors | Tensor, labels: Tensors, *weights: Tensors) -> Tensor:
         """Their weighted sum."""
 
     def logical_names(self, model: nn.Module) -> Iterator[tuple[str, str, Any]]:
-        """Where logical names are: (tensor of a model or of its part, name, index of the part)."""
+        """Sources of logical names: (tensor of a model or of its part, name, index of the part)."""
 
     def logical_views(self, model: nn.Module, tensors: Tensors) -> dict[str, Tensor]:
         """Tensors by their name in the model -> views of their parts by logical name."""
@@ -75,26 +75,28 @@ class GeneratedModule(Protocol):
         """Weights and running statistics by logical name, as views of the model's own."""
 
     def load_logical_state(self, model: nn.Module, state: Tensors) -> None:
-        """Copy them into the model. KeyError for other names, ValueError for other shapes."""
+        """Copy a state into the model. KeyError for other names, ValueError for other shapes."""
 
     def set_boundaries(self, model: nn.Module, boundaries: Mapping[str, Sequence[float]]) -> None:
-        """Set those that are fitted to data. KeyError and ValueError say what is wrong."""
+        """Set the fitted boundaries. KeyError and ValueError name the mistake."""
 
     def set_scaling(self, model: nn.Module, scaling: Mapping[str, Sequence[float]]) -> None:
-        """Set offset and unit of numbers. KeyError and ValueError say what is wrong."""
+        """Set offset and unit of numbers. KeyError and ValueError name the mistake."""
 
     def set_vocabularies(self, model: nn.Module, vocabularies: Mapping[str, Sequence[int]]) -> None:
-        """Set ids in the order of their rows. KeyError and ValueError say what is wrong."""
+        """Set ids in the order of their rows. KeyError and ValueError name the mistake."""
 
 
 Tensors = Mapping[str, Tensor]
 Fields = Mapping[str, Mapping[str, Any]]
-"""By tensor: its `kind`, the `dim` of its embedding and the `rows` of its table; the feature whose
-`table` it is looked up in, if not its own; the `length` of a vector or of the events of its
+"""By tensor: its `kind`, the `dim` of its embedding and the `rows` of its table; the feature in
+whose `table` it is looked up, if not its own; the `length` of a vector or of the events of its
 `sequence`."""
 TableFactory = Callable[[Fields], nn.Module]
-"""Fields of one width -> an `EmbeddingTable` or what takes its place. It is called as one, and
-where events are scored by embeddings its `peek(name, rows)` looks one up."""
+"""Creates an `EmbeddingTable`, or a replacement, for fields of the same width.
+
+It is called like one, and if events are scored by embeddings, its `peek(name, rows)` looks one up.
+"""
 
 
 class GeneratedFeatures(Protocol):
@@ -104,21 +106,21 @@ class GeneratedFeatures(Protocol):
         """All features, concatenated."""
 
     def rows(self, features: Tensors) -> dict[str, Tensor]:
-        """The rows of their tables by name, each of its feature's shape; needs boundaries alone."""
+        """The rows of their tables by name, in the shape of each feature; needs only boundaries."""
 
     def named_children(self) -> Iterator[tuple[str, nn.Module]]:
-        """As of any nn.Module."""
+        """The modules, as in any nn.Module."""
 
 
 @runtime_checkable
 class EmbeddingTable(Protocol):
-    """A generated table of features of one width, below each other: the parameter `weight` [N, E].
+    """A generated table of features of one width, stacked: the parameter `weight` [N, E].
 
     Its forward takes rows [...] by name and returns embeddings [..., E] by name.
     """
 
     starts: dict[str, int]
-    """By name, what is added to its rows to get those of `weight`."""
+    """For each name, the offset of its rows in `weight`."""
 
 
 def tables_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -132,7 +134,7 @@ def is_table(module: object) -> bool:
 
 
 def embeddings_of(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of all embeddings; without optimisation each feature has an nn.Embedding."""
+    """The weights of all embeddings; unoptimised code has an nn.Embedding for each feature."""
     plain = (module for module in model.modules() if isinstance(module, nn.Embedding))
     return [module.get_parameter("weight") for module in (*tables_of(model).values(), *plain)]
 
@@ -147,10 +149,7 @@ Observed = Callable[[Tensors, Tensors], dict[str, Tensor]]
 
 
 def observed(code: GeneratedModule) -> Observed:
-    """What hides labels that do not count: of rows outside of a task's sample space, of weight 0.
-
-    A file has the function for the former only if a task of the spec has a space (`where`).
-    """
+    """A function that hides labels that do not count."""
     inside = cast(Callable[[Tensors], dict[str, Tensor]], getattr(code, "observed", dict))
 
     def visible(labels: Tensors, weights: Tensors) -> dict[str, Tensor]:
@@ -161,8 +160,10 @@ def observed(code: GeneratedModule) -> Observed:
 
 
 def row_totals(code: GeneratedModule, labels: Tensors, weights: Tensors) -> Tensor:
-    """How much the rows of a batch count for each task, float [T]: the sum of their weights in the
-    loss, where none has a weight the number of those with a label.
+    """How much the rows of a batch count for each task, float [T].
+
+    This is the sum of their weights in the loss or, without weights, the number of rows with a
+    label.
     """
     if hasattr(code, "row_weights"):
         given = (weights,) if sampled(code) else ()
@@ -173,18 +174,18 @@ def row_totals(code: GeneratedModule, labels: Tensors, weights: Tensors) -> Tens
 
 
 def module_of(part: nn.Module) -> GeneratedModule:
-    """The generated module that a model, or a part of one, comes from."""
+    """The generated module that defines the class of a model, or of a part of one."""
     return cast(GeneratedModule, sys.modules[type(part).__module__])
 
 
 # ---------------------------------------------------------------- source -> module
 
 STACKED = "Linears"
-"""A class that all optimised files have, and no others: Linears of one shape as one product."""
+"""A class that every optimised file has, and no other: Linears of one shape as one product."""
 
 
 class SourceLoader(InspectLoader):
-    """Imports a text: tracebacks, pdb and compile logs find its lines through `get_source`."""
+    """Imports a text. Tracebacks, pdb and compile logs find its lines through `get_source`."""
 
     def __init__(self, name: str, source: str, file: str) -> None:
         self.name = name
@@ -196,21 +197,21 @@ class SourceLoader(InspectLoader):
         return self.source
 
     def get_code(self, fullname: str) -> Any:
-        """The text compiled under its file name."""
+        """The text, compiled under its file name."""
         return self.source_to_code(self.source, self.file)
 
     def is_package(self, fullname: str) -> bool:
-        """Generated files are plain modules."""
+        """False: generated files are plain modules."""
         return False
 
 
 def import_source(name: str, source: str) -> GeneratedModule:
-    """Import generated source under a name made of the model's and its content's hash."""
+    """Import generated source under a name made of the model's name and a hash of the content."""
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
     full = f"homespec_generated_{name}_{digest}"
     if full in sys.modules:
         return cast(GeneratedModule, sys.modules[full])
-    file = f"homespec-generated/{name}_{digest}.py"  # no file, but linecache asks the loader for it
+    file = f"homespec-generated/{name}_{digest}.py"  # no file exists, but linecache asks the loader
     loader = SourceLoader(name, source, file)
     spec = importlib.util.spec_from_loader(full, loader, origin=file)
     assert spec is not None
@@ -220,14 +221,14 @@ def import_source(name: str, source: str) -> GeneratedModule:
     loader.exec_module(module)
     for made in list(vars(module).values()):
         if isinstance(made, type) and issubclass(made, nn.Module) and made.__module__ == full:
-            copyreg.pickle(made, _reduced)  # not in the class: generated code knows no homespec
+            copyreg.pickle(made, _reduced)  # generated code does not use homespec
     if hasattr(module, STACKED):
         type.__setattr__(module.Model, "qconfig", property(None, _refuse_quantisation))
     return cast(GeneratedModule, module)
 
 
 def _refuse_quantisation(model: nn.Module, _: object) -> None:
-    """What torch's eager quantisation sets first; it would then find next to nothing to replace."""
+    """What torch's eager quantisation sets first. It would then find almost nothing to replace."""
     raise RuntimeError(
         "torch.ao.quantization replaces nn.Linear, but an optimised file has batched products "
         "instead, so nothing would be quantised: `homespec export --weights int8` keeps"
@@ -236,9 +237,9 @@ def _refuse_quantisation(model: nn.Module, _: object) -> None:
 
 
 def _reduced(made: nn.Module) -> tuple[Any, ...]:
-    """How modules of generated code are copied and pickled: with the text of their classes.
+    """How to copy and pickle models of generated code: with the text of their classes.
 
-    No other process has a module of the name under which the text was imported here.
+    Other processes have no module under the name with which the text was imported here.
     """
     loader = sys.modules[type(made).__module__].__loader__
     assert isinstance(loader, SourceLoader)
@@ -247,11 +248,9 @@ def _reduced(made: nn.Module) -> tuple[Any, ...]:
 
 
 def blank(name: str, source: str, kind: str) -> nn.Module:
-    """An instance of a class of generated source, before it gets its state."""
+    """Create an instance of a class of generated source, without its state."""
     module = import_source(name, source)
-    own = getattr(module, kind, None) or compiled_class(
-        cast(Any, module.Model)
-    )  # that is in no text
+    own = getattr(module, kind, None) or compiled_class(cast(Any, module.Model))  # not in the text
     made: nn.Module = own.__new__(own)
     return made
 
@@ -261,13 +260,13 @@ def blank(name: str, source: str, kind: str) -> nn.Module:
 
 @functools.cache
 def compiled_class(model: Any) -> type[nn.Module]:
-    """The class of a generated module's models with their forward under torch.compile.
+    """A subclass of a generated module's model that compiles its forward with torch.compile.
 
-    The bare forward, so that hooks such as the check of the batch size run outside.
+    Only the forward is compiled, so hooks such as the check of the batch size run outside.
     """
 
     class CompiledModel(model):  # type: ignore[misc]
-        """What is compiled is bound to no model and part of no state: each copy makes its own."""
+        """The compiled function is not part of the state: each copy of the model makes its own."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -296,7 +295,7 @@ def instantiate(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> torch.nn.Module:
-    """The Model of a generated module; see `homespec.build` for the options."""
+    """Build the Model of a generated module; see `homespec.build` for the options."""
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise TypeError(f"dtype must be a torch.dtype such as torch.bfloat16, not {dtype!r}")
     model: nn.Module = (compiled_class(cast(Any, module.Model)) if compile else module.Model)()
@@ -306,11 +305,11 @@ def instantiate(
 
 
 SAFE: dict[str, Any] = {"inplace_buffers": False}
-"""Options of inductor without which its results can be wrong, silently (torch 2.13).
+"""Options of inductor without which its results can be silently wrong (torch 2.13).
 
-It computes in place into a concatenation that is still read, and over a tensor kept for the
-backward pass of which another one is a view. Generated code avoids what it can of that by itself
-(tests/test_saved.py), but not where inductor lays values into a concatenation of its own making
+It computes in place into a concatenation that is still read, and over a tensor that is kept for the
+backward pass and has a view. Generated code avoids what it can of that by itself
+(tests/test_saved.py), but not if inductor writes values into a concatenation that it creates itself
 (tests/test_runtime.py).
 """
 
@@ -321,10 +320,10 @@ def compiled(function: F, dynamic: bool) -> F:
 
 
 def own(function: F) -> F:
-    """The function or method with a copy of its code.
+    """A copy of the function or method, with its own code object.
 
-    Dynamo keeps what it compiled by code object, searches it at each call and allows eight graphs
-    for one: models that share code would pay for each other, and the ninth would fail.
+    Dynamo stores what it compiles by code object, searches it at each call, and allows eight graphs
+    for each. Models that share code would slow each other down, and the ninth would fail.
     """
     if isinstance(function, types.MethodType):
         return cast(F, types.MethodType(own(function.__func__), function.__self__))

@@ -1,7 +1,7 @@
-"""Variants: what a spec may be compiled to, besides the model that is trained.
+"""Variants: what else a spec can be compiled to, besides the model to train.
 
-A variant is written as flags of `homespec compile`; the head of a generated file records them, so
-that the file can be made again.
+A variant is written as flags of `homespec compile`. The head of a generated file records them, so
+that the file can be written again.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ Target = Literal["portable", "cuda"]
 
 
 class UnknownNameError(ValueError):
-    """A task, pass, mode or target that is not there; the message names those that are."""
+    """Raised for an unknown task, pass, mode or target; the message names those that exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One of the files that a spec compiles to. No `tasks` means all of them."""
+    """One of the files to which a spec compiles. Empty `tasks` means all of them."""
 
     optimize: bool = True
     mode: Mode = "training"
@@ -31,24 +31,24 @@ class Variant:
 
     @property
     def inference(self) -> bool:
-        """Whether nothing is left that only training needs."""
+        """Whether everything that only training needs is dropped."""
         return self.mode == "inference"
 
     @property
     def serving(self) -> bool:
-        """Whether it loads weights of the whole model, of which it may need but a part."""
+        """Whether it loads weights of the whole model, although it may need only some of them."""
         return self.inference or bool(self.tasks)
 
     @property
     def suffix(self) -> str:
-        """What the name of its file ends in, so that variants can be beside each other."""
+        """The end of its file's name, so that variants can be in the same folder."""
         kind = ("_inference" if self.inference else "") + ("_pruned" if self.tasks else "")
         form = "" if self.optimize else "_plain"
         return kind + ("_cuda" if self.target == "cuda" else form)
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The flags of `homespec compile` that ask for it."""
+        """The flags of `homespec compile` that request it."""
         flags = [] if self.optimize else ["--no-optimize"]
         flags += [f"--mode {self.mode}"] if self.inference else []
         flags += [f"--tasks {','.join(self.tasks)}"] if self.tasks else []
@@ -64,7 +64,7 @@ class Variant:
 
 
 DEFAULT = Variant()
-"""The model that is trained, optimised."""
+"""The model to train, optimised."""
 
 SUFFIXES = tuple(
     mode + part + form
@@ -72,7 +72,7 @@ SUFFIXES = tuple(
     for part in ("", "_pruned")
     for form in ("", "_plain", "_cuda")
 )[1:]
-"""The endings of files beside a spec's main one."""
+"""The suffixes of files besides a spec's main one."""
 
 
 def variant(
@@ -96,7 +96,7 @@ def variant(
 
 
 def split_names(texts: Iterable[str]) -> tuple[str, ...]:
-    """Names that are separated by commas, or in texts of their own; each once."""
+    """Names in one or several texts, separated by commas, without duplicates."""
     names = (name.strip() for text in texts for name in text.split(","))
     return tuple(dict.fromkeys(name for name in names if name))
 

@@ -64,7 +64,7 @@ def known_to(before: Tree, now: Tree, given: Tree) -> Tree:
 
 def changes(before: Tree, now: Tree, path: tuple[str, ...] = ()) -> Iterator[Change]:
     """The differences of the tree `now` from `before`."""
-    yield from (Change((*path, key), " is gone") for key in before if key not in now)
+    yield from (Change((*path, key), " was removed") for key in before if key not in now)
     yield from (Change((*path, key), " is new") for key in now if key not in before)
     both = [key for key in now if key in before]
     if both != [key for key in before if key in now]:

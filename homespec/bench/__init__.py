@@ -1,5 +1,6 @@
-"""Benchmark: a spec's generated code against its plain twin and against bare matrix products.
+"""Benchmark: compares a spec's generated code with its plain twin and with bare matrix products.
 
-`runner.measure` measures; `report`, `plot` and the JSON show. `timing`, `counting`, `machine` and
-`candidates.Candidate` know nothing of specs: the scripts in `benchmarks/` use them for more.
+`runner.measure` measures; `report`, `plot` and the JSON show the results. `timing`, `counting`,
+`machine` and `candidates.Candidate` do not depend on specs: the scripts in `benchmarks/` also use
+them.
 """

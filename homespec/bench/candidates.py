@@ -1,7 +1,7 @@
-"""Benchmark: models with a batch each, to be trained or served, with equal weights in all variants.
+"""Benchmark: models to train or serve, each with a batch and with the same weights.
 
-`naive` serves as the plain model of training in eval mode, `ours` as the file for inference, into
-which batch norm is folded.
+When serving, `naive` is the plain training model in eval mode, and `ours` is the file for
+inference, into which batch norm is folded.
 """
 
 from __future__ import annotations
@@ -29,26 +29,27 @@ SEED = 0
 """Seed of weights, features and labels."""
 
 TOLERANCE = {"float32": 1e-3, "bf16": 2e-1}
-"""Greatest relative difference of loss and of the whole gradient (by its norm) from plain code in
-float32. At the industrial size rounding to bf16 alone moves the gradient of plain code by 0.10.
+"""Maximum relative difference from plain code in float32, of the loss and of the whole gradient (by
+its norm). At the industrial size, rounding to bf16 alone changes the gradient of plain code by
+0.10.
 """
 
 LOGITS_TOLERANCE = {"float32": 1e-4, "bf16": 1e-1}
-"""Greatest difference of a logit between variants, in units of the greatest logit."""
+"""Maximum difference of a logit between variants, relative to the largest logit."""
 
 NOT_TRAINED = (".running_mean", ".running_var", ".boundaries", ".scaling", ".vocabulary")
-"""Ends of the logical names of buffers, which no optimiser changes."""
+"""Suffixes of logical names of buffers, which no optimiser changes."""
 
 
 class Unequal(Exception):  # noqa: N818  # a finding about the generated code
-    """A variant computes something else than the plain code."""
+    """Raised if a variant computes something other than the plain code."""
 
 
 class Candidate:
     """A model with one batch, eager or compiled.
 
-    The loss is part of what is compiled; the optimiser, torch's fused Adam, is one kernel or few
-    already. `bf16` means autocast over forward and loss.
+    The loss is compiled with the model. The optimiser is torch's fused Adam, which already takes
+    one kernel or few. `bf16` means autocast over forward and loss.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Candidate:
         )
 
     def backward(self) -> Tensor:
-        """Forward, loss and backward: the loss; gradients stay."""
+        """Run forward, loss and backward, and return the loss; gradients are kept."""
         self._mark()
         with self._autocast():
             loss = self._loss_of(self.features, self.labels)
@@ -78,13 +79,13 @@ class Candidate:
         return loss
 
     def step(self) -> None:
-        """A training step: forward, loss, backward, Adam, and the gradients given up."""
+        """Run a training step: forward, loss, backward, Adam; gradients are then freed."""
         self.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
 
     def forward(self) -> Tensor:
-        """The function with nothing kept for a backward pass."""
+        """The function without anything saved for a backward pass."""
         self._mark()
         with torch.no_grad(), self._autocast():
             return self._forward_of(self.features, self.labels)
@@ -100,7 +101,7 @@ class Candidate:
 
 
 def compiled(function: F, mode: Mode) -> F:
-    """The function under torch.compile, of a fixed shape and without graph breaks."""
+    """The function under torch.compile, with a fixed shape and without graph breaks."""
     if mode == "default":
         return runtime.compiled(function, dynamic=False)
     options = runtime.SAFE | (FUSED if mode in ("fused", "fused-graphs") else {})
@@ -114,7 +115,10 @@ def compiled(function: F, mode: Mode) -> F:
 
 
 def weights_of(spec: LoadedSpec) -> Tensors:
-    """Initial weights by logical name; those that start at zero get values, to be compared."""
+    """Initial weights by logical name.
+
+    Weights that start at zero get other values, so that differences show.
+    """
     torch.manual_seed(SEED)
     code, model = api.build_with_module(spec, optimize=False)
     set_fitted(code, model, spec)
@@ -127,7 +131,7 @@ def weights_of(spec: LoadedSpec) -> Tensors:
 
 
 def trained(weights: Tensors) -> Tensors:
-    """Weights whose running statistics are those of some data, so that folding has work to do."""
+    """Weights with the running statistics of some data, so that folding has an effect."""
     torch.manual_seed(SEED)
     state = dict(weights)
     for name, tensor in weights.items():
@@ -141,7 +145,7 @@ def trained(weights: Tensors) -> Tensors:
 def build(
     spec: LoadedSpec, name: str, weights: Tensors, rows: int, device: str, precision: str
 ) -> Candidate:
-    """A variant that trains, with these weights; all variants get the same batch."""
+    """A variant for training with these weights. All variants get the same batch."""
     variant = VARIANTS[name]
     code, model = api.build_with_module(
         spec, optimize=variant.optimize, target=variant.target, device=device
@@ -173,8 +177,9 @@ def build_server(
     spec: LoadedSpec, name: str, weights: Tensors, rows: int, device: str, precision: str,
     keep: Sequence[str] = (),
 ) -> Candidate:  # fmt: skip
-    """A variant that serves: its `forward` returns logits [T, B] of all tasks or, of a pruned one,
-    of the tasks `keep`.
+    """A variant for serving, whose `forward` returns logits [T, B].
+
+    They are those of all tasks or, if it is pruned, of the tasks `keep`.
     """
     variant = VARIANTS[name]
     options: CompileOptions = {
@@ -209,8 +214,10 @@ def first_step(candidate: Candidate) -> Tensors:
 
 
 def check_equal(name: str, step: Tensors, expected: Tensors, precision: str) -> float:
-    """The difference of a variant's first step from plain code: the greater of the relative
-    differences of loss and gradient. Raises Unequal beyond TOLERANCE.
+    """The difference between the first steps of a variant and of plain code.
+
+    It is the larger of the relative differences of loss and gradient. Raises Unequal beyond
+    TOLERANCE.
     """
     loss = abs(float(step["loss"] - expected["loss"])) / abs(float(expected["loss"]))
     own, other = (_flat(tensors, expected) for tensors in (step, expected))
@@ -229,7 +236,7 @@ def _flat(tensors: Tensors, order: Tensors) -> Tensor:
 
 
 def check_logits(name: str, logits: Tensor, expected: Tensor, precision: str) -> float:
-    """The greatest difference of logits, in units of the greatest one. Raises Unequal."""
+    """The largest difference of logits, relative to the largest logit. Raises Unequal."""
     differs = float((logits - expected).abs().max() / expected.abs().max())
     if not differs <= LOGITS_TOLERANCE[precision]:
         raise Unequal(f"{name} computes other logits, which differ by {differs:.1e}")

@@ -1,7 +1,7 @@
-"""Benchmark: how long the first step of a compiled variant takes, in processes of their own.
+"""Benchmark: the time of a compiled variant's first step, measured in separate processes.
 
-Cold: inductor's cache is an empty folder. Warm: a second process finds there what the first one
-left. Both are what a user waits for: tracing, generating, the C++ compiler, one step, and the
+Cold: inductor's cache is an empty folder. Warm: a second process uses the cache of the first. Both
+include everything that you wait for: tracing, code generation, the C++ compiler, one step, and the
 import of the compiler itself.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a process compiles: a spec as text, and how."""
+    """What a process compiles: the text of a spec, and options."""
 
     spec: str
     variant: str
@@ -44,7 +44,7 @@ class Seconds:
 
 
 def spec_text(spec: LoadedSpec) -> str:
-    """The spec as one YAML text: what it extends and `--set` flags are in it."""
+    """The spec as one YAML text, with bases and `--set` flags merged."""
     document = spec.analysis.document
     assert document.data is not None
     return as_yaml({key: value for key, value in document.data.items() if key != "extends"})
@@ -63,7 +63,7 @@ def cold_and_warm(job: Job) -> dict[str, Seconds]:
 
 def _in_a_process(job: Job, cache: str) -> Seconds:
     caches = {"TORCHINDUCTOR_CACHE_DIR": cache, "TRITON_CACHE_DIR": f"{cache}/triton"}
-    done = subprocess.run(  # our own module
+    done = subprocess.run(  # this module
         [sys.executable, "-m", "homespec.bench.compile_time"],
         input=json.dumps(asdict(job)),
         env={**os.environ, **caches},
@@ -91,7 +91,7 @@ def _first_step(job: Job) -> Seconds:
 
 
 def _processor_seconds() -> float:
-    """Processor time of this process and of its ended children."""
+    """Processor time of this process and of its finished children."""
     return sum(os.times()[:4])
 
 

@@ -1,4 +1,4 @@
-"""Benchmark: operations, kernels and memory of a function."""
+"""Benchmark: counts operations, kernels and memory of a function."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 FREE = {"_unsafe_view", "_reshape_alias", "detach", "lift_fresh", "promote_types"}
-"""Operations that touch no number although torch does not call them views."""
+"""Operations that compute nothing, although torch does not call them views."""
 
 FREE_BEGINNINGS = ("empty", "new_empty")
 
 
 def is_free(operation: str) -> bool:
-    """Whether an operation of this name (without `aten::`) makes memory or a view, no number."""
+    """Whether an operation of this name (without `aten::`) only creates memory or a view."""
     return operation in FREE or operation.startswith(FREE_BEGINNINGS)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what reaches the device: views and empty memory do not."""
+    """Counts operations that reach the device, which excludes views and empty memory."""
 
     count = 0
 
@@ -34,7 +34,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def operations(action: Callable[[], object]) -> int:
-    """The aten operations of an eager function, its backward included; views do not count.
+    """Number of aten operations of an eager function and its backward pass, without views.
 
     The recurrence of DIEN is one operator of the generated file, so it also counts as one.
     """
@@ -45,9 +45,9 @@ def operations(action: Callable[[], object]) -> int:
 
 
 def generated_kernels() -> int:
-    """Kernels that inductor has generated in this process so far, or found in its cache.
+    """Number of kernels that inductor has generated in this process, or found in its cache.
 
-    On a CPU a kernel is a nest of loops.
+    On a CPU, a kernel is a loop nest.
     """
     from torch._inductor import metrics
 
@@ -55,9 +55,9 @@ def generated_kernels() -> int:
 
 
 def external_kernels(action: Callable[[], object]) -> int:
-    """The aten operations that compiled code calls on a CPU, such as matrix products.
+    """Number of aten operations that compiled code calls on a CPU, such as matrix products.
 
-    Those inside of others do not count. Kernels that inductor generated do not count as operations.
+    Nested operations do not count, and neither do kernels that inductor generated.
     """
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         action()
@@ -66,7 +66,7 @@ def external_kernels(action: Callable[[], object]) -> int:
 
 VIEWS = {"alias", "as_strided", "expand", "permute", "reshape", "resolve_conj", "select", "slice"}
 VIEWS |= {"split", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view", "view_as"}
-"""Names of views, where a profile gives no more than names."""
+"""Names of views, for profiles that contain only names."""
 
 
 def _is_outermost(event: Any) -> bool:
@@ -82,7 +82,7 @@ def _is_outermost(event: Any) -> bool:
 
 
 def cuda_kernels(action: Callable[[], object]) -> int:
-    """Kernels, copies and fills that a function makes the GPU do."""
+    """Number of kernels, copies and fills that a function runs on the GPU."""
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
         action()
         torch.cuda.synchronize()
@@ -91,14 +91,14 @@ def cuda_kernels(action: Callable[[], object]) -> int:
 
 
 def skipped_graphs() -> int:
-    """Graphs that inductor has run without a CUDA graph in this process, though asked for one."""
+    """Number of graphs that inductor ran here without a CUDA graph, although one was requested."""
     from torch._dynamo.utils import counters
 
     return int(counters["inductor"]["cudagraph_skips"])
 
 
 def synchronises(action: Callable[[], object]) -> bool:
-    """Whether a function waits for the GPU, so that the next one cannot be sent ahead."""
+    """Whether a function waits for the GPU, so that the next one cannot be launched ahead."""
     torch.cuda.set_sync_debug_mode("error")
     try:
         action()
@@ -112,7 +112,7 @@ def synchronises(action: Callable[[], object]) -> bool:
 
 
 def peak_memory(action: Callable[[], object], device: str) -> int:
-    """Bytes at the highest point of a call above what is held when it starts."""
+    """Peak memory of a call in bytes, above the memory in use when it starts."""
     if device == "cuda":
         torch.cuda.synchronize()
         held = torch.cuda.memory_allocated()

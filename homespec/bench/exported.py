@@ -1,4 +1,4 @@
-"""Benchmark: the files that `homespec export` writes of a spec, with given weights, loaded."""
+"""Benchmark: exports a spec with given weights as `homespec export` does, and loads the files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ EXTRA = "export"
 
 Tensors = dict[str, Tensor]
 Server = Callable[[Tensors], Callable[[], Mapping[str, Tensor]]]
-"""Features by name -> a function that scores them: logits [B] by task."""
+"""Features by name -> a function that returns their logits [B] by task."""
 
 
 class Exported:
-    """The model for inference of a spec, exported and loaded for as many threads as torch has now.
+    """The inference model of a spec, exported, and loaded with torch's current number of threads.
 
-    Numbers are float32, and outputs are logits, to be compared with those of the other variants.
+    Numbers are float32 and outputs are logits, so that they can be compared with other variants.
     """
 
     def __init__(
@@ -50,7 +50,10 @@ class Exported:
         return {name: features[name] for name in self._names}
 
     def load(self, kind: Served, facts: Facts) -> Server | None:
-        """Export and load one of them. None, and `facts.missing`, where an extra is not there."""
+        """Export one format and load it.
+
+        Returns None, and sets `facts.missing`, if an extra is missing.
+        """
         tensors = (*self._model.parameters(), *self._model.buffers())
         facts.weights = sum(tensor.nbytes for tensor in tensors)
         return self._package(facts) if kind == "aotinductor" else self._onnx(facts)

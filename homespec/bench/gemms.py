@@ -1,9 +1,10 @@
-"""Benchmark: the matrix products of a model, as a list, from its graph before any pass.
+"""Benchmark: a list of a model's matrix products, taken from its graph before any pass.
 
-Every Linear of experts, gates, self gates, LoRAs, routers and towers is one product forward and two
-backward: dX, the gradient of what it reads, and dW, that of its weight. The experts that read one
-value are one wide product in their first layer. There is no dX of a value that nothing trains,
-which is v where all features are dense as they are: autograd does not compute it either.
+Every Linear of experts, gates, self gates, LoRAs, routers and towers is one product in the forward
+pass and two in the backward pass: dX, the gradient of its input, and dW, that of its weight.
+Experts that read the same value are one wide product in their first layer. There is no dX for a
+value that depends on no weight, such as v if all features are raw dense vectors; autograd also
+skips it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from homespec.graph.sequences import Sequence
 
 @dataclass(frozen=True, slots=True)
 class Gemm:
-    """x [B, inputs] times a weight [outputs, inputs]; `name` is of the first Linear in it.
+    """x [B, inputs] times a weight [outputs, inputs]; `name` is that of its first Linear.
 
-    `rows` of x belong to a sample where it is multiplied with events; an attention's products of
-    events with each other also count as such.
+    `rows` is the number of rows of x for each sample, if x holds events. Products of events with
+    each other in an attention also count this way.
     """
 
     name: str
@@ -33,17 +34,17 @@ class Gemm:
 
     @property
     def flops(self) -> int:
-        """FLOPs of the forward product, for each sample."""
+        """FLOPs of the forward product for each sample."""
         return 2 * self.inputs * self.outputs * self.rows
 
     @property
     def step_flops(self) -> int:
-        """FLOPs of all two or three products, for each sample."""
+        """FLOPs of all two or three products for each sample."""
         return self.flops * (3 if self.needs_dx else 2)
 
 
 def gemms_of(graph: Graph) -> list[Gemm]:
-    """All products of a graph without batches, in its order; the wide ones last."""
+    """All products of a graph without batches, in order; the wide ones are last."""
     embedded = any(node.rows or node.projected or node.learned for node in graph.of(nodes.Feature))
     untrained = set() if embedded else {nodes.Port(nodes.INPUT)}
     gemms: list[Gemm] = []
@@ -61,12 +62,12 @@ def gemms_of(graph: Graph) -> list[Gemm]:
 
 
 def _read_by_experts(node: nodes.ExpertSet) -> tuple[nodes.Port, ...]:
-    """What each expert reads: one value, or each its own."""
+    """The input of each expert: one value for all, or one value each."""
     return node.reads if len(node.reads) > 1 else node.reads * node.count
 
 
 def _gemms(node: nodes.Node, trained: bool) -> Iterator[Gemm]:
-    """The products of a node, without the first layers of experts."""
+    """The products of a node, except the first layers of experts."""
     match node:
         case nodes.Feature() if node.projected:
             yield Gemm(f"{node.name}.projection", node.numbers, node.width, node.learned)
@@ -95,11 +96,11 @@ def _mlp(name: str, widths: tuple[int, ...], trained: bool) -> Iterator[Gemm]:
 
 
 def activation_widths(graph: Graph) -> int:
-    """Numbers for each sample that must exist in memory between the products, forward.
+    """Numbers for each sample that must be stored between the products of the forward pass.
 
-    They are the outputs of products (of a LoRA only its low-rank side: its mixture of sigmoids need
-    never be written) and of feature gates, and the states. Norms, activations and mixtures
-    may be fused with what surrounds them.
+    They are the outputs of products (of a LoRA only its low-rank side, because its mixture of
+    sigmoids need not be stored), the outputs of feature gates, and the states. Norms, activations
+    and mixtures may be fused with their neighbours.
     """
     gemms = gemms_of(graph)
     outputs = sum(gemm.outputs * gemm.rows for gemm in gemms if not gemm.name.endswith(".up"))

@@ -1,4 +1,4 @@
-"""Benchmark: what is measured on, for the header, and how its C library keeps freed memory."""
+"""Benchmark: describes the machine, and configures how its C library keeps freed memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def has_gpu() -> bool:
 
 
 def machine(device: str) -> dict[str, str | int]:
-    """The processor with its threads, or the GPU, and the versions that matter."""
+    """The processor with its threads, or the GPU, and the relevant versions."""
     gpu = device == "cuda"
     return {
         "cpu": _processor(),
@@ -34,7 +34,7 @@ def machine(device: str) -> dict[str, str | int]:
 
 
 def _processor() -> str:
-    """The processor's name as Linux gives it; else the architecture."""
+    """The processor's name from Linux, else the architecture."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -42,11 +42,12 @@ def _processor() -> str:
 
 
 def keep_freed_memory() -> bool:
-    """Reuse freed blocks of any size in this process from now on; whether that could be set.
+    """Make this process reuse freed blocks of any size. Returns whether that worked.
 
-    glibc gives large blocks back to the kernel at each `free`. A training step that frees and gets
-    a few hundred megabytes then spends as long on page faults as on arithmetic, in every variant,
-    and more or less so by chance. Services avoid that with another allocator or these two settings.
+    glibc returns large blocks to the kernel at each `free`. A training step that frees and
+    allocates a few hundred megabytes then spends as long on page faults as on arithmetic, in every
+    variant and with random variation. Services avoid that with another allocator or these two
+    settings.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -10,13 +10,14 @@ from homespec.bench.timing import Spread, Times, ratios, spread
 from homespec.bench.variants import FLOOR
 
 REFERENCES = ("naive", "naive-compiled", FLOOR)
-"""What times are compared with."""
+"""The variants that times are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to measure, once for each of `batches`, and each number of `threads`; none are as many
-    as torch takes. `keep` are the tasks that pruned variants keep.
+    """What to measure, for each of `batches` and each number of `threads`, by default torch's own.
+
+    `keep` are the tasks of pruned variants.
     """
 
     batches: tuple[int, ...]
@@ -34,15 +35,15 @@ class Settings:
 
 @dataclass(slots=True)
 class Facts:
-    """Facts about a variant besides its times; None where it was not asked for.
+    """Facts about a variant besides its times; None if they were not requested.
 
-    `operations` are those of aten in an eager forward and backward, views not counted; `kernels`
-    what compiled code launches for the same; `peak` bytes of a step above what is held before;
-    `first` seconds of the first step in this process, whose caches may be warm; `skipped_graphs`
-    those that inductor ran without a CUDA graph though asked for one; `synchronises` whether a step
-    waits for the GPU. For a served file, `missing` is the extra of homespec that it lacks, `load`
-    the seconds of its first loading, `file` and `weights` its bytes and those of them that are
-    weights.
+    `operations` are those of aten in an eager forward and backward pass, without views; `kernels`
+    those that compiled code launches for the same; `peak` is the memory of a step in bytes, above
+    that in use before; `first` the seconds of the first step in this process, whose caches may be
+    warm; `skipped_graphs` the number of graphs that inductor ran without a CUDA graph although
+    requested; `synchronises` whether a step waits for the GPU. For a served file, `missing` is the
+    missing extra of homespec, `load` the seconds of its first loading, `file` its size in bytes,
+    and `weights` the part of it that is weights.
     """
 
     difference: float | None = None
@@ -62,11 +63,12 @@ class Facts:
 
 @dataclass(slots=True)
 class Case:
-    """One precision, batch and number of threads. `times` holds those of `step` and, if asked for,
-    `forward`; or those of `inference` alone.
+    """One precision, batch and number of threads.
 
-    `flops` are those of the matrix products of a step; `bytes_ms` what a GPU's floor has on top of
-    its products, which is in its times already.
+    `times` holds those of `step` and, if requested, `forward`; or only those of `inference`.
+
+    `flops` are those of the matrix products of a step; `bytes_ms` is the time that a GPU's floor
+    includes for moving bytes.
     """
 
     tasks: int
@@ -81,7 +83,7 @@ class Case:
 
     @property
     def size(self) -> str:
-        """The parts that distinguish it from the other cases of a result."""
+        """What distinguishes it from the other cases of a result."""
         return f"{self.precision}, batch {self.batch}, threads {self.threads}"
 
     def spreads(self, measure: str) -> dict[str, Spread]:
@@ -89,14 +91,14 @@ class Case:
         return {name: spread(times) for name, times in self.times[measure].items()}
 
     def ratios(self, measure: str, reference: str) -> dict[str, Spread]:
-        """How many times as fast as the reference each variant is; empty where that is missing."""
+        """Speed-up of each variant over the reference; empty if that is missing."""
         times = self.times[measure]
         return ratios(times, reference) if reference in times else {}
 
 
 @dataclass(slots=True)
 class Result:
-    """All that was measured. `complete` is False after Ctrl-C."""
+    """All measurements. `complete` is False after Ctrl-C."""
 
     spec: str
     file: str

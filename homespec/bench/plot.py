@@ -1,4 +1,4 @@
-"""Benchmark: the times of each variant as bars, in a picture."""
+"""Benchmark: draws the times of each variant as bars."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _charts(case: Case) -> Iterator[tuple[str, str, dict[str, Spread]]]:
 
 
 def compile_seconds(case: Case) -> dict[str, float]:
-    """By variant and cache; those of the first steps here where none were asked for."""
+    """Compile times by variant and cache; if none were requested, those of the first steps here."""
     seconds = {
         f"{name}, {cache}": took.wall
         for name, facts in case.facts.items()

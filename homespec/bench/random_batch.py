@@ -16,8 +16,8 @@ from homespec.schema.input_tensors import input_tensors
 def random_features(spec: LoadedSpec, rows: int, device: str) -> dict[str, Tensor]:
     """Features by name: ids int64 [rows], numbers [rows], dense vectors [rows, n].
 
-    There are as many ids as tables have rows for, and numbers on both sides of all boundaries.
-    Fields of events are [rows, length], all of them there: the most work that there can be.
+    There are as many ids as tables have rows, and numbers on both sides of all boundaries. Fields
+    of events are [rows, length], without missing events, which is the most expensive case.
     """
     tables = {feature.short: feature for feature in spec.analysis.graph.of(Feature)}
     features = {}
@@ -31,13 +31,13 @@ def random_features(spec: LoadedSpec, rows: int, device: str) -> dict[str, Tenso
             features[tensor.name] = torch.randint(tables[tensor.table].rows - 1, shape)
         else:
             given = tables[tensor.table].boundaries if tensor.table else ()
-            bounds = given or (0.0, 1.0)  # of what is fitted
+            bounds = given or (0.0, 1.0)  # for fitted boundaries
             features[tensor.name] = torch.rand(shape) * (bounds[-1] - bounds[0]) * 1.2 + bounds[0]
     return {name: column.to(device) for name, column in features.items()}
 
 
 def even_boundaries(spec: Spec) -> dict[str, list[float]]:
-    """Boundaries for what is to be fitted: evenly between 0 and 1."""
+    """Values for fitted boundaries, evenly spaced between 0 and 1."""
     return {
         name: [index / fit.quantiles for index in range(1, fit.quantiles)]
         for name, fit in fitted_columns(spec).items()
@@ -45,7 +45,7 @@ def even_boundaries(spec: Spec) -> dict[str, list[float]]:
 
 
 def set_fitted(code: GeneratedModule, model: nn.Module, spec: Spec) -> None:
-    """Set what a spec leaves to the data, for ids from 0 on and numbers between 0 and 1."""
+    """Set the values that a spec fits to data, for ids from 0 and numbers between 0 and 1."""
     if boundaries := even_boundaries(spec):
         code.set_boundaries(model, boundaries)
     if scaled := scaled_columns(spec):
@@ -55,7 +55,7 @@ def set_fitted(code: GeneratedModule, model: nn.Module, spec: Spec) -> None:
 
 
 def random_labels(spec: Spec, rows: int, device: str) -> dict[str, Tensor]:
-    """Labels [rows] by task, none missing: 0 or 1, for a regression up to twice its scale."""
+    """Labels [rows] by task, none missing: 0 or 1; for a regression, up to twice its scale."""
     labels = {}
     for name, task in spec.tasks.items():
         if task.kind == "regression":

@@ -1,4 +1,4 @@
-"""Benchmark: the result as tables, and as JSON."""
+"""Benchmark: prints the result as tables or as JSON."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MEASURES = {
 }
 
 MIN_WIDTH = 150
-"""Width of the tables, so that no number is cut."""
+"""Width of the tables, wide enough for all numbers."""
 
 NONE = "–"
-"""In a cell that has nothing to say."""
+"""The text of an empty cell."""
 
 NOTES = (
     "Medians over rounds, each of which runs every variant once; quartiles in parentheses.",
@@ -72,7 +72,7 @@ def _title(case: Case, measure: str) -> str:
 
 
 def header(result: Result) -> Iterator[str]:
-    """What was measured, on what, how."""
+    """What was measured, with which versions and settings."""
     settings, machine = result.settings, result.machine
     batches = ", ".join(map(str, settings.batches))
     yield f"{result.spec} ({result.file}), batch {batches}, seed {result.seed}"
@@ -85,7 +85,7 @@ def header(result: Result) -> Iterator[str]:
 
 
 def table(names: Iterable[str], columns: Iterable[tuple[str, list[str]]]) -> Table:
-    """A line for each name, with the columns that have something to say."""
+    """A line for each name, with the columns that are not empty."""
     filled = {title: cells for title, cells in columns if any(cell != NONE for cell in cells)}
     made = Table(box=box.SIMPLE_HEAD)
     made.add_column("variant", no_wrap=True)
@@ -133,7 +133,7 @@ def number(value: float | None, unit: float = 1, digits: int = 0) -> str:
 
 
 def to_json(result: Result) -> str:
-    """Everything, the times of every round included."""
+    """All results, including the times of every round."""
     data = dataclasses.asdict(result)
     for case, written in zip(result.cases, data["cases"], strict=True):
         written["p99"] = {m: {n: tail(t) for n, t in of.items()} for m, of in case.times.items()}

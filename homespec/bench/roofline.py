@@ -1,11 +1,11 @@
-"""Benchmark: the floor, which no implementation of a model's arithmetic can be expected to beat.
+"""Benchmark: the floor, a time that no implementation of a model's arithmetic is expected to beat.
 
-It is the time of the model's matrix products alone, one after the other, into buffers that are
-there already: no norm, activation, gate, mixture, loss, optimiser. On a GPU they are recorded as
-one CUDA graph, and the time of the bytes that must move between them is added: every activation
-(`gemms.activation_widths`) is written once and read once forward, and so is its gradient backward,
-at the bandwidth of a copy that is measured on the spot. Weights and the optimiser's state come for
-free.
+It is the time of the model's matrix products alone, one after the other, into preallocated buffers:
+without norms, activations, gates, mixtures, loss and optimiser. On a GPU, they are recorded as one
+CUDA graph, and the time to move the necessary bytes is added: every activation
+(`gemms.activation_widths`) is written once and read once in the forward pass, and so is its
+gradient in the backward pass, at the measured bandwidth of a copy. Weights and the optimiser's
+state are not counted.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from homespec.bench.timing import cuda_milliseconds
 from homespec.graph import Graph
 
 Product = tuple[Tensor, Tensor, Tensor]
-"""Two factors and where their product goes."""
+"""Two factors and the buffer of their product."""
 
 COPIED = 2**28
-"""Bytes of the copy that measures bandwidth: more than any cache."""
+"""Bytes of the copy that measures bandwidth, larger than any cache."""
 
 
 class Roofline:
-    """The products of a model on `rows` samples, forward alone or all of a training step."""
+    """The products of a model on `rows` samples, in the forward pass or in a training step."""
 
     def __init__(self, gemms: Sequence[Gemm], rows: int, device: str, dtype: torch.dtype) -> None:
         def random(*shape: int) -> Tensor:
@@ -70,7 +70,7 @@ def _recorded(products: Sequence[Product]) -> Callable[[], object]:
 
 
 def bytes_moved(graph: Graph, rows: int, dtype: torch.dtype) -> int:
-    """Bytes of a forward pass between its products: each activation written and read once.
+    """Bytes moved between products: each activation is written and read once in the forward pass.
 
     A training step moves twice as many.
     """

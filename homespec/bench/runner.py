@@ -1,4 +1,4 @@
-"""Benchmark: measures the variants of a spec, one precision after the other."""
+"""Benchmark: measures the variants of a spec, for one precision after the other."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from homespec.bench.variants import FLOOR, VARIANTS
 from homespec.variant import Variant
 
 Say = Callable[[str], object]
-"""Tells the user how far the work is."""
+"""Reports progress to the user."""
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 def measure(spec: LoadedSpec, settings: Settings, say: Say) -> Result:
-    """Everything that was asked for. Ctrl-C leaves the result with what was complete by then.
+    """All requested measurements. After Ctrl-C, the result holds those that are complete.
 
-    Raises UnknownNameError for a task to keep that is not there, Unequal where variants disagree,
+    Raises UnknownNameError for an unknown task to keep, Unequal if variants disagree, and
     OutOfMemoryError.
     """
     Variant(tasks=settings.keep).asking(spec.tasks)
@@ -60,7 +60,7 @@ def measure(spec: LoadedSpec, settings: Settings, say: Say) -> Result:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """That many threads for one operation within."""
+    """Use this number of threads for each operation in the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -70,7 +70,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 class _Measurement:
-    """One precision and number of threads. A case joins the result as soon as it holds times."""
+    """One precision and number of threads. A case is added to the result once it has times."""
 
     case: Case
     batch: int
@@ -83,7 +83,7 @@ class _Measurement:
         self.names = [name for name in VARIANTS if name in settings.variants]
 
     def run(self) -> None:
-        """Build, check, count, time, for each batch."""
+        """Build, check, count and time the variants, for each batch."""
         if self.settings.inference:
             self._serve()
             return
@@ -92,7 +92,7 @@ class _Measurement:
             self._train()
 
     def _begin(self, batch: int) -> None:
-        """A case of its own."""
+        """A new case."""
         torch._dynamo.reset()
         graph, threads = self.spec.analysis.graph, torch.get_num_threads()
         size = f"{len(self.spec.tasks)} tasks, {self.precision}"
@@ -105,7 +105,7 @@ class _Measurement:
         self.case.facts = {name: Facts() for name in self.names}
 
     def _train(self) -> None:
-        """Time training steps, whose first one is that of plain code in float32."""
+        """Time training steps. The first step of each variant must match plain code in float32."""
         if self.settings.compile_time:
             self._compile_times()
         weights = weights_of(self.spec)
@@ -129,10 +129,10 @@ class _Measurement:
             self._rounds("forward", forwards | ({FLOOR: floor.forward} if floor else {}))
 
     def _serve(self) -> None:
-        """Time the forward passes of a service, whose logits are those of plain code."""
+        """Time the forward passes of a service, whose logits must match plain code."""
         weights = trained(weights_of(self.spec))
         service = Service(self.spec, weights, self.precision, self.settings, self.say)
-        if self.precision != "float32":  # autocast, which the files of exports do not have
+        if self.precision != "float32":  # autocast, which exported files do not use
             self.names = [name for name in self.names if not VARIANTS[name].served]
         with tempfile.TemporaryDirectory(prefix="homespec-bench-") as folder:
             service.export(self.names, Path(folder))
@@ -171,9 +171,9 @@ class _Measurement:
         facts.difference = check_equal(name, step, expected, self.precision)
 
     def _count(self, name: str, model: Candidate) -> None:
-        """Operations of eager code, kernels of compiled code, memory."""
+        """Count operations of eager code, kernels of compiled code, and memory."""
         facts = self.case.facts[name]
-        model.step()  # the optimiser's state is there from now on
+        model.step()  # from now on, the optimiser's state exists
         if not self._is_compiled(name):
             facts.forward_operations = counting.operations(model.forward)
             facts.operations = counting.operations(model.backward)
@@ -199,7 +199,7 @@ class _Measurement:
         return roofline.Roofline(gemms_of(graph), self.batch, settings.device, dtype)
 
     def _rounds(self, measure: str, actions: dict[str, Action], calls: int = 1) -> None:
-        """Time the functions; what was complete at Ctrl-C is kept."""
+        """Time the functions; rounds completed before Ctrl-C are kept."""
         rounds = self.settings.rounds
 
         def progress(done: int) -> None:

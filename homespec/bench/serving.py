@@ -1,4 +1,4 @@
-"""Benchmark: forward passes as a service runs them: eager, compiled, and the files of exports."""
+"""Benchmark: forward passes as a service runs them: eager, compiled, and exported."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from homespec.bench.timing import Action
 from homespec.bench.variants import VARIANTS
 
 CALLS = 10
-"""How often a round calls each variant in succession: a service answers one request after another,
-and finds its weights in the processor's caches."""
+"""Number of successive calls of each variant in a round.
+
+A service answers one request after another, so its weights are in the processor's caches.
+"""
 
 Say = Callable[[str], object]
 
 
 class Service:
-    """All variants of a spec that serve, with the same weights, for one number of threads."""
+    """All variants of a spec for serving, with the same weights, for one number of threads."""
 
     def __init__(
         self, spec: LoadedSpec, weights: Tensors, precision: str, settings: Settings, say: Say
@@ -36,7 +38,7 @@ class Service:
         self._servers: dict[str, Server | None] = {}
 
     def export(self, names: list[str], folder: Path) -> None:
-        """Write and load the files of exports among these variants, once for all batches."""
+        """Export and load the variants that are exported files, once for all batches."""
         served = {name: kind for name in names if (kind := VARIANTS[name].served)}
         if not served:
             return
@@ -47,9 +49,10 @@ class Service:
             self._servers[name] = exported.load(kind, self._files[name])
 
     def actions(self, names: list[str], rows: int, facts: dict[str, Facts]) -> dict[str, Action]:
-        """What answers a request of `rows` rows, by variant; a file that lacks an extra has none.
+        """The functions that answer a request of `rows` rows, by variant.
 
-        Fills `facts`. Raises Unequal where the logits are not those of plain code.
+        Files whose extra is missing are left out. Sets `facts`. Raises Unequal if the logits differ
+        from those of plain code.
         """
         plain = self._built("naive", rows)
         expected = plain.forward()
@@ -69,7 +72,7 @@ class Service:
         return made
 
     def _of_file(self, name: str, features: Tensors) -> tuple[Action, Tensor] | None:
-        """What scores features, and the logits [T, B] that it gives."""
+        """The function that scores features, and its logits [T, B]."""
         server = self._servers[name]
         if server is None:
             return None

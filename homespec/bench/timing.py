@@ -1,7 +1,7 @@
-"""Benchmark: times of several functions, measured in turns.
+"""Benchmark: times several functions in turns.
 
-Machines drift: other programs, clocks, heat. A round calls each function once, so that all see the
-same weather, and ratios are taken within rounds.
+The speed of a machine changes with other programs, clocks and heat. Each round calls each function
+once, so all functions see the same conditions, and ratios are taken within rounds.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Times = dict[str, list[float]]
 """Milliseconds of every call by function."""
 
 WARM_UP = 3
-"""Calls before the first round: compilers, caches and CUDA graphs settle within two."""
+"""Calls before the first round. Compilers, caches and CUDA graphs are ready after two."""
 
 
 class Interrupted(Exception):  # noqa: N818  # the user's wish
-    """Ctrl-C: `times` are those of the rounds that were complete."""
+    """Raised at Ctrl-C; `times` are those of the completed rounds."""
 
     def __init__(self, times: Times) -> None:
         super().__init__("interrupted")
@@ -50,12 +50,12 @@ def spread(values: list[float]) -> Spread:
 
 
 def tail(values: list[float]) -> float:
-    """The 99th percentile of at least one value: of fewer than a hundred the largest."""
+    """The 99th percentile of at least one value: the largest if there are fewer than a hundred."""
     return sorted(values)[min(len(values) - 1, int(0.99 * len(values)))]
 
 
 def ratios(times: Times, reference: str) -> dict[str, Spread]:
-    """How many times as fast as the reference each function is, round by round."""
+    """Speed-up of each function over the reference, by round."""
     base = times[reference]
     return {
         name: spread([before / own for before, own in zip(base, values, strict=True)])
@@ -70,10 +70,11 @@ def interleaved(
     progress: Callable[[int], None] = lambda _: None,
     calls: int = 1,
 ) -> Times:
-    """Call each function once a round, or several times in succession; every round starts with
-    another one.
+    """Call each function once a round, or several times in succession.
 
-    `progress` gets the number of rounds done. Raises Interrupted at Ctrl-C.
+    Every round starts with another function.
+
+    `progress` receives the number of completed rounds. Raises Interrupted at Ctrl-C.
     """
     clock = cuda_milliseconds if device == "cuda" else milliseconds
     for action in actions.values():
@@ -101,7 +102,7 @@ def _rotations(names: list[str]) -> Iterator[list[str]]:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """No pauses of Python's garbage collector within."""
+    """Disable Python's garbage collector in the block."""
     gc.collect()
     was_on = gc.isenabled()
     gc.disable()
@@ -120,7 +121,7 @@ def milliseconds(action: Action) -> float:
 
 
 def cuda_milliseconds(action: Action) -> float:
-    """Time of one call by the GPU's clock, from an idle GPU until it is idle again."""
+    """Time of one call by the GPU's clock; the GPU is idle before and after it."""
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     torch.cuda.synchronize()
     begin.record()

@@ -1,4 +1,4 @@
-"""Benchmark: the variants of a spec's code that are compared."""
+"""Benchmark: the variants of a spec's code to compare."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Literal
 from homespec.variant import Target
 
 FLOOR = "floor"
-"""Not a model: the bare matrix products of one; see `roofline`."""
+"""The bare matrix products of a model; see `roofline`."""
 
 Mode = Literal["default", "reduce-overhead", "fused", "fused-graphs"]
-"""Modes of torch.compile, and two with its options FUSED, the second one with CUDA graphs."""
+"""Modes of torch.compile, and two with the options FUSED, the second of them with CUDA graphs."""
 
 Served = Literal["aotinductor", "onnxruntime"]
-"""What runs a file that `homespec export` writes."""
+"""The programs that run files of `homespec export`."""
 
 GRAPHS = ("reduce-overhead", "fused-graphs")
 """The modes with CUDA graphs."""
@@ -25,20 +25,20 @@ FUSED: dict[str, Any] = {
     "realize_opcount_threshold": 1000,
     "combo_kernels": True,
 }
-"""Has inductor compute again what several kernels read, in place of writing it to memory, and
-launch small kernels that do not wait for each other as one.
+"""Makes inductor recompute values that several kernels read instead of storing them, and combine
+small independent kernels into one.
 
-On paper that is fewer kernels and bytes on a GPU (`benchmarks/gpu_schedule.py`); on a CPU it is
-slower (docs/performance/tried.md).
+In theory, this means fewer kernels and bytes on a GPU (`benchmarks/gpu_schedule.py`); on a CPU it
+is slower (docs/performance/tried.md).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """How to build one; `optimize` and `target` as in `homespec.build`, `mode` None for eager.
+    """How to build a variant; `optimize` and `target` as in `homespec.build`, `mode` None if eager.
 
-    Those that are `pruned` hold the tasks of `--keep` alone. Those that are `served` are files of
-    `homespec export`.
+    Variants that are `pruned` have only the tasks of `--keep`. Variants that are `served` are files
+    of `homespec export`.
     """
 
     optimize: bool
@@ -49,21 +49,21 @@ class Variant:
 
     @property
     def compiled(self) -> bool:
-        """Whether inductor, and so a C++ compiler, is used."""
+        """Whether it uses inductor, and so a C++ compiler."""
         return self.mode is not None or self.served == "aotinductor"
 
     @property
     def inference_only(self) -> bool:
-        """Whether nothing can train it."""
+        """Whether it cannot be trained."""
         return self.pruned or self.served is not None
 
     @property
     def portable(self) -> bool:
-        """Whether a CPU can run it as well as a GPU."""
+        """Whether it runs on a CPU as well as on a GPU."""
         return self.target == "portable" and self.mode in (None, "default")
 
     def runs(self, device: str, inference: bool, pruned: bool) -> bool:
-        """Whether a device can; `pruned` says that there are tasks to keep."""
+        """Whether it runs on a device; `pruned` means that there are tasks to keep."""
         if self.served == "onnxruntime" and device != "cpu":
             return False
         fits = device == "cuda" or self.portable
@@ -86,12 +86,11 @@ VARIANTS = {
     "ours-triton": Variant(optimize=True, mode="default", target="cuda"),
     "ours-triton-graphs": Variant(optimize=True, mode="reduce-overhead", target="cuda"),
 }
-"""`naive` is one module for each expert, as libraries write it, `ours` what `homespec compile`
-writes. The last six are for GPUs only; the pruned ones and those that `homespec export` writes
-are for inference."""
+"""`naive` has one module for each expert, as libraries do; `ours` is what `homespec compile`
+writes. The last six are only for GPUs; pruned and exported variants are only for inference."""
 
 
 def names_for(device: str, inference: bool = False, pruned: bool = False) -> list[str]:
-    """The variants that a device can run, the floor last; `pruned`: with tasks to keep."""
+    """The variants that a device supports, the floor last; `pruned` if there are tasks to keep."""
     runs = (name for name, each in VARIANTS.items() if each.runs(device, inference, pruned))
     return [*runs, FLOOR]

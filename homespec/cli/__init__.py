@@ -1,1 +1,1 @@
-"""Command line: a verb is a file of this folder; only this package picks exit codes."""
+"""Command line: each verb is a file of this folder. Only this package chooses exit codes."""

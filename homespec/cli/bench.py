@@ -29,7 +29,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 
 
 def _once(_context: click.Context, _option: click.Parameter, given: tuple[T, ...]) -> tuple[T, ...]:
-    """What is given, each once."""
+    """The given values without duplicates."""
     return tuple(dict.fromkeys(given))
 
 
@@ -149,7 +149,7 @@ def bench(
 
 
 def _check(settings: Settings) -> None:
-    """Raise UsageError for what the mode cannot measure."""
+    """Raise UsageError for options that the mode does not support."""
     if settings.inference and (settings.forward or settings.memory or settings.compile_time):
         raise click.UsageError("--mode inference measures nothing but the forward pass.")
     if settings.keep and not settings.inference:
@@ -162,7 +162,7 @@ def _check(settings: Settings) -> None:
 
 
 def _check_files(settings: Settings) -> None:
-    """Raise UsageError where files of exports alone are measured, and none of them can be."""
+    """Raise UsageError if only exported files are measured and none of them can be."""
     from homespec.bench.variants import FLOOR, VARIANTS
     from homespec.export import ONNX_PACKAGES
 
@@ -204,7 +204,7 @@ def _variants(
 
 
 def _why_not(name: str, device: str) -> str:
-    """Why a variant cannot be measured with the options that are given."""
+    """Why a variant cannot be measured with the given options."""
     from homespec.bench.variants import VARIANTS
 
     if name not in VARIANTS:
@@ -217,7 +217,7 @@ def _why_not(name: str, device: str) -> str:
 
 
 def _write(result: Result, json_file: Path | None, plot_file: Path | None) -> None:
-    """Print the tables, or JSON in their place; write the files."""
+    """Print the tables, or JSON in their place, and write the files."""
     from homespec.bench import report
 
     if str(json_file) == "-":

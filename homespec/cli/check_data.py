@@ -1,4 +1,4 @@
-"""Command line: `homespec check-data`, a spec against its files, without torch."""
+"""Command line: `homespec check-data`, which checks files against a spec, without torch."""
 
 from __future__ import annotations
 

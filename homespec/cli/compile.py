@@ -99,7 +99,7 @@ def compile(  # noqa: A001
 
 
 def _texts(sound: list[Analysis], variant: Variant, watch: Watch) -> Iterator[tuple[Analysis, str]]:
-    """Each spec with its code. Raises ValueError if it has no such task or pass."""
+    """Each spec with its code. Raises ValueError for an unknown task or pass."""
     for analysis in sound:
         file = analysis.document.file
         try:
@@ -113,9 +113,9 @@ def _texts(sound: list[Analysis], variant: Variant, watch: Watch) -> Iterator[tu
 def _outputs(
     texts: Iterable[tuple[Analysis, str]], folder: Path | None, variant: Variant, beside: bool
 ) -> Iterator[tuple[str, Output]]:
-    """Each spec's path and flags, and its generated file; `beside` also variants that are there.
+    """Each spec's path and flags, and its generated file; with `beside`, also existing variants.
 
-    Raises ValueError if a file name cannot be imported, or two specs share one.
+    Raises ValueError if a file name cannot be imported, or two specs would have the same file.
     """
     owners: dict[Path, str] = {}
     for analysis, text in texts:
@@ -133,7 +133,7 @@ def _outputs(
 
 
 def _check(outputs: dict[str, Output]) -> int:
-    """Report every file that is not fresh, and files whose specs are gone."""
+    """Report every file that is not fresh, and files whose specs no longer exist."""
     findings = [(o.path, o.state, spec) for spec, o in outputs.items()]
     findings = [finding for finding in findings if finding[1] is not State.FRESH]
     checked = {o.path for o in outputs.values()}
@@ -180,7 +180,7 @@ def _show_diff(outputs: dict[str, Output]) -> int:
 
 
 def _text_there(output: Output) -> str:
-    """What the generated file holds; nothing of what a link leads to, which may be a secret."""
+    """The text of the generated file; empty for a link, whose target may be a secret."""
     if not output.path.is_file() or output.state is State.LINK:
         return ""
     return output.path.read_text("utf-8", "replace")
@@ -193,7 +193,7 @@ def _color(line: str) -> str | None:
 
 
 def _shown(path: Path) -> str:
-    """A path as short as it can be said from here, in one line."""
+    """The shortest form of a path from the working directory, on one line."""
     try:
         return named(Path(located(str(path))).relative_to(here()).as_posix())
     except ValueError:

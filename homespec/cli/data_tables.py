@@ -1,4 +1,4 @@
-"""Command line: what data holds, as tables of features and tasks."""
+"""Command line: the contents of data, as tables of features and tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from homespec.data.profiled import ProfiledData
 
 MIN_ROUNDED = 10**9
-"""From here on numbers are rounded."""
+"""Numbers are rounded from this magnitude."""
 
 
 def tables(data: ProfiledData, color: bool) -> str:
@@ -72,7 +72,7 @@ def _extent(feature: FeatureProfile) -> str:
 
 
 def _number(value: float) -> str:
-    """Whole numbers in full, as one compares them with a vocabulary; others to four digits."""
+    """Whole numbers in full, because you compare them with a vocabulary; others to four digits."""
     if abs(value) < MIN_ROUNDED and value == round(value):
         return f"{value:,.0f}"
     return f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Command line: `homespec diff`, what a change of a spec means."""
+"""Command line: `homespec diff`, the effects of a change of a spec."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Versions(NamedTuple):
-    """The documents of one spec; None where there is no such file."""
+    """The documents of one spec; None if there is no such file."""
 
     old: Document | None
     new: Document | None
@@ -106,7 +106,7 @@ def diff(
 
 
 def _two(paths: tuple[str, ...]) -> Iterator[Versions]:
-    """Two specs, or those of two folders by their path in them."""
+    """Two specs, or those of two folders, matched by their path."""
     if len(paths) != 2:
         raise click.UsageError("Give two specs or folders, or one with --against.")
     if len(set(map(os.path.isdir, paths))) > 1:
@@ -131,7 +131,7 @@ def _by_name(path: str) -> dict[str, Document]:
 
 
 def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
-    """The specs of the working tree and what the commit has in their place."""
+    """The specs of the working tree, with their versions in the commit."""
     from homespec.source.commit import REGULAR, CommitError, commit
 
     if len(paths) != 1 or paths[0] == "-":
@@ -162,7 +162,7 @@ def _against(paths: tuple[str, ...], ref: str) -> Iterator[Versions]:
 
 
 def _is_found(name: str, folder: str) -> bool:
-    """Whether a file of a commit is a spec where specs of its folder are looked for."""
+    """Whether a file of a commit would be found as a spec in its folder."""
     from homespec.source.roots import is_yaml
 
     folders = () if name == folder else Path(os.path.relpath(name, folder)).parts[:-1]
@@ -179,6 +179,6 @@ def _analyses(specs: list[Document]) -> tuple[dict[str, Analysis], Report]:
 
 
 def _here(diagnostic: Diagnostic, ref: str | None) -> Diagnostic:
-    """A diagnostic of a file of a commit by the file's name, as annotations want it."""
+    """A diagnostic of a file of a commit under the file's name, as annotations require."""
     file = diagnostic.span.file.removesuffix(f"@{ref}")
     return replace(diagnostic, span=replace(diagnostic.span, file=file))

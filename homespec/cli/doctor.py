@@ -1,4 +1,4 @@
-"""Command line: `homespec doctor`, what a model's experts and gates do."""
+"""Command line: `homespec doctor`, which examines a model's experts and gates."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def doctor(
 
 
 class Start(NamedTuple):
-    """What the model of a spec needs before its first step."""
+    """The requirements of a spec's model before its first step."""
 
     data: tuple[Path, ...]
     rows: int
@@ -172,7 +172,7 @@ def _load(path: Path, spec: Path | None, start: Start) -> Run:
 def _examine(
     runs: list[Run], data: tuple[Path, ...], rows: int, options: Options
 ) -> tuple[list[Health], list[Effect]]:
-    """The health of each run, and of two what the losses of the first are more."""
+    """The health of each run and, for two, the losses of the first minus those of the second."""
     from homespec import memory
     from homespec.doctor.examine import examine
     from homespec.doctor.held_out import HeldOut
@@ -189,12 +189,12 @@ def _examine(
 
 
 def _of(run: Run, options: Options) -> Options:
-    """The options for a run; what has a spec for its folder is at its start."""
+    """The options for a run. A spec in place of a folder is examined before its first step."""
     return replace(options, at_start=run.folder.is_file())
 
 
 def _few_rows(rows: int, least: float) -> str:
-    """Why next to nothing is found."""
+    """The reason why almost nothing is found."""
     from homespec.health.measures import held_out
 
     return (
@@ -235,7 +235,7 @@ def _print_tables(examined: list[Health], changes: list[Effect]) -> None:
 
 
 def as_text(examined: Iterable[Health], report: Report, changes: Iterable[Effect] = ()) -> str:
-    """What `--json` writes."""
+    """The contents of `--json`."""
     from homespec.health.as_json import as_json
 
     return json.dumps(as_json(examined, report.diagnostics, changes), indent=2) + "\n"

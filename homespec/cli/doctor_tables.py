@@ -1,4 +1,4 @@
-"""Command line: what the doctor measured, as tables."""
+"""Command line: the doctor's numbers as tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from homespec.health.tables import Table, effect_text, models_compared, tasks_co
 from homespec.health.tables import tables as tables_of
 
 WIDTH = 10_000
-"""What tables may take, a column for each task: a number cut short is worse than a long line."""
+"""Maximum width of tables, with a column for each task: long lines are better than cut numbers."""
 
 
 def tables(health: Health, color: bool) -> str:

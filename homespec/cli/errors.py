@@ -1,4 +1,4 @@
-"""Command line: the user's mistakes, in one line and with exit code 2."""
+"""Command line: mistakes of the user, reported in one line with exit code 2."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def exit_2_on(*errors: type[Exception]) -> Iterator[None]:
 
 
 def in_lines(error: Exception) -> str:
-    """The text of an error without characters that steer a terminal."""
+    """The text of an error without characters that control a terminal."""
     return "\n".join(map(printable, str(error).split("\n")))
 
 
 @contextmanager
 def needing(extra: str) -> Iterator[None]:
-    """Name the extra of homespec where a package that it brings is not installed."""
+    """Name the extra of homespec that installs a missing package."""
     try:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package in ("", "homespec"):  # a mistake of ours
+        if package in ("", "homespec"):  # a bug in homespec
             raise
         raise click.UsageError(f"{package} is missing: {install_command(extra)}") from None
 
 
 def script_needs(extra: str, *packages: str) -> None:
-    """The same for a module that runs by `python -m`, before it imports them: exits with 2."""
+    """The same for a module run with `python -m`, before it imports the packages: exits with 2."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             click.echo(f"error: {package} is missing: {install_command(extra)}", err=True)

@@ -1,4 +1,4 @@
-"""Command line: `homespec evaluate`, the metrics of a run on the rows of files."""
+"""Command line: `homespec evaluate`, the metrics of a run on rows of files."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 OK = 0
 FINDINGS = 1
-"""The spec has errors (under `--strict` warnings too), or what was checked is stale."""
+"""The spec has errors (with `--strict`, also warnings), or a checked file is stale."""
 TROUBLE = 2
-"""Wrong usage, output that could not be written, or a mistake of homespec."""
+"""Wrong usage, output that could not be written, or a bug in homespec."""
 INTERRUPTED = 130

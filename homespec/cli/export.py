@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DEVICES = ("cpu", "cuda")
 NUMBERS, CHECKPOINTS = ("float32", "float64"), ("best", "last")
 FIXED = ("--tasks", "--format", "--device", "--output", "--weights")
-"""What a folder has from the export that compiled it."""
+"""Options that are fixed by the export that compiled a folder."""
 
 
 @click.command(short_help="Make a folder that servers load.")
@@ -108,7 +108,7 @@ def _say(line: str) -> None:
 
 
 def _check(ctx: click.Context, out: Path | None, weights_only: bool, into: Path | None) -> None:
-    """Raise UsageError for options that do not go together."""
+    """Raise UsageError for options that exclude each other."""
     if weights_only != (into is not None):
         raise click.UsageError("--weights-only and --into DIR go together.")
     if not weights_only and out is None:
@@ -120,7 +120,7 @@ def _check(ctx: click.Context, out: Path | None, weights_only: bool, into: Path 
 
 
 def _given(ctx: click.Context) -> set[str]:
-    """The options that the user gives."""
+    """The options that the user sets."""
     return {
         option.opts[-1]
         for option in ctx.command.params

@@ -1,4 +1,4 @@
-"""Command line: numbers of a range that are neither NaN nor infinite."""
+"""Command line: finite numbers of a range."""
 
 from __future__ import annotations
 

@@ -35,10 +35,10 @@ VERBS = {
     "migrate": "Carry weights over to another spec.",
     "bench": "Measure the speed of a spec's code.",
 }
-"""Each verb and its help: `homespec --help` imports none of them."""
+"""Each verb and its help, so that `homespec --help` imports none of them."""
 
 MEANT = {"check": "validate", "lint": "validate", "generate": "compile", "init": "new"}
-"""What other tools call our verbs."""
+"""Names that other tools use for our verbs."""
 
 
 def _module(verb: str) -> str:
@@ -46,10 +46,10 @@ def _module(verb: str) -> str:
 
 
 class Verbs(click.Group):
-    """The verbs whose file is there."""
+    """The verbs that are installed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All verbs, in the order in which one meets them."""
+        """All verbs, in order of use."""
         return [verb for verb in VERBS if importlib.util.find_spec(_module(verb))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -63,7 +63,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb; suggest another one for one that is not there."""
+        """Find the verb; for an unknown one, suggest another."""
         verb = args[0]
         if not verb.startswith("-") and verb not in self.list_commands(ctx):
             from homespec.diagnostics.suggest import closest
@@ -104,7 +104,7 @@ def main() -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    """Exit. Taking apart what was imported is a tenth of a short run: the system is faster."""
+    """Exit without cleaning up modules, which would take a tenth of a short run."""
     if "torch" not in sys.modules:
         sys.stderr.flush()
         os._exit(code)
@@ -112,7 +112,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def _run() -> int:
-    """The exit code of what the arguments ask for."""
+    """The exit code of a command line."""
     try:
         max_bytes()
     except ValueError as error:
@@ -133,7 +133,7 @@ def _run() -> int:
 
 
 def _failed(error: Exception) -> int:
-    """Report the findings in a spec that a verb needs, or a mistake of ours."""
+    """Report the findings in a spec that a verb needs, or an internal error."""
     report = getattr(error, "report", None)
     if report is not None:
         from homespec.cli.reporting import print_report
@@ -160,7 +160,7 @@ def _failed(error: Exception) -> int:
 
 
 def _undecoded(error: UnicodeEncodeError) -> str:
-    """The line with a name in another encoding, for which Python has half characters."""
+    """The line that contains a name in another encoding, which Python holds as surrogates."""
     from homespec.diagnostics.render.terminal import printable
 
     before, after = error.object[: error.start], error.object[error.start :]

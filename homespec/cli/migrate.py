@@ -1,4 +1,4 @@
-"""Command line: `homespec migrate`, the weights of one spec for the model of another."""
+"""Command line: `homespec migrate`, which carries weights over to the model of another spec."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def choice_option(name: str) -> Callable[[Command], Command]:
-    """The option of `train` of this name."""
+    """The option of `train` with this name."""
     known = FLAGS[name]
     return click.option(flag(name), type=click.Choice(known.choices), help=known.help)
 
@@ -88,7 +88,7 @@ def _carry(
     weights: Path, old: Analysis | None, new: Analysis, out: Path | None, moments: bool,
     given: dict[str, str | None], seed: int,
 ) -> None:  # fmt: skip
-    """Print the plan, and unless it is a dry run carry it out."""
+    """Print the plan and, unless it is a dry run, carry it out."""
     from homespec.migration.report import plan_lines, restarts
     from homespec.train.migrate import Migration, carry_out
     from homespec.train.source import read

@@ -141,7 +141,7 @@ def _check_name(name: str) -> None:
 
 
 def _write(path: Path, text: str) -> str:
-    """Write a spec, and the JSON Schema unless it is there; what to say of the latter."""
+    """Write a spec, and the JSON Schema unless it exists; return what to say about the schema."""
     from homespec.schema.editor_schema import schema_text
 
     texts = {path: text}

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 ROWS = 200_000
 """Default size of the sample."""
 SHOWN = 6
-"""Tasks that are named."""
+"""Maximum number of tasks that are named."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user gives beside the name."""
+    """The options besides the name."""
 
     data: tuple[Path, ...]
     valid: tuple[Path, ...]
@@ -40,7 +40,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Drafted:
-    """The text of a spec, and what to say of it."""
+    """The text of a spec, and the lines to print."""
 
     text: str
     said: str
@@ -48,7 +48,7 @@ class Drafted:
 
 
 def drafted(name: str, spec: Path, asked: Asked) -> Drafted:
-    """The spec of the data, which is split where that is asked for. Exits with 2 on errors."""
+    """The spec of the data, which is split on request. Exits with 2 on errors."""
     with needing("data"):
         import homespec.data.profiler  # noqa: F401
     from homespec.data import DataError
@@ -95,7 +95,7 @@ def _drafted(name: str, spec: Path, asked: Asked) -> Drafted:
 def _place(
     train: DataFiles, held_out: DataFiles | None, found: Draft, asked: Asked, begin: Begin
 ) -> tuple[Place, int, list[str]]:
-    """Where the rows are, how many are for training, and what was written."""
+    """Where the rows are, how many are for training, and which files were written."""
     from homespec.drafting.next_steps import Place
     from homespec.drafting.split import split_of, write
 
@@ -117,7 +117,7 @@ def _place(
 def _steps(
     name: str, spec: Path, asked: Asked, found: Draft, place: Place, rows: int
 ) -> tuple[list[str], list[str]]:
-    """The commands to run next, and a word on held-out rows where there are none."""
+    """The commands to run next, and a remark if no rows are held out."""
     from homespec.data.splits import open_splits
     from homespec.drafting.next_steps import Place, quoted, steps_of
     from homespec.drafting.split import split_of

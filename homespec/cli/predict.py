@@ -1,4 +1,4 @@
-"""Command line: `homespec predict`, a file of scores from the rows of files."""
+"""Command line: `homespec predict`, which scores rows of files."""
 
 from __future__ import annotations
 

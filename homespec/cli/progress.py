@@ -1,4 +1,4 @@
-"""Command line: bars of what takes long, on stderr where that is a terminal."""
+"""Command line: progress bars for long work, on stderr if that is a terminal."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Begin = Callable[[str, int], Callable[[int], None]]
-"""What is done and how many steps it has -> what to call with the number of further steps."""
+"""Takes a description and a number of steps, and returns a function to call with the steps done."""
 
 
 @contextmanager
 def progress_bars() -> Iterator[Begin]:
-    """Bars that are gone at the end, and before an error is said."""
+    """Bars that disappear at the end, and before an error is printed."""
     from rich import progress
     from rich.console import Console
 

@@ -1,6 +1,6 @@
-"""Command line: files of reports, which must not replace what a command reads.
+"""Command line: report files, which must not replace the inputs of a command.
 
-What can be known of them is looked at before the long work whose result they are to hold.
+They are checked as far as possible before the long work whose result they will contain.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from homespec.cli.errors import exit_2_on
 from homespec.diagnostics.render.terminal import printable
 
 READ = (".parquet", ".pq", ".csv", ".csv.gz", ".yaml", ".yml", ".safetensors")
-"""How the names of data, specs and weights end."""
+"""Suffixes of data, specs and weights."""
 
 
 def report_file(context: click.Context, option: click.Parameter, file: Path | None) -> Path | None:
-    """Refuse a file that cannot be written, one that another argument names, and a slip such as
-    `--json data.parquet`: that one would be gone.
+    """Refuse a file that cannot be written, one that another argument names, and existing data.
+
+    The latter is a slip such as `--json data.parquet`.
     """
     if file is None or str(file) == "-":
         return file
@@ -44,7 +45,7 @@ def report_file(context: click.Context, option: click.Parameter, file: Path | No
 
 
 def write_report(file: Path, text: str) -> None:
-    """Write a file, whole or not at all, and say so; exits with 2 where that is not possible."""
+    """Write a file atomically and say so. Exits with 2 if that fails."""
     with exit_2_on(OSError):
         try:
             write_texts({file: text})

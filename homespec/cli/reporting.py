@@ -1,4 +1,4 @@
-"""Command line: prints reports; the options that all verbs with reports share."""
+"""Command line: prints reports, and defines the options that all verbs with reports share."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ strict_option = click.option(
 
 
 def print_report(report: Report, output_format: str = "auto", err: bool = False) -> None:
-    """Print a report to stdout, or to stderr where stdout carries the result of the verb."""
+    """Print a report to stdout, or to stderr if stdout carries the result of the verb."""
     color = has_color(err)
     text = render(report, _chosen(output_format), color)
     click.echo(text, nl=False, err=err, color=color)
 
 
 def has_tables(output_format: str) -> bool:
-    """Whether tables may come before a report: it is for people, not for programs."""
+    """Whether tables may precede a report, which is so for formats for people."""
     return _chosen(output_format) in ("full", "concise")
 
 
@@ -45,7 +45,7 @@ def _chosen(output_format: str) -> str:
 
 
 def exit_code(report: Report, strict: bool = False) -> int:
-    """The exit code that a report asks for."""
+    """The exit code for a report."""
     return FINDINGS if report.fails(strict) else OK
 
 

@@ -1,4 +1,4 @@
-"""Command line: `homespec schema`, the JSON Schema of specs, or of what the doctor writes."""
+"""Command line: `homespec schema`, the JSON Schema of specs, or of the doctor's output."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def schema(check: bool, output: Path | None, doctor: bool) -> int:
 
 
 def _replaceable(file: Path) -> bool:
-    """Whether there is no file, an empty one, or an older schema: a spec is not lost to a slip."""
+    """Whether a file is missing, empty or an older schema, so that no spec is overwritten."""
     if not file.is_file():
         return True
     with file.open("rb") as opened:

@@ -1,4 +1,4 @@
-"""Command line: what `predict` and `evaluate` share: options, progress, and errors in one line."""
+"""Command line: options, progress and errors that `predict` and `evaluate` share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATHS = click.Path(path_type=Path)
 def names(
     _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The names of an option that takes some with commas between them, and may be repeated."""
+    """The names of an option that takes several, separated by commas, and may be repeated."""
     return split_names(given)
 
 
@@ -61,7 +61,7 @@ _OPTIONS = (
 
 
 def model_options(batch_size: str) -> Callable[[F], F]:
-    """How the model of a run is loaded and run; `batch_size` says what the default is."""
+    """How the model of a run is loaded and run; `batch_size` describes the default."""
     size = click.option(
         "--batch-size", type=click.IntRange(1),
         help=f"Number of rows to score at a time.  [default: {batch_size}]",
@@ -82,7 +82,7 @@ def as_options(best: bool, given: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def explaining() -> Iterator[None]:
-    """Mistakes of the user as one line and exit code 2."""
+    """Report mistakes of the user in one line, with exit code 2."""
     from homespec.data import DataError
     from homespec.memory import OutOfMemoryError
     from homespec.scoring import ScoringError
@@ -97,19 +97,19 @@ def explaining() -> Iterator[None]:
 
 
 class Speed:
-    """How many rows were done since the first of them began."""
+    """Number of rows completed since the first of them began."""
 
     def __init__(self) -> None:
         self.rows, self._started = 0, time.perf_counter()
 
     def note(self, done: int) -> None:
-        """This number of rows is done; 0 starts the clock."""
+        """Report the number of completed rows; 0 starts the clock."""
         if not done:
             self._started = time.perf_counter()
         self.rows = done
 
     def __str__(self) -> str:
-        """A line for the user."""
+        """Print a line for the user."""
         seconds = time.perf_counter() - self._started
         rows = f"{self.rows:,} row{'' if self.rows == 1 else 's'}"
         return f"{rows} in {seconds:.1f} s, {self.rows / seconds:,.0f} rows/s"
@@ -117,7 +117,7 @@ class Speed:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar of rows on stderr, where that is a terminal; in the end a line with the speed."""
+    """A progress bar on stderr, if that is a terminal; at the end, a line with the speed."""
     speed, advance = Speed(), None
     with progress_bars() as begin:
 

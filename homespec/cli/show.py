@@ -1,4 +1,4 @@
-"""Command line: `homespec show`, the model of a spec in tables, or its spec in full."""
+"""Command line: `homespec show`, the model of a spec as tables, or its explicit form."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ from homespec.analysis.costs import Cost
 from homespec.analysis.summary import FeatureRow, LayerSummary, Summary, TowerRow
 
 WIDTH = 120
-"""Width of the tables where there is no terminal to fit."""
+"""Width of the tables without a terminal."""
 
 NARROWEST = 100
-"""In narrower terminals long lines run on rather than being folded beyond recognition."""
+"""In narrower terminals, long lines overflow instead of being wrapped into an unreadable table."""
 
 
 def tables(summary: Summary, color: bool, width: int) -> str:
-    """The tables as text, `width` characters wide where there is so much to tell."""
+    """The tables as text, up to `width` characters wide."""
     parts = [*_head(summary)]
     for table in _tables(summary):
         parts += ["", table]
@@ -31,7 +31,7 @@ def tables(summary: Summary, color: bool, width: int) -> str:
 
 
 def as_text(parts: Iterable[RenderableType], color: bool, width: int = WIDTH) -> str:
-    """What rich prints, without blanks at the ends of lines."""
+    """The output of rich, without blanks at the ends of lines."""
     console = Console(
         width=width,
         highlight=False,
@@ -87,7 +87,7 @@ def _grow(tree: Tree, members: dict[str, dict[str, object]]) -> None:
 
 
 def _table(title: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> Table:
-    """A table; columns whose names end in # hold numbers, all rows have their cost last."""
+    """A table with the costs as its last columns. Columns whose names end in # hold numbers."""
     table = Table(
         title=title,
         title_justify="left",
@@ -107,7 +107,7 @@ def _table(title: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> Table:
 
 
 def plain_table(*columns: str) -> Table:
-    """A table without a title; columns whose names end in # hold numbers."""
+    """A table without a title. Columns whose names end in # hold numbers."""
     table = Table(box=box.SIMPLE_HEAD)
     for number, column in enumerate(columns):
         title, side = _titled(column)
@@ -116,7 +116,7 @@ def plain_table(*columns: str) -> Table:
 
 
 def _titled(column: str) -> tuple[str, JustifyMethod]:
-    """The title of a column, and the side that its cells are on."""
+    """The title of a column, and the alignment of its cells."""
     return column.rstrip("#"), "right" if column.endswith("#") else "left"
 
 
@@ -188,7 +188,7 @@ def _towers(summary: Summary) -> Table:
 
 
 def _hidden(row: TowerRow) -> str:
-    """What follows the hidden layers of a tower."""
+    """The norm, activation and dropout of a tower's hidden layers."""
     if len(row.widths) == 2:
         return ""
     norm = "" if row.norm == "none" else f"{row.norm}, "
@@ -200,7 +200,7 @@ def _dropout(share: float) -> str:
 
 
 def _label(row: TowerRow) -> str:
-    """What a task is trained on."""
+    """The label of a task, and the rows in which it counts."""
     label = f"{row.label} (a number)" if row.kind == "regression" else row.label
     return f"{label} where {row.where}" if row.where else label
 

@@ -1,4 +1,4 @@
-"""Command line: the specs below folders, and the names of skipped paths."""
+"""Command line: finds the specs in folders, and names the paths that it skips."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TO_NOTHING = "a link to nothing"
 HIDDEN = "a hidden folder"
 BASE = "a base, which no spec here extends"
 GIT = ".git"
-"""The only hidden folder that never holds specs."""
+"""The only hidden folder that never contains specs."""
 
 
 @dataclass(slots=True)
 class SpecFiles:
-    """The files that arguments name, as they name them; what was left out; the folders given."""
+    """The files that arguments name, spelled as given; the skipped paths; the given folders."""
 
     files: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -32,16 +32,16 @@ class SpecFiles:
     folders: tuple[str, ...] = ()
 
     def not_checked(self, used: Iterable[str]) -> tuple[Skipped, ...]:
-        """What was left out, in order of paths; bases count unless they are among those `used`."""
+        """The skipped paths in order. Bases count unless they are among those `used`."""
         seen = {real(file) for file in used}
         alone = [Skipped(f, BASE) for f in self.bases if real(f) not in seen]
         return tuple(sorted(set(self.skipped + alone)))
 
 
 def find(paths: Iterable[str]) -> SpecFiles:
-    """Files and `-` as they are, of folders all specs below; each file once.
+    """Files and `-` as they are, and all specs below folders; each file once.
 
-    Raises UsageError for a folder without specs or that cannot be listed.
+    Raises UsageError for a folder that has no specs or cannot be listed.
     """
     asked = tuple(paths)
     # paths stay as they were given
@@ -104,10 +104,9 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
 def _leading_to_specs(
     links: list[str], plain: list[str], folder: str, result: SpecFiles
 ) -> Iterator[str]:
-    """Links to files of the project that are not checked by another name.
+    """Links to files of the project that are not checked under another name.
 
-    A link could lead out of a pull request to private files. Nothing outside is
-    looked at.
+    In a pull request, a link could lead to private files. Nothing outside is read.
     """
     roots = roots_of(os.path.join(folder, "spec"), result.folders)
     checked = {real(path) for path in plain}

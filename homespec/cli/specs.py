@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STDIN = "<stdin>"
 MAX_NAMED = 20
-"""How many of the files that were left out are named; the format json names all."""
+"""Maximum number of skipped files that are named; the format json names all."""
 
 
 def _checked_overrides(
@@ -43,7 +43,7 @@ set_option = click.option(
 
 
 def documents(files: SpecFiles, overrides: tuple[str, ...] = ()) -> Iterator[Document]:
-    """The documents of specs, composed of what they extend and of `--set` overrides."""
+    """The documents of specs, merged with the files that they extend and with `--set` overrides."""
     for path in files.files:
         if path == "-":
             document = read_stream(sys.stdin.buffer, STDIN)
@@ -54,7 +54,7 @@ def documents(files: SpecFiles, overrides: tuple[str, ...] = ()) -> Iterator[Doc
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the stages say about documents, less what they ignore, and the sound ones analysed."""
+    """The diagnostics of documents, without ignored ones, and the analyses of sound specs."""
 
     report: Report
     analyses: dict[str, Analysis]
@@ -62,7 +62,7 @@ class Checked:
 
 
 def check_documents(documents: Iterable[Document], keep: bool = True) -> Checked:
-    """Check documents as they are read; `keep` what was analysed, which is large."""
+    """Check documents as they are read. With `keep`, store their analyses, which are large."""
     from homespec.compiler import Stopped, analyse, filter_ignored
 
     analyses: dict[str, Analysis] = {}
@@ -84,7 +84,7 @@ def check_documents(documents: Iterable[Document], keep: bool = True) -> Checked
 
 
 def check(paths: Iterable[str], overrides: tuple[str, ...] = (), keep: bool = True) -> Checked:
-    """Check the specs of files and folders; the report says which files were left out."""
+    """Check the specs of files and folders. The report names the files that were skipped."""
     files = find(paths)
     checked = check_documents(documents(files, overrides), keep)
     bases = (base.file for document in checked.read for base in document.bases)
@@ -92,7 +92,7 @@ def check(paths: Iterable[str], overrides: tuple[str, ...] = (), keep: bool = Tr
 
 
 def say_not_checked(skipped: Sequence[Skipped]) -> None:
-    """Name on stderr what was left out, so that no gate passes by silence."""
+    """Name skipped files on stderr, so that a check in CI never passes by omission."""
     if not skipped:
         return
     click.echo(f"{len(skipped)} not checked:", err=True)
@@ -107,7 +107,7 @@ def analyses(
 ) -> list[Analysis] | None:
     """The specs of files and folders, or None if one has an error.
 
-    Reports errors on stderr, by choice warnings too. Notes are for `validate` to list.
+    Reports errors on stderr, and optionally warnings. Only `validate` lists notes.
     """
     checked = check(paths, overrides)
     listed = (d for d in checked.report.diagnostics if d.rule.severity is not Severity.NOTE)

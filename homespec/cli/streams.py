@@ -1,7 +1,7 @@
-"""Command line: standard streams that are closed or full, so that verbs need not care.
+"""Command line: handles standard streams that are closed or full, so that verbs need not.
 
-Whatever happens to the text of a verb, the verb does its work and its exit code says how that went.
-A loss on stdout is reported at the end; one on stderr cannot be.
+A verb does its work whatever happens to its output, and the exit code reports the result. Lost
+output on stdout is reported at the end; on stderr this is impossible.
 """
 
 from __future__ import annotations
@@ -18,19 +18,17 @@ if TYPE_CHECKING:
 
 
 class Stream(io.FileIO):
-    """A standard stream that drops what cannot be written, and keeps the reason."""
+    """A standard stream that drops output that cannot be written, and keeps the reason."""
 
     lost: OSError | None = None
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write it all, or drop it: a stream that failed once is not tried again."""
+        """Write the text or drop it. A stream that failed once is not tried again."""
         size = memoryview(data).nbytes
         if self.lost:
             return size
         try:
-            while (
-                count := super().write(data)
-            ) is None:  # a full pipe of the kind that never waits
+            while (count := super().write(data)) is None:  # a full non-blocking pipe
                 select.select([], [self], [])
         except OSError as error:
             self.lost = error
@@ -39,9 +37,9 @@ class Stream(io.FileIO):
 
 
 def guard() -> Stream | None:
-    """Put such streams in place of stdout and stderr; the one of stdout, unless it is captured."""
+    """Replace stdout and stderr by such streams. Returns that of stdout, unless it is captured."""
     stdin, stdout, stderr = sys.stdin, sys.stdout, sys.stderr
-    # a descriptor that is free would go to the next file that is opened, and print into it
+    # the next file opened would get the free descriptor, and output would go into it
     if stdin is None:
         sys.stdin = os.fdopen(_unusable(os.O_WRONLY), "r", closefd=False)
     out = _unusable(os.O_RDONLY) if stdout is None else 1
@@ -56,14 +54,14 @@ def guard() -> Stream | None:
 
 
 def _unusable(flags: int) -> int:
-    """A descriptor of the null device, the lowest that is free, which children inherit."""
+    """Open the null device at the lowest free descriptor, which child processes inherit."""
     descriptor = os.open(os.devnull, flags)
     os.set_inheritable(descriptor, True)
     return descriptor
 
 
 def _text(stream: Stream, before: TextIO | None) -> TextIO:
-    """A text stream like the one before; what its terminal lacks is shown by backslashes."""
+    """A text stream like the given one; it escapes characters that it cannot encode."""
     like = before if isinstance(before, io.TextIOWrapper) else None
     return io.TextIOWrapper(
         io.BufferedWriter(stream),
@@ -75,7 +73,7 @@ def _text(stream: Stream, before: TextIO | None) -> TextIO:
 
 
 def loss(stream: Stream | None) -> str:
-    """Why output is missing; empty if it is not, or if its reader has seen enough, as `head`."""
+    """Why output is missing; "" if it is not, or if its reader has seen enough, as `head` does."""
     sys.stdout.flush()
     error = stream.lost if stream else None
     return "" if error is None or error.errno == errno.EPIPE else str(error.strerror)

@@ -1,4 +1,4 @@
-"""Command line: `homespec train`, from a spec and prepared data to weights and a table."""
+"""Command line: `homespec train`, which trains a spec's model on prepared data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Grouped(click.Command):
 
 
 class Option(click.Option):
-    """An option of a group of the help; its default is shown."""
+    """An option in a group of the help; its default is shown."""
 
     def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,7 +41,7 @@ class Option(click.Option):
 
 
 def option(group: Group, *names: str, **kwargs: Any) -> Option:
-    """Options that are not settings: the places of the run's data and files."""
+    """Options that are not settings: the paths of the run's data and files."""
     return Option(names, group=group, **kwargs)
 
 
@@ -65,7 +65,7 @@ def setting_option(name: str) -> Option:
 
 
 class Parsed(click.ParamType[str]):
-    """A text that a setting can read; it stays a text."""
+    """A text in a form that a setting accepts; it remains a text."""
 
     name = "text"
 
@@ -73,7 +73,7 @@ class Parsed(click.ParamType[str]):
         self.parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The text; fails with what the setting says of it."""
+        """The text; fails with the setting's own message."""
         try:
             self.parse(value)
         except ValueError as error:
@@ -183,7 +183,7 @@ def train(
 
 @contextmanager
 def _explaining_interrupts() -> Iterator[None]:
-    """Ctrl-C says where the run can be resumed; the first of several processes does."""
+    """On Ctrl-C, say how to resume the run. Only the first of several processes does."""
     try:
         yield
     except KeyboardInterrupt as interrupted:
@@ -195,7 +195,7 @@ def _explaining_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _reporting_once() -> Iterator[None]:
-    """If several processes on a machine read the same files, the first one reports an error."""
+    """If several processes of a machine read the same files, only the first reports an error."""
     try:
         yield
     except Exception:
@@ -205,7 +205,7 @@ def _reporting_once() -> Iterator[None]:
 
 
 def _settings(ctx: click.Context, resumed: Path | None, given: dict[str, Any]) -> Settings:
-    """What the flags say; of a resumed run, what it was started with where they are silent."""
+    """The settings from flags; in a resumed run, from its start if there is no flag."""
     from homespec.train.run_dir import stored_settings
 
     stored = stored_settings(resumed) if resumed else None
@@ -216,7 +216,7 @@ def _settings(ctx: click.Context, resumed: Path | None, given: dict[str, Any]) -
 
 
 def _check_writable(out: Path) -> None:
-    """Raise UsageError before the long work if its result could not be written."""
+    """Raise UsageError early if the result could not be written."""
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise click.UsageError(f"Cannot write to `{out}`: `{there}` is not a writable folder.")

@@ -1,4 +1,4 @@
-"""Command line: which variant of a spec is asked for, and what its passes do, shown."""
+"""Command line: options that choose a variant, or that show its passes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def variant_options(command: F) -> F:
 def variant_of(
     no_optimize: bool, mode: str, tasks: tuple[str, ...], target: str, skip: tuple[str, ...]
 ) -> Variant:
-    """The variant that options ask for. Raises UsageError."""
+    """The requested variant. Raises UsageError."""
     asked = split_names(tasks) if tasks else None
     try:
         return variant(optimize=not no_optimize, mode=mode, tasks=asked, skip=skip, target=target)
@@ -72,7 +72,7 @@ def variant_of(
 
 
 class Watch:
-    """Prints the graph after a pass, and how long the passes of each spec took."""
+    """Prints the graph after a pass, and the times of the passes of each spec."""
 
     def __init__(self, print_after: str | None, timed: bool) -> None:
         self.print_after = print_after
@@ -80,7 +80,7 @@ class Watch:
         self.steps: list[Step] = []
 
     def __call__(self, step: Step) -> None:
-        """A pass has run."""
+        """Called when a pass has run."""
         self.steps.append(step)
         if step.name == self.print_after:
             from homespec.drawing import as_text
@@ -88,7 +88,10 @@ class Watch:
             click.echo(as_text(step.after), nl=False)
 
     def done(self, file: str) -> None:
-        """All passes of a spec have run. Raises ValueError if the one to print after is not one."""
+        """Called when all passes of a spec have run.
+
+        Raises ValueError if the pass to print after is unknown.
+        """
         steps, self.steps = self.steps, []
         if self.print_after is not None:
             check_pass(self.print_after, [step.name for step in steps])

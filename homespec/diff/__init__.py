@@ -1,1 +1,1 @@
-"""What a change of a spec means: changes by what they break, and where each weight comes from."""
+"""The effects of a change of a spec: what it breaks, and where each weight comes from."""

@@ -1,4 +1,4 @@
-"""What a change breaks. Imports nothing: the command line lists it."""
+"""What a change can break. This file imports nothing heavy, because the command line lists it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from enum import StrEnum
 
 
 class Breaks(StrEnum):
-    """What a change breaks, the gravest first."""
+    """The kinds of breakage, the most severe first."""
 
     INTERFACE = "interface"
-    """What callers give and get: inputs, tasks, their order and their units."""
+    """What callers pass and get: inputs, tasks, their order and their units."""
     CHECKPOINT = "checkpoint"
     """Names and shapes of weights: checkpoints need `homespec migrate`."""
     NUMERICS = "numerics"
-    """The same weights compute something else."""
+    """What the same weights compute."""
     TRAINING = "training"
-    """What the model is trained on and how; a trained one stays as it is."""
+    """The training data and the training; a trained model stays as it is."""
     PROMISE = "promise"
-    """Nothing in the model: what `expect` holds it to is less than before."""
+    """Nothing in the model, but promises under `expect` are removed or weakened."""
     COSMETIC = "cosmetic"
-    """Nothing: words, comments, order of keys."""
+    """Nothing: wording, comments, order of keys."""

@@ -1,4 +1,4 @@
-"""Where each weight of the new model comes from: parts of the old one's, by their labels."""
+"""Where each weight of the new model comes from: parts of old weights with the same labels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from homespec.graph.identity import SAME, Key, Renames
 from homespec.graph.nodes import FeatureGate, Gate, Mix
 
 MISSING = ("missing",)
-"""The row of what is missing: alone it makes no table the same."""
+"""The row for missing values. A table is not carried over for this row alone."""
 
 Kind = Literal["kept", "reordered", "resized", "new"]
 
 
 class Run(NamedTuple):
-    """`size` positions of an axis from `new` on that are those of the old one from `old` on."""
+    """`size` positions of an axis: from `new` in the new tensor, from `old` in the old one."""
 
     new: int
     old: int
@@ -29,10 +29,10 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Carried:
-    """A tensor of the new model, the old one that it comes from, and of each axis what is kept.
+    """A tensor of the new model, the old tensor that it comes from, and the kept runs of each axis.
 
-    Without an old one it is new, and `runs` is empty. In the last layer of a gate that weighed one
-    expert alone, and so had no weights, `was_only` is that expert.
+    If there is no old tensor, it is new and `runs` is empty. In the last layer of a gate that
+    weighed only one expert, and so had no weights, `was_only` is that expert.
     """
 
     tensor: Tensor
@@ -42,7 +42,7 @@ class Carried:
 
     @cached_property
     def kind(self) -> Kind:
-        """`kept` as it is, whatever its name; `reordered`; `resized` if only a part is the same."""
+        """`kept` if at most the name differs; `reordered`; `resized` if only a part is kept."""
         if self.old is None:
             return "new"
         axes = list(zip(self.runs, self.tensor.axes, self.old.axes, strict=True))
@@ -53,15 +53,15 @@ class Carried:
 
 
 def kept(runs: tuple[Run, ...]) -> int:
-    """How many positions are kept."""
+    """Number of positions that are kept."""
     return sum(run.size for run in runs)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The tensors of the new model in their order, and those of the old one that it has no use for.
+    """The tensors of the new model in order, and those of the old model that it does not use.
 
-    Every tensor of both models is in it once: as a tensor, as the old one of a tensor, or dropped.
+    Every tensor of both models appears once: as a tensor, as the old one of a tensor, or dropped.
     """
 
     carried: dict[tuple[Key, str], Carried]
@@ -73,7 +73,7 @@ class Plan:
 
 
 def plan(old: Graph, new: Graph, renames: Renames = SAME) -> Plan:
-    """How the weights of the old model become those of the new one."""
+    """Plan how the weights of the old model become those of the new one."""
     before, after = tensors_of(old, renames), tensors_of(new)
     only = dict(_only_choices(old, renames))
     carried = {
@@ -85,7 +85,7 @@ def plan(old: Graph, new: Graph, renames: Renames = SAME) -> Plan:
 
 
 def _only_choices(old: Graph, renames: Renames) -> Iterator[tuple[Key, Label]]:
-    """The gates that weigh one thing alone, and what."""
+    """The gates that weigh only one thing, and this thing."""
     labels = Labels(old, renames)
     for gate in old.of(Gate):
         if gate.choices == 1:
@@ -107,7 +107,7 @@ def _carried(tensor: Tensor, old: Tensor | None, only: Label) -> Carried:
 
 
 def _runs(old: Axis, new: Axis) -> tuple[Run, ...]:
-    """What the axes have in common, neighbours joined; nothing if that is only what is missing."""
+    """The common parts of two axes, neighbours joined; empty if only missing values are common."""
     starts = {part.label: (start, part.size) for start, part in _starts(old)}
     runs: list[Run] = []
     only_missing = True

@@ -1,4 +1,4 @@
-"""Everything there is to say about a change: what it breaks, and what becomes of the model."""
+"""The comparison of two specs: what a change breaks, and its effect on the model."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def words(pair: Pair) -> Iterator[Finding]:
 
 
 def _first_difference(old: Document, new: Document) -> tuple[Span, Span]:
-    """The first lines of two specs that differ; their heads where one is made of more files."""
+    """The first lines in which two specs differ; their first lines if a spec has several files."""
     for before, after in zip(old.texts.items(), new.texts.items(), strict=False):
         if before[1] != after[1]:
             lines = zip(before[1].split("\n"), after[1].split("\n"), strict=False)
@@ -96,7 +96,7 @@ def _first_difference(old: Document, new: Document) -> tuple[Span, Span]:
 
 
 def _line(file: str, text: str, index: int) -> Span:
-    """A line of a text, or its last one where it ends before."""
+    """A line of a text, or its last line if the text is shorter."""
     lines = text.removesuffix("\n").split("\n")
     index = min(index, len(lines) - 1)
     end = len(lines[index].rstrip("\r")) + 1
@@ -119,42 +119,42 @@ RULES = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """A change of a spec: `changes` in the order of what they break, the gravest first."""
+    """A change of a spec. `changes` are sorted by what they break, the most severe first."""
 
     pair: Pair
     changes: tuple[Diagnostic, ...]
 
     @cached_property
     def plan(self) -> Plan:
-        """What becomes of the weights."""
+        """The origin of each weight."""
         return plan(self.pair.old.graph, self.pair.new.graph, self.pair.renames)
 
     @cached_property
     def effects(self) -> Effects:
-        """What becomes of the values of the model."""
+        """The effect on the values of the model."""
         pair = self.pair
         return Effects(pair.old.graph, pair.new.graph, pair.renames, self.plan)
 
     @property
     def costs(self) -> tuple[Cost, Cost]:
-        """What the models cost, before and after."""
+        """The costs of the models, before and after."""
         return cost_of(self.pair.old.graph), cost_of(self.pair.new.graph)
 
     @property
     def is_approved(self) -> bool:
-        """Whether the new spec has a greater first number in its `version`."""
+        """Whether the major number of the new spec's `version` is greater."""
         old, new = (side.spec.version for side in (self.pair.old, self.pair.new))
         return bool(old and new) and int(new.split(".")[0]) > int(old.split(".")[0])
 
     def breaks(self) -> set[Breaks]:
-        """All that the change breaks."""
+        """Everything that the change breaks."""
         return {breaks for change in self.changes for breaks in BREAKS[change.rule.code]}
 
 
 def compare(old: Lowered, new: Lowered, renames: Renames | None = None) -> Comparison:
-    """What it means to go from one sound spec to another.
+    """Compare two sound specs.
 
-    `renames` are what `was` in the new spec says, unless they are given.
+    `renames` are taken from `was` in the new spec unless they are given.
     """
     pair = Pair(old, new, renames or renames_of(old.spec, new.spec))
     changes = [diagnostic for find in RULES for diagnostic in find(pair)]

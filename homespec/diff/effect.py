@@ -1,9 +1,9 @@
-"""Which values of the new model are those of the old one once weights are carried over.
+"""The values of the new model that stay the same when weights are carried over.
 
-A value is the same if its node computes the same function, with all of its weights kept, of values
-that are the same. Columns and experts may be in another order. Where a node reads more than before,
-or weighs more experts, its value is the same as long as the new parts of its weights are neutral:
-columns of 0 for new inputs, gates closed for new experts.
+A value stays the same if its node computes the same function, keeps all of its weights, and reads
+values that stay the same. Columns and experts may be in another order. If a node reads more than
+before, or weighs more experts, its value stays the same as long as the new parts of its weights are
+neutral: columns of 0 for new inputs, closed gates for new experts.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from homespec.graph.sequences import Din, Sequence, Sim
 
 
 class Change(IntEnum):
-    """How much a value changes, from not at all to all of it."""
+    """How much a value changes, in ascending order."""
 
     SAME = 0
     NEUTRAL = 1
-    """The same if the new parts of weights start out neutral."""
+    """The same if the new parts of weights start as neutral ones."""
     CHANGED = 2
     NEW = 3
-    """The old model has nothing like it."""
+    """The old model has no such value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What becomes of a node's value, and if it is not the same, because of which node and why."""
+    """The effect on a node's value and, if it changes, the node that causes it and the reason."""
 
     change: Change
     cause: Node | None = None
@@ -53,7 +53,7 @@ class Effect:
 
 SAME = Effect(Change.SAME)
 NEW_NAMES = Renames()
-"""The nodes of the new graph have their names already."""
+"""The nodes of the new graph already have their new names."""
 
 FUNCTION: dict[type[Node], tuple[str, ...]] = {
     Feature: (
@@ -67,7 +67,7 @@ FUNCTION: dict[type[Node], tuple[str, ...]] = {
     SelfGate: ("hidden_activation",),
     Tower: ("activation", "norm", "eps"),
 }  # fmt: skip
-"""What a node computes apart from its weights and what it reads."""
+"""The fields that determine a node's function, apart from its weights and inputs."""
 
 
 WORDS = {
@@ -85,11 +85,11 @@ WORDS = {
     "mix": "mixture of LoRAs",
     "hidden_activation": "activation between layers",
 }
-"""What fields are called; others have plain names."""
+"""What messages call fields whose names are not clear by themselves."""
 
 
 def encoder_of(node: Sequence, renames: Renames) -> object:
-    """The encoder of a sequence under the new names, without what only training needs."""
+    """The encoder of a sequence under the new names, without values used only in training."""
     encoder = node.encoder
     if isinstance(encoder, Din):
         return replace(encoder, momentum=0.0, starts=())
@@ -124,7 +124,7 @@ class Effects:
         return max(effects, key=lambda effect: effect.change, default=SAME)
 
     def _own(self, key: Key, old: Node, node: Node) -> Iterator[Effect]:
-        """What changes about a node itself: its function, its weights, and what it reads."""
+        """Changes of a node itself: its function, its weights, and its inputs."""
         for field in FUNCTION.get(type(node), ()):
             before, after = getattr(old, field), getattr(node, field)
             if before != after and not _is_idle(field, old, node):
@@ -139,7 +139,10 @@ class Effects:
             yield from self._of_mix(old, node)
 
     def _of_sequence(self, old: Sequence, node: Sequence) -> Iterator[Effect]:
-        """The encoder apart from statistics of training; the first field says what events exist."""
+        """Changes of the encoder, except statistics of training.
+
+        The first field shows which events exist.
+        """
         encoders = [encoder_of(old, self._renames), encoder_of(node, NEW_NAMES)]
         if encoders[0] != encoders[1]:
             yield Effect(Change.CHANGED, node, "has another encoder")
@@ -167,7 +170,10 @@ class Effects:
             yield Effect(Change.CHANGED, node, "has other self gates")
 
     def _of_reads(self, old: Node, node: Node) -> Iterator[Effect]:
-        """What becomes of the values that it read before; others are a matter of weights."""
+        """Effects on the values that it already read.
+
+        Additional ones are a matter of its weights.
+        """
         read = {self._old_key(port) for port in old.reads}
         for port in node.reads:
             key, through = self._new_key(port), port
@@ -194,7 +200,7 @@ class Effects:
 
 
 def _is_idle(field: str, old: Node, node: Node) -> bool:
-    """Whether neither node makes use of a field."""
+    """Whether neither node uses a field."""
     match old, node:
         case FeatureGate(), FeatureGate():
             return max(old.loras, node.loras) == 1
@@ -202,11 +208,11 @@ def _is_idle(field: str, old: Node, node: Node) -> bool:
             return len(node.widths) == 2
         case ((ExpertSet() | Gate()), (ExpertSet() | Gate())):
             return "activation" in field and field != "activation" and len(node.widths) == 2
-    return field == "boundaries"  # which the rows of the table have for labels
+    return field == "boundaries"  # labels of the table's rows cover these
 
 
 def _of_single_choice(old: Gate, node: Gate) -> Iterator[Effect]:
-    """A gate over one expert has no weights, and a self gate over one a sigmoid."""
+    """A gate over one expert has no weights, and a self gate over one expert is a sigmoid."""
     if old.choices == node.choices:
         return
     opens = old.choices == 1 and not isinstance(node, SelfGate)
@@ -215,7 +221,7 @@ def _of_single_choice(old: Gate, node: Gate) -> Iterator[Effect]:
 
 
 NEUTRAL = {"input": "reads more than before", "choice": "weighs more than before"}
-"""Axes that may grow without a change."""
+"""Axes that may grow without changing the value."""
 LESS = {
     "input": "reads less than before",
     "choice": "weighs less than before",
@@ -238,7 +244,7 @@ def _of_resized(carried: Carried, node: Node) -> Iterator[Effect]:
 
 
 def _is_addition(carried: Carried, old: Node) -> bool:
-    """Whether a new tensor is of an expert, or of a LoRA, that the node did not have."""
+    """Whether a new tensor belongs to an expert or LoRA that the node did not have."""
     match old:
         case ExpertSet():
             return carried.tensor.part >= old.count

@@ -17,13 +17,13 @@ from homespec.lower import Lowered
 
 NOTHING: Key = ("", "nothing")
 SECTIONS: dict[type[Node], str] = {FeatureGate: "feature", SelfGate: "self", Mix: "mixture"}
-"""The keys of `gates` that speak of these nodes."""
+"""The keys of `gates` that configure these nodes."""
 
 
 def _changed(
     pair: Pair, kind: type[Node], value: Callable[[Node], object], words: str
 ) -> Iterator[Finding]:
-    """`words` says what differs, with `{what}`, `{now}` and `{was}`."""
+    """`words` is the message, with `{what}`, `{now}` and `{was}`."""
     for matches in pair.changed(kind, value):
         was, now = map(value, matches[0])
         if "" not in (was, now):
@@ -140,7 +140,7 @@ def _activations(node: Node) -> str:
 
 
 def _between(node: Node) -> str:
-    """The activation between layers; nothing where there is one layer."""
+    """The activation between layers; "" if there is only one layer."""
     assert isinstance(node, ExpertSet | Gate)
     return node.hidden_activation if len(node.widths) > 2 else ""
 
@@ -246,7 +246,7 @@ def gate_inputs(pair: Pair) -> Iterator[Finding]:
 
 
 def _stayed(pair: Pair, kind: type[Node]) -> Iterator[Match]:
-    """Nodes at places that have not moved: for others that is the change, with all it entails."""
+    """Nodes that have not moved. For nodes that have, the move itself is the reported change."""
     for match in pair.nodes(kind):
         if isinstance(match.new, Placed) and pair.has_stayed(match.new.place):
             yield match
@@ -301,7 +301,7 @@ def mask(pair: Pair) -> Iterator[Finding]:
 
 
 def _speaks(side: Lowered, node: Node, key: str) -> Span:
-    """The most specific place in a spec that speaks of a key of gates such as this one."""
+    """The most specific place in a spec that configures a key of gates such as this one."""
     assert isinstance(node, Placed)
     (layer,) = (layer for layer in side.layers if layer.name == node.layer)
     kind = SECTIONS.get(type(node))
@@ -310,7 +310,7 @@ def _speaks(side: Lowered, node: Node, key: str) -> Span:
 
 
 def _seen(pair: Pair, match: Match) -> tuple[list[str], list[str]]:
-    """Sets of both specs that a gate saw before only, and that it sees now only."""
+    """Sets of both specs that a gate no longer sees, and sets that it sees now."""
     assert isinstance(match.old, Mix)
     assert isinstance(match.new, Mix)
     was = {pair.renames.key(pair.old.graph[port.node]) for port in match.old.sets}

@@ -52,7 +52,7 @@ def feature_removed(pair: Pair) -> Iterator[Finding]:
         if pair.renames.feature(name) not in pair.new.spec.features:
             yield Finding(
                 pair.at(("features",)),
-                f"feature `{name}` is gone",
+                f"feature `{name}` was removed",
                 label=f"no `{name}`",
                 related=(Label(pair.was_at(("features", name)), "was here"),),
                 help=pair.rename_help("features", name),
@@ -70,7 +70,7 @@ def feature_renamed(pair: Pair) -> Iterator[Finding]:
         name = pair.renames.feature(old)
         if name != old and name in pair.new.spec.features:
             yield pair.finding(
-                ("features", old), ("features", name), f"feature `{old}` is called `{name}`",
+                ("features", old), ("features", name), f"feature `{old}` was renamed to `{name}`",
                 was=f"was `{old}`", now=f"now `{name}`",
             )  # fmt: skip
 
@@ -102,7 +102,7 @@ def _changed(
 
 
 def changed_features(pair: Pair, value: Callable[[Node], object], what: str) -> Iterator[Finding]:
-    """The features that differ by a value; "" says that it has none."""
+    """The features that differ in a value; "" means that a feature has no such value."""
     yield from _changed(pair, Feature, value, what)
 
 
@@ -328,7 +328,7 @@ def encoder_options(pair: Pair) -> Iterator[Finding]:
 
 
 def _encoders(pair: Pair, keeps_weights: bool) -> Iterator[Finding]:
-    """Encoders that differ, with or without weights of other names and shapes."""
+    """Encoders that differ: with the same weights, or with weights of other names and shapes."""
     for match in pair.nodes(Sequence):
         old, new = match
         assert isinstance(old, Sequence)
@@ -343,7 +343,7 @@ def _encoders(pair: Pair, keeps_weights: bool) -> Iterator[Finding]:
 
 
 def _described(encoder: object) -> str:
-    """`sim (by tab, top 20, heads 2, width 16)`."""
+    """A description: `sim (by tab, top 20, heads 2, width 16)`."""
     given = {key: getattr(encoder, key) for key in getattr(encoder, "__slots__", ())}
     options = [
         f"{key} {', '.join(map(str, value)) if isinstance(value, tuple) else value}"

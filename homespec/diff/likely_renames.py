@@ -1,8 +1,8 @@
-"""What has probably been renamed: things of an old spec that are gone, and new ones like them.
+"""Probable renames: removed entries of an old spec, and new entries that resemble them.
 
-A suggestion needs evidence that an ordinary removal beside an ordinary addition does not give: the
-same label or column of the data, the same factors, most of the same members, or the same name but
-for its spelling. It is made only if nothing else is like either of the two.
+A suggestion needs evidence that an ordinary removal and an ordinary addition would not give: the
+same label or column of the data, the same factors, most of the same members, or the same name
+spelled differently. It is made only if nothing else resembles either of the two.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from homespec.schema.models import Feature, Group, Spec, Task
 T = TypeVar("T", Feature, Group, Task)
 
 LONG = 6
-"""Letters of a name in which one mistyped letter does not make another word."""
+"""Shortest name, in letters, in which one mistyped letter does not make another word."""
 
 
 def likely_renames(old: Spec, new: Spec, renames: Renames) -> Likely:
-    """Names that are gone, with what they are probably called now, besides those in `renames`."""
+    """Removed names with their probable new names, in addition to those in `renames`."""
     features = _features(old, new, renames)
-    # a table that others are looked up in, or events, may have been renamed as well
+    # events, or a table that others share, may also have been renamed
     known = Renames({**renames.features, **_names(features)}, renames.places)
     features += _features(old, new, known)
     tasks = _tasks(old, new, renames)
@@ -34,7 +34,7 @@ def likely_renames(old: Spec, new: Spec, renames: Renames) -> Likely:
 
 
 class Rename(NamedTuple):
-    """A name that is gone, the new one, and why they are probably of one thing."""
+    """A removed name, the new one, and the evidence that both name the same thing."""
 
     old: str
     new: str
@@ -42,7 +42,7 @@ class Rename(NamedTuple):
 
 
 class Likely(NamedTuple):
-    """What has probably been renamed: features, and tasks with groups."""
+    """Probable renames of features, and of tasks and groups."""
 
     features: list[Rename]
     places: list[Rename]
@@ -55,7 +55,7 @@ def _names(renames: Iterable[Rename]) -> dict[str, str]:
 def _matched(
     old: Mapping[str, T], new: Mapping[str, T], known: Mapping[str, str], alike: Like[T]
 ) -> list[Rename]:
-    """Pairs of a removed and a new entry that resemble each other, and nothing else."""
+    """Pairs of a removed and a new entry that resemble each other and nothing else."""
     gone = [name for name in old if known.get(name, name) not in new]
     taken = {known.get(name, name) for name in old}
     added = [name for name in new if name not in taken]
@@ -69,8 +69,7 @@ def _matched(
 
 
 Like = Callable[[str, T, str, T], str]
-"""In what an old thing and a new one are alike, by their names and what the specs say of them;
-"" if they are not."""
+"""The evidence that an old and a new entry are the same; "" if there is none."""
 
 
 def _tasks(old: Spec, new: Spec, renames: Renames) -> list[Rename]:
@@ -95,7 +94,7 @@ def _groups(old: Spec, new: Spec, renames: Renames) -> list[Rename]:
         members, others = set(map(renames.place, before.members)), set(after.members)
         if members == others:
             return "has the same members"
-        most = 2 * len(members & others) > len(members | others)  # of two parts, one at most
+        most = 2 * len(members & others) > len(members | others)  # after a split, at most one part
         return "has most of the same members" if most else ""
 
     return _matched(old.groups, new.groups, renames.places, alike)
@@ -117,7 +116,7 @@ def _features(old: Spec, new: Spec, renames: Renames) -> list[Rename]:
 
 
 def _definition(feature: Feature, renames: Renames) -> dict[str, Any]:
-    """What a feature is, under the new names, without the columns that it comes from."""
+    """The definition of a feature under the new names, without its columns."""
     said = feature.model_dump(exclude={"column", "was"}, exclude_unset=True)
     said |= {"table": renames.feature(feature.table)} if feature.table else {}
     if feature.kind == "sequence":
@@ -127,7 +126,7 @@ def _definition(feature: Feature, renames: Renames) -> dict[str, Any]:
 
 
 def _columns(name: str, feature: Feature, renames: Renames) -> dict[str, str]:
-    """The columns of the data by field; a feature has one, by no name."""
+    """The columns of the data by field; a feature itself has one, under ""."""
     if feature.kind != "sequence":
         return {"": feature.column}
     sequence = feature.sequence
@@ -135,16 +134,16 @@ def _columns(name: str, feature: Feature, renames: Renames) -> dict[str, str]:
 
 
 def _has_own_columns(name: str, feature: Feature) -> bool:
-    """Whether columns are called after the feature, as they are by default."""
+    """Whether columns have the name of the feature, which is the default."""
     if feature.kind == "sequence":
         return not feature.sequence.columns
     return feature.column == name
 
 
 def are_spellings(a: str, b: str) -> bool:
-    """Whether two names are one but for separators, the order of words, or a mistyped letter.
+    """Whether two names differ only in separators, the order of words, or a mistyped letter.
 
-    Numbers have to be the same: `watch_5s` is another thing than `watch_6s`.
+    Numbers must be the same: `watch_5s` is not `watch_6s`.
     """
     if _numbers(a) != _numbers(b):
         return False

@@ -1,4 +1,4 @@
-"""What is called otherwise in a new spec, as its `was` says."""
+"""Renames that a new spec declares with `was`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from homespec.schema.models import Feature, Group, Spec, Task
 
 
 def renames_of(old: Spec, new: Spec) -> Renames:
-    """What `was` in the new spec says of names in the old one.
+    """The old names that `was` in the new spec declares.
 
-    A `was` of which the old spec knows nothing, or knows the new name already, is of a change
-    before.
+    A `was` is ignored if the old spec lacks this name, or already has the new one: it belongs to an
+    earlier change.
     """
     groups, tasks = _renamed(old.groups, new.groups), _renamed(old.tasks, new.tasks)
     return Renames(_renamed(old.features, new.features), {**groups, **tasks})

@@ -1,4 +1,4 @@
-"""Two specs side by side, and what the rules of changes share."""
+"""A pair of specs, and functions that the rules of changes share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Value = Callable[[Node], object]
 
 
 BREAKS: dict[str, tuple[Breaks, ...]] = {}
-"""What the changes of each rule break, by its code, the gravest first."""
+"""What the changes of each rule break, by code, the most severe first."""
 
 
 def change(
@@ -35,7 +35,7 @@ def change(
 
 
 class Match(NamedTuple):
-    """A node of the old graph and the same one in the new."""
+    """A node of the old graph and the same node of the new graph."""
 
     old: Node
     new: Node
@@ -43,7 +43,7 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """Two sound specs and which names of the one are which of the other."""
+    """Two sound specs, and the names that changed between them."""
 
     old: Lowered
     new: Lowered
@@ -60,20 +60,20 @@ class Pair:
         return {Renames().key(node): node for node in self.new.graph}
 
     def nodes(self, kind: type[Node]) -> Iterator[Match]:
-        """The nodes of one kind that both have."""
+        """The nodes of one kind that both graphs have."""
         for key, node in self.after.items():
             if type(node) is kind and key in self.before:
                 yield Match(self.before[key], node)
 
     def changed(self, kind: type[Node], value: Value) -> Iterator[list[Match]]:
-        """Nodes that differ by a value: those together that differ in one way for one cause."""
+        """Nodes that differ in a value, grouped by the difference and its cause."""
         matches = (m for m in self.nodes(kind) if value(m.old) != value(m.new))
         yield from self.by_cause(matches, lambda m: (repr(value(m.old)), repr(value(m.new))))
 
     def by_cause(
         self, matches: Iterable[Match], way: Callable[[Match], object]
     ) -> Iterable[list[Match]]:
-        """The nodes together that differ in one way, by the same places of both specs."""
+        """Nodes grouped by the difference and the places in both specs that cause it."""
         return by_cause(matches, lambda m: (m.old.span, m.new.span, way(m))).values()
 
     def added(self, kind: type[Node]) -> list[Node]:
@@ -86,13 +86,13 @@ class Pair:
 
     @cached_property
     def likely(self) -> Likely:
-        """What has probably been renamed, though no `was` says so."""
+        """Probable renames that no `was` declares."""
         return likely_renames(self.old.spec, self.new.spec, self.renames)
 
     def rename_help(self, section: str, old: str) -> str:
-        """How to say that something that is gone has another name; which one, if that is clear.
+        """Help for a removed entry that may have been renamed; names the new entry if it is clear.
 
-        Nothing where the section has nothing new.
+        Empty if the section has no new entry.
         """
         kind = section.removesuffix("s")
         likely = self.likely.features if section == "features" else self.likely.places
@@ -108,25 +108,25 @@ class Pair:
 
     @cached_property
     def _paths(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """The way from each node of the task trees up to the root, under the new names."""
+        """The path of each node of the task trees to the root, under the new names."""
         old = {node.name: [n.name for n in node.path] for node in self.old.root.walk()}
         place = self.renames.place
         now = {node.name: [n.name for n in node.path] for node in self.new.root.walk()}
         return {place(k): list(map(place, v)) for k, v in old.items()}, now
 
     def has_stayed(self, place: str) -> bool:
-        """Whether a place is in the same groups as before, in a model of the same layers."""
+        """Whether a place is in the same groups as before, and the models have the same layers."""
         name = place.partition(".")[0]
         old, new = self._paths
         layers = [[layer.name for layer in side.layers] for side in (self.old, self.new)]
         return old.get(name) == new.get(name) and layers[0] == layers[1]
 
     def at(self, path: Path) -> Span:
-        """A place in the new spec: of the value, or of the nearest mapping that lacks it."""
+        """A place in the new spec: the value, or the nearest mapping that lacks it."""
         return self.new.document.span(path)
 
     def was_at(self, path: Path) -> Span:
-        """The same of the old spec."""
+        """The same in the old spec."""
         return self.old.document.span(path)
 
     def finding(
@@ -139,17 +139,17 @@ class Pair:
         now: str = "",
         help: str = "",  # noqa: A002
     ) -> Finding:
-        """A change of one value of the spec, with both its places."""
+        """A change of one value of the spec, with its places in both."""
         return Finding(self.at(new), message, now, (Label(self.was_at(old), was),), help)
 
 
 def both(match: Match, message: str, was: object, now: object) -> Finding:
-    """A change of a node, with the places that speak of it in both specs."""
+    """A change of a node, with the places that define it in both specs."""
     return Finding(match.new.span, message, f"now {now}", (Label(match.old.span, f"was {was}"),))
 
 
 def moved(old: Iterable[str], new: Iterable[str]) -> str:
-    """The first name that both lists have in another order; nothing if the order is the same."""
+    """The first name whose order differs between both lists; "" if the order is the same."""
     old, new = list(old), list(new)
     in_both = [name for name in new if name in set(old)]
     before = [name for name in old if name in set(new)]
@@ -157,5 +157,5 @@ def moved(old: Iterable[str], new: Iterable[str]) -> str:
 
 
 def inverse(renames: Mapping[str, str]) -> dict[str, str]:
-    """Old names by new ones."""
+    """Old names by new names."""
     return {new: old for old, new in renames.items()}

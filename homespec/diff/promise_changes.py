@@ -18,7 +18,7 @@ from homespec.resolve.layers import Path
 
 
 class Promise(NamedTuple):
-    """Something that a spec promises, in words, and where."""
+    """A promise of a spec in words, and its place."""
 
     words: str
     path: Path
@@ -44,11 +44,11 @@ class Side:
 
     @property
     def has_ways(self) -> bool:
-        """Whether it promises anything of ways through the graph."""
+        """Whether it promises anything about paths through the graph."""
         return bool(self.isolated or self.reads)
 
     def at(self, path: Path) -> Span:
-        """The place of a promise, of what it is missing in, or of the spec's first key."""
+        """The place of a promise, or the nearest mapping that lacks it, or the spec's first key."""
         if not self.document.has(path[:1]):
             return self.document.span((), key=True)
         return self.document.span(path)
@@ -84,7 +84,7 @@ def promise_added(pair: Pair) -> Iterator[Finding]:
 
 
 def _section(promise: Promise) -> Path:
-    """Where a promise would be in the other spec: entries of a list have other positions there."""
+    """Where a promise would be in the other spec, in which list entries have other positions."""
     return promise.path[:2] if promise.path[1] == "isolated" else promise.path
 
 
@@ -93,7 +93,7 @@ def _sides(pair: Pair) -> tuple[Side, Side]:
 
 
 def _lost(before: Side, after: Side, tree: Tree) -> Iterator[Promise]:
-    """What one side promises and the other does not, of the nodes of a tree."""
+    """The promises of one side that the other does not make, about nodes of a tree."""
     for two, path in before.isolated.items():
         a, b = sorted(two)
         if a in tree and b in tree and not _is_isolated(a, b, after, tree):
@@ -110,7 +110,7 @@ def _lost(before: Side, after: Side, tree: Tree) -> Iterator[Promise]:
 
 
 def _is_isolated(a: str, b: str, side: Side, tree: Tree) -> bool:
-    """Whether two nodes are promised to be isolated, or what they are in is."""
+    """Whether two nodes, or groups that contain them, are promised to be isolated."""
     return any(frozenset((x, y)) in side.isolated for x in tree.above(a) for y in tree.above(b))
 
 

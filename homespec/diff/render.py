@@ -17,17 +17,17 @@ from homespec.diff.pair import BREAKS
 from homespec.diff.summary import as_dict, lines, summarise
 
 VERSION = 1
-"""Rises when a key of the JSON changes its meaning or goes away."""
+"""Increases when a key of the JSON changes its meaning or is removed."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The changes of several specs; those that `fail_on` names are errors."""
+    """The changes of several specs; those that break something in `fail_on` are errors."""
 
     comparisons: tuple[Comparison, ...]
     fail_on: frozenset[Breaks] = frozenset()
     more: tuple[Diagnostic, ...] = ()
-    """Changes of files: specs that are new or gone."""
+    """Changes of files: specs that are new or were removed."""
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
@@ -39,7 +39,7 @@ class Changes:
 
     @property
     def report(self) -> Report:
-        """All changes with the texts that they point into."""
+        """All changes with the texts that they point to."""
         texts: dict[str, str] = {}
         for comparison in self.comparisons:
             texts |= comparison.pair.old.document.texts | comparison.pair.new.document.texts
@@ -47,17 +47,17 @@ class Changes:
 
     @property
     def fails(self) -> bool:
-        """Whether something breaks that must not."""
+        """Whether a change breaks something in `fail_on`."""
         return any(d.rule.severity is Severity.ERROR for d in self.diagnostics)
 
     def approval(self, comparison: Comparison) -> str:
-        """What says that a change may break what it breaks; nothing where it breaks nothing."""
+        """The approval of breaking changes; "" if there are none."""
         if not comparison.is_approved or self.fail_on.isdisjoint(comparison.breaks()):
             return ""
         return f"version {comparison.pair.new.spec.version} approves breaking changes"
 
     def weighed(self, comparison: Comparison, change: Diagnostic) -> Diagnostic:
-        """A change as an error if it must not be, and no major version approves it."""
+        """A change; an error if it breaks something in `fail_on` without approval."""
         return change if comparison.is_approved else self._weighed(change)
 
     def _weighed(self, diagnostic: Diagnostic) -> Diagnostic:
@@ -67,7 +67,7 @@ class Changes:
 
 
 def render(changes: Changes, output_format: str, color: bool = False) -> str:
-    """The changes in a format of reports, or as `markdown`."""
+    """The changes in a report format, or as `markdown`."""
     if output_format == "json":
         return dumps(_as_dict(changes))
     if output_format == "markdown":
@@ -82,13 +82,13 @@ def render(changes: Changes, output_format: str, color: bool = False) -> str:
 
 
 def _with_classes(report: Report) -> Report:
-    """The report with what a change breaks in its message."""
+    """The report, with the broken things in each message."""
     said = (replace(d, message=f"{d.message} ({_classes(d)})") for d in report.diagnostics)
     return replace(report, diagnostics=tuple(said))
 
 
 def _with_places(report: Report) -> Report:
-    """The report with the places in the old spec in messages, for what shows the new one alone."""
+    """The report, with places in the old spec as text, for formats that show only the new one."""
 
     def placed(diagnostic: Diagnostic) -> Diagnostic:
         places = (f"; {_place(one.span)}: {one.text}" for one in diagnostic.related)
@@ -137,7 +137,7 @@ def _spec(comparison: Comparison) -> dict[str, object]:
 
 
 def _markdown(changes: Changes) -> Iterator[str]:
-    """A section for each spec that changes, as pull requests show it."""
+    """A section for each spec that changes, as shown in pull requests."""
     changed = [c for c in changes.comparisons if c.changes]
     if not changed and not changes.more:
         yield "No spec changes."
@@ -165,16 +165,16 @@ def _markdown(changes: Changes) -> Iterator[str]:
 
 
 def _help(text: str) -> str:
-    """A help in one line; what it gives to copy is code."""
+    """A help on one line; text to copy becomes code."""
     first, *copied = (line.strip() for line in text.splitlines())
     code = (f"`{printable(line)}`" if "`" not in line else _text(line) for line in copied)
     return " ".join(("help:", _text(first), *code))
 
 
 def _text(text: str) -> str:
-    """Text of a spec in a table of markdown: nothing in it is markup, apart from `code`."""
+    """Text of a spec in a Markdown table: escaped, except for `code`."""
     parts = printable(text).split("`")
-    if len(parts) % 2 == 0:  # a backtick that has no partner
+    if len(parts) % 2 == 0:  # an unmatched backtick
         parts = ["'".join(parts)]
     plain = [
         _escaped(part) if i % 2 == 0 else part.replace("|", "\\|") for i, part in enumerate(parts)

@@ -1,4 +1,4 @@
-"""What becomes of a model: its tasks, its weights and its costs, before and after."""
+"""The effect of a change on a model: its tasks, its weights and its costs, before and after."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ WORDS = {
     Change.CHANGED: "other logits",
     Change.NEW: "new",
 }
-"""What a task gives once weights are carried over."""
+"""What a task outputs once weights are carried over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The blast radius of a change; tasks by their new names."""
+    """The scope of a change; tasks have their new names."""
 
     towers: dict[str, Effect]
     removed: tuple[str, ...]
@@ -33,7 +33,7 @@ class Summary:
 
 
 def summarise(comparison: Comparison) -> Summary:
-    """The summary of a change."""
+    """Summarise a change."""
     plan, (before, after) = comparison.plan, comparison.costs
     pair = comparison.pair
     weights: dict[str, int] = {kind: len(plan.of(kind)) for kind in KINDS_OF_WEIGHTS}
@@ -50,7 +50,7 @@ def summarise(comparison: Comparison) -> Summary:
 
 
 def lines(summary: Summary) -> Iterator[str]:
-    """The summary as text, a line for each thing that it says."""
+    """The summary as lines of text."""
     for words, tasks in _by_effect(summary).items():
         yield f"{listed(tasks, 8)}: {words}"
     if summary.removed:
@@ -80,7 +80,7 @@ def as_dict(summary: Summary) -> dict[str, Any]:
 
 
 def _by_effect(summary: Summary) -> dict[str, list[str]]:
-    """Tasks by what becomes of them, those that stay first."""
+    """Tasks by the effect on them, unchanged ones first."""
     found: dict[str, list[str]] = {}
     for task, effect in sorted(summary.towers.items(), key=lambda item: item[1].change):
         found.setdefault(_said(task, effect), []).append(task)

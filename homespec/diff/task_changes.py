@@ -14,7 +14,7 @@ from homespec.schema.models import Task
 
 
 def _tasks(pair: Pair) -> Iterator[tuple[str, str, Task, Task]]:
-    """The tasks that both have: old and new name, and what the specs say of them."""
+    """The tasks that both specs have: old and new name, and their definitions."""
     names = inverse(pair.renames.places)
     for name, task in pair.new.spec.tasks.items():
         old = names.get(name, name)
@@ -55,7 +55,7 @@ def task_removed(pair: Pair) -> Iterator[Finding]:
         if pair.renames.place(name) not in pair.new.spec.tasks:
             yield Finding(
                 pair.at(("tasks",)),
-                f"task `{name}` is gone",
+                f"task `{name}` was removed",
                 label=f"no `{name}`",
                 related=(Label(pair.was_at(("tasks", name)), "was here"),),
                 help=pair.rename_help("tasks", name),
@@ -71,7 +71,7 @@ def task_renamed(pair: Pair) -> Iterator[Finding]:
     for old, name, _, _ in _tasks(pair):
         if old != name:
             yield pair.finding(
-                ("tasks", old), ("tasks", name), f"task `{old}` is called `{name}`",
+                ("tasks", old), ("tasks", name), f"task `{old}` was renamed to `{name}`",
                 was=f"was `{old}`", now=f"now `{name}`",
             )  # fmt: skip
 
@@ -155,7 +155,7 @@ def group_removed(pair: Pair) -> Iterator[Finding]:
         if pair.renames.place(name) not in _groups(pair.new.root):
             yield Finding(
                 pair.at(("groups",)),
-                f"group `{name}` is gone",
+                f"group `{name}` was removed",
                 label=f"no `{name}`",
                 related=(Label(pair.was_at(("groups", name)), "was here"),),
                 help=pair.rename_help("groups", name),
@@ -173,13 +173,13 @@ def group_renamed(pair: Pair) -> Iterator[Finding]:
         name = pair.renames.place(old)
         if name != old and name in new:
             yield pair.finding(
-                ("groups", old), ("groups", name), f"group `{old}` is called `{name}`",
+                ("groups", old), ("groups", name), f"group `{old}` was renamed to `{name}`",
                 was=f"was `{old}`", now=f"now `{name}`",
             )  # fmt: skip
 
 
 def _values(pair: Pair, key: str, what: str) -> Iterator[Finding]:
-    """Tasks of which one value differs."""
+    """Tasks that differ in one value."""
     for old, name, before, after in _tasks(pair):
         was, now = getattr(before, key), getattr(after, key)
         was = pair.renames.place(was) if key == "where" else was

@@ -16,7 +16,7 @@ from homespec.resolve.layers import Path
 
 
 def _towers(pair: Pair, key: str, value: Callable[[Node], object], words: str) -> Iterator[Finding]:
-    """Towers of which a key of `tower` or `towers` says something else; by the lines that do."""
+    """Towers for which a key of `tower` or `towers` differs, grouped by the lines that set it."""
     matches = [match for match in pair.nodes(Tower) if value(match.old) != value(match.new)]
 
     def cause(match: Match) -> object:
@@ -34,7 +34,7 @@ def _towers(pair: Pair, key: str, value: Callable[[Node], object], words: str) -
 
 
 def _giving(pair: Pair, match: Match, key: str) -> tuple[Path, Path]:
-    """The place in each spec that gives a key of a tower; nothing for a default."""
+    """The place in each spec that sets a key of a tower; none for a default."""
     sides = ((pair.old, match.old), (pair.new, match.new))
     old, new = (
         next(
@@ -85,7 +85,7 @@ def tower_norm(pair: Pair) -> Iterator[Finding]:
 
 
 def tower_norm_numbers(pair: Pair, key: str, value: Callable[[Node], object]) -> Iterator[Finding]:
-    """Towers whose norms have another `norm_eps` or `norm_momentum`; 0 is none of them."""
+    """Towers whose norms have another `norm_eps` or `norm_momentum`; 0 stands for no norm."""
     words = f"{{what}} has {key.removeprefix('norm_')} {{now}}, had {{was}}"
     yield from _towers(pair, key, lambda node: value(node) or "", words)
 
@@ -139,7 +139,7 @@ def dropout(pair: Pair) -> Iterator[Finding]:
 
 
 def _dropout(node: Node) -> str:
-    """The share that is dropped."""
+    """The share of outputs that are dropped."""
     assert isinstance(node, ExpertSet | Tower | Feature | Sequence)
     return f"{node.dropout:g}"
 

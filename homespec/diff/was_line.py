@@ -1,4 +1,4 @@
-"""The line of a spec that says what a task, group or feature was."""
+"""The line of a spec that declares the old name of a task, group or feature."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from homespec.source import Document
 
 
 def was_line(document: Document, path: Path, old: str) -> str:
-    """Where to write it, and below that the line: `in line 9:`, `like: {was: fav, label: x}`."""
+    """Where to write the line, and the line: `in line 9:`, `like: {was: fav, label: x}`."""
     if document.has((*path, "was")):
         return _replaced(document, document.span((*path, "was")), old)
     span = document.span(path)
@@ -39,7 +39,7 @@ def _replaced(document: Document, span: Span, old: str) -> str:
 
 
 def _added(document: Document, path: Path, old: str) -> str:
-    """A line below the key, or in its place where there is nothing below."""
+    """A line below the key, or a new line for the key if there is nothing below it."""
     key = document.span(path, key=True)
     value: object = document.data
     for step in path:

@@ -1,4 +1,4 @@
-"""How changes call the nodes that they are about."""
+"""How messages about changes name the nodes concerned."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def what_of(matches: list[Match]) -> str:
 
 
 def widths_after(node: Node) -> str:
-    """The widths of an MLP's layers, without what it reads."""
+    """The widths of an MLP's layers, without that of its input."""
     assert isinstance(node, (ExpertSet, Tower))
     return ", ".join(map(str, node.widths[1:]))

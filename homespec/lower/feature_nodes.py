@@ -19,7 +19,7 @@ from homespec.schema.sequences import EventField
 
 
 class Pooled(TypedDict):
-    """The fields of a node that are of lists."""
+    """The fields of a node that describe lists."""
 
     length: int
     pool: Literal["", "mean", "sum", "max"]
@@ -43,7 +43,7 @@ def add_features(graph: Graph, resolved: Resolved) -> int:
 
 
 def _owners_first(spec: Spec) -> list[tuple[str, FeatureConfig]]:
-    """The features, those with a table before those that are looked up in it."""
+    """The features, ordered so that a shared table precedes its other users."""
     last = ("table", "sequence")
     return sorted(spec.features.items(), key=lambda item: item[1].kind in last)
 
@@ -80,7 +80,7 @@ def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Fea
 
 
 def _pooled(feature: FeatureConfig) -> Pooled:
-    """What a feature says of lists."""
+    """The attributes of a list feature."""
     if not feature.is_list:
         return Pooled(length=0, pool="", weighted=False)
     options = feature.list
@@ -88,7 +88,7 @@ def _pooled(feature: FeatureConfig) -> Pooled:
 
 
 def _add_sequence(graph: Graph, resolved: Resolved, name: str) -> nodes.Sequence:
-    """The node of a sequence; the features that it shares with the candidate follow or precede."""
+    """The node of a sequence. The features that it shares with the candidate may follow it."""
     spec = resolved.spec
     sequence = spec.features[name].sequence
     path = ("features", name, "sequence", "with")
@@ -114,7 +114,7 @@ def _add_sequence(graph: Graph, resolved: Resolved, name: str) -> nodes.Sequence
 
 
 def _attention_width(options: Sim | Twin, query: int) -> int:
-    """Width of all heads together: the option, or the candidate's width, made divisible."""
+    """Total width of all heads: the option, or the candidate's width rounded up to a multiple."""
     return options.width or math.ceil(query / options.heads) * options.heads
 
 

@@ -1,13 +1,15 @@
-"""Scoring: the rows of files through a trained model -> a file of scores, or metrics."""
+"""Scoring: runs rows of files through a trained model, for scores or metrics."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Output = Literal["probabilities", "logits"]
-"""The kind of a score. For a regression, an estimate in the unit of its label, or of its `scale`.
+"""The kind of score.
+
+The estimate of a regression is in the unit of its label, its logit in units of its `scale`.
 """
 
 
 class ScoringError(Exception):
-    """Scores that cannot be computed or written; the message is for the user, with the remedy."""
+    """Raised for scores that cannot be computed or written; the message is for the user."""

@@ -1,4 +1,4 @@
-"""Scoring: rows with labels -> the metrics of training, with intervals, also by slice."""
+"""Scoring: the metrics of training on rows with labels, with intervals, also for slices."""
 
 from __future__ import annotations
 
@@ -30,17 +30,20 @@ from homespec.train.table_merging import skipped_passes
 from homespec.version import __version__
 
 BY = "--by"
-"""Who wants the columns of slices, in messages."""
+"""Who asks for the columns of slices, for messages."""
 
 
 @dataclass(frozen=True)
 class TaskMetrics:
-    """The metrics of a task, as in the `metrics.json` of training. NaN where there is nothing."""
+    """The metrics of a task, as in the `metrics.json` of training.
+
+    NaN if a metric does not exist.
+    """
 
     kind: str
     """binary or regression."""
     rows: int
-    """Those with the label: what all metrics are of."""
+    """Rows with the label, on which all metrics are computed."""
     positives: int | None
     """For a binary task, the rows whose label is 1."""
     rate: float = math.nan
@@ -52,7 +55,7 @@ class TaskMetrics:
     mae: float = math.nan
     rmse: float = math.nan
     intervals: dict[str, Interval] = field(default_factory=dict)
-    """By metric: from where to where it may be, with 95 % confidence (`scoring/intervals.py`)."""
+    """95 % confidence interval of each metric (`scoring/intervals.py`)."""
 
 
 @dataclass(frozen=True)
@@ -60,34 +63,37 @@ class Slice:
     """The metrics of the rows with one value in a column."""
 
     value: Value
-    """None where it is missing."""
+    """None for rows in which it is missing."""
     rows: int
     tasks: dict[str, TaskMetrics]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model is worth on the rows of files."""
+    """The metrics of a model on the rows of files."""
 
     spec: str
     spec_sha256: str
     run: str
     checkpoint: str
     epoch: int | None
-    """The epochs that were done when the weights were kept; None where the run does not say."""
+    """Completed epochs when the weights were saved; None if the run does not record it."""
     step: int | None
-    """The steps that were done."""
+    """Completed steps."""
     data: list[str]
     """The files."""
     rows: int
     weighted: bool
-    """Whether metrics weigh rows by the sample weights of the spec."""
+    """Whether metrics use the sample weights of the spec."""
     tasks: dict[str, TaskMetrics]
     slices: dict[str, list[Slice]]
-    """By column: its values, in ascending order, the missing one at the end."""
+    """By column, its values in ascending order; the missing value is last."""
 
     def as_json(self) -> dict[str, Any]:
-        """The same for a file; NaN is null. `tasks` is as in the `metrics.json` of training."""
+        """The same as data for a JSON file.
+
+        NaN is null; `tasks` is as in the `metrics.json` of training.
+        """
         content = {"homespec": __version__, "confidence": LEVEL, **asdict(self)}
         result: dict[str, Any] = without_nan(content)
         return result
@@ -144,7 +150,7 @@ def evaluate(
             slicer.add(piece.kept[column])
         progress(piece.first + piece.rows, rows.files.rows)
     taken = predictions.take()
-    if taken.users_N is not None:  # once for all slices
+    if taken.users_N is not None:  # computed once for all slices
         taken = taken._replace(users_N=torch.from_numpy(close_together(taken.users_N.numpy())))
     table = _Table(Measures.of(scorer.run.spec), measured, taken)
     return _evaluation(scorer, given, state, rows, table, slicers)
@@ -182,7 +188,7 @@ def _slices(table: _Table, slicer: Slicer) -> Iterator[Slice]:
 
 
 def _labelled(scorer: Scorer, tasks: Collection[str]) -> set[str]:
-    """The tasks whose labels are read: with a task those of whose positive rows it is measured."""
+    """The tasks whose labels are read: these, and those that define their sample spaces."""
     of = scorer.run.spec.tasks
     wanted, left = set[str](), list(tasks)
     while left:
@@ -194,7 +200,7 @@ def _labelled(scorer: Scorer, tasks: Collection[str]) -> set[str]:
 
 
 def _observed(scorer: Scorer) -> Observed:
-    """Labels of some tasks -> those of each task's own samples."""
+    """Restricts labels of some tasks to each task's own sample space."""
     hide, tasks = observed(scorer.run.module), scorer.run.module.TASKS
 
     def complete(labels: Tensors, weights: Tensors) -> dict[str, Tensor]:
@@ -206,18 +212,18 @@ def _observed(scorer: Scorer) -> Observed:
 
 @dataclass(frozen=True)
 class _Table:
-    """Rows with what is measured of them."""
+    """Rows with the values from which metrics are computed."""
 
     measures: Measures
     tasks: tuple[str, ...]
     rows: Predicted
 
     def part(self, row_numbers: Array) -> _Table:
-        """Some of the rows."""
+        """A subset of the rows."""
         return _Table(self.measures, self.tasks, self.rows.part(torch.from_numpy(row_numbers)))
 
     def metrics(self) -> dict[str, TaskMetrics]:
-        """Those of each task."""
+        """The metrics of each task."""
         found = self.measures.measured(self.tasks, self.rows)
         users, weights = (
             None if each is None else each.numpy()

@@ -1,7 +1,7 @@
-"""Scoring: confidence intervals of 95 % of the metrics of a task, in closed form. Needs numpy only.
+"""Scoring: closed-form 95 % confidence intervals of the metrics of a task. Needs only numpy.
 
-Rows of one user resemble each other, so where users are known they, and not rows, are what is
-taken to be drawn independently. Then the same number of rows says less, and intervals are wider.
+Rows of one user resemble each other. So if users are known, users and not rows are treated as
+independent samples. The same number of rows then says less, and intervals are wider.
 
 AUC: the variance of DeLong, DeLong and Clarke-Pearson, *Comparing the Areas under Two or More
 Correlated Receiver Operating Characteristic Curves*, Biometrics 44 (1988); of clusters, which
@@ -9,15 +9,15 @@ contains that as the case of one row each, Obuchowski, *Nonparametric Analysis o
 Curve Data*, Biometrics 53 (1997). All others are ratios of sums over rows or users: the linearised
 variance of a ratio, Cochran, *Sampling Techniques* (1977), chapter 6.
 
-Intervals are normal on a scale on which they cannot leave what is possible: log-odds for AUC and
+Intervals are normal on a scale on which they cannot leave the valid range: log-odds for AUC and
 GAUC (for AUC as in Pepe, *The Statistical Evaluation of Medical Tests*, 2003, chapter 5), the
 logarithm for the others.
 
-Where rows have weights, sums are those of weights: the same estimators, linearised in the weighted
-sums (Horvitz-Thompson weights, taken as given).
+If rows have weights, sums are sums of weights: the same estimators, linearised in the weighted sums
+(Horvitz-Thompson weights, taken as given).
 
-Arrays are [N] as in `homespec.train.metrics`. What cannot be estimated, as from one positive
-or without any spread, is (NaN, NaN).
+Arrays are [N] as in `homespec.train.metrics`. An interval that cannot be estimated, such as from
+one positive or without any variance, is (NaN, NaN).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _of_regression(
 
 
 def cluster_numbers(users: Array) -> Array:
-    """A number from 0 on for each user [N]; a row whose user is not known has one of its own."""
+    """A number from 0 for each user [N]; each row with an unknown user has its own number."""
     codes: Array = np.unique(users, return_inverse=True)[1]
     unknown = users == NO_USER
     codes[unknown] = len(users) + np.arange(unknown.sum())
@@ -82,7 +82,7 @@ def cluster_numbers(users: Array) -> Array:
 
 
 def log_odds_interval(value: float, variance: float) -> Interval:
-    """That of a number between 0 and 1: symmetric on the scale of log-odds."""
+    """The interval of a number between 0 and 1: symmetric on the scale of log-odds."""
     if not (0 < value < 1 and variance > 0):
         return NONE
     middle = math.log(value / (1 - value))
@@ -92,7 +92,7 @@ def log_odds_interval(value: float, variance: float) -> Interval:
 
 
 def log_interval(value: float, variance: float) -> Interval:
-    """That of a positive number: symmetric as a factor, half of it as far off as twice of it."""
+    """The interval of a positive number: symmetric as a factor."""
     if not (value > 0 and variance > 0):
         return NONE
     factor = math.exp(min(700.0, Z * math.sqrt(variance) / value))  # e^710 overflows
@@ -105,7 +105,7 @@ def log_interval(value: float, variance: float) -> Interval:
 def auc_interval(
     score: Array, label: Array, clusters: Array | None = None, weights: Array | None = None
 ) -> Interval:
-    """That of the AUC of scores, labels 0 or 1; `clusters` [N] are numbers from 0 on."""
+    """The interval of the AUC of scores; labels are 0 or 1, `clusters` [N] are numbers from 0."""
     return log_odds_interval(*auc_variance(score, label, clusters, weights))
 
 
@@ -136,10 +136,10 @@ def auc_variance(
 
 
 def placements(score: Array, positive: Array, weight: Array) -> Array:
-    """For each row, the share of the other class that it beats [N]; ties count half.
+    """For each row [N], the share of the other class on its proper side; ties count half.
 
-    A positive row beats negatives below it, a negative one positives above it. The mean over the
-    rows of either class is the AUC.
+    Negatives should be below a positive row, positives above a negative row. The mean over the rows
+    of either class is the AUC.
     """
     _, rank = np.unique(score, return_inverse=True)
     positives = np.bincount(rank, positive * weight)
@@ -150,7 +150,7 @@ def placements(score: Array, positive: Array, weight: Array) -> Array:
 
 
 def _sums(values: Array, own: Array, groups: Array) -> Array:
-    """By group the sum over its rows of a class."""
+    """For each group, the sum over its rows of a class."""
     return np.bincount(groups[own], values[own], minlength=int(groups.max()) + 1)
 
 
@@ -184,14 +184,17 @@ def ratio(
 def mean_interval(
     values: Array, clusters: Array | None = None, weights: Array | None = None
 ) -> Interval:
-    """That of the mean of numbers from 0 on over rows."""
+    """The interval of the mean over rows of non-negative numbers."""
     return log_interval(*ratio(values, np.ones(len(values)), clusters, weights))
 
 
 def gauc_interval(
     score: Array, label: Array, users: Array, weights: Array | None = None
 ) -> Interval:
-    """That of GAUC: the users that have one are drawn, each with its AUC and its rows."""
+    """The interval of GAUC.
+
+    The samples are the users that have an AUC, each weighted by its rows.
+    """
     known = users != NO_USER
     own = None if weights is None else weights[known]
     auc_U, rows_U = user_aucs(score[known], label[known], users[known], own)

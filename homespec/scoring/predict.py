@@ -1,4 +1,4 @@
-"""Scoring: the rows of files -> one score for each task, beside columns that pass through."""
+"""Scoring: one score for each row and task, beside columns that pass through."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from homespec.variant import variant
 BATCH_SIZE = 1024
 """Rows that are scored together. Larger batches were slower on a CPU (docs/predict.md)."""
 KEEP = "--keep"
-"""Who wants the columns that pass through, in messages."""
+"""Who asks for the columns that pass through, for messages."""
 
 Names = str | Sequence[str]
 
@@ -44,16 +44,16 @@ class RunOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of rows, computed as often as they are asked for, in the order of the rows.
+    """The scores of rows in order, computed each time you iterate.
 
-    Tables have the columns that pass through, then a float32 for each task.
+    Tables have the columns that pass through, then a float32 column for each task.
     """
 
     scorer: Scorer
     data: tuple[Path, ...]
     rows: Rows
     columns: dict[str, str]
-    """By task the name of its column."""
+    """The name of each task's column."""
     output: Output
 
     @property
@@ -67,7 +67,7 @@ class Scores:
         return self.rows.files.rows
 
     def __iter__(self) -> Iterator[pa.Table]:
-        """Tables of some thousand rows each; the next one is read while one is scored.
+        """Tables of a few thousand rows each. The next one is read while one is scored.
 
         Raises DataError for data that cannot be used and ScoringError for a score that is not
         finite.
@@ -81,10 +81,10 @@ class Scores:
         return pa.concat_tables([self.schema.empty_table(), *self])
 
     def write(self, out: PathLike, progress: Progress = lambda done, total: None) -> int:
-        """Write all rows to a file (.parquet, .csv, .csv.gz), whole or not at all; how many.
+        """Write all rows to a file (.parquet, .csv, .csv.gz) atomically, and return their number.
 
-        Memory does not grow with the number of rows. Raises as iterating does, and ScoringError for
-        a file that cannot be written.
+        Memory does not grow with the number of rows. Raises the same errors as iteration, and
+        ScoringError if the file cannot be written.
         """
         path, done = Path(out), 0
         check_output(path, self.rows.files, self.data, self.schema)
@@ -98,7 +98,7 @@ class Scores:
         return done
 
     def _scored(self, piece: Piece) -> list[Array]:
-        """A column of scores for each task, as long as the piece."""
+        """A column of scores for each task, with the length of the piece."""
         batches = self.scorer.outputs(piece.arrays, self.rows.batch_size)
         parts = [
             torch.stack([outputs[task].float() for task in self.columns]).cpu().numpy()
@@ -111,7 +111,7 @@ class Scores:
         ]
 
     def _score(self, task: str, output: Array, first: int) -> Array:
-        """What the column of a task holds, float32 [N]."""
+        """The values of a task's column, float32 [N]."""
         bad = np.flatnonzero(~np.isfinite(output))
         if len(bad):
             file, row = self.rows.files.place(first + int(bad[0]))
@@ -171,13 +171,16 @@ def predict(
 
 
 def chosen(spec: Spec, tasks: Names | None) -> tuple[str, ...]:
-    """The tasks asked for, all for None, in the order of the spec. Raises UnknownNameError."""
+    """The requested tasks, or all tasks for None, in the order of the spec.
+
+    Raises UnknownNameError.
+    """
     asked = variant(tasks=tasks or None).asking(spec.tasks).tasks
     return asked or tuple(spec.tasks)
 
 
 def _check_names(columns: dict[str, str], kept: dict[str, str]) -> None:
-    """Raise ScoringError if two columns would have one name."""
+    """Raise ScoringError if two columns would have the same name."""
     clash = [name for name in columns.values() if name in kept]
     if clash:
         raise ScoringError(
@@ -187,5 +190,5 @@ def _check_names(columns: dict[str, str], kept: dict[str, str]) -> None:
 
 
 def names_of(names: Names) -> tuple[str, ...]:
-    """One name or several, each once."""
+    """One name or several, without duplicates."""
     return tuple(dict.fromkeys((names,) if isinstance(names, str) else names))

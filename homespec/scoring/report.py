@@ -15,12 +15,12 @@ from homespec.train.tables import TITLES, empty_table, in_units, number, percent
 
 NOTE = "In brackets: 95 % confidence intervals, as if {} were drawn independently."
 KINDS = {"binary": ("auc", "gauc", "logloss", "pcoc"), "regression": ("mae", "rmse", "pcoc")}
-"""The metrics of a kind of task, in the order of the columns."""
+"""The metrics of each kind of task, in the order of the columns."""
 BRACKETED = ("auc", "gauc", "mae", "rmse")
-"""Those shown with their intervals; the JSON has all."""
+"""The metrics shown with intervals; the JSON has all intervals."""
 
 Line = tuple[tuple[str, ...], TaskMetrics]
-"""What a line begins with, and its metrics."""
+"""The label of a line, and its metrics."""
 
 
 def show(found: Evaluation) -> None:
@@ -32,7 +32,7 @@ def show(found: Evaluation) -> None:
 
 
 def tables(found: Evaluation) -> Iterator[Table]:
-    """A table for each kind of task, then as many for each column of slices."""
+    """A table for each kind of task, then the same for each column of slices."""
     whole: list[Line] = [((escape(name),), task) for name, task in found.tasks.items()]
     yield from _by_kind((found.spec,), whole)
     for column, slices in found.slices.items():
@@ -40,7 +40,7 @@ def tables(found: Evaluation) -> Iterator[Table]:
 
 
 def _of_slices(found: Evaluation, slices: Iterable[Slice]) -> Iterator[Line]:
-    """By task the lines of all values: what one compares is below each other."""
+    """The lines of all values by task, so that values to compare are below each other."""
     for task in found.tasks:
         name = escape(task)
         for each in slices:
@@ -73,7 +73,7 @@ def _table(heads: tuple[str, ...], kind: str, lines: list[Line]) -> Table:
 
 
 def _cell(task: TaskMetrics, metric: str) -> str:
-    """A metric and its interval; \\[ keeps rich from reading markup."""
+    r"""A metric and its interval; \[ keeps rich from reading markup."""
     value: float = getattr(task, metric)
     written = _written(metric)
     low, high = task.intervals.get(metric, NONE)
@@ -93,7 +93,7 @@ def _has_users(found: Evaluation) -> bool:
 
 
 def about(found: Evaluation) -> str:
-    """A line on whose weights were measured on what."""
+    """A line about the weights, the rows and the files that were measured."""
     which = "best epoch" if found.checkpoint == "best" else "last checkpoint"
     step = "" if found.step is None else f", step {found.step:,},"
     files = found.data[0] + (f" and {len(found.data) - 1} more" if len(found.data) > 1 else "")

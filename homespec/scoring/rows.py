@@ -1,7 +1,7 @@
-"""Scoring: the rows of files in their order, converted some at a time.
+"""Scoring: the rows of files in order, converted piece by piece.
 
-A piece holds whole batches, so which rows meet in a batch depends on their order alone: not on
-files, row groups or pieces. Memory is bounded by a few pieces and the largest row group.
+A piece holds whole batches, so the rows of a batch depend only on the order of rows, not on files,
+row groups or pieces. Memory is bounded by a few pieces and the largest row group.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from homespec.data.prefetch import prefetched
 from homespec.schema.models import Spec
 
 PIECE_BYTES = 64 * 2**20
-"""What the tensors of a piece may take, if they are more than one batch."""
+"""Memory for the tensors of a piece, if these are more than one batch."""
 SPLITS = ("train", "valid")
 
 Progress = Callable[[int, int], None]
-"""Is called with the rows that are done and the number of all."""
+"""Called with the number of completed rows and of all rows."""
 
 
 class Piece(NamedTuple):
-    """Rows next to each other."""
+    """Consecutive rows."""
 
     first: int
-    """The number of the first row, counted from 0 over all files."""
+    """The index of the first row, counted from 0 over all files."""
     rows: int
     arrays: Arrays
-    """The rows, filled up to whole batches with rows of missing values."""
+    """The rows, padded to whole batches with rows of missing values."""
     kept: pa.Table
-    """The columns that pass through, `rows` long."""
+    """The columns that pass through, with `rows` values each."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of files as pieces, as often as they are asked for."""
+    """The rows of files as pieces, which can be iterated repeatedly."""
 
     files: DataFiles
     plan: Plan
@@ -60,7 +60,7 @@ class Rows:
         return pa.schema([self.schema.field(column) for column in self.kept])
 
     def __iter__(self) -> Iterator[Piece]:
-        """The pieces in order, read ahead. Raises DataError for what cannot be used."""
+        """The pieces in order, read ahead. Raises DataError for data that cannot be used."""
         return prefetched(self._pieces())
 
     def _pieces(self) -> Iterator[Piece]:
@@ -87,10 +87,10 @@ def open_rows(
     users: str | None = None,
     keep: Mapping[str, str] | None = None,
 ) -> Rows:
-    """The rows of files and folders, with the labels and the sample weights of these tasks and
-    the columns of `keep`, each with who wants it.
+    """The rows of files and folders, with the labels and sample weights of these tasks.
 
-    Raises DataError for what cannot be read, and for columns that are missing.
+    `keep` maps further columns to those who ask for them. Raises DataError for data that cannot be
+    read, and for missing columns.
     """
     for path in paths:
         _check_one_part(path)
@@ -107,7 +107,7 @@ def open_rows(
 
 
 def _check_one_part(path: Path) -> None:
-    """Raise DataError for a folder of `train` and `valid`, which are rows of two purposes."""
+    """Raise DataError for a folder with `train` and `valid`, which have different purposes."""
     with reachable():
         found = [own for name in SPLITS for own in _parts(path, name)] if path.is_dir() else []
     if len({own.name.partition(".")[0] for own in found}) > 1:
@@ -117,7 +117,7 @@ def _check_one_part(path: Path) -> None:
 
 
 def _parts(folder: Path, name: str) -> list[Path]:
-    """What a folder holds under the name of a part, as `homespec train` looks for it."""
+    """The files of a part of a folder, found as `homespec train` finds them."""
     return sorted(
         path for path in folder.glob(f"{name}*")
         if path.name == name or (path.name.partition(".")[0] == name and format_of(path))

@@ -1,4 +1,4 @@
-"""Scoring: the trained model of a run, on a device and in a precision, applied to batches."""
+"""Scoring: applies the trained model of a run to batches, on a device and in a precision."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ Precision = Literal["float32", "bf16"]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a model is run. What the command line calls --best, --last, --batch-size and so on."""
+    """Options of the model, which the command line names --best, --last, --batch-size and so on."""
 
     checkpoint: Which = "best"
     batch_size: int | None = None
-    """None leaves it to the verb."""
+    """None means the default of the verb."""
     precision: Precision = "float32"
-    """bf16 computes in bfloat16, as in training; scores are float32 either way."""
+    """bf16 computes in bfloat16, as in training; scores are always float32."""
     compile: bool = False
     device: str | None = None
-    """cpu or cuda; None takes a GPU if there is one."""
+    """cpu or cuda; None means a GPU if there is one."""
     spec: PathLike | LoadedSpec | None = None
-    """That of a run whose folder keeps none."""
+    """The spec of a run whose folder does not contain it."""
 
     def __post_init__(self) -> None:
         for name, kind in (("checkpoint", Which), ("precision", Precision)):
@@ -50,7 +50,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Scorer:
-    """Batches -> logits and estimates."""
+    """Maps batches to logits and estimates."""
 
     run: Run
     device: str
@@ -60,8 +60,8 @@ class Scorer:
     def of(cls, folder: PathLike, options: Options, **build: Any) -> Scorer:
         """The model of a run; `build` are the options of `homespec.compile`.
 
-        Raises RunError for what is not a run, ScoringError for a device or compiler that is not
-        there.
+        Raises RunError if the folder is not a run, and ScoringError if the device or compiler is
+        missing.
         """
         device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         if device == "cuda" and not torch.cuda.is_available():
@@ -79,7 +79,7 @@ class Scorer:
         return cls(run, device, options.precision)
 
     def outputs(self, arrays: Arrays, batch_size: int) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
-        """Each batch of rows, and the model's outputs [B] by task, which are on the device."""
+        """Each batch of rows, and the model's outputs [B] by task on the device."""
         with memory.explained(self.run.spec.analysis, "scoring"):
             for part in arrays.split(batch_size):
                 batch = as_batch(part)
@@ -94,19 +94,19 @@ class Scorer:
 
 
 def state_of(run: PathLike, which: Which) -> dict[str, Any]:
-    """What a checkpoint says besides weights; empty if the folder of the run keeps weights alone.
+    """The contents of a checkpoint besides weights; empty if the run's folder has only weights.
 
-    Raises RunError for a damaged one.
+    Raises RunError if the checkpoint is damaged.
     """
     kept = Path(run, FOLDER, which)
     return checkpoint.read_state(kept) if kept.is_dir() else {}
 
 
 def settings_of(run: PathLike, state: dict[str, Any]) -> Settings:
-    """The settings that the weights were trained with, as far as the checkpoint's `state` or else
-    the folder of the run knows.
+    """The settings with which the weights were trained, if they are known.
 
-    Raises RunError for those of a damaged file.
+    They are in the checkpoint's `state` or else in the run's folder. Raises RunError for a damaged
+    file.
     """
     stored = (state or metrics_of(Path(run))).get("settings", {})
     try:

@@ -1,4 +1,4 @@
-"""Scoring: the rows of each value of a column."""
+"""Scoring: the rows that share a value of a column."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from homespec.data import DataError
 from homespec.data.columns import Array, is_text, or_missing
 
 MAX_SLICES = 100
-"""Values of a column, the missing one included."""
+"""Maximum number of values of a column, including the missing value."""
 
 Value = str | int | float | bool | None
 
 
 class Slicer:
-    """Collects which rows have which value of one column, in pieces of the column."""
+    """Collects the rows of each value of a column, piece by piece."""
 
     def __init__(self, column: str, kind: pa.DataType) -> None:
-        """Raises DataError for a column of lists and the like."""
+        """Raises DataError if the values of the column are lists or otherwise unsuitable."""
         if pa.types.is_nested(kind):
             raise DataError(f"the column `{column}` is {kind}, but --by needs one value per row")
         self.column = column
         self._numbers: dict[Value, int] = {}
-        """By value its number, in the order in which values were met."""
+        """The number of each value, in order of appearance."""
         self._parts: list[Array] = []
 
     def add(self, cells: pa.ChunkedArray) -> None:
-        """The next rows. Raises DataError when there are too many values."""
+        """Add rows. Raises DataError if there are too many values."""
         encoded = _plain(cells.combine_chunks()).dictionary_encode(null_encoding="encode")
         values = encoded.dictionary.to_pylist()
         numbers = [self._numbers.setdefault(value, len(self._numbers)) for value in values]
@@ -45,14 +45,14 @@ class Slicer:
         self._parts.append(np.array(numbers, np.int16)[at])
 
     def slices(self) -> Iterator[tuple[Value, Array]]:
-        """Each value, in ascending order and the missing one last, with the numbers of its rows."""
+        """Each value with the indices of its rows, in ascending order; the missing one is last."""
         of_rows = np.concatenate(self._parts)
         for value in sorted(self._numbers, key=_place):
             yield value, np.flatnonzero(of_rows == self._numbers[value])
 
 
 def _plain(cells: pa.Array) -> pa.Array:
-    """What JSON has: numbers, text, true and false; NaN and text that says missing as null."""
+    """A value of JSON: a number, text, true or false; null for NaN and text that means missing."""
     kind = cells.type
     if is_text(kind):
         return or_missing(cells)
@@ -64,12 +64,12 @@ def _plain(cells: pa.Array) -> pa.Array:
 
 
 def _place(value: Value) -> tuple[int, float, str]:
-    """Numbers come in their order, also those that text spells; then other text, then missing."""
+    """Numbers in order, including those in text; then other text, then the missing value."""
     if value is None:
         return 2, 0.0, ""
     try:
         number = float(value)
     except ValueError:
         number = math.nan
-    text = str(value)  # which decides between 1 and 1.0
+    text = str(value)  # distinguishes 1 and 1.0
     return (1, 0.0, text) if math.isnan(number) else (0, number, text)

@@ -1,4 +1,4 @@
-"""Scoring: tables, one after the other -> one file of parquet or CSV, whole or not at all."""
+"""Scoring: writes tables one after the other to a Parquet or CSV file, atomically."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from homespec.train.losses import FILE as LOSSES_FILE
 
 GROUP_ROWS = 131_072
 GROUP_BYTES = 64 * 2**20
-"""A row group of parquet is written when it has this number of rows or bytes."""
+"""A Parquet row group is written when it has this number of rows or bytes."""
 
 GZIP_LEVEL = 1
-"""Ten times as fast as pyarrow's level, and a tenth larger."""
+"""Ten times as fast as pyarrow's default level, and the file is a tenth larger."""
 
 Append = Callable[[pa.Table], None]
 
 
 def check_output(out: Path, files: DataFiles, data: Iterable[Path], schema: pa.Schema) -> None:
-    """Raise ScoringError if `out` cannot hold the scores of `files`, before any are computed."""
+    """Raise ScoringError early if `out` cannot hold the scores of `files`."""
     if format_of(out) is None:
         raise ScoringError(f"{out} is neither {' nor '.join(SUFFIXES)}: name such a file")
     if out.exists() and not out.is_file():
@@ -51,7 +51,7 @@ def check_output(out: Path, files: DataFiles, data: Iterable[Path], schema: pa.S
 
 
 def _is_cell(kind: pa.DataType) -> bool:
-    """Whether a cell of CSV holds a value of this type. pyarrow fails late on others: at a row."""
+    """Whether a CSV cell can hold a value of this type. pyarrow fails only later, at a row."""
     types = pa.types
     return bool(
         types.is_string(kind) or types.is_large_string(kind) or types.is_boolean(kind)
@@ -61,18 +61,17 @@ def _is_cell(kind: pa.DataType) -> bool:
 
 
 def check_not_of_run(out: Path, run: Path) -> None:
-    """Raise ScoringError for the file of losses of a run, the only one whose name could be asked
-    for."""
+    """Raise ScoringError for the losses file of a run, the only file of a run with such a name."""
     if out.resolve() == run.resolve() / LOSSES_FILE:
         raise ScoringError(f"{out} is a file of the run: name another one")
 
 
 @contextmanager
 def writing(out: Path, schema: pa.Schema) -> Iterator[Append]:
-    """What appends a table of this schema to the new file `out`.
+    """A function that appends a table of this schema to the new file `out`.
 
-    It takes the place of a file of this name when the block has succeeded. Raises ScoringError that
-    says why it cannot be written.
+    The file replaces an existing one when the block succeeds. Raises ScoringError with the reason
+    if it cannot be written.
     """
     with _explained(out), replacing(out) as (new,):
         opened = _parquet(new, schema) if format_of(out) == "parquet" else _csv(new, schema)
@@ -124,7 +123,7 @@ def _csv(path: Path, schema: pa.Schema) -> Iterator[Append]:
 
 @contextmanager
 def _stream(path: Path) -> Iterator[BinaryIO]:
-    """The file to write to, compressed if its name says so: the same rows give the same bytes."""
+    """The output stream, compressed if the name ends in .gz. The same rows give the same bytes."""
     with path.open("wb") as file:
         if path.suffix.lower() != ".gz":
             yield file

@@ -1,4 +1,4 @@
-"""Sharding: the tables of a spec spread over many devices by TorchRec, its trunk copied to each.
+"""Sharding: spreads the tables of a spec over many devices with TorchRec, and copies its trunk.
 
 Needs the extra `torchrec`; docs/sharding.md shows a whole training script.
 """

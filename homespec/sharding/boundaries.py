@@ -1,6 +1,9 @@
-"""Sharding: boundaries that are fitted to data. They give the rows, and are kept with the weights.
+"""Sharding: boundaries that are fitted to data.
 
-`Preprocessor` and the model must have the same ones: `Inputs` says by which its rows were found.
+They determine rows, and are saved with the weights.
+
+`Preprocessor` and the model must have the same boundaries, so `Inputs` carries those by which its
+rows were found.
 """
 
 from __future__ import annotations
@@ -16,14 +19,15 @@ Boundaries = Mapping[str, Sequence[float]]
 """By feature, in ascending order: `homespec.train.quantiles.fit(…).values`."""
 
 Scaling = Mapping[str, Sequence[float]]
-"""By feature, offset and unit of its numbers: `values` of what `homespec.train.scaling` reads."""
+"""By feature, offset and unit of its numbers: the `values` that `homespec.train.scaling`
+computes."""
 
 Frozen = dict[str, tuple[float, ...]]
-"""The same, to be compared."""
+"""The boundaries in a form that can be compared."""
 
 
 def frozen(code: GeneratedModule, model: nn.Module, fitted: Iterable[str]) -> Frozen:
-    """The boundaries of the features `fitted` in a model of generated parts, but for unset ones."""
+    """The boundaries of the features `fitted` in a model of generated parts, except unset ones."""
     state = code.logical_state(model)
     numbers = {name: state[BOUNDARIES.format(name)] for name in fitted}
     return {name: tuple(n.tolist()) for name, n in numbers.items() if not n.isnan().any()}
@@ -32,8 +36,9 @@ def frozen(code: GeneratedModule, model: nn.Module, fitted: Iterable[str]) -> Fr
 def set_boundaries(
     code: GeneratedModule, model: nn.Module, fitted: Sequence[str], boundaries: Boundaries
 ) -> Frozen:
-    """Set the boundaries of the features `fitted`. KeyError and ValueError say what is wrong with
-    `boundaries`; the model is then unchanged.
+    """Set the boundaries of the features `fitted`.
+
+    Raises KeyError and ValueError for wrong `boundaries`; the model is then unchanged.
     """
     if fitted:
         code.set_boundaries(model, boundaries)

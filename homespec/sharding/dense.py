@@ -1,7 +1,7 @@
-"""Sharding: all of the generated model but its tables, on embeddings that were fetched for a batch.
+"""Sharding: the generated model without its tables, applied to embeddings fetched for a batch.
 
-The generated `Features` is taken as it is: with its searches, encoders of sequences, projections
-and boundaries. Only its look-ups are made by `FetchedTable`.
+The generated `Features` is used with its searches, sequence encoders, projections and boundaries.
+Only its look-ups are replaced, by `FetchedTable`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What was fetched for a batch of B examples.
+    """The embeddings fetched for a batch of B examples.
 
-    `pooled`: [B, width] by tensor. `rows`: [U] by table, ascending, each row that the batch needs
-    once, and `unpooled`: [U, width] by table, the embeddings of these.
+    `pooled`: [B, width] by tensor. `rows`: [U] by table, the distinct rows that the batch needs,
+    ascending. `unpooled`: [U, width] by table, their embeddings.
     """
 
     pooled: dict[str, Tensor]
@@ -42,7 +42,7 @@ class Embeddings:
 
 
 class FetchedTable(nn.Module):
-    """In the place of a generated `Table`: looks up in what was fetched for the batch."""
+    """Replaces a generated `Table`: looks up embeddings in those fetched for the batch."""
 
     def __init__(self, fields: Fields) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class FetchedTable(nn.Module):
         self.batch: Embeddings | None = None
 
     def forward(self, rows: Tensors) -> Tensors:
-        """Preprocessor of any shape by tensor, those of other tables among them -> [..., width]."""
+        """Rows of any shape by tensor, also of other tables -> embeddings [..., width]."""
         return {name: self.peek(name, rows[name]) for name in self.tables}
 
     def peek(self, name: str, rows: Tensor) -> Tensor:
@@ -64,11 +64,11 @@ class FetchedTable(nn.Module):
 
 
 class Dense(nn.Module):
-    """Features and their embeddings -> logits [B] by task: every weight but the tables.
+    """Features and their embeddings -> logits [B] by task: all weights except the tables.
 
-    Parameters and buffers have the names of the generated model, so that the functions of the
-    generated file work on it as on one. TorchRec's pipelines take it whole: they trace only what
-    is beside the tables.
+    Parameters and buffers have the names of the generated model, so the functions of the generated
+    file also work on this module. TorchRec's pipelines treat it as a unit, because they trace only
+    the modules beside the tables.
     """
 
     def __init__(self, spec: LoadedSpec) -> None:
@@ -82,16 +82,16 @@ class Dense(nn.Module):
 
     @property
     def code(self) -> GeneratedModule:
-        """The generated module; no attribute, since copies of a model cannot hold a module."""
+        """The generated module; not an attribute, because modules cannot be copied with a model."""
         return module_of(self.trunk)
 
     def set_boundaries(self, boundaries: Boundaries) -> None:
-        """Set those that are fitted to data. KeyError and ValueError name what is wrong."""
+        """Set the fitted boundaries. KeyError and ValueError name the mistake."""
         set_boundaries(self.code, self, self.fitted, boundaries)
         self.freeze()
 
     def set_scaling(self, scaling: Scaling) -> None:
-        """Set offset and unit of numbers. KeyError and ValueError name what is wrong."""
+        """Set the offsets and units of numbers. KeyError and ValueError name the mistake."""
         if self.scaled:
             self.code.set_scaling(self, scaling)
         elif scaling:
@@ -99,7 +99,7 @@ class Dense(nn.Module):
         self.freeze()
 
     def freeze(self) -> None:
-        """Take note of the boundaries and scalings that were set."""
+        """Record that boundaries and scalings have been set."""
         self.boundaries = frozen(self.code, self, self.fitted)
         state = self.logical_state()
         unset = [name for name in self.scaled if state[SCALING.format(name)].isnan().any()]
@@ -110,7 +110,7 @@ class Dense(nn.Module):
         return self.code.logical_state(self)
 
     def statistics(self) -> list[Tensor]:
-        """The running statistics: what is kept that is neither learned nor fitted to data."""
+        """The running statistics: tensors of the state that are neither learned nor fitted."""
         kept = self.state_dict().keys() - dict(self.named_parameters()).keys()
         fitted = {BOUNDARIES.format(name) for name in self.fitted}
         fitted |= {SCALING.format(name) for name in self.scaled}
@@ -123,9 +123,9 @@ class Dense(nn.Module):
     def forward(
         self, inputs: Inputs, pooled: KeyedTensor | None, unpooled: list[dict[str, JaggedTensor]]
     ) -> dict[str, Tensor]:
-        """`Inputs` and what the collections returned for them -> logits [B] by task.
+        """Map `Inputs` and the embeddings of its collections to logits [B] by task.
 
-        Raises ValueError if rows were found by other boundaries than the model has.
+        Raises ValueError if the rows were found by other boundaries than the model's.
         """
         self._check(inputs.boundaries)
         embeddings = Embeddings(
@@ -135,13 +135,13 @@ class Dense(nn.Module):
         )
         weight = next(self.trunk.parameters())
         nothing = torch.empty(0, dtype=torch.int64, device=weight.device)
-        # values of what is pooled: they were looked up already
+        # values of pooled features, which have already been looked up
         read = {**dict.fromkeys(embeddings.pooled, nothing), **inputs.features}
         logits_TB = self.trunk(self._features(read, embeddings).to(weight.dtype))
         return dict(zip(self.code.TASKS, logits_TB.unbind(), strict=True))
 
     def _features(self, features: Tensors, embeddings: Embeddings) -> Tensor:
-        """The generated `Features`, whose tables have this batch for as long as it runs."""
+        """The generated `Features`, whose tables hold this batch while it runs."""
         tables = [table for table in self.modules() if isinstance(table, FetchedTable)]
         for table in tables:
             table.batch = embeddings
@@ -165,7 +165,7 @@ class Dense(nn.Module):
             )
 
     def _missing(self) -> str:
-        """What is unset, with the verb."""
+        """The unset values, with a verb."""
         boundaries, scaling = (
             ", ".join(name for name in names if name in self.unset)
             for names in (self.fitted, self.scaled)

@@ -1,4 +1,4 @@
-"""Sharding: which device holds which table, and the model spread over the devices."""
+"""Sharding: assigns tables to devices, and spreads the model over them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,20 @@ from homespec.sharding.partition import EmbeddingTable, unescaped
 from homespec.sharding.shardable import ShardableModel
 
 TABLE_LR = 0.05
-"""Learning rate of the tables' row-wise Adagrad; docs/sharding.md has what it was chosen by."""
+"""Learning rate of the tables' row-wise Adagrad; docs/sharding.md explains the choice."""
 
 TABLE_EPS = 1e-8
-"""What is added to its denominator, as in the fused kernel's own default."""
+"""Epsilon in its denominator, the default of the fused kernel."""
 
 RESERVED = 0.15
-"""Share of a device's memory that the planner leaves to all but tables: TorchRec's own default."""
+"""Share of a device's memory that the planner reserves for everything except tables:
+
+TorchRec's default.
+"""
 
 
 def device_of_rank() -> torch.device:
-    """This process's GPU, by LOCAL_RANK as torchrun sets it; the CPU under gloo."""
+    """This process's GPU, by LOCAL_RANK, which torchrun sets; the CPU under gloo."""
     if dist.get_backend() == "gloo":
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -44,12 +47,13 @@ def device_of_rank() -> torch.device:
 def plan(
     model: ShardableModel, constraints: Mapping[str, ParameterConstraints] | None = None
 ) -> ShardingPlan:
-    """Which device holds which part of which table, as TorchRec's planner finds it; collective.
+    """A plan of TorchRec's planner that assigns parts of tables to devices. Collective.
 
-    `constraints` are TorchRec's, by feature; those of a sequence's own fields by `sequence.field`.
-    Tables without one may be split in every way that the device can do, but are never copied to all
-    devices: copies are not updated in the backward; and those that events read never by columns.
-    KeyError for a feature that has no table of its own.
+    `constraints` are TorchRec's, by feature, or by `sequence.field` for a sequence's own fields.
+    Tables without a constraint may be split in every way that the device supports, with two
+    exceptions: they are never copied to all devices, because the backward pass does not update
+    copies, and tables that events read are never split by columns. Raises KeyError for a feature
+    without a table of its own.
     """
     device = device_of_rank()
     asked = dict(constraints or {})
@@ -69,14 +73,14 @@ def plan(
 
 
 def sharders() -> list[ModuleSharder[nn.Module]]:
-    """Those of the collections that hold the tables."""
+    """The sharders of the collections that hold the tables."""
     return [EmbeddingBagCollectionSharder(), EmbeddingCollectionSharder()]
 
 
 def _constraint(table: EmbeddingTable, device: torch.device) -> ParameterConstraints:
-    """What the planner may do with a table without a constraint.
+    """The planner's options for a table without a constraint.
 
-    It gets the number of rows that an example needs: of what events read, at most.
+    They include the number of rows that an example needs: for a table that events read, at most.
     """
     allowed, per_key = splits(device), [1.0] * len(table.keys)
     if table.by_events:
@@ -98,7 +102,7 @@ def _topology(device: torch.device) -> Topology:
 
 
 def splits(device: torch.device) -> list[str]:
-    """TorchRec's ways to split a table: by table, column, row. gloo cannot do rows."""
+    """TorchRec's ways to split a table: by table, column or row. gloo does not support rows."""
     types = [ShardingType.TABLE_WISE, ShardingType.COLUMN_WISE]
     if device.type != "cpu":
         types += [
@@ -116,13 +120,13 @@ def shard(
     optimizer: type[torch.optim.Optimizer] = RowWiseAdagrad,
     **options: float,
 ) -> DistributedModelParallel:
-    """Spread the tables over all processes and copy the trunk to each, under DDP; collective.
+    """Spread the tables over all processes and copy the trunk to each, under DDP. Collective.
 
-    The tables' optimizer runs in the backward, fused with their gradients: by default row-wise
-    Adagrad with TABLE_LR and TABLE_EPS; `options` are the optimizer's. What `dense_parameters`
-    returns is left for an optimizer of your own. Tables are initialised again: load a state
-    afterwards. Takes over `model`. Needs an initialised process group (RuntimeError). ValueError
-    for a plan that TorchRec would compute wrongly.
+    The tables' optimiser runs in the backward pass, fused with their gradients: by default row-wise
+    Adagrad with TABLE_LR and TABLE_EPS; `options` are passed to the optimiser. The parameters that
+    `dense_parameters` returns need an optimiser of your own. Tables are initialised again, so load
+    a state afterwards. Takes ownership of `model`. Raises RuntimeError without an initialised
+    process group, and ValueError for a plan that TorchRec would compute wrongly.
     """
     if not dist.is_initialized():
         raise RuntimeError("call torch.distributed.init_process_group before sharding")
@@ -137,9 +141,9 @@ def shard(
 
 
 def _check_columns(sharding_plan: ShardingPlan) -> None:
-    """Raise ValueError where tables that events read would be split by columns of several widths.
+    """Raise ValueError if tables that events read would be split into columns of different widths.
 
-    TorchRec would take the first width for all of a collection (torchrec 1.8,
+    TorchRec would use the first width for the whole collection (torchrec 1.8,
     distributed/embedding.py: "CW partition must be same for all CW sharded parameters").
     """
     for path, tables in sharding_plan.plan.items():
@@ -160,5 +164,5 @@ def _check_columns(sharding_plan: ShardingPlan) -> None:
 
 
 def dense_parameters(model: DistributedModelParallel) -> dict[str, nn.Parameter]:
-    """By name, the parameters that no optimizer updates in the backward: all but the tables."""
+    """The parameters that the backward pass does not update, by name: all except the tables."""
     return dict(in_backward_optimizer_filter(model.named_parameters()))

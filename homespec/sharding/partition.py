@@ -1,4 +1,4 @@
-"""Sharding: which tables a spec has, what is looked up in each, and which collection holds it."""
+"""Sharding: the tables of a spec, the tensors looked up in each, and their collections."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from homespec.schema.fitted_columns import word_columns
 from homespec.schema.input_tensors import InputTensor, input_tensors
 
 MULTIPLE = 4
-"""Widths of tables are multiples of this: "embedding_dim must be a multiple of 4" (fbgemm 1.8,
-split_table_batched_embeddings_ops_training.py). Padded ones would have another row-wise Adagrad."""
+"""Widths of tables must be multiples of this: "embedding_dim must be a multiple of 4" (fbgemm 1.8,
+split_table_batched_embeddings_ops_training.py). Padding would change row-wise Adagrad."""
 
 
 class UnshardableError(ValueError):
-    """The spec has nothing that could be sharded, or a table that TorchRec cannot hold."""
+    """Raised if the spec has nothing to shard, or a table that TorchRec does not support."""
 
 
 @dataclass(frozen=True)
 class EmbeddingTable:
-    """One embedding table and the tensors whose values are looked up in it."""
+    """An embedding table and the tensors that are looked up in it."""
 
     name: str
-    """The name of the feature in the spec; that of a sequence's own field is `history.seen`."""
+    """The name of the feature in the spec; `history.seen` for a sequence's own field."""
     rows: int
     width: int
     keys: tuple[str, ...]
     """Names of the tensors: `video_id`, `history.video_id`."""
     look_ups: int
-    """How many rows an example needs, at most."""
+    """Maximum number of rows that an example needs."""
     by_events: bool
-    """Whether events are among the tensors, so that an example needs several rows for a key."""
+    """Whether events are among the tensors, so that an example needs several rows for each key."""
 
     @property
     def escaped(self) -> str:
-        """The name for TorchRec, which cuts names at dots; names in specs have no slashes."""
+        """The name for TorchRec, which splits names at dots. Names in specs contain no slashes."""
         return self.name.replace(".", "/")
 
 
 def unescaped(name: str) -> str:
-    """The name of a table as the spec has it."""
+    """The name of a table in the spec."""
     return name.replace("/", ".")
 
 
 def tables_of(spec: LoadedSpec) -> tuple[EmbeddingTable, ...]:
-    """The tables in the order of the spec, then what only events have. Raises UnshardableError."""
+    """The tables in the order of the spec, then those of fields that only events have."""
     tensors = defaultdict(list)
     for tensor in input_tensors(spec):
         if tensor.table:
@@ -85,12 +85,12 @@ def _table(feature: Feature, tensors: list[InputTensor]) -> EmbeddingTable:
 
 
 def pooled(tables: tuple[EmbeddingTable, ...]) -> list[EmbeddingTable]:
-    """Those of which an example needs one row for each key: an EmbeddingBagCollection."""
+    """Tables of which an example needs one row per key, which form an EmbeddingBagCollection."""
     return [table for table in tables if not table.by_events]
 
 
 def unpooled(tables: tuple[EmbeddingTable, ...]) -> dict[int, list[EmbeddingTable]]:
-    """Those that events read, by width: an EmbeddingCollection has one width."""
+    """Tables that events read, by width: an EmbeddingCollection has a single width."""
     by_width = defaultdict(list)
     for table in tables:
         if table.by_events:

@@ -1,4 +1,4 @@
-"""Sharding: features by name -> the rows of their tables as TorchRec takes them, and the others."""
+"""Sharding: finds the rows of features in their tables, in TorchRec's form."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from homespec.sharding.partition import pooled, tables_of
 
 @dataclass
 class Inputs(Pipelineable):  # type: ignore[misc]  # torchrec has no types
-    """What a sharded model takes for B examples. TorchRec's pipelines can move it between devices.
+    """The input of a sharded model for B examples.
 
-    rows: by feature, B lists of one row of its table; None if events read all tables.
-    of_events: by table that events read, one list of all rows that the batch needs, ascending and
-    each once; None without events. features: those that the model reads itself, by tensor: dense
-    vectors, events and what they share tables with. labels: [B] by task, which the model does not
-    read; they are there for what moves batches. boundaries: the fitted ones by which rows were
-    found.
+    TorchRec's pipelines can move it between devices.
+
+    rows: by feature, B lists of one row of its table; None if events read all tables. of_events: by
+    table that events read, one ascending list of the distinct rows that the batch needs; None
+    without events. features: the tensors that the model reads itself: dense vectors, events, and
+    features that share tables with them. labels: [B] by task; the model does not read them, but
+    they move with the batch. boundaries: the fitted boundaries by which rows were found.
     """
 
     rows: KeyedJaggedTensor | None
@@ -37,7 +38,7 @@ class Inputs(Pipelineable):  # type: ignore[misc]  # torchrec has no types
     boundaries: Frozen = field(default_factory=dict)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Inputs:
-        """The same on another device."""
+        """The same inputs on another device."""
         return self._each(lambda part: part.to(device, non_blocking=non_blocking))
 
     def of_events_by_table(self) -> dict[str, JaggedTensor]:
@@ -45,7 +46,7 @@ class Inputs(Pipelineable):  # type: ignore[misc]  # torchrec has no types
         return {} if self.of_events is None else self.of_events.to_dict()
 
     def pin_memory(self) -> Inputs:
-        """The same in memory from which a GPU copies fastest."""
+        """The same inputs in pinned memory, from which a GPU copies fastest."""
         return self._each(lambda part: part.pin_memory())
 
     def record_stream(self, stream: torch.Stream) -> None:
@@ -65,18 +66,18 @@ class Inputs(Pipelineable):  # type: ignore[misc]  # torchrec has no types
 
 
 class Preprocessor(nn.Module):
-    """Features by name, as the single-process model takes them -> `Inputs`.
+    """Maps features by name, as the single-process model takes them, to `Inputs`.
 
-    Rows are found by the generated `Features`. It learns nothing and may run in the process that
-    reads the data. Like the generated model it raises ValueError for features missing or misshapen,
-    and while it is in training mode for less than two rows if batch norm needs them.
+    Rows are found by the generated `Features`. It has nothing to learn and may run in the process
+    that reads the data. Like the generated model, it raises ValueError for missing or misshapen
+    features and, in training mode, for fewer than two rows if batch norm needs them.
     """
 
     def __init__(self, spec: PathLike | LoadedSpec, boundaries: Boundaries | None = None) -> None:
-        """`boundaries` are those that the spec leaves to the data, by feature.
+        """`boundaries` are those that the spec fits to data, by feature.
 
-        Raises SpecError, UnshardableError; KeyError and ValueError for other boundaries than the
-        spec needs.
+        Raises SpecError, UnshardableError, and KeyError or ValueError if the boundaries do not
+        match the spec.
         """
         super().__init__()
         loaded = as_loaded(spec)
@@ -90,13 +91,13 @@ class Preprocessor(nn.Module):
         if fitted and not boundaries:
             raise ValueError(f"the boundaries of {', '.join(fitted)} are needed to compute rows")
         self.boundaries = set_boundaries(code, self, fitted, boundaries or {})
-        self.unset = ()  # scalings, which find no rows, are the model's alone
+        self.unset = ()  # only the model needs scalings, which do not affect rows
         self.register_forward_pre_hook(code.check_inputs, with_kwargs=True)
 
     def forward(
         self, features: Mapping[str, Tensor], labels: Mapping[str, Tensor] | None = None
     ) -> Inputs:
-        """Features as the generated model takes them, B examples -> their `Inputs`."""
+        """Map B examples, with features as the generated model takes them, to `Inputs`."""
         rows = self.features.rows(features)
         return Inputs(
             self._pooled(rows) if self.pooled else None,
@@ -124,8 +125,8 @@ class Preprocessor(nn.Module):
 
 
 def _without_weights(code: GeneratedModule) -> GeneratedFeatures:
-    """The generated `Features` with what finds rows alone: boundaries, no tables or encoders."""
-    with torch.random.fork_rng(devices=[]):  # no weight stays, so no random number is used up
+    """The generated `Features`, reduced to finding rows: without tables and encoders."""
+    with torch.random.fork_rng(devices=[]):  # no weights, so that no random numbers are drawn
         features = code.Features(lambda _: nn.Module())
     for name, child in list(features.named_children()):
         if any(True for _ in child.parameters()):

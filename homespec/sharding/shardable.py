@@ -1,4 +1,4 @@
-"""Sharding: a spec -> its tables in TorchRec's collections, and the rest of the generated model."""
+"""Sharding: the model of a spec, with its tables in TorchRec's collections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from homespec.sharding.partition import EmbeddingTable, pooled, tables_of, unpoo
 from homespec.sharding.preprocess import Inputs
 
 INITIAL_STD = 0.01
-"""The standard deviation of new embeddings, as in generated files."""
+"""Standard deviation of new embeddings, as in generated files."""
 
 
 def build(
@@ -34,10 +34,10 @@ def build(
 ) -> ShardableModel:
     """The model of a spec in the form that `shard` takes. Raises SpecError, UnshardableError.
 
-    `boundaries` and `scaling` are those that the spec leaves to the data, by feature; they may come
-    with weights that are loaded later. KeyError and ValueError for others than the spec needs.
-    `tables` is the device on which the tables are made. On the default they take no memory until
-    they are sharded, each device making its own part.
+    `boundaries` and `scaling` are those that the spec fits to data, by feature; they may also come
+    with weights that you load later. Raises KeyError and ValueError if they do not match the spec.
+    `tables` is the device on which the tables are created. On the default device, they take no
+    memory until they are sharded, when each device creates its own part.
     """
     loaded = as_loaded(spec)
     sharded = tables_of(loaded)
@@ -50,12 +50,12 @@ def build(
 
 
 class ShardableModel(nn.Module):
-    """`Inputs` -> logits [B] by task: what the generated model computes, parted for TorchRec.
+    """Maps `Inputs` to logits [B] by task: the generated model, split up for TorchRec.
 
     `pooled` is an EmbeddingBagCollection of the tables of which an example needs one row for each
     feature: a bag holds one row, and its sum is the embedding itself. `unpooled` has an
-    EmbeddingCollection for each width of the tables that events read. `dense` is all the rest.
-    `tables` are all tables, by name.
+    EmbeddingCollection for each width of the tables that events read. `dense` is the rest of the
+    model. `tables` are all tables, by name.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ShardableModel(nn.Module):
                 yield from collection.parameters()
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
-        """`Inputs` of B examples -> logits [B] by task."""
+        """Map `Inputs` of B examples to logits [B] by task."""
         pooled = self.pooled(inputs.rows) if self.pooled is not None else None
         unpooled = [collection(inputs.of_events) for collection in self.unpooled.values()]
         logits: dict[str, Tensor] = self.dense(inputs, pooled, unpooled)
@@ -84,7 +84,7 @@ class ShardableModel(nn.Module):
 
 
 def _bags(tables: list[EmbeddingTable], device: torch.device) -> EmbeddingBagCollection:
-    """Looked up by tensor, so that those that share a table each have a bag."""
+    """Tables with look-ups by tensor, so that tensors that share a table each have a bag."""
     configs = [
         EmbeddingBagConfig(feature_names=list(table.keys), **_options(table)) for table in tables
     ]
@@ -92,7 +92,7 @@ def _bags(tables: list[EmbeddingTable], device: torch.device) -> EmbeddingBagCol
 
 
 def _events(tables: list[EmbeddingTable], device: torch.device) -> EmbeddingCollection:
-    """Looked up by table, in which the rows that a batch needs are asked for once."""
+    """Tables with look-ups by table, which request each row that a batch needs once."""
     configs = [
         EmbeddingConfig(feature_names=[table.escaped], **_options(table)) for table in tables
     ]

@@ -1,6 +1,6 @@
-"""Sharding: weights by logical name out of a sharded model and into one.
+"""Sharding: gets and sets the weights of a sharded model by logical name.
 
-The names and shapes are those of the single-process model, so a checkpoint serves both.
+Names and shapes are those of the single-process model, so a checkpoint works for both.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from homespec.sharding.partition import unescaped
 from homespec.sharding.shardable import ShardableModel
 
 CHUNK = 1 << 24
-"""Numbers that are sent at a time."""
+"""Numbers sent at a time."""
 
 LOGICAL_TABLE = "features.{}.weight"
 
 
 def logical_state(model: nn.Module) -> dict[str, Tensor]:
-    """All weights and running statistics by logical name, on rank 0's CPU; collective.
+    """All weights and running statistics by logical name, on rank 0's CPU. Collective.
 
     The other ranks get an empty dict. Running statistics are averaged first.
     """
@@ -43,10 +43,10 @@ def logical_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load_logical_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copy weights and statistics by logical name into the model, on each rank its part.
+    """Copy weights and statistics by logical name into the model; each rank copies its part.
 
-    Every rank passes the same whole state. Raises KeyError that names what is missing or unknown,
-    and ValueError for another shape; the model is then unchanged.
+    Every rank passes the same complete state. Raises KeyError, which names missing or unknown
+    entries, and ValueError for a wrong shape; the model is then unchanged.
     """
     bare = _bare(model)
     views = bare.dense.logical_state()
@@ -70,15 +70,15 @@ def load_logical_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     bare.dense.freeze()
     for collection, names in _collections(bare):
         whole = {key: state[LOGICAL_TABLE.format(name)] for key, name in names.items()}
-        collection.load_state_dict(whole)  # which takes each rank's part of them
+        collection.load_state_dict(whole)  # takes each rank's part of the table
 
 
 def average_statistics(model: nn.Module) -> None:
-    """Give all ranks the mean of their running statistics; collective.
+    """Set the running statistics of all ranks to their mean. Collective.
 
-    Each rank normalises by its own rows, as under DDP, and so keeps its own statistics. Their mean
-    is that of all rows, where ranks have batches of one size; the variance lacks the part between
-    ranks, which is 1/B of it.
+    Each rank normalises by its own rows, as under DDP, and so has its own statistics. If batches
+    have the same size, the mean of the means is that of all rows; the variance lacks the part
+    between ranks, which is 1/B of it.
     """
     if not dist.is_initialized():
         return
@@ -105,12 +105,12 @@ def _collections(bare: ShardableModel) -> Iterator[tuple[nn.Module, dict[str, st
 
 
 def _table_of(key: str) -> str:
-    """`embeddings.history/seen.weight`, as collections call a weight -> `history.seen`."""
+    """`embeddings.history/seen.weight`, the name in a collection -> `history.seen`."""
     return unescaped(key.split(".")[1])
 
 
 def _tables(bare: ShardableModel) -> dict[str, Tensor]:
-    """The tables by logical name; those that are split are ShardedTensors."""
+    """The tables by logical name; tables that are split are ShardedTensors."""
     tables: dict[str, Tensor] = {}
     for collection, names in _collections(bare):
         state = collection.state_dict()
@@ -119,7 +119,7 @@ def _tables(bare: ShardableModel) -> dict[str, Tensor]:
 
 
 def _gathered(table: ShardedTensor) -> Tensor | None:
-    """The whole table on rank 0's CPU, None elsewhere; it need not fit on a device."""
+    """The whole table on rank 0's CPU, None elsewhere. It need not fit on a device."""
     rank, device = dist.get_rank(), device_of_rank()
     dtype = table.metadata().tensor_properties.dtype
     own = {tuple(s.metadata.shard_offsets): s.tensor.detach() for s in table.local_shards()}

@@ -42,7 +42,7 @@ def reordered(section: dict[str, Any]) -> dict[str, Any]:
         ({"init": "torch"}, ["`init` is torch, was auto"]),
         (
             {"features": {"a": {"dense": 9}}},
-            ["feature `b` is gone", "`features.a.dense` is 9, was 8"],
+            ["feature `b` was removed", "`features.a.dense` is 9, was 8"],
         ),
         (
             {"features": reordered(BASE["features"])},

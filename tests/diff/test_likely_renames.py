@@ -126,10 +126,10 @@ def edited(edits: list[tuple[str, str]]) -> str:
 
 
 def helps(old: str, new: str) -> dict[str, str]:
-    """The help of each thing that is gone, by its name."""
+    """The help of each thing that was removed, by its name."""
     analyses = [homespec.loads(text, name).analysis for text, name in ((old, "old"), (new, "new"))]
     changes = compare(*analyses).changes
-    return {c.message.split("`")[1]: c.help for c in changes if c.message.endswith(" is gone")}
+    return {c.message.split("`")[1]: c.help for c in changes if c.message.endswith(" was removed")}
 
 
 @pytest.mark.parametrize(("name", "edits", "said"), RENAMED)

@@ -88,7 +88,7 @@ CHANGES = {
     "width: 8": ("width: 16", "have the widths 8, 16, had 8, 8"),
     "[0.35, 1, 2.5]": ("[0.35, 1, 3.5]", "the intervals of `duration` differ"),
     "top: 3": ("top: 2", "the encoder of `history` is sim"),
-    "follow": ("follows", "task `follow` is gone; task `follows` is new"),
+    "follow": ("follows", "task `follow` was removed; task `follows` is new"),
 }
 
 

@@ -96,9 +96,9 @@ def test_another_spec_is_refused_with_what_differs(data: Path, copied: Path) -> 
     before = content(copied)
     texts = {
         "features.user_id.id.buckets` is 2000, was 1000": SMALL.replace("1000}", "2000}", 1),
-        "task `like` is gone; task `love` is new": SMALL.replace("like", "love"),
+        "task `like` was removed; task `love` is new": SMALL.replace("like", "love"),
         "`init` is torch, was auto": SMALL.replace("name: small", "init: torch\nname: small"),
-        "feature `tag` is gone": SMALL.replace("  tag: {id: {buckets: 1000}, dim: 8}\n", ""),
+        "feature `tag` was removed": SMALL.replace("  tag: {id: {buckets: 1000}, dim: 8}\n", ""),
         "`layers.meta.experts.shared.count` is 2, was 1": SMALL.replace(
             "meta: {shared: 1,", "meta: {shared: 2,"
         ),
