@@ -149,7 +149,10 @@ Observed = Callable[[Tensors, Tensors], dict[str, Tensor]]
 
 
 def observed(code: GeneratedModule) -> Observed:
-    """A function that hides labels that do not count."""
+    """A function that hides labels outside of a task's sample space, and of rows with weight 0.
+
+    A file has a function for sample spaces only if a task of the spec has one (`where`).
+    """
     inside = cast(Callable[[Tensors], dict[str, Tensor]], getattr(code, "observed", dict))
 
     def visible(labels: Tensors, weights: Tensors) -> dict[str, Tensor]:
