@@ -75,7 +75,7 @@ def _mode_for(target: Path, folder: Path) -> int:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the entries of a folder, are on disk: a crash then leaves them whole."""
+    """Wait until a file, or a folder's entries, are on disk: a crash then leaves them whole."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
