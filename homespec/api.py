@@ -99,17 +99,22 @@ def compile(  # noqa: A001
     tasks: Iterable[str] | None = None,
     skip_passes: Iterable[str] = (),
     target: Target = "portable",
+    user_features: Iterable[str] | None = None,
 ) -> str:
     """The text of the generated file of a spec. Raises SpecError.
 
     `mode="inference"` drops everything that only training needs and folds batch norm into the
     weights; `tasks` keeps only what these tasks need; with `optimize=False`, each expert is a
-    module; `target="cuda"` adds Triton kernels, which no GPU has run yet. Raises ValueError for an
-    unknown mode, task, target or pass.
+    module; `target="cuda"` adds Triton kernels, which no GPU has run yet. For inference,
+    `user_features` are those that a request has once for all its candidates. Raises ValueError for
+    an unknown mode, task, feature, target or pass.
     """
     from homespec.variant import variant
 
-    wanted = variant(optimize=optimize, mode=mode, tasks=tasks, skip=skip_passes, target=target)
+    wanted = variant(
+        optimize=optimize, mode=mode, tasks=tasks, skip=skip_passes, target=target,
+        user_features=user_features,
+    )  # fmt: skip
     loaded = as_loaded(spec)
     return generate(loaded.analysis, wanted)
 
@@ -122,6 +127,7 @@ class CompileOptions(TypedDict, total=False):
     tasks: Iterable[str] | None
     skip_passes: Iterable[str]
     target: Target
+    user_features: Iterable[str] | None
 
 
 def build_module(spec: PathLike | LoadedSpec, **options: Unpack[CompileOptions]) -> GeneratedModule:

@@ -71,7 +71,7 @@ def generate(
     from homespec.header import header
     from homespec.passes import optimise
 
-    variant = variant.asking(analysis.spec.tasks)
+    variant = variant.asking(analysis.spec.tasks, analysis.spec.features)
     graph = optimise(analysis.graph, variant, watch)
     return emit(graph, header(analysis, graph, variant))
 

@@ -52,6 +52,7 @@ def header(resolved: Resolved, graph: Graph, variant: Variant) -> str:
     spec, document = resolved.spec, resolved.document
     form = "experts batched" if variant.optimize else "one module for each expert"
     form += "; for inference" if variant.inference else ""
+    form += ", one user's candidates a request" if variant.user_features else ""
     form += "; for CUDA" if variant.target == "cuda" else ""
     sets = graph.of(ExpertSet)
     tasks = f"{len(variant.tasks)} of " if variant.tasks else ""
@@ -67,7 +68,10 @@ def header(resolved: Resolved, graph: Graph, variant: Variant) -> str:
             f"    {command(document, variant)}",
             f"spec sha256: {spec_hash(document)}",
             "",
-            f"{title_of(spec)}: {tasks} in {groups}, {layers}, {experts}; {form}.",
+            *textwrap.wrap(
+                f"{title_of(spec)}: {tasks} in {groups}, {layers}, {experts}; {form}.",
+                96 if variant.user_features else 1000,
+            ),
             "",
             *drawing(resolved.root),
             *(f"    {p.task} = {' x '.join(p.factors)}" for p in graph.of(Product)),

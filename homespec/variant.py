@@ -16,7 +16,13 @@ Target = Literal["portable", "cuda"]
 
 
 class UnknownNameError(ValueError):
-    """Raised for an unknown task, pass, mode or target; the message names those that exist."""
+    """Raised for an unknown task, feature, pass, mode or target; the message names those that
+    exist.
+    """
+
+
+class NoCandidateError(UnknownNameError):
+    """Raised if all features of a spec are the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class Variant:
     tasks: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     target: Target = "portable"
+    user_features: tuple[str, ...] = ()
+    """The features that a request has once for all its rows, the candidates."""
 
     @property
     def inference(self) -> bool:
@@ -43,6 +51,7 @@ class Variant:
     def suffix(self) -> str:
         """The end of its file's name, so that variants can be in the same folder."""
         kind = ("_inference" if self.inference else "") + ("_pruned" if self.tasks else "")
+        kind += "_user" if self.user_features else ""
         form = "" if self.optimize else "_plain"
         return kind + ("_cuda" if self.target == "cuda" else form)
 
@@ -52,15 +61,28 @@ class Variant:
         flags = [] if self.optimize else ["--no-optimize"]
         flags += [f"--mode {self.mode}"] if self.inference else []
         flags += [f"--tasks {','.join(self.tasks)}"] if self.tasks else []
+        if self.user_features:
+            flags.append(f"--user-features {','.join(self.user_features)}")
         flags += [f"--target {self.target}"] if self.target != "portable" else []
         return (*flags, *(f"--skip-pass {name}" for name in self.skip))
 
-    def asking(self, known: Iterable[str]) -> Variant:
-        """This variant with its tasks in the order of the spec. Raises UnknownNameError."""
-        tasks = list(known)
+    def asking(self, known: Iterable[str], features: Iterable[str] = ()) -> Variant:
+        """This variant with its tasks and features in the order of the spec, which `known` and
+        `features` are. Raises UnknownNameError.
+        """
+        tasks, all_features = list(known), list(features)
         for name in self.tasks:
             _known("task", name, tasks)
-        return dataclasses.replace(self, tasks=tuple(t for t in tasks if t in self.tasks))
+        for name in self.user_features:
+            _known_feature(name, all_features)
+        user = tuple(name for name in all_features if name in self.user_features)
+        if user and len(user) == len(all_features):
+            raise NoCandidateError(
+                "all features are the user's, so that all candidates would have one score. Leave "
+                "out of --user-features what differs between the candidates of a request"
+            )
+        own = tuple(t for t in tasks if t in self.tasks)
+        return dataclasses.replace(self, tasks=own, user_features=user)
 
 
 DEFAULT = Variant()
@@ -69,8 +91,9 @@ DEFAULT = Variant()
 SUFFIXES = tuple(
     mode + part + form
     for mode in ("", "_inference")
-    for part in ("", "_pruned")
+    for part in ("", "_pruned", *(["_user", "_pruned_user"] if mode else []))
     for form in ("", "_plain", "_cuda")
+    if not (part.endswith("_user") and form == "_plain")
 )[1:]
 """The suffixes of files besides a spec's main one."""
 
@@ -82,17 +105,37 @@ def variant(
     tasks: Iterable[str] | None = None,
     skip: Iterable[str] = (),
     target: str = "portable",
+    user_features: Iterable[str] | None = None,
 ) -> Variant:
-    """A variant; `tasks` may be names or one text with commas. Raises ValueError."""
-    asked = split_names([tasks] if isinstance(tasks, str) else tasks or ())
-    if tasks is not None and not asked:
-        raise ValueError("no task is given")
+    """A variant; `tasks` and `user_features` may be names or one text with commas.
+
+    Raises ValueError.
+    """
+    asked = _names("task", tasks)
+    user = _names("user feature", user_features)
     _known("mode", mode, get_args(Mode))
     _known("target", target, get_args(Target))
     if target == "cuda" and not optimize:
         raise ValueError("the unoptimised twin has no kernels, so it is only portable")
+    if user and mode != "inference":
+        raise ValueError(
+            "--user-features needs --mode inference: rows of a training batch are not "
+            "those of one user"
+        )
+    if user and not optimize:
+        raise ValueError(
+            "the unoptimised twin computes each row by itself, so it has no --user-features"
+        )
     skipped = tuple(dict.fromkeys([skip] if isinstance(skip, str) else skip))
-    return Variant(optimize, cast("Mode", mode), asked, skipped, cast("Target", target))
+    return Variant(optimize, cast("Mode", mode), asked, skipped, cast("Target", target), user)
+
+
+def _names(what: str, given: Iterable[str] | None) -> tuple[str, ...]:
+    """The names that are given, none for None. Raises ValueError if none is given."""
+    names = split_names([given] if isinstance(given, str) else given or ())
+    if given is not None and not names:
+        raise ValueError(f"no {what} is given")
+    return names
 
 
 def split_names(texts: Iterable[str]) -> tuple[str, ...]:
@@ -113,6 +156,7 @@ def recorded(flags: str) -> Variant:
         tasks=given.get("--tasks"),
         skip=given.get("--skip-pass", ()),
         target=given.get("--target", ["portable"])[-1],
+        user_features=given.get("--user-features"),
     )
 
 
@@ -128,6 +172,17 @@ def _known(what: str, name: str, names: Iterable[str]) -> None:
     plural = {"pass": "passes"}.get(what, f"{what}s")
     there = f"The {plural} are {listing(known, 100)}" if known else f"There are no {plural} here"
     raise UnknownNameError(f"there is no {what} `{name}`.{hint} {there}")
+
+
+def _known_feature(name: str, features: list[str]) -> None:
+    """Raise UnknownNameError for what is not a feature as a whole."""
+    whole, dot, _ = name.partition(".")
+    if dot and whole in features:
+        raise UnknownNameError(
+            f"`{name}` is a tensor of `{whole}`. Give `{whole}`, all of whose tensors are then the "
+            "user's"
+        )
+    _known("feature", name, features)
 
 
 def check_pass(name: str, passes: Iterable[str]) -> None:

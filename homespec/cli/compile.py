@@ -66,8 +66,8 @@ def compile(  # noqa: A001
 
     `specs/x.yaml` becomes `generated/x.py`. With --mode inference it becomes
     `generated/x_inference.py`, with --tasks `generated/x_pruned.py` (with both,
-    `x_inference_pruned.py`), and with --target cuda `generated/x_cuda.py`. If any spec has an
-    error, nothing is written.
+    `x_inference_pruned.py`), with --user-features `generated/x_inference_user.py`, and with
+    --target cuda `generated/x_cuda.py`. If any spec has an error, nothing is written.
     """
     if check + diff + stdout > 1:
         raise click.UsageError("--check, --diff and --stdout are mutually exclusive.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from homespec.variant import Mode, Target, Variant, check_pass, split_names, variant
+from homespec.variant import Mode, Target, Variant, check_pass, variant
 
 if TYPE_CHECKING:
     from homespec.passes import Step
@@ -27,6 +27,13 @@ OPTIONS = (
         multiple=True,
         metavar="TASK,…",
         help="Keep only what these tasks need. May be repeated.",
+    ),
+    click.option(
+        "--user-features",
+        multiple=True,
+        metavar="FEATURE,…",
+        help="Take these features once for all rows, which are one user's candidates. Needs --mode "
+        "inference. May be repeated.",
     ),
     click.option(
         "--target",
@@ -61,12 +68,15 @@ def variant_options(command: F) -> F:
 
 
 def variant_of(
-    no_optimize: bool, mode: str, tasks: tuple[str, ...], target: str, skip: tuple[str, ...]
-) -> Variant:
+    no_optimize: bool, mode: str, tasks: tuple[str, ...], user_features: tuple[str, ...],
+    target: str, skip: tuple[str, ...],
+) -> Variant:  # fmt: skip
     """The requested variant. Raises UsageError."""
-    asked = split_names(tasks) if tasks else None
     try:
-        return variant(optimize=not no_optimize, mode=mode, tasks=asked, skip=skip, target=target)
+        return variant(
+            optimize=not no_optimize, mode=mode, tasks=tasks or None, skip=skip, target=target,
+            user_features=user_features or None,
+        )  # fmt: skip
     except ValueError as error:
         raise click.UsageError(f"{error}.") from None
 

@@ -51,6 +51,8 @@ class Value:
     size: int
     argument: str = ""
     width: str = ""
+    shape: str = ""
+    """Its shape, where that is another one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from homespec.emit.layout import (
 )
 from homespec.emit.pools import Pools
 from homespec.emit.sequences import Encoders, own_attribute
+from homespec.emit.user_inputs import UserInputs
 from homespec.graph import Graph
 from homespec.graph.nodes import Batch, Feature, Input
 
@@ -56,6 +57,7 @@ class Inputs:
         self.encoders = Encoders(graph, self.plain, inference)
         self.pools = Pools(graph)
         self.dropout = FeatureDropout(graph, plain)
+        self.user = UserInputs(graph, self.fields)
         self.several = bool(self.encoders.all or self.pools.all)  # values in one row
         self.tables = [
             [m for m in node.members if isinstance(m, Feature)]
@@ -79,10 +81,12 @@ class Inputs:
             "base": "Boundaries" if not self.plain and "bucketized" in self.kinds else "nn.Module",
             "takes": self._takes(),
             "init": list(self._plain_init() if self.plain else self._init()),
-            "forward": list(self._forward()),
+            "forward": list(self.user.counted(list(self._forward()))),
             "is_id": self._condition(IDS),
             "is_number": self._condition(NUMBERS + COLUMNS),
             "lengths": any(field.length for field in self.fields),
+            **self.user.context(),
+            "forms": list(self.user.forms),
         }
 
     def _takes(self) -> str:
@@ -96,6 +100,7 @@ class Inputs:
             kinds.append("dense features floats [B, N]")
         text = ", ".join(kinds)
         text = f"{text[0].upper()}{text[1:]}"
+        text += "; B is 1 for those of the user" if self.user.names else ""
         if self.encoders.all:
             text += "; fields of events are [B, L], the oldest first, then -1 or NaN"
         if self.pools.all:
@@ -125,6 +130,7 @@ class Inputs:
             yield "numbers.Numbers"
         if self.tables_needed:
             form = "__events" if self.several else "__shared" if self.sharing else ""
+            form = "__split" if self.user.names else form
             searched = "__searched" if self.encoders.scored else ""
             yield f"tables.Table{form}{searched}"
             yield f"tables.embeddings{mode}"
@@ -265,6 +271,9 @@ class Inputs:
         names = self._own("parts") if self.several else "FEATURES"
         each = f"parts[name] for name in {names}"
         yield from self.dropout.of_parts
+        if self.user.names:
+            yield from self.user.returned(names)
+            return
         yield f"{INDENT * 2}return {self.dropout.of_v(f'torch.cat([{each}], dim=1)')}"
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from homespec.emit.layout import literal, mapping, packed
 from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet, Tower
+from homespec.graph.nodes import SPLIT, ExpertSet, Tower
 
 NOTES = {
     "norm": "of each expert set the number of experts, where its last Linear is, and eps",
@@ -49,10 +49,16 @@ def logical_blocks(
     variants = [f"logical.load_logical_state__{form}" for form in forms]
     if kinds and kinds != ["dice", "norm"]:
         variants.append(f"logical.folded__{'_'.join(kinds)}")
-    if fitted or scaled or words:
+    if (fitted or scaled or words) and SPLIT not in graph:
         variants.append(f"logical.copy_state__{'scaled' if scaled or words else 'fitted'}")
     if words:
         variants.append("logical.find_unset__kept")
     elif scaled:
         variants.append(f"logical.find_unset__{'both' if fitted else 'scaled'}")
     return variants
+
+
+def split_blocks(kept: bool) -> list[str]:
+    """The forms where weights over v are in two parts; values may be `kept` that are fitted."""
+    copy = "split_unset" if kept else "split"
+    return ["logical.logical_state__split", f"logical.copy_state__{copy}"]

@@ -8,7 +8,7 @@ from homespec.emit.block import Block, Head, Joined, Value
 from homespec.emit.layout import Each, Expr, Group, call, flat, sequence, then
 from homespec.emit.naming import VARIABLES, members_of, places_of
 from homespec.emit.scope import Scope
-from homespec.emit.stacks import BARE, mlps
+from homespec.emit.stacks import BARE, SPLIT_BARE, is_split, mlps
 from homespec.graph.nodes import (
     Batch,
     FeatureGate,
@@ -84,9 +84,17 @@ def _module(
     _, first = members_of(batch, Projection)
     shape = sequence([inputs, str(first.width)])
     if not scope.naming.any_down:
-        return call("Projections", shape, *sections), {"gates.Projections__logits"}
-    unbiased = sum(part.purpose == "down" for part in parts)
-    return call("Projections", shape, *sections, unbiased=str(unbiased)), {"gates.Projections"}
+        uses = {"gates.Projections__logits"}
+        options: dict[str, Expr] = {}
+    else:
+        uses = {"gates.Projections"}
+        options = {"unbiased": str(sum(part.purpose == "down" for part in parts))}
+    if not is_split(first):
+        return call("Projections", shape, *sections, **options), uses
+    form = "" if options else "__logits"
+    return call("SplitProjections", shape, *sections, **options), uses | {
+        f"gates.SplitProjections{form}"
+    }
 
 
 def _join(batch: Joined, parts: list[Part], scope: Scope) -> tuple[Expr, set[str]]:
@@ -145,7 +153,8 @@ def _part(batch: Batch, first: Projection, position: int, scope: Scope) -> Part:
 
 def _linears(batch: Batch, width: int, parts: list[Part], read: Expr, scope: Scope) -> Block:
     """Projections for one purpose are Linears; their product waits for who reads it."""
-    block = Block(batch, uses={"stacks.Linears"})
+    split = is_split(batch.members[0])
+    block = Block(batch, uses={"stacks.Linears", *(["stacks.SplitLinears"] if split else [])})
     if len(parts) > 1 or len(flat(read)) > LONG:
         block.forward, read = _read(read, scope)
     for part in parts:
@@ -153,8 +162,9 @@ def _linears(batch: Batch, width: int, parts: list[Part], read: Expr, scope: Sco
         options: dict[str, Expr] = {}
         if part.purpose == "down":
             options["bias"] = "False"
-            block.uses |= BARE
-        make = call("Linears", _names(part, scope), str(width), str(part.rows), **options)
+            block.uses |= SPLIT_BARE if split else BARE
+        shape = (str(width), str(part.rows))
+        make = call(f"{'Split' * split}Linears", _names(part, scope), *shape, **options)
         block.init.append((module, make))
         scope.pending[part.value] = call(module, read)
     return block

@@ -6,7 +6,7 @@ import textwrap
 from typing import NamedTuple
 
 from homespec.graph import Graph
-from homespec.graph.nodes import FeatureGate, FusedFeatureGate, Input, SelfGate
+from homespec.graph.nodes import FeatureGate, FusedFeatureGate, Input, SelfGate, SplitInput
 from homespec.graph.sequences import Sequence
 
 PLAIN = """\
@@ -24,6 +24,7 @@ LOGICAL = "Logical names are those of the unstacked model (`compile --no-optimiz
 LETTERS = "Axes: B batch (the last one in the trunk)"
 MEANINGS = {
     "V": "V width of the input ({width})",
+    "U": "U of it the user's ({user})",
     "N": "N width of an input",
     "D": "D of an expert",
     "G": "G inputs",
@@ -68,7 +69,8 @@ def legend(graph: Graph, plain: bool, shown: Shown) -> str:
     if plain:
         return "\n".join([PLAIN.format(width=v.width), *_wrapped(sequences)])
     meanings = {a: m for a, m in MEANINGS.items() if a not in "LR" or _has_loras(graph)}
-    axes = [m.format(width=v.width) for a, m in meanings.items() if a in shown.axes]
+    user = sum(split.user for split in graph.of(SplitInput))
+    axes = [m.format(width=v.width, user=user) for a, m in meanings.items() if a in shown.axes]
     parts = [
         LAYERS,
         SELF_GATES if graph.of(SelfGate) else "",

@@ -10,7 +10,7 @@ import jinja2
 
 from homespec.emit.copies import Copies
 from homespec.emit.features import Inputs
-from homespec.emit.folding import folded_constants, logical_blocks
+from homespec.emit.folding import folded_constants, logical_blocks, split_blocks
 from homespec.emit.joined import join_projections
 from homespec.emit.layout import harmless
 from homespec.emit.legend import Shown, legend
@@ -46,11 +46,14 @@ def emit(graph: Graph, header: str) -> str:
     nodes = [node for node in graph if not isinstance(first_member(node), APART)]
     trunk = plain_trunk(nodes, graph) if plain else batched_trunk(nodes, graph, where)
     turns = not plain and not inference
+    checks = "" if loss_blocks(graph)[0] else "__user" if graph.user else "__features"
     copies = Copies(*sorted(trunk["uses"]))
     losses, forms = loss_blocks(graph)
-    copies.choose(forms)
+    copies.choose([*forms, *features["forms"]])
     fitted, scaled, words = features["fitted"], features["scaled"], features["words"]
     copies.choose(logical_blocks(graph, inference or graph.partial, fitted, scaled, words))
+    if features["user_width"]:
+        copies.choose(split_blocks(fitted or scaled or words))
     if inference:
         copies.choose(f"{name}__inference" for name in FOR_INFERENCE)
     if plain:
@@ -64,7 +67,7 @@ def emit(graph: Graph, header: str) -> str:
             *["order.Ordered"] * bool(trunk["order"]),
         ),
         "inputs": copies.copy(*features["blocks"]),
-        "checks": copies.copy("checks.check_shapes" + ("" if losses else "__features")),
+        "checks": copies.copy("checks.check_shapes" + checks),
         "losses": copies.copy(*losses),
         "logical": copies.copy(
             "logical.logical_state",
@@ -87,6 +90,7 @@ def emit(graph: Graph, header: str) -> str:
     axes = (
         copies.axes | {"V", "T"} | ({"N"} if any(f.numbers for f in graph.of(Feature)) else set())
     )
+    axes |= {"U"} if features["user_width"] else set()
     shown = Shown(axes, copies.suffixes, trunk["paths"], trunk["ranges"])
     context["legend"] = legend(graph, plain, shown)
     rendered = _template("module.py.jinja").render(context)

@@ -11,7 +11,7 @@ from itertools import groupby
 from homespec.emit.block import Attribute, Head, Value
 from homespec.emit.layout import Expr, call, literal, sequence, strings
 from homespec.emit.naming import Naming
-from homespec.graph.nodes import INPUT, Batch, Port
+from homespec.graph.nodes import INPUT, SPLIT, Batch, Port
 
 Reads = tuple[Port, ...]
 RESERVED = ("self", "named", "mix", "mix_each", "torch", "F")
@@ -22,8 +22,11 @@ class Values:
     """All values of the trunk: of nodes, and of the parts of projections by purpose and node."""
 
     def __init__(self) -> None:
-        """At first there is v alone."""
-        self.of_node: dict[str, Value] = {INPUT: Value("", "x", 1, "x", "V")}
+        """At first there is v alone, as a whole and in two parts."""
+        self.of_node: dict[str, Value] = {
+            INPUT: Value("", "x", 1, "x", "V"),
+            SPLIT: Value("", "v", 1, "v", shape="([1, U, 1], [1, V - U, B])"),
+        }
         self.heads: dict[tuple[str, str], Head] = {}
         self._logical: set[str] = set()
 

@@ -15,14 +15,18 @@ from homespec.emit.layout import (
     literal,
     mapping,
     sequence,
+    then,
 )
 from homespec.emit.stacks import start_of
 from homespec.graph import Graph
 from homespec.graph.nodes import Feature
+from homespec.graph.once import is_once
 from homespec.graph.sequences import Dien, Din, Mean, Sequence, Sim, Twin
 
 Look = Callable[[str], Expr]
 """How the embeddings of the values of one tensor are looked up."""
+ROWS = "count"
+"""The variable of a forward that holds how many candidates there are."""
 
 
 class Encoders:
@@ -34,6 +38,7 @@ class Encoders:
         self.searching = [node for node in self.all if isinstance(node.encoder, Sim | Twin)]
         self.plain, self.inference = plain, inference
         self.features = {feature.name: feature for feature in graph.of(Feature)}
+        self.user = graph.user
 
     @property
     def scored(self) -> bool:
@@ -122,7 +127,8 @@ class Encoders:
                 assert isinstance(node.encoder, Sim)
                 by = node.encoder.by
                 key = next(f.key for f in node.fields if f.name == by)
-                hits = call(f"({self._mask(node)}) & same", _of(key), _of(by))
+                own = _of(by) + (f".expand({ROWS})" if self._repeated(node, by) else "")
+                hits = call(f"({self._mask(node)}) & same", _of(key), own)
                 yield assign("hits_BL", hits, 2)
                 found = call("latest", "hits_BL", str(top))
             yield assign(f"at_BK, masks[{literal(node.short)}]", found, 2)
@@ -137,7 +143,7 @@ class Encoders:
         """Lines that score all events without a gradient: only what is found will have one."""
         both = node.fields[: node.shared]
         read = both if isinstance(node.encoder, Sim) else node.fields
-        of_candidate = [look(field.name) for field in both]
+        of_candidate = [self._for_each(node, f.name, look(f.name)) for f in both]
         of_events = [look(field.key) for field in read]
         score = "inner" if isinstance(node.encoder, Sim) else f"{self._module(node)}.scores"
         yield f"{INDENT * 2}with torch.no_grad():"
@@ -156,9 +162,18 @@ class Encoders:
             if isinstance(node.encoder, Mean):
                 yield assign(target, call("mean_of_events", events, mask), 2)
                 continue
-            both = [f"parts[{literal(field.name)}]" for field in node.fields[: node.shared]]
+            names = [field.name for field in node.fields[: node.shared]]
+            both = [self._for_each(node, n, f"parts[{literal(n)}]") for n in names]
             query = call("torch.cat", sequence(both, "[]"), dim="-1")
             yield assign(target, call(self._module(node), query, events, mask), 2)
+
+    def _repeated(self, node: Sequence, field: str) -> bool:
+        """Whether a feature that events are compared with is the user's, but others are not."""
+        return field in self.user and not is_once(node, self.user)
+
+    def _for_each(self, node: Sequence, field: str, value: Expr) -> Expr:
+        """The embedding of such a feature, a row for each candidate."""
+        return then(value, f".expand({ROWS}, -1)") if self._repeated(node, field) else value
 
     def _mask(self, node: Sequence) -> str:
         """Which events are there, by their first field."""

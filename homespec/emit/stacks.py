@@ -8,10 +8,20 @@ from dataclasses import replace
 from homespec.emit.following import after_hidden, biases, by_names, is_layered, stacked
 from homespec.emit.layout import Expr, Group, call, literal
 from homespec.graph import Graph
-from homespec.graph.nodes import Activation, ExpertSet, Gate, SelfGate, Tower
+from homespec.graph.nodes import (
+    SPLIT,
+    Activation,
+    ExpertSet,
+    Gate,
+    Node,
+    Port,
+    SelfGate,
+    Tower,
+)
 
 Mlp = ExpertSet | Gate | Tower
 BARE = {"stacks.Linears__bare"}
+SPLIT_BARE = {*BARE, "stacks.SplitLinears__bare"}
 AS_HE = ("relu", "swish", "gelu")
 """The activations for which He's weights are those of ReLU."""
 
@@ -21,7 +31,14 @@ def mlps(names: Expr, node: Mlp, graph: Graph) -> tuple[Group, set[str]]:
     layered = is_layered(node)
     made, uses = (_layered if layered else _of_class)(names, node, graph)
     tail, forms = start_of(node.starts, node.widths, layered)
+    if is_split(node):
+        tail, forms = ".over_v()", ["over_v"]  # only in files for inference, which start nothing
     return replace(made, tail=tail), uses | {f"stacks.MLPs__{form}" for form in forms}
+
+
+def is_split(node: Node) -> bool:
+    """Whether it reads v in two parts."""
+    return node.reads == (Port(SPLIT),)
 
 
 def _of_class(names: Expr, node: Mlp, graph: Graph) -> tuple[Group, set[str]]:

@@ -187,7 +187,7 @@ def _doc(code: LayerCode) -> str:
 
 def _with_shapes(values: list[tuple[str, Value]]) -> str:
     """`x_shared, x_watch [1, 64, B]`."""
-    shapes = {name: f"[{v.size}, {v.width or 'C'}, B]" for name, v in values}
+    shapes = {name: v.shape or f"[{v.size}, {v.width or 'C'}, B]" for name, v in values}
     grouped = itertools.groupby(shapes, key=shapes.__getitem__)
     return ", ".join(
         f"{', '.join(names)}{HARD}{shape.replace(' ', HARD)}" for shape, names in grouped

@@ -21,7 +21,8 @@ class Graph:
 
     `span` is the whole spec: nodes that no line of it speaks of, the defaults, point there. `tasks`
     are those that the model predicts, in the order of the spec; it is `partial` if they are not all
-    tasks of the spec, and may be for `inference` alone.
+    tasks of the spec, and may be for `inference` alone. The features `user` are then given once for
+    all rows.
     networkx is imported when a question needs it: a sound spec is validated without, in half the
     time.
     """
@@ -34,8 +35,9 @@ class Graph:
         tasks: tuple[str, ...] = (),
         partial: bool = False,
         inference: bool = False,
+        user: tuple[str, ...] = (),
     ) -> None:
-        self.name, self.span = name, span
+        self.name, self.span, self.user = name, span, user
         self.tasks, self.partial, self.inference = tasks, partial, inference
         self._nodes: dict[str, Node] = {}
         for node in nodes:
@@ -52,12 +54,18 @@ class Graph:
 
     def with_nodes(self, nodes: Iterable[Node]) -> Graph:
         """A graph of the same spec and for the same purpose with other nodes."""
-        return Graph(self.name, self.span, nodes, self.tasks, self.partial, self.inference)
+        purpose = (self.tasks, self.partial, self.inference, self.user)
+        return Graph(self.name, self.span, nodes, *purpose)
 
-    def asked_for(self, tasks: tuple[str, ...], inference: bool) -> Graph:
-        """The same nodes, to predict these tasks (none: all), perhaps for inference alone."""
+    def asked_for(
+        self, tasks: tuple[str, ...], inference: bool, user: tuple[str, ...] = ()
+    ) -> Graph:
+        """The same nodes, to predict these tasks (none: all), perhaps for inference alone.
+
+        The features `user` are then the same for all rows.
+        """
         nodes = self._nodes.values()
-        return Graph(self.name, self.span, nodes, tasks or self.tasks, bool(tasks), inference)
+        return Graph(self.name, self.span, nodes, tasks or self.tasks, bool(tasks), inference, user)
 
     @functools.cached_property
     def digraph(self) -> nx.DiGraph[str]:

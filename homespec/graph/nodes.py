@@ -17,6 +17,8 @@ from homespec.diagnostics import Span
 
 INPUT = "input"
 """Name of the node that concatenates the features into v."""
+SPLIT = "split_input"
+"""Name of the node that has v in two parts, where one user's request has many candidates."""
 
 
 Activation = Literal["relu", "swish", "gelu", "tanh", "leaky_relu", "prelu"]
@@ -96,6 +98,22 @@ class Input(Node):
 
     kind: ClassVar[str] = "input"
     width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitInput(Input):
+    """v in two parts: of the user [1, user] and of the candidates [B, V - user].
+
+    `columns` are those of the user in v, as ranges (start, end).
+    """
+
+    kind: ClassVar[str] = "split_input"
+    columns: tuple[tuple[int, int], ...]
+
+    @property
+    def user(self) -> int:
+        """How many columns of v are the user's."""
+        return sum(end - start for start, end in self.columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from homespec.graph import Graph
 from homespec.graph.nodes import (
+    SPLIT,
     ExpertSet,
     Feature,
     FeatureGate,
@@ -70,18 +71,22 @@ def batch_experts(graph: Graph, single: bool = False) -> Graph:
         style = (
             node.norm, node.activation, node.hidden_activation, node.starts, node.dropout
         )  # fmt: skip
-        statistics = (node.eps, node.momentum)
+        statistics = (node.eps, node.momentum, Port(SPLIT) in node.reads)
         return (node.layer, node.widths, node.count, len(node.reads), *style, *statistics)
 
     return _batch(graph, ExpertSet, "experts", shape, single)
 
 
 def batch_projections(graph: Graph, single: bool = False) -> Graph:
-    """Projections of one layer and shape become one: one batched GEMM for equal groups."""
+    """Projections of one layer and shape become one: one batched GEMM for equal groups.
+
+    Those of a split v, which is not one tensor, stay apart.
+    """
 
     def shape(node: Projection) -> Hashable:
         sections = tuple((s.purpose, len(s.nodes), s.width, s.loras) for s in node.sections)
-        return (node.layer, tuple(map(graph.width_of, node.reads)), sections)
+        alone = node.name if Port(SPLIT) in node.reads else ""
+        return (node.layer, tuple(map(graph.width_of, node.reads)), sections, alone)
 
     return _batch(graph, Projection, "projections", shape, single)
 
@@ -105,7 +110,7 @@ def _gate_shape(graph: Graph, gate: Gate) -> Hashable:
     if graph.is_projected(gate):
         return (gate.layer, gate.choices)
     reads = tuple(map(graph.width_of, gate.reads))
-    return (gate.layer, gate.widths, gate.hidden_activation, reads)
+    return (gate.layer, gate.widths, gate.hidden_activation, reads, Port(SPLIT) in gate.reads)
 
 
 def batch_mixtures(graph: Graph, single: bool = False) -> Graph:

@@ -24,6 +24,7 @@ from homespec.passes.fold_batch_norm import fold_batch_norm
 from homespec.passes.fuse_feature_gates import fuse_feature_gates
 from homespec.passes.fuse_gates import fuse_gates
 from homespec.passes.prune import prune
+from homespec.passes.split_input import split_input
 from homespec.passes.verify import verify
 from homespec.variant import DEFAULT, Variant, check_pass
 
@@ -65,7 +66,7 @@ def optimise(graph: Graph, variant: Variant = DEFAULT, watch: Watch | None = Non
 
     `watch` gets each pass.
     """
-    asked = graph.asked_for(variant.tasks, variant.inference)
+    asked = graph.asked_for(variant.tasks, variant.inference, variant.user_features)
     return run(asked, pipeline(variant), watch)
 
 
@@ -96,6 +97,8 @@ def pipeline(variant: Variant) -> dict[str, Pass]:
         chosen |= {"drop-training": drop_training, "fold-batch-norm": fold_batch_norm}
     if variant.optimize:
         chosen |= PASSES
+    if variant.user_features:
+        chosen = _after("fuse-gates", chosen, {"split-input": split_input})
     if variant.target == "cuda":
         chosen["fuse-feature-gates"] = fuse_feature_gates
     for name in variant.skip:
@@ -107,3 +110,13 @@ def pipeline(variant: Variant) -> dict[str, Pass]:
         elif name.startswith(SINGLE):
             passes[name] = functools.partial(each, single=True)
     return passes
+
+
+def _after(name: str, passes: Mapping[str, Pass], more: Mapping[str, Pass]) -> dict[str, Pass]:
+    """Passes with `more` right after the one of this name."""
+    found: dict[str, Pass] = {}
+    for each, run_it in passes.items():
+        found[each] = run_it
+        if each == name:
+            found |= more
+    return found

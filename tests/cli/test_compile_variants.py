@@ -9,11 +9,14 @@ import pytest
 from click.testing import Result
 from test_compile import SPEC, code, run
 
+USER = "user_id: {id: {buckets: 9}, dim: 4}"
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "specs").mkdir()
-    (tmp_path / "specs" / "small.yaml").write_text(SPEC)
+    text = SPEC.replace("features: {", f"features: {{{USER}, ")
+    (tmp_path / "specs" / "small.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -28,6 +31,13 @@ EXPECTED = {
     ("--target", "cuda"): "small_cuda.py",
     ("--mode", "inference", "--target", "cuda"): "small_inference_cuda.py",
     ("--tasks", "like", "--target", "cuda"): "small_pruned_cuda.py",
+    ("--mode", "inference", "--user-features", "user_id"): "small_inference_user.py",
+    ("--mode", "inference", "--tasks", "like", "--user-features", "user_id"): (
+        "small_inference_pruned_user.py"
+    ),
+    ("--mode", "inference", "--user-features", "user_id", "--target", "cuda"): (
+        "small_inference_user_cuda.py"
+    ),
     ("--target", "cuda", "--skip-pass", "fuse-feature-gates"): "small_cuda.py",
 }
 
@@ -108,7 +118,19 @@ def test_a_variant_without_its_spec_is_an_orphan(project: Path) -> None:
     assert result.stdout.startswith("generated/other_inference_pruned.py has lost its spec\n")
 
 
-@pytest.mark.parametrize("name", ["x_inference", "x_pruned", "x_plain"])
+def test_a_variant_of_a_user_feature_that_is_gone_is_stale(project: Path) -> None:
+    run("specs")
+    run("--mode", "inference", "--user-features", "user_id", "specs")
+    assert run("--check", "specs").stderr == "2 files fresh\n"
+    (project / "specs/small.yaml").write_text(SPEC)
+    run("specs")
+    assert run("--check", "specs").stdout == (
+        "generated/small_inference_user.py is stale: the spec has changed since\n"
+        "  help: run `homespec compile specs/small.yaml --mode inference --user-features user_id`\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["x_inference", "x_pruned", "x_plain", "x_inference_user"])
 def test_names_of_variants_are_taken(project: Path, name: str) -> None:
     (project / "specs" / f"{name}.yaml").write_text(SPEC)
     with pytest.raises(click.UsageError, match="are those of variants"):
@@ -124,6 +146,13 @@ def test_names_of_variants_are_taken(project: Path, name: str) -> None:
         (["--skip-pass", "batch-expert"], "Did you mean `batch-experts`"),
         (["--print-after", "nothing"], "The passes are `drop-trivial-gates`"),
         (["--print-after", "prune"], "there is no pass `prune`"),
+        (
+            ["--mode", "inference", "--user-features", "user"],
+            r"there is no feature `user`\. Did you mean `user_id`\?",
+        ),
+        (["--user-features", "user_id"], "--user-features needs --mode inference"),
+        (["--mode", "inference", "--user-features", ","], "no user feature is given"),
+        (["--mode", "inference", "--user-features", "user_id,asr"], "all features are the user's"),
         (["--mode", "inferense"], "is not one of 'training', 'inference'"),
     ],
 )

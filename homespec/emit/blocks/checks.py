@@ -1,5 +1,7 @@
 """Checks of what a model and its losses are given."""
 
+from homespec.emit.blocks.constants import USER
+
 
 def check_shapes(what, tensors, shapes, rows=None):
     """The number of rows. Raises ValueError if a tensor is missing or not [rows, *its shape]."""
@@ -25,3 +27,17 @@ def check_shapes__features(what, tensors, shapes):
             wanted = ", ".join(map(str, ["B" if rows is None else rows, *shape]))
             raise ValueError(f"{what} {name} must be [{wanted}], not {found}")
         rows = found[0]
+
+
+def check_shapes__user(what, tensors, shapes):
+    """Raise ValueError where a tensor is missing or not [B, *its shape]; B is 1 for the user's."""
+    rows = None
+    if missing := [name for name in shapes if name not in tensors]:
+        raise ValueError(f"{what}s missing: {', '.join(missing)}")
+    for name, shape in shapes.items():
+        found, count = list(tensors[name].shape), 1 if name in USER else rows
+        if not found or found[1:] != list(shape) or (count is not None and found[0] != count):
+            wanted = ", ".join(map(str, ["B" if count is None else count, *shape]))
+            whose = " of the user" if name in USER else ""
+            raise ValueError(f"{what} {name}{whose} must be [{wanted}], not {found}")
+        rows = rows if name in USER else found[0]

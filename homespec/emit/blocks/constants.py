@@ -45,3 +45,6 @@ SCALED = ("price",)
 VOCABULARIES = {"tag": 3}
 KEPT = {"tag": "vocabulary", "days": "boundaries", "price": "scaling"}
 ORDER = (0, 2, 1)
+USER = ("user", "age", "past.user", "past.seen")
+USER_COLUMNS = ((0, 4), (8, 10))
+USER_WIDTH = 6

@@ -32,6 +32,29 @@ def run_gru(read_BL3H, weight, moves_BL):
     return torch.stack(states), torch.stack(steps)
 
 
+def run_gru__split(read_BL3H, weight, moves_BL):
+    """A GRU on what its steps read -> its states [L, B, H], and u, r, n, W_n h of each [L, B, 4H].
+
+    h moves by `moves` * u * (n - h), so it stays where `moves` is 0. What the steps read may be one
+    user's [1, L, 3H].
+    """
+    kind, width = weight.dtype, weight.shape[1]
+    state_BH = weight.new_zeros(moves_BL.shape[0], width)
+    states, steps = [], []
+    with torch.autocast(weight.device.type, enabled=False):
+        for t in range(read_BL3H.shape[1]):
+            read_B3H, move_B1 = read_BL3H[:, t].to(kind), moves_BL[:, t : t + 1].to(kind)
+            kept_B3H = state_BH @ weight.transpose(0, 1)
+            gates_B2H = (read_B3H[:, : 2 * width] + kept_B3H[:, : 2 * width]).sigmoid()
+            update_BH, reset_BH = gates_B2H.chunk(2, dim=1)
+            kept_BH = kept_B3H[:, 2 * width :]
+            new_BH = (read_B3H[:, 2 * width :] + reset_BH * kept_BH).tanh()
+            state_BH = state_BH + move_B1 * update_BH * (new_BH - state_BH)
+            states.append(state_BH)
+            steps.append(torch.cat([gates_B2H, new_BH, kept_BH], dim=1))
+    return torch.stack(states), torch.stack(steps)
+
+
 def rewind_gru(grad_LBH, states_LBH, steps_LB4H, weight, moves_BL):
     """Gradients of `run_gru` by what its steps read [B, L, 3H], by weight and by moves [B, L]."""
     before_LBH = torch.cat([torch.zeros_like(states_LBH[:1]), states_LBH[:-1]])

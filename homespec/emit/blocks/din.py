@@ -76,6 +76,21 @@ def compare(linear, q_BQ, x_BLE):
     return F.linear(z_BLN, of_events) + once_BH.unsqueeze(1)
 
 
+def compare__split(linear, q_BQ, x_BLE):
+    """linear([q, k, q - k, q * k, w]) of events x = [k, w], which may be one user's [1, L, E].
+
+    What is of q or of x alone is made once for all events, or all candidates.
+    """
+    n = q_BQ.shape[1]
+    of_q, of_k, of_difference, of_product = (
+        linear.weight[:, i * n : (i + 1) * n] for i in range(4)
+    )
+    of_events = torch.cat([of_k - of_difference, linear.weight[:, 4 * n :]], dim=1)
+    u_BLH = F.linear(q_BQ.unsqueeze(1) * x_BLE[..., :n], of_product)
+    once_BH = F.linear(q_BQ, of_q + of_difference, linear.bias)
+    return u_BLH + F.linear(x_BLE, of_events) + once_BH.unsqueeze(1)
+
+
 class Din(nn.Module):
     """DIN: q [B, Q], x [B, L, E], mask [B, L] -> sum of the events, each times its weight [B, E].
 

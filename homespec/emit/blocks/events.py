@@ -93,3 +93,8 @@ def inner(q_BQ, x_BLE):
 def picked(values, names, at_BK):
     """The values [B, L] of these names at some of their positions."""
     return {name: values[name].gather(1, at_BK) for name in names}
+
+
+def picked__split(values, names, at_BK):
+    """The values of these names [B, L], or [1, L] of one user, at some of their positions."""
+    return {name: values[name].expand(at_BK.shape[0], -1).gather(1, at_BK) for name in names}

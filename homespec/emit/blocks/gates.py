@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from homespec.emit.blocks.constants import USER_WIDTH
 from homespec.emit.blocks.stacks import linear_init
 
 
@@ -76,6 +77,64 @@ class Projections__logits(nn.Module):
         return [
             part.unflatten(1, (-1, rows)).flatten(0, 1)
             for part, (_, rows) in zip(parts, self.sections, strict=True)
+        ]
+
+
+class SplitProjections(Projections):
+    """Projections of v, as its parts of the user [1, U, 1] and the candidates [1, V - U, B].
+
+    -> [S, O, B] of each section. The user's part of the product is made once.
+    """
+
+    def __init__(self, shape, *sections, unbiased):
+        inputs, width = shape
+        super().__init__((inputs, width - USER_WIDTH), *sections, unbiased=unbiased)
+        self.user_weight = linear_init(width, *self.weight.shape[:2], USER_WIDTH)
+
+    def _logical(self):
+        for attr, name, index in super()._logical():
+            yield attr, name, index
+            if attr == "weight":
+                yield "user_weight", name.removesuffix("weight") + "user_weight", index
+
+    def forward(self, v):
+        user, candidates = v
+        t = torch.bmm(self.user_weight, user)
+        of_user = t.split([len(names) * rows for names, rows in self.sections], dim=1)
+        return [
+            part + once.unflatten(1, (-1, rows)).flatten(0, 1)
+            for part, once, (_, rows) in zip(
+                super().forward(candidates), of_user, self.sections, strict=True
+            )
+        ]
+
+
+class SplitProjections__logits(Projections):
+    """Projections of v, as its parts of the user [1, U, 1] and the candidates [1, V - U, B].
+
+    -> [S, O, B] of each section. The user's part of the product is made once.
+    """
+
+    def __init__(self, shape, *sections):
+        inputs, width = shape
+        super().__init__((inputs, width - USER_WIDTH), *sections)
+        self.user_weight = linear_init(width, *self.weight.shape[:2], USER_WIDTH)
+
+    def _logical(self):
+        for attr, name, index in super()._logical():
+            yield attr, name, index
+            if attr == "weight":
+                yield "user_weight", name.removesuffix("weight") + "user_weight", index
+
+    def forward(self, v):
+        user, candidates = v
+        t = torch.bmm(self.user_weight, user)
+        of_user = t.split([len(names) * rows for names, rows in self.sections], dim=1)
+        return [
+            part + once.unflatten(1, (-1, rows)).flatten(0, 1)
+            for part, once, (_, rows) in zip(
+                super().forward(candidates), of_user, self.sections, strict=True
+            )
         ]
 
 

@@ -9,6 +9,8 @@ from homespec.emit.blocks.constants import (
     FOLDED_NORM,
     KEPT,
     SCALED,
+    USER_COLUMNS,
+    USER_WIDTH,
     VOCABULARIES,
 )
 from homespec.emit.blocks.rows import words_of
@@ -55,6 +57,32 @@ def logical_state(model):
     model = unwrapped(model)
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     return logical_views(model, {name: tensor.detach() for name, tensor in tensors.items()})
+
+
+def own_views(model):
+    """All weights by logical name, as views; of one over v the user's columns are `user_weight`."""
+    model = unwrapped(model)
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    return logical_views(model, {name: tensor.detach() for name, tensor in tensors.items()})
+
+
+def columns_of_v(width):
+    """The columns of v in the order in which this model has them: the user's, then the others."""
+    user = [i for start, end in USER_COLUMNS for i in range(start, end)]
+    return torch.tensor(user + sorted(set(range(width)) - set(user)))
+
+
+def logical_state__split(model):
+    """All weights and statistics by logical name, as views of the model's own tensors.
+
+    Weights over v, which the model has in two parts, are copies in the order of the spec.
+    """
+    views = own_views(model)
+    for user in [name for name in views if name.endswith(".user_weight")]:
+        name = user.removesuffix("user_weight") + "weight"
+        both = torch.cat([views.pop(user), views[name]], dim=1)
+        views[name] = both[:, columns_of_v(both.shape[1]).argsort()]
+    return views
 
 
 def load_logical_state(model, state):
@@ -142,6 +170,37 @@ def copy_state__scaled(model, state):
     """Copy tensors by logical name into the model, and note what of the fitted is set by that."""
     for name, view in logical_state(model).items():
         view.copy_(state[name])
+    find_unset(model)
+
+
+def copy_state__split(model, state):
+    """Copy tensors by logical name into the model.
+
+    Weights over v are copied in two parts.
+    """
+    views = own_views(model)
+    for name, view in views.items():
+        user = name.endswith(".user_weight")
+        tensor = state[name.removesuffix("user_weight") + "weight" if user else name]
+        if user or f"{name.removesuffix('weight')}user_weight" in views:
+            tensor = tensor[:, columns_of_v(tensor.shape[1])]
+            tensor = tensor[:, :USER_WIDTH] if user else tensor[:, USER_WIDTH:]
+        view.copy_(tensor)
+
+
+def copy_state__split_unset(model, state):
+    """Copy tensors by logical name into the model, and note what of the fitted is set by that.
+
+    Weights over v are copied in two parts.
+    """
+    views = own_views(model)
+    for name, view in views.items():
+        user = name.endswith(".user_weight")
+        tensor = state[name.removesuffix("user_weight") + "weight" if user else name]
+        if user or f"{name.removesuffix('weight')}user_weight" in views:
+            tensor = tensor[:, columns_of_v(tensor.shape[1])]
+            tensor = tensor[:, :USER_WIDTH] if user else tensor[:, USER_WIDTH:]
+        view.copy_(tensor)
     find_unset(model)
 
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from homespec.emit.blocks.constants import USER_WIDTH
 from homespec.emit.blocks.gains import start_bound
 
 
@@ -68,6 +69,38 @@ class Linears__bare(nn.Module):
         wide = self.weight.view(len(x), -1, x.shape[1])
         u = torch.bmm(wide, x).view(*self.weight.shape[:2], x.shape[2])
         return u if self.bias is None else u + self.bias.unsqueeze(-1).to(u.dtype)
+
+
+class SplitLinears(Linears):
+    """Linears over v, as its parts of the user [1, U, 1] and the candidates [1, V - U, B].
+
+    -> [M, O, B]. The user's part of the product is made once.
+    """
+
+    def __init__(self, names, width, out):
+        super().__init__(names, width - USER_WIDTH, out)
+        self.user_weight = linear_init(width, len(names), out, USER_WIDTH)
+
+    def forward(self, v):
+        user, candidates = v
+        once = torch.bmm(self.user_weight.view(1, -1, USER_WIDTH), user)
+        return super().forward(candidates) + once.view(*self.user_weight.shape[:2], 1)
+
+
+class SplitLinears__bare(Linears):
+    """Linears over v, as its parts of the user [1, U, 1] and the candidates [1, V - U, B].
+
+    -> [M, O, B]. The user's part of the product is made once.
+    """
+
+    def __init__(self, names, width, out, bias=True):
+        super().__init__(names, width - USER_WIDTH, out, bias)
+        self.user_weight = linear_init(width, len(names), out, USER_WIDTH)
+
+    def forward(self, v):
+        user, candidates = v
+        once = torch.bmm(self.user_weight.view(1, -1, USER_WIDTH), user)
+        return super().forward(candidates) + once.view(*self.user_weight.shape[:2], 1)
 
 
 class MLPs(nn.Sequential):
@@ -140,6 +173,14 @@ class MLPs__gains(MLPs):
                 bound = start_bound(activation, *each.weight.shape[1:])
                 each.weight.uniform_(-bound, bound)
                 each.bias.zero_()
+        return self
+
+
+class MLPs__over_v(MLPs):
+    def over_v(self):
+        """Read v as its parts of the user and the candidates. Returns the MLPs."""
+        out, width = self[0].weight.shape[1:]
+        self[0] = SplitLinears(self[0].names, width, out)
         return self
 
 

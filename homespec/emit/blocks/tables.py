@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from homespec.emit.blocks.constants import FEATURES
+from homespec.emit.blocks.constants import FEATURES, USER
 
 
 def embeddings(rows, dim):
@@ -85,6 +85,44 @@ class Table__events(nn.Module):
         for name, field in fields.items():
             self.starts[name] = self.slices[field.get("table", name)].start
             self.groups.setdefault(field.get("sequence"), []).append(name)
+        self.weight = embeddings(end, field["dim"])
+
+    def _logical(self):
+        for name, part in self.slices.items():
+            yield "weight", f"features.{name}.weight", part
+
+    def forward(self, rows):
+        groups = [
+            torch.stack([rows[name] + self.starts[name] for name in names])
+            for names in self.groups.values()
+        ]
+        all_NE = F.embedding(torch.cat([group.flatten() for group in groups]), self.weight)
+        parts, end = {}, 0
+        for names, group in zip(self.groups.values(), groups, strict=True):
+            start, end = end, end + group.numel()
+            group_E = all_NE[start:end].unflatten(0, group.shape).unbind()
+            parts |= zip(names, group_E, strict=True)
+        return parts
+
+
+class Table__split(nn.Module):
+    """The embeddings of features of one width, stacked by rows in one table.
+
+    All look-ups are one: rows [B], of events [B, L], by name -> embeddings [..., width] by name, of
+    the user one row. A feature may be looked up in the part of another one, its `table`.
+    """
+
+    def __init__(self, fields):
+        super().__init__()
+        self.slices, end = {}, 0
+        for name, field in fields.items():
+            if "table" not in field:
+                self.slices[name] = slice(end, end + field["rows"])
+                end += field["rows"]
+        self.starts, self.groups = {}, {}  # by shape: single values, events of each sequence
+        for name, field in fields.items():
+            self.starts[name] = self.slices[field.get("table", name)].start
+            self.groups.setdefault(field.get("sequence", name in USER), []).append(name)
         self.weight = embeddings(end, field["dim"])
 
     def _logical(self):

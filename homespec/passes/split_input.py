@@ -1,0 +1,74 @@
+"""Splitting v: what reads it by Linears alone gets its parts of the user and of the candidates.
+
+before:  experts.meta.shared <- input
+after:   split_input <- features              (the same as those of input)
+         experts.meta.shared <- split_input
+
+W v is W_user v_user + W_candidate v_candidate, so the first product is made once for a request,
+whatever the number of its candidates is. What reads v number by number, as feature gates do,
+still reads `input`, in which the columns of the user are repeated for each candidate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from homespec.graph import Graph
+from homespec.graph.nodes import (
+    INPUT,
+    SPLIT,
+    ExpertSet,
+    Gate,
+    Input,
+    Node,
+    Port,
+    Projection,
+    SelfGate,
+    SplitInput,
+)
+from homespec.graph.once import is_once, parts_of_input
+
+LINEAR = (ExpertSet, Gate, SelfGate, Projection)
+"""The nodes that begin with Linears."""
+
+
+def split_input(graph: Graph) -> Graph:
+    """v in two parts, for all that reads nothing else and begins with Linears.
+
+    before:  projections.meta.input <- input, feature_gates.meta.shared <- input, projections…
+    after:   projections.meta.input <- split_input, feature_gates.meta.shared <- input, projections…
+    """
+    columns = tuple(_columns(graph))
+    if not columns:
+        return graph
+    nodes: list[Node] = []
+    for node in graph:
+        nodes.append(_splitting(node))
+        if isinstance(node, Input):
+            split = SplitInput(
+                name=SPLIT, reads=node.reads, span=node.span, width=node.width, columns=columns
+            )
+            nodes.append(split)
+    return graph.with_nodes(nodes)
+
+
+def _splitting(node: Node) -> Node:
+    if isinstance(node, LINEAR) and node.reads == (Port(INPUT),):
+        return dataclasses.replace(node, reads=(Port(SPLIT),))
+    return node
+
+
+def _columns(graph: Graph) -> Iterator[tuple[int, int]]:
+    """Where the user's columns are in v; neighbours are one range."""
+    start = end = at = 0
+    for part in parts_of_input(graph):
+        if is_once(part, graph.user):
+            if at > end:
+                if end > start:
+                    yield start, end
+                start = at
+            end = at + part.width
+        at += part.width
+    if end > start:
+        yield start, end
