@@ -50,19 +50,20 @@ class GeneratedModule(Protocol):
         """
 
     def stacked_losses(
-        self, logits: Tensors | Tensor, labels: Tensors, *weights: Tensors
+        self, logits: Tensors | Tensor, labels: Tensors, *more: Tensors | Tensor
     ) -> Tensor:
         """The loss of each task [T], from logits by task or [T, B], and labels [B] by task.
 
-        If a file has SAMPLE_WEIGHTS, the weights [B] of these tasks are a third argument.
+        If a file has SAMPLE_WEIGHTS, the weights [B] of these tasks are the next argument. If it has
+        SESSIONS, the ids [B] of that column are the last one.
         """
 
     def losses(
-        self, logits: Tensors | Tensor, labels: Tensors, *weights: Tensors
+        self, logits: Tensors | Tensor, labels: Tensors, *more: Tensors | Tensor
     ) -> dict[str, Tensor]:
         """The same losses by task."""
 
-    def loss(self, logits: Tensors | Tensor, labels: Tensors, *weights: Tensors) -> Tensor:
+    def loss(self, logits: Tensors | Tensor, labels: Tensors, *more: Tensors | Tensor) -> Tensor:
         """Their weighted sum."""
 
     def logical_names(self, model: nn.Module) -> Iterator[tuple[str, str, Any]]:
@@ -142,6 +143,11 @@ def embeddings_of(model: nn.Module) -> list[nn.Parameter]:
 def sampled(code: GeneratedModule) -> tuple[str, ...]:
     """The tasks whose rows have weights."""
     return tuple(getattr(code, "SAMPLE_WEIGHTS", ()))
+
+
+def session_column(code: GeneratedModule) -> str | None:
+    """The column of sessions in which losses rank rows."""
+    return next(iter(getattr(code, "SESSIONS", {}).values()), None)
 
 
 Observed = Callable[[Tensors, Tensors], dict[str, Tensor]]

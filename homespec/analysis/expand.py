@@ -133,7 +133,10 @@ def _encoder(lowered: Lowered, name: str, encoder: Encoder, path: Path) -> Entry
 
 def _task(lowered: Lowered, name: str, task: Task) -> Section:
     path: Path = ("tasks", name)
-    lines = _lines(lowered, {key: getattr(task, key) for key in _keys(task)}, [path])
+    values = {key: getattr(task, key) for key in _keys(task)}
+    if task.within is not None:
+        values["within"] = task.within.model_dump()
+    lines = _lines(lowered, values, [path])
     if task.product:
         return Section(name, lines)
     tower = dict(overlay(lowered.spec.towers, task.tower, to=TowerConfig))
@@ -155,8 +158,11 @@ def _keys(task: Task) -> list[str]:
 
 
 def _shape(task: Task) -> list[str]:
-    """The keys that change the shape of a cross-entropy."""
-    return ["pos_weight"] * (task.pos_weight != 1) + ["focal"] * (task.focal != 0)
+    """The keys that change the shape of a cross-entropy, or add a term to it."""
+    given = {
+        "pos_weight": task.pos_weight != 1, "focal": task.focal != 0, "within": task.within
+    }  # fmt: skip
+    return [key for key, is_given in given.items() if is_given]
 
 
 def _layer(lowered: Lowered, index: int, layer: Layer) -> Section:

@@ -160,17 +160,27 @@ def build(
 
 
 def model_loss(model: nn.Module, code: runtime.GeneratedModule) -> Function:
-    """Loss of a generated model on features and labels by name; sample weights are 1."""
-    sampled = runtime.sampled(code)
-    if not sampled:
+    """Loss of a generated model on features and labels by name; sample weights are 1, and sessions
+    have SESSION_ROWS rows.
+    """
+    sampled, ranks = runtime.sampled(code), runtime.session_column(code) is not None
+    if not sampled and not ranks:
         return lambda features, labels: code.loss(model(features, stacked=True), labels)
 
-    def weighted(features: Tensors, labels: Tensors) -> Tensor:
-        ones = torch.ones_like(labels[sampled[0]])
-        logits = model(features, stacked=True)
-        return code.loss(logits, labels, dict.fromkeys(sampled, ones))
+    def with_more(features: Tensors, labels: Tensors) -> Tensor:
+        some = labels[code.TASKS[0]]
+        more: list[Tensors | Tensor] = []
+        if sampled:
+            more.append(dict.fromkeys(sampled, torch.ones_like(some)))
+        if ranks:
+            more.append(torch.arange(len(some), device=some.device) // SESSION_ROWS)
+        return code.loss(model(features, stacked=True), labels, *more)
 
-    return weighted
+    return with_more
+
+
+SESSION_ROWS = 8
+"""Rows of a session, where losses rank rows within them."""
 
 
 def build_server(

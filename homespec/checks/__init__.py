@@ -66,6 +66,7 @@ def _check_labels(resolved: Resolved) -> list[Diagnostic]:
         *label_rules.product_task(resolved),
         *_in_rounds(resolved, [label_rules.unlabelled], [label_rules.label_kind]),
         *_in_rounds(resolved, [label_rules.outside_without_where]),
+        *label_rules.one_session_column(resolved),
     ]
 
 

@@ -119,13 +119,14 @@ def product_task(resolved: Resolved) -> Iterator[Finding]:
 def label_kind(resolved: Resolved) -> Iterator[Finding]:
     """A task has a key that does not apply to its kind of label.
 
-    `loss` and `scale` belong to a regression, `rate`, `pos_weight` and `focal` to a binary task.
+    `loss` and `scale` belong to a regression, `rate`, `pos_weight`, `focal` and `within` to a
+    binary task.
     The label of a regression is a column of numbers, or arithmetic of two, not a comparison; that
     of a binary task is a column of 0 and 1, or a comparison.
     `where` names a binary task, since it asks whether that task's label is 1.
     """
     for name, task in resolved.spec.tasks.items():
-        of_binary, of_regression = ("rate", "pos_weight", "focal"), ("loss", "scale")
+        of_binary, of_regression = ("rate", "pos_weight", "focal", "within"), ("loss", "scale")
         alien = of_binary if task.kind == "regression" else of_regression
         for key in alien:
             if key in task.model_fields_set and not task.product:
@@ -221,3 +222,41 @@ def unlabelled(resolved: Resolved) -> Iterator[Finding]:
 
 def _article(kind: str) -> str:
     return f"a {kind}" if kind == "regression" else "a binary task"
+
+
+@rule("HS239", "one-session-column")
+def one_session_column(resolved: Resolved) -> Iterator[Finding]:
+    """Tasks rank their rows within sessions of different columns.
+
+    A batch can keep the rows of one column's sessions together, and the losses take the ids of one
+    column. So all tasks with `within` name the same one. Choose the finest within which rows are
+    really ranked against each other, such as the request.
+
+    Bad:
+
+    ```yaml
+    tasks:
+      click: {within: {column: request_id}}
+      like: {within: {column: user_id}}
+    ```
+
+    Good:
+
+    ```yaml
+    tasks:
+      click: {within: {column: request_id}}
+      like: {within: {column: request_id, weight: 0.5}}
+    ```
+    """
+    columns = {
+        name: task.within.column for name, task in resolved.spec.tasks.items() if task.within
+    }
+    first = next(iter(columns.items()), ("", ""))
+    for name, column in columns.items():
+        if column != first[1]:
+            yield Finding(
+                resolved.span(("tasks", name, "within", "column")),
+                f"`{name}` ranks rows within `{column}`, and `{first[0]}` within `{first[1]}`",
+                label=f"not `{first[1]}`",
+                help=f"name one column for all tasks, such as `{first[1]}`",
+            )

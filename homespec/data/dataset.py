@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from homespec.data.data_files import DataFiles
 from homespec.data.plan import Arrays, Plan
 from homespec.data.prefetch import prefetched
 from homespec.data.sampler import Window, WindowSampler
+from homespec.data.sessions import Sessions
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec
@@ -52,21 +54,30 @@ class BatchDataset(IterableDataset[Batch]):
         training: bool = True,
         users: str | None = None,
         cached: Arrays | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         """Read what `spec` needs of `files`; `users` names the column of users.
 
         `shuffle` is the buffer in rows, 0 for the order of the files; `start` is the
         first batch of this rank. `cached` are the rows in memory (`homespec.data.in_memory`).
+        `sessions` are kept together; by default those of the column that `spec` names, which is
+        then read once more.
         Raises DataError if a column is missing; iterating raises it if a column cannot serve, or a
         file is broken.
         """
         super().__init__()
         self.plan = Plan.of(spec, users)
+        if not training:  # no losses are computed
+            self.plan = replace(self.plan, sessions=None)
+        elif sessions is None and self.plan.sessions is not None:
+            sessions = Sessions(files, self.plan.sessions)
         self.files = files
         self.schema = files.schema(self.plan.wanted, self.plan.exact)
         self.batch_size, self.start, self.cached = batch_size, start, cached
         sizes = tuple(chunk.rows for chunk in files.chunks)
-        self.sampler = WindowSampler(sizes, batch_size, seed, epoch, shuffle, rank, world, training)
+        self.sampler = WindowSampler(
+            sizes, batch_size, seed, epoch, shuffle, rank, world, training, sessions
+        )
 
     def __len__(self) -> int:
         """The batches of this rank in the whole epoch, also where `start` skips some."""

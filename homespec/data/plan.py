@@ -20,23 +20,27 @@ from homespec.data.sample_weights import sample_weights
 from homespec.schema.input_tensors import InputTensor, input_tensors
 from homespec.schema.label_parser import parse_label
 from homespec.schema.labels import Label
+from homespec.schema.sessions import session_column
 
 if TYPE_CHECKING:
     from homespec.schema.models import Spec, Task
 
 USERS = "--gauc-by"
 """Who wants the column of users, in messages."""
+SESSIONS = "`within`"
+"""The same of the column of sessions."""
 
 
 class Arrays(NamedTuple):
-    """Rows as arrays: features by the name of their tensor, labels by task, ids of users, and
-    sample weights by task.
+    """Rows as arrays: features by the name of their tensor, labels by task, ids of users, sample
+    weights by task, and ids of sessions.
     """
 
     features: dict[str, Array]
     labels: dict[str, Array]
     users: Array | None = None
     weights: dict[str, Array] = {}  # noqa: RUF012  # nothing is ever put into it
+    sessions: Array | None = None
 
     def map(self, change: Callable[[Array], Array]) -> Arrays:
         """The same with each array changed."""
@@ -45,14 +49,15 @@ class Arrays(NamedTuple):
             {task: change(array) for task, array in self.labels.items()},
             None if self.users is None else change(self.users),
             {task: change(array) for task, array in self.weights.items()},
+            None if self.sessions is None else change(self.sessions),
         )
 
     @property
     def columns(self) -> list[Array]:
         """All arrays."""
-        users = [] if self.users is None else [self.users]
+        ids = [each for each in (self.users, self.sessions) if each is not None]
         return [
-            *self.features.values(), *self.labels.values(), *users, *self.weights.values()
+            *self.features.values(), *self.labels.values(), *ids, *self.weights.values()
         ]  # fmt: skip
 
     @property
@@ -91,6 +96,8 @@ class Plan:
     """The column that says whose impression a row is."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """The column of sample weights by task."""
+    sessions: str | None = None
+    """The column of the sessions in which tasks rank their rows."""
 
     @classmethod
     def of(cls, spec: Spec, users: str | None = None) -> Plan:
@@ -101,6 +108,7 @@ class Plan:
             frozenset(name for name, task in spec.tasks.items() if task.kind == "binary"),
             users,
             {name: task.sample_weight for name, task in spec.tasks.items() if task.sample_weight},
+            session_column(spec),
         )
 
     @property
@@ -114,6 +122,8 @@ class Plan:
                 wanted.setdefault(column, f"task `{task}`")
         for task, column in self.weights.items():
             wanted.setdefault(column, f"the weights of task `{task}`")
+        if self.sessions is not None:
+            wanted.setdefault(self.sessions, SESSIONS)
         if self.users is not None:
             wanted.setdefault(self.users, USERS)
         return wanted
@@ -125,9 +135,9 @@ class Plan:
         Ids as float32 are refused from 2^24 on, where some are one number; as float64 they pass.
         """
         features = {tensor.column for tensor in self.tensors if tensor.kind != "vector"}
-        users = set() if self.users is None else {self.users}
+        ids = {column for column in (self.users, self.sessions) if column is not None}
         compared = (label.columns for label in self.labels.values() if not label.is_bare)
-        return frozenset(features.union(users, *compared))
+        return frozenset(features.union(ids, *compared))
 
     @property
     def bytes_per_row(self) -> int:
@@ -137,7 +147,8 @@ class Plan:
             for t in self.tensors
         )
         of_tasks = len(self.labels) + len(self.weights)
-        return sum(sizes) + 4 * of_tasks + 8 * (self.users is not None)
+        ids = (self.users is not None) + (self.sessions is not None)
+        return sum(sizes) + 4 * of_tasks + 8 * ids
 
     def convert(self, table: pa.Table) -> Arrays:
         """The arrays of a table that has the columns. Raises DataError that names the column."""
@@ -147,11 +158,12 @@ class Plan:
                 task: labels_of(f"task `{task}`", label, table, task in self.binary)
                 for task, label in self.labels.items()
             },
-            None if self.users is None else user_ids(self.users, table),
+            None if self.users is None else ids_of(USERS, self.users, table),
             {
                 task: sample_weights(f"the weights of task `{task}`", column, table)
                 for task, column in self.weights.items()
             },
+            None if self.sessions is None else ids_of(SESSIONS, self.sessions, table),
         )
 
     def read(self, table: pa.Table, files: object) -> Arrays:
@@ -165,7 +177,7 @@ class Plan:
         if self.users is None:
             return arrays
         with _locating(files):
-            return arrays._replace(users=user_ids(self.users, table))
+            return arrays._replace(users=ids_of(USERS, self.users, table))
 
     def _features(self, table: pa.Table) -> Iterator[tuple[InputTensor, Array]]:
         for _, fields in groupby(self.tensors, key=lambda tensor: tensor.feature):
@@ -195,7 +207,7 @@ def _locating(files: object, more: str = "") -> Iterator[None]:
         raise DataError(f"{files}: {error}{more}") from None
 
 
-def user_ids(column: str, table: pa.Table) -> Array:
-    """The ids of the users of a table, int64 [N]: those that a feature would have."""
-    with columns.naming(USERS, column):
+def ids_of(who: str, column: str, table: pa.Table) -> Array:
+    """The ids of the users or sessions of a table, int64 [N]: those that a feature would have."""
+    with columns.naming(who, column):
         return columns.ids(table[column].combine_chunks())

@@ -3,12 +3,15 @@
 The chunks of the files are put into a random order, and cut into windows of as many rows as the
 buffer holds; each window is shuffled exactly. The order does not depend on how rows are fetched,
 so it is the same from files and from memory, with workers and without, resumed or not.
+
+Where rows have sessions, it is runs of rows that are shuffled. Batches have the size that they
+always have: the last session of one may be cut, and its rest begins the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from homespec.data.columns import Array
+from homespec.data.sessions import Sessions, shuffled_runs
 
 IN_ORDER = 65_536
 """Rows of a window that is not shuffled."""
@@ -49,6 +53,8 @@ class WindowSampler:
     world: int = 1
     training: bool = True
     """Only full batches, as many for each rank; else every row once, the last batch ragged."""
+    sessions: Sessions | None = field(default=None, compare=False)
+    """Rows to keep together, of the files in their order."""
 
     @property
     def rows(self) -> int:
@@ -105,7 +111,8 @@ class WindowSampler:
 
     def _whole(self) -> Window:
         """The one window of data that the buffer holds: shuffled exactly, then dealt to ranks."""
-        places = np.random.default_rng([self.seed, self.epoch, 1]).permutation(self.rows)
+        random = np.random.default_rng([self.seed, self.epoch, 1])
+        places = self._permuted(np.arange(self.rows), random)
         mine = self.batches * self.batch_size
         return Window(0, self.batches, 0, self.rows, places[self.rank * mine :][:mine])
 
@@ -119,5 +126,14 @@ class WindowSampler:
         places = np.arange(low, high)
         if self.shuffled:
             seed = [self.seed, self.epoch, 2, self.rank, number]
-            places = np.random.default_rng(seed).permutation(places)
+            places = self._permuted(places, np.random.default_rng(seed))
         return Window(first, end, low, high, places[:taken])
+
+    def _permuted(self, places: Array, random: np.random.Generator) -> Array:
+        """Places next to each other in random order; those of one session stay together."""
+        if self.sessions is None:
+            return random.permutation(places)
+        rows = self.rows_at(places)
+        starts = self.sessions.starts[rows]
+        starts[1:] |= rows[1:] != rows[:-1] + 1  # another chunk
+        return places[shuffled_runs(starts, self.batch_size, random)]

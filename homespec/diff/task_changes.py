@@ -10,7 +10,7 @@ from homespec.diff.breaks import Breaks
 from homespec.diff.pair import Pair, change, inverse, moved
 from homespec.resolve.tree import Role, TreeNode
 from homespec.schema.identifiers import ROOT
-from homespec.schema.models import Task
+from homespec.schema.models import Task, Within
 
 
 def _tasks(pair: Pair) -> Iterator[tuple[str, str, Task, Task]]:
@@ -194,6 +194,8 @@ def _values(pair: Pair, key: str, what: str) -> Iterator[Finding]:
 def _said(value: object) -> str:
     if value is None or value == "":
         return "not given"
+    if isinstance(value, Within):
+        return f"by `{value.column}` with weight {value.weight:g}"
     return f"`{value}`" if isinstance(value, str) else f"{value:g}"
 
 
@@ -272,6 +274,7 @@ def task_loss(pair: Pair) -> Iterator[Finding]:
     yield from _values(pair, "loss", "the loss")
     yield from _values(pair, "pos_weight", "the weight of positives")
     yield from _values(pair, "focal", "the exponent of the focal loss")
+    yield from _values(pair, "within", "the ranking within sessions")
 
 
 @change("HS615", "task-weight", Breaks.TRAINING)

@@ -29,6 +29,8 @@ NOTES = {
     "UNKNOWN": "# UNKNOWN is the value of label columns that means unknown; such labels are NaN.",
     "SAMPLE_WEIGHTS": "# SAMPLE_WEIGHTS are the columns of row weights, which `loss` takes by "
     "task.",
+    "SESSIONS": "# SESSIONS is the column of ids of sessions, which `loss` takes; WITHIN weighs "
+    "ranking there.",
 }
 """What there is to say of constants that a file has, before the first of them."""
 
@@ -55,6 +57,8 @@ def task_constants(graph: Graph) -> list[str]:
         ("WHERE", _by_task({o.task: o.where for o in objectives if o.where})),
         ("SAMPLE_WEIGHTS", _by_task(_sampled(objectives))),
         ("OUTSIDE", _outside(objectives)),
+        ("SESSIONS", _by_task({o.task: o.within for o in objectives if o.within})),
+        ("WITHIN", _within(objectives)),
         ("MEASURES", None if by_rows(objectives) else _measures(objectives)),
         ("LOSS_RUNS", _loss_runs(objectives) if by_rows(objectives) else None),
         ("RATES", _by_task({t.task: t.rate for t in towers.values() if t.rate is not None})),
@@ -109,7 +113,7 @@ def _measures(objectives: list[Objective]) -> Group | None:
 
 def by_rows(objectives: list[Objective]) -> bool:
     """Whether some loss weighs rows, by more than whether they have a label."""
-    return any(o.sample_weight or o.outside or _shape(o) for o in objectives)
+    return any(o.sample_weight or o.outside or o.within or _shape(o) for o in objectives)
 
 
 def _shape(objective: Objective) -> tuple[tuple[str, str], ...]:
@@ -125,9 +129,19 @@ def _sampled(objectives: list[Objective]) -> dict[str, object]:
 
 def _outside(objectives: list[Objective]) -> Group | None:
     """The lengths of runs of tasks of one weight outside of their sample spaces, with it."""
-    if not any(o.outside for o in objectives):
+    return _runs([o.outside for o in objectives])
+
+
+def _within(objectives: list[Objective]) -> Group | None:
+    """The same of the weights of ranking within sessions."""
+    return _runs([o.within_weight for o in objectives])
+
+
+def _runs(weights: list[float]) -> Group | None:
+    """The lengths of runs of one weight, with it; nothing if all are 0."""
+    if not any(weights):
         return None
-    runs = itertools.groupby(o.outside for o in objectives)
+    runs = itertools.groupby(weights)
     return sequence([sequence([str(len(list(run))), literal(w)]) for w, run in runs], "[]")
 
 
@@ -181,9 +195,10 @@ def _row_blocks(
         "losses.by_runs" + _form({"shaped": any(map(_shape, objectives))}),
         "losses.weighted_losses" + _form({"runs": runs, "scales": runs and _scaled(objectives)}),
     ]
-    blocks.append("losses.stacked_losses" + _form({"rows": True, "weights": sampled}))
-    blocks.append("losses.losses" + _form({"weights": sampled}))
-    blocks.append("losses.loss" + _form({"weighted": weighted, "weights": sampled}))
+    takes = {"weights": sampled, "within": any(o.within for o in objectives)}
+    blocks.append("losses.stacked_losses" + _form({"rows": True, **takes}))
+    blocks.append("losses.losses" + _form(takes))
+    blocks.append("losses.loss" + _form({"weighted": weighted, **takes}))
     return blocks, forms
 
 

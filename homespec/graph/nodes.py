@@ -362,6 +362,7 @@ class Objective(Node):
     names the task whose label, `where_label`, must be 1 in the rows that count; others count with
     the weight `outside`. `sample_weight` is the column of the rows' weights. `unknown` means in
     the columns of the label that a cell is empty, `where_unknown` in those of `where_label`.
+    `within` is the column of sessions in which the loss also ranks rows, with `within_weight`.
     """
 
     kind: ClassVar[str] = "objective"
@@ -378,6 +379,8 @@ class Objective(Node):
     sample_weight: str = ""
     pos_weight: float = 1.0
     focal: float = 0.0
+    within: str = ""
+    within_weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

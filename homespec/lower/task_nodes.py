@@ -79,5 +79,7 @@ def _add_objective(graph: Graph, resolved: Resolved, span: Span, name: str, port
             sample_weight=task.sample_weight,
             pos_weight=task.pos_weight,
             focal=task.focal,
+            within=task.within.column if task.within else "",
+            within_weight=task.within.weight if task.within else 0.0,
         )
     )

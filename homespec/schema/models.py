@@ -30,7 +30,7 @@ from homespec.schema.lists import ListOptions
 from homespec.schema.numbers import Dropout
 from homespec.schema.promises import Budget, Expect
 from homespec.schema.sequences import Dien, Din, Encoder, EventField, Mean, Sequence, Sim, Twin
-from homespec.schema.tasks import Group, Task, Tower
+from homespec.schema.tasks import Group, Task, Tower, Within
 
 __all__ = [
     "Budget",
@@ -66,6 +66,7 @@ __all__ = [
     "Task",
     "Tower",
     "Twin",
+    "Within",
     "overlay",
 ]  # fmt: skip
 

@@ -32,6 +32,7 @@ Dropout = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 PosWeight = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
 Focal = Annotated[float, Field(ge=0, le=20, allow_inf_nan=False)]
 Scale = Annotated[float, Field(ge=1e-6, le=1e12, allow_inf_nan=False)]
+TermWeight = Annotated[float, Field(ge=MIN_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
 Weight = Annotated[
     float,
     Field(ge=0, le=MAX_WEIGHT, allow_inf_nan=False),

@@ -16,6 +16,7 @@ from homespec.schema.numbers import (
     PosWeight,
     Rate,
     Scale,
+    TermWeight,
     Weight,
 )
 
@@ -36,6 +37,16 @@ class Tower(Model):
     """Epsilon of the normalisation (torch's default)."""
     norm_momentum: Momentum = 0.1
     """Momentum of the running statistics of batch norm (torch's default)."""
+
+
+class Within(Model):
+    """A term of a task's loss that ranks the rows of one session, or of one user."""
+
+    column: Annotated[str, Field(min_length=1)]
+    """The column with the id of a row's session. Rows with one id are compared, as far as they are
+    in one batch; keep them next to each other in the files."""
+    weight: TermWeight = 1.0
+    """Weight of the term beside the loss of single rows, which has 1."""
 
 
 class Task(Model):
@@ -65,6 +76,9 @@ class Task(Model):
     focal: Focal = Field(default=0.0, examples=[2.0])
     """For a binary task: exponent of the focal loss, such as 2, which reduces the weight of
     well-predicted rows. Default: cross-entropy."""
+    within: Within = absent({"column": "session_id", "weight": 1.0})
+    """For a binary task: also rank the rows of a session by their labels (JRC, docs/losses.md).
+    Default: the loss of each row depends on that row alone."""
     scale: Scale = 1.0
     """Unit of a regression. For example, 60000 trains on minutes if the label is in milliseconds.
     """

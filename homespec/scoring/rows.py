@@ -99,6 +99,7 @@ def open_rows(
         plan,
         labels={task: label for task, label in plan.labels.items() if task in labels},
         weights={task: column for task, column in plan.weights.items() if task in weights},
+        sessions=None,
     )
     files, keep, wanted = open_files(paths), keep or {}, plan.wanted
     kept_alone = {column: who for column, who in keep.items() if column not in wanted}

@@ -21,8 +21,10 @@ from homespec.data.dataset import BatchDataset
 from homespec.data.in_memory import CACHE_BYTES, load_rows
 from homespec.data.paths import Paths, paths_of
 from homespec.data.plan import Arrays, Plan
+from homespec.data.sessions import Sessions
 from homespec.data.splits import open_splits
 from homespec.schema.models import Spec
+from homespec.schema.sessions import session_column
 from homespec.train import RunError
 from homespec.train.distributed import rank, world_size
 from homespec.train.settings import Settings, check_processes
@@ -91,7 +93,7 @@ class Rows:
                 f"{train} has {rows.train.source.rows:,} rows{limit}, fewer than one batch of"
                 f" {settings.batch_size}: give a smaller --batch-size{or_more}"
             )
-        for part, users in ((rows.train, None), (rows.valid, settings.gauc_by)):
+        for part, users in ((rows.train, None), (rows.valid, rows.users)):
             plan = Plan.of(spec, users)
             part.source.schema(plan.wanted, plan.exact)
         return rows
@@ -105,11 +107,27 @@ class Rows:
 
     def held(self) -> Rows:
         """These rows, read into memory if they fit. Raises DataError for what cannot be used."""
-        valid = load_rows(self.spec, self.valid.source, self.settings.gauc_by, CACHE_BYTES)
+        valid = load_rows(self.spec, self.valid.source, self.users, CACHE_BYTES)
         train = load_rows(self.spec, self.train.source, None, CACHE_BYTES)
-        return replace(
+        held = replace(
             self, train=replace(self.train, held=train), valid=replace(self.valid, held=valid)
         )
+        if held.sessions is not None:
+            held.sessions.starts  # noqa: B018  # once, before there are workers
+        return held
+
+    @property
+    def users(self) -> str | None:
+        """The column of users by which GAUC is measured; by default that of sessions."""
+        return self.settings.gauc_by or session_column(self.spec)
+
+    @cached_property
+    def sessions(self) -> Sessions | None:
+        """The sessions to train on, if tasks rank rows within them."""
+        column, held = session_column(self.spec), self.train.held
+        if column is None:
+            return None
+        return Sessions(self.train.source, column, None if held is None else held.sessions)
 
     def training(self, epoch: int, start: int = 0, rank: int = 0, world: int = 1) -> BatchDataset:
         """A rank's parts of the batches of an epoch from batch `start` on."""
@@ -117,6 +135,7 @@ class Rows:
         return BatchDataset(
             self.spec, self.train.source, at.batch_size // world, seed=at.seed, epoch=epoch,
             start=start, shuffle=at.shuffle_rows, rank=rank, world=world, cached=self.train.held,
+            sessions=self.sessions,
         )  # fmt: skip
 
     @property
@@ -128,7 +147,7 @@ class Rows:
         """All held-out rows in order, the last batch filled up with rows without labels."""
         at = self.settings
         return BatchDataset(
-            self.spec, self.valid.source, at.batch_size // world, training=False, users=at.gauc_by,
+            self.spec, self.valid.source, at.batch_size // world, training=False, users=self.users,
             rank=rank, world=world, cached=self.valid.held,
         )  # fmt: skip
 

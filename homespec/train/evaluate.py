@@ -13,6 +13,7 @@ from homespec.data.batches import Batch
 from homespec.diagnostics.suggest import closest
 from homespec.runtime import Observed
 from homespec.schema.models import Spec
+from homespec.schema.sessions import session_column
 from homespec.train import RunError, metrics
 from homespec.train.distributed import gather_on_rank_zero
 from homespec.train.metrics import HIGHER_IS_BETTER
@@ -101,6 +102,8 @@ class Measures:
     kinds: Mapping[str, str]
     scales: Mapping[str, float]
     weights: Mapping[str, float]
+    sessions: str | None = None
+    """The column of sessions, by which GAUC is measured unless there is one of users."""
 
     @classmethod
     def of(cls, spec: Spec) -> Measures:
@@ -109,6 +112,7 @@ class Measures:
             {name: task.kind for name, task in spec.tasks.items()},
             {name: task.scale for name, task in spec.tasks.items()},
             {name: task.weight for name, task in spec.tasks.items()},
+            session_column(spec),
         )
 
     def measured(self, tasks: tuple[str, ...], rows: Predicted) -> Measured:
@@ -133,7 +137,7 @@ class Measures:
         tasks = self._tasks_with(metric)
         if not tasks or (task and task not in tasks):
             raise RunError(self._no_metric(name))
-        if metric == "gauc" and settings.gauc_by is None:
+        if metric == "gauc" and not (settings.gauc_by or self.sessions):
             raise RunError("--monitor gauc needs the column of users: give --gauc-by COLUMN")
         return Monitor(name, metric, {t: self.weights[t] for t in ([task] if task else tasks)})
 

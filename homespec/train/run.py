@@ -31,6 +31,7 @@ from homespec.train.notes import described, few_steps, idle, warned
 from homespec.train.progress import Speed
 from homespec.train.result import BAYES_FILE, Result
 from homespec.train.run_lock import Lock
+from homespec.train.session_notes import session_notes
 from homespec.train.settings import Settings, changes, check_processes, from_json, total_steps
 from homespec.train.spec_check import check_spec
 from homespec.train.table_files import check_files, fill_tables, ids_of_vocabularies
@@ -171,6 +172,7 @@ def _remarks(spec: LoadedSpec, module: RankingModule, rows: Rows) -> Iterator[st
         if part.source.not_read:
             yield part.source.not_read
     yield decide(settings.compile)[1]
+    yield from session_notes(module.code, rows)
     if warnings := warned(spec):
         yield warnings
     if apart := table_merging.remark(settings):

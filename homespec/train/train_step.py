@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from homespec import runtime
 from homespec.data.batches import Batch
-from homespec.runtime import GeneratedModule, embeddings_of, tables_of
+from homespec.runtime import GeneratedModule, Tensors, embeddings_of, tables_of
 from homespec.train import RunError
 from homespec.train.checkpoint_checks import Forms, check_forms, forms
 from homespec.train.distributed import all_reduce_mean, loss_scales, world_size
@@ -46,7 +46,7 @@ from homespec.train.weighting.gradnorm import last_shared
 
 T = TypeVar("T")
 Step = Callable[..., Tensor]
-"""Features, labels and, where rows have some, sample weights -> losses [T]."""
+"""Features, labels and, where rows have some, sample weights and sessions -> losses [T]."""
 
 
 class TrainStep:
@@ -91,6 +91,7 @@ class TrainStep:
         self.optimizer = self._optimizer()
         self.frozen.hold(self.optimizer)
         self.rates.hold(self.optimizer, self._rowwise)
+        self._session_column = runtime.session_column(code)
         self._drops = any(isinstance(module, nn.Dropout) for module in model.modules())
         step = step_of(model, code)
         self.step: Step = runtime.compiled(step, dynamic=False) if compiled else step
@@ -161,9 +162,19 @@ class TrainStep:
             self.tables.fit(batch.features)
         self._statistics = self.frozen.statistics()
         with self.weighting.several_passes(), _one_graph(), own_masks(self._drops):
-            weights = (batch.weights,) if batch.weights else ()
-            losses_T = self.step(batch.features, batch.labels, *weights)
+            more = (batch.weights,) if batch.weights else ()
+            losses_T = self.step(batch.features, batch.labels, *more, *self._sessions(batch))
             return losses_T if scales_T is None else losses_T * scales_T
+
+    def _sessions(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The ids of sessions, where the losses take some."""
+        if self._session_column is None:
+            return ()
+        if batch.sessions is None:
+            raise RunError(
+                f"the batch has no `sessions`: the losses need the ids of `{self._session_column}`"
+            )
+        return (batch.sessions,)
 
     def backward(self, loss: Tensor, losses_T: Tensor, scale: float = 1.0) -> None:
         """Add the gradient of a batch to the others; `loss` is the weighting's times `scale`."""
@@ -342,12 +353,10 @@ def check_schedule(settings: Settings, steps: float) -> None:
 
 
 def step_of(model: nn.Module, code: GeneratedModule) -> Step:
-    """A function of features, labels and perhaps weights to the tasks' own losses [T]."""
+    """Features, labels and perhaps weights and sessions -> the tasks' own losses [T]."""
 
-    def step(
-        features: dict[str, Tensor], labels: dict[str, Tensor], *weights: dict[str, Tensor]
-    ) -> Tensor:
-        losses_T: Tensor = code.stacked_losses(model(features, stacked=True), labels, *weights)
+    def step(features: Tensors, labels: Tensors, *more: Tensors | Tensor) -> Tensor:
+        losses_T: Tensor = code.stacked_losses(model(features, stacked=True), labels, *more)
         return losses_T
 
     return step

@@ -64,6 +64,7 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS612", "follow: {}", "follow: {unknown: -1}", set()),
     ("HS614", "follow: {}", "follow: {pos_weight: 3}", set()),
     ("HS614", "follow: {}", "follow: {focal: 2}", set()),
+    ("HS614", "follow: {}", "follow: {within: {column: request}}", set()),
     ("HS613", "where: click", "where: click, outside_weight: 0.1", set()),
     ("HS616", "rate: 0.3", "rate: 0.4", set()),
     ("HS620", "  asr: {dense: 3}\n", "  asr: {dense: 3}\n  more: {dense: 2}\n", set()),

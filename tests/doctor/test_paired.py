@@ -51,6 +51,7 @@ def test_losses_of_other_labels_or_shapes_are_not_compared(key: str) -> None:
 def test_every_field_of_a_loss_says_whether_it_changes_what_is_measured() -> None:
     """A new one is either among the measures or in this list."""
     elsewhere = {"name", "reads", "span", "task", "weight", "where", "outside", "sample_weight"}
+    elsewhere |= {"within", "within_weight"}
     objective = homespec.loads(SPEC).analysis.graph.of(Objective)[0]
     fields = {field.name for field in dataclasses.fields(objective)}
     measures = kept(torch.rand(4, 20)).measures["like"]

@@ -47,6 +47,7 @@ LEARNING: dict[str, dict[str, Any]] = {
     "gradnorm": {"weighting": "gradnorm", "optimizer": "adamw", "weight_decay": 0.1},
     "pcgrad": {"weighting": "pcgrad", "table_optimizer": "adagrad", "clip": 0.05},
     "weighted": {"weighting": "uncertainty", "clip": 0.05, "weighted_metrics": True},
+    "sessions": {"weighting": "uncertainty", "clip": 0.05},
     "parts": {
         "table_optimizer": "adagrad",
         "l2": ("*=1e-2",),
@@ -63,7 +64,12 @@ def spec(norm: str) -> Any:
 
 
 def spec_for(how: str) -> Any:
-    """That of a way to learn: one has rows with weights, and rows outside of sample spaces."""
+    """That of a way to learn: one has rows with weights, and rows outside of sample spaces; one
+    ranks rows within sessions, which are in one process.
+    """
+    if how == "sessions":
+        text = SPEC.replace("NORM", "none").replace("rare: {}", "rare: {within: {column: eight}}")
+        return homespec.loads(text.replace("where: click", "where: click, within: {column: eight}"))
     if how != "weighted":
         return spec("none")
     text = SPEC.replace("NORM", "none").replace("click: {}", "click: {sample_weight: trust}")

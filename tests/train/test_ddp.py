@@ -48,6 +48,7 @@ def columns(seed: int, rows: int) -> dict[str, Any]:
         "age": list(age),
         "click": labels["click"].astype(float),
         "buy": (labels["buy"] & labels["click"]).astype(float),
+        "eight": np.arange(rows) // 8,
         "trust": draw.random(rows) * (np.arange(rows) % 3),
         "rare": [float(x) if k else None for x, k in zip(labels["rare"], known, strict=True)],
     }

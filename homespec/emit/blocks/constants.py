@@ -33,6 +33,8 @@ MEASURES = {
 }
 SAMPLE_WEIGHTS = {"like": "propensity"}
 OUTSIDE = [(1, 0.0), (1, 0.1), (1, 0.0)]
+SESSIONS = {"click": "request", "like": "request"}
+WITHIN = [(2, 0.5), (1, 0.0)]
 LOSS_RUNS: list[Any] = [
     (("click", "like"), F.binary_cross_entropy_with_logits, {}),
     (("watch_time",), F.huber_loss, {}),

@@ -17,6 +17,7 @@ from homespec.emit.blocks.constants import (
     WHERE,
 )
 from homespec.emit.blocks.row_weights import row_weights, weighted_means
+from homespec.emit.blocks.sessions import session_losses
 
 
 def stack(what, tensors, rows=None):
@@ -158,6 +159,33 @@ def stacked_losses__rows_weights(logits, labels, weights):
     return weighted_losses(logits, labels, row_weights(labels, weights))
 
 
+def stacked_losses__rows_within(logits, labels, sessions):
+    """The loss of each task [T], the mean over its rows by their weights (0 if there are none).
+
+    logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed; sessions: ids [B]. A
+    row counts as `row_weights` says.
+    """
+    logits = stack_logits(logits)
+    check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
+    weights = row_weights(labels)
+    losses_T = weighted_losses(logits, labels, weights)
+    return losses_T + session_losses(logits, labels, weights, sessions)
+
+
+def stacked_losses__rows_weights_within(logits, labels, weights, sessions):
+    """The loss of each task [T], the mean over its rows by their weights (0 if there are none).
+
+    logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed; weights: task -> [B],
+    0 or more, for the tasks of SAMPLE_WEIGHTS; sessions: ids [B]. A row counts as `row_weights`
+    says.
+    """
+    logits = stack_logits(logits)
+    check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
+    weights = row_weights(labels, weights)
+    losses_T = weighted_losses(logits, labels, weights)
+    return losses_T + session_losses(logits, labels, weights, sessions)
+
+
 def weighted_losses(logits, labels, weights):
     """Binary cross-entropy of each task [T], the mean over rows by weights [T, B]."""
     labels = torch.stack([labels[task] for task in TASKS])
@@ -272,6 +300,17 @@ def losses__weights(logits, labels, weights):
     return dict(zip(TASKS, stacked_losses(logits, labels, weights).unbind(), strict=True))
 
 
+def losses__within(logits, labels, sessions):
+    """The loss of each task: task -> scalar; arguments as for `stacked_losses`."""
+    return dict(zip(TASKS, stacked_losses(logits, labels, sessions).unbind(), strict=True))
+
+
+def losses__weights_within(logits, labels, weights, sessions):
+    """The loss of each task: task -> scalar; arguments as for `stacked_losses`."""
+    losses_T = stacked_losses(logits, labels, weights, sessions)
+    return dict(zip(TASKS, losses_T.unbind(), strict=True))
+
+
 def loss(logits, labels):
     """The sum of all tasks' losses, a scalar; arguments as for `stacked_losses`."""
     return stacked_losses(logits, labels).sum()  # all weights are 1
@@ -291,4 +330,26 @@ def loss__weights(logits, labels, weights):
 def loss__weighted_weights(logits, labels, weights):
     """The weighted sum of all losses, a scalar; arguments as for `stacked_losses`."""
     parts = stacked_losses(logits, labels, weights).split([count for count, _ in RUNS])
+    return sum(weight * part_T.sum() for (_, weight), part_T in zip(RUNS, parts, strict=True))
+
+
+def loss__within(logits, labels, sessions):
+    """The sum of all tasks' losses, a scalar; arguments as for `stacked_losses`."""
+    return stacked_losses(logits, labels, sessions).sum()
+
+
+def loss__weighted_within(logits, labels, sessions):
+    """The weighted sum of all losses, a scalar; arguments as for `stacked_losses`."""
+    parts = stacked_losses(logits, labels, sessions).split([count for count, _ in RUNS])
+    return sum(weight * part_T.sum() for (_, weight), part_T in zip(RUNS, parts, strict=True))
+
+
+def loss__weights_within(logits, labels, weights, sessions):
+    """The sum of all tasks' losses, a scalar; arguments as for `stacked_losses`."""
+    return stacked_losses(logits, labels, weights, sessions).sum()
+
+
+def loss__weighted_weights_within(logits, labels, weights, sessions):
+    """The weighted sum of all losses, a scalar; arguments as for `stacked_losses`."""
+    parts = stacked_losses(logits, labels, weights, sessions).split([count for count, _ in RUNS])
     return sum(weight * part_T.sum() for (_, weight), part_T in zip(RUNS, parts, strict=True))
