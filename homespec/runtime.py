@@ -54,8 +54,8 @@ class GeneratedModule(Protocol):
     ) -> Tensor:
         """The loss of each task [T], from logits by task or [T, B], and labels [B] by task.
 
-        If a file has SAMPLE_WEIGHTS, the weights [B] of these tasks are the next argument. If it has
-        SESSIONS, the ids [B] of that column are the last one.
+        If a file has SAMPLE_WEIGHTS, the weights [B] of these tasks are a third argument. If it
+        has SESSIONS, the ids [B] of that column are the last one.
         """
 
     def losses(
