@@ -14,12 +14,12 @@ HoME: 24 tasks in 4 groups, 2 layers, 68 experts; experts batched.
     └── negative: hate, report, unfollow, exit_app
 
 A layer reads the states x of the previous layer and returns its own, z. The outputs of its expert
-sets are e, one for each node, level by level. A gate's columns follow the sets that it sees, from
-the root down. A self gate adds its weights to those of its node's gate. Names that end in `path`
-are the states from a node up to the root, concatenated. Logical names are those of the unstacked
-model (`compile --no-optimize`). Axes: B batch (the last one in the trunk), V width of the input
-(2048), N width of an input, D of an expert, G inputs, M stacked matrices, O outputs, S sets, K
-experts of a set, L LoRAs, R their rank, T tasks, F features.
+sets are e, in the order of the nodes, level by level. The columns of a gate are the experts that it
+sees, in order from the root. A self gate adds its weights to those of its node's gate. A name that
+ends in `path` stands for the concatenated states from a node up to the root. Logical names of
+weights are those of the unstacked model (`compile --no-optimize`). Axes: B batch (the last one in
+the trunk), V width of the input (2048), N width of an input, D of an expert, G inputs, M stacked
+matrices, O outputs, S sets, K experts of a set, L LoRAs, R their rank, T tasks, F features.
 """
 
 from contextlib import suppress
@@ -41,7 +41,7 @@ def vocab(size, dim):
 
 
 def bucketized(*boundaries, dim):
-    """Numbers: row 1 + the number of boundaries up to it; row 0 for NaN."""
+    """Numbers: row 1 + the number of boundaries at or below; row 0 for NaN."""
     rows = 2 + len(boundaries)
     return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries}
 
@@ -135,7 +135,7 @@ RATES = {
 
 
 def linear_init(width, *shape):
-    """Weights or biases of Linears that read `width` numbers, initialised as nn.Linear does."""
+    """Weights or biases of Linears with `width` inputs, initialised as in nn.Linear."""
     bound = width**-0.5
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
@@ -143,7 +143,7 @@ def linear_init(width, *shape):
 class Linears(nn.Module):
     """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
-    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
+    M/G consecutive Linears share each of the G inputs, and are computed as one wide product.
     """
 
     def __init__(self, names, width, out, bias=True):
@@ -159,7 +159,7 @@ class Linears(nn.Module):
 
 
 class MLPs(nn.Sequential):
-    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; the last layers have no activation."""
 
     activation = nn.ReLU
 
@@ -172,10 +172,9 @@ class MLPs(nn.Sequential):
             self.append(Linears([f"{name}.linears.{i}" for name in names], *shape, bias=bias))
 
     def init_he(self, last=False):
-        """Initialise the Linears that an activation follows as in He (2015), the last ones only if
-        `last`.
+        """Initialise Linears before an activation as in He (2015); the last ones only if `last`.
 
-        Weights are uniform with variance 2 / width of their input, biases 0. Returns the MLPs.
+        Weights are uniform with variance 2 / fan-in, biases 0. Returns the MLPs.
         """
         with torch.no_grad():
             for linears in list(self)[::2][: None if last else -1]:
@@ -185,13 +184,13 @@ class MLPs(nn.Sequential):
         return self
 
     def init_prior(self, rates):
-        """Start training at base rates, with the last biases at their log-odds."""
+        """Set the last biases to the log-odds of base rates, where training starts."""
         with torch.no_grad():
             self[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
 
 def named(pattern, nodes, count=1):
-    """Logical names: the pattern for each node; if it has two fields, also for each number."""
+    """Logical names: the pattern, filled with each node and, if it has two fields, each number."""
     return tuple(pattern.format(node, i) for node in nodes for i in range(count))
 
 
@@ -211,8 +210,8 @@ class NormSwish(torch.autograd.Function):
     """swish(w n + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; the others are [M, D,
     1].
 
-    It saves only u and recomputes the rest in the backward pass, which is one pass over memory for
-    the sums and one for the gradient of u. `batch_stats`: mean and var are those of u.
+    Only u is saved. The backward pass recomputes the rest, and reads memory once for the sums and
+    once for the gradient of u. `batch_stats` means that mean and var are those of u.
     """
 
     @staticmethod
@@ -231,20 +230,20 @@ class NormSwish(torch.autograd.Function):
         u, w, b, mean, rstd = ctx.saved_tensors
         centred = u.to(mean.dtype) - mean
         n = centred * rstd
-        y = centred * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
-        # sigmoid(-y), not 1 - sigmoid(y): on a CPU torch.compile would write the shared sigmoid to
+        y = centred * (w * rstd) + b  # as in forward, which torch.compile recognises
+        # sigmoid(-y), not 1 - sigmoid(y): on a CPU, torch.compile would write a shared sigmoid to
         # memory.
         grad = (grad * (y.sigmoid() * (1 + y * (-y).sigmoid()))).to(u.dtype)
         grad_w = (grad * n).sum(-1, keepdim=True)
         grad_b = grad.sum(-1, keepdim=True, dtype=mean.dtype)
-        if ctx.batch_stats:  # they follow u
+        if ctx.batch_stats:  # mean and var depend on u
             grad = grad - (n * grad_w + grad_b) / u.shape[-1]
         grad_u = (grad * (w * rstd)).to(u.dtype)
         return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
 
 
 class BatchNormSwish(Float32Buffers):
-    """swish(batch norm(u)) of M experts, each by its own statistics: u [M, D, B] -> same."""
+    """swish(batch norm(u)) of M experts, each with its own statistics: u [M, D, B] -> same."""
 
     def __init__(self, names, width, eps, momentum):
         super().__init__()
@@ -256,9 +255,9 @@ class BatchNormSwish(Float32Buffers):
         self.register_buffer("running_var", torch.ones(len(names), width))
 
     def statistics(self, u):
-        """Mean and variance over the batch [M, D, 1]: of u in training, else the running ones."""
+        """Mean and variance [M, D, 1]: of the batch in training, else the running ones."""
         if not self.training:
-            # The mean is saved for backward, and a training step overwrites it.
+            # A copy, because the mean is saved for backward and a training step overwrites it.
             return self.running_mean.unsqueeze(-1).clone(), self.running_var.unsqueeze(-1)
         rows = u.shape[-1]
         if rows < 2:
@@ -295,7 +294,7 @@ class FeatureGates(nn.Module):
 
 
 class JoinedProjections(nn.ModuleList):
-    """Projections of unequal groups, whose parts are joined: x [G, N, B] -> [S, O, B] of each."""
+    """Projections of unequal groups, joined by section: x [G, N, B] -> [S, O, B] of each."""
 
     def forward(self, x):
         inputs = x.split([len(each.weight) for each in self])
@@ -306,8 +305,8 @@ class JoinedProjections(nn.ModuleList):
 class Projections(nn.Module):
     """Linears with the same input, as one product: x [G, N, B] -> [S, O, B] of each section.
 
-    A section is (logical names of S Linears, output rows O of each); input g serves the g-th S/G of
-    every section. The first `unbiased` sections have no bias.
+    A section is (logical names of S Linears, output rows O of each); the g-th S/G Linears of every
+    section read input g. The first `unbiased` sections have no bias.
     """
 
     def __init__(self, shape, *sections, unbiased):
@@ -343,10 +342,10 @@ class Projections(nn.Module):
 
 
 def mix(w, e):
-    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B].
+    """Weighted sums of experts: weights w [O, K, B], experts e [G, K, D, B] -> [O, D, B].
 
-    Each set serves O/G consecutive outputs. If w has more columns than K, consecutive sets are read
-    as one.
+    O/G consecutive outputs share each set. If w has more than K columns, consecutive sets are
+    treated as one.
     """
     e = e.flatten(0, 1).unflatten(0, (-1, w.shape[1]))
     w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
@@ -354,7 +353,7 @@ def mix(w, e):
 
 
 def mix_each(w, e, outputs):
-    """Like `mix`, where `outputs` gives the number of outputs that each set serves."""
+    """Like `mix`, but `outputs` has the number of outputs that share each set."""
     mixed, start = [], 0
     for g, count in enumerate(outputs):
         mixed.append(mix(w[start : start + count], e[g : g + 1]))
@@ -363,12 +362,12 @@ def mix_each(w, e, outputs):
 
 
 class Transpose(torch.autograd.Function):
-    """x [B, V] -> [V, B], written to memory like its gradient (see the docstring of Model)."""
+    """x [B, V] -> [V, B]. The result and its gradient are written to memory (see Model)."""
 
     @staticmethod
     def forward(ctx, x):
         x = x.T.contiguous()
-        return x.as_strided(x.shape, x.stride())  # no change; has torch.compile write x to memory
+        return x.as_strided(x.shape, x.stride())  # makes torch.compile write x to memory
 
     @staticmethod
     def backward(ctx, grad):
@@ -377,14 +376,14 @@ class Transpose(torch.autograd.Function):
 
 
 def embeddings(rows, dim):
-    """A new table."""
+    """A new embedding table."""
     return nn.Parameter(torch.empty(rows, dim).normal_(std=0.01))
 
 
 class Table(nn.Module):
-    """The embeddings of features of one width, stacked by rows in one table.
+    """Embeddings of features of the same width, with their rows stacked in one table.
 
-    All look-ups are one: rows [B] by name -> embeddings [B, width] by name.
+    A single look-up serves all of them: rows [B] by name -> embeddings [B, width] by name.
     """
 
     def __init__(self, fields):
@@ -418,9 +417,10 @@ def vocab_rows(ids, rows):
 
 
 def bucket_rows(x, boundaries, rounded):
-    """Numbers -> rows of a table: 0 for NaN, else 1 + the number of boundaries up to it.
+    """Numbers -> rows of a table: 0 for NaN, else 1 + the number of boundaries at or below.
 
-    float32 numbers are compared with boundaries `rounded` to float32, all others as float64.
+    float32 numbers are compared with boundaries `rounded` to float32, all others with `boundaries`
+    in float64.
     """
     cuts = rounded if x.dtype == torch.float32 else boundaries
     buckets = torch.bucketize(x.to(cuts.dtype), cuts, right=True)
@@ -428,10 +428,10 @@ def bucket_rows(x, boundaries, rounded):
 
 
 class Boundaries(nn.Module):
-    """Has the boundaries of FEATURES as tensors: float64, and rounded to float32.
+    """Holds the boundaries of FEATURES as tensors: in float64, and rounded to float32.
 
-    They are not buffers: no cast rounds them, no state holds them, no average of models changes
-    them. They follow the weights to another device.
+    They are not buffers, so they are not in the state, and neither casts nor averages of models
+    change them. They move to other devices with the weights.
     """
 
     def __init__(self):
@@ -440,7 +440,7 @@ class Boundaries(nn.Module):
         self.register_load_state_dict_post_hook(Boundaries.leave_meta)
 
     def place_boundaries(self, device):
-        """Make the tensors on a device."""
+        """Create the tensors on a device."""
         self.boundaries = {}
         for name, field in FEATURES.items():
             if "boundaries" in field:
@@ -448,7 +448,7 @@ class Boundaries(nn.Module):
                 self.boundaries[name] = exact, exact.float()
 
     def leave_meta(self, _):
-        """If a state was assigned to a model on the meta device, move them to its weights."""
+        """If a state was assigned to a model on the meta device, move them to its new device."""
         if next(iter(self.boundaries.values()))[0].is_meta:
             self.place_boundaries(next(self.parameters()).device)
 
@@ -462,7 +462,8 @@ class Features(Boundaries):
     """Features by name -> v [B, 2048], their concatenation in the order of the spec.
 
     Ids are integers [B], numbers float32, float64 or integers [B], dense features floats [B, N].
-    `table` is the class of look-ups of one width: `Table`, or one that is spread over devices.
+    `table` is the class that looks up features of one width: `Table`, or one whose rows are
+    sharded.
     """
 
     def __init__(self, table):
@@ -475,7 +476,7 @@ class Features(Boundaries):
         self.dense = [name for name, field in FEATURES.items() if field["kind"] == "dense"]
 
     def rows(self, features):
-        """The rows of their tables, by name."""
+        """The rows of all look-ups in tables, by name."""
         rows = {name: hash_rows(features[name], n) for name, n in self.hashed.items()}
         rows |= {name: vocab_rows(features[name], n) for name, n in self.vocab.items()}
         rows |= {name: bucket_rows(features[name], *cuts) for name, cuts in self.boundaries.items()}
@@ -637,7 +638,7 @@ class Model(nn.Module):
         self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 
     def forward(self, features, stacked=False):
-        """Logits [B] by task; `stacked`: as one tensor [T, B], without splitting by task."""
+        """Logits [B] by task or, if `stacked`, as one tensor [T, B]."""
         weight = self.trunk.towers[0].weight
         logits_TB = self.trunk(self.features(features).to(weight.dtype))
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
@@ -667,7 +668,7 @@ def check_inputs(model, args, kwargs):
         if is_id and (dtype.is_floating_point or dtype == torch.bool):
             raise ValueError(f"{name} is an id, so it must be integers, not {dtype}")
         if field["kind"] == "bucketized" and dtype in (torch.float16, torch.bfloat16):
-            raise ValueError(f"{name} is {dtype}, which has too few digits: give it as float32")
+            raise ValueError(f"{name} is {dtype}, which has too few digits: pass it as float32")
     if model.training and rows < 2:
         raise ValueError("training needs batches of at least 2 rows: experts are batch-normalised")
 
@@ -679,7 +680,7 @@ def stack(what, tensors, rows=None):
 
 
 def stack_logits(logits):
-    """Logits by task as one tensor [T, B], which they may be already. Raises ValueError."""
+    """Logits as one tensor [T, B], given as such or by task. Raises ValueError."""
     if not isinstance(logits, torch.Tensor):
         return stack("logit", logits)
     if logits.dim() != 2 or len(logits) != len(TASKS):
@@ -688,16 +689,16 @@ def stack_logits(logits):
 
 
 def checked_labels(labels, tasks):
-    """Labels [T, B] of binary tasks; NaN, which makes the loss NaN, where one is not from 0 to 1.
+    """Labels [T, B] of binary tasks; those not from 0 to 1 become NaN, and so does the loss.
 
-    Eager code on a CPU raises ValueError instead; elsewhere, that would have to wait for the
-    numbers.
+    Eager code on a CPU raises ValueError instead. Elsewhere, a check would have to wait for the
+    values.
     """
     wrong = labels.clamp(0, 1) != labels
     if labels.is_cpu and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # torch.func.vmap has no numbers to look at
+        with suppress(RuntimeError):  # torch.func.vmap cannot read values
             if found := ", ".join(compress(tasks, wrong.any(1).tolist())):
-                raise ValueError(f"labels are 0 to 1, or NaN; not so those of {found}")
+                raise ValueError(f"labels must be from 0 to 1, or NaN: check those of {found}")
     return labels.masked_fill(wrong, torch.nan)
 
 
@@ -733,16 +734,16 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """(tensor of the model, logical name, index of the part with that name) for all that it learns.
+    """Yield (tensor of the model, logical name, index of the part) for all weights and statistics.
 
-    The tensors of a module with `names` are stacks of parts; others name theirs by `_logical`.
+    A module with `names` has tensors that stack its parts; other modules name theirs in `_logical`.
     """
     for path, module in unwrapped(model).named_modules():
         own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
         if hasattr(type(module), "_logical"):
             parts = module._logical()
         else:
-            names = enumerate(vars(module).get("names", ()))  # a layer may also have this name
+            names = enumerate(vars(module).get("names", ()))  # a submodule may have this name
             parts = [(attr, f"{name}.{attr}", i) for i, name in names for attr, _ in own]
         for attr, name, index in parts:
             yield f"{path}.{attr}".lstrip("."), name, index

@@ -208,7 +208,7 @@ def test_losses_look_at_what_they_get() -> None:
         torch.testing.assert_close(loss, expected)
     with pytest.raises(ValueError, match=r"^labels missing: like$"):
         losses.loss(logits, {t: labels[t] for t in tasks if t != "like"})
-    with pytest.raises(ValueError, match=r"not so those of like$"):
+    with pytest.raises(ValueError, match=r"from 0 to 1, or NaN: check those of like$"):
         losses.loss(logits, {**labels, "like": torch.full((ROWS,), 2.0)})
 
 

@@ -135,7 +135,7 @@ def test_labels_of_binary_tasks_are_zero_to_one(name: str, value: float) -> None
     labels = {task: torch.ones_like(label) for task, label in labels.items()}
     wrong = {**labels, "click": labels["click"].clone()}
     wrong["click"][2] = value
-    with pytest.raises(ValueError, match=r"0 to 1, or NaN; not so those of click$"):
+    with pytest.raises(ValueError, match=r"from 0 to 1, or NaN: check those of click$"):
         code.loss(logits, wrong)
     torch._dynamo.reset()
     compiled = torch.compile(code.losses, fullgraph=True, backend="eager")

@@ -232,7 +232,7 @@ def test_wrong_weights_are_refused_by_name(value: float) -> None:
     logits, labels, weights = drawn(tasks, 0)
     labels = {task: torch.ones_like(label) for task, label in labels.items()}
     weights["c"][3] = value
-    with pytest.raises(ValueError, match=r"finite, from 0 on; not so those of c$"):
+    with pytest.raises(ValueError, match=r"finite and at least 0: check those of c$"):
         code.loss(logits, labels, weights)
     torch._dynamo.reset()
     compiled = torch.compile(code.losses, fullgraph=True, backend="eager")

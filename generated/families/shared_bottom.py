@@ -11,10 +11,10 @@ Shared-Bottom: 10 tasks in 0 groups, 1 layer, 1 expert; experts batched.
         hate
 
 A layer reads the states x of the previous layer and returns its own, z. The outputs of its expert
-sets are e, one for each node, level by level. A gate's columns follow the sets that it sees, from
-the root down. Logical names are those of the unstacked model (`compile --no-optimize`). Axes: B
-batch (the last one in the trunk), V width of the input (500), N width of an input, G inputs, M
-stacked matrices, O outputs, T tasks.
+sets are e, in the order of the nodes, level by level. The columns of a gate are the experts that it
+sees, in order from the root. Logical names of weights are those of the unstacked model (`compile
+--no-optimize`). Axes: B batch (the last one in the trunk), V width of the input (500), N width of
+an input, G inputs, M stacked matrices, O outputs, T tasks.
 Sequences: L events, E width of an event, Q width of the fields shared with the candidate, H hidden
 units.
 """
@@ -38,7 +38,7 @@ def vocab(size, dim, **more):
 
 
 def bucketized(*boundaries, dim, **more):
-    """Numbers: row 1 + the number of boundaries up to it; row 0 for NaN."""
+    """Numbers: row 1 + the number of boundaries at or below; row 0 for NaN."""
     rows = 2 + len(boundaries)
     return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries, **more}
 
@@ -154,7 +154,7 @@ RATES = {
 
 
 def linear_init(width, *shape):
-    """Weights or biases of Linears that read `width` numbers, initialised as nn.Linear does."""
+    """Weights or biases of Linears with `width` inputs, initialised as in nn.Linear."""
     bound = width**-0.5
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
@@ -162,7 +162,7 @@ def linear_init(width, *shape):
 class Linears(nn.Module):
     """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
-    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
+    M/G consecutive Linears share each of the G inputs, and are computed as one wide product.
     """
 
     def __init__(self, names, width, out):
@@ -178,7 +178,7 @@ class Linears(nn.Module):
 
 
 class MLPs(nn.Sequential):
-    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; the last layers have no activation."""
 
     activation = nn.ReLU
 
@@ -190,10 +190,9 @@ class MLPs(nn.Sequential):
             self.append(Linears([f"{name}.linears.{i}" for name in names], *shape))
 
     def init_he(self, last=False):
-        """Initialise the Linears that an activation follows as in He (2015), the last ones only if
-        `last`.
+        """Initialise Linears before an activation as in He (2015); the last ones only if `last`.
 
-        Weights are uniform with variance 2 / width of their input, biases 0. Returns the MLPs.
+        Weights are uniform with variance 2 / fan-in, biases 0. Returns the MLPs.
         """
         with torch.no_grad():
             for linears in list(self)[::2][: None if last else -1]:
@@ -203,23 +202,23 @@ class MLPs(nn.Sequential):
         return self
 
     def init_prior(self, rates):
-        """Start training at base rates, with the last biases at their log-odds."""
+        """Set the last biases to the log-odds of base rates, where training starts."""
         with torch.no_grad():
             self[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
 
 def named(pattern, nodes):
-    """Logical names: the pattern for each node."""
+    """Logical names: the pattern, filled with each node."""
     return tuple(pattern.format(node) for node in nodes)
 
 
 class Transpose(torch.autograd.Function):
-    """x [B, V] -> [V, B], written to memory like its gradient (see the docstring of Model)."""
+    """x [B, V] -> [V, B]. The result and its gradient are written to memory (see Model)."""
 
     @staticmethod
     def forward(ctx, x):
         x = x.T.contiguous()
-        return x.as_strided(x.shape, x.stride())  # no change; has torch.compile write x to memory
+        return x.as_strided(x.shape, x.stride())  # makes torch.compile write x to memory
 
     @staticmethod
     def backward(ctx, grad):
@@ -251,8 +250,8 @@ class Float32Buffers(nn.Module):
 class EventDice(Float32Buffers):
     """DICE on the hidden units of an attention unit: u [B, L, H] -> [B, L, H].
 
-    p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)), with statistics over existing
-    events, without padding.
+    p u + (1 - p) alpha u, where p = sigmoid(BN(u)) and BN has no affine part. Statistics leave out
+    padding.
     """
 
     def __init__(self, width, eps, momentum):
@@ -271,7 +270,7 @@ class EventDice(Float32Buffers):
         return (x_BLH * (p_BLH + (1 - p_BLH) * self.alpha)).to(u_BLH.dtype)
 
     def statistics(self, x_BLH, mask_BL1):
-        """Mean and variance [H] of this batch; the running ones are updated from two events on."""
+        """Mean and variance [H] of this batch; updates the running ones from two events on."""
         events = mask_BL1.sum().to(x_BLH.dtype)
         count = events.clamp(min=1)
         mean_H = x_BLH.where(mask_BL1, 0.0).sum((0, 1)) / count
@@ -285,7 +284,7 @@ class EventDice(Float32Buffers):
 
 
 def compare(linear, q_BQ, x_BLE):
-    """linear([q, k, q - k, q * k, w]) of events x = [k, w]; the part of q is the same for all."""
+    """linear([q, k, q - k, q * k, w]) for events x = [k, w]; the term in q is computed once."""
     n = q_BQ.shape[1]
     of_q, of_k, of_difference, of_product = (
         linear.weight[:, i * n : (i + 1) * n] for i in range(4)
@@ -297,10 +296,10 @@ def compare(linear, q_BQ, x_BLE):
 
 
 class DinDice(nn.Module):
-    """DIN: q [B, Q], x [B, L, E], mask [B, L] -> sum of the events, each times its weight [B, E].
+    """DIN: q [B, Q], x [B, L, E], mask [B, L] -> weighted sum of the events [B, E].
 
-    The weight of x = [k, w], of which the candidate also has k, is an MLP of [q, k, q - k, q * k,
-    w] with DICE.
+    An event is x = [k, w], where the candidate also has the fields of k. Its weight is an MLP of
+    [q, k, q - k, q * k, w] with DICE.
     """
 
     def __init__(self, query, event, hidden, dice):
@@ -321,15 +320,15 @@ class DinDice(nn.Module):
 
 
 def embeddings(rows, dim):
-    """A new table."""
+    """A new embedding table."""
     return nn.Parameter(torch.empty(rows, dim).normal_(std=0.01))
 
 
 class Table(nn.Module):
-    """The embeddings of features of one width, stacked by rows in one table.
+    """Embeddings of features of the same width, with their rows stacked in one table.
 
-    All look-ups are one: rows [B], of events [B, L], by name -> embeddings [..., width] by name. A
-    feature may be looked up in the part of another one, its `table`.
+    A single look-up serves all of them: rows [B], or [B, L] for events, by name -> embeddings [...,
+    width] by name. A feature may use the rows of another one, its `table`.
     """
 
     def __init__(self, fields):
@@ -339,7 +338,7 @@ class Table(nn.Module):
             if "table" not in field:
                 self.slices[name] = slice(end, end + field["rows"])
                 end += field["rows"]
-        self.starts, self.groups = {}, {}  # a group for single values, and for each sequence
+        self.starts, self.groups = {}, {}  # a group for single values, and one for each sequence
         for name, field in fields.items():
             self.starts[name] = self.slices[field.get("table", name)].start
             self.groups.setdefault(field.get("sequence"), []).append(name)
@@ -376,9 +375,10 @@ def vocab_rows(ids, rows):
 
 
 def bucket_rows(x, boundaries, rounded):
-    """Numbers -> rows of a table: 0 for NaN, else 1 + the number of boundaries up to it.
+    """Numbers -> rows of a table: 0 for NaN, else 1 + the number of boundaries at or below.
 
-    float32 numbers are compared with boundaries `rounded` to float32, all others as float64.
+    float32 numbers are compared with boundaries `rounded` to float32, all others with `boundaries`
+    in float64.
     """
     cuts = rounded if x.dtype == torch.float32 else boundaries
     buckets = torch.bucketize(x.to(cuts.dtype), cuts, right=True)
@@ -386,10 +386,10 @@ def bucket_rows(x, boundaries, rounded):
 
 
 class Boundaries(nn.Module):
-    """Has the boundaries of FEATURES as tensors: float64, and rounded to float32.
+    """Holds the boundaries of FEATURES as tensors: in float64, and rounded to float32.
 
-    They are not buffers: no cast rounds them, no state holds them, no average of models changes
-    them. They follow the weights to another device.
+    They are not buffers, so they are not in the state, and neither casts nor averages of models
+    change them. They move to other devices with the weights.
     """
 
     def __init__(self):
@@ -398,7 +398,7 @@ class Boundaries(nn.Module):
         self.register_load_state_dict_post_hook(Boundaries.leave_meta)
 
     def place_boundaries(self, device):
-        """Make the tensors on a device."""
+        """Create the tensors on a device."""
         self.boundaries = {}
         for name, field in FEATURES.items():
             if "boundaries" in field:
@@ -406,7 +406,7 @@ class Boundaries(nn.Module):
                 self.boundaries[name] = exact, exact.float()
 
     def leave_meta(self, _):
-        """If a state was assigned to a model on the meta device, move them to its weights."""
+        """If a state was assigned to a model on the meta device, move them to its new device."""
         if next(iter(self.boundaries.values()))[0].is_meta:
             self.place_boundaries(next(self.parameters()).device)
 
@@ -420,8 +420,8 @@ class Features(Boundaries):
     """Features by name -> v [B, 500], their concatenation in the order of the spec.
 
     Ids are integers [B], numbers float32, float64 or integers [B], dense features floats [B, N];
-    fields of events are [B, L], the oldest first, then -1 or NaN. `table` is the class of look-ups
-    of one width: `Table`, or one that is spread over devices.
+    fields of events are [B, L], oldest first, padded with -1 or NaN. `table` is the class that
+    looks up features of one width: `Table`, or one whose rows are sharded.
     """
 
     def __init__(self, table):
@@ -436,7 +436,7 @@ class Features(Boundaries):
         self.parts = dict.fromkeys(f.get("sequence", n) for n, f in FEATURES.items())
 
     def rows(self, features):
-        """The rows of their tables, by name."""
+        """The rows of all look-ups in tables, by name."""
         rows = {name: hash_rows(features[name], n) for name, n in self.hashed.items()}
         rows |= {name: vocab_rows(features[name], n) for name, n in self.vocab.items()}
         rows |= {name: bucket_rows(features[name], *cuts) for name, cuts in self.boundaries.items()}
@@ -507,7 +507,7 @@ class Model(nn.Module):
         self.register_forward_pre_hook(check_inputs, with_kwargs=True)
 
     def forward(self, features, stacked=False):
-        """Logits [B] by task; `stacked`: as one tensor [T, B], without splitting by task."""
+        """Logits [B] by task or, if `stacked`, as one tensor [T, B]."""
         weight = self.trunk.towers[0].weight
         logits_TB = self.trunk(self.features(features).to(weight.dtype))
         return logits_TB if stacked else dict(zip(TASKS, logits_TB.unbind(), strict=True))
@@ -537,7 +537,7 @@ def check_inputs(model, args, kwargs):
         if is_id and (dtype.is_floating_point or dtype == torch.bool):
             raise ValueError(f"{name} is an id, so it must be integers, not {dtype}")
         if field["kind"] == "bucketized" and dtype in (torch.float16, torch.bfloat16):
-            raise ValueError(f"{name} is {dtype}, which has too few digits: give it as float32")
+            raise ValueError(f"{name} is {dtype}, which has too few digits: pass it as float32")
 
 
 def stack(what, tensors, rows=None):
@@ -547,7 +547,7 @@ def stack(what, tensors, rows=None):
 
 
 def stack_logits(logits):
-    """Logits by task as one tensor [T, B], which they may be already. Raises ValueError."""
+    """Logits as one tensor [T, B], given as such or by task. Raises ValueError."""
     if not isinstance(logits, torch.Tensor):
         return stack("logit", logits)
     if logits.dim() != 2 or len(logits) != len(TASKS):
@@ -556,16 +556,16 @@ def stack_logits(logits):
 
 
 def checked_labels(labels, tasks):
-    """Labels [T, B] of binary tasks; NaN, which makes the loss NaN, where one is not from 0 to 1.
+    """Labels [T, B] of binary tasks; those not from 0 to 1 become NaN, and so does the loss.
 
-    Eager code on a CPU raises ValueError instead; elsewhere, that would have to wait for the
-    numbers.
+    Eager code on a CPU raises ValueError instead. Elsewhere, a check would have to wait for the
+    values.
     """
     wrong = labels.clamp(0, 1) != labels
     if labels.is_cpu and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # torch.func.vmap has no numbers to look at
+        with suppress(RuntimeError):  # torch.func.vmap cannot read values
             if found := ", ".join(compress(tasks, wrong.any(1).tolist())):
-                raise ValueError(f"labels are 0 to 1, or NaN; not so those of {found}")
+                raise ValueError(f"labels must be from 0 to 1, or NaN: check those of {found}")
     return labels.masked_fill(wrong, torch.nan)
 
 
@@ -601,16 +601,16 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """(tensor of the model, logical name, index of the part with that name) for all that it learns.
+    """Yield (tensor of the model, logical name, index of the part) for all weights and statistics.
 
-    The tensors of a module with `names` are stacks of parts; others name theirs by `_logical`.
+    A module with `names` has tensors that stack its parts; other modules name theirs in `_logical`.
     """
     for path, module in unwrapped(model).named_modules():
         own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
         if hasattr(type(module), "_logical"):
             parts = module._logical()
         else:
-            names = enumerate(vars(module).get("names", ()))  # a layer may also have this name
+            names = enumerate(vars(module).get("names", ()))  # a submodule may have this name
             parts = [(attr, f"{name}.{attr}", i) for i, name in names for attr, _ in own]
         for attr, name, index in parts:
             yield f"{path}.{attr}".lstrip("."), name, index

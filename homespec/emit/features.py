@@ -102,12 +102,12 @@ class Inputs:
         text = f"{text[0].upper()}{text[1:]}"
         text += "; B is 1 for those of the user" if self.user.names else ""
         if self.encoders.all:
-            text += "; fields of events are [B, L], the oldest first, then -1 or NaN"
+            text += "; fields of events are [B, L], oldest first, padded with -1 or NaN"
         if self.pools.all:
-            text += "; lists are [B, L], then -1 or NaN"
+            text += "; lists are [B, L], padded with -1 or NaN"
         if self.tables_needed and not self.plain:
-            text += ". `table` is the class of look-ups of one width: `Table`, or one that is"
-            text += " spread over devices"
+            text += ". `table` is the class that looks up features of one width: `Table`, or one"
+            text += " whose rows are sharded"
         return textwrap.indent("\n".join(textwrap.wrap(f"{text}.", LINE - 4)), INDENT)
 
     # ------------------------------------------------------------ blocks

@@ -10,17 +10,17 @@ from homespec.graph.nodes import FeatureGate, FusedFeatureGate, Input, SelfGate,
 from homespec.graph.sequences import Sequence
 
 PLAIN = """\
-Shapes are at the end of names: B batch, V width of v ({width}), N width of an input, D expert
-width, K experts, T tasks."""
+The letters at the end of a name are its shape: B batch, V width of v ({width}), N width of an
+input, D expert width, K experts, T tasks."""
 LAYERS = """\
 A layer reads the states x of the previous layer and returns its own, z. The outputs of its expert
-sets are e, one for each node, level by level. A gate's columns follow the sets that it sees, from
-the root down."""
+sets are e, in the order of the nodes, level by level. The columns of a gate are the experts that it
+sees, in order from the root."""
 SELF_GATES = "A self gate adds its weights to those of its node's gate."
-SINGLE = "Over one expert it is a sigmoid, since a softmax would always be 1."
-PATHS = "Names that end in `path` are the states from a node up to the root, concatenated."
-RANGES = "`a_to_b` is a stack of all nodes from a to b."
-LOGICAL = "Logical names are those of the unstacked model (`compile --no-optimize`)."
+SINGLE = "Over a single expert it is a sigmoid, because a softmax would always be 1."
+PATHS = "A name that ends in `path` stands for the concatenated states from a node up to the root."
+RANGES = "`a_to_b` stands for a stack of all nodes from a to b."
+LOGICAL = "Logical names of weights are those of the unstacked model (`compile --no-optimize`)."
 LETTERS = "Axes: B batch (the last one in the trunk)"
 MEANINGS = {
     "V": "V width of the input ({width})",

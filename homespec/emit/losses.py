@@ -26,8 +26,8 @@ ROW_WEIGHTS = {
 NOTES = {
     "LABELS": "# LABELS and WEIGHTS are for code that reads data and trains; `loss` already "
     "contains these weights.",
-    "UNKNOWN": "# UNKNOWN is the value of label columns that means unknown; such labels are NaN.",
-    "SAMPLE_WEIGHTS": "# SAMPLE_WEIGHTS are the columns of row weights, which `loss` takes by "
+    "UNKNOWN": "# UNKNOWN has the values of label columns that mean unknown; their labels are NaN.",
+    "SAMPLE_WEIGHTS": "# SAMPLE_WEIGHTS has the columns of row weights, which `loss` takes by "
     "task.",
     "SESSIONS": "# SESSIONS is the column of ids of sessions, which `loss` takes; WITHIN weighs "
     "ranking there.",

@@ -1,5 +1,5 @@
-"""Building blocks of generated files: emission copies what a file uses (homespec/emit/copies.py).
+"""Building blocks of generated files, which emission copies as needed (homespec/emit/copies.py).
 
-Nothing in homespec imports them; tests do. They have no annotations, as generated code has none;
-shapes are in docstrings and at the ends of names.
+Only tests import them. They have no annotations, like generated code; docstrings and the ends of
+names show shapes.
 """

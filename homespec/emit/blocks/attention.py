@@ -7,9 +7,9 @@ from homespec.emit.blocks.events import softmax_of_events
 
 
 def head_directions(query, key, heads, q_BQ):
-    """What each head multiplies events by [B, A, N]: a score is (key x) . (query q) / sqrt(width).
+    """Vectors [B, A, N] whose products with events are scores (key x) . (query q) / sqrt(width).
 
-    It is taken as x . (key^T query q), which makes no key of any event.
+    They are key^T query q, so that no keys of events are computed.
     """
     q_ABD = query(q_BQ).unflatten(1, (heads, -1)).transpose(0, 1)
     key_ADN = key.weight.unflatten(0, (heads, -1))
@@ -17,7 +17,7 @@ def head_directions(query, key, heads, q_BQ):
 
 
 def attended(directions_BAE, x_BKE, mask_BK):
-    """Softmax attention of each head: the weighted sums of the events [B, A, E]."""
+    """Softmax attention of each head: weighted sums of the events [B, A, E]."""
     scores_BAK = torch.bmm(directions_BAE, x_BKE.mT)
     return torch.bmm(softmax_of_events(scores_BAK, mask_BK.unsqueeze(1)), x_BKE)
 
@@ -54,7 +54,7 @@ class Twin(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def directions(self, q_BQ):
-        """What each head multiplies events by [B, A, E]."""
+        """Vectors [B, A, E] whose products with events are the scores."""
         return head_directions(self.query, self.key, self.heads, q_BQ)
 
     def scores(self, q_BQ, x_BLE):
@@ -68,14 +68,14 @@ class Twin(nn.Module):
 
 
 class TwinCross(Twin):
-    """TWIN on events x = [k, w], of which the candidate also has k: w adds a bias to scores."""
+    """TWIN on events x = [k, w], where the candidate also has the fields of k; w biases scores."""
 
     def __init__(self, query, event, width, heads):
         super().__init__(query, event, width, heads)
         self.cross = nn.Linear(event - query, heads, bias=False)
 
     def directions(self, q_BQ):
-        """What each head multiplies events by [B, A, E]."""
+        """Vectors [B, A, E] whose products with events are the scores."""
         directions_BAQ = super().directions(q_BQ)
         cross_BAW = self.cross.weight.expand(q_BQ.shape[0], -1, -1)
         return torch.cat([directions_BAQ, cross_BAW.to(directions_BAQ.dtype)], dim=2)

@@ -1,4 +1,4 @@
-"""Checks of what a model and its losses are given."""
+"""Checks of the inputs of a model and its losses."""
 
 from homespec.emit.blocks.constants import USER
 
@@ -17,7 +17,7 @@ def check_shapes(what, tensors, shapes, rows=None):
 
 
 def check_shapes__features(what, tensors, shapes):
-    """Raise ValueError where a tensor is missing or not [B, *its shape]; all have one B."""
+    """Raise ValueError if a tensor is missing or not [B, *its shape], with the same B for all."""
     rows = None
     if missing := [name for name in shapes if name not in tensors]:
         raise ValueError(f"{what}s missing: {', '.join(missing)}")

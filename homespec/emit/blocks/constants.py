@@ -1,4 +1,4 @@
-"""Constants that each generated file makes of its spec; here those of a small one, for tests."""
+"""Constants that each generated file defines for its spec; these are of a small spec, for tests."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """DIEN, and its recurrence.
 
-To train it is one operator to torch.compile, which would otherwise unroll both loops. Whoever
-changes what it computes gives it another name: a process may hold files of several versions.
+In training, it is a single operator for torch.compile, which would otherwise unroll both loops. If
+you change what it computes, rename it: a process may import files of several versions.
 """
 
 import torch
@@ -11,9 +11,9 @@ from homespec.emit.blocks.events import softmax_of_events
 
 
 def run_gru(read_BL3H, weight, moves_BL):
-    """A GRU on what its steps read -> its states [L, B, H], and u, r, n, W_n h of each [L, B, 4H].
+    """A GRU on the inputs of its steps -> states [L, B, H], and u, r, n, W_n h of each [L, B, 4H].
 
-    h moves by `moves` * u * (n - h), so it stays where `moves` is 0.
+    h changes by `moves` * u * (n - h), so it stays the same if `moves` is 0.
     """
     kind, width = weight.dtype, weight.shape[1]
     state_BH = weight.new_zeros(read_BL3H.shape[0], width)
@@ -56,7 +56,7 @@ def run_gru__split(read_BL3H, weight, moves_BL):
 
 
 def rewind_gru(grad_LBH, states_LBH, steps_LB4H, weight, moves_BL):
-    """Gradients of `run_gru` by what its steps read [B, L, 3H], by weight and by moves [B, L]."""
+    """Gradients of `run_gru` for the inputs [B, L, 3H], the weight and the moves [B, L]."""
     before_LBH = torch.cat([torch.zeros_like(states_LBH[:1]), states_LBH[:-1]])
     grad_BH = torch.zeros_like(states_LBH[0])
     of_reads, of_kept, of_moves = [], [], []
@@ -78,32 +78,32 @@ def rewind_gru(grad_LBH, states_LBH, steps_LB4H, weight, moves_BL):
 
 
 def like_run_gru(read_BL3H, weight, moves_BL):
-    """Empty tensors of the shapes that `run_gru` returns."""
+    """Empty tensors with the shapes of the results of `run_gru`."""
     rows, length, width = *moves_BL.shape, weight.shape[1]
     return tuple(weight.new_empty(length, rows, n * width) for n in (1, 4))
 
 
 def like_rewind_gru(grad_LBH, states_LBH, steps_LB4H, weight, moves_BL):
-    """Empty tensors of the shapes that `rewind_gru` returns."""
+    """Empty tensors with the shapes of the results of `rewind_gru`."""
     reads = weight.new_empty(*moves_BL.shape, len(weight))
     return reads, torch.empty_like(weight), weight.new_empty(moves_BL.shape)
 
 
 def keep_for_gradient(ctx, inputs, output):
-    """What the backward pass of `run_gru` needs."""
+    """Save what the backward pass of `run_gru` needs."""
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(*output, *inputs[1:])
 
 
 def gradient_of_gru(ctx, grad_LBH, _):
-    """The backward pass, by the operator's name: torch.compile puts it into its graph."""
+    """The backward pass, called as an operator, which torch.compile puts into its graph."""
     return REWIND_GRU(grad_LBH, *ctx.saved_tensors)
 
 
 def operator(name, function, schema, like, gradient=None):
-    """A function as one operator to torch.compile: it is called as it is, not looked into.
+    """Register a function as an operator, which torch.compile calls without tracing into it.
 
-    Files of one process share it.
+    Generated files in the same process share the operator.
     """
     short = name.partition("::")[2]
     if not hasattr(torch.ops.homespec, short):
@@ -133,8 +133,8 @@ REWIND_GRU = operator(
 class Gru(nn.Module):
     """A GRU: x [B, L, N], moves [B, L] -> its states after each event [B, L, H].
 
-    `moves` scales the update gate: true for events that are there, or weights. At 0 the state
-    stays.
+    `moves` scales the update gate: true for existing events, or weights. At 0 the state stays the
+    same.
     """
 
     def __init__(self, inputs, width):
@@ -159,8 +159,8 @@ class Gru__inference(Gru):
 class Dien(nn.Module):
     """DIEN: q [B, Q], x [B, L, E], mask [B, L] -> the last state of the interest [B, H].
 
-    A GRU extracts interests, attention compares them with the candidate, and a GRU whose update
-    gate is scaled by that (AUGRU) lets them evolve. Zeros without events.
+    A GRU extracts interests, attention compares them with the candidate, and a second GRU, whose
+    update gate is scaled by the attention (AUGRU), lets them evolve. Zeros without events.
     """
 
     def __init__(self, query, event, width):

@@ -12,8 +12,8 @@ from homespec.emit.blocks.precision import Float32Buffers
 class EventDice(Float32Buffers):
     """DICE on the hidden units of an attention unit: u [B, L, H] -> [B, L, H].
 
-    p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)), with statistics over existing
-    events, without padding.
+    p u + (1 - p) alpha u, where p = sigmoid(BN(u)) and BN has no affine part. Statistics leave out
+    padding.
     """
 
     def __init__(self, width, eps, momentum):
@@ -32,7 +32,7 @@ class EventDice(Float32Buffers):
         return (x_BLH * (p_BLH + (1 - p_BLH) * self.alpha)).to(u_BLH.dtype)
 
     def statistics(self, x_BLH, mask_BL1):
-        """Mean and variance [H] of this batch; the running ones are updated from two events on."""
+        """Mean and variance [H] of this batch; updates the running ones from two events on."""
         events = mask_BL1.sum().to(x_BLH.dtype)
         count = events.clamp(min=1)
         mean_H = x_BLH.where(mask_BL1, 0.0).sum((0, 1)) / count
@@ -48,7 +48,7 @@ class EventDice(Float32Buffers):
 class EventDice__inference(Float32Buffers):
     """DICE on the hidden units of an attention unit: u [B, L, H] -> [B, L, H].
 
-    p u + (1 - p) alpha u with p = sigmoid(BN without affine(u)).
+    p u + (1 - p) alpha u, where p = sigmoid(BN(u)) and BN has no affine part.
     """
 
     def __init__(self, width, eps):
@@ -65,7 +65,7 @@ class EventDice__inference(Float32Buffers):
 
 
 def compare(linear, q_BQ, x_BLE):
-    """linear([q, k, q - k, q * k, w]) of events x = [k, w]; the part of q is the same for all."""
+    """linear([q, k, q - k, q * k, w]) for events x = [k, w]; the term in q is computed once."""
     n = q_BQ.shape[1]
     of_q, of_k, of_difference, of_product = (
         linear.weight[:, i * n : (i + 1) * n] for i in range(4)
@@ -92,10 +92,10 @@ def compare__split(linear, q_BQ, x_BLE):
 
 
 class Din(nn.Module):
-    """DIN: q [B, Q], x [B, L, E], mask [B, L] -> sum of the events, each times its weight [B, E].
+    """DIN: q [B, Q], x [B, L, E], mask [B, L] -> weighted sum of the events [B, E].
 
-    The weight of x = [k, w], of which the candidate also has k, is an MLP of [q, k, q - k, q * k,
-    w].
+    An event is x = [k, w], where the candidate also has the fields of k. Its weight is an MLP of
+    [q, k, q - k, q * k, w].
     """
 
     def __init__(self, query, event, hidden, activation):
@@ -116,7 +116,7 @@ class Din(nn.Module):
 
 class Din__he(Din):
     def init_he(self):
-        """Start the Linears that an activation follows as He (2015). Returns the module.
+        """Initialise the Linears before an activation as in He (2015). Returns the module.
 
         Weights are uniform with variance 2 / fan-in, biases 0.
         """
@@ -128,7 +128,7 @@ class Din__he(Din):
 
 class Din__gains(Din):
     def init_for(self, *activations):
-        """Start the Linears as the activations after them call for. Returns the module.
+        """Initialise the Linears for the activations after them. Returns the module.
 
         Weights are uniform, biases 0.
         """
@@ -156,10 +156,10 @@ class DinSoftmax(Din):
 
 
 class DinDice(nn.Module):
-    """DIN: q [B, Q], x [B, L, E], mask [B, L] -> sum of the events, each times its weight [B, E].
+    """DIN: q [B, Q], x [B, L, E], mask [B, L] -> weighted sum of the events [B, E].
 
-    The weight of x = [k, w], of which the candidate also has k, is an MLP of [q, k, q - k, q * k,
-    w] with DICE.
+    An event is x = [k, w], where the candidate also has the fields of k. Its weight is an MLP of
+    [q, k, q - k, q * k, w] with DICE.
     """
 
     def __init__(self, query, event, hidden, dice):
@@ -196,7 +196,7 @@ class DinDiceSoftmax(DinDice):
 
 
 class DinPReLU(Din):
-    """DIN with PReLU, whose slope below 0 is learned: one for each layer."""
+    """DIN with PReLU, which learns a slope below 0 for each layer."""
 
     def __init__(self, query, event, hidden):
         super().__init__(query, event, hidden, None)

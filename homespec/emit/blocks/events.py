@@ -16,30 +16,30 @@ class Encoders(nn.ModuleDict):
 
 
 def mean_of_events(x_BLE, mask_BL):
-    """The mean of the events that are there [B, E]; zeros without any."""
+    """The mean of existing events [B, E]; zeros if there are none."""
     total_BE = x_BLE.where(mask_BL.unsqueeze(-1), 0.0).sum(1)
     return total_BE / mask_BL.sum(1, keepdim=True).clamp(min=1)
 
 
 def sum_of_values(x_BLE, mask_BL):
-    """The sum of the values that are there [B, E]."""
+    """The sum of existing values [B, E]."""
     return x_BLE.where(mask_BL.unsqueeze(-1), 0.0).sum(1)
 
 
 def max_of_values(x_BLE, mask_BL):
-    """The greatest of each number among the values that are there [B, E]; zeros without any."""
+    """The elementwise maximum of existing values [B, E]; zeros if there are none."""
     lowest = torch.finfo(x_BLE.dtype).min
     top_BE = x_BLE.where(mask_BL.unsqueeze(-1), lowest).amax(1)
     return top_BE.where(mask_BL.any(1, keepdim=True), 0.0)
 
 
 def weighted_sum(x_BLE, mask_BL, weights_BL):
-    """The sum of the values that are there, each times its weight [B, E]; a missing one is 0."""
+    """The weighted sum of existing values [B, E]; missing weights are 0."""
     return (x_BLE * known_weights(x_BLE, mask_BL, weights_BL)).sum(1)
 
 
 def weighted_mean(x_BLE, mask_BL, weights_BL):
-    """The weighted sum over the sum of the weights [B, E]; zeros where that is 0."""
+    """The weighted sum, divided by the sum of the weights [B, E]; zeros if that is 0."""
     weights_BL1 = known_weights(x_BLE, mask_BL, weights_BL)
     total_B1 = weights_BL1.sum(1)
     known_B1 = total_B1 != 0
@@ -54,15 +54,15 @@ def known_weights(x_BLE, mask_BL, weights_BL):
 
 
 def softmax_of_events(scores, mask):
-    """Softmax along the last axis over the events that are there; zeros where none is."""
+    """Softmax along the last axis over existing events; zeros if there are none."""
     lowest = torch.finfo(scores.dtype).min
     return scores.where(mask, lowest).softmax(-1).where(mask, 0.0)
 
 
 def latest(rank_BL, top):
-    """The `top` events of greatest rank, of equal ones the latest; rank 0 means out of question.
+    """The `top` events with the highest ranks, the latest if equal; rank 0 excludes an event.
 
-    -> their positions [B, top], and which of these are not out of question.
+    Returns their positions [B, top], and which of these are not excluded.
     """
     length = rank_BL.shape[1]
     order_L = torch.arange(1, length + 1, device=rank_BL.device)
@@ -72,13 +72,13 @@ def latest(rank_BL, top):
 
 
 def same(ids_BL, id_B):
-    """Which events have the id of the candidate; where it is missing (-1), none."""
+    """Which events have the id of the candidate; none if it is missing (-1)."""
     id_B1 = id_B.unsqueeze(1)
     return (ids_BL == id_B1) & (id_B1 != -1)
 
 
 def best(scores_BL, mask_BL, top):
-    """The `top` existing events of greatest score, of equal ones the latest; as `latest`."""
+    """The `top` existing events with the highest scores, the latest if equal; as in `latest`."""
     scores_BL = scores_BL.where(mask_BL, torch.finfo(scores_BL.dtype).min)
     last_B1 = scores_BL.topk(top, dim=1).values[:, -1:]
     rank_BL = (scores_BL >= last_B1).long() + (scores_BL > last_B1)

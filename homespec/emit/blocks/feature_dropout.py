@@ -5,9 +5,10 @@ from torch import nn
 
 
 class PartsDropout(nn.Module):
-    """Dropout of the parts of v [B, width] by name: share -> the features of which it is dropped.
+    """Dropout of parts of v [B, width]: share -> the names of the features that it applies to.
 
-    In training an element is 0 with probability p = share, by itself, and else divided by 1 - p.
+    In training, each element is independently set to 0 with probability p = share, or else divided
+    by 1 - p.
     """
 
     def __init__(self, features):

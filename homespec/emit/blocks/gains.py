@@ -1,10 +1,10 @@
-"""How the weights of a Linear start, by the activation after it."""
+"""Initial weights of a Linear, by the activation after it."""
 
 
 def start_bound(activation, out, width):
-    """The bound of uniform weights [out, width] that the activation follows.
+    """The bound of uniform weights [out, width] before this activation.
 
-    Xavier (2010) with the gain 5/3 for tanh; He (2015) for what is x above 0 and slope x below.
+    Xavier (2010) with the gain 5/3 for tanh; He (2015) for others, with the slope below 0.
     """
     if activation == "tanh":
         return 5 / 3 * (6 / (width + out)) ** 0.5

@@ -1,4 +1,4 @@
-"""Gates: the products that make logits and low ranks, feature gates, mixtures of experts."""
+"""Gates: the products that compute logits and low ranks, feature gates, mixtures of experts."""
 
 import torch
 from torch import nn
@@ -10,8 +10,8 @@ from homespec.emit.blocks.stacks import linear_init
 class Projections(nn.Module):
     """Linears with the same input, as one product: x [G, N, B] -> [S, O, B] of each section.
 
-    A section is (logical names of S Linears, output rows O of each); input g serves the g-th S/G of
-    every section. The first `unbiased` sections have no bias.
+    A section is (logical names of S Linears, output rows O of each); the g-th S/G Linears of every
+    section read input g. The first `unbiased` sections have no bias.
     """
 
     def __init__(self, shape, *sections, unbiased):
@@ -49,8 +49,8 @@ class Projections(nn.Module):
 class Projections__logits(nn.Module):
     """Linears with the same input, as one product: x [G, N, B] -> [S, O, B] of each section.
 
-    A section is (logical names of S Linears, output rows O of each); input g serves the g-th S/G of
-    every section.
+    A section is (logical names of S Linears, output rows O of each); the g-th S/G Linears of every
+    section read input g.
     """
 
     def __init__(self, shape, *sections):
@@ -139,7 +139,7 @@ class SplitProjections__logits(Projections):
 
 
 class JoinedProjections(nn.ModuleList):
-    """Projections of unequal groups, whose parts are joined: x [G, N, B] -> [S, O, B] of each."""
+    """Projections of unequal groups, joined by section: x [G, N, B] -> [S, O, B] of each."""
 
     def forward(self, x):
         inputs = x.split([len(each.weight) for each in self])
@@ -223,19 +223,19 @@ class SingleFeatureGates(_FeatureGates):
 
 
 def mix(w, e):
-    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B].
+    """Weighted sums of experts: weights w [O, K, B], experts e [G, K, D, B] -> [O, D, B].
 
-    Each set serves O/G consecutive outputs.
+    O/G consecutive outputs share each set.
     """
     w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
     return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
 def mix__joined(w, e):
-    """Sums of experts e [G, K, D, B] by weights w [O, K, B] -> [O, D, B].
+    """Weighted sums of experts: weights w [O, K, B], experts e [G, K, D, B] -> [O, D, B].
 
-    Each set serves O/G consecutive outputs. If w has more columns than K, consecutive sets are read
-    as one.
+    O/G consecutive outputs share each set. If w has more than K columns, consecutive sets are
+    treated as one.
     """
     e = e.flatten(0, 1).unflatten(0, (-1, w.shape[1]))
     w = w.unflatten(0, (e.shape[0], -1)).unsqueeze(3)
@@ -243,7 +243,7 @@ def mix__joined(w, e):
 
 
 def mix_each(w, e, outputs):
-    """Like `mix`, where `outputs` gives the number of outputs that each set serves."""
+    """Like `mix`, but `outputs` has the number of outputs that share each set."""
     mixed, start = [], 0
     for g, count in enumerate(outputs):
         mixed.append(mix(w[start : start + count], e[g : g + 1]))

@@ -1,7 +1,7 @@
-"""Feature gates by a Triton kernel, whose backward pass computes their mixture again.
+"""Feature gates as a Triton kernel, whose backward pass recomputes their mixture.
 
-Whoever changes what an operator computes gives it another name: a process may hold files of several
-versions. Files for inference have an operator of their own, which has no gradient.
+If you change what an operator computes, rename it: a process may import files of several versions.
+Files for inference have their own operator, which has no gradient.
 """
 
 import os
@@ -13,13 +13,13 @@ from homespec.emit.blocks.gates import FeatureGates, FeatureGatesOfLogits, Singl
 try:
     import triton
     import triton.language as tl
-except ImportError:  # it comes with torch for CUDA; without it the model is plain PyTorch
+except ImportError:  # it comes with torch for CUDA; without it, plain PyTorch is used
     triton = None
 
 jit = triton.jit if triton else lambda kernel: kernel
 constexpr = tl.constexpr if triton else None
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # on a CPU, for tests
-EXACT = (torch.float32, torch.bfloat16, torch.float16)  # what kernels compute in float32 from
+EXACT = (torch.float32, torch.bfloat16, torch.float16)  # inputs of kernels, which use float32
 
 
 @jit
@@ -27,9 +27,9 @@ def lora_gate(
     low_ptr, up_ptr, n, b, width_left, width, batch, low_row,
     lora: constexpr, RANK: constexpr, PADDED: constexpr, PRECISION: constexpr,
 ):  # fmt: skip
-    """2 sigmoid(up low) of one LoRA in a tile of rows n and columns b.
+    """2 sigmoid(up low) of one LoRA, for a tile with rows n and columns b.
 
-    Rows count from the first of the tile, so that 32 bits hold what is added to a pointer.
+    Rows are counted from the start of the tile, so that offsets of pointers fit in 32 bits.
     """
     r = tl.arange(0, PADDED)
     up_at = up_ptr + (lora * width + n)[:, None] * RANK + r[None, :]
@@ -46,7 +46,7 @@ def gate_tile(
     LORAS: constexpr, RANK: constexpr, PADDED: constexpr, PRECISION: constexpr,
     BLOCK_N: constexpr, BLOCK_B: constexpr,
 ):  # fmt: skip
-    """out = x * sum of p 2 sigmoid(up low), a tile of one set; sets with one x are neighbours."""
+    """out = x * sum of p 2 sigmoid(up low), a tile of one set; sets sharing x are consecutive."""
     s, first = (tl.program_id(0) % sets).to(tl.int64), tl.program_id(1) * BLOCK_N
     b, n = tl.program_id(0) // sets * BLOCK_B + tl.arange(0, BLOCK_B), tl.arange(0, BLOCK_N)
     width_left, skipped = width - first, first.to(tl.int64)
@@ -74,14 +74,14 @@ def rewind_rows(
     WIDE: constexpr, CHOICES: constexpr, NEEDS_X: constexpr,
     BLOCK_N: constexpr, BLOCK_B: constexpr,
 ):  # fmt: skip
-    """Gradients by x, low and p for a part of the batch: sums over n, and of x over its sets."""
+    """Gradients for x, low and p on a part of the batch: sums over n and, for x, over its sets."""
     b, n = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B), tl.arange(0, BLOCK_N)
-    group = tl.program_id(1).to(tl.int64)  # of sets with one x
+    group = tl.program_id(1).to(tl.int64)  # of sets that share x
     c, choice = tl.arange(0, WIDE), tl.arange(0, CHOICES)
     for member in range(shared):
         s = group * shared + member
         own_low, own_p = low_ptr + s * low_set, p_ptr + s * p_set
-        of_low = tl.zeros((BLOCK_B, WIDE), tl.float32)  # this way round it spills no registers
+        of_low = tl.zeros((BLOCK_B, WIDE), tl.float32)  # transposed, it would spill registers
         of_p = tl.zeros((CHOICES, BLOCK_B), tl.float32)
         for start in range(0, width, BLOCK_N):
             width_left, skipped = width - start, tl.cast(start, tl.int64)
@@ -103,7 +103,7 @@ def rewind_rows(
                 of_each = grad * x * each
                 of_p += tl.where((choice == lora)[:, None], tl.sum(of_each, 0)[None, :], 0.0)
                 of_logit = of_each * p[None, :] * (1.0 - 0.5 * each)
-                # up in this LoRA's columns of [N, L * R], 0 in the others
+                # [N, L * R]: up in this LoRA's columns, 0 in the others
                 up_at = own_up + (lora * width + n)[:, None] * RANK + (c - lora * RANK)[None, :]
                 own = (n < width_left)[:, None] & (c // RANK == lora)[None, :]
                 up = tl.load(up_at, own, 0.0)
@@ -119,7 +119,7 @@ def rewind_rows(
         of_p_at = of_p_ptr + s * LORAS * batch + choice[:, None] * batch + b[None, :]
         choices = (choice < LORAS)[:, None] & (b < batch)[None, :]
         tl.store(of_p_at, of_p.to(of_p_ptr.dtype.element_ty), choices)
-        tl.debug_barrier()  # the next set adds to what this one stored
+        tl.debug_barrier()  # the next set adds to the values stored here
 
 
 @jit
@@ -129,7 +129,7 @@ def rewind_columns(
     LORAS: constexpr, RANK: constexpr, PADDED: constexpr, PRECISION: constexpr,
     WIDE: constexpr, BLOCK_N: constexpr, BLOCK_B: constexpr,
 ):  # fmt: skip
-    """The gradient by up for some n of one set, the sum over a part of the batch."""
+    """The gradient for up at some n of one set, as the sum over a part of the batch."""
     part, s = tl.program_id(1) // sets, (tl.program_id(1) % sets).to(tl.int64)
     first, n, c = tl.program_id(0) * BLOCK_N, tl.arange(0, BLOCK_N), tl.arange(0, WIDE)
     width_left, skipped = width - first, first.to(tl.int64)
@@ -151,7 +151,7 @@ def rewind_columns(
                 lora, RANK, PADDED, PRECISION,
             )  # fmt: skip
             of_logit = grad * x * each * p[None, :] * (1.0 - 0.5 * each)
-            # low in this LoRA's columns of [B, L * R], 0 in the others
+            # [B, L * R]: low in this LoRA's columns, 0 in the others
             low_at = own_low + c[None, :] * low_row + b[:, None]
             low = tl.load(low_at, (b < batch)[:, None] & (c // RANK == lora)[None, :], 0.0)
             of_up += tl.dot(of_logit.to(low.dtype), low, input_precision=PRECISION)
@@ -161,13 +161,13 @@ def rewind_columns(
 
 
 def readable(x_SNB, low_SCB, p_SLB, up_MNR):
-    """The same tensors, contiguous along their last axis, as kernels read them."""
+    """The tensors in the form that kernels read: contiguous along their last axis."""
     low_SCB, p_SLB = (t if t.stride(-1) == 1 else t.contiguous() for t in (low_SCB, p_SLB))
     return x_SNB.contiguous(), low_SCB, p_SLB, up_MNR.contiguous()
 
 
 def sizes(x_SNB, low_SCB, p_SLB, up_MNR):
-    """The sizes of these tensors for all kernels. Tensor cores take at least 16 of each axis."""
+    """The sizes of these tensors for all kernels. Tensor cores need at least 16 along each axis."""
     sets, loras, batch = p_SLB.shape
     return {
         "num_warps": 8,
@@ -190,7 +190,7 @@ def sizes(x_SNB, low_SCB, p_SLB, up_MNR):
 def gate_features(x_SNB, low_SCB, p_SLB, up_MNR):
     """x [S or 1, N, B], low ranks, LoRAs' weights in the mixture, up -> gated x [S, N, B].
 
-    The result has the type of low, which is that of its GEMM: bfloat16 under autocast.
+    The result has the type of low, which comes from a GEMM: bfloat16 under autocast.
     """
     tensors = readable(x_SNB, low_SCB, p_SLB, up_MNR)
     known = sizes(*tensors)
@@ -206,26 +206,26 @@ def gate_features(x_SNB, low_SCB, p_SLB, up_MNR):
 
 
 def like_gate_features(x_SNB, low_SCB, p_SLB, up_MNR):
-    """An empty tensor of the shape that `gate_features` returns."""
+    """An empty tensor with the shape of the result of `gate_features`."""
     return low_SCB.new_empty(len(low_SCB), up_MNR.shape[1], low_SCB.shape[2])
 
 
 def rewind_gates(grad_SNB, x_SNB, low_SCB, p_SLB, up_MNR, needs_x):
-    """Gradients of `gate_features` by x (empty unless it `needs_x`), by low, p and up.
+    """Gradients of `gate_features` for x (empty unless `needs_x`), low, p and up.
 
-    Nothing is kept of the forward pass: both kernels compute the mixture again. They have no
-    atomics, so that the bits are the same each time.
+    Nothing is saved by the forward pass: both kernels recompute the mixture. They use no atomics,
+    so results are deterministic.
     """
     tensors = (grad_SNB.contiguous(), *readable(x_SNB, low_SCB, p_SLB, up_MNR))
     known = sizes(*tensors[1:])
     sets, width, batch = grad_SNB.shape
     of_x, of_low, of_p, _ = like_rewind_gates(*tensors, needs_x)
-    if known["shared"] > 1:  # sums over sets are made in float32
+    if known["shared"] > 1:  # sums over sets are computed in float32
         of_x = torch.empty_like(of_x, dtype=torch.float32)
     block_b, block_n = 32, 64 if known["LORAS"] < 3 else 32  # larger tiles spill registers
     wide = max(16, triton.next_power_of_2(low_SCB.shape[1]))
     blocks_b, blocks_n = triton.cdiv(batch, block_b), triton.cdiv(width, block_n)
-    parts = max(1, min(blocks_b, 256 // (sets * blocks_n)))  # so that a large GPU has enough to do
+    parts = max(1, min(blocks_b, 256 // (sets * blocks_n)))  # enough parts for a large GPU
     part_size = triton.cdiv(blocks_b, parts) * block_b
     of_up = up_MNR.new_empty(parts, *up_MNR.shape, dtype=torch.float32)
     options = {**known, "WIDE": wide, "BLOCK_N": block_n, "BLOCK_B": block_b, "num_stages": 2}
@@ -239,28 +239,28 @@ def rewind_gates(grad_SNB, x_SNB, low_SCB, p_SLB, up_MNR, needs_x):
 
 
 def like_rewind_gates(grad_SNB, x_SNB, low_SCB, p_SLB, up_MNR, needs_x):
-    """Empty tensors of the shapes that `rewind_gates` returns."""
+    """Empty tensors with the shapes of the results of `rewind_gates`."""
     shapes = (x_SNB.shape if needs_x else (0,), low_SCB.shape, p_SLB.shape, up_MNR.shape)
     tensors = (x_SNB, low_SCB, p_SLB, up_MNR)
     return tuple(t.new_empty(shape) for t, shape in zip(tensors, shapes, strict=True))
 
 
 def keep_for_gates(ctx, inputs, output):
-    """What the backward pass of `gate_features` needs: its inputs alone."""
+    """Save what the backward pass of `gate_features` needs: only its inputs."""
     ctx.save_for_backward(*inputs)
 
 
 def gradient_of_gates(ctx, grad_SNB):
-    """The backward pass, by the operator's name: torch.compile puts it into its graph."""
+    """The backward pass, called as an operator, which torch.compile puts into its graph."""
     needs_x = ctx.needs_input_grad[0]
     found = torch.ops.homespec.rewind_gates_2(grad_SNB, *ctx.saved_tensors, needs_x)
     return found[0] if needs_x else None, *found[1:]
 
 
 def register_gates():
-    """Make both passes operators, which torch.compile calls and does not look into.
+    """Register both passes as operators, which torch.compile calls without tracing into them.
 
-    Files of one process share them.
+    Generated files in the same process share them.
     """
     if hasattr(torch.ops.homespec, "gate_features_2"):
         return
@@ -287,9 +287,9 @@ if triton:
 
 
 def register_gates__inference():
-    """Make both passes operators, which torch.compile calls and does not look into.
+    """Register both passes as operators, which torch.compile calls without tracing into them.
 
-    Files of one process share them.
+    Generated files in the same process share them.
     """
     if hasattr(torch.ops.homespec, "serve_gates_2"):
         return
@@ -307,17 +307,17 @@ if triton:
 
 
 def run_gates(x, down, p, up):
-    """Gated x, by the operator that calls the kernels."""
+    """Gated x, computed by the operator that calls the kernels."""
     return torch.ops.homespec.gate_features_2(x, down, p, up)
 
 
 def run_gates__inference(x, down, p, up):
-    """Gated x, by the operator that calls the kernel."""
+    """Gated x, computed by the operator that calls the kernel."""
     return torch.ops.homespec.serve_gates_2(x, down, p, up)
 
 
 def has_kernel(x, down):
-    """Whether kernels compute gates of these: on a GPU, in what they take float32 from."""
+    """Whether the kernels support these tensors: on a GPU, with one of the types in EXACT."""
     on_gpu = triton and (x.is_cuda or INTERPRETED)
     return on_gpu and x.dtype in EXACT and down.dtype in EXACT
 
@@ -325,7 +325,7 @@ def has_kernel(x, down):
 class FusedFeatureGates(FeatureGates):
     """Feature gates whose mixture of LoRAs is never written to a GPU's memory.
 
-    Its parent is what they compute, and computes it on CPUs, in float64 and without Triton.
+    The parent class computes the same on CPUs, in float64 and without Triton.
     """
 
     def forward(self, x, down, router):
@@ -341,8 +341,8 @@ class FusedFeatureGates(FeatureGates):
 class FusedFeatureGatesOfLogits(FeatureGatesOfLogits):
     """Feature gates whose mixture of LoRAs is never written to a GPU's memory.
 
-    Its parent is what they compute, and computes it on CPUs, in float64 and without Triton. A
-    mixture before the sigmoid is one LoRA of L * R ranks.
+    The parent class computes the same on CPUs, in float64 and without Triton. A mixture before the
+    sigmoid is one LoRA of rank L * R.
     """
 
     def forward(self, x, down, router):
@@ -359,7 +359,7 @@ class FusedFeatureGatesOfLogits(FeatureGatesOfLogits):
 class FusedSingleFeatureGates(SingleFeatureGates):
     """Feature gates that are never written to a GPU's memory.
 
-    Its parent is what they compute, and computes it on CPUs, in float64 and without Triton.
+    The parent class computes the same on CPUs, in float64 and without Triton.
     """
 
     def forward(self, x, down):

@@ -32,13 +32,13 @@ def words__more(size, dim, **more):
 
 
 def bucketized(*boundaries, dim):
-    """Numbers: row 1 + the number of boundaries up to it; row 0 for NaN."""
+    """Numbers: row 1 + the number of boundaries at or below; row 0 for NaN."""
     rows = 2 + len(boundaries)
     return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries}
 
 
 def bucketized__more(*boundaries, dim, **more):
-    """Numbers: row 1 + the number of boundaries up to it; row 0 for NaN."""
+    """Numbers: row 1 + the number of boundaries at or below; row 0 for NaN."""
     rows = 2 + len(boundaries)
     return {"kind": "bucketized", "rows": rows, "dim": dim, "boundaries": boundaries, **more}
 
@@ -54,17 +54,17 @@ def fitted__more(count, dim, **more):
 
 
 def number():
-    """A number as it is; 0 for NaN."""
+    """A number, not scaled; 0 for NaN."""
     return {"kind": "number"}
 
 
 def scaled(by):
-    """A number that is shifted and divided as is fitted to data; 0 for NaN."""
+    """A number, scaled by an offset and a unit that are fitted to data; 0 for NaN."""
     return {"kind": "scaled", "scale": by}
 
 
 def log_scaled():
-    """A number whose logarithm is shifted and divided as is fitted to data; 0 for NaN."""
+    """The logarithm of a number, scaled by a fitted offset and unit; 0 for NaN."""
     return {"kind": "log_scaled", "scale": "log"}
 
 
@@ -79,15 +79,15 @@ def weights(**more):
 
 
 def learned(length):
-    """A vector of numbers: 0 for NaN, a learned vector where all are NaN."""
+    """A vector of numbers: 0 for NaN, or a learned vector if all are NaN."""
     return {"kind": "learned", "length": length}
 
 
 def projected(length, width):
-    """A vector of numbers, 0 for NaN, that a Linear brings to `width`."""
+    """A vector of numbers, projected to `width` by a Linear; 0 for NaN."""
     return {"kind": "projected", "length": length, "width": width}
 
 
 def learned_projected(length, width):
-    """A vector of numbers that a Linear brings to `width`: 0 for NaN, learned where all are NaN."""
+    """A vector of numbers that a Linear projects to `width`: 0 for NaN, learned if all are NaN."""
     return {"kind": "learned_projected", "length": length, "width": width}

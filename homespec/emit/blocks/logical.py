@@ -23,16 +23,16 @@ def unwrapped(model):
 
 
 def logical_names(model):
-    """(tensor of the model, logical name, index of the part with that name) for all that it learns.
+    """Yield (tensor of the model, logical name, index of the part) for all weights and statistics.
 
-    The tensors of a module with `names` are stacks of parts; others name theirs by `_logical`.
+    A module with `names` has tensors that stack its parts; other modules name theirs in `_logical`.
     """
     for path, module in unwrapped(model).named_modules():
         own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
         if hasattr(type(module), "_logical"):
             parts = module._logical()
         else:
-            names = enumerate(vars(module).get("names", ()))  # a layer may also have this name
+            names = enumerate(vars(module).get("names", ()))  # a submodule may have this name
             parts = [(attr, f"{name}.{attr}", i) for i, name in names for attr, _ in own]
         for attr, name, index in parts:
             yield f"{path}.{attr}".lstrip("."), name, index
@@ -48,7 +48,7 @@ def logical_views__plain(model, tensors):
     return {
         name.removeprefix("trunk."): tensor
         for name, tensor in tensors.items()
-        if not name.endswith("num_batches_tracked")  # which changes nothing
+        if not name.endswith("num_batches_tracked")  # slicing with ... changes nothing
     }
 
 
@@ -117,10 +117,10 @@ def load_logical_state__fitted(model, state):
 
 
 def load_logical_state__scaled(model, state):
-    """Copy weights, statistics and all that is fitted to data by logical name into the model.
+    """Copy weights, statistics and fitted values by logical name into the model.
 
-    KeyError names what is missing or unknown, ValueError what has another shape; the model is then
-    unchanged.
+    Raises KeyError for missing or unknown names, and ValueError for another shape; the model is
+    then unchanged.
     """
     views = logical_state(model)
     missing, unknown = views.keys() - state.keys(), state.keys() - views.keys()
@@ -135,7 +135,7 @@ def load_logical_state__scaled(model, state):
 def load_logical_state__serving(model, state):
     """Copy weights by logical name into the model; `state` is that of the whole trained model.
 
-    Names that this file does not need are ignored. Raises KeyError for one that is missing, and
+    Names that this file does not need are ignored. Raises KeyError for a missing name, and
     ValueError for another shape; the model is then unchanged.
     """
     views = logical_state(model)
@@ -145,7 +145,7 @@ def load_logical_state__serving(model, state):
 def load_logical_state__folded(model, state):
     """Copy weights by logical name into the model; `state` is that of the whole trained model.
 
-    Names that this file does not need are ignored. Raises KeyError for one that is missing, and
+    Names that this file does not need are ignored. Raises KeyError for a missing name, and
     ValueError for another shape; the model is then unchanged.
     """
     views = logical_state(model)
@@ -160,14 +160,14 @@ def copy_state(model, state):
 
 
 def copy_state__fitted(model, state):
-    """Copy tensors by logical name into the model, and note which boundaries are set by that."""
+    """Copy tensors by logical name into the model, and record which boundaries are now set."""
     for name, view in logical_state(model).items():
         view.copy_(state[name])
     find_unset(model)
 
 
 def copy_state__scaled(model, state):
-    """Copy tensors by logical name into the model, and note what of the fitted is set by that."""
+    """Copy tensors by logical name into the model, and record which fitted values are now set."""
     for name, view in logical_state(model).items():
         view.copy_(state[name])
     find_unset(model)
@@ -214,63 +214,63 @@ def part(state, name, shape):
 
 
 def folded(state, views):
-    """The logical state of the trained model -> that of this one, which has no running statistics.
+    """Logical state of the trained model -> that of this model, which has no running statistics.
 
-    What is folded already stays. `views` is this model's own state.
+    Entries that are already folded stay as they are. `views` is this model's own state.
     """
     return fold_dice(fold_norm(dict(state), views), views)
 
 
 def folded__norm(state, views):
-    """The logical state of the trained model -> that of this one, which has no running statistics.
+    """Logical state of the trained model -> that of this model, which has no running statistics.
 
-    What is folded already stays. `views` is this model's own state.
+    Entries that are already folded stay as they are. `views` is this model's own state.
     """
     return fold_norm(dict(state), views)
 
 
 def folded__dice(state, views):
-    """The logical state of the trained model -> that of this one, which has no running statistics.
+    """Logical state of the trained model -> that of this model, which has no running statistics.
 
-    What is folded already stays. `views` is this model's own state.
+    Entries that are already folded stay as they are. `views` is this model's own state.
     """
     return fold_dice(dict(state), views)
 
 
 def folded__hidden(state, views):
-    """The logical state of the trained model -> that of this one, which has no running statistics.
+    """Logical state of the trained model -> that of this model, which has no running statistics.
 
-    What is folded already stays. `views` is this model's own state.
+    Entries that are already folded stay as they are. `views` is this model's own state.
     """
     return fold_hidden(dict(state), views)
 
 
 def folded__hidden_norm(state, views):
-    """The logical state of the trained model -> that of this one, which has no running statistics.
+    """Logical state of the trained model -> that of this model, which has no running statistics.
 
-    What is folded already stays. `views` is this model's own state.
+    Entries that are already folded stay as they are. `views` is this model's own state.
     """
     return fold_hidden(fold_norm(dict(state), views), views)
 
 
 def folded__dice_hidden(state, views):
-    """The logical state of the trained model -> that of this one, which has no running statistics.
+    """Logical state of the trained model -> that of this model, which has no running statistics.
 
-    What is folded already stays. `views` is this model's own state.
+    Entries that are already folded stay as they are. `views` is this model's own state.
     """
     return fold_hidden(fold_dice(dict(state), views), views)
 
 
 def folded__dice_hidden_norm(state, views):
-    """The logical state of the trained model -> that of this one, which has no running statistics.
+    """Logical state of the trained model -> that of this model, which has no running statistics.
 
-    What is folded already stays. `views` is this model's own state.
+    Entries that are already folded stay as they are. `views` is this model's own state.
     """
     return fold_hidden(fold_dice(fold_norm(dict(state), views), views), views)
 
 
 def fold_hidden(state, views):
-    """Batch norm of towers' hidden layers scales the Linears before it and gives them a bias."""
+    """Fold batch norms of towers' hidden layers into the Linears before them."""
     for tower, (layers, eps) in FOLDED_HIDDEN.items():
         for i in range(layers):
             fold_into(state, views, f"{tower}.linears.{i}", f"{tower}.hidden.{i}.norm", eps)
@@ -278,7 +278,7 @@ def fold_hidden(state, views):
 
 
 def fold_norm(state, views):
-    """Batch norm by running statistics scales the last Linear before it and gives it a bias."""
+    """Fold batch norms of experts into their last Linears."""
     for experts, (count, last, eps) in FOLDED_NORM.items():
         for name in (f"{experts}.{k}" for k in range(count)):
             fold_into(state, views, f"{name}.linears.{last}", f"{name}.norm", eps)
@@ -286,7 +286,7 @@ def fold_norm(state, views):
 
 
 def fold_into(state, views, linear, norm, eps):
-    """A batch norm by running statistics scales the Linear before it and gives it a bias."""
+    """Fold a batch norm, with its running statistics, into the Linear before it."""
     weight, bias = f"{linear}.weight", f"{linear}.bias"
     if bias not in state:
         shape = views[bias].shape
@@ -298,7 +298,7 @@ def fold_into(state, views, linear, norm, eps):
 
 
 def fold_dice(state, views):
-    """Dice's running statistics become a scale and a shift."""
+    """Fold DICE's running statistics into a scale and a shift."""
     for experts, (count, eps) in FOLDED_DICE.items():
         for name in (f"{experts}.{k}.dice" for k in range(count)):
             if f"{name}.scale" not in state:
@@ -308,14 +308,14 @@ def fold_dice(state, views):
 
 
 def affine(state, name, eps, shape):
-    """Normalising by running statistics as u -> scale u + shift, in their own precision."""
+    """Normalisation by running statistics as u -> scale u + shift, in their precision."""
     mean, var = (part(state, f"{name}.running_{each}", shape) for each in ("mean", "var"))
     scale = (var + eps).rsqrt()
     return scale, -mean * scale
 
 
 def find_unset(model, _=None):
-    """Note on the model which features' boundaries are not set; it waits for the device."""
+    """Record in the model the features whose boundaries are not set. Waits for the device."""
     state = logical_state(model)
     found = {name: state[f"features.{name}.boundaries"] for name in FITTED}
     unset = [name for name, each in found.items() if each.is_meta or each.isnan().any()]
@@ -323,7 +323,7 @@ def find_unset(model, _=None):
 
 
 def find_unset__scaled(model, _=None):
-    """Note on the model which features' scaling is not set; it waits for the device."""
+    """Record in the model the features whose scaling is not set. Waits for the device."""
     state = logical_state(model)
     found = {name: state[f"features.{name}.scaling"] for name in SCALED}
     unset = [name for name, each in found.items() if each.is_meta or each.isnan().any()]
@@ -331,7 +331,7 @@ def find_unset__scaled(model, _=None):
 
 
 def find_unset__both(model, _=None):
-    """Note on the model of which features nothing is fitted yet; it waits for the device."""
+    """Record in the model the features whose fitted values are not set. Waits for the device."""
     state = logical_state(model)
     found = {name: state[f"features.{name}.boundaries"] for name in FITTED}
     found |= {name: state[f"features.{name}.scaling"] for name in SCALED}
@@ -340,7 +340,7 @@ def find_unset__both(model, _=None):
 
 
 def find_unset__kept(model, _=None):
-    """Note on the model of which features nothing is fitted yet; it waits for the device."""
+    """Record in the model the features whose fitted values are not set. Waits for the device."""
     state = logical_state(model)
     found = {name: state[f"features.{name}.{fitted}"] for name, fitted in KEPT.items()}
     unset = [name for name, each in found.items() if each.is_meta or each.isnan().any()]
@@ -350,9 +350,9 @@ def find_unset__kept(model, _=None):
 def set_vocabularies(model, vocabularies):
     """Set the vocabularies that are fitted to data: feature -> ids, int64, in the order of rows.
 
-    There may be fewer ids than a table has rows for. Raises KeyError that names what is missing or
-    unknown, and ValueError for none, too many, -1, and ids that repeat, or differ by a multiple of
-    2**53; the model is then unchanged.
+    There may be fewer ids than rows of the table. Raises KeyError for missing or unknown features,
+    and ValueError for no ids, too many, -1, and ids that are equal modulo 2**53; the model is then
+    unchanged.
     """
     if vocabularies.keys() != VOCABULARIES.keys():
         raise KeyError(
@@ -376,11 +376,11 @@ def set_vocabularies(model, vocabularies):
 
 
 def set_scaling(model, scaling):
-    """Set how numbers are scaled: feature -> (offset, unit) for (x - offset) / unit.
+    """Set the scaling of numbers to (x - offset) / unit: feature -> (offset, unit).
 
-    For features scaled by `log`, x is sign(x) log(1 + |x|). Raises KeyError that names what is
-    missing or unknown, and ValueError for NaN, infinity or a unit that is not above 0; the model is
-    then unchanged.
+    For features scaled by `log`, x is sign(x) log(1 + |x|). Raises KeyError for missing or unknown
+    features, and ValueError for NaN, infinity or a unit that is not above 0; the model is then
+    unchanged.
     """
     if scaling.keys() != set(SCALED):
         raise KeyError(
@@ -400,9 +400,9 @@ def set_scaling(model, scaling):
 def set_boundaries(model, boundaries):
     """Set the boundaries that are fitted to data: feature -> numbers in ascending order, float64.
 
-    Equal neighbours are allowed: no number falls between them. Raises KeyError that names what is
-    missing or unknown, and ValueError for another count, NaN, infinity or a wrong order; the model
-    is then unchanged.
+    Equal neighbours are allowed: no number falls between them. Raises KeyError for missing or
+    unknown features, and ValueError for another count, NaN, infinity or a wrong order; the model is
+    then unchanged.
     """
     if boundaries.keys() != FITTED.keys():
         raise KeyError(

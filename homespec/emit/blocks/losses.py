@@ -1,4 +1,4 @@
-"""The losses of all tasks, and the checks of what they are computed from."""
+"""The losses of all tasks, and checks of their inputs."""
 
 from contextlib import suppress
 from itertools import compress
@@ -27,7 +27,7 @@ def stack(what, tensors, rows=None):
 
 
 def stack_logits(logits):
-    """Logits by task as one tensor [T, B], which they may be already. Raises ValueError."""
+    """Logits as one tensor [T, B], given as such or by task. Raises ValueError."""
     if not isinstance(logits, torch.Tensor):
         return stack("logit", logits)
     if logits.dim() != 2 or len(logits) != len(TASKS):
@@ -36,7 +36,7 @@ def stack_logits(logits):
 
 
 def observed(labels):
-    """Labels by task, NaN in rows outside of the task's sample space.
+    """Labels by task, with NaN in rows outside the task's sample space.
 
     A task with a parent in WHERE is trained and measured only where the parent's label is 1.
     """
@@ -46,16 +46,16 @@ def observed(labels):
 
 
 def checked_labels(labels, tasks):
-    """Labels [T, B] of binary tasks; NaN, which makes the loss NaN, where one is not from 0 to 1.
+    """Labels [T, B] of binary tasks; those not from 0 to 1 become NaN, and so does the loss.
 
-    Eager code on a CPU raises ValueError instead; elsewhere, that would have to wait for the
-    numbers.
+    Eager code on a CPU raises ValueError instead. Elsewhere, a check would have to wait for the
+    values.
     """
     wrong = labels.clamp(0, 1) != labels
     if labels.is_cpu and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # torch.func.vmap has no numbers to look at
+        with suppress(RuntimeError):  # torch.func.vmap cannot read values
             if found := ", ".join(compress(tasks, wrong.any(1).tolist())):
-                raise ValueError(f"labels are 0 to 1, or NaN; not so those of {found}")
+                raise ValueError(f"labels must be from 0 to 1, or NaN: check those of {found}")
     return labels.masked_fill(wrong, torch.nan)
 
 
@@ -78,7 +78,7 @@ def stacked_losses__where(logits, labels):
     """Binary cross-entropy of each task [T], the mean over rows whose label is not NaN (0 if none).
 
     logits: task -> [B], or [T, B]; labels: task -> [B], from 0 to 1 or NaN for not observed. Rows
-    outside of a task's sample space count as not observed.
+    outside a task's sample space count as not observed.
     """
     logits = stack_logits(logits)
     check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
@@ -106,8 +106,8 @@ def stacked_losses__mixed(logits, labels):
 def stacked_losses__mixed_where(logits, labels):
     """The loss of each task [T], the mean over rows whose label is not NaN (0 if none).
 
-    logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed. Rows outside of a
-    task's sample space count as not observed.
+    logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed. Rows outside a task's
+    sample space count as not observed.
     """
     logits = stack_logits(logits)
     check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
@@ -128,9 +128,8 @@ def stacked_losses__mixed_scales(logits, labels):
 def stacked_losses__mixed_scales_where(logits, labels):
     """The loss of each task [T], the mean over rows whose label is not NaN (0 if none).
 
-    logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed. Rows outside of a
-    task's sample space count as not observed. Logits of regressions are estimates in units of
-    SCALES.
+    logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed. Rows outside a task's
+    sample space count as not observed. Logits of regressions are estimates in units of SCALES.
     """
     logits = stack_logits(logits)
     check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
@@ -138,10 +137,10 @@ def stacked_losses__mixed_scales_where(logits, labels):
 
 
 def stacked_losses__rows(logits, labels):
-    """The loss of each task [T], the mean over its rows by their weights (0 if there are none).
+    """The loss of each task [T], the weighted mean over its rows (0 if there are none).
 
-    logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed. A row counts as
-    `row_weights` says.
+    logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed. `row_weights`
+    computes the weights of rows.
     """
     logits = stack_logits(logits)
     check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
@@ -149,10 +148,10 @@ def stacked_losses__rows(logits, labels):
 
 
 def stacked_losses__rows_weights(logits, labels, weights):
-    """The loss of each task [T], the mean over its rows by their weights (0 if there are none).
+    """The loss of each task [T], the weighted mean over its rows (0 if there are none).
 
     logits: task -> [B], or [T, B]; labels: task -> [B], NaN for not observed; weights: task -> [B],
-    0 or more, for the tasks of SAMPLE_WEIGHTS. A row counts as `row_weights` says.
+    0 or more, for the tasks of SAMPLE_WEIGHTS. `row_weights` computes the weights of rows.
     """
     logits = stack_logits(logits)
     check_shapes("label", labels, dict.fromkeys(LABELS, ()), logits.shape[1])
@@ -187,7 +186,7 @@ def stacked_losses__rows_weights_within(logits, labels, weights, sessions):
 
 
 def weighted_losses(logits, labels, weights):
-    """Binary cross-entropy of each task [T], the mean over rows by weights [T, B]."""
+    """Binary cross-entropy of each task [T], the mean over rows with weights [T, B]."""
     labels = torch.stack([labels[task] for task in TASKS])
     dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
     logits, labels = logits.to(dtype), labels.to(dtype)
@@ -197,33 +196,33 @@ def weighted_losses(logits, labels, weights):
 
 
 def weighted_losses__runs(logits, labels, weights):
-    """The loss of each task [T], by LOSS_RUNS: the mean over rows by weights [T, B]."""
+    """The loss of each task [T], defined by LOSS_RUNS: the mean over rows with weights [T, B]."""
     labels = torch.stack([labels[task] for task in TASKS])
     return by_runs(logits, labels, weights)
 
 
 def weighted_losses__runs_scales(logits, labels, weights):
-    """The loss of each task [T], by LOSS_RUNS: the mean over rows by weights [T, B]."""
+    """The loss of each task [T], defined by LOSS_RUNS: the mean over rows with weights [T, B]."""
     labels = scaled(labels)
     labels = torch.stack([labels[task] for task in TASKS])
     return by_runs(logits, labels, weights)
 
 
 def by_runs(logits, labels, weights):
-    """The loss of each task [T] of logits, labels and weights [T, B], by LOSS_RUNS."""
+    """The loss of each task [T], defined by LOSS_RUNS, from logits, labels and weights [T, B]."""
     dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
     logits, labels = logits.to(dtype), labels.to(dtype).masked_fill(weights == 0, 0.0)
     sizes = [len(tasks) for tasks, _, _ in LOSS_RUNS]
     parts = []
     for run, logit, label in zip(LOSS_RUNS, logits.split(sizes), labels.split(sizes), strict=True):
-        tasks, measure, _ = run  # no loss has a shape
+        tasks, measure, _ = run  # there are no shape parameters here
         label = label if measure in REGRESSIONS else checked_labels(label, tasks)
         parts.append(measure(logit, label, reduction="none"))
     return weighted_means(torch.cat(parts), weights)
 
 
 def by_runs__shaped(logits, labels, weights):
-    """The loss of each task [T] of logits, labels and weights [T, B], by LOSS_RUNS."""
+    """The loss of each task [T], defined by LOSS_RUNS, from logits, labels and weights [T, B]."""
     dtype = torch.promote_types(torch.promote_types(logits.dtype, labels.dtype), torch.float32)
     logits, labels = logits.to(dtype), labels.to(dtype).masked_fill(weights == 0, 0.0)
     sizes = [len(tasks) for tasks, _, _ in LOSS_RUNS]
@@ -256,7 +255,7 @@ def scaled(labels):
 
 
 def by_measure(logits, labels):
-    """The loss of each task [T], by the measure that it has in MEASURES."""
+    """The loss of each task [T], by its measure in MEASURES."""
     logits = dict(zip(TASKS, logits.unbind(), strict=True))
     result = {}
     for measure, tasks in MEASURES.items():

@@ -8,12 +8,12 @@ from homespec.emit.blocks.precision import Float32Buffers
 
 
 class _BatchStatistics(Float32Buffers):
-    """What normalises by statistics of each expert and channel; they are at least float32."""
+    """Base class of norms with statistics of each expert and channel, in float32 or more."""
 
     def statistics(self, u):
-        """Mean and variance over the batch [M, D, 1]: of u in training, else the running ones."""
+        """Mean and variance [M, D, 1]: of the batch in training, else the running ones."""
         if not self.training:
-            # The mean is saved for backward, and a training step overwrites it.
+            # A copy, because the mean is saved for backward and a training step overwrites it.
             return self.running_mean.unsqueeze(-1).clone(), self.running_var.unsqueeze(-1)
         rows = u.shape[-1]
         if rows < 2:
@@ -37,7 +37,7 @@ class _BatchNorm(_BatchStatistics):
 
 
 class BatchNorm(_BatchNorm):
-    """Batch norm of M experts, each by its own statistics: u [M, D, B] -> same."""
+    """Batch norm of M experts, each with its own statistics: u [M, D, B] -> same."""
 
     def forward(self, u):
         x = u.to(self.running_mean.dtype)
@@ -50,8 +50,8 @@ class NormSwish(torch.autograd.Function):
     """swish(w n + b), n = (u - mean) rsqrt(var + eps): u [M, D, B] -> same; the others are [M, D,
     1].
 
-    It saves only u and recomputes the rest in the backward pass, which is one pass over memory for
-    the sums and one for the gradient of u. `batch_stats`: mean and var are those of u.
+    Only u is saved. The backward pass recomputes the rest, and reads memory once for the sums and
+    once for the gradient of u. `batch_stats` means that mean and var are those of u.
     """
 
     @staticmethod
@@ -70,20 +70,20 @@ class NormSwish(torch.autograd.Function):
         u, w, b, mean, rstd = ctx.saved_tensors
         centred = u.to(mean.dtype) - mean
         n = centred * rstd
-        y = centred * (w * rstd) + b  # as forward, so that torch.compile sees that it is the same
-        # sigmoid(-y), not 1 - sigmoid(y): on a CPU torch.compile would write the shared sigmoid to
+        y = centred * (w * rstd) + b  # as in forward, which torch.compile recognises
+        # sigmoid(-y), not 1 - sigmoid(y): on a CPU, torch.compile would write a shared sigmoid to
         # memory.
         grad = (grad * (y.sigmoid() * (1 + y * (-y).sigmoid()))).to(u.dtype)
         grad_w = (grad * n).sum(-1, keepdim=True)
         grad_b = grad.sum(-1, keepdim=True, dtype=mean.dtype)
-        if ctx.batch_stats:  # they follow u
+        if ctx.batch_stats:  # mean and var depend on u
             grad = grad - (n * grad_w + grad_b) / u.shape[-1]
         grad_u = (grad * (w * rstd)).to(u.dtype)
         return grad_u, grad_w.to(w.dtype), grad_b.to(b.dtype), None, None, None, None
 
 
 class BatchNormSwish(_BatchNorm):
-    """swish(batch norm(u)) of M experts, each by its own statistics: u [M, D, B] -> same."""
+    """swish(batch norm(u)) of M experts, each with its own statistics: u [M, D, B] -> same."""
 
     def forward(self, u):
         with torch.no_grad():
@@ -93,7 +93,7 @@ class BatchNormSwish(_BatchNorm):
 
 
 class LayerNorm(nn.Module):
-    """Layer norm with a scale and a shift for each of M experts: u [M, D, B] -> same."""
+    """Layer norm of M experts, each with its own scale and shift: u [M, D, B] -> same."""
 
     def __init__(self, names, width, eps):
         super().__init__()
@@ -142,7 +142,7 @@ class Dice(_BatchStatistics):
 class FoldedDice(Float32Buffers):
     """DICE with constant statistics: p u + (1 - p) alpha u with p = sigmoid(scale u + shift).
 
-    u [M, D, B] -> same; scale and shift are those of each expert and channel.
+    u [M, D, B] -> same. Each expert and channel has its own scale and shift.
     """
 
     def __init__(self, names, width):

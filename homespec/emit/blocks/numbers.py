@@ -1,6 +1,7 @@
-"""Numbers that are columns of the input, scaled by what is fitted to data.
+"""Numbers that are columns of the input, scaled by values that are fitted to data.
 
-They are computed in float64, which has room for times in milliseconds, then cast as weights are.
+They are computed in float64, which represents times in milliseconds exactly, and then cast to the
+model's type.
 """
 
 import torch
@@ -15,19 +16,19 @@ def as_column(x, dtype):
 
 
 def log_of(x):
-    """sign(x) log(1 + |x|): rises with x, is near x around 0, and takes all numbers."""
+    """sign(x) log(1 + |x|): increases with x, is close to x near 0, and is defined for all x."""
     return x.sign() * x.abs().log1p()
 
 
 class Number(nn.Module):
-    """Numbers [B] -> [B, 1], as they are; 0 where missing."""
+    """Numbers [B] -> [B, 1], not scaled; 0 for missing numbers."""
 
     def __init__(self, _):
         super().__init__()
         self.dtype = torch.get_default_dtype()
 
     def _apply(self, fn, recurse=True):
-        self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype  # what weights are cast to
+        self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype  # the type of cast weights
         return super()._apply(fn, recurse)
 
     def forward(self, x):
@@ -35,10 +36,10 @@ class Number(nn.Module):
 
 
 class Scaled(Number):
-    """Numbers [B] -> [B, 1]: x - offset in units that are fitted to data; 0 where missing.
+    """Numbers [B] -> [B, 1]: (x - offset) / unit, fitted to data; 0 for missing numbers.
 
-    `set_scaling` sets offset and unit, weights are kept with them. They stay float64, whatever type
-    the model is cast to.
+    `set_scaling` sets offset and unit, which are saved with the weights. They stay float64,
+    whatever type the model is cast to.
     """
 
     def __init__(self, _):
@@ -58,14 +59,14 @@ class Scaled(Number):
 
 
 class LogScaled(Scaled):
-    """Numbers [B] -> [B, 1]: as `Scaled`, of their logarithms."""
+    """Numbers [B] -> [B, 1]: like `Scaled`, for their logarithms."""
 
     def forward(self, x):
         return super().forward(log_of(x.double()))
 
 
 class Numbers(nn.ModuleDict):
-    """What scales numbers, by feature; `kinds` gives the class of each kind."""
+    """The modules that scale numbers, by feature; `kinds` gives the class of each kind."""
 
     def __init__(self, kinds):
         fields = {name: field for name, field in FEATURES.items() if field["kind"] in kinds}

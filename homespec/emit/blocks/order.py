@@ -1,4 +1,4 @@
-"""The order of tasks, where it is not that of their towers."""
+"""The order of tasks, if it differs from that of their towers."""
 
 import torch
 from torch import nn
@@ -7,10 +7,10 @@ from homespec.emit.blocks.constants import ORDER
 
 
 class Ordered(nn.Module):
-    """A module that has ORDER as a tensor.
+    """A module that holds ORDER as a tensor.
 
-    Not a buffer but a constant of this file: no state holds it and no average of models changes
-    it. It follows the weights to another device.
+    It is a constant of this file and not a buffer, so it is not in the state, and averages of
+    models do not change it. It moves to other devices with the weights.
     """
 
     def __init__(self):
@@ -19,12 +19,12 @@ class Ordered(nn.Module):
         self.register_load_state_dict_post_hook(Ordered.follow_weights)
 
     def place_order(self):
-        """Make the tensor on the device of the weights."""
+        """Create the tensor on the device of the weights."""
         device = next(self.parameters(), torch.empty(0)).device
         self.task_order = torch.tensor(ORDER, device=device)
 
     def follow_weights(self, _):
-        """Loading may have assigned weights on a device, in place of those on the meta device."""
+        """Loading may have replaced weights on the meta device by weights on another one."""
         self.place_order()
 
     def _apply(self, fn, recurse=True):

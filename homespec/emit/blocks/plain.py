@@ -1,4 +1,4 @@
-"""The plain form: one module for each expert, gate and tower."""
+"""The plain form: a module for each expert, gate and tower."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from homespec.emit.blocks.precision import Float32Buffers
 
 
 class MLP(nn.Module):
-    """Linear layers with an activation between them: x [B, N] -> [B, out]; the last is bare."""
+    """Linear layers with activations between them, but not after the last: x [B, N] -> [B, out]."""
 
     activation = staticmethod(F.relu)
 
@@ -31,7 +31,10 @@ class MLP__swish(MLP):
 
 class MLP__prior(MLP):
     def init_prior(self, rate):
-        """Start training at a base rate: the last bias is its log-odds. Returns the MLP."""
+        """Set the last bias to the log-odds of a base rate, where training starts.
+
+        Returns the MLP.
+        """
         with torch.no_grad():
             self.linears[-1].bias.copy_(torch.tensor(rate).logit())
         return self
@@ -39,7 +42,7 @@ class MLP__prior(MLP):
 
 class MLP__he(MLP):
     def init_he(self, last=False):
-        """Start the Linears that an activation follows, the last one only if `last`, as He (2015).
+        """Initialise Linears before an activation as in He (2015); the last one only if `last`.
 
         Weights are uniform with variance 2 / fan-in, biases 0. Returns the MLP.
         """
@@ -51,7 +54,7 @@ class MLP__he(MLP):
 
 class MLP__gains(MLP):
     def init_for(self, *activations):
-        """Start the first Linears as the activations after them call for. Returns the MLP.
+        """Initialise the first Linears for the activations after them. Returns the MLP.
 
         Weights are uniform, biases 0.
         """
@@ -69,7 +72,7 @@ class SwishMLP(MLP):
 
 
 class LayeredMLP(MLP):
-    """An MLP with modules of its own after each hidden layer: `hidden(width)` makes them."""
+    """An MLP with modules after each hidden layer, which `hidden(width)` creates."""
 
     def __init__(self, widths, hidden):
         super().__init__(widths)
@@ -84,9 +87,9 @@ class LayeredMLP(MLP):
 
 
 class LayeredMLP__normed(MLP):
-    """An MLP with modules of its own after each hidden layer: `hidden(width)` makes them.
+    """An MLP with modules after each hidden layer, which `hidden(width)` creates.
 
-    Batch norm makes a bias before it pointless.
+    Linears before a batch norm have no bias, which it would remove.
     """
 
     def __init__(self, widths, hidden):
@@ -105,9 +108,9 @@ class LayeredMLP__normed(MLP):
 
 
 class LayeredExpert(LayeredMLP):
-    """A layered MLP with modules of its own, `last` by name, also after the last layer.
+    """A layered MLP with modules also after the last layer: `last`, by name.
 
-    Batch norm makes a bias before it pointless.
+    Linears before a batch norm have no bias, which it would remove.
     """
 
     def __init__(self, widths, hidden, last):
@@ -126,7 +129,7 @@ class LayeredExpert(LayeredMLP):
 
 
 class Expert(MLP):
-    """act(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias pointless."""
+    """act(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias redundant."""
 
     def __init__(self, widths, norm, act):
         super().__init__(widths)
@@ -139,7 +142,7 @@ class Expert(MLP):
 
 
 class Expert__batch(MLP):
-    """act(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias pointless."""
+    """act(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias redundant."""
 
     def __init__(self, widths, norm, act):
         super().__init__(widths)
@@ -173,7 +176,7 @@ class Expert__bare(MLP):
 
 
 class DiceExpert(MLP):
-    """dice(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias pointless."""
+    """dice(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias redundant."""
 
     def __init__(self, widths, norm, dice):
         super().__init__(widths)
@@ -186,7 +189,7 @@ class DiceExpert(MLP):
 
 
 class DiceExpert__batch(MLP):
-    """dice(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias pointless."""
+    """dice(norm(MLP(x))): x [B, N] -> [B, D]. Batch norm makes the last bias redundant."""
 
     def __init__(self, widths, norm, dice):
         super().__init__(widths)
@@ -232,7 +235,7 @@ class SwishDiceExpert(DiceExpert):
 
 
 class BatchNorm1d(nn.BatchNorm1d):
-    """torch's own, which no cast of the model makes coarser than float32."""
+    """torch's batch norm, with statistics that stay at least float32 when the model is cast."""
 
     def _apply(self, fn, recurse=True):
         def apply(tensor):
@@ -277,17 +280,17 @@ class FoldedDice(Float32Buffers):
 
 
 def experts(count, make, *widths):
-    """A set of experts of these widths."""
+    """A set of experts."""
     return nn.ModuleList([make(*widths) for _ in range(count)])
 
 
 def each(experts, x_BN):
-    """The outputs of all experts of a set, a list of [B, D]."""
+    """The outputs of all experts of a set, as a list of [B, D]."""
     return [expert(x_BN) for expert in experts]
 
 
 def each_its_own(experts, xs_BN):
-    """The outputs of all experts of a set that read an input each, a list of [B, D]."""
+    """The outputs of all experts of a set, each with its own input, as a list of [B, D]."""
     return [expert(x_BN) for expert, x_BN in zip(experts, xs_BN, strict=True)]
 
 
@@ -312,7 +315,7 @@ class _FeatureGate(nn.Module):
 
 
 class FeatureGate(_FeatureGate):
-    """x [B, N] -> x ⊙ Fea_Gate(x), a mixture of L LoRAs 2 sigmoid(LoRA(x)), each 1 at first."""
+    """x [B, N] -> x ⊙ Fea_Gate(x), a mixture of L LoRAs 2 sigmoid(LoRA(x)), initially 1."""
 
     def forward(self, x_BN):
         weights_BL = self.router(x_BN).softmax(-1)
@@ -320,7 +323,7 @@ class FeatureGate(_FeatureGate):
 
 
 class FeatureGateOfLogits(_FeatureGate):
-    """x [B, N] -> x ⊙ Fea_Gate(x), 2 sigmoid of a mixture of L LoRAs, 1 at first."""
+    """x [B, N] -> x ⊙ Fea_Gate(x), 2 sigmoid of a mixture of L LoRAs, initially 1."""
 
     def forward(self, x_BN):
         weights_BL = self.router(x_BN).softmax(-1)
@@ -328,7 +331,7 @@ class FeatureGateOfLogits(_FeatureGate):
 
 
 class SingleFeatureGate(nn.Module):
-    """x [B, N] -> x ⊙ Fea_Gate(x) = x ⊙ 2 sigmoid(LoRA(x)), 1 at first."""
+    """x [B, N] -> x ⊙ Fea_Gate(x) = x ⊙ 2 sigmoid(LoRA(x)), initially x."""
 
     def __init__(self, width, rank):
         super().__init__()
@@ -367,6 +370,6 @@ class StaticSelfGate(nn.Module):
 
 
 def mix(weights_BK, experts):
-    """Sum of the experts [B, D], each times its column of the weights."""
+    """Weighted sum of the experts [B, D]."""
     columns = weights_BK.split(1, dim=-1)
     return sum(w_B1 * e_BD for w_B1, e_BD in zip(columns, experts, strict=True))

@@ -1,4 +1,4 @@
-"""Inputs of a plain file: each feature has a module of its own, made of its line of FEATURES."""
+"""Inputs of a plain file: each feature is a module, created from its line of FEATURES."""
 
 import torch
 from torch import nn
@@ -29,16 +29,16 @@ class Hashed(Embedding):
 
 
 class Vocab(Embedding):
-    """Ids [...] from 0 on -> embeddings [..., dim]."""
+    """Ids [...], counted from 0 -> embeddings [..., dim]."""
 
     def forward(self, ids):
         return super().forward(vocab_rows(ids, self.num_embeddings))
 
 
 class Words(Embedding):
-    """Ids [...] -> embeddings [..., dim], by a vocabulary that is fitted to data.
+    """Ids [...] -> embeddings [..., dim], with a vocabulary that is fitted to data.
 
-    It is kept with the weights.
+    The vocabulary is saved with the weights.
     """
 
     def __init__(self, field):
@@ -47,7 +47,7 @@ class Words(Embedding):
         self.register_buffer("vocabulary", unset)
 
     def _apply(self, fn, recurse=True):
-        """No cast rounds the vocabulary."""
+        """Keep the vocabulary in float64 when the model is cast."""
         vocabulary = self.vocabulary
         super()._apply(fn, recurse)
         if self.vocabulary.dtype != torch.float64:
@@ -61,8 +61,8 @@ class Words(Embedding):
 class Bucketized(Embedding):
     """Numbers [...] -> embeddings [..., dim] of their buckets.
 
-    Boundaries are not buffers but constants of this file: no cast rounds them, no state holds them
-    and no average of models changes them. They follow the weights to another device.
+    Boundaries are constants of this file and not buffers, so they are not in the state, and neither
+    casts nor averages of models change them. They move to other devices with the weights.
     """
 
     def __init__(self, field):
@@ -72,7 +72,7 @@ class Bucketized(Embedding):
         self.register_load_state_dict_post_hook(Bucketized.place_boundaries)
 
     def place_boundaries(self, _=None):
-        """Make the tensors where the weights are."""
+        """Create the tensors on the device of the weights."""
         device = self.weight.device
         self.boundaries = torch.tensor(self.numbers, dtype=torch.float64, device=device)
         self.rounded = self.boundaries.float()
@@ -87,7 +87,7 @@ class Bucketized(Embedding):
 
 
 class Fitted(Embedding):
-    """Like `Bucketized`, with boundaries that are fitted to data and kept with the weights."""
+    """Like `Bucketized`, with boundaries that are fitted to data and saved with the weights."""
 
     def __init__(self, field):
         super().__init__(field)
@@ -95,7 +95,7 @@ class Fitted(Embedding):
         self.register_buffer("boundaries", unset)
 
     def _apply(self, fn, recurse=True):
-        """No cast rounds boundaries."""
+        """Keep boundaries in float64 when the model is cast."""
         boundaries = self.boundaries
         super()._apply(fn, recurse)
         if self.boundaries.dtype != torch.float64:

@@ -1,4 +1,4 @@
-"""What a cast of a model must not round."""
+"""Protects values that a cast of the model must not round."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Tasks whose probability is a product of those of others."""
+"""Tasks whose probability is a product of the probabilities of others."""
 
 import torch
 import torch.nn.functional as F

@@ -10,27 +10,27 @@ from homespec.emit.blocks.constants import OUTSIDE, SAMPLE_WEIGHTS, TASKS, WHERE
 
 
 def row_weights(labels, weights):
-    """How much each row counts for each task [T, B]: 0 where its label is NaN."""
+    """The weight of each row for each task [T, B]; 0 where its label is NaN."""
     return sample_weights(labels, weights)
 
 
 def row_weights__known(labels):
-    """How much each row counts for each task [T, B]: 1, and 0 where its label is NaN."""
+    """The weight of each row for each task [T, B]: 1, or 0 where its label is NaN."""
     return (~torch.stack([labels[task] for task in TASKS]).isnan()).float()
 
 
 def row_weights__space(labels):
-    """How much each row counts for each task [T, B]: 0 where its label is NaN."""
+    """The weight of each row for each task [T, B]; 0 where its label is NaN."""
     return space_weights(labels)
 
 
 def row_weights__weights_space(labels, weights):
-    """How much each row counts for each task [T, B]: 0 where its label is NaN."""
+    """The weight of each row for each task [T, B]; 0 where its label is NaN."""
     return sample_weights(labels, weights) * space_weights(labels)
 
 
 def sample_weights(labels, weights):
-    """Sample weights [T, B], 1 for tasks that have none; 0 where a label is NaN."""
+    """Sample weights [T, B]: 1 for tasks that have none, and 0 where a label is NaN."""
     some = labels[TASKS[0]]
     check_shapes("weight", weights, dict.fromkeys(SAMPLE_WEIGHTS, ()), len(some))
     missing = torch.stack([labels[task] for task in TASKS]).isnan()
@@ -41,21 +41,21 @@ def sample_weights(labels, weights):
 
 
 def checked_weights(weights):
-    """Weights [T, B]; NaN, and so the loss, where one is negative or infinite.
+    """Weights [T, B]; those that are negative or infinite become NaN, and so does the loss.
 
-    Eager code on a CPU raises ValueError instead; elsewhere, that would have to wait for the
-    numbers.
+    Eager code on a CPU raises ValueError instead. Elsewhere, a check would have to wait for the
+    values.
     """
     wrong = weights.clamp(0, torch.finfo(weights.dtype).max) != weights
     if weights.is_cpu and not torch.compiler.is_compiling():
-        with suppress(RuntimeError):  # torch.func.vmap has no numbers to look at
+        with suppress(RuntimeError):  # torch.func.vmap cannot read values
             if found := ", ".join(compress(TASKS, wrong.any(1).tolist())):
-                raise ValueError(f"weights are finite, from 0 on; not so those of {found}")
+                raise ValueError(f"weights must be finite and at least 0: check those of {found}")
     return weights.masked_fill(wrong, torch.nan)
 
 
 def space_weights(labels):
-    """1 for rows in the sample spaces of tasks [T, B]; 0 outside, and where a label is NaN."""
+    """1 for rows in the sample spaces of tasks [T, B]; 0 outside, or where a label is NaN."""
     inside = torch.ones_like(labels[TASKS[0]])
     parents = torch.stack([labels[WHERE[task]] if task in WHERE else inside for task in TASKS])
     missing = torch.stack([labels[task] for task in TASKS]).isnan()
@@ -63,10 +63,10 @@ def space_weights(labels):
 
 
 def space_weights__outside(labels):
-    """1 for rows in the sample spaces of tasks [T, B], OUTSIDE in rows outside of them.
+    """1 for rows in the sample spaces of tasks [T, B], and OUTSIDE for rows outside.
 
-    0 where a label is NaN, of the task or of the one in WHERE, which has to say on which side a row
-    is.
+    It is 0 where the label of the task is NaN, or that of its parent in WHERE, which defines the
+    space.
     """
     inside = torch.ones_like(labels[TASKS[0]])
     parents = torch.stack([labels[WHERE[task]] if task in WHERE else inside for task in TASKS])
@@ -77,7 +77,7 @@ def space_weights__outside(labels):
 
 
 def weighted_means(losses, weights):
-    """The means [T] of losses [T, B] by weights [T, B]: 0 where these are all 0."""
+    """Weighted means [T] of losses [T, B]; 0 if all weights are 0."""
     total = weights.sum(1)
     counting = losses.masked_fill(weights == 0, 0.0) * weights
     return counting.sum(1) / total.where(total > 0, 1.0)

@@ -1,4 +1,4 @@
-"""Raw values of features -> rows of their tables, and what is needed to find them."""
+"""Maps raw values of features to rows of their tables."""
 
 import torch
 from torch import nn
@@ -21,8 +21,8 @@ def vocab_rows(ids, rows):
 def word_rows(ids, words):
     """Ids -> rows of a table by a vocabulary; 0 for missing and unknown.
 
-    It is float64 [3, N], which no average of models rounds: of each id the remainder by 2**53, in
-    ascending order, the rest of the id, and its row.
+    It is float64 [3, N], which averages of models do not round: for each id its remainder modulo
+    2**53, in ascending order, the rest of the id, and its row.
     """
     low, high = words_of(ids)
     places = torch.bucketize(low, words[0]).clamp(max=words.shape[1] - 1)
@@ -31,16 +31,17 @@ def word_rows(ids, words):
 
 
 def words_of(ids):
-    """Ids -> (remainder by 2**53, the rest): both are exact in float64."""
+    """Ids -> (remainder modulo 2**53, the rest), both exact in float64."""
     ids = ids.long()
     low = ids.remainder(2**53)
     return low.double(), (ids - low).double()
 
 
 def bucket_rows(x, boundaries, rounded):
-    """Numbers -> rows of a table: 0 for NaN, else 1 + the number of boundaries up to it.
+    """Numbers -> rows of a table: 0 for NaN, else 1 + the number of boundaries at or below.
 
-    float32 numbers are compared with boundaries `rounded` to float32, all others as float64.
+    float32 numbers are compared with boundaries `rounded` to float32, all others with `boundaries`
+    in float64.
     """
     cuts = rounded if x.dtype == torch.float32 else boundaries
     buckets = torch.bucketize(x.to(cuts.dtype), cuts, right=True)
@@ -48,10 +49,10 @@ def bucket_rows(x, boundaries, rounded):
 
 
 class Boundaries(nn.Module):
-    """Has the boundaries of FEATURES as tensors: float64, and rounded to float32.
+    """Holds the boundaries of FEATURES as tensors: in float64, and rounded to float32.
 
-    They are not buffers: no cast rounds them, no state holds them, no average of models changes
-    them. They follow the weights to another device.
+    They are not buffers, so they are not in the state, and neither casts nor averages of models
+    change them. They move to other devices with the weights.
     """
 
     def __init__(self):
@@ -60,7 +61,7 @@ class Boundaries(nn.Module):
         self.register_load_state_dict_post_hook(Boundaries.leave_meta)
 
     def place_boundaries(self, device):
-        """Make the tensors on a device."""
+        """Create the tensors on a device."""
         self.boundaries = {}
         for name, field in FEATURES.items():
             if "boundaries" in field:
@@ -68,7 +69,7 @@ class Boundaries(nn.Module):
                 self.boundaries[name] = exact, exact.float()
 
     def leave_meta(self, _):
-        """If a state was assigned to a model on the meta device, move them to its weights."""
+        """If a state was assigned to a model on the meta device, move them to its new device."""
         if next(iter(self.boundaries.values()))[0].is_meta:
             self.place_boundaries(next(self.parameters()).device)
 
@@ -79,10 +80,10 @@ class Boundaries(nn.Module):
 
 
 class FittedBoundaries(nn.Module):
-    """Numbers by feature -> rows of the tables, by boundaries that are fitted to data.
+    """Numbers by feature -> rows of the tables, with boundaries that are fitted to data.
 
-    `set_boundaries` sets them, weights are kept with them. They stay float64, whatever type the
-    model is cast to.
+    `set_boundaries` sets them, and they are saved with the weights. They stay float64, whatever
+    type the model is cast to.
     """
 
     def __init__(self, name, count):
@@ -106,10 +107,10 @@ class FittedBoundaries(nn.Module):
 
 
 class FittedVocabulary(nn.Module):
-    """Ids by feature -> rows of the tables, by a vocabulary that is fitted to data.
+    """Ids by feature -> rows of the tables, with a vocabulary that is fitted to data.
 
-    `set_vocabularies` sets it, weights are kept with it. It stays float64, whatever type the model
-    is cast to.
+    `set_vocabularies` sets it, and it is saved with the weights. It stays float64, whatever type
+    the model is cast to.
     """
 
     def __init__(self, name, size):
@@ -143,5 +144,5 @@ class FittedBoundaries__shared(FittedBoundaries):
 
 
 def with_table(name):
-    """The features that are looked up in the table of this one, and itself."""
+    """This feature and those that are looked up in its table."""
     return [other for other, field in FEATURES.items() if field.get("table", other) == name]

@@ -10,35 +10,35 @@ from homespec.emit.blocks.gains import start_bound
 
 
 def named(pattern, nodes, count):
-    """Logical names: the pattern for each node and for each number below `count`."""
+    """Logical names: the pattern, filled with each node and each number below `count`."""
     return tuple(pattern.format(node, i) for node in nodes for i in range(count))
 
 
 def named__optional(pattern, nodes, count=1):
-    """Logical names: the pattern for each node; if it has two fields, also for each number."""
+    """Logical names: the pattern, filled with each node and, if it has two fields, each number."""
     return tuple(pattern.format(node, i) for node in nodes for i in range(count))
 
 
 def named__single(pattern, nodes):
-    """Logical names: the pattern for each node."""
+    """Logical names: the pattern, filled with each node."""
     return tuple(pattern.format(node) for node in nodes)
 
 
 def linear_init(width, *shape):
-    """Weights or biases of Linears that read `width` numbers, initialised as nn.Linear does."""
+    """Weights or biases of Linears with `width` inputs, initialised as in nn.Linear."""
     bound = width**-0.5
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
 def linear_init__inference(_, *shape):
-    """Zeros in the place of weights that are to be loaded."""
+    """Zeros, to be replaced by loaded weights."""
     return nn.Parameter(torch.zeros(shape))
 
 
 class Linears(nn.Module):
     """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
-    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
+    M/G consecutive Linears share each of the G inputs, and are computed as one wide product.
     """
 
     def __init__(self, names, width, out):
@@ -56,7 +56,7 @@ class Linears(nn.Module):
 class Linears__bare(nn.Module):
     """M Linears of one shape as a batched product: x [G, N, B] -> [M, O, B].
 
-    Each of the G inputs serves M/G consecutive Linears, which are one wide product.
+    M/G consecutive Linears share each of the G inputs, and are computed as one wide product.
     """
 
     def __init__(self, names, width, out, bias=True):
@@ -104,7 +104,7 @@ class SplitLinears__bare(Linears):
 
 
 class MLPs(nn.Sequential):
-    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; the last layers have no activation."""
 
     activation = nn.ReLU
 
@@ -117,7 +117,7 @@ class MLPs(nn.Sequential):
 
 
 class MLPs__bare(nn.Sequential):
-    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; no activation follows their last layers."""
+    """M MLPs of one shape: x [G, N, B] -> [M, out, B]; the last layers have no activation."""
 
     activation = nn.ReLU
 
@@ -132,14 +132,14 @@ class MLPs__bare(nn.Sequential):
 
 class MLPs__prior(MLPs):
     def init_prior(self, rates):
-        """Start training at base rates, with the last biases at their log-odds."""
+        """Set the last biases to the log-odds of base rates, where training starts."""
         with torch.no_grad():
             self[-1].bias.copy_(torch.tensor(rates).logit().unsqueeze(-1))
 
 
 class MLPs__known_prior(MLPs):
     def init_prior(self, rates):
-        """Start at base rates, with the last biases at their log-odds; None is an unknown rate."""
+        """Set the last biases to the log-odds of base rates; None is an unknown rate."""
         with torch.no_grad():
             for bias, rate in zip(self[-1].bias, rates, strict=True):
                 if rate is not None:
@@ -148,10 +148,9 @@ class MLPs__known_prior(MLPs):
 
 class MLPs__he(MLPs):
     def init_he(self, last=False):
-        """Initialise the Linears that an activation follows as in He (2015), the last ones only if
-        `last`.
+        """Initialise Linears before an activation as in He (2015); the last ones only if `last`.
 
-        Weights are uniform with variance 2 / width of their input, biases 0. Returns the MLPs.
+        Weights are uniform with variance 2 / fan-in, biases 0. Returns the MLPs.
         """
         with torch.no_grad():
             for linears in list(self)[::2][: None if last else -1]:
@@ -163,7 +162,7 @@ class MLPs__he(MLPs):
 
 class MLPs__gains(MLPs):
     def init_for(self, *activations):
-        """Start the first Linears as the activations after them call for. Returns the MLPs.
+        """Initialise the first Linears for the activations after them. Returns the MLPs.
 
         Weights are uniform, biases 0.
         """
@@ -195,7 +194,7 @@ class SwishMLPs(MLPs):
 
 
 class LayeredMLPs(MLPs):
-    """MLPs with modules of their own after each hidden layer: `hidden(names, width)` makes them."""
+    """MLPs with modules after each hidden layer, which `hidden(names, width)` creates."""
 
     def __init__(self, names, *widths, hidden):
         nn.Sequential.__init__(self)
@@ -206,7 +205,7 @@ class LayeredMLPs(MLPs):
 
 
 class LayeredMLPs__bare(MLPs):
-    """MLPs with modules of their own after each hidden layer: `hidden(names, width)` makes them."""
+    """MLPs with modules after each hidden layer, which `hidden(names, width)` creates."""
 
     def __init__(self, names, *widths, hidden, biases):
         nn.Sequential.__init__(self)

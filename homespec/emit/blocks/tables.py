@@ -8,19 +8,19 @@ from homespec.emit.blocks.constants import FEATURES, USER
 
 
 def embeddings(rows, dim):
-    """A new table."""
+    """A new embedding table."""
     return nn.Parameter(torch.empty(rows, dim).normal_(std=0.01))
 
 
 def embeddings__inference(rows, dim):
-    """A table that weights are loaded into."""
+    """A table of zeros, to be replaced by loaded weights."""
     return nn.Parameter(torch.zeros(rows, dim))
 
 
 class Table(nn.Module):
-    """The embeddings of features of one width, stacked by rows in one table.
+    """Embeddings of features of the same width, with their rows stacked in one table.
 
-    All look-ups are one: rows [B] by name -> embeddings [B, width] by name.
+    A single look-up serves all of them: rows [B] by name -> embeddings [B, width] by name.
     """
 
     def __init__(self, fields):
@@ -42,10 +42,10 @@ class Table(nn.Module):
 
 
 class Table__shared(nn.Module):
-    """The embeddings of features of one width, stacked by rows in one table.
+    """Embeddings of features of the same width, with their rows stacked in one table.
 
-    All look-ups are one: rows [B] by name -> embeddings [B, width] by name. A feature may be looked
-    up in the part of another one, its `table`.
+    A single look-up serves all of them: rows [B] by name -> embeddings [B, width] by name. A
+    feature may use the rows of another one, its `table`.
     """
 
     def __init__(self, fields):
@@ -68,10 +68,10 @@ class Table__shared(nn.Module):
 
 
 class Table__events(nn.Module):
-    """The embeddings of features of one width, stacked by rows in one table.
+    """Embeddings of features of the same width, with their rows stacked in one table.
 
-    All look-ups are one: rows [B], of events [B, L], by name -> embeddings [..., width] by name. A
-    feature may be looked up in the part of another one, its `table`.
+    A single look-up serves all of them: rows [B], or [B, L] for events, by name -> embeddings [...,
+    width] by name. A feature may use the rows of another one, its `table`.
     """
 
     def __init__(self, fields):
@@ -81,7 +81,7 @@ class Table__events(nn.Module):
             if "table" not in field:
                 self.slices[name] = slice(end, end + field["rows"])
                 end += field["rows"]
-        self.starts, self.groups = {}, {}  # a group for single values, and for each sequence
+        self.starts, self.groups = {}, {}  # a group for single values, and one for each sequence
         for name, field in fields.items():
             self.starts[name] = self.slices[field.get("table", name)].start
             self.groups.setdefault(field.get("sequence"), []).append(name)
@@ -145,5 +145,5 @@ class Table__split(nn.Module):
 
 class Table__searched(Table):
     def peek(self, name, rows):
-        """The embeddings of one feature alone."""
+        """The embeddings of a single feature."""
         return F.embedding(rows + self.starts[name], self.weight)

@@ -1,15 +1,15 @@
-"""From features, which are rows, to the trunk, whose last axis is the batch."""
+"""From features, whose first axis is the batch, to the trunk, whose last axis is the batch."""
 
 import torch
 
 
 class Transpose(torch.autograd.Function):
-    """x [B, V] -> [V, B], written to memory like its gradient (see the docstring of Model)."""
+    """x [B, V] -> [V, B]. The result and its gradient are written to memory (see Model)."""
 
     @staticmethod
     def forward(ctx, x):
         x = x.T.contiguous()
-        return x.as_strided(x.shape, x.stride())  # no change; has torch.compile write x to memory
+        return x.as_strided(x.shape, x.stride())  # makes torch.compile write x to memory
 
     @staticmethod
     def backward(ctx, grad):

@@ -7,12 +7,12 @@ from homespec.emit.blocks.constants import FEATURES
 
 
 def nan_to_zero(x_BN):
-    """Missing numbers of a dense feature become 0."""
+    """A dense feature with 0 in place of missing numbers."""
     return x_BN.masked_fill(x_BN.isnan(), 0.0)
 
 
 class Dense(nn.Module):
-    """Dense vectors [B, N] as they are; 0 where missing."""
+    """Dense vectors [B, N], unchanged; 0 for missing numbers."""
 
     def __init__(self, _):
         super().__init__()
@@ -22,7 +22,7 @@ class Dense(nn.Module):
 
 
 class Learned(nn.Module):
-    """Dense vectors [B, N] as they are: 0 where missing, a learned vector where all is."""
+    """Dense vectors [B, N]: 0 for missing numbers, or a learned vector if all are missing."""
 
     def __init__(self, field):
         super().__init__()
@@ -33,7 +33,7 @@ class Learned(nn.Module):
 
 
 class Projected(nn.Module):
-    """Dense vectors [B, N] -> [B, width] by a Linear; 0 where missing."""
+    """Dense vectors [B, N] -> [B, width] by a Linear; 0 for missing numbers."""
 
     def __init__(self, field):
         super().__init__()
@@ -44,9 +44,9 @@ class Projected(nn.Module):
 
 
 class LearnedProjected(nn.Module):
-    """Dense vectors [B, N] -> [B, width] by a Linear: it reads 0 where a number is missing.
+    """Dense vectors [B, N] -> [B, width] by a Linear, which reads 0 for missing numbers.
 
-    Where all are missing it reads a learned vector.
+    If all are missing, it reads a learned vector.
     """
 
     def __init__(self, field):
