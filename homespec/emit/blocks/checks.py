@@ -30,7 +30,7 @@ def check_shapes__features(what, tensors, shapes):
 
 
 def check_shapes__user(what, tensors, shapes):
-    """Raise ValueError where a tensor is missing or not [B, *its shape]; B is 1 for the user's."""
+    """Raise ValueError if a tensor is missing or not [B, *its shape]; the user's have B = 1."""
     rows = None
     if missing := [name for name in shapes if name not in tensors]:
         raise ValueError(f"{what}s missing: {', '.join(missing)}")

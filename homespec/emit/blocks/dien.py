@@ -33,10 +33,10 @@ def run_gru(read_BL3H, weight, moves_BL):
 
 
 def run_gru__split(read_BL3H, weight, moves_BL):
-    """A GRU on what its steps read -> its states [L, B, H], and u, r, n, W_n h of each [L, B, 4H].
+    """A GRU on the inputs of its steps -> states [L, B, H], and u, r, n, W_n h of each [L, B, 4H].
 
-    h moves by `moves` * u * (n - h), so it stays where `moves` is 0. What the steps read may be one
-    user's [1, L, 3H].
+    h changes by `moves` * u * (n - h), so it stays the same if `moves` is 0. The inputs may be
+    those of a single user [1, L, 3H].
     """
     kind, width = weight.dtype, weight.shape[1]
     state_BH = weight.new_zeros(moves_BL.shape[0], width)

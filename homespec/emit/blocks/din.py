@@ -77,9 +77,9 @@ def compare(linear, q_BQ, x_BLE):
 
 
 def compare__split(linear, q_BQ, x_BLE):
-    """linear([q, k, q - k, q * k, w]) of events x = [k, w], which may be one user's [1, L, E].
+    """linear([q, k, q - k, q * k, w]) for events x = [k, w], which may be one user's [1, L, E].
 
-    What is of q or of x alone is made once for all events, or all candidates.
+    Terms in q alone are computed once for all events, terms in x alone once for all candidates.
     """
     n = q_BQ.shape[1]
     of_q, of_k, of_difference, of_product = (

@@ -96,5 +96,5 @@ def picked(values, names, at_BK):
 
 
 def picked__split(values, names, at_BK):
-    """The values of these names [B, L], or [1, L] of one user, at some of their positions."""
+    """The values of these names, [B, L] or one user's [1, L], at some of their positions."""
     return {name: values[name].expand(at_BK.shape[0], -1).gather(1, at_BK) for name in names}

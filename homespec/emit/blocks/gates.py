@@ -81,9 +81,9 @@ class Projections__logits(nn.Module):
 
 
 class SplitProjections(Projections):
-    """Projections of v, as its parts of the user [1, U, 1] and the candidates [1, V - U, B].
+    """Projections of v, given as the user's part [1, U, 1] and the candidates' [1, V - U, B].
 
-    -> [S, O, B] of each section. The user's part of the product is made once.
+    Returns [S, O, B] for each section. The product with the user's part is computed only once.
     """
 
     def __init__(self, shape, *sections, unbiased):
@@ -110,9 +110,9 @@ class SplitProjections(Projections):
 
 
 class SplitProjections__logits(Projections):
-    """Projections of v, as its parts of the user [1, U, 1] and the candidates [1, V - U, B].
+    """Projections of v, given as the user's part [1, U, 1] and the candidates' [1, V - U, B].
 
-    -> [S, O, B] of each section. The user's part of the product is made once.
+    Returns [S, O, B] for each section. The product with the user's part is computed only once.
     """
 
     def __init__(self, shape, *sections):
@@ -148,7 +148,7 @@ class JoinedProjections(nn.ModuleList):
 
 
 class StaticGates(nn.Module):
-    """M gates that read nothing -> logits [M, C, 1], the same in all rows; 0 at first."""
+    """M gates without inputs -> logits [M, C, 1], the same in all rows and initially 0."""
 
     def __init__(self, names, choices):
         super().__init__()
@@ -164,7 +164,7 @@ class StaticGates(nn.Module):
 
 
 class StaticSelfGates(nn.Module):
-    """M self gates that read nothing -> weights [M, C, 1], the same in all rows; 1/C at first."""
+    """M self gates without inputs -> weights [M, C, 1], the same in all rows and initially 1/C."""
 
     def __init__(self, names, choices):
         super().__init__()

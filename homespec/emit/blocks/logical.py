@@ -60,14 +60,17 @@ def logical_state(model):
 
 
 def own_views(model):
-    """All weights by logical name, as views; of one over v the user's columns are `user_weight`."""
+    """All weights by logical name, as views.
+
+    The user's columns of weights over v are `user_weight`.
+    """
     model = unwrapped(model)
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     return logical_views(model, {name: tensor.detach() for name, tensor in tensors.items()})
 
 
 def columns_of_v(width):
-    """The columns of v in the order in which this model has them: the user's, then the others."""
+    """The columns of v in this model's order: those of the user, then the others."""
     user = [i for start, end in USER_COLUMNS for i in range(start, end)]
     return torch.tensor(user + sorted(set(range(width)) - set(user)))
 
@@ -75,7 +78,7 @@ def columns_of_v(width):
 def logical_state__split(model):
     """All weights and statistics by logical name, as views of the model's own tensors.
 
-    Weights over v, which the model has in two parts, are copies in the order of the spec.
+    Weights over v, which the model stores in two parts, are copies, in the order of the spec.
     """
     views = own_views(model)
     for user in [name for name in views if name.endswith(".user_weight")]:
@@ -189,7 +192,7 @@ def copy_state__split(model, state):
 
 
 def copy_state__split_unset(model, state):
-    """Copy tensors by logical name into the model, and note what of the fitted is set by that.
+    """Copy tensors by logical name into the model, and record which fitted values are now set.
 
     Weights over v are copied in two parts.
     """

@@ -342,7 +342,7 @@ class SingleFeatureGate(nn.Module):
 
 
 class StaticGate(nn.Module):
-    """The logits [B, C] of a gate that reads nothing: one parameter each, 0 at first.
+    """The logits [B, C] of a gate without inputs: a parameter each, initially 0.
 
     x [B, N] only says how many rows there are.
     """
@@ -356,7 +356,7 @@ class StaticGate(nn.Module):
 
 
 class StaticSelfGate(nn.Module):
-    """The weights [B, C] of a self gate that reads nothing: one parameter each, 1/C at first.
+    """The weights [B, C] of a self gate without inputs: a parameter each, initially 1/C.
 
     x [B, N] only says how many rows there are.
     """

@@ -72,9 +72,9 @@ class Linears__bare(nn.Module):
 
 
 class SplitLinears(Linears):
-    """Linears over v, as its parts of the user [1, U, 1] and the candidates [1, V - U, B].
+    """Linears over v, given as the user's part [1, U, 1] and the candidates' [1, V - U, B].
 
-    -> [M, O, B]. The user's part of the product is made once.
+    Returns [M, O, B]. The product with the user's part is computed only once.
     """
 
     def __init__(self, names, width, out):
@@ -88,9 +88,9 @@ class SplitLinears(Linears):
 
 
 class SplitLinears__bare(Linears):
-    """Linears over v, as its parts of the user [1, U, 1] and the candidates [1, V - U, B].
+    """Linears over v, given as the user's part [1, U, 1] and the candidates' [1, V - U, B].
 
-    -> [M, O, B]. The user's part of the product is made once.
+    Returns [M, O, B]. The product with the user's part is computed only once.
     """
 
     def __init__(self, names, width, out, bias=True):
@@ -177,7 +177,7 @@ class MLPs__gains(MLPs):
 
 class MLPs__over_v(MLPs):
     def over_v(self):
-        """Read v as its parts of the user and the candidates. Returns the MLPs."""
+        """Read v as the user's part and the candidates'. Returns the MLPs."""
         out, width = self[0].weight.shape[1:]
         self[0] = SplitLinears(self[0].names, width, out)
         return self

@@ -106,10 +106,10 @@ class Table__events(nn.Module):
 
 
 class Table__split(nn.Module):
-    """The embeddings of features of one width, stacked by rows in one table.
+    """Embeddings of features of the same width, with their rows stacked in one table.
 
-    All look-ups are one: rows [B], of events [B, L], by name -> embeddings [..., width] by name, of
-    the user one row. A feature may be looked up in the part of another one, its `table`.
+    A single look-up serves all of them: rows [B], or [B, L] for events, by name -> embeddings [...,
+    width] by name; the user has one row. A feature may use the rows of another one, its `table`.
     """
 
     def __init__(self, fields):
@@ -119,7 +119,7 @@ class Table__split(nn.Module):
             if "table" not in field:
                 self.slices[name] = slice(end, end + field["rows"])
                 end += field["rows"]
-        self.starts, self.groups = {}, {}  # by shape: single values, events of each sequence
+        self.starts, self.groups = {}, {}  # by shape: single values, and events of each sequence
         for name, field in fields.items():
             self.starts[name] = self.slices[field.get("table", name)].start
             self.groups.setdefault(field.get("sequence", name in USER), []).append(name)
