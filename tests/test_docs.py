@@ -14,6 +14,7 @@ import pytest
 
 import homespec
 from homespec import reference
+from homespec.diagnostics import Severity
 from homespec.ignores import apply_ignores
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +75,7 @@ def test_links_resolve(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_paths_that_prose_names_exist(page: Path) -> None:
     for path in PATH.findall(page.read_text("utf-8")):
-        invented = re.search(r"HS499|/x[._]|/\w*shorts|kuairnd", path)
+        invented = re.search(r"HS499|/x[._]|/\w*shorts|kuairnd|/feed", path)
         assert invented or (ROOT / path).exists(), f"{page.name} names {path}"
 
 
@@ -114,9 +115,12 @@ def test_specs_in_docs_validate() -> None:
     for page in PAGES:
         for text in re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S):
             if re.search(r"^homespec: 1$", text, re.M) and page.name != "rules.md":
+                if "extends: shorts.yaml" in text:  # of the README; tests/howto runs these pages
+                    continue
                 analysis = homespec.loads(text, str(folder / "x.yaml")).analysis
                 found = apply_ignores(analysis.document, analysis.diagnostics)
-                assert not found, f"{page.name}: {[d.message for d in found]}"
+                wrong = [each.message for each in found if each.rule.severity is not Severity.NOTE]
+                assert not wrong, f"{page.name}: {wrong}"
 
 
 # ---------------------------------------------------------------- imports
