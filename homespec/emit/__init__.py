@@ -1,4 +1,7 @@
-"""Stage 7, emit: the generated file, a deterministic text; only this stage imports jinja2."""
+"""Stage 7, emit: writes the generated file, a deterministic text.
+
+Only this stage imports jinja2.
+"""
 
 from homespec.emit.module import emit
 

@@ -31,12 +31,12 @@ from homespec.graph.nodes import (
 
 
 def emit_batch(batch: Batch, scope: Scope) -> Block:
-    """The block of a batch; its value joins the scope."""
+    """The block of a batch; adds its value to the scope."""
     return EMITTERS[type(batch.members[0])](batch, scope)
 
 
 def emit_single_choice(gate: Gate, scope: Scope) -> Block:
-    """A gate over one expert: the weight 1, no weights to learn."""
+    """A gate over one expert: the constant weight 1."""
     name = scope.define(gate.name, f"gate_{gate.identifier}", 1)
     x = scope.variable(scope.values.of_node["input"])
     return Block(gate, forward=[(name, f"{x}.new_ones(1, 1, {x}.shape[-1])")])
@@ -61,12 +61,12 @@ def _experts(batch: Batch, scope: Scope) -> Block:
 
 
 def _each(experts: ExpertSet) -> list[tuple[Port, ...]]:
-    """What the experts of a set read: all of them one value, or each its own."""
+    """The input of a set's experts: one value for all, or one value each."""
     return [(port,) for port in experts.reads]
 
 
 def _states(batch: Batch, scope: Scope) -> Block:
-    """A mixture: some of the gate's weights are for each set that it reads, one sum for each."""
+    """A mixture: each set that it reads has some of the gate's weights, and gives one sum."""
     members, first = members_of(batch, Mix)
     label = scope.naming.label(members)
     forward: list[tuple[str, Expr]] = []
@@ -85,7 +85,7 @@ def _states(batch: Batch, scope: Scope) -> Block:
 
 
 def _added(name: str, state: Expr) -> list[tuple[str, Expr]]:
-    """A sum of two that fills more than a line is two statements."""
+    """A sum of two terms that does not fit on a line becomes two statements."""
     if isinstance(state, Sum) and len(state.terms) == 2 and len(name + flat(state)) > ROOM:
         first, second = state.terms
         assert isinstance(second, Group)
@@ -94,7 +94,7 @@ def _added(name: str, state: Expr) -> list[tuple[str, Expr]]:
 
 
 def _mixed(members: list[Mix], gate: str, scope: Scope) -> tuple[Expr, set[str]]:
-    """The sum over sets; a self gate's weights add to those of the gate."""
+    """The sum over sets; weights of a self gate are added to those of the gate."""
     first, terms = members[0], _terms(members)
     sums: list[Expr] = []
     uses: set[str] = set()
@@ -113,7 +113,7 @@ def _mixed(members: list[Mix], gate: str, scope: Scope) -> tuple[Expr, set[str]]
 
 
 def _ungated(members: list[Mix], scope: Scope) -> tuple[Expr, set[str]]:
-    """The state is the one expert that there is, with a self gate 1 + its weight times that."""
+    """The state is the output of the only expert, times 1 + its weight if there is a self gate."""
     sets = [m.sets for m in members]
     if members[0].residual_positions:
         own = scope.stacked([_self_gate(m, 0) for m in members])
@@ -126,12 +126,12 @@ def _ungated(members: list[Mix], scope: Scope) -> tuple[Expr, set[str]]:
 
 
 def _self_gate(mix: Mix, position: int) -> Port:
-    """The self gate on the set at `position`: its weights simply add to the mixture gate's."""
+    """The self gate on the set at `position`, whose weights are added to the mixture gate's."""
     return next(gate for gate, at in mix.residuals if at == position)
 
 
 def _terms(members: list[Mix]) -> list[tuple[int, int, int]]:
-    """(position, columns, sets) of each term. One lone output may read neighbours as one set."""
+    """(position, columns, sets) of each term. A single output may read consecutive sets as one."""
     first = members[0]
     terms: list[tuple[int, int, int]] = []
     for position, count in enumerate(first.counts):

@@ -1,4 +1,4 @@
-"""What one node of the graph contributes to the generated file, and the values that nodes pass."""
+"""Stage 7, emit: a node's part of the generated file, and the values that nodes exchange."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from homespec.graph.nodes import Batch, Node
 
 
 class Attribute(str):
-    """`self.name`: where a layer keeps a module."""
+    """`self.name`: the attribute of a layer that holds a module."""
 
     __slots__ = ()
 
@@ -26,7 +26,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined(Batch):
-    """Batches of projections of unequal groups; `runs` are their numbers of members."""
+    """Batches of projections of groups of different sizes; `runs` are these sizes."""
 
     runs: tuple[int, ...]
 
@@ -42,8 +42,8 @@ class Variable:
 class Value:
     """A tensor of an optimised file: `size` members along its first axis.
 
-    `scope` is the layer that computes it, where it is called `name`; a layer that reads it takes it
-    as the argument `argument`. `width` is that of a member, where it is a state.
+    `scope` is the layer that computes it under the name `name`; a layer that reads it takes it as
+    the argument `argument`. `width` is that of a member of a state.
     """
 
     scope: str
@@ -57,7 +57,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a node's part of what a projection made is: `count` members of a value from `start`."""
+    """A node's part of a projection's result: `count` members of a value from `start`."""
 
     value: Value
     start: int

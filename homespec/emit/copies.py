@@ -1,14 +1,14 @@
-"""Stage 7, emit: building blocks, copied into generated files from `homespec/emit/blocks/`.
+"""Stage 7, emit: copies building blocks from `homespec/emit/blocks/` into generated files.
 
-Blocks are real Python modules, for linters, tests and debuggers. The compiler has no torch: it
-reads them as text and never imports them. A file gets the classes, functions and constants that are
-asked for by address (`mlps.MLPs`), and all that they need, each before what needs it.
+Blocks are real Python modules, for linters, tests and debuggers. The compiler does not need torch:
+it reads them as text and never imports them. A file gets the classes, functions and constants that
+are requested by address (`mlps.MLPs`), and their dependencies, each before its users.
 
 A variant of a block is called `Name__variant` in its module and `Name` in a file. A class
-`Name__variant(Name)` is `Name` with some members replaced or added; any other variant replaces
-the whole block. Several variants of a class replace different members: a file may have
-them all, `Name__one__two`. A class `_Name` is what heirs have in common: they get its members.
-A statement that defines nothing, such as the call of a function, belongs to the block before it.
+`Name__variant(Name)` is `Name` with some members replaced or added; any other variant replaces the
+whole block. Several variants of a class replace different members: a file may have them all,
+`Name__one__two`. A class `_Name` is a common base, whose members its subclasses get. A statement
+that defines nothing, such as a call, belongs to the preceding block.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from importlib import resources
 
 PACKAGE = "homespec.emit.blocks"
 GIVEN = f"{PACKAGE}.constants"
-"""The module of constants that each file makes of its own spec: they are never copied."""
+"""The module of constants that each file defines for its own spec, which are never copied."""
 VARIANT = "__"
-"""Between the name of a block and that of its variant."""
+"""The separator between the name of a block and that of its variant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """The text of a class, function or constant, and the names that it needs from its module.
 
-    `axes` are the letters of the shapes in it, `suffixes` those at the end of names.
+    `axes` are the letters of shapes in the text, `suffixes` those at the ends of names.
     """
 
     text: str
@@ -42,7 +42,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module of blocks: its definitions, and where the names that it imports come from.
+    """A module of blocks: its definitions, and the origins of the names that it imports.
 
     `blocks` are the modules of imported blocks by name, `imports` the statements of other imports,
     `effects` the statements that belong to definitions.
@@ -59,7 +59,7 @@ class Copies:
     """The blocks of one generated file."""
 
     def __init__(self, *variants: str) -> None:
-        """`variants` are addresses such as `mlps.MLPs__swish`: the forms that blocks have here."""
+        """`variants` are addresses such as `mlps.MLPs__swish`: the forms of blocks in this file."""
         self.imports: list[str] = []
         self._variants: dict[str, list[str]] = {}
         self._copied: dict[str, None] = {}
@@ -68,7 +68,7 @@ class Copies:
         self.choose(variants)
 
     def choose(self, variants: Iterable[str]) -> None:
-        """More variants; of blocks that are not copied yet."""
+        """Add variants of blocks that have not been copied yet."""
         for address in variants:
             block, *names = address.split(VARIANT)
             known = self._variants.setdefault(block, [])
@@ -77,13 +77,13 @@ class Copies:
             known += new
 
     def copy(self, *addresses: str) -> str:
-        """The text of these blocks and of all that they need, without what is copied already."""
+        """The text of these blocks and their dependencies, except those already copied."""
         self.choose(addresses)
         return _joined([text for address in addresses for text in self._copy(address)])
 
     @property
     def names(self) -> list[str]:
-        """The names of all blocks that are copied."""
+        """The names of all copied blocks."""
         return [address.partition(".")[2] for address in self._copied]
 
     def _copy(self, address: str) -> Iterator[str]:
@@ -107,7 +107,7 @@ class Copies:
 
 
 def _joined(texts: list[str]) -> str:
-    """Blocks with two empty lines between them; constants that follow each other with none."""
+    """Blocks, separated by two empty lines; consecutive constants are not separated."""
     joined, above = "", ""
     for text in texts:
         constants = above and not _is_long(above) and not _is_long(text)
@@ -147,7 +147,7 @@ def parsed(module: str) -> Module:
 
 
 def _imported(statement: ast.stmt, lines: list[str]) -> Iterator[tuple[str, str]]:
-    """The statement that imports each name; of a whole `try` statement all names."""
+    """The statement that imports each name; a `try` statement imports several."""
     for part in ast.walk(statement):
         if isinstance(part, ast.Import | ast.ImportFrom):
             for each in part.names:
@@ -203,7 +203,7 @@ def _suffixes(tree: ast.AST) -> set[str]:
 
 
 def _with_private_base(heir: ast.ClassDef, source: Module) -> list[ast.ClassDef]:
-    """A class after the private classes that it inherits from, whose members it gets."""
+    """A class with the members of the private classes that it inherits from, which come first."""
     bases = _bases(heir)
     if len(bases) != 1 or not bases[0].startswith("_"):
         return [heir]
@@ -217,7 +217,7 @@ def _bases(statement: ast.ClassDef) -> list[str]:
 
 
 def _merged(line: list[ast.ClassDef], variants: list[ast.ClassDef], lines: list[str]) -> str:
-    """The last class of a line of descent with the members of all, and of variants of it.
+    """The last class of a chain of inheritance, with the members of all classes and its variants.
 
     A replaced member keeps its position, and new members follow the others.
     """
@@ -246,7 +246,7 @@ def _is_method(text: str) -> bool:
 
 
 def _members(statement: ast.ClassDef, lines: list[str]) -> Iterator[tuple[str, str]]:
-    """The text of each member by name; of the docstring by no name."""
+    """The text of each member by name; the docstring is under ""."""
     for part in statement.body:
         match part:
             case ast.FunctionDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]):
@@ -267,7 +267,7 @@ def _source(statement: ast.stmt, lines: list[str]) -> str:
 
 
 def _free(node: ast.AST, bound: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Names that are read but not bound around the place where they are."""
+    """Names that are read and not bound in an enclosing scope."""
     if isinstance(node, ast.Name):
         if isinstance(node.ctx, ast.Load) and node.id not in bound:
             yield node.id

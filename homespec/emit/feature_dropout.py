@@ -12,7 +12,7 @@ from homespec.graph.sequences import Sequence
 
 
 class FeatureDropout:
-    """The features of a graph by their share of dropout: one operation for each share."""
+    """The features of a graph by dropout share: each share is one operation."""
 
     def __init__(self, graph: Graph, plain: bool) -> None:
         self._module = own_attribute("dropout", plain)
@@ -27,13 +27,13 @@ class FeatureDropout:
 
     @property
     def blocks(self) -> Iterator[str]:
-        """Addresses of the blocks that it needs."""
+        """Addresses of the required blocks."""
         if self._some:
             yield "feature_dropout.PartsDropout"
 
     @property
     def init(self) -> Iterator[str]:
-        """The line of `__init__` that makes its module."""
+        """The line of `__init__` that creates the module."""
         if self._alike:
             (share,) = self._by_share
             yield assign(self._module, call("nn.Dropout", literal(share)), 2)
@@ -46,10 +46,10 @@ class FeatureDropout:
 
     @property
     def of_parts(self) -> Iterator[str]:
-        """The line that drops from some of the parts of v."""
+        """The line that applies dropout to parts of v."""
         if self._some:
             yield f"{INDENT * 2}parts = {self._module}(parts)"
 
     def of_v(self, v: str) -> str:
-        """v, from which all features drop alike."""
+        """v, if the same share applies to all features."""
         return f"{self._module}({v})" if self._alike else v

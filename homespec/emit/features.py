@@ -43,11 +43,11 @@ PLAIN = {
     "dense": "vectors.Dense",
 } | {kind: f"vectors.{name}" for kind, name in VECTORS.items()}
 PLAIN |= {kind: f"numbers.{name}" for kind, name in SCALES.items()}
-"""Where the class of each kind of feature of a plain file is."""
+"""The address of the class of each kind of feature in a plain file."""
 
 
 class Inputs:
-    """What a file needs to turn features into v."""
+    """Writes the code that turns features into v."""
 
     def __init__(self, graph: Graph, plain: bool, inference: bool) -> None:
         self.graph, self.plain, self.inference = graph, plain, inference
@@ -58,7 +58,7 @@ class Inputs:
         self.pools = Pools(graph)
         self.dropout = FeatureDropout(graph, plain)
         self.user = UserInputs(graph, self.fields)
-        self.several = bool(self.encoders.all or self.pools.all)  # values in one row
+        self.several = bool(self.encoders.all or self.pools.all)  # entries on one line
         self.tables = [
             [m for m in node.members if isinstance(m, Feature)]
             for node in graph
@@ -66,7 +66,7 @@ class Inputs:
         ]
 
     def context(self) -> dict[str, Any]:
-        """What the templates need."""
+        """The variables of the templates."""
         (v,) = self.graph.of(Input)
         return {
             "width": v.width,
@@ -90,7 +90,7 @@ class Inputs:
         }
 
     def _takes(self) -> str:
-        """The types of all tensors, as the docstring of `Features` says them."""
+        """The types of all tensors, for the docstring of `Features`."""
         kinds = []
         if any(kind in IDS for kind in self.kinds):
             kinds.append("ids are integers [B]")
@@ -221,13 +221,13 @@ class Inputs:
         return self._by_kind("Numbers", SCALES)
 
     def _by_kind(self, modules: str, classes: dict[str, str]) -> Expr | None:
-        """Modules of those of the kinds that are there."""
+        """Modules of the kinds that occur."""
         own = [(kind, classes[kind]) for kind in self.kinds if kind in classes]
         return call(modules, mapping(own)) if own else None
 
     @property
     def _parts(self) -> Iterator[str]:
-        """The lines that set the names of the parts of v, in their order, and make dropout."""
+        """Lines that set the names of the parts of v, in order, and create dropout."""
         if self.several:
             each = 'f.get("sequence", n) for n, f in FEATURES.items()'
             yield f"{INDENT * 2}{self._own('parts')} = dict.fromkeys({each})"
@@ -237,7 +237,7 @@ class Inputs:
         return own_attribute(attribute, self.plain)
 
     def _plain_init(self) -> Iterator[str]:
-        """Lines of `__init__` of a plain file: modules by their logical names."""
+        """Lines of `__init__` of a plain file: modules under their logical names."""
         yield from self.encoders.containers
         classes = {k: PLAIN[k].rpartition(".")[2] for k in self.kinds if k in PLAIN}
         make = f"{next(iter(classes.values()))}(field)"
@@ -278,7 +278,7 @@ class Inputs:
 
     @property
     def _at_once(self) -> bool:
-        """Whether the rows of the only table are looked up as they are."""
+        """Whether there is one table whose rows need no further steps."""
         return len(self.tables) == 1 and not self.encoders.searching
 
     def _rows(self) -> Iterator[str]:
@@ -313,7 +313,7 @@ class Inputs:
         yield f"{INDENT * 2}return rows"
 
     def _embedded(self) -> Iterator[str]:
-        """Lines that make the parts of v other than sequences."""
+        """Lines that compute the parts of v, except sequences."""
         found = []
         if "dense" in self.kinds and not self._vectors():
             known = "features[n].masked_fill(features[n].isnan(), 0.0)"
@@ -344,7 +344,7 @@ class Inputs:
         yield _by_name("parts = ", f"self.get_submodule({path})(features[name])", each)
 
     def _look(self, key: str) -> Expr:
-        """The embeddings of one tensor alone."""
+        """The embeddings of a single tensor."""
         field = next(field for field in self.fields if field.key == key)
         value = f"features[{literal(key)}]"
         if self.plain:
@@ -355,7 +355,7 @@ class Inputs:
         return call(f"{table}.peek", literal(key), f"rows[{literal(key)}]")
 
     def _condition(self, kinds: tuple[str, ...]) -> str:
-        """What holds of the fields of these kinds: "" if there are none, True if all are."""
+        """The condition for fields of these kinds: "" if there are none, True if all are."""
         present = [kind for kind in self.kinds if kind in kinds]
         if len(present) == len(self.kinds):
             return "True"
@@ -365,7 +365,7 @@ class Inputs:
 
 
 def _by_name(prefix: str, value: str, each: str, name: str = "name") -> str:
-    """A dict by the `name` of all that `each` gives; over lines where it does not fit."""
+    """A dict with the `name` and value of each entry, on several lines if it does not fit."""
     line = f"{INDENT * 2}{prefix}{{{name}: {value} for {each}}}"
     if len(line) <= LINE:
         return line

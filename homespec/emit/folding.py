@@ -1,4 +1,4 @@
-"""Stage 7, emit: weights by logical name, and what loading folds into them for inference."""
+"""Stage 7, emit: weights by logical name, and how loading folds batch norms for inference."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ NOTES = {
     "hidden": "of each tower the number of hidden layers, and eps",
     "dice": "",
 }
-"""What the rows of a table are; those of DICE are as those of norms."""
+"""Descriptions of the rows of each table; DICE has the same rows as norms."""
 
 
 def folded_constants(graph: Graph) -> list[str]:
-    """What is folded, each kind as a table, after a line that says what its rows are."""
+    """A table for each kind of folding, after a comment that describes its rows."""
     kinds = _folded(graph)
     notes = [NOTES[kind] for kind in kinds if NOTES[kind]] or [NOTES["norm"]]
     tables = [
@@ -26,7 +26,7 @@ def folded_constants(graph: Graph) -> list[str]:
 
 
 def _folded(graph: Graph) -> dict[str, list[tuple[str, tuple[float, ...]]]]:
-    """The nodes with folded statistics by kind, and for each what the fold needs to know."""
+    """The nodes with folded statistics by kind, with the data that folding needs."""
     sets, towers = graph.of(ExpertSet), graph.of(Tower)
     kinds: dict[str, list[tuple[str, tuple[float, ...]]]] = {
         "norm": [(s.name, (s.count, len(s.widths) - 2, s.eps)) for s in sets if s.norm == "folded"],
@@ -39,7 +39,7 @@ def _folded(graph: Graph) -> dict[str, list[tuple[str, tuple[float, ...]]]]:
 def logical_blocks(
     graph: Graph, serving: bool, fitted: bool, scaled: bool, words: bool
 ) -> list[str]:
-    """The forms that functions of logical names have in the file."""
+    """The variants of the functions for logical names in the file."""
     kinds = sorted(_folded(graph))
     forms = []
     if serving:

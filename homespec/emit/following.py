@@ -1,4 +1,4 @@
-"""Stage 7, emit: what follows a layer of an MLP: norm, activation, dropout, in both layouts."""
+"""Stage 7, emit: the norm, activation and dropout after a layer of an MLP, in both layouts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MODULES = {
     "tanh": "nn.Tanh()",
     "leaky_relu": "nn.LeakyReLU()",
 }
-"""The same as modules."""
+"""The same activations as modules."""
 OF_CLASSES = ("relu", "swish")
-"""The activations of hidden layers that classes of MLPs have in themselves."""
+"""The activations of hidden layers for which there are classes of MLPs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What follows a layer."""
+    """The norm, activation and dropout after a layer."""
 
     activation: str
     norm: str = "none"
@@ -39,13 +39,13 @@ class Following:
 
     @property
     def of_class(self) -> bool:
-        """Whether it is the activation of a class alone."""
+        """Whether it is only an activation that a class of MLPs has."""
         plain = self.norm in ("none", "folded") and not self.dropout
         return plain and self.activation in OF_CLASSES
 
 
 def after_hidden(node: ExpertSet | Gate | Tower) -> Following | None:
-    """What follows each hidden layer of a node's MLPs; None without hidden layers."""
+    """The modules after each hidden layer of a node's MLPs; None without hidden layers."""
     if len(node.widths) == 2:
         return None
     if isinstance(node, Tower):
@@ -55,7 +55,7 @@ def after_hidden(node: ExpertSet | Gate | Tower) -> Following | None:
 
 
 def biases(node: ExpertSet | Gate | Tower) -> tuple[bool, ...]:
-    """Which Linears have a bias: batch norm removes one before it."""
+    """Whether Linears have a bias: batch norm removes one before it."""
     hidden = after_hidden(node)
     last = not isinstance(node, ExpertSet) or node.last_bias
     of_hidden = hidden is None or hidden.norm != "batch"
@@ -63,12 +63,12 @@ def biases(node: ExpertSet | Gate | Tower) -> tuple[bool, ...]:
 
 
 def after_last(node: ExpertSet) -> Following:
-    """What follows the last layer of experts."""
+    """The modules after the last layer of experts."""
     return Following(node.activation, node.norm, node.eps, node.momentum, node.dropout)
 
 
 def is_layered(node: ExpertSet | Gate | Tower) -> bool:
-    """Whether modules of their own follow its hidden layers, as no class has them."""
+    """Whether its hidden layers need modules, because no class has them."""
     following = after_hidden(node)
     return following is not None and not following.of_class
 
@@ -124,11 +124,11 @@ def named(following: Following, width: str) -> tuple[dict[str, Expr], set[str]]:
 
 
 def by_width(modules: dict[str, Expr]) -> Group:
-    """`lambda width: {"act": …}`: a function that makes modules by name."""
+    """`lambda width: {"act": …}`: a function that creates modules by name."""
     keywords = tuple((literal(name), made) for name, made in modules.items())
     return Group("lambda width: ", (), keywords, "{}")
 
 
 def by_names(modules: list[Expr]) -> Group:
-    """`lambda names, width: […]`: a function that makes the modules of a stack."""
+    """`lambda names, width: […]`: a function that creates the modules of a stack."""
     return Group("lambda names, width: ", tuple(modules), brackets="[]")

@@ -1,4 +1,4 @@
-"""Stage 7, emit: gates of all kinds, and the projections that make their logits and low ranks."""
+"""Stage 7, emit: gates of all kinds, and the projections for their logits and low ranks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from homespec.graph.nodes import (
 )
 
 ATTRIBUTES = {"down": "downs", "gate": "gates", "self_gate": "self_gates"}
-"""The modules of projections that have one purpose."""
+"""The classes for projections with a single purpose."""
 PATTERNS = {
     "down": "feature_gates.{layer}.{{}}.loras.{{}}.down",
     "router": "feature_gates.{layer}.{{}}.router",
@@ -30,19 +30,19 @@ PATTERNS = {
 }
 """The logical names of the Linears that are parts of a projection."""
 WEIGH = {"softmax": ".softmax(1)", "sigmoid": ".sigmoid()", "none": ""}
-"""What makes weights of logits [M, C, B]."""
+"""Functions that turn logits [M, C, B] into weights."""
 ROOM = 88
-"""Characters of a statement that fit on a line of a forward."""
+"""Maximum length of a statement on a line of a forward."""
 LONG = 60
-"""An input is a line of its own beyond this many characters."""
+"""An input that is longer than this gets its own line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A section of a batch of projections, as code: what it is for, its variable and its Linears.
+    """A section of a batch of projections, as code: its purpose, its variable and its Linears.
 
-    `suffix` distinguishes it from others for that purpose. Its Linears have names of a `pattern`,
-    `each` of them for each of the `places`, and `rows` each.
+    `suffix` distinguishes it from others with the same purpose. There are `each` Linears for each
+    of the `places`, with names of the form `pattern` and `rows` rows.
     """
 
     purpose: str
@@ -132,12 +132,12 @@ def _places_by_run(batch: Joined, position: int, scope: Scope) -> tuple[tuple[st
 
 
 def _names(part: Part, scope: Scope, variable: Expr | None = None) -> Expr:
-    """The logical names of a section's Linears: of its nodes, or of those in a variable."""
+    """The logical names of a section's Linears, for its nodes or for those in a variable."""
     return scope.named(part.pattern, part.places, part.each, variable)
 
 
 def _part(batch: Batch, first: Projection, position: int, scope: Scope) -> Part:
-    """A section; its parts for each node join the values of the trunk."""
+    """A section; adds its part for each node to the values of the trunk."""
     section = first.sections[position]
     nodes = scope.naming.consumers(batch, position)
     each = section.loras if section.purpose == "down" else 1
@@ -152,7 +152,7 @@ def _part(batch: Batch, first: Projection, position: int, scope: Scope) -> Part:
 
 
 def _linears(batch: Batch, width: int, parts: list[Part], read: Expr, scope: Scope) -> Block:
-    """Projections for one purpose are Linears; their product waits for who reads it."""
+    """Projections for one purpose are Linears, whose product is computed when it is first read."""
     split = is_split(batch.members[0])
     block = Block(batch, uses={"stacks.Linears", *(["stacks.SplitLinears"] if split else [])})
     if len(parts) > 1 or len(flat(read)) > LONG:
@@ -179,14 +179,14 @@ def _read(read: Expr, scope: Scope) -> tuple[list[tuple[str, Expr]], Expr]:
 
 
 def _suffix(section: Section, nodes: list[Placed], projection: Projection, scope: Scope) -> str:
-    """Tells the parts of one purpose apart: by nodes, and by the layer if that is another one."""
+    """Distinguishes parts with the same purpose by nodes, and by the layer if it is another one."""
     several = scope.naming.sections[section.purpose, nodes[0].layer] > 1
     suffix = f"_{scope.naming.label(nodes)}" if several else ""
     return suffix if nodes[0].layer == projection.layer else f"_{nodes[0].layer}{suffix}"
 
 
 def _unpacked(names: list[str], made: Group, scope: Scope, suffix: str) -> list[tuple[str, Expr]]:
-    """`down, router = self.projections(x)`; in several lines where that is too long for one."""
+    """`down, router = self.projections(x)`, on several lines if it is too long for one."""
     if len(names) == 1:
         return [(f"({names[0]},)", made)]
     if len(flat(Group(", ".join(names), (made,)))) <= ROOM:
@@ -206,7 +206,7 @@ def _unpacked(names: list[str], made: Group, scope: Scope, suffix: str) -> list[
 
 
 def emit_feature_gates(batch: Batch, scope: Scope) -> Block:
-    """Feature gates on what they read; projections have their low ranks and routers."""
+    """Feature gates on their inputs; their low ranks and routers come from projections."""
     members, first = members_of(batch, FeatureGate)
     module = scope.module(batch)
     kind = "OfLogits" if first.mix == "before_sigmoid" else ""
@@ -240,7 +240,7 @@ def emit_feature_gates(batch: Batch, scope: Scope) -> Block:
 
 
 def emit_gates(batch: Batch, scope: Scope) -> Block:
-    """Mixture or self gates: logits from projections, or MLPs of their own, to weights."""
+    """Mixture or self gates: weights from logits, which come from projections or MLPs."""
     members, first = members_of(batch, Gate)
     weigh = WEIGH[first.squash]
     purpose = "self_gate" if isinstance(first, SelfGate) else "gate"
@@ -250,7 +250,7 @@ def emit_gates(batch: Batch, scope: Scope) -> Block:
         return _deep_gates(batch, members, scope, weigh)
     nodes = [m.name for m in members]
     value = scope.whole_value(purpose, nodes)
-    if value is not None:  # logits become weights in place
+    if value is not None:  # weights replace logits under the same name
         logits = scope.pending.pop(value, scope.variable(value))
         name = scope.variable(value)
         scope.values.of_node[batch.name] = Value(scope.name, name, len(members))
@@ -261,12 +261,12 @@ def emit_gates(batch: Batch, scope: Scope) -> Block:
 
 
 def _target(batch: Batch, scope: Scope) -> str:
-    """What the weights of gates are called."""
+    """The name of the weights of gates."""
     return VARIABLES[type(batch.members[0])] + scope.naming.suffix(batch)
 
 
 def _static_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str) -> Block:
-    """Gates that read nothing are parameters, which hold for all rows."""
+    """Gates without inputs are parameters, which are the same for all rows."""
     first = members[0]
     module = scope.module(batch)
     kind, cls = ("gates", "StaticGates")
@@ -284,7 +284,7 @@ def _static_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str) -
 
 
 def _deep_gates(batch: Batch, members: list[Gate], scope: Scope, weigh: str) -> Block:
-    """Gates with hidden layers are MLPs of their own."""
+    """Gates with hidden layers are MLPs."""
     first = members[0]
     module = scope.module(batch)
     kind = "self_gates" if isinstance(first, SelfGate) else "gates"

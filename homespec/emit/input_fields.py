@@ -1,4 +1,4 @@
-"""Stage 7, emit: FEATURES, the line of each tensor that a generated file takes."""
+"""Stage 7, emit: FEATURES, with a line for each input tensor of a generated file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from homespec.schema.input_tensors import weights_key
 
 IDS, NUMBERS = ("hashed", "vocab", "words"), ("bucketized", "fitted")
 COLUMNS = ("number", "scaled", "log_scaled")
-"""Numbers that are looked up in no table: columns of v."""
+"""Numbers without a table, which are columns of v."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputField:
-    """A tensor that the model takes, by `key`; `feature` says what it is.
+    """An input tensor of the model, by `key`; `feature` describes it.
 
     `table` is the key of the feature in whose table it is looked up, "" for its own. A field of
     events has the `length` of its `sequence`, a dense feature that of its vectors. A list is a
@@ -112,7 +112,10 @@ def _entry(field: InputField, main: str) -> str:
 
 
 def has_line(field: InputField) -> bool:
-    """Whether a function describes it; what is looked up by another's rules is described by it."""
+    """Whether a function describes it.
+
+    A field that uses another feature's table is described like it.
+    """
     return not (field.table and field.kind in (*NUMBERS, "words"))
 
 
@@ -143,7 +146,7 @@ def _description(field: InputField) -> str:
 
 
 def _more(field: InputField) -> dict[str, Expr]:
-    """What belongs to another table or to a sequence."""
+    """The arguments for another table or a sequence."""
     more: dict[str, Expr] = {}
     if field.table:
         more["table"] = literal(field.table)
@@ -153,12 +156,12 @@ def _more(field: InputField) -> dict[str, Expr]:
 
 
 def kind_blocks(fields: list[InputField]) -> list[str]:
-    """The functions that describe fields; those of kinds that belong elsewhere take `more`."""
+    """The functions that describe fields; only kinds with such arguments take `more`."""
     lines = [field for field in fields if has_line(field)]
     more = {f.kind for f in lines if (f.table or f.sequence) and not f.weighs}
     return [f"kinds.{f.kind}{'__more' if f.kind in more else ''}" for f in lines]
 
 
 def _number(number: float) -> str:
-    """Six digits where they say it exactly."""
+    """A number with six digits if they represent it exactly."""
     return f"{number:g}" if float(f"{number:g}") == number else repr(float(number))

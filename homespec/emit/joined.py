@@ -1,4 +1,4 @@
-"""Stage 7, emit: projections that differ in the number of nodes that they serve are one module.
+"""Stage 7, emit: joins projections that differ in the number of nodes that read them.
 
 before:  projections.task.watch (for 8 tasks), projections.task.likes (for 12)
 after:   one module for both; its parts are those of `watch`, then those of `likes`
@@ -15,7 +15,7 @@ from homespec.graph.nodes import Batch, Node, Port, Projection
 
 
 def join_projections(graph: Graph) -> Graph:
-    """Batches whose projections read neighbours in one value, for the same purposes, are one."""
+    """Join batches whose projections read consecutive members of a value for the same purposes."""
     alike: dict[Hashable, list[Batch]] = {}
     for node in graph:
         if isinstance(node, Batch) and (key := _key(node, graph)):
@@ -46,7 +46,7 @@ def join_projections(graph: Graph) -> Graph:
 
 
 def _key(batch: Batch, graph: Graph) -> Hashable:
-    """Batches with the same one may be joined: what they read and make, but for how many nodes."""
+    """A key that batches to be joined share: inputs and purposes, without the number of nodes."""
     first = batch.members[0]
     if not isinstance(first, Projection) or first.reads[0].member is None:
         return None

@@ -1,7 +1,7 @@
-"""Layout of generated Python: expressions that break over lines exactly as ruff's formatter would.
+"""Stage 7, emit: lays out expressions exactly as ruff's formatter would.
 
-What fits stays on one line. Arguments of a call that fit on a line of their own are there; all else
-is exploded, one argument a line with a trailing comma.
+An expression that fits stays on one line. Else the arguments of a call move to their own line if
+they fit there; else they are written one on each line, with a trailing comma.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ INDENT = "    "
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`head(arg, key=value)`, or a tuple, list or dict where the head is empty."""
+    """`head(arg, key=value)`, or a tuple, list or dict if the head is empty."""
 
     head: str
     args: tuple[Expr, ...] = ()
@@ -27,7 +27,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """`term + term + …`, in parentheses and a term a line where it does not fit."""
+    """`term + term + …`, in parentheses and one term on each line if it does not fit."""
 
     terms: tuple[Expr, ...]
 
@@ -122,7 +122,7 @@ def lay(prefix: str, expr: Expr, depth: int, suffix: str = "") -> str:
 
 
 def _calls(tail: str) -> list[str]:
-    """`.a(x).b(y)` as the calls that it is made of: several are a line each."""
+    """`.a(x).b(y)` split into calls; if there are several, each is on its own line."""
     calls = re.findall(r"\.\w+\((?:[^()]|\([^()]*\))*\)", tail)
     return calls if "".join(calls) == tail and calls else [tail]
 
@@ -136,7 +136,7 @@ def _lay_sum(prefix: str, total: Sum, depth: int, suffix: str) -> str:
 
 
 def packed(target: str, expr: Group) -> str:
-    """An assignment with as many entries a line as fit: for constants inside `fmt: off`."""
+    """An assignment with as many entries on a line as fit, for constants inside `fmt: off`."""
     line = f"{target} = {flat(expr)}"
     if len(line) <= LINE:
         return line
@@ -153,7 +153,7 @@ def packed(target: str, expr: Group) -> str:
 
 
 def assign_tuple(targets: Sequence[str], expr: Expr, depth: int) -> str:
-    """`a, b = …`, the targets in parentheses and one a line where they fill the line."""
+    """`a, b = …`, with the targets in parentheses, one on each line, if they do not fit."""
     joined = ", ".join(targets)
     room = LINE - len(INDENT) * depth - len(" = ") - len(flat(expr).partition("(")[0]) - 1
     if len(joined) <= room:
@@ -164,10 +164,10 @@ def assign_tuple(targets: Sequence[str], expr: Expr, depth: int) -> str:
 
 
 def assign(target: str, expr: Expr, depth: int) -> str:
-    """An assignment, or the bare expression where `target` is empty."""
+    """An assignment, or only the expression if `target` is empty."""
     return lay(f"{target} = " if target else "", expr, depth)
 
 
 def harmless(name: str) -> str:
-    """A file's name, made safe for comments and docstrings of generated code."""
+    """A file's name, escaped for comments and docstrings of generated code."""
     return "".join(c if c.isprintable() and c not in "\\\"'" else "_" for c in name)

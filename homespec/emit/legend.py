@@ -1,4 +1,4 @@
-"""Stage 7, emit: what the letters of shapes mean in a generated file."""
+"""Stage 7, emit: the legend of a generated file, which explains the letters of shapes."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ EVENTS = {
 
 
 class Shown(NamedTuple):
-    """What an optimised file has that its legend explains."""
+    """The parts of an optimised file that its legend explains."""
 
     axes: set[str]
-    """The letters of its shapes."""
+    """The letters of shapes."""
     suffixes: set[str]
-    """Those at the end of names."""
+    """The letters at the ends of names."""
     paths: bool = False
-    """Whether names end in `path`."""
+    """Whether there are names that end in `path`."""
     ranges: bool = False
-    """Whether names are like `a_to_b`."""
+    """Whether there are names of the form `a_to_b`."""
 
 
 def legend(graph: Graph, plain: bool, shown: Shown) -> str:
-    """The end of the docstring of a file: it explains what is `shown`."""
+    """The last part of a file's docstring, which explains what is `shown`."""
     (v,) = graph.of(Input)
     events = ", ".join(f"{a} {meaning}" for a, meaning in EVENTS.items() if a in shown.suffixes)
     sequences = f"Sequences: {events}." if graph.of(Sequence) else ""
@@ -89,5 +89,5 @@ def _has_loras(graph: Graph) -> bool:
 
 
 def _wrapped(text: str) -> list[str]:
-    """The text in lines; options such as `--no-optimize` stay whole."""
+    """The text in lines; options such as `--no-optimize` are not broken."""
     return textwrap.wrap(text, 100, break_on_hyphens=False)

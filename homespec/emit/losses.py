@@ -21,7 +21,7 @@ ROW_WEIGHTS = {
     (False, True): "__space",
     (False, False): "__known",
 }
-"""The form of `row_weights`, by whether there are sample weights and sample spaces."""
+"""The variant of `row_weights`, by whether there are sample weights and sample spaces."""
 
 NOTES = {
     "LABELS": "# LABELS and WEIGHTS are for code that reads data and trains; `loss` already "
@@ -32,11 +32,11 @@ NOTES = {
     "SESSIONS": "# SESSIONS is the column of ids of sessions, which `loss` takes; WITHIN weighs "
     "ranking there.",
 }
-"""What there is to say of constants that a file has, before the first of them."""
+"""Comments before constants, by name."""
 
 
 def task_constants(graph: Graph) -> list[str]:
-    """The constants of tasks: their names, labels and weights, where training starts."""
+    """The constants of tasks: names, labels, weights, and rates at which training starts."""
     objectives = objectives_of(graph)
     towers = {tower.task: tower for tower in graph.of(Tower)}
     scales = [(t, literal(towers[t].scale)) for t in graph.tasks if t in towers]
@@ -74,9 +74,9 @@ def task_constants(graph: Graph) -> list[str]:
 
 
 def _labels(objectives: list[Objective]) -> dict[str, tuple[str, object]]:
-    """The label of each task, and of the parents of their sample spaces; what says unknown in it.
+    """The label of each task and of each parent of a sample space, with its value for unknown.
 
-    A parent that is pruned has no objective here.
+    A pruned parent has no objective.
     """
     labels: dict[str, tuple[str, object]] = {o.task: (o.label, o.unknown) for o in objectives}
     for o in objectives:
@@ -86,7 +86,7 @@ def _labels(objectives: list[Objective]) -> dict[str, tuple[str, object]]:
 
 
 def order_constant(order: list[int]) -> list[str]:
-    """The constant that says where each task's logit is among those of the towers."""
+    """The constant with the position of each task's logit among those of the towers."""
     rows = sequence([str(row) for row in order])
     note = "# The position of each task's logit among those of the towers."
     return [note, packed("ORDER", rows)] if order else []
@@ -103,7 +103,7 @@ def objectives_of(graph: Graph) -> list[Objective]:
 
 
 def _measures(objectives: list[Objective]) -> Group | None:
-    """Which tasks have which loss; nothing if it is binary cross-entropy for all."""
+    """The tasks of each loss; empty if all have binary cross-entropy."""
     if {o.loss for o in objectives} <= {"binary"}:
         return None
     tasks = {loss: [o.task for o in objectives if o.loss == loss] for loss in MEASURES}
@@ -112,12 +112,12 @@ def _measures(objectives: list[Objective]) -> Group | None:
 
 
 def by_rows(objectives: list[Objective]) -> bool:
-    """Whether some loss weighs rows, by more than whether they have a label."""
+    """Whether a loss weights rows, other than by whether they have a label."""
     return any(o.sample_weight or o.outside or o.within or _shape(o) for o in objectives)
 
 
 def _shape(objective: Objective) -> tuple[tuple[str, str], ...]:
-    """How a cross-entropy weighs rows by their labels and predictions."""
+    """How a cross-entropy weights rows by their labels and predictions."""
     given = {"pos_weight": (objective.pos_weight, 1.0), "focal": (objective.focal, 0.0)}
     return tuple((key, literal(value)) for key, (value, none) in given.items() if value != none)
 
@@ -166,7 +166,7 @@ def _weight_runs(weights: list[float]) -> list[Group]:
 
 
 def loss_blocks(graph: Graph) -> tuple[list[str], list[str]]:
-    """The blocks of losses in their order in the file, and the forms of those that they need."""
+    """The blocks of losses in their order in the file, and the variants of their dependencies."""
     objectives = objectives_of(graph)
     if not objectives:
         return [], []
@@ -186,7 +186,7 @@ def loss_blocks(graph: Graph) -> tuple[list[str], list[str]]:
 def _row_blocks(
     objectives: list[Objective], blocks: list[str], weighted: bool
 ) -> tuple[list[str], list[str]]:
-    """The same where rows have weights."""
+    """The same if rows have weights."""
     sampled, space = bool(_sampled(objectives)), bool(blocks)
     runs = _loss_runs(objectives) is not None
     forms = [
@@ -207,6 +207,6 @@ def _scaled(objectives: list[Objective]) -> bool:
 
 
 def _form(parts: dict[str, bool]) -> str:
-    """The end of a variant's name: the words that hold."""
+    """The suffix of a variant's name: the words that apply."""
     words = [word for word, holds in parts.items() if holds]
     return f"__{'_'.join(words)}" if words else ""

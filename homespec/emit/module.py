@@ -1,4 +1,7 @@
-"""Stage 7, emit: Graph -> the text of one Python file. Templates hold layout, Python decisions."""
+"""Stage 7, emit: writes the Python file of a graph.
+
+Templates hold layout, Python makes decisions.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +28,18 @@ from homespec.graph.sequences import Sequence
 APART = (Feature, Sequence, Input, Objective)
 """Nodes outside of the trunk."""
 SKELETON = ("Features", "Trunk", "Model")
-"""The classes of each file that are not blocks."""
+"""The classes of every file that are not blocks."""
 MODULES = ("stacks", "norms", "gates", "kernels", "plain", "products")
-"""The modules of the trunk's blocks in the order of their reading."""
+"""The modules of the trunk's blocks, in reading order."""
 FOR_INFERENCE = ("stacks.linear_init", "kernels.run_gates", "kernels.register_gates")
-"""The blocks that have another form in files for inference."""
+"""The blocks that have another variant in files for inference."""
 IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
 
 
 def emit(graph: Graph, header: str) -> str:
     """The generated file of a graph: plain as lowered, or optimised by the passes.
 
-    `header` is how its docstring begins.
+    `header` is the beginning of its docstring.
     """
     plain = not any(isinstance(node, Batch) for node in graph)
     graph = graph if plain else join_projections(graph)
@@ -98,19 +101,19 @@ def emit(graph: Graph, header: str) -> str:
 
 
 def _normalised(graph: Graph) -> str:
-    """What is normalised by statistics of the batch; "" if nothing is."""
+    """The parts that batch statistics normalise; "" if there are none."""
     if any(s.norm == "batch" or s.activation == "dice" for s in graph.of(ExpertSet)):
         return "experts"
     return "towers" if any(tower.norm == "batch" for tower in graph.of(Tower)) else ""
 
 
 def _position(address: str) -> int:
-    """Where the module of a block is in a file."""
+    """The position of a block's module in a file."""
     return MODULES.index(address.partition(".")[0])
 
 
 def _imports(statements: Iterable[str]) -> str:
-    """Imports of the standard library, those of torch, and those that may fail."""
+    """Imports of the standard library, of torch, and those that may fail."""
     groups: list[list[str]] = [[], [], []]
     whole = _from_one_module(sorted(set(statements)))
     for statement in sorted(whole, key=lambda text: (text.startswith("from"), text)):
@@ -120,7 +123,7 @@ def _imports(statements: Iterable[str]) -> str:
 
 
 def _from_one_module(statements: Iterable[str]) -> Iterator[str]:
-    """`from a import b` and `from a import c` are one statement."""
+    """`from a import b` and `from a import c` become one statement."""
     names: dict[str, list[str]] = {}
     for statement in statements:
         head, is_from, name = statement.partition(" import ")
@@ -145,7 +148,7 @@ def _template(name: str) -> jinja2.Template:
 
 
 def _places(graph: Graph) -> dict[str, str]:
-    """The lines of the spec, and of what it extends, that each node comes from; defaults: none."""
+    """For each node the lines of the spec or its bases that define it; none for defaults."""
     places = {}
     for node in [*graph, *graph.of(Feature)]:
         members: Iterable[Node] = node.members if isinstance(node, Batch) else (node,)

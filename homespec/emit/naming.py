@@ -1,4 +1,4 @@
-"""Stage 7, emit: what the variables and modules of an optimised file are called."""
+"""Stage 7, emit: names of the variables and modules of an optimised file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ VARIABLES: dict[type[Node], str] = {
 
 
 RUN = 3
-"""The fewest tasks that are written as a slice of TASKS."""
+"""Minimum number of tasks that are written as a slice of TASKS."""
 
 
 def members_of(batch: Batch, kind: type[N]) -> tuple[list[N], N]:
@@ -59,14 +59,14 @@ def members_of(batch: Batch, kind: type[N]) -> tuple[list[N], N]:
 
 
 def once(where: str, names: Iterable[str]) -> None:
-    """Raise AssertionError for names that are there twice."""
+    """Raise AssertionError for duplicate names."""
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise AssertionError(f"{where} {', '.join(twice)} would be set twice")
 
 
 class Naming:
-    """Names by what nodes are: their kind, layer and places in the task tree."""
+    """Derives names from nodes: their kind, layer and places in the task tree."""
 
     def __init__(self, graph: Graph) -> None:
         """For the nodes of an optimised graph."""
@@ -76,7 +76,7 @@ class Naming:
             m.name: m for batch in batches for m in batch.members if isinstance(m, Placed)
         }
         self.counts: set[int] = set()
-        """How many logical names nodes have in the calls of `named`."""
+        """The numbers of logical names that nodes have in calls of `named`."""
         self.paths = False
         """Whether a name ends in `path`."""
         self.ranges = False
@@ -96,7 +96,7 @@ class Naming:
             self.levels.setdefault(node.level, set()).add(node.place)
 
     def _sections(self, batches: list[Batch]) -> Counter[tuple[str, str]]:
-        """How many variables projections make, by purpose and the layer that reads them."""
+        """Number of variables of projections, by purpose and the layer that reads them."""
         firsts = (b.members[0] for b in batches)
         sections = (s for node in firsts if isinstance(node, Projection) for s in node.sections)
         return Counter((s.purpose, self.placed[s.nodes[0]].layer) for s in sections)
@@ -119,7 +119,7 @@ class Naming:
         return [places_of(batch.members)]
 
     def suffix(self, batch: Batch) -> str:
-        """Tells batches of one kind and layer apart: "" if there is one only."""
+        """Distinguishes batches of one kind and layer; "" if there is only one."""
         return f"_{self.label(batch.members)}" if self.several[_kind(batch)] > 1 else ""
 
     def module(self, batch: Batch) -> str:
@@ -127,7 +127,7 @@ class Naming:
         return MODULES[type(batch.members[0])] + self.suffix(batch)
 
     def label(self, members: Iterable[Node]) -> str:
-        """What nodes are together: `watch`, `groups`, `tasks`, or `click_to_like`."""
+        """A name for several nodes: `watch`, `groups`, `tasks`, or `click_to_like`."""
         nodes = list(members)
         if isinstance(nodes[0], Projection):
             return self._label_of_reads([m.reads for m in nodes])
@@ -138,12 +138,12 @@ class Naming:
         if not label:
             label = f"{first}_to_{last}"
             self.ranges = True
-        while label in self.words:  # a node may be called `tasks`
+        while label in self.words:  # a node may itself be called `tasks`
             label += "_"
         return label
 
     def _label_of_reads(self, reads: list[tuple[Port, ...]]) -> str:
-        """Projections are called by the states that they read, the nearest of a path."""
+        """The name of projections: that of the states that they read, the nearest of a path."""
         nearest = [self.graph[port.node] for port, *_ in reads]
         if any(isinstance(node, Input) for node in nearest):
             return "x"
@@ -169,7 +169,7 @@ class Naming:
         return self._all_children(nodes) or f"groups_{min(levels)}"
 
     def _all_children(self, nodes: list[Node]) -> str:
-        """`watch_tasks` for all tasks, `watch_groups` for all groups right below one node."""
+        """`watch_tasks` for all tasks, `watch_groups` for all groups directly below one node."""
         placed = [self.by_place[place] for place in places_of(nodes) if place in self.by_place]
         above = {(node.parent, node.level) for node in placed}
         if len(placed) < len(nodes) or len(above) > 1:
@@ -189,7 +189,7 @@ class Naming:
         return places <= set(self.tasks)
 
     def is_run_of_tasks(self, places: Sequence[str]) -> bool:
-        """Whether places are TASKS, or a slice of it that is long enough to be written as one."""
+        """Whether places are TASKS, or a sufficiently long slice of it."""
         return tuple(places) == self.tasks or self._run(places, 0) == len(places) >= RUN
 
     def nodes(self, places: Sequence[str]) -> Expr:
@@ -213,7 +213,7 @@ class Naming:
         return sequence(parts)
 
     def _run(self, places: Sequence[str], index: int) -> int:
-        """How many places from `index` on follow each other in TASKS."""
+        """Number of places, from `index`, that are consecutive in TASKS."""
         if places[index] not in self.tasks:
             return 0
         start = self.tasks.index(places[index])
@@ -226,7 +226,7 @@ class Naming:
 
 
 def places_of(members: Iterable[Node]) -> tuple[str, ...]:
-    """Where the members are in the task tree."""
+    """The places of the members in the task tree."""
     return tuple(
         m.place if isinstance(m, Placed) else m.task if isinstance(m, Tower) else m.name
         for m in members

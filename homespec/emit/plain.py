@@ -37,19 +37,19 @@ from homespec.graph.nodes import (
 
 Variables = dict[str, Variable]
 WEIGH = {"softmax": ".softmax(-1)", "sigmoid": ".sigmoid()", "none": ""}
-"""What makes weights of logits [B, C]."""
+"""Functions that turn logits [B, C] into weights."""
 LETTERS = {"feature_gate": "x", "experts": "e", "gate": "w", "self_gate": "s", "state": "z"}
 
 
 class Styles:
-    """Which forms the classes of a plain file have, by the nodes of its graph."""
+    """The variants of a plain file's classes, which depend on the nodes of its graph."""
 
     def __init__(self, graph: Graph) -> None:
         self.several = len(set(class_activations(graph))) > 1
-        """Whether the classes of some MLPs have one activation and some another."""
+        """Whether MLPs need classes with different activations."""
         self.norms = {_norm(node) for node in graph.of(ExpertSet) if not _has_modules(node)}
         self.makers: dict[Group, str] = {}
-        """The local functions that make experts of some `widths`, by what they make."""
+        """The local functions that create experts with given `widths`, by their expression."""
 
     def mlp(self, node: Gate | Tower) -> tuple[Group, set[str]]:
         """The MLP of a gate or tower."""
@@ -62,7 +62,7 @@ class Styles:
         return _started(made, node, uses | {f"plain.LayeredMLP{form}"})
 
     def expert(self, node: ExpertSet) -> tuple[Group, set[str]]:
-        """An expert of a set, of some `widths`."""
+        """An expert of a set, with given `widths`."""
         if not _has_modules(node):
             modules, uses = named(after_last(node), "widths[-1]")
             norm = modules.pop("norm", "nn.Identity()")
@@ -88,19 +88,19 @@ class Styles:
 
 
 def _hidden(node: ExpertSet | Gate | Tower) -> tuple[Group, set[str]]:
-    """The function that makes what follows a hidden layer."""
+    """The function that creates the modules after a hidden layer."""
     following = after_hidden(node)
     modules, uses = named(following, "width") if following else ({}, set())
     return by_width(modules), uses
 
 
 def _has_modules(node: ExpertSet) -> bool:
-    """Whether modules of their own follow the layers of an expert."""
+    """Whether the layers of an expert need modules after them."""
     return is_layered(node) or node.dropout > 0
 
 
 def _started(made: Group, node: ExpertSet | Gate | Tower, uses: set[str]) -> tuple[Group, set[str]]:
-    """An MLP whose first Linears start for the activations after them."""
+    """An MLP whose first Linears are initialised for the activations after them."""
     tail, forms = start_of(node.starts, node.widths, is_layered(node))
     return replace(made, tail=tail), uses | {f"plain.MLP__{form}" for form in forms}
 
@@ -110,7 +110,7 @@ def _norm(node: ExpertSet) -> str:
 
 
 def emit_node(node: Node, variables: Variables, styles: Styles) -> Block:
-    """The block of one node; its variable joins `variables`."""
+    """The block of one node; adds its variable to `variables`."""
     block = EMITTERS[type(node)](node, variables, styles)
     variables[node.name] = Variable(_variable(node))
     return block
@@ -129,7 +129,7 @@ def widths_of(widths: tuple[int, ...]) -> Group:
 
 
 def module_keys(node: Node) -> tuple[str, ...]:
-    """Where the module is: `experts.meta.watch` for `self.experts["meta"]["watch"]`."""
+    """The path of the module: `experts.meta.watch` for `self.experts["meta"]["watch"]`."""
     if isinstance(node, Placed):
         return (MODULES[type(node)], node.layer, *node.path)
     assert isinstance(node, Tower)
@@ -185,7 +185,7 @@ def _gate(node: Gate, variables: Variables, styles: Styles) -> Block:
 
 
 def _static(node: Gate) -> tuple[Group, set[str]]:
-    """A gate that reads nothing; it needs a value for its number of rows alone."""
+    """A gate without inputs, which needs a value only for the number of rows."""
     cls = "StaticSelfGate" if isinstance(node, SelfGate) else "StaticGate"
     return call(cls, str(node.choices)), {f"plain.{cls}"}
 
@@ -213,7 +213,7 @@ def _tower(node: Tower, variables: Variables, styles: Styles) -> Block:
 
 
 def plain_trunk(nodes: Sequence[Node], graph: Graph) -> dict[str, Any]:
-    """What the template needs of the trunk of a plain file."""
+    """The template's variables for the trunk of a plain file."""
     once("in forward", (_variable(node) for node in nodes if not isinstance(node, Product)))
     variables: Variables = {INPUT: Variable("x")}
     styles = Styles(graph)
@@ -237,7 +237,7 @@ def plain_trunk(nodes: Sequence[Node], graph: Graph) -> dict[str, Any]:
 
 
 def _makers(styles: Styles) -> Iterator[str]:
-    """The functions that make experts."""
+    """The functions that create experts."""
     for made, name in styles.makers.items():
         yield f"\n{INDENT * 2}def {name}(*widths):"
         yield lay("return ", made, 3)

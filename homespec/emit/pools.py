@@ -1,4 +1,4 @@
-"""Stage 7, emit: lists of values, whose embeddings become one."""
+"""Stage 7, emit: pools lists of values into one embedding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from homespec.schema.input_tensors import weights_key
 
 POOLS = {"mean": "mean_of_events", "sum": "sum_of_values", "max": "max_of_values"}
 WEIGHTED = {"mean": "weighted_mean", "sum": "weighted_sum"}
-"""The functions of `blocks/events.py` by the way to pool."""
+"""The functions of `blocks/events.py` by kind of pooling."""
 
 
 class Pools:
@@ -22,13 +22,13 @@ class Pools:
 
     @property
     def blocks(self) -> Iterator[str]:
-        """Addresses of the blocks that they need."""
+        """Addresses of the required blocks."""
         for node in self.all:
             yield f"events.{_function(node)}"
 
     @property
     def forward(self) -> Iterator[str]:
-        """Lines that put one embedding in the place of those of all values."""
+        """Lines that replace the embeddings of all values by one."""
         for node in self.all:
             part, tensor = f"parts[{literal(node.short)}]", f"features[{literal(node.short)}]"
             there = f"{tensor} != -1" if node.source == "id" else f"~{tensor}.isnan()"

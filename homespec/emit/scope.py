@@ -1,4 +1,4 @@
-"""Stage 7, emit: the values that the forward of one layer computes, and those that it is given."""
+"""Stage 7, emit: the values in the forward of a layer, both computed and received."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ class Values:
         self._logical: set[str] = set()
 
     def take(self, logical_name: str) -> None:
-        """Note that a module has the weights of this name. AssertionError if another one has."""
+        """Record that a module has the weights of this name. AssertionError if another one has."""
         if logical_name in self._logical:
             raise AssertionError(f"{logical_name} would be set twice")
         self._logical.add(logical_name)
 
 
 class Scope:
-    """One layer: its values, the arguments that it takes, the statements that compute them.
+    """One layer: its values, its arguments, and the statements that compute the values.
 
-    Values are sliced, never split: inductor of torch 2.13 loses gradients of `split`. It writes
-    their concatenation and what is computed from it into one buffer (tests/test_runtime.py), or
-    over a whole of which a piece is kept for the backward pass (tests/test_saved.py).
+    Values are sliced, never split, because inductor in torch 2.13 loses gradients of `split`: it
+    writes their concatenation and a result computed from it into the same buffer
+    (tests/test_runtime.py), or overwrites a tensor of which a part is saved for the backward pass
+    (tests/test_saved.py).
     """
 
     def __init__(self, name: str, naming: Naming, values: Values) -> None:
@@ -54,11 +55,11 @@ class Scope:
         self.pending: dict[Value, Expr] = {}
 
     def module(self, batch: Batch) -> Attribute:
-        """The attribute that holds a batch's module; no other batch of the layer has it."""
+        """The attribute that holds a batch's module, unique in the layer."""
         return self.attribute(self.naming.module(batch))
 
     def attribute(self, name: str) -> Attribute:
-        """An attribute of the layer like `name` that no other module of it has."""
+        """An attribute of the layer, `name` or similar, that no other module has."""
         while name in self.attributes:
             name += "_"
         self.attributes.add(name)
@@ -72,7 +73,7 @@ class Scope:
                 self.tuples[places] = self.fresh(self._label(places) if self.tuples else "nodes")
 
     def _label(self, places: tuple[str, ...]) -> str:
-        """What the places are together; a word goes before the number of a state."""
+        """A name for several places; a word comes before the number of a state."""
         nodes = [self.naming.by_place[place] for place in places]
         label = self.naming.label(nodes)
         return label if len(nodes[0].path) == 1 else f"nodes_{label}"
@@ -80,9 +81,9 @@ class Scope:
     def named(
         self, pattern: str, places: tuple[str, ...], count: int = 1, nodes: Expr | None = None
     ) -> Expr:
-        """The logical names of all places; several for each if `count` says so.
+        """The logical names of all places, `count` for each.
 
-        `nodes` is a variable that has the places, or some of them at a time.
+        `nodes` is a variable that holds the places, or some of them at a time.
         """
         for place, i in itertools.product(places, range(count)):
             self.values.take(pattern.format(place, i))
@@ -96,14 +97,14 @@ class Scope:
         return call("named", literal(pattern), nodes, str(count))
 
     def fresh(self, name: str) -> str:
-        """The name, or one like it that no other value of the layer has."""
+        """The name, or a similar one that no other value of the layer has."""
         while name in self.taken:
             name += "_"
         self.taken.add(name)
         return name
 
     def variable(self, value: Value) -> str:
-        """What the value is called here; one of another layer becomes an argument."""
+        """The name of the value here; a value of another layer becomes an argument."""
         if value.scope == self.name:
             return value.name
         if value not in self.arguments:
@@ -111,26 +112,26 @@ class Scope:
         return self.arguments[value]
 
     def define(self, node: str, name: str, size: int, argument: str = "", width: str = "") -> str:
-        """A new value of a node; what it is called."""
+        """Add a value of a node and return its name."""
         value = Value(self.name, self.fresh(name), size, argument, width)
         self.values.of_node[node] = value
         return value.name
 
-    # ------------------------------------------------------------ what batches read
+    # ------------------------------------------------------------ inputs of batches
 
     def inputs(self, reads: Sequence[Reads]) -> Expr:
-        """The input [G, N, B] of a batch whose members read `reads`, G dividing their number.
+        """The input [G, N, B] of a batch whose members read `reads`; G divides their number.
 
-        Members that read the same value follow each other, so their reads are runs. Where all runs
-        are equally long, the runs' G values are enough: each of them serves as many members, as one
-        wide product. Unequal runs are expanded.
+        Members that read the same value are consecutive, so their reads form runs. If all runs have
+        the same length, the G values of the runs suffice: the members that share one are computed
+        as one wide product. Unequal runs are expanded.
         """
         found = runs(reads)
         equal = len({length for _, length in found}) == 1
         return self.concatenated([key for key, _ in found] if equal else list(reads))
 
     def concatenated(self, chosen: Sequence[Reads]) -> Expr:
-        """Values along a new first axis; several of them are one value, side by side."""
+        """Values along a new first axis; several of them are concatenated into one."""
         parts = [self.stacked([reads[i] for reads in chosen]) for i in range(len(chosen[0]))]
         return parts[0] if len(parts) == 1 else call("torch.cat", sequence(parts, "[]"), dim="1")
 
@@ -147,13 +148,14 @@ class Scope:
         return _joined(pieces)
 
     def whole(self, ports: Sequence[Port]) -> str | None:
-        """The variable whose members are those of `ports` and no others, if there is one."""
+        """The variable whose members are exactly those of `ports`, if there is one."""
         value = self.values.of_node[ports[0].node]
         each = [Port(ports[0].node, i) for i in range(value.size)]
         return self.variable(value) if list(ports) in (each, [Port(ports[0].node)]) else None
 
     def part(self, first: Port, last: Port) -> str:
-        """The slice of a batched value from member `first` to member `last`; all of it bare."""
+        """The slice of a batched value from member `first` to member `last`; only its name for
+        all."""
         value = self.values.of_node[first.node]
         if first.member is None or last.member is None:
             return self.variable(value)
@@ -164,7 +166,7 @@ class Scope:
         return name if (start, stop) == (0, value.size) else f"{name}[{start}:{stop}]"
 
     def whole_value(self, purpose: str, nodes: Iterable[str]) -> Value | None:
-        """The value that holds what projections made for these nodes and nothing else, if any."""
+        """The value that holds exactly these nodes' parts of projections, if there is one."""
         pieces = self._pieces(purpose, nodes)
         first = pieces[0]
         whole = len(pieces) == 1 and (first.start, first.count) == (0, first.value.size)
@@ -173,7 +175,7 @@ class Scope:
     def parts_of_projections(
         self, purpose: str, nodes: Iterable[str]
     ) -> tuple[list[tuple[str, Expr]], Expr]:
-        """What projections made for nodes, along the first axis; and what computes it before."""
+        """Nodes' parts of projections along the first axis, and statements that compute them."""
         pieces = self._pieces(purpose, nodes)
         values = dict.fromkeys(piece.value for piece in pieces)
         before = [
@@ -182,13 +184,13 @@ class Scope:
         return before, _joined([self._slice(p.value, p.start, p.start + p.count) for p in pieces])
 
     def flush(self) -> list[tuple[str, Expr]]:
-        """What computes the values of projections that no node of the layer has read so far."""
+        """Statements that compute values of projections that no node of the layer has read yet."""
         waiting = [(value.name, expr) for value, expr in self.pending.items()]
         self.pending.clear()
         return waiting
 
     def _pieces(self, purpose: str, nodes: Iterable[str]) -> list[Head]:
-        """Where what projections made for nodes is; neighbours are one piece."""
+        """The places of nodes' parts of projections; consecutive ones are one piece."""
         pieces: list[Head] = []
         for node in nodes:
             head = self.values.heads[purpose, node]
@@ -210,7 +212,7 @@ def runs(reads: Sequence[Reads]) -> list[tuple[Reads, int]]:
 
 
 def _repeated_slices(ports: Sequence[Port]) -> list[tuple[Port, Port, int]]:
-    """Ports as slices of neighbouring members, each member of which is repeated equally often."""
+    """Ports as slices of consecutive members, all repeated equally often."""
     slices: list[tuple[Port, Port, int]] = []
     for port, group in groupby(ports):
         times = len(list(group))

@@ -1,4 +1,4 @@
-"""Stage 7, emit: sequences of events, from their tensors to their share of v."""
+"""Stage 7, emit: sequences of events, from their tensors to their part of v."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from homespec.graph.once import is_once
 from homespec.graph.sequences import Dien, Din, Mean, Sequence, Sim, Twin
 
 Look = Callable[[str], Expr]
-"""How the embeddings of the values of one tensor are looked up."""
+"""Returns the code that looks up the embeddings of one tensor."""
 ROWS = "count"
 """The variable of a forward that holds how many candidates there are."""
 
@@ -47,7 +47,7 @@ class Encoders:
 
     @property
     def blocks(self) -> Iterator[str]:
-        """Addresses of the blocks that they need."""
+        """Addresses of the required blocks."""
         mode = "__inference" if self.inference else ""
         if self.modules and not self.plain:
             yield "events.Encoders"
@@ -75,7 +75,7 @@ class Encoders:
 
     @property
     def init(self) -> Iterator[str]:
-        """Lines of `__init__` that make the encoders."""
+        """Lines of `__init__` that create the encoders."""
         if self.plain:
             for node in self.modules:
                 yield assign(f'self.{node.short}["encoder"]', self._make(node), 2)
@@ -85,7 +85,7 @@ class Encoders:
 
     @property
     def containers(self) -> Iterator[str]:
-        """Lines that make what holds an encoder and the tables that only events have."""
+        """Lines that create the module with an encoder and the tables that only events have."""
         for node in self.all:
             if node.own or node in self.modules:
                 yield assign(f"self.{node.short}", call("nn.ModuleDict"), 2)
@@ -113,7 +113,7 @@ class Encoders:
     # ------------------------------------------------------------ forward
 
     def search(self, look: Look) -> Iterator[str]:
-        """Lines that find the events to weigh and put them in the place of all events."""
+        """Lines that search the events to weigh, and replace all events by them."""
         if self.searching:
             yield f"{INDENT * 2}masks = {{}}"
         for node in self.searching:
@@ -140,7 +140,7 @@ class Encoders:
                 yield f"{INDENT * 2}rows |= {flat(pick)}"
 
     def _scores(self, node: Sequence, look: Look) -> Iterator[str]:
-        """Lines that score all events without a gradient: only what is found will have one."""
+        """Lines that score all events without gradients; only the selected events get some."""
         both = node.fields[: node.shared]
         read = both if isinstance(node.encoder, Sim) else node.fields
         of_candidate = [self._for_each(node, f.name, look(f.name)) for f in both]
@@ -153,7 +153,7 @@ class Encoders:
 
     @property
     def encoded(self) -> Iterator[str]:
-        """Lines that add the sequences' shares of v to `parts`."""
+        """Lines that add the sequences' parts of v to `parts`."""
         for node in self.all:
             events = call("torch.cat", f"[parts[n] {_each_field(node)}]", dim="-1")
             searched = isinstance(node.encoder, Sim | Twin)
@@ -176,7 +176,7 @@ class Encoders:
         return then(value, f".expand({ROWS}, -1)") if self._repeated(node, field) else value
 
     def _mask(self, node: Sequence) -> str:
-        """Which events are there, by their first field."""
+        """The mask of existing events, from their first field."""
         tensor = _of(node.fields[0].key)
         is_id = self.features[node.fields[0].table].source == "id"
         return f"{tensor} != -1" if is_id else f"~{tensor}.isnan()"
@@ -188,7 +188,10 @@ class Encoders:
 
 
 def own_attribute(name: str, plain: bool) -> str:
-    """An attribute of `Features`: in a plain file those without an underscore are features."""
+    """An attribute of `Features`.
+
+    In a plain file, attributes without an underscore are features.
+    """
     return f"self.{'_' if plain else ''}{name}"
 
 
@@ -216,7 +219,7 @@ def _has_dice(node: Sequence) -> bool:
 
 
 def _start(din: Din) -> tuple[str, list[str]]:
-    """The call that starts its Linears for the activation after them, and the form with it."""
+    """The call that initialises its Linears for the activation after them, and its variant."""
     return start_of(din.starts, (0, *din.hidden, 1), layered=din.activation == "prelu")
 
 

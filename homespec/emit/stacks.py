@@ -23,7 +23,7 @@ Mlp = ExpertSet | Gate | Tower
 BARE = {"stacks.Linears__bare"}
 SPLIT_BARE = {*BARE, "stacks.SplitLinears__bare"}
 AS_HE = ("relu", "swish", "gelu")
-"""The activations for which He's weights are those of ReLU."""
+"""The activations with the same initial weights (He) as ReLU."""
 
 
 def mlps(names: Expr, node: Mlp, graph: Graph) -> tuple[Group, set[str]]:
@@ -32,7 +32,7 @@ def mlps(names: Expr, node: Mlp, graph: Graph) -> tuple[Group, set[str]]:
     made, uses = (_layered if layered else _of_class)(names, node, graph)
     tail, forms = start_of(node.starts, node.widths, layered)
     if is_split(node):
-        tail, forms = ".over_v()", ["over_v"]  # only in files for inference, which start nothing
+        tail, forms = ".over_v()", ["over_v"]  # only for inference, which initialises nothing
     return replace(made, tail=tail), uses | {f"stacks.MLPs__{form}" for form in forms}
 
 
@@ -57,7 +57,7 @@ def _of_class(names: Expr, node: Mlp, graph: Graph) -> tuple[Group, set[str]]:
 
 
 def _layered(names: Expr, node: Mlp, graph: Graph) -> tuple[Group, set[str]]:
-    """MLPs with modules of their own after hidden layers."""
+    """MLPs with modules after hidden layers."""
     following = after_hidden(node)
     assert following is not None
     modules, uses = stacked(following, "names", "width")
@@ -72,7 +72,7 @@ def _layered(names: Expr, node: Mlp, graph: Graph) -> tuple[Group, set[str]]:
 def start_of(
     starts: tuple[Activation, ...], widths: tuple[int, ...], layered: bool
 ) -> tuple[str, list[str]]:
-    """The call that starts the first Linears of MLPs, and the forms of their class with it."""
+    """The call that initialises the first Linears of MLPs, and the variants of their class."""
     if not starts:
         return "", []
     if all(activation in AS_HE for activation in starts) and not layered:
@@ -81,7 +81,7 @@ def start_of(
 
 
 def _like(activation: Activation) -> Activation:
-    """The activation whose gain is taken for it."""
+    """The activation whose gain is used for it."""
     return "relu" if activation in AS_HE else activation
 
 

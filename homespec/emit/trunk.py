@@ -29,14 +29,14 @@ from homespec.graph import Graph
 from homespec.graph.nodes import Batch, Gate, Node, Placed, Product, Tower
 
 HARD = "\N{NO-BREAK SPACE}"
-"""Keeps shapes on one line."""
+"""Space that keeps shapes on one line."""
 TRUNK = ""
 """The scope outside of layers: v, and the logits of towers."""
 
 
 @dataclass
 class LayerCode:
-    """One layer while it is written: its blocks, in the order of evaluation."""
+    """A layer: its blocks, in the order of evaluation."""
 
     name: str
     scope: Scope
@@ -45,15 +45,15 @@ class LayerCode:
 
     @property
     def class_name(self) -> str:
-        """`MetaLayer`; names of layers differ in more than case."""
+        """The class name, such as `MetaLayer`. Names of layers differ in more than case."""
         return f"{self.name[0].upper()}{self.name[1:]}Layer"
 
 
 def batched_trunk(nodes: Sequence[Node], graph: Graph, where: dict[str, str]) -> dict[str, Any]:
-    """What the template needs of it. `where` are the places of nodes in the spec.
+    """The template's variables for the trunk. `where` are the places of nodes in the spec.
 
-    The logits of batches of towers stay one tensor, gathered if not in the order of the tasks; with
-    products they are put together by name.
+    The logits of batches of towers remain one tensor, which is reordered if necessary. With
+    products, they are combined by name.
     """
     naming, values = Naming(graph), Values()
     layers: dict[str, LayerCode] = {}
@@ -80,14 +80,14 @@ def batched_trunk(nodes: Sequence[Node], graph: Graph, where: dict[str, str]) ->
 
 
 def _named(counts: set[int]) -> set[str]:
-    """The form of the function `named`, by how many names nodes have in its calls."""
+    """The variant of the function `named`, by the numbers of names that nodes have in its calls."""
     if counts == {1}:
         return {"stacks.named__single"}
     return {"stacks.named__optional" if 1 in counts else "stacks.named"} if counts else set()
 
 
 def first_member(node: Node) -> Node:
-    """The node itself, of a batch its first member."""
+    """The node itself, or the first member of a batch."""
     return node.members[0] if isinstance(node, Batch) else node
 
 
@@ -97,7 +97,7 @@ def is_tower(node: Node) -> bool:
 
 
 def _by_layer(nodes: Sequence[Node]) -> dict[str | None, list[Node]]:
-    """The nodes of each layer, in dependency order; layers read those before them alone."""
+    """The nodes of each layer, in dependency order; layers only read earlier ones."""
     found: dict[str | None, list[Node]] = {}
     for node in nodes:
         found.setdefault(_layer_of(node), []).append(node)
@@ -119,7 +119,7 @@ def _block(node: Node, scope: Scope) -> Block:
 
 
 def product(node: Product) -> Block:
-    """`logits["ctcvr"]` from the logits of its factors."""
+    """The statement that computes `logits["ctcvr"]` from the logits of its factors."""
     factors = [f"logits[{literal(factor)}]" for factor in node.factors]
     target = f"logits[{literal(node.task)}]"
     return Block(
@@ -128,7 +128,8 @@ def product(node: Product) -> Block:
 
 
 def _connect(layers: list[LayerCode]) -> None:
-    """A layer's outputs are what other layers, or the towers, take as arguments, in one order."""
+    """The outputs of each layer: the values that other layers or the towers read, in fixed
+    order."""
     read = {value for code in layers for value in code.scope.arguments}
     values = layers[0].scope.values
     heads = [head.value for head in values.heads.values()]
@@ -154,12 +155,12 @@ def _layer_class(code: LayerCode, where: dict[str, str]) -> dict[str, Any]:
 
 
 def _tuples(scope: Scope) -> list[str]:
-    """The tuples of nodes that several modules of a layer have."""
+    """The tuples of nodes that several modules of a layer use."""
     return [assign(name, scope.naming.nodes(places), 2) for places, name in scope.tuples.items()]
 
 
 def _forward(code: LayerCode, names: list[str]) -> str:
-    """The statements; the last one is `return a, b`, or returns the only output at once."""
+    """The statements, of which the last is `return a, b` or returns the only output directly."""
     statements = [each for block in code.blocks for each in block.forward]
     lines = [assign(target, expr, 2) for target, expr in statements]
     target, expr = statements[-1]
@@ -174,7 +175,7 @@ def _returned(names: list[str]) -> str:
 
 
 def _doc(code: LayerCode) -> str:
-    """What the layer is given and what it returns, with shapes."""
+    """The arguments and results of the layer, with shapes."""
     given = _with_shapes([(name, value) for value, name in code.scope.arguments.items()])
     made = _with_shapes([(value.name, value) for value in code.outputs])
     lines = textwrap.wrap(
@@ -186,7 +187,7 @@ def _doc(code: LayerCode) -> str:
 
 
 def _with_shapes(values: list[tuple[str, Value]]) -> str:
-    """`x_shared, x_watch [1, 64, B]`."""
+    """Values with shapes: `x_shared, x_watch [1, 64, B]`."""
     shapes = {name: v.shape or f"[{v.size}, {v.width or 'C'}, B]" for name, v in values}
     grouped = itertools.groupby(shapes, key=shapes.__getitem__)
     return ", ".join(
@@ -234,7 +235,7 @@ def _trunk_class(
 
 
 def _calls(layers: list[LayerCode], end: LayerCode) -> list[str]:
-    """A line for each layer; a name is free again after the last read of its value."""
+    """A line for each layer; a name can be reused after the last read of its value."""
     order = [*layers, end]
     last = {value: i for i, code in enumerate(order) for value in code.scope.arguments}
     held: dict[str, Value] = {}

@@ -15,7 +15,7 @@ from homespec.graph.sequences import Sequence
 
 
 class UserInputs:
-    """Which tensors and parts of v are the user's; nothing where the graph has no such features."""
+    """The user's tensors and parts of v; empty if the graph has no such features."""
 
     def __init__(self, graph: Graph, fields: list[InputField]) -> None:
         self.graph = graph
@@ -35,7 +35,7 @@ class UserInputs:
         return self.split is None or bool(self.graph.readers(INPUT)) or lone_gates
 
     def context(self) -> dict[str, Any]:
-        """What the templates need."""
+        """The variables of the templates."""
         return {
             "user": self.names,
             "user_constants": "\n".join(self._constants()),
@@ -52,19 +52,19 @@ class UserInputs:
             yield f"USER_WIDTH = {self.split.user}"
 
     def counted(self, lines: list[str]) -> Iterator[str]:
-        """Lines of a forward, after one that counts the candidates if they need it."""
+        """Lines of a forward, preceded by one that counts the candidates if necessary."""
         if any(ROWS in line for line in lines):
             yield f"{INDENT * 2}{ROWS} = features[{literal(self._first)}].shape[0]"
         yield from lines
 
     @property
     def forms(self) -> Iterator[str]:
-        """Addresses of the forms that blocks have in such a file."""
+        """Addresses of the variants of blocks in such a file."""
         if self.names:
             yield from ("din.compare__split", "dien.run_gru__split", "events.picked__split")
 
     def returned(self, names: str) -> Iterator[str]:
-        """Lines that return v: its parts, then the whole where that is needed."""
+        """Lines that return v: its parts and, if needed, the whole."""
         each = f"parts[name].expand({ROWS}, -1) for name in {names}"
         whole = f"torch.cat([{each}], dim=1)"
         if self.split is None:
